@@ -41,7 +41,7 @@ from tuneworthy.ladder.record import RunRecord
 from tuneworthy.rules import SEVERITIES
 from tuneworthy.ship.parity import PARITY_CHECKS
 from tuneworthy.train.lints import LINTS as TRAIN_LINTS
-from tuneworthy.verdict.base import Verdict
+from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.gates import GATES, NEVER_WAIVED
 
 DOCS = Path(__file__).parent.parent / "docs" / "reference"

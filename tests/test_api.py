@@ -16,7 +16,8 @@ from tuneworthy import api, extras
 from tuneworthy.api import OpenProject
 from tuneworthy.errors import Undecided, UserError
 from tuneworthy.ladder.record import RunRecord
-from tuneworthy.verdict.base import Outcome, Verdict
+from tuneworthy.verdict.answer import Verdict
+from tuneworthy.verdict.base import Outcome
 
 MODELS = {"small": "answer(request, 0.9 if 'colour' in system(request) else 0.3)"}
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from scripts.simulations.measure import Decided, simulate
 from scripts.simulations.truth import World
 
+from tuneworthy.money.economics import SET_TRAFFIC
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import NextAction
 from tuneworthy.verdict.next_action import USD_PER_MINUTE
@@ -65,11 +66,11 @@ def after(world: World, action: NextAction) -> tuple[str, World | None]:
         steps.append("judge")
         changed = replace(changed, n_human=2 * world.n_human)
     for name, sentence, known in (
-        ("set traffic", messages.say("set_traffic"), "traffic"),
+        ("set traffic", SET_TRAFFIC, "traffic"),
         ("set price", "Set the price of the model", "prices"),
-        ("set costs", messages.say("set_costs"), "costs"),
+        ("set costs", messages.SET_COSTS, "costs"),
         ("set chance of success", "Narrow [economics.ranges]", "success"),
-        ("documents", messages.say("give_documents"), "documents" if world.seed % 2 == 0 else "waiver"),
+        ("documents", messages.GIVE_DOCUMENTS, "documents" if world.seed % 2 == 0 else "waiver"),
     ):
         if sentence in why:
             steps.append(name)
@@ -80,7 +81,7 @@ def after(world: World, action: NextAction) -> tuple[str, World | None]:
     if not more and (other := re.search(r"a target of (\d+)% is met", why)):
         steps.append("lower the target")
         changed = replace(changed, target=int(other[1]) / 100)
-    if messages.say("fix_search") in why:
+    if messages.FIX_SEARCH in why:
         steps.append("fix search")
         changed = replace(changed, search=REPAIRED)
     if not steps:

@@ -28,7 +28,7 @@ from tuneworthy.stats import clopper_pearson
 from tuneworthy.stats.paired import compare
 from tuneworthy.types import OutputFormat, Retrieval, RungStatus, Shots, Variant
 from tuneworthy.verdict import probes
-from tuneworthy.verdict.base import Verdict
+from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, SearchEvidence, rungs_of, with_eligible_best

@@ -26,7 +26,7 @@ from tuneworthy.report.run_report import document
 from tuneworthy.report.stored import last_record
 from tuneworthy.report.terminal import first_screen_lines
 from tuneworthy.report.write import render, write
-from tuneworthy.verdict.base import Verdict
+from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.last_verdict import StoredVerdict, load_verdict
 from tuneworthy.verdict.project_state import stale_since
 from tuneworthy.verdict.run import decide_project

@@ -17,8 +17,8 @@ import pytest
 
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
+from tuneworthy.verdict.answer import AFTER_PILOT, ANSWERS
 from tuneworthy.verdict.gates import NEVER_WAIVED, stage_gates
-from tuneworthy.verdict.messages import AFTER_PILOT, ANSWERS
 
 BOOKINGS = Path(__file__).parents[2] / "examples" / "bookings"
 FILES = ("cases.jsonl", "examples.jsonl")

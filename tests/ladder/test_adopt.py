@@ -11,7 +11,7 @@ from tuneworthy.money.serving import OwnServer, RunningCost
 from tuneworthy.stats.paired import compare, non_inferior
 from tuneworthy.types import RungStatus
 from tuneworthy.verdict import recommendation
-from tuneworthy.verdict.base import Option
+from tuneworthy.verdict.options import Option
 from tuneworthy.verdict.recommendation import is_saving
 
 MARGIN = 0.05

@@ -33,7 +33,7 @@ from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.stats.comparisons import ComparisonPlan
 from tuneworthy.store import Folder
 from tuneworthy.types import Cascade, Failure, Response, Trace, Variant
-from tuneworthy.verdict.base import Option
+from tuneworthy.verdict.options import Option
 from tuneworthy.verdict.recommendation import rank, recommend
 
 T = TypeVar("T")

@@ -27,7 +27,7 @@ from tuneworthy.ladder.commands import export_classifier as command
 from tuneworthy.ladder.record import read_record
 from tuneworthy.providers.address import free_port
 from tuneworthy.store import Folder
-from tuneworthy.verdict.base import Option
+from tuneworthy.verdict.options import Option
 from tuneworthy.verdict.shipping import take_home
 
 

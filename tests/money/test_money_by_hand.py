@@ -22,10 +22,10 @@ from tuneworthy.money.economics import trained as trained_cost
 from tuneworthy.money.results import EconomicsResult
 from tuneworthy.money.serving import hardware, hardware_date
 from tuneworthy.providers.prices import Price, TokenRates
-from tuneworthy.verdict.base import Option, Verdict
+from tuneworthy.verdict.answer import Verdict, serving_sentence
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence
-from tuneworthy.verdict.options import serving_sentence
+from tuneworthy.verdict.options import Option
 from tuneworthy.verdict.what_if import ASSUMPTIONS, decide_if
 
 CENT = 0.01

@@ -30,7 +30,7 @@ from tuneworthy.report.costs import MonthlyCosts, monthly_costs
 from tuneworthy.report.document import Document
 from tuneworthy.report.run_report import document
 from tuneworthy.report.svg import NARROW, _short, apart, draw, fit, text_width
-from tuneworthy.verdict.base import Option
+from tuneworthy.verdict.options import Option
 
 SHIP = record_of(EVIDENCE["ship"])
 

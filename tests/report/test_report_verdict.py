@@ -26,11 +26,11 @@ from tuneworthy.report.document import Document
 from tuneworthy.report.first_screen import in_short, paragraph
 from tuneworthy.report.run_report import document
 from tuneworthy.report.terminal import first_screen_lines
+from tuneworthy.verdict.answer import ANSWERS
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.last_verdict import StoredVerdict
-from tuneworthy.verdict.messages import ANSWERS
 
 TODAY = date(2026, 11, 24)
 TOOLS_WORDS = re.compile(r"\b(incumbent|headroom|racing|put to test|mend\w*)\b", re.IGNORECASE)

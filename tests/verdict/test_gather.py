@@ -25,7 +25,7 @@ from tuneworthy.report.first_screen import options_in, paragraph
 from tuneworthy.report.options_table import options_table
 from tuneworthy.store import Folder
 from tuneworthy.types import Example
-from tuneworthy.verdict.base import Verdict
+from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.error_analysis import best_language_model
 from tuneworthy.verdict.evidence import Evidence
@@ -356,7 +356,7 @@ def test_tables_show_the_server_and_never_a_price_of_zero(world: Path, capsys: p
         words = paragraph(record, traffic, costs=costs)
         options = options_table(options_in(record, None, traffic, costs))
         row = next(row for row in options.rows if row[0] == "baseline/weak")
-        place = [column.key for column in options.columns].index("cost")
+        place = [column.key for column in options.columns].index("usd_per_1k")
         return next(line for line in lines if "baseline/weak" in line), words, row[place]
 
     line, words, cell = cells()

@@ -13,7 +13,8 @@ from tuneworthy.money.bills import Bill
 from tuneworthy.money.economics import SPREADING, cost_is_a_reason
 from tuneworthy.verdict import messages
 from tuneworthy.verdict import next_action as module
-from tuneworthy.verdict.base import NextAction, Verdict
+from tuneworthy.verdict.answer import Verdict
+from tuneworthy.verdict.base import NextAction
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence, SearchEvidence
 from tuneworthy.verdict.facts import DecisionFacts
@@ -111,15 +112,16 @@ def test_own_costs_narrow_the_range_and_then_the_chance_of_success_does() -> Non
         return decide(replace(evidence, rungs=rungs, bills=bills)).next_action
 
     traffic = next(n for n in range(100_000, 2_000_000, 5_000) if value(n, **own) is None and value(n, **own, **sure))
-    success = messages.say("narrow_ranges", ranges="success = [0.5, 1]")
+    success = "success = [0.5, 1]"
     assert value(traffic) is None
-    assert step(traffic).why == f"{messages.say('set_costs')} {success}"
-    assert (step(traffic, **own).why, step(traffic, **own).chance_to_settle) == (success, module.SURE)
+    assert messages.SET_COSTS in step(traffic).why and success in step(traffic).why
+    assert success in step(traffic, **own).why and messages.SET_COSTS not in step(traffic, **own).why
+    assert step(traffic, **own).chance_to_settle == module.SURE
     assert value(traffic, **own, **sure) is True
     # at a tenth of this traffic it saves too little, at twice of it enough
     wide = {"traffic": (0.1, 2.0)}
     both = step(3 * traffic, **own, ranges=wide)
-    assert both.why == messages.say("narrow_ranges", ranges="traffic = [0.1, 2]")
+    assert "traffic = [0.1, 2]" in both.why
     assert 0.5 < (both.chance_to_settle or 0.0) < 1
     alone = step(3 * traffic, **own, ranges=wide | {"success": (1.0, 1.0)})
     assert alone.why == both.why and alone.chance_to_settle == module.SURE
@@ -164,8 +166,8 @@ def test_an_option_that_may_do_at_an_unknown_price_is_named_and_its_price_asked_
     assert verdict(0.9).outcome == "fine_tune" and verdict(0.1).outcome == "do_not_fine_tune"
     found = verdict(None)
     assert found.outcome == "undecided" and found.recommendation == "baseline/large"
-    assert found.reasons[0].startswith(messages.say("price_open", name="model/small"))
-    assert messages.say("set_price", name="model/small") in found.next_action.why
+    assert found.reason_code == "cost_unknown" and found.reasons[0].startswith("model/small")
+    assert messages.set_price("model/small") in found.next_action.why
 
 
 def test_every_cheap_lever_tried_still_leads_to_training() -> None:

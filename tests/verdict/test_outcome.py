@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tuneworthy.verdict import outcome as outcome_module
-from tuneworthy.verdict.base import Option
-from tuneworthy.verdict.facts import ABSENT, DecisionFacts
+from tuneworthy.verdict.facts import TRUE_UNLESS_LISTED, DecisionFacts
+from tuneworthy.verdict.options import Option
 from tuneworthy.verdict.outcome import completions, decided, open_facts
 from tuneworthy.verdict.recommendation import rank, recommend
 
@@ -75,7 +75,7 @@ def test_what_cannot_matter_is_never_enumerated() -> None:
 def test_a_rule_that_guesses_an_unknown_fact_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     found = facts(meets__today=None)
     assert decided(found) is None
-    monkeypatch.setattr(DecisionFacts, "known", lambda self, kind, subject="": bool(ABSENT[kind]))
+    monkeypatch.setattr(DecisionFacts, "known", lambda self, kind, subject="": kind in TRUE_UNLESS_LISTED)
     assert decided(found) is not None
     assert outcome_module.CHEAPER_RUNGS
 

@@ -18,7 +18,7 @@ from tuneworthy.stats.intervals import effective_n, score_interval
 from tuneworthy.stats.ppi import corrected_difference
 from tuneworthy.stats.target import target_status
 from tuneworthy.types import RungStatus
-from tuneworthy.verdict.base import Verdict
+from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence
 

@@ -27,11 +27,12 @@ from tuneworthy.dataset.records import Difference
 from tuneworthy.ladder.record import RungDifference
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.rules import Finding
-from tuneworthy.verdict.base import Forecast, Option, Outcome, Stage
+from tuneworthy.verdict.answer import answer_of
+from tuneworthy.verdict.base import Forecast, Outcome, Stage
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.gates import GATES, run_gates, stage_gates
-from tuneworthy.verdict.messages import answer_of
+from tuneworthy.verdict.options import Option
 from tuneworthy.verdict.shipping import take_home
 from tuneworthy.verdict.training_facts import PilotEvidence, TrainingEvidence
 

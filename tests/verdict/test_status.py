@@ -17,7 +17,8 @@ from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.money.results import EconomicsResult
 from tuneworthy.store import Folder
-from tuneworthy.verdict.base import Forecast, NextAction, Outcome, Verdict
+from tuneworthy.verdict.answer import Verdict
+from tuneworthy.verdict.base import Forecast, NextAction, Outcome
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.playbook import Checklist, Cost, ProjectState, checklist
 from tuneworthy.verdict.project_state import read_state

@@ -9,11 +9,10 @@ import pytest
 from tests.verdict.planted import worth_it
 
 from tuneworthy.types import Example
-from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Method, Outcome
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence
 from tuneworthy.verdict.outcome import Ruling
-from tuneworthy.verdict.training_method import FEWEST_PREFERENCES, advice_of, has_preferences, method_of
+from tuneworthy.verdict.training_method import FEWEST_PREFERENCES, METHODS, advice_of, has_preferences, method_of
 
 TRAIN = Ruling(Outcome.FINE_TUNE, "levers_exhausted")
 LEARNABLE: dict[str, Any] = {"has_examples": False, "pass_rate": 0.4, "kind": "short_answer"}
@@ -60,8 +59,8 @@ def test_a_method_has_its_reason_and_a_source_that_can_be_opened(
 ) -> None:
     advice = advice_of(evidence, ruling, ())
     assert advice.method is not None and advice.method == method_of(evidence, ruling) and words in advice.why
-    assert advice.source.startswith("https://") and "tuneworthy" in messages.METHOD_STEPS[advice.method]
-    assert {*messages.METHOD_REASONS} == {*messages.METHOD_SOURCES} == {*messages.METHOD_STEPS} == {*get_args(Method)}
+    assert advice.source.startswith("https://") and "tuneworthy" in METHODS[advice.method].step
+    assert {*METHODS} == {*get_args(Method)}
 
 
 def test_pairs_are_rows_with_a_rejected_answer() -> None:

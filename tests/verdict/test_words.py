@@ -13,13 +13,12 @@ from tuneworthy.ladder.record import LabelBalance
 from tuneworthy.money.serving import OwnServer, RunningCost
 from tuneworthy.report.first_screen import answer_and_reasons
 from tuneworthy.stats.intervals import quantile_interval
-from tuneworthy.verdict.base import NextAction, Option
+from tuneworthy.verdict.base import NextAction
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import RungEvidence
 from tuneworthy.verdict.last_verdict import StoredVerdict
-from tuneworthy.verdict.messages import cost_note, legend
 from tuneworthy.verdict.next_action import MOST, SURE
-from tuneworthy.verdict.options import FEWEST_TIMED
+from tuneworthy.verdict.options import FEWEST_TIMED, Option, cost_note, legend
 
 
 def test_without_a_target_the_report_needs_a_target_and_no_more_evidence() -> None:

@@ -17,9 +17,10 @@ from tuneworthy.errors import join_sentences
 from tuneworthy.report.options_table import options_table
 from tuneworthy.report.terminal import table_lines
 from tuneworthy.report.text import clean
-from tuneworthy.verdict.base import Outcome, Verdict
-from tuneworthy.verdict.messages import answer_of, domain_sentence, error_share, legend, marked
-from tuneworthy.verdict.options import serving_sentence
+from tuneworthy.verdict.answer import Verdict, answer_of, domain_sentence, serving_sentence
+from tuneworthy.verdict.base import Outcome
+from tuneworthy.verdict.messages import error_share
+from tuneworthy.verdict.options import legend, marked
 from tuneworthy.verdict.run import decide_project
 from tuneworthy.verdict.what_if import ASSUMPTIONS
 

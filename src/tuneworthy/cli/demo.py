@@ -22,7 +22,7 @@ from tuneworthy.report.stored import last_record
 from tuneworthy.scaffold import keep_file
 from tuneworthy.store import write_atomic
 from tuneworthy.trust import own_path
-from tuneworthy.verdict.base import Verdict
+from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.run import decide_project
 
 # The project file last: where it exists, all others do.

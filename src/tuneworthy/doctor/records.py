@@ -28,7 +28,7 @@ from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import MANIFEST, Manifest
 from tuneworthy.store.frozen import changed
 from tuneworthy.store.shapes import Pointer
-from tuneworthy.verdict.base import Verdict
+from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.domain_text import StoredDomain
 from tuneworthy.verdict.error_analysis import ErrorAnalysis
 from tuneworthy.verdict.gather import StoredValidation

@@ -13,8 +13,9 @@ from tuneworthy.report.costs import MonthlyCosts
 from tuneworthy.report.text import clean
 from tuneworthy.text import count
 from tuneworthy.types import RungStatus
-from tuneworthy.verdict.base import ErrorShare, Forecast, Option
+from tuneworthy.verdict.base import ErrorShare, Forecast
 from tuneworthy.verdict.messages import CAUSES, LEVERS
+from tuneworthy.verdict.options import Option
 
 # Width of the chart on the first screen; fields and points of a line, at most.
 FIRST, MOST_FIELDS, POINTS = 660, 20, 8

@@ -10,7 +10,8 @@ from tuneworthy.money.bills import Bill
 from tuneworthy.money.economics import Money, money
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.report.chart import Kind
-from tuneworthy.verdict.base import TUNED, Option
+from tuneworthy.verdict.base import TUNED
+from tuneworthy.verdict.options import Option
 
 Monthly = Callable[[float], float]
 ENDS: Final = ("best", "estimate", "worst")

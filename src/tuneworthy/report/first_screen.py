@@ -6,6 +6,7 @@ measurements of the run alone, and the answer is that nothing was decided.
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.money.serving import RunningCost
@@ -14,9 +15,9 @@ from tuneworthy.report.charts import price_words, score_of
 from tuneworthy.report.document import Card, NextStep
 from tuneworthy.report.text import clean, plain
 from tuneworthy.text import plural
-from tuneworthy.verdict.base import Option, OptionKind, Verdict
+from tuneworthy.verdict.answer import Verdict, answer_of
 from tuneworthy.verdict.last_verdict import StoredVerdict
-from tuneworthy.verdict.messages import answer_of
+from tuneworthy.verdict.options import Option, recorded_option
 
 TRAINED = frozenset({"tuned", "fine_tune"})
 # Words of a name in the paragraph; characters of a name on a card.
@@ -52,27 +53,13 @@ def _lead(record: RunRecord, rung: RungRecord) -> bool:
 
 
 def _option(record: RunRecord, rung: RungRecord, traffic: float | None, cost: RunningCost | None) -> Option:
-    kinds: dict[str, OptionKind] = {
-        "baseline": "today", "classical": "classical", "cascade": "cascade", "fine_tune": "tuned",
-    }  # fmt: skip
-    shown = rung.candidates[0] if record.quick and rung.candidates else rung
-    running = cost or RunningCost(usd_per_1k=rung.usd_per_1k)
-    target = None
-    if not record.quick and record.target is not None and findings.measured(rung):
-        target = findings.status_of(record, rung)
-    return Option(
-        option=shown.name or rung.rung,
-        rung=rung.rung,
-        kind=kinds.get(rung.rung, "variant"),
-        score=shown.score if shown.ci95 is not None else None,
-        ci95=shown.ci95,
-        target=target,
-        violates=rung.violated,
-        usd_per_1k=running.usd_per_1k_at(traffic),
-        usd_per_month=running.monthly_usd(traffic) if traffic else None,
-        running=running,
-        unreported=rung.unreported_share,
-    )
+    option = recorded_option(rung, cost or RunningCost(usd_per_1k=rung.usd_per_1k), traffic or None)
+    if _lead(record, rung):
+        lead = rung.candidates[0]
+        return replace(option, option=lead.name, score=lead.score if lead.ci95 else None, ci95=lead.ci95)
+    is_measured = findings.measured(rung)
+    target = findings.status_of(record, rung) if record.target is not None and is_measured else None
+    return replace(option, score=rung.score if is_measured else None, target=target)
 
 
 def best_untrained(record: RunRecord, options: Sequence[Option], verdict: Verdict | None) -> Option | None:

@@ -8,8 +8,7 @@ from tuneworthy.report import numbers
 from tuneworthy.report.table import Column, Table, name_column, text_column
 from tuneworthy.report.tables import P50, P95
 from tuneworthy.report.text import plain
-from tuneworthy.verdict.base import Option
-from tuneworthy.verdict.messages import cost_note, legend
+from tuneworthy.verdict.options import Option, cost_note, legend
 
 OPTION_COLUMNS: Sequence[Column] = (
     name_column("option", "option"),

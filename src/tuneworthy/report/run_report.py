@@ -19,10 +19,9 @@ from tuneworthy.report.retrieval import retrieval_tables
 from tuneworthy.report.text import clean, plain
 from tuneworthy.report.tuned import tuned_tables
 from tuneworthy.text import plural
-from tuneworthy.verdict.base import Option, Verdict
+from tuneworthy.verdict.answer import Verdict, domain_sentence, serving_sentence
 from tuneworthy.verdict.last_verdict import StoredVerdict
-from tuneworthy.verdict.messages import domain_sentence
-from tuneworthy.verdict.options import serving_sentence
+from tuneworthy.verdict.options import Option
 
 
 def document(

@@ -8,11 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Literal
 
-import orjson
-
 from tuneworthy.errors import join_sentences
-from tuneworthy.money.results import EconomicsResult
-from tuneworthy.money.serving import OwnServer, RunningCost
 from tuneworthy.rules import Status
 
 # The rung of tuned models.
@@ -20,7 +16,6 @@ TUNED: Final = "fine_tune"
 
 Stage = Literal["to_decide", "to_train", "to_ship"]
 Target = Literal["met", "missed", "unresolved"]
-OptionKind = Literal["today", "variant", "classical", "cascade", "tuned", "fine_tune"]
 ReasonName = Literal["quality", "cost", "latency", "locality", "format", "style", "domain"]
 ReasonStatus = Literal["measured", "refuted", "unknown"]
 Method = Literal["sft", "preference", "rl", "distil", "classifier"]
@@ -115,66 +110,6 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """A row of the verdict: something that could run tomorrow.
-
-    Attributes:
-        option: Name of the variant.
-        rung: That measured it.
-        kind: Kind of the option.
-        model: Key of `[models]` that answers; "" without one.
-        score: On test, with its 95% interval; of `fine_tune` the lower bound of the forecast. None if not known.
-        delta_vs_today: Paired difference to today's option, with its 95% interval.
-        target: Whether it meets the target; None without a target.
-        violates: The broken constraint; "" without one.
-        eligible: Whether the constraints allow it; None if a measured interval contains the limit.
-        usd_per_1k: A thousand answers, US dollars, with their share of servers of one's own; None if the price is not
-            known, or the traffic where there is such a server.
-        usd_per_month: At the project's traffic: answers, servers of one's own, and the upkeep of a tuned model.
-        running: The same at any traffic; None if unknown.
-        unreported: Share of its answers whose tokens the provider did not report. These count at their maximum cost, so
-            that its prices are upper limits.
-        one_off_usd: Once, before it can run.
-        share_sent: Of a cascade: share of the test cases that it sends on to the large model; None for all others.
-        needs: Missing requirements; "" if it can run tomorrow.
-        notes: What marks it, such as a constant answer.
-    """
-
-    option: str
-    rung: str
-    kind: OptionKind
-    model: str = ""
-    score: float | None = None
-    ci95: tuple[float, float] | None = None
-    delta_vs_today: float | None = None
-    delta_ci: tuple[float, float] | None = None
-    target: Target | None = None
-    violates: str = ""
-    eligible: bool | None = True
-    usd_per_1k: float | None = None
-    usd_per_month: float | None = None
-    running: RunningCost | None = None
-    unreported: float = 0.0
-    latency_p50_ms: float | None = None
-    latency_p95_ms: float | None = None
-    latency_p95_ci: tuple[float, float | None] | None = None
-    one_off_usd: float | None = None
-    share_sent: float | None = None
-    needs: str = ""
-    notes: Sequence[str] = ()
-
-    @property
-    def usd_by_answer(self) -> float | None:
-        """What is paid by the answer, for a thousand: servers of one's own are not in it."""
-        return self.running.usd_per_1k if self.running else self.usd_per_1k
-
-    @property
-    def server(self) -> OwnServer | None:
-        """The server of one's own that it needs."""
-        return self.running.server if self.running else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingReason:
     """A reason to train, and what the measurements say of it."""
 
@@ -249,55 +184,3 @@ class NextAction:
         return join_sentences(
             self.why, f"Run `{self.command}`." if self.command and self.command not in self.why else ""
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """The answer.
-
-    Attributes:
-        outcome: The answer for machines, with the stage it is about and a code of what decided.
-        reasons: At most three sentences for people, the weightiest first.
-        options: What could run tomorrow.
-        recommendation: Name of the option to run; None before one was measured.
-        training: Which training, and the reasons to train.
-        domain_text: Evidence for the reason `domain`.
-        gates: All gates of the stages so far.
-        errors: The error analysis.
-        forecast: As computed.
-        economics: As computed.
-        next_action: The next step.
-        valid_until: ISO date on which a price, a model or a plan in it changes.
-        would_change: What would change the answer, a sentence each.
-        stale: What changed since it was measured, and was therefore left out.
-    """
-
-    outcome: Outcome
-    stage: Stage
-    reason_code: str
-    reasons: Sequence[str]
-    gates: Sequence[GateResult]
-    errors: Sequence[ErrorShare]
-    forecast: Forecast
-    economics: EconomicsResult
-    next_action: NextAction
-    valid_until: str
-    options: Sequence[Option] = ()
-    recommendation: str | None = None
-    domain_text: DomainText | None = None
-    training: TrainingAdvice = field(default_factory=TrainingAdvice)
-    would_change: Sequence[str] = ()
-    stale: Sequence[str] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the contract of `decide --json`: plain data, `class` for the name of an error class."""
-        content: dict[str, Any] = orjson.loads(
-            orjson.dumps(self, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
-        )
-        for row, gate in zip(content["gates"], self.gates, strict=True):
-            del row["message"], row["fix"]
-            row["detail"] = gate.detail
-        for row in content["errors"]:
-            row["probe"] = join_sentences(row["probe"], *row.pop("limits"))
-        content["errors"] = [{"class": row.pop("name"), **row} for row in content["errors"]]
-        return content

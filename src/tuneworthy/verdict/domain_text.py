@@ -1,7 +1,7 @@
-"""Whether the text of the domain is strange to the base: its bits per byte against those of general English sentences.
+"""Domain shift of the text: bits per byte under the base model, against general English sentences. Decides nothing.
 
-Short texts cost more bits per byte, because a model knows nothing of what is behind their first word. So each text of
-the domain has a general sentence beside it, and both are cut to the length of the shorter one.
+Short texts cost more bits per byte, because a model knows nothing of the context of their first word. So each text of
+the domain is paired with a general sentence, and both are cut to the length of the shorter one.
 
 Invariant: no test case is read. A model that gives no log-probability of a text leaves the reason unknown.
 """
@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
@@ -25,11 +25,9 @@ from tuneworthy.dataset.checks.outliers import language_of
 from tuneworthy.errors import OutsideFault, ProviderError, UserError, join_sentences
 from tuneworthy.evaluate.runner import Progress
 from tuneworthy.ladder.session import Session
-from tuneworthy.providers.base import Provider
 from tuneworthy.providers.models import find
 from tuneworthy.stats.difference import linearised
 from tuneworthy.stats.ratios import LEAST_GROUPS, clustered_variance, effective_groups
-from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.types import OutputFormat, Request, content_hash
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import DomainText
@@ -41,19 +39,14 @@ MOST_TEXTS: Final = 200
 SHORTEST_BYTES: Final = 10
 # Share of the texts that must be scored; one with a character of several tokens is not by llama.cpp.
 MOSTLY_SCORED: Final = 0.9
-# Texts a call, calls at a time, and calls for the same texts at most.
+# Texts per call.
 BATCH: Final = 8
-WORKERS: Final = 4
-MOST_CALLS: Final = 3
+OUT_OF_DATE: Final = "The bits per byte of the domain's text are out of date. Run `tuneworthy decide --probe`."
 
 
-class StoredDomain(OpenRecord):
-    """What `domain.json` holds.
-
-    Attributes:
-        of: Hash of what it was computed from.
-        text: The result.
-    """
+@dataclass(frozen=True, slots=True)
+class StoredDomain:
+    """Content of `domain.json`: the result, and a hash of its inputs."""
 
     of: str
     text: DomainText
@@ -67,54 +60,57 @@ def general_sentences() -> tuple[str, ...]:
 
 
 def domain_of(session: Session) -> DomainText:
-    """Return the stored result, or what has to be done for one."""
-    stored = session.folder.read(FILE, StoredDomain)
-    if stored is not None and stored["of"] == _fingerprint(session):
-        return stored["text"]
-    project = session.project
+    """Return the stored result, or the next step for one."""
+    stored, project = session.folder.read(FILE, StoredDomain), session.project
+    if stored is not None and stored.of == _fingerprint(session):
+        return stored.text
     if not _can_score(project):
-        return DomainText(why=messages.say("domain_needs_base", name=project.ladder.baseline))
-    return DomainText(why=messages.say("domain_stale" if stored else "domain_unknown"))
+        return DomainText(why=_needs_base(project))
+    return DomainText(why=OUT_OF_DATE if stored else messages.DOMAIN_UNKNOWN)
+
+
+def _needs_base(project: Project) -> str:
+    return (
+        f"The model {project.ladder.baseline} gives no log-probability of a text. Set `base` in [train] to the model "
+        "that would be trained, then run `tuneworthy decide --probe`."
+    )
 
 
 async def measure_domain(session: Session, progress: Progress | None = None) -> None:
     """Score the text of the domain and general sentences, and store the result in the project's folder.
 
-    What is stored and still holds is not measured again.
+    A stored result that is up to date is not measured again.
     """
-    if domain_of(session).domain is not None:
-        return
-    text = await _measured(session, progress)
-    session.folder.write(FILE, {"of": _fingerprint(session), "text": asdict(text)})
+    if domain_of(session).domain is None:
+        text = await _measured(session, progress)
+        session.folder.write(FILE, {"of": _fingerprint(session), "text": asdict(text)})
 
 
 async def _measured(session: Session, progress: Progress | None) -> DomainText:
     rows = texts_of(session)
-    n, project = len(rows), session.project
-    if not _can_score(project):
-        return DomainText(n=n, why=messages.say("domain_needs_base", name=project.ladder.baseline))
-    if (groups := effective_groups([source for _, source in rows])) < LEAST_GROUPS:
-        return DomainText(
-            n=n,
-            why=(
-                f"The domain's text counts as {groups:.0f} independent sources; at least {LEAST_GROUPS} are needed. "
-                "Add cases or documents, then run `tuneworthy decide --probe`."
-            ),
+    groups, why = effective_groups([source for _, source in rows]), ""
+    if not _can_score(session.project):
+        why = _needs_base(session.project)
+    elif groups < LEAST_GROUPS:
+        why = (
+            f"The domain's text counts as {groups:.0f} independent sources; at least {LEAST_GROUPS} are needed. "
+            "Add cases or documents, then run `tuneworthy decide --probe`."
         )
-    if not mostly_english([text for text, _ in rows]):
-        return DomainText(
-            n=n,
-            why="Most of the domain's text is not English. It cannot be compared with general sentences, which are.",
-        )
+    elif not mostly_english([text for text, _ in rows]):
+        why = "Most of the domain's text is not English. It cannot be compared with general sentences, which are."
+    if why:
+        return DomainText(n=len(rows), why=why)
     pairs = list(paired(rows))
     try:
         logprobs = await _logprobs(session, list({text for *pair, _ in pairs for text in pair}), progress)
     except (ProviderError, UserError, OutsideFault) as error:
-        return DomainText(n=n, why=join_sentences("The domain's text could not be scored.", error.message, error.hint))
-    pairs = [row for row in pairs if row[0] in logprobs and row[1] in logprobs]
-    if len(pairs) < MOSTLY_SCORED * n:
-        return DomainText(n=n, why=f"{n - len(pairs)} of {n} texts of the domain could not be scored.")
-    return replace(compared(pairs, logprobs), left_out=n - len(pairs))
+        why = join_sentences("The domain's text could not be scored.", error.message, error.hint)
+        return DomainText(n=len(rows), why=why)
+    scored = [row for row in pairs if row[0] in logprobs and row[1] in logprobs]
+    left_out = len(pairs) - len(scored)
+    if len(scored) < MOSTLY_SCORED * len(pairs):
+        return DomainText(n=len(rows), why=f"{left_out} of {len(rows)} texts of the domain could not be scored.")
+    return replace(compared(scored, logprobs), left_out=left_out)
 
 
 def texts_of(session: Session) -> list[tuple[str, str]]:
@@ -198,41 +194,19 @@ async def _logprobs(session: Session, texts: Sequence[str], progress: Progress |
         artifact = await asyncio.to_thread(prepare_base, base, project.root, session.folder)
         return dict(zip(texts, await asyncio.to_thread(text_logprobs, artifact.folder, texts), strict=True))
     provider = session.models[project.ladder.baseline].provider
+    found: dict[str, float] = {}
     if progress:
         progress.begin("domain text", len(texts), 0, alone=False)
-
-    found: dict[str, float] = {}
-    batches = iter([tuple(texts[start : start + BATCH]) for start in range(0, len(texts), BATCH)])
-
-    async def work() -> None:
-        for batch in batches:
-            found.update(await _scored(provider, batch))
-            for _ in batch:
-                if progress:
-                    progress.advance(0.0)
-
-    workers = [asyncio.create_task(work()) for _ in range(WORKERS)]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+    for start in range(0, len(texts), BATCH):
+        batch = tuple(texts[start : start + BATCH])
+        request = Request(messages=(), output=OutputFormat(kind="ranked", choices=batch))
+        found.update((await provider.complete(request)).label_logprobs or {})
         if progress:
-            progress.end()
+            for _ in batch:
+                progress.advance(0.0)
+    if progress:
+        progress.end()
     return found
-
-
-async def _scored(provider: Provider, batch: tuple[str, ...]) -> Mapping[str, float]:
-    """Return the log-probabilities of texts; a call that may succeed later is made again."""
-    request = Request(messages=(), output=OutputFormat(kind="ranked", choices=batch))
-    for _ in range(MOST_CALLS - 1):
-        try:
-            return (await provider.complete(request)).label_logprobs or {}
-        except ProviderError as error:
-            if not error.retryable:
-                raise
-    return (await provider.complete(request)).label_logprobs or {}
 
 
 def _can_score(project: Project) -> bool:

@@ -10,7 +10,7 @@ instability; what only a stronger model gets right is reasoning.
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 from scipy.special import bdtrc
 
@@ -24,6 +24,8 @@ from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import ErrorClass, ErrorShare
 
 FILE = "errors"
+# The class of failures that people settle by labelling again.
+LABELS: Final = "label_or_grader"
 # Raised whenever the probes or the order of the classes change: stored results are then stale.
 VERSION = 8
 # In the order in which a case is given its class; what none finds is `unexplained`.

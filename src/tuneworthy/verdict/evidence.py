@@ -106,8 +106,13 @@ class RungEvidence:
         return self.may_forward and not constraints.may_serve(limits, hosted=True)
 
     @property
+    def failure(self) -> str:
+        """The failure of the rung as a sentence."""
+        return f"The rung {self.rung} failed: {self.reason.rstrip('.')}."
+
+    @property
     def label(self) -> str:
-        """What was measured, in words.
+        """Rung and variant in words.
 
         >>> RungEvidence(rung="few_shot", status="adopted", name="few_shot/per_case-8").label
         'the few-shot prompt (per_case-8)'
@@ -123,7 +128,7 @@ class RungEvidence:
         if self.score is None:
             return "no score"
         bounds = f"95% interval [{self.ci95[0]:.1%}, {self.ci95[1]:.1%}], " if self.ci95 else ""
-        return messages.say("score", score=self.score, bounds=bounds, n=n_test - self.unscored)
+        return f"{self.score:.1%} ({bounds}{n_test - self.unscored} test cases)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +188,18 @@ class DevGap:
         """Whether the two differ by more than chance explains, at 1% (two-sided, normal approximation)."""
         width = sum((high - low) ** 2 for low, high in (self.dev_ci95, self.test_ci95)) ** 0.5
         return bool(abs(self.dev - self.test) > GAP_Z * width / (2 * 1.96))
+
+    @property
+    def sentence(self) -> str:
+        """The two scores, with a warning where they differ."""
+        dev = f"Today's setup scores {self.dev:.1%} on dev (n = {self.n_dev})"
+        test = f"{self.test:.1%} on test (n = {self.n_test})"
+        if not self.shown:
+            return f"{dev} and {test}."
+        return (
+            f"{dev} but {test}, a statistically significant difference. The causes of errors on dev may therefore not "
+            "apply to test."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,7 +294,7 @@ class Evidence:
     label_chance: float = 0.0
     labels_confirmed: bool | None = None
     pass_rate: float | None = None
-    domain: DomainText = field(default_factory=lambda: DomainText(why=messages.say("domain_unknown")))
+    domain: DomainText = field(default_factory=lambda: DomainText(why=messages.DOMAIN_UNKNOWN))
     forecast: Forecast = field(default_factory=lambda: Forecast(status="unknown"))
     bills: Mapping[str, Bill] = field(default_factory=dict)
     smaller_usd: float | None = None
@@ -323,8 +340,7 @@ class Evidence:
         against = next((other for other in self.rungs.values() if other.variant == rung.compared_to), None)
         if against is None or rung.delta is None or rung.delta_ci is None:
             return ""
-        low, high = (100 * bound for bound in rung.delta_ci)
-        return "; " + messages.say("difference", name=against.label, delta=100 * rung.delta, low=low, high=high)
+        return "; " + messages.difference(against.label, rung.delta, rung.delta_ci)
 
     @property
     def without_training(self) -> RungEvidence | None:

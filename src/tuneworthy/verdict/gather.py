@@ -57,7 +57,7 @@ def gather(session: Session) -> Evidence:
     project = session.project
     record = read_record(session.folder)
     if record is None:
-        raise Undecided("There is no run yet, so there is nothing to decide.", hint=messages.say("run"))
+        raise Undecided("There is no run yet, so there is nothing to decide.", hint=messages.RUN)
     stale = changed_since(
         record,
         project,
@@ -239,14 +239,14 @@ def _judge(session: Session, record: RunRecord) -> JudgeEvidence | None:
         return None
     stored = session.folder.read(DOCUMENT, StoredValidation)
     if stored is None:
-        return JudgeEvidence(valid=False, detail="The judge has not been validated.", fix=messages.say("label_judge"))
-    detail = join_sentences(stored["detail"], *stored["reasons"])
-    valid, fix = stored["status"] == "pass", messages.say("label_judge")
-    bare = [row.rung for row in record.rungs if row.reason_code == "judge"]
+        return JudgeEvidence(valid=False, detail="The judge has not been validated.", fix=messages.LABEL_JUDGE)
+    bare = ", ".join(row.rung for row in record.rungs if row.reason_code == "judge")
+    detail, fix = join_sentences(stored["detail"], *stored["reasons"]), messages.LABEL_JUDGE
+    valid = stored["status"] == "pass" and not bare
     if stored["judge"] != record.provenance.graders.get("judge"):
-        valid, detail, fix = False, "The run used a judge other than the validated one.", messages.say("run")
+        valid, detail, fix = False, "The run used a judge other than the validated one.", messages.RUN
     elif bare:
-        valid, detail = False, f"{detail} {messages.say('judge_bare', rungs=', '.join(bare))}"
+        detail += f" The judge's scores could not be corrected with human ratings for these rungs: {bare}."
     return JudgeEvidence(valid=valid, detail=detail, fix="" if valid else fix, numbers=stored)
 
 
@@ -255,5 +255,5 @@ def _expires(project: Project, today: date) -> list[tuple[str, str]]:
     for name, model in project.models.items():
         price = price_for(model)
         if price is not None and price.retires is not None:
-            dates.append((price.retires.isoformat(), messages.say("retires", name=name)))
+            dates.append((price.retires.isoformat(), f"the provider retires the model {name}"))
     return dates

@@ -26,7 +26,6 @@ from tuneworthy.store.artifacts import Kind, latest_artifact
 from tuneworthy.store.shapes import OpenRecord, shaped
 from tuneworthy.train.plan import Expected
 from tuneworthy.types import Case
-from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Forecast
 from tuneworthy.verdict.forecast import PilotPoint, built_against_raw, forecast, pilot_cost
 from tuneworthy.verdict.training_facts import (
@@ -217,7 +216,7 @@ def _proof(store: Folder, name: str, tuned: TunedDetail | None, keys: Sequence[s
         changed = [f"The server ran {proof.artifact or other}, but {subject} {known}"]
     failed = [f"{check.name}: {check.detail.rstrip('.')}" for check in proof.checks if check.status == "fail"]
     detail = proof.detail or "; ".join(failed) or f"checks passed: {len(proof.checks)}"
-    detail += messages.say("cause", cause=proof.cause) if proof.cause else ""
+    detail += f" (cause: `{proof.cause}`)" if proof.cause else ""
     numbers = {**ids, "checks": {check.name: check.status for check in proof.checks}}
     numbers |= {"engine": proof.engine} if proof.engine else {}
     return ProofEvidence(status=proof.status, detail=detail, changed=changed, numbers=numbers)

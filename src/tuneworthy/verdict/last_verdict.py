@@ -19,7 +19,7 @@ from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord, shaped
 from tuneworthy.types import content_hash
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import Verdict
+from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.suspects import suspects_path
 
 FILE: Final = "verdict"

@@ -11,14 +11,14 @@ from itertools import chain, combinations
 from typing import Any, Final
 
 from tuneworthy.errors import join_sentences
-from tuneworthy.money.economics import chance_to_settle, has_smaller, open_ranges, required_usd
+from tuneworthy.money.economics import SET_TRAFFIC, chance_to_settle, has_smaller, open_ranges, required_usd
 from tuneworthy.stats.target import chance_of_status, settling_targets
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import GateResult, NextAction, Option
+from tuneworthy.verdict.base import GateResult, NextAction
 from tuneworthy.verdict.evidence import Evidence
-from tuneworthy.verdict.facts import DEV, DecisionFacts, FactName, today_usd
+from tuneworthy.verdict.facts import DEV, DecisionFacts, FactKind, FactName, today_usd
 from tuneworthy.verdict.gates.to_decide import lacks_shots
-from tuneworthy.verdict.options import open_latency
+from tuneworthy.verdict.options import Option, open_latency
 from tuneworthy.verdict.outcome import decided, open_facts
 from tuneworthy.verdict.suspects import RELABELLED
 
@@ -42,9 +42,12 @@ MOST_TOGETHER: Final = 3
 # Actions that are tried together: the best for their price.
 MOST_COMBINED: Final = 8
 # What a person does about an unknown fact, and how long that takes, minutes.
-EDITS: Final[Mapping[str, tuple[str, float]]] = {
-    "pays": ("set_traffic", MINUTES_TO_EDIT),
-    "distil": ("measure_smaller", 15.0),
+EDITS: Final[Mapping[FactKind, tuple[str, float]]] = {
+    FactKind.PAYS: (SET_TRAFFIC, MINUTES_TO_EDIT),
+    FactKind.DISTIL: (
+        "Add a smaller or faster model to [models] and run the ladder to see whether it meets the constraints.",
+        15.0,
+    ),
 }
 # The highest chance that is stated of a step: what such steps settled alone, of 451 (`scripts.simulations`, seeds 31,
 # 33 and 57, 200 test cases). They leave open what is not known before: a new option may be close to the target.
@@ -58,17 +61,17 @@ HARDLY: Final = 0.5
 # Part of the questions of cost that a price or the traffic settles while costs are assumed: simulated.
 ALONE: Final = 0.7
 # How likely an unknown fact is true where nothing was measured: assumed.
-PRIORS: Final[Mapping[str, float]] = {
-    "sound": 0.9,
-    "could_meet": 0.15,
-    "could_teach": 0.15,
-    "cost": 0.4,
-    "distil": 0.5,
-    "lever": 0.3,
-    "pays": 0.5,
-    "eligible": 0.5,
-    "as_good": 0.5,
-    "meets": 0.3,
+PRIORS: Final[Mapping[FactKind, float]] = {
+    FactKind.SOUND: 0.9,
+    FactKind.COULD_MEET: 0.15,
+    FactKind.COULD_TEACH: 0.15,
+    FactKind.COST: 0.4,
+    FactKind.DISTIL: 0.5,
+    FactKind.LEVER: 0.3,
+    FactKind.PAYS: 0.5,
+    FactKind.ELIGIBLE: 0.5,
+    FactKind.AS_GOOD: 0.5,
+    FactKind.MEETS: 0.3,
 }
 
 
@@ -114,7 +117,7 @@ def next_action(
     futures = _Futures(facts)
     single = [(futures.chance(candidate.chances), candidate) for candidate in candidates]
     if not single:
-        return _with_prices(NextAction(command="tuneworthy run", why=messages.say("run_again")), evidence)
+        return _with_prices(NextAction(command="tuneworthy run", why="Run the ladder again."), evidence)
     single.sort(key=lambda pair: -pair[0] / pair[1].price)
     together = _together([candidate for _, candidate in single[:MOST_COMBINED]])
     plans = [(futures.chance(plan.chances), plan) for plan in together]
@@ -132,7 +135,7 @@ def _with_prices(action: NextAction, evidence: Evidence) -> NextAction:
 
 
 def _set_prices(evidence: Evidence) -> str:
-    sections = messages.listed([f"[models.{name}]" for name in evidence.unpriced])
+    sections = ", ".join(f"[models.{name}]" for name in evidence.unpriced)
     return f"Set `input_usd_per_mtok` and `output_usd_per_mtok` in {sections}." if evidence.unpriced else ""
 
 
@@ -218,7 +221,7 @@ def _candidates(
     costs: Mapping[str, RungCost],
 ) -> Iterator[_Candidate]:
     by_gate = {result.gate: result for result in gates}
-    untried = {fact: subject for fact in unknown for kind, subject in [fact] if kind == "could_meet"}
+    untried = {fact: subject for fact in unknown for kind, subject in [fact] if kind is FactKind.COULD_MEET}
     unfound = evidence.search is not None  # the search was measured: to compare it again shows nothing new
     missing = {"model"} if evidence.other_models == 0 else set()
     missing |= {"retrieval"} if unfound or not evidence.documents else set()
@@ -230,27 +233,27 @@ def _candidates(
             yield _Candidate(_run([rung], costs), _prior([fact]), MOST["run"])
     for fact in unknown:
         kind, subject = fact
-        if unfound and fact in {("could_meet", "retrieval"), ("lever", "knowledge")}:
+        if unfound and fact in {(FactKind.COULD_MEET, "retrieval"), (FactKind.LEVER, "knowledge")}:
             yield _fix_search(unknown)
-        elif kind == "could_meet" and fact not in runnable and subject != "prompt":
+        elif kind is FactKind.COULD_MEET and fact not in runnable and subject != "prompt":
             yield _name_what_is_missing(subject, unknown)
-        elif kind == "sound" or (fact not in runnable and subject == "prompt"):
+        elif kind is FactKind.SOUND or (fact not in runnable and subject == "prompt"):
             gate = by_gate[subject]
             command = "tuneworthy run" if subject in {"baseline", "prompt"} else ""
             yield _Candidate(NextAction(command=command, why=gate.fix or gate.detail), _prior([fact]))
-        elif kind == "cost":
+        elif kind is FactKind.COST:
             yield from _money(fact, facts, evidence)
-        elif kind == "lever":
+        elif kind is FactKind.LEVER:
             yield _lever(fact, evidence)
-        elif kind == "eligible":
+        elif kind is FactKind.ELIGIBLE:
             yield _eligible(fact, unknown, facts, evidence)
-        elif kind == "pays" and evidence.economics.requests_per_month is not None:
+        elif kind is FactKind.PAYS and evidence.economics.requests_per_month is not None:
             name = facts.recommendation.option if facts.recommendation else ""
-            yield _edit(_set_prices(evidence) or messages.say("set_price", name=name), [fact])
+            yield _edit(_set_prices(evidence) or messages.set_price(name), [fact])
         elif kind in EDITS:
-            name, minutes = EDITS[kind]
-            yield _edit(messages.say(name), [fact], minutes=minutes)
-    if moving := [fact for fact in unknown if fact[0] in {"meets", "as_good"}]:
+            why, minutes = EDITS[kind]
+            yield _edit(why, [fact], minutes=minutes)
+    if moving := [fact for fact in unknown if fact[0] in {FactKind.MEETS, FactKind.AS_GOOD}]:
         yield from _more_cases(moving, facts, evidence)
 
 
@@ -259,15 +262,15 @@ def _of_copies(unknown: Sequence[FactName], facts: DecisionFacts, gates: Sequenc
     if not any(result.gate == "classical" and result.status == "fail" for result in gates):
         return []
     names = {"classical", *(one.option for one in facts.options if one.kind == "classical")}
-    return [fact for fact in unknown if fact[0] in {"could_meet", "meets"} and fact[1] in names]
+    return [fact for fact in unknown if fact[0] in {FactKind.COULD_MEET, FactKind.MEETS} and fact[1] in names]
 
 
 def _name_what_is_missing(rung: str, unknown: Sequence[FactName]) -> _Candidate:
     """Return the edit that lets a rung run: documents to search, or another model."""
     same = [fact for fact in unknown if fact[1] == rung]
     if rung == "retrieval":
-        return replace(_edit(messages.say("give_documents"), same, minutes=60.0), most=MOST["documents"])
-    return replace(_edit(messages.say("add_model"), same, minutes=10.0), most=MOST["run"])
+        return replace(_edit(messages.GIVE_DOCUMENTS, same, minutes=60.0), most=MOST["documents"])
+    return replace(_edit(messages.ADD_MODEL, same, minutes=10.0), most=MOST["run"])
 
 
 def _run(rungs: Sequence[str], costs: Mapping[str, RungCost]) -> NextAction:
@@ -276,7 +279,7 @@ def _run(rungs: Sequence[str], costs: Mapping[str, RungCost]) -> NextAction:
     command = " ".join(["tuneworthy run", *(f"--rung {rung}" for rung in rungs)])
     return NextAction(
         command=command,
-        why=f"Compare these rungs on the test set: {messages.listed(rungs)}.",
+        why=f"Compare these rungs on the test set: {', '.join(rungs)}.",
         calls=sum(cost.calls for cost in known) if complete else None,
         usd=sum(cost.usd for cost in known) if complete else None,
         person_minutes=0.0,
@@ -290,8 +293,8 @@ def _edit(why: str, facts: Sequence[FactName], minutes: float = MINUTES_TO_EDIT)
 
 def _fix_search(unknown: Sequence[FactName]) -> _Candidate:
     """Return the repair of a search that does not find the documents, after which the rung is compared again."""
-    same = [fact for fact in unknown if fact in {("could_meet", "retrieval"), ("lever", "knowledge")}]
-    return _edit(messages.say("fix_search"), same, minutes=MINUTES_TO_FIX_SEARCH)
+    same = [fact for fact in unknown if fact in {(FactKind.COULD_MEET, "retrieval"), (FactKind.LEVER, "knowledge")}]
+    return _edit(messages.FIX_SEARCH, same, minutes=MINUTES_TO_FIX_SEARCH)
 
 
 def _eligible(fact: FactName, unknown: Sequence[FactName], facts: DecisionFacts, evidence: Evidence) -> _Candidate:
@@ -304,34 +307,34 @@ def _eligible(fact: FactName, unknown: Sequence[FactName], facts: DecisionFacts,
                 f"Set `models.{rung.model}.forwards` to true if the server at this local address passes calls on "
                 "to a hosted model, and to false if it runs the model."
             ),
-            [one for one in unknown if one[0] == "eligible" and one[1] in same],
+            [one for one in unknown if one[0] is FactKind.ELIGIBLE and one[1] in same],
         )
     if limits.usd_per_1k is not None and option.usd_per_1k is None:
         unpriced = option.usd_by_answer is None
-        return _edit(messages.say("set_price", name=option.option) if unpriced else messages.say("set_traffic"), [fact])
+        return _edit(messages.set_price(option.option) if unpriced else SET_TRAFFIC, [fact])
     if option.latency_p95_ms is None or option.latency_p95_ci is None:
-        return _Candidate(NextAction(command="tuneworthy run", why=messages.say("run_again")), _prior([fact]))
+        return _Candidate(NextAction(command="tuneworthy run", why="Run the ladder again."), _prior([fact]))
     why = open_latency(limits, option.latency_p95_ms, option.latency_p95_ci)
     fix = (
         "Add test cases: up to 200 calls are timed."
         if option.latency_p95_ci[1] is None
         else "Set `constraints.p95_ms` to a limit outside this interval."
     )
-    return _edit(join_sentences(messages.say("limit_open", name=option.option, why=why), fix), [fact])
+    return _edit(join_sentences(f"Whether {option.option} meets the latency limit is open: {why}.", fix), [fact])
 
 
 def _money(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> Iterator[_Candidate]:
     option = next((one for one in facts.options if one.option == fact[1]), None)
-    open_costs = [one for one in open_facts(facts) if one[0] == "cost"]
+    open_costs = [one for one in open_facts(facts) if one[0] is FactKind.COST]
     if unpriced := _unpriced(fact, facts):
         model = evidence.rungs[unpriced.rung].model
         lacking = ((one, _unpriced(one, facts)) for one in open_costs)
         same = [one for one, other in lacking if other and evidence.rungs[other.rung].model == model]
         if fact == same[0]:  # one price is that of all options of its model
-            yield from _with_costs(messages.say("set_price", name=unpriced.option), same, evidence)
+            yield from _with_costs(messages.set_price(unpriced.option), same, evidence)
     elif evidence.economics.requests_per_month is None:
-        same = [one for one in open_facts(facts) if one[0] in {"cost", "pays"}]
-        yield from _with_costs(messages.say("set_traffic"), same, evidence)
+        same = [one for one in open_facts(facts) if one[0] in {FactKind.COST, FactKind.PAYS}]
+        yield from _with_costs(SET_TRAFFIC, same, evidence)
     elif option is not None and has_smaller(option.usd_by_answer, evidence.smaller_usd):
         yield from _narrow(fact, option, facts, evidence)
     else:
@@ -353,8 +356,10 @@ def _narrow(fact: FactName, option: Option, facts: DecisionFacts, evidence: Evid
         pairs = [(name, *getattr(settings.ranges, name)) for name in keys]
         shown = [f"{name} = [{low:g}, {high:g}]" for name, low, high in pairs]
         why = join_sentences(
-            messages.say("set_costs") if "costs" in some else "",
-            messages.say("narrow_ranges", ranges=messages.listed(shown)) if keys else "",
+            messages.SET_COSTS if "costs" in some else "",
+            (f"Narrow [economics.ranges]: within these ranges, training may or may not break even: {', '.join(shown)}.")
+            if keys
+            else "",
         )
         minutes = MINUTES_TO_EDIT * len(keys) + MINUTES_FOR_COSTS * ("costs" in some)
         yield _weigh(_edit(why, [fact], minutes=minutes), chance_to_settle(bill, settings, required, some))
@@ -366,7 +371,7 @@ def _with_costs(why: str, facts: Sequence[FactName], evidence: Evidence) -> Iter
     most = MOST["money"] if set(ranges) - {"costs"} else SURE
     yield replace(_weigh(_edit(why, facts), ALONE if "costs" in ranges else 1.0), most=most)
     if "costs" in ranges:
-        both = join_sentences(why, messages.say("set_costs"))
+        both = join_sentences(why, messages.SET_COSTS)
         yield replace(_edit(both, facts, minutes=MINUTES_TO_EDIT + MINUTES_FOR_COSTS), most=most)
 
 
@@ -379,7 +384,7 @@ def _weigh(candidate: _Candidate, chance: float) -> _Candidate:
 def _lever(fact: FactName, evidence: Evidence) -> _Candidate:
     name = fact[1]
     if name == "unanalysed" and evidence.judge is not None:
-        action = NextAction(command="tuneworthy cases label --judge", why=messages.say("label_judge"))
+        action = NextAction(command="tuneworthy cases label --judge", why=messages.LABEL_JUDGE)
         return _Candidate(replace(action, person_minutes=RATED * MINUTES_PER_VERDICT), {fact: (0.2, 0.6)})
     if name == "unanalysed":
         action = NextAction(
@@ -387,9 +392,7 @@ def _lever(fact: FactName, evidence: Evidence) -> _Candidate:
         )
         return _Candidate(action, {fact: (0.2, 0.7)})
     if name == DEV:
-        action = NextAction(
-            command="", why=messages.say("dev_differs_fix"), person_minutes=RELABELLED * MINUTES_PER_CASE
-        )
+        action = NextAction(command="", why=messages.DEV_DIFFERS_FIX, person_minutes=RELABELLED * MINUTES_PER_CASE)
         return _Candidate(action, {fact: (0.0, 0.6)})
     if name == "label_or_grader":
         if evidence.suspects == 0:  # all are labelled, and the failures are too few to settle it
@@ -434,13 +437,13 @@ def _more_cases(moving: Sequence[FactName], facts: DecisionFacts, evidence: Evid
     for factor in reversed(GROWTH):
         more = max(50, round(factor * evidence.n_test / 50) * 50)
         chances = {fact: _chance_with(more, fact, facts, evidence) for fact in moving}
-        near = [fact for fact, chance in chances.items() if fact[0] == "meets" and sum(chance) < ENOUGH]
+        near = [fact for fact, chance in chances.items() if fact[0] is FactKind.MEETS and sum(chance) < ENOUGH]
         on_target = near if factor == GROWTH[-1] else on_target
         options = len([rung for rung in evidence.rungs.values() if rung.tested])
         # Where a judge grades, further cases say nothing before people rate the answers to them.
         rating = 0.0 if evidence.judge is None else options * MINUTES_PER_VERDICT
         minutes = more * (MINUTES_PER_CASE + rating)
-        added = messages.say("add_n_rated" if rating else "add_n_cases", n=more, minutes=minutes)
+        added = messages.add_cases(more, minutes, rated=bool(rating))
         why = join_sentences(added, _other_targets(on_target, facts, evidence))
         calls = more * options
         usd = sum((rung.usd_per_1k or 0.0) / 1000 * more for rung in evidence.rungs.values() if rung.tested)
@@ -458,7 +461,7 @@ def _chance_with(more: int, fact: FactName, facts: DecisionFacts, evidence: Evid
     """Return the chances that so many further cases show a fact to be true, and to be false."""
     kind, subject = fact
     rung = evidence.rungs[next(one for one in facts.options if one.option == subject).rung]
-    if kind == "as_good" or rung.score is None or rung.n_effective is None or evidence.target is None:
+    if kind is FactKind.AS_GOOD or rung.score is None or rung.n_effective is None or evidence.target is None:
         return 0.3, 0.3
     return chance_of_status(
         rung.score,
@@ -484,7 +487,8 @@ def _other_targets(on_target: Sequence[FactName], facts: DecisionFacts, evidence
         return ""
     best = max(spans, key=lambda subject: spans[subject])
     missed = max(missed for _, missed in spans.values())
-    fields = {"name": best, "target": evidence.target or 0.0, "margin": 100 * evidence.margin, "met": spans[best][0]}
-    if missed > 1:
-        return messages.say("other_target", **fields)
-    return messages.say("other_targets", **fields, missed=missed)
+    also = "" if missed > 1 else f" and one of {missed:.0%} is missed"
+    return (
+        f"The score of {best} is close to the target of {evidence.target or 0.0:.1%}. With a margin of "
+        f"{100 * evidence.margin:.1f} points and without further cases, a target of {spans[best][0]:.0%} is met{also}."
+    )

@@ -1,21 +1,27 @@
-"""The options of a verdict: everything that could run tomorrow, a row each."""
+"""Options of a verdict: everything that could run tomorrow, with its score, price and limits."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
 
 from tuneworthy.constraints import ServingLimits, Span, keeps_p95, may_serve
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.classical_models import IN_PROCESS
-from tuneworthy.ladder.record import RungDifference
+from tuneworthy.ladder.record import RungRecord
 from tuneworthy.money.results import EconomicsResult
-from tuneworthy.money.serving import hardware
+from tuneworthy.money.serving import OwnServer, RunningCost
 from tuneworthy.text import plural
-from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import TUNED, Option, OptionKind, Verdict
+from tuneworthy.verdict.base import TUNED, Target
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
-from tuneworthy.verdict.recommendation import rank
 
+OptionKind = Literal["today", "variant", "classical", "cascade", "tuned", "fine_tune"]
+KINDS: Final[Mapping[str, OptionKind]] = {
+    "baseline": "today",
+    "classical": "classical",
+    CASCADE: "cascade",
+    TUNED: "tuned",
+}
 # An option whose recall of a label is at most this, where the label is rare, is marked.
 MISSED_RECALL = 0.1
 RARE = 0.1
@@ -25,28 +31,74 @@ MOST_RECALLS = 3
 FEWEST_TIMED = 72
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """A row of the verdict: something that could run tomorrow.
+
+    Attributes:
+        option: Name of the variant.
+        rung: That measured it.
+        kind: Kind of the option.
+        model: Key of `[models]` that answers; "" without one.
+        score: On test, with its 95% interval; of `fine_tune` the lower bound of the forecast. None if not known.
+        delta_vs_today: Paired difference to today's option, with its 95% interval.
+        target: Whether it meets the target; None without a target.
+        violates: The broken constraint; "" without one.
+        eligible: Whether the constraints allow it; None if a measured interval contains the limit.
+        usd_per_1k: A thousand answers, US dollars, with their share of servers of one's own; None if the price is not
+            known, or the traffic where there is such a server.
+        usd_per_month: At the project's traffic: answers, servers of one's own, and the upkeep of a tuned model.
+        running: The same at any traffic; None if unknown.
+        unreported: Share of its answers whose tokens the provider did not report. These count at their maximum cost, so
+            that its prices are upper limits.
+        one_off_usd: Once, before it can run.
+        share_sent: Of a cascade: share of the test cases that it sends on to the large model; None for all others.
+        needs: Missing requirements; "" if it can run tomorrow.
+        notes: What marks it, such as a constant answer.
+    """
+
+    option: str
+    rung: str
+    kind: OptionKind
+    model: str = ""
+    score: float | None = None
+    ci95: tuple[float, float] | None = None
+    delta_vs_today: float | None = None
+    delta_ci: tuple[float, float] | None = None
+    target: Target | None = None
+    violates: str = ""
+    eligible: bool | None = True
+    usd_per_1k: float | None = None
+    usd_per_month: float | None = None
+    running: RunningCost | None = None
+    unreported: float = 0.0
+    latency_p50_ms: float | None = None
+    latency_p95_ms: float | None = None
+    latency_p95_ci: tuple[float, float | None] | None = None
+    one_off_usd: float | None = None
+    share_sent: float | None = None
+    needs: str = ""
+    notes: Sequence[str] = ()
+
+    @property
+    def usd_by_answer(self) -> float | None:
+        """What is paid by the answer, for a thousand: servers of one's own are not in it."""
+        return self.running.usd_per_1k if self.running else self.usd_per_1k
+
+    @property
+    def server(self) -> OwnServer | None:
+        """The server of one's own that it needs."""
+        return self.running.server if self.running else None
+
+
 def options_of(evidence: Evidence) -> list[Option]:
     """Return what was measured on test in the order of the ladder."""
-    return [_measured(evidence, rung) for rung in evidence.rungs.values() if rung.tested]
+    return [option_of(evidence, rung) for rung in evidence.rungs.values() if rung.tested]
 
 
 def measured_options(options: Sequence[Option]) -> list[Option]:
     """Return the options that need no training."""
     return [option for option in options if option.kind != "tuned"]
-
-
-def shown_better(evidence: Evidence, options: Sequence[Option], chosen: Option) -> tuple[Option, float] | None:
-    """Return the option that may serve, is shown to be better than the chosen one by most, and by how much.
-
-    Of several that are better by as much it is the cheapest.
-    """
-    better = [
-        (row.delta, option)
-        for option in rank(options)
-        if option.eligible and option is not chosen and (row := _row(evidence, chosen, option)) and row.ci95[0] > 0
-    ]
-    delta, option = max(better, key=lambda pair: pair[0], default=(0.0, None))
-    return (option, delta) if option else None
 
 
 def open_latency(limits: ServingLimits, p95: float | None, interval: Span | None) -> str:
@@ -69,29 +121,42 @@ def _needs(rung: RungEvidence) -> str:
     return "deployment as a router (`tuneworthy export router`)" if rung.rung == CASCADE else ""
 
 
-def _row(evidence: Evidence, a: Option, b: Option) -> RungDifference | None:
-    return evidence.difference(evidence.rungs.get(a.rung), evidence.rungs.get(b.rung))
-
-
-def _measured(evidence: Evidence, rung: RungEvidence) -> Option:
-    running, traffic = evidence.bill(rung).running(evidence.economics), evidence.economics.requests_per_month
-    kinds: dict[str, OptionKind] = {"baseline": "today", "classical": "classical", CASCADE: "cascade", TUNED: "tuned"}
+def _option(name: str, rung: str, running: RunningCost, traffic: float | None, **fields: Any) -> Option:
+    """Return an option with its prices at this traffic; `fields` are its other attributes."""
     return Option(
-        option=rung.name,
-        rung=rung.rung,
-        kind=kinds.get(rung.rung, "variant"),
+        option=name,
+        rung=rung,
+        running=running,
+        usd_per_1k=running.usd_per_1k_at(traffic),
+        usd_per_month=None if traffic is None else running.monthly_usd(traffic),
+        **({"kind": KINDS.get(rung, "variant")} | fields),
+    )
+
+
+def recorded_option(rung: RungRecord, running: RunningCost, traffic: float | None) -> Option:
+    """Return a rung of a run as an option, without a verdict."""
+    fields = {"score": rung.score, "ci95": rung.ci95, "violates": rung.violated, "unreported": rung.unreported_share}
+    return _option(rung.name or rung.rung, rung.rung, running, traffic, **fields)
+
+
+def option_of(evidence: Evidence, rung: RungEvidence) -> Option:
+    """Return a measured rung as an option."""
+    bill, traffic, today = evidence.bill(rung), evidence.economics.requests_per_month, rung.rung == "baseline"
+    running = bill.running(evidence.economics)
+    return _option(
+        rung.name,
+        rung.rung,
+        running,
+        traffic,
         model="" if rung.rung == "classical" else rung.model,
         score=rung.score,
         ci95=rung.ci95,
-        delta_vs_today=None if rung.rung == "baseline" else rung.delta_today,
-        delta_ci=None if rung.rung == "baseline" else rung.delta_today_ci,
+        delta_vs_today=None if today else rung.delta_today,
+        delta_ci=None if today else rung.delta_today_ci,
         target=evidence.target_of(rung),
         violates=rung.violated or ("" if rung.eligible else rung.reason),
         eligible=_eligible(evidence, rung, running.usd_per_1k_at(traffic)),
-        usd_per_1k=running.usd_per_1k_at(traffic),
-        usd_per_month=None if traffic is None else running.monthly_usd(traffic),
-        running=running,
-        unreported=evidence.bill(rung).unreported,
+        unreported=bill.unreported,
         latency_p50_ms=rung.latency_p50_ms,
         latency_p95_ms=rung.latency_p95_ms,
         latency_p95_ci=rung.latency_p95_ci,
@@ -113,7 +178,7 @@ def _eligible(evidence: Evidence, rung: RungEvidence, usd_per_1k: float | None) 
 
 def _notes(evidence: Evidence, rung: RungEvidence) -> list[str]:
     latency = open_latency(evidence.limits, rung.latency_p95_ms, rung.latency_p95_ci)
-    notes = [*([latency] if latency else []), *([messages.say("constant")] if rung.constant else [])]
+    notes = [*([latency] if latency else []), *(["gives every case the same answer"] if rung.constant else [])]
     balance = evidence.balance
     if balance is not None and balance.rarest <= RARE:
         missed = [label for label, recall in rung.recall.items() if recall <= MISSED_RECALL]
@@ -127,25 +192,23 @@ def _notes(evidence: Evidence, rung: RungEvidence) -> list[str]:
     return notes
 
 
-def training_option(evidence: Evidence, money: EconomicsResult) -> Option:
+def training_option(evidence: Evidence, running: RunningCost, one_off_usd: float, needs: str, name: str) -> Option:
+    """Return training as an option."""
+    fields = {"kind": "fine_tune", "one_off_usd": one_off_usd, "needs": needs}
+    return _option(name, TUNED, running, evidence.economics.requests_per_month, **fields)
+
+
+def pilot_option(evidence: Evidence, money: EconomicsResult) -> Option:
     """Return training as an option: its score is the lower bound of the forecast, or unknown.
 
     Args:
-        evidence: What was measured, no tuned model among it.
+        evidence: Measurements without a fine-tuned model.
         money: Training against the option that it would replace.
     """
-    bounds, traffic = tuned_score(evidence), evidence.economics.requests_per_month
-    return Option(
-        option=TUNED,
-        rung=TUNED,
-        kind="fine_tune",
-        score=bounds[0] if bounds else None,
-        usd_per_1k=money.usd_per_1k.tuned_served,
-        usd_per_month=None if traffic is None else money.monthly_usd,
-        running=money.running,
-        one_off_usd=money.one_off_usd,
-        needs="dataset, training, parity" if bounds else "dataset and pilot",
-    )
+    bounds, running = tuned_score(evidence), money.running or RunningCost(usd_per_1k=None)
+    needs = "dataset, training, parity" if bounds else "dataset and pilot"
+    option = training_option(evidence, running, money.one_off_usd or 0.0, needs, TUNED)
+    return replace(option, score=bounds[0] if bounds else None)
 
 
 def tuned_score(evidence: Evidence) -> tuple[float, float] | None:
@@ -157,38 +220,36 @@ def tuned_score(evidence: Evidence) -> tuple[float, float] | None:
     return low, high
 
 
-SERVER: Final = frozenset({"serve_usd_per_month", "serve_capacity_per_month"})
+def marked(option: Option) -> str:
+    """Say what marks an option."""
+    return f"{option.option}: {'; '.join(option.notes)}."
 
 
-def serving_sentence(verdict: Verdict) -> str:
-    """Name the assumed server of the recommended option, else of training; "" if there is no assumed server."""
-    facts = verdict.economics.assumptions
-    served = [option for option in verdict.options if option.server]
-    chosen = next((one for one in served if one.option == verdict.recommendation), served[-1] if served else None)
-    server, machine = chosen.server if chosen else None, facts.get("serve_hardware")
-    set_here = {name for name, fact in facts.items() if fact.mark == "project"}
-    if chosen is None or server is None or server.params_b is None or machine is None:
-        return ""
-    if not server.usd_per_month or set_here >= SERVER:
-        return ""
-    row = hardware(str(machine.value))
-    cost = f"{row.cards_for(server.params_b)} {row.name} (${server.usd_per_month:,.0f} a month"
-    cost += ", as the project file says)" if "serve_usd_per_month" in set_here else ")"
-    requests = facts["requests_per_month"].value
-    if isinstance(requests, float | int):
-        n = max(1.0, requests / server.capacity)
-        several = f", {float(f'{n:.3g}'):,.10g} servers for {chosen.option} at this traffic (counted in parts)"
-        cost += several if n > 1 else ", one server at this traffic"
-    text = f"Server cost assumes {server.params_b:g}B parameters on {cost}."
-    if server.size_from == "file":
-        text = f"The model to serve has {server.params_b:.3g}B parameters, as its files say. "
-        text += f"Its server cost assumes {cost}."
-    elif server.size_from == "assumed":
-        text = f"The size of the model to serve is unknown. Its server cost assumes {server.params_b:g}B parameters "
-        text += f"on {cost}."
-    estimated = "The number of servers is an estimate, because the model reported no token counts."
-    is_estimated = isinstance(requests, float | int) and server.tokens_assumed and chosen.score is not None
-    assumed = [] if "serve_hardware" in set_here else ["`economics.serve_hardware`"]
-    assumed += ["`economics.serve_params_b`"] if server.size_from == "assumed" else []
-    change = f"To change this, set {' and '.join(assumed)}." if assumed else ""
-    return join_sentences(text, estimated if is_estimated else "", change)
+def legend(options: Sequence[Option]) -> list[str]:
+    """Explain the words that replace a number in a table of options, as far as they occur."""
+    lines = []
+    if any(one.target == "unresolved" for one in options):
+        lines.append("unresolved: the test cases do not settle whether the target is met.")
+    if any(one.server and one.usd_per_month is None and one.usd_per_1k is None for one in options):
+        lines.append(
+            "server: the cost per answer depends on the traffic. Set `economics.requests_per_month` to see it."
+        )
+    return lines
+
+
+def cost_note(option: Option) -> str:
+    """Say what the cost of a month is made of, and whether it is an upper limit; "" where one price is all of it."""
+    upper = (
+        f"cost is an upper limit: no token counts from the provider for {option.unreported:.1%} of the answers"
+        if option.unreported
+        else ""
+    )
+    month, running = option.usd_per_month, option.running
+    if not month or not option.usd_per_1k or running is None or running.usd_per_1k is None:
+        return upper
+    answers = month * running.usd_per_1k / option.usd_per_1k
+    servers = month - answers - running.upkeep_usd
+    named = {"answers": answers, "servers": servers, "upkeep and retraining": running.upkeep_usd}
+    parts = [f"${usd:,.0f} for {what}" for what, usd in named.items() if usd >= 1]
+    made_of = f"A month costs {', '.join(parts)}." if len(parts) > 1 or running.upkeep_usd >= 1 else ""
+    return join_sentences(made_of, upper)

@@ -5,9 +5,9 @@ from typing import Any
 
 from tuneworthy.config.project import Project
 from tuneworthy.errors import join_sentences
-from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Method
 from tuneworthy.verdict.last_verdict import load_verdict
+from tuneworthy.verdict.training_method import METHODS
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class PlannedMethod:
         """All of it for people; "" if there is nothing to say."""
         if self.method is None:
             return join_sentences(self.why, self.step)
-        return messages.say("planned_method", **asdict(self))
+        return f"Method: {self.method}. {self.why} {self.step} [{self.source}]"
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-able values."""
@@ -53,4 +53,4 @@ def planned_method(project: Project) -> PlannedMethod:
         advice.why,
         "" if stored.holds else f"The verdict is out of date ({stored.changed[0]}). Run `tuneworthy decide`.",
     )
-    return PlannedMethod(advice.method, why, advice.source, messages.METHOD_STEPS[advice.method])
+    return PlannedMethod(advice.method, why, advice.source, METHODS[advice.method].step)

@@ -13,8 +13,10 @@ from functools import reduce
 from typing import Any, get_args
 
 from tuneworthy.errors import join_sentences
+from tuneworthy.text import count
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import GateResult, Outcome, Stage, Verdict
+from tuneworthy.verdict.answer import Verdict, answer_of
+from tuneworthy.verdict.base import GateResult, Outcome, Stage
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.gates import run_gates
 from tuneworthy.verdict.gates.to_decide import FEWEST_CASES
@@ -71,11 +73,9 @@ class Cost:
         if not self.calls[1]:
             return "no calls, no cost, a few seconds"
         minutes = _span(self.minutes, "{:.0f}")
-        return messages.say(
-            "cost",
-            calls=_span(self.calls, "{:,.0f}"),
-            usd=_span(self.usd, "${:.2f}") if self.usd[1] else "no cost",
-            minutes="less than a minute" if minutes == "0" else f"about {minutes} min",
+        return (
+            f"{_span(self.calls, '{:,.0f}')} calls, {_span(self.usd, '${:.2f}') if self.usd[1] else 'no cost'}, "
+            f"{'less than a minute' if minutes == '0' else f'about {minutes} min'}"
         )
 
 
@@ -220,17 +220,19 @@ def _next(state: ProjectState, steps: Sequence[Step]) -> Step | None:
 
 def _cases(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
     n_test, gate = state.evidence.n_test, gates["test_set"]
-    text = messages.say("n_cases", n=state.n_cases, n_test=n_test)
+    text = f"{count(state.n_cases, 'case')} with an expected answer, {n_test} of them in the test set"
     if state.fault:
-        return part.step(name, OPEN, state.fault, messages.say("check"))
+        return part.step(name, OPEN, state.fault, "tuneworthy check")
     if state.n_unlabelled:
         cost = Cost(person_minutes=state.n_unlabelled * MINUTES_PER_CASE)
         text += f"; {state.n_unlabelled} without an expected answer"
-        return part.step(name, OPEN, text, messages.say("label"), cost)
+        return part.step(name, OPEN, text, "tuneworthy cases label", cost)
     if gate.status == "pass":
         return part.step(name, DONE, text)
     cost = Cost(person_minutes=max(0, FEWEST_CASES - n_test) * MINUTES_PER_CASE)
-    return part.step(name, OPEN, f"{text}. {gate.message}", messages.say("sample"), cost)
+    return part.step(
+        name, OPEN, f"{text}. {gate.message}", "tuneworthy cases sample, then tuneworthy cases label", cost
+    )
 
 
 def _lever(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
@@ -250,7 +252,7 @@ def _lever(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
             text += f" {rung}: {score:.1%} on {n_dev} dev cases in a quick run."
     do = " ".join(["tuneworthy run", *(f"--rung {rung}" for rung in run)])
     if name == "model" and not state.evidence.other_models:
-        do = messages.say("add_model")
+        do = messages.ADD_MODEL
     costs = [state.costs[rung] for rung in run if rung in state.costs]
     return part.step(name, OPEN, text, do, reduce(Cost.plus, costs) if len(costs) == len(run) else None)
 
@@ -258,14 +260,14 @@ def _lever(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
 def _decision(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
     verdict = state.verdict
     if verdict is None:
-        return part.step(name, OPEN, "There is no verdict yet.", messages.say("decide"), Cost())
-    answer = messages.answer_of(verdict)
+        return part.step(name, OPEN, "There is no verdict yet.", "tuneworthy decide", Cost())
+    answer = answer_of(verdict)
     text = join_sentences(answer, *verdict.reasons[:1])
     if state.decided:
         return part.step(name, DONE, text)
     if state.verdict_stale:
         text = f"The last verdict ({answer}) is out of date: {'; '.join(state.verdict_stale)}."
-        return part.step(name, OPEN, text, messages.say("decide"), Cost())
+        return part.step(name, OPEN, text, "tuneworthy decide", Cost())
     action = verdict.next_action
     calls, usd, minutes = action.calls or 0, action.usd or 0.0, action.person_minutes or 0.0
     cost = Cost(calls=(calls, calls), usd=(usd, usd), person_minutes=minutes)
@@ -327,5 +329,5 @@ _PARTS: Mapping[str, _Part] = {
         do="tuneworthy merge, tuneworthy export gguf, tuneworthy parity, then tuneworthy serve",
         look=_later,
     ),
-    "shadow": _Part("14", ["shadow"], do=messages.say("do_shadow"), look=_later),
+    "shadow": _Part("14", ["shadow"], do=messages.DO_SHADOW, look=_later),
 }

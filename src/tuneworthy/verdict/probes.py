@@ -276,7 +276,7 @@ class _Probing:
     async def _label_or_grader(self) -> None:
         """Let models and classifier vote on the label, one vote a family, each weighted by how often it is right."""
         if self.session.task.kind == "free_text":
-            self.not_probed["label_or_grader"] = messages.say("free_text")
+            self.not_probed["label_or_grader"] = "Free-text answers cannot be compared word for word."
             return
         others, by_classifier = await self._other_models(), classifier_votes(self.session)
         if not others and by_classifier is None:

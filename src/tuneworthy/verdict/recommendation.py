@@ -5,7 +5,7 @@ from math import inf, isinf
 from typing import Final
 
 from tuneworthy.money.serving import SAVING, saves
-from tuneworthy.verdict.base import Option
+from tuneworthy.verdict.options import Option
 
 # Kinds that run only where they are shown to be as good, and for a cascade to save, or where nothing else will do.
 PROVEN: Final = frozenset({"classical", "cascade"})

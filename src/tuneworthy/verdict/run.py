@@ -8,7 +8,7 @@ from tuneworthy.evaluate.runner import Progress
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.session import open_session
-from tuneworthy.verdict.base import Verdict
+from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.domain_text import measure_domain
 from tuneworthy.verdict.error_analysis import best_language_model

@@ -5,19 +5,13 @@ from collections.abc import Sequence
 from tuneworthy.errors import join_sentences
 from tuneworthy.money.results import EconomicsResult
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import (
-    GateResult,
-    NextAction,
-    Option,
-    Outcome,
-    TrainingAdvice,
-    TrainingReason,
-    Verdict,
-)
+from tuneworthy.verdict.answer import Verdict
+from tuneworthy.verdict.base import GateResult, NextAction, Outcome, TrainingAdvice, TrainingReason
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.facts import SOUND
 from tuneworthy.verdict.gates import NEVER_WAIVED, run_gates
 from tuneworthy.verdict.next_action import MINUTES_PER_CASE
+from tuneworthy.verdict.options import Option
 
 
 def decide_shipping(
@@ -96,7 +90,7 @@ def _reasons(
         passed = (
             f"All required checks before shipping pass or are waived. Waived by the project file: {waived_gates}."
             if waived_gates
-            else messages.say("ship")
+            else "All required checks before shipping pass."
         )
         return [join_sentences(passed, improves, _below_target(evidence, options), _not_run(evidence)), reached]
     first = f"The required check `{still_open[0].gate}` has not passed. {still_open[0].message}"
@@ -129,13 +123,13 @@ def _next_action(
                 command="tuneworthy serve --what classifier",
                 why="Serve the fine-tuned classifier: run `tuneworthy serve --what classifier`.",
             )
-        return NextAction(command="tuneworthy serve", why=messages.say("serve"))
+        return NextAction(command="tuneworthy serve", why="Serve the fine-tuned model: run `tuneworthy serve`.")
     first = still_open[0]
     if outcome is Outcome.DO_NOT_SHIP and first.gate == "improvement":
         return take_home(without, beside=bool(evidence.training.tuned and evidence.training.tuned.classifier))
     if first.gate == "improvement" and first.evidence.get("more_cases"):
         n = max(50, evidence.n_test)
-        why = messages.say("add_n_cases", n=n, minutes=n * MINUTES_PER_CASE)
+        why = messages.add_cases(n, n * MINUTES_PER_CASE)
         return NextAction(command="tuneworthy cases add", why=why, person_minutes=n * MINUTES_PER_CASE)
     waive = (
         "" if first.gate in NEVER_WAIVED else f"Or list `{first.gate}` in [[waivers]] of tuneworthy.toml with a reason."
@@ -152,7 +146,9 @@ def take_home(option: Option | None, *, beside: bool = False) -> NextAction:
     """
     if option is None or option.kind == "today":
         name = option.option if option else messages.RUNG_LABELS["baseline"]
-        return NextAction(command="", why=messages.say("keep", name=name))
+        return NextAction(
+            command="", why=f"Keep {name}. Decide again when the target, the prices or the models change."
+        )
     export = {"classical": "classifier classical" if beside else "classifier", "cascade": "router"}.get(
         option.kind, f"variant {option.rung}"
     )

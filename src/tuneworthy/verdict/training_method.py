@@ -1,11 +1,11 @@
-"""Which training fits, where the answer is to train. Pure."""
+"""Training method for a verdict to train: SFT, preference, RL, distillation or classifier. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from tuneworthy.cases.pairs import rejected_answer
 from tuneworthy.types import Example
-from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Method, TrainingAdvice, TrainingReason
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.outcome import Ruling
@@ -17,11 +17,51 @@ FEWEST_PREFERENCES: Final = 50
 RATINGS: Final = ("rating", "feedback", "score", "thumbs")
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingMethod:
+    """Why a method of training fits, the source of that, and the next step for it."""
+
+    why: str
+    source: str
+    step: str
+
+
+METHODS: Final[Mapping[Method, TrainingMethod]] = {
+    "sft": TrainingMethod(
+        "Training on labelled examples is the default, and nothing measured speaks for another method.",
+        "https://arxiv.org/abs/2405.00732",
+        "Run `tuneworthy train`.",
+    ),
+    "preference": TrainingMethod(
+        f"At least {FEWEST_PREFERENCES} rows have a worse answer beside their own, or ratings that differ, so the "
+        "model can learn which answer is better.",
+        "https://arxiv.org/abs/2305.18290",
+        'Set [train] method to "preference" and run `tuneworthy train`.',
+    ),
+    "rl": TrainingMethod(
+        "There are few labelled examples, {share:.1%} of the answers sampled on dev pass, and a grader says right or "
+        "wrong. So the grader can reward answers that the model draws. Import questions that it can grade.",
+        "https://arxiv.org/abs/2503.14476",
+        "Run `tuneworthy plan --emit grpo --out run`.",
+    ),
+    "distil": TrainingMethod(
+        "An option meets the target, so a smaller model is trained on its answers.",
+        "https://arxiv.org/abs/2305.02301",
+        "Run `tuneworthy data distill`, then `tuneworthy data build` and `tuneworthy train`.",
+    ),
+    "classifier": TrainingMethod(
+        "The answers are labels, and the classical baseline is as good as any language model measured.",
+        "https://arxiv.org/abs/2406.08660",
+        'Set [train] method to "classifier" and run `tuneworthy train`.',
+    ),
+}
+
+
 def advice_of(evidence: Evidence, ruling: Ruling, reasons: Sequence[TrainingReason]) -> TrainingAdvice:
-    """Return the method with why it fits and what that rests on."""
-    method, rate = method_of(evidence, ruling), evidence.pass_rate
-    why = messages.METHOD_REASONS[method].format(n=FEWEST_PREFERENCES, share=0.0 if rate is None else rate)
-    return TrainingAdvice(method=method, why=why, source=messages.METHOD_SOURCES[method], reasons=reasons)
+    """Return the method with why it fits and its source."""
+    method = method_of(evidence, ruling)
+    fits, share = METHODS[method], evidence.pass_rate or 0.0
+    return TrainingAdvice(method=method, why=fits.why.format(share=share), source=fits.source, reasons=reasons)
 
 
 def method_of(evidence: Evidence, ruling: Ruling) -> Method:

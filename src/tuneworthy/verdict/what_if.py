@@ -1,22 +1,23 @@
-"""The verdict as it would be under an assumption. Pure; it is shown and never stored."""
+"""What-if analysis: the verdict under an assumption. Pure; it is shown and never stored."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tuneworthy.constraints import violation
 from tuneworthy.errors import UserError, join_sentences
 from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.record import RungDifference
-from tuneworthy.money.economics import one_off_usd, trained
+from tuneworthy.money.economics import SET_TRAFFIC, one_off_usd, trained
 from tuneworthy.money.serving import size_b
-from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import TUNED, NextAction, Option, Verdict
+from tuneworthy.verdict.answer import Verdict, answer_of
+from tuneworthy.verdict.base import NextAction
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.next_action import RungCost
+from tuneworthy.verdict.options import Option, training_option
 
-OPEN: Final = "open_7b_matches_api"
+OPEN, TRAIN_BIG = "open_7b_matches_api", "train_big_serve_small"
 OPEN_MODEL, OPEN_NAME = "open_7b", "what-if/open-7b"
 # Sizes in billions of parameters: the open model that matches an API, and the teacher that is trained first.
 OPEN_B, TEACHER_B = 7.0, 70.0
@@ -35,15 +36,15 @@ def decide_if(name: str, evidence: Evidence, costs: Callable[[], Mapping[str, Ru
     Raises:
         UserError: The assumption says nothing of this project.
     """
-    now, verdict = decide(evidence, costs), decide(_within_limits(ASSUMPTIONS[name](evidence)), costs)
+    now, verdict = decide(evidence, costs), decide(_within_limits(ASSUMPTIONS[name].change(evidence)), costs)
     known = (
-        f"Without this assumption: {messages.answer_of(now)} (recommended: {now.recommendation or '-'}). The "
+        f"Without this assumption: {answer_of(now)} (recommended: {now.recommendation or '-'}). The "
         "stored verdict is unchanged."
     )
     return replace(
         verdict,
-        reasons=[join_sentences(messages.ASSUMED[name], verdict.reasons[0]), *verdict.reasons[1:2], known],
-        options=[*verdict.options, *([_large_model(evidence)] if name == "train_big_serve_small" else [])],
+        reasons=[join_sentences(ASSUMPTIONS[name].sentence, verdict.reasons[0]), *verdict.reasons[1:2], known],
+        options=[*verdict.options, *([_large_model(evidence)] if name == TRAIN_BIG else [])],
         next_action=NextAction(command="", why=_step(name, verdict)),
     )
 
@@ -74,7 +75,7 @@ def _step(name: str, verdict: Verdict) -> str:
     return (
         "Leave the open model out: even with the score of the best API, it would not be recommended."
         if name == OPEN and not named
-        else messages.TO_MAKE_TRUE[name]
+        else ASSUMPTIONS[name].step
     )
 
 
@@ -93,21 +94,14 @@ def _trained_b(evidence: Evidence) -> float:
 
 
 def _large_model(evidence: Evidence) -> Option:
-    """Return the large model served itself, as an option beside the small one."""
-    numbers, traffic = evidence.economics, evidence.economics.requests_per_month
+    """Return the large model on its own server, as an option in addition to the small model."""
+    numbers = evidence.economics
     hours = numbers.train_hours * TEACHER_B / _trained_b(evidence)
     update = {"serve_hardware": TEACHER_HARDWARE, "serve_params_b": TEACHER_B, "train_hours": hours}
     large = numbers.model_copy(update=update | {"serve_usd_per_month": None, "serve_capacity_per_month": None})
     running = trained(large, evidence.bill(evidence.top).tokens if evidence.top else None)
-    return Option(
-        option="what-if/serve-70b",
-        rung=TUNED,
-        kind="fine_tune",
-        usd_per_month=None if traffic is None else running.monthly_usd(traffic),
-        running=running,
-        one_off_usd=one_off_usd(large),
-        needs="dataset, training of a 70B model, and H100 cards to serve it",
-    )
+    needs = "dataset, training of a 70B model, and H100 cards to serve it"
+    return training_option(evidence, running, one_off_usd(large), needs, "what-if/serve-70b")
 
 
 def _open_model(evidence: Evidence) -> Evidence:
@@ -165,9 +159,7 @@ def _alike(evidence: Evidence, api: RungEvidence) -> list[RungDifference]:
 def _more_traffic(evidence: Evidence) -> Evidence:
     requests = evidence.economics.requests_per_month
     if not requests:
-        raise UserError(
-            "The project sets no traffic, so `traffic_x10` has nothing to multiply.", hint=messages.say("set_traffic")
-        )
+        raise UserError("The project sets no traffic, so `traffic_x10` has nothing to multiply.", hint=SET_TRAFFIC)
     return replace(evidence, economics=evidence.economics.model_copy(update={"requests_per_month": 10 * requests}))
 
 
@@ -183,9 +175,34 @@ def _half_price(evidence: Evidence) -> Evidence:
     return replace(evidence, bills=bills, rungs=rungs, smaller_usd=smaller and smaller / 2)
 
 
-ASSUMPTIONS: Final[Mapping[str, Callable[[Evidence], Evidence]]] = {
-    "train_big_serve_small": _train_big,
-    OPEN: _open_model,
-    "traffic_x10": _more_traffic,
-    "api_half_price": _half_price,
+@dataclass(frozen=True, slots=True)
+class Assumption:
+    """An assumption of `decide --what-if`: its effect on the evidence, and how to make it true."""
+
+    change: Callable[[Evidence], Evidence]
+    sentence: str
+    step: str
+
+
+ASSUMPTIONS: Final[Mapping[str, Assumption]] = {
+    TRAIN_BIG: Assumption(
+        _train_big,
+        "Assumption: a 70B model is trained first and teaches the small model that serves.",
+        "Train the large model, name it in [models] and [teacher], and run `tuneworthy data distill`.",
+    ),
+    OPEN: Assumption(
+        _open_model,
+        "Assumption: an open 7B model on your own server scores the same as the best API.",
+        "Add the open model to [models] and measure it: run `tuneworthy run --rung model`.",
+    ),
+    "traffic_x10": Assumption(
+        _more_traffic,
+        "Assumption: the traffic is ten times as high.",
+        "If the traffic grows, set `economics.requests_per_month` and run `tuneworthy decide`.",
+    ),
+    "api_half_price": Assumption(
+        _half_price,
+        "Assumption: every API costs half as much.",
+        "If prices fall, set the new prices in [models] and run `tuneworthy decide`.",
+    ),
 }

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.rules import Finding, RuleBook, Status
-from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import GateResult, Stage
 from tuneworthy.verdict.evidence import Evidence
 
@@ -48,6 +47,6 @@ def _waived(finding: Finding, stage: Stage, evidence: Evidence) -> GateResult:
     status, message, fix = finding.status, finding.message, finding.fix
     reason = evidence.waivers.get(finding.rule)
     if reason and finding.rule not in NEVER_WAIVED and status in {"fail", "unknown"}:
-        message = messages.say("waived", reason=join_sentences(reason), message=join_sentences(message, fix))
+        message = f"Waived: {join_sentences(reason)} Result of the gate: {join_sentences(message, fix)}"
         status, fix = "waived", ""
     return GateResult(gate=finding.rule, stage=stage, status=status, evidence=finding.numbers, message=message, fix=fix)

@@ -1,4 +1,4 @@
-"""The gates before a decision: was every cheaper lever measured, and is there a reason to train?"""
+"""Gates before a decision: every cheaper lever is measured, and there is a reason to train."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -13,6 +13,7 @@ from tuneworthy.text import count
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import GateResult
 from tuneworthy.verdict.evidence import COPIES, FEWEST_SHOTS, STRUCTURE, Evidence, may_need_documents
+from tuneworthy.verdict.facts import FactKind
 from tuneworthy.verdict.gates import GATES, says
 
 FEWEST_CASES = 50
@@ -25,14 +26,14 @@ def test_set(evidence: Evidence) -> Finding:
     numbers = {"n_test": evidence.n_test, "n_groups": evidence.n_groups}
     if evidence.n_test < FEWEST_CASES:
         message = f"The test set has {count(evidence.n_test, 'case')}; at least {FEWEST_CASES} are needed."
-        return says("fail", message, messages.say("add_cases"), **numbers)
+        return says("fail", message, messages.ADD_CASES, **numbers)
     if evidence.few_groups:
         message = (
             f"The test cases count as {evidence.n_groups:.1f} independent sources; at least {LEAST_GROUPS} are needed."
         )
-        return says("fail", message, messages.say("add_cases"), **numbers)
+        return says("fail", message, messages.ADD_CASES, **numbers)
     if evidence.alpha is None:
-        return says("pass", messages.say("n_test", n=evidence.n_test), **numbers)
+        return says("pass", f"The test set has {evidence.n_test} cases.", **numbers)
     size = shows(evidence.n_test, evidence.alpha)
     return says("pass", messages.sentence(size.sentence), **numbers, **size.numbers)
 
@@ -45,14 +46,13 @@ def baseline(evidence: Evidence) -> Finding:
         return says(
             "unknown",
             f"The last run cannot be used as it is: {'; '.join(evidence.stale)}.",
-            messages.say("run"),
+            messages.RUN,
             stale=list(evidence.stale),
         )
     if subject is not None and subject.status == "failed":
-        reason = subject.reason.rstrip(".")
-        return says("fail", messages.say("rung_failed", rung="baseline", reason=reason), messages.say("run"))
+        return says("fail", subject.failure, messages.RUN)
     if subject is None or subject.score is None:
-        return says("unknown", "Today's setup has not been measured on the test set.", messages.say("run"))
+        return says("unknown", "Today's setup has not been measured on the test set.", messages.RUN)
     return says("pass", f"Today's setup scores {subject.score:.1%}.", score=subject.score)
 
 
@@ -64,8 +64,8 @@ def dev(evidence: Evidence) -> Finding:
         return says("not_applicable", "Today's setup was not measured on both dev and test.")
     numbers = {"dev": gap.dev, "n_dev": gap.n_dev, "test": gap.test, "n_test": gap.n_test}
     if gap.shown:
-        return says("unknown", messages.say("dev_differs", **numbers), messages.say("dev_differs_fix"), **numbers)
-    return says("pass", messages.say("dev_alike", **numbers), **numbers)
+        return says("unknown", gap.sentence, messages.DEV_DIFFERS_FIX, **numbers)
+    return says("pass", gap.sentence, **numbers)
 
 
 @GATES.rule("contamination", group=STAGE)
@@ -76,7 +76,7 @@ def contamination(evidence: Evidence) -> Finding:
         counts = ", ".join(f"{name}: {count}" for name, count in evidence.overlaps.items())
         return says(
             "fail",
-            messages.say("overlaps", counts=counts),
+            f"Examples, dev cases and test cases overlap ({counts}).",
             "Remove the overlapping examples or cases, then run `tuneworthy run`.",
             **numbers,
         )
@@ -87,22 +87,25 @@ def contamination(evidence: Evidence) -> Finding:
 def classical(evidence: Evidence) -> Finding:
     """What scores without a language model was measured, and the grader does not accept a copied answer."""
     if not evidence.has_examples:
-        return says("not_applicable", messages.say("no_examples"))
+        return says("not_applicable", messages.NO_EXAMPLES)
     subject = evidence.rungs.get("classical")
     if subject is None or subject.score is None:
-        return says("unknown", "No classical baseline has been measured on the test set.", messages.say("run"))
+        return says("unknown", "No classical baseline has been measured on the test set.", messages.RUN)
     if evidence.accepts_copies:
-        copied = "copies_score" if subject.name == COPIES else "form_score"
-        message = messages.say(copied, name=subject.name, score=subject.score)
-        return says(
-            "fail",
-            message,
-            (
-                "In [[graders]], put a grader first that checks whether an answer fits its question, or list "
-                "`classical` in [[waivers]] of tuneworthy.toml with a reason."
-            ),
-            score=subject.score,
+        message = (
+            f"{subject.name} scores {subject.score:.1%} without a language model. The grader judges style and does not "
+            "check whether an answer fits its question."
         )
+        if subject.name == COPIES:
+            message = (
+                f"Copying the answer of the most similar example scores {subject.score:.1%}. The grader therefore does "
+                "not check whether an answer fits its question."
+            )
+        fix = (
+            "In [[graders]], put a grader first that checks whether an answer fits its question, or list "
+            "`classical` in [[waivers]] of tuneworthy.toml with a reason."
+        )
+        return says("fail", message, fix, score=subject.score)
     return says("pass", f"The classical baseline scores {subject.score:.1%}.", score=subject.score)
 
 
@@ -114,7 +117,7 @@ def prompt(evidence: Evidence) -> Finding:
     shots = max(map(_shots, tried), default=0)
     halved = not evidence.long_prompt or "prompt/half" in tried
     numbers = {"structure": structure, "shots": shots, "halved": halved}
-    missing = [] if structure else [messages.say("structure")]
+    missing = [] if structure else ["a structured prompt"]
     few = shots < FEWEST_SHOTS and evidence.has_examples
     if few:
         missing.append(f"at least {FEWEST_SHOTS} few-shot examples")
@@ -123,7 +126,7 @@ def prompt(evidence: Evidence) -> Finding:
         fix = (
             f"Set `k` in [few_shot] to {FEWEST_SHOTS} or more examples."
             if few and structure and halved
-            else messages.say("run")
+            else messages.RUN
         )
         return says("unknown", f"These prompt changes have not been tried: {', '.join(missing)}.", fix, **numbers)
     return says(
@@ -148,9 +151,7 @@ def _shots(name: str) -> int:
 @GATES.rule("few_shot", group=STAGE)
 def few_shot(evidence: Evidence) -> Finding:
     """The rung `few_shot` was compared on test."""
-    return (
-        _tested(evidence, "few_shot") if evidence.has_examples else says("not_applicable", messages.say("no_examples"))
-    )
+    return _tested(evidence, "few_shot") if evidence.has_examples else says("not_applicable", messages.NO_EXAMPLES)
 
 
 @GATES.rule("other_models", group=STAGE)
@@ -160,7 +161,7 @@ def other_models(evidence: Evidence) -> Finding:
         return _tested(evidence, "model")
     if evidence.barred_models:
         return says("not_applicable", "The constraints rule out every other model in the project.", other_models=0)
-    return says("unknown", messages.say("no_other_model"), messages.say("add_model"), other_models=0)
+    return says("unknown", messages.NO_OTHER_MODEL, messages.ADD_MODEL, other_models=0)
 
 
 @GATES.rule("retrieval", group=STAGE)
@@ -172,9 +173,9 @@ def retrieval(evidence: Evidence) -> Finding:
     """
     subject, search = _tested(evidence, "retrieval"), evidence.search
     if subject.status != "pass" and not may_need_documents(evidence):
-        return says("not_applicable", messages.say("no_documents"))
+        return says("not_applicable", "Nothing measured suggests that the answers depend on documents.")
     if not evidence.documents:
-        return says("unknown", messages.say("documents_missing"), messages.say("give_documents"))
+        return says("unknown", messages.DOCUMENTS_MISSING, messages.GIVE_DOCUMENTS)
     if subject.status != "pass" or search is None:
         return subject
     measured = {"not_retrieved": search.not_retrieved, "failed": search.failed, "oracle": search.oracle}
@@ -186,7 +187,7 @@ def retrieval(evidence: Evidence) -> Finding:
                 f"Retrieval fails: for {search.not_retrieved} of {search.failed} wrong answers on dev, the search "
                 "returned no document that contains the answer."
             ),
-            messages.say("fix_search"),
+            messages.FIX_SEARCH,
             **numbers,
         )
     oracle = (
@@ -207,9 +208,9 @@ def decoding(evidence: Evidence) -> Finding:
 
 
 def _tested(evidence: Evidence, name: str) -> Finding:
-    subject, fix = evidence.rungs.get(name), messages.say("run_rung", rung=name)
+    subject, fix = evidence.rungs.get(name), f"Run `tuneworthy run --rung {name}`."
     if subject is not None and subject.status == "failed":
-        return says("fail", messages.say("rung_failed", rung=name, reason=subject.reason.rstrip(".")), fix)
+        return says("fail", subject.failure, fix)
     if subject is None or subject.score is None:
         why = f" ({subject.reason.rstrip('.')})" if subject is not None and subject.reason else ""
         return says("unknown", f"The rung {name} has not been compared on the test set{why}.", fix)
@@ -235,10 +236,10 @@ def power(evidence: Evidence) -> Finding:
     """The intervals settle the facts that decide the outcome."""
     top = evidence.top
     if top is None or top.score is None:
-        return says("unknown", messages.say("nothing_eligible"), messages.say("run"))
+        return says("unknown", messages.NOTHING_ELIGIBLE, messages.RUN)
     numbers = {"target": evidence.target_of(top), "ci95": top.ci95, "n_test": evidence.n_test}
     if top.has_holes:
-        message = messages.say("unscored", unscored=top.unscored, n=top.n)
+        message = f"{top.unscored} of {top.n} test cases could not be scored, so the score excludes them."
         return says(
             "fail",
             message,
@@ -246,10 +247,10 @@ def power(evidence: Evidence) -> Finding:
             **numbers,
             unscored=top.unscored,
         )
-    unsettled = [subject for kind, subject in evidence.facts_open if kind in {"meets", "as_good"}]
+    unsettled = [subject for kind, subject in evidence.facts_open if kind in {FactKind.MEETS, FactKind.AS_GOOD}]
     if not unsettled:
         return says("pass", "The test set is large enough to decide the outcome.", **numbers)
-    message = f"{evidence.n_test} test cases are too few for a conclusion about {messages.listed(unsettled)}."
+    message = f"{evidence.n_test} test cases are too few for a conclusion about {', '.join(unsettled)}."
     return says("fail", message, "", **numbers, options=unsettled)
 
 
@@ -260,11 +261,11 @@ def reason(evidence: Evidence) -> Finding:
     measured = [name for name, status in statuses.items() if status == "measured" and name != "domain"]
     unknown = [name for name, status in statuses.items() if status == "unknown"]
     if measured:
-        return says("pass", f"Measured reasons to train: {messages.listed(measured)}.", **statuses)
+        return says("pass", f"Measured reasons to train: {', '.join(measured)}.", **statuses)
     if unknown:
         return says(
             "unknown",
-            f"No reason to train has been measured yet. Still unknown: {messages.listed(unknown)}.",
+            f"No reason to train has been measured yet. Still unknown: {', '.join(unknown)}.",
             **statuses,
         )
     return says("fail", "None of the measurements gives a reason to train.", **statuses)

@@ -1,21 +1,27 @@
-"""The gates before shipping: is it the model that was measured, is it better, was nothing lost, and is it served?"""
+"""Gates before shipping: parity, improvement, regressions, serving, shadow replay."""
 
 from dataclasses import replace
 from typing import Final
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.record import RungDifference
-from tuneworthy.rules import Finding
+from tuneworthy.money.economics import SET_TRAFFIC
+from tuneworthy.rules import Finding, Status
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import TUNED, Option
+from tuneworthy.verdict.base import TUNED
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.gates import GATES, says
 from tuneworthy.verdict.gates.to_train import dataset_contamination
+from tuneworthy.verdict.options import option_of
 from tuneworthy.verdict.recommendation import is_saving
 from tuneworthy.verdict.training_facts import ProofEvidence
 
 STAGE: Final = "to_ship"
-RUN: Final = messages.say("run_rung", rung=TUNED)
+MORE_REHEARSAL: Final = (
+    "Increase `rehearsal` in [train] and train again, or add a larger set in [[regressions]] and run "
+    "`tuneworthy run --rung fine_tune`."
+)
+RUN: Final = f"Run `tuneworthy run --rung {TUNED}`."
 
 
 @GATES.rule("parity", group=STAGE)
@@ -46,7 +52,10 @@ def improvement(evidence: Evidence) -> Finding:
         return says("unknown", "No fine-tuned model has been compared on the test set.", RUN)
     row = evidence.difference(rival, tuned)
     numbers = {"score": tuned.score, "delta": row and row.delta, "delta_ci": row and row.ci95}
-    message = f"On the test set, {tuned.label} scores {tuned.score:.1%}; {_difference(rival, row)}."
+    compared = "it has not been compared with another variant"
+    if rival is not None and row is not None:
+        compared = messages.difference(rival.label, row.delta, row.ci95)
+    message = f"On the test set, {tuned.label} scores {tuned.score:.1%}; {compared}."
     if not tuned.eligible:
         why = f"A constraint rules it out: {tuned.violated or tuned.reason.rstrip('.')}."
         return says("fail", f"{message} {why}", **numbers)
@@ -55,32 +64,36 @@ def improvement(evidence: Evidence) -> Finding:
         why = f"The training data may overlap the test set. {overlaps.message}"
         return says("unknown", f"{message} {why}", overlaps.fix, **numbers)
     if rival is None:
-        return says("pass", f"{message} {messages.say('nothing_else_may')}", **numbers)
+        return says("pass", f"{message} No other measured option meets the constraints.", **numbers)
     if row is None:
         return says("unknown", message, RUN, **numbers)
     # The difference to another rival than the one of the planned comparison is descriptive: it needs both.
     if row.ci95[0] > 0 and tuned.reason_code == "better":
-        return says("pass", f"{message} {messages.say('shown_better')}", **numbers)
-    margin = 100 * evidence.margin
-    unpriced = _unpriced(evidence, rival, tuned)
-    if row.no_worse and tuned.score > 0 and not unpriced and _is_saving(evidence, tuned, rival):
-        return says("pass", f"{message} {messages.say('no_worse_and_saving', margin=margin)}", **numbers)
-    newly_met = evidence.target_of(tuned) == "met" and not any(
-        other.eligible and evidence.target_of(other) == "met" for other in evidence.upstream.values() if other.tested
-    )
-    if row.no_worse and newly_met:
-        return says("pass", f"{message} {messages.say('no_worse_and_met', margin=margin)}", **numbers)
-    if row.no_worse and unpriced:
-        why, fix = unpriced
-        return says("unknown", f"{message} {why}", fix, **numbers)
-    back = evidence.difference(tuned, rival)
+        return says("pass", f"{message} The improvement is significant.", **numbers)
+    status, why, fix = _non_inferior(evidence, tuned, rival, row)
+    more_cases = {"more_cases": True} if why == messages.GAIN_OPEN else {}
+    return says(status, f"{message} {why}", fix, **more_cases, **numbers)
+
+
+def _non_inferior(
+    evidence: Evidence, tuned: RungEvidence, rival: RungEvidence, row: RungDifference
+) -> tuple[Status, str, str]:
+    """Return status, reason and fix for a fine-tuned model that is not shown to be better than its rival."""
+    margin, unpriced = f"{100 * evidence.margin:.1f} points", _unpriced(evidence, rival, tuned)
+    tested = [other for other in evidence.upstream.values() if other.tested and other.eligible]
+    if row.no_worse:
+        if tuned.score and not unpriced and _is_saving(evidence, tuned, rival):
+            return "pass", f"It is non-inferior at a margin of {margin} and at least 20% cheaper or faster.", ""
+        if evidence.target_of(tuned) == "met" and all(evidence.target_of(other) != "met" for other in tested):
+            return "pass", f"It is non-inferior at a margin of {margin} and the only option that meets the target.", ""
+        if unpriced:
+            return "unknown", *unpriced
     if row.ci95[1] < evidence.margin:
-        return says("fail", f"{message} {messages.say('gain_excluded', margin=margin)}", **numbers)
+        return "fail", f"The interval excludes a gain of {margin}.", ""
+    back = evidence.difference(tuned, rival)
     if back is not None and back.no_worse and not unpriced and _is_saving(evidence, rival, tuned):
-        return says("fail", f"{message} {messages.say('rival_saves', name=rival.label)}", **numbers)
-    return says(
-        "unknown", f"{message} {messages.say('gain_open')}", messages.say("add_cases"), more_cases=True, **numbers
-    )
+        return "fail", f"Without training, {rival.label} is non-inferior and at least 20% cheaper or faster.", ""
+    return "unknown", messages.GAIN_OPEN, messages.ADD_CASES
 
 
 def _unpriced(evidence: Evidence, *rungs: RungEvidence) -> tuple[str, str] | None:
@@ -88,30 +101,17 @@ def _unpriced(evidence: Evidence, *rungs: RungEvidence) -> tuple[str, str] | Non
     costs = [evidence.bill(rung).running(evidence.economics) for rung in rungs]
     for rung, cost in zip(rungs, costs, strict=True):
         if cost.usd_per_1k is None:
-            return messages.say("price_missing", name=rung.name), messages.say("set_price", name=rung.name)
+            return f"The price of {rung.name} is unknown.", messages.set_price(rung.name)
     if evidence.economics.requests_per_month is None and len({cost.server is None for cost in costs}) > 1:
         return (
             "One option is billed per answer and the other needs a server. Which costs less depends on the "
             "traffic, which is not set."
-        ), messages.say("set_traffic")
+        ), SET_TRAFFIC
     return None
 
 
 def _is_saving(evidence: Evidence, rung: RungEvidence, other: RungEvidence) -> bool:
-    return is_saving(_costs(evidence, rung), _costs(evidence, other))
-
-
-def _costs(evidence: Evidence, rung: RungEvidence) -> Option:
-    running, traffic = evidence.bill(rung).running(evidence.economics), evidence.economics.requests_per_month
-    return Option(
-        option=rung.name,
-        rung=rung.rung,
-        kind="variant",
-        usd_per_1k=running.usd_per_1k,
-        usd_per_month=None if traffic is None else running.monthly_usd(traffic),
-        running=running,
-        latency_p95_ms=rung.latency_p95_ms,
-    )
+    return is_saving(option_of(evidence, rung), option_of(evidence, other))
 
 
 @GATES.rule("regressions", group=STAGE)
@@ -125,46 +125,28 @@ def regressions(evidence: Evidence) -> Finding:
             "The fine-tuned model is a classifier: it can only answer with the labels of this task.",
             classifier=classifier,
         )
-    subject = evidence.training
+    subject, tuned = evidence.training, evidence.training.tuned
     usable = [row for row in subject.regressions if not row.changed]
     sets = {row.name: {"status": row.status, "n": row.n, "margin": row.margin} for row in usable}
     numbers = {"sets": sets, "not_asked": list(subject.sets_missing)}
-    base = subject.tuned.base if subject.tuned else None
-    if subject.tuned and usable and (base is None or subject.tuned.compared_base != base):
-        message = (
-            "The regression sets compare the fine-tuned model with "
-            f"{subject.tuned.compared_with or 'a different model'}, not with its base model."
-        )
-        return says(
-            "unknown",
-            message,
-            "Run `tuneworthy export gguf --base`, then `tuneworthy run --rung fine_tune`.",
-            **numbers,
-        )
+    if tuned and usable and (tuned.base is None or tuned.compared_base != tuned.base):
+        other = tuned.compared_with or "a different model"
+        message = f"The regression sets compare the fine-tuned model with {other}, not with its base model."
+        fix = "Run `tuneworthy export gguf --base`, then `tuneworthy run --rung fine_tune`."
+        return says("unknown", message, fix, **numbers)
     failed = [row for row in usable if row.status == "fail"]
     undecided = [row for row in usable if row.status not in {"pass", "fail"}]
-    message = "; ".join(f"{row.name}: {row.detail.rstrip('.')}" for row in failed or undecided or usable)
+    details = [f"{row.name}: {row.detail.rstrip('.')}" for row in failed or undecided or usable]
+    status: Status = "pass"
+    fix = ""
     if failed:
-        return says(
-            "fail",
-            join_sentences(message),
-            "Increase `rehearsal` in [train] to keep the fine-tuned model closer to its base model.",
-            **numbers,
-        )
-    if subject.sets_missing or not usable:
+        status, fix = "fail", "Increase `rehearsal` in [train] to keep the fine-tuned model closer to its base model."
+    elif subject.sets_missing or not usable:
         names = f" ({', '.join(subject.sets_missing)})" if subject.sets_missing else ""
         return says("unknown", f"The run has no usable answers for the regression sets{names}.", RUN, **numbers)
-    if undecided:
-        return says(
-            "unknown",
-            join_sentences(message),
-            (
-                "Increase `rehearsal` in [train] and train again, or add a larger set in [[regressions]] and run "
-                "`tuneworthy run --rung fine_tune`."
-            ),
-            **numbers,
-        )
-    return says("pass", join_sentences(message), **numbers)
+    elif undecided:
+        status, fix = "unknown", MORE_REHEARSAL
+    return says(status, join_sentences("; ".join(details)), fix, **numbers)
 
 
 @GATES.rule("serving", group=STAGE)
@@ -205,11 +187,12 @@ def shadow(evidence: Evidence) -> Finding:
     subject = evidence.training.shadow
     if subject is None or subject.changed:
         return replace(
-            _proof(subject, "No real traffic has been sent to the fine-tuned model.", ""), fix=messages.say("do_shadow")
+            _proof(subject, "No real traffic has been sent to the fine-tuned model.", ""), fix=messages.DO_SHADOW
         )
     finding = says(subject.status, subject.detail, subject.numbers["fix"], **subject.numbers)
     if finding.status == "pass" and subject.numbers["below"] and not _excuses(evidence):
-        return says("fail", f"{subject.detail} {messages.say('below_for_nothing')}", **subject.numbers)
+        why = "No measured saving in cost or latency, and no need to run locally, justifies the lower quality."
+        return says("fail", f"{subject.detail} {why}", **subject.numbers)
     return finding
 
 
@@ -234,10 +217,3 @@ def _proof(subject: ProofEvidence | None, missing: str, command: str) -> Finding
     if subject.changed:
         return says("unknown", messages.sentence("; ".join(subject.changed)), fix, **numbers)
     return says(subject.status, messages.sentence(subject.detail or subject.status), **numbers)
-
-
-def _difference(rival: RungEvidence | None, row: RungDifference | None) -> str:
-    if rival is None or row is None:
-        return "it has not been compared with another variant"
-    low, high = row.ci95
-    return messages.say("difference", name=rival.label, delta=100 * row.delta, low=100 * low, high=100 * high)

@@ -30,10 +30,10 @@ def dataset_frozen(evidence: Evidence) -> Finding:
     }
     if subject.broken:
         message = f"Files of version {subject.version} have been modified: {subject.broken.rstrip('.')}."
-        return says("fail", message, messages.say("build"), **numbers)
+        return says("fail", message, messages.BUILD, **numbers)
     if subject.failed:
         message = f"Version {subject.version} was frozen although it failed these gates: {'; '.join(subject.failed)}."
-        return says("fail", message, messages.say("fix_rows"), **numbers)
+        return says("fail", message, messages.FIX_ROWS, **numbers)
     newer = f"Version {subject.newer} is newer; the fine-tuned model was not trained on it." if subject.newer else ""
     message = f"Version {subject.version} has {subject.n_rows:,} rows."
     return says("pass", join_sentences(message, newer), **numbers)
@@ -48,7 +48,7 @@ def dataset_review(evidence: Evidence) -> Finding:
     statuses: dict[str, Status] = {"accepted": "pass", "rejected": "fail"}
     status = statuses.get(subject.review, "unknown")
     message = messages.sentence(subject.review_words) or "Nobody has reviewed the training data."
-    fix = "" if status == "pass" else messages.say("review")
+    fix = "" if status == "pass" else "Run `tuneworthy data review start`."
     return says(status, message, fix, version=subject.version, review=subject.review, bound=subject.bound)
 
 
@@ -61,10 +61,10 @@ def dataset_contamination(evidence: Evidence) -> Finding:
     numbers = {"version": subject.version, "changed": list(subject.changed), "n_near": subject.n_near}
     if subject.overlaps:
         message = f"Rows of version {subject.version} may overlap cases ({subject.overlaps.rstrip('.')})."
-        return says("fail", message, messages.say("fix_rows"), **numbers)
+        return says("fail", message, messages.FIX_ROWS, **numbers)
     if subject.changed:
         message = f"{'; '.join(subject.changed)} since version {subject.version} was checked."
-        return says("unknown", message, messages.say("build"), **numbers)
+        return says("unknown", message, messages.BUILD, **numbers)
     near = (
         f"Rows that resemble a case but answer it differently or are short: {subject.n_near:,}. Review these rows."
         if subject.n_near
@@ -87,7 +87,7 @@ def dataset_effect(evidence: Evidence) -> Finding:
         message = (
             f"The build of version {subject.version} dropped every row with these labels: {', '.join(subject.lost)}."
         )
-        return says("fail", message, messages.say("drop_less"), version=subject.version)
+        return says("fail", message, messages.DROP_LESS, version=subject.version)
     if effect is None or (effect.status == "unmeasured" and not effect.loss):
         return says(
             "unknown",
@@ -102,7 +102,7 @@ def dataset_effect(evidence: Evidence) -> Finding:
     }
     if effect.loss:
         message = f"The build of version {subject.version} costs accuracy: {subject.effect_words}."
-        return says("fail", message, messages.say("drop_less"), **numbers)
+        return says("fail", message, messages.DROP_LESS, **numbers)
     message = f"The build of version {subject.version} is not shown to cost accuracy: {subject.effect_words}."
     return says("pass", message, **numbers)
 
@@ -124,12 +124,12 @@ def pilot(evidence: Evidence) -> Finding:
     numbers |= {"points": len(forecast.points), "built_gain": subject.built_gain if subject else None}
     if subject is not None and subject.changed:
         message = f"The pilot does not match the current data and base model: {'; '.join(subject.changed)}."
-        return says("unknown", message, messages.say("pilot"), **numbers, changed=list(subject.changed))
+        return says("unknown", message, messages.PILOT, **numbers, changed=list(subject.changed))
     if subject is None or forecast.status == "unknown" or forecast.gain is None or forecast.ci95 is None:
         return says(
             "unknown",
             "The gain from training has not been measured.",
-            join_sentences(messages.say("pilot"), forecast.cost),
+            join_sentences(messages.PILOT, forecast.cost),
             **numbers,
         )
     low, high = forecast.ci95
@@ -145,10 +145,11 @@ def pilot(evidence: Evidence) -> Finding:
     if low > 0:
         return says("pass", message, **numbers)
     if high is not None and high < evidence.margin:
-        return says("fail", f"{message} {messages.say('below_margin', margin=100 * evidence.margin)}", **numbers)
+        message += f" Even the upper bound is below the margin of {100 * evidence.margin:.1f} points."
+        return says("fail", message, **numbers)
     return says(
         "unknown",
-        f"{message} {messages.say('gain_open')}",
+        f"{message} {messages.GAIN_OPEN}",
         "Add training examples, then run `tuneworthy train --pilot`.",
         **numbers,
     )

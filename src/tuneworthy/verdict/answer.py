@@ -1,0 +1,137 @@
+"""Verdict: outcome, reasons, options and next step as one value."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from tuneworthy.errors import join_sentences
+from tuneworthy.money.results import EconomicsResult
+from tuneworthy.money.serving import hardware
+from tuneworthy.verdict.base import (
+    DomainText,
+    ErrorShare,
+    Forecast,
+    GateResult,
+    NextAction,
+    Outcome,
+    Stage,
+    TrainingAdvice,
+)
+from tuneworthy.verdict.messages import passed_pilot
+from tuneworthy.verdict.options import Option
+
+# The answer, without a full stop. What training reaches is known only once the fine-tuned model was compared on test.
+ANSWERS: Final[Mapping[Outcome, str]] = {
+    Outcome.FINE_TUNE: "A fine-tuning pilot is worthwhile",
+    Outcome.DO_NOT_FINE_TUNE: "Do not fine-tune",
+    Outcome.UNDECIDED: "Undecided",
+    Outcome.SHIP: "Ship the fine-tuned model",
+    Outcome.DO_NOT_SHIP: "Do not ship the fine-tuned model",
+}
+AFTER_PILOT: Final = "Fine-tune"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The answer.
+
+    Attributes:
+        outcome: The answer for machines, with the stage it is about and a code of what decided.
+        reasons: At most three sentences for people, the weightiest first.
+        options: What could run tomorrow.
+        recommendation: Name of the option to run; None before one was measured.
+        training: Which training, and the reasons to train.
+        domain_text: Evidence for the reason `domain`.
+        gates: All gates of the stages so far.
+        errors: The error analysis.
+        forecast: As computed.
+        economics: As computed.
+        next_action: The next step.
+        valid_until: ISO date on which a price, a model or a plan in it changes.
+        would_change: What would change the answer, a sentence each.
+        stale: What changed since it was measured, and was therefore left out.
+    """
+
+    outcome: Outcome
+    stage: Stage
+    reason_code: str
+    reasons: Sequence[str]
+    gates: Sequence[GateResult]
+    errors: Sequence[ErrorShare]
+    forecast: Forecast
+    economics: EconomicsResult
+    next_action: NextAction
+    valid_until: str
+    options: Sequence[Option] = ()
+    recommendation: str | None = None
+    domain_text: DomainText | None = None
+    training: TrainingAdvice = field(default_factory=TrainingAdvice)
+    would_change: Sequence[str] = ()
+    stale: Sequence[str] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the contract of `decide --json`: plain data, `class` for the name of an error class."""
+        content: dict[str, Any] = orjson.loads(
+            orjson.dumps(self, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+        )
+        for row, gate in zip(content["gates"], self.gates, strict=True):
+            del row["message"], row["fix"]
+            row["detail"] = gate.detail
+        for row in content["errors"]:
+            row["probe"] = join_sentences(row["probe"], *row.pop("limits"))
+        content["errors"] = [{"class": row.pop("name"), **row} for row in content["errors"]]
+        return content
+
+
+def answer_of(verdict: Verdict) -> str:
+    """Return the answer without a full stop; training is advised outright only once a pilot forecasts a gain."""
+    if verdict.outcome is Outcome.FINE_TUNE and passed_pilot(verdict.gates):
+        return AFTER_PILOT
+    return ANSWERS[verdict.outcome]
+
+
+def domain_sentence(verdict: Verdict) -> str:
+    """Return what was found of the text of the domain; "" if it was not scored, or a reason says it already."""
+    row = next((row for row in verdict.training.reasons if row.reason == "domain"), None)
+    scored = verdict.domain_text is not None and verdict.domain_text.n > 0
+    said = row is None or any(row.evidence in reason for reason in verdict.reasons)
+    return row.evidence if row is not None and scored and not said else ""
+
+
+SERVER: Final = frozenset({"serve_usd_per_month", "serve_capacity_per_month"})
+
+
+def serving_sentence(verdict: Verdict) -> str:
+    """Name the assumed server of the recommended option, else of training; "" if there is no assumed server."""
+    facts = verdict.economics.assumptions
+    served = [option for option in verdict.options if option.server]
+    chosen = next((one for one in served if one.option == verdict.recommendation), served[-1] if served else None)
+    server, machine = chosen.server if chosen else None, facts.get("serve_hardware")
+    set_here = {name for name, fact in facts.items() if fact.mark == "project"}
+    if chosen is None or server is None or server.params_b is None or machine is None:
+        return ""
+    if not server.usd_per_month or set_here >= SERVER:
+        return ""
+    row = hardware(str(machine.value))
+    cost = f"{row.cards_for(server.params_b)} {row.name} (${server.usd_per_month:,.0f} a month"
+    cost += ", as the project file says)" if "serve_usd_per_month" in set_here else ")"
+    requests = facts["requests_per_month"].value
+    if isinstance(requests, float | int):
+        n = max(1.0, requests / server.capacity)
+        several = f", {float(f'{n:.3g}'):,.10g} servers for {chosen.option} at this traffic (counted in parts)"
+        cost += several if n > 1 else ", one server at this traffic"
+    text = f"Server cost assumes {server.params_b:g}B parameters on {cost}."
+    if server.size_from == "file":
+        text = f"The model to serve has {server.params_b:.3g}B parameters, as its files say. "
+        text += f"Its server cost assumes {cost}."
+    elif server.size_from == "assumed":
+        text = f"The size of the model to serve is unknown. Its server cost assumes {server.params_b:g}B parameters "
+        text += f"on {cost}."
+    estimated = "The number of servers is an estimate, because the model reported no token counts."
+    is_estimated = isinstance(requests, float | int) and server.tokens_assumed and chosen.score is not None
+    assumed = [] if "serve_hardware" in set_here else ["`economics.serve_hardware`"]
+    assumed += ["`economics.serve_params_b`"] if server.size_from == "assumed" else []
+    change = f"To change this, set {' and '.join(assumed)}." if assumed else ""
+    return join_sentences(text, estimated if is_estimated else "", change)

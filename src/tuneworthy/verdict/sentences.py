@@ -1,0 +1,389 @@
+"""Reasons of a verdict in sentences: what decided, the reason that the team has in mind, the scores. Pure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tuneworthy.errors import join_sentences
+from tuneworthy.money.economics import money_sentence, monthly_saving
+from tuneworthy.text import plural
+from tuneworthy.verdict import messages
+from tuneworthy.verdict.base import ErrorShare, GateResult
+from tuneworthy.verdict.error_analysis import FIXED_BY, LABELS
+from tuneworthy.verdict.evidence import Evidence, most_of
+from tuneworthy.verdict.facts import DEV, DecisionFacts, FactKind, FactName, best_model
+from tuneworthy.verdict.gates.to_decide import lacks_shots
+from tuneworthy.verdict.options import Option, marked, open_latency
+from tuneworthy.verdict.outcome import Ruling
+from tuneworthy.verdict.recommendation import PROVEN, is_saving, rank
+
+STATUS_WORDS: Final[Mapping[str, str]] = {
+    "measured": "confirmed",
+    "refuted": "not confirmed",
+    "unknown": "not measured yet",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Deliberation:
+    """Everything that a verdict before training is made of.
+
+    Attributes:
+        evidence: Measurements, with the training reasons and the economics.
+        facts: Facts of the project.
+        gates: Results of all gates.
+        ruling: None where facts leave the outcome open.
+        unknown: These facts.
+    """
+
+    evidence: Evidence
+    facts: DecisionFacts
+    gates: Sequence[GateResult]
+    ruling: Ruling | None
+    unknown: Sequence[FactName]
+
+    def gate(self, name: str) -> GateResult:
+        """Return the result of a gate."""
+        return next(result for result in self.gates if result.gate == name)
+
+    def option(self, name: str) -> Option:
+        """Return an option by name."""
+        return next(option for option in self.facts.options if option.option == name)
+
+    def failures(self, name: str) -> ErrorShare | None:
+        """Return the row of a class of failures."""
+        return next((row for row in self.evidence.errors or () if row.name == name), None)
+
+    def lever(self, name: str) -> str:
+        """Return the fix for a class of failures; wrong labels, which people find, may have no row."""
+        row = self.failures(name)
+        return messages.LEVERS[row.fixed_by if row else FIXED_BY[LABELS]]
+
+    @property
+    def cost(self) -> str:
+        """Evidence of the training reason `cost`."""
+        return next(row.evidence for row in self.evidence.training_reasons if row.reason == "cost")
+
+    @property
+    def target(self) -> float:
+        """The target; 0 without one."""
+        return self.evidence.target or 0.0
+
+
+def reasons_in_sentences(case: Deliberation) -> list[str]:
+    """Return at most three sentences: what decided, the reason that the team has in mind, what else weighs."""
+    evidence = case.evidence
+    if evidence.target is None:
+        first = (
+            "The project sets no target, so the verdict is undecided. The options and their prices are listed below."
+        )
+    elif case.ruling is None:
+        first = _open_sentence(case)
+    else:
+        first = _decided_sentence(case, case.ruling)
+    sentences = [join_sentences(first, _passed_over(case))]
+    named = next((row for row in evidence.training_reasons if row.reason == evidence.motivation), None)
+    if named is not None:
+        sentences.append(f"Your reason to train ({named.reason}) is {STATUS_WORDS[named.status]}: {named.evidence}")
+    return [*sentences, *_scores(evidence, case.facts)][:3]
+
+
+def _scores(evidence: Evidence, facts: DecisionFacts) -> list[str]:
+    """Say the score of today's option, and of the recommended one where it is another."""
+    base, chosen, n = evidence.rungs.get("baseline"), facts.recommendation, evidence.n_test
+    sentences = []
+    if base is not None and base.tested:
+        if not base.eligible:
+            sentences.append(f"A constraint rules out today's setup: {base.violated or base.reason.rstrip('.')}.")
+        if chosen is not None:
+            best = evidence.rungs[chosen.rung]
+            other = "" if best is base else f"; {best.label} scores {best.score_on(n)}"
+            sentences.append(f"Today's setup scores {base.score_on(n)}{other}.")
+    noted = next((one for one in facts.options if one.notes and one.eligible is not None and one is not chosen), None)
+    return [*sentences, marked(noted)] if noted else sentences
+
+
+# --- decided ------------------------------------------------------------------------------------------------------
+
+
+def _decided_sentence(case: Deliberation, ruling: Ruling) -> str:
+    if ruling.code.startswith("gate_"):
+        return case.gate(ruling.subject).message
+    if ruling.code.startswith("errors_"):
+        return _cheaper_fix(case, ruling)
+    return DECIDED[ruling.code](case, ruling)
+
+
+def _target_met(case: Deliberation, ruling: Ruling) -> str:
+    chosen = case.facts.recommendation
+    if chosen is None or not case.facts.known(FactKind.MEETS, chosen.option):
+        return f"Training is not needed: an option meets the target of {case.target:.1%}, or a cheaper fix remains."
+    better = _better(case.evidence, case.facts, chosen)
+    met = f"{chosen.option} meets the target of {case.target:.1%} without fine-tuning{better}."
+    return join_sentences(met, _saves_too_little(case, chosen))
+
+
+def _saves_too_little(case: Deliberation, chosen: Option) -> str:
+    """Say that training saves something, but less than is required, unless that is the reason the team has in mind."""
+    row = next(row for row in case.evidence.training_reasons if row.reason == "cost")
+    saving = monthly_saving(case.evidence.bill(case.evidence.rungs[chosen.rung]), case.evidence.economics)
+    if not chosen.usd_by_answer or saving is None or saving[1] <= 0 or case.evidence.motivation == "cost":
+        return ""
+    return row.evidence if row.status == "refuted" else ""
+
+
+def _smaller_is_worth_training(case: Deliberation, ruling: Ruling) -> str:
+    return f"The target is met, but a smaller model may be worth training. {case.cost}"
+
+
+def _constraint_decides(case: Deliberation, ruling: Ruling) -> str:
+    rows = {row.reason: row for row in case.evidence.training_reasons if row.status == "measured"}
+    reason = rows.get("latency") or rows.get("locality")
+    if reason is None:  # whether it keeps the constraint is open, and cost is a reason if it does
+        return (
+            "It is unknown whether the option that meets the target also meets the constraints. Either way, "
+            "a smaller model may be worth training."
+        )
+    return f"Only an option that violates a constraint meets the target. {reason.evidence}"
+
+
+def _rung_untried(case: Deliberation, ruling: Ruling) -> str:
+    return _rungs_open([ruling.subject])
+
+
+def _economics(case: Deliberation, ruling: Ruling) -> str:
+    return money_sentence(case.evidence.money)
+
+
+def _cheaper_fix(case: Deliberation, ruling: Ruling) -> str:
+    row, lever = case.failures(ruling.subject), case.lever(ruling.subject)
+    if row is None or (ruling.subject == LABELS and not most_of(row)):
+        return (
+            f"People relabelled {case.evidence.relabelled} wrong answers and found most of the expected answers to "
+            f"be wrong. {lever}."
+        )
+    return f"A cheaper fix exists for most failures. Their cause: {messages.error_share(row)}. {lever}."
+
+
+def _levers_exhausted(case: Deliberation, ruling: Ruling) -> str:
+    evidence, pilot = case.evidence, messages.passed_pilot(case.gates)
+    sentence = f"No measured option that the constraints allow meets the target of {case.target:.1%}"
+    if pilot is None:
+        sentence += ", and whether training would meet it is untested."
+    else:
+        sentence += f". {pilot.message} Whether the fine-tuned model meets the target is known only after training."
+    if evidence.waivers.get("retrieval") and not evidence.documents and evidence.answers_open:
+        sentence += (
+            " The project has no documents. Fine-tuning teaches new facts slowly and makes models hallucinate more "
+            "(https://arxiv.org/abs/2405.05904)."
+        )
+    return sentence
+
+
+DECIDED: Final[Mapping[str, Callable[[Deliberation, Ruling], str]]] = {
+    "target_met": _target_met,
+    "cost": _smaller_is_worth_training,
+    "constraint": _constraint_decides,
+    "rung_untried": _rung_untried,
+    "economics": _economics,
+    "levers_exhausted": _levers_exhausted,
+}
+
+
+def _passed_over(case: Deliberation) -> str:
+    """Say why a cheaper classical baseline that meets the target is not recommended, and what would settle it."""
+    evidence, facts = case.evidence, case.facts
+    chosen, option = facts.recommendation, next((one for one in facts.options if one.kind == "classical"), None)
+    best = best_model(facts.options)
+    if chosen is None or option is None or option is chosen or best is None or not is_saving(option, chosen):
+        return ""
+    row = evidence.difference(evidence.rungs[best.rung], evidence.rungs[option.rung])
+    sound = all(facts.known(FactKind.SOUND, gate) for gate in facts.subjects(FactKind.SOUND))
+    if row is None or not sound or not facts.works(option) or facts.known(FactKind.AS_GOOD, option.option):
+        return ""
+    margin, (low, high) = evidence.margin, row.ci95
+    scores, next_step = "may score", "More test cases would settle it (`tuneworthy cases add`)."
+    if high < -margin:
+        scores, next_step = "scores", "A larger `task.margin` would allow it."
+    return (
+        f"{option.option} meets the target too, at {_price(option)} instead of {_price(chosen)}, but {scores} more "
+        f"than {100 * margin:.1f} points below {best.option} (difference {100 * row.delta:+.1f} points, 95% interval "
+        f"[{100 * low:+.1f}, {100 * high:+.1f}]). {next_step}"
+    )
+
+
+def _price(option: Option) -> str:
+    if option.usd_per_month is not None:
+        return f"${option.usd_per_month:,.2f} a month"
+    if option.usd_per_1k is not None:
+        return f"${option.usd_per_1k:,.4f} per 1,000 answers"
+    return "an unknown price" if option.usd_by_answer is None else "the price of a server"
+
+
+def _better(evidence: Evidence, facts: DecisionFacts, chosen: Option) -> str:
+    """Name the option that is shown to be better than the recommended one, and the price of the difference."""
+    found = _shown_better(evidence, facts.options, chosen)
+    if found is None:
+        return ""
+    option, delta = found
+    value, traffic = evidence.economics.usd_per_wrong_answer, evidence.economics.requests_per_month
+    worth = ""
+    if value and traffic:
+        worth = f" (worth ${value * delta * traffic:,.0f} a month at ${value:,.10g} per wrong answer)"
+    return f"; {option.option} scores {100 * delta:.1f} points higher {_dearer(chosen, option)}{worth}"
+
+
+def _shown_better(evidence: Evidence, options: Sequence[Option], chosen: Option) -> tuple[Option, float] | None:
+    """Return the option that may serve and is shown to be better than the chosen one by most, and by how much.
+
+    Of several that are better by as much it is the cheapest.
+    """
+    best: tuple[Option, float] | None = None
+    for option in rank(options):
+        row = evidence.difference(evidence.rungs.get(chosen.rung), evidence.rungs.get(option.rung))
+        if row and row.ci95[0] > 0 and option.eligible and option is not chosen and (not best or row.delta > best[1]):
+            best = option, row.delta
+    return best
+
+
+def _dearer(chosen: Option, option: Option) -> str:
+    mine, theirs, unit = chosen.usd_per_month, option.usd_per_month, "a month"
+    if mine is None or theirs is None:
+        mine, theirs, unit = chosen.usd_per_1k, option.usd_per_1k, "per 1,000 answers"
+    if mine is None or theirs is None:
+        if chosen.usd_by_answer is None or option.usd_by_answer is None:
+            return "at an unknown price"
+        return "and costs more or less, depending on the traffic"
+    more = theirs - mine
+    if more == 0:
+        return "at the same price"
+    usd = f"${abs(more):,.0f}" if abs(more) >= 10 or unit == "a month" else f"${abs(more):,.4f}"
+    return f"and costs {usd} {'more' if more > 0 else 'less'} {unit}"
+
+
+# --- open ---------------------------------------------------------------------------------------------------------
+
+
+def _open_sentence(case: Deliberation) -> str:
+    """Name the first unknown fact that splits the outcome."""
+    kind, subject = case.unknown[0]
+    return OPEN[kind](case, subject)
+
+
+def _gate_open(case: Deliberation, subject: str) -> str:
+    return case.gate(subject).message
+
+
+def _target_open(case: Deliberation, subject: str) -> str:
+    option = case.option(subject)
+    copies = next((one for one in case.gates if one.gate == "classical" and one.status == "fail"), None)
+    if option.kind == "classical" and copies is not None:
+        return copies.message
+    score = case.evidence.rungs[option.rung].score_on(case.evidence.n_test)
+    return f"{subject} scores {score}, so it may or may not meet the target of {case.target:.1%}."
+
+
+def _could_meet(case: Deliberation, subject: str) -> str:
+    rungs = [name for fact, name in case.unknown if fact is FactKind.COULD_MEET]
+    few = lacks_shots(case.gates)
+    missing = {
+        "model": "" if case.evidence.other_models else f"{messages.NO_OTHER_MODEL} A stronger one may meet the target.",
+        "prompt": few.message if few else "",
+        "retrieval": "" if case.evidence.documents else messages.DOCUMENTS_MISSING,
+    }
+    runnable = [name for name in rungs if not missing.get(name)]
+    return join_sentences(_rungs_open(runnable), *(missing[name] for name in missing if name in rungs))
+
+
+def _rungs_open(rungs: Sequence[str]) -> str:
+    if not rungs:
+        return ""
+    names, n = ", ".join(rungs), len(rungs)
+    return (
+        f"The {plural(n, 'rung', 'rungs')} {names} {plural(n, 'has', 'have')} not been compared on the test set. "
+        f"{plural(n, 'It', 'Each')} may meet the target."
+    )
+
+
+def _could_teach(case: Deliberation, subject: str) -> str:
+    return (
+        f"{messages.NO_OTHER_MODEL} A model that the constraints rule out in production could still teach a smaller "
+        "one."
+    )
+
+
+def _cost_open(case: Deliberation, subject: str) -> str:
+    option = case.option(subject)
+    if option.usd_by_answer is None and option != case.facts.recommendation:
+        return f"{subject} may be good enough at a lower price, but its price is unknown."
+    return case.cost
+
+
+def _limit_open(case: Deliberation, subject: str) -> str:
+    """Say why it is open whether the constraints allow an option: its server, its price or its latency."""
+    option, evidence = case.option(subject), case.evidence
+    rung, limit = evidence.rungs[option.rung], evidence.limits.usd_per_1k
+    if rung.may_be_barred(evidence.limits):
+        return (
+            f"models.{rung.model} has a price and a local address. If its server passes calls on to a hosted "
+            "model, the constraints forbid it in production."
+        )
+    if limit is not None and option.usd_per_1k is None and option.usd_by_answer is not None:
+        return (
+            f"Whether {subject} meets the limit of ${limit:,.4g} per 1,000 answers depends on the traffic, which "
+            "is not set."
+        )
+    unmeasured = "The price of an option, or its latency, has not been measured, so the constraints are open."
+    return _latency_open(evidence, [option]) or unmeasured
+
+
+def _distil_open(case: Deliberation, subject: str) -> str:
+    options = [one for one in case.facts.options if one.option == subject or one.kind not in PROVEN]
+    unmeasured = "It has not been measured whether a smaller model meets the latency limit."
+    return _latency_open(case.evidence, options) or unmeasured
+
+
+def _latency_open(evidence: Evidence, options: Sequence[Option]) -> str:
+    """Name the fastest option whose latency interval contains the limit."""
+    for one in sorted(options, key=lambda one: one.latency_p95_ms or 0.0):
+        if why := open_latency(evidence.limits, one.latency_p95_ms, one.latency_p95_ci):
+            return f"Whether {one.option} meets the latency limit is open: {why}."
+    return ""
+
+
+def _lever_open(case: Deliberation, name: str) -> str:
+    gap, row = case.evidence.dev_gap, case.failures(name)
+    if name == DEV and gap is not None:
+        return gap.sentence
+    if name == LABELS and case.evidence.relabelled:
+        return (
+            f"People relabelled {case.evidence.relabelled} wrong answers. Whether most of the expected answers are "
+            "wrong is still open."
+        )
+    if row is None:
+        return "The causes of wrong answers have not been analysed. A cheaper fix may exist for most of them."
+    share = messages.error_share(row)
+    if name == LABELS:
+        return f"Most failures may be label errors, but people have not confirmed enough of them. Cause: {share}."
+    return f"A cheaper fix may exist for most failures, but the evidence is inconclusive. Possible cause: {share}."
+
+
+def _pays_open(case: Deliberation, subject: str) -> str:
+    chosen = case.facts.recommendation
+    if case.evidence.economics.requests_per_month is not None and chosen is not None:
+        return f"Whether training pays off depends on the price of {chosen.option}, which is unknown."
+    return "Whether training pays off depends on the traffic, which is not set."
+
+
+OPEN: Final[Mapping[FactKind, Callable[[Deliberation, str], str]]] = {
+    FactKind.SOUND: _gate_open,
+    FactKind.MEETS: _target_open,
+    FactKind.AS_GOOD: _target_open,
+    FactKind.COULD_MEET: _could_meet,
+    FactKind.COULD_TEACH: _could_teach,
+    FactKind.COST: _cost_open,
+    FactKind.LEVER: _lever_open,
+    FactKind.ELIGIBLE: _limit_open,
+    FactKind.DISTIL: _distil_open,
+    FactKind.PAYS: _pays_open,
+}
