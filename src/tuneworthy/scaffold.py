@@ -26,12 +26,12 @@ from tuneworthy.cases.task_kind import TaskKind, answer_text, are_numbers
 from tuneworthy.cases.writer import write_cases, write_examples
 from tuneworthy.config import FILE_NAME, Project, load
 from tuneworthy.config.grants import grants_of
-from tuneworthy.config.model_names import NamedModel, read_model_name
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.prompts.schema import infer_schema
 from tuneworthy.prompts.templates import verbatim
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.capabilities import Capabilities, capabilities_of, takes_temperature
+from tuneworthy.providers.model_names import NamedModel, read_model_name
 from tuneworthy.providers.prices import price_for
 from tuneworthy.store import write_atomic
 from tuneworthy.text import count, plural
@@ -98,7 +98,7 @@ def make_project(
             few. If not given: all where there are `examples`, or where half of the rows would leave fewer than 200
             examples; else half, at most 500.
         seed: Of the draw and of the project.
-        model: Today's model, as `config.model_names` reads it.
+        model: Today's model, as `providers.model_names` reads it.
         compare: Further models, which the rung `model` tries.
 
     Raises:

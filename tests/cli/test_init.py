@@ -14,10 +14,10 @@ from tuneworthy.cases.task_kind import TaskKind
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.config.grants import grants_of, missing_grants
-from tuneworthy.config.model_names import read_model_name
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.prompts.templates import render
 from tuneworthy.prompts.transforms import contract
+from tuneworthy.providers.model_names import read_model_name
 from tuneworthy.scaffold import make_project, project_file
 from tuneworthy.trust import VARIABLE
 from tuneworthy.types import Variant

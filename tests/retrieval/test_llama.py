@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_texts_of_one_meaning_lie_near_and_one_that_is_too_long_is_cut(tmp_path: Path) -> None:
-    config = LlamaCppEncoder(type="llama_cpp", model=SPEC, pooling="mean", context=128, threads=1, query_prefix="ask: ")
+    config = LlamaCppEncoder(type="llama_cpp", model=SPEC, pooling="mean", query_prefix="ask: ")
     encoder = LlamaEncoder(config, tmp_path, tmp_path / "log")
     try:
         texts = ["The cat sleeps.", "The cat is asleep.", "Fees of 2 % are due.", "long words " * 400]

@@ -119,7 +119,7 @@ def test_a_fault_that_may_pass_is_tried_again_and_one_that_stays_is_told_without
 
 def test_an_answer_that_breaks_off_is_told(account: Account) -> None:
     with serving((200, vectors), promised=10_000) as (url, seen):
-        config = EncoderServer(type="server", base_url=url, model="m", timeout_s=5)
+        config = EncoderServer(type="server", base_url=url, model="m")
         with pytest.raises(OutsideFault, match="is incomplete"):
             asyncio.run(ServerEncoder(config, account).encode_chunks(["a"]))
     assert len(seen) == servers.TRIES

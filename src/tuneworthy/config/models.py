@@ -1,10 +1,10 @@
 """[models.NAME]: the language models, and the user's own pipelines, that variants run on."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final
 from urllib.parse import urlsplit
 
-from pydantic import Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny, model_validator
 
 from tuneworthy.config.base import Count, NonNegative, Positive, Section
 from tuneworthy.config.strangers import tagged_section
@@ -22,6 +22,8 @@ class ModelSection(Section):
         repeatable: Whether equal requests get equal answers.
         ranks_labels: Whether it can rank labels and score plain texts by their log-probability.
         user_served: Whether it runs on the user's own server or machine unless it is hosted.
+        defaults: Values of keys that the provider sets otherwise than this class.
+        default_key: Environment variable of the vendor's own API key.
     """
 
     protocol: ClassVar[str] = ""
@@ -30,17 +32,26 @@ class ModelSection(Section):
     repeatable: ClassVar[bool] = False
     ranks_labels: ClassVar[bool] = False
     user_served: ClassVar[bool] = False
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    default_key: ClassVar[str | None] = None
 
+    provider: str
+    """Provider that answers."""
     timeout_s: Positive = 60.0
-    """Limit of one attempt, seconds."""
+    """Limit of one attempt, seconds; 300 for `llama_cpp` and `vllm`."""
     retries: int = Field(default=6, ge=0)
     """Further attempts after a failure that may pass."""
     concurrency: Count = 64
-    """Calls in flight, at most; lowered when the server says that it is too much."""
+    """Maximum number of calls in flight, lowered when the server refuses more; 8 for `llama_cpp` and `python`."""
     input_usd_per_mtok: NonNegative | None = None
     """Price of a million input tokens; the built-in price table if not set."""
     output_usd_per_mtok: NonNegative | None = None
     """Price of a million output tokens; the built-in price table if not set."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_defaults(cls, data: Any) -> Any:
+        return {**cls.defaults, **data} if isinstance(data, dict) else data
 
     @property
     def hosted(self) -> bool:
@@ -69,14 +80,16 @@ class ModelSection(Section):
 
     @property
     def key_variable(self) -> str | None:
-        """The variable whose value is sent as the key: a server on this machine gets one only if that is written."""
-        written = (self.hosted and not getattr(self, "forwards", None)) or "api_key_env" in self.model_fields_set
-        return getattr(self, "api_key_env", None) or None if written else None
+        """The variable whose value is sent as the key; None if none is sent."""
+        return None
 
 
 class AddressedModel(ModelSection):
-    """What models behind an address share."""
+    """Keys of models behind an address."""
 
+    api_key_env: str | None = None
+    """Environment variable that contains the key; keys are never written. Not set: the vendor's usual variable for a
+    hosted model, no key for a local server. Empty: no key is sent."""
     forwards: bool | None = None
     """Whether a server at a local address passes calls on to a hosted model, as a proxy does. Needed if the model has a
     price and the constraints forbid hosted models."""
@@ -95,14 +108,59 @@ class AddressedModel(ModelSection):
         priced = bool(self.input_usd_per_mtok or self.output_usd_per_mtok)
         return priced and self.forwards is None and not self.hosted
 
+    @property
+    def key_variable(self) -> str | None:
+        if "api_key_env" in self.model_fields_set:
+            return self.api_key_env or None
+        return self.default_key if self.hosted and not self.forwards else None
+
+
+class ServedModel(AddressedModel):
+    """A model that a server calls by its id."""
+
+    model: str
+    """Model id, as the server calls it."""
+    base_url: str = ""
+    """Address of the server: of OpenAI's protocol with the version (`http://127.0.0.1:8080/v1`), of Anthropic's
+    without; the vendor's own API, or `http://127.0.0.1:8000/v1` for `vllm`, if not set."""
+
+
+class ChatServer(ServedModel):
+    """Server that speaks the OpenAI chat-completions protocol."""
+
+    user_served: ClassVar[bool] = True
+
+
+class OpenAI(ChatServer):
+    """Any server that speaks the OpenAI chat-completions protocol."""
+
+    defaults: ClassVar[Mapping[str, Any]] = {"base_url": "https://api.openai.com/v1"}
+    default_key: ClassVar[str | None] = "OPENAI_API_KEY"
+    vendor_hosts: ClassVar[tuple[str, ...]] = ("api.openai.com", "*.api.openai.com")
+
+
+class Vllm(ChatServer):
+    """A vLLM server of your own (`vllm serve MODEL`); it also ranks labels by their log-probability."""
+
+    defaults: ClassVar[Mapping[str, Any]] = {"base_url": "http://127.0.0.1:8000/v1", "timeout_s": 300.0}
+    ranks_labels: ClassVar[bool] = True
+
+
+class Anthropic(ServedModel):
+    """Anthropic's messages API."""
+
+    defaults: ClassVar[Mapping[str, Any]] = {"base_url": "https://api.anthropic.com"}
+    default_key: ClassVar[str | None] = "ANTHROPIC_API_KEY"
+    vendor_hosts: ClassVar[tuple[str, ...]] = ("api.anthropic.com",)
+
 
 class LlamaCpp(ModelSection):
     """The embedded llama.cpp, in a child process."""
 
+    defaults: ClassVar[Mapping[str, Any]] = {"concurrency": 8, "timeout_s": 300.0}
     ranks_labels: ClassVar[bool] = True
     user_served: ClassVar[bool] = True
 
-    provider: Literal["llama_cpp"]
     model: str
     """`pypi:NAME`, `hf:ORG/REPO[/FILE.gguf]`, or the path of a GGUF file."""
     slots: Count = 8
@@ -111,13 +169,6 @@ class LlamaCpp(ModelSection):
     """Context of one slot, tokens."""
     threads: Count | None = None
     """CPU threads; all cores that the process may use if not set."""
-    cache_mib: Count | None = None
-    """Memory for prompts that no slot holds any more, MiB; if not set, so much that the process of a small model stays
-    below 1.5 GiB."""
-    concurrency: Count = 8
-    """Calls in flight, at most."""
-    timeout_s: Positive = 300.0
-    """Limit of one attempt, seconds."""
 
     @property
     def local_file(self) -> str:
@@ -128,100 +179,41 @@ class LlamaCpp(ModelSection):
         return self.context
 
 
-class ChatServer(AddressedModel):
-    """Server that speaks the OpenAI chat-completions protocol."""
-
-    user_served: ClassVar[bool] = True
-
-    provider: str
-    model: str
-    """Model id, as the server calls it."""
-    base_url: str
-    """Address of the server, up to and including the version."""
-    api_key_env: str | None
-    """Environment variable that contains the key; keys are never written. Empty: no key is sent."""
-
-
-class OpenAI(ChatServer):
-    """Any server that speaks the OpenAI chat-completions protocol."""
-
-    vendor_hosts: ClassVar[tuple[str, ...]] = ("api.openai.com", "*.api.openai.com")
-
-    provider: Literal["openai"]
-    base_url: str = "https://api.openai.com/v1"
-    """Address of the server, up to and including the version."""
-    api_key_env: str | None = "OPENAI_API_KEY"
-    """Environment variable that contains the key; keys are never written. Empty: no key is sent."""
-
-
-class Vllm(ChatServer):
-    """A vLLM server of your own (`vllm serve MODEL`); it also ranks labels by their log-probability."""
-
-    ranks_labels: ClassVar[bool] = True
-
-    provider: Literal["vllm"]
-    base_url: str = "http://127.0.0.1:8000/v1"
-    """Address of the server, up to and including the version."""
-    api_key_env: str | None = None
-    """Environment variable that contains the key; keys are never written."""
-    timeout_s: Positive = 300.0
-    """Limit of one attempt, seconds."""
-
-
-class Anthropic(AddressedModel):
-    """Anthropic's messages API."""
-
-    vendor_hosts: ClassVar[tuple[str, ...]] = ("api.anthropic.com",)
-
-    provider: Literal["anthropic"]
-    model: str
-    """Model id, as the server calls it."""
-    base_url: str = "https://api.anthropic.com"
-    """Address of the server, without the version."""
-    api_key_env: str = "ANTHROPIC_API_KEY"
-    """Environment variable that holds the key; keys are never written. Empty: no key is sent."""
-
-
 class Http(AddressedModel):
-    """A pipeline of the user's own: POST `{"input", "messages"}` to `url`, get `{"answer"}` back."""
+    """A pipeline of your own: POST `{"input", "messages"}` to `url`, get `{"answer"}` back."""
 
     own_pipeline: ClassVar[bool] = True
     repeatable: ClassVar[bool] = True
 
-    provider: Literal["http"]
     url: str
-    """Address that is posted to."""
+    """Address that is posted to; a key is sent as a bearer token."""
     version: str = ""
-    """Of what answers there: change it when the pipeline changes, so that no old answer is served for the new one."""
-    api_key_env: str | None = None
-    """Sent as a bearer token if set."""
+    """Version of the pipeline: change it when the pipeline changes, so that no old answer is served for the new one."""
 
     @property
     def address(self) -> str:
         return self.url
 
 
-class Python(ModelSection):
-    """A pipeline of the user's own: a function `(input) -> str`, sync or async."""
+class FunctionModel(ModelSection):
+    """A Python function that answers."""
 
-    own_pipeline: ClassVar[bool] = True
     repeatable: ClassVar[bool] = True
 
-    provider: Literal["python"]
     function: str = Field(pattern=r"^.+:[A-Za-z_]\w*$")
     """`file.py:name` below the project, or `package.module:name`."""
-    concurrency: Count = 8
-    """Calls in flight, at most."""
 
 
-class Scripted(ModelSection):
+class Python(FunctionModel):
+    """A pipeline of your own: a function `(input) -> str`, sync or async."""
+
+    defaults: ClassVar[Mapping[str, Any]] = {"concurrency": 8}
+    own_pipeline: ClassVar[bool] = True
+
+
+class Scripted(FunctionModel):
     """Deterministic answers for tests: a function `(Request) -> str | Response`."""
 
-    repeatable: ClassVar[bool] = True
-
-    provider: Literal["scripted"]
-    function: str = Field(pattern=r"^.+:[A-Za-z_]\w*$")
-    """`file.py:name` below the project, or `package.module:name`."""
     latency_ms: NonNegative = 0.0
     """Delay of each answer."""
     plays_hosted: bool = False
@@ -239,7 +231,6 @@ class Scripted(ModelSection):
 class StrangerModel(ModelSection):
     """A model of an installed provider that names no section of its own; it is taken for hosted."""
 
-    provider: str
     model: str = ""
     """Model id, as the provider knows it."""
 

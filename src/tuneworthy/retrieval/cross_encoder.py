@@ -19,6 +19,9 @@ from tuneworthy.providers.model_safety import files_of
 from tuneworthy.providers.models import find, pull, sha256_of_files
 from tuneworthy.retrieval import messages
 
+# Tokens of question and chunk together, at most.
+MAX_TOKENS = 512
+
 
 def cross_encoder_missing() -> str:
     """Return why nothing can be scored, and the command that helps; "" if torch and transformers are installed."""
@@ -56,8 +59,8 @@ class CrossEncoder:
             raise self._odd(f"the file {folder.name}")
         files_of(folder)
         self._model, self._tokenizer = self._load(folder)
-        room = getattr(self._model.config, "max_position_embeddings", config.max_tokens)
-        self._longest = min(config.max_tokens, self._tokenizer.model_max_length, room)
+        room = getattr(self._model.config, "max_position_embeddings", MAX_TOKENS)
+        self._longest = min(MAX_TOKENS, self._tokenizer.model_max_length, room)
 
     async def score(self, question: str, texts: Sequence[str], repeat: int = 0) -> list[float]:
         """Return how well each text answers `question`; of long pairs the end of the longer part is cut."""

@@ -42,6 +42,10 @@ from tuneworthy.store import Folder
 from tuneworthy.types import Case, Passage, Retrieval, content_hash
 
 DEFAULT = "documents"
+# Share of a chunk that the next one repeats.
+OVERLAP = 0.125
+# Chunks that words and vectors each bring to the fusion.
+POOL = 50
 # Passages of a search that are stored: k may be as large, and measures look as far.
 DEEPEST = 10
 # Words of a turn that are enough for a search; before a shorter one, earlier turns are searched for as well.
@@ -139,8 +143,8 @@ class DocumentLibrary:
             encoder=encoder,
             reranker=reranker,
             chunk_tokens=chunk_tokens,
-            overlap_tokens=round(chunk_tokens * self.settings.overlap),
-            pool=self.settings.pool,
+            overlap_tokens=round(chunk_tokens * OVERLAP),
+            pool=POOL,
             bm25_weight=bm25_weight if encoder else 1.0,
             language=self.settings.language,
             cite=self.settings.cite,
@@ -148,7 +152,7 @@ class DocumentLibrary:
 
     def n_chunks(self, chunk_tokens: int) -> int:
         """Return about how many chunks of so many tokens there are, from the characters of the documents."""
-        return round(self._characters / chunking.BYTES_A_TOKEN / (chunk_tokens * (1 - self.settings.overlap)))
+        return round(self._characters / chunking.BYTES_A_TOKEN / (chunk_tokens * (1 - OVERLAP)))
 
     @cached_property
     def _characters(self) -> int:

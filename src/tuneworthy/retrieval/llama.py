@@ -24,6 +24,8 @@ from tuneworthy.retrieval import messages
 
 BATCH = 32
 TIMEOUT_S = 600.0
+# Tokens of a text that are read, at most.
+MAX_CONTEXT = 2048
 SLOTS = 1
 _TOO_LONG = re.compile("exceed|too large|larger than")
 
@@ -44,7 +46,7 @@ def llama_identity(config: LlamaCppEncoder, root: Path) -> Mapping[str, Any]:
     """
     path = find(config.model, root)
     return {
-        **config.model_dump(include={"type", "model", "pooling", "query_prefix", "document_prefix", "context"}),
+        **config.model_dump(include={"type", "model", "pooling", "query_prefix", "document_prefix"}),
         "sha256": check_pinned(config.model, path) if path else "",
         "engine": f"xllamacpp {llama_cpp_version()}",
     }
@@ -71,11 +73,11 @@ class LlamaEncoder:
                 f"retrieval.encoder needs a GGUF file, but {path} is a folder.",
                 hint="Set model in [retrieval.encoder] to a GGUF file.",
             )
-        context = min(config.context, read_header(path).context_length or config.context)
+        context = min(MAX_CONTEXT, read_header(path).context_length or MAX_CONTEXT)
         self._config, self._log = config, log
         self._settings = EngineSettings(
             path=str(path.resolve()), alias=config.model, slots=SLOTS, context=context,
-            threads=config.threads or cores(), cache_prompt=False, embeds=True, pooling=config.pooling,
+            threads=cores(), cache_prompt=False, embeds=True, pooling=config.pooling,
         )  # fmt: skip
         self._engine: Engine | None = None
 

@@ -24,6 +24,8 @@ from tuneworthy.retrieval.account import Account
 from tuneworthy.store.responses import response_key
 from tuneworthy.types import canonical
 
+# Limit of one attempt, seconds.
+TIMEOUT_S = 60.0
 BATCH = 64
 TRIES = 3
 # Before the second try, seconds; doubled before each further one.
@@ -146,7 +148,7 @@ class RetrievalServer:
         return HttpClient(
             self._config.base_url,
             key=read_key(self._config.key_variable, url=self._config.base_url, root=self._root, owner="retrieval"),
-            timeout_s=self._config.timeout_s,
+            timeout_s=TIMEOUT_S,
             max_body=MAX_BYTES,
         )
 
