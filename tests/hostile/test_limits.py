@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.hostile.table import tried
 from tuneworthy import limited, patterns, yaml_text
 from tuneworthy.errors import UserError
@@ -47,26 +48,11 @@ CASES = "".join(
 SCRIPT = 'provider = "python"\nfunction = "pipeline.py:answer"'
 
 
-def bound() -> None:
-    """Bound the child that begins."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
-
-
 def command(folder: Path, *arguments: str) -> tuple[int, str]:
-    """Run the command line under the bounds; -1 if it met them."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "tuneworthy", *arguments],
-            cwd=folder,
-            capture_output=True,
-            timeout=WALL_S,
-            check=False,
-            preexec_fn=bound,
-        )
-    except subprocess.TimeoutExpired as error:
-        return -1, (error.stderr or b"").decode()
-    return done.returncode, (done.stdout + done.stderr).decode(errors="replace")
+    """Run the command line under the bounds; its status is negative if it met them."""
+    limits = {resource.RLIMIT_AS: MEMORY, resource.RLIMIT_CPU: CPU_S}
+    done = forked.run([*arguments], cwd=folder, limits=limits, timeout=WALL_S)
+    return done.returncode, done.stdout + done.stderr
 
 
 def project(
