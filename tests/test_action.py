@@ -142,6 +142,7 @@ def test_a_worse_prompt_fails_with_a_readable_comment_and_a_valid_junit_file(rep
     assert top.getroot().get("failures") == "1"
 
 
+@pytest.mark.slow
 def test_an_equal_prompt_passes(repository: Repository) -> None:
     repository.write_prompt("Name the colour, please.")
     outcome = repository.run()
@@ -149,6 +150,7 @@ def test_an_equal_prompt_passes(repository: Repository) -> None:
     SCHEMA.assertValid(etree.parse(outcome.outputs["junit"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "before", "after", "named"),
     [("tuneworthy.toml", "[task]", "[task]\nmargin = 0.9", "`task`"), ("cases.jsonl", "", "\n", "`cases.jsonl`")],
@@ -164,6 +166,7 @@ def test_a_change_of_what_judges_it_is_named(
     assert "::warning::" in outcome.log
 
 
+@pytest.mark.slow
 def test_a_better_prompt_passes(repository: Repository) -> None:
     repository.write_prompt("Name the shape.")
     repository.base = repository.git("rev-parse", "HEAD")
@@ -180,6 +183,7 @@ def test_a_change_of_something_else_passes_without_a_call(repository: Repository
     assert outcome.summary == "### A and B are the same variant, so there is nothing to compare.\n"
 
 
+@pytest.mark.slow
 def test_an_inconclusive_comparison_fails_unless_it_may_pass(repository: Repository) -> None:
     file = repository.project / "world.py"
     file.write_text(file.read_text().replace("0.3", "0.88, 'x'") + "\n")
@@ -191,6 +195,7 @@ def test_an_inconclusive_comparison_fails_unless_it_may_pass(repository: Reposit
     assert repository.run(undecided="pass").status == 0
 
 
+@pytest.mark.slow
 def test_a_push_is_compared_with_what_it_follows_and_a_named_variant_comes_first(repository: Repository) -> None:
     repository.write_prompt("Name the shape.")
     push = {"github.event.pull_request.base.sha": "", "github.event.before": repository.base}
@@ -201,6 +206,7 @@ def test_a_push_is_compared_with_what_it_follows_and_a_named_variant_comes_first
     assert again.status == 3, again.log
 
 
+@pytest.mark.slow
 def test_a_shallow_checkout_fetches_the_base(repository: Repository) -> None:
     repository.write_prompt("Name the shape.")
     origin = repository.folder.rename(repository.folder.with_name("origin"))
@@ -210,6 +216,7 @@ def test_a_shallow_checkout_fetches_the_base(repository: Repository) -> None:
     assert outcome.status == 3, outcome.log
 
 
+@pytest.mark.slow
 def test_a_base_without_the_project_passes(repository: Repository) -> None:
     repository.git("checkout", "-q", "--orphan", "other")
     repository.git("rm", "-rq", "--cached", ".")
@@ -222,12 +229,14 @@ def test_a_base_without_the_project_passes(repository: Repository) -> None:
     assert (outcome.status, outcome.outputs["answer"]) == (0, "none"), outcome.log
 
 
+@pytest.mark.slow
 def test_the_first_push_of_a_branch_follows_nothing_and_passes(repository: Repository) -> None:
     outcome = repository.run(event={"github.event.pull_request.base.sha": "", "github.event.before": "0" * 40})
     assert (outcome.status, outcome.outputs["answer"]) == (0, "none"), outcome.log
     assert "the branch is new" in outcome.summary
 
 
+@pytest.mark.slow
 def test_a_base_that_cannot_be_fetched_is_shown_in_the_summary(repository: Repository) -> None:
     outcome = repository.run(event={"github.event.pull_request.base.sha": "no-such-revision"})
     assert outcome.status != 0 and outcome.outputs["answer"] == "error", outcome.log
@@ -258,6 +267,7 @@ def test_extras_are_names_alone(extras: str, repository: Repository) -> None:
     assert not (repository.folder / "hacked").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["install", "compare"])
 def test_no_module_of_the_checkout_runs(step: str, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pull request may bring a file json.py: Python would import it from the folder that the runner works in."""

@@ -51,10 +51,12 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(path, [chat(n, f"{n} " + "long words that say nothing " * 18) for n in range(N)])
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_texts(many: Path) -> None:
     assert peak_of_a_split(many) < MOST_BYTES
 
 
+@pytest.mark.slow
 def test_examples_that_are_held_exceed_that(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StoredExamples, "at", lambda rows, numbers: [rows[int(one)] for one in numbers])
     with pytest.raises(AssertionError):

@@ -196,6 +196,7 @@ def test_masking_never_fails_and_a_second_time_changes_nothing(text: str) -> Non
     assert Masker().mask(once) == once or find(text)
 
 
+@pytest.mark.parametrize("n", [10**5, pytest.param(10**6, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "huge",
     ["x" * 10**6, "7" * 10**6, "a@" * 500_000, ":" * 10**6, "DE89 " * 200_000, "4111 " * 200_000, "1 " * 500_000,
@@ -203,11 +204,11 @@ def test_masking_never_fails_and_a_second_time_changes_nothing(text: str) -> Non
      "-----BEGIN PRIVATE KEY-----" * 40_000, "eyJ" + "a" * 10**6],
     ids=lambda huge: huge[:8],
 )  # fmt: skip
-def test_a_million_characters_are_read_in_bounded_time(huge: str) -> None:
+def test_many_characters_are_read_in_bounded_time(huge: str, n: int) -> None:
     for look in (find, plain):
         start = time.process_time()
-        look(huge)
-        assert time.process_time() - start < 60
+        look(huge[:n])
+        assert time.process_time() - start < 60 * n / 10**6
 
 
 @pytest.mark.parametrize("value", [values[0] for values in FOUND.values()])

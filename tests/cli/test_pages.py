@@ -434,6 +434,7 @@ AFTER_README = ("concepts/error-analysis.md", "how-to/budget.md", "troubleshooti
 """Pages whose blocks run in the project that the blocks of README made."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PREPARED)
 def test_the_blocks_of_a_page_run(page: str, tmp_path: Path) -> None:
     PREPARED[page](tmp_path)
@@ -450,6 +451,7 @@ def test_the_blocks_of_a_page_run(page: str, tmp_path: Path) -> None:
                     shutil.copy(tmp_path / "more.csv", shell.folder)
 
 
+@pytest.mark.slow
 def test_the_blocks_of_readme_and_ci_run(tmp_path: Path) -> None:
     """README's in their order, in the project that they make; then those of CI, in a repository that holds it."""
     here = tmp_path / "repository"

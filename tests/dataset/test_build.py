@@ -386,12 +386,13 @@ STEPS = [
 ]
 
 
-def test_a_build_killed_at_any_of_20_moments_ends_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("n", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_build_killed_at_any_of_20_moments_ends_the_same(tmp_path: Path, n: int) -> None:
     whole = project(tmp_path / "whole")
     assert invoke(["data", "build", "--project", str(whole)]) == 0
     wanted = version_of(whole)
     n_kills = 0
-    for number, moment in enumerate([*sorted(random.Random(3).sample(range(1, N_STEPS), 20)), 10**9]):
+    for number, moment in enumerate([*sorted(random.Random(3).sample(range(1, N_STEPS), n)), 10**9]):
         root = project(tmp_path / f"killed{number}")
         killed = killed_at(moment, STEPS, lambda root=root: invoke(["data", "build", "--project", str(root)]))  # type: ignore[misc]
         n_kills += killed
@@ -401,7 +402,7 @@ def test_a_build_killed_at_any_of_20_moments_ends_the_same(tmp_path: Path) -> No
         version = version_of(root)
         assert version.id == wanted.id
         assert [path.name for path in version.folder.parent.iterdir() if path.is_dir()] == [version.id]
-    assert n_kills == 20
+    assert n_kills == n
 
 
 def test_a_build_that_goes_on_runs_no_finished_check_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -294,12 +294,13 @@ def content(done: Import) -> tuple[bytes, bytes, dict[str, Any]]:
     return (done.folder / "rows.jsonl").read_bytes(), (done.folder / "rejects.jsonl").read_bytes(), document
 
 
-def test_an_import_killed_at_any_of_20_moments_is_whole_or_not_there_and_ends_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("n", [2, pytest.param(16, marks=pytest.mark.slow)])
+def test_an_import_killed_at_any_of_20_moments_is_whole_or_not_there_and_ends_the_same(tmp_path: Path, n: int) -> None:
     files = many(tmp_path)
     whole = content(import_files(Folder(tmp_path / "whole"), files))
     assert whole[2]["n_kept"] > 1000 and len(whole[2]["reasons"]) >= 6
     n_moments = whole[2]["n_read"] + 6
-    moments = [*sorted(random.Random(1).sample(range(1, n_moments), 16)), n_moments - 3, n_moments - 1, n_moments]
+    moments = [*sorted(random.Random(1).sample(range(1, n_moments), n)), n_moments - 3, n_moments - 1, n_moments]
     for number, moment in enumerate([*moments, 10**9]):
         store = Folder(tmp_path / f"killed{number}")
         killed = killed_at(moment, STEPS, lambda store=store: import_files(store, files))  # type: ignore[misc]

@@ -104,8 +104,15 @@ def simulate(
     return float(passed.mean())
 
 
-@pytest.mark.parametrize("impatient", [False, True])
-@pytest.mark.parametrize(("n_rows", "max_bad"), [(300, 0), (300, 2), (2000, 1), (50_000, 0), (50_000, 3)])
+@pytest.mark.parametrize(
+    ("n_rows", "max_bad", "impatient"),
+    [(300, 0, False), (300, 0, True)]
+    + [
+        pytest.param(n_rows, max_bad, impatient, marks=pytest.mark.slow)
+        for n_rows, max_bad in [(300, 2), (2000, 1), (50_000, 0), (50_000, 3)]
+        for impatient in (False, True)
+    ],
+)
 def test_a_version_above_the_claimed_error_passes_at_most_5_percent_of_the_time(
     n_rows: int, max_bad: int, impatient: bool
 ) -> None:
@@ -117,12 +124,12 @@ def test_a_version_above_the_claimed_error_passes_at_most_5_percent_of_the_time(
 
 def test_attempts_that_are_not_counted_break_the_claim(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "attempt_alpha", lambda attempt, alpha: alpha)
-    assert simulate(np.random.default_rng(7), 2000, 0) > 0.15
+    assert simulate(np.random.default_rng(7), 2000, 0, n_datasets=10_000) > 0.15
 
 
 def test_stopping_outside_the_plan_breaks_the_claim(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules[__name__], "is_accepted", lambda good, n, max_bad: good >= n // 2)
-    assert simulate(np.random.default_rng(7), 2000, 0) > 0.15
+    assert simulate(np.random.default_rng(7), 2000, 0, n_datasets=10_000) > 0.15
 
 
 def judge_at_once(review: Review, plan: ReviewPlan, is_bad: Callable[[str], bool]) -> None:
@@ -154,9 +161,10 @@ def lineages(tmp_path: Path, n: int) -> float:
     return passed / n
 
 
-def test_rebuilt_versions_that_stay_bad_do_not_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("n", [12, pytest.param(60, marks=pytest.mark.slow)])
+def test_rebuilt_versions_that_stay_bad_do_not_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n: int) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)
-    assert lineages(tmp_path, 60) <= 0.1  # at most 5 % expected: more than 6 of 60 would be seen once in 30
+    assert lineages(tmp_path, n) <= 0.1  # at most 5 % expected: more than 6 of 60 would be seen once in 30
 
 
 def test_rows_that_count_again_break_the_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +178,7 @@ def test_rows_that_count_again_break_the_claim(tmp_path: Path, monkeypatch: pyte
         lambda path: {one for one, good in known(Ledger.read(path)).items() if not good},
     )
     monkeypatch.setattr(module, "draw", lambda rows, n, key: draw(rows, n, key="the same each time"))
-    assert lineages(tmp_path, 60) > 0.9
+    assert lineages(tmp_path, 12) > 0.9
 
 
 # --- the plan --------------------------------------------------------------------------------------------------------
@@ -688,7 +696,9 @@ def test_kill_9_after_any_verdict_loses_none_at_20_moments(tmp_path: Path) -> No
     assert len(told) >= 40
 
 
-@pytest.mark.parametrize("call", range(20))
+@pytest.mark.parametrize(
+    "call", [pytest.param(call, marks=[] if call in {0, 1, 7, 19} else pytest.mark.slow) for call in range(20)]
+)
 def test_a_writer_killed_before_any_of_its_calls_leaves_a_file_that_goes_on(tmp_path: Path, call: int) -> None:
     path = tmp_path / "reviews.jsonl"
     steps = [(os, "fsync"), (module, "write_line"), (module, "append_line")]

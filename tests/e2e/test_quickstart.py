@@ -95,6 +95,7 @@ def ran(root: Path, server: Server) -> dict[str, Any]:
     return record
 
 
+@pytest.mark.slow
 def test_the_path_of_the_page_ends_in_a_verdict(tmp_path: Path) -> None:
     with serving() as server:
         walked = walk(PROGRAM, tmp_path, server.url, 600)
@@ -104,6 +105,7 @@ def test_the_path_of_the_page_ends_in_a_verdict(tmp_path: Path) -> None:
     assert set(walked["statuses"]) == {"init", "check", "run", "decide", "report"}
 
 
+@pytest.mark.slow
 def test_a_file_of_fewer_rows_ends_in_a_verdict_as_well(tmp_path: Path) -> None:
     """Its dev cases are examples too, so that shots and classifiers are tried."""
     with serving() as server:

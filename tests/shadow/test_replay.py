@@ -114,6 +114,7 @@ def test_production_that_answers_again_is_asked_beside_the_candidate(
     assert replayed(root, log, "--production", "current")[0] == 2 and "same variant" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:
     calls = tmp_path / "calls"
     root, log = write_traffic_project(tmp_path / "p", "equal"), write_log(tmp_path / "log.jsonl", 150)

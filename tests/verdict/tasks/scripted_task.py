@@ -5,167 +5,35 @@ Every answer reads 20 tokens, so that $50 per million of them is a dollar per 1,
 
 from __future__ import annotations
 
+import atexit
 import json
 import random
 import re
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
 
 from tuneworthy.cli import invoke
+from tuneworthy.types import content_hash
 
-WORDS = [
-    "amber",
-    "anchor",
-    "apple",
-    "arrow",
-    "autumn",
-    "bacon",
-    "badge",
-    "bamboo",
-    "basket",
-    "beacon",
-    "berry",
-    "bishop",
-    "blanket",
-    "border",
-    "bottle",
-    "branch",
-    "bridge",
-    "bronze",
-    "bucket",
-    "butter",
-    "cabin",
-    "camel",
-    "candle",
-    "canyon",
-    "carpet",
-    "castle",
-    "cellar",
-    "cherry",
-    "circle",
-    "cliff",
-    "cloud",
-    "cobra",
-    "coffee",
-    "comet",
-    "copper",
-    "coral",
-    "cotton",
-    "cradle",
-    "crystal",
-    "dagger",
-    "daisy",
-    "desert",
-    "diamond",
-    "dragon",
-    "eagle",
-    "ember",
-    "engine",
-    "falcon",
-    "feather",
-    "fiddle",
-    "flame",
-    "forest",
-    "fossil",
-    "galaxy",
-    "garden",
-    "ginger",
-    "glacier",
-    "goblet",
-    "granite",
-    "hammer",
-    "harbor",
-    "hazel",
-    "helmet",
-    "hollow",
-    "honey",
-    "island",
-    "ivory",
-    "jacket",
-    "jasmine",
-    "jungle",
-    "kettle",
-    "ladder",
-    "lantern",
-    "lemon",
-    "lily",
-    "lizard",
-    "magnet",
-    "maple",
-    "marble",
-    "meadow",
-    "melon",
-    "mirror",
-    "monkey",
-    "mountain",
-    "needle",
-    "nickel",
-    "oak",
-    "ocean",
-    "olive",
-    "onion",
-    "orchid",
-    "otter",
-    "oyster",
-    "palace",
-    "panther",
-    "parrot",
-    "pearl",
-    "pebble",
-    "pepper",
-    "pigeon",
-    "pillow",
-    "planet",
-    "plum",
-    "pocket",
-    "poppy",
-    "prairie",
-    "puzzle",
-    "quartz",
-    "rabbit",
-    "raven",
-    "ribbon",
-    "river",
-    "rocket",
-    "saddle",
-    "sailor",
-    "salmon",
-    "sapphire",
-    "shadow",
-    "shell",
-    "silver",
-    "spider",
-    "spoon",
-    "squirrel",
-    "statue",
-    "storm",
-    "summit",
-    "sunset",
-    "temple",
-    "thistle",
-    "thunder",
-    "tiger",
-    "timber",
-    "tulip",
-    "tunnel",
-    "turtle",
-    "valley",
-    "velvet",
-    "violet",
-    "walnut",
-    "water",
-    "whisper",
-    "willow",
-    "window",
-    "winter",
-    "wizard",
-    "yellow",
-    "zebra",
-]
+WORDS = """
+    amber anchor apple arrow autumn bacon badge bamboo basket beacon berry bishop blanket border bottle branch
+    bridge bronze bucket butter cabin camel candle canyon carpet castle cellar cherry circle cliff cloud cobra
+    coffee comet copper coral cotton cradle crystal dagger daisy desert diamond dragon eagle ember engine falcon
+    feather fiddle flame forest fossil galaxy garden ginger glacier goblet granite hammer harbor hazel helmet
+    hollow honey island ivory jacket jasmine jungle kettle ladder lantern lemon lily lizard magnet maple marble
+    meadow melon mirror monkey mountain needle nickel oak ocean olive onion orchid otter oyster palace panther
+    parrot pearl pebble pepper pigeon pillow planet plum pocket poppy prairie puzzle quartz rabbit raven ribbon
+    river rocket saddle sailor salmon sapphire shadow shell silver spider spoon squirrel statue storm summit
+    sunset temple thistle thunder tiger timber tulip tunnel turtle valley velvet violet walnut water whisper
+    willow window winter wizard yellow zebra
+""".split()  # noqa: SIM905
 
 FUNCTIONS = """
 import json
@@ -339,10 +207,30 @@ class Told:
             assert phrase not in self.everything, phrase
 
 
+@cache
+def kept_answers() -> Path:
+    """A folder for the answers of this process's tasks."""
+    folder = Path(mkdtemp(prefix="tasks-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def ask(made: HandMade, capsys: pytest.CaptureFixture[str], *, probe: bool = True, rungs: Sequence[str] = ()) -> Told:
-    """Run, decide and report a task through the command line."""
+    """Run, decide and report a task through the command line.
+
+    Answers are kept for the session by the content of the cases, examples and models: a task that differs from an
+    earlier one in its project file only asks nothing twice.
+    """
     root = str(made.root)
     capsys.readouterr()
+    answers = made.root / ".tuneworthy" / "responses.sqlite"
+    key = content_hash(
+        [(path.name, path.read_text()) for path in sorted(made.root.glob("*.*")) if path.suffix != ".toml"]
+    )
+    kept = kept_answers() / f"{key}.sqlite"
+    if kept.exists() and not answers.exists():
+        answers.parent.mkdir(exist_ok=True)
+        shutil.copy(kept, answers)
     picked = [part for name in rungs for part in ("--rung", name)]
     assert invoke(["run", "--project", root, "--yes", "--json", *picked]) == 0, capsys.readouterr().err
     record = json.loads(capsys.readouterr().out)
@@ -350,6 +238,7 @@ def ask(made: HandMade, capsys: pytest.CaptureFixture[str], *, probe: bool = Tru
     terminal = capsys.readouterr().out
     assert invoke(["decide", "--project", root, "--json"]) == status
     verdict = json.loads(capsys.readouterr().out)
+    shutil.copy(answers, kept)
     assert invoke(["report", "--project", root, "--out", str(made.root / "report.md")]) == 0
     paragraph = capsys.readouterr().out
     wide = [line for line in terminal.splitlines() if len(line) > 80 and "[" in line[:50] and "  " in line.strip()]
