@@ -6,16 +6,16 @@ import csv
 import random
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from tests.real_data import REAL_DATA, needs_real_data
 
 from tuneworthy.cases.near_duplicates import group_near_duplicates, near_duplicates
 from tuneworthy.cases.normalize import normalise, words
 from tuneworthy.stats.ratios import effective_groups
 from tuneworthy.types import Case
 
-DATA = Path("/work/shared/data/banking77/train.csv")
+DATA = REAL_DATA / "banking77" / "train.csv"
 WRAPPERS = ("hi there, {} thanks in advance", "could you please tell me this: {}", "I have a question. {}", "{} please")
 REWORD: dict[str, Callable[[list[str], random.Random], str]] = {
     "wrapped": lambda text, rng: rng.choice(WRAPPERS).format(" ".join(text)),
@@ -40,7 +40,7 @@ def bank(n: int, seed: int = 1) -> list[tuple[str, str]]:
     return random.Random(seed).sample([*rows.values()], n)
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="real data is not here")
+@needs_real_data
 @pytest.mark.parametrize("how", [*REWORD])
 def test_forty_sources_reworded_count_as_forty(how: str) -> None:
     rng = random.Random(2)
@@ -51,7 +51,7 @@ def test_forty_sources_reworded_count_as_forty(how: str) -> None:
     assert n_near >= 190
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="real data is not here")
+@needs_real_data
 def test_questions_of_one_intent_stay_apart() -> None:
     found, _ = group_near_duplicates(cases(*bank(200)))
     assert effective_groups(sources(found)) > 0.85 * 200

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.real_data import REAL_DATA, needs_real_data
 
 from tuneworthy.cases import Dataset, find_overlaps, read_cases, read_examples
 from tuneworthy.cases.agreement import ExpectedAnswer
@@ -15,8 +15,8 @@ from tuneworthy.cases.contamination import Overlaps
 from tuneworthy.cases.sampling import sample_cases
 from tuneworthy.types import Case, Example
 
-DATA = Path("/work/shared/data")
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"the data of real people is not here: no folder {DATA}")
+DATA = REAL_DATA
+pytestmark = needs_real_data
 
 
 def test_banking77_is_read_split_and_rid_of_overlaps() -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-from pathlib import Path
 
 import pytest
+from tests.real_data import REAL_DATA, VARIABLE
 
 from tuneworthy.types import Example, content_hash
-
-DATA = Path("/work/shared/data")
 
 
 def example(question: str, answer: object) -> Example:
@@ -22,18 +20,18 @@ def example(question: str, answer: object) -> Example:
 
 def banking77(part: str) -> list[tuple[str, str]]:
     """Return (question, intent) pairs, or skip the test."""
-    path = DATA / "banking77" / f"{part}.csv"
+    path = REAL_DATA / "banking77" / f"{part}.csv"
     if not path.exists():
-        pytest.skip(f"{path} is absent (real data is never copied into the project)")
+        pytest.skip(f"{VARIABLE} names no folder with {path.parent.name}/")
     with path.open(encoding="utf-8", newline="") as file:
         return [(row["text"], row["category"]) for row in csv.DictReader(file)]
 
 
 def restaurant8k(part: str) -> list[tuple[str, dict[str, str]]]:
     """Return (text and requested slots, slots found) pairs, or skip the test."""
-    path = DATA / "restaurant8k" / f"{part}.json"
+    path = REAL_DATA / "restaurant8k" / f"{part}.json"
     if not path.exists():
-        pytest.skip(f"{path} is absent (real data is never copied into the project)")
+        pytest.skip(f"{VARIABLE} names no folder with {path.parent.name}/")
     pairs = []
     for row in json.loads(path.read_text(encoding="utf-8")):
         text = row["userInput"]["text"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 
 from tests.dataset.check_rows import row
 from tests.dataset.paraphrases import FIRST, PARAPHRASES, STEP
+from tests.real_data import REAL_DATA, needs_real_data
 from tuneworthy.cases import read_cases, read_examples
 from tuneworthy.cases.contamination_index import ContaminationIndex
 from tuneworthy.cases.normalize import normalise
@@ -29,8 +29,8 @@ from tuneworthy.errors import TuneworthyError
 from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.types import Case, Example
 
-DATA = Path("/work/shared/data/banking77")
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"the data of real people is not here: no folder {DATA}")
+DATA = REAL_DATA / "banking77"
+pytestmark = [needs_real_data, pytest.mark.slow]
 SEED = 11
 
 

@@ -11,6 +11,7 @@ import pytest
 from grade_samples import build, judge, trace
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.real_data import REAL_DATA, needs_real_data
 
 from tuneworthy.errors import UserError
 from tuneworthy.graders.apply import aggregate, grade_all
@@ -19,7 +20,7 @@ from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.graders.json_text import NOTHING, find_json, find_object
 from tuneworthy.types import Case
 
-RESTAURANT = Path(__file__).parents[3] / "shared/data/restaurant8k/test.json"
+RESTAURANT = REAL_DATA / "restaurant8k" / "test.json"
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ def test_an_object_equals_itself_and_swapping_sides_changes_nothing(left: Any, r
     assert 0 <= one.num <= one.den
 
 
-@pytest.mark.skipif(not RESTAURANT.exists(), reason=f"real data is not at {RESTAURANT}")
+@needs_real_data
 def test_gold_against_gold_is_one_on_real_bookings() -> None:
     cases, traces = [], []
     for index, row in enumerate(json.loads(RESTAURANT.read_text())):

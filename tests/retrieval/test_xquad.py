@@ -8,13 +8,14 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.real_data import REAL_DATA, needs_real_data
 
 from tuneworthy.config import load
 from tuneworthy.ladder.rungs.retrieval import forms_of, measure
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.types import Case
 
-SOURCE = Path(__file__).parents[3] / "shared" / "data" / "xquad" / "xquad.en.json"
+SOURCE = REAL_DATA / "xquad" / "xquad.en.json"
 PROJECT = """
 [task]
 name = "xquad"
@@ -34,7 +35,7 @@ baseline = "small"
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SOURCE.exists(), reason=f"{SOURCE} is not here")
+@needs_real_data
 def test_fused_and_reranked_it_finds_the_paragraph_among_five(tmp_path: Path) -> None:
     for package in ("lancedb", "torch"):
         if importlib.util.find_spec(package) is None:

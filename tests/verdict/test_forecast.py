@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripts.simulations.forecasts import FAMILIES, NOISES, coverage
+from tests.real_data import REAL_DATA, needs_real_data
 
 from tuneworthy.classical.curve import learning_curve
 from tuneworthy.config.ladder import Economics
@@ -22,7 +22,7 @@ from tuneworthy.types import Case, Example
 from tuneworthy.verdict.forecast import PilotPoint, built_against_raw, forecast, pilot_cost, pilot_sizes
 
 UNHURRIED = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
-BANKING = Path("/work/shared/data/banking77")
+BANKING = REAL_DATA / "banking77"
 CURVES = 150
 
 
@@ -123,7 +123,8 @@ def test_the_learning_curve_of_a_classical_baseline_is_forecast(classical: str) 
     assert truth - 0.25 < low <= truth
 
 
-@pytest.mark.skipif(not BANKING.exists(), reason="banking77 is not here")
+@needs_real_data
+@pytest.mark.slow
 def test_the_learning_curve_on_banking77_is_forecast() -> None:
     def read(name: str) -> list[tuple[str, str]]:
         with (BANKING / name).open(encoding="utf-8", newline="") as file:
