@@ -70,7 +70,7 @@ class DatasetManifest:
         review: Status of the review.
         licence: Licence of all rows.
         teachers: Models that answered rows.
-        notes: What a reader must know.
+        notes: For the reader.
     """
 
     schema_version: int = SCHEMA_VERSION

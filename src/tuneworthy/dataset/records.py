@@ -245,7 +245,7 @@ class ImportRecord:
     Attributes:
         made_by: `files`, `questions` or `distill`.
         sources: Its files.
-        notes: What a reader must know.
+        notes: For the reader.
         limit: Maximum number of questions asked.
         distilled: Set if a teacher answered.
         n_read: Rows.
@@ -454,7 +454,7 @@ class Recipe:
         effect: Effect of all checks together on accuracy.
         labels: Rows and cases of each label.
         gates: Gates, passed or not.
-        notes: What a reader must know.
+        notes: For the reader.
         licence: Licence of all rows.
         teachers: Models that answered rows, most rows first.
         unsafe: Whether it was frozen although a gate failed.

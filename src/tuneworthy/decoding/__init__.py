@@ -1,1 +1,1 @@
-"""What a set of sampling parameters does, per engine: samplers, presets, lints. Pure: nothing here asks a model."""
+"""Effect of sampling parameters per engine: samplers, presets, lints. Pure: nothing here calls a model."""

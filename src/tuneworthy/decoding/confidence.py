@@ -1,4 +1,4 @@
-"""What log-probabilities say about an answer, per token and in all. None of it is a probability of being right.
+"""Uncertainty signals from log-probabilities, per token and per answer. They are no probabilities of being right.
 
 The alternatives are the likeliest tokens with their raw log-probabilities (before temperature and penalties, as vLLM
 and llama.cpp return them); what lies behind them is one lump of the mass that is missing.
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# Signals of an answer, all of them higher where the model is less certain; the first is the one that decides.
+# Signals of an answer, higher where the model is less certain; the first decides.
 SIGNALS: Mapping[str, str] = {
     "mean_surprise": "mean of -log p over the tokens",
     "max_surprise": "largest -log p of a token",
@@ -88,7 +88,7 @@ def signals(tokens: Sequence[Token]) -> dict[str, float]:
 def disagreement(answers: Sequence[str]) -> float:
     """Return how much answers to one question differ: the entropy of their distinct forms over its largest, 0 to 1.
 
-    Answers that differ in case and spaces alone are one form; of long free text nearly all forms differ, and this says
+    Answers that differ only in case and spaces are one form; of long free text nearly all forms differ, and this says
     little.
 
     >>> disagreement(["Paris", "paris ", "Rome"]) > disagreement(["Paris", "Paris", "Paris"])

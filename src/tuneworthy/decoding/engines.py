@@ -1,4 +1,4 @@
-"""How each engine decodes: the order of its samplers and what it does with a parameter that is not set.
+"""How each engine decodes: the order of its samplers and its defaults.
 
 The table is data (`engines.json`), with its source and date. The same numbers are not the same sampler: HF and vLLM
 cut after the temperature, llama.cpp before it.
@@ -20,7 +20,7 @@ EngineName = Literal["hf", "vllm", "llama_cpp"]
 NAMES: tuple[EngineName, ...] = ("hf", "vllm", "llama_cpp")
 # Who sets one of these is taken to set HF's `do_sample` as well, without which they do nothing there.
 ASKS_TO_SAMPLE = frozenset({"temperature", "top_k", "top_p", "min_p"})
-# What leaves every token as likely as it is.
+# Neutral values, which change no probability.
 NEUTRAL: Mapping[str, float] = {"top_k": 0, "top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0}
 _SPANS: Mapping[str, tuple[float, float]] = {
     "temperature": (0.0, float("inf")),
@@ -42,9 +42,9 @@ class Sampling:
         top_k: Tokens that are kept; 0 (or -1) keeps all.
         top_p: Mass that is kept, from the likeliest down.
         min_p: Least probability that is kept, relative to the likeliest token.
-        repetition_penalty: Divides positive logits of tokens that occurred, multiplies negative ones.
+        repetition_penalty: Divides positive logits of tokens that occurred, multiplies negative logits.
         frequency_penalty: Taken off the logit for each time that a token occurred.
-        presence_penalty: Taken off the logit of each token that occurred.
+        presence_penalty: Subtracted from the logits of tokens that occurred.
     """
 
     temperature: float | None = None
@@ -85,7 +85,7 @@ class SamplingEngine:
         label: Name for people.
         version: The version whose source was read.
         order: The samplers in the order in which they are applied.
-        defaults: What a parameter is that nobody set.
+        defaults: Values of unset parameters.
         greedy_when_unset: Whether it is greedy until it is asked to sample; a penalty does not ask (`ASKS_TO_SAMPLE`).
         greedy_at_most: Temperatures up to this one are greedy.
         least_temperature: Temperatures between that and this are raised to it.
@@ -94,7 +94,7 @@ class SamplingEngine:
         repetition_window: Tokens that the repetition penalty looks back at, the prompt's among them, or `all`.
         counts_prompt: Other penalties that count the prompt's tokens (within the window).
         keeps_ties: Whether top_k keeps all tokens that are as likely as the last one.
-        generation_config: Whether the model's generation_config.json sets what is not set.
+        generation_config: Whether the model's generation_config.json fills unset parameters.
     """
 
     engine: EngineName
@@ -116,17 +116,17 @@ class SamplingEngine:
     mark: str = "K"
 
     def may_differ(self, values: Mapping[str, float]) -> dict[str, float]:
-        """Return those of `values` that must be set, since the engine or the model may have others if nobody does."""
+        """Return those of `values` that must be set, since the engine or the model may have other defaults."""
         return {name: one for name, one in values.items() if self.generation_config or self.defaults[name] != one}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """What an engine runs when it is given a set of parameters.
+    """Effective parameters of an engine for a set of parameters.
 
     Attributes:
         values: Every parameter.
-        origins: Origin of each: `given`, `default`, `model` (generation_config.json) or `raised`.
+        origins: Origin per parameter: `given`, `default`, `model` (generation_config.json) or `raised`.
         greedy: Whether the likeliest token is taken.
         ignored: Parameters that the engine does not have.
     """
@@ -162,7 +162,7 @@ def resolve(sampling: Sampling, engine: SamplingEngine, generation_config: Mappi
     """Return what `engine` runs.
 
     Args:
-        sampling: What is set.
+        sampling: The set parameters.
         engine: Where.
         generation_config: That of the model, if it has one and the engine reads it.
 
@@ -203,7 +203,7 @@ def resolve(sampling: Sampling, engine: SamplingEngine, generation_config: Mappi
 
 
 def carried(decoding: Mapping[str, Any], source: str | None, target: str | None) -> dict[str, Any]:
-    """Return parameters as they are set on another engine: what was left to `source` is set as it was there.
+    """Return parameters for another engine: defaults of `source` are set explicitly.
 
     Args:
         decoding: Parameters of a variant.

@@ -1,6 +1,6 @@
 """Sampling parameters for six kinds of use, per engine and model; every value with its source and how far to trust it.
 
-The values are data (`presets.json`). What an engine would set on its own is set to neutral, and min_p is translated for
+The values are data (`presets.json`). Defaults of the engine are set to neutral, and min_p is translated for
 llama.cpp, which cuts before the temperature. A model without sampling parameters gets a level of effort.
 """
 
@@ -25,7 +25,7 @@ _VARIED = frozenset({"creative", "brainstorm"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Value:
-    """One value: what is set, how far to trust it, and its source."""
+    """A value, its trust mark and its source."""
 
     value: Any
     mark: Mark
@@ -40,7 +40,7 @@ class Preset:
         name: Short name.
         title: Name for people.
         kinds: Kinds of task that `auto` takes it for.
-        values: Value of each parameter.
+        values: Value per parameter.
         effort: Effort for models that take no sampling parameters.
     """
 
@@ -55,7 +55,7 @@ class Preset:
 
         Args:
             engine: Whose.
-            temperature: What is set instead of the preset's own: min_p is translated at it.
+            temperature: Replaces the preset's own: min_p is translated at it.
         """
         found = dict(self.values)
         known = engine_of(engine) if engine else None
@@ -81,11 +81,11 @@ class Preset:
         return found
 
     def decoding(self, engine: str | None, temperature: float | None = None) -> dict[str, Any]:
-        """Return the parameters alone (see `on`)."""
+        """Return only the parameters (see `on`)."""
         return {name: one.value for name, one in self.on(engine, temperature).items()}
 
     def fit(self, provider: str, capabilities: Capabilities) -> dict[str, Any]:
-        """Return what a model is sent: the parameters that it accepts, or an effort where it cannot be greedy.
+        """Return the request's settings: the parameters that the model accepts, or an effort where it cannot be greedy.
 
         Args:
             provider: As in the project file.
@@ -155,7 +155,7 @@ def auto(kind: str, *, documents: bool = False) -> Preset:
 
 
 def purpose_of(preset: str) -> str:
-    """Return what a preset is for, as the lints want it: `creative` where variety is wanted, else "".
+    """Return the purpose of a preset for the lints: `creative` where variety is wanted, else "".
 
     >>> purpose_of("brainstorm"), purpose_of("auto")
     ('creative', '')

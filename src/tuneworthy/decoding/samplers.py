@@ -1,4 +1,4 @@
-"""What is left of a distribution after each sampler of an engine: exact, step by step, for one token.
+"""The distribution after every sampler of an engine: exact, step by step, for one token.
 
 The state is the list of tokens by falling logit, with the number of those that are still in: every cut keeps a head of
 it, so a vocabulary of 150,000 is sorted once. The formulas are those of the engines, in their order of summation; a
@@ -97,7 +97,7 @@ class Trail:
 
     @property
     def left(self) -> Candidates:
-        """What the token is drawn from."""
+        """The final distribution of the token."""
         return self.steps[-1].left
 
     @property
@@ -107,7 +107,7 @@ class Trail:
 
     @property
     def removed_by(self) -> np.ndarray:
-        """`(vocabulary,)` index of the step that removed each token; 0 if none did, -1 if it never was in."""
+        """`(vocabulary,)` index of the step that removed a token; 0 if it stayed, -1 if it was never in."""
         found = np.full(self.left.size, -1, dtype=np.int16)
         found[self.steps[0].left.ids] = 0
         for number, (before, after) in enumerate(zip(self.steps, self.steps[1:], strict=False), start=1):
@@ -171,8 +171,8 @@ def explain(
     """Apply the samplers of `engine` to the logits of one position.
 
     Args:
-        logits: `(vocabulary,)`, -inf is allowed; or what `ranked` made of them, if several engines see the same.
-        sampling: What is set.
+        logits: `(vocabulary,)`, -inf is allowed; or the result of `ranked`, if several engines see the same.
+        sampling: The set parameters.
         engine: Whose order, defaults and formulas.
         prompt: Tokens of the prompt; penalties may count them.
         written: Tokens that were written so far.
@@ -313,7 +313,7 @@ def min_p_at_one(min_p: float, temperature: float) -> float:
 
 
 def at_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Return `(n,)` probabilities after a temperature alone.
+    """Return `(n,)` probabilities after a temperature.
 
     >>> at_temperature(np.array([0.85, 0.05, 0.03, *[0.007] * 10]), 0.7)[1].round(3).item()
     0.017
@@ -326,7 +326,7 @@ def penalty_by_offset(
 ) -> list[tuple[float, float]]:
     """Return the probability of `token` after a repetition penalty, if all logits were shifted by each offset.
 
-    The softmax does not see an offset, the penalty does: it divides positive logits and multiplies negative ones.
+    The softmax does not see an offset, the penalty does: it divides positive logits and multiplies negative logits.
 
     >>> [(offset, round(p, 2)) for offset, p in penalty_by_offset(np.array([10.0, 9.0]), 1.1, 0, (0.0, -12.0))]
     [(0.0, 0.52), (-12.0, 0.69)]

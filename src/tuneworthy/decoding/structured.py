@@ -1,4 +1,4 @@
-"""What engines do with structured output, and what a schema asks for: how deep it is, how short an answer can be.
+"""Structured output per engine, and the depth and shortest answer of a schema.
 
 The table is data (`structured.json`), with its source and date.
 """
@@ -72,7 +72,7 @@ def depth(schema: Any, root: Mapping[str, Any] | None = None, seen: int = 0) -> 
 
 
 def shortest(schema: Any, root: Mapping[str, Any] | None = None, seen: int = 0) -> str:
-    """Return about the shortest JSON that fits a schema: required fields alone, empty texts.
+    """Return about the shortest JSON that fits a schema: only required fields, empty texts.
 
     >>> shortest({"type": "object", "properties": {"a": {"type": "string"}, "b": {}}, "required": ["a"]})
     '{"a":""}'

@@ -1,4 +1,4 @@
-"""One position seen through several engines: what each keeps, step by step, and how they differ."""
+"""One position seen through several engines: their kept tokens, step by step, and differences."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,8 +44,8 @@ class Comparison:
     Attributes:
         position: The distribution.
         sampling: The parameters that are set.
-        trails: Trail of each engine.
-        notes: What a reader must know.
+        trails: Trail per engine.
+        notes: For the reader.
     """
 
     position: Position
@@ -107,7 +107,7 @@ def compare_engines(
     written: Sequence[int] = (),
     generation_config: Mapping[str, Any] | None = None,
 ) -> Comparison:
-    """Return what each of `engines` does with `sampling` at `position` (see `samplers.explain`)."""
+    """Return the trail per engine of `sampling` at `position` (see `samplers.explain`)."""
     start = ranked(position.logits)
     trails = {
         name: explain(
@@ -167,8 +167,8 @@ def _relations(
 def with_rest(probabilities: Sequence[float], labels: Sequence[str] = ()) -> Position:
     """Return the position of which only the likeliest tokens are known (top_logprobs).
 
-    The mass that is missing is spread evenly over as few tokens as keep each of them at most as likely as the last
-    one that is known.
+    The missing mass is spread evenly over as few tokens as keep each at most as likely as the
+    last known token.
 
     >>> len(with_rest([0.6, 0.2]).logits)
     3

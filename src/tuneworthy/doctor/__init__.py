@@ -1,1 +1,1 @@
-"""The state of the store: what of it is damaged, what that costs, and what can be repaired without losing an answer."""
+"""Diagnosis of the store: damage, consequences, and repairs that lose no answer."""

@@ -1,7 +1,7 @@
 """The SQLite files of the store, row by row, and a new file from all rows of an old one that can be read.
 
 Invariant: a repair never changes the old file. It is moved aside whole, after the new one is on disk; a row that is
-left out still counts with what it cost.
+left out still counts with its cost.
 """
 
 import os
@@ -35,7 +35,7 @@ class AnswerRow:
     Attributes:
         number: Its rowid.
         values: By column.
-        faults: Column to what is wrong with it.
+        faults: Column to its fault.
     """
 
     number: int
@@ -44,7 +44,7 @@ class AnswerRow:
 
 
 def answer_damages(folder: Folder) -> Iterator[Damage]:
-    """Find what is wrong with the stored answers: the file, its tables, and each row."""
+    """Find faults of the stored answers: the file, its tables, and every row."""
     path = folder.responses
     if not os.path.lexists(path):
         return
@@ -176,7 +176,7 @@ def _file_faults(database: sqlite3.Connection, schema: str) -> Iterator[str]:
 
 
 def _files(path: Path) -> list[Path]:
-    """Return a SQLite file and those that SQLite keeps beside it."""
+    """Return a SQLite file and its journal files."""
     return [file for ending in ("", "-wal", "-shm") if os.path.lexists(file := path.with_name(path.name + ending))]
 
 

@@ -17,8 +17,8 @@ class Damage:
     Attributes:
         file: The file.
         row: Row or line; "" if the whole file is meant.
-        what: What is wrong, as a sentence.
-        cost: What it costs, as a sentence.
+        what: The fault, as a sentence.
+        cost: The consequence, as a sentence.
         repair: Repairs it; None if nothing can. Damages of one file may share one.
     """
 

@@ -18,12 +18,12 @@ PARTS = (answer_damages, record_damages, frozen_damages, search_damages, work_da
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreReport:
-    """What was found, and what a repair changed.
+    """Result of an examination and of a repair.
 
     Attributes:
-        damages: What is damaged now.
-        repaired: What was, and is repaired.
-        busy: Process that holds the lock, "" if none does.
+        damages: Remaining damage.
+        repaired: Repaired damage.
+        busy: Process that has the lock, "" without one.
     """
 
     damages: list[Damage]
@@ -45,11 +45,11 @@ def examine(folder: Folder) -> StoreReport:
 
 
 def repair(folder: Folder, waiting: Callable[[str], None]) -> StoreReport:
-    """Repair what can be repaired without losing an answer; what is moved aside stays readable.
+    """Make the repairs that lose no answer; moved files stay readable.
 
     Args:
         folder: The store.
-        waiting: Told if another process holds the lock.
+        waiting: Called if another process has the lock.
 
     Raises:
         UserError: The folder cannot be written.
@@ -96,7 +96,7 @@ def _lock_damages(folder: Folder) -> Iterator[Damage]:
 
 
 def _holder(folder: Folder) -> str:
-    """Return the process that holds the lock; "" if none does."""
+    """Return the process that has the lock; "" without one."""
     path = folder.path / "lock"
     if not path.is_file():
         return ""

@@ -13,7 +13,7 @@ say = Catalogue(
     },
 ).say
 
-# Column of a bad value to what it costs.
+# Column of a bad value to the consequence.
 ROW_COSTS: Final = {
     "key": "The answer can no longer be found. Its cost still counts.",
     "body": "One answer must be requested and paid for again. Its earlier cost still counts.",
@@ -43,7 +43,7 @@ RECORD_COSTS: Final = {
     "datasets/latest": "Run `tuneworthy data build` to find the latest version again.",
     "imports/latest": "Run `tuneworthy data import` to find the latest import again.",
 }
-# Folder to what it costs when one in it is damaged.
+# Folder to the consequence of damage.
 FROZEN_COSTS: Final = {
     "models": "This model cannot be used. Rerun the command that created it.",
     "datasets": "This version cannot be used. Run `tuneworthy data build` to create it again.",
@@ -52,7 +52,7 @@ FROZEN_COSTS: Final = {
 
 
 def summary(n_damaged: int, n_repaired: int, n_can: int) -> str:
-    """Say how many faults there are, and what comes next."""
+    """Say how many faults there are, and the next step."""
     repaired = f"Repaired {n_repaired} fault{'s' * (n_repaired != 1)}. " if n_repaired else ""
     if not n_damaged:
         return repaired + "The store has no faults."

@@ -34,7 +34,7 @@ from tuneworthy.verdict.error_analysis import ErrorAnalysis
 from tuneworthy.verdict.gather import StoredValidation
 from tuneworthy.verdict.gather_training import PARITY, PILOT, SERVING, PilotDocument, StoredProof
 
-# Records by path, and what each must hold. The first pattern that fits counts.
+# Records by path, with their shapes. The first pattern that fits counts.
 SHAPES: Final[Mapping[str, tuple[Any, ...]]] = {
     "split": (StoredSplit,),
     "comparisons": (StoredComparisons,),
@@ -58,7 +58,7 @@ SHAPES: Final[Mapping[str, tuple[Any, ...]]] = {
 }
 # Records that nothing else in the store can replace.
 IRREPLACEABLE: Final = frozenset({"comparisons", "revealed"})
-# Folder to the record and the shape of each folder in it.
+# Folder to the record and the shape of its subfolders.
 FROZEN: Final[Mapping[str, tuple[str, Any]]] = {
     "models": (MANIFEST, Manifest),
     "datasets": (RECIPE, Recipe),
@@ -127,14 +127,14 @@ def _changed_import(part: Path, folder: Folder) -> Path | None:
 
 
 def work_damages(folder: Folder) -> Iterator[Damage]:
-    """Find lines of people's verdicts that cannot be read. They are beside the project file, and people's to change."""
+    """Find lines of people's verdicts that cannot be read. They are next to the project file; people change them."""
     path = folder.root / REVIEWS
     if what := _fault(lambda: Ledger.read(path)):
         yield Damage(file=path, what=what, cost="No review can be read until somebody fixes the line.")
 
 
 def _fault(read: Callable[[], object]) -> str:
-    """Return what is wrong with what `read` reads, in a sentence; "" if nothing is."""
+    """Return the fault of the file that `read` reads, in a sentence; "" without one."""
     try:
         read()
     except UserError as error:

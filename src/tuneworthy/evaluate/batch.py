@@ -1,4 +1,4 @@
-"""The jobs of one run: those that can be sent, those that wait, and what became of them.
+"""The jobs of one run: sendable jobs, waiting jobs, and outcomes.
 
 Invariant: a batch ends once, either because all its jobs are finished or because something stopped it; after that
 it hands out no job, and whatever still comes (a retry whose time is up, a following repeat) goes nowhere.
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from tuneworthy.errors import ProviderError
 from tuneworthy.types import Case, Failure, Request, Response
 
-# By store key: what came, and what it cost in US dollars.
+# By store key: the response, and its cost in US dollars.
 Answers = dict[bytes, tuple[Response | Failure, float]]
 
 
@@ -25,7 +25,7 @@ class Job:
     Attributes:
         case: The question.
         repeat: Index of the repeat.
-        request: What is sent.
+        request: The request.
         key: Where it is stored.
         shown: Ids of the documents that the request shows.
         following: The next repeat of the same case; it is sent when this one is finished, well or not.
@@ -56,7 +56,7 @@ class Batch:
         wide: How many are sent at once, at most.
 
     Attributes:
-        answers: What the finished ones got.
+        answers: Responses of the finished jobs.
         stopped_by: Why it ended early.
         sending: Numbers of the workers whose call is on its way.
         last_answer: When an answer last came, on the clock of the event loop.
@@ -98,7 +98,7 @@ class Batch:
         return None
 
     def add(self, job: Job) -> None:
-        """Let `job` be sent next: what has begun is brought to its end before something new is begun."""
+        """Let `job` be sent next: started cases finish before new cases begin."""
         if self.ended.is_set():
             return
         self._ready.appendleft(job)
@@ -109,7 +109,7 @@ class Batch:
                 return
 
     def finish(self, job: Job, answer: Response | Failure, cost_usd: float) -> None:
-        """Note what became of `job`, and let the next repeat follow."""
+        """Record the outcome of `job`, and let the next repeat follow."""
         self.answers[job.key] = (answer, cost_usd)
         self.remaining -= 1
         if self.remaining == 0:

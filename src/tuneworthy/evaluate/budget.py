@@ -1,8 +1,8 @@
 """Money: reserved before a call is sent, settled when it answers, never more than the limit.
 
-A call in flight counts at its ceiling, which is often many times what it will cost. So a call that does not fit
-waits until one of those settles; the budget is spent only when it does not fit although none is in flight. A call that
-was sent and not answered counts at its ceiling until the same request is answered, and then at what that cost.
+A call in flight counts at its ceiling, often many times its final cost. So a call that does not fit waits until
+another settles; the budget is spent only if it does not fit without calls in flight. A call that was sent and
+not answered counts at its ceiling until the same request is answered, and then at the cost of that answer.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ class Budget:
     Args:
         limit_usd: The limit, US dollars; None for no limit.
         spent_usd: What counts against it already.
-        unanswered_usd: The part of it that calls without an answer count.
+        unanswered_usd: Part for calls without an answer.
     """
 
     def __init__(self, limit_usd: float | None, spent_usd: float = 0.0, unanswered_usd: float = 0.0) -> None:
@@ -34,7 +34,7 @@ class Budget:
         )
 
     async def reserve(self, ceiling_usd: float) -> None:
-        """Set the most that a call can cost aside; wait while only calls in flight stand in the way.
+        """Set the most that a call can cost aside; wait while only calls in flight prevent it.
 
         Raises:
             BudgetSpent: The call could exceed the limit; it must not be sent.
@@ -63,7 +63,7 @@ class Budget:
             raise self._spent(ceiling_usd)
 
     def settle(self, ceiling_usd: float, cost_usd: float, *, answered: bool = True) -> None:
-        """Replace a reservation by what the call did cost."""
+        """Replace a reservation by the cost of the call."""
         self.in_flight -= 1
         self.reserved_usd = self.reserved_usd - ceiling_usd if self.in_flight else 0.0  # no drift
         self.spent_usd += cost_usd
@@ -71,7 +71,7 @@ class Budget:
         self._grant()
 
     def refund(self, usd: float) -> None:
-        """Give back what calls without an answer were charged above what the same request cost."""
+        """Refund the charge of unanswered calls above the cost of the same request."""
         self.spent_usd -= usd
         self.unanswered_usd -= usd
         self._grant()
@@ -84,7 +84,7 @@ class Budget:
         return True
 
     def _grant(self) -> None:
-        """Let those who wait have what is free, in their order."""
+        """Give the free budget to waiting calls, in their order."""
         while self._waiting:
             ceiling_usd, waiter = self._waiting[0]
             if not waiter.done():

@@ -70,7 +70,7 @@ async def measure_latency(
 
     Args:
         time: As `time_calls`.
-        cases: The first of them are asked.
+        cases: The first are used.
         limits: Of the project.
     """
     latency = Latency({})
@@ -109,7 +109,7 @@ async def _searching(runner: Runner, variant: Variant, cases: Sequence[Case]) ->
 async def measure_together(
     runner: Runner, sides: Sequence[tuple[Variant, OpenModel]], cases: Sequence[Case]
 ) -> list[Latency]:
-    """Measure at most `LANES` variants in turn, case by case, so that a busy machine slows all of them alike.
+    """Measure at most `LANES` variants in turn, case by case, so that a busy machine slows all equally.
 
     As `measure_latency`, with fresh calls of their own for each set of variants.
     """

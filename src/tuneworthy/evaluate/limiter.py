@@ -2,11 +2,11 @@
 
 A pushback now and then (at most `SHARE` of the last answers) is one call's affair: that call waits as long as
 it was told. More than that says that the rate is too high: the limit is halved and all calls wait. Calls that
-were sent before the last halving don't halve it again: they only tell what is known already.
+were sent before the last halving don't halve it again: they carry no new information.
 Then it grows again by one for every full round of answers (additive increase, multiplicative decrease).
 
-Invariant: a slot is handed from the one who gives it back to the one who has waited longest; nobody who waits
-has to race for it, and a waiter that is cancelled loses none.
+Invariant: a returned slot goes to the longest waiter; waiters do not race for
+it, and a cancelled waiter loses no slot.
 """
 
 import asyncio

@@ -49,7 +49,7 @@ class OpenModel:
         return canonical(self.provider.identity)
 
     def name_artifact(self, artifact: str | None) -> None:
-        """Add the id of what a server answers with to the identity, which its address says nothing about."""
+        """Add the id of the served model to the identity; the address does not name it."""
         self.provider.identity = {**self.provider.identity, "artifact": artifact}
         self.__dict__.pop("identity", None)
 
@@ -60,7 +60,7 @@ class OpenModel:
         return self.price.ceiling(size, request.max_tokens, features=_features(request)) if self.price else 0.0
 
     def settled(self, request: Request, response: Response) -> tuple[Response, float]:
-        """Return a response and its cost, US dollars; the ceiling, and no usage, if what it reports cannot be true."""
+        """Return a response and its cost, US dollars; the ceiling and no usage if the reported usage cannot be true."""
         if self.price is None:
             return response, 0.0
         request, ceiling = _bounded(request), self.ceiling_usd(request)
@@ -71,7 +71,7 @@ class OpenModel:
         return response, min(cost, ceiling)
 
     def _size(self, request: Request) -> int:
-        """Return the bytes of a prompt, what the provider adds to each of them included."""
+        """Return the bytes of a prompt, including the provider's additions."""
         output = request.output
         size = len(orjson.dumps([request.messages, request.tools, output.schema, output.choices]))
         size += getattr(self.provider, "added_bytes", 0)
@@ -83,7 +83,7 @@ class OpenModel:
 
 
 def _bounded(request: Request) -> Request:
-    """Return a request with the limit of tokens that holds for it: a ranking reads all labels, whatever its limit."""
+    """Return a request with its effective limit of tokens: a ranking reads all labels, whatever its limit."""
     if request.output.kind != "ranked":
         return request
     return replace(request, max_tokens=sum(1 + len(label.encode()) for label in request.output.choices))

@@ -1,4 +1,4 @@
-"""From the log-probabilities of labels to an answer and its probabilities: what a ranking does after the call.
+"""From the log-probabilities of labels to an answer and its probabilities.
 
 Sources: lm-evaluation-harness, `acc` (the sum) and `acc_norm` (divided by the bytes of the label); Zhao et al. 2021,
 "Calibrate Before Use", and Holtzman et al. 2021, "Surface Form Competition": both divide by the probability of the
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from tuneworthy.types import Case, OutputFormat, Response
 
-# What stands for the input in a question without content (Zhao et al. 2021).
+# Input of a question without content (Zhao et al. 2021).
 CONTENT_FREE = "N/A"
 
 
@@ -19,7 +19,7 @@ def ranked(response: Response, output: OutputFormat) -> Response:
     """Return a response whose text is the label that `output` ranks first, with normalised log-probabilities.
 
     Args:
-        response: With the log-probability of each choice, as the model gave it.
+        response: With the log-probability per choice, as the model gave it.
         output: Says how they are compared.
     """
     raw = response.label_logprobs

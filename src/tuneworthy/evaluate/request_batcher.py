@@ -29,8 +29,8 @@ class RequestBatcher:
     Args:
         runner: With the session's store and budget.
         models: Of the project.
-        identities: Of models by name. If given, nothing is asked and no model is opened: what is not stored
-            under these identities comes back as a failure.
+        identities: Of models by name. If given, no call is made and no model is opened: a request
+            without a stored answer under these identities fails.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class RequestBatcher:
         self._open: dict[str, _OpenBatch] = {}
 
     def identity(self, model: str) -> Mapping[str, Any]:
-        """Return what the model resolves to (see `Provider.identity`)."""
+        """Return the identity of the model (see `Provider.identity`)."""
         return self._models[model].provider.identity if self._identities is None else self._identities.get(model, {})
 
     def supports(self, model: str) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 Invariants: an answer is committed before it counts; nothing committed is requested again; an error of one case is
 data and never stops its siblings; a bug is raised as it is; no call is sent that could exceed the budget; a run that is
-stopped sends nothing more, and stores what is in flight as far as it comes within the grace time.
+stopped sends nothing more, and stores answers in flight that arrive within the grace time.
 """
 
 import asyncio
@@ -78,10 +78,10 @@ NOT_OF_ONE_CASE = frozenset({"connection", "rate_limit"})
 
 
 class Progress(Protocol):
-    """Gets what the runner does; the command line shows it."""
+    """Observes the runner; the command line shows it."""
 
     def begin(self, label: str, total: int, stored: int, *, alone: bool) -> None:
-        """`total` answers are wanted, `stored` of them are there already; `alone` if calls are timed, one at a time."""
+        """`total` answers are wanted, `stored` are there already; `alone` if calls are timed, one at a time."""
 
     def advance(self, cost_usd: float) -> None:
         """One more answer arrived."""
@@ -97,10 +97,10 @@ class PassageFinder(Protocol):
     """Finds passages of documents (`retrieval.library`)."""
 
     async def passages(self, retrieval: Retrieval, cases: Sequence[Case]) -> Mapping[str, Sequence[Passage]]:
-        """Return the passages of each case, by case id."""
+        """Return the passages by case id."""
 
     async def seconds(self, retrieval: Retrieval, cases: Sequence[Case]) -> Mapping[str, float]:
-        """Return how long the search for each case takes alone, seconds, by case id."""
+        """Return the seconds of an uncontended search by case id."""
 
 
 class SilentProgress:
@@ -114,7 +114,7 @@ class SilentProgress:
 
 @dataclass(slots=True, eq=False)
 class Spending:
-    """What was needed for the first time while this meter ran, stored answers included.
+    """Answers that were first needed while this meter ran, stored answers included.
 
     Attributes:
         costs: US dollars, one an answer.
@@ -138,7 +138,7 @@ class Runner:
 
     Args:
         store: Where answers are kept.
-        budget: What they may cost.
+        budget: Their limit.
         pool: Where shots come from.
         progress: Is shown what happens.
         seed: Of the jitter of waits.
@@ -180,8 +180,8 @@ class Runner:
         self._counted: set[bytes] = set()
         self._jitter = random.Random(seed)
         self._answered: set[str] = set()
-        self._working: dict[bytes, Job] = {}  # by the identity of a model, what it answered, now or in an earlier run
-        self._failures: dict[bytes, Failure] = {}  # by key, what was given up in this run
+        self._working: dict[bytes, Job] = {}  # by the identity of a model: an answered job
+        self._failures: dict[bytes, Failure] = {}  # by key: calls given up in this run
         self._failing: set[tuple[bytes, str]] = set()  # identities of models, and cases that fail with them for good
         self._tries: Counter[tuple[bytes, bool]] = Counter()  # first attempts, by model and whether they failed
         self._cut_off: dict[bytes, list[float]] | None = None  # by key, what calls without an answer count
@@ -191,7 +191,7 @@ class Runner:
 
     @contextmanager
     def metered(self) -> Iterator[Spending]:
-        """Meter what is needed within for the first time; meters may be nested."""
+        """Meter the answers that are first needed inside; meters may be nested."""
         meter = Spending()
         self._meters.append(meter)
         try:
@@ -223,7 +223,7 @@ class Runner:
         Args:
             variant: The variant to call.
             model: The opened model of `variant`.
-            cases: What it is asked.
+            cases: Its cases.
             repeats: Indexes of the repeats that are wanted.
             logprobs: Alternatives per token to ask for.
             concurrency: Calls in flight, at most; the model's own limit if not given.
@@ -233,7 +233,7 @@ class Runner:
             BudgetSpent: The next call could exceed the budget.
             AuthError: The key was refused.
             UserError: The model never answered and its address or name is wrong, or the pipeline only fails.
-            OutsideFault: The provider is down: a call failed for good and none succeeded meanwhile.
+            OutsideFault: The provider is down: a call failed for good and no other succeeded meanwhile.
         """
         passages = await self._passages(variant, cases)
         jobs = self._jobs(
@@ -285,7 +285,7 @@ class Runner:
         return job.request
 
     def dates(self, variant: Variant, cases: Sequence[Case], *, repeats: Iterable[int] = (0,)) -> list[float | None]:
-        """Return when each answer of `run` was committed, seconds since the epoch, in its order; None if none is."""
+        """Return the commit times of the answers of `run`, seconds since the epoch; None without answers."""
         keys = [job.key for job in self._jobs(variant, cases, repeats)]
         return [*map(self.store.dates(keys).get, keys)]
 
@@ -373,7 +373,7 @@ class Runner:
                 raise _wrong(model, error)
 
     async def _work(self, number: int, model: OpenModel, batch: Batch) -> None:
-        """Take jobs until none is left or the batch has ended. Whatever goes wrong here ends the batch."""
+        """Take jobs until the batch has ended. Any exception ends the batch."""
         try:
             while (job := await batch.next()) is not None:
                 await self._attempt(number, model, batch, job)
@@ -389,7 +389,7 @@ class Runner:
             batch.stop(error)
 
     async def _attempt(self, number: int, model: OpenModel, batch: Batch, job: Job) -> None:
-        """Send `job` once, as soon as the limits allow it, and handle what comes back."""
+        """Send `job` once, as soon as the limits allow it, and handle the response."""
         mark = await model.limiter.acquire()
         failure: ProviderError | None = None
         answered = False
@@ -404,7 +404,7 @@ class Runner:
             batch.sending.add(number)
             self._finish(model, batch, job, *await self._send(model, batch, job, ceiling))
             answered = True
-        except ProviderError as error:  # a new one: the traceback of this one keeps what was read
+        except ProviderError as error:  # a new error: this traceback would keep the response
             failure = ProviderError(
                 error.message, code=error.code, retryable=error.retryable, retry_after_s=error.retry_after_s
             )
@@ -417,13 +417,13 @@ class Runner:
             await self._after_failure(model, batch, job, failure)
 
     async def _send(self, model: OpenModel, batch: Batch, job: Job, ceiling: float) -> tuple[Response | Failure, float]:
-        """Make one attempt, and commit what comes back; the reservation of `ceiling` is settled whatever happens.
+        """Make one attempt, and commit the response; the reservation of `ceiling` is settled whatever happens.
 
         Returns:
-            What is stored now, and what it cost.
+            The stored answer, and its cost.
 
         Raises:
-            ProviderError: There was no answer, or none that can be kept.
+            ProviderError: There was no answer, or it cannot be stored.
         """
         cost, note, answered = 0.0, 0, False
         try:
@@ -444,7 +444,7 @@ class Runner:
             cost, answered = settled, True
             batch.last_answer = ended
             batch.given_up = 0
-            # if somebody else was first, all see the same answer
+            # if another process was first, all see the same answer
             return (answer, cost) if first else self.store.get_many([job.key])[job.key]
         except ProviderError as error:
             if error.code not in MAYBE_BILLED:
@@ -458,7 +458,7 @@ class Runner:
                 self._settle_earlier(job.key, cost, answered=answered)
 
     def _settle_earlier(self, key: bytes, cost_usd: float, *, answered: bool) -> None:
-        """Let earlier calls that were cut off cost what the same request cost now; note this one if it was."""
+        """Set the cost of earlier interrupted calls to that of the same request; note this call if interrupted."""
         if self._cut_off is None:
             return
         if answered:
@@ -542,10 +542,10 @@ class Runner:
         )
 
     async def _healthy(self, model: OpenModel, batch: Batch, since: float) -> bool:
-        """Whether the model has answered anything since then, on the clock of the loop; if not, ask what it did answer.
+        """Whether the model has answered since then (clock of the loop); if not, repeat an answered request.
 
-        What it is asked is a request that it answered before, and that is paid for again. Where the budget does not
-        allow that, no provider is blamed.
+        The request was answered before and is paid for again. If the budget does not allow that,
+        no provider is blamed.
         """
         good = self._working.get(model.identity)
         if good is None or batch.last_answer >= since:
@@ -643,7 +643,7 @@ async def _complete(model: OpenModel, request: Request) -> Response:
 
 
 def _cancelled_from_outside() -> bool:
-    """Whether somebody cancelled the running task (unlike a `CancelledError` that came from within)."""
+    """Whether the running task was cancelled from outside (unlike a `CancelledError` that came from within)."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
 

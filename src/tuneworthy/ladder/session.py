@@ -218,7 +218,7 @@ class Session:
 
         Args:
             variant: The variant to call.
-            cases: What it is asked.
+            cases: Its cases.
             repeats: Answers to each case.
             logprobs: Alternatives per token to ask for; None asks for none.
 

@@ -1,1 +1,1 @@
-"""Regression sets: what a tuned model must not have got worse at, beside its task."""
+"""Regression sets: skills that a tuned model must keep besides its task."""

@@ -19,7 +19,7 @@ from tuneworthy.graders.base import Grader, GradingContext
 from tuneworthy.types import Case, content_hash
 
 GENERAL = "general"
-# Its cases can show no less: 62 of which 10% differ show a loss below 10 points (Nam 1997).
+# Its cases can show no less: 62 cases with 10% differing show a loss below 10 points (Nam 1997).
 GENERAL_MARGIN = 0.1
 GENERAL_TOKENS = 64
 
@@ -103,5 +103,5 @@ def regression_sets(project: Project, context: GradingContext | None = None) -> 
 
 
 def hashes(sets: Sequence[RegressionSet]) -> Mapping[str, Any]:
-    """Return the hash of each set by name."""
+    """Return the hash per set by name."""
     return {one.name: one.hash for one in sets}

@@ -106,7 +106,7 @@ class Recording:
         sessions: Those that were drawn.
         n_all: Sessions of the files.
         labelled: Whether each row of the files holds the right answer of its last turn.
-        notes: What a reader must know.
+        notes: For the reader.
         live: Whether it still grows: the rules then allow for the sessions and strata that may come.
         paths: Files that were read.
     """

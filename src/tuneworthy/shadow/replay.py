@@ -71,7 +71,7 @@ class ShadowRecord:
         n_pairs: Pairs.
         cost_usd: Of the candidate's answers.
         length_ratio: Mean length of the candidate's answers over production's, characters.
-        notes: What a reader must know.
+        notes: For the reader.
         partial: Why not all sessions were asked; "" if they were.
         command: The command line that runs it again.
         masked: Whether personal data is masked in the pairs.

@@ -147,7 +147,7 @@ class Material:
         student: How they are asked.
         kind: Of the task, with its labels.
         metric: What the run is stopped by; None if there are too few rows, or only a judge can score them.
-        notes: What a reader must know.
+        notes: For the reader.
         held_out: Ids of the rows that are kept for `metric`.
         paired: Whether pairs are trained on; all of `train` are pairs then.
     """

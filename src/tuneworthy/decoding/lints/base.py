@@ -18,13 +18,13 @@ class Use:
 
     Attributes:
         engine: `hf`, `vllm`, `llama_cpp`, `openai` or `anthropic`; "" if not known.
-        decoding: Parameters that are set, by our names, and whatever else stands beside them (`response_format`, ...).
+        decoding: Parameters that are set, by our names, and other fields of the request (`response_format`, ...).
         output: `free`, `choice` or `json_schema`.
         schema: Schema of the answer, if there is one.
         max_tokens: Limit of the answer; None if not known.
         thinks_first: Whether the prompt asks for reasoning before the answer, in the same text.
         retrieved: Whether documents appear in the prompt.
-        purpose: `creative` where variety is what is wanted; "" otherwise.
+        purpose: `creative` where variety is wanted; "" otherwise.
         compares: Whether the answers are used to compare two settings.
         capabilities: Parameters that the model accepts.
         threshold: A bound on log-probabilities that is acted on.
@@ -51,5 +51,5 @@ class Use:
 
     @property
     def can_be_greedy(self) -> bool:
-        """Whether the model takes temperature 0 beside the effort that is set; True if that is not known."""
+        """Whether the model takes temperature 0 together with the set effort; True if unknown."""
         return self.capabilities is None or takes_temperature(self.capabilities, effort=self.decoding.get("effort"))

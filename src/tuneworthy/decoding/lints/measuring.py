@@ -1,4 +1,4 @@
-"""Lints of how settings are compared, and of what is read out of log-probabilities."""
+"""Lints of comparisons of settings, and of uses of log-probabilities."""
 
 from collections.abc import Iterator
 from math import exp
@@ -18,7 +18,7 @@ def one_draw(use: Use) -> Iterator[Finding]:
     """Settings are compared on one draw: a seed makes all repeats of a sampled answer the same.
 
     One seed is one draw. It repeats an answer, where the server obeys it at all; it does not align two models. Even
-    temperature 0 varies where the batch changes. Repeats that differ, paired on the means of cases, are what makes a
+    temperature 0 varies where the batch changes. Repeats that differ, paired on the means of cases, make a
     comparison fair.
     """
     seed = use.decoding.get("seed")
@@ -40,7 +40,7 @@ def one_draw(use: Use) -> Iterator[Finding]:
     good=Use(engine="vllm", decoding={"temperature": 0}, threshold=-0.7, calibrated=True),
 )
 def uncalibrated_threshold(use: Use) -> Iterator[Finding]:
-    """A fixed bound on log-probabilities is acted on, and no graded answers show that it predicts wrong ones.
+    """A fixed bound on log-probabilities is acted on, and no graded answers show that it predicts errors.
 
     The log-probability is that of the token that was drawn, raw by default (before temperature and penalties), and a
     token can be unlikely because the same thing can be said in many ways.
