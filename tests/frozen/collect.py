@@ -30,19 +30,89 @@ def command(*words: str) -> Tree:
     return {"exit": status, "document": document}
 
 
-def scenario_facts(name: str) -> Tree:
-    """Decide a worked scenario of test_scenarios.py, on evidence made by hand."""
-    from tests.verdict import test_scenarios as scenarios
-
-    from tuneworthy.verdict.decide import decide
-
-    return facts(decide(scenarios.ROWS[name][0]()).to_dict())  # type: ignore[no-any-return]
-
-
 def scenario_names() -> list[str]:
     from tests.verdict.test_scenarios import ROWS
 
-    return list(ROWS)
+    return [*ROWS, *ON_NUMBERS]
+
+
+def scenario_facts(name: str) -> Tree:
+    """Decide a worked scenario of test_scenarios.py, on evidence made by hand."""
+    from tests.verdict.test_scenarios import ROWS
+
+    if name in ON_NUMBERS:
+        return facts(ON_NUMBERS[name]()) or {}
+    return _decided(ROWS[name][0]())
+
+
+def _decided(evidence: Any) -> Tree:
+    from tuneworthy.verdict.decide import decide
+
+    return facts(decide(evidence).to_dict()) or {}
+
+
+def _loses_target() -> Tree:
+    """Row 9: a cheaper model that is worse, inside the margin, and below the target."""
+    from tests.verdict.test_scenarios import ONES, PAID, Economics, all_tried, answers, rung
+
+    from tuneworthy.stats import compare, non_inferior
+
+    gain = compare(answers(32), ONES, answers(44), ONES)
+    bound = non_inferior(answers(32), ONES, answers(44), ONES, margin=0.05)
+    large = rung("baseline", "baseline/large", 0.96, status="reference", **PAID)
+    small = rung("model", "model/small", 0.84, usd_per_1k=0.05)
+    traffic = Economics(requests_per_month=1000)
+    evidence = all_tried(large, small, target=0.9, economics=traffic, usd=1.02555)
+    return {"delta": gain.delta, "ci": gain.ci, "p": gain.p_value, "holds": bound.holds, **_decided(evidence)}
+
+
+def _met_from() -> Tree:
+    """Row 23: the least number of right answers that meets, and the most that misses, a target."""
+    from tuneworthy.stats.target import target_status
+
+    found: Tree = {}
+    for n in (50, 200, 300):
+        for options in (1, 8):
+            said = [target_status(right / n, n, 0.85, 0.05, options=options) for right in range(n + 1)]
+            found[f"n{n}x{options}"] = [said.index("met"), said.index("unresolved")]
+    return found
+
+
+def _judged() -> Tree:
+    """Row 24: people's verdicts on 180 of 400 cases correct a judge that likes long answers."""
+    import numpy as np
+    from tests.verdict.test_scenarios import ONES, JudgeEvidence, N, all_tried, rung
+
+    from tuneworthy.stats import compare
+    from tuneworthy.stats.ppi import corrected_difference
+
+    rng = np.random.default_rng(24)
+    short, long = (rng.random(N) < 0.8).astype(float), (rng.random(N) < 0.6).astype(float)
+    fooled = np.maximum(long, rng.random(N) < 0.9)
+    asked = np.arange(N) < 180
+    blind = compare(short, ONES, fooled, ONES)
+    true = corrected_difference(short, fooled, np.where(asked, short, np.nan), np.where(asked, long, np.nan))
+    strong = rung("baseline", "baseline/small", 0.97, status="reference")
+    told = {
+        name: _decided(all_tried(strong, judge=JudgeEvidence(valid=valid, detail="", fix="")))
+        for name, valid in (("covered", True), ("bare", False))
+    }
+    return {"blind": [blind.delta, *blind.ci], "corrected": [true.delta, *true.interval()], **told}
+
+
+def _sources() -> Tree:
+    """Row 25: 40 sources of five rewordings each."""
+    import numpy as np
+
+    from tuneworthy.stats.intervals import effective_n, score_interval
+
+    sources = np.repeat(np.arange(40), 5)
+    right = (np.random.default_rng(25).random(40) < 0.8).astype(float)[sources]
+    interval = score_interval(right, np.ones(200), sources)
+    return {"n": effective_n(right, np.ones(200), sources), "ci": [interval.lo, interval.hi]}
+
+
+ON_NUMBERS = {"9 loses target": _loses_target, "23 met from": _met_from, "24 judge": _judged, "25 sources": _sources}
 
 
 def task_facts(name: str, root: Path) -> Tree:

@@ -376,7 +376,6 @@ TASKS: dict[str, Task] = {
         then={"waived": {"sections": NO_DEV}},
     ),
     "format_fixed_by_shots": Task(models={"today": CHATTY, "second": CHATTY}),
-    "score_on_target": Task(models={"today": weak(0.82), "second": weak(0.82)}, task={"target": 0.85}),
     "half_the_price": Task(
         models=HALF,
         sections="[economics]\nrequests_per_month = 1_000_000\n",
