@@ -1,4 +1,4 @@
-# make setup | demo | test | test-slow | check | bench | docs | site | snapshots | simulations | picture | lock | fuzz
+# make setup | demo | test | test-extras | test-latest | test-slow | check | bench | docs | site | snapshots | simulations | picture | lock | fuzz
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO := $(VENV)/.demo
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-slow check bench docs site snapshots simulations picture lock fuzz clean
+.PHONY: setup demo test test-extras test-latest test-slow check bench docs site snapshots simulations picture lock fuzz clean
 
 setup: $(STAMP)
 
@@ -26,7 +26,22 @@ demo: $(DEMO)
 	$(BIN)/tuneworthy demo demo
 
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -q -n auto --dist worksteal
+
+# Tests that the extras are needed for; `make test` skips them.
+EXTRAS := build/extras
+test-extras:
+	$(PYTHON) -m venv $(EXTRAS)
+	$(EXTRAS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-e '.[local,dev,train,rag,optimise,sweep]'
+	$(EXTRAS)/bin/python -m pytest -q -n auto --dist worksteal tests/train tests/ship tests/search tests/retrieval
+
+# Every test with the newest versions that pyproject.toml allows: the upper bounds of its ranges.
+LATEST := build/latest
+test-latest:
+	$(PYTHON) -m venv $(LATEST)
+	$(LATEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -e '.[all,dev]'
+	$(LATEST)/bin/python -m pytest -q -n auto --dist worksteal
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

@@ -69,7 +69,9 @@ def test_a_line_that_is_not_pinned_is_noticed(line: str) -> None:
 
 def test_setup_and_ci_install_from_the_constraints() -> None:
     assert "-c constraints.txt -e '.[local,dev]'" in (ROOT / "Makefile").read_text()
-    assert "make test" in (ROOT / ".ci" / "run").read_text()
+    jobs = (ROOT / ".ci" / "run").read_text()
+    assert "make test ;;" in jobs and "make test-extras ;;" in jobs
+    assert "-e '.[local,dev,train,rag,optimise,sweep]'" in (ROOT / "Makefile").read_text()
 
 
 def test_a_library_whose_inside_is_relied_on_is_bounded_above() -> None:
@@ -97,7 +99,7 @@ def test_every_private_method_that_the_trainer_overrides_is_listed() -> None:
 
 @pytest.mark.parametrize(
     ("name", "commands"),
-    [("ci", [".ci/run"]), ("release", [".ci/run", "pip-audit --strict", "cyclonedx-py", "python -m build",
+    [("ci", [".ci/run checks", ".ci/run extras", "make test-latest"]), ("release", [".ci/run", "pip-audit --strict", "cyclonedx-py", "python -m build",
                                       "attest-sbom", "attest-build-provenance", "gh-action-pypi-publish"])],
 )  # fmt: skip
 def test_a_workflow_runs_what_it_must_with_no_more_rights_than_it_needs(name: str, commands: list[str]) -> None:
