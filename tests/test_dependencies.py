@@ -99,7 +99,8 @@ def test_every_private_method_that_the_trainer_overrides_is_listed() -> None:
 
 @pytest.mark.parametrize(
     ("name", "commands"),
-    [("ci", [".ci/run checks", ".ci/run extras", "make test-latest"]), ("release", [".ci/run", "pip-audit --strict", "cyclonedx-py", "python -m build",
+    [("ci", [".ci/run checks", ".ci/run extras", "make test-latest"]),
+     ("release", [".ci/run", "pip-audit --strict", "cyclonedx-py", "python -m build",
                                       "attest-sbom", "attest-build-provenance", "gh-action-pypi-publish"])],
 )  # fmt: skip
 def test_a_workflow_runs_what_it_must_with_no_more_rights_than_it_needs(name: str, commands: list[str]) -> None:
