@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from fnmatch import fnmatchcase
 from itertools import combinations
@@ -16,7 +17,8 @@ from tuneworthy.config.models import Anthropic, Http, OpenAI, Python
 from tuneworthy.providers import prices
 from tuneworthy.providers.prices import FREE, Price, TokenRates, price_for, price_of
 
-ROWS = prices._table()["prices"]
+DOCUMENT = json.loads((Path(prices.__file__).parent / "prices.json").read_bytes())
+ROWS = DOCUMENT["prices"]
 NAMES = {"provider", "models", "input", "output", "cached_input", "cache_write", "batch_factor", "context",
          "max_output", "retires", "tiers", "mark", "retires_mark"}  # fmt: skip
 
@@ -45,7 +47,7 @@ def test_no_name_is_matched_by_two_rows() -> None:
 
 def test_the_table_names_its_day_and_its_sources() -> None:
     assert prices.table_date() == date(2026, 11, 24)
-    assert prices._table()["sources"]
+    assert DOCUMENT["sources"]
 
 
 @pytest.mark.parametrize(

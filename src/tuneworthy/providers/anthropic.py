@@ -8,10 +8,12 @@ Source: https://docs.anthropic.com/en/api/messages (stop_reason, usage, output_c
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
 import orjson
+from pydantic import BeforeValidator, ValidationError, model_validator
 
 from tuneworthy.config.models import Anthropic
 from tuneworthy.errors import ProviderError
@@ -20,7 +22,7 @@ from tuneworthy.providers.capabilities import Capabilities, capabilities_for, fi
 from tuneworthy.providers.constraints import constraint, put, unwrap
 from tuneworthy.providers.http_client import HttpClient
 from tuneworthy.providers.keys import Key, read_key
-from tuneworthy.providers.usage import cut, mapping, most_bytes, name_of, string, token_count
+from tuneworthy.providers.usage import Count, Name, WireModel, cut, mapping, most_bytes
 from tuneworthy.types import Message, Request, Response
 
 VERSION = "2023-06-01"
@@ -79,14 +81,12 @@ class AnthropicProvider:
         started = time.perf_counter()
         answer = await self._client.post(body, "v1/messages", max_body=most_bytes(request))
         seconds = time.perf_counter() - started
-        return read_message(
-            answer,
-            self._client,
-            request,
-            dropped=dropped,
-            seconds=seconds,
-            wrapped=request.output.kind == "choice" and self.capabilities.choice == "wrapped_schema",
-        )
+        wrapped = request.output.kind == "choice" and self.capabilities.choice == "wrapped_schema"
+        try:
+            response = read_message(answer, request, wrapped=wrapped)
+        except ValidationError as error:
+            raise self._client.unreadable("a message with content and stop_reason", answer, error) from None
+        return replace(response, dropped=dropped, seconds=seconds)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -99,7 +99,11 @@ class AnthropicProvider:
         system, messages = split_system(request.messages)
         body: dict[str, Any] = {"model": self._model, "max_tokens": request.max_tokens, "messages": messages}
         if system:
-            body["system"] = [self._system_block(system)]
+            block: dict[str, Any] = {"type": "text", "text": system}
+            least = caps.cache_min_tokens
+            if least is not None and len(system.encode()) >= least * _BYTES_PER_TOKEN:
+                block["cache_control"] = {"type": "ephemeral"}
+            body["system"] = [block]
         part, objection = constraint(request.output, caps)
         body |= part
         for wire, value in sent.items():
@@ -114,124 +118,110 @@ class AnthropicProvider:
             dropped += (f"tools: not accepted ({caps.family})",)
         return body, dropped
 
-    def _system_block(self, system: str) -> dict[str, Any]:
-        """Write the system message as a block, marked for the cache if it is long enough to be kept."""
-        block: dict[str, Any] = {"type": "text", "text": system}
-        least = self.capabilities.cache_min_tokens
-        if least is not None and len(system.encode()) >= least * _BYTES_PER_TOKEN:
-            block["cache_control"] = {"type": "ephemeral"}
-        return block
-
 
 def split_system(messages: tuple[Message, ...]) -> tuple[str, list[Message]]:
-    """Take system messages out of a chat, and put the rest into Anthropic's shape."""
-    system = "\n\n".join(str(m["content"]) for m in messages if m["role"] in {"system", "developer"})
+    """Split a chat into its system text and its turns in Anthropic's shape, with tool calls and results as blocks."""
+    system: list[str] = []
     turns: list[Message] = []
+    after_result = False  # results of one round of calls are in one turn
     for message in messages:
-        if message["role"] in {"system", "developer"}:
-            continue
-        turn = _turn(message)
-        if (
-            turns
-            and message["role"] == "tool"
-            and isinstance(turns[-1]["content"], list)
-            and turns[-1]["role"] == "user"
-        ):
-            turns[-1]["content"] += turn["content"]  # results of one round of calls appear in one turn
+        role, content = message["role"], message.get("content")
+        if role in {"system", "developer"}:
+            system.append(str(content))
+        elif role != "tool":
+            calls = [_tool_use(call["function"], call["id"]) for call in message.get("tool_calls") or ()]
+            text = [{"type": "text", "text": content}] if content else []
+            turns.append({"role": role, "content": [*text, *calls] if calls else content or ""})
+            after_result = False
         else:
-            turns.append(turn)
-    return system, turns
+            result = {"type": "tool_result", "tool_use_id": message.get("tool_call_id"), "content": str(content or "")}
+            if after_result:
+                turns[-1]["content"].append(result)
+            else:
+                turns.append({"role": "user", "content": [result]})
+            after_result = True
+    return "\n\n".join(system), turns
 
 
-def _turn(message: Message) -> Message:
-    """Write one turn in Anthropic's shape: tool calls and their results are blocks."""
-    content = message.get("content")
-    if message["role"] == "tool":
-        return {
-            "role": "user",
-            "content": [
-                {"type": "tool_result", "tool_use_id": message.get("tool_call_id"), "content": str(content or "")}
-            ],
-        }
-    calls = message.get("tool_calls")
-    if not calls:
-        return {"role": message["role"], "content": content if content is not None else ""}
-    blocks: list[dict[str, Any]] = [{"type": "text", "text": content}] if content else []
-    for call in calls:
-        function = call["function"]
-        try:
-            arguments = orjson.loads(function["arguments"] or "{}")
-        except orjson.JSONDecodeError:
-            raise ProviderError(
-                f"The arguments of the tool {function['name']} are not JSON: {function['arguments'][:80]!r}.",
-                code="bad_request",
-                retryable=False,
-            ) from None
-        blocks.append({"type": "tool_use", "id": call["id"], "name": function["name"], "input": arguments})
-    return {"role": message["role"], "content": blocks}
-
-
-def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
-    function = tool.get("function", tool)
-    return {
-        "name": function["name"],
-        "description": function.get("description", ""),
-        "input_schema": function.get("parameters") or {"type": "object", "properties": {}},
-    }
-
-
-def read_message(
-    answer: Mapping[str, Any],
-    client: HttpClient,
-    request: Request,
-    *,
-    dropped: tuple[str, ...],
-    seconds: float,
-    wrapped: bool,
-) -> Response:
-    """Turn a message into a `Response`.
-
-    Raises:
-        ProviderError: `malformed`: it is not of the protocol's shape.
-    """
+def _tool_use(function: Mapping[str, Any], identity: str) -> dict[str, Any]:
+    name, arguments = function["name"], function["arguments"]
     try:
-        blocks = answer["content"]
-        stop = name_of(answer["stop_reason"])
-        text = cut("".join(block["text"] for block in blocks if block["type"] == "text"), request.max_tokens)
-        calls = tuple(_call(block) for block in blocks if block["type"] == "tool_use")
-        usage = mapping(answer.get("usage"))
-        return Response(
-            text=unwrap(text) if wrapped else text,
-            finish_reason=FINISH.get(stop, stop or "stop"),
-            input_tokens=_input_tokens(usage),
-            output_tokens=token_count(usage.get("output_tokens")),
-            cached_tokens=token_count(usage.get("cache_read_input_tokens")),
-            tool_calls=calls,
-            model=name_of(answer.get("model")),
-            dropped=dropped,
-            seconds=seconds,
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise client.malformed(
-            "a message with content and stop_reason",
-            client.excerpt(f"{type(error).__name__} {error} in fields {', '.join(map(str, answer))}"),
+        return {"type": "tool_use", "id": identity, "name": name, "input": orjson.loads(arguments or "{}")}
+    except orjson.JSONDecodeError:
+        raise ProviderError(
+            f"The arguments of the tool {name} are not JSON: {arguments[:80]!r}.", code="bad_request", retryable=False
         ) from None
 
 
-def _call(block: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn a tool_use block into OpenAI's shape."""
-    return {
-        "id": string(block["id"]),
-        "type": "function",
-        "function": {"name": string(block["name"]), "arguments": orjson.dumps(block["input"]).decode()},
-    }
+class _Tool(WireModel):
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] | None = None
 
 
-def _input_tokens(usage: Mapping[str, Any]) -> int | None:
-    """Add up the prompt: their `input_tokens` leaves out what went through the cache, ours does not."""
-    names = "input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"
-    own, *cached = (token_count(usage.get(name) or 0) for name in names)
-    return None if own is None or None in cached or "input_tokens" not in usage else own + sum(filter(None, cached))
+def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
+    read = _Tool.model_validate(tool.get("function", tool))
+    schema = read.parameters or {"type": "object", "properties": {}}
+    return {"name": read.name, "description": read.description, "input_schema": schema}
+
+
+class _Block(WireModel):
+    type: str
+    text: str | None = None
+    id: str | None = None
+    name: str | None = None
+    input: Any = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if (self.type == "text" and self.text is None) or (self.type == "tool_use" and not (self.id and self.name)):
+            raise ValueError(f"the {self.type} block is incomplete")
+        return self
+
+
+class _Usage(WireModel):
+    input_tokens: Count = None
+    output_tokens: Count = None
+    cache_read_input_tokens: Count = None
+    cache_creation_input_tokens: Count = None
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        """Tokens of the whole prompt: their `input_tokens` leaves out the cached part."""
+        if self.input_tokens is None:
+            return None
+        return self.input_tokens + (self.cache_read_input_tokens or 0) + (self.cache_creation_input_tokens or 0)
+
+
+class _AnthropicMessage(WireModel):
+    content: list[_Block]
+    stop_reason: Name
+    model: Name = ""
+    usage: Annotated[_Usage, BeforeValidator(mapping)] = _Usage()
+
+
+def read_message(answer: Mapping[str, Any], request: Request, *, wrapped: bool) -> Response:
+    """Turn a message into a `Response`.
+
+    Raises:
+        ValidationError: It does not have the protocol's shape.
+    """
+    message = _AnthropicMessage.model_validate(answer)
+    text = cut("".join(block.text or "" for block in message.content if block.type == "text"), request.max_tokens)
+    return Response(
+        text=unwrap(text) if wrapped else text,
+        finish_reason=FINISH.get(message.stop_reason, message.stop_reason or "stop"),
+        input_tokens=message.usage.prompt_tokens,
+        output_tokens=message.usage.output_tokens,
+        cached_tokens=message.usage.cache_read_input_tokens,
+        tool_calls=tuple(_openai_call(block) for block in message.content if block.type == "tool_use"),
+        model=message.model,
+    )
+
+
+def _openai_call(block: _Block) -> dict[str, Any]:
+    function = {"name": block.name, "arguments": orjson.dumps(block.input).decode()}
+    return {"id": block.id, "type": "function", "function": function}
 
 
 @provider("anthropic")

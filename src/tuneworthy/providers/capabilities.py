@@ -7,15 +7,16 @@ the provider, the server's host and the model's name holds.
 Source: capabilities.json names the source, its mark and the date of every row.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from importlib.resources import files
+from math import inf
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import orjson
+from pydantic import TypeAdapter
 
 from tuneworthy.config.models import ModelSection
 
@@ -36,7 +37,7 @@ class Parameter:
     """How one decoding parameter is sent.
 
     Attributes:
-        wire: Its name in the request; a dot means an object inside (`output_config.effort`).
+        wire: Its name in the request, ours if ""; a dot means an object inside (`output_config.effort`).
         low, high: Values that are accepted, both included.
         values: Values that are accepted, where they are few.
         needs_effort: It is accepted only beside this effort.
@@ -44,7 +45,7 @@ class Parameter:
         as_list: One value is sent as a list of one.
     """
 
-    wire: str
+    wire: str = ""
     low: float | None = None
     high: float | None = None
     values: tuple[Any, ...] = ()
@@ -56,7 +57,8 @@ class Parameter:
         """Say why `value` is not accepted beside the rest of `decoding` and the `effort` in force; "" if it is."""
         if self.values and value not in self.values:
             return f"accepts only {', '.join(map(str, self.values))}, not {value}"
-        if isinstance(value, int | float) and not self._in_span(value):
+        low, high = -inf if self.low is None else self.low, inf if self.high is None else self.high
+        if isinstance(value, int | float) and not low <= value <= high:
             return f"accepts only {_span(self.low, self.high)}, not {value:g}"
         if self.needs_effort is not None and effort != self.needs_effort:
             return f"accepted only with effort {self.needs_effort}"
@@ -64,9 +66,6 @@ class Parameter:
             if decoding.get(other) is not None:
                 return f"not accepted beside {other}"
         return ""
-
-    def _in_span(self, value: float) -> bool:
-        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,9 +142,14 @@ def capabilities_of(provider: str, model: str, host: str = "") -> Capabilities:
         model: Model id, as sent.
         host: Host name of the server; tells OpenAI itself from compatible servers.
     """
-    for row in _rows():
-        if provider in row["providers"] and _matches(host, row["hosts"]) and _matches(model, row["models"]):
-            return _read(row)
+    for row in _table().families:
+        if provider in row.providers and _matches(host, row.hosts) and _matches(model, row.models):
+            merged: dict[str, Parameter] = {}
+            for name in row.parameter_sets:
+                merged |= _table().parameter_sets[name]
+            merged |= row.parameters
+            named = {name: replace(parameter, wire=parameter.wire or name) for name, parameter in merged.items()}
+            return replace(row, parameters=named)
     return Capabilities(family="unknown", tools=False)
 
 
@@ -202,38 +206,33 @@ def takes_temperature(capabilities: Capabilities, value: float = 0.0, *, effort:
 
 def table_date() -> str:
     """Return the day that the table was collected, ISO."""
-    return str(_table()["date"])
+    return _table().date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Family(Capabilities):
+    """Row of the table: patterns of what it applies to, and sets of parameters that several rows share."""
+
+    providers: tuple[str, ...]
+    hosts: tuple[str, ...]
+    models: tuple[str, ...]
+    parameter_sets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    date: str
+    parameter_sets: Mapping[str, Mapping[str, Parameter]]
+    families: tuple[_Family, ...]
 
 
 @lru_cache(maxsize=1)
-def _table() -> dict[str, Any]:
-    table: dict[str, Any] = orjson.loads(files(__package__).joinpath("capabilities.json").read_bytes())
-    return table
+def _table() -> _Table:
+    return TypeAdapter(_Table).validate_json(files(__package__).joinpath("capabilities.json").read_bytes())
 
 
-def _rows() -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = _table()["families"]
-    return rows
-
-
-def _matches(text: str, patterns: list[str]) -> bool:
-    low = text.lower()
-    return any(fnmatchcase(low, pattern) for pattern in patterns)
-
-
-def _read(row: Mapping[str, Any]) -> Capabilities:
-    """Turn a row into its class; names of `shared` parameter sets stand for their content."""
-    parameters: dict[str, Parameter] = {}
-    for name in row.get("parameter_sets", ()):
-        parameters |= {key: _parameter(key, value) for key, value in _table()["parameter_sets"][name].items()}
-    parameters |= {key: _parameter(key, value) for key, value in row.get("parameters", {}).items()}
-    fields = {k: v for k, v in row.items() if k not in {"providers", "hosts", "models", "parameter_sets", "parameters"}}
-    return Capabilities(parameters=parameters, **fields)
-
-
-def _parameter(name: str, value: Mapping[str, Any]) -> Parameter:
-    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
-    return Parameter(wire=fields.pop("wire", name), **fields)
+def _matches(text: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(text.lower(), pattern) for pattern in patterns)
 
 
 def _span(low: float | None, high: float | None) -> str:

@@ -61,10 +61,8 @@ class HttpProvider:
             raise of_pipeline(error) from None
         seconds = time.perf_counter() - started
         if "answer" not in answer:
-            raise self._client.malformed(
-                'an object with "answer"',
-                self._client.excerpt("fields " + ", ".join(answer) if answer else "an empty object"),
-            )
+            fields = "fields " + ", ".join(answer) if answer else "an empty object"
+            raise self._client.malformed('an object with "answer"', fields)
         usage = mapping(answer.get("usage"))
         return Response(
             text=as_answer(answer["answer"]),

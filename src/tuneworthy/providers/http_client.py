@@ -25,6 +25,7 @@ from weakref import WeakSet
 
 import aiohttp
 import orjson
+from pydantic import ValidationError
 from yarl import URL
 
 from tuneworthy.errors import ProviderError, UserError
@@ -179,7 +180,7 @@ class HttpClient:
         answer = await self.send("POST", path, content, max_body=max_body)
         value = self.read(answer)
         if not isinstance(value, dict):
-            raise self.malformed("a JSON object", self.excerpt(answer.body))
+            raise self.malformed("a JSON object", answer.body)
         if value.get("error"):  # some gateways answer 200 and an error
             raise self._refusal(_status_of(value["error"]), answer.headers, answer.body)
         return value
@@ -203,7 +204,7 @@ class HttpClient:
         try:
             return orjson.loads(answer.body)
         except orjson.JSONDecodeError:
-            raise self.malformed("a JSON object", self.excerpt(answer.body)) from None
+            raise self.malformed("a JSON object", answer.body) from None
 
     async def close(self) -> None:
         """Close the connections; a later request opens new ones."""
@@ -211,9 +212,16 @@ class HttpClient:
         if session is not None and not session.closed:
             await session.close()
 
-    def malformed(self, expected: str, got: str) -> ProviderError:
-        """Return the error for an answer that is not what the protocol says."""
-        return ProviderError(f"{self.host}: expected {expected}, got {got}.", code="malformed", retryable=True)
+    def malformed(self, expected: str, got: bytes | str) -> ProviderError:
+        """Return the error for an answer that does not follow the protocol."""
+        message = f"{self.host}: expected {expected}, got {self.excerpt(got)}."
+        return ProviderError(message, code="malformed", retryable=True)
+
+    def unreadable(self, expected: str, answer: Mapping[str, Any], error: ValidationError) -> ProviderError:
+        """Return the error for a JSON object that does not follow the protocol."""
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        return self.malformed(expected, f"{place}: {first['msg']}, in fields {', '.join(map(str, answer))}")
 
     def excerpt(self, body: bytes | str, length: int = 200) -> str:
         """Return the start of `body` as one printable line without the key."""
@@ -393,12 +401,9 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     )
     for read in readers:
         with suppress(KeyError, ValueError, TypeError, OverflowError, IndexError, OSError):
-            return _finite(read())
+            seconds = read()
+            return max(0.0, seconds) if math.isfinite(seconds) else None
     return None
-
-
-def _finite(seconds: float) -> float | None:
-    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def _message_of(body: bytes) -> bytes | str:

@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import orjson
+from pydantic import TypeAdapter
 
 from tuneworthy.errors import ModelError, TuneworthyError
 from tuneworthy.input_files import open_input
@@ -117,10 +118,8 @@ def store() -> Path:
 @lru_cache(maxsize=1)
 def pinned_models() -> tuple[PinnedModel, ...]:
     """Return the rows of `models.json`."""
-    return tuple(
-        PinnedModel(**{**row, "also": tuple(PinnedFile(**file) for file in row.get("also", ()))})
-        for row in orjson.loads(files(__package__).joinpath("models.json").read_bytes())["models"]
-    )
+    rows = orjson.loads(files(__package__).joinpath("models.json").read_bytes())
+    return TypeAdapter(tuple[PinnedModel, ...]).validate_python(rows["models"])
 
 
 def find(spec: str, root: Path, *, typed: bool = False) -> Path | None:

@@ -6,9 +6,11 @@ vLLM reuse `OpenAIProvider` with their own row of the capability table.
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from yarl import URL
 
 from tuneworthy.config.models import OpenAI
@@ -17,7 +19,7 @@ from tuneworthy.providers.capabilities import Capabilities, capabilities_for, fi
 from tuneworthy.providers.constraints import constraint, put, unwrap
 from tuneworthy.providers.http_client import HttpClient, Sign
 from tuneworthy.providers.keys import Key, read_key
-from tuneworthy.providers.usage import cut, mapping, most_bytes, name_of, read_calls, string, token_count
+from tuneworthy.providers.usage import Count, Logprob, Name, ToolCall, WireModel, cut, mapping, most_bytes
 from tuneworthy.types import Message, OutputFormat, Request, Response
 
 
@@ -62,14 +64,12 @@ class OpenAIProvider:
         started = time.perf_counter()
         answer = await self.http.post(body, "chat/completions", max_body=most_bytes(request))
         seconds = time.perf_counter() - started
-        return read_answer(
-            answer,
-            self.http,
-            request,
-            dropped=dropped,
-            seconds=seconds,
-            wrapped=request.output.kind == "choice" and self.capabilities.choice == "wrapped_schema",
-        )
+        wrapped = request.output.kind == "choice" and self.capabilities.choice == "wrapped_schema"
+        try:
+            response = read_answer(answer, request, wrapped=wrapped)
+        except ValidationError as error:
+            raise self.http.unreadable("a chat completion with choices", answer, error) from None
+        return replace(response, dropped=dropped, seconds=seconds)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -129,94 +129,118 @@ class OpenAIProvider:
 
 def with_instructions(messages: tuple[Message, ...], role: str) -> tuple[Message, ...] | list[Message]:
     """Put system messages into the role that the model takes; without one, ahead of the first user turn."""
-    if role == "system" or not any(m["role"] == "system" for m in messages):
+    own = [message for message in messages if message["role"] == "system"]
+    if role == "system" or not own:
         return messages
     if role == "developer":
-        return [{**m, "role": "developer"} if m["role"] == "system" else m for m in messages]
-    instructions = "\n\n".join(str(m["content"]) for m in messages if m["role"] == "system")
-    rest = [m for m in messages if m["role"] != "system"]
+        return [message | {"role": role} if message in own else message for message in messages]
+    instructions = "\n\n".join(str(message["content"]) for message in own)
+    rest = [message for message in messages if message not in own]
     for at, message in enumerate(rest):
         if message["role"] == "user":
-            rest[at] = {**message, "content": f"{instructions}\n\n{message['content']}"}
+            rest[at] = message | {"content": f"{instructions}\n\n{message['content']}"}
             return rest
     return [{"role": "user", "content": instructions}, *rest]
 
 
-def read_answer(
-    answer: Mapping[str, Any],
-    client: HttpClient,
-    request: Request,
-    *,
-    dropped: tuple[str, ...],
-    seconds: float,
-    wrapped: bool,
-) -> Response:
+class _Part(WireModel):
+    type: str = "text"
+    text: str | None = None
+
+
+class _Message(WireModel):
+    content: str | list[_Part] | None = None
+    refusal: Any = None
+    tool_calls: list[ToolCall] | None = None
+
+    @property
+    def text(self) -> str:
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text or "" for part in self.content or () if part.type == "text")
+
+
+class _Alternative(WireModel):
+    token: str
+    logprob: Logprob
+
+
+class _Token(_Alternative):
+    top_logprobs: list[_Alternative] | None = None
+
+
+class _Logprobs(WireModel):
+    content: list[_Token] | None = None
+
+
+class _Choice(WireModel):
+    message: _Message
+    finish_reason: Name = ""
+    logprobs: Any = None
+
+
+class _PromptDetails(WireModel):
+    cached_tokens: Count = None
+
+
+class _Usage(WireModel):
+    prompt_tokens: Count = None
+    completion_tokens: Count = None
+    total_tokens: Count = None
+    prompt_tokens_details: Annotated[_PromptDetails, BeforeValidator(mapping)] = _PromptDetails()
+    prompt_cache_hit_tokens: Count = None
+
+    @property
+    def output_tokens(self) -> int | None:
+        """Tokens that are paid as output; some servers count reasoning in the total only."""
+        written, total, prompt = self.completion_tokens, self.total_tokens, self.prompt_tokens
+        return written if written is None or total is None or prompt is None else max(written, total - prompt)
+
+    @property
+    def cached_tokens(self) -> int | None:
+        cached = self.prompt_tokens_details.cached_tokens
+        return self.prompt_cache_hit_tokens if cached is None else cached
+
+
+class _Completion(WireModel):
+    choices: Annotated[list[_Choice], Field(min_length=1)]
+    model: Name = ""
+    usage: Annotated[_Usage, BeforeValidator(mapping)] = _Usage()
+
+
+def read_answer(answer: Mapping[str, Any], request: Request, *, wrapped: bool) -> Response:
     """Turn a chat completion into a `Response`.
 
-    A reason, a name or a count of another type counts as not given; a text, a tool call or a refusal of another type is
-    no answer.
+    A reason, a name or a count of another type counts as not given.
 
     Raises:
-        ProviderError: `malformed`: there are no choices, or they are not of the protocol's shape.
+        ValidationError: There are no choices, or a text, a tool call or a refusal has another type.
     """
-    try:
-        choice = answer["choices"][0]
-        message = choice["message"]
-        content, refusal = message.get("content"), message.get("refusal")
-        text = content if isinstance(content, str) else _joined(content)
-        finish = name_of(choice.get("finish_reason")) or "stop"
-        if refusal and (isinstance(refusal, str) or not text):
-            finish, text = "refusal", text or string(refusal)
-        text = cut(text, request.max_tokens)
-        usage = mapping(answer.get("usage"))
-        logprobs = mapping(choice.get("logprobs")).get("content") if request.logprobs is not None else None
-        return Response(
-            text=unwrap(text) if wrapped else text,
-            finish_reason="tool_calls" if finish == "function_call" else finish,
-            input_tokens=token_count(usage.get("prompt_tokens")),
-            output_tokens=_output_tokens(usage),
-            cached_tokens=_cached_tokens(usage),
-            tool_calls=read_calls(message.get("tool_calls")),
-            logprobs=_logprobs(logprobs) if logprobs else None,
-            model=name_of(answer.get("model")),
-            dropped=dropped,
-            seconds=seconds,
-        )
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise client.malformed(
-            "a chat completion with choices",
-            client.excerpt(f"{type(error).__name__} {error} in fields {', '.join(map(str, answer))}"),
-        ) from None
-
-
-def _joined(parts: Any) -> str:
-    """Join content that came as a list of parts; None is no text."""
-    if parts is None:
-        return ""
-    return "".join(part.get("text") or "" for part in parts if part.get("type", "text") == "text")
-
-
-def _output_tokens(usage: Mapping[str, Any]) -> int | None:
-    """Return the tokens that are paid as output; some servers count reasoning in the total only."""
-    names = "completion_tokens", "total_tokens", "prompt_tokens"
-    tokens, total, prompt = (token_count(usage.get(name)) for name in names)
-    return tokens if tokens is None or total is None or prompt is None else max(tokens, total - prompt)
-
-
-def _cached_tokens(usage: Mapping[str, Any]) -> int | None:
-    details = mapping(usage.get("prompt_tokens_details"))
-    return token_count(details.get("cached_tokens") if details else usage.get("prompt_cache_hit_tokens"))
-
-
-def _logprobs(tokens: list[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
-    return tuple(
-        {
-            "token": string(token["token"]),
-            "logprob": min(0.0, float(token["logprob"])),
-            "top": [[string(top["token"]), min(0.0, float(top["logprob"]))] for top in token.get("top_logprobs") or ()],
-        }
-        for token in tokens
+    completion = _Completion.model_validate(answer)
+    choice, usage = completion.choices[0], completion.usage
+    message, text, finish = choice.message, choice.message.text, choice.finish_reason or "stop"
+    if message.refusal and (isinstance(message.refusal, str) or not text):
+        finish, text = "refusal", text or TypeAdapter(str).validate_python(message.refusal)
+    text = cut(text, request.max_tokens)
+    logprobs = None
+    if request.logprobs is not None:
+        tokens = _Logprobs.model_validate(mapping(choice.logprobs)).content
+        logprobs = tuple(map(_token, tokens)) if tokens else None
+    return Response(
+        text=unwrap(text) if wrapped else text,
+        finish_reason="tool_calls" if finish == "function_call" else finish,
+        input_tokens=usage.prompt_tokens,
+        output_tokens=usage.output_tokens,
+        cached_tokens=usage.cached_tokens,
+        tool_calls=tuple(call.model_dump() for call in message.tool_calls or ()),
+        logprobs=logprobs,
+        model=completion.model,
     )
+
+
+def _token(token: _Token) -> dict[str, Any]:
+    top = [[other.token, other.logprob] for other in token.top_logprobs or ()]
+    return {"token": token.token, "logprob": token.logprob, "top": top}
 
 
 @provider("openai")

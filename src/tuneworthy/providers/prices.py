@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
 
-import orjson
+from pydantic import TypeAdapter
 
 # Tokens that a chat template may add to a prompt, at most.
 TEMPLATE_TOKENS = 128
@@ -143,8 +143,7 @@ def price_of(provider: str, model: str, overrides: Mapping[str, float | None] | 
         None if it is hosted and either rate is unknown.
     """
     price = _row_price(provider, model)
-    overrides = overrides or {}
-    new_input, new_output = overrides.get("input_usd_per_mtok"), overrides.get("output_usd_per_mtok")
+    new_input, new_output = ((overrides or {}).get(f"{kind}_usd_per_mtok") for kind in ("input", "output"))
     if provider == "local":
         price = FREE
     if new_input is None and new_output is None:
@@ -190,37 +189,50 @@ def has_own_server(config: Any) -> bool:
 
 def table_date() -> date:
     """Return the day that the table was collected."""
-    return date.fromisoformat(_table()["date"])
+    return _table().date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tier(TokenRates):
+    above_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row(TokenRates):
+    provider: str
+    models: tuple[str, ...]
+    mark: str
+    tiers: tuple[_Tier, ...] = ()
+    batch_factor: float | None = None
+    context: int | None = None
+    max_output: int | None = None
+    retires: date | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    date: date
+    prices: tuple[_Row, ...]
 
 
 @lru_cache(maxsize=1)
-def _table() -> dict[str, Any]:
-    table: dict[str, Any] = orjson.loads(files(__package__).joinpath("prices.json").read_bytes())
-    return table
+def _table() -> _Table:
+    return TypeAdapter(_Table).validate_json(files(__package__).joinpath("prices.json").read_bytes())
 
 
 def _row_price(provider: str, model: str) -> Price | None:
-    for row in _table()["prices"]:
-        if row["provider"] == provider and any(fnmatchcase(model.lower(), pattern) for pattern in row["models"]):
+    for row in _table().prices:
+        if row.provider == provider and any(fnmatchcase(model.lower(), pattern) for pattern in row.models):
+            tiers = tuple((tier.above_tokens, _rates(tier)) for tier in row.tiers)
             return Price(
-                rates=_rates(row),
-                tiers=tuple((tier["above_tokens"], _rates(tier)) for tier in row.get("tiers", ())),
-                batch_factor=row.get("batch_factor"),
-                context=row.get("context"),
-                max_output=row.get("max_output"),
-                retires=date.fromisoformat(row["retires"]) if "retires" in row else None,
-                mark=row["mark"],
-            )
+                rates=_rates(row), tiers=tiers, batch_factor=row.batch_factor, context=row.context,
+                max_output=row.max_output, retires=row.retires, mark=row.mark,
+            )  # fmt: skip
     return None
 
 
-def _rates(row: Mapping[str, Any]) -> TokenRates:
-    return TokenRates(
-        input=row["input"],
-        output=row["output"],
-        cached_input=row.get("cached_input"),
-        cache_write=row.get("cache_write"),
-    )
+def _rates(row: TokenRates) -> TokenRates:
+    return TokenRates(input=row.input, output=row.output, cached_input=row.cached_input, cache_write=row.cache_write)
 
 
 def _or(value: float | None, default: float) -> float:

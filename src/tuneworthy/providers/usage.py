@@ -1,4 +1,4 @@
-"""What a server reports of an answer, as far as it can be true: token counts, reasons, texts of a bounded size.
+"""Parsing of server answers: plausible token counts, reasons, and texts of a bounded size.
 
 A count is an integer at or above 0; a prompt and an answer have at least a token for so many characters, a prompt has
 no more tokens than bytes, and an answer none above its limit. Whatever else a server reports counts as not reported.
@@ -6,9 +6,10 @@ no more tokens than bytes, and an answer none above its limit. Whatever else a s
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 from tuneworthy.types import Request, Response
 
@@ -44,17 +45,6 @@ def name_of(value: Any) -> str:
     return value[:_LONGEST_NAME] if isinstance(value, str) else ""
 
 
-def string(value: Any) -> str:
-    """Return `value`, which must be a text.
-
-    Raises:
-        TypeError: It is something else.
-    """
-    if not isinstance(value, str):
-        raise TypeError(f"{type(value).__name__} instead of a text")
-    return value
-
-
 def most_bytes(request: Request) -> int:
     """Return how many bytes the answer to `request` can have at most."""
     alternatives = 0 if request.logprobs is None else 1 + request.logprobs
@@ -66,24 +56,36 @@ def cut(text: str, max_tokens: int) -> str:
     return text[: max_tokens * _MOST_CHARACTERS]
 
 
-def read_calls(calls: Any) -> tuple[dict[str, Any], ...]:
-    """Return tool calls in OpenAI's shape; arguments that came as an object become text, as the protocol wants them.
-
-    Raises:
-        TypeError: They are something else.
-        KeyError: A part is missing.
-    """
-    if calls is not None and not isinstance(calls, list):
-        raise TypeError("tool_calls is not a list")
-    return tuple(_call(call) for call in calls or ())
+def arguments_text(value: Any) -> Any:
+    """Return the arguments of a tool call as text: some servers send an object."""
+    return orjson.dumps(value).decode() if isinstance(value, dict) else value or ""
 
 
-def _call(call: Any) -> dict[str, Any]:
-    function = call["function"]
-    arguments = function.get("arguments") or ""
-    if isinstance(arguments, dict):
-        arguments = orjson.dumps(arguments).decode()
-    return {**call, "function": {**function, "name": string(function["name"]), "arguments": string(arguments)}}
+class WireModel(BaseModel):
+    """Part of an answer of a server; unknown fields are dropped."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
+
+
+class CalledFunction(WireModel):
+    """Function of a tool call; unknown fields stay."""
+
+    model_config = ConfigDict(extra="allow")
+    name: str
+    arguments: Annotated[str, BeforeValidator(arguments_text)] = ""
+
+
+class ToolCall(WireModel):
+    """Tool call in OpenAI's shape; unknown fields stay."""
+
+    model_config = ConfigDict(extra="allow")
+    function: CalledFunction
+
+
+# A field of another type counts as not reported.
+Count = Annotated[int | None, BeforeValidator(token_count)]
+Name = Annotated[str, BeforeValidator(name_of)]
+Logprob = Annotated[float, AfterValidator(lambda value: min(0.0, value))]
 
 
 def believed(request: Request, response: Response, most_input: int) -> Response:
@@ -94,21 +96,16 @@ def believed(request: Request, response: Response, most_input: int) -> Response:
         response: What came.
         most_input: Most tokens that the prompt can have.
     """
-    counts = response.input_tokens, response.output_tokens
+    read, wrote, cached = response.input_tokens, response.output_tokens, response.cached_tokens
     written = len(response.text) + sum(len(str(call.get("function"))) for call in response.tool_calls)
-    least_input = max(1, sum(len(_text(message)) for message in request.messages) // CHARACTERS_PER_TOKEN)
+    texts = [message.get("content") for message in request.messages]
+    least_input = max(1, sum(len(text) for text in texts if isinstance(text, str)) // CHARACTERS_PER_TOKEN)
     least_output = max(1, len(response.text) // CHARACTERS_PER_TOKEN) if written else 0
     if (
-        counts[0] is None
-        or counts[1] is None
-        or not least_input <= counts[0] <= most_input
-        or not least_output <= counts[1] <= request.max_tokens
+        read is None
+        or wrote is None
+        or not least_input <= read <= most_input
+        or not least_output <= wrote <= request.max_tokens
     ):
         return replace(response, input_tokens=None, output_tokens=None, cached_tokens=None)
-    cached = response.cached_tokens
-    return response if cached is None or cached <= counts[0] else replace(response, cached_tokens=None)
-
-
-def _text(message: Mapping[str, Any]) -> str:
-    content = message.get("content")
-    return content if isinstance(content, str) else ""
+    return response if cached is None or cached <= read else replace(response, cached_tokens=None)

@@ -86,8 +86,7 @@ class PromptRanker:
         try:
             return [int(token) for token in answer["tokens"]]
         except (KeyError, TypeError, ValueError):
-            fields = self._client.excerpt(", ".join(map(str, answer)))
-            raise self._client.malformed("a list of tokens", fields) from None
+            raise self._client.malformed("a list of tokens", ", ".join(map(str, answer))) from None
 
 
 def _sums(answer: Mapping[str, Any], prompts: Sequence[Sequence[int]], start: int) -> list[float]:
