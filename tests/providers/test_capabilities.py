@@ -15,6 +15,7 @@ from tuneworthy.providers import capabilities as table
 from tuneworthy.providers.anthropic import AnthropicProvider
 from tuneworthy.providers.capabilities import Capabilities, Parameter, capabilities_of, filter_parameters
 from tuneworthy.providers.http import HttpProvider
+from tuneworthy.providers.http_client import HttpClient
 from tuneworthy.providers.keys import Key
 from tuneworthy.providers.openai import OpenAIProvider
 
@@ -104,7 +105,7 @@ def test_an_own_pipeline_gets_no_parameter_and_says_so() -> None:
     caps = capabilities_of("http", "")
     assert filter_parameters(caps, ALL)[0] == {}
     assert len(filter_parameters(caps, ALL)[1]) == len(ALL)
-    provider = HttpProvider(url="http://h", api_key=Key(None), identity={}, capabilities=caps)
+    provider = HttpProvider(HttpClient("http://h", timeout_s=60), {}, caps)
     assert provider.supports == frozenset()
 
 

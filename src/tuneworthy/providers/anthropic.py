@@ -20,7 +20,7 @@ from tuneworthy.errors import ProviderError
 from tuneworthy.providers.base import provider
 from tuneworthy.providers.capabilities import Capabilities, capabilities_for, filter_parameters
 from tuneworthy.providers.constraints import constraint, put, unwrap
-from tuneworthy.providers.http_client import HttpClient
+from tuneworthy.providers.http_client import HttpClient, ServedProvider
 from tuneworthy.providers.keys import Key, read_key
 from tuneworthy.providers.usage import Count, Name, WireModel, cut, mapping, most_bytes
 from tuneworthy.types import Message, Request, Response
@@ -39,7 +39,7 @@ FINISH = {
 _BYTES_PER_TOKEN = 4
 
 
-class AnthropicProvider:
+class AnthropicProvider(ServedProvider):
     """Answers through ``POST {base_url}/v1/messages``.
 
     Args:
@@ -64,33 +64,22 @@ class AnthropicProvider:
         headers = {"anthropic-version": VERSION}
         if api_key:
             headers["x-api-key"] = api_key.reveal()
-        self.identity = identity
-        self.capabilities = capabilities
-        self.supports = capabilities.supports
+        address = base_url.rstrip("/").removesuffix("/v1")
+        super().__init__(HttpClient(address, headers=headers, key=api_key, timeout_s=timeout_s), identity, capabilities)
         self._model = model
-        self._client = HttpClient(
-            base_url.rstrip("/").removesuffix("/v1"), headers=headers, key=api_key, timeout_s=timeout_s
-        )
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({dict(self.identity)!r})"
 
     async def complete(self, request: Request) -> Response:
         """Answer `request` (see `Provider.complete`)."""
         body, dropped = self.body(request)
         started = time.perf_counter()
-        answer = await self._client.post(body, "v1/messages", max_body=most_bytes(request))
+        answer = await self.http.post(body, "v1/messages", max_body=most_bytes(request))
         seconds = time.perf_counter() - started
         wrapped = request.output.kind == "choice" and self.capabilities.choice == "wrapped_schema"
         try:
             response = read_message(answer, request, wrapped=wrapped)
         except ValidationError as error:
-            raise self._client.unreadable("a message with content and stop_reason", answer, error) from None
+            raise self.http.unreadable("a message with content and stop_reason", answer, error) from None
         return replace(response, dropped=dropped, seconds=seconds)
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.close()
 
     def body(self, request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Return the JSON that is sent for `request`, and what had to be left out (``"name: reason"``)."""

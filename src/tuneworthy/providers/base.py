@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from tuneworthy.config.models import PROVIDERS
+from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.types import Request, Response
 
 
@@ -36,6 +37,24 @@ class Provider(Protocol):
 
     async def close(self) -> None:
         """Free connections and child processes; may be called twice."""
+
+
+class BaseProvider:
+    """Identity and capabilities of a built-in provider.
+
+    Args:
+        identity: See `Provider`.
+        capabilities: Parameters and features that the model accepts.
+    """
+
+    def __init__(self, identity: Mapping[str, Any], capabilities: Capabilities) -> None:
+        self.identity, self.capabilities, self.supports = identity, capabilities, capabilities.supports
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({dict(self.identity)!r})"
+
+    async def close(self) -> None:
+        """Free nothing; providers with connections or children override it."""
 
 
 # What stands before a plain text whose log-probability is wanted: a model gives its first token none.

@@ -31,6 +31,8 @@ from yarl import URL
 from tuneworthy.errors import ProviderError, UserError
 from tuneworthy.providers import messages
 from tuneworthy.providers.address import check_address
+from tuneworthy.providers.base import BaseProvider
+from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.keys import Key
 from tuneworthy.redaction import redact_json
 
@@ -302,6 +304,24 @@ class HttpClient:
             host=self.host, said=self.excerpt(str(error) or type(error).__name__).rstrip("."), limit_s=self._timeout_s
         )
         return ProviderError(message, code=code if retryable else "refused", retryable=retryable)
+
+
+class ServedProvider(BaseProvider):
+    """Provider behind one HTTP client.
+
+    Args:
+        http: The client.
+        identity: See `Provider`.
+        capabilities: Parameters and features that the model accepts.
+    """
+
+    def __init__(self, http: HttpClient, identity: Mapping[str, Any], capabilities: Capabilities) -> None:
+        super().__init__(identity, capabilities)
+        self.http = http
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.http.close()
 
 
 class _NotingConnector(aiohttp.TCPConnector):

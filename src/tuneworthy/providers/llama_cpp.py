@@ -31,7 +31,7 @@ import orjson
 from tuneworthy.config.models import LlamaCpp
 from tuneworthy.errors import ModelError, OutsideFault, ProviderError, UserError
 from tuneworthy.providers import messages
-from tuneworthy.providers.base import outgoing, provider
+from tuneworthy.providers.base import BaseProvider, outgoing, provider
 from tuneworthy.providers.capabilities import Capabilities, capabilities_for
 from tuneworthy.providers.gguf import GgufHeader, read_header
 from tuneworthy.providers.llama_child import EngineSettings
@@ -202,7 +202,7 @@ class _Client(OpenAIProvider):
         return (body | {"id_slot": request.timing.lane} if request.timing else body), dropped
 
 
-class LlamaCppProvider:
+class LlamaCppProvider(BaseProvider):
     """Answers through a child process that is started at the first request.
 
     Args:
@@ -222,11 +222,9 @@ class LlamaCppProvider:
         capabilities: Capabilities,
         timeout_s: float = 300.0,
     ) -> None:
-        self.identity: Mapping[str, Any] = identity
-        self.supports = capabilities.supports
+        super().__init__(identity, capabilities)
         self.engine: Engine | None = None
-        self.settings, self._log = settings, log
-        self.capabilities, self._timeout_s = capabilities, timeout_s
+        self.settings, self._log, self._timeout_s = settings, log, timeout_s
         self._client: OpenAIProvider | None = None
         self._timing: LlamaCppProvider | None = None
         self._prefix: SharedPrefix | None = None
@@ -235,9 +233,6 @@ class LlamaCppProvider:
         self._suspects: dict[str, set[int]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = self._alone = asyncio.Lock()
-
-    def __repr__(self) -> str:
-        return f"LlamaCppProvider({self.identity!r})"
 
     async def complete(self, request: Request) -> Response:
         """Answer `request` (see `Provider.complete`).

@@ -17,13 +17,13 @@ from tuneworthy.config.models import OpenAI
 from tuneworthy.providers.base import provider
 from tuneworthy.providers.capabilities import Capabilities, capabilities_for, filter_parameters
 from tuneworthy.providers.constraints import constraint, put, unwrap
-from tuneworthy.providers.http_client import HttpClient, Sign
+from tuneworthy.providers.http_client import HttpClient, ServedProvider, Sign
 from tuneworthy.providers.keys import Key, read_key
 from tuneworthy.providers.usage import Count, Logprob, Name, ToolCall, WireModel, cut, mapping, most_bytes
 from tuneworthy.types import Message, OutputFormat, Request, Response
 
 
-class OpenAIProvider:
+class OpenAIProvider(ServedProvider):
     """Answers through ``POST {base_url}/chat/completions``.
 
     Args:
@@ -48,15 +48,9 @@ class OpenAIProvider:
         sign: Sign | None = None,
     ) -> None:
         key = api_key if isinstance(api_key, Key) else Key(api_key)
-        self.identity = identity
-        self.capabilities = capabilities
-        self.supports = capabilities.supports
-        self.http = HttpClient(base_url, key=key, timeout_s=timeout_s, sign=sign)
+        super().__init__(HttpClient(base_url, key=key, timeout_s=timeout_s, sign=sign), identity, capabilities)
         self._model = model
         self._constraint: tuple[OutputFormat | None, dict[str, Any], str] = (None, {}, "")
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({dict(self.identity)!r})"
 
     async def complete(self, request: Request) -> Response:
         """Answer `request` (see `Provider.complete`)."""
@@ -70,10 +64,6 @@ class OpenAIProvider:
         except ValidationError as error:
             raise self.http.unreadable("a chat completion with choices", answer, error) from None
         return replace(response, dropped=dropped, seconds=seconds)
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self.http.close()
 
     def address(self, path: str) -> tuple[URL, Mapping[str, str]]:
         """Return where requests of `path` are sent, and with which headers: for whoever streams an answer."""

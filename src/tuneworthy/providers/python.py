@@ -17,13 +17,13 @@ from typing import Any
 from tuneworthy.config.models import Python
 from tuneworthy.errors import ProviderError
 from tuneworthy.functions import as_answer, last_line, load_function, source_hash
-from tuneworthy.providers.base import provider
+from tuneworthy.providers.base import BaseProvider, provider
 from tuneworthy.providers.capabilities import capabilities_of, filter_parameters
 from tuneworthy.providers.usage import token_count
 from tuneworthy.types import Request, Response
 
 
-class PythonProvider:
+class PythonProvider(BaseProvider):
     """Answers through `function`.
 
     Args:
@@ -32,16 +32,9 @@ class PythonProvider:
         timeout_s: Limit of one call, seconds; a thread that exceeds it is left behind, as it cannot be stopped.
     """
 
-    supports: frozenset[str] = frozenset()
-
     def __init__(self, function: Callable[[Any], Any], *, identity: Mapping[str, Any], timeout_s: float = 60.0) -> None:
-        self.identity = identity
-        self.capabilities = capabilities_of("python", "")
-        self._function = function
-        self._timeout_s = timeout_s
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({dict(self.identity)!r})"
+        super().__init__(identity, capabilities_of("python", ""))
+        self._function, self._timeout_s = function, timeout_s
 
     async def complete(self, request: Request) -> Response:
         """Answer `request` (see `Provider.complete`)."""
@@ -50,9 +43,6 @@ class PythonProvider:
         started = time.perf_counter()
         answer = await call(self._function, argument, self._timeout_s)
         return as_response(answer, seconds=time.perf_counter() - started, dropped=dropped)
-
-    async def close(self) -> None:
-        """Do nothing: there is nothing to free."""
 
 
 async def call(function: Callable[[Any], Any], argument: Any, timeout_s: float) -> Any:
@@ -104,12 +94,6 @@ def as_response(answer: Any, *, seconds: float, dropped: tuple[str, ...] = ()) -
 _Outcome = tuple[Any, BaseException | None]
 
 
-def _settle(done: asyncio.Future[_Outcome], outcome: _Outcome) -> None:
-    """Hand the outcome over, unless nobody waits any more."""
-    if not done.done():
-        done.set_result(outcome)
-
-
 class _Stopped(Exception):
     """A function of the user's own called `sys.exit` or raised another non-error."""
 
@@ -119,6 +103,10 @@ async def _in_thread(function: Callable[[Any], Any], argument: Any) -> Any:
     loop = asyncio.get_running_loop()
     done: asyncio.Future[_Outcome] = loop.create_future()
 
+    def settle(outcome: _Outcome) -> None:
+        if not done.done():  # the waiter may have given up
+            done.set_result(outcome)
+
     def work() -> None:
         outcome: _Outcome
         try:
@@ -126,7 +114,7 @@ async def _in_thread(function: Callable[[Any], Any], argument: Any) -> Any:
         except BaseException as error:  # it must reach the waiter, whatever it is
             outcome = (None, error)
         with suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(_settle, done, outcome)
+            loop.call_soon_threadsafe(settle, outcome)
 
     threading.Thread(target=work, daemon=True, name="tuneworthy-pipeline").start()
     result, error = await done

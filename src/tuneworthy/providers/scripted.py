@@ -13,13 +13,13 @@ from typing import Any
 from tuneworthy.config.models import Scripted
 from tuneworthy.errors import ProviderError
 from tuneworthy.functions import last_line, load_function, source_hash
-from tuneworthy.providers.base import provider
+from tuneworthy.providers.base import BaseProvider, provider
 from tuneworthy.providers.capabilities import capabilities_of
 from tuneworthy.providers.python import as_response
 from tuneworthy.types import Request, Response
 
 
-class ScriptedProvider:
+class ScriptedProvider(BaseProvider):
     """Answers through `function`, after `latency_ms`.
 
     Args:
@@ -29,17 +29,13 @@ class ScriptedProvider:
     """
 
     capabilities = capabilities_of("scripted", "")
-    supports = capabilities.supports
 
     def __init__(
         self, function: Callable[[Request], Any], *, identity: Mapping[str, Any], latency_ms: float = 0.0
     ) -> None:
-        self.identity = identity
+        super().__init__(identity, type(self).capabilities)
         self._function = function
         self._latency_s = latency_ms / 1000
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({dict(self.identity)!r})"
 
     async def complete(self, request: Request) -> Response:
         """Answer `request` (see `Provider.complete`)."""
@@ -55,9 +51,6 @@ class ScriptedProvider:
         except Exception as error:
             raise ProviderError(last_line(error), code="pipeline", retryable=False) from error
         return as_response(answer, seconds=time.perf_counter() - started)
-
-    async def close(self) -> None:
-        """Do nothing: there is nothing to free."""
 
 
 @provider("scripted")
