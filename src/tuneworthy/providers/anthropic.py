@@ -142,19 +142,19 @@ def _tool_use(function: Mapping[str, Any], identity: str) -> dict[str, Any]:
         ) from None
 
 
-class _Tool(WireModel):
+class _OfferedTool(WireModel):
     name: str
     description: str = ""
     parameters: dict[str, Any] | None = None
 
 
 def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
-    read = _Tool.model_validate(tool.get("function", tool))
+    read = _OfferedTool.model_validate(tool.get("function", tool))
     schema = read.parameters or {"type": "object", "properties": {}}
     return {"name": read.name, "description": read.description, "input_schema": schema}
 
 
-class _Block(WireModel):
+class _ContentBlock(WireModel):
     type: str
     text: str | None = None
     id: str | None = None
@@ -168,7 +168,7 @@ class _Block(WireModel):
         return self
 
 
-class _Usage(WireModel):
+class _AnthropicUsage(WireModel):
     input_tokens: Count = None
     output_tokens: Count = None
     cache_read_input_tokens: Count = None
@@ -183,10 +183,10 @@ class _Usage(WireModel):
 
 
 class _AnthropicMessage(WireModel):
-    content: list[_Block]
+    content: list[_ContentBlock]
     stop_reason: Name
     model: Name = ""
-    usage: Annotated[_Usage, BeforeValidator(mapping)] = _Usage()
+    usage: Annotated[_AnthropicUsage, BeforeValidator(mapping)] = _AnthropicUsage()
 
 
 def read_message(answer: Mapping[str, Any], request: Request, *, wrapped: bool) -> Response:
@@ -208,7 +208,7 @@ def read_message(answer: Mapping[str, Any], request: Request, *, wrapped: bool) 
     )
 
 
-def _openai_call(block: _Block) -> dict[str, Any]:
+def _openai_call(block: _ContentBlock) -> dict[str, Any]:
     function = {"name": block.name, "arguments": orjson.dumps(block.input).decode()}
     return {"id": block.id, "type": "function", "function": function}
 

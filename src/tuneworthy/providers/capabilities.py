@@ -210,7 +210,7 @@ def table_date() -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Family(Capabilities):
+class _ModelFamily(Capabilities):
     """Row of the table: patterns of what it applies to, and sets of parameters that several rows share."""
 
     providers: tuple[str, ...]
@@ -220,15 +220,15 @@ class _Family(Capabilities):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Table:
+class _CapabilityTable:
     date: str
     parameter_sets: Mapping[str, Mapping[str, Parameter]]
-    families: tuple[_Family, ...]
+    families: tuple[_ModelFamily, ...]
 
 
 @lru_cache(maxsize=1)
-def _table() -> _Table:
-    return TypeAdapter(_Table).validate_json(files(__package__).joinpath("capabilities.json").read_bytes())
+def _table() -> _CapabilityTable:
+    return TypeAdapter(_CapabilityTable).validate_json(files(__package__).joinpath("capabilities.json").read_bytes())
 
 
 def _matches(text: str, patterns: Iterable[str]) -> bool:

@@ -18,7 +18,7 @@ from tuneworthy.types import Request, Response
 _MOST_BYTES = 2**19
 
 
-class _Usage(WireModel):
+class _PipelineUsage(WireModel):
     input_tokens: Count = None
     output_tokens: Count = None
 
@@ -42,7 +42,7 @@ class HttpProvider(ServedProvider):
         if "answer" not in answer:
             fields = "fields " + ", ".join(answer) if answer else "an empty object"
             raise self.http.malformed('an object with "answer"', fields)
-        usage = _Usage.model_validate(mapping(answer.get("usage")))
+        usage = _PipelineUsage.model_validate(mapping(answer.get("usage")))
         return Response(
             text=as_answer(answer["answer"]),
             input_tokens=usage.input_tokens,

@@ -19,7 +19,7 @@ from tuneworthy.providers.capabilities import Capabilities, capabilities_for, fi
 from tuneworthy.providers.constraints import constraint, put, unwrap
 from tuneworthy.providers.http_client import HttpClient, ServedProvider, Sign
 from tuneworthy.providers.keys import Key, read_key
-from tuneworthy.providers.usage import Count, Logprob, Name, ToolCall, WireModel, cut, mapping, most_bytes
+from tuneworthy.providers.usage import Count, Logprob, Name, WireModel, WireToolCall, cut, mapping, most_bytes
 from tuneworthy.types import Message, OutputFormat, Request, Response
 
 
@@ -133,15 +133,15 @@ def with_instructions(messages: tuple[Message, ...], role: str) -> tuple[Message
     return [{"role": "user", "content": instructions}, *rest]
 
 
-class _Part(WireModel):
+class _ChatPart(WireModel):
     type: str = "text"
     text: str | None = None
 
 
-class _Message(WireModel):
-    content: str | list[_Part] | None = None
+class _ChatMessage(WireModel):
+    content: str | list[_ChatPart] | None = None
     refusal: Any = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: list[WireToolCall] | None = None
 
     @property
     def text(self) -> str:
@@ -150,21 +150,21 @@ class _Message(WireModel):
         return "".join(part.text or "" for part in self.content or () if part.type == "text")
 
 
-class _Alternative(WireModel):
+class _TokenAlternative(WireModel):
     token: str
     logprob: Logprob
 
 
-class _Token(_Alternative):
-    top_logprobs: list[_Alternative] | None = None
+class _ChatToken(_TokenAlternative):
+    top_logprobs: list[_TokenAlternative] | None = None
 
 
-class _Logprobs(WireModel):
-    content: list[_Token] | None = None
+class _ChatLogprobs(WireModel):
+    content: list[_ChatToken] | None = None
 
 
-class _Choice(WireModel):
-    message: _Message
+class _ChatChoice(WireModel):
+    message: _ChatMessage
     finish_reason: Name = ""
     logprobs: Any = None
 
@@ -173,7 +173,7 @@ class _PromptDetails(WireModel):
     cached_tokens: Count = None
 
 
-class _Usage(WireModel):
+class _ChatUsage(WireModel):
     prompt_tokens: Count = None
     completion_tokens: Count = None
     total_tokens: Count = None
@@ -192,10 +192,10 @@ class _Usage(WireModel):
         return self.prompt_cache_hit_tokens if cached is None else cached
 
 
-class _Completion(WireModel):
-    choices: Annotated[list[_Choice], Field(min_length=1)]
+class _ChatCompletion(WireModel):
+    choices: Annotated[list[_ChatChoice], Field(min_length=1)]
     model: Name = ""
-    usage: Annotated[_Usage, BeforeValidator(mapping)] = _Usage()
+    usage: Annotated[_ChatUsage, BeforeValidator(mapping)] = _ChatUsage()
 
 
 def read_answer(answer: Mapping[str, Any], request: Request, *, wrapped: bool) -> Response:
@@ -206,7 +206,7 @@ def read_answer(answer: Mapping[str, Any], request: Request, *, wrapped: bool) -
     Raises:
         ValidationError: There are no choices, or a text, a tool call or a refusal has another type.
     """
-    completion = _Completion.model_validate(answer)
+    completion = _ChatCompletion.model_validate(answer)
     choice, usage = completion.choices[0], completion.usage
     message, text, finish = choice.message, choice.message.text, choice.finish_reason or "stop"
     if message.refusal and (isinstance(message.refusal, str) or not text):
@@ -214,7 +214,7 @@ def read_answer(answer: Mapping[str, Any], request: Request, *, wrapped: bool) -
     text = cut(text, request.max_tokens)
     logprobs = None
     if request.logprobs is not None:
-        tokens = _Logprobs.model_validate(mapping(choice.logprobs)).content
+        tokens = _ChatLogprobs.model_validate(mapping(choice.logprobs)).content
         logprobs = tuple(map(_token, tokens)) if tokens else None
     return Response(
         text=unwrap(text) if wrapped else text,
@@ -228,7 +228,7 @@ def read_answer(answer: Mapping[str, Any], request: Request, *, wrapped: bool) -
     )
 
 
-def _token(token: _Token) -> dict[str, Any]:
+def _token(token: _ChatToken) -> dict[str, Any]:
     top = [[other.token, other.logprob] for other in token.top_logprobs or ()]
     return {"token": token.token, "logprob": token.logprob, "top": top}
 

@@ -193,16 +193,16 @@ def table_date() -> date:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Tier(TokenRates):
+class _PriceTier(TokenRates):
     above_tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Row(TokenRates):
+class _PriceRow(TokenRates):
     provider: str
     models: tuple[str, ...]
     mark: str
-    tiers: tuple[_Tier, ...] = ()
+    tiers: tuple[_PriceTier, ...] = ()
     batch_factor: float | None = None
     context: int | None = None
     max_output: int | None = None
@@ -210,14 +210,14 @@ class _Row(TokenRates):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Table:
+class _PriceTable:
     date: date
-    prices: tuple[_Row, ...]
+    prices: tuple[_PriceRow, ...]
 
 
 @lru_cache(maxsize=1)
-def _table() -> _Table:
-    return TypeAdapter(_Table).validate_json(files(__package__).joinpath("prices.json").read_bytes())
+def _table() -> _PriceTable:
+    return TypeAdapter(_PriceTable).validate_json(files(__package__).joinpath("prices.json").read_bytes())
 
 
 def _row_price(provider: str, model: str) -> Price | None:

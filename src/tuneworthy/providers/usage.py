@@ -75,7 +75,7 @@ class CalledFunction(WireModel):
     arguments: Annotated[str, BeforeValidator(arguments_text)] = ""
 
 
-class ToolCall(WireModel):
+class WireToolCall(WireModel):
     """Tool call in OpenAI's shape; unknown fields stay."""
 
     model_config = ConfigDict(extra="allow")
