@@ -36,7 +36,7 @@ class CannotHold(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What was written.
+    """The written files.
 
     Attributes:
         paths: The files, data first.

@@ -9,7 +9,7 @@ from tuneworthy.providers.prices import Price
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bill:
-    """What an answer of a measured option costs.
+    """Cost of an answer of a measured option.
 
     Attributes:
         name: Of the variant.
@@ -17,8 +17,8 @@ class Bill:
         input_tokens: Mean of an answer; None if the provider does not report it, like the output.
         price: Of the model, for cache and batch; None if it is free or not known.
         own_server: Whether the model runs on a server of one's own; of a cascade, its first part.
-        server_tokens: Of an answer of that server, where they are others; those of another option where none are
-            measured.
+        server_tokens: Of an answer of that server, if they differ; those of another option if
+            unmeasured.
         tuned: Whether it was trained here, so that it needs upkeep.
         params_b: Size of the model on that server as its files say, billions of parameters; None if not known.
         trained_b: The same of the model that would be trained in its place.
@@ -46,13 +46,13 @@ class Bill:
 
     @property
     def tokens_to_serve(self) -> tuple[float, float] | None:
-        """What a model of one's own would read and write in its place."""
+        """Tokens that an own model would read and write in its place."""
         return self.tokens or self.server_tokens
 
     def usd_with(self, settings: Economics) -> float | None:
-        """Return what a thousand answers cost with the assumed shares of cache and batch.
+        """Return the cost of a thousand answers with the assumed shares of cache and batch.
 
-        As measured where the tokens of some answers are unknown: the others alone may be the shorter ones.
+        As measured where the tokens of some answers are unknown: the known answers may be the shorter.
         """
         price = self.price
         if not self.usd_per_1k or price is None or self.input_tokens is None or self.output_tokens is None:
@@ -67,7 +67,7 @@ class Bill:
         return dollars * (1 - batch) / 1000
 
     def running(self, settings: Economics) -> RunningCost:
-        """Return what the option costs to run."""
+        """Return the running cost of the option."""
         return RunningCost(
             usd_per_1k=self.usd_with(settings),
             server=server_for(

@@ -25,7 +25,7 @@ TRIED_SHARE = 0.5
 SHARES = frozenset({"cached_share", "batch_share", "serve_load"})
 # The costs of training and upkeep that are a range where the project file does not give them.
 SPREADING: Final = ("hours_data", "hours_engineering", "hours_retrain", "train_hours", "upkeep_usd_per_month")
-# The ranges that a person narrows in one go, by what is named to them; own costs narrow two.
+# The ranges that a person narrows in one go, by the named key; own costs narrow two.
 RANGES_OF: Final[Mapping[str, Sequence[Literal["traffic", "price", "success", "costs", "capacity"]]]] = {
     "traffic": ("traffic",),
     "price": ("price",),
@@ -34,9 +34,9 @@ RANGES_OF: Final[Mapping[str, Sequence[Literal["traffic", "price", "success", "c
 }
 # Numbers of a range that are tried, from its worst end to its best.
 STEPS: Final = 4
-# A saving below this share of what is paid is no reason to train, as no option displaces another for less.
+# A saving below this share of the bill is no reason to train, as no option displaces another for less.
 FEWEST_SAVED = 0.2
-# Traffic that nobody who leaves `requests_per_month` out is taken to have.
+# Assumed upper limit of the traffic if `requests_per_month` is not set.
 MOST_REQUESTS = 10_000_000
 Gain = tuple[float, float]
 # Of the ranges: the estimate, the end at which training pays least, the end at which it pays most.
@@ -49,10 +49,10 @@ class Money:
     """The arithmetic of training against one option; all in US dollars.
 
     Attributes:
-        before: What the option costs to run.
-        tuned: What the fine-tuned model costs to run.
+        before: Running cost of the option.
+        tuned: Running cost of the fine-tuned model.
         one_off_usd: Data, work and training.
-        worth: What the gain is worth, by the answer.
+        worth: Value of the gain per answer.
         required: Of an answer, what must be saved and does not count.
         horizon_months: Months within which it must pay back.
     """
@@ -66,12 +66,12 @@ class Money:
 
     @property
     def saved_usd(self) -> float:
-        """What a tuned answer saves, and what a better one is worth, less what is required."""
+        """Saving and value of a tuned answer, less the required saving."""
         usd = (self.before.usd_per_1k or 0.0) - (self.tuned.usd_per_1k or 0.0)
         return usd / 1000 + self.worth - self.required
 
     def net_usd(self, requests: float) -> float:
-        """Return what is gained in a month with so many requests, one-off costs apart."""
+        """Return the gain of a month with so many requests, one-off costs apart."""
         before = self.before.server.monthly_usd(requests) if self.before.server else 0.0
         tuned = self.tuned.server.monthly_usd(requests) if self.tuned.server else 0.0
         return self.saved_usd * requests + before + self.before.upkeep_usd - tuned - self.tuned.upkeep_usd
@@ -111,7 +111,7 @@ def one_off_usd(settings: Economics) -> float:
 
 
 def trained(settings: Economics, tokens: tuple[float, float] | None, params_b: float | None = None) -> RunningCost:
-    """Return what a tuned model costs to run that reads and writes so many tokens; its size as in `server_for`."""
+    """Return the running cost of a tuned model that reads and writes so many tokens; its size as in `server_for`."""
     return RunningCost(
         usd_per_1k=settings.serve_usd_per_1k,
         server=server_for(settings, tokens, params_b),
@@ -133,7 +133,7 @@ def money(
     Args:
         bill: Of that option.
         settings: The section `[economics]`.
-        gain: Lower and upper bound of what training gains over that option; the lower one is what is claimed.
+        gain: Lower and upper bound of the gain over that option; the lower bound is claimed.
         end: Of the ranges.
         tuned: The tuned model that was compared on test; before, it is taken to read and write as much as the option.
         required: US dollars of a thousand answers that must be saved and do not count.
@@ -186,7 +186,7 @@ def economics(
         tuned: The tuned model that was compared on test, if there is one.
         most: The most that training can gain, where a wrong answer has a value and the gain decides.
         required: US dollars of a thousand answers that training must save, where the option meets the target: cost is
-            then the question, and what a better answer is worth does not count.
+            then the question, and the value of a better answer does not count.
     """
     bill, traffic = reference or Bill(name="", usd_per_1k=None), settings.requests_per_month
     span = gain if most is None else ((gain or (0.0, 0.0))[0], most)
@@ -242,7 +242,7 @@ def assumed_costs(settings: Economics) -> list[str]:
 
 
 def open_ranges(settings: Economics) -> list[str]:
-    """Return what is known as a range only, by the keys of `RANGES_OF`."""
+    """Return the open ranges, by the keys of `RANGES_OF`."""
     moves = {"costs": bool(assumed_costs(settings)), "capacity": settings.serve_capacity_per_month is None}
 
     def is_open(key: str) -> bool:
@@ -253,7 +253,7 @@ def open_ranges(settings: Economics) -> list[str]:
 
 
 def chance_to_settle(bill: Bill, settings: Economics, required: float, names: Sequence[str]) -> float:
-    """Return how likely it is known whether training saves enough once some ranges are numbers: 1 if all open ones are.
+    """Return how likely it is known whether training saves enough once some ranges are numbers: 1 if all are.
 
     The numbers of a range are taken to be equally likely, and one result that was not tried is taken to settle nothing.
     """
@@ -285,7 +285,7 @@ def has_smaller(usd_per_1k: float | None, smaller_usd: float | None) -> bool:
 
 
 def monthly_saving(bill: Bill, settings: Economics, required: float = 0.0) -> Gain | None:
-    """Return what a tuned model saves a month, one-off costs spread over the horizon: the low and the high end.
+    """Return the monthly saving of a tuned model, one-off costs spread over the horizon: the low and the high end.
 
     None where the traffic is not known.
 
@@ -308,26 +308,26 @@ def monthly_saving(bill: Bill, settings: Economics, required: float = 0.0) -> Ga
 
 
 def least_volume(bill: Bill, settings: Economics, required: float = 0.0) -> float | None:
-    """Return the requests a month below which no tuned model can pay, at the best end of the range; None if at none."""
+    """Return the requests a month below which no tuned model can pay, at the best end of the range; None if never."""
     return money(bill, settings, end="best", required=required).break_even_volume()
 
 
 def required_usd(bill: Bill, today_usd: float | None, settings: Economics) -> float:
-    """Return what training must save of a thousand answers: a part of what is paid for them, or today.
+    """Return the required saving per thousand answers: a part of their bill, or of today's.
 
-    Without traffic nothing is known of what is paid today, and what is not known refutes nothing.
+    Without traffic today's bill is unknown, and an unknown bill refutes nothing.
     """
     today = 0.0 if settings.requests_per_month is None else today_usd or 0.0
     return FEWEST_SAVED * max(bill.usd_with(settings) or 0.0, today)
 
 
 def paid_bill(usd_per_1k: float | None, required: float) -> str:
-    """Name the bill of which a part is required: of an option, or today's where that is dearer."""
+    """Name the bill that the required saving refers to: of an option, or today's where that is dearer."""
     return "today's bill" if required > FEWEST_SAVED * (usd_per_1k or 0.0) else "the bill"
 
 
 def saves_enough(bill: Bill, settings: Economics, required: float) -> bool | None:
-    """Say whether a tuned model saves what is required and more than it costs; None if that is not known.
+    """Return whether a tuned model makes the required saving and saves more than its cost; None if unknown.
 
     Args:
         bill: Of the option that would be replaced.

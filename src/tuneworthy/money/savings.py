@@ -37,7 +37,7 @@ def _saving(before: float | None, tuned: float | None) -> TokenSaving | None:
 
 
 def savings_sentence(savings: Savings | None) -> str:
-    """Say what is saved; "" if nothing is known.
+    """Describe the saving; "" if unknown.
 
     >>> savings_sentence(Savings(against="few_shot/fixed-4", input_tokens=TokenSaving(before=400.0, tuned=90.0)))
     'With the fine-tuned model, the prompt has 90 tokens per answer, against 400 for few_shot/fixed-4.'

@@ -53,7 +53,7 @@ class Hardware:
     mark: Basis
 
     def cards_for(self, params_b: float) -> int:
-        """Return how many hold a model of so many billion parameters.
+        """Return the number of cards for a model of so many billion parameters.
 
         >>> hardware("l4").cards_for(8), hardware("h100").cards_for(70)
         (1, 3)
@@ -127,7 +127,7 @@ class RunningCost:
         By the month, servers and upkeep included, where the traffic is known, else by the answer (see `saves`).
 
         Args:
-            other: What it would displace.
+            other: The displaced option.
             requests: A month; None if not known.
 
         >>> own = RunningCost(usd_per_1k=0.0, server=OwnServer(usd_per_month=500.0, capacity=1e6))
@@ -142,7 +142,7 @@ class RunningCost:
         return saves(mine, theirs, spares_server=spares_server)
 
     def usd_per_1k_at(self, requests: float | None) -> float | None:
-        """Return what a thousand answers cost in all: with a server of one's own that depends on the traffic.
+        """Return the total cost of a thousand answers: with a server of one's own that depends on the traffic.
 
         >>> own = RunningCost(usd_per_1k=0.0, server=OwnServer(usd_per_month=500.0, capacity=1e6))
         >>> own.usd_per_1k_at(20_000), own.usd_per_1k_at(None)
@@ -191,7 +191,7 @@ def server_for(
     *,
     borrowed: bool = False,
 ) -> OwnServer:
-    """Return the server of a model of one's own; what the project file gives is taken as it is.
+    """Return the server of an own model; values of the project file are taken as they are.
 
     Args:
         settings: Name the hardware, the load, and the size of the model where it cannot be read.

@@ -52,7 +52,7 @@ def source_table() -> SourceTable:
 
 
 def facts_of(reference: Bill | None, settings: Economics, gain: float | None) -> dict[str, Fact]:
-    """Return every number used with its source, and what no number says.
+    """Return every number used with its source, and further notes.
 
     Args:
         reference: Bill of the option that would be replaced.

@@ -11,7 +11,7 @@ from tuneworthy.report.text import clean
 from tuneworthy.text import plural
 from tuneworthy.types import Variant
 
-# Lines of a diff, and characters of each, at most.
+# Lines of a diff, and characters per line, at most.
 MOST_LINES, MOST_CHARS = 120, 400
 
 
@@ -20,7 +20,7 @@ class Diff:
     """Two texts, one against the other.
 
     Attributes:
-        title: What is compared.
+        title: The compared things.
         lines: Whether each was added, removed or kept, and the line.
         note: How to read it.
     """
@@ -31,7 +31,7 @@ class Diff:
 
 
 def wrong_table(best: RungRecord | None) -> Table | None:
-    """Return wrong answers of a variant to dev cases beside today's; None without any."""
+    """Return wrong answers of a variant to dev cases next to today's; None without any."""
     if best is None or not best.wrong:
         return None
     columns = [
@@ -53,7 +53,7 @@ def wrong_table(best: RungRecord | None) -> Table | None:
 
 
 def prompt_diff(record: RunRecord, best: RungRecord | None) -> Diff | None:
-    """Return what a variant changes of today's prompt; None for today's setup and for a method without a prompt."""
+    """Return the changes of a variant to today's prompt; None for today's setup and for a method without a prompt."""
     baseline = record.rung("baseline")
     today, winner = record.variant_of(baseline) if baseline else None, record.variant_of(best) if best else None
     if today is None or winner is None or today.id == winner.id or best is None or best.rung == "classical":

@@ -1,4 +1,4 @@
-"""The card of a frozen version as a page: what stays, what the checks took, and where the rows come from."""
+"""The card of a frozen version as a page: kept rows, dropped rows by check, and sources."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -20,7 +20,7 @@ def document(card: DatasetCard, review: str = "") -> Document:
 
     Args:
         card: Of a version.
-        review: What people who reviewed it found, in a sentence; "" if nobody did.
+        review: Result of its review, in a sentence; "" without one.
     """
     warnings = [f"This version was frozen although a gate failed: {clean(gate)}." for gate in card.unsafe]
     warnings += [plain(note) for note in card.notes]

@@ -1,4 +1,4 @@
-"""Charts as values: what is drawn, written out as a table, and read aloud. `svg` draws them.
+"""Charts as values: drawn by `svg`, written out as a table, and read aloud.
 
 Invariant: every number that a chart shows appears in its table, and so in its text for readers who do not see it.
 """
@@ -20,7 +20,7 @@ class Bar:
     """A row of a bar chart.
 
     Attributes:
-        label: What it is about.
+        label: Its subject.
         cells: Its numbers in words, a column each.
         value: Where its bar or point ends; None if it is not known.
         start: Where its bar begins; None draws a point.
@@ -43,13 +43,13 @@ class BarChart:
     """Rows of bars, or of points with intervals, on one scale.
 
     Attributes:
-        title: What it shows.
+        title: Its heading.
         headings: Of the labels, then of the cells.
         domain: The ends of the scale.
-        unit: Of the scale; None draws none.
-        marks: Values with a line across all rows, and what they are.
+        unit: Of the scale; None draws no scale.
+        marks: Values with a line across all rows, and their names.
         note: How to read it.
-        words: Places of the columns of cells that hold words.
+        words: Places of the columns with words.
         width: Of the wide drawing, pixels.
     """
 
@@ -105,13 +105,13 @@ class LineChart:
     """Lines over a logarithmic horizontal axis.
 
     Attributes:
-        title: What it shows.
-        lines: What is drawn.
+        title: Its heading.
+        lines: Its curves.
         ticks: Of the horizontal axis; each line has a point there, or ends before.
-        x_title: What stands below, like `y_title` above.
+        x_title: Text below, like `y_title` above.
         y_unit: Of the vertical axis; dollars are on a logarithmic one.
-        marks: (from, to, what it is) of spans of the horizontal axis.
-        levels: (value, what it is) of lines across.
+        marks: (from, to, name) of spans of the horizontal axis.
+        levels: (value, name) of lines across.
         note: How to read it.
     """
 
@@ -148,7 +148,7 @@ Chart = BarChart | LineChart
 
 
 def alt_of(chart: Chart) -> str:
-    """Return a chart in words: its title, and every number of it."""
+    """Return a chart in words: its title, and every number."""
     table = chart.table
     rows = [
         ", ".join(

@@ -19,7 +19,7 @@ from tuneworthy.verdict.options import Option
 
 # Width of the chart on the first screen; fields and points of a line, at most.
 FIRST, MOST_FIELDS, POINTS = 660, 20, 8
-# Traffic around which costs are drawn where none is known, requests a month.
+# Traffic around which costs are drawn if the traffic is unknown, requests a month.
 USUAL = 100_000.0
 LEAST_DRAWN, MOST_DRAWN = 100.0, 1e9
 
@@ -42,9 +42,9 @@ def score_of(option: Option) -> str:
 
 
 def price_words(option: Option) -> str:
-    """Return what an option costs: a month where the traffic is known, else a thousand answers.
+    """Return the cost of an option: a month if the traffic is known, else a thousand answers.
 
-    With a server of one's own and no known traffic it is what a month costs at least: the server and the upkeep.
+    With an own server and unknown traffic it is the minimum cost of a month: the server and the upkeep.
     """
     if option.usd_per_month:
         words = "about_a_month" if option.kind == "fine_tune" else "at_most_month" if option.unreported else "a_month"
@@ -107,7 +107,7 @@ def _kind(option: Option, chosen: str | None) -> Kind:
 
 
 def rungs_chart(record: RunRecord) -> BarChart | None:
-    """Return what each rung bought, as a waterfall; None where nothing was compared on test."""
+    """Return the gain per rung, as a waterfall; None where nothing was compared on test."""
     rungs = [rung for rung in record.rungs if rung.score is not None and rung.ci95 is not None and not record.quick]
     rungs.sort(key=lambda rung: (rung.rung == "classical", rung.rung != "baseline"))
     if not rungs:
@@ -177,7 +177,7 @@ def causes_chart(errors: Sequence[ErrorShare]) -> BarChart | None:
 
 
 def fields_chart(best: RungRecord | None) -> BarChart | None:
-    """Return the F1 of each expected field for the best variant, the lowest first; None where there are no fields."""
+    """Return the F1 per expected field for the best variant, the lowest first; None where there are no fields."""
     fields = {} if best is None else best.fields
     scores = sorted((row.f1 or 0.0, name) for name, row in fields.items() if row.recall is not None)[:MOST_FIELDS]
     if not scores or best is None:
@@ -246,7 +246,7 @@ def cost_chart(costs: MonthlyCosts, settings: Economics) -> LineChart:
 
 
 def pilot_chart(forecast: Forecast, beside: Option | None, target: float | None) -> LineChart | None:
-    """Return the learning curve of the pilot with what is claimed of more data; None before a pilot."""
+    """Return the learning curve of the pilot with the forecast for more data; None before a pilot."""
     if not forecast.points:
         return None
     by_size = {size: [row[2] for row in rows] for size, rows in groupby(sorted(forecast.points), key=itemgetter(0))}

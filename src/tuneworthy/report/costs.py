@@ -48,7 +48,7 @@ def monthly_costs(
         best: The one without training that should run.
         settings: The section `[economics]`.
         bills: By rung.
-        band: The break-even of the verdict; None without one, so that training pays by the bill alone.
+        band: The break-even of the verdict; None without one, so that training pays by the bill only.
     """
     drawn = [option for option in ([today] if today is best else [today, best]) if option is not None]
     costs = [(option, option.running) for option in drawn if option.running is not None]

@@ -1,6 +1,6 @@
 """A page before it has a form: what terminal, Markdown and HTML all show, in the order in which a manager reads it.
 
-Invariant: the first screen answers, and each fact stands on it once; whatever is drawn is also a table (see `chart`).
+Invariant: the first screen answers, and shows each fact once; every chart is also a table (see `chart`).
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ class Card:
     """One of the three numbers of the first screen.
 
     Attributes:
-        label: What it is about.
+        label: Its subject.
         value: The number.
-        name: What has it.
-        details: What it rests on, and what it costs.
-        status: A word that marks it, such as `met`; "" for none.
+        name: Its subject.
+        details: Its evidence, and its cost.
+        status: A word that marks it, such as `met`; "" without one.
         mark: The status as it is shown.
     """
 
@@ -62,16 +62,16 @@ class Document:
     """A page.
 
     Attributes:
-        title: What it is about.
+        title: Its subject.
         kind: What kind of page it is.
         outcome: For styles.
         answer: The answer.
         sentence: Why.
-        basis: What that rests on, and until when it holds.
+        basis: The evidence, and its end of validity.
         cards: The three numbers.
         chart: The picture of the first screen, or None.
         next_step: What to do, or None.
-        paragraph: To paste; "" for none.
+        paragraph: To paste; "" without one.
         warnings: What to know before using the numbers.
         sections: All the rest.
         made: The last line.

@@ -1,4 +1,4 @@
-"""What a run shows, in plain words: the answer, the target, and the warnings.
+"""Findings of a run in plain words: the answer, the target, and the warnings.
 
 Invariant: every sentence is computed from the record; two scores are said to differ only where they were compared
 paired.
@@ -25,7 +25,7 @@ from tuneworthy.verdict.base import Target as TargetStatus
 RIGHT_OR_WRONG: Final = frozenset(
     {"exact", "normalised_exact", "includes", "regex", "numeric", "squad_em", "choice", "tool_call"}
 )
-# Notes of the record at the head, at most; all stand with the splits.
+# Notes of the record at the head, at most; all are with the splits.
 NOTES: Final = 5
 RETIRES_DAYS: Final = 90
 # Share of the most frequent label from which the report warns.
@@ -42,13 +42,13 @@ class TargetFinding:
 
 
 def best_of(record: RunRecord) -> RungRecord | None:
-    """Return the rung that holds the best variant, the classical baseline included."""
+    """Return the rung with the best variant, the classical baseline included."""
     rung = record.rung(record.best.rung) if record.best else None
     return rung if rung and measured(rung) else None
 
 
 def best_model_of(record: RunRecord) -> RungRecord | None:
-    """Return the rung with the best language-model variant: the best, or what the best classical one was compared with.
+    """Return the rung with the best language-model variant: the best, or the rival of the best classical baseline.
 
     Where nothing is eligible, it is the one adopted last, else the baseline.
     """
@@ -137,7 +137,7 @@ def status_of(record: RunRecord, best: RungRecord) -> TargetStatus:
 
 
 def answer(record: RunRecord) -> str:
-    """Return the answer in one sentence; that of a run that stopped early, or no longer holds, says so."""
+    """Return the answer in one sentence; the answer of a run that stopped early, or is outdated, says so."""
     if record.partial:
         return (
             f"The run is incomplete ({clean(record.partial).rstrip('.')}), so this answer is preliminary. "
@@ -223,7 +223,7 @@ def _scores(record: RunRecord, rung: RungRecord) -> str:
 
 
 def warnings(record: RunRecord, project: Project | None = None, today: date | None = None) -> list[str]:
-    """Return what a reader must know before using the numbers."""
+    """Return the warnings before any use of the numbers."""
     lines = (
         ["This was a quick run on dev cases only. It did not use the test set and gives no verdict."]
         if record.quick

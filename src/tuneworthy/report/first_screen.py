@@ -1,7 +1,7 @@
 """The first screen of the report: the answer, why, three cards, the next step, and the paragraph to paste.
 
-Invariant: a verdict that no longer holds gives no answer, only what changed. Without one that holds, options are the
-measurements of the run alone, and the answer is that nothing was decided.
+Invariant: an outdated verdict gives no answer, only the changes. Without a valid verdict, options are the measurements
+of the run, and the answer is that nothing was decided.
 """
 
 import re
@@ -28,7 +28,7 @@ _STOP = re.compile(r"(?<=[.!?]) (?=[A-Z])")
 
 
 def holding(stored: StoredVerdict | None, record: RunRecord) -> Verdict | None:
-    """Return the verdict, if it still holds."""
+    """Return the verdict, if it is still valid."""
     return stored.verdict if stored and stored.holds and not record.quick else None
 
 
@@ -38,7 +38,7 @@ def options_in(
     requests_per_month: float | None,
     costs: Mapping[str, RunningCost] | None = None,
 ) -> list[Option]:
-    """Return the options of the verdict; without one, what was measured on test (on dev in a quick run)."""
+    """Return the options of the verdict; without one, the measurements on test (on dev in a quick run)."""
     if verdict is not None:
         return list(verdict.options)
     return [
@@ -63,7 +63,7 @@ def _option(record: RunRecord, rung: RungRecord, traffic: float | None, cost: Ru
 
 
 def best_untrained(record: RunRecord, options: Sequence[Option], verdict: Verdict | None) -> Option | None:
-    """Return the best option that needs no training: the recommended one, else what the tuned one was compared with."""
+    """Return the best option that needs no training: the recommended option, else the rival of the tuned option."""
     chosen = verdict.recommendation if verdict else None
     rung, tuned = findings.best_of(record), record.rung("fine_tune")
     against = next((r.name for r in record.rungs if tuned and r.variant and r.variant == tuned.compared_to), None)
@@ -120,7 +120,7 @@ def next_step(record: RunRecord, stored: StoredVerdict | None) -> NextStep:
 
 
 def basis(record: RunRecord, verdict: Verdict | None) -> str:
-    """Return what the scores rest on, and until when the answer holds."""
+    """Return the evidence of the scores, and the end of the answer's validity."""
     n, cases = (record.n_dev, "dev") if record.quick else (record.n_test, "test")
     text = f"{n} {cases} {plural(n, 'case', 'cases')}, grader {clean(record.primary)}"
     if record.target is not None:
@@ -143,7 +143,7 @@ def cards(record: RunRecord, options: Sequence[Option], verdict: Verdict | None)
 
 
 def _rule(best: Option, options: Sequence[Option], verdict: Verdict | None) -> str:
-    """Say which rule chose the option that stands for all without training."""
+    """Say which rule chose the option that represents all without training."""
     if verdict and best.option == verdict.recommendation and best.target == "met":
         return (
             "recommended: it meets the target, and no other option that does is at least 20% cheaper or faster"
@@ -194,7 +194,7 @@ def _forecast(option: Option, verdict: Verdict | None) -> Card:
 
 
 def _with_once(option: Option) -> str:
-    """Return what an option costs, and once before it can run."""
+    """Return the running cost of an option, and its one-off cost."""
     price = price_words(option)
     return f"{price}, {numbers.dollars(option.one_off_usd)} once" if option.one_off_usd else price
 
@@ -217,7 +217,7 @@ def paragraph(
     Args:
         record: Of the run.
         requests_per_month: Adds the monthly bill.
-        stored: The last verdict; its answer is used if it still holds.
+        stored: The last verdict; its answer is used if it is still valid.
         costs: Of the rungs, for the servers of one's own where there is no verdict.
     """
     verdict = holding(stored, record)

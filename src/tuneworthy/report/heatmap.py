@@ -62,7 +62,7 @@ def terminal(answer: AnswerSignals) -> Text:
 
 
 def ranked(report: UncertaintyReport) -> list[AnswerSignals]:
-    """Return the answers, wrong ones first, those that waver most first."""
+    """Return the answers, wrong answers first, the least certain first."""
     signal = report.calibration.signal
     return sorted(report.answers, key=lambda answer: (answer.wrong is not True, -answer.value(signal)))
 

@@ -1,6 +1,6 @@
 """Pages that need nothing else: no script, no font, no address outside the page.
 
-Invariant: what was written by others is cleaned and escaped by the template's own escaping, and in drawings by `svg`;
+Invariant: text from outside is cleaned and escaped by the template's own escaping, and in drawings by `svg`;
 the page's own policy forbids everything but its one style sheet.
 """
 
@@ -48,7 +48,7 @@ def style() -> str:
 
 
 def kind_of(block: Block) -> str:
-    """Return what a block is: `text`, `chart`, `diff` or `table`."""
+    """Return the kind of a block: `text`, `chart`, `diff` or `table`."""
     match block:
         case str():
             return "text"
@@ -66,7 +66,7 @@ def render_page(template: str, *, extra_style: str = "", **content: Any) -> str:
     Args:
         template: Its file.
         extra_style: Added to the style sheet.
-        **content: `title`, `kind`, and what the template needs.
+        **content: `title`, `kind`, and further inputs of the template.
     """
     css = style() + extra_style
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
@@ -85,7 +85,7 @@ def render_page(template: str, *, extra_style: str = "", **content: Any) -> str:
 
 
 def _finalize(value: Any) -> Any:
-    """Clean all text that the template prints, and keep numbers with their units; what is markup already is ours."""
+    """Clean all text that the template prints, and keep numbers with their units; markup is ours."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     return _TOGETHER.sub("\u00a0", clean(value, 0))

@@ -109,7 +109,7 @@ def dollars(value: float | None) -> str:
         return f"-{dollars(-value)}"
     if value >= 100:
         return f"${value:,.0f}"
-    if value >= 0.9995:  # three digits of it are 1.00
+    if value >= 0.9995:  # it rounds to 1.00 with three digits
         return f"${value:.2f}"
     return f"${value:.3g}".ljust(5, "0") if value >= 1e-4 else f"${value:.1e}"
 

@@ -32,14 +32,14 @@ STAGES: Final[Mapping[str, str]] = {
 
 
 def retrieval_tables(record: RunRecord) -> list[Table]:
-    """Return the tables of the rung `retrieval`; none if it was not run."""
+    """Return the tables of the rung `retrieval`; empty if it was not run."""
     found = record.detail(RetrievalDetail)
     made = (_searches(found), _causes(found), _oracle(found), _latency(found), _documents(found)) if found else ()
     return [table for table in made if table is not None]
 
 
 def injection_warning(record: RunRecord) -> str:
-    """Say that documents hold instructions to a model; "" if none does."""
+    """Say that documents contain instructions to a model; "" without such documents."""
     found = record.detail(RetrievalDetail)
     injected = found.documents.injected if found else {}
     if not injected:

@@ -34,7 +34,7 @@ def document(
 
     Args:
         record: Of the last run.
-        project: Has the traffic and the models, some of which may retire; None leaves both out.
+        project: Has the traffic and the models, which may retire; None leaves both out.
         today: The day of the report.
         verdict: The last one, if there is one; not used for a quick run.
     """

@@ -114,7 +114,7 @@ def draw(chart: Chart, width: int, kind: str = "") -> Markup:
 
 
 def both(chart: Chart) -> Markup:
-    """Return a chart for a screen and for a phone; the style sheet shows one of them."""
+    """Return a chart for a screen and for a phone; the style sheet shows one."""
     return draw(chart, chart.width, "wide") + draw(chart, NARROW, "narrow")
 
 
@@ -222,7 +222,7 @@ def _bar(drawing: Drawing, row: Bar, at: Scale, middle: float) -> None:
 
 
 def _marks(drawing: Drawing, marks: Sequence[tuple[float, float, str]], bottom: float) -> None:
-    """Draw lines (or spans) across with their labels above, a row each: those further right stand lower."""
+    """Draw lines (or spans) across with their labels above, a row each: those further right are lower."""
     width = drawing.size[0]
     ordered = sorted(marks)
     for row, (start, end, _) in enumerate(ordered):

@@ -57,7 +57,7 @@ def text_column(key: str, heading: str, value: Callable[[Any], object] | None = 
 def entry_column(
     key: str, heading: str, form: Callable[[Any], str], mapping: Callable[[Any], Mapping[str, Any]]
 ) -> Column:
-    """Return a column with the entry `key` of a mapping of each row."""
+    """Return a column with the entry `key` of a mapping per row."""
     return Column(key, heading, form, value=lambda row: mapping(row).get(key))
 
 
@@ -71,7 +71,7 @@ class Table:
         rows: One cell per column.
         note: How to read it.
         best: Index of the row to mark, or None.
-        shades: Shade of each cell, 0 to 5; empty for a table without shades.
+        shades: Shade per cell, 0 to 5; empty for a table without shades.
     """
 
     title: str

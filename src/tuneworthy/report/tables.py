@@ -112,7 +112,7 @@ def reasons_table(record: RunRecord) -> Table:
 
 
 def candidates_table(record: RunRecord) -> Table:
-    """Return all candidates that were tried on dev, with the result of each."""
+    """Return all candidates that were tried on dev, with their results."""
     columns = [
         name_column("rung", "rung", lambda pair: pair[0].rung),
         name_column("variant", "candidate", lambda pair: pair[1].name),
@@ -268,7 +268,7 @@ def _each(record: RunRecord) -> str:
 
 
 def recall_table(record: RunRecord) -> Table | None:
-    """Return the recall of each label by rung on test, the lowest of the best variant first; None without labels."""
+    """Return the recall per label by rung on test, the lowest of the best variant first; None without labels."""
     tested = [rung for rung in record.rungs if rung.recall]
     if not tested:
         return None
@@ -317,7 +317,7 @@ def causes_table(rows: Sequence[ErrorShare]) -> Table | None:
 
 
 def gates_table(gates: Sequence[GateResult]) -> Table:
-    """Return the result of each gate."""
+    """Return the results of the gates."""
     columns = [
         name_column("gate", "gate"),
         STATUS,

@@ -1,6 +1,6 @@
-"""Text of others made safe to show: names, labels and reasons may hold anything.
+"""Text of others made safe to show: names, labels and reasons may contain anything.
 
-Invariant: what `clean` returns holds no control, escape, bidirectional or invisible character. It is not yet escaped:
+Invariant: the result of `clean` has no control, escape, bidirectional or invisible character. It is not yet escaped:
 HTML is escaped by the template, Markdown by `markdown_text` and `markdown_code`.
 """
 
@@ -31,7 +31,7 @@ def clean(value: object, most: int = MOST) -> str:
     r"""Return `value` as one line without escape sequences, control, bidirectional and invisible characters.
 
     Args:
-        most: Longest result, characters; what is longer ends with an ellipsis. 0 is without limit.
+        most: Longest result, characters; longer text ends with an ellipsis. 0 is without limit.
 
     >>> clean("a\x1b[31mred\x1b[0m\n\u202eb")
     'ared b'

@@ -37,7 +37,7 @@ def first_tokens_table(detail: TunedDetail) -> Table:
 
 
 def regressions_table(detail: TunedDetail) -> Table:
-    """Return the result of each regression set."""
+    """Return the results of the regression sets."""
     columns = [
         name_column("name", "regression set"),
         Column("status", "status", kind="status"),

@@ -31,7 +31,7 @@ def write(
     Args:
         record: Of the last run.
         path: Its ending says the format: `.html`, `.md` or `.json`.
-        project: Has the traffic and the models, some of which may retire.
+        project: Has the traffic and the models, which may retire.
         today: The day of the report.
         verdict: The last one, if there is one.
 

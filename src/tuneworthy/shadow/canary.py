@@ -1,6 +1,6 @@
 """Canary: the candidate answers a share of the sessions, which grows step by step, or falls to 0.
 
-The worker of the proxy decides, the proxy routes; what they share is one state, in a file that is written as a whole.
+The worker of the proxy decides, the proxy routes; they share one state, in a file that is written as a whole.
 
 Invariants: a step ends only when the sessions that began in it pass the rules of a replay; harm that they show ends the
 canary at the same verdict; after a kill, a new process takes the share that the file names, never more.
@@ -34,7 +34,7 @@ STEP: Final = "shadow/step"
 STOP: Final = "shadow/stop"
 # A step passes only if the candidate itself answered a user in so many of its sessions.
 LEAST_SERVED: Final = 30
-# Fields of a user's request that the candidate gets as they are: how the answer comes, not what it says.
+# Fields of a user's request that the candidate gets as they are: the form of the answer, not its content.
 _PASSED: Final = ("stream", "stream_options")
 # Fields beside these that the candidate can do without: what its prompt, its own sampling and the turn replace, and
 # what concerns production's account. Others ask for what its answer would not be.
@@ -118,7 +118,7 @@ def last_shadow(folder: Folder) -> ShadowRecord | None:
     earlier step stays.
 
     Raises:
-        DamagedRecord: A file holds something else.
+        DamagedRecord: A file has another content.
     """
     record, state = read_shadow(folder), folder.read(STATE, CanaryState)
     if record is None or state is None or state.variant != record.variant:
@@ -134,7 +134,7 @@ def last_shadow(folder: Folder) -> ShadowRecord | None:
 
 
 def _with_alert(found: ConfidenceVerdict | None, state: CanaryState) -> ConfidenceVerdict | None:
-    """Return the confidence of a step, and the alert of an earlier one, if it has none itself."""
+    """Return the confidence of a step, and the alert of an earlier step, if it has no alert."""
     if found is None or found.status == "alert" or not state.alert:
         return found
     detail = (
@@ -158,7 +158,7 @@ def canary_line(folder: Folder, variant: str, steps: Sequence[float]) -> str:
 def decided(
     state: CanaryState, verdict: ShadowVerdict, steps: Sequence[float], now: float, n_served: int
 ) -> CanaryState:
-    """Return the state after a verdict on the sessions of its step, in `n_served` of which the candidate answered."""
+    """Return the state after a verdict on the sessions of its step; in `n_served` the candidate answered."""
     if verdict.status == "fail":
         return replace(state, share=0.0, since=now, status="rolled_back", detail=verdict.detail)
     if verdict.status != "pass" or state.status != "running" or n_served < LEAST_SERVED:
@@ -170,7 +170,7 @@ def decided(
 
 
 def stored(folder: Folder, before: CanaryState, after: CanaryState) -> CanaryState | None:
-    """Write `after`, unless another process or a hand changed `before` meanwhile; return what is in the file then."""
+    """Write `after`, unless another process or a hand changed `before` meanwhile; return the final state."""
     with exclusive(folder.path / f"{STATE}.lock"):
         found = folder.read(STATE, CanaryState)
         if found != before or after == before:
@@ -224,8 +224,8 @@ class CandidateRoute:
         """Return address, headers and body of the candidate's request, given the body of a user's.
 
         Raises:
-            ValueError: It is no JSON object, its tools are run by the API, or it asks for what the candidate's answer
-                would not be.
+            ValueError: It is no JSON object, its tools are run by the API, or it asks for an answer that the candidate
+                would not give.
             RowFault: It is not text.
         """
         question = orjson.loads(body)

@@ -1,10 +1,10 @@
 """Confidence of the candidate's answers to traffic, held against dev: an alert once low confidence is more frequent.
 
-`decode uncertainty` measured on dev which answers have low confidence, how many, and how many of them are wrong. The
-same signal is taken here: from log-probabilities, or from as many sampled answers as on dev. A session is one bet; a
+`decode uncertainty` measured on dev which answers have low confidence, their share, and their error rate. The same
+signal is used here: from log-probabilities, or from as many sampled answers as on dev. A session is one bet; a
 part of the bets begins at each session, so that a late rise is found.
 
-Invariant: false alerts are at most `ALPHA` at any number of looks, half of it for the interval of dev's share.
+Invariant: false alerts are at most `ALPHA` at any number of looks, half for the interval of dev's share.
 """
 
 import math
@@ -63,7 +63,7 @@ class ConfidenceVerdict:
     Attributes:
         status: `unknown` where it is not measured, or no longer.
         detail: The result in sentences.
-        n: Sessions from `since` to the alert; without one, or where their order is not that of time, all of them.
+        n: Sessions from `since` to the alert; without one, or if their order is not that of time, all.
         share: Share of their answers with low confidence, with its confidence sequence.
         low: See `share`.
         high: See `share`.
@@ -202,7 +202,7 @@ def judged_confidence(
 
 
 def _has_signal(pairs: Sequence[AnswerPair]) -> list[bool]:
-    """Return of each session, in their order, whether any answer of the candidate in it has a signal."""
+    """Return per session, in their order, whether any answer of the candidate has a signal."""
     sessions = groupby(pairs, key=lambda pair: pair.session.name)
     return [any(CONFIDENCE in pair.scores for pair in members) for _, members in sessions]
 
@@ -218,9 +218,9 @@ def rise(unsure: Floats, weights: Floats, ceiling: float) -> tuple[int | None, i
     """Return after how many sessions it was shown that the mean rose above `ceiling`, and after how many it did.
 
     Args:
-        unsure: `(n,)`, share of the answers of each session with low confidence.
+        unsure: `(n,)`, share of answers with low confidence per session.
         weights: `(n,)` in [0, 1].
-        ceiling: What the mean may be.
+        ceiling: Largest allowed mean.
 
     Returns:
         None and 0 if it was not shown.

@@ -2,8 +2,8 @@
 
 The child (`shadow.worker`) has all that can hang, crash, fill the disk or take long. It is started again when it ends.
 
-Invariants: `offer` returns at once, whatever the child does; at most `most` copies are in flight, and what the pipe has
-not taken is bounded; each copy has one outcome in `counts`.
+Invariants: `offer` returns at once, whatever the child does; at most `most` copies are in flight, and unsent bytes
+are bounded; each copy has one outcome in `counts`.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Final
 
 import orjson
 
-# Marks what is no request of a user.
+# Marks requests that are not a user's.
 MARK: Final = {"X-Tuneworthy-Shadow": "1"}
 # Key of a copy, and of a recorded row: whether the candidate answered the user.
 SERVED: Final = "served"
@@ -26,9 +26,9 @@ BEGAN, ENDED = "began", "ended"
 TRIPPED: Final = "tripped"
 # A request or an answer above it is not copied, bytes.
 MOST_BYTES: Final = 2**20
-# What the pipe to the child has not taken, at most, bytes.
+# Unsent bytes in the pipe to the child, at most.
 MOST_WAITING: Final = 8 * 2**20
-# Outcomes that the child reports; further ones are counted here.
+# Outcomes that the child reports; the others are counted here.
 PAIRED, UNREADABLE, PERSONAL, FAILED, UNSTORED, BUDGET = (
     "paired",
     "unreadable",
@@ -47,12 +47,12 @@ _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 60.0
 
 
 class Copies:
-    """Hands copies to a child, and counts what becomes of them.
+    """Hands copies to a child, and counts their outcomes.
 
     Args:
         command: Returns the command line of the child, given what may still be spent, US dollars.
         most: Copies in flight, at most.
-        log: Gets what the child says.
+        log: Gets the child's output.
         max_usd: What all children together may spend; None does not limit it.
 
     Attributes:
@@ -92,9 +92,9 @@ class Copies:
         """Hand a copy to the child, or drop it.
 
         Args:
-            head: What else is known of it, JSON-able.
+            head: Further facts of it, JSON-able.
             request: Body of the user's request.
-            answer: Body of what the user got.
+            answer: Body of the user's answer.
         """
         if self.enough:
             return
@@ -120,7 +120,7 @@ class Copies:
         self._running = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Let the child finish what it has, for some seconds, and end it."""
+        """Let the child finish its copies, for some seconds, and end it."""
         self.enough = self.enough or "closed"
         process, running = self._process, self._running
         if process and process.stdin:
@@ -147,7 +147,7 @@ class Copies:
             delay = min(2 * delay, _LONGEST_DELAY_S)
 
     async def _serve(self, log: BinaryIO) -> None:
-        """Start a child and read what it reports, until it ends."""
+        """Start a child and read its reports, until it ends."""
         rest = None if self.max_usd is None else max(0.0, self.max_usd - self.usd)
         self._process = process = await asyncio.create_subprocess_exec(
             *self.command(rest),
@@ -194,7 +194,7 @@ async def read_copy(pipe: asyncio.StreamReader) -> tuple[dict[str, Any], bytes, 
 
 
 def private_output() -> int:
-    """Return what was standard output, which now goes where errors go: no library can write into the reports."""
+    """Return the former standard output, which now goes to standard error: no library can write into the reports."""
     own = os.dup(1)
     os.dup2(2, 1)
     return own

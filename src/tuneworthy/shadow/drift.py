@@ -1,9 +1,9 @@
 """What traffic asks and the cases hardly cover: questions that have no case among their nearest neighbours.
 
 Questions of traffic and cases are thinned out alike (near-duplicates count once) and pooled. The number of neighbours
-follows from the two sizes alone, so that about `CHANCE` of the questions have no case among them if traffic asks what
-the cases ask. The same is counted where it is drawn by lot who is a case: a permutation test, whose false alarms are at
-most `ALPHA` at a look.
+follows from the two sizes, so that about `CHANCE` of the questions have no case among them if traffic
+and cases come from one distribution. The same is counted for random assignments of cases: a permutation test, whose
+false alarms are at most `ALPHA` at a look.
 
 Source: nearest neighbours as a two-sample test: Schilling 1986 (doi 10.1080/01621459.1986.10478337), Henze 1988
 (doi 10.1214/aos/1176350835).
@@ -37,7 +37,7 @@ CHANCE: Final = 0.01
 ALPHA: Final = 0.05
 # Times that it is drawn by lot who is a case.
 DRAWS: Final = 999
-# Fewer cases, or questions of traffic, say nothing; of more of them a draw is taken.
+# Fewer cases, or questions of traffic, say nothing; of more, a sample is taken.
 LEAST: Final = 30
 MOST: Final = 5000
 # Topics that are named, at most; the questions of one, at least; its words, and its examples.
@@ -60,7 +60,7 @@ class Topic:
         n_sessions: Sessions that ask them, near-duplicates included.
         n_questions: Questions that differ.
         words: Words that are more frequent in them than in the cases.
-        examples: Some of them, without personal data unless `data.policy` only reports it.
+        examples: Some questions, without personal data unless `data.policy` only reports it.
     """
 
     n_sessions: int
@@ -119,7 +119,7 @@ class TrafficDrift:
         )
 
     def sample_command(self, sources: Sequence[str]) -> str:
-        """Return the command that draws so many new cases that about `WANTED` are of what was not covered."""
+        """Return the command that draws so many new cases that about `WANTED` are of uncovered topics."""
         n = min(self.n_questions, 10 * ceil(WANTED / self.share / 10))
         words = ["tuneworthy", "cases", "sample", "--from", sources[0], "--n", str(n), "--out", "new-cases.jsonl"]
         return shlex.join(words)
@@ -146,7 +146,7 @@ def traffic_drift(project: Project, folder: Folder) -> TrafficDrift | None:
 
 
 def first_questions(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the question with which each session began: later ones hold it, and all that was said between."""
+    """Return the question with which each session began: later questions contain it, and all turns between."""
     first: dict[str, str] = {}
     for row in rows:
         before = first.get(row["session"])
@@ -161,8 +161,8 @@ def drift(
     """Compare questions of traffic with those of cases; None with fewer than `LEAST` of either.
 
     Args:
-        cases: What the cases ask.
-        traffic: Session to what it asks.
+        cases: Questions of the cases.
+        traffic: Session to its question.
         seed: Of the draws.
         encode: Returns the unit vectors of texts, `(n, width)`; TF-IDF of words and characters without it.
     """
@@ -197,14 +197,14 @@ def drift(
 
 
 def _thinned(texts: Iterable[str], seed: int) -> list[str]:
-    """Return texts none of which is nearly another, at most `MOST`, whatever their order was."""
+    """Return texts without near-duplicates, at most `MOST`, whatever their order was."""
     near = NearDuplicateFilter()
     ordered = sorted({*texts} - {""}, key=lambda text: rank(seed, text))
     return [text for text in ordered if near.add(text)][:MOST]
 
 
 def _nearest(texts: Sequence[str], k: int, encode: Any) -> Places:
-    """Return the places of the `k` nearest neighbours of each text, `(n, k)`."""
+    """Return the places of the `k` nearest neighbours per text, `(n, k)`."""
     from tuneworthy.classical.features import TextFeatures
 
     vectors = encode(texts) if encode else TextFeatures().fit_transform(texts)

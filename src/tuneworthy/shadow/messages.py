@@ -32,7 +32,7 @@ say = Catalogue(
         "method_refused": "The method {method} is not passed on.",
         "upstream_down": "{host} cannot be reached, or gives no answer that is HTTP ({error}).",
         "upstream_late": "{host} sends no answer.",
-        # What a replay shows
+        # Output of a replay
         "worse": "{metric} is worse by more than {margin:.1f} points{where}: {interval}",
         "interval": "{estimate:+.1f} points [{low:+.1f}, {high:+.1f}], n = {n} {n:session|sessions}.",
         "level": "{estimate:.1%} [{low:.1%}, {high:.1%}], n = {n} {n:session|sessions}.",

@@ -1,8 +1,9 @@
-"""Files with which LiteLLM asks the candidate beside production, and logs both answers for `shadow replay`.
+"""Files with which LiteLLM asks the candidate as well as production, and logs both answers for `shadow replay`.
 
 LiteLLM sends each chat on to the model that `silent_model` names, once it is on its way to production. The callback
-beside the configuration replaces the user's prompt by the candidate's, as a replay does, and writes what LiteLLM's
-callbacks get: `StandardLoggingPayload`, without keys, addresses and headers. `cases.formats.exports.litellm` reads it.
+next to the configuration replaces the user's prompt by the candidate's, as a replay does, and writes the input of
+LiteLLM's callbacks: `StandardLoggingPayload`, without keys, addresses and headers. `cases.formats.exports.litellm`
+reads it.
 
 Source: https://docs.litellm.ai/docs/traffic_mirroring (`silent_model`, `is_silent_experiment`),
 https://docs.litellm.ai/docs/proxy/logging (custom callbacks), and `CustomLogger` of litellm 1.110.2.
@@ -129,7 +130,7 @@ mirror = Mirror()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MirrorExport:
-    """What was written.
+    """The written files.
 
     Attributes:
         production: Name of the model that clients ask for.
@@ -145,7 +146,7 @@ class MirrorExport:
 
 
 def export_mirror(session: Session, production: Variant, candidate: Variant, folder: Path) -> MirrorExport:
-    """Write the configuration of LiteLLM, its callback, and what the candidate is asked, into `folder`.
+    """Write the configuration of LiteLLM, its callback, and the candidate's request, into `folder`.
 
     Raises:
         UserError: Production is on no API that LiteLLM can be pointed at, the candidate is more than one call of a

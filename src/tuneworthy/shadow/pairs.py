@@ -1,7 +1,7 @@
-"""Two answers to one turn, side by side: what each metric says of production's and of the candidate's.
+"""Metrics of two answers to one turn: production's and the candidate's.
 
-A metric is 0..1 for each of the two answers. `latency` and `cost` are about the candidate's limits alone: their other
-side is what keeps the limit.
+A metric is 0..1 for either answer. `latency` and `cost` are about the candidate's limits only: their
+other side is the limit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,9 +30,9 @@ class AnswerPair:
 
     Attributes:
         session: Of traffic.
-        turn: What was asked.
+        turn: The recorded turn.
         production: Its answer, recorded or given again.
-        candidate: Its answer; either trace may hold a failure.
+        candidate: Its answer; either trace may be a failure.
         scores: Metric to both scores, of the metrics that could be computed.
         judged: Scores of the judge, where one grades.
         truth: Scores by right answers, or by people's verdicts on both answers.
@@ -61,7 +61,7 @@ def is_well_formed(response: Response, recorded_answer: Response, output: Output
     """Whether an answer has the form that the task wants, or else the form that was recorded.
 
     A call must be readable; a label must be the only one that the answer names; JSON must fit the task's schema, or be
-    the kind of JSON that was recorded. No form holds for an empty answer, or one that the limit of tokens cut off.
+    the kind of JSON that was recorded. An empty or truncated answer has no valid form.
     """
     if response.finish_reason == "length" or not (response.text.strip() or response.tool_calls):
         return False
@@ -85,7 +85,7 @@ class PairJudge:
     """Computes all metrics of pairs.
 
     Args:
-        session: The opened project, whose primary grader says what is right.
+        session: The opened project, with its primary grader.
         truth: ID of a turn's case to the right answer, by people.
     """
 

@@ -1,6 +1,6 @@
-"""What the protocols of chat APIs say of a request and its answer: which session it is of, and the answer as a whole.
+"""Protocols of chat APIs: the session of a request, and the answer as a whole.
 
-An answer that came as a stream of events becomes what the same API answers without one. Bytes that are no request or
+A streamed answer becomes the API's answer without streaming. Bytes that are no request or
 no complete answer raise `ValueError`: nothing is guessed.
 """
 
@@ -15,13 +15,13 @@ from tuneworthy.types import content_hash
 
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 Json = dict[str, Any]
-# Keys of a request, in all protocols, that say what is asked; and types of tools that whoever asks runs.
+# Keys of a request, in all protocols, that make up the question; and types of tools that the client runs.
 _ASKING: Final = ("model", "messages", "input", "system", "instructions", "tools", "functions")
 _OWN_TOOLS: Final = frozenset({"function", "custom"})
 
 
 def session_name(header: str, body: bytes) -> str:
-    """Return a hash that is the same for all requests of a session, in which nothing of it can be read.
+    """Return a hash that is the same for all requests of a session, that reveals nothing.
 
     Args:
         header: Value of the header that names sessions; "" without one.
@@ -49,7 +49,7 @@ def _named(request: Any) -> list[Any]:
 
 
 def asked_by(request: Json) -> Json:
-    """Return what of a request asks something; all else, which may hold secrets, is left out.
+    """Return the question of a request; all other fields, which may contain secrets, are dropped.
 
     Raises:
         ValueError: The API itself runs one of its tools: no other model has it.
@@ -105,7 +105,7 @@ def answer_of(path: str, body: bytes, *, streamed: bool) -> Json:
 
 
 def _events(body: bytes) -> Iterator[Json]:
-    """Yield the JSON of each event of a stream."""
+    """Yield the JSON per event of a stream."""
     for line in body.splitlines():
         if line.startswith(b"data:") and (data := line[5:].strip()) != b"[DONE]":
             yield orjson.loads(data)

@@ -4,7 +4,7 @@ Requests and answers go through as bytes, streamed or not; only headers that con
 is handed over once the user has the whole answer, or it is dropped (`shadow.copies`).
 
 Invariants: a user's answer never waits for a copy and never fails because of one; no header of a request is copied or
-stored; what the upstream breaks off is broken off for the user too, and never looks complete.
+stored; an answer that the upstream breaks off is broken off for the user too, and never looks complete.
 
 Source: RFC 9110 section 7.6.1 (headers of one connection), RFC 9112 section 6 (length of a message).
 """
@@ -55,7 +55,7 @@ _PATIENCE_S: Final = 10.0
 _LAST_ANSWERS: Final = 50
 _MOST_FAILURES: Final = 5
 BACKLOG: Final = 2048
-# Connections that nobody uses are closed after that, seconds; clients close theirs sooner.
+# Idle connections are closed after that, seconds; clients close theirs sooner.
 KEEP_ALIVE_S: Final = 75
 # How long open answers may take once the proxy is stopped, seconds.
 GRACE_S: Final = 30
@@ -157,7 +157,7 @@ class ShadowProxy:
         fault: Why it did not start; None if it did.
 
     Raises:
-        UserError: The address is not an http or https address, has more than a path, or holds a secret.
+        UserError: The address is not an http or https address, has more than a path, or contains a secret.
     """
 
     def __init__(
@@ -291,7 +291,7 @@ class ShadowProxy:
             self.copies.offer({**head, **times, SERVED: tee.served}, body, b"".join(tee.parts))
 
     def _is_of_candidate(self, session: str) -> bool:
-        """Whether the candidate answers a session now: never while nobody judges, nor once it is stopped by hand."""
+        """Whether the candidate answers a session now: never without a judging process or after a stop by hand."""
         share = self.canary_share
         return share > 0 and is_drawn(self.sampling.seed, f"canary {session}", share)
 
@@ -340,7 +340,7 @@ class ShadowProxy:
         return True
 
     def _count_answer(self, *, failed: bool) -> None:
-        """Count an answer of the candidate to a user; too many failures among the last ones end the canary."""
+        """Count an answer of the candidate to a user; too many failures among the last answers end the canary."""
         self.requests["candidate_failed" if failed else "candidate"] += 1
         self._failures.append(failed)
         n = sum(self._failures)
@@ -353,7 +353,7 @@ class ShadowProxy:
 
     def _ask_production(self, where: URL, headers: Headers, body: bytes, tee: "_Tee") -> None:
         """Ask production too, once the candidate has answered; dropped if too many are in flight."""
-        if self.copies.enough or not self.copies.ready:  # nobody would take the copy
+        if self.copies.enough or not self.copies.ready:  # the copy would be dropped
             return
         if len(self._behind) >= self.copies.most:
             self.copies.counts[BUSY] += 1
@@ -415,7 +415,7 @@ class ShadowProxy:
             where: Address that is called.
             headers: Those that are sent.
             body: None if it is passed on as it comes.
-            receive: Gets what the user sends.
+            receive: Receives the user's request.
             send: Sends to the user.
             tee: Gets the answer too.
             only_success: Whether the candidate is asked: with its own timeout, and only a success counts as an answer.
@@ -567,13 +567,13 @@ class _Tee:
         self.parts: list[bytes] = []
 
     def begin(self, answer: aiohttp.ClientResponse) -> None:
-        """Note what an answer is."""
+        """Record the kind of an answer."""
         self.status = answer.status
         self.streamed = answer.headers.get("Content-Type", "").startswith("text/event-stream")
         self.encoding = answer.headers.get("Content-Encoding", "").strip().lower()
 
     def add(self, part: bytes) -> None:
-        """Keep a part; of an answer that is too large, none."""
+        """Keep a part; drop an answer that is too large."""
         self.size += len(part)
         if self.size <= MOST_BYTES:
             self.parts.append(part)
@@ -628,7 +628,7 @@ def _checked(path: bytes, scope: Scope) -> int | None:
 
 
 def _as_sent(headers: Headers) -> CIMultiDict[str]:
-    """Return headers as aiohttp takes them: it sends UTF-8, so that bytes which are UTF-8 stay what they are."""
+    """Return headers as aiohttp takes them: it sends UTF-8, so that UTF-8 bytes stay unchanged."""
     return CIMultiDict((name.decode("latin-1"), _text_of(value)) for name, value in headers)
 
 
@@ -655,7 +655,7 @@ def _end_to_end(headers: Iterable[tuple[bytes, bytes]], *, with_length: bool) ->
 def server_of(app: ShadowProxy) -> Any:
     """Return the server that runs the app, a `uvicorn.Server`; it adds no header and logs nothing.
 
-    Headers behind a chunked body (trailers) go nowhere, and what is read between two parts of requests is bounded.
+    Headers behind a chunked body (trailers) are dropped, and the bytes between two parts of requests are bounded.
     """
     import uvicorn  # of the extra `proxy`
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -699,7 +699,7 @@ def server_of(app: ShadowProxy) -> Any:
 
 def serve(app: ShadowProxy, door: socket.socket) -> None:
     """Run the app until the process is stopped; what keeps it from starting is raised."""
-    gc.freeze()  # what is loaded stays: collecting it again and again takes a quarter of the time of a request
+    gc.freeze()  # loaded objects stay: collecting them again and again takes a quarter of the time of a request
     try:
         server_of(app).run(sockets=[door])
     finally:

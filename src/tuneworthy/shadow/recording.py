@@ -1,10 +1,10 @@
 """Recorded traffic as sessions of turns: read in the formats of `data import`, drawn by session, masked.
 
 Rows are taken whether people liked their answers or not: what traffic asked is asked again. Each answer of the
-assistant is a turn, asked with the messages that stand before it in the recording, the answers of tools included.
+assistant is a turn, asked with the messages before it in the recording, the answers of tools included.
 A gateway that mirrors traffic has asked the candidate already: its answers come with the turns.
 
-Invariants: a session is drawn by a hash of its name, in its share of its stratum; what leaves here holds no personal
+Invariants: a session is drawn by a hash of its name, in its share of its stratum; the result has no personal
 data that the engine recognises, unless `data.policy` says so; question and answer of a row share their masks.
 """
 
@@ -38,7 +38,7 @@ from tuneworthy.types import UNLABELLED, Case, Example, Failure, Message, Respon
 # Strata that are examined one by one; the others, with fewest sessions, are one.
 MOST_STRATA: Final = 50
 OTHERS: Final = "others"
-# Key of a row that holds the right answer of its last turn.
+# Key of a row with the right answer of its last turn.
 TRUTH: Final = "truth"
 # What `shadow proxy` records, below `.tuneworthy`: a row a turn, masked as `data.policy` says, in the order of time.
 TRAFFIC: Final = "shadow/traffic.jsonl"
@@ -72,7 +72,7 @@ class RecordedTurn:
         case: The messages before the answer; labelled if the right answer is known.
         answer: Production's.
         source: File and line.
-        mirrored: Id of a variant to its answer, where a gateway asked it beside production; without its cost.
+        mirrored: Id of a variant to its answer, if a gateway asked it as well; without its cost.
     """
 
     case: Case
@@ -86,10 +86,10 @@ class TrafficSession:
     """The turns of one conversation, in order.
 
     Attributes:
-        name: What the log calls it, or its place in the file.
+        name: Its name in the log, or its place in the file.
         stratum: Value of the key by which traffic is divided; "" without one.
         turns: Those that are asked.
-        served: Whether the candidate of a canary answered one of them for the user.
+        served: Whether the candidate of a canary answered a turn for the user.
     """
 
     name: str
@@ -105,7 +105,7 @@ class Recording:
     Attributes:
         sessions: Those that were drawn.
         n_all: Sessions of the files.
-        labelled: Whether each row of the files holds the right answer of its last turn.
+        labelled: Whether every row of the files has the right answer of its last turn.
         notes: For the reader.
         live: Whether it still grows: the rules then allow for the sessions and strata that may come.
         paths: Files that were read.
@@ -191,10 +191,10 @@ def read_recording(project: Project, paths: Sequence[Path], format: str | None =
 
 
 def read_traffic(project: Project, now: float | None = None, after: float = 0.0) -> Recording:
-    """Read what the proxy recorded: the sessions that have ended, in the order in which they did.
+    """Read the proxy's recording: the ended sessions, in the order of their ends.
 
     A session ends with its last turn that counts (`shadow.turns`), or when it is idle (`shadow.idle_minutes`). What
-    comes later changes none that has ended, and stands behind them: whoever looks again sees the same bets, and more.
+    comes later changes no ended session, and is behind them: a later look sees the same bets, and more.
     Whoever returns after an idle time begins a new session. Of each name one session counts: the first at or after
     `after`.
 
@@ -342,14 +342,14 @@ def _rows(paths: Sequence[Path], format: str | None) -> tuple[list[Example], int
 
 
 def _with_mirrored(row: Example, answers: Sequence[Mapping[str, Any]]) -> Example:
-    """Return a row with what mirrored models answered to it, texts apart from what no mask may change."""
+    """Return a row with the answers of mirrored models, texts apart from keys that no mask may change."""
     texts = [{"text": one["text"], "tool_calls": one["tool_calls"]} for one in answers]
     meta = {**row.meta, WRITTEN: row.meta.get("ended", 0.0), MIRRORED: texts, _ABOUT_MIRRORED: answers}
     return replace(row, meta=meta)
 
 
 def _mirrored(name: str, meta: Mapping[str, Any]) -> dict[str, Trace]:
-    """Return the last answer of each mirrored variant; one that failed and was asked again is followed by another."""
+    """Return the last answer per mirrored variant; a failed call that was repeated is followed by another."""
     traces = {}
     for said, about in zip(meta.get(MIRRORED, ()), meta.get(_ABOUT_MIRRORED, ()), strict=True):
         response = Response(
@@ -371,7 +371,7 @@ def _mirrored(name: str, meta: Mapping[str, Any]) -> dict[str, Trace]:
 
 
 def _in_sessions(rows: Sequence[Example]) -> list[Example]:
-    """Name the session of each row: what the log says, else that of the row whose whole conversation it goes on from.
+    """Name the session per row: as in the log, else that of the row whose whole conversation it continues.
 
     A log of single calls repeats a conversation in each row, as far as it had gone; such rows are one session. A
     conversation goes on once: a second row that goes on from it is a branch, and a session of its own. Two users who
@@ -399,7 +399,7 @@ def _answers(turns: Sequence[Message]) -> list[int]:
 
 
 def _conversations(turns: Sequence[Message]) -> list[str]:
-    """Return a hash of what was said up to each answer, the answer included."""
+    """Return a hash of the conversation up to each answer, the answer included."""
     found, before = [], ""
     for turn in turns:
         before = content_hash([before, turn["role"], turn.get("content") or "", turn.get("tool_calls") or []])
@@ -420,9 +420,9 @@ def _stratum(by: str | None, meta: Mapping[str, Any]) -> str:
 
 
 def _masked(groups: Mapping[str, Sequence[Example]], project: Project) -> dict[str, list[Example]]:
-    """Return the sessions that hold personal data, with masks in its place."""
+    """Return the sessions with personal data, with masks in its place."""
     check = PersonalData(engine=project.data.pii_engine)
-    # only what is sent or stored: a session keeps its name, and a tenant may be called by a number
+    # only sent and stored text: a session keeps its name, and a tenant may be called by a number
     bare = [
         (name, replace(row, group=None, meta=_of_keys(row.meta, _SENT)))
         for name, rows in groups.items()
@@ -447,7 +447,7 @@ def _of_keys(meta: Mapping[str, Any], keys: Set[str]) -> dict[str, Any]:
 
 
 def masker_of(project: Project) -> Masker | None:
-    """Return what masks what is stored of traffic, with the engine of `[data]`; None if personal data is only reported.
+    """Return the mask for stored traffic, with the engine of `[data]`; None if personal data is only reported.
 
     Raises:
         UserError: The engine is not installed.

@@ -1,7 +1,7 @@
 """`shadow replay`: recorded traffic is asked again of a candidate, judged on the way, and stopped where it harms.
 
-Invariants: what was answered is stored and never asked twice, at whatever moment a replay is killed; the verdict
-depends on the recording, the answers and the labels alone, not on how often it was looked at; nothing reaches users.
+Invariants: answers are stored and never asked twice, at whatever moment a replay is killed; the verdict
+depends on the recording, the answers and the labels, not on the number of looks; nothing reaches users.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.text import plural
 from tuneworthy.types import Case, Trace, Variant, content_hash
 
-# `.tuneworthy/shadow.json`: the last replay, for the gate and the report; beside it, the pairs, the worst first.
+# `.tuneworthy/shadow.json`: the last replay, for the gate and the report; next to it, the pairs, the worst first.
 DOCUMENT: Final = "shadow"
 PAIRS: Final = "shadow/pairs.jsonl"
 QUEUE: Final = "shadow/labels.jsonl"
@@ -58,11 +58,11 @@ class StoredTurn(OpenRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowRecord:
-    """What a replay leaves.
+    """Result of a replay.
 
     Attributes:
-        verdict: What the pairs show.
-        variant: Id of the candidate; what the gate looks at.
+        verdict: Result of the rules.
+        variant: Id of the candidate, for the gate.
         candidate: Its name.
         production: `recorded`, or the name of the variant that answered again.
         date: Of the replay.
@@ -104,7 +104,7 @@ class ShadowRecord:
 
 
 def labels_path(project: Project) -> Path:
-    """Return where people's answers to recorded turns are: beside the cases, because they are work, not output."""
+    """Return where people's answers to recorded turns are: next to the cases, because they are work, not output."""
     return project.path(project.cases.path).with_name("shadow.labels.jsonl")
 
 
@@ -118,7 +118,7 @@ async def replay(
     command: str = "",
     document: str = DOCUMENT,
 ) -> ShadowRecord:
-    """Ask the candidate what was recorded, and store what comes of it.
+    """Ask the candidate the recorded turns, and store the pairs.
 
     Args:
         session: The opened project, with its budget.
@@ -210,7 +210,7 @@ async def _answers(
 
 
 def rules_of(session: Session, recording: Recording) -> ShadowRules:
-    """Return the rules for a recording, from what is known before any answer."""
+    """Return the rules for a recording, from facts before any answer."""
     project = session.project
     limits = {"cost": project.constraints.usd_per_1k}
     no_labels = session.judging is None and not session.primary.needs_expected
@@ -270,7 +270,7 @@ def read_shadow(folder: Folder) -> ShadowRecord | None:
     """Return the last replay, or None.
 
     Raises:
-        DamagedRecord: The file holds something else.
+        DamagedRecord: The file has another content.
     """
     return folder.read(DOCUMENT, ShadowRecord)
 

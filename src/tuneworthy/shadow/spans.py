@@ -1,7 +1,7 @@
 """OpenTelemetry spans of copied requests: production's answer, and below it the candidate's; no texts, no headers.
 
-They are made in the child of `shadow proxy`, of copies alone: a span and its export take about 75 microseconds of the
-processor, beside the reading of both bodies, and users would wait for that. A thread sends them in batches.
+They are made in the child of `shadow proxy`, of copies only: a span and its export take about 75 microseconds of CPU
+time, plus the reading of both bodies, and users would wait for that. A thread sends them in batches.
 
 Source: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/ (status: development).
 """
@@ -48,7 +48,7 @@ def open_tracer() -> "Tracer | None":
 
 
 def pair_spans(session: Session, candidate: Variant, upstream: str) -> "PairSpans | None":
-    """Return what makes the spans of a candidate's pairs; None where nothing is exported."""
+    """Return the maker of spans of a candidate's pairs; None if nothing is exported."""
     tracer = open_tracer()
     if tracer is None:
         return None
@@ -81,7 +81,7 @@ class PairSpans:
         """Make the two spans of a pair.
 
         Args:
-            head: What the proxy says of the copy.
+            head: The proxy's facts on the copy.
             request: Body of the user's request.
             answer: Body of production's answer.
             candidate: The candidate's answer.
@@ -122,7 +122,7 @@ def _present(about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_answer(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the answer of an API says about itself, in any of the three protocols."""
+    """Return the span attributes of an API's answer, in any of the three protocols."""
     usage, choices = mapping(answer.get("usage")), answer.get("choices") or ()
     endings = [str(choice["finish_reason"]) for choice in choices if mapping(choice).get("finish_reason")]
     endings = endings or [str(answer[key]) for key in ("stop_reason", "status") if answer.get(key)]
@@ -137,7 +137,7 @@ def _of_answer(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_trace(trace: Trace) -> dict[str, Any]:
-    """Return what a trace says about its answer, or about the fault in its place."""
+    """Return the span attributes of a trace: of its answer, or of its fault."""
     response = trace.response
     if response is None:
         return {"error.type": trace.error.code if trace.error else "_OTHER"}

@@ -2,14 +2,14 @@
 
 Two rules, in this order. **Stop**: a metric is shown to be worse than production by more than the margin, over all
 traffic or in one stratum (a limit: shown to be missed). **Pass**: quality, form and answering at all are each shown to
-be no worse by the margin. A rule that held at any session holds for good, so that looks in between change nothing.
+be no worse by the margin. A rule that was satisfied at any session stays so, so looks in between change nothing.
 
 A session is one bet, its turns together, weighed by how many they are. Quality counts where it is known: by right
 answers, or by a validated judge that people correct. People label the sessions that a hash chooses; each of theirs
-stands for 1 / share sessions in the correction. The sequence ends before the first session that waits for its labels,
+counts as 1 / share sessions in the correction. The sequence ends before the first session that waits for its labels,
 because leaving it out would let the labellers choose.
 
-Invariants: false stops of all metrics and strata together are at most `ALPHA` (Bonferroni, half of it for the strata);
+Invariants: false stops of all metrics and strata together are at most `ALPHA` (Bonferroni, half for the strata);
 so is a false pass, since all three must be shown (an intersection-union test).
 
 Source: `stats.betting`; Waudby-Smith et al. 2024 (arXiv 2210.10768) and Csillag et al. 2025 (arXiv 2502.04294) for bets
@@ -32,7 +32,7 @@ from tuneworthy.text import count
 from tuneworthy.types import MOST_UNSCORED
 
 ALPHA: Final = 0.05
-# Metrics that must be shown to be no worse, and of which no stratum may be.
+# Metrics that must be shown to be no worse, in every stratum.
 COMPARED: Final = ("quality", "format", "refusal")
 # Metrics that compare the candidate with a limit of the project file.
 LIMITED: Final = ("latency", "cost")
@@ -71,7 +71,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricResult:
-    """What a metric shows, over all traffic or in one stratum; differences in shares, candidate minus production.
+    """Result of a metric, over all traffic or in one stratum; differences in shares, candidate minus production.
 
     Attributes:
         metric: Its name.
@@ -125,7 +125,7 @@ class ShadowVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowRules:
-    """What the rules need to know before any answer: nothing in it may depend on answers.
+    """Input of the rules before any answer: nothing in it may depend on answers.
 
     Attributes:
         margin: Of the project.
@@ -133,8 +133,8 @@ class ShadowRules:
         strata: Those that are examined one by one.
         limits: Metric to its limit, of those that have one.
         label_share: Share of the sessions that people label.
-        complete: Whether that is not needed: the recording holds right answers, or the grader needs none.
-        judge: Whether a validated judge scores all of them.
+        complete: Whether that is not needed: the recording has right answers, or the grader works without.
+        judge: Whether a validated judge scores all sessions.
         seed: Of the draw.
         most_strata: How many strata there may be in the end; those of now if not set.
     """
@@ -155,12 +155,12 @@ class ShadowRules:
 
     @property
     def overall_alpha(self) -> float:
-        """Error of the stop rule of each metric over all traffic."""
+        """Error of the stop rule per metric over all traffic."""
         return ALPHA / (2 if self.strata or self.most_strata else 1) / (len(COMPARED) + len(self.limits))
 
     @property
     def stratum_alpha(self) -> float:
-        """Error of the stop rule of each metric in each stratum."""
+        """Error of the stop rule per metric and stratum."""
         return ALPHA / 2 / (len(COMPARED) * (self.most_strata or len(self.strata)))
 
 
@@ -177,7 +177,7 @@ def judged(pairs: Sequence[AnswerPair], rules: ShadowRules) -> ShadowVerdict:
 
 
 def metric_stream(pairs: Sequence[AnswerPair], rules: ShadowRules, metric: str) -> Stream:
-    """Return the bets on a metric that is known of each answered turn; `pairs` are in the order of their sessions."""
+    """Return the bets on a metric that is known per answered turn; `pairs` are in the order of their sessions."""
     sessions = [list(group) for _, group in groupby(pairs, key=lambda pair: pair.session.name)]
     return _plain(sessions, rules, lambda pair: pair.scores.get(metric))
 
@@ -287,7 +287,7 @@ def _with_sequence(result: MetricResult, stream: Stream) -> MetricResult:
 def _plain(
     sessions: Sequence[Sequence[AnswerPair]], rules: ShadowRules, score: Callable[[AnswerPair], Scores | None]
 ) -> Stream:
-    """Return the bets on a metric that is known of each answered turn."""
+    """Return the bets on a metric that is known per answered turn."""
     bets = [_bet(members, rules, score) for members in sessions]
     known = [bet for bet in bets if bet is not None]
     values, weights = np.array(known, dtype=np.float64).reshape(-1, 2).T
@@ -297,7 +297,7 @@ def _plain(
 def _bet(
     members: Sequence[AnswerPair], rules: ShadowRules, score: Callable[[AnswerPair], Scores | None]
 ) -> tuple[float, float] | None:
-    """Return mean difference and weight of a session; None if none of its turns has the score."""
+    """Return mean difference and weight of a session; None if no turn has the score."""
     differences = [found[1] - found[0] for pair in members if (found := score(pair)) is not None]
     return (sum(differences) / len(differences), len(differences) / rules.turns) if differences else None
 
@@ -306,8 +306,8 @@ def _quality(sessions: Sequence[Sequence[AnswerPair]], rules: ShadowRules) -> St
     """Return the bets on quality.
 
     Without a judge these are the sessions that people label. With one, each session is a bet on the judge's score; the
-    error of the judge in the labelled ones is added, over the share of labels, so that the mean is that of people. How
-    far the judge is trusted depends only on earlier sessions.
+    error of the judge in the labelled sessions is added, over the share of labels, so that the mean is that of people.
+    How far the judge is trusted depends only on earlier sessions.
     """
     due = [rules.is_due(members[0].session.name) for members in sessions]
     people = [_bet(members, rules, lambda pair: pair.truth) for members in sessions]
@@ -342,7 +342,7 @@ def corrected(judge: Floats, people: Floats, known: NDArray[np.bool_], weights: 
         weights: `(..., n)` in [0, 1].
         share: Of the sessions that people label.
     """
-    # the weight that makes the variance smallest, from what was labelled before; 2 disagreements are counted as seen
+    # the weight that makes the variance smallest, from earlier labels; 2 disagreements are added
     products = np.cumsum(np.where(known, judge * people, 0.0), axis=-1)
     squares = np.cumsum(np.where(known, judge**2, 0.0), axis=-1) + 2
     trust = np.clip(products / squares, 0, 1)

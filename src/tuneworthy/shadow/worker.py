@@ -1,11 +1,11 @@
 """The child of `shadow proxy` that asks the candidate: `python -m tuneworthy.shadow.worker`, with JSON as its argument.
 
-Copies come through standard input; what became of each goes out as a line of JSON. A copy is read, masked as
+Copies come through standard input; each outcome goes out as a line of JSON. A copy is read, masked as
 `data.policy` says, and asked of the candidate as a replay asks; its answer is committed to the store of all answers,
 and only then is the turn appended to the recording. Every now and then the recording is judged, as a replay is.
 
-Invariants: nothing of a request's headers is here; what is stored went through the masks; a turn is in the recording
-only after it was asked, so that a process that is killed loses what was in flight and counts nothing twice.
+Invariants: nothing of a request's headers is here; stored text went through the masks; a turn is in the recording
+only after it was asked, so a killed process loses the turns in flight and counts nothing twice.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ NICENESS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class WorkerOrder:
-    """What a worker is started with; JSON on its command line.
+    """Settings of a worker; JSON on its command line.
 
     Attributes:
         root: Folder of the project.
@@ -85,7 +85,7 @@ class Worker:
     Args:
         session: The opened project.
         candidate: Who is asked.
-        order: What it was started with.
+        order: Its settings.
         reports: Descriptor that gets the reports.
     """
 
@@ -143,7 +143,7 @@ class Worker:
             self._report(outcome=outcome, usd=self.session.runner.budget.spent_usd - self.usd_before)
 
     async def _pair(self, head: Mapping[str, Any], request: bytes, answer: bytes) -> str:
-        """Ask the candidate what was asked, and record the turn; return the outcome."""
+        """Send the turn to the candidate, and record it; return the outcome."""
         project = self.session.project
         row = read_row(head, request, answer, project.shadow.by)
         cleaned = clean(project, head["session"], row)
@@ -166,7 +166,7 @@ class Worker:
     async def judge(self) -> None:
         """Judge the sessions that have ended, if there are any, and report the verdict.
 
-        An error goes to the log, and the next look tries again. Until then no candidate answers users: nobody judges.
+        An error goes to the log, and the next look tries again. Until then no candidate answers users.
         """
         try:
             await self._judge()
@@ -205,7 +205,7 @@ class Worker:
         self._report(**event)
 
     def _report(self, **event: Any) -> None:
-        with suppress(OSError):  # the proxy is gone: what is in flight is finished all the same
+        with suppress(OSError):  # the proxy is gone: calls in flight are finished all the same
             os.write(self.reports, orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE))
 
 
@@ -219,7 +219,7 @@ def read_row(head: Mapping[str, Any], request: bytes, answer: bytes, by: str | N
         by: Key of the request's metadata that names the stratum.
 
     Raises:
-        ValueError: One of them is no JSON, the request goes on from a conversation that it does not hold, or the API
+        ValueError: One of them is no JSON, the request continues a conversation that it does not contain, or the API
             itself runs its tools.
         RowFault: One of them is not text.
         Dropped: There is no answer.
