@@ -22,7 +22,7 @@ def begun(root: Path) -> World:
     """A project whose split was drawn."""
     world = clean(root)
     world.write()
-    Folder(root).write("split", read_data(load(root)).split.to_dict())
+    Folder(root).write("split", read_data(load(root)).split.stored())
     return world
 
 
@@ -85,7 +85,7 @@ def test_a_case_of_a_group_that_stands_in_dev_is_refused(tmp_path: Path) -> None
     world.cases = [case(i) | {"group": f"g{i // 2}"} for i in range(200)]
     world.replace("[examples]", "")
     world.write()
-    Folder(tmp_path).write("split", read_data(load(tmp_path)).split.to_dict())
+    Folder(tmp_path).write("split", read_data(load(tmp_path)).split.stored())
     split = read_data(load(tmp_path)).split
     assert split.origin == "cases"
     result = add(

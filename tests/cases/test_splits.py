@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from rows import case, example
 
 from tuneworthy.cases import Changes, Dataset, Split, changes, example_case, guess_kind, make_split
+from tuneworthy.cases.splits import StoredSplit
 from tuneworthy.errors import UserError
+from tuneworthy.store.shapes import parsed
 from tuneworthy.types import Case, Example
 
 LABELS = ("alpha", "beta", "gamma")
@@ -178,20 +180,21 @@ def test_an_example_becomes_a_case_by_its_shape() -> None:
 def test_a_stored_split_comes_back_the_same(n_examples: int) -> None:
     cases, examples = some_cases(120), some_examples(n_examples)
     split = make_split(cases, examples, seed=7, dev_size=30)
-    stored = orjson.loads(orjson.dumps(split.to_dict()))
-    assert Split.from_dict(stored, cases[::-1], examples[::-1]) == split
-    assert "question 1" not in orjson.dumps(stored).decode()
+    content = orjson.dumps(split.stored())
+    stored = parsed(content, StoredSplit, "split.json")
+    assert Split.restored(stored, cases[::-1], examples[::-1]) == split
+    assert "question 1" not in content.decode()
     assert not changes(stored, cases, examples)
 
 
 def test_edits_are_told_apart() -> None:
     cases = [replace(item, id=f"c{i}") for i, item in enumerate(some_cases(120))]
-    stored = make_split(cases, seed=7, dev_size=30).to_dict()
+    stored = make_split(cases, seed=7, dev_size=30).stored()
     edited = [replace(cases[0], input="other"), replace(cases[1], expected="other"), *cases[3:], case("new", "alpha")]
     assert changes(stored, edited) == Changes((case("new").id,), ("c2",), ("c0",), ("c1",))
     with pytest.raises(UserError, match="stored split uses the case or example c2, which no longer exists"):
-        Split.from_dict(stored, edited)
-    kept = Split.from_dict(stored, [*edited, cases[2]])
+        Split.restored(stored, edited)
+    kept = Split.restored(stored, [*edited, cases[2]])
     assert {item.expected for item in (*kept.dev, *kept.test) if item.id == "c1"} == {"other"}
 
 
@@ -200,7 +203,7 @@ def test_a_dev_example_that_is_gone_is_told() -> None:
     split = make_split(cases, examples, seed=7, dev_size=30)
     gone = split.dev[0]
     left = [row for row in examples if row.question != gone.input]
-    assert changes(split.to_dict(), cases, left).removed == (gone.id,)
+    assert changes(split.stored(), cases, left).removed == (gone.id,)
 
 
 def test_overlaps_leave_the_examples_before_the_draw_and_dev_overlaps_after() -> None:

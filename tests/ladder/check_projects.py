@@ -214,7 +214,7 @@ def _edited_cases(folder: Folder) -> None:
     from tuneworthy.store import Folder as Store
 
     project = load(folder.write())
-    Store(folder.root).write("split", read_data(project).split.to_dict())
+    Store(folder.root).write("split", read_data(project).split.stored())
     folder.cases = folder.cases[3:]
 
 

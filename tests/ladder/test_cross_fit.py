@@ -217,6 +217,6 @@ def test_the_module_that_fits_is_the_one_that_is_replaced_above() -> None:
 
 def test_a_stored_split_has_the_same_dev_shots_and_says_so_once(tmp_path: Path) -> None:
     first = read_data(load(project(tmp_path, examples=30))).split
-    Folder(tmp_path).write("split", first.to_dict())
+    Folder(tmp_path).write("split", first.stored())
     again = read_data(load(tmp_path)).split
     assert (again.dev_shots, again.reasons) == (first.dev_shots, first.reasons)

@@ -48,9 +48,7 @@ def split_of(dev: Sequence[Any], test: Sequence[Any]) -> Split:
         for side, values in (("dev", dev), ("test", test))
     ]
     drawn = make_split([*sides[0], *sides[1]], seed=7, dev_size=120)
-    return Split(
-        dev=sides[0], test=sides[1], shots=(), explore=True, origin="cases", seed=7, dev_size=120, kind=drawn.kind
-    )
+    return Split(dev=sides[0], test=sides[1], shots=(), origin="cases", seed=7, dev_size=120, kind=drawn.kind)
 
 
 def test_a_label_that_only_test_has_is_no_choice_and_is_told(tmp_path: Path) -> None:

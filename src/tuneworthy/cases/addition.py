@@ -5,7 +5,7 @@ and training rows stay as they are.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -153,6 +153,6 @@ def _append(path: Path, cases: Sequence[Case]) -> None:
 def _store(folder: Folder, added: Sequence[Case]) -> None:
     split = folder.read("split", StoredSplit)
     assert split is not None  # as read before, under the same lock
-    test = sorted([*split["test"], *map(fingerprint, added)], key=lambda entry: str(entry["id"]))
-    additions = [*split.get("additions", []), [case.id for case in added]]
-    folder.write("split", {**split, "test": test, "additions": additions})
+    test = sorted([*split.test, *map(fingerprint, added)], key=lambda entry: entry.id)
+    additions = [*split.additions, [case.id for case in added]]
+    folder.write("split", replace(split, test=test, additions=additions))

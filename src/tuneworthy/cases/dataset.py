@@ -4,10 +4,9 @@
 and none of `dev_shots` overlaps a test case.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 from tuneworthy.cases.contamination import Overlaps, find_overlaps
 from tuneworthy.cases.readers.reader import read_cases, read_examples
@@ -55,7 +54,7 @@ class Dataset:
     examples: Sequence[Example] = ()
     seed: int
     dev_size: int
-    stored: Mapping[str, Any] | None = None
+    stored: StoredSplit | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -86,7 +85,7 @@ class Dataset:
         if self.stored is None:
             split = make_split(cases, in_cases.remaining, seed=self.seed, dev_size=self.dev_size)
         else:
-            split = Split.from_dict(self.stored, cases, in_cases.remaining)
+            split = Split.restored(self.stored, cases, in_cases.remaining)
         if split.origin == "examples":
             dev, n_near_dev = group_near_duplicates(split.dev)
             split = replace(split, dev=dev)

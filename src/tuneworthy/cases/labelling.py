@@ -14,7 +14,6 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-from tuneworthy.cases import messages
 from tuneworthy.cases.formats.case_rows import native_fields
 from tuneworthy.cases.readers.faults import Journal, show
 from tuneworthy.cases.readers.files import open_rows
@@ -62,7 +61,7 @@ def read_labels(path: Path | str) -> list[Label]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise DataError(file, None, messages.LABEL_FILE.expected, str(error.strerror)) from None
+        raise DataError(file, None, "a label file", str(error.strerror)) from None
     labels: list[Label] = []
     for number, line in enumerate(lines, 1):
         try:
@@ -76,7 +75,10 @@ def read_labels(path: Path | str) -> list[Label]:
             if number == len(lines) and not line.endswith(b"\n"):
                 break
             raise DataError(
-                file, number, messages.LABEL_LINE.expected, show(line.decode(errors="replace").strip())
+                file,
+                number,
+                'a label with the keys "case", "labeller", "label" and "time"',
+                show(line.decode(errors="replace").strip()),
             ) from None
     return labels
 

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tuneworthy.cases import messages
 from tuneworthy.cases.normalize import normalise, question_of, words
 from tuneworthy.cases.readers.faults import Journal, Rejects
 from tuneworthy.cases.readers.files import decoded_lines
@@ -160,7 +159,7 @@ def _lines(path: Path) -> list[Case]:
     journal.raise_faults()
     cases = {text: Case(id=Case.make_id(text), input=text) for text in texts if text}
     if not cases:
-        raise DataError(path, None, messages.NO_TEXT_LINE.expected, messages.say("empty_file"))
+        raise DataError(path, None, "at least one line of text", "an empty file")
     return list(cases.values())
 
 

@@ -1,23 +1,19 @@
-"""Dev and test: drawn once, stratified, grouped, seeded, stored; independent of the order of the files.
+"""Dev/test split: drawn once, stratified, grouped, seeded, stored; independent of the order of the files.
 
-If there are at least 200 examples that can be scored, dev is a slice of them and every case is test.
-Otherwise the cases are split: test = max(50, half), and dev cases double as examples. No group, and no question that is
-asked twice, stands on both sides.
+With at least 200 scorable examples, dev is a slice of them and every case is test. Otherwise the cases are split:
+test = max(50, half), and dev cases double as examples. No group and no question is on both sides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, NotRequired
-
-from typing_extensions import TypedDict
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
 from tuneworthy.cases.asked import asked_part, tools_of
 from tuneworthy.cases.stratified import draw, units_of
 from tuneworthy.cases.task_kind import Kind, TaskKind, answer_text, guess_kind, parse_object
 from tuneworthy.errors import UserError
-from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.text import count, plural
 from tuneworthy.types import UNLABELLED, Case, Example, content_hash
 
@@ -31,16 +27,23 @@ DEV = "dev"
 _MOST_ANSWERS: Final = 5_000
 
 
-class CaseFingerprint(TypedDict):
-    """A case as a split stores it: its id, and hashes of what is asked and what is expected."""
+@dataclass(frozen=True, slots=True)
+class CaseFingerprint:
+    """A case in a stored split: its id, and hashes of the question and the expected answer."""
 
     id: str
     question: str
     expected: str
 
 
-class StoredSplit(OpenRecord):
-    """What `split.json` holds; `comparisons` is how many were made on test, `additions` what `cases add` added."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSplit:
+    """The document `split.json`: ids and hashes, no text of any case.
+
+    Attributes:
+        comparisons: Number of comparisons made on test; None before the first plan.
+        additions: Ids of the cases that each `cases add` added.
+    """
 
     origin: Literal["examples", "cases"]
     kind: tuple[TaskKind, str]
@@ -48,37 +51,36 @@ class StoredSplit(OpenRecord):
     dev_size: int
     dev: list[CaseFingerprint]
     test: list[CaseFingerprint]
-    counts: NotRequired[dict[str, int]]
-    reasons: NotRequired[list[str]]
-    comparisons: NotRequired[int]
-    additions: NotRequired[list[list[str]]]
+    counts: dict[str, int] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+    comparisons: int | None = None
+    additions: list[list[str]] = field(default_factory=list)
+    schema_version: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """Which cases are dev, which are test, and which examples are left for shots and training.
+    """Dev cases, test cases, and the examples for shots and training.
 
     Attributes:
         dev: Dev cases, sorted by id.
         test: Test cases, sorted by id.
         shots: Examples that are neither dev nor set aside.
-        dev_shots: The dev cases as examples, where the examples are too few: each has its case's source as group, and
-            no case is answered with its own.
-        explore: Whether dev is large enough (50) to choose among several candidates on it.
-        origin: Where dev comes from.
+        dev_shots: The dev cases as examples, if there are too few examples: each has its case's source as group, and
+            no case is among its own shots.
+        origin: The source of dev.
         seed: Seed of the draw.
         dev_size: Largest number of dev cases.
         kind: The kind of task that the expected answers show.
         counts: Numbers by name, for reports.
-        reasons: How and why it was drawn so, in words.
-        additions: Ids of the test cases that were added later, each time.
+        reasons: The method of the draw, in words.
+        additions: Ids of the test cases that each `cases add` added.
     """
 
     dev: tuple[Case, ...]
     test: tuple[Case, ...]
     shots: Sequence[Example]
     dev_shots: tuple[Example, ...] = ()
-    explore: bool
     origin: Literal["examples", "cases"]
     seed: int
     dev_size: int
@@ -88,54 +90,58 @@ class Split:
     additions: tuple[tuple[str, ...], ...] = ()
 
     @property
+    def explore(self) -> bool:
+        """Whether dev is large enough to choose among several candidates on it."""
+        return len(self.dev) >= MIN_DEV
+
+    @property
     def pool(self) -> Sequence[Example]:
-        """What shots are drawn from and classical baselines learn from."""
+        """The examples for shots and classical baselines."""
         return (*self.shots, *self.dev_shots) if self.dev_shots else self.shots
 
     @property
     def effective_groups(self) -> float:
-        """As how many independent sources the test cases count: all of them, where no two share one."""
+        """The number of independent sources that the test cases count as."""
         from tuneworthy.stats.ratios import effective_groups
 
         return effective_groups([case.source for case in self.test])
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return what is stored: ids and content hashes, no text of any case."""
-        return {
-            "origin": self.origin,
-            "kind": [self.kind.name, self.kind.reason],
-            "seed": self.seed,
-            "dev_size": self.dev_size,
-            "dev": [fingerprint(case) for case in self.dev],
-            "test": [fingerprint(case) for case in self.test],
-            "counts": dict(self.counts),
-            "reasons": list(self.reasons),
-            "additions": [list(ids) for ids in self.additions],
-        }
+    def stored(self) -> StoredSplit:
+        """Return the split as it is stored."""
+        return StoredSplit(
+            origin=self.origin,
+            kind=(self.kind.name, self.kind.reason),
+            seed=self.seed,
+            dev_size=self.dev_size,
+            dev=list(map(fingerprint, self.dev)),
+            test=list(map(fingerprint, self.test)),
+            counts=dict(self.counts),
+            reasons=list(self.reasons),
+            additions=list(map(list, self.additions)),
+        )
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], cases: Iterable[Case], examples: Sequence[Example] = ()) -> Split:
+    def restored(cls, stored: StoredSplit, cases: Iterable[Case], examples: Sequence[Example] = ()) -> Split:
         """Return the stored split with the cases and examples as they are now.
 
         Cases that were added since then are not in it (see `changes`); examples that were added join the shots.
 
         Raises:
-            UserError: A case of the split is gone, or `data` is not a stored split.
+            UserError: A case of the split is gone.
         """
         from tuneworthy.cases.dev_units import asking
         from tuneworthy.cases.example_store import by_id, others, some_of
 
         pool = by_id(examples)
         known = {case.id: case for case in cases}
+        name, reason = stored.kind
+        kind = Kind(name, reason, labels_of(known.values()) if name == "label" else ())
+        from_cases = stored.origin == "cases"
+        taken = asking(pool, kind, () if from_cases else [entry.id for entry in stored.dev])
+        dev_pool = known if from_cases else _dev_pool(some_of(pool, taken), kind)
         try:
-            name, reason = data["kind"]
-            kind = Kind(name, reason, labels_of(known.values()) if name == "label" else ())
-            taken = set() if data["origin"] == "cases" else {entry["id"] for entry in data["dev"]}
-            asked = asking(pool, kind, taken)
-            dev_pool = known if data["origin"] == "cases" else _dev_pool(some_of(pool, asked), kind)
-            dev = [dev_pool[entry["id"]] for entry in data["dev"]]
-            test = [known[entry["id"]] for entry in data["test"]]
-            seed, dev_size, origin = data["seed"], data["dev_size"], data["origin"]
+            dev = tuple(dev_pool[entry.id] for entry in stored.dev)
+            test = tuple(known[entry.id] for entry in stored.test)
         except KeyError as error:
             raise UserError(
                 f"The stored split uses the case or example {error.args[0]}, which no longer exists.",
@@ -145,25 +151,23 @@ class Split:
                 ),
             ) from None
         return cls(
-            dev=tuple(dev),
-            test=tuple(test),
-            shots=some_of(pool, others(pool, asked)),
-            explore=len(dev) >= MIN_DEV,
-            origin=origin,
-            seed=seed,
-            dev_size=dev_size,
+            dev=dev,
+            test=test,
+            shots=some_of(pool, others(pool, taken)),
+            origin=stored.origin,
+            seed=stored.seed,
+            dev_size=stored.dev_size,
             kind=kind,
-            counts=data.get("counts", {}),
-            reasons=tuple(data.get("reasons", ())),
-            additions=tuple(tuple(ids) for ids in data.get("additions", ())),
+            counts=stored.counts,
+            reasons=tuple(stored.reasons),
+            additions=tuple(map(tuple, stored.additions)),
         )
 
 
-def fingerprint(case: Case) -> dict[str, str]:
-    """Return the id of `case` and the hashes of what is asked and what is expected."""
+def fingerprint(case: Case) -> CaseFingerprint:
+    """Return the id of `case` and the hashes of its question and its expected answer."""
     expected = "" if case.expected is UNLABELLED else content_hash(case.expected)
-    question = content_hash([case.input, list(case.messages), list(case.tools)])
-    return {"id": case.id, "question": question, "expected": expected}
+    return CaseFingerprint(case.id, content_hash([case.input, list(case.messages), list(case.tools)]), expected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,57 +190,64 @@ class Changes:
         return bool(self.added or self.removed or self.edited or self.relabelled)
 
 
-def changes(stored: Mapping[str, Any], cases: Iterable[Case], examples: Sequence[Example] = ()) -> Changes:
-    """Compare `stored` (of `Split.to_dict`) with the cases, and dev with the examples, as they are now."""
-    now = [case for case in cases if case.labelled]
-    known = {case.id: fingerprint(case) for case in now}
-    before = {entry["id"]: entry for entry in stored["test"]}
-    if stored["origin"] == "cases":
-        before |= {entry["id"]: entry for entry in stored["dev"]}
+def changes(stored: StoredSplit, cases: Iterable[Case], examples: Sequence[Example] = ()) -> Changes:
+    """Compare a stored split with the cases, and its dev cases with the examples, as they are now."""
+    known = {case.id: fingerprint(case) for case in cases if case.labelled}
+    before = {entry.id: entry for entry in stored.test}
+    dev = {entry.id: entry for entry in stored.dev}
+    if stored.origin == "cases":
+        before |= dev
     added = known.keys() - before.keys()
-    if stored["origin"] == "examples":
+    if stored.origin == "examples":
         from tuneworthy.cases.dev_units import asking
         from tuneworthy.cases.example_store import some_of
 
-        kind, dev = Kind(*stored["kind"]), {entry["id"]: entry for entry in stored["dev"]}
+        kind = Kind(*stored.kind)
         pool = _dev_pool(some_of(examples, asking(examples, kind, dev)), kind)
         before |= dev
         known |= {identity: fingerprint(pool[identity]) for identity in dev if identity in pool}
-    both = before.keys() & known.keys()
+    both = sorted(before.keys() & known.keys())
     return Changes(
         tuple(sorted(added)),
         tuple(sorted(before.keys() - known.keys())),
-        tuple(sorted(i for i in both if before[i]["question"] != known[i]["question"])),
-        tuple(sorted(i for i in both if before[i]["expected"] != known[i]["expected"])),
+        tuple(identity for identity in both if before[identity].question != known[identity].question),
+        tuple(identity for identity in both if before[identity].expected != known[identity].expected),
     )
 
 
 def example_case(example: Example, kind: Kind | None = None) -> Case | None:
-    """Return `example` as a case (see `asked_case`), or None if graders cannot score it: no text, or no JSON where
-    JSON is asked."""
-    expected: Any = example.answer
-    if not expected.strip():
+    """Return `example` as a case (see `asked_case`); None if graders cannot score it: no text, or no JSON in a JSON
+    task."""
+    answer: Any = example.answer
+    if not answer.strip():
         return None
     if kind is not None and kind.name == "json":
-        expected = parse_object(expected)
-        if expected is UNLABELLED:
+        answer = parse_object(answer)
+        if answer is UNLABELLED:
             return None
     elif kind is not None and kind.name == "label":
-        expected = expected.strip()
-    return asked_case(example, expected)
+        answer = answer.strip()
+    return asked_case(example, answer)
 
 
 def asked_case(example: Example, expected: Any = UNLABELLED) -> Case | None:
-    """Return what `example` asks, as a case that expects `expected`; None if nobody asks before the answer.
+    """Return the question of `example` as a case that expects `expected`; None if there is no user turn.
 
     The input is the user's text if the chat is (system,) user, assistant; else all messages but the last.
     """
     asked, tools = asked_part(example), tools_of(example)
     if asked is None:
         return None
-    part: dict[str, Any] = {"input": asked} if isinstance(asked, str) else {"messages": tuple(asked)}
-    identity = Case.make_id(asked, tools)
-    return Case(id=identity, expected=expected, group=example.group, tags=example.tags, tools=tools, **part)
+    text, turns = (asked, ()) if isinstance(asked, str) else (None, tuple(asked))
+    return Case(
+        id=Case.make_id(asked, tools),
+        expected=expected,
+        group=example.group,
+        tags=example.tags,
+        tools=tools,
+        input=text,
+        messages=turns,
+    )
 
 
 def case_example(case: Case) -> Example | None:
@@ -282,21 +293,60 @@ def make_split(cases: Sequence[Case], examples: Sequence[Example] = (), *, seed:
     pool = by_id(examples)
     kind = kind_of(labelled, pool)
     n_scorable = int(columns_of(pool).scorable(kind.name).sum())
-    if n_scorable >= MIN_EXAMPLES:
-        split = _from_examples(labelled, pool, kind, seed=seed, dev_size=dev_size, n_scorable=n_scorable)
+    n_side, shots, test = 0, pool, labelled
+    from_examples = n_scorable >= MIN_EXAMPLES
+    if from_examples:
+        dev, shots, n_side = _from_examples(labelled, pool, kind, seed=seed, dev_size=dev_size)
+        reasons = [
+            f"dev uses {len(dev)} of {n_scorable} scorable examples, and test uses all {len(labelled)} cases",
+            f"dev is limited to {dev_size} examples and to {MAX_DEV_SHARE:.0%} of all examples",
+        ]
     else:
-        split = _from_cases(labelled, pool, kind, seed=seed, dev_size=dev_size, n_scorable=n_scorable)
-    if not (n_unlabelled := len(cases) - len(labelled)):
-        return split
-    reasons = (*split.reasons, f"{n_unlabelled} unlabelled {plural(n_unlabelled, 'case is', 'cases are')} left out")
-    return replace(split, counts={**split.counts, "unlabelled_cases": n_unlabelled}, reasons=reasons)
+        dev, test = _from_cases(labelled, kind, seed=seed, n_scorable=n_scorable)
+        reasons = [
+            f"there are too few scorable examples for dev ({n_scorable}), so the cases are split into {len(test)} "
+            f"test and {len(dev)} dev cases"
+        ]
+    if n_side:
+        reasons.append(
+            f"{count(n_side, 'example shares', 'examples share')} a question or group with dev and "
+            f"{plural(n_side, 'is', 'are')} used for neither dev nor few-shot prompts"
+        )
+    if len(dev) < MIN_DEV:
+        reasons.append(
+            f"{len(dev)} dev {plural(len(dev), 'case is', 'cases are')} too few to compare candidates (at least "
+            f"{MIN_DEV} needed), so each rung tries only one"
+        )
+    balanced = "label" if kind.name == "label" else "whether the model should decline"
+    reasons.append(f"the split is stratified by {balanced} ({kind.reason})")
+    if n_unlabelled := len(cases) - len(labelled):
+        reasons.append(f"{n_unlabelled} unlabelled {plural(n_unlabelled, 'case is', 'cases are')} left out")
+    return Split(
+        dev=tuple(sorted(dev, key=lambda case: case.id)),
+        test=tuple(test),
+        shots=shots,
+        origin="examples" if from_examples else "cases",
+        seed=seed,
+        dev_size=dev_size,
+        kind=kind,
+        counts={
+            "dev": len(dev),
+            "test": len(test),
+            "shots": len(shots),
+            "scorable_examples": n_scorable,
+            "set_aside_examples": n_side,
+            "unlabelled_cases": n_unlabelled,
+            "test_groups": len(units_of(test)),
+        },
+        reasons=tuple(reasons),
+    )
 
 
 def kind_of(cases: Sequence[Case], examples: Sequence[Example]) -> Kind:
-    """Guess the kind from the cases; where they are too few to show labels, with the help of the examples."""
-    expected = [case.expected for case in cases]
+    """Guess the kind from the cases; if they are too few to show labels, with the help of the examples."""
     from tuneworthy.cases.example_store import answer_counts, columns_of
 
+    expected = [case.expected for case in cases]
     kind = guess_kind(expected)
     if kind.name != "short_answer" or not examples or len(set(columns_of(examples).answers.tolist())) > _MOST_ANSWERS:
         return kind
@@ -304,130 +354,62 @@ def kind_of(cases: Sequence[Case], examples: Sequence[Example]) -> Kind:
     return both if both.name == "label" else kind
 
 
-def _stratum(case: Case, kind: Kind) -> str:
-    if case.expected is None:
-        return "decline"
-    return f"label {answer_text(case.expected)}" if kind.name == "label" else "answer"
-
-
 def _from_examples(
-    cases: Sequence[Case],
-    pool: Sequence[Example],
-    kind: Kind,
-    *,
-    seed: int,
-    dev_size: int,
-    n_scorable: int,
-) -> Split:
+    cases: Sequence[Case], pool: Sequence[Example], kind: Kind, *, seed: int, dev_size: int
+) -> tuple[list[Case], Sequence[Example], int]:
+    """Draw dev from the examples; return it, the other examples, and the number of those set aside."""
     from tuneworthy.cases.dev_units import units_to_draw
     from tuneworthy.cases.example_store import others, some_of
 
     take = min(dev_size, int(MAX_DEV_SHARE * len(pool)))
     units, totals = units_to_draw(pool, cases, kind, seed=seed, take=take, convert=example_case)
     drawn = draw(units, take, seed=seed, at_least=False, totals=totals)
-    gone = sorted({i for unit in drawn for i in unit.members})
-    dev = _dev_pool(some_of(pool, gone), kind)
+    taken = sorted({i for unit in drawn for i in unit.members})
+    dev = [*_dev_pool(some_of(pool, taken), kind).values()]
     if not dev:
         raise UserError(
             f"No dev cases could be drawn from {len(pool)} examples (at most {take} may be used).",
             hint="Raise dev in [split], or put fewer rows in the same group.",
         )
-    shots = some_of(pool, others(pool, gone))
-    reasons: tuple[str, ...] = (
-        f"dev uses {len(dev)} of {n_scorable} scorable examples, and test uses all {len(cases)} cases",
-        f"dev is limited to {dev_size} examples and to {MAX_DEV_SHARE:.0%} of all examples",
-    )
-    if side := len(gone) - len(dev):
-        reasons += (
-            (
-                f"{count(side, 'example shares', 'examples share')} a question or group with dev and "
-                f"{plural(side, 'is', 'are')} used for neither dev nor few-shot prompts"
-            ),
-        )
-    split = _split(dev.values(), cases, shots, kind, reasons)
-    counts = {**split.counts, "scorable_examples": n_scorable, "set_aside_examples": side}
-    return replace(split, origin="examples", seed=seed, dev_size=dev_size, counts=counts)
+    return dev, some_of(pool, others(pool, taken)), len(taken) - len(dev)
 
 
 def _from_cases(
-    cases: Sequence[Case], pool: Sequence[Example], kind: Kind, *, seed: int, dev_size: int, n_scorable: int
-) -> Split:
+    cases: Sequence[Case], kind: Kind, *, seed: int, n_scorable: int
+) -> tuple[Sequence[Case], Sequence[Case]]:
+    """Split the cases into dev and test."""
     n_test = max(MIN_TEST, (len(cases) + 1) // 2)
     if len(cases) <= n_test:
-        message = (
+        raise UserError(
             f"{len(cases)} labelled {plural(len(cases), 'case', 'cases')} and {n_scorable} scorable "
             f"{plural(n_scorable, 'example', 'examples')} are too few. Dev and test need more than {MIN_TEST} "
-            f"labelled cases, or {MIN_EXAMPLES} scorable examples."
-        )
-        raise UserError(
-            message, hint="Run `tuneworthy cases sample --from FILE --n 100`, then `tuneworthy cases label`."
+            f"labelled cases, or {MIN_EXAMPLES} scorable examples.",
+            hint="Run `tuneworthy cases sample --from FILE --n 100`, then `tuneworthy cases label`.",
         )
     units = units_of(cases)
     for unit in units:
-        unit.strata.update(_stratum(cases[i], kind) for i in unit.members)
+        for i in unit.members:
+            expected = cases[i].expected
+            stratum = f"label {answer_text(expected)}" if kind.name == "label" else "answer"
+            unit.strata["decline" if expected is None else stratum] += 1
     chosen = {i for unit in draw(units, n_test, seed=seed, at_least=True) for i in unit.members}
-    test = [case for i, case in enumerate(cases) if i in chosen]
     dev = [case for i, case in enumerate(cases) if i not in chosen]
     if not dev:
-        message = (
+        raise UserError(
             f"The {len(cases)} cases cannot be split into dev and test. Their "
-            f"{count(len(units), 'group is', 'groups are')} so large that no case remains for dev."
+            f"{count(len(units), 'group is', 'groups are')} so large that no case remains for dev.",
+            hint="Split the largest group, or add cases from other groups.",
         )
-        raise UserError(message, hint="Split the largest group, or add cases from other groups.")
-    reasons = (
-        (
-            f"there are too few scorable examples for dev ({n_scorable}), so the cases are split into {len(test)} "
-            f"test and {len(dev)} dev cases"
-        ),
-    )
-    split = _split(dev, test, pool, kind, reasons)
-    counts = {**split.counts, "scorable_examples": n_scorable}
-    return replace(split, seed=seed, dev_size=dev_size, counts=counts)
-
-
-def _split(
-    dev: Iterable[Case], test: Iterable[Case], shots: Sequence[Example], kind: Kind, reasons: tuple[str, ...]
-) -> Split:
-    """Assemble a split, sorted, with its counts and reasons; the caller fills in how it was asked for."""
-    dev, test = (tuple(sorted(rows, key=lambda case: case.id)) for rows in (dev, test))
-    explore = len(dev) >= MIN_DEV
-    if not explore:
-        reasons += (
-            (
-                f"{len(dev)} dev {plural(len(dev), 'case is', 'cases are')} too few to compare candidates (at least "
-                f"{MIN_DEV} needed), so each rung tries only one"
-            ),
-        )
-    balanced = "label" if kind.name == "label" else "whether the model should decline"
-    reasons += (f"the split is stratified by {balanced} ({kind.reason})",)
-    counts = {
-        "dev": len(dev),
-        "test": len(test),
-        "shots": len(shots),
-        "scorable_examples": 0,
-        "set_aside_examples": 0,
-        "unlabelled_cases": 0,
-        "test_groups": len(units_of(test)),
-    }
-    return Split(
-        dev=dev,
-        test=test,
-        shots=shots,
-        explore=explore,
-        origin="cases",
-        seed=0,
-        dev_size=0,
-        kind=kind,
-        counts=counts,
-        reasons=reasons,
-    )
+    return dev, [case for i, case in enumerate(cases) if i in chosen]
 
 
 def labels_of(cases: Iterable[Case], examples: Sequence[Example] = ()) -> tuple[str, ...]:
     """Return the labels that occur as expected answer or as answer of an example, sorted."""
     from tuneworthy.cases.example_store import answer_counts
 
-    expected = (case.expected for case in cases if case.labelled and case.expected is not None)
-    several = (value if isinstance(value, list) else [value] for value in expected)
-    found = {answer_text(value).strip() for values in several for value in values}
-    return tuple(sorted((found | answer_counts(examples).keys()) - {""}))
+    labels = set(answer_counts(examples))
+    for case in cases:
+        if case.labelled and case.expected is not None:
+            accepted = case.expected if isinstance(case.expected, list) else [case.expected]
+            labels.update(answer_text(value).strip() for value in accepted)
+    return tuple(sorted(labels - {""}))

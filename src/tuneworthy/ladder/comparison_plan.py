@@ -5,6 +5,7 @@ fresh one.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from typing_extensions import TypedDict
 
@@ -37,7 +38,7 @@ def read_comparisons(folder: Folder) -> ComparisonPlan:
         UserError: Comparisons were planned, and the plan is gone, was set back, or is unreadable.
     """
     split = folder.read("split", StoredSplit)
-    document, made = folder.read(NAME, StoredComparisons), split.get("comparisons") if split else None
+    document, made = folder.read(NAME, StoredComparisons), split.comparisons if split else None
     if document is None and made is None and not (folder.path / "run.json").exists():
         return ComparisonPlan()
     try:
@@ -65,7 +66,8 @@ def read_comparisons(folder: Folder) -> ComparisonPlan:
 def write_comparisons(folder: Folder, plan: ComparisonPlan) -> None:
     """Store the plan, and in the stored split how many comparisons were made."""
     folder.write(NAME, plan.to_dict())
-    folder.write("split", {**(folder.read("split", StoredSplit) or {}), NAME: len(plan.spent)})
+    if (split := folder.read("split", StoredSplit)) is not None:
+        folder.write("split", replace(split, comparisons=len(plan.spent)))
 
 
 def slot_name(rung: str, split: Split) -> str:

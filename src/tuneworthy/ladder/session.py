@@ -301,7 +301,7 @@ async def open_session(
     with nullcontext() if beside else folder.lock(waiting, reading=reading):
         data = read_data(project)  # now, as another process may just have drawn the split
         if folder.writable and not beside and not (folder.path / "split.json").exists():
-            folder.write("split", data.split.to_dict())
+            folder.write("split", data.split.stored())
         store = ResponseStore(folder.responses)
         spending = store.spending()
         limits = [

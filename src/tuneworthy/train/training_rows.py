@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
 from tuneworthy.cases import Dataset, guess_kind, labels_of, read_dataset
@@ -96,7 +96,7 @@ class TaskMetric:
     @property
     def identity(self) -> dict[str, Any]:
         """What the score depends on beside the answers."""
-        return {"grader": dict(self.grader.identity), "cases": [fingerprint(case) for case in self.cases]}
+        return {"grader": dict(self.grader.identity), "cases": [asdict(fingerprint(case)) for case in self.cases]}
 
     def score(self, answers: Sequence[tuple[str, str]], say: Callable[[str], None]) -> float:
         """Return the score of the set, 0..1.
@@ -280,7 +280,7 @@ def kind_of(store: Folder, cases: Sequence[Case], rows: Sequence[Example]) -> Ki
     stored = store.read("split", StoredSplit)
     if stored is None:
         return guess_kind([case.expected for case in cases if case.labelled])
-    name, reason = stored["kind"]
+    name, reason = stored.kind
     return Kind(name, reason, labels_of(cases, rows) if name == "label" else ())
 
 

@@ -7,8 +7,9 @@ from tuneworthy.cases import messages
 from tuneworthy.cases.formats.chats import check_messages
 from tuneworthy.cases.formats.columns import INPUT_NAMES, columns_by_name, find_column
 from tuneworthy.cases.formats.promptfoo import expanded, test_fields
-from tuneworthy.cases.formats.registry import CASE_FORMATS, Convert, Fields, Format
-from tuneworthy.cases.readers.faults import Dropped, Journal, RowFault, kind_of
+from tuneworthy.cases.formats.registry import CASE_FORMATS, Fields, Format, has, register
+from tuneworthy.cases.formats.values import at
+from tuneworthy.cases.readers.faults import Dropped, Journal, RowFault
 from tuneworthy.errors import nearest
 from tuneworthy.types import Message
 
@@ -37,22 +38,21 @@ def _question(row: dict[str, Any]) -> Fields:
     value = row.get("input")
     if type(value) is str and "messages" not in row:
         if not value or value.isspace():
-            raise RowFault(messages.INPUT_TEXT, messages.say("an_empty_one"))
+            raise RowFault(messages.INPUT_TEXT, got="an empty string")
         return {"input": value}
     turns = row.get("messages")
     if value is None and turns is None:
         if "input" in row:
-            raise RowFault(messages.INPUT_TEXT, kind_of(value))
+            raise RowFault(messages.INPUT_TEXT, value)
         _unknown(row.keys() - _KEYS)
-        got = messages.say("keys", names=", ".join(row)) if row else messages.say("empty_object")
-        raise RowFault(messages.INPUT_OR_MESSAGES.at(shape=NATIVE), got)
+        raise RowFault("`input` or `messages`", got=messages.keys(row), hint=f"Write each row as {NATIVE}.")
     if value is not None and turns is not None:
-        raise RowFault(messages.NOT_BOTH, "both")
+        raise RowFault("either `input` or `messages`", got="both", hint="Remove one of them.")
     if turns is not None:
         return {"messages": ends_with_user(check_messages(turns))}
     if isinstance(value, dict) and value:
         return {"input": value}
-    raise RowFault(messages.INPUT_VALUE, kind_of(value))
+    raise RowFault("a string or an object of variables for `input`", value)
 
 
 def ends_with_user(turns: tuple[Message, ...]) -> tuple[Message, ...]:
@@ -63,8 +63,10 @@ def ends_with_user(turns: tuple[Message, ...]) -> tuple[Message, ...]:
     """
     role = turns[-1]["role"]
     if role not in {"user", "tool"}:
-        fault = messages.MOVE_ANSWER if role == "assistant" else messages.ADD_TURN
-        raise RowFault(fault, f"a final turn with the role {role!r}")
+        hint = "Move the answer to `expected`." if role == "assistant" else "Add a user turn at the end."
+        raise RowFault(
+            "a conversation that ends with a user turn", got=f"a final turn with the role {role!r}", hint=hint
+        )
     return turns
 
 
@@ -78,34 +80,34 @@ def _add_rest(fields: Fields, row: dict[str, Any], journal: Journal) -> None:
     if row.get("tools") is not None:
         tools = _list(row["tools"], "tools")
         if bad := [tool for tool in tools if not isinstance(tool, dict)]:
-            raise RowFault(messages.TOOLS, kind_of(bad[0]))
+            raise RowFault(messages.TOOLS, bad[0])
         fields["tools"] = tuple(tools)
     if unknown := row.keys() - _KEYS:
         _unknown(unknown)
-        journal.note(messages.say("unread_keys", names=", ".join(sorted(unknown))))
+        journal.note(f"ignored keys: {', '.join(sorted(unknown))}")
 
 
 def _unknown(keys: Set[str]) -> None:
     for key in sorted(keys):
         if near := nearest(key, _KEYS, 0.8):
-            raise RowFault(messages.KNOWN_KEY.at(near=near), f"`{key}`")
+            raise RowFault("a known key", got=f"`{key}`", hint=f"Did you mean `{near}`?")
 
 
 def _list(value: Any, name: str) -> Sequence[Any]:
     if not isinstance(value, str | list):
-        raise RowFault(messages.A_LIST.at(name=name), kind_of(value))
+        raise RowFault(f"a list for `{name}`", value)
     return (value,) if isinstance(value, str) else value
 
 
 def _name(value: Any, what: str) -> str:
     """Return an id or the like as text; whole numbers are taken too."""
     if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
-        raise RowFault(messages.A_NAME.at(what=what), kind_of(value))
+        raise RowFault(f"a string for {what}", value)
     return str(value)
 
 
 def _expect(fields: Fields, value: Any, journal: Journal) -> None:
-    """Set the expected answer of a foreign row, whose null and empty text mean that it has no answer."""
+    """Set the expected answer of a foreign row; null and empty text mean that it has no answer."""
     if value is None or value in ("", []):
         journal.note(f"the expected answer is {'null' if value is None else 'empty'}, so the case is unlabelled")
     else:
@@ -113,119 +115,108 @@ def _expect(fields: Fields, value: Any, journal: Journal) -> None:
 
 
 def _foreign(row: dict[str, Any], value: Any) -> Fields:
-    """Start a foreign row: `value` is a text, variables or a chat; the id is taken along."""
-    if isinstance(value, dict) and isinstance(value.get("messages"), list):
-        value = value["messages"]
-    fields = _question({"messages": value} if isinstance(value, list) else {"input": value})
-    if row.get("id") is not None:
-        fields["id"] = _name(row["id"], "id")
+    """Start a foreign row: `value` is a text, variables or a chat."""
+    if isinstance(turns := at(value, "messages"), list):
+        value = turns
+    fields = _question({"messages" if isinstance(value, list) else "input": value})
+    if (given := at(row, "id")) is not None:
+        fields["id"] = _name(given, "id")
     return fields
 
 
 def _note_unread(row: dict[str, Any], read: Set[str], journal: Journal) -> None:
     if unread := sorted(key for key, value in row.items() if key not in read and value not in (None, "", [], {})):
-        journal.note(messages.say("unread_keys", names=", ".join(unread)))
+        journal.note(f"ignored keys: {', '.join(unread)}")
 
 
-def _inspect(journal: Journal) -> Convert:
-    def convert(row: dict[str, Any]) -> Fields:
-        fields = _foreign(row, row.get("input"))
-        if choices := row.get("choices"):
-            if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
-                raise RowFault(messages.CHOICES, kind_of(choices))
-            _append(fields, "\n\n" + "\n".join(f"{chr(65 + i)}) {choice}" for i, choice in enumerate(choices)))
-            journal.note("the choices are appended to the question as a lettered list")
-        target = row.get("target")
-        if target is not None and not isinstance(target, str | list):
-            raise RowFault(messages.TARGET, kind_of(target))
-        _expect(fields, target, journal)
-        _note_unread(row, {"id", "input", "target", "choices"}, journal)
-        return fields
-
-    return convert
+def _inspect(row: dict[str, Any], journal: Journal) -> Fields:
+    fields = _foreign(row, at(row, "input"))
+    if choices := at(row, "choices"):
+        if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
+            raise RowFault("a list of strings for `choices`", choices)
+        _append(fields, "\n\n" + "\n".join(f"{chr(65 + i)}) {choice}" for i, choice in enumerate(choices)))
+        journal.note("the choices are appended to the question as a lettered list")
+    target = at(row, "target")
+    if target is not None and not isinstance(target, str | list):
+        raise RowFault("a string or a list of strings for `target`", target)
+    _expect(fields, target, journal)
+    _note_unread(row, {"id", "input", "target", "choices"}, journal)
+    return fields
 
 
 def _append(fields: Fields, text: str) -> None:
     if "messages" in fields:
         *before, last = fields["messages"]
-        fields["messages"] = (*before, {**last, "content": str(last["content"]) + text})
+        fields["messages"] = (*before, last | {"content": f"{last['content']}{text}"})
     elif isinstance(fields["input"], str):
         fields["input"] += text
     else:
-        raise RowFault(messages.CHOICES_INPUT, kind_of(fields["input"]))
+        raise RowFault("a string or a chat for `input`, because the row has `choices`", fields["input"])
 
 
-def _openai_evals(journal: Journal) -> Convert:
-    def convert(row: dict[str, Any]) -> Fields:
-        value = row.get("input")
-        if isinstance(value, list) and value and isinstance(value[-1], dict) and value[-1].get("role") == "system":
-            value = [*value[:-1], {**value[-1], "role": "user"}]
-            journal.note("the chat ends with a system message, which is treated as a user message")
-        fields = _foreign(row, value)
-        _expect(fields, row.get("ideal"), journal)
-        _note_unread(row, {"id", "input", "ideal"}, journal)
-        return fields
-
-    return convert
+def _openai_evals(row: dict[str, Any], journal: Journal) -> Fields:
+    value = at(row, "input")
+    if isinstance(value, list) and value and at(value[-1], "role") == "system":
+        value = [*value[:-1], value[-1] | {"role": "user"}]
+        journal.note("the chat ends with a system message, which is treated as a user message")
+    fields = _foreign(row, value)
+    _expect(fields, at(row, "ideal"), journal)
+    _note_unread(row, {"id", "input", "ideal"}, journal)
+    return fields
 
 
-def _langfuse(journal: Journal) -> Convert:
-    def convert(row: dict[str, Any]) -> Fields:
-        if str(row.get("status", "")).upper() == "ARCHIVED":
-            raise Dropped(messages.ARCHIVED)
-        fields = _foreign(row, row.get("input"))
-        _expect(fields, row.get("expectedOutput", row.get("expected_output")), journal)
-        _note_unread(row, {"id", "input", "expectedOutput", "expected_output", "status"}, journal)
-        return fields
-
-    return convert
+def _langfuse(row: dict[str, Any], journal: Journal) -> Fields:
+    if str(at(row, "status")).upper() == "ARCHIVED":
+        raise Dropped("the Langfuse item is archived")
+    fields = _foreign(row, at(row, "input"))
+    _expect(fields, row.get("expectedOutput", at(row, "expected_output")), journal)
+    _note_unread(row, {"id", "input", "expectedOutput", "expected_output", "status"}, journal)
+    return fields
 
 
-for _format in (
+register(
+    CASE_FORMATS,
     Format(
         name="promptfoo",
         shape='{"vars": {...}, "assert": [...]}',
-        detect=lambda keys, first: "vars" in keys and "input" not in keys,
-        converter=lambda journal: lambda row: test_fields(row, journal),
+        detect=has("vars", without="input"),
+        convert=test_fields,
         records=expanded,
         priority=0,
     ),
     Format(
         name="openai_evals",
         shape='{"input": [messages], "ideal": ...}',
-        detect=lambda keys, first: {"input", "ideal"} <= keys,
-        converter=_openai_evals,
+        detect=has("input ideal"),
+        convert=_openai_evals,
         priority=1,
     ),
     Format(
         name="langfuse",
         shape='{"input": ..., "expectedOutput": ...}',
-        detect=lambda keys, first: (
-            "input" in keys and bool({"expectedOutput", "expected_output", "datasetId", "datasetName"} & keys)
-        ),
-        converter=_langfuse,
+        detect=has("input", some="expectedOutput expected_output datasetId datasetName"),
+        convert=_langfuse,
         priority=2,
     ),
     Format(
         name="inspect",
         shape='{"input": ..., "target": ...}',
-        detect=lambda keys, first: "input" in keys and "target" in keys and "expected" not in keys,
-        converter=_inspect,
+        detect=has("input target", without="expected"),
+        convert=_inspect,
         priority=3,
     ),
     Format(
         name="native",
         shape=NATIVE,
         detect=lambda keys, first: bool({"input", "messages"} & keys) or not keys,
-        converter=lambda journal: lambda row: native_fields(row, journal),
+        convert=native_fields,
         priority=4,
     ),
     Format(
         name="columns",
         shape="columns for input and expected",
         detect=lambda keys, first: find_column(first.keys(), INPUT_NAMES) is not None,
-        converter=lambda journal: columns_by_name(native_fields, journal),
+        convert=columns_by_name(native_fields),
         priority=5,
     ),
-):
-    CASE_FORMATS.register(_format.name)(_format)
+)

@@ -1,22 +1,16 @@
 """Chat messages: checked, and brought to the OpenAI shape with text content."""
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tuneworthy.cases import messages
-from tuneworthy.cases.readers.faults import RowFault, kind_of, show
+from tuneworthy.cases.readers.faults import RowFault, show
 from tuneworthy.types import Message
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 _UNSEEN = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 _FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-
-
-def word_at(row: Mapping[str, Any], key: str, default: str = "") -> str:
-    """Return the text under `key`; "" if something else stands there, `default` if nothing does."""
-    value = row.get(key, default)
-    return value if isinstance(value, str) else ""
 
 
 def is_blank(text: str) -> bool:
@@ -40,18 +34,19 @@ def check_messages(value: Any, name: str = "messages") -> tuple[Message, ...]:
         RowFault: Not a list of messages, an unknown role, or content that is not text.
     """
     if not isinstance(value, list) or not value:
-        raise RowFault(messages.MESSAGES.at(name=name), kind_of(value))
+        raise RowFault(f"a list of messages for {name}", value, code="no_messages")
     return tuple([_message(message, f"{name}[{i}]") for i, message in enumerate(value)])
 
 
 def _message(message: Any, where: str) -> Message:
     if not isinstance(message, dict):
-        raise RowFault(messages.MESSAGE.at(where=where), kind_of(message))
+        raise RowFault(f'a message {{"role": ..., "content": ...}} at {where}', message, code="bad_message")
     role = message.get("role")
     if role not in ROLES:
-        fault = messages.A_ROLE if role is None else messages.KNOWN_ROLE
-        got = f"no role in {show(message)}" if role is None else kind_of(role)
-        raise RowFault(fault.at(where=where, roles=", ".join(ROLES)), got)
+        fault = messages.known_role(where, ", ".join(ROLES))
+        if role is None:
+            raise RowFault(fault._replace(expected=f"a role at {where}"), got=f"no role in {show(message)}")
+        raise RowFault(fault, role)
     content = message.get("content")
     clean = {key: item for key, item in message.items() if item is not None} if None in message.values() else message
     if type(content) is str:
@@ -59,7 +54,12 @@ def _message(message: Any, where: str) -> Message:
     if content is None:
         if role == "assistant" and clean.get("tool_calls"):
             return {**clean, "content": None}
-        raise RowFault(messages.CONTENT.at(where=where), messages.say("none"))
+        raise RowFault(
+            f"text content at {where}",
+            got="none",
+            hint="Only an assistant turn with tool calls may omit content.",
+            code="no_content",
+        )
     return {**clean, "content": text_of_parts(content, where)}
 
 
@@ -72,9 +72,9 @@ def text_of_parts(content: Any, where: str) -> str:
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
-        raise RowFault(messages.NOT_TEXT.at(where=where), kind_of(content))
+        raise RowFault(f"text content at {where}", content, code="not_text")
     if bad := [part for part in content if not isinstance(part, dict) or not isinstance(part.get("text"), str)]:
-        raise RowFault(messages.TEXT_PART.at(where=where), kind_of(bad[0]))
+        raise RowFault(messages.text_part(where), bad[0])
     return "\n".join(part["text"] for part in content)
 
 
@@ -86,12 +86,17 @@ def check_chat(turns: tuple[Message, ...]) -> tuple[Message, ...]:
     """
     last = turns[-1]
     if last["role"] != "assistant":
-        raise RowFault(messages.LAST_ANSWER, f"a message with the role {last['role']!r}")
+        raise RowFault(
+            "an assistant answer as the last message",
+            got=f"a message with the role {last['role']!r}",
+            hint="Remove the messages after the last answer.",
+            code="no_answer",
+        )
     if empty := [message for message in turns if message["role"] == "assistant" and _says_nothing(message)]:
         code = "empty_answer" if empty[0] is last else "empty_turn"
-        raise RowFault(messages.EMPTY_ANSWER._replace(code=code), messages.say("an_empty_one"))
+        raise RowFault(messages.EMPTY_ANSWER._replace(code=code), got="an empty string")
     if all(message["role"] != "user" for message in turns):
-        raise RowFault(messages.USER_TURN, messages.say("none"))
+        raise RowFault("at least one user turn", got="none", code="no_question")
     return turns
 
 

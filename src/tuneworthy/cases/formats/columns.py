@@ -5,9 +5,9 @@ column an empty cell means *not labelled* and the word ``null`` means *declining
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -16,7 +16,6 @@ from tuneworthy.cases.formats.registry import Convert, Fields
 from tuneworthy.cases.readers.faults import Journal, RowFault, show
 from tuneworthy.errors import did_you_mean
 
-Read = Callable[[dict[str, Any], Journal], Fields]
 INPUT_NAMES = ("input", "question", "text", "prompt", "query", "utterance", "message", "user", "instruction")
 EXPECTED_NAMES = (
     "expected",
@@ -76,7 +75,7 @@ class Columns:
 
     def __init__(
         self,
-        read: Read,
+        read: Convert,
         keys: Set[str],
         journal: Journal,
         inputs: Sequence[str] = (),
@@ -89,30 +88,38 @@ class Columns:
         have = f"the columns {', '.join(sorted(keys))}"
         for name in (*inputs, *((expected,) if expected else ())):
             if name not in keys:
-                raise RowFault(messages.COLUMN.at(name=name, near=did_you_mean(name, keys)), have)
+                hint = f"{did_you_mean(name, keys)} Fix --input or --expected.".strip()
+                raise RowFault(f"a column {name!r}", got=have, hint=hint)
         if expected in inputs:
-            raise RowFault(messages.ANSWER_APART, messages.say("as_expected", name=expected))
+            raise RowFault(
+                "another column for the answer than for the question",
+                got=f"column {expected!r} as the expected answer",
+                hint="Leave the column of the answer out of --input.",
+            )
         self.messages = "messages" if "messages" in keys and not inputs else None
         guess = None if self.messages else find_column(keys - {expected or ""}, INPUT_NAMES)
         self.inputs = tuple(inputs) or ((guess,) if guess else ())
         if not self.inputs and not self.messages:
-            raise RowFault(messages.INPUT_COLUMN, have)
+            raise RowFault(
+                "a column `input`",
+                got=have,
+                hint=f"Rename the columns to `input` and `expected`, {messages.NAME_COLUMNS}",
+            )
         self.expected = expected or expected_column(first, keys - set(self.inputs))
         self._note_choice(keys, guessed=not (inputs and expected))
 
     def _note_choice(self, keys: Set[str], *, guessed: bool) -> None:
         if guessed and self.inputs and (self.inputs, self.expected) != (("input",), "expected"):
-            named = messages.say("as_expected", name=self.expected)
-            expected = named if self.expected else "no column as the expected answer"
-            self.journal.note(f"using column {self.inputs[0]!r} as the input and {expected}", 0)
+            expected = f"column {self.expected!r}" if self.expected else "no column"
+            self.journal.note(f"using column {self.inputs[0]!r} as the input and {expected} as the expected answer", 0)
         unread = keys - {*self.inputs, self.expected, self.messages, *_PASSED_ON}
         self.rest = tuple(sorted(unread)) if self.keep_rest else ()
         if unread and not self.rest:
             self.journal.note(f"ignored columns: {', '.join(sorted(unread))}", 0)
 
-    def __call__(self, row: dict[str, Any]) -> Fields:
+    def __call__(self, row: dict[str, Any], journal: Journal) -> Fields:
         """Convert a row of cells."""
-        return self.read(self.native(row), self.journal)
+        return self.read(self.native(row), journal)
 
     def native(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return `row` with the keys that the native format knows; empty cells are left out."""
@@ -148,14 +155,13 @@ class Columns:
         out["expected"] = None if value == "null" else value
 
 
-def columns_by_name(read: Read, journal: Journal, *, keep_rest: bool = False) -> Convert:
-    """Return a converter whose columns are guessed from the first row that it gets."""
-    columns: list[Columns] = []
+def columns_by_name(read: Convert, *, keep_rest: bool = False) -> Convert:
+    """Return a converter that guesses the columns from the first row of a file."""
 
-    def convert(row: dict[str, Any]) -> Fields:
-        if not columns:
-            columns.append(Columns(read, row.keys(), journal, keep_rest=keep_rest, first=row))
-        return columns[0](row)
+    def convert(row: dict[str, Any], journal: Journal) -> Fields:
+        if journal.columns is None:
+            journal.columns = Columns(read, row.keys(), journal, keep_rest=keep_rest, first=row)
+        return cast(Columns, journal.columns)(row, journal)
 
     return convert
 

@@ -1,7 +1,7 @@
-"""Messages as other APIs and frameworks write them, brought to the OpenAI shape with text content.
+"""Message dialects: OpenAI, Anthropic, Gemini, OpenTelemetry and LangChain, brought to the OpenAI shape.
 
-Read are OpenAI (its first calls and the items of the Responses API too), Anthropic, Gemini, OpenTelemetry and
-LangChain. What the model thought is left out; an image is a fault.
+OpenAI's first function calls and the items of its Responses API are read too. Reasoning is left out; an image is a
+fault.
 """
 
 import re
@@ -12,8 +12,9 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.cases import messages
-from tuneworthy.cases.formats.chats import ROLES, word_at
-from tuneworthy.cases.readers.faults import Dropped, RowFault, kind_of
+from tuneworthy.cases.formats.chats import ROLES
+from tuneworthy.cases.formats.values import at, dict_at, first_at, word_at
+from tuneworthy.cases.readers.faults import Dropped, RowFault
 from tuneworthy.types import Message
 
 _ROLE_NAMES: Final = {"human": "user", "ai": "assistant", "model": "assistant", "function": "tool"}
@@ -89,7 +90,7 @@ def check_words(turns: Sequence[Message]) -> None:
     for turn in turns:
         content = turn.get("content")
         if turn.get("role") == "assistant" and isinstance(content, str) and is_written_down(content):
-            raise RowFault(messages.WRITTEN_DOWN, kind_of(content))
+            raise RowFault(messages.WRITTEN_DOWN, content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,24 +139,25 @@ def _turns(item: Any, where: str) -> list[Any]:
     kind = item.get("type")
     read = _ITEMS.get(kind) if isinstance(kind, str) else None
     if read is None and isinstance(kind, str) and "role" not in item:
-        raise RowFault(messages.MESSAGE_OR_CALL.at(where=where), kind_of(item))
+        raise RowFault(f"a message or a call at {where}", item, code="bad_message")
     return (read or _message)(item, where)
 
 
 def _message(item: dict[str, Any], where: str) -> list[Any]:
-    role = item.get("role", "assistant" if item.get("type") == "message" else None)
-    content = item.get("parts", item.get("content"))
-    calls = [item["function_call"]] if isinstance(item.get("function_call"), dict) else []
+    role = item.get("role", "assistant" if at(item, "type") == "message" else None)
+    content = item.get("parts", at(item, "content"))
+    call = at(item, "function_call")
+    calls = [call] if isinstance(call, dict) else []
     message = {key: value for key, value in item.items() if key not in _READ}
-    message |= {"role": _ROLE_NAMES.get(role, role) if isinstance(role, str) else role, "content": content}
-    if role is None:
-        del message["role"]
+    if role is not None:
+        message["role"] = _ROLE_NAMES.get(role, role) if isinstance(role, str) else role
+    message["content"] = content
     results: list[dict[str, Any]] = []
     if isinstance(content, list):
         parts = _parts(content, where)
         calls, results = calls + parts.calls, parts.results
-        message["content"] = "\n".join(parts.texts) if parts.texts else None if calls else ""
-        if not parts.texts and not calls and (results or len(content)):
+        message["content"] = "\n".join(parts.texts) if parts.texts or not calls else None
+        if content and not parts.texts and not calls:
             return results
     if calls:
         message["tool_calls"] = calls
@@ -173,69 +175,63 @@ def _parts(content: list[Any], where: str) -> _Parts:
     for part in content:
         block = {"type": "text", "text": part} if isinstance(part, str) else part
         if not isinstance(block, dict):
-            raise RowFault(messages.TEXT_PART.at(where=where), kind_of(block))
+            raise RowFault(messages.text_part(where), block)
         kind = word_at(block, "type") or next((key for key in _BARE_KEYS if key in block), "")
         text = block.get("text", block.get("content")) if kind in _TEXTS else None
         if isinstance(text, str):
             parts.texts.append(text)
         elif kind in _CALLS:
-            parts.calls.append(_call(_inner(block, kind)))
+            parts.calls.append(_call(dict_at(block, kind) or block))
         elif kind in _RESULTS:
-            parts.results.append(_result(_inner(block, kind), where))
+            parts.results.append(_result(dict_at(block, kind) or block, where))
         elif kind == "refusal":
             raise Dropped(messages.REFUSED)
         elif kind not in _THOUGHTS:
-            raise RowFault(messages.TEXT_PART.at(where=where), kind_of(block))
+            raise RowFault(messages.text_part(where), block)
     return parts
-
-
-def _inner(block: dict[str, Any], kind: str) -> dict[str, Any]:
-    """Return what a part holds: under its kind, as in Gemini, or the part itself."""
-    inner = block.get(kind)
-    return inner if isinstance(inner, dict) else block
 
 
 def _call(block: dict[str, Any]) -> dict[str, Any]:
     """Return a call as `tool_calls.call_of` reads it."""
     arguments = next((block[key] for key in ("arguments", "args", "input") if block.get(key) is not None), None)
-    if block.get("type") == "custom_tool_call":
+    kind, name = at(block, "type"), at(block, "name")
+    if kind == "custom_tool_call":
         arguments = {"input": arguments}
-    if block.get("type") == "local_shell_call":
-        arguments = block.get("action")
-    name = block.get("name") or {"local_shell_call": "local_shell"}.get(str(block.get("type")))
-    return {"id": block.get("call_id") or block.get("id"), "name": name, "arguments": arguments}
+    if kind == "local_shell_call":
+        arguments, name = at(block, "action"), name or "local_shell"
+    return {"id": first_at(block, "call_id", "id"), "name": name or None, "arguments": arguments}
 
 
 def _result(block: dict[str, Any], where: str) -> dict[str, Any]:
-    value = next((block[key] for key in ("content", "output", "response", "result") if key in block), "")
+    value = next((block[key] for key in ("content", "output", "response", "result") if key in block), None)
     if isinstance(value, list) and all(isinstance(part, dict) and "type" in part for part in value):
         value = "\n".join(_parts(value, where).texts)
     text = value if isinstance(value, str) else "" if value is None else orjson.dumps(value).decode()
-    identity = block.get("tool_use_id") or block.get("call_id") or block.get("id")
-    return {"role": "tool", "content": text, **({"tool_call_id": identity} if identity else {})}
+    result = {"role": "tool", "content": text}
+    if identity := first_at(block, "tool_use_id", "call_id", "id"):
+        result["tool_call_id"] = identity
+    return result
 
 
 def _langchain(item: dict[str, Any], where: str) -> list[Any]:
     """Read a message of LangChain: serialised, as `messages_to_dict` gives it, or flat."""
     inner = next((item[key] for key in ("kwargs", "data") if isinstance(item.get(key), dict)), item)
-    path = item.get("id")
-    kinds = (inner.get("type"), item.get("type"), *(path[-1:] if isinstance(path, list) else ()))
-    match = next((match for kind in kinds if isinstance(kind, str) and (match := _LANGCHAIN.fullmatch(kind))), None)
+    path = at(item, "id")
+    match = None
+    for kind in (at(inner, "type"), at(item, "type"), path[-1] if isinstance(path, list) and path else None):
+        match = match or (_LANGCHAIN.fullmatch(kind) if isinstance(kind, str) else None)
     if match is None:
-        raise RowFault(messages.MESSAGE_OR_CALL.at(where=where), kind_of(item))
+        raise RowFault(f"a message or a call at {where}", item, code="bad_message")
     role = match[1].lower()
-    turns = _message({"role": inner.get("role", role), "content": inner.get("content")}, where)
-    extra = inner.get("additional_kwargs")
-    calls = inner.get("tool_calls") or (extra.get("tool_calls") if isinstance(extra, dict) else None)
-    message = turns[-1] if turns else {"role": "assistant", "content": None}
+    turns = _message({"role": inner.get("role", role), "content": at(inner, "content")}, where)
+    calls = first_at(inner, "tool_calls", "additional_kwargs/tool_calls")
+    message = turns.pop() if turns else {"role": "assistant", "content": None}
     if isinstance(calls, list) and "tool_calls" not in message:
-        message["tool_calls"] = [
-            call if "function" in call else _call(call) for call in calls if isinstance(call, dict)
-        ]
-        message["content"] = message["content"] or None
-    if identity := inner.get("tool_call_id"):
+        calls = [call if "function" in call else _call(call) for call in calls if isinstance(call, dict)]
+        message |= {"tool_calls": calls, "content": message["content"] or None}
+    if identity := at(inner, "tool_call_id"):
         message["tool_call_id"] = identity
-    return [*turns[:-1], message]
+    return [*turns, message]
 
 
 _ITEMS: Final[dict[str, Callable[[dict[str, Any], str], list[Any]]]] = {

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any, Final
 
-from tuneworthy.cases import messages
-from tuneworthy.cases.readers.faults import Journal, RowFault, kind_of, show
+from tuneworthy.cases.readers.faults import Journal, RowFault, show
 from tuneworthy.cases.readers.files import Row
 
 # Of the values of the lists of one test: a few lines could name more cases than any machine holds.
@@ -34,16 +33,24 @@ def test_fields(test: dict[str, Any], journal: Journal) -> dict[str, Any]:
     """
     variables = test.get("vars")
     if not isinstance(variables, dict) or not variables:
-        raise RowFault(messages.VARIABLES, kind_of(variables))
+        raise RowFault("an object of variables for `vars`", variables)
     if not 0 < (n := _n_combinations(variables)) <= MAX_COMBINATIONS:
-        raise RowFault(messages.COMBINATIONS.at(most=MAX_COMBINATIONS), messages.say("more_of_them" if n else "none"))
+        raise RowFault(
+            f"1 to {MAX_COMBINATIONS} combinations of the values of list variables",
+            got="too many combinations" if n else "none",
+            hint="Split the test, or shorten its lists.",
+        )
     for name, value in variables.items():
         if isinstance(value, str) and value.startswith("file://"):
-            raise RowFault(messages.VARIABLE.at(name=name), f"a reference to {show(value)}")
+            raise RowFault(
+                f"a literal value for the variable `{name}`",
+                got=f"a reference to {show(value)}",
+                hint="Write the value into the file.",
+            )
     fields: dict[str, Any] = {"input": variables}
     asserts = test.get("assert") or []
     if not isinstance(asserts, list) or not all(isinstance(item, dict) for item in asserts):
-        raise RowFault(messages.ASSERTIONS, kind_of(asserts))
+        raise RowFault("a list of assertions for `assert`", asserts)
     _add_expected(fields, asserts, journal)
     if isinstance(metadata := test.get("metadata"), dict) and isinstance(metadata.get("group"), str):
         fields["group"] = metadata["group"]

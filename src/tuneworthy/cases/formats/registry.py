@@ -1,13 +1,14 @@
-"""The registries of row formats: how a row is recognised, and how it becomes a `Case` or an `Example`.
+"""Registries of row formats: detection, and conversion to the arguments of a `Case` or an `Example`.
 
-A converter returns the keyword arguments of the noun (`id` only if the row gives one) and raises
-`RowFault` or `Dropped`. Built-ins are tried by `priority`, then those of installed packages (entry points
-``tuneworthy.case_formats`` and ``tuneworthy.example_formats``).
+A converter returns keyword arguments (`id` only if the row has one) and raises `RowFault` or `Dropped`. Built-ins are
+tried by `priority`, then formats of installed packages (entry points ``tuneworthy.case_formats`` and
+``tuneworthy.example_formats``).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from tuneworthy.cases.readers.faults import Journal
@@ -15,7 +16,8 @@ from tuneworthy.cases.readers.files import Row
 from tuneworthy.registry import Registry
 
 Fields = dict[str, Any]
-Convert = Callable[[dict[str, Any]], Fields]
+Convert = Callable[[dict[str, Any], Journal], Fields]
+Detect = Callable[[Set[str], dict[str, Any]], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,23 +26,21 @@ class Format:
 
     Attributes:
         name: As shown to people.
-        shape: What a right row looks like, for messages.
-        detect: Takes the union of the keys of the first rows, and the first row; returns whether this is the format.
-        converter: Takes the journal; returns the function that converts a row.
+        shape: An example row, for messages.
+        detect: Decides from the union of the keys of the first rows, and the first row.
+        convert: Converts a row.
         priority: Lower is tried first.
-        title: What a person calls the file, e.g. "Langfuse export"; "" for a format that is no tool's.
-        unit: What a row is called.
-        records: Turns the rows of a file into those that are converted, where they are not the same: a line goes along
-            with each, and never back.
-        facts: Told a row, yields what it says about rows that may stand elsewhere, as key and value; the converter
-            finds them in the journal.
-        companion: Of a format that holds such facts alone: which file must be imported with it.
+        title: The file's name for people, e.g. "Langfuse export"; "" for a format of no tool.
+        unit: A row's name for people.
+        records: Groups or splits the rows of a file before conversion; lines never decrease.
+        facts: Yields values about rows that may be elsewhere, as key and value; the journal has them for `convert`.
+        companion: For a format with only such facts: which file must be imported with it.
     """
 
     name: str
     shape: str
-    detect: Callable[[Set[str], dict[str, Any]], bool]
-    converter: Callable[[Journal], Convert]
+    detect: Detect
+    convert: Convert
     priority: int
     title: str = ""
     unit: str = "row"
@@ -49,7 +49,17 @@ class Format:
     companion: str = ""
 
 
-# Formats of examples that are a tool's, by the module that registers them.
+def has(every: str = "", some: str = "", without: str = "") -> Detect:
+    """Return a detector for rows with every key, some of the keys, and without the others.
+
+    >>> has("input", some="ideal target", without="expected")({"input", "target"}, {})
+    True
+    """
+    needed, any_of, barred = (frozenset(names.split()) for names in (every, some, without))
+    return lambda keys, first: needed <= keys and not barred & keys and (not any_of or bool(any_of & keys))
+
+
+# Modules of the formats of examples that belong to a tool.
 _EXPORTS = {
     "otel": ("otel",),
     "claude_code": ("claude_code",),
@@ -61,37 +71,30 @@ _EXPORTS = {
     "preferences": ("preference", "kto"),
     "anthropic": ("anthropic",),
 }
-BUILTIN = {
-    "case_formats": ("native", "promptfoo", "inspect", "openai_evals", "langfuse", "columns"),
-    "example_formats": (
-        *(name for names in _EXPORTS.values() for name in names),
-        "messages",
-        "openai_log",
-        "sharegpt",
-        "alpaca",
-        "prompt_completion",
-        "input_expected",
-        "columns",
-    ),
-}
-CASE_FORMATS: Registry[Format] = Registry(
-    "case_formats", dict.fromkeys(BUILTIN["case_formats"], "tuneworthy.cases.formats.case_rows")
+_OWN = ("messages", "openai_log", "sharegpt", "alpaca", "prompt_completion", "input_expected", "columns")
+_CASE_MODULES = dict.fromkeys(
+    ("native", "promptfoo", "inspect", "openai_evals", "langfuse", "columns"), "tuneworthy.cases.formats.case_rows"
 )
-EXAMPLE_FORMATS: Registry[Format] = Registry(
-    "example_formats",
-    dict.fromkeys(BUILTIN["example_formats"], "tuneworthy.cases.formats.example_rows")
-    | {name: f"tuneworthy.cases.formats.exports.{module}" for module, names in _EXPORTS.items() for name in names},
-)
+_EXAMPLE_MODULES = {
+    name: f"tuneworthy.cases.formats.exports.{module}" for module, names in _EXPORTS.items() for name in names
+} | dict.fromkeys(_OWN, "tuneworthy.cases.formats.example_rows")
+BUILTIN = {"case_formats": tuple(_CASE_MODULES), "example_formats": tuple(_EXAMPLE_MODULES)}
+CASE_FORMATS: Registry[Format] = Registry("case_formats", _CASE_MODULES)
+EXAMPLE_FORMATS: Registry[Format] = Registry("example_formats", _EXAMPLE_MODULES)
+
+
+def register(formats: Registry[Format], *entries: Format) -> None:
+    """Add formats to a registry."""
+    for entry in entries:
+        formats.register(entry.name)(entry)
 
 
 def detect(formats: Registry[Format], keys: Set[str], first: dict[str, Any]) -> Format | None:
     """Return the first format that recognises rows with `keys`, or None."""
-    builtin = sorted((formats.get(name) for name in BUILTIN[formats.kind]), key=lambda entry: entry.priority)
-    for entry in builtin:
-        if entry.detect(keys, first):
-            return entry
-    strangers = (formats.get(name) for name in formats if name not in BUILTIN[formats.kind])
-    return next((entry for entry in strangers if entry.detect(keys, first)), None)
+    builtin = BUILTIN[formats.kind]
+    entries = sorted(map(formats.get, builtin), key=lambda entry: entry.priority)
+    installed = (formats.get(name) for name in formats if name not in builtin)
+    return next((entry for entry in chain(entries, installed) if entry.detect(keys, first)), None)
 
 
 @lru_cache(maxsize=4096)

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from tuneworthy.cases import messages
-from tuneworthy.cases.readers.faults import RowFault, kind_of
+from tuneworthy.cases.readers.faults import RowFault
 from tuneworthy.types import Message
 
 
@@ -23,10 +23,10 @@ def tools_of(value: Any) -> list[dict[str, Any]]:
         try:
             value = orjson.loads(value)
         except orjson.JSONDecodeError:
-            raise RowFault(messages.TOOLS_JSON, kind_of(value)) from None
+            raise RowFault("JSON for `tools`", value, code="bad_tools") from None
     tools = value if isinstance(value, list) else [value]
     if bad := [tool for tool in tools if not isinstance(tool, dict)]:
-        raise RowFault(messages.TOOLS, kind_of(bad[0]))
+        raise RowFault(messages.TOOLS, bad[0])
     return [_tool(tool) for tool in tools]
 
 
@@ -73,19 +73,18 @@ def with_calls(turns: Sequence[Message]) -> tuple[Message, ...]:
 
 def with_weights(turns: Sequence[Message]) -> tuple[Message, ...]:
     """Return messages in which Axolotl's `train` is OpenAI's `weight`: whether an answer is learned from."""
-    if not any(isinstance(message.get("train"), bool) for message in turns):
-        return tuple(turns)
-    return tuple(
-        {**{key: item for key, item in message.items() if key != "train"}, "weight": int(message["train"])}
-        if isinstance(message.get("train"), bool)
-        else message
-        for message in turns
-    )
+    out: list[Message] = []
+    for message in turns:
+        new = dict(message)
+        if isinstance(message.get("train"), bool):
+            new["weight"] = int(new.pop("train"))
+        out.append(new)
+    return tuple(out)
 
 
 def _calls(value: Any, where: str, n: int) -> list[dict[str, Any]]:
     if not isinstance(value, list):
-        raise RowFault(messages.CALL_LIST.at(where=where), kind_of(value))
+        raise RowFault(f"a list at {where}", value, code="bad_tool_call")
     return [call_of(call, where, n + i) for i, call in enumerate(value)]
 
 
@@ -104,7 +103,7 @@ def call_of(value: Any, where: str, n: int) -> dict[str, Any]:
     function = call.get("function", call)
     name = function.get("name") if isinstance(function, dict) else None
     if not isinstance(name, str) or not name.strip():
-        raise RowFault(messages.CALL.at(where=where), kind_of(value))
+        raise RowFault(f'a call {{"name": ..., "arguments": ...}} at {where}', value, code="bad_tool_call")
     arguments = function.get("arguments")
     if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
         arguments = {}
@@ -112,7 +111,7 @@ def call_of(value: Any, where: str, n: int) -> dict[str, Any]:
         with suppress(orjson.JSONDecodeError):
             arguments = orjson.loads(arguments)
     if not isinstance(arguments, dict):
-        raise RowFault(messages.ARGUMENTS.at(where=where), kind_of(arguments))
+        raise RowFault(f"a JSON object for the arguments at {where}", arguments, code="bad_tool_call")
     identity = call.get("id")
     return {
         "id": identity if isinstance(identity, str) and identity else f"call_{n}",

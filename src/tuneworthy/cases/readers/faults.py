@@ -1,4 +1,4 @@
-"""All that is wrong with a file, reported at once, and all that was left out or changed, counted.
+"""Journal of a file: its faults, reported at once, and its dropped and converted rows, counted.
 
 A converter looks at one row and raises `RowFault` (the row is wrong) or `Dropped` (the row is rightly
 left out); the reader knows path and line, continues, and raises one `DataFaults` at the end. Where a file is
@@ -25,19 +25,35 @@ NO_FACTS: Final[Mapping[str, list[Any]]] = MappingProxyType({})
 
 
 class RowFault(Exception):
-    """A row cannot be used: the fault, and what is there instead of what is expected."""
+    """A row cannot be used.
 
-    def __init__(self, fault: Fault, got: str) -> None:
-        super().__init__(fault.expected, got)
-        self.fault, self.got = fault, got
+    Args:
+        expected: A correct row's content, or the whole fault.
+        value: The value in its place.
+        got: Describes `value`, unless its JSON does.
+        hint: The next step.
+        code: For machines.
+    """
+
+    def __init__(
+        self, expected: str | Fault, value: Any = None, *, got: str = "", hint: str = "", code: str = "bad_value"
+    ) -> None:
+        self.fault = Fault(expected, hint, code) if isinstance(expected, str) else expected
+        self.got = got or kind_of(value)
+        super().__init__(self.fault.expected, self.got)
 
 
 class Dropped(Exception):
     """A row is rightly left out (a failed request, an archived item)."""
 
-    def __init__(self, reason: DropReason) -> None:
-        super().__init__(reason.text)
-        self.reason = reason
+    def __init__(self, reason: str | DropReason, code: str = "left_out") -> None:
+        self.reason = DropReason(reason, code) if isinstance(reason, str) else reason
+        super().__init__(self.reason.text)
+
+
+def data_error(path: object, fault: Fault, got: str, line: int | None = None) -> DataError:
+    """Return a fault as the error of its file."""
+    return DataError(path, line, fault.expected, got, hint=fault.hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +88,9 @@ class Journal:
 
     Attributes:
         after: Rows up to this line were dealt with before: they are passed over.
-        facts: What rows of this and of other files say about rows that stand elsewhere, by a key (`Format.facts`).
+        facts: Values about rows that may be in other files, by key (`Format.facts`).
         alone: Whether no other file is read with this one.
+        columns: Of the file, once the first row has shown them (`Columns`).
         lenient: Whether a row without a question, or an example without an answer, is left out, which is noted; else
             it is a fault.
     """
@@ -81,12 +98,12 @@ class Journal:
     after = 0
     facts: Mapping[str, list[Any]] = NO_FACTS
     alone = True
-    lenient = False
-    # Of a compressed file, bytes: all rows are held. A file that is not compressed is as large as it looks.
+    columns: Any = None
+    # Bytes of an unpacked file, all of whose rows stay in memory.
     MAX_UNPACKED = 2**30
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, lenient: bool = False) -> None:
+        self.path, self.lenient = path, lenient
         self.dropped: list[DroppedRow] = []
         self.n_faults = 0
         self._faults: list[DataError] = []
@@ -99,7 +116,7 @@ class Journal:
             return
         self.n_faults += 1
         if len(self._faults) < MAX_SHOWN:
-            self._faults.append(DataError(self.path, line, fault.expected, got, hint=fault.hint))
+            self._faults.append(data_error(self.path, fault, got, line))
 
     def drop(self, line: int, reason: DropReason, raw: Any = None) -> None:
         """Remember a row that was left out."""
@@ -145,7 +162,7 @@ class Rejects(Journal):
             DataError: No row is meant but the file.
         """
         if line is None:
-            raise DataError(self.path, None, fault.expected, got, hint=fault.hint)
+            raise data_error(self.path, fault, got)
         self.n_faults += 1
         self._set_aside(Reject(line, fault.code, fault.expected, got, raw))
 

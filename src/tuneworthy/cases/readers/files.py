@@ -1,10 +1,9 @@
-"""Files to rows: JSONL, JSON, CSV, Excel, Parquet and YAML as a stream of (line, row), whatever the rows mean.
+"""Streaming readers for JSONL, JSON, CSV, Excel, Parquet and YAML: each yields (line, row).
 
-JSONL, CSV and Parquet stream, also out of gzip; JSON and YAML are read whole up to 16 MiB, and a larger JSON list
-streams. A fault of one row goes to the journal, ``(line, None)`` takes the place of the row, and the next row follows:
-lines never go back, and each has a row or a fault. What follows a syntax error in a JSON list is not read. Only a file
-that cannot be read at all raises here. Memory is bounded: a line or a cell above `MAX_LINE` is a fault, and is passed
-over without being held; of a JSON list one element is held at a time.
+JSONL, CSV and Parquet stream, also from gzip. JSON and YAML up to 16 MiB are read whole; a larger JSON list streams.
+The journal gets the fault of a row, and ``(line, None)`` replaces the row: lines never decrease, and each has a row or
+a fault. A syntax error ends a JSON list. Only an unreadable file raises. Memory is bounded: a line, cell or list
+element above `MAX_LINE` is a fault.
 """
 
 import csv
@@ -13,10 +12,10 @@ import io
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
@@ -25,10 +24,9 @@ import orjson
 from tuneworthy import limited
 from tuneworthy.cases import messages
 from tuneworthy.cases.messages import Fault
-from tuneworthy.cases.readers.excel_child import excel_rows
-from tuneworthy.cases.readers.faults import Journal, kind_of, show
-from tuneworthy.cases.readers.parquet_child import json_bytes, parquet_rows
-from tuneworthy.errors import DataError, UserError
+from tuneworthy.cases.readers.faults import Journal, data_error, kind_of, show
+from tuneworthy.cases.readers.table_child import json_bytes, table_rows
+from tuneworthy.errors import UserError
 from tuneworthy.extras import require
 from tuneworthy.input_files import open_input
 from tuneworthy.yaml_text import check_size
@@ -39,8 +37,7 @@ Row = tuple[int, dict[str, Any] | None]
 BOM = b"\xef\xbb\xbf"
 MAX_LINE = 16 * 2**20
 MAX_COLUMNS = 2000
-_GZIP = b"\x1f\x8b"
-# What a file of Excel begins with: a zip archive, or the format before 2007.
+# First bytes of Excel files: a zip archive, or the format before 2007.
 _EXCEL = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 LIST_KEYS = (
     *("data", "items", "samples", "tests", "rows", "examples", "cases", "runs", "loglines"),
@@ -49,34 +46,20 @@ LIST_KEYS = (
 _MAX_DEPTH = 200  # orjson writes at most 254 levels
 _MAX_WHOLE = 16 * 2**20
 _HEAD = 65536
-# Rows of a Parquet or Excel file that the child hands over at once, and the processor time that these may take,
-# seconds. Where they are too much for it, rows come one by one.
+# Rows per call of the limited child, and the call's processor time in seconds.
 _BATCH = 512
 _BATCH_S = 10.0
 _REASON = re.compile(r"^(?:b['\"])?(?:parse|lexical) error: |\.?\\n.*", re.DOTALL)
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
-class _Gzip(gzip.GzipFile):
-    """A compressed file that is closed with its reader."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        super().__init__(fileobj=file)
-        self._below = file
-
-    def close(self) -> None:
-        """Close both."""
-        super().close()
-        self._below.close()
-
-
 @dataclass(frozen=True, slots=True)
 class RowSource:
-    """An opened file: how it is packed, and its rows."""
+    """An opened file: its container (`jsonl`), whether it is compressed, and its rows."""
 
     container: Container
     rows: Iterator[Row]
-    packed: str = ""
+    packed: bool = False
 
     @property
     def is_table(self) -> bool:
@@ -85,23 +68,23 @@ class RowSource:
 
     @property
     def name(self) -> str:
-        """The container, and how it is compressed: `jsonl`, `csv+gzip`."""
-        return f"{self.container}+{self.packed}" if self.packed else self.container
+        """The container and its compression: `jsonl`, `csv+gzip`."""
+        return f"{self.container}+gzip" if self.packed else self.container
 
 
 def open_rows(path: Path, journal: Journal) -> RowSource:
-    """Recognise how `path` is packed (by its name, then by its first bytes) and stream its rows.
+    """Detect the container of `path` (by its name, then by its first bytes) and stream its rows.
 
     Raises:
-        DataError: Not there, a folder, not readable, empty, or not the format that its name says.
+        DataError: Missing, a folder, unreadable, empty, or not the format of its name.
     """
-    with _reading(path), _unpacked(path) as file:
-        packed = "gzip" if _is_gzip(path) else ""
+    with _opened(path) as file:
+        packed = _is_packed(file)
         head = _head(file)
     if head[:2] in {b"\xff\xfe", b"\xfe\xff"}:
-        raise DataError(path, None, messages.UTF8.expected, "UTF-16", hint=messages.UTF8.hint)
+        raise data_error(path, messages.UTF8, "UTF-16")
     if not head.removeprefix(BOM).strip():
-        raise DataError(path, None, messages.NO_ROW.expected, messages.say("empty_file"), hint=messages.NO_ROW.hint)
+        raise data_error(path, messages.NO_ROW, "an empty file")
     suffix = _suffix(path)
     if head[:4] == b"PAR1" or suffix in {".parquet", ".pq"}:
         return RowSource("parquet", _parquet(path, journal), packed)
@@ -111,27 +94,37 @@ def open_rows(path: Path, journal: Journal) -> RowSource:
         return RowSource("csv", _csv(path, journal), packed)
     if suffix in {".yaml", ".yml"}:
         return RowSource("yaml", _yaml(path, journal), packed)
-    if suffix not in {".jsonl", ".ndjson"} and _is_one_document(head):
-        if (whole := _whole_json(path)) is not None:
-            return RowSource("json", _document(whole, journal), packed)
-        if (prefix := _list_prefix(path)) is not None:
-            return RowSource("json", _list(path, prefix, journal), packed)
+    one_document = suffix not in {".jsonl", ".ndjson"} and _is_one_document(head)
+    if one_document and (rows := _json(path, journal)) is not None:
+        return RowSource("json", rows, packed)
     return RowSource("jsonl", _jsonl(path, journal), packed)
 
 
 def _suffix(path: Path) -> str:
-    """Return the last suffix in lower case, that of the compression aside."""
     return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
 
 
-def _is_gzip(path: Path) -> bool:
-    with open_input(path) as file:
-        return file.read(2) == _GZIP
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file, decompressed, and raise the faults of the file system as `DataError`."""
+    try:
+        with open_input(path) as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            yield cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file
+    except FileNotFoundError:
+        raise data_error(path, Fault("a file", "Fix the path, or create the file."), "nothing at that path") from None
+    except IsADirectoryError:
+        raise data_error(path, Fault("a file", "Specify a file inside the folder."), "a folder") from None
+    except OSError as error:
+        fault = Fault("a readable file", "Check the file and its permissions.")
+        raise data_error(path, fault, str(error.strerror or error)) from None
+    except ValueError:  # a null byte in the name
+        raise data_error(repr(str(path)), Fault("a file name"), "an invalid file name") from None
 
 
-def _unpacked(path: Path) -> BinaryIO:
-    file = open_input(path)
-    return cast(BinaryIO, _Gzip(file)) if _is_gzip(path) else file
+def _is_packed(file: BinaryIO) -> bool:
+    return isinstance(file, gzip.GzipFile)
 
 
 def _head(file: Any) -> bytes:
@@ -146,31 +139,10 @@ def _head(file: Any) -> bytes:
     return head
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn the faults of the file system into `DataError`."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise _file_error(path, messages.NO_FILE, "nothing at that path") from None
-    except IsADirectoryError:
-        raise _file_error(path, messages.FOLDER, "a folder") from None
-    except OSError as error:
-        raise _file_error(path, messages.UNREADABLE, str(error.strerror or error)) from None
-    except ValueError:  # a null byte in the name
-        raise _file_error(repr(str(path)), messages.FILE_NAME, "an invalid file name") from None
-
-
-def _file_error(path: object, fault: Fault, got: str) -> DataError:
-    return DataError(path, None, fault.expected, got, hint=fault.hint)
-
-
 def _is_one_document(head: bytes) -> bool:
     text = head.removeprefix(BOM).lstrip()
-    if text[:1] == b"[":
-        return True
     if text[:1] != b"{":
-        return False
+        return text[:1] == b"["
     try:
         orjson.loads(text.split(b"\n", 1)[0])
     except orjson.JSONDecodeError:
@@ -178,16 +150,21 @@ def _is_one_document(head: bytes) -> bool:
     return b"\n" not in text.rstrip() and any(f'"{key}"'.encode() in text for key in LIST_KEYS)
 
 
-def _whole_json(path: Path) -> Any:
+def _json(path: Path, journal: Journal) -> Iterator[Row] | None:
+    """Return the rows of a JSON document; None if it is neither small and valid nor a list of rows."""
     content = _whole(path)
     try:
-        return None if content is None else orjson.loads(content)
+        if content is not None:
+            return _document(orjson.loads(content), journal)
     except orjson.JSONDecodeError:
-        return None
+        pass
+    prefix = _list_prefix(path)
+    return None if prefix is None else _list(path, prefix, journal)
 
 
 def _whole(path: Path) -> bytes | None:
-    with _reading(path), _unpacked(path) as file:
+    """Return the content of an undamaged file of at most `_MAX_WHOLE` bytes."""
+    with _opened(path) as file:
         try:
             content = file.read(_MAX_WHOLE + 1)
         except _DAMAGED:
@@ -196,7 +173,7 @@ def _whole(path: Path) -> bytes | None:
 
 
 def _document(document: Any, journal: Journal) -> Iterator[Row]:
-    """Rows of a document: its elements if it is a list, those of the list in it, or itself."""
+    """Yield the elements of a list, those of the list inside an object, or the object itself."""
     rows = document if isinstance(document, list) else [document]
     if isinstance(document, dict):
         rows = next((document[key] for key in LIST_KEYS if isinstance(document.get(key), list)), rows)
@@ -205,13 +182,12 @@ def _document(document: Any, journal: Journal) -> Iterator[Row]:
 
 
 def _list_prefix(path: Path) -> str | None:
-    """Return where the rows of a JSON document are, for ijson: the list itself, or one under a key of `LIST_KEYS`."""
+    """Return ijson's prefix of the rows: those of the list itself, or of one under a key of `LIST_KEYS`."""
     import ijson
 
-    with _reading(path), _unpacked(path) as file:
+    with _opened(path) as file:
         try:
-            _pass_bom(file)
-            for prefix, event, _ in ijson.parse(_shallow(_Element(file), 2 * _MAX_DEPTH)):
+            for prefix, event, _ in ijson.parse(_shallow(file, 2 * _MAX_DEPTH)):
                 if event == "start_array" and prefix in {"", *LIST_KEYS}:
                     return f"{prefix}.item" if prefix else "item"
         except (ijson.JSONError, *_DAMAGED):
@@ -236,48 +212,44 @@ class _Element:
         return self._file.read(size)
 
 
-def _shallow(file: _Element, level: int) -> Iterator[tuple[str, Any]]:
+def _shallow(file: BinaryIO, level: int) -> Iterator[tuple[str, Any]]:
     """Yield the events of a JSON document; the path to a value would grow with every level of one that nests deeply.
 
     Args:
-        file: Positioned.
-        level: How deep the container of its elements is; each of these may be large.
+        file: At its start.
+        level: The depth of the elements' container; each element may be large.
     """
     import ijson
 
-    depth = 0
-    for event, value in ijson.basic_parse(file, use_float=True):
+    if file.read(len(BOM)) != BOM:
+        file.seek(0)
+    depth, element = 0, _Element(file)
+    for event, value in ijson.basic_parse(element, use_float=True):
         depth += event.startswith("start_") - event.startswith("end_")
         if depth > 2 * _MAX_DEPTH:  # `_checked` reports a row above `_MAX_DEPTH`
             raise ijson.JSONError(f"more than {2 * _MAX_DEPTH} levels of nesting")
         if depth <= level:
-            file.size = 0
+            element.size = 0
         yield event, value
-
-
-def _pass_bom(file: BinaryIO) -> None:
-    if file.read(len(BOM)) != BOM:
-        file.seek(0)
 
 
 def _list(path: Path, prefix: str, journal: Journal) -> Iterator[Row]:
     import ijson
 
-    number, packed = 0, _is_gzip(path)
-    with _reading(path), _unpacked(path) as file:
-        _pass_bom(file)
+    number = 0
+    with _opened(path) as file:
         try:
-            events = ijson.parse(_shallow(_Element(file), prefix.count(".") + 1))
+            events = ijson.parse(_shallow(file, prefix.count(".") + 1))
             for number, row in enumerate(ijson.items(events, prefix), 1):
-                if packed and file.tell() > journal.MAX_UNPACKED:
+                if _is_packed(file) and file.tell() > journal.MAX_UNPACKED:
                     yield _too_much(number, journal)
                     return
                 yield number, _checked(row, number, journal)
         except ijson.JSONError as error:
             reason = str(error.args[0])
             code = "not_utf8" if "UTF8" in reason else "not_json"
-            got = _REASON.sub("", reason).splitlines()[0]
-            journal.fault(number + 1, messages.JSON_ELEMENT._replace(code=code), got)
+            fault = Fault("a JSON object as each list element", "Fix the element, or remove it.", code)
+            journal.fault(number + 1, fault, _REASON.sub("", reason).splitlines()[0])
             yield number + 1, None
         except _DAMAGED as error:
             yield _cut(number + 1, error, journal)
@@ -286,55 +258,64 @@ def _list(path: Path, prefix: str, journal: Journal) -> Iterator[Row]:
 def _checked(row: Any, line: int, journal: Journal) -> dict[str, Any] | None:
     """Return `row` if it is an object that can be hashed, else journal the fault."""
     if not isinstance(row, dict):
-        journal.fault(line, messages.NOT_OBJECT, kind_of(row), row)
+        hint = 'Write {"input": ..., "expected": ...} or {"messages": ...}.'
+        journal.fault(line, Fault("a JSON object", hint, "not_an_object"), kind_of(row), row)
         return None
     try:
         orjson.dumps(row)
     except (TypeError, RecursionError):
-        journal.fault(line, messages.TOO_DEEP.at(depth=_MAX_DEPTH), "deeper nesting")
+        journal.fault(line, Fault(f"at most {_MAX_DEPTH} levels of nesting", code="too_deep"), "deeper nesting")
         return None
     return row
 
 
 def _lines(path: Path, journal: Journal) -> Iterator[tuple[int, bytes | None]]:
-    """Numbered lines without byte order marks; None is one that is too long, or where a damaged file ends."""
-    line, packed = 0, _is_gzip(path)
-    with _reading(path), _unpacked(path) as file:
+    """Yield numbered lines without byte order marks; None for one that is too long, or where a damaged file ends."""
+    line = 0
+    with _opened(path) as file:
         try:
             while raw := file.readline(MAX_LINE + 1):
                 line += 1
-                if packed and file.tell() > journal.MAX_UNPACKED:
+                if _is_packed(file) and file.tell() > journal.MAX_UNPACKED:
                     yield _too_much(line, journal)
                     return
                 if len(raw) > MAX_LINE and raw[-1:] != b"\n":
-                    got = messages.say("too_large", size=(len(raw) + _pass_over(file)) / 2**20)
-                    journal.fault(line, messages.TOO_LONG.at(size=MAX_LINE >> 20), got, raw[:1024])
+                    _too_long(len(raw) + _skip_line(file), line, raw, journal)
                     yield line, None
                 else:
-                    yield line, raw.removeprefix(BOM)  # where files were put together, also in the middle
+                    yield line, raw.removeprefix(BOM)  # also where files were concatenated
         except _DAMAGED as error:
             yield _cut(line + 1, error, journal)
 
 
-def _pass_over(file: BinaryIO) -> int:
-    """Read on to the end of the line, holding little; return how many bytes that were."""
+def _skip_line(file: BinaryIO) -> int:
+    """Read on to the end of the line; return its number of bytes."""
     size, part = 0, b""
     while part[-1:] != b"\n" and (part := file.readline(2**20)):
         size += len(part)
     return size
 
 
+def _size(n_bytes: int) -> str:
+    return f"a line of {n_bytes / 2**20:.1f} MiB"
+
+
+def _too_long(n_bytes: int, line: int, raw: str | bytes, journal: Journal) -> None:
+    fault = Fault(f"a line of at most {MAX_LINE >> 20} MiB", code="too_long")
+    journal.fault(line, fault, _size(n_bytes), raw[:1024])
+
+
 def _too_much(line: int, journal: Journal) -> tuple[int, None]:
-    """Journal where a file that is read whole unpacks to more than it may."""
-    journal.fault(line, messages.UNPACKED.at(size=journal.MAX_UNPACKED >> 20), messages.say("more_of_it"))
+    """Journal the line at which a file that is read whole unpacks to more than its limit."""
+    expected = f"at most {journal.MAX_UNPACKED >> 20} MiB of unpacked rows"
+    journal.fault(line, Fault(expected, "Split the file, or import it as data.", "too_large"), "more")
     return line, None
 
 
 def _cut(line: int, error: Exception, journal: Journal) -> tuple[int, None]:
-    """Journal where a damaged file ends: what stood before it is kept."""
-    early = isinstance(error, EOFError)
-    got = "a truncated file" if early else f"a corrupt file ({show(str(error), 60)})"
-    journal.fault(line, messages.WHOLE_GZIP, got)
+    """Journal the line at which a damaged file ends; earlier lines are kept."""
+    got = "a truncated file" if isinstance(error, EOFError) else f"a corrupt file ({show(str(error), 60)})"
+    journal.fault(line, Fault("a complete gzip file", "Download or create the file again.", "cut_off"), got)
     return line, None
 
 
@@ -347,7 +328,11 @@ def _jsonl(path: Path, journal: Journal) -> Iterator[Row]:
             row = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
             if raw.strip():
-                _bad_json(raw, line, error, journal)
+                text, is_utf8 = _decoded(raw, line, journal)
+                if is_utf8:
+                    what = f"{error.msg.split(': line ')[0]} at column {error.colno}"
+                    fault = Fault("a JSON object on one line", "Fix the line, or remove it.", "not_json")
+                    journal.fault(line, fault, f"invalid JSON ({what}): {show(text.strip(), 50)}", raw)
                 yield line, None
             continue
         if type(row) is not dict or raw.count(b"{") + raw.count(b"[") > _MAX_DEPTH:
@@ -355,75 +340,53 @@ def _jsonl(path: Path, journal: Journal) -> Iterator[Row]:
         yield line, row
 
 
-def _bad_json(raw: bytes, line: int, error: orjson.JSONDecodeError, journal: Journal) -> None:
-    try:
-        text = raw.decode().strip()
-    except UnicodeDecodeError as bad:
-        _not_utf8(raw, line, bad, journal)
-    else:
-        got = f"invalid JSON ({error.msg.split(': line ')[0]} at column {error.colno}): {show(text, 50)}"
-        journal.fault(line, messages.JSON_LINE, got, raw)
-
-
-def _not_utf8(raw: bytes, line: int, bad: UnicodeDecodeError, journal: Journal) -> None:
-    journal.fault(line, messages.UTF8, f"the invalid byte 0x{raw[bad.start]:02x} at column {bad.start + 1}", raw)
-
-
 def decoded_lines(path: Path, journal: Journal) -> Iterator[str]:
-    """Lines of a text file; a byte that is not UTF-8 is journalled and replaced."""
+    """Yield the lines of a text file; a byte that is not UTF-8 is journalled and replaced."""
     for line, raw in _lines(path, journal):
         if raw is not None:
             yield _decoded(raw, line, journal)[0]
 
 
 def _decoded(raw: bytes, line: int, journal: Journal) -> tuple[str, bool]:
-    """Return the text of a line and whether all of it is UTF-8; journal the first byte that is not."""
+    """Return the text of a line and whether all bytes are UTF-8; journal the first invalid byte."""
     try:
         return raw.decode(), True
     except UnicodeDecodeError as bad:
-        _not_utf8(raw, line, bad, journal)
+        got = f"the invalid byte 0x{raw[bad.start]:02x} at column {bad.start + 1}"
+        journal.fault(line, messages.UTF8, got, raw)
         return raw.decode(errors="replace"), False
 
 
 class _CsvLines:
-    """Lines for `csv.reader`, which asks for no more than the row needs; remembers the last of them that was faulty."""
+    """Lines for `csv.reader`, which asks for no more than the row needs.
+
+    Attributes:
+        faulty: The last faulty line of the current row, or 0.
+        size: Bytes of the current row.
+    """
 
     def __init__(self, path: Path, journal: Journal) -> None:
         self.lines = _lines(path, journal)
         self.journal = journal
         self.faulty = 0
         self.size = 0
-        self.first = ""
-        self.first = next(self, "")
-        self._again = bool(self.first)
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        if self.first and self._again:
-            self._again = False
-            return self.first
         line, raw = next(self.lines)
         self.size += len(raw or b"")
         if self.size > MAX_LINE:
-            raise csv.Error(messages.say("too_large", size=self.size / 2**20))
-        text, whole = ("\n", False) if raw is None else _decoded(raw, line, self.journal)
-        if not whole:
+            raise csv.Error(_size(self.size))
+        text, is_utf8 = ("\n", False) if raw is None else _decoded(raw, line, self.journal)
+        if not is_utf8:
             self.faulty = line
         return text
 
-    def was_faulty(self) -> int:
-        """Return the last line that was faulty since the last call, or 0."""
-        faulty, self.faulty = self.faulty, 0
-        return faulty
-
 
 def _csv(path: Path, journal: Journal) -> Iterator[Row]:
-    lines = _CsvLines(path, journal)
-    # A limit of the module, not of a reader; one above any sane cell stays in force.
-    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))
-    rows = _csv_rows(csv.reader(lines, delimiter=_delimiter(path, lines.first), strict=True), lines, journal)
+    rows = _csv_rows(path, journal)
     line, header = next(rows, (1, None))
     if header is None:
         yield line, None
@@ -438,72 +401,74 @@ def _csv(path: Path, journal: Journal) -> Iterator[Row]:
         elif len(cells) == len(names):
             yield line, dict(zip(names, cells, strict=True))
         elif any(cells):
-            journal.fault(line, messages.CSV_CELLS.at(n=len(names)), str(len(cells)), cells)
+            hint = "Put cells that contain a separator in double quotes."
+            fault = Fault(f"{len(names)} cells, as in the header", hint, "wrong_cells")
+            journal.fault(line, fault, str(len(cells)), cells)
             yield line, None
 
 
-def _csv_rows(reader: Any, lines: _CsvLines, journal: Journal) -> Iterator[tuple[int, list[str] | None]]:
-    """Rows of a `csv.reader`, each with the line that it begins on; None is a faulty one."""
-    while True:
+def _csv_rows(path: Path, journal: Journal) -> Iterator[tuple[int, list[str] | None]]:
+    """Yield rows with their first line; None for a faulty row."""
+    lines = _CsvLines(path, journal)
+    first = next(lines, "")
+    delimiter = max(",;\t", key=first.count) if first.strip() else ","
+    # The module's limit, not the reader's; one above any plausible cell stays in force.
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))
+    reader = csv.reader(chain([first], lines), delimiter="\t" if _suffix(path) == ".tsv" else delimiter, strict=True)
+    cells: list[str] | None = []
+    while cells is not None:
         line, lines.size = reader.line_num + 1, 0
         try:
-            cells = next(reader)
-        except StopIteration:
-            if faulty := lines.was_faulty():
-                yield faulty, None
-            return
+            cells = next(reader, None)
         except csv.Error as error:
-            span = "{error} (lines {first} to {last})" if reader.line_num > line else "{error}"
-            journal.fault(line, messages.CSV_ROW, span.format(error=error, first=line, last=reader.line_num))
-            yield max(line, lines.was_faulty()), None
-            continue
-        if faulty := lines.was_faulty():
-            yield faulty, None
-        elif cells:
-            yield line, cells
+            span = f" (lines {line} to {reader.line_num})" if reader.line_num > line else ""
+            hint = "Put the cell in double quotes, and double each quote inside."
+            journal.fault(line, Fault("a CSV row", hint, "bad_csv"), f"{error}{span}")
+            yield max(line, lines.faulty), None
+        else:
+            if lines.faulty:
+                yield lines.faulty, None
+            elif cells:
+                yield line, cells
+        lines.faulty = 0
 
 
 def _is_header(names: Sequence[str], journal: Journal) -> bool:
     """Return whether names can be those of columns; else the journal has the fault."""
     repeated = sorted(name for name, n in Counter(names).items() if n > 1)
     if len(names) > MAX_COLUMNS:
-        journal.fault(1, messages.CSV_WIDTH.at(most=MAX_COLUMNS), str(len(names)))
+        hint = "Keep only the columns for the question and its answer."
+        journal.fault(1, Fault(f"at most {MAX_COLUMNS} columns", hint, "too_wide"), str(len(names)))
     elif repeated:
-        journal.fault(1, messages.CSV_HEADER, messages.say("twice", name=show(repeated[0])))
+        fault = Fault("unique column names", "Rename one of the columns.", "bad_header")
+        journal.fault(1, fault, f"{show(repeated[0])} twice")
     return len(names) <= MAX_COLUMNS and not repeated
 
 
-def _delimiter(path: Path, header: str) -> str:
-    if _suffix(path) == ".tsv":
-        return "\t"
-    return max(",;\t", key=header.count) if header.strip() else ","
-
-
-def _batches(function: Callable[..., Any], path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file as the child reads them, one by one from where more are too much for it."""
+def _batches(kind: str, path: Path, journal: Journal) -> Iterator[tuple[list[Any], str]]:
+    """Yield batches from the child with the error that ends the file, or ""; single rows once a batch is too much."""
     number, size = 0, _BATCH
-    read: dict[str, Any] = {"rows": [""]}
-    while read["rows"]:
+    rows: list[Any] = [""]
+    while rows:
         try:
-            read = limited.call(function, number, size, str(path.absolute()), limit_s=_BATCH_S)
-        except limited.OverLimit as error:
+            rows, error, ignored = limited.call(table_rows, number, size, str(path.absolute()), kind, limit_s=_BATCH_S)
+        except limited.OverLimit as over:
             if size > 1:
                 size = 1
                 continue
-            read = {"rows": [], "fault": error.reason}
-        number += len(read["rows"])
-        yield read
+            rows, error, ignored = [], over.reason, []
+        if ignored:
+            journal.note(f"ignored sheets: {', '.join(ignored)}", 0)
+        number += len(rows)
+        yield rows, error
 
 
 def _excel(path: Path, journal: Journal) -> Iterator[Row]:
     require("python_calamine")
     names: list[str] | None = None
-    number, unpacked, fault = 0, 0, ""
-    for read in _batches(excel_rows, path):
-        fault = read["fault"]
-        if ignored := read.get("ignored"):
-            journal.note(f"ignored sheets: {', '.join(ignored)}", 0)
-        for cells in read["rows"]:
+    number, unpacked = 0, 0
+    for rows, error in _batches("excel", path, journal):
+        for cells in rows:
             number, unpacked = number + 1, unpacked + sum(map(len, cells))
             if unpacked > journal.MAX_UNPACKED:
                 yield _too_much(number, journal)
@@ -519,91 +484,90 @@ def _excel(path: Path, journal: Journal) -> Iterator[Row]:
                 if any(cell and not name for name, cell in zip_longest(names, cells)):
                     journal.note("a cell in a column without a name is ignored")
                 yield number, {name: cell for name, cell in zip(names, cells, strict=False) if name}
-    if fault:
-        raise _file_error(path, messages.EXCEL, fault)
+        if error:
+            fault = Fault("an Excel file that can be read", "Remove its password, or save the sheet as CSV.")
+            raise data_error(path, fault, error)
 
 
 def _parquet(path: Path, journal: Journal) -> Iterator[Row]:
     require("pyarrow")
-    number, unpacked, end = 0, 0, ""
-    for read in _batches(parquet_rows, path):
-        end = read["fault"]
-        for text, fault in read["rows"]:
+    number, unpacked = 0, 0
+    for rows, end in _batches("parquet", path, journal):
+        for text, error in rows:
             number, unpacked = number + 1, unpacked + len(text or "")
             if unpacked > journal.MAX_UNPACKED:
                 yield _too_much(number, journal)
                 return
-            yield number, _parquet_row(text, fault, number, journal)
-    if not end:
-        return
-    if not number:
-        raise _file_error(path, messages.PARQUET, end)
-    journal.fault(number + 1, messages.WHOLE_PARQUET, end)
-    yield number + 1, None
-
-
-def _parquet_row(text: str | None, fault: str, line: int, journal: Journal) -> Any:
-    if text is None:
-        journal.fault(line, messages.PLAIN_VALUES, fault)
-    elif len(text) > MAX_LINE:
-        got = messages.say("too_large", size=len(text) / 2**20)
-        journal.fault(line, messages.TOO_LONG.at(size=MAX_LINE >> 20), got, text[:1024])
-    else:
-        return orjson.loads(text)
-    return None
-
-
-def plain(value: Any, line: int, journal: Journal) -> Any:
-    """Return `value` as JSON data: dates and decimals become text; journal what cannot be kept."""
-    try:
-        return orjson.loads(json_bytes(value))
-    except (TypeError, ValueError, RecursionError) as error:
-        journal.fault(line, messages.PLAIN_VALUES, str(error)[:80])
-        return None
+            row = None
+            if text is None:
+                journal.fault(number, messages.PLAIN_VALUES, error)
+            elif len(text) > MAX_LINE:
+                _too_long(len(text), number, text, journal)
+            else:
+                row = orjson.loads(text)
+            yield number, row
+        if end and not number:
+            raise data_error(path, Fault("a Parquet file", "Create the file again."), end)
+        if end:
+            journal.fault(number + 1, Fault("a complete Parquet file", "Create the file again.", "cut_off"), end)
+            yield number + 1, None
 
 
 def _yaml(path: Path, journal: Journal) -> Iterator[Row]:
-    import yaml
-
+    """Yield the tests of a promptfoo configuration."""
     if _whole(path) is None:
-        raise _file_error(path, messages.YAML_SIZE.at(size=_MAX_WHOLE >> 20), "a larger or damaged file")
+        fault = Fault(
+            f"an undamaged YAML file of at most {_MAX_WHOLE >> 20} MiB", "Split the file, or create it again."
+        )
+        raise data_error(path, fault, "a larger or damaged file")
     text = "".join(decoded_lines(path, journal))
     if journal.n_faults:
         yield text.count("\n") + 1, None
         return
+    parsed = _parsed_yaml(text, journal)
+    if isinstance(parsed, int):
+        yield parsed, None
+    if not isinstance(parsed, tuple):
+        return
+    root, document = parsed
+    tests = document.get("tests") if isinstance(document, dict) else document
+    if not isinstance(document, dict) or not isinstance(tests, list):
+        named = isinstance(document, dict) and "tests" in document
+        hint = "Pass the tests file itself instead of the configuration." if named else ""
+        journal.fault(None, Fault("a promptfoo configuration whose `tests` is a list", hint), kind_of(tests))
+        return
+    for key in sorted({"prompts", "providers", "defaultTest", "scenarios"} & document.keys()):
+        journal.note(f"the promptfoo key `{key}` is ignored", 0)
+    nodes = next(value for key, value in root.value if key.value == "tests").value
+    for node, test in zip(nodes, tests, strict=True):
+        line = node.start_mark.line + 1
+        row = None
+        try:
+            row = _checked(orjson.loads(json_bytes(test)), line, journal)  # dates and decimals become text
+        except (TypeError, ValueError, RecursionError) as error:
+            journal.fault(line, messages.PLAIN_VALUES, str(error)[:80])
+        yield line, row
+
+
+def _parsed_yaml(text: str, journal: Journal) -> tuple[Any, Any] | int | None:
+    """Return the root node and the document of YAML; the line of a syntax error, or None for another fault."""
+    import yaml
+
     parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     loader = parser(io.StringIO(text))
     try:
         check_size(text, parser)
         root = loader.get_single_node()
-        document = loader.construct_document(root) if root is not None else None
+        return root, loader.construct_document(root) if root is not None else None
     except UserError as error:
         journal.fault(None, messages.YAML, error.message.rstrip("."))
-        return
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         what = str(getattr(error, "problem", None) or getattr(error, "reason", None) or type(error).__name__)
         journal.fault(mark.line + 1 if mark else None, messages.YAML, show(what, 120))
-        yield mark.line + 1 if mark else 1, None
-        return
+        return mark.line + 1 if mark else 1
     except (ValueError, TypeError, RecursionError, OverflowError, AttributeError, KeyError, IndexError) as error:
         journal.fault(None, messages.YAML, f"a value that cannot be parsed: {show(str(error), 80)}")
-        return
     finally:
         loader.dispose()
-    if not isinstance(document, dict) or not isinstance(document.get("tests"), list):
-        got = kind_of(document.get("tests")) if isinstance(document, dict) else kind_of(document)
-        hint = (
-            "Pass the tests file itself instead of the configuration."
-            if isinstance(document, dict) and "tests" in document
-            else ""
-        )
-        journal.fault(None, messages.PROMPTFOO._replace(hint=hint), got)
-        return
-    for key in sorted({"prompts", "providers", "defaultTest", "scenarios"} & document.keys()):
-        journal.note(f"the promptfoo key `{key}` is ignored", 0)
-    nodes = next(value for key, value in root.value if key.value == "tests").value
-    for node, test in zip(nodes, document["tests"], strict=True):
-        line = node.start_mark.line + 1
-        row = plain(test, line, journal)
-        yield line, None if row is None else _checked(row, line, journal)
+    return None

@@ -1,4 +1,4 @@
-"""Read a file of cases or examples, in whatever format it is: streamed, checked, all faults reported at once.
+"""Readers of case and example files in any format: streamed, checked, all faults reported at once.
 
 The invariant: every row is in the result, or in `dropped` with its reason, or named in the error. `stream_examples`
 holds no more than a few rows: each is given out, or waits in the journal with its reason.
@@ -6,7 +6,7 @@ holds no more than a few rows: each is given out, or waits in the journal with i
 
 import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -14,12 +14,23 @@ from typing import Any, TypeVar
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.case_rows import native_fields
-from tuneworthy.cases.formats.columns import Columns, Read, parsed
+from tuneworthy.cases.formats.columns import Columns, parsed
 from tuneworthy.cases.formats.dialects import check_words
 from tuneworthy.cases.formats.example_rows import native_example
 from tuneworthy.cases.formats.exports.unread import unread
 from tuneworthy.cases.formats.registry import CASE_FORMATS, EXAMPLE_FORMATS, Convert, Fields, Format, detect
-from tuneworthy.cases.readers.faults import NO_FACTS, Dropped, DroppedRow, Journal, Reject, Rejects, RowFault, show
+from tuneworthy.cases.messages import DropReason, Fault
+from tuneworthy.cases.readers.faults import (
+    NO_FACTS,
+    Dropped,
+    DroppedRow,
+    Journal,
+    Reject,
+    Rejects,
+    RowFault,
+    data_error,
+    show,
+)
 from tuneworthy.cases.readers.files import Row, RowSource, open_rows
 from tuneworthy.errors import DataError
 from tuneworthy.registry import Registry
@@ -43,8 +54,8 @@ class CaseFile:
 
     Attributes:
         cases: In file order; ids are unique.
-        format: Packing and format, e.g. `jsonl/native`.
-        notes: What was guessed, converted or left out, one line each, with counts.
+        format: Container and format, e.g. `jsonl/native`.
+        notes: Guesses, conversions and omissions, one line each, with counts.
         dropped: Rows that were left out.
     """
 
@@ -82,17 +93,29 @@ class ExampleStream:
 
 @dataclass(frozen=True, slots=True)
 class _Noun:
-    """What differs between reading cases and reading examples."""
+    """The differences between reading cases and reading examples."""
 
     formats: Registry[Format]
-    read: Read
+    read: Convert
     noun: str
     keep_rest: bool
-    at_least_one: messages.Fault
 
 
-_CASES = _Noun(CASE_FORMATS, native_fields, "cases", False, messages.NO_CASE)
-_EXAMPLES = _Noun(EXAMPLE_FORMATS, native_example, "examples", True, messages.NO_EXAMPLE)
+_CASES = _Noun(CASE_FORMATS, native_fields, "cases", keep_rest=False)
+_EXAMPLES = _Noun(EXAMPLE_FORMATS, native_example, "examples", keep_rest=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """The caller's choice of columns and format; recognised where it is empty."""
+
+    inputs: tuple[str, ...] = ()
+    expected: str | None = None
+    format: str | None = None
+
+
+def _options(inputs: str | Sequence[str] | None, expected: str | None, format: str | None) -> _Options:
+    return _Options((inputs,) if isinstance(inputs, str) else tuple(inputs or ()), expected, format)
 
 
 def read_cases(
@@ -116,12 +139,10 @@ def read_cases(
     Raises:
         DataError: The file cannot be read, or rows are wrong (`DataFaults`: all of them).
     """
-    journal = Journal(Path(path))
-    journal.lenient = lenient
-    cases, name, notes, dropped = _read_whole(
-        journal, _CASES, _collect_cases, inputs=input_column, expected=expected_column, format=format
-    )
-    return CaseFile(tuple(cases), name, notes, dropped)
+    journal = Journal(Path(path), lenient=lenient)
+    options = _options(input_column, expected_column, format)
+    cases, name = _read_whole(journal, _CASES, _collect_cases, options)
+    return CaseFile(tuple(cases), name, journal.notes(), tuple(journal.dropped))
 
 
 def read_examples(
@@ -137,12 +158,10 @@ def read_examples(
     The id of an example is the content hash of its messages; its `source` is ``file name:line``.
     Rows with the same messages are read once.
     """
-    journal = Journal(Path(path))
-    journal.lenient = lenient
-    read = _read_whole(
-        journal, _EXAMPLES, _collect_examples, inputs=input_column, expected=expected_column, format=format
-    )
-    return ExampleFile(*read)
+    journal = Journal(Path(path), lenient=lenient)
+    options = _options(input_column, expected_column, format)
+    examples, name = _read_whole(journal, _EXAMPLES, _collect_examples, options)
+    return ExampleFile(examples, name, journal.notes(), tuple(journal.dropped))
 
 
 def stream_examples(
@@ -161,99 +180,80 @@ def stream_examples(
     Raises:
         DataError: The file cannot be read, or its format is not known; never for a row.
     """
-    return ExampleStream(*_opened(journal, _EXAMPLES, input_column, expected_column, format))
+    return _opened(journal, _EXAMPLES, _options(input_column, expected_column, format))
 
 
 def _read_whole(
-    journal: Journal,
-    kind: _Noun,
-    collect: Callable[[Converted, Journal], Sequence[R]],
-    *,
-    inputs: str | Sequence[str] | None,
-    expected: str | None,
-    format: str | None,
-) -> tuple[Sequence[R], str, tuple[str, ...], tuple[DroppedRow, ...]]:
-    """Return the rows of a file, its format, the notes and what was dropped; errors as in `read_cases`."""
-    with _no_collection():
-        name, converted, _ = _opened(journal, kind, inputs, expected, format)
-        rows = collect(_bounded(converted, journal), journal)
+    journal: Journal, kind: _Noun, collect: Callable[[Converted, Journal], Sequence[R]], options: _Options
+) -> tuple[Sequence[R], str]:
+    """Return the rows of a file and its format; errors as in `read_cases`."""
+    # The cycle collector is slow with hundreds of thousands of live rows, and no row is a cycle.
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        stream = _opened(journal, kind, options)
+        rows = collect(_bounded(stream.rows, journal), journal)
+    finally:
+        if enabled:
+            gc.enable()
     journal.raise_faults()
     if not rows:
         notes = "; ".join(journal.notes())
-        raise DataError(
-            journal.path,
-            None,
-            kind.at_least_one.expected,
-            "no usable rows",
-            hint=notes[:1].upper() + notes[1:],
-        )
-    return rows, name, journal.notes(), tuple(journal.dropped)
+        fault = Fault(f"at least one {kind.noun.removesuffix('s')}", notes[:1].upper() + notes[1:])
+        raise data_error(journal.path, fault, "no usable rows")
+    return rows, stream.format
 
 
 def _bounded(converted: Converted, journal: Journal) -> Converted:
-    """Yield the first `MAX_ROWS` rows: a kilobyte of gzip or Parquet can stand for billions of them."""
+    """Yield the first `MAX_ROWS` rows: a kilobyte of gzip or Parquet can expand to billions of rows."""
     for number, (line, fields) in enumerate(converted):
         if number == MAX_ROWS:
-            journal.fault(line, messages.MANY_ROWS.at(most=MAX_ROWS), messages.say("more_of_it"))
+            fault = Fault(f"at most {MAX_ROWS} rows", "Split the file, or import it as data.", "too_many")
+            journal.fault(line, fault, "more")
             return
         yield line, fields
 
 
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Pause the cycle collector: hundreds of thousands of live rows make it slow, and none is a cycle."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-def _opened(
-    journal: Journal, kind: _Noun, inputs: str | Sequence[str] | None, expected: str | None, format: str | None
-) -> tuple[str, Converted, Format | None]:
+def _opened(journal: Journal, kind: _Noun, options: _Options) -> ExampleStream:
     source = open_rows(journal.path, journal)
     lines, head = _peek(source)
     if not head:
-        return f"{source.name}/unknown", _without_rows(journal, lines), None
+        return ExampleStream(f"{source.name}/unknown", _without_rows(journal, lines), None)
     try:
-        columns = (inputs,) if isinstance(inputs, str) else tuple(inputs or ())
-        entry = _chosen(kind, source, head, named=bool(columns or expected), format=format)
+        entry = _chosen(kind, source, head, options)
         if entry is None:
             keys = {key for _, row in head for key in row}
             convert: Convert = Columns(
-                kind.read, keys, journal, columns, expected, keep_rest=kind.keep_rest, first=head[0][1]
+                kind.read, keys, journal, options.inputs, options.expected, keep_rest=kind.keep_rest, first=head[0][1]
             )
         else:
-            convert = entry.converter(journal)
+            convert = entry.convert
     except RowFault as error:
-        raise DataError(journal.path, head[0][0], error.fault.expected, error.got, hint=error.fault.hint) from None
+        raise data_error(journal.path, error.fault, error.got, head[0][0]) from None
     rows: Iterator[Row] = chain(lines, source.rows)
     if entry is not None:
         rows = _records(entry, source, rows, journal)
     if journal.after and (entry is None or entry.records is None):
         with suppress(RowFault, Dropped):
-            convert(head[0][1])  # what a converter learns from the first row
+            convert(head[0][1], journal)  # a converter may learn from the first row
     name = "columns" if entry is None else entry.name
-    return f"{source.name}/{name}", _converted(rows, convert, journal, kind), entry
+    return ExampleStream(f"{source.name}/{name}", _converted(rows, convert, journal, kind), entry)
 
 
 def _records(entry: Format, source: RowSource, rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
-    """Return the rows that the format converts: cells parsed, what belongs together put together.
+    """Return the rows that the format converts: cells parsed, related rows joined.
 
     Raises:
-        DataError: The rows only say something about those of another file, and no other file is read with this one.
+        DataError: The rows only describe rows of another file, and no other file is read with this one.
     """
     if entry.companion:
         if journal.alone:
-            raise DataError(journal.path, None, messages.ALONE.expected, entry.title, hint=entry.companion)
+            raise data_error(journal.path, Fault("rows with an answer", entry.companion), entry.title)
         return ((line, None) for line, row in rows if row is None)
     if entry.title and journal.facts is NO_FACTS:
         journal.facts = facts_of([journal.path])
     if source.is_table and entry.name != "columns":
-        rows = ((line, _with_parsed(row)) for line, row in rows)
+        rows = ((line, row and _with_parsed(row)) for line, row in rows)
     return rows if entry.records is None else entry.records(rows, journal)
 
 
@@ -265,7 +265,7 @@ class _Unheard(Rejects):
 
 
 def facts_of(paths: Iterable[Path]) -> dict[str, list[Any]]:
-    """Return what the rows of files say about rows that may stand elsewhere, such as scores, by `Format.facts`.
+    """Return values such as scores that the rows of files give for rows of any file, by `Format.facts`.
 
     Raises:
         DataError: A file cannot be read.
@@ -276,12 +276,13 @@ def facts_of(paths: Iterable[Path]) -> dict[str, list[Any]]:
         source = open_rows(path, journal)
         lines, head = _peek(source)
         with suppress(RowFault):
-            entry = _chosen(_EXAMPLES, source, head, named=False, format=None) if head else None
+            entry = _chosen(_EXAMPLES, source, head, _Options()) if head else None
             if entry is not None and entry.facts is not None:
-                said = (fact for _, row in chain(lines, source.rows) if row is not None for fact in entry.facts(row))
-                for key, value in said:
-                    if [value] != (values := facts.setdefault(key, []))[-1:]:
-                        values.append(value)
+                for _, row in chain(lines, source.rows):
+                    for key, value in entry.facts(row) if row is not None else ():
+                        values = facts.setdefault(key, [])
+                        if values[-1:] != [value]:
+                            values.append(value)
     return facts
 
 
@@ -316,53 +317,51 @@ def _without_rows(journal: Journal, lines: list[Row]) -> Iterator[tuple[int, Non
     journal.raise_faults()
     reject = journal.first() if isinstance(journal, Rejects) else None
     if reject is None and not journal.n_faults:
-        raise DataError(journal.path, None, messages.NO_ROW.expected, messages.say("none"), hint=messages.NO_ROW.hint)
+        raise data_error(journal.path, messages.NO_ROW, "none")
     if reject is not None and len(lines) == _PEEK_FAULTS:
-        raise DataError(
-            journal.path,
-            reject.line,
-            reject.words,
-            f"errors in each of the first {_PEEK_FAULTS} rows, such as {reject.got}",
-        )
+        got = f"errors in each of the first {_PEEK_FAULTS} rows, such as {reject.got}"
+        raise DataError(journal.path, reject.line, reject.words, got)
     return ((line, None) for line, _ in lines)
 
 
-def _with_parsed(row: dict[str, Any] | None) -> Any:
-    """Return a row of cells whose cells of lists and objects are parsed where they are JSON text."""
-    if row is None:
-        return None
-    parse = [key for key in row if key in _PARSED and isinstance(row[key], str)]
-    parse += [key for key in ("prompt", "completion") if isinstance(row.get(key), str) and _is_chat(parsed(row[key]))]
-    return {**row, **{key: parsed(row[key]) for key in parse}} if parse else row
+def _with_parsed(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of cells whose lists and objects are parsed from JSON text."""
+    new = dict(row)
+    for key, cell in row.items():
+        if isinstance(cell, str) and (key in _PARSED or key in {"prompt", "completion"}):
+            value = parsed(cell)
+            if key in _PARSED or _is_chat(value):
+                new[key] = value
+    return new
 
 
 def _is_chat(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "role" in value[0]
 
 
-def _chosen(
-    kind: _Noun, source: RowSource, head: list[tuple[int, dict[str, Any]]], *, named: bool, format: str | None
-) -> Format | None:
-    """Choose the format of the rows: the one asked for, or one that is recognised; None for columns.
+def _chosen(kind: _Noun, source: RowSource, head: list[tuple[int, dict[str, Any]]], options: _Options) -> Format | None:
+    """Choose the format of the rows: the caller's, or the recognised one; None for columns.
 
     Raises:
         RowFault: No format is recognised, or it is that of a tool whose rows are not read.
     """
-    if format is not None:
-        return kind.formats.get(format)
-    if named:
+    if options.format is not None:
+        return kind.formats.get(options.format)
+    if options.inputs or options.expected:
         return None
     keys = {key for _, row in head for key in row}
     first = head[0][1]
     recognised = detect(kind.formats, keys, first)
     if (recognised is None or not recognised.title) and (title := unread(keys)):
-        raise RowFault(messages.UNREAD, title)
+        hint = 'Export the calls as OpenTelemetry (OTLP JSON), or convert each row to {"messages": [...]}.'
+        raise RowFault("a format that is read", got=title, hint=hint)
     if source.is_table and not _is_more_than_columns(recognised, first):
         return None
     if recognised is None:
         raise RowFault(
-            messages.KNOWN_FORMAT.at(noun=kind.noun, names=", ".join(sorted(kind.formats))),
-            messages.say("keys", names=", ".join(sorted(keys)[:12])) if keys else messages.say("empty_object"),
+            f"a known format for {kind.noun} ({', '.join(sorted(kind.formats))})",
+            got=messages.keys(sorted(keys)[:12]),
+            hint=f"Rename the keys to `input` and `expected`, {messages.NAME_COLUMNS}",
         )
     return recognised
 
@@ -384,7 +383,7 @@ def _converted(rows: Iterator[Row], convert: Convert, journal: Journal, kind: _N
         fields = None
         if row is not None:
             try:
-                converted = convert(row)
+                converted = convert(row, journal)
                 if kind is _EXAMPLES:
                     check_words(converted["messages"])
                 fields = converted
@@ -412,33 +411,25 @@ def _collect_cases(rows: Converted, journal: Journal) -> list[Case]:
             cases.append(case)
             continue
         index, first, first_given = places[case.id]
+        before = cases[index]
+        same = not case.labelled or canonical_or_none(before.expected) == canonical_or_none(case.expected)
         if given or first_given:
             journal.fault(line, messages.ONE_ID, f"{show(case.id)}, which is also used on line {first}")
-        elif index in apart or (journal.lenient and _contradict(cases[index], case)):
+        elif index in apart or (journal.lenient and before.labelled and not same):
             for row in {first, line} if index not in apart else {line}:
-                journal.drop(row, messages.TWO_ANSWERS)
+                journal.drop(row, DropReason("rows that ask the same question do not expect the same answer"))
             apart.add(index)
+        elif same:
+            journal.drop(line, DropReason("the same question as an earlier row"))
+        elif not before.labelled:
+            cases[index] = replace(before, expected=case.expected)
+            reason = "the same question as an earlier unlabelled row, which now has the label of this row"
+            journal.drop(line, DropReason(reason))
         else:
-            _settle(cases, index, case, (first, line), journal)
+            hint = "Decide which answer is correct, and remove the other row."
+            got = f"{show(case.expected, 30)} here and {show(before.expected, 30)} on line {first}"
+            journal.fault(line, Fault("one expected answer per question", hint), got)
     return [case for index, case in enumerate(cases) if index not in apart] if apart else cases
-
-
-def _contradict(known: Case, case: Case) -> bool:
-    both = known.labelled and case.labelled
-    return both and canonical_or_none(known.expected) != canonical_or_none(case.expected)
-
-
-def _settle(cases: list[Case], index: int, case: Case, lines: tuple[int, int], journal: Journal) -> None:
-    """Keep one of two rows that ask the same, or journal that they contradict each other."""
-    known, (first, line) = cases[index], lines
-    if not case.labelled or canonical_or_none(known.expected) == canonical_or_none(case.expected):
-        journal.drop(line, messages.SAME_QUESTION)
-    elif not known.labelled:
-        cases[index] = replace(known, expected=case.expected)
-        journal.drop(line, messages.GAVE_LABEL)
-    else:
-        here, there = show(case.expected, 30), show(known.expected, 30)
-        journal.fault(line, messages.ONE_ANSWER, f"{here} here and {there} on line {first}")
 
 
 def canonical_or_none(expected: Any) -> bytes | None:
@@ -455,5 +446,5 @@ def _collect_examples(rows: Converted, journal: Journal) -> Sequence[Example]:
             writer.add(content_hash(fields["messages"]), line, fields)
     examples, again = writer.stored()
     for line in again:
-        journal.drop(line, messages.SAME_MESSAGES)
+        journal.drop(line, DropReason("the same messages as an earlier row"))
     return examples

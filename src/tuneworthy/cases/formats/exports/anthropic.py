@@ -1,37 +1,39 @@
-"""Anthropic: requests with their responses, and conversations with calls of tools."""
+"""Anthropic: requests with their responses, and conversations with tool calls."""
 
+from collections.abc import Set
 from typing import Any
 
-from tuneworthy.cases.formats.chats import word_at
 from tuneworthy.cases.formats.example_rows import log_example, messages_example
-from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format
+from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, register
+from tuneworthy.cases.formats.values import dicts_at, word_at
+from tuneworthy.cases.readers.faults import Journal
 
 _BLOCKS = frozenset({"tool_use", "tool_result", "thinking", "redacted_thinking"})
 
 
-def _example(row: dict[str, Any]) -> Fields:
-    return messages_example(row) if "response" not in row and "response_body" not in row else log_example(row)
+def _example(row: dict[str, Any], journal: Journal) -> Fields:
+    is_log = "response" in row or "response_body" in row
+    return log_example(row, journal) if is_log else messages_example(row, journal)
 
 
-def _detect(keys: Any, first: dict[str, Any]) -> bool:
+def _detect(keys: Set[str], first: dict[str, Any]) -> bool:
     response = first.get("response", first.get("response_body"))
     if isinstance(response, dict):
-        return response.get("type") == "message" or ("stop_reason" in response and "content" in response)
-    turns = first.get("messages")
-    contents = [turn.get("content") for turn in turns if isinstance(turn, dict)] if isinstance(turns, list) else []
-    blocks = [block for content in contents if isinstance(content, list) for block in content]
-    kinds = {word_at(block, "type") for block in blocks if isinstance(block, dict)}
-    return not _BLOCKS.isdisjoint(kinds) or (isinstance(first.get("system"), str) and bool(contents))
+        return response.get("type") == "message" or {"stop_reason", "content"} <= response.keys()
+    turns = dicts_at(first, "messages")
+    kinds = {word_at(block, "type") for turn in turns for block in dicts_at(turn, "content")}
+    return not _BLOCKS.isdisjoint(kinds) or (isinstance(first.get("system"), str) and bool(turns))
 
 
-EXAMPLE_FORMATS.register("anthropic")(
+register(
+    EXAMPLE_FORMATS,
     Format(
         name="anthropic",
         title="Anthropic messages",
         unit="conversation",
         shape='{"system": ..., "messages": [{"role": "user", "content": [{"type": "text", ...}]}, ...]}',
         detect=_detect,
-        converter=lambda journal: _example,
+        convert=_example,
         priority=-5,
-    )
+    ),
 )

@@ -1,27 +1,19 @@
-"""Codex: the log of a session, `~/.codex/sessions/**/rollout-*.jsonl`, as one conversation with its calls of tools."""
+"""Codex: session logs, `~/.codex/sessions/**/rollout-*.jsonl`, one conversation with its tool calls each."""
 
 from collections.abc import Iterator, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from tuneworthy.cases import messages
-from tuneworthy.cases.formats.chats import word_at
 from tuneworthy.cases.formats.logs import exchange
-from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format
+from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, register
+from tuneworthy.cases.formats.values import at, first_at, word_at
 from tuneworthy.cases.readers.faults import Dropped, Journal
 from tuneworthy.cases.readers.files import Row
 
 _LINES: Final = frozenset({"session_meta", "response_item", "event_msg", "turn_context", "compacted"})
-_ITEMS: Final = frozenset(
-    {
-        "message",
-        "function_call",
-        "function_call_output",
-        "custom_tool_call",
-        "custom_tool_call_output",
-        "local_shell_call",
-    }
-)
+_CALLS: Final = frozenset({"function_call", "custom_tool_call", "local_shell_call"})
+_ITEMS: Final = _CALLS | {"message", "function_call_output", "custom_tool_call_output"}
 
 
 @dataclass(slots=True)
@@ -33,15 +25,33 @@ class _CodexSession:
     items: list[Any] = field(default_factory=list)
 
     def row(self) -> Row:
-        """Return the conversation so far, up to what the model said last."""
+        """Return the conversation up to the model's last message or call."""
         items = list(self.items)
         while items and not _is_said(items[-1]):
             items.pop()
         return self.line, {"messages": [*self.system, *items], "model": self.model, "session": self.id}
 
+    def read(self, kind: str, payload: dict[str, Any], line: int) -> None:
+        """Add a line."""
+        if kind == "session_meta":
+            prompt = first_at(payload, "base_instructions", "instructions")
+            text = at(prompt, "text") if isinstance(prompt, dict) else prompt
+            self.line, self.id, self.model = line, at(payload, "id"), None
+            self.system = [{"role": "system", "content": text}] if isinstance(text, str) and text.strip() else []
+            self.items = []
+        elif kind == "compacted":
+            history = at(payload, "replacement_history")
+            summary = {"type": "message", "role": "user", "content": str(at(payload, "message") or "")}
+            self.items = history if isinstance(history, list) else [summary]
+        elif kind == "turn_context":
+            self.model = at(payload, "model") or self.model
+        elif kind == "response_item" and word_at(payload, "type", "message") in _ITEMS:
+            self.items.append(payload)
+            self.line = line
+
 
 def _sessions(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
-    """Yield a row a session, and one before each compaction, in the place of its last line."""
+    """Yield one row per session, and one before each compaction, at its last line."""
     session = _CodexSession()
     for line, row in rows:
         if row is None:
@@ -50,58 +60,44 @@ def _sessions(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
         kind, payload = word_at(row, "type"), row.get("payload")
         if kind in _ITEMS:  # the first logs of Codex: bare items
             kind, payload = "response_item", row
-        if not isinstance(payload, dict):
-            continue
-        if kind in {"session_meta", "compacted"} and session.items:
-            yield session.row()
-            session = _CodexSession(line, session.id, session.model, session.system)
-        if kind == "session_meta":
-            prompt = payload.get("base_instructions") or payload.get("instructions")
-            text = prompt.get("text") if isinstance(prompt, dict) else prompt
-            system = [{"role": "system", "content": text}] if isinstance(text, str) and text.strip() else []
-            session = _CodexSession(line, payload.get("id"), system=system)
-        elif kind == "compacted":
-            history = payload.get("replacement_history")
-            summary = {"type": "message", "role": "user", "content": str(payload.get("message") or "")}
-            session.items = history if isinstance(history, list) else [summary]
-        elif kind == "turn_context":
-            session.model = payload.get("model") or session.model
-        elif kind == "response_item" and word_at(payload, "type", "message") in _ITEMS:
-            session.items.append(payload)
-            session.line = line
+        if isinstance(payload, dict):
+            if kind in {"session_meta", "compacted"} and session.items:
+                yield session.row()
+                session = replace(session, line=line, items=[])
+            session.read(kind, payload, line)
     if session.items or session.id:
         yield session.row()
 
 
 def _is_said(item: Any) -> bool:
-    """Whether the model said or called this."""
+    """Whether the model wrote or called this."""
     kind = word_at(item, "type", "message") if isinstance(item, dict) else ""
-    return kind in {"function_call", "custom_tool_call", "local_shell_call"} or (
-        kind == "message" and item.get("role") == "assistant"
-    )
+    return kind in _CALLS or (kind == "message" and at(item, "role") == "assistant")
 
 
-def _example(row: dict[str, Any]) -> Fields:
-    if not any(map(_is_said, row["messages"])):
+def _example(row: dict[str, Any], journal: Journal) -> Fields:
+    turns = row["messages"]
+    if not any(map(_is_said, turns)):
         raise Dropped(messages.NO_RESPONSE)
-    return exchange([], row["messages"], {"model": row["model"], "group": row["session"]})
+    return exchange([], turns, {"model": at(row, "model"), "group": at(row, "session")})
 
 
 def _detect(keys: Set[str], first: dict[str, Any]) -> bool:
     kind = word_at(first, "type")
-    bare = {"type", "role", "content"} <= keys and kind in _ITEMS | {"reasoning"}
-    return bare or ({"type", "payload"} <= keys and kind in _LINES | {"session.start"})
+    is_bare = {"type", "role", "content"} <= keys and kind in _ITEMS | {"reasoning"}
+    return is_bare or ({"type", "payload"} <= keys and kind in _LINES | {"session.start"})
 
 
-EXAMPLE_FORMATS.register("codex")(
+register(
+    EXAMPLE_FORMATS,
     Format(
         name="codex",
         title="Codex log",
         unit="session",
         shape='{"timestamp": ..., "type": "response_item", "payload": {"type": "message", ...}}',
         detect=_detect,
-        converter=lambda journal: _example,
+        convert=_example,
         records=_sessions,
         priority=-10,
-    )
+    ),
 )

@@ -1,106 +1,95 @@
-"""Langfuse: traces, observations, and the scores that belong to them, from its API, its SDK or its exports."""
+"""Langfuse: traces, observations, and their scores, from its API, its SDK or its exports."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from typing import Any, Final
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.columns import parsed
-from tuneworthy.cases.formats.logs import exchange
-from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Convert, Fields, Format, bare
+from tuneworthy.cases.formats.logs import exchange, feedback
+from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, bare, register
+from tuneworthy.cases.formats.values import at, first_at, names, word_at
 from tuneworthy.cases.readers.faults import Dropped, Journal
 
-_OF_A_TRACE: Final = frozenset(
-    {"htmlpath", "observations", "scores", "sessionid", "userid", "public", "release", "environment", "bookmarked"}
+_OF_A_TRACE: Final = names("htmlpath observations scores sessionid userid public release environment bookmarked")
+# Identity, time and cost: nothing to learn from, or personal.
+_LEFT_OUT: Final = _OF_A_TRACE | names(
+    "id input output timestamp traceid starttime endtime completionstarttime unit usage parentobservationid type "
+    "level statusmessage latency totalcost projectid createdat tags updatedat externalid usagedetails costdetails "
+    "modelid internalmodelid inputprice version outputprice totalprice modelparameters timetofirsttoken promptid "
+    "prompttokens tracename completiontokens totaltokens calculatedinputcost calculatedoutputcost "
+    "calculatedtotalcost isrootobservation"
 )
-# Identity, time and cost: nothing to learn from, or a person's.
-_LEFT_OUT: Final = _OF_A_TRACE | {
-    *("id", "input", "output", "timestamp", "traceid", "starttime", "endtime", "completionstarttime", "unit", "usage"),
-    *(
-        "parentobservationid",
-        "type",
-        "level",
-        "statusmessage",
-        "latency",
-        "totalcost",
-        "projectid",
-        "createdat",
-        "tags",
-    ),
-    *("updatedat", "externalid", "usagedetails", "costdetails", "modelid", "internalmodelid", "inputprice", "version"),
-    *("outputprice", "totalprice", "modelparameters", "timetofirsttoken", "promptid", "prompttokens", "tracename"),
-    *("completiontokens", "totaltokens", "calculatedinputcost", "calculatedoutputcost", "calculatedtotalcost"),
-    "isrootobservation",
-}
+
+
+def _bare(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {bare(key): value for key, value in row.items()}
+
+
+def _is_generation(row: Any) -> bool:
+    return str(at(row, "type")).upper() == "GENERATION"
 
 
 def _example(row: dict[str, Any], journal: Journal) -> Fields:
-    own = {bare(key): value for key, value in row.items()}
-    if (kind := own.get("type")) is not None and str(kind).upper() != "GENERATION":
-        raise Dropped(messages.NO_GENERATION)
-    if str(own.get("level")).upper() == "ERROR":
+    own = _bare(row)
+    if at(own, "type") is not None and not _is_generation(own):
+        raise Dropped("the observation is not a generation", "no_model_call")
+    if str(at(own, "level")).upper() == "ERROR":
         raise Dropped(messages.FAILED_REQUEST)
-    observations: Any = parsed(own.get("observations"))
-    calls: list[Any] = observations if isinstance(observations, list) else []
-    generations = [call for call in reversed(calls)
-                   if isinstance(call, dict) and str(call.get("type")).upper() == "GENERATION"]  # fmt: skip
-    whole = next((one for one in (own, *generations) if one.get("input") and one.get("output")), own)
-    places = [key for key in (own.get("id"), own.get("traceid")) if key]
-    scores = [score for place in places for score in journal.facts.get(f"langfuse:{place}", ())]
+    whole = own
+    if not (at(own, "input") and at(own, "output")):
+        observations = parsed(at(own, "observations"))
+        for call in observations if isinstance(observations, list) else ():
+            if isinstance(call, dict) and _is_generation(call) and at(call, "input") and at(call, "output"):
+                whole = call  # the last one
     about = {key: value for key, value in row.items() if bare(key) not in _LEFT_OUT}
-    about |= {"group": own.get("sessionid") or own.get("traceid"), "tags": parsed(own.get("tags")) or None}
-    about |= {"scores": [score for score in scores if "correction" not in score] or None}
-    about |= {"correction": next((score["correction"] for score in scores if "correction" in score), None)}
+    about |= {"group": first_at(own, "sessionid", "traceid"), "tags": parsed(at(own, "tags")) or None}
+    about |= feedback(journal, "langfuse", at(own, "id"), at(own, "traceid"))
     if whole is not own:
-        about["model"] = whole.get("model")
-    return exchange(whole.get("input"), whole.get("output"), about)
+        about["model"] = at(whole, "model")
+    return exchange(at(whole, "input"), at(whole, "output"), about)
 
 
 def _scores(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the scores that a row holds or is, each with what it is about."""
-    own = {bare(key): value for key, value in row.items()}
-    inner = parsed(own.get("scores"))
-    rows = inner if isinstance(inner, list) else [row] if _is_score(own.keys()) else []
-    for score in rows:
-        if not isinstance(score, dict):
-            continue
-        its = {bare(key): value for key, value in score.items()}
-        subject = its.get("subject")
-        about = subject.get("id") if isinstance(subject, dict) else None
-        place = its.get("observationid") or its.get("traceid") or about or own.get("id")
-        kind = str(its.get("datatype")).upper()
-        value = its.get("stringvalue") if kind in {"CATEGORICAL", "CORRECTION", "TEXT"} else its.get("value")
-        value = its.get("value") if value is None else bool(value) if kind == "BOOLEAN" else value
-        named = {"correction": value} if kind == "CORRECTION" else {"name": its.get("name"), "value": value}
+    """Yield the row's scores, each with the id of its trace or observation."""
+    own = _bare(row)
+    inner = parsed(at(own, "scores"))
+    rows = inner if isinstance(inner, list) else [row] if _is_score(own.keys(), row) else []
+    for score in map(_bare, filter(lambda score: isinstance(score, dict), rows)):
+        place = first_at(score, "observationid", "traceid", "subject/id") or at(own, "id")
+        kind = word_at(score, "datatype").upper()
+        value = at(score, "stringvalue") if kind in {"CATEGORICAL", "CORRECTION", "TEXT"} else at(score, "value")
+        if value is None:
+            value = at(score, "value")
+        elif kind == "BOOLEAN":
+            value = bool(value)
+        named = {"correction": value} if kind == "CORRECTION" else {"name": at(score, "name"), "value": value}
         yield f"langfuse:{place}", named
 
 
-def _is_score(keys: Any) -> bool:
-    return {"name", "value", "datatype"} <= set(keys) and not {"traceid", "subject"}.isdisjoint(keys)
+def _is_score(keys: Set[str], first: dict[str, Any]) -> bool:
+    bare_keys = {bare(key) for key in keys}
+    return {"name", "value", "datatype"} <= bare_keys and not {"traceid", "subject"}.isdisjoint(bare_keys)
 
 
-def _are_observations(keys: Any, first: dict[str, Any]) -> bool:
+def _are_observations(keys: Set[str], first: dict[str, Any]) -> bool:
     return {"input", "output", "traceid", "type", "starttime"} <= {bare(key) for key in keys}
 
 
-def _are_traces(keys: Any, first: dict[str, Any]) -> bool:
-    names = {bare(key) for key in keys}
-    of_trace = "timestamp" in names and len(names & _OF_A_TRACE) > 1
-    in_full = "id" in names and isinstance(parsed(first.get("observations")), list)
-    return in_full or ({"input", "output"} <= names and of_trace)
+def _are_traces(keys: Set[str], first: dict[str, Any]) -> bool:
+    bare_keys = {bare(key) for key in keys}
+    in_full = "id" in bare_keys and isinstance(parsed(at(first, "observations")), list)
+    return in_full or ({"input", "output", "timestamp"} <= bare_keys and len(bare_keys & _OF_A_TRACE) > 1)
 
 
-def _converter(journal: Journal) -> Convert:
-    return lambda row: _example(row, journal)
-
-
-for _format in (
+register(
+    EXAMPLE_FORMATS,
     Format(
         name="langfuse_observations",
         title="Langfuse export",
         unit="observation",
         shape='{"id": ..., "traceId": ..., "type": "GENERATION", "input": ..., "output": ...}',
         detect=_are_observations,
-        converter=_converter,
+        convert=_example,
         facts=_scores,
         priority=-9,
     ),
@@ -110,7 +99,7 @@ for _format in (
         unit="trace",
         shape='{"id": ..., "timestamp": ..., "input": ..., "output": ..., "scores": [...]}',
         detect=_are_traces,
-        converter=_converter,
+        convert=_example,
         facts=_scores,
         priority=-8,
     ),
@@ -119,11 +108,10 @@ for _format in (
         title="Langfuse scores",
         unit="score",
         shape='{"traceId": ..., "name": ..., "value": ..., "dataType": ...}',
-        detect=lambda keys, first: "input" not in keys and _is_score({bare(key) for key in keys}),
-        converter=_converter,
+        detect=lambda keys, first: "input" not in keys and _is_score(keys, first),
+        convert=_example,
         facts=_scores,
         companion="Import the file with the traces or observations together with it.",
         priority=-7,
     ),
-):
-    EXAMPLE_FORMATS.register(_format.name)(_format)
+)

@@ -1,17 +1,18 @@
-"""OpenTelemetry: spans and log records of model calls, as OTLP writes them in JSON.
+"""OpenTelemetry: spans and log records of model calls in OTLP JSON.
 
-Read are the attributes of the present conventions (`gen_ai.input.messages`), the events of those before, and the
-numbered attributes of OpenLLMetry and OpenInference. Evaluations are events of the span that they are about.
+Read are the attributes of the current conventions (`gen_ai.input.messages`), the events of earlier versions, and the
+numbered attributes of OpenLLMetry and OpenInference. Evaluations are events of the span that they evaluate.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tuneworthy.cases import messages
-from tuneworthy.cases.formats.chats import word_at
 from tuneworthy.cases.formats.columns import parsed
 from tuneworthy.cases.formats.logs import exchange
-from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Convert, Fields, Format
+from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, register
+from tuneworthy.cases.formats.values import at, dicts_at, first_at, list_at, word_at
 from tuneworthy.cases.readers.faults import Dropped, Journal
 from tuneworthy.cases.readers.files import Row
 
@@ -25,15 +26,17 @@ _ROLES: Final = {
     "gen_ai.tool.message": "tool",
     "gen_ai.choice": "assistant",
 }
-# Prefixes of numbered attributes: what was asked, and what was answered.
-_NUMBERED: Final = (
-    ("gen_ai.prompt", "gen_ai.completion"),
-    ("llm.input_messages", "llm.output_messages"),
-    ("input.value", "output.value"),
+# Attributes of a request and of its response, also as prefixes of numbered attributes, the current first.
+_ASKED: Final = ("gen_ai.input.messages", "gen_ai.prompt", "llm.input_messages", "input.value")
+_ANSWERED: Final = ("gen_ai.output.messages", "gen_ai.completion", "llm.output_messages", "output.value")
+_CALL_PREFIXES: Final = (
+    *("gen_ai.input.", "gen_ai.output.", "gen_ai.prompt", "gen_ai.completion"),
+    *("llm.input_messages", "llm.output_messages"),
 )
-# Keys of a span that stands alone: of OTLP, of the SDK's own JSON, and of OTLP's by Python.
+# Keys of a single span: of OTLP, of the SDK's own JSON, and of OTLP's by Python.
 _SPAN: Final = frozenset({"spanId", "context", "start_time_unix_nano"})
 _FAILED: Final = frozenset({"2", "STATUS_CODE_ERROR", "ERROR"})
+_ENDINGS: Final = {"tool_call": "tool_calls", "max_tokens": "length"}
 
 
 def _value(value: Any) -> Any:
@@ -42,10 +45,9 @@ def _value(value: Any) -> Any:
         return value
     kind, inner = next(iter(value.items()))
     if kind == "arrayValue":
-        values = inner.get("values") if isinstance(inner, dict) else None
-        return [_value(item) for item in values] if isinstance(values, list) else []
+        return [_value(item) for item in list_at(inner, "values")]
     if kind == "kvlistValue":
-        return _attributes(inner.get("values") if isinstance(inner, dict) else None)
+        return _attributes(at(inner, "values"))
     return inner if str(kind).endswith("Value") else value
 
 
@@ -53,104 +55,122 @@ def _attributes(pairs: Any) -> dict[str, Any]:
     if isinstance(pairs, dict):
         return {key: _value(value) for key, value in pairs.items()}
     listed = pairs if isinstance(pairs, list) else ()
-    return {str(pair["key"]): _value(pair.get("value")) for pair in listed if isinstance(pair, dict) and "key" in pair}
+    return {str(pair["key"]): _value(at(pair, "value")) for pair in listed if isinstance(pair, dict) and "key" in pair}
 
 
-def _parts(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the spans and log records of a line: a whole export, or what is within one."""
+@dataclass(slots=True)
+class _Part:
+    """A span, a log record or an event.
+
+    Attributes:
+        row: As exported.
+        own: Its attributes.
+        name: Of the event or the span.
+        place: Id of the span.
+        events: Of a span.
+    """
+
+    row: dict[str, Any]
+    own: dict[str, Any] = field(init=False)
+    name: str = field(init=False)
+    place: str = field(init=False)
+    events: "list[_Part]" = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.own = _attributes(at(self.row, "attributes"))
+        self.name = str(at(self.row, "eventName") or at(self.own, "event.name") or at(self.row, "name") or "")
+        self.place = str(first_at(self.row, "spanId", "context/span_id") or "")
+        self.events = [_Part(event) for event in dicts_at(self.row, "events")]
+
+    @property
+    def is_call(self) -> bool:
+        operation, kind = word_at(self.own, "gen_ai.operation.name"), at(self.own, "openinference.span.kind")
+        if operation or "openinference.span.kind" in self.own:
+            return operation in _CHATS or kind == "LLM"
+        has_text = any(key.startswith(_CALL_PREFIXES) for key in self.own)
+        return has_text or any(event.name in _ROLES for event in self.events)
+
+    @property
+    def failed(self) -> bool:
+        code = str(at(self.row, "status/code") or at(self.row, "status/status_code"))
+        return bool(at(self.own, "error.type")) or code in _FAILED
+
+
+def _parts(row: dict[str, Any]) -> Iterator[_Part]:
+    """Yield the spans and log records of a line: a whole export, or an inner level."""
     if not _SPAN.isdisjoint(row):
-        yield row
-    for key in ("resourceSpans", "scopeSpans", "spans", "resourceLogs", "scopeLogs", "logRecords"):
-        for part in row[key] if isinstance(row.get(key), list) else ():
-            if isinstance(part, dict):
-                yield from _parts(part) if key not in {"spans", "logRecords"} else (part,)
-
-
-def _name(part: Mapping[str, Any], attributes: Mapping[str, Any]) -> str:
-    return str(part.get("eventName") or attributes.get("event.name") or part.get("name") or "")
-
-
-def _place(part: Mapping[str, Any]) -> str:
-    context = part.get("context")
-    return str(part.get("spanId") or (context.get("span_id") if isinstance(context, dict) else None) or "")
-
-
-def _events(part: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    events = part.get("events")
-    listed = [event for event in events if isinstance(event, dict)] if isinstance(events, list) else []
-    return [(_name(event, own), own) for event in listed for own in (_attributes(event.get("attributes")),)]
+        yield _Part(row)
+    for key in ("resourceSpans", "scopeSpans", "resourceLogs", "scopeLogs"):
+        for inner in dicts_at(row, key):
+            yield from _parts(inner)
+    for key in ("spans", "logRecords"):
+        yield from map(_Part, dicts_at(row, key))
 
 
 def _calls(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
-    """Yield a row a call of a model: a span with what it holds, or the log records of one span."""
+    """Yield a row per model call: a span, or the log records of one span."""
     pending: dict[str, list[Any]] = {}
     for line, row in rows:
         if row is None:
             yield line, None
             continue
         for part in _parts(row):
-            own = _attributes(part.get("attributes"))
-            name, place = _name(part, own), _place(part)
-            if name in _ROLES and "body" in part:
-                body = _value(part["body"])
-                turn = _event_turn(name, {**own, **(body if isinstance(body, dict) else {"content": body})})
-                asked = pending.setdefault(place, [])
-                if name == "gen_ai.choice":
-                    yield line, {"asked": pending.pop(place), "answered": [turn], "own": own, "place": place}
+            if part.name in _ROLES and "body" in part.row:
+                body = _value(part.row["body"])
+                turn = _event_turn(part.name, part.own | (body if isinstance(body, dict) else {"content": body}))
+                question = pending.setdefault(part.place, [])
+                if part.name == "gen_ai.choice":
+                    yield line, {"part": part, "asked": pending.pop(part.place), "answered": [turn], "failed": False}
                 else:
-                    asked.append(turn)
-            elif name == _DETAILS or _is_call(own, _events(part)):
-                status = part.get("status")
-                code = str(status.get("code", status.get("status_code"))) if isinstance(status, dict) else ""
-                failed = bool(own.get("error.type")) or code in _FAILED
-                yield line, {**_conversation(own, _events(part)), "own": own, "place": place, "failed": failed}
-            elif name != _EVALUATION:
+                    question.append(turn)
+            elif part.name == _DETAILS or part.is_call:
+                asked, answered = _conversation(part)
+                yield line, {"part": part, "asked": asked, "answered": answered, "failed": part.failed}
+            elif part.name != _EVALUATION:
                 journal.note("spans and log records that are not model calls are skipped")
 
 
-def _is_call(own: Mapping[str, Any], events: list[tuple[str, dict[str, Any]]]) -> bool:
-    operation = word_at(own, "gen_ai.operation.name")
-    if operation or "openinference.span.kind" in own:
-        return operation in _CHATS or own.get("openinference.span.kind") == "LLM"
-    prefixes = ("gen_ai.input.", "gen_ai.output.", *(prefix for pair in _NUMBERED[:2] for prefix in pair))
-    return any(key.startswith(prefixes) for key in own) or any(name in _ROLES for name, _ in events)
-
-
-def _conversation(own: dict[str, Any], events: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
-    """Return what was asked and answered, from the attributes of a span or, failing these, from its events."""
-    asked, answered = parsed(own.get("gen_ai.input.messages")), parsed(own.get("gen_ai.output.messages"))
-    for before, after in _NUMBERED:
-        asked = asked or _numbered(own, before) or parsed(own.get(before))
-        answered = answered or _numbered(own, after) or parsed(own.get(after))
-    turns = [(name, _event_turn(name, event)) for name, event in events if name in _ROLES]
-    asked = asked or [turn for name, turn in turns if name != "gen_ai.choice"]
-    answered = answered or [turn for name, turn in turns if name == "gen_ai.choice"]
-    for _, event in events:  # gen_ai.content.prompt, gen_ai.content.completion
-        asked, answered = (
-            asked or parsed(event.get("gen_ai.prompt")),
-            answered or parsed(event.get("gen_ai.completion")),
-        )
-    system = parsed(own.get("gen_ai.system_instructions"))
+def _conversation(part: _Part) -> tuple[Any, Any]:
+    """Return the request and the answer from the attributes of a span or, failing these, from its events."""
+    asked, answered = _first_text(part, _ASKED, said=False), _first_text(part, _ANSWERED, said=True)
+    system = parsed(at(part.own, "gen_ai.system_instructions"))
     if system and isinstance(asked, list):
         content = [system["message"]] if isinstance(system, dict) and "message" in system else system
         asked = [{"role": "system", "content": content}, *asked]
-    return {"asked": asked, "answered": answered[:1] if isinstance(answered, list) else answered}
+    return asked, answered[:1] if isinstance(answered, list) else answered
+
+
+def _first_text(part: _Part, places: tuple[str, ...], *, said: bool) -> Any:
+    for place in places:
+        if text := _numbered(part.own, place) or parsed(at(part.own, place)):
+            return text
+    turns: list[Any] = []
+    for event in part.events:
+        if event.name in _ROLES and (event.name == "gen_ai.choice") == said:
+            turns.append(_event_turn(event.name, event.own))
+    texts = [parsed(at(event.own, places[1])) for event in part.events]  # gen_ai.content.prompt and .completion
+    return turns or next(filter(None, texts), [])
 
 
 def _event_turn(name: str, event: dict[str, Any]) -> dict[str, Any]:
-    content = parsed(event.get("gen_ai.event.content"))
-    event = {**event, **content} if isinstance(content, dict) else event
-    inner = parsed(event.get("message"))
-    inner = inner if isinstance(inner, dict) else {"content": inner} if inner is not None else event
-    turn = {key: parsed(inner[key]) for key in ("content", "tool_calls") if inner.get(key) is not None}
-    identity = {"tool_call_id": event["id"]} if name == "gen_ai.tool.message" and event.get("id") else {}
-    ending = {"finish_reason": event["finish_reason"]} if event.get("finish_reason") else {}
-    role = inner.get("role") if inner.get("role") in _ROLES.values() else _ROLES[name]
-    return {"content": None, **turn, **identity, **ending, "role": role}
+    content = parsed(at(event, "gen_ai.event.content"))
+    event = event | content if isinstance(content, dict) else event
+    inner = parsed(at(event, "message"))
+    if not isinstance(inner, dict):
+        inner = event if inner is None else {"content": inner}
+    turn = {"content": parsed(at(inner, "content"))}
+    if (calls := at(inner, "tool_calls")) is not None:
+        turn["tool_calls"] = parsed(calls)
+    if name == "gen_ai.tool.message" and (identity := at(event, "id")):
+        turn["tool_call_id"] = identity
+    if ending := at(event, "finish_reason"):
+        turn["finish_reason"] = ending
+    role = at(inner, "role")
+    return {**turn, "role": role if role in _ROLES.values() else _ROLES[name]}
 
 
-def _numbered(own: Mapping[str, Any], prefix: str) -> list[Any]:
-    """Return the messages that appear in attributes such as `gen_ai.prompt.0.content`."""
+def _numbered(own: dict[str, Any], prefix: str) -> list[Any]:
+    """Return the messages in attributes such as `gen_ai.prompt.0.content`."""
     root: dict[str, Any] = {}
     for key, value in own.items():
         if key.startswith(f"{prefix}."):
@@ -172,56 +192,48 @@ def _listed(node: Any) -> Any:
 
 
 def _numbered_turn(turn: Any) -> Any:
-    if isinstance(turn, dict) and isinstance(turn.get("message"), dict):  # OpenInference
-        turn = turn["message"]
-        contents = turn.pop("contents", None)
+    if isinstance(message := at(turn, "message"), dict):  # OpenInference
+        contents = message.pop("contents", None)
+        turn = message
         if isinstance(contents, list):
             turn["content"] = [part.get("message_content", part) for part in contents if isinstance(part, dict)]
-        calls = turn.get("tool_calls")
-        if isinstance(calls, list):
-            turn["tool_calls"] = [call.get("tool_call", call) for call in calls if isinstance(call, dict)]
-    if isinstance(turn, dict):
-        content = parsed(turn.get("content"))
-        parts = isinstance(content, list) and all(isinstance(part, dict) and "type" in part for part in content)
-        turn = {"role": "assistant", **turn, "content": content if parts else turn.get("content")}
-    return turn
+        if isinstance(at(turn, "tool_calls"), list):
+            turn["tool_calls"] = [call.get("tool_call", call) for call in dicts_at(turn, "tool_calls")]
+    if not isinstance(turn, dict):
+        return turn
+    content = parsed(at(turn, "content"))
+    in_parts = isinstance(content, list) and all(isinstance(part, dict) and "type" in part for part in content)
+    return {"role": "assistant", **turn, "content": content if in_parts else at(turn, "content")}
 
 
 def _example(row: dict[str, Any], journal: Journal) -> Fields:
-    own = row["own"]
-    if row.get("failed"):
+    part, asked, answered = row["part"], row["asked"], row["answered"]
+    if row["failed"]:
         raise Dropped(messages.FAILED_REQUEST)
-    if not row["asked"] or not row["answered"]:
+    if not asked or not answered:
         raise Dropped(messages.NO_CONTENT)
-    reasons = parsed(own.get("gen_ai.response.finish_reasons"))
     about = {
-        "model": own.get("gen_ai.response.model") or own.get("gen_ai.request.model") or own.get("llm.model_name"),
-        "tools": parsed(own.get("gen_ai.tool.definitions")) or None,
-        "group": own.get("gen_ai.conversation.id") or own.get("session.id"),
-        "scores": journal.facts.get(f"otel:{row['place']}"),
+        "model": first_at(part.own, "gen_ai.response.model", "gen_ai.request.model", "llm.model_name"),
+        "tools": parsed(at(part.own, "gen_ai.tool.definitions")) or None,
+        "group": first_at(part.own, "gen_ai.conversation.id", "session.id"),
+        "scores": journal.facts.get(f"otel:{part.place}"),
     }
+    reasons = parsed(at(part.own, "gen_ai.response.finish_reasons"))
     if isinstance(reasons, list) and reasons:
-        about["finish_reason"] = {"tool_call": "tool_calls", "max_tokens": "length"}.get(
-            str(reasons[0]), str(reasons[0])
-        )
-    return exchange(row["asked"], row["answered"], about)
+        about["finish_reason"] = _ENDINGS.get(str(reasons[0]), str(reasons[0]))
+    return exchange(asked, answered, about)
 
 
 def _scores(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     for part in _parts(row):
-        own = _attributes(part.get("attributes"))
-        for name, event in [(_name(part, own), own), *_events(part)]:
-            if name == _EVALUATION:
-                for key in ("gen_ai.evaluation.score.label", "gen_ai.evaluation.score.value"):
-                    if event.get(key) is not None:
-                        yield f"otel:{_place(part)}", {"name": event.get("gen_ai.evaluation.name"), "value": event[key]}
+        for event in (part, *part.events):
+            for key in ("gen_ai.evaluation.score.label", "gen_ai.evaluation.score.value"):
+                if event.name == _EVALUATION and (value := at(event.own, key)) is not None:
+                    yield f"otel:{part.place}", {"name": at(event.own, "gen_ai.evaluation.name"), "value": value}
 
 
-def _converter(journal: Journal) -> Convert:
-    return lambda row: _example(row, journal)
-
-
-EXAMPLE_FORMATS.register("otel")(
+register(
+    EXAMPLE_FORMATS,
     Format(
         name="otel",
         title="OpenTelemetry export",
@@ -231,9 +243,9 @@ EXAMPLE_FORMATS.register("otel")(
             not keys.isdisjoint({"resourceSpans", "scopeSpans", "resourceLogs", "scopeLogs"})
             or ("attributes" in keys and not keys.isdisjoint(_SPAN))
         ),
-        converter=_converter,
+        convert=_example,
         records=_calls,
         facts=_scores,
         priority=-10,
-    )
+    ),
 )

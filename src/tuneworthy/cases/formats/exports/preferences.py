@@ -1,15 +1,15 @@
-"""Preferences: pairs of a better and a worse answer, and answers that are marked as wanted or not (KTO)."""
+"""Preferences: pairs of a better and a worse answer, and answers marked as wanted or not (KTO)."""
 
 import re
+from collections.abc import Set
 from typing import Any
 
-from tuneworthy.cases import messages
-from tuneworthy.cases.formats.chats import word_at
 from tuneworthy.cases.formats.dialects import is_chat
 from tuneworthy.cases.formats.logs import exchange
-from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format
+from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, register
+from tuneworthy.cases.formats.values import at, word_at
 from tuneworthy.cases.pairs import REJECTED
-from tuneworthy.cases.readers.faults import Dropped
+from tuneworthy.cases.readers.faults import Dropped, Journal
 
 _BETTER = ("chosen", "preferred_output")
 _WORSE = ("rejected", "non_preferred_output")
@@ -19,67 +19,70 @@ _SPEAKER = re.compile(r"\n\n(Human|Assistant):")
 _ROLES = {"Human": "user", "Assistant": "assistant"}
 
 
-def _pair(row: dict[str, Any]) -> Fields:
+def _pair(row: dict[str, Any], journal: Journal) -> Fields:
     better, worse = (_turns(next((row[key] for key in keys if key in row), None)) for keys in (_BETTER, _WORSE))
     if better == worse:
-        raise Dropped(messages.NO_PREFERENCE)
+        raise Dropped("both answers of the pair are the same", "no_preference")
     return exchange(_question(row), better, {**_rest(row), REJECTED: worse[-1]})
 
 
-def _marked(row: dict[str, Any]) -> Fields:
-    scores = [{"name": "accepted", "value": row.get("label")}]
-    return exchange(_question(row), row.get("completion"), {**_rest(row, "completion"), "scores": scores})
+def _marked(row: dict[str, Any], journal: Journal) -> Fields:
+    scores = [{"name": "accepted", "value": at(row, "label")}]
+    about = {**_rest(row), "completion": None, "scores": scores}
+    return exchange(_question(row), at(row, "completion"), about)
 
 
 def _question(row: dict[str, Any]) -> Any:
-    """Return what was asked; an empty list where the better answer is the whole conversation."""
-    if isinstance(turns := row.get("conversations"), list):
-        return [*_system(row), *map(_sharegpt, turns)]
+    """Return the request; an empty list if the better answer is the whole conversation."""
+    system = at(row, "system")
+    before = [{"role": "system", "content": system}] if system else []
+    if isinstance(turns := at(row, "conversations"), list):
+        return [*before, *map(_sharegpt, turns)]
     parts = [row[key] for key in _ASKS if row.get(key)]
     if len(parts) == 1 and not isinstance(parts[0], str):
         return parts[0]
     text = "\n\n".join(part for part in parts if isinstance(part, str))
-    return [*_system(row), *([{"role": "user", "content": text}] if text.strip() else ())]
-
-
-def _system(row: dict[str, Any]) -> list[Any]:
-    return [{"role": "system", "content": row["system"]}] if row.get("system") else []
+    return [*before, {"role": "user", "content": text}] if text.strip() else before
 
 
 def _turns(value: Any) -> list[Any]:
-    """Return an answer as messages: it may be text, also a whole conversation as HH-RLHF writes it, or messages."""
+    """Return an answer as messages: from text, also a whole conversation in HH-RLHF's form, or from messages."""
     if isinstance(value, str) and value.startswith("\n\nHuman:"):
         _, *parts = _SPEAKER.split(value)
-        return [
-            {"role": _ROLES[who], "content": text.strip()} for who, text in zip(parts[::2], parts[1::2], strict=True)
-        ]
-    if isinstance(value, dict) and "from" in value:
-        return [_sharegpt(value)]
-    if isinstance(value, list) and value and isinstance(value[0], dict) and "from" in value[0]:
-        return [*map(_sharegpt, value)]
-    return value if is_chat(value) else [value] if is_chat([value]) else [{"role": "assistant", "content": value}]
+        pairs = zip(parts[::2], parts[1::2], strict=True)
+        return [{"role": _ROLES[who], "content": text.strip()} for who, text in pairs]
+    turns = value if isinstance(value, list) else [value]
+    if turns and isinstance(turns[0], dict) and "from" in turns[0]:
+        return [*map(_sharegpt, turns)]
+    if is_chat([value]):
+        return [value]
+    return turns if is_chat(turns) else [{"role": "assistant", "content": value}]
 
 
 def _sharegpt(turn: Any) -> Any:
     if not isinstance(turn, dict) or "from" not in turn:
         return turn
     speaker = word_at(turn, "from")
-    role = {"human": "user", "gpt": "assistant"}.get(speaker, speaker)
-    return {"role": role, "content": turn.get("value")}
+    return {"role": {"human": "user", "gpt": "assistant"}.get(speaker, speaker), "content": at(turn, "value")}
 
 
-def _rest(row: dict[str, Any], *read: str) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key not in _READ and key not in read}
+def _rest(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in _READ}
 
 
-for _format in (
+def _is_marked(keys: Set[str], first: dict[str, Any]) -> bool:
+    return {"prompt", "completion", "label"} <= keys and str(at(first, "label")).lower() in {"true", "false"}
+
+
+register(
+    EXAMPLE_FORMATS,
     Format(
         name="preference",
         title="preference pairs",
         unit="pair",
         shape='{"prompt": ..., "chosen": ..., "rejected": ...}',
         detect=lambda keys, first: not keys.isdisjoint(_BETTER) and not keys.isdisjoint(_WORSE),
-        converter=lambda journal: _pair,
+        convert=_pair,
         priority=-7,
     ),
     Format(
@@ -87,11 +90,8 @@ for _format in (
         title="KTO rows",
         unit="row",
         shape='{"prompt": ..., "completion": ..., "label": true}',
-        detect=lambda keys, first: (
-            {"prompt", "completion", "label"} <= keys and str(first.get("label")).lower() in {"true", "false"}
-        ),
-        converter=lambda journal: _marked,
+        detect=_is_marked,
+        convert=_marked,
         priority=-7,
     ),
-):
-    EXAMPLE_FORMATS.register(_format.name)(_format)
+)

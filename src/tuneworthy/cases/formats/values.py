@@ -1,0 +1,60 @@
+"""Access to values inside a stranger's JSON: a missing or wrong step gives nothing instead of an error."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def at(value: Any, path: str) -> Any:
+    """Return the value at a path of keys and indexes, or None.
+
+    >>> at({"choices": [{"text": "4"}]}, "choices/0/text"), at({"choices": "none"}, "choices/0/text")
+    ('4', None)
+    """
+    for step in path.split("/"):
+        if isinstance(value, Mapping):
+            value = value.get(step)
+        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return None
+    return value
+
+
+def first_at(value: Any, *paths: str) -> Any:
+    """Return the first value at one of `paths` that is not empty, or None.
+
+    >>> first_at({"a": "", "b": {"c": 1}}, "a", "b/c")
+    1
+    """
+    for path in paths:
+        if found := at(value, path):
+            return found
+    return None
+
+
+def dict_at(value: Any, path: str) -> dict[str, Any]:
+    """Return the object at a path, or an empty one."""
+    inner = at(value, path)
+    return inner if isinstance(inner, dict) else {}
+
+
+def list_at(value: Any, path: str) -> list[Any]:
+    """Return the list at a path, or an empty one."""
+    inner = at(value, path)
+    return inner if isinstance(inner, list) else []
+
+
+def dicts_at(value: Any, path: str) -> list[dict[str, Any]]:
+    """Return the objects in the list at a path."""
+    return [item for item in list_at(value, path) if isinstance(item, dict)]
+
+
+def word_at(row: Mapping[str, Any], key: str, default: str = "") -> str:
+    """Return the text under `key`; "" for any other type, `default` if the key is missing."""
+    value = row.get(key, default)
+    return value if isinstance(value, str) else ""
+
+
+def names(text: str) -> frozenset[str]:
+    """Return the words of `text` as a set of keys."""
+    return frozenset(text.split())

@@ -1,0 +1,103 @@
+"""Parquet and Excel readers for the limited child process: a kilobyte of such a file can expand to gigabytes."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, Final
+
+import orjson
+
+# The open file: its path, to the number of the next row and its remaining batches.
+_open: dict[str, tuple[int, Iterator[list[Any]]]] = {}
+
+
+def table_rows(first: int, size: int, path: str, kind: str) -> tuple[list[Any], str, list[str]]:
+    """Return the next rows of a file, which stays open for the next call.
+
+    Args:
+        first: Number of rows read before.
+        size: Maximum number of rows.
+        path: Absolute path.
+        kind: `parquet` or `excel`.
+
+    Returns:
+        The rows; the error that ends the file, or ""; the sheets that are ignored, if this call opened the file. A row
+        of Parquet is its JSON text, or None, and an error; a row of Excel is the texts of its cells.
+    """
+    ignored: list[str] = []
+    try:
+        position, batches = _open.pop(path, (-1, iter(())))
+        if position != first:
+            batches = _READERS[kind](path, first, size, ignored)
+        rows = next(batches, [])
+    except MemoryError:  # also Arrow's: fewer rows may fit
+        raise
+    except Exception as error:  # pyarrow and calamine raise many kinds for damaged files
+        return [], (str(error).splitlines() or [""])[0][:120] or type(error).__name__, ignored
+    _open.clear()
+    _open[path] = first + len(rows), batches
+    return rows, "", ignored
+
+
+def _parquet(path: str, first: int, size: int, ignored: list[str]) -> Iterator[list[Any]]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    pa.set_memory_pool(pa.system_memory_pool())  # others reserve more than the child may have
+    position = 0
+    with parquet.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
+        for name, n in Counter(file.schema_arrow.names).items():
+            if n > 1:  # a row would keep only the last column
+                raise ValueError(f"the column {name} twice")
+        for batch in file.iter_batches(batch_size=size, use_threads=False):
+            position += len(batch)
+            if position > first:
+                yield list(map(_json, batch.slice(max(0, len(batch) - (position - first))).to_pylist()))
+
+
+def _json(cells: Any) -> tuple[str | None, str]:
+    try:
+        return json_bytes(cells).decode(), ""
+    except (TypeError, ValueError, RecursionError) as error:
+        return None, str(error)[:80]
+
+
+def json_bytes(value: Any) -> bytes:
+    """Write `value` as JSON: dates and decimals become text.
+
+    Raises:
+        TypeError: It nests too deeply, or a number is too large.
+        ValueError: Bytes that are not UTF-8.
+    """
+    return orjson.dumps(value, default=_as_text, option=orjson.OPT_NON_STR_KEYS)
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode()
+    return list(value) if isinstance(value, set | tuple) else str(value)
+
+
+def _excel(path: str, first: int, size: int, ignored: list[str]) -> Iterator[list[Any]]:
+    """Yield rows of the first visible sheet that has any; a single far cell can expand to billions of rows."""
+    from python_calamine import SheetTypeEnum, SheetVisibleEnum, load_workbook
+
+    workbook = load_workbook(path)
+    names = [meta.name for meta in workbook.sheets_metadata
+             if (meta.typ, meta.visible) == (SheetTypeEnum.WorkSheet, SheetVisibleEnum.Visible)]  # fmt: skip
+    sheet = next((sheet for sheet in map(workbook.get_sheet_by_name, names) if sheet.total_height), None)
+    ignored += [name for name in workbook.sheet_names if sheet is None or name != sheet.name]
+    rows = islice(sheet.iter_rows(), first, None) if sheet else iter(())
+    while batch := [list(map(_cell_text, row)) for row in islice(rows, size)]:
+        yield batch
+
+
+def _cell_text(cell: Any) -> str:
+    """Return the text of a cell; a whole number has no decimals, as Excel shows it."""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
+
+
+_READERS: Final[dict[str, Callable[[str, int, int, list[str]], Iterator[list[Any]]]]] = {
+    "parquet": _parquet,
+    "excel": _excel,
+}
