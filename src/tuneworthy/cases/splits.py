@@ -293,7 +293,9 @@ def make_split(cases: Sequence[Case], examples: Sequence[Example] = (), *, seed:
     pool = by_id(examples)
     kind = kind_of(labelled, pool)
     n_scorable = int(columns_of(pool).scorable(kind.name).sum())
-    n_side, shots, test = 0, pool, labelled
+    n_side, shots = 0, pool
+    dev: Sequence[Case]
+    test: Sequence[Case] = labelled
     from_examples = n_scorable >= MIN_EXAMPLES
     if from_examples:
         dev, shots, n_side = _from_examples(labelled, pool, kind, seed=seed, dev_size=dev_size)
