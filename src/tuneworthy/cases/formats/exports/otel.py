@@ -59,7 +59,7 @@ def _attributes(pairs: Any) -> dict[str, Any]:
 
 
 @dataclass(slots=True)
-class _Part:
+class _OtelPart:
     """A span, a log record or an event.
 
     Attributes:
@@ -74,13 +74,13 @@ class _Part:
     own: dict[str, Any] = field(init=False)
     name: str = field(init=False)
     place: str = field(init=False)
-    events: "list[_Part]" = field(init=False)
+    events: "list[_OtelPart]" = field(init=False)
 
     def __post_init__(self) -> None:
         self.own = _attributes(at(self.row, "attributes"))
         self.name = str(at(self.row, "eventName") or at(self.own, "event.name") or at(self.row, "name") or "")
         self.place = str(first_at(self.row, "spanId", "context/span_id") or "")
-        self.events = [_Part(event) for event in dicts_at(self.row, "events")]
+        self.events = [_OtelPart(event) for event in dicts_at(self.row, "events")]
 
     @property
     def is_call(self) -> bool:
@@ -96,15 +96,15 @@ class _Part:
         return bool(at(self.own, "error.type")) or code in _FAILED
 
 
-def _parts(row: dict[str, Any]) -> Iterator[_Part]:
+def _parts(row: dict[str, Any]) -> Iterator[_OtelPart]:
     """Yield the spans and log records of a line: a whole export, or an inner level."""
     if not _SPAN.isdisjoint(row):
-        yield _Part(row)
+        yield _OtelPart(row)
     for key in ("resourceSpans", "scopeSpans", "resourceLogs", "scopeLogs"):
         for inner in dicts_at(row, key):
             yield from _parts(inner)
     for key in ("spans", "logRecords"):
-        yield from map(_Part, dicts_at(row, key))
+        yield from map(_OtelPart, dicts_at(row, key))
 
 
 def _calls(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
@@ -130,7 +130,7 @@ def _calls(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
                 journal.note("spans and log records that are not model calls are skipped")
 
 
-def _conversation(part: _Part) -> tuple[Any, Any]:
+def _conversation(part: _OtelPart) -> tuple[Any, Any]:
     """Return the request and the answer from the attributes of a span or, failing these, from its events."""
     asked, answered = _first_text(part, _ASKED, said=False), _first_text(part, _ANSWERED, said=True)
     system = parsed(at(part.own, "gen_ai.system_instructions"))
@@ -140,7 +140,7 @@ def _conversation(part: _Part) -> tuple[Any, Any]:
     return asked, answered[:1] if isinstance(answered, list) else answered
 
 
-def _first_text(part: _Part, places: tuple[str, ...], *, said: bool) -> Any:
+def _first_text(part: _OtelPart, places: tuple[str, ...], *, said: bool) -> Any:
     for place in places:
         if text := _numbered(part.own, place) or parsed(at(part.own, place)):
             return text
