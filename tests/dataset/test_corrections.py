@@ -44,7 +44,7 @@ baseline = "m"
 
 
 def label_error(row: dict[str, Any], label: str, score: float) -> dict[str, Any]:
-    text = messages.say("more_like", label=label)
+    text = messages.MORE_LIKE.format(label=label)
     found = {"check": "label_errors", "reason": "label_error", "detail": text, "score": score, "action": "report"}
     return {"id": row["id"], "source": "", **found}
 

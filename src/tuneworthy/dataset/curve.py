@@ -180,29 +180,11 @@ def curve_of(
     held_in = [sample.folds != fold for fold in range(SEEDS)]
     largest, n_raw = (min(int((rows & part).sum()) for rows in held_in) for part in (sample.stays, True))
     sizes = [part for halvings in range(HALVINGS, -1, -1) if (part := largest >> halvings) >= MIN_SIZE]
-    if len(sizes) < 2:
-        raise Undecided(
-            (
-                f"A learning curve needs at least {2 * MIN_SIZE} rows to train on. Only {largest} remain after the "
-                "held-out rows are removed."
-            ),
-            hint=messages.say("more_rows"),
-        )
     questions = [*sample.asked.tolist(), *sample.dev.tolist()]
-    if len(questions) < MIN_ASKED:
-        raise Undecided(
-            (
-                f"A learning curve needs at least {MIN_ASKED} dev cases or held-out rows with a known answer. "
-                f"There are only {len(questions)}."
-            ),
-            hint=messages.say("more_rows"),
-        )
+    _require_enough(largest, len(sizes), len(questions))
     others = [*(["raw"] if n_raw > largest else []), *samples] if len(sample.dev) >= MIN_ASKED else []
-    wanted = [(name, size) for size in sizes for name in ("built", *others) if size < largest or name not in SAMPLES]
-    wanted += [("raw", n_raw)] if "raw" in others else []
-    # All rows are drawn once, and samples as well: they depend on chance little.
-    once = {("built", largest), ("raw", n_raw), *((name, size) for name in samples for size in sizes)}
-    draws = [(*one, draw) for one in wanted for draw in range(1 if one in once else DRAWS)]
+    draws = [(name, size, draw) for size in sizes for name in ("built", *others) for draw in _draws(name, size, sizes)]
+    draws += [("raw", n_raw, 0)] if "raw" in others else []
     say(
         f"Training the classical baseline ({sample.baseline}) {SEEDS * len(draws)} times, on up to "
         f"{max(largest, n_raw)} rows"
@@ -212,6 +194,11 @@ def curve_of(
         SubsetScores.of(draws, scores[:, first:], meter.weights([sample.accepted[n][0] for n in questions[first:]]))
         for first in (0, len(sample.asked))
     )
+    points = []
+    for size in sizes:
+        compared = [name for name in others if _draws(name, size, sizes)]
+        against = {name: of_dev.difference((name, size), ("built", size)) for name in compared}
+        points.append(SizePoint(size, *of_all.level(("built", size)), against))
     size, least = _recommended(of_all, sizes, project.task.margin)
     return DatasetCurve(
         version=version.id,
@@ -222,20 +209,35 @@ def curve_of(
         n=len(questions),
         n_dev=len(sample.dev),
         margin=project.task.margin,
-        points=[
-            SizePoint(
-                one[1],
-                *of_all.level(one),
-                {name: of_dev.difference((name, one[1]), one) for name in others if (name, one[1]) in wanted},
-            )
-            for one in wanted
-            if one[0] == "built"
-        ],
+        points=points,
         cleaning=of_dev.difference(("raw", n_raw), ("built", largest)) if "raw" in others else None,
         size=size,
         least=least,
         doubling=of_all.difference(("built", sizes[-2]), ("built", largest)),
     )
+
+
+def _draws(name: str, size: int, sizes: Sequence[int]) -> range:
+    """Return the numbers of the draws of a subset; all rows and samples are drawn once, as they depend little on chance."""
+    if name in SAMPLES:
+        return range(size < sizes[-1])
+    return range(1 if name == "built" and size == sizes[-1] else DRAWS)
+
+
+def _require_enough(largest: int, n_sizes: int, n_questions: int) -> None:
+    hint = "Import or distil more rows, then run `tuneworthy data build`."
+    if n_sizes < 2:
+        raise Undecided(
+            f"A learning curve needs at least {2 * MIN_SIZE} rows to train on. Only {largest} remain after the "
+            "held-out rows are removed.",
+            hint=hint,
+        )
+    if n_questions < MIN_ASKED:
+        raise Undecided(
+            f"A learning curve needs at least {MIN_ASKED} dev cases or held-out rows with a known answer. "
+            f"There are only {n_questions}.",
+            hint=hint,
+        )
 
 
 def _sample(version: Version, meter: EffectMeter) -> AskedSample:

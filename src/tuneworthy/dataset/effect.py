@@ -131,22 +131,25 @@ class EffectMeter:
         """
         cases = [case for case in self.dev if case.labelled and case.expected is not None]
         expected = [_accepted(case) for case in cases]
-        known = [row.answer for row in rows[:200]]
-        kind = "label" if self.labels else guess_kind([one[0] for one in expected] or known).name
-        if kind == "json" and not any(isinstance(parse_object(answer), dict) for answer in known):
-            kind = "free_text"  # lists have no fields to tag
+        kind = self._kind([one[0] for one in expected], [row.answer for row in rows[:200]])
         most, ask = MOST_ROWS.get(kind, _MOST_OTHER)
         usable = [n for n, row in enumerate(rows[:most]) if row.question.strip() and row.answer.strip()]
-        questions = [*(rows[n].question for n in usable), *(case.text for case in cases)]
-        accepted = [*((rows[n].answer.strip(),) for n in usable), *expected]
+        questions = [rows[n].question for n in usable] + [case.text for case in cases]
+        accepted = [(rows[n].answer.strip(),) for n in usable] + expected
         if self.labels:
-            allowed = set(self.labels)
+            allowed = self.labels.keys()
             accepted = [tuple(answer for answer in several if answer in allowed) or (_OTHER,) for several in accepted]
         folds = np.array([xxh3_64_intdigest(_key(owners[n]), self.seed) % SEEDS for n in usable], np.int64)
-        known_label = np.array([several[0] != _OTHER for several in accepted], bool)
+        is_label = np.array([several[0] != _OTHER for several in accepted], bool)
         stays, n = stays[usable], len(usable)
-        asked = np.flatnonzero(stays & known_label[:n])[:ask]
-        return AskedSample(questions, accepted, stays, folds, asked, n + np.flatnonzero(known_label[n:]), kind)
+        asked = np.flatnonzero(stays & is_label[:n])[:ask]
+        return AskedSample(questions, accepted, stays, folds, asked, n + np.flatnonzero(is_label[n:]), kind)
+
+    def _kind(self, expected: Sequence[str], answers: Sequence[str]) -> str:
+        kind = "label" if self.labels else guess_kind(expected or answers).name
+        if kind == "json" and not any(isinstance(parse_object(answer), dict) for answer in answers):
+            return "free_text"  # lists have no fields to tag
+        return kind
 
     def weights(self, answers: Sequence[str]) -> NDArray[np.float64]:
         """Return weights by which the labels of `answers` have the shares that they have among the cases."""

@@ -15,8 +15,6 @@ say = Catalogue(
         "cosine": "cosine {score:.2f}",
         "case": "case {case}",
         "price": ("Dropping overlaps costs {n} rows ({share:.1%}). The largest shares by answer: {dearest}."),
-        "more_like": "the label {label!r} looks more likely",
-        "elsewhere": "rows with similar questions have another answer",
         "length": "the {part} has {n} characters",
         "topics": (
             "The largest topic covers {top:.1%} of the {n} rows, and the ten largest cover {top10:.1%}. The effective "
@@ -45,13 +43,9 @@ say = Catalogue(
             "These files have not changed since their last import, so `data import` does not read them again."
         ),
         "reasons_in": "See the reasons in {path}.",
-        "nul": "the text contains a NUL character",
-        "no_question": "the question has no visible text",
         "encoder": "Sentence encoder: {spec}",
         "writing_version": "Writing {n:,} rows",
         "build_again": "Run `tuneworthy data build`.",
-        "more_rows": "Import or distil more rows, then run `tuneworthy data build`.",
-        "agreement": "the most frequent answer occurs in {n} of {total} samples",
         "not_asked": "  questions skipped: {n} ({reason}: {description})",
         "not_alternating": "user and assistant turns that do not alternate",
         "keys_without_place": "a message with keys other than role and content",
@@ -191,6 +185,7 @@ REASONS: Final[Mapping[str, dict[str, str]]] = {
 }
 # Kind of task to what the score of a learning curve is; "" for the others.
 METRICS: Final = {"label": "accuracy", "json": "exact match", "": "token F1"}
+MORE_LIKE: Final = "the label {label!r} looks more likely"
 CORRECTION: Final = {"correction": "the correction replaces the answer"}
 
 # --- details of a finding -------------------------------------------------------------------------------------------

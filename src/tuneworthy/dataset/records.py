@@ -72,7 +72,7 @@ class RowLine:
     def to_dict(self) -> dict[str, Any]:
         """Return the line without empty fields."""
         values = {name: getattr(self, name) for name in self.__slots__}
-        return {name: value for name, value in values.items() if value not in (None, "", False)}
+        return {name: value for name, value in values.items() if not (value is None or value is False or value == "")}
 
 
 def row_of(example: Example) -> dict[str, Any]:

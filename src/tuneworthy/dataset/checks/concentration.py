@@ -98,20 +98,14 @@ def over_cap(
         limits: Shares that topics may have.
         text: The question of a row.
     """
-    sizes = Counter(topics)
-    if not sizes:
+    if not len(topics):
         return []
-    most, before = {topic: size for topic, size in sizes.items() if size > 1}, dict[int, int]()
-    single = len(topics) - sum(most.values())
-    n_topics = len(sizes) if single >= cap * len(topics) else len(most)
-    caps = {topic: max((limits or {}).get(topic, cap), min(1.0, 2 / n_topics)) for topic in sizes}
-    while most != before:
-        before, n = most, single + sum(most.values())
-        most = {topic: min(size, max(1, int(caps[topic] * n))) for topic, size in most.items()}
-    places: dict[int, list[int]] = {topic: [] for topic, size in most.items() if size < sizes[topic]}
+    most = _sizes_within(Counter(topics), cap, limits or {})
+    places: dict[int, list[int]] = {topic: [] for topic in most}
     for row, topic in enumerate(topics):
         if topic in places:
             places[topic].append(row)
+    places = {topic: rows for topic, rows in places.items() if most[topic] < len(rows)}
     rng, extra = np.random.default_rng(seed), list[int]()
     sample = rng.permutation(len(topics))[:_COMPARED].tolist()
     terms = count_terms(map(text, sample)) if text and places else None
@@ -123,6 +117,19 @@ def over_cap(
             drawn = drawn[np.argsort(-alike, kind="stable")]
         extra += drawn[most[topic] :].tolist()
     return sorted(extra)
+
+
+def _sizes_within(sizes: Mapping[int, int], cap: float, limits: Mapping[int, float]) -> dict[int, int]:
+    """Return how many rows of each topic of several rows may stay."""
+    most, before = {topic: size for topic, size in sizes.items() if size > 1}, dict[int, int]()
+    n_rows = sum(sizes.values())
+    single = n_rows - sum(most.values())
+    n_topics = len(sizes) if single >= cap * n_rows else len(most)
+    caps = {topic: max(limits.get(topic, cap), min(1.0, 2 / n_topics)) for topic in most}
+    while most != before:
+        before, n = most, single + sum(most.values())
+        most = {topic: min(size, max(1, int(caps[topic] * n))) for topic, size in most.items()}
+    return most
 
 
 class TermCounts(NamedTuple):

@@ -381,6 +381,18 @@ def filled_keys(answers: Sequence[str]) -> list[str | None]:
     ]
 
 
+def _labels_of(answers: Sequence[str], task_labels: Sequence[str]) -> tuple[dict[int, str], str]:
+    """Return row to label, and the message of a finding; without labels, shared answers or keys with a value."""
+    if shared := set(task_labels) or shared_answers(answers):
+        message = messages.MORE_LIKE if task_labels else "rows with similar questions have another answer"
+        return {number: answer for number, answer in enumerate(answers) if answer in shared}, message
+    keys = dict(enumerate(filled_keys(answers)))
+    frequent = Counter(name for name in keys.values() if name is not None).most_common(MOST_ANSWERS)
+    shared = {name for name, n in frequent if n >= MIN_OF_A_LABEL}
+    message = "keys with a value in rows with similar questions: {label}"
+    return {number: name for number, name in keys.items() if name is not None and name in shared}, message
+
+
 @DATA_CHECKS.rule("label_errors", codes=messages.REASONS["label_errors"], whole=True, version=9)
 @dataclass(frozen=True, slots=True)
 class LabelErrors:
@@ -403,33 +415,26 @@ class LabelErrors:
     most: float = LIKELY_WRONG
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        answers = [row.answer.strip() for row in rows]
-        task_labels = set(context.labels) or shared_answers(answers)
-        keys = [] if task_labels else filled_keys(answers)
-        if keys:
-            frequent = Counter(name for name in keys if name is not None).most_common(MOST_ANSWERS)
-            task_labels = {name for name, n in frequent if n >= MIN_OF_A_LABEL}
-        named = [(number, name) for number, name in enumerate(keys or answers) if name is not None]
-        judged = [number for number, name in named if name in task_labels]
-        texts, labels = [rows[i].question for i in judged], [name for _, name in named if name in task_labels]
+        labels, message = _labels_of([row.answer.strip() for row in rows], context.labels)
         found, predicted = find_doubts(
-            texts, labels, context.encoder, context.seed, self.most, names=bool(context.labels)
+            [rows[number].question for number in labels],
+            list(labels.values()),
+            context.encoder,
+            context.seed,
+            self.most,
+            names=bool(context.labels),
         )
         if not context.labels and predicted < PREDICTED:
             return
-        counts = Counter(labels)
-        wrong = Counter(labels[doubt.row] for doubt in found if 1 - doubt.score > self.most)
-        told = {label for label, n in counts.items() if wrong[label] <= MOST_OF_A_LABEL * n}
+        judged, counts = list(labels), Counter(labels.values())
+        wrong = Counter(labels[judged[doubt.row]] for doubt in found if 1 - doubt.score > self.most)
         for doubt in found:
-            sure = predicted >= PREDICTED and 1 - doubt.score > self.most and labels[doubt.row] in told
+            label = labels[judged[doubt.row]]
+            sure = predicted >= PREDICTED and 1 - doubt.score > self.most
             yield RowFinding(
                 row=judged[doubt.row],
                 code="label_error",
-                message=messages.say("more_like", label=doubt.suggested)
-                if context.labels
-                else f"keys with a value in rows with similar questions: {doubt.suggested or 'none'}"
-                if keys
-                else messages.say("elsewhere"),
+                message=message.format(label=doubt.suggested or "none"),
                 score=doubt.score,
-                action="drop" if sure else "report",
+                action="drop" if sure and wrong[label] <= MOST_OF_A_LABEL * counts[label] else "report",
             )

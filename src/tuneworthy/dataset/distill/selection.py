@@ -5,8 +5,8 @@ enough; else the one that most samples gave, if enough of them did; else the fir
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import orjson
@@ -92,31 +92,36 @@ def select(
         return Selection(None, reason, detail, endings=endings)
     contents = {n: _content(traces[n]) for n in ended}
     votes = Counter(contents.values())
-
-    def share(n: int) -> float | None:
-        return votes[contents[n]] / len(traces) if len(traces) > 1 else None
-
     if scores is not None:
-        values = {n: value for n in ended if (value := scores[n].value) is not None}
-        if not values:
-            return Selection(None, "unscored", scores[ended[0]].unscored, endings=endings)
-        best = max(values, key=lambda n: (values[n], votes[contents[n]], -n))
-        if values[best] < accept:
-            detail = f"the best answer scores {values[best]:.3f}, below the threshold of {accept:g} (n = {len(values)})"
-            return Selection(None, "wrong", detail, share=share(best), score=values[best], endings=endings)
-        last = min(values, key=lambda n: (values[n], n))
-        return Selection(
-            traces[best], how="grader", share=share(best), score=values[best], endings=endings,
-            worst=traces[last] if values[last] < values[best] else None,
-        )  # fmt: skip
-    if agree is None:
-        return Selection(traces[ended[0]], how="first", share=share(ended[0]), endings=endings)
-    (majority, n_most), *others = votes.most_common()
-    first = next(n for n in ended if contents[n] == majority)
-    if n_most / len(traces) < agree or any(n == n_most for _, n in others):
-        detail = messages.say("agreement", n=n_most, total=len(traces))
-        return Selection(None, "disagreement", detail, share=share(first), endings=endings)
-    return Selection(traces[first], how="majority", share=share(first), endings=endings)
+        selection, chosen = _graded(traces, scores, {n: votes[contents[n]] for n in ended}, accept)
+    elif agree is None:
+        chosen = ended[0]
+        selection = Selection(traces[chosen], how="first")
+    else:
+        (majority, n_most), *others = votes.most_common()
+        chosen = next(n for n in ended if contents[n] == majority)
+        selection = Selection(traces[chosen], how="majority")
+        if n_most / len(traces) < agree or any(n == n_most for _, n in others):
+            detail = f"the most frequent answer occurs in {n_most} of {len(traces)} samples"
+            selection = Selection(None, "disagreement", detail)
+    share = None if chosen is None or len(traces) == 1 else votes[contents[chosen]] / len(traces)
+    return replace(selection, share=share, endings=endings)
+
+
+def _graded(
+    traces: Sequence[Trace], scores: Sequence[Score], votes: Mapping[int, int], accept: float
+) -> tuple[Selection, int | None]:
+    """Return the selection by score among the samples in `votes`, and the sample with the best score."""
+    values = {n: value for n in votes if (value := scores[n].value) is not None}
+    if not values:
+        return Selection(None, "unscored", scores[min(votes)].unscored), None
+    best = max(values, key=lambda n: (values[n], votes[n], -n))
+    if values[best] < accept:
+        detail = f"the best answer scores {values[best]:.3f}, below the threshold of {accept:g} (n = {len(values)})"
+        return Selection(None, "wrong", detail, score=values[best]), best
+    last = min(values, key=lambda n: (values[n], n))
+    worst = traces[last] if values[last] < values[best] else None
+    return Selection(traces[best], how="grader", score=values[best], worst=worst), best
 
 
 def _content(trace: Trace) -> str:

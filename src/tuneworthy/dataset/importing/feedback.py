@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from tuneworthy.cases.formats.chats import is_blank, text_of_parts
 from tuneworthy.cases.pairs import with_rejected
@@ -25,23 +25,27 @@ def _set_of(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_RATES: Final = _set_of(
-    "feedback userfeedback thumb thumbs thumbsup vote rating userrating stars reaction csat liked like helpful "
-    "resolved accepted satisfied"
-)
-_AGAINST: Final = _set_of("thumbsdown disliked dislike downvoted downvote flagged reported unhelpful")
-_CORRECTS: Final = _set_of(
-    "correction corrected correctedanswer correctedoutput correctedresponse correctedcontent correctanswer edited "
-    "editedanswer editedoutput editedresponse humananswer revised revisedanswer revisedresponse"
-)
-_ESCALATES: Final = _set_of(
-    "escalated escalation escalate escalatedto handoff handedoff humanhandoff transferred transferredtohuman "
-    "humantakeover"
-)
-_OUTCOMES: Final = frozenset({"outcome", "resolution", "disposition"})
+Kind = Literal["rates", "against", "corrects", "escalates", "outcome", "wraps", "scores"]
+_KEYS: Final[Mapping[Kind, str]] = {
+    "rates": (
+        "feedback userfeedback thumb thumbs thumbsup vote rating userrating stars reaction csat liked like helpful "
+        "resolved accepted satisfied"
+    ),
+    "against": "thumbsdown disliked dislike downvoted downvote flagged reported unhelpful",
+    "corrects": (
+        "correction corrected correctedanswer correctedoutput correctedresponse correctedcontent correctanswer edited "
+        "editedanswer editedoutput editedresponse humananswer revised revisedanswer revisedresponse"
+    ),
+    "escalates": (
+        "escalated escalation escalate escalatedto handoff handedoff humanhandoff transferred transferredtohuman "
+        "humantakeover"
+    ),
+    "outcome": "outcome resolution disposition",
+    "wraps": "metadata meta",
+    "scores": "scores labels annotations evaluations",
+}
+_KIND_OF: Final[Mapping[str, Kind]] = {key: kind for kind, keys in _KEYS.items() for key in keys.split()}
 _INSIDE: Final = _set_of("score value rating type label thumb thumbs sentiment vote name key result")
-_WRAPS: Final = frozenset({"metadata", "meta"})
-_SCORES: Final = frozenset({"scores", "labels", "annotations", "evaluations"})
 # What the name of a score says: of which more is worse, and of which more is better. The first is looked for first:
 # "incorrect" is not "correct".
 _WORSE: Final = re.compile(
@@ -67,6 +71,7 @@ _JUDGES: Final = _set_of(
 )
 _NEUTRAL: Final = frozenset({"", "none", "null", "neutral", "na", "unrated", "norating", "skipped", "pending"})
 _RANK: Final[dict[Opinion, int]] = {"none": 0, "good": 1, "unclear": 2, "bad": 3}
+_HANDED_OVER: Final = ("escalat", "handoff")
 _STARS: Final = frozenset({"stars", "csat"})
 _TOPS: Final = (1.0, 5.0, 10.0, 100.0)
 SETTLED: Final = "feedback_settled"
@@ -165,64 +170,66 @@ def read_feedback(meta: Mapping[str, Any], scales: Scales) -> Feedback:
     opinion: Opinion = "none"
     escalated, corrected, correction = False, False, None
     entries = list(_entries(meta))
-    keys = {key for key, _, _ in entries}
-    for key, value, inside in entries:
-        if key in _CORRECTS:
+    has_down = any(entry.key == "thumbsdown" for entry in entries)
+    for kind, key, value in entries:
+        if kind == "corrects":
             text = _corrected_text(value)
             correction = text if text is not None else correction
             corrected = corrected or text is not None or _is_true(value)
-        elif key in _ESCALATES:
+        elif kind == "escalates":
             escalated = escalated or _is_true(value)
-        elif key in _OUTCOMES:
-            escalated = escalated or (isinstance(value, str) and _bare(value).startswith(("escalat", "handoff")))
-        elif key in _AGAINST:
+        elif kind == "outcome":
+            escalated = escalated or (isinstance(value, str) and _bare(value).startswith(_HANDED_OVER))
+        elif kind == "against":
             opinion = _worse(opinion, "bad" if _is_true(value) else "none")
-        elif key in _RATES or inside:
-            if key == "thumbsup" and not value and ("thumbsdown" in keys or value is not False):
-                continue  # a pair of switches or of counters, of which this one is off
+        elif key == "thumbsup" and not value and (has_down or value is not False):
+            continue  # a pair of switches or of counters, of which this one is off
+        else:
             rated = _opinion(key, value, scales)
             escalated = escalated or rated is None
             opinion = _worse(opinion, rated or "none")
     return Feedback(opinion, escalated, corrected, correction)
 
 
-def _entries(value: Any, *, inside: bool = False, depth: int = 0) -> Iterator[tuple[str, Any, bool]]:
-    """Yield bare key, value, and whether it stands inside an object of feedback: also of objects and lists in it.
+class _Entry(NamedTuple):
+    kind: Kind
+    key: str
+    value: Any
 
-    An object of feedback without a key that is recognised is yielded as `feedback` with the value ``"?"``: unclear.
+
+def _entries(value: Any, *, inside: bool = False, depth: int = 0) -> Iterator[_Entry]:
+    """Yield the feedback in an object; in one that is `inside` another feedback object, a bare score counts too.
+
+    A feedback object without a known key is yielded as `feedback` with the value ``"?"``: unclear.
     """
-    if isinstance(value, list) and inside:
-        for item in value:
-            if isinstance(item, Mapping):
-                yield from _entries(item, inside=True, depth=depth + 1)
-            else:
-                yield "feedback", item, True
+    for item in value if isinstance(value, list) and inside else ():
+        nested = isinstance(item, Mapping)
+        yield from _entries(item, inside=True, depth=depth + 1) if nested else [_Entry("rates", "feedback", item)]
     if not isinstance(value, Mapping) or depth > 4:
         return
     recognised = False
     for name, item in value.items():
-        key = _bare_key(name)
-        nested = isinstance(item, Mapping | list)
-        if key in _RATES and nested:
+        key, nested = _bare_key(name), isinstance(item, Mapping | list)
+        kind = _KIND_OF.get(key)
+        if kind == "wraps" and nested:
+            yield from _entries(item, depth=depth + 1)
+        elif kind == "scores" and nested:
+            yield from _scores(item)
+        elif kind == "rates" and nested:
             recognised = True
             yield from _entries(item, inside=True, depth=depth + 1)
-        elif key in _WRAPS and nested:
-            yield from _entries(item, depth=depth + 1)
-        elif key in _SCORES and nested:
-            yield from (entry for name, rated in _scores_in(item) for entry in _scored(name, rated))
-        elif key in _RATES | _AGAINST | _CORRECTS | _ESCALATES | _OUTCOMES:
+        elif kind not in {None, "wraps", "scores"} or (_rates_inside if inside else _is_verdict)(key, item):
             recognised = True
-            yield key, item, False
-        elif _is_verdict(key, item) if not inside else key in _INSIDE and not nested and not _is_title(key, item):
-            recognised = True
-            yield key, item, True
+            yield _Entry(kind or "rates", key, item)
     if inside and value and not recognised:
-        yield "feedback", "?", True
+        yield _Entry("rates", "feedback", "?")
 
 
-def _is_title(key: str, value: Any) -> bool:
-    """Whether a `name`, `key` or `type` only names what is rated ("user-feedback") and not how."""
-    return key in {"name", "key", "type"} and isinstance(value, str) and _bare(value) not in _GOOD | _BAD
+def _rates_inside(key: str, value: Any) -> bool:
+    """Whether a key of a feedback object rates, and does not only name the object ("user-feedback")."""
+    if key not in _INSIDE or isinstance(value, Mapping | list):
+        return False
+    return key not in {"name", "key", "type"} or not isinstance(value, str) or _bare(value) in _GOOD | _BAD
 
 
 def _is_verdict(key: str, value: Any) -> bool:
@@ -230,6 +237,11 @@ def _is_verdict(key: str, value: Any) -> bool:
     if key == "label":
         return isinstance(value, bool) or (isinstance(value, str) and _bare(value) in _JUDGES)
     return key == "score" and isinstance(value, bool | int | float) and value in (-1, 0, 1)
+
+
+def _scores(value: Any) -> Iterator[_Entry]:
+    for title, rated in _scores_in(value):
+        yield from _scored(title, rated)
 
 
 def _scores_in(value: Any) -> Iterator[tuple[str, Any]]:
@@ -245,26 +257,27 @@ def _scores_in(value: Any) -> Iterator[tuple[str, Any]]:
             yield from ((name, inner[key]) for key in ("value", "score", "label") if inner.get(key) is not None)
 
 
-def _scored(name: str, value: Any) -> Iterator[tuple[str, Any, bool]]:
-    """Yield what a score says of the answer; nothing where its name does not say whether more of it is better."""
+def _scored(name: str, value: Any) -> Iterator[_Entry]:
+    """Yield the feedback in a score; nothing where its name does not say whether a high score is good."""
     word, said = _bare_key(name), _bare(value) if isinstance(value, str) else ""
-    if word in _CORRECTS:
-        yield "correction", value, False
+    if _KIND_OF.get(word) == "corrects":
+        yield _Entry("corrects", "correction", value)
     elif "escalat" in word:
-        yield "escalated", value, False
+        yield _Entry("escalates", "escalated", value)
     elif said in _JUDGES:
-        yield "label", value, True
+        yield _Entry("rates", "label", value)
     elif _WORSE.search(word):
         number = _number(value)
         bad = number >= 0.5 if number is not None and number <= 1 else said in {"yes", "true"} | _BAD - {"no", "false"}
-        yield "flagged", bad or value is True, False
+        yield _Entry("against", "flagged", bad or value is True)
     elif _BETTER.search(word):
-        yield from ((word, one, True) for one in (value if isinstance(value, list) else [value]))
+        for one in value if isinstance(value, list) else [value]:
+            yield _Entry("rates", word, one)
 
 
 def has_feedback(meta: Mapping[str, Any]) -> bool:
     """Whether people or graders said something about the answer of a row with this `meta`."""
-    return any(value is not None and value not in ("", {}, []) for _, value, _ in _entries(meta))
+    return any(entry.value is not None and entry.value not in ("", {}, []) for entry in _entries(meta))
 
 
 def unused_scores(meta: Mapping[str, Any]) -> set[str]:
@@ -275,8 +288,8 @@ def unused_scores(meta: Mapping[str, Any]) -> set[str]:
 
 
 def _numbers(meta: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    for key, value, inside in _entries(meta):
-        if (key in _RATES or inside) and (number := _number(value)) is not None:
+    for kind, key, value in _entries(meta):
+        if kind == "rates" and (number := _number(value)) is not None:
             yield key, number
 
 
@@ -297,7 +310,7 @@ def _opinion(key: str, value: Any, scales: Scales) -> Opinion | None:
     word = _bare(value) if isinstance(value, str) else "?"
     if word in _NEUTRAL and "?" not in str(value):
         return "none"
-    if word.startswith(("escalat", "handoff")):
+    if word.startswith(_HANDED_OVER):
         return None
     return "good" if word in _GOOD else "bad" if word in _BAD else "unclear"
 

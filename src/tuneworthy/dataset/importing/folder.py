@@ -115,14 +115,15 @@ class ImportWriter:
         self._rows[_file_of(row)] += 1
         self._n_repaired += repaired
 
-    def carry(self, base: Import, names: Set[str]) -> None:
-        """Copy the rows and rejects of an earlier import that come from the files called `names`."""
+    def carry(self, base: Import, names: Set[str]) -> list[str]:
+        """Copy the rows and rejects of an earlier import that come from the files called `names`; return their notes."""
         for row in base.examples():
             if _file_of(row) in names:
                 self.add(row, repaired=row.meta.get("repaired") == "correction")
         for line in base.rejects():
             if _file_of(line) in names:
                 self.reject(line, base.record.reasons[line.reason].words)
+        return [note for note in base.record.notes if note.partition(": ")[0] in names]
 
     def reject(self, line: RowLine, description: str) -> None:
         """Write a rejected row, with a description of the reason."""

@@ -6,9 +6,10 @@ added to, and of the versions of the code that reads them, so the same import is
 Where rows are scored in other rows or files (`cases.formats.registry.Format.facts`), these scores are held in memory.
 """
 
+import re
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -54,7 +55,7 @@ DETECT: Final = ImportRequest()
 _SAY_EVERY: Final = 20_000
 _SHOWN: Final = 300
 _KEYS: Final = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "weight", "reasoning_content"})
-_INVISIBLE = tuple(chr(code) for code in (0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF, *range(0x202A, 0x202F)))
+_INVISIBLE: Final = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u202a-\u202e]")
 
 
 def import_files(
@@ -92,41 +93,54 @@ def import_files(
         say(messages.say("imported_before"))
         return base
     own = {one.path for one in sources}
-    carried = [one for path, one in before.items() if path not in own]
+    about = ImportRecord(made_by="files", sources=[one for path, one in before.items() if path not in own], notes=[])
     parts: list[Any] = [SCHEMA_VERSION, [asdict(replace(one, path="")) for one in sources]]
-    identity = content_hash([*parts, base.id] if base is not None and carried else parts)
+    identity = content_hash([*parts, base.id] if base is not None and about.sources else parts)
     done = finished_import(store, identity)
     if done is not None:
         say(messages.say("imported_before"))
     else:
         started = time.monotonic()
         with ImportWriter(store, "files") as writer:
-            about = ImportRecord(made_by="files", sources=carried, notes=[])
-            if base is not None and carried:
-                names = {one.name for one in carried}
-                writer.carry(base, names)
-                about.notes.extend(note for note in base.record.notes if note.partition(": ")[0] in names)
-            facts = facts_of(paths) if request.format is None and not request.inputs else {}
-            for path, source in zip(paths, sources, strict=True):
-                reader = _SourceReader(path, source, request, writer, say, facts=facts, alone=len(paths) == 1)
-                about.sources.append(reader.read())
-                about.notes.extend(f"{source.name}: {note}" for note in reader.journal.notes())
+            if base is not None and about.sources:
+                about.notes.extend(writer.carry(base, {one.name for one in about.sources}))
+            _read_files(paths, sources, writer, about, request=request, say=say)
             done = writer.finish(about, identity=identity, seconds=time.monotonic() - started)
     if not any(one.n_kept for one in done.record.sources if one.path in own):
-        raise UserError(_why_unusable(done.record), hint=messages.say("reasons_in", path=done.folder / REJECTS))
+        raise _unusable(done)
     if latest:
         store.write("imports/latest", {"id": identity})
     return done
 
 
+def _unusable(done: Import) -> UserError:
+    reasons = [reason.words for reason in done.record.reasons.values()] + done.record.notes
+    reason = f" The most frequent reason: {reasons[0]}." if reasons else ""
+    return UserError(
+        f"No row is usable (rows read: {done.record.n_read}).{reason}",
+        hint=messages.say("reasons_in", path=done.folder / REJECTS),
+    )
+
+
+def _read_files(
+    paths: Sequence[Path],
+    sources: Sequence[SourceRecord],
+    writer: ImportWriter,
+    about: ImportRecord,
+    *,
+    request: ImportRequest,
+    say: Callable[[str], None],
+) -> None:
+    facts = facts_of(paths) if request.format is None and not request.inputs else {}
+    for path, source in zip(paths, sources, strict=True):
+        journal = Rejects(path)
+        journal.facts, journal.alone = facts, len(paths) == 1
+        about.sources.append(_SourceReader(path, source, journal, writer).read(request, say))
+        about.notes.extend(f"{source.name}: {note}" for note in journal.notes())
+
+
 def _is_same(before: SourceRecord | None, source: SourceRecord) -> bool:
     return before is not None and (before.sha256, before.read) == (source.sha256, source.read)
-
-
-def _why_unusable(record: ImportRecord) -> str:
-    reasons = [reason.words for reason in record.reasons.values()] + record.notes
-    reason = f" The most frequent reason: {reasons[0]}." if reasons else ""
-    return f"No row is usable (rows read: {record.n_read}).{reason}"
 
 
 def source_files(
@@ -169,27 +183,16 @@ def names_of(paths: Sequence[Path]) -> list[str]:
 
 
 class _SourceReader:
-    def __init__(
-        self,
-        path: Path,
-        source: SourceRecord,
-        request: ImportRequest,
-        writer: ImportWriter,
-        say: Callable[[str], None],
-        *,
-        facts: Mapping[str, list[Any]],
-        alone: bool,
-    ) -> None:
-        self.path, self.source, self.request, self.writer, self.say = path, source, request, writer, say
-        self.journal = Rejects(path)
-        self.journal.facts, self.journal.alone = facts, alone
+    """Reads one file into an import."""
+
+    def __init__(self, path: Path, source: SourceRecord, journal: Rejects, writer: ImportWriter) -> None:
+        self.path, self.source, self.journal, self.writer = path, source, journal, writer
         self.scales = Scales()
         self.n_rated = 0
         self.example: list[ShownTurn] = []
 
-    def read(self) -> SourceRecord:
+    def read(self, request: ImportRequest, say: Callable[[str], None]) -> SourceRecord:
         """Read the file to its end and return its record, without counts."""
-        request = self.request
         stream = stream_examples(
             self.path,
             self.journal,
@@ -207,7 +210,7 @@ class _SourceReader:
             if fields is not None:
                 self._take(line, fields)
             if n % _SAY_EVERY == 0:
-                self.say(f"{self.source.name}: {n} rows read")
+                say(f"{self.source.name}: {n} rows read")
         self._reject_up_to(sys.maxsize)
         if self.path.stat().st_size != self.source.n_bytes:
             raise UserError(
@@ -225,29 +228,21 @@ class _SourceReader:
         )
 
     def _take(self, line: int, fields: Fields) -> None:
-        raw = {"messages": fields["messages"], "meta": fields.get("meta", {})}
-        self.n_rated += has_feedback(raw["meta"])
-        for name in sorted(unused_scores(raw["meta"])):
+        chat, meta = fields["messages"], fields.get("meta", {})
+        self.n_rated += has_feedback(meta)
+        for name in sorted(unused_scores(meta)):
             self.journal.note(
                 f"the score {name[:40]!r} is not used, because its name does not say whether a high one is good"
             )
-        settled = settle(raw["messages"], raw["meta"], self.scales)
+        settled, raw = settle(chat, meta, self.scales), {"messages": chat, "meta": meta}
         if settled.drops:
             self._reject(Reject(line, settled.drops, messages.REASONS["feedback"][settled.drops], raw=raw))
             return
         turns = _without_unread_keys(settled.messages, self.journal)
-        if settled.repaired and is_written_down(str(turns[-1]["content"])):
-            self._reject(Reject(line, WRITTEN_DOWN.code, WRITTEN_DOWN.expected, kind_of(turns[-1]["content"]), raw))
+        if reject := _fault(line, turns, raw, repaired=settled.repaired):
+            self._reject(reject)
             return
-        if any("\0" in str(turn["content"]) for turn in turns):
-            self._reject(Reject(line, "nul", messages.say("nul"), raw=raw))
-            return
-        if any(is_blank(str(turn["content"] or "")) for turn in turns if turn["role"] == "user"):
-            self._reject(Reject(line, "no_question", messages.say("no_question"), raw=raw))
-            return
-        if any(
-            sign in str(turn["content"]) for turn in turns for sign in _INVISIBLE if not str(turn["content"]).isascii()
-        ):
+        if any(_INVISIBLE.search(str(turn["content"])) for turn in turns):
             self.journal.note("zero-width or bidirectional control characters kept unchanged")
         self.example = self.example or [_short(turn) for turn in turns[-2:]]
         row = Example(
@@ -270,6 +265,18 @@ class _SourceReader:
         source = f"{self.source.name}:{reject.line}"
         line = RowLine(source=source, reason=reject.reason, detail=detail, row=row, text=text, n_bytes=n_bytes)
         self.writer.reject(line, reject.words)
+
+
+def _fault(line: int, turns: Sequence[Message], raw: Any, *, repaired: bool) -> Reject | None:
+    """Return the reject of a row whose text cannot be trained on."""
+    texts = [(turn["role"], str(turn["content"] or "")) for turn in turns]
+    if repaired and is_written_down(texts[-1][1]):
+        return Reject(line, WRITTEN_DOWN.code, WRITTEN_DOWN.expected, kind_of(texts[-1][1]), raw)
+    if any("\0" in text for _, text in texts):
+        return Reject(line, "nul", "the text contains a NUL character", raw=raw)
+    if any(role == "user" and is_blank(text) for role, text in texts):
+        return Reject(line, "no_question", "the question has no visible text", raw=raw)
+    return None
 
 
 def _short(turn: Message) -> ShownTurn:

@@ -147,7 +147,7 @@ def suspect_rows(
     pairs = _contradictions(version, labels)
     rows = {row.id: row for row in version.examples() if row.id in lines or row.id in pairs}
     names = {row_id: content_of(row) for row_id, row in rows.items()}
-    more_like = {messages.say("more_like", label=label): label for label in labels}
+    more_like = {messages.MORE_LIKE.format(label=label): label for label in labels}
     changed = {row_id for row_id, name in names.items() if name in corrections and corrections[name].decision != "keep"}
     rivals = {row_id: rows[other] for row_id, other in pairs.items() if other not in changed}
     suspects = [
