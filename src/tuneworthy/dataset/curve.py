@@ -179,10 +179,10 @@ def curve_of(
     sample = _sample(version, meter)
     held_in = [sample.folds != fold for fold in range(SEEDS)]
     largest, n_raw = (min(int((rows & part).sum()) for rows in held_in) for part in (sample.stays, True))
-    sizes = [part for halvings in range(HALVINGS, -1, -1) if (part := largest >> halvings) >= MIN_SIZE]
+    sizes = [largest >> halvings for halvings in range(HALVINGS, -1, -1) if largest >> halvings >= MIN_SIZE]
     questions = [*sample.asked.tolist(), *sample.dev.tolist()]
     _require_enough(largest, len(sizes), len(questions))
-    others = [*(["raw"] if n_raw > largest else []), *samples] if len(sample.dev) >= MIN_ASKED else []
+    others = _others(samples, sample, has_raw=n_raw > largest)
     draws = [(name, size, draw) for size in sizes for name in ("built", *others) for draw in _draws(name, size, sizes)]
     draws += [("raw", n_raw, 0)] if "raw" in others else []
     say(
@@ -217,8 +217,14 @@ def curve_of(
     )
 
 
+def _others(samples: Sequence[str], sample: AskedSample, *, has_raw: bool) -> list[str]:
+    if len(sample.dev) < MIN_ASKED:
+        return []
+    return ["raw", *samples] if has_raw else [*samples]
+
+
 def _draws(name: str, size: int, sizes: Sequence[int]) -> range:
-    """Return the numbers of the draws of a subset; all rows and samples are drawn once, as they depend little on chance."""
+    """Return the draws of a subset: all rows, and samples, are drawn once, as they depend little on chance."""
     if name in SAMPLES:
         return range(size < sizes[-1])
     return range(1 if name == "built" and size == sizes[-1] else DRAWS)

@@ -209,15 +209,12 @@ def _entries(value: Any, *, inside: bool = False, depth: int = 0) -> Iterator[_E
         return
     recognised = False
     for name, item in value.items():
-        key, nested = _bare_key(name), isinstance(item, Mapping | list)
+        key = _bare_key(name)
         kind = _KIND_OF.get(key)
-        if kind == "wraps" and nested:
-            yield from _entries(item, depth=depth + 1)
-        elif kind == "scores" and nested:
-            yield from _scores(item)
-        elif kind == "rates" and nested:
-            recognised = True
-            yield from _entries(item, inside=True, depth=depth + 1)
+        if kind in {"wraps", "scores", "rates"} and isinstance(item, Mapping | list):
+            recognised = recognised or kind == "rates"
+            deeper = _scores(item) if kind == "scores" else _entries(item, inside=kind == "rates", depth=depth + 1)
+            yield from deeper
         elif kind not in {None, "wraps", "scores"} or (_rates_inside if inside else _is_verdict)(key, item):
             recognised = True
             yield _Entry(kind or "rates", key, item)

@@ -83,13 +83,11 @@ def import_files(
         DataError: A file cannot be read, or its format is not known.
         UserError: No row is usable; `rejects.jsonl` has the reasons.
     """
-    base = latest_import(store) if latest and not alone else None
-    if base is not None and base.record.distilled:  # a teacher's answers are no source of questions
-        base = None
+    base = _latest_of_files(store) if latest and not alone else None
     paths = list(dict.fromkeys(paths))
     sources = source_files(paths, base, request)
     before = {one.path: one for one in base.record.sources} if base else {}
-    if base is not None and all(_is_same(before.get(one.path), one) for one in sources):
+    if base is not None and all(one.path in before and _is_same(before[one.path], one) for one in sources):
         say(messages.say("imported_before"))
         return base
     own = {one.path for one in sources}
@@ -139,8 +137,13 @@ def _read_files(
         about.notes.extend(f"{source.name}: {note}" for note in journal.notes())
 
 
-def _is_same(before: SourceRecord | None, source: SourceRecord) -> bool:
-    return before is not None and (before.sha256, before.read) == (source.sha256, source.read)
+def _latest_of_files(store: Folder) -> Import | None:
+    latest = latest_import(store)
+    return latest if latest is not None and not latest.record.distilled else None  # answers are no source of questions
+
+
+def _is_same(before: SourceRecord, source: SourceRecord) -> bool:
+    return (before.sha256, before.read) == (source.sha256, source.read)
 
 
 def source_files(
