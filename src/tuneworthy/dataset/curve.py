@@ -177,8 +177,7 @@ def curve_of(
         seed=project.split.seed,
     )
     sample = _sample(version, meter)
-    held_in = [sample.folds != fold for fold in range(SEEDS)]
-    largest, n_raw = (min(int((rows & part).sum()) for rows in held_in) for part in (sample.stays, True))
+    n_raw, largest = sample.fewest_trained()
     sizes = [largest >> halvings for halvings in range(HALVINGS, -1, -1) if largest >> halvings >= MIN_SIZE]
     questions = [*sample.asked.tolist(), *sample.dev.tolist()]
     _require_enough(largest, len(sizes), len(questions))

@@ -93,7 +93,7 @@ class EffectMeter:
         if certain or effect.n_dropped < FEW * len(rows):
             return replace(effect, status="certain" if certain else "few")
         drawn = self._draw(rows, gone, repeats)
-        if max(len(drawn.asked), len(drawn.dev)) < MIN_ASKED or not drawn.trainable:
+        if max(len(drawn.asked), len(drawn.dev)) < MIN_ASKED or drawn.fewest_trained()[1] == 0:
             return replace(effect, status="unmeasured")
         begin()
         scores = drawn.scores(lambda train, _: (np.flatnonzero(train), np.flatnonzero(train & drawn.stays)))
@@ -244,11 +244,11 @@ class AskedSample:
         """The classical baseline for the kind of task."""
         return {"label": "linear", "json": "field_tagger"}.get(self.kind, "nearest")
 
-    @property
-    def trainable(self) -> bool:
-        """Whether rows are left to train on whichever fold is held out."""
-        left = np.bincount(self.folds[self.stays], minlength=SEEDS)
-        return bool((left.sum() - left > 0).all())
+    def fewest_trained(self) -> tuple[int, int]:
+        """Return the fewest rows to train on, whichever fold is held out: of all rows and of those that stay."""
+        rows = np.bincount(self.folds, minlength=SEEDS)
+        staying = np.bincount(self.folds[self.stays], minlength=SEEDS)
+        return int((rows.sum() - rows).min()), int((staying.sum() - staying).min())
 
     @cached_property
     def matrix(self) -> Any:

@@ -9,7 +9,7 @@ Where rows are scored in other rows or files (`cases.formats.registry.Format.fac
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import asdict, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -93,28 +93,30 @@ def import_files(
     own = {one.path for one in sources}
     about = ImportRecord(made_by="files", sources=[one for path, one in before.items() if path not in own], notes=[])
     parts: list[Any] = [SCHEMA_VERSION, [asdict(replace(one, path="")) for one in sources]]
-    identity = content_hash([*parts, base.id] if base is not None and about.sources else parts)
+    carried = base if about.sources else None
+    identity = content_hash([*parts, carried.id] if carried else parts)
     done = finished_import(store, identity)
     if done is not None:
         say(messages.say("imported_before"))
     else:
         started = time.monotonic()
         with ImportWriter(store, "files") as writer:
-            if base is not None and about.sources:
-                about.notes.extend(writer.carry(base, {one.name for one in about.sources}))
+            if carried:
+                about.notes.extend(writer.carry(carried, {one.name for one in about.sources}))
             _read_files(paths, sources, writer, about, request=request, say=say)
             done = writer.finish(about, identity=identity, seconds=time.monotonic() - started)
-    if not any(one.n_kept for one in done.record.sources if one.path in own):
-        raise _unusable(done)
+    _require_usable(done, own)
     if latest:
         store.write("imports/latest", {"id": identity})
     return done
 
 
-def _unusable(done: Import) -> UserError:
+def _require_usable(done: Import, own: Set[str]) -> None:
+    if any(one.n_kept for one in done.record.sources if one.path in own):
+        return
     reasons = [reason.words for reason in done.record.reasons.values()] + done.record.notes
     reason = f" The most frequent reason: {reasons[0]}." if reasons else ""
-    return UserError(
+    raise UserError(
         f"No row is usable (rows read: {done.record.n_read}).{reason}",
         hint=messages.say("reasons_in", path=done.folder / REJECTS),
     )
