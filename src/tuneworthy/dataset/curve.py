@@ -194,10 +194,10 @@ def curve_of(
         for first in (0, len(sample.asked))
     )
     points = []
-    for size in sizes:
-        compared = [name for name in others if _draws(name, size, sizes)]
-        against = {name: of_dev.difference((name, size), ("built", size)) for name in compared}
-        points.append(SizePoint(size, *of_all.level(("built", size)), against))
+    for n_rows in sizes:
+        compared = [name for name in others if _draws(name, n_rows, sizes)]
+        against = {name: of_dev.difference((name, n_rows), ("built", n_rows)) for name in compared}
+        points.append(SizePoint(n_rows, *of_all.level(("built", n_rows)), against))
     size, least = _recommended(of_all, sizes, project.task.margin)
     return DatasetCurve(
         version=version.id,
