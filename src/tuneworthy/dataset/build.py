@@ -158,19 +158,14 @@ def configured_checks(data: DataSection) -> list[DataCheck]:
                 f"data.{key}: there is no check {name!r}.",
                 hint=join_sentences(did_you_mean(name, valid), choices),
             )
-    settings = _settings(data)
-    return [check.configured(**settings.get(name, {})) for name, check in checks.items() if name not in data.off]
-
-
-def _settings(data: DataSection) -> dict[str, dict[str, Any]]:
-    contamination = {"n": data.contamination_n}
-    return {
-        "contamination": contamination,
-        "paraphrases": contamination,
+    settings: dict[str, dict[str, Any]] = {
+        "contamination": {"n": data.contamination_n},
+        "paraphrases": {"n": data.contamination_n},
         "personal_data": {"engine": data.pii_engine},
         "concentration": {"cap": data.topic_cap},
         "teacher_mix": {"allowed": data.teacher_mix},
     }
+    return [check.configured(**settings.get(name, {})) for name, check in checks.items() if name not in data.off]
 
 
 def _overlaps(checked: CheckedRows, context: CheckContext) -> frozenset[int]:

@@ -5,8 +5,7 @@ The patterns are data (`degenerate.json`). RE2 searches them without look-around
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from itertools import pairwise
 from string import punctuation
@@ -49,22 +48,35 @@ _TASKS: Final = frozenset({"echo", "placeholder", "outside_labels"})
 _SEVERAL: Final = re.compile(r"[,;|\n]")
 
 
-def _pattern(pattern: str) -> Any:
-    """Compile `pattern` for UTF-8 that is read byte by byte, so that no text is refused."""
-    options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
-    return re2.compile(pattern.encode(), options)
+Detector = Callable[[Example, CheckContext], bool]
 
 
 def _compiled() -> dict[str, Any]:
-    """Return the patterns of `degenerate.json` by name: alternatives, in which ``<<PART>>`` is a list of words."""
+    """Compile `degenerate.json`: alternatives by name, in which ``<<PART>>`` is a list of words.
+
+    UTF-8 is read byte by byte, so that no text is refused.
+    """
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
     data = orjson.loads(files("tuneworthy.dataset.checks").joinpath("degenerate.json").read_bytes())
-    parts: dict[str, str] = data["parts"]
-    joined = {name: "|".join(several) for name, several in data["patterns"].items()}
-    return {name: _pattern(re.sub("<<([A-Z]+)>>", lambda part: parts[part[1]], one)) for name, one in joined.items()}
+    patterns = {}
+    for name, alternatives in data["patterns"].items():
+        whole = re.sub("<<([A-Z]+)>>", lambda part: str(data["parts"][part[1]]), "|".join(alternatives))
+        patterns[name] = re2.compile(whole.encode(), options)
+    return patterns
 
 
 _PATTERNS: Final = _compiled()
+# Detectors by code, the most certain first; a row has one code.
+_DETECTORS: Final[dict[str, Detector]] = {}
+
+
+def _detects(code: str) -> Callable[[Detector], Detector]:
+    def add(detector: Detector) -> Detector:
+        _DETECTORS[code] = detector
+        return detector
+
+    return add
 
 
 def _holds(name: str, text: str) -> bool:
@@ -79,52 +91,6 @@ def _without(name: str, answer: str) -> bytes:
     """Return an answer without what the pattern `name` finds."""
     rest: bytes = _PATTERNS[name].sub(b" ", _bytes(answer))
     return rest
-
-
-def _template_token(row: Example, context: CheckContext) -> bool:
-    texts = (message.get("content") for message in row.messages)
-    if any(isinstance(text, str) and _holds("control", text) for text in texts) or _holds("headings", row.answer):
-        return True
-    asked = _bytes(row.question)
-    return any(match.group() not in asked for match in _PATTERNS["tokens"].finditer(_bytes(row.answer)))
-
-
-def _placeholder(row: Example, context: CheckContext) -> bool:
-    is_tag = _holds("whole_tag", row.answer)
-    if not (is_tag or _holds("placeholders", row.answer)) or _holds("about_templates", row.question):
-        return False
-    raw, asked = _without("markup", row.answer), _bytes(row.question)
-    matches = _PATTERNS["placeholders"].finditer(raw)
-    return is_tag or any(match.group() not in asked and not _is_markup(raw, match) for match in matches)
-
-
-def _is_markup(raw: bytes, match: Any) -> bool:
-    """Whether what looks like a placeholder is a tag that is closed, a type's parameter, or a link."""
-    text, before, after = (
-        match.group(),
-        raw[max(0, match.start() - 1) : match.start()],
-        raw[match.end() : match.end() + 1],
-    )
-    if text.startswith(b"<"):
-        return before.isalnum() or raw.find(b"</" + text[1:-1] + b">", match.end()) >= 0
-    return text.startswith(b"[") and (after == b"(" or text + b": http" in raw)
-
-
-def _open_thinking(row: Example, context: CheckContext) -> bool:
-    raw = _bytes(row.answer)
-    ends = [match.end() for match in _PATTERNS["close"].finditer(raw)]
-    starts = [match.start() for match in _PATTERNS["open"].finditer(raw)]
-    if not starts and not ends:
-        return False
-    return len(starts) != len(ends) or starts[0] > ends[0] or not raw[ends[-1] :].strip()
-
-
-def _echo(row: Example, context: CheckContext) -> bool:
-    answer, question = row.answer.strip(), row.question.strip()
-    if not 0.9 * len(question) <= len(answer) <= 1.2 * len(question) + 30 or len(question.split()) < _MIN_ECHO:
-        return False
-    folded, whole = normalise(answer), normalise(question)
-    return bool(whole) and (folded == whole or (folded.startswith(whole) and len(folded) <= 1.2 * len(whole)))
 
 
 def loops(answer: str) -> bool:
@@ -161,46 +127,82 @@ def _repeats(tokens: Sequence[str], size: int) -> bool:
     return False
 
 
-def _loop(row: Example, context: CheckContext) -> bool:
-    return loops(row.answer) and not loops(row.question)
+@_detects("template_token")
+def _template_token(row: Example, context: CheckContext) -> bool:
+    texts = (message.get("content") for message in row.messages)
+    if any(isinstance(text, str) and _holds("control", text) for text in texts) or _holds("headings", row.answer):
+        return True
+    asked = _bytes(row.question)
+    return any(match.group() not in asked for match in _PATTERNS["tokens"].finditer(_bytes(row.answer)))
 
 
+@_detects("open_thinking")
+def _open_thinking(row: Example, context: CheckContext) -> bool:
+    raw = _bytes(row.answer)
+    ends = [match.end() for match in _PATTERNS["close"].finditer(raw)]
+    starts = [match.start() for match in _PATTERNS["open"].finditer(raw)]
+    if not starts and not ends:
+        return False
+    return len(starts) != len(ends) or starts[0] > ends[0] or not raw[ends[-1] :].strip()
+
+
+@_detects("traceback")
 def _traceback(row: Example, context: CheckContext) -> bool:
     prose = _without("code", row.answer)
     return _PATTERNS["traceback"].search(prose) is not None and not _holds("about_errors", row.question)
 
 
+@_detects("provider_error")
 def _provider_error(row: Example, context: CheckContext) -> bool:
     match: Any = _PATTERNS["error"].search(_bytes(row.answer)) if len(row.answer) <= _ERROR_CHARS else None
     return match is not None and match.start() <= _ERROR_HEAD and not _holds("about_errors", row.question)
 
 
+@_detects("placeholder")
+def _placeholder(row: Example, context: CheckContext) -> bool:
+    is_tag = _holds("whole_tag", row.answer)
+    if not (is_tag or _holds("placeholders", row.answer)) or _holds("about_templates", row.question):
+        return False
+    raw, asked = _without("markup", row.answer), _bytes(row.question)
+    matches = _PATTERNS["placeholders"].finditer(raw)
+    return is_tag or any(match.group() not in asked and not _is_markup(raw, match) for match in matches)
+
+
+def _is_markup(raw: bytes, match: Any) -> bool:
+    """Whether what looks like a placeholder is a tag that is closed, a type's parameter, or a link."""
+    text, before, after = (
+        match.group(),
+        raw[max(0, match.start() - 1) : match.start()],
+        raw[match.end() : match.end() + 1],
+    )
+    if text.startswith(b"<"):
+        return before.isalnum() or raw.find(b"</" + text[1:-1] + b">", match.end()) >= 0
+    return text.startswith(b"[") and (after == b"(" or text + b": http" in raw)
+
+
+@_detects("loop")
+def _loop(row: Example, context: CheckContext) -> bool:
+    return loops(row.answer) and not loops(row.question)
+
+
+@_detects("echo")
+def _echo(row: Example, context: CheckContext) -> bool:
+    answer, question = row.answer.strip(), row.question.strip()
+    if not 0.9 * len(question) <= len(answer) <= 1.2 * len(question) + 30 or len(question.split()) < _MIN_ECHO:
+        return False
+    folded, whole = normalise(answer), normalise(question)
+    return bool(whole) and (folded == whole or (folded.startswith(whole) and len(folded) <= 1.2 * len(whole)))
+
+
+@_detects("outside_labels")
 def _outside_labels(row: Example, context: CheckContext) -> bool:
     answer = row.answer
     if not context.labels or not answer.strip() or row.messages[-1].get("tool_calls"):
         return False
-    known = _folded_labels(tuple(context.labels))
+    known = set(map(normalise, context.labels))
     several = parse_object(answer)
     parts = several if isinstance(several, list) else _SEVERAL.split(answer)
     return normalise(answer) not in known and not all(normalise(str(part)) in known for part in parts)
-
-
-@lru_cache(maxsize=8)
-def _folded_labels(labels: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(map(normalise, labels))
-
-
-# Code to what recognises it, most certain first; a row has one code.
-_TESTS: Final[Mapping[str, Callable[[Example, CheckContext], bool]]] = {
-    "template_token": _template_token,
-    "open_thinking": _open_thinking,
-    "traceback": _traceback,
-    "provider_error": _provider_error,
-    "placeholder": _placeholder,
-    "loop": _loop,
-    "echo": _echo,
-    "outside_labels": _outside_labels,
-}
 
 
 @DATA_CHECKS.rule(
@@ -231,18 +233,14 @@ def degenerate(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFi
     tasks = {code for code, n in Counter(codes.values()).items() if code in _TASKS and n > _IS_TASK * len(rows)}
     if len(rows) < _MIN_ROWS:
         tasks &= {"outside_labels"}
-    if not _expect_labels(context):
+    if guess_kind(case.expected for case in context.cases).name != "label":
         tasks.add("outside_labels")
     for number, code in codes.items():
         yield RowFinding(row=number, code=code, action="report" if code in tasks else "drop")
 
 
-def _expect_labels(context: CheckContext) -> bool:
-    return guess_kind(case.expected for case in context.cases).name == "label"
-
-
 def _code(row: Example, context: CheckContext) -> str:
-    return next((code for code, holds in _TESTS.items() if holds(row, context)), "")
+    return next((code for code, detects in _DETECTORS.items() if detects(row, context)), "")
 
 
 def is_degenerate(answer: str) -> bool:

@@ -191,20 +191,22 @@ def read_feedback(meta: Mapping[str, Any], scales: Scales) -> Feedback:
     return Feedback(opinion, escalated, corrected, correction)
 
 
-class _Entry(NamedTuple):
+class _FeedbackEntry(NamedTuple):
     kind: Kind
     key: str
     value: Any
 
 
-def _entries(value: Any, *, inside: bool = False, depth: int = 0) -> Iterator[_Entry]:
+def _entries(value: Any, *, inside: bool = False, depth: int = 0) -> Iterator[_FeedbackEntry]:
     """Yield the feedback in an object; in one that is `inside` another feedback object, a bare score counts too.
 
     A feedback object without a known key is yielded as `feedback` with the value ``"?"``: unclear.
     """
     for item in value if isinstance(value, list) and inside else ():
         nested = isinstance(item, Mapping)
-        yield from _entries(item, inside=True, depth=depth + 1) if nested else [_Entry("rates", "feedback", item)]
+        yield from (
+            _entries(item, inside=True, depth=depth + 1) if nested else [_FeedbackEntry("rates", "feedback", item)]
+        )
     if not isinstance(value, Mapping) or depth > 4:
         return
     recognised = False
@@ -217,9 +219,9 @@ def _entries(value: Any, *, inside: bool = False, depth: int = 0) -> Iterator[_E
             yield from deeper
         elif kind not in {None, "wraps", "scores"} or (_rates_inside if inside else _is_verdict)(key, item):
             recognised = True
-            yield _Entry(kind or "rates", key, item)
+            yield _FeedbackEntry(kind or "rates", key, item)
     if inside and value and not recognised:
-        yield _Entry("rates", "feedback", "?")
+        yield _FeedbackEntry("rates", "feedback", "?")
 
 
 def _rates_inside(key: str, value: Any) -> bool:
@@ -236,7 +238,7 @@ def _is_verdict(key: str, value: Any) -> bool:
     return key == "score" and isinstance(value, bool | int | float) and value in (-1, 0, 1)
 
 
-def _scores(value: Any) -> Iterator[_Entry]:
+def _scores(value: Any) -> Iterator[_FeedbackEntry]:
     for title, rated in _scores_in(value):
         yield from _scored(title, rated)
 
@@ -254,22 +256,22 @@ def _scores_in(value: Any) -> Iterator[tuple[str, Any]]:
             yield from ((name, inner[key]) for key in ("value", "score", "label") if inner.get(key) is not None)
 
 
-def _scored(name: str, value: Any) -> Iterator[_Entry]:
+def _scored(name: str, value: Any) -> Iterator[_FeedbackEntry]:
     """Yield the feedback in a score; nothing where its name does not say whether a high score is good."""
     word, said = _bare_key(name), _bare(value) if isinstance(value, str) else ""
     if _KIND_OF.get(word) == "corrects":
-        yield _Entry("corrects", "correction", value)
+        yield _FeedbackEntry("corrects", "correction", value)
     elif "escalat" in word:
-        yield _Entry("escalates", "escalated", value)
+        yield _FeedbackEntry("escalates", "escalated", value)
     elif said in _JUDGES:
-        yield _Entry("rates", "label", value)
+        yield _FeedbackEntry("rates", "label", value)
     elif _WORSE.search(word):
         number = _number(value)
         bad = number >= 0.5 if number is not None and number <= 1 else said in {"yes", "true"} | _BAD - {"no", "false"}
-        yield _Entry("against", "flagged", bad or value is True)
+        yield _FeedbackEntry("against", "flagged", bad or value is True)
     elif _BETTER.search(word):
         for one in value if isinstance(value, list) else [value]:
-            yield _Entry("rates", word, one)
+            yield _FeedbackEntry("rates", word, one)
 
 
 def has_feedback(meta: Mapping[str, Any]) -> bool:
