@@ -6,7 +6,6 @@ import csv
 import gzip
 import io
 import json
-import os
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cases.exports import EXPORTS
+from tests.real_data import REAL_DATA
 
 TOPICS = ("card", "transfer", "refund", "address", "limit", "invoice", "password", "delivery", "voucher", "contract")
 ASKED = (
@@ -305,7 +305,6 @@ def planted() -> list[Row]:
     return [*clean(), *BAD, *GOOD]
 
 
-DATA = Path(os.environ.get("TUNEWORTHY_TEST_DATA", "/nowhere"))
 CHOICE = '[[graders]]\ntype = "choice"'
 
 
@@ -313,7 +312,7 @@ def banking(file: str, step: int, first: int = 0) -> Callable[[], list[Row]]:
     """Return every `step`-th question of banking77."""
 
     def read() -> list[Row]:
-        with (DATA / "banking77" / file).open(encoding="utf-8", newline="") as lines_of_file:
+        with (REAL_DATA / "banking77" / file).open(encoding="utf-8", newline="") as lines_of_file:
             rows = list(csv.DictReader(lines_of_file))[first::step]
         return [row(one["text"], one["category"]) for one in rows]
 
@@ -325,7 +324,7 @@ def bookings(file: str, step: int) -> Callable[[], list[Row]]:
 
     def read() -> list[Row]:
         rows = []
-        for one in json.loads((DATA / "restaurant8k" / file).read_text(encoding="utf-8"))[::step]:
+        for one in json.loads((REAL_DATA / "restaurant8k" / file).read_text(encoding="utf-8"))[::step]:
             text, found = one["userInput"]["text"], {}
             for label in one.get("labels", ()):
                 span = label["valueSpan"]
@@ -339,7 +338,7 @@ def bookings(file: str, step: int) -> Callable[[], list[Row]]:
 def passages(step: int) -> list[Row]:
     """Return every `step`-th question of XQuAD with its paragraph."""
     rows = []
-    for article in json.loads((DATA / "xquad" / "xquad.en.json").read_text(encoding="utf-8"))["data"]:
+    for article in json.loads((REAL_DATA / "xquad" / "xquad.en.json").read_text(encoding="utf-8"))["data"]:
         for paragraph in article["paragraphs"]:
             for one in paragraph["qas"]:
                 asked = f"{paragraph['context']}\n\n{one['question']}"

@@ -112,6 +112,8 @@ def _listed(rows: list[Any]) -> Any:
         return None
     if not all(isinstance(row, dict) for row in rows):
         kept = [facts(row) for row in rows]
+        if all(isinstance(row, str) for row in kept):
+            return sorted(kept)  # options of equal worth come in the order of their measured latency
         return kept if any(row is not None for row in kept) else None
     named: Tree = {}
     key = next((each for each in NAMES if all(isinstance(row.get(each), str | int | float) for row in rows)), "")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from tests.frozen import collect
-from tests.frozen.datasets import DATA, DATA_SETS, log_files
+from tests.frozen.datasets import DATA_SETS, REAL_DATA, log_files
 from tests.frozen.facts import Tree, differences, matches, pack, unpack
 from tests.frozen.worlds import TASKS
 
@@ -48,7 +48,7 @@ def logs(folder: Path) -> Iterator[tuple[str, Tree]]:
 
 def datasets(folder: Path) -> Iterator[tuple[str, Tree]]:
     for name in picked("datasets", list(DATA_SETS)):
-        if DATA.is_dir() or not DATA_SETS[name].private:
+        if REAL_DATA.is_dir() or not DATA_SETS[name].private:
             yield name, collect.build_facts(name, folder / name)
 
 
@@ -92,7 +92,7 @@ def test_decisions_and_numbers_are_those_of_the_frozen_behaviour(kind: str, tmp_
             if not accepted:
                 lines.append(f"{kind}/{name}: {path}: {words}")
     assert not lines, f"{len(lines)} differences:\n" + "\n".join(lines)
-    if PICKED == "*" and (kind != "datasets" or DATA.is_dir()):
+    if PICKED == "*" and (kind != "datasets" or REAL_DATA.is_dir()):
         gone = [one for n, one in enumerate(ACCEPTED) if one["case"].startswith(f"{kind}/") and n not in used]
         assert not gone, f"accepted differences that no longer occur: {gone}"
 
@@ -102,7 +102,7 @@ def _accepts(one: dict[str, str], case: str, path: str) -> bool:
 
 
 def _private(kind: str, name: str) -> bool:
-    return kind == "datasets" and name in DATA_SETS and DATA_SETS[name].private and not DATA.is_dir()
+    return kind == "datasets" and name in DATA_SETS and DATA_SETS[name].private and not REAL_DATA.is_dir()
 
 
 def test_accepted_differences_are_few_and_have_a_reason() -> None:
