@@ -32,7 +32,7 @@ from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.domain_text import StoredDomain
 from tuneworthy.verdict.error_analysis import ErrorAnalysis
 from tuneworthy.verdict.gather import StoredValidation
-from tuneworthy.verdict.gather_training import PARITY, PILOT, SERVING, PilotDocument, StoredProof
+from tuneworthy.verdict.gather_training import PARITY, PILOT, SERVING, PilotDocument, ProofDocument
 
 # Records by path, with their shapes. The first pattern that fits counts.
 SHAPES: Final[Mapping[str, tuple[Any, ...]]] = {
@@ -46,8 +46,8 @@ SHAPES: Final[Mapping[str, tuple[Any, ...]]] = {
     "domain": (StoredDomain,),
     JUDGE: (StoredValidation,),
     PILOT: (PilotDocument,),
-    PARITY: (StoredProof,),
-    SERVING: (StoredProof,),
+    PARITY: (ProofDocument,),
+    SERVING: (ProofDocument,),
     SHADOW: (ShadowRecord,),
     NOTE: (ServedNote,),
     "uncertainty": (StoredUncertainty,),

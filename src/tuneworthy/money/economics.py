@@ -189,44 +189,38 @@ def economics(
             then the question, and the value of a better answer does not count.
     """
     bill, traffic = reference or Bill(name="", usd_per_1k=None), settings.requests_per_month
-    span = gain if most is None else ((gain or (0.0, 0.0))[0], most)
-    span = span if required is None else None
+    span: Gain | None = None
+    if required is None:
+        span = gain if most is None else ((gain or (0.0, 0.0))[0], most)
     point, worst, best = (money(bill, settings, span, end, tuned, required=required or 0.0) for end in ENDS)
-    discounted = settings.model_copy(update=dict.fromkeys(("cached_share", "batch_share"), 1.0))
-    band, usd = (best.break_even_volume(), worst.break_even_volume()), point.before.usd_per_1k
-    counts = usd if most is None else usd is not None
-    saves = bool(best.saved_usd > 0 or point.net_usd(0.0) > 0 or counts)
-    month = point.tuned.monthly_usd(traffic or 0.0)
+    usd = point.before.usd_per_1k
+    saves = bool(best.saved_usd > 0 or point.net_usd(0.0) > 0 or (usd if most is None else usd is not None))
     status: EconomicsStatus = "unknown"
     if required is not None:
         status = _STATUS[saves_enough(bill, settings, required)]
-    elif (ends := traffic_ends(settings)) and saves:
-        lost: EconomicsStatus = "unknown" if most is not None and usd is None else "never"
-        status = "pays" if worst.pays(ends[0]) else "unknown" if best.pays(ends[1]) else lost
+    elif saves:
+        status = _status(worst, best, settings)
+        if status == "never" and most is not None and usd is None:
+            status = "unknown"  # the price decides
     months = point.payback_months(traffic) if traffic and status != "unknown" else None
+    month = None if months is None else ceil(months - 1e-9)
     facts = facts_of(reference, settings, gain[0] if gain else None)
-    if status == "never" and months is not None:
-        facts["payback_month"] = Fact(
-            ceil(months - 1e-9), "later than the horizon, at the project's traffic", "computed"
-        )
+    if status == "never" and month is not None:
+        facts["payback_month"] = Fact(month, "later than the horizon, at the project's traffic", "computed")
+    band = (best.break_even_volume(), worst.break_even_volume())
+    explained = usd or (required is None and saves)
     return EconomicsResult(
         status=status,
         reference=bill.name or None,
-        why=_why(point, band, settings, required)
-        if usd or (required is None and saves)
-        else _no_bill(point.before, required),
+        why=_why(point, band, settings, required) if explained else _no_bill(point.before, required),
         required_usd_per_1k=required,
         break_even_requests_per_month=point.break_even_volume(),
         break_even_band=band,
         running=point.tuned,
-        break_even_month=ceil(months - 1e-9) if status == "pays" and months is not None else None,
-        usd_per_1k=UsdPer1k(
-            reference=usd,
-            reference_discounted=reference.usd_with(discounted) if reference else None,
-            tuned_served=1000 * month / traffic if traffic and month is not None else None,
-        ),
+        break_even_month=month if status == "pays" else None,
+        usd_per_1k=_usd_per_1k(point, reference, settings),
         one_off_usd=point.one_off_usd,
-        monthly_usd=month,
+        monthly_usd=point.tuned.monthly_usd(traffic or 0.0),
         assumptions=facts,
         sensitivity=_sensitivity(settings, reference, span, required or 0.0) if reference and usd else (),
         saved=savings_of(reference, tuned),
@@ -234,6 +228,25 @@ def economics(
 
 
 _STATUS: Final[Mapping[bool | None, EconomicsStatus]] = {True: "pays", False: "never", None: "unknown"}
+
+
+def _status(worst: Money, best: Money, settings: Economics) -> EconomicsStatus:
+    ends = traffic_ends(settings)
+    if ends is None:
+        return "unknown"
+    if worst.pays(ends[0]):
+        return "pays"
+    return "unknown" if best.pays(ends[1]) else "never"
+
+
+def _usd_per_1k(point: Money, reference: Bill | None, settings: Economics) -> UsdPer1k:
+    traffic, month = settings.requests_per_month, point.tuned.monthly_usd(settings.requests_per_month or 0.0)
+    discounted = settings.model_copy(update=dict.fromkeys(("cached_share", "batch_share"), 1.0))
+    return UsdPer1k(
+        reference=point.before.usd_per_1k,
+        reference_discounted=reference.usd_with(discounted) if reference else None,
+        tuned_served=1000 * month / traffic if traffic and month is not None else None,
+    )
 
 
 def assumed_costs(settings: Economics) -> list[str]:

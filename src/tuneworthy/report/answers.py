@@ -68,7 +68,6 @@ def prompt_diff(record: RunRecord, best: RungRecord | None) -> Diff | None:
 
 
 def _lines(variant: Variant) -> Iterator[str]:
-    """Yield a variant as lines of text: what surrounds the prompt, then the prompt."""
     yield f"model: {clean(variant.model)}"
     if variant.decoding:
         yield f"decoding: {clean(', '.join(f'{key} {value}' for key, value in variant.decoding.items()))}"

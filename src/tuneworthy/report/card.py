@@ -95,7 +95,6 @@ def _cards(card: DatasetCard, review: str) -> list[Card]:
 
 
 def _funnel_chart(card: DatasetCard) -> BarChart:
-    """Return how many rows each check leaves."""
     return BarChart(
         title="Rows remaining after each check",
         headings=["check", "rows out", "rows dropped"],

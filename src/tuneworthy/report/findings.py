@@ -263,7 +263,6 @@ def majority_sentence(record: RunRecord) -> str:
 
 
 def _of_project(record: RunRecord, project: Project, today: date) -> list[str]:
-    """Say which models retire soon, whether prices are old, and whether the project file was changed since."""
     models = {variant.model for variant in record.variants.values()}
     used = {name: (model, price_for(model)) for name, model in project.models.items() if name in models}
     lines = [

@@ -181,7 +181,6 @@ def _card(label: str, option: Option | None, record: RunRecord, rule: str = "", 
 
 
 def _forecast(option: Option, verdict: Verdict | None) -> Card:
-    """Return the card of training before a tuned model was compared: a forecast, or unknown."""
     details = ["no pilot yet, so there is no forecast"]
     if option.score is not None and verdict is not None:
         details = [f"lower bound of the pilot's forecast for {numbers.count(verdict.forecast.n_examples)} examples"]
@@ -194,7 +193,6 @@ def _forecast(option: Option, verdict: Verdict | None) -> Card:
 
 
 def _with_once(option: Option) -> str:
-    """Return the running cost of an option, and its one-off cost."""
     price = price_words(option)
     return f"{price}, {numbers.dollars(option.one_off_usd)} once" if option.one_off_usd else price
 
@@ -250,7 +248,6 @@ def paragraph(
 
 
 def _few(name: object) -> str:
-    """Return the first words of a name."""
     words = clean(name, MOST_CHARS).split()
     return " ".join(words[:MOST_WORDS])
 

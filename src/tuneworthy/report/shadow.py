@@ -146,7 +146,6 @@ def _next_step(verdict: ShadowVerdict, *, has_worse: bool) -> NextStep:
 
 
 def _sequence(result: MetricResult) -> LineChart:
-    """Return the confidence sequence of a metric over the sessions."""
     narrow = [point for point in result.points if point[3] - point[2] <= WIDEST]
     points = narrow if len(narrow) > 1 else result.points[-2:]
     levels = [(0.0, "same as production")]

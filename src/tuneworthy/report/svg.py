@@ -185,7 +185,6 @@ def _bars(chart: BarChart, width: int) -> Drawing:
 
 
 def _wrapped(cells: Sequence[str], width: float) -> list[str]:
-    """Return cells as lines that fit; only a cell that is too long for a line is broken, between words."""
     lines: list[str] = []
     for cell in filter(None, cells):
         parts = [cell] if text_width(cell) <= width else cell.split()
@@ -222,7 +221,6 @@ def _bar(drawing: Drawing, row: Bar, at: Scale, middle: float) -> None:
 
 
 def _marks(drawing: Drawing, marks: Sequence[tuple[float, float, str]], bottom: float) -> None:
-    """Draw lines (or spans) across with their labels above, a row each: those further right are lower."""
     width = drawing.size[0]
     ordered = sorted(marks)
     for row, (start, end, _) in enumerate(ordered):
@@ -295,7 +293,6 @@ def _lines(chart: LineChart, width: int) -> Drawing:
 
 
 def _legend(drawing: Drawing, ends: Sequence[tuple[float, str, str]], top: float) -> None:
-    """Name the lines below the drawing, the highest first."""
     for place, (_, label, kind) in enumerate(ends):
         y = top + LINE * place
         if kind == "mark":
@@ -327,7 +324,6 @@ def _values(chart: LineChart) -> Iterator[float]:
 
 
 def _ends(values: Sequence[float], chart: LineChart) -> tuple[float, float]:
-    """Return the ends of the vertical axis."""
     low, high = min(values), max(values)
     if chart.y_unit == "usd":
         least = 10 ** floor(log10(max(low, 0.01)))

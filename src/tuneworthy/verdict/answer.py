@@ -8,7 +8,7 @@ import orjson
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.money.results import EconomicsResult
-from tuneworthy.money.serving import hardware
+from tuneworthy.money.serving import OwnServer, hardware
 from tuneworthy.verdict.base import (
     DomainText,
     ErrorShare,
@@ -105,33 +105,33 @@ SERVER: Final = frozenset({"serve_usd_per_month", "serve_capacity_per_month"})
 
 def serving_sentence(verdict: Verdict) -> str:
     """Name the assumed server of the recommended option, else of training; "" if there is no assumed server."""
-    facts = verdict.economics.assumptions
     served = [option for option in verdict.options if option.server]
     chosen = next((one for one in served if one.option == verdict.recommendation), served[-1] if served else None)
-    server, machine = chosen.server if chosen else None, facts.get("serve_hardware")
+    facts = verdict.economics.assumptions
     set_here = {name for name, fact in facts.items() if fact.mark == "project"}
-    if chosen is None or server is None or server.params_b is None or machine is None:
+    if chosen is None or chosen.server is None or not facts or set_here >= SERVER:
         return ""
-    if not server.usd_per_month or set_here >= SERVER:
+    server, requests = chosen.server, facts["requests_per_month"].value
+    if server.params_b is None or not server.usd_per_month:
         return ""
-    row = hardware(str(machine.value))
+    row = hardware(str(facts["serve_hardware"].value))
     cost = f"{row.cards_for(server.params_b)} {row.name} (${server.usd_per_month:,.0f} a month"
     cost += ", as the project file says)" if "serve_usd_per_month" in set_here else ")"
-    requests = facts["requests_per_month"].value
     if isinstance(requests, float | int):
         n = max(1.0, requests / server.capacity)
         several = f", {float(f'{n:.3g}'):,.10g} servers for {chosen.option} at this traffic (counted in parts)"
         cost += several if n > 1 else ", one server at this traffic"
-    text = f"Server cost assumes {server.params_b:g}B parameters on {cost}."
-    if server.size_from == "file":
-        text = f"The model to serve has {server.params_b:.3g}B parameters, as its files say. "
-        text += f"Its server cost assumes {cost}."
-    elif server.size_from == "assumed":
-        text = f"The size of the model to serve is unknown. Its server cost assumes {server.params_b:g}B parameters "
-        text += f"on {cost}."
-    estimated = "The number of servers is an estimate, because the model reported no token counts."
-    is_estimated = isinstance(requests, float | int) and server.tokens_assumed and chosen.score is not None
+    text = _server_size(server, cost)
+    if isinstance(requests, float | int) and server.tokens_assumed and chosen.score is not None:
+        text += " The number of servers is an estimate, because the model reported no token counts."
     assumed = [] if "serve_hardware" in set_here else ["`economics.serve_hardware`"]
     assumed += ["`economics.serve_params_b`"] if server.size_from == "assumed" else []
-    change = f"To change this, set {' and '.join(assumed)}." if assumed else ""
-    return join_sentences(text, estimated if is_estimated else "", change)
+    return f"{text} To change this, set {' and '.join(assumed)}." if assumed else text
+
+
+def _server_size(server: OwnServer, cost: str) -> str:
+    if server.size_from == "file":
+        has = f"The model to serve has {server.params_b:.3g}B parameters, as its files say."
+        return f"{has} Its server cost assumes {cost}."
+    size = f"erver cost assumes {server.params_b:g}B parameters on {cost}."
+    return f"S{size}" if server.size_from == "project" else f"The size of the model to serve is unknown. Its s{size}"

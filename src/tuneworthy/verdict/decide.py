@@ -172,7 +172,6 @@ def _next(case: Deliberation, costs: Callable[[], Mapping[str, RungCost]]) -> Ne
 
 
 def _traffic_chooses(evidence: Evidence, facts: DecisionFacts) -> str:
-    """Ask for the traffic, if it is not set and another option would be recommended at little or at much of it."""
     chosen = facts.recommendation
     if chosen is None or evidence.economics.requests_per_month is not None:
         return ""
@@ -189,7 +188,6 @@ def _traffic_chooses(evidence: Evidence, facts: DecisionFacts) -> str:
 
 
 def _train(evidence: Evidence, gates: Sequence[GateResult]) -> NextAction:
-    """Return what comes next where training is worth a try: the first gate that is open, or the training."""
     if evidence.training.adapter is not None:
         return NextAction(
             command="tuneworthy run --rung fine_tune",

@@ -12,6 +12,7 @@ from typing import Final
 from tuneworthy.constraints import keeps_p95, may_serve
 from tuneworthy.money.economics import can_pay, cost_is_a_reason
 from tuneworthy.verdict.base import ErrorShare, GateResult
+from tuneworthy.verdict.error_analysis import LABELS
 from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, most_of
 from tuneworthy.verdict.options import Option, measured_options, tuned_score
 from tuneworthy.verdict.recommendation import PROVEN, is_saving, rank, recommend
@@ -123,7 +124,6 @@ def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Sequence[
 
 
 def _could_teach(evidence: Evidence) -> bool:
-    """Return whether an unnamed model that a constraint bars from serving could teach a smaller one."""
     limits = evidence.limits
     if evidence.other_models or evidence.barred_models:
         return False
@@ -205,7 +205,6 @@ def _of_option(evidence: Evidence, option: Option, measured: Sequence[Option]) -
 
 
 def _can_distil(evidence: Evidence, option: Option, measured: Sequence[Option]) -> bool | None:
-    """Return whether a smaller model would keep the constraint that an option breaks, so that it can be taught."""
     limits, rung = evidence.limits, evidence.rungs[option.rung]
     if not may_serve(limits, hosted=rung.hosted) or rung.may_be_barred(limits):
         return not limits.data_stays
@@ -236,19 +235,24 @@ def _levers(evidence: Evidence, status: Mapping[str, str]) -> dict[str, bool | N
     reaches = _oracle_reaches(evidence)
     levers: dict[str, bool | None] = {}
     for row in evidence.errors:
-        rung = evidence.rungs.get(row.fixed_by)
-        if row.name == "knowledge" and status["retrieval"] == "fail" and reaches:
+        rung, is_knowledge = evidence.rungs.get(row.fixed_by), row.name == "knowledge"
+        if is_knowledge and reaches and status["retrieval"] == "fail":
             levers[row.name] = most_of(row)  # the search fails, and the documents are worth finding
         if not row.fixed_by or row.fixed_by in settled:
             continue
-        if row.name == "label_or_grader":
+        if row.name == LABELS:
             levers[row.name] = _labels_are_wrong(evidence, row)
-        elif rung is None or not rung.tested or (row.name == "knowledge" and reaches):
+        elif rung is None or not rung.tested or (is_knowledge and reaches):
             levers[row.name] = most_of(row)
-    probed = {row.name for row in evidence.errors}
-    if "label_or_grader" not in probed and (evidence.relabelled or (evidence.suspects and not evidence.answers_open)):
-        levers["label_or_grader"] = evidence.labels_confirmed  # no model could tell, so people must
-    if "knowledge" not in probed and evidence.documents and "retrieval" not in settled and reaches:
+    return levers | _unprobed_levers(evidence, findable=reaches and "retrieval" not in settled)
+
+
+def _unprobed_levers(evidence: Evidence, *, findable: bool) -> dict[str, bool | None]:
+    levers: dict[str, bool | None] = {}
+    probed = {row.name for row in evidence.errors or ()}
+    if LABELS not in probed and (evidence.relabelled or (evidence.suspects and not evidence.answers_open)):
+        levers[LABELS] = evidence.labels_confirmed  # no model could tell, so people must
+    if "knowledge" not in probed and evidence.documents and findable:
         levers["knowledge"] = None  # the share of failures without their document is unknown
     return levers
 
@@ -259,7 +263,6 @@ def _labels_are_wrong(evidence: Evidence, row: ErrorShare) -> bool | None:
 
 
 def _oracle_reaches(evidence: Evidence) -> bool:
-    """Return whether the right documents may reach the target, plus the gains of later rungs."""
     upper = evidence.search.oracle_upper if evidence.search else None
     rung, top = evidence.rungs.get("retrieval"), evidence.top
     if upper is None or evidence.target is None:

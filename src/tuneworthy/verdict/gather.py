@@ -105,54 +105,67 @@ def evidence_of(
     Raises:
         UserError: A document cannot be read.
     """
-    test = data.split.test if data else ()
     others = [name for name in project.untuned if name != project.ladder.baseline]
     eligible = [name for name in others if project.may_serve(name)]
+    hosted = [name for name in project.answering if project.models[name].hosted]
     run = with_eligible_best(record, project) if record else None
     system = ""
     with suppress(UserError):
         system = project.text(project.prompt.system) or ""
     apart = [*data.cases, *(data.split.dev if data.split.origin == "examples" else ())] if data else []
     training, forecast = training_of(project, Folder(project.root), run, apart, expect)
-    return Evidence(
+    evidence = Evidence(
         target=project.task.target,
         margin=project.task.margin,
-        kind=data.task.kind if data else "",
-        answers_open=data is not None and answers_open(data),
         motivation=project.task.motivation,
         waivers={waiver.gate: waiver.reason for waiver in project.waivers},
-        rungs=rungs_of(run, project) if run else {},
-        best=run.best.rung if run and run.best else None,
-        n_test=len(test),
-        additions=len(data.split.additions) if data else 0,
-        n_groups=data.split.effective_groups if data else None,
-        overlaps=overlaps_left(data) if data else {},
         stale=stale,
-        has_examples=bool(data and data.split.pool),
-        only_dev=bool(data and data.split.dev_shots and not data.split.shots),
+        has_examples=False,
         other_models=len(eligible),
-        unpriced=[
-            name
-            for name in project.answering
-            if project.models[name].hosted and price_for(project.models[name]) is None
-        ],
+        unpriced=[name for name in hosted if price_for(project.models[name]) is None],
         barred_models=len(others) - len(eligible),
-        differences=run.differences if run else (),
-        balance=run.balance if run else None,
-        # A judge's scores on test are corrected by people, those on dev are not.
-        dev_gap=dev_gap_of(run) if run and project.graders[0].type != "judge" else None,
         style_grader=project.graders[0].type == "style",
-        preferences=(data is not None and has_preferences(data.dataset.examples)) or has_pairs(project),
-        bills=bills_of(project, run) if run else {},
-        smaller_usd=smallest_usd(project, run) if run else None,
+        preferences=has_pairs(project),
         economics=project.economics,
         limits=project.constraints,
         long_prompt=len(system.split()) >= LONG_PROMPT_WORDS,
         documents=documents_path(project) is not None,
-        documents_named=any(case.documents for case in (data.cases if data else ())),
-        search=search_of(run) if run else None,
         forecast=forecast,
         training=training,
+    )
+    evidence = _with_data(evidence, data) if data else evidence
+    return _with_run(evidence, project, run) if run else evidence
+
+
+def _with_data(evidence: Evidence, data: TaskData) -> Evidence:
+    split = data.split
+    return replace(
+        evidence,
+        kind=data.task.kind,
+        answers_open=answers_open(data),
+        n_test=len(split.test),
+        additions=len(split.additions),
+        n_groups=split.effective_groups,
+        overlaps=overlaps_left(data),
+        has_examples=bool(split.pool),
+        only_dev=bool(split.dev_shots and not split.shots),
+        preferences=evidence.preferences or has_preferences(data.dataset.examples),
+        documents_named=any(case.documents for case in data.cases),
+    )
+
+
+def _with_run(evidence: Evidence, project: Project, run: RunRecord) -> Evidence:
+    return replace(
+        evidence,
+        rungs=rungs_of(run, project),
+        best=run.best.rung if run.best else None,
+        differences=run.differences,
+        balance=run.balance,
+        # A judge's scores on test are corrected by people, those on dev are not.
+        dev_gap=dev_gap_of(run) if project.graders[0].type != "judge" else None,
+        bills=bills_of(project, run),
+        smaller_usd=smallest_usd(project, run),
+        search=search_of(run),
     )
 
 
@@ -173,7 +186,6 @@ def answers_open(data: TaskData) -> bool:
 
 
 def _is_closed(case: Case, counts: Counter[str]) -> bool:
-    """Return whether each value of the expected answer appears in the input or recurs in other answers."""
     text = f" {' '.join(words(case.text))} "
     return all(f" {key} " in text or counts[key] >= RECURS for key in _keys(case))
 
@@ -222,7 +234,7 @@ def overlaps_left(data: TaskData) -> dict[str, int]:
 
 
 class StoredValidation(OpenRecord):
-    """What the gate needs of `judge.json`."""
+    """Part of `judge.json` that the gate needs; its other keys are shown as they are."""
 
     judge: str
     status: str

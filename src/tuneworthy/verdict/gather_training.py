@@ -1,4 +1,4 @@
-"""Gather what is known of the training data, the pilot and the proofs of a tuned model; no model is called.
+"""Evidence from the training data, the pilot and the proofs of a fine-tuned model; no model is called.
 
 Invariant: whatever is about another dataset, adapter, base or regression set than the one at hand is named as changed.
 """
@@ -6,7 +6,7 @@ Invariant: whatever is about another dataset, adapter, base or regression set th
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Literal, NotRequired
+from typing import Any, Literal
 
 from tuneworthy.config.project import Project
 from tuneworthy.dataset.checks.contamination import POSSIBLE
@@ -23,7 +23,7 @@ from tuneworthy.regressions.sets import hashes, regression_sets
 from tuneworthy.shadow.canary import last_shadow
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Kind, latest_artifact
-from tuneworthy.store.shapes import OpenRecord, shaped
+from tuneworthy.store.shapes import shaped
 from tuneworthy.train.plan import Expected
 from tuneworthy.types import Case
 from tuneworthy.verdict.base import Forecast
@@ -38,9 +38,9 @@ from tuneworthy.verdict.training_facts import (
 
 # Documents in the project's folder.
 PILOT, PARITY, SERVING = "pilot", "parity", "serving"
-_FORMS: tuple[Kind, ...] = ("adapter", "merged", "gguf")
+FORMS: tuple[Kind, ...] = ("adapter", "merged", "gguf")
 # What `train` makes.
-_TRAINED: tuple[Kind, ...] = ("adapter", "classifier")
+TRAINED_KINDS: tuple[Kind, ...] = ("adapter", "classifier")
 
 
 def training_of(
@@ -65,15 +65,15 @@ def training_of(
     tuned = record.detail(TunedDetail) if record else None
     version = find_version(store, str(tuned.dataset)) if tuned else latest_version(store)
     pilot, outlook = _pilot(project, store, version, partial(pilot_cost, settings=project.economics, expect=expect))
-    forms = [made for kind in _TRAINED if (made := latest_artifact(store, kind)) is not None]
+    forms = [made for kind in TRAINED_KINDS if (made := latest_artifact(store, kind)) is not None]
     trained = max(forms, key=lambda made: made.created, default=None)
     tested = (tuned.classifier or tuned.adapter) if tuned else None
     regressions, sets_missing = _regressions(project, tuned)
     return TrainingEvidence(
         dataset=None if version is None else _dataset(store, version, cases),
         pilot=pilot,
-        parity=_proof(store, PARITY, tuned, _FORMS),
-        serving=_proof(store, SERVING, tuned, ("artifact",)),
+        parity=_proof(store, PARITY, tuned),
+        serving=_proof(store, SERVING, tuned),
         shadow=_shadow(project, store, record),
         adapter=trained.id if trained is not None else None,
         tuned=tuned,
@@ -123,20 +123,13 @@ def _broken(version: Version) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PilotDocument:
-    """What a pilot leaves: its trainings, what they must beat, and what they were made from."""
+    """Stored pilot: its training runs, the score to beat, and ids of dataset and base model."""
 
     points: Sequence[PilotPoint]
     baseline: float
     n_examples: int
     dataset: str
     base: str
-
-
-class StoredProof(OpenRecord):
-    """What `parity.json` and `serving.json` must hold, before the model is chosen that they are read for."""
-
-    status: Literal["pass", "fail", "unknown"]
-    models: NotRequired[dict[str, dict[str, Any]] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +143,7 @@ class ProofCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProofDocument:
-    """What `parity` or `serve` leaves of one model: its outcome, and the ids of what it was shown for."""
+    """Stored result of `parity` or `serve`: outcome, checks, and ids of the models that it covers."""
 
     status: Literal["pass", "fail", "unknown"]
     detail: str | None = None
@@ -162,6 +155,11 @@ class ProofDocument:
     gguf: str | None = None
     artifact: str | None = None
     models: Mapping[str, Mapping[str, Any]] | None = None
+
+    @property
+    def ids(self) -> dict[str, str | None]:
+        """Ids by form."""
+        return {"adapter": self.adapter, "merged": self.merged, "gguf": self.gguf}
 
 
 def _pilot(
@@ -188,42 +186,44 @@ def _pilot(
     return pilot, forecast(found.points, found.n_examples, found.baseline, cost=cost)
 
 
-def _proof(store: Folder, name: str, tuned: TunedDetail | None, keys: Sequence[str]) -> ProofEvidence | None:
-    """Return a proof, compared with what was on test (before a test, with what was made last)."""
-    document = store.read(name, StoredProof)
+def _proof(store: Folder, name: str, tuned: TunedDetail | None) -> ProofEvidence | None:
+    document = store.read(name, ProofDocument)
     if document is None:
         return None
-    if tuned is not None:
-        made: dict[str, Any] = {name: getattr(tuned, name) for name in (*_FORMS, "base", "classifier")}
-    else:
-        made = {form: found.id for form in _FORMS if (found := latest_artifact(store, form))}
-    proof = shaped(_of_model(document, made), ProofDocument, f"{store.path / name}.json")
-    ids = {key: shown for key, shown in asdict(proof).items() if key in keys and shown}
+    latest: dict[str, Any] = {form: found.id for form in FORMS if (found := latest_artifact(store, form))}
+    made = tuned or TunedDetail(engine="", **latest)
+    proof = _of_model(document, made, f"{store.path / name}.json")
     subject = "the test set was answered by" if tuned else "the latest export is"
-    changed, nothing = [], "no such file"
-    if name == PARITY:
-        changed = [
-            (
-                f"The parity check does not cover the current model (form `{form}`): it covers "
-                f"{ids.get(form, nothing)}, but {subject} {made[form]}"
-            )
-            for form in keys
-            if made.get(form) and ids.get(form) != made[form]
-        ]
-    elif made and proof.artifact not in {*made.values()} - {None}:
-        other = "an unrecorded file"
-        known = next((str(made[form]) for form in ("gguf", "merged", "adapter", "classifier") if made.get(form)), other)
-        changed = [f"The server ran {proof.artifact or other}, but {subject} {known}"]
     failed = [f"{check.name}: {check.detail.rstrip('.')}" for check in proof.checks if check.status == "fail"]
     detail = proof.detail or "; ".join(failed) or f"checks passed: {len(proof.checks)}"
     detail += f" (cause: `{proof.cause}`)" if proof.cause else ""
-    numbers = {**ids, "checks": {check.name: check.status for check in proof.checks}}
-    numbers |= {"engine": proof.engine} if proof.engine else {}
+    ids = proof.ids if name == PARITY else {"artifact": proof.artifact}
+    numbers: dict[str, Any] = {form: identity for form, identity in ids.items() if identity}
+    numbers["checks"] = {check.name: check.status for check in proof.checks}
+    if proof.engine:
+        numbers["engine"] = proof.engine
+    changed = _not_covered(proof, made, subject) if name == PARITY else _not_served(proof, made, subject)
     return ProofEvidence(status=proof.status, detail=detail, changed=changed, numbers=numbers)
 
 
+def _not_covered(proof: ProofDocument, made: TunedDetail, subject: str) -> list[str]:
+    return [
+        f"The parity check does not cover the current model (form `{form}`): it covers {shown or 'no such file'}, but "
+        f"{subject} {getattr(made, form)}"
+        for form, shown in proof.ids.items()
+        if getattr(made, form) not in {None, shown}
+    ]
+
+
+def _not_served(proof: ProofDocument, made: TunedDetail, subject: str) -> list[str]:
+    ids = [identity for identity in (made.gguf, made.merged, made.adapter, made.classifier) if identity]
+    if (not ids and not made.base) or proof.artifact in {*ids, made.base} - {None}:
+        return []
+    other = "an unrecorded file"
+    return [f"The server ran {proof.artifact or other}, but {subject} {ids[0] if ids else other}"]
+
+
 def _shadow(project: Project, store: Folder, record: RunRecord | None) -> ProofEvidence | None:
-    """Return what a replay of traffic shows: of the variants and the grader of the run, at the margin of now."""
     found = last_shadow(store)
     if found is None or not found.verdict.results:
         return None
@@ -241,16 +241,17 @@ def _shadow(project: Project, store: Folder, record: RunRecord | None) -> ProofE
     return ProofEvidence(status=verdict.status, detail=verdict.detail, changed=[] if same else [other], numbers=numbers)
 
 
-def _of_model(document: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
-    """Return of a proof of several models what it says of the one that answers: the file, or the merged model."""
-    models, file = document.get("models") or {}, made.get("gguf")
-    others = [str(name) for name in models.keys() - {document.get("merged")}]
-    named = {"gguf": file if file in models else " and ".join(others)} if models else {}
-    return {**document, **named, **models.get(file or made.get("merged"), {})}
+def _of_model(proof: ProofDocument, made: TunedDetail, where: str) -> ProofDocument:
+    """Return the part of a proof of several models about the model that answers: the file, or the merged model."""
+    if not proof.models:
+        return proof
+    others = [name for name in proof.models if name != proof.merged]
+    gguf = made.gguf if made.gguf in proof.models else " and ".join(others)
+    answering = proof.models.get(made.gguf or made.merged or "", {})
+    return shaped({**asdict(proof), "gguf": gguf, **answering}, ProofDocument, where)
 
 
 def _regressions(project: Project, tuned: TunedDetail | None) -> tuple[list[RegressionEvidence], list[str]]:
-    """Return what the regression sets say, and the names of those that were not run as they are now."""
     if not tuned:
         return [], []
     try:

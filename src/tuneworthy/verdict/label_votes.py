@@ -233,23 +233,14 @@ def classifier_votes(session: Session) -> dict[str, str] | None:
     rows += [QuestionAnswer(example.question, example.answer.strip()) for example in session.split.shots]
     if session.task.kind != "label" or len(rows) < FEWEST_ROWS:
         return None
-    seed = session.project.split.seed
     sources = {case.source: index for index, case in enumerate(cases)}
-    folds = np.array(
-        [sources[case.source] % FOLDS for case in cases] + [i % FOLDS for i in range(len(rows) - len(cases))]
-    )
+    folds = np.array([*(sources[case.source] for case in cases), *range(len(rows) - len(cases))]) % FOLDS
     labels = sorted({row.answer for row in rows})
     column = {label: index for index, label in enumerate(labels)}
     given = np.array([column[row.answer] for row in rows])
-    chances = np.zeros((len(rows), len(labels)))
-    for fold in range(FOLDS):
-        fitted = CLASSICAL_MODELS.get("linear")([row for row, of in zip(rows, folds, strict=True) if of != fold], seed)
-        if not isinstance(fitted, ProbabilisticModel):
-            return None
-        part = np.flatnonzero(folds == fold)
-        if part.size:
-            columns = np.array([column[label] for label in fitted.labels])
-            chances[np.ix_(part, columns)] = fitted.probabilities([rows[i].question for i in part])
+    chances = _out_of_fold(rows, folds, column, session.project.split.seed)
+    if chances is None:
+        return None
     right = float((chances.argmax(axis=1) == given).mean())
     majority = float(np.bincount(given).max()) / len(rows)
     if right - ONE_SIDED * sqrt(right * (1 - right) / len(rows)) <= majority:
@@ -262,6 +253,21 @@ def classifier_votes(session: Session) -> dict[str, str] | None:
         label = labels[int(row.argmax())] if row.max() >= 0 else ""
         votes[case.id] = GIVEN if label and label in accepted(case.expected) else label
     return votes
+
+
+def _out_of_fold(
+    rows: Sequence[QuestionAnswer], folds: NDArray[np.int64], column: Mapping[str, int], seed: int
+) -> NDArray[np.float64] | None:
+    chances = np.zeros((len(rows), len(column)))
+    for fold in range(FOLDS):
+        fitted = CLASSICAL_MODELS.get("linear")([row for row, of in zip(rows, folds, strict=True) if of != fold], seed)
+        if not isinstance(fitted, ProbabilisticModel):
+            return None
+        part = np.flatnonzero(folds == fold)
+        if part.size:
+            columns = np.array([column[label] for label in fitted.labels])
+            chances[np.ix_(part, columns)] = fitted.probabilities([rows[i].question for i in part.tolist()])
+    return chances
 
 
 def _first(case: Case) -> str:

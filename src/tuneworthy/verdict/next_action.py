@@ -49,6 +49,8 @@ EDITS: Final[Mapping[FactKind, tuple[str, float]]] = {
         15.0,
     ),
 }
+# Facts that a better search settles.
+SEARCH: Final = frozenset({(FactKind.COULD_MEET, "retrieval"), (FactKind.LEVER, "knowledge")})
 # The highest chance that is stated of a step: what such steps settled alone, of 451 (`scripts.simulations`, seeds 31,
 # 33 and 57, 200 test cases). They leave open what is not known before: a new option may be close to the target.
 MOST: Final[Mapping[str, float]] = {"documents": 0.5, "run": 0.85, "money": 0.75, "labels": 0.7}
@@ -127,7 +129,6 @@ def next_action(
 
 
 def _with_prices(action: NextAction, evidence: Evidence) -> NextAction:
-    """Return an action that calls models with the prices that it needs first."""
     first = _set_prices(evidence)
     if not action.command or not first:
         return action
@@ -140,7 +141,6 @@ def _set_prices(evidence: Evidence) -> str:
 
 
 def _together(candidates: Sequence[_Candidate]) -> Iterator[_Candidate]:
-    """Yield what several candidates find out together, the best chance for its price first; the cheapest step first."""
     for some in chain.from_iterable(combinations(candidates, size) for size in range(2, MOST_TOGETHER + 1)):
         plan = sorted(some, key=lambda candidate: candidate.price)
         facts = [fact for candidate in plan for fact in candidate.chances]
@@ -161,7 +161,6 @@ def _together(candidates: Sequence[_Candidate]) -> Iterator[_Candidate]:
 
 
 def _total(numbers: Sequence[float | None]) -> Any:
-    """Return the sum of what is known; None if nothing is."""
     known = [number for number in numbers if number is not None]
     return sum(known) if known else None
 
@@ -202,7 +201,6 @@ class _Futures:
         return sum(weight * self.chance(rest, after, likely * weight) for after, weight in weights.items())
 
     def _open_after(self, results: frozenset[tuple[FactName, bool]]) -> Sequence[FactName]:
-        """Return the facts that split the outcome; none if it is settled."""
         if results not in self._open:
             facts = replace(self._facts, values={**self._facts.values, **dict(results)})
             self._open[results] = [] if decided(facts) else open_facts(facts)
@@ -220,45 +218,60 @@ def _candidates(
     gates: Sequence[GateResult],
     costs: Mapping[str, RungCost],
 ) -> Iterator[_Candidate]:
-    by_gate = {result.gate: result for result in gates}
-    untried = {fact: subject for fact in unknown for kind, subject in [fact] if kind is FactKind.COULD_MEET}
-    unfound = evidence.search is not None  # the search was measured: to compare it again shows nothing new
-    missing = {"model"} if evidence.other_models == 0 else set()
-    missing |= {"retrieval"} if unfound or not evidence.documents else set()
-    missing |= {"prompt"} if lacks_shots(gates) else set()
-    runnable = {fact: rung for fact, rung in untried.items() if rung not in missing}
+    missing = _not_runnable(evidence, gates)
+    runnable = [fact for fact in unknown if fact[0] is FactKind.COULD_MEET and fact[1] not in missing]
     if runnable:
-        yield _Candidate(_run(list(runnable.values()), costs), _prior(runnable), MOST["run"])
-        for fact, rung in runnable.items():
-            yield _Candidate(_run([rung], costs), _prior([fact]), MOST["run"])
+        yield _Candidate(_run([rung for _, rung in runnable], costs), _prior(runnable), MOST["run"])
+        for fact in runnable:
+            yield _Candidate(_run([fact[1]], costs), _prior([fact]), MOST["run"])
     for fact in unknown:
-        kind, subject = fact
-        if unfound and fact in {(FactKind.COULD_MEET, "retrieval"), (FactKind.LEVER, "knowledge")}:
-            yield _fix_search(unknown)
-        elif kind is FactKind.COULD_MEET and fact not in runnable and subject != "prompt":
-            yield _name_what_is_missing(subject, unknown)
-        elif kind is FactKind.SOUND or (fact not in runnable and subject == "prompt"):
-            gate = by_gate[subject]
-            command = "tuneworthy run" if subject in {"baseline", "prompt"} else ""
-            yield _Candidate(NextAction(command=command, why=gate.fix or gate.detail), _prior([fact]))
-        elif kind is FactKind.COST:
-            yield from _money(fact, facts, evidence)
-        elif kind is FactKind.LEVER:
-            yield _lever(fact, evidence)
-        elif kind is FactKind.ELIGIBLE:
-            yield _eligible(fact, unknown, facts, evidence)
-        elif kind is FactKind.PAYS and evidence.economics.requests_per_month is not None:
-            name = facts.recommendation.option if facts.recommendation else ""
-            yield _edit(_set_prices(evidence) or messages.set_price(name), [fact])
-        elif kind in EDITS:
-            why, minutes = EDITS[kind]
-            yield _edit(why, [fact], minutes=minutes)
+        if fact not in runnable:
+            yield from _for_fact(fact, unknown, facts, evidence, gates)
     if moving := [fact for fact in unknown if fact[0] in {FactKind.MEETS, FactKind.AS_GOOD}]:
         yield from _more_cases(moving, facts, evidence)
 
 
+def _not_runnable(evidence: Evidence, gates: Sequence[GateResult]) -> set[str]:
+    missing = {"model"} if evidence.other_models == 0 else set()
+    if evidence.search is not None or not evidence.documents:
+        missing.add("retrieval")  # the search was measured: to compare it again shows nothing new
+    if lacks_shots(gates):
+        missing.add("prompt")
+    return missing
+
+
+def _for_fact(
+    fact: FactName,
+    unknown: Sequence[FactName],
+    facts: DecisionFacts,
+    evidence: Evidence,
+    gates: Sequence[GateResult],
+) -> Iterator[_Candidate]:
+    kind, subject = fact
+    if evidence.search is not None and fact in SEARCH:
+        same = [other for other in unknown if other in SEARCH]
+        yield _edit(messages.FIX_SEARCH, same, minutes=MINUTES_TO_FIX_SEARCH)
+    elif kind is FactKind.COULD_MEET and subject != "prompt":
+        yield _name_what_is_missing(subject, unknown)
+    elif kind in {FactKind.SOUND, FactKind.COULD_MEET}:
+        gate = next(result for result in gates if result.gate == subject)
+        command = "tuneworthy run" if subject in {"baseline", "prompt"} else ""
+        yield _Candidate(NextAction(command=command, why=gate.fix or gate.detail), _prior([fact]))
+    elif kind is FactKind.COST:
+        yield from _money(fact, facts, evidence)
+    elif kind is FactKind.LEVER:
+        yield _lever(fact, evidence)
+    elif kind is FactKind.ELIGIBLE:
+        yield _eligible(fact, unknown, facts, evidence)
+    elif kind is FactKind.PAYS and evidence.economics.requests_per_month is not None:
+        chosen = facts.recommendation
+        yield _edit(_set_prices(evidence) or messages.set_price(chosen.option if chosen else ""), [fact])
+    elif kind in EDITS:
+        why, minutes = EDITS[kind]
+        yield _edit(why, [fact], minutes=minutes)
+
+
 def _of_copies(unknown: Sequence[FactName], facts: DecisionFacts, gates: Sequence[GateResult]) -> list[FactName]:
-    """Return what stays unknown while the grader accepts copied answers, however many runs and cases follow."""
     if not any(result.gate == "classical" and result.status == "fail" for result in gates):
         return []
     names = {"classical", *(one.option for one in facts.options if one.kind == "classical")}
@@ -266,7 +279,6 @@ def _of_copies(unknown: Sequence[FactName], facts: DecisionFacts, gates: Sequenc
 
 
 def _name_what_is_missing(rung: str, unknown: Sequence[FactName]) -> _Candidate:
-    """Return the edit that lets a rung run: documents to search, or another model."""
     same = [fact for fact in unknown if fact[1] == rung]
     if rung == "retrieval":
         return replace(_edit(messages.GIVE_DOCUMENTS, same, minutes=60.0), most=MOST["documents"])
@@ -291,14 +303,7 @@ def _edit(why: str, facts: Sequence[FactName], minutes: float = MINUTES_TO_EDIT)
     return _Candidate(action, _prior(facts))
 
 
-def _fix_search(unknown: Sequence[FactName]) -> _Candidate:
-    """Return the repair of a search that does not find the documents, after which the rung is compared again."""
-    same = [fact for fact in unknown if fact in {(FactKind.COULD_MEET, "retrieval"), (FactKind.LEVER, "knowledge")}]
-    return _edit(messages.FIX_SEARCH, same, minutes=MINUTES_TO_FIX_SEARCH)
-
-
 def _eligible(fact: FactName, unknown: Sequence[FactName], facts: DecisionFacts, evidence: Evidence) -> _Candidate:
-    """Return what tells whether an option keeps its limits: a price, or another latency limit."""
     option, limits = next(one for one in facts.options if one.option == fact[1]), evidence.limits
     if (rung := evidence.rungs[option.rung]).may_be_barred(limits):
         same = [one.option for one in facts.options if evidence.rungs[one.rung].model == rung.model]
@@ -342,13 +347,11 @@ def _money(fact: FactName, facts: DecisionFacts, evidence: Evidence) -> Iterator
 
 
 def _unpriced(fact: FactName, facts: DecisionFacts) -> Option | None:
-    """Return an option without a price that a question of cost needs: today's, or the one that it is about."""
     compared = (one for one in facts.options if one.option == fact[1] or one.kind == "today")
     return next((one for one in compared if one.usd_by_answer is None), None)
 
 
 def _narrow(fact: FactName, option: Option, facts: DecisionFacts, evidence: Evidence) -> Iterator[_Candidate]:
-    """Offer to narrow some of the ranges that are open, or all, by how likely that settles the question of cost."""
     settings, bill = evidence.economics, evidence.bill(evidence.rungs[option.rung])
     names, required = open_ranges(settings), required_usd(bill, today_usd(facts.options), settings)
     for some in chain.from_iterable(combinations(names, size) for size in range(1, len(names) + 1)):
@@ -366,7 +369,6 @@ def _narrow(fact: FactName, option: Option, facts: DecisionFacts, evidence: Evid
 
 
 def _with_costs(why: str, facts: Sequence[FactName], evidence: Evidence) -> Iterator[_Candidate]:
-    """Offer a price or the traffic alone, and with the costs of training where these are assumed, so a wide range."""
     ranges = open_ranges(evidence.economics)
     most = MOST["money"] if set(ranges) - {"costs"} else SURE
     yield replace(_weigh(_edit(why, facts), ALONE if "costs" in ranges else 1.0), most=most)
@@ -376,7 +378,6 @@ def _with_costs(why: str, facts: Sequence[FactName], evidence: Evidence) -> Iter
 
 
 def _weigh(candidate: _Candidate, chance: float) -> _Candidate:
-    """Return the same where it shows something only with a chance."""
     chances = {fact: (chance * yes, chance * no) for fact, (yes, no) in candidate.chances.items()}
     return replace(candidate, chances=chances)
 
@@ -458,7 +459,6 @@ def _more_cases(moving: Sequence[FactName], facts: DecisionFacts, evidence: Evid
 
 
 def _chance_with(more: int, fact: FactName, facts: DecisionFacts, evidence: Evidence) -> tuple[float, float]:
-    """Return the chances that so many further cases show a fact to be true, and to be false."""
     kind, subject = fact
     rung = evidence.rungs[next(one for one in facts.options if one.option == subject).rung]
     if kind is FactKind.AS_GOOD or rung.score is None or rung.n_effective is None or evidence.target is None:
@@ -475,7 +475,6 @@ def _chance_with(more: int, fact: FactName, facts: DecisionFacts, evidence: Evid
 
 
 def _other_targets(on_target: Sequence[FactName], facts: DecisionFacts, evidence: Evidence) -> str:
-    """Return the targets that the scores settle as they are: the team decides which one it needs."""
     spans = {}
     for _, subject in on_target:
         rung = evidence.rungs[next(one for one in facts.options if one.option == subject).rung]

@@ -140,7 +140,6 @@ def _rule(facts: DecisionFacts, ask: Ask) -> Ruling:
 
 
 def _none_meets(facts: DecisionFacts, ranked: Sequence[Option], ask: Ask) -> Ruling:
-    """Return the first rule that applies where no eligible option meets the target, and no rung could."""
     for option in ranked:  # (c)
         name = option.option
         if ask({(FactKind.DISTIL, name): True, (FactKind.ELIGIBLE, name): False, (FactKind.MEETS, name): True}):

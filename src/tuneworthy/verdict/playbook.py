@@ -236,15 +236,19 @@ def _cases(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
 
 
 def _lever(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
-    """Return a step that is done when its gates pass, by running its rungs; its words are those that weigh most."""
     results = [gates[gate] for gate in part.of]
     open_gates, passed = [r for r in results if r.is_open], [r for r in results if r.status == "pass"]
     text = " ".join(dict.fromkeys(result.message for result in open_gates or passed or results))
-    if not open_gates:
-        n = f" Test cases: {state.evidence.n_test}." if passed else ""
-        return part.step(name, DONE if passed else NOT_APPLICABLE, f"{text}{n}")
+    if open_gates:
+        return _open_lever(name, part, state, text)
+    if passed:
+        return part.step(name, DONE, f"{text} Test cases: {state.evidence.n_test}.")
+    return part.step(name, NOT_APPLICABLE, text)
+
+
+def _open_lever(name: str, part: _Part, state: ProjectState, text: str) -> Step:
     rungs = state.evidence.rungs
-    untested = [rung for rung in part.rungs if not (rung in rungs and rungs[rung].tested)] or list(part.rungs)
+    untested = [rung for rung in part.rungs if rung not in rungs or not rungs[rung].tested] or list(part.rungs)
     run = [rung for rung in untested if rung in state.costs] or untested
     for rung in run:
         if rung in state.quick:
@@ -277,7 +281,6 @@ def _decision(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step
 
 
 def _later(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
-    """Return a step after the decision: done when its gates pass or are waived."""
     results = [gates[gate] for gate in part.of]
     open_gates = [result for result in results if result.is_open]
     text = ", ".join(f"{result.gate}: {result.status}" for result in results)
@@ -289,7 +292,6 @@ def _later(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
 
 
 def _training(name: str, part: _Part, state: ProjectState, gates: Gates) -> Step:
-    """Done when a tuned variant was compared on test; the pilot is shown beside it."""
     step, pilot = _later(name, part, state, gates), gates["pilot"].status
     tuned, adapter = state.evidence.tuned, state.evidence.training.adapter
     if step.status is NOT_APPLICABLE:

@@ -158,7 +158,6 @@ class _Probing:
         self.failed = {case.id: FailedCase(case=case.id, reason=reason) for case, reason in wrong}
 
     async def _judge_errors(self, judging: Judging, threshold: float) -> JudgeErrors | None:
-        """Hold the judge against people's verdicts on the stored test answers of the variant; nothing is asked."""
         record, test = read_record(self.session.folder), self.session.split.test
         if record is None or all(row.variant != self.variant.id or row.score is None for row in record.rungs):
             return None
@@ -258,7 +257,6 @@ class _Probing:
         ]
 
     async def _format(self) -> None:
-        """Look at the form of the answers; ask the malformed ones again with the output constrained."""
         session, task = self.session, self.session.task
         for case in self.open:
             failed, text = self.failed[case.id], self.texts[case.id]
@@ -274,7 +272,6 @@ class _Probing:
             self.failed[case.id].in_form = good or bool(self.failed[case.id].in_form)
 
     async def _label_or_grader(self) -> None:
-        """Let models and classifier vote on the label, one vote a family, each weighted by how often it is right."""
         if self.session.task.kind == "free_text":
             self.not_probed["label_or_grader"] = "Free-text answers cannot be compared word for word."
             return
@@ -317,7 +314,6 @@ class _Probing:
             self.failed[case.id].doubtful = found.doubtful.get(case.id, "")
 
     async def _knowledge(self) -> None:
-        """Hand over the document that the case names."""
         cases = {case.id: case for case in self.open if case.documents}
         if not cases:
             self.not_probed["knowledge"] = "No failed case lists the documents that contain its answer."
@@ -334,7 +330,6 @@ class _Probing:
             self.failed[case.id].oracle = good
 
     async def _instability(self) -> None:
-        """Ask again, at a temperature above 0."""
         cases, variant = self.open, self.variant
         if variant.decoding.get("temperature") == 0:
             variant = replace(
@@ -363,7 +358,6 @@ class _Probing:
             self.failed[case.id].stronger = any(case.id in voter.right for voter in stronger)
 
     async def _other_models(self) -> dict[str, Voter]:
-        """Ask every other model that the rung `model` may try the open cases and a sample of those that were right."""
         if self._others is not None:
             return self._others
         project = self.session.project
@@ -401,11 +395,9 @@ class _Probing:
         )
 
     def _weight(self, asked: Sequence[Case], n: int) -> float:
-        """Return how many dev cases one asked case stands for."""
         return n / len(asked) if asked else 0.0
 
     def _vote(self, case: Case, text: str, *, right: bool) -> str:
-        """Return the answer that a text votes for: the label, another answer, or "" for none."""
         return GIVEN if right else answer_key(text, self.session.task.kind, self.session.task.labels)
 
 

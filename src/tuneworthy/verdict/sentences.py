@@ -17,6 +17,9 @@ from tuneworthy.verdict.options import Option, marked, open_latency
 from tuneworthy.verdict.outcome import Ruling
 from tuneworthy.verdict.recommendation import PROVEN, is_saving, rank
 
+COULD_TEACH: Final = (
+    f"{messages.NO_OTHER_MODEL} A model that the constraints rule out in production could still teach a smaller one."
+)
 STATUS_WORDS: Final[Mapping[str, str]] = {
     "measured": "confirmed",
     "refuted": "not confirmed",
@@ -78,9 +81,14 @@ def reasons_in_sentences(case: Deliberation) -> list[str]:
             "The project sets no target, so the verdict is undecided. The options and their prices are listed below."
         )
     elif case.ruling is None:
-        first = _open_sentence(case)
+        kind, subject = case.unknown[0]
+        first = OPEN[kind](case, subject)
+    elif case.ruling.code.startswith("gate_"):
+        first = case.gate(case.ruling.subject).message
+    elif case.ruling.code.startswith("errors_"):
+        first = _cheaper_fix(case, case.ruling)
     else:
-        first = _decided_sentence(case, case.ruling)
+        first = DECIDED[case.ruling.code](case, case.ruling)
     sentences = [join_sentences(first, _passed_over(case))]
     named = next((row for row in evidence.training_reasons if row.reason == evidence.motivation), None)
     if named is not None:
@@ -89,7 +97,6 @@ def reasons_in_sentences(case: Deliberation) -> list[str]:
 
 
 def _scores(evidence: Evidence, facts: DecisionFacts) -> list[str]:
-    """Say the score of today's option, and of the recommended one where it is another."""
     base, chosen, n = evidence.rungs.get("baseline"), facts.recommendation, evidence.n_test
     sentences = []
     if base is not None and base.tested:
@@ -106,15 +113,7 @@ def _scores(evidence: Evidence, facts: DecisionFacts) -> list[str]:
 # --- decided ------------------------------------------------------------------------------------------------------
 
 
-def _decided_sentence(case: Deliberation, ruling: Ruling) -> str:
-    if ruling.code.startswith("gate_"):
-        return case.gate(ruling.subject).message
-    if ruling.code.startswith("errors_"):
-        return _cheaper_fix(case, ruling)
-    return DECIDED[ruling.code](case, ruling)
-
-
-def _target_met(case: Deliberation, ruling: Ruling) -> str:
+def target_met(case: Deliberation, ruling: Ruling) -> str:
     chosen = case.facts.recommendation
     if chosen is None or not case.facts.known(FactKind.MEETS, chosen.option):
         return f"Training is not needed: an option meets the target of {case.target:.1%}, or a cheaper fix remains."
@@ -124,7 +123,6 @@ def _target_met(case: Deliberation, ruling: Ruling) -> str:
 
 
 def _saves_too_little(case: Deliberation, chosen: Option) -> str:
-    """Say that training saves something, but less than is required, unless that is the reason the team has in mind."""
     row = next(row for row in case.evidence.training_reasons if row.reason == "cost")
     saving = monthly_saving(case.evidence.bill(case.evidence.rungs[chosen.rung]), case.evidence.economics)
     if not chosen.usd_by_answer or saving is None or saving[1] <= 0 or case.evidence.motivation == "cost":
@@ -132,11 +130,7 @@ def _saves_too_little(case: Deliberation, chosen: Option) -> str:
     return row.evidence if row.status == "refuted" else ""
 
 
-def _smaller_is_worth_training(case: Deliberation, ruling: Ruling) -> str:
-    return f"The target is met, but a smaller model may be worth training. {case.cost}"
-
-
-def _constraint_decides(case: Deliberation, ruling: Ruling) -> str:
+def constraint_decides(case: Deliberation, ruling: Ruling) -> str:
     rows = {row.reason: row for row in case.evidence.training_reasons if row.status == "measured"}
     reason = rows.get("latency") or rows.get("locality")
     if reason is None:  # whether it keeps the constraint is open, and cost is a reason if it does
@@ -145,14 +139,6 @@ def _constraint_decides(case: Deliberation, ruling: Ruling) -> str:
             "a smaller model may be worth training."
         )
     return f"Only an option that violates a constraint meets the target. {reason.evidence}"
-
-
-def _rung_untried(case: Deliberation, ruling: Ruling) -> str:
-    return _rungs_open([ruling.subject])
-
-
-def _economics(case: Deliberation, ruling: Ruling) -> str:
-    return money_sentence(case.evidence.money)
 
 
 def _cheaper_fix(case: Deliberation, ruling: Ruling) -> str:
@@ -165,7 +151,7 @@ def _cheaper_fix(case: Deliberation, ruling: Ruling) -> str:
     return f"A cheaper fix exists for most failures. Their cause: {messages.error_share(row)}. {lever}."
 
 
-def _levers_exhausted(case: Deliberation, ruling: Ruling) -> str:
+def levers_exhausted(case: Deliberation, ruling: Ruling) -> str:
     evidence, pilot = case.evidence, messages.passed_pilot(case.gates)
     sentence = f"No measured option that the constraints allow meets the target of {case.target:.1%}"
     if pilot is None:
@@ -181,17 +167,16 @@ def _levers_exhausted(case: Deliberation, ruling: Ruling) -> str:
 
 
 DECIDED: Final[Mapping[str, Callable[[Deliberation, Ruling], str]]] = {
-    "target_met": _target_met,
-    "cost": _smaller_is_worth_training,
-    "constraint": _constraint_decides,
-    "rung_untried": _rung_untried,
-    "economics": _economics,
-    "levers_exhausted": _levers_exhausted,
+    "target_met": target_met,
+    "cost": lambda case, ruling: f"The target is met, but a smaller model may be worth training. {case.cost}",
+    "constraint": constraint_decides,
+    "rung_untried": lambda case, ruling: _rungs_open([ruling.subject]),
+    "economics": lambda case, ruling: money_sentence(case.evidence.money),
+    "levers_exhausted": levers_exhausted,
 }
 
 
 def _passed_over(case: Deliberation) -> str:
-    """Say why a cheaper classical baseline that meets the target is not recommended, and what would settle it."""
     evidence, facts = case.evidence, case.facts
     chosen, option = facts.recommendation, next((one for one in facts.options if one.kind == "classical"), None)
     best = best_model(facts.options)
@@ -221,7 +206,6 @@ def _price(option: Option) -> str:
 
 
 def _better(evidence: Evidence, facts: DecisionFacts, chosen: Option) -> str:
-    """Name the option that is shown to be better than the recommended one, and the price of the difference."""
     found = _shown_better(evidence, facts.options, chosen)
     if found is None:
         return ""
@@ -264,17 +248,7 @@ def _dearer(chosen: Option, option: Option) -> str:
 # --- open ---------------------------------------------------------------------------------------------------------
 
 
-def _open_sentence(case: Deliberation) -> str:
-    """Name the first unknown fact that splits the outcome."""
-    kind, subject = case.unknown[0]
-    return OPEN[kind](case, subject)
-
-
-def _gate_open(case: Deliberation, subject: str) -> str:
-    return case.gate(subject).message
-
-
-def _target_open(case: Deliberation, subject: str) -> str:
+def target_open(case: Deliberation, subject: str) -> str:
     option = case.option(subject)
     copies = next((one for one in case.gates if one.gate == "classical" and one.status == "fail"), None)
     if option.kind == "classical" and copies is not None:
@@ -283,7 +257,7 @@ def _target_open(case: Deliberation, subject: str) -> str:
     return f"{subject} scores {score}, so it may or may not meet the target of {case.target:.1%}."
 
 
-def _could_meet(case: Deliberation, subject: str) -> str:
+def could_meet(case: Deliberation, subject: str) -> str:
     rungs = [name for fact, name in case.unknown if fact is FactKind.COULD_MEET]
     few = lacks_shots(case.gates)
     missing = {
@@ -305,22 +279,14 @@ def _rungs_open(rungs: Sequence[str]) -> str:
     )
 
 
-def _could_teach(case: Deliberation, subject: str) -> str:
-    return (
-        f"{messages.NO_OTHER_MODEL} A model that the constraints rule out in production could still teach a smaller "
-        "one."
-    )
-
-
-def _cost_open(case: Deliberation, subject: str) -> str:
+def cost_open(case: Deliberation, subject: str) -> str:
     option = case.option(subject)
     if option.usd_by_answer is None and option != case.facts.recommendation:
         return f"{subject} may be good enough at a lower price, but its price is unknown."
     return case.cost
 
 
-def _limit_open(case: Deliberation, subject: str) -> str:
-    """Say why it is open whether the constraints allow an option: its server, its price or its latency."""
+def limit_open(case: Deliberation, subject: str) -> str:
     option, evidence = case.option(subject), case.evidence
     rung, limit = evidence.rungs[option.rung], evidence.limits.usd_per_1k
     if rung.may_be_barred(evidence.limits):
@@ -337,21 +303,20 @@ def _limit_open(case: Deliberation, subject: str) -> str:
     return _latency_open(evidence, [option]) or unmeasured
 
 
-def _distil_open(case: Deliberation, subject: str) -> str:
+def distil_open(case: Deliberation, subject: str) -> str:
     options = [one for one in case.facts.options if one.option == subject or one.kind not in PROVEN]
     unmeasured = "It has not been measured whether a smaller model meets the latency limit."
     return _latency_open(case.evidence, options) or unmeasured
 
 
 def _latency_open(evidence: Evidence, options: Sequence[Option]) -> str:
-    """Name the fastest option whose latency interval contains the limit."""
     for one in sorted(options, key=lambda one: one.latency_p95_ms or 0.0):
         if why := open_latency(evidence.limits, one.latency_p95_ms, one.latency_p95_ci):
             return f"Whether {one.option} meets the latency limit is open: {why}."
     return ""
 
 
-def _lever_open(case: Deliberation, name: str) -> str:
+def lever_open(case: Deliberation, name: str) -> str:
     gap, row = case.evidence.dev_gap, case.failures(name)
     if name == DEV and gap is not None:
         return gap.sentence
@@ -368,7 +333,7 @@ def _lever_open(case: Deliberation, name: str) -> str:
     return f"A cheaper fix may exist for most failures, but the evidence is inconclusive. Possible cause: {share}."
 
 
-def _pays_open(case: Deliberation, subject: str) -> str:
+def pays_open(case: Deliberation, subject: str) -> str:
     chosen = case.facts.recommendation
     if case.evidence.economics.requests_per_month is not None and chosen is not None:
         return f"Whether training pays off depends on the price of {chosen.option}, which is unknown."
@@ -376,14 +341,14 @@ def _pays_open(case: Deliberation, subject: str) -> str:
 
 
 OPEN: Final[Mapping[FactKind, Callable[[Deliberation, str], str]]] = {
-    FactKind.SOUND: _gate_open,
-    FactKind.MEETS: _target_open,
-    FactKind.AS_GOOD: _target_open,
-    FactKind.COULD_MEET: _could_meet,
-    FactKind.COULD_TEACH: _could_teach,
-    FactKind.COST: _cost_open,
-    FactKind.LEVER: _lever_open,
-    FactKind.ELIGIBLE: _limit_open,
-    FactKind.DISTIL: _distil_open,
-    FactKind.PAYS: _pays_open,
+    FactKind.SOUND: lambda case, subject: case.gate(subject).message,
+    FactKind.MEETS: target_open,
+    FactKind.AS_GOOD: target_open,
+    FactKind.COULD_MEET: could_meet,
+    FactKind.COULD_TEACH: lambda case, subject: COULD_TEACH,
+    FactKind.COST: cost_open,
+    FactKind.LEVER: lever_open,
+    FactKind.ELIGIBLE: limit_open,
+    FactKind.DISTIL: distil_open,
+    FactKind.PAYS: pays_open,
 }

@@ -81,7 +81,6 @@ def _reasons(
     options: Sequence[Option],
     waived_gates: str,
 ) -> list[str]:
-    """Return at most three sentences: the one that decided, then the scores."""
     n, top = evidence.n_test, evidence.without_training
     untrained = f"; {top.label}, the choice without training, reaches {top.score_on(n)}" if top is not None else ""
     reached = f"The score of {tuned.label} is {tuned.score_on(n)}{untrained}."
@@ -99,14 +98,12 @@ def _reasons(
 
 
 def _not_run(evidence: Evidence) -> str:
-    """Name the cheaper rungs that are neither in the run nor waived; "" without any."""
     cheaper = ("classical", "prompt", "few_shot") if evidence.has_examples else ("prompt",)
     absent = [name for name in cheaper if name not in evidence.rungs and name not in evidence.waivers]
     return f"Not run, and may do as well: {', '.join(absent)}. Run `tuneworthy run`." if absent else ""
 
 
 def _below_target(evidence: Evidence, options: Sequence[Option]) -> str:
-    """Say that the fine-tuned model is not shown to meet the target; "" if it is, or without a target."""
     status = next((option.target for option in options if option.kind == "tuned"), None)
     if status == "missed":
         return f"The target of {evidence.target:.1%} is still missed."
@@ -169,7 +166,6 @@ def command_in(text: str) -> str:
 
 
 def _changed(evidence: Evidence) -> list[str]:
-    """Say what is about another dataset, adapter or base, and was therefore not used."""
     training = evidence.training
     proofs = [
         result

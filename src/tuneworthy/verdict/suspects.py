@@ -133,7 +133,6 @@ def _n_wrong(report: ErrorAnalysis, cases: Sequence[str], labels: Mapping[str, A
 
 
 def _order(report: ErrorAnalysis) -> list[str]:
-    """Return the failed cases in the order in which people label them again."""
     return sorted(report.answers, key=partial(rank, DRAW_SEED))
 
 

@@ -105,6 +105,11 @@ class RegressionEvidence:
     needs: int | None = None
     changed: bool = False
 
+    @property
+    def sentence(self) -> str:
+        """Name and detail, without a full stop."""
+        return f"{self.name}: {self.detail.rstrip('.')}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingEvidence:

@@ -1,6 +1,6 @@
 """Training reasons, each measured, refuted or unknown. From measurements only; no reason is declared."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from tuneworthy.constraints import keeps_p95, may_serve
@@ -16,7 +16,7 @@ from tuneworthy.money.economics import (
 )
 from tuneworthy.text import count
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import DOMAIN_GAP, ErrorClass, ReasonName, ReasonStatus, TrainingReason
+from tuneworthy.verdict.base import DOMAIN_GAP, ReasonName, ReasonStatus, TrainingReason
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.facts import DecisionFacts, FactKind, today_usd
 from tuneworthy.verdict.options import Option
@@ -30,30 +30,11 @@ ERRORS_UNKNOWN: Final = "The causes of wrong answers have not been analysed."
 Reading = tuple[bool | None, str]
 
 
-def reasons_of(evidence: Evidence, facts: DecisionFacts) -> list[TrainingReason]:
-    """Return all reasons to train; the reason that the team has in mind first."""
-    readings: dict[ReasonName, Reading] = {
-        "quality": _quality(evidence, facts),
-        "cost": _cost(evidence, facts),
-        "latency": _latency(evidence, facts),
-        "locality": _locality(evidence, facts),
-        "format": _share(evidence, "format"),
-        "style": _style(evidence),
-        "domain": _domain(evidence),
-    }
-    rows = [
-        TrainingReason(reason=name, status=STATUS[value], evidence=sentence)
-        for name, (value, sentence) in readings.items()
-    ]
-    return sorted(rows, key=lambda row: row.reason != evidence.motivation)
-
-
 def _meeting(facts: DecisionFacts, *, eligible: bool) -> list[Option]:
     return [option for option in facts.options if facts.works(option, eligible=eligible)]
 
 
 def _unsettled(facts: DecisionFacts) -> str:
-    """Name the options that may serve and may meet the target."""
     names = [
         option.option
         for option in facts.options
@@ -63,7 +44,7 @@ def _unsettled(facts: DecisionFacts) -> str:
     return f"These options may or may not meet the target: {', '.join(names)}." if names else ""
 
 
-def _quality(evidence: Evidence, facts: DecisionFacts) -> Reading:
+def quality(evidence: Evidence, facts: DecisionFacts) -> Reading:
     if evidence.target is None:
         return None, NO_TARGET
     if met := _meeting(facts, eligible=True):
@@ -73,7 +54,7 @@ def _quality(evidence: Evidence, facts: DecisionFacts) -> Reading:
     return True, f"No eligible option meets the target of {evidence.target:.1%}."
 
 
-def _cost(evidence: Evidence, facts: DecisionFacts) -> Reading:
+def cost(evidence: Evidence, facts: DecisionFacts) -> Reading:
     chosen = facts.recommendation
     if chosen is None:
         return None, messages.NOTHING_ELIGIBLE
@@ -94,7 +75,6 @@ def _cost(evidence: Evidence, facts: DecisionFacts) -> Reading:
 
 
 def _saving(evidence: Evidence, facts: DecisionFacts, chosen: Option, value: bool | None) -> str:
-    """Say what a smaller fine-tuned model would save against an option that meets the target and has a bill."""
     settings, bill = evidence.economics, evidence.bill(evidence.rungs[chosen.rung])
     required, saving = required_usd(bill, today_usd(facts.options), settings), monthly_saving(bill, settings)
     share = f"{FEWEST_SAVED:.0%} of {paid_bill(bill.usd_with(settings), required)}"
@@ -123,7 +103,7 @@ def _saving(evidence: Evidence, facts: DecisionFacts, chosen: Option, value: boo
     return saves if value else f"{saves} At least {share} is required."
 
 
-def _latency(evidence: Evidence, facts: DecisionFacts) -> Reading:
+def latency(evidence: Evidence, facts: DecisionFacts) -> Reading:
     limits = evidence.limits
     if limits.p95_ms is None:
         return False, "No latency limit is set in `constraints.p95_ms`."
@@ -139,7 +119,7 @@ def _latency(evidence: Evidence, facts: DecisionFacts) -> Reading:
     return None, f"No option that meets the target exceeds the latency limit of {limits.p95_ms:,.0f} ms."
 
 
-def _locality(evidence: Evidence, facts: DecisionFacts) -> Reading:
+def locality(evidence: Evidence, facts: DecisionFacts) -> Reading:
     limits = evidence.limits
     if not (limits.on_device or limits.data_stays):
         return False, "The constraints allow hosted models in production."
@@ -154,8 +134,7 @@ def _locality(evidence: Evidence, facts: DecisionFacts) -> Reading:
     return None, "No hosted option is shown to meet the target."
 
 
-def _style(evidence: Evidence) -> Reading:
-    """Style is a reason where a grader of style, or a validated judge, says that answers miss the target."""
+def style(evidence: Evidence, facts: DecisionFacts) -> Reading:
     if not evidence.style_grader and (evidence.judge is None or not evidence.judge.valid):
         return None, "Style has not been measured: the project has no style grader and no validated judge."
     status = evidence.target_of(evidence.top)
@@ -168,8 +147,7 @@ def _style(evidence: Evidence) -> Reading:
     return None, "It is still open whether the best option meets the target of the style grader or judge."
 
 
-def _domain(evidence: Evidence) -> Reading:
-    """The base model finds the domain's text unusual: shown, and decides nothing."""
+def domain(evidence: Evidence, facts: DecisionFacts) -> Reading:
     text = evidence.domain
     if text.domain is None or text.general is None or text.ci95 is None:
         return None, text.why
@@ -188,11 +166,11 @@ def _domain(evidence: Evidence) -> Reading:
     return value, join_sentences(numbers, left_out, finding)
 
 
-def _share(evidence: Evidence, name: ErrorClass) -> Reading:
-    """A class of failures is a reason only where the rung that fixes it was compared and did not."""
+def wrong_format(evidence: Evidence, facts: DecisionFacts) -> Reading:
+    """The format is a reason only where the rung that fixes it was compared and did not."""
     if evidence.errors is None and evidence.errors_stale:
         return None, f"The error analysis is out of date. Changed since: {'; '.join(evidence.errors_stale)}."
-    row = next((row for row in evidence.errors or () if row.name == name), None)
+    row = next((row for row in evidence.errors or () if row.name == "format"), None)
     if row is None or not row.n:
         return None, ERRORS_UNKNOWN
     sentence = messages.sentence(messages.error_share(row))
@@ -200,3 +178,23 @@ def _share(evidence: Evidence, name: ErrorClass) -> Reading:
         return False, sentence
     tried = row.fixed_by in evidence.rungs and evidence.rungs[row.fixed_by].tested
     return True if tried and row.ci95[0] >= CLASS_SHARE else None, sentence
+
+
+REASONS: Final[Mapping[ReasonName, Callable[[Evidence, DecisionFacts], Reading]]] = {
+    "quality": quality,
+    "cost": cost,
+    "latency": latency,
+    "locality": locality,
+    "format": wrong_format,
+    "style": style,
+    "domain": domain,
+}
+
+
+def reasons_of(evidence: Evidence, facts: DecisionFacts) -> list[TrainingReason]:
+    """Return all reasons to train; the reason that the team has in mind first."""
+    rows = []
+    for name, read in REASONS.items():
+        value, sentence = read(evidence, facts)
+        rows.append(TrainingReason(reason=name, status=STATUS[value], evidence=sentence))
+    return sorted(rows, key=lambda row: row.reason != evidence.motivation)

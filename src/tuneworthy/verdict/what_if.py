@@ -70,7 +70,6 @@ def _within_limits(evidence: Evidence) -> Evidence:
 
 
 def _step(name: str, verdict: Verdict) -> str:
-    """Return what would make an assumption true; an open model that loses even under it is not worth measuring."""
     named = verdict.recommendation == OPEN_NAME or OPEN_NAME in verdict.reasons[0]
     return (
         "Leave the open model out: even with the score of the best API, it would not be recommended."
@@ -94,7 +93,6 @@ def _trained_b(evidence: Evidence) -> float:
 
 
 def _large_model(evidence: Evidence) -> Option:
-    """Return the large model on its own server, as an option in addition to the small model."""
     numbers = evidence.economics
     hours = numbers.train_hours * TEACHER_B / _trained_b(evidence)
     update = {"serve_hardware": TEACHER_HARDWARE, "serve_params_b": TEACHER_B, "train_hours": hours}
@@ -149,7 +147,6 @@ def _open_model(evidence: Evidence) -> Evidence:
 
 
 def _alike(evidence: Evidence, api: RungEvidence) -> list[RungDifference]:
-    """Return the differences of the open model to all others: those of the API that it matches."""
     theirs = [(row, row.a == api.rung) for row in evidence.differences if api.rung in {row.a, row.b}]
     rows = [replace(row, a=OPEN_MODEL) if first else replace(row, b=OPEN_MODEL) for row, first in theirs]
     same = RungDifference(a=api.rung, b=OPEN_MODEL, delta=0.0, ci95=(0.0, 0.0), no_worse=True)

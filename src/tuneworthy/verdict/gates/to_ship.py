@@ -78,7 +78,6 @@ def improvement(evidence: Evidence) -> Finding:
 def _non_inferior(
     evidence: Evidence, tuned: RungEvidence, rival: RungEvidence, row: RungDifference
 ) -> tuple[Status, str, str]:
-    """Return status, reason and fix for a fine-tuned model that is not shown to be better than its rival."""
     margin, unpriced = f"{100 * evidence.margin:.1f} points", _unpriced(evidence, rival, tuned)
     tested = [other for other in evidence.upstream.values() if other.tested and other.eligible]
     if row.no_worse:
@@ -97,7 +96,6 @@ def _non_inferior(
 
 
 def _unpriced(evidence: Evidence, *rungs: RungEvidence) -> tuple[str, str] | None:
-    """Say why it is not known which of two costs less, and what settles it; None if it is known."""
     costs = [evidence.bill(rung).running(evidence.economics) for rung in rungs]
     for rung, cost in zip(rungs, costs, strict=True):
         if cost.usd_per_1k is None:
@@ -136,7 +134,7 @@ def regressions(evidence: Evidence) -> Finding:
         return says("unknown", message, fix, **numbers)
     failed = [row for row in usable if row.status == "fail"]
     undecided = [row for row in usable if row.status not in {"pass", "fail"}]
-    details = [f"{row.name}: {row.detail.rstrip('.')}" for row in failed or undecided or usable]
+    details = [row.sentence for row in failed or undecided or usable]
     status: Status = "pass"
     fix = ""
     if failed:
@@ -197,14 +195,12 @@ def shadow(evidence: Evidence) -> Finding:
 
 
 def _excuses(evidence: Evidence) -> bool:
-    """Whether a reason to train is measured for which a little quality may be given."""
     return any(
         row.status == "measured" and row.reason in {"cost", "latency", "locality"} for row in evidence.training_reasons
     )
 
 
 def _classifier(evidence: Evidence) -> str | None:
-    """Return the id of the classifier that was compared on test; None if that is another kind of model."""
     tuned = evidence.training.tuned
     return tuned.classifier if tuned else None
 
