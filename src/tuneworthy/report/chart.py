@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tuneworthy.report import messages, numbers
+from tuneworthy.report import numbers
 from tuneworthy.report.table import Column, Table, text_column
 
 Kind = Literal["today", "best", "tuned", "plain", "lost", "gone"]
@@ -73,7 +73,7 @@ class BarChart:
         ]
         rows = [[row.label, *row.cells] for row in self.rows]
         if self.unit == "percent" and any(row.interval for row in self.rows):
-            columns.append(Column("ci95", messages.say("interval_heading")))
+            columns.append(Column("ci95", "95% interval"))
             rows = [[*cells, numbers.percent_range(row.interval) if row.interval else ""]
                     for cells, row in zip(rows, self.rows, strict=True)]  # fmt: skip
         note = " ".join(filter(None, [self.note, *(f"{words}." for _, words in self.marks)]))

@@ -7,9 +7,10 @@ from operator import itemgetter
 
 from tuneworthy.config.ladder import Economics
 from tuneworthy.ladder.record import RungRecord, RunRecord
-from tuneworthy.report import messages, numbers
+from tuneworthy.report import numbers
 from tuneworthy.report.chart import Bar, BarChart, Kind, Line, LineChart
 from tuneworthy.report.costs import MonthlyCosts
+from tuneworthy.report.findings import measured
 from tuneworthy.report.text import clean
 from tuneworthy.text import count
 from tuneworthy.types import RungStatus
@@ -36,31 +37,31 @@ def domain_of(values: Sequence[float]) -> tuple[float, float]:
 def score_of(option: Option) -> str:
     """Return the score of an option; of training before it is measured, the lower bound of its forecast."""
     if option.score is None:
-        return messages.say("unknown")
+        return "unknown"
     score = numbers.percent(option.score)
     return f"at least {score}" if option.kind == "fine_tune" else score
 
 
 def price_words(option: Option) -> str:
-    """Return the cost of an option: a month if the traffic is known, else a thousand answers.
+    """Return the cost of an option: per month where the traffic is known, else per thousand answers.
 
-    With an own server and unknown traffic it is the minimum cost of a month: the server and the upkeep.
+    With an own server and unknown traffic it is the minimum per month: the server and the upkeep.
     """
+    at_most = "at most " if option.unreported else ""
     if option.usd_per_month:
-        words = "about_a_month" if option.kind == "fine_tune" else "at_most_month" if option.unreported else "a_month"
-        return messages.say(words, usd=numbers.dollars(option.usd_per_month))
-    least = option.running.monthly_usd(0.0) if option.running else None
-    if least:
+        about = "about " if option.kind == "fine_tune" else at_most
+        return f"{about}{numbers.dollars(option.usd_per_month)} a month"
+    if least := option.running.monthly_usd(0.0) if option.running else None:
         return f"from {numbers.dollars(least)} a month"
     if option.usd_per_1k is None:
         return "price unknown" if option.kind != "fine_tune" else "cost depends on traffic"
     if option.usd_per_1k == 0:
-        return messages.say("free")
-    return (
-        f"at most {numbers.dollars(option.usd_per_1k)} per 1,000 answers"
-        if option.unreported
-        else f"{numbers.dollars(option.usd_per_1k)} per 1,000 answers"
-    )
+        return "no cost per call"
+    return f"{at_most}{numbers.dollars(option.usd_per_1k)} per 1,000 answers"
+
+
+def _target(target: float | None) -> list[tuple[float, str]]:
+    return [] if target is None else [(target, f"target {numbers.percent(target)}")]
 
 
 def options_chart(options: Sequence[Option], target: float | None, chosen: str | None, where: str) -> BarChart | None:
@@ -93,8 +94,8 @@ def options_chart(options: Sequence[Option], target: float | None, chosen: str |
         rows=rows,
         domain=domain_of([*values, *([target] if target is not None else [])]),
         unit="percent",
-        marks=[(target, messages.say("target", target=numbers.percent(target)))] if target is not None else [],
-        note=messages.say("chosen", name=clean(chosen, 40)) if chosen else "",
+        marks=_target(target),
+        note=f"Recommended for deployment now: {clean(chosen, 40)}." if chosen else "",
         width=FIRST,
     )
 
@@ -108,19 +109,19 @@ def _kind(option: Option, chosen: str | None) -> Kind:
 
 def rungs_chart(record: RunRecord) -> BarChart | None:
     """Return the gain per rung, as a waterfall; None where nothing was compared on test."""
-    rungs = [rung for rung in record.rungs if rung.score is not None and rung.ci95 is not None and not record.quick]
+    rungs = [] if record.quick else [rung for rung in record.rungs if measured(rung)]
     rungs.sort(key=lambda rung: (rung.rung == "classical", rung.rung != "baseline"))
     if not rungs:
         return None
-    ends = [end for rung in rungs for end in (rung.score or 0.0, (rung.score or 0.0) - (rung.delta or 0.0))]
-    domain = domain_of([*ends, *([record.target] if record.target is not None else [])])
+    scores = [rung.score or 0.0 for rung in rungs]
+    starts = [score - (rung.delta or 0.0) for rung, score in zip(rungs, scores, strict=True)]
+    domain = domain_of([*scores, *starts, *filter(None, [record.target])])
     adopted = [rung for rung in rungs if rung.rung == "baseline" or rung.status is RungStatus.ADOPTED]
     steps = [rung for rung in rungs if rung.rung not in {"classical", "baseline"}]
+    title = f"No rung was adopted ({len(steps)} compared on the test set)"
     if len(adopted) > 1:
         first, last = (numbers.percent(rung.score or 0.0) for rung in (adopted[0], adopted[-1]))
         title = f"{len(adopted) - 1} of {count(len(steps), 'rung')} adopted: from {first} to {last}"
-    else:
-        title = f"No rung was adopted ({len(steps)} compared on the test set)"
     return BarChart(
         title=title,
         headings=["rung", "variant", "score", "gain, 95% interval", "result"],
@@ -128,7 +129,7 @@ def rungs_chart(record: RunRecord) -> BarChart | None:
         rows=[_step(rung, domain[0]) for rung in rungs],
         domain=domain,
         unit="percent",
-        marks=[(record.target, messages.say("target", target=numbers.percent(record.target)))] if record.target else [],
+        marks=_target(record.target or None),
         note=(
             "A bar of a rung starts at the score of the best variant before it. The classical baseline is "
             "compared with the best variant overall."
@@ -139,7 +140,7 @@ def rungs_chart(record: RunRecord) -> BarChart | None:
 def _step(rung: RungRecord, low: float) -> Bar:
     score, gain = rung.score or 0.0, ""
     if rung.delta is not None and rung.delta_ci is not None:
-        gain = messages.say("gain", points=numbers.points(rung.delta), bounds=numbers.points_range(rung.delta_ci))
+        gain = f"{numbers.points(rung.delta)} points {numbers.points_range(rung.delta_ci)}"
     adopted: Kind = "best" if rung.status is RungStatus.ADOPTED else "lost"
     return Bar(
         label=clean(rung.rung),
@@ -216,7 +217,7 @@ def cost_chart(costs: MonthlyCosts, settings: Economics) -> LineChart:
     low, middle, high = costs.trained
     band = [(place, low(place), high(place)) for place in places]
     line = [(place, middle(place)) for place in places]
-    lines.append(Line(label=messages.say("fine_tuned"), points=line, band=band, kind="tuned"))
+    lines.append(Line(label="fine-tuned model", points=line, band=band, kind="tuned"))
     title, marks = "Training does not break even at any traffic", []
     if volumes:
         few, many = numbers.rounded(min(volumes)), numbers.rounded(max(volumes))
@@ -265,7 +266,7 @@ def pilot_chart(forecast: Forecast, beside: Option | None, target: float | None)
             )
         )
         ticks = sorted({*ticks, size})
-    levels = [(target, messages.say("target", target=numbers.percent(target)))] if target is not None else []
+    levels = _target(target)
     if beside and beside.score is not None:
         levels.append((beside.score, f"without training {numbers.percent(beside.score)}"))
     return LineChart(

@@ -12,10 +12,11 @@ from xml.etree import ElementTree
 import orjson
 
 from tuneworthy.ladder.commands.compare import VariantComparison
-from tuneworthy.report import messages
 from tuneworthy.report.numbers import dollars, percent
 from tuneworthy.report.text import clean, escaped, markdown_code, markdown_text
 from tuneworthy.stats.messages import p_value
+from tuneworthy.stats.paired import PairedResult
+from tuneworthy.text import count
 
 # Ids of cases in a comment, at most.
 MOST_IDS = 20
@@ -25,10 +26,15 @@ ID_LENGTH = 8
 
 def comparison_text(result: VariantComparison) -> str:
     """Return the comparison for a terminal."""
-    lines = [answer(result), messages.after_comparison(result.answer, result.unvalidated)]
+    lines = [answer(result), _next(result)]
     if paired := result.paired:
         scores = [f"A  {clean(result.a)}: {percent(paired.a)}", f"B  {clean(result.b)}: {percent(paired.b)}"]
-        lines = [*scores, _difference(result, "difference"), *lines]
+        p = p_value(min(paired.p_value, paired.p_worse))
+        difference = (
+            f"B - A: {100 * paired.delta:+.1f} points {_bounds(paired)}, one-sided {p} at alpha {paired.alpha:.3g}, "
+            f"n = {paired.n} on {result.on}, {result.unscored} unscored"
+        )
+        lines = [*scores, difference, *lines]
     return "\n".join(filter(None, lines)) + "\n"
 
 
@@ -37,14 +43,18 @@ def comparison_markdown(result: VariantComparison) -> str:
     blocks = [f"### {markdown_text(answer(result))}"]
     if paired := result.paired:
         rows = (("A", result.a, result.a_id, paired.a), ("B", result.b, result.b_id, paired.b))
-        table = [f"| | {messages.say('variant')} | {messages.say('score')} |", "|---|---|---:|"]
+        table = ["| | Variant | Score |", "|---|---|---:|"]
         table += [
             f"| {side} | {markdown_code(name)} {markdown_code(identity[:ID_LENGTH])} | {percent(score)} |"
             for side, name, identity, score in rows
         ]
-        blocks += ["\n".join(table), markdown_text(_difference(result, "difference_long"))]
-        blocks += [_cases(name, ids) for name, ids in (("losses", result.losses), ("gains", result.gains)) if ids]
-    blocks.append(messages.after_comparison(result.answer, result.unvalidated))
+        difference = (
+            f"Difference: {100 * paired.delta:+.1f} points (95% interval {_bounds(paired)}). "
+            f"n = {count(paired.n, f'{result.on} case')}, {result.unscored} unscored. Cost: {dollars(result.cost_usd)}."
+        )
+        blocks += ["\n".join(table), markdown_text(difference)]
+        blocks += [_cases("Worse with B", result.losses), _cases("Better with B", result.gains)]
+    blocks.append(_next(result))
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 
@@ -54,7 +64,9 @@ def comparison_junit(result: VariantComparison) -> str:
     counts = {"tests": "1", "failures": failures, "errors": errors}
     top = ElementTree.Element("testsuites", counts)
     suite = ElementTree.SubElement(top, "testsuite", {"name": "tuneworthy", **counts, "skipped": "0"})
-    test = ElementTree.SubElement(suite, "testcase", {"classname": "tuneworthy.compare", "name": messages.say("gate")})
+    test = ElementTree.SubElement(
+        suite, "testcase", {"classname": "tuneworthy.compare", "name": "B is not worse than A"}
+    )
     text = comparison_text(result)
     if not result.passes:
         kind = "error" if result.passes is None else "failure"
@@ -80,34 +92,32 @@ ENDINGS: Final[Mapping[str, str]] = {".txt": "text", ".json": "json", ".md": "ma
 
 
 def answer(result: VariantComparison) -> str:
-    """Return how B did, in a sentence."""
-    margin = 100 * result.margin
-    why = (
-        result.unvalidated.rstrip(".")
-        or f"the interval allows both a loss and non-inferiority within {margin:.1f} points"
-    )
-    return messages.comparison(result.answer, margin, why)
+    """Return the result of the comparison in a sentence."""
+    margin = f"{100 * result.margin:.1f} points"
+    why = result.unvalidated.rstrip(".") or f"the interval allows both a loss and non-inferiority within {margin}"
+    return {
+        "same": "A and B are the same variant, so there is nothing to compare.",
+        "better": "B is better than A.",
+        "no_worse": f"B is non-inferior to A within the margin of {margin}.",
+        "worse": "B is worse than A.",
+        "unresolved": f"Inconclusive: {why}.",
+    }[result.answer]
 
 
-def _difference(result: VariantComparison, sentence: str) -> str:
-    paired = result.paired
-    assert paired is not None
-    return messages.say(
-        sentence,
-        delta=100 * paired.delta,
-        low=100 * paired.ci[0],
-        high=100 * paired.ci[1],
-        alpha=paired.alpha,
-        p=p_value(min(paired.p_value, paired.p_worse)),
-        n=paired.n,
-        split=result.on,
-        unscored=result.unscored,
-        cost=dollars(result.cost_usd),
-    )
+def _next(result: VariantComparison) -> str:
+    if result.answer == "worse":
+        return "Next: fix the change, or see why a case fails with `tuneworthy cases show ID`."
+    if result.answer == "unresolved" and not result.unvalidated:
+        return "Next: add cases with `tuneworthy cases add`, or compare on the test set with --test."
+    return ""
 
 
-def _cases(sentence: str, ids: Sequence[str]) -> str:
+def _bounds(paired: PairedResult) -> str:
+    return f"[{100 * paired.ci[0]:+.1f}, {100 * paired.ci[1]:+.1f}]"
+
+
+def _cases(title: str, ids: Sequence[str]) -> str:
     shown = [markdown_code(identity) for identity in ids[:MOST_IDS]]
     if len(ids) > MOST_IDS:
         shown.append(f"and {len(ids) - MOST_IDS} more")
-    return messages.say(sentence, n=len(ids), ids=", ".join(shown))
+    return f"{title} ({len(ids)}): {', '.join(shown)}" if ids else ""

@@ -4,6 +4,7 @@ Invariant: every sentence is computed from the record; two scores are said to di
 paired.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -13,7 +14,7 @@ from tuneworthy.config import Project
 from tuneworthy.ladder.provenance import settings
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.providers.prices import price_for, table_date
-from tuneworthy.report import messages, numbers
+from tuneworthy.report import numbers
 from tuneworthy.report.retrieval import injection_warning
 from tuneworthy.report.text import clean
 from tuneworthy.stats.ratios import LEAST_GROUPS
@@ -25,6 +26,16 @@ from tuneworthy.verdict.base import Target as TargetStatus
 RIGHT_OR_WRONG: Final = frozenset(
     {"exact", "normalised_exact", "includes", "regex", "numeric", "squad_em", "choice", "tool_call"}
 )
+NO_WORSE: Final = " and is non-inferior to the best variant of the other rungs at lower cost or latency"
+STEP_NAMES: Final[Mapping[str, str]] = {
+    "prompt": "A rewritten prompt",
+    "retrieval": "A prompt with retrieved documents",
+    "model": "A different model",
+    "few_shot": "A few-shot prompt",
+    "decoding": "A variant with different sampling settings",
+    "cascade": "A cascade",
+    "fine_tune": "A fine-tuned model",
+}
 # Notes of the record at the head, at most; all are with the splits.
 NOTES: Final = 5
 RETIRES_DAYS: Final = 90
@@ -69,47 +80,37 @@ def measured(rung: RungRecord) -> bool:
 
 def target_of(record: RunRecord) -> TargetFinding | None:
     """Say whether the best variant meets the target; None where nothing was compared, or not all that should be."""
-    return _target_of(record, best_of(record))
-
-
-def _target_of(record: RunRecord, best: RungRecord | None) -> TargetFinding | None:
-    unmeasured = best is None or best.score is None or best.ci95 is None
-    if record.quick or record.partial or record.target is None or unmeasured:
+    best, target = best_of(record), record.target
+    if record.quick or record.partial or target is None or best is None or best.score is None or best.ci95 is None:
         return None
-    assert best is not None and best.score is not None and best.ci95 is not None
-    lower, upper = best.bounds95 or best.ci95
-    status = status_of(record, best)
-    template = {
-        "met": messages.say("target_met"),
-        "missed": (
-            "The target of {target} is missed: the score is {score}, and even its upper limit of {upper} "
-            "({bound}) is below the target."
-        ),
-        "unresolved": (
-            "It is unresolved whether the target of {target} is met: the score is {score}, but with {n} test "
-            "cases the true score may lie anywhere in {bounds} ({bound}s). More test cases would narrow this "
-            "range."
-        ),
-    }[status]
+    (lower, upper), bound = best.ci95, "95% interval limit"
+    if best.bounds95:
+        (lower, upper), bound = best.bounds95, "one-sided 95% bound"
+    status, met = status_of(record, best), f"the target of {numbers.percent(target)} is met"
+    score = numbers.percent(best.score)
     if best.unscored > MOST_UNSCORED * best.n:
-        status, template = (
+        return TargetFinding(
             "unresolved",
-            (
-                "It is unresolved whether the target of {target} is met. {unscored} of {n} test cases could not be "
-                "scored, and the score of {score} excludes them."
-            ),
+            f"It is unresolved whether {met}. {best.unscored} of {best.n} test cases could not be scored, and the "
+            f"score of {score} excludes them.",
         )
-    sentence = template.format(
-        target=numbers.percent(record.target),
-        score=numbers.percent(best.score),
-        lower=numbers.percent(lower),
-        upper=numbers.percent(upper),
-        bound="one-sided 95% bound" if best.bounds95 else "95% interval limit",
-        bounds=numbers.percent_range((lower, upper)),
-        floor=numbers.percent(record.target - record.margin),
-        n=best.n,
-        unscored=best.unscored,
-    )
+    if status == "met":
+        sentence = (
+            f"T{met[1:]}: the score of {score} reaches it, and the lower limit of {numbers.percent(lower)} ({bound}) "
+            f"is above {numbers.percent(target - record.margin)}, the target minus the margin. The limit may be below "
+            "the target itself."
+        )
+    elif status == "missed":
+        sentence = (
+            f"The target of {numbers.percent(target)} is missed: the score is {score}, and even its upper limit of "
+            f"{numbers.percent(upper)} ({bound}) is below the target."
+        )
+    else:
+        sentence = (
+            f"It is unresolved whether {met}: the score is {score}, but with {best.n} test cases the true score may "
+            f"lie anywhere in {numbers.percent_range((lower, upper))} ({bound}s). More test cases would narrow "
+            "this range."
+        )
     return TargetFinding(status, sentence)
 
 
@@ -156,54 +157,36 @@ def _answer(record: RunRecord) -> str:
     if record.quick:
         return _quick_answer(record)
     if best is None or best.score is None:
-        names = "; ".join([f"{clean(r.name)}: {clean(r.violated)}" for r in record.rungs if measured(r) and r.violated])
-        return (
-            f"No variant compared on the test set meets the constraints ({names})."
-            if names
-            else "No test case could be scored, so there is no answer yet."
-        )
+        barred = [f"{clean(r.name)}: {clean(r.violated)}" for r in record.rungs if measured(r) and r.violated]
+        if barred:
+            return f"No variant compared on the test set meets the constraints ({'; '.join(barred)})."
+        return "No test case could be scored, so there is no answer yet."
+    scores = _scores(record, best)
     if best.rung == "classical" and model and model.score is not None:
-        return _classical_answer(record, best, model)
+        method = METHODS.get(str(best.name).removeprefix("classical/"), f"A classical baseline ({clean(best.name)})")
+        good = "" if model.violated or record.classical_wins else NO_WORSE
+        kind = "language model" if model.rung == "model" else "prompt"
+        other = f"the best {kind} ({clean(model.name)}) reaches {numbers.percent(model.score)}{_limit(model)}"
+        return f"{method} {scores} without a language model{good}; {other}."
     if best.rung == "baseline":
-        eligible = [rung for rung in record.rungs if rung.score is not None and not rung.violated]
-        tried = sum(rung.rung != "baseline" for rung in eligible)
-        if tried == 0:
-            others = "No other eligible variant was compared on the test set."
-        elif tried == 1:
-            others = "The only other eligible rung compared on the test set is not significantly better."
-        else:
-            others = f"None of the {tried} other eligible rungs compared on the test set is significantly better."
-        return f"Today's setup ({clean(best.name)}) {_scores(record, best)}. {others}"
+        return f"Today's setup ({clean(best.name)}) {scores}. {_others(record)}"
     today = ""
     if baseline and baseline.score is not None and measured(baseline):
-        today = (
-            f"; today's setup ({clean(baseline.name)}) reaches {numbers.percent(baseline.score)}{_eligible(baseline)}"
-        )
-    return messages.say(
-        "best",
-        step=messages.STEP_NAMES.get(best.rung, "The best variant"),
-        name=clean(best.name),
-        score=_scores(record, best),
-        today=today,
-    )
+        today = f"; today's setup ({clean(baseline.name)}) reaches {numbers.percent(baseline.score)}{_limit(baseline)}"
+    return f"{STEP_NAMES.get(best.rung, 'The best variant')} ({clean(best.name)}) {scores}{today}."
 
 
-def _eligible(rung: RungRecord) -> str:
+def _others(record: RunRecord) -> str:
+    tried = sum(rung.score is not None and not rung.violated and rung.rung != "baseline" for rung in record.rungs)
+    if tried == 0:
+        return "No other eligible variant was compared on the test set."
+    if tried == 1:
+        return "The only other eligible rung compared on the test set is not significantly better."
+    return f"None of the {tried} other eligible rungs compared on the test set is significantly better."
+
+
+def _limit(rung: RungRecord) -> str:
     return f" but violates a constraint ({clean(rung.violated)})" if rung.violated else ""
-
-
-def _classical_answer(record: RunRecord, classical: RungRecord, model: RungRecord) -> str:
-    name = str(classical.name).removeprefix("classical/")
-    return messages.say(
-        "classical_best",
-        method=METHODS.get(name, f"A classical baseline ({clean(classical.name)})"),
-        score=_scores(record, classical),
-        margin="" if model.violated or record.classical_wins else messages.say("no_worse"),
-        what="language model" if model.rung == "model" else "prompt",
-        name=clean(model.name),
-        other=numbers.percent(model.score or 0.0),
-        eligible=_eligible(model),
-    )
 
 
 def _quick_answer(record: RunRecord) -> str:
@@ -211,15 +194,17 @@ def _quick_answer(record: RunRecord) -> str:
     if not candidates:
         return "The quick run measured no variant on dev, so it gives no answer."
     first = max(candidates, key=lambda candidate: candidate.score)
-    score, bounds = numbers.percent(first.score), numbers.percent_range(first.ci95)
-    return messages.say("quick", n_dev=record.n_dev, name=clean(first.name), score=score, bounds=bounds, n=first.n)
+    return (
+        f"This quick run on {record.n_dev} dev cases gives no verdict. The best variant is {clean(first.name)} with "
+        f"{numbers.percent(first.score)} (95% interval {numbers.percent_range(first.ci95)}, n = {first.n})."
+    )
 
 
 def _scores(record: RunRecord, rung: RungRecord) -> str:
-    template = (
-        "answers {share} of the test cases correctly" if record.primary in RIGHT_OR_WRONG else messages.say("scores")
-    )
-    return template.format(share=numbers.percent(rung.score or 0.0), grader=clean(record.primary))
+    share = numbers.percent(rung.score or 0.0)
+    if record.primary in RIGHT_OR_WRONG:
+        return f"answers {share} of the test cases correctly"
+    return f"scores {share} on the test set ({clean(record.primary)})"
 
 
 def warnings(record: RunRecord, project: Project | None = None, today: date | None = None) -> list[str]:
@@ -233,7 +218,7 @@ def warnings(record: RunRecord, project: Project | None = None, today: date | No
     lines += [majority_sentence(record)] if record.balance and record.balance.share >= MAJORITY else []
     lines += [constant_sentence(rung) for rung in record.rungs if rung.constant and rung.score is not None]
     lines += [
-        messages.say("unscored", name=clean(rung.name), unscored=rung.unscored, n=rung.n)
+        f"{clean(rung.name)}: {rung.unscored} of {rung.n} test cases could not be scored."
         for rung in record.rungs
         if rung.n and rung.unscored > MOST_UNSCORED * rung.n
     ]
@@ -248,7 +233,7 @@ def warnings(record: RunRecord, project: Project | None = None, today: date | No
 
 def constant_sentence(rung: RungRecord) -> str:
     """Say that a variant answers the same to every case."""
-    return messages.say("constant", name=clean(rung.name))
+    return f"{clean(rung.name)} gives every case the same answer."
 
 
 def majority_sentence(record: RunRecord) -> str:
@@ -257,8 +242,9 @@ def majority_sentence(record: RunRecord) -> str:
     if balance is None:
         return ""
     score = numbers.percent(balance.score)
-    return messages.say(
-        "majority", label=clean(balance.label), share=numbers.percent(balance.share), n=balance.n, score=score
+    return (
+        f"The majority class `{clean(balance.label)}` makes up {numbers.percent(balance.share)} of {balance.n}"
+        f" dev cases. Always predicting it scores {score} on the test set."
     )
 
 

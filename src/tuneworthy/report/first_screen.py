@@ -5,12 +5,12 @@ of the run, and the answer is that nothing was decided.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.money.serving import RunningCost
-from tuneworthy.report import findings, messages, numbers
+from tuneworthy.report import findings, numbers
 from tuneworthy.report.charts import price_words, score_of
 from tuneworthy.report.document import Card, NextStep
 from tuneworthy.report.text import clean, plain
@@ -24,6 +24,7 @@ TRAINED = frozenset({"tuned", "fine_tune"})
 MOST_WORDS, MOST_CHARS = 5, 60
 # A sentence that is shorter takes the next one along, characters.
 SHORT = 60
+BREAKS_LIMIT = "violates a constraint"
 _STOP = re.compile(r"(?<=[.!?]) (?=[A-Z])")
 
 
@@ -103,7 +104,8 @@ def lead(record: RunRecord, reason: str, options: Sequence[Option], verdict: Ver
     ships_below = verdict is not None and verdict.outcome == "ship" and tuned is not None and tuned.target == "missed"
     if not ships_below or record.target is None:
         return in_short(reason)
-    return f"{in_short(reason)} {messages.say('ships_below', target=numbers.percent(record.target))}"
+    target = numbers.percent(record.target)
+    return f"{in_short(reason)} It is better than the other options, but still misses the target of {target}."
 
 
 def next_step(record: RunRecord, stored: StoredVerdict | None) -> NextStep:
@@ -134,11 +136,9 @@ def cards(record: RunRecord, options: Sequence[Option], verdict: Verdict | None)
     best, tuned = best_untrained(record, options, verdict), next((o for o in options if o.kind in TRAINED), None)
     rule = _rule(best, options, verdict) if best else ""
     return [
-        _card(messages.say("card_today"), today, record),
-        _card(messages.say("card_untrained"), best, record, rule, "today's setup" if best is today else ""),
-        _card(messages.say("card_trained"), tuned, record)
-        if tuned is None or tuned.kind == "tuned"
-        else _forecast(tuned, verdict),
+        _card("Today", today, record),
+        _card("Without training", best, record, rule, "today's setup" if best is today else ""),
+        _card("With training", tuned, record) if tuned is None or tuned.kind == "tuned" else _forecast(tuned, verdict),
     ]
 
 
@@ -160,14 +160,14 @@ def _rule(best: Option, options: Sequence[Option], verdict: Verdict | None) -> s
 
 def _card(label: str, option: Option | None, record: RunRecord, rule: str = "", name: str = "") -> Card:
     if option is None:
-        return Card(label=label, value=messages.say("unknown"), name="not measured", details=[])
-    bounds = [messages.say("interval", bounds=numbers.percent_range(option.ci95))] if option.ci95 else []
+        return Card(label=label, value="unknown", name="not measured", details=[])
+    bounds = [f"95% interval {numbers.percent_range(option.ci95)}"] if option.ci95 else []
     if option.share_sent is not None:
         bounds.append(f"the large model answers {numbers.percent(option.share_sent)} of the cases")
     mark = option.target or ""
     words = f"target {mark}" if mark else ""
     if option.violates:
-        mark, words = "missed", messages.say("breaks_limit")
+        mark, words = "missed", BREAKS_LIMIT
     elif mark == "met" and record.target is not None and option.ci95 and option.ci95[0] < record.target:
         words = f"target met: the lower limit is above {numbers.percent(record.target - record.margin)}"
     return Card(
@@ -185,9 +185,9 @@ def _forecast(option: Option, verdict: Verdict | None) -> Card:
     if option.score is not None and verdict is not None:
         details = [f"lower bound of the pilot's forecast for {numbers.count(verdict.forecast.n_examples)} examples"]
     return Card(
-        label=messages.say("card_trained"),
+        label="With training",
         value=score_of(option),
-        name=messages.say("fine_tuned"),
+        name="fine-tuned model",
         details=[*details, _with_once(option)],
     )
 
@@ -221,22 +221,14 @@ def paragraph(
     verdict = holding(stored, record)
     options = options_in(record, verdict, requests_per_month, costs)
     _, answer, _ = answer_and_reasons(record, stored)
-    today, best = next((o for o in options if o.kind == "today"), None), best_untrained(record, options, verdict)
-    tuned = next((option for option in options if option.kind in TRAINED), None)
-    where = f" (n = {record.n_dev if record.quick else record.n_test} {'dev' if record.quick else 'test'})"
     parts = [f"{_few(record.task)}: {answer}."]
     if record.partial or record.stale:
         parts.append("The run is incomplete." if record.partial else "The results are out of date.")
-    parts += [_scored(messages.say("card_today"), today, where)] if today and today is not best else []
-    parts += (
-        [_scored(messages.say("card_untrained"), best, "" if today and today is not best else where)] if best else []
-    )
-    if tuned is not None:
-        parts.append(_scored(messages.say("card_trained"), tuned, ""))
-    rows = [row for row in verdict.training.reasons if row.reason == "cost"] if verdict else []
-    parts += [
-        row.evidence for row in rows if verdict and row.status == "refuted" and row.evidence in verdict.reasons[0]
-    ]
+    parts += _options_to_paste(record, options, verdict)
+    if verdict:
+        why = next((row for row in verdict.training.reasons if row.reason == "cost"), None)
+        if why and why.status == "refuted" and why.evidence in verdict.reasons[0]:
+            parts.append(why.evidence)
     if record.target is not None and not record.quick:
         parts.append(f"Target: {numbers.percent(record.target)}.")
     if verdict and verdict.valid_until:
@@ -245,6 +237,19 @@ def paragraph(
     if step.command and len(step.command.split()) <= 2 * MOST_WORDS:
         parts.append(f"Next: {step.command}")
     return " ".join(parts)
+
+
+def _options_to_paste(record: RunRecord, options: Sequence[Option], verdict: Verdict | None) -> Iterator[str]:
+    today, best = next((o for o in options if o.kind == "today"), None), best_untrained(record, options, verdict)
+    tuned = next((option for option in options if option.kind in TRAINED), None)
+    where = f" (n = {record.n_dev} dev)" if record.quick else f" (n = {record.n_test} test)"
+    if today and today is not best:
+        yield _scored("Today", today, where)
+        where = ""
+    if best:
+        yield _scored("Without training", best, where)
+    if tuned:
+        yield _scored("With training", tuned, "")
 
 
 def _few(name: object) -> str:
@@ -256,5 +261,5 @@ def _scored(label: str, option: Option, where: str) -> str:
     bounds = f" {numbers.percent_range(option.ci95)}{where}" if option.ci95 else ""
     name = "" if option.kind in TRAINED else f" ({_few(option.option)})"
     price = _with_once(option)
-    price += f", {messages.say('breaks_limit')}" if option.violates else ""
+    price += f", {BREAKS_LIMIT}" if option.violates else ""
     return f"{label}{name}: {score_of(option)}{bounds}, {price}."

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from tuneworthy.decoding.confidence import SIGNALS, Token
 from tuneworthy.ladder.commands.uncertainty import AnswerSignals, UncertaintyReport
-from tuneworthy.report import messages, numbers
+from tuneworthy.report import numbers
 from tuneworthy.report.html import render_page
 from tuneworthy.report.numbers import percent, percent_range
 from tuneworthy.report.table import Column, Table, name_column, text_column
@@ -119,16 +119,12 @@ def verdict(report: UncertaintyReport) -> str:
     """Return in a sentence whether a threshold may be used."""
     bound = report.calibration.threshold
     if bound is None:
-        return messages.say("no_threshold", reason=report.calibration.refused)
-    return messages.say(
-        "threshold",
-        signal=bound.signal,
-        value=bound.value,
-        flagged=bound.flagged,
-        recall=bound.recall,
-        false_alarms=bound.false_alarms,
-        wrong=rate(bound.wrong_flagged),
-        wrong_others=rate(bound.wrong_others),
+        return f"No threshold: {report.calibration.refused}."
+    return (
+        f"Withhold answers with {bound.signal} above {bound.value:.3f}. In cross-validation, this flags "
+        f"{bound.flagged:.1%} of all answers, {bound.recall:.1%} of the wrong ones and "
+        f"{bound.false_alarms:.1%} of the correct ones. {rate(bound.wrong_flagged)} of the flagged answers "
+        f"are wrong, and {rate(bound.wrong_others)} of the rest."
     )
 
 

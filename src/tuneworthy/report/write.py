@@ -9,7 +9,6 @@ from tuneworthy.config import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.bills import running_costs
 from tuneworthy.ladder.record import RunRecord
-from tuneworthy.report import messages
 from tuneworthy.report.first_screen import paragraph
 from tuneworthy.report.markdown import render_markdown
 from tuneworthy.report.run_report import document
@@ -17,6 +16,7 @@ from tuneworthy.store.folder import write_atomic
 from tuneworthy.verdict.last_verdict import StoredVerdict
 
 ENDINGS = (".html", ".md", ".json")
+OTHER_OUT = "Choose a different file with `--out`."
 
 
 def write(
@@ -42,9 +42,7 @@ def write(
     try:
         write_atomic(path, content.encode())
     except OSError as error:
-        raise UserError(
-            f"The report cannot be written to {path}: {error.strerror}.", hint=messages.say("other_out")
-        ) from None
+        raise UserError(f"The report cannot be written to {path}: {error.strerror}.", hint=OTHER_OUT) from None
     return path
 
 
@@ -78,4 +76,4 @@ def check_ending(path: Path) -> None:
         UserError: The ending is unknown.
     """
     if path.suffix not in ENDINGS:
-        raise UserError(f"{path.name!r} must end in one of: {', '.join(ENDINGS)}.", hint=messages.say("other_out"))
+        raise UserError(f"{path.name!r} must end in one of: {', '.join(ENDINGS)}.", hint=OTHER_OUT)

@@ -143,10 +143,8 @@ class ErrorAnalysis:
         not_probed: Probe to why it could not be made.
         rated: False where a judge finds the failures and people rated too few answers of this variant.
         stronger: Models that are shown to be stronger on dev.
-        pass_at_1: Of the cases that were sampled again; None if none was.
-        pass_at_k: The same for at least one right answer of k.
-        pass_rate: Share of samples on dev that pass: cases that were right count as right, failed ones by `pass_at_1`
-            where they were sampled again, else as wrong.
+        pass_rate: Share of samples on dev that pass: cases that were right count as right, failed ones
+            by the share of their samples that pass, else as wrong.
         calls: Of the probes, stored answers not counted.
         cost_usd: Of these calls.
     """
@@ -165,8 +163,6 @@ class ErrorAnalysis:
     not_probed: Mapping[str, str] = field(default_factory=dict)
     rated: bool = True
     stronger: Sequence[str] = ()
-    pass_at_1: float | None = None
-    pass_at_k: float | None = None
     pass_rate: float | None = None
     calls: int = 0
     cost_usd: float = 0.0

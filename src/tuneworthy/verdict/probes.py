@@ -26,9 +26,10 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.text import plural
 from tuneworthy.types import Case, Trace, Variant, canonical
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import ErrorClass
+from tuneworthy.verdict.base import ErrorClass, ErrorShare
 from tuneworthy.verdict.error_analysis import (
     FILE,
+    LABELS,
     MOST_CASES,
     PROBES,
     SAMPLES,
@@ -174,7 +175,7 @@ class _Probing:
             if name != "knowledge" or (task.kind != "label" and self.failed)
         }
         if n := sum(bool(one.doubtful) for one in self.failed.values()):
-            found["label_or_grader"] = [
+            found[LABELS] = [
                 (
                     f"The models contradict the labels of {n} more {plural(n, 'case', 'cases')}, but the models may "
                     "share the same error."
@@ -188,31 +189,17 @@ class _Probing:
         """Give each case its class."""
         if not self.rated:
             self.failed = {}
-            self.not_probed |= dict.fromkeys(
-                PROBES,
-                (
-                    f"People have rated fewer than {MIN_HUMAN} answers of this variant, so the judge's errors cannot "
-                    "be corrected."
-                ),
-            )
-        judged = self.judge_errors or JudgeErrors(n=0, missed=0.0, false_alarms=0.0)
-        sampled = len(self.failed) / self.n_failed if self.failed else 1.0
-        classes = {name: class_of(failed, self.enough, self.probes) for name, failed in self.failed.items()}
-        passes = [failed.passes for failed in self.failed.values() if failed.passes is not None]
+            unrated = f"People have rated fewer than {MIN_HUMAN} answers of this variant"
+            self.not_probed |= dict.fromkeys(PROBES, f"{unrated}, so the judge's errors cannot be corrected.")
         skipped = {name: "This check is switched off." for name in PROBES if name not in self.probes} | self.not_probed
+        classes = {name: class_of(failed, self.enough, self.probes) for name, failed in self.failed.items()}
         return ErrorAnalysis(
             of=fingerprint(self.session, self.variant),
             variant_name=self.variant.name,
             n_dev=len(self.values),
             n_failed=self.n_failed,
             n_probed=len(self.failed),
-            rows=rows_of(
-                classes,
-                [name for name in PROBES if name not in skipped],
-                limits=self.limits(),
-                real=1 - judged.false_alarms,
-                unseen=round(judged.missed * len(self.right) * sampled),
-            ),
+            rows=self._rows(classes, skipped),
             classes=classes,
             suspects={name: failed.suspected for name, failed in self.failed.items() if failed.suspected},
             doubtful={name: failed.doubtful for name, failed in self.failed.items() if failed.doubtful},
@@ -221,14 +208,24 @@ class _Probing:
             not_probed=skipped,
             rated=self.rated,
             stronger=[name for name, voter in (self._others or {}).items() if voter.stronger],
-            pass_at_1=sum(passes) / (SAMPLES * len(passes)) if passes else None,
-            pass_at_k=sum(count > 0 for count in passes) / len(passes) if passes else None,
-            pass_rate=self._pass_rate(passes),
             calls=self.calls,
             cost_usd=self.cost_usd,
+            pass_rate=self._pass_rate(),
         )
 
-    def _pass_rate(self, passes: Sequence[int]) -> float | None:
+    def _rows(self, classes: Mapping[str, ErrorClass], skipped: Collection[str]) -> tuple[ErrorShare, ...]:
+        judged = self.judge_errors or JudgeErrors(n=0, missed=0.0, false_alarms=0.0)
+        sampled = len(self.failed) / self.n_failed if self.failed else 1.0
+        return rows_of(
+            classes,
+            [name for name in PROBES if name not in skipped],
+            limits=self.limits(),
+            real=1 - judged.false_alarms,
+            unseen=round(judged.missed * len(self.right) * sampled),
+        )
+
+    def _pass_rate(self) -> float | None:
+        passes = [row.passes for row in self.failed.values() if row.passes is not None]
         if not passes:
             return None
         failed = sum(passes) / (SAMPLES * len(self.failed))
@@ -273,45 +270,54 @@ class _Probing:
 
     async def _label_or_grader(self) -> None:
         if self.session.task.kind == "free_text":
-            self.not_probed["label_or_grader"] = "Free-text answers cannot be compared word for word."
+            self.not_probed[LABELS] = "Free-text answers cannot be compared word for word."
             return
         others, by_classifier = await self._other_models(), classifier_votes(self.session)
-        if not others and by_classifier is None:
-            self.not_probed["label_or_grader"] = (
-                "The project has no other model and too few examples to train a classifier."
-            )
-            return
-        failed, control = self.open, [case for case in self.right if any(case.id in v.votes for v in others.values())]
-        control = control or self.right[:MOST_CASES]
-        own = {case.id: self._vote(case, self.texts[case.id], right=False) for case in failed}
-        own |= {case.id: GIVEN for case in control}
-        family = lineages(self.session.project.models)
-        subject = family.get(self.variant.model, self.variant.model)
-        families: dict[str, Mapping[str, str]] = {subject: own}
-        for name, voter in sorted(others.items(), key=lambda pair: -pair[1].accuracy):
-            families.setdefault(family[name], voter.votes)
-        if by_classifier is not None:
-            families[CLASSIFIER] = by_classifier
+        voted = {case for voter in others.values() for case in voter.votes}
+        failed = self.open
+        control = [case for case in self.right if case.id in voted] or self.right[:MOST_CASES]
+        families = self._families(failed, control, others, by_classifier)
         if len(families) < 2:
-            self.not_probed["label_or_grader"] = (
-                "All models are from one family, and there are too few examples to train a classifier."
+            few = "there are too few examples to train a classifier"
+            self.not_probed[LABELS] = (
+                f"All models are from one family, and {few}."
+                if others
+                else "The project has no other model and too few examples to train a classifier."
             )
             return
         cases = [*failed, *control]
         alike = {tuple(row.get(case.id, "") for case in cases): row for row in reversed(families.values())}
         families = {name: row for name, row in families.items() if any(row is one for one in alike.values())}
+        weights = {case.id: self._weight(failed, self.n_failed) for case in failed}
         found = suspect(
             {case.id: {name: row.get(case.id, "") for name, row in families.items()} for case in cases},
-            subject=subject,
+            subject=next(iter(families)),
             labels={case.id: answer_text(case.expected) for case in cases},
             n_answers=len(self.session.task.labels),
-            weights={case.id: self._weight(failed, self.n_failed) for case in failed}
-            | {case.id: self._weight(control, len(self.right)) for case in control},
+            weights=weights | {case.id: self._weight(control, len(self.right)) for case in control},
         )
         self.label_chance = found.most
         for case in failed:
             self.failed[case.id].suspected = found.suspected.get(case.id, "")
             self.failed[case.id].doubtful = found.doubtful.get(case.id, "")
+
+    def _families(
+        self,
+        failed: Sequence[Case],
+        control: Sequence[Case],
+        others: Mapping[str, Voter],
+        by_classifier: Mapping[str, str] | None,
+    ) -> dict[str, Mapping[str, str]]:
+        """Return the votes of each family of models, the family of the variant first; the most accurate model votes."""
+        own = {case.id: self._vote(case, self.texts[case.id], right=False) for case in failed}
+        own |= {case.id: GIVEN for case in control}
+        family = lineages(self.session.project.models)
+        families: dict[str, Mapping[str, str]] = {family.get(self.variant.model, self.variant.model): own}
+        for name, voter in sorted(others.items(), key=lambda pair: -pair[1].accuracy):
+            families.setdefault(family[name], voter.votes)
+        if by_classifier is not None:
+            families[CLASSIFIER] = by_classifier
+        return families
 
     async def _knowledge(self) -> None:
         cases = {case.id: case for case in self.open if case.documents}
