@@ -287,14 +287,14 @@ def test_a_small_model_that_ranks_labels_is_a_first_part_where_it_can_save(
         return parts[variant.name]
 
     monkeypatch.setattr(cascade, "part_of", stored)
-    view: Any = SimpleNamespace(
-        dev=range(3), tried=[first.variant], measured=[large.variant], incumbent=large.variant,
-        project=SimpleNamespace(task=SimpleNamespace(margin=0.05)),
-    )  # fmt: skip
     sure = Response(text="x", label_logprobs={"x": 0.0})
     told = Trace(case_id="", variant_id="", repeat=0, messages=(), response=sure)
     session: Any = SimpleNamespace(models={"strong": SimpleNamespace(price=1)}, stored=lambda *_: [told])
-    found = asyncio.run(CascadeRung().search(session, view))
+    view: Any = SimpleNamespace(
+        session=session, dev=range(3), tried=[first.variant], measured=[large.variant], incumbent=large.variant,
+        project=SimpleNamespace(task=SimpleNamespace(margin=0.05)),
+    )  # fmt: skip
+    found = asyncio.run(CascadeRung().search(view))
     assert found.skip_code == code
     assert bool(found.skipped) == bool(code) != bool(found.candidates)
     if found.candidates:

@@ -51,12 +51,10 @@ def test_each_effort_level_is_a_candidate(tmp_path: Path) -> None:
     thinker = SimpleNamespace(provider=SimpleNamespace(identity={"model": "m"}, capabilities=capabilities))
     best = Variant(name="baseline/weak", model="weak", model_identity={}, system=None, user="{{ input }}")
     view = View(
-        project=project,
-        task=TaskInfo(kind="label"),
-        pool=ShotPool([]),
-        models={"thinker": thinker},  # type: ignore[arg-type]
+        opened=SimpleNamespace(  # type: ignore[arg-type]
+            project=project, task=TaskInfo(kind="label"), pool=ShotPool([]), models={"thinker": thinker}
+        ),
         best=best,
-        seed=7,
         n_dev=80,
     )
     found = asyncio.run(ModelRung().propose(view)).candidates
@@ -91,7 +89,11 @@ def test_another_model_is_asked_with_the_parameters_of_today_that_it_accepts(tmp
     }
     best = Variant(name="b", model="weak", model_identity={}, system=None, user="x", decoding={"temperature": 0.0})
     view = View(
-        project=project, task=TaskInfo(kind="label"), pool=ShotPool([]), models=models, best=best, seed=7, n_dev=80
+        opened=SimpleNamespace(  # type: ignore[arg-type]
+            project=project, task=TaskInfo(kind="label"), pool=ShotPool([]), models=models
+        ),
+        best=best,
+        n_dev=80,
     )
     proposal = asyncio.run(ModelRung().propose(view))
     found = {variant.name: variant.decoding for variant in proposal.candidates}

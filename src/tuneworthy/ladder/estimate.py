@@ -231,7 +231,7 @@ class _Estimating:
     """One estimate."""
 
     def __init__(self, project: Project, data: TaskData, models: Models) -> None:
-        self.project, self.data, self.models, self.split = project, data, models, data.split
+        self.project, self.task, self.models, self.split = project, data.task, models, data.split
         self.library = open_library(project)
         self.pool = ShotPool(self.split.pool)
         self.observed = observed(project)
@@ -305,17 +305,7 @@ class _Estimating:
     def _rung(self, name: str, best: Variant | None) -> list[_Load]:
         """Return the calls of a rung that proposes on `best`: race, test, timing, search and closer look."""
         split = self.split
-        view = View(
-            project=self.project,
-            task=self.data.task,
-            pool=self.pool,
-            models=self.models,
-            best=best,
-            seed=self.project.split.seed,
-            n_dev=len(split.dev),
-            library=self.library,
-            searched=split.explore,
-        )
+        view = View(opened=self, best=best, n_dev=len(split.dev), searched=split.explore)
         if name == TEACHER:
             proposal = Proposal(candidates=teachers(view))
         else:

@@ -61,7 +61,7 @@ from tuneworthy.ladder.record import (
     read_record,
     write_record,
 )
-from tuneworthy.ladder.rung import RUNGS, Proposal, SearchResult, view_of
+from tuneworthy.ladder.rung import RUNGS, Proposal, SearchResult, View
 from tuneworthy.ladder.rungs.model import TEACHER, teachers
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.search.racing import Race, differences, race
@@ -265,16 +265,17 @@ class LadderRun:
             )
         session = self.session
         rung = RUNGS.get(name, session.project.root)()
-        view = view_of(
-            session,
-            self.best,
-            self.dev,
+        view = View(
+            opened=session,
+            best=self.best,
+            n_dev=len(self.dev or session.split.dev),
+            dev=self.dev,
             searched=session.split.explore and not self.quick,
             tried=self.tried,
             measured=self._measured(),
         )
         proposal = await rung.propose(view)
-        found = SearchResult() if proposal.skipped else await rung.search(session, view)
+        found = SearchResult() if proposal.skipped else await rung.search(view)
         candidates = _distinct([*proposal.candidates, *found.candidates])
         self.tried.extend(candidates)
         unavailable = await self._unavailable(candidates)
@@ -294,7 +295,7 @@ class LadderRun:
         record = _explored(name, winner, raced, len(candidates) if session.split.explore else 1, notes)
         record = replace(record, candidates=self._calibrated(record.candidates, candidates, unseen))
         with session.runner.metered() as spent:
-            detail = await rung.examine(session, view, candidates, winner)
+            detail = await rung.examine(view, candidates, winner)
         record = replace(
             record,
             **await self._failures(record, winner, unseen),
@@ -305,7 +306,7 @@ class LadderRun:
         if self.quick:
             return await self._quick(record, winner)
         record = await self._test(record, winner, unseen)
-        detail = await rung.after_test(session, winner, self.dev or session.split.dev)
+        detail = await rung.after_test(replace(view, dev=self.dev or session.split.dev), winner)
         return replace(record, detail=detail or record.detail)
 
     async def _teacher(self) -> None:
@@ -314,7 +315,9 @@ class LadderRun:
         No comparison is made, as it cannot be adopted.
         """
         session = self.session
-        variants = teachers(view_of(session, self.best, self.dev)) if self.best else []
+        variants = (
+            teachers(View(opened=session, best=self.best, n_dev=len(self.dev), dev=self.dev)) if self.best else []
+        )
         if not variants:
             return
         self.watcher.start(TEACHER)

@@ -7,6 +7,7 @@ found: a rung keeps nothing between them.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tuneworthy.config.ladder import RUNGS as BUILT_IN
 from tuneworthy.config.project import Project
@@ -20,69 +21,93 @@ from tuneworthy.retrieval.library import DocumentLibrary
 from tuneworthy.types import Case, Variant
 
 
+class OpenedProject(Protocol):
+    """A project with its data and models: a `Session`, or an estimate's, in which no model can be called."""
+
+    @property
+    def project(self) -> Project:
+        """Its configuration."""
+
+    @property
+    def task(self) -> TaskInfo:
+        """Kind, labels, schema."""
+
+    @property
+    def pool(self) -> ShotPool:
+        """Examples that shots are drawn from."""
+
+    @property
+    def models(self) -> Models:
+        """Models that can be called."""
+
+    @property
+    def library(self) -> DocumentLibrary | None:
+        """The project's documents."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """What a rung may look at when it proposes: no answers to test cases, no scores.
+    """Context of a rung: the opened project, and the state of the run that it builds on.
 
     Attributes:
-        project: Its configuration.
-        task: Kind, labels, schema.
-        pool: Where shots come from.
-        models: That can be asked.
+        opened: The project.
         best: The best variant so far; None before the baseline.
-        seed: Of random choices.
         n_dev: Dev cases.
-        library: The project's documents, or None.
         dev: The dev cases in the order of the race; empty in an estimate.
-        searched: Whether models may be asked to find candidates: in a whole run, and where dev is large enough.
+        searched: Whether models may be called to find candidates: in a whole run, and where dev is large enough.
         tried: The candidates of the rungs before.
         measured: Those of them that were measured on test with a language model and may serve.
     """
 
-    project: Project
-    task: TaskInfo
-    pool: ShotPool
-    models: Models
+    opened: OpenedProject
     best: Variant | None
-    seed: int
     n_dev: int
-    library: DocumentLibrary | None = None
     dev: Sequence[Case] = ()
     searched: bool = False
     tried: Sequence[Variant] = ()
     measured: Sequence[Variant] = ()
 
     @property
+    def project(self) -> Project:
+        """The project's configuration."""
+        return self.opened.project
+
+    @property
+    def task(self) -> TaskInfo:
+        """Kind, labels, schema."""
+        return self.opened.task
+
+    @property
+    def pool(self) -> ShotPool:
+        """Examples that shots are drawn from."""
+        return self.opened.pool
+
+    @property
+    def models(self) -> Models:
+        """Models that can be called."""
+        return self.opened.models
+
+    @property
+    def library(self) -> DocumentLibrary | None:
+        """The project's documents."""
+        return self.opened.library
+
+    @property
+    def seed(self) -> int:
+        """Seed of random choices."""
+        return self.project.split.seed
+
+    @property
+    def session(self) -> Session:
+        """The session, in which models can be called."""
+        assert isinstance(self.opened, Session)
+        return self.opened
+
+    @property
     def incumbent(self) -> Variant:
         """The best variant so far, which every rung above the baseline has."""
         assert self.best is not None
         return self.best
-
-
-def view_of(
-    session: Session,
-    best: Variant | None,
-    dev: Sequence[Case] = (),
-    *,
-    searched: bool = False,
-    tried: Sequence[Variant] = (),
-    measured: Sequence[Variant] = (),
-) -> View:
-    """Return the view of an opened project."""
-    return View(
-        project=session.project,
-        task=session.task,
-        pool=session.pool,
-        models=session.models,
-        best=best,
-        seed=session.project.split.seed,
-        n_dev=len(dev or session.split.dev),
-        library=session.library,
-        dev=dev,
-        searched=searched,
-        tried=tried,
-        measured=measured,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,25 +161,24 @@ class Rung(ABC):
     async def propose(self, view: View) -> Proposal:
         """Return what to try above the best variant so far."""
 
-    async def search(self, session: Session, view: View) -> SearchResult:
+    async def search(self, view: View) -> SearchResult:
         """Ask models, on dev, for candidates beside those that are proposed.
 
         What is asked depends on stored answers and the seed alone, so that a search that was cut short goes on.
         """
         return SearchResult()
 
-    async def examine(self, session: Session, view: View, tried: Sequence[Variant], winner: Variant) -> Detail | None:
+    async def examine(self, view: View, tried: Sequence[Variant], winner: Variant) -> Detail | None:
         """Look closer at the winner of the race, on dev.
 
         Args:
-            session: The opened project.
-            view: What was proposed from.
+            view: The context of the proposal.
             tried: All candidates.
             winner: The best of them on dev.
         """
         return None
 
-    async def after_test(self, session: Session, winner: Variant, dev: Sequence[Case]) -> Detail | None:
+    async def after_test(self, view: View, winner: Variant) -> Detail | None:
         """Measure what stands beside the score of the winner, once it was compared on test."""
         return None
 

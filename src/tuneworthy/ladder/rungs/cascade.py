@@ -96,9 +96,9 @@ class CascadeRung(Rung):
             why, code = messages.say("unsearched"), "unsearched"
         return Proposal(skipped=why, skip_code=code)
 
-    async def search(self, session: Session, view: View) -> SearchResult:
+    async def search(self, view: View) -> SearchResult:
         """Return the cascade with its threshold, chosen on dev; no model is called."""
-        large, sure = await _large_parts(session, view), await _confident_parts(session, view)
+        large, sure = await _large_parts(view), await _confident_parts(view)
         if not large:
             return _skipped("no language model with a price was measured on dev and test", "no_dearer_model")
         if not sure:
@@ -122,8 +122,9 @@ class CascadeRung(Rung):
         chosen = last if last.score > first.score + view.project.task.margin else first
         return SearchResult(candidates=[chosen.variant])
 
-    async def after_test(self, session: Session, winner: Variant, dev: Sequence[Case]) -> CascadeDetail:
+    async def after_test(self, view: View, winner: Variant) -> CascadeDetail:
         """Return what is measured beside the score: the shares that are sent on, and the work of the first part."""
+        session, dev = view.session, view.dev
         assert winner.cascade is not None
         cascade, test = winner.cascade, session.split.test
         own = await session.ask(cascade.first, test)
@@ -144,15 +145,17 @@ def _skipped(reason: str, code: str) -> SearchResult:
     return SearchResult(skipped=reason, skip_code=code)
 
 
-async def _large_parts(session: Session, view: View) -> list[CascadePart]:
+async def _large_parts(view: View) -> list[CascadePart]:
     """Return the measured models that cost money: those that a cascade could save."""
+    session = view.session
     paid = [variant for variant in view.measured if session.models[variant.model].price is not None]
     parts = [await part_of(session, variant, view.dev) for variant in paid]
     return [part for part in parts if part.whole]
 
 
-async def _confident_parts(session: Session, view: View) -> list[CascadePart]:
+async def _confident_parts(view: View) -> list[CascadePart]:
     """Return the variants that answered (nearly) all dev cases with a probability."""
+    session = view.session
     able = [variant for variant in view.tried if any(map(confidence_of, session.stored(variant, view.dev[:1])))]
     parts = [await part_of(session, variant, view.dev) for variant in able]
     return [part for part in parts if part.whole and (part.sure > 0).mean() >= 1 - MOST_UNSCORED]

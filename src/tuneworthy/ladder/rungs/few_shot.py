@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from tuneworthy.config.retrieval import LocalEncoder
 from tuneworthy.ladder.rung import Proposal, Rung, SearchResult, View, rung
 from tuneworthy.ladder.rungs.shot_sets import TRIED, shot_sets, why_no_sets
-from tuneworthy.ladder.session import Session
 from tuneworthy.providers.capabilities import takes_temperature
 from tuneworthy.types import OutputFormat, Shots, Variant
 
@@ -52,13 +51,13 @@ class FewShotRung(Rung):
             more_calls={best.model: min(TRIED * sizes[0], len(pool))} if sets > 1 else {},
         )
 
-    async def search(self, session: Session, view: View) -> SearchResult:
+    async def search(self, view: View) -> SearchResult:
         """Return one candidate for each set of shots that `few_shot.sets` asks for."""
         if why := why_no_sets(view.project, len(view.pool), searched=view.searched):
             return SearchResult(notes=[why])
         if not view.project.few_shot.sets:
             return SearchResult()
-        sets, notes = await shot_sets(session, view)
+        sets, notes = await shot_sets(view)
         best = view.incumbent
         return SearchResult(
             candidates=[_variant(best, shots, OutputFormat(), name) for name, shots in sets], notes=notes

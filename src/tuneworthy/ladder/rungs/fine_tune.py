@@ -3,7 +3,7 @@
 A tuned classifier is one candidate: it has a prompt, and nothing to decode.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,13 +18,12 @@ from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.ladder.rungs.decoding import label, provider_of, swept_setting
 from tuneworthy.ladder.rungs.first_tokens import MOST_CASES, sureness
 from tuneworthy.ladder.rungs.regressions import guard, sets_of
-from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.tuned_models import TunedModel, add_base, add_tuned, missing, tuned_models
 from tuneworthy.providers.capabilities import filter_parameters
 from tuneworthy.regressions.sets import hashes, regression_sets
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts
-from tuneworthy.types import Case, OutputFormat, Variant
+from tuneworthy.types import OutputFormat, Variant
 
 GREEDY: Mapping[str, Any] = {"temperature": 0.0}
 
@@ -65,8 +64,9 @@ class FineTuneRung(Rung):
             },
         )
 
-    async def after_test(self, session: Session, winner: Variant, dev: Sequence[Case]) -> TunedDetail:
+    async def after_test(self, view: View, winner: Variant) -> TunedDetail:
         """Return what is measured beside the score: artifacts, first tokens on dev, and the regression sets."""
+        session, dev = view.session, view.dev
         if (classifier := add_classifiers(session.models, session.project).get(winner.model)) is not None:
             return TunedDetail(engine="numpy", classifier=classifier.id, dataset=classifier.manifest["dataset"])
         tuned = next((one for one in tuned_models(session.project) if one.name == winner.model), None)

@@ -54,11 +54,12 @@ class ModelRung(Rung):
             notes += [messages.say("not_accepted", model=name, what=", ".join(dropped))] if dropped else []
         return Proposal(candidates=candidates, ineligible=reasons, notes=notes)
 
-    async def examine(self, session: Session, view: View, tried: Sequence[Variant], winner: Variant) -> ModelDetail:
+    async def examine(self, view: View, tried: Sequence[Variant], winner: Variant) -> ModelDetail:
         """Set score, cost and time of all models side by side, on what each saw of dev, and mark the Pareto front.
 
         A model is held against those that saw as many cases at least, on the cases that both answered and scored.
         """
+        session = view.session
         shown = [
             one
             for one in [await _on_dev(session, variant, view.dev) for variant in (view.incumbent, *tried)]

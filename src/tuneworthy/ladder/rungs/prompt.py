@@ -18,7 +18,6 @@ from tuneworthy.ladder.rungs.prompt_search import (
     why_not_optimised,
 )
 from tuneworthy.ladder.rungs.ranked_labels import can_rank, ranked_variants, with_prior
-from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.transforms import TRANSFORMS, applicable
 from tuneworthy.search.ablate import may_go
 from tuneworthy.search.optimise import MINIBATCH
@@ -57,8 +56,9 @@ class PromptRung(Rung):
             more_calls=calls,
         )
 
-    async def search(self, session: Session, view: View) -> SearchResult:
+    async def search(self, view: View) -> SearchResult:
         """Return what GEPA found, and the prompt without the paragraphs that earn nothing."""
+        session = view.session
         ablated, optimised, notes = _wanted(view)
         variants: list[Variant] = []
         ablation: AblationDetail | None = None
@@ -67,12 +67,12 @@ class PromptRung(Rung):
             variant, ablation = await cut_prompt(session, view.incumbent, view.dev)
             variants.append(variant)
         if optimised:
-            variant, gepa, note = await optimise_prompt(session, view)
+            variant, gepa, note = await optimise_prompt(view)
             variants.append(variant)
             notes += [note] if note else []
         variants = [variant for variant in variants if variant.id != view.incumbent.id]
         made_from = frozenset(case.id for case in searched_cases(view.dev)) if variants else frozenset[str]()
-        if view.searched and can_rank(view) and (corrected := await with_prior(session, view)):
+        if view.searched and can_rank(view) and (corrected := await with_prior(view)):
             variants.append(corrected)
         return SearchResult(
             candidates=variants,

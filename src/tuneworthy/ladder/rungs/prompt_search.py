@@ -151,7 +151,7 @@ async def cut_prompt(session: Session, best: Variant, dev: Sequence[Case]) -> tu
 # --- GEPA ---------------------------------------------------------------------------------------------------------
 
 
-async def optimise_prompt(session: Session, view: View) -> tuple[Variant, GepaDetail | None, str]:
+async def optimise_prompt(view: View) -> tuple[Variant, GepaDetail | None, str]:
     """Let GEPA rewrite the system prompt on dev, and write what it found below `.tuneworthy/prompts/`.
 
     Cases that today's prompt has no score of, for a reason that stays, are set aside before the search.
@@ -163,6 +163,7 @@ async def optimise_prompt(session: Session, view: View) -> tuple[Variant, GepaDe
     Raises:
         TuneworthyError: Budget spent, key refused, provider down, an answer that did not come; run again to go on.
     """
+    session = view.session
     section, best = session.project.reflection, view.incumbent
     assert section is not None
     asking = _GepaCalls(session, section, best)

@@ -9,7 +9,6 @@ from dataclasses import replace
 from tuneworthy.evaluate.ranking import content_free
 from tuneworthy.ladder.dev_scores import all_answered
 from tuneworthy.ladder.rung import View
-from tuneworthy.ladder.session import Session
 from tuneworthy.types import OutputFormat, Ranking, Variant
 
 # Each label is read behind each prompt: with more of them a ranking costs more than it is likely to bring.
@@ -33,12 +32,13 @@ def can_rank(view: View) -> bool:
     )
 
 
-async def with_prior(session: Session, view: View) -> Variant | None:
+async def with_prior(view: View) -> Variant | None:
     """Return the variant that takes off what each label is worth after a question without content; None without one.
 
     Raises:
         OutsideFault: The answer to that question did not come, and would be asked for again.
     """
+    session = view.session
     raw = _variant(view.incumbent, replace(_output(view, "sum"), ranking=""))
     with all_answered(session):
         trace = (await session.ask(raw, [content_free(view.dev[0])]))[0]

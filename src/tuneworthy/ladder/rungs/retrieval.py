@@ -125,8 +125,9 @@ class RetrievalRung(Rung):
             )
         return Proposal(candidates=_middle_first(found), notes=notes, more_calls={best.model: 2 * view.n_dev})
 
-    async def examine(self, session: Session, view: View, tried: Sequence[Variant], winner: Variant) -> RetrievalDetail:
+    async def examine(self, view: View, tried: Sequence[Variant], winner: Variant) -> RetrievalDetail:
         """Return what is searched and how well, where wrong answers come from, the oracle and the latency."""
+        session = view.session
         library, retrieval, dev = session.library, winner.retrieval, view.dev
         assert library is not None and retrieval is not None
         traces = await session.ask(winner, dev)

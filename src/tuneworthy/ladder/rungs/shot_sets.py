@@ -13,7 +13,6 @@ from tuneworthy.config.project import Project
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.dev_scores import answers
 from tuneworthy.ladder.rung import View
-from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.text import count
 from tuneworthy.types import Case, Example, Score, Shots
@@ -36,14 +35,14 @@ def why_no_sets(project: Project, n_pool: int, *, searched: bool) -> str:
     return "" if searched else messages.SETS_UNSEARCHED
 
 
-async def shot_sets(session: Session, view: View) -> tuple[list[tuple[str, Shots]], list[str]]:
+async def shot_sets(view: View) -> tuple[list[tuple[str, Shots]], list[str]]:
     """Return the sets, each with its name, all of the largest k; and what was not done.
 
     Raises:
         OutsideFault: An answer did not come, and would be asked for again: the sets would then be others.
     """
     pool, total, k = view.pool, view.project.few_shot.sets, max(view.project.few_shot.k)
-    right, n_asked = await _answered_right(session, view, k)
+    right, n_asked = await _answered_right(view, k)
     sets: list[tuple[str, Shots]] = []
     notes = []
     if len(right) > k:
@@ -60,8 +59,9 @@ async def shot_sets(session: Session, view: View) -> tuple[list[tuple[str, Shots
     return sets, notes
 
 
-async def _answered_right(session: Session, view: View, k: int) -> tuple[list[Example], int]:
+async def _answered_right(view: View, k: int) -> tuple[list[Example], int]:
     """Return the examples that the model, without shots, answers right, and how many it was asked."""
+    session = view.session
     if view.project.few_shot.sets < 2:
         return [], 0
     drawn_cases: dict[str, tuple[Case, Example]] = {}
