@@ -89,14 +89,7 @@ def test_a_contract_is_not_proposed_where_labels_are_missing(tmp_path: Path) -> 
                 opened = SimpleNamespace(
                     project=session.project, task=task, pool=session.pool, models=session.models, library=None
                 )
-                proposal = await PromptRung().propose(
-                    replace(
-                        view,
-                        opened=SimpleNamespace(
-                            project=session.project, task=task, pool=session.pool, models=session.models, library=None
-                        ),
-                    )
-                )
+                proposal = await PromptRung().propose(replace(view, opened=opened))
                 names.append({one.name for one in proposal.candidates})
             return names[0], names[1]
 
