@@ -1,4 +1,4 @@
-"""Classical baselines: the scores that simple methods without a language model reach from the examples alone.
+"""Classical baselines: simple methods without a language model that learn from the examples only.
 
 A classical baseline is fitted on examples and answers questions as text. It never sees a case's expected answer,
 sends nothing over the network and is deterministic. scikit-learn is imported when one is fitted, not before.

@@ -19,7 +19,7 @@ ANSWER = "answer"
 
 @CLASSICAL_MODELS.register("copy_rules")
 class CopyRulesAnswer:
-    """Copies the words that usually stand where answers stand: n-grams around them, shape, length."""
+    """Copies the words in typical positions of answers: n-grams around them, shape, length."""
 
     kinds: ClassVar[tuple[TaskKind, ...]] = ("short_answer",)
 

@@ -1,4 +1,4 @@
-"""What a classical baseline is, and how one is fitted by name.
+"""Protocol and registry of classical baselines.
 
 Every classical baseline keeps three rules:
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# What the answers of a task are: one of few labels, a JSON object, a few words, prose.
+# Kind of a task's answers: one of few labels, a JSON object, a few words, prose.
 TaskKind = Literal["label", "json", "short_answer", "free_text"]
 
 LIBRARIES = ("numpy", "scikit-learn", "scipy")
 
 
 class QuestionAnswer(NamedTuple):
-    """What a classical baseline learns from: a question and its answer, both text."""
+    """A training row: a question and its answer, both text."""
 
     question: str
     answer: str
@@ -53,7 +53,7 @@ class ClassicalModel(Protocol):
 
 @runtime_checkable
 class ProbabilisticModel(ClassicalModel, Protocol):
-    """A classical baseline that also gives the probability of each label.
+    """A classical baseline that also gives label probabilities.
 
     Attributes:
         labels: The labels, in the order of the columns of `probabilities`.
@@ -64,11 +64,11 @@ class ProbabilisticModel(ClassicalModel, Protocol):
         """The labels that occur in the training rows, sorted."""
 
     def probabilities(self, questions: Sequence[str]) -> NDArray[np.float64]:
-        """Return the probability of each label, shape ``(n_questions, n_labels)``; rows sum to 1."""
+        """Return label probabilities, shape ``(n_questions, n_labels)``; rows sum to 1."""
 
 
 class ClassicalFactory(Protocol):
-    """What is registered: a callable that fits a model, with the kinds of task that it suits.
+    """A registered method: a callable that fits a model, with the kinds of task that it suits.
 
     Attributes:
         kinds: The kinds for which `candidates` offers it.
@@ -118,7 +118,7 @@ def fit(name: str, examples: Sequence[Example], seed: int) -> ClassicalModel:
         seed: Seed of every random choice (folds of the cross-validation, subsamples).
 
     Raises:
-        Undecided: There is no example (or, for JSON baselines, none whose answer is a JSON object).
+        Undecided: There is no example (or, for JSON baselines, no JSON object among the answers).
         UserError: No classical baseline has that name.
     """
     factory = CLASSICAL_MODELS.get(name)

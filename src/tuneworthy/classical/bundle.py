@@ -1,6 +1,7 @@
 """One Python file from a class of this package and all that it uses of the package, as the sources have it.
 
-Invariant: the file imports nothing of this package, so that what is exported is what was measured, and stands alone.
+Invariant: the file imports nothing of this package, so that the export equals the measured model, and is
+self-contained.
 """
 
 import ast
@@ -13,7 +14,7 @@ PACKAGE = __name__.partition(".")[0]
 
 
 def bundle(*roots: object) -> str:
-    """Return the source of `roots` (classes and functions), after the source of what they use.
+    """Return the source of `roots` (classes and functions), after the source of their dependencies.
 
     Raises:
         ValueError: Two definitions that are needed have one name, or a module of the package is used as a whole.

@@ -86,7 +86,7 @@ class LabelChooser:
     """Answers with the most probable of its labels; a subclass gives their probabilities in `_row`.
 
     Args:
-        state: What the model is made of, the labels among it.
+        state: Labels and weights of the model.
     """
 
     def __init__(self, state: Mapping[str, Any]) -> None:
@@ -98,7 +98,7 @@ class LabelChooser:
         self.labels: list[str] = state["labels"]
 
     def state(self) -> Mapping[str, Any]:
-        """Return what the model is made of."""
+        """Return the state of the model."""
         return self._state
 
     def predict(self, questions: Sequence[str]) -> list[str]:
@@ -106,14 +106,14 @@ class LabelChooser:
         return [self.labels[i] for i in self.probabilities(questions).argmax(axis=1)] if questions else []
 
     def probabilities(self, questions: Sequence[str]) -> NDArray[np.float64]:
-        """Return the probability of each label, ``(n_questions, n_labels)``; rows sum to 1."""
+        """Return label probabilities, ``(n_questions, n_labels)``; rows sum to 1."""
         import numpy as np
 
         rows = [self._row(question) for question in questions]
         return np.stack(rows) if rows else np.zeros((0, len(self.labels)))
 
     def _row(self, question: str) -> NDArray[np.float64]:
-        """Return the probability of each label, ``(n_labels,)``."""
+        """Return label probabilities, ``(n_labels,)``."""
         raise NotImplementedError
 
 
@@ -178,7 +178,7 @@ def read_decision_model(
     Args:
         path: Its file.
         labels: At least two.
-        descriptions: What a label means, in words; its name with blanks where it has none.
+        descriptions: Meaning of a label, in words; by default its name with blanks.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""A fine-tuned encoder with a head for the labels of a task, in NumPy alone: what is measured is what is exported.
+"""A fine-tuned encoder with a head for the labels of a task, in NumPy only: the measured model is the exported model.
 
     <folder>/model.safetensors   the weights of a BERT by their usual names, and `classifier.weight` and `.bias`
              classifier.json     labels, temperature, vocabulary, lengths
@@ -37,8 +37,8 @@ class EncoderClassifier(LabelChooser):
     """Chooses one of its labels; read it with `read_classifier`.
 
     Args:
-        state: Labels, vocabulary, weights, `temperature`, `max_tokens`, `n_heads`, `epsilon`, and in `about` what it
-            was trained on and with.
+        state: Labels, vocabulary, weights, `temperature`, `max_tokens`, `n_heads`, `epsilon`, and in `about` its
+            training data and settings.
     """
 
     def __init__(self, state: Mapping[str, Any]) -> None:
@@ -52,7 +52,7 @@ class EncoderClassifier(LabelChooser):
         return softmax(logits.astype("float64") / self._temperature)
 
     def logits(self, ids: list[int]) -> NDArray[Any]:
-        """Return what the head gives each label for a text of these pieces, ``(n_labels,)``."""
+        """Return the head's output per label for a text of these pieces, ``(n_labels,)``."""
         weights, n = self._weights, len(ids)
         x = weights["embeddings.word_embeddings.weight"][ids] + weights["embeddings.position_embeddings.weight"][:n]
         x = self._norm(x + weights["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")  # (n, width)
@@ -82,7 +82,7 @@ class EncoderClassifier(LabelChooser):
 
 
 def erf(x: NDArray[Any]) -> NDArray[Any]:
-    """Return the error function of each number.
+    """Return the error function per number.
 
     >>> import numpy as np
     >>> erf(np.array([0.0, -1.0])).round(5).tolist()

@@ -16,9 +16,9 @@ from tuneworthy.classical.runtime import PREDICTORS, fill_template, load_state
 from tuneworthy.errors import UserError
 
 MODULE: Final = "classifier.py"
-# What it holds in every export.
+# Files of every export.
 MARK: Final = (MODULE, b"\nMade by tuneworthy ")
-# Read, never imported: it imports the module that is exported beside it.
+# Read, never imported: it imports the module that is exported next to it.
 SERVER: Final = Path(__file__).with_name("server.py")
 REQUIREMENTS: Final = b"numpy>=1.24\n"
 HEAD: Final = '''"""Answers questions: `predict(text)`. It needs NumPy, and model.json and weights.npz beside it.
@@ -45,7 +45,7 @@ def predict(text: str | Mapping[str, Any]) -> {answer}:
 PROBABILITIES: Final = '''
 
 def probabilities(text: str | Mapping[str, Any]) -> dict[str, float]:
-    """Return the probability of each label; together they are 1."""
+    """Return label probabilities; they sum to 1."""
     return MODEL.probabilities(fill_template(STATE["template"], text))
 '''
 MAIN: Final = """

@@ -12,7 +12,7 @@ CHAR_NGRAMS = (2, 5)
 TOKEN_PATTERN = r"(?u)\w+|[^\w\s]"
 MAX_FEATURES = 200_000
 CHAR_BUDGET = 3_000_000  # characters of all texts together: about 10 s of n-grams on one core
-RARE_CHARS_FROM = 1_000  # rows from which a character n-gram must occur in 2 of them
+RARE_CHARS_FROM = 1_000  # rows from which a character n-gram must occur in two rows
 
 
 def clip(text: str, max_chars: int) -> str:
@@ -24,7 +24,7 @@ def clip(text: str, max_chars: int) -> str:
 class TextFeatures:
     """Word (1, 2) and character (2 to 5, inside words) TF-IDF side by side, float32.
 
-    Rows of each block have length 1 or 0, so that the dot product of two texts is the sum of two cosines.
+    Rows of a block have length 1 or 0, so that the dot product of two texts is the sum of two cosines.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class TextFeatures:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What the features depend on, for an identity."""
+        """Settings of the features, for an identity."""
         return {"words": WORD_NGRAMS, "chars": CHAR_NGRAMS, "max_chars": self.max_chars}
 
     def fit_transform(self, texts: Sequence[str]) -> Any:

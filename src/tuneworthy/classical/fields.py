@@ -25,12 +25,12 @@ CASES: dict[str, Callable[[str], str]] = {
     "upper": str.upper,
     "title": str.title,
 }
-MAX_NUMBER = 2.0**53  # larger ones (and nan) lose digits on the way through JSON
+MAX_NUMBER = 2.0**53  # larger numbers (and nan) lose digits on the way through JSON
 COPIED_FROM = 0.5  # share of a field's filled values that must appear in the question
 
 
 def read_object(text: str) -> dict[str, Any] | None:
-    """Return the JSON object that `text` holds (alone or in a code fence), or None."""
+    """Return the JSON object of `text` (bare or in a code fence), or None."""
     fenced = re.fullmatch(r"```\w*\s*(.*?)\s*```", text.strip(), re.DOTALL)
     try:
         value = orjson.loads(fenced[1] if fenced else text)
@@ -94,7 +94,7 @@ def is_filled(value: Any) -> bool:
 
 
 def words_of(value: Any) -> list[str]:
-    """Return the texts that a question must hold for `value` to be copied from it; [] if none can be."""
+    """Return the texts that a question must contain for `value` to be copied; [] if it cannot be copied."""
     items = value if isinstance(value, list) else [value]
     if not items or any(isinstance(i, bool) or not isinstance(i, (str, int, float)) for i in items):
         return []
@@ -108,10 +108,10 @@ class Field:
     Attributes:
         path: Its keys.
         copied: Whether its values are words of the question.
-        many: Whether it holds a list.
+        many: Whether it is a list.
         number: Whether its values are numbers.
         case: How a copied value is written, a key of `CASES`.
-        empty: JSON text of what stands where nothing is found, or ABSENT.
+        empty: JSON text of the value if nothing is found, or ABSENT.
     """
 
     path: Path
@@ -126,7 +126,7 @@ class Field:
         return asdict(self)
 
     def render(self, texts: Sequence[str]) -> Any:
-        """Return the value that the copied `texts` stand for, or None if they are unfit or none."""
+        """Return the value of the copied `texts`, or None if they are unfit or empty."""
         values = [v for v in map(self._scalar, texts) if v is not None]
         if not values:
             return None

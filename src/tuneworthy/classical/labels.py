@@ -18,7 +18,7 @@ TIE = 1e-5  # similarities closer than this are equal (float32)
 
 
 def most_frequent(answers: Iterable[str]) -> str:
-    """Return the most frequent answer; of equally frequent ones the first in alphabetical order.
+    """Return the most frequent answer; of equally frequent answers the first in alphabetical order.
 
     >>> most_frequent(["b", "a", "b", "a"])
     'a'
@@ -52,7 +52,7 @@ class MajorityClass:
         return [self._answer] * len(questions)
 
     def probabilities(self, questions: Sequence[str]) -> NDArray[np.float64]:
-        """Return the share of each label in training, ``(n_questions, n_labels)``."""
+        """Return label shares in training, ``(n_questions, n_labels)``."""
         import numpy as np
 
         return np.tile(np.array(self._shares), (len(questions), 1))
@@ -85,7 +85,7 @@ class NearestIndex:
 
 @CLASSICAL_MODELS.register("nearest")
 class NearestNeighbour:
-    """Answers with the answer of the nearest example; ties (duplicates, no overlap) go to the majority of them."""
+    """Answers with the answer of the nearest example; ties (duplicates, no overlap) go to their majority."""
 
     kinds: ClassVar[tuple[TaskKind, ...]] = (
         "label",

@@ -52,7 +52,7 @@ class LinearSvmClassifier:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What was chosen, for an identity."""
+        """The selected settings, for an identity."""
         return {"C": self.c, "temperature": self.temperature, "C_grid": list(self.c_grid), "folds": N_FOLDS}
 
     def fit(self, matrix: Any, answers: Sequence[str], groups: Sequence[str]) -> LinearSvmClassifier:
@@ -78,7 +78,7 @@ class LinearSvmClassifier:
         return self
 
     def probabilities(self, matrix: Any) -> NDArray[np.float64]:
-        """Return the probability of each label, ``(n_rows, n_labels)``."""
+        """Return label probabilities, ``(n_rows, n_labels)``."""
         import numpy as np
 
         if self._model is None:
@@ -86,7 +86,7 @@ class LinearSvmClassifier:
         return softmax(_margins(self._model, matrix, self.labels) * self.temperature)
 
     def predict(self, matrix: Any) -> list[str]:
-        """Return the most probable label of each row."""
+        """Return the most probable label per row."""
         return [self.labels[i] for i in self.probabilities(matrix).argmax(axis=1)]
 
     def state(self) -> dict[str, Any]:
@@ -203,7 +203,7 @@ def log_loss(probabilities: NDArray[np.float64], codes: NDArray[Any]) -> float:
 
 
 def assign_folds(answers: Sequence[str], groups: Sequence[str], seed: int) -> NDArray[Any]:
-    """Deal the groups of each label over the folds; -1 for the rows beyond `MAX_CV_ROWS`.
+    """Distribute the groups per label over the folds; -1 for the rows beyond `MAX_CV_ROWS`.
 
     A group belongs to the label of its first row.
     """
@@ -249,7 +249,7 @@ class LinearSvm:
         return self._classifier.predict(self._features.transform(questions)) if questions else []
 
     def probabilities(self, questions: Sequence[str]) -> NDArray[np.float64]:
-        """Return the probability of each label, ``(n_questions, n_labels)``; rows sum to 1."""
+        """Return label probabilities, ``(n_questions, n_labels)``; rows sum to 1."""
         import numpy as np
 
         if not questions:

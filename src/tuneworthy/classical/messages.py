@@ -10,7 +10,7 @@ say = Catalogue(
 ).say
 
 
-# Name of each method, as the subject of a sentence.
+# Name per method, as the subject of a sentence.
 METHODS: Final[Mapping[str, str]] = {
     "majority": "The majority class",
     "constant": "A fixed answer",

@@ -221,8 +221,8 @@ def fill_in(
     Args:
         fields: All fields.
         text: The question.
-        found: The spans of each copied field, in the order of `fields`.
-        literals: What the classifiers answer, by field.
+        found: The spans per copied field, in the order of `fields`.
+        literals: Answers of the classifiers, by field.
     """
     copies = dict(zip((f.path for f in fields if f.copied), found, strict=True))
     leaves: dict[Path, Any] = {}
@@ -236,7 +236,7 @@ def fill_in(
 
 
 def usual_row(rows: Sequence[str], near: Sequence[int]) -> int:
-    """Return the first of the equally near rows that holds the most frequent object of theirs."""
+    """Return the first of the equally near rows with their most frequent object."""
     usual = most_frequent(rows[i] for i in near)
     return next(i for i in near if rows[i] == usual)
 
@@ -244,7 +244,7 @@ def usual_row(rows: Sequence[str], near: Sequence[int]) -> int:
 def adapt(
     row: str, copied: Sequence[Path], fields: Mapping[Path, Field], rules: Mapping[Path, CopyRules], question: Text
 ) -> dict[Path, Any]:
-    """Return the leaves of a training row; what it copied from its question is copied from the new one.
+    """Return the leaves of a training row; values copied from its question are copied from the new question.
 
     Args:
         row: JSON text of its ``[path, value]`` pairs.

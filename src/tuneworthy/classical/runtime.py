@@ -1,6 +1,6 @@
-"""What an exported classifier runs: a class for each classical baseline, on NumPy and the standard library alone.
+"""Runtime of exported classifiers: a class per classical baseline, on NumPy and the standard library only.
 
-`bundle` copies a class, and what it uses of this package, into one file. Each class is made from the `state` of its
+`bundle` copies a class, and its dependencies in this package, into one file. Each class is made from the `state` of its
 baseline, and gives its answers (JSON answers as objects, not as text).
 """
 
@@ -37,7 +37,7 @@ Row = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 
 def load_state(folder: pathlib.Path) -> Any:
-    """Return what `model.json` and `weights.npz` hold together.
+    """Return the contents of `model.json` and `weights.npz`.
 
     Raises:
         ValueError: The arrays are not those that the JSON file was written with.
@@ -64,7 +64,7 @@ def fill_template(pieces: Sequence[str], case: str | Mapping[str, Any]) -> str:
         case: The only variable, or all by name; with several variables a text is a question that is filled in.
 
     Raises:
-        TypeError: Questions come filled in, and `case` holds variables.
+        TypeError: Questions come filled in, and `case` has variables.
     """
     if not pieces and not isinstance(case, str):
         raise TypeError("pass the filled-in prompt as text: the classifier has no template")
@@ -120,7 +120,7 @@ class TfidfRows:
 
 
 class LinearLabels:
-    """A linear model over features, with the probability of each label."""
+    """A linear model over features, with label probabilities."""
 
     def __init__(self, state: State) -> None:
         self.labels: list[str] = state["labels"]
@@ -128,7 +128,7 @@ class LinearLabels:
         self._weights, self._intercept = state.get("weights"), state.get("intercept")
 
     def probabilities(self, row: Row) -> NDArray[np.float64]:
-        """Return the probability of each label, ``(n_labels,)``."""
+        """Return label probabilities, ``(n_labels,)``."""
         if self._weights is None:
             return np.ones(1)
         columns, values = row
@@ -206,7 +206,7 @@ class FixedAnswer:
         return self._state["answer"]
 
     def probabilities(self, question: str) -> dict[str, float]:
-        """Return the share of each label among the examples."""
+        """Return label shares among the examples."""
         return dict(self._state.get("probabilities", {}))
 
 
@@ -221,7 +221,7 @@ class LabelPredictor:
         return self._labels.best(self._features.row(question))
 
     def probabilities(self, question: str) -> dict[str, float]:
-        """Return the probability of each label; together they are 1."""
+        """Return label probabilities; they sum to 1."""
         shares = self._labels.probabilities(self._features.row(question)).tolist()
         return dict(zip(self._labels.labels, shares, strict=True))
 
@@ -238,7 +238,7 @@ class NearestAnswer:
 
 
 class CopiedAnswer:
-    """The words that usually stand where answers stand, or the nearest example's answer."""
+    """The words in typical positions of answers, or the nearest example's answer."""
 
     def __init__(self, state: State) -> None:
         self._nearest = NearestAnswer(state["nearest"])
@@ -305,7 +305,7 @@ class ChosenLabel:
         return self._model.predict([question])[0]
 
     def probabilities(self, question: str) -> dict[str, float]:
-        """Return the probability of each label; together they are 1."""
+        """Return label probabilities; they sum to 1."""
         return dict(zip(self._model.labels, self._model.probabilities([question])[0].tolist(), strict=True))
 
 

@@ -1,4 +1,4 @@
-"""Serve the classifier beside this file on 127.0.0.1: `python server.py [PORT]`, by default on 8000.
+"""Serve the classifier in this folder on 127.0.0.1: `python server.py [PORT]`, by default on 8000.
 
 POST /predict               {"text": "..."} (several variables: {"text": {"name": "..."}}), answers {"answer": ...}
 POST /v1/chat/completions   OpenAI's protocol: the last message is the question, as a filled-in prompt has it
@@ -11,7 +11,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import classifier  # type: ignore[import-not-found]  # the file that is exported beside this one
+import classifier  # type: ignore[import-not-found]  # the file that is exported next to this one
 
 MOST_BYTES = 4 * 2**20
 NAME = "classifier"
@@ -61,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: Any) -> None:
-        """Write no log: questions are nobody else's business."""
+        """Write no log: questions are private."""
 
 
 def predict(request: Any) -> dict[str, Any]:

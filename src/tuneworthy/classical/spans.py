@@ -1,4 +1,4 @@
-"""Words of a text and the spans of them that an answer copies: alignment, and copy rules by context.
+"""Words of a text and the spans that an answer copies: alignment, and copy rules by context.
 
 Spans are ``(start, end)`` in tokens, end exclusive. Matching is by token and ignores case and spacing.
 """
@@ -33,7 +33,7 @@ class Text:
 
     @cached_property
     def offsets(self) -> list[Span]:
-        """Start and end of each token, characters."""
+        """Start and end per token, characters."""
         return [match.span() for match in islice(_TOKEN.finditer(self.raw), MAX_TOKENS)]
 
     @cached_property
@@ -112,7 +112,7 @@ class CopyRules:
     """Finds the span to copy by the n-grams around it, its first and last word's shape and its length.
 
     Each part is a share with additive smoothing that backs off from longer to shorter contexts; no
-    search, no weights: what a careful person would write as rules, counted from the examples.
+    search, no weights: the rules of a careful person, counted from the examples.
     """
 
     smoothing: float = 1.0

@@ -1,8 +1,8 @@
 """A word tagger: which words of a question a field copies. BIO tags, a log-linear model over windows.
 
 Features of a word: itself, shape, prefixes and suffixes, neighbours two to each side, place, and the
-other segments of the question (a rendered template keeps a variable a line, key or element, e.g. what was
-asked before).
+other segments of the question (a rendered template keeps a variable a line, key or element, e.g. an earlier
+question).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def word_features(token: str) -> list[str]:
 
 
 def text_features(text: Text) -> list[list[str]]:
-    """Return the features of each token of `text`; windows end at the border of the token's segment."""
+    """Return the features per token of `text`; windows end at the border of the token's segment."""
     segments = split_segments(text.raw)
     settings = _segment_settings([text.raw[a:b] for a, b in segments])
     starts = [start for start, _ in segments]
@@ -83,7 +83,7 @@ def split_segments(raw: str) -> list[Span]:
 
 
 def _segment_settings(segments: Sequence[str]) -> list[list[str]]:
-    """Return, for each segment, the features that the other short ones and its own key give its tokens."""
+    """Return, for each segment, the features that the other short segments and its own key give its tokens."""
     if len(segments) == 1:
         return [[]]
     short = [(i, " ".join(s.casefold().split())) for i, s in enumerate(segments) if len(s) <= SHORT_SEGMENT]
@@ -100,7 +100,7 @@ def _segment_settings(segments: Sequence[str]) -> list[list[str]]:
 
 
 class Tagger:
-    """Fits on questions whose spans are known; finds the best spans of new ones.
+    """Fits on questions whose spans are known; finds the best spans of new questions.
 
     Words that several fields copy at once ("now" as date and time) are a kind of span of their own.
 
@@ -248,7 +248,7 @@ def decode(
     Args:
         scores: Log probabilities, ``(n_tokens, n_tags)``.
         transitions: Log weights, ``(n_tags, n_tags)``.
-        kinds: The fields of each kind of span.
+        kinds: The fields per kind of span.
         n_fields: Number of fields.
     """
     import numpy as np

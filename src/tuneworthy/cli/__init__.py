@@ -19,7 +19,7 @@ from tuneworthy.cli.usage import usage_error
 from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.trust import Untrusted
 
-# Verb to its line in `--help`; the module `tuneworthy.cli.<verb>` holds the command `command`.
+# Verb to its line in `--help`; the module `tuneworthy.cli.<verb>` has the command `command`.
 VERBS: dict[str, str] = {
     "demo": "Create a small project and run its ladder.",
     "init": "Create a project from data files.",
@@ -69,7 +69,7 @@ def root(invocation: Invocation, verbose: int, debug: bool) -> None:
 
 
 def _refused(error: OSError, invocation: Invocation) -> int:
-    """Say what the operating system refused; the user can change it, so it is no bug.
+    """Report a refusal of the operating system; the user can change it, so it is no bug.
 
     Source: errno(3).
     """
@@ -77,7 +77,7 @@ def _refused(error: OSError, invocation: Invocation) -> int:
         sys.excepthook(type(error), error, error.__traceback__)
     with suppress(OSError, ValueError):
         sys.stdout.flush()
-    with suppress(OSError, ValueError):  # what is still buffered would fail once more when the interpreter ends
+    with suppress(OSError, ValueError):  # buffered output would fail once more when the interpreter ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if error.errno == errno.EPIPE:
         return 141
@@ -106,7 +106,7 @@ def _run(invocation: Invocation) -> int:
     for argument in invocation.arguments:
         try:
             argument.encode()
-        except UnicodeEncodeError:  # neither a file of ours nor a JSON document could hold it
+        except UnicodeEncodeError:  # neither a file of ours nor a JSON document could contain it
             message = f"The argument {argument!r} is not valid UTF-8."
             raise UserError(message, hint="Rename the file or folder that it names.") from None
     result: object = root.main(invocation.arguments, prog_name="tuneworthy", standalone_mode=False, obj=invocation)

@@ -1,4 +1,4 @@
-"""`tuneworthy budget`: what the calls of a project cost, and the way to take back what was not billed."""
+"""`tuneworthy budget`: the cost of a project's calls, and the release of unbilled calls."""
 
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -15,16 +15,16 @@ from tuneworthy.store import Expenses, Folder, ResponseStore
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetState:
-    """What was spent of a budget, US dollars.
+    """Spending of a budget, US dollars.
 
     Attributes:
         budget_usd: Of the project file; None without one.
         spent_usd: The next three together.
         answered_usd: Calls that were answered.
-        never_answered_usd: Calls that were cut off: what the same request cost, or their ceiling.
+        never_answered_usd: Calls that were cut off: the cost of the same request, or their ceiling.
         reserved_usd: Calls that are in flight now, at their ceiling.
         never_answered_calls: Calls that were cut off.
-        left_usd: What is left of the budget; None without one.
+        left_usd: The rest of the budget; None without one.
     """
 
     budget_usd: float | None
@@ -37,7 +37,7 @@ class BudgetState:
 
 
 def read_money(project: Project) -> BudgetState:
-    """Return what the calls of `project` cost so far; makes no file."""
+    """Return the cost of the calls of `project` so far; makes no file."""
     folder, spending = Folder(project.root), Expenses()
     if folder.responses.exists():
         with closing(ResponseStore(folder.responses)) as store:
@@ -55,7 +55,7 @@ def read_money(project: Project) -> BudgetState:
 
 
 def words(money: BudgetState) -> str:
-    """Say what was spent, and what is left."""
+    """Print spending and the rest of the budget."""
     spent = messages.say(
         "spent",
         answered=money.answered_usd,

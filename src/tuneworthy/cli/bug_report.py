@@ -1,4 +1,4 @@
-"""The log file of a bug: an exception that nobody raised on purpose keeps its traceback."""
+"""The log file of a bug: an unexpected exception keeps its traceback."""
 
 import os
 import platform

@@ -60,7 +60,7 @@ def _say(done: Import) -> None:
 
 
 def say_import(done: Import) -> None:
-    """Print what an import holds: each file, how its rows were read, and why rows were left out."""
+    """Print an import: its files, how their rows were read, and why rows were left out."""
     record = done.record
     for source in record.sources:
         name, title, n = clean(source.name, 0), source.title or source.format, source.n_kept + source.n_rejected

@@ -287,7 +287,7 @@ def _dropped(version: Version) -> Iterator[Rejected]:
 
 
 def findings_of(version: Version, sample: ReviewSample) -> dict[str, list[str]]:
-    """Return row to what the checks reported on it, of the rows of a sample."""
+    """Return the checks' reports by row of a sample."""
     lines: dict[str, list[str]] = defaultdict(list)
     for finding in version.findings():
         if finding.id:

@@ -72,7 +72,7 @@ def command(root: Path, probe: bool, what_if: str | None, max_usd: float | None,
 
 
 def show(verdict: Verdict, task: TaskSection) -> None:
-    """Print the answer, the options beside the target, the error analysis, and the next step."""
+    """Print the answer, the options with the target, the error analysis, and the next step."""
     target = task.target
     show_answer(verdict, [marked(option) for option in verdict.options])
     click.echo()
@@ -103,7 +103,7 @@ def show(verdict: Verdict, task: TaskSection) -> None:
 
 
 def show_answer(verdict: Verdict, in_table: Collection[str] = ()) -> None:
-    """Print the answer and why, without what the table of options says."""
+    """Print the answer and the reasons, without the facts in the table of options."""
     click.echo(f"{answer_of(verdict)}. {clean(verdict.reasons[0], 0)}")
     for reason in verdict.reasons[1:]:
         if reason not in in_table:

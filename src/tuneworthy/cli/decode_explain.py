@@ -164,7 +164,7 @@ def _stored(root: Path, case: str, place: int) -> Position:
 
 
 async def _ask(root: Path, prompt: str, name: str | None, *, yes: bool) -> Position:
-    """Ask a model for one token with its alternatives; what was answered before is not asked again."""
+    """Ask a model for one token with its alternatives; stored answers are reused."""
     project = load(root)
     name = name or project.ladder.baseline
     agree_to_spend(project, None, yes, {name})

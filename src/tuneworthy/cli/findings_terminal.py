@@ -28,7 +28,7 @@ def findings_on_terminal(path: Path, version: str, suspects: Sequence[SuspectRow
 
 
 def parse_decision(line: str) -> Typed:
-    """Return what a line decides, and the new answer.
+    """Return the decision of a line, and the new answer.
 
     >>> parse_decision("a"), parse_decision("e card_arrival")
     (('accept', ''), ('answer', 'card_arrival'))
@@ -50,7 +50,7 @@ def parse_decision(line: str) -> Typed:
 
 
 def finding_sheet(suspect: SuspectRow) -> str:
-    """Return a row with what was found in it, safe for a terminal."""
+    """Return a row with its findings, safe for a terminal."""
     parts = [sheet(suspect.row), *(f"finding: {clean(text)}" for text in suspect.reasons)]
     if suspect.rival is not None:
         parts.append(f"another row has the same question with the answer: {clean(suspect.rival.answer)}")

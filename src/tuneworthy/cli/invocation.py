@@ -16,13 +16,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass
 class Invocation:
-    """What is known of one run of the command line.
+    """State of one run of the command line.
 
     Attributes:
         arguments: The arguments as they were typed.
         project: The project folder that the command works on.
         debug: Whether the traceback of an error is printed.
-        answered: Whether the JSON of the result was printed: an error that follows adds none.
+        answered: Whether the JSON of the result was printed: a later error then adds no JSON.
     """
 
     arguments: list[str] = field(default_factory=list)

@@ -38,11 +38,11 @@ VERDICT_GREETING = (
 
 @dataclass(frozen=True, slots=True)
 class LabelFiles:
-    """What is labelled.
+    """The files to label.
 
     Attributes:
         cases: The file of the cases.
-        labels: The label file, beside it.
+        labels: The label file, next to it.
         project: The project, if there is one.
     """
 
@@ -62,7 +62,7 @@ def label_on_terminal(files: LabelFiles, labeller: str, *, share: float, every: 
     """Label until all is done or the labeller stops; return how many labels were given.
 
     Args:
-        files: What is labelled.
+        files: The files to label.
         labeller: Who labels.
         share: Of the cases, for a second labeller.
         every: Also the cases that have an answer.
@@ -234,14 +234,14 @@ def _examples(project: Project | None) -> Sequence[Example]:
     try:
         return read_examples(project.path(project.examples.path)).examples if project and project.examples else ()
     except TuneworthyError:
-        return ()  # `check` reports what is wrong with them; labelling goes on without their labels
+        return ()  # `check` reports their faults; labelling continues without their labels
 
 
 def choose(line: str, menu: Sequence[str], *, numbered: Sequence[str], closed: bool) -> str:
     """Return the label that `line` names: itself, its number, or (where others may exist) a new one after `+`.
 
     Args:
-        line: What was typed.
+        line: The typed line.
         menu: The labels of the task.
         numbered: Those that were shown with numbers, in that order.
         closed: Whether the project lists all labels.
@@ -250,7 +250,7 @@ def choose(line: str, menu: Sequence[str], *, numbered: Sequence[str], closed: b
     'no'
 
     Raises:
-        UserError: It names none.
+        UserError: It names no label.
     """
     if line in menu:
         return line

@@ -131,7 +131,7 @@ SYSTEM_HINTS = {
 
 # check
 def check_summary(n_errors: int, n_warnings: int) -> str:
-    """Say how many errors and warnings there are, and what comes next."""
+    """Say how many errors and warnings there are, and the next step."""
     warnings = f"{n_warnings} warning" + "s" * (n_warnings != 1)
     if n_errors:
         return f"{n_errors} error{'s' * (n_errors != 1)}, {warnings}. Fix the errors before you run."
@@ -173,7 +173,7 @@ def dropped_rows(n: int, explanation: str, first: str) -> str:
 
 
 def failed_answers(n: int) -> str:
-    """Say how many answers failed, in brackets; "" if none did."""
+    """Say how many answers failed, in brackets; "" for 0."""
     return f" ({n} failed call{'s' * (n != 1)} excluded)" if n else ""
 
 
@@ -196,7 +196,7 @@ def dollars(usd: float) -> str:
 
 
 def run_progress(label: str, rate: float | None, n: int, total: int, usd: float, left_s: float) -> str:
-    """Say what runs now, and how many calls the whole run has made, what they cost and how long the rest takes."""
+    """Report the current step, the calls of the run so far, their cost and the remaining time."""
     parts = [f"Calls: {n:,} of about {total:,}"]
     parts += [dollars(usd)] if usd else []
     parts += [f"about {duration(left_s)} left"] if left_s else []

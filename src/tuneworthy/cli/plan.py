@@ -172,7 +172,7 @@ def _show_classifier(planned: ClassifierPlan, advised: str) -> None:
 
 
 def _show(planned: Planned, emitted: Emitted | None, folder: Path | None, more: Sequence[str]) -> None:
-    """Print settings, memory and time, and what was written for another trainer."""
+    """Print settings, memory and time, and the files for another trainer."""
     shape, memory, out = planned.shape, planned.advice.memory, console()
     out.print(f"{planned.base}: {shape.architecture}, {shape.n_params / 1e9:.3f}B parameters, {shape.n_layers} layers")
     rows = planned.rows

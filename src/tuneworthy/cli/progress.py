@@ -38,7 +38,7 @@ class AnswerProgress:
         self._printed = 0.0
 
     def begin(self, label: str, total: int, stored: int, *, alone: bool = False) -> None:
-        """Start counting `total` answers, `stored` of which are already there."""
+        """Start counting `total` answers; `stored` are already there."""
         self.end()
         self._printed = time.monotonic()
         self._task = self._bar.add_task(label, total=total, completed=stored, cost="")

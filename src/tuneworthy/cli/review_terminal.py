@@ -40,7 +40,7 @@ def review_on_terminal(
 ) -> int:
     """Go through the sample of a plan; return how many verdicts were given.
 
-    `findings` of a row (what the checks reported) are shown after its verdict, so that they cannot bend it.
+    `findings` of a row (reports of the checks) are shown after its verdict, so that they cannot bend it.
     """
     note(
         f"Version {plan.version}, attempt {plan.attempt}: rate {plan.n} of the {plan.n_rows - plan.n_known} "
@@ -63,10 +63,10 @@ def second_on_terminal(review: Review, sample: SecondSample, reviewer: str, *, s
 
 
 def correct(review: Review, reviewer: str, row: str, reason: str) -> None:
-    """Change the verdict on a row to bad, in every sample of the version that holds it; its id may be shortened.
+    """Change the verdict on a row to bad, in every sample of the version that contains it; its id may be shortened.
 
     Raises:
-        UserError: No sample of the version holds the row, or several such rows, or there is no reason.
+        UserError: No sample of the version contains the row, or several such rows, or there is no reason.
     """
     samples = Ledger.read(review.path).samples_of(review.version)
     rows = sorted({name for sample in samples for name in sample.shown if row and name.startswith(row)})

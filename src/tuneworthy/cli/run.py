@@ -156,7 +156,7 @@ def agree_to_spend(project: Project, max_usd: float | None, yes: bool, names: Co
         names: The models that are called; all of the project if not given.
 
     Raises:
-        UserError: A model costs money, nobody can be asked, and nothing limits it.
+        UserError: A model costs money, there is no terminal to ask, and nothing limits it.
     """
     called = {name: model for name, model in project.models.items() if names is None or name in names}
     paid = [
@@ -173,8 +173,8 @@ def confirm_spending(names: str, most_usd: float | None, *, limited: bool, yes: 
     """Ask before money is spent; without a terminal a budget or `--yes` is needed.
 
     Args:
-        names: What is billed.
-        most_usd: What it costs at most; None if nothing limits it.
+        names: The billed services.
+        most_usd: Its maximum cost; None if nothing limits it.
         limited: Whether there is a budget.
         yes: Whether the user agreed already.
 

@@ -80,7 +80,7 @@ class LadderProgress:
         self._redraw()
 
     def finish(self, record: RungRecord) -> None:
-        """Show what became of a rung."""
+        """Show the outcome of a rung."""
         row = self._rows.setdefault(record.rung, _RungLine())
         row.status, row.score, row.cost_usd = record.status.replace("_", " "), record.score, record.cost_usd
         self._time.finish(record.rung)
@@ -92,7 +92,7 @@ class LadderProgress:
 
     # of the answers
     def begin(self, label: str, total: int, stored: int, *, alone: bool) -> None:
-        """Start counting `total` answers, `stored` of which are already there."""
+        """Start counting `total` answers; `stored` are already there."""
         self._label = label if total > stored else ""
         self._time.begin(self._rung, label, total, stored, alone=alone, now=time.monotonic())
 
@@ -118,13 +118,13 @@ class LadderProgress:
     def end(self) -> None:
         """All answers are there."""
 
-    # what is shown
+    # display
     def _redraw(self) -> None:
         if self._live:
             self._screen.refresh()
 
     def summary(self) -> str:
-        """Return what runs now, and how far the whole is, in one line."""
+        """Return the current step and the overall progress, in one line."""
         made, missing = (sum(map(part, self._rows)) for part in (self._time.made, self._time.calls))
         usd = sum(row.cost_usd for row in self._rows.values())
         return messages.run_progress(

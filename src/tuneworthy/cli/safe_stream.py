@@ -1,8 +1,8 @@
 """The one door to the terminal: whatever is printed passes `visible`, so that no text of others can steer it.
 
-What is printed for a person is made ready here as well; a JSON document is printed below it, as it is.
+Output for people is cleaned here as well; a JSON document is printed below it, unchanged.
 
-`safe_streams` stands around the whole command line; `terminal.console` is for tables and live lines.
+`safe_streams` wraps the whole command line; `terminal.console` is for tables and live lines.
 """
 
 import re
@@ -50,7 +50,7 @@ class SafeStream:
 
 
 def _wrapped(line: str, width: int) -> str:
-    r"""Return `line` in lines of at most `width` characters, none of which ends inside a command in backticks.
+    r"""Return `line` in lines of at most `width` characters, without breaking a command in backticks.
 
     >>> _wrapped("  Run it, then run `tuneworthy decide` again.", 30)
     '  Run it, then run\n  `tuneworthy decide` again.'

@@ -83,7 +83,7 @@ def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> int:
 
 
 def show(record: ShadowRecord, project: Project, found: TrafficDrift | None = None) -> None:
-    """Print the first screen of a replay with its metrics in words, where the pairs can be read, and what is next."""
+    """Print the first screen of a replay with its metrics in words, the place of the pairs, and the next step."""
     worse = worst_pairs(Folder(project.root), record.n_pairs)
     page = document(record, project.task.name, worse)
     labels_first = record.verdict.fix == shadow_messages.say("label")

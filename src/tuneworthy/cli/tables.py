@@ -76,7 +76,7 @@ def _numbers_width(ladder: Rows) -> int:
 
 
 def closing_lines(record: RunRecord) -> list[str]:
-    """Return the lines below the table: what it means and what comes next."""
+    """Return the lines below the table: its meaning and the next step."""
     if record.quick:
         return ["This was a quick run on dev, without a verdict. Next: tuneworthy run"]
     lines = [clean(record.classical_wins)] if record.classical_wins else []

@@ -23,7 +23,7 @@ class SafeConsole(Console):
 
 
 def redraws(output: Console) -> bool:
-    """Whether what was written on it can be written over; elsewhere plain lines are due."""
+    """Whether its lines can be overwritten; elsewhere plain lines are printed."""
     return output.is_terminal and not output.is_dumb_terminal
 
 

@@ -20,10 +20,10 @@ from tuneworthy.trust import VARIABLE, Grant, Untrusted, allow, allowed, is_allo
 @click.option("--revoke", is_flag=True, help="Revoke all permissions.")
 @json_option
 def command(root: Path, show: bool, revoke: bool, as_json: bool) -> None:
-    """Allow what a project's file asks for.
+    """Allow the permissions of a project file.
 
-    A project file can name Python functions, keys, servers and files outside its folder. None of them is
-    used until you allow it, with this command or when another command asks. Your permission is stored in your own
+    A project file can name Python functions, keys, servers and files outside its folder. They stay unused
+    until you allow it, with this command or when another command asks. Your permission is stored in your own
     configuration, applies to this folder, and does not cover anything that the project file asks for later. In CI,
     set TUNEWORTHY_TRUST to the folder instead (separate several with a colon).
 

@@ -10,7 +10,7 @@ from tuneworthy.errors import UsageError, did_you_mean, join_sentences
 
 
 def usage_error(error: click.ClickException) -> UsageError:
-    """Return the error that says what is wrong with the command line, and which `--help` to read."""
+    """Return the error of a wrong command line, with the `--help` to read."""
     context, near = getattr(error, "ctx", None), ""
     message = f"{error.format_message()}"
     command = context.command_path.partition(" ")[2] if context else ""

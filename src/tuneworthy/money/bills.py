@@ -52,7 +52,7 @@ class Bill:
     def usd_with(self, settings: Economics) -> float | None:
         """Return the cost of a thousand answers with the assumed shares of cache and batch.
 
-        As measured where the tokens of some answers are unknown: the known answers may be the shorter.
+        As measured where the tokens of some answers are unknown: the known answers may be shorter.
         """
         price = self.price
         if not self.usd_per_1k or price is None or self.input_tokens is None or self.output_tokens is None:

@@ -23,7 +23,7 @@ class SpendingLimit(Protocol):
         """Reserve the most that a call can cost; raises `BudgetSpent` if it could exceed the limit."""
 
     def settle(self, ceiling_usd: float, cost_usd: float, *, answered: bool = True) -> None:
-        """Replace the reservation by what the call cost."""
+        """Replace the reservation by the cost of the call."""
 
 
 class Account:
@@ -68,7 +68,7 @@ class Account:
 
 
 class Call:
-    """A call that was paid for in advance; `notes` has the number of the note of each key."""
+    """A call that was paid for in advance; `notes` has the number of the note per key."""
 
     def __init__(self, store: ResponseStore, notes: Mapping[bytes, int], cost_usd: float) -> None:
         self._store, self._notes = store, notes

@@ -14,7 +14,7 @@ from tuneworthy.retrieval.parsing import DocumentSection
 # Raised whenever chunks come out otherwise: indexes are then built again.
 VERSION = 2
 BYTES_A_TOKEN = 4
-# A token counts for as many characters at most: text of which a vocabulary knows no word is long as well.
+# A token counts for as many characters at most: text without words of the vocabulary is long as well.
 CHARACTERS_A_TOKEN = 8
 _ENDS = re.compile(r"(?:[\n\v\f\x85\u2028\u2029]|[.!?][\"'”’)\]]*(?=\s)|[。！？][”’」』）]*)\s*")
 _WORD = re.compile(r"\S{1,200}\s{0,200}|\s{1,200}")
@@ -38,7 +38,7 @@ class Chunk:
 
     @property
     def indexed(self) -> str:
-        """What is searched: the text below its heading."""
+        """The searched text: the text below its heading."""
         return f"{self.heading}\n{self.text}" if self.heading else self.text
 
 
@@ -69,13 +69,13 @@ def chunk_documents(documents: Sequence[SourceDocument], size: int, overlap: int
 
 
 def _shortened(section: DocumentSection, room: int, weigh: Count) -> tuple[str, str]:
-    """Return heading and text; what of the heading is more than `room` tokens stands before the text."""
+    """Return heading and text; the part of the heading beyond `room` tokens moves before the text."""
     heading, *more = (text for text, _ in _fitting(section.heading, room, weigh)) if section.heading else ("",)
     return heading.strip(), "\n".join(["".join(more), section.text]) if more else section.text
 
 
 def _cut(text: str, room: int, overlap: int, weigh: Count) -> Iterator[str]:
-    """Pack sentences until the chunk is full; the next one begins with the last of them, as far as overlap allows."""
+    """Pack sentences until the chunk is full; the next begins with its last sentences, as far as overlap allows."""
     units: list[tuple[str, int]] = []
     total, fresh = 0, False
     for unit, tokens in _units(text, room, weigh):
@@ -136,7 +136,7 @@ def _fitting(unit: str, room: int, weigh: Count) -> Iterator[tuple[str, int]]:
 
 
 def _halved(word: str, room: int, weigh: Count) -> Iterator[tuple[str, int]]:
-    """Yield `word`, or parts of it that have at most `room` tokens."""
+    """Yield `word`, or its parts of at most `room` tokens."""
     tokens = weigh(word)
     if tokens <= room or len(word) == 1:
         yield word, tokens

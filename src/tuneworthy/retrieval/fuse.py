@@ -1,7 +1,7 @@
 """From two ranked lists to one, and that one reranked by token vectors. Pure.
 
 Source: Bruch, Gai, Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval", ACM TOIS 2023 (a convex sum of
-normalised scores); Khattab, Zaharia, "ColBERT", arXiv 2004.12832 (the largest similarity of each question token).
+normalised scores); Khattab, Zaharia, "ColBERT", arXiv 2004.12832 (the largest similarity per question token).
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ def max_sim(question: TokenVectors, chunks: Sequence[TokenVectors], rarity: NDAr
     Args:
         question: Its tokens.
         chunks: Their tokens.
-        rarity: Weight of each piece of the vocabulary, (n_pieces,): words that are everywhere say little.
+        rarity: Weight per piece of the vocabulary, (n_pieces,): ubiquitous words say little.
     """
     if not len(question.ids):
         return [0.0] * len(chunks)

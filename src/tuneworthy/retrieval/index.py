@@ -58,7 +58,7 @@ class RankedChunks:
 
 
 class IndexAbout(OpenRecord):
-    """What the file beside an index holds; written last."""
+    """The file next to an index; written last."""
 
     n_chunks: int
 
@@ -103,7 +103,7 @@ class ChunkIndex:
         return {row["number"]: Chunk(row["document"], row["heading"], row["body"]) for row in rows}
 
     def sample(self) -> list[str]:
-        """Return what is searched of the first `SAMPLE` chunks."""
+        """Return the searched text of the first `SAMPLE` chunks."""
         rows = self.table.search().select(["number", "text"]).limit(SAMPLE).to_arrow()
         return [str(text) for text in rows["text"].to_pylist()]
 
@@ -116,11 +116,11 @@ async def open_index(
     Args:
         folder: Named by all that the index is made of.
         chunks: Read only if it is to be built.
-        encoder: Of the dense vectors; None for words alone.
+        encoder: Of the dense vectors; None for words only.
         language: Of stemming and stop words.
 
     Raises:
-        UserError: LanceDB is not installed, or the documents hold no text.
+        UserError: LanceDB is not installed, or the documents have no text.
     """
     if missing := lancedb_missing():
         raise UserError(missing)

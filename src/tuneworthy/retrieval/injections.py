@@ -1,7 +1,7 @@
 """Find text in documents that addresses the model instead of the reader: a flag for people, not a filter.
 
 Invariant: one pass over the text, with its white space folded and invisible characters removed: a line break hides
-nothing. What is missed is still only data: passages are delimited, and no decision rests on this flag.
+nothing. Undetected instructions are still only data: passages are delimited, and no decision rests on this flag.
 
 Source: OWASP Top 10 for LLM applications, LLM01, prompt injection
 (https://genai.owasp.org/llmrisk/llm01-prompt-injection/).

@@ -70,7 +70,7 @@ class DocumentLibrary:
         account: Pays servers, and stores their answers; without one no server is asked.
 
     Raises:
-        UserError: The address of a server is not valid, or holds a secret: it is shown and stored.
+        UserError: The address of a server is not valid, or contains a secret: it is shown and stored.
     """
 
     def __init__(self, project: Project, path: Path, account: Account | None = None) -> None:
@@ -160,7 +160,7 @@ class DocumentLibrary:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader must know of the documents, and how much there is to encode."""
+        """Notes on the documents, and the amount to encode."""
         notes = [*self.corpus.notes, *filter(None, [self.corpus.injection_note])]
         if isinstance(self.settings.reranker, CrossEncoderReranker) and not self.reranker_identity:
             notes.append(f"Search results are not reranked. {cross_encoder_missing()}")
@@ -181,7 +181,7 @@ class DocumentLibrary:
         return notes
 
     def use(self, n_dev: int, n_test: int, n_timed: int) -> dict[str, dict[str, tuple[float, float]]]:
-        """Return what a run will ask of each server, by the name of its section, estimated.
+        """Return the estimated calls of a run per server, by the name of its section.
 
         Args:
             n_dev: Cases of dev.
@@ -199,7 +199,7 @@ class DocumentLibrary:
                 calls = (n_chunks + n_dev + n_test) / BATCH + n_timed
                 spans = [(calls * many, float(n_chunks * min(sizes) * many)) for many in (1, len(sizes))]
             else:
-                # words alone, and each weight
+                # words only, and each weight
                 forms = len(sizes) * (1 + (len(weights) if self.encoder_identity else 0))
                 counts = (n_dev * many + n_test + n_timed for many in (1, forms))
                 spans = [(float(n), float(n * RERANKED * max(sizes))) for n in counts]
@@ -220,16 +220,16 @@ class DocumentLibrary:
         return [name for name in dict.fromkeys(case.documents) if not self.corpus.ids([name])]
 
     def wanted(self, case: Case) -> list[frozenset[str]]:
-        """Return what a search should find: `named`, and an empty set for each unknown name (a miss)."""
+        """Return the targets of a search: `named`, and an empty set for each unknown name (a miss)."""
         return [*self.named(case), *(frozenset[str]() for _ in self.unknown(case))]
 
     def oracle_passages(self, case: Case) -> OraclePassages:
-        """Return what the oracle shows a case of the documents that it names."""
+        """Return the oracle's passages from the documents that a case names."""
         answer = answer_text(case.expected) if case.labelled and case.expected is not None else ""
         return self._oracle.choose(self.named(case), f"{case.text}\n{answer}")
 
     async def passages(self, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, tuple[Passage, ...]]:
-        """Return the passages of each case, best first, by case id.
+        """Return the passages by case id, best first.
 
         Raises:
             UserError: The documents have changed since the search was made, or nothing can be searched here.
@@ -265,11 +265,11 @@ class DocumentLibrary:
         return await self._stored(retrieval, "documents", questions, search)
 
     async def seconds(self, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, float]:
-        """Return how long the search for each case takes alone, seconds; measured once and stored."""
+        """Return the seconds of an uncontended search by case; measured once and stored."""
         return {name: sum(stages.values()) for name, stages in (await self.stages(retrieval, cases)).items()}
 
     async def stages(self, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, dict[str, float]]:
-        """Return the seconds of each stage of the search for each case, alone, by case id; measured once and stored."""
+        """Return the seconds per stage of an uncontended search by case id; measured once and stored."""
         if retrieval.mode == "oracle":
             return {case.id: {} for case in cases}
 
@@ -293,7 +293,7 @@ class DocumentLibrary:
         )
 
     async def _once(self, form: str, questions: Sequence[str], search: _Search) -> list[Any]:
-        """Return the result for each question; what is not stored yet is searched for."""
+        """Return the result for each question; missing results are searched."""
         keys = [content_hash([form, question], 32) for question in questions]
         async with self._alone:
             results = self._searches.get(list(dict.fromkeys(keys)))
@@ -315,7 +315,7 @@ class DocumentLibrary:
         """Return what searches the index of `retrieval`, which is built first if it is not there.
 
         Raises:
-            UserError: LanceDB is not installed, or the documents hold no text.
+            UserError: LanceDB is not installed, or the documents have no text.
         """
         index = {
             "documents": retrieval.documents,
@@ -339,7 +339,7 @@ class DocumentLibrary:
         return self._searchers[name]
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close open connections."""
         self._searches.close()
         if isinstance(encoder := self.__dict__.pop("_encoder", None), LlamaEncoder):
             encoder.close()

@@ -104,7 +104,7 @@ class LlamaEncoder:
         return np.asarray(matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12))
 
     async def _batch(self, client: HttpClient, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return (n, width); texts of a batch that is refused are sent alone, and halved until they are taken."""
+        """Return (n, width); texts of a refused batch are sent singly, and halved until they are taken."""
         content = {"model": self._config.model, "input": list(texts)}
         try:
             answer = await client.send("POST", "v1/embeddings", content)

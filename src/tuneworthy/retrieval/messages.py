@@ -4,7 +4,7 @@ from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
     {
-        # What is not installed or not there
+        # Missing packages and files
         "no_lancedb": "The search index needs the package LanceDB. {install}",
         "no_cross_encoder": "The cross-encoder needs torch and transformers. {install}",
         "install": 'Run `pip install "tuneworthy[{extra}]"`.',

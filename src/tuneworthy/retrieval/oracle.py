@@ -1,4 +1,4 @@
-"""What the oracle shows: the documents that a case names, or, of long ones, the passages nearest to the answer.
+"""The oracle: the documents that a case names, or, if they are long, the passages nearest to the answer.
 
 Invariant: it fits into `ROOM` tokens, and its share of the documents is reported.
 """
@@ -21,7 +21,7 @@ PIECE_TOKENS = 128
 
 @dataclass(frozen=True, slots=True)
 class OraclePassages:
-    """What a case is shown.
+    """The passages that a case is shown.
 
     Attributes:
         passages: In the order of the documents.
@@ -64,8 +64,8 @@ class Oracle:
         """Return the named documents whole where they fit, else those of their passages that are nearest to `query`.
 
         Args:
-            named: The ids behind each document name. They take turns: the best passage of each, then the second of
-                each, and so on.
+            named: The ids behind each document name. They take turns: their best passages, then their second passages,
+                and so on.
             query: The question and its right answer.
         """
         texts = {identity: self._documents[identity].text for identity in sorted(set().union(*named))}
@@ -85,7 +85,7 @@ class Oracle:
         )
 
     def _in_turn(self, named: Sequence[frozenset[str]], query: set[str]) -> Iterator[_Piece]:
-        """Yield the pieces of each named document, nearest first, in turn."""
+        """Yield the pieces of the named documents, nearest first, in turn."""
         pieces = [[piece for identity in sorted(ids) for piece in self._pieces(identity)] for ids in named]
         every = [piece for of in pieces for piece in of]
         counts = {word: sum(f" {word} " in piece.text for piece in every) for word in query}

@@ -99,7 +99,7 @@ def parse_markdown(content: bytes) -> list[DocumentSection]:
 
 
 def parse_html(content: bytes) -> list[DocumentSection]:
-    """Return what a reader sees: no scripts, styles or navigation; headings become the path."""
+    """Return the visible text: no scripts, styles or navigation; headings become the path."""
     from lxml import html
 
     if not content.strip():
@@ -172,7 +172,7 @@ def _decoded(content: bytes) -> str:
 
 
 def sections_in_child(digest: str, kind: str, data: str) -> str | list[tuple[str, str]]:
-    """Return heading and text of each section of a document, or why it cannot be read. It runs in the limited child."""
+    """Return heading and text per section of a document, or why it cannot be read. It runs in the limited child."""
     try:
         return [(section.heading, section.text) for section in _STRUCTURED[kind](b64decode(data))]
     except Unreadable as error:
@@ -202,7 +202,7 @@ _STRUCTURED: Final[Mapping[str, Callable[[bytes], list[DocumentSection]]]] = {
     "PDF": parse_pdf,
 }
 _PACKAGES: Final = {"HTML": "lxml", "PDF": "pypdf"}
-# By ending; `.jsonl` holds a document a line and is read by `documents`.
+# By ending; `.jsonl` has a document per line and is read by `documents`.
 PARSERS: Mapping[str, Callable[[bytes], Sequence[DocumentSection]]] = {
     ".txt": parse_text,
     ".md": partial(_limited, "Markdown"),

@@ -16,7 +16,7 @@ def quality(ranked: Sequence[str], right: Sequence[Collection[str]]) -> dict[str
 
     Args:
         ranked: Ids of documents, best first, each once.
-        right: The ids behind each document that the case names. Any of them will do, as names may be shared, but a
+        right: The ids behind each document that the case names. Any will do, as names may be shared, but a
             ranked document counts for one name only.
 
     >>> quality(["a", "b"], [{"b"}])["mrr"], quality(["a", "b"], [{"b"}])["recall@1"]

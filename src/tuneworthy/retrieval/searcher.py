@@ -30,7 +30,7 @@ class Reranker(Protocol):
 
 
 class Rerankers(Protocol):
-    """What a `Searcher` reranks with."""
+    """The reranker of a `Searcher`."""
 
     @property
     def local(self) -> SentenceEncoder:
@@ -46,7 +46,7 @@ class Searcher:
 
     Args:
         index: Opened.
-        encoder: Of questions; None for a search by words alone.
+        encoder: Of questions; None for a search by words only.
         rerankers: Has the local encoder, and the model or server, that rerank; opened when first needed.
         account: Of the servers, if there are any.
     """
@@ -75,9 +75,9 @@ class Searcher:
         ]
 
     async def timed(self, retrieval: Retrieval, question: str, repeat: int = 1) -> dict[str, float]:
-        """Search for one question with nothing remembered of it, and return the seconds of each stage.
+        """Search for one question without caches, and return the seconds per stage.
 
-        Servers are asked another time, alone; an answer that is stored counts with the seconds that it took.
+        Servers are called again, one call at a time; a stored answer counts with its seconds.
         """
         self._forget(question)
         seconds: dict[str, float] = {}
@@ -172,7 +172,7 @@ class Searcher:
 
     @cached_property
     def _rarity(self) -> NDArray[np.float64]:
-        """Weight of each piece of the vocabulary, from a sample of the chunks."""
+        """Weight per piece of the vocabulary, from a sample of the chunks."""
         tokenizer = self._rerankers.local.tokenizer
         texts = self.index.sample()
         counts = np.zeros(tokenizer.size, np.int64)

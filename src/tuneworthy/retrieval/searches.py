@@ -1,6 +1,6 @@
 """Stored results of searches, so that a run that goes on shows the same passages.
 
-Invariant: the key holds all that a result depends on (the search, the documents' hash, the question).
+Invariant: the key contains all inputs of a result (the search, the documents' hash, the question).
 """
 
 import sqlite3
@@ -29,7 +29,7 @@ class SearchStore:
         self._open: sqlite3.Connection | None = None
 
     def get(self, keys: Sequence[str]) -> dict[str, Any]:
-        """Return what is stored under `keys`."""
+        """Return the stored results under `keys`."""
         if self._open is None and not self._path.exists():
             return {}
         results: dict[str, Any] = {}
@@ -42,7 +42,7 @@ class SearchStore:
         return results
 
     def put(self, results: Mapping[str, Any]) -> None:
-        """Store results, all or none."""
+        """Store results, all or nothing."""
         rows = [(key, orjson.dumps(content)) for key, content in results.items()]
         with explained(self._path), self._connection() as connection:
             connection.executemany("INSERT OR IGNORE INTO searches VALUES (?, ?)", rows)

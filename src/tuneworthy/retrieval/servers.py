@@ -1,6 +1,6 @@
 """Encoders and rerankers behind HTTP: any `/v1/embeddings`, any `/rerank`. They get the texts and nothing else.
 
-A fault is tried again twice and then ends the search; what was answered before is stored.
+A fault is tried again twice and then ends the search; earlier answers are stored.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ MAX_BYTES = 256 * 2**20
 MAYBE_BILLED = frozenset({"timeout", "connection", "malformed"})
 
 Result = TypeVar("Result")
-# Returns what is sent for some texts.
+# Returns the request for some texts.
 Content = Callable[[Sequence[str]], Mapping[str, Any]]
 # Returns the answers in the order of the texts, given what came and how many are expected.
 Reader = Callable[[Any, int], list[str]]
@@ -99,7 +99,7 @@ class ServerReranker:
 
 
 class RetrievalServer:
-    """Asks for what is not stored yet.
+    """Requests missing results.
 
     Args:
         config: The server.
@@ -138,7 +138,7 @@ class RetrievalServer:
         return answers
 
     def odd_answer(self, reason: object) -> OutsideFault:
-        """Return the fault of an answer that is not what the protocol says."""
+        """Return the fault of an answer that breaks the protocol."""
         return OutsideFault(
             f"The response from {self._config.base_url}/{self._path} does not follow the API: {reason}.",
             hint="Check base_url and model of this server in [retrieval].",
@@ -155,7 +155,7 @@ class RetrievalServer:
     async def _attempt(
         self, client: HttpClient, keys: Sequence[bytes], content: Mapping[str, Any], read: Reader, ceiling: float
     ) -> dict[bytes, str]:
-        """Send one request, and store what comes back."""
+        """Send one request, and store the response."""
         with self._account.call(keys, ceiling) as call:
             started = time.perf_counter()
             try:
@@ -178,7 +178,7 @@ class RetrievalServer:
             try:
                 return await _finished(self._attempt(client, keys, content, read, ceiling), self._account.grace_s)
             except ProviderError as error:
-                failure = error.with_traceback(None)  # it would keep what was read
+                failure = error.with_traceback(None)  # it would keep the response
             if not failure.retryable:
                 break
             if attempt < TRIES - 1:
