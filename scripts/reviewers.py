@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from tuneworthy.dataset.review.log import FILE_NAME, ReviewPlan
-from tuneworthy.dataset.review.session import Review
+from tuneworthy.people.review import Review
+from tuneworthy.people.review_log import FILE_NAME, ReviewPlan
 from tuneworthy.types import Example
 
 N_ROWS, N_LABELS = 400, 20

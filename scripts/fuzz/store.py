@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from scripts.fuzz.mutations import VALUES, as_json, contents, values
 
 from tuneworthy.cli import invoke
-from tuneworthy.dataset.review.log import FILE_NAME, ReviewPlan, RowVerdict
 from tuneworthy.doctor.examine import examine, repair
 from tuneworthy.doctor.records import SHAPES
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.ladder.reveal import record_reveal
+from tuneworthy.people.review_log import FILE_NAME, ReviewPlan, RowVerdict
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import write_artifact
 from tuneworthy.store.database import UNREADABLE

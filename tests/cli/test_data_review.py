@@ -19,8 +19,8 @@ from tuneworthy.cli.data_review import command
 from tuneworthy.cli.review_terminal import parse_verdict, sheet
 from tuneworthy.dataset.checks.personal_data import Presidio
 from tuneworthy.dataset.freeze import freeze
-from tuneworthy.dataset.review.log import Ledger
 from tuneworthy.errors import UserError
+from tuneworthy.people.review_log import Ledger
 from tuneworthy.store import Folder
 from tuneworthy.types import Example, content_hash
 

@@ -15,8 +15,8 @@ from tuneworthy.cli.findings_terminal import parse_decision
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext
 from tuneworthy.dataset.check_runner import run_checks
+from tuneworthy.dataset.corrections import FILE_NAME, corrections_check, read_corrections, suspect_rows
 from tuneworthy.dataset.freeze import Version, freeze
-from tuneworthy.dataset.review.corrections import FILE_NAME, corrections_check, read_corrections, suspect_rows
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.types import Case, content_hash

@@ -14,9 +14,9 @@ from tuneworthy.dataset.build import BuildResult, build_version
 from tuneworthy.dataset.card import summary_of
 from tuneworthy.dataset.effect import effect_words
 from tuneworthy.dataset.importing.importer import import_files
-from tuneworthy.dataset.review.log import FILE_NAME as REVIEWS
-from tuneworthy.dataset.review.state import state_of
 from tuneworthy.evaluate.runner import Progress
+from tuneworthy.people.review_log import FILE_NAME as REVIEWS
+from tuneworthy.people.review_state import state_of
 from tuneworthy.report.text import clean
 from tuneworthy.store import Folder
 

@@ -9,9 +9,9 @@ from tuneworthy.cli.options import project_option, version_option, writing_to
 from tuneworthy.config import load
 from tuneworthy.dataset.card import card_of
 from tuneworthy.dataset.freeze import open_version
-from tuneworthy.dataset.review.log import FILE_NAME
-from tuneworthy.dataset.review.state import state_of
 from tuneworthy.errors import UserError
+from tuneworthy.people.review_log import FILE_NAME
+from tuneworthy.people.review_state import state_of
 from tuneworthy.report.card import document
 from tuneworthy.report.html import render_html
 from tuneworthy.report.markdown import render_markdown

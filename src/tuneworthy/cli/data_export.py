@@ -9,8 +9,8 @@ from tuneworthy.cli.options import json_option, note, print_result, project_opti
 from tuneworthy.config import load
 from tuneworthy.dataset.export import DatasetExport, export_version
 from tuneworthy.dataset.freeze import open_version
-from tuneworthy.dataset.review.log import FILE_NAME
-from tuneworthy.dataset.review.state import state_of
+from tuneworthy.people.review_log import FILE_NAME
+from tuneworthy.people.review_state import state_of
 from tuneworthy.store import Folder
 from tuneworthy.text import count
 from tuneworthy.trust import own_path

@@ -28,12 +28,12 @@ from tuneworthy.cli.review_terminal import correct, review_on_terminal, second_o
 from tuneworthy.config import FILE_NAME as PROJECT
 from tuneworthy.config import load
 from tuneworthy.dataset.card import look_of
+from tuneworthy.dataset.corrections import FILE_NAME as CORRECTIONS
+from tuneworthy.dataset.corrections import read_corrections, suspect_rows
 from tuneworthy.dataset.freeze import Version, open_version
-from tuneworthy.dataset.review.corrections import FILE_NAME as CORRECTIONS
-from tuneworthy.dataset.review.corrections import read_corrections, suspect_rows
-from tuneworthy.dataset.review.log import FILE_NAME, ReviewSample, content_of
-from tuneworthy.dataset.review.session import BOUND, Rejected, Review
-from tuneworthy.dataset.review.state import State
+from tuneworthy.people.review import BOUND, Rejected, Review
+from tuneworthy.people.review_log import FILE_NAME, ReviewSample, content_of
+from tuneworthy.people.review_state import State
 from tuneworthy.report.text import clean
 from tuneworthy.stats.acceptance import operating_characteristic
 from tuneworthy.store import Folder

@@ -9,7 +9,7 @@ from tuneworthy.cases.labelling import QUIT, SKIP, UNDO, run_terminal
 from tuneworthy.cli.label_terminal import ask_line
 from tuneworthy.cli.options import note
 from tuneworthy.cli.review_terminal import sheet
-from tuneworthy.dataset.review.corrections import Correction, SuspectRow, write_correction
+from tuneworthy.dataset.corrections import Correction, SuspectRow, write_correction
 from tuneworthy.errors import UserError
 from tuneworthy.report.text import clean
 from tuneworthy.types import Case

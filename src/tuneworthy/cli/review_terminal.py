@@ -13,9 +13,9 @@ from tuneworthy.cases.labelling import QUIT, SKIP, UNDO, run_terminal
 from tuneworthy.cases.pii import Masker
 from tuneworthy.cli.label_terminal import ask_line
 from tuneworthy.cli.options import note
-from tuneworthy.dataset.review.log import Ledger, ReviewPlan, SecondSample
-from tuneworthy.dataset.review.session import Review, Reviewing
 from tuneworthy.errors import UserError
+from tuneworthy.people.review import Review, Reviewing
+from tuneworthy.people.review_log import Ledger, ReviewPlan, SecondSample
 from tuneworthy.report.text import clean
 from tuneworthy.types import Case, Example
 

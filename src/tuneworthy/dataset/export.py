@@ -21,10 +21,10 @@ from tuneworthy.cases.stratified import draw, units_of
 from tuneworthy.cases.task_kind import guess_kind
 from tuneworthy.dataset.freeze import Version
 from tuneworthy.dataset.records import SCHEMA_VERSION, TeacherRecord
-from tuneworthy.dataset.review.state import State
 from tuneworthy.dataset.rows import StoredRows
 from tuneworthy.dataset.writers import write_dataset
 from tuneworthy.errors import UserError
+from tuneworthy.people.review_state import State
 from tuneworthy.store import write_atomic
 from tuneworthy.store.shapes import DamagedRecord, parsed
 from tuneworthy.types import Example

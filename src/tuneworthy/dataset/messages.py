@@ -49,36 +49,6 @@ say = Catalogue(
         "not_asked": "  questions skipped: {n} ({reason}: {description})",
         "not_alternating": "user and assistant turns that do not alternate",
         "keys_without_place": "a message with keys other than role and content",
-        "fixed_before": (
-            "--{name} was fixed at {fixed} before the first row was shown, so it cannot be changed to {value}."
-        ),
-        "no_reviewer": "No reviewer name is set.",
-        "no_reviewer_hint": "Pass --reviewer NAME.",
-        "empty_answer": "Type the new answer.",
-        "corrected_by": "{reviewer} gave rows a new answer (n = {n})",
-        "dropped_by_person_by": "{reviewer} dropped rows (n = {n})",
-        "no_plan": "there is no review plan yet, so no row has been reviewed",
-        "accepted": (
-            "at least {bound:.1%} of the {n_rows} rows are good, at {confidence:.0%} confidence over all attempts. In "
-            "attempt {attempt}, {n_bad} of {n_judged} reviewed rows {n_bad:is|are} bad (at most {max_bad} allowed)"
-        ),
-        "distrusted": (
-            ". The good ratings of {names} do not count, because they missed too many planted bad rows: other people "
-            "must rate these rows"
-        ),
-        "refuted": (
-            "the review no longer shows that at least {bound:.1%} of the rows are good. Rows that the plan counted as "
-            "good turned out to be bad (n = {n})"
-        ),
-        "rejected": (
-            "the review does not show that at least {bound:.1%} of the rows are good: {n_bad} of {n_judged} reviewed "
-            "rows {n_bad:is|are} bad, but the plan allows at most {max_bad}"
-        ),
-        "open_review": (
-            "{n_bad} of {n_judged} reviewed rows {n_bad:is|are} bad (at most {max_bad} allowed), and {open} of {n} "
-            "rows {open:remains|remain} to be reviewed"
-        ),
-        "kappa": ". Cohen's kappa between checks and reviewers is {kappa:.2f} [{low:.2f}, {high:.2f}]",
         "hidden": "hidden because it overlaps a case",
         "user_turns": "User turns",
         "files": "Files",
@@ -261,24 +231,3 @@ TOOL_CALLS: Final = {
     "axolotl": "Any tools and tool calls keep OpenAI's format.",
     "parquet": "Any tools and tool calls are kept, with tools as JSON text.",
 }
-
-# --- review ---------------------------------------------------------------------------------------------------------
-
-
-def calibration(n_judged: int, n_good: int, wrong: str, n_rows: int, reasons: Sequence[str]) -> str:
-    """Say what people think of rows that were left out."""
-    what = f"rows dropped for {', '.join(reasons)}" if reasons else "dropped rows"
-    return (
-        f"{n_good} of {n_judged} reviewed {what} {'is' if n_good == 1 else 'are'} good. Estimated share of good rows "
-        f"among all {n_rows}: {wrong}. The lower end counts every unrated row as bad, the upper end as good"
-    )
-
-
-def setting_text(setting: object) -> str:
-    """Write a setting of a sample; reasons as a list."""
-    return (", ".join(setting) or "none") if isinstance(setting, tuple) else str(setting)
-
-
-def interval(share: tuple[float, float]) -> str:
-    """Write an interval of a share."""
-    return f"[{share[0]:.1%}, {share[1]:.1%}]"

@@ -11,17 +11,17 @@ from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext, DataCheck, RowFinding
 from tuneworthy.dataset.check_runner import Say
 from tuneworthy.dataset.checks.degenerate import is_degenerate
+from tuneworthy.dataset.corrections import FILE_NAME as CORRECTIONS
+from tuneworthy.dataset.corrections import corrections_check, read_corrections
 from tuneworthy.dataset.importing.folder import Import, latest_import
 from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.dataset.rated_pairs import disliked_answers, rated_pairs_check
 from tuneworthy.dataset.records import Depends, HashedCount
-from tuneworthy.dataset.review.corrections import FILE_NAME as CORRECTIONS
-from tuneworthy.dataset.review.corrections import corrections_check, read_corrections
-from tuneworthy.dataset.review.log import FILE_NAME as REVIEWS
-from tuneworthy.dataset.review.log import content_of, rows_found_bad
 from tuneworthy.dataset.rows import StoredRows
 from tuneworthy.errors import UserError
 from tuneworthy.graders.refusals import find_refusals
+from tuneworthy.people.review_log import FILE_NAME as REVIEWS
+from tuneworthy.people.review_log import content_of, rows_found_bad
 from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.store import Folder
 from tuneworthy.types import Case, Example, content_hash

@@ -10,8 +10,6 @@ from tuneworthy.cases.splits import StoredSplit
 from tuneworthy.dataset.freeze import RECIPE
 from tuneworthy.dataset.importing.folder import file_digest
 from tuneworthy.dataset.records import ImportRecord, Recipe
-from tuneworthy.dataset.review.log import FILE_NAME as REVIEWS
-from tuneworthy.dataset.review.log import Ledger
 from tuneworthy.doctor import messages
 from tuneworthy.doctor.damage import Damage, quarantine
 from tuneworthy.errors import UserError
@@ -21,6 +19,8 @@ from tuneworthy.ladder.judging import DOCUMENT as JUDGE
 from tuneworthy.ladder.record import record_from
 from tuneworthy.ladder.reveal import Reveal
 from tuneworthy.ladder.rungs.decoding import StoredSweep
+from tuneworthy.people.review_log import FILE_NAME as REVIEWS
+from tuneworthy.people.review_log import Ledger
 from tuneworthy.shadow.replay import DOCUMENT as SHADOW
 from tuneworthy.shadow.replay import ShadowRecord
 from tuneworthy.ship.served import NOTE, ServedNote

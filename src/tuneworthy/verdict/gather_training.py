@@ -13,12 +13,12 @@ from tuneworthy.dataset.checks.contamination import POSSIBLE
 from tuneworthy.dataset.distill.teacher import terms_of
 from tuneworthy.dataset.effect import effect_words
 from tuneworthy.dataset.freeze import Version, find_version, latest_version
-from tuneworthy.dataset.review.log import FILE_NAME as REVIEWS
-from tuneworthy.dataset.review.state import state_of
 from tuneworthy.dataset.sources import cases_hash
 from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.rung_details import TunedDetail
+from tuneworthy.people.review_log import FILE_NAME as REVIEWS
+from tuneworthy.people.review_state import state_of
 from tuneworthy.regressions.sets import hashes, regression_sets
 from tuneworthy.shadow.canary import last_shadow
 from tuneworthy.store import Folder

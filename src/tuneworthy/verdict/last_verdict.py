@@ -13,7 +13,7 @@ from typing import Final
 import orjson
 
 from tuneworthy.config import Project
-from tuneworthy.dataset.review.log import FILE_NAME as REVIEWS
+from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.shadow.canary import rolled_back
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord, shaped

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from tests.killing import killed_at
-from tuneworthy.dataset.review import session as module
-from tuneworthy.dataset.review.log import Ledger, ReviewPlan, content_of, rows_found_bad
-from tuneworthy.dataset.review.session import Rejected, Review, draw, sample_size
-from tuneworthy.dataset.review.state import state_of
 from tuneworthy.errors import DataError, UserError
+from tuneworthy.people import review as module
+from tuneworthy.people.review import Rejected, Review, draw, sample_size
+from tuneworthy.people.review_log import Ledger, ReviewPlan, content_of, rows_found_bad
+from tuneworthy.people.review_state import state_of
 from tuneworthy.stats.acceptance import is_accepted, is_rejected, most_allowed
 from tuneworthy.stats.confusion import stratified_kappa
 from tuneworthy.types import Example, content_hash

@@ -36,10 +36,9 @@ from typing import Any, Final
 from tuneworthy.cases.labelling import MIN_SECOND
 from tuneworthy.cases.readers.faults import show
 from tuneworthy.cases.stratified import rank
-from tuneworthy.dataset import messages
-from tuneworthy.dataset.review.log import Ledger, ReviewPlan, ReviewSample, RowVerdict, SecondSample, content_of, now
-from tuneworthy.dataset.review.state import ALPHA, State, build_state, state_of, status_of, tally
 from tuneworthy.errors import UserError
+from tuneworthy.people.review_log import Ledger, ReviewPlan, ReviewSample, RowVerdict, SecondSample, content_of, now
+from tuneworthy.people.review_state import ALPHA, State, build_state, state_of, status_of, tally
 from tuneworthy.stats.acceptance import attempt_alpha, lot_plan_size, most_allowed
 from tuneworthy.store.lines import append_line, exclusive, write_line
 from tuneworthy.types import SECOND_SHARE, Example, Message, content_hash
@@ -254,7 +253,7 @@ class Reviewing:
         complete: bool = False,
     ) -> None:
         if not reviewer.strip():
-            raise UserError(messages.say("no_reviewer"), hint=messages.say("no_reviewer_hint"))
+            raise UserError("No reviewer name is set.", hint="Pass --reviewer NAME.")
         self.path, self.sample, self.reviewer, self.complete = path, sample, reviewer.strip(), complete
         self._rows = rows
         distinct = set(sample.rows)
@@ -408,9 +407,9 @@ def _require_same(sample: ReviewSample, options: Mapping[str, Any]) -> None:
     for name, value in options.items():
         if value is not None and fixed[name] != value:
             option = "reason" if name == "asked" else name.replace("_", "-")
-            texts = {"fixed": messages.setting_text(fixed[name]), "value": messages.setting_text(value)}
+            was, now_is = (", ".join(one) or "none" if isinstance(one, tuple) else one for one in (fixed[name], value))
             raise UserError(
-                messages.say("fixed_before", name=option, **texts),
+                f"--{option} was fixed at {was} before the first row was shown, so it cannot be changed to {now_is}.",
                 hint="Omit the option.",
             )
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from tuneworthy.cases.labelling import Agreement, Label, agreement
-from tuneworthy.dataset import messages
-from tuneworthy.dataset.review.log import Ledger, ReviewPlan, ReviewSample, RowVerdict, SecondSample
+from tuneworthy.people.review_log import Ledger, ReviewPlan, ReviewSample, RowVerdict, SecondSample
 from tuneworthy.stats.acceptance import is_accepted, is_rejected
 from tuneworthy.stats.confusion import stratified_kappa
 from tuneworthy.stats.intervals import clopper_pearson
+from tuneworthy.text import plural
 
 ALPHA: Final = 0.05
 CONFIDENCE: Final = 1 - ALPHA
@@ -22,6 +22,10 @@ WIDE: Final = 0.8
 Status = Literal["no_plan", "open", "accepted", "rejected"]
 # An interval, 95 % unless said otherwise.
 Share = tuple[float, float]
+
+
+def _interval(share: Share) -> str:
+    return f"[{share[0]:.1%}, {share[1]:.1%}]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,21 +61,25 @@ class RejectCalibration:
     @property
     def summary(self) -> str:
         """What people think of what was left out, and what follows for the rows that stay, in a sentence."""
-        summary = messages.calibration(
-            self.n_judged, self.n_good, messages.interval(self.wrong), self.sample.n_rows, self.sample.asked
+        dropped = f"rows dropped for {', '.join(self.sample.asked)}" if self.sample.asked else "dropped rows"
+        summary = (
+            f"{self.n_good} of {self.n_judged} reviewed {dropped} {plural(self.n_good, 'is', 'are')} good. Estimated "
+            f"share of good rows among all {self.sample.n_rows}: {_interval(self.wrong)}. The lower end counts every "
+            "unrated row as bad, the upper end as good"
         )
         if self.recall is None or self.specificity is None or self.remaining is None:
             return summary
         if max(high - low for low, high in (self.recall, self.specificity)) > WIDE:
             return summary  # too few rows were rated to say anything
         summary += (
-            f". The checks dropped {messages.interval(self.recall)} of the bad rows and kept "
-            f"{messages.interval(self.specificity)} of the good ones. Of the kept rows, "
-            f"{messages.interval(self.remaining)} are bad"
+            f". The checks dropped {_interval(self.recall)} of the bad rows and kept "
+            f"{_interval(self.specificity)} of the good ones. Of the kept rows, "
+            f"{_interval(self.remaining)} are bad"
         )
         if self.kappa is None or self.kappa_ci95 is None:
             return summary
-        return summary + messages.say("kappa", kappa=self.kappa, low=self.kappa_ci95[0], high=self.kappa_ci95[1])
+        low, high = self.kappa_ci95
+        return f"{summary}. Cohen's kappa between checks and reviewers is {self.kappa:.2f} [{low:.2f}, {high:.2f}]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,29 +135,38 @@ class State:
         if self.status == "accepted" and not self.plan.planted:
             text = ". No planted bad rows tested the reviewers"
         if self.distrusted:
-            text += messages.say("distrusted", names=", ".join(self.distrusted))
+            text += (
+                f". The good ratings of {', '.join(self.distrusted)} do not count, because they missed too many "
+                "planted bad rows: other people must rate these rows"
+            )
         return text
 
     @property
     def _result(self) -> str:
         plan = self.plan
         if plan is None:
-            return messages.say("no_plan")
+            return "there is no review plan yet, so no row has been reviewed"
         if self.status == "rejected" and self.n_refuted and not is_rejected(self.n_bad, plan.max_bad):
-            return messages.say("refuted", n=self.n_refuted, bound=plan.bound)
-        figures = {
-            "bound": plan.bound,
-            "n_rows": plan.n_rows,
-            "confidence": CONFIDENCE,
-            "attempt": plan.attempt,
-            "n_bad": self.n_bad,
-            "n_judged": self.n_judged,
-            "open": plan.n - self.n_judged,
-            "max_bad": plan.max_bad,
-            "n": plan.n,
-        }
-        accepted, rejected = self.status == "accepted", self.status == "rejected"
-        return messages.say("accepted" if accepted else "rejected" if rejected else "open_review", **figures)
+            return (
+                f"the review no longer shows that at least {plan.bound:.1%} of the rows are good. Rows that the plan "
+                f"counted as good turned out to be bad (n = {self.n_refuted})"
+            )
+        bad = f"{self.n_bad} of {self.n_judged} reviewed rows {plural(self.n_bad, 'is', 'are')} bad"
+        if self.status == "accepted":
+            return (
+                f"at least {plan.bound:.1%} of the {plan.n_rows} rows are good, at {CONFIDENCE:.0%} confidence over "
+                f"all attempts. In attempt {plan.attempt}, {bad} (at most {plan.max_bad} allowed)"
+            )
+        if self.status == "rejected":
+            return (
+                f"the review does not show that at least {plan.bound:.1%} of the rows are good: {bad}, but the plan "
+                f"allows at most {plan.max_bad}"
+            )
+        waiting = plan.n - self.n_judged
+        return (
+            f"{bad} (at most {plan.max_bad} allowed), and {waiting} of {plan.n} rows "
+            f"{plural(waiting, 'remains', 'remain')} to be reviewed"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain data for JSON."""

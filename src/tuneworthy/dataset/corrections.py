@@ -17,8 +17,8 @@ from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, RowFinding
 from tuneworthy.dataset.freeze import Version
 from tuneworthy.dataset.records import RowLine
-from tuneworthy.dataset.review.log import content_of, now
 from tuneworthy.errors import UserError
+from tuneworthy.people.review_log import content_of, now
 from tuneworthy.store.lines import append_line, read_lines, refuse_link
 from tuneworthy.types import Case, Example, content_hash
 
@@ -64,9 +64,9 @@ def write_correction(path: Path, correction: Correction) -> None:
         UserError: Nobody signs it, or the new answer is empty.
     """
     if not correction.reviewer.strip():
-        raise UserError(messages.say("no_reviewer"), hint=messages.say("no_reviewer_hint"))
+        raise UserError("No reviewer name is set.", hint="Pass --reviewer NAME.")
     if correction.decision == "answer" and not correction.answer.strip():
-        raise UserError(messages.say("empty_answer"))
+        raise UserError("Type the new answer.")
     append_line(path, asdict(replace(correction, time=correction.time or now())))
 
 
@@ -87,8 +87,8 @@ class _Apply:
             text = f"decided by {correction.reviewer}"
             yield RowFinding(row=number, code=code, message=text, action="mask" if code == "corrected" else "drop")
         for (reviewer, code), n in sorted(applied.items()):
-            name = "corrected_by" if code == "corrected" else "dropped_by_person_by"
-            yield RowFinding(row=WHOLE_SET, code=code, message=messages.say(name, reviewer=reviewer, n=n))
+            verb = "gave rows a new answer" if code == "corrected" else "dropped rows"
+            yield RowFinding(row=WHOLE_SET, code=code, message=f"{reviewer} {verb} (n = {n})")
 
     def repair(self, row: Example) -> Example:
         """Return the row with the answer that it was given; the old one is the worse one of a pair."""

@@ -1,1 +1,0 @@
-"""Review by people: the sample, its log and what the log says about a version."""
