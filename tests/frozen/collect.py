@@ -151,8 +151,10 @@ def of_run(told: Tree) -> Tree:
     document["differences"] = {f"{one['a']}/{one['b']}": one for one in document.get("differences", ())}
     for rung in document.get("rungs", ()):
         rung.pop("reason")  # a sentence
-        for key in ("calibration", "detail", "bounds95", "graders", "delta_today", "delta_today_ci"):
+        for key in ("calibration", "detail", "bounds95", "delta_today", "delta_today_ci"):
             rung.pop(key, None)
+        if len(rung.get("graders") or ()) < 2:
+            rung["graders"] = None
         rung["candidates"] = {
             one["name"]: [one["n"], one["score"], one["dropped"] or None] for one in rung["candidates"]
         }

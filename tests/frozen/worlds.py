@@ -50,6 +50,10 @@ def reply(name, request):
 
 def judge(request):
     return "good"
+
+
+def short(answer, expected, case):
+    return min(1.0, 40 / (len(answer) + 1))
 """
 
 
@@ -259,6 +263,57 @@ def records(i: int) -> str:
     return f"The serial number of item q{i}q is {serial(i)}."
 
 
+def phrase(i: int) -> Any:
+    """Return an expected text; of every eighth question none, of every ninth one of two."""
+    words = f"The {WORDS[i % 60]} costs {i % 7 + 1},{i % 10:03d} euros at the {WORDS[i * 7 % 50]}"
+    return None if i % 8 == 5 else [words, words.upper()] if i % 9 == 4 else words
+
+
+def worded(i: int) -> str:
+    """Return an answer whose form differs from the expected text in one of twelve ways."""
+    right = f"The {WORDS[i % 60]} costs {i % 7 + 1},{i % 10:03d} euros at the {WORDS[i * 7 % 50]}"
+    other_words = f"A {WORDS[i % 59]} is {i % 7} euros"
+    forms = (right, right.upper(), f"{right}.", f"Answer: **{right}**", right.replace("The", "the  "), other_words,
+             f"I think {right}, don't you?", right.replace(",", "."), "I don't know.", "", f"<think>{right}</think>no",
+             f"Ich weiß es nicht. {right[:20]}")  # fmt: skip
+    return forms[i % 12]
+
+
+def booking(i: int) -> dict[str, Any]:
+    guests = {"people": i % 5 + 1, "names": [LABELS[i % 3], "Ada"]}
+    return {"place": WORDS[i % 20], **({} if i % 6 == 3 else guests), "when": {"day": f"2026-0{i % 9 + 1}-11"}}
+
+
+def booked(i: int) -> str:
+    """Return a booking as JSON in one of ten forms, some with wrong values."""
+    right = booking(i)
+    wrong = right | {"place": "nowhere", "people": "2"}
+    forms = (json.dumps(right), f"```json\n{json.dumps(right)}\n```", f"Sure: {json.dumps(right)} Done.", "{}", "none",
+             json.dumps(wrong), json.dumps(right).upper(), json.dumps([right]), json.dumps(right)[:-1],
+             json.dumps({key: right[key] for key in ("place", "when")}))  # fmt: skip
+    return forms[i % 10]
+
+
+def amount(i: int) -> str:
+    """Return a number in one of eight forms."""
+    value = i * 37 % 5000
+    forms = (f"{value}", f"{value:,}", f"It is {value} euros.", f"{value}.0", f"-{value}", f"{value + 1}",
+             f"first 3, then {value}", f"{value / 1000}e3")  # fmt: skip
+    return forms[i % 8]
+
+
+TEXT_GRADERS = (
+    "\n".join(
+        f'[[graders]]\ntype = "{name}"'
+        for name in ("normalised_exact", "exact", "includes", "squad_em", "squad_f1", "rouge_l", "chrf", "abstention")
+    )
+    + '\n[[graders]]\ntype = "regex"\npattern = "\\\\d,\\\\d{3} euros"'
+)
+JSON_GRADERS = (
+    '[[graders]]\ntype = "json_fields"\n[[graders]]\ntype = "json_schema"\npath = "schema.json"\n'
+    '[[graders]]\ntype = "python"\nfunction = "replies.py:short"'
+)
+SCHEMA = {"type": "object", "required": ["place", "people"], "properties": {"people": {"type": "integer"}}}
 WORDS_ALONE = '[documents]\n[retrieval]\nencoder = { type = "off" }\nreranker = { type = "off" }\n'
 HALF = {"today": strong(0.95, usd=1.0), "second": strong(0.95, usd=0.5)}
 TWO_FAMILIES = {"gpt_a": strong(0.98), "claude_b": Model(answers=right_on(0.97, "b"))}
@@ -458,5 +513,42 @@ TASKS: dict[str, Task] = {
         n=160,
         n_examples=0,
         rungs=["baseline", "model", "prompt"],
+    ),
+    "graders_of_text": Task(
+        models={"today": Model(answers=worded)},
+        truth=phrase,
+        graders=TEXT_GRADERS,
+        task={"target": 0.5},
+        rungs=["baseline"],
+        probe=False,
+        n=120,
+        n_examples=0,
+    ),
+    "graders_of_json": Task(
+        models={"today": Model(answers=booked)},
+        truth=booking,
+        graders=JSON_GRADERS,
+        extra={"schema.json": json.dumps(SCHEMA)},
+        task={"target": 0.5},
+        rungs=["baseline"],
+        probe=False,
+        n=120,
+        n_examples=0,
+    ),
+    "graders_of_numbers": Task(
+        models={"today": Model(answers=amount)},
+        truth=lambda i: str(i * 37 % 5000),
+        graders='[[graders]]\ntype = "numeric"\n[[graders]]\ntype = "exact"',
+        task={"target": 0.5},
+        rungs=["baseline"],
+        probe=False,
+        n=120,
+        n_examples=0,
+    ),
+    "budget_spent": Task(
+        models={"today": weak(0.7, usd=1.0), "second": strong(0.8, usd=2.0)},
+        ladder="budget_usd = 0.3",
+        probe=False,
+        **SMALL,
     ),
 }
