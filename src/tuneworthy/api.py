@@ -1,4 +1,4 @@
-"""A project from Python: what the commands do, with typed results.
+"""A project from Python: the commands with typed results.
 
 Like the commands it spends money only up to `max_usd`, or to the budget of the project file. All methods may be called
 in a notebook, where an event loop is running already.
@@ -72,10 +72,10 @@ class OpenProject:
         return f"{type(self).__name__}({str(self.project.root)!r})"
 
     def run(self, *rungs: str, quick: bool = False, max_usd: float | None = None) -> RunRecord:
-        """Run the ladder, or only some rungs of it; what is stored is not asked again.
+        """Run the ladder, or only some rungs; stored answers are reused.
 
         Args:
-            rungs: Their names; all if none is named.
+            rungs: Their names; all by default.
             quick: A preview on at most 40 dev cases; nothing is compared on test.
             max_usd: Most that may be spent.
 
@@ -123,7 +123,7 @@ class OpenProject:
     def options(self) -> "pd.DataFrame":
         """Return the options of the last verdict: one row each, `option` as the index, scores between 0 and 1.
 
-        `attrs["changed"]` of the frame names what is different since that verdict; empty if it holds.
+        `attrs["changed"]` of the frame names the changes since that verdict; empty if it is current.
 
         Raises:
             Undecided: Nothing was decided yet.

@@ -9,7 +9,7 @@ Span = tuple[float, float | None]
 
 
 class ServingLimits(Protocol):
-    """What a project requires of a variant: its section `[constraints]`."""
+    """Requirements of a project for variants: its section `[constraints]`."""
 
     @property
     def on_device(self) -> bool:
@@ -60,7 +60,7 @@ def violation(
     usd_per_1k: float | None,
     p95_interval: Span | None = None,
 ) -> str:
-    """Name the constraint that a measured variant breaks; "" if it breaks none.
+    """Name the constraint that a measured variant breaks; "" without one.
 
     Args:
         limits: `[constraints]`.

@@ -1,11 +1,11 @@
-"""Every error that is raised on purpose, and the exit status of each branch.
+"""Every error that is raised on purpose, with exit statuses.
 
     TuneworthyError              1   a fault on our side that was foreseen
     ├── UserError                2   the user can fix it
     │   ├── UnknownName              a name that is not one of those allowed; names the nearest one
     │   ├── ConfigError              the project file, all faults at once
-    │   ├── DataError                a row of a file: path, line, what a right row holds, what is there
-    │   │   └── DataFaults               everything that is wrong with one file, one line a fault
+    │   ├── DataError                a row of a file: path, line, expected form, actual content
+    │   │   └── DataFaults               all faults of a file, one line per fault
     │   ├── ModelError               a model that cannot be found, read, trusted or called
     │   ├── DamagedRecord            a stored file that cannot be used                 (store.shapes)
     │   ├── AuthError                a key that is missing or was refused
@@ -78,7 +78,7 @@ class UnknownName(UserError):
     """A name that is not one of those allowed.
 
     Args:
-        kind: Noun of what is named, e.g. "rung".
+        kind: Noun of the named thing, e.g. "rung".
         name: The name as it was written.
         allowed: The names that exist, in the order to show them (a set: sorted).
     """
@@ -110,8 +110,8 @@ class DataError(UserError):
     Args:
         path: The file.
         line: 1-based line (or row) number; None if the whole file is meant.
-        expected: What a right row holds.
-        got: What is there instead (shortened by the caller).
+        expected: Form of a right row.
+        got: Actual content (shortened by the caller).
         hint: The next step.
     """
 
@@ -206,7 +206,7 @@ class ProviderError(TuneworthyError):
 
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
-    """Return the question that names the nearest of the `allowed` names; "" if none is near.
+    """Return the question that names the nearest of the `allowed` names; "" without one.
 
     >>> did_you_mean("few_shots", ["prompt", "few_shot"])
     "Did you mean 'few_shot'?"
@@ -216,7 +216,7 @@ def did_you_mean(name: str, allowed: Iterable[str]) -> str:
 
 
 def nearest(name: str, allowed: Iterable[str], least: float = 0.6) -> str:
-    """Return the nearest of the `allowed` names, upper and lower case being the same; "" if none is near.
+    """Return the nearest of the `allowed` names, upper and lower case being the same; "" without one.
 
     Args:
         least: How alike two names must be, 0 to 1.

@@ -1,6 +1,6 @@
 """Functions of the user's own, named in the project file as ``file.py:name`` or ``package.module:name``.
 
-Providers and graders load them through here, so one spelling, one set of errors and one module per file hold
+Providers and graders load them through here, so one spelling, one set of errors and one module per file apply
 everywhere. A file must lie below the project folder.
 """
 
@@ -52,7 +52,7 @@ def load_function(spec: str, root: Path) -> Callable[..., Any]:
         )
     if not callable(function):
         raise UserError(f"{spec!r} is not a function; its type is {type(function).__name__}. Specify a function.")
-    if inspect.isroutine(function) or inspect.isclass(function):  # a file may hand on what it imported
+    if inspect.isroutine(function) or inspect.isclass(function):  # a file may export an imported name
         refuse_standard_library(str(function.__module__))
     return function  # type: ignore[no-any-return]
 
@@ -93,7 +93,7 @@ def last_line(error: BaseException) -> str:
 
 def _module_of_file(place: str, root: Path) -> ModuleType:
     """Execute the file once for each version of its content, and return its module."""
-    path = (root / place.replace("\0", "\ufffd")).resolve()  # no path holds a null byte
+    path = (root / place.replace("\0", "\ufffd")).resolve()  # no path has a null byte
     if not path.is_relative_to(root.resolve()):
         raise UserError(f"{place} is outside the project folder.", hint="Move it into the project folder.")
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Opens the files that a person or a project names: regular ones alone, since a pipe or device may never end."""
+"""Opens the files that a person or a project names: only regular files, since a pipe or device may never end."""
 
 import errno
 import os

@@ -28,7 +28,7 @@ from tuneworthy import messages
 from tuneworthy.errors import UserError
 from tuneworthy.trust import child_environment
 
-# Wall time over processor time, at most: a machine may be busy, and what runs in the child cannot sleep.
+# Wall time over processor time, at most: a machine may be busy, and the child cannot sleep.
 WALL: Final = 20.0
 # Of the whole child, bytes.
 MAX_MEMORY: Final = 2**30
@@ -72,7 +72,7 @@ class _Child:
         self._room = MAX_ANSWERS
 
     def answer(self, task: Sequence[Any], limit_s: float, deadline: float) -> Any:
-        """Return what the child answers to a task.
+        """Return the child's answer to a task.
 
         Raises:
             OverLimit: It met a limit, or ended.
@@ -126,13 +126,13 @@ def call(function: Callable[..., Any], *arguments: Any, limit_s: float) -> Any:
         limit_s: Processor time, seconds (to a second more).
 
     Raises:
-        OverLimit: It meets a limit, or raises what it does not catch itself.
+        OverLimit: It meets a limit, or raises an exception.
     """
     return each(function, [arguments], limit_s=limit_s)[0]
 
 
 def each(function: Callable[..., Any], items: Iterable[Sequence[Any]], *, limit_s: float) -> list[Any]:
-    """Call `function` with each of `items` as `call` does, within one limit for all of them."""
+    """Call `function` with each of `items` as `call` does, within one limit for all."""
     key: tuple[str, Any] = ("", "")
     results: list[Any] = []
     with _lock:
@@ -175,7 +175,7 @@ def run_child() -> None:
     """Answer a task a line until the input ends: the program of the child."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with its owner, who may have work left
     tasks, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # output of a library is no answer
     memory = int(sys.argv[2])
     for what, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
         resource.setrlimit(what, (most, most))

@@ -1,6 +1,6 @@
 """Cuts keys out of texts: whole, in parts, and what looks like one. Every key that was read is known here by value.
 
-Servers echo keys: in errors, in answers, in the name of the model. What is shown or stored goes through `redact`.
+Servers echo keys: in errors, in answers, in the name of the model. Shown and stored text goes through `redact`.
 """
 
 import json
@@ -16,7 +16,7 @@ _BEFORE = re.compile(
     r"(?<![\\\w*.-])[\w*.-]*\Z|(?<=\\u[0-9a-fA-F]{4})[\w*.-]*\Z|(?<=\\[a-tv-z])[\w*.-]*\Z|\Z", re.ASCII
 )
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
-# Shorter ones are words, such as the "EMPTY" that local servers take.
+# Shorter keys are words, such as the "EMPTY" that local servers take.
 SHORTEST = 8
 _KEYS: dict[str, int] = {}
 
@@ -28,16 +28,17 @@ def remember(key: str) -> None:
 
 
 def redact(text: str) -> str:
-    """Return `text` without any key that was read, and without any part of one that is a third of it or longer."""
+    """Return `text` without any key that was read, and without parts of a third of a key or longer."""
     for key, least in _KEYS.items():
         text = _cut(text, key, least)
     return text
 
 
 def redact_json(body: bytes) -> bytes:
-    """Return a JSON document without any key that was read; `body` itself if it holds none.
+    """Return a JSON document without any key that was read; `body` itself if it has no key.
 
-    A number that has digits of a key stays one, or the document would be none. What is no JSON is cut everywhere.
+    A number with digits of a key stays a number, so that the document stays valid. Text that is not JSON is cut
+    everywhere.
     """
     if not any(block.encode() in body for key, least in _KEYS.items() for _, block in _blocks(key, least)):
         return body
@@ -51,7 +52,7 @@ def redact_json(body: bytes) -> bytes:
 
 @cache
 def _blocks(key: str, least: int) -> tuple[tuple[int, str], ...]:
-    """Return places and pieces of `key`, one of which is in any part of it that has `least` characters."""
+    """Return places and pieces of `key`, so that any part of `least` characters contains a piece."""
     size = (least + 1) // 2
     return tuple((place, key[place : place + size]) for place in range(0, len(key) - size + 1, size))
 

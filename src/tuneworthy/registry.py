@@ -87,14 +87,14 @@ def installed(kind: str) -> set[str]:
 
 
 def entry_grant(kind: str, name: str) -> Grant | None:
-    """Return what it takes to run what an installed package offers under `name`; None if no package does."""
+    """Return the grant for running an installed package's object under `name`; None without one."""
     for entry in entry_points(group=f"tuneworthy.{kind}", name=name):
         return Grant("code", f"{kind}:{name}", entry.value)
     return None
 
 
 def load_installed(kind: str, name: str) -> Any:
-    """Return what an installed package offers under `name`; None if no package does."""
+    """Return an installed package's object under `name`; None without one."""
     for entry in entry_points(group=f"tuneworthy.{kind}", name=name):
         logger.info("loading %s %r from %s", kind, name, entry.value)
         return entry.load()

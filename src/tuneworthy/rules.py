@@ -24,11 +24,11 @@ class Finding:
     """One thing that a rule found.
 
     Attributes:
-        message: One sentence: what is wrong, or what was measured.
+        message: One sentence: the fault, or the measurement.
         code: One of the rule's `codes`, or "".
         fix: What to do, as a sentence; "" if there is nothing to do.
         severity: Where it differs from the rule's own.
-        status: What the rule says of its subject; a rule that only reports faults leaves `fail`.
+        status: Result of the rule; a rule that only reports faults leaves `fail`.
         numbers: The measured figures it rests on, JSON-able.
         rule, source: Filled in by `RuleBook.run`.
     """
@@ -54,9 +54,9 @@ class Rule(Generic[F]):
     Attributes:
         name: Unique in its book.
         examine: The function, or the class to be instantiated with the rule's settings.
-        severity: Of what it finds, unless a finding says otherwise.
-        group: Heading that it stands under, e.g. the stage of a gate.
-        source: What it rests on, as a link or a citation.
+        severity: Of its findings, unless a finding sets its own.
+        group: Its heading, e.g. the stage of a gate.
+        source: Evidence, as a link or a citation.
         codes: Code to words, for all that it can find.
         bad, good: A subject that trips it, and one that does not.
     """
@@ -80,7 +80,7 @@ class Rule(Generic[F]):
         return self.examine(**settings) if isinstance(self.examine, type) else self.examine
 
     def run(self, *subject: Any, **settings: Any) -> Iterator[F]:
-        """Yield what it finds, each finding with the name, severity and source of the rule."""
+        """Yield its findings, with the name, severity and source of the rule."""
         result = self.build(**settings)(*subject)
         for one in [result] if isinstance(result, Finding) else result:
             yield replace(one, rule=self.name, severity=one.severity or self.severity, source=one.source or self.source)
@@ -92,7 +92,7 @@ class RuleBook(Registry[Rule[F]]):
     Args:
         kind: Plural noun; also the suffix of the entry-point group ``tuneworthy.<kind>``.
         modules: Modules that register the built-in rules on import, in the order in which rules run.
-        rule_class: Subclass of `Rule` with the facts that this kind of rule has beside the common ones.
+        rule_class: Subclass of `Rule` with further attributes of this kind of rule.
     """
 
     def __init__(self, kind: str, modules: Collection[str], rule_class: type[Rule[F]] = Rule) -> None:

@@ -43,7 +43,7 @@ MOST_CASES = 500
 # The format of examples that is a log of no tool's.
 LOG = "openai_log"
 MOST_LISTED_LABELS = 100
-# The files of a project beside the project file.
+# Files of a project in addition to the project file.
 CASES, EXAMPLES, SCHEMA, PROMPT = "cases.jsonl", "examples.jsonl", "schema.json", "prompts/system.md"
 # Characters of the name of a task.
 MOST_NAME = 64
@@ -64,7 +64,7 @@ class NewProject:
         kind: Kind of task.
         n_cases: Cases written.
         n_examples: Examples written.
-        notes: What a person should know, one line each.
+        notes: For the user, one line each.
     """
 
     root: Path
@@ -89,7 +89,7 @@ def make_project(
     """Write a project folder.
 
     Args:
-        root: Where; must not hold a project file yet.
+        root: Where; must not have a project file yet.
         data: Cases: CSV, JSONL, Parquet, promptfoo config, Langfuse export.
         examples: Rows for shots and training; without it, the rows of `data` that are no cases.
         inputs: Columns of the question, in either file; several in one file become one text, a line each.
@@ -103,7 +103,7 @@ def make_project(
 
     Raises:
         UserError: There is a project already, or a file that it would write over, the data cannot be read, a model has
-            no known provider, or its address holds a secret; `data` is a log, which holds answers and no right ones.
+            no known provider, or its address contains a secret; `data` is a log, which has answers without labels.
     """
     if (root / FILE_NAME).exists():
         raise UserError(f"{root} already contains a project.", hint="Choose another folder, or remove tuneworthy.toml.")
@@ -183,8 +183,8 @@ def keep_file(path: Path, content: bytes | None = None, *, sources: Iterable[Pat
     """Refuse to write over a file of the user's.
 
     Args:
-        path: What is to be written.
-        content: A file that holds this already is no loss.
+        path: The file to write.
+        content: A file with this content may be overwritten.
         sources: Files all of whose rows are written again.
 
     Raises:
@@ -201,10 +201,10 @@ def keep_file(path: Path, content: bytes | None = None, *, sources: Iterable[Pat
 def _columns(
     data: Path, examples: Path | None, inputs: Sequence[str], expected: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the named columns of `data` and of `examples`: each of the file that has it, of `data` if none has.
+    """Return the named columns of `data` and of `examples`: each from the file that has it, by default from `data`.
 
     Raises:
-        UserError: Two of one file hold the answer.
+        UserError: Two columns of a file have the answer.
     """
     names = {*inputs, *expected}
     of_rows = columns_of(examples) & names if examples and names else set()
@@ -231,7 +231,7 @@ def _refuse_log(data: Path, *, named: bool) -> None:
     try:
         entry = None if named else stream_examples(data, Rejects(data)).entry
     except DataError:
-        return  # reading it as cases says what is wrong with it
+        return  # reading it as cases reports the fault
     if entry is not None and (entry.title or entry.name == LOG):
         title = entry.title or "requests and responses"
         raise UserError(
@@ -244,7 +244,7 @@ def _refuse_log(data: Path, *, named: bool) -> None:
 
 
 def _apply_labels(data: Path) -> list[str]:
-    """Write into the cases what `cases label` stored beside them; return what is to be said of it."""
+    """Write the stored labels of `cases label` into the cases; return the report."""
     path = data.with_name(f"{data.stem}.labels.jsonl")
     if not path.exists():
         return []
@@ -261,7 +261,7 @@ def _named(*names: str) -> list[NamedModel]:
     """Return the models, each with a key of its own in `[models]`.
 
     Raises:
-        UserError: A provider is unknown, a name is missing, or an address holds a secret.
+        UserError: A provider is unknown, a name is missing, or an address contains a secret.
     """
     models: dict[str, NamedModel] = {}
     for model in map(read_model_name, names):
@@ -274,7 +274,7 @@ def _named(*names: str) -> list[NamedModel]:
 
 
 def _usual_n_cases(n_rows: int) -> int | None:
-    """Return how many of `n_rows` are cases: half of them, or all (None) where the others would be too few for dev."""
+    """Return how many of `n_rows` are cases: half, or all (None) if the others would be too few for dev."""
     n = min(n_rows // 2, MOST_CASES)
     return n if n_rows - n >= MIN_EXAMPLES else None
 
@@ -306,7 +306,7 @@ def _draw(cases: list[Case], n: int | None, seed: int) -> tuple[list[Case], list
 
 
 def _is_chat(value: Any) -> bool:
-    """Whether a variable holds messages, as JSON or as text of JSON, rather than a text of its own."""
+    """Whether a variable has messages, as JSON or as text of JSON, rather than a text of its own."""
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         try:
             value = orjson.loads(value)

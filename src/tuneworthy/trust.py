@@ -23,7 +23,7 @@ from tuneworthy import messages
 from tuneworthy.errors import UserError
 
 Kind = Literal["code", "key", "file"]
-# Folders whose projects are trusted, as a PATH: for CI, where nobody can be asked.
+# Folders whose projects are trusted, as a PATH: for CI, which has no one to ask.
 VARIABLE: Final = "TUNEWORTHY_TRUST"
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 # A vendor's own key to the vendor's own server is no secret told to a stranger.
@@ -44,7 +44,7 @@ VENDORS: Final[Mapping[str, str]] = {
     "XAI_API_KEY": "https://api.x.ai",
 }
 _PORTS: Final = {"http": 80, "https": 443}
-# What a child process may know: where programs, caches, libraries and devices are, how to reach the network.
+# Environment of a child process: where programs, caches, libraries and devices are, how to reach the network.
 _PASSED: Final = frozenset(
     {"ALL_PROXY", "HOME", "HTTPS_PROXY", "HTTP_PROXY", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LOGNAME", "NO_PROXY",
      "PATH", "PYTHONPATH", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE", "TEMP", "TMP", "TMPDIR",
@@ -98,7 +98,7 @@ class Untrusted(UserError):
 
 
 def trust_hint(root: Path) -> str:
-    """Return what to do before `root` may have what it asks for."""
+    """Return the hint for permitting `root`."""
     here = root.resolve() == Path.cwd().resolve()
     command = "tuneworthy trust" if here else f"tuneworthy trust --project {root}"
     return f"If you trust the project, run `{command}`. In CI, set {VARIABLE} to the project folder."
@@ -108,7 +108,7 @@ def require(root: Path, *grants: Grant | None) -> None:
     """Go on only if a person allowed the project in `root` all of `grants` (None asks for nothing).
 
     Raises:
-        Untrusted: One of them was not allowed.
+        Untrusted: A grant is missing.
     """
     if missing := [grant for grant in grants if grant is not None and not is_allowed(root, grant)]:
         raise Untrusted(root, missing)
@@ -122,20 +122,20 @@ def is_allowed(root: Path, grant: Grant) -> bool:
 
 
 def allowed(root: Path) -> list[Grant]:
-    """Return what a person allowed to the project in `root`."""
+    """Return the grants of the project in `root`."""
     rows = _read().get(str(root.resolve()), [])
     return [Grant(*row) for row in rows]
 
 
 def allow(root: Path, grants: Iterable[Grant]) -> None:
-    """Write down that a person allows exactly `grants` to the project in `root`; none takes all back."""
+    """Store exactly `grants` for the project in `root`; an empty set revokes all."""
     rows = [list(grant) for grant in sorted(set(grants))]
     document = {**_read(), str(root.resolve()): rows}
     if not rows:
         del document[str(root.resolve())]
     path = trust_file()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".trust.")  # readable by its owner alone
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".trust.")  # readable by its owner only
     with os.fdopen(handle, "wb") as file:
         file.write(orjson.dumps(document, option=orjson.OPT_INDENT_2))
         file.flush()
@@ -183,13 +183,13 @@ def origin_of(url: str) -> str:
 
 
 def key_grant(variable: str | None, url: str, *, priced: bool = False) -> Grant | None:
-    """Return what it takes to send the key in `variable` to the server at `url`; None for its vendor's own.
+    """Return the grant for sending the key in `variable` to the server at `url`; None for its vendor's own.
 
     Args:
         variable: Of the environment.
         url: Of the server.
-        priced: Whether the project file says what a call costs. Then it takes consent at the vendor's own server too:
-            where a stranger's file says too little, no limit on spending holds.
+        priced: Whether the project file sets the price of a call. Then the vendor's own server needs consent too:
+            a price that is too low would lift every spending limit.
     """
     origin = origin_of(url)
     own = VENDORS.get(variable or "") == origin and not priced
@@ -197,13 +197,13 @@ def key_grant(variable: str | None, url: str, *, priced: bool = False) -> Grant 
 
 
 def code_grant(spec: str, root: Path) -> Grant:
-    """Return what it takes to run the function `spec`: `file.py:name` or `package.module:name`."""
-    place = spec.rpartition(":")[0].replace("\0", "\ufffd")  # no path holds a null byte
+    """Return the grant for running the function `spec`: `file.py:name` or `package.module:name`."""
+    place = spec.rpartition(":")[0].replace("\0", "\ufffd")  # no path has a null byte
     return Grant("code", spec, str((root / place).resolve()) if place.endswith(".py") else place)
 
 
 def file_grant(root: Path, name: str) -> Grant | None:
-    """Return what it takes to use the path `name` of a project file; None if it lies in the folder."""
+    """Return the grant for the path `name` of a project file; None if it lies in the folder."""
     path = _expanded(root, name).resolve()
     return None if path.is_relative_to(root.resolve()) else Grant("file", name, str(path))
 
@@ -212,7 +212,7 @@ def path_of(root: Path, name: str) -> Path:
     """Return the path `name` of a project file, for reading.
 
     Raises:
-        Untrusted: It leads out of the folder `root`, and nobody allowed that.
+        Untrusted: It leads out of the folder `root` without permission.
     """
     require(root, file_grant(root, name))
     return _expanded(root, name)
@@ -234,7 +234,7 @@ def own_path(root: Path, name: str) -> Path:
 
 
 def _expanded(root: Path, name: str) -> Path:
-    name = name.replace("\0", "\ufffd")  # no path holds a null byte
+    name = name.replace("\0", "\ufffd")  # no path has a null byte
     try:
         return root / Path(name).expanduser()
     except RuntimeError:  # there is no such user
@@ -246,7 +246,7 @@ def child_environment(*prefixes: str, **settings: str) -> dict[str, str]:
 
     Args:
         prefixes: Further names that this child may know, by how they begin.
-        settings: What it gets beside that.
+        settings: Further variables.
     """
     named = (*_PASSED_PREFIXES, *prefixes)
     passed = {

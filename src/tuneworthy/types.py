@@ -47,16 +47,16 @@ def content_hash(value: Any, length: int = 16) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What is asked and what is expected.
+    """A question and its expected answer.
 
     Attributes:
-        id: Given, or the content hash of what is asked (so a corrected label keeps the id).
+        id: Given, or the content hash of the question (so a corrected label keeps the id).
         input: The text, or template variables by name; None if `messages` is given.
         messages: A conversation that ends with the user's turn, instead of `input`.
         expected: The right answer (any JSON); None if declining is right; UNLABELLED if unknown.
         group: Cases with one group share a source and stay on one side of a split.
         tags: Free labels for reports.
-        documents: Ids of the documents that hold the answer.
+        documents: Ids of the documents with the answer.
         tools: JSON schemas of the tools that may be called (OpenAI shape).
     """
 
@@ -71,12 +71,12 @@ class Case:
 
     @staticmethod
     def make_id(question: Any, tools: Sequence[dict[str, Any]] = ()) -> str:
-        """Hash what is asked (`input` or `messages`, and `tools`)."""
+        """Hash the question (`input` or `messages`, and `tools`)."""
         return content_hash([question, list(tools)] if tools else question)
 
     @property
     def text(self) -> str:
-        """What is asked as one text: for search, overlap checks and display."""
+        """The question as one text: for search, overlap checks and display."""
         if isinstance(self.input, str):
             return self.input
         if self.input is not None:
@@ -141,7 +141,7 @@ class OutputFormat:
         choices: The only answers there are.
         schema: Of the answer.
         ranking: How ranked choices are compared. It is applied to the stored log-probabilities: no call depends on it.
-        prior: Log-probability of each choice after a question without content, for the ranking `prior`.
+        prior: Log-probability per choice after a question without content, for the ranking `prior`.
     """
 
     kind: OutputKind = "free"
@@ -160,7 +160,7 @@ class Shots:
         k: How many.
         pool_hash: Content hash of the pool they are drawn from.
         ids: The example ids of a fixed set; empty for `per_case`.
-        encoder: The sentence encoder that says what is nearest; "" for BM25.
+        encoder: The sentence encoder of the nearest neighbours; "" for BM25.
     """
 
     mode: Literal["fixed", "per_case"]
@@ -176,7 +176,7 @@ class Passage:
 
     Attributes:
         document: Id of the document, which an answer may cite.
-        text: What it says.
+        text: Its content.
         heading: Title and headings above it; "" without any.
     """
 
@@ -187,16 +187,16 @@ class Passage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrieval:
-    """Which passages stand before the question.
+    """Selection of the passages before the question.
 
     Attributes:
         mode: `search`, or `oracle`: the documents that the case itself names.
         documents: Content hash of all documents.
         k: Passages that are shown.
-        encoder: What the dense vectors come from (model and hash, or address); empty for words alone.
+        encoder: Source of the dense vectors (model and hash, or address); empty for words only.
         reranker: What reorders the best of the fused list; empty without a reranker.
         chunk_tokens: Size of a chunk.
-        overlap_tokens: What it shares with the one before.
+        overlap_tokens: Shared with the chunk before.
         pool: Chunks that words and vectors each bring to the fusion.
         bm25_weight: Share of the words in the fusion, 0..1; the vectors have the rest.
         language: Of stemming and stop words.
@@ -221,7 +221,7 @@ class Cascade:
     """Who answers before the variant that has it: a cheap variant, where it is sure.
 
     Attributes:
-        first: Gives the probability of each label with its answer.
+        first: Gives label probabilities with its answer.
         threshold: Probability of its answer from which it is sure; every other case is sent on.
     """
 
@@ -236,7 +236,7 @@ class Variant:
     Attributes:
         name: Short and readable, e.g. `few_shot/per_case-8`.
         model: Key of `[models]`.
-        model_identity: What the model resolves to (provider, model id, file hash, base URL); no secrets.
+        model_identity: Resolved model (provider, model id, file hash, base URL); no secrets.
         system: System template text, or None.
         user: User template text.
         shots: Few-shot examples, or None.
@@ -267,7 +267,7 @@ class Variant:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What is sent beside the messages: sampling parameters and stop texts."""
+        """Settings of a request: sampling parameters and stop texts."""
         return {**self.decoding, "stop": list(self.stop)} if self.stop else dict(self.decoding)
 
     @property
@@ -299,8 +299,8 @@ class Timing:
     """Of a request that is timed: an engine of ours may reuse only what other cases share of the prompt.
 
     Attributes:
-        lane: Which of the variants that are timed in turn, below `LANES`: none may reuse what another left.
-        group: Content hash of the variants that are timed in turn; "" for one alone.
+        lane: Number of the variant among those timed in turn, below `LANES`: they share no cache.
+        group: Content hash of the variants that are timed in turn; "" for a single variant.
     """
 
     lane: int = 0
@@ -312,14 +312,15 @@ class Request:
     """One question to a provider, fully resolved.
 
     Attributes:
-        messages: The chat that is sent; none where plain texts, and not answers, are ranked.
+        messages: The chat that is sent; empty if plain texts, not answers, are ranked.
         max_tokens: Limit of the answer, tokens.
         decoding: Sampling parameters to send (already filtered by the capability table).
         output: Constraint on the answer.
         tools: Tool schemas, OpenAI shape.
-        logprobs: Number of alternatives per token to ask for; None asks for none, 0 for the chosen only.
+        logprobs: Number of alternatives per token to ask for; None requests no log-probabilities, 0 only the chosen
+            token's.
         repeat: Index of the repeat; part of the key, so no repeat is served from another.
-        payload: What a user's own pipeline gets instead of messages (the case's input).
+        payload: Input of a user's own pipeline instead of messages (the case's input).
         timing: Set if the answer is timed; part of the key.
         source: Of the case; a model that learns from dev answers without the rows of that source.
     """
@@ -338,7 +339,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """What a provider answered.
+    """A provider's answer.
 
     Attributes:
         text: The answer ("" if only tools were called or the model declined without words).
@@ -348,8 +349,8 @@ class Response:
         cached_tokens: Those of the prompt that were read from a cache.
         tool_calls: OpenAI shape.
         logprobs: One entry a token: ``{"token", "logprob", "top": [[token, logprob], ...]}``.
-        label_logprobs: Log-probability of each label; of a provider that ranks labels, not normalised over them.
-        model: What the server says that it ran.
+        label_logprobs: Log-probability per label; of a provider that ranks labels, not normalised.
+        model: Name that the server reports.
         dropped: Parameters that were left out because the model does not accept them.
         seconds: Wall time of the successful attempt.
     """
@@ -381,7 +382,7 @@ class Trace:
     """One case answered once by one variant.
 
     Exactly one of `response` and `error` is set. If the variant thinks aloud first, `response.text` is the
-    answer alone and `thinking` what came before it. If it cites, `cited` has the ids that stood in brackets at the end.
+    final answer and `thinking` the text before it. If it cites, `cited` has the ids from the brackets at the end.
     """
 
     case_id: str
@@ -414,7 +415,7 @@ class Score:
         reason: "" if right; else a class such as `wrong`, `format`, `refused`, `answered_unanswerable`.
         unscored: Why infrastructure or judge failed ("" if scored). Unreadable output is *scored* 0
             with reason `format`.
-        detail: What a person needs to see (parsed answer, per-field counts).
+        detail: For people (parsed answer, per-field counts).
     """
 
     num: float = 0.0
@@ -437,7 +438,7 @@ class Score:
 
 
 class RungStatus(StrEnum):
-    """What became of a rung."""
+    """Outcome of a rung."""
 
     REFERENCE = "reference"
     ADOPTED = "adopted"

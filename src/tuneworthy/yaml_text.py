@@ -1,4 +1,4 @@
-"""YAML of strangers: its size is known before anything is built of it."""
+"""YAML of strangers: its size is known before it is built."""
 
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ def check_size(text: str, loader: Any, most: int = MAX_NODES) -> None:
     """Read YAML as events, with the parser of `loader`, and count its values.
 
     Raises:
-        UserError: There are more than `most` of them, or they nest deeper than `MAX_DEPTH`.
+        UserError: There are more than `most` nodes, or they nest deeper than `MAX_DEPTH`.
         yaml.YAMLError: It is no YAML.
 
     >>> import yaml
@@ -26,7 +26,7 @@ def check_size(text: str, loader: Any, most: int = MAX_NODES) -> None:
     n = 0
     for event in yaml.parse(text, Loader=loader):
         if isinstance(event, yaml.AliasEvent):
-            n += sizes.get(event.anchor, most)  # one that is not closed holds itself
+            n += sizes.get(event.anchor, most)  # an open anchor contains itself
         elif isinstance(event, yaml.NodeEvent):
             n += 1
             if isinstance(event, yaml.CollectionStartEvent):

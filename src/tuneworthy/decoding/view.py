@@ -165,7 +165,7 @@ def _relations(
 
 
 def with_rest(probabilities: Sequence[float], labels: Sequence[str] = ()) -> Position:
-    """Return the position of which only the likeliest tokens are known (top_logprobs).
+    """Return a position with only its likeliest tokens (top_logprobs).
 
     The missing mass is spread evenly over as few tokens as keep each at most as likely as the
     last known token.

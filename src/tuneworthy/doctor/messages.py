@@ -6,9 +6,9 @@ from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
     {
-        # what is wrong
+        # faults
         "not_sqlite": "SQLite cannot read the file: {error}.",
-        # what it costs
+        # consequences
         # repairing
     },
 ).say

@@ -338,7 +338,7 @@ class Runner:
         return await self.library.passages(variant.retrieval, cases)
 
     async def _ask(self, model: OpenModel, batch: Batch, answers: Answers) -> None:
-        """Answer the jobs of `batch`, and add the answers to the stored ones."""
+        """Answer the jobs of `batch`, and store the answers."""
         workers = {
             number: asyncio.create_task(self._work(number, model, batch))
             for number in range(min(batch.wide, batch.remaining))

@@ -1,6 +1,6 @@
-"""Whether an answer refuses: a small linear classifier over sentences, trained on rows that lie beside this module.
+"""Whether an answer refuses: a small linear classifier over sentences, trained on rows next to this module.
 
-`refusals.json` holds, by language, refusals and what is easily taken for one: honest answers with a negation, an
+`refusals.json` has, by language, refusals and look-alikes: honest answers with a negation, an
 apology, or "I don't know". The classifier reads the first sentences of an answer; one refusing sentence is enough, as
 long as no help of some length follows it. It is trained once in a process, in about a second, with a fixed seed.
 
@@ -23,7 +23,7 @@ from tuneworthy.types import UNLABELLED
 # Sentences at the beginning of an answer that are read, and characters.
 _SENTENCES: Final = 3
 _HEAD: Final = 400
-# Characters of an answer from which a refusing sentence is only a remark beside the help.
+# Characters of an answer from which a refusing sentence is only a remark.
 LONGEST: Final = 1500
 # Probability from which a sentence refuses.
 THRESHOLD: Final = 0.7
@@ -34,7 +34,7 @@ _SEED: Final = 19
 _END: Final = re.compile(r"(?<=[.!?])\s+|\n+")
 _PLAIN: Final = str.maketrans({"’": "'", "ʼ": "'", "´": "'"})
 _TOKEN: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
-# Concepts without one of which nobody refuses; most sentences hold none.
+# Concepts that every refusal has; most sentences have no such concept.
 _CUES: Final = frozenset({"NEG", "DENY", "BOT", "WILL"})
 
 
@@ -46,7 +46,7 @@ def _parts() -> Mapping[str, Any]:
 
 @cache
 def _concepts() -> tuple[Mapping[str, str], Sequence[tuple[str, str]]]:
-    """Return the concept of each word, and of each beginning of words."""
+    """Return the concept per word and per word prefix."""
     listed = [(word, name) for name, words in _parts()["concepts"].items() for word in words.casefold().split()]
     stems = [(word[:-1], name) for word, name in listed if word.endswith("*")]
     return dict(reversed([pair for pair in listed if pair[0][-1] != "*"])), stems
@@ -118,7 +118,7 @@ def sentences(answer: str) -> list[str]:
 
 
 def _spoken(answer: str) -> str:
-    """Return what an answer says: of a JSON object its text, if it has one alone, else nothing."""
+    """Return the text of an answer: of a JSON object its only text, else nothing."""
     value = parse_object(answer)
     if value is UNLABELLED:
         return answer

@@ -22,7 +22,7 @@ from tuneworthy.patterns import compile_pattern
 from tuneworthy.text import count
 from tuneworthy.types import Case, Score, Trace, content_hash
 
-# Fewest texts of each kind that a classifier is trained on.
+# Minimum of texts per kind for a classifier.
 MIN_TEXTS = 20
 MAX_CHARS = 20_000
 FOLDS = 5

@@ -54,7 +54,7 @@ class ToolCallGrader(AnswerGrader[ToolCall]):
         )
 
     def __call__(self, trace: Trace, case: Case) -> Score:
-        """Match the calls of the response with the expected ones."""
+        """Match the calls of the response with the expected calls."""
         expected = expected_calls(case.expected)
         if expected is None:
             return Score.failed(self.label_fault(case.expected))

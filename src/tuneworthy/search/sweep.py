@@ -25,7 +25,7 @@ from tuneworthy.types import Case, Variant
 
 ALPHA = 0.025
 WIDTH = 4
-# Cases of each half, at least.
+# Cases per half, at least.
 FEWEST = 20
 # Random proposals before Optuna learns from results.
 STARTUP = 8

@@ -36,8 +36,8 @@ STOP: Final = "shadow/stop"
 LEAST_SERVED: Final = 30
 # Fields of a user's request that the candidate gets as they are: the form of the answer, not its content.
 _PASSED: Final = ("stream", "stream_options")
-# Fields beside these that the candidate can do without: what its prompt, its own sampling and the turn replace, and
-# what concerns production's account. Others ask for what its answer would not be.
+# Further fields that the candidate can do without: its prompt, its own sampling and the turn replace them, or
+# they concern production's account. Other fields request an answer that it would not give.
 _REPLACED: Final = frozenset(
     {
         *(*_PASSED, "model", "messages", "tools", "functions", "temperature", "top_p", "seed", "presence_penalty"),
@@ -239,6 +239,6 @@ class CandidateRoute:
         sent, _ = self.provider.body(self.session.runner.request(self.candidate, case))
         sent |= {key: question[key] for key in _PASSED if key in question}
         where, headers = self.provider.address("chat/completions")
-        # not packed: the user said to production, not to the candidate, what they can unpack
+        # not packed: the user's accepted encodings were meant for production
         lower = {name.lower(): value for name, value in headers.items()} | {"accept-encoding": "identity"}
         return where, [(name.encode(), value.encode()) for name, value in lower.items()], orjson.dumps(sent)

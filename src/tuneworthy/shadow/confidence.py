@@ -39,7 +39,7 @@ RECENT: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfidenceWatch:
-    """How low confidence is recognised, and how much more of it than on dev is tolerated.
+    """Threshold of low confidence, and the tolerated rise above dev.
 
     Attributes:
         margin: The tolerated difference between the shares in traffic and on dev.

@@ -219,9 +219,9 @@ def read_row(head: Mapping[str, Any], request: bytes, answer: bytes, by: str | N
         by: Key of the request's metadata that names the stratum.
 
     Raises:
-        ValueError: One of them is no JSON, the request continues a conversation that it does not contain, or the API
+        ValueError: A body is not JSON, the request continues a conversation that it does not contain, or the API
             itself runs its tools.
-        RowFault: One of them is not text.
+        RowFault: A message is not text.
         Dropped: There is no answer.
     """
     question = orjson.loads(request)

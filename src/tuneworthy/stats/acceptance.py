@@ -80,10 +80,10 @@ def lot_plan_size(lot: int, allowed: int, bad: int, alpha: float = 0.05) -> int 
 
 
 def is_rejected(bad: Any, max_bad: Any) -> Any:
-    """Whether a plan has failed: more bad rows than it allows. Counts, or arrays of them."""
+    """Whether a plan has failed: more bad rows than it allows. Counts, or arrays."""
     return bad > max_bad
 
 
 def is_accepted(good: Any, n: Any, max_bad: Any) -> Any:
-    """Whether a plan has passed: even if all rows that are left were bad. Counts, or arrays of them."""
+    """Whether a plan has passed: even if all remaining rows were bad. Counts, or arrays."""
     return good >= n - max_bad

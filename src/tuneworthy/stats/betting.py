@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-# Shares of the capital that are staked each time; an equal part of it begins at each.
+# Shares of the capital that are staked each time; an equal part begins with each.
 BETS = np.linspace(0.1, 0.9, 9)
 # How often the ends of a confidence sequence are halved: to 0.01 points.
 HALVINGS = 14

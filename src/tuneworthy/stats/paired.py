@@ -182,7 +182,7 @@ def worst_case(
     All unscored cases of the better variant count 0 and all of the worse one count 1, each with the mean denominator.
 
     Args:
-        a_num, a_den, b_num, b_den: the scored cases of each variant; A and B may have different numbers of cases.
+        a_num, a_den, b_num, b_den: the scored cases per variant; A and B may have different numbers of cases.
     """
     a_num, a_den = as_ratio(a_num, a_den)
     b_num, b_den = as_ratio(b_num, b_den)

@@ -67,7 +67,7 @@ def clustered_variance(influence: Floats, groups: ArrayLike) -> tuple[float, flo
 
     It is the larger of two: that of the clusters' sums, and that of cases which all clusters correlate alike, as the
     spread within clusters shows. A large cluster that fails as a whole seldom does so in one test set: the first cannot
-    know of it, the second does. The correlation counts one more cluster than was seen, one that goes as a whole, so
+    know of it, the second does. The correlation counts an additional cluster that fails as a whole, so
     that few failures do not prove independence. Large clusters count for less in the degrees of freedom.
 
     Args:

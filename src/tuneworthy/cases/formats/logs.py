@@ -84,7 +84,7 @@ def exchange(question: Any, answer: Any, about: Mapping[str, Any], *, api: bool 
         api: Whether the answer is a response of an API, so that any other object is no answer.
 
     Raises:
-        RowFault: One of them is not text.
+        RowFault: A message is not text.
         Dropped: There is no answer.
     """
     before = asked(question)
