@@ -13,7 +13,7 @@ from tests.report.report_records import named
 from tests.report.report_records import record as run_record
 
 from tuneworthy.config import load
-from tuneworthy.config.ladder import Economics
+from tuneworthy.config.ladder import DEFAULT_RANGES, Economics
 from tuneworthy.errors import ConfigError
 from tuneworthy.ladder.bills import bills_of, known_usd
 from tuneworthy.ladder.record import RungRecord, RunRecord
@@ -221,7 +221,7 @@ def test_every_assumption_has_a_source_a_mark_and_a_date_or_stands_in_the_projec
 def test_every_range_says_what_its_two_numbers_are() -> None:
     facts = pays(10.0, 1000, ranges={"traffic": (0.5, 2)}).assumptions
     ranges = {name: fact for name, fact in facts.items() if name.startswith("range_")}
-    assert ranges.keys() == {f"range_{name}" for name in type(Economics().ranges).model_fields}
+    assert ranges.keys() == {f"range_{name}" for name in DEFAULT_RANGES}
     assert len({fact.source for fact in ranges.values()}) == len(ranges)
     assert all(fact.source.startswith("lowest and highest ") for fact in ranges.values())
     assert (facts["range_traffic"].value, facts["range_traffic"].mark) == ("[0.5, 2]", "project")

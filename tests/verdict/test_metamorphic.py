@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from tests.verdict.planted import RUNGS, differences, failures, project, rung, trained
 
-from tuneworthy.config.ladder import Constraints, Economics, Ranges
+from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.constraints import violation
 from tuneworthy.money.economics import MOST_REQUESTS
 from tuneworthy.verdict import facts as facts_module
@@ -114,7 +114,7 @@ def _with_money(evidence: Evidence, rng: np.random.Generator) -> Evidence:
         own = not bill.usd_per_1k and not hosted and name != "classical" and rng.random() < 0.5
         tokens = {"input_tokens": float(rng.uniform(50, 1500)), "output_tokens": float(rng.uniform(1, 150))}
         bills[name] = replace(bill, own_server=bool(own), **(tokens if rng.random() < 0.7 else {}))
-    ranges = Ranges(traffic=pair(0.5, 2.0), price=pair(0.5, 1.2), wrong_answer=pair(0.2, 3.0))
+    ranges = {"traffic": pair(0.5, 2.0), "price": pair(0.5, 1.2), "wrong_answer": pair(0.2, 3.0)}
     numbers: dict[str, Any] = {"ranges": ranges, "serve_hardware": str(rng.choice(["cpu", "consumer", "l4", "h100"]))}
     numbers |= {"serve_params_b": float(rng.choice([0.5, 8.0]))}
     if rng.random() < 0.3:  # costs of one's own, which are no range

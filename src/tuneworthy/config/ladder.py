@@ -1,5 +1,6 @@
 """[ladder], [few_shot], [decoding], [constraints], [economics], [[waivers]]: what is tried, within what."""
 
+from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
@@ -74,23 +75,20 @@ def _rising(pair: tuple[float, float]) -> tuple[float, float]:
 
 
 Factors = Annotated[tuple[Positive, Positive], AfterValidator(_rising)]
+RangeName = Literal["traffic", "price", "costs", "capacity", "success", "wrong_answer"]
+# A low and a high factor of each estimate: of `requests_per_month`; of a provider's price; of the costs of training
+# and upkeep that the project file does not set; of a server's computed capacity; of `usd_per_wrong_answer`. `success`
+# is the chance that a training reaches its goal: at 0.5, the one-off costs are paid twice.
+DEFAULT_RANGES: Final[Mapping[RangeName, tuple[float, float]]] = {
+    "traffic": (1.0, 1.0), "price": (1.0, 1.0), "costs": (0.75, 1.25), "capacity": (0.7, 1.4), "success": (0.5, 1.0),
+    "wrong_answer": (1.0, 1.0),
+}  # fmt: skip
 
 
-class Ranges(Section):
-    """How far the true number may be from the estimate: a low and a high factor of it."""
-
-    traffic: Factors = (1.0, 1.0)
-    """Of `requests_per_month`."""
-    price: Factors = (1.0, 1.0)
-    """Of what a provider charges, until training has paid back."""
-    costs: Factors = (0.75, 1.25)
-    """Of the costs of training and upkeep that the project file does not set."""
-    capacity: Factors = (0.7, 1.4)
-    """Of the computed number of requests that a server can take."""
-    success: Annotated[tuple[Chance, Chance], AfterValidator(_rising)] = (0.5, 1.0)
-    """Chance that a training reaches what is hoped for; at 0.5, the one-off costs are paid twice."""
-    wrong_answer: Factors = (1.0, 1.0)
-    """Of `usd_per_wrong_answer`."""
+def _chances(ranges: dict[RangeName, tuple[float, float]]) -> dict[RangeName, tuple[float, float]]:
+    if ranges.get("success", (0.0, 0.0))[1] > 1:
+        raise ValueError(f"The chance `success` is at most 1, but it is {ranges['success'][1]:g}.")
+    return ranges
 
 
 class Economics(Section):
@@ -135,8 +133,13 @@ class Economics(Section):
     """Months within which training must have paid back."""
     usd_per_wrong_answer: NonNegative | None = None
     """What a wrong answer costs, US dollars; values a measured gain. Not set: only bills are compared."""
-    ranges: Ranges = Field(default_factory=Ranges)
-    """How far these numbers may be from the truth."""
+    ranges: Annotated[dict[RangeName, Factors], AfterValidator(_chances)] = {}
+    """Low and high factor of each estimate: `traffic`, `price`, `costs` of training, `capacity` of a server, chance of
+    `success`, and value of a `wrong_answer`."""
+
+    def spread(self, name: RangeName) -> tuple[float, float]:
+        """Return the low and the high factor of an estimate."""
+        return self.ranges.get(name, DEFAULT_RANGES[name])
 
 
 class Waiver(Section):

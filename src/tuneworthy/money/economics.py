@@ -11,7 +11,7 @@ from itertools import pairwise, product
 from math import ceil, inf, log
 from typing import Final, Literal
 
-from tuneworthy.config.ladder import Economics
+from tuneworthy.config.ladder import DEFAULT_RANGES, Economics, RangeName
 from tuneworthy.errors import join_sentences
 from tuneworthy.money.bills import Bill
 from tuneworthy.money.results import EconomicsResult, EconomicsStatus, Fact, Sensitivity, UsdPer1k
@@ -26,7 +26,7 @@ SHARES = frozenset({"cached_share", "batch_share", "serve_load"})
 # The costs of training and upkeep that are a range where the project file does not give them.
 SPREADING: Final = ("hours_data", "hours_engineering", "hours_retrain", "train_hours", "upkeep_usd_per_month")
 # The ranges that a person narrows in one go, by the named key; own costs narrow two.
-RANGES_OF: Final[Mapping[str, Sequence[Literal["traffic", "price", "success", "costs", "capacity"]]]] = {
+RANGES_OF: Final[Mapping[RangeName, Sequence[RangeName]]] = {
     "traffic": ("traffic",),
     "price": ("price",),
     "success": ("success",),
@@ -138,11 +138,11 @@ def money(
         tuned: The tuned model that was compared on test; before, it is taken to read and write as much as the option.
         required: US dollars of a thousand answers that must be saved and do not count.
     """
-    ranges, at = settings.ranges, 1 if end == "best" else 0
-    factor = dict.fromkeys(type(ranges).model_fields, 1.0)
+    at = 1 if end == "best" else 0
+    factor = dict.fromkeys(DEFAULT_RANGES, 1.0)
     if end != "estimate":
-        factor = {name: getattr(ranges, name)[at] for name in factor}
-        costs = ranges.costs[1 - at]
+        factor = {name: settings.spread(name)[at] for name in factor}
+        costs = settings.spread("costs")[1 - at]
         assumed: dict[str, float] = {name: costs * getattr(settings, name) for name in assumed_costs(settings)}
         assumed["serve_load"] = settings.serve_load * factor["capacity"]
         settings = settings.model_copy(update=assumed)
@@ -162,7 +162,7 @@ def traffic_ends(settings: Economics) -> Gain | None:
     """Return the least and the most traffic; None if it is not known."""
     if settings.requests_per_month is None:
         return None
-    low, high = settings.ranges.traffic
+    low, high = settings.spread("traffic")
     return low * settings.requests_per_month, high * settings.requests_per_month
 
 
@@ -254,36 +254,35 @@ def assumed_costs(settings: Economics) -> list[str]:
     return [name for name in SPREADING if name not in settings.model_fields_set]
 
 
-def open_ranges(settings: Economics) -> list[str]:
+def open_ranges(settings: Economics) -> list[RangeName]:
     """Return the open ranges, by the keys of `RANGES_OF`."""
     moves = {"costs": bool(assumed_costs(settings)), "capacity": settings.serve_capacity_per_month is None}
 
-    def is_open(key: str) -> bool:
-        low, high = getattr(settings.ranges, key)
+    def is_open(key: RangeName) -> bool:
+        low, high = settings.spread(key)
         return bool(low < high) and moves.get(key, True)
 
     return [name for name, keys in RANGES_OF.items() if any(map(is_open, keys))]
 
 
-def chance_to_settle(bill: Bill, settings: Economics, required: float, names: Sequence[str]) -> float:
+def chance_to_settle(bill: Bill, settings: Economics, required: float, names: Sequence[RangeName]) -> float:
     """Return how likely it is known whether training saves enough once some ranges are numbers: 1 if all are.
 
     The numbers of a range are taken to be equally likely, and one result that was not tried is taken to settle nothing.
     """
     if not set(open_ranges(settings)) - set(names):
         return 1.0
-    ranges = settings.ranges
     steps = [place / STEPS for place in range(STEPS + 1)]
     places = list(product(steps, repeat=len(names)))
     settled = 0
     for place in places:
-        numbers: dict[str, Gain] = {}
+        numbers: dict[RangeName, Gain] = {}
         for name, share in zip(names, place, strict=True):
             for key in RANGES_OF[name]:
-                low, high = getattr(ranges, key)
+                low, high = settings.spread(key)
                 number = low + (high - low) * (1 - share if key == "costs" else share)
                 numbers[key] = (number, number)
-        changed = settings.model_copy(update={"ranges": ranges.model_copy(update=numbers)})
+        changed = settings.model_copy(update={"ranges": settings.ranges | numbers})
         settled += saves_enough(bill, changed, required) is not None
     return settled / (len(places) + 1)
 
@@ -353,7 +352,7 @@ def saves_enough(bill: Bill, settings: Economics, required: float) -> bool | Non
     saving = monthly_saving(bill, settings, required)
     if saving is None:
         volume = least_volume(bill, settings, required)
-        return False if volume is None or volume > MOST_REQUESTS * settings.ranges.traffic[1] else None
+        return False if volume is None or volume > MOST_REQUESTS * settings.spread("traffic")[1] else None
     return False if saving[1] < 0 else True if saving[0] >= 0 else None
 
 

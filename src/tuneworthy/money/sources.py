@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-from tuneworthy.config.ladder import Economics
+from tuneworthy.config.ladder import DEFAULT_RANGES, Economics
 from tuneworthy.money.bills import Bill
 from tuneworthy.money.results import Fact
 from tuneworthy.money.serving import USUAL_TOKENS, Basis, hardware, hardware_date, server_for, size_b
@@ -82,9 +82,9 @@ def facts_of(reference: Bill | None, settings: Economics, gain: float | None) ->
     name = reference.name if reference else ""
     facts["compared_with"] = Fact(name or None, "" if name else "no run yet", "measured")
     facts[PRICE] = _price_fact(reference, settings)
-    for name in type(settings.ranges).model_fields:
-        low, high = getattr(settings.ranges, name)
-        mark: Basis = "project" if name in settings.ranges.model_fields_set else "assumed"
+    for name in DEFAULT_RANGES:
+        low, high = settings.spread(name)
+        mark: Basis = "project" if name in settings.ranges else "assumed"
         facts[f"range_{name}"] = Fact(f"[{low:g}, {high:g}]", RANGES[name], mark)
     facts["ownership"] = replace(table.ownership, date=table.date)
     return facts

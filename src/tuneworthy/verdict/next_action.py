@@ -356,7 +356,7 @@ def _narrow(fact: FactName, option: Option, facts: DecisionFacts, evidence: Evid
     names, required = open_ranges(settings), required_usd(bill, today_usd(facts.options), settings)
     for some in chain.from_iterable(combinations(names, size) for size in range(1, len(names) + 1)):
         keys = [name for name in some if name != "costs"]
-        pairs = [(name, *getattr(settings.ranges, name)) for name in keys]
+        pairs = [(name, *settings.spread(name)) for name in keys]
         shown = [f"{name} = [{low:g}, {high:g}]" for name, low, high in pairs]
         why = join_sentences(
             messages.SET_COSTS if "costs" in some else "",
