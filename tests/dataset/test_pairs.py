@@ -16,7 +16,7 @@ from tuneworthy.dataset.base import CheckContext
 from tuneworthy.dataset.build import build_version
 from tuneworthy.dataset.corrections import Correction, corrections_check
 from tuneworthy.dataset.importing.importer import import_files
-from tuneworthy.dataset.pair_scores import pair_scorer
+from tuneworthy.dataset.judge_auditor import pair_scorer
 from tuneworthy.dataset.records import Recipe
 from tuneworthy.people.review_log import content_of
 from tuneworthy.store import Folder

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tuneworthy.dataset.dedup.pairs import COMMON, similar_pairs, weigh
-from tuneworthy.dataset.dedup.semantic import semantic_duplicates
+from tuneworthy.dataset.dedup.semantic import COMMON, semantic_duplicates, similar_pairs, weigh
 
 NOUNS = [f"noun{k}" for k in range(120)]
 FRAMES = ["please open the {} and wait for the {} to finish, then check {} and {}",

@@ -27,8 +27,7 @@ from tuneworthy.dataset.checks.contamination import Contamination
 from tuneworthy.dataset.distill.teacher import teachers_of
 from tuneworthy.dataset.effect import EffectMeter
 from tuneworthy.dataset.freeze import ROWS, Version, freeze
-from tuneworthy.dataset.judge_auditor import auditor_of
-from tuneworthy.dataset.pair_scores import pair_scorer
+from tuneworthy.dataset.judge_auditor import auditor_of, pair_scorer
 from tuneworthy.dataset.records import Action, BuildTimes, Depends, Effect, LabelRow, Recipe
 from tuneworthy.dataset.rows import StoredRows
 from tuneworthy.dataset.sources import BuildInputs, encoder_of, gather

@@ -10,29 +10,33 @@ Invariants:
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final
 
 import orjson
 
 from tuneworthy.cases.normalize import question_of
+from tuneworthy.cases.pairs import rejected_answer
 from tuneworthy.cases.pii import Masker
+from tuneworthy.cases.splits import example_case
+from tuneworthy.cases.task_kind import guess_kind
 from tuneworthy.config.data import Audit
 from tuneworthy.config.graders import Judge
 from tuneworthy.config.project import Project
-from tuneworthy.dataset.base import AuditResult, RowOpinion
+from tuneworthy.dataset.base import AuditResult, PairScorer, RowOpinion
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.models import Models
 from tuneworthy.evaluate.request_batcher import RequestBatcher
 from tuneworthy.evaluate.runner import Progress, Runner
+from tuneworthy.graders.apply import grade_all, make_grader
 from tuneworthy.graders.base import GradingContext
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.graders.validate import validate_judge
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.store import Folder, ResponseStore
-from tuneworthy.types import Case, Example, content_hash
+from tuneworthy.types import Case, Example, Response, Trace, content_hash
 
 # Rows that are judged concurrently.
 BLOCK: Final = 1_000
@@ -151,3 +155,44 @@ def auditor_of(
         return None, None
     auditor = JudgeAuditor(project, store, project.data.judge, labels, progress, max_usd)
     return auditor, content_hash(auditor.identity())
+
+
+def pair_scorer(
+    project: Project, cases: Sequence[Case], rows: Sequence[Example], labels: Sequence[str]
+) -> PairScorer | None:
+    """Return what scores pairs; None where the first grader is a judge, whose calls cost money.
+
+    A grader that compares with an expected answer takes the better answer as the expected one, so it can only find that
+    both are equally good. One that judges form or runs code sees which is better.
+
+    Args:
+        project: The project.
+        cases: Its cases, which show the kind of the task.
+        rows: What graders may be built from.
+        labels: Of a task that has few.
+    """
+    section = project.graders[0]
+    if section.type == "judge":
+        return None
+    kind = guess_kind([case.expected for case in cases if case.labelled])
+
+    def scores(pairs: Sequence[Example]) -> list[tuple[float | None, float | None]]:
+        context = GradingContext(root=project.root, examples=rows, labels=labels, seed=project.split.seed)
+        try:
+            grader = make_grader(section, context)
+        except UserError:  # `check` says why it cannot be built
+            return [(None, None)] * len(pairs)
+        found = [example_case(row, kind) for row in pairs]
+        asked = {str(n): replace(case, id=str(n)) for n, case in enumerate(found) if case is not None}
+        traces = [
+            Trace(
+                case_id=n, variant_id="pair", repeat=0, messages=(), response=Response(text=text, finish_reason="stop")
+            )
+            for n in asked
+            for text in (pairs[int(n)].answer, rejected_answer(pairs[int(n)]))
+        ]
+        values = [score.value for score in asyncio.run(grade_all(grader, traces, asked))]
+        of = dict(zip(asked, zip(values[::2], values[1::2], strict=True), strict=True))
+        return [of.get(str(n), (None, None)) for n in range(len(pairs))]
+
+    return scores

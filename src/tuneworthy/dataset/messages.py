@@ -47,8 +47,6 @@ say = Catalogue(
         "writing_version": "Writing {n:,} rows",
         "build_again": "Run `tuneworthy data build`.",
         "not_asked": "  questions skipped: {n} ({reason}: {description})",
-        "not_alternating": "user and assistant turns that do not alternate",
-        "keys_without_place": "a message with keys other than role and content",
         "hidden": "hidden because it overlaps a case",
         "user_turns": "User turns",
         "files": "Files",

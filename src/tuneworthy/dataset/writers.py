@@ -1,8 +1,8 @@
-"""The formats in which a dataset leaves: for other trainers, and for our own readers, which read all of them again.
+"""Export formats of a dataset, for other trainers; our own readers read all of them again.
 
-A format that cannot hold a row leaves it out with the reason and never bends it. What no format but Parquet holds
-(provenance, group, tags) stays with the frozen version; tools and their calls go along wherever the format has a place
-for them. Files are written row by row and are whole or not there.
+A format that cannot represent a row leaves it out with the reason and never changes it. Only Parquet keeps provenance,
+group and tags; tools and their calls are written wherever the format has a place for them. Files are written row by row
+and are whole or do not exist.
 
 Sources: TRL docs/source/dataset_formats.md; LLaMA-Factory data/README.md and src/llamafactory/data/converter.py;
 Axolotl docs/dataset-formats/conversation.qmd; OpenAI guide "Supervised fine-tuning".
@@ -10,6 +10,7 @@ Axolotl docs/dataset-formats/conversation.qmd; OpenAI guide "Supervised fine-tun
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -92,9 +93,20 @@ def write_dataset(name: str, folder: Path, splits: Mapping[str, Iterable[Example
         UserError: No such format, or a split whose name is no file name.
     """
     writer = WRITERS.get(name)
-    reasons: Counter[str] = Counter()
-    ids: list[str] = []
-    paths, n_rows = [], {}
+    reasons, ids = Counter[str](), list[str]()
+    paths, n_rows = [], Counter[str]()
+
+    def convert(split: str, rows: Iterable[Example]) -> Iterator[dict[str, Any]]:
+        for row in rows:
+            try:
+                converted = writer.convert(row)
+            except CannotHold as reason:
+                reasons[str(reason)] += 1
+                ids.append(row.id)
+                continue
+            n_rows[split] += 1
+            yield converted
+
     for split, rows in splits.items():
         if not split.isidentifier():
             raise UserError(
@@ -102,46 +114,30 @@ def write_dataset(name: str, folder: Path, splits: Mapping[str, Iterable[Example
                 "a digit."
             )
         path = folder / f"{split}.{writer.suffix}"
-        counter = _ConvertedRows(writer.convert, rows, reasons, ids)
-        if writer.suffix == "parquet":
-            _write_parquet(path, counter)
-        else:
-            write_rows(path, counter)
+        n_rows[split] = 0
+        (_write_parquet if writer.suffix == "parquet" else write_rows)(path, convert(split, rows))
         paths.append(path)
-        n_rows[split] = counter.n
     if writer.also is not None:
         paths.append(writer.also(folder, {split: f"{split}.{writer.suffix}" for split in splits}))
-    return Written(tuple(paths), n_rows, dict(reasons), tuple(ids), (writer.tool_calls,))
-
-
-class _ConvertedRows:
-    def __init__(self, convert: Convert, rows: Iterable[Example], reasons: Counter[str], ids: list[str]) -> None:
-        self.convert, self.rows, self.reasons, self.ids = convert, rows, reasons, ids
-        self.n = 0
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        for row in self.rows:
-            try:
-                converted = self.convert(row)
-            except CannotHold as reason:
-                self.reasons[str(reason)] += 1
-                self.ids.append(row.id)
-                continue
-            self.n += 1
-            yield converted
+    return Written(tuple(paths), dict(n_rows), dict(reasons), tuple(ids), (writer.tool_calls,))
 
 
 # --- chats as they are --------------------------------------------------------------------------------------------
 
 
 def _tools(row: Example) -> list[dict[str, Any]]:
-    return tools_of(row.meta["tools"]) if row.meta.get("tools") else []
+    tools = row.meta.get("tools")
+    return tools_of(tools) if tools else []
+
+
+def _with_tools(row: Example, converted: dict[str, Any]) -> dict[str, Any]:
+    tools = _tools(row)
+    return {**converted, "tools": tools} if tools else converted
 
 
 def openai_row(row: Example) -> dict[str, Any]:
     """Return a row of OpenAI's fine-tuning format: messages, and the tools that could be called."""
-    tools = _tools(row)
-    return {"messages": list(row.messages), **({"tools": tools} if tools else {})}
+    return _with_tools(row, {"messages": list(row.messages)})
 
 
 def trl_row(row: Example) -> dict[str, Any]:
@@ -150,9 +146,14 @@ def trl_row(row: Example) -> dict[str, Any]:
     Arguments of calls are objects, as chat templates want them. Arrow gives all objects in a column one set of keys,
     so a program that loads such a file with `datasets` must drop keys that are null.
     """
-    turns = [_with_objects(message) for message in row.messages]
-    tools = _tools(row)
-    return {"prompt": turns[:-1], "completion": turns[-1:], **({"tools": tools} if tools else {})}
+    turns = []
+    for message in row.messages:
+        listed = [
+            {**call, "function": {**call["function"], "arguments": orjson.loads(call["function"]["arguments"])}}
+            for call in _calls_of(message)
+        ]
+        turns.append({**message, "tool_calls": listed} if listed else message)
+    return _with_tools(row, {"prompt": turns[:-1], "completion": turns[-1:]})
 
 
 def preference_row(row: Example) -> dict[str, Any]:
@@ -165,53 +166,52 @@ def preference_row(row: Example) -> dict[str, Any]:
     if not worse:
         raise CannotHold("a row without a worse answer")
     if row.messages[-1].keys() - {"role", "content", "tool_calls"}:
-        raise CannotHold(messages.say("keys_without_place"))
+        raise CannotHold(_NO_KEYS)
     converted = trl_row(row)
     converted["chosen"], converted["rejected"] = converted.pop("completion"), [{"role": "assistant", "content": worse}]
     return converted
 
 
-def _with_objects(message: Message) -> Message:
-    if not message.get("tool_calls"):
-        return message
-    calls = [
-        {**call, "function": {**call["function"], "arguments": orjson.loads(call["function"]["arguments"])}}
-        for call in message["tool_calls"]
-    ]
-    return {**message, "tool_calls": calls}
+def _calls_of(message: Message) -> list[dict[str, Any]]:
+    calls: list[dict[str, Any]] = message.get("tool_calls") or []
+    return calls
 
 
 # --- turns --------------------------------------------------------------------------------------------------------
 
 _SPEAKERS: Final = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
+_NO_KEYS: Final = "a message with keys other than role and content"
+_NOT_ALTERNATING: Final = "user and assistant turns that do not alternate"
 
 
 def sharegpt_row(row: Example) -> dict[str, Any]:
     """Return a row of ShareGPT: turns with `from` and `value`; calls are `function_call`, results `observation`.
 
     Raises:
-        CannotHold: Text beside calls in one turn, or a turn of a developer or with reasoning.
+        CannotHold: Text and calls in one turn, or a turn of a developer or with reasoning.
     """
     turns: list[dict[str, Any]] = []
     n = 0
     open_ids: list[str] = []
     for message in row.messages:
-        if message["role"] not in _SPEAKERS:
-            raise CannotHold(f"a turn with the role {message['role']!r}")
+        role, content, calls = message["role"], message["content"], _calls_of(message)
+        if role not in _SPEAKERS:
+            raise CannotHold(f"a turn with the role {role!r}")
         if message.get("reasoning_content"):
             raise CannotHold("a turn with reasoning")
-        turn: dict[str, Any] = {"from": _SPEAKERS[message["role"]], "value": message["content"]}
-        if calls := message.get("tool_calls"):
-            if message["content"]:
+        turn: dict[str, Any] = {"from": _SPEAKERS[role], "value": content}
+        call_id = message.get("tool_call_id")
+        if calls:
+            if content:
                 raise CannotHold("text and tool calls in the same turn")
             turn = {"from": "function_call", "value": _calls_text(calls, n)}
             n += len(calls)
             open_ids += [call["id"] for call in calls]
-        elif message["role"] == "tool" and "tool_call_id" in message:
-            if message["tool_call_id"] != (open_ids[0] if open_ids else None):
-                turn["tool_call_id"] = message["tool_call_id"]
-            if message["tool_call_id"] in open_ids:
-                open_ids.remove(message["tool_call_id"])
+        elif role == "tool" and call_id is not None:
+            if open_ids[:1] != [call_id]:  # our reader would take the result for that of the first open call
+                turn["tool_call_id"] = call_id
+            if call_id in open_ids:
+                open_ids.remove(call_id)
         turns.append({**turn, **{key: message[key] for key in ("name", "weight") if key in message}})
     tools = [tool["function"] if set(tool) == {"type", "function"} else tool for tool in _tools(row)]
     return {"conversations": turns, **({"tools": orjson.dumps(tools).decode()} if tools else {})}
@@ -219,12 +219,11 @@ def sharegpt_row(row: Example) -> dict[str, Any]:
 
 def _calls_text(calls: list[dict[str, Any]], n: int) -> str:
     """Return calls as JSON text; ids are kept where our reader would assign others."""
-    out = []
-    for i, call in enumerate(calls):
-        function = call["function"]
-        own_id = {} if call["id"] == f"call_{n + i}" else {"id": call["id"]}
-        out.append({"name": function["name"], "arguments": orjson.loads(function["arguments"]), **own_id})
-    return orjson.dumps(out[0] if len(out) == 1 else out).decode()
+    listed = []
+    for number, call in enumerate(calls, n):
+        function = {"name": call["function"]["name"], "arguments": orjson.loads(call["function"]["arguments"])}
+        listed.append(function if call["id"] == f"call_{number}" else {**function, "id": call["id"]})
+    return orjson.dumps(listed[0] if len(listed) == 1 else listed).decode()
 
 
 def llama_factory_row(row: Example) -> dict[str, Any]:
@@ -234,11 +233,12 @@ def llama_factory_row(row: Example) -> dict[str, Any]:
         CannotHold: As ShareGPT, or turns that do not alternate (LLaMA-Factory skips such rows without an error).
     """
     converted = sharegpt_row(row)
-    turns = converted["conversations"]
-    speakers = [turn["from"] for turn in (turns[1:] if turns[0]["from"] == "system" else turns)]
+    speakers = [turn["from"] for turn in converted["conversations"]]
+    if speakers[0] == "system":
+        del speakers[0]
     asks = [speaker in {"human", "observation"} for speaker in speakers]
     if "system" in speakers or asks != [i % 2 == 0 for i in range(len(asks))]:
-        raise CannotHold(messages.say("not_alternating"))
+        raise CannotHold(_NOT_ALTERNATING)
     if any(message.get("weight") == 0 for message in row.messages):
         raise CannotHold("an answer with weight 0, which must not be trained on")
     return {"tools": "", **converted}  # the column that `dataset_info.json` names must be there
@@ -250,47 +250,53 @@ def alpaca_row(row: Example) -> dict[str, Any]:
     Raises:
         CannotHold: Tools, further keys in a message, or turns that do not alternate.
     """
-    turns = list(row.messages)
-    if _tools(row) or any(turn["role"] == "tool" or turn.get("tool_calls") for turn in turns):
+    roles = [turn["role"] for turn in row.messages]
+    texts = [turn["content"] for turn in row.messages]
+    if _tools(row) or "tool" in roles or any(map(_calls_of, row.messages)):
         raise CannotHold("tools or tool calls")
-    if any(turn.keys() - {"role", "content"} for turn in turns):
-        raise CannotHold(messages.say("keys_without_place"))
-    system = turns.pop(0)["content"] if turns[0]["role"] == "system" else ""
-    if [turn["role"] for turn in turns] != ["user", "assistant"] * (len(turns) // 2) or not turns:
-        raise CannotHold(messages.say("not_alternating"))
-    texts = [turn["content"] for turn in turns]
-    pairs = [texts[i : i + 2] for i in range(0, len(texts), 2)]
-    question, answer = pairs.pop()
-    return {
-        "instruction": question,
-        "input": "",
-        "output": answer,
-        **({"system": system} if system else {}),
-        **({"history": pairs} if pairs else {}),
-    }
+    if any(turn.keys() - {"role", "content"} for turn in row.messages):
+        raise CannotHold(_NO_KEYS)
+    system = ""
+    if roles[0] == "system":
+        del roles[0]
+        system = texts.pop(0)
+    if roles != ["user", "assistant"] * (len(roles) // 2) or not roles:
+        raise CannotHold(_NOT_ALTERNATING)
+    *history, (question, answer) = [texts[i : i + 2] for i in range(0, len(texts), 2)]
+    converted = {"instruction": question, "input": "", "output": answer, "system": system, "history": history}
+    return {key: value for key, value in converted.items() if value or key not in {"system", "history"}}
 
 
-# --- what stands beside -------------------------------------------------------------------------------------------
+# --- files of trainers ---------------------------------------------------------------------------------------------
+
+
+_SHAREGPT: Final = {
+    "formatting": "sharegpt",
+    "columns": {"messages": "conversations", "tools": "tools"},
+    "tags": {
+        "role_tag": "from",
+        "content_tag": "value",
+        "user_tag": "human",
+        "assistant_tag": "gpt",
+        "observation_tag": "observation",
+        "function_tag": "function_call",
+        "system_tag": "system",
+    },
+}
+_CHAT_TEMPLATE: Final = {
+    "ds_type": "json",
+    "type": "chat_template",
+    "field_messages": "messages",
+    "field_tools": "tools",
+    "message_property_mappings": {"role": "role", "content": "content"},
+    "roles_to_train": ["assistant"],
+    "message_field_training": "train",
+}
 
 
 def _dataset_info(folder: Path, files: Mapping[str, str]) -> Path:
-    info = {
-        f"{folder.resolve().name}_{split}": {
-            "file_name": name,
-            "formatting": "sharegpt",
-            "columns": {"messages": "conversations", "tools": "tools"},
-            "tags": {
-                "role_tag": "from",
-                "content_tag": "value",
-                "user_tag": "human",
-                "assistant_tag": "gpt",
-                "observation_tag": "observation",
-                "function_tag": "function_call",
-                "system_tag": "system",
-            },
-        }
-        for split, name in files.items()
-    }
+    name = folder.resolve().name
+    info = {f"{name}_{split}": {"file_name": file, **_SHAREGPT} for split, file in files.items()}
     path = folder / "dataset_info.json"
     write_atomic(path, orjson.dumps(info, option=orjson.OPT_INDENT_2))
     return path
@@ -299,20 +305,9 @@ def _dataset_info(folder: Path, files: Mapping[str, str]) -> Path:
 def _axolotl_yaml(folder: Path, files: Mapping[str, str]) -> Path:
     import yaml
 
-    def entry(name: str) -> dict[str, Any]:
-        return {
-            "path": name,
-            "ds_type": "json",
-            "type": "chat_template",
-            "field_messages": "messages",
-            "field_tools": "tools",
-            "message_property_mappings": {"role": "role", "content": "content"},
-            "roles_to_train": ["assistant"],
-            "message_field_training": "train",
-        }
-
-    train = [entry(name) for split, name in files.items() if split == "train"]
-    tested = [{**entry(name), "split": "train"} for split, name in files.items() if split != "train"]
+    entries = {split: {"path": name, **deepcopy(_CHAT_TEMPLATE)} for split, name in files.items()}
+    train = [entry for split, entry in entries.items() if split == "train"]
+    tested = [{**entry, "split": "train"} for split, entry in entries.items() if split != "train"]
     text = yaml.safe_dump({"datasets": train, **({"test_datasets": tested} if tested else {})}, sort_keys=False)
     path = folder / "axolotl.yaml"
     write_atomic(path, b"# The data of an Axolotl configuration: add base_model and the rest.\n" + text.encode())

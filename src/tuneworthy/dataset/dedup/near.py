@@ -13,8 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tuneworthy.dataset.dedup.minhash import Hashes, band_keys, shingles
-from tuneworthy.dataset.dedup.packed import pack
+from tuneworthy.dataset.dedup.minhash import Hashes, band_keys, pack, shingles
 
 # Kept rows of one bucket that a row is compared with, the latest first: a template in every row stays affordable.
 LIMIT: Final = 256

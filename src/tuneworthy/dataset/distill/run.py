@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from tuneworthy.cases.normalize import normalise, question_of
 from tuneworthy.cases.pairs import with_rejected
 from tuneworthy.cases.stratified import rank
 from tuneworthy.cases.task_kind import Kind
@@ -28,7 +29,6 @@ from tuneworthy.dataset.check_runner import Say
 from tuneworthy.dataset.checks.personal_data import masking
 from tuneworthy.dataset.distill.queries import Sifted, query_of, question_meta, sift
 from tuneworthy.dataset.distill.selection import Selection, select
-from tuneworthy.dataset.distill.shots import TeacherShots
 from tuneworthy.dataset.distill.teacher import KEY, describe_teacher, name_of, pin, teacher_of
 from tuneworthy.dataset.importing.folder import Import, finished_import, latest_import, write_import
 from tuneworthy.dataset.records import DistillRecord, ImportRecord, RowLine, TeacherPin, TeacherScore
@@ -38,11 +38,12 @@ from tuneworthy.evaluate.models import OpenModel
 from tuneworthy.evaluate.runner import Runner
 from tuneworthy.graders.apply import aggregate, grade_all
 from tuneworthy.graders.base import Grader
+from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import render
 from tuneworthy.retrieval.encoder import load_encoder
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.store import Folder
-from tuneworthy.types import Case, Example, Message, Score, Trace, Variant, content_hash
+from tuneworthy.types import Case, Example, Message, Score, Shots, Trace, Variant, content_hash
 
 Chat = tuple[Message, ...]
 
@@ -458,3 +459,26 @@ def _descriptions(done: Import) -> dict[str, str]:
 def _renamed(source: str, names: Mapping[str, str]) -> str:
     name, _, line = source.rpartition(":")
     return f"{names.get(name, name)}:{line}"
+
+
+# Shots drawn beyond those needed, as those that ask the same question are removed.
+SPARE = 8
+
+
+class TeacherShots(ShotPool):
+    """The pool of the ladder, for questions that may be among its own examples.
+
+    A shot with the question's own words would make the teacher repeat the old answer.
+    """
+
+    def select(self, shots: Shots | None, cases: Sequence[Case]) -> dict[str, tuple[Example, ...]]:
+        """Return the shots of each case by case id (see `ShotPool.select`)."""
+        if shots is None:
+            return {}
+        more = replace(shots, k=shots.k + SPARE) if shots.mode == "per_case" else shots
+        questions = {case.id: normalise(question_of(case)) for case in cases}
+        chosen = super().select(more, cases)
+        others = {
+            case: [row for row in rows if normalise(row.question) != questions[case]] for case, rows in chosen.items()
+        }
+        return {case: tuple(rows[-shots.k :]) for case, rows in others.items()}
