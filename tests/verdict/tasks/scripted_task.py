@@ -10,7 +10,9 @@ import json
 import random
 import re
 import shutil
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -133,8 +135,9 @@ class HandMade:
             for name, one in self.models.items()
         }
         (root / "models.json").write_text(json.dumps(models))
+        source = f"# Part of what the answers depend on: {content_hash(models)}\n{FUNCTIONS}"
         functions = [f'def {name}(request):\n    return reply("{name}", request)\n' for name in self.models]
-        (root / "replies.py").write_text("\n\n".join([FUNCTIONS, *functions]))
+        (root / "replies.py").write_text("\n\n".join([source, *functions]))
         labels = self.labels or self.truth
         cases = [{"input": self.question(i), "expected": labels(i), **self.case(i)} for i in range(self.n)]
         (root / "cases.jsonl").write_text("".join(json.dumps(row) + "\n" for row in cases))
@@ -215,19 +218,30 @@ def kept_answers() -> Path:
     return folder
 
 
+def keep(answers: Path, kept: Path) -> None:
+    """Add the free answers of a store to those that are kept."""
+    with closing(sqlite3.connect(answers)) as store:
+        if not kept.exists():
+            store.execute("VACUUM INTO ?", [str(kept)])
+        store.execute("ATTACH ? AS kept", [str(kept)])
+        store.execute("INSERT OR IGNORE INTO kept.responses SELECT * FROM responses")
+        store.execute("DELETE FROM kept.responses WHERE cost_usd > 0")
+        store.execute("DELETE FROM kept.open_calls")
+        store.execute("DELETE FROM kept.further_answers")
+        store.commit()
+
+
 def ask(made: HandMade, capsys: pytest.CaptureFixture[str], *, probe: bool = True, rungs: Sequence[str] = ()) -> Told:
     """Run, decide and report a task through the command line.
 
-    Answers are kept for the session by the content of the cases, examples and models: a task that differs from an
-    earlier one in its project file only asks nothing twice.
+    Free answers are kept for the session: a task with the cases, examples and models of an earlier one asks nothing
+    twice, and one with its cases and examples trains no classical model for it again.
     """
     root = str(made.root)
     capsys.readouterr()
     answers = made.root / ".tuneworthy" / "responses.sqlite"
-    key = content_hash(
-        [(path.name, path.read_text()) for path in sorted(made.root.glob("*.*")) if path.suffix != ".toml"]
-    )
-    kept = kept_answers() / f"{key}.sqlite"
+    rows = [path.read_text() for path in sorted(made.root.glob("*.jsonl"))]
+    kept = kept_answers() / f"{content_hash(rows)}.sqlite"
     if kept.exists() and not answers.exists():
         answers.parent.mkdir(exist_ok=True)
         shutil.copy(kept, answers)
@@ -238,7 +252,7 @@ def ask(made: HandMade, capsys: pytest.CaptureFixture[str], *, probe: bool = Tru
     terminal = capsys.readouterr().out
     assert invoke(["decide", "--project", root, "--json"]) == status
     verdict = json.loads(capsys.readouterr().out)
-    shutil.copy(answers, kept)
+    keep(answers, kept)
     assert invoke(["report", "--project", root, "--out", str(made.root / "report.md")]) == 0
     paragraph = capsys.readouterr().out
     wide = [line for line in terminal.splitlines() if len(line) > 80 and "[" in line[:50] and "  " in line.strip()]
