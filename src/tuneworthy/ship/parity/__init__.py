@@ -22,6 +22,4 @@ class FormFinding(Finding):
     forms: Sequence[str] = ()
 
 
-PARITY_CHECKS: Final[RuleBook[FormFinding]] = RuleBook(
-    "parity_checks", [f"tuneworthy.ship.parity.checks.{name}" for name in ("files", "text", "weights", "answers")]
-)
+PARITY_CHECKS: Final[RuleBook[FormFinding]] = RuleBook("parity_checks", ["tuneworthy.ship.parity.checks"])
