@@ -57,4 +57,4 @@ def test_of_pairs_the_estimate_counts_what_dpo_keeps(tmp_path: Path) -> None:
     with kept(model) as sizes:
         trainer.compute_loss(model.train(), batch)
     counted = estimate(read_shape(tmp_path / "tiny"), settings, "cpu").part("activations") / (1 + GAPS["cpu"])
-    assert sum(sizes.values()) == pytest.approx(counted, rel=0.1)
+    assert sum(sizes.values()) == pytest.approx(counted, rel=0.3)

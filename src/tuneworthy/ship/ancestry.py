@@ -28,7 +28,7 @@ def lineage(store: Folder, adapter: str | None = None, base: str | None = None) 
     """
     trained = open_artifact(store, "adapter", adapter)
     if trained.parent is None:
-        raise UserError(f"The adapter {trained.id} does not record its base model.", hint=messages.say("train_again"))
+        raise UserError(f"The adapter {trained.id} does not record its base model.", hint=messages.TRAIN_AGAIN)
     if base is not None and open_artifact(store, "base", base).id != trained.parent:
         raise UserError(
             f"The adapter {trained.id} was trained on the base model {trained.parent}, not on {base}.",

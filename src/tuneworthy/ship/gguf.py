@@ -141,7 +141,7 @@ def _quantise(program: str, source: Path, target: Path, file_type: str) -> None:
         last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
         raise UserError(
             f"{QUANTIZE} failed: {last[:200].rstrip('.')}.",
-            hint=messages.say("use_q8"),
+            hint=messages.USE_Q8,
         )
     read_header(target)
 
@@ -188,7 +188,7 @@ def _library() -> Any:
     try:
         import gguf
     except ImportError:
-        raise UserError("The package gguf is not installed.", hint=messages.say("install_train")) from None
+        raise UserError("The package gguf is not installed.", hint=messages.INSTALL_TRAIN) from None
     return gguf
 
 
@@ -208,7 +208,7 @@ def _converted(tensor: Tensor, kind: Any) -> NDArray[Any]:
         return quantised
     stored = weights.astype(np.float16 if kind.name == "F16" else np.float32)
     if not np.isfinite(stored).all():
-        raise UserError(f"{tensor.name} has values that a 16-bit float cannot represent.", hint=messages.say("use_q8"))
+        raise UserError(f"{tensor.name} has values that a 16-bit float cannot represent.", hint=messages.USE_Q8)
     return np.ascontiguousarray(stored)
 
 
@@ -267,7 +267,7 @@ def _check_source(reader: Any, own: Mapping[str, Any], model: GgufModel, source:
             message = (
                 f"{source} has {key} = {stored}, but the model has {value}. The file belongs to a different base model."
             )
-            raise UserError(message, hint=messages.say("use_converter"))
+            raise UserError(message, hint=messages.USE_CONVERTER)
 
 
 def _added(reader: Any, model: GgufModel) -> dict[str, list[Any]]:
@@ -288,11 +288,14 @@ def _added(reader: Any, model: GgufModel) -> dict[str, list[Any]]:
                 f"Token {number} is {named[number]!r} in the model's tokenizer but {token!r} in the GGUF file of "
                 "the base model."
             )
-            raise UserError(message, hint=messages.say("use_converter"))
+            raise UserError(message, hint=messages.USE_CONVERTER)
     if max([*named, len(tokens) - 1]) >= model.n_rows:
         raise UserError(
-            messages.say("too_few_rows", tokens=max(named) + 1, rows=model.n_rows),
-            hint=messages.say("resize_embeddings"),
+            (
+                f"The tokenizer has {max(named) + 1} tokens, but the embeddings have only {model.n_rows} rows, so "
+                "added tokens would be lost."
+            ),
+            hint=messages.RESIZE_EMBEDDINGS,
         )
     numbers = range(len(tokens), model.n_rows)
     return {

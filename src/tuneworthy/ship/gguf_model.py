@@ -94,7 +94,7 @@ class GgufModel:
                     f"The {named} architecture cannot be exported as GGUF. Supported architectures are "
                     f"{', '.join(ARCHITECTURES)}."
                 ),
-                hint=messages.say("use_converter"),
+                hint=messages.USE_CONVERTER,
             )
         self.architecture = ARCHITECTURES[named]
         self.places = tensors_of(folder)
@@ -179,7 +179,7 @@ class GgufModel:
             if target is None:
                 raise UserError(
                     f"GGUF files for the {self.architecture.name} architecture cannot store {name[:100]}.",
-                    hint=messages.say("use_converter"),
+                    hint=messages.USE_CONVERTER,
                 )
             if expert is None:
                 yield Tensor(target, place.shape, self._reader(name, place))
@@ -274,7 +274,7 @@ class GgufModel:
         }
         for setting, occurs in lost.items():
             if occurs:
-                raise UserError(f"The model cannot be exported as GGUF: {setting}.", hint=messages.say("use_converter"))
+                raise UserError(f"The model cannot be exported as GGUF: {setting}.", hint=messages.USE_CONVERTER)
 
 
 def _stacked(places: Sequence[Place]) -> NDArray[np.float32]:

@@ -66,7 +66,7 @@ def read_vocabulary(folder: Path, n_rows: int) -> Vocabulary:
     if model.get("type") not in {"BPE", None}:
         raise UserError(
             (f"{folder}: the tokenizer type {model.get('type')} cannot be exported as GGUF. Only BPE is supported."),
-            hint=messages.say("use_converter"),
+            hint=messages.USE_CONVERTER,
         )
     tokens, types = _tokens(folder, document, n_rows)
     pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
@@ -106,7 +106,11 @@ def _tokens(folder: Path, document: Mapping[str, Any], n_rows: int) -> tuple[lis
             named[added["id"]] = (added["content"], kind)
     if max(named) >= n_rows:
         raise UserError(
-            messages.say("too_few_rows", tokens=max(named) + 1, rows=n_rows), hint=messages.say("resize_embeddings")
+            (
+                f"The tokenizer has {max(named) + 1} tokens, but the embeddings have only {n_rows} rows, so added "
+                "tokens would be lost."
+            ),
+            hint=messages.RESIZE_EMBEDDINGS,
         )
     filled = [named.get(number, (f"[PAD{number}]", UNUSED)) for number in range(n_rows)]
     return [token for token, _ in filled], [kind for _, kind in filled]
@@ -125,7 +129,7 @@ def pre_tokenizer(document: Mapping[str, Any]) -> str:
     if normalizer not in {None, "NFC"}:
         raise UserError(
             f"A tokenizer with the normalizer {normalizer} cannot be exported as GGUF.",
-            hint=messages.say("use_converter"),
+            hint=messages.USE_CONVERTER,
         )
     if kinds == ["ByteLevel"] and steps[0].get("use_regex", True):
         return "gpt-2"
@@ -137,7 +141,7 @@ def pre_tokenizer(document: Mapping[str, Any]) -> str:
             return _RULES[rule]
     raise UserError(
         f"The GGUF export does not support the pre-tokenizer {' + '.join(map(str, kinds))}.",
-        hint=messages.say("use_converter"),
+        hint=messages.USE_CONVERTER,
     )
 
 

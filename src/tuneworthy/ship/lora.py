@@ -121,12 +121,12 @@ def read_adapter(folder: Path) -> LoraAdapter:
     config = read_config(folder / "adapter_config.json")
     if (kind := config.get("peft_type")) != "LORA":
         raise ModelError(
-            f"The adapter in {folder} has the PEFT type {kind or 'none'}, not LORA.", hint=messages.say("train_again")
+            f"The adapter in {folder} has the PEFT type {kind or 'none'}, not LORA.", hint=messages.TRAIN_AGAIN
         )
     for key, why in messages.UNMERGEABLE_SETTINGS.items():
         if config.get(key):
             raise UserError(
-                messages.say("not_mergeable", folder=folder, why=why, key=key), hint=messages.say("train_again")
+                f"The adapter in {folder} cannot be merged because it {why} ({key}).", hint=messages.TRAIN_AGAIN
             )
     parts: dict[str, dict[str, Place]] = {}
     whole: dict[str, Place] = {}
@@ -139,7 +139,7 @@ def read_adapter(folder: Path) -> LoraAdapter:
         else:
             raise UserError(
                 f"The adapter in {folder} contains {name[:100]}, which is not a LoRA tensor.",
-                hint=messages.say("train_again"),
+                hint=messages.TRAIN_AGAIN,
             )
     pairs = {f"{module}.weight": _pair(folder, config, module, factors) for module, factors in parts.items()}
     return LoraAdapter(config, pairs, whole)
@@ -151,22 +151,23 @@ def _pair(folder: Path, config: Mapping[str, Any], module: str, factors: Mapping
     if a is None or b is None or len(a.shape) != 2 or len(b.shape) != 2 or a.shape[0] != b.shape[1]:
         raise ModelError(
             f"The adapter in {folder} lacks a matching pair of LoRA matrices (A and B) for {module[:100]}.",
-            hint=messages.say("train_again"),
+            hint=messages.TRAIN_AGAIN,
         )
     rank = int(_by_pattern(config, "r", module))
     if rank != a.shape[0]:
         raise ModelError(
             f"The adapter in {folder} has rank {a.shape[0]} in {module[:100]}, but its config says {rank}.",
-            hint=messages.say("train_again"),
+            hint=messages.TRAIN_AGAIN,
         )
     alpha = _by_pattern(config, "lora_alpha", module)
     scale = alpha / (sqrt(rank) if config.get("use_rslora") else rank)
     if config.get("fan_in_fan_out") and not embedding:
         raise UserError(
-            messages.say(
-                "not_mergeable", folder=folder, why="stores weights input-first, as GPT-2 does", key="fan_in_fan_out"
+            (
+                f"The adapter in {folder} cannot be merged because it "
+                f"{'stores weights input-first, as GPT-2 does'} ({'fan_in_fan_out'})."
             ),
-            hint=messages.say("train_again"),
+            hint=messages.TRAIN_AGAIN,
         )
     return Pair(a, b, scale, embedding, factors.get("lora_magnitude_vector"))
 
@@ -181,7 +182,7 @@ def _by_pattern(config: Mapping[str, Any], name: str, module: str) -> float:
             reason = str(error).rstrip(".") or "matching takes too long"
             raise ModelError(
                 f"The pattern {pattern[:60]!r} in {key} is not usable: {reason}.",
-                hint=messages.say("train_again"),
+                hint=messages.TRAIN_AGAIN,
             ) from None
         if fits:
             return number_of(value, key)

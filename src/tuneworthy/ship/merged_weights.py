@@ -147,21 +147,21 @@ def _all_of(lora: LoraAdapter, tensors: Mapping[str, Place], config: Mapping[str
     """Return the weights of the base, all of which must have been trained; a copy of tied embeddings is left out."""
     tied = {_HEAD} if config.get("tie_word_embeddings") else set()
     for name in tensors.keys() - lora.whole.keys() - tied:
-        raise UserError(f"The trained model lacks {name}, which is in {base}.", hint=messages.say("train_again"))
+        raise UserError(f"The trained model lacks {name}, which is in {base}.", hint=messages.TRAIN_AGAIN)
     return {name: tensors[name] for name in tensors if name in lora.whole}
 
 
 def _check_fit(lora: LoraAdapter, tensors: Mapping[str, Place], added: Mapping[str, Place], base: Path) -> None:
     """Refuse an adapter that changes a weight which the base does not have, or of another shape."""
     if not lora.pairs and not lora.whole and not added:
-        raise UserError("The adapter does not change any weights.", hint=messages.say("train_again"))
+        raise UserError("The adapter does not change any weights.", hint=messages.TRAIN_AGAIN)
     shapes = {name: pair.shape for name, pair in lora.pairs.items()}
     shapes |= {name: place.shape for name, place in lora.whole.items()}
     for name, shape in shapes.items():
         if name not in tensors:
             raise UserError(
                 f"The adapter changes {name[:100]}, which is not in {base}, so a merge would not apply it.",
-                hint=messages.say("merge_into_own_base"),
+                hint=messages.MERGE_INTO_OWN_BASE,
             )
         first = 0 if name in lora.pairs else 1  # embeddings that were trained whole may have more rows
         if shape[first:] != tensors[name].shape[first:]:
@@ -170,7 +170,7 @@ def _check_fit(lora: LoraAdapter, tensors: Mapping[str, Place], added: Mapping[s
                     f"{name}: the adapter needs a weight of shape {shape}, but the base model has "
                     f"{tensors[name].shape}. The adapter belongs to a different base model."
                 ),
-                hint=messages.say("merge_into_own_base"),
+                hint=messages.MERGE_INTO_OWN_BASE,
             )
 
 
@@ -210,13 +210,13 @@ def check_sixteen_bit(folder: Path) -> None:
                 f"The weights in {folder} are quantised ({kind}). A merge would round away most of what the adapter "
                 "learned."
             ),
-            hint=messages.say("merge_into_16bit"),
+            hint=messages.MERGE_INTO_16BIT,
         )
     for name, place in tensors_of(folder).items():
         if place.dtype not in FLOATS:
             raise UserError(
                 f"{folder}: {name[:80]} is stored as {place.dtype}, not as a 16-bit or 32-bit float.",
-                hint=messages.say("merge_into_16bit"),
+                hint=messages.MERGE_INTO_16BIT,
             )
 
 

@@ -88,7 +88,7 @@ def _functional() -> Any:
     except ImportError:
         raise UserError(
             "The package bitsandbytes is not installed. Merging an adapter trained on 4-bit weights needs it.",
-            hint=messages.say("install_train"),
+            hint=messages.INSTALL_TRAIN,
         ) from None
     return functional
 

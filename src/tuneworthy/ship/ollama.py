@@ -149,7 +149,7 @@ def export_ollama(store: Folder, made: Artifact, out: Path) -> list[Path]:
     merged = open_artifact(store, "merged", made.parent)
     template = template_of(merged.folder)
     if template is None:
-        raise UserError(messages.say("no_chat_template", folder=merged.folder), hint=messages.say("add_template"))
+        raise UserError(f"The model in {merged.folder} has no chat template.", hint=messages.ADD_TEMPLATE)
     content = modelfile(merged.folder, template, context_of(store, merged))
     out.mkdir(parents=True, exist_ok=True)
     (out / "Modelfile").unlink(missing_ok=True)  # an older one is not about the model that is put there now

@@ -12,7 +12,6 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Final
 
-from tuneworthy.ship import messages
 from tuneworthy.ship.merged_weights import TORCH_DTYPES, dtype_of, merge_folder
 from tuneworthy.ship.parity.measure import NextToken, ParityPlan, divergence
 from tuneworthy.ship.parity.request import ParityRequest, plan_of, tokenizer_folder
@@ -65,7 +64,11 @@ def choose_route(
     gaps = [a - b for a, b in zip(*by_route.values(), strict=True)]
     half = 1.96 * stdev(gaps) / n**0.5
     low, high = mean(gaps) - half, mean(gaps) + half
-    say(messages.say("route", **kl, mean=mean(gaps), low=low, high=high, n=n, best=best))
+    say(
+        f"Mean KL from the trained model on held-out rows: {kl['original']:.5f} if merged into the original base "
+        f"model, {kl['dequantised']:.5f} if merged into the dequantised one. Difference: {mean(gaps):.5f} [{low:.5f}, "
+        f"{high:.5f}] (n = {n}). Merging into the {best} base model."
+    )
     return {"name": best, "mean_kl": kl, "difference_ci95": [low, high], "n": n}, bases[best]
 
 

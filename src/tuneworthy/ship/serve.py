@@ -109,7 +109,7 @@ def llama_cpp(choice: ServingChoice, log: Path, *, port: int) -> Iterator[Any]:
     try:
         import xllamacpp  # noqa: F401
     except ImportError:
-        raise UserError(messages.say("no_llama_cpp"), hint=messages.say("install_local")) from None
+        raise UserError(messages.NO_LLAMA_CPP, hint=messages.INSTALL_LOCAL) from None
     from tuneworthy.providers.llama_child import EngineSettings
     from tuneworthy.providers.llama_cpp import Engine as Child
     from tuneworthy.providers.llama_cpp import cores

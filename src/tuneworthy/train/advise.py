@@ -173,7 +173,7 @@ class _Advisor:
     def _set(self, name: str, value: Any, reason: str, source: str) -> None:
         own = getattr(self.train, name, None)
         if own is not None:
-            value, reason, source = own, messages.say("set_by_project", value=own), messages.say("project_file")
+            value, reason, source = own, f"Set to {own} by [train] in the project file.", messages.PROJECT_FILE
         self.settings = replace(self.settings, **{name: value})
         self.knobs.append(Knob(name=name, value=value, reason=reason, source=source, from_project=own is not None))
 
@@ -186,7 +186,7 @@ class _Advisor:
             "max_length",
             value,
             messages.length_reason(rows.longest, rows.median, rows.p99, value, counted=rows.counted),
-            f"{messages.say('the_rows')}; {sources.TRL}",
+            f"{messages.THE_ROWS}; {sources.TRL}",
         )
 
     def _method(self) -> None:
@@ -269,7 +269,8 @@ class _Advisor:
     def _set_rate(self, rate: float, reason: str, source: str) -> None:
         if self.settings.paired:
             rate = float(f"{rate / PAIRS_LESS:.2g}")
-            reason, source = f"{reason} {messages.say('pairs_rate', times=PAIRS_LESS)}", f"{source}; {sources.ZEPHYR}"
+            reason += f" Divided by {PAIRS_LESS}, as in Zephyr's recipes, because pairs need a lower learning rate."
+            source = f"{source}; {sources.ZEPHYR}"
         self._set("learning_rate", rate, reason, source)
 
     def _fit(self) -> Advice:

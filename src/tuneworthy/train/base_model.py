@@ -74,7 +74,7 @@ def base_spec(project: Project) -> str:
                 f"The baseline model {project.ladder.baseline} does not use the provider llama_cpp, so tuneworthy "
                 "has no weights to train."
             ),
-            hint=messages.say("set_base"),
+            hint=messages.SET_BASE,
         )
     return baseline.local_file
 

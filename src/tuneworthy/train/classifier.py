@@ -164,9 +164,10 @@ def _fit(plan: ClassifierPlan, run: Path, say: Say) -> tuple[EncoderWithHead, di
             gradient = torch.nn.utils.clip_grad_norm_(model.parameters(), MOST_GRADIENT)
             losses.append(loss.item())
             if not (np.isfinite(losses[-1]) and torch.isfinite(gradient)):
-                figures = {"step": len(losses), "loss": losses[-1], "gradient": float(gradient)}
                 raise UserError(
-                    messages.say("diverged", rate=settings.learning_rate, **figures), hint=messages.say("lower_rate")
+                    f"Training diverged at step {len(losses)}: loss {losses[-1]}, gradient norm {float(gradient)}, "
+                    f"learning rate {settings.learning_rate:g}.",
+                    hint=messages.LOWER_RATE,
                 )
             optimizer.step()
             schedule.step()
@@ -174,14 +175,13 @@ def _fit(plan: ClassifierPlan, run: Path, say: Say) -> tuple[EncoderWithHead, di
             if (now := time.monotonic()) - reported > EVERY_S:
                 reported, each = now, (progress["seconds"] + now - began) / len(losses)
                 left = each * (total - len(losses))
-                say(messages.say("step", step=len(losses), of=total, loss=losses[-1], seconds=left))
+                say(f"Step {len(losses)} of {total}, loss {losses[-1]:.3f}, {left:.0f} s left.")
         progress["seconds"] += time.monotonic() - began
         epoch += 1
         evals.append({"step": len(losses), **_held_out(plan, model, say)})
         best = _best(progress)
         if plan.material.metric is not None:
-            figures = {"step": len(losses), "metric": evals[-1]["metric"], "best": best["metric"]}
-            say(messages.say("evaluated", **figures))
+            say(messages.evaluated(len(losses), evals[-1]["metric"], best["metric"]))
         folder = run / _name(len(losses))
         folder.mkdir(exist_ok=True)
         save_file(model.state_dict(), folder / WEIGHTS)

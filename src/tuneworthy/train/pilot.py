@@ -58,13 +58,13 @@ def run_pilot(
         UserError: There are no rows or no dev cases, or only a judge can score them.
     """
     if project.train.method == "preference":
-        raise UserError(messages.say("answers_only"), hint=messages.say("use_lora"))
+        raise UserError(messages.ANSWERS_ONLY, hint=messages.USE_LORA)
     dataset = read_dataset(project)
     material = gather(project, store, unsafe=unsafe, seed=project.train.seed, say=say, dataset=dataset)
     if material.metric is None:
         raise UserError(
             "The pilot needs enough held-out rows that a grader can score without calling a model.",
-            hint=messages.say("add_grader"),
+            hint="If the first of [[graders]] is a judge, put another grader first. Otherwise, import more rows.",
         )
     prepared = prepare(project, store, unsafe=unsafe, say=say, material=material)
     dev = dataset.split.dev
@@ -107,7 +107,10 @@ def raw_rows(version: Version, material: Material, say: Say) -> list[Example]:
         [row for row in rows if material.student.fits(row)] for rows in (version.examples(), version.dropped())
     )
     if len(dropped) < max(1.0, FEW * len(built)):
-        say(messages.say("raw_as_built", n=len(dropped), of=len(built) + len(dropped)))
+        say(
+            f"The checks dropped only {len(dropped)} of {len(built) + len(dropped)} rows. The raw rows are "
+            "nearly the built ones, so they are not trained on."
+        )
         return []
     return [*built, *dropped]
 

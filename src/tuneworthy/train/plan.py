@@ -100,8 +100,8 @@ def plan_project(project: Project, gpu_gib: float | None = None, base: str | Non
     spec = base or base_spec(project)
     path = find(spec, project.root, typed=base is not None)
     if path is None:
-        hint = messages.say("pull_model", spec=spec) if ":" in spec else messages.say("set_base")
-        raise UserError(messages.say("no_base", spec=spec), hint=hint)
+        hint = f"Run `tuneworthy models pull {spec}`." if ":" in spec else messages.SET_BASE
+        raise UserError(f"The weights of the model {spec} are not on this machine.", hint=hint)
     folder = base_folder(spec, project.root, typed=base is not None)
     shape = count_layers(read_shape(path), folder or path)
     material = material_of(project)

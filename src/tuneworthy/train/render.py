@@ -232,9 +232,7 @@ class Renderer:
                 f"No row can be trained on (rows read: {len(chats)}). Dropped: {why}."
                 if why
                 else "There are no rows to train on.",
-                hint="Raise [train] max_length."
-                if set(rendered.reasons) == {"too_long"}
-                else messages.say("check_template"),
+                hint="Raise [train] max_length." if set(rendered.reasons) == {"too_long"} else messages.CHECK_TEMPLATE,
             )
         return rendered
 

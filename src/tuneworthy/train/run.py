@@ -165,9 +165,7 @@ def prepare(project: Project, store: Folder, *, unsafe: bool, say: Say, material
         GateFailed: The data did not pass its gates.
     """
     if project.train.method == "classifier":
-        raise UserError(
-            "There is no pilot and no check of the learning rate for a classifier.", hint=messages.say("use_lora")
-        )
+        raise UserError("There is no pilot and no check of the learning rate for a classifier.", hint=messages.USE_LORA)
     quiet()
     base = open_base(prepare_base(base_spec(project), project.root, store, say))
     material = material or gather(project, store, unsafe=unsafe, seed=project.train.seed, say=say)
@@ -283,7 +281,7 @@ def scorer(prepared: Prepared, cases: Sequence[Any], say: Say) -> Callable[[Any]
     student = prepared.material.student
     prompts = [ids or [] for ids in prepared.renderer.prompts([student.question(case) for case in cases])]
     if not all(prompts):
-        raise UserError("The chat template rejects some of the held-out rows.", hint=messages.say("check_template"))
+        raise UserError("The chat template rejects some of the held-out rows.", hint=messages.CHECK_TEMPLATE)
     longest = max(row.n_supervised for row in prepared.rendered.rows)
     limit = min(student.variant.max_tokens, ANSWER_SLACK * longest)
 
@@ -312,7 +310,7 @@ def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float
         UserError: Training diverges at all three.
     """
     if prepared.settings.paired:
-        raise UserError(messages.say("answers_only"), hint=messages.say("use_lora"))
+        raise UserError(messages.ANSWERS_ONLY, hint=messages.USE_LORA)
     per_epoch = max(1, len(prepared.rendered.rows) // prepared.settings.batch_size)
     steps = max(4, min(RATE_STEPS, int(per_epoch * prepared.settings.epochs) // 3))
     prepared = replace(prepared, settings=replace(prepared.settings, rehearsal=0.0))
@@ -348,7 +346,7 @@ def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float
     if not any(map(isfinite, losses.values())):
         raise UserError(
             f"Training diverges at every learning rate tried: {', '.join(f'{rate:.2g}' for rate in losses)}.",
-            hint=messages.say("lower_rate"),
+            hint=messages.LOWER_RATE,
         )
     return losses
 

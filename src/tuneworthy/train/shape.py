@@ -1,15 +1,13 @@
-"""The shape of a model: what its config.json (or the header of its GGUF file) says, and the weights that follow.
+"""Shape of a model and its number of parameters, from config.json or the header of a GGUF file.
 
-`read_shape` reads plain JSON with every size held against a cap; nothing of the model is imported. It estimates the
-weights from the sizes as if the layers were Llama's: of the families of `families.json` that is right to 2 % (no
-biases, no small norms). `count_layers` replaces the estimate by a count, where transformers is installed.
+`read_shape` reads plain JSON with a cap on every size; nothing of the model is imported. It estimates the weights from
+the sizes as if the layers were Llama's, which is right to 2% for `KNOWN` architectures (no biases, no small norms).
+`count_layers` counts them on torch's meta device, where transformers is installed.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +27,15 @@ MAX_CONFIG_BYTES: Final = 4 * 2**20
 MAX_SIZE: Final = 2**24
 # Most layers, and experts of a layer: libraries name and make them one by one. The deepest models have 130.
 MAX_COUNT: Final = 4096
-# Architectures that GGUF files call otherwise than config.json.
+# Architectures whose weights are estimated to 2%; of these, the ones whose embeddings and head are one matrix where
+# config.json does not say, and the ones whose MLP has no gate.
+KNOWN: Final = frozenset({
+    "llama", "mistral", "qwen2", "qwen3", "granite", "smollm3", "olmo2", "gemma", "gemma2", "gemma3_text", "phi3",
+    "starcoder2", "gpt_neox", "mixtral", "qwen2_moe", "qwen3_moe",
+})  # fmt: skip
+TIED: Final = frozenset({"smollm3", "gemma", "gemma2", "gemma3_text", "starcoder2"})
+UNGATED: Final = frozenset({"starcoder2", "gpt_neox"})
+# Architectures named differently in GGUF and config.json.
 GGUF_NAMES: Final[Mapping[str, str]] = {
     "gemma3": "gemma3_text", "qwen2moe": "qwen2_moe", "qwen3moe": "qwen3_moe", "gptneox": "gpt_neox",
 }  # fmt: skip
@@ -68,30 +74,13 @@ class LinearLayer:
         return self.n * self.d_out * (self.d_in + self.bias)
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
-    """What config.json does not say of an architecture.
-
-    Attributes:
-        tied: Whether embeddings and output head are one if config.json does not say.
-        gated: Whether the MLP has a gate.
-        norms: Norms of the model's width in a layer.
-        qk_norms: Whether queries and keys have norms.
-    """
-
-    tied: bool = False
-    gated: bool = True
-    norms: int = 2
-    qk_norms: bool = False
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """The shape of a decoder-only model.
 
     Attributes:
         architecture: `model_type` of config.json, or `general.architecture` of a GGUF file.
-        known: Whether its weights were counted, or its family is one of `families.json`.
+        known: Whether its weights were counted, or its architecture is one of `KNOWN`.
         hidden: Width of the model.
         n_layers: Layers.
         n_heads: Query heads.
@@ -107,7 +96,6 @@ class Shape:
         expert_ff: Width of an expert.
         shared_ff: Width of the experts that work on every token.
         vision: Whether the model also sees; only its text part is counted.
-        family: What config.json does not say.
         linears: Linear layers that PEFT's `all-linear` reaches: experts are plain parameters, which it misses.
         n_expert_weights: Weights of all experts.
         n_other: Weights of norms and routers.
@@ -131,7 +119,6 @@ class Shape:
     expert_ff: int = 0
     shared_ff: int = 0
     vision: bool = False
-    family: Family = field(default=Family(), repr=False)
     linears: Sequence[LinearLayer] = field(default=(), repr=False)
     n_expert_weights: int = 0
     n_other: int = 0
@@ -204,13 +191,6 @@ class Shape:
         return rank * sum(layer.n * (layer.d_in + layer.d_out) for layer in self.adapted(target_modules))
 
 
-@cache
-def families() -> Mapping[str, Family]:
-    """Return the architectures whose weights are estimated well."""
-    document = orjson.loads(files(__package__).joinpath("families.json").read_bytes())
-    return {name: Family(**row) for name, row in document["families"].items()}
-
-
 def read_shape(path: Path) -> Shape:
     """Read the shape of the model at `path`: a folder with config.json, a config.json, or a GGUF file.
 
@@ -223,17 +203,15 @@ def read_shape(path: Path) -> Shape:
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             reason = f"The file is larger than {MAX_CONFIG_BYTES // 2**20} MiB."
-            raise ModelError(f"{path}: {reason}", hint=messages.say("shape_hint"))
+            raise ModelError(f"{path}: {reason}", hint=messages.SHAPE_HINT)
         document = orjson.loads(read_input(path))
     except OSError as error:
-        reason = messages.say("cannot_read", reason=error.strerror or error)
-        raise ModelError(f"{path}: {reason}", hint=messages.say("shape_hint")) from None
+        reason = f"Cannot read the file: {error.strerror or error}."
+        raise ModelError(f"{path}: {reason}", hint=messages.SHAPE_HINT) from None
     except orjson.JSONDecodeError as error:
-        raise ModelError(f"{path}: Not valid JSON: {error}.", hint=messages.say("shape_hint")) from None
+        raise ModelError(f"{path}: Not valid JSON: {error}.", hint=messages.SHAPE_HINT) from None
     if not isinstance(document, dict):
-        raise ModelError(
-            f"{path}: The file does not contain a mapping of keys to values.", hint=messages.say("shape_hint")
-        )
+        raise ModelError(f"{path}: The file does not contain a mapping of keys to values.", hint=messages.SHAPE_HINT)
     return shape_of_config(document, str(path))
 
 
@@ -246,13 +224,12 @@ def shape_of_config(document: Mapping[str, Any], where: str = "config.json") -> 
     text = document.get("text_config")
     config = _Config({**document, **text} if isinstance(text, dict) else document, where)
     name = str(config.values.get("model_type") or "unknown")
-    family = families().get(name)
     heads, hidden = config.size("num_attention_heads", "n_head"), config.size("hidden_size", "n_embd")
     experts = config.optional("num_local_experts", "num_experts", "n_routed_experts", most=MAX_COUNT)
     tied, dtype = config.values.get("tie_word_embeddings"), config.values.get("dtype", config.values.get("torch_dtype"))
     shape = Shape(
         architecture=name,
-        known=family is not None,
+        known=name in KNOWN,
         hidden=hidden,
         n_layers=config.size("num_hidden_layers", "n_layer", most=MAX_COUNT),
         n_heads=heads,
@@ -260,7 +237,7 @@ def shape_of_config(document: Mapping[str, Any], where: str = "config.json") -> 
         head_dim=config.optional("head_dim") or max(1, hidden // heads),
         ff=config.optional("intermediate_size", "n_inner", "moe_intermediate_size") or 4 * hidden,
         vocab=config.size("vocab_size"),
-        tied=tied if isinstance(tied, bool) else (family or Family()).tied,
+        tied=tied if isinstance(tied, bool) else name in TIED,
         dtype=dtype if isinstance(dtype, str) else "bfloat16",
         max_positions=config.optional("max_position_embeddings") or None,
         n_experts=experts,
@@ -268,9 +245,8 @@ def shape_of_config(document: Mapping[str, Any], where: str = "config.json") -> 
         expert_ff=config.optional("moe_intermediate_size", "intermediate_size") if experts else 0,
         shared_ff=config.optional("shared_expert_intermediate_size") if experts else 0,
         vision=isinstance(text, dict) or "vision_config" in document,
-        family=family or Family(),
     )
-    return _estimated(shape, config.n_sparse(shape.n_layers) if experts else 0)
+    return _estimated(shape)
 
 
 def shape_of_gguf(header: GgufHeader) -> Shape:
@@ -289,20 +265,20 @@ def shape_of_gguf(header: GgufHeader) -> Shape:
     return shape_of_config(config, "The GGUF header")
 
 
-def _estimated(shape: Shape, n_sparse: int) -> Shape:
-    """Return the shape with the layers of a Llama of its sizes, `n_sparse` of them with experts."""
+def _estimated(shape: Shape) -> Shape:
+    """Return the shape with the layers of a Llama of its sizes; in a mixture every layer has experts."""
     h, q, kv, n = shape.hidden, shape.q_width, shape.kv_width, shape.n_layers
     widths = {"q_proj": (h, q), "k_proj": (h, kv), "v_proj": (h, kv), "o_proj": (q, h)}
-    mlp = ("gate_proj", "up_proj", "down_proj") if shape.family.gated else ("up_proj", "down_proj")
     linears = [LinearLayer(name, *width, n, attention=True) for name, width in widths.items()]
-    for ff, times in ((shape.ff, n - n_sparse), (shape.shared_ff, n_sparse)):
-        if ff and times:
-            linears += [LinearLayer(name, *((ff, h) if name == "down_proj" else (h, ff)), times) for name in mlp]
+    up = ("up_proj",) if shape.architecture in UNGATED else ("gate_proj", "up_proj")
+    if ff := shape.shared_ff if shape.moe else shape.ff:
+        linears += [LinearLayer(name, h, ff, n) for name in up]
+        linears.append(LinearLayer("down_proj", ff, h, n))
     return replace(
         shape,
         linears=tuple(linears),
-        n_expert_weights=n_sparse * shape.n_experts * len(mlp) * h * shape.expert_ff,
-        n_other=n * shape.family.norms * h + h + n_sparse * h * shape.n_experts,
+        n_expert_weights=n * shape.n_experts * (len(up) + 1) * h * shape.expert_ff,
+        n_other=h + n * h * (2 + shape.n_experts),
     )
 
 
@@ -338,15 +314,12 @@ def count_layers(shape: Shape, folder: Path) -> Shape:
     )  # fmt: skip
     linears = tuple(LinearLayer(name, d_in, d_out, n, *flags) for (name, d_in, d_out, *flags), n in layers.items())
     weights = dict(model.named_parameters())  # each matrix once, tied or not
-    norms = {name: weight.numel() for name, weight in weights.items() if "norm" in name and name.endswith("weight")}
-    wide = sum(size == shape.hidden and "q_norm" not in name and "k_norm" not in name for name, size in norms.items())
     counted = replace(
         shape,
         known=True,
         linears=linears,
         n_expert_weights=sum(weight.numel() for weight in weights.values() if weight.ndim == 3),
         tied=head is not None and head.weight is embeddings.weight,
-        family=replace(shape.family, norms=wide // shape.n_layers, qk_norms=any("q_norm" in name for name in norms)),
         n_other=0,
         plain_attention=supports(config),
     )
@@ -365,7 +338,7 @@ class _Config:
         size = self.optional(*keys, most=most)
         if not size:
             problem = f"{keys[0]} is missing."
-            raise ModelError(f"{self.where}: {problem}", hint=messages.say("shape_hint"))
+            raise ModelError(f"{self.where}: {problem}", hint=messages.SHAPE_HINT)
         return size
 
     def optional(self, *keys: str, most: int = MAX_SIZE) -> int:
@@ -374,12 +347,5 @@ class _Config:
         value = 0 if key is None else self.values[key]
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
             reason = f"{key} must be a whole number from 0 to {most}, not {str(value)[:40]}."
-            raise ModelError(f"{self.where}: {reason}", hint=messages.say("shape_hint"))
+            raise ModelError(f"{self.where}: {reason}", hint=messages.SHAPE_HINT)
         return value
-
-    def n_sparse(self, n_layers: int) -> int:
-        """Return the layers with experts: not the ones that are named as dense, between sparse ones, or the first."""
-        dense = self.values.get("mlp_only_layers")
-        dense = [layer for layer in dense if isinstance(layer, int)] if isinstance(dense, list) else []
-        step, first = self.optional("decoder_sparse_step") or 1, self.optional("first_k_dense_replace")
-        return sum(layer >= first and layer not in dense and (layer + 1) % step == 0 for layer in range(n_layers))

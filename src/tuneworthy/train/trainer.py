@@ -316,14 +316,11 @@ class Watcher(TrainerCallback):
         entry |= {name: float(logs[f"rewards/{name}"]) for name in PAIRED if f"rewards/{name}" in logs}
         if not isfinite(entry["loss"]) or not isfinite(entry["grad_norm"]):
             raise DivergedError(
-                messages.say(
-                    "diverged",
-                    step=state.global_step,
-                    loss=entry["loss"],
-                    gradient=entry["grad_norm"],
-                    rate=args.learning_rate,
+                (
+                    f"Training diverged at step {state.global_step}: loss {entry['loss']}, gradient norm "
+                    f"{entry['grad_norm']}, learning rate {args.learning_rate:g}."
                 ),
-                hint=messages.say("lower_rate"),
+                hint=messages.LOWER_RATE,
             )
         self.progress.steps.append(entry)
         if time.monotonic() - self._reported > 10:
@@ -331,7 +328,7 @@ class Watcher(TrainerCallback):
             a_step = self.progress.seconds / len(self.progress.steps)
             seconds = a_step * (state.max_steps - state.global_step)
             step, of = state.global_step, state.max_steps
-            self.say(messages.say("step", step=step, of=of, loss=entry["loss"], seconds=seconds))
+            self.say(f"Step {step} of {of}, loss {entry['loss']:.3f}, {seconds:.0f} s left.")
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Seal the checkpoint that was just written, and drop those before the last two."""
@@ -352,7 +349,7 @@ class Watcher(TrainerCallback):
         assert best is not None
         if best["step"] == state.global_step:
             keep_best(model, self.run, state.global_step)
-        self.say(messages.say("evaluated", step=state.global_step, metric=metric, best=best["metric"]))
+        self.say(messages.evaluated(state.global_step, metric, best["metric"]))
         control.should_save = True
         if self.progress.since_best >= PATIENCE and state.global_step < state.max_steps:
             control.should_training_stop = True

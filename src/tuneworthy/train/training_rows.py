@@ -255,7 +255,7 @@ def _version(store: Folder, unsafe: bool) -> Version | None:
     version = open_version(store)
     if version.recipe.unsafe and not unsafe:
         raise GateFailed(
-            messages.say("failed_gates", version=version.id),
+            f"Version {version.id} of the dataset was frozen with failed gates.",
             hint="Fix the rows and run `tuneworthy data build`, or pass --unsafe, which the adapter records.",
         )
     return version
@@ -264,7 +264,7 @@ def _version(store: Folder, unsafe: bool) -> Version | None:
 def _ungated(project: Project, dataset: Dataset, say: Callable[[str], None]) -> list[Example]:
     if project.examples is None:
         raise UserError(
-            "There is neither a frozen dataset nor an examples file to train on.", hint=messages.say("import_rows")
+            "There is neither a frozen dataset nor an examples file to train on.", hint=messages.IMPORT_ROWS
         )
     rows = list(dataset.split.shots)
     n = len(dataset.examples) - len(rows)

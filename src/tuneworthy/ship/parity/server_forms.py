@@ -72,7 +72,7 @@ class LlamaForm(ServerForm):
         try:
             import xllamacpp  # noqa: F401
         except ImportError:
-            raise UserError(messages.say("no_llama_cpp"), hint=messages.say("install_local")) from None
+            raise UserError(messages.NO_LLAMA_CPP, hint=messages.INSTALL_LOCAL) from None
         from tuneworthy.providers.llama_child import EngineSettings
         from tuneworthy.providers.llama_cpp import Engine, cores
 

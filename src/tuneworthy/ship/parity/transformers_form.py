@@ -98,7 +98,7 @@ class FolderTokenizer:
         self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         self.template = template_of(folder)
         if self.template is None:
-            raise UserError(messages.say("no_chat_template", folder=folder), hint=messages.say("add_template"))
+            raise UserError(f"The model in {folder} has no chat template.", hint=messages.ADD_TEMPLATE)
         special = {name: str(getattr(self.tokenizer, name)) for name in MARKS if getattr(self.tokenizer, name)}
         self.chat_template = ChatTemplate(source=self.template, special_tokens=special)
 
@@ -147,9 +147,7 @@ def load(folder: Path, dtype: str) -> Any:
         import torch
         from transformers import AutoModelForCausalLM
     except ImportError:
-        raise UserError(
-            "The package torch or transformers is not installed.", hint=messages.say("install_train")
-        ) from None
+        raise UserError("The package torch or transformers is not installed.", hint=messages.INSTALL_TRAIN) from None
     quiet()
     device: Device = "cuda" if torch.cuda.is_available() else "cpu"
     computed = getattr(torch, dtype if computes_in(device, dtype) else "float32")
