@@ -145,8 +145,8 @@ def estimate(
         device: Where it runs.
         rows: Rows of each kind, whose steps are apart, where they share their beginning; empty for padded batches.
     """
-    batches = [largest_batch(kind, settings) for kind in rows] or [None]
-    steps = [_step(shape, settings, device, batch) for batch in batches]
+    batches = [largest_batch(kind, settings) for kind in rows]
+    steps = [_step(shape, settings, device, batch) for batch in batches or [None]]
     worst = max(steps, key=lambda parts: sum(part.n_bytes for part in parts))
     parts = [*_state(shape, settings), *worst, _part("fixed", FIXED[device])]
     low, high = BAND
