@@ -181,7 +181,7 @@ def ours(work: Path, steps: int, method: str) -> dict[str, Any]:
     if not done.shared and method != "preference":
         raise SystemExit("expected rows that share their beginning, got plain batches")
     told = done.progress.steps
-    return {"losses": [one["loss"] for one in told], "seconds": [one["seconds"] for one in told],
+    return {"losses": [one.loss for one in told], "seconds": [one.seconds for one in told],
             "before_mib": done.before_bytes / 2**20}  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def taught(store: Folder, artifact: Artifact) -> Artifact:
     chats = [RowChat(row.id, row.messages) for row in tiny.ROWS]
     rows = Renderer(base.template, base.tokenizer, base.ends).rows(chats, 1000).rows
     ran = train_rows(artifact.folder, rows, SETTINGS, store.path / "training" / "run", tokenizer=base.tokenizer)
-    assert ran.progress.steps[-1]["loss"] < 0.2, "the rows were not learnt"
+    assert ran.progress.steps[-1].loss < 0.2, "the rows were not learnt"
 
     def fill(folder: Path) -> None:
         for name in ("adapter_config.json", "adapter_model.safetensors"):

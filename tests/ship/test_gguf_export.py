@@ -17,7 +17,7 @@ from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.weights import from_float32, write_tensors
 from tuneworthy.ship.gguf import K_QUANTS, adds_bos, export_gguf, source_of, write_gguf
 from tuneworthy.ship.gguf_model import GgufModel, permuted
-from tuneworthy.ship.gguf_tokens import end_ids, pre_tokenizer, read_vocabulary
+from tuneworthy.ship.gguf_tokens import TokenizerFile, end_ids, pre_tokenizer, read_vocabulary
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, latest_artifact, write_artifact
 
@@ -79,14 +79,16 @@ RULES: list[tuple[Any, str | None]] = [
 def test_a_pre_tokenizer_has_a_name_or_is_refused(rule: Any, name: str | None) -> None:
     if name is None:
         with pytest.raises(UserError, match="pre-tokenizer"):
-            pre_tokenizer({"pre_tokenizer": rule})
+            pre_tokenizer(TokenizerFile.model_validate({"pre_tokenizer": rule}))
     else:
-        assert pre_tokenizer({"pre_tokenizer": rule}) == name
+        assert pre_tokenizer(TokenizerFile.model_validate({"pre_tokenizer": rule})) == name
 
 
 def test_a_normalizer_that_llama_cpp_does_not_have_is_refused() -> None:
     with pytest.raises(UserError, match="normalizer"):
-        pre_tokenizer({"pre_tokenizer": {"type": "ByteLevel"}, "normalizer": {"type": "Lowercase"}})
+        pre_tokenizer(
+            TokenizerFile.model_validate({"pre_tokenizer": {"type": "ByteLevel"}, "normalizer": {"type": "Lowercase"}})
+        )
 
 
 MOE: dict[str, Any] = {"architectures": ["Qwen3MoeForCausalLM"], "norm_topk_prob": True}
@@ -104,7 +106,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "dense layers": ({**MOE, "mlp_only_layers": [0]}, "experts only in all layers"),
     "layers of Gemma 3": ({**GEMMA, "layer_types": ["full_attention"]}, "one layer of full attention in six"),
     "RoPE of Gemma 3": ({**GEMMA, "rope_local_base_freq": 5.0}, "in its windows, not 5.0"),
-    "scale of Gemma 3": ({**GEMMA, "query_pre_attn_scalar": 168}, "not by 168"),
+    "scale of Gemma 3": ({**GEMMA, "query_pre_attn_scalar": 168}, "but by 168"),
     "caps of Gemma 3": ({**GEMMA, "final_logit_softcapping": 30.0}, "soft-capped"),
     "both ways": ({**GEMMA, "use_bidirectional_attention": True}, "bidirectional"),
 }

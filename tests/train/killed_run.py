@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,8 @@ def main() -> None:
     )
     kept = safetensors.torch.load_file(done.adapter / "adapter_model.safetensors")
     total = sum(float(value.double().abs().sum()) for value in kept.values())
-    print(json.dumps({"losses": [step["loss"] for step in done.progress.steps], "evals": done.progress.evals,
+    print(json.dumps({"losses": [step.loss for step in done.progress.steps],
+                      "evals": [asdict(look) for look in done.progress.evals],
                       "kept": done.adapter.name, "total": total, "writes": n}))  # fmt: skip
 
 

@@ -31,7 +31,7 @@ def train(folder: Path, metrics: list[float]) -> Ran:
 
 def test_a_metric_that_falls_ends_the_run_and_the_best_adapter_is_kept(tmp_path: Path) -> None:
     done = train(tmp_path, [0.8, 0.7, 0.6])
-    assert done.stopped_early and [look["step"] for look in done.progress.evals] == [2, 4, 6]
+    assert done.stopped_early and [look.step for look in done.progress.evals] == [2, 4, 6]
     assert len(done.progress.steps) == 6 and done.adapter.name == "best-2"
     assert (done.adapter / "adapter_model.safetensors").is_file()
 

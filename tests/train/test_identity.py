@@ -68,6 +68,6 @@ def test_a_run_goes_on_with_other_free_memory(tmp_path: Path, n_rehearsal: int) 
     with pytest.raises(KeyboardInterrupt):
         train(settings, "killed", fail_at=3)
     again = train(short, "killed")
-    assert [step["loss"] for step in again.progress.steps] == pytest.approx(
-        [step["loss"] for step in whole.progress.steps], rel=1e-3
+    assert [step.loss for step in again.progress.steps] == pytest.approx(
+        [step.loss for step in whole.progress.steps], rel=1e-3
     )

@@ -57,14 +57,14 @@ class Looks:
 def test_a_run_learns_and_goes_on_where_it_was_stopped(tmp_path: Path, method: Method) -> None:
     needs(method)
     whole = train(tmp_path / "whole", method, Looks())
-    losses = [step["loss"] for step in whole.progress.steps]
+    losses = [step.loss for step in whole.progress.steps]
     assert losses[-1] < losses[0] - 0.1
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "halves", method, Looks(stop_at=3))
     checkpoint = newest(tmp_path / "halves" / "run")
     assert checkpoint is not None and checkpoint[0].name == "checkpoint-5"
     again = train(tmp_path / "halves", method, Looks())
-    assert [step["loss"] for step in again.progress.steps] == pytest.approx(losses, rel=1e-3)
+    assert [step.loss for step in again.progress.steps] == pytest.approx(losses, rel=1e-3)
 
 
 def test_all_weights_are_trained_in_32_bits_and_shared_rows_are_used(tmp_path: Path) -> None:

@@ -95,13 +95,13 @@ def train(folder: Path, *, start: Path | None = None, stop_at: int = 0, steps: i
 @needs_torch
 def test_a_run_learns_the_order_and_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     whole = train(tmp_path / "whole")
-    losses = [step["loss"] for step in whole.progress.steps]
+    losses = [step.loss for step in whole.progress.steps]
     assert losses[0] == pytest.approx(log(2), abs=1e-4), "at first the model is its own reference"
-    assert losses[-1] < 0.4 and whole.progress.steps[-1]["accuracies"] == 1.0 and not whole.shared
+    assert losses[-1] < 0.4 and whole.progress.steps[-1].accuracies == 1.0 and not whole.shared
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "halves", stop_at=3)
     again = train(tmp_path / "halves")
-    assert [step["loss"] for step in again.progress.steps] == pytest.approx(losses, rel=1e-3)
+    assert [step.loss for step in again.progress.steps] == pytest.approx(losses, rel=1e-3)
 
 
 @needs_torch
@@ -110,7 +110,7 @@ def test_what_it_starts_from_is_the_reference_and_one_adapter_comes_of_it(tmp_pa
 
     first = train(tmp_path / "first")
     second = train(tmp_path / "second", start=first.adapter, steps=4)
-    assert second.progress.steps[0]["loss"] == pytest.approx(log(2), abs=1e-4), "not the base, whose order is another"
+    assert second.progress.steps[0].loss == pytest.approx(log(2), abs=1e-4), "not the base, whose order is another"
     before, after = (load_file(run.adapter / "adapter_model.safetensors") for run in (first, second))
     assert before.keys() == after.keys() and second.n_trainable == first.n_trainable
     assert any(not before[name].equal(after[name]) for name in before)

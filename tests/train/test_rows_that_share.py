@@ -133,7 +133,7 @@ def test_a_model_that_cannot_share_is_trained_in_plain_batches_to_the_same_losse
         run = tmp_path / str(shares)
         done = train_rows(base, rows(), settings, run, tokenizer=AutoTokenizer.from_pretrained(base), max_steps=3)
         assert done.shared is shares
-        losses[shares] = [step["loss"] for step in done.progress.steps]
+        losses[shares] = [step.loss for step in done.progress.steps]
     assert losses[False] == pytest.approx(losses[True], rel=1e-3)
 
 

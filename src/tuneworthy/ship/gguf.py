@@ -27,6 +27,8 @@ from tuneworthy.ship.gguf_model import GgufModel, Tensor
 from tuneworthy.ship.gguf_tokens import (
     CONTROL,
     USER_DEFINED,
+    Step,
+    check_rows,
     end_ids,
     read_tokenizer,
     read_vocabulary,
@@ -214,8 +216,8 @@ def _converted(tensor: Tensor, kind: Any) -> NDArray[Any]:
 
 def _write_keys(writer: Any, model: GgufModel) -> None:
     vocabulary = read_vocabulary(model.folder, model.n_rows)
-    writer.add_name(str(model.config.get("_name_or_path") or model.folder.name))
-    for key, value in model.values():
+    writer.add_name(model.config.name_or_path or model.folder.name)
+    for key, value in model.values().items():
         _add(writer, key, value)
     writer.add_tokenizer_model(vocabulary.model)
     writer.add_tokenizer_pre(vocabulary.pre)
@@ -235,11 +237,10 @@ def _write_keys(writer: Any, model: GgufModel) -> None:
 
 
 def _take_keys(writer: Any, model: GgufModel, source: Path) -> None:
-    """Write the keys of the GGUF file that the base came from, and the tokens that were added since."""
     gguf = _library()
     read_header(source)
     reader = gguf.GGUFReader(source)
-    own = dict(model.values())
+    own = model.values()
     _check_source(reader, own, model, source)
     added = _added(reader, model)
     ends = end_ids(model.folder)
@@ -256,7 +257,6 @@ def _take_keys(writer: Any, model: GgufModel, source: Path) -> None:
 
 
 def _check_source(reader: Any, own: Mapping[str, Any], model: GgufModel, source: Path) -> None:
-    """Refuse a source whose numbers are not those of the model."""
     wanted: dict[str, Any] = {"general.architecture": model.architecture.name}
     wanted |= {key: value for key, value in own.items() if not key.endswith((".vocab_size", ".context_length"))}
     for key, value in wanted.items():
@@ -278,10 +278,9 @@ def _added(reader: Any, model: GgufModel) -> dict[str, list[Any]]:
     """
     tokens = reader.get_field(_TOKENS).contents()
     vocabulary = read_tokenizer(model.folder)
-    named = {number: token for token, number in vocabulary["model"]["vocab"].items() if isinstance(number, int)}
-    special: dict[int, bool] = {}
-    for added in vocabulary.get("added_tokens", []):
-        named[added["id"]], special[added["id"]] = added["content"], added["special"]
+    named = {number: token for token, number in vocabulary.model.vocab.items()}
+    special = {added.id: added.special for added in vocabulary.added_tokens}
+    named |= {added.id: added.content for added in vocabulary.added_tokens}
     for number, token in enumerate(tokens):
         if named.get(number, token) != token:
             message = (
@@ -289,14 +288,7 @@ def _added(reader: Any, model: GgufModel) -> dict[str, list[Any]]:
                 "the base model."
             )
             raise UserError(message, hint=messages.USE_CONVERTER)
-    if max([*named, len(tokens) - 1]) >= model.n_rows:
-        raise UserError(
-            (
-                f"The tokenizer has {max(named) + 1} tokens, but the embeddings have only {model.n_rows} rows, so "
-                "added tokens would be lost."
-            ),
-            hint=messages.RESIZE_EMBEDDINGS,
-        )
+    check_rows(max([*named, len(tokens) - 1]) + 1, model.n_rows)
     numbers = range(len(tokens), model.n_rows)
     return {
         _TOKENS: [named.get(number, f"[PAD{number}]") for number in numbers],
@@ -306,7 +298,6 @@ def _added(reader: Any, model: GgufModel) -> dict[str, list[Any]]:
 
 
 def _write_ends(writer: Any, ends: list[int], *, has_eot: bool = False) -> None:
-    """Write the tokens that end an answer: the tokenizer's own, and the first other one."""
     if ends:
         writer.add_eos_token_id(ends[0])
     if len(ends) > 1 and not has_eot:
@@ -317,9 +308,9 @@ def adds_bos(folder: Path) -> bool:
     """Say whether the folder's tokenizer puts the begin token before a text."""
     config = read_config(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
     bos = token_text(config.get("bos_token"))
-    root = read_tokenizer(folder).get("post_processor") or {}
-    steps = [(step.get("single") or [{}])[0] for step in root.get("processors", [root])]
-    first = [step.get("SpecialToken", {}).get("id") for step in steps]
+    root = read_tokenizer(folder).post_processor or Step()
+    starts = [step.single[0] for step in root.steps if step.single]
+    first = [(start.get("SpecialToken") or {}).get("id") for start in starts]
     return (bos is not None and bos in first) or config.get("add_bos_token") is True
 
 

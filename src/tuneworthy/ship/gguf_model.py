@@ -1,4 +1,4 @@
-"""What of a Hugging Face model stands where in a GGUF file: the numbers of its config, and each tensor.
+"""GGUF keys and tensors of a Hugging Face model.
 
 Only architectures whose every deviation is known are converted; a setting that the file cannot hold is refused by name
 and never left out. Each one is held against llama.cpp in the tests.
@@ -17,8 +17,9 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tuneworthy.errors import UserError
+from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers.model_safety import read_config, tensors_of
 from tuneworthy.providers.weights import Place
 from tuneworthy.ship import messages
@@ -59,6 +60,101 @@ _WINDOWED: Final = 6
 _LOCAL_BASE: Final = 10000.0
 
 
+class RopeConfig(BaseModel):
+    """Settings of the rotary embedding; transformers 5 writes them together, 4 did not."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    rope_type: str | None = None
+    type: str | None = None
+    rope_theta: float | None = None
+    factor: float = 1.0
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 1.0
+    original_max_position_embeddings: float = 1.0
+    full_attention: "RopeConfig | None" = None
+    sliding_attention: "RopeConfig | None" = None
+
+    @property
+    def kind(self) -> str:
+        """Name of the scaling."""
+        return self.rope_type or self.type or "default"
+
+
+class HfConfig(BaseModel):
+    """The keys of config.json that a GGUF file takes over, or that it cannot store."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    max_position_embeddings: int
+    rms_norm_eps: float
+    num_key_value_heads: int | None = None
+    head_dim: int | None = None
+    sliding_window: int | None = None
+    use_sliding_window: bool | None = None
+    attn_logit_softcapping: float | None = None
+    final_logit_softcapping: float | None = None
+    tie_word_embeddings: bool | None = None
+    rope_parameters: RopeConfig | None = None
+    rope_scaling: RopeConfig | None = None
+    rope_theta: float = 10000.0
+    rope_local_base_freq: float | None = None
+    hidden_activation: str | None = None
+    hidden_act: str | None = None
+    layer_types: list[str] | None = None
+    query_pre_attn_scalar: float | None = None
+    use_bidirectional_attention: Any = None
+    quantization_config: Any = None
+    num_experts: int | None = None
+    num_local_experts: int | None = None
+    num_experts_per_tok: int | None = None
+    moe_intermediate_size: int | None = None
+    mlp_only_layers: list[int] | None = None
+    decoder_sparse_step: int = 1
+    norm_topk_prob: bool | None = None
+    name_or_path: str | None = Field(None, alias="_name_or_path")
+
+    @property
+    def n_kv_heads(self) -> int:
+        """Key and value heads."""
+        return self.num_key_value_heads or self.num_attention_heads
+
+    @property
+    def n_experts(self) -> int:
+        """Experts of a layer; transformers 5 writes `num_local_experts`."""
+        return self.num_experts or self.num_local_experts or 0
+
+    @property
+    def head_size(self) -> int:
+        """Numbers of one head of the attention."""
+        return self.head_dim or self.hidden_size // self.num_attention_heads
+
+    @property
+    def rope(self) -> RopeConfig:
+        """The rotary embedding, with its base; Gemma 3 has others for its windows."""
+        scaling = self.rope_parameters or self.rope_scaling or RopeConfig()
+        scaling = scaling.full_attention or scaling
+        return scaling.model_copy(update={"rope_theta": scaling.rope_theta or self.rope_theta})
+
+
+def read_hf_config(path: Path) -> HfConfig:
+    """Return the config of a model.
+
+    Raises:
+        ModelError: It may not be read, or a size is missing or has the wrong type.
+    """
+    try:
+        return HfConfig.model_validate(read_config(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ModelError(f"{path}: {place}: {first['msg']}.", hint=messages.USE_CONVERTER) from None
+
+
 @dataclass(frozen=True, slots=True)
 class Tensor:
     """One tensor of the file to be written.
@@ -86,8 +182,7 @@ class GgufModel:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.config = read_config(folder / "config.json")
-        named = (self.config.get("architectures") or ["none"])[0]
+        named = (read_config(folder / "config.json").get("architectures") or ["none"])[0]
         if named not in ARCHITECTURES:
             raise UserError(
                 (
@@ -96,64 +191,49 @@ class GgufModel:
                 ),
                 hint=messages.USE_CONVERTER,
             )
-        self.architecture = ARCHITECTURES[named]
+        self.architecture, self.config = ARCHITECTURES[named], read_hf_config(folder / "config.json")
         self.places = tensors_of(folder)
         self._check()
-
-    @property
-    def n_layers(self) -> int:
-        """Blocks of the transformer."""
-        return int(self.config["num_hidden_layers"])
 
     @property
     def n_rows(self) -> int:
         """Rows of the embeddings: at least as many as there are tokens."""
         return next(place.shape[0] for name, place in self.places.items() if name.endswith("embed_tokens.weight"))
 
-    @property
-    def head_size(self) -> int:
-        """Numbers of one head of the attention."""
-        return int(self.config.get("head_dim") or self.config["hidden_size"] // self.config["num_attention_heads"])
-
-    @property
-    def rope(self) -> dict[str, Any]:
-        """The settings of the rotary embedding; transformers 5 writes them together, 4 did not."""
-        scaling = self.config.get("rope_parameters") or self.config.get("rope_scaling") or {}
-        scaling = scaling.get("full_attention", scaling)  # Gemma 3 has others for its windows
-        theta = scaling.get("rope_theta", self.config.get("rope_theta", 10000.0))
-        kind = scaling.get("rope_type", scaling.get("type", "default"))
-        return {**scaling, "rope_theta": float(theta), "rope_type": kind}
-
-    def values(self) -> Iterator[tuple[str, int | float | str]]:
-        """Yield the keys of the config that llama.cpp reads, each with its value."""
-        config, name = self.config, self.architecture.name
-        yield f"{name}.block_count", self.n_layers
-        yield f"{name}.context_length", self._context()
-        yield f"{name}.embedding_length", int(config["hidden_size"])
-        yield f"{name}.feed_forward_length", int(config["intermediate_size"])
-        yield f"{name}.attention.head_count", int(config["num_attention_heads"])
-        yield f"{name}.attention.head_count_kv", self._n_kv_heads
-        yield f"{name}.attention.layer_norm_rms_epsilon", float(config["rms_norm_eps"])
-        yield f"{name}.rope.freq_base", self.rope["rope_theta"]
-        yield f"{name}.vocab_size", self.n_rows
-        if self.architecture.own_head_size or self.head_size * config["num_attention_heads"] != config["hidden_size"]:
-            yield f"{name}.attention.key_length", self.head_size
-            yield f"{name}.attention.value_length", self.head_size
-        if name == "llama":
-            yield f"{name}.rope.dimension_count", self.head_size
-        if self.rope["rope_type"] == "linear":
-            yield f"{name}.rope.scaling.type", "linear"
-            yield f"{name}.rope.scaling.factor", float(self.rope["factor"])
-        if name == "gemma2":
-            yield f"{name}.attn_logit_softcapping", float(config["attn_logit_softcapping"])
-            yield f"{name}.final_logit_softcapping", float(config["final_logit_softcapping"])
-            yield f"{name}.attention.sliding_window", int(config["sliding_window"])
-        if name == "gemma3":
-            yield f"{name}.attention.sliding_window", int(config["sliding_window"])
-        if name == "qwen3moe":
-            yield f"{name}.expert_count", self._n_experts
-            yield f"{name}.expert_used_count", int(config["num_experts_per_tok"])
-            yield f"{name}.expert_feed_forward_length", int(config["moe_intermediate_size"])
+    def values(self) -> dict[str, int | float | str]:
+        """Return the keys of the config that llama.cpp reads, each with its value."""
+        config, name, rope = self.config, self.architecture.name, self.config.rope
+        values: dict[str, int | float | str | None] = {
+            "block_count": config.num_hidden_layers,
+            "context_length": config.max_position_embeddings,
+            "embedding_length": config.hidden_size,
+            "feed_forward_length": config.intermediate_size,
+            "attention.head_count": config.num_attention_heads,
+            "attention.head_count_kv": config.n_kv_heads,
+            "attention.layer_norm_rms_epsilon": config.rms_norm_eps,
+            "rope.freq_base": rope.rope_theta,
+            "vocab_size": self.n_rows,
+        }
+        if self.architecture.own_head_size or config.head_size * config.num_attention_heads != config.hidden_size:
+            values |= {"attention.key_length": config.head_size, "attention.value_length": config.head_size}
+        if rope.kind == "linear":
+            values |= {"rope.scaling.type": "linear", "rope.scaling.factor": rope.factor}
+        match name:
+            case "llama":
+                values["rope.dimension_count"] = config.head_size
+                if config.sliding_window:  # llama.cpp knows no window, so the file promises no more context
+                    values["context_length"] = min(config.max_position_embeddings, config.sliding_window)
+            case "gemma2":
+                values["attn_logit_softcapping"] = config.attn_logit_softcapping
+                values["final_logit_softcapping"] = config.final_logit_softcapping
+                values["attention.sliding_window"] = config.sliding_window
+            case "gemma3":
+                values["attention.sliding_window"] = config.sliding_window
+            case "qwen3moe":
+                values["expert_count"] = config.n_experts
+                values["expert_used_count"] = config.num_experts_per_tok
+                values["expert_feed_forward_length"] = config.moe_intermediate_size
+        return {f"{name}.{key}": value for key, value in values.items() if value is not None}
 
     def tensors(self) -> Iterator[Tensor]:
         """Yield every tensor of the file, in the order of the source.
@@ -164,10 +244,11 @@ class GgufModel:
         import gguf
 
         arch = next(key for key, value in gguf.MODEL_ARCH_NAMES.items() if value == self.architecture.name)
-        names = gguf.get_tensor_name_map(arch, self.n_layers)
-        tied = self.config.get("tie_word_embeddings", self.architecture.name.startswith("gemma"))
-        if self.rope["rope_type"] == "llama3":
-            yield Tensor("rope_freqs.weight", (self.head_size // 2,), self._llama3_factors)
+        names = gguf.get_tensor_name_map(arch, self.config.num_hidden_layers)
+        tied = self.config.tie_word_embeddings
+        tied = self.architecture.name.startswith("gemma") if tied is None else tied
+        if self.config.rope.kind == "llama3":
+            yield Tensor("rope_freqs.weight", (self.config.head_size // 2,), self._llama3_factors)
         for name, place in self.places.items():
             if name.endswith("rotary_emb.inv_freq") or (name == "lm_head.weight" and tied):
                 continue
@@ -184,30 +265,14 @@ class GgufModel:
             if expert is None:
                 yield Tensor(target, place.shape, self._reader(name, place))
                 continue
-            numbers = range(self._n_experts)
+            numbers = range(self.config.n_experts)
             each = [self.places[f"{expert['experts']}.{number}.{expert['part']}"] for number in numbers]
             yield Tensor(target, (len(each), *place.shape), partial(_stacked, each))
-
-    @property
-    def _n_experts(self) -> int:
-        return int(
-            self.config.get("num_experts") or self.config["num_local_experts"]
-        )  # transformers 5 writes the latter
-
-    @property
-    def _n_kv_heads(self) -> int:
-        return int(self.config.get("num_key_value_heads") or self.config["num_attention_heads"])
-
-    def _context(self) -> int:
-        """Return the context that the file may promise: within the window, where llama.cpp knows none."""
-        context = int(self.config["max_position_embeddings"])
-        window = self.config.get("sliding_window")
-        return min(context, int(window)) if window and self.architecture.name == "llama" else context
 
     def _reader(self, name: str, place: Place) -> Callable[[], NDArray[np.float32]]:
         q, k = name.endswith(("q_proj.weight", "q_proj.bias")), name.endswith(("k_proj.weight", "k_proj.bias"))
         if self.architecture.permute and (q or k):
-            heads = int(self.config["num_attention_heads"]) if q else self._n_kv_heads
+            heads = self.config.num_attention_heads if q else self.config.n_kv_heads
             return lambda: permuted(place.read(), heads)
         if self.architecture.norm_offset and name.endswith("norm.weight"):
             return lambda: place.read() + self.architecture.norm_offset
@@ -219,62 +284,45 @@ class GgufModel:
         Source: transformers modeling_rope_utils.py, `_compute_llama3_parameters`.
         """
 
-        rope, size = self.rope, self.head_size
-        factor, low, high = (float(rope[key]) for key in ("factor", "low_freq_factor", "high_freq_factor"))
-        old = float(rope["original_max_position_embeddings"])
-        waves = 2 * pi * rope["rope_theta"] ** (np.arange(0, size, 2, dtype=np.float64) / size)
+        rope, size = self.config.rope, self.config.head_size
+        factor, low, high = rope.factor, rope.low_freq_factor, rope.high_freq_factor
+        old = rope.original_max_position_embeddings
+        waves = 2 * pi * (rope.rope_theta or 0.0) ** (np.arange(0, size, 2, dtype=np.float64) / size)
         smooth = (old / waves - low) / (high - low)
         between = 1 / ((1 - smooth) / factor + smooth)
         factors = np.where(waves < old / high, 1.0, np.where(waves > old / low, factor, between))
         return factors.astype(np.float32)
 
-    def _lost_of_gemma3(self) -> dict[str, object]:
-        config, local = self.config, (self.config.get("rope_parameters") or {}).get("sliding_attention") or {}
-        base = local.get("rope_theta", config.get("rope_local_base_freq", _LOCAL_BASE))
-        layers = [("full" if (n + 1) % _WINDOWED == 0 else "sliding") + "_attention" for n in range(self.n_layers)]
-        scalar = config.get("query_pre_attn_scalar", self.head_size)
-        return {
-            "the export supports Gemma 3 only with one layer of full attention in six": config.get(
-                "layer_types", layers
+    def _lost(self) -> Iterator[tuple[str, object]]:
+        config, name, kind = self.config, self.architecture.name, self.config.rope.kind
+        wanted = "gelu" if name.startswith("gemma") else "silu"
+        activation = config.hidden_activation or config.hidden_act or wanted
+        yield f"RoPE scaling {kind}", kind not in {"default", "linear", "llama3"}
+        yield "sliding-window attention (use_sliding_window)", config.use_sliding_window
+        yield "weights that are already quantised", config.quantization_config
+        yield f"the activation function {activation}", not activation.startswith(wanted)
+        if name == "gemma3":
+            layers = [("full" if (n + 1) % _WINDOWED == 0 else "sliding") + "_attention"
+                      for n in range(config.num_hidden_layers)]  # fmt: skip
+            local = config.rope_parameters and config.rope_parameters.sliding_attention
+            base = (local and local.rope_theta) or config.rope_local_base_freq or _LOCAL_BASE
+            scalar = config.query_pre_attn_scalar or config.head_size
+            yield "Gemma 3 without one layer of full attention in six", (config.layer_types or layers) != layers
+            yield f"Gemma 3 with a RoPE base other than 10000 in its windows, not {base}", base != _LOCAL_BASE
+            yield f"Gemma 3 with attention scaled not by the head size, but by {scalar:g}", scalar != config.head_size
+            yield "soft-capped logits of Gemma 3", config.attn_logit_softcapping or config.final_logit_softcapping
+            yield "bidirectional attention", config.use_bidirectional_attention
+        if name == "qwen3moe":
+            yield (
+                "layers without experts (experts only in all layers)",
+                (config.mlp_only_layers or config.decoder_sparse_step != 1),
             )
-            != layers,
-            f"the export supports Gemma 3 only with a RoPE base of 10000 in its windows, not {base}": base
-            != _LOCAL_BASE,
-            f"the export supports Gemma 3 only with attention scaled by the head size, not by {scalar}": scalar
-            != self.head_size,
-            "the export does not support soft-capped logits of Gemma 3": config.get("attn_logit_softcapping")
-            or config.get("final_logit_softcapping"),
-            "the export does not support bidirectional attention": config.get("use_bidirectional_attention"),
-        }
-
-    def _lost_of_experts(self) -> dict[str, object]:
-        config = self.config
-        dense = config.get("mlp_only_layers") or config.get("decoder_sparse_step", 1) != 1
-        return {
-            "the export supports experts only in all layers": dense,
-            "the export supports experts only with weights that sum to 1 (norm_topk_prob)": not config.get(
-                "norm_topk_prob"
-            ),
-        }
+            yield "experts whose weights do not sum to 1 (norm_topk_prob)", not config.norm_topk_prob
 
     def _check(self) -> None:
-        config = self.config
-        wanted = "gelu" if self.architecture.name.startswith("gemma") else "silu"
-        activation = str(config.get("hidden_activation") or config.get("hidden_act") or wanted)
-        scaling = self.rope["rope_type"]
-        lost = {
-            f"the export does not support the RoPE scaling {scaling}": scaling not in {"default", "linear", "llama3"},
-            "the export does not support sliding-window attention (use_sliding_window)": config.get(
-                "use_sliding_window"
-            ),
-            "it is already quantised": config.get("quantization_config"),
-            f"the export does not support the activation function {activation}": not activation.startswith(wanted),
-            **(self._lost_of_gemma3() if self.architecture.name == "gemma3" else {}),
-            **(self._lost_of_experts() if self.architecture.name == "qwen3moe" else {}),
-        }
-        for setting, occurs in lost.items():
+        for setting, occurs in self._lost():
             if occurs:
-                raise UserError(f"The model cannot be exported as GGUF: {setting}.", hint=messages.USE_CONVERTER)
+                raise UserError(f"The GGUF export does not support {setting}.", hint=messages.USE_CONVERTER)
 
 
 def _stacked(places: Sequence[Place]) -> NDArray[np.float32]:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
+from pydantic import BaseModel, ValidationError
 
-from tuneworthy.errors import UserError
+from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers.model_safety import read_config
 from tuneworthy.ship import messages
 
@@ -26,6 +27,55 @@ _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _RULES: Final[Mapping[str, str]] = {_LETTERS + "{1,3}" + _REST: "llama-bpe", _LETTERS + _REST: "qwen2"}
 _SPACE: Final = "\u2581"
 _BYTE_TOKEN: Final = re.compile("<0x..>", re.DOTALL)
+
+
+class Step(BaseModel):
+    """A normalizer, pre-tokenizer or post-processor of tokenizer.json, or a sequence of them."""
+
+    type: str | None = None
+    use_regex: bool = True
+    individual_digits: bool = False
+    behavior: str | None = None
+    pattern: dict[str, str] = {}
+    prepend: str | None = None
+    prepend_scheme: str = "always"
+    single: list[dict[str, Any]] = []
+    normalizers: "list[Step] | None" = None
+    pretokenizers: "list[Step] | None" = None
+    processors: "list[Step] | None" = None
+
+    @property
+    def steps(self) -> "list[Step]":
+        """The steps of a sequence, or the step."""
+        return self.normalizers or self.pretokenizers or self.processors or [self]
+
+
+class AddedToken(BaseModel):
+    """A token that was added to the vocabulary."""
+
+    id: int
+    content: str
+    special: bool = False
+
+
+class TokenModel(BaseModel):
+    """The vocabulary and merges of tokenizer.json."""
+
+    type: str | None = None
+    vocab: dict[str, int] = {}
+    merges: list[str | list[str]] = []
+    byte_fallback: bool = False
+    unk_token: str | None = None
+
+
+class TokenizerFile(BaseModel):
+    """The parts of tokenizer.json that a GGUF file takes over."""
+
+    model: TokenModel = TokenModel()
+    added_tokens: list[AddedToken] = []
+    normalizer: Step | None = None
+    pre_tokenizer: Step | None = None
+    post_processor: Step | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,15 +112,15 @@ def read_vocabulary(folder: Path, n_rows: int) -> Vocabulary:
         UserError: Its kind is not known here, or it has more tokens than rows.
     """
     document = read_tokenizer(folder)
-    model = document["model"]
-    if model.get("type") not in {"BPE", None}:
+    model = document.model
+    if model.type not in {"BPE", None}:
         raise UserError(
-            (f"{folder}: the tokenizer type {model.get('type')} cannot be exported as GGUF. Only BPE is supported."),
+            f"{folder}: the tokenizer type {model.type} cannot be exported as GGUF. Only BPE is supported.",
             hint=messages.USE_CONVERTER,
         )
-    tokens, types = _tokens(folder, document, n_rows)
-    pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
-    if not model.get("byte_fallback"):
+    tokens, types = _tokens(document, n_rows)
+    pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model.merges]
+    if not model.byte_fallback:
         return Vocabulary(model="gpt2", pre=pre_tokenizer(document), tokens=tokens, types=types,
                           merges=[" ".join(pair) for pair in pairs])  # fmt: skip
     rank = {"".join(pair): -float(place) for place, pair in reversed(list(enumerate(pairs, 1)))}
@@ -82,75 +132,84 @@ def read_vocabulary(folder: Path, n_rows: int) -> Vocabulary:
                       add_space=_adds_space(document))  # fmt: skip
 
 
-def read_tokenizer(folder: Path) -> dict[str, Any]:
+def read_tokenizer(folder: Path) -> TokenizerFile:
     """Return tokenizer.json.
 
     Raises:
         UserError: The file is missing.
+        ModelError: It is not the file of a BPE tokenizer.
     """
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise UserError(f"{path} is missing.", hint="Save the tokenizer with transformers as a fast tokenizer.")
-    document: dict[str, Any] = orjson.loads(path.read_bytes())
-    return document
+    document = orjson.loads(path.read_bytes())
+    kind = (document.get("model") or {}).get("type")
+    if kind not in {"BPE", None}:
+        document["model"] = {"type": kind}  # the vocabulary of another kind has another form
+    try:
+        return TokenizerFile.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ModelError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
 
 
-def _tokens(folder: Path, document: Mapping[str, Any], n_rows: int) -> tuple[list[str], list[int]]:
-    model = document["model"]
-    named = {number: (token, NORMAL) for token, number in model["vocab"].items()}
-    if (unknown := model.get("unk_token")) is not None:
-        named[model["vocab"][unknown]] = (unknown, UNKNOWN)
-    for added in document.get("added_tokens", []):
-        kind = CONTROL if added["special"] else USER_DEFINED
-        if named.get(added["id"], ("", NORMAL))[1] != UNKNOWN:
-            named[added["id"]] = (added["content"], kind)
-    if max(named) >= n_rows:
-        raise UserError(
-            (
-                f"The tokenizer has {max(named) + 1} tokens, but the embeddings have only {n_rows} rows, so added "
-                "tokens would be lost."
-            ),
-            hint=messages.RESIZE_EMBEDDINGS,
-        )
+def _tokens(document: TokenizerFile, n_rows: int) -> tuple[list[str], list[int]]:
+    model = document.model
+    named = {number: (token, NORMAL) for token, number in model.vocab.items()}
+    if model.unk_token is not None:
+        named[model.vocab[model.unk_token]] = (model.unk_token, UNKNOWN)
+    for added in document.added_tokens:
+        if named.get(added.id, ("", NORMAL))[1] != UNKNOWN:
+            named[added.id] = (added.content, CONTROL if added.special else USER_DEFINED)
+    check_rows(max(named) + 1, n_rows)
     filled = [named.get(number, (f"[PAD{number}]", UNUSED)) for number in range(n_rows)]
     return [token for token, _ in filled], [kind for _, kind in filled]
 
 
-def pre_tokenizer(document: Mapping[str, Any]) -> str:
+def check_rows(n_tokens: int, n_rows: int) -> None:
+    """Refuse a tokenizer with more tokens than the embeddings have rows.
+
+    Raises:
+        UserError: It has.
+    """
+    if n_tokens > n_rows:
+        raise UserError(
+            f"The tokenizer has {n_tokens} tokens, but the embeddings have only {n_rows} rows, so added tokens would "
+            "be lost.",
+            hint="Resize the embeddings to the tokenizer, then train again.",
+        )
+
+
+def pre_tokenizer(document: TokenizerFile) -> str:
     """Return llama.cpp's name of the pre-tokenizer of a byte-level tokenizer.
 
     Raises:
         UserError: No name is known for its rule.
     """
-    root = document.get("pre_tokenizer") or {}
-    steps = root.get("pretokenizers", [root])
-    kinds = [step.get("type") or "none" for step in steps]
-    normalizer = (document.get("normalizer") or {}).get("type")
+    steps = (document.pre_tokenizer or Step()).steps
+    kinds = [step.type or "none" for step in steps]
+    normalizer = document.normalizer.type if document.normalizer else None
     if normalizer not in {None, "NFC"}:
         raise UserError(
-            f"A tokenizer with the normalizer {normalizer} cannot be exported as GGUF.",
-            hint=messages.USE_CONVERTER,
+            f"A tokenizer with the normalizer {normalizer} cannot be exported as GGUF.", hint=messages.USE_CONVERTER
         )
-    if kinds == ["ByteLevel"] and steps[0].get("use_regex", True):
+    if kinds == ["ByteLevel"] and steps[0].use_regex:
         return "gpt-2"
-    if kinds == ["Digits", "ByteLevel"] and steps[0].get("individual_digits") and steps[1].get("use_regex", True):
+    if kinds == ["Digits", "ByteLevel"] and steps[0].individual_digits and steps[1].use_regex:
         return "smollm"
-    if kinds == ["Split", "ByteLevel"] and not steps[1].get("use_regex", True):
-        rule = steps[0].get("pattern", {}).get("Regex")
-        if rule in _RULES and steps[0].get("behavior") == "Isolated":
-            return _RULES[rule]
+    split = kinds == ["Split", "ByteLevel"] and not steps[1].use_regex and steps[0].behavior == "Isolated"
+    if split and (name := _RULES.get(steps[0].pattern.get("Regex", ""))):
+        return name
     raise UserError(
-        f"The GGUF export does not support the pre-tokenizer {' + '.join(map(str, kinds))}.",
-        hint=messages.USE_CONVERTER,
+        f"The GGUF export does not support the pre-tokenizer {' + '.join(kinds)}.", hint=messages.USE_CONVERTER
     )
 
 
-def _adds_space(document: Mapping[str, Any]) -> bool:
-    normalizer = document.get("normalizer") or {}
-    steps = [*normalizer.get("normalizers", [normalizer]), document.get("pre_tokenizer") or {}]
-    if any(step.get("type") == "Prepend" and step.get("prepend") == _SPACE for step in steps):
+def _adds_space(document: TokenizerFile) -> bool:
+    steps = [*(document.normalizer or Step()).steps, document.pre_tokenizer or Step()]
+    if any(step.type == "Prepend" and step.prepend == _SPACE for step in steps):
         return True
-    return any(step.get("type") == "Metaspace" and step.get("prepend_scheme", "always") != "never" for step in steps)
+    return any(step.type == "Metaspace" and step.prepend_scheme != "never" for step in steps)
 
 
 def end_ids(folder: Path) -> list[int]:
@@ -159,7 +218,7 @@ def end_ids(folder: Path) -> list[int]:
     Raises:
         ModelError: A config may not be read.
     """
-    ids = {token["content"]: token["id"] for token in read_tokenizer(folder).get("added_tokens", [])}
+    ids = {token.content: token.id for token in read_tokenizer(folder).added_tokens}
     end = token_text(read_config(folder / "tokenizer_config.json").get("eos_token"))
     ends = [ids[end]] if end in ids else []
     for name in ("generation_config.json", "config.json"):

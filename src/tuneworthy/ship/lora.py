@@ -173,7 +173,6 @@ def _pair(folder: Path, config: Mapping[str, Any], module: str, factors: Mapping
 
 
 def _by_pattern(config: Mapping[str, Any], name: str, module: str) -> float:
-    """Return `r` or `lora_alpha` of a module: of the first pattern that fits its name, as PEFT reads it."""
     key = _PATTERNS[name]
     for pattern, value in patterns_of(config, key).items():
         try:

@@ -73,7 +73,6 @@ def merge(
 
 
 def _write(store: Folder, trained: Artifact, source: Path, route: Mapping[str, Any]) -> Artifact:
-    """Write the artifact; what is measured while its files are written appears in its manifest."""
     with scratch(store.path / "models", ".part-merge") as folder:
         rounding = merge_folder(trained.folder, source, folder)
         config = read_config(folder / "config.json")

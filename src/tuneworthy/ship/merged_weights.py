@@ -87,7 +87,6 @@ def _write_index(target: Path) -> None:
 def _merge_file(
     lora: LoraAdapter, tensors: Mapping[str, Place], added: Mapping[str, Place], path: Path, rounding: Rounding
 ) -> None:
-    """Write one file of the merged model; `added` are weights that the base does not have."""
 
     dtype = next(iter(tensors.values())).dtype
 
@@ -152,7 +151,6 @@ def _all_of(lora: LoraAdapter, tensors: Mapping[str, Place], config: Mapping[str
 
 
 def _check_fit(lora: LoraAdapter, tensors: Mapping[str, Place], added: Mapping[str, Place], base: Path) -> None:
-    """Refuse an adapter that changes a weight which the base does not have, or of another shape."""
     if not lora.pairs and not lora.whole and not added:
         raise UserError("The adapter does not change any weights.", hint=messages.TRAIN_AGAIN)
     shapes = {name: pair.shape for name, pair in lora.pairs.items()}
@@ -175,7 +173,6 @@ def _check_fit(lora: LoraAdapter, tensors: Mapping[str, Place], added: Mapping[s
 
 
 def _fit_config(config: dict[str, Any], lora: LoraAdapter, tensors: Mapping[str, Place], target: Path) -> None:
-    """Write what the merged weights changed of the config: the number of tokens, a head of its own."""
     embeddings = [name for name in lora.whole if name.endswith(_EMBEDDINGS)]
     fitted = dict(config)
     for name in embeddings:

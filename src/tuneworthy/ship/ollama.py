@@ -160,7 +160,6 @@ def export_ollama(store: Folder, made: Artifact, out: Path) -> list[Path]:
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
-    """Put a file to `target`, whole or not at all: as a link where both are on one file system, else as a copy."""
     part = target.with_name(f".{target.name}.part")
     part.unlink(missing_ok=True)
     try:
@@ -185,7 +184,7 @@ def modelfile(folder: Path, template: str, context: int) -> str:
     tokens = special_tokens(folder)
     begin = tokens.get("bos_token", "") if adds_bos(folder) else ""
     frames = frames_of(template, tokens, begin=begin)
-    named = {token["id"]: token["content"] for token in read_tokenizer(folder).get("added_tokens", [])}
+    named = {token.id: token.content for token in read_tokenizer(folder).added_tokens}
     stops = [named[number] for number in end_ids(folder) if number in named]
     go = frames.go()
     if '"""' in go or go.endswith('"'):

@@ -101,7 +101,6 @@ def _place(url: str) -> tuple[str, int | None]:
 
 
 def _card(config: ChatServer, root: Path) -> Mapping[str, Any] | None:
-    """Return what the server reports of the model; None if it does not answer, or has another one."""
     rows = (_fetched(endpoint(config.base_url, "models"), config, root) or {}).get("data")
     cards = [card for card in rows if isinstance(card, dict)] if isinstance(rows, list) else []
     own = [card for card in cards if card.get("id") == config.model or card.get("owned_by") == "llamacpp"]

@@ -127,45 +127,38 @@ class _Advisor:
         self.settings = TrainingSettings(seed=train.seed, batch_size=16, micro_batch_size=1)
 
     def advise(self) -> Advice:
+        rows = self.rows
         dtype: Dtype = "bfloat16" if self.has_bf16 else ("float16" if self.device == "cuda" else "float32")
-        self._set("dtype", dtype, messages.dtype_reason(has_bf16=self.has_bf16), sources.TRL)
-        self._length()
-        batch, n = (8 if self.rows.n_rows < 400 else 16), self.rows.n_rows
-        self._set(
-            "batch_size",
-            batch,
-            (
-                "LoRA tolerates large batches less well than full fine-tuning, so the batch size stays below 32. "
-                f"Steps per epoch: {max(1, n // batch)}."
-            ),
-            sources.TML,
-        )
+        supports = "supports" if self.has_bf16 else "does not support"
+        self._set("dtype", dtype, f"This device {supports} bfloat16.", sources.TRL)
+        wanted = rows.longest if rows.longest <= 2 * rows.p99 else rows.p99
+        length = min(-(-wanted // STEP_ROUND) * STEP_ROUND, self.shape.max_positions or 2**31)
+        how = "counted by the model's tokenizer" if rows.counted else "estimated from byte lengths"
+        reason = f"The longest row has {rows.longest} tokens and the median row {rows.median} ({how})."
+        if length >= rows.longest:
+            reason += " No row is dropped."
+        else:
+            reason += f" Rows of more than {length} tokens are dropped (p99 is {rows.p99})."
+        if length > 1024:
+            reason += " TRL's default would truncate rows at 1024 tokens."
+        self._set("max_length", length, reason, f"{messages.THE_ROWS}; {sources.TRL}")
+        batch = 8 if rows.n_rows < 400 else 16
+        reason = "LoRA tolerates large batches less well than full fine-tuning, so the batch size stays below 32."
+        self._set("batch_size", batch, f"{reason} Steps per epoch: {max(1, rows.n_rows // batch)}.", sources.TML)
         self._method()
         if self.start is not None:
             self._continued(self.start)
         elif self.settings.method != "full":
             self._adapters()
-        self._set(
-            "epochs",
-            EPOCHS,
-            "An upper limit: training stops when the task metric on held-out rows no longer improves.",
-            sources.EARLY_STOPPING,
-        )
+        reason = "An upper limit: training stops when the task metric on held-out rows no longer improves."
+        self._set("epochs", EPOCHS, reason, sources.EARLY_STOPPING)
         if self.settings.paired:
-            self._set(
-                "beta", BETA, "TRL's default. A higher value keeps the model closer to where it started.", sources.DPO
-            )
+            reason = "TRL's default. A higher value keeps the model closer to where it started."
+            self._set("beta", BETA, reason, sources.DPO)
         else:
-            n = replace(self.settings, rehearsal=REHEARSAL).n_rehearsal(self.rows.n_rows)
-            self._set(
-                "rehearsal",
-                REHEARSAL,
-                (
-                    f"The base model generates {n} rows. Without them, the model forgets skills that the task does "
-                    "not use."
-                ),
-                sources.REHEARSAL,
-            )
+            n = replace(self.settings, rehearsal=REHEARSAL).n_rehearsal(rows.n_rows)
+            reason = f"The base model generates {n} rows. Without them, the model forgets skills that the task does not"
+            self._set("rehearsal", REHEARSAL, f"{reason} use.", sources.REHEARSAL)
         self._rate()
         self._set("schedule", "linear", "TRL's default, with a short warm-up over 3% of the steps.", sources.TRL)
         return self._fit()
@@ -177,18 +170,6 @@ class _Advisor:
         self.settings = replace(self.settings, **{name: value})
         self.knobs.append(Knob(name=name, value=value, reason=reason, source=source, from_project=own is not None))
 
-    def _length(self) -> None:
-        rows, most = self.rows, self.shape.max_positions
-        wanted = rows.longest if rows.longest <= 2 * rows.p99 else rows.p99
-        value = -(-wanted // STEP_ROUND) * STEP_ROUND
-        value = min(value, most) if most else value
-        self._set(
-            "max_length",
-            value,
-            messages.length_reason(rows.longest, rows.median, rows.p99, value, counted=rows.counted),
-            f"{messages.THE_ROWS}; {sources.TRL}",
-        )
-
     def _method(self) -> None:
         method: Method = "lora"
         reason = (
@@ -199,18 +180,15 @@ class _Advisor:
             tried = replace(self.settings, method="lora", micro_batch_size=1)
             needed = fits(self.shape, tried, self.available, self.device)
             if needed.fit == "does not fit":
-                method, reason = (
-                    "qlora",
-                    (
-                        "With a 16-bit base model, even one row at a time may need up to "
-                        f"{needed.estimate.high / GIB:.1f} GiB, so the model is loaded in 4-bit. The adapter is "
-                        "trained on quantised weights, so check parity after the merge."
-                    ),
+                method = "qlora"
+                reason = (
+                    "With a 16-bit base model, even one row at a time may need up to "
+                    f"{needed.estimate.high / GIB:.1f} GiB, so the model is loaded in 4-bit. The adapter is trained on "
+                    "quantised weights, so check parity after the merge."
                 )
         self._set("method", method, reason, sources.QLORA)
 
     def _continued(self, start: Artifact) -> None:
-        """Keep the shape of the adapter that training starts from, whatever [train] sets."""
         before = TrainingSettings.from_dict(start.manifest["settings"])
         self.settings = replace(self.settings, rslora=before.rslora)
         for name in ("rank", "alpha", "target_modules", "dropout"):
@@ -222,30 +200,24 @@ class _Advisor:
         shape, need = self.shape, self.rows.n_supervised
         rank = next((r for r in RANKS if shape.n_lora(r) >= need), RANKS[-1])
         n = shape.n_lora(self.train.rank or rank)
-        self._set("rank", rank, messages.rank_reason(n, n / shape.n_params, need), sources.TINKER)
-        scale = (self.train.alpha or ALPHA) / self.settings.rank
-        source = f"{sources.TML}; {sources.LEARNING_RATE_MATTERS}, appendix C"
-        self._set(
-            "alpha",
-            ALPHA,
-            (
-                f"The scale alpha/r is {scale:g}. With alpha fixed, the best learning rate hardly depends on the "
-                "rank. A higher alpha acts like a higher learning rate, so never compare alphas at a single learning "
-                "rate."
-            ),
-            source,
+        binds = "enough capacity" if n >= need else "more tokens than the largest recommended adapter can learn"
+        size = f"{n / 1e6:.1f}M parameters ({n / shape.n_params:.1%} of the model)"
+        self._set("rank", rank, f"{size} for {need} supervised tokens: {binds}.", sources.TINKER)
+        reason = (
+            f"The scale alpha/r is {(self.train.alpha or ALPHA) / self.settings.rank:g}. With alpha fixed, the best "
+            "learning rate hardly depends on the rank. A higher alpha acts like a higher learning rate, so never "
+            "compare alphas at a single learning rate."
         )
-        targets = messages.targets_reason(shape.n_experts, shape.mlp_share)
-        self._set("target_modules", ALL_LINEAR, targets, sources.PEFT if shape.moe else sources.TML)
-        self._set(
-            "dropout",
-            0.0,
-            (
-                "There is little evidence that adapter dropout helps. The recipes from TRL, Unsloth and Thinking "
-                "Machines omit it."
-            ),
-            f"{sources.UNSLOTH}; {sources.TRL_LORA}",
+        self._set("alpha", ALPHA, reason, f"{sources.TML}; {sources.LEARNING_RATE_MATTERS}, appendix C")
+        reason = (
+            f"The setting all-linear does not cover the {shape.n_experts} experts. List them in target_parameters."
+            if shape.moe
+            else f"The MLP has {shape.mlp_share:.1%} of the linear weights. Adapting attention alone performs worse, "
+            "even with the same number of parameters."
         )
+        self._set("target_modules", ALL_LINEAR, reason, sources.PEFT if shape.moe else sources.TML)
+        reason = "There is little evidence that adapter dropout helps. The recipes from TRL, Unsloth and Thinking"
+        self._set("dropout", 0.0, f"{reason} Machines omit it.", f"{sources.UNSLOTH}; {sources.TRL_LORA}")
 
     def _rate(self) -> None:
         family, full = self.shape.architecture, self.settings.method == "full"
@@ -260,11 +232,14 @@ class _Advisor:
         steps = int(self.settings.epochs * -(-self.rows.n_rows // self.settings.batch_size))
         times = 1 if full else SHORT_TIMES if steps < SHORT_STEPS else LORA_TIMES
         fitted = FULL_RATE * times * (2000 / self.shape.hidden) ** FIT[family]
-        value = float(f"{min(fitted, MAX_RATE):.2g}")
-        formula = f"5e-5 · {times} · (2000/{self.shape.hidden})^{FIT[family]} = {fitted:.2g}"
-        short = steps if times == SHORT_TIMES else None
-        reason = messages.rate_reason(formula, times, MAX_RATE if fitted > MAX_RATE else None, short)
-        self._set_rate(value, reason, f"{sources.TINKER}; {sources.TML}")
+        reason = f"5e-5 · {times} · (2000/{self.shape.hidden})^{FIT[family]} = {fitted:.2g}"
+        if fitted > MAX_RATE:
+            reason += f", capped at {MAX_RATE:g} because the fit does not cover models this small"
+        reason += "."
+        if times > 1:
+            short = f" and applies to short runs (here {steps} steps)" if times == SHORT_TIMES else ""
+            reason += f" The factor {times} is relative to full fine-tuning{short}."
+        self._set_rate(float(f"{min(fitted, MAX_RATE):.2g}"), reason, f"{sources.TINKER}; {sources.TML}")
 
     def _set_rate(self, rate: float, reason: str, source: str) -> None:
         if self.settings.paired:
@@ -276,8 +251,12 @@ class _Advisor:
     def _fit(self) -> Advice:
         longest = min(self.settings.max_length, self.rows.longest)
         longest = max(longest, LONGEST if self.settings.rehearsal else 0)
-        settings = replace(self.settings, max_length=longest)
-        where = (self.available, self.device, self._kinds())
+        settings, kinds = replace(self.settings, max_length=longest), list[RowLengths]()
+        if self.shape.plain_attention and not self.settings.paired:  # rows then share their beginning
+            kinds = [self.rows]
+            if self.settings.rehearsal:
+                kinds.append(expected_rows(self.settings, self.rows.n_rows))
+        where = (self.available, self.device, kinds)
         rows_at_once = largest_micro_batch(self.shape, settings, *where)
         memory = fits(self.shape, replace(settings, micro_batch_size=rows_at_once), *where)
         if memory.fit == "does not fit" or memory.settings.gradient_checkpointing:
@@ -286,47 +265,44 @@ class _Advisor:
             memory = fits(self.shape, replace(saving, micro_batch_size=rows_at_once), *where)
         chosen = replace(memory.settings, max_length=self.settings.max_length)
         needed, most, room = (n / GIB for n in (memory.estimate.n_bytes, memory.estimate.high, self.available))
-        reason = messages.micro_batch_reason(needed, most, room, chosen.accumulation, fits=not memory.instead)
-        saves = (
-            "The run needs the memory that gradient checkpointing saves."
-            if chosen.gradient_checkpointing
-            else "The run fits without gradient checkpointing, so no layer is computed twice."
-        )
-        for name, why in (("micro_batch_size", reason), ("gradient_checkpointing", saves)):
+        size = f"{needed:.1f} GiB (at most {most:.1f} GiB)"
+        batch = f"The largest batch that fits needs {size} of the {room:.1f} GiB available."
+        if memory.instead:
+            batch = f"Even one row does not fit: it needs {size}, but {room:.1f} GiB is available."
+        saves = "The run fits without gradient checkpointing, so no layer is computed twice."
+        if chosen.gradient_checkpointing:
+            saves = "The run needs the memory that gradient checkpointing saves."
+        batch += f" Gradient accumulation steps: {chosen.accumulation}."
+        for name, why in (("micro_batch_size", batch), ("gradient_checkpointing", saves)):
             self.knobs.append(Knob(name=name, value=getattr(chosen, name), reason=why, source="memory estimate"))
         self.settings = chosen
         return Advice(settings=chosen, knobs=self.knobs, memory=memory, notes=self._notes())
 
-    def _kinds(self) -> Sequence[RowLengths]:
-        """Return the rows of each kind, where `train` lets them share their beginning."""
-        if not self.shape.plain_attention or self.settings.paired:
-            return ()
-        own = [expected_rows(self.settings, self.rows.n_rows)] if self.settings.rehearsal else []
-        return [self.rows, *own]
-
     def _notes(self) -> Sequence[str]:
         shape, batch = self.shape, self.settings.batch_size
-        notes = {
-            (
-                "A learning-rate sweep (three short runs) gains more than any LoRA variant. With tuned rates, "
-                f"the scores of all variants are within 1 to 2% of each other ({sources.LEARNING_RATE_MATTERS})."
-            ): True,
-            (
-                "Token counts are estimated from byte lengths, because the tokenizer or the package transformers "
-                "is missing."
-            ): not self.rows.counted,
-            (
+        notes = [
+            "A learning-rate sweep (three short runs) gains more than any LoRA variant. With tuned rates, the scores "
+            f"of all variants are within 1 to 2% of each other ({sources.LEARNING_RATE_MATTERS})."
+        ]
+        if not self.rows.counted:
+            missing = "because the tokenizer or the package transformers is missing"
+            notes.append(f"Token counts are estimated from byte lengths, {missing}.")
+        if not shape.known:
+            notes.append(
                 f"The memory estimate treats {shape.architecture} like Llama and doubles the uncertainty band."
-            ): not shape.known,
-            "The estimate covers only the text part of this model. The vision tower needs extra memory.": shape.vision,
-            f"The batch size is {batch}. LoRA falls behind full fine-tuning at 32 or more ({sources.TML}).": batch
-            > MAX_BATCH,
-            (
-                "No dataset is frozen yet, so this plan uses the examples file. Run `tuneworthy data build` to "
-                "freeze one."
-            ): self.rows.dataset is None,
-        }
-        return [note for note, applies in notes.items() if applies]
+            )
+        if shape.vision:
+            notes.append("The estimate covers only the text part of this model. The vision tower needs extra memory.")
+        if batch > MAX_BATCH:
+            notes.append(
+                f"The batch size is {batch}. LoRA falls behind full fine-tuning at 32 or more ({sources.TML})."
+            )
+        if self.rows.dataset is None:
+            notes.append(
+                "No dataset is frozen yet, so this plan uses the examples file. Run `tuneworthy data build` to freeze "
+                "one."
+            )
+        return notes
 
 
 def has_bf16(device: Device) -> bool:

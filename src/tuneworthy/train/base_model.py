@@ -254,7 +254,6 @@ def _from_folder(place: Path, files: Sequence[Path], store: Folder, source: dict
 def _write(
     store: Folder, fill: Callable[[Path], None], source: dict[str, str], tokenizer: Any, kinds: tuple[str, str | None]
 ) -> Artifact:
-    """Write the artifact; `kinds` are the type of its weights, and what they were brought back from."""
     dtype, dequantised_from = kinds
     about = {
         "source": source,
@@ -267,7 +266,6 @@ def _write(
 
 
 def _take_digits_apart(tokenizer: Any, pre: object) -> None:
-    """Give the tokenizer the rule of its GGUF file that transformers leaves out: each digit is a piece of its own."""
     if pre not in DIGITS_APART:
         return
     from tokenizers import pre_tokenizers

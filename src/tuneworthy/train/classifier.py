@@ -11,14 +11,15 @@ import resource
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import orjson
 import torch
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel, get_linear_schedule_with_warmup
 
@@ -46,6 +47,31 @@ SORTED: Final = 16
 COMPARED: Final = 128
 ROUNDING: Final = 1e-3
 TEMPERATURES: Final = np.geomspace(0.1, 10, 81)
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """An epoch: its last step, and score, log loss and temperature on the held-out rows."""
+
+    step: int
+    metric: float = 0.0
+    log_loss: float = 0.0
+    temperature: float = 1.0
+
+
+@dataclass
+class EncoderProgress:
+    """Losses of the steps and evaluations of the epochs; stored with every checkpoint."""
+
+    losses: list[float] = field(default_factory=list)
+    evals: list[EpochRecord] = field(default_factory=list)
+    seconds: float = 0.0
+    schema_version: int = 1
+
+    @property
+    def best(self) -> EpochRecord:
+        """The epoch with the best score on the held-out rows, then the least loss, then the last."""
+        return max(self.evals, key=lambda row: (row.metric, -row.log_loss, row.step))
 
 
 class EncoderWithHead(torch.nn.Module):
@@ -131,8 +157,7 @@ def train_classifier(
     return artifact, False
 
 
-def _fit(plan: ClassifierPlan, run: Path, say: Say) -> tuple[EncoderWithHead, dict[str, Any]]:
-    """Train, or go on in the folder `run`; return the model as it was after its best epoch, and the curves."""
+def _fit(plan: ClassifierPlan, run: Path, say: Say) -> tuple[EncoderWithHead, EncoderProgress]:
     settings = plan.settings
     device: Device = "cuda" if torch.cuda.is_available() else "cpu"
     model, halved = EncoderWithHead(plan).to(device).train(), has_bf16(device)
@@ -144,14 +169,14 @@ def _fit(plan: ClassifierPlan, run: Path, say: Say) -> tuple[EncoderWithHead, di
     )
     total = max(1, round(settings.epochs * -(-len(plan.rows) // settings.batch_size)))
     schedule = get_linear_schedule_with_warmup(optimizer, int(WARMUP * total), total)
-    progress: dict[str, Any] = {"losses": [], "evals": [], "seconds": 0.0}
+    progress = EncoderProgress()
     if (found := checkpoints.newest(run)) is not None:
-        folder, progress = found
+        folder, progress = found[0], TypeAdapter(EncoderProgress).validate_python(found[1])
         model.load_state_dict(load_file(folder / WEIGHTS))
         checkpoints.load_optimiser(folder, optimizer, schedule)
         checkpoints.load_random(folder)
-    losses, evals = progress["losses"], progress["evals"]
-    epoch = len(evals)
+    losses = progress.losses
+    epoch = len(progress.evals)
     while len(losses) < total:
         began = reported = time.monotonic()
         for batch in batches(plan.rows, settings.batch_size, (settings.seed, epoch))[: total - len(losses)]:
@@ -173,58 +198,45 @@ def _fit(plan: ClassifierPlan, run: Path, say: Say) -> tuple[EncoderWithHead, di
             schedule.step()
             optimizer.zero_grad()
             if (now := time.monotonic()) - reported > EVERY_S:
-                reported, each = now, (progress["seconds"] + now - began) / len(losses)
+                reported, each = now, (progress.seconds + now - began) / len(losses)
                 left = each * (total - len(losses))
                 say(f"Step {len(losses)} of {total}, loss {losses[-1]:.3f}, {left:.0f} s left.")
-        progress["seconds"] += time.monotonic() - began
+        progress.seconds += time.monotonic() - began
         epoch += 1
-        evals.append({"step": len(losses), **_held_out(plan, model, say)})
-        best = _best(progress)
+        progress.evals.append(_held_out(plan, model, len(losses), say))
         if plan.material.metric is not None:
-            say(messages.evaluated(len(losses), evals[-1]["metric"], best["metric"]))
+            say(messages.evaluated(len(losses), progress.evals[-1].metric, progress.best.metric))
         folder = run / _name(len(losses))
         folder.mkdir(exist_ok=True)
         save_file(model.state_dict(), folder / WEIGHTS)
-        _seal(folder, optimizer, schedule, progress)
-    model.load_state_dict(load_file(run / _name(_best(progress)["step"]) / WEIGHTS))
+        checkpoints.save_optimiser(folder, optimizer, schedule)
+        checkpoints.save_random(folder)
+        checkpoints.seal(folder, asdict(progress))
+        for other in set(run.glob("checkpoint-*")) - {folder, run / _name(progress.best.step)}:
+            shutil.rmtree(other, ignore_errors=True)
+    model.load_state_dict(load_file(run / _name(progress.best.step) / WEIGHTS))
     return model, progress
 
 
-def _seal(folder: Path, optimizer: Any, schedule: Any, progress: dict[str, Any]) -> None:
-    """Complete a checkpoint, and drop those before it but the best one."""
-    checkpoints.save_optimiser(folder, optimizer, schedule)
-    checkpoints.save_random(folder)
-    checkpoints.seal(folder, progress)
-    for other in set(folder.parent.glob("checkpoint-*")) - {folder, folder.with_name(_name(_best(progress)["step"]))}:
-        shutil.rmtree(other, ignore_errors=True)
+def _name(step: int) -> str:
+    return f"checkpoint-{step}"
 
 
-def _name(step: float) -> str:
-    return f"checkpoint-{step:.0f}"
-
-
-def _best(progress: dict[str, Any]) -> dict[str, float]:
-    """Return the epoch that scored best on the held-out rows, of equal ones that with the least loss; else the last."""
-    best: dict[str, float] = max(progress["evals"], key=lambda row: (row["metric"], -row["log_loss"], row["step"]))
-    return best
-
-
-def _held_out(plan: ClassifierPlan, model: EncoderWithHead, say: Say) -> dict[str, float]:
-    """Return the project's score on the held-out rows, and their log loss at the best temperature; 0 without any."""
+def _held_out(plan: ClassifierPlan, model: EncoderWithHead, step: int, say: Say) -> EpochRecord:
     metric = plan.material.metric
     if metric is None:
-        return {"metric": 0.0, "log_loss": 0.0, "temperature": 1.0}
+        return EpochRecord(step)
     logits = model.logits(plan.pieces(metric.cases))
     score = metric.score([(plan.labels[at], "stop") for at in logits.argmax(axis=1)], say)
     column = {label.casefold(): at for at, label in enumerate(plan.labels)}
     texts = [[text.strip().casefold() for text in accepted(case.expected)] for case in metric.cases]
     right = np.array([next((column[text] for text in row if text in column), -1) for row in texts])
     if not (right >= 0).any():
-        return {"metric": score, "log_loss": 0.0, "temperature": 1.0}
+        return EpochRecord(step, score)
     logits, right = logits[right >= 0], right[right >= 0]
     found = [log_loss(softmax(logits / temperature), right) for temperature in TEMPERATURES]
     at = int(np.argmin(found))
-    return {"metric": score, "log_loss": found[at], "temperature": float(TEMPERATURES[at])}
+    return EpochRecord(step, score, found[at], float(TEMPERATURES[at]))
 
 
 def batches(rows: Sequence[tuple[Sequence[int], int]], size: int, seed: Sequence[int]) -> list[list[int]]:
@@ -242,16 +254,18 @@ def batches(rows: Sequence[tuple[Sequence[int], int]], size: int, seed: Sequence
     return [found[at] for at in drawn.permutation(len(found))]
 
 
-def _write(store: Folder, plan: ClassifierPlan, model: EncoderWithHead, progress: dict[str, Any], say: Say) -> Artifact:
+def _write(
+    store: Folder, plan: ClassifierPlan, model: EncoderWithHead, progress: EncoderProgress, say: Say
+) -> Artifact:
     """Write the classifier as an artifact, once the folder answers as the model does.
 
     Raises:
         GateFailed: It does not.
     """
-    metric, encoder, best, losses = plan.material.metric, plan.encoder, _best(progress), progress["losses"]
+    metric, encoder, best, losses = plan.material.metric, plan.encoder, progress.best, progress.losses
     state = {
         "labels": list(plan.labels),
-        "temperature": best["temperature"],
+        "temperature": best.temperature,
         "vocabulary": encoder.vocabulary,
         "max_tokens": plan.settings.max_length,
         "n_heads": encoder.config["num_attention_heads"],
@@ -292,18 +306,18 @@ def _write(store: Folder, plan: ClassifierPlan, model: EncoderWithHead, progress
         "prompt": plan.material.student.document(),
         "labels": list(plan.labels),
         "rows": {"n_rows": len(plan.rows), "n_tokens": sum(len(ids) for ids, _ in plan.rows), "cut": plan.n_cut},
-        "held_out": {"n": len(metric.cases), "score": best["metric"]} if metric else None,
-        "temperature": best["temperature"],
+        "held_out": {"n": len(metric.cases), "score": best.metric} if metric else None,
+        "temperature": best.temperature,
         "notes": list(plan.material.notes),
         "curves": {
             "n_steps": len(losses),
             "first_loss": losses[0],
             "last_loss": losses[-1],
-            "kept_step": best["step"],
+            "kept_step": best.step,
             "stopped_early": False,
         },
         "memory": {"peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024},
-        "seconds": round(progress["seconds"], 1),
+        "seconds": round(progress.seconds, 1),
         "n_trainable": sum(weight.numel() for weight in model.parameters()),
         "versions": library_versions(),
     }

@@ -223,7 +223,6 @@ def question_of(student: Student, case: Case) -> str:
 
 
 def _asking_little(student: Student) -> Student:
-    """Return the student without all of the prompt that is the same in every question."""
     variant = student.variant
     names = dict.fromkeys(plain_pieces(variant.user)[1::2])
     user = "\n".join(f"{{{{ {name} }}}}" for name in names) or variant.user

@@ -145,8 +145,8 @@ def estimate(
         device: Where it runs.
         rows: Rows of each kind, whose steps are apart, where they share their beginning; empty for padded batches.
     """
-    batches = [largest_batch(kind, settings) for kind in rows]
-    steps = [_step(shape, settings, device, batch) for batch in batches or [None]]
+    steps = [_step(shape, settings, device, largest_batch(kind, settings)) for kind in rows]
+    steps = steps or [_step(shape, settings, device, None)]
     worst = max(steps, key=lambda parts: sum(part.n_bytes for part in parts))
     parts = [*_state(shape, settings), *worst, _part("fixed", FIXED[device])]
     low, high = BAND
@@ -158,7 +158,6 @@ def _part(name: str, n_bytes: float, **figures: Any) -> MemoryPart:
 
 
 def _state(shape: Shape, settings: TrainingSettings) -> Iterator[MemoryPart]:
-    """Yield weights and trainable state, which are in memory all the time."""
     full, quantised, width = settings.method == "full", settings.method == "qlora", DTYPE_BYTES[settings.dtype]
     n = shape.n_params if full else shape.n_lora(settings.rank, settings.target_modules)
     what = "all weights" if full else f"{n / 1e6:.1f}M adapter parameters"
@@ -179,7 +178,6 @@ def _state(shape: Shape, settings: TrainingSettings) -> Iterator[MemoryPart]:
 
 
 def _step(shape: Shape, settings: TrainingSettings, device: Device, batch: SharedBatch | None) -> list[MemoryPart]:
-    """Return the activations and the output head of a forward and backward pass."""
     full, width = settings.method == "full", DTYPE_BYTES[settings.dtype]
     n_tokens = batch.tokens if batch else settings.micro_batch_size * (1 + settings.paired) * settings.max_length
     head = 4 * full * shape.vocab * shape.hidden
@@ -200,7 +198,6 @@ def _step(shape: Shape, settings: TrainingSettings, device: Device, batch: Share
 
 
 def _bytes_of_token(shape: Shape, settings: TrainingSettings, device: Device, *, shared: bool) -> float:
-    """Return the bytes that autograd keeps of a token in a layer: norms, attention, MLP, and inputs of adapters."""
     full, width = settings.method == "full", DTYPE_BYTES[settings.dtype]
     inputs: float = sum(layer.n * layer.d_in for layer in shape.adapted(settings.target_modules)) / shape.n_layers
     if shared and not full and not settings.dropout:  # the output of a norm is kept once for all that read it
@@ -349,7 +346,8 @@ class Reconciliation:
     def sentence(self) -> str:
         """What was measured, against the estimate and its band."""
         measured, estimated, low, high = (n / GIB for n in (self.measured, self.estimated, self.low, self.high))
-        return messages.reconciliation(measured, estimated, low, high, self.error, inside=self.inside)
+        where = f"{'inside' if self.inside else 'outside'} the band {low:.2f} to {high:.2f} GiB"
+        return f"Peak memory: {measured:.2f} GiB measured, {estimated:.2f} GiB estimated ({self.error:+.1%}), {where}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-able values, GiB."""

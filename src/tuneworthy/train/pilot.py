@@ -134,7 +134,6 @@ def _plan(sizes: Sequence[int], n_seeds: int, raw: bool) -> list[tuple[int, int,
 
 
 def _draw(pool: Sequence[Example], size: int, seed: int) -> list[Example]:
-    """Return `size` rows; a larger size of one seed holds the smaller one."""
     order = sorted(pool, key=lambda row: row.id)
     random.Random(seed).shuffle(order)
     return order[:size]
@@ -172,6 +171,6 @@ def _point(
         evals_per_epoch=0.5 / max(1.0, settings.epochs),  # once, at the end
         max_steps=steps,
     )
-    score = ran.progress.evals[-1]["metric"]
+    score = ran.progress.evals[-1].metric
     shutil.rmtree(run, ignore_errors=True)
     return {"size": size, "seed": seed, "score": score, "data": side, "steps": steps}

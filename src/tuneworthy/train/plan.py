@@ -265,7 +265,6 @@ def expect(project: Project, n_rows: int) -> Expected | None:
 
 
 def _sampled(project: Project, n_rows: int) -> RowLengths:
-    """Return the numbers of `n_rows` rows like those of the project, with its prompt; estimated from bytes."""
     material = material_of(project)
     sample = material.train[:: max(1, len(material.train) // SAMPLED)]
     rows = estimate(material.student.row(row) for row in sample)

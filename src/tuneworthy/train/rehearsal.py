@@ -108,7 +108,6 @@ def _path(training: Path, base_id: str, seed: int, n: int) -> Path:
 
 
 def _written(base: Base, settings: TrainingSettings, n: int, say: Say) -> list[TokenRow]:
-    """Have the base write questions and answers: `n` and some more, or fewer."""
     import torch
 
     from tuneworthy.train.generation import answering_mode, progress

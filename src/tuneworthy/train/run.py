@@ -142,7 +142,6 @@ def settings_for(
 
 
 def _memory(project: Project) -> tuple[float, Device]:
-    """Return the bytes that a run may take, and where: of the GPU if there is one, else what the machine has free."""
     import torch
 
     device = _device()
@@ -184,7 +183,8 @@ def prepare(project: Project, store: Folder, *, unsafe: bool, say: Say, material
         )
     shown = [renderer.shown(row) for row in rendered.rows[:SHOWN]]
     if settings.paired:
-        say(messages.pairs_start(len(rendered.pairs), start.id if start else None))
+        begin = f"adapter {start.id}" if start else "the base model"
+        say(f"Training on {len(rendered.pairs)} pairs, starting from {begin}.")
     return Prepared(base, material, settings, rendered, renderer, start, shown)
 
 
@@ -227,7 +227,10 @@ def train_project(
     prepared = replace(prepared, rehearsal=own)
     ran = run_prepared(prepared, run, say)
     memory = reconciled(prepared, ran)
-    say(messages.memory_after(memory.sentence if memory else ""))
+    if memory is None:
+        say("Memory use was not compared with the estimate, because this process had already used as much memory.")
+    else:
+        say(f"{memory.sentence}.")
     adapter = write_adapter(store, prepared, ran, rates, memory)
     shutil.rmtree(run, ignore_errors=True)
     return Trained(adapter, prepared, False, rates)
@@ -339,7 +342,7 @@ def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float
             losses[rate] = inf
             say(error.message)
         else:
-            losses[rate] = mean(step["loss"] for step in ran.progress.steps[-max(1, steps // 4) :])
+            losses[rate] = mean(step.loss for step in ran.progress.steps[-max(1, steps // 4) :])
             say(f"Learning rate {rate:.2g}: mean loss of {losses[rate]:.4f} over the last quarter of {steps} steps.")
         write_atomic(path, orjson.dumps({str(key): loss if isfinite(loss) else None for key, loss in losses.items()}))
         shutil.rmtree(run, ignore_errors=True)
@@ -375,7 +378,7 @@ def write_adapter(
     settings, metric = prepared.settings, prepared.material.metric
     held_out = {
         "n": len(metric.cases) if metric else 0,
-        "score": best["metric"] if best else None,
+        "score": best.metric if best else None,
         "rows": list(prepared.material.held_out),
     }
     about = {
@@ -395,9 +398,9 @@ def write_adapter(
         "notes": list(prepared.material.notes),
         "curves": {
             "n_steps": len(ran.progress.steps),
-            "first_loss": ran.progress.steps[0]["loss"],
-            "last_loss": ran.progress.steps[-1]["loss"],
-            "kept_step": int(best["step"]) if best else int(ran.progress.steps[-1]["step"]),
+            "first_loss": ran.progress.steps[0].loss,
+            "last_loss": ran.progress.steps[-1].loss,
+            "kept_step": ran.progress.kept_step,
             "stopped_early": ran.stopped_early,
         },
         "memory": {

@@ -266,7 +266,6 @@ def shape_of_gguf(header: GgufHeader) -> Shape:
 
 
 def _estimated(shape: Shape) -> Shape:
-    """Return the shape with the layers of a Llama of its sizes; in a mixture every layer has experts."""
     h, q, kv, n = shape.hidden, shape.q_width, shape.kv_width, shape.n_layers
     widths = {"q_proj": (h, q), "k_proj": (h, kv), "v_proj": (h, kv), "o_proj": (q, h)}
     linears = [LinearLayer(name, *width, n, attention=True) for name, width in widths.items()]

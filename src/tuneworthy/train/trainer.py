@@ -15,14 +15,15 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from math import isfinite
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
+from pydantic import TypeAdapter
 from transformers import PrinterCallback, TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
@@ -57,31 +58,60 @@ class DivergedError(UserError):
     error_code = "E-TRAIN-01"
 
 
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """An optimiser step; of pairs also the share in the right order, and the mean margin."""
+
+    step: int
+    loss: float
+    learning_rate: float
+    grad_norm: float
+    seconds: float
+    accuracies: float | None = None
+    margins: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvalRecord:
+    """An evaluation of the task metric after a step."""
+
+    step: int
+    metric: float
+    seconds: float
+
+
 @dataclass
 class TrainingProgress:
-    """What happened in a run so far; stored with every checkpoint.
+    """Steps and evaluations of a run; stored with every checkpoint.
 
-    Attributes:
-        steps: One entry an optimiser step: `step`, `loss`, `learning_rate`, `grad_norm`, `seconds`; and those of
-            `PAIRED`.
-        evals: One entry an evaluation of the task metric: `step`, `metric`, `seconds`.
-        seconds: Time of training, of all processes that worked on the run, without evaluations.
+    `seconds` is the time of training, of all processes that worked on the run, without evaluations.
     """
 
-    steps: list[dict[str, float]] = field(default_factory=list)
-    evals: list[dict[str, float]] = field(default_factory=list)
+    steps: list[StepRecord] = field(default_factory=list)
+    evals: list[EvalRecord] = field(default_factory=list)
     seconds: float = 0.0
+    schema_version: int = 1
+
+    @classmethod
+    def restored(cls, document: dict[str, Any]) -> Self:
+        """Return the progress of a checkpoint."""
+        return TypeAdapter(cls).validate_python(document)
 
     @property
-    def best(self) -> dict[str, float] | None:
-        """The evaluation with the best metric; of equal ones the first."""
-        return max(self.evals, key=lambda entry: entry["metric"], default=None)
+    def best(self) -> EvalRecord | None:
+        """The evaluation with the best metric; of equal evaluations the first."""
+        return max(self.evals, key=lambda entry: entry.metric, default=None)
 
     @property
     def since_best(self) -> int:
         """Evaluations after the best one."""
         best = self.best
-        return 0 if best is None else sum(entry["step"] > best["step"] for entry in self.evals)
+        return 0 if best is None else sum(entry.step > best.step for entry in self.evals)
+
+    @property
+    def kept_step(self) -> int:
+        """The step whose weights are kept: the best, else the last."""
+        return (self.best or self.steps[-1]).step
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,30 +341,29 @@ class Watcher(TrainerCallback):
         """
         if not logs or "loss" not in logs:
             return
-        entry = {"step": state.global_step, "loss": float(logs["loss"]), "learning_rate": float(logs["learning_rate"]),
-                 "grad_norm": float(logs.get("grad_norm") or 0.0), "seconds": round(self._seconds, 4)}  # fmt: skip
-        entry |= {name: float(logs[f"rewards/{name}"]) for name in PAIRED if f"rewards/{name}" in logs}
-        if not isfinite(entry["loss"]) or not isfinite(entry["grad_norm"]):
+        loss, gradient = float(logs["loss"]), float(logs.get("grad_norm") or 0.0)
+        if not isfinite(loss) or not isfinite(gradient):
             raise DivergedError(
                 (
-                    f"Training diverged at step {state.global_step}: loss {entry['loss']}, gradient norm "
-                    f"{entry['grad_norm']}, learning rate {args.learning_rate:g}."
+                    f"Training diverged at step {state.global_step}: loss {loss}, gradient norm "
+                    f"{gradient}, learning rate {args.learning_rate:g}."
                 ),
                 hint=messages.LOWER_RATE,
             )
+        rate, pairs = float(logs["learning_rate"]), [logs.get(f"rewards/{name}") for name in PAIRED]
+        entry = StepRecord(state.global_step, loss, rate, gradient, round(self._seconds, 4), *pairs)
         self.progress.steps.append(entry)
         if time.monotonic() - self._reported > 10:
             self._reported = time.monotonic()
             a_step = self.progress.seconds / len(self.progress.steps)
             seconds = a_step * (state.max_steps - state.global_step)
             step, of = state.global_step, state.max_steps
-            self.say(f"Step {step} of {of}, loss {entry['loss']:.3f}, {seconds:.0f} s left.")
+            self.say(f"Step {step} of {of}, loss {loss:.3f}, {seconds:.0f} s left.")
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Seal the checkpoint that was just written, and drop those before the last two."""
         folder = self.run / f"checkpoint-{state.global_step}"
-        progress = {"steps": self.progress.steps, "evals": self.progress.evals, "seconds": self.progress.seconds}
-        checkpoints.seal(folder, progress)
+        checkpoints.seal(folder, asdict(self.progress))
         steps = sorted(int(path.name.rpartition("-")[2]) for path in self.run.glob("checkpoint-*"))
         for step in steps[:-2]:
             shutil.rmtree(self.run / f"checkpoint-{step}", ignore_errors=True)
@@ -344,12 +373,12 @@ class Watcher(TrainerCallback):
         release_memory()
         metric = evaluate(model)
         seconds = round(time.monotonic() - began, 2)
-        self.progress.evals.append({"step": state.global_step, "metric": metric, "seconds": seconds})
+        self.progress.evals.append(EvalRecord(state.global_step, metric, seconds))
         best = self.progress.best
         assert best is not None
-        if best["step"] == state.global_step:
+        if best.step == state.global_step:
             keep_best(model, self.run, state.global_step)
-        self.say(messages.evaluated(state.global_step, metric, best["metric"]))
+        self.say(messages.evaluated(state.global_step, metric, best.metric))
         control.should_save = True
         if self.progress.since_best >= PATIENCE and state.global_step < state.max_steps:
             control.should_training_stop = True
@@ -404,7 +433,7 @@ def train_rows(
     before = resident_bytes()
     taken_before = taken_bytes()
     checkpoint = checkpoints.newest(run)
-    progress = TrainingProgress(**checkpoint[1]) if checkpoint else TrainingProgress()
+    progress = TrainingProgress.restored(checkpoint[1]) if checkpoint else TrainingProgress()
     model = adapted(base, settings, start)
     attention = None if pairs else _row_attention(model, rows, settings)
     if settings.method == "lora":
@@ -437,12 +466,11 @@ def train_rows(
     folder = checkpoint[0] if checkpoint else None
     if folder is None or (folder.name != f"checkpoint-{total}" and progress.since_best < PATIENCE):
         trainer.train(resume_from_checkpoint=str(folder) if folder else None)
-    best = progress.best
-    adapter = run / f"best-{int(best['step'])}" if best else run / f"checkpoint-{int(progress.steps[-1]['step'])}"
+    adapter = run / f"{'best' if progress.best else 'checkpoint'}-{progress.kept_step}"
     trainable = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     taken = watcher.steps_bytes - (0 if torch.cuda.is_available() else before)
     taken_or_none = taken if watcher.steps_bytes > taken_before else None
-    stopped = progress.since_best >= PATIENCE and progress.steps[-1]["step"] < total
+    stopped = progress.since_best >= PATIENCE and progress.steps[-1].step < total
     return Ran(adapter, progress, peak_bytes(), before, taken_or_none, stopped, attention is not None, trainable)
 
 

@@ -299,7 +299,6 @@ def _variant(project: Project) -> Variant:
 def _hold_out(
     project: Project, rows: Sequence[Example], cases: Sequence[Case], kind: Kind, seed: int
 ) -> tuple[TaskMetric | None, list[Example], list[str]]:
-    """Draw the rows that tell when to stop; rows of one group or question stay on one side."""
     if project.graders[0].type == "judge":
         return None, list(rows), ["No early stopping: the first grader is a judge, which would need model calls."]
     take = min(HELD_OUT_MOST, int(HELD_OUT_SHARE * len(rows)))

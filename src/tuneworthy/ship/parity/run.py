@@ -57,7 +57,6 @@ def check_parity(
 
 
 def _subject(store: Folder, request: ParityRequest, base_folder: Path, say: Say) -> Subject:
-    """Ask every form; `base_folder` holds the base as the adapter was trained on it."""
     plan = plan_of(request, context_of(store, request.adapter))
     line = lineage_of(request, plan, base_folder)
     scoring = request.scoring_of(plan.rows)
@@ -118,7 +117,6 @@ def serving_proof(request: ParityRequest, document: Mapping[str, Any]) -> dict[s
 
 
 def _outcome(subject: Subject) -> Mapping[str, Any]:
-    """Return what the checks found, and the status, detail and cause that follow."""
     findings = PARITY_CHECKS.run(subject)
     score = next(finding for finding in findings if finding.rule == SCORE)
     failed = [finding for finding in findings if finding.status == "fail"]
@@ -168,7 +166,6 @@ def lineage_of(request: ParityRequest, plan: ParityPlan, base_folder: Path) -> L
 def _trained(
     request: ParityRequest, plan: ParityPlan, base_folder: Path
 ) -> tuple[FormAnswers, FormAnswers, ParityPlan]:
-    """Ask the base as training saw it, and the adapter on it; without facts, find some among the rows."""
     dtype = dtype_of(base_folder)
     tokenizer = FolderTokenizer(tokenizer_folder(request))
     model = fitted(load(base_folder, TORCH_DTYPES[dtype]), request.adapter.folder)
