@@ -10,12 +10,13 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.dataset.check_rows import RECIPE
 from tests.train.test_render import chat, renderer
-from tests.train.test_rows import TOML, project, turns
+from tests.train.test_rows import FILES, TOML, project, turns
 from tests.train.tiny import VOCAB
 from tuneworthy.cli import invoke as command
 from tuneworthy.config import load
-from tuneworthy.dataset.freeze import FILES, freeze
+from tuneworthy.dataset.freeze import freeze
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import open_artifact
@@ -132,7 +133,7 @@ def paired_project(root: Path, extra: str = "") -> Folder:
         for at, chat in enumerate(map(turns, range(60)))
     ]
     contents = {name: [orjson.dumps(one) + b"\n" for one in rows] if name == "rows.jsonl" else [] for name in FILES}
-    freeze(store, contents, {"unsafe": False, "gates": [], "times": {}, "depends": {}, "effect": {}, "labels": []})
+    freeze(store, contents, RECIPE)
     return store
 
 

@@ -10,14 +10,16 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.dataset.check_rows import RECIPE
 from tuneworthy.config import load
-from tuneworthy.dataset.freeze import FILES, freeze
+from tuneworthy.dataset.freeze import freeze
 from tuneworthy.errors import UserError
 from tuneworthy.graders.base import Grader
 from tuneworthy.store import Folder
 from tuneworthy.train.training_rows import GateFailed, Material, gather
 from tuneworthy.types import Case, Score, Trace, content_hash
 
+FILES = ("rows.jsonl", "rejects.jsonl", "findings.jsonl")
 TOML = """
 [task]
 name = "colours"
@@ -56,7 +58,7 @@ def freeze_rows(store: Folder, chats: list[list[dict[str, Any]]]) -> None:
     """A version of these rows."""
     rows = [{"id": content_hash(one), "source": "f", "messages": one} for one in chats]
     lines = {name: [orjson.dumps(one) + b"\n" for one in rows] if name == "rows.jsonl" else [] for name in FILES}
-    freeze(store, lines, {"unsafe": False, "gates": [], "times": {}, "depends": {}, "effect": {}, "labels": []})
+    freeze(store, lines, RECIPE)
 
 
 def frozen(store: Folder, n: int = 100, *, unsafe: bool = False) -> str:
@@ -67,8 +69,7 @@ def frozen(store: Folder, n: int = 100, *, unsafe: bool = False) -> str:
     ]
     lines = {"rows.jsonl": rows, "rejects.jsonl": rejects, "findings.jsonl": []}
     contents = {name: [orjson.dumps(one) + b"\n" for one in lines[name]] for name in FILES}
-    recipe = {"unsafe": unsafe, "gates": [], "times": {}, "depends": {}, "effect": {}, "labels": []}
-    return freeze(store, contents, recipe).id
+    return freeze(store, contents, replace(RECIPE, unsafe=unsafe)).id
 
 
 def gathered(root: Path, *, unsafe: bool) -> Material:
