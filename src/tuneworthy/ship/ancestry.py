@@ -1,4 +1,4 @@
-"""What an artifact was made from: the adapter and base of a merge, and the context length that its rows need."""
+"""Lineage of an artifact: the adapter and base of a merge, and the context length that its rows need."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -11,7 +11,7 @@ from tuneworthy.store.folder import Folder
 
 # Tokens that a chat has room for at least, if the model can read as many.
 LEAST: Final = 4096
-# Longer contexts are rounded up to a multiple of it.
+# Longer contexts are rounded up to its multiple.
 ROUND: Final = 1024
 
 
@@ -40,11 +40,11 @@ def lineage(store: Folder, adapter: str | None = None, base: str | None = None) 
 def context_of(store: Folder, made: Artifact, least: int = LEAST) -> int:
     """Return the tokens to keep room for: the longest training row and an answer, `least` at least.
 
-    What the model could read would be too much: room for 131,072 tokens of Llama 3.1 8B takes 16 GiB.
+    The limit of the model would be too much: room for 131,072 tokens of Llama 3.1 8B takes 16 GiB.
 
     Args:
         store: The project's folder.
-        made: An adapter, or what was made from one.
+        made: An adapter, or a model that was made from an adapter.
         least: Smallest context.
     """
     chain = [made]

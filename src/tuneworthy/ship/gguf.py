@@ -1,7 +1,7 @@
 """Writes a 16-bit model folder as GGUF: f16 or q8_0 here, K-quants where `llama-quantize` is found.
 
 Where the base came from a GGUF file, that file's keys (name, licence, tokenizer) are taken over; else they are made
-from the Hugging Face files. The chat template is the folder's own in both cases: it is what was trained with. A tensor
+from the Hugging Face files. The chat template is the folder's own in both cases: training used it. A tensor
 at a time is in memory.
 
 Source: ggml docs/gguf.md; llama.cpp convert_hf_to_gguf.py.
@@ -27,7 +27,7 @@ from tuneworthy.ship.gguf_model import GgufModel, Tensor
 from tuneworthy.ship.gguf_tokens import (
     CONTROL,
     USER_DEFINED,
-    Step,
+    TokenizerStep,
     check_rows,
     end_ids,
     read_tokenizer,
@@ -53,11 +53,11 @@ def export_gguf(
 ) -> Artifact:
     """Write a merged model (or a base) of the project as GGUF and return the artifact.
 
-    The file of a base is what a tuned one is held against; it is never the latest, which is served unless told.
+    The file of a base is compared with a tuned file; it is never the latest, which is served unless told.
 
     Args:
         store: The project's folder; the caller has the lock.
-        made: What is written.
+        made: The model to write.
         file_type: `f16`, `q8_0` or one of `K_QUANTS`.
         say: Gets a sentence now and then.
 
@@ -218,7 +218,8 @@ def _write_keys(writer: Any, model: GgufModel) -> None:
     vocabulary = read_vocabulary(model.folder, model.n_rows)
     writer.add_name(model.config.name_or_path or model.folder.name)
     for key, value in model.values().items():
-        _add(writer, key, value)
+        kind = {str: "string", float: "float32", int: "uint32"}[type(value)]
+        getattr(writer, f"add_{kind}")(key, value)
     writer.add_tokenizer_model(vocabulary.model)
     writer.add_tokenizer_pre(vocabulary.pre)
     writer.add_token_list(vocabulary.tokens)
@@ -271,7 +272,7 @@ def _check_source(reader: Any, own: Mapping[str, Any], model: GgufModel, source:
 
 
 def _added(reader: Any, model: GgufModel) -> dict[str, list[Any]]:
-    """Return what the arrays of the tokenizer get in addition, by key.
+    """Return the additions to the arrays of the tokenizer, by key.
 
     Raises:
         UserError: A token of the source has another text in the folder's tokenizer, or has no row.
@@ -308,16 +309,7 @@ def adds_bos(folder: Path) -> bool:
     """Say whether the folder's tokenizer puts the begin token before a text."""
     config = read_config(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
     bos = token_text(config.get("bos_token"))
-    root = read_tokenizer(folder).post_processor or Step()
+    root = read_tokenizer(folder).post_processor or TokenizerStep()
     starts = [step.single[0] for step in root.steps if step.single]
     first = [(start.get("SpecialToken") or {}).get("id") for start in starts]
     return (bos is not None and bos in first) or config.get("add_bos_token") is True
-
-
-def _add(writer: Any, key: str, value: int | float | str) -> None:
-    if isinstance(value, str):
-        writer.add_string(key, value)
-    elif isinstance(value, float):
-        writer.add_float32(key, value)
-    else:
-        writer.add_uint32(key, value)

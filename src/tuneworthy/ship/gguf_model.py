@@ -17,12 +17,13 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from tuneworthy.errors import ModelError, UserError
+from tuneworthy.errors import UserError
 from tuneworthy.providers.model_safety import read_config, tensors_of
 from tuneworthy.providers.weights import Place
 from tuneworthy.ship import messages
+from tuneworthy.ship.gguf_tokens import validated
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,20 +142,6 @@ class HfConfig(BaseModel):
         return scaling.model_copy(update={"rope_theta": scaling.rope_theta or self.rope_theta})
 
 
-def read_hf_config(path: Path) -> HfConfig:
-    """Return the config of a model.
-
-    Raises:
-        ModelError: It may not be read, or a size is missing or has the wrong type.
-    """
-    try:
-        return HfConfig.model_validate(read_config(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ModelError(f"{path}: {place}: {first['msg']}.", hint=messages.USE_CONVERTER) from None
-
-
 @dataclass(frozen=True, slots=True)
 class Tensor:
     """One tensor of the file to be written.
@@ -171,13 +158,13 @@ class Tensor:
 
 
 class GgufModel:
-    """A Hugging Face folder, seen as what is written to a GGUF file.
+    """A Hugging Face folder, as keys and tensors of a GGUF file.
 
     Args:
         folder: Holds config.json and safetensors.
 
     Raises:
-        UserError: Its architecture, or a setting of it, is not known here.
+        UserError: Its architecture, or one of its settings, is not supported.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -191,9 +178,14 @@ class GgufModel:
                 ),
                 hint=messages.USE_CONVERTER,
             )
-        self.architecture, self.config = ARCHITECTURES[named], read_hf_config(folder / "config.json")
+        self.architecture, self.config = (
+            ARCHITECTURES[named],
+            validated(HfConfig, read_config(folder / "config.json"), folder / "config.json"),
+        )
         self.places = tensors_of(folder)
-        self._check()
+        for setting, occurs in self._lost():
+            if occurs:
+                raise UserError(f"The GGUF export does not support {setting}.", hint=messages.USE_CONVERTER)
 
     @property
     def n_rows(self) -> int:
@@ -239,7 +231,7 @@ class GgufModel:
         """Yield every tensor of the file, in the order of the source.
 
         Raises:
-            UserError: The source holds one that has no place in the file.
+            UserError: A tensor of the source has no place in the file.
         """
         import gguf
 
@@ -279,7 +271,7 @@ class GgufModel:
         return place.read
 
     def _llama3_factors(self) -> NDArray[np.float32]:
-        """Return what each frequency is divided by, ``(head_size / 2,)``.
+        """Return the divisor of each frequency, ``(head_size / 2,)``.
 
         Source: transformers modeling_rope_utils.py, `_compute_llama3_parameters`.
         """
@@ -318,11 +310,6 @@ class GgufModel:
                 (config.mlp_only_layers or config.decoder_sparse_step != 1),
             )
             yield "experts whose weights do not sum to 1 (norm_topk_prob)", not config.norm_topk_prob
-
-    def _check(self) -> None:
-        for setting, occurs in self._lost():
-            if occurs:
-                raise UserError(f"The GGUF export does not support {setting}.", hint=messages.USE_CONVERTER)
 
 
 def _stacked(places: Sequence[Place]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -29,7 +29,10 @@ _SPACE: Final = "\u2581"
 _BYTE_TOKEN: Final = re.compile("<0x..>", re.DOTALL)
 
 
-class Step(BaseModel):
+M = TypeVar("M", bound=BaseModel)
+
+
+class TokenizerStep(BaseModel):
     """A normalizer, pre-tokenizer or post-processor of tokenizer.json, or a sequence of them."""
 
     type: str | None = None
@@ -40,12 +43,12 @@ class Step(BaseModel):
     prepend: str | None = None
     prepend_scheme: str = "always"
     single: list[dict[str, Any]] = []
-    normalizers: "list[Step] | None" = None
-    pretokenizers: "list[Step] | None" = None
-    processors: "list[Step] | None" = None
+    normalizers: "list[TokenizerStep] | None" = None
+    pretokenizers: "list[TokenizerStep] | None" = None
+    processors: "list[TokenizerStep] | None" = None
 
     @property
-    def steps(self) -> "list[Step]":
+    def steps(self) -> "list[TokenizerStep]":
         """The steps of a sequence, or the step."""
         return self.normalizers or self.pretokenizers or self.processors or [self]
 
@@ -73,9 +76,9 @@ class TokenizerFile(BaseModel):
 
     model: TokenModel = TokenModel()
     added_tokens: list[AddedToken] = []
-    normalizer: Step | None = None
-    pre_tokenizer: Step | None = None
-    post_processor: Step | None = None
+    normalizer: TokenizerStep | None = None
+    pre_tokenizer: TokenizerStep | None = None
+    post_processor: TokenizerStep | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,9 +130,15 @@ def read_vocabulary(folder: Path, n_rows: int) -> Vocabulary:
     scores = [rank.get(token, 0.0 if kind != NORMAL else -float(len(pairs) + 1))
               for token, kind in zip(tokens, types, strict=True)]  # fmt: skip
     pairs_of = zip(tokens, types, strict=True)
+    steps = [*(document.normalizer or TokenizerStep()).steps, document.pre_tokenizer or TokenizerStep()]
+    adds_space = any(
+        (step.type == "Prepend" and step.prepend == _SPACE)
+        or (step.type == "Metaspace" and step.prepend_scheme != "never")
+        for step in steps
+    )
     types = [BYTE if kind == NORMAL and _BYTE_TOKEN.fullmatch(token) else kind for token, kind in pairs_of]
     return Vocabulary(model="llama", pre="default", tokens=tokens, types=types, scores=scores,
-                      add_space=_adds_space(document))  # fmt: skip
+                      add_space=adds_space)  # fmt: skip
 
 
 def read_tokenizer(folder: Path) -> TokenizerFile:
@@ -146,8 +155,17 @@ def read_tokenizer(folder: Path) -> TokenizerFile:
     kind = (document.get("model") or {}).get("type")
     if kind not in {"BPE", None}:
         document["model"] = {"type": kind}  # the vocabulary of another kind has another form
+    return validated(TokenizerFile, document, path)
+
+
+def validated(model: type[M], document: Any, path: Path) -> M:
+    """Return a foreign document as a model.
+
+    Raises:
+        ModelError: A value is missing or has the wrong type.
+    """
     try:
-        return TokenizerFile.model_validate(document)
+        return model.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
         raise ModelError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
@@ -186,7 +204,7 @@ def pre_tokenizer(document: TokenizerFile) -> str:
     Raises:
         UserError: No name is known for its rule.
     """
-    steps = (document.pre_tokenizer or Step()).steps
+    steps = (document.pre_tokenizer or TokenizerStep()).steps
     kinds = [step.type or "none" for step in steps]
     normalizer = document.normalizer.type if document.normalizer else None
     if normalizer not in {None, "NFC"}:
@@ -203,13 +221,6 @@ def pre_tokenizer(document: TokenizerFile) -> str:
     raise UserError(
         f"The GGUF export does not support the pre-tokenizer {' + '.join(kinds)}.", hint=messages.USE_CONVERTER
     )
-
-
-def _adds_space(document: TokenizerFile) -> bool:
-    steps = [*(document.normalizer or Step()).steps, document.pre_tokenizer or Step()]
-    if any(step.type == "Prepend" and step.prepend == _SPACE for step in steps):
-        return True
-    return any(step.type == "Metaspace" and step.prepend_scheme != "never" for step in steps)
 
 
 def end_ids(folder: Path) -> list[int]:
@@ -229,6 +240,6 @@ def end_ids(folder: Path) -> list[int]:
 
 
 def token_text(entry: Any) -> str | None:
-    """Return the text of a special token as a tokenizer's config holds it."""
+    """Return the text of a special token in a tokenizer's config."""
     text = entry.get("content") if isinstance(entry, dict) else entry
     return text if isinstance(text, str) else None

@@ -1,6 +1,6 @@
-"""Reads what a run trained, a PEFT adapter or all weights, and says what it makes of its base; needs numpy alone.
+"""PEFT adapter, or all trained weights, as changes of a base; needs only numpy.
 
-Invariant: every tensor of the adapter is accounted for. What is not understood is refused by its name: an adapter whose
+Invariant: every tensor of the adapter is accounted for. An unknown tensor is refused by its name: an adapter whose
 names do not meet the base's is how other tools come to serve the base unchanged.
 
 Source: peft tuners/lora/layer.py (`get_delta_weight`), tuners/lora/dora.py, utils/save_and_load.py.
@@ -62,19 +62,19 @@ class Pair:
         return shape[::-1] if self.embedding else shape
 
     def delta(self) -> NDArray[np.float32]:
-        """Return what is added, in the shape of the weight."""
+        """Return the change, in the shape of the weight."""
         product = self.scale * (self.b.read() @ self.a.read())
         return product.T if self.embedding else product
 
 
 @dataclass(frozen=True, slots=True)
 class LoraAdapter:
-    """What an adapter folder holds.
+    """Content of an adapter folder.
 
     Attributes:
         config: Its `adapter_config.json`; empty where all weights were trained.
         pairs: Name of a weight of the base to its factors.
-        whole: Name of a weight of the base to what takes its place (`modules_to_save`, biases, all weights).
+        whole: Name of a weight of the base to its replacement (`modules_to_save`, biases, all weights).
     """
 
     config: Mapping[str, Any] = field(repr=False)
@@ -88,7 +88,7 @@ class LoraAdapter:
 
     @property
     def rank(self) -> int:
-        """The highest rank in it: what a server that applies it must allow."""
+        """The highest rank, which a server that applies the adapter must allow."""
         return max((pair.rank for pair in self.pairs.values()), default=0)
 
     def changed(self, name: str, weight: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -105,7 +105,7 @@ class LoraAdapter:
 
 
 def all_trained(folder: Path) -> bool:
-    """Say whether the folder of a run holds all weights, not an adapter."""
+    """Return whether the folder of a run has all weights, not an adapter."""
     return (folder / "config.json").is_file() and not (folder / "adapter_config.json").is_file()
 
 
@@ -114,7 +114,7 @@ def read_adapter(folder: Path) -> LoraAdapter:
 
     Raises:
         ModelError: It is no LoRA adapter, or not one whose file may be loaded.
-        UserError: It is of a kind that is not merged here, or holds a tensor that is not understood.
+        UserError: It is of a kind that is not merged here, or has an unknown tensor.
     """
     if all_trained(folder):
         return LoraAdapter({}, {}, tensors_of(folder))

@@ -1,6 +1,6 @@
-"""Writes base plus adapter as 16-bit weights, tensor by tensor; memory holds one weight at a time.
+"""Writes base plus adapter as 16-bit weights, tensor by tensor; one weight at a time is in memory.
 
-Never into 4-bit: there the sum is rounded to 16 values a block, and most of what was learned falls below the rounding
+Never into 4-bit: there the sum is rounded to 16 values a block, and most of the training falls below the rounding
 (PEFT itself warns).
 """
 
@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers.model_safety import INDEX, read_config, template_of, tensors_of
@@ -50,18 +49,21 @@ class Rounding:
 
 
 def merge_folder(adapter: Path, base: Path, target: Path) -> Rounding:
-    """Write the merged model of two folders into the empty folder `target`; memory holds one weight at a time.
+    """Write the merged model of two folders into the empty folder `target`; one weight at a time is in memory.
 
     Raises:
         ModelError: A file that may not be loaded.
-        UserError: The base is in 4-bit, or the adapter changes what the base does not have, or in another shape.
+        UserError: The base is in 4-bit, or the adapter changes a weight that the base lacks, or has in another shape.
     """
     check_sixteen_bit(base)  # every way to a merged model comes by here
     lora, tensors = read_adapter(adapter), tensors_of(base)
     config = read_config(base / "config.json")
     lora, added = _untied(lora, tensors, config)
-    if lora.full:
-        tensors = _all_of(lora, tensors, config, base)
+    if lora.full:  # all weights of the base must have been trained; a copy of tied embeddings is left out
+        tied = {_HEAD} if config.get("tie_word_embeddings") else set()
+        for name in tensors.keys() - lora.whole.keys() - tied:
+            raise UserError(f"The trained model lacks {name}, which is in {base}.", hint=messages.TRAIN_AGAIN)
+        tensors = {name: place for name, place in tensors.items() if name in lora.whole}
     _check_fit(lora, tensors, added, base)
     rounding = Rounding()
     for name in _COPIED:
@@ -72,16 +74,12 @@ def merge_folder(adapter: Path, base: Path, target: Path) -> Rounding:
         _merge_file(lora, {n: p for n, p in tensors.items() if p.path == path}, added, target / path.name, rounding)
         added = {}
     if (base / INDEX).is_file():
-        _write_index(target)
+        places = {name: path.name for path in sorted(target.glob("*.safetensors")) for name in read_tensors(path)}
+        size = sum(path.stat().st_size for path in target.glob("*.safetensors"))
+        document = {"metadata": {"total_size": size}, "weight_map": places}
+        write_atomic(target / INDEX, orjson.dumps(document, option=orjson.OPT_INDENT_2))
     _fit_config(config, lora, tensors, target)
     return rounding
-
-
-def _write_index(target: Path) -> None:
-    places = {name: path.name for path in sorted(target.glob("*.safetensors")) for name in read_tensors(path)}
-    size = sum(path.stat().st_size for path in target.glob("*.safetensors"))
-    document = {"metadata": {"total_size": size}, "weight_map": places}
-    write_atomic(target / INDEX, orjson.dumps(document, option=orjson.OPT_INDENT_2))
 
 
 def _merge_file(
@@ -112,16 +110,11 @@ def _merge_file(
                 hint="Train again with a lower learning rate.",
             )
         if changed.shape == weight.shape:
-            rounding.errors.append(_share(stored - changed, changed - weight))
+            length = float(np.linalg.norm(changed - weight))
+            rounding.errors.append(float(np.linalg.norm(stored - changed)) / length if length else 0.0)
         return raw
 
     write_tensors(path, shapes(), content)
-
-
-def _share(error: NDArray[np.float32], change: NDArray[np.float32]) -> float:
-
-    length = float(np.linalg.norm(change))
-    return float(np.linalg.norm(error)) / length if length else 0.0
 
 
 def _untied(
@@ -140,14 +133,6 @@ def _untied(
     if config.get("tie_word_embeddings") and rows is not None and rows.raw() == head.raw():
         return LoraAdapter(lora.config, lora.pairs, rest), {}
     return LoraAdapter(lora.config, lora.pairs, rest), {_HEAD: head}
-
-
-def _all_of(lora: LoraAdapter, tensors: Mapping[str, Place], config: Mapping[str, Any], base: Path) -> dict[str, Place]:
-    """Return the weights of the base, all of which must have been trained; a copy of tied embeddings is left out."""
-    tied = {_HEAD} if config.get("tie_word_embeddings") else set()
-    for name in tensors.keys() - lora.whole.keys() - tied:
-        raise UserError(f"The trained model lacks {name}, which is in {base}.", hint=messages.TRAIN_AGAIN)
-    return {name: tensors[name] for name in tensors if name in lora.whole}
 
 
 def _check_fit(lora: LoraAdapter, tensors: Mapping[str, Place], added: Mapping[str, Place], base: Path) -> None:

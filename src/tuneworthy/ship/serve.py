@@ -71,21 +71,17 @@ def choose(store: Folder, what: What, identity: str | None = None, *, port: int)
         return ServingChoice(what=what, artifact=made, line=shlex.join(line), context=context)
     model, names = made.folder, ["--served-model-name", NAME]
     if what == "adapter":
-        model, names = lineage(store, made.id)[1].folder, _adapter_options(made)
+        if all_trained(made.folder):
+            raise UserError(
+                f"The model {made.id} has no adapter to serve, because all weights were trained.",
+                hint="Run `tuneworthy merge`, then serve it with --what merged.",
+            )
+        model, limit = lineage(store, made.id)[1].folder, rank_limit(read_adapter(made.folder).rank)
+        names = ["--served-model-name", "base", "--enable-lora", "--max-lora-rank", str(limit),
+                 "--lora-modules", f"{NAME}={made.folder}"]  # fmt: skip
     line = ["vllm", "serve", str(model), *place, *names, "--generation-config", "vllm", "--max-logprobs",
             str(MAX_LOGPROBS), "--max-model-len", str(context)]  # fmt: skip
     return ServingChoice(what=what, artifact=made, line=shlex.join(line), context=context)
-
-
-def _adapter_options(adapter: Artifact) -> list[str]:
-    if all_trained(adapter.folder):
-        raise UserError(
-            f"The model {adapter.id} has no adapter to serve, because all weights were trained.",
-            hint="Run `tuneworthy merge`, then serve it with --what merged.",
-        )
-    limit = rank_limit(read_adapter(adapter.folder).rank)
-    return ["--served-model-name", "base", "--enable-lora", "--max-lora-rank", str(limit),
-            "--lora-modules", f"{NAME}={adapter.folder}"]  # fmt: skip
 
 
 def rank_limit(rank: int) -> int:

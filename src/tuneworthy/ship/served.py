@@ -1,8 +1,8 @@
-"""Which model of the project a server answers with: what the server reports, else what `serve` wrote of it.
+"""Artifact that a server answers with: as the server reports, else as `serve` recorded.
 
     .tuneworthy/served.json   what `tuneworthy serve` runs now: artifact, address, its process; gone when it ends
 
-An address says nothing of what stands behind it: a server that was started again with another model is the same URL.
+An address does not identify a model: a server that was started again with another model is the same URL.
 vLLM tells the folder that it loaded, llama.cpp the file, and both have the id of the artifact in their path. A note of
 `serve` counts only while its process lives and its address answers.
 """
@@ -33,7 +33,7 @@ MOST_BYTES: Final = 4 * 2**20
 
 
 class ServedNote(OpenRecord):
-    """What `served.json` must hold."""
+    """Content of `served.json`."""
 
     artifact: str
     address: str
@@ -46,7 +46,7 @@ def noted(store: Folder, artifact: Artifact, engine: str, address: str) -> Itera
 
     Args:
         store: The project's folder.
-        artifact: What is served.
+        artifact: The artifact that is served.
         engine: By what.
         address: Address without the version.
     """

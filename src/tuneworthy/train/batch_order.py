@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 
 class StepsOfAKind:
-    """Yields the places of rows, in another order each epoch: whole steps of a kind, then what remains of all kinds.
+    """Yields the places of rows, in another order each epoch: whole steps of a kind, then the remainder of all kinds.
 
     Args:
         sizes: Rows of each kind, which lie one kind after the other.

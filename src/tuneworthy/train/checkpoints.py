@@ -4,7 +4,7 @@
                                         seal.json: written last; the progress so far, and a hash of every file
     training/<run>/best-<step>/         the weights that scored best so far
 
-What has no seal, or does not fit its seal, is left from a run that was killed while it wrote: it is thrown away.
+A checkpoint that has no seal, or does not match its seal, is from a run that was killed while writing, and is removed.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ SMALL: Final = 4096
 
 
 class StoredSeal(TypedDict):
-    """What `seal.json` holds."""
+    """Content of `seal.json`."""
 
     files: dict[str, str]
     progress: dict[str, Any]
@@ -42,7 +42,7 @@ def seal(folder: Path, progress: Mapping[str, Any]) -> None:
 
 
 def newest(run: Path) -> tuple[Path, dict[str, Any]] | None:
-    """Return the last whole checkpoint of a run and its progress; what is not whole is removed."""
+    """Return the last whole checkpoint of a run and its progress; incomplete checkpoints are removed."""
     whole: dict[Path, dict[str, Any]] = {}
     for folder in run.glob("checkpoint-*"):
         progress = _progress(folder)
@@ -146,7 +146,7 @@ def load_random(folder: Path) -> None:
 
 
 class PlainCheckpoints:
-    """What makes a trainer of transformers write checkpoints without pickle; stands before it among the bases."""
+    """Mixin, before a trainer of transformers, that writes checkpoints without pickle."""
 
     args: Any
     accelerator: Any
@@ -155,7 +155,7 @@ class PlainCheckpoints:
     lr_scheduler: Any
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """Write the weights alone: no pickle of arguments, no further copy of the tokenizer."""
+        """Write only the weights: no pickle of arguments, no further copy of the tokenizer."""
         if self.args.should_save:
             save_weights(self.accelerator.unwrap_model(self.model), Path(output_dir or self.args.output_dir))
 
@@ -177,7 +177,7 @@ class PlainCheckpoints:
 
 
 def save_weights(model: Any, folder: Path) -> None:
-    """Write what is trained as one file: the adapter (not the copy that pairs are compared with), or all weights."""
+    """Write the trained weights as one file: the adapter (without the reference of pairs), or all weights."""
     peft = hasattr(model, "peft_config")
     model.save_pretrained(folder, **({"selected_adapters": ["default"]} if peft else {"max_shard_size": "1TB"}))
 

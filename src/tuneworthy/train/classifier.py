@@ -4,7 +4,7 @@
                                                     the last ones, and those that scored best so far
 
 The epoch that scores best on the held-out rows is kept; one temperature, fitted on these rows, makes probabilities of
-its logits. What is stored is read by `classical.encoder`, and answers as the model that was trained or is not stored.
+its logits. `classical.encoder` reads the stored classifier, which answers as the trained model or is not stored.
 """
 
 import resource
@@ -78,7 +78,7 @@ class EncoderWithHead(torch.nn.Module):
     """A BERT and a linear head over the mean of its last states.
 
     Args:
-        plan: What is tuned, and for how many labels.
+        plan: Encoder and labels.
     """
 
     def __init__(self, plan: ClassifierPlan) -> None:
@@ -134,7 +134,7 @@ def train_classifier(
 
     Args:
         project: The project.
-        store: Its folder; the caller holds the lock.
+        store: Its folder; the caller has the lock.
         unsafe: Take rows that are not gated, or that lack a label.
         say: Gets a sentence now and then.
 

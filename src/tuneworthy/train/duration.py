@@ -1,4 +1,4 @@
-"""How long a run takes: its arithmetic over what the machine can do, as a band.
+"""Duration of a run: its operations over the speed of the machine, as a band.
 
 A token costs 2 operations a weight forward, 2 more back through it, 2 for the gradient of a weight that is trained, 2
 when it is computed again (checkpointing), and 2 when it is read as the model was before training (pairs), so that a
@@ -87,7 +87,7 @@ def epoch(  # noqa: PLR0917
     """Return how long one pass over the rows takes: at best with the common beginning of a batch computed once.
 
     Args:
-        shape: What is trained.
+        shape: Shape of the base.
         settings: How.
         rows: On what.
         peak: Operations a second that the machine can do.

@@ -76,7 +76,7 @@ def emit(form: str, settings: TrainingSettings, base: str, rows: str = ROWS) -> 
         raise UnknownName("format", form, list(FORMATS))
     if form == "unsloth" and settings.method == "full":
         raise UserError("The Unsloth script trains adapters only, not all weights.", hint="Pass --emit trl.")
-    form_ = FORMATS[form]
+    form_, targets = FORMATS[form], settings.to_dict()["target_modules"]
 
     def yaml_literal(value: Any) -> str:
         return str(yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=2**31))[1:-2]
@@ -84,14 +84,9 @@ def emit(form: str, settings: TrainingSettings, base: str, rows: str = ROWS) -> 
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     environment.filters |= {"py": repr, "yaml": yaml_literal}
     template = files(__package__).joinpath("templates", f"{form_.file}.jinja").read_text(encoding="utf-8")
-    text = environment.from_string(template).render(s=settings, base=base, rows=rows, targets=_targets(settings)) + "\n"
+    text = environment.from_string(template).render(s=settings, base=base, rows=rows, targets=targets) + "\n"
     pins = text.partition("\n")[0].removeprefix("# written for ").split(", ")
     return Emitted({form_.file: text, "requirements.txt": "\n".join(pins) + "\n"}, form_.command, form_.notes)
-
-
-def _targets(settings: TrainingSettings) -> str | list[str]:
-    chosen = settings.target_modules
-    return chosen if isinstance(chosen, str) else list(chosen)
 
 
 def emit_planned(planned: Planned, form: str) -> Emitted:

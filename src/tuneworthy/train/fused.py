@@ -31,7 +31,7 @@ class AdapterLinear(torch.autograd.Function):
         """Compute the output.
 
         Args:
-            ctx: Stores what the gradient needs.
+            ctx: Stores the inputs of the gradient.
             x: `(..., n_in)`.
             dropped: The same after dropout; None without dropout.
             weight: `(n_out, n_in)`.

@@ -1,4 +1,4 @@
-"""What a model answers: greedy or drawn, in batches of prompts of like length, with the prompt as served."""
+"""Answers of a model: greedy or drawn, in batches of prompts of like length, with the prompt as served."""
 
 import copy
 import time
@@ -103,7 +103,12 @@ def answers(
     """
     filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
     rows = answer_ids(model, prompts, ends=ends, filler=filler, max_tokens=max_tokens, batch=batch, advance=advance)
-    return [_answer(tokenizer, ids, end, stop) for ids, end in rows]
+    answers: list[tuple[str, str]] = []
+    for ids, end in rows:
+        text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        cuts = [place for mark in stop if (place := text.find(mark)) >= 0]
+        answers.append((text[: min(cuts)] if cuts else text, "stop" if cuts or end is not None else "length"))
+    return answers
 
 
 def answer_ids(
@@ -217,11 +222,3 @@ def batches(lengths: Sequence[int], max_tokens: int, batch: int = BATCH) -> Iter
             size -= 1
         yield order[:size]
         order = order[size:]
-
-
-def _answer(tokenizer: Any, ids: list[int], end: int | None, stop: Sequence[str]) -> tuple[str, str]:
-    text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    cuts = [place for mark in stop if (place := text.find(mark)) >= 0]
-    if cuts:
-        return text[: min(cuts)], "stop"
-    return text, "length" if end is None else "stop"

@@ -266,7 +266,7 @@ def fits(
 def what_would_fit(
     shape: Shape, settings: TrainingSettings, available: float, device: Device, rows: Sequence[RowLengths] = ()
 ) -> Sequence[str]:
-    """Return the smallest changes that fit, each by itself, else all together, and GPUs that are large enough."""
+    """Return the smallest changes that fit, single or combined, and GPUs that are large enough."""
 
     def size(**changes: Any) -> float:
         return estimate(shape, replace(settings, **changes), device, rows).high
@@ -318,7 +318,7 @@ def largest_micro_batch(
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """An estimate beside what was measured; bytes above what the imports take.
+    """An estimate and a measurement, bytes above the imports.
 
     Attributes:
         estimated: The estimate.
@@ -344,7 +344,7 @@ class Reconciliation:
 
     @property
     def sentence(self) -> str:
-        """What was measured, against the estimate and its band."""
+        """The measurement against the estimate and its band."""
         measured, estimated, low, high = (n / GIB for n in (self.measured, self.estimated, self.low, self.high))
         where = f"{'inside' if self.inside else 'outside'} the band {low:.2f} to {high:.2f} GiB"
         return f"Peak memory: {measured:.2f} GiB measured, {estimated:.2f} GiB estimated ({self.error:+.1%}), {where}"

@@ -14,7 +14,7 @@ CHECK_TEMPLATE: Final = "Check the rows and the chat template of [train] base."
 SHAPE_HINT: Final = "Specify a GGUF file, or a folder with the config.json of a decoder-only text model."
 
 
-# What a run generates before and between its steps.
+# Texts that a run generates before and between its steps.
 COUNTED: Final[Mapping[str, str]] = {
     "questions": "Rehearsal questions",
     "answers": "Rehearsal answers",
@@ -38,7 +38,7 @@ def evaluated(step: int, metric: float, best: float) -> str:
 
 
 # Memory
-# Part of the peak to what it is.
+# Part of the peak to its description.
 PARTS: Final[Mapping[str, str]] = {
     "weights": "{n:.3f}B weights, {bytes} bytes each",
     "weights_nf4": "linear layers, {bits:.3f} bits per weight",

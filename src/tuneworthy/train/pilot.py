@@ -44,13 +44,13 @@ def run_pilot(
     unsafe: bool,
     say: Say,
 ) -> dict[str, Any]:
-    """Run what is missing of the pilot and return its document.
+    """Run the missing trainings of the pilot and return its document.
 
     Args:
         project: The project.
-        store: Its folder; the caller holds the lock.
+        store: Its folder; the caller has the lock.
         sizes: From the number of rows to the sizes of the pilot.
-        n_seeds: Trainings of each size.
+        n_seeds: Trainings per size.
         unsafe: Take rows that are not gated; raw rows are not compared then.
         say: Gets a sentence now and then.
 
@@ -94,7 +94,9 @@ def run_pilot(
         if (size, seed, side) not in done:
             say(f"Pilot: training {number} of {len(plan)} ({size} {side} rows, seed {seed}).")
             pool = material.train if side == "built" else raw
-            some = material.with_rows(_draw(pool, size, seed))
+            order = sorted(pool, key=lambda row: row.id)
+            random.Random(seed).shuffle(order)  # a larger size of one seed has the rows of the smaller one
+            some = material.with_rows(order[:size])
             points.append(_point(project, store, some, metric, (size, seed, side), own=own, say=say))
             store.write(FILE, document)
             say(f"{size} {side} rows, seed {seed}: dev score {points[-1]['score']:.1%}.")
@@ -102,7 +104,7 @@ def run_pilot(
 
 
 def raw_rows(version: Version, material: Material, say: Say) -> list[Example]:
-    """Return the rows as they came; none where so few were dropped that they are the built ones."""
+    """Return the rows as they came; no rows where so few were dropped that raw and built rows are nearly equal."""
     built, dropped = (
         [row for row in rows if material.student.fits(row)] for rows in (version.examples(), version.dropped())
     )
@@ -116,7 +118,7 @@ def raw_rows(version: Version, material: Material, say: Say) -> list[Example]:
 
 
 class StoredPilot(OpenRecord):
-    """What a pilot that goes on needs of `pilot.json`."""
+    """Parts of `pilot.json` that a resumed pilot needs."""
 
     of: NotRequired[str]
     points: list[dict[str, Any]]
@@ -124,19 +126,13 @@ class StoredPilot(OpenRecord):
 
 
 def _plan(sizes: Sequence[int], n_seeds: int, raw: bool) -> list[tuple[int, int, Side]]:
-    """Return (size, seed, side) of every training, the small ones first; raw rows at the largest size alone.
+    """Return (size, seed, side) of every training, the small ones first; raw rows only at the largest size.
 
     >>> _plan([10, 20], 1, True)
     [(10, 0, 'built'), (20, 0, 'built'), (20, 0, 'raw')]
     """
     plan: list[tuple[int, int, Side]] = [(size, seed, "built") for size in sizes for seed in range(n_seeds)]
     return plan + [(max(sizes), seed, "raw") for seed in range(n_seeds) if raw]
-
-
-def _draw(pool: Sequence[Example], size: int, seed: int) -> list[Example]:
-    order = sorted(pool, key=lambda row: row.id)
-    random.Random(seed).shuffle(order)
-    return order[:size]
 
 
 def _point(
@@ -151,7 +147,7 @@ def _point(
 ) -> dict[str, Any]:
     """Train once on the rows of `material`, and a share of those of rehearsal, and score on dev.
 
-    The epochs are those of [train], to the end: steps follow from the size alone.
+    The epochs are those of [train], to the end: steps follow from the size.
     """
     size, seed, side = which
     prepared = prepare(project, store, unsafe=True, say=lambda _: None, material=material)

@@ -89,7 +89,7 @@ def plan_project(project: Project, gpu_gib: float | None = None, base: str | Non
     """Plan the training of a project: on the rows that `train` takes, rendered as `train` renders them.
 
     Args:
-        project: The project; what its `[train]` sets is kept.
+        project: The project; its `[train]` is kept.
         gpu_gib: Memory of a GPU to plan for; what is at hand if None.
         base: Another base model than the project's.
 
@@ -136,7 +136,7 @@ def advised(
     """Return where a run would go, with which settings, and how long an epoch takes.
 
     Args:
-        project: The project; what its `[train]` sets is kept.
+        project: The project; its `[train]` is kept.
         shape: Shape of the base.
         rows: The rows in numbers.
         gpu_gib: Memory of a GPU to plan for; what is at hand if None.

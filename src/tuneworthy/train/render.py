@@ -202,7 +202,7 @@ class Renderer:
 
         Args:
             chats: Whole chats.
-            max_length: Tokens of a row; longer ones are left out.
+            max_length: Tokens of a row; longer rows are left out.
 
         Raises:
             UserError: No row is left, or nothing is supervised.
@@ -290,7 +290,8 @@ class Renderer:
             return "no_answer"
         if any(text is None for text in (*before, *after)):
             return "refused"
-        if self._holds_control(chat.messages):
+        contents = [str(turn.get("content") or "") for turn in chat.messages]
+        if any(special and special in text for special in self.tokenizer.all_special_tokens for text in contents):
             return "control_tokens"
         answers = [self._answer(str(prompt), str(text)) for prompt, text in zip(before, after, strict=True)]
         if answers[-1] in {"prompt_differs", "no_end"}:
@@ -333,10 +334,6 @@ class Renderer:
     def _ids(self, text: str) -> list[int]:
         """Tokenise; the template writes where the text begins, so the tokenizer adds nothing: BOS is there once."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def _holds_control(self, messages: Sequence[Message]) -> bool:
-        texts = [str(turn.get("content") or "") for turn in messages]
-        return any(special and special in text for special in self.tokenizer.all_special_tokens for text in texts)
 
 
 def _split(row: TokenRow) -> tuple[list[int], list[int]]:

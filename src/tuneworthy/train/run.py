@@ -59,7 +59,7 @@ class Prepared:
         settings: How.
         rendered: The rows as ids and mask.
         renderer: What rendered them.
-        start: The adapter that training starts from; None for fresh ones.
+        start: The adapter that training starts from; None for fresh adapters.
         shown: Text of the first rows in stretches, each with whether it is supervised.
         rehearsal: Rows that the base wrote itself, once it has.
     """
@@ -201,7 +201,7 @@ def train_project(
 
     Args:
         project: The project.
-        store: Its folder; the caller holds the lock.
+        store: Its folder; the caller has the lock.
         unsafe: Take rows that are not gated.
         lr_check: Run three short trainings first and take the best learning rate.
         say: Gets a sentence now and then.

@@ -41,7 +41,7 @@ class TrainingSettings:
         epochs: Most passes over the rows.
         batch_size: Rows an optimiser step.
         micro_batch_size: Rows at once; the rest of a step is accumulated.
-        max_length: Tokens of a row; longer ones are left out and counted.
+        max_length: Tokens of a row; longer rows are left out and counted.
         dtype: Of the base's weights and of the arithmetic.
         gradient_checkpointing: Whether activations are computed twice to save memory.
         rehearsal: Rows that the base writes itself, as a share of the rows of the task.

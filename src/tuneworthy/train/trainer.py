@@ -26,6 +26,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from pydantic import TypeAdapter
 from transformers import PrinterCallback, TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from tuneworthy.errors import UserError
 from tuneworthy.train import checkpoints, messages
@@ -204,7 +205,7 @@ def adapted(base: Path, settings: TrainingSettings, start: Path | None = None) -
     Args:
         base: A folder in 16 bits.
         settings: Method, rank, scale, modules, precision.
-        start: Folder of the adapter to go on with; fresh ones if None.
+        start: Folder of the adapter to go on with; fresh adapters if None.
     """
     model = loaded(base, settings)
     model.config.use_cache = False
@@ -419,7 +420,7 @@ def train_rows(
         tokenizer: Tokenizer of the base.
         rehearsal: Further rows, which fill whole steps of their own.
         pairs: The rows with their worse answers: trained on instead of the rows, if there are any.
-        start: Folder of the adapter to go on with; fresh ones if None.
+        start: Folder of the adapter to go on with; fresh adapters if None.
         evaluate: Returns the task metric of a model, 0..1; None without one.
         evals_per_epoch: Evaluations in an epoch.
         max_steps: Steps instead of epochs.
@@ -444,22 +445,21 @@ def train_rows(
         run, progress, evaluate, max(1, round(per_epoch / evals_per_epoch)), max(5, total // CHECKPOINTS), say
     )
     common: dict[str, Any] = {"model": model, "processing_class": tokenizer, "callbacks": [watcher]}
-    trainer: Any = (
-        PairTrainer(
-            args=_arguments(DPOConfig, settings, run, total, beta=settings.beta),
-            train_dataset=_pair_dataset(pairs),
-            **common,
-        )
-        if pairs
-        else RowTrainer(
+    trainer: Any
+    if pairs:
+        arguments = _arguments(DPOConfig, settings, run, total, beta=settings.beta)
+        trainer = PairTrainer(args=arguments, train_dataset=_pair_dataset(pairs), **common)
+    else:
+        arguments = _arguments(SFTConfig, settings, run, total, dataset_kwargs={"skip_prepare_dataset": True})
+        filler = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        trainer = RowTrainer(
             attention=attention,
             kinds=(len(rows), len(rehearsal)),
-            args=_arguments(SFTConfig, settings, run, total, dataset_kwargs={"skip_prepare_dataset": True}),
+            args=arguments,
             train_dataset=_dataset([*rows, *rehearsal]),
-            data_collator=Collator() if attention else _plain_collator(tokenizer),
+            data_collator=Collator() if attention else DataCollatorForLanguageModeling(pad_token_id=filler),
             **common,
         )
-    )
     trainer.remove_callback(PrinterCallback)  # it writes to stdout, where only our output goes
     if attention is not None:
         inner_model(model).set_attn_implementation(NAME)
@@ -515,13 +515,6 @@ def _pair_dataset(pairs: Sequence[TokenPair]) -> Dataset:
     return Dataset.from_dict({name: [getattr(pair, part) for pair in pairs] for name, part in columns.items()})
 
 
-def _plain_collator(tokenizer: Any) -> Any:
-    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
-
-    filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    return DataCollatorForLanguageModeling(pad_token_id=filler)  # the rows bring their labels
-
-
 def _row_attention(model: Any, rows: Sequence[TokenRow], settings: TrainingSettings) -> RowAttention | None:
     """Return the attention of shared rows, or None where the model cannot take it.
 
@@ -540,7 +533,12 @@ def _row_attention(model: Any, rows: Sequence[TokenRow], settings: TrainingSetti
     model.eval()
     try:
         with torch.no_grad():
-            plain = sum(_plain_loss(model, row) for row in few)
+            plain = 0.0
+            for row in few:
+                ids = torch.tensor([row["input_ids"]], device=model.device)
+                labels = torch.tensor(row["labels"][1:], device=model.device)
+                logits = model(input_ids=ids, use_cache=False).logits[0, :-1].float()
+                plain += float(torch.nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"))
             inner.set_attn_implementation(NAME)
             ours = float(summed_loss(model, batch, attention))
     except (ValueError, TypeError, KeyError, RuntimeError):
@@ -549,10 +547,3 @@ def _row_attention(model: Any, rows: Sequence[TokenRow], settings: TrainingSetti
         inner.set_attn_implementation(before)
         model.train(training)
     return attention if abs(ours - plain) <= LOSS_TOLERANCE[settings.dtype] * abs(plain) else None
-
-
-def _plain_loss(model: Any, row: dict[str, list[int]]) -> float:
-    ids = torch.tensor([row["input_ids"]], device=model.device)
-    labels = torch.tensor(row["labels"][1:], device=model.device)
-    logits = model(input_ids=ids, use_cache=False).logits[0, :-1].float()
-    return float(torch.nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"))

@@ -58,7 +58,7 @@ class Student:
             UserError: Its question lacks variables that the templates name.
         """
         case = asked_case(example)
-        if case is None:  # nobody asks: as it is
+        if case is None:  # no question: unchanged
             return RowChat(example.id, example.messages)
         return RowChat(example.id, (*self.question(case).messages, example.messages[-1]), case.tools)
 
@@ -167,7 +167,7 @@ class Material:
 
         Args:
             renderer: Of the model.
-            max_length: Tokens of a row; longer ones are left out.
+            max_length: Tokens of a row; longer rows are left out.
 
         Raises:
             UserError: No row is left.
@@ -178,7 +178,7 @@ class Material:
         return renderer.pairs(chats, [rejected_answer(row) for row in self.train], max_length)
 
     def with_rows(self, rows: Sequence[Example]) -> Material:
-        """Return the same with other rows to train on; what is held out stays."""
+        """Return the same with other rows to train on; the held-out rows stay."""
         return replace(self, train=tuple(rows), dataset=content_hash([self.dataset, [row.id for row in rows]]))
 
 
@@ -199,7 +199,7 @@ def gather(
         store: Its folder.
         unsafe: Take a version that did not pass its gates, or the examples file if there is no version.
         seed: Seed of the draw of the held-out rows.
-        say: Gets what a person should know.
+        say: Gets notes for a person.
         dataset: Cases and examples, if they were read before.
         hold_out: Whether rows are kept out of training to stop it in time.
 

@@ -13,7 +13,7 @@ from tuneworthy.rules import Finding, RuleBook
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormFinding(Finding):
-    """What a parity check found; its code is the cause of a failure.
+    """Finding of a parity check; its code is the cause of a failure.
 
     Attributes:
         forms: The forms that failed, or that were compared.

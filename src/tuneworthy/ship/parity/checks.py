@@ -4,7 +4,6 @@ They run in order, from causes to consequences.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from statistics import mean, median
 from typing import Any, Final
 
@@ -346,7 +345,7 @@ def distributions(subject: Subject) -> FormFinding:
 def greedy(subject: Subject) -> FormFinding:
     """The most likely answers are the same, except for the few that a near tie turns.
 
-    Bad: a server that applies a repetition penalty from a generation_config.json that nobody read.
+    Bad: a server that applies a repetition penalty from a generation_config.json that no one read.
     """
     answers = subject.adapter.greedy
     n, shown = len(answers), list[str]()
@@ -374,7 +373,7 @@ def fact(subject: Subject) -> FormFinding:
     was trained with, or found among the training rows: an answer that the adapter gives word by word and the base does
     not. A form knows it if its greedy answer contains the answer.
 
-    Bad: a conversion that keeps fluent text and loses what was learned.
+    Bad: a conversion that keeps fluent text and loses the training.
     """
     answers = [answer.strip() for _, answer in subject.plan.facts]
     if not answers:
@@ -429,7 +428,10 @@ def score(subject: Subject) -> FormFinding:
     more = "Run `tuneworthy parity --prompts N` with a larger N."
     if not subject.plan.n_left:
         more = "All rows were used, so add training rows."
-    compare = partial(_compare_scores, margin=margin)
+
+    def compare(a: Scores, b: Scores) -> paired.NonInferiority:
+        return paired.non_inferior(a.num, a.den, b.num, b.den, a.groups, margin=margin)
+
     if not compare(own, own).holds:
         reason = "" if graded else f"Not scored ({why_not}). "
         few = f"There are too few answers (n = {len(own.num)}) to rule out a loss of {points}"
@@ -449,10 +451,6 @@ def score(subject: Subject) -> FormFinding:
             return _fail("score_worse", name, drop, numbers)
         return _skip(f"The score may drop by {points} or more{counted}: {shown[-1]}. {more}", name)
     return _pass(f"Score difference from the adapter{counted}: {', '.join(shown)}.", list(scores), numbers)
-
-
-def _compare_scores(own: Scores, other: Scores, margin: float) -> paired.NonInferiority:
-    return paired.non_inferior(own.num, own.den, other.num, other.den, own.groups, margin=margin)
 
 
 def _scores_by_agreement(subject: Subject) -> dict[str, Scores]:

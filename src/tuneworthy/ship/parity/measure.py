@@ -1,7 +1,7 @@
 """What one form of a model (adapter on its base, merged, GGUF, served) answers.
 
 A form answers five questions; `measure` asks them all and stores plain numbers, so that one form at a time is in memory
-and every check is a function of what was measured. Distributions are compared on the ids that the adapter's own
+and every check is a function of the measurements. Distributions are compared on the ids that the adapter's own
 tokenizer gives, so that another reading of the text cannot hide behind another model, or the other way round.
 """
 
@@ -162,7 +162,7 @@ class ParityPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormAnswers:
-    """What a form showed.
+    """Answers of a form.
 
     Attributes:
         name: `base`, `adapter`, `merged`, `gguf` (or `gguf-TYPE`), `served`.
@@ -196,7 +196,7 @@ def measure(name: str, kind: str, form: ModelForm, plan: ParityPlan, *, answers:
         name: As in `FormAnswers`.
         kind: As in `FormAnswers`.
         form: Answers.
-        plan: What it is asked.
+        plan: The prompts.
         answers: Whether the rows are answered, which takes the longest; facts always are.
     """
     pairs = list(zip(plan.prompt_ids, plan.answer_ids, strict=True))[:COMPARED]

@@ -42,11 +42,11 @@ class ParityServer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityRequest:
-    """What is compared.
+    """Forms to compare.
 
     Attributes:
         adapter: The adapter.
-        base: What it was trained on.
+        base: Base of the adapter.
         merged: The merged model, if it is compared.
         ggufs: The GGUF files that are compared.
         rows: Rows that were trained on.
@@ -80,7 +80,7 @@ def request_of(
     served: ParityServer | None = None,
     n_prompts: int = N_PROMPTS,
 ) -> ParityRequest:
-    """Return what a project has to compare: an adapter, and the models that were made from it.
+    """Return an adapter of a project, and the models that were made from it, to compare.
 
     Args:
         project: The project.
@@ -154,7 +154,7 @@ def plan_of(request: ParityRequest, context: int = 2**31) -> ParityPlan:
     """Draw the rows, and make their ids as training made them: with the adapter's own tokenizer, tools included.
 
     Args:
-        request: What is compared.
+        request: The forms to compare.
         context: Tokens of a prompt and its answer that there is room for.
 
     Raises:

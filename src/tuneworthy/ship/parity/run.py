@@ -42,7 +42,7 @@ def check_parity(
 
     Args:
         store: The project's folder; the caller has the lock.
-        request: What is compared.
+        request: The forms to compare.
         name: Of the document that is written, or None.
         say: Gets a sentence for each form.
 
@@ -139,7 +139,7 @@ def lineage_of(request: ParityRequest, plan: ParityPlan, base_folder: Path) -> L
     """Return the files behind the forms.
 
     Args:
-        request: What is compared.
+        request: The forms to compare.
         plan: The prompts to compare.
         base_folder: The folder of the base as the adapter was trained on it.
     """

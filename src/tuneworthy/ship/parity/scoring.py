@@ -64,7 +64,7 @@ def scores_of(scoring: Scoring, adapter: FormAnswers, forms: Mapping[str, FormAn
 
     Args:
         scoring: What grades.
-        adapter: What the others are compared with.
+        adapter: Answers that the others are compared with.
         forms: Their answers, by name.
     """
     if scoring.metric is None:

@@ -1,4 +1,4 @@
-"""All that a parity check may examine: what was measured, the files behind it, and the limits."""
+"""Subject of a parity check: measured answers, the files behind them, and the limits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Lineage:
         template_sha256: Hash of the template that was trained with, if it was recorded.
         end_supervised: Whether the token that ends an answer was trained on, if it was recorded.
         rank: The highest rank in the adapter.
-        max_rank: What the server allows; None if no server applies adapters.
+        max_rank: Limit of the server; None if no server applies adapters.
     """
 
     base: Path
@@ -79,7 +79,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What a parity check examines.
+    """Subject of a parity check.
 
     Attributes:
         plan: What every form was asked.
@@ -87,7 +87,7 @@ class Subject:
         base: Answers of the untrained model.
         adapter: Answers of the adapter on it.
         forms: Answers of the other forms, by name.
-        scores: Scores of forms, by name; `adapter` is what the others are compared with.
+        scores: Scores of forms, by name; the others are compared with `adapter`.
         margin: Largest harmless loss of score.
         why_not_scored: Why there are no scores.
     """
