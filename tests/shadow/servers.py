@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from tuneworthy.shadow.copies import Copies
+from tuneworthy.shadow.copies import Copies, CopyHead
 from tuneworthy.shadow.proxy import SessionDraw, ShadowProxy, server_of
 
 CHAT = "/v1/chat/completions"
@@ -93,9 +93,9 @@ class NotedCopies(Copies):
     def __init__(self) -> None:
         super().__init__(lambda _: [], most=10**9, log=Path("/dev/null"))
         self.ready = True
-        self.noted: list[tuple[Mapping[str, Any], bytes, bytes]] = []
+        self.noted: list[tuple[CopyHead, bytes, bytes]] = []
 
-    def offer(self, head: Mapping[str, Any], request: bytes, answer: bytes) -> None:
+    def offer(self, head: CopyHead, request: bytes, answer: bytes) -> None:
         self.noted.append((head, request, answer))
 
     def start(self) -> None: ...

@@ -30,7 +30,7 @@ from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.providers.address import free_port
 from tuneworthy.shadow.canary import STATE, STOP, CanaryOver, CanaryState, CandidateRoute, begin, decided
-from tuneworthy.shadow.copies import TRIPPED, packed
+from tuneworthy.shadow.copies import CopyHead, WorkerReport, packed
 from tuneworthy.shadow.proxy import Route, ShadowProxy
 from tuneworthy.shadow.recording import Recording, TrafficSession
 from tuneworthy.shadow.replay import ShadowRecord
@@ -189,7 +189,7 @@ def test_a_session_stays_with_who_answers_it_and_both_are_asked_of_a_copied_one(
             assert len(marked) == 2 * len(of_candidate), "production is asked behind the user's back"
             noted = app.copies.noted
             assert len(noted) == 80 and all(b'"p"' in answer for _, _, answer in noted)
-            assert sum(head["served"] for head, _, _ in noted) == len(marked)
+            assert sum(head.served for head, _, _ in noted) == len(marked)
 
     run(work)
 
@@ -268,8 +268,8 @@ def test_a_candidate_that_keeps_failing_users_answers_no_more_and_production_is_
             assert app.requests["candidate_failed"] == 5 <= len(own_calls) and "5 of the last 5" in app.copies.tripped
             own_calls.clear()
             assert len(app.copies.noted) == 8, "the sessions that it harmed are evidence"
-            assert not any(head["served"] for head, _, _ in app.copies.noted)
-            app.copies._note({"canary": 1.0})
+            assert not any(head.served for head, _, _ in app.copies.noted)
+            app.copies._note(WorkerReport(canary=1.0))
             assert b'"p"' in await ask(proxy, "s") and not own_calls
 
     run(work)
@@ -332,10 +332,10 @@ def test_a_hand_a_verdict_and_a_worker_that_is_gone_stop_it_at_once(tmp_path: Pa
             (tmp_path / "stop").unlink()
             app.copies.ready = False
             assert b'"p"' in await ask(proxy, "s")
-            assert app._health()["canary"] == 0.0 and "tuneworthy_canary_share 0.0" in app._metrics()
+            assert app.canary_share == 0.0 and "tuneworthy_canary_share 0.0" in app._metrics()
             app.copies.ready = True
             assert await ask(proxy, "s") == b"".join(SSE)
-            app.copies._note({"verdict": "fail", "canary": 0.0})
+            app.copies._note(WorkerReport(verdict="fail", canary=0.0))
             assert b'"p"' in await ask(proxy, "s")
             assert len(own_calls) == 2
 
@@ -425,7 +425,9 @@ def worker_of(session: Any, candidate: Variant, events: list[dict[str, Any]]) ->
     """A worker of a canary whose reports are noted."""
     order = WorkerOrder(root="", candidate="current", judge_s=60.0, canary=True)
     worker = Worker(session, candidate, order, -1)
-    worker._report = lambda **event: events.append(event)  # type: ignore[method-assign]
+    worker._report = lambda **event: events.append(  # type: ignore[method-assign]
+        {name: value for name, value in event.items() if value is not None}
+    )
     return worker
 
 
@@ -437,7 +439,7 @@ def test_the_worker_writes_down_that_the_proxy_ended_the_canary(tmp_path: Path) 
             candidate, events = resolve(session, "current"), []
             session.folder.write(STATE, asdict(CanaryState(variant=candidate.id, share=0.25, since=1.0)))
             pipe = asyncio.StreamReader()
-            pipe.feed_data(packed({TRIPPED: "It fails."}, b"", b""))
+            pipe.feed_data(packed(CopyHead(tripped="It fails."), b"", b""))
             pipe.feed_eof()
             await worker_of(session, candidate, events).serve(pipe)
             state = session.folder.read(STATE, CanaryState)

@@ -33,7 +33,7 @@ from tuneworthy.shadow.confidence import (
     watch_of,
     with_confidence,
 )
-from tuneworthy.shadow.copies import Copies
+from tuneworthy.shadow.copies import Copies, CopyHead, WorkerReport
 from tuneworthy.shadow.pairs import AnswerPair
 from tuneworthy.shadow.replay import PAIRS, ShadowRecord, read_shadow
 from tuneworthy.shadow.worker import Worker, WorkerOrder
@@ -92,9 +92,11 @@ def traffic(root: Path, n: int = N, look: Callable[[ShadowRecord], None] | None 
         async with open_session(load(root), beside=True) as session:
             order = WorkerOrder(root=str(root), candidate="current", judge_s=60.0)
             worker = Worker(session, resolve(session, "current"), order, -1)
-            worker._report = lambda **event: events.append(event)  # type: ignore[method-assign]
+            worker._report = lambda **event: events.append(  # type: ignore[method-assign]
+                {name: value for name, value in event.items() if value is not None}
+            )
             for number, (name, request, answer) in enumerate(copies(n)):
-                head = {"path": "/v1/chat/completions", "session": name, "streamed": False, "encoding": ""}
+                head = CopyHead(path="/v1/chat/completions", session=name)
                 await worker._answer(head, request, answer)
                 if look and number % 40 == 39:
                     await worker.judge()
@@ -351,7 +353,9 @@ def test_an_alert_of_a_step_stays_after_its_promotion_until_a_later_replay(
         async with open_session(load(root), beside=True) as session:
             order = WorkerOrder(root=str(root), candidate="current", judge_s=60.0, canary=True)
             worker = Worker(session, resolve(session, "current"), order, -1)
-            worker._report = lambda **event: events.append(event)  # type: ignore[method-assign]
+            worker._report = lambda **event: events.append(  # type: ignore[method-assign]
+                {name: value for name, value in event.items() if value is not None}
+            )
             for _ in range(3):
                 await worker.judge()
 
@@ -442,8 +446,8 @@ def test_a_log_in_no_order_names_no_session(tmp_path: Path) -> None:
 def test_the_proxy_shows_the_alert() -> None:
     found = Copies(lambda _: [], most=1, log=Path("log"))
     assert not found.alert
-    found._note({"verdict": "unknown", "alert": True})
-    found._note({"outcome": "paired", "usd": 0.0})
+    found._note(WorkerReport(verdict="unknown", alert=True))
+    found._note(WorkerReport(outcome="paired"))
     assert found.alert
 
 

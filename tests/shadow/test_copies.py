@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tuneworthy.shadow import copies as module
-from tuneworthy.shadow.copies import Copies, packed, read_copy
+from tuneworthy.shadow.copies import Copies, CopyHead, packed, read_copy
 
 READY = "import os, sys, time\nos.write(1, b'{\"ready\": true}\\n')\n"
 READ = "while head := sys.stdin.buffer.read(8):\n    sys.stdin.buffer.read(int(head, 16))\n"
@@ -51,10 +51,10 @@ async def until(done: object, wait_s: float = 10.0) -> None:
 def test_a_copy_goes_through_the_pipe_as_it_is() -> None:
     async def work() -> None:
         pipe = asyncio.StreamReader()
-        pipe.feed_data(packed({"session": "s"}, b"a\nb", b"") + packed({}, b"", b"\x00\n") + b"000000")
+        pipe.feed_data(packed(CopyHead(session="s"), b"a\nb", b"") + packed(CopyHead(), b"", b"\x00\n") + b"000000")
         pipe.feed_eof()
-        assert await read_copy(pipe) == ({"session": "s", "n": 3}, b"a\nb", b"")
-        assert await read_copy(pipe) == ({"n": 0}, b"", b"\x00\n")
+        assert await read_copy(pipe) == (CopyHead(session="s", n=3), b"a\nb", b"")
+        assert await read_copy(pipe) == (CopyHead(), b"", b"\x00\n")
         assert await read_copy(pipe) is None, "a copy that was cut off is none"
 
     asyncio.run(work())
@@ -64,10 +64,10 @@ def test_each_copy_has_an_outcome_and_what_it_cost_is_added_up(tmp_path: Path) -
     async def work() -> None:
         async with child(tmp_path, ANSWER) as copies:
             for _ in range(3):
-                copies.offer({}, b"a", b"b")
+                copies.offer(CopyHead(), b"a", b"b")
             await until(lambda: copies.counts["paired"] == 3)
             assert copies.in_flight == 0 and copies.usd == 1.5
-        copies.offer({}, b"a", b"b")
+        copies.offer(CopyHead(), b"a", b"b")
         assert copies.counts.total() == 3, "nothing is copied once it is closed"
 
     asyncio.run(work())
@@ -80,12 +80,12 @@ def test_a_child_that_does_not_answer_costs_copies_and_no_time(tmp_path: Path, m
         async with child(tmp_path, LAZY) as copies:
             started = time.perf_counter()
             for _ in range(1000):
-                copies.offer({}, b"a" * 1000, b"b")
+                copies.offer(CopyHead(), b"a" * 1000, b"b")
             assert time.perf_counter() - started < 0.5
             assert (copies.in_flight, copies.counts["busy"]) == (4, 996)
         async with child(tmp_path, LAZY, most=10**6) as copies:
             for _ in range(200):
-                copies.offer({}, b"a" * 10**5, b"b")
+                copies.offer(CopyHead(), b"a" * 10**5, b"b")
             assert copies.counts["busy"] > 100, "what the pipe has not taken is bounded"
 
     asyncio.run(work())
@@ -100,13 +100,13 @@ def test_a_child_that_dies_is_started_again_with_what_is_left_of_the_money(
     async def work() -> None:
         async with child(tmp_path, script, max_usd=2.0) as copies:
             for _ in range(2):
-                copies.offer({}, b"a", b"b")
+                copies.offer(CopyHead(), b"a", b"b")
             await until(lambda: not copies.ready)
-            copies.offer({}, b"a", b"b")
+            copies.offer(CopyHead(), b"a", b"b")
             await until(lambda: copies.ready)
             assert copies.counts == {"paired": 1, "lost": 1, "starting": 1} and copies.in_flight == 0
             assert copies.rests == [2.0, 1.5]  # type: ignore[attr-defined]
-            copies.offer({}, b"a", b"b")
+            copies.offer(CopyHead(), b"a", b"b")
             await until(lambda: copies.counts["paired"] == 2)
             assert copies.usd == 1.0, "what all children spent"
 
@@ -119,7 +119,7 @@ def test_no_more_copies_are_made_once_there_are_enough(tmp_path: Path) -> None:
     async def work() -> None:
         async with child(tmp_path, enough) as copies:
             await until(lambda: copies.enough)
-            copies.offer({}, b"a", b"b")
+            copies.offer(CopyHead(), b"a", b"b")
             assert copies.verdict == "fail" and not copies.counts and not copies.in_flight
 
     asyncio.run(work())

@@ -9,7 +9,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,13 +26,14 @@ from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.shadow import worker as worker_module
 from tuneworthy.shadow.canary import STATE, CanaryState
+from tuneworthy.shadow.copies import CopyHead
 from tuneworthy.shadow.recording import MOST_STRATA, OTHERS, TRAFFIC, clean, read_traffic, turn_of
 from tuneworthy.shadow.replay import rules_of
 from tuneworthy.shadow.verdict import ShadowVerdict
 from tuneworthy.shadow.worker import NICENESS, Worker, WorkerOrder, read_row
 from tuneworthy.store import Folder
 
-CHAT = {"path": "/v1/chat/completions", "streamed": False, "encoding": ""}
+CHAT = CopyHead(path="/v1/chat/completions")
 
 
 def write(root: Path, rows: list[dict[str, Any]]) -> None:
@@ -157,7 +158,7 @@ def test_what_a_request_holds_beside_the_question_is_not_in_a_row() -> None:
     request = orjson.dumps({"model": "m", "input": "which?", "safety_identifier": "ada", "prompt_cache_key": "k-ada"})
     answer = orjson.dumps({"status": "completed", "output": [
         {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "red"}]}]})  # fmt: skip
-    found = read_row({**CHAT, "path": "/v1/responses"}, request, answer, None)
+    found = read_row(replace(CHAT, path="/v1/responses"), request, answer, None)
     assert found.messages[0] == user("which?") and "ada" not in str(found)
 
 
@@ -199,7 +200,7 @@ def test_a_recorded_turn_is_read_again_as_it_was_asked(tmp_path: Path) -> None:
     answer = orjson.dumps(
         {"role": "assistant", "content": [{"type": "text", "text": "ada@example.org"}], "stop_reason": "end_turn"}
     )
-    cleaned = clean(found, "s", read_row({**CHAT, "path": "/v1/messages"}, body, answer, None))
+    cleaned = clean(found, "s", read_row(replace(CHAT, path="/v1/messages"), body, answer, None))
     assert cleaned is not None
     live = turn_of("s", cleaned)
     write(tmp_path, [{"messages": list(cleaned.messages), **cleaned.meta, "written": 1.0}])
@@ -263,7 +264,7 @@ def test_production_answers_all_while_nobody_can_judge(tmp_path: Path, fault: Ca
     write_traffic_project(tmp_path, "equal", extra="[shadow]\nidle_minutes = 0.001\n")
     write(tmp_path, [row("a", 1)])
     reports = asyncio.run(reports_of(tmp_path, fault))
-    assert len(reports) > 1 and all(report == {"canary": 0.0} for report in reports)
+    assert len(reports) > 1 and all((one["canary"], one["verdict"]) == (0.0, None) for one in reports)
 
 
 def test_a_roll_back_is_reported_where_it_cannot_be_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,7 +282,7 @@ def test_a_roll_back_is_reported_where_it_cannot_be_stored(tmp_path: Path, monke
 
     monkeypatch.setattr(worker_module, "replay", failed)
     reports = asyncio.run(reports_of(tmp_path, full))
-    assert reports[:2] == [{"canary": 0.0}, {"canary": 0.0}] and all(one["canary"] == 0.0 for one in reports)
+    assert [one["verdict"] for one in reports[:2]] == [None] * 2 and all(one["canary"] == 0.0 for one in reports)
 
 
 @pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="no Linux with groups of sessions")

@@ -7,6 +7,7 @@ import gzip
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
 from typing import Any
 from unittest.mock import Mock
 
@@ -243,7 +244,7 @@ def test_a_copy_is_handed_over_behind_the_answer_and_holds_no_header() -> None:
             await said(proxy, request)
             ((noted, body, answer),) = app.copies.noted  # type: ignore[attr-defined]
             assert (body, answer) == (orjson.dumps(question("a")), JSON_ANSWER)
-            head = dict(noted)
+            head = asdict(noted)
             assert 0 < head.pop("ended") - head.pop("began") < 60 * 10**9
             assert head == {
                 "path": CHAT,
@@ -251,6 +252,8 @@ def test_a_copy_is_handed_over_behind_the_answer_and_holds_no_header() -> None:
                 "streamed": False,
                 "encoding": "",
                 "served": False,
+                "tripped": "",
+                "n": 0,
             }
             assert re.fullmatch("[0-9a-f]{16}", head["session"])
 
@@ -280,7 +283,7 @@ def test_sessions_are_copied_as_a_whole_in_the_share_that_is_set() -> None:
             for i in range(100):
                 for k in range(2):
                     await said(proxy, post(question(f"q{i} {k}"), CHAT, f"X-Session-Id: s{i}"))
-            sessions = [head["session"] for head, _, _ in app.copies.noted]  # type: ignore[attr-defined]
+            sessions = [head.session for head, _, _ in app.copies.noted]  # type: ignore[attr-defined]
             assert 15 <= len(set(sessions)) <= 45 and all(sessions.count(one) == 2 for one in sessions)
 
     run(work)

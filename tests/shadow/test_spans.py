@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from tests.shadow.traffic import write_traffic_project
 from tuneworthy.config import load
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
-from tuneworthy.shadow.copies import BEGAN, ENDED, PAIRED
+from tuneworthy.shadow.copies import PAIRED, CopyHead
 from tuneworthy.shadow.recording import TRAFFIC
 from tuneworthy.shadow.spans import ENDPOINT, PairSpans, open_tracer, pair_spans
 from tuneworthy.shadow.worker import Worker, WorkerOrder
@@ -34,14 +35,14 @@ from tuneworthy.store import Folder
 from tuneworthy.types import Failure, Trace
 
 SECOND = 10**9
-HEAD = {**CHAT, "session": "s", BEGAN: 10 * SECOND, ENDED: 12 * SECOND}
+HEAD = replace(CHAT, session="s", began=10 * SECOND, ended=12 * SECOND)
 TRACE = Trace(
     case_id="c", variant_id="v", repeat=0, messages=(), response=None, error=Failure(code="timeout", message="t")
 )
 QUESTION = "item 1 thing SECRET from tenant-1 now"
 
 
-def made(spans: PairSpans, exporter: InMemorySpanExporter, head: dict[str, Any], answer: bytes) -> list[ReadableSpan]:
+def made(spans: PairSpans, exporter: InMemorySpanExporter, head: CopyHead, answer: bytes) -> list[ReadableSpan]:
     request = orjson.dumps({"model": "house-model", "messages": [user(QUESTION)]})
     spans.record(head, request, answer, TRACE, (13 * SECOND, 14 * SECOND))
     return list(exporter.get_finished_spans())
@@ -120,7 +121,7 @@ def test_a_pair_is_two_spans_of_one_trace_with_what_the_conventions_ask_for(
 def test_tokens_are_read_of_streams_too(
     path: str, answer: bytes, usage: tuple[int, int | None], spans: PairSpans, exporter: InMemorySpanExporter
 ) -> None:
-    _, production = made(spans, exporter, {**HEAD, "path": path, "streamed": True}, answer)
+    _, production = made(spans, exporter, replace(HEAD, path=path, streamed=True), answer)
     about = dict(production.attributes or {})
     assert (about.get("gen_ai.usage.input_tokens"), about.get("gen_ai.usage.output_tokens")) == usage
     assert about["gen_ai.provider.name"] == ("anthropic" if path == "/v1/messages" else "openai")

@@ -29,11 +29,12 @@ class ScriptedProvider(BaseProvider):
     """
 
     capabilities = capabilities_of("scripted", "")
+    supports = capabilities.supports
 
     def __init__(
         self, function: Callable[[Request], Any], *, identity: Mapping[str, Any], latency_ms: float = 0.0
     ) -> None:
-        super().__init__(identity, type(self).capabilities)
+        self.identity = identity
         self._function = function
         self._latency_s = latency_ms / 1000
 

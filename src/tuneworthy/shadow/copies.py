@@ -9,21 +9,18 @@ are bounded; each copy has one outcome in `counts`.
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import orjson
 
 # Marks requests that are not a user's.
 MARK: Final = {"X-Tuneworthy-Shadow": "1"}
-# Key of a copy, and of a recorded row: whether the candidate answered the user.
+# Key of a recorded row: whether the candidate answered the user.
 SERVED: Final = "served"
-# Keys of a copy: when production was asked, and when its answer ended, nanoseconds since the epoch.
-BEGAN, ENDED = "began", "ended"
-# Key of what goes through the pipe and is no copy: why the canary ends.
-TRIPPED: Final = "tripped"
 # A request or an answer above it is not copied, bytes.
 MOST_BYTES: Final = 2**20
 # Unsent bytes in the pipe to the child, at most.
@@ -44,6 +41,56 @@ OUTCOMES: Final = (PAIRED, UNREADABLE, PERSONAL, FAILED, UNSTORED, BUDGET, BUSY,
 # How long a child may take to end once it gets no more copies, seconds.
 _GRACE_S: Final = 15.0
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyHead:
+    """Facts about a copy, or an order to end the canary.
+
+    Attributes:
+        path: Of the request.
+        session: Hash of its session's name.
+        streamed: Whether the answer is a stream of events.
+        encoding: Of the answer's body.
+        began: When production was called, nanoseconds since the epoch.
+        ended: When its answer ended.
+        served: Whether the candidate answered the user.
+        tripped: Why the canary ends; "" for a copy.
+        n: Bytes of the request.
+    """
+
+    path: str = ""
+    session: str = ""
+    streamed: bool = False
+    encoding: str = ""
+    began: int = 0
+    ended: int = 0
+    served: bool = False
+    tripped: str = ""
+    n: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerReport:
+    """Line that the child writes; None says nothing about a field.
+
+    Attributes:
+        ready: Whether it now takes copies.
+        outcome: Of a copy, in `OUTCOMES`; "" if the line is about none.
+        usd: Spent by this child so far.
+        verdict: Of the last judgement.
+        enough: Why no more copies are made.
+        canary: Share of the sessions that the candidate answers.
+        alert: Whether low confidence is shown to be more frequent than on dev.
+    """
+
+    ready: bool = False
+    outcome: str = ""
+    usd: float = 0.0
+    verdict: str | None = None
+    enough: str | None = None
+    canary: float | None = None
+    alert: bool | None = None
 
 
 class Copies:
@@ -88,11 +135,11 @@ class Copies:
         self._process: asyncio.subprocess.Process | None = None
         self._running: asyncio.Task[None] | None = None
 
-    def offer(self, head: Mapping[str, Any], request: bytes, answer: bytes) -> None:
+    def offer(self, head: CopyHead, request: bytes, answer: bytes) -> None:
         """Hand a copy to the child, or drop it.
 
         Args:
-            head: Further facts of it, JSON-able.
+            head: Facts about it.
             request: Body of the user's request.
             answer: Body of the user's answer.
         """
@@ -112,7 +159,7 @@ class Copies:
         self.tripped, self.canary = why, 0.0
         pipe = self._process.stdin if self._process else None
         if self.ready and pipe is not None:
-            pipe.write(packed({TRIPPED: why}, b"", b""))
+            pipe.write(packed(CopyHead(tripped=why), b"", b""))
 
     def start(self) -> None:
         """Start the child, and again whenever it ends."""
@@ -158,39 +205,37 @@ class Copies:
         )
         assert process.stdout
         async for line in process.stdout:
-            self._note(orjson.loads(line))
+            self._note(WorkerReport(**orjson.loads(line)))
         await process.wait()
 
-    def _note(self, event: Mapping[str, Any]) -> None:
-        """Take a report: `ready`, the outcome of a copy, or a verdict."""
-        self.ready = self.ready or "ready" in event
-        if outcome := event.get("outcome"):
-            self.counts[outcome] += 1
+    def _note(self, report: WorkerReport) -> None:
+        self.ready = self.ready or report.ready
+        if report.outcome:
+            self.counts[report.outcome] += 1
             self.in_flight -= 1
-            self.usd = self._usd_before + event["usd"]
-        self.verdict = event.get("verdict", self.verdict)
-        self.enough = event.get("enough", self.enough)
-        self.canary = event.get("canary", self.canary)
-        self.alert = event.get("alert", self.alert)
-        if self.tripped and "ready" in event:
+            self.usd = self._usd_before + report.usd
+        for name in ("verdict", "enough", "canary", "alert"):
+            if (value := getattr(report, name)) is not None:
+                setattr(self, name, value)
+        if self.tripped and report.ready:
             self.trip(self.tripped)
 
 
-def packed(head: Mapping[str, Any], request: bytes, answer: bytes) -> bytes:
+def packed(head: CopyHead, request: bytes, answer: bytes) -> bytes:
     """Return a copy as it goes through the pipe."""
-    start = orjson.dumps({**head, "n": len(request)}, option=orjson.OPT_APPEND_NEWLINE)
+    start = orjson.dumps(replace(head, n=len(request)), option=orjson.OPT_APPEND_NEWLINE)
     return b"%08x" % (len(start) + len(request) + len(answer)) + start + request + answer
 
 
-async def read_copy(pipe: asyncio.StreamReader) -> tuple[dict[str, Any], bytes, bytes] | None:
+async def read_copy(pipe: asyncio.StreamReader) -> tuple[CopyHead, bytes, bytes] | None:
     """Return the next copy of the pipe, as `packed` got it; None at its end."""
     try:
         frame = await pipe.readexactly(int(await pipe.readexactly(8), 16))
     except asyncio.IncompleteReadError:
         return None
     start, _, rest = frame.partition(b"\n")
-    head = orjson.loads(start)
-    return head, rest[: head["n"]], rest[head["n"] :]
+    head = CopyHead(**orjson.loads(start))
+    return head, rest[: head.n], rest[head.n :]
 
 
 def private_output() -> int:

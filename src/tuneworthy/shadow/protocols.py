@@ -5,12 +5,14 @@ no complete answer raise `ValueError`: nothing is guessed.
 """
 
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import orjson
+from pydantic import BeforeValidator, Field
 
-from tuneworthy.providers.usage import mapping
+from tuneworthy.providers.usage import WireModel, mapping
 from tuneworthy.types import content_hash
 
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
@@ -111,58 +113,93 @@ def _events(body: bytes) -> Iterator[Json]:
             yield orjson.loads(data)
 
 
+class _CallDelta(WireModel):
+    index: int = 0
+    id: str | None = None
+    function: dict[str, str | None] | None = None
+
+
+class _ChatDelta(WireModel):
+    content: str | None = None
+    tool_calls: list[_CallDelta] | None = None
+
+
+class _ChunkChoice(WireModel):
+    index: int = 0
+    delta: _ChatDelta | None = None
+    finish_reason: str | None = None
+
+
+class _ChatChunk(WireModel):
+    model: Any = None
+    usage: Any = None
+    choices: list[_ChunkChoice] | None = None
+
+
 def _completion(events: Iterator[Json]) -> Json:
     """Put together a chat completion: its first choice."""
     text, ending, model, usage = "", None, None, None
     calls: dict[int, Json] = {}
     for event in events:
-        model, usage = event.get("model") or model, event.get("usage") or usage
-        for choice in event.get("choices") or ():
-            if choice.get("index"):
+        chunk = _ChatChunk.model_validate(event)
+        model, usage = chunk.model or model, chunk.usage or usage
+        for choice in chunk.choices or ():
+            if choice.index:
                 continue
-            delta, ending = choice.get("delta") or {}, choice.get("finish_reason") or ending
-            text += delta.get("content") or ""
-            for part in delta.get("tool_calls") or ():
-                call = calls.setdefault(part.get("index", 0), {"type": "function", "function": {}})
-                call["id"] = part.get("id") or call.get("id")
-                for key, value in (part.get("function") or {}).items():
-                    call["function"][key] = call["function"].get(key, "") + (value or "")
+            delta, ending = choice.delta or _ChatDelta(), choice.finish_reason or ending
+            text += delta.content or ""
+            for part in delta.tool_calls or ():
+                call = calls.setdefault(part.index, {"type": "function", "id": part.id, "function": defaultdict(str)})
+                call["id"] = part.id or call["id"]
+                for key, value in (part.function or {}).items():
+                    call["function"][key] += value or ""
     if ending is None:
         raise ValueError("no finish_reason")
     message: Json = {"role": "assistant", "content": text or None}
     if calls:
-        message["tool_calls"] = [call for _, call in sorted(calls.items())]
+        message["tool_calls"] = [{**call, "function": dict(call["function"])} for _, call in sorted(calls.items())]
     return {"model": model, "choices": [{"message": message, "finish_reason": ending}], "usage": usage}
 
 
 def _response(events: Iterator[Json]) -> Json:
     """Return the response that ends a stream of the Responses API."""
-    whole = [
-        event["response"] for event in events if event.get("type") in {"response.completed", "response.incomplete"}
-    ]
-    return dict(whole[-1])
+    ends = {"response.completed", "response.incomplete"}
+    return dict([event["response"] for event in events if event.get("type") in ends][-1])
+
+
+class _BlockDelta(WireModel):
+    type: str = ""
+    text: str = ""
+    partial_json: str = ""
+
+
+class _MessageEvent(WireModel):
+    type: str = ""
+    index: int = 0
+    message: Json = Field({})
+    content_block: Json = Field({})
+    delta: Json = Field({})
+    usage: Annotated[Json, BeforeValidator(mapping)] = Field({})
 
 
 def _message(events: Iterator[Json]) -> Json:
     """Put together a message of Anthropic's API."""
-    message: Json = {}
+    message: Json = Field({})
     blocks: dict[int, Json] = {}
     inputs: dict[int, str] = {}
-    for event in events:
-        match event.get("type"):
-            case "message_start":
-                message = dict(event["message"])
-            case "content_block_start":
-                blocks[event["index"]] = dict(event["content_block"])
-            case "content_block_delta":
-                place, delta = event["index"], event["delta"]
-                if delta["type"] == "text_delta":
-                    blocks[place]["text"] += delta["text"]
-                elif delta["type"] == "input_json_delta":
-                    inputs[place] = inputs.get(place, "") + delta["partial_json"]
-            case "message_delta":
-                message |= event["delta"]
-                message["usage"] = {**mapping(message.get("usage")), **mapping(event.get("usage"))}
+    for event in map(_MessageEvent.model_validate, events):
+        if event.type == "message_start":
+            message = dict(event.message)
+        elif event.type == "content_block_start":
+            blocks[event.index] = dict(event.content_block)
+        elif event.type == "content_block_delta":
+            delta = _BlockDelta.model_validate(event.delta)
+            if delta.type == "text_delta":
+                blocks[event.index]["text"] += delta.text
+            elif delta.type == "input_json_delta":
+                inputs[event.index] = inputs.get(event.index, "") + delta.partial_json
+        elif event.type == "message_delta":
+            message |= event.delta | {"usage": {**mapping(message.get("usage")), **event.usage}}
     if not message.get("stop_reason"):
         raise ValueError("no stop_reason")
     for place, text in inputs.items():

@@ -33,7 +33,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.http_client import REUSED, proxy_for, relay_session
 from tuneworthy.shadow import messages
-from tuneworthy.shadow.copies import BEGAN, BUSY, ENDED, LARGE, LOST, MARK, MOST_BYTES, OUTCOMES, SERVED, Copies
+from tuneworthy.shadow.copies import BUSY, LARGE, LOST, MARK, MOST_BYTES, OUTCOMES, Copies, CopyHead
 from tuneworthy.shadow.protocols import STREAMS, session_name
 
 CHAT: Final = "/v1/chat/completions"
@@ -94,12 +94,50 @@ class _Refused(Exception):
 _FAULTS: Final = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, TimeoutError, OSError)
 
 
+def _refusal(error: Exception, where: URL) -> _Refused:
+    """Return the answer to a request that no server answered."""
+    if isinstance(error, TimeoutError):
+        return _Refused(504, "upstream_late", host=where.host, error=type(error).__name__)
+    return _Refused(502, "upstream_down", host=where.host, error=type(error).__name__)
+
+
 class _Gone(Exception):
     """The user closed the connection."""
 
 
 class _BrokenOff(_Gone):
     """The upstream closed the connection within an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserRequest:
+    """Head of a request.
+
+    Attributes:
+        method: Of HTTP.
+        path: Undecoded.
+        query: Without `?`.
+        headers: Names in lower case.
+        length: Of the body, bytes; None if it is not stated.
+    """
+
+    method: str
+    path: bytes
+    query: bytes
+    headers: Headers
+    length: int | None
+
+    @property
+    def target(self) -> str:
+        """Path and query."""
+        return (self.path + (b"?" + self.query if self.query else b"")).decode("latin-1")
+
+    @property
+    def copied_path(self) -> str:
+        """The path if its requests are copied, else ""; a copy that came back here is not copied again."""
+        name = self.path.decode("latin-1")
+        is_ours = any(header == _MARK for header, _ in self.headers)
+        return name if self.method == "POST" and name in STREAMS and not is_ours else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,87 +249,78 @@ class ShadowProxy:
                 self.open_requests -= 1
 
     async def _live(self, receive: Receive, send: Send) -> None:
-        while True:
-            event = (await receive())["type"]
-            if event == "lifespan.startup":
-                try:
-                    if self.open_route:
-                        self.route = await self._stack.enter_async_context(self.open_route())
-                    self.copies.start()
-                except Exception as error:
-                    self.fault = error
-                    await self._stack.aclose()
-                    await send({"type": f"{event}.failed"})
-                    return
-                self._client = relay_session(idle_s=IDLE_S)
-            else:
-                for task in self._behind:
-                    task.cancel()
-                await self.copies.close()
-                await self._stack.aclose()
-                if self._client:
-                    await self._client.close()
-            await send({"type": f"{event}.complete"})
-            if event == "lifespan.shutdown":
-                return
+        event = (await receive())["type"]
+        try:
+            if self.open_route:
+                self.route = await self._stack.enter_async_context(self.open_route())
+            self.copies.start()
+        except Exception as error:
+            self.fault = error
+            await self._stack.aclose()
+            await send({"type": f"{event}.failed"})
+            return
+        self._client = relay_session(idle_s=IDLE_S)
+        await send({"type": f"{event}.complete"})
+        event = (await receive())["type"]
+        for task in self._behind:
+            task.cancel()
+        await self.copies.close()
+        await self._stack.aclose()
+        await self._client.close()
+        await send({"type": f"{event}.complete"})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: bytes = scope.get("raw_path") or scope["path"].encode()
         if path == HEALTH:
-            await self._answer(send, 200, b"application/json", orjson.dumps(self._health()))
+            copies = self.copies.enough or ("ready" if self.copies.ready else "starting")
+            health = {"status": "ok", "copies": copies, "verdict": self.copies.verdict, "canary": self.canary_share}
+            await self._answer(send, 200, b"application/json", orjson.dumps(health))
         elif path == METRICS:
             await self._answer(send, 200, b"text/plain; version=0.0.4", self._metrics().encode())
         else:
-            await self._pass_on(path, scope, receive, send)
+            await self._pass_on(_checked(path, scope), receive, send)
 
-    async def _pass_on(self, path: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _pass_on(self, request: UserRequest, receive: Receive, send: Send) -> None:
         """Pass a request on, and hand a copy over if its session is one of those that are copied."""
-        method, length = scope["method"], _checked(path, scope)
-        name = path.decode("latin-1")
-        is_ours = any(name == _MARK for name, _ in scope["headers"])  # a copy that came back here goes round no longer
-        copied = method == "POST" and name in STREAMS and not is_ours
-        whole = copied or (length is not None and length <= MOST_BYTES)
-        body = await self._read(receive, length or 0) if whole else None
+        length, path = request.length, request.copied_path
+        body = None
+        if path or (length is not None and length <= MOST_BYTES):
+            body = await self._read(receive, length or 0)
         session = ""
-        if copied and body is not None and len(body) <= MOST_BYTES:
-            session = self.sampling.session_of(scope["headers"], body)
-        tee = _Tee(name, session) if session and self.sampling.takes(session) else None
-        query = b"?" + scope["query_string"] if scope["query_string"] else b""
-        where = URL(self.upstream + (path + query).decode("latin-1"), encoded=True)
-        headers = _end_to_end(scope["headers"], with_length=body is None)
-        mine = body is not None and name == CHAT and session and self._is_of_candidate(session)
-        answered = False
-        if mine:
+        if path and body is not None and len(body) <= MOST_BYTES:
+            session = self.sampling.session_of(request.headers, body)
+        tee = _Tee(path, session) if session and self.sampling.takes(session) else None
+        where = URL(self.upstream + request.target, encoded=True)
+        headers = _end_to_end(request.headers, with_length=body is None)
+        if body is not None and session and path == CHAT and self._is_of_candidate(session):
             try:
-                answered = await self._answer_by_candidate(body or b"", receive, send)
+                answered = await self._answer_by_candidate(body, receive, send)
             except _Gone as error:  # what harmed a user, or what one left, is evidence too
-                if tee:
-                    tee.served = not isinstance(error, _BrokenOff)
-                    self._ask_production(where, headers, body or b"", tee)
+                self._ask_production(where, headers, body, tee, served=not isinstance(error, _BrokenOff))
                 raise
-        if not answered:
-            try:
-                await self._relay(method, where, headers, body, receive=receive, send=send, tee=tee)
-            except _Gone as error:  # some clients leave at the last event of a stream: the child sees whether it was
-                if isinstance(error, _BrokenOff) or not tee or not tee.streamed:
-                    raise
-            if tee and body is not None:
-                self._hand_over(tee, body)
-        elif tee:
-            tee.served = True
-            self._ask_production(where, headers, body or b"", tee)
+            if answered:
+                self._ask_production(where, headers, body, tee, served=True)
+                return
+        try:
+            await self._relay(request.method, where, headers, body, receive=receive, send=send, tee=tee)
+        except _Gone as error:  # some clients leave at the last event of a stream: the child sees whether it was
+            if isinstance(error, _BrokenOff) or not tee or not tee.streamed:
+                raise
+        if tee and body is not None:
+            self._hand_over(tee, body)
 
     def _hand_over(self, tee: "_Tee", body: bytes) -> None:
         """Hand over a copy: a request and production's answer."""
         if tee.size > MOST_BYTES:
             self.copies.counts[LARGE] += 1
         elif tee.status == 200:
-            head = {"path": tee.path, "session": tee.session, "streamed": tee.streamed, "encoding": tee.encoding}
-            times = {BEGAN: tee.began, ENDED: time.time_ns()}
-            self.copies.offer({**head, **times, SERVED: tee.served}, body, b"".join(tee.parts))
+            head = CopyHead(
+                path=tee.path, session=tee.session, streamed=tee.streamed, encoding=tee.encoding, began=tee.began,
+                ended=time.time_ns(), served=tee.served,
+            )  # fmt: skip
+            self.copies.offer(head, body, b"".join(tee.parts))
 
     def _is_of_candidate(self, session: str) -> bool:
-        """Whether the candidate answers a session now: never without a judging process or after a stop by hand."""
         share = self.canary_share
         return share > 0 and is_drawn(self.sampling.seed, f"canary {session}", share)
 
@@ -351,10 +380,11 @@ class ShadowProxy:
             )
             sys.stderr.write(f"{self.copies.tripped}\n")
 
-    def _ask_production(self, where: URL, headers: Headers, body: bytes, tee: "_Tee") -> None:
+    def _ask_production(self, where: URL, headers: Headers, body: bytes, tee: "_Tee | None", *, served: bool) -> None:
         """Ask production too, once the candidate has answered; dropped if too many are in flight."""
-        if self.copies.enough or not self.copies.ready:  # the copy would be dropped
+        if not tee or self.copies.enough or not self.copies.ready:  # no child would take the copy
             return
+        tee.served = served
         if len(self._behind) >= self.copies.most:
             self.copies.counts[BUSY] += 1
             return
@@ -454,11 +484,7 @@ class ShadowProxy:
             raise _Gone from None
         except _FAULTS as error:
             self.requests["broken" if has_begun else "unreachable"] += 1
-            if has_begun:
-                raise _BrokenOff from None
-            late = isinstance(error, TimeoutError)
-            name = "upstream_late" if late else "upstream_down"
-            raise _Refused(504 if late else 502, name, host=where.host, error=type(error).__name__) from None
+            raise (_BrokenOff() if has_begun else _refusal(error, where)) from None
         finally:
             if watch:
                 watch.end()
@@ -506,10 +532,6 @@ class ShadowProxy:
         headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-
-    def _health(self) -> dict[str, Any]:
-        copies = self.copies.enough or ("ready" if self.copies.ready else "starting")
-        return {"status": "ok", "copies": copies, "verdict": self.copies.verdict, "canary": self.canary_share}
 
     def _metrics(self) -> str:
         """Return the figures in the text format of Prometheus."""
@@ -596,47 +618,42 @@ async def _parts_of(receive: Receive) -> AsyncIterator[bytes]:
         more = event.get("more_body", False)
 
 
-def _checked(path: bytes, scope: Scope) -> int | None:
-    """Return the length of a request's body, bytes; None if it is not said.
+def _checked(path: bytes, scope: Scope) -> UserRequest:
+    """Return the head of a request.
 
     Raises:
         _Refused: The request may not be passed on.
     """
     headers: Headers = scope["headers"]
-    if scope["method"] in _REFUSED_METHODS:
-        raise _Refused(405, "method_refused", method=scope["method"])
-    if scope["http_version"] not in {"1.0", "1.1"}:
-        raise _Refused(505, "bad_version", version=scope["http_version"])
+    method, version, query = scope["method"], scope["http_version"], scope["query_string"]
+    if method in _REFUSED_METHODS:
+        raise _Refused(405, "method_refused", method=method)
+    if version not in {"1.0", "1.1"}:
+        raise _Refused(505, "bad_version", version=version)
     if not path.startswith(b"/"):
         raise _Refused(400, "bad_path")
-    if len(path) + len(scope["query_string"]) > MOST_TARGET:
+    if len(path) + len(query) > MOST_TARGET:
         raise _Refused(414, "target_too_long", most=MOST_TARGET)
-    size = 0
-    values: dict[bytes, list[bytes]] = {name: [] for name in _COUNTED}
-    for name, value in headers:
-        size += len(name) + len(value)
-        if name in values:
-            values[name].append(value)
-    if size > MOST_HEADERS:
+    if sum(len(name) + len(value) for name, value in headers) > MOST_HEADERS:
         raise _Refused(431, "headers_too_large", most=MOST_HEADERS)
-    lengths, codings, hosts = values.values()
+    lengths, codings, hosts = ([value for name, value in headers if name == counted] for counted in _COUNTED)
     if len(lengths) + len(codings) > 1 or not all(map(bytes.isdigit, lengths)):
         raise _Refused(400, "bad_length")
-    if len(hosts) > 1 or (not hosts and scope["http_version"] == "1.1"):
+    if len(hosts) > 1 or (not hosts and version == "1.1"):
         raise _Refused(400, "bad_host")
-    return int(lengths[0]) if lengths else None if codings else 0
+    return UserRequest(method, path, query, headers, int(lengths[0]) if lengths else None if codings else 0)
 
 
 def _as_sent(headers: Headers) -> CIMultiDict[str]:
-    """Return headers as aiohttp takes them: it sends UTF-8, so that UTF-8 bytes stay unchanged."""
-    return CIMultiDict((name.decode("latin-1"), _text_of(value)) for name, value in headers)
-
-
-def _text_of(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
+    """Return headers as aiohttp takes them: it sends UTF-8, so that bytes which are UTF-8 stay what they are."""
+    fields: CIMultiDict[str] = CIMultiDict()
+    for name, value in headers:
+        try:
+            text = value.decode()
+        except UnicodeDecodeError:
+            text = value.decode("latin-1")
+        fields.add(name.decode("latin-1"), text)
+    return fields
 
 
 def _end_to_end(headers: Iterable[tuple[bytes, bytes]], *, with_length: bool) -> list[tuple[bytes, bytes]]:

@@ -9,15 +9,16 @@ Source: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/ (status
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlsplit
 
 import orjson
+from pydantic import BeforeValidator, Field
 
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.tuned_models import config_of
-from tuneworthy.providers.usage import mapping, token_count
-from tuneworthy.shadow.copies import BEGAN, ENDED, MOST_BYTES
+from tuneworthy.providers.usage import Count, Name, WireModel, mapping
+from tuneworthy.shadow.copies import MOST_BYTES, CopyHead
 from tuneworthy.shadow.protocols import answer_of, unpacked
 from tuneworthy.types import Trace, Variant
 
@@ -75,27 +76,28 @@ class PairSpans:
     model: str
     address: str
 
-    def record(
-        self, head: Mapping[str, Any], request: bytes, answer: bytes, candidate: Trace, times: tuple[int, int]
-    ) -> None:
+    def record(self, head: CopyHead, request: bytes, answer: bytes, candidate: Trace, times: tuple[int, int]) -> None:
         """Make the two spans of a pair.
 
         Args:
-            head: The proxy's facts on the copy.
+            head: Facts about the copy.
             request: Body of the user's request.
             answer: Body of production's answer.
             candidate: The candidate's answer.
             times: When it was asked and had answered, nanoseconds since the epoch.
         """
-        whole = answer_of(head["path"], unpacked(answer, head["encoding"], 8 * MOST_BYTES), streamed=head["streamed"])
+        whole = answer_of(head.path, unpacked(answer, head.encoding, 8 * MOST_BYTES), streamed=head.streamed)
         asked = mapping(orjson.loads(request)).get("model")
-        provider = "anthropic" if head["path"].endswith("/messages") else "openai"
-        outer = self._span(provider, asked, self.upstream, head[BEGAN])
-        outer.set_attributes(_of_answer(whole))
+        provider = "anthropic" if head.path.endswith("/messages") else "openai"
+        outer = self._span(provider, asked, self.upstream, head.began)
+        read = _AnyAnswer.model_validate(whole)
+        usage = read.usage
+        n_input, n_output = usage.prompt_tokens or usage.input_tokens, usage.completion_tokens or usage.output_tokens
+        outer.set_attributes(_attributes(str(read.model or ""), read.endings, n_input, n_output))
         inner = self._span(self.provider, self.model, self.address, times[0], outer)
         inner.set_attributes(_of_trace(candidate))
         inner.end(times[1])
-        outer.end(head[ENDED])
+        outer.end(head.ended)
 
     def _span(self, provider: str, model: Any, address: str, began: int, above: Any = None) -> Any:
         from opentelemetry.trace import SpanKind, set_span_in_context
@@ -121,31 +123,46 @@ def _present(about: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in about.items() if value is not None}
 
 
-def _of_answer(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the span attributes of an API's answer, in any of the three protocols."""
-    usage, choices = mapping(answer.get("usage")), answer.get("choices") or ()
-    endings = [str(choice["finish_reason"]) for choice in choices if mapping(choice).get("finish_reason")]
-    endings = endings or [str(answer[key]) for key in ("stop_reason", "status") if answer.get(key)]
+class _AnsweredChoice(WireModel):
+    finish_reason: Name = ""
+
+
+class _AnyUsage(WireModel):
+    prompt_tokens: Count = None
+    completion_tokens: Count = None
+    input_tokens: Count = None
+    output_tokens: Count = None
+
+
+class _AnyAnswer(WireModel):
+    """Facts that an answer states about itself, in any of the three protocols."""
+
+    model: Any = ""
+    choices: list[Annotated[_AnsweredChoice, BeforeValidator(mapping)]] = Field([])
+    stop_reason: Name = ""
+    status: Name = ""
+    usage: Annotated[_AnyUsage, BeforeValidator(mapping)] = _AnyUsage()
+
+    @property
+    def endings(self) -> list[str]:
+        reasons = [choice.finish_reason for choice in self.choices] or [self.stop_reason, self.status]
+        return [reason for reason in reasons if reason]
+
+
+def _attributes(model: str, endings: list[str], input_tokens: int | None, output_tokens: int | None) -> dict[str, Any]:
     return _present(
         {
-            "gen_ai.response.model": str(answer.get("model") or "")[:_MOST_NAME] or None,
+            "gen_ai.response.model": model[:_MOST_NAME] or None,
             "gen_ai.response.finish_reasons": endings or None,
-            "gen_ai.usage.input_tokens": token_count(usage.get("prompt_tokens", usage.get("input_tokens"))),
-            "gen_ai.usage.output_tokens": token_count(usage.get("completion_tokens", usage.get("output_tokens"))),
+            "gen_ai.usage.input_tokens": input_tokens,
+            "gen_ai.usage.output_tokens": output_tokens,
         }
     )
 
 
 def _of_trace(trace: Trace) -> dict[str, Any]:
-    """Return the span attributes of a trace: of its answer, or of its fault."""
-    response = trace.response
-    if response is None:
+    """Return the attributes of a trace's answer, or of the fault in its place."""
+    answer = trace.response
+    if answer is None:
         return {"error.type": trace.error.code if trace.error else "_OTHER"}
-    return _present(
-        {
-            "gen_ai.response.model": response.model or None,
-            "gen_ai.response.finish_reasons": [response.finish_reason],
-            "gen_ai.usage.input_tokens": response.input_tokens,
-            "gen_ai.usage.output_tokens": response.output_tokens,
-        }
-    )
+    return _attributes(answer.model, [answer.finish_reason], answer.input_tokens, answer.output_tokens)

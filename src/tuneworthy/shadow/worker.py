@@ -14,7 +14,6 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,9 +40,10 @@ from tuneworthy.shadow.copies import (
     PAIRED,
     PERSONAL,
     SERVED,
-    TRIPPED,
     UNREADABLE,
     UNSTORED,
+    CopyHead,
+    WorkerReport,
     private_output,
     read_copy,
 )
@@ -103,8 +103,8 @@ class Worker:
         state = self._state()
         self._report(ready=True, canary=state.share if state else 0.0)
         while (copy := await read_copy(pipe)) is not None:
-            if why := copy[0].get(TRIPPED):
-                self._roll_back(why)
+            if copy[0].tripped:
+                self._roll_back(copy[0].tripped)
                 continue
             task = asyncio.create_task(self._answer(*copy))
             self.tasks.add(task)
@@ -114,7 +114,6 @@ class Worker:
         await self.judge()
 
     def _roll_back(self, why: str) -> None:
-        """Write down that the proxy ended the canary, whose candidate failed users."""
         self._report(canary=0.0)
         while (state := self._state()) and state.status != "rolled_back":
             back = replace(state, share=0.0, since=time.time(), status="rolled_back", detail=why)
@@ -125,7 +124,7 @@ class Worker:
         state = self.session.folder.read(STATE, CanaryState) if self.order.canary else None
         return state if state and state.variant == self.candidate.id else None
 
-    async def _answer(self, head: Mapping[str, Any], request: bytes, answer: bytes) -> None:
+    async def _answer(self, head: CopyHead, request: bytes, answer: bytes) -> None:
         outcome = UNREADABLE
         try:
             outcome = await self._pair(head, request, answer)
@@ -142,17 +141,17 @@ class Worker:
         finally:
             self._report(outcome=outcome, usd=self.session.runner.budget.spent_usd - self.usd_before)
 
-    async def _pair(self, head: Mapping[str, Any], request: bytes, answer: bytes) -> str:
-        """Send the turn to the candidate, and record it; return the outcome."""
+    async def _pair(self, head: CopyHead, request: bytes, answer: bytes) -> str:
+        """Ask the candidate what was asked, and record the turn; return the outcome."""
         project = self.session.project
         row = read_row(head, request, answer, project.shadow.by)
-        cleaned = clean(project, head["session"], row)
+        cleaned = clean(project, head.session, row)
         if cleaned is None:
             return PERSONAL
-        turn = turn_of(head["session"], cleaned)
+        turn = turn_of(head.session, cleaned)
         began = time.time_ns()
         (trace,), _ = await ask_watched(self.session, self.candidate, [turn.case], self.watch)
-        about = {**cleaned.meta, SERVED: bool(head.get(SERVED)), WRITTEN: time.time()}
+        about = {**cleaned.meta, SERVED: head.served, WRITTEN: time.time()}
         append_line(self.path, {"messages": list(cleaned.messages), **about})
         if self.spans:
             self.spans.record(head, request, answer, trace, (began, time.time_ns()))
@@ -187,10 +186,8 @@ class Worker:
         recording = read_traffic(project, after=state.since if state else 0.0)
         document = STEP if state else DOCUMENT
         record = await replay(self.session, recording, self.candidate, command=command, document=document)
-        event: dict[str, Any] = {"verdict": record.verdict.status}
+        canary: float | None = None
         alert = record.confidence.detail if record.confidence and record.confidence.status == "alert" else ""
-        if record.confidence:
-            event["alert"] = bool(alert or (state and state.alert))
         if state:
             n_served = sum(session.served for session in recording.sessions)
             later = decided(state, record.verdict, project.shadow.canary, time.time(), n_served)
@@ -198,22 +195,25 @@ class Worker:
             if later.share < state.share:  # before it is stored: a full disk delays no roll-back
                 self._report(canary=later.share)
             now = stored(self.session.folder, state, later)
-            event["canary"] = now.share if now and now.variant == state.variant else 0.0
+            canary = now.share if now and now.variant == state.variant else 0.0
         full = not state and len(recording.sessions) >= project.shadow.sessions
-        if record.verdict.status == "fail" or full:
-            event["enough"] = ENOUGH
-        self._report(**event)
+        self._report(
+            verdict=record.verdict.status,
+            canary=canary,
+            alert=bool(alert or (state and state.alert)) if record.confidence else None,
+            enough=ENOUGH if record.verdict.status == "fail" or full else None,
+        )
 
     def _report(self, **event: Any) -> None:
-        with suppress(OSError):  # the proxy is gone: calls in flight are finished all the same
-            os.write(self.reports, orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE))
+        with suppress(OSError):  # the proxy is gone: what is in flight is finished all the same
+            os.write(self.reports, orjson.dumps(WorkerReport(**event), option=orjson.OPT_APPEND_NEWLINE))
 
 
-def read_row(head: Mapping[str, Any], request: bytes, answer: bytes, by: str | None) -> Example:
+def read_row(head: CopyHead, request: bytes, answer: bytes, by: str | None) -> Example:
     """Return a copied request and its answer as a row, as `data import` reads a log.
 
     Args:
-        head: `path`, and of the answer `streamed` and `encoding`.
+        head: Facts about the copy.
         request: Body of the request.
         answer: Body of the answer.
         by: Key of the request's metadata that names the stratum.
@@ -227,7 +227,7 @@ def read_row(head: Mapping[str, Any], request: bytes, answer: bytes, by: str | N
     question = orjson.loads(request)
     if not isinstance(question, dict) or question.get("previous_response_id") or question.get("conversation"):
         raise ValueError("no whole conversation")
-    whole = answer_of(head["path"], unpacked(answer, head["encoding"], 8 * MOST_BYTES), streamed=head["streamed"])
+    whole = answer_of(head.path, unpacked(answer, head.encoding, 8 * MOST_BYTES), streamed=head.streamed)
     metadata = question.get("metadata")
     about = {by: metadata.get(by)} if by and isinstance(metadata, dict) else {}
     fields = exchange(asked_by(question), whole, about, api=True)
