@@ -154,8 +154,10 @@ class SessionDraw:
     seed: int
     header: bytes
 
-    def session_of(self, headers: Headers, body: bytes) -> str:
-        """Return the name of a request's session."""
+    def session_of(self, headers: Headers, body: bytes | None) -> str:
+        """Return the name of a request's session; "" if the body is too large to be copied."""
+        if body is None or len(body) > MOST_BYTES:
+            return ""
         header = next((value for name, value in headers if name == self.header), b"")
         return session_name(header.decode("latin-1"), body)
 
@@ -286,9 +288,7 @@ class ShadowProxy:
         body = None
         if path or (length is not None and length <= MOST_BYTES):
             body = await self._read(receive, length or 0)
-        session = ""
-        if path and body is not None and len(body) <= MOST_BYTES:
-            session = self.sampling.session_of(request.headers, body)
+        session = self.sampling.session_of(request.headers, body) if path else ""
         tee = _Tee(path, session) if session and self.sampling.takes(session) else None
         where = URL(self.upstream + request.target, encoded=True)
         headers = _end_to_end(request.headers, with_length=body is None)

@@ -17,6 +17,8 @@ from pathlib import Path
 from sys import maxsize
 from typing import Any, Final
 
+from pydantic import TypeAdapter
+
 from tuneworthy.cases.formats.exports.litellm import PAIR, mirrored_key
 from tuneworthy.cases.pii import Masker
 from tuneworthy.cases.readers.faults import Rejects
@@ -140,54 +142,79 @@ def read_recording(project: Project, paths: Sequence[Path], format: str | None =
     rows, n_unread = _rows(paths, format)
     if timed := sorted((row for row in rows if PAIR in row.meta), key=lambda row: row.meta[WRITTEN]):
         return replace(_ended(project, timed, n_unread, time.time() - LATEST_S), paths=paths)
+    groups = _by_session(rows)
+    if not groups:
+        raise UserError(
+            f"The recording has no conversation with an answer. {count(n_unread, 'row was', 'rows were')} left out.",
+            hint="Pass logs that `tuneworthy data import` reads, with the answers of the model in use.",
+        )
+    notes = [messages.say("unread", n=n_unread)] if n_unread else []
+    strata = _strata(project, groups, notes)
+    names = _drawn(strata, project.shadow.sessions, project.split.seed)
+    masked, dropped = _by_policy(project, {name: groups[name] for name in names})
+    names = [name for name in names if name not in dropped]
+    notes += [messages.say("dropped", n=len(dropped))] if dropped else []
+    most, seed = project.shadow.turns, project.split.seed
+    sessions = [TrafficSession(n, strata[n], _turns(n, masked.get(n) or groups[n], most, seed)) for n in names]
+    n_turns, n_masked = sum(len(session.turns) for session in sessions), len(masked) - len(dropped)
+    drawn = "recording" if len(sessions) < len(groups) else "recording_all"
+    summary = [messages.say(drawn, n=len(sessions), n_all=len(groups), n_turns=n_turns)]
+    summary += [messages.say("masked", n=n_masked)] if n_masked else []
+    labelled = all(TRUTH in row.meta for row in [*rows, *chain(*masked.values())])
+    return Recording(sessions, len(groups), labelled, [" ".join(summary), *notes, *_repeated(sessions)], paths=paths)
+
+
+def _by_session(rows: Sequence[Example]) -> dict[str, list[Example]]:
     groups: dict[str, list[Example]] = defaultdict(list)
     for row in rows:
         groups[row.group or ""].append(row)
-    if not groups:
-        raise UserError(
-            (f"The recording has no conversation with an answer. {count(n_unread, 'row was', 'rows were')} left out."),
-            hint="Pass logs that `tuneworthy data import` reads, with the answers of the model in use.",
-        )
-    settings, seed = project.shadow, project.split.seed
-    masker = masker_of(project)
-    strata = {name: _stratum(settings.by, members[0].meta) for name, members in groups.items()}
+    return groups
+
+
+def _strata(project: Project, groups: Mapping[str, Sequence[Example]], notes: list[str]) -> dict[str, str]:
+    """Return the stratum of each session, masked; beyond `MOST_STRATA` the smallest are one, which is noted.
+
+    Raises:
+        UserError: No row has the key of the strata.
+    """
+    by, masker = project.shadow.by, masker_of(project)
+    strata = {name: _stratum(by, members[0].meta) for name, members in groups.items()}
     if masker:
         strata = {name: masker.mask(value) for name, value in strata.items()}
     totals = Counter(strata.values())
-    notes = [messages.say("unread", n=n_unread)] if n_unread else []
-    if settings.by and totals.keys() == {""}:
+    if by and totals.keys() == {""}:
         raise UserError(
-            f"No row of the recording has the key `{settings.by}`.",
-            hint="Use a key of the rows or of their `metadata`.",
+            f"No row of the recording has the key `{by}`.", hint="Use a key of the rows or of their `metadata`."
         )
-    if len(totals) > MOST_STRATA:
-        largest = {value for value, _ in totals.most_common(MOST_STRATA - 1)}
-        notes.append(
-            f"`{settings.by}` has {len(totals)} values. The {MOST_STRATA - 1} with the most sessions are examined "
-            "separately."
-        )
-        strata = {name: value if value in largest else OTHERS for name, value in strata.items()}
-        totals = Counter(strata.values())
-    left = Counter(quotas(totals, min(settings.sessions, len(groups)), seed))
+    if len(totals) <= MOST_STRATA:
+        return strata
+    notes.append(
+        f"`{by}` has {len(totals)} values. The {MOST_STRATA - 1} with the most sessions are examined separately."
+    )
+    largest = {value for value, _ in totals.most_common(MOST_STRATA - 1)}
+    return {name: value if value in largest else OTHERS for name, value in strata.items()}
+
+
+def _drawn(strata: Mapping[str, str], most: int, seed: int) -> list[str]:
+    """Return the names of at most `most` sessions, each stratum in its share, in the order of a hash."""
+    left = Counter(quotas(Counter(strata.values()), min(most, len(strata)), seed))
     names = []
-    for name in sorted(groups, key=lambda name: rank(seed, name)):
+    for name in sorted(strata, key=lambda name: rank(seed, name)):
         if left[strata[name]] > 0:
             left[strata[name]] -= 1
             names.append(name)
-    policy = project.data.policy.get("personal_data", "mask")
-    masked = _masked({name: groups[name] for name in names}, project) if policy != "report" else {}
-    if policy == "drop" and masked:
-        names = [name for name in names if name not in masked]
-        notes.append(messages.say("dropped", n=len(masked)))
-    most = settings.turns
-    sessions = [TrafficSession(n, strata[n], _turns(n, masked.get(n) or groups[n], most, seed)) for n in names]
-    n_turns = sum(len(session.turns) for session in sessions)
-    n_masked = 0 if policy == "drop" else len(masked)
-    name = "recording" if len(sessions) < len(groups) else "recording_all"
-    told = [messages.say(name, n=len(sessions), n_all=len(groups), n_turns=n_turns)]
-    told += [messages.say("masked", n=n_masked)] if n_masked else []
-    labelled = all(TRUTH in row.meta for row in [*rows, *chain(*masked.values())])
-    return Recording(sessions, len(groups), labelled, [" ".join(told), *notes, *_repeated(sessions)], paths=paths)
+    return names
+
+
+def _by_policy(project: Project, groups: Mapping[str, Sequence[Example]]) -> tuple[dict[str, list[Example]], set[str]]:
+    """Return the sessions with personal data, masked, and the names of those that `data.policy` drops."""
+    policy = _policy(project)
+    masked = _masked(groups, project) if policy != "report" else {}
+    return masked, {*masked} if policy == "drop" else set()
+
+
+def _policy(project: Project) -> str:
+    return project.data.policy.get("personal_data", "mask")
 
 
 def read_traffic(project: Project, now: float | None = None, after: float = 0.0) -> Recording:
@@ -214,17 +241,11 @@ def read_traffic(project: Project, now: float | None = None, after: float = 0.0)
 
 def _ended(project: Project, rows: Sequence[Example], n_unread: int, now: float, after: float = 0.0) -> Recording:
     """Return the sessions of `rows`, which are in the order of time, that have ended; see `read_traffic`."""
-    groups: dict[str, list[Example]] = defaultdict(list)
-    for row in rows:
-        groups[row.group or ""].append(row)
-    settings = project.shadow
-    ended = []
+    groups, settings, ended = _by_session(rows), project.shadow, []
+    idle_s = 60 * settings.idle_minutes
     for name, own in groups.items():
-        begun = _begun(own, 60 * settings.idle_minutes, after)
-        if not begun:
-            continue
-        members, end = _until_idle(begun, settings.turns, 60 * settings.idle_minutes)
-        if end <= now:
+        members, end = _until_idle(_begun(own, idle_s, after), settings.turns, idle_s)
+        if members and end <= now:
             ended.append((end, name, members))
     if not ended:
         raise NothingEnded(
@@ -232,24 +253,19 @@ def _ended(project: Project, rows: Sequence[Example], n_unread: int, now: float,
             hint="Pass log files, or send traffic through `tuneworthy shadow proxy` first.",
         )
     ended = sorted(ended)[: None if after else settings.sessions]  # a step of a canary is watched as long as it lasts
-    masker = masker_of(project)
     unclean = {name: members for _, name, members in ended if not all(row.meta.get(CLEAN) for row in members)}
-    strata: dict[str, str] = {}
+    masked, dropped = _by_policy(project, unclean)
+    masker, strata = masker_of(project), dict[str, str]()
     for _, name, members in ended:
         value = _stratum(settings.by, members[0].meta)
         value = masker.mask(value) if masker and name in unclean else value
-        full = len({*strata.values()} - {OTHERS}) >= MOST_STRATA - 1
-        strata[name] = OTHERS if full and value not in strata.values() else value
-    masked = _masked(unclean, project) if masker else {}
-    dropped = masked.keys() if project.data.policy.get("personal_data") == "drop" else ()
+        strata[name] = value if value in strata.values() or _has_room(strata) else OTHERS
     sessions = []
     for _, name, members in ended:
-        if name in dropped:
-            continue
-        turns = [turn_of(name, row) for row in masked.get(name, members)]
-        served = any(row.meta.get(SERVED) for row in members)
-        asked = list({turn.case.id: turn for turn in turns}.values())
-        sessions.append(TrafficSession(name, strata[name], asked, served))
+        if name not in dropped:
+            turns = {turn.case.id: turn for turn in (turn_of(name, row) for row in masked.get(name, members))}
+            served = any(row.meta.get(SERVED) for row in members)
+            sessions.append(TrafficSession(name, strata[name], [*turns.values()], served))
     n_turns = sum(len(session.turns) for session in sessions)
     notes = [messages.say("traffic", n=len(sessions), n_all=len(groups), n_turns=n_turns)]
     notes += [messages.say("unread", n=n_unread)] if n_unread else []
@@ -257,18 +273,21 @@ def _ended(project: Project, rows: Sequence[Example], n_unread: int, now: float,
     return Recording(sessions, len(groups), False, [*notes, *_repeated(sessions)], live=True)
 
 
+def _has_room(strata: Mapping[str, str]) -> bool:
+    """Whether one more stratum may be examined separately."""
+    return len({*strata.values()} - {OTHERS}) < MOST_STRATA - 1
+
+
 def _repeated(sessions: Sequence[TrafficSession]) -> list[str]:
     """Say how many sessions ask word for word what others ask, if they are many: a log read twice, or one client."""
     n = len(sessions) - len({content_hash([turn.case.text for turn in session.turns]) for session in sessions})
-    return (
-        [
-            f"{n:,} of {len(sessions):,} sessions repeat the questions of another word for word. If a log is "
-            "included twice, or one client repeats itself, leave the repetitions out: they make the result look "
-            "more certain than it is."
-        ]
-        if n > _MOST_REPEATED * len(sessions)
-        else []
-    )
+    if n <= _MOST_REPEATED * len(sessions):
+        return []
+    return [
+        f"{n:,} of {len(sessions):,} sessions repeat the questions of another word for word. If a log is included "
+        "twice, or one client repeats itself, leave the repetitions out: they make the result look more certain than "
+        "it is."
+    ]
 
 
 def _begun(rows: Sequence[Example], idle_s: float, after: float) -> Sequence[Example]:
@@ -289,16 +308,15 @@ def _until_idle(rows: Sequence[Example], most: int, idle_s: float) -> tuple[list
         members.append(row)
         if len({_turn_name("", one) for one in members}) == most:
             return members, row.meta[WRITTEN]
-    return members, members[-1].meta[WRITTEN] + idle_s
+    return members, members[-1].meta[WRITTEN] + idle_s if members else 0.0
 
 
 def clean(project: Project, session: str, row: Example) -> Example | None:
     """Return a row as it may be stored, with its session; None if `data.policy` is to drop it."""
-    policy = project.data.policy.get("personal_data", "mask")
     about: dict[str, Any] = {SESSION_KEYS[0]: session}
-    if policy != "report":
-        masked = _masked({session: [row]}, project)
-        if masked and policy == "drop":
+    if _policy(project) != "report":
+        masked, dropped = _by_policy(project, {session: [row]})
+        if dropped:
             return None
         (row,) = masked.get(session, [row])
         about[CLEAN] = True
@@ -342,32 +360,46 @@ def _rows(paths: Sequence[Path], format: str | None) -> tuple[list[Example], int
 
 
 def _with_mirrored(row: Example, answers: Sequence[Mapping[str, Any]]) -> Example:
-    """Return a row with the answers of mirrored models, texts apart from keys that no mask may change."""
-    texts = [{"text": one["text"], "tool_calls": one["tool_calls"]} for one in answers]
+    """Return a row with the answers of mirrored models, their texts apart from the facts that no mask may change."""
+    texts = [{name: one[name] for name in ("text", "tool_calls")} for one in answers]
     meta = {**row.meta, WRITTEN: row.meta.get("ended", 0.0), MIRRORED: texts, _ABOUT_MIRRORED: answers}
     return replace(row, meta=meta)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _MirroredAnswer:
+    """Answer of a mirrored model, as `cases.formats.exports.litellm` reads it."""
+
+    variant: str | None
+    error: str
+    text: str
+    tool_calls: Sequence[Mapping[str, Any]]
+    finish_reason: str
+    input_tokens: int | None
+    output_tokens: int | None
+    seconds: float
 
 
 def _mirrored(name: str, meta: Mapping[str, Any]) -> dict[str, Trace]:
     """Return the last answer per mirrored variant; a failed call that was repeated is followed by another."""
     traces = {}
     for said, about in zip(meta.get(MIRRORED, ()), meta.get(_ABOUT_MIRRORED, ()), strict=True):
+        one = _MIRRORED_ANSWER.validate_python({**about, **said})
+        if one.variant is None:
+            continue
         response = Response(
-            text=said["text"],
-            tool_calls=tuple(said["tool_calls"]),
-            **{key: about[key] for key in ("finish_reason", "input_tokens", "output_tokens", "seconds")},
-        )
-        failure = Failure(code="provider", message=about["error"]) if about["error"] else None
-        traces[about["variant"]] = Trace(
-            case_id=name,
-            variant_id=about["variant"],
-            repeat=0,
-            messages=(),
-            response=None if failure else response,
-            error=failure,
-            stored=True,
-        )
+            text=one.text, tool_calls=tuple(map(dict, one.tool_calls)), finish_reason=one.finish_reason,
+            input_tokens=one.input_tokens, output_tokens=one.output_tokens, seconds=one.seconds,
+        )  # fmt: skip
+        failure = Failure(code="provider", message=one.error) if one.error else None
+        traces[one.variant] = Trace(
+            case_id=name, variant_id=one.variant, repeat=0, messages=(), response=None if failure else response,
+            error=failure, stored=True,
+        )  # fmt: skip
     return traces
+
+
+_MIRRORED_ANSWER: Final = TypeAdapter(_MirroredAnswer)
 
 
 def _in_sessions(rows: Sequence[Example]) -> list[Example]:
@@ -381,21 +413,13 @@ def _in_sessions(rows: Sequence[Example]) -> list[Example]:
     names = {}
     for place in sorted(range(len(rows)), key=lambda place: len(rows[place].messages)):
         row = rows[place]
-        names[place] = row.group or _named(row)
+        names[place] = row.group or next(filter(None, (_value(key, row.meta) for key in SESSION_KEYS)), "")
         if not names[place]:
             *starts, whole = _conversations(row.messages)
             before = next((start for start in reversed(starts) if ends[start]), None)
             names[place] = ends[before].popleft() if before else row.source
             ends[whole].append(names[place])
     return [replace(row, group=names[place]) for place, row in enumerate(rows)]
-
-
-def _named(row: Example) -> str:
-    return next((name for key in SESSION_KEYS if (name := _value(key, row.meta))), "")
-
-
-def _answers(turns: Sequence[Message]) -> list[int]:
-    return [place for place, turn in enumerate(turns) if turn["role"] == "assistant"]
 
 
 def _conversations(turns: Sequence[Message]) -> list[str]:
@@ -452,7 +476,7 @@ def masker_of(project: Project) -> Masker | None:
     Raises:
         UserError: The engine is not installed.
     """
-    if project.data.policy.get("personal_data", "mask") == "report":
+    if _policy(project) == "report":
         return None
     return Masker(look=look_of(project.data.pii_engine))
 
@@ -461,7 +485,7 @@ def _turns(session: str, rows: Sequence[Example], most: int, seed: int) -> list[
     """Return the turns of a session, each once, in order; of more than `most` those that a hash chooses."""
     found: dict[str, RecordedTurn] = {}
     for row in rows:
-        places = _answers(row.messages)
+        places = [place for place, turn in enumerate(row.messages) if turn["role"] == "assistant"]
         for place in places:
             name = content_hash([session, row.messages[:place]])
             if name not in found or place == places[-1]:

@@ -139,35 +139,10 @@ async def replay(
             f"Candidate and production are the same variant, {candidate.name}.",
             hint="Name another variant with --candidate.",
         )
-    truth = {label.case: label.label for label in read_labels(labels_path(session.project))}
-    judge, rules, watch = PairJudge(session, truth), rules_of(session, recording), watch_of(session, candidate)
-    pairs: list[AnswerPair] = []
-    fault: TuneworthyError | None = None
-    started, sent = 0.0, session.runner.sent
-    for batch in _batches(recording, min(TURNS, per_minute or TURNS)):
-        if per_minute and session.runner.sent > sent:
-            await asyncio.sleep(max(0.0, 60.0 - (time.monotonic() - started)))
-        started, sent = time.monotonic(), session.runner.sent
-        cases = [turn.case for _, turn in batch]
-        try:
-            b, signals = await _answers(session, candidate, batch, watch)
-            a = await session.ask(production, cases) if production else [recorded(turn) for _, turn in batch]
-            pairs += with_confidence(await judge.pairs(batch, a, b), signals, watch)
-        except TuneworthyError as error:
-            fault = error
-            break
-        if judged(pairs, rules).status == "fail":
-            break
-    record = _record(recording, pairs, judged(pairs, rules), (candidate, production))
-    asked = [pair for pair in pairs if candidate.id not in pair.turn.mirrored]
-    confidence = judged_confidence(asked, rules, watch, live=recording.live, file=_pairs_name(document))
-    n_most = session.project.shadow.sessions
-    if confidence and recording.live and document == DOCUMENT and len(recording.sessions) >= n_most:
-        over = (
-            f"Sampling has ended: {n_most:,} {plural(n_most, 'session', 'sessions')} (`shadow.sessions`) were "
-            "judged."
-        )  # a canary is watched as long as it lasts
-        confidence = replace(confidence, detail=f"{confidence.detail} {over}")
+    run = _Replay(session, recording, candidate, production, rules_of(session, recording), watch_of(session, candidate))
+    pairs, fault = await run.ask(per_minute)
+    verdict = judged(pairs, run.rules)
+    record = _record(recording, pairs, verdict, (candidate, production))
     n_mirrored = sum(candidate.id in pair.turn.mirrored for pair in pairs)
     mirrored = [messages.say("mirrored", n=n_mirrored, n_all=len(pairs))] if n_mirrored else []
     record = replace(
@@ -177,36 +152,78 @@ async def replay(
         masked=masker_of(session.project) is not None,
         production_id=production.id if production else "",
         grader=content_hash(dict(session.primary.identity)),
-        confidence=confidence,
+        confidence=run.confidence(pairs, document),
         judged_at=time.time(),
+        partial=messages.say("budget", why=fault.message) if fault else "",
     )
-    if fault is not None:
-        record = replace(record, partial=messages.say("budget", why=fault.message))
-    _store(session, record, pairs, rules, document)
+    _store(session, record, pairs, run.rules, document)
     if fault is not None:
         raise fault
     return record
 
 
-async def _answers(
-    session: Session, candidate: Variant, batch: Sequence[Asked], watch: ConfidenceWatch | None
-) -> tuple[list[Trace], dict[str, float]]:
-    """Return the candidate's answers, and the signals of confidence of those that it is asked for.
+@dataclass(frozen=True, slots=True)
+class _Replay:
+    """Recording, variants and rules of one replay."""
 
-    Answers that came with the turns are taken at its price.
-    """
-    turns = [turn for _, turn in batch]
-    open_cases = [turn.case for turn in turns if candidate.id not in turn.mirrored]
-    traces, signals = await ask_watched(session, candidate, open_cases, watch) if open_cases else ([], {})
-    answers = {trace.case_id: trace for trace in traces}
-    for turn in turns:
-        trace = turn.mirrored.get(candidate.id)
-        if trace is not None and trace.response is not None:
-            request = session.runner.request(candidate, turn.case)
-            response, usd = session.models[candidate.model].settled(request, trace.response)
-            trace = replace(trace, response=response, cost_usd=usd)
-        answers[turn.case.id] = trace or answers[turn.case.id]
-    return [answers[turn.case.id] for turn in turns], signals
+    session: Session
+    recording: Recording
+    candidate: Variant
+    production: Variant | None
+    rules: ShadowRules
+    watch: ConfidenceWatch | None
+
+    async def ask(self, per_minute: int | None) -> tuple[list[AnswerPair], TuneworthyError | None]:
+        """Return the pairs until the candidate is shown to be worse, or until a fault, which is returned too."""
+        labels = read_labels(labels_path(self.session.project))
+        judge, runner = PairJudge(self.session, {label.case: label.label for label in labels}), self.session.runner
+        pairs: list[AnswerPair] = []
+        started, sent = 0.0, runner.sent
+        for batch in _batches(self.recording, min(TURNS, per_minute or TURNS)):
+            if per_minute and runner.sent > sent:
+                await asyncio.sleep(max(0.0, 60.0 - (time.monotonic() - started)))
+            started, sent = time.monotonic(), runner.sent
+            turns = [turn for _, turn in batch]
+            try:
+                b, signals = await self._answers(turns)
+                if self.production:
+                    a = await self.session.ask(self.production, [turn.case for turn in turns])
+                else:
+                    a = [recorded(turn) for turn in turns]
+                pairs += with_confidence(await judge.pairs(batch, a, b), signals, self.watch)
+            except TuneworthyError as error:
+                return pairs, error
+            if judged(pairs, self.rules).status == "fail":
+                break
+        return pairs, None
+
+    async def _answers(self, turns: Sequence[RecordedTurn]) -> tuple[list[Trace], dict[str, float]]:
+        """Return the candidate's answers, and the signals of confidence of those that it is asked for.
+
+        Answers that came with the turns are taken at its price.
+        """
+        session, candidate = self.session, self.candidate
+        open_cases = [turn.case for turn in turns if candidate.id not in turn.mirrored]
+        traces, signals = await ask_watched(session, candidate, open_cases, self.watch) if open_cases else ([], {})
+        answers = {trace.case_id: trace for trace in traces}
+        for turn in turns:
+            trace = turn.mirrored.get(candidate.id)
+            if trace is not None and trace.response is not None:
+                request = session.runner.request(candidate, turn.case)
+                response, usd = session.models[candidate.model].settled(request, trace.response)
+                trace = replace(trace, response=response, cost_usd=usd)
+            answers[turn.case.id] = trace or answers[turn.case.id]
+        return [answers[turn.case.id] for turn in turns], signals
+
+    def confidence(self, pairs: Sequence[AnswerPair], document: str) -> ConfidenceVerdict | None:
+        """Return whether low confidence is more frequent than on dev, and whether sampling has ended."""
+        live, n_most = self.recording.live, self.session.project.shadow.sessions
+        asked = [pair for pair in pairs if self.candidate.id not in pair.turn.mirrored]
+        confidence = judged_confidence(asked, self.rules, self.watch, live=live, file=_pairs_name(document))
+        if not confidence or not live or document != DOCUMENT or len(self.recording.sessions) < n_most:
+            return confidence  # a canary is watched as long as it lasts
+        over = f"Sampling has ended: {n_most:,} {plural(n_most, 'session was', 'sessions were')} judged"
+        return replace(confidence, detail=f"{confidence.detail} {over} (`shadow.sessions`).")
 
 
 def rules_of(session: Session, recording: Recording) -> ShadowRules:
