@@ -148,18 +148,18 @@ def read_recording(project: Project, paths: Sequence[Path], format: str | None =
             f"The recording has no conversation with an answer. {count(n_unread, 'row was', 'rows were')} left out.",
             hint="Pass logs that `tuneworthy data import` reads, with the answers of the model in use.",
         )
-    notes = [messages.say("unread", n=n_unread)] if n_unread else []
+    notes = _note("unread", n_unread)
     strata = _strata(project, groups, notes)
     names = _drawn(strata, project.shadow.sessions, project.split.seed)
     masked, dropped = _by_policy(project, {name: groups[name] for name in names})
     names = [name for name in names if name not in dropped]
-    notes += [messages.say("dropped", n=len(dropped))] if dropped else []
+    notes += _note("dropped", len(dropped))
     most, seed = project.shadow.turns, project.split.seed
     sessions = [TrafficSession(n, strata[n], _turns(n, masked.get(n) or groups[n], most, seed)) for n in names]
     n_turns, n_masked = sum(len(session.turns) for session in sessions), len(masked) - len(dropped)
     drawn = "recording" if len(sessions) < len(groups) else "recording_all"
     summary = [messages.say(drawn, n=len(sessions), n_all=len(groups), n_turns=n_turns)]
-    summary += [messages.say("masked", n=n_masked)] if n_masked else []
+    summary += _note("masked", n_masked)
     labelled = all(TRUTH in row.meta for row in [*rows, *chain(*masked.values())])
     return Recording(sessions, len(groups), labelled, [" ".join(summary), *notes, *_repeated(sessions)], paths=paths)
 
@@ -268,9 +268,13 @@ def _ended(project: Project, rows: Sequence[Example], n_unread: int, now: float,
             sessions.append(TrafficSession(name, strata[name], [*turns.values()], served))
     n_turns = sum(len(session.turns) for session in sessions)
     notes = [messages.say("traffic", n=len(sessions), n_all=len(groups), n_turns=n_turns)]
-    notes += [messages.say("unread", n=n_unread)] if n_unread else []
-    notes += [messages.say("dropped", n=len(dropped))] if dropped else []
+    notes += _note("unread", n_unread)
+    notes += _note("dropped", len(dropped))
     return Recording(sessions, len(groups), False, [*notes, *_repeated(sessions)], live=True)
+
+
+def _note(name: str, n: int) -> list[str]:
+    return [messages.say(name, n=n)] if n else []
 
 
 def _has_room(strata: Mapping[str, str]) -> bool:
