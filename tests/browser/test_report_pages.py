@@ -141,5 +141,5 @@ def test_a_printed_page_is_light_and_shows_the_wide_drawings(browser: Any, tmp_p
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)" != dark
-    assert page.locator("svg.wide").first.is_visible() and not page.locator("svg.narrow").first.is_visible()
+    assert page.locator("svg.wide").first.is_visible() and not page.locator(".narrow").first.is_visible()
     page.close()

@@ -29,7 +29,7 @@ from tuneworthy.report.chart import BarChart, LineChart, alt_of
 from tuneworthy.report.costs import MonthlyCosts, monthly_costs
 from tuneworthy.report.document import Document
 from tuneworthy.report.run_report import document
-from tuneworthy.report.svg import NARROW, _short, apart, draw, fit, text_width
+from tuneworthy.report.svg import _short, apart, draw, fit, text_width
 from tuneworthy.verdict.options import Option
 
 SHIP = record_of(EVIDENCE["ship"])
@@ -80,7 +80,7 @@ def test_every_number_of_a_drawing_is_read_aloud_and_is_in_markdown(name: str, t
             assert all(cell in written and cell in alt for cell in row if re.search(r"\d", cell)), row
         if isinstance(chart, BarChart):
             cells = [cell for row in chart.rows for cell in row.cells]
-            shown = texts(draw(chart, chart.width))
+            shown = texts(draw(chart))
             assert {cell for cell in cells if cell} <= set(shown)
 
 
@@ -177,16 +177,9 @@ def test_labels_are_moved_apart_as_little_as_needed_and_stay_inside() -> None:
     assert apart([190.0, 195.0, 199.0], 18, 0, 200) == [164.0, 182.0, 200.0]
 
 
-def test_on_a_phone_the_lines_are_named_whole_below_the_drawing_the_highest_first() -> None:
-    long = costing(replace(PRICED, option="cascade/linear+a-strong-model"), 2.0)
-    chart = charts.cost_chart(costs_of(TODAY, long, Economics()), Economics())  # type: ignore[arg-type]
-    assert [line.label for line in chart.lines] == ["now", long.option, "fine-tuned model"]
-    assert texts(draw(chart, NARROW))[-3:] == [long.option, "now", "fine-tuned model"]
-
-
 def test_the_first_number_of_a_scale_is_written_where_the_scale_begins_at_the_edge() -> None:
     chart = charts.rungs_chart(record_of(EVIDENCE["do_not_fine_tune"]))
-    assert chart is not None and chart.domain[0] == 0.4 and {"40%", "100%"} <= set(texts(draw(chart, NARROW)))
+    assert chart is not None and chart.domain[0] == 0.4 and {"40%", "100%"} <= set(texts(draw(chart)))
 
 
 def test_a_name_is_cut_to_its_column() -> None:
@@ -214,4 +207,4 @@ def test_costs_that_are_the_same_at_any_traffic_are_drawn() -> None:
     bill = Bill(name="now", usd_per_1k=0.0, own_server=True)
     today = replace(TODAY, running=bill.running(settings))
     costs = monthly_costs(today, today, settings, {"baseline": bill})
-    assert costs is not None and "$100" in texts(draw(charts.cost_chart(costs, settings), 660))
+    assert costs is not None and "$100" in texts(draw(charts.cost_chart(costs, settings)))

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from tuneworthy.report.answers import Diff
 from tuneworthy.report.chart import BarChart, LineChart
 from tuneworthy.report.document import Block, Document
-from tuneworthy.report.svg import both
+from tuneworthy.report.svg import draw
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.messages import RUNG_LABELS
 
@@ -36,7 +36,7 @@ def render_html(page: Document) -> str:
         title=page.title,
         kind=page.kind,
         document=page,
-        draw=both,
+        draw=draw,
         kind_of=kind_of,
         labels={**RUNG_LABELS, "cascade": "large model if unsure"},
     )

@@ -1,12 +1,12 @@
 """Charts as SVG: no script, no style of its own, colours by class, so that the page's style sheet makes them dark.
 
 Invariant: no two texts of a drawing overlap. Names and numbers of a bar chart have columns of their own; labels of
-lines and marks are moved apart. `tests/browser` measures the boxes in a browser.
+lines and marks are moved apart. `tests/browser` measures the boxes in a browser. A phone gets the chart's table.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from math import ceil, floor, log10
+from unicodedata import east_asian_width
 
 from markupsafe import Markup, escape
 
@@ -14,28 +14,23 @@ from tuneworthy.report.chart import Bar, BarChart, Chart, LineChart, alt_of, sho
 from tuneworthy.report.text import clean
 
 Scale = Callable[[float], float]
-# Width of a drawing on a phone, pixels; size of its letters; height of a line of text.
-NARROW, SIZE, LINE = 340, 13, 18
-PHONE = 400
-# Widths of letters as shares of their size: those of a wide sans serif, so that a narrower one fits too.
-_WIDTHS = ((0.42, " .,:;!'|ijlI()[]f-/`rt"), (1.0, "mwMW%@&<>=+~^#"), (0.8, "ABCDEFGHJKLNOPQRSTUVXYZ$"))
+# Size of letters, and height of a line of text, pixels.
+SIZE, LINE = 13, 18
+# Width of a letter as a share of its size: above the mean of a wide sans serif, so that a narrower font fits too.
+LETTER, WIDE_LETTER = 0.64, 1.05
 # How much wider bold letters are.
 BOLD = {False: 1.0, True: 1.15}
 # Names end at this share of the width, and so do the names of lines on the right.
 NAMES = 0.34
 
 
-@cache
 def text_width(text: str) -> float:
-    """Return about how wide a text is, pixels; rather too wide.
+    """Return the estimated width of a text in pixels, rather too wide.
 
-    >>> text_width("ill") < text_width("mmm")
+    >>> text_width("few_shot") == text_width("baseline") < text_width("分類器分類器")
     True
     """
-    shares = (
-        next((share for share, those in _WIDTHS if one in those), 0.65 if one.isascii() else 1.05) for one in text
-    )
-    return SIZE * sum(shares)
+    return SIZE * sum(WIDE_LETTER if east_asian_width(one) in {"W", "F"} else LETTER for one in text)
 
 
 def fit(text: str, width: float) -> str:
@@ -50,6 +45,18 @@ def fit(text: str, width: float) -> str:
     while text and text_width(text + "…") > width:
         text = text[:-1]
     return text.rstrip() + "…"
+
+
+def scale(low: float, high: float, start: float, end: float, *, logarithmic: bool = False) -> Scale:
+    """Return the function from values to pixels; values outside the scale are drawn at its ends.
+
+    >>> scale(0.0, 1.0, 100.0, 200.0)(0.25), scale(1.0, 100.0, 0.0, 10.0, logarithmic=True)(10.0)
+    (125.0, 5.0)
+    """
+    if logarithmic:
+        linear = scale(log10(low), log10(high), start, end)
+        return lambda value: linear(log10(max(value, low)))
+    return lambda value: start + (end - start) * (min(max(value, low), high) - low) / ((high - low) or 1)
 
 
 def apart(places: Sequence[float], size: float, low: float, high: float) -> list[float]:
@@ -99,102 +106,58 @@ class Drawing:
         """Draw a point."""
         self.parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" class="{kind}"/>')
 
-    def svg(self, alt: str, kind: str = "") -> Markup:
+    def svg(self, alt: str) -> Markup:
         """Return the whole drawing."""
         width, height = self.size
-        head = f'<svg class="chart {kind}" width="{width:g}" height="{height:g}" '
+        head = f'<svg class="chart wide" width="{width:g}" height="{height:g}" '
         head += f'viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(clean(alt, 0))}">'
         return Markup(head + "".join(self.parts) + "</svg>")
 
 
-def draw(chart: Chart, width: int, kind: str = "") -> Markup:
-    """Return a chart as SVG of this width."""
-    drawing = _bars(chart, width) if isinstance(chart, BarChart) else _lines(chart, width)
-    return drawing.svg(alt_of(chart), kind)
+def draw(chart: Chart) -> Markup:
+    """Return a chart as SVG."""
+    return _drawing(chart, chart.width).svg(alt_of(chart))
 
 
-def both(chart: Chart) -> Markup:
-    """Return a chart for a screen and for a phone; the style sheet shows one."""
-    return draw(chart, chart.width, "wide") + draw(chart, NARROW, "narrow")
+def _drawing(chart: Chart, width: int) -> Drawing:
+    return _bars(chart, width) if isinstance(chart, BarChart) else _lines(chart, width)
 
 
 def stacked(charts: Sequence[Chart], width: int, style: Markup) -> str:
     """Return charts below each other as one file, with its style sheet."""
-    parts, y = [Markup("<style>") + style + Markup("</style>")], 0.0
+    parts, y = [Markup("<style>{}</style>").format(style)], 0.0
     for chart in charts:
-        drawing = _bars(chart, width) if isinstance(chart, BarChart) else _lines(chart, width)
-        title = Markup('<text class="chart" x="4" y="{}" font-weight="600">{}</text>').format(y + LINE, chart.title)
-        parts += [
-            title,
-            Markup('<g transform="translate(0 {:.0f})">').format(y + LINE + 6),
-            drawing.svg(alt_of(chart)),
-            Markup("</g>"),
-        ]
+        drawing = _drawing(chart, width)
+        title = '<text class="chart" x="4" y="{}" font-weight="600">{}</text><g transform="translate(0 {:.0f})">{}</g>'
+        parts.append(Markup(title).format(y + LINE, chart.title, y + LINE + 6, drawing.svg(alt_of(chart))))
         y += drawing.size[1] + 2 * LINE
-    head = Markup('<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{1:.0f}" viewBox="0 0 {0} {1:.0f}">')
-    return head.format(width, y) + Markup("").join(parts) + Markup("</svg>")
-
-
-# --- bars ---------------------------------------------------------------------------------------------------------
+    head = '<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{1:.0f}" viewBox="0 0 {0} {1:.0f}">{2}</svg>'
+    return Markup(head).format(width, y, Markup("").join(parts))
 
 
 def _bars(chart: BarChart, width: int) -> Drawing:
-    narrow = width <= PHONE
-    columns = [max(text_width(clean(row.cells[i], 0)) for row in chart.rows) for i in range(len(chart.headings) - 1)]
-    left, right = (4.0, width - 4.0)
-    if not narrow:
-        left = 16 + min(NAMES * width, max(text_width(clean(row.label, 0)) * BOLD[row.strong] for row in chart.rows))
-        right = max(left + 60, width - sum(columns) - 20 * len(columns))
-    top = LINE * len(chart.marks) + 4
-    below = [_wrapped(row.cells, width - 8) for row in chart.rows] if narrow else []
-    step = LINE * (2 + max(map(len, below), default=1)) if narrow else LINE * 1.55
+    rooms = [max(text_width(clean(row.cells[i], 0)) for row in chart.rows) for i in range(len(chart.headings) - 1)]
+    left = 16 + min(NAMES * width, max(text_width(clean(row.label, 0)) * BOLD[row.strong] for row in chart.rows))
+    right = max(left + 60, width - 4 - sum(rooms) - 20 * len(rooms))
+    top, step = LINE * len(chart.marks) + 4, LINE * 1.55
     bottom = top + step * len(chart.rows)
-    drawing = Drawing(width, bottom + (LINE + 8 if chart.unit else 4))
-    low, high = chart.domain
-
-    def at(value: float) -> float:
-        return left + (right - left) * (min(max(value, low), high) - low) / ((high - low) or 1)
-
+    drawing, at = Drawing(width, bottom + (LINE + 8 if chart.unit else 4)), scale(*chart.domain, left, right)
     if chart.unit:
-        _scale(drawing, chart, at, (left, right), (top, bottom))
+        _ticks(drawing, chart, at, (left, right), (top, bottom))
     _marks(drawing, [(at(value), at(value), words) for value, words in chart.marks], bottom)
-    for row, y in zip(chart.rows, (top + step * place for place in range(len(chart.rows))), strict=True):
-        middle = y + step - 11 if narrow else y + step / 2
+    for place, row in enumerate(chart.rows):
+        middle, weight = top + step * (place + 0.5), "strong" if row.strong else ""
         _bar(drawing, row, at, middle)
-        if narrow:
-            lines = [fit(row.label, (width - 8) / BOLD[row.strong]), *_wrapped(row.cells, width - 8)]
-            for place, text in enumerate(lines):
-                drawing.box(left, y + LINE * place + 1, left + text_width(text), y + LINE * (place + 1), "back")
-                drawing.text(left, y + LINE * place + 14, text, "muted" if place else "strong" if row.strong else "")
-            continue
-        drawing.text(
-            left - 12,
-            middle + 4.5,
-            fit(row.label, (left - 15) / BOLD[row.strong]),
-            "strong" if row.strong else "",
-            "end",
-        )
+        drawing.text(left - 12, middle + 4.5, fit(row.label, (left - 15) / BOLD[row.strong]), weight, "end")
         x = right
-        for place, (cell, room) in enumerate(zip(row.cells, columns, strict=True)):
+        for number, (cell, room) in enumerate(zip(row.cells, rooms, strict=True)):
             x += room + 20
-            is_text = place in chart.words
-            drawing.text(
-                x - room if is_text else x, middle + 4.5, fit(cell, room + 1), "", "start" if is_text else "end"
-            )
+            start, anchor = (x - room, "start") if number in chart.words else (x, "end")
+            drawing.text(start, middle + 4.5, fit(cell, room + 1), "", anchor)
     return drawing
 
 
-def _wrapped(cells: Sequence[str], width: float) -> list[str]:
-    lines: list[str] = []
-    for cell in filter(None, cells):
-        parts = [cell] if text_width(cell) <= width else cell.split()
-        for place, part in enumerate(parts):
-            longer = f"{lines[-1]}{' ' if place else ', '}{part}" if lines else part
-            lines = [*lines[:-1], longer] if text_width(longer) <= width else [*lines, fit(part, width)]
-    return lines
-
-
-def _scale(drawing: Drawing, chart: BarChart, at: Scale, ends: tuple[float, float], rows: tuple[float, float]) -> None:
+def _ticks(drawing: Drawing, chart: BarChart, at: Scale, ends: tuple[float, float], rows: tuple[float, float]) -> None:
     (left, right), (top, bottom), unit = ends, rows, chart.unit or "count"
     edge = -1.0
     for tick in _round_ticks(*chart.domain, max(2, int((right - left) / 70))):
@@ -235,35 +198,18 @@ def _marks(drawing: Drawing, marks: Sequence[tuple[float, float, str]], bottom: 
         drawing.text(x, LINE * row + 13, text, "mark")
 
 
-# --- lines --------------------------------------------------------------------------------------------------------
-
-
 def _lines(chart: LineChart, width: int) -> Drawing:
-    narrow = width <= PHONE
     names = [*(line.label for line in chart.lines), *(words for _, words in chart.levels)]
-    room = 0.0 if narrow else min(NAMES * width, max(text_width(clean(name, 0)) for name in names) + 6)
-    values = list(_values(chart))
-    low, high = _ends(values, chart)
-    ticks = _decades(low, high) if chart.y_unit == "usd" else list(_round_ticks(low, high, 5))
-    money = chart.y_unit == "usd"
+    room = min(NAMES * width, max(text_width(clean(name, 0)) for name in names) + 6)
+    (low, high), money = _ends([*_values(chart)], chart), chart.y_unit == "usd"
+    ticks = _decades(low, high) if money else [*_round_ticks(low, high, 5)]
     words = [f"${_short(tick)}" if money else shown(tick, chart.y_unit).replace(".0%", "%") for tick in ticks]
-    left, right = max(map(text_width, words), default=20.0) + 8, width - room - (24 if narrow else 10)
+    left, right = max(map(text_width, words), default=20.0) + 12, width - room - 10
     top = LINE * (len(chart.marks) + 1) + 12
-    bottom = top + (230 if narrow else 280)
-    drawing = Drawing(width, bottom + 2 * LINE + 8 + (LINE * len(names) + 4 if narrow else 0))
-    first, last = log10(chart.ticks[0]), log10(chart.ticks[-1])
-
-    def x_at(value: float) -> float:
-        share = (log10(max(value, 1e-9)) - first) / ((last - first) or 1)
-        return left + (right - left) * min(max(share, 0.0), 1.0)
-
-    def y_at(value: float) -> float:
-        if chart.y_unit == "usd":
-            share = (log10(max(value, low)) - log10(low)) / (log10(high) - log10(low))
-        else:
-            share = (value - low) / ((high - low) or 1)
-        return bottom - (bottom - top) * min(max(share, 0.0), 1.0)
-
+    bottom = top + 280
+    drawing = Drawing(width, bottom + 2 * LINE + 8)
+    x_at = scale(chart.ticks[0], chart.ticks[-1], left, right, logarithmic=True)
+    y_at = scale(low, high, bottom, top, logarithmic=money)
     for tick, text in zip(ticks, words, strict=True):
         drawing.rule((left, y_at(tick)), (right, y_at(tick)), "grid")
         drawing.text(left - 6, y_at(tick) + 4.5, text, "muted", "end")
@@ -271,9 +217,9 @@ def _lines(chart: LineChart, width: int) -> Drawing:
     _x_axis(drawing, chart, x_at, bottom, (left, right))
     for line in chart.lines:
         if line.band:
-            upper, lower = [(x, h) for x, _, h in line.band], [(x, b) for x, b, _ in reversed(line.band)]
-            drawing.path([(x_at(x), y_at(y)) for x, y in [*upper, *lower]], f"area k-{line.kind}")
-    _marks(drawing, [(x_at(low), x_at(high), words) for low, high, words in chart.marks], bottom)
+            edge = [(x, high) for x, _, high in line.band] + [(x, low) for x, low, _ in reversed(line.band)]
+            drawing.path([(x_at(x), y_at(y)) for x, y in edge], f"area k-{line.kind}")
+    _marks(drawing, [(x_at(start), x_at(end), words) for start, end, words in chart.marks], bottom)
     ends: list[tuple[float, str, str]] = []
     for line in chart.lines:
         if len(line.points) > 1:
@@ -284,22 +230,9 @@ def _lines(chart: LineChart, width: int) -> Drawing:
     for value, label in chart.levels:
         drawing.rule((left, y_at(value)), (right, y_at(value)), "mark")
         ends.append((y_at(value), label, "mark"))
-    if narrow:
-        _legend(drawing, sorted(ends), bottom + 3 * LINE)
-        return drawing
     for (_, label, kind), y in zip(ends, apart([end[0] for end in ends], LINE, top, bottom), strict=True):
         drawing.text(right + 8, y + 4.5, fit(label, room - 2), kind)
     return drawing
-
-
-def _legend(drawing: Drawing, ends: Sequence[tuple[float, str, str]], top: float) -> None:
-    for place, (_, label, kind) in enumerate(ends):
-        y = top + LINE * place
-        if kind == "mark":
-            drawing.rule((4, y), (34, y), kind)
-        else:
-            drawing.path([(4, y), (34, y)], f"line {kind}")
-        drawing.text(42, y + 4.5, fit(label, drawing.size[0] - 44), kind)
 
 
 def _x_axis(drawing: Drawing, chart: LineChart, x_at: Scale, bottom: float, ends: tuple[float, float]) -> None:
