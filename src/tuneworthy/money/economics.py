@@ -193,26 +193,25 @@ def economics(
     if required is None:
         span = gain if most is None else ((gain or (0.0, 0.0))[0], most)
     point, worst, best = (money(bill, settings, span, end, tuned, required=required or 0.0) for end in ENDS)
-    usd = point.before.usd_per_1k
-    saves = bool(best.saved_usd > 0 or point.net_usd(0.0) > 0 or (usd if most is None else usd is not None))
-    status: EconomicsStatus = "unknown"
+    usd, valued = point.before.usd_per_1k, most is not None
+    saves = best.saved_usd > 0 or point.net_usd(0.0) > 0 or (usd is not None if valued else bool(usd))
     if required is not None:
         status = _STATUS[saves_enough(bill, settings, required)]
-    elif saves:
-        status = _status(worst, best, settings)
-        if status == "never" and most is not None and usd is None:
-            status = "unknown"  # the price decides
+    else:
+        status = _status(worst, best, settings, priced=not valued or usd is not None) if saves else "unknown"
     months = point.payback_months(traffic) if traffic and status != "unknown" else None
     month = None if months is None else ceil(months - 1e-9)
     facts = facts_of(reference, settings, gain[0] if gain else None)
     if status == "never" and month is not None:
         facts["payback_month"] = Fact(month, "later than the horizon, at the project's traffic", "computed")
     band = (best.break_even_volume(), worst.break_even_volume())
-    explained = usd or (required is None and saves)
+    why = _no_bill(point.before, required)
+    if usd or (required is None and saves):
+        why = _why(point, band, settings, required)
     return EconomicsResult(
         status=status,
         reference=bill.name or None,
-        why=_why(point, band, settings, required) if explained else _no_bill(point.before, required),
+        why=why,
         required_usd_per_1k=required,
         break_even_requests_per_month=point.break_even_volume(),
         break_even_band=band,
@@ -230,13 +229,11 @@ def economics(
 _STATUS: Final[Mapping[bool | None, EconomicsStatus]] = {True: "pays", False: "never", None: "unknown"}
 
 
-def _status(worst: Money, best: Money, settings: Economics) -> EconomicsStatus:
+def _status(worst: Money, best: Money, settings: Economics, *, priced: bool) -> EconomicsStatus:
     ends = traffic_ends(settings)
-    if ends is None:
-        return "unknown"
-    if worst.pays(ends[0]):
+    if ends and worst.pays(ends[0]):
         return "pays"
-    return "unknown" if best.pays(ends[1]) else "never"
+    return "never" if ends and priced and not best.pays(ends[1]) else "unknown"
 
 
 def _usd_per_1k(point: Money, reference: Bill | None, settings: Economics) -> UsdPer1k:

@@ -99,6 +99,11 @@ class Line:
     kind: Kind = "plain"
     dots: Sequence[tuple[float, float]] = ()
 
+    @property
+    def outline(self) -> list[tuple[float, float]]:
+        """Points around the band."""
+        return [(x, high) for x, _, high in self.band] + [(x, low) for x, low, _ in reversed(self.band)]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineChart:

@@ -217,8 +217,7 @@ def _lines(chart: LineChart, width: int) -> Drawing:
     _x_axis(drawing, chart, x_at, bottom, (left, right))
     for line in chart.lines:
         if line.band:
-            edge = [(x, high) for x, _, high in line.band] + [(x, low) for x, low, _ in reversed(line.band)]
-            drawing.path([(x_at(x), y_at(y)) for x, y in edge], f"area k-{line.kind}")
+            drawing.path([(x_at(x), y_at(y)) for x, y in line.outline], f"area k-{line.kind}")
     _marks(drawing, [(x_at(start), x_at(end), words) for start, end, words in chart.marks], bottom)
     ends: list[tuple[float, str, str]] = []
     for line in chart.lines:

@@ -71,17 +71,22 @@ def ladder_table(
         P95,
         Column("tokens", "tokens in / out", value=_tokens),
     ]
+    where = f"dev, at most {record.n_dev} cases" if record.quick else f"test, n = {record.n_test}"
+    title = f"{clean(record.task)}: {clean(record.primary)} on {where}"
+    left_out = _left_out(record, traffic)
+    shown = [column for column in columns if column.key not in left_out]
+    best = record.best.variant if record.best else None
+    marked = next((place for place, rung in enumerate(record.rungs) if best and rung.variant == best), None)
+    return replace(Table.of(title, shown, record.rungs, _reading(record)), best=marked)
+
+
+def _left_out(record: RunRecord, traffic: float | None) -> set[str]:
     left_out = set() if traffic else {"month"}
     if not record.quick and {rung.n for rung in record.rungs} <= {0, record.n_test}:
         left_out.add("n")
     if not any(rung.unscored for rung in record.rungs):
         left_out.add("unscored")
-    where = f"dev, at most {record.n_dev} cases" if record.quick else f"test, n = {record.n_test}"
-    title = f"{clean(record.task)}: {clean(record.primary)} on {where}"
-    shown = [column for column in columns if column.key not in left_out]
-    best = record.best.variant if record.best else None
-    marked = next((place for place, rung in enumerate(record.rungs) if best and rung.variant == best), None)
-    return replace(Table.of(title, shown, record.rungs, _reading(record)), best=marked)
+    return left_out
 
 
 def _tokens(rung: RungRecord) -> str | None:

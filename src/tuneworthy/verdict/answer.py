@@ -105,14 +105,13 @@ SERVER: Final = frozenset({"serve_usd_per_month", "serve_capacity_per_month"})
 
 def serving_sentence(verdict: Verdict) -> str:
     """Name the assumed server of the recommended option, else of training; "" if there is no assumed server."""
-    served = [option for option in verdict.options if option.server]
-    chosen = next((one for one in served if one.option == verdict.recommendation), served[-1] if served else None)
-    facts = verdict.economics.assumptions
+    facts, served = verdict.economics.assumptions, [option for option in verdict.options if option.server]
     set_here = {name for name, fact in facts.items() if fact.mark == "project"}
-    if chosen is None or chosen.server is None or not facts or set_here >= SERVER:
+    if not served or not facts or set_here >= SERVER:
         return ""
+    chosen = next((one for one in served if one.option == verdict.recommendation), served[-1])
     server, requests = chosen.server, facts["requests_per_month"].value
-    if server.params_b is None or not server.usd_per_month:
+    if server is None or server.params_b is None or not server.usd_per_month:
         return ""
     row = hardware(str(facts["serve_hardware"].value))
     cost = f"{row.cards_for(server.params_b)} {row.name} (${server.usd_per_month:,.0f} a month"
@@ -124,9 +123,9 @@ def serving_sentence(verdict: Verdict) -> str:
     text = _server_size(server, cost)
     if isinstance(requests, float | int) and server.tokens_assumed and chosen.score is not None:
         text += " The number of servers is an estimate, because the model reported no token counts."
-    assumed = [] if "serve_hardware" in set_here else ["`economics.serve_hardware`"]
-    assumed += ["`economics.serve_params_b`"] if server.size_from == "assumed" else []
-    return f"{text} To change this, set {' and '.join(assumed)}." if assumed else text
+    keys = {"serve_hardware", "serve_params_b"} if server.size_from == "assumed" else {"serve_hardware"}
+    assumed = " and ".join(f"`economics.{key}`" for key in sorted(keys - set_here))
+    return f"{text} To change this, set {assumed}." if assumed else text
 
 
 def _server_size(server: OwnServer, cost: str) -> str:

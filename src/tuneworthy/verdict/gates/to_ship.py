@@ -140,8 +140,8 @@ def regressions(evidence: Evidence) -> Finding:
     if failed:
         status, fix = "fail", "Increase `rehearsal` in [train] to keep the fine-tuned model closer to its base model."
     elif subject.sets_missing or not usable:
-        names = f" ({', '.join(subject.sets_missing)})" if subject.sets_missing else ""
-        return says("unknown", f"The run has no usable answers for the regression sets{names}.", RUN, **numbers)
+        names = ", ".join(subject.sets_missing) or "no set is up to date"
+        return says("unknown", f"The run has no usable answers for the regression sets ({names}).", RUN, **numbers)
     elif undecided:
         status, fix = "unknown", MORE_REHEARSAL
     return says(status, join_sentences("; ".join(details)), fix, **numbers)
