@@ -146,7 +146,7 @@ def test_no_step_is_sure_to_settle_the_cost_while_a_range_stays_open() -> None:
     own: dict[str, Any] = {name: getattr(Economics(), name) for name in SPREADING} | {"serve_capacity_per_month": 1e6}
     for known in ({}, own):
         step = decide(large_today(target=0.85, economics=Economics(**known))).next_action
-        assert "requests_per_month" in step.why and step.chance_to_settle == module.MOST["money"]
+        assert "requests_per_month" in step.why and step.chance_to_settle == module.MAX_MONEY
     sure = {"ranges": {"success": (1.0, 1.0)}}
     assert (
         decide(large_today(target=0.85, economics=Economics(**own, **sure))).next_action.chance_to_settle == module.SURE

@@ -17,7 +17,7 @@ from tuneworthy.verdict.base import NextAction
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import RungEvidence
 from tuneworthy.verdict.last_verdict import StoredVerdict
-from tuneworthy.verdict.next_action import MOST, SURE
+from tuneworthy.verdict.next_action import MAX_DOCUMENTS, MAX_RUN, SURE
 from tuneworthy.verdict.options import FEWEST_TIMED, Option, cost_note, legend
 
 
@@ -99,11 +99,11 @@ def test_steps_that_are_named_together_begin_with_the_cheapest() -> None:
 
 def test_no_chance_is_called_certain() -> None:
     steps = [decide(some).next_action for some in (with_rungs(without="prompt"), with_rungs(without="few_shot"))]
-    assert all(0 < (step.chance_to_settle or 0.0) <= MOST["run"] < SURE < 1 for step in steps)
+    assert all(0 < (step.chance_to_settle or 0.0) <= MAX_RUN < SURE < 1 for step in steps)
     documents = decide(
         with_rungs(kind="free_text", answers_open=True, errors=(failures("unexplained", 60),))
     ).next_action
-    assert "[documents]" in documents.why and documents.chance_to_settle == MOST["documents"]
+    assert "[documents]" in documents.why and documents.chance_to_settle == MAX_DOCUMENTS
 
 
 def test_a_month_says_what_it_is_made_of_where_answers_are_not_all_of_it() -> None:

@@ -11,7 +11,7 @@ from itertools import pairwise, product
 from math import ceil, inf, log
 from typing import Final, Literal
 
-from tuneworthy.config.ladder import DEFAULT_RANGES, Economics, RangeName
+from tuneworthy.config.ladder import Economics, RangeName
 from tuneworthy.errors import join_sentences
 from tuneworthy.money.bills import Bill
 from tuneworthy.money.results import EconomicsResult, EconomicsStatus, Fact, Sensitivity, UsdPer1k
@@ -139,20 +139,22 @@ def money(
         required: US dollars of a thousand answers that must be saved and do not count.
     """
     at = 1 if end == "best" else 0
-    factor = dict.fromkeys(DEFAULT_RANGES, 1.0)
+
+    def factor(name: RangeName) -> float:
+        return 1.0 if end == "estimate" else settings.spread(name)[at]
+
     if end != "estimate":
-        factor = {name: settings.spread(name)[at] for name in factor}
         costs = settings.spread("costs")[1 - at]
         assumed: dict[str, float] = {name: costs * getattr(settings, name) for name in assumed_costs(settings)}
-        assumed["serve_load"] = settings.serve_load * factor["capacity"]
+        assumed["serve_load"] = settings.serve_load * factor("capacity")
         settings = settings.model_copy(update=assumed)
     before = bill.running(settings)
-    usd = None if before.usd_per_1k is None else before.usd_per_1k * factor["price"]
+    usd = None if before.usd_per_1k is None else before.usd_per_1k * factor("price")
     return Money(
         before=RunningCost(usd_per_1k=usd, server=before.server, upkeep_usd=before.upkeep_usd),
         tuned=tuned.running(settings) if tuned else trained(settings, bill.tokens_to_serve, bill.trained_b),
-        one_off_usd=one_off_usd(settings) / factor["success"],
-        worth=(gain or (0.0, 0.0))[at] * (settings.usd_per_wrong_answer or 0.0) * factor["wrong_answer"],
+        one_off_usd=one_off_usd(settings) / factor("success"),
+        worth=(gain or (0.0, 0.0))[at] * (settings.usd_per_wrong_answer or 0.0) * factor("wrong_answer"),
         required=required / 1000,
         horizon_months=settings.horizon_months,
     )

@@ -68,7 +68,9 @@ def document(
                 _rungs(record, traffic, costs),
                 _errors(record, current),
                 _labels(record, shown),
-                _answers(record, shown),
+                _section(
+                    "answers", "Wrong answers and the winning prompt", wrong_table(shown), prompt_diff(record, shown)
+                ),
                 _pilot(record, best, current),
                 _reasons(record, reasons, current, options),
                 *_details(record),
@@ -127,10 +129,6 @@ def _labels(record: RunRecord, rung: RungRecord | None) -> PagePart:
         tables.recall_table(record),
         tables.fields_table(record),
     )
-
-
-def _answers(record: RunRecord, rung: RungRecord | None) -> PagePart:
-    return _section("answers", "Wrong answers and the winning prompt", wrong_table(rung), prompt_diff(record, rung))
 
 
 def _pilot(record: RunRecord, best: Option | None, verdict: Verdict | None) -> PagePart:

@@ -18,7 +18,6 @@ from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats import clopper_pearson
-from tuneworthy.store.shapes import OpenRecord, shaped
 from tuneworthy.types import Variant, content_hash
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import ErrorClass, ErrorShare
@@ -81,6 +80,15 @@ class FailedCase:
     passes: int | None = None
     stronger: bool | None = None
 
+
+ANALYSIS_PARTS: Final[Mapping[str, str]] = {
+    "version": "the version of the error analysis",
+    "variant": "the best variant",
+    "graders": "the primary grader",
+    "dev": "the dev cases or their labels",
+    "models": "the section [models]",
+    "documents": "the documents",
+}
 
 REFUSALS = frozenset({"refused", "answered_unanswerable"})
 
@@ -214,7 +222,8 @@ def rows_of(
     return tuple(sorted(rows, key=lambda row: (-row.n_failed, order.index(row.name))))
 
 
-class StoredErrors(OpenRecord):
+@dataclass(frozen=True, slots=True)
+class StoredErrors:
     """What `errors.json` holds of any version: the hashes of what it depends on."""
 
     of: dict[str, Any]
@@ -240,14 +249,14 @@ def load_error_analysis(session: Session, variant: Variant) -> tuple[ErrorAnalys
     Returns:
         None and no words if nothing is stored.
     """
-    content = session.folder.read(FILE, StoredErrors)
-    if content is None:
+    stored = session.folder.read(FILE, StoredErrors)
+    if stored is None:
         return None, []
-    if content["of"].get("version") != VERSION:
-        return None, [messages.ANALYSIS_PARTS["version"]]
     now = fingerprint(session, variant)
-    changed = [part for key, part in messages.ANALYSIS_PARTS.items() if content["of"].get(key) != now[key]]
-    return shaped(content, ErrorAnalysis, f"{session.folder.path / FILE}.json"), changed
+    changed = [words for part, words in ANALYSIS_PARTS.items() if stored.of.get(part) != now[part]]
+    if stored.of.get("version") != VERSION:
+        return None, changed[:1]
+    return session.folder.read(FILE, ErrorAnalysis), changed
 
 
 def best_language_model(record: RunRecord) -> Variant | None:

@@ -10,10 +10,9 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-import orjson
-
 from tuneworthy.config.task import Problem
 from tuneworthy.errors import UnknownName
+from tuneworthy.store.shapes import parsed
 
 Training = Literal["yes", "no", "conditional"]
 
@@ -63,6 +62,13 @@ class Row:
         return {**asdict(self), "training": self.training}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guide:
+    """Content of `guide.json`."""
+
+    rows: Sequence[Row]
+
+
 @cache
 def load_guide() -> Mapping[str, Row]:
     """Return the rows by problem.
@@ -70,8 +76,9 @@ def load_guide() -> Mapping[str, Row]:
     >>> load_guide()["strict_format"].training
     'conditional'
     """
-    document = orjson.loads(files(__package__).joinpath("guide.json").read_bytes())
-    return MappingProxyType({content["problem"]: _row(content) for content in document["rows"]})
+    name = "guide.json"
+    guide = parsed(files(__package__).joinpath(name).read_bytes(), Guide, name)
+    return MappingProxyType({row.problem: row for row in guide.rows})
 
 
 def row(problem: str) -> Row:
@@ -83,11 +90,3 @@ def row(problem: str) -> Row:
     if problem not in load_guide():
         raise UnknownName("problem", problem, get_args(Problem))
     return load_guide()[problem]
-
-
-def _row(content: Mapping[str, Any]) -> Row:
-    return Row(
-        problem=content["problem"],
-        name=content["name"],
-        **{name: Cell(**content[name]) for name in ("primary", "backup", "helps")},
-    )

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from tuneworthy.classical.base import CLASSICAL_MODELS, ProbabilisticModel, QuestionAnswer
 from tuneworthy.graders.base import accepted
 from tuneworthy.ladder.session import Session
-from tuneworthy.types import Case
 
 # The vote for the label as it is.
 GIVEN = "\0given"
@@ -229,7 +228,7 @@ def classifier_votes(session: Session) -> dict[str, str] | None:
     Source: Northcutt, Jiang and Chuang 2021 (https://arxiv.org/abs/1911.00068), section 3.1.
     """
     cases = [case for case in session.split.dev if case.expected is not None]
-    rows = [QuestionAnswer(case.text, _first(case)) for case in cases]
+    rows = [QuestionAnswer(case.text, "".join(accepted(case.expected)[:1]).strip()) for case in cases]
     rows += [QuestionAnswer(example.question, example.answer.strip()) for example in session.split.shots]
     if session.task.kind != "label" or len(rows) < FEWEST_ROWS:
         return None
@@ -268,7 +267,3 @@ def _out_of_fold(
             columns = np.array([column[label] for label in fitted.labels])
             chances[np.ix_(part, columns)] = fitted.probabilities([rows[i].question for i in part.tolist()])
     return chances
-
-
-def _first(case: Case) -> str:
-    return "".join(accepted(case.expected)[:1]).strip()

@@ -5,6 +5,7 @@ validation and the project file (and for one about shipping the proofs, the data
 it was computed from, and its last day has not passed.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import sha256
@@ -18,7 +19,6 @@ from tuneworthy.shadow.canary import rolled_back
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord, shaped
 from tuneworthy.types import content_hash
-from tuneworthy.verdict import messages
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.suspects import suspects_path
 
@@ -28,6 +28,22 @@ FRESH_DAYS: Final = 90
 DECIDING: Final = ("run", "errors", "judge", "project", "suspects")
 # What a verdict about shipping rests on beside that.
 SHIPPING: Final = ("pilot", "parity", "serving", "shadow", "datasets/latest", "models/latest-adapter", "reviews")
+
+
+CHANGED_SINCE: Final[Mapping[str, str]] = {
+    "run": "the ladder was run again",
+    "errors": "the error analysis was run again",
+    "judge": "the judge was validated again",
+    "project": "the project file has changed",
+    "suspects": "failed cases were relabelled",
+    "pilot": "a new pilot was run",
+    "parity": "`tuneworthy parity` was run again",
+    "serving": "the fine-tuned model was served again",
+    "shadow": "traffic was replayed again, or the canary was rolled back",
+    "datasets/latest": "a new version of the training data was frozen",
+    "models/latest-adapter": "a new adapter was trained",
+    "reviews": "the training data was reviewed again",
+}
 
 
 class StoredHashes(OpenRecord):
@@ -73,7 +89,7 @@ def load_verdict(project: Project, today: date | None = None) -> StoredVerdict |
     verdict = shaped(document, Verdict, f"{folder.path / FILE}.json")
     then, now = document["of"], _hashes(project)
     names = [*DECIDING, *(SHIPPING if verdict.stage == "to_ship" else ())]
-    changed = [messages.CHANGED_SINCE[name] for name in names if then.get(name) != now[name]]
+    changed = [CHANGED_SINCE[name] for name in names if then.get(name) != now[name]]
     day = today or date.today()
     if verdict.valid_until and verdict.valid_until < day.isoformat():
         changed.append(f"the verdict expired on {verdict.valid_until}")

@@ -95,44 +95,6 @@ PROBES: Final[Mapping[ErrorClass, str]] = {
     "reasoning": "A model that is significantly better on dev answers correctly with the same prompt.",
     "unexplained": "No automatic check finds a cause.",
 }
-ANALYSIS_PARTS: Final[Mapping[str, str]] = {
-    "version": "the version of the error analysis",
-    "variant": "the best variant",
-    "graders": "the primary grader",
-    "dev": "the dev cases or their labels",
-    "models": "the section [models]",
-    "documents": "the documents",
-}
-
-# The checklist
-STEP_TITLES: Final[Mapping[str, str]] = {
-    "cases": "Build the test set",
-    "baseline": "Measure the baseline",
-    "prompt": "Improve the prompt",
-    "model": "Try a different model",
-    "retrieval": "Add retrieval if the answers are in documents",
-    "decoding": "Tune sampling",
-    "decision": "Decide",
-    "dataset": "Build the dataset",
-    "training": "Train",
-    "parity": "Merge, deploy and measure again",
-    "shadow": "Shadow real traffic",
-}
-
-CHANGED_SINCE: Final[Mapping[str, str]] = {
-    "run": "the ladder was run again",
-    "errors": "the error analysis was run again",
-    "judge": "the judge was validated again",
-    "project": "the project file has changed",
-    "suspects": "failed cases were relabelled",
-    "pilot": "a new pilot was run",
-    "parity": "`tuneworthy parity` was run again",
-    "serving": "the fine-tuned model was served again",
-    "shadow": "traffic was replayed again, or the canary was rolled back",
-    "datasets/latest": "a new version of the training data was frozen",
-    "models/latest-adapter": "a new adapter was trained",
-    "reviews": "the training data was reviewed again",
-}
 
 
 def sentence(text: str) -> str:

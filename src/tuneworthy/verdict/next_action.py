@@ -53,7 +53,7 @@ EDITS: Final[Mapping[FactKind, tuple[str, float]]] = {
 SEARCH: Final = frozenset({(FactKind.COULD_MEET, "retrieval"), (FactKind.LEVER, "knowledge")})
 # The highest chance that is stated of a step: what such steps settled alone, of 451 (`scripts.simulations`, seeds 31,
 # 33 and 57, 200 test cases). They leave open what is not known before: a new option may be close to the target.
-MOST: Final[Mapping[str, float]] = {"documents": 0.5, "run": 0.85, "money": 0.75, "labels": 0.7}
+MAX_DOCUMENTS, MAX_RUN, MAX_MONEY, MAX_LABELS = 0.5, 0.85, 0.75, 0.7
 # The same of any other step.
 SURE: Final = 0.95
 # Results of an action that are less likely are not looked at, so that many open options take seconds.
@@ -221,9 +221,9 @@ def _candidates(
     missing = _not_runnable(evidence, gates)
     runnable = [fact for fact in unknown if fact[0] is FactKind.COULD_MEET and fact[1] not in missing]
     if runnable:
-        yield _Candidate(_run([rung for _, rung in runnable], costs), _prior(runnable), MOST["run"])
+        yield _Candidate(_run([rung for _, rung in runnable], costs), _prior(runnable), MAX_RUN)
         for fact in runnable:
-            yield _Candidate(_run([fact[1]], costs), _prior([fact]), MOST["run"])
+            yield _Candidate(_run([fact[1]], costs), _prior([fact]), MAX_RUN)
     for fact in unknown:
         if fact not in runnable:
             yield from _for_fact(fact, unknown, facts, evidence, gates)
@@ -281,8 +281,8 @@ def _of_copies(unknown: Sequence[FactName], facts: DecisionFacts, gates: Sequenc
 def _name_what_is_missing(rung: str, unknown: Sequence[FactName]) -> _Candidate:
     same = [fact for fact in unknown if fact[1] == rung]
     if rung == "retrieval":
-        return replace(_edit(messages.GIVE_DOCUMENTS, same, minutes=60.0), most=MOST["documents"])
-    return replace(_edit(messages.ADD_MODEL, same, minutes=10.0), most=MOST["run"])
+        return replace(_edit(messages.GIVE_DOCUMENTS, same, minutes=60.0), most=MAX_DOCUMENTS)
+    return replace(_edit(messages.ADD_MODEL, same, minutes=10.0), most=MAX_RUN)
 
 
 def _run(rungs: Sequence[str], costs: Mapping[str, RungCost]) -> NextAction:
@@ -370,7 +370,7 @@ def _narrow(fact: FactName, option: Option, facts: DecisionFacts, evidence: Evid
 
 def _with_costs(why: str, facts: Sequence[FactName], evidence: Evidence) -> Iterator[_Candidate]:
     ranges = open_ranges(evidence.economics)
-    most = MOST["money"] if set(ranges) - {"costs"} else SURE
+    most = MAX_MONEY if set(ranges) - {"costs"} else SURE
     yield replace(_weigh(_edit(why, facts), ALONE if "costs" in ranges else 1.0), most=most)
     if "costs" in ranges:
         both = join_sentences(why, messages.SET_COSTS)
@@ -416,7 +416,7 @@ def _lever(fact: FactName, evidence: Evidence) -> _Candidate:
         return _Candidate(
             NextAction(command="tuneworthy cases label --suspects", why=why, calls=0, usd=0.0, person_minutes=minutes),
             {fact: evidence.relabel_chances},
-            MOST["labels"],
+            MAX_LABELS,
         )
     row = next(row for row in evidence.errors or () if row.name == name)
     action = NextAction(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import reduce
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.text import count
@@ -23,6 +23,20 @@ from tuneworthy.verdict.gates.to_decide import FEWEST_CASES
 from tuneworthy.verdict.next_action import MINUTES_PER_CASE
 
 # Steps that may be taken in any order.
+STEP_TITLES: Final[Mapping[str, str]] = {
+    "cases": "Build the test set",
+    "baseline": "Measure the baseline",
+    "prompt": "Improve the prompt",
+    "model": "Try a different model",
+    "retrieval": "Add retrieval if the answers are in documents",
+    "decoding": "Tune sampling",
+    "decision": "Decide",
+    "dataset": "Build the dataset",
+    "training": "Train",
+    "parity": "Merge, deploy and measure again",
+    "shadow": "Shadow real traffic",
+}
+
 LEVERS = ("prompt", "model", "retrieval", "decoding")
 Span = tuple[float, float]
 
@@ -172,7 +186,7 @@ class _Part:
         return Step(
             step=name,
             day=self.day,
-            title=messages.STEP_TITLES[name],
+            title=STEP_TITLES[name],
             status=status,
             evidence=evidence,
             do=do,

@@ -17,6 +17,8 @@ from tuneworthy.verdict.recommendation import is_saving
 from tuneworthy.verdict.training_facts import ProofEvidence
 
 STAGE: Final = "to_ship"
+# Measured reasons to train for which a little quality may be given.
+EXCUSES: Final = frozenset({"cost", "latency", "locality"})
 MORE_REHEARSAL: Final = (
     "Increase `rehearsal` in [train] and train again, or add a larger set in [[regressions]] and run "
     "`tuneworthy run --rung fine_tune`."
@@ -187,17 +189,12 @@ def shadow(evidence: Evidence) -> Finding:
         return replace(
             _proof(subject, "No real traffic has been sent to the fine-tuned model.", ""), fix=messages.DO_SHADOW
         )
+    reasons = {row.reason for row in evidence.training_reasons if row.status == "measured"}
     finding = says(subject.status, subject.detail, subject.numbers["fix"], **subject.numbers)
-    if finding.status == "pass" and subject.numbers["below"] and not _excuses(evidence):
+    if finding.status == "pass" and subject.numbers["below"] and reasons.isdisjoint(EXCUSES):
         why = "No measured saving in cost or latency, and no need to run locally, justifies the lower quality."
         return says("fail", f"{subject.detail} {why}", **subject.numbers)
     return finding
-
-
-def _excuses(evidence: Evidence) -> bool:
-    return any(
-        row.status == "measured" and row.reason in {"cost", "latency", "locality"} for row in evidence.training_reasons
-    )
 
 
 def _classifier(evidence: Evidence) -> str | None:
