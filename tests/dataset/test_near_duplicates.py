@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.dataset.plain_minhash import plain_band_keys, plain_hash, plain_jaccard, plain_shingles
 from tuneworthy import extras
 from tuneworthy.dataset import data_checks
-from tuneworthy.dataset.dedup import near, packed
+from tuneworthy.dataset.dedup import minhash, near
 from tuneworthy.dataset.dedup.minhash import band_keys, shingles
 from tuneworthy.dataset.dedup.near import near_duplicates
 from tuneworthy.errors import UserError
@@ -54,7 +54,7 @@ def brute_force(rows: list[str], threshold: float, size: int) -> list[int]:
 @settings(deadline=None)  # the first call loads the kernel
 @given(TEXTS, st.integers(1, 4))
 def test_the_kernel_hashes_the_shingles_of_plain_python(rows: list[str], size: int) -> None:
-    for part in packed.pack(rows, 5):
+    for part in minhash.pack(rows, 5):
         hashes, starts = shingles(part, size)
         for number in range(len(part)):
             found = set(hashes[starts[number] : starts[number + 1]].tolist())
@@ -62,7 +62,7 @@ def test_the_kernel_hashes_the_shingles_of_plain_python(rows: list[str], size: i
 
 
 def test_the_kernel_takes_the_minima_that_numpy_takes() -> None:
-    (part,) = packed.pack([*corpus(20), "one", ""])
+    (part,) = minhash.pack([*corpus(20), "one", ""])
     hashes, starts = shingles(part, 3)
     keys = band_keys(hashes, starts, 5, 4, seed=11)
     for row in range(len(part)):

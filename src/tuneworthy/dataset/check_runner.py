@@ -246,7 +246,8 @@ def run_checks(
             if meter is not None and stage.dropped:
                 stage = _measured(stage, rows, meter, policy, say)
             if file:
-                _store(file, stage)
+                end = StageEnd(stage.n_in, stage.seconds, stage.effect)
+                write_atomic(file, json_lines([*stage.decisions, end]))  # the last line says that the file is whole
         stages.append(stage)
         changed |= stage.changed
         dropped = np.fromiter(stage.dropped, np.int64, len(stage.dropped))
@@ -344,11 +345,6 @@ def _measured(stage: Stage, rows: StoredRows, meter: EffectMeter, policy: Mappin
 def json_lines(rows: Iterable[Any]) -> Iterator[bytes]:
     """Yield each row as a line of JSON."""
     return (orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
-
-
-def _store(path: Path, stage: Stage) -> None:
-    """Write a stage, whole or not at all; the last line says that it is whole."""
-    write_atomic(path, json_lines([*stage.decisions, StageEnd(stage.n_in, stage.seconds, stage.effect)]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ before all checks, so that these see the corrected rows. They never touch a froz
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -143,8 +143,7 @@ def suspect_rows(
     for finding in version.findings():
         if finding.id and finding.action == "report":
             lines[finding.id].append(finding)
-    labels = _labels(version)
-    pairs = _contradictions(version, labels)
+    labels, pairs = _contradictions(version)
     rows = {row.id: row for row in version.examples() if row.id in lines or row.id in pairs}
     names = {row_id: content_of(row) for row_id, row in rows.items()}
     more_like = {messages.MORE_LIKE.format(label=label): label for label in labels}
@@ -176,14 +175,10 @@ def _suspect(
     )
 
 
-def _labels(version: Version) -> frozenset[str]:
-    """Return the short answers that recur."""
+def _contradictions(version: Version) -> tuple[set[str], dict[str, str]]:
+    """Return the short answers that recur, and row id to the id of a row with the same question and another of them."""
     answers = Counter(answer for row in version.examples() if len(answer := row.answer) <= _LONGEST_LABEL)
-    return frozenset(answer for answer, n in answers.items() if n > 1 and answer)
-
-
-def _contradictions(version: Version, labels: Collection[str]) -> dict[str, str]:
-    """Return row id to the id of a row with the same question and another label."""
+    labels = {answer for answer, n in answers.items() if n > 1 and answer}
     first: dict[str, tuple[str, str]] = {}
     pairs: dict[str, str] = {}
     for row in version.examples():
@@ -195,4 +190,4 @@ def _contradictions(version: Version, labels: Collection[str]) -> dict[str, str]
             if answer != row.answer:
                 pairs[row.id] = other
                 pairs.setdefault(other, row.id)
-    return pairs
+    return labels, pairs

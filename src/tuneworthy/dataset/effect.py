@@ -139,7 +139,7 @@ class EffectMeter:
         if self.labels:
             allowed = self.labels.keys()
             accepted = [tuple(answer for answer in several if answer in allowed) or (_OTHER,) for several in accepted]
-        folds = np.array([xxh3_64_intdigest(_key(owners[n]), self.seed) % SEEDS for n in usable], np.int64)
+        folds = np.array([_fold_of(owners[n], self.seed) for n in usable], np.int64)
         is_label = np.array([several[0] != _OTHER for several in accepted], bool)
         stays, n = stays[usable], len(usable)
         asked = np.flatnonzero(stays & is_label[:n])[:ask]
@@ -307,8 +307,9 @@ def _root(place: int, repeats: Mapping[int, int]) -> int:
     return place
 
 
-def _key(row: Example) -> bytes:
-    return row.group.encode("utf-8", "surrogatepass") if row.group else normalised_bytes(row.question)
+def _fold_of(owner: Example, seed: int) -> int:
+    group = owner.group.encode("utf-8", "surrogatepass") if owner.group else normalised_bytes(owner.question)
+    return xxh3_64_intdigest(group, seed) % SEEDS
 
 
 def _accepted(case: Case) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ The split keeps rows of one group, and rows that ask the same, on one side; it i
 the same version and seed give the same split in every format.
 """
 
-import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +19,7 @@ from tuneworthy import __version__
 from tuneworthy.cases.stratified import draw, units_of
 from tuneworthy.cases.task_kind import guess_kind
 from tuneworthy.dataset.freeze import Version
+from tuneworthy.dataset.importing.folder import file_digest
 from tuneworthy.dataset.records import SCHEMA_VERSION, TeacherRecord
 from tuneworthy.dataset.rows import StoredRows
 from tuneworthy.dataset.writers import write_dataset
@@ -164,7 +164,7 @@ def export_version(
             n_rows=written.n_rows,
             left_out=written.left_out,
             left_out_ids=written.left_out_ids,
-            files={path.name: _hash_of(path) for path in written.paths},
+            files={path.name: FileHash(*file_digest(path)) for path in written.paths},
             unsafe=recipe.unsafe,
             review=review.status if review else "no_plan",
             licence=recipe.licence,
@@ -206,11 +206,6 @@ def _named(folder: Path) -> set[str]:
 def _remove(folder: Path, names: Iterable[str]) -> None:
     for name in names:
         (folder / name).unlink(missing_ok=True)
-
-
-def _hash_of(path: Path) -> FileHash:
-    with path.open("rb") as file:
-        return FileHash(hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size)
 
 
 def _warnings(version: Version, review: State | None) -> list[str]:

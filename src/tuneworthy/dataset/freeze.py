@@ -121,21 +121,18 @@ def open_version(store: Folder, version: str | None = None) -> Version:
     Raises:
         UserError: There is no such version, or it was changed.
     """
-    opened = latest_version(store) if version is None else _named(store, version)
-    if opened is None:
-        if version is None:
+    if version is None:
+        opened = latest_version(store)
+        if opened is None:
             raise UserError("No version of the training data has been frozen yet.", hint=messages.say("build_again"))
-        raise UserError(
-            f"{version!r} does not match exactly one version of the training data.",
-            hint="Omit --version to use the latest version, or pass a longer part of the ID.",
-        )
+    else:
+        paths = (store.path / "datasets").glob("[!.]*") if version else ()
+        names = [path.name for path in paths if path.name.startswith(version) and "." not in path.name]
+        opened = find_version(store, names[0]) if len(names) == 1 else None
+        if opened is None:
+            raise UserError(
+                f"{version!r} does not match exactly one version of the training data.",
+                hint="Omit --version to use the latest version, or pass a longer part of the ID.",
+            )
     opened.verify()
     return opened
-
-
-def _named(store: Folder, start: str) -> Version | None:
-    """Return the version whose id begins with `start`, if it is the only one."""
-    datasets = store.path / "datasets"
-    names = [path.name for path in datasets.iterdir()] if datasets.is_dir() else []
-    names = [name for name in names if name.startswith(start) and "." not in name] if start else []
-    return find_version(store, names[0]) if len(names) == 1 else None

@@ -34,11 +34,6 @@ say = Catalogue(
             "{file}: if equal numbers of cases and other rows are drawn, the nearest neighbour of a row of this file "
             "is a case in {share:.1%} of draws (n = {n}). Chance level is 50.0% (z = {z:.1f})."
         ),
-        "drift": (
-            "{group} (n = {n}) against the other rows (n = {n_others}): a classifier distinguishes the answers with "
-            "AUC {auc:.2f} [{ci[0]:.2f}, {ci[1]:.2f}]. For the questions, the AUC is {questions_auc:.2f} "
-            "[{questions_ci[0]:.2f}, {questions_ci[1]:.2f}]."
-        ),
         "imported_before": (
             "These files have not changed since their last import, so `data import` does not read them again."
         ),

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneworthy.cases.normalize import normalise
-from tuneworthy.dataset import messages
-from tuneworthy.stats.auroc import Areas, fold_areas
+from tuneworthy.stats.auroc import fold_areas
 
 FOLDS: Final = 5
 # Least number of rows of a group that is compared with the others.
@@ -54,15 +53,12 @@ class Drift:
     drifts: bool
 
     def __str__(self) -> str:
-        return messages.say(
-            "drift",
-            group=self.group,
-            n=self.n,
-            n_others=self.n_others,
-            auc=self.auc,
-            ci=self.ci95,
-            questions_auc=self.questions_auc,
-            questions_ci=self.questions_ci95,
+        low, high = self.ci95
+        questions_low, questions_high = self.questions_ci95
+        return (
+            f"{self.group} (n = {self.n}) against the other rows (n = {self.n_others}): a classifier distinguishes the "
+            f"answers with AUC {self.auc:.2f} [{low:.2f}, {high:.2f}]. For the questions, the AUC is "
+            f"{self.questions_auc:.2f} [{questions_low:.2f}, {questions_high:.2f}]."
         )
 
 
@@ -95,6 +91,7 @@ def _drift(
     texts = [[side[row] for row in rows] for side in (answers, questions)]
     folds = _folds(texts[1], positive, seed)
     areas = fold_areas(np.stack([_out_of_fold(side, positive, folds) for side in texts]), positive, folds)
+    apart, questions_apart = (areas.interval(side, alpha)[0] > 0.5 for side in (0, 1))
     return Drift(
         group=name,
         n=int(positive.sum()),
@@ -103,15 +100,8 @@ def _drift(
         ci95=areas.interval(0, alpha),
         questions_auc=float(areas.values[1]),
         questions_ci95=areas.interval(1, alpha),
-        drifts=_drifts(areas, alpha),
+        drifts=apart and (not questions_apart or areas.difference(0, 1, alpha)[0] > 0),
     )
-
-
-def _drifts(areas: Areas, alpha: float) -> bool:
-    """Whether answers can be told apart, and better than questions where these can be told apart too."""
-    if areas.interval(0, alpha)[0] <= 0.5:
-        return False
-    return areas.interval(1, alpha)[0] <= 0.5 or areas.difference(0, 1, alpha)[0] > 0
 
 
 def _folds(questions: Sequence[str], positive: NDArray[np.bool_], seed: int) -> NDArray[np.int64]:

@@ -179,9 +179,13 @@ def query_of(row: Example, kind: Kind, *, labelled: bool) -> Case:
         labelled: Whether the row's own answer is right; it is then what the grader expects.
     """
     turns = [message for message in row.messages[:-1] if message.get("role") not in {"system", "developer"}]
+    answer = row.answer.strip()
+    expected: Any = UNLABELLED
+    if labelled and answer:
+        expected = parse_object(answer) if kind.name == "json" else answer
     case = Case(
         id=row.id,
-        expected=_expected(row, kind) if labelled else UNLABELLED,
+        expected=expected,
         group=row.group,
         tags=row.tags,
         tools=tuple(row.meta.get("tools") or ()),
@@ -190,13 +194,6 @@ def query_of(row: Example, kind: Kind, *, labelled: bool) -> Case:
         return replace(case, input=turns[0].get("input", turns[0].get("content") or ""))
     sent = tuple({key: item for key, item in turn.items() if key in _SENT_KEYS} for turn in turns)
     return replace(case, messages=sent)
-
-
-def _expected(row: Example, kind: Kind) -> Any:
-    text = row.answer.strip()
-    if not text:
-        return UNLABELLED
-    return parse_object(text) if kind.name == "json" else text
 
 
 def question_meta(row: Example) -> dict[str, Any]:

@@ -10,7 +10,7 @@ Invariants:
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
@@ -145,16 +145,23 @@ async def distill(
         _require_same_teacher(base, description)
     sifted = _questions(project, store, queries, teaching, limit=limit, say=say)
     session = teaching.runner
-    shots, mask = TeacherShots(teaching.pool, load_encoder), _masking(project, teacher)
+    shots, mask_row = TeacherShots(teaching.pool, load_encoder), masking(project.data.pii_engine)
+
+    def masked(chat: Chat) -> Chat:
+        return mask_row(Example(messages=chat, id="")).messages
+
+    mask = None if teacher.personal_data == "send" else masked
     runner = Runner(session.store, session.budget, shots, session.progress, library=session.library, mask=mask)
     answered = await _ask(runner, teacher, teaching, sifted.rows, seed=project.split.seed)
     rows = [row for one in answered if (row := _student_row(one, project, teaching, description)) is not None]
+    names = {pin(one): name_of(one) for one in map(teacher_of, rows) if one}
+    notes = [messages.several_teachers(sorted(names.values()), allowed=mix)] if len(names) > 1 else []
     distilled = _facts(answered, queries=queries, base=base, teacher=description, settings=teacher)
     part = _ImportPart(
         about=replace(
             queries.record,
             made_by="distill",
-            notes=[*queries.record.notes, *_notes(rows, mix=mix)],
+            notes=[*queries.record.notes, *notes],
             limit=limit,
             distilled=distilled,
             id="",
@@ -233,14 +240,6 @@ def _questions(
     return sifted
 
 
-def _masking(project: Project, teacher: Teacher) -> Callable[[Chat], Chat] | None:
-    """Return what masks a whole chat before it is sent (shots and all beside the question); None sends it as it is."""
-    if teacher.personal_data == "send":
-        return None
-    mask = masking(project.data.pii_engine)
-    return lambda chat: mask(Example(messages=chat, id="")).messages
-
-
 # --- asking -------------------------------------------------------------------------------------------------------
 
 
@@ -248,7 +247,9 @@ async def _ask(
     runner: Runner, teacher: Teacher, teaching: Teaching, rows: Sequence[Example], *, seed: int
 ) -> list[_AnsweredQuestion]:
     """Ask all samples of all rows, in the order of the draw, and select; return them in the order of the file."""
-    labelled = [_is_labelled(row, teacher) for row in rows]
+    labelled = [teacher.references == "all" for _ in rows]
+    if teacher.references == "corrected":
+        labelled = [row.meta.get("repaired") == "correction" or bool(row.meta.get("labelled")) for row in rows]
     if teacher.samples > 1 and teacher.self_consistency is None and not any(labelled):
         raise UserError(
             (
@@ -270,11 +271,6 @@ async def _ask(
         selection = select(traces[part], own, accept=teacher.accept_score, agree=teacher.self_consistency)
         answered[n] = _AnsweredQuestion(rows[n], traces[part], dates[part], selection, own[0] if own else None)
     return [answered[n] for n in range(len(rows))]
-
-
-def _is_labelled(row: Example, teacher: Teacher) -> bool:
-    corrected = row.meta.get("repaired") == "correction" or bool(row.meta.get("labelled"))
-    return teacher.references == "all" or (teacher.references == "corrected" and corrected)
 
 
 async def _graded(grader: Grader, traces: Sequence[Trace], cases: Sequence[Case]) -> list[Score | None]:
@@ -345,12 +341,6 @@ def _bad_answers(answered: Sequence[_AnsweredQuestion]) -> Iterator[RowLine]:
                 check=KEY,
                 row={"messages": turns, "meta": {}},
             )
-
-
-def _notes(rows: Sequence[Example], *, mix: bool) -> list[str]:
-    teachers = [teacher for row in rows if (teacher := teacher_of(row))]
-    names = {pin(teacher): name_of(teacher) for teacher in teachers}
-    return [messages.several_teachers(sorted(names.values()), allowed=mix)] if len(names) > 1 else []
 
 
 def _facts(

@@ -83,11 +83,12 @@ def import_files(
         DataError: A file cannot be read, or its format is not known.
         UserError: No row is usable; `rejects.jsonl` has the reasons.
     """
-    base = _latest_of_files(store) if latest and not alone else None
+    base = latest_import(store) if latest and not alone else None
+    base = None if base and base.record.distilled else base  # a teacher's answers are no source of questions
     paths = list(dict.fromkeys(paths))
     sources = source_files(paths, base, request)
     before = {one.path: one for one in base.record.sources} if base else {}
-    if base is not None and all(one.path in before and _is_same(before[one.path], one) for one in sources):
+    if base is not None and all(one.same_as(before.get(one.path)) for one in sources):
         say(messages.say("imported_before"))
         return base
     own = {one.path for one in sources}
@@ -137,15 +138,6 @@ def _read_files(
         journal.facts, journal.alone = facts, len(paths) == 1
         about.sources.append(_SourceReader(path, source, journal, writer).read(request, say))
         about.notes.extend(f"{source.name}: {note}" for note in journal.notes())
-
-
-def _latest_of_files(store: Folder) -> Import | None:
-    latest = latest_import(store)
-    return latest if latest is not None and not latest.record.distilled else None  # answers are no source of questions
-
-
-def _is_same(before: SourceRecord, source: SourceRecord) -> bool:
-    return (before.sha256, before.read) == (source.sha256, source.read)
 
 
 def source_files(
@@ -249,7 +241,9 @@ class _SourceReader:
             return
         if any(_INVISIBLE.search(str(turn["content"])) for turn in turns):
             self.journal.note("zero-width or bidirectional control characters kept unchanged")
-        self.example = self.example or [_short(turn) for turn in turns[-2:]]
+        for turn in () if self.example else turns[-2:]:
+            calls = [call["function"]["name"] for call in turn.get("tool_calls") or ()]
+            self.example.append(ShownTurn(turn["role"], str(turn["content"] or "")[:_SHOWN], calls))
         row = Example(
             id=content_hash(turns),
             source=f"{self.source.name}:{line}",
@@ -282,12 +276,6 @@ def _fault(line: int, turns: Sequence[Message], raw: Any, *, repaired: bool) -> 
     if any(role == "user" and is_blank(text) for role, text in texts):
         return Reject(line, "no_question", "the question has no visible text", raw=raw)
     return None
-
-
-def _short(turn: Message) -> ShownTurn:
-    """Return role, beginning of the text and names of the calls, so that a person sees how the row was read."""
-    calls = [call["function"]["name"] for call in turn.get("tool_calls") or ()]
-    return ShownTurn(turn["role"], str(turn["content"] or "")[:_SHOWN], calls)
 
 
 def _without_unread_keys(turns: tuple[Message, ...], journal: Rejects) -> list[Message]:
