@@ -56,13 +56,7 @@ def dequantise(base: Path, target: Path, settings: Mapping[str, Any]) -> None:
     Raises:
         UserError: bitsandbytes is not installed.
     """
-    try:
-        from bitsandbytes import functional
-    except ImportError:
-        raise UserError(
-            "The package bitsandbytes is not installed. Merging an adapter trained on 4-bit weights needs it.",
-            hint=messages.INSTALL_TRAIN,
-        ) from None
+    functional = _functional()
     import torch
 
     tensors = tensors_of(base)
@@ -86,6 +80,17 @@ def dequantise(base: Path, target: Path, settings: Mapping[str, Any]) -> None:
         if (base / name).is_file():
             shutil.copyfile(base / name, target / name)
     copy_tokenizer(base, base, target)
+
+
+def _functional() -> Any:
+    try:
+        from bitsandbytes import functional
+    except ImportError:
+        raise UserError(
+            "The package bitsandbytes is not installed. Merging an adapter trained on 4-bit weights needs it.",
+            hint=messages.INSTALL_TRAIN,
+        ) from None
+    return functional
 
 
 def is_quantised(name: str, place: Place) -> bool:
