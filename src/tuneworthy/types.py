@@ -14,8 +14,9 @@ from typing import Any, Final, Literal
 
 import orjson
 
-Message = dict[str, Any]
-JsonSchema = dict[str, Any]
+JsonObject = dict[str, Any]
+Message = JsonObject
+JsonSchema = JsonObject
 # Share of the cases that may be unscored where a score decides anything.
 MOST_UNSCORED = 0.02
 # Share of the cases or rows that a second person judges, so that the agreement of people is known.

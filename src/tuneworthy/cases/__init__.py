@@ -1,4 +1,4 @@
-"""From files to cases and examples: reading, kinds, splits, overlaps. Sampling, labels and writing are modules beside.
+"""Cases and examples: reading, kinds, splits, overlaps. Sampling, labels and writing have their own modules.
 
 Importing this loads neither pyarrow nor yaml nor scikit-learn; what needs them imports them when called.
 """

@@ -1,4 +1,4 @@
-"""Extend the test set of a project: what is new joins test, and nothing that is there moves.
+"""Extension of the test set: new cases join test, and no present case moves.
 
 Invariant: no added case repeats a case, rewords a dev case, shares its group or overlaps an example, so that dev, shots
 and training rows stay as they are.
@@ -17,7 +17,7 @@ from tuneworthy.cases.dataset import Dataset, read_dataset
 from tuneworthy.cases.near_duplicates import near_duplicates
 from tuneworthy.cases.normalize import normalise, question_of
 from tuneworthy.cases.readers.reader import read_cases
-from tuneworthy.cases.splits import StoredSplit, fingerprint
+from tuneworthy.cases.splits import fingerprint
 from tuneworthy.cases.writer import case_row
 from tuneworthy.config.project import Project
 from tuneworthy.errors import DataError, UserError
@@ -31,21 +31,21 @@ _LINES: Final = frozenset({".jsonl", ".ndjson"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddedCases:
-    """What became of new cases.
+    """The result of adding cases.
 
     Attributes:
-        added: Ids of those that were added.
-        repeated: Ids of those that ask what a case asks already.
-        overlapping: Ids of those that reword a dev case, share its group or overlap an example.
-        grouped: How many of the added ones reword a test case: they count as one group with it.
+        added: Ids of the added cases.
+        repeated: Ids of cases with the question of a present case.
+        overlapping: Ids of cases that reword a dev case, share its group or overlap an example.
+        grouped: Number of added cases that reword a test case: they count as one group with it.
         n_test: Test cases now; None before the first run, which draws them.
     """
 
     added: tuple[str, ...]
     repeated: tuple[str, ...]
     overlapping: tuple[str, ...]
-    grouped: int
-    n_test: int | None
+    grouped: int = 0
+    n_test: int | None = None
 
 
 def add_cases(
@@ -53,7 +53,7 @@ def add_cases(
 ) -> AddedCases:
     """Add the cases of a file, and those that the project's own file has gained, to test.
 
-    Before the first run they only join the file. Refused cases stay out of it.
+    Before the first run they only join the file. Refused cases are not added to the file.
 
     Args:
         project: The project; its folder is locked by the caller.
@@ -70,30 +70,26 @@ def add_cases(
     gained = set(dataset.changes.added)
     candidates = [*(case for case in dataset.cases if case.id in gained), *new]
     if unlabelled := [case.id for case in candidates if not case.labelled]:
+        n = len(unlabelled)
         raise UserError(
-            (
-                f"{count(len(unlabelled), 'case')} to add {plural(len(unlabelled), 'has', 'have')} no expected "
-                f"answer, starting with {unlabelled[0]}. Label {plural(len(unlabelled), 'it', 'them')} first."
-            ),
+            f"{count(n, 'case')} to add {plural(n, 'has', 'have')} no expected answer, starting with {unlabelled[0]}. "
+            f"Label {plural(n, 'it', 'them')} first.",
             hint="If a column has the answers, rename it to `expected` or pass --expected COLUMN." if source else "",
         )
     overlapping = _overlapping(dataset, candidates) if dataset.stored else set()
     added = [case for case in candidates if case.id not in overlapping]
     if rows := [case for case in new if case.id not in overlapping]:
         _append(project.path(project.cases.path), rows)
-    n_test, grouped = None, 0
-    if dataset.stored is not None:
-        test = dataset.split.test
-        n_test, grouped = len(test) + len(added), len(near_duplicates(added, test))
-        if added:
-            _store(Folder(project.root), added)
-    return AddedCases(
-        added=tuple(case.id for case in added),
-        repeated=tuple(repeated),
-        overlapping=tuple(sorted(overlapping)),
-        grouped=grouped,
-        n_test=n_test,
-    )
+    ids = tuple(case.id for case in added)
+    result = AddedCases(added=ids, repeated=tuple(repeated), overlapping=tuple(sorted(overlapping)))
+    if dataset.stored is None:
+        return result
+    test = dataset.split.test
+    if added:
+        prints = sorted([*dataset.stored.test, *map(fingerprint, added)], key=lambda entry: entry.id)
+        additions = [*dataset.stored.additions, list(ids)]
+        Folder(project.root).write("split", replace(dataset.stored, test=prints, additions=additions))
+    return replace(result, grouped=len(near_duplicates(added, test)), n_test=len(test) + len(added))
 
 
 def _new_cases(given: Sequence[Case], known: Sequence[Case]) -> tuple[list[Case], list[str]]:
@@ -113,18 +109,16 @@ def _new_cases(given: Sequence[Case], known: Sequence[Case]) -> tuple[list[Case]
 
 def _overlapping(dataset: Dataset, candidates: Sequence[Case]) -> set[str]:
     """Return the ids of the candidates that reword a dev case, share its group, or overlap an example in use."""
-    groups = {case.group for case in dataset.split.dev if case.group is not None}
-    refused = set(near_duplicates(candidates, dataset.split.dev)) | {
-        case.id for case in candidates if case.group in groups
-    }
+    dev = dataset.split.dev
+    groups = {case.group for case in dev} - {None}
+    refused = set(near_duplicates(candidates, dev)) | {case.id for case in candidates if case.group in groups}
     waiting = {case.id for case in candidates}
     known = [case for case in dataset.cases if case.id not in waiting]
     rows = dataset.contamination.cases.remaining
     while True:
-        rest = [case for case in candidates if case.id not in refused]
-        hits = {overlap.case_id for overlap in find_overlaps(rows, [*known, *rest], among=dataset.examples).dropped} & {
-            case.id for case in rest
-        }
+        rest = {case.id: case for case in candidates if case.id not in refused}
+        overlaps = find_overlaps(rows, [*known, *rest.values()], among=dataset.examples)
+        hits = rest.keys() & {overlap.case_id for overlap in overlaps.dropped}
         if not hits:
             return refused
         refused |= hits
@@ -148,11 +142,3 @@ def _append(path: Path, cases: Sequence[Case]) -> None:
             hint="Append the rows to this file yourself, then run `tuneworthy cases add` without a file.",
         )
     write_atomic(path, content)
-
-
-def _store(folder: Folder, added: Sequence[Case]) -> None:
-    split = folder.read("split", StoredSplit)
-    assert split is not None  # as read before, under the same lock
-    test = sorted([*split.test, *map(fingerprint, added)], key=lambda entry: entry.id)
-    additions = [*split.additions, [case.id for case in added]]
-    folder.write("split", replace(split, test=test, additions=additions))

@@ -1,5 +1,6 @@
-"""Whether a row gives the answer that a case expects: what tells a copy of its question from a neighbour of it."""
+"""Agreement of a row's answer with the expected one: it tells a copy of the question from a similar question."""
 
+import re
 from collections.abc import Collection
 from typing import Any, Final, Literal
 
@@ -44,14 +45,18 @@ class ExpectedAnswer:
         if form_of(answer) in self.forms:
             return "same"
         if any(form.startswith((b"{", b"[")) for form in self.forms):
-            return "same" if form_of(_object_in(answer)) in self.forms else "other"
+            data = "".join(re.findall(r"[{\[].*[}\]]", answer, re.DOTALL))  # in a fence or among words
+            return "same" if form_of(data) in self.forms else "other"
         own = words(answer)
         short = any(len(each) <= _SHORT for each in self._words)
         if short and len(own) <= _SHORT:
             return "same" if self._names_label(padded_words(answer)) else "other"
         if short:  # the answer may come after some reasoning
             return "same" if any(each and own[-len(each) :] == each for each in self._words) else "unknown"
-        alike = [text for text, each in zip(self._texts, self._words, strict=True) if _alike(set(own), set(each))]
+        alike = []
+        for text, each in zip(self._texts, self._words, strict=True):
+            if len({*own} & {*each}) >= _ALIKE * len({*own, *each}):
+                alike.append(text)
         if not alike:
             return "unlike"
         return "other" if all(self._is_of_another(question_of(row), answer, text) for text in alike) else "same"
@@ -79,12 +84,6 @@ def _names(text: str) -> set[str]:
     return set(words(" ".join(part for part in text.split() if part != part.lower() or any(map(str.isdigit, part)))))
 
 
-def _object_in(text: str) -> str:
-    """Return the JSON that a text has in a fence or among words: from the first bracket to the last."""
-    first = min((place for sign in "{[" if (place := text.find(sign)) >= 0), default=0)
-    return text[first : max(text.rfind("}"), text.rfind("]")) + 1]
-
-
 def answer_of(row: Case | Example) -> str:
     """Return the answer of a row as a text; "" without one."""
     if isinstance(row, Example):
@@ -107,7 +106,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return normalised_bytes(value).decode("utf-8", "replace") if isinstance(value, str) else value
-
-
-def _alike(one: set[str], other: set[str]) -> bool:
-    return len(one & other) >= _ALIKE * len(one | other)

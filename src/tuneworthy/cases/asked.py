@@ -1,4 +1,4 @@
-"""What an example asks, as a case: without loading numpy, which `example_store` needs."""
+"""The question of an example, as a case: without loading numpy, which `example_store` needs."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from tuneworthy.types import Case, Example
 
 
 def asked_part(example: Example) -> Any:
-    """Return what is asked: the user's text if the chat is (system,) user, assistant; else all messages but the last.
+    """Return the question: the user's text if the chat is (system,) user, assistant; else all messages but the last.
 
-    None if nobody asks before the answer.
+    None if there is no user turn before the answer.
     """
     asked = example.messages[:-1]
     roles = [message.get("role") for message in asked]
@@ -24,6 +24,6 @@ def tools_of(example: Example) -> tuple[Any, ...]:
 
 
 def asked_id(example: Example) -> str | None:
-    """Return the id of the case that asks what `example` asks; None if nobody asks before the answer."""
+    """Return the id of the case that asks what `example` asks; None if there is no user turn before the answer."""
     asked = asked_part(example)
     return None if asked is None else Case.make_id(asked, tools_of(example))

@@ -1,4 +1,4 @@
-"""Rows that hold a question of dev or test, dropped and counted."""
+"""Decontamination: rows that contain a question of dev or test are dropped and counted."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", Case, Example)
 
-# Share of the rows of an answer that stay where every one of them would be dropped, and from how many rows on.
+# Share of the rows of an answer that stay if all would be dropped, and the minimum number of rows.
 KEPT_SHARE: Final = 0.2
 _MIN_ROWS: Final = 5
 # Share of the rows that may be dropped as near copies without a look at how alike the cases are.
 FEW_NEAR: Final = 0.2
-# Near copies among the rows against those that are expected, as cases that nobody copied resemble each other as well.
+# Near copies among the rows against those that are expected, as independent cases resemble each other as well.
 MOST_NATURAL: Final = 1.5
 
 
@@ -50,7 +50,7 @@ class AnswerLoss:
         answer: The answer.
         n_dropped: Its rows that are dropped.
         n_rows: All its rows.
-        n_kept: Rows of it that overlap and stay, because no row of it would be left.
+        n_kept: Its rows that overlap and stay, because no row would remain otherwise.
     """
 
     answer: str
@@ -66,7 +66,7 @@ class AnswerLoss:
 
 @dataclass(frozen=True, slots=True)
 class Overlaps(Generic[R]):
-    """What was kept, what was dropped, and the numbers.
+    """The result of a search: remaining rows, dropped rows, and counts.
 
     Attributes:
         remaining: Rows that overlap no case, in their order.
@@ -105,7 +105,7 @@ def search(
     threshold: float = 0.5,
     among: Sequence[R] | None = None,
 ) -> tuple[list[OverlapHit], tuple[AnswerLoss, ...]]:
-    """Return the rows whose question overlaps with one of `cases`, in order, and what dropping the certain ones costs.
+    """Return the rows whose question overlaps with one of `cases`, in order, and the rows that each answer loses.
 
     Near copies are not certain where many examples resemble cases, as often as cases resemble each other: of a small
     language everything is a near copy. Where every row of an answer would be dropped, a share of those that are no
@@ -116,7 +116,7 @@ def search(
         cases: Cases that no row may overlap.
         n: Words of an n-gram, for cases of at least that many words.
         threshold: Coverage of a case, 0..1, above which a row overlaps.
-        among: All rows, whose patterns weigh less, where `rows` are some of them.
+        among: All rows, whose patterns weigh less, if `rows` is a part.
     """
     from tuneworthy.cases.contamination_index import ContaminationIndex
 

@@ -1,12 +1,12 @@
-"""The index of the cases that finds the rows which hold one of their questions.
+"""N-gram decontamination index: finds the rows that contain a question of a case.
 
 A row is found by text, by n-grams, by one or two changed words, by group, and by a question that its system prompt
-quotes. Whether what was found is evidence enough to drop the row, the answers say (`cases.agreement`): where the text
+quotes. The answers decide whether a match is strong enough to drop the row (`cases.agreement`): where the text
 is not equal and the answer is another one, the row asks something else.
 
 Coverage is measured from the case: the share of its words that appear in n-grams it has in common with one row, its
 single best one; a long row cannot hide a short case, and many rows do not add up. What many cases share (a template,
-instructions) counts for no case: it is cut out of both sides first. An n-gram that many rows hold is a pattern of
+instructions) counts for no case: it is cut out of both sides first. An n-gram in many rows is a pattern of
 theirs, and counts the less the more do (`ContaminationIndex.weigh`). One changed word in the middle of a short question
 breaks every long n-gram, so rows one or two words apart from a case are found as well.
 
@@ -17,11 +17,11 @@ Source: open-instruct's decontamination; Tülu 3 (arXiv 2411.15124) section 3.2:
 tokens, prompts only. For questions of fewer words see `gram_size`.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from itertools import repeat
+from itertools import chain, repeat
 from typing import Final, Literal
 
 import numpy as np
@@ -36,10 +36,10 @@ Hashes = NDArray[np.uint64]
 Numbers = NDArray[np.int64]
 
 _MIN_WORDS: Final = 4
-# Words of a case that one changed word (two of them) does not hide; it leaves n-grams of a longer one whole.
+# Maximum length of a case that is also searched without one word (two words); longer cases keep whole n-grams.
 _MAX_WORDS: Final = 60
 _MAX_OF_TWO: Final = 24
-# Words of a case of which two may be others.
+# Minimum length of a case in which two words may differ.
 _MIN_OF_TWO: Final = 5
 # Words from which a row one word (two words) apart is a copy where no answer says so, and from which what is shared
 # is a copy although the answer is worded quite differently.
@@ -53,7 +53,7 @@ _QUOTED: Final = 0.8
 _MIN_QUOTED: Final = 6
 # Rows in which words and n-grams are counted, at most: every k-th.
 _WEIGHED: Final = 20_000
-# Rows without any word of the cases that are counted beside them: in few rows every word is rare.
+# Rows without any word of the cases that are counted in addition: in few rows every word is rare.
 _PRIOR: Final = 200
 # Bits by which the words that a row shares with a case must be rarer than one row among all. Rewordings that people
 # write by chance share as much as copies of short questions: on BANKING77, these two margins drop 2.1% of the training
@@ -64,7 +64,7 @@ _MARGIN: Final = {"one_word": 1.0, "more": 7.0}
 # the answers of RESTAURANT-8K are `{}`: with 3 bits 93% of the copies with one changed word are found, and 2.5% of the
 # clean rows leave; without that limit 90% and 2.1%.
 _ANSWER_BITS, _MOST_GIVEN, _MOST_ASKED = 6.5, 5.0, 3.0
-# An n-gram that more cases than this hold is no part of the question (GPT-3's filter draws that line at 10). One that
+# An n-gram in more cases than this is no part of the question (GPT-3's filter draws that line at 10). One that
 # more rows hold counts as much less as they are more.
 COMMON = 20
 # Characters that are read at once, and rows, whose answers are held as well. No result depends on it.
@@ -87,7 +87,7 @@ class _Match:
 
     @property
     def rank(self) -> tuple[bool, int, float, int]:
-        """Its place among the matches of a row: the certain ones first."""
+        """Its place among the matches of a row: certain matches first."""
         return not self.certain, _ORDER.index(self.reason), -self.score, self.case
 
 
@@ -127,7 +127,7 @@ def gram_size(n_words: int, n: int) -> int:
 
     Short questions share their beginnings ("where is my ..."): one of fewer than 6 words must appear in the
     row as a whole, one of 6 or 7 but for a word at an end. (On BANKING77 one word of slack below 6 words
-    reports 2.8% of the training rows against 308 cases, most of them wrongly; this rule reports 1.0%.)
+    reports 2.8% of the training rows against 308 cases, mostly wrongly; this rule reports 1.0%.)
     """
     if n_words >= n:
         return n
@@ -135,7 +135,7 @@ def gram_size(n_words: int, n: int) -> int:
 
 
 def common_grams(texts: Iterable[Sequence[str]], n: int) -> set[Gram]:
-    """Return the n-grams that more than `COMMON` of `texts` hold; texts that are equal count once.
+    """Return the n-grams in more than `COMMON` of `texts`; equal texts count once.
 
     Where a template ends, many questions begin alike ("how do I ..."): an n-gram that far more texts hold than
     hold it beside another one, which it overlaps, belongs to the question. "Far more" is twice as many.
@@ -220,7 +220,7 @@ class _HashTable:
 
     Args:
         keys: (n,) uint64, with repeats.
-        values: (n,) what each stands for.
+        values: (n,) the value of each key.
     """
 
     _SHIFT: Final = np.uint64(44)
@@ -248,8 +248,8 @@ class ContaminationIndex:
     """The cases, findable by text, group, n-gram and all words but one or two.
 
     Args:
-        cases: What no row may hold.
-        n: Words an n-gram, for cases of at least that many words (see `gram_size` for shorter ones).
+        cases: Cases that no row may contain.
+        n: Words an n-gram, for cases of at least that many words (see `gram_size` for shorter cases).
         threshold: Coverage of a case, 0..1, above which a row overlaps.
     """
 
@@ -263,29 +263,27 @@ class ContaminationIndex:
         questions = [question_of(case) for case in self.cases]
         kind = guess_kind(case.expected for case in self.cases)
         labels = {padded_words(label) for label in kind.labels}
-        self._answers = [
-            ExpectedAnswer(case.expected, labels, question)
-            for case, question in zip(self.cases, questions, strict=True)
-        ]
+        self._answers: list[ExpectedAnswer] = []
         self._exact: dict[bytes, int] = {}
         self._groups: dict[str, int] = {}
         for number, (case, question) in enumerate(zip(self.cases, questions, strict=True)):
+            self._answers.append(ExpectedAnswer(case.expected, labels, question))
             self._exact.setdefault(normalised_bytes(question), number)
             if case.group is not None:
                 self._groups.setdefault(case.group, number)
         texts = [words(question) for question in questions]
         self._numbers = {END: 1}  # 0 is any word that no case has
-        for word in {word: None for text in texts for word in text}:
-            self._numbers[word] = len(self._numbers) + 1
+        for word in chain.from_iterable(texts):
+            self._numbers.setdefault(word, len(self._numbers) + 1)
         self._random = np.random.default_rng(0).integers(2**64, size=len(self._numbers) + 1, dtype=np.uint64)
-        self._bits = np.full(len(self._random), np.inf)  # of each word: how rare it is in the rows
+        self._bits = np.full(len(self._random), np.inf)  # rarity of each word in the rows
         self._bits[0] = 0
         self._least = 0.0
-        self._wanted = np.zeros(len(self.cases))  # further bits that the answer of each case asks of the words
+        self._wanted = np.zeros(len(self.cases))  # bits that each case's answer adds to the threshold
         self._common: _HashTable | None = None
         if common := common_grams(texts, n):
             firsts = np.arange(len(common)) * n
-            hashes = _Stretches(self._random[self._number([word for gram in common for word in gram])])
+            hashes = _Stretches(self._random[self._number(list(chain.from_iterable(common)))])
             self._common = _HashTable(hashes.of(firsts, firsts + n), firsts)
         self._index([without(text, common, n) for text in texts])
 
@@ -294,12 +292,12 @@ class ContaminationIndex:
 
     def _index(self, texts: list[list[str]]) -> None:
         """Make `texts`, the words of the cases, findable by n-gram and by all words but one or two."""
-        self._words = self._number([word for text in texts for word in text])
+        self._words = self._number(list(chain.from_iterable(texts)))
         hashes = _Stretches(self._random[self._words])
         self._lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         last = np.cumsum(self._lengths)
         self._firsts = last - self._lengths
-        self._case = np.repeat(np.arange(len(texts)), self._lengths)  # of each word
+        self._case = np.repeat(np.arange(len(texts)), self._lengths)  # for each word
         self._weights = np.ones(len(self._case))  # of the n-gram that begins at each word
         sizes = np.array([gram_size(n, self.n) if n >= _MIN_WORDS else 0 for n in self._lengths.tolist()], np.int64)
         size, n_left = sizes[self._case], last[self._case] - np.arange(len(self._case))
@@ -313,9 +311,9 @@ class ContaminationIndex:
         self._around = {length + more for length in set(self._lengths[short].tolist()) for more in range(-2, 3)}
 
     def weigh(self, rows: Sequence[Case | Example]) -> None:
-        """Count how many of `rows`, of equal ones one, hold each n-gram and each word of the cases.
+        """Count the distinct `rows` with each n-gram and each word of the cases.
 
-        Patterns that many rows hold weigh less, and rare words and answers more.
+        Frequent patterns weigh less, and rare words and answers more.
         """
         counts, holders = np.zeros(len(self._case), np.int64), np.zeros(len(self._random), np.int64)
         texts: set[int] = set()
@@ -351,7 +349,7 @@ class ContaminationIndex:
     def find(self, rows: Iterable[Case | Example]) -> Iterator[OverlapHit]:
         """Yield the rows that overlap with a case, in order.
 
-        Of several matches, the certain ones count; of several reasons, the first one named in `OverlapHit`.
+        Certain matches take precedence, then the reasons in the order of `OverlapHit`.
         """
         first = 0
         for portion in _portions(rows) if self.cases else ():
@@ -375,36 +373,35 @@ class ContaminationIndex:
 
     def _matches(self, portion: list[tuple[Case | Example, str]]) -> dict[int, list[_Match]]:
         """Return the cases that rows of a portion overlap with, by the number of the row in it."""
-        found: dict[int, list[_Match]] = {}
+        found: dict[int, list[_Match]] = defaultdict(list)
         numbers, hashes, starts, ends = self._read([question for _, question in portion])
         for number, case, score in self._covering(hashes, ends, self._weights, self.threshold):
             agreement = self._answers[case].agreement(portion[number][0])
             own, long = numbers[starts[number] : ends[number]], score * self._lengths[case] >= _LONG_SHARED
             copy = agreement in {"same", "unknown"} or (agreement == "unlike" and long)
             if copy and long and agreement != "same":
-                copy = not self._asks_else(own, case)
-            rare = self._rare(own, case, "more")
-            found.setdefault(number, []).append(_Match("ngram", score, case, bool(copy and rare)))
+                copy = not self._has_replaced_span(own, case)
+            found[number].append(_Match("ngram", score, case, bool(copy and self._rare(own, case, "more"))))
         for number, case in self._near(numbers, hashes, starts, ends):
             if edited := self._edited(portion[number][0], numbers[starts[number] : ends[number]], case):
-                found.setdefault(number, []).append(edited)
-        contexts: dict[str, list[int]] = {}
+                found[number].append(edited)
+        contexts: dict[str, list[int]] = defaultdict(list)
         for number, (row, question) in enumerate(portion):
             if row.group is not None and (place := self._groups.get(row.group)) is not None:
-                found.setdefault(number, []).append(_Match("group", 1.0, place, True))
+                found[number].append(_Match("group", 1.0, place, True))
             if (place := self._exact.get(normalised_bytes(question))) is not None:
                 # "4" is asked again and again, with another answer each time: it reveals nothing
                 says = self._lengths[place] >= _MIN_WORDS or self._answers[place].agreement(row) != "other"
-                found.setdefault(number, []).append(_Match("exact", 1.0, place, bool(says)))
+                found[number].append(_Match("exact", 1.0, place, bool(says)))
             for text in context_of(row):
-                contexts.setdefault(text, []).append(number)
+                contexts[text].append(number)
         for text, quoted in self._quoting(list(contexts)):
             for number in contexts[text]:
-                found.setdefault(number, []).append(quoted)
+                found[number].append(quoted)
         return found
 
     def _quoting(self, texts: list[str]) -> Iterator[tuple[str, _Match]]:
-        """Yield the texts that quote a case's question; certain where few rows hold it."""
+        """Yield the texts that quote a case's question; certain if few rows contain it."""
         _, hashes, _, ends = self._read(texts)
         for number, case, score in self._covering(hashes, ends, np.ones(len(self._case)), _QUOTED):
             if self._lengths[case] >= _MIN_QUOTED:
@@ -445,26 +442,28 @@ class ContaminationIndex:
         pairs, number = np.unique(row * len(self.cases) + self._case[word], return_inverse=True)
         row, case = np.divmod(pairs, len(self.cases))
         scores = np.bincount(number, each[order][place], len(pairs)) / self._lengths[case]
-        pairs = np.stack([row, case])[:, scores > least].T
-        yield from (
-            (row, case, score)
-            for (row, case), score in zip(pairs.tolist(), scores[scores > least].tolist(), strict=True)
-        )
+        above = scores > least
+        yield from zip(row[above].tolist(), case[above].tolist(), scores[above].tolist(), strict=True)
 
     def _near(self, numbers: Numbers, hashes: _Stretches, starts: Numbers, ends: Numbers) -> Iterator[tuple[int, int]]:
         """Yield rows and cases that have the same words, in order, but for at most two of either side."""
         lengths, strange = ends - starts, np.concatenate([[0], np.cumsum(numbers == 0)])
-        # More words than two that no case has are none that may be left out.
+        # At most two words may be left out, so at most two may be absent from all cases.
         rows = np.flatnonzero(np.isin(lengths, list(self._around)) & (strange[ends] - strange[starts] <= 2))
         keys, owners = _keys(hashes, starts[rows], ends[rows], _MIN_OF_TWO - 1)
         places, cases = self._edits.find(keys)
         pairs = np.unique(rows[owners[places]] * len(self.cases) + cases)
-        yield from zip(*(part.tolist() for part in np.divmod(pairs, len(self.cases))), strict=True)
+        row, case = np.divmod(pairs, len(self.cases))
+        yield from zip(row.tolist(), case.tolist(), strict=True)
 
-    def _asks_else(self, text: Numbers, case: int) -> bool:
+    def _words_of(self, case: int) -> Numbers:
+        first = self._firsts[case]
+        return self._words[first : first + self._lengths[case]]
+
+    def _has_replaced_span(self, text: Numbers, case: int) -> bool:
         """Whether words in a row of a case are others in the row: another question about the same passage."""
-        own = self._words[self._firsts[case] : self._firsts[case] + self._lengths[case]]
-        parts = SequenceMatcher(None, own.tolist(), text.tolist(), autojunk=False).get_opcodes()
+        own = self._words_of(case).tolist()
+        parts = SequenceMatcher(None, own, text.tolist(), autojunk=False).get_opcodes()
         return any(kind == "replace" and min(b - a, d - c) >= _REPLACED for kind, a, b, c, d in parts)
 
     def _edited(self, row: Case | Example, text: Numbers, case: int) -> _Match | None:
@@ -472,8 +471,7 @@ class ContaminationIndex:
         n = int(self._lengths[case])
         agreement = self._answers[case].agreement(row)
         most = 2 if n >= _MIN_OF_TWO and (agreement == "same" or n >= LONG[2]) else 1
-        own = self._words[self._firsts[case] : self._firsts[case] + n]
-        distance = word_distance(text.tolist(), own.tolist())
+        distance = word_distance(text.tolist(), self._words_of(case).tolist())
         if distance > most:
             return None
         certain: Mapping[Agreement, bool] = {
@@ -487,12 +485,12 @@ class ContaminationIndex:
 
     def _rare(self, text: Numbers, case: int, margin: str) -> bool:
         """Whether the words that a row shares with a case, and the answer, are too rare to be shared by chance."""
-        own = self._words[self._firsts[case] : self._firsts[case] + self._lengths[case]]
+        own = self._words_of(case)
         return bool(self._bits[own[np.isin(own, text)]].sum() >= self._least + self._wanted[case] + _MARGIN[margin])
 
 
 def word_distance(one: Sequence[int], other: Sequence[int]) -> int:
-    """Return how many words of the longer of two lists are other ones, more, or at another place.
+    """Return the number of words of the longer list that are changed, added, or moved.
 
     >>> word_distance([1, 2, 3, 4], [1, 5, 3, 4]), word_distance([1, 2, 3, 4], [2, 3, 4, 1, 5])
     (1, 2)
@@ -523,13 +521,13 @@ def _portions(rows: Iterable[Case | Example]) -> Iterator[list[tuple[Case | Exam
 
 
 def _keys(hashes: _Stretches, first: Numbers, last: Numbers, least: int) -> tuple[Hashes, Numbers]:
-    """Return the hashes of texts, of their words but one, and but two; and the number of the text of each.
+    """Return the hashes of texts, of their words but one, and but two; and the number of the text for each hash.
 
     Args:
         hashes: Hashes of the words of all texts.
         first: Where each text begins, `(n_texts,)`.
         last: Where each text ends, `(n_texts,)`.
-        least: Words of a text of which two are left out.
+        least: Minimum length of a text that is also hashed without two words.
     """
     lengths, all_texts = last - first, np.arange(len(first))
     owners = np.repeat(all_texts, lengths)

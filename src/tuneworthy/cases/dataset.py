@@ -1,7 +1,7 @@
 """The data of a project: cases and examples, read once, split once, and searched for contamination once.
 
 `run`, `data build`, `train` and the pilot take their rows from here. Invariant: no example of `shots` overlaps a case,
-and none of `dev_shots` overlaps a test case.
+and no row of `dev_shots` overlaps a test case.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from tuneworthy.types import Case, Example
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContaminationReport:
-    """Which rows overlap, by what they were compared with.
+    """Overlapping rows, by comparison.
 
     Attributes:
         cases: Examples compared with all cases; those dropped are nowhere in the split.
@@ -39,7 +39,7 @@ class ContaminationReport:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """What a project is measured on and what it may learn from; the split is drawn on first use and kept.
+    """Cases and examples of a project; the split is drawn on first use and kept.
 
     Attributes:
         cases: Every case of the file, labelled or not.
@@ -47,7 +47,7 @@ class Dataset:
         seed: Seed of the draw.
         dev_size: Largest number of dev cases that are drawn from the examples.
         stored: The split of the first run; None before it.
-        notes: What the readers guessed, converted or dropped.
+        notes: Guesses, conversions and omissions of the readers.
     """
 
     cases: Sequence[Case]
@@ -68,12 +68,12 @@ class Dataset:
 
     @property
     def contamination(self) -> ContaminationReport:
-        """What was dropped from the examples, and why; errors as in `split`."""
+        """The dropped examples with reasons; errors as in `split`."""
         return self._drawn[1]
 
     @property
     def changes(self) -> Changes:
-        """How cases and examples differ from those of the stored split; nothing where none is stored."""
+        """How cases and examples differ from those of the stored split; empty without a stored split."""
         return Changes() if self.stored is None else changes(self.stored, self.cases, self.examples)
 
     @cached_property
@@ -93,20 +93,15 @@ class Dataset:
         in_dev = find_overlaps(split.shots, split.dev, among=self.examples)
         between = find_overlaps(split.dev, split.test)
         dev_shots = _dev_shots(between.remaining) if split.origin == "cases" else ()
-        reasons = tuple(
-            (
-                f"{count(len(overlaps.dropped), 'example overlaps', 'examples overlap')} with {where} and "
-                f"{plural(len(overlaps.dropped), 'is', 'are')} dropped"
-            )
-            for overlaps, where in ((in_cases, "the cases"), (in_dev, "dev"))
-            if overlaps.dropped
-        )
+        reasons = list(split.reasons)
+        for overlaps, where in ((in_cases, "the cases"), (in_dev, "dev")):
+            if n := len(overlaps.dropped):
+                overlap = count(n, "example overlaps", "examples overlap")
+                reasons.append(f"{overlap} with {where} and {plural(n, 'is', 'are')} dropped")
         if dev_shots:
-            reasons += (
-                (
-                    f"{len(dev_shots)} dev cases double as examples, because fewer than {MIN_EXAMPLES} examples can "
-                    "be scored; a dev case is never among its own few-shot examples"
-                ),
+            reasons.append(
+                f"{len(dev_shots)} dev cases double as examples, because fewer than {MIN_EXAMPLES} examples can be "
+                "scored; a dev case is never among its own few-shot examples"
             )
         counts = {
             **split.counts,
@@ -116,18 +111,13 @@ class Dataset:
             "dev_near_test": len(between.dropped),
             "near_duplicates": n_near,
         }
-        split = replace(
-            split,
-            shots=in_dev.remaining,
-            dev_shots=dev_shots,
-            counts=counts,
-            reasons=tuple(dict.fromkeys((*split.reasons, *reasons))),  # a stored split has these already
-        )
+        unique = tuple(dict.fromkeys(reasons))  # a stored split already has the reasons of the draw
+        split = replace(split, shots=in_dev.remaining, dev_shots=dev_shots, counts=counts, reasons=unique)
         return split, ContaminationReport(cases=in_cases, dev=in_dev, dev_test=between)
 
 
 def _dev_shots(cases: Sequence[Case]) -> tuple[Example, ...]:
-    """Return dev cases as examples that bear the source of their case; none if they share one source."""
+    """Return dev cases as examples with the source of their case; empty if they share one source."""
     rows = [case_example(replace(case, group=case.source)) for case in cases]
     shots = tuple(replace(row, source=DEV) for row in rows if row is not None)
     return shots if len({row.group for row in shots}) > 1 else ()
@@ -138,28 +128,29 @@ def read_dataset(project: Project, *, examples: bool = True) -> Dataset:
 
     Args:
         project: The project.
-        examples: Whether to read the examples; training on a frozen version needs none.
+        examples: Whether to read the examples; training on a frozen version does not need them.
 
     Raises:
         UserError: A file is missing or wrong.
     """
     case_file = read_cases(project.path(project.cases.path))
-    example_file = read_examples(project.path(project.examples.path)) if project.examples and examples else None
-    if example_file is None:
-        return dataset_of(project, case_file.cases, notes=case_file.notes)
-    return dataset_of(project, case_file.cases, example_file.examples, notes=case_file.notes + example_file.notes)
+    rows: Sequence[Example] = ()
+    notes = case_file.notes
+    if project.examples and examples:
+        example_file = read_examples(project.path(project.examples.path))
+        rows, notes = example_file.examples, notes + example_file.notes
+    return dataset_of(project, case_file.cases, rows, notes=notes)
 
 
 def dataset_of(
     project: Project, cases: Sequence[Case], examples: Sequence[Example] = (), *, notes: tuple[str, ...] = ()
 ) -> Dataset:
     """Return the dataset of rows that were read, with the settings and the stored split of `project`."""
-    stored = Folder(project.root).read("split", StoredSplit)
     return Dataset(
         cases=cases,
         examples=examples,
         seed=project.split.seed,
         dev_size=project.split.dev,
-        stored=stored,
+        stored=Folder(project.root).read("split", StoredSplit),
         notes=notes,
     )

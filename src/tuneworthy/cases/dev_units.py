@@ -1,4 +1,4 @@
-"""Which examples dev is drawn from, found in arrays: a million of them take no million objects."""
+"""Candidate units for the dev draw, found with arrays: a million examples take no million objects."""
 
 import re
 from collections import Counter
@@ -33,9 +33,9 @@ def units_to_draw(
     take: int,
     convert: Callable[[Example, Kind], Case | None],
 ) -> tuple[list[Unit], Counter[str]]:
-    """Return the units that may be chosen for dev, of which `take` are, and how many rows each stratum has.
+    """Return the units from which `take` dev cases are drawn, and the number of rows in each stratum.
 
-    A unit holds something to score, no question with two answers, and neither a question nor a group of the cases.
+    A unit has a scorable row, no question with two answers, and neither a question nor a group of the cases.
 
     Args:
         pool: Sorted by id.
@@ -56,7 +56,7 @@ def units_to_draw(
     barred = np.zeros(n_units, np.bool_)
     barred[unit_of[bad | np.isin(columns.groups, taken)]] = True
     _, first, inverse = np.unique(columns.asked[scorable], return_index=True, return_inverse=True)
-    first = scorable[first]  # a row of each case
+    first = scorable[first]  # one row per case
     unlike = np.flatnonzero(columns.answers[scorable] != columns.answers[first[inverse]])
     for row, other in zip(scorable[unlike].tolist(), first[inverse][unlike].tolist(), strict=True):
         barred[unit_of[row]] |= _expected(convert(pool[row], kind)) != _expected(convert(pool[other], kind))
@@ -72,7 +72,7 @@ def units_to_draw(
     by_stratum = ordered[np.argsort(stratum_of[ordered], kind="stable")]
     sizes = np.bincount(stratum_of[ordered], minlength=len(strata))
     places = np.arange(len(by_stratum)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    # Of units with one row that counts, no more than `take` of a stratum can be chosen, or twice as many of them all.
+    # Of units with one row that counts, no more than `take` of a stratum can be chosen, or twice as many in total.
     likely = np.concatenate([by_stratum[places < take], ordered[: 2 * take], np.flatnonzero(~single)])
     units = {owner: Unit(ids[heads[owner]], []) for owner in owners[np.unique(likely)].tolist()}
     for row in np.flatnonzero(np.isin(unit_of, list(units))).tolist():
@@ -83,7 +83,7 @@ def units_to_draw(
 
 
 def _unit_numbers(columns: ExampleColumns) -> tuple[NDArray[np.int64], int]:
-    """Return the unit of each row (see `stratified.units_of`), and how many there are."""
+    """Return the unit of each row (see `stratified.units_of`), and the number of units."""
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import connected_components
 
@@ -103,7 +103,7 @@ def _expected(case: Case | None) -> Any:
 def _strata(
     pool: Sequence[Example], columns: ExampleColumns, rows: NDArray[np.int64], kind: Kind
 ) -> tuple[list[str], NDArray[np.int64]]:
-    """Return the names of the strata, and the number of that of each of `rows`."""
+    """Return the names of the strata, and the stratum number of each row."""
     if kind.name != "label":
         return ["answer"], np.zeros(len(rows), np.int64)
     _, first, answer = np.unique(columns.answers[rows], return_index=True, return_inverse=True)

@@ -1,4 +1,4 @@
-"""Examples on disk, read on access, and what splits and labels need of each as arrays.
+"""Disk-backed sequence of examples, with the columns that splits and labels need as arrays.
 
 Invariant: memory grows with the number of examples (some 60 bytes each), not with their texts.
 """
@@ -27,24 +27,24 @@ Hashes = NDArray[np.uint64]
 
 # Examples that are read from the file at once where they follow one another.
 _BLOCK: Final = 512
-# How many times as much as its examples a stretch of the file may hold that is read at once.
+# Maximum ratio of a stretch that is read at once to the size of its examples.
 _MOST_BETWEEN: Final = 2
-# Bytes of an answer by which answers are put in order, before whole ones are compared.
+# Bytes of an answer by which answers are put in order, before whole answers are compared.
 _PREFIX: Final = 48
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExampleColumns:
-    """What is known of examples without their texts, `(n,)` each.
+    """Columns of examples without their texts, `(n,)` each.
 
     Attributes:
         ids: Hash of the id.
         groups: Number of the group, or -1.
-        asked: The id of what is asked as a case (`asked_id`) as a number; 0 if nobody asks.
+        asked: The id of the question as a case (`asked_id`), as a number; 0 without a user turn.
         questions: Hash of the normalised question.
         answers: Hash of the answer; 0 if it is blank.
         objects: Whether the answer is a JSON object or list.
-        names: Number of each group.
+        names: Group numbers by name.
     """
 
     ids: Hashes
@@ -117,7 +117,7 @@ class ExampleWriter:
         self._ids.append(int(identity, 16))
 
     def stored(self) -> "tuple[StoredExamples, Iterable[int]]":
-        """Return the examples, of equal ones the first; and the lines of the others."""
+        """Return the distinct examples, and the lines of the repeated examples."""
         self._file.finish()
         for one in (self._lines, self._ids):
             one.append(0)
@@ -136,7 +136,7 @@ class StoredExamples(Sequence[Example]):
         name: Of the file that they come from.
         heads: Where each example begins in `file`, its line, and its id as a number; with where the last one ends,
             ``(3, n + 1)``.
-        columns: Of all of them.
+        columns: Of all examples.
     """
 
     def __init__(self, file: OwnFile, name: str, heads: Hashes, columns: ExampleColumns) -> None:
@@ -158,7 +158,7 @@ class StoredExamples(Sequence[Example]):
 
     @cached_property
     def columns(self) -> ExampleColumns:
-        """What is known of them without their texts."""
+        """Their columns."""
         return self._columns.at(self.places)
 
     @property
@@ -237,7 +237,7 @@ def hash_of(content: bytes) -> int:
 
 
 def columns_of(rows: Sequence[Example]) -> ExampleColumns:
-    """Return what is known of examples without their texts."""
+    """Return the columns of examples."""
     if isinstance(rows, StoredExamples):
         return rows.columns
     writer = _ColumnWriter()
@@ -271,7 +271,7 @@ def ids_of(rows: Sequence[Example]) -> list[str]:
 def rows_by_answer(rows: Sequence[Example]) -> tuple[Numbers, Numbers]:
     """Return the numbers of the examples answer by answer, and where each answer begins, with the end.
 
-    Frequent answers come first, equally frequent ones by their text.
+    Frequent answers come first, equally frequent answers by their text.
     """
     answers = columns_of(rows).answers
     _, first, inverse, sizes = np.unique(answers, return_index=True, return_inverse=True, return_counts=True)
@@ -291,7 +291,7 @@ def rows_by_answer(rows: Sequence[Example]) -> tuple[Numbers, Numbers]:
 
 
 def answer_counts(rows: Sequence[Example]) -> Counter[str]:
-    """Return how many examples have each answer, without spaces around it; blank ones are left out."""
+    """Return how many examples have each answer, without spaces around it; blank answers are left out."""
     answers, first, sizes = np.unique(columns_of(rows).answers, return_index=True, return_counts=True)
     counts: Counter[str] = Counter()
     for answer, row, n in zip(answers.tolist(), first.tolist(), sizes.tolist(), strict=True):

@@ -1,7 +1,7 @@
-"""Label cases blind: one at a time, on disk at once, a second labeller on a share of them, and their agreement.
+"""Label cases blind: one at a time, on disk at once, a second labeller on a share, and their agreement.
 
 The label file is only ever appended to: one line a label, ``{"case", "labeller", "label", "time"}``; the last
-line of a labeller for a case holds, and ``{"case", "labeller", "undo": true, "time"}`` takes it back. A line that a
+line of a labeller for a case counts, and ``{"case", "labeller", "undo": true, "time"}`` takes it back. A line that a
 crash cut off is ignored, and its case is asked again.
 """
 
@@ -17,13 +17,13 @@ import orjson
 from tuneworthy.cases.formats.case_rows import native_fields
 from tuneworthy.cases.readers.faults import Journal, show
 from tuneworthy.cases.readers.files import open_rows
-from tuneworthy.cases.readers.reader import canonical_or_none, read_cases
+from tuneworthy.cases.readers.reader import canonical_or_none, case_id, read_cases
 from tuneworthy.cases.stratified import rank
 from tuneworthy.cases.writer import write_rows
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.input_files import read_input
 from tuneworthy.store.lines import append_line, refuse_link
-from tuneworthy.types import SECOND_SHARE, UNLABELLED, Case, canonical
+from tuneworthy.types import SECOND_SHARE, UNLABELLED, Case, JsonObject, canonical
 
 QUIT: Final = "/quit"
 SKIP: Final = "/skip"
@@ -40,7 +40,7 @@ MIN_SECOND = 30
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What one labeller said of one case; None means that declining is right."""
+    """One labeller's label of one case; None means that declining is right."""
 
     case: str
     labeller: str
@@ -86,11 +86,11 @@ def read_labels(path: Path | str) -> list[Label]:
 class LabelSession:
     """One labeller's way through the cases; it can be left and taken up at any time.
 
-    The first labeller of a label file gets all cases; any other gets a seeded random share of them.
-    Blind: a case is handed out without its expected answer, and nobody's labels are shown.
+    The first labeller of a label file gets all cases; any other gets a seeded random share.
+    Blind: a case is handed out without its expected answer, and without other labels.
 
     Args:
-        cases: What is to be labelled.
+        cases: Cases to label.
         path: The label file.
         labeller: Who labels.
         seed: Of order and share.
@@ -120,7 +120,7 @@ class LabelSession:
         return len(self.assigned) - len(self._queue)
 
     def next(self) -> Case | None:
-        """Return the next case to label, without what is known of its answer; None if all are done."""
+        """Return the next case to label, without its expected answer; None if all are done."""
         return next(iter(self._queue.values()), None)
 
     def submit(self, case_id: str, label: Any) -> None:
@@ -159,10 +159,10 @@ def _now() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """A case that its labellers answer differently: what each said."""
+    """A case with different labels, by labeller."""
 
     case: str
-    labels: dict[str, Any]
+    labels: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class Agreement:
         n_agree: Those on which they agree.
         raw: n_agree / n; None if n is 0.
         ci95: Clopper-Pearson interval of `raw`.
-        kappa: Cohen's kappa; None if n is 0 or chance alone would make them agree always.
+        kappa: Cohen's kappa; None if n is 0 or the labels do not vary.
         pabak: Kappa as it would be if all labels were equally frequent (prevalence and bias adjusted); None if n is 0.
             Where nearly all cases have the same label, kappa is low however often people agree; this is not.
         disagreements: The cases on which any of the labellers differ.
@@ -203,9 +203,9 @@ class Agreement:
         )
 
 
-def _by_case(labels: Iterable[Label]) -> dict[str, dict[str, Any]]:
-    """Return case -> labeller -> label; the last label of a labeller holds."""
-    found: dict[str, dict[str, Any]] = defaultdict(dict)
+def _by_case(labels: Iterable[Label]) -> dict[str, JsonObject]:
+    """Return case -> labeller -> label; the last label of a labeller counts."""
+    found: dict[str, JsonObject] = defaultdict(dict)
     for label in labels:
         found[label.case][label.labeller] = label.label
     return found
@@ -216,23 +216,28 @@ def agreement(labels: Iterable[Label]) -> Agreement:
     from tuneworthy.stats.intervals import clopper_pearson
 
     rows = list(labels)
-    rank_of = {name: i for i, name in enumerate(dict.fromkeys(label.labeller for label in rows))}
+    order = list(dict.fromkeys(label.labeller for label in rows))
     pairs: list[tuple[bytes, bytes]] = []
     differ: list[Disagreement] = []
-    for case, said in sorted(_by_case(rows).items()):
-        if len(said) < 2:
-            continue
-        keys = [canonical(said[name]) for name in sorted(said, key=rank_of.__getitem__)]
-        pairs.append((keys[0], keys[1]))
+    for case, by in sorted(_by_case(rows).items()):
+        keys = [canonical(by[name]) for name in sorted(by, key=order.index)]
+        if len(keys) > 1:
+            pairs.append((keys[0], keys[1]))
         if len(set(keys)) > 1:
-            differ.append(Disagreement(case, dict(said)))
+            differ.append(Disagreement(case, dict(by)))
     if not pairs:
         return Agreement(0, 0, None, (0.0, 1.0), None, ())
-    n, n_agree = len(pairs), sum(a == b for a, b in pairs)
+    n, n_agree = len(pairs), sum(first == second for first, second in pairs)
     low, high = clopper_pearson(n_agree, n)
-    interval, k = (float(low), float(high)), max(2, len({key for pair in pairs for key in pair}))
+    k = max(2, len({key for pair in pairs for key in pair}))
     return Agreement(
-        n, n_agree, n_agree / n, interval, cohen_kappa(pairs), tuple(differ), adjusted_kappa(n_agree / n, k)
+        n=n,
+        n_agree=n_agree,
+        raw=n_agree / n,
+        ci95=(float(low), float(high)),
+        kappa=cohen_kappa(pairs),
+        disagreements=tuple(differ),
+        pabak=adjusted_kappa(n_agree / n, k),
     )
 
 
@@ -248,7 +253,7 @@ def adjusted_kappa(raw: float, k: int = 2) -> float:
 
 
 def cohen_kappa(pairs: Sequence[tuple[Any, Any]]) -> float | None:
-    """Return the agreement beyond chance of two raters; None if chance alone explains all of it.
+    """Return the agreement beyond chance of two raters; None if the labels do not vary.
 
     Source: Cohen 1960.
 
@@ -265,7 +270,7 @@ def cohen_kappa(pairs: Sequence[tuple[Any, Any]]) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What became of labels that were written into a file of cases.
+    """The result of writing labels into a file of cases.
 
     Attributes:
         n_written: Cases that got a label, or a new one.
@@ -302,39 +307,44 @@ def apply_labels(path: Path | str, labels: Iterable[Label], *, overwrite: bool =
         raise UserError(
             f"{path} must contain cases as JSONL in tuneworthy's own format, not in the {file.format} format."
         )
-    said = _by_case(labels)
+    by_case = _by_case(labels)
     known = {case.id: case for case in file.cases}
-    differ = tuple(
-        Disagreement(case, dict(by)) for case, by in sorted(said.items()) if len(set(map(canonical, by.values()))) > 1
-    )
-    held = {item.case for item in differ}
-    agreed = {case: next(iter(by.values())) for case, by in said.items() if case in known and case not in held}
-    new = {case: label for case, label in agreed.items() if canonical(label) != canonical_or_none(known[case].expected)}
-    clash = tuple(sorted(case for case in new if known[case].labelled))
-    if not overwrite:
-        new = {case: label for case, label in new.items() if case not in clash}
+    differ: list[Disagreement] = []
+    new: JsonObject = {}
+    n_same, clash = 0, []
+    for case, by in sorted(by_case.items()):
+        label = next(iter(by.values()))
+        if len(set(map(canonical, by.values()))) > 1:
+            differ.append(Disagreement(case, dict(by)))
+        elif case not in known:
+            continue
+        elif canonical(label) == canonical_or_none(known[case].expected):
+            n_same += 1
+        else:
+            if known[case].labelled:
+                clash.append(case)
+            if overwrite or not known[case].labelled:
+                new[case] = label
     if new:
         write_rows(path, list(_relabelled(Path(path), new)))
     return Applied(
-        len(new),
-        len(agreed) - len(new) - (0 if overwrite else len(clash)),
-        clash if overwrite else (),
-        () if overwrite else clash,
-        differ,
-        tuple(sorted(said.keys() - known.keys())),
+        n_written=len(new),
+        n_same=n_same,
+        relabelled=tuple(clash) if overwrite else (),
+        conflicts=() if overwrite else tuple(clash),
+        disagreements=tuple(differ),
+        unknown=tuple(sorted(by_case.keys() - known.keys())),
     )
 
 
-def _relabelled(path: Path, labels: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _relabelled(path: Path, labels: JsonObject) -> Iterator[JsonObject]:
     journal = Journal(path)
     for _, row in open_rows(path, journal).rows:
         if row is None:
             continue  # blank or faulty: the cases were read before, so no row is faulty
         fields = native_fields(row, journal)
-        case_id = fields.get("id") or Case.make_id(
-            fields.get("input") or list(fields["messages"]), fields.get("tools", ())
-        )
-        yield {**row, "expected": labels[case_id]} if case_id in labels else row
+        identity = case_id(fields)
+        yield {**row, "expected": labels[identity]} if identity in labels else row
 
 
 class LabellingQueue(Protocol):
@@ -346,13 +356,13 @@ class LabellingQueue(Protocol):
 
     @property
     def n_done(self) -> int:
-        """How many of them are done."""
+        """The number of finished cases."""
 
     def next(self) -> Case | None:
-        """Return what is shown next; None if all is done."""
+        """Return the next case; None if all are done."""
 
     def submit(self, case_id: str, label: Any) -> None:
-        """Take what was said."""
+        """Take a label."""
 
     def skip(self, case_id: str) -> None:
         """Put it last."""

@@ -1,12 +1,12 @@
-"""Cases that reword one source: found by their words, and made one group with what the file declares.
+"""Cases that reword one source: found by their words, and merged with the declared groups.
 
 A rewording shares the rare words of its source in any order. Texts are compared by the cosine of their words, each
-weighed by how few cases hold it, so that a template that all cases share counts for nothing. Cases with one expected
-answer need less in common than cases with different ones. Groups are cut from average linkage: a chain of neighbours
+weighed by its rarity, so that a template that all cases share counts for nothing. Cases with one expected
+answer need less in common than cases with different answers. Groups are cut from average linkage: a chain of neighbours
 does not make one group of a whole intent.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
@@ -27,7 +27,7 @@ _BLOCK: Final = 1000
 
 
 class GroupedCases(NamedTuple):
-    """Cases whose `group` joins what is declared and what was found.
+    """Cases whose `group` joins declared groups and rewordings.
 
     Attributes:
         cases: In their order.
@@ -39,7 +39,7 @@ class GroupedCases(NamedTuple):
 
 
 def group_near_duplicates(cases: Sequence[Case]) -> GroupedCases:
-    """Return `cases` with one group for those that share a source; a case alone keeps the group that it has.
+    """Return `cases` with one group for those that share a source; a case without rewordings keeps its group.
 
     The name of a group depends on its members only: the first declared name, else the smallest id.
     """
@@ -55,17 +55,17 @@ def group_near_duplicates(cases: Sequence[Case]) -> GroupedCases:
     for places in members.values():
         if len(places) == 1:
             continue
-        group = min((case.group for case in (cases[i] for i in places) if case.group), default="")
-        group = group or f"near {min(cases[i].id for i in places)}"
-        sources = [cases[i].source for i in places]
-        n_near += sum(sources.count(source) < len(places) for source in sources)
+        some = [cases[i] for i in places]
+        group = min(filter(None, (case.group for case in some)), default=f"near {min(case.id for case in some)}")
+        sources = Counter(case.source for case in some)
+        n_near += len(some) if len(sources) > 1 else 0
         for i in places:
             cases[i] = replace(cases[i], group=group)
     return GroupedCases(tuple(cases), n_near)
 
 
 def near_duplicates(new: Iterable[Case], of: Sequence[Case]) -> dict[str, str]:
-    """Return which of `new` reword a case of `of`: id of each to the id of that case."""
+    """Return the ids of `new` cases that reword a case of `of`, with the id of that case."""
     new = list(new)
     grouped, _ = group_near_duplicates([*(replace(case, group=None) for case in (*of, *new))])
     first: dict[str, str] = {}
@@ -75,7 +75,7 @@ def near_duplicates(new: Iterable[Case], of: Sequence[Case]) -> dict[str, str]:
 
 
 def _joined(declared: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Return the number of the group of each case: what is declared as one and what is alike."""
+    """Return each case's group number, from declared groups and similar pairs."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -89,7 +89,7 @@ def _joined(declared: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.ndarra
 
 
 def _alike(cases: Sequence[Case]) -> Iterator[tuple[int, int]]:
-    """Yield pairs of places that connect the cases of each source."""
+    """Yield pairs of places that connect the cases of a source."""
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -98,13 +98,16 @@ def _alike(cases: Sequence[Case]) -> Iterator[tuple[int, int]]:
     if len(cases) < 2:
         return
     vectors = _vectors([question_of(case) for case in cases])
-    answers = _answers(cases)
-    n, near = len(cases), []
+    numbers: dict[bytes, int] = defaultdict(lambda: len(numbers))
+    forms = (case.id.encode() + b"?" if case.expected is UNLABELLED else canonical(case.expected) for case in cases)
+    answers = np.array([numbers[form] for form in forms])  # an unknown answer is like no other
+    n = len(cases)
+    near = []
     for first in range(0, n, _BLOCK):
         similar = (vectors[first : first + _BLOCK] @ vectors.T).tocoo()
-        held = similar.data >= SAME_ANSWER
-        near.append((similar.row[held] + first, similar.col[held], similar.data[held]))
-    row, column, value = (np.concatenate(parts) for parts in zip(*near, strict=True))
+        alike = similar.data >= SAME_ANSWER
+        near.append((similar.row[alike] + first, similar.col[alike], similar.data[alike]))
+    row, column, value = map(np.concatenate, zip(*near, strict=True))
     _, component = connected_components(coo_array((value, (row, column)), shape=(n, n)), directed=False)
     order = np.argsort(component, kind="stable")
     for places in np.split(order, np.flatnonzero(np.diff(component[order])) + 1):
@@ -123,26 +126,20 @@ def _alike(cases: Sequence[Case]) -> Iterator[tuple[int, int]]:
 
 
 def _vectors(texts: Sequence[str]) -> Any:
-    """Return the words of each text as a unit vector, `(n_texts, n_words)`, a rare word long and a common one short."""
+    """Return TF-IDF unit vectors of the texts, `(n_texts, n_words)`, a rare word long and a common one short."""
     from scipy.sparse import csr_array
 
     numbers: dict[str, int] = defaultdict(lambda: len(numbers))
-    counts = [
-        np.unique([numbers[word] for word in words(text) or [normalise(text)]], return_counts=True) for text in texts
-    ]
-    columns = np.concatenate([column for column, _ in counts])
+    found: list[Any] = []
+    times: list[Any] = []
+    for text in texts:
+        column, n = np.unique([numbers[word] for word in words(text) or [normalise(text)]], return_counts=True)
+        found.append(column)
+        times.append(n)
+    columns = np.concatenate(found)
     n_cases = np.bincount(columns, minlength=len(numbers))
-    values = (1 + np.log(np.concatenate([count for _, count in counts]))) * np.log((len(texts) + 1) / n_cases)[columns]
-    ends = np.cumsum([0, *(len(column) for column, _ in counts)])
+    values = (1 + np.log(np.concatenate(times))) * np.log((len(texts) + 1) / n_cases)[columns]
+    ends = np.cumsum([0, *map(len, found)])
     lengths = np.sqrt(np.add.reduceat(values**2, ends[:-1]))
     values /= np.repeat(lengths, np.diff(ends))
     return csr_array((values, columns, ends), shape=(len(texts), len(numbers)))
-
-
-def _answers(cases: Sequence[Case]) -> np.ndarray:
-    """Return a number for each expected answer; an unknown one is like no other."""
-    numbers: dict[bytes, int] = defaultdict(lambda: len(numbers))
-    return np.array([
-        numbers[canonical(case.expected) if case.expected is not UNLABELLED else case.id.encode() + b"?"]
-        for case in cases
-    ])  # fmt: skip

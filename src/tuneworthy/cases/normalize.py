@@ -9,14 +9,14 @@ from typing import Any, Final
 
 from tuneworthy.cases.formats.chats import turns_text
 from tuneworthy.cases.formats.columns import parsed
-from tuneworthy.types import Case, Example
+from tuneworthy.types import Case, Example, JsonObject
 
 
 class _TranslateTable(dict[int, int | str | None]):
     """A table for `str.translate` that is filled as characters are met.
 
     Args:
-        gap: What takes the place of punctuation and white space.
+        gap: Replaces punctuation and white space.
         split: Whether each character of a script that puts no space between words is a word.
     """
 
@@ -64,7 +64,7 @@ _LINES = _TranslateTable(" ", split=True)
 _LINES[10] = 10
 # Ends a text among the words of several; no word is that.
 END = "."
-# Letters that look like ASCII letters: in any word, and (capitals) in a word that holds an ASCII letter too.
+# Letters that look like ASCII letters: in any word, and (capitals) in a word that also has an ASCII letter.
 _DATA: Final = json.loads(files("tuneworthy.cases").joinpath("lookalikes.json").read_text("utf-8"))
 _LOOKALIKES, _IN_LATIN = (str.maketrans(*_DATA[key]) for key in ("anywhere", "in_latin_words"))
 _CAPITAL = re.compile(f"[{_DATA['in_latin_words'][0]}]")
@@ -107,7 +107,7 @@ def normalised_bytes(text: str) -> bytes:
         return text.encode().translate(_LOWER, _DROPPED) or text.strip().encode()
     kept = folded(text).translate(_EXACT)
     if not kept.isascii():
-        kept = unicodedata.normalize("NFKC", kept)  # what a removed space kept apart may combine
+        kept = unicodedata.normalize("NFKC", kept)  # characters may combine once a space is removed
     return (kept or text.strip()).encode("utf-8", "surrogatepass")
 
 
@@ -121,7 +121,7 @@ def words(text: str) -> list[str]:
 
 
 def words_of_all(texts: Sequence[str]) -> list[str]:
-    """Return the words of all `texts`, with `END` behind those of each: ten times as fast as one by one.
+    """Return the words of all `texts`, with `END` after each text: ten times as fast as one by one.
 
     >>> words_of_all(["Where's my card?", "", "Hm."])
     ['wheres', 'my', 'card', '.', '.', 'hm', '.']
@@ -145,7 +145,7 @@ def context_of(row: Case | Example) -> list[str]:
 
 
 def question_of(row: Case | Example) -> str:
-    """Return what is asked, without system messages and without the final answer."""
+    """Return the question, without system messages and without the final answer."""
     if isinstance(row, Example):
         return turns_text(row.messages[:-1])
     return turns_text(row.messages) if row.messages else row.text
@@ -163,11 +163,11 @@ def variables_text(variables: Mapping[str, Any]) -> str:
     )
 
 
-def read_variables(text: str, names: Iterable[str]) -> dict[str, Any]:
-    """Return the variables that `variables_text` wrote into a text; {} unless it is made of them, each once.
+def read_variables(text: str, names: Iterable[str]) -> JsonObject:
+    """Return the variables that `variables_text` wrote into a text; {} unless it consists of the variables, each once.
 
     Args:
-        text: A text that may hold them.
+        text: A text that may contain variables.
         names: Names of the variables; a line that begins with another one is part of a value.
 
     >>> read_variables('text: hi\\nslots: ["a"]', {"text", "slots"})

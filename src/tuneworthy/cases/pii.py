@@ -1,14 +1,13 @@
-"""Personal data in texts: found by pattern and, where there is one, by checksum; masked so that it can be compared.
+"""Personal data detection and masking by pattern and checksum.
 
-Works offline with no model: e-mail addresses, phone numbers, IBANs (mod 97), payment cards (Luhn), IP addresses, keys
+Works offline without a model: e-mail addresses, phone numbers, IBANs (mod 97), payment cards (Luhn), IP addresses, keys
 and tokens by their prefixes (`keys.json`) or by the words before them ("password =", "Bearer"), national identifiers,
-accounts, devices, birth dates and streets (`identifiers.json`). An identifier that is only digits counts behind a word
-that names it; nearly every number would be one of some country. Names of people are *not* found: that takes a model;
-wherever a count is shown, a note says so. RE2 reads a text once and says which patterns can match it, and most texts
-match no pattern.
+accounts, devices, birth dates and streets (`identifiers.json`). An identifier of digits only counts after a word that
+names it; nearly every number would be valid in some country. Names of people are *not* detected, which takes a model;
+every count is shown with a note about it. RE2 selects the patterns that can match a text; most texts match no pattern.
 
-Invariants: a found value never leaves this module, except masked or hashed; one value has one mask within a `Masker`,
-so that a judge can still see that answer and question name the same address. Time is linear in the text.
+Invariants: a value never leaves this module, except masked or hashed; a `Masker` gives one value one mask, so that a
+judge still sees that answer and question name the same address. Time is linear in the text.
 
 Source: ISO 13616 (IBAN), ISO/IEC 7812-1 annex B (Luhn), RFC 5321 section 4.5.3.1 (lengths of addresses), E.164.
 """
@@ -24,7 +23,7 @@ from functools import lru_cache
 from importlib import import_module
 from importlib.resources import files
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import orjson
 import re2
@@ -37,13 +36,13 @@ KINDS: Final = ("key", "email", "iban", "id", "account", "device", "card", "ip",
 
 @dataclass(frozen=True, slots=True)
 class PiiMatch:
-    """Where a text holds personal data; the value itself is not kept.
+    """The place of personal data in a text; the value itself is not kept.
 
     Attributes:
         kind: One of `KINDS`.
         start: Where the value begins in the text.
         end: Where it ends.
-        digest: Hash of the value, to count distinct ones.
+        digest: Hash of the value, to count distinct values.
     """
 
     kind: str
@@ -52,9 +51,8 @@ class PiiMatch:
     digest: str
 
 
-def _data(name: str) -> dict[str, dict[str, Any]]:
-    data: dict[str, dict[str, Any]] = orjson.loads(files("tuneworthy.cases").joinpath(name).read_bytes())
-    return data
+def _data(name: str) -> Any:
+    return orjson.loads(files("tuneworthy.cases").joinpath(name).read_bytes())
 
 
 _VENDORS: Final = _data("keys.json")
@@ -68,7 +66,7 @@ _SECRET_NAMES: Final = (
     "api[_-]?key|access[_-]?key|(?:access|auth|api|refresh)?[_-]?token|client[_-]?secret|account[_-]?key|private[_-]?key|"
     "(?-i:[A-Z0-9]_PASS)"
 )
-# What names a secret, by what stands behind it; the secret is the group.
+# Words that name a secret, with the text after them; the secret is the group.
 _SECRETS: Final = tuple(
     re.compile(pattern)
     for pattern in (
@@ -108,7 +106,7 @@ _PHONE = re.compile(
     r")(?![\w]|[.,/-][0-9])"
 )
 
-# Start and end of each value in a stretch of a text, and whether it counts: not if its checksum is wrong.
+# Start and end of a value in a stretch of a text, and whether it counts: not if its checksum is wrong.
 Spans = Iterator[tuple[int, int, bool]]
 # Memory of the search for all anchors.
 _ANCHOR_BYTES: Final = 64 << 20
@@ -123,7 +121,7 @@ _CARD_PREFIX = re.compile(r"4|5[1-5]|2[2-7]|3[47]|30[0-5]|3[689]|6")
 
 
 def iban_end(text: str) -> int:
-    """Return how many characters of `text` are an IBAN with a right checksum; 0 if none are.
+    """Return how many characters of `text` are an IBAN with a valid checksum; 0 if it is not an IBAN.
 
     A pattern may run on into the next word, so the length of the country decides.
 
@@ -131,13 +129,13 @@ def iban_end(text: str) -> int:
     (27, 0)
     """
     end = _iban_shape(text)
-    number = "".join(char.upper() for char in text[:end] if char.isalnum())
+    number = re.sub(r"[\W_]", "", text[:end]).upper()
     return end if end and mod_97_10.is_valid(number[4:] + number[:4]) else 0
 
 
 @lru_cache
 def iban_length(country: str) -> int:
-    """Return how many characters an IBAN of `country` (two capital letters) has; 0 if the country has none.
+    """Return how many characters an IBAN of `country` (two capital letters) has; 0 for a country without IBANs.
 
     >>> iban_length("DE"), iban_length("ZZ")
     (22, 0)
@@ -147,7 +145,7 @@ def iban_length(country: str) -> int:
 
 
 def _iban_shape(text: str) -> int:
-    """Return how many characters of `text` are written like an IBAN, whatever its checksum; 0 if none are."""
+    """Return how many characters of `text` are written like an IBAN, whatever its checksum; 0 if it is not."""
     want = iban_length(text[:2].upper())
     places = [place for place, char in enumerate(text) if char.isalnum()]
     if not want or len(places) < want:
@@ -189,12 +187,11 @@ def _identifiers(module: str, pattern: str, words: str) -> Callable[[str], Spans
 
     def spans(text: str) -> Spans:
         check = _checker(module)
-        for name in named.finditer(text) if named else ():
-            match = value.search(text, name.end(), name.end() + _NEAR)
-            if match and check(match.group()) and not _goes_on(text, *match.span()):
-                yield *match.span(), True
-        for match in () if named else value.finditer(text):
-            if check(match.group()) and not _goes_on(text, *match.span()):
+        matches: Iterable[re.Match[str] | None] = value.finditer(text)
+        if named:
+            matches = (value.search(text, name.end(), name.end() + _NEAR) for name in named.finditer(text))
+        for match in matches:
+            if match and check(match[0]) and not _goes_on(text, *match.span()):
                 yield *match.span(), True
 
     return spans
@@ -214,8 +211,13 @@ _FOUR_BEHIND, _FOUR_BEFORE = re.compile(r"[ -][0-9]{4}(?![0-9])"), re.compile(r"
 _GROUPED = {(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3)}
 
 
-def _cards(text: str, start: int, end: int) -> Spans:
-    """Yield the cards of one run of digits: all of it, or groups as on a card (an expiry date may stand beside)."""
+def _cards(text: str) -> Spans:
+    """Yield card numbers: a whole run of digits, or groups as on a card (an expiry date may follow)."""
+    for run in _CARD_RUN.finditer(text):
+        yield from _cards_in_run(text, *run.span())
+
+
+def _cards_in_run(text: str, start: int, end: int) -> Spans:
     groups = [match.span() for match in _DIGITS.finditer(text, start, end)]
     if is_card(_bare(text[start:end])):
         yield start, end, True
@@ -263,7 +265,7 @@ def _matches(pattern: re.Pattern[str], measure: Callable[[str], int]) -> Callabl
 
 
 def _ibans(text: str) -> Spans:
-    """Yield account numbers; what only begins like one hides none that follows."""
+    """Yield IBANs; a false start does not hide a later IBAN."""
     done = 0
     for start in _IBAN_START.finditer(text):
         match = _IBAN.match(text, start.start()) if start.start() >= done else None
@@ -279,11 +281,6 @@ def _ipv4s(text: str) -> Spans:
             yield *match.span(), True
 
 
-def _card_spans(text: str) -> Spans:
-    for match in _CARD_RUN.finditer(text):
-        yield from _cards(text, *match.span())
-
-
 def _anchor_options() -> Any:
     options = re2.Options()
     options.max_mem = _ANCHOR_BYTES
@@ -291,13 +288,12 @@ def _anchor_options() -> Any:
 
 
 def _which(anchors: Sequence[str]) -> Callable[[bytes], list[int] | None]:
-    """Return what says, of UTF-8 that holds some of `anchors`, which ones; None if RE2's memory does not suffice."""
+    """Return a function that lists the `anchors` in UTF-8 text; None if RE2's memory does not suffice."""
     listed = re2.Set.SearchSet(_anchor_options())
     for anchor in anchors:
         listed.Add(anchor.encode())
     listed.Compile()
-    match: Callable[[bytes], list[int] | None] = listed.Match
-    return match
+    return cast(Callable[[bytes], list[int] | None], listed.Match)
 
 
 def _anchor_of(pattern: str) -> str:
@@ -312,7 +308,7 @@ class _Pattern(NamedTuple):
 
     Attributes:
         kind: One of `KINDS`.
-        anchor: What a text holds, in UTF-8, wherever the pattern matches, for RE2: linear and without look-around.
+        anchor: Matches, in RE2, every text that the pattern matches: linear and without look-around.
         spans: What yields the values.
     """
 
@@ -321,18 +317,14 @@ class _Pattern(NamedTuple):
     spans: Callable[[str], Spans]
 
 
-def _as_in_code(names: str) -> str:
-    """Return a pattern for names that may be keys of JSON or columns: "account_number"."""
-    return re.sub(r" (\??)", r"[\\s_.-]\1", names).replace(r"\b", r"(?:\b|_)")
-
-
 def _of_kind(kind: str) -> list[_Pattern]:
-    """Return the patterns of `identifiers.json` of a kind."""
-    return [
-        _Pattern(kind, _anchor_of(f"(?i:{words})" if words else pattern), _identifiers(module, pattern, words))
-        for module, pattern, names in _IDENTIFIERS[kind].values()
-        for words in [_as_in_code(names)]
-    ]
+    """Return the patterns of a kind in `identifiers.json`."""
+    patterns: list[_Pattern] = []
+    for module, pattern, names in _IDENTIFIERS[kind].values():
+        words = re.sub(r" (\??)", r"[\\s_.-]\1", names).replace(r"\b", r"(?:\b|_)")  # also keys: "account_number"
+        anchor = _anchor_of(f"(?i:{words})" if words else pattern)
+        patterns.append(_Pattern(kind, anchor, _identifiers(module, pattern, words)))
+    return patterns
 
 
 _IDENTIFIERS: Final = _data("identifiers.json")
@@ -348,7 +340,7 @@ _PATTERNS: Final = (
     *_of_kind("id"),
     *_of_kind("account"),
     *_of_kind("device"),
-    _Pattern("card", r"[0-9](?:[ -]?[0-9]){12}", _card_spans),
+    _Pattern("card", r"[0-9](?:[ -]?[0-9]){12}", _cards),
     _Pattern("ip", r"[0-9](?:\.[0-9]{1,3}){3}", _ipv4s),
     _Pattern(
         "ip", r"(?:^|[^\w:.])(?:[0-9A-Fa-f:]*::|(?:[0-9A-Fa-f]{1,4}:){6})",
@@ -387,7 +379,7 @@ def _flat(text: str) -> tuple[str, Sequence[int]]:
 
 
 def find(text: str) -> list[PiiMatch]:
-    """Return what personal data `text` holds, in order, without overlaps."""
+    """Return the personal data in `text`, in order, without overlaps."""
     data = _flat(text)[0].encode("utf-8", "replace")
     if not _ANY(data):
         return []
@@ -396,24 +388,23 @@ def find(text: str) -> list[PiiMatch]:
 
 
 def find_all(texts: Iterable[str]) -> Iterator[tuple[int, list[PiiMatch]]]:
-    """Yield the number of each text that holds personal data, with what `find` returns for it."""
+    """Yield the number of each text with personal data, and the result of `find`."""
     for number, text in enumerate(texts):
         if values := find(text):
             yield number, values
 
 
 def _values(text: str, patterns: Iterable[_Pattern]) -> list[PiiMatch]:
-    """Return what `patterns` find in `text`: each only where none before it found anything."""
+    """Return the matches of `patterns` in `text`; earlier patterns take precedence."""
     taken: list[tuple[int, int, PiiMatch | None]] = []
     text, places = _flat(text)
     for kind, _, spans in patterns:
         fresh: list[tuple[int, int, PiiMatch | None]] = []
         for start, end, counts in sorted(spans(text)):
-            if not _overlaps(start, end, taken) and not (fresh and start < fresh[-1][1]):
+            if not _overlaps(start, end, taken) and not _overlaps(start, end, fresh):
                 fresh.append((start, end, match_of(text, kind, start, end) if counts else None))
-        if fresh:
-            taken = sorted([*taken, *fresh], key=itemgetter(0))
-    return [_moved(one, places) for _, _, one in taken if one]
+        taken = sorted(taken + fresh, key=itemgetter(0)) if fresh else taken
+    return [_moved(match, places) for _, _, match in taken if match]
 
 
 def _moved(match: PiiMatch, places: Sequence[int]) -> PiiMatch:
@@ -422,7 +413,7 @@ def _moved(match: PiiMatch, places: Sequence[int]) -> PiiMatch:
 
 
 def recurrences(text: str, matches: Iterable[PiiMatch]) -> Callable[[str], list[PiiMatch]]:
-    """Return what finds the values at `matches` in `text` in other texts: what names a value stands there only once.
+    """Return a function that finds the values of `matches` in other texts: later mentions may lack the naming word.
 
     >>> text = "my account number is 12345678"
     >>> [(one.start, one.end) for one in recurrences(text, find(text))("12345678, or 1234-5678")]
@@ -437,17 +428,17 @@ def recurrences(text: str, matches: Iterable[PiiMatch]) -> Callable[[str], list[
 
     def again(other: str) -> list[PiiMatch]:
         flat, places = _flat(other)
-        return [
-            _moved(replace(values[ordered[match.lastindex - 1]], start=match.start(), end=match.end()), places)
-            for match in pattern.finditer(flat)
-            if match.lastindex
-        ]
+        found: list[PiiMatch] = []
+        for match in pattern.finditer(flat):
+            value = values[ordered[(match.lastindex or 1) - 1]]
+            found.append(_moved(replace(value, start=match.start(), end=match.end()), places))
+        return found
 
     return again
 
 
 def _recurring(kind: str, value: str) -> str:
-    """Return the pattern of a value that stands elsewhere; "" if so short a value would be found in other words."""
+    """Return the pattern of a value in other texts; "" for a value so short that it would match other words."""
     bare = re.sub(r"[\W_]", "", value)
     if len(bare) < _LEAST:
         return ""
@@ -461,7 +452,13 @@ def _recurring(kind: str, value: str) -> str:
 
 def match_of(text: str, kind: str, start: int, end: int) -> PiiMatch:
     """Return the value of `kind` that appears in `text` from `start` to `end`."""
-    return PiiMatch(kind, start, end, _digest(kind, text[start:end]))
+    value = text[start:end]
+    if kind in {"email", "ip"}:
+        value = value.casefold()
+    elif kind != "key":  # however it is written: spaces, dashes and case
+        value = re.sub(r"\W", "", value).upper()
+    digest = hashlib.sha256(f"{kind}:{value}".encode("utf-8", "surrogatepass")).hexdigest()
+    return PiiMatch(kind, start, end, digest[:16])
 
 
 def _overlaps(start: int, end: int, taken: Sequence[tuple[int, int, PiiMatch | None]]) -> bool:
@@ -469,15 +466,9 @@ def _overlaps(start: int, end: int, taken: Sequence[tuple[int, int, PiiMatch | N
     return before < len(taken) and taken[before][0] < end
 
 
-def _digest(kind: str, value: str) -> str:
-    """Hash a value without regard to how it is written: spaces, dashes and case."""
-    bare = value.casefold() if kind in {"email", "ip"} else value if kind == "key" else re.sub(r"\W", "", value).upper()
-    return hashlib.sha256(f"{kind}:{bare}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
 @dataclass(slots=True)
 class Masker:
-    """Masks texts that belong together: ``[EMAIL_1]`` is the same address in all of them.
+    """Masks texts that belong together: ``[EMAIL_1]`` is the same address in all texts.
 
     Attributes:
         counts: Values masked so far, by kind, repetitions included.
@@ -493,16 +484,16 @@ class Masker:
     _last: Counter[str] = field(default_factory=Counter)
 
     def mask(self, text: str) -> str:
-        """Return `text` with a mask in the place of each value."""
+        """Return `text` with a mask for each value."""
         parts, done = [], 0
-        for one in self.look(text):
-            if one.digest not in self._numbers:
-                self._last[one.kind] += 1
-                self._numbers[one.digest] = self._last[one.kind]
-            parts += [text[done : one.start], f"[{one.kind.upper()}_{self._numbers[one.digest]}]"]
-            self.counts[one.kind] += 1
-            done = one.end
-        return "".join([*parts, text[done:]]) if parts else text
+        for match in self.look(text):
+            if match.digest not in self._numbers:
+                self._last[match.kind] += 1
+                self._numbers[match.digest] = self._last[match.kind]
+            parts += [text[done : match.start], f"[{match.kind.upper()}_{self._numbers[match.digest]}]"]
+            self.counts[match.kind] += 1
+            done = match.end
+        return "".join([*parts, text[done:]])
 
     def mask_json(self, value: Any) -> Any:
         """Return JSON-able `value` with all texts and numbers in it masked, keys included."""
@@ -513,8 +504,9 @@ class Masker:
         if isinstance(value, list | tuple):
             return [self.mask_json(item) for item in value]
         if isinstance(value, int | float) and not isinstance(value, bool):
-            masked = self.mask(number_text(value))
-            return value if masked == number_text(value) else masked
+            text = number_text(value)
+            masked = self.mask(text)
+            return value if masked == text else masked
         return value
 
 

@@ -40,7 +40,7 @@ class Sample:
         n_cases: Questions left out because they are cases already, but for case and punctuation.
         n_exact: Questions left out because an earlier one is the same but for case and punctuation.
         n_near: Questions passed over because one that was drawn is nearly the same.
-        strata: How many were drawn of each stratum.
+        strata: Number of drawn cases by stratum.
         stratified_by: `label`, `tag`, `cluster` or `length`.
         notes: Of the reader, and of the draw.
     """
@@ -62,7 +62,7 @@ def sample_cases(path: Path | str, n: int, seed: int, *, present: Iterable[Case]
         path: Any format of examples or cases, or a text file with one question a line.
         n: How many; fewer if the file has fewer questions that differ.
         seed: Of the draw.
-        present: The cases that the project has: none of their questions is drawn.
+        present: The project's cases: their questions are not drawn.
 
     Raises:
         UserError: `n` is below 1, every question is a case already, or the file cannot be read.
@@ -84,44 +84,44 @@ def sample_cases(path: Path | str, n: int, seed: int, *, present: Iterable[Case]
     by, strata = _strata(cases, seed)
     chosen, n_near = _draw(cases, strata, n, seed)
     if len(chosen) < n:
-        notes += (
-            (
-                f"only {len(chosen)} distinct {plural(len(chosen), 'question', 'questions')} could be drawn, but {n} "
-                "were requested"
-            ),
-        )
-    drawn = Counter(strata[i] for i in chosen)
-    bare = tuple(replace(cases[i], expected=UNLABELLED) for i in chosen)
-    n_exact = len(new) - len(cases)
-    return Sample(bare, len(read), len(read) - len(new), n_exact, n_near, dict(sorted(drawn.items())), by, notes)
+        questions = plural(len(chosen), "question", "questions")
+        notes += (f"only {len(chosen)} distinct {questions} could be drawn, but {n} were requested",)
+    return Sample(
+        cases=tuple(replace(cases[i], expected=UNLABELLED) for i in chosen),
+        n_read=len(read),
+        n_cases=len(read) - len(new),
+        n_exact=len(new) - len(cases),
+        n_near=n_near,
+        strata=dict(sorted(Counter(strata[i] for i in chosen).items())),
+        stratified_by=by,
+        notes=notes,
+    )
 
 
 def _questions(path: Path) -> tuple[list[Case], tuple[str, ...]]:
-    """Read the file as examples, else as bare questions, whose faults are then the ones to tell.
+    """Read the file as examples, else as bare questions, whose faults are then raised.
 
-    Rows of logs that are no examples are passed over: `data import` says why.
+    Rows of logs that are no examples are skipped: `data import` reports the reasons.
     """
     if is_text(path):
         return bare_questions(path)
     journal = Rejects(path)
     cases: dict[str, Case] = {}
-    n_passed = 0
+    n_skipped = 0
     try:
         for line, fields in stream_examples(path, journal).rows:
-            n_passed += sum(1 for _ in journal.take(line))
-            case = example_case(Example(id="", **fields)) if fields is not None else None
-            if fields is not None and case is not None:
+            n_skipped += len(list(journal.take(line)))
+            if fields is not None and (case := example_case(Example(id="", **fields))) is not None:
                 cases.setdefault(content_hash(fields["messages"]), case)
     except DataError:
         return bare_questions(path)
     if not cases:
         return bare_questions(path)
-    passed = (
-        (f"{count(n_passed, 'row is', 'rows are')} passed over, because no answered question could be read",)
-        if n_passed
-        else ()
-    )
-    return list(cases.values()), (*journal.notes(), *passed)
+    notes = journal.notes()
+    if n_skipped:
+        rows = count(n_skipped, "row is", "rows are")
+        notes += (f"{rows} passed over, because no answered question could be read",)
+    return list(cases.values()), notes
 
 
 def bare_questions(path: Path, columns: Sequence[str] = ()) -> tuple[list[Case], tuple[str, ...]]:
@@ -142,15 +142,13 @@ def bare_questions(path: Path, columns: Sequence[str] = ()) -> tuple[list[Case],
 
 def is_text(path: Path) -> bool:
     """Whether a file is taken as one question a line: neither its name nor its beginning says otherwise."""
-    return path.suffix.lower() not in _TABLES_AND_JSON and not _starts_like_json(path)
-
-
-def _starts_like_json(path: Path) -> bool:
+    if path.suffix.lower() in _TABLES_AND_JSON:
+        return False
     try:
         with open_input(path) as file:
-            return file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
+            return file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in {b"{", b"["}
     except (OSError, ValueError):
-        return False
+        return True
 
 
 def _lines(path: Path) -> list[Case]:
@@ -171,7 +169,9 @@ def _strata(cases: Sequence[Case], seed: int) -> tuple[str, list[str]]:
         return "tag", [case.tags[0] if case.tags else "none" for case in cases]
     if len(cases) >= MIN_CLUSTERED and (clusters := _clusters([question_of(case) for case in cases], seed)):
         return "cluster", clusters
-    return "length", _length_strata([len(question_of(case)) for case in cases])
+    lengths = [len(question_of(case)) for case in cases]
+    bounds = [sorted(lengths)[len(lengths) * quarter // 4] for quarter in (1, 2, 3)]
+    return "length", [f"length {1 + sum(length >= bound for bound in bounds)} of 4" for length in lengths]
 
 
 def _clusters(texts: Sequence[str], seed: int) -> list[str]:
@@ -191,19 +191,14 @@ def _clusters(texts: Sequence[str], seed: int) -> list[str]:
     return [f"cluster {label:02d}" for label in means.predict(vectors)]
 
 
-def _length_strata(lengths: Sequence[int]) -> list[str]:
-    ordered = sorted(lengths)
-    bounds = [ordered[len(ordered) * quarter // 4] for quarter in (1, 2, 3)]
-    return [f"length {1 + sum(length >= bound for bound in bounds)} of 4" for length in lengths]
-
-
 def _draw(cases: Sequence[Case], strata: Sequence[str], n: int, seed: int) -> tuple[list[int], int]:
-    """Draw `n` cases, in shares of their strata, none nearly the same as one drawn before.
+    """Draw `n` cases, in shares of their strata, without near-duplicates.
 
     Where a stratum runs out, the others fill up; near-duplicates are not used even then.
     """
+    order = {case.id: rank(seed, case.id) for case in cases}
     queues: dict[str, list[int]] = defaultdict(list)
-    for i in sorted(range(len(cases)), key=lambda i: rank(seed, cases[i].id), reverse=True):
+    for i in sorted(range(len(cases)), key=lambda i: order[cases[i].id], reverse=True):
         queues[strata[i]].append(i)
     left = quotas(Counter(strata), min(n, len(cases)), seed)
     near = NearDuplicateFilter()
@@ -217,10 +212,10 @@ def _draw(cases: Sequence[Case], strata: Sequence[str], n: int, seed: int) -> tu
                     chosen.append(i)
                     left[name] -= 1
         if len(chosen) == before:  # nothing more is owed to strata that have rows: the fullest fill up
-            filled = (name for name, queue in queues.items() if queue)
-            for name in sorted(filled, key=lambda name: (-len(queues[name]), name))[: n - len(chosen)]:
+            filled = sorted((-len(queue), name) for name, queue in queues.items() if queue)
+            for _, name in filled[: n - len(chosen)]:
                 left[name] += 1
-    return sorted(chosen[:n], key=lambda i: rank(seed, cases[i].id)), near.n_refused
+    return sorted(chosen[:n], key=lambda i: order[cases[i].id]), near.n_refused
 
 
 class NearDuplicateFilter:

@@ -1,6 +1,6 @@
 """Dev/test split: drawn once, stratified, grouped, seeded, stored; independent of the order of the files.
 
-With at least 200 scorable examples, dev is a slice of them and every case is test. Otherwise the cases are split:
+With at least 200 scorable examples, dev is a slice of the examples and all cases are test. Otherwise cases are split:
 test = max(50, half), and dev cases double as examples. No group and no question is on both sides.
 """
 
@@ -177,7 +177,7 @@ class Changes:
     Attributes:
         added: Cases that are new.
         removed: Cases that are gone.
-        edited: What is asked was changed (old answers no longer apply).
+        edited: The question was changed (old answers no longer apply).
         relabelled: The expected answer was corrected (all variants are scored again).
     """
 

@@ -60,7 +60,7 @@ def rank(seed: int, key: str) -> str:
 
 
 def is_drawn(seed: int, name: str, share: float) -> bool:
-    """Whether a hash puts `name` into a share of all names; a larger share holds each smaller one."""
+    """Whether a hash puts `name` into a share of all names; a larger share contains each smaller share."""
     return int(rank(seed, name)[:13], 16) < share * 16**13
 
 
@@ -90,7 +90,7 @@ def draw(
         take: Rows.
         seed: Of the order.
         at_least: Whether groups may make it more than `take`; else they may make it fewer.
-        totals: Rows of each stratum, where units that cannot be chosen are left out; else counted.
+        totals: Rows by stratum, where units that cannot be chosen are left out; else counted.
     """
     order = sorted(units, key=lambda unit: rank(seed, unit.key))
     if totals is None:

@@ -21,7 +21,7 @@ _SHORT_WORDS = 10
 _MOST = 0.9
 # Of 200 cases of 150 equally frequent labels 74 % repeat, give or take 4 points.
 _REPEATED = 0.6
-# A number alone, or a worked solution whose last line is "#### 18"; dates, versions and codes such as 00412 are none.
+# A number, or a worked solution whose last line is "#### 18"; no dates, versions or codes such as 00412.
 _WHOLE = r"(?:[1-9]\d{0,2}(?:[,\u00a0\u202f]\d{3})+(?:\.\d+)?|(?:0|[1-9]\d*)(?:[.,]\d+)?)"
 _NUMBER = rf"[-−+]?[$€£¥]?\s?{_WHOLE}(?:[eE][-+]?\d+)?\s?%?"
 _NUMERIC = re.compile(rf"(?:(?:.*\n)?\s*####\s*)?{_NUMBER}", re.DOTALL)
@@ -94,7 +94,7 @@ def _is_object(value: Any) -> bool:
 
 
 def _label_reason(texts: Sequence[str], counts: Counter[str]) -> str:
-    """Say why the answers are labels, or "" if they are not: short, few, and most of them repeat."""
+    """Say why the answers are labels, or "" if they are not: short, few, and mostly repeated."""
     n, distinct = len(texts), len(counts)
     repeated = sum(count for count in counts.values() if count > 1)
     short = max(len(text.split()) for text in texts) <= _MAX_LABEL_WORDS and max(map(len, texts)) <= 100
@@ -109,7 +109,7 @@ def _label_reason(texts: Sequence[str], counts: Counter[str]) -> str:
 
 
 def label_counts(cases: Iterable[Case]) -> dict[str, int]:
-    """Return how many cases expect each label (of several accepted ones the first), the most frequent first."""
+    """Return how many cases expect each label (of several accepted answers the first), the most frequent first."""
     expected = [case.expected for case in cases if case.labelled and case.expected is not None]
     first = (value[0] if isinstance(value, list) and value else value for value in expected)
     return dict(Counter(answer_text(value).strip() for value in first).most_common())

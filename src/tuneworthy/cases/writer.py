@@ -7,12 +7,12 @@ from typing import Any
 import orjson
 
 from tuneworthy.store import write_atomic
-from tuneworthy.types import Case, Example
+from tuneworthy.types import Case, Example, JsonObject
 
 
-def case_row(case: Case) -> dict[str, Any]:
+def case_row(case: Case) -> JsonObject:
     """Return `case` as a row of our own format; the id is written only if it is not the content hash."""
-    row: dict[str, Any] = {}
+    row: JsonObject = {}
     question: Any = case.input if case.input is not None else list(case.messages)
     if case.id != Case.make_id(question, case.tools):
         row["id"] = case.id
@@ -25,9 +25,9 @@ def case_row(case: Case) -> dict[str, Any]:
     return row
 
 
-def example_row(example: Example) -> dict[str, Any]:
+def example_row(example: Example) -> JsonObject:
     """Return `example` as a row of our own format."""
-    row: dict[str, Any] = {"messages": example.messages}
+    row: JsonObject = {"messages": example.messages}
     rest = {"group": example.group, "tags": example.tags, "meta": dict(example.meta)}
     return row | {name: value for name, value in rest.items() if value}
 

@@ -11,14 +11,14 @@ from tuneworthy.cases.formats.registry import CASE_FORMATS, Fields, Format, has,
 from tuneworthy.cases.formats.values import at
 from tuneworthy.cases.readers.faults import Dropped, Journal, RowFault
 from tuneworthy.errors import nearest
-from tuneworthy.types import Message
+from tuneworthy.types import JsonObject, Message
 
 NATIVE = '{"input": "text" or {variables}, or "messages": [...], "expected": ...}'
 _KEYS = frozenset({"id", "input", "messages", "expected", "group", "tags", "documents", "tools"})
 _PLAIN = frozenset({"id", "input", "expected"})
 
 
-def native_fields(row: dict[str, Any], journal: Journal) -> Fields:
+def native_fields(row: JsonObject, journal: Journal) -> Fields:
     """Convert a row of our own format.
 
     Raises:
@@ -34,7 +34,7 @@ def native_fields(row: dict[str, Any], journal: Journal) -> Fields:
     return fields
 
 
-def _question(row: dict[str, Any]) -> Fields:
+def _question(row: JsonObject) -> Fields:
     value = row.get("input")
     if type(value) is str and "messages" not in row:
         if not value or value.isspace():
@@ -70,7 +70,7 @@ def ends_with_user(turns: tuple[Message, ...]) -> tuple[Message, ...]:
     return turns
 
 
-def _add_rest(fields: Fields, row: dict[str, Any], journal: Journal) -> None:
+def _add_rest(fields: Fields, row: JsonObject, journal: Journal) -> None:
     """Add group, tags, documents and tools; speak up about keys that are not ours."""
     if (group := row.get("group")) is not None:
         fields["group"] = _name(group, "group")
@@ -114,7 +114,7 @@ def _expect(fields: Fields, value: Any, journal: Journal) -> None:
         fields["expected"] = value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
-def _foreign(row: dict[str, Any], value: Any) -> Fields:
+def _foreign(row: JsonObject, value: Any) -> Fields:
     """Start a foreign row: `value` is a text, variables or a chat."""
     if isinstance(turns := at(value, "messages"), list):
         value = turns
@@ -124,12 +124,12 @@ def _foreign(row: dict[str, Any], value: Any) -> Fields:
     return fields
 
 
-def _note_unread(row: dict[str, Any], read: Set[str], journal: Journal) -> None:
+def _note_unread(row: JsonObject, read: Set[str], journal: Journal) -> None:
     if unread := sorted(key for key, value in row.items() if key not in read and value not in (None, "", [], {})):
         journal.note(f"ignored keys: {', '.join(unread)}")
 
 
-def _inspect(row: dict[str, Any], journal: Journal) -> Fields:
+def _inspect(row: JsonObject, journal: Journal) -> Fields:
     fields = _foreign(row, at(row, "input"))
     if choices := at(row, "choices"):
         if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
@@ -154,7 +154,7 @@ def _append(fields: Fields, text: str) -> None:
         raise RowFault("a string or a chat for `input`, because the row has `choices`", fields["input"])
 
 
-def _openai_evals(row: dict[str, Any], journal: Journal) -> Fields:
+def _openai_evals(row: JsonObject, journal: Journal) -> Fields:
     value = at(row, "input")
     if isinstance(value, list) and value and at(value[-1], "role") == "system":
         value = [*value[:-1], value[-1] | {"role": "user"}]
@@ -165,7 +165,7 @@ def _openai_evals(row: dict[str, Any], journal: Journal) -> Fields:
     return fields
 
 
-def _langfuse(row: dict[str, Any], journal: Journal) -> Fields:
+def _langfuse(row: JsonObject, journal: Journal) -> Fields:
     if str(at(row, "status")).upper() == "ARCHIVED":
         raise Dropped("the Langfuse item is archived")
     fields = _foreign(row, at(row, "input"))

@@ -92,16 +92,14 @@ def check_chat(turns: tuple[Message, ...]) -> tuple[Message, ...]:
             hint="Remove the messages after the last answer.",
             code="no_answer",
         )
-    if empty := [message for message in turns if message["role"] == "assistant" and _says_nothing(message)]:
-        code = "empty_answer" if empty[0] is last else "empty_turn"
-        raise RowFault(messages.EMPTY_ANSWER._replace(code=code), got="an empty string")
+    for message in turns:
+        silent = not message.get("tool_calls") and is_blank(str(message.get("content") or ""))
+        if message["role"] == "assistant" and silent:
+            code = "empty_answer" if message is last else "empty_turn"
+            raise RowFault(messages.EMPTY_ANSWER._replace(code=code), got="an empty string")
     if all(message["role"] != "user" for message in turns):
         raise RowFault("at least one user turn", got="none", code="no_question")
     return turns
-
-
-def _says_nothing(message: Message) -> bool:
-    return not message.get("tool_calls") and is_blank(str(message.get("content") or ""))
 
 
 def turns_text(turns: Sequence[Message]) -> str:

@@ -15,6 +15,7 @@ from tuneworthy.cases import messages
 from tuneworthy.cases.formats.registry import Convert, Fields
 from tuneworthy.cases.readers.faults import Journal, RowFault, show
 from tuneworthy.errors import did_you_mean
+from tuneworthy.types import JsonObject
 
 INPUT_NAMES = ("input", "question", "text", "prompt", "query", "utterance", "message", "user", "instruction")
 EXPECTED_NAMES = (
@@ -33,7 +34,7 @@ EXPECTED_NAMES = (
     "response",
     "class",
 )
-# Columns that may hold a verdict on the answer instead of the answer, and words that are one.
+# Columns that may have a verdict on the answer instead of the answer, and words that are one.
 _VERDICTS = frozenset({"label", "category", "class"})
 _VERDICT = re.compile(
     r"(thumbs?[ _-]?)?(up|down)|good|bad|(in)?correct|wrong|(un)?helpful|accepted|rejected|true|false", re.I
@@ -55,7 +56,7 @@ def expected_column(row: Mapping[str, Any], among: Set[str]) -> str | None:
 
 
 def find_column(keys: Iterable[str], names: Sequence[str]) -> str | None:
-    """Return the key whose lower-case form stands first in `names`, or None."""
+    """Return the key whose lower-case form comes first in `names`, or None."""
     by_lower = {key.lower(): key for key in keys}
     return next((by_lower[name] for name in names if name in by_lower), None)
 
@@ -64,9 +65,9 @@ class Columns:
     """Converts rows of cells by way of native rows: ``{"input" or "messages", "expected"?, "id"?, ...}``.
 
     Args:
-        read: What converts a native row.
+        read: Converts a native row.
         keys: The names of all columns.
-        journal: Gets notes on what was guessed and what is not read.
+        journal: Gets notes on guessed and ignored columns.
         inputs: The input columns; several make a dict of variables. Guessed if empty.
         expected: The expected column; guessed if None.
         keep_rest: Whether the other columns are passed on, as `meta`.
@@ -117,31 +118,40 @@ class Columns:
         if unread and not self.rest:
             self.journal.note(f"ignored columns: {', '.join(sorted(unread))}", 0)
 
-    def __call__(self, row: dict[str, Any], journal: Journal) -> Fields:
+    def __call__(self, row: JsonObject, journal: Journal) -> Fields:
         """Convert a row of cells."""
         return self.read(self.native(row), journal)
 
-    def native(self, row: dict[str, Any]) -> dict[str, Any]:
+    def native(self, row: JsonObject) -> JsonObject:
         """Return `row` with the keys that the native format knows; empty cells are left out."""
-        out = {name: cell for name in _PASSED_ON if (cell := _cell(row.get(name), name)) not in (None, "")}
+        out: JsonObject = {}
+        for name in _PASSED_ON:
+            value = parsed(row.get(name))
+            if name in _LISTS and isinstance(value, str):
+                value = list(filter(None, map(str.strip, re.split("[,;]", value))))
+            if value not in (None, ""):
+                out[name] = value
         if self.messages:
             out["messages"] = parsed(row.get("messages"))
         elif len(self.inputs) == 1:
-            value = parsed(row.get(self.inputs[0]))
+            cell = row.get(self.inputs[0])
+            value = parsed(cell)
             if isinstance(value, list) and value and isinstance(value[0], dict) and "role" in value[0]:
                 out["messages"] = value
+            elif isinstance(value, dict):
+                out["input"] = value
             else:
-                out["input"] = value if isinstance(value, dict) else _text(row.get(self.inputs[0]))
+                out["input"] = show(cell, 10**9) if isinstance(cell, int | float | bool | list) else cell
         else:
             out["input"] = {name: parsed(row.get(name)) for name in self.inputs}
         if self.expected is not None:
             self._add_expected(out, row.get(self.expected))
         if rest := {name: parsed(row[name]) for name in self.rest if row.get(name) not in (None, "")}:
             inner = rest.pop("meta", {})
-            out["meta"] = {**inner, **rest} if isinstance(inner, dict) else {"meta": inner, **rest}
+            out["meta"] = inner | rest if isinstance(inner, dict) else {"meta": inner} | rest
         return out
 
-    def _add_expected(self, out: dict[str, Any], cell: Any) -> None:
+    def _add_expected(self, out: JsonObject, cell: Any) -> None:
         cell = cell.strip() if isinstance(cell, str) else cell
         if cell is None or cell == "":
             self.journal.note(
@@ -158,7 +168,7 @@ class Columns:
 def columns_by_name(read: Convert, *, keep_rest: bool = False) -> Convert:
     """Return a converter that guesses the columns from the first row of a file."""
 
-    def convert(row: dict[str, Any], journal: Journal) -> Fields:
+    def convert(row: JsonObject, journal: Journal) -> Fields:
         if journal.columns is None:
             journal.columns = Columns(read, row.keys(), journal, keep_rest=keep_rest, first=row)
         return cast(Columns, journal.columns)(row, journal)
@@ -167,7 +177,7 @@ def columns_by_name(read: Convert, *, keep_rest: bool = False) -> Convert:
 
 
 def parsed(cell: Any) -> Any:
-    """Return the object or list that the text `cell` holds, else `cell` itself."""
+    """Return the object or list in the JSON text `cell`, else `cell` itself."""
     if isinstance(cell, str) and cell.lstrip()[:1] in ("{", "["):
         try:
             value = orjson.loads(cell)
@@ -176,14 +186,3 @@ def parsed(cell: Any) -> Any:
             return cell
         return value
     return cell
-
-
-def _text(cell: Any) -> Any:
-    return show(cell, 10**9) if isinstance(cell, int | float | bool | list) else cell
-
-
-def _cell(cell: Any, name: str) -> Any:
-    value = parsed(cell)
-    if name in _LISTS and isinstance(value, str):
-        return [part.strip() for part in value.replace(";", ",").split(",") if part.strip()]
-    return value

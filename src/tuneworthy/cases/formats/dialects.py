@@ -15,7 +15,7 @@ from tuneworthy.cases import messages
 from tuneworthy.cases.formats.chats import ROLES
 from tuneworthy.cases.formats.values import at, dict_at, first_at, word_at
 from tuneworthy.cases.readers.faults import Dropped, RowFault
-from tuneworthy.types import Message
+from tuneworthy.types import JsonObject, Message
 
 _ROLE_NAMES: Final = {"human": "user", "ai": "assistant", "model": "assistant", "function": "tool"}
 _TEXTS: Final = frozenset({"text", "input_text", "output_text"})
@@ -41,7 +41,7 @@ _AS_OBJECT: Final = re.compile(
 
 
 def modern(value: Any, name: str = "messages") -> Any:
-    """Return messages in the OpenAI shape; what is no list stays as it is, for `check_messages` to name.
+    """Return messages in the OpenAI shape; any other value stays as it is, for `check_messages` to report.
 
     Raises:
         RowFault: A part is no text, or an item is no message.
@@ -52,7 +52,7 @@ def modern(value: Any, name: str = "messages") -> Any:
     turns: list[Any] = []
     for i, item in enumerate(value):
         for turn in _turns(item, f"{name}[{i}]"):
-            if isinstance(turn, _LooseCall) and turns and turns[-1].get("role") == "assistant":
+            if isinstance(turn, _LooseCall) and turns and at(turns[-1], "role") == "assistant":
                 turns[-1] = {**turns[-1], "tool_calls": [*turns[-1].get("tool_calls", ()), turn.value]}
             else:
                 turns.append(turn.message if isinstance(turn, _LooseCall) else turn)
@@ -69,7 +69,7 @@ def is_chat(value: Any) -> bool:
 
 
 def is_written_down(text: str) -> bool:
-    """Whether a text is messages or a response that a program wrote down, and not what the messages say.
+    """Whether a text is a dump of messages or of a response, instead of their content.
 
     >>> is_written_down('[{"role": "assistant", "content": "4"}]'), is_written_down('{"role": "chef", "name": "Bo"}')
     (True, False)
@@ -88,8 +88,8 @@ def check_words(turns: Sequence[Message]) -> None:
         RowFault: One is.
     """
     for turn in turns:
-        content = turn.get("content")
-        if turn.get("role") == "assistant" and isinstance(content, str) and is_written_down(content):
+        content = at(turn, "content")
+        if at(turn, "role") == "assistant" and isinstance(content, str) and is_written_down(content):
             raise RowFault(messages.WRITTEN_DOWN, content)
 
 
@@ -97,18 +97,18 @@ def check_words(turns: Sequence[Message]) -> None:
 class _LooseCall:
     """A call that is an item of its own: part of the assistant's message before it, if there is one."""
 
-    value: dict[str, Any]
+    value: JsonObject
 
     @property
-    def message(self) -> dict[str, Any]:
+    def message(self) -> JsonObject:
         return {"role": "assistant", "content": None, "tool_calls": [self.value]}
 
 
 @dataclass(slots=True)
 class _Parts:
     texts: list[str] = field(default_factory=list)
-    calls: list[dict[str, Any]] = field(default_factory=list)
-    results: list[dict[str, Any]] = field(default_factory=list)
+    calls: list[JsonObject] = field(default_factory=list)
+    results: list[JsonObject] = field(default_factory=list)
 
 
 def _is_plain(message: Any) -> bool:
@@ -126,7 +126,7 @@ def _is_message(item: Any) -> bool:
         return isinstance(item, list) and len(item) == 2 and isinstance(item[0], str) and item[0] in _ROLE_NAMES
     if word_at(item, "type") in _ITEMS:
         return True
-    role = item.get("role")
+    role = at(item, "role")
     known = isinstance(role, str) and _ROLE_NAMES.get(role, role) in ROLES
     return known and not {"content", "parts", "tool_calls", "function_call"}.isdisjoint(item)
 
@@ -136,14 +136,14 @@ def _turns(item: Any, where: str) -> list[Any]:
         item = {"role": item[0], "content": item[1]}
     if not isinstance(item, dict):
         return [item]
-    kind = item.get("type")
+    kind = at(item, "type")
     read = _ITEMS.get(kind) if isinstance(kind, str) else None
     if read is None and isinstance(kind, str) and "role" not in item:
         raise RowFault(f"a message or a call at {where}", item, code="bad_message")
     return (read or _message)(item, where)
 
 
-def _message(item: dict[str, Any], where: str) -> list[Any]:
+def _message(item: JsonObject, where: str) -> list[Any]:
     role = item.get("role", "assistant" if at(item, "type") == "message" else None)
     content = item.get("parts", at(item, "content"))
     call = at(item, "function_call")
@@ -152,7 +152,7 @@ def _message(item: dict[str, Any], where: str) -> list[Any]:
     if role is not None:
         message["role"] = _ROLE_NAMES.get(role, role) if isinstance(role, str) else role
     message["content"] = content
-    results: list[dict[str, Any]] = []
+    results: list[JsonObject] = []
     if isinstance(content, list):
         parts = _parts(content, where)
         calls, results = calls + parts.calls, parts.results
@@ -177,7 +177,7 @@ def _parts(content: list[Any], where: str) -> _Parts:
         if not isinstance(block, dict):
             raise RowFault(messages.text_part(where), block)
         kind = word_at(block, "type") or next((key for key in _BARE_KEYS if key in block), "")
-        text = block.get("text", block.get("content")) if kind in _TEXTS else None
+        text = block.get("text", at(block, "content")) if kind in _TEXTS else None
         if isinstance(text, str):
             parts.texts.append(text)
         elif kind in _CALLS:
@@ -191,7 +191,7 @@ def _parts(content: list[Any], where: str) -> _Parts:
     return parts
 
 
-def _call(block: dict[str, Any]) -> dict[str, Any]:
+def _call(block: JsonObject) -> JsonObject:
     """Return a call as `tool_calls.call_of` reads it."""
     arguments = next((block[key] for key in ("arguments", "args", "input") if block.get(key) is not None), None)
     kind, name = at(block, "type"), at(block, "name")
@@ -202,7 +202,7 @@ def _call(block: dict[str, Any]) -> dict[str, Any]:
     return {"id": first_at(block, "call_id", "id"), "name": name or None, "arguments": arguments}
 
 
-def _result(block: dict[str, Any], where: str) -> dict[str, Any]:
+def _result(block: JsonObject, where: str) -> JsonObject:
     value = next((block[key] for key in ("content", "output", "response", "result") if key in block), None)
     if isinstance(value, list) and all(isinstance(part, dict) and "type" in part for part in value):
         value = "\n".join(_parts(value, where).texts)
@@ -213,7 +213,7 @@ def _result(block: dict[str, Any], where: str) -> dict[str, Any]:
     return result
 
 
-def _langchain(item: dict[str, Any], where: str) -> list[Any]:
+def _langchain(item: JsonObject, where: str) -> list[Any]:
     """Read a message of LangChain: serialised, as `messages_to_dict` gives it, or flat."""
     inner = next((item[key] for key in ("kwargs", "data") if isinstance(item.get(key), dict)), item)
     path = at(item, "id")
@@ -234,7 +234,7 @@ def _langchain(item: dict[str, Any], where: str) -> list[Any]:
     return [*turns, message]
 
 
-_ITEMS: Final[dict[str, Callable[[dict[str, Any], str], list[Any]]]] = {
+_ITEMS: Final[dict[str, Callable[[JsonObject, str], list[Any]]]] = {
     "message": _message,
     "reasoning": lambda item, where: [],
     **dict.fromkeys(

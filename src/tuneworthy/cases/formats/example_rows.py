@@ -16,7 +16,7 @@ from tuneworthy.cases.formats.tool_calls import call_of
 from tuneworthy.cases.formats.values import at, list_at
 from tuneworthy.cases.normalize import variables_text
 from tuneworthy.cases.readers.faults import Dropped, Journal, RowFault, show
-from tuneworthy.types import UNLABELLED, Message
+from tuneworthy.types import UNLABELLED, JsonObject, Message
 
 _FROM = {
     "human": "user",
@@ -35,7 +35,7 @@ _FROM = {
 _CASE = frozenset({"input", "messages", "expected"})
 
 
-def _text(row: dict[str, Any], key: str, *, optional: bool = False) -> str:
+def _text(row: JsonObject, key: str, *, optional: bool = False) -> str:
     value = row.get(key)
     if value is None and optional:
         return ""
@@ -53,7 +53,7 @@ def _chat(system: str, question: str, answer: str) -> tuple[Message, ...]:
     return (*head, {"role": "user", "content": question}, {"role": "assistant", "content": answer})
 
 
-def messages_example(row: dict[str, Any], journal: Journal) -> Fields:
+def messages_example(row: JsonObject, journal: Journal) -> Fields:
     """Convert a chat; a system prompt may be next to its messages."""
     if "messages" not in row:
         hint = 'Write each row as {"messages": [...]}.'
@@ -65,7 +65,7 @@ def messages_example(row: dict[str, Any], journal: Journal) -> Fields:
     return fields_of(check_messages(turns), row, {"messages"})
 
 
-def log_example(row: dict[str, Any], journal: Journal) -> Fields:
+def log_example(row: JsonObject, journal: Journal) -> Fields:
     """Convert a logged request and its response; feedback and the like are kept in `meta`."""
     request, response = _body(row, "request"), _body(row, "response")
     if request is None and "messages" in row:
@@ -78,14 +78,14 @@ def log_example(row: dict[str, Any], journal: Journal) -> Fields:
     return exchange(request, response, {key: value for key, value in row.items() if key not in read}, api=True)
 
 
-def _body(row: dict[str, Any], name: str) -> Any:
+def _body(row: JsonObject, name: str) -> Any:
     """Return the request or the response of a row; that of a batch is wrapped once more."""
     value = row.get(name, at(row, f"{name}_body"))
     body = at(value, "body")
     return body if isinstance(body, dict) else value
 
 
-def _sharegpt(row: dict[str, Any], journal: Journal) -> Fields:
+def _sharegpt(row: JsonObject, journal: Journal) -> Fields:
     turns = list_at(row, "conversations")
     if not turns:
         raise RowFault("a list of turns for `conversations`", at(row, "conversations"), code="no_messages")
@@ -102,7 +102,7 @@ def _sharegpt(row: dict[str, Any], journal: Journal) -> Fields:
     return fields_of(check_messages(chat, "conversations"), row, {"conversations", "system"})
 
 
-def _turn(turn: dict[str, Any], where: str, n_calls: int) -> dict[str, Any]:
+def _turn(turn: JsonObject, where: str, n_calls: int) -> JsonObject:
     """Return a turn of ShareGPT as a message; one that is a message already stays as it is."""
     if "from" not in turn and at(turn, "role") in ROLES:
         return turn
@@ -119,8 +119,8 @@ def _turn(turn: dict[str, Any], where: str, n_calls: int) -> dict[str, Any]:
 _TURN_KEYS = ("name", "weight", "tool_call_id", "tool_calls", "feedback", "rating", "correction")
 
 
-def _called(value: Any, where: str, n: int) -> list[dict[str, Any]]:
-    """Return the calls in a `function_call` turn: one, or a list of them, as JSON text."""
+def _called(value: Any, where: str, n: int) -> list[JsonObject]:
+    """Return the calls in a `function_call` turn: one, or a list, as JSON text."""
     if isinstance(value, str):
         try:
             value = orjson.loads(value)
@@ -130,7 +130,7 @@ def _called(value: Any, where: str, n: int) -> list[dict[str, Any]]:
     return [call_of(call, where, n + i) for i, call in enumerate(calls)]
 
 
-def _alpaca(row: dict[str, Any], journal: Journal) -> Fields:
+def _alpaca(row: JsonObject, journal: Journal) -> Fields:
     question, context = _text(row, "instruction"), _text(row, "input", optional=True)
     if context.strip():
         question = f"{question}\n\n{context}" if question.strip() else context
@@ -143,7 +143,7 @@ def _alpaca(row: dict[str, Any], journal: Journal) -> Fields:
     return fields_of((*before, user, assistant), row, {"instruction", "input", "output", "system", "history"})
 
 
-def _prompt_completion(row: dict[str, Any], journal: Journal) -> Fields:
+def _prompt_completion(row: JsonObject, journal: Journal) -> Fields:
     prompt, completion = at(row, "prompt"), at(row, "completion")
     if isinstance(prompt, list):
         answer = [{"role": "assistant", "content": completion}] if isinstance(completion, str) else completion
@@ -155,7 +155,7 @@ def _prompt_completion(row: dict[str, Any], journal: Journal) -> Fields:
     return fields_of(turns, row, {"prompt", "completion"})
 
 
-def native_example(row: dict[str, Any], journal: Journal) -> Fields:
+def native_example(row: JsonObject, journal: Journal) -> Fields:
     """Convert a row in the format of a case (input or messages, and expected) to an example.
 
     Variables become one text, a line each (`variables_text`), as in the cases of `init`.
@@ -174,12 +174,12 @@ def native_example(row: dict[str, Any], journal: Journal) -> Fields:
     return fields_of((*before, {"role": "assistant", "content": answer}), row, _CASE)
 
 
-def _two_columns(keys: Set[str], first: dict[str, Any]) -> bool:
+def _two_columns(keys: Set[str], first: JsonObject) -> bool:
     question = find_column(first.keys(), INPUT_NAMES)
     return question is not None and find_column(first.keys() - {question}, EXPECTED_NAMES) is not None
 
 
-def _is_log(keys: Set[str], first: dict[str, Any]) -> bool:
+def _is_log(keys: Set[str], first: JsonObject) -> bool:
     return ("response" in keys and bool({"request", "messages"} & keys)) or {"request_body", "response_body"} <= keys
 
 

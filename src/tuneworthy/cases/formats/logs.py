@@ -16,7 +16,7 @@ from tuneworthy.cases.formats.tool_calls import tools_of, with_calls, with_weigh
 from tuneworthy.cases.formats.values import at, first_at, names, word_at
 from tuneworthy.cases.normalize import variables_text
 from tuneworthy.cases.readers.faults import Dropped, Journal, RowFault, show
-from tuneworthy.types import Message
+from tuneworthy.types import JsonObject, Message
 
 Answer = tuple[list[Any], str | None]
 
@@ -102,9 +102,9 @@ def exchange(question: Any, answer: Any, about: Mapping[str, Any], *, api: bool 
     return fields_of(check_messages([*before, *turns], "request.messages"), facts, frozenset())
 
 
-def feedback(journal: Journal, tool: str, *places: Any) -> dict[str, Any]:
+def feedback(journal: Journal, tool: str, *places: Any) -> JsonObject:
     """Return the scores and the correction of an answer from the facts about its trace or run."""
-    facts: list[dict[str, Any]] = []
+    facts: list[JsonObject] = []
     for place in dict.fromkeys(str(place) for place in places if place):
         facts += journal.facts.get(f"{tool}:{place}", ())
     corrections = (fact["correction"] for fact in facts if fact.get("correction"))
@@ -141,7 +141,7 @@ def asked(value: Any) -> list[Any]:
     return [{"role": "user", "content": variables_text(value)}]
 
 
-def _system(request: dict[str, Any]) -> list[Any]:
+def _system(request: JsonObject) -> list[Any]:
     """Return the instructions outside of the messages, in the APIs of OpenAI, Anthropic and Gemini."""
     value = first_at(request, "system", "instructions", "systemInstruction", "system_instruction")
     if isinstance(value, dict):
@@ -172,7 +172,7 @@ def answered(value: Any, *, api: bool = False) -> Answer:
     return [{"role": "assistant", "content": value if isinstance(value, str) else show(value, 10**9)}], None
 
 
-def _of_object(value: dict[str, Any], *, api: bool) -> Answer:
+def _of_object(value: JsonObject, *, api: bool) -> Answer:
     for key, (read, marks) in _ANSWERS.items():
         if isinstance(at(value, key), list) and (api or _has(value[key], marks)):
             return read(value)
@@ -195,7 +195,7 @@ def _of_object(value: dict[str, Any], *, api: bool) -> Answer:
     return [{"role": "assistant", "content": show(value, 10**9)}], None
 
 
-def _choices(response: dict[str, Any]) -> Answer:
+def _choices(response: JsonObject) -> Answer:
     first = at(response, "choices/0")
     if not isinstance(first, dict):
         raise Dropped(messages.FAILED_REQUEST)
@@ -207,7 +207,7 @@ def _choices(response: dict[str, Any]) -> Answer:
     return _said(modern([message | {"role": "assistant"}], "response")), _ending(first)
 
 
-def _output(response: dict[str, Any]) -> Answer:
+def _output(response: JsonObject) -> Answer:
     """Read the items of the Responses API."""
     turns = [turn for turn in modern(response["output"], "response.output") if isinstance(turn, dict)]
     if len(turns) > 1 and all(at(turn, "role") == "assistant" for turn in turns):
@@ -218,11 +218,7 @@ def _output(response: dict[str, Any]) -> Answer:
     return turns, "tool_calls" if at(turns[-1], "tool_calls") else "stop"
 
 
-def _generations(result: dict[str, Any]) -> Answer:
-    return answered(result["generations"][:1])
-
-
-def _candidates(response: dict[str, Any]) -> Answer:
+def _candidates(response: JsonObject) -> Answer:
     first = at(response, "candidates/0")
     content = at(first, "content")
     if not isinstance(content, dict):
@@ -237,10 +233,10 @@ def _has(items: Any, marks: Set[str]) -> bool:
 
 
 # Keys of the answers in API responses: how they are read, and the keys of an answer.
-_ANSWERS: Final[dict[str, tuple[Callable[[dict[str, Any]], Answer], Set[str]]]] = {
+_ANSWERS: Final[dict[str, tuple[Callable[[JsonObject], Answer], Set[str]]]] = {
     "choices": (_choices, {"message", "text"}),
     "output": (_output, {"type"}),
-    "generations": (_generations, {"message", "text"}),
+    "generations": (lambda result: answered(result["generations"][:1]), {"message", "text"}),
     "candidates": (_candidates, {"content"}),
 }
 
@@ -259,8 +255,8 @@ def _said(turns: list[Any]) -> list[Any]:
 
 def _ending(value: Any) -> str | None:
     """Return the finish reason of an API or a framework."""
-    for place in ("", "generation_info/", "response_metadata/", "kwargs/"):
-        if why := first_at(value, f"{place}finish_reason", f"{place}stop_reason", f"{place}finishReason"):
+    for place in (value, *(at(value, key) for key in ("generation_info", "response_metadata", "kwargs"))):
+        if place and (why := first_at(place, "finish_reason", "stop_reason", "finishReason")):
             return _named_ending(why)
     return None
 

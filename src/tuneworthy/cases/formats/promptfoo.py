@@ -1,14 +1,16 @@
-"""A test of a promptfoo configuration: its variables are the input, its assertions tell what is expected."""
+"""A test of a promptfoo configuration: its variables are the input, its assertions give the expected answer."""
 
 import math
 from collections.abc import Iterator
 from itertools import product
-from typing import Any, Final
+from typing import Final
 
+from tuneworthy.cases.formats.values import at
 from tuneworthy.cases.readers.faults import Journal, RowFault, show
 from tuneworthy.cases.readers.files import Row
+from tuneworthy.types import JsonObject
 
-# Of the values of the lists of one test: a few lines could name more cases than any machine holds.
+# Of the values of the lists of one test: a few lines could name more cases than fit in memory.
 MAX_COMBINATIONS: Final = 10_000
 # In this order: what says most about the right answer comes first.
 _ANSWERS = ("equals", "contains-all", "contains-any", "contains", "icontains", "icontains-all", "icontains-any")
@@ -25,13 +27,13 @@ GRADERS = {
 }
 
 
-def test_fields(test: dict[str, Any], journal: Journal) -> dict[str, Any]:
-    """Convert one test (see `expand` for variables that hold a list).
+def test_fields(test: JsonObject, journal: Journal) -> JsonObject:
+    """Convert one test (see `expand` for list variables).
 
     Raises:
         RowFault: No variables, a variable that is read from elsewhere, or assertions that are no list.
     """
-    variables = test.get("vars")
+    variables = at(test, "vars")
     if not isinstance(variables, dict) or not variables:
         raise RowFault("an object of variables for `vars`", variables)
     if not 0 < (n := _n_combinations(variables)) <= MAX_COMBINATIONS:
@@ -47,20 +49,20 @@ def test_fields(test: dict[str, Any], journal: Journal) -> dict[str, Any]:
                 got=f"a reference to {show(value)}",
                 hint="Write the value into the file.",
             )
-    fields: dict[str, Any] = {"input": variables}
-    asserts = test.get("assert") or []
+    fields: JsonObject = {"input": variables}
+    asserts = at(test, "assert") or []
     if not isinstance(asserts, list) or not all(isinstance(item, dict) for item in asserts):
         raise RowFault("a list of assertions for `assert`", asserts)
     _add_expected(fields, asserts, journal)
-    if isinstance(metadata := test.get("metadata"), dict) and isinstance(metadata.get("group"), str):
-        fields["group"] = metadata["group"]
+    if isinstance(group := at(test, "metadata/group"), str):
+        fields["group"] = group
     return fields
 
 
-def _add_expected(fields: dict[str, Any], asserts: list[dict[str, Any]], journal: Journal) -> None:
-    by_type: dict[str, Any] = {}
+def _add_expected(fields: JsonObject, asserts: list[JsonObject], journal: Journal) -> None:
+    by_type: JsonObject = {}
     for item in asserts:
-        by_type.setdefault(str(item.get("type")), item.get("value"))
+        by_type.setdefault(str(at(item, "type")), at(item, "value"))
     chosen = next((kind for kind in (*_ANSWERS, *_REFERENCES) if by_type.get(kind) is not None), None)
     if chosen is not None:
         fields["expected"] = by_type[chosen]
@@ -76,7 +78,7 @@ def _add_expected(fields: dict[str, Any], asserts: list[dict[str, Any]], journal
         journal.note(note.format(kind=kind, grader=grader))
 
 
-def _n_combinations(variables: dict[str, Any]) -> int:
+def _n_combinations(variables: JsonObject) -> int:
     return math.prod(len(value) for value in variables.values() if isinstance(value, list))
 
 
@@ -85,12 +87,12 @@ def expanded(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
     return ((line, test) for line, row in rows for test in (expand(row) if row is not None else (None,)))
 
 
-def expand(test: dict[str, Any]) -> list[dict[str, Any]]:
+def expand(test: JsonObject) -> list[JsonObject]:
     """Return a test for each combination of the values of its list variables, as promptfoo does.
 
-    One with too many combinations, or with none, stays as it is, and `test_fields` refuses it.
+    A test with too many combinations, or without any, stays as it is, and `test_fields` refuses it.
     """
-    variables = test.get("vars")
+    variables = at(test, "vars")
     if not isinstance(variables, dict) or not 0 < _n_combinations(variables) <= MAX_COMBINATIONS:
         return [test]
     options = [value if isinstance(value, list) else [value] for value in variables.values()]

@@ -14,10 +14,11 @@ from typing import Any
 from tuneworthy.cases.readers.faults import Journal
 from tuneworthy.cases.readers.files import Row
 from tuneworthy.registry import Registry
+from tuneworthy.types import JsonObject
 
-Fields = dict[str, Any]
-Convert = Callable[[dict[str, Any], Journal], Fields]
-Detect = Callable[[Set[str], dict[str, Any]], bool]
+Fields = JsonObject
+Convert = Callable[[JsonObject, Journal], Fields]
+Detect = Callable[[Set[str], JsonObject], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,7 @@ class Format:
     title: str = ""
     unit: str = "row"
     records: Callable[[Iterator[Row], Journal], Iterator[Row]] | None = None
-    facts: Callable[[dict[str, Any]], Iterable[tuple[str, Any]]] | None = None
+    facts: Callable[[JsonObject], Iterable[tuple[str, Any]]] | None = None
     companion: str = ""
 
 
@@ -89,7 +90,7 @@ def register(formats: Registry[Format], *entries: Format) -> None:
         formats.register(entry.name)(entry)
 
 
-def detect(formats: Registry[Format], keys: Set[str], first: dict[str, Any]) -> Format | None:
+def detect(formats: Registry[Format], keys: Set[str], first: JsonObject) -> Format | None:
     """Return the first format that recognises rows with `keys`, or None."""
     builtin = BUILTIN[formats.kind]
     entries = sorted(map(formats.get, builtin), key=lambda entry: entry.priority)

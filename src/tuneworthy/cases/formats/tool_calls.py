@@ -7,11 +7,12 @@ from typing import Any
 import orjson
 
 from tuneworthy.cases import messages
+from tuneworthy.cases.formats.values import at
 from tuneworthy.cases.readers.faults import RowFault
-from tuneworthy.types import Message
+from tuneworthy.types import JsonObject, Message
 
 
-def tools_of(value: Any) -> list[dict[str, Any]]:
+def tools_of(value: Any) -> list[JsonObject]:
     """Return tools as a list in the OpenAI shape; they may be JSON text.
 
     Raises:
@@ -25,19 +26,18 @@ def tools_of(value: Any) -> list[dict[str, Any]]:
         except orjson.JSONDecodeError:
             raise RowFault("JSON for `tools`", value, code="bad_tools") from None
     tools = value if isinstance(value, list) else [value]
-    if bad := [tool for tool in tools if not isinstance(tool, dict)]:
-        raise RowFault(messages.TOOLS, bad[0])
-    return [_tool(tool) for tool in tools]
-
-
-def _tool(tool: dict[str, Any]) -> dict[str, Any]:
-    """Return a tool in the OpenAI shape: also a bare function, one of the Responses API, or one of Anthropic."""
-    if "function" in tool or "name" not in tool:
-        return tool
-    function = {key: value for key, value in tool.items() if key not in {"type", "input_schema"}}
-    if "input_schema" in tool:
-        function["parameters"] = tool["input_schema"]
-    return {"type": "function", "function": function}
+    out: list[JsonObject] = []
+    for tool in tools:
+        if not isinstance(tool, dict):
+            raise RowFault(messages.TOOLS, tool)
+        if "function" not in tool and "name" in tool:  # a bare function, of the Responses API, or of Anthropic
+            function = {key: value for key, value in tool.items() if key not in {"type", "input_schema"}}
+            if "input_schema" in tool:
+                function["parameters"] = tool["input_schema"]
+            out.append({"type": "function", "function": function})
+        else:
+            out.append(tool)
+    return out
 
 
 def with_calls(turns: Sequence[Message]) -> tuple[Message, ...]:
@@ -57,7 +57,10 @@ def with_calls(turns: Sequence[Message]) -> tuple[Message, ...]:
         new = message
         if "tool_calls" in message:
             new = {key: value for key, value in message.items() if key != "tool_calls"}
-            calls = _calls(message["tool_calls"], f"messages[{i}].tool_calls", n)
+            where, given = f"messages[{i}].tool_calls", message["tool_calls"]
+            if not isinstance(given, list):
+                raise RowFault(f"a list at {where}", given, code="bad_tool_call")
+            calls = [call_of(call, where, n + k) for k, call in enumerate(given)]
             n += len(calls)
             open_ids += [call["id"] for call in calls]
             if calls:
@@ -65,7 +68,7 @@ def with_calls(turns: Sequence[Message]) -> tuple[Message, ...]:
         elif message["role"] == "tool":
             if "tool_call_id" not in message and open_ids:
                 new = {**message, "tool_call_id": open_ids[0]}
-            if new.get("tool_call_id") in open_ids:
+            if at(new, "tool_call_id") in open_ids:
                 open_ids.remove(new["tool_call_id"])
         out.append(new)
     return tuple(out)
@@ -73,6 +76,8 @@ def with_calls(turns: Sequence[Message]) -> tuple[Message, ...]:
 
 def with_weights(turns: Sequence[Message]) -> tuple[Message, ...]:
     """Return messages in which Axolotl's `train` is OpenAI's `weight`: whether an answer is learned from."""
+    if not any("train" in message for message in turns):
+        return tuple(turns)
     out: list[Message] = []
     for message in turns:
         new = dict(message)
@@ -82,13 +87,7 @@ def with_weights(turns: Sequence[Message]) -> tuple[Message, ...]:
     return tuple(out)
 
 
-def _calls(value: Any, where: str, n: int) -> list[dict[str, Any]]:
-    if not isinstance(value, list):
-        raise RowFault(f"a list at {where}", value, code="bad_tool_call")
-    return [call_of(call, where, n + i) for i, call in enumerate(value)]
-
-
-def call_of(value: Any, where: str, n: int) -> dict[str, Any]:
+def call_of(value: Any, where: str, n: int) -> JsonObject:
     """Return a call in the OpenAI shape: from that shape, or from ``{"name", "arguments"}``.
 
     Args:
@@ -101,10 +100,10 @@ def call_of(value: Any, where: str, n: int) -> dict[str, Any]:
     """
     call = value if isinstance(value, dict) else {}
     function = call.get("function", call)
-    name = function.get("name") if isinstance(function, dict) else None
+    name = at(function, "name")
     if not isinstance(name, str) or not name.strip():
         raise RowFault(f'a call {{"name": ..., "arguments": ...}} at {where}', value, code="bad_tool_call")
-    arguments = function.get("arguments")
+    arguments = at(function, "arguments")
     if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
         arguments = {}
     if isinstance(arguments, str):
@@ -112,7 +111,7 @@ def call_of(value: Any, where: str, n: int) -> dict[str, Any]:
             arguments = orjson.loads(arguments)
     if not isinstance(arguments, dict):
         raise RowFault(f"a JSON object for the arguments at {where}", arguments, code="bad_tool_call")
-    identity = call.get("id")
+    identity = at(call, "id")
     return {
         "id": identity if isinstance(identity, str) and identity else f"call_{n}",
         "type": "function",

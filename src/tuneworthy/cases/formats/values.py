@@ -3,15 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tuneworthy.types import JsonObject
+
 
 def at(value: Any, path: str) -> Any:
     """Return the value at a path of keys and indexes, or None.
 
-    >>> at({"choices": [{"text": "4"}]}, "choices/0/text"), at({"choices": "none"}, "choices/0/text")
+    >>> at({"choices": [{"text": "4"}]}, "choices/0/text"), at({"choices": "x"}, "choices/0/text")
     ('4', None)
     """
+    if isinstance(value, dict) and "/" not in path:
+        return value.get(path)
     for step in path.split("/"):
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             value = value.get(step)
         elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
             value = value[int(step)]
@@ -32,7 +36,7 @@ def first_at(value: Any, *paths: str) -> Any:
     return None
 
 
-def dict_at(value: Any, path: str) -> dict[str, Any]:
+def dict_at(value: Any, path: str) -> JsonObject:
     """Return the object at a path, or an empty one."""
     inner = at(value, path)
     return inner if isinstance(inner, dict) else {}
@@ -44,7 +48,7 @@ def list_at(value: Any, path: str) -> list[Any]:
     return inner if isinstance(inner, list) else []
 
 
-def dicts_at(value: Any, path: str) -> list[dict[str, Any]]:
+def dicts_at(value: Any, path: str) -> list[JsonObject]:
     """Return the objects in the list at a path."""
     return [item for item in list_at(value, path) if isinstance(item, dict)]
 

@@ -71,8 +71,8 @@ class Reject:
     Attributes:
         line: 1-based line, or number of the row or element.
         reason: For machines, e.g. `unknown_role`.
-        words: For people, the same for all rows with this reason: what was expected, or why it is left out.
-        got: What stands there, shortened; "" if `words` say it all.
+        words: For people, the same for all rows with this reason: the expected content, or the reason.
+        got: The content, shortened; "" if `words` suffice.
         raw: The row itself: parsed, or the bytes of its line; None if it cannot be had.
     """
 
@@ -176,7 +176,7 @@ class Rejects(Journal):
             heapq.heappush(self._waiting, (reject.line, self._n, reject))
 
     def note(self, text: str, n: int = 1) -> None:
-        """Count rows as `Journal.note` does; of very many different notes the later ones become one."""
+        """Count rows as `Journal.note` does; beyond `MAX_NOTES` different notes, later notes are counted together."""
         room = text in self._notes or len(self._notes) < self.MAX_NOTES
         super().note(text if room else "other notes", n)
 

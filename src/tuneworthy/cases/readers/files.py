@@ -29,10 +29,11 @@ from tuneworthy.cases.readers.table_child import json_bytes, table_rows
 from tuneworthy.errors import UserError
 from tuneworthy.extras import require
 from tuneworthy.input_files import open_input
+from tuneworthy.types import JsonObject
 from tuneworthy.yaml_text import check_size
 
 Container = Literal["jsonl", "json", "csv", "excel", "parquet", "yaml"]
-Row = tuple[int, dict[str, Any] | None]
+Row = tuple[int, JsonObject | None]
 
 BOM = b"\xef\xbb\xbf"
 MAX_LINE = 16 * 2**20
@@ -255,7 +256,7 @@ def _list(path: Path, prefix: str, journal: Journal) -> Iterator[Row]:
             yield _cut(number + 1, error, journal)
 
 
-def _checked(row: Any, line: int, journal: Journal) -> dict[str, Any] | None:
+def _checked(row: Any, line: int, journal: Journal) -> JsonObject | None:
     """Return `row` if it is an object that can be hashed, else journal the fault."""
     if not isinstance(row, dict):
         hint = 'Write {"input": ..., "expected": ...} or {"messages": ...}.'
@@ -280,20 +281,16 @@ def _lines(path: Path, journal: Journal) -> Iterator[tuple[int, bytes | None]]:
                     yield _too_much(line, journal)
                     return
                 if len(raw) > MAX_LINE and raw[-1:] != b"\n":
-                    _too_long(len(raw) + _skip_line(file), line, raw, journal)
+                    size, part = len(raw), raw
+                    while part and part[-1:] != b"\n":
+                        part = file.readline(2**20)
+                        size += len(part)
+                    _too_long(size, line, raw, journal)
                     yield line, None
                 else:
                     yield line, raw.removeprefix(BOM)  # also where files were concatenated
         except _DAMAGED as error:
             yield _cut(line + 1, error, journal)
-
-
-def _skip_line(file: BinaryIO) -> int:
-    """Read on to the end of the line; return its number of bytes."""
-    size, part = 0, b""
-    while part[-1:] != b"\n" and (part := file.readline(2**20)):
-        size += len(part)
-    return size
 
 
 def _size(n_bytes: int) -> str:

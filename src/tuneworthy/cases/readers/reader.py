@@ -1,7 +1,7 @@
 """Readers of case and example files in any format: streamed, checked, all faults reported at once.
 
 The invariant: every row is in the result, or in `dropped` with its reason, or named in the error. `stream_examples`
-holds no more than a few rows: each is given out, or waits in the journal with its reason.
+keeps only a few rows in memory: each is yielded, or waits in the journal with its reason.
 """
 
 import gc
@@ -19,6 +19,7 @@ from tuneworthy.cases.formats.dialects import check_words
 from tuneworthy.cases.formats.example_rows import native_example
 from tuneworthy.cases.formats.exports.unread import unread
 from tuneworthy.cases.formats.registry import CASE_FORMATS, EXAMPLE_FORMATS, Convert, Fields, Format, detect
+from tuneworthy.cases.formats.values import at
 from tuneworthy.cases.messages import DropReason, Fault
 from tuneworthy.cases.readers.faults import (
     NO_FACTS,
@@ -34,7 +35,7 @@ from tuneworthy.cases.readers.faults import (
 from tuneworthy.cases.readers.files import Row, RowSource, open_rows
 from tuneworthy.errors import DataError
 from tuneworthy.registry import Registry
-from tuneworthy.types import UNLABELLED, Case, Example, canonical, content_hash
+from tuneworthy.types import UNLABELLED, Case, Example, JsonObject, canonical, content_hash
 
 R = TypeVar("R", Case, Example)
 # Lines with the fields of a row; None where the journal got the row.
@@ -114,7 +115,7 @@ class _Options:
     format: str | None = None
 
 
-def _options(inputs: str | Sequence[str] | None, expected: str | None, format: str | None) -> _Options:
+def _options(inputs: str | Sequence[str] | None, expected: str | None, format: str | None = None) -> _Options:
     return _Options((inputs,) if isinstance(inputs, str) else tuple(inputs or ()), expected, format)
 
 
@@ -123,7 +124,6 @@ def read_cases(
     *,
     input_column: str | Sequence[str] | None = None,
     expected_column: str | None = None,
-    format: str | None = None,
     lenient: bool = False,
 ) -> CaseFile:
     """Read cases from `path`.
@@ -132,7 +132,6 @@ def read_cases(
         path: JSONL, JSON, CSV, Parquet or promptfoo YAML.
         input_column: The column (or key) of the question; several make a dict of variables.
         expected_column: The column (or key) of the right answer.
-        format: Name of a case format; recognised if None.
         lenient: Whether rows without a question, and all rows of a question with two answers, are left out, which is
             noted; else they are faults.
 
@@ -140,7 +139,7 @@ def read_cases(
         DataError: The file cannot be read, or rows are wrong (`DataFaults`: all of them).
     """
     journal = Journal(Path(path), lenient=lenient)
-    options = _options(input_column, expected_column, format)
+    options = _options(input_column, expected_column)
     cases, name = _read_whole(journal, _CASES, _collect_cases, options)
     return CaseFile(tuple(cases), name, journal.notes(), tuple(journal.dropped))
 
@@ -150,7 +149,6 @@ def read_examples(
     *,
     input_column: str | Sequence[str] | None = None,
     expected_column: str | None = None,
-    format: str | None = None,
     lenient: bool = False,
 ) -> ExampleFile:
     """Read examples from `path`; arguments and errors as in `read_cases`.
@@ -159,7 +157,7 @@ def read_examples(
     Rows with the same messages are read once.
     """
     journal = Journal(Path(path), lenient=lenient)
-    options = _options(input_column, expected_column, format)
+    options = _options(input_column, expected_column)
     examples, name = _read_whole(journal, _EXAMPLES, _collect_examples, options)
     return ExampleFile(examples, name, journal.notes(), tuple(journal.dropped))
 
@@ -175,6 +173,7 @@ def stream_examples(
     """Read examples one by one; arguments as in `read_cases`, equal rows are all given.
 
     Args:
+        format: Name of an example format; recognised if None.
         journal: Gets the rows that are left out, and says after which line to begin.
 
     Raises:
@@ -295,10 +294,10 @@ def columns_of(path: Path) -> set[str]:
     return {key for _, row in _peek(open_rows(path, _Unheard(path)))[1] for key in row}
 
 
-def _peek(source: RowSource) -> tuple[list[Row], list[tuple[int, dict[str, Any]]]]:
+def _peek(source: RowSource) -> tuple[list[Row], list[tuple[int, JsonObject]]]:
     """Return the first lines with their rows or faults, and the rows among them."""
     lines: list[Row] = []
-    head: list[tuple[int, dict[str, Any]]] = []
+    head: list[tuple[int, JsonObject]] = []
     for line, row in source.rows:
         lines.append((line, row))
         if row is not None:
@@ -309,10 +308,10 @@ def _peek(source: RowSource) -> tuple[list[Row], list[tuple[int, dict[str, Any]]
 
 
 def _without_rows(journal: Journal, lines: list[Row]) -> Iterator[tuple[int, None]]:
-    """Return the lines of a file none of whose rows can be used.
+    """Return the lines of a file without a usable row.
 
     Raises:
-        DataError: Nothing says what is wrong with them, or there are too many of them to go on.
+        DataError: They have no fault, or there are too many faults to go on.
     """
     journal.raise_faults()
     reject = journal.first() if isinstance(journal, Rejects) else None
@@ -324,22 +323,18 @@ def _without_rows(journal: Journal, lines: list[Row]) -> Iterator[tuple[int, Non
     return ((line, None) for line, _ in lines)
 
 
-def _with_parsed(row: dict[str, Any]) -> dict[str, Any]:
+def _with_parsed(row: JsonObject) -> JsonObject:
     """Return a row of cells whose lists and objects are parsed from JSON text."""
     new = dict(row)
     for key, cell in row.items():
         if isinstance(cell, str) and (key in _PARSED or key in {"prompt", "completion"}):
             value = parsed(cell)
-            if key in _PARSED or _is_chat(value):
+            if key in _PARSED or at(value, "0/role") is not None:
                 new[key] = value
     return new
 
 
-def _is_chat(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "role" in value[0]
-
-
-def _chosen(kind: _Noun, source: RowSource, head: list[tuple[int, dict[str, Any]]], options: _Options) -> Format | None:
+def _chosen(kind: _Noun, source: RowSource, head: list[tuple[int, JsonObject]], options: _Options) -> Format | None:
     """Choose the format of the rows: the caller's, or the recognised one; None for columns.
 
     Raises:
@@ -366,8 +361,8 @@ def _chosen(kind: _Noun, source: RowSource, head: list[tuple[int, dict[str, Any]
     return recognised
 
 
-def _is_more_than_columns(recognised: Format | None, first: dict[str, Any]) -> bool:
-    """Whether a table is a tool's, or has cells that hold lists (Parquet), or a format's own columns."""
+def _is_more_than_columns(recognised: Format | None, first: JsonObject) -> bool:
+    """Whether a table is a tool's, has lists in cells (Parquet), or has a format's own columns."""
     plain = {"columns", "native", "input_expected", "inspect", "langfuse", "openai_evals"}
     if recognised is None or (recognised.name in plain and not recognised.title):
         return False
@@ -398,13 +393,11 @@ def _collect_cases(rows: Converted, journal: Journal) -> list[Case]:
     cases: list[Case] = []
     apart: set[int] = set()
     places: dict[str, tuple[int, int, bool]] = {}
-    make_id = Case.make_id
     for line, fields in rows:
         if fields is None:
             continue
         given = "id" in fields
-        if not given:
-            fields["id"] = make_id(fields.get("input") or list(fields["messages"]), fields.get("tools", ()))
+        fields["id"] = case_id(fields)
         case = Case(**fields)
         if case.id not in places:
             places[case.id] = (len(cases), line, given)
@@ -430,6 +423,11 @@ def _collect_cases(rows: Converted, journal: Journal) -> list[Case]:
             got = f"{show(case.expected, 30)} here and {show(before.expected, 30)} on line {first}"
             journal.fault(line, Fault("one expected answer per question", hint), got)
     return [case for index, case in enumerate(cases) if index not in apart] if apart else cases
+
+
+def case_id(fields: Fields) -> str:
+    """Return the id of a row: its own, or the hash of its question."""
+    return fields.get("id") or Case.make_id(fields.get("input") or list(fields["messages"]), fields.get("tools", ()))
 
 
 def canonical_or_none(expected: Any) -> bytes | None:

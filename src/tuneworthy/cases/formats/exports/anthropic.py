@@ -1,22 +1,22 @@
 """Anthropic: requests with their responses, and conversations with tool calls."""
 
 from collections.abc import Set
-from typing import Any
 
 from tuneworthy.cases.formats.example_rows import log_example, messages_example
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, register
 from tuneworthy.cases.formats.values import dicts_at, word_at
 from tuneworthy.cases.readers.faults import Journal
+from tuneworthy.types import JsonObject
 
 _BLOCKS = frozenset({"tool_use", "tool_result", "thinking", "redacted_thinking"})
 
 
-def _example(row: dict[str, Any], journal: Journal) -> Fields:
+def _example(row: JsonObject, journal: Journal) -> Fields:
     is_log = "response" in row or "response_body" in row
     return log_example(row, journal) if is_log else messages_example(row, journal)
 
 
-def _detect(keys: Set[str], first: dict[str, Any]) -> bool:
+def _detect(keys: Set[str], first: JsonObject) -> bool:
     response = first.get("response", first.get("response_body"))
     if isinstance(response, dict):
         return response.get("type") == "message" or {"stop_reason", "content"} <= response.keys()

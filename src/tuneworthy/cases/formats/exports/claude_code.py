@@ -8,7 +8,6 @@ calls of its turns and their results. Turns of subagents are left out.
 
 from collections.abc import Iterator, Set
 from itertools import pairwise
-from typing import Any
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.logs import exchange
@@ -16,13 +15,14 @@ from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, r
 from tuneworthy.cases.formats.values import at, dict_at, dicts_at, word_at
 from tuneworthy.cases.readers.faults import Dropped, Journal
 from tuneworthy.cases.readers.files import Row
+from tuneworthy.types import JsonObject
 
 _TURNS = frozenset({"user", "assistant"})
 
 
 def _sessions(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
     """Yield one row per session, at its last line."""
-    entries: list[dict[str, Any]] = []
+    entries: list[JsonObject] = []
     session, last = None, 0
     for line, row in rows:
         if row is None:
@@ -40,10 +40,10 @@ def _sessions(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
         yield last, _session(entries)
 
 
-def _session(entries: list[dict[str, Any]]) -> dict[str, Any]:
+def _session(entries: list[JsonObject]) -> JsonObject:
     chain = _chain([entry for entry in entries if not at(entry, "isSidechain")])
-    turns: list[dict[str, Any]] = []
-    by_response: dict[str, dict[str, Any]] = {}
+    turns: list[JsonObject] = []
+    by_response: dict[str, JsonObject] = {}
     for entry in chain:
         message = at(entry, "message")
         if not isinstance(message, dict) or at(entry, "isMeta") or at(entry, "isApiErrorMessage"):
@@ -63,7 +63,7 @@ def _session(entries: list[dict[str, Any]]) -> dict[str, Any]:
     return {"messages": turns, "model": next(filter(None, models), None), "session": at(entries[-1], "sessionId")}
 
 
-def _chain(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _chain(entries: list[JsonObject]) -> list[JsonObject]:
     """Return the path to the last answer, with the calls and results of its turns that ran in parallel."""
     by_uuid = {str(at(entry, "uuid")): entry for entry in entries}
     before = dict(pairwise(reversed(by_uuid)))  # a line whose parent was cut off follows the line above it
@@ -87,18 +87,18 @@ def _chain(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [entry for entry in entries if at(entry, "uuid") in chain and word_at(entry, "type") in _TURNS]
 
 
-def _response(entry: dict[str, Any]) -> str:
+def _response(entry: JsonObject) -> str:
     return word_at(dict_at(entry, "message"), "id") if at(entry, "type") == "assistant" else ""
 
 
-def _example(row: dict[str, Any], journal: Journal) -> Fields:
+def _example(row: JsonObject, journal: Journal) -> Fields:
     turns = row["messages"]
     if not turns:
         raise Dropped(messages.NO_RESPONSE)
     return exchange(turns[:-1], turns[-1:], {"model": at(row, "model"), "group": at(row, "session")})
 
 
-def _detect(keys: Set[str], first: dict[str, Any]) -> bool:
+def _detect(keys: Set[str], first: JsonObject) -> bool:
     known = word_at(first, "type") in {*_TURNS, "system"} or {"sessionId", "uuid"} <= keys
     return {"type", "message"} <= keys and known
 

@@ -10,6 +10,7 @@ from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, r
 from tuneworthy.cases.formats.values import at, first_at, word_at
 from tuneworthy.cases.readers.faults import Dropped, Journal
 from tuneworthy.cases.readers.files import Row
+from tuneworthy.types import JsonObject
 
 _LINES: Final = frozenset({"session_meta", "response_item", "event_msg", "turn_context", "compacted"})
 _CALLS: Final = frozenset({"function_call", "custom_tool_call", "local_shell_call"})
@@ -21,7 +22,7 @@ class _CodexSession:
     line: int = 0
     id: str | None = None
     model: str | None = None
-    system: list[dict[str, Any]] = field(default_factory=list)
+    system: list[JsonObject] = field(default_factory=list)
     items: list[Any] = field(default_factory=list)
 
     def row(self) -> Row:
@@ -31,7 +32,7 @@ class _CodexSession:
             items.pop()
         return self.line, {"messages": [*self.system, *items], "model": self.model, "session": self.id}
 
-    def read(self, kind: str, payload: dict[str, Any], line: int) -> None:
+    def read(self, kind: str, payload: JsonObject, line: int) -> None:
         """Add a line."""
         if kind == "session_meta":
             prompt = first_at(payload, "base_instructions", "instructions")
@@ -75,14 +76,14 @@ def _is_said(item: Any) -> bool:
     return kind in _CALLS or (kind == "message" and at(item, "role") == "assistant")
 
 
-def _example(row: dict[str, Any], journal: Journal) -> Fields:
+def _example(row: JsonObject, journal: Journal) -> Fields:
     turns = row["messages"]
     if not any(map(_is_said, turns)):
         raise Dropped(messages.NO_RESPONSE)
     return exchange([], turns, {"model": at(row, "model"), "group": at(row, "session")})
 
 
-def _detect(keys: Set[str], first: dict[str, Any]) -> bool:
+def _detect(keys: Set[str], first: JsonObject) -> bool:
     kind = word_at(first, "type")
     is_bare = {"type", "role", "content"} <= keys and kind in _ITEMS | {"reasoning"}
     return is_bare or ({"type", "payload"} <= keys and kind in _LINES | {"session.start"})

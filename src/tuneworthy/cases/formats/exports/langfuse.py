@@ -9,6 +9,7 @@ from tuneworthy.cases.formats.logs import exchange, feedback
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, bare, register
 from tuneworthy.cases.formats.values import at, first_at, names, word_at
 from tuneworthy.cases.readers.faults import Dropped, Journal
+from tuneworthy.types import JsonObject
 
 _OF_A_TRACE: Final = names("htmlpath observations scores sessionid userid public release environment bookmarked")
 # Identity, time and cost: nothing to learn from, or personal.
@@ -21,7 +22,7 @@ _LEFT_OUT: Final = _OF_A_TRACE | names(
 )
 
 
-def _bare(row: Mapping[str, Any]) -> dict[str, Any]:
+def _bare(row: Mapping[str, Any]) -> JsonObject:
     return {bare(key): value for key, value in row.items()}
 
 
@@ -29,7 +30,7 @@ def _is_generation(row: Any) -> bool:
     return str(at(row, "type")).upper() == "GENERATION"
 
 
-def _example(row: dict[str, Any], journal: Journal) -> Fields:
+def _example(row: JsonObject, journal: Journal) -> Fields:
     own = _bare(row)
     if at(own, "type") is not None and not _is_generation(own):
         raise Dropped("the observation is not a generation", "no_model_call")
@@ -49,7 +50,7 @@ def _example(row: dict[str, Any], journal: Journal) -> Fields:
     return exchange(at(whole, "input"), at(whole, "output"), about)
 
 
-def _scores(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def _scores(row: JsonObject) -> Iterator[tuple[str, Any]]:
     """Yield the row's scores, each with the id of its trace or observation."""
     own = _bare(row)
     inner = parsed(at(own, "scores"))
@@ -66,16 +67,12 @@ def _scores(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         yield f"langfuse:{place}", named
 
 
-def _is_score(keys: Set[str], first: dict[str, Any]) -> bool:
+def _is_score(keys: Set[str], first: JsonObject) -> bool:
     bare_keys = {bare(key) for key in keys}
     return {"name", "value", "datatype"} <= bare_keys and not {"traceid", "subject"}.isdisjoint(bare_keys)
 
 
-def _are_observations(keys: Set[str], first: dict[str, Any]) -> bool:
-    return {"input", "output", "traceid", "type", "starttime"} <= {bare(key) for key in keys}
-
-
-def _are_traces(keys: Set[str], first: dict[str, Any]) -> bool:
+def _are_traces(keys: Set[str], first: JsonObject) -> bool:
     bare_keys = {bare(key) for key in keys}
     in_full = "id" in bare_keys and isinstance(parsed(at(first, "observations")), list)
     return in_full or ({"input", "output", "timestamp"} <= bare_keys and len(bare_keys & _OF_A_TRACE) > 1)
@@ -88,7 +85,7 @@ register(
         title="Langfuse export",
         unit="observation",
         shape='{"id": ..., "traceId": ..., "type": "GENERATION", "input": ..., "output": ...}',
-        detect=_are_observations,
+        detect=lambda keys, first: {"input", "output", "traceid", "type", "starttime"} <= set(map(bare, keys)),
         convert=_example,
         facts=_scores,
         priority=-9,

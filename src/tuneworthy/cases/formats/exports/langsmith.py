@@ -4,6 +4,7 @@ If a file has model runs, these are read and the chains around them are left out
 """
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from tuneworthy.cases import messages
@@ -13,11 +14,12 @@ from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, h
 from tuneworthy.cases.formats.values import at, dict_at, dicts_at, first_at
 from tuneworthy.cases.readers.faults import Dropped, Journal
 from tuneworthy.cases.readers.files import Row
+from tuneworthy.types import JsonObject
 
 _MODELS = "langsmith: runs of models"
 
 
-def _example(row: dict[str, Any], journal: Journal) -> Fields:
+def _example(row: JsonObject, journal: Journal) -> Fields:
     if at(row, "run_type") != "llm" and (_MODELS in journal.facts or at(row, "parent_run_id")):
         raise Dropped("the run is not a call of a model", "no_model_call")
     if at(row, "error"):
@@ -33,7 +35,7 @@ def _example(row: dict[str, Any], journal: Journal) -> Fields:
     return exchange(parsed(at(row, "inputs")), parsed(at(row, "outputs")), about)
 
 
-def _facts(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def _facts(row: JsonObject) -> Iterator[tuple[str, Any]]:
     """Yield whether this is a model run, and the row's feedback."""
     if at(row, "run_type") == "llm":
         yield _MODELS, True
@@ -55,14 +57,10 @@ def _runs(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
         yield from ((line, run) for run in (_with_children(row) if row is not None else [None]))
 
 
-def _with_children(row: dict[str, Any], depth: int = 0) -> Iterator[dict[str, Any]]:
+def _with_children(row: JsonObject, depth: int = 0) -> Iterator[JsonObject]:
     yield row
     for child in dicts_at(row, "child_runs") if depth < 50 else ():
         yield from _with_children(child, depth + 1)
-
-
-def _all_facts(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    return (fact for run in _with_children(row) for fact in _facts(run))
 
 
 register(
@@ -75,7 +73,7 @@ register(
         detect=has("run_type", some="inputs outputs"),
         convert=_example,
         records=_runs,
-        facts=_all_facts,
+        facts=lambda row: chain.from_iterable(map(_facts, _with_children(row))),
         priority=-9,
     ),
     Format(

@@ -16,6 +16,7 @@ from tuneworthy.cases.formats.logs import answered, exchange
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, has, register
 from tuneworthy.cases.formats.values import at, dict_at, first_at
 from tuneworthy.cases.readers.faults import Dropped, Journal, RowFault
+from tuneworthy.types import JsonObject
 
 # Added to a line by `export mirror`: its request (an example keeps it), and the variant that answered.
 PAIR: Final = "tuneworthy_pair"
@@ -29,7 +30,7 @@ def mirrored_key(pair: str) -> str:
     return f"litellm:{pair}"
 
 
-def _example(row: dict[str, Any], journal: Journal) -> Fields:
+def _example(row: JsonObject, journal: Journal) -> Fields:
     if at(row, "metadata/is_silent_experiment"):
         raise Dropped("the answer is that of a mirrored model, which no user saw", "mirrored")
     if at(row, "status") != "success":
@@ -49,7 +50,7 @@ def _example(row: dict[str, Any], journal: Journal) -> Fields:
     return exchange({**dict_at(row, "model_parameters"), "messages": question}, response, facts, api=True)
 
 
-def _facts(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def _facts(row: JsonObject) -> Iterator[tuple[str, Any]]:
     """Yield a mirrored model's answer to a request."""
     if at(row, "metadata/is_silent_experiment") and (pair := at(row, PAIR)):
         about = {
@@ -62,7 +63,7 @@ def _facts(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         yield mirrored_key(pair), {**_answer(at(row, "response")), **about}
 
 
-def _answer(response: Any) -> dict[str, Any]:
+def _answer(response: Any) -> JsonObject:
     """Return a response's text and calls; an empty response is an answer too."""
     turn, ending = None, None
     with suppress(RowFault, Dropped):
@@ -71,7 +72,7 @@ def _answer(response: Any) -> dict[str, Any]:
     return {"text": at(turn, "content") or "", "tool_calls": calls, "finish_reason": ending or "stop"}
 
 
-def _number(row: dict[str, Any], key: str) -> float:
+def _number(row: JsonObject, key: str) -> float:
     value = at(row, key)
     return float(value) if isinstance(value, int | float) else 0.0
 

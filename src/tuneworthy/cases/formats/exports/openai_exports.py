@@ -3,7 +3,7 @@
 Batch results, also Anthropic's, have no questions: the file of the requests is imported with them.
 """
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from typing import Any
 
 from tuneworthy.cases import messages
@@ -12,9 +12,10 @@ from tuneworthy.cases.formats.logs import exchange
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, has, register
 from tuneworthy.cases.formats.values import at, dicts_at, first_at, word_at
 from tuneworthy.cases.readers.faults import Dropped, Journal, RowFault
+from tuneworthy.types import JsonObject
 
 
-def _stored(row: dict[str, Any], journal: Journal) -> Fields:
+def _stored(row: JsonObject, journal: Journal) -> Fields:
     """Convert a stored completion or response, whose question is next to it."""
     question = first_at(row, "messages", "input", "input_messages", "input_items")
     if isinstance(page := at(question, "data"), list):  # a page of the API
@@ -27,7 +28,7 @@ def _stored(row: dict[str, Any], journal: Journal) -> Fields:
     return exchange(request, row, about, api=True)
 
 
-def _result(row: dict[str, Any], journal: Journal) -> Fields:
+def _result(row: JsonObject, journal: Journal) -> Fields:
     response = row.get("response", at(row, "result"))
     body = response.get("body", at(response, "message")) if isinstance(response, dict) else None
     if not isinstance(body, dict) or at(row, "error") or response.get("status_code", 200) not in range(400):
@@ -39,13 +40,13 @@ def _result(row: dict[str, Any], journal: Journal) -> Fields:
     return exchange(requests[0], body, {"custom_id": at(row, "custom_id")}, api=True)
 
 
-def _requests(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def _requests(row: JsonObject) -> Iterator[tuple[str, Any]]:
     request = row.get("body", at(row, "params"))
     if isinstance(request, dict):
         yield f"batch:{at(row, 'custom_id')}", request
 
 
-def _evaluated(row: dict[str, Any], journal: Journal) -> Fields:
+def _evaluated(row: JsonObject, journal: Journal) -> Fields:
     """Convert an item of a run: the model's input and output, and the graders' results."""
     sample = at(row, "sample")
     if not isinstance(sample, dict):
@@ -63,10 +64,6 @@ def _evaluated(row: dict[str, Any], journal: Journal) -> Fields:
     return exchange(at(sample, "input") or row.get("datasource_item", at(row, "item")), answer, about)
 
 
-def _is_stored(keys: Set[str], first: dict[str, Any]) -> bool:
-    return word_at(first, "object") in {"chat.completion", "response"} and not keys.isdisjoint({"choices", "output"})
-
-
 register(
     EXAMPLE_FORMATS,
     Format(
@@ -74,7 +71,9 @@ register(
         title="OpenAI stored completions",
         unit="completion",
         shape='{"object": "chat.completion", "choices": [...], "messages": [...]}',
-        detect=_is_stored,
+        detect=lambda keys, first: (
+            word_at(first, "object") in {"chat.completion", "response"} and not keys.isdisjoint({"choices", "output"})
+        ),
         convert=_stored,
         priority=-7,
     ),

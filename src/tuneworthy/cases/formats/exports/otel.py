@@ -15,6 +15,7 @@ from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, r
 from tuneworthy.cases.formats.values import at, dicts_at, first_at, list_at, word_at
 from tuneworthy.cases.readers.faults import Dropped, Journal
 from tuneworthy.cases.readers.files import Row
+from tuneworthy.types import JsonObject
 
 _EVALUATION: Final = "gen_ai.evaluation.result"
 _DETAILS: Final = "gen_ai.client.inference.operation.details"
@@ -51,7 +52,7 @@ def _value(value: Any) -> Any:
     return inner if str(kind).endswith("Value") else value
 
 
-def _attributes(pairs: Any) -> dict[str, Any]:
+def _attributes(pairs: Any) -> JsonObject:
     if isinstance(pairs, dict):
         return {key: _value(value) for key, value in pairs.items()}
     listed = pairs if isinstance(pairs, list) else ()
@@ -70,8 +71,8 @@ class _OtelPart:
         events: Of a span.
     """
 
-    row: dict[str, Any]
-    own: dict[str, Any] = field(init=False)
+    row: JsonObject
+    own: JsonObject = field(init=False)
     name: str = field(init=False)
     place: str = field(init=False)
     events: "list[_OtelPart]" = field(init=False)
@@ -96,7 +97,7 @@ class _OtelPart:
         return bool(at(self.own, "error.type")) or code in _FAILED
 
 
-def _parts(row: dict[str, Any]) -> Iterator[_OtelPart]:
+def _parts(row: JsonObject) -> Iterator[_OtelPart]:
     """Yield the spans and log records of a line: a whole export, or an inner level."""
     if not _SPAN.isdisjoint(row):
         yield _OtelPart(row)
@@ -152,7 +153,7 @@ def _first_text(part: _OtelPart, places: tuple[str, ...], *, said: bool) -> Any:
     return turns or next(filter(None, texts), [])
 
 
-def _event_turn(name: str, event: dict[str, Any]) -> dict[str, Any]:
+def _event_turn(name: str, event: JsonObject) -> JsonObject:
     content = parsed(at(event, "gen_ai.event.content"))
     event = event | content if isinstance(content, dict) else event
     inner = parsed(at(event, "message"))
@@ -169,9 +170,9 @@ def _event_turn(name: str, event: dict[str, Any]) -> dict[str, Any]:
     return {**turn, "role": role if role in _ROLES.values() else _ROLES[name]}
 
 
-def _numbered(own: dict[str, Any], prefix: str) -> list[Any]:
+def _numbered(own: JsonObject, prefix: str) -> list[Any]:
     """Return the messages in attributes such as `gen_ai.prompt.0.content`."""
-    root: dict[str, Any] = {}
+    root: JsonObject = {}
     for key, value in own.items():
         if key.startswith(f"{prefix}."):
             node = root
@@ -206,7 +207,7 @@ def _numbered_turn(turn: Any) -> Any:
     return {"role": "assistant", **turn, "content": content if in_parts else at(turn, "content")}
 
 
-def _example(row: dict[str, Any], journal: Journal) -> Fields:
+def _example(row: JsonObject, journal: Journal) -> Fields:
     part, asked, answered = row["part"], row["asked"], row["answered"]
     if row["failed"]:
         raise Dropped(messages.FAILED_REQUEST)
@@ -224,7 +225,7 @@ def _example(row: dict[str, Any], journal: Journal) -> Fields:
     return exchange(asked, answered, about)
 
 
-def _scores(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def _scores(row: JsonObject) -> Iterator[tuple[str, Any]]:
     for part in _parts(row):
         for event in (part, *part.events):
             for key in ("gen_ai.evaluation.score.label", "gen_ai.evaluation.score.value"):

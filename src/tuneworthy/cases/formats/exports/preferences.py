@@ -10,6 +10,7 @@ from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, r
 from tuneworthy.cases.formats.values import at, word_at
 from tuneworthy.cases.pairs import REJECTED
 from tuneworthy.cases.readers.faults import Dropped, Journal
+from tuneworthy.types import JsonObject
 
 _BETTER = ("chosen", "preferred_output")
 _WORSE = ("rejected", "non_preferred_output")
@@ -19,20 +20,20 @@ _SPEAKER = re.compile(r"\n\n(Human|Assistant):")
 _ROLES = {"Human": "user", "Assistant": "assistant"}
 
 
-def _pair(row: dict[str, Any], journal: Journal) -> Fields:
+def _pair(row: JsonObject, journal: Journal) -> Fields:
     better, worse = (_turns(next((row[key] for key in keys if key in row), None)) for keys in (_BETTER, _WORSE))
     if better == worse:
         raise Dropped("both answers of the pair are the same", "no_preference")
     return exchange(_question(row), better, {**_rest(row), REJECTED: worse[-1]})
 
 
-def _marked(row: dict[str, Any], journal: Journal) -> Fields:
+def _marked(row: JsonObject, journal: Journal) -> Fields:
     scores = [{"name": "accepted", "value": at(row, "label")}]
     about = {**_rest(row), "completion": None, "scores": scores}
     return exchange(_question(row), at(row, "completion"), about)
 
 
-def _question(row: dict[str, Any]) -> Any:
+def _question(row: JsonObject) -> Any:
     """Return the request; an empty list if the better answer is the whole conversation."""
     system = at(row, "system")
     before = [{"role": "system", "content": system}] if system else []
@@ -66,11 +67,11 @@ def _sharegpt(turn: Any) -> Any:
     return {"role": {"human": "user", "gpt": "assistant"}.get(speaker, speaker), "content": at(turn, "value")}
 
 
-def _rest(row: dict[str, Any]) -> dict[str, Any]:
+def _rest(row: JsonObject) -> JsonObject:
     return {key: value for key, value in row.items() if key not in _READ}
 
 
-def _is_marked(keys: Set[str], first: dict[str, Any]) -> bool:
+def _is_marked(keys: Set[str], first: JsonObject) -> bool:
     return {"prompt", "completion", "label"} <= keys and str(at(first, "label")).lower() in {"true", "false"}
 
 
