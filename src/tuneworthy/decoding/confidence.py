@@ -48,17 +48,11 @@ def tokens_of(logprobs: Sequence[Mapping[str, Any]]) -> list[Token]:
     """Return the tokens of `Response.logprobs`."""
     found = []
     for one in logprobs:
-        top = tuple((str(text), math.exp(min(0.0, float(share)))) for text, share in one["top"] or ())
-        shares = sorted((share for _, share in top), reverse=True) or [math.exp(min(0.0, float(one["logprob"])))]
-        found.append(
-            Token(
-                text=str(one["token"]),
-                surprise=max(0.0, -float(one["logprob"])),
-                entropy=entropy(shares),
-                margin=shares[0] - (shares[1] if len(shares) > 1 else max(0.0, 1 - shares[0])),
-                top=top,
-            )
-        )
+        text, logprob, likeliest = one["token"], min(0.0, float(one["logprob"])), one["top"] or ()
+        top = tuple((str(other), math.exp(min(0.0, float(share)))) for other, share in likeliest)
+        shares = sorted((share for _, share in top), reverse=True) or [math.exp(logprob)]
+        margin = shares[0] - (shares[1] if len(shares) > 1 else max(0.0, 1 - shares[0]))
+        found.append(Token(text=str(text), surprise=abs(logprob), entropy=entropy(shares), margin=margin, top=top))
     return found
 
 

@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import Any, Literal
 
 import orjson
+from pydantic import TypeAdapter
 
 from tuneworthy.errors import UnknownName, UserError
 
@@ -101,7 +102,7 @@ class SamplingEngine:
     label: str
     version: str
     order: tuple[str, ...]
-    defaults: Mapping[str, float]
+    defaults: Mapping[str, int | float]
     greedy_when_unset: bool = False
     greedy_at_most: float = 0.0
     least_temperature: float = 0.0
@@ -141,10 +142,8 @@ class Resolved:
 def engines() -> dict[str, SamplingEngine]:
     """Return the engines by name."""
     table = orjson.loads(files(__package__).joinpath("engines.json").read_bytes())
-    found: list[dict[str, Any]] = [
-        {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()} for row in table["engines"]
-    ]
-    return {str(row["engine"]): SamplingEngine(**row) for row in found}
+    rows = TypeAdapter(list[SamplingEngine]).validate_python(table["engines"])
+    return {row.engine: row for row in rows}
 
 
 def engine_of(name: str) -> SamplingEngine:
@@ -175,7 +174,8 @@ def resolve(sampling: Sampling, engine: SamplingEngine, generation_config: Mappi
     True
     """
     chosen = sampling.set_values()
-    of_model = _of_model(generation_config) if engine.generation_config else {}
+    config = (generation_config or {}) if engine.generation_config else {}
+    of_model = Sampling.of(config).set_values()
     values: dict[str, float] = dict(engine.defaults)
     origins = dict.fromkeys(values, "default")
     for source, some in (("model", of_model), ("given", chosen)):
@@ -190,13 +190,13 @@ def resolve(sampling: Sampling, engine: SamplingEngine, generation_config: Mappi
         )
     if engine.engine == "vllm" and values["top_p"] <= 0:
         raise UserError(f"{engine.label} accepts only top_p values above 0, not {values['top_p']:g}.")
-    sampled = bool(ASKS_TO_SAMPLE & chosen.keys() or of_model.get("do_sample"))
+    sampled = bool(ASKS_TO_SAMPLE & chosen.keys() or config.get("do_sample"))
     greedy = temperature <= engine.greedy_at_most or (engine.greedy_when_unset and not sampled)
     if not greedy and temperature < engine.least_temperature:
         values["temperature"], origins["temperature"] = engine.least_temperature, "raised"
     return Resolved(
-        values={name: value for name, value in values.items() if name != "do_sample"},
-        origins={name: origin for name, origin in origins.items() if name != "do_sample"},
+        values=values,
+        origins=origins,
         greedy=greedy,
         ignored=tuple(name for name in chosen if name in engine.lacks),
     )
@@ -219,10 +219,3 @@ def carried(decoding: Mapping[str, Any], source: str | None, target: str | None)
     left = own if source is None else {name: engine_of(source).defaults[name] for name in own}
     unset = {name: one for name, one in left.items() if decoding.get(name) is None}
     return {**decoding, **engine_of(target).may_differ(unset)}
-
-
-def _of_model(config: Mapping[str, Any] | None) -> dict[str, float]:
-    names = {one.name for one in fields(Sampling)} | {"do_sample"}
-    found = {name: value for name, value in (config or {}).items() if name in names and value is not None}
-    Sampling.of(found)
-    return found

@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Any, Literal
 
 import orjson
+from pydantic import TypeAdapter
 
 from tuneworthy.decoding.engines import NEUTRAL, EngineName, engine_of
 from tuneworthy.decoding.samplers import min_p_at_one
@@ -116,16 +117,8 @@ def nearest_effort(wanted: str, offered: Sequence[str]) -> str:
 def presets() -> dict[str, Preset]:
     """Return the presets by name."""
     table = orjson.loads(files(__package__).joinpath("presets.json").read_bytes())
-    found = {}
-    for row in table["presets"]:
-        found[row["name"]] = Preset(
-            name=row["name"],
-            title=row["title"],
-            kinds=tuple(row["kinds"]),
-            values={name: Value(**one) for name, one in row["values"].items()},
-            effort=Value(**row["effort"]),
-        )
-    return found
+    rows = TypeAdapter(list[Preset]).validate_python(table["presets"])
+    return {preset.name: preset for preset in rows}
 
 
 def preset_of(name: str) -> Preset:

@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 import orjson
+from pydantic import TypeAdapter
 
 from tuneworthy.types import JsonSchema
 
@@ -45,7 +46,8 @@ class StructuredOutputLimits:
 def limits() -> dict[str, StructuredOutputLimits]:
     """Return the table by engine."""
     table = orjson.loads(files(__package__).joinpath("structured.json").read_bytes())
-    return {row["engine"]: StructuredOutputLimits(**row) for row in table["engines"]}
+    rows = TypeAdapter(list[StructuredOutputLimits]).validate_python(table["engines"])
+    return {row.engine: row for row in rows}
 
 
 def engine_limits(engine: str) -> StructuredOutputLimits:

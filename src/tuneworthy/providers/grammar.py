@@ -7,7 +7,10 @@ the difference to flat alternatives was within the noise of a busy machine: 0.96
 Source: llama.cpp grammars/README.md (escapes, grouping); src/llama-grammar.cpp (stacks).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
+from os.path import commonprefix
 
 from tuneworthy.errors import UserError
 from tuneworthy.providers import messages
@@ -46,44 +49,20 @@ def quoted(text: str) -> str:
     >>> print(quoted('a "b"\n'))
     "a \"b\"\n"
     """
-    return '"' + "".join(_escaped(character) for character in text) + '"'
-
-
-def _escaped(character: str) -> str:
-    if character in _ESCAPES:
-        return _ESCAPES[character]
-    return character if character.isprintable() else f"\\U{ord(character):08X}"
+    letters = [_ESCAPES.get(one) or (one if one.isprintable() else f"\\U{ord(one):08X}") for one in text]
+    return '"' + "".join(letters) + '"'
 
 
 def _alternatives(endings: Sequence[str]) -> str:
     """Return a group that reads one of `endings` (sorted, different; only the first may be empty)."""
     optional = "?" if not endings[0] else ""
     full = endings[1:] if optional else endings
-    return "(" + " | ".join(_branch(group) for group in _by_first(full)) + ")" + optional
+    return "(" + " | ".join(_branch(list(group)) for _, group in groupby(full, key=itemgetter(0))) + ")" + optional
 
 
 def _branch(group: Sequence[str]) -> str:
     """Return what reads one of `group`, all of which begin with the same character."""
-    start = _shared(group[0], group[-1])
+    start = commonprefix(group)  # noqa: RUF071 (characters are compared, as wanted)
     if len(group) == 1:
         return quoted(start)
     return f"{quoted(start)} {_alternatives([word[len(start) :] for word in group])}"
-
-
-def _shared(first: str, last: str) -> str:
-    """Return the common beginning of the first and the last text of a sorted list, and so of all of it."""
-    length = next(
-        (at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
-    )
-    return first[:length]
-
-
-def _by_first(endings: Iterable[str]) -> list[list[str]]:
-    """Split sorted `endings` where the first character changes."""
-    groups: list[list[str]] = []
-    for word in endings:
-        if groups and groups[-1][0][0] == word[0]:
-            groups[-1].append(word)
-        else:
-            groups.append([word])
-    return groups

@@ -24,7 +24,7 @@ from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
 
@@ -106,7 +106,10 @@ class Engine:
         Raises:
             ModelError: The model does not load, or not within `timeout_s`.
         """
-        with self._open_log() as log:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        fresh = not self.log.exists() or self.log.stat().st_size > MAX_LOG_BYTES
+        with self.log.open("wb" if fresh else "ab") as log:
+            self._log_start = log.tell()
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "tuneworthy.providers.llama_child"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
@@ -137,7 +140,9 @@ class Engine:
         if process.stdin is not None:
             with suppress(BrokenPipeError):
                 process.stdin.close()
-        if not _ended(process, 2.0):
+        try:
+            process.wait(2.0)
+        except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
         if process.stdout is not None:
@@ -172,13 +177,6 @@ class Engine:
         if "address" not in report:
             process.wait()
         return report
-
-    def _open_log(self) -> BinaryIO:
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        fresh = not self.log.exists() or self.log.stat().st_size > MAX_LOG_BYTES
-        log = self.log.open("wb" if fresh else "ab")
-        self._log_start = log.tell()
-        return log
 
     def _status(self) -> str:
         code = self._process.poll() if self._process else None
@@ -377,14 +375,6 @@ def _explained(error: ProviderError) -> ProviderError:
         code="bad_request",
         retryable=False,
     )
-
-
-def _ended(process: subprocess.Popen[bytes], patience_s: float) -> bool:
-    try:
-        process.wait(patience_s)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
 
 
 def cache_mib(model_bytes: int, header: GgufHeader, n_tokens: int) -> int:

@@ -58,7 +58,7 @@ class LabelRanker:
         text = PLAIN_START
         if sent:
             text = str((await self._client.post({"messages": list(sent)}, "apply-template"))["prompt"])
-        prompt = await self._tokenize(text)
+        prompt = [token for token, _ in await self._pieces(text)]
         choices = request.output.choices
         labels = dict(zip(choices, await self._label_tokens(choices, text, len(prompt)), strict=True))
         if sent and not all(labels.values()):
@@ -121,9 +121,6 @@ class LabelRanker:
                 [token for token, _ in row] if all(whole for _, whole in row) else [] for row in pieces
             ]
         return self._tokens[key]
-
-    async def _tokenize(self, text: str) -> list[int]:
-        return [token for token, _ in await self._pieces(text)]
 
     async def _pieces(self, text: str) -> list[tuple[int, bool]]:
         """Return the tokens of a text, and of each whether it consists of whole characters."""
