@@ -21,7 +21,7 @@ from tuneworthy.classical.bundle import bundle
 from tuneworthy.classical.decision import SPEC, read_decision_model
 from tuneworthy.classical.export import read_answer, standalone_files
 from tuneworthy.classical.runtime import PREDICTORS, fill_template, load_state
-from tuneworthy.errors import UserError
+from tuneworthy.errors import DataFaults, UserError
 from tuneworthy.providers.models import pull
 from tuneworthy.types import Example
 
@@ -155,7 +155,7 @@ def test_the_file_repeats_no_name_and_holds_what_the_class_uses() -> None:
     source = bundle(load_state, *dict.fromkeys(PREDICTORS.values()))
     assert "tuneworthy" not in source and source.count("\nclass Text:") == 1
     with pytest.raises(ValueError, match="messages"):
-        bundle(fit)
+        bundle(DataFaults)
 
 
 def test_the_server_answers_both_protocols_and_refuses_what_it_cannot_read(tmp_path: Path) -> None:
