@@ -34,7 +34,7 @@ def shingles(text: str) -> list[str]:
 
 def ours_exact(texts: list[str]) -> list[int]:
     """Ours: exact."""
-    from tuneworthy.dataset.dedup.exact import exact_duplicates
+    from tuneworthy.dataset.checks.duplicates import exact_duplicates
 
     return np.flatnonzero(exact_duplicates(texts) >= 0).tolist()
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests.dataset.taught import FIRST, SECOND, answered, chattily, plainly, question, scattered
+from tuneworthy.classical.drift import MAX_ROWS, MIN_ROWS, tell_apart
 from tuneworthy.dataset import WHOLE_SET, CheckContext
 from tuneworthy.dataset.checks.teachers import teacher_drift
-from tuneworthy.dataset.distill.drift import MAX_ROWS, MIN_ROWS, tell_apart
 
 N = 100
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuneworthy.cases.normalize import normalise, normalised_bytes
-from tuneworthy.dataset.dedup.exact import exact_duplicates
+from tuneworthy.dataset.checks.duplicates import exact_duplicates
 
 TEXTS = st.text(
     st.characters(codec=None) | st.sampled_from("aA bB.!’'éÉe\u0301ßﬁ \u00a0\u200b가ᄀ\u1161한\ud800"), max_size=12

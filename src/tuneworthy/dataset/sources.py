@@ -12,10 +12,9 @@ from tuneworthy.dataset.base import CheckContext, DataCheck, RowFinding
 from tuneworthy.dataset.check_runner import Say
 from tuneworthy.dataset.checks.degenerate import is_degenerate
 from tuneworthy.dataset.corrections import FILE_NAME as CORRECTIONS
-from tuneworthy.dataset.corrections import corrections_check, read_corrections
+from tuneworthy.dataset.corrections import corrections_check, disliked_answers, rated_pairs_check, read_corrections
 from tuneworthy.dataset.importing.folder import Import, latest_import
 from tuneworthy.dataset.importing.importer import import_files
-from tuneworthy.dataset.rated_pairs import disliked_answers, rated_pairs_check
 from tuneworthy.dataset.records import Depends, HashedCount
 from tuneworthy.dataset.rows import StoredRows
 from tuneworthy.errors import UserError
@@ -184,7 +183,7 @@ def encoder_of(project: Project, store: Folder, say: Say = lambda _: None) -> tu
     Raises:
         ModelError: It is asked for by name and cannot be used.
     """
-    from tuneworthy.dataset.dedup.vectors import CachedEncoder
+    from tuneworthy.retrieval.cached_encoder import CachedEncoder
 
     spec = project.data.encoder
     if spec == "off":

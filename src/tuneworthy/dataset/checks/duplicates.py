@@ -6,21 +6,38 @@ contradiction, which other checks report; questions that only share a canned ans
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
-from tuneworthy.cases.normalize import folded, normalise, question_of, words
+from tuneworthy.cases.normalize import folded, normalise, normalised_bytes, question_of, words
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
 from tuneworthy.dataset.dedup.specifics import SAMPLE, content, mistyped, names_in, rows_with, signed, specifics
 from tuneworthy.extras import require
 from tuneworthy.store.own_file import OwnTexts
 from tuneworthy.types import Example, content_hash
+
+
+def exact_duplicates(texts: Iterable[str]) -> NDArray[np.int64]:
+    """Return for each row the number of the first row with the same normalised text, or -1 if it is the first.
+
+    Args:
+        texts: The rows, (n,); read once, and not kept: 128 bits of hash a row are.
+
+    >>> exact_duplicates(["Hello!", "bye", "  hello"]).tolist()
+    [-1, -1, 0]
+    """
+    first: dict[bytes, int] = {}
+    hashes = (xxh3_128_digest(normalised_bytes(text)) for text in texts)
+    same = np.fromiter((first.setdefault(key, row) for row, key in enumerate(hashes)), np.int64)
+    same[same == np.arange(len(same))] = -1
+    return same
+
 
 # Words of an answer up to which it must be the same, and may not only be like the other one.
 SHORT = 12
@@ -53,8 +70,6 @@ def exact(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding
 
     Bad: the same chat, logged twice.
     """
-    from tuneworthy.dataset.dedup.exact import exact_duplicates
-
     same = exact_duplicates(_key(row) for row in rows)
     for row, other in enumerate(same.tolist()):
         if other >= 0:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
-from tuneworthy.dataset.importing.feedback import Scales, settle
+from tuneworthy.people.feedback import Scales, settle
 from tuneworthy.types import Example, content_hash
 
 

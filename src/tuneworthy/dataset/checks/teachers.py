@@ -67,7 +67,7 @@ def teacher_drift(rows: Sequence[Example], context: CheckContext) -> Iterator[Ro
 
 
 def _compare_groups(rows: Sequence[Example], groups: Sequence[str], seed: int) -> Iterator[RowFinding]:
-    from tuneworthy.dataset.distill.drift import MIN_ROWS, tell_apart
+    from tuneworthy.classical.drift import MIN_ROWS, tell_apart
 
     comparisons = tell_apart([question_of(row) for row in rows], [answer_text(row) for row in rows], groups, seed)
     for one in comparisons:

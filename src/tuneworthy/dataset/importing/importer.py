@@ -26,7 +26,6 @@ from tuneworthy.cases.messages import WRITTEN_DOWN
 from tuneworthy.cases.readers.faults import kind_of
 from tuneworthy.cases.readers.reader import facts_of
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.importing.feedback import Scales, has_feedback, settle, unused_scores
 from tuneworthy.dataset.importing.folder import (
     REJECTS,
     Import,
@@ -45,6 +44,7 @@ from tuneworthy.dataset.records import (
     SourceRecord,
 )
 from tuneworthy.errors import UserError
+from tuneworthy.people.feedback import Scales, has_feedback, settle, unused_scores
 from tuneworthy.store import Folder
 from tuneworthy.types import Example, Message, content_hash
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuneworthy.dataset.importing.feedback import Scales, read_feedback, settle
 from tuneworthy.dataset.messages import REASONS
+from tuneworthy.people.feedback import Scales, read_feedback, settle
 
 CHAT = ({"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "5"})
 
