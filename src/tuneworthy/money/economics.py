@@ -191,29 +191,26 @@ def economics(
             then the question, and the value of a better answer does not count.
     """
     bill, traffic = reference or Bill(name="", usd_per_1k=None), settings.requests_per_month
-    span: Gain | None = None
-    if required is None:
-        span = gain if most is None else ((gain or (0.0, 0.0))[0], most)
-    point, worst, best = (money(bill, settings, span, end, tuned, required=required or 0.0) for end in ENDS)
-    usd, valued = point.before.usd_per_1k, most is not None
-    saves = best.saved_usd > 0 or point.net_usd(0.0) > 0 or (usd is not None if valued else bool(usd))
+    must = required or 0.0
+    span = _span(gain, most) if required is None else None
+    point, worst, best = (money(bill, settings, span, end, tuned, required=must) for end in ENDS)
+    usd = point.before.usd_per_1k
+    saves = best.saved_usd > 0 or point.net_usd(0.0) > 0 or _has_bill(usd, most)
+    status: EconomicsStatus = "unknown"
     if required is not None:
         status = _STATUS[saves_enough(bill, settings, required)]
-    else:
-        status = _status(worst, best, settings, priced=not valued or usd is not None) if saves else "unknown"
-    months = point.payback_months(traffic) if traffic and status != "unknown" else None
-    month = None if months is None else ceil(months - 1e-9)
-    facts = facts_of(reference, settings, gain[0] if gain else None)
+    elif saves:
+        status = _status(worst, best, settings, priced=most is None or usd is not None)
+    month = _payback_month(point, traffic) if status != "unknown" else None
+    facts = facts_of(reference, settings, gain)
     if status == "never" and month is not None:
         facts["payback_month"] = Fact(month, "later than the horizon, at the project's traffic", "computed")
     band = (best.break_even_volume(), worst.break_even_volume())
-    why = _no_bill(point.before, required)
-    if usd or (required is None and saves):
-        why = _why(point, band, settings, required)
+    unexplained = not usd and (required is not None or not saves)
     return EconomicsResult(
         status=status,
         reference=bill.name or None,
-        why=why,
+        why=_no_bill(point.before, required) if unexplained else _why(point, band, settings, required),
         required_usd_per_1k=required,
         break_even_requests_per_month=point.break_even_volume(),
         break_even_band=band,
@@ -223,12 +220,25 @@ def economics(
         one_off_usd=point.one_off_usd,
         monthly_usd=point.tuned.monthly_usd(traffic or 0.0),
         assumptions=facts,
-        sensitivity=_sensitivity(settings, reference, span, required or 0.0) if reference and usd else (),
+        sensitivity=_sensitivity(settings, reference if usd else None, span, must),
         saved=savings_of(reference, tuned),
     )
 
 
 _STATUS: Final[Mapping[bool | None, EconomicsStatus]] = {True: "pays", False: "never", None: "unknown"}
+
+
+def _payback_month(point: Money, traffic: float | None) -> int | None:
+    months = point.payback_months(traffic) if traffic else None
+    return None if months is None else ceil(months - 1e-9)
+
+
+def _span(gain: Gain | None, most: float | None) -> Gain | None:
+    return gain if most is None else ((gain or (0.0, 0.0))[0], most)
+
+
+def _has_bill(usd: float | None, most: float | None) -> bool:
+    return bool(usd) if most is None else usd is not None
 
 
 def _status(worst: Money, best: Money, settings: Economics, *, priced: bool) -> EconomicsStatus:
@@ -465,8 +475,12 @@ def money_sentence(result: EconomicsResult, *, short: bool = False) -> str:
     return answer if answer and (short or not result.why) else f"{answer} {result.why}".strip()
 
 
-def _sensitivity(numbers: Economics, reference: Bill, gain: Gain | None, required: float) -> list[Sensitivity]:
+def _sensitivity(
+    numbers: Economics, reference: Bill | None, gain: Gain | None, required: float
+) -> Sequence[Sensitivity]:
     """Return the break-even volume with each assumption halved and doubled, what matters most first."""
+    if reference is None:
+        return ()
     server = server_for(numbers, reference.tokens_to_serve, reference.trained_b)
     served = {
         "serve_usd_per_month": server.usd_per_month,

@@ -51,13 +51,13 @@ def source_table() -> SourceTable:
     return parsed(files(__package__).joinpath(name).read_bytes(), SourceTable, name)
 
 
-def facts_of(reference: Bill | None, settings: Economics, gain: float | None) -> dict[str, Fact]:
+def facts_of(reference: Bill | None, settings: Economics, gain: tuple[float, float] | None) -> dict[str, Fact]:
     """Return every number used with its source, and further notes.
 
     Args:
         reference: Bill of the option that would be replaced.
         settings: The section `[economics]`.
-        gain: Lower bound of the gain from training; None before a pilot.
+        gain: Bounds of the gain from training; None before a pilot.
     """
     table, given = source_table(), settings.model_fields_set
 
@@ -78,7 +78,7 @@ def facts_of(reference: Bill | None, settings: Economics, gain: float | None) ->
         missing = Fact(None, f"economics.{name} is not set")
         facts[name] = missing if value is None else Fact(value, "project file", "project")
     source = "no pilot yet" if gain is None else "lower bound of the gain over the option that it is compared with"
-    facts["gain"] = Fact(gain, source, "measured")
+    facts["gain"] = Fact(gain[0] if gain else None, source, "measured")
     name = reference.name if reference else ""
     facts["compared_with"] = Fact(name or None, "" if name else "no run yet", "measured")
     facts[PRICE] = _price_fact(reference, settings)

@@ -109,7 +109,8 @@ def serving_sentence(verdict: Verdict) -> str:
     set_here = {name for name, fact in facts.items() if fact.mark == "project"}
     if not served or not facts or set_here >= SERVER:
         return ""
-    chosen = next((one for one in served if one.option == verdict.recommendation), served[-1])
+    by_name: dict[str | None, Option] = {option.option: option for option in served}
+    chosen = by_name.get(verdict.recommendation, served[-1])
     server, requests = chosen.server, facts["requests_per_month"].value
     if server is None or server.params_b is None or not server.usd_per_month:
         return ""
@@ -117,15 +118,19 @@ def serving_sentence(verdict: Verdict) -> str:
     cost = f"{row.cards_for(server.params_b)} {row.name} (${server.usd_per_month:,.0f} a month"
     cost += ", as the project file says)" if "serve_usd_per_month" in set_here else ")"
     if isinstance(requests, float | int):
-        n = max(1.0, requests / server.capacity)
-        several = f", {float(f'{n:.3g}'):,.10g} servers for {chosen.option} at this traffic (counted in parts)"
-        cost += several if n > 1 else ", one server at this traffic"
+        cost += _server_count(requests / server.capacity, chosen.option)
     text = _server_size(server, cost)
     if isinstance(requests, float | int) and server.tokens_assumed and chosen.score is not None:
         text += " The number of servers is an estimate, because the model reported no token counts."
     keys = {"serve_hardware", "serve_params_b"} if server.size_from == "assumed" else {"serve_hardware"}
     assumed = " and ".join(f"`economics.{key}`" for key in sorted(keys - set_here))
     return f"{text} To change this, set {assumed}." if assumed else text
+
+
+def _server_count(n: float, name: str) -> str:
+    if n <= 1:
+        return ", one server at this traffic"
+    return f", {float(f'{n:.3g}'):,.10g} servers for {name} at this traffic (counted in parts)"
 
 
 def _server_size(server: OwnServer, cost: str) -> str:

@@ -138,3 +138,14 @@ class TrainingEvidence:
     regressions: Sequence[RegressionEvidence] = ()
     sets_missing: Sequence[str] = ()
     changed: Sequence[str] = ()
+
+    @property
+    def rival(self) -> str:
+        """The model that the regression sets compare the fine-tuned model with."""
+        return (self.tuned.compared_with if self.tuned else "") or "a different model"
+
+    @property
+    def compares_base(self) -> bool:
+        """Whether the regression sets compare the fine-tuned model with its own base model."""
+        tuned = self.tuned
+        return tuned is not None and tuned.base is not None and tuned.compared_base == tuned.base

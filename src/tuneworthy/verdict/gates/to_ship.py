@@ -129,9 +129,8 @@ def regressions(evidence: Evidence) -> Finding:
     usable = [row for row in subject.regressions if not row.changed]
     sets = {row.name: {"status": row.status, "n": row.n, "margin": row.margin} for row in usable}
     numbers = {"sets": sets, "not_asked": list(subject.sets_missing)}
-    if tuned and usable and (tuned.base is None or tuned.compared_base != tuned.base):
-        other = tuned.compared_with or "a different model"
-        message = f"The regression sets compare the fine-tuned model with {other}, not with its base model."
+    if tuned and usable and not subject.compares_base:
+        message = f"The regression sets compare the fine-tuned model with {subject.rival}, not with its base model."
         fix = "Run `tuneworthy export gguf --base`, then `tuneworthy run --rung fine_tune`."
         return says("unknown", message, fix, **numbers)
     failed = [row for row in usable if row.status == "fail"]
