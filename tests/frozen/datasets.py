@@ -89,6 +89,8 @@ RATED = [
     ["Two\nlines", 'A "quoted" word', "1", ""],
     ["", "no question", "1", ""],
 ]
+RATINGS = ("good", "bad", "correct", "incorrect", "thumbs up", "thumbs down", "helpful", "unhelpful", "accepted",
+           "rejected", "true", "false", "1", "0", "-1", "5", "", "odd")  # fmt: skip
 SHARE_GPT = [
     {"conversations": [{"from": "system", "value": "Be brief."}, {"from": "human", "value": "q"},
                        {"from": "gpt", "value": "a"}, {"from": "human", "value": "q2"}, {"from": "gpt", "value": "b"}]},
@@ -105,6 +107,11 @@ LOGS: dict[str, tuple[str, bytes, Sequence[str]]] = {
     "semicolons": ("faq.csv", b"\xef\xbb\xbf" + table(RATED, delimiter=";", lineterminator="\r\n"), ()),
     "tabs_named": ("faq.tsv", table([["a", "b"], ["q1", "x"], ["q2", "y"]], delimiter="\t"),
                    ("--input", "a", "--expected", "b")),
+    "ratings_of_csv": ("r.csv", table([["question", "answer", "feedback"],
+                                       *([f"q{i}", f"a{i}", word] for i, word in enumerate(RATINGS))]), ()),
+    "ratings_of_logs": ("r.jsonl", lines([log(f"q{i}", f"a{i}", **{key: value}) for i, (key, value) in enumerate(
+        (key, value) for key in ("feedback", "rating", "thumbs", "score", "accepted", "correction", "escalated")
+        for value in ("good", "bad", 1, 0, -1, True, False, {"score": 0}, {"thumbs": "down"}))]), ()),
     "binary": ("a.jsonl", bytes(range(256)) * 3, ()),
     "empty": ("a.jsonl", b"\n\n", ()),
     "two_inputs": ("t.csv", table([["city", "when", "slots"], ["Oslo", "now", '{"date": 1}'], ["Bonn", "then", ""]]),
@@ -301,6 +308,28 @@ def as_cases(rows: Sequence[Row]) -> list[Row]:
     return [{"input": one["messages"][0]["content"], "expected": one["messages"][1]["content"]} for one in rows]
 
 
+def edited(n: int) -> list[Row]:
+    """Return rows of which every second repeats the one before it, but for one to four words or a typing error."""
+    rows = []
+    fillers = ("please", "now", "kindly", "hello", "today", "really", "just", "thanks")
+    for i in range(n):
+        rng = random.Random(i)
+        topic, other_topic = TOPICS[i % 10], TOPICS[(i + 3) % 10]
+        words = f"{ASKED[i % 6].format(topic)} It is about the {other_topic} of desk {i * 31} in town {i * 7}".split()
+        copy = list(words)
+        for _ in range(i % 4 + 1):
+            place = rng.randrange(len(copy))
+            if i % 3 == 0:
+                copy.insert(place, rng.choice(fillers))
+            elif i % 3 == 1:
+                copy[place] = copy[place][::-1] if len(copy[place]) < 4 else copy[place][1:]
+            else:
+                del copy[place]
+        answer = f"Open the page on {topic}, then the part on {other_topic}."
+        rows += [row(" ".join(words), answer), row(" ".join(copy), answer if i % 5 else "Nobody knows that.")]
+    return rows
+
+
 def planted() -> list[Row]:
     return [*clean(), *BAD, *GOOD]
 
@@ -361,6 +390,7 @@ DATA_SETS: dict[str, DataSet] = {
         rows=lambda: labelled(160, 1, 0.08), cases=lambda: as_cases(labelled(80, 2)), graders=CHOICE,
         settings="topic_cap = 0.5\n",
     ),
+    "edited": DataSet(rows=lambda: edited(60), cases=fees, settings="topic_cap = 0.9\n"),
     "pairs": DataSet(rows=lambda: preferred(40), cases=fees),
     "taught": DataSet(rows=lambda: taught(160), cases=fees, settings="teacher_mix = true\n"),
     "slots": DataSet(
