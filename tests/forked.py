@@ -16,13 +16,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from functools import cache
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 
 ROOT = Path(__file__).parents[1]
-WARM = ("cli.check", "cli.init", "cli.run", "cli.decide", "cli.status", "cli.doctor", "cli.plan", "ladder.run")
+WARM = ("cli.init", "cli.run", "cli.decide", "cli.status", "cli.doctor", "cli.plan", "ladder.run")
+PROJECT = """[task]
+name = "warm"
+target = 0.9
+[[graders]]
+type = "exact"
+[models.m]
+provider = "openai"
+model = "m"
+base_url = "http://127.0.0.1:9/v1"
+[ladder]
+baseline = "m"
+"""
 
 
 @cache
@@ -95,14 +109,13 @@ if __name__ == "__main__":
     sys.path = [path for path in sys.path if Path(path or ".").resolve() != ROOT]
     for name in WARM:
         import_module(f"tuneworthy.{name}")
-    import scipy.cluster.hierarchy
-    import scipy.optimize
-    import scipy.stats  # noqa: F401
+    from tuneworthy.cli import invoke, main
 
-    from tuneworthy.cli import main
-    from tuneworthy.ladder.checks import CHECKS
-
-    CHECKS.all()
+    with TemporaryDirectory() as folder, redirect_stdout(StringIO()):  # what else is imported when it is needed
+        (Path(folder) / "tuneworthy.toml").write_text(PROJECT)
+        rows = [{"input": f"question {n}", "expected": f"a{n % 3}"} for n in range(60)]
+        (Path(folder) / "cases.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        assert invoke(["check", "--offline", "--project", folder]) == 0
     gc.freeze()
 
     _serve()

@@ -49,7 +49,7 @@ def test_a_case_that_meets_a_fault_leaves_its_siblings_alone(
     tmp_path: Path, server: Running, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAULT_KEY", KEY)
-    limit_s = 2.0 if name in ENDLESS else 30.0
+    limit_s = 0.5 if name in ENDLESS else 30.0
     root = make_project(tmp_path / "p", server.base_url, name, bad=2, n=60, timeout_s=limit_s, api_key_env="FAULT_KEY")
     outcome = ask(root)
     failures = [trace.error for trace in outcome.bad if trace.error]

@@ -11,8 +11,9 @@ import socket
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,6 +71,18 @@ def survived(kind: str, what: str, folder: Path, *arguments: str, status: frozen
     return output
 
 
+SLOW = {
+    "wide YAML", "one line", "gzip of one element", "gzip of long rows", "gzip of one CSV row", "gzip of nothing",
+    "Parquet dictionary", "Parquet list", "a million paragraphs", "attributes", "references", "headings", "wide rows",
+    "PDF bomb",
+}  # fmt: skip
+"""Inputs that take seconds of processor time; those of each kind that take less stay in the default suite."""
+
+
+def inputs(names: Iterable[str]) -> list[Any]:
+    return [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in names]
+
+
 # --- templates ------------------------------------------------------------------------------------------------------
 
 TEMPLATES = {
@@ -105,7 +118,8 @@ TEMPLATES = {
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_a_template_is_filled_or_refused_in_bounded_time(name: str) -> None:
+def test_a_template_is_filled_or_refused_in_bounded_time(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(templates, "LIMIT_S", 0.2)
     try:
         templates.render(TEMPLATES[name], "x")
         templates.question(TEMPLATES[name], "x")
@@ -166,7 +180,8 @@ PATTERNS = {
 
 
 @pytest.mark.parametrize("name", PATTERNS)
-def test_a_pattern_is_compiled_or_refused_in_bounded_time(name: str) -> None:
+def test_a_pattern_is_compiled_or_refused_in_bounded_time(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patterns, "COMPILE_S", 0.2)
     try:
         patterns.compile_pattern(PATTERNS[name])
     except UserError as error:
@@ -204,12 +219,16 @@ SCHEMAS = {
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_a_schema_judges_or_is_unscored_in_bounded_time(name: str, tmp_path: Path) -> None:
+def test_a_schema_judges_or_is_unscored_in_bounded_time(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tuneworthy.config.graders import JsonSchema
+    from tuneworthy.graders import json_schema
     from tuneworthy.graders.base import GradingContext
     from tuneworthy.graders.json_schema import JsonSchemaGrader
     from tuneworthy.types import Case, Response, Trace
 
+    monkeypatch.setattr(json_schema, "APPLY_S", 0.2)
     schema, value = SCHEMAS[name]
     (tmp_path / "schema.json").write_text(json.dumps(schema))
     trace = Trace(case_id="c", variant_id="v", repeat=0, messages=(), response=Response(text=json.dumps(value)))
@@ -314,7 +333,7 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
 }
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", inputs(FILES))
 def test_init_reads_or_refuses_a_file_in_bounded_time_and_memory(name: str, tmp_path: Path) -> None:
     file, content = FILES[name]
     (tmp_path / file).write_bytes(content())
@@ -374,7 +393,7 @@ DOCUMENTS: dict[str, tuple[str, Callable[[], bytes]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("name", inputs(DOCUMENTS))
 def test_a_document_is_read_or_left_out_in_bounded_time_and_memory(name: str, tmp_path: Path) -> None:
     file, content = DOCUMENTS[name]
     (tmp_path / file).write_bytes(content())
