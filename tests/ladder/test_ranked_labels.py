@@ -19,7 +19,7 @@ from tuneworthy.ladder.calibrated import calibration_of
 from tuneworthy.ladder.commands.export_variant import export_variant
 from tuneworthy.ladder.record import RunRecord, record_from
 from tuneworthy.ladder.run import LadderRun
-from tuneworthy.ladder.rung import RUNGS, View, view_of
+from tuneworthy.ladder.rung import RUNGS, View
 from tuneworthy.ladder.rungs import ranked_labels
 from tuneworthy.ladder.rungs.model import on_model
 from tuneworthy.ladder.session import Session, open_session
@@ -72,8 +72,10 @@ def run_ladder(root: Path) -> tuple[RunRecord, int]:
 
 async def view(session: Session) -> View:
     dev = session.split.dev
-    best = (await RUNGS.get("baseline")().propose(view_of(session, None, dev))).candidates[0]
-    return view_of(session, best, dev, searched=True)
+    best = (await RUNGS.get("baseline")().propose(View(opened=session, best=None, n_dev=len(dev), dev=dev))).candidates[
+        0
+    ]
+    return View(opened=session, best=best, n_dev=len(dev), dev=dev, searched=True)
 
 
 @pytest.mark.usefixtures("ranks")
