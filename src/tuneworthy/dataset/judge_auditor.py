@@ -58,7 +58,7 @@ class JudgeAuditor:
         config: The section.
         labels: Of a task that has few; the judge gets them.
         progress: Notified of calls.
-        max_usd: Limit of what this run may spend, beside the project's own budget.
+        max_usd: Spending limit of this run, in addition to the project's own budget.
     """
 
     project: Project

@@ -1,6 +1,6 @@
 """Whether a rung's candidate replaces the best variant so far: a pure rule over measured numbers.
 
-The rule, stated here alone. A candidate is adopted
+The adoption rule. A candidate is adopted
 
 1. if its score is shown to be higher; or
 2. if it is non-inferior by the margin to the highest-scoring variant ever adopted, loses no target that was met, has a
@@ -32,7 +32,7 @@ class AdoptionEvidence:
         time_ratio: Latency, candidate / best so far: (geometric mean, upper bound); None if not measured.
         limited: Whether the project limits the latency: only then does a shorter time count.
         loses_target: Whether the best so far meets the target and the candidate does not.
-        violated: A constraint that the candidate breaks, in words; "" if none.
+        violated: A constraint that the candidate breaks, in words; "" without one.
         unvalidated: Why the scores may not decide (a judge that people's verdicts do not correct); "" if they may.
         shown_before: The comparison on fewer cases, at its own alpha, that showed a gain; else None.
         few_groups: Why the test cases share too few sources to show anything; "" if they do not.
@@ -68,7 +68,7 @@ class AdoptionEvidence:
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """What became of the candidate, with a code for machines and a sentence for people."""
+    """Outcome of the candidate, with a code for machines and a sentence for people."""
 
     status: RungStatus
     reason_code: str
@@ -79,7 +79,7 @@ def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
     """Apply the adoption rule.
 
     Adopted: as the module says; what was shown before cases were added stays shown. No gain: the 95 % interval excludes
-    a gain of `margin`. Else inconclusive; one that does not lead on dev is not compared, and says so.
+    a gain of `margin`. Else inconclusive; a candidate that does not lead on dev is not compared, and says so.
     Too many unscored answers, or a sign that they could flip, bar adoption; a broken constraint comes first. Scores
     that may not decide neither adopt nor exclude.
     """
@@ -146,7 +146,7 @@ def _adopted(
 
 
 def _saving(evidence: AdoptionEvidence) -> str:
-    """Say what is at least 20 % lower, or "" if nothing is."""
+    """Name the quantity that is at least 20 % lower; "" without one."""
     if evidence.cheaper and evidence.costs is not None:
         if evidence.requests is not None:
             mine, theirs = (cost.monthly_usd(evidence.requests) for cost in evidence.costs)

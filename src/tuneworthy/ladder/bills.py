@@ -17,7 +17,7 @@ from tuneworthy.types import Variant
 
 
 def bills_of(project: Project, record: RunRecord) -> dict[str, Bill]:
-    """Return what an answer of each rung costs that was measured on test."""
+    """Return the cost of an answer by rung measured on test."""
     bills = {
         row.rung: bill_of(project, row, variant)
         for row in record.rungs
@@ -30,7 +30,7 @@ def bills_of(project: Project, record: RunRecord) -> dict[str, Bill]:
 
 
 def bill_of(project: Project, row: RungRecord, variant: Variant) -> Bill:
-    """Return what an answer of a variant costs that a rung measured on test."""
+    """Return the cost of an answer of a variant measured on test."""
     price = price_for(project.models[variant.model]) if variant.model in project.models else None
     first = variant.cascade.first.model if variant.cascade else ""
     charged = price_for(project.models[first]) if first in project.models else None
@@ -58,19 +58,19 @@ def _params_b(project: Project, name: str) -> float | None:
 
 
 def _trained_b(project: Project) -> float | None:
-    """Return the size of the model that would be trained; None if none is named, or it is not on this machine."""
+    """Return the size of the model that would be trained; None if it is not named, or not on this machine."""
     with suppress(UserError):
         return size_of(base_spec(project), project.root)
     return _params_b(project, project.ladder.baseline)
 
 
 def running_costs(project: Project, record: RunRecord) -> dict[str, RunningCost]:
-    """Return what each rung costs to run that was measured on test."""
+    """Return the running cost by rung measured on test."""
     return {rung: bill.running(project.economics) for rung, bill in bills_of(project, record).items()}
 
 
 def _is_served(project: Project, model: str, *, tuned: bool) -> bool:
-    """Return whether a model runs on a server of one's own, and no price a token stands for that."""
+    """Return whether a model runs on a server of one's own, and has no price per token."""
     section = project.models.get(model)
     return tuned and not model.startswith(IN_PROCESS) if section is None else has_own_server(section)
 

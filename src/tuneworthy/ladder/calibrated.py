@@ -1,4 +1,4 @@
-"""What the probabilities of a variant are worth, from its answers: one mechanism for all that give any."""
+"""Calibration of a variant's probabilities, from its answers."""
 
 from collections.abc import Sequence
 

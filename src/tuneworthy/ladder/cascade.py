@@ -1,6 +1,6 @@
 """The answers of a cascade, put together from those of its two parts; nothing is asked here.
 
-Invariant: what a cascade answers to a case is a function of the stored answers of both parts and of the threshold.
+Invariant: a cascade's answer to a case is a function of the stored answers of both parts and of the threshold.
 """
 
 from collections import defaultdict
@@ -16,7 +16,7 @@ CASCADE: Final = "cascade"
 
 
 def large_of(variant: Variant) -> Variant:
-    """Return the variant that answers what the first one sends on; one without a cascade itself."""
+    """Return the variant that answers the cases sent on; itself not a cascade."""
     return replace(variant, cascade=None)
 
 

@@ -1,4 +1,4 @@
-"""All that is wrong with a project, at once, and what a run will cost: before money is spent.
+"""All faults of a project at once, and the cost of a run, before money is spent.
 
 A check is a rule behind `@check(name, severity=...)`; its docstring is its page in docs/reference/checks.md. It
 examines `Facts` and yields a `Finding` for each thing that it finds; `error` means that a run would fail or measure
@@ -30,7 +30,7 @@ class CheckReport:
     Attributes:
         task: Name of the task; None if the project file cannot be read.
         findings: Errors first.
-        estimate: What a run will take; None if that is unknown.
+        estimate: Of a run; None if unknown.
         power: What difference the test set can show; None if there is no split.
     """
 
@@ -65,7 +65,7 @@ def check_project(
     Args:
         root: The project folder, or its file.
         contact: Whether servers that the project file names are contacted.
-        checks: The checks to use; all of them if None.
+        checks: The checks to use; all if None.
     """
     try:
         project = load(root)
@@ -88,7 +88,7 @@ def _examine(rule: Rule[Finding], facts: Facts) -> list[Finding]:
     logger.debug("check %s", rule.name)
     try:
         return list(rule.run(facts))
-    except Untrusted:  # the check `trust` reports all of it
+    except Untrusted:  # the check `trust` reports it
         return []
     except TuneworthyError as error:
         return [Finding(message=error.message, fix=error.hint, severity="error", rule=rule.name)]

@@ -34,7 +34,7 @@ PREFIX = "classical:"
 # How those of fine-tuned classifiers begin.
 CLASSIFIER = "classifier:"
 IN_PROCESS = (PREFIX, CLASSIFIER)
-# Fine-tuned classifiers that are tried, the newest ones.
+# Number of fine-tuned classifiers that are tried, newest first.
 MOST = 4
 # The one that needs no examples.
 DECISION = "decision"
@@ -43,15 +43,15 @@ LEAST = 1e-12
 
 
 class ClassicalProvider:
-    """Answers with a classical baseline that is made when it is first asked, and with the probability of each label.
+    """Answers with a classical baseline that is made at its first call, with label probabilities.
 
     Dev cases that it learns from are cross-fitted.
 
     Args:
         name: Of the classical baseline.
         make: Fits it on rows, or loads it.
-        rows: That it is fitted on; none for a model that needs no examples.
-        identity: What its answers depend on beside its name and our version.
+        rows: Training rows; empty for a model that needs no examples.
+        identity: Inputs of its answers in addition to its name and our version.
     """
 
     supports: frozenset[str] = frozenset()
@@ -103,7 +103,7 @@ class ClassicalProvider:
 
 
 def _folds(examples: Sequence[Example], seed: int) -> dict[str, int]:
-    """Return the fold of each source of dev cases; cases with one answer are spread over all folds."""
+    """Return the fold per source of dev cases; cases with one answer are spread over all folds."""
     rows = {row.group or "": row for row in examples if row.source == DEV}
     ordered = sorted(rows, key=lambda source: (rows[source].answer, rank(seed, source)))
     return {source: place % FOLDS for place, source in enumerate(ordered)}

@@ -23,7 +23,7 @@ NAME = "comparisons"
 
 
 class StoredComparisons(TypedDict):
-    """What `comparisons.json` holds (see `ComparisonPlan`)."""
+    """Contents of `comparisons.json` (see `ComparisonPlan`)."""
 
     planned: list[str]
     added: dict[str, float]
@@ -78,7 +78,7 @@ def slot_name(rung: str, split: Split) -> str:
 def with_slots(plan: ComparisonPlan, rungs: Sequence[str], split: Split) -> ComparisonPlan:
     """Return the plan with a slot for each rung; planning again only adds.
 
-    Once cases were added to test, each rung may compare again: all of them share half of the reserve.
+    Once cases were added to test, each rung may compare again: all share half of the reserve.
     """
     if not plan.planned or not split.additions:
         plan = plan.plan(rungs)
@@ -90,7 +90,7 @@ def with_slots(plan: ComparisonPlan, rungs: Sequence[str], split: Split) -> Comp
 def rungs_with_comparisons(project: Project, split: Split, task: TaskInfo) -> list[str]:
     """Return the rungs that can compare something on test, in the order of the ladder.
 
-    `classical` stands for the best against it. `fine_tune` is planned before a model is trained.
+    `classical` is the best variant's comparison with it. `fine_tune` is planned before a model is trained.
     """
     able: dict[str, bool] = {
         "baseline": False,

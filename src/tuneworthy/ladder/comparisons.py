@@ -1,4 +1,4 @@
-"""Comparisons on test: planned by a run, named by what they ask the data, paid for in alpha beforehand."""
+"""Comparisons on test: planned by a run, named by their question to the data, paid for in alpha beforehand."""
 
 from collections.abc import Callable
 

@@ -1,10 +1,10 @@
-"""What a run takes: calls, dollars and minutes, from what the rungs propose. No model is called.
+"""Estimate of a run: calls, dollars and minutes, from the rungs' candidates. No model is called.
 
-Each rung is taken to propose on today's variant, and on the one that the rungs before adopt if all of them do: one as
-likely as the other. Of a rung's candidates the one in the middle wins, by what it takes. Races follow their schedule,
-and answers are about as long as the expected ones. Lengths and times are those of the last run for the models that it
-measured. What is expected is one figure; its range is what the races leave open, and what is assumed of models that no
-run has measured.
+Each rung is taken to propose on today's variant, and on the variant of the rungs before if all adopt,
+with equal chances. Of a rung's candidates the median by cost wins. Races follow their schedule,
+and answers are about as long as the expected answers. Lengths and times are those of the last run for the models that
+it measured. The expected value is one figure; its range covers the races, and assumptions on models that no run has
+measured.
 """
 
 from collections import defaultdict
@@ -52,11 +52,11 @@ LOCAL_BYTES = 98_000_000
 NETWORK_S = 0.5
 NETWORK_RATE = 60.0
 FEWEST_IN_FLIGHT = 8
-# Tokens of an answer to each expected one, and beside them; those that a model thinks in before it answers.
+# Tokens of an answer per expected token, additional tokens, and tokens of thinking.
 LONGER, AROUND, THINKING = 1.5, 4.0, 300.0
 # Of the tokens of all labels, those that a ranking reads: what labels share at their beginning is read once.
 RANKED_SHARE = 0.75
-# The ends of a range are at most so many times below and above what is expected; of what a run has measured, the tokens
+# The ends of a range are at most so many times below and above the expected value; of measured models, the tokens
 # and seconds of a call are known better.
 SPREAD, MEASURED_SPREAD = 1.9, 1.2
 # Answers that a judge is tested with, at most, for each dev case.
@@ -67,7 +67,7 @@ JUDGE_FORM = 200 * " "
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """What is expected, and the range that it lies in."""
+    """An expected value with its range."""
 
     expected: float
     low: float
@@ -75,7 +75,7 @@ class Amount:
 
     @property
     def span(self) -> tuple[float, float]:
-        """The range alone."""
+        """Only the range."""
         return self.low, self.high
 
     @classmethod
@@ -90,7 +90,7 @@ class Amount:
         return cls(*map(sum, zip(*rows, strict=True))) if rows else cls(0, 0, 0)
 
     def times(self, each: float, spread: float) -> Self:
-        """Return what so many take, one of which takes `each`, or up to `spread` times as much or as little."""
+        """Return the total of so many calls that take `each`, or up to `spread` times as much or as little."""
         return self.within(self.expected * each, self.low * each / spread, self.high * each * spread)
 
 
@@ -110,7 +110,7 @@ class RungEstimate:
         candidates: That are raced.
         calls: In all.
         together: Those with others in flight.
-        alone: Those that are timed, one at a time.
+        alone: Timed calls, one at a time.
     """
 
     candidates: int
@@ -129,7 +129,7 @@ class ModelEstimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What a run from nothing takes.
+    """Estimate of a run without stored answers.
 
     Attributes:
         calls: In all.
@@ -137,7 +137,7 @@ class Estimate:
         minutes: In all.
         rungs: By name.
         models: By name, servers of the search included.
-        assumptions: What the numbers rest on, in sentences.
+        assumptions: Of the numbers, in sentences.
     """
 
     calls: Amount
@@ -160,7 +160,7 @@ class _Load:
     """Calls of one variant.
 
     Attributes:
-        calls: With others in flight: the least, what is expected, and the most.
+        calls: Concurrent calls: minimum, expected value and maximum.
         alone: One at a time.
         chance: That the run makes them.
     """
@@ -220,7 +220,7 @@ def estimate_run(project: Project, data: TaskData, opened: Mapping[str, OpenMode
 
 @dataclass(frozen=True, slots=True)
 class _Observed:
-    """What the last run tells of a model: mean tokens of an answer of `variant`, and seconds of a single call."""
+    """Measurements of a model in the last run: mean tokens of an answer of `variant`, and seconds of a single call."""
 
     variant: Variant
     output_tokens: float
@@ -277,7 +277,7 @@ class _Estimating:
         )
 
     def _rungs(self) -> tuple[dict[str, RungEstimate], list[_Load]]:
-        """Return the estimate of each rung, and the calls of all."""
+        """Return the estimates by rung, and all calls."""
         rungs: dict[str, RungEstimate] = {}
         loads: list[_Load] = []
         today: Variant | None = None
@@ -327,7 +327,7 @@ class _Estimating:
         test = len(split.test) * max(repeats_of(self.project, one) for one in candidates)
         # 1: is the model available?
         loads = [_Load(one, (least, n, n + 1)) for one, n in zip(asked, most, strict=True)]
-        again = 2 * self.n_timed if name != "baseline" else 0  # where speed alone would decide
+        again = 2 * self.n_timed if name != "baseline" else 0  # if only speed would decide
         calls = (least + test, most[0] + test, most[0] + test + again + self.n_timed_again)
         loads[0] = _Load(candidates[0], calls, self.n_timed)
         if best is not None and split.explore:
@@ -362,7 +362,7 @@ class _Estimating:
         return self._usd(load).expected + 1e-9 * self._seconds(load)
 
     def _work(self, loads: Sequence[_Load], *, alone: bool) -> Work:
-        """Return the calls of `loads` that are made alone, or the others."""
+        """Return the timed calls of `loads`, or the others."""
         part = [replace(load, calls=(0, 0, 0)) if alone else replace(load, alone=0) for load in loads]
         return Work(sum(load.figure.expected for load in part), sum(one.chance * self._seconds(one) for one in part))
 
@@ -420,7 +420,7 @@ class _Estimating:
 
 
 def observed(project: Project) -> dict[str, _Observed]:
-    """Return what the last run measured of each model; answers after thinking aloud are longer and left out."""
+    """Return the measurements by model of the last run; answers after thinking aloud are longer and left out."""
     found: dict[str, _Observed] = {}
     with suppress(UserError):
         record = read_record(Folder(project.root))

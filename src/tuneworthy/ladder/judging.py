@@ -1,9 +1,9 @@
-"""When a judge is the primary grader: people's verdicts on a random part of the answers, and what they correct.
+"""When a judge is the primary grader: people's verdicts on a random part of the answers, and their corrections.
 
-Invariants: no comparison is decided by a judge alone; people judge the first cases of one seeded order, the same for
+Invariants: no comparison is decided only by a judge; people judge the first cases of one seeded order, the same for
 all variants, and only an unbroken beginning of that order counts, so that it stays a random sample whoever stops
-where. A verdict belongs to rubric, question, reference and answer: if one of them changes, it counts no longer; where
-two variants give the same answer, it counts for both. Nobody is told which variant an answer is of.
+where. A verdict belongs to rubric, question, reference and answer: if one changes, it counts no longer; where
+two variants give the same answer, it counts for both. The variant of an answer is hidden.
 """
 
 from collections import defaultdict
@@ -34,7 +34,7 @@ DOCUMENT = "judge"
 
 @dataclass(frozen=True, slots=True)
 class JudgedVariant:
-    """The answers of a variant and what the judge says of them: `(n_cases,)`, NaN where it says nothing."""
+    """The answers of a variant and the judge's scores: `(n_cases,)`, NaN without a score."""
 
     traces: Sequence[Trace]
     scores: np.ndarray
@@ -60,7 +60,7 @@ class Item:
     """An answer for a person to judge.
 
     Attributes:
-        id: What a verdict is stored under.
+        id: Key of a stored verdict.
     """
 
     id: str
@@ -69,7 +69,7 @@ class Item:
 
 
 def verdicts_path(project: Project) -> Path:
-    """Return where people's verdicts on answers are: beside the cases, because they are work, not output."""
+    """Return where people's verdicts on answers are: next to the cases, because they are work, not output."""
     cases = project.path(project.cases.path)
     return cases.with_name(f"{cases.stem}.verdicts.jsonl")
 

@@ -60,7 +60,7 @@ class Measurement:
         unscored: Cases that could not be scored; lost repeats count in proportion, rounded up.
         cost: Of running it, by the answer and by the month.
         latency: Of single calls.
-        violated: The constraint that it breaks, in words; "" if none.
+        violated: The constraint that it breaks, in words; "" without one.
         beats_majority: Whether it is shown to beat always giving the most frequent answer; None without a frequent
             answer.
     """

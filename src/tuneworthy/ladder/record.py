@@ -417,7 +417,7 @@ def record_from(document: Any, where: str = "record") -> RunRecord:
 
     Args:
         document: Plain data.
-        where: What holds it, for the message.
+        where: Its container, for the message.
 
     Raises:
         UserError: It is no such record.

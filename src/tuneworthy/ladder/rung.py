@@ -1,7 +1,7 @@
-"""What a rung is: it proposes candidates; `run` explores, tests and decides for all rungs alike.
+"""Protocol of a rung: it proposes candidates; `run` explores, tests and decides for all rungs alike.
 
-A rung is a subclass of `Rung` behind `@rung(name)`. Its steps get what they need as arguments and return what they
-found: a rung keeps nothing between them.
+A rung is a subclass of `Rung` behind `@rung(name)`. Its steps get inputs as arguments and return results:
+a rung has no state.
 """
 
 from abc import ABC, abstractmethod
@@ -56,7 +56,7 @@ class View:
         dev: The dev cases in the order of the race; empty in an estimate.
         searched: Whether models may be called to find candidates: in a whole run, and where dev is large enough.
         tried: The candidates of the rungs before.
-        measured: Those of them that were measured on test with a language model and may serve.
+        measured: Variants that were measured on test with a language model and may serve.
     """
 
     opened: OpenedProject
@@ -112,17 +112,17 @@ class View:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """What a rung wants to try.
+    """Candidates of a rung.
 
     Attributes:
         candidates: Variants; the first is the one that is preregistered where dev is too small to explore.
         skipped: Why there is nothing to try ("" if there is something).
         skip_code: The same for machines.
-        ineligible: What a constraint forbids, each with the reason.
+        ineligible: Candidates that a constraint forbids, with reasons.
         notes: Skipped or dropped items.
         more_candidates: How many `search` adds at most.
-        more_calls: Model to the calls that `search`, `examine` and `after_test` make at most, beside race, test and
-            latency.
+        more_calls: Model to the calls that `search`, `examine` and `after_test` make at most, in addition to race, test
+            and latency.
     """
 
     candidates: Sequence[Variant] = ()
@@ -136,13 +136,13 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """What a rung found by asking models.
+    """Result of a rung's search with models.
 
     Attributes:
-        candidates: Variants beside those that were proposed.
+        candidates: Variants in addition to the proposed candidates.
         made_from: Ids of the dev cases that they were made from: no race uses these.
         detail: How they were found.
-        notes: What was not done, and why.
+        notes: Skipped steps, with reasons.
         skipped: Why there is nothing to try ("" if there is something), like `skip_code` as in a proposal.
     """
 
@@ -162,9 +162,9 @@ class Rung(ABC):
         """Return what to try above the best variant so far."""
 
     async def search(self, view: View) -> SearchResult:
-        """Ask models, on dev, for candidates beside those that are proposed.
+        """Search for further candidates with models, on dev.
 
-        What is asked depends on stored answers and the seed alone, so that a search that was cut short goes on.
+        Calls depend only on stored answers and the seed, so an interrupted search continues.
         """
         return SearchResult()
 
@@ -174,12 +174,12 @@ class Rung(ABC):
         Args:
             view: The context of the proposal.
             tried: All candidates.
-            winner: The best of them on dev.
+            winner: The best on dev.
         """
         return None
 
     async def after_test(self, view: View, winner: Variant) -> Detail | None:
-        """Measure what stands beside the score of the winner, once it was compared on test."""
+        """Measure further facts of the winner, once it was compared on test."""
         return None
 
 

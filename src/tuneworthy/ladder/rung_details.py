@@ -1,4 +1,4 @@
-"""What single rungs record beside the part that all share; `kind` names the rung."""
+"""Records of single rungs in addition to the shared part; `kind` names the rung."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class GepaDetail:
     """How GEPA searched for a better prompt.
 
     Attributes:
-        search: What came of it.
+        search: Its result.
         model: The model that rewrote.
         cut_off: Rewrites that were cut off at their limit of tokens.
         refused: Rewrites that were not tried, because of their placeholders.
@@ -51,7 +51,7 @@ class GepaDetail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptDetail:
-    """What the rung `prompt` searched for; None where it did not."""
+    """The searches of the rung `prompt`; None without a search."""
 
     kind: Literal["prompt"] = "prompt"
     ablation: AblationDetail | None = None
@@ -68,7 +68,7 @@ class DocumentsDetail:
         unknown: Names in cases that are of no document.
         n_chunks: Of the winner's index.
         hash: Content hash of all documents.
-        injected: Document to an instruction to a model that it holds.
+        injected: Document to an instruction to a model within it.
     """
 
     n: int
@@ -121,7 +121,7 @@ class Attribution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OracleDetail:
-    """What no search could exceed: the score where the documents that a case names are handed over.
+    """Upper bound of any search: the score with the documents that a case names.
 
     Attributes:
         n: Cases that winner and oracle have both scored.
@@ -168,7 +168,7 @@ class CitationCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrievalDetail:
-    """What the rung `retrieval` found.
+    """Result of the rung `retrieval`.
 
     Attributes:
         documents: What is searched.
@@ -223,15 +223,15 @@ class ModelDetail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sureness:
-    """What the first tokens of answers show.
+    """Statistics of the first tokens of answers.
 
     Attributes:
         n: Answers.
-        tokens: Tokens of them that were read.
+        tokens: Number of tokens read.
         entropy_bits: Mean over the tokens, bits; a lower bound.
         top1_share: Mean probability of the likeliest token.
-        first_entropy_bits: As `entropy_bits`, of the very first token alone.
-        first_top1_share: As `top1_share`, of the very first token alone.
+        first_entropy_bits: As `entropy_bits`, of the very first token only.
+        first_top1_share: As `top1_share`, of the very first token only.
     """
 
     n: int
@@ -244,10 +244,10 @@ class Sureness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunedDetail:
-    """What the variant of the rung `fine_tune` is made of, and what was measured beside its score.
+    """Parts of the variant of the rung `fine_tune`, and measurements in addition to its score.
 
     Attributes:
-        engine: What runs it.
+        engine: Its engine.
         gguf: Id of the artifact; None where it was not made, like the next three.
         dataset: Version of the training data; None if the artifact does not tell.
         file_type: Of the GGUF file.
@@ -256,7 +256,7 @@ class TunedDetail:
         sureness_base: Of the first tokens of the untuned model; None where no log-probabilities are told.
         sureness_tuned: Of the first tokens of the tuned one.
         regression_sets: Name to content hash.
-        regressions: What each regression set says.
+        regressions: Results by regression set.
     """
 
     kind: Literal["fine_tune"] = "fine_tune"
@@ -278,7 +278,7 @@ class TunedDetail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CascadeDetail:
-    """What the rung `cascade` measured beside its score.
+    """Measurements of the rung `cascade` in addition to its score.
 
     Attributes:
         first: Name of the variant that answers where it is sure.

@@ -46,14 +46,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskData:
-    """The data of a project, and what a run needs to know of it.
+    """The data of a project, and derived facts for a run.
 
     Attributes:
         dataset: Cases and examples, read and split.
         split: Dev, test and the examples that are left for shots and training.
         task: Kind, labels, schema.
         labels: All labels that occur anywhere: what graders read answers with, and no model is shown.
-        notes: What a reader of the record must know.
+        notes: For readers of the record.
     """
 
     dataset: Dataset
@@ -85,7 +85,7 @@ def read_data(project: Project) -> TaskData:
 
 
 def settle(project: Project, dataset: Dataset) -> TaskData:
-    """Return what a run needs to know of `dataset`, all of whose cases are labelled.
+    """Return the facts for a run of `dataset`, whose cases are all labelled.
 
     Raises:
         UserError: A side of the split is empty, cases of the stored split were edited or removed, or the plan of
@@ -204,7 +204,7 @@ class Session:
 
     @cached_property
     def judging(self) -> Judging | None:
-        """What bars a judge from deciding alone; None unless the primary grader is one."""
+        """Reason that bars a judge from deciding; None unless the primary grader is one."""
         if self.project.graders[0].type != "judge":
             return None
         from tuneworthy.ladder.judging import Judging  # few projects have a judge, and it loads the statistics
@@ -220,7 +220,7 @@ class Session:
             variant: The variant to call.
             cases: Its cases.
             repeats: Answers to each case.
-            logprobs: Alternatives per token to ask for; None asks for none.
+            logprobs: Alternatives per token to request; None requests nothing.
 
         Raises:
             UserError: `[models]` names another model now than the one that the variant was measured with.
@@ -280,18 +280,18 @@ async def open_session(
     reading: bool = False,
     beside: bool = False,
 ) -> AsyncIterator[Session]:
-    """Open `project` for asking: one process at a time, but for those that only read beside it.
+    """Open `project` for asking: one process at a time, except for readers.
 
     Args:
         progress: Told what happens.
-        max_usd: Limit of what this run may spend, beside the project's own budget.
-        waiting: Told if another process holds the project.
+        max_usd: Spending limit of this run, in addition to the project's own budget.
+        waiting: Called if another process has the project.
         reading: Whether a folder that cannot be written will do.
-        beside: Whether the lock is not taken: for a command that calls no model and stores nothing here. What it
-            reads is written as a whole by the process that holds the lock, and the split is never drawn for it.
+        beside: Whether the lock is not taken: for a command that calls no model and stores nothing here. Its inputs
+            are written as a whole by the process that has the lock, and the split is never drawn for it.
 
     Raises:
-        Untrusted: The project asks for what nobody allowed.
+        Untrusted: The project needs a permission that it lacks.
         UserError: `max_usd` is no amount; no limit would apply to `nan`.
     """
     if max_usd is not None and not max_usd >= 0:

@@ -1,6 +1,6 @@
-"""What dev, the examples and the project file show of a task: kind, labels, schema. Nothing of it is taken from test.
+"""Task facts from dev, the examples and the project file: kind, labels, schema. Nothing comes from test.
 
-Graders know all labels; what a model is shown, or constrained to, comes from here.
+Graders know all labels; labels in prompts and constraints come from here.
 """
 
 from collections import Counter
@@ -35,7 +35,7 @@ class TaskInfo:
 
     @property
     def structured(self) -> OutputFormat:
-        """The constraint that fits the task; free where none does."""
+        """The constraint that fits the task; free without one."""
         if self.kind == "label" and self.closed and len(self.labels) > 1:
             return OutputFormat(kind="choice", choices=self.labels)
         if self.kind == "json" and self.schema:
@@ -44,7 +44,7 @@ class TaskInfo:
 
 
 def task_of(project: Project, split: Split) -> tuple[TaskInfo, list[str]]:
-    """Return the task, and what a reader must know of how far dev and examples show it."""
+    """Return the task, and notes on its evidence in dev and examples."""
     if split.kind.name == "label" and _several_at_once(project, split):
         return TaskInfo(kind="short_answer"), []
     if split.kind.name == "label":
@@ -55,7 +55,7 @@ def task_of(project: Project, split: Split) -> tuple[TaskInfo, list[str]]:
 
 
 def _several_at_once(project: Project, split: Split) -> bool:
-    """Return whether answers hold several labels at once: the primary grader wants all that are listed."""
+    """Return whether answers have several labels at once: the primary grader wants all that are listed."""
     listed = any(isinstance(case.expected, list) and len(case.expected) > 1 for case in split.dev)
     return project.graders[0].type == "includes" and listed
 

@@ -1,6 +1,6 @@
 """How long the rest of a run takes: the calls that are left, at the speed of those that were made.
 
-What the estimate of `check` assumes of a call is corrected by what calls took lately. Pure: the caller says what
+The estimate of `check` is corrected by recent calls. Pure: the caller says what
 happens, and when.
 """
 
@@ -10,7 +10,7 @@ from tuneworthy.ladder.estimate import RungEstimate, Work
 
 # Seconds of calling after which a measured speed counts half: the machine or the server may be busier now.
 HALF_LIFE_S = 60.0
-# Of a rung's own calls, timed ones apart, so many weigh as much as what all others say of them.
+# Of a rung's own calls, timed ones apart, so many weigh as much as all other calls.
 FEW = 20.0
 # Seconds that the assumed speed weighs.
 PRIOR_S = 5.0
@@ -20,7 +20,7 @@ Kind = tuple[str, bool]
 
 
 class _Speed:
-    """What calls took, and were assumed to take; what is long ago counts less."""
+    """Measured and assumed durations of calls; old calls count less."""
 
     def __init__(self) -> None:
         self.calls = self.seconds = self.assumed = 0.0
@@ -37,7 +37,7 @@ class TimeLeft:
     """The rest of one run.
 
     Args:
-        takes: What each rung takes, as estimated; rungs that are not named count nothing until they run.
+        takes: Estimates by rung; rungs that are not named count nothing until they run.
     """
 
     def __init__(self, takes: Mapping[str, RungEstimate]) -> None:

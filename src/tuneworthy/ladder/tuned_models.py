@@ -1,8 +1,8 @@
 """The tuned models of a project that can answer here: its GGUF files in the embedded llama.cpp, or a server of one.
 
-What is asked is the file that would be served: adapter -> merged -> GGUF, each an artifact whose manifest names what it
-was made from. A tuned model is asked with the prompt that it was trained with. What
-a server answers is stored under the artifact that it serves, never under its address alone.
+The file that would be served is measured: adapter -> merged -> GGUF, each an artifact whose manifest names
+its source. A tuned model is asked with the prompt that it was trained with. What
+a server answers is stored under the artifact that it serves, never only under its address.
 """
 
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ from tuneworthy.ship.served import served_artifact
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts, find_artifact, latest_artifact
 
-# How the names of tuned models begin: what they are made of is in the record of their rung.
+# How the names of tuned models begin: their parts are in the record of their rung.
 TUNED = "tuned:"
 # How the models of untuned bases begin that the project file does not name.
 BASE = "base:"
-# Tuned models that are tried, the newest ones: each is asked all of dev.
+# Number of tuned models that are tried, newest first: each answers all of dev.
 MOST = 4
 
 
@@ -35,7 +35,7 @@ class TunedModel:
     Attributes:
         name: Among the opened models.
         config: How it is opened.
-        engine: What runs it.
+        engine: Its engine.
         gguf: Id of the artifact, like the next three; None where it was not made (all weights were trained, or a
             server needs no GGUF file).
         merged: Id of the merged model.
@@ -77,7 +77,7 @@ def tuned_models(project: Project) -> list[TunedModel]:
 
 
 def missing(project: Project) -> str:
-    """Say what is to be done before there is a tuned model that can be asked."""
+    """Return the next step towards a tuned model that can be measured."""
     store = Folder(project.root)
     merged, adapter = latest_artifact(store, "merged"), latest_artifact(store, "adapter")
     if (name := project.serve.model) is not None and (merged or adapter):
@@ -119,7 +119,7 @@ def add_tuned(models: Models, project: Project) -> tuple[list[TunedModel], list[
 
 @dataclass(frozen=True, slots=True)
 class Against:
-    """What a tuned model is compared with.
+    """The rival of a tuned model.
 
     Attributes:
         model: Name among the opened models.
@@ -156,7 +156,7 @@ def add_base(models: Models, project: Project, tuned: TunedModel) -> Against:
 
 
 def _is_base(models: Models, project: Project, name: str, base: Artifact) -> bool:
-    """Say whether a model of the project file has the weights of `base`: its folder, or what it was made from."""
+    """Say whether a model of the project file has the weights of `base`: its folder, or its source."""
     config, source = project.models[name], base.manifest.get("source") or {}
     if config.local_file is None:
         return False
@@ -170,7 +170,7 @@ def _is_base(models: Models, project: Project, name: str, base: Artifact) -> boo
 def gguf_config(project: Project, gguf: Artifact) -> LlamaCpp:
     """Return how a GGUF file of this project is opened: as the model in use today, where that is embedded too.
 
-    It has room for what the run took at least, as where it is served.
+    It has room for at least the run's lengths, as in serving.
     """
     today = project.models[project.ladder.baseline]
     start = today.model_dump() if isinstance(today, LlamaCpp) else {"provider": "llama_cpp"}

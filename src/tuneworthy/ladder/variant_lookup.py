@@ -31,7 +31,7 @@ def restore(content: Any, where: str) -> Variant:
 
     Args:
         content: The description.
-        where: What holds it, for the message.
+        where: Its container, for the message.
 
     Raises:
         UserError: It is not such a description.

@@ -182,7 +182,7 @@ def price_for(config: Any) -> Price | None:
 
 
 def has_own_server(config: Any) -> bool:
-    """Return whether a model of `[models]` runs on a server of one's own, and no price a token stands for that."""
+    """Return whether a model of `[models]` runs on a server of one's own, and has no price per token."""
     price = price_for(config)
     return config.user_served and not config.hosted and price is not None and price.free
 

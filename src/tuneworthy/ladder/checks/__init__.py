@@ -1,4 +1,4 @@
-"""The book of checks of a project, and the built-in ones by area; see `tuneworthy.ladder.check`."""
+"""The book of checks of a project, and the built-in checks by area; see `tuneworthy.ladder.check`."""
 
 from typing import Final
 

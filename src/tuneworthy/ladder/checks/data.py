@@ -21,7 +21,7 @@ from tuneworthy.text import count, plural
 MAJORITY = 0.8
 # Answers whose price is named.
 MOST_PRICES = 5
-# What stands between the words of a label; a hyphen before or after them may be a sign (-1, A-).
+# Separators between the words of a label; a hyphen before or after them may be a sign (-1, A-).
 _SEPARATOR = re.compile(r"[\s_]+|(?<=\w)-(?=\w)")
 
 

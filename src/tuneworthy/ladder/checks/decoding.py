@@ -1,4 +1,4 @@
-"""Checks of the sampling settings: the decoding lints, over what the project file sets."""
+"""Checks of the sampling settings: the decoding lints, over the project file's settings."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any

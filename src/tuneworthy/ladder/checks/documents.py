@@ -1,4 +1,4 @@
-"""Checks of the documents: missing ones, dropped ones, and texts that give orders to the model."""
+"""Checks of the documents: missing and dropped documents, and texts that give orders to the model."""
 
 from collections.abc import Iterator
 from functools import partial

@@ -1,7 +1,7 @@
-"""What checks examine: the project's data, graders and models, each read at most once, none of them fatal.
+"""Facts for checks: the project's data, graders and models, each read at most once, no fault fatal.
 
-Invariant: a fact that cannot be had is None (or empty), with the reason beside it, so that every check can run,
-whatever is wrong elsewhere.
+Invariant: a missing fact is None (or empty), with its reason, so that every check can run
+despite faults elsewhere.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,9 +41,9 @@ class Power:
 
     Attributes:
         n: Test cases.
-        n_groups: Sources of them (n, if no case names a group).
+        n_groups: Their sources (n, if no case names a group).
         comparisons: Test comparisons that can still be made.
-        alpha: The least that one of them has, one-sided.
+        alpha: Smallest alpha among them, one-sided.
         difference: Smallest gain found 8 times in 10, if groups did not matter; infinite if no gain can be shown.
         grouped: The same if all cases of a group went alike.
         margin: From the project file.
@@ -93,17 +93,17 @@ class Facts:
 
     @property
     def case_faults(self) -> list[DataError]:
-        """What is wrong with the file of the cases."""
+        """Fault of the file of the cases."""
         return self._case_file[1]
 
     @property
     def example_faults(self) -> list[DataError]:
-        """What is wrong with the file of the examples."""
+        """Fault of the file of the examples."""
         return self._example_file[1]
 
     @property
     def reader_notes(self) -> list[tuple[str, str]]:
-        """(file, what was guessed or left out of it)."""
+        """(file, its guesses and dropped rows)."""
         pairs = ((self.project.cases.path, self._case_file[0]), ("", self._example_file[0]))
         named = [(path or (self.project.examples.path if self.project.examples else ""), file) for path, file in pairs]
         return [(path, line) for path, file in named if file for line in file.notes]
@@ -182,7 +182,7 @@ class Facts:
 
     @property
     def baseline_capabilities(self) -> Capabilities | None:
-        """What the baseline's model accepts; None if that is unknown."""
+        """Capabilities of the baseline's model; None if unknown."""
         opened = self.opened[self.project.ladder.baseline][0]
         capabilities = getattr(opened.provider, "capabilities", None) if opened else None
         return capabilities if isinstance(capabilities, Capabilities) else None
@@ -193,7 +193,7 @@ class Facts:
 
     @cached_property
     def servers(self) -> dict[str, ServerAnswer]:
-        """What the servers of OpenAI-compatible models answered to one GET; empty if none may be contacted."""
+        """Answers of OpenAI-compatible servers to one GET; empty if no server may be contacted."""
         if not self.contact:
             return {}
         named = {
@@ -205,7 +205,7 @@ class Facts:
 
     @cached_property
     def estimate(self) -> Estimate | None:
-        """What a run will take; None without data."""
+        """Estimate of a run; None without data."""
         if self.data is None:
             return None
         models = {name: model for name, (model, _) in self.opened.items() if model}

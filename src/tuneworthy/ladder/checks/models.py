@@ -47,7 +47,7 @@ def trust(facts: Facts) -> Iterator[Finding]:
 
 
 def _files(facts: Facts) -> Iterator[tuple[str, str, Path | None, ModelError | None]]:
-    """Yield (name, model, file, why it cannot be had) of each embedded model that a run would call."""
+    """Yield (name, model, file, why it is missing) for every embedded model that a run would call."""
     for name, model in used(facts).items():
         if (spec := model.local_file) is not None:
             yield name, spec, *attempt(ModelError, partial(find, spec, facts.project.root))

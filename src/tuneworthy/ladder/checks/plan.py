@@ -1,4 +1,4 @@
-"""Checks of the plan: the budget, what a run will take, what difference can be seen, waivers."""
+"""Checks of the plan: the budget, the estimate of a run, the power, waivers."""
 
 from collections.abc import Iterator
 

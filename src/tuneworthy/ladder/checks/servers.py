@@ -62,7 +62,7 @@ async def _one(name: str, config: ChatServer, root: Path) -> ServerAnswer | None
         return ServerAnswer(place.hostname or "", fault="an address that holds a user name or password")
     try:
         key = read_key(config.key_variable, url=url, root=root, owner=f"models.{name}", required=False)
-    except (AuthError, Untrusted):  # a key that no header may hold, or that nobody allowed: other checks tell it
+    except (AuthError, Untrusted):  # an invalid or untrusted key: other checks report it
         return None
     try:
         async with HttpClient(config.base_url, key=key, timeout_s=TIMEOUT_S, max_body=MAX_BODY) as client:

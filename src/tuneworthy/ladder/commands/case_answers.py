@@ -1,4 +1,4 @@
-"""Why did this case fail? What each rung of the last run answered to a case, from the store alone.
+"""Why did this case fail? Stored answers to a case by rung of the last run.
 
 Invariants: no model is opened or called, no lock is held; answers to a test case are shown only if they are revealed,
 which is recorded first.
@@ -37,7 +37,7 @@ class StoredAnswer:
         score: 0..1; None if unscored.
         reason: Why it is not right, or not scored.
         thinking: The text before the answer.
-        detail: What the grader found.
+        detail: The grader's detail.
     """
 
     case: str
@@ -54,7 +54,7 @@ class StoredAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseAnswers:
-    """A case and what each rung answered.
+    """A case and the answers by rung.
 
     Attributes:
         side: `dev`, `test` or `unused`.
@@ -106,10 +106,10 @@ class StoredAnswers:
         self._cases = {case.id: case for case in (*session.data.cases, *session.split.dev)}
 
     def of_case(self, word: str, rung: str | None = None, *, reveal_test: bool = False) -> CaseAnswers:
-        """Return what each rung (or `rung` alone) answered to a case.
+        """Return the answers to a case by rung (or only of `rung`).
 
         Args:
-            word: Its id, or the beginning of it.
+            word: Its id, or the start of its id.
             rung: A rung of the run, or `best`.
             reveal_test: Show it even if it is a test case.
 
@@ -178,7 +178,7 @@ class StoredAnswers:
 
     @cached_property
     def judge(self) -> JudgeGrader:
-        """The primary grader, without a model: people need none.
+        """The primary grader, without its model.
 
         Raises:
             UserError: The primary grader is no judge.
@@ -207,7 +207,7 @@ class StoredAnswers:
         """Return the rung that `word` means.
 
         Raises:
-            UserError: The run has none of that name with a variant.
+            UserError: The run has no rung of that name with a variant.
         """
         rungs = {row.rung: row for row in self.record.rungs if row.variant}
         if not rungs:
@@ -226,7 +226,7 @@ class StoredAnswers:
         return self.record.variants[row.variant]
 
     def _answers(self, rung: str, cases: Sequence[Case]) -> list[StoredAnswer]:
-        """Return what is stored of the rung's variant, in the order of `cases`."""
+        """Return the stored answers of the rung's variant, in the order of `cases`."""
         row = self.record.rung(rung)
         assert row is not None
         variant = self._variant(rung)

@@ -41,7 +41,7 @@ class VariantComparison:
         paired: The numbers; None if A is B.
         lower: One-sided lower bound of the difference.
         unscored: Cases that one of the two has no score for.
-        losses, gains: Ids of the cases on which B scores below, or above, A; on dev alone.
+        losses, gains: Ids of the cases on which B scores below, or above, A; on dev only.
         unvalidated: Why the scores may not decide (a judge that human verdicts do not correct).
     """
 

@@ -67,7 +67,7 @@ print(json.dumps({"answers": answers, "p50_ms": 1000 * sorted(seconds)[len(secon
 
 @dataclass(frozen=True, slots=True)
 class MeasuredAnswer:
-    """What the classical winner answered.
+    """Answers of the classical winner.
 
     Attributes:
         case: Id.
@@ -75,7 +75,7 @@ class MeasuredAnswer:
         filled: Whether `text` is the filled-in prompt, not a case's input.
         text: The question.
         answer: As it is exported: JSON answers as objects.
-        logprobs: Log-probability of each label; None without probabilities.
+        logprobs: Log-probability per label; None without probabilities.
     """
 
     case: str
@@ -178,11 +178,11 @@ async def write_classifier(session: Session, variant: Variant, rung: RungRecord,
     Args:
         session: The opened project.
         variant: Of the baseline.
-        rung: What measured it, alone or as a part.
+        rung: The rung that measured it, on its own or as a part.
         folder: Made if it is not there.
 
     Raises:
-        UserError: It cannot be exported, or `folder` has files of anybody else's.
+        UserError: It cannot be exported, or `folder` has other files.
         GateFailed: The exported classifier answers a case otherwise than it was measured.
     """
     template, measured, model = await measured_answers(session, variant)
@@ -208,7 +208,7 @@ def _readme(
     task: str, rung: RungRecord, variant: Variant, model: ClassicalModel, template: Sequence[str],
     **checked: float,
 ) -> bytes:  # fmt: skip
-    """Return what the folder says of itself."""
+    """Return the description in the folder."""
     name, variables = str(model.identity["name"]), list(dict.fromkeys(template[1::2]))
     several = len(variables) > 1
     identity, score, interval = model.identity, rung.score or 0.0, rung.ci95 or (0.0, 1.0)
@@ -247,9 +247,9 @@ f"{rung.calibration.confidence:.1%} (n = {rung.calibration.n}) |") if rung.calib
 async def measured_answers(
     session: Session, variant: Variant
 ) -> tuple[Sequence[str], list[MeasuredAnswer], ClassicalModel]:
-    """Return the template that all cases fill in, what was answered to each case, and the fitted baseline.
+    """Return the template that all cases fill in, the answer to each case, and the fitted baseline.
 
-    Of dev cases that the model learnt from, what was measured came from other models: this one is asked.
+    For dev cases that the model learnt from, measured answers came from other models, so this model answers.
     """
     provider = session.models[variant.model].provider
     assert isinstance(provider, ClassicalProvider)
@@ -284,7 +284,7 @@ def _fills(pieces: Sequence[str], text: str | Mapping[str, Any]) -> str | None:
 
 
 def check_standalone(folder: Path, measured: Sequence[MeasuredAnswer]) -> float:
-    """Compare the answers of an exported classifier with the measured ones; return the median time of one, ms.
+    """Compare the answers of an exported classifier with the measured answers; return the median time of an answer, ms.
 
     Raises:
         GateFailed: It answers a case otherwise, or not at all.

@@ -1,4 +1,4 @@
-"""The folder of an export: it takes no file of anybody else's, and nothing of an earlier export stays in it."""
+"""The folder of an export: it accepts no other files, and no file of an earlier export stays."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ def write_export(
     Args:
         folder: Made if it is not there.
         files: Content by path in the folder.
-        mark: One of `files`, and what it holds in every export of this kind: so an earlier one is known.
+        mark: One of `files`, with its content in every export of this kind, which identifies earlier exports.
         others: Paths that another export of this kind may have written; removed from an earlier one.
 
     Raises:
@@ -32,6 +32,6 @@ def write_export(
         )
     for path in set(others) - files.keys() if is_own else ():
         (folder / path).unlink(missing_ok=True)
-    for path in sorted(files, key=lambda path: path != name):  # the mark first: what is stopped then is an export too
+    for path in sorted(files, key=lambda path: path != name):  # the mark first: identifies an interrupted export
         write_atomic(folder / path, files[path])
     return [folder / path for path in files]

@@ -159,7 +159,7 @@ class RouterExport:
         n_test: Test cases that the router answers as measured.
         score: Of the cascade, with its 95% interval.
         usd_per_1k: A thousand answers of the cascade.
-        large_usd_per_1k: Of the large model alone.
+        large_usd_per_1k: Of the large model only.
         paths: The files.
     """
 
@@ -179,8 +179,8 @@ async def export_router(session: Session, folder: Path) -> RouterExport:
     """Write the cascade of the latest run into `folder`, after it was checked.
 
     Raises:
-        UserError: There is no finished run, no cascade in it, one whose first part is no classifier, or `folder` has
-            files of anybody else's.
+        UserError: There is no finished run, no cascade in it, one whose first part is no classifier, or `folder`
+            has other files.
         GateFailed: The cascade was not adopted, or the router answers a case otherwise than it was measured.
     """
     last = finished_run(session)
@@ -212,7 +212,7 @@ async def export_router(session: Session, folder: Path) -> RouterExport:
         write_atomic(work / "router.py", ROUTER.format(threshold=variant.cascade.threshold).encode())
         export_variant(session, large, work / "large")
         template = orjson.loads((work / "classifier" / "model.json").read_bytes())["template"]
-        # A proxy is asked a text, and both parts make their prompts of it.
+        # A proxy gets a text, from which both parts make their prompts.
         if (work / "large" / "client.py").exists() and template and len(variables_of(large)) < 2:
             for file, content in LITELLM.items():
                 write_atomic(work / file, content.encode())
@@ -236,12 +236,12 @@ async def export_router(session: Session, folder: Path) -> RouterExport:
 
 
 def _rung_of(last: RunRecord, variant: str) -> RungRecord | None:
-    """Return the rung that measured a variant alone."""
+    """Return the rung that measured a variant on its own."""
     return next((row for row in last.rungs if row.variant == variant), None)
 
 
 async def _check(session: Session, variant: Variant, folder: Path) -> int:
-    """Compare the answers of the router with the measured ones on test; return the number of cases.
+    """Compare the answers of the router with the measured answers on test; return the number of cases.
 
     Raises:
         GateFailed: It answers a case otherwise, or not at all.
@@ -252,7 +252,7 @@ async def _check(session: Session, variant: Variant, folder: Path) -> int:
     traces = await session.ask(variant, test, repeats=repeats_of(session.project, variant))
     measured = {trace.case_id: trace.text for trace in traces if trace.repeat == 0}
     own = {trace.case_id for trace in await session.ask(first, test) if not is_sent(variant.cascade, trace)}
-    # The large model is not asked again; a marker stands where the measured cascade did not ask it.
+    # The large model is not asked again; a marker replaces answers that the measured cascade did not request.
     rows = [[row.filled, row.text, None if case in own else measured[case]] for case, row in asked.items()]
     with TemporaryDirectory() as work:
         cases = Path(work) / "cases.json"

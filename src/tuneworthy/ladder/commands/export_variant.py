@@ -1,6 +1,6 @@
 """A variant as files that live without the tool: its description, its prompt, and a client that sends it.
 
-Invariant: a client is written only if it sends for every case what was measured.
+Invariant: a client is written only if it sends the measured request for every case.
 """
 
 import inspect
@@ -76,12 +76,12 @@ PASSAGES = """    passages = SEARCH.passages(text)
 """
 
 
-# What the folder holds of some variants only.
+# Files of some variants only.
 OTHERS: Final = ("request.json", "client.py", "shots.jsonl")
 
 
 def filled(request: str, variables: Collection[str], case: str | Mapping[str, Any]) -> Any:
-    """Return a request with the variables of its prompt filled in: `@@name@@` stands for each."""
+    """Return a request with the variables of its prompt filled in: `@@name@@` marks a variable."""
     if isinstance(case, str) and len(variables) > 1:
         raise TypeError(f"pass the variables of the prompt by name: {', '.join(variables)}")
     values = dict.fromkeys(variables, case) if isinstance(case, str) else case
@@ -95,13 +95,13 @@ def filled(request: str, variables: Collection[str], case: str | Mapping[str, An
 def export_variant(session: Session, variant: Variant, folder: Path) -> list[Path]:
     """Write `variant.json`, `prompt.md`, and for chat models `request.json` and `client.py`; return the paths.
 
-    Shots that are chosen per case are not in the request: `prompt.md` says so and `shots.jsonl` holds the pool. Nor are
+    Shots that are chosen per case are not in the request: `prompt.md` says so and `shots.jsonl` has the pool. Nor are
     passages of documents: the client searches for them with this package, and `prompt.md` shows how they precede the
-    question. Without a client, `prompt.md` says what it would send otherwise than measured.
+    question. Without a client, `prompt.md` names the differences to the measured request.
 
     Raises:
         UserError: The variant is a classical baseline, which has no prompt, or a cascade, which has two parts; or
-            `folder` has files of anybody else's.
+            `folder` has other files.
     """
     if variant.cascade is not None:
         raise UserError(
@@ -134,7 +134,7 @@ def export_variant(session: Session, variant: Variant, folder: Path) -> list[Pat
 
 
 def _places(template: str) -> str:
-    """Return a template with `@@name@@` in the place of each variable; as it is if it does more than insert them."""
+    """Return a template with `@@name@@` for its variables; unchanged if it does more than insert them."""
     pieces = plain_pieces(template)
     return "".join(f"@@{piece}@@" if at % 2 else piece for at, piece in enumerate(pieces)) if pieces else template
 
@@ -184,12 +184,12 @@ def _listed(settings: Mapping[str, Any]) -> str:
 
 
 def variables_of(variant: Variant) -> list[str]:
-    """Return the variables that the prompt of a variant inserts; none of a template that does more than that."""
+    """Return the variables that the prompt of a variant inserts; empty if a template does more than that."""
     return sorted({*plain_pieces(variant.user)[1::2], *plain_pieces(variant.system or "")[1::2]})
 
 
 def asked(case: Case, variables: Collection[str]) -> str | Mapping[str, Any]:
-    """Return what an export is asked for a case: its text, or the variables of the prompt by name."""
+    """Return the input of an export for a case: its text, or the variables of the prompt by name."""
     if case.input is None:
         return str(case.messages[-1].get("content") or "")
     if isinstance(case.input, str):
@@ -202,7 +202,7 @@ def asked(case: Case, variables: Collection[str]) -> str | Mapping[str, Any]:
 def _client(
     session: Session, variant: Variant, turns: Sequence[Message], shots: Sequence[Example]
 ) -> tuple[dict[str, bytes], str]:
-    """Return the request body that the provider sends, and a script that sends it; else none, and why."""
+    """Return the request body that the provider sends, and a script that sends it; else None, and the reason."""
     provider = session.models[variant.model].provider
     config = config_of(session.project, variant.model)
     if not isinstance(provider, OpenAIProvider) or variant.output.kind == "ranked":

@@ -1,7 +1,7 @@
-"""`decode sweep` over a project: the search space, the objective, and what is stored.
+"""`decode sweep` over a project: the search space, the objective, and the stored result.
 
-The objective of a case is its mean score, plus a tenth of how well its repeats agree, plus a tenth of how many of them
-are valid, over 1.2: of two settings with the same score the steadier one wins. The model's noise at temperature 0 is
+The objective of a case is its mean score, plus a tenth of the agreement of its repeats, plus a tenth of their share of
+valid answers, over 1.2: of two settings with the same score the steadier wins. The model's noise at temperature 0 is
 measured separately and reported as a component of the variance. A failed answer says nothing about a setting: it is
 excluded from all of these and counted.
 """
@@ -215,7 +215,7 @@ def flips_of(traces: Sequence[Trace], scores: Sequence[Score], repeats: int) -> 
 
 
 def _variances(values: np.ndarray, n: np.ndarray) -> tuple[float, float]:
-    """Return the variance within a case and between cases of scores, `(n_cases, repeats)`, `n` of them known."""
+    """Return the variance within a case and between cases of scores, `(n_cases, repeats)`; `n` are known."""
     if not len(values):
         return 0.0, 0.0
     within = float(np.nanvar(values, axis=1, ddof=1).mean())

@@ -2,7 +2,7 @@
 
 One signal is chosen beforehand and decides: that of the log-probabilities, or of a model without them how much sampled
 answers disagree. The others are shown, at an alpha that is shared among them. A threshold is given only where that
-signal separates wrong answers from right ones on graded dev cases; else it is refused with the reason. The effect of a
+signal separates wrong from right answers on graded dev cases; else it is refused with the reason. The effect of a
 threshold is cross-validated: each fifth of the cases by a threshold from the others. Cases of one group vary together,
 so intervals and folds go by groups.
 
@@ -62,7 +62,7 @@ class AnswerSignals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
-    """A bound on a signal, with what it does, cross-validated.
+    """A bound on a signal, with its cross-validated effect.
 
     Attributes:
         signal: Its name.
@@ -90,12 +90,12 @@ class Calibration:
     """Whether signals predict wrong answers.
 
     Attributes:
-        areas: AUROC by signal; the primary one at `ALPHA`, the others at a share of it.
+        areas: AUROC by signal; the primary at `ALPHA`, the others at a share.
         threshold: None where it is refused.
         refused: Why it is refused.
         reliability: Bins of the primary signal, rising: (mean, share wrong, n).
         n: Graded answers.
-        n_wrong: Wrong ones among them.
+        n_wrong: Wrong answers among them.
         n_groups: Groups that they come from.
         signal: The primary one.
     """
@@ -153,7 +153,7 @@ class StoredTokens(OpenRecord):
 
 
 class StoredUncertainty(OpenRecord):
-    """What is read of `uncertainty.json`."""
+    """Contents of `uncertainty.json`."""
 
     answers: list[StoredTokens]
 
@@ -166,7 +166,7 @@ class StoredCalibration(OpenRecord):
 
 
 class StoredThreshold(OpenRecord):
-    """What is read of `uncertainty.json` where answers are flagged elsewhere."""
+    """Contents of `uncertainty.json` for flagging answers elsewhere."""
 
     variant: str
     variant_id: str
@@ -175,7 +175,7 @@ class StoredThreshold(OpenRecord):
 
 
 def stored_threshold(folder: Folder) -> StoredThreshold | None:
-    """Return what was measured; None if nothing was, or if what an earlier version wrote lacks some of it.
+    """Return the measurement; None without one, or if an earlier version's file lacks parts.
 
     Raises:
         DamagedRecord: The file is damaged so that `doctor` finds it.
@@ -290,7 +290,7 @@ def _watched(case: Case, trace: Trace, score: Score, repeats: list[str] | None, 
 
 
 def calibrate(answers: Sequence[AnswerSignals], *, seed: int = 0, signal: str = PRIMARY) -> Calibration:
-    """Return whether signals separate wrong answers from right ones, and a threshold where the primary one does.
+    """Return whether signals separate wrong from right answers, and a threshold if the primary signal does.
 
     Args:
         answers: Those that were graded count.
@@ -327,7 +327,7 @@ def calibrate(answers: Sequence[AnswerSignals], *, seed: int = 0, signal: str = 
 
 
 def _graded(answers: Sequence[AnswerSignals]) -> tuple[list[AnswerSignals], np.ndarray, np.ndarray]:
-    """Return the graded answers, which of them are wrong, and the numbers of their groups, `(n,)` each."""
+    """Return the graded answers, whether they are wrong, and the numbers of their groups, `(n,)` each."""
     graded = [one for one in answers if one.wrong is not None]
     _, groups = np.unique(np.array([one.group for one in graded], dtype=object), return_inverse=True)
     return graded, np.array([one.wrong is True for one in graded], dtype=bool), groups
@@ -347,7 +347,7 @@ def examine_threshold(report: UncertaintyReport, bound: float) -> tuple[bool, st
     """Return whether graded answers support a bound on the log-probability of a token, and a sentence on its effect.
 
     An answer is flagged if one of its tokens is below the bound. The bound is supported if `max_surprise` separates
-    wrong answers from right ones and, at this bound, wrong ones are flagged more often than right ones.
+    wrong from right answers and, at this bound, wrong answers are flagged more often.
     """
     graded, wrong, groups = _graded(report.answers)
     flagged = np.array([one.signals["max_surprise"] > -bound for one in graded], dtype=bool)
@@ -361,9 +361,9 @@ def examine_threshold(report: UncertaintyReport, bound: float) -> tuple[bool, st
 
 
 def _flags_more(flagged: np.ndarray, wrong: np.ndarray, groups: np.ndarray) -> bool:
-    """Whether wrong answers are flagged more often than right ones, at half of `ALPHA`: one side.
+    """Whether wrong answers are flagged more often than right answers, at half of `ALPHA`: one side.
 
-    Fisher's exact test takes cases to vary alone, so the interval that knows their groups must agree.
+    Fisher's exact test assumes independent cases, so the interval that knows their groups must agree.
     """
     from scipy.stats import fisher_exact
 

@@ -22,13 +22,13 @@ from tuneworthy.types import MOST_UNSCORED, Cascade, Case, Variant
 
 @dataclass(frozen=True, slots=True)
 class CascadePart:
-    """What the stored answers of a variant to dev tell, each `(n_cases,)`, NaN where nothing is stored.
+    """Stored dev answers of a variant as arrays, `(n_cases,)`, NaN where missing.
 
     Attributes:
         variant: It.
         right: Scores.
         usd: Cost of an answer.
-        sure: Probability of the answer; 0 where none is told.
+        sure: Probability of the answer; 0 if unknown.
     """
 
     variant: Variant
@@ -54,7 +54,7 @@ class CascadePair:
     Attributes:
         first: Who answers where it is sure.
         large: Who answers elsewhere.
-        threshold: The lowest that keeps the score of `large`; infinite if none does.
+        threshold: The lowest that keeps the score of `large`; infinite without one.
     """
 
     first: CascadePart
@@ -123,7 +123,7 @@ class CascadeRung(Rung):
         return SearchResult(candidates=[chosen.variant])
 
     async def after_test(self, view: View, winner: Variant) -> CascadeDetail:
-        """Return what is measured beside the score: the shares that are sent on, and the work of the first part."""
+        """Return further measurements: the shares that are sent on, and the work of the first part."""
         session, dev = view.session, view.dev
         assert winner.cascade is not None
         cascade, test = winner.cascade, session.split.test
@@ -162,7 +162,7 @@ async def _confident_parts(view: View) -> list[CascadePart]:
 
 
 async def part_of(session: Session, variant: Variant, dev: Sequence[Case]) -> CascadePart:
-    """Return what is stored of a variant on dev."""
+    """Return the stored dev answers of a variant."""
     place = {case.id: number for number, case in enumerate(dev)}
     traces = session.stored(variant, dev)
     at = [place[trace.case_id] for trace in traces]
@@ -186,12 +186,12 @@ def _pairs(sure: Sequence[CascadePart], large: CascadePart) -> list[CascadePair]
 
 
 def choose_threshold(sure: NDArray[np.float64], own: NDArray[np.float64], large: NDArray[np.float64]) -> float:
-    """Return the lowest threshold that keeps the score of the large model; infinite if none does.
+    """Return the lowest threshold that keeps the score of the large model; infinite without one.
 
     Args:
         sure: Probability of the first part's answer, `(n_cases,)`, like the next two.
         own: Score of that answer.
-        large: Score of the large model's answer; NaN where it has none.
+        large: Score of the large model's answer; NaN without one.
 
     >>> choose_threshold(np.array([0.9, 0.8, 0.3]), np.array([1.0, 1.0, 0.0]), np.array([1.0, 0.0, 1.0]))
     0.55

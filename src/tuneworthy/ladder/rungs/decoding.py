@@ -1,4 +1,4 @@
-"""Rung `decoding`: sampling parameters, or effort where the model takes none that can be set to greedy."""
+"""Rung `decoding`: sampling parameters, or effort if the model cannot be set to greedy."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,7 +24,7 @@ class DecodingRung(Rung):
 
     The grid of the project file replaces all of these. A setting that the model rejects is never a candidate, nor is a
     parameter that a stored probe found to do nothing. Constrained output that is decoded greedily is left as it is
-    unless the project file names a grid. What the decoding lints say of a candidate, or of what is left, is noted.
+    unless the project file names a grid. Findings of the decoding lints on candidates are noted.
     """
 
     async def propose(self, view: View) -> Proposal:
@@ -101,7 +101,7 @@ def accepted(capabilities: Capabilities, setting: Mapping[str, Any]) -> tuple[di
     """Split a setting into what acts on the model and, in words, what does not.
 
     Args:
-        capabilities: What the table says that it accepts.
+        capabilities: Its row of the capability table.
         setting: Parameters.
     """
     _, dropped = filter_parameters(capabilities, setting)
@@ -134,19 +134,19 @@ class SweepWinner(OpenRecord):
 
 
 class StoredSweep(OpenRecord):
-    """What `sweeps/<key>.json` must hold."""
+    """Contents of `sweeps/<key>.json`."""
 
     adopted: bool
     winner: SweepWinner | None
 
 
 def store_sweep(folder: Folder, base: Variant, document: Mapping[str, Any]) -> None:
-    """Store what a sweep of a variant found: the last one of each prompt and model."""
+    """Store the result of a sweep of a variant: the last per prompt and model."""
     folder.write(f"sweeps/{prompt_key(base)}", document)
 
 
 def swept_setting(folder: Folder, base: Variant) -> dict[str, Any] | None:
-    """Return what the last sweep of this prompt and model adopted, or None."""
+    """Return the setting that the last sweep of this prompt and model adopted, or None."""
     document = folder.read(f"sweeps/{prompt_key(base)}", StoredSweep)
     return dict(document["winner"]["setting"]) if document and document["adopted"] and document["winner"] else None
 
@@ -161,5 +161,5 @@ def label(setting: Mapping[str, Any]) -> str:
 
 
 def prompt_key(variant: Variant) -> str:
-    """Return what names a variant without its sampling parameters: a sweep of it fits any of these."""
+    """Return a variant's key without its sampling parameters: its sweep fits any of them."""
     return replace(variant, decoding={}).id

@@ -18,7 +18,7 @@ class FewShotRung(Rung):
     async def propose(self, view: View) -> Proposal:
         """Return the candidates; the first (nearest shots, largest k, free) is the preregistered one.
 
-        Where shots may not be chosen for each case, fixed shots stand in their place.
+        Where shots may not be chosen for each case, fixed shots replace them.
         """
         best, pool = view.incumbent, view.pool
         per_case = view.project.few_shot.per_case
@@ -38,7 +38,7 @@ class FewShotRung(Rung):
             candidates += [_variant(best, pool.per_case(k, encoder), free, "by_meaning") for k in sizes]
         if per_case:
             candidates += [_variant(best, pool.fixed(k, view.seed), free) for k in sizes]
-        if best.output.kind == "ranked":  # what the labels are worth without content is another thing after shots
+        if best.output.kind == "ranked":  # the prior of the labels differs after shots
             candidates.append(_variant(best, chosen(sizes[0]), replace(best.output, ranking="sum", prior=())))
         if structured.kind != "free":
             greedy = _greedy(view, best)

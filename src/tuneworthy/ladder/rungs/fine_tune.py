@@ -65,7 +65,7 @@ class FineTuneRung(Rung):
         )
 
     async def after_test(self, view: View, winner: Variant) -> TunedDetail:
-        """Return what is measured beside the score: artifacts, first tokens on dev, and the regression sets."""
+        """Return further measurements: artifacts, first tokens on dev, and the regression sets."""
         session, dev = view.session, view.dev
         if (classifier := add_classifiers(session.models, session.project).get(winner.model)) is not None:
             return TunedDetail(engine="numpy", classifier=classifier.id, dataset=classifier.manifest["dataset"])
@@ -136,7 +136,7 @@ def _variants(view: View, tuned: TunedModel, *, several: bool) -> tuple[list[Var
 
 
 def trained_with(project: Project, tuned: TunedModel) -> Variant:
-    """Return a tuned model with the prompt that it was trained with; that of the project where none was recorded."""
+    """Return a tuned model with the prompt that it was trained with; by default the project's."""
     prompt = tuned.prompt
     return Variant(
         name="fine_tune",

@@ -37,7 +37,7 @@ async def sureness(session: Session, variant: Variant, cases: Sequence[Case]) ->
 
 
 def read_sureness(traces: Sequence[Trace]) -> Sureness | None:
-    """Return what the log-probabilities of `traces` show; None without any."""
+    """Return statistics of the log-probabilities of `traces`; None without any."""
     answers = [
         [measured for token in trace.response.logprobs[:FIRST] if (measured := _token(token))]
         for trace in traces

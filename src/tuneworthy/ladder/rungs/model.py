@@ -30,7 +30,7 @@ class ModelRung(Rung):
     """Each configured model that is not the best one's; a model that only judges is left out."""
 
     async def propose(self, view: View) -> Proposal:
-        """Return the candidates of each other model that the constraints allow: one for each effort, if it has any."""
+        """Return the candidates of every other model that the constraints allow: one per effort, if it has efforts."""
         best, project = view.incumbent, view.project
         others = [name for name in project.untuned if name != best.model]
         forbidden = [name for name in others if not project.may_serve(name)]
@@ -81,7 +81,7 @@ class ModelRung(Rung):
 
 @dataclass(frozen=True, slots=True)
 class DevAnswers:
-    """What the stored answers of a variant to dev tell, each `(n_cases,)`: NaN where nothing is stored or reported."""
+    """Stored dev answers of a variant as arrays, `(n_cases,)`: NaN where missing."""
 
     variant: Variant
     answered: np.ndarray
@@ -102,19 +102,19 @@ class DevAnswers:
 
 
 def on_model(base: Variant, model: str, provider: Provider, effort: str | None = None) -> Variant:
-    """Return a variant on another model, with room to think beside the answer.
+    """Return a variant on another model, with additional tokens for thinking.
 
     Sampling parameters are kept as far as the model accepts them.
 
     Args:
-        base: What is moved.
+        base: The variant to move.
         model: Key of `[models]`.
         provider: Of the model.
         effort: The model's own if None.
     """
     capabilities = _capabilities(provider)
     output = base.output
-    if output.kind == "ranked":  # what a label is worth without content is another thing on each model
+    if output.kind == "ranked":  # the prior of a label differs by model
         ranks = output.kind in provider.supports
         output = replace(output, ranking="sum", prior=()) if ranks else OutputFormat()
     return replace(
@@ -176,7 +176,7 @@ async def _on_dev(session: Session, variant: Variant, dev: Sequence[Case]) -> De
 def _dominates(one: DevAnswers, other: DevAnswers) -> bool:
     """Whether `one` is at least as good as `other` in score, cost and time where both were asked, and better in one.
 
-    One that saw fewer cases dominates nobody: who left the race early was behind.
+    A candidate with fewer cases dominates no other: it left the race early.
     """
     if one.answered.sum() < other.answered.sum():
         return False
@@ -186,7 +186,7 @@ def _dominates(one: DevAnswers, other: DevAnswers) -> bool:
 
 
 def _goods(row: Mapping[str, float | None]) -> tuple[float, float, float]:
-    """Return score, cost and time so that more is better; what is unknown is worst."""
+    """Return score, cost and time so that more is better; unknown is worst."""
     cost, time = row["usd_per_1k"], row["p50_ms"]
     worst = float("-inf")
     return (

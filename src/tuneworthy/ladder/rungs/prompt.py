@@ -26,7 +26,7 @@ from tuneworthy.types import Variant
 
 @rung("prompt")
 class PromptRung(Rung):
-    """Each rewrite alone, and structure and contract together; then what is found by asking."""
+    """Single rewrites, and structure and contract together; then results of searches."""
 
     async def propose(self, view: View) -> Proposal:
         """Return the rewrites that apply to the prompt so far."""

@@ -1,4 +1,4 @@
-"""What the rung `prompt` finds by asking: a prompt that GEPA rewrote, and one without the paragraphs that earn nothing.
+"""Searches of the rung `prompt`: a rewrite by GEPA, and a prompt without useless paragraphs.
 
 Invariants: only dev is asked, and only the half that the race does not see: it decides by cases that nothing was made
 from, and a group is on one side. What GEPA finds hangs on the seed and on stored answers alone. It is written as a
@@ -60,7 +60,7 @@ def why_not_optimised(project: Project, model: str, dev: Sequence[Case] = (), *,
     Args:
         project: Its configuration.
         model: That answers.
-        dev: In the order of the race; none if it is not known.
+        dev: In the order of the race; empty if unknown.
         searched: Whether dev may be searched.
     """
     section = project.reflection
@@ -85,7 +85,7 @@ def why_not_ablated(
         project: Its configuration.
         model: That answers.
         system: The prompt.
-        dev: In the order of the race; none if it is not known.
+        dev: In the order of the race; empty if unknown.
         searched: Whether dev may be searched.
     """
     if not project.prompt.ablate:
@@ -214,7 +214,7 @@ class _GepaCalls:
     Args:
         session: The opened project.
         section: `[reflection]`.
-        best: What is rewritten.
+        best: The variant to rewrite.
 
     Attributes:
         cut_off: Rewrites that were cut off at their limit of tokens.
@@ -274,7 +274,7 @@ class _GepaCalls:
         return trace.text or None
 
     def _fault(self, text: str, case: Case) -> str:
-        """Say what is wrong with a rewrite as a template; "" if nothing is."""
+        """Return the fault of a rewrite as a template; "" without one."""
         if added := sorted({*_PLACEHOLDER.findall(text)} - self._fixed):
             return f"The instructions have a placeholder that nothing fills in: {added[0]}"
         try:
@@ -304,7 +304,7 @@ class _GepaCalls:
 
 
 def feedback(case: Case, score: Score) -> str:
-    """Say in words what an answer is worth, why, and what would have been right."""
+    """Describe the score of an answer, the reason, and the right answer."""
     if score.unscored:
         return f"It could not be scored ({score.unscored})."
     text = f"Score {score.value:.2f} of 1."

@@ -1,4 +1,4 @@
-"""What the rung `prompt` tries for a choice task instead of generation: the labels ranked by their log-probability.
+"""Ranked labels: candidates of the rung `prompt` for choice tasks without generation.
 
 The ways to compare labels share their calls: a model is asked once for the log-probabilities of a case, whatever is
 made of them.
@@ -33,7 +33,7 @@ def can_rank(view: View) -> bool:
 
 
 async def with_prior(view: View) -> Variant | None:
-    """Return the variant that takes off what each label is worth after a question without content; None without one.
+    """Return the variant that subtracts the prior of each label; None without one.
 
     Raises:
         OutsideFault: The answer to that question did not come, and would be asked for again.

@@ -20,7 +20,7 @@ def sets_of(session: Session) -> list[RegressionSet]:
 
 
 async def guard(session: Session, base: str, tuned: str, sets: Sequence[RegressionSet]) -> list[RegressionResult]:
-    """Return what each regression set says of the tuned model.
+    """Return the results of the tuned model by regression set.
 
     Args:
         session: The opened project.

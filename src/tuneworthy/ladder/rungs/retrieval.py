@@ -40,18 +40,18 @@ from tuneworthy.types import Case, Passage, Retrieval, Score, Trace, Variant
 
 # Dev cases that must name their documents before the search is tuned on them.
 FEWEST_NAMED = 20
-# Forms of the search that are tried untuned: words alone, and the first of these that there is.
+# Forms of the search that are tried untuned: words only, and the first available form of these.
 PLAIN = ("hybrid+rerank", "hybrid", "words+rerank", "words")
 # Cases that winner and oracle must both have scored to be compared.
 FEWEST_PAIRED = 8
-# Tokens of a context that instructions and question may need beside passages and answer.
+# Tokens of a context that instructions and question may need in addition to passages and answer.
 PROMPT_ROOM = 256
 # What tokens that are counted as bytes / 4 are multiplied by to be safe.
 SPARE = 1.1
-# Providers that get the case alone, no messages.
+# Providers that get only the case, no messages.
 # Share of the words of a wrong answer that appear in a right passage, from which the passage was used.
 USED = 0.6
-# The first that fits an answer holds.
+# The first that fits an answer applies.
 CAUSES = (
     "not_in_index",
     "not_retrieved",
@@ -68,7 +68,7 @@ MOST_MISSED = 10
 
 @dataclass
 class SearchForm:
-    """A search that was tried on dev, with `(n_cases,)` of each measure."""
+    """A search that was tried on dev, with `(n_cases,)` per measure."""
 
     name: str
     retrieval: Retrieval
@@ -76,13 +76,13 @@ class SearchForm:
 
     @property
     def order(self) -> float:
-        """What the forms are ranked by."""
+        """Ranking key of the forms."""
         return float(self.measured["ndcg@10"].mean()) if self.measured else 0.0
 
 
 @rung("retrieval")
 class RetrievalRung(Rung):
-    """The best search of dev with each k; where no documents are named, plain forms of the search beside it."""
+    """The best search of dev with each k; if no documents are named, with plain forms of the search."""
 
     async def propose(self, view: View) -> Proposal:
         """Return one candidate for each k that fits into the model's context; the middle k is preregistered."""
@@ -126,7 +126,7 @@ class RetrievalRung(Rung):
         return Proposal(candidates=_middle_first(found), notes=notes, more_calls={best.model: 2 * view.n_dev})
 
     async def examine(self, view: View, tried: Sequence[Variant], winner: Variant) -> RetrievalDetail:
-        """Return what is searched and how well, where wrong answers come from, the oracle and the latency."""
+        """Return the search, its quality, the causes of wrong answers, the oracle and the latency."""
         session = view.session
         library, retrieval, dev = session.library, winner.retrieval, view.dev
         assert library is not None and retrieval is not None
@@ -164,7 +164,7 @@ class RetrievalRung(Rung):
 async def tuned_forms(library: DocumentLibrary, dev: Sequence[Case]) -> tuple[list[SearchForm], list[SearchForm]]:
     """Return the forms of the search to try, and those that were measured on dev (what was searched is stored).
 
-    That is the best of all forms; where too few cases name documents, plain ones that the race decides on.
+    That is the best of all forms; where too few cases name documents, plain forms for the race.
     """
     forms = forms_of(library)
     if sum(bool(library.named(case)) for case in dev) >= FEWEST_NAMED:
@@ -225,7 +225,7 @@ def attribute(
         cases: `(n_cases,)`, like the next two.
         traces: Their answers.
         scores: Of the answers.
-        passages: What each case was shown, by its id.
+        passages: Passages by case id.
         groups: `(n_cases,)` numbers of the cases' sources, or None.
     """
     missed: Counter[str] = Counter()
@@ -257,7 +257,7 @@ def attribute(
 
 
 def _miss(case: Case, right: Sequence[Any], unknown: Sequence[str], away: Sequence[Any]) -> str:
-    """Return why the right documents were not shown; "" if all of them were."""
+    """Return why the right documents were not shown; "" if all were."""
     if not case.documents:
         return "no_document_named"
     if unknown:
@@ -301,7 +301,7 @@ def citations(traces: Sequence[Trace], passages: Mapping[str, Sequence[Passage]]
 async def _oracle(
     session: Session, winner: Variant, dev: Sequence[Case], num: np.ndarray, den: np.ndarray
 ) -> OracleDetail | None:
-    """Hand over the documents that cases name: what no search could better."""
+    """Hand over the documents that cases name: the upper bound of any search."""
     library = session.library
     assert library is not None
     named = [number for number, case in enumerate(dev) if library.named(case)]
@@ -369,7 +369,7 @@ def search_quality(form: SearchForm, chosen: bool, groups: np.ndarray | None) ->
     Args:
         form: Measured on dev.
         chosen: Whether it is the winner's.
-        groups: `(n_cases,)` group of each case that names its documents, or None.
+        groups: `(n_cases,)` group per case that names its documents, or None.
     """
     found = {name: score_interval(values, np.ones_like(values), groups) for name, values in form.measured.items()}
     bounds = {name: (found[name].lo, found[name].hi) for name in ("recall@5", "ndcg@10")}

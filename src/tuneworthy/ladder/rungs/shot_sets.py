@@ -1,7 +1,7 @@
-"""Further sets of fixed shots for the rung `few_shot`: bootstrapped ones, and random ones; the race chooses.
+"""Further sets of fixed shots for the rung `few_shot`: bootstrapped and random sets; the race chooses.
 
-A bootstrapped set holds only examples that the model already answers as the example does, without shots: what is
-mislabelled, or what the grader cannot judge, is not among them.
+A bootstrapped set has only examples that the model already answers right without
+shots, which excludes mislabelled and ungradable examples.
 
 Source: Khattab et al., "DSPy", arXiv 2310.03714, section 4 (BootstrapFewShotWithRandomSearch).
 """
@@ -36,7 +36,7 @@ def why_no_sets(project: Project, n_pool: int, *, searched: bool) -> str:
 
 
 async def shot_sets(view: View) -> tuple[list[tuple[str, Shots]], list[str]]:
-    """Return the sets, each with its name, all of the largest k; and what was not done.
+    """Return the sets, each with its name, all of the largest k; and skipped steps.
 
     Raises:
         OutsideFault: An answer did not come, and would be asked for again: the sets would then be others.
