@@ -86,20 +86,35 @@ class LabelChooser:
     """Answers with the most probable of its labels; a subclass gives their probabilities in `_row`.
 
     Args:
-        state: Labels and weights of the model.
+        labels: In the order of the probabilities.
+        vocabulary: Piece to its number.
+        weights: Arrays by name.
+        max_tokens: Pieces of a text that are read.
+        temperature: Calibrates the probabilities.
     """
 
-    def __init__(self, state: Mapping[str, Any]) -> None:
-        self._state = state
-        self._pieces = WordPieces(state["vocabulary"])
-        self._weights: Mapping[str, NDArray[Any]] = state["weights"]
-        self._max_tokens: int = state["max_tokens"]
-        self._temperature: float = state["temperature"]
-        self.labels: list[str] = state["labels"]
+    def __init__(
+        self,
+        *,
+        labels: list[str],
+        vocabulary: Mapping[str, int],
+        weights: Mapping[str, NDArray[Any]],
+        max_tokens: int,
+        temperature: float,
+    ) -> None:
+        self.labels, self._vocabulary, self._weights = labels, vocabulary, weights
+        self._max_tokens, self._temperature = max_tokens, temperature
+        self._pieces = WordPieces(vocabulary)
 
-    def state(self) -> Mapping[str, Any]:
-        """Return the state of the model."""
-        return self._state
+    def state(self) -> dict[str, Any]:
+        """Return the arguments that make this model."""
+        return {
+            "labels": self.labels,
+            "vocabulary": self._vocabulary,
+            "weights": dict(self._weights),
+            "max_tokens": self._max_tokens,
+            "temperature": self._temperature,
+        }
 
     def predict(self, questions: Sequence[str]) -> list[str]:
         """Return the most probable label for each question."""
@@ -121,19 +136,24 @@ class DecisionModel(LabelChooser):
     """Chooses one of its labels; read it with `read_decision_model`.
 
     Args:
-        state: Labels with their descriptions, vocabulary, weights and settings.
+        descriptions: Meaning of each label, in words.
     """
 
-    def __init__(self, state: Mapping[str, Any]) -> None:
+    def __init__(self, *, descriptions: Sequence[str], **model: Any) -> None:
         import numpy as np
 
-        super().__init__(state)
+        super().__init__(**model)
+        self._descriptions = descriptions
         self.identity: Mapping[str, Any] = {"name": "decision", "question": QUESTION, "labels": self.labels}
-        texts = [f"{label} {about}" for label, about in zip(self.labels, state["descriptions"], strict=True)]
+        texts = [f"{label} {about}" for label, about in zip(self.labels, descriptions, strict=True)]
         kind = self._dense("kind.weight")[CHOICE[0]]
         self._question = _unit(self._mean(QUESTION) + kind)
         self._labels = _unit(np.stack([self._mean(text) for text in texts]))
         self._layers = [(self._dense(f"mlp.{n}.weight"), self._weights[f"mlp.{n}.bias"]) for n in (0, 2, 4)]
+
+    def state(self) -> dict[str, Any]:
+        """Return the arguments that make this model."""
+        return {**super().state(), "descriptions": self._descriptions}
 
     def _row(self, question: str) -> NDArray[np.float64]:
         import numpy as np
@@ -187,14 +207,14 @@ def read_decision_model(
         settings = orjson.loads(archive.read("config.json"))
         with np.load(io.BytesIO(archive.read("model.npz")), allow_pickle=False) as arrays:
             weights = {name: arrays[name] for name in arrays.files}
-        return DecisionModel({
-            "labels": list(labels),
-            "descriptions": [about.get(label) or re.sub("[_-]+", " ", label) for label in labels],
-            "vocabulary": orjson.loads(archive.read("tokenizer.json"))["vocab"],
-            "max_tokens": settings["max_len"],
-            "temperature": settings["temperature_by_kind"][CHOICE[1]],
-            "weights": weights,
-        })  # fmt: skip
+        return DecisionModel(
+            labels=list(labels),
+            descriptions=[about.get(label) or re.sub("[_-]+", " ", label) for label in labels],
+            vocabulary=orjson.loads(archive.read("tokenizer.json"))["vocab"],
+            max_tokens=settings["max_len"],
+            temperature=settings["temperature_by_kind"][CHOICE[1]],
+            weights=weights,
+        )
 
 
 def _words(text: str) -> Iterator[str]:
@@ -208,7 +228,8 @@ def _words(text: str) -> Iterator[str]:
     plain = "".join(one for one in unicodedata.normalize("NFD", spaced.lower()) if unicodedata.category(one) != "Mn")
     word = ""
     for one in plain:
-        alone = one.isspace() or _is_punctuation(one)
+        symbol = one.isascii() and not one.isalnum()  # a blank too
+        alone = one.isspace() or symbol or unicodedata.category(one).startswith("P")
         if alone and word:
             yield word
             word = ""
@@ -218,10 +239,6 @@ def _words(text: str) -> Iterator[str]:
             yield one
     if word:
         yield word
-
-
-def _is_punctuation(one: str) -> bool:
-    return unicodedata.category(one).startswith("P") or (one.isascii() and not one.isalnum() and not one.isspace())
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:

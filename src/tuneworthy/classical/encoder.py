@@ -37,15 +37,20 @@ class EncoderClassifier(LabelChooser):
     """Chooses one of its labels; read it with `read_classifier`.
 
     Args:
-        state: Labels, vocabulary, weights, `temperature`, `max_tokens`, `n_heads`, `epsilon`, and in `about` its
-            training data and settings.
+        n_heads: Attention heads of a layer.
+        epsilon: Of the layer norms.
+        about: Training data and settings.
     """
 
-    def __init__(self, state: Mapping[str, Any]) -> None:
-        super().__init__(state)
-        self.identity: Mapping[str, Any] = {"name": "encoder", **state["about"]}
-        self._heads, self._epsilon = state["n_heads"], state["epsilon"]
+    def __init__(self, *, n_heads: int, epsilon: float, about: Mapping[str, Any], **model: Any) -> None:
+        super().__init__(**model)
+        self.identity: Mapping[str, Any] = {"name": "encoder", **about}
+        self._heads, self._epsilon, self._about = n_heads, epsilon, about
         self._layers = sum(name.endswith(".intermediate.dense.weight") for name in self._weights)
+
+    def state(self) -> dict[str, Any]:
+        """Return the arguments that make this model."""
+        return {**super().state(), "n_heads": self._heads, "epsilon": self._epsilon, "about": self._about}
 
     def _row(self, question: str) -> NDArray[np.float64]:
         logits = self.logits(self._pieces.marked(question, self._max_tokens))
@@ -104,4 +109,4 @@ def read_classifier(folder: Path) -> EncoderClassifier:
         ModelError: Its weights are not a complete safetensors file.
     """
     settings = orjson.loads(read_input(folder / SETTINGS))
-    return EncoderClassifier({**settings, "weights": read_safetensors(folder / WEIGHTS)})
+    return EncoderClassifier(**settings, weights=read_safetensors(folder / WEIGHTS))

@@ -30,7 +30,7 @@ Made by tuneworthy {version}.
 TAIL: Final = '''
 
 STATE = load_state(pathlib.Path(__file__).parent)
-MODEL = {predictor}(STATE["model"])
+MODEL = {predictor}(**STATE["model"])
 
 
 def answer(question: str) -> {answer}:

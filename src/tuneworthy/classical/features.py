@@ -63,10 +63,7 @@ class TextFeatures:
 
     def state(self) -> dict[str, Any]:
         """Return what `runtime.TfidfRows` needs."""
-        blocks = [
-            {"characters": b.analyzer != "word", "terms": b.get_feature_names_out().tolist(), "idf": b.idf_}
-            for b in self._blocks
-        ]
+        blocks = [[b.analyzer != "word", b.get_feature_names_out().tolist(), b.idf_] for b in self._blocks]
         return {"max_chars": self.max_chars, "blocks": blocks}
 
     def _clip(self, texts: Sequence[str]) -> list[str]:

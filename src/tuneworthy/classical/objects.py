@@ -86,7 +86,7 @@ class NearestNeighbourWithCopies:
 
     def state(self) -> dict[str, Any]:
         """Return what `runtime.NearestObject` needs."""
-        rules = [{"path": path, **rules.state()} for path, rules in self._rules.items()]
+        rules = [[path, rules.state()] for path, rules in self._rules.items()]
         fields = [field.state() for field in self._fields.values()]
         rows = {"rows": self._rows, "copied": self._copied}
         return {"index": self._index.state(), "fields": fields, "rules": rules, **rows}
@@ -168,7 +168,7 @@ class FieldTagger:
 
     def state(self) -> dict[str, Any]:
         """Return what `runtime.FieldPredictor` needs."""
-        classifiers = [{"path": path, **one.state()} for path, one in self._classifiers.items()]
+        classifiers = [[path, one.state()] for path, one in self._classifiers.items()]
         fields, tagger = [field.state() for field in self._fields], self._tagger.state()
         return {"fields": fields, "tagger": tagger, "features": self._features.state(), "classifiers": classifiers}
 

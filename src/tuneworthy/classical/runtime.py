@@ -1,7 +1,7 @@
 """Runtime of exported classifiers: a class per classical baseline, on NumPy and the standard library only.
 
-`bundle` copies a class, and its dependencies in this package, into one file. Each class is made from the `state` of its
-baseline, and gives its answers (JSON answers as objects, not as text).
+`bundle` copies a class, and its dependencies in this package, into one file. The keys of a baseline's `state` are the
+arguments of its class, which gives its answers (JSON answers as objects, not as text).
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from tuneworthy.classical.tagger import IMPOSSIBLE, allowed_transitions, decode,
 
 # What `state` returns: as JSON has it, with arrays in it.
 State = Mapping[str, Any]
+# A state with the path that it belongs to.
+StateAt = tuple[Sequence[Any], State]
 # Columns of the features that a text has, and their values.
 Row = tuple[NDArray[np.int64], NDArray[np.float32]]
 
@@ -97,15 +99,14 @@ def character_ngrams(text: str) -> list[str]:
 class TfidfRows:
     """TF-IDF features of texts, as `TextFeatures` gives them."""
 
-    def __init__(self, state: State) -> None:
-        self._max_chars = state["max_chars"]
+    def __init__(self, max_chars: int, blocks: Sequence[tuple[bool, Sequence[str], NDArray[Any]]]) -> None:
+        self._max_chars = max_chars
         self._blocks = []
         first = 0
-        for block in state["blocks"]:
-            columns = {term: column for column, term in enumerate(block["terms"], first)}
-            ngrams = character_ngrams if block["characters"] else word_ngrams
-            self._blocks.append((ngrams, columns, block["idf"], first))
-            first += len(columns)
+        for characters, terms, idf in blocks:
+            columns = {term: column for column, term in enumerate(terms, first)}
+            self._blocks.append((character_ngrams if characters else word_ngrams, columns, idf, first))
+            first += len(terms)
 
     def row(self, text: str) -> Row:
         """Return the features of `text`."""
@@ -122,10 +123,11 @@ class TfidfRows:
 class LinearLabels:
     """A linear model over features, with label probabilities."""
 
-    def __init__(self, state: State) -> None:
-        self.labels: list[str] = state["labels"]
-        self._columns, self._temperature = state["columns"], state["temperature"]
-        self._weights, self._intercept = state.get("weights"), state.get("intercept")
+    def __init__(
+        self, labels: list[str], columns: list[int], temperature: float, weights: Any = None, intercept: Any = None
+    ) -> None:
+        self.labels, self._columns, self._temperature = labels, columns, temperature
+        self._weights, self._intercept = weights, intercept
 
     def probabilities(self, row: Row) -> NDArray[np.float64]:
         """Return label probabilities, ``(n_labels,)``."""
@@ -143,10 +145,11 @@ class LinearLabels:
 class NearestRows:
     """Finds the training rows whose question is most like a new one."""
 
-    def __init__(self, state: State) -> None:
-        self._features = TfidfRows(state["features"])
-        self._n_rows = state["n_rows"]
-        self._starts, self._rows, self._values = state["starts"], state["rows"], state["values"]
+    def __init__(
+        self, features: State, n_rows: int, starts: NDArray[Any], rows: NDArray[Any], values: NDArray[Any]
+    ) -> None:
+        self._features, self._n_rows = TfidfRows(**features), n_rows
+        self._starts, self._rows, self._values = starts, rows, values
 
     def nearest(self, text: str) -> list[int]:
         """Return the numbers of all rows that share the highest similarity."""
@@ -160,11 +163,20 @@ class NearestRows:
 class WordTagger:
     """Finds the spans that each copied field takes."""
 
-    def __init__(self, state: State) -> None:
-        self._n_fields, self._kinds, self._tags = state["n_fields"], state["kinds"], state["tags"]
-        self._columns = {name: column for column, name in enumerate(state["names"])}
-        self._weights, self._intercept = state.get("weights"), state.get("intercept")
-        self._transitions = allowed_transitions(1 + 2 * len(self._kinds))
+    def __init__(
+        self,
+        *,
+        n_fields: int,
+        kinds: Any,
+        names: list[str],
+        tags: list[int],
+        weights: Any = None,
+        intercept: Any = None,
+    ) -> None:
+        self._n_fields, self._kinds, self._tags = n_fields, kinds, tags
+        self._columns = {name: column for column, name in enumerate(names)}
+        self._weights, self._intercept = weights, intercept
+        self._transitions = allowed_transitions(1 + 2 * len(kinds))
 
     def spans(self, text: Text) -> list[list[tuple[float, Span]]]:
         """Return, for each field, the spans found with their mean log probability."""
@@ -180,41 +192,41 @@ class WordTagger:
         return decode(scores, self._transitions, self._kinds, self._n_fields)
 
 
-def read_field(state: State) -> Field:
+def read_field(path: Sequence[Any], **more: Any) -> Field:
     """Return a field from its state."""
-    return Field(**{**state, "path": tuple(state["path"])})
+    return Field(path=tuple(path), **more)
 
 
-def read_rules(state: State) -> CopyRules:
+def read_rules(contexts: Sequence[Any], lengths: Sequence[Any]) -> CopyRules:
     """Return copy rules from their state."""
-    contexts = [(tuple(context), hits, places) for context, hits, places in state["contexts"]]
+    counts = [(tuple(context), hits, places) for context, hits, places in contexts]
     return CopyRules(
-        _hits=Counter({context: hits for context, hits, _ in contexts}),
-        _places=Counter({context: places for context, _, places in contexts}),
-        _lengths=Counter(dict(map(tuple, state["lengths"]))),
+        _hits=Counter({context: hits for context, hits, _ in counts}),
+        _places=Counter({context: places for context, _, places in counts}),
+        _lengths=Counter(dict(map(tuple, lengths))),
     )
 
 
 class FixedAnswer:
     """The same answer to every question: the majority class, or the most frequent object."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self, answer: Any, probabilities: Mapping[str, float] | None = None) -> None:
+        self._answer, self._shares = answer, probabilities or {}
 
     def predict(self, question: str) -> Any:
         """Return the answer."""
-        return self._state["answer"]
+        return self._answer
 
     def probabilities(self, question: str) -> dict[str, float]:
         """Return label shares among the examples."""
-        return dict(self._state.get("probabilities", {}))
+        return dict(self._shares)
 
 
 class LabelPredictor:
     """The most probable label."""
 
-    def __init__(self, state: State) -> None:
-        self._features, self._labels = TfidfRows(state["features"]), LinearLabels(state["labels"])
+    def __init__(self, features: State, labels: State) -> None:
+        self._features, self._labels = TfidfRows(**features), LinearLabels(**labels)
 
     def predict(self, question: str) -> str:
         """Return the label."""
@@ -229,8 +241,8 @@ class LabelPredictor:
 class NearestAnswer:
     """The answer of the nearest example."""
 
-    def __init__(self, state: State) -> None:
-        self._index, self._answers = NearestRows(state["index"]), state["answers"]
+    def __init__(self, index: State, answers: Sequence[str]) -> None:
+        self._index, self._answers = NearestRows(**index), answers
 
     def predict(self, question: str) -> str:
         """Return the answer."""
@@ -240,9 +252,8 @@ class NearestAnswer:
 class CopiedAnswer:
     """The words in typical positions of answers, or the nearest example's answer."""
 
-    def __init__(self, state: State) -> None:
-        self._nearest = NearestAnswer(state["nearest"])
-        self._field, self._rules = read_field(state["field"]), read_rules(state["rules"])
+    def __init__(self, nearest: State, field: State, rules: State) -> None:
+        self._nearest, self._field, self._rules = NearestAnswer(**nearest), read_field(**field), read_rules(**rules)
 
     def predict(self, question: str) -> str:
         """Return the answer."""
@@ -254,10 +265,16 @@ class CopiedAnswer:
 class FieldPredictor:
     """An object: words of the question that fields copy, and values that classifiers give."""
 
-    def __init__(self, state: State) -> None:
-        self._fields = [read_field(field) for field in state["fields"]]
-        self._tagger, self._features = WordTagger(state["tagger"]), TfidfRows(state["features"])
-        self._classifiers = {tuple(one["path"]): LinearLabels(one) for one in state["classifiers"]}
+    def __init__(
+        self,
+        fields: Sequence[State],
+        tagger: State,
+        features: State,
+        classifiers: Sequence[StateAt],
+    ) -> None:
+        self._fields = [read_field(**field) for field in fields]
+        self._tagger, self._features = WordTagger(**tagger), TfidfRows(**features)
+        self._classifiers = {tuple(path): LinearLabels(**classifier) for path, classifier in classifiers}
 
     def predict(self, question: str) -> dict[str, Any]:
         """Return the object."""
@@ -269,9 +286,8 @@ class FieldPredictor:
 class TaggedAnswer:
     """The words of the question that are tagged, or the nearest example's answer."""
 
-    def __init__(self, state: State) -> None:
-        self._nearest = NearestAnswer(state["nearest"])
-        self._tagger = FieldPredictor(state["tagger"]) if state["tagger"] else None
+    def __init__(self, nearest: State, tagger: State | None) -> None:
+        self._nearest, self._tagger = NearestAnswer(**nearest), FieldPredictor(**tagger) if tagger else None
 
     def predict(self, question: str) -> str:
         """Return the answer."""
@@ -282,11 +298,18 @@ class TaggedAnswer:
 class NearestObject:
     """The object of the nearest example, with its copies made from the new question."""
 
-    def __init__(self, state: State) -> None:
-        self._index, self._rows = NearestRows(state["index"]), state["rows"]
-        self._copied = [list(map(tuple, paths)) for paths in state["copied"]]
-        self._fields = {field.path: field for field in map(read_field, state["fields"])}
-        self._rules = {tuple(rules["path"]): read_rules(rules) for rules in state["rules"]}
+    def __init__(
+        self,
+        index: State,
+        fields: Sequence[State],
+        rules: Sequence[StateAt],
+        rows: Any,
+        copied: Sequence[Any],
+    ) -> None:
+        self._index, self._rows = NearestRows(**index), rows
+        self._copied = [list(map(tuple, paths)) for paths in copied]
+        self._fields = {(made := read_field(**field)).path: made for field in fields}
+        self._rules = {tuple(path): read_rules(**own) for path, own in rules}
 
     def predict(self, question: str) -> dict[str, Any]:
         """Return the object."""
@@ -297,8 +320,8 @@ class NearestObject:
 class ChosenLabel:
     """The label that fits best, by a zero-shot decision model."""
 
-    def __init__(self, state: State) -> None:
-        self._model: LabelChooser = DecisionModel(state)
+    def __init__(self, **state: Any) -> None:
+        self._model: LabelChooser = DecisionModel(**state)
 
     def predict(self, question: str) -> str:
         """Return the label."""
@@ -312,8 +335,8 @@ class ChosenLabel:
 class EncodedLabel(ChosenLabel):
     """The most probable label, by a fine-tuned encoder."""
 
-    def __init__(self, state: State) -> None:
-        self._model = EncoderClassifier(state)
+    def __init__(self, **state: Any) -> None:
+        self._model = EncoderClassifier(**state)
 
 
 # The class that answers as a baseline does, by the baseline's name.

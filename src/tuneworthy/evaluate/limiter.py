@@ -67,14 +67,12 @@ class Limiter:
         if pushed_back is not None and mark == self._round:
             self._recent.append(pushed_back)
             if pushed_back and len(self._recent) >= LEAST and sum(self._recent) / len(self._recent) > SHARE:
-                self._halve(1.0 if wait_s is None else wait_s)
+                self.limit = max(1.0, self.limit / 2)
+                self._round += 1
+                self._recent.clear()
+                pause = min(1.0 if wait_s is None else wait_s, LONGEST_PAUSE_S)
+                self._resume_at = asyncio.get_running_loop().time() + pause
         self._grant()
-
-    def _halve(self, wait_s: float) -> None:
-        self.limit = max(1.0, self.limit / 2)
-        self._round += 1
-        self._recent.clear()
-        self._resume_at = asyncio.get_running_loop().time() + min(wait_s, LONGEST_PAUSE_S)
 
     def _grant(self) -> None:
         """Hand free slots to those who wait; during a pause, see to it that this happens at its end."""

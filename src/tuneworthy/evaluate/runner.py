@@ -252,7 +252,10 @@ class Runner:
                 answers[job.key] = (failure, 0.0)
                 if failure.code not in OF_ONE_CASE:
                     self.lost.append(failure)
-            elif answer is None or (self._failed_before(answer) and job.key not in self._failures):
+            elif answer is None or (
+                # an earlier run gave it up: one attempt a run
+                isinstance(answer, Failure) and answer.code in OF_ONE_CASE and job.key not in self._failures
+            ):
                 missing[job.key] = job
                 if answer is not None:
                     self._failing.add((model.identity, job.case.id))
@@ -402,7 +405,13 @@ class Runner:
                     self.budget.settle(ceiling, 0.0)
                 return
             batch.sending.add(number)
-            self._finish(model, batch, job, *await self._send(model, batch, job, ceiling))
+            answer, cost = await self._send(model, batch, job, ceiling)
+            self._count(model, job.key, answer, cost)
+            self._answered.add(model.name)
+            self._working.setdefault(model.identity, job)
+            self._failures.pop(job.key, None)
+            batch.finish(job, answer, cost)
+            self.progress.advance(cost)
             answered = True
         except ProviderError as error:  # a new error: this traceback would keep the response
             failure = ProviderError(
@@ -440,7 +449,11 @@ class Runner:
             if not answer.seconds:
                 answer = replace(answer, seconds=ended - started)
             answer, settled = model.settled(job.request, answer)
-            first = self._put(model, job, answer, settled, note)
+            try:
+                first = self.store.put(job.key, answer, settled, note)
+            except ValueError as error:
+                text = f"The answer from {model.name} cannot be stored as JSON: {error}."
+                raise ProviderError(text, code="malformed", retryable=False) from None
             cost, answered = settled, True
             batch.last_answer = ended
             batch.given_up = 0
@@ -467,25 +480,12 @@ class Runner:
         elif cost_usd:
             self._cut_off.setdefault(key, []).append(cost_usd)
 
-    def _put(self, model: OpenModel, job: Job, answer: Response, cost_usd: float, note: int) -> bool:
-        try:
-            return self.store.put(job.key, answer, cost_usd, note)
-        except ValueError as error:
-            raise ProviderError(
-                f"The answer from {model.name} cannot be stored as JSON: {error}.", code="malformed", retryable=False
-            ) from None
-
-    def _finish(self, model: OpenModel, batch: Batch, job: Job, answer: Response | Failure, cost_usd: float) -> None:
-        self._count(model, job.key, answer, cost_usd)
-        self._answered.add(model.name)
-        self._working.setdefault(model.identity, job)
-        self._failures.pop(job.key, None)
-        batch.finish(job, answer, cost_usd)
-        self.progress.advance(cost_usd)
-
     async def _after_failure(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> None:
         """Try again later, give the case up, or stop because the provider is down."""
         job.rate_limited += error.code == "rate_limit"
+        retries = model.retries
+        if error.code == "connection" and model.name not in self._answered:
+            retries = min(retries, UNSEEN_RETRIES)
         if error.code == "auth":
             batch.stop(
                 AuthError(error.message, hint="Check the API key in the environment, then run the command again.")
@@ -501,7 +501,7 @@ class Runner:
             self._failing.add((model.identity, job.case.id))
             failure = self._fail(model, batch, job, error)
             self.store.put(job.key, failure, 0.0)
-        elif self._again(model, job, error):
+        elif error.retryable and job.attempts - job.rate_limited <= retries and job.rate_limited <= RATE_LIMIT_RETRIES:
             loop = asyncio.get_running_loop()
             delay = self._delay(error, job.attempts - job.rate_limited, loop.time() - job.last_sent)
             self._warn_of_wait(model, error, loop.time())
@@ -521,10 +521,6 @@ class Runner:
                 f"The provider of {model.name} requests a wait of {minutes:,.0f} min or more. The next attempt is "
                 f"in {LONGEST_PAUSE_S:.0f} s."
             )
-
-    def _failed_before(self, answer: Response | Failure) -> bool:
-        """Whether it is a failure that an earlier run gave up: it gets one attempt a run."""
-        return isinstance(answer, Failure) and answer.code in OF_ONE_CASE
 
     async def _fails_alone(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> bool:
         """Whether a case fails while the model answers others, so often that this is no chance."""
@@ -566,12 +562,6 @@ class Runner:
             except BudgetSpent:
                 return True
             return True
-
-    def _again(self, model: OpenModel, job: Job, error: ProviderError) -> bool:
-        retries = model.retries
-        if error.code == "connection" and model.name not in self._answered:
-            retries = min(retries, UNSEEN_RETRIES)
-        return error.retryable and job.attempts - job.rate_limited <= retries and job.rate_limited <= RATE_LIMIT_RETRIES
 
     async def _give_up(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> None:
         """Make the failure the answer of the case, unless the provider is to blame."""

@@ -123,8 +123,12 @@ class _Rules:
     def judge(self, trace: Trace, case: Case | None) -> Score | Awaitable[Score]:
         """Apply the rules, and ask the grader where they leave the question open."""
         response = trace.response
-        if response is None or case is None:
-            return _not_judged(trace)
+        if trace.error is not None:
+            return Score.failed(f"{trace.error.code}: {trace.error.message}")
+        if response is None:
+            return Score.failed("the trace has no response")
+        if case is None:
+            return NO_CASE
         if self._grader.needs_expected:
             if case.expected is None:
                 return self._right if self._declines(response) else self._answered
@@ -155,12 +159,6 @@ class _Rules:
         if score.reason == "format" and response.finish_reason == "length":
             return TRUNCATED if _plain(score) else replace(score, reason="truncated")
         return score
-
-
-def _not_judged(trace: Trace) -> Score:
-    if trace.error is not None:
-        return Score.failed(f"{trace.error.code}: {trace.error.message}")
-    return NO_CASE if trace.response is not None else Score.failed("the trace has no response")
 
 
 def _plain(score: Score) -> bool:

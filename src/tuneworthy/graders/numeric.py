@@ -68,15 +68,13 @@ def last_number(text: str, *, decimal_comma: bool = False) -> Number | None:
     last = None
     for match in (_COMMA if decimal_comma else _POINT).finditer(text[-MAX_CHARS:]):
         last = match
-    return _read(last) if last else None
-
-
-def _read(match: re.Match[str]) -> Number:
-    whole = re.sub(r"\D", "", match["whole"] or "0")
-    exponent = (match["exponent"] or match["power"] or "0").replace("−", "-")
-    negative = (match["sign"] in ("-", "−")) != (match["sign2"] in ("-", "−"))
-    value = float(f"{whole}.{(match['fraction'] or '.0')[1:]}e{exponent}")
-    return Number(-value if negative else value, bool(match["percent"]))
+    if last is None:
+        return None
+    whole, fraction = re.sub(r"\D", "", last["whole"] or "0"), (last["fraction"] or ".0")[1:]
+    exponent = (last["exponent"] or last["power"] or "0").replace("−", "-")
+    value = float(f"{whole}.{fraction}e{exponent}")
+    negative = (last["sign"] in {"-", "−"}) != (last["sign2"] in {"-", "−"})
+    return Number(-value if negative else value, bool(last["percent"]))
 
 
 @GRADERS.register("numeric")

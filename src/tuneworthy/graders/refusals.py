@@ -10,14 +10,14 @@ long as no help of some length follows it. It is trained once in a process, in a
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Final
 
-import orjson
-
 from tuneworthy.cases.normalize import folded
 from tuneworthy.cases.task_kind import parse_object
+from tuneworthy.store.shapes import parsed
 from tuneworthy.types import UNLABELLED
 
 # Sentences at the beginning of an answer that are read, and characters.
@@ -38,16 +38,35 @@ _TOKEN: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _CUES: Final = frozenset({"NEG", "DENY", "BOT", "WILL"})
 
 
+@dataclass(frozen=True)
+class Language:
+    """Parts of the training sentences in a language."""
+
+    openers: list[str]
+    refusals: list[str]
+    tasks: list[str]
+    answers: list[str]
+    closers: list[str]
+    topics: list[str]
+
+
+@dataclass(frozen=True)
+class RefusalParts:
+    """Content of `refusals.json`: the words of each concept, and parts of training sentences by language."""
+
+    concepts: dict[str, str]
+    languages: dict[str, Language]
+
+
 @cache
-def _parts() -> Mapping[str, Any]:
-    parts: dict[str, Any] = orjson.loads(files("tuneworthy.graders").joinpath("refusals.json").read_bytes())
-    return parts
+def _parts() -> RefusalParts:
+    return parsed(files("tuneworthy.graders").joinpath("refusals.json").read_bytes(), RefusalParts, "refusals.json")
 
 
 @cache
 def _concepts() -> tuple[Mapping[str, str], Sequence[tuple[str, str]]]:
     """Return the concept per word and per word prefix."""
-    listed = [(word, name) for name, words in _parts()["concepts"].items() for word in words.casefold().split()]
+    listed = [(word, name) for name, words in _parts().concepts.items() for word in words.casefold().split()]
     stems = [(word[:-1], name) for word, name in listed if word.endswith("*")]
     return dict(reversed([pair for pair in listed if pair[0][-1] != "*"])), stems
 
@@ -74,13 +93,13 @@ def training_rows() -> tuple[list[str], list[int]]:
     """Return sentences and whether each refuses, composed from the parts in `refusals.json`."""
     rng = random.Random(_SEED)
     texts, labels = [], []
-    for each in _parts()["languages"].values():
-        for refusal in each["refusals"]:
+    for each in _parts().languages.values():
+        for refusal in each.refusals:
             for _ in range(_PER_REFUSAL):
-                texts.append(rng.choice(each["openers"]) + refusal.format(task=rng.choice(each["tasks"])))
+                texts.append(rng.choice(each.openers) + refusal.format(task=rng.choice(each.tasks)))
                 labels.append(1)
-        for answer in [*each["answers"], *each["closers"]]:
-            for text in {answer.format(topic=topic): None for topic in rng.sample(each["topics"], _PER_ANSWER)}:
+        for answer in [*each.answers, *each.closers]:
+            for text in {answer.format(topic=topic): None for topic in rng.sample(each.topics, _PER_ANSWER)}:
                 texts.append(text)
                 labels.append(0)
     return [_plain(text) for text in texts], labels

@@ -74,17 +74,13 @@ class ToolCallGrader(AnswerGrader[ToolCall]):
     def _all_match(self, expected: Sequence[Call], called: Sequence[Call]) -> bool:
         rest = list(called)
         for call in expected:
-            match = next((other for other in rest if self._same(call, other)), None)
-            if match is None:
+            for other in rest:
+                if call[0] == other[0] and all(one.fp == one.fn == 0 for one in compare(call[1], other[1]).values()):
+                    rest.remove(other)
+                    break
+            else:
                 return False
-            rest.remove(match)
         return True
-
-    def _same(self, expected: Call, called: Call) -> bool:
-        if expected[0] != called[0]:
-            return False
-        counts = compare(expected[1], called[1])
-        return all(one.fp == one.fn == 0 for one in counts.values())
 
 
 def _written_out(text: str) -> bool:

@@ -7,15 +7,14 @@ agreement is never the criterion (always saying good agrees with the base rate),
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
-
-import orjson
 
 from tuneworthy.graders.base import accepted
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.stats.confusion import Confusion, residual_bad
+from tuneworthy.store.shapes import parsed
 from tuneworthy.text import count, plural
 from tuneworthy.types import Case, canonical
 
@@ -117,10 +116,35 @@ def _share(value: float | None, interval: tuple[float, float]) -> str:
     return f"{value:.1%} [{interval[0]:.1%}, {interval[1]:.1%}]"
 
 
-@lru_cache(maxsize=1)
-def _table() -> dict[str, Any]:
-    content: dict[str, Any] = orjson.loads(files("tuneworthy.graders").joinpath("canaries.json").read_bytes())
-    return content
+@dataclass(frozen=True)
+class Question:
+    """A built-in question with its answer."""
+
+    question: str
+    expected: str
+
+
+@dataclass(frozen=True)
+class CanaryTemplate:
+    """An answer that is never good; `{question}` or `{other}` (the answer to another question) is filled in."""
+
+    name: str
+    kind: str
+    answer: str
+    needs_reference: bool = False
+
+
+@dataclass(frozen=True)
+class CanaryTable:
+    """Content of `canaries.json`."""
+
+    fallback: list[Question]
+    canaries: list[CanaryTemplate]
+
+
+@cache
+def _table() -> CanaryTable:
+    return parsed(files("tuneworthy.graders").joinpath("canaries.json").read_bytes(), CanaryTable, "canaries.json")
 
 
 def canaries(cases: Sequence[Case] = (), *, needs_expected: bool = True) -> list[Canary]:
@@ -132,29 +156,24 @@ def canaries(cases: Sequence[Case] = (), *, needs_expected: bool = True) -> list
     """
     own = [case for case in cases if case.labelled and case.expected is not None]
     built_in = [
-        Case(id=f"canary-{i}", input=row["question"], expected=row["expected"])
-        for i, row in enumerate(_table()["fallback"])
+        Case(id=f"canary-{i}", input=row.question, expected=row.expected) for i, row in enumerate(_table().fallback)
     ]
     if len({canonical(case.expected) for case in own}) < 2:
         own = built_in
-    rows = [row for row in _table()["canaries"] if needs_expected or not row.get("needs_reference")]
+    rows = [row for row in _table().canaries if needs_expected or not row.needs_reference]
     return [_canary(row, [*own[n % len(own) :], *own, *built_in]) for n, row in enumerate(rows)]
 
 
-def _canary(row: dict[str, Any], cases: Sequence[Case]) -> Canary:
+def _canary(row: CanaryTemplate, cases: Sequence[Case]) -> Canary:
     for case in cases:
         other = next(one for one in cases if canonical(one.expected) != canonical(case.expected))
-        answer = _filled(row["answer"], question=case.text, other=accepted(other.expected)[0])
+        slot, value = (
+            ("{question}", case.text) if "{question}" in row.answer else ("{other}", accepted(other.expected)[0])
+        )
+        answer = row.answer.replace(slot, value)
         if answer.strip().casefold() not in {text.strip().casefold() for text in accepted(case.expected)}:
             break
-    return Canary(name=row["name"], kind=row["kind"], case=case, answer=answer)
-
-
-def _filled(template: str, **values: str) -> str:
-    for name, value in values.items():
-        if "{" + name + "}" in template:
-            return template.replace("{" + name + "}", value)
-    return template
+    return Canary(name=row.name, kind=row.kind, case=case, answer=answer)
 
 
 async def validate_judge(

@@ -35,7 +35,12 @@ def bill_of(project: Project, row: RungRecord, variant: Variant) -> Bill:
     first = variant.cascade.first.model if variant.cascade else ""
     charged = price_for(project.models[first]) if first in project.models else None
     tuned = row.rung == "fine_tune"
-    own_server, trained_b = _is_served(project, first or variant.model, tuned=tuned), _trained_b(project)
+    model = first or variant.model
+    section = project.models.get(model)
+    own_server = has_own_server(section) if section else tuned and not model.startswith(IN_PROCESS)
+    trained_b = _params_b(project, project.ladder.baseline)
+    with suppress(UserError):  # the model that would be trained, if it is on this machine
+        trained_b = size_of(base_spec(project), project.root)
     return Bill(
         name=row.name or "",
         usd_per_1k=known_usd(row, variant.model, project),
@@ -45,7 +50,7 @@ def bill_of(project: Project, row: RungRecord, variant: Variant) -> Bill:
         own_server=own_server,
         server_tokens=row.detail.first_tokens if isinstance(row.detail, CascadeDetail) else None,
         tuned=tuned,
-        params_b=(trained_b if tuned else _params_b(project, first or variant.model)) if own_server else None,
+        params_b=(trained_b if tuned else _params_b(project, model)) if own_server else None,
         trained_b=trained_b,
         unreported=row.unreported_share,
     )
@@ -57,22 +62,9 @@ def _params_b(project: Project, name: str) -> float | None:
     return size_of(spec, project.root) if spec is not None else None
 
 
-def _trained_b(project: Project) -> float | None:
-    """Return the size of the model that would be trained; None if it is not named, or not on this machine."""
-    with suppress(UserError):
-        return size_of(base_spec(project), project.root)
-    return _params_b(project, project.ladder.baseline)
-
-
 def running_costs(project: Project, record: RunRecord) -> dict[str, RunningCost]:
     """Return the running cost by rung measured on test."""
     return {rung: bill.running(project.economics) for rung, bill in bills_of(project, record).items()}
-
-
-def _is_served(project: Project, model: str, *, tuned: bool) -> bool:
-    """Return whether a model runs on a server of one's own, and has no price per token."""
-    section = project.models.get(model)
-    return tuned and not model.startswith(IN_PROCESS) if section is None else has_own_server(section)
 
 
 def known_usd(row: RungRecord, model: str, project: Project) -> float | None:

@@ -86,16 +86,15 @@ class ClassicalProvider:
         fold = None if source is None else self._folds.get(source)
         async with self._lock:
             if fold not in self._models:
-                rows = [row for row in self._rows if fold is None or self._fold_of(row) != fold]
+                rows = self._rows
+                if fold is not None:
+                    rows = [row for row in rows if row.source != DEV or self._folds.get(row.group or "") != fold]
                 self._models[fold] = await asyncio.to_thread(self._make, rows)
         return self._models[fold]
 
     def is_cross_fitted(self, source: str) -> bool:
         """Return whether cases of `source` are answered by a model that was fitted without some rows."""
         return source in self._folds
-
-    def _fold_of(self, row: Example) -> int | None:
-        return self._folds.get(row.group or "") if row.source == DEV else None
 
     async def close(self) -> None:
         """Forget the fitted models."""

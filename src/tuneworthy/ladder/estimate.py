@@ -398,7 +398,11 @@ class _Estimating:
 
     def _speed(self, spec: str) -> float:
         """Return how fast a local model is, where the embedded one is 1."""
-        return LOCAL_BYTES / max(_size(spec, self.project), LOCAL_BYTES / 4)
+        size = LOCAL_BYTES
+        with suppress(ModelError, OSError):
+            if path := find(spec, self.project.root):
+                size = path.stat().st_size
+        return LOCAL_BYTES / max(size, LOCAL_BYTES / 4)
 
     def _read(self, variant: Variant) -> float:
         mean, _ = prompt_tokens(variant, (self.split.dev or self.split.test)[:SAMPLED_CASES])
@@ -454,11 +458,3 @@ def passage_tokens(variant: Variant) -> int:
     if variant.retrieval is None:
         return 0
     return ROOM if variant.retrieval.mode == "oracle" else variant.retrieval.k * variant.retrieval.chunk_tokens
-
-
-def _size(spec: str, project: Project) -> float:
-    """Return the bytes of a model file; those of the embedded one if it is not here."""
-    with suppress(ModelError, OSError):
-        if path := find(spec, project.root):
-            return float(path.stat().st_size)
-    return LOCAL_BYTES

@@ -173,7 +173,7 @@ async def measure_on_test(
         ci95=ci95,
         bounds95=bounds,
         n_effective=size,
-        constant=_is_constant(traces),
+        constant=len(traces) > 1 and len({" ".join(words(trace.text)) for trace in traces if trace.response}) == 1,
         latency_p50_ms=latency.quantile_ms(0.5),
         latency_p95_ms=latency.quantile_ms(0.95),
         latency_p50_ci=latency.interval_ms(0.5),
@@ -428,11 +428,6 @@ def wrong_answers(
         )
         for case, trace, score in wrong
     ]
-
-
-def _is_constant(traces: Sequence[Trace]) -> bool:
-    """Whether all answers are the same, case and punctuation aside."""
-    return len({" ".join(words(trace.text)) for trace in traces if trace.response}) == 1 and len(traces) > 1
 
 
 def _score(session: Session, trial: Measurement) -> tuple[float, Span | None, Span | None, float | None, list[str]]:

@@ -96,7 +96,9 @@ def changed_since(
         changed = [
             change for change in changed if change not in {messages.CHANGED["labels"], messages.CHANGED["groups"]}
         ]
-    changed += _graders(then.graders, now.graders)
+    for name, grader in now.graders.items():
+        if then.graders and then.graders.get(name) != grader:
+            changed.append(f"the {'judge' if name.startswith('judge') else f'grader {name}'} has changed")
     if record.primary != project.graders[0].type:
         changed.append("the first grader has changed")
     changed += _variants(record, project, opened)
@@ -116,12 +118,6 @@ def _incomplete(record: RunRecord) -> list[str]:
         if row.score is not None and row.n != record.n_test
     ]
     return [f"the run is incomplete: {record.partial}", *half] if record.partial else half
-
-
-def _graders(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    changed = [name for name in now if name in then and then[name] != now[name]]
-    changed += [name for name in now if then and name not in then]
-    return [f"the {'judge' if name.startswith('judge') else f'grader {name}'} has changed" for name in changed]
 
 
 def _variants(record: RunRecord, project: Project, opened: Mapping[str, Mapping[str, Any]]) -> list[str]:

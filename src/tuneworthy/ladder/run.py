@@ -143,19 +143,15 @@ async def run_ladder(
                 raise  # nothing could be begun: the project has to be fixed first
             why = error.message if isinstance(error, TuneworthyError) else f"internal error ({type(error).__name__})"
             record = run.record(partial=f"stopped at the rung {run.current}: {why.rstrip('.')}")
-            if not _has_whole(session, quick=quick):
+            before = None
+            with suppress(UserError):
+                before = read_record(session.folder, "quick" if quick else "run")
+            if before is None or before.partial:  # a whole record stays
                 write_record(session.folder, record)
             stopped(record)
             raise
         write_record(session.folder, record)
         return record
-
-
-def _has_whole(session: Session, *, quick: bool) -> bool:
-    with suppress(UserError):
-        last = read_record(session.folder, "quick" if quick else "run")
-        return last is not None and not last.partial
-    return False
 
 
 def check_rungs(project: Project, names: Sequence[str]) -> None:
@@ -276,7 +272,10 @@ class LadderRun:
         )
         proposal = await rung.propose(view)
         found = SearchResult() if proposal.skipped else await rung.search(view)
-        candidates = _distinct([*proposal.candidates, *found.candidates])
+        distinct: dict[str, Variant] = {}
+        for variant in (*proposal.candidates, *found.candidates):
+            distinct.setdefault(variant.id, variant)
+        candidates = list(distinct.values())
         self.tried.extend(candidates)
         unavailable = await self._unavailable(candidates)
         candidates = [variant for variant in candidates if variant.model not in unavailable]
@@ -593,13 +592,6 @@ class LadderRun:
                 ),
             ],
         )
-
-
-def _distinct(variants: Sequence[Variant]) -> list[Variant]:
-    first: dict[str, Variant] = {}
-    for variant in variants:
-        first.setdefault(variant.id, variant)
-    return list(first.values())
 
 
 def _nothing_to_try(name: str, proposal: Proposal, unavailable: Sequence[str], notes: Sequence[str]) -> RungRecord:

@@ -45,19 +45,14 @@ class TaskInfo:
 
 def task_of(project: Project, split: Split) -> tuple[TaskInfo, list[str]]:
     """Return the task, and notes on its evidence in dev and examples."""
-    if split.kind.name == "label" and _several_at_once(project, split):
-        return TaskInfo(kind="short_answer"), []
     if split.kind.name == "label":
+        several = any(isinstance(case.expected, list) and len(case.expected) > 1 for case in split.dev)
+        if several and project.graders[0].type == "includes":  # the answer must have all labels
+            return TaskInfo(kind="short_answer"), []
         return _label_task(project, split)
     if split.kind.name == "json":
         return _json_task(split)
     return TaskInfo(kind=split.kind.name), []
-
-
-def _several_at_once(project: Project, split: Split) -> bool:
-    """Return whether answers have several labels at once: the primary grader wants all that are listed."""
-    listed = any(isinstance(case.expected, list) and len(case.expected) > 1 for case in split.dev)
-    return project.graders[0].type == "includes" and listed
 
 
 def _label_task(project: Project, split: Split) -> tuple[TaskInfo, list[str]]:

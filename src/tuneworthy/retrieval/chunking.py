@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tuneworthy.retrieval.documents import SourceDocument
-from tuneworthy.retrieval.parsing import DocumentSection
 
 # Raised whenever chunks come out otherwise: indexes are then built again.
 VERSION = 2
@@ -63,15 +62,12 @@ def chunk_documents(documents: Sequence[SourceDocument], size: int, overlap: int
 
     for document in documents:
         for section in document.sections:
-            heading, text = _shortened(section, size // 2, weigh)
+            heading, *more = [text for text, _ in _fitting(section.heading, size // 2, weigh)] or [""]
+            heading, text = heading.strip(), section.text
+            if more:  # the end of a long heading moves before the text
+                text = "".join(more) + "\n" + text
             for piece in _cut(text, size - weigh(heading), overlap, weigh):
                 yield Chunk(document.id, heading, piece)
-
-
-def _shortened(section: DocumentSection, room: int, weigh: Count) -> tuple[str, str]:
-    """Return heading and text; the part of the heading beyond `room` tokens moves before the text."""
-    heading, *more = (text for text, _ in _fitting(section.heading, room, weigh)) if section.heading else ("",)
-    return heading.strip(), "\n".join(["".join(more), section.text]) if more else section.text
 
 
 def _cut(text: str, room: int, overlap: int, weigh: Count) -> Iterator[str]:
@@ -81,21 +77,16 @@ def _cut(text: str, room: int, overlap: int, weigh: Count) -> Iterator[str]:
     for unit, tokens in _units(text, room, weigh):
         if total + tokens > room and fresh:
             yield "".join(text for text, _ in units).strip()
-            units, total = _tail(units, min(overlap, room - tokens), weigh)
-            fresh = False
+            most = min(overlap, room - tokens)
+            tail, total = _last(units, most)
+            if not tail and units and most > 0:  # the last words; the first may be cut
+                parts = _WORD.findall(units[-1][0][-most * CHARACTERS_A_TOKEN :])[1:]
+                tail, total = _last([(part, weigh(part)) for part in parts], most)
+            units, fresh = tail, False
         units.append((unit, tokens))
         total, fresh = total + tokens, fresh or not unit.isspace()
     if fresh:
         yield "".join(text for text, _ in units).strip()
-
-
-def _tail(units: Sequence[tuple[str, int]], overlap: int, weigh: Count) -> tuple[list[tuple[str, int]], int]:
-    """Return the last units that fit into `overlap` tokens (or the last words of the very last), and their tokens."""
-    tail, total = _last(units, overlap)
-    if not tail and units and overlap > 0:
-        parts = _WORD.findall(units[-1][0][-overlap * CHARACTERS_A_TOKEN :])[1:]  # the first may be cut
-        return _last([(part, weigh(part)) for part in parts], overlap)
-    return tail, total
 
 
 def _last(parts: Sequence[tuple[str, int]], most: int) -> tuple[list[tuple[str, int]], int]:

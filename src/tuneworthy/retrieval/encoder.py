@@ -107,7 +107,8 @@ class SentenceEncoder:
                 batch = rows[first : first + _BATCH]
                 filled = np.resize(batch, _BATCH) if steady else batch
                 with self.torch.inference_mode():
-                    vectors = self._vectors(self.torch.tensor([ids[row] for row in filled]))
+                    means = self._states(self.torch.tensor([ids[row] for row in filled])).float().mean(dim=1)
+                    vectors = self.torch.nn.functional.normalize(means, dim=1)
                 out[batch] = vectors.numpy()[: len(batch)]
         return out
 
@@ -135,11 +136,6 @@ class SentenceEncoder:
                     inner = slice(1, length - 1)  # without the two marks
                     out[row] = TokenVectors(ids=np.array(rows[row][inner], np.int32), vectors=matrix[inner])
         return [out[row] for row in range(len(rows))]
-
-    def _vectors(self, ids: torch.Tensor) -> torch.Tensor:
-        """Return (rows, width) for (rows, length) token ids."""
-        states = self._states(ids)
-        return self.torch.nn.functional.normalize(states.float().mean(dim=1), dim=1)
 
     def _states(self, ids: torch.Tensor) -> torch.Tensor:
         """Return the last states, (rows, length, width), of (rows, length) token ids."""

@@ -129,7 +129,14 @@ class RetrievalServer:
                 keys = {text: response_key(self._identity, content([text]), repeat) for text in batch}
                 stored = self._account.stored(list(keys.values()))
                 if missing := [text for text, key in keys.items() if key not in stored]:
-                    client = client or self._client()
+                    client = client or HttpClient(
+                        self._config.base_url,
+                        key=read_key(
+                            self._config.key_variable, url=self._config.base_url, root=self._root, owner="retrieval"
+                        ),
+                        timeout_s=TIMEOUT_S,
+                        max_body=MAX_BYTES,
+                    )
                     stored |= await self._ask(client, [keys[text] for text in missing], content(missing), read)
                 answers |= {text: stored[key] for text, key in keys.items()}
         finally:
@@ -142,14 +149,6 @@ class RetrievalServer:
         return OutsideFault(
             f"The response from {self._config.base_url}/{self._path} does not follow the API: {reason}.",
             hint="Check base_url and model of this server in [retrieval].",
-        )
-
-    def _client(self) -> HttpClient:
-        return HttpClient(
-            self._config.base_url,
-            key=read_key(self._config.key_variable, url=self._config.base_url, root=self._root, owner="retrieval"),
-            timeout_s=TIMEOUT_S,
-            max_body=MAX_BYTES,
         )
 
     async def _attempt(
@@ -167,7 +166,10 @@ class RetrievalServer:
                 raise
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise self.odd_answer(f"{error!r:.80}") from None
-            call.commit(answers, self._config.cost_usd(_tokens(answer), ceiling), time.perf_counter() - started)
+            usage = answer.get("usage")
+            tokens = usage.get("total_tokens", usage.get("prompt_tokens")) if isinstance(usage, dict) else None
+            cost = self._config.cost_usd(token_count(tokens) or None, ceiling)
+            call.commit(answers, cost, time.perf_counter() - started)
             return answers
 
     async def _ask(
@@ -216,10 +218,3 @@ def _scores(answer: Any, n: int) -> list[str]:
     if not np.isfinite(list(scores.values())).all():
         raise ValueError(messages.say("odd_scores"))
     return [repr(scores[place]) for place in range(n)]
-
-
-def _tokens(answer: Mapping[str, Any]) -> int | None:
-    """Return the tokens that the server billed; None if it does not say."""
-    usage = answer.get("usage")
-    tokens = usage.get("total_tokens", usage.get("prompt_tokens")) if isinstance(usage, dict) else None
-    return token_count(tokens) or None

@@ -23,8 +23,13 @@ def decoding_settings(facts: Facts) -> Iterator[Finding]:
     It also examines the constrained answers of the rung `few_shot`, the parameters of today's prompt, and without the
     rung `decoding` the engine's defaults.
     """
-    project, output = facts.project, _constraint(facts)
-    structure = LINTS.run(_use(facts, _greedy(facts), output)) if output.kind != "free" else []
+    project, output = facts.project, OutputFormat()
+    opened, capabilities = facts.opened[project.ladder.baseline][0], facts.baseline_capabilities
+    if facts.data is not None and opened is not None and "few_shot" in project.ladder.rungs:
+        structured = facts.data.task.structured
+        output = structured if structured.kind in opened.provider.supports else output
+    greedy = GREEDY if capabilities is not None and takes_temperature(capabilities) else {}
+    structure = LINTS.run(_use(facts, greedy, output)) if output.kind != "free" else []
     yield from _located("few_shot", structure)
     for number, setting in enumerate(project.decoding.grid or ()):
         found = LINTS.run(_use(facts, setting, output))
@@ -42,21 +47,6 @@ def _located(where: str, lints: Iterable[Finding]) -> Iterator[Finding]:
             fix=lint.fix,
             severity=lint.severity,
         )
-
-
-def _constraint(facts: Facts) -> OutputFormat:
-    """Return how the rung `few_shot` constrains answers; free if it is not run, or the model cannot be constrained."""
-    opened = facts.opened[facts.project.ladder.baseline][0]
-    if facts.data is None or opened is None or "few_shot" not in facts.project.ladder.rungs:
-        return OutputFormat()
-    output = facts.data.task.structured
-    return output if output.kind in opened.provider.supports else OutputFormat()
-
-
-def _greedy(facts: Facts) -> dict[str, float]:
-    """Return temperature 0 where the model takes it, as the rung `few_shot` sets it."""
-    capabilities = facts.baseline_capabilities
-    return GREEDY if capabilities is not None and takes_temperature(capabilities) else {}
 
 
 def _use(facts: Facts, setting: Mapping[str, Any], output: OutputFormat) -> Use:

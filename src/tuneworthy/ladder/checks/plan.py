@@ -15,12 +15,6 @@ from tuneworthy.text import plural
 NEVER_WAIVED = frozenset({"test_set", "baseline", "contamination", "judge", "parity"})
 
 
-def _paid(facts: Facts) -> list[str]:
-    models = facts.project.models.items()
-    paid = [name for name, m in models if not facts.excluded(name) and (p := price_for(m)) is not None and not p.free]
-    return [*paid, *paid_servers(facts.project)]
-
-
 @check("target_missing", severity="warning")
 def target_missing(facts: Facts) -> Iterator[Finding]:
     """The project sets no `task.target`: `decide` then shows the options and their prices, and gives no outcome."""
@@ -48,7 +42,9 @@ def traffic_missing(facts: Facts) -> Iterator[Finding]:
 @check("budget_missing", severity="warning")
 def budget_missing(facts: Facts) -> Iterator[Finding]:
     """A model costs money, and `ladder.budget_usd` sets no limit: `run` asks, or needs `--max-usd` or `--yes`."""
-    paid = _paid(facts)
+    prices = {name: price_for(model) for name, model in facts.project.models.items() if not facts.excluded(name)}
+    paid = [name for name, price in prices.items() if price is not None and not price.free]
+    paid += paid_servers(facts.project)
     if paid and facts.project.ladder.budget_usd is None:
         yield Finding(
             message=f"ladder.budget_usd is not set, but these services are billed: {', '.join(paid)}.",

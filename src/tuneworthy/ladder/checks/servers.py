@@ -6,6 +6,7 @@ and no message contains the key.
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -64,19 +65,18 @@ async def _one(name: str, config: ChatServer, root: Path) -> ServerAnswer | None
         key = read_key(config.key_variable, url=url, root=root, owner=f"models.{name}", required=False)
     except (AuthError, Untrusted):  # an invalid or untrusted key: other checks report it
         return None
+    price = price_for(config)
     try:
         async with HttpClient(config.base_url, key=key, timeout_s=TIMEOUT_S, max_body=MAX_BODY) as client:
             answer = await client.send("GET", "models")
-            refusal = await _refusal(client, config.model) if answer.accepted and _is_free(config) else ""
+            refusal = await _refusal(client, config.model) if answer.accepted and price and price.free else ""
     except (ProviderError, UserError) as error:
         return ServerAnswer(url, fault=error.message.removesuffix("."))
-    models = _listed(answer.body) if answer.status == 200 else ()
+    models: tuple[str, ...] = ()
+    if answer.status == 200:
+        with suppress(orjson.JSONDecodeError, KeyError, TypeError):  # any other JSON
+            models = tuple(str(row["id"]) for row in orjson.loads(answer.body)["data"])
     return ServerAnswer(url, answer.status, models=models, refusal=refusal)
-
-
-def _is_free(config: ChatServer) -> bool:
-    price = price_for(config)
-    return price is not None and price.free
 
 
 async def _refusal(client: HttpClient, model: str) -> str:
@@ -87,11 +87,3 @@ async def _refusal(client: HttpClient, model: str) -> str:
     except ProviderError as error:
         return "" if error.retryable else error.message
     return ""
-
-
-def _listed(body: bytes) -> tuple[str, ...]:
-    """Return the ids of a list of models; empty for any other JSON."""
-    try:
-        return tuple(str(row["id"]) for row in orjson.loads(body)["data"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return ()

@@ -24,7 +24,6 @@ from tuneworthy.ladder.commands.export_classifier import finished_run, measured_
 from tuneworthy.ladder.commands.export_folder import write_export
 from tuneworthy.ladder.commands.export_variant import OTHERS, export_variant, variables_of
 from tuneworthy.ladder.measurement import repeats_of
-from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import CascadeDetail
 from tuneworthy.ladder.session import Session
 from tuneworthy.store import write_atomic
@@ -220,7 +219,7 @@ async def export_router(session: Session, folder: Path) -> RouterExport:
         files = {str(path.relative_to(work)): path.read_bytes() for path in sorted(work.rglob("*")) if path.is_file()}
     others = [*LITELLM, *(f"large/{file}" for file in OTHERS)]
     paths = write_export(folder, files, ("router.py", ROUTER.partition("\n")[0].encode()), others)
-    alone = _rung_of(last, rung.detail.large)
+    alone = next((row for row in last.rungs if row.variant == rung.detail.large), None)
     return RouterExport(
         name=variant.name,
         large=alone.name or "" if alone else large.model,
@@ -233,11 +232,6 @@ async def export_router(session: Session, folder: Path) -> RouterExport:
         large_usd_per_1k=alone.usd_per_1k if alone else None,
         paths=paths,
     )
-
-
-def _rung_of(last: RunRecord, variant: str) -> RungRecord | None:
-    """Return the rung that measured a variant on its own."""
-    return next((row for row in last.rungs if row.variant == variant), None)
 
 
 async def _check(session: Session, variant: Variant, folder: Path) -> int:

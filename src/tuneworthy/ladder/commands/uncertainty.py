@@ -357,19 +357,14 @@ def examine_threshold(report: UncertaintyReport, bound: float) -> tuple[bool, st
         f"A log-probability threshold of {bound:g} flags {recall:.1%} of the wrong answers and {false_alarms:.1%} "
         "of the correct ones."
     )
-    return area is not None and area.lo > 0.5 and _flags_more(flagged, wrong, groups), sentence
-
-
-def _flags_more(flagged: np.ndarray, wrong: np.ndarray, groups: np.ndarray) -> bool:
-    """Whether wrong answers are flagged more often than right answers, at half of `ALPHA`: one side.
-
-    Fisher's exact test assumes independent cases, so the interval that knows their groups must agree.
-    """
+    if area is None or area.lo <= 0.5:
+        return False, sentence
     from scipy.stats import fisher_exact
 
+    # One side, at half of `ALPHA`. Fisher's test takes cases to vary independently: the area knows their groups.
     table = [[int((flagged & kind).sum()), int((~flagged & kind).sum())] for kind in (wrong, ~wrong)]
     exact = fisher_exact(table, alternative="greater").pvalue <= ALPHA / 2
-    return bool(exact and auroc(flagged, wrong, groups=groups, alpha=ALPHA).lo > 0.5)
+    return bool(exact and auroc(flagged, wrong, groups=groups, alpha=ALPHA).lo > 0.5), sentence
 
 
 def fitted_threshold(

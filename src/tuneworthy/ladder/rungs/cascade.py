@@ -98,7 +98,12 @@ class CascadeRung(Rung):
 
     async def search(self, view: View) -> SearchResult:
         """Return the cascade with its threshold, chosen on dev; no model is called."""
-        large, sure = await _large_parts(view), await _confident_parts(view)
+        session, dev = view.session, view.dev
+        paid = [variant for variant in view.measured if session.models[variant.model].price is not None]
+        large = [part for variant in paid if (part := await part_of(session, variant, dev)).whole]
+        able = [variant for variant in view.tried if any(map(confidence_of, session.stored(variant, dev[:1])))]
+        parts = [await part_of(session, variant, dev) for variant in able]
+        sure = [part for part in parts if part.whole and (part.sure > 0).mean() >= 1 - MOST_UNSCORED]
         if not large:
             return _skipped("no language model with a price was measured on dev and test", "no_dearer_model")
         if not sure:
@@ -117,7 +122,7 @@ class CascadeRung(Rung):
         cheapest = [min(found, key=lambda pair: pair.usd) for found in pairs]
         cheapest = [pair for pair in cheapest if isfinite(pair.threshold)]
         if not cheapest:
-            return _skipped(f"no threshold keeps the score of {name} on the {len(view.dev)} dev cases", "no_threshold")
+            return _skipped(f"no threshold keeps the score of {name} on the {len(dev)} dev cases", "no_threshold")
         first, last = cheapest[0], cheapest[-1]
         chosen = last if last.score > first.score + view.project.task.margin else first
         return SearchResult(candidates=[chosen.variant])
@@ -143,22 +148,6 @@ class CascadeRung(Rung):
 
 def _skipped(reason: str, code: str) -> SearchResult:
     return SearchResult(skipped=reason, skip_code=code)
-
-
-async def _large_parts(view: View) -> list[CascadePart]:
-    """Return the measured models that cost money: those that a cascade could save."""
-    session = view.session
-    paid = [variant for variant in view.measured if session.models[variant.model].price is not None]
-    parts = [await part_of(session, variant, view.dev) for variant in paid]
-    return [part for part in parts if part.whole]
-
-
-async def _confident_parts(view: View) -> list[CascadePart]:
-    """Return the variants that answered (nearly) all dev cases with a probability."""
-    session = view.session
-    able = [variant for variant in view.tried if any(map(confidence_of, session.stored(variant, view.dev[:1])))]
-    parts = [await part_of(session, variant, view.dev) for variant in able]
-    return [part for part in parts if part.whole and (part.sure > 0).mean() >= 1 - MOST_UNSCORED]
 
 
 async def part_of(session: Session, variant: Variant, dev: Sequence[Case]) -> CascadePart:

@@ -192,20 +192,16 @@ async def optimise_prompt(view: View) -> tuple[Variant, GepaDetail | None, str]:
     )
     if not found.best:
         return best, about, f"GEPA found no better prompt in {found.calls} calls"
-    file = _written(session, found.prompts[found.best].text)
+    text = found.prompts[found.best].text
+    path = session.folder.path / FOLDER / f"gepa-{content_hash(text, NAME_CHARS)}.md"
+    session.folder.create()
+    write_atomic(path, text.encode())
+    file = str(path.relative_to(session.project.root))
     return (
         replace(best, name="prompt/gepa", system=session.project.text(file), notes=(*best.notes, "gepa")),
         replace(about, file=file),
         "",
     )
-
-
-def _written(session: Session, text: str) -> str:
-    """Write a prompt to a file that is named by it; return its path below the project."""
-    path = session.folder.path / FOLDER / f"gepa-{content_hash(text, NAME_CHARS)}.md"
-    session.folder.create()
-    write_atomic(path, text.encode())
-    return str(path.relative_to(session.project.root))
 
 
 class _GepaCalls:

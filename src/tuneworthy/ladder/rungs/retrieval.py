@@ -123,7 +123,10 @@ class RetrievalRung(Rung):
             return Proposal(
                 skipped=f"no passage fits within the context length of {best.model}", skip_code="context", notes=notes
             )
-        return Proposal(candidates=_middle_first(found), notes=notes, more_calls={best.model: 2 * view.n_dev})
+        first = [variant for variant in found if variant.name.rpartition("-")[0] == found[0].name.rpartition("-")[0]]
+        middle = first[len(first) // 2]
+        found = [middle, *(variant for variant in found if variant is not middle)]
+        return Proposal(candidates=found, notes=notes, more_calls={best.model: 2 * view.n_dev})
 
     async def examine(self, view: View, tried: Sequence[Variant], winner: Variant) -> RetrievalDetail:
         """Return the search, its quality, the causes of wrong answers, the oracle and the latency."""
@@ -238,13 +241,14 @@ def attribute(
         right, unknown = library.named(case), library.unknown(case)
         shown = {passage.document for passage in passages[case.id]}
         away = [ids for ids in right if not ids & shown]
+        named = [one for one in passages[case.id] if any(one.document in ids for ids in right)]
         not_there.update(unknown)
         missed.update(min(ids) for ids in away)
-        whys.append(_miss(case, right, unknown, away) or cause(trace, _passages_of(passages[case.id], right)))
+        whys.append(_miss(case, right, unknown, away) or cause(trace, named))
     found = Counter(whys)
-    named = np.array([why != "no_document_named" for why in whys], bool)
-    lost = np.array([why in LOST for why in whys], float)[named]
-    sources = None if groups is None else groups[failed][named]
+    known = np.array([why != "no_document_named" for why in whys], bool)
+    lost = np.array([why in LOST for why in whys], float)[known]
+    sources = None if groups is None else groups[failed][known]
     interval = score_interval(lost, np.ones_like(lost), sources) if lost.size else None
     return Attribution(
         n=len(scored),
@@ -265,10 +269,6 @@ def _miss(case: Case, right: Sequence[Any], unknown: Sequence[str], away: Sequen
     if away:
         return "partly_retrieved" if len(away) < len(right) else "not_retrieved"
     return ""
-
-
-def _passages_of(passages: Sequence[Passage], documents: Sequence[frozenset[str]]) -> list[Passage]:
-    return [passage for passage in passages if any(passage.document in ids for ids in documents)]
 
 
 def cause(trace: Trace, right: Sequence[Passage]) -> str:
@@ -354,13 +354,6 @@ async def _fits(view: View, library: DocumentLibrary, variant: Variant) -> bool:
         chats = (chat(variant, case, (), passages[case.id]) for case in view.dev)
         tokens = SPARE * max(sum(8 + about_tokens(str(turn.get("content") or "")) for turn in one) for one in chats)
     return tokens + variant.max_tokens <= context
-
-
-def _middle_first(found: Sequence[Variant]) -> list[Variant]:
-    """Return the candidates, the middle k of the first form at the head."""
-    first = [variant for variant in found if variant.name.rpartition("-")[0] == found[0].name.rpartition("-")[0]]
-    middle = first[len(first) // 2]
-    return [middle, *(variant for variant in found if variant is not middle)]
 
 
 def search_quality(form: SearchForm, chosen: bool, groups: np.ndarray | None) -> SearchQuality:
