@@ -39,7 +39,7 @@ _CUES: Final = frozenset({"NEG", "DENY", "BOT", "WILL"})
 
 
 @dataclass(frozen=True)
-class Language:
+class RefusalLanguage:
     """Parts of the training sentences in a language."""
 
     openers: list[str]
@@ -55,7 +55,7 @@ class RefusalParts:
     """Content of `refusals.json`: the words of each concept, and parts of training sentences by language."""
 
     concepts: dict[str, str]
-    languages: dict[str, Language]
+    languages: dict[str, RefusalLanguage]
 
 
 @cache

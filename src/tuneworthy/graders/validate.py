@@ -167,10 +167,9 @@ def canaries(cases: Sequence[Case] = (), *, needs_expected: bool = True) -> list
 def _canary(row: CanaryTemplate, cases: Sequence[Case]) -> Canary:
     for case in cases:
         other = next(one for one in cases if canonical(one.expected) != canonical(case.expected))
-        slot, value = (
-            ("{question}", case.text) if "{question}" in row.answer else ("{other}", accepted(other.expected)[0])
-        )
-        answer = row.answer.replace(slot, value)
+        answer = row.answer.replace("{question}", case.text)
+        if "{question}" not in row.answer:
+            answer = row.answer.replace("{other}", accepted(other.expected)[0])
         if answer.strip().casefold() not in {text.strip().casefold() for text in accepted(case.expected)}:
             break
     return Canary(name=row.name, kind=row.kind, case=case, answer=answer)
