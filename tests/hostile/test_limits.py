@@ -203,7 +203,7 @@ def test_without_the_child_a_pattern_compiles_for_longer_than_its_limit(monkeypa
 NEST = '{"a":' * 150 + "1" + "}" * 150
 SCHEMAS = {
     "pattern": ({"properties": {"a": {"pattern": "(a+)+$"}}}, {"a": "a" * 40 + "!"}),
-    "alternatives": ({"anyOf": [{"const": n} for n in range(100_000)]}, {"a": 1}),
+    "alternatives": ({"anyOf": [{"const": n} for n in range(20_000)]}, {"a": 1}),
     "circle": ({"$ref": "#"}, {}),
     "nowhere": ({"$ref": "#/$defs/x"}, {}),
     "false": (False, {}),

@@ -334,9 +334,10 @@ WITHOUT_PRIVILEGES = "" if os.geteuid() else "setpriv --bounding-set=-dac_overri
 
 @pytest.mark.parametrize(
     ("words", "statuses"),
-    [("status", {0}), ("decide", {0, 3, 4}), ("cases show --failed", {0}), ("check --offline", {0}), ("doctor", {0}),
-     ("report --out /dev/stdout", {2}), ("compare baseline model", {2}), ("run", {2}),
-     ("doctor --repair", {2}), ("cases show --failed --reveal-test", {0, 2}), ("plan", {0, 2, 3})],
+    [("status", {0}), ("decide", {0, 3, 4}), ("run", {2}), ("doctor --repair", {2})]
+    + [pytest.param(words, statuses, marks=pytest.mark.slow) for words, statuses in (
+     ("cases show --failed", {0}), ("check --offline", {0}), ("doctor", {0}), ("report --out /dev/stdout", {2}),
+     ("compare baseline model", {2}), ("cases show --failed --reveal-test", {0, 2}), ("plan", {0, 2, 3}))],
 )  # fmt: skip
 def test_a_read_only_project_can_be_read(read_only: Path, words: str, statuses: set[int]) -> None:
     before = {path: path.read_bytes() for path in read_only.rglob("*") if path.is_file()}

@@ -190,6 +190,7 @@ def test_what_people_say_of_labels_counts_where_no_models_could_be_asked_and_bef
     assert decide(replace(few, relabelled=15, labels_confirmed=None, suspects=15)).outcome == "undecided"
 
 
+@pytest.mark.slow
 def test_six_options_that_may_all_be_too_slow_and_may_all_meet_the_target_are_soon_looked_through(
     monkeypatch: Any,
 ) -> None:

@@ -129,6 +129,7 @@ def settled_after(share: float, seed: int) -> tuple[bool | None, int]:
     return relabelling(analysis, labels).wrong, len(labels)
 
 
+@pytest.mark.slow
 def test_four_looks_err_in_at_most_a_tenth_of_the_sessions_and_settle_what_is_clear_early() -> None:
     even = [settled_after(0.5, seed)[0] for seed in range(400)]
     assert even.count(True) / 400 <= 0.12 and even.count(False) / 400 <= 0.12

@@ -88,6 +88,7 @@ def test_a_format_that_nobody_tried_to_fix_leaves_the_answer_open(tmp_path: Path
     assert told.outcome == "undecided" and "--rung few_shot" in told.verdict["next_action"]["command"]
 
 
+@pytest.mark.slow
 def test_a_style_that_no_option_has_is_no_reason_to_stop(tmp_path: Path, capsys: Capture) -> None:
     brand = [f"{word}, dear friend!" for word in ("Grand idea", "Right away", "We love that", "Done", "Lovely", "Yes")]
     plain = [f"The {word} was processed." for word in ("order", "request", "case", "form", "item", "invoice")]

@@ -113,7 +113,10 @@ def test_always_giving_the_frequent_answer_meets_no_target_whatever_the_task(
     told.says_none_of("meets the target", "is good enough")
 
 
-@pytest.mark.parametrize("named", [None, "quality", "cost", "latency", "format", "style"])
+@pytest.mark.parametrize(
+    "named",
+    [None, "cost", *(pytest.param(name, marks=pytest.mark.slow) for name in ("quality", "latency", "format", "style"))],
+)
 def test_what_the_team_has_in_mind_changes_nothing(named: Any, tmp_path: Path, capsys: Capture) -> None:
     told = ask(made(tmp_path, CONFUSED, task={"target": 0.85, "motivation": named}), capsys)
     assert (told.outcome, told.verdict["reason_code"]) == ("fine_tune", "levers_exhausted")
@@ -124,7 +127,9 @@ def test_what_the_team_has_in_mind_changes_nothing(named: Any, tmp_path: Path, c
     told.says_none_of("The reason to train is measured")
 
 
-@pytest.mark.parametrize("problem", ["style", "factual_knowledge", "reasoning"])
+@pytest.mark.parametrize(
+    "problem", ["style", *(pytest.param(name, marks=pytest.mark.slow) for name in ("factual_knowledge", "reasoning"))]
+)
 def test_the_kind_of_problem_changes_nothing(problem: str, tmp_path: Path, capsys: Capture) -> None:
     told = ask(made(tmp_path, CONFUSED, task={"target": 0.85, "problem": problem}), capsys)
     assert (told.outcome, told.verdict["reason_code"]) == ("fine_tune", "levers_exhausted")
@@ -336,6 +341,7 @@ def test_today_stays_where_another_option_is_hardly_cheaper(tmp_path: Path, caps
     assert (told.outcome, told.verdict["recommendation"]) == ("do_not_fine_tune", "baseline/today")
 
 
+@pytest.mark.slow
 def test_a_classical_baseline_that_is_as_good_is_taken_home(tmp_path: Path, capsys: Capture) -> None:
     hints = {"red": "crimson rose apple", "green": "meadow leaf grass", "blue": "ocean sky wave"}
     task = made(
