@@ -261,7 +261,6 @@ class SimulationSession(Session):
             dev=tuple(dev),
             test=tuple(test),
             shots=(),
-            explore=True,
             origin="examples",
             seed=7,
             dev_size=world.n_dev,
