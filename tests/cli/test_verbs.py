@@ -139,7 +139,7 @@ def test_money_is_not_spent_unasked(
     assert invoke(["export", "variant", "model", "--out", "strong"]) == 0
     shutil.copy(run_record / "strong" / "variant.json", run_record / "strong.json")
     line = refused(capsys, *verb)
-    assert line.startswith("error[E-CLI-37]: No budget is set, but these services are billed: weak.")
+    assert line.startswith("error[E-INPUT-01]: No budget is set, but these services are billed: weak.")
     assert invoke([*verb, "--yes"]) != 2
     assert invoke([*verb, "--max-usd", "100"]) != 2
 

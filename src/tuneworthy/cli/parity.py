@@ -12,6 +12,7 @@ from tuneworthy.ship.parity.request import ParityServer, request_of
 from tuneworthy.ship.parity.run import check_parity, serving_proof
 from tuneworthy.ship.parity.server_forms import VllmForm
 from tuneworthy.store import Folder
+from tuneworthy.types import JsonObject
 
 FORMS = ("merged", "gguf")
 # Exit status.
@@ -88,7 +89,7 @@ def _served(url: str | None, model: str | None, max_rank: int | None) -> Any:
     return ParityServer(form=VllmForm(url.rstrip("/").removesuffix("/v1"), model), max_rank=max_rank)
 
 
-def _say(document: dict[str, Any]) -> None:
+def _say(document: JsonObject) -> None:
     for one in document["checks"]:
         click.echo(f"{one['status']:8}{one['name']:15}{one['detail']}")
     if document["status"] == "pass":

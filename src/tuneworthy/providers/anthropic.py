@@ -23,7 +23,7 @@ from tuneworthy.providers.constraints import constraint, put, unwrap
 from tuneworthy.providers.http_client import HttpClient, ServedProvider
 from tuneworthy.providers.keys import Key, read_key
 from tuneworthy.providers.usage import Count, Name, WireModel, cut, mapping, most_bytes
-from tuneworthy.types import Message, Request, Response
+from tuneworthy.types import JsonObject, Message, Request, Response
 
 VERSION = "2023-06-01"
 # Anthropic's reason to ours; any other keeps its name.
@@ -81,14 +81,14 @@ class AnthropicProvider(ServedProvider):
             raise self.http.unreadable("a message with content and stop_reason", answer, error) from None
         return replace(response, dropped=dropped, seconds=seconds)
 
-    def body(self, request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
+    def body(self, request: Request) -> tuple[JsonObject, tuple[str, ...]]:
         """Return the JSON that is sent for `request`, and what had to be left out (``"name: reason"``)."""
         caps = self.capabilities
         sent, dropped = filter_parameters(caps, request.decoding)
         system, messages = split_system(request.messages)
-        body: dict[str, Any] = {"model": self._model, "max_tokens": request.max_tokens, "messages": messages}
+        body: JsonObject = {"model": self._model, "max_tokens": request.max_tokens, "messages": messages}
         if system:
-            block: dict[str, Any] = {"type": "text", "text": system}
+            block: JsonObject = {"type": "text", "text": system}
             least = caps.cache_min_tokens
             if least is not None and len(system.encode()) >= least * _BYTES_PER_TOKEN:
                 block["cache_control"] = {"type": "ephemeral"}
@@ -132,7 +132,7 @@ def split_system(messages: tuple[Message, ...]) -> tuple[str, list[Message]]:
     return "\n\n".join(system), turns
 
 
-def _tool_use(function: Mapping[str, Any], identity: str) -> dict[str, Any]:
+def _tool_use(function: Mapping[str, Any], identity: str) -> JsonObject:
     name, arguments = function["name"], function["arguments"]
     try:
         return {"type": "tool_use", "id": identity, "name": name, "input": orjson.loads(arguments or "{}")}
@@ -145,10 +145,10 @@ def _tool_use(function: Mapping[str, Any], identity: str) -> dict[str, Any]:
 class _OfferedTool(WireModel):
     name: str
     description: str = ""
-    parameters: dict[str, Any] | None = None
+    parameters: JsonObject | None = None
 
 
-def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
+def _tool(tool: Mapping[str, Any]) -> JsonObject:
     read = _OfferedTool.model_validate(tool.get("function", tool))
     schema = read.parameters or {"type": "object", "properties": {}}
     return {"name": read.name, "description": read.description, "input_schema": schema}
@@ -208,7 +208,7 @@ def read_message(answer: Mapping[str, Any], request: Request, *, wrapped: bool) 
     )
 
 
-def _openai_call(block: _ContentBlock) -> dict[str, Any]:
+def _openai_call(block: _ContentBlock) -> JsonObject:
     function = {"name": block.name, "arguments": orjson.dumps(block.input).decode()}
     return {"id": block.id, "type": "function", "function": function}
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from tuneworthy.config.models import PROVIDERS
 from tuneworthy.providers.capabilities import Capabilities
-from tuneworthy.types import Request, Response
+from tuneworthy.types import JsonObject, Request, Response
 
 
 @runtime_checkable
@@ -61,7 +61,7 @@ class BaseProvider:
 PLAIN_START = "\n"
 
 
-def outgoing(request: Request) -> dict[str, Any]:
+def outgoing(request: Request) -> JsonObject:
     """Return the content of `request` that can change the answer or its time, JSON-able: the store's key."""
     timing = {"timing": [request.timing.group, request.timing.lane]} if request.timing else {}
     return timing | {

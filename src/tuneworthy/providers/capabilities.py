@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from pydantic import TypeAdapter
 
 from tuneworthy.config.models import ModelSection
+from tuneworthy.types import JsonObject
 
 # Room for hidden thinking by effort, tokens: set by judgement (OpenAI's guide to reasoning models advises 25,000 to
 # begin with). Only what is used is paid for.
@@ -160,9 +161,7 @@ def capabilities_for(config: ModelSection) -> Capabilities:
     return capabilities_of(provider, str(getattr(config, "model", "")), host)
 
 
-def filter_parameters(
-    capabilities: Capabilities, decoding: Mapping[str, Any]
-) -> tuple[dict[str, Any], tuple[str, ...]]:
+def filter_parameters(capabilities: Capabilities, decoding: Mapping[str, Any]) -> tuple[JsonObject, tuple[str, ...]]:
     """Split `decoding` into what is sent and what is left out.
 
     Args:
@@ -175,7 +174,7 @@ def filter_parameters(
     """
     if not decoding:
         return {}, ()
-    sent: dict[str, Any] = {}
+    sent: JsonObject = {}
     dropped: list[str] = []
     effort = decoding.get("effort") or capabilities.default_effort
     for name, value in decoding.items():

@@ -12,13 +12,13 @@ import orjson
 
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.grammar import choice_grammar
-from tuneworthy.types import JsonSchema, OutputFormat
+from tuneworthy.types import JsonObject, JsonSchema, OutputFormat
 
 # The one field of a wrapped choice.
 FIELD = "label"
 
 
-def constraint(output: OutputFormat, capabilities: Capabilities) -> tuple[dict[str, Any], str]:
+def constraint(output: OutputFormat, capabilities: Capabilities) -> tuple[JsonObject, str]:
     """Return the part of a request body that enforces `output`, and why it cannot ("" if it can)."""
     if output.kind == "free":
         return {}, ""
@@ -53,7 +53,7 @@ def unwrap(text: str) -> str:
     return label if isinstance(label, str) else text
 
 
-def put(body: dict[str, Any], wire: str, value: Any) -> None:
+def put(body: JsonObject, wire: str, value: Any) -> None:
     """Set a field; each dot in its name opens an object (which is copied, as it may be shared)."""
     first, dot, rest = wire.partition(".")
     if not dot:
@@ -81,7 +81,7 @@ def is_strict(schema: Any) -> bool:
     return all(is_strict(value) for name, value in schema.items() if name not in {"enum", "const", "default"})
 
 
-def _schema_part(schema: JsonSchema, name: str, capabilities: Capabilities) -> tuple[dict[str, Any], str]:
+def _schema_part(schema: JsonSchema, name: str, capabilities: Capabilities) -> tuple[JsonObject, str]:
     if capabilities.json_schema == "response_format":
         return {
             "response_format": {

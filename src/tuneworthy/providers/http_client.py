@@ -35,6 +35,7 @@ from tuneworthy.providers.base import BaseProvider
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.keys import Key
 from tuneworthy.redaction import redact_json
+from tuneworthy.types import JsonObject
 
 # Largest answer that is read unless a client sets its own limit, bytes.
 MAX_BODY = 64 * 2**20
@@ -173,7 +174,7 @@ class HttpClient:
         """Return where requests of `path` are sent, and with which headers."""
         return URL(endpoint(self._base_url, path)), {**self._headers, **self.marks}
 
-    async def post(self, content: Any, path: str = "", *, max_body: int | None = None) -> dict[str, Any]:
+    async def post(self, content: Any, path: str = "", *, max_body: int | None = None) -> JsonObject:
         """Send `content` as JSON and return the JSON object that comes back.
 
         Raises:

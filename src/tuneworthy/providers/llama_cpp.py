@@ -41,7 +41,7 @@ from tuneworthy.providers.models import check_pinned, find
 from tuneworthy.providers.openai import OpenAIProvider, with_instructions
 from tuneworthy.store.folder import Folder
 from tuneworthy.trust import child_environment
-from tuneworthy.types import LANES, Request, Response, content_hash
+from tuneworthy.types import LANES, JsonObject, Request, Response, content_hash
 
 # Limit of loading a model, seconds.
 START_S = 120.0
@@ -162,7 +162,7 @@ class Engine:
         )
         return f"llama.cpp {self._status()}{f': {reason}' if reason else ''} (log: {self.log})."
 
-    def _introduce(self) -> dict[str, Any]:
+    def _introduce(self) -> JsonObject:
         """Send the settings and read the report; {} if the child ends without one. Blocks."""
         process = self._process
         if process is None or process.stdin is None or process.stdout is None:
@@ -173,7 +173,7 @@ class Engine:
         except BrokenPipeError:
             return {}
         line = process.stdout.readline()
-        report: dict[str, Any] = orjson.loads(line) if line else {}
+        report: JsonObject = orjson.loads(line) if line else {}
         if "address" not in report:
             process.wait()
         return report
@@ -195,7 +195,7 @@ class Engine:
 class _Client(OpenAIProvider):
     """Speaks to the child; what is timed goes to the slot of its lane, in which only the case before it lies."""
 
-    def body(self, request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
+    def body(self, request: Request) -> tuple[JsonObject, tuple[str, ...]]:
         body, dropped = super().body(request)
         return (body | {"id_slot": request.timing.lane} if request.timing else body), dropped
 

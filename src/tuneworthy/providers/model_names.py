@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from tuneworthy.config import messages
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.trust import LOOPBACK, origin_of
+from tuneworthy.types import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def read_model_name(text: str) -> NamedModel:
     if not label:
         raise UserError(f"{text!r} names no model.", hint=messages.say("model_form"))
     vendor = VENDORS[vendor_name]
-    section: dict[str, Any] = {"provider": vendor.provider}
+    section: JsonObject = {"provider": vendor.provider}
     url = ""
     if vendor.provider == "http":
         section["url"] = url = label

@@ -18,6 +18,7 @@ from tuneworthy.input_files import read_input, read_input_text
 from tuneworthy.providers import messages
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.weights import Place, read_tensors
+from tuneworthy.types import JsonObject
 
 # Of a config; real ones stay below 100 kB.
 MAX_JSON_BYTES: Final = 4 * 2**20
@@ -91,7 +92,7 @@ def files_of(folder: Path) -> list[Path]:
     return paths
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> JsonObject:
     """Return a config of a model, read as plain JSON.
 
     Raises:

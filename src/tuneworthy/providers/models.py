@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import orjson
 from pydantic import TypeAdapter
@@ -32,6 +31,7 @@ from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.weights import count_weights
 from tuneworthy.store.folder import write_atomic
 from tuneworthy.trust import path_of
+from tuneworthy.types import JsonObject
 
 # Called now and then while a model is fetched: bytes so far, bytes in all if known.
 Progress = Callable[[int, int | None], None]
@@ -354,7 +354,7 @@ def _lock(spec: str) -> Iterator[None]:
         yield
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> JsonObject:
     """Return the JSON object in `path`; empty without one (a cache may be lost)."""
     try:
         value = orjson.loads(path.read_bytes())

@@ -20,7 +20,7 @@ from tuneworthy.providers.constraints import constraint, put, unwrap
 from tuneworthy.providers.http_client import HttpClient, ServedProvider, Sign
 from tuneworthy.providers.keys import Key, read_key
 from tuneworthy.providers.usage import Count, Logprob, Name, WireModel, WireToolCall, cut, mapping, most_bytes
-from tuneworthy.types import Message, OutputFormat, Request, Response
+from tuneworthy.types import JsonObject, Message, OutputFormat, Request, Response
 
 
 class OpenAIProvider(ServedProvider):
@@ -50,7 +50,7 @@ class OpenAIProvider(ServedProvider):
         key = api_key if isinstance(api_key, Key) else Key(api_key)
         super().__init__(HttpClient(base_url, key=key, timeout_s=timeout_s, sign=sign), identity, capabilities)
         self._model = model
-        self._constraint: tuple[OutputFormat | None, dict[str, Any], str] = (None, {}, "")
+        self._constraint: tuple[OutputFormat | None, JsonObject, str] = (None, {}, "")
 
     async def complete(self, request: Request) -> Response:
         """Answer `request` (see `Provider.complete`)."""
@@ -69,7 +69,7 @@ class OpenAIProvider(ServedProvider):
         """Return where requests of `path` are sent, and with which headers: for whoever streams an answer."""
         return self.http.address(path)
 
-    def body(self, request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
+    def body(self, request: Request) -> tuple[JsonObject, tuple[str, ...]]:
         """Return the JSON that is sent for `request`, and what had to be left out (``"name: reason"``)."""
         caps = self.capabilities
         sent, dropped = filter_parameters(caps, request.decoding)
@@ -93,7 +93,7 @@ class OpenAIProvider(ServedProvider):
             dropped += self._ask_for_logprobs(body, request)
         return body, dropped
 
-    def _constrained(self, output: OutputFormat) -> tuple[dict[str, Any], str]:
+    def _constrained(self, output: OutputFormat) -> tuple[JsonObject, str]:
         """Return `constraint` of the output format; all requests of a variant share one object."""
         latest, part, objection = self._constraint
         if latest is not output:
@@ -101,7 +101,7 @@ class OpenAIProvider(ServedProvider):
             self._constraint = (output, part, objection)
         return part, objection
 
-    def _ask_for_logprobs(self, body: dict[str, Any], request: Request) -> tuple[str, ...]:
+    def _ask_for_logprobs(self, body: JsonObject, request: Request) -> tuple[str, ...]:
         """Add the fields for log-probabilities to `body`; return what had to be left out."""
         caps, wanted = self.capabilities, request.logprobs or 0
         if caps.logprobs is None:
@@ -228,7 +228,7 @@ def read_answer(answer: Mapping[str, Any], request: Request, *, wrapped: bool) -
     )
 
 
-def _token(token: _ChatToken) -> dict[str, Any]:
+def _token(token: _ChatToken) -> JsonObject:
     top = [[other.token, other.logprob] for other in token.top_logprobs or ()]
     return {"token": token.token, "logprob": token.logprob, "top": top}
 

@@ -22,6 +22,7 @@ from tuneworthy.errors import ModelError
 from tuneworthy.input_files import open_input
 from tuneworthy.providers import messages
 from tuneworthy.providers.gguf import header_fault
+from tuneworthy.types import JsonObject
 
 if TYPE_CHECKING:
     import numpy as np
@@ -176,7 +177,7 @@ def write_tensors(
     Raises:
         ValueError: `content` returned another number of bytes than the shape says.
     """
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    header: JsonObject = {"__metadata__": {"format": "pt"}}
     sizes, place = {}, 0
     for name, dtype, shape in tensors:
         sizes[name] = -(-prod(shape) * BITS[dtype] // 8)

@@ -32,6 +32,7 @@ from tuneworthy.shadow.replay import PAIRS
 from tuneworthy.stats.intervals import wilson
 from tuneworthy.store import Folder
 from tuneworthy.store.lines import read_lines
+from tuneworthy.types import JsonObject
 
 CHANCE: Final = 0.01
 ALPHA: Final = 0.05
@@ -137,7 +138,7 @@ def traffic_drift(project: Project, folder: Folder) -> TrafficDrift | None:
         return None
     masker = masker_of(project)
     known = [question_of(case) for case in read_cases(cases).cases]
-    found = first_questions(read_lines(path, dict[str, Any]))
+    found = first_questions(read_lines(path, JsonObject))
     if masker:  # a mask is no topic
         known = [MASK.sub("", masker.mask(text)) for text in known]
         found = {session: MASK.sub("", text) for session, text in found.items()}

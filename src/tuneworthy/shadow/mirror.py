@@ -76,7 +76,7 @@ def text_of(content: Any) -> str:
     return content if isinstance(content, str) else "\\n".join(part.get("text") or "" for part in content or ())
 
 
-def candidate_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def candidate_messages(messages: list[JsonObject]) -> list[JsonObject]:
     """Return a user's messages as the candidate gets them, with its own system message, shots and template."""
     turns = [turn for turn in messages if turn["role"] not in {{"system", "developer"}}]
     single = len(turns) == 1 and turns[0]["role"] == "user"

@@ -13,10 +13,9 @@ import orjson
 from pydantic import BeforeValidator, Field
 
 from tuneworthy.providers.usage import WireModel, mapping
-from tuneworthy.types import content_hash
+from tuneworthy.types import JsonObject, content_hash
 
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
-Json = dict[str, Any]
 # Keys of a request, in all protocols, that make up the question; and types of tools that the client runs.
 _ASKING: Final = ("model", "messages", "input", "system", "instructions", "tools", "functions")
 _OWN_TOOLS: Final = frozenset({"function", "custom"})
@@ -50,7 +49,7 @@ def _named(request: Any) -> list[Any]:
     return ["first", turns[: roles.index("user") + 1] if "user" in roles else turns]
 
 
-def asked_by(request: Json) -> Json:
+def asked_by(request: JsonObject) -> JsonObject:
     """Return the question of a request; all other fields, which may contain secrets, are dropped.
 
     Raises:
@@ -86,7 +85,7 @@ def unpacked(body: bytes, encoding: str, most: int) -> bytes:
     return whole
 
 
-def answer_of(path: str, body: bytes, *, streamed: bool) -> Json:
+def answer_of(path: str, body: bytes, *, streamed: bool) -> JsonObject:
     """Return the answer of an API as JSON.
 
     Args:
@@ -106,7 +105,7 @@ def answer_of(path: str, body: bytes, *, streamed: bool) -> Json:
     return answer
 
 
-def _events(body: bytes) -> Iterator[Json]:
+def _events(body: bytes) -> Iterator[JsonObject]:
     """Yield the JSON per event of a stream."""
     for line in body.splitlines():
         if line.startswith(b"data:") and (data := line[5:].strip()) != b"[DONE]":
@@ -136,10 +135,10 @@ class _ChatChunk(WireModel):
     choices: list[_ChunkChoice] | None = None
 
 
-def _completion(events: Iterator[Json]) -> Json:
+def _completion(events: Iterator[JsonObject]) -> JsonObject:
     """Put together a chat completion: its first choice."""
     text, ending, model, usage = "", None, None, None
-    calls: dict[int, Json] = {}
+    calls: dict[int, JsonObject] = {}
     for event in events:
         chunk = _ChatChunk.model_validate(event)
         model, usage = chunk.model or model, chunk.usage or usage
@@ -155,13 +154,13 @@ def _completion(events: Iterator[Json]) -> Json:
                     call["function"][key] += value or ""
     if ending is None:
         raise ValueError("no finish_reason")
-    message: Json = {"role": "assistant", "content": text or None}
+    message: JsonObject = {"role": "assistant", "content": text or None}
     if calls:
         message["tool_calls"] = [{**call, "function": dict(call["function"])} for _, call in sorted(calls.items())]
     return {"model": model, "choices": [{"message": message, "finish_reason": ending}], "usage": usage}
 
 
-def _response(events: Iterator[Json]) -> Json:
+def _response(events: Iterator[JsonObject]) -> JsonObject:
     """Return the response that ends a stream of the Responses API."""
     ends = {"response.completed", "response.incomplete"}
     return dict([event["response"] for event in events if event.get("type") in ends][-1])
@@ -176,16 +175,16 @@ class _BlockDelta(WireModel):
 class _MessageEvent(WireModel):
     type: str = ""
     index: int = 0
-    message: Json = Field({})
-    content_block: Json = Field({})
-    delta: Json = Field({})
-    usage: Annotated[Json, BeforeValidator(mapping)] = Field({})
+    message: JsonObject = Field({})
+    content_block: JsonObject = Field({})
+    delta: JsonObject = Field({})
+    usage: Annotated[JsonObject, BeforeValidator(mapping)] = Field({})
 
 
-def _message(events: Iterator[Json]) -> Json:
+def _message(events: Iterator[JsonObject]) -> JsonObject:
     """Put together a message of Anthropic's API."""
-    message: Json = Field({})
-    blocks: dict[int, Json] = {}
+    message: JsonObject = Field({})
+    blocks: dict[int, JsonObject] = {}
     inputs: dict[int, str] = {}
     for event in map(_MessageEvent.model_validate, events):
         if event.type == "message_start":
@@ -208,7 +207,7 @@ def _message(events: Iterator[Json]) -> Json:
 
 
 # Paths whose requests can be copied, and what puts together the events of a streamed answer.
-STREAMS: Final[Mapping[str, Callable[[Iterator[Json]], Json]]] = {
+STREAMS: Final[Mapping[str, Callable[[Iterator[JsonObject]], JsonObject]]] = {
     "/v1/chat/completions": _completion,
     "/v1/responses": _response,
     "/v1/messages": _message,

@@ -35,6 +35,7 @@ from tuneworthy.providers.http_client import REUSED, proxy_for, relay_session
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.copies import BUSY, LARGE, LOST, MARK, MOST_BYTES, OUTCOMES, Copies, CopyHead
 from tuneworthy.shadow.protocols import STREAMS, session_name
+from tuneworthy.types import JsonObject
 
 CHAT: Final = "/v1/chat/completions"
 HEALTH, METRICS = b"/-/health", b"/-/metrics"
@@ -505,7 +506,7 @@ class ShadowProxy:
         """
         assert self._client
         started, is_second = time.perf_counter(), False
-        options: dict[str, Any] = {"timeout": self._of_candidate} if of_candidate else {}
+        options: JsonObject = {"timeout": self._of_candidate} if of_candidate else {}
         while True:
             REUSED.set(False)
             sent = time.perf_counter()

@@ -35,7 +35,7 @@ from tuneworthy.shadow import messages
 from tuneworthy.shadow.copies import SERVED
 from tuneworthy.store import Folder
 from tuneworthy.text import count
-from tuneworthy.types import UNLABELLED, Case, Example, Failure, Message, Response, Trace, content_hash
+from tuneworthy.types import UNLABELLED, Case, Example, Failure, JsonObject, Message, Response, Trace, content_hash
 
 # Strata that are examined one by one; the others, with fewest sessions, are one.
 MOST_STRATA: Final = 50
@@ -317,7 +317,7 @@ def _until_idle(rows: Sequence[Example], most: int, idle_s: float) -> tuple[list
 
 def clean(project: Project, session: str, row: Example) -> Example | None:
     """Return a row as it may be stored, with its session; None if `data.policy` is to drop it."""
-    about: dict[str, Any] = {SESSION_KEYS[0]: session}
+    about: JsonObject = {SESSION_KEYS[0]: session}
     if _policy(project) != "report":
         masked, dropped = _by_policy(project, {session: [row]})
         if dropped:
@@ -470,7 +470,7 @@ def _repaired(check: PersonalData, row: Example) -> Example:
     return replace(masked, meta=meta)
 
 
-def _of_keys(meta: Mapping[str, Any], keys: Set[str]) -> dict[str, Any]:
+def _of_keys(meta: Mapping[str, Any], keys: Set[str]) -> JsonObject:
     return {key: value for key, value in meta.items() if key in keys}
 
 

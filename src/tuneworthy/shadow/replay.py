@@ -38,7 +38,7 @@ from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.lines import read_lines
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.text import plural
-from tuneworthy.types import Case, Trace, Variant, content_hash
+from tuneworthy.types import Case, JsonObject, Trace, Variant, content_hash
 
 # `.tuneworthy/shadow.json`: the last replay, for the gate and the report; next to it, the pairs, the worst first.
 DOCUMENT: Final = "shadow"
@@ -292,10 +292,10 @@ def read_shadow(folder: Folder) -> ShadowRecord | None:
     return folder.read(DOCUMENT, ShadowRecord)
 
 
-def worst_pairs(folder: Folder, most: int) -> list[dict[str, Any]]:
+def worst_pairs(folder: Folder, most: int) -> list[JsonObject]:
     """Return rows of the pairs of the last replay that got worse, the worst first."""
     path = folder.path / PAIRS
-    rows = islice(read_lines(path, dict[str, Any]), most) if path.is_file() else ()
+    rows = islice(read_lines(path, JsonObject), most) if path.is_file() else ()
     return [row for row in rows if row["worst"] < 0]
 
 
@@ -322,7 +322,7 @@ def _write(folder: Folder, name: str, rows: Sequence[Mapping[str, Any]]) -> None
     write_atomic(folder.path / name, (orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))
 
 
-def _row(pair: AnswerPair) -> dict[str, Any]:
+def _row(pair: AnswerPair) -> JsonObject:
     scores = {**pair.scores, "judge": pair.judged, "quality": pair.truth}
     changes = {name: found[1] - found[0] for name, found in scores.items() if found is not None}
     known = "judge" in changes or "quality" in changes

@@ -20,7 +20,7 @@ from tuneworthy.ladder.tuned_models import config_of
 from tuneworthy.providers.usage import Count, Name, WireModel, mapping
 from tuneworthy.shadow.copies import MOST_BYTES, CopyHead
 from tuneworthy.shadow.protocols import answer_of, unpacked
-from tuneworthy.types import Trace, Variant
+from tuneworthy.types import JsonObject, Trace, Variant
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -119,7 +119,7 @@ class PairSpans:
         )
 
 
-def _present(about: Mapping[str, Any]) -> dict[str, Any]:
+def _present(about: Mapping[str, Any]) -> JsonObject:
     return {key: value for key, value in about.items() if value is not None}
 
 
@@ -149,7 +149,7 @@ class _AnyAnswer(WireModel):
         return [reason for reason in reasons if reason]
 
 
-def _attributes(model: str, endings: list[str], input_tokens: int | None, output_tokens: int | None) -> dict[str, Any]:
+def _attributes(model: str, endings: list[str], input_tokens: int | None, output_tokens: int | None) -> JsonObject:
     return _present(
         {
             "gen_ai.response.model": model[:_MOST_NAME] or None,
@@ -160,7 +160,7 @@ def _attributes(model: str, endings: list[str], input_tokens: int | None, output
     )
 
 
-def _of_trace(trace: Trace) -> dict[str, Any]:
+def _of_trace(trace: Trace) -> JsonObject:
     """Return the attributes of a trace's answer, or of the fault in its place."""
     answer = trace.response
     if answer is None:

@@ -37,6 +37,7 @@ from tuneworthy.ship.gguf_tokens import (
 from tuneworthy.store.artifacts import Artifact, find_artifact, write_artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.trust import child_environment
+from tuneworthy.types import JsonObject
 
 FILE: Final = "model.gguf"
 WRITTEN: Final = ("f16", "q8_0")
@@ -258,7 +259,7 @@ def _take_keys(writer: Any, model: GgufModel, source: Path) -> None:
 
 
 def _check_source(reader: Any, own: Mapping[str, Any], model: GgufModel, source: Path) -> None:
-    wanted: dict[str, Any] = {"general.architecture": model.architecture.name}
+    wanted: JsonObject = {"general.architecture": model.architecture.name}
     wanted |= {key: value for key, value in own.items() if not key.endswith((".vocab_size", ".context_length"))}
     for key, value in wanted.items():
         field = reader.get_field(key)

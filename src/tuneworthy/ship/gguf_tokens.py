@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers.model_safety import read_config
 from tuneworthy.ship import messages
+from tuneworthy.types import JsonObject
 
 # llama.cpp's types of tokens.
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
@@ -42,7 +43,7 @@ class TokenizerStep(BaseModel):
     pattern: dict[str, str] = {}
     prepend: str | None = None
     prepend_scheme: str = "always"
-    single: list[dict[str, Any]] = []
+    single: list[JsonObject] = []
     normalizers: "list[TokenizerStep] | None" = None
     pretokenizers: "list[TokenizerStep] | None" = None
     processors: "list[TokenizerStep] | None" = None

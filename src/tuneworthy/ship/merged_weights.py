@@ -20,6 +20,7 @@ from tuneworthy.providers.weights import FLOATS, Place, from_float32, read_tenso
 from tuneworthy.ship import messages
 from tuneworthy.ship.lora import LoraAdapter, read_adapter
 from tuneworthy.store.folder import write_atomic
+from tuneworthy.types import JsonObject
 
 # What torch calls the types of safetensors.
 TORCH_DTYPES: Final = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
@@ -157,7 +158,7 @@ def _check_fit(lora: LoraAdapter, tensors: Mapping[str, Place], added: Mapping[s
             )
 
 
-def _fit_config(config: dict[str, Any], lora: LoraAdapter, tensors: Mapping[str, Place], target: Path) -> None:
+def _fit_config(config: JsonObject, lora: LoraAdapter, tensors: Mapping[str, Place], target: Path) -> None:
     embeddings = [name for name in lora.whole if name.endswith(_EMBEDDINGS)]
     fitted = dict(config)
     for name in embeddings:

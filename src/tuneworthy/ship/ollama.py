@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import render
@@ -23,7 +23,7 @@ from tuneworthy.ship.gguf import FILE, adds_bos
 from tuneworthy.ship.gguf_tokens import end_ids, read_tokenizer, token_text
 from tuneworthy.store.artifacts import Artifact, open_artifact
 from tuneworthy.store.folder import Folder, write_atomic
-from tuneworthy.types import Message
+from tuneworthy.types import JsonObject, Message
 
 _SYSTEM, _USER, _ANSWER, _AGAIN = "SYSTEMTEXT", "USERTEXT", "ANSWERTEXT", "AGAINTEXT"
 # Of generation_config.json, as Ollama calls them.
@@ -194,7 +194,7 @@ def modelfile(folder: Path, template: str, context: int) -> str:
     lines = [f"FROM ./{FILE}", f'TEMPLATE """{go}"""', f"PARAMETER num_ctx {context}"]
     lines += [f'PARAMETER stop "{stop}"' for stop in stops]
     path = folder / "generation_config.json"
-    config: dict[str, Any] = read_config(path) if path.is_file() else {}
+    config: JsonObject = read_config(path) if path.is_file() else {}
     if not config.get("do_sample"):
         config = {"temperature": 0}
     values = {key: config[key] for key in _SAMPLING if config.get(key) is not None}

@@ -10,7 +10,7 @@ import gc
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, Final
+from typing import Final
 
 from tuneworthy.ship.merged_weights import TORCH_DTYPES, dtype_of, merge_folder
 from tuneworthy.ship.parity.measure import NextToken, ParityPlan, divergence
@@ -20,6 +20,7 @@ from tuneworthy.ship.parity.transformers_form import FolderTokenizer, Transforme
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.store.frozen import scratch
+from tuneworthy.types import JsonObject
 
 N_PROMPTS: Final = 32
 
@@ -32,7 +33,7 @@ def choose_route(
     say: Callable[[str], None],
     *,
     examples: Path | None = None,
-) -> tuple[dict[str, Any], Path]:
+) -> tuple[JsonObject, Path]:
     """Return the route whose merged model is nearer to what was trained, and the folder to merge into.
 
     The folder is that of `original` for the route `original`, else `quantised`.

@@ -18,6 +18,7 @@ from tuneworthy.train.rehearsal import LONGEST, expected_rows
 from tuneworthy.train.row_lengths import RowLengths
 from tuneworthy.train.settings import ALL_LINEAR, Dtype, Method, TrainingSettings
 from tuneworthy.train.shape import Shape
+from tuneworthy.types import JsonObject
 
 RANKS: Final = (16, 32, 64, 128, 256)
 ALPHA: Final = 32.0
@@ -74,7 +75,7 @@ class Advice:
     memory: MemoryFit
     notes: Sequence[str] = ()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the advice as JSON-able values."""
         return {
             "settings": self.settings.to_dict(),

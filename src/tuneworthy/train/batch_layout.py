@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tuneworthy.types import JsonObject
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +62,7 @@ def common_prefix(rows: Sequence[Sequence[int]], most: int) -> int:
 
 def lay_out(
     ids: Sequence[Sequence[int]], labels: Sequence[Sequence[int]], *, share: bool = True, fill: bool = False
-) -> dict[str, Any]:
+) -> JsonObject:
     """Return a batch as lists: what `Collator` makes tensors of.
 
     Args:
@@ -109,7 +111,7 @@ class Collator:
     def __init__(self, *, share: bool = True, fill: bool = True) -> None:
         self.share, self.fill = share, fill
 
-    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    def __call__(self, rows: Sequence[JsonObject]) -> dict[str, torch.Tensor]:
         """Return `input_ids`, `position_ids`, `labels`, each `(1, n_tokens)`; `predict_at`, `targets`, each
         `(n_supervised,)`; and `lengths`, `(2 + n_rows,)`: the prefix, what is filled, then the rows.
         """

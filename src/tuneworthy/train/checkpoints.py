@@ -20,6 +20,7 @@ from typing_extensions import TypedDict
 
 from tuneworthy.store.folder import write_atomic
 from tuneworthy.store.shapes import DamagedRecord, parsed
+from tuneworthy.types import JsonObject
 
 SEAL: Final = "seal.json"
 OPTIMISER: Final = "optimiser.safetensors"
@@ -32,7 +33,7 @@ class StoredSeal(TypedDict):
     """Content of `seal.json`."""
 
     files: dict[str, str]
-    progress: dict[str, Any]
+    progress: JsonObject
 
 
 def seal(folder: Path, progress: Mapping[str, Any]) -> None:
@@ -41,9 +42,9 @@ def seal(folder: Path, progress: Mapping[str, Any]) -> None:
     write_atomic(folder / SEAL, orjson.dumps({"files": files, "progress": dict(progress)}))
 
 
-def newest(run: Path) -> tuple[Path, dict[str, Any]] | None:
+def newest(run: Path) -> tuple[Path, JsonObject] | None:
     """Return the last whole checkpoint of a run and its progress; incomplete checkpoints are removed."""
-    whole: dict[Path, dict[str, Any]] = {}
+    whole: dict[Path, JsonObject] = {}
     for folder in run.glob("checkpoint-*"):
         progress = _progress(folder)
         if progress is None:
@@ -53,7 +54,7 @@ def newest(run: Path) -> tuple[Path, dict[str, Any]] | None:
     return max(whole.items(), key=lambda item: int(item[0].name.rpartition("-")[2]), default=None)
 
 
-def _progress(folder: Path) -> dict[str, Any] | None:
+def _progress(folder: Path) -> JsonObject | None:
     try:
         document = parsed((folder / SEAL).read_bytes(), StoredSeal, folder / SEAL)
         whole = all(_sha256(folder / name) == digest for name, digest in document["files"].items())
@@ -86,7 +87,7 @@ def save_optimiser(folder: Path, optimizer: Any, scheduler: Any) -> None:
     write_atomic(folder / COUNTERS, orjson.dumps(counters))
 
 
-def _flat(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(entry: Mapping[str, Any]) -> JsonObject:
     """Return the state of a parameter without the wrapper that bitsandbytes puts around what it quantised."""
     inner = (value for value in entry.values() if isinstance(value, dict))
     return {name: value for part in (entry, *inner) for name, value in part.items() if not isinstance(value, dict)}
@@ -97,7 +98,7 @@ def load_optimiser(folder: Path, optimizer: Any, scheduler: Any) -> None:
     from safetensors.torch import load_file
 
     counters = orjson.loads((folder / COUNTERS).read_bytes())
-    state: dict[int, dict[str, Any]] = {}
+    state: dict[int, JsonObject] = {}
     for key, value in [*load_file(folder / OPTIMISER).items(), *counters["plain"].items()]:
         index, _, name = key.partition(".")
         state.setdefault(int(index), {})[name] = value
@@ -182,7 +183,7 @@ def save_weights(model: Any, folder: Path) -> None:
     model.save_pretrained(folder, **({"selected_adapters": ["default"]} if peft else {"max_shard_size": "1TB"}))
 
 
-def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
+def _jsonable(values: Mapping[str, Any]) -> JsonObject:
     plain = {key: value.item() if hasattr(value, "item") else value for key, value in values.items()}
     return {
         key: value for key, value in plain.items()

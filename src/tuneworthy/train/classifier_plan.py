@@ -23,7 +23,7 @@ from tuneworthy.text import count, plural
 from tuneworthy.train import messages, sources
 from tuneworthy.train.advise import Knob
 from tuneworthy.train.training_rows import Material, Student, gather
-from tuneworthy.types import Case, content_hash
+from tuneworthy.types import Case, JsonObject, content_hash
 
 METHOD: Final = "classifier"
 BATCH: Final = 32
@@ -127,7 +127,7 @@ class ClassifierPlan:
         pieces, student = WordPieces(self.encoder.vocabulary), self.material.student
         return [pieces.marked(question_of(student, case), self.settings.max_length) for case in cases]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the plan as JSON-able values."""
         return {
             "method": METHOD,

@@ -11,12 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from tuneworthy.train.memory import Device
 from tuneworthy.train.row_lengths import RowLengths
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import Shape
+from tuneworthy.types import JsonObject
 
 # Share of the peak that training uses.
 USED: Final[Mapping[Device, tuple[float, float]]] = {"cuda": (0.30, 0.45), "cpu": (0.15, 0.35)}
@@ -50,7 +51,7 @@ class Duration:
         """Return how long `n` times as much takes."""
         return replace(self, low=self.low * n, high=self.high * n, flops=self.flops * n)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the band as JSON-able values."""
         return {
             "seconds": [round(self.low, 1), round(self.high, 1)],

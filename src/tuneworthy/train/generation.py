@@ -10,6 +10,7 @@ from logging import ERROR, getLogger
 from typing import Any
 
 from tuneworthy.train import messages
+from tuneworthy.types import JsonObject
 
 BATCH = 32
 # Most tokens of all prompts and answers of a batch: what a model caches of each (at 7B up to 0.5 MiB) has to fit.
@@ -140,7 +141,7 @@ def answer_ids(
     import torch
     from transformers import GenerationConfig
 
-    drawn: dict[str, Any] = {"temperature": 1.0, "top_p": NUCLEUS, "top_k": 0} if draw else {}
+    drawn: JsonObject = {"temperature": 1.0, "top_p": NUCLEUS, "top_k": 0} if draw else {}
     config = GenerationConfig(
         do_sample=draw,
         max_new_tokens=max_tokens,

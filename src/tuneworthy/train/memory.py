@@ -23,6 +23,7 @@ from tuneworthy.train.gpus import GIB, gpus_of_at_least
 from tuneworthy.train.row_lengths import RowLengths
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import Shape
+from tuneworthy.types import JsonObject
 
 Device = Literal["cpu", "cuda"]
 # Bytes of a weight in NF4 with double quantisation: 4 bits, 8 of the scale of each 64, 32 of the scale of each 64 ·
@@ -78,7 +79,7 @@ class MemoryEstimate:
         """Return the bytes of the part `name`; 0 without it."""
         return sum(part.n_bytes for part in self.parts if part.name == name)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the estimate as JSON-able values, GiB."""
         return {
             "gib": round(self.n_bytes / GIB, 2),
@@ -236,7 +237,7 @@ class MemoryFit:
     available: float
     instead: Sequence[str] = ()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return it as JSON-able values."""
         return {
             "fit": self.fit,
@@ -272,7 +273,7 @@ def what_would_fit(
         return estimate(shape, replace(settings, **changes), device, rows).high
 
     smaller = {"full": "lora", "lora": "qlora"}.get(settings.method)
-    changes: dict[str, dict[str, Any]] = {"one row at a time": {"micro_batch_size": 1}}
+    changes: dict[str, JsonObject] = {"one row at a time": {"micro_batch_size": 1}}
     if settings.max_length >= 512:
         half = settings.max_length // 2
         changes[f"rows of at most {half} tokens"] = {"max_length": half}
@@ -284,7 +285,7 @@ def what_would_fit(
     for label, change in changes.items():
         if (needed := size(**change)) <= available:
             lines.append(f"{label} ({needed / GIB:.1f} GiB)")
-    smallest: dict[str, Any] = {
+    smallest: JsonObject = {
         "micro_batch_size": 1, "rank": min(8, settings.rank), "max_length": min(512, settings.max_length),
     }  # fmt: skip
     if device == "cuda" and smaller:
@@ -349,7 +350,7 @@ class Reconciliation:
         where = f"{'inside' if self.inside else 'outside'} the band {low:.2f} to {high:.2f} GiB"
         return f"Peak memory: {measured:.2f} GiB measured, {estimated:.2f} GiB estimated ({self.error:+.1%}), {where}"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return it as JSON-able values, GiB."""
         return {
             "measured_gib": round(self.measured / GIB, 3),

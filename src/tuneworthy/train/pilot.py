@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NotRequired
+from typing import NotRequired
 
 from tuneworthy.cases import read_dataset
 from tuneworthy.config.project import Project
@@ -29,7 +29,7 @@ from tuneworthy.train.render import TokenRow
 from tuneworthy.train.run import prepare, scorer
 from tuneworthy.train.trainer import train_rows
 from tuneworthy.train.training_rows import Material, Side, TaskMetric, gather
-from tuneworthy.types import Example, content_hash
+from tuneworthy.types import Example, JsonObject, content_hash
 
 Say = Callable[[str], None]
 FILE = "pilot"
@@ -43,7 +43,7 @@ def run_pilot(
     n_seeds: int,
     unsafe: bool,
     say: Say,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Run the missing trainings of the pilot and return its document.
 
     Args:
@@ -121,7 +121,7 @@ class StoredPilot(OpenRecord):
     """Parts of `pilot.json` that a resumed pilot needs."""
 
     of: NotRequired[str]
-    points: list[dict[str, Any]]
+    points: list[JsonObject]
     baseline: float
 
 
@@ -144,7 +144,7 @@ def _point(
     *,
     own: Sequence[TokenRow],
     say: Say,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Train once on the rows of `material`, and a share of those of rehearsal, and score on dev.
 
     The epochs are those of [train], to the end: steps follow from the size.

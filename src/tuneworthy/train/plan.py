@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tuneworthy.config.project import Project
 from tuneworthy.dataset.freeze import latest_version
@@ -27,6 +27,7 @@ from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import Shape, count_layers, read_shape
 from tuneworthy.train.start import start_of
 from tuneworthy.train.training_rows import Material, gather
+from tuneworthy.types import JsonObject
 
 # What torch, transformers, peft and trl take before anything is loaded (0.45 GB measured), bytes.
 IMPORTS: Final = 0.5 * GIB
@@ -69,7 +70,7 @@ class Planned:
         """How many rows are not trained on, by reason (`render.REASONS`); empty before rows are rendered."""
         return {} if self.rendered is None else self.rendered.reasons
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the plan as JSON-able values."""
         shape = self.shape
         return {

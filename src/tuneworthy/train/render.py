@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat, ChatTemplate
 from tuneworthy.train import messages
-from tuneworthy.types import Message
+from tuneworthy.types import JsonObject, Message
 
 # Around what is supervised, where colours cannot be shown.
 OPEN, CLOSE = "⟦", "⟧"
@@ -51,7 +51,7 @@ class RowChat:
 
     id: str
     messages: tuple[Message, ...]
-    tools: tuple[dict[str, Any], ...] = ()
+    tools: tuple[JsonObject, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class Rendered:
         pairs = tuple(pair for pair in self.pairs if pair.id not in long)
         return replace(self, rows=rows, pairs=pairs, left_out={**self.left_out, **long}) if long else self
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> JsonObject:
         """Return the numbers that are stored with an adapter."""
         return {
             "n_rows": len(self.rows),

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import pstdev
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from tuneworthy.errors import UserError
 from tuneworthy.train.render import Rendered, RowChat, TokenRow
-from tuneworthy.types import Message
+from tuneworthy.types import JsonObject, Message
 
 # Of English text, rather too few: an estimate that is too long costs memory, one too short loses rows.
 BYTES_A_TOKEN: Final = 3.0
@@ -45,7 +45,7 @@ class RowLengths:
     shared: int = 0
     deviation: float = 0.0
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the numbers as JSON-able values."""
         return {name: getattr(self, name) for name in self.__slots__}
 

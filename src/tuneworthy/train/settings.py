@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal, Self
 
 from tuneworthy.errors import UserError
+from tuneworthy.types import JsonObject
 
 Method = Literal["lora", "qlora", "full", "preference"]
 Schedule = Literal["linear", "cosine", "constant"]
@@ -107,7 +108,7 @@ class TrainingSettings:
         steps = max(1, round(min(self.rehearsal * n_rows, MOST_REHEARSAL) / self.batch_size))
         return steps * self.batch_size if self.rehearsal else 0
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the settings as JSON-able values."""
         row = asdict(self)
         if not isinstance(self.target_modules, str):
@@ -115,7 +116,7 @@ class TrainingSettings:
         return row
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> JsonObject:
         """What the adapter depends on: all but how a step is spread over memory, which follows from what is free."""
         idle = _MEMORY if self.paired else _MEMORY | {"beta"}
         return {key: value for key, value in self.to_dict().items() if key not in idle}

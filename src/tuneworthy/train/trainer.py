@@ -38,6 +38,7 @@ from tuneworthy.train.fused import fuse
 from tuneworthy.train.generation import inner_model
 from tuneworthy.train.render import TokenPair, TokenRow
 from tuneworthy.train.settings import ALL_LINEAR, TrainingSettings
+from tuneworthy.types import JsonObject
 
 EVALS_PER_EPOCH: Final = 2.0
 # The run ends when the task metric did not improve in this many evaluations in a row: after an epoch, so that a run
@@ -94,7 +95,7 @@ class TrainingProgress:
     schema_version: int = 1
 
     @classmethod
-    def restored(cls, document: dict[str, Any]) -> Self:
+    def restored(cls, document: JsonObject) -> Self:
         """Return the progress of a checkpoint."""
         return TypeAdapter(cls).validate_python(document)
 
@@ -180,7 +181,7 @@ def loaded(base: Path, settings: TrainingSettings) -> Any:
         base: A folder in 16 bits.
         settings: Method and precision.
     """
-    options: dict[str, Any] = {}
+    options: JsonObject = {}
     if settings.method == "qlora":
         from transformers import BitsAndBytesConfig
 
@@ -246,7 +247,7 @@ class RowTrainer(checkpoints.PlainCheckpoints, SFTTrainer):
         self.model_accepts_loss_kwargs = True  # so that it counts the supervised tokens of a whole step
 
     def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+        self, model: Any, inputs: JsonObject, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Return the summed loss of the supervised tokens over their number in the whole step."""
         if self.attention is None:
@@ -272,7 +273,7 @@ class PairTrainer(checkpoints.PlainCheckpoints, DPOTrainer):
         return dataset
 
 
-def summed_loss(model: Any, batch: dict[str, Any], attention: RowAttention) -> torch.Tensor:
+def summed_loss(model: Any, batch: JsonObject, attention: RowAttention) -> torch.Tensor:
     """Return the sum of the losses of the supervised tokens of a batch; the head sees their places alone."""
     prefix, filled, *lengths = batch["lengths"].tolist()
     attention.lay(Layout(prefix, tuple(lengths), filled), batch["input_ids"].device, next(model.parameters()).dtype)
@@ -444,7 +445,7 @@ def train_rows(
     watcher = Watcher(
         run, progress, evaluate, max(1, round(per_epoch / evals_per_epoch)), max(5, total // CHECKPOINTS), say
     )
-    common: dict[str, Any] = {"model": model, "processing_class": tokenizer, "callbacks": [watcher]}
+    common: JsonObject = {"model": model, "processing_class": tokenizer, "callbacks": [watcher]}
     trainer: Any
     if pairs:
         arguments = _arguments(DPOConfig, settings, run, total, beta=settings.beta)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from tuneworthy.cases import Dataset, guess_kind, labels_of, read_dataset
 from tuneworthy.cases.pairs import rejected_answer
@@ -27,7 +27,7 @@ from tuneworthy.store.shapes import Pointer
 from tuneworthy.text import plural
 from tuneworthy.train import messages
 from tuneworthy.train.render import Rendered, Renderer, RowChat
-from tuneworthy.types import Case, Example, Response, Score, Trace, Variant, content_hash
+from tuneworthy.types import Case, Example, JsonObject, Response, Score, Trace, Variant, content_hash
 
 HELD_OUT_MOST: Final = 128
 HELD_OUT_SHARE: Final = 0.1
@@ -70,7 +70,7 @@ class Student:
             return False
         return True
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> JsonObject:
         """Return what must be served with the adapter."""
         variant = self.variant
         return {
@@ -94,7 +94,7 @@ class TaskMetric:
     cases: tuple[Case, ...]
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> JsonObject:
         """What the score depends on beside the answers."""
         return {"grader": dict(self.grader.identity), "cases": [asdict(fingerprint(case)) for case in self.cases]}
 

@@ -28,6 +28,7 @@ from tuneworthy.ship.parity.transformers_form import (
     with_adapter,
 )
 from tuneworthy.store.folder import Folder
+from tuneworthy.types import JsonObject
 
 Say = Callable[[str], None]
 MAX_FACTS: Final = 10
@@ -37,7 +38,7 @@ SCORE: Final = "score"
 
 def check_parity(
     store: Folder, request: ParityRequest, *, name: str | None = "parity", say: Say = lambda _: None
-) -> dict[str, Any]:
+) -> JsonObject:
     """Ask every form, run every check, and return the document on them.
 
     Args:
@@ -82,7 +83,7 @@ def _subject(store: Folder, request: ParityRequest, base_folder: Path, say: Say)
     )  # fmt: skip
 
 
-def document_of(subject: Subject, request: ParityRequest) -> dict[str, Any]:
+def document_of(subject: Subject, request: ParityRequest) -> JsonObject:
     """Run the checks and return the document on them.
 
     Its status is `fail` if a check failed, `unknown` if none did and the scores of the forms could not be compared.
@@ -104,7 +105,7 @@ def document_of(subject: Subject, request: ParityRequest) -> dict[str, Any]:
     }
 
 
-def serving_proof(request: ParityRequest, document: Mapping[str, Any]) -> dict[str, Any]:
+def serving_proof(request: ParityRequest, document: Mapping[str, Any]) -> JsonObject:
     """Return the proof that the compared server answers as the adapter does, from the document of `check_parity`."""
     applied = request.served is not None and request.served.max_rank is not None
     artifact = request.adapter if applied or request.merged is None else request.merged

@@ -13,6 +13,7 @@ from tuneworthy.providers.http_client import HttpClient, blocking
 from tuneworthy.providers.keys import Key
 from tuneworthy.ship import messages
 from tuneworthy.ship.parity.measure import TOP, Greedy, ModelForm, NextToken
+from tuneworthy.types import JsonObject
 
 TIMEOUT_S: Final = 300.0
 # Log-probabilities that a vLLM server gives unless it was started with more.
@@ -52,7 +53,7 @@ class ServerForm(ModelForm):
             raise (OutsideFault if error.retryable else UserError)(error.message) from None
 
 
-def _body(chat: Chat) -> dict[str, Any]:
+def _body(chat: Chat) -> JsonObject:
     return {"messages": list(chat.messages), **({"tools": list(chat.tools)} if chat.tools else {})}
 
 

@@ -14,7 +14,7 @@ from tuneworthy.providers.chat_template import Chat
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.train.training_rows import Student
-from tuneworthy.types import Example, Message, Variant
+from tuneworthy.types import Example, JsonObject, Message, Variant
 
 # In an adapter's folder: its first rows in stretches of text, each with whether it is supervised.
 RENDERED: Final = "rendered.json"
@@ -82,7 +82,7 @@ def question_as_trained(text: str, trained: Artifact) -> Chat:
     return Chat(messages=row.messages[:-1], generation_prompt=True)
 
 
-def tools_of(row: Example) -> tuple[dict[str, Any], ...]:
+def tools_of(row: Example) -> tuple[JsonObject, ...]:
     """Return the tools that a row was trained with."""
     tools = row.meta.get("tools")
     return tuple(tools) if isinstance(tools, list) else ()

@@ -17,6 +17,7 @@ from tuneworthy.ship.parity.measure import TOP, Greedy, ModelForm, NextToken
 from tuneworthy.train.advise import has_bf16
 from tuneworthy.train.generation import BATCH, answer_ids, batches, inner_model, quiet, repeated, shared_start
 from tuneworthy.train.memory import Device
+from tuneworthy.types import JsonObject
 
 MARKS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
@@ -59,7 +60,7 @@ class TransformersForm(ModelForm):
             # What stands before it does not see the filler, whatever token that is.
             ids = torch.tensor([row + row[-1:] * (width - len(row)) for row in rows], device=self._model.device)
             ends = sorted({len(row) - 1 for row in rows})
-            more: dict[str, Any] = {"logits_to_keep": torch.tensor(ends, device=ids.device)} if self._keeps else {}
+            more: JsonObject = {"logits_to_keep": torch.tensor(ends, device=ids.device)} if self._keeps else {}
             if cache is not None:
                 more["past_key_values"] = repeated(cache, len(rows))
             with torch.inference_mode():
