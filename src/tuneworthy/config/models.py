@@ -80,7 +80,7 @@ class ModelSection(Section):
 
     @property
     def key_variable(self) -> str | None:
-        """The variable whose value is sent as the key; None if none is sent."""
+        """The variable whose value is sent as the key; None without a key."""
         return None
 
 

@@ -32,15 +32,15 @@ from tuneworthy.trust import own_path, path_of
 FILE_NAME = "tuneworthy.toml"
 # Of the project file and of a prompt, bytes.
 MAX_PROJECT = 2**20
-# Paths of sections that name none.
+# Default paths of sections.
 DEFAULT_PATHS: Final = {"cases": "cases.jsonl", "examples": "examples.jsonl", "documents": "documents/"}
-# Faults that are listed; each unknown key is compared with all known ones.
+# Faults that are listed; each unknown key is compared with all known keys.
 MAX_FAULTS = 50
 logger = logging.getLogger(__name__)
 
 
 class Project(Section):
-    """A project: its file, resolved, and the folder it stands in."""
+    """A project: its file, resolved, and its folder."""
 
     task: TaskSection
     cases: DataPath = DataPath(path=DEFAULT_PATHS["cases"])
@@ -94,7 +94,7 @@ class Project(Section):
 
     @property
     def student_system(self) -> str | None:
-        """System prompt of what is trained, in its rows and when it answers; None if it has none."""
+        """System prompt of the trained model, in its rows and when it answers; None without one."""
         return self.text(self.prompt.system if self.train.system is None else self.train.system) or None
 
     @model_validator(mode="before")
@@ -138,7 +138,7 @@ class Project(Section):
         """Return the path `name` of the project file, for reading.
 
         Raises:
-            Untrusted: It leads out of the project folder, and nobody allowed that.
+            Untrusted: It leads out of the project folder without permission.
         """
         return path_of(self.root, name)
 

@@ -8,7 +8,7 @@ from tuneworthy.config.base import Section
 
 
 class Reflection(Section):
-    """A model that reads answers to dev cases and what is wrong with them, and writes a better system prompt (GEPA).
+    """A model that reads answers to dev cases and their faults, and writes a better system prompt (GEPA).
 
     Without this section no prompt is optimised. Needs `pip install 'tuneworthy[optimise]'`.
     """
@@ -17,6 +17,6 @@ class Reflection(Section):
     """Key of `[models]`: it sees dev cases with their right answers, and never a test case."""
     calls: int = Field(default=500, ge=50)
     """Calls that the search takes, at most: answers to dev cases and rewritten prompts together. Today's prompt answers
-    the searched half of dev first, most of which a run has stored by then; these do not count."""
+    the searched half of dev first, mostly stored by then; these do not count."""
     personal_data: Literal["mask", "send"] = "mask"
     """What becomes of personal data in cases and answers before this model sees it: masked, or sent as it is."""

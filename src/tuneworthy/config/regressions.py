@@ -1,4 +1,4 @@
-"""[[regressions]]: what a fine-tuned model must not get worse at; a small built-in general set always runs as well."""
+"""[[regressions]]: sets on which a fine-tuned model must not get worse; a built-in general set always runs as well."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""[documents], [retrieval]: what the answers can be looked up in, and how it is searched."""
+"""[documents], [retrieval]: documents with answers, and their search."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
@@ -10,7 +10,7 @@ from tuneworthy.config.base import Count, NonNegative, Section, Share
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.trust import LOOPBACK
 
-# What the user can do about an unknown price.
+# Hint for an unknown price.
 NO_PRICE = "Set usd_per_mtok or usd_per_call, to 0 if the server is free."
 # Tokens that a server may add to a text, at most.
 TEXT_TOKENS = 16
@@ -38,7 +38,7 @@ Language = Literal[
 
 
 class SearchModel(Section):
-    """A model that encodes or reranks; alone, the one that is switched off (`type = "off"`)."""
+    """A model that encodes or reranks; itself the switched-off model (`type = "off"`)."""
 
     type: str
     """Kind of encoder or reranker."""
@@ -93,7 +93,7 @@ class SearchServer(SearchModel):
         return self.usd(sum(TEXT_TOKENS + len(query.encode()) + len(text.encode()) for text in texts))
 
     def cost_usd(self, tokens: int | None, ceiling_usd: float) -> float:
-        """Return what a call did cost, US dollars; its ceiling if the server does not tell the tokens."""
+        """Return the cost of a call, US dollars; its ceiling if the server reports no tokens."""
         return ceiling_usd if tokens is None else min(ceiling_usd, self.usd(tokens))
 
 
@@ -163,7 +163,7 @@ def _section(sections: Mapping[str, type[SearchModel]], default: SearchModel) ->
 
 
 class RetrievalSection(Section):
-    """What the rung `retrieval` tries."""
+    """Candidates of the rung `retrieval`."""
 
     chunk_tokens: list[Annotated[int, Field(ge=32, le=4096)]] = Field(default=[128, 240], min_length=1)
     """Sizes of a chunk to try, tokens; the local encoder reads 254 at most."""

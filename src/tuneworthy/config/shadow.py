@@ -1,4 +1,4 @@
-"""[shadow]: how traffic is drawn and copied, and how much of it people label."""
+"""[shadow]: how traffic is drawn and copied, and the share that people label."""
 
 from pydantic import Field, field_validator
 

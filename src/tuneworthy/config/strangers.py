@@ -31,7 +31,7 @@ def tagged_section(
         kind: Suffix of the entry-point group `tuneworthy.<kind>`.
         tag: Key that names the type.
         sections: The sections of this package by tag.
-        default: Section for an entry point that names none.
+        default: Section for an entry point without its own.
         registry: Registry whose built-in entries may have a `section` too.
     """
     unread: type[Section] = type(f"Unread{default.__name__}", (default,), {"model_config": ConfigDict(extra="allow")})

@@ -1,4 +1,4 @@
-"""[task], [cases], [examples], [split], [prompt]: what is asked, of what data, how it is put."""
+"""[task], [cases], [examples], [split], [prompt]: the task, its data, and the prompt."""
 
 from typing import Literal
 
@@ -24,7 +24,7 @@ Motivation = Literal["quality", "cost", "latency", "locality", "format", "style"
 
 
 class TaskSection(Section):
-    """What the feature is and how good it must be."""
+    """The task and its target."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     """Short name: letters, digits, `.`, `_`, `-`."""

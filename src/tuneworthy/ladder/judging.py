@@ -75,7 +75,7 @@ def verdicts_path(project: Project) -> Path:
 
 
 def read_verdicts(path: Path) -> dict[str, float]:
-    """Return item id to the mean of what its labellers say, 0..1; the last word of each counts.
+    """Return item id to the mean of what its labellers say, 0..1; the last rating per labeller counts.
 
     Raises:
         UserError: A verdict is neither true nor false.
@@ -126,7 +126,7 @@ class Judging:
         return list({one.id: one for one in found if one.answer.strip()}.values())
 
     async def learn(self, cases: Sequence[Case], traces: Iterable[Trace]) -> JudgeValidation:
-        """Take note of answers, validate the judge on all that people judged, and store what came of it.
+        """Take note of answers, validate the judge on people's verdicts, and store the result.
 
         Raises:
             TuneworthyError: Budget spent, key refused, provider down.
@@ -161,10 +161,10 @@ class Judging:
 
         Args:
             cases: `(n_cases,)`.
-            a: What is compared.
-            b: What it is compared with.
-            gain: The comparison by the judge alone, at the alpha that holds.
-            bound: Its non-inferiority, at the margin that holds.
+            a: The candidate.
+            b: Its rival.
+            gain: The comparison by judge scores only, at the current alpha.
+            bound: Its non-inferiority, at the current margin.
             groups: `(n_cases,)` labels of cases that share a source.
 
         Returns:
@@ -224,7 +224,7 @@ class Judging:
         )
 
     def verdict(self, case: Case, answer: str) -> float | None:
-        """Return what people say of an answer, 0..1; None if nobody judged it."""
+        """Return people's score of an answer, 0..1; None without verdicts."""
         found = self._verdict(case, answer)
         return None if np.isnan(found) else found
 
@@ -237,7 +237,7 @@ class Judging:
         return sorted(cases, key=lambda case: rank(self.project.split.seed, f"verdict {case.id}"))
 
     def _people(self, cases: Sequence[Case], traces: Iterable[Trace]) -> np.ndarray:
-        """Return people's verdicts, `(n_cases,)`, NaN where nobody gave one; an empty answer counts 0 without one."""
+        """Return people's verdicts, `(n_cases,)`, NaN without a verdict; an empty answer counts 0 without one."""
         by_id = {trace.case_id: trace.text for trace in _first(traces)}
         return np.array([self._verdict(case, by_id.get(case.id)) for case in cases])
 
@@ -247,7 +247,7 @@ class Judging:
         return self._verdicts.get(self.item(case, answer).id, float("nan")) if answer.strip() else 0.0
 
     def _unbroken(self, cases: Sequence[Case], scored: np.ndarray, has_verdict: np.ndarray) -> np.ndarray:
-        """Mark the cases in the order of the draw up to the first without verdicts; unscored ones are skipped."""
+        """Mark the cases in the order of the draw up to the first without verdicts; unscored cases are skipped."""
         place = {case.id: i for i, case in enumerate(cases)}
         usable = np.zeros(len(cases), dtype=bool)
         for case in self._order(cases):

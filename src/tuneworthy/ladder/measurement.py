@@ -43,18 +43,18 @@ from tuneworthy.types import Case, Response, Score, Trace, Variant
 Pair = tuple[np.ndarray, np.ndarray]
 Span = tuple[float, float]
 SAMPLED_REPEATS = 3
-# Wrong answers that a report shows, and the characters of each text.
+# Wrong answers that a report shows, and the characters per text.
 MOST_WRONG, MOST_SHOWN = 10, 200
 # Providers whose answers are taken to repeat: what varies in a pipeline of the user's own is not ours to know.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What was measured of a variant on test.
+    """Measurement of a variant on test.
 
     Attributes:
         rung: That proposed it.
-        variant: What was measured.
+        variant: The measured variant.
         traces: Its answers.
         num: `(n_cases,)` of the primary grader, NaN where unscored; so is `den`.
         unscored: Cases that could not be scored; lost repeats count in proportion, rounded up.
@@ -207,7 +207,7 @@ async def decide(
 ) -> tuple[PairedResult, Adoption]:
     """Compare a trial with the best so far, and with the highest ever adopted.
 
-    Where speed alone would decide, both are timed again in turn: they were measured at different times, and the machine
+    If only speed would decide, both are timed again in turn: they were measured at different times, and the machine
     or the server may have been busier at one of them.
 
     Args:
@@ -267,7 +267,7 @@ def _meets(session: Session, one: Measurement) -> bool:
 def _shown_before(session: Session, best: Measurement, trial: Measurement) -> PairedResult | None:
     """Return the comparison that showed the trial to be better before cases were added, else None.
 
-    What was shown at its own alpha stays shown, however little alpha is left for the same question on more cases.
+    A result shown at its own alpha stays shown, however little alpha is left for the same question on more cases.
     """
     if session.judging is not None:
         return None
@@ -367,7 +367,7 @@ def beats_constant(session: Session, trial: Measurement, constant: Pair) -> bool
 
 
 def recall_of(session: Session, trial: Measurement) -> dict[str, float]:
-    """Return the score on the test cases of each label."""
+    """Return the score on the test cases by label."""
     test = session.split.test
     labels = ["".join(accepted(case.expected)[:1]) if case.expected is not None else "" for case in test]
     scored = ~(np.isnan(trial.num) | np.isnan(trial.den))
@@ -380,7 +380,7 @@ def recall_of(session: Session, trial: Measurement) -> dict[str, float]:
 
 
 def confusion_of(session: Session, cases: Sequence[Case], traces: Sequence[Trace]) -> list[LabelConfusion]:
-    """Return how many cases of each label got each answer; nothing where the task has no labels."""
+    """Return the counts of answers by label; nothing where the task has no labels."""
     if session.task.kind != "label":
         return []
     find = LabelFinder(session.task.labels)
@@ -397,7 +397,7 @@ def confusion_of(session: Session, cases: Sequence[Case], traces: Sequence[Trace
 def wrong_answers(
     cases: Sequence[Case], traces: Sequence[Trace], scores: Sequence[Score], today: Sequence[Trace]
 ) -> list[WrongAnswer]:
-    """Return the first wrong answers to cases of dev beside those of today's setup, personal data masked.
+    """Return the first wrong answers to cases of dev next to those of today's setup, personal data masked.
 
     Args:
         cases: Of dev.
@@ -431,7 +431,7 @@ def wrong_answers(
 
 
 def _score(session: Session, trial: Measurement) -> tuple[float, Span | None, Span | None, float | None, list[str]]:
-    """Return the score on test, its interval, its one-sided bounds, its effective n, and what a reader must know.
+    """Return the score on test, its interval, its one-sided bounds, its effective n, and notes.
 
     Where a judge grades and people judged enough, all are corrected by their verdicts.
     """
@@ -452,7 +452,7 @@ def _score(session: Session, trial: Measurement) -> tuple[float, Span | None, Sp
 
 
 def with_decision(record: RungRecord, against: Variant, gain: PairedResult, decision: Adoption) -> RungRecord:
-    """Return the record with what became of it."""
+    """Return the record with its outcome."""
     return replace(
         record,
         status=decision.status,

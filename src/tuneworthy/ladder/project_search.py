@@ -1,4 +1,4 @@
-"""The search of an exported variant: what its client shows a model is what the variant was measured with.
+"""The search of an exported variant: its client shows a model the measured passages.
 
 Invariant: settings and documents are those of the variant, or the search refuses. Answers of servers are stored and
 paid for as in a run.
@@ -29,7 +29,7 @@ class ProjectSearch:
 
     Raises:
         UserError: The project has no documents.
-        Untrusted: It asks for what nobody allowed.
+        Untrusted: It lacks a permission.
     """
 
     def __init__(self, root: Path, retrieval: Mapping[str, Any]) -> None:

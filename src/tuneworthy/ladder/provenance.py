@@ -1,7 +1,7 @@
-"""What a run was measured with, and what is different now: detected by hash or value, named, never mixed.
+"""Provenance of a run, and later changes: detected by hash or value, named, never mixed.
 
-Invariant: what is unknown on one side (an older record, a judge that cannot be opened here) is never called changed,
-but a record without settings whose project file has another hash is.
+Invariant: a fact that is unknown on one side (an older record, a judge that cannot be opened here) is never called
+changed, but a record without settings whose project file has another hash is.
 """
 
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ def provenance(
 
 
 def settings(project: Project) -> dict[str, Any]:
-    """Return the values of the project file that a run's numbers and decisions hang on, beside prompt and models."""
+    """Return the values of the project file that a run depends on, in addition to prompt and models."""
     return {
         "task.target": project.task.target,
         "task.margin": project.task.margin,
@@ -71,7 +71,7 @@ def settings(project: Project) -> dict[str, Any]:
 
 
 def identities(project: Project, models: Models) -> dict[str, Mapping[str, Any]]:
-    """Return the identity of each model that can be opened here (a key may be missing)."""
+    """Return the identities of the models that can be opened here (a key may be missing)."""
     found = {}
     for name in project.models:
         with suppress(TuneworthyError):
@@ -82,7 +82,7 @@ def identities(project: Project, models: Models) -> dict[str, Mapping[str, Any]]
 def changed_since(
     record: RunRecord, project: Project, now: Provenance, opened: Mapping[str, Mapping[str, Any]]
 ) -> list[str]:
-    """Return what a run was measured with that is different now, and what was not measured whole, in words.
+    """Return the changes since a run, and its incomplete measurements, in words.
 
     Args:
         record: Of the run.

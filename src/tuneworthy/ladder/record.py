@@ -1,4 +1,4 @@
-"""What a run leaves: one record for the whole and one a rung. The only place that turns records to JSON and back."""
+"""Records of a run: one for the whole and one per rung. The only place that turns records to JSON and back."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -246,7 +246,7 @@ class ComparisonCount:
 
 @dataclass(frozen=True, slots=True)
 class BestVariant:
-    """The rung that holds the best variant, and the variant's id."""
+    """The rung with the best variant, and the variant's id."""
 
     rung: str
     variant: str
@@ -385,7 +385,7 @@ class RunRecord:
         return next((record for record in self.rungs if record.rung == name), None)
 
     def difference(self, a: str, b: str) -> RungDifference | None:
-        """Return the difference of the rung `b` to the rung `a`; None if one of them was not measured."""
+        """Return the difference of the rung `b` to the rung `a`; None if either was not measured."""
         return next((row for row in self.differences if (row.a, row.b) == (a, b)), None)
 
     def detail(self, kind: type[D]) -> D | None:

@@ -1,6 +1,6 @@
 """Which answers to test cases were shown: stored in `.tuneworthy/revealed.json`, and noted by every later run.
 
-A test set whose answers were seen no longer measures what was tuned after that. It is not forbidden, it is noted.
+A test set whose answers were seen no longer measures later changes. It is not forbidden, it is noted.
 """
 
 from collections.abc import Iterable
@@ -39,7 +39,7 @@ def record_reveal(folder: Folder, case_ids: Iterable[str], command: str) -> None
 
 
 def reveal_note(folder: Folder) -> str:
-    """Return how many answers to test cases were shown, and since when, in a sentence; "" if none was."""
+    """Return how many answers to test cases were shown, and since when, in a sentence; "" for 0."""
     rows = folder.read(NAME, list[Reveal]) or []
     if not rows:
         return ""

@@ -81,10 +81,10 @@ def _nothing(_: object) -> None: ...
 
 
 class RungWatcher(Protocol):
-    """Gets what becomes of the rungs; the command line shows it."""
+    """Observes the outcomes of rungs; the command line shows them."""
 
     def plan(self, rungs: Sequence[str], takes: Mapping[str, RungEstimate]) -> None:
-        """These rungs follow; `takes` says what they take, as far as that is known."""
+        """These rungs follow; `takes` has their estimates, as far as known."""
 
     def start(self, rung: str) -> None:
         """It runs now."""
@@ -182,14 +182,14 @@ class LadderRun:
     Attributes:
         current: The rung that is running.
         records: Of the rungs that were run, in their order.
-        tried: The candidates of all of them.
-        best: What the next rung builds on.
+        tried: The candidates of all rungs.
+        best: The base of the next rung.
         leader: The best language-model variant so far; an ineligible one only until an eligible one was tested.
         highest: The highest-scoring one ever adopted.
         classical: The classical baseline.
         cascade: The cascade, once it was compared: nothing is built on it, but it may be the best.
         classical_leads: Whether it is ahead of today's variant on dev, so that it is compared with the best.
-        trials: What was measured on test, by rung.
+        trials: Measurements on test, by rung.
         balance: The most frequent label.
         constant: What always giving the most frequent answer scores, where that is a bar.
     """
@@ -348,7 +348,7 @@ class LadderRun:
 
         Args:
             candidates: Variants.
-            unseen: The cases of dev that none of them was made from.
+            unseen: The cases of dev from which no candidate was made.
         """
         ask = partial(measure, self.session)
         if self.session.split.explore:
@@ -358,7 +358,7 @@ class LadderRun:
     def _calibrated(
         self, rows: Sequence[CandidateResult], variants: Sequence[Variant], raced: Sequence[Case]
     ) -> list[CandidateResult]:
-        """Return what became of candidates on dev, with what their probabilities are worth there."""
+        """Return the results of candidates on dev, with calibration."""
         by_id = {variant.id: variant for variant in variants}
         return [
             replace(row, calibration=calibration_of(self.session.stored(by_id[row.variant], cases), cases))

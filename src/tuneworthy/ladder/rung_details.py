@@ -38,7 +38,7 @@ class GepaDetail:
         cut_off: Rewrites that were cut off at their limit of tokens.
         refused: Rewrites that were not tried, because of their placeholders.
         set_aside: Cases that today's prompt has no score of.
-        file: Where the best prompt is, below the project; "" if none was better.
+        file: Where the best prompt is, below the project; "" if no prompt was better.
     """
 
     search: Optimised
@@ -171,7 +171,7 @@ class RetrievalDetail:
     """Result of the rung `retrieval`.
 
     Attributes:
-        documents: What is searched.
+        documents: The searched documents.
         search: Forms of the search; empty where too few cases name documents.
         causes: Where wrong answers come from.
         oracle: None where too few cases name documents.

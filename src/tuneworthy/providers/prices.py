@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 TEMPLATE_TOKENS = 128
 # Tokens that a provider may add for tools or a schema, at most.
 FEATURE_TOKENS = 1024
-# What the user can do about an unknown price.
+# Hint for an unknown price.
 NO_PRICE = "Set input_usd_per_mtok and output_usd_per_mtok (0 if the model is free)."
 
 

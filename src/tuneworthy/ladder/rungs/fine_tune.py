@@ -164,8 +164,8 @@ def swept(view: View, start: Variant) -> list[Setting]:
 def presets(view: View, tuned: TunedModel) -> list[Setting]:
     """Return the decoding presets of a tuned model, greedy first.
 
-    The project's own decoding is the grid of [decoding], and what the best variant so far uses: what that left to its
-    engine is set where the engine of the tuned model would run something else.
+    The project's own decoding is the grid of [decoding], and that of the best variant so far: its engine's defaults
+    are set explicitly if the engine of the tuned model has others.
     """
     settings = [("greedy", dict(GREEDY), OutputFormat())]
     task = view.task

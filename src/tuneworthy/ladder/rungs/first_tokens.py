@@ -1,8 +1,8 @@
 """How sure a model is of the first tokens of its answers: entropy and the share of the likeliest token.
 
 After training both usually show a sharper distribution, so that sampling settings move little: seen side by side with
-the base, not assumed. Only the likeliest `TOP` tokens are told by a server: what is left of the probability counts as
-one further token, so that the entropy is a lower bound.
+the base, not assumed. A server reports only the likeliest `TOP` tokens: the remaining probability counts as one
+further token, so that the entropy is a lower bound.
 """
 
 from collections.abc import Sequence

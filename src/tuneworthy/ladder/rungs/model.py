@@ -55,7 +55,7 @@ class ModelRung(Rung):
         return Proposal(candidates=candidates, ineligible=reasons, notes=notes)
 
     async def examine(self, view: View, tried: Sequence[Variant], winner: Variant) -> ModelDetail:
-        """Set score, cost and time of all models side by side, on what each saw of dev, and mark the Pareto front.
+        """Set score, cost and time of all models side by side, on their dev cases, and mark the Pareto front.
 
         A model is held against those that saw as many cases at least, on the cases that both answered and scored.
         """

@@ -1,8 +1,8 @@
 """Searches of the rung `prompt`: a rewrite by GEPA, and a prompt without useless paragraphs.
 
 Invariants: only dev is asked, and only the half that the race does not see: it decides by cases that nothing was made
-from, and a group is on one side. What GEPA finds hangs on the seed and on stored answers alone. It is written as a
-plain file first and read back as the project file would read it: what is raced and tested is what can be used. The
+from, and a group is on one side. GEPA's result depends only on the seed and on stored answers. It is written as a
+plain file first and read back as the project file would read it: the raced and tested prompt is the usable prompt. The
 file is named by its text and never becomes another's.
 """
 
@@ -45,7 +45,7 @@ _PLACEHOLDER = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
 
 
 def searched_half(dev: Sequence[Case]) -> list[Case]:
-    """Return the half of `dev` that a race comes to last, or less, so that a group is on one side of it."""
+    """Return the half of `dev` that a race comes to last, or less, without splitting a group."""
     return part(dev[::-1], len(dev) - len(dev) // 2)[0][::-1]
 
 
@@ -128,7 +128,7 @@ async def cut_prompt(session: Session, best: Variant, dev: Sequence[Case]) -> tu
     """Cut the paragraphs of the system prompt that earn nothing on dev.
 
     Returns:
-        The variant (it is `best` if none can go), and what was tried.
+        The variant (`best` if no paragraph can go), and the trials.
     """
     found = await ablate(best, searched_cases(dev), partial(measure, session))
     about = AblationDetail(
@@ -152,7 +152,7 @@ async def cut_prompt(session: Session, best: Variant, dev: Sequence[Case]) -> tu
 
 
 async def optimise_prompt(view: View) -> tuple[Variant, GepaDetail | None, str]:
-    """Let GEPA rewrite the system prompt on dev, and write what it found below `.tuneworthy/prompts/`.
+    """Let GEPA rewrite the system prompt on dev, and write the result below `.tuneworthy/prompts/`.
 
     Cases that today's prompt has no score of, for a reason that stays, are set aside before the search.
 
@@ -243,7 +243,7 @@ class _GepaCalls:
         return [case for case in cases if case.id in self._today]
 
     async def evaluate(self, text: str, cases: Sequence[Case]) -> list[ScoredAnswer]:
-        """Answer `cases` with the prompt `text`, and say what is wrong; one that cannot be filled in is not asked.
+        """Answer `cases` with the prompt `text`, and return the faults; a prompt that cannot be filled in is not sent.
 
         Raises:
             OutsideFault: An answer did not come, and would be asked for again: the search would then be another.
@@ -312,7 +312,7 @@ def feedback(case: Case, score: Score) -> str:
 
 
 def details(score: Score) -> str:
-    """Return what the grader saw in an answer that is not fully right, as JSON; "" if there is nothing to tell."""
+    """Return the grader's detail of an answer that is not fully right, as JSON; "" if there is nothing to tell."""
     if score.unscored or not score.detail or score.num == score.den:
         return ""
     return orjson.dumps(dict(score.detail), default=str).decode()
