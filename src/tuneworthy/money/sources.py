@@ -81,24 +81,19 @@ def facts_of(reference: Bill | None, settings: Economics, gain: tuple[float, flo
     facts["gain"] = Fact(gain[0] if gain else None, source, "measured")
     name = reference.name if reference else ""
     facts["compared_with"] = Fact(name or None, "" if name else "no run yet", "measured")
-    facts[PRICE] = _price_fact(reference, settings)
+    source = f"token counts on the test set at the prices of {table_date()}"
+    if reference is not None:
+        if reference.price is not None and reference.price.source == "project file":
+            source = "token counts on the test set at the prices in the project file"
+        if reference.unreported:
+            source += f"; the maximum price for the {reference.unreported:.1%} of answers without token counts"
+    facts[PRICE] = Fact(reference.usd_with(settings) if reference else None, source, "measured")
     for name in DEFAULT_RANGES:
         low, high = settings.spread(name)
         mark: Basis = "project" if name in settings.ranges else "assumed"
         facts[f"range_{name}"] = Fact(f"[{low:g}, {high:g}]", RANGES[name], mark)
     facts["ownership"] = replace(table.ownership, date=table.date)
     return facts
-
-
-def _price_fact(reference: Bill | None, settings: Economics) -> Fact:
-    source = f"token counts on the test set at the prices of {table_date()}"
-    if reference is None:
-        return Fact(None, source, "measured")
-    if reference.price is not None and reference.price.source == "project file":
-        source = "token counts on the test set at the prices in the project file"
-    if reference.unreported:
-        source += f"; the maximum price for the {reference.unreported:.1%} of answers without token counts"
-    return Fact(reference.usd_with(settings), source, "measured")
 
 
 def _serving_facts(reference: Bill | None, settings: Economics, sources: Mapping[str, Source]) -> dict[str, Fact]:

@@ -161,7 +161,10 @@ def _answer(record: RunRecord) -> str:
         if barred:
             return f"No variant compared on the test set meets the constraints ({'; '.join(barred)})."
         return "No test case could be scored, so there is no answer yet."
-    scores = _scores(record, best)
+    share = numbers.percent(best.score)
+    scores = f"scores {share} on the test set ({clean(record.primary)})"
+    if record.primary in RIGHT_OR_WRONG:
+        scores = f"answers {share} of the test cases correctly"
     if best.rung == "classical" and model and model.score is not None:
         method = METHODS.get(str(best.name).removeprefix("classical/"), f"A classical baseline ({clean(best.name)})")
         good = "" if model.violated or record.classical_wins else NO_WORSE
@@ -198,13 +201,6 @@ def _quick_answer(record: RunRecord) -> str:
         f"This quick run on {record.n_dev} dev cases gives no verdict. The best variant is {clean(first.name)} with "
         f"{numbers.percent(first.score)} (95% interval {numbers.percent_range(first.ci95)}, n = {first.n})."
     )
-
-
-def _scores(record: RunRecord, rung: RungRecord) -> str:
-    share = numbers.percent(rung.score or 0.0)
-    if record.primary in RIGHT_OR_WRONG:
-        return f"answers {share} of the test cases correctly"
-    return f"scores {share} on the test set ({clean(record.primary)})"
 
 
 def warnings(record: RunRecord, project: Project | None = None, today: date | None = None) -> list[str]:

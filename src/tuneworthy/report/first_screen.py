@@ -164,6 +164,9 @@ def _card(label: str, option: Option | None, record: RunRecord, rule: str = "", 
     bounds = [f"95% interval {numbers.percent_range(option.ci95)}"] if option.ci95 else []
     if option.share_sent is not None:
         bounds.append(f"the large model answers {numbers.percent(option.share_sent)} of the cases")
+    price = price_words(option)
+    if option.usd_per_month and option.usd_per_1k:
+        price += f" ({numbers.dollars(option.usd_per_1k)} per 1,000 answers)"
     mark = option.target or ""
     words = f"target {mark}" if mark else ""
     if option.violates:
@@ -174,7 +177,7 @@ def _card(label: str, option: Option | None, record: RunRecord, rule: str = "", 
         label=label,
         value=score_of(option),
         name=name or clean(option.option, MOST_CHARS),
-        details=[*([rule] if rule else []), *bounds, _price(option)],
+        details=[*([rule] if rule else []), *bounds, price],
         status=mark,
         mark=words,
     )
@@ -195,13 +198,6 @@ def _forecast(option: Option, verdict: Verdict | None) -> Card:
 def _with_once(option: Option) -> str:
     price = price_words(option)
     return f"{price}, {numbers.dollars(option.one_off_usd)} once" if option.one_off_usd else price
-
-
-def _price(option: Option) -> str:
-    price = price_words(option)
-    if option.usd_per_month and option.usd_per_1k:
-        return f"{price} ({numbers.dollars(option.usd_per_1k)} per 1,000 answers)"
-    return price
 
 
 def paragraph(

@@ -5,7 +5,7 @@ from typing import Final
 
 from tuneworthy.report.answers import Diff
 from tuneworthy.report.chart import BarChart, LineChart
-from tuneworthy.report.document import Block, Card, Document
+from tuneworthy.report.document import Block, Document
 from tuneworthy.report.table import Table
 from tuneworthy.report.text import markdown_code, markdown_text
 
@@ -17,7 +17,11 @@ def render_markdown(page: Document) -> str:
     """Return a page in GitHub's Markdown."""
     blocks = [f"# {markdown_text(page.title)}", f"**{markdown_text(page.answer)}.** {markdown_text(page.sentence)}"]
     blocks += [markdown_text(page.basis)] if page.basis else []
-    blocks += bullets([_card(card) for card in page.cards])
+    cards = []
+    for card in page.cards:
+        details = ", ".join(markdown_text(part) for part in (card.name, card.mark, *card.details) if part)
+        cards.append(f"{markdown_text(card.label)}: **{markdown_text(card.value)}** ({details})")
+    blocks += bullets(cards)
     blocks += table_blocks(page.chart.table) if page.chart else []
     if step := page.next_step:
         blocks += ["## Do this next", *filter(None, [markdown_code(step.command), markdown_text(step.why)])]
@@ -26,11 +30,6 @@ def render_markdown(page: Document) -> str:
     for section in page.sections:
         blocks += [f"## {markdown_text(section.title)}", *(text for block in section.blocks for text in _block(block))]
     return "\n\n".join([*blocks, markdown_text(page.made)]) + "\n"
-
-
-def _card(card: Card) -> str:
-    details = ", ".join(markdown_text(part) for part in (card.name, card.mark, *card.details) if part)
-    return f"{markdown_text(card.label)}: **{markdown_text(card.value)}** ({details})"
 
 
 def _block(block: Block) -> list[str]:

@@ -1,14 +1,13 @@
 """The report of a run: its first screen, then pictures, tables and method."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 
 from tuneworthy.config import Project
 from tuneworthy.ladder.bills import bills_of, running_costs
-from tuneworthy.ladder.record import RungRecord, RunRecord
+from tuneworthy.ladder.record import RunRecord
 from tuneworthy.money.economics import money_sentence
 from tuneworthy.money.savings import savings_sentence
-from tuneworthy.money.serving import RunningCost
 from tuneworthy.report import charts, findings, first_screen, tables
 from tuneworthy.report.answers import prompt_diff, wrong_table
 from tuneworthy.report.costs import monthly_costs
@@ -49,6 +48,7 @@ def document(
     shown = next((rung for rung in record.rungs if rung.name == chosen), None)
     n, cases, kind = (record.n_dev, "dev", "quick run") if record.quick else (record.n_test, "test", "run")
     where = f"{n} {cases} {plural(n, 'case', 'cases')}"
+    pilot = charts.pilot_chart(current.forecast, best, record.target) if current else None
     return Document(
         title=clean(record.task),
         kind=f"report of a {kind}",
@@ -65,15 +65,45 @@ def document(
             section
             for section in (
                 _cost(record, options, best, current, project),
-                _rungs(record, traffic, costs),
+                _section(
+                    "ladder",
+                    "Gain of each rung",
+                    charts.rungs_chart(record),
+                    tables.ladder_table(record, traffic, costs).filled(),
+                    tables.reasons_table(record),
+                ),
                 _errors(record, current),
-                _labels(record, shown),
+                _section(
+                    "labels",
+                    ("Which fields are wrong" if record.kind == "json" else "Which labels are confused"),
+                    charts.fields_chart(shown),
+                    tables.confusion_table(shown),
+                    tables.recall_table(record),
+                    tables.fields_table(record),
+                ),
                 _section(
                     "answers", "Wrong answers and the winning prompt", wrong_table(shown), prompt_diff(record, shown)
                 ),
-                _pilot(record, best, current),
+                _section("pilot", "Learning curve of the pilot", pilot),
                 _reasons(record, reasons, current, options),
-                *_details(record),
+                _section(
+                    "measurements",
+                    "Further measurements",
+                    tables.graders_table(record),
+                    tables.calibration_table(record),
+                    tables.models_table(record),
+                    *tuned_tables(record),
+                    *retrieval_tables(record),
+                ),
+                _section(
+                    "tried",
+                    "Candidates",
+                    tables.candidates_table(record),
+                    tables.savings_table(record),
+                    *prompt_tables(record),
+                ),
+                _section("method", "Method", *method(record), tables.data_table(record)),
+                _section("provenance", "Provenance", tables.provenance_table(record)),
             )
             if section.blocks
         ],
@@ -101,12 +131,6 @@ def _cost(
     return _section("cost", "Monthly cost by traffic", *map(plain, sentences), chart)
 
 
-def _rungs(record: RunRecord, traffic: float | None, costs: Mapping[str, RunningCost]) -> PagePart:
-    chart = charts.rungs_chart(record)
-    ladder, reasons = tables.ladder_table(record, traffic, costs).filled(), tables.reasons_table(record)
-    return _section("ladder", "Gain of each rung", chart, ladder, reasons)
-
-
 def _errors(record: RunRecord, verdict: Verdict | None) -> PagePart:
     errors = verdict.errors if verdict else ()
     missing = "" if errors or record.quick else "The failures have not been analysed. Run `tuneworthy decide --probe`."
@@ -118,22 +142,6 @@ def _errors(record: RunRecord, verdict: Verdict | None) -> PagePart:
         tables.causes_table(errors),
         tables.errors_table(record),
     )
-
-
-def _labels(record: RunRecord, rung: RungRecord | None) -> PagePart:
-    return _section(
-        "labels",
-        ("Which fields are wrong" if record.kind == "json" else "Which labels are confused"),
-        charts.fields_chart(rung),
-        tables.confusion_table(rung),
-        tables.recall_table(record),
-        tables.fields_table(record),
-    )
-
-
-def _pilot(record: RunRecord, best: Option | None, verdict: Verdict | None) -> PagePart:
-    chart = charts.pilot_chart(verdict.forecast, best, record.target) if verdict else None
-    return _section("pilot", "Learning curve of the pilot", chart)
 
 
 def _reasons(record: RunRecord, reasons: Sequence[str], verdict: Verdict | None, options: Sequence[Option]) -> PagePart:
@@ -149,17 +157,6 @@ def _reasons(record: RunRecord, reasons: Sequence[str], verdict: Verdict | None,
     )
     gates = tables.gates_table(verdict.gates) if verdict else None
     return _section("reasons", "Reasons, options and gates", *map(plain, shown), needs, gates)
-
-
-def _details(record: RunRecord) -> list[PagePart]:
-    further = [tables.graders_table(record), tables.calibration_table(record), tables.models_table(record)]
-    tried = [tables.candidates_table(record), tables.savings_table(record)]
-    return [
-        _section("measurements", "Further measurements", *further, *tuned_tables(record), *retrieval_tables(record)),
-        _section("tried", "Candidates", *tried, *prompt_tables(record)),
-        _section("method", "Method", *method(record), tables.data_table(record)),
-        _section("provenance", "Provenance", tables.provenance_table(record)),
-    ]
 
 
 def method(record: RunRecord) -> list[str]:

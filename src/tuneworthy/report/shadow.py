@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import Any
 
 from tuneworthy.report import numbers
 from tuneworthy.report.chart import Line, LineChart
@@ -16,6 +15,7 @@ from tuneworthy.shadow.messages import METRICS
 from tuneworthy.shadow.replay import ShadowRecord
 from tuneworthy.shadow.verdict import LIMITED, SHARES, MetricResult, ShadowVerdict, level
 from tuneworthy.text import count, plural
+from tuneworthy.types import JsonObject
 
 OUTCOMES = {"pass": "ship", "fail": "do_not_ship", "unknown": "undecided"}
 # Where the sequence is wider, it is not drawn: the first sessions show nothing.
@@ -25,7 +25,7 @@ MOST_CHARS = 160
 
 
 def document(
-    record: ShadowRecord, task: str, worse: Sequence[dict[str, Any]], found: TrafficDrift | None = None
+    record: ShadowRecord, task: str, worse: Sequence[JsonObject], found: TrafficDrift | None = None
 ) -> Document:
     """Return a replay as a page.
 

@@ -188,9 +188,17 @@ def savings_table(record: RunRecord) -> Table | None:
     raced = [rung for rung in record.rungs if rung.calls_full and rung.candidates_tried > 1]
     if not raced:
         return None
-    rows = [(rung.rung, [rung]) for rung in raced]
+    groups = [(rung.rung, [rung]) for rung in raced]
     if len(raced) > 1:
-        rows.append(("total", raced))
+        groups.append(("total", raced))
+    rows = []
+    for title, rungs in groups:
+        calls, full = sum(rung.calls for rung in rungs), sum(rung.calls_full for rung in rungs)
+        examined = sum(rung.examined for rung in rungs)
+        usd = sum(rung.saved_usd - rung.examined_usd for rung in rungs)
+        saved = full - calls - examined
+        counts = [*map(numbers.count, (calls, full)), numbers.count(examined) if examined else "", numbers.count(saved)]
+        rows.append([clean(title), *counts, numbers.percent(saved / full), numbers.amount(usd) if usd else ""])
     return Table(
         "Calls saved by racing",
         [
@@ -202,21 +210,12 @@ def savings_table(record: RunRecord) -> Table | None:
             Column("share", "share saved"),
             Column("usd", "$ saved"),
         ],
-        [_saved(clean(rung), rungs) for rung, rungs in rows],
+        rows,
         (
             "The full grid would run every candidate on all dev cases. The winner's additional dev calls (remaining "
             "cases, oracle) are subtracted from the calls saved."
         ),
     ).filled()
-
-
-def _saved(title: str, rungs: Sequence[RungRecord]) -> list[str]:
-    calls, full = sum(rung.calls for rung in rungs), sum(rung.calls_full for rung in rungs)
-    examined = sum(rung.examined for rung in rungs)
-    usd = sum(rung.saved_usd - rung.examined_usd for rung in rungs)
-    saved = full - calls - examined
-    counts = [*map(numbers.count, (calls, full)), numbers.count(examined) if examined else "", numbers.count(saved)]
-    return [title, *counts, numbers.percent(saved / full), numbers.amount(usd) if usd else ""]
 
 
 def models_table(record: RunRecord) -> Table | None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.money.results import EconomicsResult
 from tuneworthy.money.serving import OwnServer, hardware
+from tuneworthy.types import JsonObject
 from tuneworthy.verdict.base import (
     DomainText,
     ErrorShare,
@@ -71,9 +72,9 @@ class Verdict:
     would_change: Sequence[str] = ()
     stale: Sequence[str] = ()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the contract of `decide --json`: plain data, `class` for the name of an error class."""
-        content: dict[str, Any] = orjson.loads(
+        content: JsonObject = orjson.loads(
             orjson.dumps(self, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
         )
         for row, gate in zip(content["gates"], self.gates, strict=True):

@@ -18,7 +18,7 @@ from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats import clopper_pearson
-from tuneworthy.types import Variant, content_hash
+from tuneworthy.types import JsonObject, Variant, content_hash
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import ErrorClass, ErrorShare
 
@@ -175,7 +175,7 @@ class ErrorAnalysis:
     calls: int = 0
     cost_usd: float = 0.0
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return plain JSON-able data."""
         return asdict(self)
 
@@ -226,10 +226,10 @@ def rows_of(
 class StoredErrors:
     """What `errors.json` holds of any version: the hashes of what it depends on."""
 
-    of: dict[str, Any]
+    of: JsonObject
 
 
-def fingerprint(session: Session, variant: Variant) -> dict[str, Any]:
+def fingerprint(session: Session, variant: Variant) -> JsonObject:
     """Return the hashes of what the error analysis of `variant` depends on; opens no model."""
     project = session.project
     dev = sorted(session.split.dev, key=lambda case: case.id)

@@ -112,7 +112,9 @@ def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Sequence[
     for gate, rung in RUNG_OF.items():
         if status[gate] in {"fail", "unknown"}:
             values[FactKind.COULD_MEET, rung] = None
-    if status["other_models"] == "unknown" and _could_teach(evidence):
+    limits = evidence.limits
+    needs_small = limits.p95_ms or (limits.on_device and not limits.data_stays)
+    if status["other_models"] == "unknown" and needs_small and not evidence.other_models and not evidence.barred_models:
         values[FactKind.COULD_TEACH, "model"] = None
     for name, value in _levers(evidence, status).items():
         values[FactKind.LEVER, name] = value
@@ -121,13 +123,6 @@ def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Sequence[
     chosen = facts.recommendation
     bill = evidence.bill(evidence.rungs[chosen.rung] if chosen else None)
     return facts.suppose((FactKind.PAYS, ""), can_pay(bill, (0.0, most_gain(evidence, chosen)), evidence.economics))
-
-
-def _could_teach(evidence: Evidence) -> bool:
-    limits = evidence.limits
-    if evidence.other_models or evidence.barred_models:
-        return False
-    return bool(limits.p95_ms or (limits.on_device and not limits.data_stays))
 
 
 def _fallback(

@@ -181,13 +181,11 @@ def answers_open(data: TaskData) -> bool:
         return False
     dev = [case for case in (data.split.dev or data.split.test) if case.expected is not None]
     counts = Counter(key for case in {case.id: case for case in (*dev, *data.cases)}.values() for key in _keys(case))
-    closed = sum(_is_closed(case, counts) for case in dev)
+    closed = 0
+    for case in dev:
+        text = f" {' '.join(words(case.text))} "
+        closed += all(f" {key} " in text or counts[key] >= RECURS for key in _keys(case))
     return closed < MOSTLY * max(1, len(dev))
-
-
-def _is_closed(case: Case, counts: Counter[str]) -> bool:
-    text = f" {' '.join(words(case.text))} "
-    return all(f" {key} " in text or counts[key] >= RECURS for key in _keys(case))
 
 
 def _keys(case: Case) -> set[str]:

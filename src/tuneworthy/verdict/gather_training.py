@@ -25,7 +25,7 @@ from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Kind, latest_artifact
 from tuneworthy.store.shapes import shaped
 from tuneworthy.train.plan import Expected
-from tuneworthy.types import Case
+from tuneworthy.types import Case, JsonObject
 from tuneworthy.verdict.base import Forecast
 from tuneworthy.verdict.forecast import PilotPoint, built_against_raw, forecast, pilot_cost
 from tuneworthy.verdict.training_facts import (
@@ -190,7 +190,7 @@ def _proof(store: Folder, name: str, tuned: TunedDetail | None) -> ProofEvidence
     document = store.read(name, ProofDocument)
     if document is None:
         return None
-    latest: dict[str, Any] = {form: found.id for form in FORMS if (found := latest_artifact(store, form))}
+    latest: JsonObject = {form: found.id for form in FORMS if (found := latest_artifact(store, form))}
     made = tuned or TunedDetail(engine="", **latest)
     proof = _of_model(document, made, f"{store.path / name}.json")
     subject = "the test set was answered by" if tuned else "the latest export is"
@@ -198,21 +198,22 @@ def _proof(store: Folder, name: str, tuned: TunedDetail | None) -> ProofEvidence
     detail = proof.detail or "; ".join(failed) or f"checks passed: {len(proof.checks)}"
     detail += f" (cause: `{proof.cause}`)" if proof.cause else ""
     ids = proof.ids if name == PARITY else {"artifact": proof.artifact}
-    numbers: dict[str, Any] = {form: identity for form, identity in ids.items() if identity}
+    numbers: JsonObject = {form: identity for form, identity in ids.items() if identity}
     numbers["checks"] = {check.name: check.status for check in proof.checks}
     if proof.engine:
         numbers["engine"] = proof.engine
-    changed = _not_covered(proof, made, subject) if name == PARITY else _not_served(proof, made, subject)
+    changed = []
+    if name == PARITY:
+        for form, shown in proof.ids.items():
+            current = getattr(made, form)
+            if current not in {None, shown}:
+                changed.append(
+                    f"The parity check does not cover the current model (form `{form}`): it covers "
+                    f"{shown or 'no such file'}, but {subject} {current}"
+                )
+    else:
+        changed = _not_served(proof, made, subject)
     return ProofEvidence(status=proof.status, detail=detail, changed=changed, numbers=numbers)
-
-
-def _not_covered(proof: ProofDocument, made: TunedDetail, subject: str) -> list[str]:
-    return [
-        f"The parity check does not cover the current model (form `{form}`): it covers {shown or 'no such file'}, but "
-        f"{subject} {getattr(made, form)}"
-        for form, shown in proof.ids.items()
-        if getattr(made, form) not in {None, shown}
-    ]
 
 
 def _not_served(proof: ProofDocument, made: TunedDetail, subject: str) -> list[str]:

@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from tuneworthy.config.task import Problem
 from tuneworthy.errors import UnknownName
 from tuneworthy.store.shapes import parsed
+from tuneworthy.types import JsonObject
 
 Training = Literal["yes", "no", "conditional"]
 
@@ -57,7 +58,7 @@ class Row:
         """Whether training helps: `yes`, `no` or `conditional`."""
         return self.helps.value  # type: ignore[return-value]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return plain JSON-able data, `training` included."""
         return {**asdict(self), "training": self.training}
 

@@ -191,7 +191,10 @@ class _Futures:
         """
         if likely < FAINT:
             return 0.0
-        still_open = self._open_after(results)
+        if results not in self._open:
+            then = replace(self._facts, values={**self._facts.values, **dict(results)})
+            self._open[results] = [] if decided(then) else open_facts(then)
+        still_open = self._open[results]
         fact = next((name for name in still_open if name in chances), None)
         if fact is None:
             return 0.0 if still_open else 1.0
@@ -199,12 +202,6 @@ class _Futures:
         true, false = chances[fact]
         weights = {results | {(fact, True)}: true, results | {(fact, False)}: false, results: 1 - true - false}
         return sum(weight * self.chance(rest, after, likely * weight) for after, weight in weights.items())
-
-    def _open_after(self, results: frozenset[tuple[FactName, bool]]) -> Sequence[FactName]:
-        if results not in self._open:
-            facts = replace(self._facts, values={**self._facts.values, **dict(results)})
-            self._open[results] = [] if decided(facts) else open_facts(facts)
-        return self._open[results]
 
 
 def _prior(facts: Iterable[FactName]) -> dict[FactName, tuple[float, float]]:
@@ -218,7 +215,11 @@ def _candidates(
     gates: Sequence[GateResult],
     costs: Mapping[str, RungCost],
 ) -> Iterator[_Candidate]:
-    missing = _not_runnable(evidence, gates)
+    missing = {"model"} if evidence.other_models == 0 else set()
+    if evidence.search is not None or not evidence.documents:
+        missing.add("retrieval")  # the search was measured: to compare it again shows nothing new
+    if lacks_shots(gates):
+        missing.add("prompt")
     runnable = [fact for fact in unknown if fact[0] is FactKind.COULD_MEET and fact[1] not in missing]
     if runnable:
         yield _Candidate(_run([rung for _, rung in runnable], costs), _prior(runnable), MAX_RUN)
@@ -229,15 +230,6 @@ def _candidates(
             yield from _for_fact(fact, unknown, facts, evidence, gates)
     if moving := [fact for fact in unknown if fact[0] in {FactKind.MEETS, FactKind.AS_GOOD}]:
         yield from _more_cases(moving, facts, evidence)
-
-
-def _not_runnable(evidence: Evidence, gates: Sequence[GateResult]) -> set[str]:
-    missing = {"model"} if evidence.other_models == 0 else set()
-    if evidence.search is not None or not evidence.documents:
-        missing.add("retrieval")  # the search was measured: to compare it again shows nothing new
-    if lacks_shots(gates):
-        missing.add("prompt")
-    return missing
 
 
 def _for_fact(

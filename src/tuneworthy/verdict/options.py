@@ -115,12 +115,6 @@ def open_latency(limits: ServingLimits, p95: float | None, interval: Span | None
     return f"the 95% interval of its p95 latency ({span}) contains the limit of {limits.p95_ms:,.0f} ms"
 
 
-def _needs(rung: RungEvidence) -> str:
-    if rung.model.startswith(IN_PROCESS):
-        return "deployment as Python code (`tuneworthy export classifier`)"
-    return "deployment as a router (`tuneworthy export router`)" if rung.rung == CASCADE else ""
-
-
 def _option(name: str, rung: str, running: RunningCost, traffic: float | None, **fields: Any) -> Option:
     """Return an option with its prices at this traffic; `fields` are its other attributes."""
     return Option(
@@ -143,6 +137,15 @@ def option_of(evidence: Evidence, rung: RungEvidence) -> Option:
     """Return a measured rung as an option."""
     bill, traffic, today = evidence.bill(rung), evidence.economics.requests_per_month, rung.rung == "baseline"
     running = bill.running(evidence.economics)
+    needs = "deployment as a router (`tuneworthy export router`)" if rung.rung == CASCADE else ""
+    if rung.model.startswith(IN_PROCESS):
+        needs = "deployment as Python code (`tuneworthy export classifier`)"
+    limits = evidence.limits
+    fast = keeps_p95(limits, rung.latency_p95_ms, rung.latency_p95_ci)
+    unpriced = limits.usd_per_1k is not None and running.usd_per_1k_at(traffic) is None
+    eligible = None if fast is None or unpriced or rung.may_be_barred(limits) else True
+    if not rung.eligible or not may_serve(limits, hosted=rung.hosted) or fast is False:
+        eligible = False
     return _option(
         rung.name,
         rung.rung,
@@ -155,25 +158,16 @@ def option_of(evidence: Evidence, rung: RungEvidence) -> Option:
         delta_ci=None if today else rung.delta_today_ci,
         target=evidence.target_of(rung),
         violates=rung.violated or ("" if rung.eligible else rung.reason),
-        eligible=_eligible(evidence, rung, running.usd_per_1k_at(traffic)),
+        eligible=eligible,
         unreported=bill.unreported,
         latency_p50_ms=rung.latency_p50_ms,
         latency_p95_ms=rung.latency_p95_ms,
         latency_p95_ci=rung.latency_p95_ci,
         one_off_usd=0.0,
         share_sent=rung.share_sent,
-        needs=_needs(rung),
+        needs=needs,
         notes=_notes(evidence, rung),
     )
-
-
-def _eligible(evidence: Evidence, rung: RungEvidence, usd_per_1k: float | None) -> bool | None:
-    limits = evidence.limits
-    fast = keeps_p95(limits, rung.latency_p95_ms, rung.latency_p95_ci)
-    if not rung.eligible or not may_serve(limits, hosted=rung.hosted) or fast is False:
-        return False
-    unpriced = limits.usd_per_1k is not None and usd_per_1k is None
-    return None if fast is None or unpriced or rung.may_be_barred(limits) else True
 
 
 def _notes(evidence: Evidence, rung: RungEvidence) -> list[str]:

@@ -1,10 +1,10 @@
 """Which method of training `plan` names: that of the last verdict, with its reason and what to do for it."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from tuneworthy.config.project import Project
 from tuneworthy.errors import join_sentences
+from tuneworthy.types import JsonObject
 from tuneworthy.verdict.base import Method
 from tuneworthy.verdict.last_verdict import load_verdict
 from tuneworthy.verdict.training_method import METHODS
@@ -33,7 +33,7 @@ class PlannedMethod:
             return join_sentences(self.why, self.step)
         return f"Method: {self.method}. {self.why} {self.step} [{self.source}]"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return it as JSON-able values."""
         return asdict(self)
 

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import reduce
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.text import count
+from tuneworthy.types import JsonObject
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.answer import Verdict, answer_of
 from tuneworthy.verdict.base import GateResult, Outcome, Stage
@@ -164,7 +165,7 @@ class Checklist:
     action: str = ""
     notes: Sequence[str] = ()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return plain JSON-able data; `next` is the name of the step."""
         return {**asdict(self), "next": self.next.step if self.next else None}
 

@@ -86,7 +86,14 @@ def reasons_in_sentences(case: Deliberation) -> list[str]:
     elif case.ruling.code.startswith("gate_"):
         first = case.gate(case.ruling.subject).message
     elif case.ruling.code.startswith("errors_"):
-        first = _cheaper_fix(case, case.ruling)
+        row, lever = case.failures(case.ruling.subject), case.lever(case.ruling.subject)
+        if row is None or (case.ruling.subject == LABELS and not most_of(row)):
+            first = (
+                f"People relabelled {evidence.relabelled} wrong answers and found most of the expected answers to "
+                f"be wrong. {lever}."
+            )
+        else:
+            first = f"A cheaper fix exists for most failures. Their cause: {messages.error_share(row)}. {lever}."
     else:
         first = DECIDED[case.ruling.code](case, case.ruling)
     sentences = [join_sentences(first, _passed_over(case))]
@@ -119,15 +126,12 @@ def target_met(case: Deliberation, ruling: Ruling) -> str:
         return f"Training is not needed: an option meets the target of {case.target:.1%}, or a cheaper fix remains."
     better = _better(case.evidence, case.facts, chosen)
     met = f"{chosen.option} meets the target of {case.target:.1%} without fine-tuning{better}."
-    return join_sentences(met, _saves_too_little(case, chosen))
-
-
-def _saves_too_little(case: Deliberation, chosen: Option) -> str:
     row = next(row for row in case.evidence.training_reasons if row.reason == "cost")
     saving = monthly_saving(case.evidence.bill(case.evidence.rungs[chosen.rung]), case.evidence.economics)
-    if not chosen.usd_by_answer or saving is None or saving[1] <= 0 or case.evidence.motivation == "cost":
-        return ""
-    return row.evidence if row.status == "refuted" else ""
+    is_asked = case.evidence.motivation == "cost"
+    if row.status != "refuted" or is_asked or not chosen.usd_by_answer or saving is None or saving[1] <= 0:
+        return met
+    return join_sentences(met, row.evidence)
 
 
 def constraint_decides(case: Deliberation, ruling: Ruling) -> str:
@@ -139,16 +143,6 @@ def constraint_decides(case: Deliberation, ruling: Ruling) -> str:
             "a smaller model may be worth training."
         )
     return f"Only an option that violates a constraint meets the target. {reason.evidence}"
-
-
-def _cheaper_fix(case: Deliberation, ruling: Ruling) -> str:
-    row, lever = case.failures(ruling.subject), case.lever(ruling.subject)
-    if row is None or (ruling.subject == LABELS and not most_of(row)):
-        return (
-            f"People relabelled {case.evidence.relabelled} wrong answers and found most of the expected answers to "
-            f"be wrong. {lever}."
-        )
-    return f"A cheaper fix exists for most failures. Their cause: {messages.error_share(row)}. {lever}."
 
 
 def levers_exhausted(case: Deliberation, ruling: Ruling) -> str:

@@ -91,23 +91,19 @@ def _reasons(
             if waived_gates
             else "All required checks before shipping pass."
         )
-        return [join_sentences(passed, improves, _below_target(evidence, options), _not_run(evidence)), reached]
+        below = ""
+        status = next((option.target for option in options if option.kind == "tuned"), None)
+        if status == "missed":
+            below = f"The target of {evidence.target:.1%} is still missed."
+        elif status == "unresolved":
+            below = f"Whether the target of {evidence.target:.1%} is met is still open."
+        cheaper = ("classical", "prompt", "few_shot") if evidence.has_examples else ("prompt",)
+        absent = [name for name in cheaper if name not in evidence.rungs and name not in evidence.waivers]
+        not_run = f"Not run, and may do as well: {', '.join(absent)}. Run `tuneworthy run`." if absent else ""
+        return [join_sentences(passed, improves, below, not_run), reached]
     first = f"The required check `{still_open[0].gate}` has not passed. {still_open[0].message}"
     also = ", ".join(result.gate for result in still_open[1:])
     return [first, reached, *([f"Other gates that have not passed: {also}."] if also else [])]
-
-
-def _not_run(evidence: Evidence) -> str:
-    cheaper = ("classical", "prompt", "few_shot") if evidence.has_examples else ("prompt",)
-    absent = [name for name in cheaper if name not in evidence.rungs and name not in evidence.waivers]
-    return f"Not run, and may do as well: {', '.join(absent)}. Run `tuneworthy run`." if absent else ""
-
-
-def _below_target(evidence: Evidence, options: Sequence[Option]) -> str:
-    status = next((option.target for option in options if option.kind == "tuned"), None)
-    if status == "missed":
-        return f"The target of {evidence.target:.1%} is still missed."
-    return f"Whether the target of {evidence.target:.1%} is met is still open." if status == "unresolved" else ""
 
 
 def _next_action(

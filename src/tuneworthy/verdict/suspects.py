@@ -19,6 +19,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.graders.text import normalise
 from tuneworthy.stats import lower_bound, upper_bound
 from tuneworthy.store import Folder
+from tuneworthy.types import JsonObject
 from tuneworthy.verdict.error_analysis import FILE, ErrorAnalysis
 from tuneworthy.verdict.evidence import LEVER_ALPHA
 
@@ -84,7 +85,7 @@ def relabelling(report: ErrorAnalysis, labels: Mapping[str, Any]) -> Relabelling
     """
     order = _order(report)
     m = _unbroken(order, labels)
-    k = _n_wrong(report, order[:m], labels)
+    k = sum(normalise(answer_text(labels[case])) == normalise(report.answers[case]) for case in order[:m])
     wrong: bool | None = None
     if order and m >= min(RELABELLED, len(order)):
         alpha = LOOK_ALPHA if len(order) > RELABELLED else LEVER_ALPHA  # the only look
@@ -128,10 +129,6 @@ def chance_to_show(k: int, m: int, more: int) -> tuple[float, float]:
     return float(most), float(few)
 
 
-def _n_wrong(report: ErrorAnalysis, cases: Sequence[str], labels: Mapping[str, Any]) -> int:
-    return sum(normalise(answer_text(labels[case])) == normalise(report.answers[case]) for case in cases)
-
-
 def _order(report: ErrorAnalysis) -> list[str]:
     return sorted(report.answers, key=partial(rank, DRAW_SEED))
 
@@ -141,7 +138,7 @@ def _unbroken(order: Sequence[str], labelled: Collection[str]) -> int:
     return next((index for index, case in enumerate(order) if case not in labelled), len(order))
 
 
-def read_relabelled(project: Project) -> dict[str, Any]:
+def read_relabelled(project: Project) -> JsonObject:
     """Return the last label that people gave each case."""
     path = suspects_path(project)
     return {row.case: row.label for row in read_labels(path)} if path.is_file() else {}

@@ -13,9 +13,9 @@ from tuneworthy.money.serving import size_b
 from tuneworthy.verdict.answer import Verdict, answer_of
 from tuneworthy.verdict.base import NextAction
 from tuneworthy.verdict.decide import decide
-from tuneworthy.verdict.evidence import Evidence, RungEvidence
+from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.next_action import RungCost
-from tuneworthy.verdict.options import Option, training_option
+from tuneworthy.verdict.options import training_option
 
 OPEN, TRAIN_BIG = "open_7b_matches_api", "train_big_serve_small"
 OPEN_MODEL, OPEN_NAME = "open_7b", "what-if/open-7b"
@@ -41,11 +41,23 @@ def decide_if(name: str, evidence: Evidence, costs: Callable[[], Mapping[str, Ru
         f"Without this assumption: {answer_of(now)} (recommended: {now.recommendation or '-'}). The "
         "stored verdict is unchanged."
     )
+    options = [*verdict.options]
+    if name == TRAIN_BIG:
+        numbers = evidence.economics
+        hours = numbers.train_hours * TEACHER_B / _trained_b(evidence)
+        update = {"serve_hardware": TEACHER_HARDWARE, "serve_params_b": TEACHER_B, "train_hours": hours}
+        large = numbers.model_copy(update=update | {"serve_usd_per_month": None, "serve_capacity_per_month": None})
+        running = trained(large, evidence.bill(evidence.top).tokens if evidence.top else None)
+        needs = "dataset, training of a 70B model, and H100 cards to serve it"
+        options.append(training_option(evidence, running, one_off_usd(large), needs, "what-if/serve-70b"))
+    step = ASSUMPTIONS[name].step
+    if name == OPEN and verdict.recommendation != OPEN_NAME and OPEN_NAME not in verdict.reasons[0]:
+        step = "Leave the open model out: even with the score of the best API, it would not be recommended."
     return replace(
         verdict,
         reasons=[join_sentences(ASSUMPTIONS[name].sentence, verdict.reasons[0]), *verdict.reasons[1:2], known],
-        options=[*verdict.options, *([_large_model(evidence)] if name == TRAIN_BIG else [])],
-        next_action=NextAction(command="", why=_step(name, verdict)),
+        options=options,
+        next_action=NextAction(command="", why=step),
     )
 
 
@@ -69,15 +81,6 @@ def _within_limits(evidence: Evidence) -> Evidence:
     return replace(evidence, rungs=rungs)
 
 
-def _step(name: str, verdict: Verdict) -> str:
-    named = verdict.recommendation == OPEN_NAME or OPEN_NAME in verdict.reasons[0]
-    return (
-        "Leave the open model out: even with the score of the best API, it would not be recommended."
-        if name == OPEN and not named
-        else ASSUMPTIONS[name].step
-    )
-
-
 def _train_big(evidence: Evidence) -> Evidence:
     """A large model is trained first and teaches the small one that serves: both trainings are paid."""
     numbers = evidence.economics
@@ -90,16 +93,6 @@ def _train_big(evidence: Evidence) -> Evidence:
 
 def _trained_b(evidence: Evidence) -> float:
     return size_b(evidence.economics, evidence.bill(evidence.top).trained_b)
-
-
-def _large_model(evidence: Evidence) -> Option:
-    numbers = evidence.economics
-    hours = numbers.train_hours * TEACHER_B / _trained_b(evidence)
-    update = {"serve_hardware": TEACHER_HARDWARE, "serve_params_b": TEACHER_B, "train_hours": hours}
-    large = numbers.model_copy(update=update | {"serve_usd_per_month": None, "serve_capacity_per_month": None})
-    running = trained(large, evidence.bill(evidence.top).tokens if evidence.top else None)
-    needs = "dataset, training of a 70B model, and H100 cards to serve it"
-    return training_option(evidence, running, one_off_usd(large), needs, "what-if/serve-70b")
 
 
 def _open_model(evidence: Evidence) -> Evidence:
@@ -136,21 +129,21 @@ def _open_model(evidence: Evidence) -> Evidence:
     bill = replace(evidence.bill(api), name=model.name, usd_per_1k=0.0, price=None, own_server=True)
     costs = [one.running(numbers).monthly_usd(numbers.requests_per_month or 0.0) for one in (bill, evidence.bill(api))]
     cheaper = costs[0] is not None and costs[1] is not None and costs[0] <= costs[1]
+    same = RungDifference(a=api.rung, b=OPEN_MODEL, delta=0.0, ci95=(0.0, 0.0), no_worse=True)
+    differences = [*evidence.differences]
+    for row in evidence.differences:
+        if row.a == api.rung:
+            differences.append(replace(row, a=OPEN_MODEL))
+        elif row.b == api.rung:
+            differences.append(replace(row, b=OPEN_MODEL))
     return replace(
         evidence,
         rungs={**evidence.rungs, OPEN_MODEL: model},
         bills={**evidence.bills, OPEN_MODEL: bill},
-        differences=[*evidence.differences, *_alike(evidence, api)],
+        differences=[*differences, same, replace(same, a=OPEN_MODEL, b=api.rung)],
         economics=numbers,
         best=OPEN_MODEL if cheaper or not api.eligible else evidence.best,
     )
-
-
-def _alike(evidence: Evidence, api: RungEvidence) -> list[RungDifference]:
-    theirs = [(row, row.a == api.rung) for row in evidence.differences if api.rung in {row.a, row.b}]
-    rows = [replace(row, a=OPEN_MODEL) if first else replace(row, b=OPEN_MODEL) for row, first in theirs]
-    same = RungDifference(a=api.rung, b=OPEN_MODEL, delta=0.0, ci95=(0.0, 0.0), no_worse=True)
-    return [*rows, same, replace(same, a=OPEN_MODEL, b=api.rung)]
 
 
 def _more_traffic(evidence: Evidence) -> Evidence:

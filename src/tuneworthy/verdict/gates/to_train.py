@@ -1,9 +1,10 @@
 """The gates before training: is the data frozen, reviewed, clean and allowed, and does a pilot show a gain?"""
 
-from typing import Any, Final
+from typing import Final
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.rules import Finding, Status
+from tuneworthy.types import JsonObject
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.gates import GATES, says
@@ -120,7 +121,7 @@ def teacher_terms(evidence: Evidence) -> Finding:
 def pilot(evidence: Evidence) -> Finding:
     """Small trainings on growing parts of the version forecast a gain: its lower bound is above 0."""
     subject, forecast = evidence.training.pilot, evidence.forecast
-    numbers: dict[str, Any] = {"gain": forecast.gain, "ci95": forecast.ci95, "n_examples": forecast.n_examples}
+    numbers: JsonObject = {"gain": forecast.gain, "ci95": forecast.ci95, "n_examples": forecast.n_examples}
     numbers |= {"points": len(forecast.points), "built_gain": subject.built_gain if subject else None}
     if subject is not None and subject.changed:
         message = f"The pilot does not match the current data and base model: {'; '.join(subject.changed)}."
