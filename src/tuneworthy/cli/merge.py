@@ -40,7 +40,5 @@ def command(adapter: str | None, base: str | None, share: float, root: Path, as_
     examples = project.path(project.examples.path) if project.examples else None
     with store.lock(note):
         made = merge(store, adapter, base, share=share, examples=examples, say=note)
-    shown = messages.say(
-        "merged", id=made.id, dtype=made.manifest["dtype"], base=made.manifest["route"]["name"], folder=made.folder
-    )
+    shown = messages.say("merged", id=made.id, dtype=made.about.dtype, base=made.about.route.name, folder=made.folder)
     print_result(as_json, {"id": made.id, "path": str(made.folder), **made.manifest}, click.echo, shown)

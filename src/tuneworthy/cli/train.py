@@ -109,25 +109,25 @@ def _show_rows(prepared: Prepared) -> None:
 
 
 def _say(made: Artifact, again: bool) -> None:
-    manifest = made.manifest
-    curves, held_out = manifest["curves"], manifest["held_out"]
+    about = made.about
+    curves, held_out = about.curves, about.held_out
     if again:
         click.echo("This training run had already finished, so it was not repeated.")
     click.echo(
         messages.say(
             "trained",
-            n_steps=curves["n_steps"],
-            seconds=manifest["seconds"],
-            first=curves["first_loss"],
-            last=curves["last_loss"],
-            memory=manifest["memory"]["peak_bytes"] / 2**20,
+            n_steps=curves.n_steps,
+            seconds=about.seconds,
+            first=curves.first_loss,
+            last=curves.last_loss,
+            memory=about.memory.peak_bytes / 2**20,
         )
     )
-    if held_out and held_out["score"] is not None:
-        early = messages.say("stopped_early") if curves["stopped_early"] else ""
-        line = f"score of {held_out['score']:.1%} on {held_out['n']} held-out rows at step {curves['kept_step']}"
+    if held_out and held_out.score is not None:
+        early = messages.say("stopped_early") if curves.stopped_early else ""
+        line = f"score of {held_out.score:.1%} on {held_out.n} held-out rows at step {curves.kept_step}"
         click.echo(line + early)
-    if not manifest["gated"]:
+    if not about.gated:
         click.echo(messages.say("not_gated"))
-    what = "model" if manifest["settings"].get("method") == "full" else made.kind
+    what = "model" if about.method == "full" else made.kind
     click.echo(f"{what} {made.id}: {made.folder}")

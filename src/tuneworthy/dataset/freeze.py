@@ -112,7 +112,7 @@ def find_version(store: Folder, version: str) -> Version | None:
 def latest_version(store: Folder) -> Version | None:
     """Return the version that was frozen last, or None."""
     document = store.read("datasets/latest", Pointer)
-    return None if document is None else find_version(store, document["id"])
+    return None if document is None else find_version(store, document.id)
 
 
 def open_version(store: Folder, version: str | None = None) -> Version:

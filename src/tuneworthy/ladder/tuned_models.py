@@ -142,7 +142,7 @@ def add_base(models: Models, project: Project, tuned: TunedModel) -> Against:
     base = find_artifact(store, tuned.base) if tuned.base else None
     if base is not None:
         exported = [one for one in reversed(artifacts(store, "gguf")) if one.parent == base.id]
-        alike = [one for one in exported if one.manifest.get("file_type") == tuned.file_type]
+        alike = [one for one in exported if one.about.file_type == tuned.file_type]
         named = next((name for name in project.answering if _is_base(models, project, name, base)), None)
         if named is not None and not alike:
             return Against(named, messages.say("base_named", model=named), base.id)
@@ -157,14 +157,13 @@ def add_base(models: Models, project: Project, tuned: TunedModel) -> Against:
 
 def _is_base(models: Models, project: Project, name: str, base: Artifact) -> bool:
     """Say whether a model of the project file has the weights of `base`: its folder, or its source."""
-    config, source = project.models[name], base.manifest.get("source") or {}
+    config, source = project.models[name], base.about.source
     if config.local_file is None:
         return False
-    if config.local_file != source.get("spec"):
+    if config.local_file != source.spec:
         path = find(config.local_file, project.root)
         return path is not None and path.resolve() == base.folder.resolve()
-    digest = source.get("sha256")
-    return bool(models[name].provider.identity.get("sha256", digest) == digest)
+    return bool(models[name].provider.identity.get("sha256", source.sha256) == source.sha256)
 
 
 def gguf_config(project: Project, gguf: Artifact) -> LlamaCpp:
@@ -216,9 +215,9 @@ def _tuned(
         merged=merged.id if merged else None,
         adapter=adapter.id if adapter else None,
         base=base.id if base else None,
-        dataset=made.manifest.get("dataset"),
-        file_type=str(artifact.manifest.get("file_type", "")),
-        prompt=made.manifest.get("prompt") or {},
+        dataset=made.about.dataset,
+        file_type=artifact.about.file_type,
+        prompt=made.about.prompt or {},
     )
 
 

@@ -1,12 +1,11 @@
 """Lineage of an artifact: the adapter and base of a merge, and the context length that its rows need."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from tuneworthy.errors import UserError
 from tuneworthy.providers.model_safety import read_config
 from tuneworthy.ship import messages
-from tuneworthy.store.artifacts import Artifact, find_artifact, open_artifact
+from tuneworthy.store.artifacts import Artifact, Manifest, find_artifact, open_artifact
 from tuneworthy.store.folder import Folder
 
 # Tokens that a chat has room for at least, if the model can read as many.
@@ -50,13 +49,13 @@ def context_of(store: Folder, made: Artifact, least: int = LEAST) -> int:
     chain = [made]
     while len(chain) < 4 and (parent := chain[-1].parent) and (artifact := find_artifact(store, parent)) is not None:
         chain.append(artifact)  # gguf, merged, adapter, base
-    manifest: Mapping[str, Any] = next((link.manifest for link in chain if link.kind == "adapter"), {})
-    answer = int((manifest.get("prompt") or {}).get("max_tokens", 0))
-    needed = max(least, -(-(longest_row(manifest) + answer) // ROUND) * ROUND)
+    about = next((link.about for link in chain if link.kind == "adapter"), None)
+    tokens = longest_row(about) + int((about.prompt or {}).get("max_tokens", 0)) if about else 0
+    needed = max(least, -(-tokens // ROUND) * ROUND)
     config = next((path for link in chain if (path := link.folder / "config.json").is_file()), None)
     return min(needed, int(read_config(config).get("max_position_embeddings") or needed)) if config else needed
 
 
-def longest_row(manifest: Mapping[str, Any]) -> int:
+def longest_row(about: Manifest) -> int:
     """Return the tokens of the longest row that a run took, by its adapter's manifest; 0 if that is not recorded."""
-    return int((manifest.get("settings") or {}).get("max_length") or (manifest.get("rows") or {}).get("longest") or 0)
+    return int(about.settings.get("max_length") or about.rows.longest)

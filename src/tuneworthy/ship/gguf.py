@@ -101,19 +101,19 @@ def source_of(store: Folder, made: Artifact) -> Path | None:
     base: Artifact | None = made
     while base is not None and base.kind != "base":
         base = find_artifact(store, base.parent) if base.parent else None
-    if base is None or not base.manifest.get("dequantised_from"):
+    if base is None or not base.about.dequantised_from:
         return None
-    origin = base.manifest["source"]
-    path, pull = find(origin["spec"], store.root), f"Run `tuneworthy models pull {origin['spec']}`."
+    origin = base.about.source
+    path, pull = find(origin.spec, store.root), f"Run `tuneworthy models pull {origin.spec}`."
     if path is None:
         raise UserError(
             (
-                f"The GGUF export copies the tokenizer from the GGUF file of {origin['spec']}, which is not on this "
+                f"The GGUF export copies the tokenizer from the GGUF file of {origin.spec}, which is not on this "
                 "machine."
             ),
             hint=pull,
         )
-    if origin.get("sha256") and sha256_of(path) != origin["sha256"]:
+    if origin.sha256 and sha256_of(path) != origin.sha256:
         raise ModelError(f"{path} is not the file that the base model was converted from.", hint=pull)
     return path
 

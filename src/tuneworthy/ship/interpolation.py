@@ -50,7 +50,7 @@ def with_share(store: Folder, trained: Artifact, share: float) -> Artifact:
     config["alpha_pattern"] = {name: share * number_of(alpha, name) for name, alpha in patterns.items()}
 
     def fill(folder: Path) -> None:
-        for name in trained.manifest["files"]:
+        for name in trained.about.files:
             shutil.copyfile(trained.folder / name, folder / name)
         write_atomic(folder / CONFIG, orjson.dumps(config, option=orjson.OPT_INDENT_2))
 

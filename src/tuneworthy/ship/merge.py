@@ -55,18 +55,18 @@ def merge(
         if quantised != original.folder:
             route, source = choose_route(store, trained, original, quantised, say, examples=examples)
         made = _write(store, trained, source, route)
-    lost = made.manifest["rounding"]
+    lost = made.about.rounding
     full = all_trained(trained.folder)
     say(
         (
-            f"There is no adapter to merge, because all weights were trained. Rounded {lost['n']} weight tensors to "
-            f"the dtype of the base model. In the median tensor, rounding lost {lost.get('median', 0):.1%} of the "
+            f"There is no adapter to merge, because all weights were trained. Rounded {lost.n} weight tensors to "
+            f"the dtype of the base model. In the median tensor, rounding lost {lost.median:.1%} of the "
             "change."
         )
         if full
         else (
-            f"Merged the adapter into {lost['n']} weight matrices. In the median matrix, rounding lost "
-            f"{lost.get('median', 0):.1%} of the change."
+            f"Merged the adapter into {lost.n} weight matrices. In the median matrix, rounding lost "
+            f"{lost.median:.1%} of the change."
         )
     )
     return made

@@ -35,13 +35,12 @@ def base_in_training(
     Raises:
         UserError: bitsandbytes is needed and not installed.
     """
-    settings = trained.manifest.get("settings") or {}
-    if settings.get("method") != "qlora":
+    if trained.about.method != "qlora":
         yield original.folder
         return
     with scratch(store.path / "models", ".part-dequantised") as room:
         say("Dequantising the base model to the weights that training used.")
-        dequantise(original.folder, room, settings)
+        dequantise(original.folder, room, trained.about.settings)
         yield room
 
 

@@ -49,7 +49,7 @@ def choose_route(
     Raises:
         UserError: The training rows are gone.
     """
-    rows, held_out = rows_of(store, trained, examples), (trained.manifest.get("held_out") or {}).get("rows", ())
+    rows, held_out = rows_of(store, trained, examples), trained.about.held_out.rows if trained.about.held_out else ()
     rows = [row for row in rows if row.id in held_out] or rows
     request = ParityRequest(adapter=trained, base=original, rows=rows, n_prompts=N_PROMPTS)
     plan, tokenizer = plan_of(request), FolderTokenizer(tokenizer_folder(request))

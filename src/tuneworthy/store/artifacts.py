@@ -8,7 +8,7 @@ See `frozen` for how they are written; a folder without a manifest is no artifac
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -17,7 +17,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.store import messages
 from tuneworthy.store.folder import Folder
 from tuneworthy.store.frozen import changed, freeze_folder
-from tuneworthy.store.shapes import OpenRecord, Pointer
+from tuneworthy.store.shapes import Pointer, shaped
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -32,19 +32,100 @@ MADE_BY: Final[Mapping[str, str]] = {
 }
 
 
-class Times(OpenRecord):
+@dataclass(frozen=True)
+class Times:
     """When a frozen folder was made."""
 
     created: str
 
 
-class Manifest(OpenRecord):
-    """Common keys of every `manifest.json`."""
+@dataclass(frozen=True)
+class Source:
+    """Files that a model was converted from."""
+
+    spec: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Loss of a training run, and the step whose weights were kept."""
+
+    n_steps: int = 0
+    first_loss: float | None = None
+    last_loss: float | None = None
+    kept_step: int = 0
+    stopped_early: bool = False
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Score of a training run on rows that it did not learn from."""
+
+    n: int = 0
+    score: float | None = None
+    rows: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class RowLengths:
+    """Lengths of the training rows."""
+
+    longest: int = 0
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Memory that a training run took."""
+
+    peak_bytes: float = 0
+
+
+@dataclass(frozen=True)
+class MergeRoute:
+    """Weights that an adapter was merged into."""
+
+    name: str = "original"
+
+
+@dataclass(frozen=True)
+class RoundingLoss:
+    """Share of the change that rounding lost in a merge."""
+
+    n: int = 0
+    median: float = 0.0
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The keys of a `manifest.json` that code reads; the settings of training are a document of `train`."""
 
     kind: Kind
     parent: str | None
     times: Times
-    files: dict[str, dict[str, Any]]
+    files: dict[str, Any]
+    source: Source = Source()
+    dtype: str = ""
+    dequantised_from: str | None = None
+    template_sha256: str | None = None
+    run: str = ""
+    dataset: str | None = None
+    gated: bool = True
+    settings: dict[str, Any] = field(default_factory=dict)
+    prompt: dict[str, Any] | None = None
+    rows: RowLengths = RowLengths()
+    held_out: HeldOut | None = None
+    curves: Curves = Curves()
+    memory: Memory = Memory()
+    seconds: float = 0.0
+    route: MergeRoute = MergeRoute()
+    rounding: RoundingLoss = RoundingLoss()
+    file_type: str = ""
+
+    @property
+    def method(self) -> str:
+        """Method of training; empty if the manifest has none."""
+        return str(self.settings.get("method", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +135,12 @@ class Artifact:
     Attributes:
         folder: Its path.
         manifest: The content of its `manifest.json`.
+        about: The same, typed.
     """
 
     folder: Path
     manifest: Mapping[str, Any]
+    about: Manifest
 
     @property
     def id(self) -> str:
@@ -67,20 +150,17 @@ class Artifact:
     @property
     def kind(self) -> str:
         """`base`, `adapter`, `merged`, `gguf` or `classifier`."""
-        kind: str = self.manifest["kind"]
-        return kind
+        return self.about.kind
 
     @property
     def parent(self) -> str | None:
         """Id of the artifact that it was made from: merged from an adapter, an adapter from a base."""
-        parent: str | None = self.manifest["parent"]
-        return parent
+        return self.about.parent
 
     @property
     def created(self) -> str:
         """When it was made, ISO 8601."""
-        created: str = self.manifest["times"]["created"]
-        return created
+        return self.about.times.created
 
     def verify(self) -> None:
         """Compare every file with its hash, and the manifest with the id.
@@ -132,16 +212,16 @@ def write_artifact(
 
 def find_artifact(store: Folder, identity: str) -> Artifact | None:
     """Return the artifact called `identity`, or None if no manifest of that name is there."""
-    manifest = store.read(f"models/{identity}/manifest", Manifest)
+    manifest, folder = store.read(f"models/{identity}/manifest", dict), store.path / "models" / identity
     if manifest is None:
         return None
-    return Artifact(store.path / "models" / identity, manifest)
+    return Artifact(folder, manifest, shaped(manifest, Manifest, folder / MANIFEST))
 
 
 def latest_artifact(store: Folder, kind: Kind) -> Artifact | None:
     """Return the artifact of `kind` that was made last, or None."""
     document = store.read(f"models/latest-{kind}", Pointer)
-    return None if document is None else find_artifact(store, document["id"])
+    return None if document is None else find_artifact(store, document.id)
 
 
 def open_artifact(store: Folder, kind: Kind, identity: str | None = None) -> Artifact:
@@ -150,7 +230,8 @@ def open_artifact(store: Folder, kind: Kind, identity: str | None = None) -> Art
     Raises:
         UserError: No artifact begins so, several begin so, or it was changed.
     """
-    found = latest_artifact(store, kind) if identity is None else _named(store, kind, identity)
+    hits = [one for one in artifacts(store, kind) if identity and one.id.startswith(identity)]
+    found = latest_artifact(store, kind) if identity is None else hits[0] if len(hits) == 1 else None
     if found is None:
         absent = identity is None
         text = "No {kind} yet." if absent else "The ID prefix {start!r} does not match exactly one {kind}."
@@ -169,13 +250,5 @@ def artifacts(store: Folder, kind: Kind) -> list[Artifact]:
     models = store.path / "models"
     names = [path.name for path in models.iterdir() if path.is_dir()] if models.is_dir() else []
     found = [one for name in names if not name.startswith(".") and (one := find_artifact(store, name)) is not None]
-    latest = store.read(f"models/latest-{kind}", Pointer) or {"id": ""}  # whatever the clock said when it was made
-    return sorted(
-        (one for one in found if one.kind == kind),
-        key=lambda one: (one.id == latest["id"], one.created),
-    )
-
-
-def _named(store: Folder, kind: Kind, start: str) -> Artifact | None:
-    hits = [one for one in artifacts(store, kind) if one.id.startswith(start)]
-    return hits[0] if start and len(hits) == 1 else None
+    latest = store.read(f"models/latest-{kind}", Pointer) or Pointer("")  # whatever the clock said when it was made
+    return sorted((one for one in found if one.kind == kind), key=lambda one: (one.id == latest.id, one.created))

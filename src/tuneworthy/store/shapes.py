@@ -5,6 +5,7 @@ the key. No reader has to expect anything else.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 
@@ -22,7 +23,8 @@ class OpenRecord(TypedDict):
     __pydantic_config__ = {"extra": "allow"}  # type: ignore[misc]  # noqa: RUF012
 
 
-class Pointer(OpenRecord):
+@dataclass(frozen=True)
+class Pointer:
     """The record that names the latest of something."""
 
     id: str

@@ -190,7 +190,7 @@ class _Advisor:
         self._set("method", method, reason, sources.QLORA)
 
     def _continued(self, start: Artifact) -> None:
-        before = TrainingSettings.from_dict(start.manifest["settings"])
+        before = TrainingSettings.from_dict(start.about.settings)
         self.settings = replace(self.settings, rslora=before.rslora)
         for name in ("rank", "alpha", "target_modules", "dropout"):
             value, reason = getattr(before, name), f"As in adapter {start.id}, which training starts from."

@@ -148,7 +148,7 @@ def train_classifier(
     quiet()
     plan = plan_classifier(project, store, unsafe=unsafe, fetch=True, say=say)
     for made in artifacts(store, "classifier"):
-        if made.manifest["run"] == plan.id and made.whole:
+        if made.about.run == plan.id and made.whole:
             return write_again(store, made), True
     run = store.path / "training" / plan.id
     run.mkdir(parents=True, exist_ok=True)

@@ -167,7 +167,7 @@ def base_folder(spec: str, root: Path, *, typed: bool = False) -> Path | None:
 
 
 def _made_base(spec: str, root: Path) -> Artifact | None:
-    made = [base for base in artifacts(Folder(root), "base") if (base.manifest.get("source") or {}).get("spec") == spec]
+    made = [base for base in artifacts(Folder(root), "base") if base.about.source.spec == spec]
     return made[-1] if made else None
 
 

@@ -219,7 +219,7 @@ def train_project(
         best = min(rates, key=lambda rate: rates[rate])
         prepared = replace(prepared, settings=replace(prepared.settings, learning_rate=best))
     for made in artifacts(store, "adapter"):
-        if made.manifest["run"] == prepared.id and made.whole:
+        if made.about.run == prepared.id and made.whole:
             return Trained(write_again(store, made), prepared, True, rates)
     run = store.path / "training" / prepared.id
     write_atomic(run / "run.json", orjson.dumps(prepared.settings.to_dict()))
@@ -366,7 +366,7 @@ def write_adapter(
                 shutil.copyfile(ran.adapter / name, folder / name)
         else:
             config = orjson.loads((ran.adapter / "adapter_config.json").read_bytes())
-            config["base_model_name_or_path"] = prepared.base.artifact.manifest["source"]["spec"]
+            config["base_model_name_or_path"] = prepared.base.artifact.about.source.spec
             write_atomic(folder / "adapter_config.json", orjson.dumps(config, option=orjson.OPT_INDENT_2))
             shutil.copyfile(ran.adapter / "adapter_model.safetensors", folder / "adapter_model.safetensors")
         own = [prepared.renderer.shown(row) for row in prepared.rehearsal]

@@ -31,11 +31,11 @@ def start_of(project: Project, store: Folder, base: str | None, prompt: Mapping[
     if named is None:
         fitting = [
             one for one in artifacts(store, "adapter")
-            if one.parent == base and one.manifest["settings"]["method"] == "lora" and one.manifest["prompt"] == prompt
+            if one.parent == base and one.about.method == "lora" and one.about.prompt == prompt
         ]  # fmt: skip
         return next((one for one in reversed(fitting) if one.whole), None)
     adapter = open_artifact(store, "adapter", named)
-    if adapter.parent != base or adapter.manifest["settings"]["method"] not in ON_16_BIT:
+    if adapter.parent != base or adapter.about.method not in ON_16_BIT:
         raise UserError(
             f"The adapter {adapter.id} was not trained on this base model in 16 bits.",
             hint='Name another adapter in [train] start, or "base".',

@@ -27,8 +27,8 @@ def full_offer(project: Project, planned: Planned, gpu_gib: float | None = None)
     base = find_artifact(store, adapter.parent) if adapter and adapter.parent else None
     if rung is None or rung.score is None or adapter is None or base is None or target is None or rung.score >= target:
         return ""
-    method = adapter.manifest["settings"]["method"]
-    if "full" in {method, planned.advice.settings.method} or base.manifest["source"]["spec"] != planned.base:
+    method = adapter.about.method
+    if "full" in {method, planned.advice.settings.method} or base.about.source.spec != planned.base:
         return ""
     train = project.train.model_copy(update={"method": "full", "learning_rate": None})
     memory = advised(project.model_copy(update={"train": train}), planned.shape, planned.rows, gpu_gib)[1].memory

@@ -56,7 +56,7 @@ class Import:
 def latest_import(store: Folder) -> Import | None:
     """Return the last import, or None."""
     document = store.read("imports/latest", Pointer)
-    return None if document is None else finished_import(store, document["id"])
+    return None if document is None else finished_import(store, document.id)
 
 
 def finished_import(store: Folder, identity: str) -> Import | None:

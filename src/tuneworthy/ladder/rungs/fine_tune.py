@@ -68,7 +68,7 @@ class FineTuneRung(Rung):
         """Return further measurements: artifacts, first tokens on dev, and the regression sets."""
         session, dev = view.session, view.dev
         if (classifier := add_classifiers(session.models, session.project).get(winner.model)) is not None:
-            return TunedDetail(engine="numpy", classifier=classifier.id, dataset=classifier.manifest["dataset"])
+            return TunedDetail(engine="numpy", classifier=classifier.id, dataset=classifier.about.dataset)
         tuned = next((one for one in tuned_models(session.project) if one.name == winner.model), None)
         if tuned is None or tuned.artifact != winner.model_identity.get("artifact", tuned.artifact):
             raise OutsideFault(
@@ -109,7 +109,7 @@ def _classifier(view: View, name: str, made: Artifact) -> Variant:
         model=name,
         model_identity=view.models[name].provider.identity,
         system=None,
-        user=made.manifest["prompt"]["user"],
+        user=(made.about.prompt or {}).get("user", ""),
         max_tokens=1,
     )
 

@@ -141,7 +141,7 @@ def named_files(request: ParityRequest) -> dict[str, Artifact]:
 
 def file_type(made: Artifact) -> str:
     """Return how the weights of a GGUF file are stored."""
-    return str(made.manifest.get("file_type", "unknown"))
+    return made.about.file_type or "unknown"
 
 
 def tokenizer_folder(request: ParityRequest) -> Path:
@@ -195,6 +195,6 @@ def _trained_on(request: ParityRequest, tokenizer: FolderTokenizer) -> list[tupl
     ends = end_ids(request.base.folder, tokenizer.tokenizer)
     renderer = Renderer(tokenizer.chat_template, tokenizer.tokenizer, ends)
     chats = [RowChat(row.id, row.messages, tools_of(row)) for row in request.rows]
-    rendered = renderer.rows(chats, longest_row(request.adapter.manifest) or 2**31)
+    rendered = renderer.rows(chats, longest_row(request.adapter.about) or 2**31)
     examples = {row.id: row for row in request.rows}
     return [(examples[row.id], row) for row in rendered.rows]

@@ -146,7 +146,7 @@ def lineage_of(request: ParityRequest, plan: ParityPlan, base_folder: Path) -> L
     """
     end = next((text for text, number in plan.marks.items() if number == plan.end), "")
     adapter, merged = request.adapter, request.merged
-    route = (merged.manifest.get("route") or {}).get("name", "original") if merged else "original"
+    route = merged.about.route.name if merged else "original"
     return Lineage(
         base=request.base.folder if route == "original" else base_folder,
         base_id=request.base.id,
@@ -157,7 +157,7 @@ def lineage_of(request: ParityRequest, plan: ParityPlan, base_folder: Path) -> L
         merged_id=merged.id if merged else None,
         merged_parent=merged.parent if merged else None,
         gguf_parents=[gguf.parent for gguf in request.ggufs if gguf.parent],
-        template_sha256=adapter.manifest.get("template_sha256"),
+        template_sha256=adapter.about.template_sha256,
         end_supervised=end_supervised(adapter.folder, end),
         rank=read_adapter(adapter.folder).rank,
         max_rank=request.served.max_rank if request.served else None,

@@ -31,8 +31,8 @@ def rows_of(store: Folder, trained: Artifact, examples: Path | None = None) -> l
     Raises:
         UserError: Its dataset is missing, or was changed.
     """
-    name = trained.manifest.get("dataset")
-    version = find_version(store, str(name)) if name else None
+    name = trained.about.dataset
+    version = find_version(store, name) if name else None
     if version is not None:
         version.verify()
         rows: Sequence[Example] = list(version.examples())
@@ -43,8 +43,8 @@ def rows_of(store: Folder, trained: Artifact, examples: Path | None = None) -> l
             f"The adapter {trained.id} was trained on the dataset {name}, which is missing.",
             hint="Run `tuneworthy data build`, then train again.",
         )
-    prompt = trained.manifest.get("prompt")
-    if not isinstance(prompt, Mapping):
+    prompt = trained.about.prompt
+    if prompt is None:
         return list(rows)
     return [as_trained(row, prompt) for row in rows if _student(prompt).fits(row)]
 
@@ -71,8 +71,8 @@ def question_as_trained(text: str, trained: Artifact) -> Chat:
         UserError: It lacks variables of that prompt.
     """
     turns: tuple[Message, ...] = ({"role": "user", "content": text}, {"role": "assistant", "content": "?"})
-    row, prompt = Example(messages=turns, id=""), trained.manifest.get("prompt")
-    if isinstance(prompt, Mapping):
+    row, prompt = Example(messages=turns, id=""), trained.about.prompt
+    if prompt is not None:
         if not _student(prompt).fits(row):
             raise UserError(
                 f"The fact {text!r} lacks variables of the training prompt.",
