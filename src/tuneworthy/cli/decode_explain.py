@@ -148,18 +148,18 @@ def _numbers(text: str, option: str, kind: type = int) -> list[Any]:
 def _stored(root: Path, case: str, place: int) -> Position:
     """Return what `decode uncertainty` stored of a token."""
     stored = Folder(root).read("uncertainty", StoredUncertainty)
-    answers = stored["answers"] if stored else []
-    found = [answer for answer in answers if answer["case"] == case]
-    found = found or [answer for answer in answers if answer["case"].startswith(case)]
+    answers = stored.answers if stored else []
+    found = [answer for answer in answers if answer.case == case]
+    found = found or [answer for answer in answers if answer.case.startswith(case)]
     if len(found) != 1:
         raise UserError(
             f"{case!r} matches {len(found)} cases of the last `decode uncertainty` run; it must match exactly one.",
             hint="Run `tuneworthy decode uncertainty` to see the list of cases.",
         )
-    tokens = found[0]["tokens"]
-    if not 0 <= place < len(tokens) or not tokens[place]["top"]:
+    tokens = found[0].tokens
+    if not 0 <= place < len(tokens) or not tokens[place].top:
         raise UserError(f"Token {place} has no stored alternatives. --at accepts values from 0 to {len(tokens) - 1}.")
-    top = tokens[place]["top"]
+    top = tokens[place].top
     return with_rest([exp(share) for _, share in top], [token for token, _ in top])
 
 

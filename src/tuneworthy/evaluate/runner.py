@@ -703,23 +703,46 @@ def _trace(
     )
 
 
-def usage(traces: Sequence[Trace]) -> Mapping[str, float | int | None]:
-    """Return mean tokens and cost of `traces`: input_tokens, output_tokens, usd_per_1k; None where not reported.
+# An output token costs and takes about as much as so many input tokens.
+OUTPUT_WEIGHT = 4
 
-    And how many answers are `unreported`.
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Mean tokens and cost of answers; None where not reported.
+
+    Attributes:
+        input_tokens: Mean.
+        output_tokens: Mean.
+        usd_per_1k: Cost of a thousand answers.
+        unreported: Number of answers without token counts.
     """
+
+    input_tokens: float | None
+    output_tokens: float | None
+    usd_per_1k: float | None
+    unreported: int
+
+    @property
+    def weight(self) -> tuple[float, float]:
+        """Order of variants by cost: dollars, and tokens where they cost the same."""
+        return self.usd_per_1k or 0.0, (self.input_tokens or 0) + OUTPUT_WEIGHT * (self.output_tokens or 0)
+
+
+def usage(traces: Sequence[Trace]) -> Usage:
+    """Return mean tokens and cost of `traces`."""
     answered = [trace.response for trace in traces if trace.response]
 
     def mean(values: list[int | None]) -> float | None:
         reported = [value for value in values if value is not None]
         return sum(reported) / len(reported) if reported else None
 
-    return {
-        "input_tokens": mean([response.input_tokens for response in answered]),
-        "output_tokens": mean([response.output_tokens for response in answered]),
-        "usd_per_1k": 1000 * sum(trace.cost_usd for trace in traces) / len(answered) if answered else None,
-        "unreported": sum(None in (one.input_tokens, one.output_tokens) for one in answered),
-    }
+    return Usage(
+        input_tokens=mean([response.input_tokens for response in answered]),
+        output_tokens=mean([response.output_tokens for response in answered]),
+        usd_per_1k=1000 * sum(trace.cost_usd for trace in traces) / len(answered) if answered else None,
+        unreported=sum(None in (one.input_tokens, one.output_tokens) for one in answered),
+    )
 
 
-__all__ = ["BudgetSpent", "Progress", "Runner", "SilentProgress", "usage"]
+__all__ = ["BudgetSpent", "Progress", "Runner", "SilentProgress", "Usage", "usage"]

@@ -10,9 +10,6 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.search.racing import DevScores
 from tuneworthy.types import Case, Score, Trace, Variant
 
-# An output token costs and takes about as much as so many input tokens.
-OUTPUT_WEIGHT = 4
-
 
 def shuffled(dev: Sequence[Case], seed: int) -> list[Case]:
     """Return dev in the order in which it is raced on and searched on."""
@@ -54,13 +51,9 @@ async def measure(session: Session, variant: Variant, cases: Sequence[Case]) -> 
     """Ask `cases` once each, and score the answers with the primary grader."""
     traces = await session.ask(variant, cases)
     num, den, _ = await session.score(traces, cases)
-    means = usage(traces)
     return DevScores(
         num=num,
         den=den,
         cost_usd=sum(trace.cost_usd for trace in traces),
-        weight=(
-            means["usd_per_1k"] or 0.0,
-            (means["input_tokens"] or 0) + OUTPUT_WEIGHT * (means["output_tokens"] or 0),
-        ),
+        weight=usage(traces).weight,
     )

@@ -122,14 +122,14 @@ async def measure_on_test(
     limits, model = session.project.constraints, session.models[variant.model]
     latency = await measure_latency(partial(_time, session, variant), [*dev, *test], limits=limits)
     means = usage(traces)
-    usd_per_1k = means["usd_per_1k"]
+    usd_per_1k = means.usd_per_1k
     record = replace(
         record,
         n=len(test),
         usd_per_1k=usd_per_1k,
-        input_tokens=means["input_tokens"],
-        output_tokens=means["output_tokens"],
-        unreported=int(means["unreported"] or 0),
+        input_tokens=means.input_tokens,
+        output_tokens=means.output_tokens,
+        unreported=means.unreported,
         repeats=repeats,
     )
     trial = Measurement(

@@ -19,7 +19,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.retrieval import messages
 from tuneworthy.retrieval.chunking import Chunk
 from tuneworthy.store import write_atomic
-from tuneworthy.store.shapes import OpenRecord, parsed
+from tuneworthy.store.shapes import parsed
 
 TABLE = "chunks"
 ABOUT = "about.json"
@@ -57,7 +57,8 @@ class RankedChunks:
     scores: NDArray[np.float32]
 
 
-class IndexAbout(OpenRecord):
+@dataclass(frozen=True)
+class IndexAbout:
     """The file next to an index; written last."""
 
     n_chunks: int
@@ -77,7 +78,7 @@ class ChunkIndex:
         self.table = lancedb.connect(folder).open_table(TABLE)
 
     def __len__(self) -> int:
-        return self.about["n_chunks"]
+        return self.about.n_chunks
 
     def search_words(self, question: str, n: int) -> RankedChunks:
         """Return the `n` best chunks by BM25."""

@@ -114,13 +114,17 @@ class DocumentLibrary:
         """What reranks the head of the list; empty where nothing does."""
         config = self.settings.reranker
         if isinstance(config, MaxSim):
-            local = self.encoder_identity.get("type") == "local"
-            return {"type": "maxsim", "weight": config.weight} if local else {}
+            return {"type": "maxsim", "weight": config.weight} if self.is_local else {}
         if isinstance(config, CrossEncoderReranker):
             return {} if cross_encoder_missing() else cross_encoder_identity(config, self._root)
         if isinstance(config, RerankServer):
             return config.model_dump(include={"type", "base_url", "model"})
         return {}
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the encoder runs in this process."""
+        return bool(self.encoder_identity.get("type") == "local")
 
     @property
     def hosted(self) -> list[str]:
@@ -172,8 +176,7 @@ class DocumentLibrary:
                     "only BM25 searches them"
                 )
             elif n >= MANY_ENCODED:
-                local = self.encoder_identity["type"] == "local"
-                duration = f" (about {n / ENCODED_A_SECOND / 60:.0f} minutes on one core)" if local else ""
+                duration = f" (about {n / ENCODED_A_SECOND / 60:.0f} minutes on one core)" if self.is_local else ""
                 notes.append(
                     f"documents: about {n:,} chunks of {size} tokens are encoded once, before the first "
                     f"search{duration}"
@@ -395,17 +398,15 @@ def query_of(case: Case) -> str:
         return case.text
     turns: list[str] = []
     for message in reversed(case.messages):
-        if message.get("role") in {"user", "assistant"} and (text := _text_of(message)):
+        if message.get("role") not in {"user", "assistant"}:
+            continue
+        content = message.get("content") or ""
+        parts = [content] if isinstance(content, str) else [str(part.get("text") or "") for part in content]
+        if text := "\n".join(filter(None, parts)).strip():
             turns.append(text)
             if len(" ".join(turns).split()) >= MIN_QUERY_WORDS:
                 break
     return "\n".join(turns)
-
-
-def _text_of(message: Mapping[str, Any]) -> str:
-    content = message.get("content") or ""
-    parts = [content] if isinstance(content, str) else [str(part.get("text") or "") for part in content]
-    return "\n".join(filter(None, parts)).strip()
 
 
 def documents_path(project: Project) -> Path | None:

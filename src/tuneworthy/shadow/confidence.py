@@ -96,15 +96,15 @@ def watch_of(session: Session, candidate: Variant) -> ConfidenceWatch | None:
         return None
     watch = ConfidenceWatch(margin=margin, logprobs=gives_logprobs(session, candidate))
     stored = stored_threshold(session.folder)
-    if stored is None or stored["variant_id"] != candidate.id:
+    if stored is None or stored.variant_id != candidate.id:
         options = candidate.id if watch.logprobs else f"{candidate.id} --samples 3"
-        other = f" (what is stored was measured with {stored['variant']}, {stored['variant_id']})" if stored else ""
+        other = f" (what is stored was measured with {stored.variant}, {stored.variant_id})" if stored else ""
         return replace(
             watch, refused=f"it is not measured on dev{other}. Run `tuneworthy decode uncertainty --variant {options}`."
         )
-    found = stored["calibration"]
-    refused = "" if found["threshold"] else f"on dev, {found['refused']}."
-    return replace(watch, threshold=found["threshold"], refused=refused, samples=stored["samples"])
+    threshold = stored.calibration.threshold
+    refused = "" if threshold else f"on dev, {stored.calibration.refused}."
+    return replace(watch, threshold=threshold, refused=refused, samples=stored.samples)
 
 
 async def ask_watched(

@@ -230,16 +230,17 @@ class ResponseStore:
         Raises:
             UserError: A row has no valid amount of money, so the budget would be a guess.
         """
-        totals = {}
+        answered = 0.0
         for table, column in AMOUNTS.items():
             query = f"SELECT TOTAL({column}), MIN(rowid) FILTER (WHERE NOT {MONEY.format(column)}) FROM {table}"
             with explained(self.path):
-                totals[table], bad_row = self._db.execute(query).fetchone()
+                total, bad_row = self._db.execute(query).fetchone()
             if bad_row is not None:
                 raise DamagedRecord(f"{self.path}, row {bad_row}: {column} is not an amount of money.")
+            if table != "open_calls":
+                answered += total
         calls = self.unanswered()
         cut_off = [call.usd for call in calls if busy_since is None or call.created < busy_since]
-        answered = totals["responses"] + totals["further_answers"]
         return Expenses(answered, fsum(cut_off), len(cut_off), fsum(call.usd for call in calls) - fsum(cut_off))
 
     def spent_usd(self) -> float:

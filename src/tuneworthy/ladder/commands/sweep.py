@@ -26,7 +26,6 @@ from tuneworthy.types import Case, Score, Trace, Variant
 # Of consistency, and of validity, against 1 of the score.
 WEIGHT = 0.1
 GREEDY_REPEATS, GREEDY_CASES = 5, 20
-OUTPUT_WEIGHT = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,8 +161,6 @@ class DecodingSweep:
         traces = await self.session.ask(variant, cases, repeats=self.repeats)
         num, den, scores = await self.session.score(traces, cases)
         steady, valid = steadiness(scores, self.repeats), validity(traces, scores, self.repeats)
-        means = usage(traces)
-        tokens = (means["input_tokens"] or 0) + OUTPUT_WEIGHT * (means["output_tokens"] or 0)
         scored = ~np.isnan(num)
         if scored.any():
             level = float(num[scored].sum() / max(den[scored].sum(), 1e-12))
@@ -178,7 +175,7 @@ class DecodingSweep:
             num=num + WEIGHT * den * (np.nan_to_num(steady) + valid),
             den=den * (1 + WEIGHT * (1 + ~np.isnan(steady))),
             cost_usd=sum(trace.cost_usd for trace in traces),
-            weight=(means["usd_per_1k"] or 0.0, tokens),
+            weight=usage(traces).weight,
         )
 
     async def _flips(self, seed: int) -> Flips:

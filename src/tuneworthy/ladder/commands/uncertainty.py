@@ -23,7 +23,7 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.stats.auroc import Auroc, auroc
 from tuneworthy.stats.intervals import Interval, score_interval
 from tuneworthy.store import Folder
-from tuneworthy.store.shapes import DamagedRecord, OpenRecord
+from tuneworthy.store.shapes import DamagedRecord
 from tuneworthy.types import Case, Score, Trace, Variant
 
 # `.tuneworthy/uncertainty.json`.
@@ -139,33 +139,38 @@ class UncertaintyReport:
         return asdict(replace(self, answers=())) | {"answers": [_answer(answer) for answer in self.answers]}
 
 
-class StoredToken(OpenRecord):
+@dataclass(frozen=True)
+class StoredToken:
     """A token with its alternatives and their log-probabilities."""
 
     top: list[tuple[str, float]]
 
 
-class StoredTokens(OpenRecord):
+@dataclass(frozen=True)
+class StoredTokens:
     """An answer of `uncertainty.json`."""
 
     case: str
     tokens: list[StoredToken]
 
 
-class StoredUncertainty(OpenRecord):
+@dataclass(frozen=True)
+class StoredUncertainty:
     """Contents of `uncertainty.json`."""
 
     answers: list[StoredTokens]
 
 
-class StoredCalibration(OpenRecord):
+@dataclass(frozen=True)
+class StoredCalibration:
     """A threshold, or why it is refused."""
 
     threshold: Threshold | None
     refused: str
 
 
-class StoredThreshold(OpenRecord):
+@dataclass(frozen=True)
+class StoredThreshold:
     """Contents of `uncertainty.json` for flagging answers elsewhere."""
 
     variant: str

@@ -134,7 +134,7 @@ class CascadeRung(Rung):
         cascade, test = winner.cascade, session.split.test
         own = await session.ask(cascade.first, test)
         means = usage(own)
-        read, written = means["input_tokens"], means["output_tokens"]
+        read, written = means.input_tokens, means.output_tokens
         on_dev = await session.ask(cascade.first, dev)
         return CascadeDetail(
             first=cascade.first.name,

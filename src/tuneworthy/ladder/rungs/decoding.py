@@ -1,7 +1,7 @@
 """Rung `decoding`: sampling parameters, or effort if the model cannot be set to greedy."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tuneworthy.config import Project
@@ -14,7 +14,6 @@ from tuneworthy.ladder.tuned_models import config_of
 from tuneworthy.prompts.transforms import asks_to_think
 from tuneworthy.providers.capabilities import Capabilities, filter_parameters, takes_temperature
 from tuneworthy.store import Folder
-from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.types import Variant
 
 
@@ -127,13 +126,15 @@ def settings_for(project: Project, task: TaskInfo, model: str, capabilities: Cap
     return [greedy, warm, mild] if chosen.values["temperature"].value == 0 else [warm, greedy, mild]
 
 
-class SweepWinner(OpenRecord):
+@dataclass(frozen=True)
+class SweepWinner:
     """The best setting of a sweep."""
 
     setting: dict[str, Any]
 
 
-class StoredSweep(OpenRecord):
+@dataclass(frozen=True)
+class StoredSweep:
     """Contents of `sweeps/<key>.json`."""
 
     adopted: bool
@@ -148,7 +149,7 @@ def store_sweep(folder: Folder, base: Variant, document: Mapping[str, Any]) -> N
 def swept_setting(folder: Folder, base: Variant) -> dict[str, Any] | None:
     """Return the setting that the last sweep of this prompt and model adopted, or None."""
     document = folder.read(f"sweeps/{prompt_key(base)}", StoredSweep)
-    return dict(document["winner"]["setting"]) if document and document["adopted"] and document["winner"] else None
+    return document.winner.setting if document and document.adopted and document.winner else None
 
 
 def label(setting: Mapping[str, Any]) -> str:

@@ -156,9 +156,9 @@ class RetrievalRung(Rung):
             causes=attribute(library, dev, traces, scores, passages, groups=session.groups(dev)),
             oracle=await _oracle(session, winner, dev, num, den),
             latency_ms={
-                stage: _quantiles([one[stage] for one in stages.values() if stage in one])
+                stage: StageTime(p50=1000 * float(np.quantile(times, 0.5)), p95=1000 * float(np.quantile(times, 0.95)))
                 for stage in STAGES
-                if any(stage in one for one in stages.values())
+                if (times := [one[stage] for one in stages.values() if stage in one])
             },
             citations=citations(traces, passages) if retrieval.cite else None,
         )
@@ -287,15 +287,15 @@ def cause(trace: Trace, right: Sequence[Passage]) -> str:
 def citations(traces: Sequence[Trace], passages: Mapping[str, Sequence[Passage]]) -> CitationCounts:
     """Count answers that cite, that cite a document which they were not shown, and whose words are in a cited one."""
     answered = [trace for trace in traces if trace.response]
-    counts = Counter({"cite": 0, "cite_unseen": 0, "supported": 0})
+    cite = cite_unseen = supported = 0
     for trace in answered:
         shown = passages[trace.case_id]
         cited = [passage for passage in shown if passage.document in trace.cited]
         answer_words = set(words(trace.text))
-        counts["cite"] += bool(trace.cited)
-        counts["cite_unseen"] += any(one not in {passage.document for passage in shown} for one in trace.cited)
-        counts["supported"] += any(answer_words and answer_words <= set(words(passage.text)) for passage in cited)
-    return CitationCounts(n=len(answered), **counts)
+        cite += bool(trace.cited)
+        cite_unseen += any(one not in {passage.document for passage in shown} for one in trace.cited)
+        supported += any(answer_words and answer_words <= set(words(passage.text)) for passage in cited)
+    return CitationCounts(n=len(answered), cite=cite, cite_unseen=cite_unseen, supported=supported)
 
 
 async def _oracle(
@@ -373,7 +373,3 @@ def search_quality(form: SearchForm, chosen: bool, groups: np.ndarray | None) ->
         means={name: interval.value for name, interval in found.items()},
         ci95=bounds,
     )
-
-
-def _quantiles(seconds: Sequence[float]) -> StageTime:
-    return StageTime(p50=1000 * float(np.quantile(seconds, 0.5)), p95=1000 * float(np.quantile(seconds, 0.95)))
