@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 from grade_samples import build, judge
 
@@ -48,11 +50,11 @@ def test_own_phrases_take_the_place_of_the_list() -> None:
 
 
 def test_the_list_is_free_of_duplicates_and_each_phrase_is_seen() -> None:
-    for name, phrases in phrase_lists().items():
+    for name, phrases in asdict(phrase_lists()).items():
         assert len(set(phrases)) == len(phrases), name
-    for phrase in (*phrase_lists()["whole"], *phrase_lists()["starts"]):
+    for phrase in (*phrase_lists().whole, *phrase_lists().starts):
         assert built_in()(Response(text=f"{phrase.capitalize()}.")), phrase
-    for phrase in phrase_lists()["parts"]:
+    for phrase in phrase_lists().parts:
         assert built_in()(Response(text=f"The text {phrase} that.")), phrase
 
 

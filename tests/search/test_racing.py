@@ -14,7 +14,7 @@ from scipy.special import ndtri
 
 from tuneworthy.ladder.record import CandidateResult, RungRecord
 from tuneworthy.ladder.run import LadderRun
-from tuneworthy.search.racing import ALPHA, DevScores, Race, _cheapest_of_the_best, _entry, race
+from tuneworthy.search.racing import ALPHA, DevScores, Race, _entry, cheapest_of_the_best, race
 from tuneworthy.types import Case, RungStatus, Variant
 
 DEV = [Case(id=str(i), input=str(i), expected="x") for i in range(120)]
@@ -124,7 +124,7 @@ def simulated(seed: int, *, priced: bool) -> tuple[float, float, float]:
         dev = [Case(id=str(number), input="x", expected="x") for number in range(n)]
         seen = [_entry(one, await measure(one, dev), dev) for one in variants]
         seen.sort(key=lambda entry: -entry.score)
-        return await race(variants, dev, measure), _cheapest_of_the_best(seen, n).variant
+        return await race(variants, dev, measure), cheapest_of_the_best(seen, n).variant
 
     found, pick = asyncio.run(both())
     return found.calls, found.calls_full, truth[int(pick.name)] - truth[int(found.winner.name)]

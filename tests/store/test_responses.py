@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tuneworthy.errors import UserError
 from tuneworthy.store import ResponseStore, response_key
-from tuneworthy.store.responses import _FIELDS, _encode, decoded
+from tuneworthy.store.responses import _FIELDS, decoded, encoded
 from tuneworthy.types import Failure, Response
 
 text = st.text(st.characters(codec="utf-8"))
@@ -58,7 +58,7 @@ def key(number: int) -> bytes:
 @settings(max_examples=200, deadline=None)
 @given(responses | failures)
 def test_an_answer_comes_back_as_it_was_put(answer: Response | Failure) -> None:
-    assert decoded(_encode(answer), "row 1") == answer
+    assert decoded(encoded(answer), "row 1") == answer
 
 
 @settings(max_examples=25, deadline=None)

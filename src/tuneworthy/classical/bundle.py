@@ -6,7 +6,6 @@ self-contained.
 
 import ast
 import inspect
-from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 
@@ -38,10 +37,14 @@ def bundle(*roots: object) -> str:
         elif node is not None:
             if homes.setdefault(name, module) != module:
                 raise ValueError(f"{name} is defined in {module} and in {homes[name]}")
-            text = _text(module, node)
+            lines = _lines(module)  # with decorators and the comment before
+            first = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))]) - 1
+            while first and lines[first - 1].startswith("#"):
+                first -= 1
+            text = "\n".join(lines[first : node.end_lineno])
             if text not in parts and name not in pending:
                 pending.add(name)
-                for used in _names_in(node):
+                for used in dict.fromkeys(name.id for name in ast.walk(node) if isinstance(name, ast.Name)):
                     add(module, used)
                 parts.append(text)
 
@@ -63,15 +66,11 @@ def _lines(module: str) -> list[str]:
 @cache
 def _bindings(module: str) -> dict[str, ast.stmt]:
     """Return the statement that binds each name of a module."""
-    return {name: node for node in _statements(ast.parse("\n".join(_lines(module))).body) for name in _bound(node)}
-
-
-def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    for node in body:
-        if isinstance(node, ast.If):  # TYPE_CHECKING
-            yield from node.body
-        else:
-            yield node
+    bindings: dict[str, ast.stmt] = {}
+    for statement in ast.parse("\n".join(_lines(module))).body:
+        for node in statement.body if isinstance(statement, ast.If) else [statement]:  # TYPE_CHECKING
+            bindings |= dict.fromkeys(_bound(node), node)
+    return bindings
 
 
 def _bound(node: ast.stmt) -> list[str]:
@@ -81,17 +80,3 @@ def _bound(node: ast.stmt) -> list[str]:
         return [node.name]
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
     return [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
-
-
-def _names_in(node: ast.stmt) -> list[str]:
-    return list(dict.fromkeys(name.id for name in ast.walk(node) if isinstance(name, ast.Name)))
-
-
-def _text(module: str, node: ast.stmt) -> str:
-    """Return the lines of a statement, with its decorators and the comment before it."""
-    lines = _lines(module)
-    decorators = getattr(node, "decorator_list", [])
-    first = min([node.lineno, *(one.lineno for one in decorators)]) - 1
-    while first and lines[first - 1].startswith("#"):
-        first -= 1
-    return "\n".join(lines[first : node.end_lineno])

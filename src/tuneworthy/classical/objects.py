@@ -159,7 +159,10 @@ class FieldTagger:
         """Return an object for each question."""
         texts = [Text(q) for q in questions]
         found = self._tagger.spans(texts)
-        literals = self._literals(questions)
+        literals: dict[Path, list[str]] = {}
+        if self._classifiers and questions:
+            matrix = self._features.transform(questions)
+            literals = {path: classifier.predict(matrix) for path, classifier in self._classifiers.items()}
         answers = []
         for i, text in enumerate(texts):
             of_text = {path: values[i] for path, values in literals.items()}
@@ -171,12 +174,6 @@ class FieldTagger:
         classifiers = [[path, one.state()] for path, one in self._classifiers.items()]
         fields, tagger = [field.state() for field in self._fields], self._tagger.state()
         return {"fields": fields, "tagger": tagger, "features": self._features.state(), "classifiers": classifiers}
-
-    def _literals(self, questions: Sequence[str]) -> dict[Path, list[str]]:
-        if not self._classifiers or not questions:
-            return {}
-        matrix = self._features.transform(questions)
-        return {path: classifier.predict(matrix) for path, classifier in self._classifiers.items()}
 
 
 def usable_rows(texts: Sequence[Text], aligned: Sequence[list[list[Span] | None]], seed: int) -> list[int]:

@@ -6,13 +6,13 @@ sorry, but"), starts, parts of the first sentences, and keys whose null means "n
 
 import re
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-import orjson
-
 from tuneworthy.graders.json_text import find_json
+from tuneworthy.store.shapes import parsed
 from tuneworthy.types import Response, content_hash
 
 # Declining comes first: later text is not searched for built-in phrases.
@@ -25,11 +25,21 @@ _EDGES = " \t\r\n\"'`*_>#-([{“”«»„"
 _ENDS = " \t\r\n\"'`*_.!?)]}“”«»„"
 
 
+@dataclass(frozen=True)
+class DeclinePhrases:
+    """Content of `declining.json`: phrases that decline, and keys that do so as null."""
+
+    whole: list[str] = field(default_factory=list)
+    openers: list[str] = field(default_factory=list)
+    starts: list[str] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
+    null_keys: list[str] = field(default_factory=list)
+
+
 @cache
-def phrase_lists() -> dict[str, list[str]]:
+def phrase_lists() -> DeclinePhrases:
     """Read the built-in phrases."""
-    data: dict[str, list[str]] = orjson.loads(files("tuneworthy.graders").joinpath("declining.json").read_bytes())
-    return data
+    return parsed(files("tuneworthy.graders").joinpath("declining.json").read_bytes(), DeclinePhrases, "declining.json")
 
 
 class Declines:
@@ -43,18 +53,17 @@ class Declines:
     """
 
     def __init__(self, phrases: Sequence[str] | None = None) -> None:
-        data = phrase_lists() if phrases is None else {}
-        lists = {name: [_folded(one) for one in listed] for name, listed in data.items()}
+        lists = phrase_lists() if phrases is None else DeclinePhrases()
         self._own = tuple(_folded(one).strip() for one in phrases or ())
-        self._whole = frozenset(lists.get("whole", ()))
-        openers = sorted(lists.get("openers", ()), key=len, reverse=True)
+        self._whole = frozenset(map(_folded, lists.whole))
+        openers = sorted(map(_folded, lists.openers), key=len, reverse=True)
         self._opener = _any_of(openers, r"(?!\w)[\s,.;:!–—-]*") if openers else None
-        starts = lists.get("starts", ())
+        starts = [_folded(one) for one in lists.starts]
         self._start = _any_of(starts, "") if starts else None
-        self._parts = tuple(lists.get("parts", ()))
+        self._parts = tuple(map(_folded, lists.parts))
         self._shortest_part = min(map(len, self._parts), default=0)
-        self._null_keys = frozenset(phrase_lists()["null_keys"])
-        self.identity = content_hash([list(phrases)] if phrases is not None else data)
+        self._null_keys = frozenset(phrase_lists().null_keys)
+        self.identity = content_hash([list(phrases)] if phrases is not None else asdict(lists))
 
     def __call__(self, response: Response) -> bool:
         """Return whether `response` declines, by its finish reason, its words or a JSON null."""

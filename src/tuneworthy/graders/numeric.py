@@ -70,11 +70,11 @@ def last_number(text: str, *, decimal_comma: bool = False) -> Number | None:
         last = match
     if last is None:
         return None
-    whole, fraction = re.sub(r"\D", "", last["whole"] or "0"), (last["fraction"] or ".0")[1:]
-    exponent = (last["exponent"] or last["power"] or "0").replace("−", "-")
-    value = float(f"{whole}.{fraction}e{exponent}")
-    negative = (last["sign"] in {"-", "−"}) != (last["sign2"] in {"-", "−"})
-    return Number(-value if negative else value, bool(last["percent"]))
+    sign, sign_after, whole, fraction, exponent, power, percent = last.groups()  # in the order of the pattern
+    digits = re.sub(r"\D", "", whole or "0")
+    value = float(f"{digits}.{(fraction or '.0')[1:]}e{(exponent or power or '0').replace('−', '-')}")
+    negative = (sign in {"-", "−"}) != (sign_after in {"-", "−"})
+    return Number(-value if negative else value, bool(percent))
 
 
 @GRADERS.register("numeric")

@@ -74,7 +74,15 @@ def check_project(
         return CheckReport(task=None, findings=tuple(findings))
     facts = Facts(project, contact=contact)
     rules = (CHECKS.all() if checks is None else checks).values()
-    findings = [finding for rule in rules for finding in _examine(rule, facts)]
+    findings = []
+    for rule in rules:
+        logger.debug("check %s", rule.name)
+        try:
+            findings += list(rule.run(facts))
+        except Untrusted:  # the check `trust` reports it
+            continue
+        except TuneworthyError as error:
+            findings.append(Finding(message=error.message, fix=error.hint, severity="error", rule=rule.name))
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity or "error"))
     return CheckReport(
         task=project.task.name,
@@ -82,13 +90,3 @@ def check_project(
         estimate=attempt(TuneworthyError, lambda: facts.estimate)[0],  # a check has reported the error
         power=attempt(TuneworthyError, lambda: facts.power)[0],
     )
-
-
-def _examine(rule: Rule[Finding], facts: Facts) -> list[Finding]:
-    logger.debug("check %s", rule.name)
-    try:
-        return list(rule.run(facts))
-    except Untrusted:  # the check `trust` reports it
-        return []
-    except TuneworthyError as error:
-        return [Finding(message=error.message, fix=error.hint, severity="error", rule=rule.name)]

@@ -108,16 +108,13 @@ def changed_since(
         for name, value in now.settings.items()
         if name in then.settings and then.settings[name] != value
     ]
-    return [*_incomplete(record), *changed, *settings_changed]
-
-
-def _incomplete(record: RunRecord) -> list[str]:
     half = [
         f"the rung {row.rung} is incomplete ({row.n} of {record.n_test} cases)"
         for row in record.rungs
         if row.score is not None and row.n != record.n_test
     ]
-    return [f"the run is incomplete: {record.partial}", *half] if record.partial else half
+    partial = [f"the run is incomplete: {record.partial}"] if record.partial else []
+    return [*partial, *half, *changed, *settings_changed]
 
 
 def _variants(record: RunRecord, project: Project, opened: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -125,7 +122,15 @@ def _variants(record: RunRecord, project: Project, opened: Mapping[str, Mapping[
     baseline = record.rung("baseline")
     base = record.variant_of(baseline) if baseline else None
     changed = []
-    if base is not None and any(getattr(base, name) != value for name, value in _prompt(project).items()):
+    prompt = project.prompt
+    today = {
+        "system": project.text(prompt.system),
+        "user": project.text(prompt.user) or "{{ input }}",
+        "max_tokens": prompt.max_tokens,
+        "stop": tuple(prompt.stop),
+        "decoding": dict(prompt.parameters),
+    }
+    if base is not None and any(getattr(base, name) != value for name, value in today.items()):
         changed.append("the prompt has changed")
     for name, identity in {variant.model: variant.model_identity for variant in record.variants.values()}.items():
         if name not in project.models:
@@ -133,13 +138,3 @@ def _variants(record: RunRecord, project: Project, opened: Mapping[str, Mapping[
         elif name in opened and content_hash(dict(opened[name])) != content_hash(dict(identity)):
             changed.append(f"the model {name} has changed")
     return changed
-
-
-def _prompt(project: Project) -> dict[str, Any]:
-    return {
-        "system": project.text(project.prompt.system),
-        "user": project.text(project.prompt.user) or "{{ input }}",
-        "max_tokens": project.prompt.max_tokens,
-        "stop": tuple(project.prompt.stop),
-        "decoding": dict(project.prompt.parameters),
-    }

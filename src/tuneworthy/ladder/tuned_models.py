@@ -67,7 +67,11 @@ def tuned_models(project: Project) -> list[TunedModel]:
     """Return the tuned models that can be asked, the newest first."""
     store = Folder(project.root)
     if project.serve.model is not None:
-        served = _served(project, store, project.serve.model)
+        name = project.serve.model
+        config = project.models[name]
+        artifact = served_artifact(store, config)
+        engine = "llama_cpp" if artifact is not None and artifact.kind == "gguf" else config.provider
+        served = _tuned(store, artifact, name=name, config=config, engine=engine) if artifact is not None else None
         return [served] if served is not None else []
     found = [
         _tuned(store, one, name=f"{TUNED}{one.id[:8]}", config=gguf_config(project, one))
@@ -188,21 +192,15 @@ def config_of(project: Project, name: str) -> Model:
     return {one.name: one.config for one in tuned_models(project)}[name]
 
 
-def _served(project: Project, store: Folder, name: str) -> TunedModel | None:
-    """Return the tuned model that the server `[serve] model` answers with; None if that cannot be told."""
-    config = project.models[name]
-    artifact = served_artifact(store, config)
-    if artifact is None:
-        return None
-    engine = "llama_cpp" if artifact.kind == "gguf" else config.provider
-    return _tuned(store, artifact, name=name, config=config, engine=engine)
-
-
 def _tuned(
     store: Folder, artifact: Artifact, *, name: str, config: Model, engine: str = "llama_cpp"
 ) -> TunedModel | None:
     """Return the tuned model of an artifact; None if it is that of an untuned base, or its makers are gone."""
-    chain = {one.kind: one for one in _chain(store, artifact)}
+    chain: dict[str, Artifact] = {}
+    at: Artifact | None = artifact
+    while at is not None and len(chain) < 4:  # gguf, merged, adapter, base
+        chain[at.kind] = at
+        at = find_artifact(store, at.parent) if at.parent else None
     merged, adapter, base = (chain.get(kind) for kind in ("merged", "adapter", "base"))
     made = adapter or merged
     if made is None:
@@ -219,12 +217,3 @@ def _tuned(
         file_type=artifact.about.file_type,
         prompt=made.about.prompt or {},
     )
-
-
-def _chain(store: Folder, artifact: Artifact) -> list[Artifact]:
-    chain: list[Artifact] = []
-    at: Artifact | None = artifact
-    while at is not None and len(chain) < 4:  # gguf, merged, adapter, base
-        chain.append(at)
-        at = find_artifact(store, at.parent) if at.parent else None
-    return chain

@@ -5,6 +5,7 @@ Invariant: a passage cannot close its own element, whatever appears in it.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from html import escape, unescape
 from typing import Any
 
@@ -59,15 +60,11 @@ def split_citations(text: str, shown: Iterable[str] = ()) -> tuple[str, tuple[st
     names = {form: one for one in shown for form in (one, escape(one))}
     cited: list[str] = []
     answer = text
-    while found := _last_citation(_bare(answer), names):
+    while found := _last_citation(answer.rstrip().removesuffix(".").rstrip(), names):
         if not found[0].strip():
             break
         answer, cited = found[0], [*found[1], *cited]
     return (answer.rstrip(), tuple(dict.fromkeys(cited))) if cited else (text, ())
-
-
-def _bare(text: str) -> str:
-    return text.rstrip().removesuffix(".").rstrip()
 
 
 def _last_citation(text: str, names: Mapping[str, str]) -> tuple[str, list[str]] | None:
@@ -78,21 +75,14 @@ def _last_citation(text: str, names: Mapping[str, str]) -> tuple[str, list[str]]
     found = _CITATION.search(text)
     if found is None:
         return None
-    ids = [one for part in unescape(found[1]).split(";") for one in _ids(part, names)]
-    if not ids or (_is_json(found[0]) and not any(one in names.values() for one in ids)):
+    ids: list[str] = []
+    for part in unescape(found[1]).split(";"):  # the whole part, if that is a name, else its parts between commas
+        parts = [part] if part.strip(_AROUND) in names else part.split(",")
+        ids += [names.get(one, one) for one in filter(None, (one.strip(_AROUND) for one in parts))]
+    if ids and not any(one in names.values() for one in ids):
+        with suppress(orjson.JSONDecodeError):  # JSON is a part of the answer
+            orjson.loads(found[0])
+            return None
+    if not ids:
         return None
     return text[: found.start()], ids
-
-
-def _ids(part: str, names: Mapping[str, str]) -> list[str]:
-    """Return the ids in a citation: the whole, if that is a name, else what commas part."""
-    parts = [part] if part.strip(_AROUND) in names else part.split(",")
-    return [names.get(one, one) for one in filter(None, (one.strip(_AROUND) for one in parts))]
-
-
-def _is_json(text: str) -> bool:
-    try:
-        orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return False
-    return True

@@ -36,19 +36,17 @@ class CachedEncoder:
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._places}
         missing = list(new)
         for first in range(0, len(missing), CHUNK):
-            self._add(missing[first : first + CHUNK], new)
+            block = missing[first : first + CHUNK]
+            records = np.empty(len(block), self._record)
+            records["vector"] = self.encoder.encode([new[key] for key in block])
+            records["key"] = np.frombuffer(b"".join(block), "V16")
+            with self.path.open("ab") as file:
+                file.write(records.tobytes())
+            for key in block:
+                self._places[key] = len(self._places)
         places = [self._places[key] for key in keys]
         vectors: NDArray[np.float32] = np.array(self._records()["vector"][places], np.float32)
         return vectors
-
-    def _add(self, keys: Sequence[bytes], texts: dict[bytes, str]) -> None:
-        records = np.empty(len(keys), self._record)
-        records["vector"] = self.encoder.encode([texts[key] for key in keys])
-        records["key"] = np.frombuffer(b"".join(keys), "V16")
-        with self.path.open("ab") as file:
-            file.write(records.tobytes())
-        for key in keys:
-            self._places[key] = len(self._places)
 
     def _records(self) -> NDArray[np.void]:
         if not self.path.stat().st_size:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -137,7 +138,7 @@ async def _build(folder: Path, chunks: Iterator[Chunk], encoder: ChunkEncoder | 
     shutil.rmtree(folder, ignore_errors=True)  # of a build that was cut short
     folder.mkdir(parents=True)
     database, table, n_chunks = lancedb.connect(folder), None, 0
-    for block in _blocks(chunks):
+    while block := list(islice(chunks, BLOCK)):
         rows = await _rows(block, n_chunks, encoder)
         if table is None:
             table = database.create_table(TABLE, rows)
@@ -170,17 +171,6 @@ async def _rows(block: Sequence[Chunk], first: int, encoder: ChunkEncoder | None
         vectors = np.ascontiguousarray(await encoder.encode_chunks(texts), np.float32)  # (n, width)
         columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
     return pa.table(columns)
-
-
-def _blocks(chunks: Iterator[Chunk]) -> Iterator[list[Chunk]]:
-    block: list[Chunk] = []
-    for chunk in chunks:
-        block.append(chunk)
-        if len(block) == BLOCK:
-            yield block
-            block = []
-    if block:
-        yield block
 
 
 def _ranked(rows: Any, score: str, sign: float) -> RankedChunks:

@@ -152,7 +152,8 @@ async def race(
     start, n_dev = 0, len(dev) if n_dev is None else n_dev
     for alive, end in schedule(len(candidates), n_dev, len(dev)):
         running.cut_to(alive)
-        for n in _comparisons(start, end):
+        heads = {start + math.ceil((end - start) * look / LOOKS) for look in range(1, LOOKS + 1)} - {start}
+        for n in sorted(heads):
             for variant in running.alive:
                 running.entries[variant.id] = _entry(variant, await measure(variant, dev[:n]), dev[:n])
             running.drop_unscored(n)
@@ -161,11 +162,6 @@ async def race(
                 return running.result(n_dev)
         start = end
     return running.result(n_dev)
-
-
-def _comparisons(start: int, end: int) -> list[int]:
-    """Return the heads at which a round from `start` to `end` cases is looked at."""
-    return sorted({start + math.ceil((end - start) * look / LOOKS) for look in range(1, LOOKS + 1)} - {start})
 
 
 class _Running:
@@ -210,7 +206,7 @@ class _Running:
     def result(self, n_dev: int) -> Race:
         """Return what came out."""
         finished = self.ranked()
-        winner = _cheapest_of_the_best(finished, n_dev).variant
+        winner = cheapest_of_the_best(finished, n_dev).variant
         rest = [entry for entry in self.entries.values() if entry.variant not in self.alive]
         rest.sort(key=lambda entry: (-entry.n, -entry.score, self._order[entry.variant.id]))
         entries = [replace(entry, dropped=self._exits.get(entry.variant.id, "")) for entry in (*finished, *rest)]
@@ -242,7 +238,7 @@ def differences(leader: DevScores, other: DevScores) -> np.ndarray:
     return np.asarray(ours - theirs)
 
 
-def _cheapest_of_the_best(finished: Sequence[Entry], n_dev: int) -> Entry:
+def cheapest_of_the_best(finished: Sequence[Entry], n_dev: int) -> Entry:
     """Return the cheapest of those within one paired standard error of the first."""
     leader, *others = finished
     close = [leader, *(one for one in others if within_one_error(leader.measured, one.measured, n_dev))]

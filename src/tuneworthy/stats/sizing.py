@@ -77,7 +77,9 @@ def cases_for_margin(margin: float, alpha: float, *, loss: float | None = None, 
     observed = loss is not None and gain is not None and loss + gain > 0
     discordance = (loss or 0.0) + (gain or 0.0) if observed else 2 * LOSS
     worse = (max(discordance, margin) - margin) / 2 if observed else min(LOSS, (1 - margin) / 2)
-    n_gain = _n_gain(worse, margin, alpha)
+    better, n_gain = min(1 - worse, worse + margin), None
+    if mcnemar_power(MOST_CASES, worse, better, alpha) >= POWER:
+        n_gain = n_for_difference(worse, better, alpha, POWER)
     n_same = n_for_non_inferiority(margin, discordance, power=POWER)
     sentence = (
         "Detecting a gain of {margin:.1f} points takes {n_gain} cases if {worse:.1%} of them get worse. Showing "
@@ -104,11 +106,3 @@ def cases_for_margin(margin: float, alpha: float, *, loss: float | None = None, 
         "n_non_inferior": n_same,
     }
     return Sizing(sentence=sentence, numbers=numbers)
-
-
-def _n_gain(loss: float, margin: float, alpha: float) -> int | None:
-    """Return the cases that show a gain of `margin`; None if more than `MOST_CASES` are needed."""
-    gain = min(1 - loss, loss + margin)
-    if mcnemar_power(MOST_CASES, loss, gain, alpha) < POWER:
-        return None
-    return n_for_difference(loss, gain, alpha, POWER)

@@ -40,7 +40,7 @@ class Times:
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """Files that a model was converted from."""
 
     spec: str = ""
@@ -68,7 +68,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class RowLengths:
+class TrainedRows:
     """Lengths of the training rows."""
 
     longest: int = 0
@@ -104,7 +104,7 @@ class Manifest:
     parent: str | None
     times: Times
     files: dict[str, Any]
-    source: Source = Source()
+    source: ModelSource = ModelSource()
     dtype: str = ""
     dequantised_from: str | None = None
     template_sha256: str | None = None
@@ -113,7 +113,7 @@ class Manifest:
     gated: bool = True
     settings: dict[str, Any] = field(default_factory=dict)
     prompt: dict[str, Any] | None = None
-    rows: RowLengths = RowLengths()
+    rows: TrainedRows = TrainedRows()
     held_out: HeldOut | None = None
     curves: Curves = Curves()
     memory: Memory = Memory()

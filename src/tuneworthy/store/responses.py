@@ -173,7 +173,7 @@ class ResponseStore:
             UserError: The file cannot be written.
         """
         try:
-            row = (key, redact_json(_encode(answer)), cost_usd, time.time())
+            row = (key, redact_json(encoded(answer)), cost_usd, time.time())
         except TypeError as error:
             raise ValueError(str(error)) from None
         with explained(self.path):
@@ -267,19 +267,18 @@ _FIELDS = (
 )
 
 
-_values = attrgetter(*_FIELDS)
-
-
-def _encode(answer: Response | Failure) -> bytes:
-    if isinstance(answer, Failure):
-        return orjson.dumps({"failure": [answer.code, answer.message, answer.attempts]})
-    return orjson.dumps(_values(answer))
+_values, _failure = attrgetter(*_FIELDS), attrgetter("code", "message", "attempts")
 
 
 class StoredFailure(TypedDict):
     """How a failure appears in `body`."""
 
     failure: tuple[str, str, int]
+
+
+def encoded(answer: Response | Failure) -> bytes:
+    """Return the `body` of a row."""
+    return orjson.dumps(_values(answer) if isinstance(answer, Response) else {"failure": _failure(answer)})
 
 
 def decoded(body: bytes | str, where: object) -> Response | Failure:

@@ -22,7 +22,7 @@ from tuneworthy.providers.chat_template import ChatTemplate
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.model_safety import files_of, read_config, tensors_of
 from tuneworthy.store import Folder
-from tuneworthy.store.artifacts import Artifact, Source, artifacts, write_artifact
+from tuneworthy.store.artifacts import Artifact, ModelSource, artifacts, write_artifact
 from tuneworthy.train import messages
 from tuneworthy.train.shape import read_shape
 
@@ -103,7 +103,7 @@ def prepare_base(spec: str, root: Path, store: Folder, say: Say = lambda _: None
         files = files_of(place)
         source = {"spec": spec, "sha256": models.sha256_of_files(files)}
         from_type = None
-    made = [base for base in artifacts(store, "base") if base.about.source == Source(**source) and base.whole]
+    made = [base for base in artifacts(store, "base") if base.about.source == ModelSource(**source) and base.whole]
     if made:
         return write_again(store, made[-1])
     if place.is_file():

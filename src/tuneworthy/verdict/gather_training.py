@@ -22,7 +22,7 @@ from tuneworthy.people.review_state import state_of
 from tuneworthy.regressions.sets import hashes, regression_sets
 from tuneworthy.shadow.canary import last_shadow
 from tuneworthy.store import Folder
-from tuneworthy.store.artifacts import Kind, Source, latest_artifact
+from tuneworthy.store.artifacts import Kind, ModelSource, latest_artifact
 from tuneworthy.store.shapes import shaped
 from tuneworthy.train.plan import Expected
 from tuneworthy.types import Case, JsonObject
@@ -174,7 +174,7 @@ def _pilot(
     if version is None or found.dataset != version.id:
         current = version.id if version is not None else "the current version"
         changed.append(f"the pilot runs used version {found.dataset} of the training data, not {current}")
-    source = base.about.source if base else Source()
+    source = base.about.source if base else ModelSource()
     if base is not None and found.base not in {base.id, source.spec, source.sha256}:
         changed.append(f"the base model of the pilot runs is {found.base}, not {base.id}")
     gained = built_against_raw(found.points)

@@ -144,7 +144,13 @@ class DecodingSweep:
         width = WIDTH if greedy else len(self.capabilities.efforts)  # all levels meet in one race
         plan = SweepPlan(calls=calls, repeats=self.repeats, seed=seed, width=width, aside=aside, first=first)
         found = await sweep(self.base, self._make, suggest, session.split.dev, measure=self._measure, plan=plan)
-        flips = await self._flips(seed) if greedy else None
+        flips = None
+        if greedy:
+            search, _ = halves(session.split.dev, seed)
+            cases = search[:GREEDY_CASES]
+            traces = await session.ask(self._make({"temperature": 0.0}), cases, repeats=GREEDY_REPEATS)
+            _, _, scores = await session.score(traces, cases)
+            flips = flips_of(traces, scores, GREEDY_REPEATS)
         cost = session.runner.spending.usd
         parts = [
             self.parts.get((one.id, found.n_confirm)) if found.paired else None for one in (self.base, found.winner)
@@ -177,15 +183,6 @@ class DecodingSweep:
             cost_usd=sum(trace.cost_usd for trace in traces),
             weight=usage(traces).weight,
         )
-
-    async def _flips(self, seed: int) -> Flips:
-        """Ask some cases several times at temperature 0."""
-        search, _ = halves(self.session.split.dev, seed)
-        cases = search[:GREEDY_CASES]
-        greedy = self._make({"temperature": 0.0})
-        traces = await self.session.ask(greedy, cases, repeats=GREEDY_REPEATS)
-        _, _, scores = await self.session.score(traces, cases)
-        return flips_of(traces, scores, GREEDY_REPEATS)
 
 
 def flips_of(traces: Sequence[Trace], scores: Sequence[Score], repeats: int) -> Flips:
