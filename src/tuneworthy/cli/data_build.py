@@ -9,12 +9,11 @@ from tuneworthy.cli.data_import import say_import
 from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options
 from tuneworthy.cli.progress import AnswerProgress
 from tuneworthy.cli.run import agree_to_spend, fetch_models
-from tuneworthy.config import Project, load
+from tuneworthy.config import load
 from tuneworthy.dataset.build import BuildResult, build_version
 from tuneworthy.dataset.card import summary_of
 from tuneworthy.dataset.effect import effect_words
 from tuneworthy.dataset.importing.importer import import_files
-from tuneworthy.evaluate.runner import Progress
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.people.review_state import state_of
 from tuneworthy.report.text import clean
@@ -44,7 +43,12 @@ def command(files: tuple[Path, ...], unsafe: bool, max_usd: float | None, yes: b
     """
     project = load(root)
     store = Folder(project.root)
-    progress = _before_asking(project, max_usd, yes) if project.data.judge else None
+    progress = None
+    if project.data.judge:
+        judge = {project.data.judge.model}
+        fetch_models(project, judge)
+        agree_to_spend(project, max_usd, yes, judge)
+        progress = AnswerProgress()
     with store.lock(note):
         if files and not as_json:
             say_import(import_files(store, files, say=note))
@@ -55,14 +59,6 @@ def command(files: tuple[Path, ...], unsafe: bool, max_usd: float | None, yes: b
     document = {**frozen, "failed_gates": list(done.recipe.failed), **done.recipe.to_dict()}
     print_result(as_json, document, _say, done, root / REVIEWS)
     return 0 if done.version else 3
-
-
-def _before_asking(project: Project, max_usd: float | None, yes: bool) -> Progress:
-    """Download the judge's model and ask before it costs money; return the progress of its answers."""
-    judge = {project.data.judge.model} if project.data.judge else set()
-    fetch_models(project, judge)
-    agree_to_spend(project, max_usd, yes, judge)
-    return AnswerProgress()
 
 
 def _say(done: BuildResult, reviews: Path) -> None:

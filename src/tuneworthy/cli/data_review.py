@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -280,12 +279,6 @@ class _Rows(Generic[T]):
         return self.read()
 
 
-def _dropped(version: Version) -> Iterator[Rejected]:
-    for line in version.rejects():
-        if line.example is not None:
-            yield Rejected(line.example, line.reason)
-
-
 def findings_of(version: Version, sample: ReviewSample) -> dict[str, list[str]]:
     """Return the checks' reports by row of a sample."""
     lines: dict[str, list[str]] = defaultdict(list)
@@ -305,7 +298,8 @@ def open_review(root: Path, version_id: str | None) -> Review:
         UserError: There is no such version.
     """
     version = open_version(Folder(root), version_id)
-    return Review(root / FILE_NAME, version.id, _Rows(version.examples), _Rows(partial(_dropped, version)))
+    rejects = _Rows(lambda: (Rejected(row.example, row.reason) for row in version.rejects() if row.example is not None))
+    return Review(root / FILE_NAME, version.id, _Rows(version.examples), rejects)
 
 
 def show(review: Review, *, as_json: bool) -> int:

@@ -64,7 +64,11 @@ def command(
         with writing_to(out):
             write_atomic(out, page(report).encode())
         note(messages.say("written", path=out))
-    lints = _lints(report, threshold)
+    lints: list[str] = []
+    if threshold is not None:
+        supported, words = examine_threshold(report, threshold)
+        use = Use(decoding={"temperature": 0}, threshold=threshold, calibrated=supported)
+        lints = [words, *[f"{one.message} {one.fix} ({one.rule})" for one in LINTS.run(use)]]
     print_result(as_json, report.to_dict() | {"lints": lints}, _show, report, show, lints)
 
 
@@ -73,14 +77,6 @@ async def _run(
 ) -> UncertaintyReport:
     async with open_variants(project, [word], max_usd=max_usd, yes=yes) as (session, (variant,)):
         return await measure_uncertainty(session, variant, limit=limit, samples=samples)
-
-
-def _lints(report: UncertaintyReport, threshold: float | None) -> list[str]:
-    if threshold is None:
-        return []
-    supported, words = examine_threshold(report, threshold)
-    use = Use(decoding={"temperature": 0}, threshold=threshold, calibrated=supported)
-    return [words, *[f"{one.message} {one.fix} ({one.rule})" for one in LINTS.run(use)]]
 
 
 def _show(report: UncertaintyReport, most: int, lints: list[str]) -> None:

@@ -78,7 +78,6 @@ def command(folder: Path, train: bool, as_json: bool) -> int:
 
 
 def _show(project: Project, record: RunRecord, verdict: Verdict) -> None:
-    """Print the ladder, the verdict and the next step."""
     show_ladder(record, project)
     show_answer(verdict)
     click.echo()

@@ -6,7 +6,6 @@ import click
 
 from tuneworthy.cli.options import json_option, note, print_result, project_option
 from tuneworthy.doctor import messages
-from tuneworthy.doctor.damage import Damage
 from tuneworthy.doctor.examine import StoreReport, examine, repair
 from tuneworthy.errors import UserError
 from tuneworthy.report.text import clean
@@ -42,11 +41,8 @@ def command(root: Path, repairs: bool, as_json: bool) -> int:
 def _show(report: StoreReport) -> None:
     for label, damages in (("repaired", report.repaired), ("damaged", report.damages)):
         for damage in damages:
-            click.echo(f"{label} {_line(damage)}")
+            place = "" if damage.what.startswith(str(damage.file)) else f"{damage.file}: "  # most errors name it
+            line = clean(f"{place}{damage.what} {damage.cost}", 0)
+            click.echo(f"{label} {line}")
     n_can = sum(damage.repair is not None for damage in report.damages)
     click.echo(messages.summary(len(report.damages), len(report.repaired), n_can))
-
-
-def _line(damage: Damage) -> str:
-    place = "" if damage.what.startswith(str(damage.file)) else f"{damage.file}: "  # most errors name it
-    return clean(f"{place}{damage.what} {damage.cost}", 0)

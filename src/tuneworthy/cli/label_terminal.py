@@ -20,7 +20,7 @@ from tuneworthy.config import FILE_NAME, Project, load
 from tuneworthy.config.graders import Choice
 from tuneworthy.errors import TuneworthyError, UserError, did_you_mean
 from tuneworthy.ladder.commands.case_answers import open_answers
-from tuneworthy.ladder.judging import Item, verdicts_path
+from tuneworthy.ladder.judging import verdicts_path
 from tuneworthy.ladder.session import read_data
 from tuneworthy.report.text import clean
 from tuneworthy.text import count, plural
@@ -158,7 +158,13 @@ def judge_on_terminal(
         items = answers.to_judge(rungs, n=n, command="cases label --judge")
         rubric = answers.judge.rubric
     path = labels or verdicts_path(project)
-    shown = [Case(id=item.id, input=_sheet(item)) for item in items]
+    shown = []
+    for item in items:
+        case = item.case
+        reference = "(a refusal is expected)" if case.expected is None else clean(case.expected, 0)
+        expected = f"\nreference: {reference}" if case.labelled else ""
+        sheet = f"question: {clean(case.text, 0)}{expected}\nanswer: {clean(item.answer, 0)}"
+        shown.append(Case(id=item.id, input=sheet))
     session = LabelSession(shown, path, labeller, seed=project.split.seed, share=share)
     note(
         f"{count(len(shown), 'answer')} to at most {n} test cases, in random order. The variant of each answer is "
@@ -166,13 +172,6 @@ def judge_on_terminal(
     )
     note(f"What makes an answer good:\n{rubric}")
     return path, run_terminal(session, ask_line, note, parse=parse_verdict, greeting=VERDICT_GREETING)
-
-
-def _sheet(item: Item) -> str:
-    case = item.case
-    reference = "(a refusal is expected)" if case.expected is None else clean(case.expected, 0)
-    expected = f"\nreference: {reference}" if case.labelled else ""
-    return f"question: {clean(case.text, 0)}{expected}\nanswer: {clean(item.answer, 0)}"
 
 
 def parse_verdict(line: str) -> bool:

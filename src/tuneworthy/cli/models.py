@@ -11,7 +11,7 @@ from tuneworthy.cli.options import json_option, note, print_json, project_option
 from tuneworthy.config import load
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.providers.gguf import read_header
-from tuneworthy.providers.models import ModelFile, Progress, list_models, pull, sha256_of, store
+from tuneworthy.providers.models import Progress, list_models, pull, sha256_of, store
 
 
 @click.group("models", cls=CommandGroup)
@@ -35,24 +35,24 @@ def list_command(as_json: bool) -> None:
     """
     found = list_models()
     if as_json:
-        print_json({"store": str(store()), "models": [_row(file) for file in found]})
+        models = [
+            {
+                "spec": file.spec,
+                "path": str(file.path) if file.path else None,
+                "bytes": file.bytes,
+                "licence": file.licence or None,
+                "parameters": file.parameters,
+                "pinned": file.pinned,
+            }
+            for file in found
+        ]
+        print_json({"store": str(store()), "models": models})
         return
     for file in found:
         where = str(file.path) if file.path else f"not downloaded; run `tuneworthy models pull {file.spec}`"
         size = f"{file.bytes / 1e6:,.0f} MB"
         weights = f"{file.parameters / 1e6:,.0f}M parameters" if file.parameters else ""
         click.echo("  ".join(part for part in (file.spec, size, weights, file.licence, where) if part))
-
-
-def _row(file: ModelFile) -> dict[str, object]:
-    return {
-        "spec": file.spec,
-        "path": str(file.path) if file.path else None,
-        "bytes": file.bytes,
-        "licence": file.licence or None,
-        "parameters": file.parameters,
-        "pinned": file.pinned,
-    }
 
 
 @command.command("pull")
@@ -74,15 +74,12 @@ def pull_command(model: str, root: Path, as_json: bool) -> None:
     header = read_header(path) if path.is_file() else None
     if as_json:
         digest = sha256_of(path) if path.is_file() else None
-        print_json({"spec": spec, "path": str(path), "bytes": _size(path), "sha256": digest})
+        files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+        size = sum(file.stat().st_size for file in files)
+        print_json({"spec": spec, "path": str(path), "bytes": size, "sha256": digest})
         return
     about = f" ({header.architecture}, {header.file_type}, context {header.context_length})" if header else ""
     click.echo(f"{path}{about}")
-
-
-def _size(path: Path) -> int:
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return sum(file.stat().st_size for file in files)
 
 
 def _spec(word: str, root: Path) -> str:

@@ -81,7 +81,10 @@ def command(
       tuneworthy plan --lint adapter_config.json
     """
     if configs:
-        return _lint(configs, as_json)
+        findings = [(path, finding) for path in configs for finding in lint_settings(read_settings(path))]
+        listed = {"findings": [{"path": str(path), **_row(finding)} for path, finding in findings]}
+        print_result(as_json, listed, _show_findings, findings)
+        return 3 if any(finding.severity == "error" for _, finding in findings) else 0
     project = load(root)
     advised = planned_method(project)
     if project.train.method == "classifier":
@@ -106,7 +109,6 @@ def command(
 
 
 def _emit(planned: Planned, form: str, out: Path | None) -> Emitted | None:
-    """Write the run for another trainer, unless it does not fit."""
     if planned.advice.memory.fit == "does not fit":
         note("No file was written, because training does not fit into memory.")
         return None
@@ -117,23 +119,6 @@ def _emit(planned: Planned, form: str, out: Path | None) -> Emitted | None:
                 write_atomic(out / name, text.encode())
             write_atomic(out / ROWS, row_lines(rows_of(planned)))
     return made
-
-
-def _show_emitted(made: Emitted, out: Path | None) -> None:
-    if out is None:
-        click.echo("\n" + made.main)
-        note(f"Use --out to write this file to a folder, together with {ROWS}.")
-    else:
-        click.echo("\n" + messages.say("emitted", folder=out, files=", ".join([*made.files, ROWS])))
-    note(f"To start training, run this in that folder: {' '.join(made.command)}")
-    note(*made.notes)
-
-
-def _lint(configs: Sequence[Path], as_json: bool) -> int:
-    findings = [(path, finding) for path in configs for finding in lint_settings(read_settings(path))]
-    document = {"findings": [{"path": str(path), **_row(finding)} for path, finding in findings]}
-    print_result(as_json, document, _show_findings, findings)
-    return 3 if any(finding.severity == "error" for _, finding in findings) else 0
 
 
 def _row(finding: Finding) -> dict[str, str | None]:
@@ -191,5 +176,12 @@ def _show(planned: Planned, emitted: Emitted | None, folder: Path | None, more: 
         out.print(f"One epoch: {duration}")
     for line in filter(None, [*planned.advice.notes, *more]):
         out.print(line)
-    if emitted is not None:
-        _show_emitted(emitted, folder)
+    if emitted is None:
+        return
+    if folder is None:
+        click.echo("\n" + emitted.main)
+        note(f"Use --out to write this file to a folder, together with {ROWS}.")
+    else:
+        click.echo("\n" + messages.say("emitted", folder=folder, files=", ".join([*emitted.files, ROWS])))
+    note(f"To start training, run this in that folder: {' '.join(emitted.command)}")
+    note(*emitted.notes)

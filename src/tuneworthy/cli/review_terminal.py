@@ -150,7 +150,10 @@ class _Turn:
             return None
         if self.clock is not None and self._shown[0] != row.id:
             self._shown = row.id, n_characters(row), self.clock()
-        return Case(id=row.id, input=sheet(row if self.masker is None else _masked(row, self.masker)))
+        if self.masker is not None:
+            masked = [{**self.masker.mask_json(turn), "role": turn.get("role", "?")} for turn in row.messages]
+            row = replace(row, messages=tuple(masked), meta=self.masker.mask_json(dict(row.meta)))
+        return Case(id=row.id, input=sheet(row))
 
     def submit(self, case_id: str, label: tuple[bool, str]) -> None:
         good, reason = label
@@ -180,11 +183,6 @@ class _Turn:
             raise UserError("Only the last row can be shown again, and only if you rated it good: bad ratings stay.")
         self._again, self._last = self._last, None
         self.done -= 1
-
-
-def _masked(row: Example, masker: Masker) -> Example:
-    messages = tuple({**masker.mask_json(message), "role": message.get("role", "?")} for message in row.messages)
-    return replace(row, messages=messages, meta=masker.mask_json(dict(row.meta)))
 
 
 def n_characters(row: Example) -> int:

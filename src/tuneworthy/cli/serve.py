@@ -67,7 +67,6 @@ def command(what: str, identity: str | None, port: int | None, only_print: bool,
 
 
 def _serve(store: Folder, choice: ServingChoice, port: int) -> None:
-    """Serve until Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     note(messages.say("serve_by_hand", command=choice.line))
     log = store.logs / "serve.log"

@@ -73,7 +73,8 @@ def command(
     """
     project = load(root)
     changed = {"by": by or project.shadow.by, "sessions": sessions or project.shadow.sessions}
-    project = _with(project, Shadow(**{**project.shadow.model_dump(), **changed}))
+    section = Shadow(**{**project.shadow.model_dump(), **changed})
+    project = project.model_copy(update={"shadow": section})
     words = [candidate, *([] if production == RECORDED else [production])]
     again = _command_line()
     run = _run(project, files, words, format_name, again, per_minute=per_minute, max_usd=max_usd, yes=yes)
@@ -90,12 +91,6 @@ def _command_line() -> str:
         place = words.index("--project")
         del words[place : place + 2]
     return shlex.join(["tuneworthy", *words])
-
-
-def _with(project: Project, section: Shadow) -> Project:
-    changed = project.model_copy(update={"shadow": section})
-    changed._root = project.root
-    return changed
 
 
 async def _run(

@@ -49,7 +49,13 @@ def command(
             "Use either --pilot or --lr-check.", hint="Check the learning rate first, set it, and then run the pilot."
         )
     project = load(root)
-    _need_libraries(*["bitsandbytes"] * (project.train.method == "qlora"))
+    libraries = ["torch", "transformers", "trl", "peft", *["bitsandbytes"] * (project.train.method == "qlora")]
+    missing = [name for name in libraries if find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"Training needs libraries that are not installed: {', '.join(missing)}.",
+            hint='Run `pip install "tuneworthy[train]"`.',
+        )
     store = Folder(project.root)
     with store.lock(note):
         if project.train.method == "classifier" and not (pilot or lr_check):
@@ -80,15 +86,6 @@ def _show_pilot(document: Mapping[str, Any], path: Path) -> None:
             messages.say("pilot_point", **{key: point[key] for key in ("size", "data", "seed", "steps", "score")})
         )
     click.echo(f"Wrote {path}. Run `tuneworthy decide` to forecast the gain from all {document['n_examples']} rows.")
-
-
-def _need_libraries(*more: str) -> None:
-    missing = [name for name in ("torch", "transformers", "trl", "peft", *more) if find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"Training needs libraries that are not installed: {', '.join(missing)}.",
-            hint='Run `pip install "tuneworthy[train]"`.',
-        )
 
 
 def _show_rows(prepared: Prepared) -> None:

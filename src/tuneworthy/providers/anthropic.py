@@ -102,7 +102,15 @@ class AnthropicProvider(ServedProvider):
         if request.logprobs is not None:
             dropped += (f"logprobs: not accepted ({caps.family})",)
         if request.tools and caps.tools:
-            body["tools"] = [_tool(tool) for tool in request.tools]
+            tools = [_OfferedTool.model_validate(tool.get("function", tool)) for tool in request.tools]
+            body["tools"] = [
+                {
+                    "name": tool.name,
+                    "description": tool.description,
+                    "input_schema": tool.parameters or {"type": "object", "properties": {}},
+                }
+                for tool in tools
+            ]
         elif request.tools:
             dropped += (f"tools: not accepted ({caps.family})",)
         return body, dropped
@@ -146,12 +154,6 @@ class _OfferedTool(WireModel):
     name: str
     description: str = ""
     parameters: JsonObject | None = None
-
-
-def _tool(tool: Mapping[str, Any]) -> JsonObject:
-    read = _OfferedTool.model_validate(tool.get("function", tool))
-    schema = read.parameters or {"type": "object", "properties": {}}
-    return {"name": read.name, "description": read.description, "input_schema": schema}
 
 
 class _ContentBlock(WireModel):

@@ -184,8 +184,10 @@ class HttpClient:
         value = self.read(answer)
         if not isinstance(value, dict):
             raise self.malformed("a JSON object", answer.body)
-        if value.get("error"):  # some gateways answer 200 and an error
-            raise self._refusal(_status_of(value["error"]), answer.headers, answer.body)
+        if error := value.get("error"):  # some gateways answer 200 and an error
+            code = error.get("code") or error.get("status") if isinstance(error, dict) else None
+            status = int(code) if isinstance(code, int | str) and re.fullmatch("[0-9]{3}", str(code)) else 500
+            raise self._refusal(status if 400 <= status < 600 else 500, answer.headers, answer.body)
         return value
 
     async def get(self, path: str = "") -> Any:
@@ -441,13 +443,6 @@ def _message_of(body: bytes) -> bytes | str:
             if isinstance(message, str) and message:
                 return message
     return body
-
-
-def _status_of(error: Any) -> int:
-    """Read the status in an error that came with status 200; 500 without one."""
-    code = error.get("code") or error.get("status") if isinstance(error, dict) else None
-    status = int(code) if isinstance(code, int | str) and re.fullmatch("[0-9]{3}", str(code)) else 500
-    return status if 400 <= status < 600 else 500
 
 
 def proxy_for(scheme: str, host: str) -> str | None:

@@ -240,7 +240,12 @@ class LlamaCppProvider(BaseProvider):
             OutsideFault: The engine dies again and again.
         """
         if request.timing and self.settings.cache_mib:
-            return await self._for_timing().complete(request)
+            if self._timing is None:  # its child keeps only the last prompt of each lane: it finds no earlier answer
+                self._timing = LlamaCppProvider(
+                    settings=replace(self.settings, slots=LANES, cache_mib=0), log=self._log, identity=self.identity,
+                    capabilities=self.capabilities, timeout_s=self._timeout_s,
+                )  # fmt: skip
+            return await self._timing.complete(request)
         self._bind()
         if not self._suspects or (key := content_hash(outgoing(request))) not in self._suspects:
             return await self._answer(request)
@@ -276,15 +281,6 @@ class LlamaCppProvider(BaseProvider):
         if self._timing is not None:
             await self._timing.close()
         await self._drop()
-
-    def _for_timing(self) -> LlamaCppProvider:
-        """Return a provider whose child keeps nothing but the last prompt of each lane: it finds no earlier answer."""
-        if self._timing is None:
-            self._timing = LlamaCppProvider(
-                settings=replace(self.settings, slots=LANES, cache_mib=0), log=self._log, identity=self.identity,
-                capabilities=self.capabilities, timeout_s=self._timeout_s,
-            )  # fmt: skip
-        return self._timing
 
     async def _answer(self, request: Request) -> Response:
         """Ask the engine once; tell a crash from other faults."""

@@ -103,7 +103,6 @@ def read_model_name(text: str) -> NamedModel:
 
 
 def _local(label: str) -> str:
-    """Return a path as an absolute one."""
     if label.startswith(("pypi:", "hf:")):
         return label
     with suppress(RuntimeError):  # there is no such user

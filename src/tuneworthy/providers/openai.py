@@ -81,7 +81,10 @@ class OpenAIProvider(ServedProvider):
         for wire, value in sent.items():
             put(body, wire, value)
         if request.output.kind != "free":
-            part, objection = self._constrained(request.output)
+            latest, part, objection = self._constraint
+            if latest is not request.output:  # all requests of a variant share one object
+                part, objection = constraint(request.output, self.capabilities)
+                self._constraint = (request.output, part, objection)
             body |= part
             dropped += (objection,) if objection else ()
         if request.tools:
@@ -92,14 +95,6 @@ class OpenAIProvider(ServedProvider):
         if request.logprobs is not None:
             dropped += self._ask_for_logprobs(body, request)
         return body, dropped
-
-    def _constrained(self, output: OutputFormat) -> tuple[JsonObject, str]:
-        """Return `constraint` of the output format; all requests of a variant share one object."""
-        latest, part, objection = self._constraint
-        if latest is not output:
-            part, objection = constraint(output, self.capabilities)
-            self._constraint = (output, part, objection)
-        return part, objection
 
     def _ask_for_logprobs(self, body: JsonObject, request: Request) -> tuple[str, ...]:
         """Add the fields for log-probabilities to `body`; return what had to be left out."""

@@ -20,7 +20,6 @@ from tuneworthy.errors import UserError
 from tuneworthy.ladder.session import Session
 from tuneworthy.providers.openai import OpenAIProvider
 from tuneworthy.shadow import messages
-from tuneworthy.shadow.confidence import ConfidenceVerdict
 from tuneworthy.shadow.protocols import asked_by
 from tuneworthy.shadow.replay import ShadowRecord, read_shadow
 from tuneworthy.shadow.verdict import ShadowVerdict
@@ -125,23 +124,19 @@ def last_shadow(folder: Folder) -> ShadowRecord | None:
         return record
     step = folder.read(STEP, ShadowRecord)
     if step and step.variant == record.variant and (state.status == "running" or step.judged_at > record.judged_at):
-        record = replace(record, confidence=_with_alert(step.confidence, state))
+        confidence = step.confidence
+        if confidence and confidence.status != "alert" and state.alert:
+            detail = (
+                "Earlier in this canary there was an alert, from sessions whose pairs are no longer stored. "
+                f"{state.alert} In the last step: {confidence.detail}"
+            )
+            confidence = replace(confidence, status="alert", detail=detail)
+        record = replace(record, confidence=confidence)
     if state.status != "rolled_back":
         return record
     fix = messages.say("try_again", path=folder.path / f"{STATE}.json")
     detail = messages.say("rolled_back", why=state.detail)
     return replace(record, verdict=replace(record.verdict, status="fail", detail=detail, fix=fix))
-
-
-def _with_alert(found: ConfidenceVerdict | None, state: CanaryState) -> ConfidenceVerdict | None:
-    """Return the confidence of a step, and the alert of an earlier step, if it has no alert."""
-    if found is None or found.status == "alert" or not state.alert:
-        return found
-    detail = (
-        "Earlier in this canary there was an alert, from sessions whose pairs are no longer stored. "
-        f"{state.alert} In the last step: {found.detail}"
-    )
-    return replace(found, status="alert", detail=detail)
 
 
 def canary_line(folder: Folder, variant: str, steps: Sequence[float]) -> str:

@@ -164,7 +164,8 @@ def judged_confidence(
         )
         return ConfidenceVerdict(status="unknown", detail=messages.say("confidence_unknown", why=why))
     alert_at, start = rise(-stream.values, stream.weights, ceiling)
-    recent = _has_signal(pairs)[-RECENT:]
+    sessions = groupby(pairs, key=lambda pair: pair.session.name)
+    recent = [any(CONFIDENCE in pair.scores for pair in members) for _, members in sessions][-RECENT:]
     if alert_at is None and 2 * sum(recent) < len(recent):
         why = (
             f"of the last {len(recent):,} {plural(len(recent), 'session', 'sessions')}, "
@@ -199,12 +200,6 @@ def judged_confidence(
         else []
     )
     return replace(verdict, detail=" ".join([*_sentences(verdict, threshold, watch.margin), *fix]))
-
-
-def _has_signal(pairs: Sequence[AnswerPair]) -> list[bool]:
-    """Return per session, in their order, whether any answer of the candidate has a signal."""
-    sessions = groupby(pairs, key=lambda pair: pair.session.name)
-    return [any(CONFIDENCE in pair.scores for pair in members) for _, members in sessions]
 
 
 def _share(unsure: Floats, weights: Floats, alpha: float) -> Interval:

@@ -194,7 +194,6 @@ class Copies:
             delay = min(2 * delay, _LONGEST_DELAY_S)
 
     async def _serve(self, log: BinaryIO) -> None:
-        """Start a child and read its reports, until it ends."""
         rest = None if self.max_usd is None else max(0.0, self.max_usd - self.usd)
         self._process = process = await asyncio.create_subprocess_exec(
             *self.command(rest),

@@ -249,7 +249,10 @@ def _topics(
             own = [texts[places[n]] for n in group]
             shares = _frequencies(own)
             telling = sorted(shares, key=lambda word: (usual.get(word, 0.0) - shares[word], word))[:_WORDS]
-            n = _sessions_with(own, traffic)
+            questions = NearDuplicateFilter()
+            for question in own:
+                questions.add(question)
+            n = sum(questions.holds(text) for text in traffic.values())
             topics.append(Topic(n_sessions=n, n_questions=len(own), words=telling, examples=own[:_EXAMPLES]))
     return sorted(topics, key=lambda topic: -topic.n_sessions)[:TOPICS]
 
@@ -258,11 +261,3 @@ def _frequencies(texts: Sequence[str]) -> dict[str, float]:
     """Return the share of the texts in which each word is."""
     counts = Counter(word for text in texts for word in {*words(text)} if not word.isdigit())
     return {word: n / len(texts) for word, n in counts.items()}
-
-
-def _sessions_with(questions: Sequence[str], traffic: Mapping[str, str]) -> int:
-    """Return how many sessions ask one of the questions, or nearly."""
-    near = NearDuplicateFilter()
-    for question in questions:
-        near.add(question)
-    return sum(near.holds(text) for text in traffic.values())

@@ -106,7 +106,6 @@ def answer_of(path: str, body: bytes, *, streamed: bool) -> JsonObject:
 
 
 def _events(body: bytes) -> Iterator[JsonObject]:
-    """Yield the JSON per event of a stream."""
     for line in body.splitlines():
         if line.startswith(b"data:") and (data := line[5:].strip()) != b"[DONE]":
             yield orjson.loads(data)
@@ -161,7 +160,6 @@ def _completion(events: Iterator[JsonObject]) -> JsonObject:
 
 
 def _response(events: Iterator[JsonObject]) -> JsonObject:
-    """Return the response that ends a stream of the Responses API."""
     ends = {"response.completed", "response.incomplete"}
     return dict([event["response"] for event in events if event.get("type") in ends][-1])
 
@@ -182,7 +180,6 @@ class _MessageEvent(WireModel):
 
 
 def _message(events: Iterator[JsonObject]) -> JsonObject:
-    """Put together a message of Anthropic's API."""
     message: JsonObject = Field({})
     blocks: dict[int, JsonObject] = {}
     inputs: dict[int, str] = {}

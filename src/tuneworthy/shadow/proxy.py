@@ -96,7 +96,6 @@ _FAULTS: Final = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, Timeout
 
 
 def _refusal(error: Exception, where: URL) -> _Refused:
-    """Return the answer to a request that no server answered."""
     if isinstance(error, TimeoutError):
         return _Refused(504, "upstream_late", host=where.host, error=type(error).__name__)
     return _Refused(502, "upstream_down", host=where.host, error=type(error).__name__)
@@ -311,7 +310,6 @@ class ShadowProxy:
             self._hand_over(tee, body)
 
     def _hand_over(self, tee: "_Tee", body: bytes) -> None:
-        """Hand over a copy: a request and production's answer."""
         if tee.size > MOST_BYTES:
             self.copies.counts[LARGE] += 1
         elif tee.status == 200:
@@ -535,7 +533,6 @@ class ShadowProxy:
         await send({"type": "http.response.body", "body": body})
 
     def _metrics(self) -> str:
-        """Return the figures in the text format of Prometheus."""
         copies = self.copies
         requests = sorted(self.requests.items())
         figures: list[tuple[str, str, Iterable[tuple[str, float]]]] = [

@@ -259,7 +259,8 @@ def _ended(project: Project, rows: Sequence[Example], n_unread: int, now: float,
     for _, name, members in ended:
         value = _stratum(settings.by, members[0].meta)
         value = masker.mask(value) if masker and name in unclean else value
-        strata[name] = value if value in strata.values() or _has_room(strata) else OTHERS
+        has_room = len({*strata.values()} - {OTHERS}) < MOST_STRATA - 1
+        strata[name] = value if has_room or value in strata.values() else OTHERS
     sessions = []
     for _, name, members in ended:
         if name not in dropped:
@@ -275,11 +276,6 @@ def _ended(project: Project, rows: Sequence[Example], n_unread: int, now: float,
 
 def _note(name: str, n: int) -> list[str]:
     return [messages.say(name, n=n)] if n else []
-
-
-def _has_room(strata: Mapping[str, str]) -> bool:
-    """Whether one more stratum may be examined separately."""
-    return len({*strata.values()} - {OTHERS}) < MOST_STRATA - 1
 
 
 def _repeated(sessions: Sequence[TrafficSession]) -> list[str]:
@@ -354,20 +350,17 @@ def _rows(paths: Sequence[Path], format: str | None) -> tuple[list[Example], int
         for line, fields in stream_examples(path, journal, format=format).rows:
             if fields is not None:
                 row = Example(**fields, id="", source=f"{file}:{line}")
-                pair = row.meta.get(PAIR)
-                own.append(_with_mirrored(row, facts.get(mirrored_key(pair), ())) if pair else row)
+                if pair := row.meta.get(PAIR):  # the texts are apart from the facts that no mask may change
+                    answers = facts.get(mirrored_key(pair), ())
+                    texts = [{name: one[name] for name in ("text", "tool_calls")} for one in answers]
+                    ended = row.meta.get("ended", 0.0)
+                    row = replace(row, meta={**row.meta, WRITTEN: ended, MIRRORED: texts, _ABOUT_MIRRORED: answers})
+                own.append(row)
         n_unread += sum(reject.reason != MIRRORED for reject in journal.take(maxsize))
         said = content_hash([content_hash([row.messages, row.group, row.meta]) for row in own])
         rows += own if said not in known else []
         known.add(said)
     return _in_sessions(rows), n_unread
-
-
-def _with_mirrored(row: Example, answers: Sequence[Mapping[str, Any]]) -> Example:
-    """Return a row with the answers of mirrored models, their texts apart from the facts that no mask may change."""
-    texts = [{name: one[name] for name in ("text", "tool_calls")} for one in answers]
-    meta = {**row.meta, WRITTEN: row.meta.get("ended", 0.0), MIRRORED: texts, _ABOUT_MIRRORED: answers}
-    return replace(row, meta=meta)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,7 +95,10 @@ class PairSpans:
         n_input, n_output = usage.prompt_tokens or usage.input_tokens, usage.completion_tokens or usage.output_tokens
         outer.set_attributes(_attributes(str(read.model or ""), read.endings, n_input, n_output))
         inner = self._span(self.provider, self.model, self.address, times[0], outer)
-        inner.set_attributes(_of_trace(candidate))
+        if own := candidate.response:
+            inner.set_attributes(_attributes(own.model, [own.finish_reason], own.input_tokens, own.output_tokens))
+        else:
+            inner.set_attributes({"error.type": candidate.error.code if candidate.error else "_OTHER"})
         inner.end(times[1])
         outer.end(head.ended)
 
@@ -158,11 +161,3 @@ def _attributes(model: str, endings: list[str], input_tokens: int | None, output
             "gen_ai.usage.output_tokens": output_tokens,
         }
     )
-
-
-def _of_trace(trace: Trace) -> JsonObject:
-    """Return the attributes of a trace's answer, or of the fault in its place."""
-    answer = trace.response
-    if answer is None:
-        return {"error.type": trace.error.code if trace.error else "_OTHER"}
-    return _attributes(answer.model, [answer.finish_reason], answer.input_tokens, answer.output_tokens)

@@ -154,20 +154,16 @@ def export_ollama(store: Folder, made: Artifact, out: Path) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     (out / "Modelfile").unlink(missing_ok=True)  # an older one is not about the model that is put there now
     model = out / FILE
-    _link_or_copy(made.folder / FILE, model)
-    write_atomic(out / "Modelfile", content.encode())
-    return [out / "Modelfile", model]
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    part = target.with_name(f".{target.name}.part")
+    part = out / f".{FILE}.part"
     part.unlink(missing_ok=True)
     try:
-        part.hardlink_to(source)
+        part.hardlink_to(made.folder / FILE)
     except OSError:
-        shutil.copyfile(source, part)
-    part.replace(target)
+        shutil.copyfile(made.folder / FILE, part)
+    part.replace(model)
     part.unlink(missing_ok=True)  # where both were one file already, nothing was renamed
+    write_atomic(out / "Modelfile", content.encode())
+    return [out / "Modelfile", model]
 
 
 def modelfile(folder: Path, template: str, context: int) -> str:

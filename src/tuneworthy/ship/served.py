@@ -77,9 +77,12 @@ def served_artifact(store: Folder, config: Model) -> Artifact | None:
 
 
 def _behind(store: Folder, config: ChatServer) -> Artifact | None:
-    card = _card(config, store.root)
-    if card is None:
+    rows = (_fetched(endpoint(config.base_url, "models"), config, store.root) or {}).get("data")
+    cards = [card for card in rows if isinstance(card, dict)] if isinstance(rows, list) else []
+    own = [card for card in cards if card.get("id") == config.model or card.get("owned_by") == "llamacpp"]
+    if not own:
         return None
+    card = own[0]  # llama.cpp has one model, whatever it is asked for
     parts = urlsplit(config.base_url)
     if path := card.get("root") or (_fetched(f"{parts.scheme}://{parts.netloc}/props", config, store.root) or {}).get(
         "model_path"
@@ -98,13 +101,6 @@ def _place(url: str) -> tuple[str, int | None]:
         parts = urlsplit(url)
         return "loopback" if parts.hostname in LOOPBACK else str(parts.hostname), parts.port
     return url, None
-
-
-def _card(config: ChatServer, root: Path) -> Mapping[str, Any] | None:
-    rows = (_fetched(endpoint(config.base_url, "models"), config, root) or {}).get("data")
-    cards = [card for card in rows if isinstance(card, dict)] if isinstance(rows, list) else []
-    own = [card for card in cards if card.get("id") == config.model or card.get("owned_by") == "llamacpp"]
-    return own[0] if own else None  # llama.cpp has one model, whatever it is asked for
 
 
 def _fetched(url: str, config: ChatServer, root: Path) -> Mapping[str, Any] | None:

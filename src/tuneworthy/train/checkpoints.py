@@ -70,7 +70,10 @@ def save_optimiser(folder: Path, optimizer: Any, scheduler: Any) -> None:
     state = optimizer.state_dict()
     tensors, plain = {}, {}
     for index, entry in state["state"].items():
-        for name, value in _flat(entry).items():
+        # bitsandbytes wraps the state of a parameter that it quantised in another dictionary
+        inner = [value for value in entry.values() if isinstance(value, dict)]
+        flat = {k: v for part in (entry, *inner) for k, v in part.items() if not isinstance(v, dict)}
+        for name, value in flat.items():
             if hasattr(value, "detach"):
                 shared = value.numel() < SMALL  # states share tables; a copy of the moments would raise the peak
                 tensors[f"{index}.{name}"] = value.detach().clone() if shared else value.detach().contiguous()
@@ -85,12 +88,6 @@ def save_optimiser(folder: Path, optimizer: Any, scheduler: Any) -> None:
         "schedule": _jsonable(scheduler.state_dict()),
     }
     write_atomic(folder / COUNTERS, orjson.dumps(counters))
-
-
-def _flat(entry: Mapping[str, Any]) -> JsonObject:
-    """Return the state of a parameter without the wrapper that bitsandbytes puts around what it quantised."""
-    inner = (value for value in entry.values() if isinstance(value, dict))
-    return {name: value for part in (entry, *inner) for name, value in part.items() if not isinstance(value, dict)}
 
 
 def load_optimiser(folder: Path, optimizer: Any, scheduler: Any) -> None:

@@ -255,7 +255,10 @@ def expect(project: Project, n_rows: int) -> Expected | None:
         path = find(base, project.root)
         if path is None:
             return None
-        shape, rows = read_shape(path), _sampled(project, n_rows)
+        shape, material = read_shape(path), material_of(project)
+        sample = material.train[:: max(1, len(material.train) // SAMPLED)]
+        rows = estimate(material.student.row(row) for row in sample)
+        rows = replace(rows, n_rows=n_rows, n_tokens=rows.n_tokens * n_rows // rows.n_rows)
     except TuneworthyError:
         return None  # `plan` and `train` say what is wrong
     device, advice, times = advised(project, shape, rows)
@@ -263,10 +266,3 @@ def expect(project: Project, n_rows: int) -> Expected | None:
         return None
     slowest = max(times, key=lambda duration: duration.high)
     return Expected(base, device, slowest.times(advice.settings.epochs))
-
-
-def _sampled(project: Project, n_rows: int) -> RowLengths:
-    material = material_of(project)
-    sample = material.train[:: max(1, len(material.train) // SAMPLED)]
-    rows = estimate(material.student.row(row) for row in sample)
-    return replace(rows, n_rows=n_rows, n_tokens=rows.n_tokens * n_rows // rows.n_rows)

@@ -121,7 +121,13 @@ def settings_for(
         say: Gets a warning if the run may not fit into memory.
         start: The adapter that training starts from, if any.
     """
-    available, device = _memory(project)
+    import torch
+
+    device = _device()
+    if project.train.gpu_memory_gib is not None:
+        available = project.train.gpu_memory_gib * GIB
+    else:
+        available = float(torch.cuda.mem_get_info()[0]) if device == "cuda" else free_memory()
     advice = advise(
         count_layers(read_shape(base), base),
         count(rendered),
@@ -139,15 +145,6 @@ def settings_for(
         )
     settings = advice.settings
     return replace(settings, dtype="float32") if settings.dtype == "float16" else settings  # it needs a loss scale
-
-
-def _memory(project: Project) -> tuple[float, Device]:
-    import torch
-
-    device = _device()
-    if project.train.gpu_memory_gib is not None:
-        return project.train.gpu_memory_gib * GIB, device
-    return float(torch.cuda.mem_get_info()[0]) if device == "cuda" else free_memory(), device
 
 
 def _device() -> Device:
