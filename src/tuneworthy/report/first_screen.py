@@ -135,10 +135,21 @@ def cards(record: RunRecord, options: Sequence[Option], verdict: Verdict | None)
     today = next((option for option in options if option.kind == "today"), None)
     best, tuned = best_untrained(record, options, verdict), next((o for o in options if o.kind in TRAINED), None)
     rule = _rule(best, options, verdict) if best else ""
+    with_training = _card("With training", tuned, record)
+    if tuned is not None and tuned.kind != "tuned":
+        detail = "no pilot yet, so there is no forecast"
+        if tuned.score is not None and verdict is not None:
+            detail = f"lower bound of the pilot's forecast for {numbers.count(verdict.forecast.n_examples)} examples"
+        with_training = Card(
+            label="With training",
+            value=score_of(tuned),
+            name="fine-tuned model",
+            details=[detail, _with_once(tuned)],
+        )
     return [
         _card("Today", today, record),
         _card("Without training", best, record, rule, "today's setup" if best is today else ""),
-        _card("With training", tuned, record) if tuned is None or tuned.kind == "tuned" else _forecast(tuned, verdict),
+        with_training,
     ]
 
 
@@ -180,18 +191,6 @@ def _card(label: str, option: Option | None, record: RunRecord, rule: str = "", 
         details=[*([rule] if rule else []), *bounds, price],
         status=mark,
         mark=words,
-    )
-
-
-def _forecast(option: Option, verdict: Verdict | None) -> Card:
-    details = ["no pilot yet, so there is no forecast"]
-    if option.score is not None and verdict is not None:
-        details = [f"lower bound of the pilot's forecast for {numbers.count(verdict.forecast.n_examples)} examples"]
-    return Card(
-        label="With training",
-        value=score_of(option),
-        name="fine-tuned model",
-        details=[*details, _with_once(option)],
     )
 
 

@@ -48,6 +48,8 @@ def document(
     shown = next((rung for rung in record.rungs if rung.name == chosen), None)
     n, cases, kind = (record.n_dev, "dev", "quick run") if record.quick else (record.n_test, "test", "run")
     where = f"{n} {cases} {plural(n, 'case', 'cases')}"
+    errors = current.errors if current else ()
+    missing = "" if errors or record.quick else "The failures have not been analysed. Run `tuneworthy decide --probe`."
     pilot = charts.pilot_chart(current.forecast, best, record.target) if current else None
     return Document(
         title=clean(record.task),
@@ -72,7 +74,14 @@ def document(
                     tables.ladder_table(record, traffic, costs).filled(),
                     tables.reasons_table(record),
                 ),
-                _errors(record, current),
+                _section(
+                    "errors",
+                    "Why answers are wrong, and what fixes it",
+                    missing,
+                    charts.causes_chart(errors),
+                    tables.causes_table(errors),
+                    tables.errors_table(record),
+                ),
                 _section(
                     "labels",
                     ("Which fields are wrong" if record.kind == "json" else "Which labels are confused"),
@@ -129,19 +138,6 @@ def _cost(
     chart = charts.cost_chart(costs, project.economics) if costs and not barred else None
     sentences = [money_sentence(verdict.economics), savings_sentence(verdict.economics.saved)] if verdict else []
     return _section("cost", "Monthly cost by traffic", *map(plain, sentences), chart)
-
-
-def _errors(record: RunRecord, verdict: Verdict | None) -> PagePart:
-    errors = verdict.errors if verdict else ()
-    missing = "" if errors or record.quick else "The failures have not been analysed. Run `tuneworthy decide --probe`."
-    return _section(
-        "errors",
-        "Why answers are wrong, and what fixes it",
-        missing,
-        charts.causes_chart(errors),
-        tables.causes_table(errors),
-        tables.errors_table(record),
-    )
 
 
 def _reasons(record: RunRecord, reasons: Sequence[str], verdict: Verdict | None, options: Sequence[Option]) -> PagePart:

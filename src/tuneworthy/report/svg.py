@@ -202,7 +202,11 @@ def _lines(chart: LineChart, width: int) -> Drawing:
     names = [*(line.label for line in chart.lines), *(words for _, words in chart.levels)]
     room = min(NAMES * width, max(text_width(clean(name, 0)) for name in names) + 6)
     (low, high), money = _ends([*_values(chart)], chart), chart.y_unit == "usd"
-    ticks = _decades(low, high) if money else [*_round_ticks(low, high, 5)]
+    if money:
+        first, last = round(log10(low)), round(log10(high))
+        ticks = [10.0**power for power in range(first, last + 1, max(1, ceil((last - first) / 6)))]
+    else:
+        ticks = [*_round_ticks(low, high, 5)]
     words = [f"${_short(tick)}" if money else shown(tick, chart.y_unit).replace(".0%", "%") for tick in ticks]
     left, right = max(map(text_width, words), default=20.0) + 12, width - room - 10
     top = LINE * (len(chart.marks) + 1) + 12
@@ -262,11 +266,6 @@ def _ends(values: Sequence[float], chart: LineChart) -> tuple[float, float]:
         return least, max(10 * least, 10 ** ceil(log10(max(high, 0.1))))
     least = -1.0 if chart.y_unit == "points" else 0.0
     return max(least, floor(10 * (low - 0.02)) / 10), min(1.0, ceil(10 * (high + 0.02)) / 10)
-
-
-def _decades(low: float, high: float) -> list[float]:
-    first, last = round(log10(low)), round(log10(high))
-    return [10.0**power for power in range(first, last + 1, max(1, ceil((last - first) / 6)))]
 
 
 def _round_ticks(low: float, high: float, most: int) -> Iterator[float]:

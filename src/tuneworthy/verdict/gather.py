@@ -67,6 +67,12 @@ def gather(session: Session) -> Evidence:
     evidence = evidence_of(project, session.data, record, stale=stale, expect=partial(expect, project))
     report, errors_stale = errors_of(session, without_tuned(record, project))
     labels = relabelling(report, read_relabelled(project)) if report else None
+    fresh_until = date.today() + timedelta(days=FRESH_DAYS)
+    expires = [(fresh_until.isoformat(), "prices and models are due for a check")]
+    for name, model in project.models.items():
+        price = price_for(model)
+        if price is not None and price.retires is not None:
+            expires.append((price.retires.isoformat(), f"the provider retires the model {name}"))
     return replace(
         evidence,
         alpha=record.alpha,
@@ -81,7 +87,7 @@ def gather(session: Session) -> Evidence:
         pass_rate=report.pass_rate if report else None,
         domain=domain_of(session),
         judge=_judge(session, record),
-        expires=_expires(project, date.today()),
+        expires=expires,
     )
 
 
@@ -258,12 +264,3 @@ def _judge(session: Session, record: RunRecord) -> JudgeEvidence | None:
     elif bare:
         detail += f" The judge's scores could not be corrected with human ratings for these rungs: {bare}."
     return JudgeEvidence(valid=valid, detail=detail, fix="" if valid else fix, numbers=stored)
-
-
-def _expires(project: Project, today: date) -> list[tuple[str, str]]:
-    dates = [((today + timedelta(days=FRESH_DAYS)).isoformat(), "prices and models are due for a check")]
-    for name, model in project.models.items():
-        price = price_for(model)
-        if price is not None and price.retires is not None:
-            dates.append((price.retires.isoformat(), f"the provider retires the model {name}"))
-    return dates

@@ -92,7 +92,11 @@ def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetE
     then = recipe.depends.cases.sha256
     changed = [] if then == cases_hash(cases) else ["The dev or test cases have changed"]
     terms, reason = terms_of(recipe.teachers)
-    broken = _broken(version)
+    broken = ""
+    try:
+        version.verify()
+    except UserError as error:
+        broken = error.message
     return DatasetEvidence(
         version=version.id,
         n_rows=version.n_rows,
@@ -111,14 +115,6 @@ def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetE
         terms_words=reason,
         newer=latest.id if latest is not None and latest.id != version.id else "",
     )
-
-
-def _broken(version: Version) -> str:
-    try:
-        version.verify()
-    except UserError as error:
-        return error.message
-    return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.text import plural
 from tuneworthy.types import Case, Trace, Variant, canonical
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import ErrorClass, ErrorShare
+from tuneworthy.verdict.base import ErrorClass
 from tuneworthy.verdict.error_analysis import (
     FILE,
     LABELS,
@@ -193,13 +193,27 @@ class _Probing:
             self.not_probed |= dict.fromkeys(PROBES, f"{unrated}, so the judge's errors cannot be corrected.")
         skipped = {name: "This check is switched off." for name in PROBES if name not in self.probes} | self.not_probed
         classes = {name: class_of(failed, self.enough, self.probes) for name, failed in self.failed.items()}
+        judged = self.judge_errors or JudgeErrors(n=0, missed=0.0, false_alarms=0.0)
+        sampled = len(self.failed) / self.n_failed if self.failed else 1.0
+        rows = rows_of(
+            classes,
+            [name for name in PROBES if name not in skipped],
+            limits=self.limits(),
+            real=1 - judged.false_alarms,
+            unseen=round(judged.missed * len(self.right) * sampled),
+        )
+        pass_rate = None
+        passes = [row.passes for row in self.failed.values() if row.passes is not None]
+        if passes:
+            failed_rate = sum(passes) / (SAMPLES * len(self.failed))
+            pass_rate = (len(self.right) + self.n_failed * failed_rate) / len(self.values)
         return ErrorAnalysis(
             of=fingerprint(self.session, self.variant),
             variant_name=self.variant.name,
             n_dev=len(self.values),
             n_failed=self.n_failed,
             n_probed=len(self.failed),
-            rows=self._rows(classes, skipped),
+            rows=rows,
             classes=classes,
             suspects={name: failed.suspected for name, failed in self.failed.items() if failed.suspected},
             doubtful={name: failed.doubtful for name, failed in self.failed.items() if failed.doubtful},
@@ -210,26 +224,8 @@ class _Probing:
             stronger=[name for name, voter in (self._others or {}).items() if voter.stronger],
             calls=self.calls,
             cost_usd=self.cost_usd,
-            pass_rate=self._pass_rate(),
+            pass_rate=pass_rate,
         )
-
-    def _rows(self, classes: Mapping[str, ErrorClass], skipped: Collection[str]) -> tuple[ErrorShare, ...]:
-        judged = self.judge_errors or JudgeErrors(n=0, missed=0.0, false_alarms=0.0)
-        sampled = len(self.failed) / self.n_failed if self.failed else 1.0
-        return rows_of(
-            classes,
-            [name for name in PROBES if name not in skipped],
-            limits=self.limits(),
-            real=1 - judged.false_alarms,
-            unseen=round(judged.missed * len(self.right) * sampled),
-        )
-
-    def _pass_rate(self) -> float | None:
-        passes = [row.passes for row in self.failed.values() if row.passes is not None]
-        if not passes:
-            return None
-        failed = sum(passes) / (SAMPLES * len(self.failed))
-        return (len(self.right) + self.n_failed * failed) / len(self.values)
 
     async def _ask(
         self, variant: Variant, cases: Sequence[Case], *, repeats: int = 1, count: bool = True

@@ -44,6 +44,12 @@ def decide_shipping(
     if still_open:
         outcome = Outcome.DO_NOT_SHIP if still_open[0].status == "fail" else Outcome.UNDECIDED
     chosen = tuned.name if outcome is Outcome.SHIP or without is None else without.option
+    proofs = evidence.training
+    stale = [*evidence.errors_stale, *proofs.changed]
+    for proof in (proofs.pilot, proofs.parity, proofs.serving, proofs.shadow):
+        if proof:
+            stale += proof.changed
+    stale += [f"The regression set {result.name} has changed" for result in proofs.regressions if result.changed]
     return Verdict(
         outcome=outcome,
         stage="to_ship",
@@ -65,7 +71,7 @@ def decide_shipping(
             else "A new adapter, a new export, or a cheaper model that is as good.",
             *expiries(evidence),
         ],
-        stale=[*evidence.errors_stale, *_changed(evidence)],
+        stale=stale,
     )
 
 
@@ -159,15 +165,3 @@ def command_in(text: str) -> str:
     """
     command = text.partition("`tuneworthy")[2].partition("`")[0]
     return f"tuneworthy{command}" if command else ""
-
-
-def _changed(evidence: Evidence) -> list[str]:
-    training = evidence.training
-    proofs = [
-        result
-        for proof in (training.pilot, training.parity, training.serving, training.shadow)
-        if proof
-        for result in proof.changed
-    ]
-    regressions = [f"The regression set {result.name} has changed" for result in training.regressions if result.changed]
-    return [*training.changed, *proofs, *regressions]
