@@ -138,7 +138,7 @@ def common_grams(texts: Iterable[Sequence[str]], n: int) -> set[Gram]:
     """Return the n-grams in more than `COMMON` of `texts`; equal texts count once.
 
     Where a template ends, many questions begin alike ("how do I ..."): an n-gram that far more texts hold than
-    hold it beside another one, which it overlaps, belongs to the question. "Far more" is twice as many.
+    hold it next to another one, which it overlaps, belongs to the question. "Far more" is twice as many.
     """
     distinct = dict.fromkeys(map(tuple, texts))
     counts: Counter[Gram] = Counter()

@@ -25,7 +25,7 @@ GREETING = (
     "saved."
 )
 # Characters a second: 600 words a minute of 6 characters, at which people scan for a word (Carver 1992, Reading Rate;
-# adults read 238, Brysbaert 2019). Nobody judges an answer faster.
+# adults read 238, Brysbaert 2019). No one judges an answer faster.
 READ_PER_S: Final = 60
 
 

@@ -179,7 +179,7 @@ def confirm_spending(names: str, most_usd: float | None, *, limited: bool, yes: 
         yes: Whether the user agreed already.
 
     Raises:
-        UserError: Nobody can be asked, and there is no budget.
+        UserError: No one can be asked, and there is no budget.
     """
     if yes or (limited and not sys.stdin.isatty()):
         return

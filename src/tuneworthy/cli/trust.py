@@ -67,7 +67,7 @@ def _list(title: str, grants: Sequence[Grant]) -> None:
 def ask_for_trust(error: Untrusted) -> bool:
     """Ask the person at the terminal, once, for all that a project asks for; return whether it was allowed.
 
-    Nobody is asked where input or the question would not be a terminal's.
+    No one is asked where input or the question would not be a terminal's.
     """
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False

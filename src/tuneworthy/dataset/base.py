@@ -1,4 +1,4 @@
-"""Data checks: the book of their rules, what they may look at beside the rows, and what they find.
+"""Data checks: the book of their rules, what they may look at besides the rows, and what they find.
 
 A data check is a rule (`tuneworthy.rules`): a function ``(rows, context) -> findings``, or a dataclass whose instances
 are such functions and whose fields are its settings, so that a recipe can rebuild it. Its docstring is its page, and
@@ -126,7 +126,7 @@ PairScorer = Callable[[Sequence[Example]], Sequence[tuple[float | None, float | 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckContext:
-    """What checks may look at beside the rows.
+    """What checks may look at besides the rows.
 
     Attributes:
         cases: Dev and test: no row may overlap with them, and they keep the mix of real traffic.

@@ -66,7 +66,7 @@ def build_version(
         project: Its `[data]` says how.
         store: Its folder; the caller holds the lock.
         unsafe: Whether to freeze although gates failed; the version records it.
-        max_usd: Limit of what the judge may spend now, beside the project's own budget.
+        max_usd: Limit of what the judge may spend now, besides the project's own budget.
         progress: Notified of calls to the judge.
         say: Gets a sentence now and then.
 

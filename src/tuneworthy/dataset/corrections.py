@@ -25,7 +25,7 @@ from tuneworthy.people.review_log import content_of, now
 from tuneworthy.store.lines import append_line, read_lines, refuse_link
 from tuneworthy.types import Case, Example, Message, content_hash
 
-# In the project folder, beside the reviews: it is people's work.
+# In the project folder, next to the reviews: it is people's work.
 FILE_NAME: Final = "corrections.jsonl"
 Decision = Literal["answer", "keep", "drop", "open"]
 
@@ -64,7 +64,7 @@ def write_correction(path: Path, correction: Correction) -> None:
     """Bring a decision to disk.
 
     Raises:
-        UserError: Nobody signs it, or the new answer is empty.
+        UserError: No one signs it, or the new answer is empty.
     """
     if not correction.reviewer.strip():
         raise UserError("No reviewer name is set.", hint="Pass --reviewer NAME.")
@@ -208,7 +208,7 @@ def disliked_answers(done: Import, rows: StoredRows) -> dict[str, Message]:
 
 
 class _AddDisliked:
-    """The check that puts a disliked answer to the same question beside one that people liked."""
+    """The check that puts a disliked answer to the same question next to one that people liked."""
 
     def __init__(self, disliked: Mapping[str, Message]) -> None:
         self.disliked = disliked
@@ -223,7 +223,7 @@ class _AddDisliked:
                 yield RowFinding(row=number, code="rated_pair", action="mask")
 
     def repair(self, row: Example) -> Example:
-        """Return the row with the disliked answer beside its own."""
+        """Return the row with the disliked answer next to its own."""
         meta = with_rejected(row.meta, self.disliked[_asked(row.messages)])
         return replace(row, meta=meta)
 

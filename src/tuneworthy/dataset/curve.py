@@ -88,7 +88,7 @@ def farthest_first(sample: AskedSample, rows: Numbers, seed: int) -> Numbers:
         order.append(int(nearest.argmin()))
 
 
-# Name to the order in which rows are drawn, beside a random one.
+# Name to the order in which rows are drawn, besides a random one.
 SAMPLES: Final[Mapping[str, Ranking]] = {"difficulty": hardest_first, "diversity": farthest_first}
 # Rows, and how many of them.
 Subset = tuple[str, int]

@@ -184,7 +184,7 @@ def _put(scratch: Path, folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
     """Replace an earlier export in `folder` by files and manifest of `scratch`.
 
     Files that only the earlier one wrote are removed first: a validation file of another split holds rows that are
-    trained on now. The manifest is removed before and comes last, so it never lies beside files of another export.
+    trained on now. The manifest is removed before and comes last, so it never lies next to files of another export.
     """
     _remove(folder, _named(folder) - set(names))
     (folder / MANIFEST).unlink(missing_ok=True)

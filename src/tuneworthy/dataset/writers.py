@@ -63,7 +63,7 @@ class Writer:
         tool_calls: What becomes of tools and their calls, in one sentence.
         suffix: Of the data files.
         convert: Converts a row to the format.
-        also: Writes a file beside the data files, whose names by split it gets.
+        also: Writes a file next to the data files, whose names by split it gets.
     """
 
     name: str

@@ -160,7 +160,7 @@ class Feedback:
 
 
 def read_feedback(meta: Mapping[str, Any], scales: Scales) -> Feedback:
-    """Return the feedback in `meta`, all that a log holds beside the messages.
+    """Return the feedback in `meta`, all that a log holds besides the messages.
 
     >>> read_feedback({"feedback": {"thumbs": "down", "correction": "Try again."}}, Scales()).correction
     'Try again.'
@@ -419,7 +419,7 @@ def _repaired(messages: tuple[Message, ...], meta: Mapping[str, Any], correction
 
 
 def _feedback_on_turns(messages: Sequence[Message]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the number of each answer that has keys beside those of a chat, with these."""
+    """Yield the number of each answer that has keys besides those of a chat, with these."""
     for number, message in enumerate(messages):
         if message.get("role") == "assistant" and len(message) > 2:
             yield number, {key: item for key, item in message.items() if key not in _OWN}

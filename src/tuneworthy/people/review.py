@@ -230,7 +230,7 @@ class Reviewing:
 
     Everybody is asked about a seeded share of the sample, which gives their agreement, and about the planted rows;
     every other row is asked once, of whoever comes first, and again where it was rated by a reviewer whose good
-    verdicts do not count. Once the plan is decided, only rows of that share that others judged are asked. Nobody is
+    verdicts do not count. Once the plan is decided, only rows of that share that others judged are asked. No one is
     shown what others said, nor why a row was rejected, nor which rows are planted.
 
     Args:

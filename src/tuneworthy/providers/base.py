@@ -17,7 +17,7 @@ class Provider(Protocol):
     """Answers requests for one configured model.
 
     Attributes:
-        identity: What determines an answer beside the request: provider, model id, file hash or base
+        identity: What determines an answer besides the request: provider, model id, file hash or base
             URL, engine settings. JSON-able, without secrets; part of every store key.
         supports: Features that `Request` may use: subset of ``{"choice", "json_schema", "ranked", "tools",
             "logprobs", "seed"}``. A feature that is not named is never sent.

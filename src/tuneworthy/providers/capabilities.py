@@ -41,8 +41,8 @@ class Parameter:
         wire: Its name in the request, ours if ""; a dot means an object inside (`output_config.effort`).
         low, high: Values that are accepted, both included.
         values: Values that are accepted, where they are few.
-        needs_effort: It is accepted only beside this effort.
-        excludes: It is not accepted beside these.
+        needs_effort: It is accepted only with this effort.
+        excludes: It is not accepted with these.
         as_list: One value is sent as a list of one.
     """
 
@@ -55,7 +55,7 @@ class Parameter:
     as_list: bool = False
 
     def objection(self, value: Any, decoding: Mapping[str, Any], effort: str | None) -> str:
-        """Say why `value` is not accepted beside the rest of `decoding` and the `effort` in force; "" if it is."""
+        """Say why `value` is not accepted with the rest of `decoding` and the `effort` in force; "" if it is."""
         if self.values and value not in self.values:
             return f"accepts only {', '.join(map(str, self.values))}, not {value}"
         low, high = -inf if self.low is None else self.low, inf if self.high is None else self.high
@@ -128,7 +128,7 @@ class Capabilities:
         return effort.values if effort else ()
 
     def thinking_tokens(self, effort: str | None = None) -> int:
-        """Return the tokens that hidden thinking may need beside the answer, at `effort` (None: the model's own)."""
+        """Return the tokens that hidden thinking may need besides the answer, at `effort` (None: the model's own)."""
         if self.thinks == "no":
             return 0
         own = THINKS_BY_ITSELF if self.thinks in {"by_default", "always"} else "none"
@@ -190,12 +190,12 @@ def filter_parameters(capabilities: Capabilities, decoding: Mapping[str, Any]) -
 
 
 def takes_temperature(capabilities: Capabilities, value: float = 0.0, *, effort: str | None = None) -> bool:
-    """Whether a model accepts a temperature: some take none, some only 1, some only beside one effort.
+    """Whether a model accepts a temperature: some take none, some only 1, some only with one effort.
 
     Args:
         capabilities: Parameters that the model accepts.
         value: The temperature; 0 is greedy.
-        effort: What is set beside it; None is the model's own.
+        effort: Effort of the request; None is the model's own.
     """
     return not any(
         note.startswith("temperature:")

@@ -16,7 +16,7 @@ from typing import Any
 
 # Exit status after ``{"error"}``.
 LOAD_FAILED = 3
-# About 0.01 ms: with ten times that, a busy process beside it halves the speed once more (benchmarks/embedded.py).
+# About 0.01 ms: with ten times that, a busy process besides it halves the speed once more (benchmarks/embedded.py).
 SPINS = "200"
 _PR_SET_PDEATHSIG = 1
 
@@ -132,7 +132,7 @@ def main() -> None:
     print(json.dumps({"address": server.listening_address}), file=report, flush=True)
     while os.read(0, 4096):
         pass
-    os._exit(0)  # native teardown waits for answers that nobody reads any more
+    os._exit(0)  # native teardown waits for answers that no one reads any more
 
 
 if __name__ == "__main__":

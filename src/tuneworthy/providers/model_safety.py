@@ -1,6 +1,6 @@
 """What may be loaded as a model: weights in safetensors or GGUF, settings in plain JSON; nothing that is a program.
 
-A pickle (`.bin`, `.pt`) runs code when it is opened, a config with `auto_map` imports code that lies beside it, and a
+A pickle (`.bin`, `.pt`) runs code when it is opened, a config with `auto_map` imports code that lies next to it, and a
 `trust_remote_code` inside a config has switched off the reader's own refusal (CVE-2026-5241). All of these are refused
 before any library that would act on them sees the folder. Chat templates are programs as well: see `chat_template`.
 

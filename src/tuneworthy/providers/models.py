@@ -71,7 +71,7 @@ class PinnedModel:
         file_type: Quantisation.
         licence: SPDX id.
         source: Where the model comes from.
-        also: What the model needs beside that file (a vocabulary); then the model is a folder.
+        also: What the model needs besides that file (a vocabulary); then the model is a folder.
     """
 
     spec: str
@@ -132,13 +132,13 @@ def find(spec: str, root: Path, *, typed: bool = False) -> Path | None:
 
     Raises:
         ModelError: `spec` has no known form, or names a wheel that is not in the table.
-        Untrusted: It is a path that leads out of the project folder, and nobody allowed that.
+        Untrusted: It is a path that leads out of the project folder, and no one allowed that.
     """
     if not spec.startswith(("pypi:", "hf:")):
         try:
             path = root / Path(spec).expanduser() if typed else path_of(root, spec)
             return path if path.exists() else None
-        except (OSError, RuntimeError, ValueError) as error:  # a name too long, the home of nobody, a null byte
+        except (OSError, RuntimeError, ValueError) as error:  # a name too long, an unknown home, a null byte
             raise ModelError(
                 f"{spec[:100]!r} cannot be the path of a model: {error}.", hint=messages.say("fix_model")
             ) from None

@@ -120,7 +120,7 @@ def read_tensors(path: Path) -> dict[str, Place]:
 def count_weights(folder: Path) -> int | None:
     """Return how many weights the model of a folder has; None without safetensors, or where most bytes are packed.
 
-    Other files beside it are not counted: adapters, or the same weights in one file (``consolidated.safetensors``).
+    Other files next to it are not counted: adapters, or the same weights in one file (``consolidated.safetensors``).
 
     Raises:
         ModelError: As `read_tensors`.

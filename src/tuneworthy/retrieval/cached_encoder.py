@@ -1,4 +1,4 @@
-"""Vectors of texts, encoded once: a file beside the project's other answers, so that a killed run goes on."""
+"""Vectors of texts, encoded once: a file next to the project's other answers, so that a killed run goes on."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ class CachedEncoder:
     """An encoder that sends another one only the texts that are not in its file.
 
     Args:
-        encoder: Encodes the others; its vector of a text must not depend on the texts beside it.
+        encoder: Encodes the others; its vector of a text must not depend on the texts next to it.
         path: The file; one for each encoder.
     """
 

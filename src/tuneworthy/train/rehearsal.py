@@ -39,7 +39,7 @@ TEMPLATE_TOKENS: Final = 32
 USUAL, DEVIATION = 160, 16.0
 # Questions that are drawn at once.
 DRAWN: Final = 32
-# Questions beside those that are wanted: now and then the template refuses one, or nothing answers it.
+# Questions besides those that are wanted: now and then the template refuses one, or nothing answers it.
 SPARE: Final = 8
 # Draws for each row that is wanted, at most: some models write few questions that end.
 DRAWS_A_ROW: Final = 4
@@ -67,7 +67,7 @@ def stored_rows(training: Path, base_id: str, seed: int, n: int) -> list[TokenRo
 
 
 def expected_rows(settings: TrainingSettings, n_rows: int) -> RowLengths:
-    """Return in numbers the rows that the base is going to write beside `n_rows` of the task, about."""
+    """Return in numbers the rows that the base is going to write besides `n_rows` of the task, about."""
     n = settings.n_rehearsal(n_rows)
     most = QUESTION_TOKENS + ANSWER_TOKENS + TEMPLATE_TOKENS
     return RowLengths(n_rows=n, n_tokens=n * USUAL, n_supervised=n * ANSWER_TOKENS, median=USUAL, p99=most,

@@ -100,7 +100,7 @@ class TrainingSettings:
         return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
 
     def n_rehearsal(self, n_rows: int) -> int:
-        """Return how many rows the base writes beside `n_rows` of the task: whole steps of them, at least one.
+        """Return how many rows the base writes besides `n_rows` of the task: whole steps of them, at least one.
 
         >>> TrainingSettings(rehearsal=0.05).n_rehearsal(1229), TrainingSettings(rehearsal=0.0).n_rehearsal(1229)
         (64, 0)

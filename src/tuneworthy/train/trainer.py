@@ -2,7 +2,7 @@
 
 Pairs go to TRL's DPOTrainer as it is: its reference is a copy of the adapter as it was when training began.
 
-What is ours beside TRL: the batches (`layout`, `attention`), the adapter's arithmetic (`fused`), the head over
+What is ours besides TRL: the batches (`layout`, `attention`), the adapter's arithmetic (`fused`), the head over
 supervised tokens only, checkpoints without pickle (`checkpoints`), and early stopping on the task's own metric. The
 loss is the same: the mean over the supervised tokens of an optimiser step.
 """
@@ -50,7 +50,7 @@ LOSS_TOLERANCE: Final = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 1e-2}
 EXPERTS: Final = ("num_experts", "num_local_experts")
 # What a run on pairs records of each step beside: share of pairs in the right order, and by how much.
 PAIRED: Final = ("accuracies", "margins")
-# About as many are written in a run, beside those at each evaluation.
+# About as many are written in a run, besides those at each evaluation.
 CHECKPOINTS: Final = 20
 
 
@@ -125,7 +125,7 @@ class Ran:
         progress: Curves.
         peak_bytes: Most memory that was in use.
         before_bytes: Memory in use before the model was loaded, without what is free to be used again: the imports.
-        taken_bytes: Most memory that model and steps took beside that, without evaluations; None if no step was made,
+        taken_bytes: Most memory that model and steps took besides that, without evaluations; None if no step was made,
             or the process had used as much before.
         stopped_early: Whether the metric ended it.
         shared: Whether rows shared their beginning (else: plain batches).

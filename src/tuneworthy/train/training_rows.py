@@ -95,7 +95,7 @@ class TaskMetric:
 
     @property
     def identity(self) -> JsonObject:
-        """What the score depends on beside the answers."""
+        """What the score depends on besides the answers."""
         return {"grader": dict(self.grader.identity), "cases": [asdict(fingerprint(case)) for case in self.cases]}
 
     def score(self, answers: Sequence[tuple[str, str]], say: Callable[[str], None]) -> float:

@@ -195,7 +195,7 @@ def rows_of(
         probed: The probes that were made.
         limits: Class to what could not be measured of it; that of a class without a row stands with `unexplained`.
         real: Share of the failures that are failures by people, where a judge found them.
-        unseen: Failures by people that the judge passes: nobody knows their cause.
+        unseen: Failures by people that the judge passes: no one knows their cause.
     """
     counts = Counter({name: round(real * count) for name, count in Counter(classes.values()).items()})
     counts["unexplained"] += unseen

@@ -223,7 +223,7 @@ class Evidence:
         errors_stale: What changed since the failures were analysed; `errors` is then None.
         has_examples: Whether there is anything to take shots from.
         only_dev: Whether that is dev cases alone, which nothing is trained on.
-        other_models: Models beside the baseline's that may serve.
+        other_models: Models besides the baseline's that may serve.
         barred_models: Those that a constraint bars from serving.
         differences: Of every two rungs that were measured on test.
         balance: The most frequent label; None for other tasks.

@@ -188,7 +188,7 @@ def _chances(
     pull = np.array([CLASSIFIER_PULL if name == CLASSIFIER else 1.0 for name in names])
     lured = (lure[:, None] * pull)[:, None, None, :]
     named = patterns.max(axis=1, initial=0)  # other answers in each pattern
-    truths = np.arange(int(named.max(initial=0)) + 2)  # the label, the named answers, and last one that nobody named
+    truths = np.arange(int(named.max(initial=0)) + 2)  # the label, the named answers, and last one that no one named
     share = np.where(truths <= named[:, None], 1 / wrong, 0.0)
     share[:, -1] = np.maximum(wrong - named, 0) / wrong
     says = patterns[:, None, :] == truths[:-1, None]

@@ -26,7 +26,7 @@ FILE: Final = "verdict"
 # How long a verdict holds where no price or model in it ends sooner.
 FRESH_DAYS: Final = 90
 DECIDING: Final = ("run", "errors", "judge", "project", "suspects")
-# What a verdict about shipping rests on beside that.
+# What a verdict about shipping rests on besides that.
 SHIPPING: Final = ("pilot", "parity", "serving", "shadow", "datasets/latest", "models/latest-adapter", "reviews")
 
 
@@ -47,7 +47,7 @@ CHANGED_SINCE: Final[Mapping[str, str]] = {
 
 
 class StoredHashes(OpenRecord):
-    """What `verdict.json` holds beside the verdict: the hashes of what it was computed from."""
+    """What `verdict.json` holds besides the verdict: the hashes of what it was computed from."""
 
     of: dict[str, str]
 

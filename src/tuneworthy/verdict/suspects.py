@@ -39,7 +39,7 @@ FILE_SUFFIX: Final = ".suspects.jsonl"
 
 
 def suspects_path(project: Project) -> Path:
-    """Return where the labels of failed cases are: beside the cases, because they are work, not output."""
+    """Return where the labels of failed cases are: next to the cases, because they are work, not output."""
     cases = project.path(project.cases.path)
     return cases.with_name(f"{cases.stem}{FILE_SUFFIX}")
 

@@ -122,7 +122,7 @@ class TrainingEvidence:
         serving: That it is served.
         shadow: That it does no worse on recorded traffic.
         adapter: The adapter or classifier that was trained last.
-        tuned: The artifacts that were compared on test, and what was measured beside the score.
+        tuned: The artifacts that were compared on test, and what was measured besides the score.
         regressions: Of the run.
         sets_missing: Regression sets of the project without answers, or without answers as they are now.
         changed: What was made since the tuned model was compared on test, in words.

@@ -42,7 +42,7 @@ _ERROR_HEAD: Final = 120
 # Share of the answers with one code above which that is the task; and rows from which it is known.
 _IS_TASK: Final = 0.05
 _MIN_ROWS: Final = 100
-# Codes that a task can ask for. A log of an outage is full of errors, and nobody asks for those.
+# Codes that a task can ask for. A log of an outage is full of errors, and no one asks for those.
 _TASKS: Final = frozenset({"echo", "placeholder", "outside_labels"})
 # What stands between several labels.
 _SEVERAL: Final = re.compile(r"[,;|\n]")

@@ -32,7 +32,7 @@ class PiiEngine(Protocol):
 
 
 class Presidio:
-    """Presidio's analyzer beside our validators: names and places too, as far as its language model goes.
+    """Presidio's analyzer in addition to our validators: names and places too, as far as its language model goes.
 
     Args:
         analyzer: Made with `presidio_analyzer.AnalyzerEngine()` if None.
@@ -62,7 +62,7 @@ class Presidio:
         self.analyzer, self.language, self.score = analyzer, language, score
 
     def find_all(self, texts: Sequence[str]) -> Iterator[tuple[int, list[PiiMatch]]]:
-        """Yield what our validators find, and what presidio finds beside it."""
+        """Yield what our validators find, and what presidio finds in addition."""
         ours = dict(pii.find_all(texts))
         for number, text in enumerate(texts):
             matches = ours.get(number, [])
