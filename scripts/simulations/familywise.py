@@ -259,7 +259,6 @@ def _split(n_test: int, n_dev: int) -> Split:
         shots=(
             Example(messages=({"role": "user", "content": "a"}, {"role": "assistant", "content": "right"}), id="a"),
         ),
-        explore=n_dev >= 50,
         origin="examples",
         seed=7,
         dev_size=n_dev,
