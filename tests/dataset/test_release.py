@@ -14,6 +14,7 @@ import pytest
 
 from tests.dataset.paraphrases import FIRST, PARAPHRASES, STEP
 from tests.dataset.test_planted_faults import DATA, PLACES, SEED, edited, personal
+from tests.real_data import needs_real_data
 from tuneworthy.cases import read_cases, read_examples
 from tuneworthy.cases.contamination_index import ContaminationIndex
 from tuneworthy.cli import invoke
@@ -21,7 +22,7 @@ from tuneworthy.dataset.freeze import Version, open_version
 from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.store import Folder
 
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"the data of real people is not here: no folder {DATA}")
+pytestmark = needs_real_data
 FAQ_SHARE = 0.3
 LEFT = "banking77: "
 
@@ -153,6 +154,7 @@ def hold_what_words_tell(told: Told, card: str) -> None:
         assert word in page
 
 
+@pytest.mark.slow
 def test_planted_faults_are_found_in_one_build(tmp_path: Path) -> None:
     corpus = plant(1500, 60, 0, paraphrases=False)
     off = 'encoder = "off"\noff = ["label_errors", "semantic"]'

@@ -217,7 +217,7 @@ def chats(draw: Any) -> Example:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(rows=st.lists(chats(), min_size=1, max_size=4, unique_by=lambda row: row.id))
 def test_any_chat_comes_back_or_is_left_out_with_its_reason(name: str, rows: list[Example]) -> None:
     with tempfile.TemporaryDirectory() as folder:
