@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,7 +18,7 @@ def killed_at(moment: int, steps: Iterable[tuple[Any, str]], call: Callable[[], 
     """
     child = os.fork()
     if child == 0:
-        n = 0
+        n, status = 0, 1
 
         def count(function: Callable[..., Any]) -> Callable[..., Any]:
             def counted(*arguments: Any, **named: Any) -> Any:
@@ -31,12 +30,13 @@ def killed_at(moment: int, steps: Iterable[tuple[Any, str]], call: Callable[[], 
 
             return counted
 
-        for owner, name in steps:
-            setattr(owner, name, count(getattr(owner, name)))
         try:
+            for owner, name in steps:
+                setattr(owner, name, count(getattr(owner, name)))
             call()
+            status = 0
         finally:
-            os._exit(0 if sys.exc_info()[0] is None else 1)
+            os._exit(status)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
     return os.WIFSIGNALED(status)

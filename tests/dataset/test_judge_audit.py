@@ -159,7 +159,7 @@ def test_multi_turn_rows_and_calls_of_tools_are_judged_whole() -> None:
 
 STEPS = [
     (check_runner, "_decide"),
-    (check_runner, "_store"),
+    (check_runner, "write_atomic"),
     (ResponseStore, "put"),
     (freeze, "_write"),
     (folder, "write_atomic"),

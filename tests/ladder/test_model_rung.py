@@ -20,7 +20,7 @@ from tuneworthy.ladder.rungs.decoding import with_setting
 from tuneworthy.ladder.rungs.model import DevAnswers, ModelRung, _dominates, on_model, retirement
 from tuneworthy.ladder.session import open_session
 from tuneworthy.prompts.shots import ShotPool
-from tuneworthy.providers.capabilities import THINKING_TOKENS, _rows, capabilities_of
+from tuneworthy.providers.capabilities import THINKING_TOKENS, _table, capabilities_of
 from tuneworthy.report.findings import answer
 from tuneworthy.report.tables import models_table
 from tuneworthy.types import Variant
@@ -124,7 +124,9 @@ def test_hidden_thinking_has_room_where_the_model_thinks(
 
 
 def test_every_effort_of_the_table_has_its_room() -> None:
-    efforts = {effort for row in _rows() for effort in row.get("parameters", {}).get("effort", {}).get("values", ())}
+    efforts = {
+        effort for row in _table().families if "effort" in row.parameters for effort in row.parameters["effort"].values
+    }
     assert efforts and efforts <= THINKING_TOKENS.keys()
 
 
