@@ -456,7 +456,7 @@ TOP += ["prompt", "completion", "expected", "question", "answer", "tools", "meta
 
 
 @pytest.mark.parametrize("first", FIRST, ids=[next(iter(row)) for row in FIRST])
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(rows=st.lists(st.dictionaries(st.sampled_from(TOP), values, max_size=5), min_size=1, max_size=5))
 def test_every_format_gives_each_row_or_its_reason(first: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -126,6 +126,7 @@ def test_the_nearest_column_is_named(tmp_path: Path) -> None:
         read_cases(path, input_column="text", expected_column="Lable")
 
 
+@pytest.mark.slow
 def test_cells_at_the_corners_of_a_sheet_meet_the_memory_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "corners.xlsx"
     row = '<row r="{n}">{cell}</row>'

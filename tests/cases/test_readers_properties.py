@@ -151,7 +151,7 @@ nodes = st.recursive(
 rows = st.lists(st.dictionaries(st.sampled_from(KEYS), nodes, max_size=5), min_size=1, max_size=4)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(rows)
 def test_rows_of_known_keys_with_wrong_values_give_only_our_errors(some: list[dict[str, Any]]) -> None:
     accepts_or_says_why("\n".join(json.dumps(row) for row in some).encode(), ".jsonl")

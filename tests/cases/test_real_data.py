@@ -68,6 +68,7 @@ def test_restaurant8k_is_a_json_task(tmp_path: Path) -> None:
     assert clean.contamination.cases.by_reason["exact"] > 0
 
 
+@pytest.mark.slow
 def test_the_overlaps_of_real_data_are_those_that_were_looked_at(tmp_path: Path) -> None:
     cases, examples = (
         read_cases(DATA / "banking77/test.csv").cases,

@@ -376,7 +376,7 @@ N_STEPS = 80
 
 
 STEPS = [
-    *((check_runner, name) for name in ("_decide", "_store", "write_atomic")),
+    *((check_runner, name) for name in ("_decide", "write_atomic")),
     (freeze, "_write"),
     *((frozen, name) for name in ("_synced", "write_atomic", "sync_folder")),
     (folder, "write_atomic"),
