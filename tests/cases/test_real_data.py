@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.real_data import REAL_DATA, needs_real_data
 
 from tuneworthy.cases import Dataset, find_overlaps, read_cases, read_examples
