@@ -50,11 +50,11 @@ def test_a_case_that_meets_a_fault_leaves_its_siblings_alone(
 ) -> None:
     monkeypatch.setenv("FAULT_KEY", KEY)
     limit_s = 0.5 if name in ENDLESS else 30.0
-    root = make_project(tmp_path / "p", server.base_url, name, bad=2, n=24, timeout_s=limit_s, api_key_env="FAULT_KEY")
+    root = make_project(tmp_path / "p", server.base_url, name, bad=2, n=60, timeout_s=limit_s, api_key_env="FAULT_KEY")
     outcome = ask(root)
     failures = [trace.error for trace in outcome.bad if trace.error]
     survived = (
-        outcome.scored == len(outcome.good) == 22
+        outcome.scored == len(outcome.good) == 58
         and all(failure.message and KEY not in failure.message for failure in failures)
         and 0 <= outcome.expenses.usd <= 5.0
         and outcome.runner.budget.reserved_usd == 0
