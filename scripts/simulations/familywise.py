@@ -211,7 +211,7 @@ class SimulatedSession(Session):
         self.models: Any = dict.fromkeys(("small", "large", CLASSICAL.model), model)
         self.runner: Any = Answers(truth, _places(truth.n_test, truth.n_dev), self.pool)
         if not (self.folder.path / "split.json").exists():
-            self.folder.write("split", self.split.to_dict() | {"dev": [], "test": []})  # long, and not read
+            self.folder.write("split", replace(self.split.stored(), dev=[], test=[]))  # long, and not read
 
     @property
     def graders(self) -> Any:

@@ -46,7 +46,7 @@ def test_a_process_that_waited_takes_the_split_that_was_drawn_meanwhile(tmp_path
 
         async def first() -> None:
             async with open_session(load(other)) as session:
-                folder.write("split", session.split.to_dict())
+                folder.write("split", session.split.stored())
 
         asyncio.run(first())
     thread.join(60)
