@@ -252,7 +252,7 @@ def test_a_check_that_no_classifier_has_is_refused_and_nothing_is_served(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert invoke(["serve", "--what", "classifier", "--check", "--project", str(project)]) == 2
-    assert "--check needs --engine vllm" in capsys.readouterr().err
+    assert "E-USAGE-01" in capsys.readouterr().err
 
 
 def test_the_verdict_names_the_export_of_a_classical_winner() -> None:
