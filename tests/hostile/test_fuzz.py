@@ -30,6 +30,7 @@ def test_a_reader_that_raises_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         fuzz.fuzz(ENOUGH_S, ("readers",))
 
 
+@pytest.mark.slow
 def test_a_grader_that_raises_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(self: ExactGrader, trace: object, case: object) -> Score:
         raise KeyError(case)
@@ -51,6 +52,7 @@ def test_a_score_that_cannot_be_stored_is_found() -> None:
         graders.check(Score(detail={"a": {1, 2}}))
 
 
+@pytest.mark.slow
 def test_a_verb_that_ends_as_a_bug_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise KeyError("planted")

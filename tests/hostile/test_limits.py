@@ -129,7 +129,7 @@ def test_a_template_is_filled_or_refused_in_bounded_time(name: str, monkeypatch:
         tried("template", name, True)
 
 
-@pytest.mark.parametrize("name", ["loops", "memory", "divides", "adds", "includes", "recursion", "deep"])
+@pytest.mark.parametrize("name", ["memory", "divides", "adds", "includes", "recursion", "deep"])
 def test_check_reports_a_template_that_fails(name: str, tmp_path: Path) -> None:
     folder = project(tmp_path, prompt=f"[prompt]\nuser = {json.dumps(TEMPLATES[name])}")
     output = survived("template in check", name, folder, "check", "--offline", status=frozenset({2}))
@@ -309,7 +309,7 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "wide row": ("b.jsonl", lambda: json.dumps({f"k{n}": n for n in range(100_000)}).encode() + b"\n"),
     "one line": ("b.jsonl", lambda: b'{"input": "' + b"x" * 100_000_000 + b'"}\n'),
     "UTF-16": ("b.jsonl", lambda: '{"input": "a"}\n'.encode("utf-16")),
-    "gzip bomb": ("b.jsonl.gz", lambda: gzip.compress(b"x" * 300_000_000, 9)),
+    "gzip bomb": ("b.jsonl.gz", lambda: gzip.compress(b"x" * 300_000_000, 1)),
     "gzip of one element": ("b.json.gz", lambda: gzip.compress(b'[{"input": "' + b"x" * 300_000_000 + b'"}]', 1)),
     "gzip of long rows": ("b.jsonl.gz", lambda: b"".join(gzip.compress(long_row(n), 1) for n in range(110))),
     "gzip of one CSV row": (
@@ -531,7 +531,7 @@ def test_without_the_bound_of_columns_all_are_read(monkeypatch: pytest.MonkeyPat
 def test_without_the_limit_a_schema_pattern_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tuneworthy.graders import json_schema
 
-    schema, answer = json.dumps({"pattern": "(a+)+$"}), "a" * 27 + "!"
+    schema, answer = json.dumps({"pattern": "(a+)+$"}), "a" * 25 + "!"
     with pytest.raises(limited.OverLimit, match="takes longer than"):
         limited.call(json_schema.first_error, schema, answer, limit_s=0.1)
     assert "does not match" in limited.call(json_schema.first_error, schema, answer, limit_s=600.0)
@@ -568,6 +568,7 @@ def test_without_the_bound_of_combinations_all_are_made(tmp_path: Path, monkeypa
         read_cases(path)
 
 
+@pytest.mark.slow
 def test_without_their_memory_limit_rows_of_parquet_are_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -628,7 +629,7 @@ def test_without_its_limit_a_document_is_parsed_to_its_end(tmp_path: Path, monke
     from tuneworthy.retrieval.documents import read_documents
 
     path = tmp_path / "a.html"
-    path.write_bytes(b"<p>x" * 1_000_000)
+    path.write_bytes(b"<p>x" * 400_000)
     monkeypatch.setattr(parsing, "LIMIT_S", 0.1)
     (left_out,) = read_documents(path).left_out
     assert "takes longer than" in left_out[1]
