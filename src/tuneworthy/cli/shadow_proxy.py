@@ -37,7 +37,7 @@ CANARY_ENABLED = False
 @click.option("--port", type=click.IntRange(1, 65535), default=8100, show_default=True, help="Port to listen on.")
 @click.option("--judge-minutes", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True,
               help="Minutes between two verdicts.")  # fmt: skip
-@click.option("--canary", is_flag=True, hidden=True)
+@click.option("--canary", is_flag=True, hidden=True, help="Shift users to the candidate; switched off for now.")
 @project_option
 @spending_options
 def command(
