@@ -315,7 +315,7 @@ def test_status_and_guide_and_models_print_json(run_record: Path, capsys: pytest
     assert told(capsys, "guide", one) == rows[one]
     assert {"store", "models"} <= set(told(capsys, "models", "list"))
     assert "no_such_problem" in refused(capsys, "guide", "no_such_problem")
-    assert "nobody" in refused(capsys, "models", "probe", "nobody", "--project", run_record)
+    assert "tuneworthy check" in refused(capsys, "models", "probe", "nobody", "--project", run_record)
     assert invoke(["guide"]) == invoke(["guide", one]) == invoke(["status", "--project", str(run_record)]) == 0
 
 
