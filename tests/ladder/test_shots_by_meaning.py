@@ -56,15 +56,14 @@ def proposed(root: Path, settings: str) -> Proposal:
     """What the rung proposes with 2 shots under `settings` of [few_shot]."""
     project = load(write_simulation(root, {"weak": "'x'"}, extra=f"[few_shot]\nk = [2]\n{settings}"))
     models: Any = {"weak": SimpleNamespace(provider=SimpleNamespace(supports=frozenset({"free"})))}
-    view = View(
+    opened: Any = SimpleNamespace(
         project=project,
         task=TaskInfo(kind="free_text"),
         pool=ShotPool(examples("one", "two", "three")),
         models=models,
-        best=BEST,
-        seed=7,
-        n_dev=80,
+        library=None,
     )
+    view = View(opened=opened, best=BEST, n_dev=80)
     return asyncio.run(FewShotRung().propose(view))
 
 
