@@ -34,7 +34,8 @@ test-extras:
 	$(PYTHON) -m venv $(EXTRAS)
 	$(EXTRAS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 		-e '.[local,dev,train,rag,optimise,sweep]'
-	$(EXTRAS)/bin/python -m pytest -q -n auto --dist worksteal tests/train tests/ship tests/search tests/retrieval
+	$(EXTRAS)/bin/python -m pytest -q -n auto --dist worksteal tests/train tests/ship tests/search tests/retrieval \
+		tests/frozen
 
 # Every test with the newest versions that pyproject.toml allows: the upper bounds of its ranges.
 LATEST := build/latest
