@@ -108,7 +108,7 @@ def _accepts(one: dict[str, str], case: str, path: str) -> bool:
 
 
 def _installed(task: str) -> bool:
-    return importlib.util.find_spec(NEEDS.get(task.split("/")[0], "json")) is not None
+    return importlib.util.find_spec(NEEDS.get(task.split("/", maxsplit=1)[0], "json")) is not None
 
 
 def _collectable(kind: str, name: str) -> bool:
