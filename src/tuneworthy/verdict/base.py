@@ -125,22 +125,18 @@ DOMAIN_GAP: Final = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainText:
-    """How strange the text of the domain is to the base.
+    """How unusual the text of the domain is to a model.
 
     Attributes:
         n: Texts of the domain.
-        left_out: Further cases that could not be scored.
-        domain: Bits per byte of these texts; None if not measured, like the next two.
+        domain: Bits per byte of these texts; None if not measured, like the next one.
         general: The same of general English sentences of the same lengths.
-        ci95: 95% interval of the difference.
         why: Why it is not measured, and what measures it; "" if it is.
     """
 
     n: int = 0
-    left_out: int = 0
     domain: float | None = None
     general: float | None = None
-    ci95: tuple[float, float] | None = None
     why: str = ""
 
 

@@ -1,47 +1,33 @@
-"""Domain shift of the text: bits per byte under the base model, against general English sentences. Decides nothing.
+"""Domain shift of the text: bits per byte against general English sentences, under a model of the project.
 
-Short texts cost more bits per byte, because a model knows nothing of the context of their first word. So each text of
-the domain is paired with a general sentence, and both are cut to the length of the shorter one.
-
-Invariant: no test case is read. A model that gives no log-probability of a text leaves the reason unknown.
+The first words of a text cost more bits per byte than later ones. So each text of the domain is paired with a general
+sentence, and both are cut to the length of the shorter one. No test case is read, and the result decides nothing.
 """
 
-import asyncio
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cache
+from dataclasses import asdict, dataclass
 from importlib.resources import files
-from importlib.util import find_spec
-from math import log, sqrt
+from math import log
 from typing import Final
-
-import numpy as np
-from scipy.special import stdtrit
 
 from tuneworthy.config import Project
 from tuneworthy.dataset.checks.outliers import language_of
 from tuneworthy.errors import OutsideFault, ProviderError, UserError, join_sentences
-from tuneworthy.evaluate.runner import Progress
 from tuneworthy.ladder.session import Session
-from tuneworthy.providers.models import find
-from tuneworthy.stats.difference import linearised
-from tuneworthy.stats.ratios import LEAST_GROUPS, clustered_variance, effective_groups
+from tuneworthy.providers.base import Provider
 from tuneworthy.types import OutputFormat, Request, content_hash
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import DomainText
 
 FILE: Final = "domain"
 # Raised whenever other texts are drawn, or they are cut or scored in another way.
-VERSION: Final = 1
-MOST_TEXTS: Final = 200
-SHORTEST_BYTES: Final = 10
-# Share of the texts that must be scored; one with a character of several tokens is not by llama.cpp.
-MOSTLY_SCORED: Final = 0.9
+VERSION: Final = 2
+MIN_TEXTS, MAX_TEXTS = 20, 200
+MIN_BYTES: Final = 10
 # Texts per call.
 BATCH: Final = 8
-OUT_OF_DATE: Final = "The bits per byte of the domain's text are out of date. Run `tuneworthy decide --probe`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,175 +38,99 @@ class StoredDomain:
     text: DomainText
 
 
-@cache
-def general_sentences() -> tuple[str, ...]:
-    """Return 200 plain English sentences about everyday things, shortest first."""
-    text = files("tuneworthy.verdict").joinpath("general_sentences.txt").read_text(encoding="utf-8")
-    return tuple(sorted(text.splitlines(), key=_size))
-
-
 def domain_of(session: Session) -> DomainText:
     """Return the stored result, or the next step for one."""
-    stored, project = session.folder.read(FILE, StoredDomain), session.project
+    stored = session.folder.read(FILE, StoredDomain)
     if stored is not None and stored.of == _fingerprint(session):
         return stored.text
-    if not _can_score(project):
-        return DomainText(why=_needs_base(project))
-    return DomainText(why=OUT_OF_DATE if stored else messages.DOMAIN_UNKNOWN)
+    if scorer(session.project) is None:
+        return DomainText(why="No model of the project gives the log-probability of a text. An embedded model does.")
+    return DomainText(why=messages.DOMAIN_UNKNOWN)
 
 
-def _needs_base(project: Project) -> str:
-    return (
-        f"The model {project.ladder.baseline} gives no log-probability of a text. Set `base` in [train] to the model "
-        "that would be trained, then run `tuneworthy decide --probe`."
-    )
-
-
-async def measure_domain(session: Session, progress: Progress | None = None) -> None:
-    """Score the text of the domain and general sentences, and store the result in the project's folder.
-
-    A stored result that is up to date is not measured again.
-    """
-    if domain_of(session).domain is None:
-        text = await _measured(session, progress)
-        session.folder.write(FILE, {"of": _fingerprint(session), "text": asdict(text)})
-
-
-async def _measured(session: Session, progress: Progress | None) -> DomainText:
-    rows = texts_of(session)
-    groups, why = effective_groups([source for _, source in rows]), ""
-    if not _can_score(session.project):
-        why = _needs_base(session.project)
-    elif groups < LEAST_GROUPS:
-        why = (
-            f"The domain's text counts as {groups:.0f} independent sources; at least {LEAST_GROUPS} are needed. "
-            "Add cases or documents, then run `tuneworthy decide --probe`."
-        )
-    elif not mostly_english([text for text, _ in rows]):
-        why = "Most of the domain's text is not English. It cannot be compared with general sentences, which are."
-    if why:
-        return DomainText(n=len(rows), why=why)
-    pairs = list(paired(rows))
+async def measure_domain(session: Session) -> None:
+    """Score texts of the domain and general sentences, and store the result in the project's folder."""
+    name = scorer(session.project)
+    if name is None or domain_of(session).domain is not None:
+        return
+    texts = texts_of(session)
+    result, pairs = DomainText(n=len(texts), why=incomparable(texts)), list(paired(texts))
     try:
-        logprobs = await _logprobs(session, list({text for *pair, _ in pairs for text in pair}), progress)
+        if not result.why:
+            both = tuple({text for pair in pairs for text in pair})
+            result = compared(pairs, await logprobs_of(session.models[name].provider, both))
     except (ProviderError, UserError, OutsideFault) as error:
         why = join_sentences("The domain's text could not be scored.", error.message, error.hint)
-        return DomainText(n=len(rows), why=why)
-    scored = [row for row in pairs if row[0] in logprobs and row[1] in logprobs]
-    left_out = len(pairs) - len(scored)
-    if len(scored) < MOSTLY_SCORED * len(pairs):
-        return DomainText(n=len(rows), why=f"{left_out} of {len(rows)} texts of the domain could not be scored.")
-    return replace(compared(scored, logprobs), left_out=left_out)
+        result = DomainText(n=len(texts), why=why)
+    session.folder.write(FILE, {"of": _fingerprint(session), "text": asdict(result)})
 
 
-def texts_of(session: Session) -> list[tuple[str, str]]:
-    """Return texts of the domain with their sources: inputs of dev cases and, where there are any, of documents."""
+async def logprobs_of(provider: Provider, texts: Sequence[str]) -> dict[str, float]:
+    """Return the natural log-probability of each text that the provider could score."""
+    scored: dict[str, float] = {}
+    for start in range(0, len(texts), BATCH):
+        choices = OutputFormat(kind="ranked", choices=tuple(texts[start : start + BATCH]))
+        scored |= (await provider.complete(Request(messages=(), output=choices))).label_logprobs or {}
+    return scored
+
+
+def scorer(project: Project) -> str | None:
+    """Return the model that scores texts: the baseline's if it gives log-probabilities, else the first that does."""
+    names = [project.ladder.baseline, *project.answering]
+    return next((name for name in names if project.models[name].ranks_labels), None)
+
+
+def incomparable(texts: Sequence[str]) -> str:
+    """Say why texts cannot be compared with general English; "" if they can.
+
+    >>> incomparable(["Где моя карта?"] * 20)
+    "Most of the domain's text is not English, but the general sentences are."
+    """
+    if len(texts) < MIN_TEXTS:
+        return f"The domain has {len(texts)} texts; at least {MIN_TEXTS} are needed."
+    languages = Counter(filter(None, map(language_of, texts)))
+    is_english = 2 * languages["en"] >= languages.total()
+    return "" if is_english else "Most of the domain's text is not English, but the general sentences are."
+
+
+def texts_of(session: Session) -> list[str]:
+    """Return a seeded draw of dev inputs and passages of documents."""
     documents = session.library.corpus.documents if session.library else ()
-    passages = {
-        _flat(text): document.id
-        for document in documents
-        for section in document.sections
-        for text in section.text.split("\n\n")
-    }
-    inputs = {_flat(case.text): case.source for case in session.split.dev}
+    passages = [text for one in documents for part in one.sections for text in part.text.split("\n\n")]
     rng = random.Random(session.project.split.seed)
 
-    def drawn(rows: Mapping[str, str], most: int) -> list[tuple[str, str]]:
-        long_enough = sorted(row for row in rows.items() if _size(row[0]) >= SHORTEST_BYTES)
+    def draw(texts: Sequence[str], most: int) -> list[str]:
+        long_enough = sorted(text for text in {" ".join(text.split()) for text in texts} if _size(text) >= MIN_BYTES)
         return rng.sample(long_enough, min(most, len(long_enough)))
 
-    read = drawn(passages, MOST_TEXTS // 2)
-    return [*drawn(inputs, MOST_TEXTS - len(read)), *read]
+    drawn = draw(passages, MAX_TEXTS // 2)
+    return [*draw([case.text for case in session.split.dev], MAX_TEXTS - len(drawn)), *drawn]
 
 
-def mostly_english(texts: Sequence[str]) -> bool:
-    """Return whether at least half of the texts whose language is clear are English.
-
-    >>> mostly_english(["Where is my card?", "What is the fee for a transfer?"]), mostly_english(["Где моя карта?"])
-    (True, False)
-    """
-    languages = Counter(filter(None, map(language_of, texts)))
-    return 2 * languages["en"] >= languages.total()
-
-
-def paired(rows: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
-    """Yield each domain text with a general sentence, both cut to the shorter one, and the source of the text."""
-    sentences = general_sentences()
-    for number, (text, source) in enumerate(sorted(rows, key=lambda row: _size(row[0]))):
-        sentence = sentences[int((number + 0.5) * len(sentences) / len(rows))]
+def paired(texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each text with a general sentence, both cut to the length of the shorter one."""
+    general = files("tuneworthy.verdict").joinpath("general_sentences.txt").read_text(encoding="utf-8")
+    sentences = sorted(general.splitlines(), key=_size)
+    for number, text in enumerate(sorted(texts, key=_size)):
+        sentence = sentences[int((number + 0.5) * len(sentences) / len(texts))]
         size = min(_size(text), _size(sentence))
-        yield _cut(text, size), _cut(sentence, size), source
+        yield _cut(text, size), _cut(sentence, size)
 
 
-def compared(pairs: Sequence[tuple[str, str, str]], logprobs: Mapping[str, float]) -> DomainText:
-    """Return bits per byte of both sides and the interval of their difference, clustered by source.
-
-    Args:
-        pairs: From `paired`.
-        logprobs: Natural log-probability of each text.
-    """
-    rows = [[-logprobs[sentence], _size(sentence), -logprobs[text], _size(text)] for text, sentence, _ in pairs]
-    numbers = np.array(rows) / [log(2), 1, log(2), 1]
-    general_bits, general_bytes, bits, size = numbers.sum(axis=0)
-    domain, general = float(bits / size), float(general_bits / general_bytes)
-    variance, df = clustered_variance(linearised(numbers), [source for *_, source in pairs])
-    half = float(stdtrit(df, 0.975)) * sqrt(variance)
-    ci95 = (domain - general - half, domain - general + half)
-    return DomainText(n=len(pairs), domain=domain, general=general, ci95=ci95)
-
-
-async def _logprobs(session: Session, texts: Sequence[str], progress: Progress | None) -> dict[str, float]:
-    """Return the natural log-probability of each text under the base that can be scored.
-
-    Raises:
-        UserError: The base is not here, or the packages that read it.
-        ProviderError: A call failed.
-        OutsideFault: The model's process ends again and again.
-    """
-    project, base = session.project, session.project.train.language_model
-    if base is not None:
-        if not all(map(find_spec, ("torch", "transformers"))):
-            raise UserError(
-                "Scoring text with the base model needs torch and transformers: `pip install 'tuneworthy[train]'`."
-            )
-        if find(base, project.root) is None:
-            raise UserError(
-                f"The base model is not on this machine. Run `tuneworthy models pull {base}`, then `tuneworthy "
-                "decide --probe`."
-            )
-        from tuneworthy.train.base_model import prepare_base  # loads torch
-        from tuneworthy.train.text_logprobs import text_logprobs
-
-        artifact = await asyncio.to_thread(prepare_base, base, project.root, session.folder)
-        return dict(zip(texts, await asyncio.to_thread(text_logprobs, artifact.folder, texts), strict=True))
-    provider = session.models[project.ladder.baseline].provider
-    found: dict[str, float] = {}
-    if progress:
-        progress.begin("domain text", len(texts), 0, alone=False)
-    for start in range(0, len(texts), BATCH):
-        batch = tuple(texts[start : start + BATCH])
-        request = Request(messages=(), output=OutputFormat(kind="ranked", choices=batch))
-        found.update((await provider.complete(request)).label_logprobs or {})
-        if progress:
-            for _ in batch:
-                progress.advance(0.0)
-    if progress:
-        progress.end()
-    return found
-
-
-def _can_score(project: Project) -> bool:
-    return project.train.language_model is not None or project.models[project.ladder.baseline].ranks_labels
+def compared(pairs: Sequence[tuple[str, str]], logprobs: Mapping[str, float]) -> DomainText:
+    """Return the bits per byte of both sides of the pairs, from natural log-probabilities."""
+    scored = [pair for pair in pairs if logprobs.keys() >= {*pair}]
+    if len(scored) < MIN_TEXTS:
+        return DomainText(n=len(pairs), why=f"{len(pairs) - len(scored)} texts of the domain could not be scored.")
+    domain, general = (
+        -sum(logprobs[text] for text in side) / log(2) / sum(map(_size, side)) for side in zip(*scored, strict=True)
+    )
+    return DomainText(n=len(scored), domain=domain, general=general)
 
 
 def _fingerprint(session: Session) -> str:
-    project = session.project
-    base = project.train.language_model or project.models[project.ladder.baseline].model_dump(mode="json")
-    return content_hash([VERSION, base, texts_of(session)])
-
-
-def _flat(text: str) -> str:
-    return " ".join(text.split())
+    project, name = session.project, scorer(session.project)
+    return content_hash([VERSION, name and project.models[name].model_dump(mode="json"), texts_of(session)])
 
 
 def _size(text: str) -> int:

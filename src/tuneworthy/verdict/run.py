@@ -50,7 +50,7 @@ async def decide_project(
         variant = best_language_model(without_tuned(record, project)) if record else None
         if probe and variant is not None:
             await analyse_errors(session, variant)
-            await measure_domain(session, progress)
+            await measure_domain(session)
         evidence = gather(session)
         costs = partial(rung_costs, Facts(project, contact=False))
         if what_if is not None:

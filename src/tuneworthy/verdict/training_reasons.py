@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from tuneworthy.constraints import keeps_p95, may_serve
-from tuneworthy.errors import join_sentences
 from tuneworthy.money.economics import (
     FEWEST_SAVED,
     has_smaller,
@@ -14,7 +13,6 @@ from tuneworthy.money.economics import (
     required_usd,
     traffic_ends,
 )
-from tuneworthy.text import count
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import DOMAIN_GAP, ReasonName, ReasonStatus, TrainingReason
 from tuneworthy.verdict.evidence import Evidence
@@ -149,21 +147,15 @@ def style(evidence: Evidence, facts: DecisionFacts) -> Reading:
 
 def domain(evidence: Evidence, facts: DecisionFacts) -> Reading:
     text = evidence.domain
-    if text.domain is None or text.general is None or text.ci95 is None:
+    if text.domain is None or text.general is None:
         return None, text.why
-    (low, high), gap = text.ci95, DOMAIN_GAP * text.general
-    value, finding = None, f"It is unresolved whether the difference reaches the assumed threshold of {DOMAIN_GAP:.0%}."
-    if low >= gap:
-        value, finding = True, f"This is a gap: at least {DOMAIN_GAP:.0%} more bits, the threshold that is assumed."
-    elif high < gap:
-        value, finding = False, f"This is no gap: less than {DOMAIN_GAP:.0%} more bits, the threshold that is assumed."
-    numbers = (
-        f"The base model needs {text.domain:.2f} bits per byte for the domain's text and {text.general:.2f} for "
-        f"general English of the same length. Difference: {text.domain - text.general:+.2f} (95% interval "
-        f"{low:+.2f} to {high:+.2f}, {text.n} texts)."
+    is_gap = text.domain >= (1 + DOMAIN_GAP) * text.general
+    finding = "a gap: at least" if is_gap else "no gap: less than"
+    return is_gap, (
+        f"The model needs {text.domain:.2f} bits per byte for the domain's text and {text.general:.2f} for general "
+        f"English of the same length ({text.n} texts). This is {finding} {DOMAIN_GAP:.0%} more bits, the threshold "
+        "that is assumed."
     )
-    left_out = f"{count(text.left_out, 'text')} could not be scored." if text.left_out else ""
-    return value, join_sentences(numbers, left_out, finding)
 
 
 def wrong_format(evidence: Evidence, facts: DecisionFacts) -> Reading:
