@@ -74,7 +74,6 @@ COMMANDS: dict[str, list[str]] = {
     "export variant": ["export variant best"],
     "export classifier": ["export classifier --out classifier"],
     "export router": ["export router --out router"],
-    "export mirror": ["export mirror --candidate best"],
     "parity": ["parity"],
     "serve": ["serve"],
     "decode explain": ["decode explain --probs numbers.json --temperature 0.7 --top-p 0.9"],

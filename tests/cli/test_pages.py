@@ -107,10 +107,6 @@ ELSEWHERE |= {
     "test_a_project_goes_from_answers_to_pairs_and_its_adapter_is_merged_like_any",
     ("how-to/shadow.md", "pip install 'tuneworthy[proxy]'"): "shadow/test_proxy_process.py::"
     "test_pairs_of_the_proxy_are_judged_and_reported_as_those_of_a_replay",
-    ("how-to/shadow.md", "tuneworthy export mirror --out mirror"): "shadow/test_mirror.py::"
-    "test_the_configuration_mirrors_production_to_the_candidate_and_holds_no_key",
-    ("how-to/shadow.md", "tuneworthy shadow replay mirror/mirror.jsonl"): "shadow/test_mirror.py::"
-    "test_answers_that_the_gateway_has_are_judged_like_those_of_a_replay_and_not_asked_again",
     ("how-to/shadow.md", "tuneworthy decode uncertainty --variant fine_tune"): "shadow/test_confidence.py::"
     "test_through_the_proxy_a_server_that_gets_unsure_half_way_alerts",
     (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from tuneworthy.ladder.commands.uncertainty import Threshold, fitted_threshold, 
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.providers.scripted import ScriptedProvider
-from tuneworthy.shadow.canary import STATE, STEP, CanaryState, last_shadow
 from tuneworthy.shadow.confidence import (
     ConfidenceVerdict,
     ConfidenceWatch,
@@ -302,75 +300,6 @@ def test_without_log_probabilities_and_sampled_answers_it_says_how_to_get_them(
     traffic(root, 30)
     capsys.readouterr()
     assert report(root) == 4 and " --samples 3`." in capsys.readouterr().out
-
-
-def test_in_a_canary_the_sessions_of_its_step_are_watched(tmp_path: Path) -> None:
-    root = write(tmp_path / "p", CHANGE)
-    measured(root)
-    traffic(root)
-    record, folder = record_of(root), Folder(root)
-    quiet = asdict(record) | {"confidence": asdict(record.confidence) | {"status": "quiet"}}  # type: ignore[call-overload]
-    folder.write(STEP, quiet)
-    for status, later, expected in (
-        ("running", -1, "quiet"),
-        ("running", 1, "quiet"),
-        ("done", -1, "alert"),
-        ("done", 1, "quiet"),
-        ("rolled_back", -1, "alert"),
-        ("rolled_back", 1, "quiet"),
-    ):
-        folder.write(STEP, quiet | {"judged_at": record.judged_at + later})
-        folder.write(STATE, asdict(CanaryState(variant=record.variant, share=1.0, since=0.0, status=status)))  # type: ignore[arg-type]
-        shown = last_shadow(folder)
-        assert shown is not None and shown.confidence is not None and shown.confidence.status == expected
-        assert (shown.verdict.status == "fail") == (status == "rolled_back")
-    folder.write(STATE, asdict(CanaryState(variant=record.variant, share=1.0, since=0.0)))
-    assert report(root) == 0
-
-
-def test_an_alert_of_a_step_stays_after_its_promotion_until_a_later_replay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    root = write(tmp_path / "p", CHANGE)
-    measured(root)
-    traffic(root)
-    record, folder = record_of(root), Folder(root)
-    assert record.confidence is not None
-    quiet = replace(record, confidence=replace(record.confidence, status="quiet", detail="Now."))
-    folder.write(STATE, asdict(CanaryState(variant=record.variant, share=0.5, since=0.0)))
-    at_steps = iter([record, quiet, quiet])
-    monkeypatch.setattr("tuneworthy.shadow.worker.decided", lambda state, *_: replace(state, share=state.share + 0.1))
-
-    async def replayed(*_: object, document: str, **__: object) -> ShadowRecord:
-        found = replace(next(at_steps), judged_at=record.judged_at + 1)
-        folder.write(document, asdict(found))
-        return found
-
-    monkeypatch.setattr("tuneworthy.shadow.worker.replay", replayed)
-    events: list[dict[str, Any]] = []
-
-    async def work() -> None:
-        async with open_session(load(root), beside=True) as session:
-            order = WorkerOrder(root=str(root), candidate="current", judge_s=60.0, canary=True)
-            worker = Worker(session, resolve(session, "current"), order, -1)
-            worker._report = lambda **event: events.append(  # type: ignore[method-assign]
-                {name: value for name, value in event.items() if value is not None}
-            )
-            for _ in range(3):
-                await worker.judge()
-
-    asyncio.run(work())
-    assert [event["alert"] for event in events] == [True] * 3
-    capsys.readouterr()
-    assert report(root) == 3
-    shown = capsys.readouterr().out
-    assert "Earlier in this canary" in shown and record.confidence.detail in shown and "In the last step: Now." in shown
-    state = folder.read(STATE, CanaryState)
-    assert state is not None and state.alert == record.confidence.detail
-    folder.write(STATE, asdict(replace(state, status="done")))
-    assert report(root) == 3
-    folder.write("shadow", asdict(replace(quiet, judged_at=record.judged_at + 2)))
-    assert report(root) == 0
 
 
 def test_confidence_is_unknown_once_most_of_the_last_sessions_have_no_signal(

@@ -123,23 +123,3 @@ def test_no_more_copies_are_made_once_there_are_enough(tmp_path: Path) -> None:
             assert copies.verdict == "fail" and not copies.counts and not copies.in_flight
 
     asyncio.run(work())
-
-
-def test_a_canary_that_ended_is_told_to_the_child_also_to_the_next_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_FIRST_DELAY_S", 0.05)
-    script = """frame = sys.stdin.buffer.read(int(sys.stdin.buffer.read(8), 16))
-open(sys.argv[-1], 'ab').write(frame)
-os.write(1, b'{"canary": 0.5}\\n')
-os._exit(1)
-"""
-
-    async def work() -> None:
-        async with child(tmp_path, f"sys.argv.append({str(tmp_path / 'frames')!r})\n" + script) as copies:
-            copies.trip("It fails.")
-            path = tmp_path / "frames"
-            await until(lambda: path.is_file() and path.read_bytes().count(b"It fails.") >= 2)
-            assert copies.tripped == "It fails."
-
-    asyncio.run(work())

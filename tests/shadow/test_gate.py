@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,6 @@ from tests.ladder.tuned_simulations import write_proven_model, write_tuned_simul
 from tests.verdict.planted import TRAINED, trained
 from tests.verdict.test_training import EXTRA
 from tuneworthy.cli import invoke
-from tuneworthy.shadow.canary import STATE, CanaryState
-from tuneworthy.shadow.replay import read_shadow
-from tuneworthy.store import Folder
 from tuneworthy.verdict.base import Outcome, TrainingReason
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.gates import GATES
@@ -106,30 +103,6 @@ def test_a_candidate_that_harms_traffic_is_not_shipped(world: Path, capsys: pyte
     assert invoke(["shadow", "replay", log(world, 0.10), "--project", str(world)]) == 3
     status, found, gate = decided(world, capsys)
     assert (status, found["outcome"], gate["status"]) == (3, "do_not_ship", "fail")
-
-
-def test_a_canary_that_was_rolled_back_ships_nothing_whatever_was_shown_before(
-    world: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert invoke(["shadow", "replay", log(world, 0.10), "--project", str(world)]) == 0
-    assert decided(world, capsys)[1]["outcome"] == "ship"
-    folder = Folder(world)
-    record = read_shadow(folder)
-    assert record is not None
-    state = CanaryState(variant=record.variant, share=0.0, since=1.0, status="rolled_back", detail="It harmed users.")
-    folder.write(STATE, asdict(state))
-    invoke(["report", "--project", str(world)])
-    assert "rolled back" in capsys.readouterr().out, "the stored verdict no longer holds"
-    status, found, gate = decided(world, capsys)
-    assert (status, found["outcome"], gate["status"]) == (3, "do_not_ship", "fail")
-    assert "rolled back: It harmed users." in gate["detail"]
-    invoke(["shadow", "report", "--project", str(world)])
-    assert "rolled back: It harmed users." in capsys.readouterr().out
-    folder.write(STATE, asdict(replace(state, share=0.25, status="running")))
-    invoke(["shadow", "report", "--project", str(world)])
-    assert "2 of 4 steps have passed; the candidate answers 25.0%" in capsys.readouterr().err
-    folder.write(STATE, asdict(replace(state, variant="another")))
-    assert decided(world, capsys)[1]["outcome"] == "ship", "it was the canary of another candidate"
 
 
 def proof(status: str, **numbers: Any) -> ProofEvidence:

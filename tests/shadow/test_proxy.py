@@ -245,14 +245,11 @@ def test_a_copy_is_handed_over_behind_the_answer_and_holds_no_header() -> None:
             ((noted, body, answer),) = app.copies.noted  # type: ignore[attr-defined]
             assert (body, answer) == (orjson.dumps(question("a")), JSON_ANSWER)
             head = asdict(noted)
-            assert 0 < head.pop("ended") - head.pop("began") < 60 * 10**9
             assert head == {
                 "path": CHAT,
                 "session": head["session"],
                 "streamed": False,
                 "encoding": "",
-                "served": False,
-                "tripped": "",
                 "n": 0,
             }
             assert re.fullmatch("[0-9a-f]{16}", head["session"])
@@ -385,7 +382,7 @@ def test_health_and_figures_can_be_read() -> None:
             for path in ("/-/health", "/-/metrics"):
                 get = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
                 texts.append(parts(await said(proxy, get))[2].decode())
-            assert orjson.loads(texts[0]) == {"status": "ok", "copies": "ready", "verdict": "", "canary": 0.0}
+            assert orjson.loads(texts[0]) == {"status": "ok", "copies": "ready", "verdict": ""}
             assert 'tuneworthy_proxy_requests_total{result="2xx"} 1' in texts[1]
             assert 'tuneworthy_shadow_copies_total{outcome="busy"} 3' in texts[1]
             for line in texts[1].splitlines():

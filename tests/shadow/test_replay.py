@@ -24,10 +24,8 @@ from tuneworthy.evaluate.models import Models
 from tuneworthy.ladder.judging import verdicts_path
 from tuneworthy.ladder.rungs.baseline import baseline_variant
 from tuneworthy.ladder.session import open_session
-from tuneworthy.ladder.variant_lookup import describe, resolve
-from tuneworthy.shadow.canary import STEP
-from tuneworthy.shadow.recording import read_recording
-from tuneworthy.shadow.replay import PAIRS, QUEUE, ShadowRecord, label_queue, labels_path, read_shadow, replay
+from tuneworthy.ladder.variant_lookup import describe
+from tuneworthy.shadow.replay import QUEUE, ShadowRecord, label_queue, labels_path, read_shadow
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import content_hash
 
@@ -83,21 +81,6 @@ def test_who_labels_sees_who_said_what_and_what_was_called(tmp_path: Path) -> No
     begin, called, *rest = text.split("\n")
     assert begin == "user: item 1 thing now" and called.startswith("assistant: [{") and '"find"' in called
     assert rest == ["tool: found", "assistant: red", "user: item 2 thing now"]
-
-
-def test_a_step_of_a_canary_leaves_the_pairs_of_the_replay_as_they_are(tmp_path: Path) -> None:
-    root, log = write_traffic_project(tmp_path / "p", "equal"), write_log(tmp_path / "log.jsonl", 20)
-    replayed(root, log)
-    pairs, project = Folder(root).path / PAIRS, load(root)
-    before = pairs.read_bytes()
-    recording = read_recording(project, [write_log(tmp_path / "step.jsonl", 5)])
-
-    async def step() -> None:
-        async with open_session(project) as session:
-            await replay(session, recording, resolve(session, "current"), document=STEP)
-
-    asyncio.run(step())
-    assert pairs.read_bytes() == before and (Folder(root).path / f"{STEP}.pairs.jsonl").stat().st_size > 0
 
 
 def test_production_that_answers_again_is_asked_beside_the_candidate(

@@ -17,7 +17,6 @@ from tuneworthy.ladder.commands.export_router import RouterExport, export_router
 from tuneworthy.ladder.commands.export_variant import export_variant
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
-from tuneworthy.shadow.mirror import MirrorExport, export_mirror
 
 
 @click.group("export", cls=CommandGroup)
@@ -122,37 +121,3 @@ async def _write_router(project: Project, folder: Path) -> RouterExport:
     async with open_session(project, waiting=note) as session:
         with writing_to(folder):
             return await export_router(session, folder)
-
-
-@command.command("mirror")
-@click.option("--candidate", default="fine_tune", show_default=True, help="Variant to mirror to, as in `compare`.")
-@click.option("--production", default="current", show_default=True, help="Variant whose model users have now.")
-@project_option
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="mirror", show_default=True,
-              help="Folder to write.")  # fmt: skip
-@json_option
-def mirror(candidate: str, production: str, root: Path, out: Path, as_json: bool) -> None:
-    """Write a LiteLLM configuration that mirrors traffic.
-
-    For those who have LiteLLM in front of their models already: it sends every chat to the candidate too
-    (`silent_model`), with the candidate's own prompt, and users get production's answer. A callback logs both answers.
-    `shadow replay` reads the log and asks nothing again. `shadow proxy` does the same without LiteLLM.
-
-    The log contains the text of users unmasked, as LiteLLM's own logs do.
-
-    \b
-    Example:
-      tuneworthy export mirror --out mirror
-      tuneworthy shadow replay mirror/mirror.jsonl
-    """
-    export = run_async(_write_mirror(load(root), out, production, candidate))
-    document = asdict(export) | {"paths": list(map(str, export.paths)), "log": str(export.log)}
-    line = messages.say("mirror_exported", folder=out, again=candidate, **document)
-    print_result(as_json, document, click.echo, "\n".join([*document["paths"], line]))
-
-
-async def _write_mirror(project: Project, folder: Path, production: str, candidate: str) -> MirrorExport:
-    async with open_session(project, beside=True) as session:
-        today, later = resolve(session, production), resolve(session, candidate)
-        with writing_to(folder):
-            return export_mirror(session, today, later, folder)

@@ -91,11 +91,6 @@ say = Catalogue(
             "{name}, {size_mb:.1f} MB. Its answers match the run on all {n_test:,} test cases and {n_dev:,} dev "
             "cases. Median latency: {p50_ms:.1f} ms."
         ),
-        "mirror_exported": (
-            "Run `litellm --config litellm_config.yaml` in {folder} and send the chats for {production} to it. LiteLLM "
-            "mirrors them to {candidate} and logs both answers.\n"
-            "Next: tuneworthy shadow replay {log} --candidate {again}"
-        ),
         # decode
         "no_answer": "{model} did not answer: {reason}.",
         "run_probe": "Use a model that returns log-probabilities, such as one in llama_cpp.",

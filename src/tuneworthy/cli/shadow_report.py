@@ -14,11 +14,10 @@ from tuneworthy.report.markdown import render_markdown
 from tuneworthy.report.shadow import document, drift_lines
 from tuneworthy.report.terminal import first_screen_lines
 from tuneworthy.shadow import messages as shadow_messages
-from tuneworthy.shadow.canary import canary_line, last_shadow
 from tuneworthy.shadow.confidence import ConfidenceVerdict
 from tuneworthy.shadow.drift import TrafficDrift, traffic_drift
 from tuneworthy.shadow.messages import METRICS
-from tuneworthy.shadow.replay import ShadowRecord, worst_pairs
+from tuneworthy.shadow.replay import ShadowRecord, read_shadow, worst_pairs
 from tuneworthy.shadow.verdict import interval
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.text import count
@@ -52,14 +51,11 @@ def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> int:
       tuneworthy shadow report --out shadow.html
     """
     project = load(root)
-    record = last_shadow(Folder(project.root))
+    record = read_shadow(Folder(project.root))
     if record is None:
         raise Undecided("No traffic has been replayed yet.", hint=messages.say("replay_first"))
     if out is not None and out.suffix not in FORMS:
         raise click.UsageError(messages.say("unknown_ending", path=out, endings=", ".join(FORMS)))
-    if line := canary_line(Folder(project.root), record.variant, project.shadow.canary):
-        record = replace(record, notes=[*record.notes, line])
-        note(line)
     if project.shadow.confidence_margin is None:
         record = replace(record, confidence=None)
     elif record.confidence is None:

@@ -38,6 +38,7 @@ REMOVED: Final[Mapping[str, str]] = {
     "retrieval.pool": _FIXED,
     "retrieval.threads": "All cores are used. Remove the key.",
     "retrieval.timeout_s": _FIXED,
+    "shadow.canary": "The canary returns once it rolls back on invalid answers. Remove the key.",
     "reflection.max_tokens": _FIXED,
     "reflection.parameters": "The provider's default applies. Remove the key.",
 }

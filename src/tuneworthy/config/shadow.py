@@ -1,6 +1,6 @@
 """[shadow]: how traffic is drawn and copied, and the share that people label."""
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from tuneworthy.config.base import Chance, Count, Positive, Section
 
@@ -26,17 +26,7 @@ class Shadow(Section):
     first message."""
     idle_minutes: Positive = 30.0
     """A session without a request for so long has ended, and is judged."""
-    canary: list[Chance] = Field(default=[0.01, 0.05, 0.25, 1.0], min_length=1)
-    """Shares of the sessions that `shadow proxy --canary` lets the candidate answer, step by step, rising."""
-
     confidence_margin: Chance | None = None
     """`shadow report` alerts once low confidence is shown to be more frequent in traffic than on dev (`decode
     uncertainty`) by more than this share: 0.1 is ten points. Confidence is not watched unless this is set. The
     candidate is then asked for log-probabilities; answers that are stored without them are asked for again."""
-
-    @field_validator("canary")
-    @classmethod
-    def _rising(cls, steps: list[float]) -> list[float]:
-        if sorted(set(steps)) != steps:
-            raise ValueError("The shares of a canary rise from step to step.")
-        return steps

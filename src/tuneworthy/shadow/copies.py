@@ -19,8 +19,6 @@ import orjson
 
 # Marks requests that are not a user's.
 MARK: Final = {"X-Tuneworthy-Shadow": "1"}
-# Key of a recorded row: whether the candidate answered the user.
-SERVED: Final = "served"
 # A request or an answer above it is not copied, bytes.
 MOST_BYTES: Final = 2**20
 # Unsent bytes in the pipe to the child, at most.
@@ -45,17 +43,13 @@ _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyHead:
-    """Facts about a copy, or an order to end the canary.
+    """Facts about a copy.
 
     Attributes:
         path: Of the request.
         session: Hash of its session's name.
         streamed: Whether the answer is a stream of events.
         encoding: Of the answer's body.
-        began: When production was called, nanoseconds since the epoch.
-        ended: When its answer ended.
-        served: Whether the candidate answered the user.
-        tripped: Why the canary ends; "" for a copy.
         n: Bytes of the request.
     """
 
@@ -63,10 +57,6 @@ class CopyHead:
     session: str = ""
     streamed: bool = False
     encoding: str = ""
-    began: int = 0
-    ended: int = 0
-    served: bool = False
-    tripped: str = ""
     n: int = 0
 
 
@@ -80,7 +70,6 @@ class WorkerReport:
         usd: Spent by this child so far.
         verdict: Of the last judgement.
         enough: Why no more copies are made.
-        canary: Share of the sessions that the candidate answers.
         alert: Whether low confidence is shown to be more frequent than on dev.
     """
 
@@ -89,7 +78,6 @@ class WorkerReport:
     usd: float = 0.0
     verdict: str | None = None
     enough: str | None = None
-    canary: float | None = None
     alert: bool | None = None
 
 
@@ -109,9 +97,7 @@ class Copies:
         ready: Whether there is a child that takes copies.
         enough: Why no more copies are made; "" while they are.
         verdict: The last one of the child: `pass`, `fail`, `unknown`, or "" before one.
-        canary: Share of the sessions that the candidate answers, as the child says.
         alert: Whether low confidence is shown to be more frequent than on dev.
-        tripped: Why the candidate answers no user any more, whatever the child says; "" while it may.
     """
 
     def __init__(
@@ -129,9 +115,7 @@ class Copies:
         self.ready = False
         self.enough = ""
         self.verdict = ""
-        self.canary = 0.0
         self.alert = False
-        self.tripped = ""
         self._process: asyncio.subprocess.Process | None = None
         self._running: asyncio.Task[None] | None = None
 
@@ -153,13 +137,6 @@ class Copies:
         else:
             self.in_flight += 1
             pipe.write(packed(head, request, answer))
-
-    def trip(self, why: str) -> None:
-        """End the canary; the child writes it down, now or once there is one."""
-        self.tripped, self.canary = why, 0.0
-        pipe = self._process.stdin if self._process else None
-        if self.ready and pipe is not None:
-            pipe.write(packed(CopyHead(tripped=why), b"", b""))
 
     def start(self) -> None:
         """Start the child, and again whenever it ends."""
@@ -213,11 +190,9 @@ class Copies:
             self.counts[report.outcome] += 1
             self.in_flight -= 1
             self.usd = self._usd_before + report.usd
-        for name in ("verdict", "enough", "canary", "alert"):
+        for name in ("verdict", "enough", "alert"):
             if (value := getattr(report, name)) is not None:
                 setattr(self, name, value)
-        if self.tripped and report.ready:
-            self.trip(self.tripped)
 
 
 def packed(head: CopyHead, request: bytes, answer: bytes) -> bytes:

@@ -10,17 +10,9 @@ say = Catalogue(
             "{n_all:,} {n_all:session was|sessions were} recorded. Of these, {n:,} {n:has|have} ended ({n_turns:,} "
             "{n_turns:turn|turns})."
         ),
-        "mirrored": "The gateway asked the candidate in {n:,} of {n_all:,} turns, and the replay in the others.",
         "masked": "Personal data is masked in {n} {n:session|sessions}.",
         "dropped": "{n} {n:session|sessions} with personal data {n:is|are} left out, as `data.policy` says.",
         "unread": "{n} {n:row was|rows were} left out: no answer, or not text.",
-        # A canary
-        "rolled_back": "The canary of this candidate was rolled back: {why}",
-        "try_again": "Use another candidate, or remove {path} to begin again.",
-        "canary_stopped": "The canary is stopped by {path}.",
-        "no_route": "{name} cannot answer users through the proxy.",
-        "other_candidate": "Use another candidate.",
-        # Beside another gateway
         # The proxy answers these to a user's request
         "body_too_large": "The body of the request has more than {most:,} bytes.",
         "headers_too_large": "The headers of the request have more than {most:,} bytes.",

@@ -12,14 +12,11 @@ Source: RFC 9110 section 7.6.1 (headers of one connection), RFC 9112 section 6 (
 import asyncio
 import gc
 import socket
-import sys
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -27,17 +24,14 @@ import orjson
 from multidict import CIMultiDict
 from yarl import URL
 
-from tuneworthy.cases.readers.faults import Dropped, RowFault
 from tuneworthy.cases.stratified import is_drawn
 from tuneworthy.errors import UserError
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.http_client import REUSED, proxy_for, relay_session
 from tuneworthy.shadow import messages
-from tuneworthy.shadow.copies import BUSY, LARGE, LOST, MARK, MOST_BYTES, OUTCOMES, Copies, CopyHead
+from tuneworthy.shadow.copies import LARGE, MARK, MOST_BYTES, OUTCOMES, Copies, CopyHead
 from tuneworthy.shadow.protocols import STREAMS, session_name
-from tuneworthy.types import JsonObject
 
-CHAT: Final = "/v1/chat/completions"
 HEALTH, METRICS = b"/-/health", b"/-/metrics"
 # Largest body of a request that is read before it is passed on, bytes; those of other paths are passed on as they come.
 MOST_BODY: Final = 64 * 2**20
@@ -47,14 +41,6 @@ MOST_HEADERS: Final = 64 * 2**10
 MOST_TARGET: Final = 16 * 2**10
 # How long the upstream may send nothing, seconds.
 IDLE_S: Final = 600.0
-# How long the candidate may send nothing, if its model does not say; its connection; and how long a user waits who then
-# leaves because of it, seconds.
-CANDIDATE_S: Final = 60.0
-_CONNECT_S: Final = 5.0
-_PATIENCE_S: Final = 10.0
-# So many failures among the last answers of the candidate to users end the canary.
-_LAST_ANSWERS: Final = 50
-_MOST_FAILURES: Final = 5
 BACKLOG: Final = 2048
 # Idle connections are closed after that, seconds; clients close theirs sooner.
 KEEP_ALIVE_S: Final = 75
@@ -72,16 +58,12 @@ _ONE_CONNECTION: Final = frozenset(
 )
 _MARK: Final = next(iter(MARK)).lower().encode()
 _COUNTED: Final = (b"content-length", b"transfer-encoding", b"host")
-# Headers of the candidate's answer that a user gets.
-_OF_CONTENT: Final = frozenset({b"content-type", b"content-length", b"content-encoding"})
 _REFUSED_METHODS: Final = frozenset({"CONNECT", "TRACE"})
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
-# Returns address, headers and body of the candidate's request, given the body of a user's.
-Route = Callable[[bytes], tuple[URL, Headers, bytes]]
 
 
 class _Refused(Exception):
@@ -188,9 +170,6 @@ class ShadowProxy:
         upstream: Address of the API in use; what users ask for is appended to it.
         sampling: Which sessions are copied.
         copies: Takes the copies.
-        stop: A file whose existence ends the canary at once.
-        open_route: Opens how the candidate answers users; None without a canary.
-        candidate_s: How long the candidate may send nothing to a user, seconds.
         most_body: Largest body of a request that is copied or refused as too large, bytes.
 
     Attributes:
@@ -206,9 +185,6 @@ class ShadowProxy:
         sampling: SessionDraw,
         copies: Copies,
         *,
-        stop: Path = Path("stop"),
-        open_route: Callable[[], AbstractAsyncContextManager[Route]] | None = None,
-        candidate_s: float = CANDIDATE_S,
         most_body: int = MOST_BODY,
     ) -> None:
         parts = check_address(upstream)
@@ -217,22 +193,14 @@ class ShadowProxy:
                 f"The address of the API at {parts.hostname} has a query or a fragment.",
                 hint="Pass the address without what follows ? or #.",
             )
-        self.stop, self.open_route = stop, open_route
-        self.route: Route | None = None
         self.fault: Exception | None = None
-        self._of_candidate = aiohttp.ClientTimeout(
-            total=None, sock_connect=min(_CONNECT_S, candidate_s), sock_read=candidate_s
-        )
-        self._failures: deque[bool] = deque(maxlen=_LAST_ANSWERS)
-        self._behind: set[asyncio.Task[None]] = set()
-        self._stack = AsyncExitStack()
         self.upstream = upstream.rstrip("/").removesuffix("/v1")
         self.sampling, self.copies, self.most_body = sampling, copies, most_body
         self.requests: Counter[str] = Counter()
         self.open_requests = 0
         self.upstream_s = 0.0
         self._client: aiohttp.ClientSession | None = None
-        self._proxy_for = lru_cache(proxy_for)  # one server, and the candidate's
+        self._proxy_for = lru_cache(proxy_for)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the start and the end of the server."""
@@ -253,21 +221,15 @@ class ShadowProxy:
     async def _live(self, receive: Receive, send: Send) -> None:
         event = (await receive())["type"]
         try:
-            if self.open_route:
-                self.route = await self._stack.enter_async_context(self.open_route())
             self.copies.start()
         except Exception as error:
             self.fault = error
-            await self._stack.aclose()
             await send({"type": f"{event}.failed"})
             return
         self._client = relay_session(idle_s=IDLE_S)
         await send({"type": f"{event}.complete"})
         event = (await receive())["type"]
-        for task in self._behind:
-            task.cancel()
         await self.copies.close()
-        await self._stack.aclose()
         await self._client.close()
         await send({"type": f"{event}.complete"})
 
@@ -275,7 +237,7 @@ class ShadowProxy:
         path: bytes = scope.get("raw_path") or scope["path"].encode()
         if path == HEALTH:
             copies = self.copies.enough or ("ready" if self.copies.ready else "starting")
-            health = {"status": "ok", "copies": copies, "verdict": self.copies.verdict, "canary": self.canary_share}
+            health = {"status": "ok", "copies": copies, "verdict": self.copies.verdict}
             await self._answer(send, 200, b"application/json", orjson.dumps(health))
         elif path == METRICS:
             await self._answer(send, 200, b"text/plain; version=0.0.4", self._metrics().encode())
@@ -292,119 +254,18 @@ class ShadowProxy:
         tee = _Tee(path, session) if session and self.sampling.takes(session) else None
         where = URL(self.upstream + request.target, encoded=True)
         headers = _end_to_end(request.headers, with_length=body is None)
-        if body is not None and session and path == CHAT and self._is_of_candidate(session):
-            try:
-                answered = await self._answer_by_candidate(body, receive, send)
-            except _Gone as error:  # what harmed a user, or what one left, is evidence too
-                self._ask_production(where, headers, body, tee, served=not isinstance(error, _BrokenOff))
-                raise
-            if answered:
-                self._ask_production(where, headers, body, tee, served=True)
-                return
         try:
             await self._relay(request.method, where, headers, body, receive=receive, send=send, tee=tee)
         except _Gone as error:  # some clients leave at the last event of a stream: the child sees whether it was
             if isinstance(error, _BrokenOff) or not tee or not tee.streamed:
                 raise
-        if tee and body is not None:
-            self._hand_over(tee, body)
-
-    def _hand_over(self, tee: "_Tee", body: bytes) -> None:
+        if not tee or body is None:
+            return
         if tee.size > MOST_BYTES:
             self.copies.counts[LARGE] += 1
         elif tee.status == 200:
-            head = CopyHead(
-                path=tee.path, session=tee.session, streamed=tee.streamed, encoding=tee.encoding, began=tee.began,
-                ended=time.time_ns(), served=tee.served,
-            )  # fmt: skip
+            head = CopyHead(path=tee.path, session=tee.session, streamed=tee.streamed, encoding=tee.encoding)
             self.copies.offer(head, body, b"".join(tee.parts))
-
-    def _is_of_candidate(self, session: str) -> bool:
-        share = self.canary_share
-        return share > 0 and is_drawn(self.sampling.seed, f"canary {session}", share)
-
-    @property
-    def canary_share(self) -> float:
-        """Share of the sessions that the candidate answers now."""
-        copies = self.copies
-        on = self.route and copies.ready and not (copies.enough or copies.tripped) and copies.canary
-        return copies.canary if on and not self.stop.exists() else 0.0
-
-    async def _answer_by_candidate(self, body: bytes, receive: Receive, send: Send) -> bool:
-        """Let the candidate answer; return whether it did: otherwise nothing was sent, and production answers.
-
-        Raises:
-            _Gone: The user left, or the candidate broke off.
-        """
-        assert self.route
-        has_begun, started = False, time.monotonic()
-
-        async def noted(event: MutableMapping[str, Any]) -> None:
-            nonlocal has_begun
-            has_begun = True
-            await send(event)
-
-        try:
-            where, headers, own = self.route(body)
-        except (ValueError, RowFault, Dropped):  # nothing that the candidate can be asked
-            return False
-        except Exception:
-            self._count_answer(failed=True)
-            return False
-        try:
-            await self._relay("POST", where, headers, own, receive=receive, send=noted, only_success=True)
-        except _BrokenOff:
-            self._count_answer(failed=True)
-            raise
-        except _Gone:
-            self._count_answer(failed=not has_begun and time.monotonic() - started > _PATIENCE_S)
-            raise
-        except Exception as error:
-            self._count_answer(failed=True)
-            if has_begun:
-                raise _BrokenOff from error
-            return False
-        self._count_answer(failed=False)
-        return True
-
-    def _count_answer(self, *, failed: bool) -> None:
-        """Count an answer of the candidate to a user; too many failures among the last answers end the canary."""
-        self.requests["candidate_failed" if failed else "candidate"] += 1
-        self._failures.append(failed)
-        n = sum(self._failures)
-        if n >= _MOST_FAILURES and not self.copies.tripped:
-            self.copies.trip(
-                f"The candidate gave no whole answer to {n} of the last {len(self._failures)} requests that it "
-                "was sent for users. Production answers from now on."
-            )
-            sys.stderr.write(f"{self.copies.tripped}\n")
-
-    def _ask_production(self, where: URL, headers: Headers, body: bytes, tee: "_Tee | None", *, served: bool) -> None:
-        """Ask production too, once the candidate has answered; dropped if too many are in flight."""
-        if not tee or self.copies.enough or not self.copies.ready:  # no child would take the copy
-            return
-        tee.served = served
-        if len(self._behind) >= self.copies.most:
-            self.copies.counts[BUSY] += 1
-            return
-        task = asyncio.create_task(self._copy_production(where, headers, body, tee))
-        self._behind.add(task)
-        task.add_done_callback(self._behind.discard)
-
-    async def _copy_production(self, where: URL, headers: Headers, body: bytes, tee: "_Tee") -> None:
-        marks = [(name.lower().encode(), value.encode()) for name, value in MARK.items()]
-        tee.began = time.time_ns()
-        try:
-            async with await self._call("POST", where, [*headers, *marks], body) as answer:
-                tee.begin(answer)
-                async for part in answer.content.iter_any():
-                    tee.add(part)
-                    if tee.size > MOST_BYTES:
-                        break
-        except _FAULTS:
-            self.copies.counts[LOST] += 1
-        else:
-            self._hand_over(tee, body)
 
     async def _read(self, receive: Receive, length: int) -> bytes:
         """Return the body of a request.
@@ -435,7 +296,6 @@ class ShadowProxy:
         receive: Receive,
         send: Send,
         tee: "_Tee | None" = None,
-        only_success: bool = False,
     ) -> None:
         """Send a request to `where`, and the answer to the user, part by part.
 
@@ -447,7 +307,6 @@ class ShadowProxy:
             receive: Receives the user's request.
             send: Sends to the user.
             tee: Gets the answer too.
-            only_success: Whether the candidate is asked: with its own timeout, and only a success counts as an answer.
 
         Raises:
             _Refused: There is no answer.
@@ -457,13 +316,9 @@ class ShadowProxy:
         watch = _Watch(receive) if body is not None else None
         data = _parts_of(receive) if body is None else body or None
         try:
-            async with await self._call(method, where, headers, data, of_candidate=only_success) as answer:
-                if only_success and answer.status != 200:
-                    raise _Refused(502, "upstream_down", host=where.host, error=answer.status)
+            async with await self._call(method, where, headers, data) as answer:
                 self.requests[f"{answer.status // 100}xx"] += 1
                 passed = _end_to_end(answer.raw_headers, with_length=True)
-                # the candidate's account concerns no user
-                passed = [header for header in passed if not only_success or header[0] in _OF_CONTENT]
                 await send({"type": "http.response.start", "status": answer.status, "headers": passed})
                 has_begun = True
                 if tee:
@@ -489,13 +344,7 @@ class ShadowProxy:
                 watch.end()
 
     async def _call(
-        self,
-        method: str,
-        where: URL,
-        headers: Headers,
-        data: bytes | AsyncIterator[bytes] | None,
-        *,
-        of_candidate: bool = False,
+        self, method: str, where: URL, headers: Headers, data: bytes | AsyncIterator[bytes] | None
     ) -> aiohttp.ClientResponse:
         """Send a request and return its answer, whose body is still to be read.
 
@@ -504,7 +353,6 @@ class ShadowProxy:
         """
         assert self._client
         started, is_second = time.perf_counter(), False
-        options: JsonObject = {"timeout": self._of_candidate} if of_candidate else {}
         while True:
             REUSED.set(False)
             sent = time.perf_counter()
@@ -516,7 +364,6 @@ class ShadowProxy:
                     data=data,
                     allow_redirects=False,
                     proxy=self._proxy_for(where.scheme, where.host or ""),
-                    **options,
                 )
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 slow = time.perf_counter() - sent > _AT_ONCE_S
@@ -541,7 +388,6 @@ class ShadowProxy:
             ("proxy_upstream_seconds_total", "counter", [("", self.upstream_s)]),
             ("shadow_copies_total", "counter", ((f'{{outcome="{name}"}}', copies.counts[name]) for name in OUTCOMES)),
             ("shadow_copies_in_flight", "gauge", [("", copies.in_flight)]),
-            ("canary_share", "gauge", [("", self.canary_share)]),
             ("shadow_confidence_alert", "gauge", [("", int(copies.alert))]),
             ("shadow_cost_usd_total", "counter", [("", copies.usd)]),
         ]
@@ -581,9 +427,8 @@ class _Tee:
     """Keeps an answer of production, as far as it may be copied."""
 
     def __init__(self, path: str, session: str) -> None:
-        self.path, self.session, self.began = path, session, time.time_ns()
+        self.path, self.session = path, session
         self.status, self.size, self.streamed, self.encoding = 0, 0, False, ""
-        self.served = False  # whether the candidate answered the user
         self.parts: list[bytes] = []
 
     def begin(self, answer: aiohttp.ClientResponse) -> None:

@@ -2,7 +2,6 @@
 
 Rows are taken whether people liked their answers or not: what traffic asked is asked again. Each answer of the
 assistant is a turn, asked with the messages before it in the recording, the answers of tools included.
-A gateway that mirrors traffic has asked the candidate already: its answers come with the turns.
 
 Invariants: a session is drawn by a hash of its name, in its share of its stratum; the result has no personal
 data that the engine recognises, unless `data.policy` says so; question and answer of a row share their masks.
@@ -11,15 +10,12 @@ data that the engine recognises, unless `data.policy` says so; question and answ
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from sys import maxsize
 from typing import Any, Final
 
-from pydantic import TypeAdapter
-
-from tuneworthy.cases.formats.exports.litellm import PAIR, mirrored_key
 from tuneworthy.cases.pii import Masker
 from tuneworthy.cases.readers.faults import Rejects
 from tuneworthy.cases.readers.reader import facts_of, stream_examples
@@ -32,10 +28,9 @@ from tuneworthy.dataset.checks.personal_data import PersonalData
 from tuneworthy.dataset.distill.queries import query_of
 from tuneworthy.errors import UserError
 from tuneworthy.shadow import messages
-from tuneworthy.shadow.copies import SERVED
 from tuneworthy.store import Folder
 from tuneworthy.text import count
-from tuneworthy.types import UNLABELLED, Case, Example, Failure, JsonObject, Message, Response, Trace, content_hash
+from tuneworthy.types import UNLABELLED, Case, Example, JsonObject, Message, Response, content_hash
 
 # Strata that are examined one by one; the others, with fewest sessions, are one.
 MOST_STRATA: Final = 50
@@ -47,13 +42,8 @@ TRAFFIC: Final = "shadow/traffic.jsonl"
 # Keys of its rows: when one was written, seconds since the epoch; and whether it went through the masks.
 WRITTEN: Final = "written"
 CLEAN: Final = "clean"
-# Keys of a row: what mirrored models answered, and what else is known of these answers, in the same order.
-MIRRORED: Final = "mirrored"
-_ABOUT_MIRRORED: Final = "about_mirrored"
-# A mirrored answer comes at most so much later than production's, seconds: sooner no session has ended.
-LATEST_S: Final = 600.0
-# Keys of a row that are sent or stored along with its messages.
-_SENT: Final = frozenset({"tools", MIRRORED})
+# Key of a row that is sent or stored along with its messages.
+_SENT: Final = frozenset({"tools"})
 # Of the name of a stratum, characters.
 _MOST_NAME: Final = 100
 # Where more of the sessions than this share ask only what others ask, a note says so.
@@ -74,13 +64,11 @@ class RecordedTurn:
         case: The messages before the answer; labelled if the right answer is known.
         answer: Production's.
         source: File and line.
-        mirrored: Id of a variant to its answer, if a gateway asked it as well; without its cost.
     """
 
     case: Case
     answer: Response
     source: str
-    mirrored: Mapping[str, Trace] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +79,11 @@ class TrafficSession:
         name: Its name in the log, or its place in the file.
         stratum: Value of the key by which traffic is divided; "" without one.
         turns: Those that are asked.
-        served: Whether the candidate of a canary answered a turn for the user.
     """
 
     name: str
     stratum: str
     turns: Sequence[RecordedTurn]
-    served: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +113,7 @@ class Recording:
 
 
 def read_recording(project: Project, paths: Sequence[Path], format: str | None = None) -> Recording:
-    """Read files and draw from them as `[shadow]` says; of a gateway that mirrors traffic, all sessions that ended.
+    """Read files and draw from them as `[shadow]` says.
 
     Args:
         project: Its sections `[shadow]`, `[data]` and `[split]` are used.
@@ -137,11 +123,8 @@ def read_recording(project: Project, paths: Sequence[Path], format: str | None =
     Raises:
         DataError: A file cannot be read, or its format is not known.
         UserError: There is no conversation, or no row has the key of the strata.
-        NothingEnded: No mirrored session has ended.
     """
     rows, n_unread = _rows(paths, format)
-    if timed := sorted((row for row in rows if PAIR in row.meta), key=lambda row: row.meta[WRITTEN]):
-        return replace(_ended(project, timed, n_unread, time.time() - LATEST_S), paths=paths)
     groups = _by_session(rows)
     if not groups:
         raise UserError(
@@ -217,18 +200,16 @@ def _policy(project: Project) -> str:
     return project.data.policy.get("personal_data", "mask")
 
 
-def read_traffic(project: Project, now: float | None = None, after: float = 0.0) -> Recording:
+def read_traffic(project: Project, now: float | None = None) -> Recording:
     """Read the proxy's recording: the ended sessions, in the order of their ends.
 
     A session ends with its last turn that counts (`shadow.turns`), or when it is idle (`shadow.idle_minutes`). What
     comes later changes no ended session, and is behind them: a later look sees the same bets, and more.
-    Whoever returns after an idle time begins a new session. Of each name one session counts: the first at or after
-    `after`.
+    A client that returns after an idle time begins a new session. Of each name the first session counts.
 
     Args:
         project: Its sections `[shadow]`, `[data]` and `[split]` are used.
         now: Seconds since the epoch; the time of day if None.
-        after: Sessions that began before it are left out, seconds since the epoch.
 
     Raises:
         DataError: The file cannot be read.
@@ -236,23 +217,19 @@ def read_traffic(project: Project, now: float | None = None, after: float = 0.0)
     """
     path = Folder(project.root).path / TRAFFIC
     rows, n_unread = _rows([path], "messages") if path.is_file() else ([], 0)
-    return replace(_ended(project, rows, n_unread, time.time() if now is None else now, after), paths=[path])
-
-
-def _ended(project: Project, rows: Sequence[Example], n_unread: int, now: float, after: float = 0.0) -> Recording:
-    """Return the sessions of `rows`, which are in the order of time, that have ended; see `read_traffic`."""
+    now = time.time() if now is None else now
     groups, settings, ended = _by_session(rows), project.shadow, []
     idle_s = 60 * settings.idle_minutes
     for name, own in groups.items():
-        members, end = _until_idle(_begun(own, idle_s, after), settings.turns, idle_s)
-        if members and end <= now:
+        members, end = _until_idle(own, settings.turns, idle_s)
+        if end <= now:
             ended.append((end, name, members))
     if not ended:
         raise NothingEnded(
             "The proxy has recorded no session that has ended.",
             hint="Pass log files, or send traffic through `tuneworthy shadow proxy` first.",
         )
-    ended = sorted(ended)[: None if after else settings.sessions]  # a step of a canary is watched as long as it lasts
+    ended = sorted(ended)[: settings.sessions]
     unclean = {name: members for _, name, members in ended if not all(row.meta.get(CLEAN) for row in members)}
     masked, dropped = _by_policy(project, unclean)
     masker, strata = masker_of(project), dict[str, str]()
@@ -265,13 +242,12 @@ def _ended(project: Project, rows: Sequence[Example], n_unread: int, now: float,
     for _, name, members in ended:
         if name not in dropped:
             turns = {turn.case.id: turn for turn in (turn_of(name, row) for row in masked.get(name, members))}
-            served = any(row.meta.get(SERVED) for row in members)
-            sessions.append(TrafficSession(name, strata[name], [*turns.values()], served))
+            sessions.append(TrafficSession(name, strata[name], [*turns.values()]))
     n_turns = sum(len(session.turns) for session in sessions)
     notes = [messages.say("traffic", n=len(sessions), n_all=len(groups), n_turns=n_turns)]
     notes += _note("unread", n_unread)
     notes += _note("dropped", len(dropped))
-    return Recording(sessions, len(groups), False, [*notes, *_repeated(sessions)], live=True)
+    return Recording(sessions, len(groups), False, [*notes, *_repeated(sessions)], live=True, paths=[path])
 
 
 def _note(name: str, n: int) -> list[str]:
@@ -290,15 +266,6 @@ def _repeated(sessions: Sequence[TrafficSession]) -> list[str]:
     ]
 
 
-def _begun(rows: Sequence[Example], idle_s: float, after: float) -> Sequence[Example]:
-    """Return the rows from the first beginning of a session at or after `after`; `rows` are in the order of time."""
-    times = [row.meta[WRITTEN] for row in rows]
-    for place, time_ in enumerate(times):
-        if time_ >= after and (not place or time_ - times[place - 1] > idle_s):
-            return rows[place:]
-    return ()
-
-
 def _until_idle(rows: Sequence[Example], most: int, idle_s: float) -> tuple[list[Example], float]:
     """Return the rows of a session until it ended, and when that was; `rows` are in the order of time."""
     members: list[Example] = []
@@ -308,7 +275,7 @@ def _until_idle(rows: Sequence[Example], most: int, idle_s: float) -> tuple[list
         members.append(row)
         if len({_turn_name("", one) for one in members}) == most:
             return members, row.meta[WRITTEN]
-    return members, members[-1].meta[WRITTEN] + idle_s if members else 0.0
+    return members, members[-1].meta[WRITTEN] + idle_s
 
 
 def clean(project: Project, session: str, row: Example) -> Example | None:
@@ -342,61 +309,19 @@ def _rows(paths: Sequence[Path], format: str | None) -> tuple[list[Example], int
     rows: list[Example] = []
     n_unread, known = 0, set()
     names = Counter(path.name for path in {*paths})
-    facts = facts_of(paths) if format in {None, "litellm"} else {}
+    facts = facts_of(paths) if format is None else {}
     for path in paths:
         journal = Rejects(path)
         journal.facts, journal.alone = facts, len(paths) == 1
         own, file = [], path.name if names[path.name] == 1 else path.as_posix()
         for line, fields in stream_examples(path, journal, format=format).rows:
             if fields is not None:
-                row = Example(**fields, id="", source=f"{file}:{line}")
-                if pair := row.meta.get(PAIR):  # the texts are apart from the facts that no mask may change
-                    answers = facts.get(mirrored_key(pair), ())
-                    texts = [{name: one[name] for name in ("text", "tool_calls")} for one in answers]
-                    ended = row.meta.get("ended", 0.0)
-                    row = replace(row, meta={**row.meta, WRITTEN: ended, MIRRORED: texts, _ABOUT_MIRRORED: answers})
-                own.append(row)
-        n_unread += sum(reject.reason != MIRRORED for reject in journal.take(maxsize))
+                own.append(Example(**fields, id="", source=f"{file}:{line}"))
+        n_unread += sum(reject.reason != "mirrored" for reject in journal.take(maxsize))
         said = content_hash([content_hash([row.messages, row.group, row.meta]) for row in own])
         rows += own if said not in known else []
         known.add(said)
     return _in_sessions(rows), n_unread
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _MirroredAnswer:
-    """Answer of a mirrored model, as `cases.formats.exports.litellm` reads it."""
-
-    variant: str | None
-    error: str
-    text: str
-    tool_calls: Sequence[Mapping[str, Any]]
-    finish_reason: str
-    input_tokens: int | None
-    output_tokens: int | None
-    seconds: float
-
-
-def _mirrored(name: str, meta: Mapping[str, Any]) -> dict[str, Trace]:
-    """Return the last answer per mirrored variant; a failed call that was repeated is followed by another."""
-    traces = {}
-    for said, about in zip(meta.get(MIRRORED, ()), meta.get(_ABOUT_MIRRORED, ()), strict=True):
-        one = _MIRRORED_ANSWER.validate_python({**about, **said})
-        if one.variant is None:
-            continue
-        response = Response(
-            text=one.text, tool_calls=tuple(map(dict, one.tool_calls)), finish_reason=one.finish_reason,
-            input_tokens=one.input_tokens, output_tokens=one.output_tokens, seconds=one.seconds,
-        )  # fmt: skip
-        failure = Failure(code="provider", message=one.error) if one.error else None
-        traces[one.variant] = Trace(
-            case_id=name, variant_id=one.variant, repeat=0, messages=(), response=None if failure else response,
-            error=failure, stored=True,
-        )  # fmt: skip
-    return traces
-
-
-_MIRRORED_ANSWER: Final = TypeAdapter(_MirroredAnswer)
 
 
 def _in_sessions(rows: Sequence[Example]) -> list[Example]:
@@ -503,4 +428,4 @@ def _turn(name: str, session: str, row: Example, place: int, *, last: bool) -> R
         finish_reason=ending or ("tool_calls" if calls else "stop"),
     )
     truth = row.meta.get(TRUTH, UNLABELLED) if last else UNLABELLED
-    return RecordedTurn(replace(case, expected=truth), answer, row.source, _mirrored(name, row.meta) if last else {})
+    return RecordedTurn(replace(case, expected=truth), answer, row.source)

@@ -79,7 +79,6 @@ class ShadowRecord:
         grader: Hash of the primary grader, as in the provenance of a run.
         sources: Files of the recording.
         confidence: Whether low confidence is more frequent than on dev; None if it is not watched.
-        judged_at: When it was judged, seconds since the epoch; 0 in records of earlier versions.
     """
 
     verdict: ShadowVerdict
@@ -100,7 +99,6 @@ class ShadowRecord:
     grader: str = ""
     sources: Sequence[str] = ()
     confidence: ConfidenceVerdict | None = None
-    judged_at: float = 0.0
 
 
 def labels_path(project: Project) -> Path:
@@ -116,7 +114,6 @@ async def replay(
     *,
     per_minute: int | None = None,
     command: str = "",
-    document: str = DOCUMENT,
 ) -> ShadowRecord:
     """Ask the candidate the recorded turns, and store the pairs.
 
@@ -128,7 +125,6 @@ async def replay(
         per_minute: Turns that are asked in a minute, at most, or one session if it has more; None leaves it to the
             provider's own limits.
         command: The command line that runs it again.
-        document: Where the record is stored.
 
     Raises:
         UserError: Candidate and production are one variant.
@@ -143,20 +139,16 @@ async def replay(
     pairs, fault = await run.ask(per_minute)
     verdict = judged(pairs, run.rules)
     record = _record(recording, pairs, verdict, (candidate, production))
-    n_mirrored = sum(candidate.id in pair.turn.mirrored for pair in pairs)
-    mirrored = [messages.say("mirrored", n=n_mirrored, n_all=len(pairs))] if n_mirrored else []
     record = replace(
         record,
-        notes=[*record.notes, *mirrored],
         command=command,
         masked=masker_of(session.project) is not None,
         production_id=production.id if production else "",
         grader=content_hash(dict(session.primary.identity)),
-        confidence=run.confidence(pairs, document),
-        judged_at=time.time(),
+        confidence=run.confidence(pairs),
         partial=messages.say("budget", why=fault.message) if fault else "",
     )
-    _store(session, record, pairs, run.rules, document)
+    _store(session, record, pairs, run.rules)
     if fault is not None:
         raise fault
     return record
@@ -185,9 +177,10 @@ class _Replay:
             started, sent = time.monotonic(), runner.sent
             turns = [turn for _, turn in batch]
             try:
-                b, signals = await self._answers(turns)
+                cases = [turn.case for turn in turns]
+                b, signals = await ask_watched(self.session, self.candidate, cases, self.watch)
                 if self.production:
-                    a = await self.session.ask(self.production, [turn.case for turn in turns])
+                    a = await self.session.ask(self.production, cases)
                 else:
                     a = [recorded(turn) for turn in turns]
                 pairs += with_confidence(await judge.pairs(batch, a, b), signals, self.watch)
@@ -197,31 +190,12 @@ class _Replay:
                 break
         return pairs, None
 
-    async def _answers(self, turns: Sequence[RecordedTurn]) -> tuple[list[Trace], dict[str, float]]:
-        """Return the candidate's answers, and the signals of confidence of those that it is asked for.
-
-        Answers that came with the turns are taken at its price.
-        """
-        session, candidate = self.session, self.candidate
-        open_cases = [turn.case for turn in turns if candidate.id not in turn.mirrored]
-        traces, signals = await ask_watched(session, candidate, open_cases, self.watch) if open_cases else ([], {})
-        answers = {trace.case_id: trace for trace in traces}
-        for turn in turns:
-            trace = turn.mirrored.get(candidate.id)
-            if trace is not None and trace.response is not None:
-                request = session.runner.request(candidate, turn.case)
-                response, usd = session.models[candidate.model].settled(request, trace.response)
-                trace = replace(trace, response=response, cost_usd=usd)
-            answers[turn.case.id] = trace or answers[turn.case.id]
-        return [answers[turn.case.id] for turn in turns], signals
-
-    def confidence(self, pairs: Sequence[AnswerPair], document: str) -> ConfidenceVerdict | None:
+    def confidence(self, pairs: Sequence[AnswerPair]) -> ConfidenceVerdict | None:
         """Return whether low confidence is more frequent than on dev, and whether sampling has ended."""
         live, n_most = self.recording.live, self.session.project.shadow.sessions
-        asked = [pair for pair in pairs if self.candidate.id not in pair.turn.mirrored]
-        confidence = judged_confidence(asked, self.rules, self.watch, live=live, file=_pairs_name(document))
-        if not confidence or not live or document != DOCUMENT or len(self.recording.sessions) < n_most:
-            return confidence  # a canary is watched as long as it lasts
+        confidence = judged_confidence(pairs, self.rules, self.watch, live=live, file=PAIRS)
+        if not confidence or not live or len(self.recording.sessions) < n_most:
+            return confidence
         over = f"Sampling has ended: {n_most:,} {plural(n_most, 'session was', 'sessions were')} judged"
         return replace(confidence, detail=f"{confidence.detail} {over} (`shadow.sessions`).")
 
@@ -299,23 +273,17 @@ def worst_pairs(folder: Folder, most: int) -> list[JsonObject]:
     return [row for row in rows if row["worst"] < 0]
 
 
-def _store(
-    session: Session, record: ShadowRecord, pairs: Sequence[AnswerPair], rules: ShadowRules, document: str
-) -> None:
+def _store(session: Session, record: ShadowRecord, pairs: Sequence[AnswerPair], rules: ShadowRules) -> None:
     """Store the record, the pairs (those that got worse first, masked), and what waits for labels."""
     folder = session.folder
     masker = masker_of(session.project)
     rows = sorted((_row(pair) for pair in pairs), key=lambda row: row["worst"])
-    _write(folder, _pairs_name(document), [masker.mask_json(row) for row in rows] if masker else rows)
+    _write(folder, PAIRS, [masker.mask_json(row) for row in rows] if masker else rows)
     due = [pair for pair in pairs if not rules.complete and rules.is_due(pair.session.name) and pair.answered]
     items = [one for pair in due for one in _to_label(session, pair)]
     items = [{**one, "text": masker.mask(one["text"])} for one in items] if masker else items
     _write(folder, QUEUE, list({one["id"]: one for one in items}.values()))
-    folder.write(document, asdict(record))
-
-
-def _pairs_name(document: str) -> str:
-    return PAIRS if document == DOCUMENT else f"{document}.pairs.jsonl"
+    folder.write(DOCUMENT, asdict(record))
 
 
 def _write(folder: Folder, name: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -15,7 +15,7 @@ import sqlite3
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +29,6 @@ from tuneworthy.errors import BudgetSpent, TuneworthyError, UserError
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.providers.http_client import HttpClient
-from tuneworthy.shadow.canary import STATE, STEP, CanaryState, decided, stored
 from tuneworthy.shadow.confidence import ask_watched, watch_of
 from tuneworthy.shadow.copies import (
     BUDGET,
@@ -39,7 +38,6 @@ from tuneworthy.shadow.copies import (
     MOST_BYTES,
     PAIRED,
     PERSONAL,
-    SERVED,
     UNREADABLE,
     UNSTORED,
     CopyHead,
@@ -49,8 +47,7 @@ from tuneworthy.shadow.copies import (
 )
 from tuneworthy.shadow.protocols import answer_of, asked_by, unpacked
 from tuneworthy.shadow.recording import TRAFFIC, WRITTEN, NothingEnded, clean, read_traffic, turn_of
-from tuneworthy.shadow.replay import DOCUMENT, replay
-from tuneworthy.shadow.spans import pair_spans
+from tuneworthy.shadow.replay import replay
 from tuneworthy.store.lines import append_line
 from tuneworthy.types import Example, Variant
 
@@ -66,17 +63,13 @@ class WorkerOrder:
         root: Folder of the project.
         candidate: The variant, as in `compare`.
         judge_s: Time between two verdicts, seconds.
-        canary: Whether verdicts are about the step of a canary.
         max_usd: What may be spent, US dollars; None leaves it to the project's budget.
-        upstream: Address of production's API, for spans.
     """
 
     root: str
     candidate: str
     judge_s: float
-    canary: bool = False
     max_usd: float | None = None
-    upstream: str = ""
 
 
 class Worker:
@@ -94,35 +87,19 @@ class Worker:
         self.path = session.folder.path / TRAFFIC
         self.usd_before = session.runner.budget.spent_usd
         self.tasks: set[asyncio.Task[None]] = set()
-        self.spans = pair_spans(session, candidate, order.upstream)
         self.watch = watch_of(session, candidate)
 
     async def serve(self, pipe: asyncio.StreamReader) -> None:
         """Take copies until the pipe ends, finish them, and judge once more."""
         judging = asyncio.create_task(self._judge_regularly())
-        state = self._state()
-        self._report(ready=True, canary=state.share if state else 0.0)
+        self._report(ready=True)
         while (copy := await read_copy(pipe)) is not None:
-            if copy[0].tripped:
-                self._roll_back(copy[0].tripped)
-                continue
             task = asyncio.create_task(self._answer(*copy))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
         await asyncio.gather(*self.tasks, return_exceptions=True)
         judging.cancel()
         await self.judge()
-
-    def _roll_back(self, why: str) -> None:
-        self._report(canary=0.0)
-        while (state := self._state()) and state.status != "rolled_back":
-            back = replace(state, share=0.0, since=time.time(), status="rolled_back", detail=why)
-            stored(self.session.folder, state, back)
-
-    def _state(self) -> CanaryState | None:
-        """Return the state of this candidate's canary; None without one."""
-        state = self.session.folder.read(STATE, CanaryState) if self.order.canary else None
-        return state if state and state.variant == self.candidate.id else None
 
     async def _answer(self, head: CopyHead, request: bytes, answer: bytes) -> None:
         outcome = UNREADABLE
@@ -149,12 +126,9 @@ class Worker:
         if cleaned is None:
             return PERSONAL
         turn = turn_of(head.session, cleaned)
-        began = time.time_ns()
-        (trace,), _ = await ask_watched(self.session, self.candidate, [turn.case], self.watch)
-        about = {**cleaned.meta, SERVED: head.served, WRITTEN: time.time()}
+        await ask_watched(self.session, self.candidate, [turn.case], self.watch)
+        about = {**cleaned.meta, WRITTEN: time.time()}
         append_line(self.path, {"messages": list(cleaned.messages), **about})
-        if self.spans:
-            self.spans.record(head, request, answer, trace, (began, time.time_ns()))
         return PAIRED
 
     async def _judge_regularly(self) -> None:
@@ -165,7 +139,7 @@ class Worker:
     async def judge(self) -> None:
         """Judge the sessions that have ended, if there are any, and report the verdict.
 
-        An error goes to the log, and the next look tries again. Until then no candidate answers users.
+        An error goes to the log, and the next look tries again.
         """
         try:
             await self._judge()
@@ -173,34 +147,16 @@ class Worker:
             pass
         except Exception as error:
             sys.stderr.write(f"{error}\n" if isinstance(error, TuneworthyError) else f"{error!r}\n")
-            if self.order.canary:
-                self._report(canary=0.0)
 
     async def _judge(self) -> None:
         command = f"tuneworthy shadow replay --candidate {self.order.candidate}"
         project = self.session.project
-        state = self._state()
-        if self.order.canary and not state:  # removed, or of another candidate: nothing judges who answers users now
-            self._report(canary=0.0)
-            return
-        recording = read_traffic(project, after=state.since if state else 0.0)
-        document = STEP if state else DOCUMENT
-        record = await replay(self.session, recording, self.candidate, command=command, document=document)
-        canary: float | None = None
-        alert = record.confidence.detail if record.confidence and record.confidence.status == "alert" else ""
-        if state:
-            n_served = sum(session.served for session in recording.sessions)
-            later = decided(state, record.verdict, project.shadow.canary, time.time(), n_served)
-            later = replace(later, alert=alert or state.alert)
-            if later.share < state.share:  # before it is stored: a full disk delays no roll-back
-                self._report(canary=later.share)
-            now = stored(self.session.folder, state, later)
-            canary = now.share if now and now.variant == state.variant else 0.0
-        full = not state and len(recording.sessions) >= project.shadow.sessions
+        recording = read_traffic(project)
+        record = await replay(self.session, recording, self.candidate, command=command)
+        full = len(recording.sessions) >= project.shadow.sessions
         self._report(
             verdict=record.verdict.status,
-            canary=canary,
-            alert=bool(alert or (state and state.alert)) if record.confidence else None,
+            alert=record.confidence.status == "alert" if record.confidence else None,
             enough=ENOUGH if record.verdict.status == "fail" or full else None,
         )
 

@@ -20,7 +20,7 @@ from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.people.review_state import state_of
 from tuneworthy.regressions.sets import hashes, regression_sets
-from tuneworthy.shadow.canary import last_shadow
+from tuneworthy.shadow.replay import read_shadow
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Kind, ModelSource, latest_artifact
 from tuneworthy.store.shapes import shaped
@@ -221,7 +221,7 @@ def _not_served(proof: ProofDocument, made: TunedDetail, subject: str) -> list[s
 
 
 def _shadow(project: Project, store: Folder, record: RunRecord | None) -> ProofEvidence | None:
-    found = last_shadow(store)
+    found = read_shadow(store)
     if found is None or not found.verdict.results:
         return None
     verdict, margin = found.verdict, found.verdict.results[0].margin

@@ -15,7 +15,6 @@ import orjson
 
 from tuneworthy.config import Project
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
-from tuneworthy.shadow.canary import rolled_back
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord, shaped
 from tuneworthy.types import content_hash
@@ -102,8 +101,6 @@ def _hashes(project: Project) -> dict[str, str]:
     folder, beside = Folder(project.root), {"reviews": project.root / REVIEWS, "suspects": suspects_path(project)}
     documents = [name for name in (*DECIDING, *SHIPPING) if name not in {"project", *beside}]
     hashes = {name: content_hash(folder.read(name, object)) for name in documents}
-    if state := rolled_back(folder):
-        hashes["shadow"] = content_hash([hashes["shadow"], state.variant, state.detail])
     for name, path in beside.items():
         hashes[name] = sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
     return hashes | {"project": content_hash(project.model_dump(mode="json"))}
