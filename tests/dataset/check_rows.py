@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tests.dataset.taught import SECOND, answered, chattily
 from tuneworthy.dataset import CheckContext
 from tuneworthy.dataset.base import AuditResult, RowOpinion
@@ -75,7 +72,7 @@ class Planted:
 
     Attributes:
         reason: Of the finding. bad, good: Rows that are put behind the clean ones. whole: A finding on all rows.
-        cases, labels, encoder, auditor, scores: Of the context.
+        cases, labels, auditor, scores: Of the context.
     """
 
     reason: str
@@ -84,31 +81,13 @@ class Planted:
     whole: bool = False
     cases: tuple[Case, ...] = ()
     labels: tuple[str, ...] = ()
-    encoder: Any = None
     auditor: Any = None
     scores: Any = None
     action: str = "drop"
 
     @property
     def context(self) -> CheckContext:
-        return CheckContext(
-            cases=self.cases, labels=self.labels, encoder=self.encoder, auditor=self.auditor, scores=self.scores, seed=3
-        )
-
-
-class Meaning:
-    """An encoder that knows what the tests need: texts in which the same one of `alike` stands mean the same."""
-
-    def __init__(self, *alike: str) -> None:
-        self.alike = alike
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        rows = []
-        for text in texts:
-            meant = next((word for word in self.alike if word in text), text)
-            vector = np.random.default_rng(int(content_hash(meant), 16) % 2**32).normal(size=64)
-            rows.append(vector / np.linalg.norm(vector))
-        return np.array(rows, np.float32)
+        return CheckContext(cases=self.cases, labels=self.labels, auditor=self.auditor, scores=self.scores, seed=3)
 
 
 class Says:
@@ -294,12 +273,6 @@ PLANTED: dict[str, list[Planted]] = {
         Planted("near_duplicate", [row(f"{clean()[0].question} Please!", "Open the page on card.")],
                 [row(f"{clean()[0].question} Please!", "Open the page on refund.")]),
     ],
-    "semantic": [
-        Planted("semantic_duplicate",
-                [row("The state of my voucher from last week: where can I see?", "Open the page on voucher.")],
-                [row("The state of my voucher from last week: where can I see?", "No.")],
-                encoder=Meaning("voucher from last week"), action="report"),
-    ],
     "contamination": [
         Planted("overlap_exact", [row("will the NEW terms apply to my old savings account too")],
                 [row("Will new prices apply to my old phone plan?")], cases=(CASE,)),
@@ -324,13 +297,6 @@ PLANTED: dict[str, list[Planted]] = {
                 cases=tuple(Case(id=f"l{i}", input=f"When does the café open on {day}?", expected="opening hours")
                             for i, day in enumerate(("holidays", "Easter", "weekends")))),
     ],
-    "paraphrases": [
-        Planted("overlap_paraphrase", [row("zebra in other words")], [row("a horse in other words")],
-                cases=(*MANY, Case(id="z", input="the zebra question")), encoder=Meaning("zebra"), action="report"),
-        Planted("leaning_file", from_file("b.jsonl", PLACES), from_file("b.jsonl", SUITES), whole=True,
-                cases=tuple(Case(id=f"p{i}", input=f"where is {place} please") for i, place in enumerate(PLACES)),
-                encoder=Meaning(*PLACES), action="report"),
-    ],
     "personal_data": [
         Planted("personal_data", [row("I am ada@example.org")], [row("I am ada at example")], action="mask"),
         Planted("personal_data", [row("My IBAN is DE89 3704 0044 0532 0130 00")],
@@ -340,10 +306,7 @@ PLANTED: dict[str, list[Planted]] = {
         Planted("secret", [row("Use AKIAIOSFODNN7EXAMPLE"), row("password = hunter22"), row("Bearer a1b2c3d4e5f6g7h8")],
                 [row("Use AKIA"), row("a password is required"), row("the bearer of good news")], action="mask"),
     ],
-    "concentration": [
-        Planted("over_cap", faq(40), faq(4)),
-        Planted("concentrated", faq(40), faq(4), whole=True, action="report"),
-    ],
+    "concentration": [Planted("over_cap", faq(40), faq(4))],
     "judge_audit": [
         Planted("judged_bad", [row("Can I pay in euro?", "That is wrong of you.")], [row("Can I pay in euro?", "Yes.")],
                 auditor=Says()),

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.dataset.check_rows import CASE, LABELS, PLANTED, Planted, clean, faq, labelled, row
+from tests.dataset.check_rows import CASE, LABELS, PLANTED, Planted, clean, labelled, row
 from tests.dataset.plain_overlap import plain_hits
 from tuneworthy.cases import contamination_index
 from tuneworthy.cases.contamination_index import ContaminationIndex
@@ -24,8 +24,7 @@ from tuneworthy.cases.normalize import words, words_of_all
 from tuneworthy.cases.pairs import rejected_answer
 from tuneworthy.cases.pii import KINDS
 from tuneworthy.dataset import WHOLE_SET, CheckContext, DataCheck, RowFinding, data_checks
-from tuneworthy.dataset.checks import concentration, label_errors
-from tuneworthy.dataset.checks.concentration import Concentration, find_topics, over_cap, topic_spread
+from tuneworthy.dataset.checks import label_errors
 from tuneworthy.dataset.checks.degenerate import is_degenerate
 from tuneworthy.dataset.checks.label_errors import LabelErrors, doubts, find_doubts, shared_words, wrong_shares
 from tuneworthy.dataset.checks.personal_data import PersonalData, Presidio
@@ -65,8 +64,6 @@ def test_planted_rows_trip_their_check(name: str, planted: Planted) -> None:
     bad = {WHOLE_SET} if planted.whole else set(range(len(clean()), len(rows)))
     if planted.reason == "over_cap":
         assert 0 < len(there) < len(bad)
-    elif planted.reason == "overlap_paraphrase":
-        assert there == bad and len(bad) == 1  # of 61 rows one may be told
     elif planted.reason in {"label_error", "ungrounded"}:
         assert there == {len(rows) - 1}
     else:
@@ -90,13 +87,11 @@ def everything() -> tuple[list[Example], CheckContext]:
     rows = [*clean(), *(each for planted in several for each in (*planted.bad, *planted.good))]
     cases = {case.id: case for planted in several for case in planted.cases}
     labels = {label: None for planted in several for label in planted.labels}
-    encoder, auditor, scores = (
+    auditor, scores = (
         next(value for planted in several if (value := getattr(planted, name)) is not None)
-        for name in ("encoder", "auditor", "scores")
+        for name in ("auditor", "scores")
     )
-    return rows, CheckContext(
-        cases=[*cases.values()], encoder=encoder, labels=[*labels], auditor=auditor, scores=scores, seed=3
-    )
+    return rows, CheckContext(cases=[*cases.values()], labels=[*labels], auditor=auditor, scores=scores, seed=3)
 
 
 @pytest.mark.parametrize("name", list(PLANTED))
@@ -177,9 +172,9 @@ def test_the_same_rows_give_the_same_findings_in_batches_of_any_size(name: str) 
 
 
 ORDER = [
-    "chat", "feedback", "truncation", "refusal", "degenerate", "contamination", "exact", "near", "semantic",
-    "paraphrases", "grounding", "personal_data", "concentration", "judge_audit", "label_errors", "declined_share",
-    "length", "language", "pairs", "pair_length", "teacher_mix", "teacher_drift",
+    "chat", "feedback", "truncation", "refusal", "degenerate", "contamination", "exact", "near", "grounding",
+    "personal_data", "concentration", "judge_audit", "label_errors", "declined_share", "length", "language", "pairs",
+    "pair_length", "teacher_mix", "teacher_drift",
 ]  # fmt: skip
 """Overlaps leave before duplicates, personal data is masked before a judge sees it."""
 
@@ -324,18 +319,6 @@ def test_the_words_of_many_texts_are_those_of_each(texts: list[str]) -> None:
     assert words_of_all(texts) == [word for text in texts for word in (*words(text), ".")]
 
 
-def test_a_cap_holds_for_the_rows_that_are_left() -> None:
-    topics = [0] * 500 + [1] * 300 + list(range(2, 202))
-    left = np.delete(np.array(topics), over_cap(topics, 0.2, seed=1))
-    shares = np.bincount(left) / len(left)
-    assert shares.max() <= 0.2
-    assert len(left) >= 300
-    assert over_cap(topics, 0.2, seed=1) != over_cap(topics, 0.2, seed=2)
-    assert over_cap([0, 0, 1], 0.1) == over_cap([], 0.1) == []
-    assert topic_spread(topics, 2).top_share(2) == 0.8
-    assert topic_spread([0, 1, 2, 3]).effective == 4
-
-
 ASIDE = ["we", "would", "like", "to", "sit", "by", "the", "window", "on", "this", "fine", "evening", "with", "friends"]
 
 
@@ -448,25 +431,22 @@ def test_of_many_words_that_names_share_the_most_frequent_are_learned(monkeypatc
     assert shared_words(["a x", "a y", "a", "b x"]).tolist() == [[True], [True], [True], [False]]
 
 
-def test_one_question_in_many_words_is_one_topic() -> None:
-    topics = find_topics([each.question for each in [*clean(), *faq(30)]], seed=5)
-    assert len(set(topics[60:])) == 1
-    assert topics[60] not in topics[:60]
+def test_an_answer_is_cut_to_its_share_of_the_cases_or_the_cap() -> None:
+    rows = [row(f"When is train {n}?", f"at {n}") for n in range(100)]
+    flood = [row(f"Is train {n} late?", '{"late": 1, "by": 2}') for n in range(60)]
+    cases = [Case(id=str(n), input=f"Train {n}?", expected={"by": 2, "late": 1} if n < 30 else "no") for n in range(60)]
+    check = data_checks()["concentration"]
 
+    def dropped(several: Sequence[Case], **settings: Any) -> int:
+        found = list(check.configured(**settings).run([*rows, *flood], CheckContext(cases=several)))
+        assert all(finding.row >= len(rows) for finding in found)
+        return len(found)
 
-def test_of_many_rows_the_topics_of_a_sample_say_whether_one_may_be_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    def answered(rows: list[Example]) -> list[Example]:
-        turns = [(one.messages[0], {"role": "assistant", "content": f"Answer {n}"}) for n, one in enumerate(rows)]
-        return [replace(one, messages=messages) for one, messages in zip(rows, turns, strict=True)]
-
-    check, sizes = Concentration(cap=0.5), []
-    flood = answered([*clean(), *faq(90)])
-    n_found = len(list(check(flood, CheckContext())))
-    monkeypatch.setattr(concentration, "MANY", 50)
-    assert len(list(check(flood, CheckContext()))) == n_found > 1
-    monkeypatch.setattr(concentration, "SAMPLE", 55)
-    monkeypatch.setattr(concentration, "find_topics", lambda texts, *_: sizes.append(len(texts)) or find_topics(texts))
-    assert not list(check(answered(clean()), CheckContext())) and sizes == [55]
+    assert dropped([]) == 60 - 11  # 11 of 111 rows
+    assert dropped([], cap=0.2) == 60 - 25
+    assert dropped(cases) == 0
+    assert list(check.run([*rows, *flood[:12]], CheckContext())) != []
+    assert list(check.run([*rows, *flood[:11]], CheckContext())) == []
 
 
 def test_doubts_follow_the_paper() -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
-import sys
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -17,16 +14,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.dataset.check_rows import Meaning, row
+from tests.dataset.check_rows import row
 from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer
 from tuneworthy.config.data import DataSection
 from tuneworthy.dataset import CheckContext, DataCheck, RowFinding
 from tuneworthy.dataset.check_runner import CheckedRows, run_checks
 from tuneworthy.dataset.checks import label_errors
-from tuneworthy.dataset.checks.concentration import MIN_MERGED, Concentration, _merged, over_cap
-from tuneworthy.dataset.checks.duplicates import NearCheck, SemanticCheck
 from tuneworthy.dataset.checks.label_errors import LabelErrors, find_doubts, out_of_fold, wrong_shares
-from tuneworthy.dataset.dedup.near import near_duplicates
 from tuneworthy.dataset.effect import FEW, EffectMeter, build_words, effect_words
 from tuneworthy.dataset.records import Difference, Effect
 from tuneworthy.dataset.rows import StoredRows, row_of
@@ -239,178 +233,7 @@ def test_what_is_installed_switches_no_check_on() -> None:
     assert DataSection().encoder == "off"
 
 
-# --- duplicates by task ---------------------------------------------------------------------------------------------
-
-ASKED = "please tell me in which state the order {} for our house in {} is and when it will be delivered"
-
-
-@pytest.mark.parametrize(("number", "place"), [("A-1207", "Oslo"), ("1207", "Bergen")])
-def test_texts_that_differ_in_numbers_names_or_codes_are_no_duplicates(number: str, place: str) -> None:
-    same, other = ASKED.format("1207", "Oslo"), ASKED.format(number, place)
-    rows = [row(same, "status"), row(other, "status"), row(f"{same} thanks", "status")]
-    assert [(one.row, one.other) for one in NearCheck()(rows, CheckContext())] == [(2, 0)]
-    assert near_duplicates([one.question for one in rows]).of.tolist() == [-1, 0, 0]  # their words alone say so
-
-
-def test_other_wordings_of_short_answers_stay_and_of_long_ones_a_few_stay() -> None:
-    long = "Open the page of your account and choose the second entry, where the balance is shown to you every day."
-    words = ["see", "show", "look", "find", "get", "view", "check", "read", "open", "know", "tell", "ask"]
-    asked = [f"balance quartz ledger violet harbour copper {word}" for word in words]
-    others = [row(f"{word} noun{n}", "other") for word in words for n in range(12)]
-    context = CheckContext(encoder=Meaning("balance"))
-    for answer, dropped in (("balance", 0), (long, 3)):
-        rows = [row(question, answer) for question in asked] + others
-        findings = list(SemanticCheck(most=9)(rows, context))
-        assert len(findings) == 11 and sum(one.action == "drop" for one in findings) == dropped
-        assert all(one.message == "cosine 1.00" for one in findings)
-
-
-# --- concentration and labels ---------------------------------------------------------------------------------------
-
-
-def test_a_label_is_capped_unless_the_cases_have_as_many_of_it() -> None:
-    labels = tuple(f"l{i}" for i in range(40))
-    rows = [row(f"q {i}", labels[i % 40]) for i in range(400)] + [row(f"much {i}", "l0") for i in range(400)]
-    flat = tuple(Case(id=str(i), input=f"c {i}", expected=labels[i % 40]) for i in range(200))
-    skewed = tuple(Case(id=str(i), input=f"c {i}", expected="l0" if i % 2 else labels[i % 40]) for i in range(200))
-    dropped = {}
-    for name, cases in (("flat", flat), ("skewed", skewed)):
-        findings = list(Concentration()(rows, CheckContext(cases=cases, labels=labels)))
-        dropped[name] = [one for one in findings if one.code == "over_cap"]
-        assert {one.message for one in dropped[name]} <= {"l0"}
-    left = 800 - len(dropped["flat"])
-    assert (410 - len(dropped["flat"])) / left <= 0.1
-    assert dropped["skewed"] == []
-    assert over_cap([0] * 8 + [1, 2], 0.1, limits={0: 0.9}) == []
-
-
-def test_a_label_is_cut_to_what_the_cases_have_of_it_and_not_below_twice_the_even_share() -> None:
-    labels = tuple(f"l{i}" for i in range(40))
-    rows = [row(f"q {i}", labels[i % 40]) for i in range(800)] + [row(f"much {i}", "l0") for i in range(100)]
-    left = {}
-    for name, n in (("many", 2_000), ("few", 10), ("none", 0)):
-        cases = tuple(Case(id=str(i), input=f"c {i}", expected=labels[i % 40]) for i in range(n))
-        findings = list(Concentration()(rows, CheckContext(cases=cases, labels=labels)))
-        dropped = {one.row for one in findings if one.code == "over_cap"}
-        assert all(rows[place].answer == "l0" for place in dropped)
-        left[name] = (120 - len(dropped)) / (900 - len(dropped))
-    assert 0.045 < left["many"] <= 0.05  # of 40 labels; the cases have 2.5% [1.9, 3.3]
-    assert left["few"] > 0.1 >= left["none"] > 0.095
-    rare = (*(Case(id=str(i), input=f"c {i}", expected="l1") for i in range(300)),)
-    assert {one.row for one in Concentration()(rows[:800], CheckContext(cases=rare, labels=labels))} == set()
-
-
-def test_single_odd_answers_are_no_labels_and_few_odd_questions_no_topics() -> None:
-    rows = rows_of(900)
-    odd = [row(f"odd {i}", text) for i, text in enumerate(["", "x", "I do not know", *map(str, range(17))])]
-    assert list(Concentration()([*rows, *odd], CheckContext(labels=LABELS))) == []
-    flood = [row(f"much {i}", "lost") for i in range(2000)]
-    findings = list(Concentration()([*odd, *rows, *flood], CheckContext(labels=LABELS)))
-    places = {one.row for one in findings if one.code == "over_cap"}
-    assert len(places) > 1000 and min(places) >= len(odd)
-    assert {[*odd, *rows, *flood][place].answer for place in places} == {"lost"}
-    assert any("(of 4)" in one.message for one in findings)
-    topics = [i % 3 for i in range(900)]
-    assert over_cap([*topics, *range(3, 23)], 0.1) == []
-    assert len(over_cap([0] * 700 + list(range(1, 301)), 0.1)) > 600  # so many single ones are topics
-
-
-def test_a_topic_is_capped_unless_the_cases_ask_as_much_of_it() -> None:
-    def asked(n: int, share: float) -> list[str]:
-        return [f"when is my parcel number {i} here" if i < share * n else f"{word} {i}" for i, word in
-                enumerate(f"{chr(97 + k % 26) * 5} {chr(98 + k % 25) * 6}" for k in range(n))]  # fmt: skip
-
-    rows = [
-        row(text, f"a long answer {i} that nothing else gives to anybody") for i, text in enumerate(asked(200, 0.4))
-    ]
-    dropped = {}
-    for share in (0.05, 0.4):
-        cases = tuple(Case(id=str(i), input=f"{text}?") for i, text in enumerate(asked(150, share)))
-        findings = Concentration()(rows, CheckContext(cases=cases))
-        dropped[share] = sum(one.code == "over_cap" for one in findings)
-    assert dropped[0.4] == 0 < dropped[0.05]
-
-
-def test_one_json_answer_is_capped_and_a_form_of_words_with_many_values_is_not() -> None:
-    days = [f"day {n}" for n in range(150)]
-    rows = [row(f"please change my booking to {day} then", json.dumps({"day": day, "n": 1})) for day in days]
-    rows += [row(f"{word * 5} {word * 7} in town", json.dumps({"city": word})) for word in "abcdefghijklmnopqrstuvwxyz"]
-    flood = [row(f"put us down for tomorrow {n}", '{"n":1, "day":"tomorrow"}') for n in range(60)]
-    flood += [row(f"put us down for tomorrow now {n}", '{"day": "tomorrow", "n": 1}') for n in range(60)]
-    cases = tuple(Case(id=str(n), input=f"case {n}", expected={"day": f"day {n}", "n": 1}) for n in range(60))
-    dropped = [one for one in Concentration()([*rows, *flood], CheckContext(cases=cases)) if one.code == "over_cap"]
-    assert {one.row >= len(rows) for one in dropped} == {True} and len(dropped) > 90
-    asked = tuple(replace(case, expected={"n": 1, "day": "tomorrow"}) for case in cases)
-    assert list(Concentration()([*rows, *flood], CheckContext(cases=asked))) == []
-
-
-def test_an_answer_that_is_given_again_and_again_is_capped_however_it_is_asked_for() -> None:
-    told = [f"reply {n} of the desk says more than a label could" for n in range(30)]
-    rows = [row(f"{word * 4} {number} {word * 6}", told[number]) for number in range(30) for word in "abcdef"]
-    flood = [row(f"{chr(97 + n % 26) * 5} {n} {chr(98 + n % 25) * 7}", told[0]) for n in range(80)]
-    dropped = [one.row for one in Concentration()([*rows, *flood], CheckContext()) if one.code == "over_cap"]
-    assert len(dropped) > 50 and {[*rows, *flood][place].answer for place in dropped} == {told[0]}
-
-
-def test_a_topic_that_fell_apart_is_one_topic() -> None:
-    size = MIN_MERGED + 3
-    alike = np.full((3 * size, 3 * size), 0.05, np.float32)
-    alike[: 2 * size, : 2 * size] = 0.38  # two halves of one topic: members are as like the other half
-    for part in range(3):
-        alike[part * size : (part + 1) * size, part * size : (part + 1) * size] = 0.45
-    near = alike >= 0.4
-    assert _merged(alike, near, [0, size, 2 * size]).tolist() == [0, 0, 2]
-
-
-def test_of_a_flooded_label_the_repeats_leave_and_other_questions_stay() -> None:
-    plain = [f"{verb} my {thing}" for verb in ("where is", "please cancel", "I lost") for thing in ("card", "parcel")]
-    flood = [f"hello {plain[0]} now ticket {i} thanks" for i in range(60)]
-    rows = [*(row(text, "card") for text in [*flood, *plain]), *(row(f"number {i}", f"of {i % 9}") for i in range(54))]
-    labels = sorted({one.answer for one in rows})
-    findings = Concentration(cap=0.2)(rows, CheckContext(labels=labels))
-    left_out = [one.row for one in findings if one.code == "over_cap"]
-    assert len(left_out) > 40 and max(left_out) < len(flood)
-    assert max(over_cap([labels.index(one.answer) for one in rows], 0.2)) >= len(flood)  # at random, others leave
-
-
-def test_of_a_flooded_json_answer_the_form_letters_leave() -> None:
-    asked = [f"{verb} the {thing} {end}" for verb in ("keep", "hold", "show", "fix") for thing in ("desk", "car", "bed")
-             for end in ("now", "today", "then")]  # fmt: skip
-    rest = [row(f"{text} for {n}", json.dumps({"n": n, "m": n * n})) for n, text in enumerate(asked)]
-    flood = [row(f"{text} as our caretaker told my wife, case {n}", "{}") for n, text in enumerate(asked)]
-    rows = [*flood, *(row(text, "{}") for text in asked), *rest, *rest]
-    findings = Concentration(cap=0.35)(rows, CheckContext())
-    left_out = [one.row for one in findings if one.code == "over_cap"]
-    assert len(left_out) >= 30 and max(left_out) < len(flood)
-
-
-def test_likeness_is_the_same_in_every_process() -> None:
-    code = ("from tuneworthy.dataset.checks.concentration import *; import random; rng = random.Random(1);"
-            "texts = [' '.join(rng.choices('abcdefghijklm', k=9)) for _ in range(80)];"
-            "found = likeness(texts[:50], count_terms(texts[:50]), count_terms(texts));"
-            "print([value.hex() for value in found])")  # fmt: skip
-    runs = {subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, check=True,
-                           capture_output=True).stdout for seed in "123"}  # fmt: skip
-    assert len(runs) == 1
-
-
-def test_words_that_no_other_row_has_do_not_save_a_row_of_a_flooded_label() -> None:
-    rng = random.Random(3)
-    plain = [f"{verb} the {thing} {end}" for verb in ("keep", "hold", "show", "fix") for thing in ("desk", "car", "bed")
-             for end in ("now", "today", "then")]  # fmt: skip
-    odd = [" ".join(f"{rng.getrandbits(40):x}" for _ in range(4)) for _ in plain]
-    rows = [*(row(text, "a") for text in [*plain, *odd]), *(row(f"{text} {n}", f"b{n % 9}") for n, text in
-            enumerate(2 * plain))]  # fmt: skip
-    findings = Concentration(cap=0.3)(rows, CheckContext(labels=sorted({one.answer for one in rows})))
-    dropped = [one.row for one in findings if one.code == "over_cap"]
-    assert len(dropped) >= 20 and sum(place < len(plain) for place in dropped) <= len(dropped) / 2
-
-
-def test_cases_that_are_answered_in_other_words_cut_no_answer() -> None:
-    rows = [row(f"q {i} {chr(97 + i % 26) * 4}", f"answer {i % 100}" if i % 10 else "answer 1") for i in range(600)]
-    cases = tuple(Case(id=str(i), input=f"c {i}", expected=f"another answer {i}") for i in range(300))
-    found = [[one.row for one in Concentration()(rows, CheckContext(cases=some))] for some in (cases, ())]
-    assert found[0] == found[1]
+# --- labels ---------------------------------------------------------------------------------------------------------
 
 
 def test_with_an_encoder_a_wrong_label_shows_by_what_is_meant() -> None:

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
-from sklearn.feature_extraction.text import HashingVectorizer
 
 from tests.dataset.check_rows import row
-from tests.dataset.paraphrases import FIRST, PARAPHRASES, STEP
 from tests.real_data import REAL_DATA, needs_real_data
 from tuneworthy.cases import read_cases, read_examples
-from tuneworthy.cases.contamination_index import ContaminationIndex
-from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.pii import iban_length, is_card
-from tuneworthy.dataset import CheckContext, RowFinding
-from tuneworthy.dataset.checks.concentration import Concentration
+from tuneworthy.dataset import CheckContext
 from tuneworthy.dataset.checks.contamination import Contamination
 from tuneworthy.dataset.checks.label_errors import LabelErrors
-from tuneworthy.dataset.checks.paraphrases import Paraphrases
 from tuneworthy.dataset.checks.personal_data import PersonalData
-from tuneworthy.errors import TuneworthyError
-from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.types import Case, Example
 
 DATA = REAL_DATA / "banking77"
@@ -50,7 +38,6 @@ class Overlaps(NamedTuple):
     exact: list[Example]
     case: list[Example]
     edited: list[Example]
-    paraphrased: list[Example]
 
 
 def edited(text: str, rng: random.Random) -> str:
@@ -69,7 +56,6 @@ def overlaps(cases: list[Case]) -> Overlaps:
         [row(text) for text in drawn[:75]],
         [row(text.upper() if i % 2 else text.lower().rstrip("?.!") + " !") for i, text in enumerate(drawn[75:150])],
         [row(edited(text, rng)) for text in drawn[150:]],
-        [row(text) for text in PARAPHRASES],
     )
 
 
@@ -84,43 +70,6 @@ def test_overlaps_that_are_equal_or_edited_are_found(
     assert all(found[len(train) + i].code == "overlap_exact" for i in range(150))
     dropped = sum(finding.action == "drop" for number, finding in found.items() if number < len(train))
     assert dropped / len(train) < 0.13  # training and test set were cut from one stock: many rows differ in a word
-
-
-class Characters:
-    """A stand-in for a sentence encoder: hashed character n-grams."""
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        vectorizer = HashingVectorizer(analyzer="char_wb", ngram_range=(2, 4), n_features=1024, dtype=np.float32)
-        return np.asarray(vectorizer.transform(texts).todense(), np.float32)
-
-
-def meaning() -> Encoder:
-    """Return the real encoder, or skip."""
-    pytest.importorskip("torch")
-    module = pytest.importorskip("tuneworthy.retrieval.encoder")
-    try:
-        return module.load_encoder()  # type: ignore[no-any-return]
-    except TuneworthyError as error:
-        pytest.skip(str(error))
-
-
-@pytest.mark.parametrize("load", [Characters, pytest.param(meaning, marks=pytest.mark.slow)])
-def test_of_clean_rows_few_are_told_as_paraphrases_and_no_file_of_them_leans(
-    load: Callable[[], Encoder], train: list[Example], cases: list[Case]
-) -> None:
-    encoder = load()
-    known = {hit.row for hit in ContaminationIndex(cases).find(train)}
-    clean = [each for number, each in enumerate(train) if number not in known]
-    findings = list(Paraphrases()(clean, CheckContext(cases=cases, encoder=encoder, seed=SEED)))
-    assert {(finding.code, finding.action) for finding in findings} <= {("overlap_paraphrase", "report")}
-    assert 0 < len(findings) <= 0.02 * len(clean)
-
-
-def test_the_paraphrases_are_of_those_questions_and_in_other_words(cases: list[Case]) -> None:
-    assert len(PARAPHRASES) == 75
-    for place, text in enumerate(PARAPHRASES):
-        assert normalise(text) != normalise(cases[FIRST + STEP * place].text)
-    assert len({normalise(text) for text in PARAPHRASES}) == 75
 
 
 def iban(rng: random.Random, *, valid: bool) -> str:
@@ -201,26 +150,3 @@ CORES = (
 )  # fmt: skip
 BEFORE = ("", "hi, ", "hello there, ", "please help: ", "good morning, ", "quick question, ", "sorry, ", "hey team, ")
 AFTER = ("", "?", " thanks", " as soon as possible", " today", " from my phone", " on the website", " since yesterday")
-
-
-def concentrated(rows: list[Example]) -> tuple[list[RowFinding], Counter[str]]:
-    findings = list(Concentration()(rows, CheckContext(seed=SEED)))
-    return findings, Counter(finding.code for finding in findings)
-
-
-def test_one_question_blown_up_is_always_found(train: list[Example]) -> None:
-    for seed in range(2):
-        rng = random.Random(seed)
-        n = int(len(train) * 0.3 / 0.7)
-        asked = [rng.choice(BEFORE) + rng.choice(CORES) + rng.choice(AFTER) + rng.choice(AFTER) for _ in range(n)]
-        rows = [*train, *(row(text, "reset_password") for text in asked)]
-        findings, reasons = concentrated(rows)
-        assert reasons["concentrated"] == 1
-        extra = {finding.row for finding in findings if finding.code == "over_cap"}
-        assert len([i for i in extra if i >= len(train)]) >= 0.95 * len(extra)
-        left = [i for i in range(len(rows)) if i not in extra]
-        assert sum(i >= len(train) for i in left) / len(left) <= 0.13
-
-
-def test_the_training_set_itself_is_not_concentrated(train: list[Example]) -> None:
-    assert concentrated(train)[0] == []

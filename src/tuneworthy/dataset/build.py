@@ -20,6 +20,7 @@ from tuneworthy.cases.pairs import rejected_answer
 from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.config.data import DataSection
 from tuneworthy.config.project import Project
+from tuneworthy.config.removed import REMOVED
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, data_checks
 from tuneworthy.dataset.check_runner import BATCH, CheckedRows, Say, json_lines, run_checks
@@ -31,7 +32,7 @@ from tuneworthy.dataset.judge_auditor import auditor_of, pair_scorer
 from tuneworthy.dataset.records import Action, BuildTimes, Depends, Effect, LabelRow, Recipe
 from tuneworthy.dataset.rows import StoredRows
 from tuneworthy.dataset.sources import BuildInputs, encoder_of, gather
-from tuneworthy.errors import UserError, did_you_mean, join_sentences
+from tuneworthy.errors import UserError, did_you_mean
 from tuneworthy.evaluate.runner import Progress
 from tuneworthy.store import Folder
 from tuneworthy.text import count
@@ -152,14 +153,10 @@ def configured_checks(data: DataSection) -> list[DataCheck]:
     codes = {code for check in checks.values() for code in check.codes}
     for key, names, valid in (("off", data.off, set(checks)), ("policy", data.policy, {*checks, *codes})):
         for name in sorted(set(names) - valid):
-            choices = f"Choose from {', '.join(checks)}."
-            raise UserError(
-                f"data.{key}: there is no check {name!r}.",
-                hint=join_sentences(did_you_mean(name, valid), choices),
-            )
+            hint = REMOVED.get(f"check={name}") or f"{did_you_mean(name, valid)} Choose from {', '.join(checks)}."
+            raise UserError(f"data.{key}: there is no check {name!r}.", hint=hint.strip())
     settings: dict[str, dict[str, Any]] = {
         "contamination": {"n": data.contamination_n},
-        "paraphrases": {"n": data.contamination_n},
         "personal_data": {"engine": data.pii_engine},
         "concentration": {"cap": data.topic_cap},
         "teacher_mix": {"allowed": data.teacher_mix},
@@ -217,11 +214,6 @@ def _label_rows(inputs: BuildInputs, checked: CheckedRows) -> list[LabelRow]:
 
 def _recipe(project: Project, inputs: BuildInputs, checked: CheckedRows, depends: Depends, effect: Effect) -> Recipe:
     notes = [*inputs.notes]
-    if not depends.encoder:
-        notes.append(
-            "Without a sentence encoder, paraphrased duplicates and overlaps are not detected. To use one, set "
-            "encoder in [data]."
-        )
     if not depends.judge:
         notes.append("No judge rated the rows. To add a judge, set model in [data.judge].")
     notes += [f"The check {name} is off." for name in project.data.off]

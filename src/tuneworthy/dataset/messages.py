@@ -12,27 +12,13 @@ say = Catalogue(
         "refused_by_log": "the finish reason indicates a refusal",
         "refused_by_text": "the wording indicates a refusal",
         "names": "names of people and places",
-        "cosine": "cosine {score:.2f}",
         "case": "case {case}",
         "price": ("Dropping overlaps costs {n} rows ({share:.1%}). The largest shares by answer: {dearest}."),
         "length": "the {part} has {n} characters",
-        "topics": (
-            "The largest topic covers {top:.1%} of the {n} rows, and the ten largest cover {top10:.1%}. The effective "
-            "number of topics is {effective:.1f} (of {topics}). After the cut, the largest covers {after:.1%}."
-        ),
-        "labels": (
-            "The most frequent label has {top:.1%} of the {n} rows, and the ten most frequent have {top10:.1%}. The "
-            "effective number of labels is {effective:.1f} (of {topics}). After the cut, the most frequent has "
-            "{after:.1%}."
-        ),
         "pair_length": "The better answer is the {how} one in {share:.1%} of pairs ({n} of {of}).",
         "judged": (
             "The judge rates {share:.1%} [{low:.1%}, {high:.1%}] of {n} rows as bad. Rows without a rating: {missing}. "
             "As a test, the judge also rated {canaries} worthless answers and rejected all of them."
-        ),
-        "leaning_file": (
-            "{file}: if equal numbers of cases and other rows are drawn, the nearest neighbour of a row of this file "
-            "is a case in {share:.1%} of draws (n = {n}). Chance level is 50.0% (z = {z:.1f})."
         ),
         "imported_before": (
             "These files have not changed since their last import, so `data import` does not read them again."
@@ -96,16 +82,8 @@ REASONS: Final[Mapping[str, dict[str, str]]] = {
     },
     "exact": {"exact_duplicate": "the same letters and digits as an earlier row"},
     "near": {"near_duplicate": "an earlier row but for filler words or typing errors"},
-    "semantic": {"semantic_duplicate": "a paraphrase of an earlier row"},
-    "paraphrases": {
-        "overlap_paraphrase": "a paraphrase of a case's question",
-        "leaning_file": "a file whose rows are closer to the cases than to other rows",
-    },
     "personal_data": {"personal_data": "personal data", "secret": "a key, token or password"},
-    "concentration": {
-        "over_cap": "above the limit on rows per label or topic",
-        "concentrated": "a few topics make up most of the rows",
-    },
+    "concentration": {"over_cap": "above the limit on rows with one answer"},
     "judge_audit": {
         "judged_bad": "the judge rates the answer as bad",
         "not_judged": "the judge gave no rating",

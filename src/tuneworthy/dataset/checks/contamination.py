@@ -40,8 +40,8 @@ class Contamination:
     name or number that only its own question has, and the same answer says the less the more rows have it. So are rows
     that ask something else about a passage which a case has as well, unless they have its answer. A stretch
     that more than 20 rows contain is a pattern and counts the less, the more do. Where every row of a label would
-    go, a share of those that are no exact copies stays, and the finding says so. `paraphrases` finds the same question
-    in other words.
+    go, a share of those that are no exact copies stays, and the finding says so. A reworded case
+    is not found.
 
     Bad: a training row "Where's my card?" and the test question "where is my card".
     """

@@ -5,7 +5,6 @@ contradiction, which other checks report; questions that only share a canned ans
 """
 
 from array import array
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -150,49 +149,3 @@ def _content(row: Example) -> tuple[str, str]:
 
 def _hash(text: str) -> int:
     return xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
-
-
-@DATA_CHECKS.rule("semantic", codes=messages.REASONS["semantic"], whole=True, version=3)
-@dataclass(frozen=True, slots=True)
-class SemanticCheck:
-    """Paraphrases of an earlier row; needs a sentence encoder.
-
-    Pairs whose rare words agree are candidates, and the encoder decides on these only. Rows that differ in a number, a
-    name or a code say something else. Without an encoder nothing is found.
-
-    Other wordings of one question teach a model to understand it, so where the answer is short, such as a label, they
-    are only reported; it must be the same answer. Of long answers that say the same, `most` rows stay.
-
-    Bad: "Where do I see my balance?" and "My balance, where is it shown?" with the same answer, eleven times.
-    """
-
-    threshold: float = 0.895
-    most: int = 10
-
-    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        if context.encoder is None or not rows:
-            return
-        from tuneworthy.dataset.dedup.semantic import semantic_duplicates
-
-        answers = [answer_text(row) for row in rows]
-        free = [len(words(answer)) > SHORT for answer in answers]
-        texts = [f"{question_of(row)}\n{answer}" if long else question_of(row)
-                 for row, answer, long in zip(rows, answers, free, strict=True)]  # fmt: skip
-        same = semantic_duplicates(texts, context.encoder, threshold=self.threshold)
-        names = names_in(texts)
-        sizes: Counter[int] = Counter()
-        for row, other in enumerate(same.of.tolist()):
-            if other < 0 or specifics(texts[row], names) != specifics(texts[other], names):
-                continue
-            both = free[row] and free[other]
-            if both or normalise(signed(answers[row])) == normalise(signed(answers[other])):
-                sizes[other] += 1
-                score = float(same.score[row])
-                yield RowFinding(
-                    row=row,
-                    code="semantic_duplicate",
-                    message=messages.say("cosine", score=float(same.cosine[row])),
-                    other=other,
-                    score=score,
-                    action="drop" if both and sizes[other] >= self.most else "report",
-                )

@@ -1,7 +1,7 @@
 """The questions that a teacher is asked: read, then filtered by the data checks, so that none is paid for in vain.
 
 In this order: rows that are no valid chat, and those whose answer people disliked; questions that overlap with dev or
-test; personal data, masked or a reason to drop; exact, near and semantic duplicates, of the questions alone. Each that
+test; personal data, masked or a reason to drop; exact and near duplicates, of the questions alone. Each that
 leaves keeps its reason. What stays may be limited: a seeded draw, of which a smaller limit is always a part.
 
 Invariant: what `sift` lets through holds no personal data that the engine recognises, unless the project allows it.
@@ -30,7 +30,7 @@ from tuneworthy.store import Folder
 from tuneworthy.types import UNLABELLED, Case, Example, Message, content_hash
 
 # Checks that look at questions; personal data is masked behind `contamination`, whose cases are not masked.
-SIFTING: Final = ("feedback", "chat", "contamination", "exact", "near", "semantic")
+SIFTING: Final = ("feedback", "chat", "contamination", "exact", "near")
 # Replaces a row's own answer: only questions are compared.
 _ANSWER: Final = {"role": "assistant", "content": "-"}
 _SENT_KEYS: Final[frozenset[str]] = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
@@ -145,7 +145,6 @@ def sift(
         checks.insert(place, personal_data.configured(action=treatment, secrets=treatment, engine=engine))
     fixed = {personal_data.name, *personal_data.codes}
     policy = {name: action for name, action in project.data.policy.items() if name not in fixed}
-    policy = {"semantic_duplicate": "drop", **policy}  # each question costs an answer
     checked = run_checks(queries.folder / ROWS, checks, context, policy=policy, view=_view)
     descriptions = {code: text for check in checks for code, text in check.codes.items()} | messages.BEYOND_LIMIT
     rejects = [replace(line, detail=line.detail or descriptions[line.reason]) for line in checked.rejects()]
