@@ -26,13 +26,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tuneworthy.ladder.calibrated import calibration_of
+from tuneworthy.ladder.dev_scores import shuffled
 
 import tuneworthy.demo
 from tuneworthy.config import load
 from tuneworthy.evaluate.latency import measure_latency
 from tuneworthy.evaluate.runner import usage
-from tuneworthy.ladder.calibrated import calibration_of
-from tuneworthy.ladder.dev_scores import shuffled
 from tuneworthy.ladder.rung import RUNGS, View, view_of
 from tuneworthy.ladder.rungs.ranked_labels import ranked_variants, with_prior
 from tuneworthy.ladder.session import Session, open_session

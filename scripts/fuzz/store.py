@@ -21,7 +21,7 @@ from tuneworthy.cli import invoke
 from tuneworthy.doctor.examine import examine, repair
 from tuneworthy.doctor.records import SHAPES
 from tuneworthy.errors import TuneworthyError
-from tuneworthy.ladder.reveal import record_reveal
+from tuneworthy.ladder.task_data import record_reveal
 from tuneworthy.people.review_log import FILE_NAME, ReviewPlan, RowVerdict
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import write_artifact

@@ -14,7 +14,7 @@ from tuneworthy.cases.addition import AddedCases, add_cases
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.session import read_data
+from tuneworthy.ladder.task_data import read_data
 from tuneworthy.store import Folder
 
 

@@ -23,7 +23,7 @@ from tuneworthy.dataset.importing.folder import Import, latest_import
 from tuneworthy.dataset.messages import TEACHER_REASONS
 from tuneworthy.errors import ConfigError
 from tuneworthy.evaluate.models import Models
-from tuneworthy.ladder.session import read_data
+from tuneworthy.ladder.task_data import read_data
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.store import folder as store_folder

@@ -167,7 +167,7 @@ def test_lost_repeats_are_counted_and_shown(tmp_path: Path, server: Running) -> 
 
 def test_a_long_wait_is_shown(tmp_path: Path, server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
-    monkeypatch.setattr(runner.SilentProgress, "note", lambda _, line: lines.append(line))
+    monkeypatch.setattr(runner.Progress, "note", lambda _, line: lines.append(line))
     monkeypatch.setattr(runner, "LONGEST_PAUSE_S", 0.2)
     root = make_project(tmp_path / "p", server.base_url, "retry-after-1e308", bad=1, n=60)
     ask(root)

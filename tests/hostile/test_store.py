@@ -28,7 +28,7 @@ from tests.ladder.simulations import write_simulation
 from tuneworthy.cli import invoke, messages
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.reveal import record_reveal
+from tuneworthy.ladder.task_data import record_reveal
 from tuneworthy.store import Folder, ResponseStore, database, shapes
 from tuneworthy.store.artifacts import artifacts, latest_artifact, write_artifact
 from tuneworthy.types import Response

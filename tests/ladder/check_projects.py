@@ -210,7 +210,7 @@ def _empty_split(folder: Folder) -> None:
 
 def _edited_cases(folder: Folder) -> None:
     from tuneworthy.config import load
-    from tuneworthy.ladder.session import read_data
+    from tuneworthy.ladder.task_data import read_data
     from tuneworthy.store import Folder as Store
 
     project = load(folder.write())

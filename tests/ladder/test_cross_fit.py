@@ -24,9 +24,10 @@ from tuneworthy.evaluate.models import Models
 from tuneworthy.ladder import classical_models
 from tuneworthy.ladder.classical_models import FOLDS, PREFIX, add_classical_models
 from tuneworthy.ladder.comparison_plan import rungs_with_comparisons
-from tuneworthy.ladder.rung import View
+from tuneworthy.ladder.rung import view_of
 from tuneworthy.ladder.rungs.classical import ClassicalRung
-from tuneworthy.ladder.session import open_session, read_data
+from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.task_data import read_data
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.providers.base import outgoing
 from tuneworthy.store import Folder
@@ -188,7 +189,7 @@ def test_the_source_of_a_case_reaches_the_model_and_changes_no_key(tmp_path: Pat
                 return await complete(request)
 
             provider.complete = noted  # type: ignore[method-assign]
-            proposal = await ClassicalRung().propose(View(opened=session, best=None, n_dev=80))
+            proposal = await ClassicalRung().propose(view_of(session, best=None, n_dev=80))
             variant = next(one for one in proposal.candidates if one.model == f"{PREFIX}nearest")
             await session.runner.run(variant, models[f"{PREFIX}nearest"], session.split.dev)
             return len(set(sources) - {case.source for case in session.split.dev}) + (not sources)

@@ -15,7 +15,7 @@ from tests.ladder.simulations import LABELS, write_simulation
 from tuneworthy.config import load
 from tuneworthy.ladder.checks import CHECKS
 from tuneworthy.ladder.checks.facts import Facts
-from tuneworthy.ladder.rung import Rung, View
+from tuneworthy.ladder.rung import Rung, view_of
 from tuneworthy.ladder.rungs.decoding import DecodingRung
 from tuneworthy.ladder.rungs.few_shot import FewShotRung
 from tuneworthy.ladder.session import open_session
@@ -143,7 +143,7 @@ def noted(root: Path, grid: str = "", **changes: Any) -> list[str]:
     async def run() -> list[str]:
         async with open_session(load(root)) as session:
             best: Variant = replace(current(session), **changes)
-            notes = (await DecodingRung().propose(View(opened=session, best=best, n_dev=80))).notes
+            notes = (await DecodingRung().propose(view_of(session, best=best, n_dev=80))).notes
             return [note.rpartition("(")[2].rstrip(")") for note in notes]
 
     return asyncio.run(run())
@@ -187,6 +187,6 @@ def proposed(root: Path, rung: Rung) -> Sequence[Variant]:
 
     async def run() -> Sequence[Variant]:
         async with open_session(load(root)) as session:
-            return (await rung.propose(View(opened=session, best=current(session), n_dev=80))).candidates
+            return (await rung.propose(view_of(session, best=current(session), n_dev=80))).candidates
 
     return asyncio.run(run())

@@ -51,9 +51,11 @@ def test_each_effort_level_is_a_candidate(tmp_path: Path) -> None:
     thinker = SimpleNamespace(provider=SimpleNamespace(identity={"model": "m"}, capabilities=capabilities))
     best = Variant(name="baseline/weak", model="weak", model_identity={}, system=None, user="{{ input }}")
     view = View(
-        opened=SimpleNamespace(  # type: ignore[arg-type]
-            project=project, task=TaskInfo(kind="label"), pool=ShotPool([]), models={"thinker": thinker}
-        ),
+        project=project,
+        task=TaskInfo(kind="label"),
+        pool=ShotPool([]),
+        models={"thinker": thinker},  # type: ignore[arg-type]
+        library=None,
         best=best,
         n_dev=80,
     )
@@ -89,9 +91,11 @@ def test_another_model_is_asked_with_the_parameters_of_today_that_it_accepts(tmp
     }
     best = Variant(name="b", model="weak", model_identity={}, system=None, user="x", decoding={"temperature": 0.0})
     view = View(
-        opened=SimpleNamespace(  # type: ignore[arg-type]
-            project=project, task=TaskInfo(kind="label"), pool=ShotPool([]), models=models
-        ),
+        project=project,
+        task=TaskInfo(kind="label"),
+        pool=ShotPool([]),
+        models=models,
+        library=None,
         best=best,
         n_dev=80,
     )

@@ -20,7 +20,7 @@ from tuneworthy.ladder.check import check_project
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.run import LadderRun
-from tuneworthy.ladder.rung import View
+from tuneworthy.ladder.rung import view_of
 from tuneworthy.ladder.rung_details import PromptDetail
 from tuneworthy.ladder.rungs import prompt_search
 from tuneworthy.ladder.rungs.prompt import PromptRung
@@ -113,7 +113,7 @@ def search(root: Path, *, searched: bool = True, dev: Callable[[Session], Sequen
 
             session.runner.run = noted  # type: ignore[method-assign]
             cases = LadderRun(session).dev if dev is None else dev(session)
-            view = View(opened=session, best=current(session), n_dev=len(cases), dev=cases, searched=searched)
+            view = view_of(session, best=current(session), n_dev=len(cases), dev=cases, searched=searched)
             found = await PromptRung().search(view)
             about = found.detail or PromptDetail()
             assert isinstance(about, PromptDetail)

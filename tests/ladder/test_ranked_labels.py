@@ -15,11 +15,11 @@ from tuneworthy.classical.decision import SPEC
 from tuneworthy.config import load
 from tuneworthy.errors import ModelError, OutsideFault
 from tuneworthy.ladder import classical_models
-from tuneworthy.ladder.calibrated import calibration_of
 from tuneworthy.ladder.commands.export_variant import export_variant
+from tuneworthy.ladder.measurement import calibration_of
 from tuneworthy.ladder.record import RunRecord, record_from
 from tuneworthy.ladder.run import LadderRun
-from tuneworthy.ladder.rung import RUNGS, View
+from tuneworthy.ladder.rung import RUNGS, View, view_of
 from tuneworthy.ladder.rungs import ranked_labels
 from tuneworthy.ladder.rungs.model import on_model
 from tuneworthy.ladder.session import Session, open_session
@@ -72,10 +72,8 @@ def run_ladder(root: Path) -> tuple[RunRecord, int]:
 
 async def view(session: Session) -> View:
     dev = session.split.dev
-    best = (await RUNGS.get("baseline")().propose(View(opened=session, best=None, n_dev=len(dev), dev=dev))).candidates[
-        0
-    ]
-    return View(opened=session, best=best, n_dev=len(dev), dev=dev, searched=True)
+    best = (await RUNGS.get("baseline")().propose(view_of(session, best=None, n_dev=len(dev), dev=dev))).candidates[0]
+    return view_of(session, best=best, n_dev=len(dev), dev=dev, searched=True)
 
 
 @pytest.mark.usefixtures("ranks")

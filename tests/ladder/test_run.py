@@ -17,7 +17,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.ladder.commands.case_answers import open_answers
 from tuneworthy.ladder.record import BestVariant, RungRecord, RunRecord, read_record
 from tuneworthy.ladder.run import run_ladder
-from tuneworthy.ladder.rung import View
+from tuneworthy.ladder.rung import view_of
 from tuneworthy.ladder.rungs.model import ModelRung
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import current, resolve
@@ -440,5 +440,5 @@ def test_a_model_that_only_judges_is_no_candidate(tmp_path: Path) -> None:
 
 async def propose(root: Path) -> tuple[list[str], list[str]]:
     async with open_session(load(root)) as session:
-        proposal = await ModelRung().propose(View(opened=session, best=current(session), n_dev=80))
+        proposal = await ModelRung().propose(view_of(session, best=current(session), n_dev=80))
         return [one.name for one in proposal.candidates], list(proposal.notes)

@@ -13,7 +13,7 @@ from tests.ladder.simulations import LABELS, write_simulation
 from tuneworthy.config import load
 from tuneworthy.errors import OutsideFault
 from tuneworthy.ladder.run import LadderRun
-from tuneworthy.ladder.rung import View
+from tuneworthy.ladder.rung import View, view_of
 from tuneworthy.ladder.rungs.few_shot import FewShotRung
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import current
@@ -40,7 +40,7 @@ def search(root: Path, *, searched: bool = True) -> tuple[list[Variant], list[st
 
     async def run() -> tuple[list[Variant], list[str], int, int]:
         async with open_session(load(root)) as session:
-            view = View(opened=session, best=current(session), n_dev=80, dev=session.split.dev, searched=searched)
+            view = view_of(session, best=current(session), n_dev=80, dev=session.split.dev, searched=searched)
             found = await FewShotRung().search(view)
             wrong = sum(mislabelled(view, one) for one in found.candidates if "bootstrap" in one.name)
             return list(found.candidates), list(found.notes), session.runner.sent, wrong
@@ -67,7 +67,7 @@ def test_half_of_the_sets_hold_only_examples_that_the_model_answers_as_they_do(t
 def test_random_sets_may_hold_what_bootstrapped_ones_leave_out(tmp_path: Path) -> None:
     async def run() -> int:
         async with open_session(load(world(tmp_path))) as session:
-            view = View(opened=session, best=current(session), n_dev=80, searched=True)
+            view = view_of(session, best=current(session), n_dev=80, searched=True)
             found = await FewShotRung().search(view)
             return sum(mislabelled(view, one) for one in found.candidates if "random" in one.name)
 

@@ -56,14 +56,15 @@ def proposed(root: Path, settings: str) -> Proposal:
     """What the rung proposes with 2 shots under `settings` of [few_shot]."""
     project = load(write_simulation(root, {"weak": "'x'"}, extra=f"[few_shot]\nk = [2]\n{settings}"))
     models: Any = {"weak": SimpleNamespace(provider=SimpleNamespace(supports=frozenset({"free"})))}
-    opened: Any = SimpleNamespace(
+    view = View(
         project=project,
         task=TaskInfo(kind="free_text"),
         pool=ShotPool(examples("one", "two", "three")),
         models=models,
         library=None,
+        best=BEST,
+        n_dev=80,
     )
-    view = View(opened=opened, best=BEST, n_dev=80)
     return asyncio.run(FewShotRung().propose(view))
 
 

@@ -431,15 +431,14 @@ def test_a_sweep_of_a_project_adopts_resumes_and_is_the_rung_s_first_candidate(
         assert sweep_project(root).to_dict() == first.to_dict()
 
     async def proposed() -> list[Mapping[str, Any]]:
-        from tuneworthy.ladder.rung import View
+        from tuneworthy.ladder.rung import view_of
 
         project = load(root)
         async with open_session(project) as session:
             base = current(session)
             assert swept_setting(session.folder, base) == dict(first.found.setting)
             return [
-                one.decoding
-                for one in (await DecodingRung().propose(View(opened=session, best=base, n_dev=80))).candidates
+                one.decoding for one in (await DecodingRung().propose(view_of(session, best=base, n_dev=80))).candidates
             ]
 
     assert asyncio.run(proposed())[0] == first.found.setting

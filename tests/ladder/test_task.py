@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -16,9 +15,10 @@ from tests.ladder.simulations import write_simulation
 from tuneworthy.cases.splits import Split, make_split
 from tuneworthy.config import load
 from tuneworthy.config.project import Project
-from tuneworthy.ladder.rung import View
+from tuneworthy.ladder.rung import view_of
 from tuneworthy.ladder.rungs.prompt import PromptRung
-from tuneworthy.ladder.session import open_session, read_data
+from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.task_data import read_data
 from tuneworthy.ladder.task_info import TaskInfo, task_of
 from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.types import Case
@@ -83,13 +83,10 @@ def test_a_dev_too_small_to_know_the_labels_holds_no_answer_to_them(tmp_path: Pa
 def test_a_contract_is_not_proposed_where_labels_are_missing(tmp_path: Path) -> None:
     async def proposed() -> tuple[set[str], set[str]]:
         async with open_session(load(write_simulation(tmp_path / "world", {"weak": "'red'"}))) as session:
-            view, names = View(opened=session, best=current(session), n_dev=80), []
+            view, names = view_of(session, best=current(session), n_dev=80), []
             for closed in (True, False):
                 task = TaskInfo(kind="label", labels=("a", "b"), closed=closed)
-                opened = SimpleNamespace(
-                    project=session.project, task=task, pool=session.pool, models=session.models, library=None
-                )
-                proposal = await PromptRung().propose(replace(view, opened=opened))
+                proposal = await PromptRung().propose(replace(view, task=task))
                 names.append({one.name for one in proposal.candidates})
             return names[0], names[1]
 

@@ -21,7 +21,8 @@ from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.errors import ProviderError
 from tuneworthy.evaluate.models import Models
-from tuneworthy.ladder.session import open_session, read_data
+from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.task_data import read_data
 from tuneworthy.providers.models import pull
 from tuneworthy.report.run_report import document
 from tuneworthy.report.stored import last_record

@@ -15,7 +15,8 @@ from tests.ladder.simulations import LABELS, write_simulation
 
 from tuneworthy.config import load
 from tuneworthy.errors import BudgetSpent
-from tuneworthy.ladder.session import open_session, read_data
+from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.task_data import read_data
 from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.types import Case
 from tuneworthy.verdict.error_analysis import (

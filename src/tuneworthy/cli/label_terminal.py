@@ -21,7 +21,7 @@ from tuneworthy.config.graders import Choice
 from tuneworthy.errors import TuneworthyError, UserError, did_you_mean
 from tuneworthy.ladder.commands.case_answers import open_answers
 from tuneworthy.ladder.judging import verdicts_path
-from tuneworthy.ladder.session import read_data
+from tuneworthy.ladder.task_data import read_data
 from tuneworthy.report.text import clean
 from tuneworthy.text import count, plural
 from tuneworthy.trust import own_path

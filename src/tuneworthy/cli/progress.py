@@ -3,17 +3,19 @@
 import time
 
 import click
-from rich.progress import MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich import progress
+from rich.progress import MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 
 from tuneworthy.cli import messages
 from tuneworthy.cli.terminal import console, redraws
+from tuneworthy.evaluate.runner import Progress
 
 PLAIN_EVERY_S = 10.0
 # The rate, and with it the time left, comes from the answers of the last seconds.
 WINDOW_S = 30.0
 
 
-class AnswerProgress:
+class AnswerProgress(Progress):
     """Progress on stderr with rate, cost and time left.
 
     Args:
@@ -23,7 +25,7 @@ class AnswerProgress:
     def __init__(self, *, live: bool | None = None) -> None:
         output = console(stderr=True)
         self._live = redraws(output) if live is None else live
-        self._bar = Progress(
+        self._bar = progress.Progress(
             TextColumn("{task.description}", markup=False),
             MofNCompleteColumn(),
             TextColumn("{task.fields[cost]}"),

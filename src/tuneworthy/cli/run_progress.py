@@ -16,8 +16,10 @@ from tuneworthy.cli import messages
 from tuneworthy.cli.progress import PLAIN_EVERY_S
 from tuneworthy.cli.tables import STYLES
 from tuneworthy.cli.terminal import console, redraws
+from tuneworthy.evaluate.runner import Progress
 from tuneworthy.ladder.estimate import RungEstimate
 from tuneworthy.ladder.record import RungRecord
+from tuneworthy.ladder.run import RungWatcher
 from tuneworthy.ladder.time_left import TimeLeft
 from tuneworthy.report.numbers import percent
 from tuneworthy.report.text import clean
@@ -38,7 +40,7 @@ class _RungLine:
     cost_usd: float = 0.0
 
 
-class LadderProgress:
+class LadderProgress(RungWatcher, Progress):
     """What happens in a run, on stderr; a context manager.
 
     Args:
@@ -114,9 +116,6 @@ class LadderProgress:
             self._output.print(line, markup=False, highlight=False)
         else:
             click.echo(line, err=True)
-
-    def end(self) -> None:
-        """All answers are there."""
 
     # display
     def _redraw(self) -> None:

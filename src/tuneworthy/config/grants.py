@@ -14,7 +14,7 @@ from tuneworthy.config.ladder import RUNGS
 from tuneworthy.config.models import MODEL_SECTIONS
 from tuneworthy.config.project import Project
 from tuneworthy.registry import entry_grant
-from tuneworthy.trust import Grant, code_grant, file_grant, is_allowed, key_grant
+from tuneworthy.trust import Grant, Untrusted, code_grant, file_grant, is_allowed, key_grant
 
 # Prices of calls: a price that is too low would lift every spending limit.
 _PRICES: Final = ("input_usd_per_mtok", "output_usd_per_mtok", "usd_per_mtok", "usd_per_call")
@@ -22,9 +22,10 @@ _PRICES: Final = ("input_usd_per_mtok", "output_usd_per_mtok", "usd_per_mtok", "
 
 def grants_of(project: Project, *, priced: bool = False) -> list[Grant]:
     """Return all grants of the project, sorted; if `priced`, those of a file with prices."""
+    paths = list(_paths(project))
     grants = [grant for section in _sections(project) for grant in _of_section(section, project, priced=priced)]
     grants += [entry_grant("rungs", name) for name in project.ladder.rungs if name not in RUNGS]
-    grants += [file_grant(project.root, name) for name in _paths(project)]
+    grants += [file_grant(project.root, name) for name in paths]
     return sorted({grant for grant in grants if grant is not None})
 
 
@@ -35,6 +36,16 @@ def missing_grants(project: Project) -> list[Grant]:
         for grant in grants_of(project)
         if not is_allowed(project.root, grant) and (grant.kind != "key" or os.environ.get(grant.what))
     ]
+
+
+def require_grants(project: Project) -> None:
+    """Go on only if a person allowed the project all that it needs.
+
+    Raises:
+        Untrusted: The project needs a permission that it lacks.
+    """
+    if missing := missing_grants(project):
+        raise Untrusted(project.root, missing)
 
 
 def _sections(value: object) -> Iterator[Section]:

@@ -17,8 +17,8 @@ from tuneworthy.ladder.commands.uncertainty import StoredUncertainty
 from tuneworthy.ladder.comparison_plan import StoredComparisons, read_comparisons
 from tuneworthy.ladder.judging import DOCUMENT as JUDGE
 from tuneworthy.ladder.record import record_from
-from tuneworthy.ladder.reveal import Reveal
 from tuneworthy.ladder.rungs.decoding import StoredSweep
+from tuneworthy.ladder.task_data import Reveal
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.people.review_log import Ledger
 from tuneworthy.shadow.replay import DOCUMENT as SHADOW

@@ -1,5 +1,6 @@
 """The project's models, opened when first needed, with their price and limits."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -99,10 +100,13 @@ class Models:
 
     Args:
         project: Their configuration.
+        add_others: Adds models that the project file does not name, and names the artifact behind `[serve].model`;
+            called once, when the first of these is needed.
     """
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, add_others: Callable[["Models"], None] | None = None) -> None:
         self._project = project
+        self._add_others = add_others
         self._open: dict[str, OpenModel] = {}
 
     def __getitem__(self, name: str) -> OpenModel:
@@ -111,6 +115,9 @@ class Models:
         Raises:
             UserError: No model of this name, a hosted one whose price is not known, a missing key or model file.
         """
+        if self._add_others and name not in self._open and self._is_added(name):
+            add_others, self._add_others = self._add_others, None
+            add_others(self)
         if name not in self._open and name not in self._project.models:
             names = list(dict.fromkeys([*self._project.models, *self._open]))
             raise UserError(
@@ -120,6 +127,9 @@ class Models:
         if name not in self._open:
             self._open[name] = open_model(name, self._project.models[name], self._project.root)
         return self._open[name]
+
+    def _is_added(self, name: str) -> bool:
+        return name not in self._project.models or name == self._project.serve.model
 
     def add(self, model: OpenModel) -> None:
         """Add a model that the project file does not name (a classical baseline)."""

@@ -77,8 +77,8 @@ CHANCE = 1e-4
 NOT_OF_ONE_CASE = frozenset({"connection", "rate_limit"})
 
 
-class Progress(Protocol):
-    """Observes the runner; the command line shows it."""
+class Progress:
+    """Observes the runner, and shows nothing; the command line shows it."""
 
     def begin(self, label: str, total: int, stored: int, *, alone: bool) -> None:
         """`total` answers are wanted, `stored` are there already; `alone` if calls are timed, one at a time."""
@@ -101,15 +101,6 @@ class PassageFinder(Protocol):
 
     async def seconds(self, retrieval: Retrieval, cases: Sequence[Case]) -> Mapping[str, float]:
         """Return the seconds of an uncontended search by case id."""
-
-
-class SilentProgress:
-    """Shows nothing."""
-
-    def begin(self, label: str, total: int, stored: int, *, alone: bool) -> None: ...
-    def advance(self, cost_usd: float) -> None: ...
-    def note(self, line: str) -> None: ...
-    def end(self) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -169,7 +160,7 @@ class Runner:
         self.budget = budget
         self.pool = pool
         self.library = library
-        self.progress: Progress = progress or SilentProgress()
+        self.progress = progress or Progress()
         self.mask = mask
         self.grace_s = grace_s
         self.sent = 0
@@ -745,4 +736,4 @@ def usage(traces: Sequence[Trace]) -> Usage:
     )
 
 
-__all__ = ["BudgetSpent", "Progress", "Runner", "SilentProgress", "Usage", "usage"]
+__all__ = ["BudgetSpent", "Progress", "Runner", "Usage", "usage"]

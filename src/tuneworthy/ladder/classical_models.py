@@ -18,7 +18,6 @@ from tuneworthy.cases.stratified import rank
 from tuneworthy.classical import decision
 from tuneworthy.classical.base import ClassicalModel, ProbabilisticModel, candidates, fit
 from tuneworthy.classical.encoder import read_classifier
-from tuneworthy.config.project import Project
 from tuneworthy.evaluate.models import Models, OpenModel
 from tuneworthy.ladder.task_info import TaskInfo
 from tuneworthy.prompts.shots import ShotPool
@@ -129,9 +128,9 @@ def add_classical_models(models: Models, task: TaskInfo, pool: ShotPool, seed: i
     return providers
 
 
-def add_classifiers(models: Models, project: Project) -> dict[str, Artifact]:
+def add_classifiers(models: Models, folder: Folder) -> dict[str, Artifact]:
     """Add the classifiers that `train` made; return them by name, the newest first."""
-    found = {CLASSIFIER + one.id[:8]: one for one in artifacts(Folder(project.root), "classifier")[: -MOST - 1 : -1]}
+    found = {CLASSIFIER + one.id[:8]: one for one in artifacts(folder, "classifier")[: -MOST - 1 : -1]}
     for name, made in found.items():
         _add(models, name, ClassicalProvider("encoder", partial(_read_classifier, made), (), artifact=made.id))
     return found

@@ -26,7 +26,7 @@ from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.rung import RUNGS, Proposal, View
 from tuneworthy.ladder.rungs.model import TEACHER, teachers
-from tuneworthy.ladder.session import TaskData
+from tuneworthy.ladder.task_data import TaskData
 from tuneworthy.ladder.tuned_models import config_of
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import chat
@@ -305,7 +305,16 @@ class _Estimating:
     def _rung(self, name: str, best: Variant | None) -> list[_Load]:
         """Return the calls of a rung that proposes on `best`: race, test, timing, search and closer look."""
         split = self.split
-        view = View(opened=self, best=best, n_dev=len(split.dev), searched=split.explore)
+        view = View(
+            project=self.project,
+            task=self.task,
+            pool=self.pool,
+            models=self.models,
+            library=self.library,
+            best=best,
+            n_dev=len(split.dev),
+            searched=split.explore,
+        )
         if name == TEACHER:
             proposal = Proposal(candidates=teachers(view))
         else:

@@ -18,7 +18,6 @@ from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.graders.choice import LabelFinder
 from tuneworthy.ladder.adopt import Adoption, AdoptionEvidence, decide_adoption
 from tuneworthy.ladder.bills import bill_of
-from tuneworthy.ladder.calibrated import calibration_of
 from tuneworthy.ladder.cascade import is_sent, large_of
 from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.comparison_plan import rungs_with_comparisons
@@ -34,11 +33,12 @@ from tuneworthy.ladder.record import (
 )
 from tuneworthy.ladder.session import Session
 from tuneworthy.money.serving import RunningCost
+from tuneworthy.stats.calibration import LabelCalibration, calibration
 from tuneworthy.stats.intervals import effective_n, score_bound, score_interval
 from tuneworthy.stats.paired import NonInferiority, PairedResult, compare, non_inferior, worst_case
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.stats.target import target_status
-from tuneworthy.types import Case, Response, Score, Trace, Variant
+from tuneworthy.types import MOST_UNSCORED, Case, Response, Score, Trace, Variant
 
 Pair = tuple[np.ndarray, np.ndarray]
 Span = tuple[float, float]
@@ -495,3 +495,31 @@ def _flips(a: Measurement, b: Measurement) -> bool:
         a_unscored=a.unscored,
         b_unscored=b.unscored,
     )
+
+
+def calibration_of(traces: Sequence[Trace], cases: Sequence[Case]) -> LabelCalibration | None:
+    """Return the calibration of the answers to `cases`; None where (nearly) not all carry probabilities.
+
+    Args:
+        traces: Of these cases; repeats after the first are left out.
+        cases: Labelled.
+    """
+    expected = {case.id: case.expected for case in cases}
+    rows = [
+        (trace.response.label_logprobs, [text.strip().casefold() for text in accepted(expected[trace.case_id])])
+        for trace in traces
+        if trace.repeat == 0 and trace.response and trace.response.label_logprobs
+    ]
+    if not rows or len(rows) < (1 - MOST_UNSCORED) * len(cases):
+        return None
+    labels = sorted({label for logprobs, _ in rows for label in logprobs or ()})
+    column = {label: number for number, label in enumerate(labels)}
+    shares = np.zeros((len(rows), len(labels)))
+    right = np.full(len(rows), -1)
+    for number, (logprobs, texts) in enumerate(rows):
+        for label, value in (logprobs or {}).items():
+            shares[number, column[label]] = np.exp(value)
+        fitting = [column[label] for label in logprobs or () if label.casefold() in texts]
+        if fitting:  # of several right answers the one that the model finds most probable
+            right[number] = max(fitting, key=shares[number].__getitem__)
+    return calibration(shares / shares.sum(axis=1, keepdims=True), right)

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from tuneworthy.config import load
-from tuneworthy.config.grants import missing_grants
+from tuneworthy.config.grants import require_grants
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.store import Folder, ResponseStore
-from tuneworthy.trust import require
 from tuneworthy.types import Case, Passage, Retrieval
 
 
@@ -34,7 +33,7 @@ class ProjectSearch:
 
     def __init__(self, root: Path, retrieval: Mapping[str, Any]) -> None:
         project = load(root)
-        require(project.root, *missing_grants(project))
+        require_grants(project)
         store = ResponseStore(Folder(project.root).responses)
         spending = store.spending()
         budget = Budget(project.ladder.budget_usd, spending.usd, spending.unanswered_usd)

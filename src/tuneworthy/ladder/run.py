@@ -5,11 +5,10 @@ model twice for the same.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from tuneworthy.config import Project
 from tuneworthy.errors import BudgetSpent, ModelError, OutsideFault, TuneworthyError, UnknownName, UserError
@@ -18,7 +17,6 @@ from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.adopt import Adoption
-from tuneworthy.ladder.calibrated import calibration_of
 from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.comparison_plan import read_comparisons
 from tuneworthy.ladder.comparisons import (
@@ -30,13 +28,13 @@ from tuneworthy.ladder.comparisons import (
     slot_of,
     take_comparison,
 )
-from tuneworthy.ladder.dev_scores import measure, shuffled
 from tuneworthy.ladder.estimate import RungEstimate, estimate_run
 from tuneworthy.ladder.measurement import (
     Measurement,
     Pair,
     balance_of,
     beats_constant,
+    calibration_of,
     confusion_of,
     constant_score,
     decide,
@@ -61,9 +59,10 @@ from tuneworthy.ladder.record import (
     read_record,
     write_record,
 )
-from tuneworthy.ladder.rung import RUNGS, Proposal, SearchResult, View
+from tuneworthy.ladder.rung import RUNGS, Proposal, SearchResult, view_of
 from tuneworthy.ladder.rungs.model import TEACHER, teachers
 from tuneworthy.ladder.session import Session, open_session
+from tuneworthy.ladder.task_data import shuffled
 from tuneworthy.search.racing import Race, differences, race
 from tuneworthy.stats.paired import PairedResult
 from tuneworthy.text import count
@@ -80,8 +79,8 @@ KEEPS_ALPHA = frozenset({"baseline_failed", "no_tuned_model", "unavailable"})
 def _nothing(_: object) -> None: ...
 
 
-class RungWatcher(Protocol):
-    """Observes the outcomes of rungs; the command line shows them."""
+class RungWatcher:
+    """Observes the outcomes of rungs, and shows nothing; the command line shows them."""
 
     def plan(self, rungs: Sequence[str], takes: Mapping[str, RungEstimate]) -> None:
         """These rungs follow; `takes` has their estimates, as far as known."""
@@ -91,14 +90,6 @@ class RungWatcher(Protocol):
 
     def finish(self, record: RungRecord) -> None:
         """It is done; the classical baseline a second time, once it was compared with the best."""
-
-
-class NoWatcher:
-    """Shows nothing."""
-
-    def plan(self, rungs: Sequence[str], takes: Mapping[str, RungEstimate]) -> None: ...
-    def start(self, rung: str) -> None: ...
-    def finish(self, record: RungRecord) -> None: ...
 
 
 async def run_ladder(
@@ -137,7 +128,7 @@ async def run_ladder(
         wanted = {*rungs, *(record.rung for record in last.rungs)} if last else set(rungs)
         run = LadderRun(session, quick=quick, watcher=watcher)
         try:
-            record = await run.run(sorted(wanted or set(project.ladder.rungs)))
+            record = await run.run(wanted)
         except Exception as error:
             if not run.records and not isinstance(error, BudgetSpent | OutsideFault):
                 raise  # nothing could be begun: the project has to be fixed first
@@ -197,7 +188,7 @@ class LadderRun:
     def __init__(self, session: Session, *, quick: bool = False, watcher: RungWatcher | None = None) -> None:
         self.session = session
         self.quick = quick
-        self.watcher: RungWatcher = watcher or NoWatcher()
+        self.watcher = watcher or RungWatcher()
         self.current = ""
         self.records: dict[str, RungRecord] = {}
         self.variants: dict[str, Variant] = {}
@@ -215,9 +206,11 @@ class LadderRun:
         self.dev = dev[:QUICK_DEV] if quick else dev
         self._n_on_dev: dict[str, int] = {}
 
-    async def run(self, rungs: Sequence[str]) -> RunRecord:
-        """Run `rungs` in the order of the ladder, the references first; `baseline` always runs."""
-        names = [name for name in self.session.project.ladder.rungs if name in rungs and name not in REFERENCE_RUNGS]
+    async def run(self, rungs: Collection[str] = ()) -> RunRecord:
+        """Run `rungs` (all if empty) in the order of the ladder, the references first; `baseline` always runs."""
+        ladder = self.session.project.ladder.rungs
+        rungs = rungs or ladder
+        names = [name for name in ladder if name in rungs and name not in REFERENCE_RUNGS]
         order = [*(["classical"] if "classical" in rungs else []), "baseline", *names]
         if not self.quick:
             plan_comparisons(self.session)
@@ -261,8 +254,8 @@ class LadderRun:
             )
         session = self.session
         rung = RUNGS.get(name, session.project.root)()
-        view = View(
-            opened=session,
+        view = view_of(
+            session,
             best=self.best,
             n_dev=len(self.dev or session.split.dev),
             dev=self.dev,
@@ -314,9 +307,7 @@ class LadderRun:
         No comparison is made, as it cannot be adopted.
         """
         session = self.session
-        variants = (
-            teachers(View(opened=session, best=self.best, n_dev=len(self.dev), dev=self.dev)) if self.best else []
-        )
+        variants = teachers(view_of(session, best=self.best, n_dev=len(self.dev), dev=self.dev)) if self.best else []
         if not variants:
             return
         self.watcher.start(TEACHER)
@@ -350,7 +341,7 @@ class LadderRun:
             candidates: Variants.
             unseen: The cases of dev from which no candidate was made.
         """
-        ask = partial(measure, self.session)
+        ask = self.session.measure
         if self.session.split.explore:
             return await race(candidates, unseen, ask, n_dev=len(self.dev))
         return await race(candidates[:1], self.dev, ask) if self.quick else None
@@ -408,7 +399,7 @@ class LadderRun:
 
     async def _ahead(self, variant: Variant, best: Variant, dev: Sequence[Case]) -> bool:
         """Whether `variant` is ahead of the best so far on `dev`, where both were scored."""
-        ours, theirs = [await measure(self.session, one, dev) for one in (variant, best)]
+        ours, theirs = [await self.session.measure(one, dev) for one in (variant, best)]
         return float(differences(ours, theirs).sum()) > 0
 
     async def _test(self, record: RungRecord, winner: Variant, unseen: Sequence[Case]) -> RungRecord:

@@ -7,7 +7,7 @@ a rung has no state.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any
 
 from tuneworthy.config.ladder import RUNGS as BUILT_IN
 from tuneworthy.config.project import Project
@@ -21,36 +21,17 @@ from tuneworthy.retrieval.library import DocumentLibrary
 from tuneworthy.types import Case, Variant
 
 
-class OpenedProject(Protocol):
-    """A project with its data and models: a `Session`, or an estimate's, in which no model can be called."""
-
-    @property
-    def project(self) -> Project:
-        """Its configuration."""
-
-    @property
-    def task(self) -> TaskInfo:
-        """Kind, labels, schema."""
-
-    @property
-    def pool(self) -> ShotPool:
-        """Examples that shots are drawn from."""
-
-    @property
-    def models(self) -> Models:
-        """Models that can be called."""
-
-    @property
-    def library(self) -> DocumentLibrary | None:
-        """The project's documents."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class View:
     """Context of a rung: the opened project, and the state of the run that it builds on.
 
     Attributes:
-        opened: The project.
+        project: Its configuration.
+        task: Kind, labels, schema.
+        pool: Examples that shots are drawn from.
+        models: Models that can be called.
+        library: The project's documents.
+        opened: The session, in which models can be called; None in an estimate.
         best: The best variant so far; None before the baseline.
         n_dev: Dev cases.
         dev: The dev cases in the order of the race; empty in an estimate.
@@ -59,38 +40,18 @@ class View:
         measured: Variants that were measured on test with a language model and may serve.
     """
 
-    opened: OpenedProject
-    best: Variant | None
+    project: Project
+    task: TaskInfo
+    pool: ShotPool
+    models: Models
+    library: DocumentLibrary | None
+    opened: Session | None = None
+    best: Variant | None = None
     n_dev: int
     dev: Sequence[Case] = ()
     searched: bool = False
     tried: Sequence[Variant] = ()
     measured: Sequence[Variant] = ()
-
-    @property
-    def project(self) -> Project:
-        """The project's configuration."""
-        return self.opened.project
-
-    @property
-    def task(self) -> TaskInfo:
-        """Kind, labels, schema."""
-        return self.opened.task
-
-    @property
-    def pool(self) -> ShotPool:
-        """Examples that shots are drawn from."""
-        return self.opened.pool
-
-    @property
-    def models(self) -> Models:
-        """Models that can be called."""
-        return self.opened.models
-
-    @property
-    def library(self) -> DocumentLibrary | None:
-        """The project's documents."""
-        return self.opened.library
 
     @property
     def seed(self) -> int:
@@ -100,7 +61,7 @@ class View:
     @property
     def session(self) -> Session:
         """The session, in which models can be called."""
-        assert isinstance(self.opened, Session)
+        assert self.opened is not None
         return self.opened
 
     @property
@@ -108,6 +69,19 @@ class View:
         """The best variant so far, which every rung above the baseline has."""
         assert self.best is not None
         return self.best
+
+
+def view_of(session: Session, **state: Any) -> View:
+    """Return the context of a rung in an opened project; `state` has the other fields of `View`."""
+    return View(
+        project=session.project,
+        task=session.task,
+        pool=session.pool,
+        models=session.models,
+        library=session.library,
+        opened=session,
+        **state,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,136 +3,38 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from tuneworthy.cases import Dataset, read_dataset
-from tuneworthy.cases.splits import Changes, Split, labels_of
 from tuneworthy.cases.task_kind import label_counts
-from tuneworthy.config.grants import missing_grants
+from tuneworthy.config.grants import require_grants
 from tuneworthy.config.project import Project
-from tuneworthy.errors import UserError
+from tuneworthy.errors import OutsideFault, UserError
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.models import Models
 from tuneworthy.evaluate.request_batcher import RequestBatcher
-from tuneworthy.evaluate.runner import Progress, Runner
+from tuneworthy.evaluate.runner import Progress, Runner, usage
 from tuneworthy.graders.apply import aggregate, grade_all, make_grader
 from tuneworthy.graders.base import Grader, GradingContext
-from tuneworthy.ladder import messages
 from tuneworthy.ladder.cascade import is_sent, joined, large_of
 from tuneworthy.ladder.classical_models import add_classical_models, add_classifiers
-from tuneworthy.ladder.comparison_plan import read_comparisons
-from tuneworthy.ladder.reveal import reveal_note
-from tuneworthy.ladder.task_info import TaskInfo, task_of
+from tuneworthy.ladder.task_data import TaskData, read_data
 from tuneworthy.ladder.tuned_models import add_tuned
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.encoder import load_encoder
 from tuneworthy.retrieval.library import open_library
+from tuneworthy.search.racing import DevScores
 from tuneworthy.store import Folder, ResponseStore
-from tuneworthy.text import count, plural
-from tuneworthy.trust import require
 from tuneworthy.types import Case, Score, Trace, Variant, canonical
 
 if TYPE_CHECKING:
     from tuneworthy.graders.judge import JudgeGrader
     from tuneworthy.ladder.judging import Judging
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskData:
-    """The data of a project, and derived facts for a run.
-
-    Attributes:
-        dataset: Cases and examples, read and split.
-        split: Dev, test and the examples that are left for shots and training.
-        task: Kind, labels, schema.
-        labels: All labels that occur anywhere: what graders read answers with, and no model is shown.
-        notes: For readers of the record.
-    """
-
-    dataset: Dataset
-    split: Split
-    task: TaskInfo
-    labels: Sequence[str]
-    notes: Sequence[str]
-
-    @property
-    def cases(self) -> Sequence[Case]:
-        """All cases of the file."""
-        return self.dataset.cases
-
-
-def read_data(project: Project) -> TaskData:
-    """Read and split the project's data; a stored split stays as it was drawn.
-
-    Raises:
-        UserError: A file is missing or wrong, a case has no label, a split is empty, or cases were edited.
-    """
-    dataset = read_dataset(project)
-    unlabelled = [case.id for case in dataset.cases if not case.labelled]
-    if unlabelled:
-        raise UserError(
-            (f"{count(len(unlabelled), 'case has', 'cases have')} no expected answer, starting with {unlabelled[0]}."),
-            hint="Run `tuneworthy cases label` to label them.",
-        )
-    return settle(project, dataset)
-
-
-def settle(project: Project, dataset: Dataset) -> TaskData:
-    """Return the facts for a run of `dataset`, whose cases are all labelled.
-
-    Raises:
-        UserError: A side of the split is empty, cases of the stored split were edited or removed, or the plan of
-            comparisons is gone.
-    """
-    folder = Folder(project.root)
-    read_comparisons(folder)
-    notes = [*dataset.notes, *filter(None, [reveal_note(folder)]), *_changes_since(dataset.changes)]
-    task, task_notes = task_of(project, dataset.split)
-    return TaskData(
-        dataset=dataset,
-        split=dataset.split,
-        task=task,
-        labels=labels_of(dataset.cases, dataset.examples) if task.kind == "label" else (),
-        notes=[*notes, *task_notes],
-    )
-
-
-def _changes_since(found: Changes) -> list[str]:
-    """Return how the cases differ from those of the first run, in sentences.
-
-    Raises:
-        UserError: Cases were edited or removed: that is another test set.
-    """
-    if gone := [*found.edited, *found.removed]:
-        raise UserError(
-            (
-                f"{count(len(gone), 'case')} from the first run {plural(len(gone), 'has', 'have')} been edited or "
-                f"removed: {messages.listed(gone)}."
-            ),
-            hint=(
-                "Restore these cases. To start over with a new test set, delete split.json and comparisons.json "
-                "in .tuneworthy."
-            ),
-        )
-    notes = []
-    if found.relabelled:
-        notes.append(
-            f"Labels of cases have changed since the first run: {', '.join(found.relabelled)}. All variants are "
-            "therefore scored again."
-        )
-    if found.added:
-        notes.append(
-            f"{count(len(found.added), 'case was', 'cases were')} added to the file after the split was drawn. "
-            f"Run `tuneworthy cases add` to add {plural(len(found.added), 'it', 'them')} to the test set."
-        )
-    return notes
 
 
 class Session:
@@ -159,24 +61,18 @@ class Session:
     ) -> None:
         self.project = project
         self.folder = Folder(project.root)
-        self.data = data
-        self.split = data.split
-        self.task = data.task
-        self.models = Models(project)
+        self.data, self.split, self.task = data, data.split, data.task
         self.pool = ShotPool(data.split.pool, load_encoder)
-        add_classical_models(self.models, self.task, self.pool, project.split.seed)
-        add_classifiers(self.models, project)
-        add_tuned(self.models, project)  # its rung reports one that cannot be opened
+        self.models = Models(project, self._add_models)
         self.library = open_library(project, Account(store, budget) if identities is None else None)
-        self.runner = Runner(
-            store,
-            budget,
-            self.pool,
-            progress,
-            seed=project.split.seed,
-            library=self.library,
-        )
+        self.runner = Runner(store, budget, self.pool, progress, seed=project.split.seed, library=self.library)
         self.asker = RequestBatcher(self.runner, self.models, identities=identities)
+
+    def _add_models(self, models: Models) -> None:
+        """Add the models that the project file does not name; the rung of one that cannot be opened reports it."""
+        add_classical_models(models, self.task, self.pool, self.project.split.seed)
+        add_classifiers(models, self.folder)
+        add_tuned(models, self.project)
 
     @cached_property
     def graders(self) -> dict[str, Grader]:
@@ -269,6 +165,40 @@ class Session:
         numbers: dict[str, int] = defaultdict(lambda: len(numbers))
         return np.array([numbers[case.source] for case in cases])
 
+    async def measure(self, variant: Variant, cases: Sequence[Case]) -> DevScores:
+        """Ask `cases` once each, and score the answers with the primary grader."""
+        traces = await self.ask(variant, cases)
+        num, den, _ = await self.score(traces, cases)
+        cost_usd = sum(trace.cost_usd for trace in traces)
+        return DevScores(num=num, den=den, cost_usd=cost_usd, weight=usage(traces).weight)
+
+    @contextmanager
+    def all_answered(self) -> Iterator[None]:
+        """Require that every call within is answered, or fails as it would in any other run.
+
+        Raises:
+            OutsideFault: A call failed for a reason that may pass: another run would ask again.
+        """
+        lost = self.runner.lost
+        before = len(lost)
+        yield
+        if len(lost) > before:
+            raise OutsideFault(
+                f"The search needs every answer, but a call failed: {lost[before].message}",
+                hint="Run the same command again when the provider is available. Finished calls are cached.",
+            )
+
+    async def answers(self, variant: Variant, cases: Sequence[Case]) -> tuple[list[Trace], list[Score]]:
+        """Ask `cases` once each for a search, and score the answers with the primary grader.
+
+        Raises:
+            OutsideFault: An answer, or a judge's verdict on it, did not come, and would be asked for again.
+        """
+        with self.all_answered():
+            traces = await self.ask(variant, cases)
+            _, _, scores = await self.score(traces, cases)
+        return traces, scores
+
 
 @asynccontextmanager
 async def open_session(
@@ -296,7 +226,7 @@ async def open_session(
     """
     if max_usd is not None and not max_usd >= 0:
         raise UserError(f"max_usd must be 0 or more, but it is {max_usd}.")
-    require(project.root, *missing_grants(project))  # all at once, and before money is spent
+    require_grants(project)  # all at once, and before money is spent
     folder = Folder(project.root)
     with nullcontext() if beside else folder.lock(waiting, reading=reading):
         data = read_data(project)  # now, as another process may just have drawn the split
@@ -304,12 +234,9 @@ async def open_session(
             folder.write("split", data.split.stored())
         store = ResponseStore(folder.responses)
         spending = store.spending()
-        limits = [
-            limit
-            for limit in (project.ladder.budget_usd, None if max_usd is None else spending.usd + max_usd)
-            if limit is not None
-        ]
-        budget = Budget(min(limits) if limits else None, spending.usd, spending.unanswered_usd)
+        limits = [project.ladder.budget_usd, None if max_usd is None else spending.usd + max_usd]
+        limit = min((one for one in limits if one is not None), default=None)
+        budget = Budget(limit, spending.usd, spending.unanswered_usd)
         session = Session(project, data, store, progress, budget)
         try:
             yield session

@@ -411,9 +411,8 @@ def query_of(case: Case) -> str:
 
 def documents_path(project: Project) -> Path | None:
     """Return where the documents of `project` are: as `[documents]` says, else its folder `documents`, if any."""
-    if project.documents is not None:
-        return project.path(project.documents.path)
-    return project.path(DEFAULT) if (project.root / DEFAULT).is_dir() else None
+    name = DEFAULT if project.documents is None else project.documents.path
+    return None if project.documents is None and not (project.root / name).is_dir() else project.path(name)
 
 
 def open_library(project: Project, account: Account | None = None) -> DocumentLibrary | None:

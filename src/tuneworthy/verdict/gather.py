@@ -17,7 +17,8 @@ from tuneworthy.ladder.bills import bills_of, smallest_usd
 from tuneworthy.ladder.judging import DOCUMENT
 from tuneworthy.ladder.provenance import changed_since, identities, provenance
 from tuneworthy.ladder.record import RunRecord, read_record
-from tuneworthy.ladder.session import Session, TaskData
+from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.task_data import TaskData
 from tuneworthy.prompts.transforms import LONG_PROMPT_WORDS
 from tuneworthy.providers.prices import price_for
 from tuneworthy.retrieval.library import documents_path

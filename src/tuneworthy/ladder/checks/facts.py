@@ -21,7 +21,7 @@ from tuneworthy.graders.base import Grader, GradingContext
 from tuneworthy.ladder.checks.servers import ServerAnswer, ask_servers
 from tuneworthy.ladder.comparison_plan import read_comparisons, rungs_with_comparisons, slot_name, with_slots
 from tuneworthy.ladder.estimate import Estimate, estimate_run
-from tuneworthy.ladder.session import TaskData, settle
+from tuneworthy.ladder.task_data import TaskData, settle
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.retrieval.documents import Corpus, read_documents
 from tuneworthy.retrieval.library import documents_path

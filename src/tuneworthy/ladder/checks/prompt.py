@@ -7,10 +7,10 @@ from tuneworthy.errors import UserError, join_sentences
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts
-from tuneworthy.ladder.dev_scores import shuffled
 from tuneworthy.ladder.estimate import prompt_tokens
 from tuneworthy.ladder.rungs.prompt_search import why_not_ablated, why_not_optimised
 from tuneworthy.ladder.rungs.shot_sets import why_no_sets
+from tuneworthy.ladder.task_data import shuffled
 from tuneworthy.prompts.templates import check_template, question, render
 from tuneworthy.rules import Finding
 from tuneworthy.search.ablate import BYTES_A_TOKEN

@@ -21,8 +21,8 @@ from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.judging import Item, Judging
 from tuneworthy.ladder.record import RunRecord, read_record
-from tuneworthy.ladder.reveal import record_reveal
-from tuneworthy.ladder.session import Session, read_data
+from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.task_data import read_data, record_reveal
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import Case, Variant
 

@@ -38,7 +38,7 @@ class FineTuneRung(Rung):
     async def propose(self, view: View) -> Proposal:
         """Return the candidates; skipped where nothing was trained, or it cannot be asked here."""
         opened, faults = add_tuned(view.models, view.project)
-        classifiers = add_classifiers(view.models, view.project)
+        classifiers = add_classifiers(view.models, Folder(view.project.root))
         if not opened and not classifiers:
             return Proposal(
                 skipped=f"no fine-tuned model is available: {'; '.join(faults) or missing(view.project)}",
@@ -67,7 +67,7 @@ class FineTuneRung(Rung):
     async def after_test(self, view: View, winner: Variant) -> TunedDetail:
         """Return further measurements: artifacts, first tokens on dev, and the regression sets."""
         session, dev = view.session, view.dev
-        if (classifier := add_classifiers(session.models, session.project).get(winner.model)) is not None:
+        if (classifier := add_classifiers(session.models, session.folder).get(winner.model)) is not None:
             return TunedDetail(engine="numpy", classifier=classifier.id, dataset=classifier.about.dataset)
         tuned = next((one for one in tuned_models(session.project) if one.name == winner.model), None)
         if tuned is None or tuned.artifact != winner.model_identity.get("artifact", tuned.artifact):

@@ -10,7 +10,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import orjson
 
@@ -20,7 +19,6 @@ from tuneworthy.errors import UserError
 from tuneworthy.graders.base import accepted
 from tuneworthy.graders.messages import REASONS
 from tuneworthy.ladder import messages
-from tuneworthy.ladder.dev_scores import all_answered, answers, measure
 from tuneworthy.ladder.rung import View
 from tuneworthy.ladder.rung_details import AblationDetail, GepaDetail
 from tuneworthy.ladder.session import Session
@@ -130,7 +128,7 @@ async def cut_prompt(session: Session, best: Variant, dev: Sequence[Case]) -> tu
     Returns:
         The variant (`best` if no paragraph can go), and the trials.
     """
-    found = await ablate(best, searched_cases(dev), partial(measure, session))
+    found = await ablate(best, searched_cases(dev), session.measure)
     about = AblationDetail(
         paragraphs=found.paragraphs,
         cut=found.cut,
@@ -238,7 +236,7 @@ class _GepaCalls:
         Raises:
             OutsideFault: An answer did not come, and would be asked for again.
         """
-        _, scores = await answers(self.session, self.best, cases)
+        _, scores = await self.session.answers(self.best, cases)
         self._today = {case.id: one.value for case, one in zip(cases, scores, strict=True) if one.value is not None}
         return [case for case in cases if case.id in self._today]
 
@@ -251,7 +249,7 @@ class _GepaCalls:
         if fault := self._fault(text, cases[0]):
             self.refused += 1
             return [ScoredAnswer(0.0, case.text, "", fault, sent=False) for case in cases]
-        traces, scores = await answers(self.session, replace(self.best, name="prompt/gepa", system=text or None), cases)
+        traces, scores = await self.session.answers(replace(self.best, name="prompt/gepa", system=text or None), cases)
         return [self._judged(*row) for row in zip(cases, traces, scores, strict=True)]
 
     async def reflect(self, prompt: str) -> str | None:
@@ -264,7 +262,7 @@ class _GepaCalls:
         self._repeats[prompt] += 1
         case = Case(id=content_hash(prompt), input=prompt)
         model = self.session.models[self.section.model]
-        with all_answered(self.session):
+        with self.session.all_answered():
             trace = (await self.session.runner.run(self._writer, model, [case], repeats=(repeat,)))[0]
         self.cut_off += trace.response is not None and trace.response.finish_reason == "length"
         return trace.text or None

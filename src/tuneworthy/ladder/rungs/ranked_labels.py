@@ -7,7 +7,6 @@ made of them.
 from dataclasses import replace
 
 from tuneworthy.evaluate.ranking import content_free
-from tuneworthy.ladder.dev_scores import all_answered
 from tuneworthy.ladder.rung import View
 from tuneworthy.types import OutputFormat, Ranking, Variant
 
@@ -40,7 +39,7 @@ async def with_prior(view: View) -> Variant | None:
     """
     session = view.session
     raw = _variant(view.incumbent, replace(_output(view, "sum"), ranking=""))
-    with all_answered(session):
+    with session.all_answered():
         trace = (await session.ask(raw, [content_free(view.dev[0])]))[0]
     worth = trace.response.label_logprobs if trace.response else None
     if worth is None:

@@ -11,7 +11,6 @@ from dataclasses import replace
 from tuneworthy.cases.splits import example_case
 from tuneworthy.config.project import Project
 from tuneworthy.ladder import messages
-from tuneworthy.ladder.dev_scores import answers
 from tuneworthy.ladder.rung import View
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.text import count
@@ -70,7 +69,7 @@ async def _answered_right(view: View, k: int) -> tuple[list[Example], int]:
         if (case := example_case(example, session.split.kind)) is not None:
             drawn_cases.setdefault(case.id, (case, example))
     cases = [case for case, _ in drawn_cases.values()]
-    _, scores = await answers(session, replace(view.incumbent, shots=None), cases)
+    _, scores = await session.answers(replace(view.incumbent, shots=None), cases)
     right = [example for (_, example), score in zip(drawn_cases.values(), scores, strict=True) if _right(score)]
     return right, len(cases)
 
