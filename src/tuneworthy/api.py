@@ -15,17 +15,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tuneworthy.config import Project
 from tuneworthy.errors import Undecided, UserError
 from tuneworthy.extras import require
-from tuneworthy.ladder.bills import running_costs
 from tuneworthy.ladder.commands.compare import VariantComparison, compare_variants
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.run import run_ladder
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
-from tuneworthy.report.first_screen import paragraph
+from tuneworthy.report.render import first_screen, render_html
 from tuneworthy.report.run_report import document
 from tuneworthy.report.stored import last_record
-from tuneworthy.report.terminal import first_screen_lines
-from tuneworthy.report.write import render, write
+from tuneworthy.report.write import write
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.last_verdict import StoredVerdict, load_verdict
 from tuneworthy.verdict.project_state import stale_since
@@ -146,8 +144,8 @@ class OpenProject:
             UserError: There is no run yet.
         """
         record, verdict = self._stored()
-        page = render(record, Path("report.html"), self.project, verdict=verdict)
-        return Report(page, self._paragraph(record, verdict))
+        page = document(record, self.project, verdict=verdict)
+        return Report(render_html(page), page.paragraph)
 
     def write_report(self, path: str | Path) -> str:
         """Write the report to `path`, and return its first screen as text; the last line is the summary to paste.
@@ -160,8 +158,8 @@ class OpenProject:
         """
         record, verdict = self._stored()
         write(record, Path(path), self.project, verdict=verdict)
-        lines = first_screen_lines(document(record, self.project, verdict=verdict))
-        return "\n".join([*lines, self._paragraph(record, verdict)])
+        page = document(record, self.project, verdict=verdict)
+        return f"{first_screen(page)}\n{page.paragraph}"
 
     def _repr_html_(self) -> str | None:
         """Return the report of the last run; None before one, so that a notebook shows `repr`."""
@@ -179,10 +177,6 @@ class OpenProject:
         if verdict is not None:
             verdict = replace(verdict, changed=[*verdict.changed, *stale])
         return replace(record, stale=stale), verdict
-
-    def _paragraph(self, record: RunRecord, verdict: StoredVerdict | None) -> str:
-        numbers = self.project.economics
-        return paragraph(record, numbers.requests_per_month, verdict, running_costs(self.project, record))
 
 
 def _result(work: Coroutine[Any, Any, T]) -> T:

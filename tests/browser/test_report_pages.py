@@ -17,7 +17,7 @@ import pytest
 
 from tests.report.report_projects import EVIDENCE, card_project, report_project, with_fields, with_long_labels
 from tuneworthy.report import card
-from tuneworthy.report.html import render_html
+from tuneworthy.report.render import render_html
 from tuneworthy.report.run_report import document
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -113,7 +113,7 @@ def test_the_first_screen_holds_answer_cards_chart_next_step_and_paragraph(
     name: str, browser: Any, tmp_path: Path
 ) -> None:
     page = opened(browser, written(name, tmp_path), 1280)
-    for selector in ("h1", ".cards", ".first svg.wide", ".first blockquote"):
+    for selector in ("h1", ".cards", ".first svg", ".first blockquote"):
         box = page.locator(selector).first.bounding_box()
         assert box and box["y"] + box["height"] <= 900, selector
     page.close()

@@ -24,8 +24,8 @@ from tuneworthy.decoding.samplers import (
 )
 from tuneworthy.decoding.view import Position, compare_engines, with_rest
 from tuneworthy.errors import UserError
-from tuneworthy.report.decoding import document, picture
-from tuneworthy.report.html import render_html
+from tuneworthy.report.decoding import document, engine_table
+from tuneworthy.report.render import render_html
 
 FINE_TUNED = np.array([0.85, 0.05, 0.03, *[0.007] * 10])
 """A peaked distribution, as after fine-tuning, with its tail filled up."""
@@ -236,8 +236,8 @@ def test_the_mass_that_was_not_told_is_spread_below_the_last_token() -> None:
 
 def test_the_picture_names_the_step_that_took_a_token() -> None:
     found = compare_engines(Position(logits=logits_of(GOLDEN)), Sampling(temperature=1.5, top_p=0.9, min_p=0.2))
-    svg = picture(found)
-    assert svg.startswith("<svg") and "out: min_p" in svg and "out: top_p" in svg and "6 kept" in svg
+    tables = [engine_table(found, trail) for trail in found.trails.values()]
+    assert {"min_p", "top_p"} <= {row[-1] for table in tables for row in table.rows}
     text = render_html(document(found))
     assert "<script" not in text and "<svg" in text and "HF transformers" in text
 

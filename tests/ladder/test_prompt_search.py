@@ -28,7 +28,7 @@ from tuneworthy.ladder.rungs.prompt_search import details, feedback, searched_ha
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.report import numbers
-from tuneworthy.report.markdown import render_markdown
+from tuneworthy.report.render import render_markdown
 from tuneworthy.report.run_report import document
 from tuneworthy.search import racing as search_race
 from tuneworthy.search.optimise import sides

@@ -20,8 +20,7 @@ from tuneworthy.ladder.run import LadderRun
 from tuneworthy.ladder.run import run_ladder as run_ladder_of
 from tuneworthy.ladder.rungs.retrieval import SearchForm, attribute, cause, forms_of, measure, search_quality
 from tuneworthy.ladder.session import open_session
-from tuneworthy.report.html import render_html
-from tuneworthy.report.markdown import render_markdown
+from tuneworthy.report.render import render_html, render_markdown
 from tuneworthy.report.retrieval import CAUSES
 from tuneworthy.report.run_report import document
 from tuneworthy.retrieval.documents import Corpus, SourceDocument

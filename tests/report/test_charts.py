@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -23,13 +24,14 @@ from tests.verdict.planted import failures
 from tuneworthy.config.ladder import Economics
 from tuneworthy.money.bills import Bill
 from tuneworthy.money.serving import RunningCost
-from tuneworthy.report import card, charts, html, markdown, numbers
+from tuneworthy.report import card, charts, numbers
 from tuneworthy.report.answers import prompt_diff, wrong_table
-from tuneworthy.report.chart import BarChart, LineChart, alt_of
+from tuneworthy.report.chart import LineChart
 from tuneworthy.report.costs import MonthlyCosts, monthly_costs
 from tuneworthy.report.document import Document
+from tuneworthy.report.render import render_html, render_markdown
 from tuneworthy.report.run_report import document
-from tuneworthy.report.svg import _short, apart, draw, fit, text_width
+from tuneworthy.report.table import Bar, Bars, Table
 from tuneworthy.verdict.options import Option
 
 SHIP = record_of(EVIDENCE["ship"])
@@ -48,13 +50,11 @@ PRICED = costing(Option(option="big", rung="model", kind="variant", score=0.7), 
 TODAY = costing(Option(option="now", rung="baseline", kind="today", score=0.6), 0.5)
 
 
-def drawn(page: Document) -> list[BarChart | LineChart]:
+def drawn(page: Document) -> list[Table]:
+    """Return the tables with bars, and those of the line charts."""
     blocks = [page.chart, *(block for section in page.sections for block in section.blocks)]
-    return [block for block in blocks if isinstance(block, BarChart | LineChart)]
-
-
-def texts(svg: str) -> list[str]:
-    return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    tables = [block.table if isinstance(block, LineChart) else block for block in blocks]
+    return [block for block in tables if isinstance(block, Table)]
 
 
 @pytest.mark.parametrize("usd", [1e-6, 0.0049996, 0.0995, 0.9994, 0.9995, 0.9999, 0.99999, 1.0, 9.999, 99.999, 1e6])
@@ -64,35 +64,33 @@ def test_an_amount_is_shown_to_within_one_percent(usd: float) -> None:
 
 
 def test_ends_of_an_axis_have_no_powers_of_ten() -> None:
-    shown = [_short(value) for value in (62.0, 999.6, 1e3, 999_999.0, 1e6, 1e9, 1e10, 1e13)]
+    shown = [numbers.short(value) for value in (62.0, 999.6, 1e3, 999_999.0, 1e6, 1e9, 1e10, 1e13)]
     assert shown == ["62", "1k", "1k", "1M", "1M", "1B", "10B", "10,000B"]
 
 
 @pytest.mark.parametrize("name", EVIDENCE)
-def test_every_number_of_a_drawing_is_read_aloud_and_is_in_markdown(name: str, tmp_path: Path) -> None:
+def test_every_number_of_a_drawing_is_in_the_page_and_in_markdown(name: str, tmp_path: Path) -> None:
     made = report_project(name, tmp_path)
     page = document(with_fields(made.record) if name == "ship" else made.record, made.project, verdict=made.verdict)
     assert len(drawn(page)) >= 4
-    written = markdown.render_markdown(page).replace("\\", "")
-    for chart in drawn(page):
-        alt = alt_of(chart)
-        for row in chart.table.rows:
-            assert all(cell in written and cell in alt for cell in row if re.search(r"\d", cell)), row
-        if isinstance(chart, BarChart):
-            cells = [cell for row in chart.rows for cell in row.cells]
-            shown = texts(draw(chart))
-            assert {cell for cell in cells if cell} <= set(shown)
+    written = render_markdown(page).replace("\\", "")
+    html = unescape(render_html(page)).replace("\u00a0", " ").replace("<wbr>", "")
+    for table in drawn(page):
+        assert table.bars is None or len(table.bars.rows) == len(table.rows)
+        for row in table.rows:
+            assert all(cell in written and cell in html for cell in row if re.search(r"\d", cell)), row
 
 
 def test_a_waterfall_starts_each_rung_at_the_score_of_the_best_before_it() -> None:
     chart = charts.rungs_chart(records.plain())
     assert chart is not None and chart.title == "2 of 3 rungs adopted: from 34.5% to 96.0%"
-    rows = {row.label: row for row in chart.rows}
-    assert list(rows) == ["baseline", "prompt", "model", "few_shot", "classical"]
-    assert (rows["baseline"].start, rows["baseline"].value) == (chart.domain[0], 0.345)
-    assert rows["prompt"].start == pytest.approx(0.345) and rows["model"].start == pytest.approx(0.58)
-    assert [row.kind for row in chart.rows] == ["today", "best", "best", "lost", "plain"]
-    assert rows["prompt"].cells[2] == "+23.5 points [+16.5, +30.5]"
+    assert [row[0] for row in chart.rows] == ["baseline", "prompt", "model", "few_shot", "classical"]
+    assert chart.bars is not None
+    baseline, prompt, model, *_ = bars = [bar for bar in chart.bars.rows if bar]
+    assert (baseline.start, baseline.value) == (chart.bars.domain[0], 0.345)
+    assert prompt.start == pytest.approx(0.345) and model.start == pytest.approx(0.58)
+    assert [bar.kind for bar in bars] == ["today", "best", "best", "lost", "plain"]
+    assert chart.rows[1][3:5] == ["+23.5", "[+16.5, +30.5]"]
     assert charts.rungs_chart(records.quick()) is None
 
 
@@ -119,11 +117,11 @@ def test_without_a_price_there_is_no_chart_of_cost_and_a_damaged_price_is_not_dr
 
 
 def test_causes_stand_with_what_fixes_them_and_the_most_frequent_is_the_title() -> None:
-    chart = charts.causes_chart([failures("format", 10), failures("knowledge", 40), failures("refusal", 0)])
-    assert chart is not None and [row.value for row in chart.rows] == pytest.approx([40 / 60, 10 / 60])
+    chart = charts.causes_table([failures("format", 10), failures("knowledge", 40), failures("refusal", 0)])
+    assert chart is not None and [row[1] for row in chart.rows] == ["66.7%", "16.7%"]
     assert chart.title == "66.7% of the wrong dev answers: the prompt lacks a document that contains the answer"
-    assert chart.rows[0].cells[1] == "Add the documents to the prompt" and chart.rows[1].interval is not None
-    assert charts.causes_chart(()) is None
+    assert chart.rows[0][4] == "Add the documents to the prompt"
+    assert charts.causes_table(()) is None
 
 
 def test_the_learning_curve_ends_at_the_lower_bound_of_the_forecast() -> None:
@@ -166,24 +164,14 @@ def test_a_fence_in_a_prompt_cannot_leave_the_diff() -> None:
         variants[winner.variant or ""], system="```\n<script>alert(1)</script>\n# x"
     )
     page = document(replace(record, variants=variants))
-    assert markdown.render_markdown(page).count("\n```\n") == 1
-    assert "<script" not in html.render_html(page)
+    assert render_markdown(page).count("\n```\n") == 1
+    assert "<script" not in render_html(page)
 
 
-def test_labels_are_moved_apart_as_little_as_needed_and_stay_inside() -> None:
-    placed = apart([50.0, 51.0, 52.0, 200.0], 18, 0, 200)
-    assert all(b - a >= 18 for a, b in zip(sorted(placed), sorted(placed)[1:], strict=False))
-    assert min(placed) >= 0 and max(placed) <= 200 and placed[0] == 50.0
-    assert apart([190.0, 195.0, 199.0], 18, 0, 200) == [164.0, 182.0, 200.0]
-
-
-def test_the_first_number_of_a_scale_is_written_where_the_scale_begins_at_the_edge() -> None:
-    chart = charts.rungs_chart(record_of(EVIDENCE["do_not_fine_tune"]))
-    assert chart is not None and chart.domain[0] == 0.4 and {"40%", "100%"} <= set(texts(draw(chart)))
-
-
-def test_a_name_is_cut_to_its_column() -> None:
-    assert text_width(fit("x" * 500, 100)) <= 100 and fit("short", 100) == "short"
+def test_a_bar_lies_inside_its_scale() -> None:
+    bars = Bars.of_scores([Bar(value=0.5)], (0.4, 0.9), 0.95)
+    assert (bars.x(0.1), bars.x(0.4), bars.x(0.9), bars.x(2.0)) == (1.0, 1.0, 99.0, 99.0)
+    assert bars.labels == ["40%", "90%"]
 
 
 def test_the_card_says_what_stays_and_what_to_do_next() -> None:
@@ -195,10 +183,10 @@ def test_the_card_says_what_stays_and_what_to_do_next() -> None:
     assert page.sentence.startswith("The checks dropped 209 of 1980 rows (most: exact_duplicate 130,")
     assert page.sentence.endswith(" on dev. 1 of 3 gates failed when the version was frozen.")
     assert [one.value for one in page.cards] == ["1,771", "2 of 3 passed", "none"]
-    assert page.chart is not None and page.chart.table.rows[1] == ["exact_duplicate", "1,850", "130 dropped"]
-    text = markdown.render_markdown(page)
+    assert isinstance(page.chart, Table) and page.chart.rows[1] == ["exact_duplicate", "1,850", "130"]
+    text = render_markdown(page)
     assert "210 rows have masked personal data" in text and "contamination: 12 rows overlap" in text
-    assert "<script" not in html.render_html(page)
+    assert "<script" not in render_html(page)
 
 
 def test_costs_that_are_the_same_at_any_traffic_are_drawn() -> None:
@@ -207,4 +195,5 @@ def test_costs_that_are_the_same_at_any_traffic_are_drawn() -> None:
     bill = Bill(name="now", usd_per_1k=0.0, own_server=True)
     today = replace(TODAY, running=bill.running(settings))
     costs = monthly_costs(today, today, settings, {"baseline": bill})
-    assert costs is not None and "$100" in texts(draw(charts.cost_chart(costs, settings)))
+    assert costs is not None
+    assert "$100" in [text for _, text in charts.cost_chart(costs, settings).y_labels()]

@@ -120,7 +120,8 @@ def _full(_: int) -> None:
 
 
 def test_the_file_is_written_whole_and_readable(tmp_path: Path) -> None:
-    path = write_module.write(records.plain(), tmp_path / "new" / "report.md")
+    path = tmp_path / "new" / "report.md"
+    write_module.write(records.plain(), path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert path.read_text().endswith("\n")
 

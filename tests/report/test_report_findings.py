@@ -15,7 +15,7 @@ from tuneworthy.config.project import load
 from tuneworthy.ladder.provenance import settings
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report import findings, tables
-from tuneworthy.report.html import render_html
+from tuneworthy.report.render import render_html
 from tuneworthy.report.run_report import document, method
 from tuneworthy.report.text import clean, markdown_code, markdown_text
 from tuneworthy.stats.intervals import lower_bound, upper_bound

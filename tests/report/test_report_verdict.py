@@ -21,11 +21,10 @@ from tuneworthy.cli.decide import show
 from tuneworthy.config.ladder import Economics
 from tuneworthy.config.task import TaskSection
 from tuneworthy.ladder.record import RunRecord
-from tuneworthy.report import html, markdown
 from tuneworthy.report.document import Document
 from tuneworthy.report.first_screen import in_short, paragraph
+from tuneworthy.report.render import first_screen, render_html, render_markdown
 from tuneworthy.report.run_report import document
-from tuneworthy.report.terminal import first_screen_lines
 from tuneworthy.verdict.answer import ANSWERS
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.decide import decide
@@ -55,12 +54,12 @@ def report(evidence: Evidence, *changed: str, record: RunRecord | None = None) -
 
 
 def terminal(page: Document) -> str:
-    return "\n".join([*first_screen_lines(page), page.paragraph])
+    return f"{first_screen(page)}\n{page.paragraph}"
 
 
 RENDERERS: dict[str, Callable[[Document], str]] = {
-    "html": lambda page: re.sub(r"<[^>]+>", " ", SPOKEN.sub(r" \1 ", html.render_html(page))),
-    "markdown": markdown.render_markdown,
+    "html": lambda page: re.sub(r"<[^>]+>", " ", SPOKEN.sub(r" \1 ", render_html(page))),
+    "markdown": render_markdown,
     "terminal": terminal,
 }
 
@@ -90,7 +89,7 @@ def test_terminal_markdown_and_html_show_one_first_screen(name: str, form: str, 
     for card in page.cards:
         for part in (card.label, card.value, card.name, card.mark, *card.details):
             assert words(part) in text, part
-    for row in page.chart.table.rows:
+    for row in page.chart.rows:
         for cell in row:
             assert words(cell) in text, cell
 
@@ -169,7 +168,7 @@ def test_the_card_without_training_says_which_rule_chose_its_option() -> None:
 def test_training_has_one_price_on_the_first_screen_and_its_cost_once_in_the_summary() -> None:
     page = report(EVIDENCE["fine_tune"])
     card, chart, verdict = page.cards[2], page.chart, decide(EVIDENCE["fine_tune"])
-    (row,) = [row for row in chart.table.rows if row[0] == "fine_tune"] if chart else []
+    (row,) = [row for row in chart.rows if row[0] == "fine_tune"] if chart else []
     once = next(option.one_off_usd for option in verdict.options if option.kind == "fine_tune")
     assert re.fullmatch(r"(from|about) \$[\d,]+ a month", row[2]) and once
     assert card.details[-1] == f"{row[2]}, ${once:,.0f} once"
@@ -246,9 +245,9 @@ def test_what_others_wrote_is_escaped() -> None:
     planted = "x</section><script>alert(1)</script>"
     for evidence, changed in ((worth_it(stale=[planted]), ()), (worth_it(), (planted,))):
         page = report(evidence, *changed)
-        text = html.render_html(page)
+        text = render_html(page)
         assert "<script" not in text and "alert(1)" in text
-        assert "<script" not in markdown.render_markdown(page)
+        assert "<script" not in render_markdown(page)
 
 
 def test_what_is_missing_stands_once_with_the_command() -> None:

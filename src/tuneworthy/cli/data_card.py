@@ -4,18 +4,15 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli import messages
-from tuneworthy.cli.options import project_option, version_option, writing_to
+from tuneworthy.cli.options import project_option, version_option
 from tuneworthy.config import load
 from tuneworthy.dataset.card import card_of
 from tuneworthy.dataset.freeze import open_version
-from tuneworthy.errors import UserError
 from tuneworthy.people.review_log import FILE_NAME
 from tuneworthy.people.review_state import state_of
 from tuneworthy.report.card import document
-from tuneworthy.report.html import render_html
-from tuneworthy.report.markdown import render_markdown
-from tuneworthy.store import Folder, write_atomic
+from tuneworthy.report.write import write_page
+from tuneworthy.store import Folder
 from tuneworthy.trust import own_path
 
 
@@ -42,13 +39,9 @@ def command(version_id: str | None, out: Path | None, root: Path) -> None:
     """
     project = load(root)
     path = out or own_path(project.root, "dataset-card.html")
-    if path.suffix not in {".html", ".md"}:
-        raise UserError(f"{path.name!r} must end in .html or .md.", hint=messages.say("fix_out"))
     version = open_version(Folder(project.root), version_id)
     state = state_of(project.root / FILE_NAME, version.id)
     second = state.calibration.summary if state.calibration else ""
     review = ". ".join(filter(None, [state.summary if state.plan else "", second]))
-    render = render_html if path.suffix == ".html" else render_markdown
-    with writing_to(path):
-        write_atomic(path, render(document(card_of(version), review)).encode())
+    write_page(path, document(card_of(version), review))
     click.echo(str(path))

@@ -15,7 +15,7 @@ from tuneworthy.config import load
 from tuneworthy.config.task import TaskSection
 from tuneworthy.errors import join_sentences
 from tuneworthy.report.options_table import options_table
-from tuneworthy.report.terminal import table_lines
+from tuneworthy.report.render import table_lines
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.answer import Verdict, answer_of, domain_sentence, serving_sentence
 from tuneworthy.verdict.base import Outcome

@@ -9,19 +9,17 @@ from typing import Any
 import click
 import numpy as np
 import orjson
-from rich.text import Text
 
 from tuneworthy.cli import messages
 from tuneworthy.cli.interruption import run_async
-from tuneworthy.cli.options import F, json_option, note, print_result, project_option, writing_to
+from tuneworthy.cli.options import F, json_option, note, print_result, project_option
 from tuneworthy.cli.run import agree_to_spend
-from tuneworthy.cli.tables import make_table
-from tuneworthy.cli.terminal import console
+from tuneworthy.cli.tables import show_tables
 from tuneworthy.config import load
 from tuneworthy.decoding.engines import Sampling
 from tuneworthy.decoding.presets import preset_of
 from tuneworthy.decoding.samplers import logits_of
-from tuneworthy.decoding.view import Comparison, Position, compare_engines, steps_of, with_rest
+from tuneworthy.decoding.view import Comparison, Position, compare_engines, with_rest
 from tuneworthy.errors import Undecided, UserError
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.models import Models
@@ -30,9 +28,10 @@ from tuneworthy.input_files import read_input
 from tuneworthy.ladder.commands.uncertainty import ALTERNATIVES, StoredUncertainty
 from tuneworthy.ladder.tuned_models import add_tuned
 from tuneworthy.prompts.shots import ShotPool
+from tuneworthy.report.decoding import document, engine_table, steps_table
 from tuneworthy.report.text import clean
+from tuneworthy.report.write import write_page
 from tuneworthy.store import Folder, ResponseStore
-from tuneworthy.store.folder import write_atomic
 from tuneworthy.types import Case, Variant
 
 ENGINES = ("hf", "vllm", "llama_cpp")
@@ -68,13 +67,13 @@ def sampling_options(function: F) -> F:
 @sampling_options
 @click.option("--engine", "engines", multiple=True, type=click.Choice(ENGINES), help="Only this engine; repeatable.")
 @click.option("--top", default=12, show_default=True, type=click.IntRange(1, 200), help="Number of tokens to show.")
-@click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Picture to write (.svg or .html).")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Page to write (.html or .md).")
 @click.option("--yes", is_flag=True, help="Skip the cost confirmation.")
 @project_option
 @json_option
 def command(
     probs: str | None, logits: str | None, case: str | None, place: int, prompt: str | None, model: str | None,
-    seen: str, preset: str | None, engines: tuple[str, ...], top: int, picture: Path | None, yes: bool, root: Path,
+    seen: str, preset: str | None, engines: tuple[str, ...], top: int, out: Path | None, yes: bool, root: Path,
     as_json: bool, **parameters: float | None,
 ) -> None:  # fmt: skip
     """Show which tokens survive each sampler, engine by engine.
@@ -108,8 +107,9 @@ def command(
         )
     else:
         shown = compare_engines(position, _sampling(parameters), used, written=tokens)
-    if picture:
-        _draw(shown, picture, top)
+    if out:
+        write_page(out, document(shown))
+        note(messages.say("written", path=out))
     print_result(as_json, shown.to_dict(top), _show, shown, top)
 
 
@@ -193,37 +193,11 @@ async def _ask(root: Path, prompt: str, name: str | None, *, yes: bool) -> Posit
     return with_rest([exp(share) for _, share in top], [str(token) for token, _ in top])
 
 
-def _draw(found: Comparison, path: Path, top: int) -> None:
-    from tuneworthy.report.decoding import document, picture  # loads the library for templates
-    from tuneworthy.report.html import render_html
-
-    if path.suffix not in {".svg", ".html"}:
-        raise UserError(f"{path} must end in .svg or .html.")
-    with writing_to(path):
-        write_atomic(path, (picture(found, top) if path.suffix == ".svg" else render_html(document(found))).encode())
-    note(messages.say("written", path=path))
-
-
-def _show(found: Comparison, top: int) -> None:
-    out = console()
-    tokens = found.shown(top)
-    for trail in found.trails.values():
-        steps = list(steps_of(trail, tokens))
-        headings = [f"{_heading(name, value, origin)}\n{kept:,} kept" for name, value, origin, kept, _ in steps]
-        title = f"{trail.engine.label} ({trail.engine.version})"
-        table = make_table(title, ["token", *headings], numbers=range(1, len(steps) + 1))
-        for row, token in enumerate(tokens):
-            cells = [f"{shares[row]:.1%}" if shares[row] > 0 else "-" for *_, shares in steps]
-            name = clean(found.position.label(token), 20) or "(blank)"
-            table.add_row(Text(name), *cells, style="dim" if cells[-1] == "-" else "")
-        out.print(table)
-    for (a, b), apart in found.apart().items():
-        out.print(messages.engines_differ(a, b, apart))
-    for line in found.notes:
-        out.print(f"- {clean(line, 0)}", markup=False)
-
-
-def _heading(name: str, value: float, origin: str) -> str:
-    if name in {"start", "greedy"}:
-        return name
-    return f"{name} {value:g}" + ("" if origin == "given" else f" ({origin})")
+def _show(comparison: Comparison, top: int) -> None:
+    tables = [engine_table(comparison, trail, top) for trail in comparison.trails.values()]
+    show_tables([*tables, steps_table(comparison)])
+    for (a, b), distance in comparison.apart().items():
+        same = f"total variation distance {distance:.1%}" if distance > 1e-9 else "identical"
+        click.echo(f"{a} and {b}: {same}")
+    for line in comparison.notes:
+        click.echo(f"- {clean(line, 0)}")

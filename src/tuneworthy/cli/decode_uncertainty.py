@@ -7,9 +7,9 @@ import click
 
 from tuneworthy.cli import messages
 from tuneworthy.cli.interruption import run_async
-from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options, writing_to
+from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options
 from tuneworthy.cli.run import fetch_models, open_variants
-from tuneworthy.cli.tables import make_table
+from tuneworthy.cli.tables import show_tables
 from tuneworthy.cli.terminal import console
 from tuneworthy.config import Project, load
 from tuneworthy.decoding.lints import LINTS, Use
@@ -17,7 +17,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.ladder.commands.uncertainty import UncertaintyReport, examine_threshold, measure_uncertainty
 from tuneworthy.report.heatmap import areas_table, page, ranked, reliability_table, spots_table, terminal, verdict
 from tuneworthy.report.text import clean
-from tuneworthy.store.folder import write_atomic
+from tuneworthy.report.write import write_text
 
 
 @click.command("uncertainty")
@@ -61,8 +61,7 @@ def command(
     fetch_models(project)
     report = run_async(_run(project, variant, limit, samples, max_usd=max_usd, yes=yes))
     if out:
-        with writing_to(out):
-            write_atomic(out, page(report).encode())
+        write_text(out, page(report))
         note(messages.say("written", path=out))
     lints: list[str] = []
     if threshold is not None:
@@ -82,11 +81,7 @@ async def _run(
 def _show(report: UncertaintyReport, most: int, lints: list[str]) -> None:
     out = console()
     out.print(f"{report.variant}: {len(report.answers)} answers, {report.unscored} unscored.")
-    for table in (areas_table(report), reliability_table(report), spots_table(report)):
-        if table.rows:
-            numbers = [place for place, column in enumerate(table.columns) if column.kind == "number"]
-            headings = [column.heading for column in table.columns]
-            out.print(make_table(table.title, headings, table.rows, numbers=numbers, caption=table.note or None))
+    show_tables(table for table in (areas_table(report), reliability_table(report), spots_table(report)) if table.rows)
     for one in ranked(report)[:most]:
         state = "not graded" if one.wrong is None else "wrong" if one.wrong else "right"
         out.print(f"{clean(one.case, 40)} ({state}): {clean(one.question, 100)}")

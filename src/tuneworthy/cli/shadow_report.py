@@ -6,25 +6,23 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, note, print_result, project_option, writing_to
+from tuneworthy.cli.options import json_option, note, print_result, project_option
 from tuneworthy.config import Project, load
 from tuneworthy.errors import Undecided
-from tuneworthy.report.html import render_html
-from tuneworthy.report.markdown import render_markdown
+from tuneworthy.report.render import first_screen
 from tuneworthy.report.shadow import document, drift_lines
-from tuneworthy.report.terminal import first_screen_lines
+from tuneworthy.report.write import write_page
 from tuneworthy.shadow import messages as shadow_messages
 from tuneworthy.shadow.confidence import ConfidenceVerdict
 from tuneworthy.shadow.drift import TrafficDrift, traffic_drift
 from tuneworthy.shadow.messages import METRICS
 from tuneworthy.shadow.replay import ShadowRecord, read_shadow, worst_pairs
 from tuneworthy.shadow.verdict import interval
-from tuneworthy.store import Folder, write_atomic
+from tuneworthy.store import Folder
 from tuneworthy.text import count
 
 # Exit status by what confidence in production shows; without a margin it is not watched.
 ALERTS = {"alert": 3, "quiet": 0, "unknown": 4}
-FORMS = {".html": render_html, ".md": render_markdown}
 
 
 @click.command("report")
@@ -54,8 +52,6 @@ def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> int:
     record = read_shadow(Folder(project.root))
     if record is None:
         raise Undecided("No traffic has been replayed yet.", hint=messages.say("replay_first"))
-    if out is not None and out.suffix not in FORMS:
-        raise click.UsageError(messages.say("unknown_ending", path=out, endings=", ".join(FORMS)))
     if project.shadow.confidence_margin is None:
         record = replace(record, confidence=None)
     elif record.confidence is None:
@@ -69,8 +65,7 @@ def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> int:
     status = ALERTS[record.confidence.status] if record.confidence else 0
     if out is not None:
         page = document(record, project.task.name, worst_pairs(Folder(project.root), pairs), found)
-        with writing_to(out):
-            write_atomic(out, FORMS[out.suffix](page).encode())
+        write_page(out, page)
         note(messages.say("report_at", path=out))
         return status
     answer = {**asdict(record), "drift": found and asdict(found)}
@@ -83,8 +78,7 @@ def show(record: ShadowRecord, project: Project, found: TrafficDrift | None = No
     worse = worst_pairs(Folder(project.root), record.n_pairs)
     page = document(record, project.task.name, worse)
     labels_first = record.verdict.fix == shadow_messages.say("label")
-    for line in first_screen_lines(replace(page, chart=None, next_step=None if labels_first else page.next_step)):
-        click.echo(line)
+    click.echo(first_screen(replace(page, chart=None, next_step=None if labels_first else page.next_step)))
     for result in record.verdict.results:
         if result.n and not result.stratum:
             click.echo(f"  {METRICS[result.metric]}: {interval(result)}")

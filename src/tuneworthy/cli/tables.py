@@ -14,6 +14,7 @@ from tuneworthy.ladder.bills import running_costs
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.findings import best_of, constant_sentence, majority_sentence, target_of
 from tuneworthy.report.numbers import percent, percent_range
+from tuneworthy.report.render import table_lines
 from tuneworthy.report.table import Table as Rows
 from tuneworthy.report.tables import ladder_table
 from tuneworthy.report.text import clean
@@ -41,6 +42,13 @@ def make_table(
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def show_tables(tables: Iterable[Rows]) -> None:
+    """Print tables with their titles and notes."""
+    for table in tables:
+        for line in (table.title, *table_lines(table), *filter(None, [table.note]), ""):
+            click.echo(line)
 
 
 def show_run(record: RunRecord, project: Project | None = None) -> None:

@@ -1,84 +1,20 @@
-"""Charts as values: drawn by `svg`, written out as a table, and read aloud.
+"""Line charts as values: `lines.html.j2` draws one, and its table has every number that it shows."""
 
-Invariant: every number that a chart shows appears in its table, and so in its text for readers who do not see it.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from math import ceil, floor, log10
+from typing import Final, Literal
 
 from tuneworthy.report import numbers
-from tuneworthy.report.table import Column, Table, text_column
+from tuneworthy.report.table import Column, Kind, Table
 
-Kind = Literal["today", "best", "tuned", "plain", "lost", "gone"]
-Unit = Literal["percent", "usd", "count", "points"]
-Places = Sequence[float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
-    """A row of a bar chart.
-
-    Attributes:
-        label: Its subject.
-        cells: Its numbers in words, a column each.
-        value: Where its bar or point ends; None if it is not known.
-        start: Where its bar begins; None draws a point.
-        interval: Of the value.
-        kind: Its colour.
-        strong: Whether it is the one to look at.
-    """
-
-    label: str
-    cells: Sequence[str] = ()
-    value: float | None = None
-    start: float | None = None
-    interval: tuple[float, float] | None = None
-    kind: Kind = "plain"
-    strong: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BarChart:
-    """Rows of bars, or of points with intervals, on one scale.
-
-    Attributes:
-        title: Its heading.
-        headings: Of the labels, then of the cells.
-        domain: The ends of the scale.
-        unit: Of the scale; None draws no scale.
-        marks: Values with a line across all rows, and their names.
-        note: How to read it.
-        words: Places of the columns with words.
-        width: Of the wide drawing, pixels.
-    """
-
-    title: str
-    headings: Sequence[str]
-    rows: Sequence[Bar]
-    domain: tuple[float, float]
-    unit: Unit | None = None
-    marks: Sequence[tuple[float, str]] = ()
-    note: str = ""
-    words: Places = ()
-    width: int = 1080
-
-    @property
-    def table(self) -> Table:
-        """All its numbers."""
-        first, *others = self.headings
-        columns = [text_column("label", first)]
-        columns += [
-            Column(heading, heading, kind="text" if i in self.words else "number") for i, heading in enumerate(others)
-        ]
-        rows = [[row.label, *row.cells] for row in self.rows]
-        if self.unit == "percent" and any(row.interval for row in self.rows):
-            columns.append(Column("ci95", "95% interval"))
-            rows = [[*cells, numbers.percent_range(row.interval) if row.interval else ""]
-                    for cells, row in zip(rows, self.rows, strict=True)]  # fmt: skip
-        note = " ".join(filter(None, [self.note, *(f"{words}." for _, words in self.marks)]))
-        best = next((place for place, row in enumerate(self.rows) if row.strong), None)
-        return Table(self.title, columns, rows, note, best)
+Unit = Literal["percent", "usd", "points"]
+Points = Sequence[tuple[float, float]]
+FORMS: Final = {"percent": numbers.percent, "usd": numbers.dollars, "points": numbers.points}
+# Height of the drawing, and the space around its plot, pixels.
+HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 340, 66, 24, 24, 290
+# Distance of two numbers on the horizontal axis, at least, pixels; numbers on the vertical axis, at most.
+TICK_WIDTH, TICKS = 52, 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +22,7 @@ class Line:
     """A line of a line chart.
 
     Attributes:
-        label: What it is.
+        label: Its name in the legend.
         points: From left to right.
         band: (x, lower, upper) around it, from left to right.
         kind: Its colour.
@@ -94,13 +30,13 @@ class Line:
     """
 
     label: str
-    points: Sequence[tuple[float, float]]
+    points: Points
     band: Sequence[tuple[float, float, float]] = ()
     kind: Kind = "plain"
-    dots: Sequence[tuple[float, float]] = ()
+    dots: Points = ()
 
     @property
-    def outline(self) -> list[tuple[float, float]]:
+    def outline(self) -> Points:
         """Points around the band."""
         return [(x, high) for x, _, high in self.band] + [(x, low) for x, low, _ in reversed(self.band)]
 
@@ -114,15 +50,16 @@ class LineChart:
         lines: Its curves.
         ticks: Of the horizontal axis; each line has a point there, or ends before.
         x_title: Text below, like `y_title` above.
-        y_unit: Of the vertical axis; dollars are on a logarithmic one.
+        y_unit: Of the vertical axis, which is logarithmic for dollars.
         marks: (from, to, name) of spans of the horizontal axis.
         levels: (value, name) of lines across.
         note: How to read it.
+        width: Of the drawing, pixels.
     """
 
     title: str
     lines: Sequence[Line]
-    ticks: Places
+    ticks: Sequence[float]
     x_title: str
     y_title: str
     y_unit: Unit
@@ -136,42 +73,59 @@ class LineChart:
         """Its numbers at the ticks."""
         columns = [Column("x", self.x_title), *(Column(line.label, line.label) for line in self.lines)]
         rows = [[numbers.count(tick), *(self._cell(line, tick) for line in self.lines)] for tick in self.ticks]
-        known = [*(words for _, _, words in self.marks), *(words for _, words in self.levels)]
-        note = " ".join(filter(None, [self.note, *(f"{words}." for words in known)]))
+        names = [*(name for _, _, name in self.marks), *(name for _, name in self.levels)]
+        note = " ".join(filter(None, [self.note, *(f"{name}." for name in names)]))
         return Table(f"{self.title} ({self.y_title})", columns, rows, note)
 
     def _cell(self, line: Line, tick: float) -> str:
-        at = dict(line.points).get(tick)
-        singles = [shown(y, self.y_unit) for x, y in line.dots if x == tick]
-        spans = [(low, high) for x, low, high in line.band if x == tick]
-        words = [] if at is None else [shown(at, self.y_unit)]
-        words += [f"[{shown(low, self.y_unit)}, {shown(high, self.y_unit)}]" for low, high in spans]
-        return " ".join([*words, *([f"[{', '.join(singles)}]"] if singles else [])]) or numbers.NONE
+        form = FORMS[self.y_unit]
+        parts = [form(y) for x, y in line.points if x == tick]
+        parts += [f"[{form(low)}, {form(high)}]" for x, low, high in line.band if x == tick]
+        singles = [form(y) for x, y in line.dots if x == tick]
+        return " ".join([*parts, *([f"[{', '.join(singles)}]"] if singles else [])]) or numbers.NONE
 
+    def x(self, value: float) -> float:
+        """Return the place of a value on the horizontal axis; values outside are drawn at its ends."""
+        low, high = log10(self.ticks[0]), log10(self.ticks[-1])
+        share = (log10(max(value, self.ticks[0])) - low) / (high - low or 1)
+        return LEFT + (self.width - LEFT - RIGHT) * min(share, 1.0)
 
-Chart = BarChart | LineChart
+    def y(self, value: float) -> float:
+        """Return the place of a value on the vertical axis."""
+        low, high = self._steps()
+        return BOTTOM - (BOTTOM - TOP) * min(max((self._step(value) - low) / (high - low), 0.0), 1.0)
 
+    def path(self, points: Points) -> str:
+        """Return the SVG path through points."""
+        return "M" + " L".join(f"{self.x(x):.1f} {self.y(y):.1f}" for x, y in points)
 
-def alt_of(chart: Chart) -> str:
-    """Return a chart in words: its title, and every number."""
-    table = chart.table
-    rows = [
-        ", ".join(
-            [
-                row[0],
-                *(f"{column.heading}: {cell}" for column, cell in zip(table.columns[1:], row[1:], strict=True) if cell),
-            ]
-        )
-        for row in table.rows
-    ]
-    return f"{table.title}. {'; '.join(rows)}. {table.note}".strip()
+    def x_labels(self) -> Iterator[tuple[float, str]]:
+        """Yield the place and text of the numbers on the horizontal axis."""
+        last = -TICK_WIDTH
+        for tick in self.ticks:
+            if (place := self.x(tick)) >= last + TICK_WIDTH:
+                yield place, numbers.short(tick)
+                last = place
 
+    def y_labels(self) -> Iterator[tuple[float, str]]:
+        """Yield the place and text of the numbers on the vertical axis."""
+        low, high = self._steps()
+        for step in range(low, high + 1, ceil((high - low) / TICKS)):
+            value = 10.0**step if self.y_unit == "usd" else step / 10
+            yield self.y(value), f"${numbers.short(value)}" if self.y_unit == "usd" else FORMS[self.y_unit](value)
 
-def shown(value: float, unit: Unit) -> str:
-    """Return a value of an axis.
+    def _step(self, value: float) -> float:
+        """Return a value in steps of the vertical axis: powers of ten of dollars, else tenths."""
+        return log10(max(value, 0.01)) if self.y_unit == "usd" else 10 * value
 
-    >>> shown(0.855, "percent"), shown(1200.0, "usd"), shown(3.0, "count")
-    ('85.5%', '$1,200', '3')
-    """
-    forms = {"percent": numbers.percent, "usd": numbers.dollars, "count": numbers.count, "points": numbers.points}
-    return forms[unit](value)
+    def _steps(self) -> tuple[int, int]:
+        """Return the ends of the vertical axis."""
+        values = [value for value, _ in self.levels]
+        for line in self.lines:
+            values += [y for _, y in (*line.points, *line.dots, *line.outline)]
+        steps = [self._step(value) for value in values]
+        if self.y_unit == "usd":
+            low = floor(min(steps))
+            return low, max(low + 1, ceil(max(steps)))
+        least = -10 if self.y_unit == "points" else 0
+        return max(least, floor(min(steps) - 0.2)), min(10, ceil(max(steps) + 0.2))

@@ -6,11 +6,13 @@ from math import ceil, floor, log10
 from operator import itemgetter
 
 from tuneworthy.config.ladder import Economics
+from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.report import numbers
-from tuneworthy.report.chart import Bar, BarChart, Kind, Line, LineChart
+from tuneworthy.report.chart import Line, LineChart
 from tuneworthy.report.costs import MonthlyCosts
 from tuneworthy.report.findings import measured
+from tuneworthy.report.table import Bar, Bars, Column, Kind, Table, name_column, text_column
 from tuneworthy.report.text import clean
 from tuneworthy.text import count
 from tuneworthy.types import RungStatus
@@ -18,8 +20,8 @@ from tuneworthy.verdict.base import ErrorShare, Forecast
 from tuneworthy.verdict.messages import CAUSES, LEVERS
 from tuneworthy.verdict.options import Option
 
-# Width of the chart on the first screen; fields and points of a line, at most.
-FIRST, MOST_FIELDS, POINTS = 660, 20, 8
+# Width of a line chart on the first screen; points of a line per power of ten.
+FIRST, POINTS = 660, 8
 # Traffic around which costs are drawn if the traffic is unknown, requests a month.
 USUAL = 100_000.0
 LEAST_DRAWN, MOST_DRAWN = 100.0, 1e9
@@ -60,43 +62,45 @@ def price_words(option: Option) -> str:
     return f"{at_most}{numbers.dollars(option.usd_per_1k)} per 1,000 answers"
 
 
-def _target(target: float | None) -> list[tuple[float, str]]:
-    return [] if target is None else [(target, f"target {numbers.percent(target)}")]
+def target_words(target: float | None) -> str:
+    """Name the dashed line of a chart."""
+    return "" if target is None else f"The dashed line is the target of {numbers.percent(target)}."
 
 
-def options_chart(options: Sequence[Option], target: float | None, chosen: str | None, where: str) -> BarChart | None:
-    """Return the options, best score first; None without a score.
+def options_chart(options: Sequence[Option], target: float | None, chosen: str | None, where: str) -> Table | None:
+    """Return the options with the bars of their scores, best score first; None without a score.
 
     Args:
         options: Of the verdict.
-        target: A line.
+        target: Of the task.
         chosen: The recommended one.
         where: The cases that they were scored on.
     """
-    scored = [option for option in options if option.score is not None]
+    ranked = sorted(options, key=lambda option: -(option.score or -1.0))
+    scored = [option for option in ranked if option.score is not None]
     if not scored:
         return None
-    values = [*(end for option in scored for end in option.ci95 or (option.score or 0.0,))]
-    rows = [
-        Bar(
-            label=clean(option.option, 40),
-            cells=[score_of(option), price_words(option)],
-            value=option.score,
-            interval=option.ci95,
-            kind=_kind(option, chosen),
-            strong=option.option == chosen,
-        )
-        for option in sorted(options, key=lambda option: -(option.score or -1.0))
+    ends = [end for option in scored for end in option.ci95 or (option.score or 0.0,)]
+    columns = [
+        Column("option", "option", kind="name", most=40),
+        Column("score", "score", value=score_of),
+        Column("cost", "cost", value=price_words),
+        Column("ci95", "95% interval", numbers.share_range),
     ]
-    return BarChart(
-        title=f"Score of each option on {where}",
-        headings=["option", "score", "cost"],
-        rows=rows,
-        domain=domain_of([*values, *([target] if target is not None else [])]),
-        unit="percent",
-        marks=_target(target),
-        note=f"Recommended for deployment now: {clean(chosen, 40)}." if chosen else "",
-        width=FIRST,
+    bars = [
+        Bar(value=option.score, start=None, interval=option.ci95, kind=_kind(option, chosen))
+        if option.score is not None
+        else None
+        for option in ranked
+    ]
+    recommended = f"Recommended for deployment now: {clean(chosen, 40)}." if chosen else ""
+    return Table.of(
+        f"Score of each option on {where}",
+        columns,
+        ranked,
+        join_sentences(recommended, target_words(target)),
+        best=next((place for place, option in enumerate(ranked) if option.option == chosen), None),
+        bars=Bars.of_scores(bars, domain_of([*ends, *([] if target is None else [target])]), target),
     )
 
 
@@ -107,7 +111,7 @@ def _kind(option: Option, chosen: str | None) -> Kind:
     return kinds.get(option.kind, "plain" if not option.violates else "lost")
 
 
-def rungs_chart(record: RunRecord) -> BarChart | None:
+def rungs_chart(record: RunRecord) -> Table | None:
     """Return the gain per rung, as a waterfall; None where nothing was compared on test."""
     rungs = [] if record.quick else [rung for rung in record.rungs if measured(rung)]
     rungs.sort(key=lambda rung: (rung.rung == "classical", rung.rung != "baseline"))
@@ -117,81 +121,58 @@ def rungs_chart(record: RunRecord) -> BarChart | None:
     starts = [score - (rung.delta or 0.0) for rung, score in zip(rungs, scores, strict=True)]
     domain = domain_of([*scores, *starts, *filter(None, [record.target])])
     adopted = [rung for rung in rungs if rung.rung == "baseline" or rung.status is RungStatus.ADOPTED]
-    steps = [rung for rung in rungs if rung.rung not in {"classical", "baseline"}]
-    title = f"No rung was adopted ({len(steps)} compared on the test set)"
+    n_steps = sum(rung.rung not in {"classical", "baseline"} for rung in rungs)
+    title = f"No rung was adopted ({n_steps} compared on the test set)"
     if len(adopted) > 1:
         first, last = (numbers.percent(rung.score or 0.0) for rung in (adopted[0], adopted[-1]))
-        title = f"{len(adopted) - 1} of {count(len(steps), 'rung')} adopted: from {first} to {last}"
-    return BarChart(
-        title=title,
-        headings=["rung", "variant", "score", "gain, 95% interval", "result"],
-        words=(0, 3),
-        rows=[_step(rung, domain[0]) for rung in rungs],
-        domain=domain,
-        unit="percent",
-        marks=_target(record.target or None),
-        note=(
-            "A bar of a rung starts at the score of the best variant before it. The classical baseline is "
-            "compared with the best variant overall."
-        ),
+        title = f"{len(adopted) - 1} of {count(n_steps, 'rung')} adopted: from {first} to {last}"
+    columns = [
+        name_column("rung", "rung"),
+        text_column("name", "variant", most=28),
+        Column("score", "score", numbers.share),
+        Column("delta", "gain, points", numbers.change),
+        Column("delta_ci", "95% interval", numbers.change_range),
+        Column("status", "result", kind="status"),
+    ]
+    bars = [
+        Bar(value=score, start=domain[0] if rung.delta is None else start, kind=_rung_kind(rung))
+        for rung, score, start in zip(rungs, scores, starts, strict=True)
+    ]
+    note = (
+        "A bar of a rung starts at the score of the best variant before it. The classical baseline is compared with "
+        "the best variant overall."
     )
+    target = record.target or None
+    words = join_sentences(note, target_words(target))
+    return Table.of(title, columns, rungs, words, bars=Bars.of_scores(bars, domain, target))
 
 
-def _step(rung: RungRecord, low: float) -> Bar:
-    score, gain = rung.score or 0.0, ""
-    if rung.delta is not None and rung.delta_ci is not None:
-        gain = f"{numbers.points(rung.delta)} points {numbers.points_range(rung.delta_ci)}"
-    adopted: Kind = "best" if rung.status is RungStatus.ADOPTED else "lost"
-    return Bar(
-        label=clean(rung.rung),
-        cells=[clean(rung.name, 28), numbers.percent(score), gain, rung.status.value.replace("_", " ")],
-        value=score,
-        start=low if rung.delta is None else score - rung.delta,
-        kind="today" if rung.rung == "baseline" else "plain" if rung.rung == "classical" else adopted,
-    )
+def _rung_kind(rung: RungRecord) -> Kind:
+    if rung.rung in {"baseline", "classical"}:
+        return "today" if rung.rung == "baseline" else "plain"
+    return "best" if rung.status is RungStatus.ADOPTED else "lost"
 
 
-def causes_chart(errors: Sequence[ErrorShare]) -> BarChart | None:
-    """Return why answers on dev are wrong, and what fixes each cause; None before an error analysis."""
+def causes_table(errors: Sequence[ErrorShare]) -> Table | None:
+    """Return why answers on dev are wrong, and the fix of each cause; None before an error analysis."""
     rows = sorted((row for row in errors if row.n_failed), key=lambda row: -row.share)
     if not rows:
         return None
-    return BarChart(
-        title=f"{numbers.percent(rows[0].share)} of the wrong dev answers: {CAUSES[rows[0].name]}",
-        headings=["cause", "share", "fix"],
-        words=(1,),
-        rows=[
-            Bar(
-                label=CAUSES[row.name],
-                cells=[numbers.percent(row.share), LEVERS.get(row.fixed_by, row.fixed_by) or "no known fix"],
-                value=row.share,
-                start=0.0,
-                interval=row.ci95,
-                kind="best" if row.fixed_by else "lost",
-            )
-            for row in rows
-        ],
-        domain=(0.0, 1.0),
-        unit="percent",
-        note=f"Shares are of {rows[0].n} wrong answers on dev. Each counts in the first class that applies.",
-    )
-
-
-def fields_chart(best: RungRecord | None) -> BarChart | None:
-    """Return the F1 per expected field for the best variant, the lowest first; None where there are no fields."""
-    fields = {} if best is None else best.fields
-    scores = sorted((row.f1 or 0.0, name) for name, row in fields.items() if row.recall is not None)[:MOST_FIELDS]
-    if not scores or best is None:
-        return None
-    return BarChart(
-        title=f"F1 of each field with {clean(best.name)}; the lowest is {clean(scores[0][1])}",
-        headings=["field", "F1"],
-        rows=[
-            Bar(label=clean(name, 40), cells=[numbers.percent(f1)], value=f1, start=0.0, kind="plain")
-            for f1, name in scores
-        ],
-        domain=(0.0, 1.0),
-        unit="percent",
+    columns = [
+        text_column("cause", "cause", lambda row: CAUSES[row.name]),
+        Column("share", "share", numbers.percent),
+        Column("ci95", "95% interval", numbers.share_range),
+        Column("n_failed", "failures", numbers.count),
+        text_column("fix", "fix", lambda row: LEVERS.get(row.fixed_by, row.fixed_by) or "no known fix"),
+        text_column("probe", "how it is found", lambda row: join_sentences(row.probe, *row.limits), most=0),
+    ]
+    bars = [Bar(value=row.share, interval=row.ci95, kind="best" if row.fixed_by else "lost") for row in rows]
+    return Table.of(
+        f"{numbers.percent(rows[0].share)} of the wrong dev answers: {CAUSES[rows[0].name]}",
+        columns,
+        rows,
+        f"Shares are of {rows[0].n} wrong answers on dev. Each counts in the first class that applies.",
+        bars=Bars.of_scores(bars, (0.0, 1.0)),
     )
 
 
@@ -266,7 +247,7 @@ def pilot_chart(forecast: Forecast, beside: Option | None, target: float | None)
             )
         )
         ticks = sorted({*ticks, size})
-    levels = _target(target)
+    levels = [] if target is None else [(target, f"target {numbers.percent(target)}")]
     if beside and beside.score is not None:
         levels.append((beside.score, f"without training {numbers.percent(beside.score)}"))
     return LineChart(

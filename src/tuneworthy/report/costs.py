@@ -9,7 +9,7 @@ from tuneworthy.config.ladder import Economics
 from tuneworthy.money.bills import Bill
 from tuneworthy.money.economics import Money, money
 from tuneworthy.money.serving import RunningCost
-from tuneworthy.report.chart import Kind
+from tuneworthy.report.table import Kind
 from tuneworthy.verdict.base import TUNED
 from tuneworthy.verdict.options import Option
 

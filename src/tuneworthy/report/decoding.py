@@ -1,68 +1,33 @@
-"""Bar charts of one position after the samplers: a chart per engine, a row per token.
-
-A thin line is the model's probability, a bar the sampled distribution; a removed token names the sampler.
-"""
-
-from markupsafe import Markup
+"""One position after the samplers: a table with bars per engine, a row per token."""
 
 from tuneworthy.decoding.samplers import Trail
 from tuneworthy.decoding.view import Comparison
-from tuneworthy.report.chart import Bar, BarChart
 from tuneworthy.report.document import Document, PagePart
-from tuneworthy.report.html import style
 from tuneworthy.report.numbers import percent
-from tuneworthy.report.svg import stacked
-from tuneworthy.report.table import Column, Table, name_column, text_column
+from tuneworthy.report.table import Bar, Bars, Column, Table, name_column, text_column
 from tuneworthy.report.text import clean
+from tuneworthy.text import count
 
-WIDTH, MOST = 620, 24
+MOST = 24
 SETTLED = frozenset({"start", "greedy"})  # steps without a value
 
 
-def picture(comparison: Comparison, most: int = MOST) -> str:
-    """Return the charts as one SVG file.
-
-    Args:
-        comparison: The comparison.
-        most: Tokens that are shown, the likeliest first.
-    """
-    return stacked(charts_of(comparison, most), WIDTH, Markup(style()))
-
-
-def charts_of(comparison: Comparison, most: int = MOST) -> list[BarChart]:
-    """Return a chart an engine."""
-    tokens = comparison.shown(most)
-    names = [clean(comparison.position.label(token), 16) or "(blank)" for token in tokens]
-    return [_chart(trail, tokens, names) for trail in comparison.trails.values()]
-
-
-def _chart(trail: Trail, tokens: list[int], names: list[str]) -> BarChart:
+def engine_table(comparison: Comparison, trail: Trail, most: int = MOST) -> Table:
+    """Return the likeliest tokens of an engine before and after its samplers."""
     before, after, gone = trail.steps[0].left.distribution.tolist(), trail.distribution.tolist(), trail.removed_by
-    rows = []
-    for token, name in zip(tokens, names, strict=True):
-        out = gone[token] > 0
-        result = f"out: {trail.steps[gone[token]].name}" if out else percent(after[token])
-        rows.append(
-            Bar(
-                label=name,
-                cells=[percent(before[token]), result],
-                value=after[token],
-                start=0.0,
-                interval=(0.0, before[token]),
-                kind="lost" if out else "best",
-            )
-        )
-    return BarChart(
-        title=f"{trail.engine.label}: {f'{len(trail.left):,}'} kept",
-        headings=["token", "model", "after all samplers"],
-        rows=rows,
-        domain=(0.0, max(*before, *after)),
-        note=(
-            "Thin lines show the probabilities of the model, bars the distribution after all samplers. A removed "
-            "token is labelled with the sampler that removed it."
-        ),
-        width=WIDTH,
-    )
+    tokens = comparison.shown(most)
+    columns = [
+        name_column("token", "token", lambda token: clean(comparison.position.label(token), 20) or "(blank)"),
+        Column("model", "model", percent, value=before.__getitem__),
+        Column("after", "after all samplers", percent, value=after.__getitem__),
+        text_column("removed", "removed by", lambda token: trail.steps[gone[token]].name if gone[token] > 0 else ""),
+    ]
+    bars = [
+        Bar(value=after[token], interval=(0.0, before[token]), kind="lost" if gone[token] > 0 else "best")
+        for token in tokens
+    ]
+    title = f"{trail.engine.label} {trail.engine.version}: {count(len(trail.left), 'token')} kept"
+    return Table.of(title, columns, tokens, bars=Bars.of_scores(bars, (0.0, max(*before, *after))))
 
 
 def steps_table(comparison: Comparison) -> Table:
@@ -94,7 +59,11 @@ def document(comparison: Comparison) -> Document:
             PagePart(
                 name="engines",
                 title="Probabilities before and after the samplers",
-                blocks=[*charts_of(comparison), steps_table(comparison)],
+                blocks=[
+                    "Thin lines show the probabilities of the model, bars the distribution after all samplers.",
+                    *(engine_table(comparison, trail) for trail in comparison.trails.values()),
+                    steps_table(comparison),
+                ],
             )
         ],
     )

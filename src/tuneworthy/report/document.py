@@ -1,16 +1,16 @@
 """A page before it has a form: what terminal, Markdown and HTML all show, in the order in which a manager reads it.
 
-Invariant: the first screen answers, and shows each fact once; every chart is also a table (see `chart`).
+Invariant: the first screen answers, and shows each fact once; every line chart is also a table.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tuneworthy.report.answers import Diff
-from tuneworthy.report.chart import Chart
+from tuneworthy.report.chart import LineChart
 from tuneworthy.report.table import Table
 
-Block = str | Table | Chart | Diff
+Block = str | Table | LineChart | Diff
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class Document:
         sentence: Why.
         basis: The evidence, and its end of validity.
         cards: The three numbers.
-        chart: The picture of the first screen, or None.
+        chart: The chart of the first screen, or None.
         next_step: What to do, or None.
         paragraph: To paste; "" without one.
         warnings: What to know before using the numbers.
@@ -84,7 +84,7 @@ class Document:
     sentence: str
     basis: str = ""
     cards: Sequence[Card] = ()
-    chart: Chart | None = None
+    chart: Table | LineChart | None = None
     next_step: NextStep | None = None
     paragraph: str = ""
     warnings: Sequence[str] = ()

@@ -12,8 +12,8 @@ from rich.text import Text
 from tuneworthy.decoding.confidence import SIGNALS, Token
 from tuneworthy.ladder.commands.uncertainty import AnswerSignals, UncertaintyReport
 from tuneworthy.report import numbers
-from tuneworthy.report.html import render_page
 from tuneworthy.report.numbers import percent, percent_range
+from tuneworthy.report.render import render_page
 from tuneworthy.report.table import Column, Table, name_column, text_column
 from tuneworthy.report.text import clean
 from tuneworthy.stats.intervals import Interval

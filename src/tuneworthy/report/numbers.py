@@ -165,6 +165,17 @@ def whole(value: int | None) -> str:
     return count(value or 0)
 
 
+def short(value: float) -> str:
+    """Return a round number for an axis.
+
+    >>> short(1_000.0), short(250_000.0), short(10_000_000.0), short(62.0), short(0.1), short(1e13)
+    ('1k', '250k', '10M', '62', '0.1', '10,000B')
+    """
+    value = float(f"{value:.3g}")
+    size, name = next(((size, name) for size, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")) if value >= size), (1, ""))
+    return f"{value / size:,.10g}{name}"
+
+
 def rounded(value: float) -> str:
     """Return an estimate with two significant digits.
 

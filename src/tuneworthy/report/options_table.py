@@ -47,7 +47,7 @@ def options_table(
         columns = [replace(column, wide=column.wide or column.key == "usd_per_1k") for column in columns]
     note = join_sentences("", *map(plain, legend(options)), serving)
     best = next((place for place, option in enumerate(options) if option.option == chosen), None)
-    return replace(Table.of("All options", columns, options, note), best=best).filled()
+    return Table.of("All options", columns, options, note, best=best).filled()
 
 
 def option_notes(option: Option) -> list[str]:

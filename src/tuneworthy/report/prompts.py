@@ -1,7 +1,5 @@
 """Tables of the rung `prompt`: prompts tried by GEPA, and the ablation by paragraph."""
 
-from dataclasses import replace
-
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.rung_details import AblationDetail, GepaDetail, PromptDetail
 from tuneworthy.report import numbers
@@ -46,7 +44,7 @@ def _gepa(detail: GepaDetail) -> Table:
         )
     if detail.file:
         note += f" The best prompt is in {detail.file}; this exact text was compared on dev and test."
-    return replace(Table.of("Prompts tried by GEPA", columns, found.prompts, clean(note, MOST_NOTE)), best=found.best)
+    return Table.of("Prompts tried by GEPA", columns, found.prompts, clean(note, MOST_NOTE), best=found.best)
 
 
 def _ablation(found: AblationDetail) -> Table:

@@ -1,7 +1,6 @@
 """Tables of the rung `retrieval`: searches, causes of wrong answers, the oracle, latency by stage."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from operator import attrgetter, itemgetter
 from typing import Final
 
@@ -65,8 +64,9 @@ def _searches(found: RetrievalDetail) -> Table | None:
     if unknown := found.documents.unknown:
         note += f" Listed document names that match nothing in the index: {numbers.count(unknown)}. "
         note += "They count as not found."
-    table = Table.of("Retrieval quality", [name_column("name", "search"), *columns, Column("n", "n")], rows, note)
-    return replace(table, best=next((place for place, row in enumerate(rows) if row.chosen), None)) if rows else None
+    columns = [name_column("name", "search"), *columns, Column("n", "n")]
+    best = next((place for place, row in enumerate(rows) if row.chosen), None)
+    return Table.of("Retrieval quality", columns, rows, note, best=best) if rows else None
 
 
 def _causes(found: RetrievalDetail) -> Table | None:

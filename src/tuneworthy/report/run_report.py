@@ -78,17 +78,15 @@ def document(
                     "errors",
                     "Why answers are wrong, and what fixes it",
                     missing,
-                    charts.causes_chart(errors),
-                    tables.causes_table(errors),
+                    charts.causes_table(errors),
                     tables.errors_table(record),
                 ),
                 _section(
                     "labels",
                     ("Which fields are wrong" if record.kind == "json" else "Which labels are confused"),
-                    charts.fields_chart(shown),
                     tables.confusion_table(shown),
                     tables.recall_table(record),
-                    tables.fields_table(record),
+                    tables.fields_table(record, shown),
                 ),
                 _section(
                     "answers", "Wrong answers and the winning prompt", wrong_table(shown), prompt_diff(record, shown)

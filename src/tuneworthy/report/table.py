@@ -13,7 +13,8 @@ from typing import Any, Literal
 from tuneworthy.report import numbers
 from tuneworthy.report.text import MOST, clean
 
-Kind = Literal["text", "name", "status", "number"]
+ColumnKind = Literal["text", "name", "status", "number"]
+Kind = Literal["today", "best", "tuned", "plain", "lost"]
 EMPTY = frozenset({"", numbers.NONE})
 
 
@@ -34,7 +35,7 @@ class Column:
     key: str
     heading: str
     form: Callable[[Any], str] = numbers.text
-    kind: Kind = "number"
+    kind: ColumnKind = "number"
     value: Callable[[Any], object] | None = None
     most: int = MOST
     wide: bool = False
@@ -61,6 +62,57 @@ def entry_column(
     return Column(key, heading, form, value=lambda row: mapping(row).get(key))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """The bar of a row.
+
+    Attributes:
+        value: Its end.
+        start: Its beginning; None draws a point.
+        interval: Of the value.
+        kind: Its colour.
+    """
+
+    value: float
+    start: float | None = 0.0
+    interval: Sequence[float] | None = None
+    kind: Kind = "best"
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """The bars of a table's rows, on one scale; in HTML only.
+
+    Attributes:
+        rows: A bar per row; None for a row without a bar.
+        domain: The ends of the scale.
+        labels: The ends in words; empty draws no scale.
+        target: Value of a dashed line across the rows.
+    """
+
+    rows: Sequence[Bar | None]
+    domain: tuple[float, float]
+    labels: Sequence[str] = ()
+    target: float | None = None
+
+    @classmethod
+    def of_scores(cls, rows: Sequence[Bar | None], domain: tuple[float, float], target: float | None = None) -> Bars:
+        """Return bars on a scale in percent."""
+        return cls(rows, domain, [f"{end:.0%}" for end in domain], target)
+
+    @classmethod
+    def of_counts(cls, counts: Sequence[int], kinds: Sequence[Kind] = ()) -> Bars:
+        """Return bars from 0."""
+        kinds = kinds or ["best"] * len(counts)
+        rows = [Bar(value=float(n), kind=kind) for n, kind in zip(counts, kinds, strict=True)]
+        return cls(rows, (0.0, float(max(counts, default=0) or 1)))
+
+    def x(self, value: float) -> float:
+        """Return the place of a value, percent of the width; values outside the scale are drawn at its ends."""
+        low, high = self.domain
+        return round(1 + 98 * (min(max(value, low), high) - low) / ((high - low) or 1), 2)
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """A table of text.
@@ -72,6 +124,7 @@ class Table:
         note: How to read it.
         best: Index of the row to mark, or None.
         shades: Shade per cell, 0 to 5; empty for a table without shades.
+        bars: Drawn after the first column.
     """
 
     title: str
@@ -80,11 +133,21 @@ class Table:
     note: str = ""
     best: int | None = None
     shades: Sequence[Sequence[int]] = ()
+    bars: Bars | None = None
 
     @classmethod
-    def of(cls, title: str, columns: Sequence[Column], items: Iterable[object], note: str = "") -> Table:
+    def of(
+        cls,
+        title: str,
+        columns: Sequence[Column],
+        items: Iterable[object],
+        note: str = "",
+        *,
+        best: int | None = None,
+        bars: Bars | None = None,
+    ) -> Table:
         """Return a table with a row per item."""
-        return cls(title, columns, [[column.cell(item) for column in columns] for item in items], note)
+        return cls(title, columns, [[column.cell(item) for column in columns] for item in items], note, best, bars=bars)
 
     def only(self, *keys: str) -> Table:
         """Return the table with the columns `keys`, in that order."""
@@ -101,7 +164,7 @@ class Table:
         )
 
 
-def pairs_table(title: str, rows: Sequence[Sequence[object]], note: str = "", kind: Kind = "text") -> Table:
+def pairs_table(title: str, rows: Sequence[Sequence[object]], note: str = "", kind: ColumnKind = "text") -> Table:
     """Return a table of items and their values."""
     columns = [text_column("item", "item", itemgetter(0)), Column("value", "value", kind=kind, value=itemgetter(1))]
     return Table.of(title, columns, rows, note)

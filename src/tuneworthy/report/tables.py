@@ -8,15 +8,14 @@ from dataclasses import asdict, replace
 from operator import attrgetter
 from typing import Any
 
-from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.record import CandidateResult, RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import ModelDetail
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.report import numbers
-from tuneworthy.report.table import Column, Table, entry_column, name_column, pairs_table, text_column
+from tuneworthy.report.table import Bar, Bars, Column, Table, entry_column, name_column, pairs_table, text_column
 from tuneworthy.report.text import clean, plain
 from tuneworthy.text import count, plural
-from tuneworthy.verdict.base import ErrorShare, GateResult
+from tuneworthy.verdict.base import GateResult
 
 MAX_LABELS = 20
 MAX_IN_MATRIX = 10
@@ -77,7 +76,7 @@ def ladder_table(
     shown = [column for column in columns if column.key not in left_out]
     best = record.best.variant if record.best else None
     marked = next((place for place, rung in enumerate(record.rungs) if best and rung.variant == best), None)
-    return replace(Table.of(title, shown, record.rungs, _reading(record)), best=marked)
+    return Table.of(title, shown, record.rungs, _reading(record), best=marked)
 
 
 def _left_out(record: RunRecord, traffic: float | None) -> set[str]:
@@ -250,21 +249,23 @@ def graders_table(record: RunRecord) -> Table | None:
     return Table.of("Scores of all graders, by rung", [RUNG, VARIANT, *columns], tested, note)
 
 
-def fields_table(record: RunRecord) -> Table | None:
-    """Return the F1 of every expected field by rung on test, with the count of invented fields; None without fields."""
+def fields_table(record: RunRecord, best: RungRecord | None) -> Table | None:
+    """Return the F1 of every expected field by rung on test, the lowest of `best` first; None without fields."""
     tested = [rung for rung in record.rungs if rung.fields]
-    names = list(dict.fromkeys(field for rung in tested for field, of in rung.fields.items() if of.recall is not None))
-    if not names:
+    if not tested:
         return None
+    best = best if best in tested else tested[-1]
+    names = {field for rung in tested for field, scores in rung.fields.items() if scores.recall is not None}
+    of_best = {field: best.fields[field].f1 or 0.0 for field in names & best.fields.keys()}
+    ranked = sorted(names, key=lambda field: (of_best.get(field, 1.0), field))
 
-    def f1(rung: RungRecord, field: str) -> str:
-        return numbers.score(rung.fields[field].f1 if field in rung.fields else None)
-
-    rows = [[clean(field), *(f1(rung, field) for rung in tested)] for field in names]
-    invented = [str(len(rung.fields.keys() - names)) for rung in tested]
-    rows.append(["(invented fields, which no case expects)", *invented])
-    columns = [name_column("field", "field"), *(Column(rung.rung, clean(rung.rung)) for rung in tested)]
-    return Table("F1 by field and rung", columns, rows, f"F1 comes from the test set ({_each(record)}")
+    invented = ", ".join(f"{clean(rung.rung)} {len(rung.fields.keys() - names)}" for rung in tested)
+    note = f"Bars are of {clean(best.name)}. F1 comes from the test set ({_each(record)} Invented fields: {invented}."
+    bars = [Bar(value=of_best.get(name, 0.0), kind="plain") for name in ranked]
+    scores = [(rung.rung, {name: row.f1 for name, row in rung.fields.items()}) for rung in tested]
+    columns = [Column(rung, clean(rung), numbers.score, value=f1.get) for rung, f1 in scores]
+    field = name_column("field", "field", str)
+    return Table.of("F1 by field and rung", [field, *columns], ranked, note, bars=Bars.of_scores(bars, (0.0, 1.0)))
 
 
 def _each(record: RunRecord) -> str:
@@ -308,16 +309,6 @@ def confusion_table(best: RungRecord | None) -> Table | None:
     shades = [[0, *(-(-5 * counts[answer].get(one, 0) // most) for answer in answers)] for one in labels]
     note = f"Rows are labels and columns the answers of {clean(best.name)} to {n} dev cases."
     return replace(Table.of("Confusion matrix", [label, *columns], labels, note), shades=shades)
-
-
-def causes_table(rows: Sequence[ErrorShare]) -> Table | None:
-    """Return how the classes of the error analysis are found; None before an analysis."""
-    columns = [
-        name_column("name", "class", lambda row: row.name.replace("_", " ")),
-        Column("n_failed", "failures", numbers.count),
-        text_column("probe", "how it is found", lambda row: join_sentences(row.probe, *row.limits), most=0),
-    ]
-    return Table.of("Error analysis", columns, rows) if rows else None
 
 
 def gates_table(gates: Sequence[GateResult]) -> Table:

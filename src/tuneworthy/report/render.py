@@ -1,0 +1,120 @@
+"""Pages from templates: HTML that needs no script, font or address outside the page; Markdown; and plain text.
+
+Invariant: text from outside is cleaned and escaped by the template; the policy of an HTML page forbids everything but
+its one style sheet.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from importlib.resources import files
+from typing import Any, Final
+
+from markupsafe import Markup
+
+from tuneworthy.report.answers import Diff
+from tuneworthy.report.chart import LineChart
+from tuneworthy.report.document import Document
+from tuneworthy.report.table import EMPTY, Table
+from tuneworthy.report.text import clean, markdown_code, markdown_text
+from tuneworthy.verdict.messages import RUNG_LABELS
+
+POLICY: Final = "default-src 'none'; style-src '{style}'; base-uri 'none'; form-action 'none'"
+# Spaces at which no line should break.
+_TOGETHER: Final = re.compile(
+    r"(?<=\d) (?=(?:ms|points)(?![a-z]))"  # a number and its unit
+    r"|(?<=[+\-\d]\d\d\d,) (?=[+\-\d])|(?<=\.\d\d\d,) (?=[+\-\d])"  # the ends of an interval
+    r"|(?<=\b[nαp]) (?=[=<])|(?<=[=<]) (?=\d)|(?<=target) (?=\d)"
+)
+# Columns of a terminal; width of a name and of a text in a row of a table, characters.
+WIDTH, NAME_WIDTH, TEXT_WIDTH = 80, 20, 24
+
+
+def render_html(page: Document) -> str:
+    """Return a page as HTML."""
+    labels = {**RUNG_LABELS, "cascade": "large model if unsure"}
+    return render_page("page.html.j2", title=page.title, kind=page.kind, document=page, labels=labels)
+
+
+def render_page(template: str, *, extra_style: str = "", **content: Any) -> str:
+    """Return a page of the template `template`, with our style sheet and a policy that allows nothing else.
+
+    Args:
+        template: Its file.
+        extra_style: Added to the style sheet.
+        **content: `title`, `kind`, and further inputs of the template.
+    """
+    css = files(__package__).joinpath("page.css").read_text(encoding="utf-8") + extra_style
+    policy = POLICY.format(style=f"sha256-{base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()}")
+    return _render(template, _html_text, style=Markup(css), policy=Markup(policy), **content)
+
+
+def _html_text(text: str) -> str:
+    """Clean a text, and keep its numbers with their units; the template escapes the result."""
+    return _TOGETHER.sub("\u00a0", clean(text, 0))
+
+
+def render_markdown(page: Document) -> str:
+    """Return a page in GitHub's Markdown: every cell escaped, no HTML, no image; a line chart is its table."""
+    text = _render("page.md.j2", lambda text: Markup(markdown_text(text)), page=page)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def first_screen(page: Document) -> str:
+    """Return the first screen of a page as text, without the paragraph to paste."""
+    return _render("screen.txt.j2", Markup, page=page)
+
+
+def _render(template: str, form: Callable[[str], str], **content: Any) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # slow to import
+
+    environment = Environment(
+        loader=PackageLoader("tuneworthy.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: form(value) if type(value) is str else value,
+    )
+    environment.globals.clear()
+    environment.tests |= {name: kind.__instancecheck__ for name, kind in (("chart", LineChart), ("diff", Diff))}
+    environment.filters |= {
+        "md": lambda text: Markup(markdown_text(text)),
+        "code": lambda text: Markup(markdown_code(text)),
+        "fenced": lambda text: Markup(text.replace("```", "")),
+        "lines": lambda table: Markup("\n".join(table_lines(table))),
+    }
+    return environment.get_template(template).render(**content)
+
+
+def table_lines(table: Table) -> Iterator[str]:
+    """Yield a table in 80 columns; longer texts and columns without room follow below each row."""
+    columns = [(place, column) for place, column in enumerate(table.columns) if not column.wide]
+    widths: dict[int, int] = {}
+    room = WIDTH - 2
+    for place, column in columns:
+        width = max(len(cell) for cell in (column.heading, *(row[place] for row in table.rows)))
+        width = min(width, NAME_WIDTH) if place == 0 or column.kind == "name" else width
+        if (place == 0 or column.kind != "text" or width <= TEXT_WIDTH) and width < room:
+            widths[place] = width
+            room -= width + 1
+
+    def line(cells: Sequence[str], mark: str = " ") -> str:
+        aligned = [
+            cells[place].rjust(width) if table.columns[place].kind == "number" else cells[place].ljust(width)
+            for place, width in widths.items()
+        ]
+        return f"{mark} {' '.join(aligned)}".rstrip()
+
+    yield line([column.heading for column in table.columns])
+    for number, row in enumerate(table.rows):
+        mark = "*" if number == table.best else " "
+        if len(row[0]) > widths[0]:
+            yield f"{mark} {row[0]}"
+            yield line(["", *row[1:]])
+        else:
+            yield line(row, mark)
+        for place, column in columns:
+            if place not in widths and row[place] not in EMPTY:
+                yield f"    {column.heading}: {row[place]}"
