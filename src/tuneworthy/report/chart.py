@@ -101,7 +101,7 @@ class LineChart:
 
     def x_labels(self) -> Iterator[tuple[float, str]]:
         """Yield the place and text of the numbers on the horizontal axis."""
-        last = -TICK_WIDTH
+        last = -float(TICK_WIDTH)
         for tick in self.ticks:
             if (place := self.x(tick)) >= last + TICK_WIDTH:
                 yield place, numbers.short(tick)
