@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tuneworthy.classical.base import ProbabilisticModel
-from tuneworthy.classical.decision import SPEC, _words, read_decision_model
+from tuneworthy.classical.decision import SPEC, read_decision_model
+from tuneworthy.classical.encoder import split_words
 from tuneworthy.errors import ModelError
 from tuneworthy.providers.models import check_pinned, pull
 
@@ -68,7 +69,7 @@ def test_words_are_split_as_by_the_tokenizers_of_bert() -> None:
         "don't",
     ]:
         words = [word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))]
-        assert list(_words(text)) == words
+        assert split_words(text) == words
 
 
 def test_another_file_is_refused(path: Path, tmp_path: Path) -> None:

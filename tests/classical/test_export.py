@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import http.client
 import importlib.util
 import json
 import subprocess
 import sys
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,11 @@ import pytest
 from classical_data import example
 from test_classical_contract import ODD, PAIRS, rows
 
-from tuneworthy.classical import CLASSICAL_MODELS, ClassicalModel, ProbabilisticModel, fit
-from tuneworthy.classical.bundle import bundle
+from tuneworthy.classical import ClassicalModel, ProbabilisticModel, fit
 from tuneworthy.classical.decision import SPEC, read_decision_model
-from tuneworthy.classical.export import read_answer, standalone_files
-from tuneworthy.classical.runtime import PREDICTORS, fill_template, load_state
-from tuneworthy.errors import DataFaults, UserError
+from tuneworthy.classical.export import module_source, read_answer, standalone_files
+from tuneworthy.classical.runtime import fill_template, load_state
+from tuneworthy.errors import UserError
 from tuneworthy.providers.models import pull
 from tuneworthy.types import Example
 
@@ -64,10 +65,6 @@ def check_same(folder: Path, name: str, examples: list[Example], questions: list
         assert list(exported.probabilities("")) == list(model.labels)
 
 
-def test_every_baseline_has_a_class() -> None:
-    assert set(PREDICTORS) == {*CLASSICAL_MODELS, "decision", "encoder"}
-
-
 def test_the_decision_model_is_exported_with_its_labels(tmp_path: Path) -> None:
     model = read_decision_model(pull(SPEC, Path()), LABELS)
     exported = module_of(write(tmp_path, model))
@@ -105,7 +102,7 @@ def test_fields_of_any_names_and_values_are_kept(tmp_path: Path) -> None:
     values = [{"a/b": {"c d": i % 3}, "日": f"n{i}", "list": [f"n{i}", "x"], "none": None, "big": 10**20 + i % 2}
               for i in range(40)]  # fmt: skip
     examples = [example(f"case n{i} x and {i % 3}", value) for i, value in enumerate(values)]
-    for name in ("constant", "nearest_copy", "field_tagger"):
+    for name in ("constant", "nearest_object", "field_tagger"):
         check_same(tmp_path / name, name, examples, [*ODD[:-1], *NEW, "case n99 x and 1"])
 
 
@@ -151,11 +148,21 @@ def test_a_baseline_of_a_stranger_is_refused_by_name() -> None:
         standalone_files(Stranger(), TEMPLATE)  # type: ignore[arg-type]
 
 
-def test_the_file_repeats_no_name_and_holds_what_the_class_uses() -> None:
-    source = bundle(load_state, *dict.fromkeys(PREDICTORS.values()))
-    assert "tuneworthy" not in source and source.count("\nclass Text:") == 1
-    with pytest.raises(ValueError, match="messages"):
-        bundle(DataFaults)
+def test_the_file_repeats_no_name_and_imports_nothing_of_the_package() -> None:
+    source = module_source()
+    assert "tuneworthy" not in source
+    names: list[str] = []
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.append(node.name)
+        else:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            names += [
+                name.id for target in targets if target for name in ast.walk(target) if isinstance(name, ast.Name)
+            ]
+    assert [name for name, n in Counter(names).items() if n > 1] == []
 
 
 def test_the_server_answers_both_protocols_and_refuses_what_it_cannot_read(tmp_path: Path) -> None:

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from classical_data import banking77, example
 
-from tuneworthy.classical import ProbabilisticModel, candidates, fit, learning_curve, linear
+from tuneworthy.classical import ProbabilisticModel, candidates, fit, linear
 from tuneworthy.errors import Undecided, UserError
-from tuneworthy.types import Case
 
 COLOURS = {"red": ["rose", "blood", "brick"], "green": ["moss", "fern", "grass"], "blue": ["sky", "sea", "denim"]}
 
@@ -91,25 +90,6 @@ def test_duplicate_questions_never_stand_on_both_sides_of_a_fold():
     folds = linear.assign_folds(answers, groups, 3)
     assert len({(g, f) for g, f in zip(groups, folds, strict=True)}) == 7
     assert set(folds.tolist()) == {0, 1, 2}
-
-
-def test_the_learning_curve_rises_and_has_a_point_for_each_size_and_seed():
-    rows = [example(q, a) for q, a in planted(200, 1)]
-    cases = [Case(id=str(i), input=q, expected=a) for i, (q, a) in enumerate(planted(100, 2))]
-
-    def score(cases, answers):
-        return float(np.mean([c.expected == a for c, a in zip(cases, answers, strict=True)]))
-
-    points = learning_curve("linear", rows, cases, [10, 40, 160], [1, 2], score)
-    assert [(p.size, p.seed) for p in points] == [(s, d) for s in (10, 40, 160) for d in (1, 2)]
-    means = [np.mean([p.score for p in points if p.size == s]) for s in (10, 40, 160)]
-    assert means[0] < means[1] <= means[2]
-    assert points == learning_curve("linear", rows, cases, [10, 40, 160], [1, 2], score)
-
-
-def test_the_learning_curve_refuses_sizes_that_the_examples_do_not_have():
-    with pytest.raises(Undecided, match=r"between 1 and 1, .* out of range: 0, 2\."):
-        learning_curve("majority", [example("q", "a")], [], [0, 1, 2], [1], lambda c, a: 0.0)
 
 
 def test_unknown_names_and_kinds_are_refused():

@@ -13,16 +13,13 @@ from tuneworthy.classical.base import (
     candidates,
     fit,
 )
-from tuneworthy.classical.curve import CurvePoint, learning_curve
 
 __all__ = [
     "CLASSICAL_MODELS",
     "ClassicalModel",
-    "CurvePoint",
     "ProbabilisticModel",
     "QuestionAnswer",
     "TaskKind",
     "candidates",
     "fit",
-    "learning_curve",
 ]

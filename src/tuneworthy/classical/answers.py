@@ -1,93 +1,61 @@
-"""Classical baselines for short answers that are words of the question: copy rules, and the tagger with one field.
+"""Classical baselines that answer with a text: the majority class, the nearest example, and words of the question.
 
-Where fewer than half of the training answers appear in their question, both answer as the nearest example.
+Where fewer than half of the training answers appear in their question, those that copy words answer as the nearest
+example.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from dataclasses import asdict
+from typing import Any
 
-import orjson
+from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer, fitted
+from tuneworthy.classical.fields import align, learn_fields
+from tuneworthy.classical.objects import fit_fields, nearest_state
+from tuneworthy.classical.runtime import ANSWER, CopiedAnswer, MajorityLabel, NearestAnswer, TaggedAnswer, write
+from tuneworthy.classical.spans import Text, learn_rules
 
-from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer, TaskKind, make_identity
-from tuneworthy.classical.fields import Field, align, learn_fields, write
-from tuneworthy.classical.labels import NearestNeighbour
-from tuneworthy.classical.objects import FieldTagger
-from tuneworthy.classical.spans import CopyRules, Text
 
-ANSWER = "answer"
+@CLASSICAL_MODELS.register("majority")
+def fit_majority(rows: Sequence[QuestionAnswer], seed: int) -> MajorityLabel:
+    """Count the answers."""
+    counts = sorted(Counter(r.answer.strip() for r in rows).items())
+    state = {"labels": [label for label, _ in counts], "shares": [n / len(rows) for _, n in counts]}
+    return fitted(MajorityLabel, state, "majority", rows, seed)
+
+
+def _nearest(rows: Sequence[QuestionAnswer]) -> tuple[dict[str, Any], dict[str, Any]]:
+    return nearest_state([r.question for r in rows], [r.answer.strip() for r in rows])
+
+
+@CLASSICAL_MODELS.register("nearest")
+def fit_nearest(rows: Sequence[QuestionAnswer], seed: int) -> NearestAnswer:
+    """Keep the examples; ties (duplicates, no overlap) go to their majority."""
+    state, parameters = _nearest(rows)
+    return fitted(NearestAnswer, state, "nearest", rows, seed, **parameters)
 
 
 @CLASSICAL_MODELS.register("copy_rules")
-class CopyRulesAnswer:
-    """Copies the words in typical positions of answers: n-grams around them, shape, length."""
-
-    kinds: ClassVar[tuple[TaskKind, ...]] = ("short_answer",)
-
-    def __init__(self, rows: Sequence[QuestionAnswer], seed: int) -> None:
-        self._nearest = NearestNeighbour(rows, seed)
-        texts = [Text(r.question) for r in rows]
-        leaves: list[dict[tuple[str, ...], Any]] = [{(ANSWER,): r.answer.strip()} for r in rows]
-        self._field: Field = learn_fields(texts, leaves)[0]
-        self._rules = CopyRules()
-        pairs = [(t, s[0]) for t, s in zip(texts, align(self._field, texts, leaves), strict=True) if s]
-        if self._field.copied:
-            self._rules.fit([t for t, _ in pairs], [s for _, s in pairs])
-        self.identity = make_identity(
-            "copy_rules",
-            rows,
-            seed,
-            copied_rows=len(pairs),
-            copies=self._field.copied,
-            **self._nearest.identity["parameters"],
-        )
-
-    def state(self) -> dict[str, Any]:
-        """Return what `runtime.CopiedAnswer` needs."""
-        return {"nearest": self._nearest.state(), "field": self._field.state(), "rules": self._rules.state()}
-
-    def predict(self, questions: Sequence[str]) -> list[str]:
-        """Return the copied words, or the nearest example's answer where there is nothing to copy."""
-        answers = self._nearest.predict(questions)
-        for i, question in enumerate(questions):
-            text = Text(question)
-            span = self._rules.best(text)
-            if span:
-                answers[i] = str(self._field.render([text.slice(span)]))
-        return answers
+def fit_copy_rules(rows: Sequence[QuestionAnswer], seed: int) -> CopiedAnswer:
+    """Count the positions of answers in their questions."""
+    nearest, parameters = _nearest(rows)
+    texts = [Text(r.question) for r in rows]
+    leaves: list[dict[tuple[str, ...], Any]] = [{(ANSWER,): r.answer.strip()} for r in rows]
+    field = learn_fields(texts, leaves)[0]
+    pairs = [(text, spans[0]) for text, spans in zip(texts, align(field, texts, leaves), strict=True) if spans]
+    rules = learn_rules([text for text, _ in pairs], [span for _, span in pairs]) if field.copied else {}
+    state = {"nearest": nearest, "field": asdict(field), "rules": rules}
+    parameters |= {"copied_rows": len(pairs), "copies": field.copied}
+    return fitted(CopiedAnswer, state, "copy_rules", rows, seed, **parameters)
 
 
 @CLASSICAL_MODELS.register("answer_tagger")
-class AnswerTagger:
-    """Tags the words to copy as `FieldTagger` does, the answer being the only field."""
-
-    kinds: ClassVar[tuple[TaskKind, ...]] = ("short_answer",)
-
-    def __init__(self, rows: Sequence[QuestionAnswer], seed: int) -> None:
-        self._nearest = NearestNeighbour(rows, seed)
-        wrapped = [QuestionAnswer(r.question, write({ANSWER: r.answer.strip()})) for r in rows]
-        texts = [Text(r.question) for r in rows]
-        copies = learn_fields(texts, [{(ANSWER,): r.answer.strip()} for r in rows])[0].copied
-        self._tagger = FieldTagger(wrapped, seed) if copies else None
-        self.identity = make_identity(
-            "answer_tagger",
-            rows,
-            seed,
-            copies=copies,
-            tagger=self._tagger.identity["parameters"] if self._tagger else None,
-            **self._nearest.identity["parameters"],
-        )
-
-    def state(self) -> dict[str, Any]:
-        """Return what `runtime.TaggedAnswer` needs."""
-        return {"nearest": self._nearest.state(), "tagger": self._tagger.state() if self._tagger else None}
-
-    def predict(self, questions: Sequence[str]) -> list[str]:
-        """Return the tagged words, or the nearest example's answer where no words are tagged."""
-        answers = self._nearest.predict(questions)
-        if self._tagger is None:
-            return answers
-        for i, (text, copied) in enumerate(zip(questions, self._tagger.predict(questions), strict=True)):
-            answer = orjson.loads(copied)[ANSWER]
-            if answer and answer in text:
-                answers[i] = answer
-        return answers
+def fit_answer_tagger(rows: Sequence[QuestionAnswer], seed: int) -> TaggedAnswer:
+    """Learn to tag the words to copy as `fit_fields` does, the answer being the only field."""
+    nearest, parameters = _nearest(rows)
+    copies = learn_fields([Text(r.question) for r in rows], [{(ANSWER,): r.answer.strip()} for r in rows])[0].copied
+    wrapped = [QuestionAnswer(r.question, write({ANSWER: r.answer.strip()})) for r in rows]
+    tagger = fit_fields(wrapped, seed) if copies else None
+    parameters |= {"copies": copies, "tagger": tagger.identity["parameters"] if tagger else None}
+    state = {"nearest": nearest, "tagger": tagger.state if tagger else None}
+    return fitted(TaggedAnswer, state, "answer_tagger", rows, seed, **parameters)

@@ -9,9 +9,9 @@ Every classical baseline keeps three rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeVar, get_args, runtime_checkable
 
 from tuneworthy.errors import Undecided
 from tuneworthy.registry import Registry
@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from tuneworthy.classical.encoder import LabelChooser
+    from tuneworthy.classical.runtime import Answerer
+
 # Kind of a task's answers: one of few labels, a JSON object, a few words, prose.
 TaskKind = Literal["label", "json", "short_answer", "free_text"]
 
 LIBRARIES = ("numpy", "scikit-learn", "scipy")
+Model = TypeVar("Model", bound="Answerer | LabelChooser")
 
 
 class QuestionAnswer(NamedTuple):
@@ -67,33 +71,24 @@ class ProbabilisticModel(ClassicalModel, Protocol):
         """Return label probabilities, shape ``(n_questions, n_labels)``; rows sum to 1."""
 
 
-class ClassicalFactory(Protocol):
-    """A registered method: a callable that fits a model, with the kinds of task that it suits.
-
-    Attributes:
-        kinds: The kinds for which `candidates` offers it.
-    """
-
-    kinds: tuple[TaskKind, ...]
-
-    def __call__(self, rows: Sequence[QuestionAnswer], seed: int) -> ClassicalModel:
-        """Fit on at least one row."""
-
-
-# Name to module, from simple to strong.
-BUILTINS: dict[str, str] = {
-    "majority": "tuneworthy.classical.labels",
-    "nearest": "tuneworthy.classical.labels",
-    "linear": "tuneworthy.classical.linear",
-    "constant": "tuneworthy.classical.objects",
-    "nearest_copy": "tuneworthy.classical.objects",
-    "field_tagger": "tuneworthy.classical.objects",
-    "copy_rules": "tuneworthy.classical.answers",
-    "answer_tagger": "tuneworthy.classical.answers",
+# Fits on at least one row.
+Factory = Callable[[Sequence[QuestionAnswer], int], ClassicalModel]
+# Name to module and kinds of task, from simple to strong.
+BUILTINS: Final[Mapping[str, tuple[str, tuple[TaskKind, ...]]]] = {
+    "majority": ("answers", ("label", "short_answer")),
+    "nearest": ("answers", ("label", "short_answer", "free_text")),
+    "linear": ("linear", ("label",)),
+    "constant": ("objects", ("json",)),
+    "nearest_object": ("objects", ("json",)),
+    "field_tagger": ("objects", ("json",)),
+    "copy_rules": ("answers", ("short_answer",)),
+    "answer_tagger": ("answers", ("short_answer",)),
 }
 
-# Name to factory ``(rows, seed) -> ClassicalModel``, e.g. a class with `kinds`; register it by name.
-CLASSICAL_MODELS: Registry[ClassicalFactory] = Registry("classical_models", BUILTINS)
+# Name to factory ``(rows, seed) -> ClassicalModel``; one that is not built in has the attribute `kinds`.
+CLASSICAL_MODELS: Registry[Any] = Registry(
+    "classical_models", {name: f"tuneworthy.classical.{module}" for name, (module, _) in BUILTINS.items()}
+)
 
 
 def candidates(kind: TaskKind) -> list[str]:
@@ -104,8 +99,11 @@ def candidates(kind: TaskKind) -> list[str]:
     """
     if kind not in get_args(TaskKind):
         raise ValueError(f"expected one of {', '.join(get_args(TaskKind))}, got {kind!r}")
-    order = [*BUILTINS, *sorted(CLASSICAL_MODELS.names() - set(BUILTINS))]
-    return [name for name in order if kind in CLASSICAL_MODELS.get(name).kinds]
+    own = sorted(CLASSICAL_MODELS.names() - set(BUILTINS))
+    return [
+        *(name for name, (_, kinds) in BUILTINS.items() if kind in kinds),
+        *(name for name in own if kind in CLASSICAL_MODELS.get(name).kinds),
+    ]
 
 
 def fit(name: str, examples: Sequence[Example], seed: int) -> ClassicalModel:
@@ -121,16 +119,20 @@ def fit(name: str, examples: Sequence[Example], seed: int) -> ClassicalModel:
         Undecided: There is no example (or, for JSON baselines, no JSON object among the answers).
         UserError: No classical baseline has that name.
     """
-    factory = CLASSICAL_MODELS.get(name)
+    factory: Factory = CLASSICAL_MODELS.get(name)
     rows = [QuestionAnswer(e.question, e.answer) for e in examples]
     if not rows:
         raise Undecided("A classical baseline needs at least one example.", hint="Add rows to [examples].")
     return factory(rows, seed)
 
 
-def make_identity(name: str, rows: Sequence[QuestionAnswer], seed: int, **parameters: Any) -> dict[str, Any]:
-    """Return the identity of a classical baseline: all that its predictions depend on."""
-    return {
+def fitted(
+    kind: type[Model], state: Mapping[str, Any], name: str, rows: Sequence[QuestionAnswer], seed: int, **parameters: Any
+) -> Model:
+    """Return the model of a state, with its identity: all that its predictions depend on."""
+    model = kind(**state)
+    model.state = state
+    model.identity = {
         "name": name,
         "seed": seed,
         "parameters": parameters,
@@ -138,3 +140,4 @@ def make_identity(name: str, rows: Sequence[QuestionAnswer], seed: int, **parame
         "n_rows": len(rows),
         "libraries": {library: version(library) for library in LIBRARIES},
     }
+    return model

@@ -1,6 +1,8 @@
 """A fitted baseline as files that answer without this package: a Python file, a server, arrays and JSON, no pickle."""
 
+import ast
 import hashlib
+import inspect
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,12 +12,15 @@ import numpy as np
 import orjson
 
 from tuneworthy import __version__
-from tuneworthy.classical.base import CLASSICAL_MODELS, ClassicalModel, ProbabilisticModel
-from tuneworthy.classical.bundle import bundle
-from tuneworthy.classical.runtime import PREDICTORS, fill_template, load_state
+from tuneworthy.classical import encoder, runtime, spans, tagger
+from tuneworthy.classical.base import ClassicalModel, ProbabilisticModel
+from tuneworthy.classical.encoder import LabelChooser
+from tuneworthy.classical.runtime import Answerer
 from tuneworthy.errors import UserError
 
 MODULE: Final = "classifier.py"
+# Modules that import nothing of the package but one another.
+PARTS: Final = (encoder, spans, tagger, runtime)
 # Files of every export.
 MARK: Final = (MODULE, b"\nMade by tuneworthy ")
 # Read, never imported: it imports the module that is exported next to it.
@@ -28,17 +33,17 @@ Made by tuneworthy {version}.
 
 '''
 TAIL: Final = '''
-
 STATE = load_state(pathlib.Path(__file__).parent)
-MODEL = {predictor}(**STATE["model"])
+MODEL = {model}(**STATE["model"])
 
 
-def answer(question: str) -> {answer}:
+def answer(question: str) -> Any:
     """Return the answer to a question that is already written as the prompt has it."""
-    return MODEL.predict(question)
+    text = MODEL.predict([question])[0]
+    return json.loads(text) if {is_json} else text
 
 
-def predict(text: str | Mapping[str, Any]) -> {answer}:
+def predict(text: str | Mapping[str, Any]) -> Any:
     """Return the answer to `text`; where the prompt has several variables, `text` holds all of them by name."""
     return answer(fill_template(STATE["template"], text))
 '''
@@ -46,7 +51,8 @@ PROBABILITIES: Final = '''
 
 def probabilities(text: str | Mapping[str, Any]) -> dict[str, float]:
     """Return label probabilities; they sum to 1."""
-    return MODEL.probabilities(fill_template(STATE["template"], text))
+    shares = MODEL.probabilities([fill_template(STATE["template"], text)])[0].tolist()
+    return dict(zip(MODEL.labels, shares, strict=True))
 '''
 MAIN: Final = """
 
@@ -67,15 +73,13 @@ def standalone_files(model: ClassicalModel, template: Sequence[str]) -> dict[str
     Raises:
         UserError: It is of a kind that cannot be exported.
     """
-    name = str(model.identity["name"])
-    predictor = PREDICTORS.get(name)
-    if predictor is None:
+    if not isinstance(model, Answerer | LabelChooser):
         raise UserError(
-            f"The classical baseline {name!r} cannot be exported.",
+            f"The classical baseline {model.identity['name']!r} cannot be exported.",
             hint="Only built-in classical baselines can be exported.",
         )
     arrays: dict[str, Any] = {}
-    state = _without_arrays(model.state(), "model", arrays)  # type: ignore[attr-defined]
+    state = _without_arrays(model.state, "model", arrays)
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
     weights = content.getvalue()
@@ -85,12 +89,10 @@ def standalone_files(model: ClassicalModel, template: Sequence[str]) -> dict[str
         "template": template,
         "model": state,
     }
-    answer = "dict[str, Any]" if _answers_json(model) else "str"
-    tail = TAIL.format(predictor=predictor.__name__, answer=answer)
+    tail = TAIL.format(model=type(model).__name__, is_json=is_json(model))
     shares = PROBABILITIES if isinstance(model, ProbabilisticModel) else ""
-    source = HEAD.format(version=__version__) + bundle(load_state, fill_template, predictor) + tail + shares + MAIN
     return {
-        MODULE: source.encode(),
+        MODULE: (HEAD.format(version=__version__) + module_source() + tail + shares + MAIN).encode(),
         "server.py": SERVER.read_bytes(),
         "model.json": orjson.dumps(document),
         "weights.npz": weights,
@@ -98,14 +100,27 @@ def standalone_files(model: ClassicalModel, template: Sequence[str]) -> dict[str
     }
 
 
+def module_source() -> str:
+    """Return the source of the `PARTS` as one module, which imports NumPy and the standard library only."""
+    imports: dict[str, None] = {}
+    bodies = []
+    for part in PARTS:
+        source = inspect.getsource(part)
+        heads = [node for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        lines = map(ast.unparse, heads)
+        imports |= dict.fromkeys(line for line in lines if not line.startswith("from tuneworthy"))
+        bodies.append("\n".join(source.splitlines()[heads[-1].end_lineno :]).strip("\n"))
+    return "\n".join(imports) + "\n\n" + "\n\n\n".join(bodies) + "\n\n"
+
+
+def is_json(model: object) -> bool:
+    """Return whether answers of `model` are JSON."""
+    return bool(getattr(model, "is_json", False))
+
+
 def read_answer(model: ClassicalModel, answer: str) -> Any:
     """Return an answer of `model` as the exported classifier gives it."""
-    return orjson.loads(answer) if _answers_json(model) else answer
-
-
-def _answers_json(model: ClassicalModel) -> bool:
-    name = str(model.identity["name"])
-    return name in CLASSICAL_MODELS and "json" in CLASSICAL_MODELS.get(name).kinds
+    return orjson.loads(answer) if is_json(model) else answer
 
 
 def _without_arrays(state: Any, place: str, arrays: dict[str, Any]) -> Any:
@@ -115,6 +130,6 @@ def _without_arrays(state: Any, place: str, arrays: dict[str, Any]) -> Any:
         return None
     if isinstance(state, dict):
         return {key: _without_arrays(value, f"{place}/{key}", arrays) for key, value in state.items()}
-    if isinstance(state, list):
+    if isinstance(state, list | tuple):
         return [_without_arrays(value, f"{place}/{at}", arrays) for at, value in enumerate(state)]
     return state

@@ -5,27 +5,18 @@ A field is a path of keys; its value a scalar, or a list of scalars. Anything de
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from tuneworthy.classical.base import QuestionAnswer
-from tuneworthy.classical.labels import most_frequent
+from tuneworthy.classical.runtime import ABSENT, CASES, Field, most_frequent, write
 from tuneworthy.classical.spans import Span, Text, choose_occurrences
 from tuneworthy.errors import Undecided
 
 Path = tuple[str, ...]
 
-ABSENT = "absent"  # no JSON text reads so: the mark of a field that a row leaves out
-CASES: dict[str, Callable[[str], str]] = {
-    "as_written": lambda text: text,
-    "lower": str.lower,
-    "upper": str.upper,
-    "title": str.title,
-}
-MAX_NUMBER = 2.0**53  # larger numbers (and nan) lose digits on the way through JSON
 COPIED_FROM = 0.5  # share of a field's filled values that must appear in the question
 
 
@@ -55,11 +46,6 @@ def read_rows(rows: Sequence[QuestionAnswer]) -> tuple[list[Text], list[dict[str
     return [text for text, _ in readable], [value for _, value in readable]
 
 
-def write(value: Any) -> str:
-    """Return the JSON text of `value`; equal values give equal texts."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).decode()
-
-
 def flatten(value: Mapping[str, Any], prefix: Path = ()) -> dict[Path, Any]:
     """Return the leaves of nested objects by path.
 
@@ -75,19 +61,6 @@ def flatten(value: Mapping[str, Any], prefix: Path = ()) -> dict[Path, Any]:
     return leaves
 
 
-def unflatten(leaves: Mapping[Path, Any]) -> dict[str, Any]:
-    """Return the nested object; where a path is both a leaf and a parent, the parent stays."""
-    tree: dict[str, Any] = {}
-    for path, value in sorted(leaves.items(), key=lambda item: len(item[0])):
-        node = tree
-        for key in path[:-1]:
-            if not isinstance(node.get(key), dict):
-                node[key] = {}
-            node = node[key]
-        node[path[-1]] = value
-    return tree
-
-
 def is_filled(value: Any) -> bool:
     """Whether a value says something: not null, "", [] or {}."""
     return value is not None and value not in ("", [], {})
@@ -99,49 +72,6 @@ def words_of(value: Any) -> list[str]:
     if not items or any(isinstance(i, bool) or not isinstance(i, (str, int, float)) for i in items):
         return []
     return [str(int(i)) if isinstance(i, float) and i.is_integer() else str(i) for i in items]
-
-
-@dataclass(frozen=True)
-class Field:
-    """One field as the examples show it.
-
-    Attributes:
-        path: Its keys.
-        copied: Whether its values are words of the question.
-        many: Whether it is a list.
-        number: Whether its values are numbers.
-        case: How a copied value is written, a key of `CASES`.
-        empty: JSON text of the value if nothing is found, or ABSENT.
-    """
-
-    path: Path
-    copied: bool
-    many: bool
-    number: bool
-    case: str
-    empty: str
-
-    def state(self) -> dict[str, Any]:
-        """Return what `runtime.read_field` needs."""
-        return asdict(self)
-
-    def render(self, texts: Sequence[str]) -> Any:
-        """Return the value of the copied `texts`, or None if they are unfit or empty."""
-        values = [v for v in map(self._scalar, texts) if v is not None]
-        if not values:
-            return None
-        return values if self.many else values[0]
-
-    def _scalar(self, text: str) -> Any:
-        if not self.number:
-            return CASES[self.case](text)
-        try:
-            number = float(text.replace(",", ""))
-        except ValueError:
-            return None
-        if not abs(number) <= MAX_NUMBER:  # nan is not either
-            return None
-        return int(number) if number.is_integer() else number
 
 
 def learn_fields(texts: Sequence[Text], leaves: Sequence[Mapping[Path, Any]]) -> list[Field]:

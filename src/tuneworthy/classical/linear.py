@@ -16,14 +16,15 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
-from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer, TaskKind, make_identity
+import numpy as np
+from numpy.typing import NDArray
+
+from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer, fitted
+from tuneworthy.classical.encoder import softmax
 from tuneworthy.classical.features import TextFeatures
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from tuneworthy.classical.runtime import LabelPredictor, spread
 
 C_GRID = (0.1, 1.0, 10.0)
 TEMPERATURE_GRID = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0, 16.0, 23.0)  # factor on the margins
@@ -63,8 +64,6 @@ class LinearSvmClassifier:
             answers: A label a row.
             groups: Rows of one group (duplicate questions) stay in one fold.
         """
-        import numpy as np
-
         self.labels, targets = sorted(set(answers)), np.array(answers, dtype=object)
         if len(self.labels) < 2:
             return self
@@ -79,8 +78,6 @@ class LinearSvmClassifier:
 
     def probabilities(self, matrix: Any) -> NDArray[np.float64]:
         """Return label probabilities, ``(n_rows, n_labels)``."""
-        import numpy as np
-
         if self._model is None:
             return np.ones((matrix.shape[0], 1))
         return softmax(_margins(self._model, matrix, self.labels) * self.temperature)
@@ -90,9 +87,7 @@ class LinearSvmClassifier:
         return [self.labels[i] for i in self.probabilities(matrix).argmax(axis=1)]
 
     def state(self) -> dict[str, Any]:
-        """Return what `runtime.LinearLabels` needs."""
-        import numpy as np
-
+        """Return the arguments of `LinearLabels`."""
         if self._model is None:
             return {"labels": self.labels, "columns": [], "temperature": 1.0}
         weights, intercept = self._model.coef_, self._model.intercept_
@@ -108,8 +103,6 @@ class LinearSvmClassifier:
 
     def _choose(self, matrix: Any, targets: NDArray[Any], groups: Sequence[str]) -> None:
         """Set C by out-of-fold accuracy and the temperature by out-of-fold log loss."""
-        import numpy as np
-
         folds = assign_folds(targets.tolist(), groups, self.seed)
         known = np.flatnonzero(folds >= 0)
         if len(known) < MIN_CV_ROWS:
@@ -126,8 +119,6 @@ class LinearSvmClassifier:
                 self.temperature = TEMPERATURE_GRID[int(np.argmin(losses))]
 
     def _out_of_fold(self, matrix: Any, targets: NDArray[Any], folds: NDArray[Any], c: float) -> NDArray[np.float64]:
-        import numpy as np
-
         margins = np.full((len(targets), len(self.labels)), -1.0)
         for fold in range(N_FOLDS):
             train, held_out = folds != fold, folds == fold
@@ -156,8 +147,6 @@ def _train(matrix: Any, targets: NDArray[Any], c: float) -> Any:
 
 def _margins(model: Any, matrix: Any, labels: Sequence[str]) -> NDArray[np.float64]:
     """Return the margins in the order of `labels`, ``(n_rows, n_labels)``."""
-    import numpy as np
-
     raw = model.decision_function(matrix)
     if raw.ndim == 1:
         raw = np.column_stack([-raw, raw])
@@ -170,35 +159,8 @@ def columns_of(learned: Sequence[str], labels: Sequence[str]) -> list[int]:
     return [column[label] for label in learned]
 
 
-def spread(raw: NDArray[np.float64], columns: Sequence[int], n_labels: int) -> NDArray[np.float64]:
-    """Return the margins of all labels, ``(..., n_labels)``.
-
-    A label that the model was not trained on gets the row's lowest margin, so that it never wins.
-
-    Args:
-        raw: Margins of the learned labels, ``(..., n_learned)``.
-        columns: Their places among all labels.
-        n_labels: Number of all labels.
-    """
-    import numpy as np
-
-    margins = np.repeat(raw.min(axis=-1, keepdims=True), n_labels, axis=-1)
-    margins[..., columns] = raw
-    return margins
-
-
-def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the softmax over the last axis."""
-    import numpy as np
-
-    shifted = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), dtype=np.float64)
-
-
 def log_loss(probabilities: NDArray[np.float64], codes: NDArray[Any]) -> float:
     """Return the mean negative log probability of the right labels; `codes` are their columns."""
-    import numpy as np
-
     return float(-np.mean(np.log(probabilities[np.arange(len(codes)), codes] + 1e-12)))
 
 
@@ -207,8 +169,6 @@ def assign_folds(answers: Sequence[str], groups: Sequence[str], seed: int) -> ND
 
     A group belongs to the label of its first row.
     """
-    import numpy as np
-
     rng = np.random.default_rng(seed)
     first: dict[str, int] = {}
     for i, group in enumerate(groups):
@@ -223,35 +183,14 @@ def assign_folds(answers: Sequence[str], groups: Sequence[str], seed: int) -> ND
 
 
 @CLASSICAL_MODELS.register("linear")
-class LinearSvm:
-    """Answers with the most probable label."""
-
-    kinds: ClassVar[tuple[TaskKind, ...]] = ("label",)
-
-    def __init__(self, rows: Sequence[QuestionAnswer], seed: int) -> None:
-        self._features = TextFeatures()
-        self._classifier = LinearSvmClassifier(seed).fit(
-            self._features.fit_transform([r.question for r in rows]),
-            [r.answer.strip() for r in rows],
-            [" ".join(r.question.casefold().split()) for r in rows],
-        )
-        self.labels = self._classifier.labels
-        self.identity = make_identity(
-            "linear", rows, seed, **self._features.parameters, **self._classifier.parameters, model="LinearSVC"
-        )
-
-    def state(self) -> dict[str, Any]:
-        """Return what `runtime.LabelPredictor` needs."""
-        return {"features": self._features.state(), "labels": self._classifier.state()}
-
-    def predict(self, questions: Sequence[str]) -> list[str]:
-        """Return the most probable label for each question."""
-        return self._classifier.predict(self._features.transform(questions)) if questions else []
-
-    def probabilities(self, questions: Sequence[str]) -> NDArray[np.float64]:
-        """Return label probabilities, ``(n_questions, n_labels)``; rows sum to 1."""
-        import numpy as np
-
-        if not questions:
-            return np.zeros((0, len(self.labels)))
-        return self._classifier.probabilities(self._features.transform(questions))
+def fit_linear(rows: Sequence[QuestionAnswer], seed: int) -> LabelPredictor:
+    """Learn the most probable label."""
+    features = TextFeatures()
+    classifier = LinearSvmClassifier(seed).fit(
+        features.fit_transform([r.question for r in rows]),
+        [r.answer.strip() for r in rows],
+        [" ".join(r.question.casefold().split()) for r in rows],
+    )
+    state = {"features": features.state, "labels": classifier.state()}
+    parameters = {**features.parameters, **classifier.parameters, "model": "LinearSVC"}
+    return fitted(LabelPredictor, state, "linear", rows, seed, **parameters)

@@ -15,7 +15,7 @@ METHODS: Final[Mapping[str, str]] = {
     "majority": "The majority class",
     "constant": "A fixed answer",
     "nearest": "The nearest neighbour",
-    "nearest_copy": "The nearest neighbour",
+    "nearest_object": "The nearest neighbour",
     "linear": "A linear classifier",
     "field_tagger": "A sequence tagger",
     "answer_tagger": "A sequence tagger",

@@ -1,179 +1,162 @@
-"""Classical baselines that answer with a JSON object: the most frequent, the nearest with copy rules, a field tagger.
+"""Classical baselines that answer with a JSON object: the most frequent, the nearest example's, a field tagger.
 
 Every answer is the text of a JSON object with fields that occur in training, and no others.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
-import orjson
+import numpy as np
 
-from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer, TaskKind, make_identity
+from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer, fitted
 from tuneworthy.classical.features import TextFeatures
-from tuneworthy.classical.fields import (
+from tuneworthy.classical.fields import Path, align, flatten, learn_fields, read_rows
+from tuneworthy.classical.linear import LinearSvmClassifier
+from tuneworthy.classical.runtime import (
     ABSENT,
+    COPIED,
+    ConstantObject,
     Field,
-    Path,
-    align,
-    flatten,
-    is_filled,
-    learn_fields,
-    read_rows,
-    unflatten,
+    FieldPredictor,
+    NearestAnswer,
+    most_frequent,
     write,
 )
-from tuneworthy.classical.labels import NearestIndex, most_frequent
-from tuneworthy.classical.linear import LinearSvmClassifier
-from tuneworthy.classical.spans import CopyRules, Span, Text
-from tuneworthy.classical.tagger import DEFAULT_C, MAX_TRAIN_TOKENS, Tagger
+from tuneworthy.classical.spans import Span, Text
+from tuneworthy.classical.tagger import OUTSIDE, text_features
 
-COPIED = "copied"  # no JSON text reads so: the label of rows whose value is copied (or empty)
 MAX_LITERALS = 200  # values that a field classifier tells apart
 MIN_LITERAL = 2  # rows that a value must occur in to be learnt as itself
+MAX_TRAIN_TOKENS = 60_000
+DEFAULT_C = 3.0
 
 
 @CLASSICAL_MODELS.register("constant")
-class ConstantObject:
-    """Answers with the most frequent object."""
-
-    kinds: ClassVar[tuple[TaskKind, ...]] = ("json",)
-
-    def __init__(self, rows: Sequence[QuestionAnswer], seed: int) -> None:
-        texts, objects = read_rows(rows)
-        self.identity = make_identity("constant", rows, seed, unreadable_rows=len(rows) - len(texts))
-        self._answer = most_frequent(write(value) for value in objects)
-
-    def state(self) -> dict[str, Any]:
-        """Return what `runtime.FixedAnswer` needs."""
-        return {"answer": orjson.loads(self._answer)}
-
-    def predict(self, questions: Sequence[str]) -> list[str]:
-        """Return the same object for each question."""
-        return [self._answer] * len(questions)
+def fit_constant(rows: Sequence[QuestionAnswer], seed: int) -> ConstantObject:
+    """Take the most frequent object."""
+    texts, objects = read_rows(rows)
+    state = {"answer": most_frequent(map(write, objects))}
+    return fitted(ConstantObject, state, "constant", rows, seed, unreadable_rows=len(rows) - len(texts))
 
 
-@CLASSICAL_MODELS.register("nearest_copy")
-class NearestNeighbourWithCopies:
-    """Answers with the nearest example's object; values copied from its question are copied from the new one.
+@CLASSICAL_MODELS.register("nearest_object")
+def fit_nearest(rows: Sequence[QuestionAnswer], seed: int) -> NearestAnswer:
+    """Keep the examples, to answer with the nearest example's object."""
+    texts, objects = read_rows(rows)
+    state, parameters = nearest_state([text.raw for text in texts], list(map(write, objects)))
+    parameters["unreadable_rows"] = len(rows) - len(texts)
+    return fitted(NearestAnswer, {**state, "is_json": True}, "nearest_object", rows, seed, **parameters)
 
-    The words to copy are found by `CopyRules`, one set of rules a field.
-    """
 
-    kinds: ClassVar[tuple[TaskKind, ...]] = ("json",)
-
-    def __init__(self, rows: Sequence[QuestionAnswer], seed: int) -> None:
-        texts, objects = read_rows(rows)
-        leaves = [flatten(value) for value in objects]
-        self._index = NearestIndex([text.raw for text in texts])
-        self._fields = {f.path: f for f in learn_fields(texts, leaves)}
-        self._rules: dict[Path, CopyRules] = {}
-        self._copied: list[list[Path]] = [[] for _ in leaves]
-        for path, field in self._fields.items():
-            if field.copied:
-                spans = align(field, texts, leaves)
-                pairs = [(t, s[0]) for t, s in zip(texts, spans, strict=True) if s]
-                self._rules[path] = CopyRules().fit([t for t, _ in pairs], [s for _, s in pairs])
-                for i, row in enumerate(leaves):
-                    if spans[i] and is_filled(row.get(path)):
-                        self._copied[i].append(path)
-        self._rows = [write([[list(p), v] for p, v in row.items()]) for row in leaves]
-        self.identity = make_identity(
-            "nearest_copy", rows, seed, unreadable_rows=len(rows) - len(objects), **self._index.features.parameters
-        )
-
-    def state(self) -> dict[str, Any]:
-        """Return what `runtime.NearestObject` needs."""
-        rules = [[path, rules.state()] for path, rules in self._rules.items()]
-        fields = [field.state() for field in self._fields.values()]
-        rows = {"rows": self._rows, "copied": self._copied}
-        return {"index": self._index.state(), "fields": fields, "rules": rules, **rows}
-
-    def predict(self, questions: Sequence[str]) -> list[str]:
-        """Return the nearest example's object, with its copies made from the new question."""
-        answers = []
-        for near, question in zip(self._index.nearest(questions), questions, strict=True):
-            row = usual_row(self._rows, near)
-            leaves = adapt(self._rows[row], self._copied[row], self._fields, self._rules, Text(question))
-            answers.append(write(unflatten(leaves)))
-        return answers
+def nearest_state(questions: Sequence[str], answers: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arguments of `NearestAnswer`, and the settings of its features."""
+    features = TextFeatures()
+    matrix = features.fit_transform(questions).tocsc()
+    entries = {"starts": matrix.indptr, "rows": matrix.indices, "values": matrix.data}
+    return {"features": features.state, **entries, "answers": answers}, features.parameters
 
 
 @CLASSICAL_MODELS.register("field_tagger")
-class FieldTagger:
-    """Tags the words that fields copy; a classifier gives the values that are not copied.
+def fit_fields(rows: Sequence[QuestionAnswer], seed: int) -> FieldPredictor:
+    """Learn to tag the words that fields copy, and classifiers of the values that are not copied.
 
     A field is *copied* if at least half of its values are words of the question (see `fields`). Rows whose
     copied values cannot be found are left out of the tagger, unless they are the greater part.
     """
+    texts, objects = read_rows(rows)
+    leaves = [flatten(value) for value in objects]
+    fields, features = learn_fields(texts, leaves), TextFeatures()
+    aligned = {f.path: align(f, texts, leaves) for f in fields if f.copied}
+    kept = usable_rows(texts, list(aligned.values()), seed)
+    spans = [[column[i] or [] for column in aligned.values()] for i in kept]
+    targets = {f.path: literal_targets(f, leaves, aligned.get(f.path)) for f in fields}
+    state = {
+        "fields": [asdict(field) for field in fields],
+        "tagger": fit_tagger([texts[i] for i in kept], spans, len(aligned)),
+        "classifiers": _fit_classifiers([text.raw for text in texts], targets, features, seed),
+        "features": features.state,
+    }
+    parameters = {
+        "unreadable_rows": len(rows) - len(texts),
+        "tagged_rows": len(kept),
+        "copied_fields": list(map(list, aligned)),
+        "C": DEFAULT_C,
+        **features.parameters,
+    }
+    return fitted(FieldPredictor, state, "field_tagger", rows, seed, **parameters)
 
-    kinds: ClassVar[tuple[TaskKind, ...]] = ("json",)
 
-    def __init__(self, rows: Sequence[QuestionAnswer], seed: int, name: str = "field_tagger") -> None:
-        texts, objects = read_rows(rows)
-        leaves = [flatten(value) for value in objects]
-        self._fields = learn_fields(texts, leaves)
-        self._copied = [f for f in self._fields if f.copied]
-        aligned = [align(f, texts, leaves) for f in self._copied]
-        kept = usable_rows(texts, aligned, seed)
-        self._tagger = Tagger(len(self._copied)).fit(
-            [texts[i] for i in kept], [[column[i] or [] for column in aligned] for i in kept]
+def _fit_classifiers(
+    questions: Sequence[str], targets: Mapping[Path, Sequence[str | None]], features: TextFeatures, seed: int
+) -> list[tuple[Path, dict[str, Any]]]:
+    needed = {path: labels for path, labels in targets.items() if set(labels) - {COPIED, None}}
+    matrix = features.fit_transform(questions) if needed else None
+    states = []
+    for path, labels in needed.items():
+        known = [i for i, label in enumerate(labels) if label is not None]
+        classifier = LinearSvmClassifier(seed, c_grid=(1.0,)).fit(
+            matrix[known], [str(labels[i]) for i in known], [questions[i] for i in known]
         )
-        self._features = TextFeatures()
-        self._classifiers = self._fit_classifiers(texts, leaves, dict(zip(self._copied, aligned, strict=True)), seed)
-        self.identity = make_identity(
-            name,
-            rows,
-            seed,
-            unreadable_rows=len(rows) - len(texts),
-            tagged_rows=len(kept),
-            copied_fields=[list(f.path) for f in self._copied],
-            C=DEFAULT_C,
-            **self._features.parameters,
-        )
+        states.append((path, classifier.state()))
+    return states
 
-    def _fit_classifiers(
-        self,
-        texts: Sequence[Text],
-        leaves: Sequence[Mapping[Path, Any]],
-        aligned: Mapping[Field, list[list[Span] | None]],
-        seed: int,
-    ) -> dict[Path, LinearSvmClassifier]:
-        questions = [text.raw for text in texts]
-        targets = {f.path: literal_targets(f, leaves, aligned.get(f)) for f in self._fields}
-        needed = {path: labels for path, labels in targets.items() if set(labels) - {COPIED, None}}
-        if not needed:
-            return {}
-        matrix = self._features.fit_transform(questions)
-        fitted = {}
-        for path, labels in needed.items():
-            known = [i for i, label in enumerate(labels) if label is not None]
-            fitted[path] = LinearSvmClassifier(seed, c_grid=(1.0,)).fit(
-                matrix[known], [str(labels[i]) for i in known], [questions[i] for i in known]
-            )
-        return fitted
 
-    def predict(self, questions: Sequence[str]) -> list[str]:
-        """Return an object for each question."""
-        texts = [Text(q) for q in questions]
-        found = self._tagger.spans(texts)
-        literals: dict[Path, list[str]] = {}
-        if self._classifiers and questions:
-            matrix = self._features.transform(questions)
-            literals = {path: classifier.predict(matrix) for path, classifier in self._classifiers.items()}
-        answers = []
-        for i, text in enumerate(texts):
-            of_text = {path: values[i] for path, values in literals.items()}
-            answers.append(write(unflatten(fill_in(self._fields, text, found[i], of_text))))
-        return answers
+def fit_tagger(texts: Sequence[Text], spans: Sequence[Sequence[Sequence[Span]]], n_fields: int) -> dict[str, Any]:
+    """Return the arguments of `WordTagger`.
 
-    def state(self) -> dict[str, Any]:
-        """Return what `runtime.FieldPredictor` needs."""
-        classifiers = [[path, one.state()] for path, one in self._classifiers.items()]
-        fields, tagger = [field.state() for field in self._fields], self._tagger.state()
-        return {"fields": fields, "tagger": tagger, "features": self._features.state(), "classifiers": classifiers}
+    Args:
+        texts: The questions.
+        spans: For each question, for each field, its spans.
+        n_fields: Number of fields.
+    """
+    from scipy.sparse import csr_matrix
+    from sklearn.linear_model import LogisticRegression
+
+    shared = [_fields_by_span(found) for found in spans]
+    kinds = sorted({kind for row in shared for kind in row.values()})
+    targets = [tag for text, row in zip(texts, shared, strict=True) for tag in _tags(len(text.tokens), row, kinds)]
+    if len(set(targets)) < 2:
+        return {"n_fields": n_fields, "kinds": [], "names": [], "tags": []}
+    columns: dict[str, int] = {}
+    indices, starts = [], [0]
+    for row in (row for text in texts for row in text_features(text)):
+        # in order: a set would number the features anew in each process
+        indices += [columns.setdefault(name, len(columns)) for name in dict.fromkeys(row)]
+        starts.append(len(indices))
+    matrix = csr_matrix((np.ones(len(indices)), indices, starts), shape=(len(targets), len(columns)))
+    model = LogisticRegression(C=DEFAULT_C, tol=1e-3, max_iter=150).fit(matrix, np.array(targets))
+    weights, intercept = model.coef_, model.intercept_
+    if len(weights) == 1:
+        weights, intercept = np.concatenate([0 * weights, weights]), np.concatenate([0 * intercept, intercept])
+    return {
+        "n_fields": n_fields,
+        "kinds": kinds,
+        "names": list(columns),
+        "tags": model.classes_.tolist(),
+        "weights": weights.T.astype(np.float32),
+        "intercept": intercept,
+    }
+
+
+def _tags(n: int, fields_by_span: Mapping[Span, tuple[int, ...]], kinds: Sequence[tuple[int, ...]]) -> list[int]:
+    """Return a tag a token: 0 outside, 2k+1 the first and 2k+2 a later word of a span of kind k."""
+    tags = [OUTSIDE] * n
+    for (start, end), kind in fields_by_span.items():
+        if not any(tags[start:end]):  # else a longer span has these words
+            number = kinds.index(kind)
+            tags[start:end] = [2 * number + 1] + [2 * number + 2] * (end - start - 1)
+    return tags
+
+
+def _fields_by_span(spans: Sequence[Sequence[Span]]) -> dict[Span, tuple[int, ...]]:
+    fields: dict[Span, list[int]] = {}
+    for number, of_field in enumerate(spans):
+        for span in dict.fromkeys(of_field):
+            fields.setdefault(span, []).append(number)
+    return {span: tuple(fields[span]) for span in sorted(fields, key=lambda s: (s[0] - s[1], s))}
 
 
 def usable_rows(texts: Sequence[Text], aligned: Sequence[list[list[Span] | None]], seed: int) -> list[int]:
@@ -208,69 +191,3 @@ def literal_targets(
     least = MIN_LITERAL if spans is not None else 1
     known = {t for t in ranked if counts[t] >= least or t in (COPIED, ABSENT)}
     return [t if t in known else None for t in texts]
-
-
-def fill_in(
-    fields: Sequence[Field], text: Text, found: Sequence[Sequence[tuple[float, Span]]], literals: Mapping[Path, str]
-) -> dict[Path, Any]:
-    """Return the leaves of the answer to `text`.
-
-    Args:
-        fields: All fields.
-        text: The question.
-        found: The spans per copied field, in the order of `fields`.
-        literals: Answers of the classifiers, by field.
-    """
-    copies = dict(zip((f.path for f in fields if f.copied), found, strict=True))
-    leaves: dict[Path, Any] = {}
-    for field in fields:
-        literal = literals.get(field.path, COPIED)
-        value = json.loads(literal) if literal not in (COPIED, ABSENT) else None
-        if literal == COPIED:
-            value = copy_value(field, text, copies.get(field.path, []))
-        put(leaves, field, value)
-    return leaves
-
-
-def usual_row(rows: Sequence[str], near: Sequence[int]) -> int:
-    """Return the first of the equally near rows with their most frequent object."""
-    usual = most_frequent(rows[i] for i in near)
-    return next(i for i in near if rows[i] == usual)
-
-
-def adapt(
-    row: str, copied: Sequence[Path], fields: Mapping[Path, Field], rules: Mapping[Path, CopyRules], question: Text
-) -> dict[Path, Any]:
-    """Return the leaves of a training row; values copied from its question are copied from the new question.
-
-    Args:
-        row: JSON text of its ``[path, value]`` pairs.
-        copied: Paths of the values that it copied.
-        fields: By path.
-        rules: Of the copied fields.
-        question: The new one.
-    """
-    adapted: dict[Path, Any] = {}
-    for path, value in ((tuple(keys), value) for keys, value in json.loads(row)):
-        if path not in copied:
-            adapted[path] = value
-            continue
-        span = rules[path].best(question)
-        put(adapted, fields[path], fields[path].render([question.slice(span)]) if span else None)
-    return adapted
-
-
-def copy_value(field: Field, text: Text, found: Sequence[tuple[float, Span]]) -> Any:
-    """Return the value of a copied field: all spans of a list, else the surest; None if no span was found."""
-    if not found:
-        return None
-    spans = [span for _, span in found] if field.many else [max(found, key=lambda f: (f[0], -f[1][0]))[1]]
-    return field.render([text.slice(span) for span in spans])
-
-
-def put(leaves: dict[Path, Any], field: Field, value: Any) -> None:
-    """Set a field in place; where there is no value, as the examples show it (left out, null, "" ...)."""
-    if value is not None:
-        leaves[field.path] = value
-    elif field.empty != ABSENT:
-        leaves[field.path] = json.loads(field.empty)

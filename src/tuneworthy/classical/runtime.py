@@ -1,7 +1,6 @@
-"""Runtime of exported classifiers: a class per classical baseline, on NumPy and the standard library only.
+"""Classical baselines as they answer, on NumPy and the standard library only: `export` copies this module.
 
-`bundle` copies a class, and its dependencies in this package, into one file. The keys of a baseline's `state` are the
-arguments of its class, which gives its answers (JSON answers as objects, not as text).
+A baseline is made from its `state`, the arguments of its class, which the modules that fit baselines give.
 """
 
 from __future__ import annotations
@@ -12,30 +11,37 @@ import json
 import pathlib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneworthy.classical.answers import ANSWER
-from tuneworthy.classical.decision import DecisionModel, LabelChooser
-from tuneworthy.classical.encoder import EncoderClassifier
-from tuneworthy.classical.features import CHAR_NGRAMS, TOKEN_PATTERN, clip
-from tuneworthy.classical.fields import Field, unflatten
-from tuneworthy.classical.labels import TIE, most_frequent
-from tuneworthy.classical.linear import softmax, spread
-from tuneworthy.classical.objects import adapt, fill_in, usual_row
+from tuneworthy.classical.encoder import LabelChooser, softmax
 from tuneworthy.classical.spans import CopyRules, Span, Text
-from tuneworthy.classical.tagger import IMPOSSIBLE, allowed_transitions, decode, text_features
+from tuneworthy.classical.tagger import WordTagger
 
-# What `state` returns: as JSON has it, with arrays in it.
+# The arguments of a class: as JSON has it, with arrays in it.
 State = Mapping[str, Any]
-# A state with the path that it belongs to.
-StateAt = tuple[Sequence[Any], State]
 # Columns of the features that a text has, and their values.
 Row = tuple[NDArray[np.int64], NDArray[np.float32]]
+
+CHAR_NGRAMS = (2, 5)
+TOKEN_PATTERN = r"(?u)\w+|[^\w\s]"
+TIE = 1e-5  # similarities closer than this are equal (float32)
+ANSWER = "answer"  # the only field of a short answer
+COPIED = "copied"  # no JSON text reads so: the label of rows whose value is copied (or empty)
+ABSENT = "absent"  # no JSON text reads so: the mark of a field that a row leaves out
+CASES: dict[str, Callable[[str], str]] = {
+    "as_written": lambda text: text,
+    "lower": str.lower,
+    "upper": str.upper,
+    "title": str.title,
+}
+MAX_NUMBER = 2.0**53  # larger numbers (and nan) lose digits on the way through JSON
 
 
 def load_state(folder: pathlib.Path) -> Any:
@@ -78,50 +84,91 @@ def fill_template(pieces: Sequence[str], case: str | Mapping[str, Any]) -> str:
     return "".join(str(case[piece]) if at % 2 else piece for at, piece in enumerate(pieces))
 
 
+def clip(text: str, max_chars: int) -> str:
+    """Return head and tail of a text that is too long."""
+    half = max_chars // 2
+    return text if len(text) <= max_chars else f"{text[:half]} {text[-half:]}"
+
+
 def word_ngrams(text: str) -> list[str]:
     """Return words and pairs of words."""
     words = re.findall(TOKEN_PATTERN, text)
     return [*words, *(f"{first} {second}" for first, second in pairwise(words))]
 
 
-def character_ngrams(text: str) -> list[str]:
-    """Return the n-grams inside words, a blank at each end of a word."""
-    ngrams = []
-    for word in text.split():
-        padded = f" {word} "
-        for n in range(CHAR_NGRAMS[0], CHAR_NGRAMS[1] + 1):
-            ngrams += [padded[i : i + n] for i in range(max(1, len(padded) - n + 1))]
-            if len(padded) <= n:  # a short word counts once
-                break
+def character_ngrams(word: str) -> list[str]:
+    """Return the n-grams of a word with a blank at each end."""
+    ngrams, padded = [], f" {word} "
+    for n in range(CHAR_NGRAMS[0], CHAR_NGRAMS[1] + 1):
+        ngrams += [padded[i : i + n] for i in range(max(1, len(padded) - n + 1))]
+        if len(padded) <= n:  # a short word counts once
+            break
     return ngrams
 
 
-class TfidfRows:
-    """TF-IDF features of texts, as `TextFeatures` gives them."""
+class NgramColumns:
+    """Finds the columns of a text's n-grams; words are cut into n-grams once, since texts share their words.
 
-    def __init__(self, max_chars: int, blocks: Sequence[tuple[bool, Sequence[str], NDArray[Any]]]) -> None:
+    Args:
+        characters: Whether n-grams are of characters inside words, else of words.
+        column: Gives the column of an n-gram; None if it has no column.
+    """
+
+    def __init__(self, characters: bool, column: Callable[[str], int | None]) -> None:
+        self._characters, self._column = characters, column
+        self._cached = lru_cache(2**16)(self._of)
+
+    def find(self, text: str) -> NDArray[np.int64]:
+        """Return a column for each occurrence of an n-gram in `text`."""
+        parts = text.split() if self._characters else [text]
+        return np.concatenate([np.empty(0, np.int64), *map(self._cached, parts)])
+
+    def _of(self, part: str) -> NDArray[np.int64]:
+        found = map(self._column, character_ngrams(part) if self._characters else word_ngrams(part))
+        return np.array([column for column in found if column is not None], np.int64)
+
+
+class TfidfRows:
+    """TF-IDF features of texts: words, pairs of words and character n-grams.
+
+    Values of a block have length 1 or 0, so that the dot product of two texts is the sum of two cosines.
+
+    Args:
+        max_chars: Longer texts are clipped.
+        blocks: Whether n-grams are of characters, the n-grams, and their inverse document frequencies.
+    """
+
+    def __init__(self, max_chars: int, blocks: Sequence[tuple[bool, Sequence[str], NDArray[np.float32]]]) -> None:
         self._max_chars = max_chars
         self._blocks = []
-        first = 0
+        self.size = 0
         for characters, terms, idf in blocks:
-            columns = {term: column for column, term in enumerate(terms, first)}
-            self._blocks.append((character_ngrams if characters else word_ngrams, columns, idf, first))
-            first += len(terms)
+            columns = {term: column for column, term in enumerate(terms)}
+            self._blocks.append((NgramColumns(characters, columns.get), idf, self.size))
+            self.size += len(terms)
 
     def row(self, text: str) -> Row:
         """Return the features of `text`."""
+        text = clip(text, self._max_chars).lower()
         columns, values = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
-        for ngrams, places, idf, first in self._blocks:
-            counts = Counter(places[ngram] for ngram in ngrams(clip(text, self._max_chars).lower()) if ngram in places)
-            own = np.fromiter(counts, np.int64, len(counts))
-            weights = (np.log(np.fromiter(counts.values(), np.float32, len(counts))) + 1) * idf[own - first]
-            columns.append(own)
+        for ngrams, idf, first in self._blocks:
+            own, counts = np.unique(ngrams.find(text), return_counts=True)
+            weights = (np.log(counts.astype(np.float32)) + 1) * idf[own]
+            columns.append(own + first)
             values.append(weights / (np.linalg.norm(weights) or 1))
         return np.concatenate(columns), np.concatenate(values)
 
 
 class LinearLabels:
-    """A linear model over features, with label probabilities."""
+    """A linear model over features, with label probabilities.
+
+    Args:
+        labels: All labels.
+        columns: Places of the learned labels.
+        temperature: Factor on the margins.
+        weights: ``(n_features, n_learned)``; None if there is one label.
+        intercept: ``(n_learned,)``.
+    """
 
     def __init__(
         self, labels: list[str], columns: list[int], temperature: float, weights: Any = None, intercept: Any = None
@@ -142,213 +189,246 @@ class LinearLabels:
         return self.labels[int(self.probabilities(row).argmax())]
 
 
-class NearestRows:
-    """Finds the training rows whose question is most like a new one."""
+def spread(raw: NDArray[np.float64], columns: Sequence[int], n_labels: int) -> NDArray[np.float64]:
+    """Return the margins of all labels, ``(..., n_labels)``.
 
-    def __init__(
-        self, features: State, n_rows: int, starts: NDArray[Any], rows: NDArray[Any], values: NDArray[Any]
-    ) -> None:
-        self._features, self._n_rows = TfidfRows(**features), n_rows
-        self._starts, self._rows, self._values = starts, rows, values
+    A label that the model was not trained on gets the row's lowest margin, so that it never wins.
 
-    def nearest(self, text: str) -> list[int]:
-        """Return the numbers of all rows that share the highest similarity."""
-        similarity = np.zeros(self._n_rows, np.float32)
-        for column, value in zip(*self._features.row(text), strict=True):
-            place = slice(self._starts[column], self._starts[column + 1])
-            similarity[self._rows[place]] += value * self._values[place]
-        return np.flatnonzero(similarity >= similarity.max() - TIE).tolist()
+    Args:
+        raw: Margins of the learned labels, ``(..., n_learned)``.
+        columns: Their places among all labels.
+        n_labels: Number of all labels.
+    """
+    margins = np.repeat(raw.min(axis=-1, keepdims=True), n_labels, axis=-1)
+    margins[..., columns] = raw
+    return margins
 
 
-class WordTagger:
-    """Finds the spans that each copied field takes."""
+def most_frequent(answers: Iterable[str]) -> str:
+    """Return the most frequent answer; of equally frequent answers the first in alphabetical order.
+
+    >>> most_frequent(["b", "a", "b", "a"])
+    'a'
+    """
+    counts = Counter(answers)
+    return min(counts, key=lambda answer: (-counts[answer], answer))
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a JSON answer as the examples show it.
+
+    Attributes:
+        path: Its keys.
+        copied: Whether its values are words of the question.
+        many: Whether it is a list.
+        number: Whether its values are numbers.
+        case: How a copied value is written, a key of `CASES`.
+        empty: JSON text of the value if nothing is found, or ABSENT.
+    """
+
+    path: tuple[str, ...]
+    copied: bool
+    many: bool
+    number: bool
+    case: str
+    empty: str
+
+    def render(self, texts: Sequence[str]) -> Any:
+        """Return the value of the copied `texts`, or None if they are unfit or empty."""
+        values = [v for v in map(self._scalar, texts) if v is not None]
+        if not values:
+            return None
+        return values if self.many else values[0]
+
+    def copy(self, text: Text, found: Sequence[tuple[float, Span]]) -> Any:
+        """Return the value from the spans found: all of a list, else the surest; None if there is no span."""
+        if found and not self.many:
+            found = [max(found, key=lambda f: (f[0], -f[1][0]))]
+        return self.render([text.slice(span) for _, span in found])
+
+    def _scalar(self, text: str) -> Any:
+        if not self.number:
+            return CASES[self.case](text)
+        try:
+            number = float(text.replace(",", ""))
+        except ValueError:
+            return None
+        if not abs(number) <= MAX_NUMBER:  # nan is not either
+            return None
+        return int(number) if number.is_integer() else number
+
+
+def write(value: Any) -> str:
+    """Return the JSON text of `value`; equal values give equal texts."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def unflatten(leaves: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
+    """Return the nested object; where a path is both a leaf and a parent, the parent stays."""
+    tree: dict[str, Any] = {}
+    for path, value in sorted(leaves.items(), key=lambda item: len(item[0])):
+        node = tree
+        for key in path[:-1]:
+            if not isinstance(node.get(key), dict):
+                node[key] = {}
+            node = node[key]
+        node[path[-1]] = value
+    return tree
+
+
+class Answerer:
+    """Answers a question at a time, in `answer`.
+
+    Attributes:
+        identity: See `ClassicalModel`.
+        state: The arguments that make this model.
+        is_json: Whether answers are JSON.
+    """
+
+    identity: Mapping[str, Any]
+    state: State
+    is_json = False
+
+    def predict(self, questions: Sequence[str]) -> list[str]:
+        """Return an answer for each question."""
+        return [self.answer(question) for question in questions]
+
+    def answer(self, question: str) -> str:
+        """Return the answer to `question`."""
+        raise NotImplementedError
+
+
+class MajorityLabel(LabelChooser):
+    """The most frequent answer, with the shares of all answers among the examples."""
+
+    def __init__(self, labels: Sequence[str], shares: Sequence[float]) -> None:
+        self.labels, self._shares = labels, np.array(shares)
+
+    def _row(self, question: str) -> NDArray[np.float64]:
+        return self._shares
+
+
+class ConstantObject(Answerer):
+    """The same object for every question."""
+
+    is_json = True
+
+    def __init__(self, answer: str) -> None:
+        self._answer = answer
+
+    def answer(self, question: str) -> str:
+        """Return the object."""
+        return self._answer
+
+
+class LabelPredictor(LabelChooser):
+    """The most probable label by a linear model."""
+
+    def __init__(self, features: State, labels: State) -> None:
+        self._features, self._model = TfidfRows(**features), LinearLabels(**labels)
+        self.labels = self._model.labels
+
+    def _row(self, question: str) -> NDArray[np.float64]:
+        return self._model.probabilities(self._features.row(question))
+
+
+class NearestAnswer(Answerer):
+    """The answer of the example whose question is most like the new one (cosine of TF-IDF n-grams).
+
+    Args:
+        features: Of `TfidfRows`.
+        starts: Where the entries of each feature begin, ``(n_features + 1,)``.
+        rows: Example of each entry.
+        values: Value of each entry.
+        answers: Of the examples.
+        is_json: Whether answers are JSON.
+    """
 
     def __init__(
         self,
+        features: State,
+        starts: NDArray[Any],
+        rows: NDArray[Any],
+        values: NDArray[Any],
+        answers: Sequence[str],
         *,
-        n_fields: int,
-        kinds: Any,
-        names: list[str],
-        tags: list[int],
-        weights: Any = None,
-        intercept: Any = None,
+        is_json: bool = False,
     ) -> None:
-        self._n_fields, self._kinds, self._tags = n_fields, kinds, tags
-        self._columns = {name: column for column, name in enumerate(names)}
-        self._weights, self._intercept = weights, intercept
-        self._transitions = allowed_transitions(1 + 2 * len(kinds))
+        self._features, self._answers, self.is_json = TfidfRows(**features), answers, is_json
+        self._starts, self._rows, self._values = starts, rows.astype(np.int64), values
 
-    def spans(self, text: Text) -> list[list[tuple[float, Span]]]:
-        """Return, for each field, the spans found with their mean log probability."""
-        if self._weights is None or not text.tokens:
-            return [[] for _ in range(self._n_fields)]
-        rows = [[self._columns[name] for name in dict.fromkeys(row) if name in self._columns]
-                for row in text_features(text)]  # fmt: skip
-        raw = np.stack([self._weights[np.array(row, np.int64)].sum(axis=0, dtype=np.float64) for row in rows])
-        raw += self._intercept
-        raw -= raw.max(axis=1, keepdims=True)
-        scores = np.full((len(rows), len(self._transitions)), IMPOSSIBLE)
-        scores[:, self._tags] = raw - np.log(np.exp(raw).sum(axis=1, keepdims=True))
-        return decode(scores, self._transitions, self._kinds, self._n_fields)
+    def answer(self, question: str) -> str:
+        """Return the most frequent answer among the examples that share the highest similarity."""
+        columns, values = self._features.row(question)
+        places = [slice(*self._starts[column : column + 2]) for column in columns]
+        rows = np.concatenate([self._rows[:0], *(self._rows[place] for place in places)])
+        products = [self._values[place] * value for place, value in zip(places, values, strict=True)]
+        similarity = np.bincount(rows, np.concatenate([self._values[:0], *products]), len(self._answers))
+        return most_frequent(self._answers[i] for i in np.flatnonzero(similarity >= similarity.max() - TIE))
 
 
-def read_field(path: Sequence[Any], **more: Any) -> Field:
-    """Return a field from its state."""
-    return Field(path=tuple(path), **more)
-
-
-def read_rules(contexts: Sequence[Any], lengths: Sequence[Any]) -> CopyRules:
-    """Return copy rules from their state."""
-    counts = [(tuple(context), hits, places) for context, hits, places in contexts]
-    return CopyRules(
-        _hits=Counter({context: hits for context, hits, _ in counts}),
-        _places=Counter({context: places for context, _, places in counts}),
-        _lengths=Counter(dict(map(tuple, lengths))),
-    )
-
-
-class FixedAnswer:
-    """The same answer to every question: the majority class, or the most frequent object."""
-
-    def __init__(self, answer: Any, probabilities: Mapping[str, float] | None = None) -> None:
-        self._answer, self._shares = answer, probabilities or {}
-
-    def predict(self, question: str) -> Any:
-        """Return the answer."""
-        return self._answer
-
-    def probabilities(self, question: str) -> dict[str, float]:
-        """Return label shares among the examples."""
-        return dict(self._shares)
-
-
-class LabelPredictor:
-    """The most probable label."""
-
-    def __init__(self, features: State, labels: State) -> None:
-        self._features, self._labels = TfidfRows(**features), LinearLabels(**labels)
-
-    def predict(self, question: str) -> str:
-        """Return the label."""
-        return self._labels.best(self._features.row(question))
-
-    def probabilities(self, question: str) -> dict[str, float]:
-        """Return label probabilities; they sum to 1."""
-        shares = self._labels.probabilities(self._features.row(question)).tolist()
-        return dict(zip(self._labels.labels, shares, strict=True))
-
-
-class NearestAnswer:
-    """The answer of the nearest example."""
-
-    def __init__(self, index: State, answers: Sequence[str]) -> None:
-        self._index, self._answers = NearestRows(**index), answers
-
-    def predict(self, question: str) -> str:
-        """Return the answer."""
-        return most_frequent(self._answers[i] for i in self._index.nearest(question))
-
-
-class CopiedAnswer:
-    """The words in typical positions of answers, or the nearest example's answer."""
+class CopiedAnswer(Answerer):
+    """The words in typical positions of answers (by neighbours, shape and length), or the nearest example's answer."""
 
     def __init__(self, nearest: State, field: State, rules: State) -> None:
-        self._nearest, self._field, self._rules = NearestAnswer(**nearest), read_field(**field), read_rules(**rules)
+        self._nearest, self._field, self._rules = NearestAnswer(**nearest), Field(**field), CopyRules(**rules)
 
-    def predict(self, question: str) -> str:
-        """Return the answer."""
+    def answer(self, question: str) -> str:
+        """Return the copied words, or the nearest example's answer where there is nothing to copy."""
         text = Text(question)
         span = self._rules.best(text)
-        return str(self._field.render([text.slice(span)])) if span else self._nearest.predict(question)
+        return str(self._field.render([text.slice(span)])) if span else self._nearest.answer(question)
 
 
-class FieldPredictor:
-    """An object: words of the question that fields copy, and values that classifiers give."""
+class FieldPredictor(Answerer):
+    """An object: words of the question that fields copy, and values that classifiers give.
+
+    Args:
+        fields: Of `Field`, in the order of the answer.
+        tagger: Of `WordTagger`.
+        features: Of `TfidfRows`.
+        classifiers: Path of a field, and its `LinearLabels`.
+    """
+
+    is_json = True
 
     def __init__(
         self,
         fields: Sequence[State],
         tagger: State,
         features: State,
-        classifiers: Sequence[StateAt],
+        classifiers: Sequence[tuple[Sequence[str], State]],
     ) -> None:
-        self._fields = [read_field(**field) for field in fields]
+        self._fields = [Field(**{**field, "path": tuple(field["path"])}) for field in fields]
         self._tagger, self._features = WordTagger(**tagger), TfidfRows(**features)
         self._classifiers = {tuple(path): LinearLabels(**classifier) for path, classifier in classifiers}
 
-    def predict(self, question: str) -> dict[str, Any]:
-        """Return the object."""
+    def answer(self, question: str) -> str:
+        """Return the object; a field without a value is as the examples show it (left out, null, "" ...)."""
         text, row = Text(question), self._features.row(question)
-        literals = {path: classifier.best(row) for path, classifier in self._classifiers.items()}
-        return unflatten(fill_in(self._fields, text, self._tagger.spans(text), literals))
+        copies = dict(zip((f.path for f in self._fields if f.copied), self._tagger.spans(text), strict=True))
+        leaves: dict[tuple[str, ...], Any] = {}
+        for field in self._fields:
+            classifier = self._classifiers.get(field.path)
+            literal = classifier.best(row) if classifier else COPIED
+            value = json.loads(literal) if literal not in (COPIED, ABSENT) else None
+            if literal == COPIED:
+                value = field.copy(text, copies.get(field.path, []))
+            if value is not None:
+                leaves[field.path] = value
+            elif field.empty != ABSENT:
+                leaves[field.path] = json.loads(field.empty)
+        return write(unflatten(leaves))
 
 
-class TaggedAnswer:
+class TaggedAnswer(Answerer):
     """The words of the question that are tagged, or the nearest example's answer."""
 
     def __init__(self, nearest: State, tagger: State | None) -> None:
         self._nearest, self._tagger = NearestAnswer(**nearest), FieldPredictor(**tagger) if tagger else None
 
-    def predict(self, question: str) -> str:
-        """Return the answer."""
-        words = self._tagger.predict(question)[ANSWER] if self._tagger else ""
-        return words if words and words in question else self._nearest.predict(question)
-
-
-class NearestObject:
-    """The object of the nearest example, with its copies made from the new question."""
-
-    def __init__(
-        self,
-        index: State,
-        fields: Sequence[State],
-        rules: Sequence[StateAt],
-        rows: Any,
-        copied: Sequence[Any],
-    ) -> None:
-        self._index, self._rows = NearestRows(**index), rows
-        self._copied = [list(map(tuple, paths)) for paths in copied]
-        self._fields = {(made := read_field(**field)).path: made for field in fields}
-        self._rules = {tuple(path): read_rules(**own) for path, own in rules}
-
-    def predict(self, question: str) -> dict[str, Any]:
-        """Return the object."""
-        row = usual_row(self._rows, self._index.nearest(question))
-        return unflatten(adapt(self._rows[row], self._copied[row], self._fields, self._rules, Text(question)))
-
-
-class ChosenLabel:
-    """The label that fits best, by a zero-shot decision model."""
-
-    def __init__(self, **state: Any) -> None:
-        self._model: LabelChooser = DecisionModel(**state)
-
-    def predict(self, question: str) -> str:
-        """Return the label."""
-        return self._model.predict([question])[0]
-
-    def probabilities(self, question: str) -> dict[str, float]:
-        """Return label probabilities; they sum to 1."""
-        return dict(zip(self._model.labels, self._model.probabilities([question])[0].tolist(), strict=True))
-
-
-class EncodedLabel(ChosenLabel):
-    """The most probable label, by a fine-tuned encoder."""
-
-    def __init__(self, **state: Any) -> None:
-        self._model = EncoderClassifier(**state)
-
-
-# The class that answers as a baseline does, by the baseline's name.
-PREDICTORS: dict[str, type] = {
-    "majority": FixedAnswer,
-    "constant": FixedAnswer,
-    "linear": LabelPredictor,
-    "nearest": NearestAnswer,
-    "copy_rules": CopiedAnswer,
-    "answer_tagger": TaggedAnswer,
-    "field_tagger": FieldPredictor,
-    "nearest_copy": NearestObject,
-    "decision": ChosenLabel,
-    "encoder": EncodedLabel,
-}
+    def answer(self, question: str) -> str:
+        """Return the tagged words, or the nearest example's answer where no words are tagged."""
+        words: Any = json.loads(self._tagger.answer(question))[ANSWER] if self._tagger else ""
+        return words if words and words in question else self._nearest.answer(question)

@@ -9,7 +9,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
 from typing import Any
@@ -23,6 +23,8 @@ _TOKEN = re.compile(rf"[{_UNSPACED}]|\d+|[^\W\d_{_UNSPACED}]+|[^\s]")
 MAX_TOKENS = 4_000  # of a question; what lies beyond is not searched
 MAX_RULE_TOKENS = 200_000  # of all questions that copy rules are counted on (about 5 s); every k-th is taken
 START, END = "<s>", "</s>"
+SMOOTHING = 1.0
+MAX_CONTEXT = 3  # neighbours of a span
 
 
 @dataclass(frozen=True)
@@ -107,45 +109,28 @@ def _neighbours(text: Text, span: Span) -> tuple[tuple[str, str], tuple[str, str
     return ("before", before), ("after", after)
 
 
-@dataclass
 class CopyRules:
     """Finds the span to copy by the n-grams around it, its first and last word's shape and its length.
 
     Each part is a share with additive smoothing that backs off from longer to shorter contexts; no
     search, no weights: the rules of a careful person, counted from the examples.
+
+    Args:
+        contexts: Context, how often a span began or ended there, and how often it could have.
+        lengths: Tokens of a span, and how many spans have that many.
     """
 
-    smoothing: float = 1.0
-    max_context: int = 3
-    _hits: Counter[tuple[str, ...]] = field(default_factory=Counter)
-    _places: Counter[tuple[str, ...]] = field(default_factory=Counter)
-    _lengths: Counter[int] = field(default_factory=Counter)
-
-    def fit(self, texts: Sequence[Text], spans: Sequence[Span]) -> CopyRules:
-        """Count the contexts of `spans`, one a text, against all places where they could have begun or ended."""
-        every = 1 + sum(len(text.tokens) for text in texts) // MAX_RULE_TOKENS
-        for text, (start, end) in zip(texts[::every], spans[::every], strict=True):
-            for i in range(len(text.tokens)):
-                for contexts, place in ((self._start_contexts, start), (self._end_contexts, end - 1)):
-                    for context in contexts(text, i):
-                        self._places[context] += 1
-                        self._hits[context] += i == place
-            self._lengths[end - start] += 1
-        return self
-
-    def state(self) -> dict[str, Any]:
-        """Return what `runtime.read_rules` needs."""
-        contexts = [[list(context), self._hits[context], n] for context, n in self._places.items()]
-        return {"contexts": contexts, "lengths": list(self._lengths.items())}
+    def __init__(
+        self, contexts: Sequence[tuple[Sequence[str], int, int]] = (), lengths: Sequence[tuple[int, int]] = ()
+    ) -> None:
+        self._counts = {tuple(context): (hits, places) for context, hits, places in contexts}
+        self._lengths = Counter(dict(map(tuple, lengths)))
 
     def best(self, text: Text) -> Span | None:
         """Return the most likely span, or None if nothing was learnt or the text is blank."""
-        n = len(text.tokens)
-        if not n or not self._lengths:
-            return None
-        starts = [self._log_share(self._start_contexts(text, i)) for i in range(n)]
-        ends = [self._log_share(self._end_contexts(text, i)) for i in range(n)]
-        total = self._lengths.total()
+        n, total = len(text.tokens), self._lengths.total()
+        starts = [self._log_share(start_contexts(text, i)) for i in range(n)]
+        ends = [self._log_share(end_contexts(text, i)) for i in range(n)]
         scored = (
             (starts[i] + ends[i + size - 1] + math.log(count / total), -i, -size)
             for size, count in self._lengths.items()
@@ -157,15 +142,33 @@ class CopyRules:
     def _log_share(self, contexts: Sequence[tuple[str, ...]]) -> float:
         share = 0.01
         for context in contexts:
-            share = (self._hits[context] + self.smoothing * share) / (self._places[context] + self.smoothing)
+            hits, places = self._counts.get(context, (0, 0))
+            share = (hits + SMOOTHING * share) / (places + SMOOTHING)
         return math.log(share)
 
-    def _start_contexts(self, text: Text, i: int) -> list[tuple[str, ...]]:
-        before = [START, *text.lower[max(0, i - self.max_context) : i]][-self.max_context :]
-        own = shape(text.tokens[i])
-        return [("^", own), *(("^", own, *before[-k:]) for k in range(1, len(before) + 1))]
 
-    def _end_contexts(self, text: Text, i: int) -> list[tuple[str, ...]]:
-        after = [*text.lower[i + 1 : i + 1 + self.max_context], END][: self.max_context]
-        own = shape(text.tokens[i])
-        return [("$", own), *(("$", own, *after[:k]) for k in range(1, len(after) + 1))]
+def learn_rules(texts: Sequence[Text], spans: Sequence[Span]) -> dict[str, Any]:
+    """Return the arguments of `CopyRules` from one span a text."""
+    every = 1 + sum(len(text.tokens) for text in texts) // MAX_RULE_TOKENS
+    hits, places = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
+    for text, (start, end) in zip(texts[::every], spans[::every], strict=True):
+        for i in range(len(text.tokens)):
+            for contexts, is_hit in ((start_contexts(text, i), i == start), (end_contexts(text, i), i == end - 1)):
+                places.update(contexts)
+                hits.update(contexts if is_hit else ())
+    lengths = Counter(end - start for start, end in spans[::every])
+    return {"contexts": [(context, hits[context], n) for context, n in places.items()], "lengths": [*lengths.items()]}
+
+
+def start_contexts(text: Text, i: int) -> list[tuple[str, ...]]:
+    """Return the contexts of a span that begins with token `i`, from short to long."""
+    before = [START, *text.lower[max(0, i - MAX_CONTEXT) : i]][-MAX_CONTEXT:]
+    own = shape(text.tokens[i])
+    return [("^", own), *(("^", own, *before[-k:]) for k in range(1, len(before) + 1))]
+
+
+def end_contexts(text: Text, i: int) -> list[tuple[str, ...]]:
+    """Return the contexts of a span that ends with token `i`, from short to long."""
+    after = [*text.lower[i + 1 : i + 1 + MAX_CONTEXT], END][:MAX_CONTEXT]
+    own = shape(text.tokens[i])
+    return [("$", own), *(("$", own, *after[:k]) for k in range(1, len(after) + 1))]

@@ -9,24 +9,21 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tuneworthy.classical.spans import Span, Text, shape
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-MAX_TRAIN_TOKENS = 60_000
 WINDOW = 3
 MAX_OTHERS = 6
 SHORT_SEGMENT = 80  # characters: a longer segment is content, not a setting
 _BORDER = re.compile(r"\n|(?=\"[^\"\n]{1,40}\"\s*:)|(?=<[A-Za-z][\w-]*>)")
 _KEY = re.compile(r"\W{0,3}([^\W\d][\w -]{0,30})[\">]?\s*[:>]")
 _WORD = re.compile(r"\w+")
-DEFAULT_C = 3.0
 OUTSIDE = 0
 IMPOSSIBLE = -30.0  # log probability of a tag that no training row has
 
@@ -99,118 +96,49 @@ def _segment_settings(segments: Sequence[str]) -> list[list[str]]:
     return settings
 
 
-class Tagger:
-    """Fits on questions whose spans are known; finds the best spans of new questions.
-
-    Words that several fields copy at once ("now" as date and time) are a kind of span of their own.
+class WordTagger:
+    """Finds the spans that each copied field takes.
 
     Args:
         n_fields: Number of fields, numbered from 0.
-        c: Inverse regularisation strength.
+        kinds: The fields per kind of span: words that several fields copy at once ("now" as date and time) are a kind
+            of their own.
+        names: The features, in the order of the weights.
+        tags: Tags that occurred: 0 outside, 2k+1 the first and 2k+2 a later word of a span of kind k.
+        weights: ``(n_features, n_tags)``; None if nothing was learnt.
+        intercept: ``(n_tags,)``.
     """
 
-    def __init__(self, n_fields: int, c: float = DEFAULT_C) -> None:
-        self.n_fields = n_fields
-        self.c = c
-        self._kinds: list[tuple[int, ...]] = []
-        self._columns: dict[str, int] = {}
-        self._model: Any = None
-        self._transitions: Any = None
+    def __init__(
+        self,
+        *,
+        n_fields: int,
+        kinds: Sequence[Sequence[int]],
+        names: Sequence[str],
+        tags: Sequence[int],
+        weights: Any = None,
+        intercept: Any = None,
+    ) -> None:
+        self._n_fields, self._kinds, self._tags = n_fields, kinds, tags
+        self._columns = {name: column for column, name in enumerate(names)}
+        self._weights, self._intercept = weights, intercept
+        self._transitions = allowed_transitions(1 + 2 * len(kinds))
 
-    def fit(self, texts: Sequence[Text], spans: Sequence[Sequence[Sequence[Span]]]) -> Tagger:
-        """Learn the tags.
-
-        Args:
-            texts: The questions.
-            spans: For each question, for each field, its spans.
-        """
-        import numpy as np
-        from sklearn.linear_model import LogisticRegression
-
-        shared = [_fields_by_span(found) for found in spans]
-        self._kinds = sorted({kind for row in shared for kind in row.values()})
-        targets = np.array([t for text, row in zip(texts, shared, strict=True) for t in self._tags(text, row)])
-        if len(set(targets.tolist())) < 2:
-            return self
-        self._model = LogisticRegression(C=self.c, tol=1e-3, max_iter=150).fit(
-            self._matrix([row for text in texts for row in text_features(text)], learn=True), targets
-        )
-        self._transitions = allowed_transitions(1 + 2 * len(self._kinds))
-        return self
-
-    def spans(self, texts: Sequence[Text]) -> list[list[list[tuple[float, Span]]]]:
-        """Return, for each question, for each field, the spans found with their mean log probability."""
-        if self._model is None:
-            return [[[] for _ in range(self.n_fields)] for _ in texts]
-        return [self._spans_of(text) for text in texts]
-
-    def _spans_of(self, text: Text) -> list[list[tuple[float, Span]]]:
-        import numpy as np
-
-        if not text.tokens:
-            return [[] for _ in range(self.n_fields)]
-        scores = np.full((len(text.tokens), len(self._transitions)), IMPOSSIBLE)
-        scores[:, self._model.classes_] = self._model.predict_log_proba(self._matrix(text_features(text), learn=False))
-        return decode(scores, self._transitions, self._kinds, self.n_fields)
-
-    def state(self) -> dict[str, Any]:
-        """Return what `runtime.WordTagger` needs."""
-        import numpy as np
-
-        if self._model is None:
-            return {"n_fields": self.n_fields, "kinds": [], "names": [], "tags": []}
-        weights, intercept = self._model.coef_, self._model.intercept_
-        if len(weights) == 1:
-            weights, intercept = np.concatenate([0 * weights, weights]), np.concatenate([0 * intercept, intercept])
-        return {
-            "n_fields": self.n_fields,
-            "kinds": self._kinds,
-            "names": list(self._columns),
-            "tags": self._model.classes_.tolist(),
-            "weights": weights.T.astype(np.float32),
-            "intercept": intercept,
-        }
-
-    def _tags(self, text: Text, kinds: Mapping[Span, tuple[int, ...]]) -> list[int]:
-        """Return a tag a token: 0 outside, 2k+1 the first and 2k+2 a later word of a span of kind k."""
-        tags = [OUTSIDE] * len(text.tokens)
-        for (start, end), kind in kinds.items():
-            if not any(tags[start:end]):  # else a longer span has these words
-                number = self._kinds.index(kind)
-                tags[start:end] = [2 * number + 1] + [2 * number + 2] * (end - start - 1)
-        return tags
-
-    def _matrix(self, rows: Sequence[Sequence[str]], *, learn: bool) -> Any:
-        """Return the CSR matrix of features, ``(n_tokens, n_features)``; new features are learnt or left out."""
-        import numpy as np
-        from scipy import sparse
-
-        columns = self._columns
-        indices: list[int] = []
-        starts = [0]
-        for row in rows:
-            names = dict.fromkeys(row)  # in order: a set would number the features anew in each process
-            if learn:
-                indices += [columns.setdefault(name, len(columns)) for name in names]
-            else:
-                indices += [columns[name] for name in names if name in columns]
-            starts.append(len(indices))
-        values = np.ones(len(indices), dtype=np.float64)
-        return sparse.csr_matrix((values, indices, starts), shape=(len(rows), len(columns)))
-
-
-def _fields_by_span(spans: Sequence[Sequence[Span]]) -> dict[Span, tuple[int, ...]]:
-    fields: dict[Span, list[int]] = {}
-    for number, of_field in enumerate(spans):
-        for span in dict.fromkeys(of_field):
-            fields.setdefault(span, []).append(number)
-    return {span: tuple(fields[span]) for span in sorted(fields, key=lambda s: (s[0] - s[1], s))}
+    def spans(self, text: Text) -> list[list[tuple[float, Span]]]:
+        """Return, for each field, the spans found with their mean log probability."""
+        if self._weights is None or not text.tokens:
+            return [[] for _ in range(self._n_fields)]
+        rows = [[self._columns[name] for name in dict.fromkeys(row) if name in self._columns]
+                for row in text_features(text)]  # fmt: skip
+        raw = np.stack([self._weights[row].sum(axis=0, dtype=np.float64) for row in rows]) + self._intercept
+        raw -= raw.max(axis=1, keepdims=True)
+        scores = np.full((len(rows), len(self._transitions)), IMPOSSIBLE)
+        scores[:, self._tags] = raw - np.log(np.exp(raw).sum(axis=1, keepdims=True))
+        return decode(scores, self._transitions, self._kinds, self._n_fields)
 
 
 def allowed_transitions(n_tags: int) -> NDArray[np.float64]:
     """Return log weights ``(n_tags, n_tags)`` from tag to next tag: 0, or -inf where BIO forbids it."""
-    import numpy as np
-
     weights = np.zeros((n_tags, n_tags))
     for inside in range(2, n_tags, 2):
         weights[:, inside] = -np.inf
@@ -225,8 +153,6 @@ def best_path(scores: NDArray[np.float64], transitions: NDArray[np.float64]) -> 
         scores: Log probabilities, ``(n_tokens, n_tags)``.
         transitions: Log weights, ``(n_tags, n_tags)``.
     """
-    import numpy as np
-
     reach = scores[0].copy()
     reach[2::2] = -np.inf
     back = np.zeros(scores.shape, dtype=np.int64)
@@ -251,8 +177,6 @@ def decode(
         kinds: The fields per kind of span.
         n_fields: Number of fields.
     """
-    import numpy as np
-
     found: list[list[tuple[float, Span]]] = [[] for _ in range(n_fields)]
     path = best_path(scores, transitions)
     for start, end, kind in _runs(path):

@@ -17,7 +17,6 @@ from tuneworthy.cases.splits import DEV
 from tuneworthy.cases.stratified import rank
 from tuneworthy.classical import decision
 from tuneworthy.classical.base import ClassicalModel, ProbabilisticModel, candidates, fit
-from tuneworthy.classical.encoder import read_classifier
 from tuneworthy.evaluate.models import Models, OpenModel
 from tuneworthy.ladder.task_info import TaskInfo
 from tuneworthy.prompts.shots import ShotPool
@@ -143,7 +142,7 @@ def _read_classifier(made: Artifact, _: Sequence[Example]) -> ClassicalModel:
         UserError: One of its files was changed.
     """
     made.verify()
-    return read_classifier(made.folder)
+    return decision.read_classifier(made.folder)
 
 
 def _add(models: Models, name: str, provider: ClassicalProvider) -> None:

@@ -4,7 +4,7 @@
                                                     the last ones, and those that scored best so far
 
 The epoch that scores best on the held-out rows is kept; one temperature, fitted on these rows, makes probabilities of
-its logits. `classical.encoder` reads the stored classifier, which answers as the trained model or is not stored.
+its logits. `classical.decision` reads the stored classifier, which answers as the trained model or is not stored.
 """
 
 import resource
@@ -23,8 +23,9 @@ from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel, get_linear_schedule_with_warmup
 
-from tuneworthy.classical.encoder import SETTINGS, WEIGHTS, read_classifier
-from tuneworthy.classical.linear import log_loss, softmax
+from tuneworthy.classical.decision import SETTINGS, WEIGHTS, read_classifier
+from tuneworthy.classical.encoder import softmax
+from tuneworthy.classical.linear import log_loss
 from tuneworthy.config.project import Project
 from tuneworthy.errors import GateFailed, UserError
 from tuneworthy.graders.base import accepted

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuneworthy.cases.splits import asked_case
-from tuneworthy.classical.decision import WordPieces
+from tuneworthy.classical.encoder import WordPieces
 from tuneworthy.config.project import Project
 from tuneworthy.errors import GateFailed, ModelError, UserError
 from tuneworthy.prompts.templates import plain_pieces

@@ -164,7 +164,7 @@ def _learned(codes: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
 
 def _fit(matrix: Any, codes: NDArray[np.int64], seed: int, temperature: float = _TEMPERATURE) -> Predict:
     """Return what predicts the probabilities of the classes that occur in `codes`, in their order."""
-    from tuneworthy.classical.linear import softmax
+    from tuneworthy.classical.encoder import softmax
 
     margins_of = _margins(matrix, codes, seed)
 
@@ -213,8 +213,8 @@ def _words_of_name(name: str) -> list[str]:
 
 def similarity_to_names(texts: Sequence[str], names: Sequence[str]) -> NDArray[np.float64]:
     """Return a probability of each label name for each text, by cosine similarity alone: ``(n_texts, n_names)``."""
+    from tuneworthy.classical.encoder import softmax
     from tuneworthy.classical.features import TextFeatures
-    from tuneworthy.classical.linear import softmax
 
     features = TextFeatures()
     cosines = features.fit_transform(texts) @ features.transform([" ".join(_words_of_name(name)) for name in names]).T
@@ -237,7 +237,7 @@ def shared_words(names: Sequence[str]) -> NDArray[np.bool_]:
 
 def _fit_words(matrix: Any, codes: NDArray[np.int64], seed: int, words: NDArray[np.bool_]) -> Predict:
     """Return what predicts as `_fit` does: one model per word of the names, ``(n_classes, n_words)``, multiplied."""
-    from tuneworthy.classical.linear import softmax
+    from tuneworthy.classical.encoder import softmax
 
     learned = words[np.unique(codes)]
     columns = [word for word in range(words.shape[1]) if 0 < learned[:, word].sum() < len(learned)]
