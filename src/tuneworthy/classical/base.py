@@ -86,7 +86,7 @@ BUILTINS: Final[Mapping[str, tuple[str, tuple[TaskKind, ...]]]] = {
 }
 
 # Name to factory ``(rows, seed) -> ClassicalModel``; one that is not built in has the attribute `kinds`.
-CLASSICAL_MODELS: Registry[Any] = Registry(
+CLASSICAL_MODELS: Registry[Factory] = Registry(
     "classical_models", {name: f"tuneworthy.classical.{module}" for name, (module, _) in BUILTINS.items()}
 )
 
@@ -102,7 +102,7 @@ def candidates(kind: TaskKind) -> list[str]:
     own = sorted(CLASSICAL_MODELS.names() - set(BUILTINS))
     return [
         *(name for name, (_, kinds) in BUILTINS.items() if kind in kinds),
-        *(name for name in own if kind in CLASSICAL_MODELS.get(name).kinds),
+        *(name for name in own if kind in getattr(CLASSICAL_MODELS.get(name), "kinds", ())),
     ]
 
 
@@ -119,7 +119,7 @@ def fit(name: str, examples: Sequence[Example], seed: int) -> ClassicalModel:
         Undecided: There is no example (or, for JSON baselines, no JSON object among the answers).
         UserError: No classical baseline has that name.
     """
-    factory: Factory = CLASSICAL_MODELS.get(name)
+    factory = CLASSICAL_MODELS.get(name)
     rows = [QuestionAnswer(e.question, e.answer) for e in examples]
     if not rows:
         raise Undecided("A classical baseline needs at least one example.", hint="Add rows to [examples].")

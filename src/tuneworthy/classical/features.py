@@ -4,7 +4,9 @@ No text is too empty or too long: a vocabulary may be empty, and long texts keep
 so that the time to fit is bounded.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import count
 from typing import Any, Final
 
 import numpy as np
@@ -40,8 +42,8 @@ class TextFeatures:
         n, max_chars = len(texts), min(20_000, max(400, CHAR_BUDGET // len(texts)))
         blocks, matrices = [], []
         for characters, least in ((False, 1), (True, 2 if n >= RARE_CHARS_FROM else 1)):
-            numbers: dict[str, int] = {}
-            ngrams = NgramColumns(characters, lambda ngram, known=numbers: known.setdefault(ngram, len(known)))
+            numbers: defaultdict[str, int] = defaultdict(count().__next__)
+            ngrams = NgramColumns(characters, numbers.__getitem__)
             pairs = [np.unique(ngrams.find(clip(text, max_chars).lower()), return_counts=True) for text in texts]
             columns, counts = (np.concatenate(part) for part in zip(*pairs, strict=True))
             n_texts, n_times = np.bincount(columns), np.bincount(columns, counts)

@@ -93,7 +93,7 @@ def _fit_classifiers(
     questions: Sequence[str], targets: Mapping[Path, Sequence[str | None]], features: TextFeatures, seed: int
 ) -> list[tuple[Path, dict[str, Any]]]:
     needed = {path: labels for path, labels in targets.items() if set(labels) - {COPIED, None}}
-    matrix = features.fit_transform(questions) if needed else None
+    matrix: Any = features.fit_transform(questions) if needed else None
     states = []
     for path, labels in needed.items():
         known = [i for i, label in enumerate(labels) if label is not None]

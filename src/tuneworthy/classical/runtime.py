@@ -365,7 +365,7 @@ class NearestAnswer(Answerer):
         rows = np.concatenate([self._rows[:0], *(self._rows[place] for place in places)])
         products = [self._values[place] * value for place, value in zip(places, values, strict=True)]
         similarity = np.bincount(rows, np.concatenate([self._values[:0], *products]), len(self._answers))
-        return most_frequent(self._answers[i] for i in np.flatnonzero(similarity >= similarity.max() - TIE))
+        return most_frequent(self._answers[i] for i in np.flatnonzero(similarity >= similarity.max() - TIE).tolist())
 
 
 class CopiedAnswer(Answerer):

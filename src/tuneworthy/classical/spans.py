@@ -124,7 +124,7 @@ class CopyRules:
         self, contexts: Sequence[tuple[Sequence[str], int, int]] = (), lengths: Sequence[tuple[int, int]] = ()
     ) -> None:
         self._counts = {tuple(context): (hits, places) for context, hits, places in contexts}
-        self._lengths = Counter(dict(map(tuple, lengths)))
+        self._lengths = Counter(dict(lengths))
 
     def best(self, text: Text) -> Span | None:
         """Return the most likely span, or None if nothing was learnt or the text is blank."""

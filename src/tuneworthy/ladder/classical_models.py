@@ -15,7 +15,7 @@ from typing import Any
 from tuneworthy import __version__
 from tuneworthy.cases.splits import DEV
 from tuneworthy.cases.stratified import rank
-from tuneworthy.classical import decision
+from tuneworthy.classical import decision, encoder
 from tuneworthy.classical.base import ClassicalModel, ProbabilisticModel, candidates, fit
 from tuneworthy.evaluate.models import Models, OpenModel
 from tuneworthy.ladder.task_info import TaskInfo
@@ -119,7 +119,7 @@ def add_classical_models(models: Models, task: TaskInfo, pool: ShotPool, seed: i
             lambda _: _decision_model(task.labels),
             (),
             sha256=pinned(decision.SPEC).sha256,
-            question=decision.QUESTION,
+            question=encoder.QUESTION,
             labels=task.labels,
         )
     for name, provider in providers.items():
@@ -151,7 +151,7 @@ def _add(models: Models, name: str, provider: ClassicalProvider) -> None:
     )
 
 
-def _decision_model(labels: tuple[str, ...]) -> decision.DecisionModel:
+def _decision_model(labels: tuple[str, ...]) -> encoder.DecisionModel:
     """Load the decision model.
 
     Raises:
