@@ -55,7 +55,7 @@ def fit_answer_tagger(rows: Sequence[QuestionAnswer], seed: int) -> TaggedAnswer
     nearest, parameters = _nearest(rows)
     copies = learn_fields([Text(r.question) for r in rows], [{(ANSWER,): r.answer.strip()} for r in rows])[0].copied
     wrapped = [QuestionAnswer(r.question, write({ANSWER: r.answer.strip()})) for r in rows]
-    tagger = fit_fields(wrapped, seed) if copies else None
+    tagger: Any = fit_fields(wrapped, seed) if copies else None
     parameters |= {"copies": copies, "tagger": tagger.identity["parameters"] if tagger else None}
     state = {"nearest": nearest, "tagger": tagger.state if tagger else None}
     return fitted(TaggedAnswer, state, "answer_tagger", rows, seed, **parameters)
