@@ -90,7 +90,7 @@ def test_numbers_and_words_say_what_was_found() -> None:
     rows = [example("a"), example("A!"), example("b", group="g"), example("c")]
     overlaps = find_overlaps(rows, [case("a"), case("zz", group="g"), case("y")])
     assert overlaps.by_reason == {"exact": 2, "prompt": 0, "ngram": 0, "edit": 0, "group": 1}
-    assert (overlaps.n_rows, overlaps.n_cases, overlaps.n_cases_overlapping) == (4, 3, 2)
+    assert (overlaps.n_rows, overlaps.n_cases_overlapping) == (4, 2)
 
 
 @settings(deadline=None)
@@ -169,7 +169,7 @@ def test_an_answer_that_most_rows_have_is_little_evidence_and_a_rare_one_much(mo
     asked = [case("can I bring my dog today", json) for json in ({}, {"pet": "cat"})]
     rows = [*copies, *others]
     assert [leak.row for one in asked for leak in find_overlaps(rows, [one]).dropped] == copies[1:]
-    monkeypatch.setattr(contamination_index, "_ANSWER_BITS", 0.0)  # switched off
+    monkeypatch.setattr(contamination_index, "_MIN_BITS", (0.0, 0.0, 0.0))  # switched off
     assert [leak.row for one in asked for leak in find_overlaps(rows, [one]).dropped] == copies
 
 
@@ -260,7 +260,7 @@ def test_a_template_that_many_cases_share_is_no_overlap_and_hides_none() -> None
     (leak,) = found.dropped
     assert leak.row is near
     assert leak.score == pytest.approx(13 / 15)
-    assert (found.n_cases, found.n_cases_overlapping) == (60, 1)
+    assert found.n_cases_overlapping == 1
 
 
 def test_questions_in_a_template_that_begin_alike_are_compared_as_without_it() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from tuneworthy.cases.contamination_index import common_grams, gram_size, without
+from tuneworthy.cases.contamination_index import COMMON, gram_size
 from tuneworthy.cases.normalize import normalise, question_of, words
 from tuneworthy.types import Case, Example
 
@@ -14,7 +15,7 @@ from tuneworthy.types import Case, Example
 def plain_hits(rows: Sequence[Example], cases: Sequence[Case], n: int, threshold: float = 0.5) -> list[Any]:
     """Return (row, reason, score, case) of each row that overlaps with a case, of cases without an answer."""
     texts = [words(question_of(case)) for case in cases]
-    common = common_grams(texts, n)
+    common = common_grams([words(text) for text in dict.fromkeys(map(question_of, cases))], n)
     texts = [without(text, common, n) for text in texts]
     hits = []
     for number, row in enumerate(rows):
@@ -63,3 +64,26 @@ def distance(one: Sequence[str], other: Sequence[str]) -> int:
         return common(i - 1, j - 1) + 1 if one[i - 1] == other[j - 1] else max(common(i - 1, j), common(i, j - 1))
 
     return max(len(one), len(other)) - common(len(one), len(other))
+
+
+def grams(text: Sequence[str], n: int) -> list[tuple[str, ...]]:
+    return [tuple(text[k : k + n]) for k in range(len(text) - n + 1)]
+
+
+def common_grams(texts: Sequence[Sequence[str]], n: int) -> set[tuple[str, ...]]:
+    """Return the n-grams of more than `COMMON` texts; not those that begin a question behind a template."""
+    counts = Counter(gram for text in texts for gram in set(grams(text, n)))
+    common = set()
+    for text in texts:
+        own = grams(text, n)
+        for k, gram in enumerate(own):
+            most = max(counts[other] for other in own[max(0, k - n + 1) : k + n])
+            if counts[gram] > COMMON and 2 * counts[gram] >= most:
+                common.add(gram)
+    return common
+
+
+def without(text: Sequence[str], common: set[tuple[str, ...]], n: int) -> list[str]:
+    """Return the words of a text in no n-gram of `common`."""
+    cut = {k + j for k, gram in enumerate(grams(text, n)) if gram in common for j in range(n)}
+    return [word for k, word in enumerate(text) if k not in cut]

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 from tuneworthy.cases.agreement import answer_of
 from tuneworthy.cases.task_kind import guess_kind, parse_object
 from tuneworthy.types import Case, Example
 
 if TYPE_CHECKING:
-    from tuneworthy.cases.contamination_index import ContaminationIndex, OverlapHit, Reason
+    from tuneworthy.cases.contamination_index import ContaminationIndex
 
 R = TypeVar("R", Case, Example)
+Reason = Literal["exact", "group", "prompt", "ngram", "edit"]
+# In the order of precedence.
+REASONS: Final[tuple[Reason, ...]] = ("exact", "group", "prompt", "ngram", "edit")
+# Reasons of near copies.
+NEAR: Final = frozenset({"ngram", "edit"})
 
 # Share of the rows of an answer that stay if all would be dropped, and the minimum number of rows.
 KEPT_SHARE: Final = 0.2
@@ -23,6 +28,33 @@ _MIN_ROWS: Final = 5
 FEW_NEAR: Final = 0.2
 # Near copies among the rows against those that are expected, as independent cases resemble each other as well.
 MOST_NATURAL: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class OverlapHit:
+    """A row that overlaps with cases.
+
+    Attributes:
+        row: Number of the row.
+        reason: `exact` (same letters and digits), `group` (same source), `prompt` (its system prompt quotes the
+            question), `ngram` (coverage), `edit` (one or two words apart).
+        score: Share of the case's words that the row covers, 0..1; 1 for `exact` and `group`.
+        cases: Ids of the cases, the one that is covered most first.
+        certain: Whether the evidence is enough to drop the row.
+        kept: Whether it was, but no row of its answer would be left.
+    """
+
+    row: int
+    reason: Reason
+    score: float
+    cases: tuple[str, ...]
+    certain: bool
+    kept: bool = False
+
+    @property
+    def case_id(self) -> str:
+        """The case that is covered most."""
+        return self.cases[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +104,7 @@ class Overlaps(Generic[R]):
         remaining: Rows that overlap no case, in their order.
         dropped: Rows that do.
         n_rows: Rows that were compared.
-        n_cases: Cases that they were compared with.
         n_cases_overlapping: Cases that at least one row overlaps.
-        n: Words of an n-gram.
-        threshold: Coverage above which a row overlaps.
         prices: By answer, the dearest first; empty for free text.
         kept: Ids of the rows that overlap and stay, as no row of their answer would be left.
     """
@@ -83,10 +112,7 @@ class Overlaps(Generic[R]):
     remaining: Sequence[R]
     dropped: tuple[Overlap[R], ...]
     n_rows: int
-    n_cases: int
     n_cases_overlapping: int
-    n: int
-    threshold: float
     prices: tuple[AnswerLoss, ...] = ()
     kept: frozenset[str] = frozenset()
 
@@ -144,8 +170,6 @@ def search(
 
 def _doubted(index: ContaminationIndex, hits: Sequence[OverlapHit], rows: Sequence[Case | Example]) -> list[OverlapHit]:
     """Return the hits, near copies no longer certain where examples resemble cases as cases resemble each other."""
-    from tuneworthy.cases.contamination_index import NEAR
-
     n_near, n_rows = sum(hit.certain and hit.reason in NEAR for hit in hits), len(rows)
     few = n_near <= FEW_NEAR * n_rows or isinstance(rows[0], Case)
     if few or n_near > MOST_NATURAL * n_rows * index.n_alike() / len(index.cases):
@@ -177,7 +201,6 @@ def find_overlaps(
     """Return which of `rows` overlap with `cases` for certain; arguments as in `search`."""
     from tuneworthy.cases.example_store import StoredExamples, others
 
-    cases = list(cases)
     hits, prices = search(rows, cases, n=n, threshold=threshold, among=among)
     dropped = {hit.row: Overlap(rows[hit.row], hit.reason, hit.score, hit.case_id) for hit in hits if hit.certain}
     overlapping = {case for hit in hits if hit.certain for case in hit.cases}
@@ -187,6 +210,4 @@ def find_overlaps(
     else:
         remaining = tuple(row for number, row in enumerate(rows) if number not in dropped)
     kept = frozenset(rows[hit.row].id for hit in hits if hit.kept)
-    return Overlaps(
-        remaining, tuple(dropped.values()), len(rows), len(cases), len(overlapping), n, threshold, prices, kept
-    )
+    return Overlaps(remaining, tuple(dropped.values()), len(rows), len(overlapping), prices, kept)

@@ -25,7 +25,7 @@ _SHOWN: Final = 5
     codes=messages.REASONS["contamination"],
     gate=frozenset(messages.REASONS["contamination"]) - {POSSIBLE, *_ON_SET},
     whole=True,
-    version=7,
+    version=8,
     certain=True,
 )
 @dataclass(frozen=True, slots=True)
