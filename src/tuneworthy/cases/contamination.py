@@ -5,22 +5,16 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from tuneworthy.cases.agreement import answer_of
 from tuneworthy.cases.task_kind import guess_kind, parse_object
 from tuneworthy.types import Case, Example
 
 if TYPE_CHECKING:
-    from tuneworthy.cases.contamination_index import ContaminationIndex
+    from tuneworthy.cases.contamination_index import ContaminationIndex, OverlapHit, Reason
 
 R = TypeVar("R", Case, Example)
-Reason = Literal["exact", "group", "prompt", "ngram", "edit"]
-# In the order of precedence.
-REASONS: Final[tuple[Reason, ...]] = ("exact", "group", "prompt", "ngram", "edit")
-# Reasons of near copies.
-NEAR: Final = frozenset({"ngram", "edit"})
-
 # Share of the rows of an answer that stay if all would be dropped, and the minimum number of rows.
 KEPT_SHARE: Final = 0.2
 _MIN_ROWS: Final = 5
@@ -28,33 +22,6 @@ _MIN_ROWS: Final = 5
 FEW_NEAR: Final = 0.2
 # Near copies among the rows against those that are expected, as independent cases resemble each other as well.
 MOST_NATURAL: Final = 1.5
-
-
-@dataclass(frozen=True, slots=True)
-class OverlapHit:
-    """A row that overlaps with cases.
-
-    Attributes:
-        row: Number of the row.
-        reason: `exact` (same letters and digits), `group` (same source), `prompt` (its system prompt quotes the
-            question), `ngram` (coverage), `edit` (one or two words apart).
-        score: Share of the case's words that the row covers, 0..1; 1 for `exact` and `group`.
-        cases: Ids of the cases, the one that is covered most first.
-        certain: Whether the evidence is enough to drop the row.
-        kept: Whether it was, but no row of its answer would be left.
-    """
-
-    row: int
-    reason: Reason
-    score: float
-    cases: tuple[str, ...]
-    certain: bool
-    kept: bool = False
-
-    @property
-    def case_id(self) -> str:
-        """The case that is covered most."""
-        return self.cases[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +126,7 @@ def search(
             by_answer[_answer_group(rows[hit.row], kind)].append(place)
     prices = []
     for answer, places in by_answer.items():
-        near = sorted((hits[place].score, place) for place in places if hits[place].reason in {"ngram", "edit"})
+        near = sorted((hits[place].score, place) for place in places if hits[place].is_near)
         every = len(places) == counts[answer] >= _MIN_ROWS
         stays = near[: max(1, round(KEPT_SHARE * len(places)))] if every else []
         for _, place in stays:
@@ -170,11 +137,11 @@ def search(
 
 def _doubted(index: ContaminationIndex, hits: Sequence[OverlapHit], rows: Sequence[Case | Example]) -> list[OverlapHit]:
     """Return the hits, near copies no longer certain where examples resemble cases as cases resemble each other."""
-    n_near, n_rows = sum(hit.certain and hit.reason in NEAR for hit in hits), len(rows)
+    n_near, n_rows = sum(hit.certain and hit.is_near for hit in hits), len(rows)
     few = n_near <= FEW_NEAR * n_rows or isinstance(rows[0], Case)
     if few or n_near > MOST_NATURAL * n_rows * index.n_alike() / len(index.cases):
         return list(hits)
-    return [replace(hit, certain=hit.certain and hit.reason not in NEAR) for hit in hits]
+    return [replace(hit, certain=hit.certain and not hit.is_near) for hit in hits]
 
 
 def _counted(rows: Sequence[R], kind: str, counts: Counter[str]) -> Iterator[R]:

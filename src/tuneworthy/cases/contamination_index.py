@@ -18,10 +18,11 @@ tokens, prompts only. For questions of fewer words see `gram_size`.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import repeat
 from math import inf
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +30,14 @@ from scipy.ndimage import maximum_filter1d
 from scipy.sparse import csr_matrix, diags
 
 from tuneworthy.cases.agreement import Agreement, ExpectedAnswer, answer_of, form_of, padded_words
-from tuneworthy.cases.contamination import NEAR, REASONS, OverlapHit, Reason
 from tuneworthy.cases.normalize import END, context_of, normalised_bytes, question_of, words_of_all
 from tuneworthy.cases.task_kind import guess_kind
 from tuneworthy.types import Case, Example
 
 Numbers = NDArray[np.int64]
+Reason = Literal["exact", "group", "prompt", "ngram", "edit"]
+# In the order of precedence.
+_REASONS: Final[tuple[Reason, ...]] = ("exact", "group", "prompt", "ngram", "edit")
 
 _MIN_WORDS: Final = 4
 # Length of a case from which rows with changed words are not searched for: it keeps whole n-grams.
@@ -68,8 +71,40 @@ _PORTION_ROWS, _PORTION = 1 << 11, 1 << 17
 _BASE: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
+@dataclass(frozen=True, slots=True)
+class OverlapHit:
+    """A row that overlaps with cases.
+
+    Attributes:
+        row: Number of the row.
+        reason: `exact` (same letters and digits), `group` (same source), `prompt` (its system prompt quotes the
+            question), `ngram` (coverage), `edit` (one or two words apart).
+        score: Share of the case's words that the row covers, 0..1; 1 for `exact` and `group`.
+        cases: Ids of the cases, the one that is covered most first.
+        certain: Whether the evidence is enough to drop the row.
+        kept: Whether it was, but no row of its answer would be left.
+    """
+
+    row: int
+    reason: Reason
+    score: float
+    cases: tuple[str, ...]
+    certain: bool
+    kept: bool = False
+
+    @property
+    def case_id(self) -> str:
+        """The case that is covered most."""
+        return self.cases[0]
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it is a near copy."""
+        return self.reason in {"ngram", "edit"}
+
+
 class _Match(NamedTuple):
-    """A case that a row overlaps with, in the order of precedence; `reason` is a place in `REASONS`."""
+    """A case that a row overlaps with, in the order of precedence; `reason` is a place in `_REASONS`."""
 
     doubtful: bool
     reason: int
@@ -78,7 +113,7 @@ class _Match(NamedTuple):
 
 
 def _match(certain: bool, reason: Reason, score: float, case: int) -> _Match:
-    return _Match(not certain, REASONS.index(reason), -score, case)
+    return _Match(not certain, _REASONS.index(reason), -score, case)
 
 
 class _Texts(NamedTuple):
@@ -286,7 +321,7 @@ class ContaminationIndex:
     def find(self, rows: Iterable[Case | Example]) -> Iterator[OverlapHit]:
         """Yield the rows that overlap with a case, in order.
 
-        Certain matches take precedence, then the reasons in the order of `REASONS`.
+        Certain matches take precedence, then the reasons in the order of `_REASONS`.
         """
         first = 0
         for portion in _portions(rows) if self.cases else ():
@@ -295,7 +330,7 @@ class ContaminationIndex:
                 doubtful, reason, minus_score, _ = matches[0]
                 alike = [match.case for match in matches if match[:2] == (doubtful, reason)]
                 ids = tuple(dict.fromkeys(self.cases[case].id for case in alike))
-                yield OverlapHit(first + number, REASONS[reason], -minus_score, ids, not doubtful)
+                yield OverlapHit(first + number, _REASONS[reason], -minus_score, ids, not doubtful)
             first += len(portion)
 
     def n_alike(self) -> int:
@@ -304,7 +339,7 @@ class ContaminationIndex:
         for portion in _portions(self.cases):
             for number, matches in self._matches(portion).items():
                 own = self.cases[first + number]
-                others = [self.cases[m.case] for m in matches if not m.doubtful and REASONS[m.reason] in NEAR]
+                others = [self.cases[m.case] for m in matches if not m.doubtful and m.reason >= _REASONS.index("ngram")]
                 n += any(other.id != own.id and (own.group is None or other.group != own.group) for other in others)
             first += len(portion)
         return n
