@@ -31,7 +31,7 @@ from tuneworthy.prompts.templates import question
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.weights import read_tensors
 from tuneworthy.retrieval.documents import read_documents
-from tuneworthy.train.lints.settings_table import read_settings
+from tuneworthy.train.settings_table import read_settings
 from tuneworthy.types import canonical, content_hash
 
 PROJECT: Final = b"""[task]

@@ -12,9 +12,9 @@ import yaml
 
 from tuneworthy.errors import UserError
 from tuneworthy.train.emit import FORMATS, emit
-from tuneworthy.train.lints import lint_settings
-from tuneworthy.train.lints.settings_table import SettingsTable
+from tuneworthy.train.lints import LINTS
 from tuneworthy.train.settings import TrainingSettings
+from tuneworthy.train.settings_table import SettingsTable
 
 SETTINGS = TrainingSettings(rank=16, alpha=32, micro_batch_size=2, batch_size=16, max_length=1024, seed=3)
 EVIL_BASE, EVIL_ROWS = 'a\'; import os #\n"""', "x\ny'\".jsonl"
@@ -31,8 +31,8 @@ def keywords(text: str) -> dict[str, Any]:
 def test_our_own_lints_find_nothing_in_it(form: str, method: Any) -> None:
     text = emit(form, replace(SETTINGS, method=method), "org/model").main
     table = yaml.safe_load(text) if form == "axolotl" else keywords(text)
-    assert lint_settings(SettingsTable.of(table)) == [] or form == "unsloth"
-    assert lint_settings(SettingsTable.of_run(replace(SETTINGS, method=method), "org/model")) == []
+    assert LINTS.run(SettingsTable.of(table)) == [] or form == "unsloth"
+    assert LINTS.run(SettingsTable.of_run(replace(SETTINGS, method=method), "org/model")) == []
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tuneworthy.errors import UserError
 from tuneworthy.rules import SEVERITIES
-from tuneworthy.train.lints import LINTS, lint_settings
-from tuneworthy.train.lints.settings_table import SettingsTable, parse_settings, read_settings
+from tuneworthy.train.lints import LINTS
+from tuneworthy.train.settings_table import SettingsTable, parse_settings, read_settings
 
 RULES = LINTS.all()
 KEYS = st.sampled_from(["r", "lora_alpha", "learning_rate", "target_modules", "packing", "train_on_eos"])
@@ -23,7 +23,7 @@ VALUES = st.one_of(st.none(), st.booleans(), st.integers(-3, 300), st.text(max_s
 
 def codes(example: dict[str, Any], without: str = "") -> set[str]:
     """The lints that find something in an example."""
-    found = lint_settings(SettingsTable.of(example), [name for name in RULES if name != without])
+    found = LINTS.run(SettingsTable.of(example), only=[name for name in RULES if name != without])
     return {finding.rule for finding in found}
 
 
@@ -46,7 +46,7 @@ def test_a_lint_is_documented(name: str) -> None:
 
 def test_every_finding_says_what_to_do_and_its_source() -> None:
     for rule in RULES.values():
-        for finding in lint_settings(SettingsTable.of(rule.bad)):
+        for finding in LINTS.run(SettingsTable.of(rule.bad)):
             assert finding.source and finding.message.endswith(".") and finding.fix.endswith(".")
 
 
@@ -88,7 +88,7 @@ def test_a_file_that_is_not_there_or_too_large_is_refused(tmp_path: Path) -> Non
 @any_of(st.dictionaries(KEYS, VALUES, min_size=1))
 def test_odd_values_raise_nothing_and_numbers_are_read(document: dict[str, object]) -> None:
     table = parse_settings(json.dumps({"peft_type": "LORA", **document}), "a.json")
-    for found in lint_settings(table):
+    for found in LINTS.run(table):
         assert found.rule in RULES and found.message
     rank = document.get("r", 8)
     assert table.rank == (rank if type(rank) is int else None)

@@ -1,4 +1,4 @@
-"""The trainer's arithmetic: rows that share their beginning, and fused adapters, are what plain PEFT and HF compute."""
+"""The trainer's arithmetic: rows that share their beginning give what transformers computes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ for name in ("transformers", "peft", "trl", "datasets"):
 from tests.train.tiny import VOCAB, write_tiny  # noqa: E402
 from tuneworthy.train.attention import NAME, RowAttention, supports  # noqa: E402
 from tuneworthy.train.batch_layout import IGNORED, Collator  # noqa: E402
-from tuneworthy.train.fused import fuse  # noqa: E402
 from tuneworthy.train.render import TokenRow  # noqa: E402
 from tuneworthy.train.settings import TrainingSettings  # noqa: E402
 from tuneworthy.train.trainer import _row_attention, adapted, summed_loss, train_rows  # noqa: E402
@@ -70,7 +69,6 @@ def test_loss_and_every_gradient_are_those_of_rows_one_at_a_time(tmp_path: Path,
     model = model_of(tmp_path)
     expected_loss = plain_loss(model)
     expected = gradients(model, expected_loss)
-    assert fuse(model) == 14
     attention = RowAttention()
     attention.register()
     model.get_base_model().set_attn_implementation(NAME)
@@ -91,19 +89,6 @@ def test_a_row_sees_nothing_of_another(tmp_path: Path) -> None:
     alone = [float(summed_loss(model, Collator()([example(row)]), attention)) for row in rows()]
     together = float(summed_loss(model, Collator()([example(row) for row in rows()]), attention))
     assert together == pytest.approx(sum(alone), rel=1e-5)
-
-
-def test_dropout_falls_on_the_input_of_the_adapter_alone(tmp_path: Path) -> None:
-    write_tiny(tmp_path)
-    model = adapted(tmp_path, TrainingSettings(rank=4, dropout=0.5, dtype="float32"))
-    plain, fused = [], []
-    for found in (plain, fused):
-        if found is fused:
-            fuse(model)
-        torch.manual_seed(3)
-        model.train()
-        found.append(float(model(input_ids=torch.tensor([rows()[0].ids])).logits.sum()))
-    assert fused == pytest.approx(plain, rel=1e-5)
 
 
 def test_a_model_whose_losses_differ_gets_plain_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,10 +19,10 @@ from tuneworthy.store import Folder, write_atomic
 from tuneworthy.train.advise import Knob
 from tuneworthy.train.classifier_plan import ClassifierPlan, plan_classifier
 from tuneworthy.train.emit import FORMATS, ROWS, Emitted, emit_planned, row_lines, rows_of
-from tuneworthy.train.lints import lint_settings
-from tuneworthy.train.lints.settings_table import SettingsTable, read_settings
+from tuneworthy.train.lints import LINTS
 from tuneworthy.train.plan import Planned, plan_project
 from tuneworthy.train.render import REASONS
+from tuneworthy.train.settings_table import SettingsTable, read_settings
 from tuneworthy.verdict.full_training import full_offer
 from tuneworthy.verdict.planned_method import planned_method
 
@@ -81,7 +81,7 @@ def command(
       tuneworthy plan --lint adapter_config.json
     """
     if configs:
-        findings = [(path, finding) for path in configs for finding in lint_settings(read_settings(path))]
+        findings = [(path, finding) for path in configs for finding in LINTS.run(read_settings(path))]
         listed = {"findings": [{"path": str(path), **_row(finding)} for path, finding in findings]}
         print_result(as_json, listed, _show_findings, findings)
         return 3 if any(finding.severity == "error" for _, finding in findings) else 0
@@ -98,7 +98,7 @@ def command(
     offer = full_offer(project, planned, gpu_memory)
     emitted = _emit(planned, form, out) if form else None
     files = emitted and {"files": emitted.files, "command": list(emitted.command), "notes": list(emitted.notes)}
-    found = lint_settings(SettingsTable.of_run(planned.advice.settings, planned.base))
+    found = LINTS.run(SettingsTable.of_run(planned.advice.settings, planned.base))
     document = {
         **planned.to_dict(), "emitted": files, "offer": offer or None, "advised_method": advised.to_dict(),
         "findings": [_row(finding) for finding in found],

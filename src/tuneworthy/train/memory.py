@@ -189,7 +189,7 @@ def _step(shape: Shape, settings: TrainingSettings, device: Device, batch: Share
         places = -(-batch.supervised // SUPERVISED_ROUNDED) * SUPERVISED_ROUNDED
         head += shape.vocab * places * HEAD_BYTES
     logits = _part("logits", head)
-    layer = n_tokens * _bytes_of_token(shape, settings, device, shared=batch is not None)
+    layer = n_tokens * _bytes_of_token(shape, settings, device)
     if batch is not None:
         layer += batch.pairs * shape.n_heads * (4 + width)
     if not settings.gradient_checkpointing:
@@ -198,11 +198,9 @@ def _step(shape: Shape, settings: TrainingSettings, device: Device, batch: Share
     return [_part("checkpoints", inputs), _part("live_layer", layer), logits]
 
 
-def _bytes_of_token(shape: Shape, settings: TrainingSettings, device: Device, *, shared: bool) -> float:
+def _bytes_of_token(shape: Shape, settings: TrainingSettings, device: Device) -> float:
     full, width = settings.method == "full", DTYPE_BYTES[settings.dtype]
     inputs: float = sum(layer.n * layer.d_in for layer in shape.adapted(settings.target_modules)) / shape.n_layers
-    if shared and not full and not settings.dropout:  # the output of a norm is kept once for all that read it
-        inputs = min(inputs, 2 * shape.hidden + shape.q_width + shape.active_ff)
     if settings.paired:  # without autocast, PEFT hands an adapter its input in 32 bits
         inputs *= 4 / width
     elif settings.dropout:

@@ -2,9 +2,9 @@
 
 Pairs go to TRL's DPOTrainer as it is: its reference is a copy of the adapter as it was when training began.
 
-What is ours besides TRL: the batches (`layout`, `attention`), the adapter's arithmetic (`fused`), the head over
-supervised tokens only, checkpoints without pickle (`checkpoints`), and early stopping on the task's own metric. The
-loss is the same: the mean over the supervised tokens of an optimiser step.
+Different from TRL: the batches (`layout`, `attention`), the head over supervised tokens only, checkpoints without
+pickle (`checkpoints`), and early stopping on the task's own metric. The loss is the same: the mean over the supervised
+tokens of an optimiser step.
 """
 
 import ctypes
@@ -34,7 +34,6 @@ from tuneworthy.train.attention import NAME, RowAttention, supports
 from tuneworthy.train.base_model import load_model
 from tuneworthy.train.batch_layout import IGNORED, Collator, Layout
 from tuneworthy.train.batch_order import StepsOfAKind
-from tuneworthy.train.fused import fuse
 from tuneworthy.train.generation import inner_model
 from tuneworthy.train.render import TokenPair, TokenRow
 from tuneworthy.train.settings import ALL_LINEAR, TrainingSettings
@@ -438,8 +437,6 @@ def train_rows(
     progress = TrainingProgress.restored(checkpoint[1]) if checkpoint else TrainingProgress()
     model = adapted(base, settings, start)
     attention = None if pairs else _row_attention(model, rows, settings)
-    if settings.method == "lora":
-        fuse(model)
     per_epoch = max(1, -(-(len(rows) + len(rehearsal)) // settings.batch_size))
     total = max_steps or max(1, round(settings.epochs * per_epoch))
     watcher = Watcher(
@@ -485,8 +482,7 @@ def _arguments(kind: type[Any], settings: TrainingSettings, run: Path, total: in
         warmup_steps=int(settings.warmup_ratio * total),
         max_steps=total,
         seed=settings.seed,
-        # weights and arithmetic of an adapter's base are in `dtype` already: autocast would only cast back and forth
-        bf16=settings.method == "full" and settings.dtype == "bfloat16",
+        bf16=settings.method in {"full", "lora"} and settings.dtype == "bfloat16",
         fp16=False,
         optim="adamw_bnb_8bit" if settings.method == "qlora" else SFTConfig.optim,
         gradient_checkpointing=settings.gradient_checkpointing,

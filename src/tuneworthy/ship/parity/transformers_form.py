@@ -191,8 +191,4 @@ def with_adapter(model: Any, folder: Path) -> Any:
     check_model(folder)
     from peft import PeftModel
 
-    from tuneworthy.train.fused import fuse
-
-    adapted = PeftModel.from_pretrained(model, folder, is_trainable=False, local_files_only=True).eval()
-    fuse(adapted)
-    return adapted
+    return PeftModel.from_pretrained(model, folder, is_trainable=False, local_files_only=True).eval()

@@ -120,11 +120,10 @@ def read_settings(path: Path) -> SettingsTable:
         UserError: It cannot be read, is too large, or is no flat table of training settings.
     """
     try:
-        return parse_settings(read_input_text(path, MAX_BYTES), str(path))
-    except OSError as error:
-        raise _refused(path, f"Cannot read the file: {error.strerror or error}.") from None
-    except UnicodeDecodeError:
-        raise _refused(path, "The file is not UTF-8.") from None
+        text = read_input_text(path, MAX_BYTES)
+    except (OSError, UnicodeDecodeError) as error:
+        raise _refused(path, f"Cannot read the file: {getattr(error, 'strerror', None) or error}.") from None
+    return parse_settings(text, str(path))
 
 
 def parse_settings(text: str, name: str) -> SettingsTable:
@@ -144,7 +143,7 @@ def parse_settings(text: str, name: str) -> SettingsTable:
         raise _refused(name, f"Not valid {ending.upper()}: {str(error).partition(chr(10))[0]}.") from None
     if not isinstance(raw, dict) or any(isinstance(value, dict) for value in raw.values()):
         raise _refused(name, "The file does not contain a flat table of settings.")
-    if not set(raw) & {*NAMES, "peft_type"}:
+    if raw.keys().isdisjoint({*NAMES, "peft_type"}):
         raise _refused(name, "The file contains no training settings.")
     return SettingsTable.of(raw)
 
