@@ -22,7 +22,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tuneworthy.train.memory import estimate, reconcile
+from tuneworthy.train.memory import estimate
 from tuneworthy.train.row_lengths import RowLengths
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import shape_of_config
@@ -116,10 +116,10 @@ def measure(name: str, one: Run) -> dict[str, Any]:
     told = json.loads(done.stdout.strip().splitlines()[-1])
     rows = [] if shared is None or settings.paired else [RowLengths(**told["rows"])]
     found = estimate(shape_of_config(kind), settings, "cpu", rows)
-    compared = reconcile(found, told["increment"])
+    compared, _ = found.compared(told["increment"])
     parts = {part.name: round(part.n_bytes / 1e6) for part in found.parts}
-    return {"run": name, "measured_mb": round(told["increment"] / 1e6), "estimated_mb": round(compared.estimated / 1e6),
-            "error": round(compared.error, 4), "parts": parts}  # fmt: skip
+    return {"run": name, "measured_mb": round(told["increment"] / 1e6), "estimated_mb": round(found.n_bytes / 1e6),
+            "error": compared["error"], "parts": parts}  # fmt: skip
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ from tests.train import shapes
 from tuneworthy.train import memory
 from tuneworthy.train.batch_layout import lay_out
 from tuneworthy.train.gpus import GIB
-from tuneworthy.train.memory import NF4_BYTES, estimate, fits, largest_batch, largest_micro_batch, reconcile
+from tuneworthy.train.memory import NF4_BYTES, MemoryEstimate, estimate, fits, largest_batch
 from tuneworthy.train.rehearsal import expected_rows
 from tuneworthy.train.render import TokenRow
 from tuneworthy.train.row_lengths import RowLengths, count_rows
@@ -32,7 +32,11 @@ UNSLOTH = {
 
 
 def part(shape: Shape, settings: TrainingSettings, name: str) -> float:
-    return estimate(shape, settings, "cuda").part(name) / GIB
+    return part_of(estimate(shape, settings, "cuda"), name) / GIB
+
+
+def part_of(estimated: MemoryEstimate, name: str) -> float:
+    return sum(part.n_bytes for part in estimated.parts if part.name == name)
 
 
 def test_nf4_takes_four_bits_and_an_eighth() -> None:
@@ -56,20 +60,20 @@ def test_the_logits_are_never_built_in_full() -> None:
 
 def test_full_training_of_8b_takes_16_bytes_a_parameter() -> None:
     found = estimate(B8, TrainingSettings(method="full"), "cuda")
-    state = sum(found.part(name) for name in ("weights", "gradients", "optimizer"))
+    state = sum(part_of(found, name) for name in ("weights", "gradients", "optimizer"))
     assert state / GIB == pytest.approx(120, rel=0.01)
 
 
 def test_the_8_bit_moments_of_qlora_take_2_bytes_a_trained_parameter() -> None:
     settings = TrainingSettings(method="qlora")
     n = B8.n_lora(settings.rank, settings.target_modules)
-    assert estimate(B8, settings, "cuda").part("optimizer") == 2 * n
+    assert part_of(estimate(B8, settings, "cuda"), "optimizer") == 2 * n
 
 
 def test_adapters_that_learn_from_pairs_keep_their_inputs_in_32_bits() -> None:
     answers = TrainingSettings(micro_batch_size=2)
     pairs = replace(answers, method="preference", micro_batch_size=1, dropout=0.1)  # DPO is without dropout
-    kept = [estimate(B8, one, "cuda").part("activations") for one in (pairs, answers)]
+    kept = [part_of(estimate(B8, one, "cuda"), "activations") for one in (pairs, answers)]
     inputs = sum(layer.n * (layer.d_in + answers.rank) for layer in B8.linears)
     assert kept[0] - kept[1] == pytest.approx(2 * 1024 * inputs * 2, rel=0.01)
 
@@ -123,7 +127,9 @@ def test_an_unknown_family_has_twice_the_band() -> None:
 
 def test_the_most_rows_at_once_fit_and_one_step_more_does_not() -> None:
     plain = TrainingSettings(batch_size=16, micro_batch_size=1, max_length=1024)
-    n = largest_micro_batch(B8, plain, 40 * GIB, "cuda")
+    found = fits(B8, plain, 40 * GIB, "cuda")
+    assert found.fit == "fits"
+    n = found.settings.micro_batch_size
     assert 1 < n < 16
     assert estimate(B8, replace(plain, micro_batch_size=n), "cuda").high <= 40 * GIB
     assert estimate(B8, replace(plain, micro_batch_size=2 * n), "cuda").high > 40 * GIB
@@ -131,11 +137,11 @@ def test_the_most_rows_at_once_fit_and_one_step_more_does_not() -> None:
 
 def test_a_measured_peak_is_held_against_the_band() -> None:
     found = estimate(shape_of_config(shapes.SMOLLM2_135M), TrainingSettings(), "cpu")
-    assert reconcile(found, found.n_bytes).inside
-    far = reconcile(found, 2 * found.n_bytes)
-    assert not far.inside
-    assert far.error == pytest.approx(-0.5)
-    assert "outside" in far.sentence
+    assert found.compared(found.n_bytes)[0]["inside"]
+    far, sentence = found.compared(2 * found.n_bytes)
+    assert not far["inside"]
+    assert far["error"] == pytest.approx(-0.5)
+    assert "outside" in sentence
 
 
 def drawn_rows(n: int, shared: int, longest: int, seed: int = 0) -> list[TokenRow]:
@@ -179,9 +185,9 @@ def test_rows_that_share_their_beginning_take_less_than_padded_ones_and_a_longer
 def test_more_of_them_fit_at_once() -> None:
     shape, rows = shape_of_config(shapes.SMOLLM2_135M), count_rows(drawn_rows(480, 64, 128))
     plain = TrainingSettings(batch_size=16, micro_batch_size=1, max_length=128)
-    assert largest_micro_batch(shape, plain, 1.5 * GIB, "cpu") < largest_micro_batch(
-        shape, plain, 1.5 * GIB, "cpu", [rows]
-    )
+    padded, shared = (fits(shape, plain, 1.5 * GIB, "cpu", kinds) for kinds in ([], [rows]))
+    assert padded.fit == shared.fit == "fits"
+    assert padded.settings.micro_batch_size < shared.settings.micro_batch_size
 
 
 def test_equal_rows_have_nothing_behind_their_beginning() -> None:

@@ -13,7 +13,7 @@ from tuneworthy.config.train import Train
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.train import messages, sources
 from tuneworthy.train.gpus import GIB
-from tuneworthy.train.memory import Device, MemoryFit, fits, largest_micro_batch
+from tuneworthy.train.memory import Device, MemoryFit, fits
 from tuneworthy.train.rehearsal import LONGEST, expected_rows
 from tuneworthy.train.row_lengths import RowLengths
 from tuneworthy.train.settings import ALL_LINEAR, Dtype, Method, TrainingSettings
@@ -178,8 +178,7 @@ class _Advisor:
             "merges into the same weights it was trained on."
         )
         if self.device == "cuda":
-            tried = replace(self.settings, method="lora", micro_batch_size=1)
-            needed = fits(self.shape, tried, self.available, self.device)
+            needed = fits(self.shape, replace(self.settings, method="lora"), self.available, self.device)
             if needed.fit == "does not fit":
                 method = "qlora"
                 reason = (
@@ -257,13 +256,7 @@ class _Advisor:
             kinds = [self.rows]
             if self.settings.rehearsal:
                 kinds.append(expected_rows(self.settings, self.rows.n_rows))
-        where = (self.available, self.device, kinds)
-        rows_at_once = largest_micro_batch(self.shape, settings, *where)
-        memory = fits(self.shape, replace(settings, micro_batch_size=rows_at_once), *where)
-        if memory.fit == "does not fit" or memory.settings.gradient_checkpointing:
-            saving = replace(settings, gradient_checkpointing=True)
-            rows_at_once = largest_micro_batch(self.shape, saving, *where)
-            memory = fits(self.shape, replace(saving, micro_batch_size=rows_at_once), *where)
+        memory = fits(self.shape, settings, self.available, self.device, kinds)
         chosen = replace(memory.settings, max_length=self.settings.max_length)
         needed, most, room = (n / GIB for n in (memory.estimate.n_bytes, memory.estimate.high, self.available))
         size = f"{needed:.1f} GiB (at most {most:.1f} GiB)"

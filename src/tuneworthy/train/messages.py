@@ -36,20 +36,3 @@ def evaluated(step: int, metric: float, best: float) -> str:
     """Report an evaluation."""
     return f"Step {step}: the task metric on held-out rows is {metric:.1%} (best so far: {best:.1%})."
 
-
-# Memory
-# Part of the peak to its description.
-PARTS: Final[Mapping[str, str]] = {
-    "weights": "{n:.3f}B weights, {bytes} bytes each",
-    "weights_nf4": "linear layers, {bits:.3f} bits per weight",
-    "weights_rest": "embeddings, output head and norms, {bytes} bytes per weight",
-    "adapters": "{what}, {bytes} bytes each",
-    "copies": "16-bit copies of trained weights for matrix products",
-    "optimizer": "two Adam moments for {what}, {bytes} bytes per parameter",
-    "gradients": "gradients of {what}",
-    "checkpoints": "stored inputs of all layers",
-    "live_layer": "backward pass of one layer",
-    "activations": "values that {n} layers store for the backward pass",
-    "logits": "output head and its gradient, one tile at a time",
-    "fixed": "libraries, context and fragmentation",
-}

@@ -27,7 +27,7 @@ from tuneworthy.train.advise import advise, has_bf16
 from tuneworthy.train.base_model import Base, base_spec, library_versions, open_base, prepare_base, write_again
 from tuneworthy.train.generation import answering_mode, answers, progress, quiet
 from tuneworthy.train.gpus import GIB
-from tuneworthy.train.memory import Device, Reconciliation, estimate, reconcile
+from tuneworthy.train.memory import Device, MemoryEstimate, estimate
 from tuneworthy.train.plan import free_memory
 from tuneworthy.train.rehearsal import rehearsal_rows
 from tuneworthy.train.render import Rendered, Renderer, TokenRow
@@ -36,7 +36,7 @@ from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import count_layers, read_shape
 from tuneworthy.train.start import start_of
 from tuneworthy.train.training_rows import ANSWER_SLACK, Material, gather
-from tuneworthy.types import content_hash
+from tuneworthy.types import JsonObject, content_hash
 
 if TYPE_CHECKING:
     from tuneworthy.train.trainer import Ran
@@ -223,11 +223,12 @@ def train_project(
     own = rehearsal_rows(run.parent, prepared.base, prepared.settings, len(prepared.rendered.rows), say)
     prepared = replace(prepared, rehearsal=own)
     ran = run_prepared(prepared, run, say)
-    memory = reconciled(prepared, ran)
-    if memory is None:
+    memory = None
+    if ran.taken_bytes is None:
         say("Memory use was not compared with the estimate, because this process had already used as much memory.")
     else:
-        say(f"{memory.sentence}.")
+        memory, sentence = estimate_of(prepared, shared=ran.shared).compared(ran.taken_bytes)
+        say(sentence)
     adapter = write_adapter(store, prepared, ran, rates, memory)
     shutil.rmtree(run, ignore_errors=True)
     return Trained(adapter, prepared, False, rates)
@@ -251,15 +252,12 @@ def run_prepared(prepared: Prepared, run: Path, say: Say) -> Ran:
     )
 
 
-def reconciled(prepared: Prepared, ran: Ran) -> Reconciliation | None:
-    """Compare the estimate of `plan` with what the run took; None where that is unknown."""
-    if ran.taken_bytes is None:
-        return None
+def estimate_of(prepared: Prepared, *, shared: bool) -> MemoryEstimate:
+    """Return the memory that the run needs; `shared` is whether its rows share their beginning."""
     folder = prepared.base.artifact.folder
-    shape = count_layers(read_shape(folder), folder)
     kinds = [count(prepared.rendered), *([count_rows(prepared.rehearsal)] if prepared.rehearsal else [])]
     settings = replace(prepared.settings, max_length=max(kind.longest for kind in kinds))
-    return reconcile(estimate(shape, settings, _device(), kinds if ran.shared else ()), ran.taken_bytes)
+    return estimate(count_layers(read_shape(folder), folder), settings, _device(), kinds if shared else ())
 
 
 def evaluator_of(prepared: Prepared, say: Say) -> Callable[[Any], float] | None:
@@ -352,7 +350,7 @@ def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float
 
 
 def write_adapter(
-    store: Folder, prepared: Prepared, ran: Ran, rates: dict[float, float], memory: Reconciliation | None
+    store: Folder, prepared: Prepared, ran: Ran, rates: dict[float, float], memory: JsonObject | None
 ) -> Artifact:
     """Write the adapter (or all weights, in 32 bits) of a run as an artifact, whole or not at all."""
     best = ran.progress.best
@@ -403,7 +401,7 @@ def write_adapter(
         "memory": {
             "peak_bytes": ran.peak_bytes,
             "before_bytes": ran.before_bytes,
-            "reconciled": memory.to_dict() if memory else None,
+            "reconciled": memory,
         },
         "seconds": round(ran.progress.seconds, 1),
         "shared_rows": ran.shared,
