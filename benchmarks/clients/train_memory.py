@@ -17,6 +17,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def train_own(config: dict[str, Any], folder: Path, base: int) -> None:
         pairs.append(TokenPair(row.id, row.ids[:start], row.ids[start:], row.ids[:start:-1]))
     options = {"tokenizer": tokenizer, "pairs": pairs, "max_steps": config["steps"]}
     live = traced(lambda: train_rows(folder, made, settings, folder / "run", **options))
-    print(json.dumps({"increment": status("VmHWM") - base, "rows": count_rows(made).to_dict(), **live}))
+    print(json.dumps({"increment": status("VmHWM") - base, "rows": asdict(count_rows(made)), **live}))
 
 
 def traced(train: Callable[[], Any]) -> dict[str, int]:

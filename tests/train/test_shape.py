@@ -11,6 +11,7 @@ import pytest
 from tests.train.shapes import LLAMA_8B, LLAMA_70B, QWEN_MOE, SMOLLM2_135M
 from tuneworthy.errors import ModelError
 from tuneworthy.providers.gguf import GgufHeader
+from tuneworthy.providers.model_safety import MAX_JSON_BYTES
 from tuneworthy.providers.models import find
 from tuneworthy.train.shape import KNOWN, count_layers, read_shape, shape_of_config, shape_of_gguf
 
@@ -73,15 +74,11 @@ def test_a_gguf_file_with_more_layers_than_any_model_has_is_refused() -> None:
 
 def test_what_is_no_config_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
-    for content, told in (
-        (b"{", "Not valid JSON"),
-        (b"[]", "mapping of"),
-        (b" " * (4 * 2**20 + 1), "larger than"),
-    ):
+    for content in (b"{", b"[]", b" " * (MAX_JSON_BYTES + 1)):
         path.write_bytes(content)
-        with pytest.raises(ModelError, match=told):
+        with pytest.raises(ModelError, match=r"config\.json"):
             read_shape(tmp_path)
-    with pytest.raises(ModelError, match=r"config\.json"):
+    with pytest.raises(ModelError, match="nothing"):
         read_shape(tmp_path / "nothing")
 
 

@@ -272,7 +272,8 @@ def what_would_fit(
     if method == "lora" or (method and device == "cuda"):
         changes[method] = {"method": method}
     smallest = replace(settings, **{key: value for change in changes.values() for key, value in change.items()})
-    sizes = {label: estimate(shape, replace(settings, **change), device, rows).high for label, change in changes.items()}
+    tried = {label: replace(settings, **change) for label, change in changes.items()}
+    sizes = {label: estimate(shape, changed, device, rows).high for label, changed in tried.items()}
     lines = [f"{label} ({size / GIB:.1f} GiB)" for label, size in sizes.items() if size <= available]
     least = estimate(shape, smallest, device, rows).high
     if not lines and least <= available:

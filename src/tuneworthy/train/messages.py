@@ -35,4 +35,3 @@ LEFT_OUT_REASONS: Final[Mapping[str, str]] = {
 def evaluated(step: int, metric: float, best: float) -> str:
     """Report an evaluation."""
     return f"Step {step}: the task metric on held-out rows is {metric:.1%} (best so far: {best:.1%})."
-

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -79,7 +79,7 @@ class Planned:
                 "architecture": shape.architecture, "known": shape.known, "parameters": shape.n_params,
                 "layers": shape.n_layers, "hidden": shape.hidden, "vocab": shape.vocab, "tied": shape.tied,
             },
-            "rows": {**self.rows.to_dict(), "left_out": dict(self.left_out)},
+            "rows": {**asdict(self.rows), "left_out": dict(self.left_out)},
             "device": self.device,
             **self.advice.to_dict(),
             "epoch": [duration.to_dict() for duration in self.durations],

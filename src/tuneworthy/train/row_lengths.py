@@ -9,7 +9,7 @@ import orjson
 
 from tuneworthy.errors import UserError
 from tuneworthy.train.render import Rendered, RowChat, TokenRow
-from tuneworthy.types import JsonObject, Message
+from tuneworthy.types import Message
 
 # Of English text, rather too few: an estimate that is too long costs memory, one too short loses rows.
 BYTES_A_TOKEN: Final = 3.0
@@ -45,10 +45,6 @@ class RowLengths:
     shared: int = 0
     deviation: float = 0.0
 
-    def to_dict(self) -> JsonObject:
-        """Return the numbers as JSON-able values."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
 
 def count(rendered: Rendered, dataset: str | None = None) -> RowLengths:
     """Return the numbers of rows that were rendered.
@@ -57,20 +53,17 @@ def count(rendered: Rendered, dataset: str | None = None) -> RowLengths:
         rendered: The rows as ids.
         dataset: Id of the version that they are of.
     """
-    ids = [row.ids for row in rendered.rows]
     if not rendered.pairs:
         return count_rows(rendered.rows, dataset)
-    numbers = _numbers([len(row) for row in ids], rendered.n_supervised, counted=True, dataset=dataset)
     worse = [len(pair.prompt) + len(pair.rejected) for pair in rendered.pairs]  # nothing is computed once for a batch
-    both = _numbers([*map(len, ids), *worse], rendered.n_supervised, counted=True, dataset=dataset)
-    return replace(both, n_rows=numbers.n_rows)
+    lengths = [*(len(row.ids) for row in rendered.rows), *worse]
+    return replace(_numbers(lengths, rendered.n_supervised, counted=True, dataset=dataset), n_rows=len(rendered.rows))
 
 
 def count_rows(rows: Sequence[TokenRow], dataset: str | None = None) -> RowLengths:
     """Return the numbers of rows as ids, none of them a pair."""
     ids = [row.ids for row in rows]
-    n_supervised = sum(row.n_supervised for row in rows)
-    numbers = _numbers([*map(len, ids)], n_supervised, counted=True, dataset=dataset)
+    numbers = _numbers([*map(len, ids)], sum(row.n_supervised for row in rows), counted=True, dataset=dataset)
     return replace(numbers, shared=_alike(min(ids), max(ids)))
 
 
@@ -84,24 +77,24 @@ def estimate(chats: Iterable[RowChat], dataset: str | None = None) -> RowLengths
     Raises:
         UserError: There is no row.
     """
+    texts: list[bytes] = []
     lengths: list[int] = []
     supervised = 0
-    first, last = b"", b""
     for chat in chats:
-        texts = [_text(turn) for turn in chat.messages]
-        counts = [_tokens(text) for text in texts]
-        whole = b"\0".join(texts)
-        first, last = (min(first, whole), max(last, whole)) if lengths else (whole, whole)
+        parts = [_text(turn) for turn in chat.messages]
+        counts = [_tokens(part) for part in parts]
+        answers = [n for n, turn in zip(counts, chat.messages, strict=True) if turn.get("role") == "assistant"]
         tools = _tokens(orjson.dumps(chat.tools)) if chat.tools else 0
         lengths.append(sum(counts) + TURN_TOKENS * len(counts) + tools)
-        answers = [n for n, turn in zip(counts, chat.messages, strict=True) if turn.get("role") == "assistant"]
         supervised += sum(answers) + len(answers)
+        texts.append(b"\0".join(parts))
     if not lengths:
         raise UserError(
             "There are no training rows to plan for.",
             hint="Run `tuneworthy data build`, or set [examples] in the project file.",
         )
-    alike = first[: _alike(first, last)]
+    first = min(texts)
+    alike = first[: _alike(first, max(texts))]
     shared = len(alike) // int(BYTES_A_TOKEN) + TURN_TOKENS * alike.count(b"\0")
     return replace(_numbers(lengths, supervised, counted=False, dataset=dataset), shared=shared)
 

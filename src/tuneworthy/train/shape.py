@@ -12,17 +12,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
 from tuneworthy.errors import ModelError
-from tuneworthy.input_files import read_input
 from tuneworthy.providers.gguf import GgufHeader, read_header
 from tuneworthy.providers.model_safety import read_config
 from tuneworthy.train import messages
 from tuneworthy.train.attention import supports
 from tuneworthy.train.settings import ALL_LINEAR
 
-MAX_CONFIG_BYTES: Final = 4 * 2**20
 # Largest number that a width or a vocabulary may be.
 MAX_SIZE: Final = 2**24
 # Most layers, and experts of a layer: libraries name and make them one by one. The deepest models have 130.
@@ -58,7 +54,6 @@ class LinearLayer:
         d_out: Width of its output.
         n: How often it occurs in the model.
         attention: Whether it belongs to attention, not to an MLP.
-        bias: Whether it has a bias.
     """
 
     name: str
@@ -66,12 +61,11 @@ class LinearLayer:
     d_out: int
     n: int
     attention: bool = False
-    bias: bool = False
 
     @property
     def n_params(self) -> int:
-        """Weights and biases of all its occurrences."""
-        return self.n * self.d_out * (self.d_in + self.bias)
+        """Weights of all its occurrences, without biases."""
+        return self.n * self.d_out * self.d_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +83,6 @@ class Shape:
         ff: Width of a dense MLP.
         vocab: Tokens of the vocabulary.
         tied: Whether embeddings and output head are one matrix.
-        dtype: Type of the stored weights.
         max_positions: Tokens that it can attend to; None if unknown.
         n_experts: Experts of a layer; 0 for a dense model.
         n_experts_used: Experts that work on a token.
@@ -98,7 +91,7 @@ class Shape:
         vision: Whether the model also sees; only its text part is counted.
         linears: Linear layers that PEFT's `all-linear` reaches: experts are plain parameters, which it misses.
         n_expert_weights: Weights of all experts.
-        n_other: Weights of norms and routers.
+        n_other: Weights of norms, routers and biases.
         plain_attention: Whether `train` can let rows share their beginning (`attention`); False if that is not known.
     """
 
@@ -112,7 +105,6 @@ class Shape:
     ff: int
     vocab: int
     tied: bool
-    dtype: str = "bfloat16"
     max_positions: int | None = None
     n_experts: int = 0
     n_experts_used: int = 0
@@ -200,19 +192,7 @@ def read_shape(path: Path) -> Shape:
     if path.is_file() and path.suffix == ".gguf":
         return shape_of_gguf(read_header(path))
     path = path / "config.json" if path.is_dir() else path
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            reason = f"The file is larger than {MAX_CONFIG_BYTES // 2**20} MiB."
-            raise ModelError(f"{path}: {reason}", hint=messages.SHAPE_HINT)
-        document = orjson.loads(read_input(path))
-    except OSError as error:
-        reason = f"Cannot read the file: {error.strerror or error}."
-        raise ModelError(f"{path}: {reason}", hint=messages.SHAPE_HINT) from None
-    except orjson.JSONDecodeError as error:
-        raise ModelError(f"{path}: Not valid JSON: {error}.", hint=messages.SHAPE_HINT) from None
-    if not isinstance(document, dict):
-        raise ModelError(f"{path}: The file does not contain a mapping of keys to values.", hint=messages.SHAPE_HINT)
-    return shape_of_config(document, str(path))
+    return shape_of_config(read_config(path), str(path))
 
 
 def shape_of_config(document: Mapping[str, Any], where: str = "config.json") -> Shape:
@@ -222,28 +202,40 @@ def shape_of_config(document: Mapping[str, Any], where: str = "config.json") -> 
         ModelError: A size is missing or cannot be true.
     """
     text = document.get("text_config")
-    config = _Config({**document, **text} if isinstance(text, dict) else document, where)
-    name = str(config.values.get("model_type") or "unknown")
-    heads, hidden = config.size("num_attention_heads", "n_head"), config.size("hidden_size", "n_embd")
-    experts = config.optional("num_local_experts", "num_experts", "n_routed_experts", most=MAX_COUNT)
-    tied, dtype = config.values.get("tie_word_embeddings"), config.values.get("dtype", config.values.get("torch_dtype"))
+    config = {**document, **text} if isinstance(text, dict) else document
+
+    def optional(*keys: str, most: int = MAX_SIZE) -> int:
+        key = next((key for key in keys if config.get(key) is not None), None)
+        value = 0 if key is None else config[key]
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+            reason = f"{key} must be a whole number from 0 to {most}, not {str(value)[:40]}."
+            raise ModelError(f"{where}: {reason}", hint=messages.SHAPE_HINT)
+        return value
+
+    def needed(*keys: str, most: int = MAX_SIZE) -> int:
+        if not (value := optional(*keys, most=most)):
+            raise ModelError(f"{where}: {keys[0]} is missing.", hint=messages.SHAPE_HINT)
+        return value
+
+    name, tied = str(config.get("model_type") or "unknown"), config.get("tie_word_embeddings")
+    heads, hidden = needed("num_attention_heads", "n_head"), needed("hidden_size", "n_embd")
+    experts = optional("num_local_experts", "num_experts", "n_routed_experts", most=MAX_COUNT)
     shape = Shape(
         architecture=name,
         known=name in KNOWN,
         hidden=hidden,
-        n_layers=config.size("num_hidden_layers", "n_layer", most=MAX_COUNT),
+        n_layers=needed("num_hidden_layers", "n_layer", most=MAX_COUNT),
         n_heads=heads,
-        n_kv_heads=config.optional("num_key_value_heads") or heads,
-        head_dim=config.optional("head_dim") or max(1, hidden // heads),
-        ff=config.optional("intermediate_size", "n_inner", "moe_intermediate_size") or 4 * hidden,
-        vocab=config.size("vocab_size"),
+        n_kv_heads=optional("num_key_value_heads") or heads,
+        head_dim=optional("head_dim") or max(1, hidden // heads),
+        ff=optional("intermediate_size", "n_inner", "moe_intermediate_size") or 4 * hidden,
+        vocab=needed("vocab_size"),
         tied=tied if isinstance(tied, bool) else name in TIED,
-        dtype=dtype if isinstance(dtype, str) else "bfloat16",
-        max_positions=config.optional("max_position_embeddings") or None,
+        max_positions=optional("max_position_embeddings") or None,
         n_experts=experts,
-        n_experts_used=config.optional("num_experts_per_tok") if experts else 0,
-        expert_ff=config.optional("moe_intermediate_size", "intermediate_size") if experts else 0,
-        shared_ff=config.optional("shared_expert_intermediate_size") if experts else 0,
+        n_experts_used=optional("num_experts_per_tok") if experts else 0,
+        expert_ff=optional("moe_intermediate_size", "intermediate_size") if experts else 0,
+        shared_ff=optional("shared_expert_intermediate_size") if experts else 0,
         vision=isinstance(text, dict) or "vision_config" in document,
     )
     return _estimated(shape)
@@ -259,7 +251,7 @@ def shape_of_gguf(header: GgufHeader) -> Shape:
     sizes = {name: header.values.get(prefix + key) for key, name in GGUF_KEYS.items()}
     config = {
         **sizes, "model_type": GGUF_NAMES.get(header.architecture, header.architecture),
-        "vocab_size": header.vocab_size, "tie_word_embeddings": header.tied, "dtype": header.file_type,
+        "vocab_size": header.vocab_size, "tie_word_embeddings": header.tied,
         "max_position_embeddings": header.context_length,
     }  # fmt: skip
     return shape_of_config(config, "The GGUF header")
@@ -308,10 +300,10 @@ def count_layers(shape: Shape, folder: Path) -> Shape:
         return shape
     head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
     layers = Counter(
-        (name.rpartition(".")[2], module.in_features, module.out_features, "att" in name, module.bias is not None)
+        (name.rpartition(".")[2], module.in_features, module.out_features, "att" in name)
         for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and module is not head
     )  # fmt: skip
-    linears = tuple(LinearLayer(name, d_in, d_out, n, *flags) for (name, d_in, d_out, *flags), n in layers.items())
+    linears = tuple(LinearLayer(name, d_in, d_out, n, own) for (name, d_in, d_out, own), n in layers.items())
     weights = dict(model.named_parameters())  # each matrix once, tied or not
     counted = replace(
         shape,
@@ -323,28 +315,3 @@ def count_layers(shape: Shape, folder: Path) -> Shape:
         plain_attention=supports(config),
     )
     return replace(counted, n_other=sum(weight.numel() for weight in weights.values()) - counted.n_params)
-
-
-@dataclass(frozen=True, slots=True)
-class _Config:
-    """Reads sizes by any of several keys."""
-
-    values: Mapping[str, Any]
-    where: str
-
-    def size(self, *keys: str, most: int = MAX_SIZE) -> int:
-        """Return the value of the first of `keys` that is set; at least one must be."""
-        size = self.optional(*keys, most=most)
-        if not size:
-            problem = f"{keys[0]} is missing."
-            raise ModelError(f"{self.where}: {problem}", hint=messages.SHAPE_HINT)
-        return size
-
-    def optional(self, *keys: str, most: int = MAX_SIZE) -> int:
-        """Return the value of the first of `keys` that is set, else 0."""
-        key = next((key for key in keys if self.values.get(key) is not None), None)
-        value = 0 if key is None else self.values[key]
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
-            reason = f"{key} must be a whole number from 0 to {most}, not {str(value)[:40]}."
-            raise ModelError(f"{self.where}: {reason}", hint=messages.SHAPE_HINT)
-        return value
