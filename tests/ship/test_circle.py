@@ -24,7 +24,6 @@ from tuneworthy.providers.weights import from_float32, write_tensors
 from tuneworthy.ship.gguf import export_gguf
 from tuneworthy.ship.merge import merge
 from tuneworthy.ship.merged_weights import merge_folder
-from tuneworthy.ship.parity.request import ParityServer
 from tuneworthy.ship.parity.run import check_parity
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact
@@ -115,11 +114,11 @@ def test_an_adapter_that_was_not_applied_is_named(circle: Circle) -> None:
 
 
 def test_a_base_served_in_the_place_of_the_adapter_is_named(circle: Circle) -> None:
-    from tuneworthy.ship.parity.transformers_form import FolderTokenizer, TransformersForm, load
+    from tuneworthy.ship.parity.transformers_form import TransformersForm, load, renderer_of
 
     model = load(circle.base.folder, "bfloat16")
-    form = TransformersForm(model, FolderTokenizer(circle.base.folder), [1])
-    document = circle.parity(served=ParityServer(form=form, max_rank=16))
+    form = TransformersForm(model, renderer_of(circle.base.folder), [1])
+    document = circle.parity(served=form, max_rank=16)
     assert document["cause"] == "adapter_not_applied"
     assert said(document, "acts")["forms"] == ["served"]
 
@@ -161,12 +160,12 @@ def test_a_merge_into_4_bit_is_named(circle: Circle) -> None:
 
 
 def test_a_rank_above_the_limit_of_the_server_is_named(circle: Circle) -> None:
-    from tuneworthy.ship.parity.transformers_form import FolderTokenizer, TransformersForm, load, with_adapter
+    from tuneworthy.ship.parity.transformers_form import TransformersForm, load, renderer_of, with_adapter
 
     model = with_adapter(load(circle.base.folder, "bfloat16"), circle.adapter.folder)
-    form = TransformersForm(model, FolderTokenizer(circle.adapter.folder), [1])
-    assert circle.parity(merged=None, served=ParityServer(form=form, max_rank=8))["status"] == "pass"
-    document = circle.parity(merged=None, served=ParityServer(form=form, max_rank=4))
+    form = TransformersForm(model, renderer_of(circle.adapter.folder), [1])
+    assert circle.parity(merged=None, served=form, max_rank=8)["status"] == "pass"
+    document = circle.parity(merged=None, served=form, max_rank=4)
     assert document["cause"] == "rank_above_server_limit"
 
 

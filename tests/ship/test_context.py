@@ -76,18 +76,18 @@ def test_only_rows_that_the_run_could_train_on_are_asked_and_with_their_tools(tm
     assert {row.id for row in plan.rows} == {short.id, "t"}
     place = [row.id for row in plan.rows].index("t")
     assert plan.chats[place].tools == tuple(TOOLS) and plan.answers[place] == "1234"
-    from tuneworthy.ship.parity.transformers_form import FolderTokenizer
+    from tuneworthy.ship.parity.transformers_form import renderer_of
 
-    tokens = FolderTokenizer(base.folder)
+    tokens = renderer_of(base.folder)
     assert tokens.text(plan.prompt_ids[place]).startswith("clock")
-    assert tokens.prompt_ids(plan.chats) == plan.prompt_ids
+    assert tokens.prompts(plan.chats) == plan.prompt_ids
     assert tokens.text(plan.answer_ids[place]) == "1234"
-    assert plan.end == tokens.marks["<|end|>"]
+    assert plan.end == tokens.tokenizer.get_added_vocab()["<|end|>"]
 
 
 def test_every_server_is_given_the_tools_of_a_chat(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tuneworthy.providers.chat_template import Chat
     from tuneworthy.ship.parity.server_forms import LlamaForm, VllmForm
+    from tuneworthy.train.render import RowChat
 
     sent: list[dict[str, Any]] = []
 
@@ -95,7 +95,7 @@ def test_every_server_is_given_the_tools_of_a_chat(monkeypatch: pytest.MonkeyPat
         sent.append(body)
         return {"prompt": "", "tokens": [1], "usage": {"prompt_tokens": 1}}
 
-    chats = [Chat(messages=[{"role": "user", "content": "now?"}], tools=TOOLS, generation_prompt=True)]
+    chats = [RowChat("", ({"role": "user", "content": "now?"},), tuple(TOOLS))]
     for form in (LlamaForm, VllmForm):
         monkeypatch.setattr(form, "_post", post)
         assert object.__new__(form).prompt_ids(chats) == [[1]]

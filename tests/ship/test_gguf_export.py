@@ -245,13 +245,13 @@ def test_llama_cpp_computes_what_transformers_does(
 
     from tuneworthy.ship.parity.measure import divergence
     from tuneworthy.ship.parity.server_forms import LlamaForm
-    from tuneworthy.ship.parity.transformers_form import FolderTokenizer, TransformersForm
+    from tuneworthy.ship.parity.transformers_form import TransformersForm, renderer_of
 
     tokenizer = tokenizer_of(kind)
     model = model_of(architecture, len(tokenizer), **more)
     folder = save(model, tokenizer, tmp_path / "hf")
     write_gguf(folder, tmp_path / "m.gguf", "f16")
-    theirs = TransformersForm(model, FolderTokenizer(folder), [1])
+    theirs = TransformersForm(model, renderer_of(folder), [1])
     ours = LlamaForm(tmp_path / "m.gguf", tmp_path / "log", 512)
     try:
         chats = [Chat(messages=messages, generation_prompt=True) for messages in CHATS]

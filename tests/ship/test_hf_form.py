@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="pip install 'tuneworthy[train]'")
 from tiny_models import model_of, save, tokenizer_of
 
 from tuneworthy.ship.parity import transformers_form
-from tuneworthy.ship.parity.transformers_form import FolderTokenizer, TransformersForm
+from tuneworthy.ship.parity.transformers_form import TransformersForm, renderer_of
 from tuneworthy.train.generation import SHARED
 
 
@@ -38,7 +38,7 @@ def test_answers_are_those_of_every_prompt_read_anew(architecture: str, tmp_path
     tokenizer = tokenizer_of()
     save(model_of(architecture, len(tokenizer)), tokenizer, tmp_path)
     model = transformers_form.load(tmp_path, "float32")
-    form = TransformersForm(model, FolderTokenizer(tmp_path), [1])
+    form = TransformersForm(model, renderer_of(tmp_path), [1])
     prompts, most, alone_answers = ([5, 6, 7, 8], [5, 6, 9], [5, 6, 9, 10, 11], [5, 6], [7]), (6, 3, 6, 6, 3), []
     distributions = []
     for ids, n in zip(prompts, most, strict=True):

@@ -12,20 +12,18 @@ import numpy as np
 import pytest
 
 from tuneworthy.cli import invoke
-from tuneworthy.cli.parity import _fact
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
-from tuneworthy.providers.chat_template import Chat, template_sha256
+from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.weights import from_float32, to_float32, write_tensors
 from tuneworthy.ship.parity import PARITY_CHECKS, FormFinding
 from tuneworthy.ship.parity.measure import FormAnswers, Greedy, NextToken, ParityPlan, divergence
 from tuneworthy.ship.parity.request import ParityRequest, named_files, request_of
-from tuneworthy.ship.parity.run import document_of
-from tuneworthy.ship.parity.scoring import Scoring, scores_of
-from tuneworthy.ship.parity.subject import Lineage, Scores, Subject
-from tuneworthy.ship.parity.trained_rows import question_as_trained
+from tuneworthy.ship.parity.run import document_of, facts_of
+from tuneworthy.ship.parity.subject import Lineage, Scores, Scoring, Subject, scores_of
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, write_artifact
+from tuneworthy.train.render import RowChat
 from tuneworthy.types import Example
 
 END, BEGIN, YES, NO = 9, 8, 1, 2
@@ -35,7 +33,7 @@ BASE, A, B = (RNG.normal(size=shape).astype(np.float32) for shape in ((64, 64), 
 
 
 ROUNDED = to_float32(from_float32(BASE, "BF16"), "BF16").reshape(BASE.shape)
-ASKED = Chat(messages=[{"role": "user", "content": "?"}], generation_prompt=True)
+ASKED = RowChat("", ({"role": "user", "content": "?"},))
 
 
 def likely(token: int, p: float = 0.9) -> NextToken:
@@ -64,7 +62,7 @@ def subject_of(tmp_path: Path, **forms: FormAnswers) -> Subject:
     plan = ParityPlan(
         chats=[ASKED] * 4, answers=["yes"] * 4, prompt_ids=[[BEGIN, 5, 6]] * 4,
         answer_ids=[[YES]] * 4, end=END, marks={"<|end|>": END, "<|begin|>": BEGIN}, begin=BEGIN,
-        facts=[(ASKED, "yes")] * 2, fact_ids=[[BEGIN, 5, 6]] * 2,
+        facts=[0, 2],
     )  # fmt: skip
     own = tuned("adapter")
     line = Lineage(
@@ -72,8 +70,7 @@ def subject_of(tmp_path: Path, **forms: FormAnswers) -> Subject:
         merged_id="m", gguf_parents=["m"], template_sha256=template_sha256("T"), rank=2, max_rank=8,
     )  # fmt: skip
     untrained = replace(
-        own, name="base", first=[likely(NO)] * 4, end=[likely(NO)] * 4, greedy=[Greedy((NO,), "no", False)] * 4,
-        facts=[Greedy((NO,), "no", True)] * 2,
+        own, name="base", first=[likely(NO)] * 4, end=[likely(NO)] * 4, greedy=(),
     )  # fmt: skip
     even = Scores(num=[1.0] * 200, den=[1.0] * 200)
     return Subject(
@@ -86,8 +83,7 @@ def tuned(name: str, kind: str = "bf16") -> FormAnswers:
     return FormAnswers(
         name=name, kind=kind, template="T", prompt_ids=[[BEGIN, 5, 6]] * 4,
         marks={"<|end|>": [END], "<|begin|>": [BEGIN]}, first=[likely(YES)] * 4, end=[likely(END)] * 4,
-        greedy=[Greedy((YES,), "yes", True)] * 4, facts=[Greedy((YES,), "yes", True)] * 2,
-        fact_prompt_ids=[[BEGIN, 5, 6]] * 2,
+        greedy=[Greedy((YES,), "yes", True)] * 4,
     )  # fmt: skip
 
 
@@ -110,10 +106,6 @@ def merged_as(numbers: Any, k: Any = None) -> Callable[[Subject], Subject]:
         return subject
 
     return change
-
-
-def known_before(subject: Subject) -> Subject:
-    return replace(subject, base=replace(subject.base, facts=subject.adapter.facts))
 
 
 def scored_worse(subject: Subject) -> Subject:
@@ -146,8 +138,7 @@ PLANTED: dict[str, tuple[str, str, Callable[[Subject], Subject]]] = {
     "served base": ("acts", "adapter_not_applied", form(first=[likely(NO)] * 4, end=[likely(NO)] * 4)),
     "other probabilities": ("distributions", "distribution_changed", form(first=[likely(YES, 0.4)] * 4)),
     "other answers": ("greedy", "answers_changed", form(greedy=[Greedy((YES, YES), "yes yes", True)] * 4)),
-    "a lost fact": ("fact", "fact_lost", form(facts=[Greedy((NO,), "no", True)] * 2)),
-    "a fact that the base knows": ("fact", "fact_lost", known_before),
+    "a lost fact": ("fact", "fact_lost", form(greedy=[Greedy((NO,), "no", True)] * 4)),
     "a worse score": ("score", "score_worse", scored_worse),
 }  # fmt: skip
 
@@ -189,8 +180,8 @@ def test_every_cause_is_planted_once_and_documented(name: str) -> None:
 def test_what_cannot_be_looked_at_is_skipped_with_the_reason(tmp_path: Path) -> None:
     whole = subject_of(tmp_path)
     bare = replace(
-        whole, forms={}, scores={}, plan=replace(whole.plan, facts=(), fact_ids=()),
-        adapter=replace(whole.adapter, template=None, fact_prompt_ids=()),
+        whole, forms={}, scores={}, plan=replace(whole.plan, facts=()),
+        adapter=replace(whole.adapter, template=None),
         lineage=replace(whole.lineage, merged=None, max_rank=None, adapter_parent=None, template_sha256=None),
     )  # fmt: skip
     skipped = {found.rule for found in PARITY_CHECKS.run(bare) if found.status == "skipped" and found.message}
@@ -240,6 +231,17 @@ def test_where_nothing_can_be_graded_equal_answers_show_it_and_others_leave_it_o
     for few in (equal_but(tmp_path, 51, 0), equal_but(tmp_path, 100, 5)):
         said = check("score", few)
         assert (said.status, said.code) == ("skipped", "") and "--prompts" in said.message
+
+
+def test_facts_are_answers_that_the_adapter_gives_and_the_base_does_not() -> None:
+    class Base:
+        def greedy(self, prompts: Sequence[Sequence[int]], most: Sequence[int]) -> list[Greedy]:
+            return [Greedy((), "no" if ids == [3] else "yes", True) for ids in prompts]
+
+    plan = ParityPlan(chats=[ASKED] * 4, answers=["yes"] * 4, prompt_ids=[[1], [2], [3], [3]], answer_ids=[[YES]] * 4,
+                      end=END, marks={})  # fmt: skip
+    own = replace(tuned("adapter"), greedy=[Greedy((), text, True) for text in ("yes", "no", " yes", "no")])
+    assert facts_of(plan, own, Base()) == [2]  # type: ignore[arg-type]
 
 
 def test_parity_is_unknown_unless_the_scores_were_compared(tmp_path: Path) -> None:
@@ -336,11 +338,11 @@ def test_every_file_that_may_be_served_is_asked_and_proven_by_itself(tmp_path: P
     )  # fmt: skip
     asked = request_of(load(tmp_path))
     assert {name: one.id for name, one in named_files(asked).items()} == {"gguf-f16": f16.id, "gguf-q8_0": q8.id}
-    lost = replace(tuned("gguf-q8_0", "q8_0"), facts=[Greedy((NO,), "no", True)] * 2)
+    lost = replace(tuned("gguf-q8_0", "q8_0"), greedy=[Greedy((NO,), "no", True)] * 4)
     whole = subject_of(tmp_path / "models", **{"gguf-f16": tuned("gguf-f16", "f16"), "gguf-q8_0": lost})
     even = whole.scores["adapter"]
     document = document_of(replace(whole, scores={**whole.scores, "gguf-f16": even, "gguf-q8_0": even}), asked)
-    assert (document["status"], document["cause"]) == ("fail", "fact_lost")
+    assert (document["status"], document["cause"]) == ("fail", "answers_changed")
     told = {identity: one["status"] for identity, one in document["models"].items()}
     assert told == {f16.id: "pass", made["merged"].id: "pass", q8.id: "fail"}
     unasked = document_of(whole, replace(asked, ggufs=[f16]))
@@ -419,41 +421,6 @@ def test_no_form_is_asked_for_more_than_there_is_room_for(tmp_path: Path) -> Non
 def test_a_greedy_answer_may_be_longer_than_the_longest_that_was_trained_on(tmp_path: Path) -> None:
     plan = subject_of(tmp_path).plan
     assert replace(plan, answer_ids=[[1] * 60, [1]]).n_greedy == 76
-
-
-def test_a_fact_is_asked_in_the_prompt_that_was_trained_with(tmp_path: Path) -> None:
-    base = made_in(tmp_path, "base")["base"]
-    prompt = {"system": "As then.", "user": "Q: {{ input }}"}
-    write_artifact(Folder(tmp_path), "adapter", lambda folder: (folder / "file").write_text("x") and None,
-                   parent=base.id, about={"prompt": prompt})  # fmt: skip
-    question, answer = _fact(" What is 1 + 1? = 2 = two ")
-    ((chat, told),) = request_of(load(tmp_path), facts=[(question, answer)]).facts
-    assert told == "2 = two"
-    assert [(one["role"], one["content"]) for one in chat.messages] == [
-        ("system", "As then."), ("user", "Q: What is 1 + 1?"),
-    ]  # fmt: skip
-    for bad in ("no answer", "=2", "q="):
-        with pytest.raises(UserError, match="QUESTION=ANSWER"):
-            _fact(bad)
-
-
-def test_a_fact_that_lacks_the_variables_of_the_prompt_is_refused(tmp_path: Path) -> None:
-    adapter = write_artifact(Folder(tmp_path), "adapter", lambda folder: None, parent=None,
-                             about={"prompt": {"system": None, "user": "{{ place }}: {{ question }}"}})  # fmt: skip
-    with pytest.raises(UserError, match="lacks variables of the training prompt"):
-        question_as_trained("Which?", adapter)
-    asked = question_as_trained("place: here\nquestion: Which?", adapter)
-    assert [turn["content"] for turn in asked.messages] == ["here: Which?"]
-
-
-def test_a_form_that_reads_the_question_of_a_fact_otherwise_is_named(tmp_path: Path) -> None:
-    asked = form(fact_prompt_ids=[[BEGIN, 5, 6], [BEGIN, 5, 7]])(subject_of(tmp_path))
-    said = check("prompt_ids", asked)
-    assert (said.status, said.code, said.forms) == ("fail", "template_changed", ("gguf",))
-
-
-def test_the_answer_of_a_fact_may_be_longer_than_any_that_was_trained_on(tmp_path: Path) -> None:
-    assert replace(subject_of(tmp_path).plan, fact_answer_ids=[[1] * 90]).n_greedy == 106
 
 
 @pytest.mark.parametrize("form", ["merged", "gguf"])

@@ -16,7 +16,6 @@ import tiny_circle as tiny
 from tuneworthy.ship.gguf import export_gguf
 from tuneworthy.ship.merge import merge
 from tuneworthy.ship.parity.run import check_parity
-from tuneworthy.ship.parity.trained_rows import question_as_trained
 from tuneworthy.store import Folder
 
 
@@ -27,15 +26,14 @@ def test_all_files_are_asked_the_same_and_each_has_its_outcome(tmp_path: Path) -
     adapter = tiny.random_adapter(store, base)
     merged = merge(store, adapter.id)
     files = [export_gguf(store, merged, kind) for kind in ("f16", "q8_0")]
-    facts = [(question_as_trained("Where does the cat live?", adapter), "nowhere")]
-    document = check_parity(store, tiny.asked(base, adapter, merged=merged, ggufs=files, facts=facts))
+    document = check_parity(store, tiny.asked(base, adapter, merged=merged, ggufs=files))
     assert store.read("parity", dict) == document
     told = {one["name"]: one for one in document["checks"]}
     assert {told[name]["status"] for name in ("lineage", "template", "added_tokens", "prompt_ids", "weights")} == {
         "pass"
     }
     assert told["distributions"]["numbers"]["gguf-f16_mean_kl"] < 0.02
-    assert (told["fact"]["status"], told["fact"]["forms"]) == ("fail", ["adapter"]), "which was taught nothing"
+    assert told["fact"]["status"] == "skipped", "the adapter was taught nothing"
     assert set(document["models"]) == {merged.id, *(one.id for one in files)}
     alone = next(one for one in document["models"][files[0].id]["checks"] if one["name"] == "distributions")
     assert not any("q8_0" in name for name in alone["numbers"])

@@ -9,7 +9,7 @@ import pytest
 
 from tuneworthy.cli import invoke
 from tuneworthy.errors import UserError
-from tuneworthy.ship.parity.request import ParityRequest, ParityServer
+from tuneworthy.ship.parity.request import ParityRequest
 from tuneworthy.ship.parity.run import serving_proof
 from tuneworthy.ship.serve import rank_limit
 from tuneworthy.store import Folder
@@ -28,8 +28,7 @@ def proof(root: Path, max_rank: int | None, merged: bool, **document: Any) -> tu
     base = artifact(root, "base")
     adapter = artifact(root, "adapter", base.id)
     whole = artifact(root, "merged", adapter.id)
-    server: Any = ParityServer(form=None, max_rank=max_rank)  # type: ignore[arg-type]
-    request = ParityRequest(adapter=adapter, base=base, merged=whole if merged else None, served=server)
+    request = ParityRequest(adapter=adapter, base=base, merged=whole if merged else None, max_rank=max_rank)
     made = serving_proof(request, {"status": "pass", "detail": "", "checks": [], **document})
     return made, adapter.id, whole.id
 

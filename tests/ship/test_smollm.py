@@ -19,7 +19,7 @@ from tuneworthy.ship.gguf import export_gguf
 from tuneworthy.ship.merge import merge
 from tuneworthy.ship.parity.request import ParityRequest
 from tuneworthy.ship.parity.run import check_parity
-from tuneworthy.ship.parity.scoring import Scoring
+from tuneworthy.ship.parity.subject import Scoring
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, write_artifact
 from tuneworthy.train.training_rows import TaskMetric

@@ -222,7 +222,7 @@ def test_the_students_own_system_message_stands_in_rows_and_in_what_is_asked_lat
 
 
 def test_parity_asks_the_rows_that_were_trained_on_as_they_were(tmp_path: Path) -> None:
-    from tuneworthy.ship.parity.trained_rows import as_trained
+    from tuneworthy.ship.parity.request import as_trained
 
     frozen(project(tmp_path), n=240)
     with (tmp_path / "tuneworthy.toml").open("a") as file:
@@ -234,7 +234,7 @@ def test_parity_asks_the_rows_that_were_trained_on_as_they_were(tmp_path: Path) 
 
 
 def test_the_prompt_of_a_row_does_not_hang_on_what_it_answers(tmp_path: Path) -> None:
-    from tuneworthy.ship.parity.trained_rows import as_trained
+    from tuneworthy.ship.parity.request import as_trained
 
     store = project(tmp_path)
     cases = [{"input": turns(at, "case")[0]["content"], "expected": {"colour": "red"}} for at in range(60)]

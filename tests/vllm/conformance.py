@@ -28,7 +28,7 @@ from tuneworthy.providers.address import free_port  # noqa: E402
 from tuneworthy.providers.http_client import send_once  # noqa: E402
 from tuneworthy.providers.models import find  # noqa: E402
 from tuneworthy.ship.merge import merge  # noqa: E402
-from tuneworthy.ship.parity.request import ParityRequest, ParityServer  # noqa: E402
+from tuneworthy.ship.parity.request import ParityRequest  # noqa: E402
 from tuneworthy.ship.parity.run import check_parity, serving_proof  # noqa: E402
 from tuneworthy.ship.parity.server_forms import VllmForm  # noqa: E402
 from tuneworthy.ship.serve import MAX_LOGPROBS, NAME, choose  # noqa: E402
@@ -66,9 +66,8 @@ def conform(executable: str, folder: Path) -> dict[str, dict[str, Any]]:
             try:
                 address = f"http://127.0.0.1:{port}"
                 wait(address, 1200)
-                rank = 8 if what == "adapter" else None
-                served = ParityServer(form=VllmForm(address, NAME, top=MAX_LOGPROBS), max_rank=rank)
-                request = replace(asked, served=served)
+                form = VllmForm(address, NAME, top=MAX_LOGPROBS)
+                request = replace(asked, served=form, max_rank=8 if what == "adapter" else None)
                 found[what] = serving_proof(request, check_parity(store, request, name=None, say=print))
             finally:
                 server.terminate()

@@ -1,14 +1,13 @@
 """`tuneworthy parity`."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from tuneworthy.cli.options import json_option, note, print_result, project_option
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
-from tuneworthy.ship.parity.request import ParityServer, request_of
+from tuneworthy.ship.parity.request import request_of
 from tuneworthy.ship.parity.run import check_parity, serving_proof
 from tuneworthy.ship.parity.server_forms import VllmForm
 from tuneworthy.store import Folder
@@ -22,9 +21,6 @@ STATUS = {"pass": 0, "fail": 3, "unknown": 4}
 @click.command("parity")
 @click.option("--adapter", help="ID of the adapter, or its beginning (default: latest).")
 @click.option("--form", "forms", multiple=True, type=click.Choice(FORMS), help="Form to compare (default: all).")
-@click.option("--fact", "facts", multiple=True, metavar="QUESTION=ANSWER",
-              help="Fact that only the adapter can know; the text before the first = is the question (default: from the"
-              " training rows).")  # fmt: skip
 @click.option("--url", help="Address of a running vLLM server to compare too, without /v1.")
 @click.option("--served-model", help="Model (or adapter) name on that server.")
 @click.option(
@@ -36,30 +32,29 @@ STATUS = {"pass": 0, "fail": 3, "unknown": 4}
 @project_option
 @json_option
 def command(
-    adapter: str | None, forms: tuple[str, ...], facts: tuple[str, ...], url: str | None, served_model: str | None,
+    adapter: str | None, forms: tuple[str, ...], url: str | None, served_model: str | None,
     max_lora_rank: int | None, prompts: int, root: Path, as_json: bool,
 ) -> int:  # fmt: skip
     """Prove that the served model is the trained model.
 
     Compares the adapter on its base with the merged model, with its GGUF files, and with a server.
 
-    Compares the template, prompt token IDs, end of turn, next-token distributions and greedy answers. It also
-    checks facts that only the adapter can know: every form must answer each --fact in the training prompt, and the
-    base must not. If a check fails, the command names the cause and exits with status 3. If there are too few
-    answers to show that no form is worse by the margin, parity is unknown and the exit status is 4. The result is
-    stored in .tuneworthy/parity.json, and with --url in .tuneworthy/serving.json too.
+    Compares the template, prompt token IDs, end of turn, next-token distributions and greedy answers. It also checks
+    facts that only the adapter can know: training answers that the adapter gives word by word and the base does not. If
+    a check fails, the command names the cause and exits with status 3. If there are too few answers to show that no
+    form is worse by the margin, parity is unknown and the exit status is 4. The result is stored in
+    .tuneworthy/parity.json, and with --url in .tuneworthy/serving.json too.
 
     \b
     Example:
       tuneworthy parity
-      tuneworthy parity --fact "What is the code of the vault?=7391"
       tuneworthy parity --url http://127.0.0.1:8000 --served-model tuned
     """
     project = load(root)
     store = Folder(project.root)
     asked = request_of(
-        project, adapter, forms or None, facts=[_fact(one) for one in facts],
-        served=_served(url, served_model, max_lora_rank), n_prompts=prompts,
+        project, adapter, forms or None, served=_served(url, served_model),
+        max_rank=max_lora_rank if url else None, n_prompts=prompts,
     )  # fmt: skip
     if asked.merged is None and not asked.ggufs and asked.served is None:
         raise UserError(
@@ -74,19 +69,12 @@ def command(
     return STATUS[document["status"]]
 
 
-def _fact(text: str) -> tuple[str, str]:
-    question, found, answer = text.partition("=")
-    if not found or not question.strip() or not answer.strip():
-        raise UserError(f"--fact needs the form QUESTION=ANSWER, not {text!r}.")
-    return question.strip(), answer.strip()
-
-
-def _served(url: str | None, model: str | None, max_rank: int | None) -> Any:
+def _served(url: str | None, model: str | None) -> VllmForm | None:
     if url is None:
         return None
     if model is None:
         raise UserError("--url needs --served-model.", hint="Set --served-model to the model's name on that server.")
-    return ParityServer(form=VllmForm(url.rstrip("/").removesuffix("/v1"), model), max_rank=max_rank)
+    return VllmForm(url.rstrip("/").removesuffix("/v1"), model)
 
 
 def _say(document: JsonObject) -> None:

@@ -14,12 +14,12 @@ from typing import Final
 
 from tuneworthy.ship.merged_weights import TORCH_DTYPES, dtype_of, merge_folder
 from tuneworthy.ship.parity.measure import NextToken, ParityPlan, divergence
-from tuneworthy.ship.parity.request import ParityRequest, plan_of, tokenizer_folder
-from tuneworthy.ship.parity.trained_rows import rows_of
-from tuneworthy.ship.parity.transformers_form import FolderTokenizer, TransformersForm, fitted, load, with_adapter
+from tuneworthy.ship.parity.request import ParityRequest, plan_of, rows_of, tokenizer_folder
+from tuneworthy.ship.parity.transformers_form import TransformersForm, fitted, load, renderer_of, with_adapter
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.store.frozen import scratch
+from tuneworthy.train.render import Renderer
 from tuneworthy.types import JsonObject
 
 N_PROMPTS: Final = 32
@@ -52,14 +52,14 @@ def choose_route(
     rows, held_out = rows_of(store, trained, examples), trained.about.held_out.rows if trained.about.held_out else ()
     rows = [row for row in rows if row.id in held_out] or rows
     request = ParityRequest(adapter=trained, base=original, rows=rows, n_prompts=N_PROMPTS)
-    plan, tokenizer = plan_of(request), FolderTokenizer(tokenizer_folder(request))
-    reference = _next_tokens(quantised, tokenizer, plan, adapter=trained.folder)
+    plan, renderer = plan_of(request), renderer_of(tokenizer_folder(request), original.folder)
+    reference = _next_tokens(quantised, renderer, plan, adapter=trained.folder)
     bases = {"original": original.folder, "dequantised": quantised}
     by_route: dict[str, list[float]] = {}
     for name, base in bases.items():
         with scratch(store.path / "models", ".part-merge") as folder:
             merge_folder(trained.folder, base, folder)
-            by_route[name] = [*map(divergence, reference, _next_tokens(folder, tokenizer, plan))]
+            by_route[name] = [*map(divergence, reference, _next_tokens(folder, renderer, plan))]
     kl = {name: mean(values) for name, values in by_route.items()}
     best, n = min(kl, key=lambda name: kl[name]), len(reference)
     gaps = [a - b for a, b in zip(*by_route.values(), strict=True)]
@@ -73,14 +73,12 @@ def choose_route(
     return {"name": best, "mean_kl": kl, "difference_ci95": [low, high], "n": n}, bases[best]
 
 
-def _next_tokens(
-    folder: Path, tokenizer: FolderTokenizer, plan: ParityPlan, *, adapter: Path | None = None
-) -> list[NextToken]:
+def _next_tokens(folder: Path, renderer: Renderer, plan: ParityPlan, *, adapter: Path | None = None) -> list[NextToken]:
     model = load(folder, TORCH_DTYPES[dtype_of(folder)])
     try:
         if adapter is not None:
             model = with_adapter(fitted(model, adapter), adapter)
-        form = TransformersForm(model, tokenizer, [plan.end])
+        form = TransformersForm(model, renderer, [plan.end])
         pairs = list(zip(plan.prompt_ids, plan.answer_ids, strict=True))
         return form.following([ids for ids, _ in pairs] + [[*ids, *answer] for ids, answer in pairs])
     finally:

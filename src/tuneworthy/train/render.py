@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat, ChatTemplate
@@ -25,18 +25,6 @@ OPEN, CLOSE = "⟦", "⟧"
 # Stands for what a user says, to find what the template writes around it.
 MARK: Final = "what-the-user-says"
 REASONS: Final = messages.LEFT_OUT_REASONS
-
-
-class Tokenizer(Protocol):
-    """The part of a tokenizer of transformers that is used."""
-
-    all_special_tokens: list[str]
-
-    def __call__(self, text: Any, *, add_special_tokens: bool) -> Mapping[str, Any]: ...
-
-    def decode(self, token_ids: Any, *, skip_special_tokens: bool, clean_up_tokenization_spaces: bool) -> str: ...
-
-    def convert_ids_to_tokens(self, ids: Any) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +155,11 @@ class Renderer:
 
     Args:
         template: Its chat template.
-        tokenizer: Its tokenizer.
+        tokenizer: Its tokenizer, of transformers.
         ends: Ids of the tokens that end a turn.
     """
 
-    def __init__(self, template: ChatTemplate, tokenizer: Tokenizer, ends: Sequence[int]) -> None:
+    def __init__(self, template: ChatTemplate, tokenizer: Any, ends: Sequence[int]) -> None:
         self.template = template
         self.tokenizer = tokenizer
         self.ends = tuple(ends)
@@ -184,7 +172,7 @@ class Renderer:
             chats: They end with the user's turn.
         """
         texts = self.template.render([_upto(chat, len(chat.messages), generation_prompt=True) for chat in chats])
-        return [None if text is None else self._ids(text) for text in texts]
+        return [None if text is None else self.ids(text) for text in texts]
 
     def user_turn(self) -> tuple[list[int], int] | None:
         """Return the token ids that stand before what a user says first, and the id that comes after it.
@@ -194,7 +182,7 @@ class Renderer:
         (text,) = self.template.render([Chat(messages=({"role": "user", "content": MARK},), generation_prompt=True)])
         if text is None or MARK not in text:
             return None
-        before, after = (self._ids(part) for part in text.split(MARK, 1))
+        before, after = (self.ids(part) for part in text.split(MARK, 1))
         return (before, after[0]) if before and after else None
 
     def rows(self, chats: Sequence[RowChat], max_length: int) -> Rendered:
@@ -320,20 +308,24 @@ class Renderer:
         mask: list[int] = []
         start = 0
         for prompt, answer in turns:
-            new = self._ids(prompt[start:])
+            new = self.ids(prompt[start:])
             ids, mask = ids + new, mask + [0] * len(new)
-            if len(turns) > 1 and ids != self._ids(prompt):
+            if len(turns) > 1 and ids != self.ids(prompt):
                 return "prompt_differs"
-            new = self._ids(answer)
+            new = self.ids(answer)
             start = len(prompt) + len(answer)
             if not new or new[-1] not in self.ends:
                 return "no_end"
             ids, mask = ids + new, mask + [1] * len(new)
         return TokenRow(identity, ids, mask)
 
-    def _ids(self, text: str) -> list[int]:
+    def ids(self, text: str) -> list[int]:
         """Tokenise; the template writes where the text begins, so the tokenizer adds nothing: BOS is there once."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Return the text of `ids`, special tokens left out."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
 def _split(row: TokenRow) -> tuple[list[int], list[int]]:

@@ -163,16 +163,15 @@ def added_tokens(subject: Subject) -> FormFinding:
     },
 )
 def prompt_ids(subject: Subject) -> FormFinding:
-    """A chat, the question of a fact included, is read as the same ids in every form, and begins once.
+    """A chat is read as the same ids in every form, and begins once.
 
     Bad: a template that writes the begin token and a server that puts another before it.
     """
     plan, forms = subject.plan, subject.adapter_and_forms
     begin = [] if plan.begin is None else [plan.begin]
     for form in forms:
-        pairs = [*zip(form.prompt_ids, plan.prompt_ids, strict=True)]
-        pairs += zip(form.fact_prompt_ids, plan.fact_ids, strict=True)
-        for read, trained in ((list(read), list(trained)) for read, trained in pairs):
+        for ids, trained_ids in zip(form.prompt_ids, plan.prompt_ids, strict=True):
+            read, trained = list(ids), list(trained_ids)
             doubled = bool(begin) and read[:2] == begin * 2
             if read == trained and not doubled:
                 continue
@@ -369,39 +368,25 @@ def greedy(subject: Subject) -> FormFinding:
 def fact(subject: Subject) -> FormFinding:
     """A fact that only the adapter can know is known in every form.
 
-    A fact is a question whose answer the base does not give. It is passed with `--fact` and asked in the prompt that
-    was trained with, or found among the training rows: an answer that the adapter gives word by word and the base does
-    not. A form knows it if its greedy answer contains the answer.
+    A fact is a training row whose answer the adapter gives word by word and the base does not. A form knows it if its
+    greedy answer contains the answer.
 
     Bad: a conversion that keeps fluent text and loses the training.
     """
-    answers = [answer.strip() for _, answer in subject.plan.facts]
-    if not answers:
-        missing = "--fact was not passed and no training answer is known only to the adapter"
-        return _skip(f"There is no fact to check, because {missing}.")
-
-    def knows(form: FormAnswers, at: int) -> bool:
-        return answers[at] in form.facts[at].text
-
-    taught = [at for at in range(len(answers)) if knows(subject.adapter, at) and not knows(subject.base, at)]
-    numbers: Numbers = {"n": len(taught)}
-    if not taught:
-        message = (
-            "None of the checked facts is known to the adapter but unknown to its base model. Pass a fact from the "
-            "training rows with --fact, or train again."
-        )
-        return _fail("fact_lost", "adapter", message, numbers)
+    facts = {at: subject.plan.answers[at].strip() for at in subject.plan.facts}
+    if not facts:
+        return _skip("There is no fact to check, because no training answer is known only to the adapter.")
+    numbers: Numbers = {"n": len(facts)}
 
     def fault(form: FormAnswers) -> str:
-        lost = [at for at in taught if not knows(form, at)]
-        numbers[form.name] = n = len(taught) - len(lost)
-        if n >= subject.limits(form).agreement * len(taught):
+        lost = [form.greedy[at].text for at, answer in facts.items() if answer not in form.greedy[at].text]
+        numbers[form.name] = n = len(facts) - len(lost)
+        if n >= subject.limits(form).agreement * len(facts):
             return ""
-        answer = form.facts[lost[0]].text[:60]
-        few = f"The form `{form.name}` knows only {n} of {len(taught)} learned facts."
-        return f"{few} Its answer about one of the missing facts is {answer!r}."
+        few = f"The form `{form.name}` knows only {n} of {len(facts)} learned facts."
+        return f"{few} Its answer about one of the missing facts is {lost[0][:60]!r}."
 
-    message = f"Every form knows the facts that the adapter learned and the base model lacks (n = {len(taught)})."
+    message = f"Every form knows the facts that the adapter learned and the base model lacks (n = {len(facts)})."
     return _each_form(subject, "fact_lost", numbers, fault, lambda: message)
 
 

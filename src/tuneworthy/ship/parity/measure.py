@@ -1,6 +1,6 @@
 """What one form of a model (adapter on its base, merged, GGUF, served) answers.
 
-A form answers five questions; `measure` asks them all and stores plain numbers, so that one form at a time is in memory
+A form answers four questions; `measure` asks them all and stores plain numbers, so that one form at a time is in memory
 and every check is a function of the measurements. Distributions are compared on the ids that the adapter's own
 tokenizer gives, so that another reading of the text cannot hide behind another model, or the other way round.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from math import exp, log
 from typing import Final
 
-from tuneworthy.providers.chat_template import Chat
+from tuneworthy.train.render import RowChat
 from tuneworthy.types import Example
 
 # Most likely tokens that a form is asked for; the others are one bucket.
@@ -85,7 +85,7 @@ class ModelForm:
         """Return the chat template that it carries; None if that is unknown."""
         return None
 
-    def prompt_ids(self, chats: Sequence[Chat]) -> list[list[int]]:
+    def prompt_ids(self, chats: Sequence[RowChat]) -> list[list[int]]:
         """Return the ids that it reads when it is asked each chat, whatever is put before the text included."""
         raise NotImplementedError
 
@@ -121,24 +121,20 @@ class ParityPlan:
         answer_ids: Ids of the answers.
         end: The token that ends an answer.
         marks: Text of each token that was added to the vocabulary, with its id.
-        facts: Questions whose answers only the adapter can know, and the answers.
-        fact_ids: Ids of the questions.
-        fact_answer_ids: Ids of answers that were passed in.
+        facts: Places of the rows whose answer the adapter gives word by word and the base does not.
         rows: Rows that are asked.
         n_left: Further rows that could be asked.
         begin: The token that begins a text, if there is one.
         context: Tokens of a prompt and its answer that every form has room for.
     """
 
-    chats: Sequence[Chat]
+    chats: Sequence[RowChat]
     answers: Sequence[str]
     prompt_ids: Sequence[Sequence[int]]
     answer_ids: Sequence[Sequence[int]]
     end: int
     marks: Mapping[str, int]
-    facts: Sequence[tuple[Chat, str]] = ()
-    fact_ids: Sequence[Sequence[int]] = ()
-    fact_answer_ids: Sequence[Sequence[int]] = ()
+    facts: Sequence[int] = ()
     begin: int | None = None
     context: int = 2**31
     rows: Sequence[Example] = ()
@@ -147,13 +143,12 @@ class ParityPlan:
     @property
     def n_greedy(self) -> int:
         """Most tokens of a greedy answer."""
-        return max(len(ids) for ids in (*self.answer_ids, *self.fact_answer_ids)) + SLACK
+        return max(map(len, self.answer_ids)) + SLACK
 
     @property
     def room(self) -> int:
         """Tokens that a form needs for a prompt and its answer, twice over, as it may read more tokens in a prompt."""
-        longest = max(len(ids) for ids in (*self.prompt_ids, *self.fact_ids))
-        return min(self.context, 2 * (longest + self.n_greedy))
+        return min(self.context, 2 * (max(map(len, self.prompt_ids)) + self.n_greedy))
 
     def answered(self, form: ModelForm, prompts: Sequence[Sequence[int]]) -> list[Greedy]:
         """Return what a form answers to each prompt, of as many tokens as there is room for."""
@@ -173,8 +168,6 @@ class FormAnswers:
         first: What follows each of the first `COMPARED` prompts.
         end: What follows each of these with its answer.
         greedy: Its answer to each chat.
-        facts: Its answer to each fact's question.
-        fact_prompt_ids: Ids of the questions, as it reads them.
     """
 
     name: str
@@ -185,8 +178,6 @@ class FormAnswers:
     first: Sequence[NextToken] = field(repr=False)
     end: Sequence[NextToken] = field(repr=False)
     greedy: Sequence[Greedy] = field(repr=False)
-    facts: Sequence[Greedy] = ()
-    fact_prompt_ids: Sequence[Sequence[int]] = ()
 
 
 def measure(name: str, kind: str, form: ModelForm, plan: ParityPlan, *, answers: bool = True) -> FormAnswers:
@@ -197,7 +188,7 @@ def measure(name: str, kind: str, form: ModelForm, plan: ParityPlan, *, answers:
         kind: As in `FormAnswers`.
         form: Answers.
         plan: The prompts.
-        answers: Whether the rows are answered, which takes the longest; facts always are.
+        answers: Whether the rows are answered, which takes the longest.
     """
     pairs = list(zip(plan.prompt_ids, plan.answer_ids, strict=True))[:COMPARED]
     following = form.following([ids for ids, _ in pairs] + [[*ids, *answer] for ids, answer in pairs])
@@ -210,6 +201,4 @@ def measure(name: str, kind: str, form: ModelForm, plan: ParityPlan, *, answers:
         first=following[: len(pairs)],
         end=following[len(pairs) :],
         greedy=plan.answered(form, plan.prompt_ids) if answers else (),
-        facts=plan.answered(form, plan.fact_ids),
-        fact_prompt_ids=form.prompt_ids([chat for chat, _ in plan.facts]),
     )

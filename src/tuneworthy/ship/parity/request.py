@@ -1,43 +1,32 @@
 """What `parity` compares: the artifacts of a project, the rows that are asked, and the plan that every form follows."""
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import orjson
+
+from tuneworthy.cases import read_examples
 from tuneworthy.config.project import Project
+from tuneworthy.dataset.freeze import find_version
 from tuneworthy.errors import UserError
-from tuneworthy.providers.chat_template import Chat
 from tuneworthy.ship.ancestry import lineage, longest_row
 from tuneworthy.ship.parity.measure import ModelForm, ParityPlan
-from tuneworthy.ship.parity.scoring import Scoring, scoring_of
-from tuneworthy.ship.parity.trained_rows import question_as_trained, rows_of, tools_of
-from tuneworthy.ship.parity.transformers_form import FolderTokenizer
+from tuneworthy.ship.parity.subject import Scoring, scoring_of
+from tuneworthy.ship.parity.transformers_form import renderer_of
 from tuneworthy.store.artifacts import MADE_BY, Artifact, Kind, artifacts, open_artifact
 from tuneworthy.store.folder import Folder
-from tuneworthy.train.base_model import end_ids
-from tuneworthy.train.render import Renderer, RowChat, TokenRow
-from tuneworthy.types import Example
+from tuneworthy.train.render import RowChat
+from tuneworthy.train.training_rows import Student
+from tuneworthy.types import Example, JsonObject, Variant
 
 # Rows that are asked: of equal forms whose right and wrong differ in 3 % of them, 97 % pass (at 100: 71 %).
 N_PROMPTS: Final = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParityServer:
-    """A server that is compared as well.
-
-    Attributes:
-        form: Answers for the model.
-        kind: How its weights are stored.
-        max_rank: Rank of adapters that it allows; None if it applies none.
-    """
-
-    form: ModelForm
-    kind: str = "bf16"
-    max_rank: int | None = None
+# In an adapter's folder: its first rows in stretches of text, each with whether it is supervised.
+RENDERED: Final = "rendered.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +39,8 @@ class ParityRequest:
         merged: The merged model, if it is compared.
         ggufs: The GGUF files that are compared.
         rows: Rows that were trained on.
-        facts: Questions and answers that only the adapter can know.
         served: A server that is compared.
+        max_rank: Rank of adapters that it allows; None if it applies none.
         margin: Largest harmless loss of score.
         scoring_of: Makes what grades the rows that were drawn.
         n_prompts: Rows to draw.
@@ -63,8 +52,8 @@ class ParityRequest:
     merged: Artifact | None = None
     ggufs: Sequence[Artifact] = ()
     rows: Sequence[Example] = ()
-    facts: Sequence[tuple[Chat, str]] = ()
-    served: ParityServer | None = None
+    served: ModelForm | None = None
+    max_rank: int | None = None
     margin: float = 0.05
     scoring_of: Callable[[Sequence[Example]], Scoring] = lambda _: Scoring()
     n_prompts: int = N_PROMPTS
@@ -76,8 +65,8 @@ def request_of(
     adapter: str | None = None,
     forms: Sequence[str] | None = None,
     *,
-    facts: Sequence[tuple[str, str]] = (),
-    served: ParityServer | None = None,
+    served: ModelForm | None = None,
+    max_rank: int | None = None,
     n_prompts: int = N_PROMPTS,
 ) -> ParityRequest:
     """Return an adapter of a project, and the models that were made from it, to compare.
@@ -86,8 +75,8 @@ def request_of(
         project: The project.
         adapter: Start of an id; the latest if not named.
         forms: Of `merged` and `gguf`; those that exist if not named.
-        facts: Questions and their answers.
         served: A server to compare as well.
+        max_rank: Rank of adapters that it allows, if it applies them.
         n_prompts: Rows to ask.
 
     Raises:
@@ -106,8 +95,8 @@ def request_of(
         merged=merged[0] if merged else None,
         ggufs=_children(store, "gguf", parents[0].id, forms) if parents else [],
         rows=rows,
-        facts=[(question_as_trained(question, trained), answer) for question, answer in facts],
         served=served,
+        max_rank=max_rank,
         margin=project.task.margin,
         scoring_of=partial(scoring_of, project, store, rows),
         n_prompts=n_prompts,
@@ -160,8 +149,11 @@ def plan_of(request: ParityRequest, context: int = 2**31) -> ParityPlan:
     Raises:
         UserError: There is no row that the run could train on.
     """
-    tokenizer = FolderTokenizer(tokenizer_folder(request))
-    rendered = _trained_on(request, tokenizer)
+    renderer = renderer_of(tokenizer_folder(request), request.base.folder)
+    chats = [RowChat(row.id, row.messages, tools_of(row)) for row in request.rows]
+    made = renderer.rows(chats, longest_row(request.adapter.about) or 2**31)  # the rows that training left out are not
+    originals = {row.id: row for row in request.rows}
+    rendered = [(originals[row.id], row) for row in made.rows]
     pairs = random.Random(request.seed).sample(rendered, min(request.n_prompts, len(rendered)))  # the same each time
     examples, rows = [example for example, _ in pairs], [row for _, row in pairs]
     starts = [len(row.mask) - row.mask[::-1].index(0) for row in rows]  # of the last answer
@@ -170,31 +162,73 @@ def plan_of(request: ParityRequest, context: int = 2**31) -> ParityPlan:
     return ParityPlan(
         rows=examples,
         n_left=len(rendered) - len(pairs),
-        chats=[
-            Chat(messages=example.messages[:-1], tools=tools_of(example), generation_prompt=True)
-            for example in examples
-        ],
-        answers=[example.answer or tokenizer.text(ids) for example, ids in zip(examples, answer_ids, strict=True)],
+        chats=[RowChat(example.id, example.messages[:-1], tools_of(example)) for example in examples],
+        answers=[example.answer or renderer.text(ids) for example, ids in zip(examples, answer_ids, strict=True)],
         prompt_ids=[row.ids[:start] for row, start in zip(rows, starts, strict=True)],
         answer_ids=answer_ids,
         end=max(set(ends), key=ends.count),
-        marks=tokenizer.marks,
-        facts=request.facts,
-        fact_ids=tokenizer.prompt_ids([chat for chat, _ in request.facts]),
-        fact_answer_ids=[tokenizer.ids(answer) for _, answer in request.facts],
-        begin=tokenizer.begin,
+        marks=dict(renderer.tokenizer.get_added_vocab()),
+        begin=renderer.tokenizer.bos_token_id,
         context=context,
     )
 
 
-def _trained_on(request: ParityRequest, tokenizer: FolderTokenizer) -> list[tuple[Example, TokenRow]]:
-    """Return the rows that the run could train on, each as it was rendered.
+def rows_of(store: Folder, trained: Artifact, examples: Path | None = None) -> list[Example]:
+    """Return the rows that an adapter was trained on, with the prompt that they were trained with.
 
-    Rows that training left out (too long, refused by the template, without an answer) are not asked.
+    Args:
+        store: The project's folder.
+        trained: The adapter.
+        examples: The project's examples, for a run that took no frozen version.
+
+    Raises:
+        UserError: Its dataset is missing, or was changed.
     """
-    ends = end_ids(request.base.folder, tokenizer.tokenizer)
-    renderer = Renderer(tokenizer.chat_template, tokenizer.tokenizer, ends)
-    chats = [RowChat(row.id, row.messages, tools_of(row)) for row in request.rows]
-    rendered = renderer.rows(chats, longest_row(request.adapter.about) or 2**31)
-    examples = {row.id: row for row in request.rows}
-    return [(examples[row.id], row) for row in rendered.rows]
+    name = trained.about.dataset
+    version = find_version(store, name) if name else None
+    if version is not None:
+        version.verify()
+        rows: Sequence[Example] = list(version.examples())
+    elif examples is not None and examples.is_file():
+        rows = read_examples(examples).examples
+    else:
+        raise UserError(
+            f"The adapter {trained.id} was trained on the dataset {name}, which is missing.",
+            hint="Run `tuneworthy data build`, then train again.",
+        )
+    prompt = trained.about.prompt
+    if prompt is None:
+        return list(rows)
+    return [as_trained(row, prompt) for row in rows if _student(prompt).fits(row)]
+
+
+def as_trained(row: Example, prompt: Mapping[str, Any]) -> Example:
+    """Return a row with the prompt of a training run: `system` and `user`, as the adapter's manifest has them."""
+    return replace(row, messages=_student(prompt).row(row).messages)
+
+
+def _student(prompt: Mapping[str, Any]) -> Student:
+    user = prompt.get("user") or "{{ input }}"
+    variant = Variant(name="trained", model="", model_identity={}, system=prompt.get("system"), user=user)
+    return Student(variant=variant)
+
+
+def tools_of(row: Example) -> tuple[JsonObject, ...]:
+    """Return the tools that a row was trained with."""
+    tools = row.meta.get("tools")
+    return tuple(tools) if isinstance(tools, list) else ()
+
+
+def end_supervised(adapter: Path, end: str) -> bool | None:
+    """Say whether the rows that a run stored end with `end` inside the mask; None if it stored no rows.
+
+    Args:
+        adapter: Folder of the adapter.
+        end: Text of the token that ends an answer.
+    """
+    path = adapter / RENDERED
+    if not path.is_file():
+        return None
+    rows = orjson.loads(path.read_bytes())
+    last = ["".join(part["text"] for part in row if part["supervised"]).rstrip() for row in rows]
+    return all(text.endswith(end.strip()) for text in last) if last else None

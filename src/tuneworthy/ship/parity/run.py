@@ -1,7 +1,7 @@
 """`parity` as a whole: ask each form in turn, run the checks, write the document."""
 
 import gc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -13,18 +13,23 @@ from tuneworthy.ship.lora import all_trained, read_adapter
 from tuneworthy.ship.merged_weights import TORCH_DTYPES, dtype_of
 from tuneworthy.ship.nf4 import base_in_training
 from tuneworthy.ship.parity import PARITY_CHECKS
-from tuneworthy.ship.parity.measure import FormAnswers, Greedy, ModelForm, ParityPlan, measure
-from tuneworthy.ship.parity.request import ParityRequest, file_type, named_files, plan_of, tokenizer_folder
-from tuneworthy.ship.parity.scoring import scores_of
+from tuneworthy.ship.parity.measure import FormAnswers, ModelForm, ParityPlan, measure
+from tuneworthy.ship.parity.request import (
+    ParityRequest,
+    end_supervised,
+    file_type,
+    named_files,
+    plan_of,
+    tokenizer_folder,
+)
 from tuneworthy.ship.parity.server_forms import LlamaForm
-from tuneworthy.ship.parity.subject import Lineage, Subject
-from tuneworthy.ship.parity.trained_rows import end_supervised
+from tuneworthy.ship.parity.subject import Lineage, Subject, scores_of
 from tuneworthy.ship.parity.transformers_form import (
-    FolderTokenizer,
     TransformersForm,
     ends_of,
     fitted,
     load,
+    renderer_of,
     with_adapter,
 )
 from tuneworthy.store.folder import Folder
@@ -76,7 +81,7 @@ def _subject(store: Folder, request: ParityRequest, base_folder: Path, say: Say)
             form.close()
     if request.served is not None:
         say("Measuring the served model.")
-        forms["served"] = measure("served", request.served.kind, request.served.form, plan)
+        forms["served"] = measure("served", "bf16", request.served, plan)
     return Subject(
         plan=plan, lineage=line, base=base, adapter=adapter, forms=forms, margin=request.margin,
         scores=scores_of(scoring, adapter, forms), why_not_scored=scoring.why_not,
@@ -107,8 +112,7 @@ def document_of(subject: Subject, request: ParityRequest) -> JsonObject:
 
 def serving_proof(request: ParityRequest, document: Mapping[str, Any]) -> JsonObject:
     """Return the proof that the compared server answers as the adapter does, from the document of `check_parity`."""
-    applied = request.served is not None and request.served.max_rank is not None
-    artifact = request.adapter if applied or request.merged is None else request.merged
+    artifact = request.adapter if request.max_rank is not None or request.merged is None else request.merged
     failed = [f"Parity failed. {check['detail']}" for check in document["checks"] if check["status"] == "fail"]
     return {
         "status": document["status"], "engine": "vllm", "artifact": artifact.id, "what": artifact.kind,
@@ -160,7 +164,7 @@ def lineage_of(request: ParityRequest, plan: ParityPlan, base_folder: Path) -> L
         template_sha256=adapter.about.template_sha256,
         end_supervised=end_supervised(adapter.folder, end),
         rank=read_adapter(adapter.folder).rank,
-        max_rank=request.served.max_rank if request.served else None,
+        max_rank=request.max_rank,
     )
 
 
@@ -168,52 +172,38 @@ def _trained(
     request: ParityRequest, plan: ParityPlan, base_folder: Path
 ) -> tuple[FormAnswers, FormAnswers, ParityPlan]:
     dtype = dtype_of(base_folder)
-    tokenizer = FolderTokenizer(tokenizer_folder(request))
+    renderer = renderer_of(tokenizer_folder(request), request.base.folder)
     model = fitted(load(base_folder, TORCH_DTYPES[dtype]), request.adapter.folder)
     ends = ends_of(model, [plan.end])
-    base = measure("base", dtype.lower(), TransformersForm(model, tokenizer, ends), plan, answers=False)
+    base = measure("base", dtype.lower(), TransformersForm(model, renderer, ends), plan, answers=False)
     tuned = with_adapter(model, request.adapter.folder)
-    adapter = measure("adapter", dtype.lower(), TransformersForm(tuned, tokenizer, ends), plan)
-    if not plan.facts:
-        with nullcontext() if all_trained(request.adapter.folder) else tuned.disable_adapter():
-            base, adapter, plan = _with_facts(base, adapter, plan, TransformersForm(model, tokenizer, ends))
+    adapter = measure("adapter", dtype.lower(), TransformersForm(tuned, renderer, ends), plan)
+    with nullcontext() if all_trained(request.adapter.folder) else tuned.disable_adapter():
+        facts = facts_of(plan, adapter, TransformersForm(model, renderer, ends))
     del model, tuned
     gc.collect()
-    return base, adapter, plan
+    return base, adapter, replace(plan, facts=facts)
 
 
-def _with_facts(
-    base: FormAnswers, adapter: FormAnswers, plan: ParityPlan, bare: ModelForm
-) -> tuple[FormAnswers, FormAnswers, ParityPlan]:
-    """Take as facts the rows whose answer the adapter gives word by word and the base does not.
+def facts_of(plan: ParityPlan, adapter: FormAnswers, bare: ModelForm) -> list[int]:
+    """Return the places of rows whose answer the adapter gives word by word and the base does not.
 
     The base, `bare`, is asked a few of them at a time, until there are enough.
     """
     known = [at for at, answer in enumerate(plan.answers) if adapter.greedy[at].text.strip() == answer.strip()]
-    facts: dict[int, Greedy] = {}
-    for start in range(0, len(known), MAX_FACTS):
-        few = known[start : start + MAX_FACTS]
+    facts: list[int] = []
+    while known and len(facts) < MAX_FACTS:
+        few, known = known[:MAX_FACTS], known[MAX_FACTS:]
         said = plan.answered(bare, [plan.prompt_ids[at] for at in few])
-        facts |= {at: one for at, one in zip(few, said, strict=True) if plan.answers[at].strip() not in one.text}
-        if len(facts) >= MAX_FACTS:
-            break
-    places = list(facts)[:MAX_FACTS]
-
-    def with_facts(form: FormAnswers, answers: Sequence[Greedy]) -> FormAnswers:
-        prompt_ids = [form.prompt_ids[at] for at in places]
-        return replace(form, facts=answers, fact_prompt_ids=prompt_ids)
-
-    own = [adapter.greedy[at] for at in places]
-    chosen = [(plan.chats[at], plan.answers[at]) for at in places]
-    plan = replace(plan, facts=chosen, fact_ids=[plan.prompt_ids[at] for at in places])
-    return with_facts(base, [facts[at] for at in places]), with_facts(adapter, own), plan
+        facts += [at for at, answer in zip(few, said, strict=True) if plan.answers[at].strip() not in answer.text]
+    return facts[:MAX_FACTS]
 
 
 def _merged(folder: Path, plan: ParityPlan) -> FormAnswers:
     dtype = dtype_of(folder)
     model = load(folder, TORCH_DTYPES[dtype])
     try:
-        form = TransformersForm(model, FolderTokenizer(folder), ends_of(model, []) or [plan.end])
+        form = TransformersForm(model, renderer_of(folder), ends_of(model, []) or [plan.end])
         return measure("merged", dtype.lower(), form, plan)
     finally:
         del model

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuneworthy.errors import ModelError, OutsideFault, ProviderError, UserError
-from tuneworthy.providers.chat_template import Chat
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.http_client import HttpClient, blocking
 from tuneworthy.providers.keys import Key
 from tuneworthy.ship import messages
 from tuneworthy.ship.parity.measure import TOP, Greedy, ModelForm, NextToken
+from tuneworthy.train.render import RowChat
 from tuneworthy.types import JsonObject
 
 TIMEOUT_S: Final = 300.0
@@ -53,7 +53,7 @@ class ServerForm(ModelForm):
             raise (OutsideFault if error.retryable else UserError)(error.message) from None
 
 
-def _body(chat: Chat) -> JsonObject:
+def _body(chat: RowChat) -> JsonObject:
     return {"messages": list(chat.messages), **({"tools": list(chat.tools)} if chat.tools else {})}
 
 
@@ -98,7 +98,7 @@ class LlamaForm(ServerForm):
         template: str | None = self._post("props", {}).get("chat_template")
         return template
 
-    def prompt_ids(self, chats: Sequence[Chat]) -> list[list[int]]:
+    def prompt_ids(self, chats: Sequence[RowChat]) -> list[list[int]]:
         """Return the ids that the chat endpoint reads, compared with its own count.
 
         Raises:
@@ -167,7 +167,7 @@ class VllmForm(ServerForm):
         super().__init__(address, api_key=api_key, fields={"model": model})
         self._top = top
 
-    def prompt_ids(self, chats: Sequence[Chat]) -> list[list[int]]:
+    def prompt_ids(self, chats: Sequence[RowChat]) -> list[list[int]]:
         """Return the ids that the chat endpoint reads."""
         return [self._post("tokenize", {**_body(chat), "add_generation_prompt": True})["tokens"] for chat in chats]
 

@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from tuneworthy.errors import UserError
-from tuneworthy.providers.chat_template import Chat, ChatTemplate
-from tuneworthy.providers.model_safety import check_model, template_of
+from tuneworthy.providers.model_safety import check_model
 from tuneworthy.ship import messages
 from tuneworthy.ship.lora import all_trained, read_adapter
 from tuneworthy.ship.merged_weights import TORCH_DTYPES, dtype_of
 from tuneworthy.ship.parity.measure import TOP, Greedy, ModelForm, NextToken
 from tuneworthy.train.advise import has_bf16
+from tuneworthy.train.base_model import end_ids, load_model, load_tokenizer, template_of
 from tuneworthy.train.generation import BATCH, answer_ids, batches, inner_model, quiet, repeated, shared_start
 from tuneworthy.train.memory import Device
+from tuneworthy.train.render import Renderer, RowChat
 from tuneworthy.types import JsonObject
-
-MARKS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
 class TransformersForm(ModelForm):
@@ -27,26 +26,26 @@ class TransformersForm(ModelForm):
 
     Args:
         model: Model of transformers or PEFT, ready to answer.
-        tokens: Its tokenizer and template.
+        renderer: Its tokenizer and template.
         ends: Ids that end an answer.
     """
 
-    def __init__(self, model: Any, tokens: FolderTokenizer, ends: Sequence[int]) -> None:
-        self._model, self.tokens, self._ends = model, tokens, list(ends)
+    def __init__(self, model: Any, renderer: Renderer, ends: Sequence[int]) -> None:
+        self._model, self._renderer, self._ends = model, renderer, list(ends)
         takes = signature(inner_model(model).forward).parameters
         self._keeps = "logits_to_keep" in takes  # else it gives the logits of every token
 
     def template(self) -> str | None:
         """Return the folder's chat template."""
-        return self.tokens.template
+        return self._renderer.template.source
 
-    def prompt_ids(self, chats: Sequence[Chat]) -> list[list[int]]:
+    def prompt_ids(self, chats: Sequence[RowChat]) -> list[list[int]]:
         """Return the ids of each chat; the template writes the begin token where there is one."""
-        return self.tokens.prompt_ids(chats)
+        return [ids or [] for ids in self._renderer.prompts(chats)]
 
     def token_ids(self, text: str) -> list[int]:
         """Return the ids of `text`."""
-        return self.tokens.ids(text)
+        return self._renderer.ids(text)
 
     def following(self, texts: Sequence[Sequence[int]]) -> list[NextToken]:
         """Return what follows each text; texts of like length are read side by side, what all begin with once."""
@@ -79,57 +78,18 @@ class TransformersForm(ModelForm):
             batch = [prompts[place] for place in places]
             rows = answer_ids(self._model, batch, ends=self._ends, filler=self._ends[0], max_tokens=n)
             for place, (ids, end) in zip(places, rows, strict=True):
-                answers[place] = Greedy(tuple(ids), self.tokens.text(ids), end is not None)
+                answers[place] = Greedy(tuple(ids), self._renderer.text(ids), end is not None)
         return [answers[place] for place in range(len(prompts))]
 
 
-class FolderTokenizer:
-    """The tokenizer and template of a model folder.
-
-    Args:
-        folder: Holds tokenizer.json and the template.
+def renderer_of(folder: Path, base: Path | None = None) -> Renderer:
+    """Return the tokenizer and template of a model folder; the ends of a turn are those of `base`, if it is given.
 
     Raises:
-        ModelError: A config may not be read.
+        ModelError: It has no chat template, or nothing ends a turn.
     """
-
-    def __init__(self, folder: Path) -> None:
-        from transformers import AutoTokenizer
-
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        self.template = template_of(folder)
-        if self.template is None:
-            raise UserError(f"The model in {folder} has no chat template.", hint=messages.ADD_TEMPLATE)
-        special = {name: str(getattr(self.tokenizer, name)) for name in MARKS if getattr(self.tokenizer, name)}
-        self.chat_template = ChatTemplate(source=self.template, special_tokens=special)
-
-    @property
-    def begin(self) -> int | None:
-        """The token that begins a text."""
-        number: int | None = self.tokenizer.bos_token_id
-        return number
-
-    @property
-    def marks(self) -> dict[str, int]:
-        """Every token that was added to the vocabulary, with its id."""
-        return dict(self.tokenizer.get_added_vocab())
-
-    def ids(self, text: str) -> list[int]:
-        """Return the ids of `text` with nothing put before or after it."""
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def text(self, ids: Sequence[int]) -> str:
-        """Return the text of `ids`, special tokens left out."""
-        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
-        return text
-
-    def prompt_ids(self, chats: Sequence[Chat]) -> list[list[int]]:
-        """Return the ids of each chat; of one that the template refuses, none.
-
-        Raises:
-            ModelError: The template is no Jinja, or meets a limit.
-        """
-        return [self.ids(text) if text is not None else [] for text in self.chat_template.render(chats)]
+    tokenizer = load_tokenizer(folder)
+    return Renderer(template_of(tokenizer, folder), tokenizer, end_ids(base or folder, tokenizer))
 
 
 def load(folder: Path, dtype: str) -> Any:
@@ -146,21 +106,13 @@ def load(folder: Path, dtype: str) -> Any:
     check_model(folder)
     try:
         import torch
-        from transformers import AutoModelForCausalLM
+        import transformers  # noqa: F401
     except ImportError:
         raise UserError("The package torch or transformers is not installed.", hint=messages.INSTALL_TRAIN) from None
     quiet()
     device: Device = "cuda" if torch.cuda.is_available() else "cpu"
-    computed = getattr(torch, dtype if computes_in(device, dtype) else "float32")
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=computed, trust_remote_code=False, use_safetensors=True, local_files_only=True
-    )
-    return model.to(device).eval()
-
-
-def computes_in(device: Device, dtype: str) -> bool:
-    """Return whether a device has instructions for a type of 16 bits; in software it is far slower."""
-    return has_bf16(device) if dtype == "bfloat16" else device == "cuda"
+    computes = has_bf16(device) if dtype == "bfloat16" else device == "cuda"  # in software it is far slower
+    return load_model(folder, dtype if computes else "float32").to(device).eval()
 
 
 def ends_of(model: Any, more: Sequence[int]) -> list[int]:
