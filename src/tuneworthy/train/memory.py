@@ -148,8 +148,7 @@ def estimate(
         device: Where it runs.
         rows: Rows of each kind, whose steps are apart, where they share their beginning; empty for padded batches.
     """
-    batches = [largest_batch(kind, settings) for kind in rows] or [None]
-    steps = [_step(shape, settings, device, batch) for batch in batches]
+    steps = [_step(shape, settings, device, largest_batch(kind, settings) if kind else None) for kind in rows or [None]]
     worst = max(steps, key=lambda parts: sum(part.n_bytes for part in parts))
     fixed = MemoryPart("fixed", FIXED[device], "libraries, context and fragmentation")
     low, high = BAND
