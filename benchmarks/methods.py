@@ -193,7 +193,7 @@ def answered(project: Path) -> dict[str, Any]:
     from tuneworthy.config import load
     from tuneworthy.ship.ancestry import lineage
     from tuneworthy.ship.merged_weights import merge_folder
-    from tuneworthy.ship.nf4 import base_in_training
+    from tuneworthy.ship.qlora import base_in_training
     from tuneworthy.store import Folder
     from tuneworthy.store.artifacts import latest_artifact
     from tuneworthy.store.frozen import scratch

@@ -17,11 +17,11 @@ import tiny_circle as tiny
 
 from tuneworthy.errors import UserError
 from tuneworthy.providers.model_safety import tensors_of
-from tuneworthy.ship import nf4, qlora
+from tuneworthy.ship import qlora
 from tuneworthy.ship.merge import merge
 from tuneworthy.ship.merged_weights import merge_folder
-from tuneworthy.ship.nf4 import base_in_training
 from tuneworthy.ship.parity import run
+from tuneworthy.ship.qlora import base_in_training
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, write_artifact
 
@@ -46,7 +46,7 @@ def bitsandbytes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         pytest.importorskip("bitsandbytes", reason="pip install 'tuneworthy[train]'")
         return
     functional = SimpleNamespace(quantize_4bit=quantize_4bit, dequantize_4bit=dequantize_4bit)
-    monkeypatch.setattr(nf4, "_functional", lambda: functional)
+    monkeypatch.setattr(qlora, "_functional", lambda: functional)
 
 
 def scratch_merge(store: Folder, adapter: Artifact, base: Path, route: str) -> Artifact:

@@ -31,7 +31,7 @@ from tuneworthy.ladder.commands import export_classifier as command  # noqa: E40
 from tuneworthy.ladder.record import read_record  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
 from tuneworthy.store.artifacts import artifacts, open_artifact  # noqa: E402
-from tuneworthy.train.classifier import batches, train_classifier  # noqa: E402
+from tuneworthy.train.classifier import train_classifier  # noqa: E402
 from tuneworthy.train.classifier_plan import open_encoder, plan_classifier  # noqa: E402
 from tuneworthy.train.run import train_project  # noqa: E402
 
@@ -193,7 +193,8 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     whole = write_project(tmp_path / "whole", epochs=3)
     other, _ = train_classifier(load(whole), Folder(whole), unsafe=True)
     curves = [orjson.loads((one.folder / "curves.json").read_bytes()) for one in (made, other)]
-    assert curves[0]["losses"] == pytest.approx(curves[1]["losses"], abs=1e-6)
+    losses = [[step["loss"] for step in curve["steps"]] for curve in curves]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
     questions = ["item 7 deep ocean 3", "item 8 crimson apple 4"]
     shares = [read_classifier(one.folder).probabilities(questions) for one in (made, other)]
     assert np.abs(shares[0] - shares[1]).max() < 1e-6
@@ -308,12 +309,3 @@ def test_pieces_are_those_of_the_package_tokenizers() -> None:
     for text in ("Cafés", "DON'T!!", "$50\u200b 日本", "  ", "x" * 101, "cafe\tcafes\ufffd"):
         assert ours.marked(text, 64) == [2, *theirs.encode(text, add_special_tokens=False).ids, 3]
     assert ours.marked("cafe " * 40, 8) == [2, *[4] * 6, 3]
-
-
-def test_every_row_is_in_one_batch_and_batches_hold_rows_of_like_length() -> None:
-    drawn = np.random.default_rng(0).integers(4, 60, 1_000)
-    rows = [([1] * int(n), 0) for n in drawn]
-    found = batches(rows, 32, (0, 1))
-    assert sorted(at for batch in found for at in batch) == list(range(1_000)) and len(found) == 32
-    spread = np.mean([np.ptp(drawn[batch]) for batch in found])
-    assert spread < 10 < np.ptp(drawn[:32]) and found != batches(rows, 32, (0, 2))

@@ -20,7 +20,7 @@ from tuneworthy.train.memory import GAPS, estimate  # noqa: E402
 from tuneworthy.train.render import TokenPair  # noqa: E402
 from tuneworthy.train.settings import TrainingSettings  # noqa: E402
 from tuneworthy.train.shape import read_shape  # noqa: E402
-from tuneworthy.train.trainer import PairTrainer, _arguments, _pair_dataset, adapted  # noqa: E402
+from tuneworthy.train.trainer import PairTrainer, _pair_dataset, adapted, training_arguments  # noqa: E402
 
 
 @contextmanager
@@ -47,9 +47,10 @@ def test_of_pairs_the_estimate_counts_what_dpo_keeps(tmp_path: Path) -> None:
     pairs = [TokenPair(str(at), [5 + at] * 40, [4] * 24, [3] * 20) for at in range(4)]
     model = adapted(tmp_path / "tiny", settings)
     trainer: Any = PairTrainer(
+        kinds=[len(pairs)],
         model=model,
         processing_class=tokenizer,
-        args=_arguments(DPOConfig, settings, tmp_path / "run", 1, beta=0.1),
+        args=training_arguments(DPOConfig, settings, tmp_path / "run", 1, max_length=None, beta=0.1),
         train_dataset=_pair_dataset(pairs),
     )
     batch = trainer.data_collator(list(trainer.train_dataset))

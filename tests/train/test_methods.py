@@ -16,7 +16,7 @@ from safetensors.torch import load_file  # noqa: E402
 
 from tests.train.test_rows_that_share import rows  # noqa: E402
 from tests.train.tiny import write_tiny  # noqa: E402
-from tuneworthy.ship.nf4 import dequantise  # noqa: E402
+from tuneworthy.ship.qlora import dequantise  # noqa: E402
 from tuneworthy.train.checkpoints import OPTIMISER, newest  # noqa: E402
 from tuneworthy.train.settings import Method, TrainingSettings  # noqa: E402
 from tuneworthy.train.trainer import Ran, loaded, train_rows  # noqa: E402
@@ -91,7 +91,7 @@ def test_the_dequantised_base_is_what_4_bit_training_computes_with(tmp_path: Pat
 
     write_tiny(tmp_path / "base", dtype="bfloat16")
     (tmp_path / "seen").mkdir()
-    dequantise(tmp_path / "base", tmp_path / "seen", {})
+    dequantise(tmp_path / "base", tmp_path / "seen")
     written = load_file(tmp_path / "seen" / "model.safetensors")
     model = loaded(tmp_path / "base", TrainingSettings(method="qlora"))
     n = 0

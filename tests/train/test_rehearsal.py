@@ -20,7 +20,7 @@ from tuneworthy.config import load  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
 from tuneworthy.train import generation, rehearsal  # noqa: E402
 from tuneworthy.train.base_model import Base, load_model, open_base, prepare_base  # noqa: E402
-from tuneworthy.train.batch_order import StepsOfAKind  # noqa: E402
+from tuneworthy.train.batch_layout import StepsOfAKind  # noqa: E402
 from tuneworthy.train.plan import plan_project  # noqa: E402
 from tuneworthy.train.rehearsal import rehearsal_rows  # noqa: E402
 from tuneworthy.train.run import train_project  # noqa: E402

@@ -7,12 +7,18 @@ nearer to what was trained, on rows that were held out of the training.
 """
 
 import gc
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Final
+from typing import Any, Final
 
-from tuneworthy.ship.merged_weights import TORCH_DTYPES, dtype_of, merge_folder
+from tuneworthy.errors import UserError
+from tuneworthy.providers.model_safety import INDEX, tensors_of
+from tuneworthy.providers.weights import Place, from_float32, write_tensors
+from tuneworthy.ship import messages
+from tuneworthy.ship.merged_weights import TORCH_DTYPES, copy_tokenizer, dtype_of, merge_folder
 from tuneworthy.ship.parity.measure import NextToken, ParityPlan, divergence
 from tuneworthy.ship.parity.request import ParityRequest, plan_of, rows_of, tokenizer_folder
 from tuneworthy.ship.parity.transformers_form import TransformersForm, fitted, load, renderer_of, with_adapter
@@ -84,3 +90,79 @@ def _next_tokens(folder: Path, renderer: Renderer, plan: ParityPlan, *, adapter:
     finally:
         del model
         gc.collect()
+
+
+@contextmanager
+def base_in_training(
+    store: Folder, trained: Artifact, original: Artifact, say: Callable[[str], None]
+) -> Iterator[Path]:
+    """Give the folder of the weights that an adapter was trained on: the base's own, or a dequantised copy.
+
+    Args:
+        store: The project's folder; the caller has the lock.
+        trained: The adapter.
+        original: The 16-bit base.
+        say: Gets a sentence now and then.
+
+    Raises:
+        UserError: bitsandbytes is needed and not installed.
+    """
+    if trained.about.method != "qlora":
+        yield original.folder
+        return
+    with scratch(store.path / "models", ".part-dequantised") as room:
+        say("Dequantising the base model to the weights that training used.")
+        dequantise(original.folder, room)
+        yield room
+
+
+def dequantise(base: Path, target: Path) -> None:
+    """Write a base with its linear layers as 4-bit training sees them: quantised and brought back to 16 bits.
+
+    Source: bitsandbytes functional.py (`quantize_4bit`, `dequantize_4bit`); arXiv 2305.14314, equation 5.
+
+    Args:
+        base: Its folder.
+        target: An empty folder.
+
+    Raises:
+        UserError: bitsandbytes is not installed.
+    """
+    functional = _functional()
+    import torch
+
+    tensors = tensors_of(base)
+
+    def content(name: str) -> bytes:
+        place = tensors[name]
+        if not is_quantised(name, place):
+            return place.raw()
+        weight = torch.from_numpy(place.read().copy()).to(getattr(torch, TORCH_DTYPES[place.dtype]))
+        rounded = functional.dequantize_4bit(
+            *functional.quantize_4bit(weight, quant_type="nf4", compress_statistics=True)
+        )
+        return from_float32(rounded.float().reshape(place.shape).numpy(), place.dtype)
+
+    for path in {place.path: None for place in tensors.values()}:
+        shapes = [(name, place.dtype, place.shape) for name, place in tensors.items() if place.path == path]
+        write_tensors(target / path.name, shapes, content)
+    for name in ("config.json", "generation_config.json", INDEX):
+        if (base / name).is_file():
+            shutil.copyfile(base / name, target / name)
+    copy_tokenizer(base, base, target)
+
+
+def _functional() -> Any:
+    try:
+        from bitsandbytes import functional
+    except ImportError:
+        raise UserError(
+            "The package bitsandbytes is not installed. Merging an adapter trained on 4-bit weights needs it.",
+            hint=messages.INSTALL_TRAIN,
+        ) from None
+    return functional
+
+
+def is_quantised(name: str, place: Place) -> bool:
+    """Say whether 4-bit training quantises a weight: every linear layer but the head."""
+    return len(place.shape) == 2 and not name.endswith(("embed_tokens.weight", "wte.weight", "lm_head.weight"))

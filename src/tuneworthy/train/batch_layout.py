@@ -1,4 +1,4 @@
-"""How the rows of a batch lie in memory: their common beginning once, then the rest of each row, without padding.
+"""Batches: the order of the rows, and their layout in memory: the common beginning once, then each row, unpadded.
 
     row 1   S S S S a a a a a          S S S S | a a a a a | b b b | c c c c
     row 2   S S S S b b b        ->    prefix    row 1       row 2   row 3
@@ -11,7 +11,8 @@ add up, any gradient. Supervised tokens never lie in the prefix.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -123,3 +124,45 @@ class Collator:
         batch = {name: torch.tensor([made[name]]) for name in ("input_ids", "position_ids", "labels")}
         batch |= {name: torch.tensor(made[name]) for name in ("predict_at", "targets")}
         return {**batch, "lengths": torch.tensor([layout.prefix, layout.filled, *layout.lengths])}
+
+
+class StepsOfAKind:
+    """Yields the places of rows, in another order each epoch: whole steps of a kind, then the remainder of all kinds.
+
+    Rows of the task share a long beginning that is computed once a batch; one row of another kind among them would
+    leave nothing to share. And the loss is a mean over the tokens of a step: long answers of another kind would drown
+    short answers of the task.
+
+    Args:
+        sizes: Rows of each kind, which lie one kind after the other.
+        step: Rows of an optimiser step: the order does not hang on how many fit into memory at once.
+        seed: Seed of the order.
+
+    >>> order = list(StepsOfAKind([4, 2], 2, seed=0))
+    >>> [{place >= 4 for place in order[at : at + 2]} for at in (0, 2, 4)].count({True})
+    1
+    """
+
+    def __init__(self, sizes: Sequence[int], step: int, *, seed: int) -> None:
+        starts = [sum(sizes[:at]) for at in range(len(sizes))]
+        self._kinds = [range(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+        self._step, self._seed, self._epoch = step, seed, 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self._kinds))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin an epoch; each has an order of its own, the same in every process and after a kill."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        draw = random.Random(f"{self._seed}/{self._epoch}")
+        whole: list[list[int]] = []
+        rest: list[int] = []
+        for kind in self._kinds:
+            order = draw.sample(kind, len(kind))
+            end = len(order) - len(order) % self._step
+            whole += [order[at : at + self._step] for at in range(0, end, self._step)]
+            rest += order[end:]
+        draw.shuffle(whole)
+        return iter([place for step in whole for place in step] + rest)

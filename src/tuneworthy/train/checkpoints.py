@@ -10,7 +10,7 @@ A checkpoint that has no seal, or does not match its seal, is from a run that wa
 import hashlib
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from typing_extensions import TypedDict
 
 from tuneworthy.store.folder import write_atomic
 from tuneworthy.store.shapes import DamagedRecord, parsed
+from tuneworthy.train.batch_layout import StepsOfAKind
 from tuneworthy.types import JsonObject
 
 SEAL: Final = "seal.json"
@@ -143,31 +144,35 @@ def load_random(folder: Path) -> None:
     np.random.set_state((kind, np.array(keys, dtype=np.uint32), place, has_gauss, gauss))
 
 
-class PlainCheckpoints:
-    """Mixin, before a trainer of transformers, that writes checkpoints without pickle."""
+class PlainTrainer:
+    """Mixin, before a trainer of transformers: checkpoints without pickle, and steps of one kind of rows.
 
-    args: Any
-    accelerator: Any
-    model: Any
-    optimizer: Any
-    lr_scheduler: Any
+    Args:
+        kinds: Rows of each kind, in the order of the rows.
+        named: Arguments of the trainer.
+    """
 
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+    def __init__(self: Any, *, kinds: Sequence[int], **named: Any) -> None:
+        self._kinds = kinds
+        super().__init__(**named)
+
+    def _get_train_sampler(self: Any, train_dataset: Any = None) -> Any:
+        step = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
+        return StepsOfAKind(self._kinds, step, seed=self.args.seed)
+
+    def _save(self: Any, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Write only the weights: no pickle of arguments, no further copy of the tokenizer."""
-        if self.args.should_save:
-            save_weights(self.accelerator.unwrap_model(self.model), Path(output_dir or self.args.output_dir))
+        save_weights(self.accelerator.unwrap_model(self.model), Path(output_dir or self.args.output_dir))
 
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        if self.args.should_save:
-            save_optimiser(Path(output_dir), self.optimizer, self.lr_scheduler)
+    def _save_optimizer_and_scheduler(self: Any, output_dir: str) -> None:
+        save_optimiser(Path(output_dir), self.optimizer, self.lr_scheduler)
 
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+    def _load_optimizer_and_scheduler(self: Any, checkpoint: str | None) -> None:
         if checkpoint is not None:
             load_optimiser(Path(checkpoint), self.optimizer, self.lr_scheduler)
 
     def _save_rng_state(self, output_dir: str) -> None:
-        if self.args.should_save:
-            save_random(Path(output_dir))
+        save_random(Path(output_dir))
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is not None:

@@ -1,78 +1,50 @@
 """`train` with `method = "classifier"`: an encoder with a head for the labels, all of its weights tuned.
 
-    .tuneworthy/training/<run>/checkpoint-<step>/   weights, optimiser and random states after an epoch (`checkpoints`):
-                                                    the last ones, and those that scored best so far
-
 The epoch that scores best on the held-out rows is kept; one temperature, fitted on these rows, makes probabilities of
 its logits. `classical.decision` reads the stored classifier, which answers as the trained model or is not stored.
 """
 
-import resource
 import shutil
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
+from math import inf
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import orjson
 import torch
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertModel, get_linear_schedule_with_warmup
+from transformers import BertConfig, BertModel, Trainer, TrainingArguments
 
 from tuneworthy.classical.decision import SETTINGS, WEIGHTS, read_classifier
 from tuneworthy.classical.encoder import softmax
 from tuneworthy.classical.linear import log_loss
 from tuneworthy.config.project import Project
-from tuneworthy.errors import GateFailed, UserError
+from tuneworthy.errors import GateFailed
 from tuneworthy.graders.base import accepted
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.artifacts import Artifact, artifacts, write_artifact
-from tuneworthy.train import checkpoints, messages
 from tuneworthy.train.advise import has_bf16
 from tuneworthy.train.base_model import library_versions, write_again
+from tuneworthy.train.checkpoints import PlainTrainer
 from tuneworthy.train.classifier_plan import METHOD, WARMUP, ClassifierPlan, plan_classifier
-from tuneworthy.train.generation import EVERY_S, quiet
-from tuneworthy.train.memory import Device
+from tuneworthy.train.generation import quiet
+from tuneworthy.train.settings import TrainingSettings
+from tuneworthy.train.trainer import TrainingProgress, Watcher, peak_bytes, training_arguments
 from tuneworthy.types import content_hash
 
 Say = Callable[[str], None]
 WEIGHT_DECAY: Final = 0.01
-MOST_GRADIENT: Final = 1.0
-# Batches whose rows are ordered by length together, so that little of a batch is padding.
-SORTED: Final = 16
+# Steps of rows of like length, which are drawn together.
+SORTED: Final = 4
+# Weight of the log loss among epochs of equal score.
+TIE: Final = 1e-6
 # Held-out texts, or rows where none are held out, whose logits are compared; the largest difference that is rounding.
 COMPARED: Final = 128
 ROUNDING: Final = 1e-3
 TEMPERATURES: Final = np.geomspace(0.1, 10, 81)
-
-
-@dataclass(frozen=True, slots=True)
-class EpochRecord:
-    """An epoch: its last step, and score, log loss and temperature on the held-out rows."""
-
-    step: int
-    metric: float = 0.0
-    log_loss: float = 0.0
-    temperature: float = 1.0
-
-
-@dataclass
-class EncoderProgress:
-    """Losses of the steps and evaluations of the epochs; stored with every checkpoint."""
-
-    losses: list[float] = field(default_factory=list)
-    evals: list[EpochRecord] = field(default_factory=list)
-    seconds: float = 0.0
-    schema_version: int = 1
-
-    @property
-    def best(self) -> EpochRecord:
-        """The epoch with the best score on the held-out rows, then the least loss, then the last."""
-        return max(self.evals, key=lambda row: (row.metric, -row.log_loss, row.step))
 
 
 class EncoderWithHead(torch.nn.Module):
@@ -102,30 +74,47 @@ class EncoderWithHead(torch.nn.Module):
         torch.nn.init.normal_(self.classifier.weight, std=config.initializer_range)
         torch.nn.init.zeros_(self.classifier.bias)
 
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return the logits, ``(n_rows, n_labels)``, of pieces and mask, ``(n_rows, length)``."""
-        states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-        weights = mask.unsqueeze(-1).to(states.dtype)
-        return self.classifier(self.dropout((states * weights).sum(1) / weights.sum(1)))
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: Any = None) -> Any:
+        """Return the logits, ``(n_rows, n_labels)``, of pieces and mask, ``(n_rows, length)``; or the loss."""
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        weights = attention_mask.unsqueeze(-1).to(states.dtype)
+        logits = self.classifier(self.dropout((states * weights).sum(1) / weights.sum(1)))
+        return logits if labels is None else {"loss": torch.nn.functional.cross_entropy(logits.float(), labels)}
 
     def logits(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float64]:
         """Return the logits of texts as pieces, ``(n_rows, n_labels)``, without dropout."""
         self.eval()
         with torch.inference_mode():
-            parts = [self(*self.padded(rows[at : at + 32])).double().cpu().numpy() for at in range(0, len(rows), 32)]
+            device = self.classifier.weight.device
+            batches = [padded(rows[at : at + 32]) for at in range(0, len(rows), 32)]
+            parts = [self(**{name: part.to(device) for name, part in batch.items()}) for batch in batches]
         self.train()
-        return np.concatenate(parts)
+        return torch.cat(parts).double().cpu().numpy()
 
-    def padded(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return pieces and mask, ``(n_rows, length)``."""
-        ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
-        mask = torch.nn.utils.rnn.pad_sequence([torch.ones(len(row), dtype=torch.long) for row in rows], True)
-        device = self.classifier.weight.device
-        return ids.to(device), mask.to(device)
+    def save_pretrained(self, folder: Path, **_: Any) -> None:
+        """Write the weights, as `save_weights` has every model do."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(self.state_dict(), folder / WEIGHTS)
 
     def named(self) -> dict[str, torch.Tensor]:
         """Return the weights by the names that they are stored under."""
         return {name.removeprefix("encoder."): weight for name, weight in self.state_dict().items()}
+
+
+class EncoderTrainer(PlainTrainer, Trainer):
+    """Trainer of transformers for an `EncoderWithHead`."""
+
+
+def padded(rows: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
+    """Return pieces and mask, ``(n_rows, length)``."""
+    masks = [torch.ones(len(row), dtype=torch.long) for row in rows]
+    ids = [torch.tensor(row) for row in rows]
+    pad = torch.nn.utils.rnn.pad_sequence
+    return {"input_ids": pad(ids, batch_first=True), "attention_mask": pad(masks, batch_first=True)}
+
+
+def _batch(rows: Sequence[tuple[Sequence[int], int]]) -> dict[str, torch.Tensor]:
+    return {**padded([ids for ids, _ in rows]), "labels": torch.tensor([label for _, label in rows])}
 
 
 def train_classifier(
@@ -153,120 +142,80 @@ def train_classifier(
             return write_again(store, made), True
     run = store.path / "training" / plan.id
     run.mkdir(parents=True, exist_ok=True)
-    artifact = _write(store, plan, *_fit(plan, run, say), say)
+    model, progress = _fit(plan, run, say)
+    artifact = _write(store, plan, model, progress, say)
     shutil.rmtree(run, ignore_errors=True)
     return artifact, False
 
 
-def _fit(plan: ClassifierPlan, run: Path, say: Say) -> tuple[EncoderWithHead, EncoderProgress]:
-    settings = plan.settings
-    device: Device = "cuda" if torch.cuda.is_available() else "cpu"
-    model, halved = EncoderWithHead(plan).to(device).train(), has_bf16(device)
-    matrices, vectors = ([w for w in model.parameters() if (w.ndim > 1) is wide] for wide in (True, False))
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors, "weight_decay": 0.0}],
-        lr=settings.learning_rate,
-        fused=True,
+def _fit(plan: ClassifierPlan, run: Path, say: Say) -> tuple[EncoderWithHead, TrainingProgress]:
+    settings, metric = plan.settings, plan.material.metric
+    rows = sorted(plan.rows, key=lambda row: len(row[0]))
+    step, n = settings.batch_size, len(rows)
+    per_epoch = -(-n // step)
+    total = max(1, round(settings.epochs * per_epoch))
+    pieces = plan.pieces(metric.cases) if metric else []
+
+    def evaluate(model: EncoderWithHead) -> float:
+        score, loss, _ = _held_out(plan, model.logits(pieces), say)
+        return score - TIE * loss
+
+    watcher = Watcher(run, evaluate if metric else None, per_epoch, per_epoch, say, patience=inf)
+    arguments = TrainingSettings(
+        method="full",
+        learning_rate=settings.learning_rate,
+        warmup_ratio=WARMUP,
+        batch_size=step,
+        micro_batch_size=step,
+        dtype="bfloat16" if has_bf16("cuda" if torch.cuda.is_available() else "cpu") else "float32",
+        seed=settings.seed,
     )
-    total = max(1, round(settings.epochs * -(-len(plan.rows) // settings.batch_size)))
-    schedule = get_linear_schedule_with_warmup(optimizer, int(WARMUP * total), total)
-    progress = EncoderProgress()
-    if (found := checkpoints.newest(run)) is not None:
-        folder, progress = found[0], TypeAdapter(EncoderProgress).validate_python(found[1])
-        model.load_state_dict(load_file(folder / WEIGHTS))
-        checkpoints.load_optimiser(folder, optimizer, schedule)
-        checkpoints.load_random(folder)
-    losses = progress.losses
-    epoch = len(progress.evals)
-    while len(losses) < total:
-        began = reported = time.monotonic()
-        for batch in batches(plan.rows, settings.batch_size, (settings.seed, epoch))[: total - len(losses)]:
-            ids, mask = model.padded([plan.rows[at][0] for at in batch])
-            labels = torch.tensor([plan.rows[at][1] for at in batch], device=ids.device)
-            with torch.autocast(device, torch.bfloat16, enabled=halved):  # products only: weights stay as they are
-                logits = model(ids, mask)
-            loss = torch.nn.functional.cross_entropy(logits.float(), labels)
-            loss.backward()
-            gradient = torch.nn.utils.clip_grad_norm_(model.parameters(), MOST_GRADIENT)
-            losses.append(loss.item())
-            if not (np.isfinite(losses[-1]) and torch.isfinite(gradient)):
-                raise UserError(
-                    f"Training diverged at step {len(losses)}: loss {losses[-1]}, gradient norm {float(gradient)}, "
-                    f"learning rate {settings.learning_rate:g}.",
-                    hint=messages.LOWER_RATE,
-                )
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-            if (now := time.monotonic()) - reported > EVERY_S:
-                reported, each = now, (progress.seconds + now - began) / len(losses)
-                left = each * (total - len(losses))
-                say(f"Step {len(losses)} of {total}, loss {losses[-1]:.3f}, {left:.0f} s left.")
-        progress.seconds += time.monotonic() - began
-        epoch += 1
-        progress.evals.append(_held_out(plan, model, len(losses), say))
-        if plan.material.metric is not None:
-            say(messages.evaluated(len(losses), progress.evals[-1].metric, progress.best.metric))
-        folder = run / _name(len(losses))
-        folder.mkdir(exist_ok=True)
-        save_file(model.state_dict(), folder / WEIGHTS)
-        checkpoints.save_optimiser(folder, optimizer, schedule)
-        checkpoints.save_random(folder)
-        checkpoints.seal(folder, asdict(progress))
-        for other in set(run.glob("checkpoint-*")) - {folder, run / _name(progress.best.step)}:
-            shutil.rmtree(other, ignore_errors=True)
-    model.load_state_dict(load_file(run / _name(progress.best.step) / WEIGHTS))
-    return model, progress
+    alike = SORTED * step
+    trainer = EncoderTrainer(
+        kinds=[min(alike, n - at) for at in range(0, n, alike)],  # rows of like length: little of a batch is padding
+        model=EncoderWithHead(plan),
+        args=training_arguments(TrainingArguments, arguments, run, total, weight_decay=WEIGHT_DECAY),
+        train_dataset=rows,
+        data_collator=_batch,
+        callbacks=[watcher],
+    )
+    kept = load_file(watcher.finish(trainer, total) / WEIGHTS)
+    model = EncoderWithHead(plan)  # the one that was trained computes in 16 bits
+    model.load_state_dict(kept)
+    return model, watcher.progress
 
 
-def _name(step: int) -> str:
-    return f"checkpoint-{step}"
-
-
-def _held_out(plan: ClassifierPlan, model: EncoderWithHead, step: int, say: Say) -> EpochRecord:
+def _held_out(plan: ClassifierPlan, logits: NDArray[np.float64], say: Say) -> tuple[float, float, float]:
+    """Return the score on the held-out rows, and the least log loss with its temperature."""
     metric = plan.material.metric
-    if metric is None:
-        return EpochRecord(step)
-    logits = model.logits(plan.pieces(metric.cases))
+    assert metric is not None
     score = metric.score([(plan.labels[at], "stop") for at in logits.argmax(axis=1)], say)
     column = {label.casefold(): at for at, label in enumerate(plan.labels)}
     texts = [[text.strip().casefold() for text in accepted(case.expected)] for case in metric.cases]
     right = np.array([next((column[text] for text in row if text in column), -1) for row in texts])
     if not (right >= 0).any():
-        return EpochRecord(step, score)
+        return score, 0.0, 1.0
     logits, right = logits[right >= 0], right[right >= 0]
-    found = [log_loss(softmax(logits / temperature), right) for temperature in TEMPERATURES]
-    at = int(np.argmin(found))
-    return EpochRecord(step, score, found[at], float(TEMPERATURES[at]))
-
-
-def batches(rows: Sequence[tuple[Sequence[int], int]], size: int, seed: Sequence[int]) -> list[list[int]]:
-    """Return the numbers of the rows of each step of an epoch, in an order drawn by `seed`; lengths lie together.
-
-    >>> [len(batch) for batch in batches([([1] * n, 0) for n in range(10)], 4, (0, 0))]
-    [4, 4, 2]
-    """
-    drawn = np.random.default_rng(seed)
-    order, stretch = drawn.permutation(len(rows)), SORTED * size
-    found: list[list[int]] = []
-    for start in range(0, len(order), stretch):
-        by_length = sorted(order[start : start + stretch].tolist(), key=lambda at: len(rows[at][0]))
-        found += [by_length[at : at + size] for at in range(0, len(by_length), size)]
-    return [found[at] for at in drawn.permutation(len(found))]
+    losses = [log_loss(softmax(logits / temperature), right) for temperature in TEMPERATURES]
+    at = int(np.argmin(losses))
+    return score, losses[at], float(TEMPERATURES[at])
 
 
 def _write(
-    store: Folder, plan: ClassifierPlan, model: EncoderWithHead, progress: EncoderProgress, say: Say
+    store: Folder, plan: ClassifierPlan, model: EncoderWithHead, progress: TrainingProgress, say: Say
 ) -> Artifact:
     """Write the classifier as an artifact, once the folder answers as the model does.
 
     Raises:
         GateFailed: It does not.
     """
-    metric, encoder, best, losses = plan.material.metric, plan.encoder, progress.best, progress.losses
+    metric, encoder = plan.material.metric, plan.encoder
+    texts = plan.pieces(metric.cases) if metric else [ids for ids, _ in plan.rows[:COMPARED]]
+    logits = model.logits(texts)
+    score, _, temperature = _held_out(plan, logits, say) if metric else (0.0, 0.0, 1.0)
     state = {
         "labels": list(plan.labels),
-        "temperature": best.temperature,
+        "temperature": temperature,
         "vocabulary": encoder.vocabulary,
         "max_tokens": plan.settings.max_length,
         "n_heads": encoder.config["num_attention_heads"],
@@ -285,9 +234,8 @@ def _write(
         save_file({name: weight.float().contiguous() for name, weight in model.named().items()}, folder / WEIGHTS)
         write_atomic(folder / SETTINGS, orjson.dumps(state))
         write_atomic(folder / "curves.json", orjson.dumps(progress))
-        texts = (plan.pieces(metric.cases) if metric else [ids for ids, _ in plan.rows])[:COMPARED]
         stored = read_classifier(folder)
-        difference = np.abs(np.stack([stored.logits(ids) for ids in texts]) - model.logits(texts)).max()
+        difference = np.abs(np.stack([stored.logits(ids) for ids in texts[:COMPARED]]) - logits[:COMPARED]).max()
         if not difference <= ROUNDING:
             raise GateFailed(
                 (
@@ -307,17 +255,11 @@ def _write(
         "prompt": plan.material.student.document(),
         "labels": list(plan.labels),
         "rows": {"n_rows": len(plan.rows), "n_tokens": sum(len(ids) for ids, _ in plan.rows), "cut": plan.n_cut},
-        "held_out": {"n": len(metric.cases), "score": best.metric} if metric else None,
-        "temperature": best.temperature,
+        "held_out": {"n": len(metric.cases), "score": score} if metric else None,
+        "temperature": temperature,
         "notes": list(plan.material.notes),
-        "curves": {
-            "n_steps": len(losses),
-            "first_loss": losses[0],
-            "last_loss": losses[-1],
-            "kept_step": best.step,
-            "stopped_early": False,
-        },
-        "memory": {"peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024},
+        "curves": progress.summary(stopped_early=False),
+        "memory": {"peak_bytes": peak_bytes()},
         "seconds": round(progress.seconds, 1),
         "n_trainable": sum(weight.numel() for weight in model.parameters()),
         "versions": library_versions(),

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NotRequired
+from typing import Literal, NotRequired
 
 from tuneworthy.cases import read_dataset
 from tuneworthy.config.project import Project
@@ -28,10 +28,11 @@ from tuneworthy.train.rehearsal import rehearsal_rows
 from tuneworthy.train.render import TokenRow
 from tuneworthy.train.run import prepare, scorer
 from tuneworthy.train.trainer import train_rows
-from tuneworthy.train.training_rows import Material, Side, TaskMetric, gather
+from tuneworthy.train.training_rows import Material, TaskMetric, gather
 from tuneworthy.types import Example, JsonObject, content_hash
 
 Say = Callable[[str], None]
+Side = Literal["built", "raw"]
 FILE = "pilot"
 
 

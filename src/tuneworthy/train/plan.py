@@ -25,8 +25,7 @@ from tuneworthy.train.render import Rendered, Renderer, TokenRow
 from tuneworthy.train.row_lengths import RowLengths, count, estimate
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import Shape, count_layers, read_shape
-from tuneworthy.train.start import start_of
-from tuneworthy.train.training_rows import Material, gather
+from tuneworthy.train.training_rows import Material, gather, start_of
 from tuneworthy.types import JsonObject
 
 # What torch, transformers, peft and trl take before anything is loaded (0.45 GB measured), bytes.

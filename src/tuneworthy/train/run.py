@@ -34,8 +34,7 @@ from tuneworthy.train.render import Rendered, Renderer, TokenRow
 from tuneworthy.train.row_lengths import count, count_rows
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import count_layers, read_shape
-from tuneworthy.train.start import start_of
-from tuneworthy.train.training_rows import ANSWER_SLACK, Material, gather
+from tuneworthy.train.training_rows import ANSWER_SLACK, Material, gather, start_of
 from tuneworthy.types import JsonObject, content_hash
 
 if TYPE_CHECKING:
@@ -391,13 +390,7 @@ def write_adapter(
         },
         "held_out": held_out if metric else None,
         "notes": list(prepared.material.notes),
-        "curves": {
-            "n_steps": len(ran.progress.steps),
-            "first_loss": ran.progress.steps[0].loss,
-            "last_loss": ran.progress.steps[-1].loss,
-            "kept_step": ran.progress.kept_step,
-            "stopped_early": ran.stopped_early,
-        },
+        "curves": ran.progress.summary(stopped_early=ran.stopped_early),
         "memory": {
             "peak_bytes": ran.peak_bytes,
             "before_bytes": ran.before_bytes,

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import torch
 from datasets import Dataset
@@ -33,7 +33,6 @@ from tuneworthy.train import checkpoints, messages
 from tuneworthy.train.attention import NAME, RowAttention, supports
 from tuneworthy.train.base_model import load_model
 from tuneworthy.train.batch_layout import IGNORED, Collator, Layout
-from tuneworthy.train.batch_order import StepsOfAKind
 from tuneworthy.train.generation import inner_model
 from tuneworthy.train.render import TokenPair, TokenRow
 from tuneworthy.train.settings import ALL_LINEAR, TrainingSettings
@@ -93,11 +92,6 @@ class TrainingProgress:
     seconds: float = 0.0
     schema_version: int = 1
 
-    @classmethod
-    def restored(cls, document: JsonObject) -> Self:
-        """Return the progress of a checkpoint."""
-        return TypeAdapter(cls).validate_python(document)
-
     @property
     def best(self) -> EvalRecord | None:
         """The evaluation with the best metric; of equal evaluations the first."""
@@ -106,13 +100,22 @@ class TrainingProgress:
     @property
     def since_best(self) -> int:
         """Evaluations after the best one."""
-        best = self.best
-        return 0 if best is None else sum(entry.step > best.step for entry in self.evals)
+        return len(self.evals) - 1 - self.evals.index(self.best) if self.best else 0
 
     @property
     def kept_step(self) -> int:
         """The step whose weights are kept: the best, else the last."""
         return (self.best or self.steps[-1]).step
+
+    def summary(self, *, stopped_early: bool) -> JsonObject:
+        """Return the figures that are stored with the weights."""
+        return {
+            "n_steps": len(self.steps),
+            "first_loss": self.steps[0].loss,
+            "last_loss": self.steps[-1].loss,
+            "kept_step": self.kept_step,
+            "stopped_early": stopped_early,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,19 +233,17 @@ def adapted(base: Path, settings: TrainingSettings, start: Path | None = None) -
     return get_peft_model(model, config)
 
 
-class RowTrainer(checkpoints.PlainCheckpoints, SFTTrainer):
+class RowTrainer(checkpoints.PlainTrainer, SFTTrainer):
     """SFTTrainer over batches of `layout.Collator`.
 
     Args:
         attention: Gets the layout of each batch; None for plain batches of `input_ids` and `attention_mask`.
-        kinds: Rows of each kind, in the order of the rows, if there are several: steps are then of one kind.
-        named: Arguments of SFTTrainer.
+        named: Arguments of `PlainTrainer` and SFTTrainer.
     """
 
-    def __init__(self, *, attention: RowAttention | None, kinds: Sequence[int], **named: Any) -> None:
+    def __init__(self, *, attention: RowAttention | None, **named: Any) -> None:
         super().__init__(**named)
         self.attention = attention
-        self._kinds = kinds
         self.model_accepts_loss_kwargs = True  # so that it counts the supervised tokens of a whole step
 
     def compute_loss(
@@ -258,14 +259,8 @@ class RowTrainer(checkpoints.PlainCheckpoints, SFTTrainer):
             loss = loss * self.accelerator.num_processes
         return loss
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        if not all(self._kinds):
-            return super()._get_train_sampler(train_dataset)
-        step = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
-        return StepsOfAKind(self._kinds, step, seed=self.args.seed)
 
-
-class PairTrainer(checkpoints.PlainCheckpoints, DPOTrainer):
+class PairTrainer(checkpoints.PlainTrainer, DPOTrainer):
     """DPOTrainer over pairs that are token ids already."""
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
@@ -290,30 +285,39 @@ class Watcher(TrainerCallback):
     """Records what happens, evaluates the task metric, seals checkpoints, and stops in time.
 
     Args:
-        run: Folder of the run.
-        progress: What happened so far.
+        run: Folder of the run; its last whole checkpoint has the progress so far.
         evaluate: Returns the task metric of a model; None without one.
         eval_every: Steps between evaluations.
         checkpoint_every: Steps between checkpoints.
         say: Gets a sentence now and then.
+        patience: Evaluations in a row without a better metric that end the run.
     """
 
     def __init__(
         self,
         run: Path,
-        progress: TrainingProgress,
         evaluate: Callable[[Any], float] | None,
         eval_every: int,
         checkpoint_every: int,
         say: Callable[[str], None],
+        patience: float = PATIENCE,
     ) -> None:
-        self.run, self.progress, self.evaluate = run, progress, evaluate
+        self.run, self.evaluate, self.say, self.patience = run, evaluate, say, patience
         self.eval_every, self.checkpoint_every = eval_every, checkpoint_every
-        self.say = say
+        self.checkpoint, document = checkpoints.newest(run) or (None, {})
+        self.progress = TypeAdapter(TrainingProgress).validate_python(document)
         self.steps_bytes = 0
         self._bytes_before = 0
         self._began = time.monotonic()
         self._reported = 0.0
+
+    def finish(self, trainer: Any, total: int) -> Path:
+        """Train to the end, from the checkpoint on if there is one; return the folder of the weights that are kept."""
+        trainer.remove_callback(PrinterCallback)  # it writes to stdout, where only our output goes
+        folder = self.checkpoint
+        if folder is None or (folder.name != f"checkpoint-{total}" and self.progress.since_best < self.patience):
+            trainer.train(resume_from_checkpoint=folder and str(folder))
+        return self.run / f"{'best' if self.progress.best else 'checkpoint'}-{self.progress.kept_step}"
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Start the clock of a step."""
@@ -381,7 +385,7 @@ class Watcher(TrainerCallback):
             keep_best(model, self.run, state.global_step)
         self.say(messages.evaluated(state.global_step, metric, best.metric))
         control.should_save = True
-        if self.progress.since_best >= PATIENCE and state.global_step < state.max_steps:
+        if self.progress.since_best >= self.patience and state.global_step < state.max_steps:
             control.should_training_stop = True
 
 
@@ -433,22 +437,21 @@ def train_rows(
     release_memory()
     before = resident_bytes()
     taken_before = taken_bytes()
-    checkpoint = checkpoints.newest(run)
-    progress = TrainingProgress.restored(checkpoint[1]) if checkpoint else TrainingProgress()
     model = adapted(base, settings, start)
     attention = None if pairs else _row_attention(model, rows, settings)
     per_epoch = max(1, -(-(len(rows) + len(rehearsal)) // settings.batch_size))
     total = max_steps or max(1, round(settings.epochs * per_epoch))
-    watcher = Watcher(
-        run, progress, evaluate, max(1, round(per_epoch / evals_per_epoch)), max(5, total // CHECKPOINTS), say
-    )
+    every = max(1, round(per_epoch / evals_per_epoch))
+    watcher = Watcher(run, evaluate, every, max(5, total // CHECKPOINTS), say)
+    progress = watcher.progress
     common: JsonObject = {"model": model, "processing_class": tokenizer, "callbacks": [watcher]}
     trainer: Any
     if pairs:
-        arguments = _arguments(DPOConfig, settings, run, total, beta=settings.beta)
-        trainer = PairTrainer(args=arguments, train_dataset=_pair_dataset(pairs), **common)
+        arguments = training_arguments(DPOConfig, settings, run, total, max_length=None, beta=settings.beta)
+        trainer = PairTrainer(kinds=[len(pairs)], args=arguments, train_dataset=_pair_dataset(pairs), **common)
     else:
-        arguments = _arguments(SFTConfig, settings, run, total, dataset_kwargs={"skip_prepare_dataset": True})
+        own = {"max_length": None, "dataset_kwargs": {"skip_prepare_dataset": True}}
+        arguments = training_arguments(SFTConfig, settings, run, total, **own)
         filler = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         trainer = RowTrainer(
             attention=attention,
@@ -458,13 +461,9 @@ def train_rows(
             data_collator=Collator() if attention else DataCollatorForLanguageModeling(pad_token_id=filler),
             **common,
         )
-    trainer.remove_callback(PrinterCallback)  # it writes to stdout, where only our output goes
     if attention is not None:
         inner_model(model).set_attn_implementation(NAME)
-    folder = checkpoint[0] if checkpoint else None
-    if folder is None or (folder.name != f"checkpoint-{total}" and progress.since_best < PATIENCE):
-        trainer.train(resume_from_checkpoint=str(folder) if folder else None)
-    adapter = run / f"{'best' if progress.best else 'checkpoint'}-{progress.kept_step}"
+    adapter = watcher.finish(trainer, total)
     trainable = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     taken = watcher.steps_bytes - (0 if torch.cuda.is_available() else before)
     taken_or_none = taken if watcher.steps_bytes > taken_before else None
@@ -472,7 +471,8 @@ def train_rows(
     return Ran(adapter, progress, peak_bytes(), before, taken_or_none, stopped, attention is not None, trainable)
 
 
-def _arguments(kind: type[Any], settings: TrainingSettings, run: Path, total: int, **more: Any) -> Any:
+def training_arguments(kind: type[Any], settings: TrainingSettings, run: Path, total: int, **more: Any) -> Any:
+    """Return the arguments of a trainer of transformers: its `kind`, with the arguments that only it has."""
     arguments = kind(
         output_dir=str(run),
         per_device_train_batch_size=settings.micro_batch_size,
@@ -492,7 +492,6 @@ def _arguments(kind: type[Any], settings: TrainingSettings, run: Path, total: in
         report_to="none",
         disable_tqdm=True,
         remove_unused_columns=False,
-        max_length=None,
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
         **more,
@@ -531,11 +530,9 @@ def _row_attention(model: Any, rows: Sequence[TokenRow], settings: TrainingSetti
     try:
         with torch.no_grad():
             plain = 0.0
-            for row in few:
-                ids = torch.tensor([row["input_ids"]], device=model.device)
-                labels = torch.tensor(row["labels"][1:], device=model.device)
-                logits = model(input_ids=ids, use_cache=False).logits[0, :-1].float()
-                plain += float(torch.nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"))
+            for row, at in zip(rows, range(len(few)), strict=False):
+                ids, labels = (torch.tensor([few[at][name]], device=model.device) for name in ("input_ids", "labels"))
+                plain += float(model(input_ids=ids, labels=labels, use_cache=False).loss) * row.n_supervised
             inner.set_attn_implementation(NAME)
             ours = float(summed_loss(model, batch, attention))
     except (ValueError, TypeError, KeyError, RuntimeError):

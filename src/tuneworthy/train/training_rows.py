@@ -7,9 +7,9 @@ now. What is held out to stop in time is drawn from the rest.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Final, Literal
+from typing import Any, Final
 
 from tuneworthy.cases import Dataset, guess_kind, labels_of, read_dataset
 from tuneworthy.cases.pairs import rejected_answer
@@ -23,6 +23,7 @@ from tuneworthy.graders.apply import grade_all, make_grader
 from tuneworthy.graders.base import Grader, GradingContext
 from tuneworthy.prompts.templates import chat
 from tuneworthy.store import Folder
+from tuneworthy.store.artifacts import Artifact, artifacts, open_artifact
 from tuneworthy.store.shapes import Pointer
 from tuneworthy.text import plural
 from tuneworthy.train import messages
@@ -35,6 +36,9 @@ HELD_OUT_SHARE: Final = 0.1
 HELD_OUT_FEWEST: Final = 20
 # Answers may be so many times as long as the longest answer of the rows: longer ones are wrong.
 ANSWER_SLACK: Final = 2
+BASE: Final = "base"
+# Methods whose adapters belong to the 16-bit base.
+ON_16_BIT: Final = frozenset({"lora", "preference"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,4 +360,31 @@ def own_grader(project: Project, cases: Sequence[Case], rows: Sequence[Example],
     return make_grader(project.graders[0], context)
 
 
-Side = Literal["built", "raw"]
+def start_of(project: Project, store: Folder, base: str | None, prompt: Mapping[str, Any]) -> Artifact | None:
+    """Return the adapter that a run on pairs starts from; None for the base, and for any other method.
+
+    Args:
+        project: Its `[train] start` names the adapter, if it is not the latest of the method `lora`.
+        store: The project's folder.
+        base: Id of the base's artifact; None if `train` made none yet.
+        prompt: What is served with the adapter: only an adapter with the same prompt is taken unless named.
+
+    Raises:
+        UserError: The adapter that is named is not there, or was not trained on this base in 16 bits.
+    """
+    named = project.train.start
+    if project.train.method != "preference" or named == BASE:
+        return None
+    if named is None:
+        fitting = [
+            one for one in artifacts(store, "adapter")
+            if one.parent == base and one.about.method == "lora" and one.about.prompt == prompt
+        ]  # fmt: skip
+        return next((one for one in reversed(fitting) if one.whole), None)
+    adapter = open_artifact(store, "adapter", named)
+    if adapter.parent != base or adapter.about.method not in ON_16_BIT:
+        raise UserError(
+            f"The adapter {adapter.id} was not trained on this base model in 16 bits.",
+            hint='Name another adapter in [train] start, or "base".',
+        )
+    return adapter

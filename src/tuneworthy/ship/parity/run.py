@@ -11,7 +11,6 @@ from tuneworthy.rules import Status
 from tuneworthy.ship.ancestry import context_of
 from tuneworthy.ship.lora import all_trained, read_adapter
 from tuneworthy.ship.merged_weights import TORCH_DTYPES, dtype_of
-from tuneworthy.ship.nf4 import base_in_training
 from tuneworthy.ship.parity import PARITY_CHECKS
 from tuneworthy.ship.parity.measure import FormAnswers, ModelForm, ParityPlan, measure
 from tuneworthy.ship.parity.request import (
@@ -32,6 +31,7 @@ from tuneworthy.ship.parity.transformers_form import (
     renderer_of,
     with_adapter,
 )
+from tuneworthy.ship.qlora import base_in_training
 from tuneworthy.store.folder import Folder
 from tuneworthy.types import JsonObject
 
