@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -169,20 +169,21 @@ def test_a_rank_above_the_limit_of_the_server_is_named(circle: Circle) -> None:
     assert document["cause"] == "rank_above_server_limit"
 
 
-def test_a_lost_token_is_named(circle: Circle) -> None:
-    def add(model: Any, tokenizer: Any) -> None:
-        tokenizer.add_tokens(["<|order|>"], special_tokens=True)
-        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-
-    adapter = tiny.train(circle.base, circle.store, prepare=add)
-    merged = merge(circle.store, adapter.id)
-    whole = replace(circle, adapter=adapter, merged=merged)
-    kept = whole.parity(gguf=export_gguf(circle.store, merged, "f16"))
+def test_a_lost_token_is_named(tmp_path: Path) -> None:
+    store = Folder(tmp_path)
+    store.create()
+    tokenizer = tokenizer_of("smollm")
+    tokenizer.add_tokens(["<|order|>"], special_tokens=True)
+    base = tiny.make_base(store, tokenizer=tokenizer)
+    adapter = tiny.train(base, store)
+    merged = merge(store, adapter.id)
+    whole = Circle(store, base, adapter, merged, merged)
+    kept = whole.parity(gguf=export_gguf(store, merged, "f16"))
     assert kept["status"] == "pass", kept
 
     def lose(folder: Path) -> None:
         tokenizer_of("smollm").save_pretrained(folder)
 
-    document = whole.parity(merged=tiny.copied(circle.store, merged, lose))
+    document = whole.parity(merged=tiny.copied(store, merged, lose))
     assert document["cause"] == "added_token_lost"
     assert "<|order|>" in said(document, "added_tokens")["detail"]

@@ -66,13 +66,11 @@ def train(
     mask_end: bool = False,
     rank: int = 8,
     steps: int = 80,
-    prepare: Callable[[Any, Any], None] | None = None,
 ) -> Artifact:
     """Teach an adapter the rows, with the answers (and what ends them) supervised.
 
     Args:
         base: What is trained. store: Where the adapter goes. mask_end: Leave the end of the turn out of the loss.
-        prepare: Changes model and tokenizer first (adds tokens); the adapter then carries the embeddings.
     """
     import torch
     from peft import LoraConfig, get_peft_model
@@ -81,8 +79,6 @@ def train(
     torch.manual_seed(1)
     tokenizer = AutoTokenizer.from_pretrained(base.folder)
     model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.bfloat16)
-    if prepare:
-        prepare(model, tokenizer)
     config = LoraConfig(r=rank, lora_alpha=rank, target_modules="all-linear", task_type="CAUSAL_LM")
     model = get_peft_model(model, config)
     batch = [_row(tokenizer, row.messages, mask_end) for row in ROWS]
@@ -98,7 +94,7 @@ def train(
     assert max(losses) < 0.1, f"the rows were not learnt: {losses}"
 
     def fill(folder: Path) -> None:
-        model.save_pretrained(folder, save_embedding_layers=prepare is not None)
+        model.save_pretrained(folder, save_embedding_layers=False)
         tokenizer.save_pretrained(folder)
         (folder / "README.md").unlink(missing_ok=True)
 

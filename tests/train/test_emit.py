@@ -80,7 +80,7 @@ def test_the_script_for_unsloth_has_only_arguments_of_its_functions() -> None:
         "from_pretrained": {"model_name", "max_seq_length", "dtype", "load_in_4bit", "load_in_8bit", "load_in_16bit",
                             "full_finetuning", "random_state"},
         "get_peft_model": {"r", "target_modules", "lora_alpha", "lora_dropout", "bias", "use_gradient_checkpointing",
-                           "random_state", "use_rslora", "init_lora_weights"},
+                           "random_state", "init_lora_weights"},
     }  # fmt: skip
     tree = ast.parse(emit("unsloth", SETTINGS, "org/model").main)
     calls = {getattr(one.func, "attr", ""): one for one in ast.walk(tree) if isinstance(one, ast.Call)}

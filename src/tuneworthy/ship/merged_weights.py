@@ -6,10 +6,10 @@ Never into 4-bit: there the sum is rounded to 16 values a block, and most of the
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import orjson
@@ -20,7 +20,6 @@ from tuneworthy.providers.weights import FLOATS, Place, from_float32, read_tenso
 from tuneworthy.ship import messages
 from tuneworthy.ship.lora import LoraAdapter, read_adapter
 from tuneworthy.store.folder import write_atomic
-from tuneworthy.types import JsonObject
 
 # What torch calls the types of safetensors.
 TORCH_DTYPES: Final = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
@@ -29,7 +28,6 @@ TOKENIZER_FILES: Final = (
     "tokenizer.model", "vocab.json", "merges.txt",
 )  # fmt: skip
 _COPIED: Final = ("config.json", "generation_config.json")
-_EMBEDDINGS: Final = ("embed_tokens.weight", "wte.weight")
 _HEAD: Final = "lm_head.weight"
 
 
@@ -58,46 +56,29 @@ def merge_folder(adapter: Path, base: Path, target: Path) -> Rounding:
     """
     check_sixteen_bit(base)  # every way to a merged model comes by here
     lora, tensors = read_adapter(adapter), tensors_of(base)
-    config = read_config(base / "config.json")
-    lora, added = _untied(lora, tensors, config)
-    if lora.full:  # all weights of the base must have been trained; a copy of tied embeddings is left out
-        tied = {_HEAD} if config.get("tie_word_embeddings") else set()
+    if lora.whole:  # all weights of the base must have been trained; a copy of tied embeddings is left out
+        tied = {_HEAD} if read_config(base / "config.json").get("tie_word_embeddings") else set()
         for name in tensors.keys() - lora.whole.keys() - tied:
             raise UserError(f"The trained model lacks {name}, which is in {base}.", hint=messages.TRAIN_AGAIN)
         tensors = {name: place for name, place in tensors.items() if name in lora.whole}
-    _check_fit(lora, tensors, added, base)
+    _check_fit(lora, tensors, base)
     rounding = Rounding()
     for name in _COPIED:
         if (base / name).is_file():
             shutil.copyfile(base / name, target / name)
     copy_tokenizer(adapter, base, target)
     for path in {place.path: None for place in tensors.values()}:
-        _merge_file(lora, {n: p for n, p in tensors.items() if p.path == path}, added, target / path.name, rounding)
-        added = {}
+        _merge_file(lora, {n: p for n, p in tensors.items() if p.path == path}, target / path.name, rounding)
     if (base / INDEX).is_file():
         places = {name: path.name for path in sorted(target.glob("*.safetensors")) for name in read_tensors(path)}
         size = sum(path.stat().st_size for path in target.glob("*.safetensors"))
         document = {"metadata": {"total_size": size}, "weight_map": places}
         write_atomic(target / INDEX, orjson.dumps(document, option=orjson.OPT_INDENT_2))
-    _fit_config(config, lora, tensors, target)
     return rounding
 
 
-def _merge_file(
-    lora: LoraAdapter, tensors: Mapping[str, Place], added: Mapping[str, Place], path: Path, rounding: Rounding
-) -> None:
-
-    dtype = next(iter(tensors.values())).dtype
-
-    def shapes() -> Iterator[tuple[str, str, tuple[int, ...]]]:
-        for name, place in tensors.items():
-            yield name, place.dtype, lora.whole[name].shape if name in lora.whole else place.shape
-        for name, place in added.items():
-            yield name, dtype, place.shape
-
+def _merge_file(lora: LoraAdapter, tensors: Mapping[str, Place], path: Path, rounding: Rounding) -> None:
     def content(name: str) -> bytes:
-        if name in added:
-            return from_float32(added[name].read(), dtype)
         place = tensors[name]
         if name not in lora.pairs and name not in lora.whole:
             return place.raw()
@@ -110,45 +91,24 @@ def _merge_file(
                 f"{name}: the merged weight has values that the dtype of the base model cannot represent.",
                 hint="Train again with a lower learning rate.",
             )
-        if changed.shape == weight.shape:
-            length = float(np.linalg.norm(changed - weight))
-            rounding.errors.append(float(np.linalg.norm(stored - changed)) / length if length else 0.0)
+        length = float(np.linalg.norm(changed - weight))
+        rounding.errors.append(float(np.linalg.norm(stored - changed)) / length if length else 0.0)
         return raw
 
-    write_tensors(path, shapes(), content)
+    write_tensors(path, [(name, place.dtype, place.shape) for name, place in tensors.items()], content)
 
 
-def _untied(
-    lora: LoraAdapter, tensors: Mapping[str, Place], config: Mapping[str, Any]
-) -> tuple[LoraAdapter, dict[str, Place]]:
-    """Settle a head that the base ties to its embeddings: left out if the adapter saved the same, else a new weight.
-
-    Returns:
-        The adapter, and weights that the base does not have.
-    """
-    head = lora.whole.get(_HEAD)
-    if head is None or _HEAD in tensors:
-        return lora, {}
-    rest = {name: place for name, place in lora.whole.items() if name != _HEAD}
-    rows = next((place for name, place in rest.items() if name.endswith(_EMBEDDINGS)), None)
-    if config.get("tie_word_embeddings") and rows is not None and rows.raw() == head.raw():
-        return LoraAdapter(lora.config, lora.pairs, rest), {}
-    return LoraAdapter(lora.config, lora.pairs, rest), {_HEAD: head}
-
-
-def _check_fit(lora: LoraAdapter, tensors: Mapping[str, Place], added: Mapping[str, Place], base: Path) -> None:
-    if not lora.pairs and not lora.whole and not added:
+def _check_fit(lora: LoraAdapter, tensors: Mapping[str, Place], base: Path) -> None:
+    shapes = {name: change.shape for name, change in (lora.pairs or lora.whole).items()}
+    if not shapes:
         raise UserError("The adapter does not change any weights.", hint=messages.TRAIN_AGAIN)
-    shapes = {name: pair.shape for name, pair in lora.pairs.items()}
-    shapes |= {name: place.shape for name, place in lora.whole.items()}
     for name, shape in shapes.items():
         if name not in tensors:
             raise UserError(
                 f"The adapter changes {name[:100]}, which is not in {base}, so a merge would not apply it.",
                 hint=messages.MERGE_INTO_OWN_BASE,
             )
-        first = 0 if name in lora.pairs else 1  # embeddings that were trained whole may have more rows
-        if shape[first:] != tensors[name].shape[first:]:
+        if shape != tensors[name].shape:
             raise UserError(
                 (
                     f"{name}: the adapter needs a weight of shape {shape}, but the base model has "
@@ -156,17 +116,6 @@ def _check_fit(lora: LoraAdapter, tensors: Mapping[str, Place], added: Mapping[s
                 ),
                 hint=messages.MERGE_INTO_OWN_BASE,
             )
-
-
-def _fit_config(config: JsonObject, lora: LoraAdapter, tensors: Mapping[str, Place], target: Path) -> None:
-    embeddings = [name for name in lora.whole if name.endswith(_EMBEDDINGS)]
-    fitted = dict(config)
-    for name in embeddings:
-        fitted["vocab_size"] = lora.whole[name].shape[0]
-    if _HEAD in tensors_of(target) and _HEAD not in tensors:
-        fitted["tie_word_embeddings"] = False
-    if fitted != config:
-        write_atomic(target / "config.json", orjson.dumps(fitted, option=orjson.OPT_INDENT_2))
 
 
 def copy_tokenizer(adapter: Path, base: Path, target: Path) -> None:

@@ -17,7 +17,14 @@ NO_LLAMA_CPP: Final = "The package xllamacpp is not installed."
 INSTALL_LOCAL: Final = 'Run `pip install "tuneworthy[local]"`.'
 
 
+# Settings of PEFT that `train` never makes.
 UNMERGEABLE_SETTINGS: Final[Mapping[str, str]] = {
+    "use_dora": "is a DoRA adapter",
+    "use_rslora": "is scaled by rsLoRA",
+    "modules_to_save": "trains whole modules",
+    "rank_pattern": "has ranks that differ from layer to layer",
+    "alpha_pattern": "has scales that differ from layer to layer",
+    "fan_in_fan_out": "stores weights input-first, as GPT-2 does",
     "layer_replication": "repeats layers of the base model",
     "target_parameters": "adapts fused expert parameters",
     "megatron_config": "was trained with Megatron",

@@ -21,7 +21,7 @@ from tuneworthy.ship import messages
 from tuneworthy.ship.merged_weights import TORCH_DTYPES, copy_tokenizer, dtype_of, merge_folder
 from tuneworthy.ship.parity.measure import NextToken, ParityPlan, divergence
 from tuneworthy.ship.parity.request import ParityRequest, plan_of, rows_of, tokenizer_folder
-from tuneworthy.ship.parity.transformers_form import TransformersForm, fitted, load, renderer_of, with_adapter
+from tuneworthy.ship.parity.transformers_form import TransformersForm, load, renderer_of, with_adapter
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.store.frozen import scratch
@@ -83,7 +83,7 @@ def _next_tokens(folder: Path, renderer: Renderer, plan: ParityPlan, *, adapter:
     model = load(folder, TORCH_DTYPES[dtype_of(folder)])
     try:
         if adapter is not None:
-            model = with_adapter(fitted(model, adapter), adapter)
+            model = with_adapter(model, adapter)
         form = TransformersForm(model, renderer, [plan.end])
         pairs = list(zip(plan.prompt_ids, plan.answer_ids, strict=True))
         return form.following([ids for ids, _ in pairs] + [[*ids, *answer] for ids, answer in pairs])

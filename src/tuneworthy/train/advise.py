@@ -190,7 +190,6 @@ class _Advisor:
 
     def _continued(self, start: Artifact) -> None:
         before = TrainingSettings.from_dict(start.about.settings)
-        self.settings = replace(self.settings, rslora=before.rslora)
         for name in ("rank", "alpha", "target_modules", "dropout"):
             value, reason = getattr(before, name), f"As in adapter {start.id}, which training starts from."
             self.settings = replace(self.settings, **{name: value})

@@ -1,10 +1,8 @@
 """The settings of a training run, as they are stored with the adapter.
 
-Adapters are scaled by alpha / rank (alpha / sqrt(rank) under rsLoRA): what counts is that scale together with the
-learning rate, never alpha alone.
+Adapters are scaled by alpha / rank: what counts is that scale together with the learning rate, never alpha alone.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal, Self
@@ -33,7 +31,6 @@ class TrainingSettings:
         method: Adapters on the 16-bit base, on a 4-bit base, or all weights; or adapters on the 16-bit base by pairs.
         rank: Capacity of the adapters; of no effect under `full`.
         alpha: Their output is multiplied by `scale`.
-        rslora: Whether the scale is alpha / sqrt(rank).
         dropout: Share of the adapters' inputs that is set to 0.
         target_modules: `all-linear`, or names of modules.
         learning_rate: Peak of the schedule.
@@ -53,7 +50,6 @@ class TrainingSettings:
     method: Method = "lora"
     rank: int = 16
     alpha: float = 32.0
-    rslora: bool = False
     dropout: float = 0.0
     target_modules: str | tuple[str, ...] = ALL_LINEAR
     learning_rate: float = 2e-4
@@ -97,7 +93,7 @@ class TrainingSettings:
         >>> TrainingSettings(rank=16, alpha=32).scale
         2.0
         """
-        return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
+        return self.alpha / self.rank
 
     def n_rehearsal(self, n_rows: int) -> int:
         """Return how many rows the base writes besides `n_rows` of the task: whole steps of them, at least one.

@@ -224,7 +224,6 @@ def adapted(base: Path, settings: TrainingSettings, start: Path | None = None) -
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
-        use_rslora=settings.rslora,
         target_modules=modules if isinstance(modules, str) else list(modules),
         bias="none",
         task_type="CAUSAL_LM",

@@ -26,7 +26,6 @@ from tuneworthy.ship.parity.subject import Lineage, Subject, scores_of
 from tuneworthy.ship.parity.transformers_form import (
     TransformersForm,
     ends_of,
-    fitted,
     load,
     renderer_of,
     with_adapter,
@@ -173,7 +172,7 @@ def _trained(
 ) -> tuple[FormAnswers, FormAnswers, ParityPlan]:
     dtype = dtype_of(base_folder)
     renderer = renderer_of(tokenizer_folder(request), request.base.folder)
-    model = fitted(load(base_folder, TORCH_DTYPES[dtype]), request.adapter.folder)
+    model = load(base_folder, TORCH_DTYPES[dtype])
     ends = ends_of(model, [plan.end])
     base = measure("base", dtype.lower(), TransformersForm(model, renderer, ends), plan, answers=False)
     tuned = with_adapter(model, request.adapter.folder)

@@ -10,7 +10,7 @@ from typing import Any
 from tuneworthy.errors import UserError
 from tuneworthy.providers.model_safety import check_model
 from tuneworthy.ship import messages
-from tuneworthy.ship.lora import all_trained, read_adapter
+from tuneworthy.ship.lora import all_trained
 from tuneworthy.ship.merged_weights import TORCH_DTYPES, dtype_of
 from tuneworthy.ship.parity.measure import TOP, Greedy, ModelForm, NextToken
 from tuneworthy.train.advise import has_bf16
@@ -120,16 +120,6 @@ def ends_of(model: Any, more: Sequence[int]) -> list[int]:
     listed = model.generation_config.eos_token_id
     ids = [*(listed if isinstance(listed, list) else [listed]), *more]
     return list(dict.fromkeys(number for number in ids if isinstance(number, int)))
-
-
-def fitted(model: Any, adapter: Path) -> Any:
-    """Return the model with as many rows of embeddings as the adapter has, if it brings tokens of its own."""
-    rows = [
-        place.shape[0] for name, place in read_adapter(adapter).whole.items() if name.endswith("embed_tokens.weight")
-    ]
-    if rows and rows[0] != model.get_input_embeddings().weight.shape[0]:
-        model.resize_token_embeddings(rows[0], mean_resizing=False)
-    return model
 
 
 def with_adapter(model: Any, folder: Path) -> Any:
