@@ -159,22 +159,19 @@ def test_the_file_says_what_it_is(tmp_path: Path, file_type: str) -> None:
     assert header.vocab_size == 6
 
 
-def test_the_keys_of_the_source_are_taken_over_and_new_tokens_added(tmp_path: Path) -> None:
+def test_the_keys_of_the_source_are_taken_over(tmp_path: Path) -> None:
     gguf = pytest.importorskip("gguf", reason="pip install 'tuneworthy[train]'")
     source = tmp_path / "source.gguf"
-    fewer = {**TOKENIZER, "added_tokens": TOKENIZER["added_tokens"][:1]}
-    old = folder_of(tmp_path / "old", {**SHAPES, "model.embed_tokens.weight": (4, 32)}, fewer, _name_or_path="Old")
-    write_gguf(old, source, "f16")
-    new = folder_of(tmp_path / "new", {**SHAPES, "model.embed_tokens.weight": (5, 32)})
+    write_gguf(folder_of(tmp_path / "old", _name_or_path="Old"), source, "f16")
+    new = folder_of(tmp_path / "new")
     (new / "chat_template.jinja").write_text("NEW")
     write_gguf(new, tmp_path / "new.gguf", "f16", source)
     reader = gguf.GGUFReader(tmp_path / "new.gguf")
     assert reader.get_field("general.name").contents() == "Old"
     assert reader.get_field("tokenizer.chat_template").contents() == "NEW"
-    assert reader.get_field("tokenizer.ggml.tokens").contents() == ["a", "b", "ab", "<end>", "<tag>"]
-    assert reader.get_field("tokenizer.ggml.token_type").contents() == [1, 1, 1, 3, 4]
+    assert reader.get_field("tokenizer.ggml.tokens").contents() == ["a", "b", "ab", "<end>", "<tag>", "[PAD5]"]
     other = {**TOKENIZER, "model": {**TOKENIZER["model"], "vocab": {"a": 0, "c": 1, "ab": 2}}}
-    with pytest.raises(UserError, match="Token 1 is"):
+    with pytest.raises(UserError, match="tokenizer or number of embeddings differs"):
         write_gguf(folder_of(tmp_path / "x", tokenizer=other), tmp_path / "x.gguf", "f16", source)
     with pytest.raises(UserError, match="belongs to a different base model"):
         write_gguf(folder_of(tmp_path / "y", rope_theta=5.0), tmp_path / "y.gguf", "f16", source)

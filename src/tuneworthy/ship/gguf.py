@@ -25,10 +25,7 @@ from tuneworthy.providers.models import find, sha256_of
 from tuneworthy.ship import messages
 from tuneworthy.ship.gguf_model import GgufModel, Tensor
 from tuneworthy.ship.gguf_tokens import (
-    CONTROL,
-    USER_DEFINED,
     TokenizerStep,
-    check_rows,
     end_ids,
     read_tokenizer,
     read_vocabulary,
@@ -46,7 +43,6 @@ K_QUANTS: Final = ("q2_k", "q3_k_m", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m", "q6
 _FILE_TYPE: Final = {"f16": 1, "q8_0": 7}
 _LEFT_OUT: Final = ("GGUF.", "general.architecture", "general.file_type", "general.quantization_version",
                     "tokenizer.chat_template")  # fmt: skip
-_TOKENS, _TYPES, _SCORES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.scores"
 
 
 def export_gguf(
@@ -244,16 +240,13 @@ def _take_keys(writer: Any, model: GgufModel, source: Path) -> None:
     reader = gguf.GGUFReader(source)
     own = model.values()
     _check_source(reader, own, model, source)
-    added = _added(reader, model)
     ends = end_ids(model.folder)
     for field in reader.fields.values():
         if field.name.startswith(_LEFT_OUT) or (ends and field.name == "tokenizer.ggml.eos_token_id"):
             continue
         kind = field.types[0]
         part = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
-        value = [*field.contents(), *added[field.name]] if field.name in added else field.contents()
-        value = own[field.name] if field.name.endswith(".vocab_size") else value
-        writer.add_key_value(field.name, value, kind, sub_type=part)
+        writer.add_key_value(field.name, field.contents(), kind, sub_type=part)
     if ends:
         _write_ends(writer, ends, has_eot=reader.get_field("tokenizer.ggml.eot_token_id") is not None)
 
@@ -270,33 +263,13 @@ def _check_source(reader: Any, own: Mapping[str, Any], model: GgufModel, source:
                 f"{source} has {key} = {stored}, but the model has {value}. The file belongs to a different base model."
             )
             raise UserError(message, hint=messages.USE_CONVERTER)
-
-
-def _added(reader: Any, model: GgufModel) -> dict[str, list[Any]]:
-    """Return the additions to the arrays of the tokenizer, by key.
-
-    Raises:
-        UserError: A token of the source has another text in the folder's tokenizer, or has no row.
-    """
-    tokens = reader.get_field(_TOKENS).contents()
-    vocabulary = read_tokenizer(model.folder)
+    tokens, vocabulary = reader.get_field("tokenizer.ggml.tokens").contents(), read_tokenizer(model.folder)
     named = {number: token for token, number in vocabulary.model.vocab.items()}
-    special = {added.id: added.special for added in vocabulary.added_tokens}
     named |= {added.id: added.content for added in vocabulary.added_tokens}
-    for number, token in enumerate(tokens):
-        if named.get(number, token) != token:
-            message = (
-                f"Token {number} is {named[number]!r} in the model's tokenizer but {token!r} in the GGUF file of "
-                "the base model."
-            )
-            raise UserError(message, hint=messages.USE_CONVERTER)
-    check_rows(max([*named, len(tokens) - 1]) + 1, model.n_rows)
-    numbers = range(len(tokens), model.n_rows)
-    return {
-        _TOKENS: [named.get(number, f"[PAD{number}]") for number in numbers],
-        _TYPES: [(CONTROL if special[n] else USER_DEFINED) if n in special else 5 for n in numbers],
-        _SCORES: [0.0 for _ in numbers],
-    }
+    texts = [named.get(number, token) for number, token in enumerate(tokens)]
+    if texts != tokens or not len(tokens) == model.n_rows > max(named):
+        message = f"The model's tokenizer or number of embeddings differs from that of {source}."
+        raise UserError(message, hint=messages.USE_CONVERTER)
 
 
 def _write_ends(writer: Any, ends: list[int], *, has_eot: bool = False) -> None:

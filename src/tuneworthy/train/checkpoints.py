@@ -8,13 +8,11 @@ A checkpoint that has no seal, or does not match its seal, is from a run that wa
 """
 
 import hashlib
-import random
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import orjson
 from typing_extensions import TypedDict
 
@@ -113,7 +111,7 @@ def load_optimiser(folder: Path, optimizer: Any, scheduler: Any) -> None:
 
 
 def save_random(folder: Path) -> None:
-    """Write the states of all random generators."""
+    """Write the states of torch's random generators, which dropout draws from."""
     import torch
     from safetensors.torch import save_file
 
@@ -121,11 +119,6 @@ def save_random(folder: Path) -> None:
     if torch.cuda.is_available():
         states["cuda"] = torch.cuda.random.get_rng_state()
     save_file(states, folder / "random.safetensors")
-    kind, keys, place, has_gauss, gauss = np.random.get_state(legacy=True)
-    version, numbers, extra = random.getstate()
-    document = {"python": [version, list(numbers), extra],
-                "numpy": [kind, [int(key) for key in keys], int(place), int(has_gauss), float(gauss)]}  # fmt: skip
-    write_atomic(folder / "random.json", orjson.dumps(document))
 
 
 def load_random(folder: Path) -> None:
@@ -137,11 +130,6 @@ def load_random(folder: Path) -> None:
     torch.random.set_rng_state(states["cpu"])
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.random.set_rng_state(states["cuda"])
-    document = orjson.loads((folder / "random.json").read_bytes())
-    version, numbers, extra = document["python"]
-    random.setstate((version, tuple(numbers), extra))
-    kind, keys, place, has_gauss, gauss = document["numpy"]
-    np.random.set_state((kind, np.array(keys, dtype=np.uint32), place, has_gauss, gauss))
 
 
 class PlainTrainer:

@@ -194,7 +194,6 @@ def gather(
     seed: int,
     say: Callable[[str], None],
     dataset: Dataset | None = None,
-    hold_out: bool = True,
 ) -> Material:
     """Read what the project trains on.
 
@@ -205,7 +204,6 @@ def gather(
         seed: Seed of the draw of the held-out rows.
         say: Gets notes for a person.
         dataset: Cases and examples, if they were read before.
-        hold_out: Whether rows are kept out of training to stop it in time.
 
     Raises:
         UserError: There are no rows, none that holds the variables of [prompt], or no pair where pairs are trained on.
@@ -223,7 +221,7 @@ def gather(
             f"None of the {len(rows)} rows has the variables of [prompt] in its question.",
             hint="In each question, write every variable on its own line as `name: value`, or change [prompt].",
         )
-    metric, train, notes = _hold_out(project, fitting, cases, kind, seed) if hold_out else (None, fitting, [])
+    metric, train, notes = _hold_out(project, fitting, cases, kind, seed)
     chosen = {row.id for row in train}
     if project.train.method == "preference":
         train = [row for row in train if rejected_answer(row)]
