@@ -37,7 +37,7 @@ def test_what_all_prompts_begin_with_is_read_once_and_answers_stay(tmp_path: Pat
     with answering_mode(model):
         alone = [answer_ids(model, [ids], ends=[END], filler=0, max_tokens=9)[0] for ids in prompts]
         lengths.clear()
-        together = answer_ids(model, prompts, ends=[END], filler=0, max_tokens=9, batch=4)
+        together = answer_ids(model, prompts, ends=[END], filler=0, max_tokens=9)
     assert together == alone
     longest = max(map(len, prompts))
     assert [n for n in lengths if n > 1] == (

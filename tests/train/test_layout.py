@@ -25,32 +25,32 @@ def test_every_supervised_token_is_predicted_by_the_one_before_it_in_its_row(
 ) -> None:
     ids, labels = rows_of(drawn)
     made = lay_out(ids, labels)
-    layout = made["layout"]
-    start = layout.prefix
+    prefix, filled, *lengths = made["lengths"]
+    start = prefix
     at = 0
-    for row, labelled, length in zip(ids, labels, layout.lengths, strict=True):
+    for row, labelled, length in zip(ids, labels, lengths, strict=True):
         own = slice(start, start + length)
-        assert made["input_ids"][: layout.prefix] + made["input_ids"][own] == row
-        assert made["position_ids"][own] == list(range(layout.prefix, len(row)))
+        assert made["input_ids"][:prefix] + made["input_ids"][own] == row
+        assert made["position_ids"][own] == list(range(prefix, len(row)))
         for place, label in enumerate(labelled):
             if label != IGNORED:
-                assert made["predict_at"][at] == start + place - 1 - layout.prefix
+                assert made["predict_at"][at] == start + place - 1 - prefix
                 assert made["targets"][at] == label
                 at += 1
         start += length
-    assert at == len(made["targets"])
+    assert start + filled == len(made["input_ids"]) == len(made["position_ids"])
+    assert made["targets"][at:] == [IGNORED] * (len(made["targets"]) - at)
     assert sum(label != IGNORED for label in made["labels"]) == at
 
 
 @given(ROWS)
 def test_nothing_that_is_supervised_lies_in_the_common_beginning(drawn: list[tuple[int, list[int]]]) -> None:
     ids, labels = rows_of(drawn)
-    prefix = lay_out(ids, labels)["layout"].prefix
+    prefix = lay_out(ids, labels)["lengths"][0]
     assert all(row[: prefix + 1] == [IGNORED] * (prefix + 1) for row in labels)
 
 
-def test_a_single_row_shares_nothing_and_sharing_can_be_off() -> None:
+def test_a_single_row_shares_nothing() -> None:
     ids, labels = rows_of([(4, [7]), (4, [8])])
-    assert lay_out(ids[:1], labels[:1])["layout"].prefix == 0
-    assert lay_out(ids, labels)["layout"].prefix == 3
-    assert lay_out(ids, labels, share=False)["input_ids"] == ids[0] + ids[1]
+    assert lay_out(ids[:1], labels[:1])["lengths"][0] == 0
+    assert lay_out(ids, labels)["lengths"][0] == 3

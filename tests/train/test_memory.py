@@ -162,11 +162,11 @@ def test_the_largest_batch_is_about_that_of_the_run(micro: int, shared: int, lon
     found = largest_batch(count_rows(rows), settings)
     laid = [
         lay_out([row.ids for row in part], [[i if bit else -100 for i, bit in zip(row.ids, row.mask, strict=True)]
-                                            for row in part], fill=True)
+                                            for row in part])
         for part in (rows[at : at + micro] for at in range(0, len(rows), micro))
     ]  # fmt: skip
-    assert found.prefix == laid[0]["layout"].prefix == (shared if micro > 1 else 0)
-    assert found.tokens == pytest.approx(max(one["layout"].n_tokens for one in laid), rel=0.07)
+    assert found.prefix == laid[0]["lengths"][0] == (shared if micro > 1 else 0)
+    assert found.tokens == pytest.approx(max(len(one["input_ids"]) for one in laid), rel=0.07)
     assert found.supervised == pytest.approx(max(len(one["targets"]) for one in laid), rel=0.07, abs=24)
 
 

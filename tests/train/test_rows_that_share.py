@@ -13,7 +13,7 @@ for name in ("transformers", "peft", "trl", "datasets"):
 
 from tests.train.tiny import VOCAB, write_tiny  # noqa: E402
 from tuneworthy.train.attention import NAME, RowAttention, supports  # noqa: E402
-from tuneworthy.train.batch_layout import IGNORED, Collator  # noqa: E402
+from tuneworthy.train.batch_layout import IGNORED, collate  # noqa: E402
 from tuneworthy.train.render import TokenRow  # noqa: E402
 from tuneworthy.train.settings import TrainingSettings  # noqa: E402
 from tuneworthy.train.trainer import _row_attention, adapted, summed_loss, train_rows  # noqa: E402
@@ -64,16 +64,15 @@ def plain_loss(model: Any) -> Any:
     return total
 
 
-@pytest.mark.parametrize(("share", "fill"), [(True, True), (True, False), (False, True)])
-def test_loss_and_every_gradient_are_those_of_rows_one_at_a_time(tmp_path: Path, share: bool, fill: bool) -> None:
+def test_loss_and_every_gradient_are_those_of_rows_one_at_a_time(tmp_path: Path) -> None:
     model = model_of(tmp_path)
     expected_loss = plain_loss(model)
     expected = gradients(model, expected_loss)
     attention = RowAttention()
     attention.register()
     model.get_base_model().set_attn_implementation(NAME)
-    batch = Collator(share=share, fill=fill)([example(row) for row in rows()])
-    assert (batch["lengths"][0] > 0) == share
+    batch = collate([example(row) for row in rows()])
+    assert batch["lengths"][0] > 0
     found_loss = summed_loss(model, batch, attention)
     found = gradients(model, found_loss)
     assert float(found_loss) == pytest.approx(float(expected_loss), rel=1e-5)
@@ -86,8 +85,8 @@ def test_a_row_sees_nothing_of_another(tmp_path: Path) -> None:
     attention = RowAttention()
     attention.register()
     model.get_base_model().set_attn_implementation(NAME)
-    alone = [float(summed_loss(model, Collator()([example(row)]), attention)) for row in rows()]
-    together = float(summed_loss(model, Collator()([example(row) for row in rows()]), attention))
+    alone = [float(summed_loss(model, collate([example(row)]), attention)) for row in rows()]
+    together = float(summed_loss(model, collate([example(row) for row in rows()]), attention))
     assert together == pytest.approx(sum(alone), rel=1e-5)
 
 

@@ -59,6 +59,15 @@ class Knob:
     from_project: bool = False
 
 
+def chosen_knob(train: Train, name: str, value: Any, reason: str, source: str) -> Knob:
+    """Return the knob as `[train]` sets it, else as advised."""
+    own = getattr(train, name, None)
+    if own is None:
+        return Knob(name=name, value=value, reason=reason, source=source)
+    reason = f"Set to {own} by [train] in the project file."
+    return Knob(name=name, value=own, reason=reason, source=messages.PROJECT_FILE, from_project=True)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
     """Settings with their reasons, and whether they fit.
@@ -165,11 +174,8 @@ class _Advisor:
         return self._fit()
 
     def _set(self, name: str, value: Any, reason: str, source: str) -> None:
-        own = getattr(self.train, name, None)
-        if own is not None:
-            value, reason, source = own, f"Set to {own} by [train] in the project file.", messages.PROJECT_FILE
-        self.settings = replace(self.settings, **{name: value})
-        self.knobs.append(Knob(name=name, value=value, reason=reason, source=source, from_project=own is not None))
+        self.knobs.append(chosen_knob(self.train, name, value, reason, source))
+        self.settings = replace(self.settings, **{name: self.knobs[-1].value})
 
     def _method(self) -> None:
         method: Method = "lora"

@@ -9,9 +9,8 @@ It is given to transformers under the name `NAME`, and works with every model wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
-
-from tuneworthy.train.batch_layout import Layout
 
 if TYPE_CHECKING:
     import torch
@@ -34,13 +33,11 @@ def supports(config: Any) -> bool:
 
 
 class RowAttention:
-    """The attention function; `layout` is that of the batch at hand."""
+    """The attention function, with the layout of the batch at hand."""
 
     def __init__(self) -> None:
-        self.layout: Layout | None = None
-        self._flat: torch.Tensor | None = None
-        self._mask: torch.Tensor | None = None
-        self._first: torch.Tensor | None = None
+        self._sizes: tuple[int, int, Sequence[int]] = (0, 0, ())
+        self._tensors: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
 
     def register(self) -> None:
         """Make it known to transformers under `NAME`."""
@@ -48,19 +45,18 @@ class RowAttention:
 
         AttentionInterface.register(NAME, self)
 
-    def lay(self, layout: Layout, device: torch.device, dtype: torch.dtype) -> None:
-        """Take the layout of the next batch; all layers share what is computed here."""
+    def lay(self, lengths: Sequence[int], device: torch.device, dtype: torch.dtype) -> None:
+        """Take the `lengths` of the next batch; all layers share what is computed here."""
         import torch
 
-        self.layout = layout
-        longest = -(-max(layout.lengths) // ROUNDED) * ROUNDED
-        places = [row * longest + at for row, n in enumerate(layout.lengths) for at in range(n)]
-        self._flat = torch.tensor(places, device=device)
-        here = torch.arange(longest, device=device)[:, None] + layout.prefix
-        visible = torch.arange(layout.prefix + longest, device=device)[None, :] <= here
-        self._mask = torch.zeros(visible.shape, dtype=dtype, device=device).masked_fill_(~visible, float("-inf"))
-        square = torch.full((layout.prefix, layout.prefix), float("-inf"), dtype=dtype, device=device)
-        self._first = square.triu_(1)
+        prefix, filled, *rows = lengths
+        longest = -(-max(rows) // ROUNDED) * ROUNDED
+        flat = torch.tensor([row * longest + at for row, n in enumerate(rows) for at in range(n)], device=device)
+        here = torch.arange(longest, device=device)[:, None] + prefix
+        visible = torch.arange(prefix + longest, device=device)[None, :] <= here
+        mask = torch.zeros(visible.shape, dtype=dtype, device=device).masked_fill_(~visible, float("-inf"))
+        square = torch.full((prefix, prefix), float("-inf"), dtype=dtype, device=device).triu_(1)
+        self._sizes, self._tensors = (prefix, filled, rows), (flat, mask, square)
 
     def __call__(
         self,
@@ -90,20 +86,20 @@ class RowAttention:
         """
         import torch
 
-        layout, flat, mask, first = self.layout, self._flat, self._mask, self._first
-        if layout is None or flat is None or mask is None or first is None or attention_mask is not None:
+        if self._tensors is None or attention_mask is not None:
             raise ValueError("expected the layout of the batch and no mask")
+        (prefix, filled, lengths), (flat, mask, square) = self._sizes, self._tensors
         scale = query.shape[3] ** -0.5 if scaling is None else scaling
         chance = dropout if module.training else 0.0
-        sizes = [layout.prefix, sum(layout.lengths), layout.filled]
+        sizes = [prefix, sum(lengths), filled]
         parts = [tensor[0].transpose(0, 1).split(sizes) for tensor in (query, key, value)]  # (n_tokens, heads, width)
         (q0, q1, rest), (k0, k1, _), (v0, v1, _) = parts
         longest = mask.shape[0]
-        q, k, v = (_padded(tensor, layout.lengths, longest) for tensor in (q1, k1, v1))
+        q, k, v = (_padded(tensor, lengths, longest) for tensor in (q1, k1, v1))
         shared = []
-        if layout.prefix:
-            n = len(layout.lengths)
-            shared = [_attend(q0[None], k0[None], v0[None], first, scale, chance)[0]]
+        if prefix:
+            n = len(lengths)
+            shared = [_attend(q0[None], k0[None], v0[None], square, scale, chance)[0]]
             k = torch.cat([k0[None].expand(n, -1, -1, -1), k], dim=1)
             v = torch.cat([v0[None].expand(n, -1, -1, -1), v], dim=1)
         own = _attend(q, k, v, mask, scale, chance)
@@ -140,10 +136,10 @@ def _attend(
     return out.view(rows, -1, shared, asking, width).permute(0, 3, 1, 2, 4).reshape(rows, asking, heads, width)
 
 
-def _padded(tensor: torch.Tensor, lengths: tuple[int, ...], longest: int) -> torch.Tensor:
+def _padded(tensor: torch.Tensor, lengths: Sequence[int], longest: int) -> torch.Tensor:
     """Return `(n_rows, longest, heads, width)` for `(n_tokens, heads, width)`; nothing sees what is filled in."""
     from torch.nn.functional import pad
     from torch.nn.utils.rnn import pad_sequence
 
-    rows = pad_sequence(tensor.split(lengths), batch_first=True)
+    rows = pad_sequence(tensor.split([*lengths]), batch_first=True)
     return pad(rows, (0, 0, 0, 0, 0, longest - rows.shape[1]))

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tuneworthy.types import JsonObject
@@ -27,103 +26,60 @@ IGNORED = -100
 TOKENS_ROUNDED, SUPERVISED_ROUNDED = 64, 32
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where the rows of one batch lie.
+def common_prefix(rows: Sequence[Sequence[int]]) -> int:
+    """Return the number of ids (or bytes) that all rows begin with.
 
-    Attributes:
-        prefix: Tokens of the common beginning; may be 0.
-        lengths: Tokens of each row after the common beginning, `(n_rows,)`.
-        filled: Tokens at the end that belong to no row; nothing sees them and nothing is made of them.
-    """
-
-    prefix: int
-    lengths: tuple[int, ...]
-    filled: int = 0
-
-    @property
-    def n_tokens(self) -> int:
-        """Tokens in memory."""
-        return self.prefix + sum(self.lengths) + self.filled
-
-
-def common_prefix(rows: Sequence[Sequence[int]], most: int) -> int:
-    """Return how many ids all rows begin with, `most` at most.
-
-    >>> common_prefix([[1, 2, 3, 4], [1, 2, 9]], 10)
+    >>> common_prefix([[1, 2, 3, 4], [1, 2, 9]])
     2
     """
-    first = rows[0]
-    n = min(most, *(len(row) for row in rows))
-    for at in range(n):
-        if any(row[at] != first[at] for row in rows):
-            return at
-    return n
+    first, last = min(rows), max(rows)
+    differ = (at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b)
+    return next(differ, min(len(first), len(last)))
 
 
-def lay_out(
-    ids: Sequence[Sequence[int]], labels: Sequence[Sequence[int]], *, share: bool = True, fill: bool = False
-) -> JsonObject:
-    """Return a batch as lists: what `Collator` makes tensors of.
+def lay_out(ids: Sequence[Sequence[int]], labels: Sequence[Sequence[int]]) -> dict[str, list[int]]:
+    """Return a batch as lists, which `collate` makes tensors of; the common beginning of several rows is kept once.
 
     Args:
         ids: Token ids of each row.
         labels: The same with `IGNORED` where nothing is supervised.
-        share: Whether the common beginning is kept once (of a single row nothing is common).
-        fill: Whether tokens and supervised places are filled up to round numbers.
 
     Returns:
-        `input_ids`, `position_ids` and `labels` of all tokens in memory; `predict_at` and `targets` of the supervised
-        ones: the place that predicts each, and its id; and the `layout`.
+        `input_ids` and `position_ids` of all tokens in memory; `labels`: the supervised ids behind one `IGNORED`, by
+        which a trainer counts them; `predict_at` and `targets` of the supervised tokens: the place that predicts each,
+        and its id; `lengths`: the prefix, the tokens that are filled in at the end, and what is left of each row.
     """
     # the token before the first supervised one predicts it, so it is the row's own
     most = min(next(at for at, label in enumerate(row) if label != IGNORED) for row in labels) - 1
-    prefix = common_prefix(ids, max(0, most)) if share and len(ids) > 1 else 0
-    tokens, positions, own_labels = list(ids[0][:prefix]), list(range(prefix)), [IGNORED] * prefix
+    prefix = max(0, min(most, common_prefix(ids))) if len(ids) > 1 else 0
+    tokens, positions = list(ids[0][:prefix]), list(range(prefix))
     predict_at: list[int] = []
     targets: list[int] = []
     for row, labelled in zip(ids, labels, strict=True):
         offset = len(tokens) - prefix
-        for at in range(max(prefix, 1), len(row)):
-            if labelled[at] != IGNORED:
-                predict_at.append(offset + at - 1)
-                targets.append(labelled[at])
+        supervised = [at for at in range(max(prefix, 1), len(row)) if labelled[at] != IGNORED]
+        predict_at += [offset + at - 1 for at in supervised]
+        targets += [labelled[at] for at in supervised]
         tokens += row[prefix:]
         positions += range(prefix, len(row))
-        own_labels += [IGNORED if at == 0 else labelled[at] for at in range(prefix, len(row))]
-    filled = -len(tokens) % TOKENS_ROUNDED if fill else 0
-    tokens, positions = tokens + tokens[:1] * filled, positions + [0] * filled
-    own_labels += [IGNORED] * filled
-    places = -len(targets) % SUPERVISED_ROUNDED if fill else 0
-    predict_at, targets = predict_at + [0] * places, targets + [IGNORED] * places
-    layout = Layout(prefix, tuple(len(row) - prefix for row in ids), filled)
-    return {"input_ids": tokens, "position_ids": positions, "labels": own_labels, "predict_at": predict_at,
-            "targets": targets, "layout": layout}  # fmt: skip
+    filled, places = -len(tokens) % TOKENS_ROUNDED, -len(targets) % SUPERVISED_ROUNDED
+    return {
+        "input_ids": tokens + tokens[:1] * filled,
+        "position_ids": positions + [0] * filled,
+        "labels": [IGNORED, *targets],
+        "predict_at": predict_at + [0] * places,
+        "targets": targets + [IGNORED] * places,
+        "lengths": [prefix, filled, *(len(row) - prefix for row in ids)],
+    }
 
 
-class Collator:
-    """Makes batches.
+def collate(rows: Sequence[JsonObject]) -> dict[str, torch.Tensor]:
+    """Return the batch of `lay_out` as tensors, `(1, n)` for `input_ids`, `position_ids` and `labels`, else `(n,)`."""
+    import torch
 
-    Args:
-        share: See `lay_out`.
-        fill: See `lay_out`.
-    """
-
-    def __init__(self, *, share: bool = True, fill: bool = True) -> None:
-        self.share, self.fill = share, fill
-
-    def __call__(self, rows: Sequence[JsonObject]) -> dict[str, torch.Tensor]:
-        """Return `input_ids`, `position_ids`, `labels`, each `(1, n_tokens)`; `predict_at`, `targets`, each
-        `(n_supervised,)`; and `lengths`, `(2 + n_rows,)`: the prefix, what is filled, then the rows.
-        """
-        import torch
-
-        ids, labels = [row["input_ids"] for row in rows], [row["labels"] for row in rows]
-        made = lay_out(ids, labels, share=self.share, fill=self.fill)
-        layout = made["layout"]
-        batch = {name: torch.tensor([made[name]]) for name in ("input_ids", "position_ids", "labels")}
-        batch |= {name: torch.tensor(made[name]) for name in ("predict_at", "targets")}
-        return {**batch, "lengths": torch.tensor([layout.prefix, layout.filled, *layout.lengths])}
+    made = lay_out([row["input_ids"] for row in rows], [row["labels"] for row in rows])
+    wide = {"input_ids", "position_ids", "labels"}
+    return {name: torch.tensor([values] if name in wide else values) for name, values in made.items()}
 
 
 class StepsOfAKind:

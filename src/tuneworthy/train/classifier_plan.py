@@ -6,6 +6,7 @@ every question say nothing of a label.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +22,7 @@ from tuneworthy.retrieval.encoder import HEAD_WIDTH, SPEC
 from tuneworthy.store import Folder
 from tuneworthy.text import count, plural
 from tuneworthy.train import messages, sources
-from tuneworthy.train.advise import Knob
+from tuneworthy.train.advise import Knob, chosen_knob
 from tuneworthy.train.training_rows import Material, Student, gather
 from tuneworthy.types import Case, JsonObject, content_hash
 
@@ -303,51 +304,23 @@ def _knobs(project: Project, encoder: TextEncoder, n_rows: int, longest: int, mo
     epochs = MORE_EPOCHS if n_rows < FEW_ROWS else EPOCHS
     steps = round(epochs * -(-n_rows // BATCH))
     size = f"{encoder.n_params / 1000000.0:.1f}M parameters"
-    advised = (
-        (
-            "learning_rate",
-            SMALL_RATE if small else LARGE_RATE,
-            (
-                (
-                    f"Small encoders ({size}) need a higher learning rate than BERT-base. Published runs search 3e-5 "
-                    "to 3e-4."
-                )
-                if small
-                else f"Published runs of encoders of this size ({size}) search 2e-5 to 5e-5."
-            ),
-            sources.SMALL_BERT if small else sources.BERT,
-        ),
-        (
-            "epochs",
-            epochs,
-            (
-                f"{n_rows} rows take {steps} steps. Short runs are unstable on few rows, so they get more epochs. The "
-                "epoch with the best score on held-out rows is kept."
-            ),
-            sources.STABLE_BERT,
-        ),
-        ("batch_size", BATCH, "Published runs use 16 or 32 rows.", sources.BERT),
-        ("dropout", DROPOUT, "The rate that BERT was pretrained with.", sources.BERT),
-        (
-            "max_length",
-            min(most, max(LENGTH, longest)),
-            (
-                f"The longest row has {longest} word pieces, and the encoder reads at most {most}. Longer texts "
-                "are truncated, in training and when the classifier answers."
-            ),
-            messages.THE_ROWS,
-        ),
+    rate = "Small encoders ({}) need a higher learning rate than BERT-base. Published runs search 3e-5 to 3e-4."
+    if not small:
+        rate = "Published runs of encoders of this size ({}) search 2e-5 to 5e-5."
+    times = (
+        f"{n_rows} rows take {steps} steps. Short runs are unstable on few rows, so they get more epochs. The epoch "
+        "with the best score on held-out rows is kept."
     )
-    own = project.train
+    length = (
+        f"The longest row has {longest} word pieces, and the encoder reads at most {most}. Longer texts are "
+        "truncated, in training and when the classifier answers."
+    )
+    knob, source = partial(chosen_knob, project.train), sources.SMALL_BERT if small else sources.BERT
+    limit = knob("max_length", max(LENGTH, longest), length, messages.THE_ROWS)
     return [
-        Knob(name=name, value=value, reason=reason, source=source)
-        if getattr(own, name) is None
-        else Knob(
-            name=name,
-            value=min(most, getattr(own, name)) if name == "max_length" else getattr(own, name),
-            reason=f"Set to {getattr(own, name)} by [train] in the project file.",
-            source=messages.PROJECT_FILE,
-            from_project=True,
-        )
-        for name, value, reason, source in advised
+        knob("learning_rate", SMALL_RATE if small else LARGE_RATE, rate.format(size), source),
+        knob("epochs", epochs, times, sources.STABLE_BERT),
+        knob("batch_size", BATCH, "Published runs use 16 or 32 rows.", sources.BERT),
+        knob("dropout", DROPOUT, "The rate that BERT was pretrained with.", sources.BERT),
+        replace(limit, value=min(most, limit.value)),
     ]

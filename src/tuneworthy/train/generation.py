@@ -87,7 +87,6 @@ def answers(
     ends: Sequence[int],
     max_tokens: int,
     stop: Sequence[str] = (),
-    batch: int = BATCH,
     advance: Advance = lambda _: None,
 ) -> list[tuple[str, str]]:
     """Return the greedy answer of each prompt, and why it ended: `stop` or `length`.
@@ -99,11 +98,10 @@ def answers(
         ends: Ids that end a turn.
         max_tokens: Limit of an answer.
         stop: Texts that end an answer.
-        batch: Prompts at once.
         advance: Gets the number of answers of each batch.
     """
     filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
-    rows = answer_ids(model, prompts, ends=ends, filler=filler, max_tokens=max_tokens, batch=batch, advance=advance)
+    rows = answer_ids(model, prompts, ends=ends, filler=filler, max_tokens=max_tokens, advance=advance)
     answers: list[tuple[str, str]] = []
     for ids, end in rows:
         text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -119,7 +117,6 @@ def answer_ids(
     ends: Sequence[int],
     filler: int,
     max_tokens: int,
-    batch: int = BATCH,
     draw: bool = False,
     advance: Advance = lambda _: None,
 ) -> list[tuple[list[int], int | None]]:
@@ -134,7 +131,6 @@ def answer_ids(
         ends: Ids that end a turn.
         filler: Id that stands before a shorter prompt, and is not read.
         max_tokens: Limit of an answer.
-        batch: Prompts at once.
         draw: Whether tokens are drawn, at temperature 1 from the nucleus `NUCLEUS`, by torch's seed; else greedily.
         advance: Gets the number of answers of each batch.
     """
@@ -153,7 +149,7 @@ def answer_ids(
     answers_of: list[tuple[list[int], int | None]] = [([], None)] * len(prompts)
     device = model.device
     start, cache = shared_start(model, prompts)
-    for chosen in batches([len(ids) for ids in prompts], max_tokens, batch):
+    for chosen in batches([len(ids) for ids in prompts], max_tokens):
         width = max(len(prompts[at]) for at in chosen)
         rows = [(width - len(prompts[at]), list(prompts[at])) for at in chosen]
         ids = torch.tensor([row[:start] + [filler] * gap + row[start:] for gap, row in rows], device=device)

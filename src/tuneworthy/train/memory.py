@@ -148,7 +148,8 @@ def estimate(
         device: Where it runs.
         rows: Rows of each kind, whose steps are apart, where they share their beginning; empty for padded batches.
     """
-    steps = [_step(shape, settings, device, largest_batch(kind, settings) if kind else None) for kind in rows or [None]]
+    steps = [_step(shape, settings, device, largest_batch(kind, settings)) for kind in rows]
+    steps = steps or [_step(shape, settings, device, None)]
     worst = max(steps, key=lambda parts: sum(part.n_bytes for part in parts))
     fixed = MemoryPart("fixed", FIXED[device], "libraries, context and fragmentation")
     low, high = BAND

@@ -8,6 +8,7 @@ from typing import Final
 import orjson
 
 from tuneworthy.errors import UserError
+from tuneworthy.train.batch_layout import common_prefix
 from tuneworthy.train.render import Rendered, RowChat, TokenRow
 from tuneworthy.types import Message
 
@@ -64,7 +65,7 @@ def count_rows(rows: Sequence[TokenRow], dataset: str | None = None) -> RowLengt
     """Return the numbers of rows as ids, none of them a pair."""
     ids = [row.ids for row in rows]
     numbers = _numbers([*map(len, ids)], sum(row.n_supervised for row in rows), counted=True, dataset=dataset)
-    return replace(numbers, shared=_alike(min(ids), max(ids)))
+    return replace(numbers, shared=common_prefix(ids))
 
 
 def estimate(chats: Iterable[RowChat], dataset: str | None = None) -> RowLengths:
@@ -93,8 +94,7 @@ def estimate(chats: Iterable[RowChat], dataset: str | None = None) -> RowLengths
             "There are no training rows to plan for.",
             hint="Run `tuneworthy data build`, or set [examples] in the project file.",
         )
-    first = min(texts)
-    alike = first[: _alike(first, max(texts))]
+    alike = texts[0][: common_prefix(texts)]
     shared = len(alike) // int(BYTES_A_TOKEN) + TURN_TOKENS * alike.count(b"\0")
     return replace(_numbers(lengths, supervised, counted=False, dataset=dataset), shared=shared)
 
@@ -106,12 +106,6 @@ def _text(turn: Message) -> bytes:
 
 def _tokens(text: bytes) -> int:
     return -(-len(text) // int(BYTES_A_TOKEN))
-
-
-def _alike(first: Sequence[int], last: Sequence[int]) -> int:
-    """Return how long the common beginning is; of the first and the last in order it is that of all between them."""
-    differ = (at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b)
-    return next(differ, min(len(first), len(last)))
 
 
 def _numbers(lengths: Sequence[int], n_supervised: int, *, counted: bool, dataset: str | None) -> RowLengths:

@@ -32,7 +32,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.train import checkpoints, messages
 from tuneworthy.train.attention import NAME, RowAttention, supports
 from tuneworthy.train.base_model import load_model
-from tuneworthy.train.batch_layout import IGNORED, Collator, Layout
+from tuneworthy.train.batch_layout import IGNORED, collate
 from tuneworthy.train.generation import inner_model
 from tuneworthy.train.render import TokenPair, TokenRow
 from tuneworthy.train.settings import ALL_LINEAR, TrainingSettings
@@ -233,7 +233,7 @@ def adapted(base: Path, settings: TrainingSettings, start: Path | None = None) -
 
 
 class RowTrainer(checkpoints.PlainTrainer, SFTTrainer):
-    """SFTTrainer over batches of `layout.Collator`.
+    """SFTTrainer over batches of `batch_layout.collate`.
 
     Args:
         attention: Gets the layout of each batch; None for plain batches of `input_ids` and `attention_mask`.
@@ -268,8 +268,7 @@ class PairTrainer(checkpoints.PlainTrainer, DPOTrainer):
 
 def summed_loss(model: Any, batch: JsonObject, attention: RowAttention) -> torch.Tensor:
     """Return the sum of the losses of the supervised tokens of a batch; the head sees their places alone."""
-    prefix, filled, *lengths = batch["lengths"].tolist()
-    attention.lay(Layout(prefix, tuple(lengths), filled), batch["input_ids"].device, next(model.parameters()).dtype)
+    attention.lay(batch["lengths"].tolist(), batch["input_ids"].device, next(model.parameters()).dtype)
     logits = model(
         input_ids=batch["input_ids"],
         position_ids=batch["position_ids"],
@@ -457,7 +456,7 @@ def train_rows(
             kinds=(len(rows), len(rehearsal)),
             args=arguments,
             train_dataset=_dataset([*rows, *rehearsal]),
-            data_collator=Collator() if attention else DataCollatorForLanguageModeling(pad_token_id=filler),
+            data_collator=collate if attention else DataCollatorForLanguageModeling(pad_token_id=filler),
             **common,
         )
     if attention is not None:
@@ -521,8 +520,7 @@ def _row_attention(model: Any, rows: Sequence[TokenRow], settings: TrainingSetti
     attention = RowAttention()
     attention.register()
     few = _dataset(rows[: min(4, len(rows))])
-    batch = Collator()([few[at] for at in range(len(few))])
-    batch = {name: value.to(model.device) for name, value in batch.items()}
+    batch = {name: value.to(model.device) for name, value in collate([*few]).items()}
     before = inner.config._attn_implementation
     training = model.training
     model.eval()
