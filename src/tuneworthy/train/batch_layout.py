@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tuneworthy.types import JsonObject
 
@@ -26,7 +26,7 @@ IGNORED = -100
 TOKENS_ROUNDED, SUPERVISED_ROUNDED = 64, 32
 
 
-def common_prefix(rows: Sequence[Sequence[int]]) -> int:
+def common_prefix(rows: Sequence[Any]) -> int:
     """Return the number of ids (or bytes) that all rows begin with.
 
     >>> common_prefix([[1, 2, 3, 4], [1, 2, 9]])

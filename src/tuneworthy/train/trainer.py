@@ -302,8 +302,9 @@ class Watcher(TrainerCallback):
     ) -> None:
         self.run, self.evaluate, self.say, self.patience = run, evaluate, say, patience
         self.eval_every, self.checkpoint_every = eval_every, checkpoint_every
-        self.checkpoint, document = checkpoints.newest(run) or (None, {})
-        self.progress = TypeAdapter(TrainingProgress).validate_python(document)
+        newest = checkpoints.newest(run)
+        self.checkpoint = newest[0] if newest else None
+        self.progress = TypeAdapter(TrainingProgress).validate_python(newest[1] if newest else {})
         self.steps_bytes = 0
         self._bytes_before = 0
         self._began = time.monotonic()
