@@ -33,7 +33,7 @@ REMOVED: Final[Mapping[tuple[str, ...], str]] = {
     ("train", "--cancel"): _VENDOR,
     ("train", "--max-usd"): _VENDOR,
     ("train", "--yes"): _VENDOR,
-    ("merge", "--share"): "A weaker adapter forgets as much and scores less. Train with [train] rehearsal instead.",
+    ("merge", "--share"): "Set [train] rehearsal, which forgets less and scores more than a weaker adapter.",
     ("parity", "--fact"): "Facts are the training answers that the adapter gives word by word and the base does not.",
     ("plan", "--emit", "accelerate"): (
         "The format was removed. Write `--emit trl`, and start that script on several GPUs with `accelerate launch`."
