@@ -19,20 +19,17 @@ from tuneworthy.store import Folder
 def command(adapter: str | None, base: str | None, root: Path, as_json: bool) -> None:
     """Merge an adapter into the base it was trained on.
 
-    Merges into a 16-bit base, never into 4-bit weights, with one weight matrix in memory at a time. An adapter trained
-    on a 4-bit base is merged into both the original and the dequantised weights. Both results are compared with the
-    trained model on held-out rows, and the closer one is kept. After full fine-tuning there is nothing to merge, and
-    the trained weights are only rounded to the dtype of the base.
+    Merges into 16-bit weights, never into 4-bit weights, with one weight matrix in memory at a time. An adapter trained
+    on a 4-bit base is merged into its dequantised weights, on which it was trained. After full fine-tuning there is
+    nothing to merge, and the trained weights are only rounded to the dtype of the base.
 
     \b
     Example:
       tuneworthy merge
       tuneworthy merge --adapter 3f2a
     """
-    project = load(root)
-    store = Folder(project.root)
-    examples = project.path(project.examples.path) if project.examples else None
+    store = Folder(load(root).root)
     with store.lock(note):
-        made = merge(store, adapter, base, examples=examples, say=note)
+        made = merge(store, adapter, base, say=note)
     shown = messages.say("merged", id=made.id, dtype=made.about.dtype, base=made.about.route.name, folder=made.folder)
     print_result(as_json, {"id": made.id, "path": str(made.folder), **made.manifest}, click.echo, shown)

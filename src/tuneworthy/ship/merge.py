@@ -1,20 +1,18 @@
-"""Merges an adapter into the 16-bit base that it was trained on; of all weights, rounds them to 16 bits.
+"""Merges an adapter into the weights that it was trained on; of all weights, rounds them to 16 bits.
 
-An adapter that was trained over a 4-bit base (QLoRA) learned to correct *that* base. It is merged into the original
-weights and into the dequantised ones; both are measured against what was trained, and the nearer one stays (see
-`qlora`): no route is right for every model (unsloth-zoo pull request 810).
+An adapter that was trained over a 4-bit base (QLoRA) learned to correct the dequantised weights, so it is merged into
+these: on the original weights it would correct an error that they do not have.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.model_safety import read_config, template_of
 from tuneworthy.ship.ancestry import lineage
 from tuneworthy.ship.lora import all_trained
 from tuneworthy.ship.merged_weights import check_sixteen_bit, dtype_of, merge_folder
-from tuneworthy.ship.qlora import base_in_training, choose_route
+from tuneworthy.ship.qlora import base_in_training
 from tuneworthy.store.artifacts import Artifact, write_artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.store.frozen import scratch
@@ -27,7 +25,6 @@ def merge(
     adapter: str | None = None,
     base: str | None = None,
     *,
-    examples: Path | None = None,
     say: Say = lambda _: None,
 ) -> Artifact:
     """Merge an adapter of the project into its base and return the artifact; all weights are rounded to 16 bits.
@@ -36,7 +33,6 @@ def merge(
         store: The project's folder; the caller has the lock.
         adapter: Start of the adapter's id; the latest if not named.
         base: Start of the id of the base; what the adapter was trained on if not named.
-        examples: The project's examples, for a run over 4-bit weights that took no frozen version.
         say: Gets a sentence now and then.
 
     Raises:
@@ -44,12 +40,8 @@ def merge(
     """
     trained, original = lineage(store, adapter, base)
     check_sixteen_bit(original.folder)
-    with base_in_training(store, trained, original, say) as quantised:
-        route: Mapping[str, Any] = {"name": "original"}
-        source = original.folder
-        if quantised != original.folder:
-            route, source = choose_route(store, trained, original, quantised, say, examples=examples)
-        made = _write(store, trained, source, route)
+    with base_in_training(store, trained, original, say) as source:
+        made = _write(store, trained, source, "original" if source == original.folder else "dequantised")
     lost = made.about.rounding
     full = all_trained(trained.folder)
     say(
@@ -67,14 +59,14 @@ def merge(
     return made
 
 
-def _write(store: Folder, trained: Artifact, source: Path, route: Mapping[str, Any]) -> Artifact:
+def _write(store: Folder, trained: Artifact, source: Path, route: str) -> Artifact:
     with scratch(store.path / "models", ".part-merge") as folder:
         rounding = merge_folder(trained.folder, source, folder)
         config = read_config(folder / "config.json")
         template = template_of(folder)
         about = {
             "dtype": dtype_of(folder),
-            "route": route,
+            "route": {"name": route},
             "rounding": rounding.summary(),
             "architecture": (config.get("architectures") or ["?"])[0],
             "template_sha256": template_sha256(template) if template is not None else None,

@@ -84,15 +84,6 @@ class MemoryEstimate:
             "parts": [{"part": part.name, "gib": round(part.n_bytes / GIB, 3), "why": part.why} for part in self.parts],
         }
 
-    def compared(self, measured: float) -> tuple[JsonObject, str]:
-        """Compare with the measured peak of the run, bytes above the imports; return figures in GiB and a sentence."""
-        inside, error = self.low <= measured <= self.high, self.n_bytes / measured - 1
-        peak, estimated, low, high = (round(n / GIB, 3) for n in (measured, self.n_bytes, self.low, self.high))
-        figures = {"measured_gib": peak, "estimated_gib": estimated, "band_gib": [low, high], "error": round(error, 4),
-                   "inside": inside}  # fmt: skip
-        where = f"{'inside' if inside else 'outside'} the band {low:.2f} to {high:.2f} GiB"
-        return figures, f"Peak memory: {peak:.2f} GiB measured, {estimated:.2f} GiB estimated ({error:+.1%}), {where}."
-
 
 @dataclass(frozen=True, slots=True)
 class SharedBatch:
@@ -265,24 +256,18 @@ def fits(
 def what_would_fit(
     shape: Shape, settings: TrainingSettings, available: float, device: Device, rows: Sequence[RowLengths] = ()
 ) -> Sequence[str]:
-    """Return the changes to a run of one row that fit, single or all together, and GPUs that are large enough."""
-    shorter, smaller = {"max_length": settings.max_length // 2}, {"rank": min(8, settings.rank)}
-    changes: dict[str, JsonObject] = {f"rows of at most {shorter['max_length']} tokens": shorter, "rank 8": smaller}
-    method = {"full": "lora", "lora": "qlora"}.get(settings.method)
+    """Return the changes to a run of one row that fit, and GPUs that are large enough."""
+    length, method = settings.max_length // 2, {"full": "lora", "lora": "qlora"}.get(settings.method)
+    changes: dict[str, JsonObject] = {
+        f"rows of at most {length} tokens": {"max_length": length},
+        "rank 8": {"rank": min(8, settings.rank)},
+    }
     if method == "lora" or (method and device == "cuda"):
         changes[method] = {"method": method}
-    smallest = replace(settings, **{key: value for change in changes.values() for key, value in change.items()})
     tried = {label: replace(settings, **change) for label, change in changes.items()}
     sizes = {label: estimate(shape, changed, device, rows).high for label, changed in tried.items()}
     lines = [f"{label} ({size / GIB:.1f} GiB)" for label, size in sizes.items() if size <= available]
-    least = estimate(shape, smallest, device, rows).high
-    if not lines and least <= available:
-        lines = [f"all of these together: {', '.join(changes)} ({least / GIB:.1f} GiB)"]
-    elif not lines:
-        needs = f"even the smallest run needs {least / GIB:.1f} GiB"
-        lines = [f"nothing fits on this device: {needs}, so use a smaller model"]
     if device == "cuda":
         needed = estimate(shape, settings, device, rows).high
         lines += [f"the same run on a larger GPU ({gpu})" for gpu in gpus_of_at_least(needed)]
-        lines += [f"the smallest run on a larger GPU ({gpu})" for gpu in gpus_of_at_least(least, 1)]
-    return lines
+    return lines or ["nothing fits on this device, so use a smaller model"]

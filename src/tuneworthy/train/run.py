@@ -27,15 +27,15 @@ from tuneworthy.train.advise import advise, has_bf16
 from tuneworthy.train.base_model import Base, base_spec, library_versions, open_base, prepare_base, write_again
 from tuneworthy.train.generation import answering_mode, answers, progress, quiet
 from tuneworthy.train.gpus import GIB
-from tuneworthy.train.memory import Device, MemoryEstimate, estimate
+from tuneworthy.train.memory import Device
 from tuneworthy.train.plan import free_memory
 from tuneworthy.train.rehearsal import rehearsal_rows
 from tuneworthy.train.render import Rendered, Renderer, TokenRow
-from tuneworthy.train.row_lengths import count, count_rows
+from tuneworthy.train.row_lengths import count
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import count_layers, read_shape
 from tuneworthy.train.training_rows import ANSWER_SLACK, Material, gather, start_of
-from tuneworthy.types import JsonObject, content_hash
+from tuneworthy.types import content_hash
 
 if TYPE_CHECKING:
     from tuneworthy.train.trainer import Ran
@@ -222,13 +222,7 @@ def train_project(
     own = rehearsal_rows(run.parent, prepared.base, prepared.settings, len(prepared.rendered.rows), say)
     prepared = replace(prepared, rehearsal=own)
     ran = run_prepared(prepared, run, say)
-    memory = None
-    if ran.taken_bytes is None:
-        say("Memory use was not compared with the estimate, because this process had already used as much memory.")
-    else:
-        memory, sentence = estimate_of(prepared, shared=ran.shared).compared(ran.taken_bytes)
-        say(sentence)
-    adapter = write_adapter(store, prepared, ran, rates, memory)
+    adapter = write_adapter(store, prepared, ran, rates)
     shutil.rmtree(run, ignore_errors=True)
     return Trained(adapter, prepared, False, rates)
 
@@ -249,14 +243,6 @@ def run_prepared(prepared: Prepared, run: Path, say: Say) -> Ran:
         evaluate=evaluator_of(prepared, say),
         say=say,
     )
-
-
-def estimate_of(prepared: Prepared, *, shared: bool) -> MemoryEstimate:
-    """Return the memory that the run needs; `shared` is whether its rows share their beginning."""
-    folder = prepared.base.artifact.folder
-    kinds = [count(prepared.rendered), *([count_rows(prepared.rehearsal)] if prepared.rehearsal else [])]
-    settings = replace(prepared.settings, max_length=max(kind.longest for kind in kinds))
-    return estimate(count_layers(read_shape(folder), folder), settings, _device(), kinds if shared else ())
 
 
 def evaluator_of(prepared: Prepared, say: Say) -> Callable[[Any], float] | None:
@@ -348,9 +334,7 @@ def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float
     return losses
 
 
-def write_adapter(
-    store: Folder, prepared: Prepared, ran: Ran, rates: dict[float, float], memory: JsonObject | None
-) -> Artifact:
+def write_adapter(store: Folder, prepared: Prepared, ran: Ran, rates: dict[float, float]) -> Artifact:
     """Write the adapter (or all weights, in 32 bits) of a run as an artifact, whole or not at all."""
     best = ran.progress.best
 
@@ -391,11 +375,7 @@ def write_adapter(
         "held_out": held_out if metric else None,
         "notes": list(prepared.material.notes),
         "curves": ran.progress.summary(stopped_early=ran.stopped_early),
-        "memory": {
-            "peak_bytes": ran.peak_bytes,
-            "before_bytes": ran.before_bytes,
-            "reconciled": memory,
-        },
+        "memory": {"peak_bytes": ran.peak_bytes},
         "seconds": round(ran.progress.seconds, 1),
         "shared_rows": ran.shared,
         "n_trainable": ran.n_trainable,

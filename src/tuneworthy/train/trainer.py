@@ -7,14 +7,10 @@ pickle (`checkpoints`), and early stopping on the task's own metric. The loss is
 tokens of an optimiser step.
 """
 
-import ctypes
-import gc
-import os
 import resource
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -126,9 +122,6 @@ class Ran:
         adapter: Folder of the best adapter, or of the best model where all weights are trained.
         progress: Curves.
         peak_bytes: Most memory that was in use.
-        before_bytes: Memory in use before the model was loaded, without what is free to be used again: the imports.
-        taken_bytes: Most memory that model and steps took besides that, without evaluations; None if no step was made,
-            or the process had used as much before.
         stopped_early: Whether the metric ended it.
         shared: Whether rows shared their beginning (else: plain batches).
         n_trainable: Weights that were trained.
@@ -137,24 +130,9 @@ class Ran:
     adapter: Path
     progress: TrainingProgress
     peak_bytes: int
-    before_bytes: int
-    taken_bytes: int | None
     stopped_early: bool
     shared: bool
     n_trainable: int
-
-
-def resident_bytes() -> int:
-    """Return the memory of this process that is in use now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1]) if Path("/proc/self/statm").exists() else 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def release_memory() -> None:
-    """Return to the system what is free but kept for later: it counts as in use, and what comes next adds to it."""
-    gc.collect()
-    with suppress(AttributeError):  # a C library other than glibc
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def peak_bytes() -> int:
@@ -162,18 +140,6 @@ def peak_bytes() -> int:
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def taken_bytes() -> int:
-    """Return the most memory that was taken: of this process; of the card what the allocator holds, and the context.
-
-    On a card that is shared, what others hold counts as context.
-    """
-    if not torch.cuda.is_available():
-        return peak_bytes()
-    free, total = torch.cuda.mem_get_info()
-    context = max(0, total - free - torch.cuda.memory_reserved())
-    return int(torch.cuda.max_memory_reserved()) + context
 
 
 def loaded(base: Path, settings: TrainingSettings) -> Any:
@@ -305,8 +271,6 @@ class Watcher(TrainerCallback):
         newest = checkpoints.newest(run)
         self.checkpoint = newest[0] if newest else None
         self.progress = TypeAdapter(TrainingProgress).validate_python(newest[1] if newest else {})
-        self.steps_bytes = 0
-        self._bytes_before = 0
         self._began = time.monotonic()
         self._reported = 0.0
 
@@ -320,7 +284,6 @@ class Watcher(TrainerCallback):
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Start the clock of a step."""
-        self._bytes_before = taken_bytes()
         self._began = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **named: Any) -> Any:
@@ -329,8 +292,6 @@ class Watcher(TrainerCallback):
         self.progress.seconds += self._seconds
         control.should_log = True
         last = state.global_step >= state.max_steps
-        if (now := taken_bytes()) > self._bytes_before or not self.progress.evals:
-            self.steps_bytes = now  # what an evaluation took is not the step's, if it is more
         if self.evaluate is not None and (state.global_step % self.eval_every == 0 or last):
             self._evaluate(self.evaluate, state, control, named["model"])
         if state.global_step % self.checkpoint_every == 0 or last:
@@ -374,7 +335,6 @@ class Watcher(TrainerCallback):
 
     def _evaluate(self, evaluate: Callable[[Any], float], state: Any, control: Any, model: Any) -> None:
         began = time.monotonic()
-        release_memory()
         metric = evaluate(model)
         seconds = round(time.monotonic() - began, 2)
         self.progress.evals.append(EvalRecord(state.global_step, metric, seconds))
@@ -433,9 +393,6 @@ def train_rows(
         DivergedError: The loss is not finite.
     """
     run.mkdir(parents=True, exist_ok=True)
-    release_memory()
-    before = resident_bytes()
-    taken_before = taken_bytes()
     model = adapted(base, settings, start)
     attention = None if pairs else _row_attention(model, rows, settings)
     per_epoch = max(1, -(-(len(rows) + len(rehearsal)) // settings.batch_size))
@@ -464,10 +421,8 @@ def train_rows(
         inner_model(model).set_attn_implementation(NAME)
     adapter = watcher.finish(trainer, total)
     trainable = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    taken = watcher.steps_bytes - (0 if torch.cuda.is_available() else before)
-    taken_or_none = taken if watcher.steps_bytes > taken_before else None
     stopped = progress.since_best >= PATIENCE and progress.steps[-1].step < total
-    return Ran(adapter, progress, peak_bytes(), before, taken_or_none, stopped, attention is not None, trainable)
+    return Ran(adapter, progress, peak_bytes(), stopped, attention is not None, trainable)
 
 
 def training_arguments(kind: type[Any], settings: TrainingSettings, run: Path, total: int, **more: Any) -> Any:

@@ -149,9 +149,8 @@ def lineage_of(request: ParityRequest, plan: ParityPlan, base_folder: Path) -> L
     """
     end = next((text for text, number in plan.marks.items() if number == plan.end), "")
     adapter, merged = request.adapter, request.merged
-    route = merged.about.route.name if merged else "original"
     return Lineage(
-        base=request.base.folder if route == "original" else base_folder,
+        base=base_folder,
         base_id=request.base.id,
         adapter=adapter.folder,
         adapter_id=adapter.id,
