@@ -7,7 +7,6 @@ TRAIN_AGAIN: Final = (
     "Run `tuneworthy train` to train the adapter again. If it reports that this run has finished, change [train] first."
 )
 USE_Q8: Final = "Pass --type q8_0."
-RESIZE_EMBEDDINGS: Final = "Resize the embeddings to the tokenizer, then train again."
 INSTALL_TRAIN: Final = 'Run `pip install "tuneworthy[train]"`.'
 USE_CONVERTER: Final = "Convert the model with llama.cpp's convert_hf_to_gguf.py."
 MERGE_INTO_16BIT: Final = "Merge into the original 16-bit base model."

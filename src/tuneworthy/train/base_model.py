@@ -22,7 +22,7 @@ from tuneworthy.providers.chat_template import ChatTemplate
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.model_safety import files_of, read_config, tensors_of
 from tuneworthy.store import Folder
-from tuneworthy.store.artifacts import Artifact, ModelSource, artifacts, write_artifact
+from tuneworthy.store.artifacts import Artifact, Kind, ModelSource, artifacts, write_artifact
 from tuneworthy.train import messages
 from tuneworthy.train.shape import read_shape
 
@@ -119,6 +119,12 @@ def write_again(store: Folder, artifact: Artifact) -> Artifact:
     """Make `artifact` the latest of its kind."""
     store.write(f"models/latest-{artifact.kind}", {"id": artifact.id})
     return artifact
+
+
+def made_before(store: Folder, kind: Kind, run: str) -> Artifact | None:
+    """Return what the run made, as the latest of its kind; None if it made nothing, or that was changed."""
+    whole = (made for made in artifacts(store, kind) if made.about.run == run and made.whole)
+    return next((write_again(store, made) for made in whole), None)
 
 
 def open_base(artifact: Artifact) -> Base:

@@ -25,9 +25,9 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import GateFailed
 from tuneworthy.graders.base import accepted
 from tuneworthy.store import Folder, write_atomic
-from tuneworthy.store.artifacts import Artifact, artifacts, write_artifact
+from tuneworthy.store.artifacts import Artifact, write_artifact
 from tuneworthy.train.advise import has_bf16
-from tuneworthy.train.base_model import library_versions, write_again
+from tuneworthy.train.base_model import library_versions, made_before
 from tuneworthy.train.checkpoints import PlainTrainer
 from tuneworthy.train.classifier_plan import METHOD, WARMUP, ClassifierPlan, plan_classifier
 from tuneworthy.train.generation import quiet
@@ -137,9 +137,8 @@ def train_classifier(
     """
     quiet()
     plan = plan_classifier(project, store, unsafe=unsafe, fetch=True, say=say)
-    for made in artifacts(store, "classifier"):
-        if made.about.run == plan.id and made.whole:
-            return write_again(store, made), True
+    if (made := made_before(store, "classifier", plan.id)) is not None:
+        return made, True
     run = store.path / "training" / plan.id
     run.mkdir(parents=True, exist_ok=True)
     model, progress = _fit(plan, run, say)

@@ -9,7 +9,6 @@ from itertools import takewhile
 from logging import ERROR, getLogger
 from typing import Any
 
-from tuneworthy.train import messages
 from tuneworthy.types import JsonObject
 
 BATCH = 32
@@ -41,7 +40,7 @@ def progress(say: Callable[[str], None], what: str, total: int) -> Advance:
 
     Args:
         say: Gets the sentence.
-        what: What is counted: a key of `messages.COUNTED`.
+        what: Plural noun of the texts.
         total: How many there will be.
     """
     began = last = time.monotonic()
@@ -53,7 +52,7 @@ def progress(say: Callable[[str], None], what: str, total: int) -> Advance:
         now = time.monotonic()
         if done and now - last >= EVERY_S:
             last, left = now, (now - began) / done * max(0, total - done)
-            say(f"{messages.COUNTED[what]}: {min(done, total)} of {total}, {left:.0f} s left.")
+            say(f"{what}: {min(done, total)} of {total}, {left:.0f} s left.")
 
     return advance
 

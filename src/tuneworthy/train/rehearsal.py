@@ -120,8 +120,8 @@ def _written(base: Base, settings: TrainingSettings, n: int, say: Say) -> list[T
     model = loaded(base.artifact.folder, settings)
     with answering_mode(model), torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        questions = _questions(model, base, turn, n + SPARE, progress(say, "questions", n + SPARE))
-        counter = progress(say, "answers", len(questions))
+        questions = _questions(model, base, turn, n + SPARE, progress(say, "Rehearsal questions", n + SPARE))
+        counter = progress(say, "Rehearsal answers", len(questions))
         rows = _answered(model, base, renderer, questions, counter) if questions else []
     del model
     gc.collect()

@@ -24,7 +24,15 @@ from tuneworthy.types import JsonObject, Message
 OPEN, CLOSE = "⟦", "⟧"
 # Stands for what a user says, to find what the template writes around it.
 MARK: Final = "what-the-user-says"
-REASONS: Final = messages.LEFT_OUT_REASONS
+# Reason why a row is not trained on, to words.
+REASONS: Final[Mapping[str, str]] = {
+    "too_long": "longer than max_length",
+    "refused": "rejected by the chat template",
+    "no_answer": "not ending with an assistant answer",
+    "control_tokens": "containing the model's control tokens",
+    "prompt_differs": "with a prompt that renders differently without its answer",
+    "no_end": "without an end-of-turn token, so the model would not learn to stop",
+}
 
 
 @dataclass(frozen=True, slots=True)

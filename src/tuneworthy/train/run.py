@@ -20,11 +20,11 @@ import orjson
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
-from tuneworthy.store.artifacts import Artifact, artifacts, write_artifact
+from tuneworthy.store.artifacts import Artifact, write_artifact
 from tuneworthy.store.shapes import parsed
 from tuneworthy.train import messages
 from tuneworthy.train.advise import advise, has_bf16
-from tuneworthy.train.base_model import Base, base_spec, library_versions, open_base, prepare_base, write_again
+from tuneworthy.train.base_model import Base, base_spec, library_versions, made_before, open_base, prepare_base
 from tuneworthy.train.generation import answering_mode, answers, progress, quiet
 from tuneworthy.train.gpus import GIB
 from tuneworthy.train.memory import Device
@@ -214,9 +214,8 @@ def train_project(
         rates = check_rates(prepared, store.path / "training", say)
         best = min(rates, key=lambda rate: rates[rate])
         prepared = replace(prepared, settings=replace(prepared.settings, learning_rate=best))
-    for made in artifacts(store, "adapter"):
-        if made.about.run == prepared.id and made.whole:
-            return Trained(write_again(store, made), prepared, True, rates)
+    if (made := made_before(store, "adapter", prepared.id)) is not None:
+        return Trained(made, prepared, True, rates)
     run = store.path / "training" / prepared.id
     write_atomic(run / "run.json", orjson.dumps(prepared.settings.to_dict()))
     own = rehearsal_rows(run.parent, prepared.base, prepared.settings, len(prepared.rendered.rows), say)
@@ -277,7 +276,7 @@ def scorer(prepared: Prepared, cases: Sequence[Any], say: Say) -> Callable[[Any]
                 ends=prepared.base.ends,
                 max_tokens=limit,
                 stop=student.variant.stop,
-                advance=progress(say, "held_out", len(prompts)),
+                advance=progress(say, "Evaluation, held-out answers", len(prompts)),
             )
 
     return ask

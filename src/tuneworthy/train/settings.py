@@ -30,7 +30,7 @@ class TrainingSettings:
     Attributes:
         method: Adapters on the 16-bit base, on a 4-bit base, or all weights; or adapters on the 16-bit base by pairs.
         rank: Capacity of the adapters; of no effect under `full`.
-        alpha: Their output is multiplied by `scale`.
+        alpha: Their output is multiplied by alpha / rank.
         dropout: Share of the adapters' inputs that is set to 0.
         target_modules: `all-linear`, or names of modules.
         learning_rate: Peak of the schedule.
@@ -86,15 +86,6 @@ class TrainingSettings:
         """
         return self.batch_size // self.micro_batch_size
 
-    @property
-    def scale(self) -> float:
-        """What the adapters' output is multiplied by.
-
-        >>> TrainingSettings(rank=16, alpha=32).scale
-        2.0
-        """
-        return self.alpha / self.rank
-
     def n_rehearsal(self, n_rows: int) -> int:
         """Return how many rows the base writes besides `n_rows` of the task: whole steps of them, at least one.
 
@@ -106,10 +97,8 @@ class TrainingSettings:
 
     def to_dict(self) -> JsonObject:
         """Return the settings as JSON-able values."""
-        row = asdict(self)
-        if not isinstance(self.target_modules, str):
-            row["target_modules"] = list(self.target_modules)
-        return row
+        names = self.target_modules
+        return asdict(self) | {"target_modules": names if isinstance(names, str) else list(names)}
 
     @property
     def identity(self) -> JsonObject:

@@ -302,22 +302,16 @@ def _hold_out(
     project: Project, rows: Sequence[Example], cases: Sequence[Case], kind: Kind, seed: int
 ) -> tuple[TaskMetric | None, list[Example], list[str]]:
     if project.graders[0].type == "judge":
-        return None, list(rows), ["No early stopping: the first grader is a judge, which would need model calls."]
+        return None, [*rows], ["No early stopping: the first grader is a judge, which would need model calls."]
     take = min(HELD_OUT_MOST, int(HELD_OUT_SHARE * len(rows)))
     if take < HELD_OUT_FEWEST:
-        least = round(HELD_OUT_FEWEST / HELD_OUT_SHARE)
-        return (
-            None,
-            list(rows),
-            [
-                (
-                    f"{len(rows)} training {plural(len(rows), 'row is', 'rows are')} too few to hold any out "
-                    f"(at least {least} needed). Training therefore cannot stop early: it runs to the last epoch, and "
-                    "no held-out score shows whether the adapter overfits. Import more rows, or compare the adapter "
-                    "on dev with `tuneworthy run`."
-                )
-            ],
+        few = (
+            f"{len(rows)} training {plural(len(rows), 'row is', 'rows are')} too few to hold any out (at least "
+            f"{round(HELD_OUT_FEWEST / HELD_OUT_SHARE)} needed). Training runs to the last epoch, and no held-out "
+            "score shows whether the adapter overfits. Import more rows, or compare the adapter on dev with `tuneworthy "
+            "run`."
         )
+        return None, [*rows], [few]
     units = units_of(rows)
     for unit in units:
         unit.strata[""] = len(unit.members)
@@ -327,20 +321,11 @@ def _hold_out(
     train = [row for at, row in enumerate(rows) if at not in chosen]
     if len(held_out) < HELD_OUT_FEWEST:
         return None, list(rows), [f"No early stopping: too few held-out rows can be scored ({len(held_out)})."]
-    lost, n = cases_of.count(None), len(cases_of)
-    notes = (
-        [
-            f"{lost} of {n} held-out rows cannot be scored and {plural(lost, 'is', 'are')} used for neither "
-            "training nor early stopping."
-        ]
-        if lost
-        else []
-    )
+    lost, n, notes = cases_of.count(None), len(cases_of), list[str]()
+    if lost:
+        notes.append(f"{lost} of {n} held-out rows cannot be scored, and are not trained on either.")
     if again := n - lost - len(held_out):
-        notes.append(
-            f"{again} of {n} held-out rows {plural(again, 'repeats', 'repeat')} the question of another row. Each "
-            "question is evaluated once."
-        )
+        notes.append(f"{again} of {n} held-out rows repeat the question of another, which is evaluated once.")
     return TaskMetric(grader=own_grader(project, cases, train, kind), cases=tuple(held_out.values())), train, notes
 
 
