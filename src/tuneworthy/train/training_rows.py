@@ -308,8 +308,8 @@ def _hold_out(
         few = (
             f"{len(rows)} training {plural(len(rows), 'row is', 'rows are')} too few to hold any out (at least "
             f"{round(HELD_OUT_FEWEST / HELD_OUT_SHARE)} needed). Training runs to the last epoch, and no held-out "
-            "score shows whether the adapter overfits. Import more rows, or compare the adapter on dev with `tuneworthy "
-            "run`."
+            "score shows whether the adapter overfits. Import more rows, or compare the adapter on dev with "
+            "`tuneworthy run`."
         )
         return None, [*rows], [few]
     units = units_of(rows)
