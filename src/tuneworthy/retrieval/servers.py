@@ -202,15 +202,23 @@ async def _finished(call: Coroutine[Any, Any, Result], grace_s: float) -> Result
         raise
 
 
-def _vectors(answer: Any, n: int) -> list[str]:
-    """Return `n` vectors as base64 of their float32."""
+def read_vectors(answer: Any, n: int) -> NDArray[np.float32]:
+    """Return the vectors of an answer of `/embeddings`, (n, width).
+
+    Raises:
+        ValueError: There are not `n` finite vectors of one width.
+    """
     rows = [row["embedding"] for row in sorted(answer["data"], key=lambda row: row["index"])]
-    matrix = np.asarray(rows, "<f4")
+    matrix = np.asarray(rows, np.float32)
     if matrix.ndim != 2 or len(matrix) != n:
         raise ValueError(messages.say("odd_count", n_rows=len(rows), n_texts=n))
     if not np.isfinite(matrix).all():
         raise ValueError(messages.say("odd_vectors"))
-    return [base64.b64encode(row.tobytes()).decode() for row in matrix]
+    return matrix
+
+
+def _vectors(answer: Any, n: int) -> list[str]:
+    return [base64.b64encode(row.tobytes()).decode() for row in read_vectors(answer, n)]
 
 
 def _scores(answer: Any, n: int) -> list[str]:
