@@ -121,17 +121,12 @@ def test_what_is_not_set_is_another_thing_on_each_engine() -> None:
     nothing = Sampling()
     assert resolve(nothing, engine_of("hf")).greedy
     assert resolve(Sampling(repetition_penalty=1.2), engine_of("hf")).greedy
-    assert not resolve(Sampling(repetition_penalty=1.2), engine_of("hf"), {"do_sample": True}).greedy
     for asked in ({"temperature": 1.0}, {"top_k": 10}, {"top_p": 0.9}, {"min_p": 0.1}):
         assert not resolve(Sampling.of(asked), engine_of("hf")).greedy
     assert not resolve(nothing, engine_of("vllm")).greedy
     assert resolve(nothing, engine_of("llama_cpp")).values["temperature"] == 0.8
     sampled = resolve(Sampling(temperature=0.7), engine_of("hf"))
     assert (sampled.values["top_k"], sampled.origins["top_k"]) == (50, "default")
-    config = {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "eos_token_id": 2}
-    of_model = resolve(nothing, engine_of("vllm"), config)
-    assert (of_model.values["temperature"], of_model.origins["temperature"]) == (0.6, "model")
-    assert resolve(nothing, engine_of("llama_cpp"), config).values["temperature"] == 0.8
     assert resolve(Sampling(temperature=0.001), engine_of("vllm")).values["temperature"] == 0.01
     assert resolve(Sampling(frequency_penalty=1), engine_of("hf")).ignored == ("frequency_penalty",)
 
@@ -146,19 +141,8 @@ def test_values_that_an_engine_refuses_are_told() -> None:
         resolve(Sampling(top_p=0), engine_of("vllm"))
     with pytest.raises(UserError, match="vocabulary"):
         explain(logits_of(GOLDEN), Sampling(temperature=1), engine_of("hf"), prompt=[9])
-    with pytest.raises(UserError, match="llama"):
-        explain(logits_of(GOLDEN), Sampling(temperature=1), engine_of("hf"), order=["temperature"])
     with pytest.raises(UserError, match="Probabilities"):
         logits_of(np.array([0.5, -0.1]))
-
-
-def test_a_user_may_put_the_temperature_first_on_llama_cpp() -> None:
-    engine = engine_of("llama_cpp")
-    values = Sampling(temperature=0.7, top_p=1, min_p=0.05, top_k=0)
-    first = ["temperature", *[name for name in engine.order if name != "temperature"]]
-    assert len(explain(logits_of(GOLDEN), values, engine, order=first).left) == kept(
-        "vllm", temperature=0.7, min_p=0.05
-    )
 
 
 def test_each_removed_token_knows_the_step_that_removed_it() -> None:

@@ -85,6 +85,20 @@ BUILTINS: Final[Mapping[str, tuple[str, tuple[TaskKind, ...]]]] = {
     "answer_tagger": ("answers", ("short_answer",)),
 }
 
+# Name per method, as the subject of a sentence.
+METHODS: Final[Mapping[str, str]] = {
+    "majority": "The majority class",
+    "constant": "A fixed answer",
+    "nearest": "The nearest neighbour",
+    "nearest_object": "The nearest neighbour",
+    "linear": "A linear classifier",
+    "field_tagger": "A sequence tagger",
+    "answer_tagger": "A sequence tagger",
+    "copy_rules": "A set of copy rules",
+    "decision": "A zero-shot decision model",
+    "encoder": "A fine-tuned encoder",
+}
+
 # Name to factory ``(rows, seed) -> ClassicalModel``; one that is not built in has the attribute `kinds`.
 CLASSICAL_MODELS: Registry[Factory] = Registry(
     "classical_models", {name: f"tuneworthy.classical.{module}" for name, (module, _) in BUILTINS.items()}

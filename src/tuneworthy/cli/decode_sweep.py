@@ -12,7 +12,7 @@ from tuneworthy.config import Project, load
 from tuneworthy.ladder.commands.sweep import DecodingSweep, SweepReport
 from tuneworthy.ladder.rungs.decoding import label
 from tuneworthy.search.sweep import open_study
-from tuneworthy.stats.messages import p_value
+from tuneworthy.stats.paired import p_value
 
 CALLS = 1000
 

@@ -127,7 +127,7 @@ class Resolved:
 
     Attributes:
         values: Every parameter.
-        origins: Origin per parameter: `given`, `default`, `model` (generation_config.json) or `raised`.
+        origins: Origin per parameter: `given`, `default` or `raised`.
         greedy: Whether the likeliest token is taken.
         ignored: Parameters that the engine does not have.
     """
@@ -157,13 +157,12 @@ def engine_of(name: str) -> SamplingEngine:
     return engines()[name]
 
 
-def resolve(sampling: Sampling, engine: SamplingEngine, generation_config: Mapping[str, Any] | None = None) -> Resolved:
+def resolve(sampling: Sampling, engine: SamplingEngine) -> Resolved:
     """Return what `engine` runs.
 
     Args:
         sampling: The set parameters.
         engine: Where.
-        generation_config: That of the model, if it has one and the engine reads it.
 
     Raises:
         UserError: The engine refuses a value.
@@ -174,13 +173,8 @@ def resolve(sampling: Sampling, engine: SamplingEngine, generation_config: Mappi
     True
     """
     chosen = sampling.set_values()
-    config = (generation_config or {}) if engine.generation_config else {}
-    of_model = Sampling.of(config).set_values()
-    values: dict[str, float] = dict(engine.defaults)
-    origins = dict.fromkeys(values, "default")
-    for source, some in (("model", of_model), ("given", chosen)):
-        values |= some
-        origins |= dict.fromkeys(some, source)
+    values: dict[str, float] = {**engine.defaults, **chosen}
+    origins = dict.fromkeys(engine.defaults, "default") | dict.fromkeys(chosen, "given")
     for name in engine.lacks:
         values[name], origins[name] = engine.defaults[name], "default"
     temperature = values["temperature"]
@@ -190,7 +184,7 @@ def resolve(sampling: Sampling, engine: SamplingEngine, generation_config: Mappi
         )
     if engine.engine == "vllm" and values["top_p"] <= 0:
         raise UserError(f"{engine.label} accepts only top_p values above 0, not {values['top_p']:g}.")
-    sampled = bool(ASKS_TO_SAMPLE & chosen.keys() or config.get("do_sample"))
+    sampled = not ASKS_TO_SAMPLE.isdisjoint(chosen)
     greedy = temperature <= engine.greedy_at_most or (engine.greedy_when_unset and not sampled)
     if not greedy and temperature < engine.least_temperature:
         values["temperature"], origins["temperature"] = engine.least_temperature, "raised"

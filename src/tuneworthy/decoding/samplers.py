@@ -71,7 +71,7 @@ class SamplingStep:
     Attributes:
         name: The parameter, or `start` and `greedy`.
         value: Its value.
-        origin: `given`, `default`, `model` or `raised`.
+        origin: `given`, `default` or `raised`.
         left: The remaining tokens.
     """
 
@@ -149,13 +149,8 @@ def ranked(logits: np.ndarray) -> Candidates:
             "The logits contain NaN, or the largest of them is not finite.",
             hint="Pass the logits of one position as a one-dimensional array.",
         )
-    order = np.argsort(start)[::-1]
-    falling = start[order]
-    if (falling[1:] == falling[:-1]).any():  # a stable sort takes several times as long
-        order = np.argsort(start, kind="stable")[::-1]
-        falling = start[order]
-    n = len(falling) if np.isfinite(falling[-1]) else int(np.isfinite(falling).sum())
-    return Candidates(order[:n], falling[:n], len(start))
+    order = np.argsort(start, kind="stable")[::-1][: int(np.isfinite(start).sum())]
+    return Candidates(order, start[order], len(start))
 
 
 def explain(
@@ -165,8 +160,6 @@ def explain(
     *,
     prompt: Sequence[int] = (),
     written: Sequence[int] = (),
-    generation_config: Mapping[str, Any] | None = None,
-    order: Sequence[str] | None = None,
 ) -> Trail:
     """Apply the samplers of `engine` to the logits of one position.
 
@@ -176,8 +169,6 @@ def explain(
         engine: Whose order, defaults and formulas.
         prompt: Tokens of the prompt; penalties may count them.
         written: Tokens that were written so far.
-        generation_config: That of the model (see `resolve`).
-        order: Another order of the samplers, where the engine lets the user set it (llama.cpp).
 
     Returns:
         The steps.
@@ -186,18 +177,12 @@ def explain(
         UserError: A value is refused, or no logit is finite.
     """
     start = logits if isinstance(logits, Candidates) else ranked(logits)
-    resolved = resolve(sampling, engine, generation_config)
-    names = tuple(order or engine.order)
-    if order is not None and (engine.engine != "llama_cpp" or sorted(names) != sorted(engine.order)):
-        samplers, chosen = ", ".join(engine.order), ", ".join(names)
-        raise UserError(
-            f"Only llama.cpp supports a custom sampler order. The order must contain exactly {samplers}, not {chosen}."
-        )
+    resolved = resolve(sampling, engine)
     counts = _counts(engine, prompt, written)
     if any(token < 0 or token >= start.size for times in counts.values() for token in times):
         raise UserError(f"The context contains token IDs outside the vocabulary (0 to {start.size - 1}).")
     steps = [SamplingStep("start", 0.0, "", start)]
-    for name in names:
+    for name in engine.order:
         value, now = resolved.values[name], steps[-1].left
         if _acts(name, value, resolved.greedy, engine, counts):
             after = _apply(name, value, now, counts.get(name, {}), engine)
@@ -259,20 +244,10 @@ def _penalised(name: str, value: float, now: Candidates, counts: Mapping[int, in
         hit = np.where(hit < 0, hit * value, hit / value)
     else:
         hit = hit - value * (times if name == "frequency_penalty" else 1.0)
-    return _moved(now, at, hit)
-
-
-def _moved(now: Candidates, at: np.ndarray, logits: np.ndarray) -> Candidates:
-    """Return the tokens with new logits at the places `at`: these few are sorted, and merged into the others."""
-    order = np.lexsort((-now.ids[at], -logits))
-    ids, values = now.ids[at][order], logits[order]
-    rest_ids, rest = np.delete(now.ids, at), np.delete(now.logits, at)
-    into = np.searchsorted(-rest, -values, side="left")
-    if (rest[np.minimum(into, len(rest) - 1)] == values).any() if len(rest) else False:  # ties go by number
-        ids, values = np.concatenate([ids, rest_ids]), np.concatenate([values, rest])
-        order = np.lexsort((-ids, -values))
-        return Candidates(ids[order], values[order], now.size)
-    return Candidates(np.insert(rest_ids, into, ids), np.insert(rest, into, values), now.size)
+    logits = now.logits.copy()
+    logits[at] = hit
+    order = np.lexsort((-now.ids, -logits))  # ties go by number
+    return Candidates(now.ids[order], logits[order], now.size)
 
 
 def _top_k(logits: np.ndarray, k: int, *, ties: bool) -> int:

@@ -105,16 +105,10 @@ def compare_engines(
     *,
     prompt: Sequence[int] = (),
     written: Sequence[int] = (),
-    generation_config: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Return the trail per engine of `sampling` at `position` (see `samplers.explain`)."""
     start = ranked(position.logits)
-    trails = {
-        name: explain(
-            start, sampling, engine_of(name), prompt=prompt, written=written, generation_config=generation_config
-        )
-        for name in engines
-    }
+    trails = {name: explain(start, sampling, engine_of(name), prompt=prompt, written=written) for name in engines}
     return Comparison(
         position=position,
         sampling=sampling,
@@ -127,7 +121,7 @@ def _unset(trails: Mapping[str, Trail]) -> Iterator[str]:
     for trail in trails.values():
         resolved, label = trail.resolved, trail.engine.label
         acting = {step.name: step for step in trail.steps[1:]}
-        unset = [f"{name} {step.value:g}" for name, step in acting.items() if step.origin in {"default", "model"}]
+        unset = [f"{name} {step.value:g}" for name, step in acting.items() if step.origin == "default"]
         if unset:
             yield f"{label} applies its defaults: {', '.join(unset)}."
         if resolved.ignored:

@@ -18,9 +18,6 @@ from tuneworthy.types import UNLABELLED, Case, Response, Score, Trace
 
 Floats = NDArray[np.float64]
 
-REFUSED = Score(reason="refused")
-TRUNCATED = Score(reason="truncated")
-ANSWERED_UNANSWERABLE = Score(reason="answered_unanswerable")
 NO_LABEL = Score.failed("the case has no label")
 NO_CASE = Score.failed("the trace belongs to none of the cases")
 
@@ -118,7 +115,7 @@ class _Rules:
         self._grader = grader
         self._declines = grader.declines or built_in()
         self._right = Score(num=grader.unit, den=grader.unit)
-        self._answered = replace(ANSWERED_UNANSWERABLE, den=grader.unit)
+        self._answered = Score(reason="answered_unanswerable", den=grader.unit)
 
     def judge(self, trace: Trace, case: Case | None) -> Score | Awaitable[Score]:
         """Apply the rules, and ask the grader where they leave the question open."""
@@ -155,14 +152,10 @@ class _Rules:
         reasons = self._grader.declined_reasons
         may_decline = reasons is None or score.reason in reasons
         if may_decline and self._grader.needs_expected and self._declines(response):
-            return REFUSED if _plain(score) else replace(score, reason="refused")
+            return replace(score, reason="refused")
         if score.reason == "format" and response.finish_reason == "length":
-            return TRUNCATED if _plain(score) else replace(score, reason="truncated")
+            return replace(score, reason="truncated")
         return score
-
-
-def _plain(score: Score) -> bool:
-    return score.num == 0.0 and score.den == 1.0 and not score.detail
 
 
 def _failed(error: ProviderError) -> Score:

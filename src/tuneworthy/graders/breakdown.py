@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tuneworthy.graders.json_pairs import Counts
+from tuneworthy.graders.json_fields import Counts
 from tuneworthy.types import Score
 
 

@@ -1,13 +1,170 @@
-"""Grader `json_fields`: micro F1 over the (field, value) pairs of a JSON object."""
+"""Grader `json_fields`: micro F1 over the (field, value) pairs of a JSON object, compared as multisets.
 
-from collections.abc import Mapping
+Nested objects are flattened by path; a list is a multiset of its elements, and an element that is an object
+is compared whole (so swapped values between two elements are never right). A field that is null is a field
+that is not there: strict schemas make models write nulls.
+"""
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 from tuneworthy.config.graders import JsonFields
 from tuneworthy.graders.base import GRADERS, AnswerGrader
-from tuneworthy.graders.json_pairs import compare
 from tuneworthy.graders.json_text import find_object
 from tuneworthy.types import Case, Score, Trace
+
+_NUMBER = re.compile(r"[+-]?\d{1,300}(?:\.\d{1,300})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
+# A comparable value: ("s", folded text), ("n", number), ("b", bool) or ("o", canonical bytes).
+Atom = tuple[str, Any]
+
+
+@dataclass(slots=True)
+class Counts:
+    """Pairs that are right (`tp`), only answered (`fp`), only expected (`fn`)."""
+
+    tp: int = 0
+    fp: int = 0
+    fn: int = 0
+
+    @property
+    def precision(self) -> float | None:
+        """tp / (tp + fp); None if nothing was answered."""
+        return self.tp / (self.tp + self.fp) if self.tp + self.fp else None
+
+    @property
+    def recall(self) -> float | None:
+        """tp / (tp + fn); None if nothing was expected."""
+        return self.tp / (self.tp + self.fn) if self.tp + self.fn else None
+
+    @property
+    def f1(self) -> float | None:
+        """2 tp / (2 tp + fp + fn); None if there is nothing on either side."""
+        total = 2 * self.tp + self.fp + self.fn
+        return 2 * self.tp / total if total else None
+
+    def add(self, other: Sequence[int]) -> None:
+        """Add the counts `(tp, fp, fn)`."""
+        self.tp, self.fp, self.fn = self.tp + other[0], self.fp + other[1], self.fn + other[2]
+
+
+def compare(
+    expected: Mapping[str, Any],
+    answered: Mapping[str, Any],
+    *,
+    ignore_case: bool = True,
+    fields: Sequence[str] | None = None,
+) -> dict[str, Counts]:
+    """Count right, surplus and missing pairs for each field.
+
+    Args:
+        expected: The right object.
+        answered: The answered object.
+        ignore_case: Compare texts without case (white space is folded in any event).
+        fields: Dotted paths that count, with all below them; all if None.
+
+    Returns:
+        Dotted path to counts, for every path on either side.
+
+    >>> compare({"time": "8 PM", "people": 4}, {"time": "8  pm", "people": "4", "day": "x"})["day"]
+    Counts(tp=0, fp=1, fn=0)
+    """
+    left, right = pairs(expected, ignore_case, fields), pairs(answered, ignore_case, fields)
+    result = {}
+    for path in left | right:
+        a, b = left.get(path, []), right.get(path, [])
+        tp = int(a == b) if len(a) == len(b) == 1 else 0
+        if a and b and not tp:
+            tp = matches(a, b)
+        result[path] = Counts(tp, len(b) - tp, len(a) - tp)
+    return result
+
+
+def pairs(value: Mapping[str, Any], ignore_case: bool, fields: Sequence[str] | None) -> dict[str, list[Atom]]:
+    """Flatten an object to its comparable values by dotted path."""
+    found: dict[str, list[Atom]] = {}
+    for path, one in _leaves(value, ""):
+        if fields is None or any(path == name or path.startswith(f"{name}.") for name in fields):
+            found.setdefault(path, []).append(atom(one, ignore_case))
+    return found
+
+
+def matches(left: Sequence[Atom], right: Sequence[Atom]) -> int:
+    """Return the size of the largest matching of two multisets; a number matches a text that reads as it."""
+    a, b = Counter(left), Counter(right)
+    same = a & b
+    a, b = a - same, b - same
+    return same.total() + _numeric_matches(a, b) + _numeric_matches(b, a)
+
+
+def _numeric_matches(numbers: Counter[Atom], texts: Counter[Atom]) -> int:
+    readable: Counter[Any] = Counter()
+    for (kind, value), count in texts.items():
+        number = as_number(value) if kind == "s" else None
+        if number is not None:
+            readable[number] += count
+    wanted = Counter({value: count for (kind, value), count in numbers.items() if kind == "n"})
+    return (readable & wanted).total()
+
+
+def as_number(text: str) -> float | None:
+    """Return the number that `text` is, None if it is not a finite number.
+
+    >>> as_number(" 1e3 "), as_number("13:00"), as_number("inf")
+    (1000.0, None, None)
+    """
+    text = text.strip()
+    number = float(text) if _NUMBER.fullmatch(text) else math.inf
+    return number if math.isfinite(number) else None
+
+
+def atom(value: Any, ignore_case: bool) -> Atom:
+    """Return `value` in the form that is compared."""
+    if isinstance(value, str):
+        return ("s", _folded(value, ignore_case))
+    if isinstance(value, bool):
+        return ("b", value)
+    if isinstance(value, int | float):
+        return ("n", value)
+    return ("o", orjson.dumps(_canonical(value, ignore_case), option=orjson.OPT_SORT_KEYS, default=str))
+
+
+def _folded(text: str, ignore_case: bool) -> str:
+    text = " ".join(unicodedata.normalize("NFC", text).split())
+    return text.casefold() if ignore_case else text
+
+
+def _canonical(value: Any, ignore_case: bool) -> Any:
+    """Return a nested value with texts folded, nulls left out, and whole floats as integers."""
+    if isinstance(value, str):
+        return _folded(value, ignore_case)
+    if isinstance(value, Mapping):
+        return {str(k): _canonical(v, ignore_case) for k, v in value.items() if v is not None}
+    if isinstance(value, list | tuple):
+        return sorted(
+            (_canonical(one, ignore_case) for one in value),
+            key=lambda item: orjson.dumps(item, option=orjson.OPT_SORT_KEYS, default=str),
+        )
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    return value
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Yield (path, value) of all that is not null; elements of a list share the list's path."""
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _leaves(one, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list | tuple):
+        yield from ((path, one) for one in value if one is not None)
+    elif value is not None:
+        yield path, value
 
 
 @GRADERS.register("json_fields")

@@ -17,7 +17,6 @@ from typing import Any, Final
 
 from tuneworthy.config.graders import Judge
 from tuneworthy.errors import UserError
-from tuneworthy.graders import messages
 from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext
 from tuneworthy.input_files import read_input_text
 from tuneworthy.types import Case, OutputFormat, Response, Score, Trace, Variant, content_hash
@@ -116,8 +115,17 @@ class JudgeGrader(AnswerGrader[Judge]):
         Returns:
             (good, ""), or (None, why there is no verdict).
         """
-        verdict, why = await self._ask(case, answer)
-        return (None if verdict is None else verdict == GOOD), why
+        if self._asker is None:
+            raise UserError(
+                "The judge has no session for calling its model.", hint="Call `open_session` to open a session."
+            )
+        question = self.question(case, answer)
+        if (size := sum(len(message["content"]) for message in question.messages)) > MAX_CHARS:
+            return None, f"the text to judge has {size} characters, more than the limit of {MAX_CHARS}"
+        trace = await self._asker(self._judging, question)
+        if trace.response is None:
+            return None, f"{trace.error.code}: {trace.error.message}" if trace.error else "no response"
+        return read_verdict(trace.response)
 
     def question(self, case: Case, answer: str) -> Case:
         """Return the judge's request, as a case of its own.
@@ -147,24 +155,11 @@ class JudgeGrader(AnswerGrader[Judge]):
             return Score.failed(f"the judge gave no rating: {why}")
         return RIGHT if good else WRONG
 
-    async def _ask(self, case: Case, answer: str) -> tuple[str | None, str]:
-        if self._asker is None:
-            raise UserError(
-                "The judge has no session for calling its model.", hint="Call `open_session` to open a session."
-            )
-        question = self.question(case, answer)
-        if (size := sum(len(message["content"]) for message in question.messages)) > MAX_CHARS:
-            return None, f"the text to judge has {size} characters, more than the limit of {MAX_CHARS}"
-        trace = await self._asker(self._judging, question)
-        if trace.response is None:
-            return None, f"{trace.error.code}: {trace.error.message}" if trace.error else "no response"
-        return read_verdict(trace.response, self._judging.output.choices)
 
+def read_verdict(response: Response) -> tuple[bool | None, str]:
+    """Return (good, ""), or (None, why the verdict cannot be read); the whole answer must be one of the two words.
 
-def read_verdict(response: Response, choices: tuple[str, ...]) -> tuple[str | None, str]:
-    """Return (the verdict, ""), or (None, why it cannot be read); the whole answer must be one of `choices`.
-
-    >>> read_verdict(Response(text="NOT GOOD"), ("good", "bad"))
+    >>> read_verdict(Response(text="NOT GOOD"))
     (None, "its response 'NOT GOOD' is neither good nor bad")
     """
     if loose := next((name for name in response.dropped if name.startswith("output:")), ""):
@@ -176,6 +171,6 @@ def read_verdict(response: Response, choices: tuple[str, ...]) -> tuple[str | No
             f"its response was a refusal, a tool call or filtered content (finish reason: {response.finish_reason})"
         )
     verdict = response.text.strip()
-    if verdict in choices:
-        return verdict, ""
-    return None, f"its response {verdict[:60]!r} is neither {messages.choices(choices)}"
+    if verdict in {GOOD, BAD}:
+        return verdict == GOOD, ""
+    return None, f"its response {verdict[:60]!r} is neither {GOOD} nor {BAD}"

@@ -1,6 +1,6 @@
 """Every sentence of this folder that a person reads at run time; the text sent to a judge is in `judge`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from tuneworthy.catalogue import Catalogue
@@ -33,8 +33,3 @@ REASONS: Final[Mapping[str, str]] = {
     "wrong_tool": "the wrong tool or the wrong number of calls",
     "wrong_arguments": "the right tool with the wrong arguments",
 }
-
-
-def choices(values: Sequence[str]) -> str:
-    """Return choices as in "good nor bad"."""
-    return " nor ".join(values)

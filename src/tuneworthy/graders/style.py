@@ -104,27 +104,19 @@ def read_generic(path: Path) -> list[str]:
     return texts
 
 
-class LexicalRules:
-    """Bounds on the number of words, banned phrases, required patterns: each is one rule."""
-
-    def __init__(self, config: Style) -> None:
-        self._min, self._max = config.min_words, config.max_words
-        self._banned = [" ".join(phrase.casefold().split()) for phrase in config.banned]
-        self._required = list(config.required)
-        for pattern in self._required:
-            compile_pattern(pattern)
-
-    def broken(self, text: str) -> tuple[list[str], int]:
-        """Return the rules that `text` breaks, in words, and how many rules there are."""
-        n_words = len(text.split())
-        folded = " ".join(text.casefold().split())
-        rules: list[tuple[str, bool]] = [
-            *((f"at least {count(least, 'word')}", n_words >= least) for least in (self._min,) if least is not None),
-            *((f"at most {count(most, 'word')}", n_words <= most) for most in (self._max,) if most is not None),
-            *((f"does not contain {phrase!r}", phrase not in folded) for phrase in self._banned),
-            *((f"matches {pattern!r}", bool(search(pattern, text))) for pattern in self._required),
-        ]
-        return [name for name, passed in rules if not passed], len(rules)
+def broken_rules(config: Style, text: str) -> tuple[list[str], int]:
+    """Return the lexical rules that `text` breaks, in words, and how many rules there are."""
+    n_words = len(text.split())
+    folded = " ".join(text.casefold().split())
+    least, most = config.min_words, config.max_words
+    banned = [" ".join(phrase.casefold().split()) for phrase in config.banned]
+    rules = [
+        *([(f"at least {count(least, 'word')}", n_words >= least)] if least is not None else []),
+        *([(f"at most {count(most, 'word')}", n_words <= most)] if most is not None else []),
+        *((f"does not contain {phrase!r}", phrase not in folded) for phrase in banned),
+        *((f"matches {pattern!r}", bool(search(pattern, text))) for pattern in config.required),
+    ]
+    return [name for name, passed in rules if not passed], len(rules)
 
 
 @GRADERS.register("style")
@@ -134,7 +126,8 @@ class StyleGrader(AnswerGrader[Style]):
     needs_expected = False
 
     def __init__(self, config: Style, context: GradingContext) -> None:
-        self._rules = LexicalRules(config)
+        for pattern in config.required:
+            compile_pattern(pattern)
         generic = _distinct(read_generic(context.file(config.generic, "generic texts (JSONL)")))
         brand = _distinct(example.answer for example in context.examples)
         if min(len(brand), len(generic)) < MIN_TEXTS:
@@ -155,7 +148,7 @@ class StyleGrader(AnswerGrader[Style]):
         if not trace.text.strip():
             return FORMAT
         voice = self._classifier(trace.text)
-        broken, n_rules = self._rules.broken(trace.text)
+        broken, n_rules = broken_rules(self.config, trace.text)
         share = 1 - len(broken) / n_rules if n_rules else voice
         value = (voice + share) / 2
         reason = "" if value >= 0.5 and not broken else "partial" if value > 0 else "wrong"

@@ -9,7 +9,7 @@ from typing import Any
 
 from tuneworthy.config.graders import ToolCall
 from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, AnswerGrader
-from tuneworthy.graders.json_pairs import compare
+from tuneworthy.graders.json_fields import compare
 from tuneworthy.graders.json_text import find_json, is_deep
 from tuneworthy.types import Case, Score, Trace
 

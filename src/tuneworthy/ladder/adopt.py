@@ -11,8 +11,7 @@ The adoption rule. A candidate is adopted
 from dataclasses import dataclass
 
 from tuneworthy.money.serving import SAVING, RunningCost
-from tuneworthy.stats.messages import p_value
-from tuneworthy.stats.paired import NonInferiority, PairedResult
+from tuneworthy.stats.paired import NonInferiority, PairedResult, p_value
 from tuneworthy.types import MOST_UNSCORED, RungStatus
 
 

@@ -9,7 +9,7 @@ from math import inf
 from typing import Final
 
 from tuneworthy.catalogue import Catalogue
-from tuneworthy.classical.messages import METHODS
+from tuneworthy.classical.base import METHODS
 
 say = Catalogue(
     {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tuneworthy.regressions import messages
 from tuneworthy.stats.paired import compare, non_inferior
-from tuneworthy.stats.sizing import cases_for_margin
+from tuneworthy.stats.power import cases_for_margin
 from tuneworthy.types import MOST_UNSCORED
 
 Floats = NDArray[np.float64]

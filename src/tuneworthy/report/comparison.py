@@ -14,8 +14,7 @@ import orjson
 from tuneworthy.ladder.commands.compare import VariantComparison
 from tuneworthy.report.numbers import dollars, percent
 from tuneworthy.report.text import clean, escaped, markdown_code, markdown_text
-from tuneworthy.stats.messages import p_value
-from tuneworthy.stats.paired import PairedResult
+from tuneworthy.stats.paired import PairedResult, p_value
 from tuneworthy.text import count
 
 # Ids of cases in a comment, at most.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from tuneworthy.classical.messages import METHODS
+from tuneworthy.classical.base import METHODS
 from tuneworthy.config import Project
 from tuneworthy.ladder.provenance import settings
 from tuneworthy.ladder.record import RungRecord, RunRecord

@@ -121,4 +121,3 @@ class LlamaEncoder:
             return await self._batch(client, [texts[0][: len(texts[0]) // 2]])
         message = f"{self._config.model} returns no vector: {reason}"
         raise ModelError(message, hint="Set model in [retrieval.encoder] to an embedding model, or set pooling there.")
-

@@ -1,6 +1,6 @@
 """Acceptance sampling: from the review of a few random rows to a claim on the whole dataset."""
 
-from math import exp, floor, lgamma
+from math import floor
 from typing import Any
 
 import scipy
@@ -15,20 +15,6 @@ def operating_characteristic(n: int, accept_at: int, good_rate: float) -> float:
     if not 0 <= accept_at <= n:
         raise ValueError(f"expected 0 <= accept_at <= n, got {accept_at} of {n}")
     return float(scipy.special.bdtr(n - accept_at, n, 1 - good_rate))
-
-
-def _at_most(bad: int, population: int, total_bad: int, n: int) -> float:
-    """P(at most `bad` bad rows in a sample of n), hypergeometric."""
-    first = max(0, n - (population - total_bad))
-    whole = _log_choose(population, n)
-    return sum(
-        exp(_log_choose(total_bad, k) + _log_choose(population - total_bad, n - k) - whole)
-        for k in range(first, bad + 1)
-    )
-
-
-def _log_choose(n: int, k: int) -> float:
-    return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
 
 
 def attempt_alpha(attempt: int, alpha: float = 0.05) -> float:
@@ -75,7 +61,7 @@ def lot_plan_size(lot: int, allowed: int, bad: int, alpha: float = 0.05) -> int 
     lo, hi = bad, lot  # a sample of `bad` proves nothing; one of all rows proves it
     while hi - lo > 1:
         middle = (lo + hi) // 2
-        lo, hi = (lo, middle) if _at_most(bad, lot, allowed + 1, middle) <= alpha else (middle, hi)
+        lo, hi = (lo, middle) if scipy.stats.hypergeom.cdf(bad, lot, allowed + 1, middle) <= alpha else (middle, hi)
     return hi
 
 

@@ -215,3 +215,12 @@ def _is_binary(cases: Floats) -> bool:
 
 def _discordant(cases: Floats) -> tuple[int, int]:
     return int((cases[:, 2] > cases[:, 0]).sum()), int((cases[:, 2] < cases[:, 0]).sum())
+
+
+def p_value(value: float) -> str:
+    """Return a p-value as in a formula.
+
+    >>> p_value(1e-9), p_value(0.0312)
+    ('p < 0.0001', 'p = 0.0312')
+    """
+    return "p < 0.0001" if value < 1e-4 else f"p = {value:.4f}"

@@ -25,8 +25,7 @@ from tuneworthy.ladder.task_data import TaskData, settle
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.retrieval.documents import Corpus, read_documents
 from tuneworthy.retrieval.library import documents_path
-from tuneworthy.stats.power import detectable
-from tuneworthy.stats.sizing import LOSS, cases_for_margin
+from tuneworthy.stats.power import LOSS, cases_for_margin, detectable
 from tuneworthy.store import Folder
 from tuneworthy.text import plural
 from tuneworthy.types import Case, Example

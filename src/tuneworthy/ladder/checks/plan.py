@@ -8,7 +8,7 @@ from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.providers.prices import price_for
 from tuneworthy.retrieval.library import paid_servers
 from tuneworthy.rules import Finding
-from tuneworthy.stats.sizing import LOSS, MOST_CASES
+from tuneworthy.stats.power import LOSS, MOST_CASES
 from tuneworthy.store import ResponseStore
 from tuneworthy.text import plural
 

@@ -18,9 +18,8 @@ import numpy as np
 import orjson
 
 from tuneworthy import __version__
-from tuneworthy.classical.base import ClassicalModel, ProbabilisticModel
+from tuneworthy.classical.base import METHODS, ClassicalModel, ProbabilisticModel
 from tuneworthy.classical.export import MARK, read_answer, standalone_files
-from tuneworthy.classical.messages import METHODS
 from tuneworthy.classical.runtime import fill_template
 from tuneworthy.errors import GateFailed, UserError
 from tuneworthy.ladder import messages

@@ -7,8 +7,8 @@ from tuneworthy.errors import join_sentences
 from tuneworthy.money.economics import money_sentence
 from tuneworthy.money.results import EconomicsStatus
 from tuneworthy.rules import Finding, Status
+from tuneworthy.stats.power import shows
 from tuneworthy.stats.ratios import LEAST_GROUPS
-from tuneworthy.stats.sizing import shows
 from tuneworthy.text import count
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import GateResult
