@@ -19,7 +19,6 @@ from tuneworthy.decoding.samplers import (
     explain,
     logits_of,
     min_p_at_one,
-    penalty_by_offset,
     ranked,
 )
 from tuneworthy.decoding.view import Position, compare_engines, with_rest
@@ -86,14 +85,12 @@ def test_min_p_after_a_temperature_acts_like_its_power() -> None:
 
 
 def test_a_repetition_penalty_depends_on_an_offset_that_no_probability_shows() -> None:
-    found = dict(penalty_by_offset(np.array([10.0, 9.0]), 1.1, 0, (0.0, -12.0)))
-    assert {offset: round(p, 2) for offset, p in found.items()} == {0.0: 0.52, -12.0: 0.69}
-    for offset in (-12.0, 0.0):
+    for offset, share in ((-12.0, 0.69), (0.0, 0.52)):
         trail = explain(
             np.array([10.0, 9.0]) + offset, Sampling(temperature=1, repetition_penalty=1.1), engine_of("vllm"),
             written=[0],
         )  # fmt: skip
-        assert trail.distribution[0] == pytest.approx(found[offset])
+        assert trail.distribution[0] == pytest.approx(share, abs=5e-3)
     for name in ("frequency_penalty", "presence_penalty"):
         shares = {
             explain(

@@ -18,7 +18,7 @@ from tuneworthy.cli.tables import show_run
 from tuneworthy.config import Project, load
 from tuneworthy.config.graders import Choice, Judge
 from tuneworthy.config.models import ModelSection
-from tuneworthy.config.retrieval import CrossEncoderReranker, LlamaCppEncoder
+from tuneworthy.config.retrieval import CrossEncoderReranker
 from tuneworthy.errors import OutsideFault, Undecided, UserError
 from tuneworthy.ladder.cascade import large_of
 from tuneworthy.ladder.record import RunRecord, read_record
@@ -127,10 +127,10 @@ def fetch_models(project: Project, names: Container[str] | None = None) -> None:
         if spec is not None and find(spec, project.root) is None:
             note(messages.say("fetching", name=name, spec=spec))
             pull(spec, project.root)
-    for key, part in (("encoder", project.retrieval.encoder), ("reranker", project.retrieval.reranker)):
-        if isinstance(part, LlamaCppEncoder | CrossEncoderReranker) and find(part.model, project.root) is None:
-            note(messages.say("fetching", name=f"retrieval.{key}", spec=part.model))
-            pull(part.model, project.root)
+    reranker = project.retrieval.reranker
+    if isinstance(reranker, CrossEncoderReranker) and find(reranker.model, project.root) is None:
+        note(messages.say("fetching", name="retrieval.reranker", spec=reranker.model))
+        pull(reranker.model, project.root)
     graded_by_label = any(isinstance(grader, Choice) for grader in project.graders)
     if names is None and graded_by_label and "classical" in project.ladder.rungs and find(SPEC, project.root) is None:
         note(messages.say("fetching", name="classical/decision", spec=SPEC))

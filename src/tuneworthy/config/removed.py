@@ -39,6 +39,10 @@ REMOVED: Final[Mapping[str, str]] = {
     "check=paraphrases": _NO_PARAPHRASES,
     "check=overlap_paraphrase": _NO_PARAPHRASES,
     "check=leaning_file": _NO_PARAPHRASES,
+    "encoder=llama_cpp": (
+        "The encoder type llama_cpp was removed. Start `llama-server --embeddings -m FILE.gguf`, and set type to "
+        "server and base_url to its address."
+    ),
     "provider=openai_decisions": _DECISIONS,
     "provider=systemone": _DECISIONS,
     "retrieval.context": _FIXED,

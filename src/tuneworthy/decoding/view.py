@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.decoding.engines import NAMES, Sampling, engine_of
-from tuneworthy.decoding.samplers import Trail, explain, min_p_at_one, penalty_by_offset, ranked
+from tuneworthy.decoding.samplers import Trail, explain, min_p_at_one, ranked
 from tuneworthy.errors import UserError
 
 # Tokens that the unknown mass is spread over, at most.
 MOST_SHARED = 150_000
-OFFSETS = (-12.0, 0.0, 12.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,15 +143,9 @@ def _relations(
         )
     penalty = sampling.repetition_penalty
     if penalty is not None and penalty != 1 and context:
-        token = context[-1]
-        found = penalty_by_offset(position.logits, penalty, token, OFFSETS)
-        shares = ", ".join(f"{share:.2f} at {offset:+g}" for offset, share in found)
-        unknown = "" if position.has_offset else " The offset of these logits is unknown."
-        label = position.label(token)
         yield (
-            f"The effect of repetition_penalty {penalty:g} depends on a constant offset of all logits, which "
-            f"otherwise changes no probability. Depending on the offset, the probability of {label} is "
-            f"{shares}.{unknown}"
+            f"The effect of repetition_penalty {penalty:g} depends on a constant offset of all logits, which otherwise "
+            f"changes no probability.{'' if position.has_offset else ' The offset of these logits is unknown.'}"
         )
     if not position.exact:
         yield "The total probability of the hidden tail tokens is known, but its distribution over them is assumed."

@@ -34,8 +34,6 @@ class EngineSettings:
         cache_mib: Memory for prompts that left their slot.
         cache_prompt: Whether a slot reuses the prefix of its last prompt.
         port: On the loopback; 0 for a free one.
-        embeds: Whether it encodes texts instead of answering.
-        pooling: Of an encoder; the model's own if None.
         parent: Process id of the parent.
         api_key: Key that requests must have.
         slot_folder: Where states of slots are saved.
@@ -49,8 +47,6 @@ class EngineSettings:
     cache_mib: int = 0
     cache_prompt: bool = True
     port: int = 0
-    embeds: bool = False
-    pooling: str | None = None
     parent: int = 0
     api_key: str = ""
     slot_folder: str = ""
@@ -93,11 +89,6 @@ def parameters(settings: EngineSettings) -> Any:
     params.cache_prompt = settings.cache_prompt
     params.cache_ram_mib = settings.cache_mib
     params.warmup = False  # seconds on a busy machine, and the first request does the same
-    if settings.embeds:
-        params.embedding = True
-        params.n_batch = params.n_ubatch = params.n_ctx  # a text is encoded in one go
-        if pooling := settings.pooling:
-            params.pooling_type = getattr(xllamacpp.llama_pooling_type, f"LLAMA_POOLING_TYPE_{pooling.upper()}")
     params.verbosity = 2  # warnings: a line for each request would fill the disk
     return params
 

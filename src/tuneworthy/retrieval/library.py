@@ -17,7 +17,6 @@ from tuneworthy.config.project import Project
 from tuneworthy.config.retrieval import (
     CrossEncoderReranker,
     EncoderServer,
-    LlamaCppEncoder,
     LocalEncoder,
     MaxSim,
     RerankServer,
@@ -33,7 +32,6 @@ from tuneworthy.retrieval.cross_encoder import CrossEncoder, cross_encoder_ident
 from tuneworthy.retrieval.documents import Corpus, read_documents
 from tuneworthy.retrieval.encoder import MAX_TOKENS, SentenceEncoder, encoder_installed, load_encoder
 from tuneworthy.retrieval.index import ChunkEncoder, lancedb_missing, open_index
-from tuneworthy.retrieval.llama import LlamaEncoder, llama_cpp_version, llama_identity
 from tuneworthy.retrieval.oracle import Oracle, OraclePassages
 from tuneworthy.retrieval.searcher import RERANKED, Reranker, Searcher
 from tuneworthy.retrieval.searches import SearchStore
@@ -103,8 +101,6 @@ class DocumentLibrary:
             if not encoder_installed():
                 return {}
             return {"type": "local", "model": config.model, "sha256": pin.sha256 if pin else ""}
-        if isinstance(config, LlamaCppEncoder):
-            return llama_identity(config, self._root) if llama_cpp_version() else {}
         if isinstance(config, EncoderServer):
             return config.model_dump(include={"type", "base_url", "model", "query_prefix", "document_prefix"})
         return {}
@@ -344,8 +340,6 @@ class DocumentLibrary:
     def close(self) -> None:
         """Close open connections."""
         self._searches.close()
-        if isinstance(encoder := self.__dict__.pop("_encoder", None), LlamaEncoder):
-            encoder.close()
         self._searchers.clear()
 
     @cached_property
@@ -362,8 +356,6 @@ class DocumentLibrary:
     @cached_property
     def _encoder(self) -> ChunkEncoder:
         config = self.settings.encoder
-        if isinstance(config, LlamaCppEncoder):
-            return LlamaEncoder(config, self._root, Folder(self._root).logs / "retrieval.log")
         return ServerEncoder(config, self._paying, self._root) if isinstance(config, EncoderServer) else self.local
 
     @cached_property

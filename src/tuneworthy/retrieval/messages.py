@@ -11,8 +11,6 @@ say = Catalogue(
         "no_documents": "There are no documents at {path}.",
         "set_path": "Set [documents] path to the folder or file that contains the documents.",
         # Models and servers
-        "odd_count": "{n_rows} {n_rows:vector|vectors} for {n_texts} {n_texts:text|texts}",
-        "odd_vectors": "vectors with NaN or infinite values",
         "odd_scores": "scores with NaN or infinite values",
         # Notes about the documents
         # Why a file or row is left out

@@ -22,6 +22,7 @@ from tuneworthy.providers.usage import token_count
 from tuneworthy.retrieval import messages
 from tuneworthy.retrieval.account import Account
 from tuneworthy.store.responses import response_key
+from tuneworthy.text import count
 from tuneworthy.types import canonical
 
 # Limit of one attempt, seconds.
@@ -202,23 +203,15 @@ async def _finished(call: Coroutine[Any, Any, Result], grace_s: float) -> Result
         raise
 
 
-def read_vectors(answer: Any, n: int) -> NDArray[np.float32]:
-    """Return the vectors of an answer of `/embeddings`, (n, width).
-
-    Raises:
-        ValueError: There are not `n` finite vectors of one width.
-    """
-    rows = [row["embedding"] for row in sorted(answer["data"], key=lambda row: row["index"])]
-    matrix = np.asarray(rows, np.float32)
-    if matrix.ndim != 2 or len(matrix) != n:
-        raise ValueError(messages.say("odd_count", n_rows=len(rows), n_texts=n))
-    if not np.isfinite(matrix).all():
-        raise ValueError(messages.say("odd_vectors"))
-    return matrix
-
-
 def _vectors(answer: Any, n: int) -> list[str]:
-    return [base64.b64encode(row.tobytes()).decode() for row in read_vectors(answer, n)]
+    """Return `n` vectors as base64 of their float32."""
+    rows = [row["embedding"] for row in sorted(answer["data"], key=lambda row: row["index"])]
+    matrix = np.asarray(rows, "<f4")
+    if matrix.ndim != 2 or len(matrix) != n:
+        raise ValueError(f"{count(len(rows), 'vector')} for {count(n, 'text')}")
+    if not np.isfinite(matrix).all():
+        raise ValueError("vectors with NaN or infinite values")
+    return [base64.b64encode(row.tobytes()).decode() for row in matrix]
 
 
 def _scores(answer: Any, n: int) -> list[str]:
