@@ -68,7 +68,7 @@ def _loses_target() -> Tree:
 
 def _met_from() -> Tree:
     """Row 23: the least number of right answers that meets, and the most that misses, a target."""
-    from tuneworthy.stats.target import target_status
+    from tuneworthy.stats.intervals import target_status
 
     found: Tree = {}
     for n in (50, 200, 300):

@@ -9,7 +9,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from tuneworthy.stats import clopper_pearson, compare, lower_bound, mcnemar_p_value, upper_bound, wilson
 from tuneworthy.stats.difference import tango_interval, tango_p_value
-from tuneworthy.stats.permutation import swap_p_values
+from tuneworthy.stats.paired import swap_p_values
 from tuneworthy.stats.power import mcnemar_power
 
 COUNTS = [(0, 1), (1, 1), (0, 50), (3, 50), (25, 50), (49, 50), (50, 50), (640, 800)]
@@ -101,7 +101,7 @@ def test_the_monte_carlo_swap_test_nears_the_exact_one(monkeypatch):
     ones = np.ones(13)
     sums = np.stack([rng.random(13), ones, np.minimum(1, rng.random(13) + 0.2), ones], axis=1)
     *exact, method = swap_p_values(sums)
-    monkeypatch.setattr("tuneworthy.stats.permutation.EXACT_CLUSTERS", 0)
+    monkeypatch.setattr("tuneworthy.stats.paired.EXACT_CLUSTERS", 0)
     *near, monte_carlo = swap_p_values(sums)
     assert (method, monte_carlo) == ("swap_exact", "swap_monte_carlo")
     assert near == pytest.approx(exact, abs=4 * np.sqrt(max(exact) / 10_000))

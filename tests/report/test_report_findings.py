@@ -18,8 +18,7 @@ from tuneworthy.report import findings, tables
 from tuneworthy.report.render import render_html
 from tuneworthy.report.run_report import document, method
 from tuneworthy.report.text import clean, markdown_code, markdown_text
-from tuneworthy.stats.intervals import lower_bound, upper_bound
-from tuneworthy.stats.target import target_status
+from tuneworthy.stats.intervals import lower_bound, target_status, upper_bound
 
 TODAY = date(2026, 11, 24)
 # One-sided 95% bounds of 170 and of 160 of 200.

@@ -10,8 +10,7 @@ import pytest
 
 from tuneworthy.errors import UserError
 from tuneworthy.retrieval.chunking import CHARACTERS_A_TOKEN, Count, about_tokens, chunk_documents
-from tuneworthy.retrieval.documents import Corpus, SourceDocument, read_documents
-from tuneworthy.retrieval.injections import find_injection
+from tuneworthy.retrieval.documents import Corpus, SourceDocument, find_injection, read_documents
 from tuneworthy.retrieval.parsing import DocumentSection
 
 

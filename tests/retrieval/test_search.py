@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from tuneworthy.prompts.passages import passages_text, split_citations
 from tuneworthy.retrieval.chunking import Chunk
 from tuneworthy.retrieval.encoder import TokenVectors
-from tuneworthy.retrieval.fuse import blend, fuse, max_sim, rarity_of
 from tuneworthy.retrieval.index import ABOUT, RankedChunks, open_index
 from tuneworthy.retrieval.quality import quality
+from tuneworthy.retrieval.searcher import blend, fuse, max_sim, rarity_of
 from tuneworthy.retrieval.searches import SearchStore
 from tuneworthy.types import Passage
 

@@ -5,8 +5,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from tuneworthy.stats import permutation
-from tuneworthy.stats.permutation import swap_p_values
+from tuneworthy.stats import paired as permutation
+from tuneworthy.stats.paired import swap_p_values
 
 
 def differing(n_clusters):

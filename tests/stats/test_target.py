@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from tuneworthy.stats.target import chance_of_status, settling_targets, target_level, target_status
+from tuneworthy.stats.intervals import chance_of_status, settling_targets, target_level, target_status
 
 
 def wrongly_met(n: int, target: float, margin: float, options: int, counted: int) -> float:

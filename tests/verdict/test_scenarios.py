@@ -14,9 +14,8 @@ from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.ladder.adopt import AdoptionEvidence, decide_adoption
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.stats import compare, non_inferior
-from tuneworthy.stats.intervals import effective_n, score_interval
+from tuneworthy.stats.intervals import effective_n, score_interval, target_status
 from tuneworthy.stats.ppi import corrected_difference
-from tuneworthy.stats.target import target_status
 from tuneworthy.types import RungStatus
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.decide import decide

@@ -183,7 +183,7 @@ def encoder_of(project: Project, store: Folder, say: Say = lambda _: None) -> tu
     Raises:
         ModelError: It is asked for by name and cannot be used.
     """
-    from tuneworthy.retrieval.cached_encoder import CachedEncoder
+    from tuneworthy.retrieval.encoder import CachedEncoder
 
     spec = project.data.encoder
     if spec == "off":

@@ -34,10 +34,9 @@ from tuneworthy.ladder.record import (
 from tuneworthy.ladder.session import Session
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.stats.calibration import LabelCalibration, calibration
-from tuneworthy.stats.intervals import effective_n, score_bound, score_interval
+from tuneworthy.stats.intervals import effective_n, score_bound, score_interval, target_status
 from tuneworthy.stats.paired import NonInferiority, PairedResult, compare, non_inferior, worst_case
 from tuneworthy.stats.ratios import LEAST_GROUPS
-from tuneworthy.stats.target import target_status
 from tuneworthy.types import MOST_UNSCORED, Case, Response, Score, Trace, Variant
 
 Pair = tuple[np.ndarray, np.ndarray]

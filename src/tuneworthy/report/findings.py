@@ -17,8 +17,8 @@ from tuneworthy.providers.prices import price_for, table_date
 from tuneworthy.report import numbers
 from tuneworthy.report.retrieval import injection_warning
 from tuneworthy.report.text import clean
+from tuneworthy.stats.intervals import target_status
 from tuneworthy.stats.ratios import LEAST_GROUPS
-from tuneworthy.stats.target import target_status
 from tuneworthy.types import MOST_UNSCORED, RungStatus
 from tuneworthy.verdict.base import Target as TargetStatus
 

@@ -3,8 +3,14 @@
 One rule decides everywhere: B is better if the one-sided test of "B is not better" rejects at alpha. Intervals are
 two-sided at 95 %, whatever alpha is: they show how large a difference may be, and exclude gains of a margin.
 "Not significant" is never read as "no worse"; that takes a margin.
+
+The swap test: if A and B do not differ, the origin of a cluster's answers is a coin toss. Its statistic is studentised,
+so that it is also valid for ratios whose denominators differ between A and B (micro F1).
+
+Source: Janssen 1997 (Stat. Probab. Lett. 36:9); Phipson and Smyth 2010 (SAGMB 9:39) for the `+ 1`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +18,6 @@ import scipy
 from numpy.typing import ArrayLike
 
 from .difference import ratio_difference_interval, ratio_difference_p_value, tango_interval, tango_p_value
-from .permutation import swap_p_values
 from .ratios import Floats, as_ratio, cluster_sums, is_binary, shared_sources
 
 
@@ -224,3 +229,76 @@ def p_value(value: float) -> str:
     ('p < 0.0001', 'p = 0.0312')
     """
     return "p < 0.0001" if value < 1e-4 else f"p = {value:.4f}"
+
+
+EXACT_CLUSTERS = 14
+# Most memory that one block of random swaps takes.
+BLOCK_BYTES = 2**26
+_PAIRS = [(i, j) for i in range(4) for j in range(i, 4)]
+_SWAP = [2, 3, 0, 1]
+# Bytes of a swap's moments and derived values, without its 9 bytes a cluster (a bit, and the same as a float).
+_ROW_BYTES = 8 * 40
+
+
+def swap_p_values(sums: Floats, *, alpha: float = 0.05, seed: int = 0) -> tuple[float, float, str]:
+    """One-sided p-values of "B is not better" and of "B is not worse", and how they were computed.
+
+    All swaps are enumerated if at most `EXACT_CLUSTERS` clusters differ; else enough random swaps are drawn for
+    a Monte Carlo error of less than a tenth of a p-value near `alpha`.
+
+    Args:
+        sums: `(n_clusters, 4)` columns a_num, a_den, b_num, b_den.
+    """
+    differs = (sums[:, :2] != sums[:, 2:]).any(axis=1)
+    k = int(differs.sum())
+    if k == 0:
+        return 1.0, 1.0, "swap_exact"
+    if k <= EXACT_CLUSTERS:
+        swaps = (np.arange(2**k)[:, None] >> np.arange(k)) & 1
+        better, worse = _reached(sums, differs, swaps) / 2**k
+        return float(better), float(worse), "swap_exact"
+    draws = int(max(10_000, 100 / alpha))
+    reached = np.zeros(2)
+    for swaps in _random_swaps(draws, k, seed, BLOCK_BYTES):
+        reached += _reached(sums, differs, swaps)
+    better, worse = (reached + 1) / (draws + 1)
+    return float(better), float(worse), "swap_monte_carlo"
+
+
+def _random_swaps(draws: int, k: int, seed: int, block_bytes: int) -> Iterator[np.ndarray]:
+    """Draw `draws` swaps of `k` clusters in blocks, `(n_swaps, k)` of 0/1; the same swaps for any block size."""
+    rng = np.random.default_rng(seed)
+    rows = max(4, block_bytes // (_ROW_BYTES + 9 * k) // 4 * 4)  # the generator fills four bytes at a time
+    for start in range(0, draws, rows):
+        size = (min(rows, draws - start), -(-k // 8))
+        yield np.unpackbits(rng.integers(0, 256, size=size, dtype=np.uint8), axis=1, count=k)
+
+
+def _reached(sums: Floats, differs: np.ndarray, swaps: np.ndarray) -> Floats:
+    """Count the swaps, `(n_swaps, n_differing)` of 0/1, whose statistic is at least, and at most, the observed one."""
+    moments = _moments(sums)
+    change = _moments(sums[differs][:, _SWAP]) - moments[differs]
+    observed = float(_statistic(moments.sum(axis=0)[None, :])[0])
+    swapped = _statistic(moments.sum(axis=0) + swaps.astype(np.float64) @ change)
+    near = 1e-9 * abs(observed)
+    return np.array([(swapped >= observed - near).sum(), (swapped <= observed + near).sum()], dtype=np.float64)
+
+
+def _moments(sums: Floats) -> Floats:
+    """First and second moments per cluster: `(n_clusters, 4 + 10)`."""
+    return np.concatenate([sums, np.stack([sums[:, i] * sums[:, j] for i, j in _PAIRS], axis=1)], axis=1)
+
+
+def _statistic(moments: Floats) -> Floats:
+    """Squared difference over itself plus its linearised variance, with its sign, from summed moments `(n, 14)`.
+
+    It rises with Student's t, in [-1, 1], but has no pole where all clusters differ alike.
+    """
+    first, second = moments[:, :4], dict(zip(_PAIRS, moments[:, 4:].T, strict=True))
+    a_den, b_den = (np.where(den > 0, den, 1.0) for den in (first[:, 1], first[:, 3]))  # 0 / 0 is 0
+    a, b = first[:, 0] / a_den, first[:, 2] / b_den
+    weights = [-1 / a_den, a / a_den, 1 / b_den, -b / b_den]
+    variance = sum((1 if i == j else 2) * weights[i] * weights[j] * second[i, j] for i, j in _PAIRS)
+    squared = (b - a) ** 2
+    whole = squared + np.maximum(variance, 0.0)
+    return np.asarray(np.sign(b - a) * squared / np.where(whole > 0, whole, 1.0))

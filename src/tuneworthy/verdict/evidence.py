@@ -14,8 +14,8 @@ from tuneworthy.ladder.rung_details import CascadeDetail, RetrievalDetail
 from tuneworthy.money.bills import Bill
 from tuneworthy.money.results import EconomicsResult
 from tuneworthy.stats import lower_bound, upper_bound
+from tuneworthy.stats.intervals import target_status
 from tuneworthy.stats.ratios import LEAST_GROUPS
-from tuneworthy.stats.target import target_status
 from tuneworthy.types import MOST_UNSCORED
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import TUNED, DomainText, ErrorShare, Forecast, Target, TrainingReason

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.money.economics import SET_TRAFFIC, chance_to_settle, has_smaller, open_ranges, required_usd
-from tuneworthy.stats.target import chance_of_status, settling_targets
+from tuneworthy.stats.intervals import chance_of_status, settling_targets
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import GateResult, NextAction
 from tuneworthy.verdict.evidence import Evidence

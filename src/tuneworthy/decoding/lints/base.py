@@ -8,7 +8,7 @@ from tuneworthy.providers.capabilities import Capabilities, takes_temperature
 from tuneworthy.rules import Finding, RuleBook
 
 LINTS: Final[RuleBook[Finding]] = RuleBook(
-    "decoding_lints", [f"tuneworthy.decoding.lints.{name}" for name in ("sampling", "structure", "measuring")]
+    "decoding_lints", [f"tuneworthy.decoding.lints.{name}" for name in ("sampling", "structure")]
 )
 
 
