@@ -64,7 +64,7 @@ def chunk_documents(documents: Sequence[SourceDocument], size: int, overlap: int
                 yield Chunk(document.id, heading, piece)
 
 
-def _cut(text: str, room: int, overlap: int, count: Count) -> Iterator[str]:
+def _cut(text: str, room: float, overlap: int, count: Count) -> Iterator[str]:
     """Fill chunks with words; where a sentence ends in the second half of a chunk, the chunk ends with it."""
     words = [part for word in _WORD.findall(text) for part in _halved(word, room, count)]
     first = end = 0
@@ -86,7 +86,7 @@ def _cut(text: str, room: int, overlap: int, count: Count) -> Iterator[str]:
         first = start
 
 
-def _halved(word: str, room: int, count: Count) -> Iterator[tuple[str, float]]:
+def _halved(word: str, room: float, count: Count) -> Iterator[tuple[str, float]]:
     """Yield `word` with its tokens, or its parts of at most `room` tokens."""
     tokens = _weigh(word, count)
     if tokens <= room or len(word) == 1:
