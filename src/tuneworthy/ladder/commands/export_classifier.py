@@ -58,7 +58,7 @@ for filled, text in json.load(open(work + "/cases.json", encoding="utf-8")):
     seconds.append(time.perf_counter() - start)
     if hasattr(classifier, "probabilities"):
         question = text if filled else classifier.fill_template(classifier.STATE["template"], text)
-        shares.append(list(classifier.MODEL.probabilities(question).values()))
+        shares.append(classifier.MODEL.probabilities([question])[0].tolist())
 numpy.save(work + "/shares.npy", numpy.array(shares, numpy.float32))
 print(json.dumps({"answers": answers, "p50_ms": 1000 * sorted(seconds)[len(seconds) // 2]}))
 """
