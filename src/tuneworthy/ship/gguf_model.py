@@ -78,7 +78,6 @@ class RopeConfig(BaseModel):
 
     @property
     def kind(self) -> str:
-        """Name of the scaling."""
         return self.rope_type or self.type or "default"
 
 
@@ -121,7 +120,6 @@ class HfConfig(BaseModel):
 
     @property
     def n_kv_heads(self) -> int:
-        """Key and value heads."""
         return self.num_key_value_heads or self.num_attention_heads
 
     @property
@@ -131,7 +129,6 @@ class HfConfig(BaseModel):
 
     @property
     def head_size(self) -> int:
-        """Numbers of one head of the attention."""
         return self.head_dim or self.hidden_size // self.num_attention_heads
 
     @property

@@ -39,7 +39,6 @@ class Pair:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the weight that it changes."""
         return (self.b.shape[0], self.a.shape[1])
 
 

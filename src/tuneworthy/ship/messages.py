@@ -35,5 +35,4 @@ UNMERGEABLE_SETTINGS: Final[Mapping[str, str]] = {
 
 
 def writes_gguf(folder: object, file_type: str, source: object) -> str:
-    """Say what is written, and whose keys it takes over."""
     return f"Writing {folder} as {file_type}" + (f", with the metadata of {source}." if source else ".")

@@ -59,7 +59,6 @@ class Frames:
         return "".join([*parts, self.start])
 
     def go(self) -> str:
-        """Return the Go template."""
         branch = "".join(
             f'{{{{ {word} eq .Role "{role}" }}}}{_escaped(before)}{{{{ .Content }}}}{_escaped(after)}'
             for word, role, (before, after) in (
@@ -202,7 +201,6 @@ def modelfile(folder: Path, template: str, context: int) -> str:
 
 
 def special_tokens(folder: Path) -> dict[str, str]:
-    """Return the special tokens that a template may name."""
     path = folder / "tokenizer_config.json"
     config = read_config(path) if path.is_file() else {}
     names = ("bos_token", "eos_token", "pad_token", "unk_token")

@@ -85,7 +85,6 @@ class Advice:
     notes: Sequence[str] = ()
 
     def to_dict(self) -> JsonObject:
-        """Return the advice as JSON-able values."""
         return {
             "settings": self.settings.to_dict(),
             "knobs": [asdict(knob) for knob in self.knobs],

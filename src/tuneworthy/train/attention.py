@@ -40,7 +40,6 @@ class RowAttention:
         self._tensors: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
 
     def register(self) -> None:
-        """Make it known to transformers under `NAME`."""
         from transformers import AttentionInterface
 
         AttentionInterface.register(NAME, self)

@@ -116,7 +116,6 @@ def prepare_base(spec: str, root: Path, store: Folder, say: Say = lambda _: None
 
 
 def write_again(store: Folder, artifact: Artifact) -> Artifact:
-    """Make `artifact` the latest of its kind."""
     store.write(f"models/latest-{artifact.kind}", {"id": artifact.id})
     return artifact
 

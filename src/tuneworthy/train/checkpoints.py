@@ -122,7 +122,6 @@ def save_random(folder: Path) -> None:
 
 
 def load_random(folder: Path) -> None:
-    """Restore what `save_random` wrote."""
     import torch
     from safetensors.torch import load_file
 

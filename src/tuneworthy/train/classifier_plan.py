@@ -129,7 +129,6 @@ class ClassifierPlan:
         return [pieces.marked(question_of(student, case), self.settings.max_length) for case in cases]
 
     def to_dict(self) -> JsonObject:
-        """Return the plan as JSON-able values."""
         return {
             "method": METHOD,
             "base": self.encoder.spec,

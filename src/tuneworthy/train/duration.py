@@ -48,11 +48,9 @@ class Duration:
     machine: str
 
     def times(self, n: float) -> Duration:
-        """Return how long `n` times as much takes."""
         return replace(self, low=self.low * n, high=self.high * n, flops=self.flops * n)
 
     def to_dict(self) -> JsonObject:
-        """Return the band as JSON-able values."""
         return {
             "seconds": [round(self.low, 1), round(self.high, 1)],
             "flops": self.flops,

@@ -53,7 +53,6 @@ class Emitted:
 
     @property
     def main(self) -> str:
-        """The text of the main file."""
         return next(iter(self.files.values()))
 
 

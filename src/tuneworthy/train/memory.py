@@ -63,21 +63,17 @@ class MemoryEstimate:
 
     @property
     def n_bytes(self) -> float:
-        """The sum."""
         return sum(part.n_bytes for part in self.parts)
 
     @property
     def low(self) -> float:
-        """The lower end of the band, bytes."""
         return self.n_bytes * self.band[0]
 
     @property
     def high(self) -> float:
-        """The upper end of the band, bytes."""
         return self.n_bytes * self.band[1]
 
     def to_dict(self) -> JsonObject:
-        """Return the estimate as JSON-able values, GiB."""
         return {
             "gib": round(self.n_bytes / GIB, 2),
             "band_gib": [round(self.low / GIB, 2), round(self.high / GIB, 2)],
@@ -226,7 +222,6 @@ class MemoryFit:
     instead: Sequence[str] = ()
 
     def to_dict(self) -> JsonObject:
-        """Return it as JSON-able values."""
         return {
             "fit": self.fit,
             "available_gib": round(self.available / GIB, 2),

@@ -14,5 +14,4 @@ SHAPE_HINT: Final = "Specify a GGUF file, or a folder with the config.json of a 
 
 
 def evaluated(step: int, metric: float, best: float) -> str:
-    """Report an evaluation."""
     return f"Step {step}: the task metric on held-out rows is {metric:.1%} (best so far: {best:.1%})."

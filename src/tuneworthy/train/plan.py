@@ -70,7 +70,6 @@ class Planned:
         return {} if self.rendered is None else self.rendered.reasons
 
     def to_dict(self) -> JsonObject:
-        """Return the plan as JSON-able values."""
         shape = self.shape
         return {
             "base": self.base,

@@ -66,7 +66,6 @@ class TokenRow:
 
     @property
     def n_supervised(self) -> int:
-        """How many tokens the loss is taken of."""
         return sum(self.mask)
 
 
@@ -88,7 +87,6 @@ class TokenPair:
 
     @property
     def longest(self) -> int:
-        """Tokens of the prompt and the longer answer."""
         return len(self.prompt) + max(len(self.chosen), len(self.rejected))
 
 
@@ -113,27 +111,22 @@ class Rendered:
 
     @property
     def reasons(self) -> Mapping[str, int]:
-        """How many rows are left out, by reason."""
         return Counter(self.left_out.values())
 
     @property
     def n_tokens(self) -> int:
-        """Tokens of all rows."""
         return sum(len(row.ids) for row in self.rows)
 
     @property
     def n_supervised(self) -> int:
-        """Tokens that the loss is taken of."""
         return sum(row.n_supervised for row in self.rows)
 
     @property
     def share(self) -> float:
-        """Share of supervised tokens, 0..1."""
         return self.n_supervised / self.n_tokens if self.rows else 0.0
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest row."""
         return max((len(row.ids) for row in self.rows), default=0)
 
     def within(self, max_length: int) -> Rendered:

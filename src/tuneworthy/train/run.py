@@ -227,7 +227,6 @@ def train_project(
 
 
 def run_prepared(prepared: Prepared, run: Path, say: Say) -> Ran:
-    """Train in the folder `run`, or go on there."""
     from tuneworthy.train.trainer import train_rows
 
     return train_rows(

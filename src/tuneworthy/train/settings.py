@@ -96,7 +96,6 @@ class TrainingSettings:
         return steps * self.batch_size if self.rehearsal else 0
 
     def to_dict(self) -> JsonObject:
-        """Return the settings as JSON-able values."""
         names = self.target_modules
         return asdict(self) | {"target_modules": names if isinstance(names, str) else list(names)}
 

@@ -66,17 +66,14 @@ class SettingsTable:
         return cls({"beta": settings.beta} if settings.paired else {}, values)
 
     def get(self, name: str) -> Any:
-        """Return the value of `name`; None if it is not set."""
         return self.values.get(name)
 
     def number(self, name: str) -> float | None:
-        """Return the value of `name` if it is a number."""
         value = self.values.get(name)
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
     @property
     def axolotl(self) -> bool:
-        """Whether the keys are Axolotl's."""
         return len(_OF_AXOLOTL & set(self.raw)) >= 2
 
     @property
@@ -96,12 +93,10 @@ class SettingsTable:
 
     @property
     def rank(self) -> float | None:
-        """Rank of the adapters."""
         return self.number("rank") if "rank" in self.values else _RANK if self.adapters else None
 
     @property
     def alpha(self) -> float | None:
-        """Alpha of the adapters."""
         return self.number("alpha") if "alpha" in self.values else _ALPHA if self.adapters else None
 
     @property

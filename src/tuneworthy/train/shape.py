@@ -64,7 +64,6 @@ class LinearLayer:
 
     @property
     def n_params(self) -> int:
-        """Weights of all its occurrences, without biases."""
         return self.n * self.d_out * self.d_in
 
 
@@ -118,7 +117,6 @@ class Shape:
 
     @property
     def q_width(self) -> int:
-        """Width of all query heads together."""
         return self.n_heads * self.head_dim
 
     @property
@@ -128,7 +126,6 @@ class Shape:
 
     @property
     def moe(self) -> bool:
-        """Whether it is a mixture of experts."""
         return self.n_experts > 0
 
     @property
@@ -143,7 +140,6 @@ class Shape:
 
     @property
     def n_params(self) -> int:
-        """All weights."""
         return self.n_linear + self.vocab * self.hidden * (1 if self.tied else 2) + self.n_other
 
     @property
@@ -154,7 +150,6 @@ class Shape:
 
     @property
     def mlp_share(self) -> float:
-        """Share of the weights of linear layers that the MLP holds, 0..1."""
         return sum(layer.n_params for layer in self.linears if not layer.attention) / self.n_linear
 
     def adapted(self, target_modules: str | Sequence[str] = ALL_LINEAR) -> Sequence[LinearLayer]:

@@ -95,7 +95,6 @@ class TrainingProgress:
 
     @property
     def since_best(self) -> int:
-        """Evaluations after the best one."""
         return len(self.evals) - 1 - self.evals.index(self.best) if self.best else 0
 
     @property
@@ -104,7 +103,6 @@ class TrainingProgress:
         return (self.best or self.steps[-1]).step
 
     def summary(self, *, stopped_early: bool) -> JsonObject:
-        """Return the figures that are stored with the weights."""
         return {
             "n_steps": len(self.steps),
             "first_loss": self.steps[0].loss,
@@ -283,11 +281,9 @@ class Watcher(TrainerCallback):
         return self.run / f"{'best' if self.progress.best else 'checkpoint'}-{self.progress.kept_step}"
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Start the clock of a step."""
         self._began = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **named: Any) -> Any:
-        """Evaluate, save or stop where it is time."""
         self._seconds = time.monotonic() - self._began
         self.progress.seconds += self._seconds
         control.should_log = True

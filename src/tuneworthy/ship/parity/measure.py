@@ -142,7 +142,6 @@ class ParityPlan:
 
     @property
     def n_greedy(self) -> int:
-        """Most tokens of a greedy answer."""
         return max(map(len, self.answer_ids)) + SLACK
 
     @property

@@ -129,7 +129,6 @@ def named_files(request: ParityRequest) -> dict[str, Artifact]:
 
 
 def file_type(made: Artifact) -> str:
-    """Return how the weights of a GGUF file are stored."""
     return made.about.file_type or "unknown"
 
 
@@ -214,7 +213,6 @@ def _student(prompt: Mapping[str, Any]) -> Student:
 
 
 def tools_of(row: Example) -> tuple[JsonObject, ...]:
-    """Return the tools that a row was trained with."""
     tools = row.meta.get("tools")
     return tuple(tools) if isinstance(tools, list) else ()
 

@@ -90,11 +90,9 @@ class LlamaForm(ServerForm):
         super().__init__(self._engine.address, api_key=self._engine.api_key)
 
     def close(self) -> None:
-        """End llama.cpp."""
         asyncio.run(self._engine.stop())
 
     def template(self) -> str | None:
-        """Return the template of the file."""
         template: str | None = self._post("props", {}).get("chat_template")
         return template
 
@@ -117,7 +115,6 @@ class LlamaForm(ServerForm):
         return ids
 
     def token_ids(self, text: str) -> list[int]:
-        """Return the ids of `text`."""
         return self._tokenize(text, add=False)
 
     def next(self, ids: Sequence[int]) -> NextToken:
@@ -133,7 +130,6 @@ class LlamaForm(ServerForm):
         return NextToken({token["id"]: token["logprob"] for token in top})
 
     def answer(self, ids: Sequence[int], most: int) -> Greedy:
-        """Return the most likely answer; llama.cpp counts the token that ended it among its tokens."""
         reply = self._complete(ids, most)
         return _greedy(reply["tokens"], reply["content"], ended=reply["stop_type"] == "eos")
 
@@ -168,11 +164,9 @@ class VllmForm(ServerForm):
         self._top = top
 
     def prompt_ids(self, chats: Sequence[RowChat]) -> list[list[int]]:
-        """Return the ids that the chat endpoint reads."""
         return [self._post("tokenize", {**_body(chat), "add_generation_prompt": True})["tokens"] for chat in chats]
 
     def token_ids(self, text: str) -> list[int]:
-        """Return the ids of `text`."""
         ids: list[int] = self._post("tokenize", {"prompt": text, "add_special_tokens": False})["tokens"]
         return ids
 
@@ -182,7 +176,6 @@ class VllmForm(ServerForm):
         return NextToken({int(name.removeprefix("token_id:")): value for name, value in top.items()})
 
     def answer(self, ids: Sequence[int], most: int) -> Greedy:
-        """Return the most likely answer."""
         reply = self._complete(ids, most, logprobs=0)
         tokens = [int(token.removeprefix("token_id:")) for token in reply["logprobs"]["tokens"]]
         return _greedy(tokens, reply["text"], ended=reply["finish_reason"] == "stop")

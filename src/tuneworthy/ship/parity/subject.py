@@ -109,11 +109,9 @@ class Subject:
 
     @property
     def adapter_and_forms(self) -> Sequence[FormAnswers]:
-        """The answers of the adapter, then those of every other form."""
         return (self.adapter, *self.forms.values())
 
     def without(self, names: Collection[str]) -> Subject:
-        """Return the same without some forms."""
         forms = {name: form for name, form in self.forms.items() if name not in names}
         scores = {name: scores for name, scores in self.scores.items() if name not in names}
         return replace(self, forms=forms, scores=scores)

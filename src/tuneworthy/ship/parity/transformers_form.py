@@ -36,7 +36,6 @@ class TransformersForm(ModelForm):
         self._keeps = "logits_to_keep" in takes  # else it gives the logits of every token
 
     def template(self) -> str | None:
-        """Return the folder's chat template."""
         return self._renderer.template.source
 
     def prompt_ids(self, chats: Sequence[RowChat]) -> list[list[int]]:
@@ -44,7 +43,6 @@ class TransformersForm(ModelForm):
         return [ids or [] for ids in self._renderer.prompts(chats)]
 
     def token_ids(self, text: str) -> list[int]:
-        """Return the ids of `text`."""
         return self._renderer.ids(text)
 
     def following(self, texts: Sequence[Sequence[int]]) -> list[NextToken]:
