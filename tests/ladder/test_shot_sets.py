@@ -51,7 +51,7 @@ def search(root: Path, *, searched: bool = True) -> tuple[list[Variant], list[st
 def mislabelled(view: View, variant: Variant) -> int:
     """Count the shots whose answer is not the right one."""
     assert variant.shots is not None
-    shots = [view.pool.by_id[one] for one in variant.shots.ids]
+    shots = [view.pool.examples[view.pool.places[one]] for one in variant.shots.ids]
     return sum(LABELS[int(shot.question.split()[1]) % 3] != shot.answer for shot in shots)
 
 

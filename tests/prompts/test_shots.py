@@ -24,7 +24,7 @@ def test_fixed_shots_hold_every_answer_and_depend_on_the_seed_alone() -> None:
     pool, turned = ShotPool(ROWS), ShotPool(ROWS[::-1])
     shots = pool.fixed(4, seed=3)
     assert shots == turned.fixed(4, seed=3)
-    assert {pool.by_id[one].answer for one in shots.ids} == {"a", "b"}
+    assert {pool.examples[pool.places[one]].answer for one in shots.ids} == {"a", "b"}
     assert len(pool.fixed(99, seed=3).ids) == len(ROWS)
 
 

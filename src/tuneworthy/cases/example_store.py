@@ -3,9 +3,10 @@
 Invariant: memory grows with the number of examples (some 60 bytes each), not with their texts.
 """
 
+import re
 from array import array
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -18,19 +19,17 @@ from xxhash import xxh3_64_intdigest
 
 from tuneworthy.cases.asked import asked_id
 from tuneworthy.cases.normalize import normalised_bytes, question_of
-from tuneworthy.cases.task_kind import parse_object
+from tuneworthy.cases.stratified import Unit
+from tuneworthy.cases.task_kind import Kind, parse_object
 from tuneworthy.store.own_file import OwnFile
-from tuneworthy.types import UNLABELLED, Example
+from tuneworthy.types import UNLABELLED, Case, Example
 
 Numbers = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
 
-# Examples that are read from the file at once where they follow one another.
-_BLOCK: Final = 512
-# Maximum ratio of a stretch that is read at once to the size of its examples.
-_MOST_BETWEEN: Final = 2
-# Bytes of an answer by which answers are put in order, before whole answers are compared.
-_PREFIX: Final = 48
+# Characters of an answer by which equally frequent answers are put in order.
+_PREFIX: Final = 200
+_IS_HASH: Final = re.compile("[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,17 +169,15 @@ class StoredExamples(Sequence[Example]):
         return len(self.places)
 
     def __iter__(self) -> Iterator[Example]:
-        for first in range(0, len(self.places), _BLOCK):
-            yield from self._read(self.places[first : first + _BLOCK])
+        return map(self._read, self.places.tolist())
 
     @overload
     def __getitem__(self, number: int) -> Example: ...
     @overload
     def __getitem__(self, number: slice) -> list[Example]: ...
     def __getitem__(self, number: int | slice) -> Example | list[Example]:
-        if isinstance(number, slice):
-            return list(self._read(self.places[number]))
-        return next(self._read(self.places[[number]]))
+        places = self.places[number]
+        return list(map(self._read, places.tolist())) if isinstance(number, slice) else self._read(int(places))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence):
@@ -189,46 +186,16 @@ class StoredExamples(Sequence[Example]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def _read(self, places: Numbers) -> Iterator[Example]:
-        starts, ends = self._starts[places], self._starts[places + 1]
-        whole, first, end = b"", int(starts.min(initial=2**62)), int(ends.max(initial=0))
-        if len(places) > 1 and end - first <= _MOST_BETWEEN * int((ends - starts).sum()):
-            whole = self._file.read(first, end)
-            starts, ends = starts - first, ends - first
-        heads = zip(self._ids[places].tolist(), self._lines[places].tolist(), strict=True)
-        for (identity, line), start, end in zip(heads, starts.tolist(), ends.tolist(), strict=True):
-            content = whole[start:end] if whole else self._file.read(start, end)
-            turns, group, tags, meta = orjson.loads(content)
-            yield Example(
-                id=f"{identity:016x}",
-                messages=tuple(turns),
-                source=f"{self._name}:{line}",
-                group=group,
-                tags=tuple(tags),
-                meta=meta,
-            )
-
-
-class ExamplesById(Mapping[str, Example]):
-    """Examples, found by id, of several the last."""
-
-    def __init__(self, rows: Sequence[Example]) -> None:
-        self._rows, ids = rows, columns_of(rows).ids
-        self._order = np.argsort(ids, kind="stable")
-        self._ids = ids[self._order]
-
-    def __getitem__(self, identity: str) -> Example:
-        place = int(np.searchsorted(self._ids, np.uint64(hash_of(identity.encode())), "right")) - 1
-        row = self._rows[int(self._order[place])] if place >= 0 else None
-        if row is None or row.id != identity:
-            raise KeyError(identity)
-        return row
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(ids_of(self._rows))
-
-    def __len__(self) -> int:
-        return len(self._rows)
+    def _read(self, place: int) -> Example:
+        turns, group, tags, meta = orjson.loads(self._file.read(int(self._starts[place]), int(self._starts[place + 1])))
+        return Example(
+            id=f"{int(self._ids[place]):016x}",
+            messages=tuple(turns),
+            source=f"{self._name}:{self._lines[place]}",
+            group=group,
+            tags=tuple(tags),
+            meta=meta,
+        )
 
 
 def hash_of(content: bytes) -> int:
@@ -268,33 +235,88 @@ def ids_of(rows: Sequence[Example]) -> list[str]:
     return rows.ids if isinstance(rows, StoredExamples) else [row.id for row in rows]
 
 
-def rows_by_answer(rows: Sequence[Example]) -> tuple[Numbers, Numbers]:
-    """Return the numbers of the examples answer by answer, and where each answer begins, with the end.
+def _by_answer(rows: Sequence[Example]) -> Collection[list[int]]:
+    """Return the numbers of the examples of each answer."""
+    numbers: dict[int, list[int]] = defaultdict(list)
+    for number, answer in enumerate(columns_of(rows).answers.tolist()):
+        numbers[answer].append(number)
+    return numbers.values()
 
-    Frequent answers come first, equally frequent answers by their text.
-    """
-    answers = columns_of(rows).answers
-    _, first, inverse, sizes = np.unique(answers, return_index=True, return_inverse=True, return_counts=True)
-    heads = np.empty(len(first), f"S{_PREFIX}")
-    # As they lie in the file, so that many are read at once.
-    reading = np.argsort(rows.places[first]) if isinstance(rows, StoredExamples) else np.arange(len(first))
-    for number, row in zip(reading.tolist(), some_of(rows, first[reading].tolist()), strict=True):
-        heads[number] = row.answer.encode("utf-8", "surrogatepass")[:_PREFIX]
-    order = np.lexsort((heads, -sizes))
-    same = (heads[order][1:] == heads[order][:-1]) & (sizes[order][1:] == sizes[order][:-1])
-    for part in np.split(order, np.flatnonzero(~same) + 1) if same.any() else ():
-        if len(part) > 1:  # a view of `order`
-            part[:] = sorted(part.tolist(), key=lambda number: rows[int(first[number])].answer)
-    places = np.empty_like(order)
-    places[order] = np.arange(len(order))
-    return np.argsort(places[inverse], kind="stable"), np.concatenate([[0], np.cumsum(sizes[order])])
+
+def rows_by_answer(rows: Sequence[Example]) -> list[list[int]]:
+    """Return the numbers of the examples by answer: frequent answers first, equally frequent answers by their text."""
+    return sorted(_by_answer(rows), key=lambda some: (-len(some), rows[some[0]].answer[:_PREFIX]))
 
 
 def answer_counts(rows: Sequence[Example]) -> Counter[str]:
     """Return how many examples have each answer, without spaces around it; blank answers are left out."""
-    answers, first, sizes = np.unique(columns_of(rows).answers, return_index=True, return_counts=True)
     counts: Counter[str] = Counter()
-    for answer, row, n in zip(answers.tolist(), first.tolist(), sizes.tolist(), strict=True):
-        if answer:
-            counts[rows[row].answer.strip()] += n
+    for some in _by_answer(rows):
+        counts[rows[some[0]].answer.strip()] += len(some)
+    del counts[""]
     return counts
+
+
+def asking(pool: Sequence[Example], kind: Kind, ids: Collection[str]) -> Numbers:
+    """Return the numbers of the examples that can be scored and ask one of the cases `ids`."""
+    columns = columns_of(pool)
+    wanted = np.array([int(one, 16) for one in ids if _IS_HASH.fullmatch(one)], np.uint64)
+    return np.flatnonzero(np.isin(columns.asked, wanted) & columns.scorable(kind.name))
+
+
+def units_to_draw(
+    pool: Sequence[Example], cases: Sequence[Case], kind: Kind, convert: Callable[[Example, Kind], Case | None]
+) -> Iterator[Unit]:
+    """Yield the units from which dev cases are drawn.
+
+    A unit has a scorable row, no question with two answers, and neither a question nor a group of the cases.
+
+    Args:
+        pool: Sorted by id.
+        cases: Those of test.
+        kind: Of the task.
+        convert: Returns an example as a case.
+    """
+    columns, ids = columns_of(pool), ids_of(pool)
+    tested = np.array([hash_of(normalised_bytes(question_of(case))) for case in cases], np.uint64)
+    groups = [columns.names[case.group] for case in cases if case.group in columns.names]
+    barred = (np.isin(columns.questions, tested) | np.isin(columns.groups, groups)).tolist()
+    scorable = columns.scorable(kind.name).tolist()
+    asked, answers = columns.asked.tolist(), columns.answers.tolist()
+    strata: dict[int, str] = {}
+
+    def contradicts(row: int, other: int) -> bool:
+        if answers[row] == answers[other]:
+            return False
+        case, first = convert(pool[row], kind), convert(pool[other], kind)
+        return (case and case.expected) != (first and first.expected)
+
+    for members in _units(columns):
+        firsts: dict[int, int] = {}  # one row per case
+        rows = [row for row in members if scorable[row]]
+        for row in rows:
+            firsts.setdefault(asked[row], row)
+        if not rows or any(barred[row] for row in members) or any(contradicts(row, firsts[asked[row]]) for row in rows):
+            continue
+        unit = Unit(ids[members[0]], members)
+        for row in firsts.values():
+            if kind.name == "label" and answers[row] not in strata:
+                strata[answers[row]] = f"label {pool[row].answer.strip()}"
+            unit.strata[strata.get(answers[row], "answer")] += 1
+        yield unit
+
+
+def _units(columns: ExampleColumns) -> Collection[list[int]]:
+    """Return the rows of each unit (see `stratified.units_of`)."""
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    _, question = np.unique(columns.questions, return_inverse=True)
+    rows = np.flatnonzero(columns.groups >= 0)
+    n = len(question) + len(columns.names)
+    edges = csr_matrix((np.ones(len(rows)), (question[rows], len(question) + columns.groups[rows])), shape=(n, n))
+    _, unit_of = connected_components(edges, directed=False)
+    members: dict[int, list[int]] = defaultdict(list)
+    for row, unit in enumerate(unit_of[question].tolist()):
+        members[unit].append(row)
+    return members.values()

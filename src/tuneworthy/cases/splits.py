@@ -129,8 +129,7 @@ class Split:
         Raises:
             UserError: A case of the split is gone.
         """
-        from tuneworthy.cases.dev_units import asking
-        from tuneworthy.cases.example_store import by_id, others, some_of
+        from tuneworthy.cases.example_store import asking, by_id, others, some_of
 
         pool = by_id(examples)
         known = {case.id: case for case in cases}
@@ -199,8 +198,7 @@ def changes(stored: StoredSplit, cases: Iterable[Case], examples: Sequence[Examp
         before |= dev
     added = known.keys() - before.keys()
     if stored.origin == "examples":
-        from tuneworthy.cases.dev_units import asking
-        from tuneworthy.cases.example_store import some_of
+        from tuneworthy.cases.example_store import asking, some_of
 
         kind = Kind(*stored.kind)
         pool = _dev_pool(some_of(examples, asking(examples, kind, dev)), kind)
@@ -360,12 +358,10 @@ def _from_examples(
     cases: Sequence[Case], pool: Sequence[Example], kind: Kind, *, seed: int, dev_size: int
 ) -> tuple[list[Case], Sequence[Example], int]:
     """Draw dev from the examples; return it, the other examples, and the number of those set aside."""
-    from tuneworthy.cases.dev_units import units_to_draw
-    from tuneworthy.cases.example_store import others, some_of
+    from tuneworthy.cases.example_store import others, some_of, units_to_draw
 
     take = min(dev_size, int(MAX_DEV_SHARE * len(pool)))
-    units, totals = units_to_draw(pool, cases, kind, seed=seed, take=take, convert=example_case)
-    drawn = draw(units, take, seed=seed, at_least=False, totals=totals)
+    drawn = draw(units_to_draw(pool, cases, kind, example_case), take, seed=seed, at_least=False)
     taken = sorted({i for unit in drawn for i in unit.members})
     dev = [*_dev_pool(some_of(pool, taken), kind).values()]
     if not dev:

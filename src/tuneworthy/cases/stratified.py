@@ -78,9 +78,7 @@ def quotas(totals: Counter[str], take: int, seed: int) -> dict[str, int]:
     return {name: whole + (name in more) for name, (whole, _) in shares.items()}
 
 
-def draw(
-    units: Iterable[Unit], take: int, *, seed: int, at_least: bool, totals: Counter[str] | None = None
-) -> list[Unit]:
+def draw(units: Iterable[Unit], take: int, *, seed: int, at_least: bool) -> list[Unit]:
     """Choose units of about `take` rows in all.
 
     Without groups it is exactly `take` (or all there are), and every stratum is within 1 of its share.
@@ -90,13 +88,11 @@ def draw(
         take: Rows.
         seed: Of the order.
         at_least: Whether groups may make it more than `take`; else they may make it fewer.
-        totals: Rows by stratum, where units that cannot be chosen are left out; else counted.
     """
     order = sorted(units, key=lambda unit: rank(seed, unit.key))
-    if totals is None:
-        totals = Counter()
-        for unit in order:
-            totals.update(unit.strata)
+    totals: Counter[str] = Counter()
+    for unit in order:
+        totals.update(unit.strata)
     take = min(take, totals.total())
     if take <= 0:
         return []

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneworthy.cases.example_store import ExamplesById, by_id, columns_of, ids_of, rows_by_answer
+from tuneworthy.cases.example_store import by_id, columns_of, ids_of, rows_by_answer
 from tuneworthy.errors import UserError
 from tuneworthy.text import plural
 from tuneworthy.types import Case, Example, Shots, content_hash
@@ -31,8 +31,9 @@ class ShotPool:
 
     def __init__(self, examples: Sequence[Example], load_encoder: Callable[[str], ShotEncoder] | None = None) -> None:
         self.examples = by_id(examples)
-        self.by_id: Mapping[str, Example] = ExamplesById(self.examples)
-        self.hash = content_hash(ids_of(self.examples))
+        ids = ids_of(self.examples)
+        self.places = {identity: place for place, identity in enumerate(ids)}
+        self.hash = content_hash(ids)
         self.load_encoder = load_encoder
         self._index: Any = None
         self._encoders: dict[str, tuple[ShotEncoder, NDArray[np.float32]]] = {}
@@ -42,8 +43,8 @@ class ShotPool:
         return len(self.examples)
 
     @cached_property
-    def _by_answer(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The numbers of the examples, the frequent answers first, and where each answer begins."""
+    def _by_answer(self) -> list[list[int]]:
+        """The numbers of the examples by answer, the frequent answers first."""
         return rows_by_answer(self.examples)
 
     @cached_property
@@ -62,20 +63,15 @@ class ShotPool:
                 are more kinds than shots; else frequent kinds come first.
         """
         rng = random.Random(seed)
-        rows, starts = self._by_answer
-        answers = list(range(len(starts) - 1))
+        answers = list(map(list, self._by_answer))
         if mixed:
             rng.shuffle(answers)
-        several: dict[int, list[int]] = {}
         for answer in answers:
-            if starts[answer + 1] - starts[answer] > 1:
-                several[answer] = rows[starts[answer] : starts[answer + 1]].tolist()
-                rng.shuffle(several[answer])
+            rng.shuffle(answer)
         chosen: list[int] = []
         while len(chosen) < min(k, len(self.examples)):
-            some = answers[: k - len(chosen)]
-            chosen += [several[one].pop() if one in several else int(rows[starts[one]]) for one in some]
-            answers = [one for one in answers if several.get(one)]
+            chosen += [answer.pop() for answer in answers[: k - len(chosen)]]
+            answers = [answer for answer in answers if answer]
         rng.shuffle(chosen)
         return Shots(mode="fixed", k=k, pool_hash=self.hash, ids=tuple(self.examples[row].id for row in chosen))
 
@@ -93,7 +89,7 @@ class ShotPool:
             return {}
         self._check_pool(shots)
         if shots.mode == "fixed":
-            chosen = tuple(self.by_id[example_id] for example_id in shots.ids)
+            chosen = tuple(self.examples[self.places[example_id]] for example_id in shots.ids)
             return {case.id: tuple(row for row in chosen if row.group != case.source) for case in cases}
         k, encoder = shots.k, shots.encoder
         missing = [case for case in cases if (case.id, k, encoder) not in self._nearest]
@@ -108,7 +104,7 @@ class ShotPool:
         return {case.id: self._nearest[case.id, k, encoder] for case in cases}
 
     def _check_pool(self, shots: Shots) -> None:
-        gone = sum(example_id not in self.by_id for example_id in shots.ids)
+        gone = sum(example_id not in self.places for example_id in shots.ids)
         if gone:
             message = (
                 f"{gone} of the {len(shots.ids)} few-shot examples of this variant {plural(gone, 'is', 'are')} no "

@@ -65,7 +65,7 @@ async def _answered_right(view: View, k: int) -> tuple[list[Example], int]:
         return [], 0
     drawn_cases: dict[str, tuple[Case, Example]] = {}
     for identity in view.pool.fixed(min(TRIED * k, len(view.pool)), view.seed, mixed=True).ids:
-        example = view.pool.by_id[identity]
+        example = view.pool.examples[view.pool.places[identity]]
         if (case := example_case(example, session.split.kind)) is not None:
             drawn_cases.setdefault(case.id, (case, example))
     cases = [case for case, _ in drawn_cases.values()]
