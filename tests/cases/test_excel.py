@@ -66,7 +66,7 @@ def test_the_first_sheet_with_rows_is_read(tmp_path: Path) -> None:
     path = tmp_path / "tickets.xlsx"
     lines: list[list[Cell]] = [["text", "", "label"], ["Where is it?", "x", "order"], ["", "", ""], ["Two", "", 2.0]]
     path.write_bytes(workbook("", rows(*lines), rows(["other", "sheet"], ["a", "b"])))
-    data = read_cases(path, input_column="text", expected_column="label")
+    data = read_cases(path, input_column=["text"], expected_column="label")
     assert [(case.input, case.expected) for case in data.cases] == [("Where is it?", "order"), ("Two", "2")]
     assert data.format == "excel/columns"
 
@@ -123,7 +123,7 @@ def test_the_nearest_column_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.xlsx"
     path.write_bytes(workbook(rows(["text", "label"], ["1", "x"])))
     with pytest.raises(UserError, match="Did you mean 'label'"):
-        read_cases(path, input_column="text", expected_column="Lable")
+        read_cases(path, input_column=["text"], expected_column="Lable")
 
 
 @pytest.mark.slow

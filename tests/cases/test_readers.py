@@ -372,7 +372,7 @@ def test_a_column_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) 
     path = tmp_path / "a.csv"
     path.write_text("text,label\na,b\n")
     with pytest.raises(DataError, match="expected a column 'txt', got the columns label, text"):
-        read_cases(path, input_column="txt")
+        read_cases(path, input_column=["txt"])
 
 
 def test_a_question_that_holds_the_answer_is_refused(tmp_path: Path) -> None:

@@ -523,9 +523,9 @@ def test_without_the_bound_of_columns_all_are_read(monkeypatch: pytest.MonkeyPat
         ",".join(["input", "expected", *(f"c{n}" for n in range(2500))]) + "\n" + "q,a" + ",x" * 2500 + "\n"
     )
     with pytest.raises(UserError, match="at most 2000 columns"):
-        read_cases(path, input_column="input", expected_column="expected")
+        read_cases(path, input_column=["input"], expected_column="expected")
     monkeypatch.setattr(files, "MAX_COLUMNS", 10_000)
-    assert len(read_cases(path, input_column="input", expected_column="expected").cases) == 1
+    assert len(read_cases(path, input_column=["input"], expected_column="expected").cases) == 1
 
 
 def test_without_the_limit_a_schema_pattern_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,7 @@ def add_cases(
         UserError: The file is wrong, a case has no label, or the project's file takes no rows.
     """
     dataset = read_dataset(project)
-    given = read_cases(source, input_column=inputs or None, expected_column=expected).cases if source else ()
+    given = read_cases(source, input_column=inputs, expected_column=expected).cases if source else ()
     new, repeated = _new_cases(given, dataset.cases)
     gained = set(dataset.changes.added)
     candidates = [*(case for case in dataset.cases if case.id in gained), *new]

@@ -136,7 +136,7 @@ def bare_questions(path: Path, columns: Sequence[str] = ()) -> tuple[list[Case],
     """
     if is_text(path):
         return _lines(path), ("read as one question per line",)
-    cases = read_cases(path, input_column=columns or None)
+    cases = read_cases(path, input_column=columns)
     return list(cases.cases), cases.notes
 
 

@@ -8,7 +8,6 @@ element above `MAX_LINE` is a fault.
 
 import csv
 import gzip
-import io
 import re
 import zlib
 from collections import Counter
@@ -52,6 +51,8 @@ _BATCH = 512
 _BATCH_S = 10.0
 _REASON = re.compile(r"^(?:b['\"])?(?:parse|lexical) error: |\.?\\n.*", re.DOTALL)
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
+# Errors of values in YAML that cannot be parsed.
+_UNPARSED = (ValueError, TypeError, RecursionError, OverflowError, AttributeError, LookupError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -512,6 +513,8 @@ def _parquet(path: Path, journal: Journal) -> Iterator[Row]:
 
 def _yaml(path: Path, journal: Journal) -> Iterator[Row]:
     """Yield the tests of a promptfoo configuration."""
+    import yaml
+
     if _whole(path) is None:
         fault = Fault(
             f"an undamaged YAML file of at most {_MAX_WHOLE >> 20} MiB", "Split the file, or create it again."
@@ -521,12 +524,17 @@ def _yaml(path: Path, journal: Journal) -> Iterator[Row]:
     if journal.n_faults:
         yield text.count("\n") + 1, None
         return
-    parsed = _parsed_yaml(text, journal)
-    if isinstance(parsed, int):
-        yield parsed, None
-    if not isinstance(parsed, tuple):
+    parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        check_size(text, parser)
+        root, document = yaml.compose(text, parser), yaml.load(text, parser)
+    except (UserError, yaml.YAMLError, *_UNPARSED) as error:
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        line = mark.line + 1 if mark else None
+        journal.fault(line, messages.YAML, show(str(getattr(error, "problem", None) or error), 120))
+        if line:
+            yield line, None
         return
-    root, document = parsed
     tests = document.get("tests") if isinstance(document, dict) else document
     if not isinstance(document, dict) or not isinstance(tests, list):
         named = isinstance(document, dict) and "tests" in document
@@ -544,27 +552,3 @@ def _yaml(path: Path, journal: Journal) -> Iterator[Row]:
         except (TypeError, ValueError, RecursionError) as error:
             journal.fault(line, messages.PLAIN_VALUES, str(error)[:80])
         yield line, row
-
-
-def _parsed_yaml(text: str, journal: Journal) -> tuple[Any, Any] | int | None:
-    """Return the root node and the document of YAML; the line of a syntax error, or None for another fault."""
-    import yaml
-
-    parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    loader = parser(io.StringIO(text))
-    try:
-        check_size(text, parser)
-        root = loader.get_single_node()
-        return root, loader.construct_document(root) if root is not None else None
-    except UserError as error:
-        journal.fault(None, messages.YAML, error.message.rstrip("."))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        what = str(getattr(error, "problem", None) or getattr(error, "reason", None) or type(error).__name__)
-        journal.fault(mark.line + 1 if mark else None, messages.YAML, show(what, 120))
-        return mark.line + 1 if mark else 1
-    except (ValueError, TypeError, RecursionError, OverflowError, AttributeError, KeyError, IndexError) as error:
-        journal.fault(None, messages.YAML, f"a value that cannot be parsed: {show(str(error), 80)}")
-    finally:
-        loader.dispose()
-    return None

@@ -4,7 +4,6 @@ The invariant: every row is in the result, or in `dropped` with its reason, or n
 keeps only a few rows in memory: each is yielded, or waits in the journal with its reason.
 """
 
-import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,8 +16,7 @@ from tuneworthy.cases.formats.case_rows import native_fields
 from tuneworthy.cases.formats.columns import Columns, parsed
 from tuneworthy.cases.formats.dialects import check_words
 from tuneworthy.cases.formats.example_rows import native_example
-from tuneworthy.cases.formats.exports.unread import unread
-from tuneworthy.cases.formats.registry import CASE_FORMATS, EXAMPLE_FORMATS, Convert, Fields, Format, detect
+from tuneworthy.cases.formats.registry import CASE_FORMATS, EXAMPLE_FORMATS, Convert, Fields, Format, detect, unread
 from tuneworthy.cases.formats.values import at
 from tuneworthy.cases.messages import DropReason, Fault
 from tuneworthy.cases.readers.faults import (
@@ -110,19 +108,15 @@ _EXAMPLES = _Noun(EXAMPLE_FORMATS, native_example, "examples", keep_rest=True)
 class _Options:
     """The caller's choice of columns and format; recognised where it is empty."""
 
-    inputs: tuple[str, ...] = ()
+    inputs: Sequence[str] = ()
     expected: str | None = None
     format: str | None = None
-
-
-def _options(inputs: str | Sequence[str] | None, expected: str | None, format: str | None = None) -> _Options:
-    return _Options((inputs,) if isinstance(inputs, str) else tuple(inputs or ()), expected, format)
 
 
 def read_cases(
     path: Path | str,
     *,
-    input_column: str | Sequence[str] | None = None,
+    input_column: Sequence[str] = (),
     expected_column: str | None = None,
     lenient: bool = False,
 ) -> CaseFile:
@@ -139,15 +133,14 @@ def read_cases(
         DataError: The file cannot be read, or rows are wrong (`DataFaults`: all of them).
     """
     journal = Journal(Path(path), lenient=lenient)
-    options = _options(input_column, expected_column)
-    cases, name = _read_whole(journal, _CASES, _collect_cases, options)
+    cases, name = _read_whole(journal, _CASES, _collect_cases, _Options(input_column, expected_column))
     return CaseFile(tuple(cases), name, journal.notes(), tuple(journal.dropped))
 
 
 def read_examples(
     path: Path | str,
     *,
-    input_column: str | Sequence[str] | None = None,
+    input_column: Sequence[str] = (),
     expected_column: str | None = None,
     lenient: bool = False,
 ) -> ExampleFile:
@@ -157,8 +150,7 @@ def read_examples(
     Rows with the same messages are read once.
     """
     journal = Journal(Path(path), lenient=lenient)
-    options = _options(input_column, expected_column)
-    examples, name = _read_whole(journal, _EXAMPLES, _collect_examples, options)
+    examples, name = _read_whole(journal, _EXAMPLES, _collect_examples, _Options(input_column, expected_column))
     return ExampleFile(examples, name, journal.notes(), tuple(journal.dropped))
 
 
@@ -166,7 +158,7 @@ def stream_examples(
     path: Path | str,
     journal: Rejects,
     *,
-    input_column: str | Sequence[str] | None = None,
+    input_column: Sequence[str] = (),
     expected_column: str | None = None,
     format: str | None = None,
 ) -> ExampleStream:
@@ -179,22 +171,15 @@ def stream_examples(
     Raises:
         DataError: The file cannot be read, or its format is not known; never for a row.
     """
-    return _opened(journal, _EXAMPLES, _options(input_column, expected_column, format))
+    return _opened(journal, _EXAMPLES, _Options(input_column, expected_column, format))
 
 
 def _read_whole(
     journal: Journal, kind: _Noun, collect: Callable[[Converted, Journal], Sequence[R]], options: _Options
 ) -> tuple[Sequence[R], str]:
     """Return the rows of a file and its format; errors as in `read_cases`."""
-    # The cycle collector is slow with hundreds of thousands of live rows, and no row is a cycle.
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        stream = _opened(journal, kind, options)
-        rows = collect(_bounded(stream.rows, journal), journal)
-    finally:
-        if enabled:
-            gc.enable()
+    stream = _opened(journal, kind, options)
+    rows = collect(_bounded(stream.rows, journal), journal)
     journal.raise_faults()
     if not rows:
         notes = "; ".join(journal.notes())

@@ -193,7 +193,7 @@ class _SourceReader:
         stream = stream_examples(
             self.path,
             self.journal,
-            input_column=request.inputs or None,
+            input_column=request.inputs,
             expected_column=request.expected,
             format=request.format,
         )
