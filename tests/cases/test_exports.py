@@ -14,8 +14,8 @@ import pytest
 from tests.cases.exports import CHATS, EXPORTS, Export, claude_code, codex, completion, observation, span, spans, trace
 
 from tuneworthy.cases import Rejects, read_examples, stream_examples
+from tuneworthy.cases.formats import registry
 from tuneworthy.cases.formats.dialects import is_written_down
-from tuneworthy.cases.formats.exports import unread
 from tuneworthy.cases.formats.registry import BUILTIN, EXAMPLE_FORMATS
 from tuneworthy.cases.readers import reader
 from tuneworthy.cli import invoke
@@ -193,7 +193,7 @@ def test_a_text_of_json_stays_the_text_that_the_model_said(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("title", "marks"),
-    unread._UNREAD,
+    registry._UNREAD,
     ids=lambda value: value if isinstance(value, str) else ",".join(sorted(value)),
 )
 def test_what_is_not_read_is_refused_by_name(tmp_path: Path, title: str, marks: frozenset[str]) -> None:

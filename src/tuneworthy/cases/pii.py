@@ -23,7 +23,7 @@ from functools import lru_cache
 from importlib import import_module
 from importlib.resources import files
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import orjson
 import re2
@@ -281,11 +281,19 @@ def _ipv4s(text: str) -> Spans:
             yield *match.span(), True
 
 
-def _compiled(anchor: str) -> Callable[[bytes], Any]:
+def _anchor_options() -> Any:
     options = re2.Options()
     options.max_mem = _ANCHOR_BYTES
-    search: Callable[[bytes], Any] = re2.compile(anchor.encode(), options).search
-    return search
+    return options
+
+
+def _which(anchors: Sequence[str]) -> Callable[[bytes], list[int] | None]:
+    """Return a function that lists the `anchors` in UTF-8 text; None if RE2's memory does not suffice."""
+    listed = re2.Set.SearchSet(_anchor_options())
+    for anchor in anchors:
+        listed.Add(anchor.encode())
+    listed.Compile()
+    return cast(Callable[[bytes], list[int] | None], listed.Match)
 
 
 def _anchor_of(pattern: str) -> str:
@@ -343,8 +351,11 @@ _PATTERNS: Final = (
     *_of_kind("address"),
 )  # fmt: skip
 
-_ANCHORS: Final = [_compiled(pattern.anchor) for pattern in _PATTERNS]
-_ANY: Final = _compiled("|".join(f"(?:{pattern.anchor})" for pattern in _PATTERNS))
+_ANCHORS: Final = [pattern.anchor for pattern in _PATTERNS]
+_ANY: Final[Callable[[bytes], Any]] = re2.compile(
+    "|".join(f"(?:{anchor})" for anchor in _ANCHORS).encode(), _anchor_options()
+).search
+_WHICH: Final = _which(_ANCHORS)
 
 
 # Characters that look like another one, and those that cannot be seen.
@@ -372,7 +383,8 @@ def find(text: str) -> list[PiiMatch]:
     data = _flat(text)[0].encode("utf-8", "replace")
     if not _ANY(data):
         return []
-    return _values(text, [pattern for pattern, anchor in zip(_PATTERNS, _ANCHORS, strict=True) if anchor(data)])
+    numbers = _WHICH(data) or range(len(_PATTERNS))  # an anchor only saves the search
+    return _values(text, [_PATTERNS[number] for number in sorted(numbers)])
 
 
 def find_all(texts: Iterable[str]) -> Iterator[tuple[int, list[PiiMatch]]]:
