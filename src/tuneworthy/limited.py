@@ -63,13 +63,9 @@ class _Child:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self._stdin, self._stdout = self.process.stdin, self.process.stdout
-        self._room = 0
+        self.room = 0
         self._poll = select.poll()
         self._poll.register(self._stdout, select.POLLIN)
-
-    def begin(self) -> None:
-        """Begin a call: its answers may fill `MAX_ANSWERS`."""
-        self._room = MAX_ANSWERS
 
     def answer(self, task: Sequence[Any], limit_s: float, deadline: float) -> Any:
         """Return the child's answer to a task.
@@ -87,8 +83,8 @@ class _Child:
                 parts.append(os.read(self._stdout.fileno(), 2**20))
                 if not parts[-1]:
                     raise OverLimit(self._end(limit_s))
-                self._room -= len(parts[-1])
-                if self._room < 0:
+                self.room -= len(parts[-1])
+                if self.room < 0:
                     raise OverLimit(f"its results have more than {MAX_ANSWERS} bytes")
         except BrokenPipeError:
             raise OverLimit(self._end(limit_s)) from None
@@ -137,7 +133,7 @@ def each(function: Callable[..., Any], items: Iterable[Sequence[Any]], *, limit_
     results: list[Any] = []
     with _lock:
         child, deadline = _warm(), monotonic() + WALL * limit_s
-        child.begin()
+        child.room = MAX_ANSWERS
         for arguments in items:
             key = (function.__qualname__, arguments[0] if isinstance(arguments[0], str) else "")
             if _tries[key] >= MAX_TRIES:

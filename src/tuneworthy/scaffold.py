@@ -358,64 +358,32 @@ def project_file(
     Calls are greedy where there is one right answer and the model takes a temperature: sampled answers would be asked
     for three times, and there are no calls of today to imitate.
     """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     share = max(Counter(answers).values(), default=0) / max(1, len(answers)) if kind == "label" else 0.0
     numeric = kind in {"short_answer", "free_text"} and are_numbers(answers)
-    names = ["balanced_accuracy", *GRADERS[kind]] if share > MAJORITY else _graders(kind, answers)
-    graders = "\n".join(f'[[graders]]\ntype = "{grader}"\n' for grader in names)
-    graders = graders.replace('"json_schema"\n', '"json_schema"\npath = "schema.json"\n')
-    sections: list[str] = []
-    for model in models:
-        lines = [f"{key} = {orjson.dumps(value).decode()}" for key, value in model.section.items()]
-        sections.append("\n".join([f"[models.{model.name}]", *lines, ""]))
-    examples = '[examples]\npath = "examples.jsonl"                 # shots; at least 200 rows: dev is taken from them'
     longest = max((len(answer.encode()) for answer in answers), default=200)
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:MOST_NAME] or "task"
-    one_line = kind in {"label", "short_answer"} and not any("\n" in answer for answer in answers)
     section = models[0].section
     host = urlsplit(section.get("base_url", "https://api.openai.com")).hostname or ""
     capabilities = capabilities_of(section["provider"], section.get("model", ""), host)
-    greedy = (numeric or kind != "free_text") and takes_temperature(capabilities)
-    room = capabilities.thinking_tokens()
-    stop = 'stop = ["\\n"]                            # answers are one line' if one_line else "# stop = []"
-    return f"""# The project file of tuneworthy. `tuneworthy check` finds mistakes in it.
-
-[task]
-name = "{safe}"
-# target =                               # the score of the first grader, on test, that is good enough: set it
-margin = 0.05                            # the smallest difference that matters
-# problem = "strict_format"              # the row of the decision matrix
-# motivation = "latency"                 # the reason that the team has in mind; it is measured
-
-[cases]
-path = "cases.jsonl"                     # the frozen test set
-
-{examples if has_examples else "# " + examples.replace(chr(10), chr(10) + "# ")}
-
-[split]
-seed = {seed}
-
-[prompt]
-system = "prompts/system.md"             # the prompt as it is today
-user = "{{{{ input }}}}"
-max_tokens = {room + 8 * math.ceil((longest / (2 if kind == "json" else 3) + 8) / 8)}
-{stop}
-{"" if greedy else "# "}parameters = {{ temperature = 0 }}         # sampled answers are asked for 3 times
-
-{graders}
-{chr(10).join(sections)}
-[ladder]
-baseline = "{models[0].name}"
-# budget_usd = 5.0                       # most that all calls may cost
-
-# [constraints]
-# on_device = true                       # hosted models may then not serve (they may teach)
-# p95_ms = 800
-
-[economics]
-# requests_per_month =                   # your traffic: set it to see each option's monthly bill
-# serve_hardware = "l4"                  # what a model of your own runs on: cpu, consumer, l4 or h100
-# serve_params_b = 8                     # its size, billions of parameters
-"""
+    environment = Environment(
+        loader=PackageLoader("tuneworthy", "."),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("scaffold.toml.j2").render(
+        name=re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:MOST_NAME] or "task",
+        has_examples=has_examples,
+        seed=seed,
+        max_tokens=capabilities.thinking_tokens() + 8 * math.ceil((longest / (2 if kind == "json" else 3) + 8) / 8),
+        one_line=kind in {"label", "short_answer"} and not any("\n" in answer for answer in answers),
+        greedy=(numeric or kind != "free_text") and takes_temperature(capabilities),
+        graders=["balanced_accuracy", *GRADERS[kind]] if share > MAJORITY else _graders(kind, answers),
+        models=models,
+        write=lambda value: orjson.dumps(value).decode(),
+    )
 
 
 # Share of the most frequent label from which every label should count alike.

@@ -7,8 +7,6 @@ and training rows stay as they are.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Final
 
 import orjson
 
@@ -20,13 +18,10 @@ from tuneworthy.cases.readers.reader import read_cases
 from tuneworthy.cases.splits import fingerprint
 from tuneworthy.cases.writer import case_row
 from tuneworthy.config.project import Project
-from tuneworthy.errors import DataError, UserError
+from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.text import count, plural
 from tuneworthy.types import Case
-
-# Files that rows can be appended to.
-_LINES: Final = frozenset({".jsonl", ".ndjson"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,20 +120,16 @@ def _overlapping(dataset: Dataset, candidates: Sequence[Case]) -> set[str]:
 
 
 def _append(path: Path, cases: Sequence[Case]) -> None:
-    """Append rows of our own format to a file, if it can be read afterwards."""
-    lines = [orjson.dumps(case_row(case), option=orjson.OPT_APPEND_NEWLINE) for case in cases]
-    content = path.read_bytes() if path.suffix.lower() in _LINES else b""
-    content += (b"" if content.endswith(b"\n") else b"\n") + b"".join(lines)
-    with TemporaryDirectory() as folder:
-        copy = Path(folder) / path.name
-        copy.write_bytes(content)
-        try:
-            ids = {case.id for case in read_cases(copy).cases} if path.suffix.lower() in _LINES else set()
-        except DataError:
-            ids = set()
-    if not ids >= {case.id for case in cases}:
+    """Append rows to a file of our own format.
+
+    Raises:
+        UserError: It has another format.
+    """
+    if read_cases(path).format != "jsonl/native":
         raise UserError(
             f"Rows cannot be appended to {path}.",
             hint="Append the rows to this file yourself, then run `tuneworthy cases add` without a file.",
         )
-    write_atomic(path, content)
+    content = path.read_bytes()
+    lines = [orjson.dumps(case_row(case), option=orjson.OPT_APPEND_NEWLINE) for case in cases]
+    write_atomic(path, content + (b"" if content.endswith(b"\n") else b"\n") + b"".join(lines))

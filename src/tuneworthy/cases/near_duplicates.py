@@ -47,9 +47,9 @@ def group_near_duplicates(cases: Sequence[Case]) -> GroupedCases:
     declared = np.zeros(len(cases), np.int64)
     for number, unit in enumerate(units_of(cases)):
         declared[unit.members] = number
-    joined = _joined(declared, [*_alike(cases)])
+    pairs = np.array([*_alike(cases)], np.int64).reshape(-1, 2)
     members: dict[int, list[int]] = defaultdict(list)
-    for place, number in enumerate(joined.tolist()):
+    for place, number in enumerate(_components(*declared[pairs.T], len(cases))[declared].tolist()):
         members[number].append(place)
     n_near = 0
     for places in members.values():
@@ -74,25 +74,18 @@ def near_duplicates(new: Iterable[Case], of: Sequence[Case]) -> dict[str, str]:
     return {case.id: first[case.source] for case in grouped[len(of) :] if case.source in first}
 
 
-def _joined(declared: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Return each case's group number, from declared groups and similar pairs."""
+def _components(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
+    """Return the number of the connected component of each of `n` nodes with edges from `a` to `b`."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    if not pairs:
-        return declared
-    a, b = (declared[list(side)] for side in zip(*pairs, strict=True))
-    n = int(declared.max()) + 1
-    _, component = connected_components(coo_array((np.ones(len(a)), (a, b)), shape=(n, n)), directed=False)
-    joined: np.ndarray = component[declared]
-    return joined
+    components: np.ndarray = connected_components(coo_array((np.ones(len(a)), (a, b)), shape=(n, n)), directed=False)[1]
+    return components
 
 
 def _alike(cases: Sequence[Case]) -> Iterator[tuple[int, int]]:
     """Yield pairs of places that connect the cases of a source."""
     from scipy.cluster.hierarchy import fcluster, linkage
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
     from scipy.spatial.distance import squareform
 
     if len(cases) < 2:
@@ -106,9 +99,8 @@ def _alike(cases: Sequence[Case]) -> Iterator[tuple[int, int]]:
     for first in range(0, n, _BLOCK):
         similar = (vectors[first : first + _BLOCK] @ vectors.T).tocoo()
         alike = similar.data >= SAME_ANSWER
-        near.append((similar.row[alike] + first, similar.col[alike], similar.data[alike]))
-    row, column, value = map(np.concatenate, zip(*near, strict=True))
-    _, component = connected_components(coo_array((value, (row, column)), shape=(n, n)), directed=False)
+        near.append((similar.row[alike] + first, similar.col[alike]))
+    component = _components(*map(np.concatenate, zip(*near, strict=True)), n)
     order = np.argsort(component, kind="stable")
     for places in np.split(order, np.flatnonzero(np.diff(component[order])) + 1):
         if len(places) == 1:
@@ -130,16 +122,13 @@ def _vectors(texts: Sequence[str]) -> Any:
     from scipy.sparse import csr_array
 
     numbers: dict[str, int] = defaultdict(lambda: len(numbers))
-    found: list[Any] = []
-    times: list[Any] = []
-    for text in texts:
-        column, n = np.unique([numbers[word] for word in words(text) or [normalise(text)]], return_counts=True)
-        found.append(column)
-        times.append(n)
-    columns = np.concatenate(found)
-    n_cases = np.bincount(columns, minlength=len(numbers))
-    values = (1 + np.log(np.concatenate(times))) * np.log((len(texts) + 1) / n_cases)[columns]
-    ends = np.cumsum([0, *map(len, found)])
-    lengths = np.sqrt(np.add.reduceat(values**2, ends[:-1]))
-    values /= np.repeat(lengths, np.diff(ends))
-    return csr_array((values, columns, ends), shape=(len(texts), len(numbers)))
+    owners, columns = [], []
+    for number, text in enumerate(texts):
+        own = [numbers[word] for word in words(text) or [normalise(text)]]
+        owners += [number] * len(own)
+        columns += own
+    vectors = csr_array((np.ones(len(columns)), (owners, columns)), shape=(len(texts), len(numbers)))
+    n_cases = np.bincount(vectors.indices, minlength=len(numbers))
+    vectors.data = (1 + np.log(vectors.data)) * np.log((len(texts) + 1) / n_cases)[vectors.indices]
+    vectors.data /= np.repeat(np.sqrt(vectors.power(2).sum(axis=1)), np.diff(vectors.indptr))
+    return vectors
