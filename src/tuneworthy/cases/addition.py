@@ -81,8 +81,8 @@ def add_cases(
         return result
     test = dataset.split.test
     if added:
-        prints = sorted([*dataset.stored.test, *map(fingerprint, added)], key=lambda entry: entry.id)
-        additions = [*dataset.stored.additions, list(ids)]
+        prints = tuple(sorted([*dataset.stored.test, *map(fingerprint, added)], key=lambda entry: entry.id))
+        additions = (*dataset.stored.additions, ids)
         Folder(project.root).write("split", replace(dataset.stored, test=prints, additions=additions))
     return replace(result, grouped=len(near_duplicates(added, test)), n_test=len(test) + len(added))
 

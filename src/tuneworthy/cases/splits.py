@@ -7,7 +7,7 @@ test = max(50, half), and dev cases double as examples. No group and no question
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
 from tuneworthy.cases.asked import asked_part, tools_of
@@ -36,30 +36,49 @@ class CaseFingerprint:
     expected: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredSplit:
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """How a split was drawn.
+
+    Attributes:
+        origin: The source of dev.
+        seed: Seed of the draw.
+        dev_size: Largest number of dev cases.
+        counts: Numbers by name, for reports.
+        reasons: The method of the draw, in words.
+        additions: Ids of the test cases that each `cases add` added.
+    """
+
+    origin: Literal["examples", "cases"]
+    seed: int
+    dev_size: int
+    counts: Mapping[str, int] = field(default_factory=dict)
+    reasons: tuple[str, ...] = ()
+    additions: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The attributes of the draw."""
+        return {one.name: getattr(self, one.name) for one in fields(Draw)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredSplit(Draw):
     """The document `split.json`: ids and hashes, no text of any case.
 
     Attributes:
         comparisons: Number of comparisons made on test; None before the first plan.
-        additions: Ids of the cases that each `cases add` added.
     """
 
-    origin: Literal["examples", "cases"]
     kind: tuple[TaskKind, str]
-    seed: int
-    dev_size: int
-    dev: list[CaseFingerprint]
-    test: list[CaseFingerprint]
-    counts: dict[str, int] = field(default_factory=dict)
-    reasons: list[str] = field(default_factory=list)
+    dev: tuple[CaseFingerprint, ...]
+    test: tuple[CaseFingerprint, ...]
     comparisons: int | None = None
-    additions: list[list[str]] = field(default_factory=list)
     schema_version: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Split:
+@dataclass(frozen=True, kw_only=True)
+class Split(Draw):
     """Dev cases, test cases, and the examples for shots and training.
 
     Attributes:
@@ -68,26 +87,14 @@ class Split:
         shots: Examples that are neither dev nor set aside.
         dev_shots: The dev cases as examples, if there are too few examples: each has its case's source as group, and
             no case is among its own shots.
-        origin: The source of dev.
-        seed: Seed of the draw.
-        dev_size: Largest number of dev cases.
         kind: The kind of task that the expected answers show.
-        counts: Numbers by name, for reports.
-        reasons: The method of the draw, in words.
-        additions: Ids of the test cases that each `cases add` added.
     """
 
     dev: tuple[Case, ...]
     test: tuple[Case, ...]
     shots: Sequence[Example]
     dev_shots: tuple[Example, ...] = ()
-    origin: Literal["examples", "cases"]
-    seed: int
-    dev_size: int
     kind: Kind
-    counts: Mapping[str, int] = field(default_factory=dict)
-    reasons: tuple[str, ...] = ()
-    additions: tuple[tuple[str, ...], ...] = ()
 
     @property
     def explore(self) -> bool:
@@ -109,15 +116,10 @@ class Split:
     def stored(self) -> StoredSplit:
         """Return the split as it is stored."""
         return StoredSplit(
-            origin=self.origin,
+            **self.facts,
             kind=(self.kind.name, self.kind.reason),
-            seed=self.seed,
-            dev_size=self.dev_size,
-            dev=list(map(fingerprint, self.dev)),
-            test=list(map(fingerprint, self.test)),
-            counts=dict(self.counts),
-            reasons=list(self.reasons),
-            additions=list(map(list, self.additions)),
+            dev=tuple(map(fingerprint, self.dev)),
+            test=tuple(map(fingerprint, self.test)),
         )
 
     @classmethod
@@ -153,13 +155,8 @@ class Split:
             dev=dev,
             test=test,
             shots=some_of(pool, others(pool, taken)),
-            origin=stored.origin,
-            seed=stored.seed,
-            dev_size=stored.dev_size,
             kind=kind,
-            counts=stored.counts,
-            reasons=tuple(stored.reasons),
-            additions=tuple(map(tuple, stored.additions)),
+            **stored.facts,
         )
 
 
