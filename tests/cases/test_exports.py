@@ -16,7 +16,7 @@ from tests.cases.exports import CHATS, EXPORTS, Export, claude_code, codex, comp
 from tuneworthy.cases import Rejects, read_examples, stream_examples
 from tuneworthy.cases.formats import registry
 from tuneworthy.cases.formats.dialects import is_written_down
-from tuneworthy.cases.formats.registry import BUILTIN, EXAMPLE_FORMATS
+from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS
 from tuneworthy.cases.readers import reader
 from tuneworthy.cli import invoke
 from tuneworthy.dataset.importing.folder import Import
@@ -61,7 +61,7 @@ def test_no_adapter_needs_the_guard(tmp_path: Path, export: Export, monkeypatch:
 
 
 def test_every_tools_format_has_a_file() -> None:
-    titled = {name for name in BUILTIN["example_formats"] if (entry := EXAMPLE_FORMATS.get(name)).title
+    titled = {name for name in EXAMPLE_FORMATS if (entry := EXAMPLE_FORMATS.get(name)).title
               and not entry.companion}  # fmt: skip
     assert titled == {export.format for export in EXPORTS} and len(titled) == 13
 

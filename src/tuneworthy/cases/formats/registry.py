@@ -1,7 +1,7 @@
 """Registries of row formats: detection, and conversion to the arguments of a `Case` or an `Example`.
 
 A converter returns keyword arguments (`id` only if the row has one) and raises `RowFault` or `Dropped`. Built-ins are
-tried by `priority`, then formats of installed packages (entry points ``tuneworthy.case_formats`` and
+tried in their order, then formats of installed packages (entry points ``tuneworthy.case_formats`` and
 ``tuneworthy.example_formats``).
 """
 
@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 from typing import Any, Final
 
 from tuneworthy.cases.readers.faults import Journal
@@ -28,10 +27,8 @@ class Format:
 
     Attributes:
         name: As shown to people.
-        shape: An example row, for messages.
         detect: Decides from the union of the keys of the first rows, and the first row.
         convert: Converts a row.
-        priority: Lower is tried first.
         title: The file's name for people, e.g. "Langfuse export"; "" for a format of no tool.
         unit: A row's name for people.
         records: Groups or splits the rows of a file before conversion; lines never decrease.
@@ -40,10 +37,8 @@ class Format:
     """
 
     name: str
-    shape: str
     detect: Detect
     convert: Convert
-    priority: int
     title: str = ""
     unit: str = "row"
     records: Callable[[Iterator[Row], Journal], Iterator[Row]] | None = None
@@ -61,26 +56,32 @@ def has(every: str = "", some: str = "", without: str = "") -> Detect:
     return lambda keys, first: needed <= keys and not barred & keys and (not any_of or bool(any_of & keys))
 
 
-# Modules of the formats of examples that belong to a tool.
-_EXPORTS = {
-    "otel": ("otel",),
-    "claude_code": ("claude_code",),
-    "codex": ("codex",),
-    "langfuse": ("langfuse", "langfuse_observations", "langfuse_scores"),
-    "langsmith": ("langsmith", "langsmith_feedback"),
-    "litellm": ("litellm",),
-    "openai_exports": ("openai_stored", "batch_results", "batch_requests", "openai_evals_run"),
-    "preferences": ("preference", "kto"),
-    "anthropic": ("anthropic",),
-}
-_OWN = ("messages", "openai_log", "sharegpt", "alpaca", "prompt_completion", "input_expected", "columns")
+# Formats and their modules, in the order in which they are tried.
 _CASE_MODULES = dict.fromkeys(
-    ("native", "promptfoo", "inspect", "openai_evals", "langfuse", "columns"), "tuneworthy.cases.formats.case_rows"
+    ("promptfoo", "openai_evals", "langfuse", "inspect", "native", "columns"), "tuneworthy.cases.formats.case_rows"
 )
+_EXPORTS = {
+    "litellm": "litellm",
+    "otel": "otel",
+    "claude_code": "claude_code",
+    "codex": "codex",
+    "langfuse_observations": "langfuse",
+    "langsmith": "langsmith",
+    "langfuse": "langfuse",
+    "langsmith_feedback": "langsmith",
+    "langfuse_scores": "langfuse",
+    "openai_stored": "openai_exports",
+    "batch_results": "openai_exports",
+    "openai_evals_run": "openai_exports",
+    "preference": "preferences",
+    "kto": "preferences",
+    "batch_requests": "openai_exports",
+    "anthropic": "anthropic",
+}
+_OWN = ("openai_log", "messages", "sharegpt", "alpaca", "prompt_completion", "input_expected", "columns")
 _EXAMPLE_MODULES = {
-    name: f"tuneworthy.cases.formats.exports.{module}" for module, names in _EXPORTS.items() for name in names
+    name: f"tuneworthy.cases.formats.exports.{module}" for name, module in _EXPORTS.items()
 } | dict.fromkeys(_OWN, "tuneworthy.cases.formats.example_rows")
-BUILTIN = {"case_formats": tuple(_CASE_MODULES), "example_formats": tuple(_EXAMPLE_MODULES)}
 CASE_FORMATS: Registry[Format] = Registry("case_formats", _CASE_MODULES)
 EXAMPLE_FORMATS: Registry[Format] = Registry("example_formats", _EXAMPLE_MODULES)
 
@@ -93,10 +94,7 @@ def register(formats: Registry[Format], *entries: Format) -> None:
 
 def detect(formats: Registry[Format], keys: Set[str], first: JsonObject) -> Format | None:
     """Return the first format that recognises rows with `keys`, or None."""
-    builtin = BUILTIN[formats.kind]
-    entries = sorted(map(formats.get, builtin), key=lambda entry: entry.priority)
-    installed = (formats.get(name) for name in formats if name not in builtin)
-    return next((entry for entry in chain(entries, installed) if entry.detect(keys, first)), None)
+    return next((entry for entry in map(formats.get, formats) if entry.detect(keys, first)), None)
 
 
 @lru_cache(maxsize=4096)

@@ -31,9 +31,7 @@ register(
         name="anthropic",
         title="Anthropic messages",
         unit="conversation",
-        shape='{"system": ..., "messages": [{"role": "user", "content": [{"type": "text", ...}]}, ...]}',
         detect=_detect,
         convert=_example,
-        priority=-5,
     ),
 )

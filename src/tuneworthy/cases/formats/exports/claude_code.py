@@ -109,10 +109,8 @@ register(
         name="claude_code",
         title="Claude Code log",
         unit="session",
-        shape='{"type": "user", "uuid": ..., "parentUuid": ..., "sessionId": ..., "message": {...}}',
         detect=_detect,
         convert=_example,
         records=_sessions,
-        priority=-10,
     ),
 )

@@ -95,10 +95,8 @@ register(
         name="codex",
         title="Codex log",
         unit="session",
-        shape='{"timestamp": ..., "type": "response_item", "payload": {"type": "message", ...}}',
         detect=_detect,
         convert=_example,
         records=_sessions,
-        priority=-10,
     ),
 )

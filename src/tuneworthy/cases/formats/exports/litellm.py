@@ -48,9 +48,7 @@ register(
         name="litellm",
         title="LiteLLM log",
         unit="call",
-        shape='{"model_group": ..., "messages": [...], "response": {...}, "startTime": ...}',
         detect=has("model_group messages response startTime"),
         convert=_example,
-        priority=-12,
     ),
 )

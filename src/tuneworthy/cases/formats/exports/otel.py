@@ -239,7 +239,6 @@ register(
         name="otel",
         title="OpenTelemetry export",
         unit="model call",
-        shape='{"resourceSpans": [{"scopeSpans": [{"spans": [...]}]}]}',
         detect=lambda keys, first: (
             not keys.isdisjoint({"resourceSpans", "scopeSpans", "resourceLogs", "scopeLogs"})
             or ("attributes" in keys and not keys.isdisjoint(_SPAN))
@@ -247,6 +246,5 @@ register(
         convert=_example,
         records=_calls,
         facts=_scores,
-        priority=-10,
     ),
 )

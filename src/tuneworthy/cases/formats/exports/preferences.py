@@ -81,18 +81,14 @@ register(
         name="preference",
         title="preference pairs",
         unit="pair",
-        shape='{"prompt": ..., "chosen": ..., "rejected": ...}',
         detect=lambda keys, first: not keys.isdisjoint(_BETTER) and not keys.isdisjoint(_WORSE),
         convert=_pair,
-        priority=-7,
     ),
     Format(
         name="kto",
         title="KTO rows",
         unit="row",
-        shape='{"prompt": ..., "completion": ..., "label": true}',
         detect=_is_marked,
         convert=_marked,
-        priority=-7,
     ),
 )
