@@ -279,7 +279,7 @@ def units_to_draw(
     """
     columns, ids = columns_of(pool), ids_of(pool)
     tested = np.array([hash_of(normalised_bytes(question_of(case))) for case in cases], np.uint64)
-    groups = [columns.names[case.group] for case in cases if case.group in columns.names]
+    groups = [columns.names.get(case.group or "", -2) for case in cases]
     barred = (np.isin(columns.questions, tested) | np.isin(columns.groups, groups)).tolist()
     scorable = columns.scorable(kind.name).tolist()
     asked, answers = columns.asked.tolist(), columns.answers.tolist()

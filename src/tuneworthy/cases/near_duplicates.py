@@ -49,7 +49,7 @@ def group_near_duplicates(cases: Sequence[Case]) -> GroupedCases:
         declared[unit.members] = number
     pairs = np.array([*_alike(cases)], np.int64).reshape(-1, 2)
     members: dict[int, list[int]] = defaultdict(list)
-    for place, number in enumerate(_components(*declared[pairs.T], len(cases))[declared].tolist()):
+    for place, number in enumerate(_components(declared[pairs.T], len(cases))[declared].tolist()):
         members[number].append(place)
     n_near = 0
     for places in members.values():
@@ -74,12 +74,13 @@ def near_duplicates(new: Iterable[Case], of: Sequence[Case]) -> dict[str, str]:
     return {case.id: first[case.source] for case in grouped[len(of) :] if case.source in first}
 
 
-def _components(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
-    """Return the number of the connected component of each of `n` nodes with edges from `a` to `b`."""
+def _components(edges: np.ndarray, n: int) -> np.ndarray:
+    """Return the number of the connected component of each of `n` nodes; `edges` is `(2, n_edges)`."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    components: np.ndarray = connected_components(coo_array((np.ones(len(a)), (a, b)), shape=(n, n)), directed=False)[1]
+    graph = coo_array((np.ones(edges.shape[1]), tuple(edges)), shape=(n, n))
+    components: np.ndarray = connected_components(graph, directed=False)[1]
     return components
 
 
@@ -99,8 +100,8 @@ def _alike(cases: Sequence[Case]) -> Iterator[tuple[int, int]]:
     for first in range(0, n, _BLOCK):
         similar = (vectors[first : first + _BLOCK] @ vectors.T).tocoo()
         alike = similar.data >= SAME_ANSWER
-        near.append((similar.row[alike] + first, similar.col[alike]))
-    component = _components(*map(np.concatenate, zip(*near, strict=True)), n)
+        near.append(np.array([similar.row[alike] + first, similar.col[alike]]))
+    component = _components(np.concatenate(near, axis=1), n)
     order = np.argsort(component, kind="stable")
     for places in np.split(order, np.flatnonzero(np.diff(component[order])) + 1):
         if len(places) == 1:
