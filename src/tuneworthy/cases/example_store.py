@@ -17,8 +17,7 @@ import orjson
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
-from tuneworthy.cases.asked import asked_id
-from tuneworthy.cases.normalize import normalised_bytes, question_of
+from tuneworthy.cases.normalize import asked_id, normalised_bytes, question_of
 from tuneworthy.cases.stratified import Unit
 from tuneworthy.cases.task_kind import Kind, parse_object
 from tuneworthy.store.own_file import OwnFile

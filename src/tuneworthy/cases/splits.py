@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
-from tuneworthy.cases.asked import asked_part, tools_of
+from tuneworthy.cases.normalize import asked_part, tools_of
 from tuneworthy.cases.stratified import draw, units_of
 from tuneworthy.cases.task_kind import Kind, TaskKind, answer_text, guess_kind, parse_object
 from tuneworthy.errors import UserError

@@ -97,12 +97,12 @@ def _sharegpt(row: JsonObject, journal: Journal) -> Fields:
         where = f"conversations[{i}]"
         if not isinstance(turn, dict):
             raise RowFault(f'a turn {{"from": ..., "value": ...}} at {where}', turn, code="bad_message")
-        chat.append(_turn(turn, where, n_calls))
+        chat.append(sharegpt_turn(turn, where, n_calls))
         n_calls += len(at(chat[-1], "tool_calls") or ())
     return fields_of(check_messages(chat, "conversations"), row, {"conversations", "system"})
 
 
-def _turn(turn: JsonObject, where: str, n_calls: int) -> JsonObject:
+def sharegpt_turn(turn: JsonObject, where: str, n_calls: int) -> JsonObject:
     """Return a turn of ShareGPT as a message; one that is a message already stays as it is."""
     if "from" not in turn and at(turn, "role") in ROLES:
         return turn

@@ -5,9 +5,10 @@ from collections.abc import Set
 from typing import Any
 
 from tuneworthy.cases.formats.dialects import is_chat
+from tuneworthy.cases.formats.example_rows import sharegpt_turn
 from tuneworthy.cases.formats.logs import exchange
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, register
-from tuneworthy.cases.formats.values import at, word_at
+from tuneworthy.cases.formats.values import at
 from tuneworthy.cases.pairs import REJECTED
 from tuneworthy.cases.readers.faults import Dropped, Journal
 from tuneworthy.types import JsonObject
@@ -38,7 +39,7 @@ def _question(row: JsonObject) -> Any:
     system = at(row, "system")
     before = [{"role": "system", "content": system}] if system else []
     if isinstance(turns := at(row, "conversations"), list):
-        return [*before, *map(_sharegpt, turns)]
+        return [*before, *_sharegpt(turns, "conversations")]
     parts = [row[key] for key in _ASKS if row.get(key)]
     if len(parts) == 1 and not isinstance(parts[0], str):
         return parts[0]
@@ -54,17 +55,14 @@ def _turns(value: Any) -> list[Any]:
         return [{"role": _ROLES[who], "content": text.strip()} for who, text in pairs]
     turns = value if isinstance(value, list) else [value]
     if turns and isinstance(turns[0], dict) and "from" in turns[0]:
-        return [*map(_sharegpt, turns)]
+        return _sharegpt(turns, "the answer")
     if is_chat([value]):
         return [value]
     return turns if is_chat(turns) else [{"role": "assistant", "content": value}]
 
 
-def _sharegpt(turn: Any) -> Any:
-    if not isinstance(turn, dict) or "from" not in turn:
-        return turn
-    speaker = word_at(turn, "from")
-    return {"role": {"human": "user", "gpt": "assistant"}.get(speaker, speaker), "content": at(turn, "value")}
+def _sharegpt(turns: list[Any], where: str) -> list[Any]:
+    return [sharegpt_turn(turn, where, 0) if isinstance(turn, dict) else turn for turn in turns]
 
 
 def _rest(row: JsonObject) -> JsonObject:
