@@ -61,7 +61,7 @@ def main() -> int:
             done = subprocess.run([*command, *words, "--project", folder], capture_output=True, check=False)
             assert done.returncode in statuses, done.stderr.decode()
         import tuneworthy
-        from tuneworthy.report.stored import last_record
+        from tuneworthy.report.run_report import last_record
 
         started, before = time.perf_counter(), time.process_time()
         path = root / "report.html"

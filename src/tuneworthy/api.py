@@ -21,8 +21,7 @@ from tuneworthy.ladder.run import run_ladder
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.report.render import first_screen, render_html
-from tuneworthy.report.run_report import document
-from tuneworthy.report.stored import last_record
+from tuneworthy.report.run_report import document, last_record
 from tuneworthy.report.write import write
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.last_verdict import StoredVerdict, load_verdict

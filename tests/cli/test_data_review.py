@@ -106,13 +106,11 @@ def test_it_ends_at_the_bad_row_that_decides_with_its_reason(root: Path) -> None
     assert again.return_value == 4 and document(again)["plan"]["attempt"] == 2
 
 
-def test_a_good_verdict_is_taken_back_and_a_bad_one_stays(root: Path) -> None:
-    lines = ["/undo", "g", "/undo", "b a slip", "/undo", "g", "/undo", "g", "/quit"]
-    result = review(root, "start", "--max-bad", "4", "--seed", "1", "--reviewer", "ada", lines=lines)
-    assert result.stderr.count("bad ratings stay") == 2  # nothing was rated; the last was bad
-    assert "1 of 2 reviewed rows is bad" in result.stdout
+def test_a_rating_stays_and_the_command_to_change_it_is_named(root: Path) -> None:
+    result = review(root, "start", "--max-bad", "4", "--seed", "1", "--reviewer", "ada", lines=["g", "/undo", "/quit"])
+    assert "data review correct" in result.stderr.partition("[2 of")[2]
     said = [json.loads(one) for one in (root / "reviews.jsonl").read_text().splitlines()]
-    assert [one["good"] for one in said if one["kind"] == "verdict"] == [True, False, True]  # both are on disk
+    assert [one["good"] for one in said if one["kind"] == "verdict"] == [True]
 
 
 def test_the_plan_cannot_be_changed_later(root: Path) -> None:

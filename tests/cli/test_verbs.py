@@ -389,6 +389,6 @@ def test_a_limit_that_is_no_number_is_no_limit(capsys: pytest.CaptureFixture[str
 
 def test_a_place_that_cannot_be_written_is_told_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
-    place = tmp_path / "file" / "picture.svg"
-    assert invoke(["decode", "explain", "--probs", "85,5,3", "--picture", str(place)]) == 2
+    place = tmp_path / "file" / "page.html"
+    assert invoke(["decode", "explain", "--probs", "85,5,3", "--out", str(place)]) == 2
     assert f"Cannot write {place}: " in capsys.readouterr().err

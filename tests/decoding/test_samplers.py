@@ -241,7 +241,7 @@ def test_the_command_explains_given_numbers_and_says_what_it_needs(tmp_path: Pat
     assert json.loads(named.stdout)["tokens"] == ["yes", "no"]
     for wrong in (
         [],
-        ["--probs", "1,2", "--logits", "1,2"],
+        ["--probs", "1,2", "--prompt", "x"],
         ["--probs", "a,b"],
         ["--probs", str(tmp_path / "none.json")],
     ):

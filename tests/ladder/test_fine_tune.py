@@ -28,7 +28,7 @@ from tuneworthy.ladder.rungs.first_tokens import read_sureness
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.tuned_models import TunedModel, _is_base, tuned_models
 from tuneworthy.ladder.variant_lookup import resolve
-from tuneworthy.report.tuned import tuned_tables
+from tuneworthy.report.tables import tuned_tables
 from tuneworthy.search.sweep import Sweep
 from tuneworthy.store import Folder
 from tuneworthy.types import OutputFormat, Response, RungStatus, Trace, Variant

@@ -22,7 +22,7 @@ from tuneworthy.ladder.rungs.model import ModelRung
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import current, resolve
 from tuneworthy.report.findings import answer, best_model_of, target_of
-from tuneworthy.report.stored import last_record
+from tuneworthy.report.run_report import last_record
 from tuneworthy.stats.comparisons import SHARED
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import RungStatus

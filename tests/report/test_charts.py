@@ -27,7 +27,7 @@ from tuneworthy.money.serving import RunningCost
 from tuneworthy.report import card, charts, numbers
 from tuneworthy.report.answers import prompt_diff, wrong_table
 from tuneworthy.report.chart import LineChart
-from tuneworthy.report.costs import MonthlyCosts, monthly_costs
+from tuneworthy.report.charts import MonthlyCosts, monthly_costs
 from tuneworthy.report.document import Document
 from tuneworthy.report.render import render_html, render_markdown
 from tuneworthy.report.run_report import document

@@ -24,8 +24,7 @@ from tuneworthy.evaluate.models import Models
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.task_data import read_data
 from tuneworthy.providers.models import pull
-from tuneworthy.report.run_report import document
-from tuneworthy.report.stored import last_record
+from tuneworthy.report.run_report import document, last_record
 from tuneworthy.types import Request, Response
 from tuneworthy.verdict import domain_text
 from tuneworthy.verdict.base import DomainText, TrainingReason

@@ -22,7 +22,7 @@ from tuneworthy.ladder.bills import running_costs
 from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.session import open_session
 from tuneworthy.report.first_screen import options_in, paragraph
-from tuneworthy.report.options_table import options_table
+from tuneworthy.report.tables import options_table
 from tuneworthy.store import Folder
 from tuneworthy.types import Example
 from tuneworthy.verdict.answer import Verdict

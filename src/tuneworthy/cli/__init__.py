@@ -9,7 +9,6 @@ from contextlib import suppress
 import click
 
 from tuneworthy import __version__
-from tuneworthy.cli import messages
 from tuneworthy.cli.bug_report import write_bug_report
 from tuneworthy.cli.invocation import Invocation, listen
 from tuneworthy.cli.lazy import LazyGroup
@@ -47,6 +46,31 @@ VERBS: dict[str, str] = {
 }
 
 
+_FREE_SPACE = "Free some space, then run the same command again. Finished calls are never paid for twice."
+_RAISE_LIMIT = "Allow more open files, for example with `ulimit -n 1024`, then run the same command again."
+_GET_RIGHTS = "Get read and write permission for this path, or copy the project to a folder of your own."
+_CHECK_PATH = "Check this path, then run the same command again."
+# What to do about an error of the operating system; any other one is a bug.
+SYSTEM_HINTS = {
+    errno.EPIPE: "",
+    errno.ENOSPC: _FREE_SPACE,
+    errno.EDQUOT: _FREE_SPACE,
+    errno.EFBIG: _FREE_SPACE,
+    errno.EIO: _CHECK_PATH,
+    errno.EMFILE: _RAISE_LIMIT,
+    errno.ENFILE: _RAISE_LIMIT,
+    errno.EROFS: _GET_RIGHTS,
+    errno.EACCES: _GET_RIGHTS,
+    errno.EPERM: _GET_RIGHTS,
+    errno.ENOENT: _CHECK_PATH,
+    errno.EEXIST: _CHECK_PATH,
+    errno.ENOTDIR: _CHECK_PATH,
+    errno.EISDIR: _CHECK_PATH,
+    errno.ELOOP: _CHECK_PATH,
+    errno.ENAMETOOLONG: _CHECK_PATH,
+}
+
+
 @click.group(cls=LazyGroup, parts=VERBS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tuneworthy")
 @click.option("-v", "--verbose", count=True, help="Log to stderr; -vv logs more.")
@@ -55,8 +79,8 @@ VERBS: dict[str, str] = {
 def root(invocation: Invocation, verbose: int, debug: bool) -> None:
     """Find out, with evidence, whether to fine-tune; and if so, do it safely.
 
-    The ladder tries one rung after another: prompt, retrieval, a stronger model, examples, decoding, training. The
-    verdict says from their scores, costs and errors whether to train, and whether to ship.
+    The ladder tries one rung after another, from prompts to training. The verdict says whether to train, and
+    whether to ship.
 
     \b
     A first look (no key, no GPU):   tuneworthy demo
@@ -81,8 +105,8 @@ def _refused(error: OSError, invocation: Invocation) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if error.errno == errno.EPIPE:
         return 141
-    where = error.filename or messages.say("system")
-    refusal = UserError(f"{where}: {error.strerror}", hint=messages.SYSTEM_HINTS[error.errno or 0])
+    where = error.filename or "The operating system"
+    refusal = UserError(f"{where}: {error.strerror}", hint=SYSTEM_HINTS[error.errno or 0])
     with suppress(OSError):
         _report(refusal, invocation)
     return refusal.exit_status
@@ -90,7 +114,7 @@ def _refused(error: OSError, invocation: Invocation) -> int:
 
 def _report(error: TuneworthyError, invocation: Invocation) -> None:
     """Print an error with its code; under `--json` for machines too, on stdout."""
-    click.echo(messages.say("error", code=f"[{error.error_code}]", error=error), err=True)
+    click.echo(f"error[{error.error_code}]: {error}", err=True)
     if "--json" in invocation.arguments and not invocation.answered:
         fault = {"code": error.error_code, "message": error.message, "hint": error.hint}
         print_json({"error": fault | {"exit_status": error.exit_status}})
@@ -135,7 +159,7 @@ def _invoke(invocation: Invocation) -> int:
     except SystemExit:  # click's way out when the reader of our output left, as `head` does
         return 141
     except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo(messages.say("stopped"), err=True)
+        click.echo("Stopped. Finished calls are cached. Run the same command again to resume.", err=True)
         return 130
     except click.ClickException as error:
         if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # since click 8.2
@@ -150,7 +174,7 @@ def _invoke(invocation: Invocation) -> int:
         _report(error, invocation)
         return error.exit_status
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in messages.SYSTEM_HINTS:
+        if isinstance(error, OSError) and error.errno in SYSTEM_HINTS:
             return _refused(error, invocation)
         click.echo(
             (

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_result, project_option
 from tuneworthy.config import Project, load
 from tuneworthy.errors import join_sentences
@@ -56,12 +55,9 @@ def read_money(project: Project) -> BudgetState:
 
 def words(money: BudgetState) -> str:
     """Print spending and the rest of the budget."""
-    spent = messages.say(
-        "spent",
-        answered=money.answered_usd,
-        unanswered=money.never_answered_usd,
-        n=money.never_answered_calls,
-        reserved=money.reserved_usd,
+    spent = (
+        f"Spent: ${money.answered_usd:.4f} for answered calls and ${money.never_answered_usd:.4f} for calls without an "
+        f"answer (n = {money.never_answered_calls}). Reserved for calls in flight: ${money.reserved_usd:.4f}."
     )
     if money.budget_usd is None:
         return join_sentences(spent, "The project file sets no budget.")

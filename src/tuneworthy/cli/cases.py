@@ -7,10 +7,9 @@ import click
 
 from tuneworthy.cases import read_cases
 from tuneworthy.cases.addition import AddedCases, add_cases
-from tuneworthy.cases.labelling import Agreement, Applied, agreement, apply_labels, read_labels
+from tuneworthy.cases.labelling import Applied, agreement, apply_labels, read_labels
 from tuneworthy.cases.sampling import sample_cases
 from tuneworthy.cases.writer import write_cases
-from tuneworthy.cli import messages
 from tuneworthy.cli.label_terminal import (
     LabelFiles,
     examples_to_correct,
@@ -19,7 +18,17 @@ from tuneworthy.cli.label_terminal import (
     suspects_on_terminal,
 )
 from tuneworthy.cli.lazy import CommandGroup
-from tuneworthy.cli.options import json_option, note, person, print_json, print_result, project_option
+from tuneworthy.cli.options import (
+    PATH,
+    POSITIVE,
+    SHARE,
+    json_option,
+    note,
+    person,
+    print_json,
+    print_result,
+    project_option,
+)
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.commands.case_answers import CaseAnswers, Failures, open_answers
@@ -46,12 +55,12 @@ def command() -> None:
     "--from",
     "source",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Logs or data: JSONL, CSV, Excel, Parquet, text.",
 )
-@click.option("--n", required=True, type=click.IntRange(min=1), help="Number of cases to draw.")
+@click.option("--n", required=True, type=POSITIVE, help="Number of cases to draw.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Random seed.")
-@click.option("--out", type=click.Path(path_type=Path), help="File to write (default: cases.jsonl).")
+@click.option("--out", type=PATH, help="File to write (default: cases.jsonl).")
 @project_option
 @json_option
 def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_json: bool) -> None:
@@ -73,19 +82,8 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
     drawn = sample_cases(source, n, seed, present=read_cases(own).cases if own.exists() else ())
     write_cases(target, drawn.cases)
     if as_json:
-        print_json(
-            {
-                "path": str(target),
-                "n": len(drawn.cases),
-                "n_read": drawn.n_read,
-                "n_cases": drawn.n_cases,
-                "n_exact": drawn.n_exact,
-                "n_near": drawn.n_near,
-                "stratified_by": drawn.stratified_by,
-                "strata": drawn.strata,
-                "notes": drawn.notes,
-            }
-        )
+        counts = {key: value for key, value in asdict(drawn).items() if key != "cases"}
+        print_json({"path": str(target), "n": len(drawn.cases), **counts})
         return
     labelled_here = own.resolve() == target.resolve()
     note(*map(sentence, drawn.notes))
@@ -131,8 +129,20 @@ def add(source: Path | None, inputs: tuple[str, ...], expected: str | None, root
     print_result(as_json, asdict(result), _show_added, result)
 
 
+def cases_added(n: int, n_test: int | None, grouped: int) -> str:
+    """Say how many cases were added, and what to do."""
+    added = f"{n} case" + "s" * (n != 1)
+    if n_test is None:
+        return f"{added} added. The first run draws the test set. Next: tuneworthy check"
+    if not n:
+        return f"No case was added. The test set has {n_test} cases."
+    reword = "rewords a test case and is" if grouped == 1 else "reword a test case and are"
+    near = f" {grouped} of them {reword} grouped with it." if grouped else ""
+    return f"{added} added. The test set has {n_test} cases.{near} Next: tuneworthy run"
+
+
 def _show_added(result: AddedCases) -> None:
-    click.echo(messages.cases_added(len(result.added), result.n_test, result.grouped))
+    click.echo(cases_added(len(result.added), result.n_test, result.grouped))
     if result.repeated:
         click.echo(
             f"Refused {count(len(result.repeated), 'case that repeats', 'cases that repeat')} a question of the "
@@ -149,15 +159,15 @@ def _show_added(result: AddedCases) -> None:
 @click.option("--labeller", metavar="NAME", help="Name of the labeller (default: your user name).")
 @click.option(
     "--share",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=SHARE,
     default=SECOND_SHARE,
     show_default=True,
     help="Share of the cases for a second labeller (at least 30 cases).",
 )
 @click.option("--all", "every", is_flag=True, help="Include cases that already have an answer.")
-@click.option("--labels", type=click.Path(path_type=Path), help="Label file (default: CASES.labels.jsonl).")
+@click.option("--labels", type=PATH, help="Label file (default: CASES.labels.jsonl).")
 @click.option("--apply", "applied", is_flag=True, help="Write the labels into the cases instead.")
-@click.option("--judge", is_flag=True, help="Rate answers from the last run instead, to validate a judge.")
+@click.option("--judge", is_flag=True, help="Rate answers of the last run instead.")
 @click.option(
     "--variant", "rungs", metavar="RUNG", multiple=True, help="With --judge, answers of this rung only; repeatable."
 )
@@ -189,85 +199,50 @@ def label(
     Every label is saved immediately: stop with /quit and resume later. --apply writes the labels into the cases. If
     the labellers disagree on a case, resolve it in the file.
 
-    With --judge you rate answers from the last run without seeing which variant gave them. The grader `judge`
-    decides nothing until people have rated at least 50 answers per compared variant. Run the ladder
-    again afterwards: the ratings then correct the judge's scores.
+    With --judge you rate answers from the last run without seeing which variant gave them: at least 50 per compared
+    variant, before the grader `judge` decides anything. The next run corrects the judge's scores by them.
 
-    With --suspects you relabel failed dev cases whose expected answer may be wrong according to the error analysis.
-    Only then does `decide` count them as label errors. --suspects --apply writes these labels into the cases and
-    lists the examples that you need to correct by hand.
+    With --suspects you relabel failed dev cases whose expected answer may be wrong. --suspects --apply writes these
+    labels into the cases and lists the examples to correct by hand.
 
     \b
     Example:
       tuneworthy cases label --labeller ada
-      tuneworthy cases label --labeller bob --share 0.3
       tuneworthy cases label --apply
       tuneworthy cases label --judge
     """
+    if judge and (applied or every):
+        raise click.UsageError(
+            "--judge cannot be combined with --apply or --all, because ratings of answers are not labels of cases."
+        )
+    n_new, done = 0, None
     if judge:
-        if applied or every:
-            raise click.UsageError(
-                "--judge cannot be combined with --apply or --all, because ratings of answers are not labels of cases."
-            )
         name = person(labeller, "--labeller")
         path, n_new = judge_on_terminal(root, name, labels=labels, rungs=rungs, n=n, share=share)
-        _show_labels(path, n_new, agreement(read_labels(path)), as_json=as_json)
-        return
-    if suspects and applied:
+    elif suspects and applied:
         project = load(root)
         path, cases = suspects_path(project), project.path(project.cases.path)
-        labelled = read_labels(path)
-        written = apply_labels(cases, labelled, overwrite=True)
+        done = apply_labels(cases, read_labels(path), overwrite=True)
         if not as_json:
-            _show_applied(cases, replace(written, unknown=()))
-            for question, label in examples_to_correct(project, labelled):
+            _show_applied(cases, replace(done, unknown=()))
+            for question, label in examples_to_correct(project, read_labels(path)):
                 click.echo(f"Correct this example: {question} The answer is {label!r}.")
-        _show_labels(path, 0, agreement(labelled), as_json=as_json, done=written)
-        return
-    if suspects:
+    elif suspects:
         path, n_new = suspects_on_terminal(root, person(labeller, "--labeller"))
-        _show_labels(path, n_new, agreement(read_labels(path)), as_json=as_json)
-        return
-    files = LabelFiles.of(root, labels)
-    n_new, done = 0, None
-    if applied:
-        done = apply_labels(files.cases, read_labels(files.labels), overwrite=overwrite)
     else:
-        n_new = label_on_terminal(files, person(labeller, "--labeller"), share=share, every=every)
-    if done and not as_json:
-        _show_applied(files.cases, done)
-    _show_labels(files.labels, n_new, agreement(read_labels(files.labels)), as_json=as_json, done=done)
-    if n_new and not as_json:
+        files = LabelFiles.of(root, labels)
+        path = files.labels
+        if applied:
+            done = apply_labels(files.cases, read_labels(path), overwrite=overwrite)
+        else:
+            n_new = label_on_terminal(files, person(labeller, "--labeller"), share=share, every=every)
+        if done and not as_json:
+            _show_applied(files.cases, done)
+    ceiling = agreement(read_labels(path))
+    document = {"labels": str(path), "given": n_new, "agreement": asdict(ceiling), "applied": done and asdict(done)}
+    print_result(as_json, document, click.echo, sentence(str(ceiling)))
+    if n_new and not (as_json or judge or suspects):
         click.echo("Next: tuneworthy cases label --apply")
-
-
-def _show_labels(path: Path, n_new: int, ceiling: Agreement, *, as_json: bool, done: Applied | None = None) -> None:
-    if not as_json:
-        click.echo(sentence(str(ceiling)))
-        return
-    written = done and {
-        "n_written": done.n_written,
-        "n_same": done.n_same,
-        "relabelled": done.relabelled,
-        "conflicts": done.conflicts,
-        "unknown": done.unknown,
-    }
-    print_json(
-        {
-            "labels": str(path),
-            "given": n_new,
-            "agreement": {
-                "n": ceiling.n,
-                "n_agree": ceiling.n_agree,
-                "share": ceiling.raw,
-                "ci95": ceiling.ci95,
-                "kappa": ceiling.kappa,
-                "pabak": ceiling.pabak,
-                "disagreements": [{"case": one.case, "labels": one.labels} for one in ceiling.disagreements],
-            },
-            "applied": written,
-        }
-    )
 
 
 def _show_applied(path: Path, done: Applied) -> None:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, print_result, project_option
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.check import CheckReport, check_project
@@ -32,8 +31,16 @@ def command(root: Path, offline: bool, as_json: bool) -> int:
     return 2 if report.count("error") else 0
 
 
+def check_summary(n_errors: int, n_warnings: int) -> str:
+    """Say how many errors and warnings there are, and the next step."""
+    warnings = f"{n_warnings} warning" + "s" * (n_warnings != 1)
+    if n_errors:
+        return f"{n_errors} error{'s' * (n_errors != 1)}, {warnings}. Fix the errors before you run."
+    return f"No errors, {warnings}. Next: tuneworthy run"
+
+
 def _show(report: CheckReport) -> None:
     for finding in report.findings:
         text = clean(join_sentences(finding.message, finding.fix), 0)
         click.echo(f"{finding.severity or 'error'} {finding.rule}: {text}")
-    click.echo(messages.check_summary(report.count("error"), report.count("warning")))
+    click.echo(check_summary(report.count("error"), report.count("warning")))

@@ -4,13 +4,11 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli import messages
-from tuneworthy.cli.interruption import run_async
-from tuneworthy.cli.options import print_document, project_option, spending_options, writing_to
-from tuneworthy.cli.run import open_variants
-from tuneworthy.config import Project, load
+from tuneworthy.cli.options import FILE_PATH, print_document, project_option, spending_options, writing_to
+from tuneworthy.cli.run import with_variants
+from tuneworthy.config import load
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.commands.compare import VariantComparison, compare_variants
+from tuneworthy.ladder.commands.compare import compare_variants
 from tuneworthy.report.comparison import ENDINGS, FORMATS
 from tuneworthy.store import write_atomic
 
@@ -28,7 +26,7 @@ from tuneworthy.store import write_atomic
 @click.option(
     "--out",
     "paths",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE_PATH,
     multiple=True,
     help="Additional file to write: .md for a comment, .xml for JUnit, .json, .txt; repeatable.",
 )
@@ -58,8 +56,8 @@ def command(
     """
     for path in paths:
         if path.suffix not in ENDINGS:
-            raise UserError(messages.say("unknown_ending", path=path, endings=", ".join(ENDINGS)))
-    result = run_async(_run(load(root), a, b, on_test=on_test, max_usd=max_usd, yes=yes))
+            raise UserError(f"{path} must end in one of: {', '.join(ENDINGS)}.")
+    result = with_variants(load(root), [a, b], compare_variants, on_test=on_test, max_usd=max_usd, yes=yes)
     if form == "text":
         click.echo(FORMATS[form](result), nl=False)
     else:
@@ -70,10 +68,3 @@ def command(
     if not gate or result.passes:
         return 0
     return 4 if result.passes is None else 3
-
-
-async def _run(
-    project: Project, a: str, b: str, *, on_test: bool, max_usd: float | None, yes: bool
-) -> VariantComparison:
-    async with open_variants(project, [a, b], max_usd=max_usd, yes=yes) as (session, variants):
-        return await compare_variants(session, *variants, on_test=on_test)

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli import messages
 from tuneworthy.cli.data_import import say_import
-from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options
-from tuneworthy.cli.progress import AnswerProgress
+from tuneworthy.cli.options import PATH, json_option, note, print_result, project_option, spending_options
+from tuneworthy.cli.progress import RunProgress
 from tuneworthy.cli.run import agree_to_spend, fetch_models
 from tuneworthy.config import load
 from tuneworthy.dataset.build import BuildResult, build_version
@@ -21,7 +20,7 @@ from tuneworthy.store import Folder
 
 
 @click.command("build")
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, type=PATH)
 @click.option("--unsafe", is_flag=True, help="Freeze despite failed gates; the version and the verdict show it.")
 @spending_options
 @project_option
@@ -48,7 +47,7 @@ def command(files: tuple[Path, ...], unsafe: bool, max_usd: float | None, yes: b
         judge = {project.data.judge.model}
         fetch_models(project, judge)
         agree_to_spend(project, max_usd, yes, judge)
-        progress = AnswerProgress()
+        progress = RunProgress()
     with store.lock(note):
         if files and not as_json:
             say_import(import_files(store, files, say=note))
@@ -82,7 +81,7 @@ def _say(done: BuildResult, reviews: Path) -> None:
             "records that it was frozen with --unsafe."
         )
         return
-    unsafe = messages.say("unsafe") if recipe.unsafe else ""
+    unsafe = ", frozen although a gate failed" if recipe.unsafe else ""
     click.echo(f"Version {done.version.id}: {recipe.n_rows} rows{unsafe}")
     click.echo(str(done.version.folder))
     if state_of(reviews, done.version.id).status in {"no_plan", "open"}:

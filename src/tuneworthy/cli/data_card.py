@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import project_option, version_option
+from tuneworthy.cli.options import FILE_PATH, project_option, version_option
 from tuneworthy.config import load
 from tuneworthy.dataset.card import card_of
 from tuneworthy.dataset.freeze import open_version
@@ -20,7 +20,7 @@ from tuneworthy.trust import own_path
 @version_option
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE_PATH,
     show_default="dataset-card.html in the project folder",
     help="File to write; its ending gives the format: .html or .md.",
 )

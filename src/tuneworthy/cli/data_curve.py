@@ -1,20 +1,20 @@
 """`tuneworthy data curve`."""
 
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 
 import click
 
-from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_result, project_option, version_option
-from tuneworthy.cli.tables import make_table
-from tuneworthy.cli.terminal import console
+from tuneworthy.cli.tables import show_tables
 from tuneworthy.config import load
 from tuneworthy.dataset.curve import SAMPLES, DatasetCurve, curve_of
 from tuneworthy.dataset.effect import MIN_ASKED
 from tuneworthy.dataset.freeze import open_version
 from tuneworthy.dataset.records import Difference
 from tuneworthy.report.numbers import NONE, count, percent, percent_range, points, points_range
+from tuneworthy.report.table import Column, Table, entry_column
 from tuneworthy.store import Folder
 
 
@@ -58,33 +58,37 @@ def command(version_id: str | None, samples: tuple[str, ...], root: Path, as_jso
 
 def _say(curve: DatasetCurve) -> None:
     others = list(curve.points[0].against)
-    rows = [
-        [
-            count(one.size),
-            f"{percent(one.score)} {percent_range(one.ci95)}",
-            *(_words(one.against.get(n)) for n in others),
-        ]
-        for one in curve.points
+    columns = [
+        Column("size", "rows", count),
+        Column("score", "built", percent),
+        Column("ci95", "95% interval", percent_range),
+        *(entry_column(name, f"built − {name}, 95% interval", _words, attrgetter("against")) for name in others),
     ]
+    show_tables([Table.of("Score by number of rows", columns, curve.points)])
     if curve.cleaning:
-        rows.append(["all", "", *(_words(curve.cleaning) if n == "raw" else NONE for n in others)])
-    heads = [
-        "rows",
-        "built, 95% interval",
-        *(f"built − {name}, 95% interval" for name in others),
-    ]
-    console().print(make_table(None, heads, rows, numbers=range(len(heads))))
+        click.echo(f"All rows, built − raw: {_words(curve.cleaning)}")
     largest = curve.points[-1].size
-    about = {"margin": 100 * curve.margin, "size": curve.size, "largest": largest, "least": curve.least}
+    margin, gain = f"{100 * curve.margin:.1f}", _words(curve.doubling)
     if curve.size is None:
-        click.echo(messages.say("curve_undecided", **about))
+        click.echo(
+            f"No size can be recommended: {largest:,} rows do not score measurably better than {curve.least:,}. Either "
+            f"{curve.least:,} rows are enough, or this baseline cannot learn the task. Check the labels, then add rows "
+            "and run `tuneworthy data build`."
+        )
     else:
-        click.echo(messages.say("curve_size" if curve.size < largest else "curve_size_all", **about))
+        size = "all" if curve.size == largest else f"{curve.size:,}"
+        click.echo(
+            f"Recommended size: {size} rows. It is the smallest whose score is shown to be within {margin} points of "
+            f"the score with {largest:,} rows (at 95% confidence)."
+        )
         if curve.least < curve.size:
-            click.echo(messages.say("curve_open", **about))
+            click.echo(
+                f"This test is too small to rule out that {curve.least:,} rows are enough. Add dev cases for a sharper "
+                "answer."
+            )
         low, high = curve.doubling.ci95
-        trend = "curve_flat" if high < curve.margin else "curve_more" if low > 0 else "curve_unclear"
-        click.echo(messages.say(trend, gain=_words(curve.doubling), **about))
+        likely = "unlikely" if high < curve.margin else "likely" if low > 0 else "not shown"
+        click.echo(f"More rows like these are {likely} to help: the last doubling gained {gain} points.")
     if others:
         click.echo(
             f"Differences use only the {curve.n_dev} dev cases. The held-out rows passed the checks, so they "
@@ -95,7 +99,12 @@ def _say(curve: DatasetCurve) -> None:
             f"The effect of the checks and of other samples was not measured. It needs at least {MIN_ASKED} dev "
             f"cases with a known answer, and there are {curve.n_dev}."
         )
-    click.echo(messages.say("curve_basis", **asdict(curve), n_dropped=curve.n_raw - curve.n_built))
+    click.echo(
+        f"Score: {curve.metric} of the classical baseline ({curve.baseline}) on {curve.n} dev cases and held-out rows, "
+        "never on test. The held-out rows passed the checks, so the recommended size may be too small. At least a "
+        f"third of the rows is held out and not trained on. Rows: {curve.n_built} of version {curve.version} and "
+        f"{curve.n_raw - curve.n_built} that were dropped."
+    )
 
 
 def _words(difference: Difference | None) -> str:

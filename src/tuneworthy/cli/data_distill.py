@@ -2,13 +2,14 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tuneworthy.cli import messages
+from tuneworthy.cli.data_import import dropped_rows
 from tuneworthy.cli.interruption import run_async
-from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options
-from tuneworthy.cli.progress import AnswerProgress
+from tuneworthy.cli.options import PATH, POSITIVE, json_option, note, print_result, project_option, spending_options
+from tuneworthy.cli.progress import RunProgress
 from tuneworthy.cli.run import agree_to_spend, fetch_models
 from tuneworthy.config import Project, load
 from tuneworthy.config.graders import Judge
@@ -20,13 +21,13 @@ from tuneworthy.ladder.session import open_session
 
 
 @click.command("distill")
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, type=PATH)
 @click.option("--input", "inputs", metavar="COL", multiple=True, help="Column of the question; repeatable.")
 @click.option("--expected", metavar="COL", help="Column of the expected answer.")
-@click.option("--format", "format_name", metavar="NAME", help="Format of the rows (default: detected).")
+@click.option("--format", metavar="NAME", help="Format of the rows (default: detected).")
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=POSITIVE,
     metavar="N",
     help="Maximum number of questions, drawn with the project's seed.",
 )
@@ -36,15 +37,13 @@ from tuneworthy.ladder.session import open_session
 @json_option
 def command(
     files: tuple[Path, ...],
-    inputs: tuple[str, ...],
-    expected: str | None,
-    format_name: str | None,
     limit: int | None,
     add: bool,
     root: Path,
     max_usd: float | None,
     yes: bool,
     as_json: bool,
+    **request: Any,
 ) -> None:
     """Create training rows from the answers of a teacher.
 
@@ -65,8 +64,7 @@ def command(
         raise click.UsageError("--add needs FILES, because the questions of the latest import already have answers.")
     project = load(root)
     fetch_models(project)
-    request = ImportRequest(inputs=inputs, expected=expected, format=format_name)
-    done = run_async(_run(project, files, request, limit=limit, add=add, max_usd=max_usd, yes=yes))
+    done = run_async(_run(project, files, ImportRequest(**request), limit=limit, add=add, max_usd=max_usd, yes=yes))
     print_result(as_json, {"path": str(done.rows.folder), "calls": done.calls, **asdict(done.rows.record)}, _say, done)
 
 
@@ -80,7 +78,7 @@ async def _run(
     max_usd: float | None,
     yes: bool,
 ) -> Distillation:
-    async with open_session(project, progress=AnswerProgress(), max_usd=max_usd, waiting=note) as session:
+    async with open_session(project, progress=RunProgress(), max_usd=max_usd, waiting=note) as session:
         teaching = teaching_of(session)
         judges = {grader.model for grader in project.graders[:1] if isinstance(grader, Judge)}
         agree_to_spend(project, max_usd, yes, {teaching.variant.model, *judges})
@@ -98,7 +96,7 @@ def _say(done: Distillation) -> None:
     )
     note(*record.notes)
     for reason in record.reasons.values():
-        click.echo(messages.dropped_rows(reason.n, reason.words, reason.first))
+        click.echo(dropped_rows(reason.n, reason.words, reason.first))
     if (score := made.agreement) is not None:
         low, high = score.ci95
         click.echo(
@@ -107,4 +105,6 @@ def _say(done: Distillation) -> None:
         )
     click.echo(f"{done.rows.folder / 'rows.jsonl'}: {record.n_kept} rows. Next: tuneworthy data build")
     if record.n_rejected:
-        click.echo(messages.say("rejects", path=done.rows.folder / "rejects.jsonl", n=record.n_rejected))
+        click.echo(
+            f"{done.rows.folder / 'rejects.jsonl'}: the dropped rows with their reasons (n = {record.n_rejected})"
+        )

@@ -5,7 +5,15 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import json_option, note, print_result, project_option, version_option, writing_to
+from tuneworthy.cli.options import (
+    FOLDER_PATH,
+    json_option,
+    note,
+    print_result,
+    project_option,
+    version_option,
+    writing_to,
+)
 from tuneworthy.config import load
 from tuneworthy.dataset.export import DatasetExport, export_version
 from tuneworthy.dataset.freeze import open_version
@@ -35,7 +43,7 @@ from tuneworthy.trust import own_path
 @click.option("--seed", type=int, help="Random seed of the split (default: seed in [split]).")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER_PATH,
     help="Folder to write (default: dataset-VERSION-NAME).",
 )
 @project_option

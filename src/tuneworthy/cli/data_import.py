@@ -2,11 +2,11 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, note, print_result, project_option
+from tuneworthy.cli.options import PATH, json_option, note, print_result, project_option
 from tuneworthy.dataset.importing.folder import Import
 from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.dataset.records import ImportRequest
@@ -16,21 +16,19 @@ from tuneworthy.text import count, plural
 
 
 @click.command("import")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=PATH)
 @click.option("--input", "inputs", metavar="COL", multiple=True, help="Column of the question; repeatable.")
 @click.option("--expected", metavar="COL", help="Column of the expected answer.")
-@click.option("--format", "format_name", metavar="NAME", help="Format of the rows (default: detected).")
+@click.option("--format", metavar="NAME", help="Format of the rows (default: detected).")
 @click.option("--replace", is_flag=True, help="Forget earlier imports.")
 @project_option
 @json_option
 def command(
     files: tuple[Path, ...],
-    inputs: tuple[str, ...],
-    expected: str | None,
-    format_name: str | None,
     replace: bool,
     root: Path,
     as_json: bool,
+    **request: Any,
 ) -> None:
     """Import logs and data files as examples.
 
@@ -48,15 +46,18 @@ def command(
     """
     store = Folder(root)
     with store.lock(note):
-        done = import_files(
-            store, files, ImportRequest(inputs=inputs, expected=expected, format=format_name), note, alone=replace
-        )
+        done = import_files(store, files, ImportRequest(**request), note, alone=replace)
     print_result(as_json, {"path": str(done.folder), **asdict(done.record)}, _say, done)
 
 
 def _say(done: Import) -> None:
     say_import(done)
     click.echo("Next: tuneworthy data build")
+
+
+def dropped_rows(n: int, explanation: str, first: str) -> str:
+    """Say how many rows were dropped and why, and where the first is."""
+    return f"  dropped: {n} row{'s' * (n != 1)} ({explanation}; first in {first})"
 
 
 def say_import(done: Import) -> None:
@@ -74,8 +75,8 @@ def say_import(done: Import) -> None:
             click.echo(f"    {turn.role}: {clean(turn.content, 0)[:160]}{calls}")
     note(*(clean(line, 0) for line in record.notes))
     for reason in record.reasons.values():
-        click.echo(messages.dropped_rows(reason.n, clean(reason.words, 0), clean(reason.first, 0)))
+        click.echo(dropped_rows(reason.n, clean(reason.words, 0), clean(reason.first, 0)))
     repaired = f", {record.n_repaired} of them with a corrected answer" if record.n_repaired else ""
     click.echo(f"{done.folder / 'rows.jsonl'}: {count(record.n_kept, 'example')}{repaired}")
     if record.n_rejected:
-        click.echo(messages.say("rejects", path=done.folder / "rejects.jsonl", n=record.n_rejected))
+        click.echo(f"{done.folder / 'rejects.jsonl'}: the dropped rows with their reasons (n = {record.n_rejected})")

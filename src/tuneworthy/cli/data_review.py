@@ -4,17 +4,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import click
 
 from tuneworthy.cases import read_dataset
 from tuneworthy.cases.pii import Masker
-from tuneworthy.cli import messages
 from tuneworthy.cli.findings_terminal import findings_on_terminal
 from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import (
-    F,
+    POSITIVE,
+    SHARE,
     json_option,
     note,
     person,
@@ -44,17 +44,14 @@ BAD_RATES = (0.005, 0.01, 0.02)
 STATUS = {"accepted": 0, "rejected": 3, "open": 4, "no_plan": 4}
 
 
-def reviewer_options(function: F) -> F:
-    """Add `--reviewer` and `--share`."""
-    reviewer = click.option("--reviewer", metavar="NAME", help="Name of the reviewer (default: your user name).")
-    share = click.option(
-        "--share",
-        type=click.FloatRange(0, 1, min_open=True),
-        default=SECOND_SHARE,
-        show_default=True,
-        help="Share of the sample that every reviewer rates (at least 30 rows), to measure agreement.",
-    )
-    return reviewer(share(function))
+reviewer_option = click.option("--reviewer", metavar="NAME", help="Name of the reviewer (default: your user name).")
+share_option = click.option(
+    "--share",
+    type=SHARE,
+    default=SECOND_SHARE,
+    show_default=True,
+    help="Share of the sample that every reviewer rates (at least 30 rows), to measure agreement.",
+)
 
 
 @click.group("review", cls=CommandGroup)
@@ -133,21 +130,12 @@ def plan_command(version_id: str | None, bound: float, root: Path, as_json: bool
     help="Number of rows with a wrong answer mixed into the sample to test each reviewer (default: 8).",
 )
 @click.option("--complete", is_flag=True, help="Continue to the end of the sample although the outcome is certain.")
-@reviewer_options
+@reviewer_option
+@share_option
 @project_option
 @json_option
 def start(
-    version_id: str | None,
-    bound: float | None,
-    max_bad: int | None,
-    seed: int | None,
-    again: bool,
-    planted: int | None,
-    complete: bool,
-    reviewer: str | None,
-    share: float,
-    root: Path,
-    as_json: bool,
+    version_id: str | None, complete: bool, reviewer: str | None, share: float, root: Path, as_json: bool, **plan: Any
 ) -> int:
     """Fix a plan and review its rows, or resume it.
 
@@ -158,11 +146,11 @@ def start(
     review = open_review(root, version_id)
     name = person(reviewer, "--reviewer")
     state = review.state()
-    if state.plan is None or (again and state.status == "rejected"):
+    if state.plan is None or (plan["again"] and state.status == "rejected"):
         note("The plan is now fixed and counts as an attempt, even if you rate no row.")
-    plan = review.plan(bound=bound, max_bad=max_bad, seed=seed, again=again, planted=planted)
-    findings = findings_of(open_version(Folder(root), version_id), plan)
-    review_on_terminal(review, plan, name, share=share, complete=complete, findings=findings)
+    fixed = review.plan(**plan)
+    findings = findings_of(open_version(Folder(root), version_id), fixed)
+    review_on_terminal(review, fixed, name, share=share, complete=complete, findings=findings)
     return show(review, as_json=as_json)
 
 
@@ -171,20 +159,14 @@ def start(
 @click.option(
     "--reason", "reasons", metavar="CODE", multiple=True, help="Only rows dropped for this reason; repeatable."
 )
-@click.option("--n", type=click.IntRange(min=1), help="Number of rows (default: 60).")
+@click.option("--n", type=POSITIVE, help="Number of rows (default: 60).")
 @click.option("--seed", type=int, help="Random seed (default: a random one, which is stored).")
-@reviewer_options
+@reviewer_option
+@share_option
 @project_option
 @json_option
 def rejected(
-    version_id: str | None,
-    reasons: tuple[str, ...],
-    n: int | None,
-    seed: int | None,
-    reviewer: str | None,
-    share: float,
-    root: Path,
-    as_json: bool,
+    version_id: str | None, reviewer: str | None, share: float, root: Path, as_json: bool, **sample: Any
 ) -> None:
     """Review a sample of the dropped rows, for information.
 
@@ -197,17 +179,15 @@ def rejected(
     version = open_version(Folder(root), version_id)
     review = open_review(root, version_id)
     name = person(reviewer, "--reviewer")
-    sample = review.second_sample(n=n, reasons=reasons, seed=seed)
-    second_on_terminal(
-        review, sample, name, share=share, masker=Masker(look=look_of(version.recipe.settings["pii_engine"]))
-    )
+    masker = Masker(look=look_of(version.recipe.settings["pii_engine"]))
+    second_on_terminal(review, review.second_sample(**sample), name, share=share, masker=masker)
     show(review, as_json=as_json)
 
 
 @command.command("findings")
 @version_option
-@click.option("--n", type=click.IntRange(min=1), default=50, show_default=True, help="Number of rows at most.")
-@click.option("--reviewer", metavar="NAME", help="Name of the reviewer (default: your user name).")
+@click.option("--n", type=POSITIVE, default=50, show_default=True, help="Number of rows at most.")
+@reviewer_option
 @project_option
 @json_option
 def findings_command(version_id: str | None, n: int, reviewer: str | None, root: Path, as_json: bool) -> None:
@@ -237,7 +217,7 @@ def findings_command(version_id: str | None, n: int, reviewer: str | None, root:
 @command.command("correct")
 @click.argument("row")
 @click.option("--because", metavar="TEXT", required=True, help="Reason why the row is bad.")
-@click.option("--reviewer", metavar="NAME", help="Name of the reviewer (default: your user name).")
+@reviewer_option
 @version_option
 @project_option
 @json_option
@@ -309,6 +289,17 @@ def show(review: Review, *, as_json: bool) -> int:
     return STATUS[state.status]
 
 
+def reviewer_agreement(
+    n_agree: int, n: int, share: float, ci95: tuple[float, float], kappa: float | None, pabak: float | None
+) -> str:
+    """Say how far reviewers agree."""
+    shown, adjusted = ("not defined" if figure is None else f"{figure:.2f}" for figure in (kappa, pabak))
+    return (
+        f"The reviewers agree on {n_agree} of {n} rows: {share:.1%} [{ci95[0]:.1%}, {ci95[1]:.1%}], kappa {shown}, "
+        f"prevalence-adjusted kappa {adjusted}."
+    )
+
+
 def _show(state: State) -> None:
     click.echo(f"Review of version {state.version}: {state.status.replace('_', ' ')}. {state.summary}.")
     for verdict in state.bad:
@@ -316,7 +307,7 @@ def _show(state: State) -> None:
     agreement = state.agreement
     if agreement.n and agreement.raw is not None:
         click.echo(
-            messages.reviewer_agreement(
+            reviewer_agreement(
                 agreement.n_agree, agreement.n, agreement.raw, agreement.ci95, agreement.kappa, agreement.pabak
             )
         )

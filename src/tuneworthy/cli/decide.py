@@ -6,16 +6,15 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli import messages
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options
-from tuneworthy.cli.progress import AnswerProgress
+from tuneworthy.cli.progress import RunProgress
 from tuneworthy.cli.run import agree_to_spend
 from tuneworthy.config import load
 from tuneworthy.config.task import TaskSection
 from tuneworthy.errors import join_sentences
-from tuneworthy.report.options_table import options_table
 from tuneworthy.report.render import table_lines
+from tuneworthy.report.tables import options_table
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.answer import Verdict, answer_of, domain_sentence, serving_sentence
 from tuneworthy.verdict.base import Outcome
@@ -65,7 +64,7 @@ def command(root: Path, probe: bool, what_if: str | None, max_usd: float | None,
     if probe:
         agree_to_spend(project, max_usd, yes)
     verdict = run_async(
-        decide_project(project, probe=probe, max_usd=max_usd, what_if=what_if, progress=AnswerProgress(), waiting=note)
+        decide_project(project, probe=probe, max_usd=max_usd, what_if=what_if, progress=RunProgress(), waiting=note)
     )
     print_result(as_json, verdict.to_dict(), partial(show, task=project.task), verdict)
     return 0 if what_if else EXIT[verdict.outcome]
@@ -115,5 +114,5 @@ def show_next(verdict: Verdict) -> None:
     action = verdict.next_action
     settles = action.chance_to_settle
     chance = "" if settles is None else f"The chance of settling this question is then about {settles:.0%}."
-    click.echo(messages.say("next", action=join_sentences(clean(str(action), 0), chance)))
+    click.echo(f"Next: {join_sentences(clean(str(action), 0), chance)}")
     click.echo(f"Valid until {verdict.valid_until}.\n")

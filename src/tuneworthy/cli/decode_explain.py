@@ -1,6 +1,5 @@
 """`tuneworthy decode explain`."""
 
-from contextlib import closing
 from dataclasses import replace
 from math import exp
 from pathlib import Path
@@ -10,9 +9,8 @@ import click
 import numpy as np
 import orjson
 
-from tuneworthy.cli import messages
 from tuneworthy.cli.interruption import run_async
-from tuneworthy.cli.options import F, json_option, note, print_result, project_option
+from tuneworthy.cli.options import FILE_PATH, F, json_option, note, print_result, project_option
 from tuneworthy.cli.run import agree_to_spend
 from tuneworthy.cli.tables import show_tables
 from tuneworthy.config import load
@@ -21,27 +19,23 @@ from tuneworthy.decoding.presets import preset_of
 from tuneworthy.decoding.samplers import logits_of
 from tuneworthy.decoding.view import Comparison, Position, compare_engines, with_rest
 from tuneworthy.errors import Undecided, UserError
-from tuneworthy.evaluate.budget import Budget
-from tuneworthy.evaluate.models import Models
-from tuneworthy.evaluate.runner import Runner
 from tuneworthy.input_files import read_input
 from tuneworthy.ladder.commands.uncertainty import ALTERNATIVES, StoredUncertainty
-from tuneworthy.ladder.tuned_models import add_tuned
-from tuneworthy.prompts.shots import ShotPool
+from tuneworthy.ladder.session import open_session
 from tuneworthy.report.decoding import document, engine_table, steps_table
 from tuneworthy.report.text import clean
 from tuneworthy.report.write import write_page
-from tuneworthy.store import Folder, ResponseStore
+from tuneworthy.store import Folder
 from tuneworthy.types import Case, Variant
 
 ENGINES = ("hf", "vllm", "llama_cpp")
 _OPTIONS: dict[str, tuple[type, str]] = {
     "temperature": (float, "Divisor of the logits; 0 is greedy."),
     "top_k": (int, "Number of tokens to keep; 0 keeps all."),
-    "top_p": (float, "Probability mass of the likeliest tokens to keep."),
-    "min_p": (float, "Lowest probability to keep, relative to the likeliest token."),
-    "repetition_penalty": (float, "Penalty for tokens that have occurred, by division."),
-    "frequency_penalty": (float, "Penalty for each time that a token has occurred."),
+    "top_p": (float, "Mass of the likeliest tokens to keep."),
+    "min_p": (float, "Lowest share of the top probability to keep."),
+    "repetition_penalty": (float, "Divisor for tokens that have occurred."),
+    "frequency_penalty": (float, "Penalty per earlier occurrence."),
     "presence_penalty": (float, "Penalty for tokens that have occurred."),
 }
 
@@ -54,62 +48,52 @@ def sampling_options(function: F) -> F:
 
 
 @click.command("explain")
-@click.option("--probs", help="Probabilities: 85,5,3 or a JSON file (a list, or token to probability).")
-@click.option("--logits", help="Logits, in the form of --probs; penalties depend on their offset.")
-@click.option("--case", help="A case of the last `decode uncertainty`: its stored log-probabilities.")
-@click.option(
-    "--at", "place", type=int, default=0, show_default=True, help="Position of the token in the answer to the case."
-)
-@click.option("--prompt", help="Text after which --model predicts the next token.")
+@click.option("--probs", help="Probabilities: 85,5,3, or a JSON file.")
+@click.option("--case", help="Case of the last `decode uncertainty`.")
+@click.option("--at", "place", type=int, default=0, show_default=True, help="Token of its answer.")
+@click.option("--prompt", help="Text whose next token --model predicts.")
 @click.option("--model", help="Name in [models] (default: the baseline).")
-@click.option("--seen", default="", help="Tokens that have occurred, by number: 0,0,4 (for penalties).")
-@click.option("--preset", help="Preset to start from; other options override it.")
+@click.option("--seen", default="", help="Numbers of earlier tokens, such as 0,0,4.")
+@click.option("--preset", help="Preset; other options override it.")
 @sampling_options
 @click.option("--engine", "engines", multiple=True, type=click.Choice(ENGINES), help="Only this engine; repeatable.")
-@click.option("--top", default=12, show_default=True, type=click.IntRange(1, 200), help="Number of tokens to show.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Page to write (.html or .md).")
+@click.option("--top", default=12, show_default=True, type=click.IntRange(1, 200), help="Tokens to show.")
+@click.option("--out", type=FILE_PATH, help="Page to write (.html or .md).")
 @click.option("--yes", is_flag=True, help="Skip the cost confirmation.")
 @project_option
 @json_option
 def command(
-    probs: str | None, logits: str | None, case: str | None, place: int, prompt: str | None, model: str | None,
+    probs: str | None, case: str | None, place: int, prompt: str | None, model: str | None,
     seen: str, preset: str | None, engines: tuple[str, ...], top: int, out: Path | None, yes: bool, root: Path,
     as_json: bool, **parameters: float | None,
 ) -> None:  # fmt: skip
     """Show which tokens survive each sampler, engine by engine.
 
-    Shows the probabilities after each sampler of HF, vLLM and llama.cpp. The distribution comes from you (--probs,
-    --logits), from `decode uncertainty` (--case), or from a model (--prompt). The same settings can
-    act differently in each engine, because each has its own sampler order and defaults.
+    Shows the probabilities after each sampler of HF, vLLM and llama.cpp. The distribution comes from you (--probs, a
+    list or a JSON object of token to probability), from `decode uncertainty` (--case), or from a model (--prompt). Each
+    engine has its own sampler order and defaults.
 
     \b
     Example:
       tuneworthy decode explain --probs 85,5,3 --temperature 0.7 --top-p 0.9
       tuneworthy decode explain --prompt "The capital of France is" --preset chat
     """
-    if sum(source is not None for source in (probs, logits, case, prompt)) != 1:
-        raise UserError("Use exactly one of --probs, --logits, --case and --prompt.", hint="Try --probs 85,5,3.")
+    if sum(source is not None for source in (probs, case, prompt)) != 1:
+        raise UserError("Use exactly one of --probs, --case and --prompt.", hint="Try --probs 85,5,3.")
     if case is not None:
         position = _stored(root, case, place)
     elif prompt is not None:
         position = run_async(_ask(root, prompt, model, yes=yes))
     else:
-        position = _given(probs or logits or "", as_logits=logits is not None)
+        position = _given(probs or "")
     used = engines or ENGINES
     tokens = _numbers(seen, "--seen")
-    if preset:  # each engine has values of its own
-        parts = [
-            compare_engines(position, _sampling(parameters, preset, name), [name], written=tokens) for name in used
-        ]
-        trails = {name: trail for part in parts for name, trail in part.trails.items()}
-        shown = replace(
-            parts[0], trails=trails, notes=list(dict.fromkeys(line for part in parts for line in part.notes))
-        )
-    else:
-        shown = compare_engines(position, _sampling(parameters), used, written=tokens)
+    parts = [compare_engines(position, _sampling(parameters, preset, name), [name], written=tokens) for name in used]
+    trails = {name: trail for part in parts for name, trail in part.trails.items()}
+    shown = replace(parts[0], trails=trails, notes=list(dict.fromkeys(line for part in parts for line in part.notes)))
     if out:
         write_page(out, document(shown))
-        note(messages.say("written", path=out))
+        note(f"Wrote {out}.")
     print_result(as_json, shown.to_dict(top), _show, shown, top)
 
 
@@ -119,12 +103,12 @@ def _sampling(parameters: dict[str, float | None], preset: str | None = None, en
     return Sampling.of({**base, **given})
 
 
-def _given(text: str, *, as_logits: bool) -> Position:
+def _given(text: str) -> Position:
     """Return the distribution of an option, or of the JSON file that it names."""
     path = Path(text)
     labels: list[str] = []
     if path.suffix != ".json":
-        values = _numbers(text, "--probs or --logits", float)
+        values = _numbers(text, "--probs", float)
     else:
         try:
             document = orjson.loads(read_input(path))
@@ -134,8 +118,7 @@ def _given(text: str, *, as_logits: bool) -> Position:
             raise UserError(
                 f"{path} must contain a JSON list of numbers or an object that maps tokens to numbers: {error}."
             ) from None
-    numbers = np.array(values)
-    return Position(logits=numbers if as_logits else logits_of(numbers), labels=labels, has_offset=as_logits)
+    return Position(logits=logits_of(np.array(values)), labels=labels)
 
 
 def _numbers(text: str, option: str, kind: type = int) -> list[Any]:
@@ -168,28 +151,19 @@ async def _ask(root: Path, prompt: str, name: str | None, *, yes: bool) -> Posit
     project = load(root)
     name = name or project.ladder.baseline
     agree_to_spend(project, None, yes, {name})
-    folder, models = Folder(project.root), Models(project)
-    with folder.lock(note), closing(ResponseStore(folder.responses)) as store:
-        try:
-            add_tuned(models, project)
-            model = models[name]
-            variant = Variant(
-                name="decode explain", model=name, model_identity=model.provider.identity, system=None,
-                user="{{ input }}", decoding={"temperature": 0}, max_tokens=1,
-            )  # fmt: skip
-            spending = store.spending()
-            budget = Budget(project.ladder.budget_usd, spending.usd, spending.unanswered_usd)
-            runner = Runner(store, budget, ShotPool(()))
-            case = Case(id=Case.make_id(prompt), input=prompt)
-            (trace,) = await runner.run(variant, model, [case], logprobs=ALTERNATIVES)
-        finally:
-            await models.close()
-    if trace.response is None:
-        reason = trace.error.message if trace.error else "no response"
-        raise Undecided(messages.say("no_answer", model=name, reason=reason), hint=messages.say("run_probe"))
-    if not trace.response.logprobs or not trace.response.logprobs[0]["top"]:
-        raise Undecided(f"{name} returns no log-probabilities.", hint=messages.say("run_probe"))
-    top = trace.response.logprobs[0]["top"]
+    async with open_session(project, waiting=note) as session:
+        model = session.models[name]
+        variant = Variant(
+            name="decode explain", model=name, model_identity=model.provider.identity, system=None,
+            user="{{ input }}", decoding={"temperature": 0}, max_tokens=1,
+        )  # fmt: skip
+        case = Case(id=Case.make_id(prompt), input=prompt)
+        (trace,) = await session.runner.run(variant, model, [case], logprobs=ALTERNATIVES)
+    top = trace.response.logprobs[0]["top"] if trace.response and trace.response.logprobs else ()
+    if not top:
+        problem = f"did not answer: {trace.error.message}" if trace.error else "returns no log-probabilities"
+        hint = "Use a model that returns log-probabilities, such as one in llama_cpp."
+        raise Undecided(f"{name} {problem.rstrip('.')}.", hint=hint)
     return with_rest([exp(share) for _, share in top], [str(token) for token, _ in top])
 
 

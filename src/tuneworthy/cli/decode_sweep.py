@@ -4,11 +4,9 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli import messages
-from tuneworthy.cli.interruption import run_async
-from tuneworthy.cli.options import json_option, print_result, project_option, spending_options
-from tuneworthy.cli.run import fetch_models, open_variants
-from tuneworthy.config import Project, load
+from tuneworthy.cli.options import POSITIVE, json_option, print_result, project_option, spending_options
+from tuneworthy.cli.run import fetch_models, with_variants
+from tuneworthy.config import load
 from tuneworthy.ladder.commands.sweep import DecodingSweep, SweepReport
 from tuneworthy.ladder.rungs.decoding import label
 from tuneworthy.search.sweep import open_study
@@ -19,7 +17,7 @@ CALLS = 1000
 
 @click.command("sweep")
 @click.option("--variant", default="", metavar="WORD", help="Variant to tune: best, a rung, a variant ID, or current.")
-@click.option("--calls", default=CALLS, show_default=True, type=click.IntRange(1), help="Maximum number of calls.")
+@click.option("--calls", default=CALLS, show_default=True, type=POSITIVE, help="Maximum number of calls.")
 @click.option("--repeats", default=2, show_default=True, type=click.IntRange(2, 10), help="Answers per case.")
 @project_option
 @spending_options
@@ -43,15 +41,19 @@ def command(
     project = load(root)
     open_study(0)
     fetch_models(project)
-    report = run_async(_run(project, variant, calls, repeats, max_usd=max_usd, yes=yes))
+    report = with_variants(
+        project,
+        [variant],
+        lambda session, base: DecodingSweep(session, base, repeats).run(calls),
+        max_usd=max_usd,
+        yes=yes,
+    )
     print_result(as_json, report.to_dict(), _show, report)
 
 
-async def _run(
-    project: Project, word: str, calls: int, repeats: int, *, max_usd: float | None, yes: bool
-) -> SweepReport:
-    async with open_variants(project, [word], max_usd=max_usd, yes=yes) as (session, (base,)):
-        return await DecodingSweep(session, base, repeats).run(calls)
+def failed_answers(n: int) -> str:
+    """Say how many answers failed, in brackets; "" for 0."""
+    return f" ({n} failed call{'s' * (n != 1)} excluded)" if n else ""
 
 
 def _show(report: SweepReport) -> None:
@@ -73,13 +75,13 @@ def _show(report: SweepReport) -> None:
             line = (
                 f"  {name}: score {parts.score:.3f}, consistency {parts.consistency:.3f}, validity {parts.validity:.3f}"
             )
-            click.echo(line + messages.failed_answers(parts.failed))
+            click.echo(line + failed_answers(parts.failed))
     if flips := report.flips:
         line = (
             f"At temperature 0, the answer to {flips.rate:.1%} of {flips.cases} cases changes over "
             f"{flips.repeats} repeats. This variation accounts for {flips.share:.1%} of the score variance"
         )
-        click.echo(f"{line}{messages.failed_answers(flips.failed)}.")
+        click.echo(f"{line}{failed_answers(flips.failed)}.")
     else:
         click.echo("The model does not accept temperature 0, so the variation of answers at temperature 0 is unknown.")
     click.echo(f"{found.calls} of {found.budget} calls used, ${report.cost_usd:.4f}.")

@@ -5,13 +5,19 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli import messages
-from tuneworthy.cli.interruption import run_async
-from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options
-from tuneworthy.cli.run import fetch_models, open_variants
+from tuneworthy.cli.options import (
+    FILE_PATH,
+    POSITIVE,
+    json_option,
+    note,
+    print_result,
+    project_option,
+    spending_options,
+)
+from tuneworthy.cli.run import fetch_models, with_variants
 from tuneworthy.cli.tables import show_tables
 from tuneworthy.cli.terminal import console
-from tuneworthy.config import Project, load
+from tuneworthy.config import load
 from tuneworthy.decoding.lints import LINTS, Use
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.commands.uncertainty import UncertaintyReport, examine_threshold, measure_uncertainty
@@ -24,13 +30,13 @@ from tuneworthy.report.write import write_text
 @click.option(
     "--variant", default="", metavar="WORD", help="Variant to examine: best, a rung, a variant ID, or current."
 )
-@click.option("--limit", type=click.IntRange(1), help="Maximum number of dev cases, drawn at random.")
+@click.option("--limit", type=POSITIVE, help="Maximum number of dev cases, drawn at random.")
 @click.option(
     "--samples", default=0, type=click.IntRange(0, 20), help="Additional sampled answers per case (0, or 2 to 20)."
 )
 @click.option("--threshold", type=float, help="Log-probability threshold to test (0 or less).")
 @click.option("--show", default=5, show_default=True, type=click.IntRange(0), help="Number of answers to show.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Page to write (.html).")
+@click.option("--out", type=FILE_PATH, help="Page to write (.html).")
 @project_option
 @spending_options
 @json_option
@@ -59,23 +65,18 @@ def command(
         )
     project = load(root)
     fetch_models(project)
-    report = run_async(_run(project, variant, limit, samples, max_usd=max_usd, yes=yes))
+    report = with_variants(
+        project, [variant], measure_uncertainty, limit=limit, samples=samples, max_usd=max_usd, yes=yes
+    )
     if out:
         write_text(out, page(report))
-        note(messages.say("written", path=out))
+        note(f"Wrote {out}.")
     lints: list[str] = []
     if threshold is not None:
         supported, words = examine_threshold(report, threshold)
         use = Use(decoding={"temperature": 0}, threshold=threshold, calibrated=supported)
         lints = [words, *[f"{one.message} {one.fix} ({one.rule})" for one in LINTS.run(use)]]
     print_result(as_json, report.to_dict() | {"lints": lints}, _show, report, show, lints)
-
-
-async def _run(
-    project: Project, word: str, limit: int | None, samples: int, *, max_usd: float | None, yes: bool
-) -> UncertaintyReport:
-    async with open_variants(project, [word], max_usd=max_usd, yes=yes) as (session, (variant,)):
-        return await measure_uncertainty(session, variant, limit=limit, samples=samples)
 
 
 def _show(report: UncertaintyReport, most: int, lints: list[str]) -> None:

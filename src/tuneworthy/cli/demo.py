@@ -10,15 +10,15 @@ from pathlib import Path
 import click
 
 from tuneworthy.api import OpenProject
-from tuneworthy.cli import messages, root
+from tuneworthy.cli import root
 from tuneworthy.cli.decide import show_answer, show_next
 from tuneworthy.cli.interruption import run_async
-from tuneworthy.cli.options import json_option, note, print_result, remember_project
+from tuneworthy.cli.options import PATH, json_option, note, print_result, remember_project
 from tuneworthy.cli.run import fetch_models, walk
 from tuneworthy.cli.tables import show_ladder
 from tuneworthy.config import Project, load
 from tuneworthy.ladder.record import RunRecord
-from tuneworthy.report.stored import last_record
+from tuneworthy.report.run_report import last_record
 from tuneworthy.scaffold import keep_file
 from tuneworthy.store import write_atomic
 from tuneworthy.trust import own_path
@@ -41,7 +41,7 @@ GOES_ON = frozenset({"parity"})
 
 
 @click.command("demo")
-@click.argument("folder", type=click.Path(path_type=Path), default="tuneworthy-demo", callback=remember_project)
+@click.argument("folder", type=PATH, default="tuneworthy-demo", callback=remember_project)
 @click.option("--train", is_flag=True, help="Further steps: dataset, adapter, merge, export, parity, verdict.")
 @json_option
 def command(folder: Path, train: bool, as_json: bool) -> int:
@@ -73,7 +73,7 @@ def command(folder: Path, train: bool, as_json: bool) -> int:
     page = folder / "report.html"
     OpenProject(project).write_report(page)
     print_result(as_json, record.to_dict(), _show, project, record, verdict)
-    click.echo(messages.say("report_at", path=page), err=as_json)
+    click.echo(f"Report: {page}", err=as_json)
     return 0
 
 

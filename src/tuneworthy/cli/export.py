@@ -6,11 +6,10 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli import messages
 from tuneworthy.cli.export_model import gguf, ollama
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.lazy import CommandGroup
-from tuneworthy.cli.options import json_option, note, print_result, project_option, writing_to
+from tuneworthy.cli.options import FOLDER_PATH, PATH, json_option, note, print_result, project_option, writing_to
 from tuneworthy.config import Project, load
 from tuneworthy.ladder.commands.export_classifier import RUNGS, ClassifierExport, export_classifier
 from tuneworthy.ladder.commands.export_router import RouterExport, export_router
@@ -37,7 +36,7 @@ for _model in (gguf, ollama):
 @command.command("variant")
 @click.argument("which", default="best")
 @project_option
-@click.option("--out", type=click.Path(path_type=Path), help="Folder to write (default: variant-NAME).")
+@click.option("--out", type=PATH, help="Folder to write (default: variant-NAME).")
 @json_option
 def variant(which: str, root: Path, out: Path | None, as_json: bool) -> None:
     """Write the prompt and a client snippet of a variant.
@@ -62,7 +61,7 @@ async def _write(project: Project, which: str, out: Path | None) -> list[Path]:
 @command.command("classifier")
 @click.argument("which", type=click.Choice(RUNGS), required=False)
 @project_option
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="classifier", show_default=True,
+@click.option("--out", type=FOLDER_PATH, default="classifier", show_default=True,
               help="Folder to write.")  # fmt: skip
 @json_option
 def classifier(which: str | None, root: Path, out: Path, as_json: bool) -> None:
@@ -81,7 +80,11 @@ def classifier(which: str | None, root: Path, out: Path, as_json: bool) -> None:
     """
     export = run_async(write_classifier(load(root), out, which))
     document = asdict(export) | {"paths": list(map(str, export.paths))}
-    lines = [*map(str, export.paths), messages.say("classifier_exported", **document, size_mb=export.size / 1e6)]
+    line = (
+        f"{export.name}, {export.size / 1e6:.1f} MB. Its answers match the run on all {export.n_test:,} test cases and "
+        f"{export.n_dev:,} dev cases. Median latency: {export.p50_ms:.1f} ms."
+    )
+    lines = [*map(str, export.paths), line]
     print_result(as_json, document, click.echo, "\n".join(lines))
 
 
@@ -94,7 +97,7 @@ async def write_classifier(project: Project, folder: Path, which: str | None = N
 
 @command.command("router")
 @project_option
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="router", show_default=True,
+@click.option("--out", type=FOLDER_PATH, default="router", show_default=True,
               help="Folder to write.")  # fmt: skip
 @json_option
 def router(root: Path, out: Path, as_json: bool) -> None:

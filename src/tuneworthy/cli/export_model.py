@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, note, print_result, project_option, writing_to
+from tuneworthy.cli.options import FILE_PATH, FOLDER_PATH, json_option, note, print_result, project_option, writing_to
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ship.ancestry import lineage
@@ -25,7 +24,7 @@ _PART = 1 << 22
               help="Type of the weights; all but f16 and q8_0 need llama-quantize.")  # fmt: skip
 @click.option("--merged", help="ID of the merged model, or its beginning (default: latest).")
 @click.option("--base", "untouched", is_flag=True, help="Export the unchanged base of the latest adapter instead.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Path for a copy of the file.")
+@click.option("--out", type=FILE_PATH, help="Path for a copy of the file.")
 @project_option
 @json_option
 def gguf(
@@ -46,7 +45,7 @@ def gguf(
         raise UserError("Use either --merged or --base.", hint="Export the two models one after the other.")
     store = Folder(load(root).root)
     if out is not None and not out.parent.is_dir():
-        raise UserError(f"The folder {out.parent} does not exist.", hint=messages.say("fix_out"))
+        raise UserError(f"The folder {out.parent} does not exist.", hint="Fix the path in --out.")
     with store.lock(note):
         source = lineage(store)[1] if untouched else open_artifact(store, "merged", merged)
         made = export_gguf(store, source, file_type, say=note)
@@ -61,7 +60,7 @@ def gguf(
 
 @click.command("ollama")
 @click.option("--gguf", "which", help="ID of the GGUF file, or its beginning (default: latest).")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="ollama", show_default=True,
+@click.option("--out", type=FOLDER_PATH, default="ollama", show_default=True,
               help="Folder to write.")  # fmt: skip
 @project_option
 @json_option

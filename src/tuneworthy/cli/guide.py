@@ -2,11 +2,10 @@
 
 import click
 
-from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, print_result
-from tuneworthy.cli.tables import make_table
-from tuneworthy.cli.terminal import console
-from tuneworthy.verdict.guide import Row, load_guide
+from tuneworthy.cli.tables import show_tables
+from tuneworthy.report.table import Table, name_column, text_column
+from tuneworthy.verdict.guide import Cell, Row, load_guide
 from tuneworthy.verdict.guide import row as row_of
 
 
@@ -38,17 +37,19 @@ def _show_row(found: Row) -> None:
         click.echo(f"\n{label}: {cell.value}")
         if cell.why:
             click.echo(f"  {cell.why}")
-        click.echo(f"  Source: {cell.source or messages.say('no_source')}")
+        click.echo(f"  Source: {cell.source or 'none; based on practice, not on a measurement'}")
 
 
 def _show_guide() -> None:
-    out = console()
-    rows = [
-        (
-            row.problem,
-            *(cell.value if cell.source else f"{cell.value} *" for cell in (row.primary, row.backup, row.helps)),
-        )
-        for row in load_guide().values()
+    columns = [
+        name_column("problem", "problem"),
+        text_column("primary", "first", lambda row: _marked(row.primary)),
+        text_column("backup", "then", lambda row: _marked(row.backup)),
+        text_column("helps", "training helps", lambda row: _marked(row.helps)),
     ]
-    out.print(make_table("Which lever fits which problem", ("problem", "first", "then", "training helps"), rows))
-    out.print("* This cell has no source. For reasons and sources, run `tuneworthy guide PROBLEM`.")
+    note = "* This cell has no source. For reasons and sources, run `tuneworthy guide PROBLEM`."
+    show_tables([Table.of("Which lever fits which problem", columns, load_guide().values(), note)])
+
+
+def _marked(cell: Cell) -> str:
+    return cell.value if cell.source else f"{cell.value} *"

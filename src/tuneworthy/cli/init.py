@@ -1,30 +1,32 @@
 """`tuneworthy init`."""
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tuneworthy.cli.options import json_option, note, print_json
+from tuneworthy.cli.options import PATH, POSITIVE, json_option, note, print_json
 from tuneworthy.scaffold import EMBEDDED, make_project
 from tuneworthy.verdict.messages import sentence
 
 
 @click.command("init")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PATH)
 @click.option(
     "--data",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Cases: CSV, Excel, JSONL, Parquet, promptfoo, Langfuse.",
 )
-@click.option("--examples", type=click.Path(path_type=Path), help="Rows for shots and training.")
+@click.option("--examples", type=PATH, help="Rows for shots and training.")
 @click.option("--input", "inputs", multiple=True, metavar="COL", help="Column of the question; repeatable.")
 @click.option("--expected", multiple=True, metavar="COL", help="Column of the expected answer; one per file.")
 @click.option("--model", default=EMBEDDED, show_default=True, metavar="PROVIDER:NAME", help="Today's model.")
 @click.option("--compare", multiple=True, metavar="PROVIDER:NAME", help="Another model to measure; repeatable.")
 @click.option(
     "--n-cases",
-    type=click.IntRange(min=1),
+    type=POSITIVE,
     help="Cases to draw from the file (default: half, at most 500; all with --examples).",
 )
 @click.option(
@@ -35,18 +37,7 @@ from tuneworthy.verdict.messages import sentence
     help="Seed of the draw and of the project.",
 )
 @json_option
-def command(
-    folder: Path,
-    data: Path,
-    examples: Path | None,
-    inputs: tuple[str, ...],
-    expected: tuple[str, ...],
-    model: str,
-    compare: tuple[str, ...],
-    n_cases: int | None,
-    seed: int,
-    as_json: bool,
-) -> None:
+def command(folder: Path, data: Path, as_json: bool, **settings: Any) -> None:
     """Create a project from data files.
 
     Writes FOLDER with cases, examples, a prompt and a commented project file. Detects the task type and chooses the
@@ -61,27 +52,10 @@ def command(
       tuneworthy init tickets --data tickets.csv --model openai:gpt-6-luna
       tuneworthy init my-task --data test.csv --examples train.csv --n-cases 300
     """
-    made = make_project(
-        folder,
-        data,
-        examples=examples,
-        inputs=inputs,
-        expected=expected,
-        n_cases=n_cases,
-        seed=seed,
-        model=model,
-        compare=compare,
-    )
+    made = make_project(folder, data, **settings)
     if as_json:
-        print_json(
-            {
-                "project": str(made.root),
-                "kind": made.kind,
-                "n_cases": made.n_cases,
-                "n_examples": made.n_examples,
-                "notes": made.notes,
-            }
-        )
+        document = asdict(made)
+        print_json({"project": str(document.pop("root")), **document})
         return
     note(*map(sentence, made.notes))
     click.echo(

@@ -14,7 +14,6 @@ import orjson
 from tuneworthy.cases import read_cases, read_examples
 from tuneworthy.cases.labelling import QUIT, SKIP, UNDO, Label, LabelSession, read_labels, run_terminal
 from tuneworthy.cases.task_kind import answer_text, guess_kind
-from tuneworthy.cli import messages
 from tuneworthy.cli.options import note
 from tuneworthy.config import FILE_NAME, Project, load
 from tuneworthy.config.graders import Choice
@@ -277,7 +276,7 @@ def parse_json(line: str) -> Any:
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise UserError(messages.say("not_json", line=line[:60], error=error)) from None
+        raise UserError(f"{line[:60]!r} is not valid JSON ({error}). Type the whole value on one line.") from None
 
 
 def ask_line(prompt: str) -> str:

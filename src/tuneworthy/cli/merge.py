@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_result, project_option
 from tuneworthy.config import load
 from tuneworthy.ship.merge import merge
@@ -31,5 +30,5 @@ def command(adapter: str | None, base: str | None, root: Path, as_json: bool) ->
     store = Folder(load(root).root)
     with store.lock(note):
         made = merge(store, adapter, base, say=note)
-    shown = messages.say("merged", id=made.id, dtype=made.about.dtype, base=made.about.route.name, folder=made.folder)
+    shown = f"Merged model: {made.id} ({made.about.dtype}, {made.about.route.name} base weights)\n{made.folder}"
     print_result(as_json, {"id": made.id, "path": str(made.folder), **made.manifest}, click.echo, shown)

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -35,17 +36,7 @@ def list_command(as_json: bool) -> None:
     """
     found = list_models()
     if as_json:
-        models = [
-            {
-                "spec": file.spec,
-                "path": str(file.path) if file.path else None,
-                "bytes": file.bytes,
-                "licence": file.licence or None,
-                "parameters": file.parameters,
-                "pinned": file.pinned,
-            }
-            for file in found
-        ]
+        models = [asdict(file) | {"path": file.path and str(file.path)} for file in found]
         print_json({"store": str(store()), "models": models})
         return
     for file in found:

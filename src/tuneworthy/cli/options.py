@@ -16,6 +16,9 @@ from tuneworthy.errors import UserError
 from tuneworthy.report.text import escaped
 
 F = TypeVar("F", bound=Callable[..., Any])
+PATH, FOLDER_PATH = click.Path(path_type=Path), click.Path(path_type=Path, file_okay=False)
+FILE_PATH = click.Path(path_type=Path, dir_okay=False)
+POSITIVE, SHARE = click.IntRange(min=1), click.FloatRange(0, 1, min_open=True)
 
 
 class Dollars(click.FloatRange):
@@ -34,7 +37,7 @@ def project_option(function: F) -> F:
     return click.option(
         "--project",
         "root",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=FOLDER_PATH,
         default=".",
         show_default="current folder",
         callback=remember_project,

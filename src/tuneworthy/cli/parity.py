@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import json_option, note, print_result, project_option
+from tuneworthy.cli.options import POSITIVE, json_option, note, print_result, project_option
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ship.parity.request import request_of
@@ -23,12 +23,8 @@ STATUS = {"pass": 0, "fail": 3, "unknown": 4}
 @click.option("--form", "forms", multiple=True, type=click.Choice(FORMS), help="Form to compare (default: all).")
 @click.option("--url", help="Address of a running vLLM server to compare too, without /v1.")
 @click.option("--served-model", help="Model (or adapter) name on that server.")
-@click.option(
-    "--max-lora-rank", type=click.IntRange(min=1), help="Rank limit of that server, if it applies the adapter."
-)
-@click.option(
-    "--prompts", type=click.IntRange(min=1), default=200, show_default=True, help="Number of training rows to use."
-)
+@click.option("--max-lora-rank", type=POSITIVE, help="Rank limit of that server, if it applies the adapter.")
+@click.option("--prompts", type=POSITIVE, default=200, show_default=True, help="Number of training rows to use.")
 @project_option
 @json_option
 def command(

@@ -5,17 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.table import Table
 
-from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, note, print_result, project_option, writing_to
-from tuneworthy.cli.tables import make_table
-from tuneworthy.cli.terminal import console
+from tuneworthy.cli.options import FOLDER_PATH, PATH, json_option, note, print_result, project_option, writing_to
+from tuneworthy.cli.tables import show_tables
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
+from tuneworthy.report.table import Column, Table, name_column, text_column
 from tuneworthy.report.text import clean
 from tuneworthy.rules import Finding
 from tuneworthy.store import Folder, write_atomic
+from tuneworthy.text import count
 from tuneworthy.train.advise import Knob
 from tuneworthy.train.classifier_plan import ClassifierPlan, plan_classifier
 from tuneworthy.train.emit import FORMATS, ROWS, Emitted, emit_planned, row_lines, rows_of
@@ -48,14 +47,14 @@ def _size(context: click.Context, option: click.Parameter, value: str | None) ->
 @click.option("--emit", "form", type=click.Choice(list(FORMATS)), help="Trainer to write the run for.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER_PATH,
     help="Folder for the files of --emit, including the rows.",
 )
 @click.option(
     "--lint",
     "configs",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Table of settings to check instead; repeatable.",
 )
 @project_option
@@ -136,52 +135,58 @@ def _show_findings(findings: Sequence[tuple[Path, Finding]]) -> None:
 
 
 def _settings(knobs: Sequence[Knob]) -> Table:
-    rows = [
-        (knob.name, f"{knob.value:g}" if isinstance(knob.value, float) else str(knob.value), knob.reason, knob.source)
-        for knob in knobs
+    columns = [
+        name_column("name", "setting"),
+        Column("value", "value", lambda value: f"{value:g}" if isinstance(value, float) else str(value)),
+        text_column("reason", "why", most=0),
+        text_column("source", "source", most=0),
     ]
-    return make_table("Settings", ("setting", "value", "why", "source"), rows)
+    return Table.of("Settings", columns, knobs)
 
 
 def _show_classifier(planned: ClassifierPlan, advised: str) -> None:
-    rows, out = planned.to_dict()["rows"], console()
-    out.print(
+    rows = planned.to_dict()["rows"]
+    click.echo(
         f"{planned.encoder.spec}: BERT encoder, {planned.encoder.n_params / 1000000.0:.1f}M parameters, all "
         f"of them trained with a head for {len(planned.labels)} labels\n{rows['n_rows']} rows, "
         f"{rows['n_tokens']} word pieces. Weights, gradients and optimiser take "
         f"{planned.to_dict()['memory_bytes'] / 2**30:.2f} GiB in float32."
     )
-    out.print(_settings(planned.knobs))
+    show_tables([_settings(planned.knobs)])
     for line in filter(None, [*planned.material.notes, advised]):
-        out.print(line)
+        click.echo(line)
 
 
 def _show(planned: Planned, emitted: Emitted | None, folder: Path | None, more: Sequence[str]) -> None:
     """Print settings, memory and time, and the files for another trainer."""
-    shape, memory, out = planned.shape, planned.advice.memory, console()
-    out.print(f"{planned.base}: {shape.architecture}, {shape.n_params / 1e9:.3f}B parameters, {shape.n_layers} layers")
+    shape, memory = planned.shape, planned.advice.memory
+    click.echo(f"{planned.base}: {shape.architecture}, {shape.n_params / 1e9:.3f}B parameters, {shape.n_layers} layers")
     rows = planned.rows
-    out.print(f"{rows.n_rows} rows, {rows.n_tokens} tokens, {rows.n_supervised} of them supervised")
+    click.echo(f"{rows.n_rows} rows, {rows.n_tokens} tokens, {rows.n_supervised} of them supervised")
     for reason, n in planned.left_out.items():
-        out.print(messages.say("rows_dropped", n=n, reason=REASONS[reason]))
-    out.print(_settings(planned.advice.knobs))
-    parts = [(part.name, f"{part.n_bytes / 2**30:.2f}", part.why) for part in memory.estimate.parts]
-    out.print(make_table("Memory at the peak", ("part", "GiB", "what it is"), parts))
+        click.echo(f"dropped: {count(n, 'row')} ({REASONS[reason]})")
+    columns = [
+        name_column("name", "part"),
+        Column("n_bytes", "GiB", lambda n_bytes: f"{n_bytes / 2**30:.2f}"),
+        text_column("why", "what it is", most=0),
+    ]
+    peak = Table.of("Memory at the peak", columns, memory.estimate.parts)
+    show_tables([_settings(planned.advice.knobs), peak])
     low, high = memory.estimate.low / 2**30, memory.estimate.high / 2**30
     where = "GPU" if planned.device == "cuda" else "machine"
-    out.print(f"{memory.fit}: {low:.1f} to {high:.1f} GiB of {memory.available / 2**30:.1f} GiB on this {where}")
+    click.echo(f"{memory.fit}: {low:.1f} to {high:.1f} GiB of {memory.available / 2**30:.1f} GiB on this {where}")
     for line in memory.instead:
-        out.print(f"  would fit: {line}" if not line.startswith("nothing") else f"  {line}")
+        click.echo(f"  would fit: {line}" if not line.startswith("nothing") else f"  {line}")
     for duration in planned.durations:
-        out.print(f"One epoch: {duration}")
+        click.echo(f"One epoch: {duration}")
     for line in filter(None, [*planned.advice.notes, *more]):
-        out.print(line)
+        click.echo(line)
     if emitted is None:
         return
     if folder is None:
         click.echo("\n" + emitted.main)
         note(f"Use --out to write this file to a folder, together with {ROWS}.")
     else:
-        click.echo("\n" + messages.say("emitted", folder=folder, files=", ".join([*emitted.files, ROWS])))
+        click.echo("\n" + f"Wrote these files to {folder}: {', '.join([*emitted.files, ROWS])}")
     note(f"To start training, run this in that folder: {' '.join(emitted.command)}")
     note(*emitted.notes)

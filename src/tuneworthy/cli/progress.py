@@ -1,76 +1,117 @@
-"""Progress of answers: a live line on a terminal, a plain line now and then elsewhere."""
+"""Progress of calls: one live line on a terminal, a plain line every ten seconds elsewhere, and a line per rung."""
 
 import time
+from collections.abc import Mapping, Sequence
 
 import click
-from rich import progress
-from rich.progress import MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.live import Live
+from rich.text import Text
 
-from tuneworthy.cli import messages
 from tuneworthy.cli.terminal import console, redraws
 from tuneworthy.evaluate.runner import Progress
+from tuneworthy.ladder.estimate import RungEstimate
+from tuneworthy.ladder.record import RungRecord
+from tuneworthy.ladder.run import RungWatcher
+from tuneworthy.ladder.time_left import TimeLeft
+from tuneworthy.report.numbers import percent
+from tuneworthy.report.text import clean
 
 PLAIN_EVERY_S = 10.0
-# The rate, and with it the time left, comes from the answers of the last seconds.
-WINDOW_S = 30.0
+REDRAWN_EVERY_S = 0.25
 
 
-class AnswerProgress(Progress):
-    """Progress on stderr with rate, cost and time left.
+class RunProgress(Progress, RungWatcher):
+    """Calls on stderr, with rate, cost and the time left; a context manager.
 
     Args:
-        live: Whether one line is redrawn; otherwise a line is printed every ten seconds. A terminal decides if None.
+        live: Whether one line is redrawn; if None, the console decides.
     """
 
     def __init__(self, *, live: bool | None = None) -> None:
         output = console(stderr=True)
         self._live = redraws(output) if live is None else live
-        self._bar = progress.Progress(
-            TextColumn("{task.description}", markup=False),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[cost]}"),
-            TimeRemainingColumn(),
-            console=output,
-            transient=True,
-            speed_estimate_period=WINDOW_S,
-            disable=not self._live,
-        )
+        self._time = TimeLeft({})
+        self._rungs: set[str] = set()
+        self._rung = self._label = ""
         self._cost_usd = 0.0
-        self._task: TaskID | None = None
-        self._printed = 0.0
+        self._printed = time.monotonic()
+        self._screen = Live(
+            console=output, get_renderable=lambda: Text(self.summary()), transient=True, auto_refresh=False
+        )
 
+    def __enter__(self) -> "RunProgress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    # of the rungs
+    def plan(self, rungs: Sequence[str], takes: Mapping[str, RungEstimate]) -> None:
+        """Take the estimates of the rungs that follow."""
+        self._rungs = set(rungs)
+        self._time = TimeLeft(takes)
+
+    def start(self, rung: str) -> None:
+        """Count the calls of a rung."""
+        self._rung = rung
+
+    def finish(self, record: RungRecord) -> None:
+        """Print the outcome of a rung."""
+        self._time.finish(record.rung)
+        score = "" if record.score is None else f", {percent(record.score)}"
+        self.note(f"{record.rung} ({record.status.replace('_', ' ')}{score}): {clean(record.reason, 0)}")
+
+    # of the answers
     def begin(self, label: str, total: int, stored: int, *, alone: bool = False) -> None:
         """Start counting `total` answers; `stored` are already there."""
-        self.end()
-        self._printed = time.monotonic()
-        self._task = self._bar.add_task(label, total=total, completed=stored, cost="")
-        self._bar.start()
+        self._label = label if total > stored else ""
+        self._time.begin(self._rung, label, total, stored, alone=alone, now=time.monotonic())
+        if self._live:
+            self._screen.start()
 
     def advance(self, cost_usd: float) -> None:
         """Count one more answer."""
-        if self._task is None:
+        if not self._label:
             return
+        now = time.monotonic()
+        self._time.answer(now)
         self._cost_usd += cost_usd
-        cost = f"${self._cost_usd:.4f}" if self._cost_usd else ""
-        self._bar.update(self._task, advance=1, cost=cost)
-        if not self._live and time.monotonic() - self._printed >= PLAIN_EVERY_S:
-            self._printed = time.monotonic()
-            task = self._bar.tasks[-1]
-            line = messages.progress(
-                task.description, int(task.completed), int(task.total or 0), task.speed, cost, task.time_remaining
-            )
-            click.echo(line, err=True)
+        if now - self._printed >= (REDRAWN_EVERY_S if self._live else PLAIN_EVERY_S):
+            self._printed = now
+            if self._live:
+                self._screen.refresh()
+            else:
+                self.note(self.summary())
 
     def note(self, line: str) -> None:
         """Print a line for the user, above the live line."""
         if self._live:
-            self._bar.console.print(line, markup=False, highlight=False)
+            self._screen.console.print(line, markup=False, highlight=False)
         else:
             click.echo(line, err=True)
 
     def end(self) -> None:
         """Clear the live line."""
-        self._bar.stop()
-        if self._task is not None:
-            self._bar.remove_task(self._task)
-            self._task = None
+        self._screen.stop()
+
+    def summary(self) -> str:
+        """Return the calls so far, their cost, the remaining time and the current step."""
+        rungs = self._rungs | {self._rung}
+        made, missing = (sum(map(part, rungs)) for part in (self._time.made, self._time.calls))
+        cost = f", {_dollars(self._cost_usd)}" if self._cost_usd else ""
+        seconds = self._time.seconds()
+        left = f", about {duration(seconds)} left" if seconds else ""
+        rate = f", {self._time.rate:.1f} calls/s" if self._time.rate else ""
+        now = f" Now: {clean(self._label)}{rate}." if self._label else ""
+        return f"Calls: {made:,} of about {round(made + missing):,}{cost}{left}.{now}"
+
+
+def duration(seconds: float) -> str:
+    """Return a rough time."""
+    if seconds < 90:
+        return f"{max(1, round(seconds, -1 if seconds > 20 else 0)):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _dollars(usd: float) -> str:
+    return f"${usd:,.2f}" if usd >= 1 else f"${usd:.4f}"

@@ -16,6 +16,7 @@ _ENGINE: Final = (
 # Command; command and option; or command, option and value, to the replacement.
 REMOVED: Final[Mapping[tuple[str, ...], str]] = {
     ("models probe",): "Run `tuneworthy check`, which calls the servers of the project file.",
+    ("decode explain", "--logits"): "Write the probabilities with `--probs`.",
     ("decode explain", "--picture"): "Write a page with `--out page.html`.",
     ("serve", "--engine"): _ENGINE,
     ("serve", "--vllm"): _ENGINE,

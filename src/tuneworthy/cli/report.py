@@ -5,8 +5,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.api import OpenProject
-from tuneworthy.cli import messages
-from tuneworthy.cli.options import note, project_option
+from tuneworthy.cli.options import PATH, note, project_option
 from tuneworthy.config import load
 from tuneworthy.trust import own_path
 
@@ -15,7 +14,7 @@ from tuneworthy.trust import own_path
 @project_option
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     show_default="report.html in the project folder",
     help="File to write; its ending gives the format: .html, .md or .json.",
 )
@@ -34,4 +33,4 @@ def command(root: Path, out: Path | None) -> None:
     project = load(root)
     path = out or own_path(project.root, "report.html")
     click.echo(OpenProject(project).write_report(path))
-    note(messages.say("report_at", path=path))
+    note(f"Report: {path}")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from tuneworthy.cases.labelling import QUIT, SKIP, UNDO, run_terminal
+from tuneworthy.cases.labelling import QUIT, SKIP, run_terminal
 from tuneworthy.cases.pii import Masker
 from tuneworthy.cli.label_terminal import ask_line
 from tuneworthy.cli.options import note
@@ -20,9 +20,8 @@ from tuneworthy.report.text import clean
 from tuneworthy.types import Case, Example
 
 GREETING = (
-    f"Type g if the row is good to train on as it is. Otherwise, or if unsure, type b and the reason. {UNDO} "
-    f"shows again the row that you last rated good, {SKIP} skips a row for now, and {QUIT} stops. Every rating is "
-    "saved."
+    f"Type g if the row is good to train on as it is. Otherwise, or if unsure, type b and the reason. {SKIP} skips a "
+    f"row for now, and {QUIT} stops. Every rating is saved. `tuneworthy data review correct` changes one to bad."
 )
 # Characters a second: 600 words a minute of 6 characters, at which people scan for a word (Carver 1992, Reading Rate;
 # adults read 238, Brysbaert 2019). No one judges an answer faster.
@@ -131,8 +130,6 @@ class _Turn:
     ) -> None:
         self.way, self.done, self.masker, self.findings, self.clock = way, way.n_given(), masker, findings, clock
         self._shown: tuple[str, int, float] = ("", 0, 0.0)
-        self._last: Case | None = None
-        self._again: Case | None = None
 
     @property
     def assigned(self) -> Sequence[str]:
@@ -143,8 +140,6 @@ class _Turn:
         return self.done
 
     def next(self) -> Case | None:
-        if self._again is not None:
-            return self._again
         row = self.way.next()
         if row is None:
             return None
@@ -157,32 +152,25 @@ class _Turn:
 
     def submit(self, case_id: str, label: tuple[bool, str]) -> None:
         good, reason = label
-        if self._again is None:
-            self._last = self.next() if good else None
-            if good and self.clock is not None:
-                _, n_shown, since = self._shown
-                if (seconds := self.clock() - since) < n_shown / READ_PER_S:
-                    raise UserError(
-                        f"This row cannot be read in {seconds:.1f} seconds, so the rating was not saved. Read the "
-                        "row, then rate it again."
-                    )
-            self.way.give(case_id, good=good, reason=reason)
-            for line in self.findings.get(case_id, ()):
-                note(line)
-        elif not good:
-            self.way.give(case_id, good=False, reason=reason)
-        self._again = None
+        if good and self.clock is not None:
+            _, n_shown, since = self._shown
+            if (seconds := self.clock() - since) < n_shown / READ_PER_S:
+                raise UserError(
+                    f"This row cannot be read in {seconds:.1f} seconds, so the rating was not saved. Read the row, "
+                    "then rate it again."
+                )
+        self.way.give(case_id, good=good, reason=reason)
+        for line in self.findings.get(case_id, ()):
+            note(line)
         self.done += 1
 
     def skip(self, case_id: str) -> None:
         self.way.skip(case_id)
 
     def undo(self) -> None:
-        """Ask about the last row again, which can only make its verdict worse; both verdicts are on disk."""
-        if self._last is None or self._again is not None:
-            raise UserError("Only the last row can be shown again, and only if you rated it good: bad ratings stay.")
-        self._again, self._last = self._last, None
-        self.done -= 1
+        raise UserError(
+            "Ratings stay.", hint="Run `tuneworthy data review correct ROW --because REASON` to change one to bad."
+        )
 
 
 def n_characters(row: Example) -> int:

@@ -2,18 +2,17 @@
 
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Container, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tuneworthy.classical.decision import SPEC
-from tuneworthy.cli import messages
-from tuneworthy.cli.interruption import run_async
+from tuneworthy.cli.interruption import Result, run_async
 from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options
-from tuneworthy.cli.progress import AnswerProgress
-from tuneworthy.cli.run_progress import LadderProgress
+from tuneworthy.cli.progress import RunProgress
 from tuneworthy.cli.tables import show_run
 from tuneworthy.config import Project, load
 from tuneworthy.config.graders import Choice, Judge
@@ -63,7 +62,7 @@ def command(root: Path, rungs: tuple[str, ...], quick: bool, max_usd: float | No
     baseline = record.rung("baseline")
     if baseline and baseline.status == "failed":
         raise Undecided(
-            messages.say("baseline_failed", reason=baseline.reason.rstrip(".")),
+            f"The baseline cannot be scored: {baseline.reason.rstrip('.')}.",
             hint=(
                 "Fix the cause, then run `tuneworthy run` again. Finished calls are cached and never paid for twice."
             ),
@@ -79,10 +78,10 @@ def walk(
     stopped: Callable[[RunRecord], None] = lambda _: None,
 ) -> RunRecord:
     """Run the ladder and show how it goes; `stopped` gets the record if it has to stop."""
-    with LadderProgress() as progress:
+    with RunProgress() as progress:
 
         def stop(record: RunRecord) -> None:
-            progress.close()
+            progress.end()
             stopped(record)
 
         return run_async(
@@ -108,7 +107,7 @@ async def open_variants(
     An empty word is the best variant of the last run, of a cascade its large part; the current one if that run is not
     complete. `beside` is that of `open_session`.
     """
-    opening = open_session(project, progress=AnswerProgress(), max_usd=max_usd, waiting=note, beside=beside)
+    opening = open_session(project, progress=RunProgress(), max_usd=max_usd, waiting=note, beside=beside)
     async with opening as session:
         last = read_record(session.folder)
         usual = "best" if last and last.best and not last.partial else "current"
@@ -118,6 +117,24 @@ async def open_variants(
         yield session, variants
 
 
+def with_variants(
+    project: Project,
+    words: Sequence[str],
+    work: Callable[..., Coroutine[Any, Any, Result]],
+    *,
+    max_usd: float | None,
+    yes: bool,
+    **options: object,
+) -> Result:
+    """Return the result of `work(session, *variants, **options)` for the variants that `words` name."""
+
+    async def run() -> Result:
+        async with open_variants(project, words, max_usd=max_usd, yes=yes) as (session, variants):
+            return await work(session, *variants, **options)
+
+    return run_async(run())
+
+
 def fetch_models(project: Project, names: Container[str] | None = None) -> None:
     """Fetch the embedded models that are not here yet: those of `names`, or all of the project."""
     for name, model in project.models.items():
@@ -125,15 +142,15 @@ def fetch_models(project: Project, names: Container[str] | None = None) -> None:
             continue
         spec = model.local_file
         if spec is not None and find(spec, project.root) is None:
-            note(messages.say("fetching", name=name, spec=spec))
+            note(f"Downloading the model {name} ({spec}).")
             pull(spec, project.root)
     reranker = project.retrieval.reranker
     if isinstance(reranker, CrossEncoderReranker) and find(reranker.model, project.root) is None:
-        note(messages.say("fetching", name="retrieval.reranker", spec=reranker.model))
+        note(f"Downloading the model retrieval.reranker ({reranker.model}).")
         pull(reranker.model, project.root)
     graded_by_label = any(isinstance(grader, Choice) for grader in project.graders)
     if names is None and graded_by_label and "classical" in project.ladder.rungs and find(SPEC, project.root) is None:
-        note(messages.say("fetching", name="classical/decision", spec=SPEC))
+        note(f"Downloading the model classical/decision ({SPEC}).")
         try:
             pull(SPEC, project.root)
         except OutsideFault as error:  # the ladder goes on without it
@@ -163,29 +180,14 @@ def agree_to_spend(project: Project, max_usd: float | None, yes: bool, names: Co
         name for name, model in called.items() if not ((price := price_for(model)) and price.free) or _own_key(model)
     ]
     paid += paid_servers(project)
-    limited = max_usd is not None or project.ladder.budget_usd is not None
-    if paid:
-        limit = max_usd if max_usd is not None else project.ladder.budget_usd
-        confirm_spending(", ".join(paid), limit, limited=limited, yes=yes)
-
-
-def confirm_spending(names: str, most_usd: float | None, *, limited: bool, yes: bool) -> None:
-    """Ask before money is spent; without a terminal a budget or `--yes` is needed.
-
-    Args:
-        names: The billed services.
-        most_usd: Its maximum cost; None if nothing limits it.
-        limited: Whether there is a budget.
-        yes: Whether the user agreed already.
-
-    Raises:
-        UserError: No one can be asked, and there is no budget.
-    """
-    if yes or (limited and not sys.stdin.isatty()):
+    limit = max_usd if max_usd is not None else project.ladder.budget_usd
+    if not paid or yes or (limit is not None and not sys.stdin.isatty()):
         return
+    names = ", ".join(paid)
     if not sys.stdin.isatty():
         raise UserError(
             f"No budget is set, but these services are billed: {names}.",
             hint="Set ladder.budget_usd, or pass --max-usd or --yes.",
         )
-    click.confirm(messages.spend(names, most_usd), abort=True, err=True)
+    most = "without a limit" if limit is None else f"and spend at most ${limit:.2f}"
+    click.confirm(f"These services are billed: {names}. Continue {most}?", abort=True, err=True)

@@ -5,12 +5,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from tuneworthy.cli import messages
 from tuneworthy.cli.export import write_classifier
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import note, project_option
@@ -67,19 +67,17 @@ def command(what: str, identity: str | None, port: int | None, only_print: bool,
 
 
 def _serve(store: Folder, choice: ServingChoice, port: int) -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    note(messages.say("serve_by_hand", command=choice.line))
     log = store.logs / "serve.log"
-    try:
-        with llama_cpp(choice, log, port=port) as engine, noted(store, choice.artifact, "llama_cpp", engine.address):
-            note(
-                f"Serving the {KINDS[choice.what]} {choice.artifact.id} at {engine.address}/v1 as {NAME}. Press Ctrl-C "
-                "to stop."
-            )
-            note(f"API key, valid until the server stops: {engine.api_key}")
-            _watch(lambda: bool(engine.alive), "llama.cpp", engine.log)
-    except KeyboardInterrupt:
-        note(messages.say("serving_stopped"))
+    with (
+        _until_stopped(choice.line),
+        llama_cpp(choice, log, port=port) as engine,
+        noted(store, choice.artifact, "llama_cpp", engine.address),
+    ):
+        note(
+            f"Serving the {KINDS[choice.what]} {choice.artifact.id} at {engine.address}/v1 as {NAME}. Press Ctrl-C to "
+            f"stop.\nAPI key, valid until the server stops: {engine.api_key}"
+        )
+        _watch(lambda: bool(engine.alive), "llama.cpp", engine.log)
 
 
 def _serve_classifier(project: Project, store: Folder, port: int, only_print: bool) -> None:
@@ -90,22 +88,31 @@ def _serve_classifier(project: Project, store: Folder, port: int, only_print: bo
     if only_print:
         click.echo(shlex.join(command))
         return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    note(messages.say("serve_by_hand", command=shlex.join(command)))
     log = store.logs / "classifier.log"
     log.parent.mkdir(exist_ok=True)
-    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file, env=child_environment()) as child:
+    with _until_stopped(shlex.join(command)), log.open("wb") as file:
+        child = subprocess.Popen(command, stdout=file, stderr=file, env=child_environment())
         try:
+            address = f"http://127.0.0.1:{port}"
             note(
-                (
-                    "Serving the classical baseline {name} at {address}/predict and {address}/v1. Press Ctrl-C to stop."
-                ).format(name=export.name, address=f"http://127.0.0.1:{port}")
+                f"Serving the classical baseline {export.name} at {address}/predict and {address}/v1. Press Ctrl-C to "
+                "stop."
             )
             _watch(lambda: child.poll() is None, "server.py", log)
-        except KeyboardInterrupt:
-            note(messages.say("serving_stopped"))
         finally:
             child.terminate()
+            child.wait()
+
+
+@contextmanager
+def _until_stopped(command: str) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end a server."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    note(f"To start the server without tuneworthy, run: {command}")
+    try:
+        yield
+    except KeyboardInterrupt:
+        note("Stopped.")
 
 
 def _watch(alive: Callable[[], bool], name: str, log: Path) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 
 from tuneworthy.cases.labelling import LabelSession, run_terminal
-from tuneworthy.cli import messages
 from tuneworthy.cli.label_terminal import VERDICT_GREETING, LabelFiles, answer_parser, ask_line, parse_verdict
 from tuneworthy.cli.options import note, person, project_option
 from tuneworthy.config import load
@@ -44,5 +43,5 @@ def command(labeller: str | None, root: Path) -> None:
         )
     else:
         record = read_shadow(Folder(project.root))
-        command = record.command if record else messages.say("replay_first")
+        command = record.command if record else "Run `tuneworthy shadow replay FILES`."
         click.echo(f"All {session.n_done} are labelled. Next: {command}")

@@ -8,7 +8,7 @@ import click
 import orjson
 
 from tuneworthy.cli.interruption import run_async
-from tuneworthy.cli.options import note, project_option, spending_options
+from tuneworthy.cli.options import SHARE, note, project_option, spending_options
 from tuneworthy.cli.run import open_variants
 from tuneworthy.config import load
 from tuneworthy.extras import require
@@ -22,7 +22,7 @@ from tuneworthy.store import Folder
 @click.command("proxy")
 @click.argument("upstream", metavar="URL")
 @click.option("--candidate", default="fine_tune", show_default=True, help="Variant to ask, as in `compare`.")
-@click.option("--share", type=click.FloatRange(0, 1, min_open=True), help="Share of sessions (default: shadow.share).")
+@click.option("--share", type=SHARE, help="Share of sessions (default: shadow.share).")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8100, show_default=True, help="Port to listen on.")
 @click.option("--judge-minutes", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True,

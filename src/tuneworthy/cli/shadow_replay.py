@@ -1,39 +1,40 @@
 """`tuneworthy shadow replay`."""
 
 import shlex
+from collections.abc import Coroutine
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.invocation import Invocation
-from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options
+from tuneworthy.cli.options import PATH, POSITIVE, json_option, note, print_result, project_option, spending_options
 from tuneworthy.cli.parity import STATUS
-from tuneworthy.cli.run import open_variants
+from tuneworthy.cli.run import with_variants
 from tuneworthy.cli.shadow_report import show
-from tuneworthy.config import Project, load
+from tuneworthy.config import load
 from tuneworthy.config.shadow import Shadow
+from tuneworthy.ladder.session import Session
 from tuneworthy.shadow.recording import read_recording, read_traffic
 from tuneworthy.shadow.replay import ShadowRecord, replay
+from tuneworthy.types import Variant
 
 RECORDED = "recorded"
 
 
 @click.command("replay")
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, type=PATH)
 @click.option("--candidate", default="fine_tune", show_default=True, help="Variant to run, as in `compare`.")
-@click.option(
-    "--production", default=RECORDED, show_default=True, help="What to compare with: `recorded`, or a variant to ask."
-)
+@click.option("--production", default=RECORDED, show_default=True, help="`recorded`, or a variant to run.")
 @click.option("--format", "format_name", metavar="NAME", help="Format of the rows (default: detected).")
-@click.option("--sessions", type=click.IntRange(min=1), help="Maximum number of sessions (default: shadow.sessions).")
-@click.option("--by", metavar="KEY", help="Metadata key to examine value by value (default: shadow.by).")
+@click.option("--sessions", type=POSITIVE, help="Sessions at most (default: shadow.sessions).")
+@click.option("--by", metavar="KEY", help="Metadata key of strata (default: shadow.by).")
 @click.option(
     "--per-minute",
-    type=click.IntRange(min=1),
+    type=POSITIVE,
     metavar="N",
-    help="Approximate limit on turns per minute; sessions are not split.",
+    help="Turns per minute, about.",
 )
 @project_option
 @spending_options
@@ -53,15 +54,13 @@ def command(
 ) -> int:
     """Replay recorded traffic to a candidate and judge its answers.
 
-    FILES are logs of the model in use, in any format of `data import`; without FILES, it is what `shadow proxy`
-    recorded. A hash of the session name selects the sessions of files, stratified by --by. `replay` sends every
-    recorded turn to the candidate, with the recorded messages before it, including tool results. Personal data is
-    masked unless `data.policy` says otherwise.
+    FILES are logs of the model in use, in any format of `data import` (default: the recording of `shadow proxy`). A
+    hash selects the sessions, stratified by --by. The candidate gets every recorded turn with the messages before it.
+    Personal data is masked unless `data.policy` says otherwise.
 
     It stops (exit status 3) once a metric is more than the margin worse than production, over all traffic or in one
     stratum, or the candidate costs more than `constraints.usd_per_1k`. It passes (0) once quality, valid format and
     answer rate are each shown to be no worse and at most 2% of the answers are missing. Otherwise the exit status is 4.
-    You can check the result at any time; the 5% error rate still applies.
 
     Quality needs correct answers: rows with the key `truth`, or a share of the sessions that people label with
     `shadow label`. To resume after an interruption, run the command again.
@@ -77,8 +76,13 @@ def command(
     project = project.model_copy(update={"shadow": section})
     words = [candidate, *([] if production == RECORDED else [production])]
     again = _command_line()
-    run = _run(project, files, words, format_name, again, per_minute=per_minute, max_usd=max_usd, yes=yes)
-    record = run_async(run)
+    recording = read_recording(project, files, format_name) if files else read_traffic(project)
+    note(*recording.notes)
+
+    def work(session: Session, *variants: Variant) -> Coroutine[Any, Any, ShadowRecord]:
+        return replay(session, recording, *variants, per_minute=per_minute, command=again)
+
+    record = with_variants(project, words, work, max_usd=max_usd, yes=yes)
     print_result(as_json, asdict(record), show, record, project)
     return STATUS[record.verdict.status]
 
@@ -91,20 +95,3 @@ def _command_line() -> str:
         place = words.index("--project")
         del words[place : place + 2]
     return shlex.join(["tuneworthy", *words])
-
-
-async def _run(
-    project: Project,
-    files: tuple[Path, ...],
-    words: list[str],
-    format_name: str | None,
-    again: str,
-    *,
-    per_minute: int | None,
-    max_usd: float | None,
-    yes: bool,
-) -> ShadowRecord:
-    recording = read_recording(project, files, format_name) if files else read_traffic(project)
-    note(*recording.notes)
-    async with open_variants(project, words, max_usd=max_usd, yes=yes) as (session, variants):
-        return await replay(session, recording, *variants, per_minute=per_minute, command=again)

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli import messages
-from tuneworthy.cli.options import json_option, note, print_result, project_option
+from tuneworthy.cli.options import PATH, json_option, note, print_result, project_option
 from tuneworthy.config import Project, load
 from tuneworthy.errors import Undecided
 from tuneworthy.report.render import first_screen
@@ -26,7 +25,7 @@ ALERTS = {"alert": 3, "quiet": 0, "unknown": 4}
 
 
 @click.command("report")
-@click.option("--out", type=click.Path(path_type=Path), help="Page to write: .html or .md (default: print it).")
+@click.option("--out", type=PATH, help="Page to write: .html or .md (default: print it).")
 @click.option(
     "--pairs", type=click.IntRange(min=0), default=20, show_default=True, help="Number of worse pairs to show."
 )
@@ -51,7 +50,7 @@ def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> int:
     project = load(root)
     record = read_shadow(Folder(project.root))
     if record is None:
-        raise Undecided("No traffic has been replayed yet.", hint=messages.say("replay_first"))
+        raise Undecided("No traffic has been replayed yet.", hint="Run `tuneworthy shadow replay FILES`.")
     if project.shadow.confidence_margin is None:
         record = replace(record, confidence=None)
     elif record.confidence is None:
@@ -66,7 +65,7 @@ def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> int:
     if out is not None:
         page = document(record, project.task.name, worst_pairs(Folder(project.root), pairs), found)
         write_page(out, page)
-        note(messages.say("report_at", path=out))
+        note(f"Report: {out}")
         return status
     answer = {**asdict(record), "drift": found and asdict(found)}
     print_result(as_json, answer, show, record, project, found)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli import messages
 from tuneworthy.cli.budget import BudgetState, read_money, words
 from tuneworthy.cli.options import json_option, print_result, project_option
 from tuneworthy.config import load
@@ -43,7 +42,7 @@ def _show(found: Checklist, money: BudgetState) -> None:
     if money.spent_usd:
         click.echo("\n" + words(money))
     if found.next is None:
-        done = messages.say("next", action=clean(found.action, 0)) if found.action else "All steps are done."
+        done = f"Next: {clean(found.action, 0)}" if found.action else "All steps are done."
         click.echo(f"\n{done}")
         return
     click.echo("\n" + f"Next: {found.next.title}: {clean(found.next.do)}")

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from tuneworthy.cli import messages
 from tuneworthy.cli.options import json_option, note, print_result, project_option
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.report.text import visible
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact
+from tuneworthy.text import count
 from tuneworthy.train.render import CLOSE, OPEN, REASONS
 from tuneworthy.train.run import Prepared, train_project
 from tuneworthy.verdict.forecast import FEWEST_SEEDS, pilot_sizes
@@ -83,7 +83,8 @@ def _show_pilot(document: Mapping[str, Any], path: Path) -> None:
     click.echo(f"baseline: {document['baseline']:.1%} on {document['n_dev']} dev cases")
     for point in document["points"]:
         click.echo(
-            messages.say("pilot_point", **{key: point[key] for key in ("size", "data", "seed", "steps", "score")})
+            f"  {point['size']} {point['data']} rows, seed {point['seed']}, {point['steps']} steps: "
+            f"{point['score']:.1%}"
         )
     click.echo(f"Wrote {path}. Run `tuneworthy decide` to forecast the gain from all {document['n_examples']} rows.")
 
@@ -98,7 +99,7 @@ def _show_rows(prepared: Prepared) -> None:
         note("  " + "".join(parts).replace("\n", "\n  "))
         note("")
     for reason, n in rendered.reasons.items():
-        note(messages.say("rows_dropped", n=n, reason=REASONS[reason]))
+        note(f"dropped: {count(n, 'row')} ({REASONS[reason]})")
     note(
         f"{len(rendered.rows)} rows, {rendered.n_tokens} tokens, {100 * rendered.share:.1f}% supervised; the "
         f"longest row has {rendered.longest} tokens"
@@ -111,20 +112,14 @@ def _say(made: Artifact, again: bool) -> None:
     if again:
         click.echo("This training run had already finished, so it was not repeated.")
     click.echo(
-        messages.say(
-            "trained",
-            n_steps=curves.n_steps,
-            seconds=about.seconds,
-            first=curves.first_loss,
-            last=curves.last_loss,
-            memory=about.memory.peak_bytes / 2**20,
-        )
+        f"{curves.n_steps} steps in {about.seconds:.0f} s, loss from {curves.first_loss:.3f} to "
+        f"{curves.last_loss:.3f}, peak memory {about.memory.peak_bytes / 2**20:.0f} MiB"
     )
     if held_out and held_out.score is not None:
-        early = messages.say("stopped_early") if curves.stopped_early else ""
+        early = ", stopped early" if curves.stopped_early else ""
         line = f"score of {held_out.score:.1%} on {held_out.n} held-out rows at step {curves.kept_step}"
         click.echo(line + early)
     if not about.gated:
-        click.echo(messages.say("not_gated"))
+        click.echo("The training rows have not passed the data gates. `tuneworthy decide` takes this into account.")
     what = "model" if about.method == "full" else made.kind
     click.echo(f"{what} {made.id}: {made.folder}")

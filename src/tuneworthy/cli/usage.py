@@ -4,7 +4,6 @@ import re
 
 import click
 
-from tuneworthy.cli import messages
 from tuneworthy.cli.removed import replacement
 from tuneworthy.errors import UsageError, did_you_mean, join_sentences
 
@@ -12,22 +11,15 @@ from tuneworthy.errors import UsageError, did_you_mean, join_sentences
 def usage_error(error: click.ClickException) -> UsageError:
     """Return the error of a wrong command line, with the `--help` to read."""
     context, near = getattr(error, "ctx", None), ""
-    message = f"{error.format_message()}"
+    message = error.format_message()
     command = context.command_path.partition(" ")[2] if context else ""
     match error:
         case click.NoSuchOption(option_name=name):
             message = f"Unknown option: {name!r}."
             parameters = context.command.get_params(context) if context else []
             near = replacement(command, name) or did_you_mean(name, [opt for one in parameters for opt in one.opts])
-        case click.MissingParameter():
-            message = f"{error.format_message()}"
         case click.BadParameter(param=click.Parameter(type=click.Choice(choices=choices), opts=opts)):
-            message = messages.say("bad_parameter", problem=error.format_message())
             if value := re.match("'(.*?)' is not one of", error.message):
-                near = replacement(command, opts[0], value[1]) or did_you_mean(
-                    value[1], [str(choice) for choice in choices]
-                )
-        case click.BadParameter():
-            message = messages.say("bad_parameter", problem=error.format_message())
+                near = replacement(command, opts[0], value[1]) or did_you_mean(value[1], list(map(str, choices)))
     help_line = f"Run `{context.command_path} --help` for the options." if context else ""
     return UsageError(message, hint=join_sentences(near, help_line))

@@ -1,22 +1,27 @@
 """The charts of a run and its verdict, as values: options, cost against traffic, rungs, causes, fields, the pilot."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from math import ceil, floor, log10
 from operator import itemgetter
+from typing import Final
 
 from tuneworthy.config.ladder import Economics
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.record import RungRecord, RunRecord
+from tuneworthy.money.bills import Bill
+from tuneworthy.money.economics import Money, money
+from tuneworthy.money.serving import RunningCost
 from tuneworthy.report import numbers
 from tuneworthy.report.chart import Line, LineChart
-from tuneworthy.report.costs import MonthlyCosts
 from tuneworthy.report.findings import measured
 from tuneworthy.report.table import Bar, Bars, Column, Kind, Table, name_column, text_column
 from tuneworthy.report.text import clean
 from tuneworthy.text import count
 from tuneworthy.types import RungStatus
-from tuneworthy.verdict.base import ErrorShare, Forecast
+from tuneworthy.verdict.base import TUNED, ErrorShare, Forecast
 from tuneworthy.verdict.messages import CAUSES, LEVERS
 from tuneworthy.verdict.options import Option
 
@@ -25,6 +30,69 @@ FIRST, POINTS = 660, 8
 # Traffic around which costs are drawn if the traffic is unknown, requests a month.
 USUAL = 100_000.0
 LEAST_DRAWN, MOST_DRAWN = 100.0, 1e9
+
+
+Monthly = Callable[[float], float]
+ENDS: Final = ("best", "estimate", "worst")
+# An answer that is dearer is of a damaged record.
+MOST_USD = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class MonthlyCosts:
+    """Cost a month by traffic.
+
+    Attributes:
+        untrained: Name, colour and cost of options without training.
+        trained: Cost of training, one-off costs spread over the horizon: the low end, the estimate, the high end.
+        break_even: Requests a month from which training pays, at both ends of the ranges, or at the low one only.
+    """
+
+    untrained: Sequence[tuple[str, Kind, Monthly]]
+    trained: tuple[Monthly, Monthly, Monthly]
+    break_even: Sequence[float]
+
+
+def monthly_costs(
+    today: Option | None,
+    best: Option | None,
+    settings: Economics,
+    bills: Mapping[str, Bill],
+    band: Sequence[float | None] | None = None,
+) -> MonthlyCosts | None:
+    """Return the costs of today's option and of the best without training; None if neither costs anything.
+
+    Args:
+        today: Of the options.
+        best: The one without training that should run.
+        settings: The section `[economics]`.
+        bills: By rung.
+        band: The break-even of the verdict; None without one, so that training pays by the bill only.
+    """
+    drawn = [option for option in ([today] if today is best else [today, best]) if option is not None]
+    costs = [(option, option.running) for option in drawn if option.running is not None]
+    priced = [(option, cost) for option, cost in costs if 0 < (cost.monthly_usd(1.0) or 0.0) < MOST_USD]
+    if not priced or best is None:
+        return None
+    reference = bills.get(best.rung) or Bill(name=best.option, usd_per_1k=None)
+    low, middle, high = (money(reference, settings, None, end, bills.get(TUNED)) for end in ENDS)
+    volumes = [point.break_even_volume() for point in (low, high)] if band is None else band
+    return MonthlyCosts(
+        [
+            (option.option, "today" if option.kind == "today" else "best", partial(_month, cost))
+            for option, cost in priced
+        ],
+        (partial(_trained, low), partial(_trained, middle), partial(_trained, high)),
+        [volume for volume in volumes if volume is not None],
+    )
+
+
+def _month(cost: RunningCost, requests: float) -> float:
+    return cost.monthly_usd(requests) or 0.0
+
+
+def _trained(point: Money, requests: float) -> float:
+    return _month(point.tuned, requests) + point.one_off_usd / point.horizon_months
 
 
 def domain_of(values: Sequence[float]) -> tuple[float, float]:
@@ -85,7 +153,7 @@ def options_chart(options: Sequence[Option], target: float | None, chosen: str |
         Column("option", "option", kind="name", most=40),
         Column("score", "score", value=score_of),
         Column("cost", "cost", value=price_words),
-        Column("ci95", "95% interval", numbers.share_range),
+        Column("ci95", "95% interval", numbers.percent_range),
     ]
     bars = [
         Bar(value=option.score, start=None, interval=option.ci95, kind=_kind(option, chosen))
@@ -129,9 +197,9 @@ def rungs_chart(record: RunRecord) -> Table | None:
     columns = [
         name_column("rung", "rung"),
         text_column("name", "variant", most=28),
-        Column("score", "score", numbers.share),
-        Column("delta", "gain, points", numbers.change),
-        Column("delta_ci", "95% interval", numbers.change_range),
+        Column("score", "score", numbers.percent),
+        Column("delta", "gain, points", numbers.points),
+        Column("delta_ci", "95% interval", numbers.points_range),
         Column("status", "result", kind="status"),
     ]
     bars = [
@@ -161,7 +229,7 @@ def causes_table(errors: Sequence[ErrorShare]) -> Table | None:
     columns = [
         text_column("cause", "cause", lambda row: CAUSES[row.name]),
         Column("share", "share", numbers.percent),
-        Column("ci95", "95% interval", numbers.share_range),
+        Column("ci95", "95% interval", numbers.percent_range),
         Column("n_failed", "failures", numbers.count),
         text_column("fix", "fix", lambda row: LEVERS.get(row.fixed_by, row.fixed_by) or "no known fix"),
         text_column("probe", "how it is found", lambda row: join_sentences(row.probe, *row.limits), most=0),
@@ -187,10 +255,7 @@ def cost_chart(costs: MonthlyCosts, settings: Economics) -> LineChart:
     centre = [value for value in (traffic, *volumes) if value] or [USUAL]
     first = floor(log10(min(max(min(centre), LEAST_DRAWN), MOST_DRAWN) / 3))
     last = max(first + 2, ceil(log10(min(max(centre), MOST_DRAWN) * 3)))
-    places = [10 ** (first + place / POINTS) for place in range((last - first) * POINTS)] + [10.0**last]
-    ticks = [10.0**power for power in range(first, last + 1)]
-    places = sorted({*ticks, *(place for place in places if min(abs(place / tick - 1) for tick in ticks) > 1e-6)})
-
+    places = [10 ** (first + place / POINTS) for place in range((last - first) * POINTS + 1)]
     lines = [
         Line(label=clean(name, 40), points=[(place, monthly(place)) for place in places], kind=kind)
         for name, kind, monthly in costs.untrained
@@ -215,7 +280,7 @@ def cost_chart(costs: MonthlyCosts, settings: Economics) -> LineChart:
     return LineChart(
         title=title,
         lines=lines,
-        ticks=ticks,
+        ticks=places[::POINTS],
         x_title="requests per month",
         y_title="$ per month",
         y_unit="usd",

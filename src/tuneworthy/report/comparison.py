@@ -4,18 +4,17 @@ The JUnit file has one test, which passes where B is no worse, fails where it is
 shown. Source: the schema that Jenkins reads (jenkinsci/xunit-plugin, junit-10.xsd), which other servers follow.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Final
-from xml.etree import ElementTree
 
 import orjson
 
 from tuneworthy.ladder.commands.compare import VariantComparison
-from tuneworthy.report.numbers import dollars, percent
-from tuneworthy.report.text import clean, escaped, markdown_code, markdown_text
+from tuneworthy.report.numbers import percent
+from tuneworthy.report.render import markdown_of, render_xml
+from tuneworthy.report.text import clean, escaped
 from tuneworthy.stats.paired import PairedResult, p_value
-from tuneworthy.text import count
 
 # Ids of cases in a comment, at most.
 MOST_IDS = 20
@@ -39,41 +38,21 @@ def comparison_text(result: VariantComparison) -> str:
 
 def comparison_markdown(result: VariantComparison) -> str:
     """Return the comparison as a comment of a pull request: the answer, the scores, the cases that changed."""
-    blocks = [f"### {markdown_text(answer(result))}"]
-    if paired := result.paired:
-        rows = (("A", result.a, result.a_id, paired.a), ("B", result.b, result.b_id, paired.b))
-        table = ["| | Variant | Score |", "|---|---|---:|"]
-        table += [
-            f"| {side} | {markdown_code(name)} {markdown_code(identity[:ID_LENGTH])} | {percent(score)} |"
-            for side, name, identity, score in rows
-        ]
-        difference = (
-            f"Difference: {100 * paired.delta:+.1f} points (95% interval {_bounds(paired)}). "
-            f"n = {count(paired.n, f'{result.on} case')}, {result.unscored} unscored. Cost: {dollars(result.cost_usd)}."
-        )
-        blocks += ["\n".join(table), markdown_text(difference)]
-        blocks += [_cases("Worse with B", result.losses), _cases("Better with B", result.gains)]
-    blocks.append(_next(result))
-    return "\n\n".join(filter(None, blocks)) + "\n"
+    return markdown_of("comparison.md.j2", **_parts(result), most=MOST_IDS, id_length=ID_LENGTH)
 
 
 def comparison_junit(result: VariantComparison) -> str:
     """Return the comparison as JUnit XML."""
-    failures, errors = str(int(result.passes is False)), str(int(result.passes is None))
-    counts = {"tests": "1", "failures": failures, "errors": errors}
-    top = ElementTree.Element("testsuites", counts)
-    suite = ElementTree.SubElement(top, "testsuite", {"name": "tuneworthy", **counts, "skipped": "0"})
-    test = ElementTree.SubElement(
-        suite, "testcase", {"classname": "tuneworthy.compare", "name": "B is not worse than A"}
-    )
-    text = comparison_text(result)
-    if not result.passes:
-        kind = "error" if result.passes is None else "failure"
-        ElementTree.SubElement(test, kind, {"type": str(result.answer), "message": clean(answer(result))}).text = text
-    else:
-        ElementTree.SubElement(test, "system-out").text = text
-    ElementTree.indent(top)
-    return ElementTree.tostring(top, encoding="unicode", xml_declaration=True) + "\n"
+    return render_xml("junit.xml.j2", **_parts(result), text=comparison_text(result))
+
+
+def _parts(result: VariantComparison) -> dict[str, object]:
+    return {
+        "result": result,
+        "answer": answer(result),
+        "next": _next(result),
+        "bounds": _bounds(result.paired) if result.paired else "",
+    }
 
 
 def comparison_json(result: VariantComparison) -> str:
@@ -113,10 +92,3 @@ def _next(result: VariantComparison) -> str:
 
 def _bounds(paired: PairedResult) -> str:
     return f"[{100 * paired.ci[0]:+.1f}, {100 * paired.ci[1]:+.1f}]"
-
-
-def _cases(title: str, ids: Sequence[str]) -> str:
-    shown = [markdown_code(identity) for identity in ids[:MOST_IDS]]
-    if len(ids) > MOST_IDS:
-        shown.append(f"and {len(ids) - MOST_IDS} more")
-    return f"{title} ({len(ids)}): {', '.join(shown)}" if ids else ""

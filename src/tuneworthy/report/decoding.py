@@ -57,9 +57,9 @@ def document(comparison: Comparison) -> Document:
         warnings=list(comparison.notes),
         sections=[
             PagePart(
-                name="engines",
-                title="Probabilities before and after the samplers",
-                blocks=[
+                "engines",
+                "Probabilities before and after the samplers",
+                [
                     "Thin lines show the probabilities of the model, bars the distribution after all samplers.",
                     *(engine_table(comparison, trail) for trail in comparison.trails.values()),
                     steps_table(comparison),

@@ -13,7 +13,7 @@ from tuneworthy.report.table import Table
 Block = str | Table | LineChart | Diff
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Card:
     """One of the three numbers of the first screen.
 
@@ -34,7 +34,7 @@ class Card:
     mark: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class NextStep:
     """What to do next: a command, if there is one, and why."""
 
@@ -42,7 +42,7 @@ class NextStep:
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PagePart:
     """A part of the page below the first screen.
 

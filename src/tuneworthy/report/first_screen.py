@@ -5,7 +5,7 @@ of the run, and the answer is that nothing was decided.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from tuneworthy.ladder.record import RungRecord, RunRecord
@@ -26,6 +26,11 @@ MOST_WORDS, MOST_CHARS = 5, 60
 SHORT = 60
 BREAKS_LIMIT = "violates a constraint"
 _STOP = re.compile(r"(?<=[.!?]) (?=[A-Z])")
+
+
+def option_of(options: Sequence[Option], kinds: Collection[str]) -> Option | None:
+    """Return the first option of some kinds."""
+    return next((option for option in options if option.kind in kinds), None)
 
 
 def holding(stored: StoredVerdict | None, record: RunRecord) -> Verdict | None:
@@ -100,7 +105,7 @@ def in_short(reason: str) -> str:
 
 def lead(record: RunRecord, reason: str, options: Sequence[Option], verdict: Verdict | None) -> str:
     """Return the sentence under the answer; where a model ships that misses the target, that too."""
-    tuned = next((option for option in options if option.kind == "tuned"), None)
+    tuned = option_of(options, {"tuned"})
     ships_below = verdict is not None and verdict.outcome == "ship" and tuned is not None and tuned.target == "missed"
     if not ships_below or record.target is None:
         return in_short(reason)
@@ -114,11 +119,11 @@ def next_step(record: RunRecord, stored: StoredVerdict | None) -> NextStep:
     if verdict is not None:
         action = verdict.next_action
         command, why = clean(action.command, 0), plain(action.why)
-        return NextStep(command=command, why="" if why == f"Run {command}." else why)
+        return NextStep(command, "" if why == f"Run {command}." else why)
     if record.quick or record.partial or record.stale:
         why = "A verdict needs the test set." if record.quick else "The results are incomplete or out of date."
-        return NextStep(command="tuneworthy run", why=why)
-    return NextStep(command="tuneworthy decide", why="The run is complete, but no verdict has been computed from it.")
+        return NextStep("tuneworthy run", why)
+    return NextStep("tuneworthy decide", "The run is complete, but no verdict has been computed from it.")
 
 
 def basis(record: RunRecord, verdict: Verdict | None) -> str:
@@ -132,8 +137,8 @@ def basis(record: RunRecord, verdict: Verdict | None) -> str:
 
 def cards(record: RunRecord, options: Sequence[Option], verdict: Verdict | None) -> list[Card]:
     """Return today, the best without training, and with training."""
-    today = next((option for option in options if option.kind == "today"), None)
-    best, tuned = best_untrained(record, options, verdict), next((o for o in options if o.kind in TRAINED), None)
+    today = option_of(options, {"today"})
+    best, tuned = best_untrained(record, options, verdict), option_of(options, TRAINED)
     rule = _rule(best, options, verdict) if best else ""
     with_training = _card("With training", tuned, record)
     if tuned is not None and tuned.kind != "tuned":
@@ -141,10 +146,10 @@ def cards(record: RunRecord, options: Sequence[Option], verdict: Verdict | None)
         if tuned.score is not None and verdict is not None:
             detail = f"lower bound of the pilot's forecast for {numbers.count(verdict.forecast.n_examples)} examples"
         with_training = Card(
-            label="With training",
-            value=score_of(tuned),
-            name="fine-tuned model",
-            details=[detail, _with_once(tuned)],
+            "With training",
+            score_of(tuned),
+            "fine-tuned model",
+            [detail, _with_once(tuned)],
         )
     return [
         _card("Today", today, record),
@@ -171,7 +176,7 @@ def _rule(best: Option, options: Sequence[Option], verdict: Verdict | None) -> s
 
 def _card(label: str, option: Option | None, record: RunRecord, rule: str = "", name: str = "") -> Card:
     if option is None:
-        return Card(label=label, value="unknown", name="not measured", details=[])
+        return Card(label, "unknown", "not measured", [])
     bounds = [f"95% interval {numbers.percent_range(option.ci95)}"] if option.ci95 else []
     if option.share_sent is not None:
         bounds.append(f"the large model answers {numbers.percent(option.share_sent)} of the cases")
@@ -185,10 +190,10 @@ def _card(label: str, option: Option | None, record: RunRecord, rule: str = "", 
     elif mark == "met" and record.target is not None and option.ci95 and option.ci95[0] < record.target:
         words = f"target met: the lower limit is above {numbers.percent(record.target - record.margin)}"
     return Card(
-        label=label,
-        value=score_of(option),
-        name=name or clean(option.option, MOST_CHARS),
-        details=[*([rule] if rule else []), *bounds, price],
+        label,
+        score_of(option),
+        name or clean(option.option, MOST_CHARS),
+        [*([rule] if rule else []), *bounds, price],
         status=mark,
         mark=words,
     )
@@ -235,8 +240,8 @@ def paragraph(
 
 
 def _options_to_paste(record: RunRecord, options: Sequence[Option], verdict: Verdict | None) -> Iterator[str]:
-    today, best = next((o for o in options if o.kind == "today"), None), best_untrained(record, options, verdict)
-    tuned = next((option for option in options if option.kind in TRAINED), None)
+    today, best = option_of(options, {"today"}), best_untrained(record, options, verdict)
+    tuned = option_of(options, TRAINED)
     where = f" (n = {record.n_dev} dev)" if record.quick else f" (n = {record.n_test} test)"
     if today and today is not best:
         yield _scored("Today", today, where)

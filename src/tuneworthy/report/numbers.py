@@ -37,60 +37,40 @@ def with_interval(value: float, bounds: Sequence[float]) -> str:
     return f"{score(value)} {interval(bounds)}"
 
 
-def share(value: float | None) -> str:
-    """Return a share in percent, or a dash."""
-    return NONE if value is None else percent(value)
+def percent(value: float | None) -> str:
+    """Return a share in percent, with one decimal; a dash for None.
 
-
-def share_range(bounds: Sequence[float] | None) -> str:
-    """Return an interval of shares in percent, or a dash."""
-    return NONE if bounds is None else percent_range(bounds)
-
-
-def change(value: float | None) -> str:
-    """Return a difference in points, or a dash; a change that rounds to 0 has no minus."""
-    return NONE if value is None else f"{round(100 * value, 1) + 0.0:+.1f}"
-
-
-def change_range(bounds: Sequence[float] | None) -> str:
-    """Return an interval of differences in points, or a dash."""
-    return NONE if bounds is None else points_range(bounds)
-
-
-def percent(value: float) -> str:
-    """Return a share in per cent, with one decimal.
-
-    >>> percent(0.96), percent(0.345)
-    ('96.0%', '34.5%')
+    >>> percent(0.96), percent(0.345), percent(None)
+    ('96.0%', '34.5%', '–')
     """
-    return f"{value:.1%}"
+    return NONE if value is None else f"{value:.1%}"
 
 
-def percent_range(bounds: Sequence[float]) -> str:
-    """Return an interval of shares in per cent.
+def percent_range(bounds: Sequence[float] | None) -> str:
+    """Return an interval of shares in percent, or a dash.
 
     >>> percent_range((0.9231, 0.9796))
     '[92.3%, 98.0%]'
     """
-    return f"[{bounds[0]:.1%}, {bounds[1]:.1%}]"
+    return NONE if bounds is None else f"[{bounds[0]:.1%}, {bounds[1]:.1%}]"
 
 
-def points(value: float) -> str:
-    """Return a difference of shares in percentage points.
+def points(value: float | None) -> str:
+    """Return a difference of shares in percentage points, or a dash; a difference that rounds to 0 has no minus.
 
-    >>> points(0.38)
-    '+38.0'
+    >>> points(0.38), points(-0.0001)
+    ('+38.0', '+0.0')
     """
-    return f"{100 * value:+.1f}"
+    return NONE if value is None else f"{round(100 * value, 1) + 0.0:+.1f}"
 
 
-def points_range(bounds: Sequence[float]) -> str:
-    """Return an interval of differences in percentage points.
+def points_range(bounds: Sequence[float] | None) -> str:
+    """Return an interval of differences in percentage points, or a dash.
 
     >>> points_range((0.31, 0.45))
     '[+31.0, +45.0]'
     """
-    return f"[{points(bounds[0])}, {points(bounds[1])}]"
+    return NONE if bounds is None else f"[{points(bounds[0])}, {points(bounds[1])}]"
 
 
 def dollars(value: float | None) -> str:

@@ -13,11 +13,12 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
+from tuneworthy.report import numbers
 from tuneworthy.report.answers import Diff
 from tuneworthy.report.chart import LineChart
 from tuneworthy.report.document import Document
 from tuneworthy.report.table import EMPTY, Table
-from tuneworthy.report.text import clean, markdown_code, markdown_text
+from tuneworthy.report.text import clean, markdown_code, markdown_text, visible
 from tuneworthy.verdict.messages import RUNG_LABELS
 
 POLICY: Final = "default-src 'none'; style-src '{style}'; base-uri 'none'; form-action 'none'"
@@ -57,8 +58,18 @@ def _html_text(text: str) -> str:
 
 def render_markdown(page: Document) -> str:
     """Return a page in GitHub's Markdown: every cell escaped, no HTML, no image; a line chart is its table."""
-    text = _render("page.md.j2", lambda text: Markup(markdown_text(text)), page=page)
+    return markdown_of("page.md.j2", page=page)
+
+
+def markdown_of(template: str, **content: Any) -> str:
+    """Return GitHub's Markdown: every text escaped, no HTML, no image."""
+    text = _render(template, lambda text: Markup(markdown_text(text)), **content)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def render_xml(template: str, **content: Any) -> str:
+    """Return XML; the text in it is visible and escaped."""
+    return _render(template, visible, **content)
 
 
 def first_screen(page: Document) -> str:
@@ -79,32 +90,37 @@ def _render(template: str, form: Callable[[str], str], **content: Any) -> str:
     )
     environment.globals.clear()
     environment.tests |= {name: kind.__instancecheck__ for name, kind in (("chart", LineChart), ("diff", Diff))}
-    environment.filters |= {
+    filters: dict[str, Any] = {
+        "clean": clean,
+        "percent": numbers.percent,
+        "points": lambda value: Markup(numbers.points(value)),
+        "dollars": numbers.dollars,
         "md": lambda text: Markup(markdown_text(text)),
         "code": lambda text: Markup(markdown_code(text)),
         "fenced": lambda text: Markup(text.replace("```", "")),
         "lines": lambda table: Markup("\n".join(table_lines(table))),
     }
+    environment.filters.update(filters)
     return environment.get_template(template).render(**content)
 
 
-def table_lines(table: Table) -> Iterator[str]:
-    """Yield a table in 80 columns; longer texts and columns without room follow below each row."""
-    columns = [(place, column) for place, column in enumerate(table.columns) if not column.wide]
+def table_lines(table: Table, width: int = WIDTH) -> Iterator[str]:
+    """Yield a table for a terminal; longer texts and columns without room follow below each row."""
     widths: dict[int, int] = {}
-    room = WIDTH - 2
-    for place, column in columns:
-        width = max(len(cell) for cell in (column.heading, *(row[place] for row in table.rows)))
-        width = min(width, NAME_WIDTH) if place == 0 or column.kind == "name" else width
-        if (place == 0 or column.kind != "text" or width <= TEXT_WIDTH) and width < room:
-            widths[place] = width
-            room -= width + 1
+    room = width - 2
+    for place, column in sorted(enumerate(table.columns), key=lambda pair: pair[1].wide):
+        needs = max(len(cell) for cell in (column.heading, *(row[place] for row in table.rows)))
+        needs = min(needs, NAME_WIDTH) if place == 0 else needs
+        if (place == 0 or column.kind != "text" or needs <= TEXT_WIDTH) and needs < room:
+            widths[place] = needs
+            room -= needs + 1
 
     def line(cells: Sequence[str], mark: str = " ") -> str:
-        aligned = [
-            cells[place].rjust(width) if table.columns[place].kind == "number" else cells[place].ljust(width)
-            for place, width in widths.items()
-        ]
+        aligned = []
+        for place, column in enumerate(table.columns):
+            if place in widths:
+                cell = cells[place].replace("_", " ") if column.kind == "status" else cells[place]
+                aligned.append(cell.rjust(widths[place]) if column.kind == "number" else cell.ljust(widths[place]))
         return f"{mark} {' '.join(aligned)}".rstrip()
 
     yield line([column.heading for column in table.columns])
@@ -115,6 +131,6 @@ def table_lines(table: Table) -> Iterator[str]:
             yield line(["", *row[1:]])
         else:
             yield line(row, mark)
-        for place, column in columns:
-            if place not in widths and row[place] not in EMPTY:
+        for place, column in enumerate(table.columns):
+            if place not in widths and not column.wide and row[place] not in EMPTY:
                 yield f"    {column.heading}: {row[place]}"

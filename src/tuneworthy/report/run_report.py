@@ -2,21 +2,20 @@
 
 from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 
 from tuneworthy.config import Project
+from tuneworthy.errors import UserError
 from tuneworthy.ladder.bills import bills_of, running_costs
-from tuneworthy.ladder.record import RunRecord
+from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.money.economics import money_sentence
 from tuneworthy.money.savings import savings_sentence
 from tuneworthy.report import charts, findings, first_screen, tables
 from tuneworthy.report.answers import prompt_diff, wrong_table
-from tuneworthy.report.costs import monthly_costs
 from tuneworthy.report.document import Block, Document, PagePart
-from tuneworthy.report.options_table import options_table
-from tuneworthy.report.prompts import prompt_tables
 from tuneworthy.report.retrieval import retrieval_tables
 from tuneworthy.report.text import clean, plain
-from tuneworthy.report.tuned import tuned_tables
+from tuneworthy.store import Folder
 from tuneworthy.text import plural
 from tuneworthy.verdict.answer import Verdict, domain_sentence, serving_sentence
 from tuneworthy.verdict.last_verdict import StoredVerdict
@@ -99,7 +98,7 @@ def document(
                     tables.graders_table(record),
                     tables.calibration_table(record),
                     tables.models_table(record),
-                    *tuned_tables(record),
+                    *tables.tuned_tables(record),
                     *retrieval_tables(record),
                 ),
                 _section(
@@ -107,7 +106,7 @@ def document(
                     "Candidates",
                     tables.candidates_table(record),
                     tables.savings_table(record),
-                    *prompt_tables(record),
+                    *tables.prompt_tables(record),
                 ),
                 _section("method", "Method", *method(record), tables.data_table(record)),
                 _section("provenance", "Provenance", tables.provenance_table(record)),
@@ -119,7 +118,7 @@ def document(
 
 
 def _section(name: str, title: str, *blocks: Block | None) -> PagePart:
-    return PagePart(name=name, title=title, blocks=[block for block in blocks if block])
+    return PagePart(name, title, [block for block in blocks if block])
 
 
 def _cost(
@@ -127,9 +126,9 @@ def _cost(
 ) -> PagePart:
     if project is None or record.quick:
         return _section("cost", "")
-    today = next((option for option in options if option.kind == "today"), None)
+    today = first_screen.option_of(options, {"today"})
     money = verdict.economics if verdict else None
-    costs = monthly_costs(
+    costs = charts.monthly_costs(
         today, best, project.economics, bills_of(project, record), money.break_even_band if money else None
     )
     barred = money is not None and money.status == "not_applicable"
@@ -147,7 +146,9 @@ def _reasons(record: RunRecord, reasons: Sequence[str], verdict: Verdict | None,
     )
     shown += [domain_sentence(verdict)] if verdict else []
     needs = (
-        options_table(options, verdict.recommendation, record.target, serving_sentence(verdict)) if verdict else None
+        tables.options_table(options, verdict.recommendation, record.target, serving_sentence(verdict))
+        if verdict
+        else None
     )
     gates = tables.gates_table(verdict.gates) if verdict else None
     return _section("reasons", "Reasons, options and gates", *map(plain, shown), needs, gates)
@@ -182,3 +183,16 @@ def method(record: RunRecord) -> list[str]:
             "the test decides, not the interval."
         ),
     ]
+
+
+def last_record(root: Path) -> RunRecord:
+    """Return the record of the last run of the project folder `root`, else that of the last quick one.
+
+    Raises:
+        UserError: There is no run, or it is not of this version.
+    """
+    folder = Folder(root)
+    record = read_record(folder) or read_record(folder, "quick")
+    if record is None:
+        raise UserError(f"{folder.path} contains no run.", hint="Run `tuneworthy run` first.")
+    return record

@@ -39,22 +39,22 @@ def document(
     overall = [result for result in verdict.results if not result.stratum]
     quality = overall[0]
     notes = [clean(note, 0) for note in record.notes]
-    parts = [PagePart(name="metrics", title="All traffic", blocks=[*notes, _metrics(overall)])]
+    parts = [PagePart("metrics", "All traffic", [*notes, _metrics(overall)])]
     if strata := [result for result in verdict.results if result.stratum and result.n]:
         strata.sort(key=lambda result: (result.stopped_at is None, result.estimate or 0.0))
-        parts.append(PagePart(name="strata", title="By stratum", blocks=[_metrics(strata)]))
+        parts.append(PagePart("strata", "By stratum", [_metrics(strata)]))
     if worse:
         keys = ("source", "question", "production", "candidate")
         columns = [text_column(key, key, itemgetter(key), MOST_CHARS) for key in keys]
         masked = "; personal data is masked" if record.masked else ""
         pairs = Table.of(f"The worst pairs{masked}", columns, worse)
-        parts.append(PagePart(name="worse", title=f"{count(len(worse), 'pair')} that got worse", blocks=[pairs]))
+        parts.append(PagePart("worse", f"{count(len(worse), 'pair')} that got worse", [pairs]))
     if record.confidence:
         blocks = [clean(record.confidence.detail, 0)]
-        parts.append(PagePart(name="confidence", title="Confidence in production", blocks=blocks))
+        parts.append(PagePart("confidence", "Confidence in production", blocks))
     if found:
         lines = [clean(line, 0) for line in drift_lines(found, record.sources)]
-        parts.append(PagePart(name="drift", title="What traffic asks and the cases hardly cover", blocks=lines))
+        parts.append(PagePart("drift", "What traffic asks and the cases hardly cover", lines))
     drawn = sorted(overall, key=lambda result: result.stopped_at is None)
     chart = next((result for result in drawn if result.n > 1), None)
     return Document(
@@ -70,12 +70,10 @@ def document(
         cards=[
             _quality_card(quality),
             Card(
-                label="Cost of the candidate",
-                value=numbers.dollars(record.cost_usd),
-                name=f"{record.n_pairs:,} answers",
-                details=[]
-                if record.length_ratio is None
-                else [f"{record.length_ratio:.2f} times as long as production's"],
+                "Cost of the candidate",
+                numbers.dollars(record.cost_usd),
+                f"{record.n_pairs:,} answers",
+                [] if record.length_ratio is None else [f"{record.length_ratio:.2f} times as long as production's"],
             ),
         ],
         chart=_sequence(chart) if chart else None,
@@ -84,9 +82,9 @@ def document(
         sections=[
             *parts,
             PagePart(
-                name="limits",
-                title="What a replay cannot know",
-                blocks=[
+                "limits",
+                "What a replay cannot know",
+                [
                     "A replay shows what the candidate would have answered, not how users would have reacted. "
                     "Later turns follow production's answers, and user outcomes are unknown. Latency was measured "
                     "under the replay's own load."
@@ -127,22 +125,22 @@ def _quality_card(quality: MetricResult) -> Card:
         value, name = "unknown", ""
         if quality.waiting:
             name = f"{quality.due - quality.waiting} of {quality.due} sessions labelled"
-        return Card(label="Quality against production", value=value, name=name, details=[])
+        return Card("Quality against production", value, name, [])
     return Card(
-        label="Quality against production",
-        value=numbers.points(quality.estimate),
-        name="points",
-        details=[numbers.points_range((quality.low, quality.high))],
+        "Quality against production",
+        numbers.points(quality.estimate),
+        "points",
+        [numbers.points_range((quality.low, quality.high))],
     )
 
 
 def _next_step(verdict: ShadowVerdict, *, has_worse: bool) -> NextStep:
     if verdict.status == "pass":
-        return NextStep(command="", why="Run `tuneworthy decide` to see whether every gate passes.")
+        return NextStep("", "Run `tuneworthy decide` to see whether every gate passes.")
     if verdict.status == "fail":
         pairs = "See the pairs that got worse." if has_worse else ""
-        return NextStep(command="", why=f"Do not ship this model. {pairs}".rstrip())
-    return NextStep(command="", why=verdict.fix)
+        return NextStep("", f"Do not ship this model. {pairs}".rstrip())
+    return NextStep("", verdict.fix)
 
 
 def _sequence(result: MetricResult) -> LineChart:

@@ -8,14 +8,16 @@ from dataclasses import asdict, replace
 from operator import attrgetter
 from typing import Any
 
+from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.record import CandidateResult, RungRecord, RunRecord
-from tuneworthy.ladder.rung_details import ModelDetail
+from tuneworthy.ladder.rung_details import AblationDetail, GepaDetail, ModelDetail, PromptDetail, TunedDetail
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.report import numbers
 from tuneworthy.report.table import Bar, Bars, Column, Table, entry_column, name_column, pairs_table, text_column
 from tuneworthy.report.text import clean, plain
 from tuneworthy.text import count, plural
 from tuneworthy.verdict.base import GateResult
+from tuneworthy.verdict.options import Option, cost_note, legend
 
 MAX_LABELS = 20
 MAX_IN_MATRIX = 10
@@ -57,16 +59,21 @@ def ladder_table(
         VARIANT,
         Column("score", "score", value=score),
         Column("ci95", "95% interval", numbers.interval, value=lambda rung: lead(rung).ci95),
-        Column("gain", "gain, 95% interval", value=lambda rung: numbers.difference(rung.delta, rung.delta_ci)),
+        Column(
+            "gain", "gain, 95% interval", value=lambda rung: numbers.difference(rung.delta, rung.delta_ci), wide=True
+        ),
         Column("p", "p", numbers.p_value, value=attrgetter("p_value")),
         Column("alpha", "α", lambda alpha: numbers.NONE if alpha is None else f"{alpha:.3g}"),
         Column("n", "n", value=lambda rung: lead(rung).n or None),
         Column("unscored", "unscored", value=lambda rung: rung.unscored if rung.n else None),
         Column(
-            "cost", "$/1,000", value=lambda rung: numbers.per_1k(cost(rung).usd_per_1k_at(traffic), cost(rung).server)
+            "cost",
+            "$/1,000",
+            value=lambda rung: numbers.per_1k(cost(rung).usd_per_1k_at(traffic), cost(rung).server),
+            wide=True,
         ),
         Column("month", "$/month", numbers.amount, value=lambda rung: cost(rung).monthly_usd(traffic or 0.0)),
-        P50,
+        replace(P50, wide=True),
         P95,
         Column("tokens", "tokens in / out", value=_tokens),
     ]
@@ -183,38 +190,28 @@ def calibration_table(record: RunRecord) -> Table | None:
 
 
 def savings_table(record: RunRecord) -> Table | None:
-    """Return the calls and the money that racing saved, by rung and in all; None where nothing was raced."""
+    """Return the calls and the money that racing saved, by rung; None where nothing was raced."""
     raced = [rung for rung in record.rungs if rung.calls_full and rung.candidates_tried > 1]
     if not raced:
         return None
-    groups = [(rung.rung, [rung]) for rung in raced]
-    if len(raced) > 1:
-        groups.append(("total", raced))
-    rows = []
-    for title, rungs in groups:
-        calls, full = sum(rung.calls for rung in rungs), sum(rung.calls_full for rung in rungs)
-        examined = sum(rung.examined for rung in rungs)
-        usd = sum(rung.saved_usd - rung.examined_usd for rung in rungs)
-        saved = full - calls - examined
-        counts = [*map(numbers.count, (calls, full)), numbers.count(examined) if examined else "", numbers.count(saved)]
-        rows.append([clean(title), *counts, numbers.percent(saved / full), numbers.amount(usd) if usd else ""])
-    return Table(
-        "Calls saved by racing",
-        [
-            RUNG,
-            Column("calls", "calls in the race"),
-            Column("full", "calls of the full grid"),
-            Column("examined", "extra calls for the winner"),
-            Column("saved", "calls saved"),
-            Column("share", "share saved"),
-            Column("usd", "$ saved"),
-        ],
-        rows,
-        (
-            "The full grid would run every candidate on all dev cases. The winner's additional dev calls (remaining "
-            "cases, oracle) are subtracted from the calls saved."
-        ),
-    ).filled()
+    columns = [
+        RUNG,
+        Column("calls", "calls in the race", numbers.count),
+        Column("calls_full", "calls of the full grid", numbers.count),
+        Column("examined", "extra calls for the winner", lambda n: numbers.count(n) if n else ""),
+        Column("saved", "calls saved", numbers.count, value=_calls_saved),
+        Column("share", "share saved", numbers.percent, value=lambda rung: _calls_saved(rung) / rung.calls_full),
+        Column("usd", "$ saved", numbers.amount, value=lambda rung: rung.saved_usd - rung.examined_usd or None),
+    ]
+    note = (
+        "The full grid would run every candidate on all dev cases. The winner's additional dev calls (remaining cases, "
+        "oracle) are subtracted from the calls saved."
+    )
+    return Table.of("Calls saved by racing", columns, raced, note).filled()
+
+
+def _calls_saved(rung: RungRecord) -> int:
+    return rung.calls_full - rung.calls - rung.examined
 
 
 def models_table(record: RunRecord) -> Table | None:
@@ -376,3 +373,159 @@ def _flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from _flat(value, f"{prefix}{key}.")
         elif value or value == 0:
             yield prefix + key, ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+def tuned_tables(record: RunRecord) -> list[Table]:
+    """Return the tables of the rung `fine_tune`."""
+    detail = record.detail(TunedDetail)
+    tables = (first_tokens_table(detail), regressions_table(detail)) if detail else ()
+    return [table for table in tables if table.rows]
+
+
+def first_tokens_table(detail: TunedDetail) -> Table:
+    """Return entropy and top-1 share of base and tuned, side by side."""
+    columns = [
+        name_column("model", "model", lambda row: "base" if row is detail.sureness_base else "fine-tuned"),
+        Column("n", "answers", numbers.count),
+        Column("tokens", "tokens", numbers.count),
+        Column("entropy_bits", "entropy (bits)", numbers.score),
+        Column("top1_share", "top-token probability", numbers.percent),
+        Column("first_entropy_bits", "first-token entropy (bits)", numbers.score),
+        Column("first_top1_share", "first-token top probability", numbers.percent),
+    ]
+    rows = filter(None, (detail.sureness_base, detail.sureness_tuned))
+    note = (
+        f"The table compares the fine-tuned model with {clean(detail.compared_with)}. Both answer dev cases "
+        "with greedy, unconstrained decoding and the fine-tuned model's prompt. The entropy shown is a lower "
+        "bound, because servers report only the top tokens. Where one token has nearly all the probability "
+        "mass, sampling settings change little."
+    )
+    title = "Certainty of the base and fine-tuned models about their first tokens"
+    return Table.of(title, columns, rows, note)
+
+
+def regressions_table(detail: TunedDetail) -> Table:
+    """Return the results of the regression sets."""
+    columns = [
+        name_column("name", "regression set"),
+        Column("status", "status", kind="status"),
+        Column("n", "n", numbers.count),
+        Column("base", "base", numbers.score),
+        Column("tuned", "fine-tuned", numbers.score),
+        Column("lower", "lower bound of the difference", numbers.signed),
+        Column("margin", "margin", "{:g}".format),
+        Column("needs", "cases needed", numbers.count),
+    ]
+    note = (
+        "A set passes if the one-sided 95% lower bound of the paired difference is above the negative "
+        "margin. `unknown` means that the set is too small to show non-inferiority."
+    )
+    return Table.of("Regression sets of the fine-tuned model", columns, detail.regressions, note)
+
+
+# Of a prompt or paragraph that is shown.
+MOST_CHARS = 160
+MOST_NOTE = 900
+
+
+def prompt_tables(record: RunRecord) -> list[Table]:
+    """Return the tables of the searches that the project file asks for."""
+    found = record.detail(PromptDetail) or PromptDetail()
+    made = [_gepa(found.gepa)] if found.gepa else []
+    return [*made, _ablation(found.ablation)] if found.ablation else made
+
+
+def _gepa(detail: GepaDetail) -> Table:
+    found = detail.search
+    columns = [
+        Column("place", "prompt", value=lambda trial: next(i for i, one in enumerate(found.prompts) if one is trial)),
+        Column("parent", "parent", lambda parent: "" if parent is None else str(parent)),
+        Column("score", "dev score", numbers.score),
+        Column("ci95", "95% interval", numbers.interval),
+        Column("n", "n", value=lambda _: found.n_val),
+        Column("unscored", "unscored", numbers.count),
+        text_column("text", "text", most=MOST_CHARS),
+    ]
+    note = (
+        f"GEPA used {numbers.count(found.calls + found.reflections)} of at most {numbers.count(found.budget)} "
+        f"calls: {numbers.count(found.calls)} to answer cases and {numbers.count(found.reflections)} to have "
+        f"{detail.model} rewrite the prompt. Of the rewrites, {found.failed} came back empty, {detail.cut_off} "
+        f"were truncated and {detail.refused} had an unknown placeholder. Scores come from {found.n_val} dev "
+        f"cases. The rewrites are based on {found.n_train} others."
+    )
+    if found.unscored or detail.set_aside:
+        unscored, set_aside = numbers.count(found.unscored), numbers.count(detail.set_aside)
+        note += (
+            f" Answers without a score: {unscored}; each counts with the score of today's prompt. Cases excluded "
+            f"because today's prompt had no score: {set_aside}."
+        )
+    if detail.file:
+        note += f" The best prompt is in {detail.file}; this exact text was compared on dev and test."
+    return Table.of("Prompts tried by GEPA", columns, found.prompts, clean(note, MOST_NOTE), best=found.best)
+
+
+def _ablation(found: AblationDetail) -> Table:
+    columns = [
+        text_column("text", "paragraph", most=MOST_CHARS),
+        Column("tokens", "tokens"),
+        Column("whole", "dev score, full prompt", numbers.score),
+        Column("whole_ci95", "95% interval", numbers.interval),
+        Column("score", "dev score without it", numbers.score),
+        Column("ci95", "95% interval", numbers.interval),
+        Column("n", "n"),
+        Column("unscored", "unscored", numbers.count),
+        text_column("cut", "result", lambda trial: "cut" if trial.cut else "kept"),
+    ]
+    note = (
+        f"Paragraphs that do not improve the score: {found.cut} of {found.paragraphs}. Without them, a call "
+        f"is about {found.tokens_saved} of {found.tokens} tokens shorter (estimated as bytes / 4). The search "
+        "removes one paragraph at a time, the longest first. A paragraph that does not improve the score "
+        "stays out."
+    )
+    return Table.of("Prompt ablation by paragraph", columns, found.tried, note)
+
+
+OPTION_COLUMNS: Sequence[Column] = (
+    name_column("option", "option"),
+    Column("score", "score", numbers.percent),
+    Column("ci95", "95% interval", numbers.percent_range),
+    Column("delta_vs_today", "vs today", numbers.points),
+    Column("delta_ci", "difference, 95% interval", numbers.points_range, wide=True),
+    Column("target", "target", kind="status"),
+    Column("usd_per_month", "$/month", numbers.amount),
+    Column("usd_per_1k", "$/1,000", value=lambda row: numbers.per_1k(row.usd_per_1k, row.server)),
+    Column("one_off_usd", "$ once", lambda usd: numbers.amount(usd or None), wide=True),
+    replace(P50, wide=True),
+    P95,
+    Column("share_sent", "to large model", numbers.percent),
+    text_column("needs", "notes", lambda row: plain(join_sentences("", *option_notes(row))), most=0),
+)
+
+
+def options_table(
+    options: Sequence[Option], chosen: str | None = None, target: float | None = None, serving: str = ""
+) -> Table:
+    """Return the options of a verdict side by side.
+
+    Args:
+        options: Of the verdict.
+        chosen: Name of the recommended option.
+        target: Shown in the heading.
+        serving: Sentence on the assumed server.
+    """
+    monthly = any(option.usd_per_month is not None for option in options)
+    heading = "target" if target is None else f"target {100 * target:.3g}%"
+    columns = [
+        replace(column, heading=heading if column.key == "target" else column.heading) for column in OPTION_COLUMNS
+    ]
+    if monthly:
+        columns = [replace(column, wide=column.wide or column.key == "usd_per_1k") for column in columns]
+    note = join_sentences("", *map(plain, legend(options)), serving)
+    best = next((place for place, option in enumerate(options) if option.option == chosen), None)
+    return Table.of("All options", columns, options, note, best=best).filled()
+
+
+def option_notes(option: Option) -> list[str]:
+    """Return the broken limit, cost note, needs and marks of an option."""
+    needs = f"needs {option.needs}" if option.needs else ""
+    return [part for part in (option.violates, cost_note(option), needs, *option.notes) if part]

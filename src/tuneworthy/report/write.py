@@ -68,4 +68,4 @@ def write_text(path: Path, text: str) -> None:
     try:
         write_atomic(path, text.encode())
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}.", hint=OTHER_OUT) from None
+        raise UserError(f"Cannot write {path}: {error.strerror}.", hint=OTHER_OUT) from None
