@@ -141,7 +141,7 @@ def test_a_difference_on_test_shows_no_answer_and_one_on_dev_does(
 ) -> None:
     def answers_blue(*arguments: Any) -> dict[str, bytes]:
         files = standalone_files(*arguments)
-        source = files["classifier.py"].decode().replace("return MODEL.predict(question)", 'return "blue"')
+        source = files["classifier.py"].decode().replace("text = MODEL.predict([question])[0]", 'text = "blue"')
         return files | {"classifier.py": source.encode()}
 
     monkeypatch.setattr(command, "standalone_files", answers_blue)
