@@ -165,14 +165,14 @@ def classified(project: Path, folder: Path) -> dict[str, Any]:
     """
     from tuneworthy.cases import read_dataset
     from tuneworthy.classical.base import QuestionAnswer
-    from tuneworthy.classical.encoder import read_classifier
-    from tuneworthy.classical.linear import LinearSvm
+    from tuneworthy.classical.decision import read_classifier
+    from tuneworthy.classical.linear import fit_linear
     from tuneworthy.config import load
 
     split = read_dataset(load(project)).split
     rows = [QuestionAnswer(str(row.messages[0]["content"]), str(row.messages[-1]["content"])) for row in split.shots]
     found: dict[str, Any] = {"cases": {}, "p50_ms": {}, "n_linear": len(rows)}
-    for name, model in (("linear", LinearSvm(rows, 7)), ("", read_classifier(folder))):
+    for name, model in (("linear", fit_linear(rows, 7)), ("", read_classifier(folder))):
         right, times = [], []
         for case in split.test:
             began = time.perf_counter()
