@@ -26,16 +26,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tuneworthy.ladder.calibrated import calibration_of
-from tuneworthy.ladder.dev_scores import shuffled
 
 import tuneworthy.demo
 from tuneworthy.config import load
 from tuneworthy.evaluate.latency import measure_latency
 from tuneworthy.evaluate.runner import usage
+from tuneworthy.ladder.measurement import calibration_of
 from tuneworthy.ladder.rung import RUNGS, View, view_of
-from tuneworthy.ladder.rungs.ranked_labels import ranked_variants, with_prior
+from tuneworthy.ladder.rungs.prompt import ranked_variants, with_prior
 from tuneworthy.ladder.session import Session, open_session
+from tuneworthy.ladder.task_data import shuffled
 from tuneworthy.providers.models import pull
 from tuneworthy.stats.calibration import LabelCalibration
 from tuneworthy.stats.intervals import wilson
@@ -152,7 +152,7 @@ async def methods(session: Session, view: View) -> dict[str, Variant]:
     best, pool = view.incumbent, view.pool
     choice = replace(best, output=OutputFormat(kind="choice", choices=view.task.labels))
     summed, per_byte = ranked_variants(view)
-    corrected = await with_prior(session, view)
+    corrected = await with_prior(view)
     shots = pool.per_case(SHOTS)
     classical = {one.name: one for one in (await RUNGS.get("classical")().propose(view)).candidates}
     found = {
@@ -175,8 +175,8 @@ async def measure_task(root: Path, n_timed: int, usd_per_hour: float) -> list[Me
     results: list[MethodResult] = []
     async with open_session(load(root)) as session:
         dev, test = shuffled(session.split.dev, 7), session.split.test
-        baseline = (await RUNGS.get("baseline")().propose(view_of(session, None, dev))).candidates[0]
-        view = view_of(session, baseline, dev, searched=True)
+        baseline = (await RUNGS.get("baseline")().propose(view_of(session, n_dev=len(dev), dev=dev))).candidates[0]
+        view = view_of(session, best=baseline, n_dev=len(dev), dev=dev, searched=True)
         today: tuple[np.ndarray, np.ndarray] | None = None
         for name, variant in (await methods(session, view)).items():
             traces = await session.ask(variant, test)

@@ -10,7 +10,7 @@ from tests.cli.pseudo_terminal import ESCAPE, lines_of, on_terminal
 from tests.ladder.simulations import write_simulation
 from tuneworthy.cli import progress
 from tuneworthy.cli.progress import RunProgress
-from tuneworthy.ladder.estimate import Amount, RungEstimate, Work
+from tuneworthy.ladder.estimate import Work
 from tuneworthy.ladder.record import RungRecord
 from tuneworthy.types import RungStatus
 
@@ -18,10 +18,8 @@ RUNGS = ("classical", "baseline", "prompt", "retrieval", "model", "few_shot", "d
 MODELS = {"weak": "answer(request, 0.4)", "strong": "answer(request, 0.95)"}
 
 
-def takes(calls: float, seconds: float) -> RungEstimate:
-    return RungEstimate(
-        candidates=1, calls=Amount(calls, calls, calls), together=Work(calls, seconds), alone=Work(0.0, 0.0)
-    )
+def takes(calls: float, seconds: float) -> Work:
+    return Work(calls, seconds=seconds)
 
 
 class Clock:

@@ -140,8 +140,9 @@ def of_check(told: Tree) -> Tree:
     document = told["document"]
     found = Counter(f"{one['check']}:{one['severity']}" for one in document.get("findings", ()))
     estimate = dict(document.get("estimate") or {})
-    estimate["rungs"] = {name: rung["calls"]["expected"] for name, rung in estimate.get("rungs", {}).items()}
+    estimate["rungs"] = {name: rung["calls"] for name, rung in estimate.get("rungs", {}).items()}
     estimate.pop("models", None)
+    estimate |= {key: {"expected": estimate[key]} for key in ("calls", "usd") if key in estimate}
     return _kept(told, findings=dict(sorted(found.items())), estimate=estimate, power=document.get("power"))
 
 

@@ -121,7 +121,8 @@ def _context(folder: Folder) -> None:
 
 
 def _nothing_searched(folder: Folder) -> None:
-    folder.replace("[prompt]", "[prompt]\nablate = true")
+    folder.replace('provider = "scripted"', 'provider = "python"')
+    folder.toml += '[reflection]\nmodel = "one"\n'
 
 
 def _documents_missing(folder: Folder) -> None:

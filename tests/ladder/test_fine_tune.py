@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
-from math import log
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -24,14 +23,13 @@ from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.record import RungRecord, read_record
 from tuneworthy.ladder.rungs.decoding import provider_of, store_sweep, swept_setting
 from tuneworthy.ladder.rungs.fine_tune import presets
-from tuneworthy.ladder.rungs.first_tokens import read_sureness
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.tuned_models import TunedModel, _is_base, tuned_models
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.report.tables import tuned_tables
 from tuneworthy.search.sweep import Sweep
 from tuneworthy.store import Folder
-from tuneworthy.types import OutputFormat, Response, RungStatus, Trace, Variant
+from tuneworthy.types import OutputFormat, RungStatus, Variant
 
 
 @pytest.fixture
@@ -92,16 +90,12 @@ def test_its_alpha_is_planned_before_there_is_something_to_test_and_waits_for_it
     assert {name: after[name] for name in before.slots} == before.slots
 
 
-def test_how_sure_base_and_tuned_are_stands_side_by_side(world: Path) -> None:
+def test_the_regression_sets_of_the_tuned_model_are_shown(world: Path) -> None:
     make_models(world)
-    found = run_record(world).detail
-    assert found.sureness_base.entropy_bits == pytest.approx(1.0)
-    assert found.sureness_tuned.top1_share == pytest.approx(0.99)
-    assert found.sureness_tuned.n == found.sureness_base.n == 64
+    assert run_record(world).detail.compared_base is not None
     record = read_record(Folder(world))
     assert record is not None
-    first, regressions = tuned_tables(record)
-    assert [row[0] for row in first.rows] == ["base", "fine-tuned"] and "its base model, exported as" in first.note
+    (regressions,) = tuned_tables(record)
     assert [row[:3] for row in regressions.rows] == [["general", "pass", "64"]]
 
 
@@ -249,17 +243,3 @@ def test_sweeps_of_two_prompts_are_both_kept(tmp_path: Path) -> None:
         store_sweep(Folder(tmp_path), variant, told)
     found = [swept_setting(Folder(tmp_path), replace(each, decoding={"temperature": 0.0})) for each in (one, other)]
     assert found == [{"temperature": 0.2}, {"temperature": 0.7}]
-
-
-def trace(*tokens: dict[str, Any]) -> Trace:
-    return Trace(case_id="a", variant_id="v", repeat=0, messages=(), response=Response(text="", logprobs=tokens))
-
-
-def test_entropy_counts_what_is_left_of_the_probability_once_and_only_the_first_tokens() -> None:
-    even = {"token": "a", "logprob": log(0.25), "top": [["a", log(0.25)], ["b", log(0.25)], ["c", log(0.25)]]}
-    sure = {"token": "a", "logprob": 0.0, "top": [["a", 0.0]]}
-    found = read_sureness([trace(even), trace(*[sure] * 20)])
-    assert found is not None and (found.n, found.tokens) == (2, 9)
-    assert found.first_entropy_bits == pytest.approx(1.0) and found.entropy_bits == pytest.approx(2 / 9)
-    assert found.first_top1_share == pytest.approx(0.625)
-    assert read_sureness([trace()]) is None

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from tests.ladder.simulations import write_simulation
@@ -16,8 +15,9 @@ from tuneworthy.config import load
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.run import LadderRun
 from tuneworthy.ladder.rung import TaskInfo, View
+from tuneworthy.ladder.rung_details import ModelResult
 from tuneworthy.ladder.rungs.decoding import with_setting
-from tuneworthy.ladder.rungs.model import DevAnswers, ModelRung, _dominates, on_model, retirement
+from tuneworthy.ladder.rungs.model import ModelRung, _dominates, on_model, retirement
 from tuneworthy.ladder.session import open_session
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.providers.capabilities import THINKING_TOKENS, _table, capabilities_of
@@ -176,26 +176,14 @@ def test_a_stronger_model_that_is_adopted_is_the_answer(tmp_path: Path) -> None:
     assert next(row for row in table.rows if row[0] == "model/strong")[5] == "yes"
 
 
-def seen(right: list[float], usd: float = 1.0, seconds: float = 0.1) -> DevAnswers:
-    """What is stored of a model: its scores on dev, NaN where it was not asked."""
-    num = np.array(right)
-    asked = ~np.isnan(num)
-    one = Variant(name="m", model="m", model_identity={}, system=None, user="{{ input }}")
-    values = [np.where(asked, value, np.nan) for value in (1.0, usd, seconds)]
-    return DevAnswers(one, asked, num, *values)
+def seen(score: float | None, usd: float | None = 1.0, p50_ms: float | None = 100.0) -> ModelResult:
+    return ModelResult(name="m", variant="v", n=4, score=score, usd_per_1k=usd, p50_ms=p50_ms, retires="", pareto=False)
 
 
 def test_a_dearer_slower_and_worse_model_is_off_the_front() -> None:
-    good = seen([1, 1, 0, 1])
-    assert _dominates(good, seen([1, 0, 0, 1])) and _dominates(good, seen([1, 1, 0, 1], seconds=np.nan))
-    assert not _dominates(good, good) and not _dominates(good, seen([1, 0, 0, 1], usd=0.5))
-
-
-def test_models_are_held_against_each_other_on_the_cases_of_both() -> None:
-    """`early` left the race: on what it was asked the other is better, on all of dev, which is harder, it is not."""
-    whole, early = seen([1, 1, 1, 0, 0, 0]), seen([1, 1, 0, np.nan, np.nan, np.nan])
-    assert whole.on(whole.answered)["score"] < early.on(early.answered)["score"]  # type: ignore[operator]
-    assert _dominates(whole, early) and not _dominates(early, whole)
+    good = seen(0.75)
+    assert _dominates(good, seen(0.5)) and _dominates(good, seen(0.75, p50_ms=None)) and _dominates(good, seen(None))
+    assert not _dominates(good, good) and not _dominates(good, seen(0.5, usd=0.5))
 
 
 def test_a_model_that_retires_within_ninety_days_is_marked(tmp_path: Path) -> None:

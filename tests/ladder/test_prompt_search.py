@@ -1,4 +1,4 @@
-"""GEPA and the ablation in the rung `prompt`: what they find, what they ask, and what bars them."""
+"""GEPA in the rung `prompt`: what it finds, what it asks, and what bars it."""
 
 from __future__ import annotations
 
@@ -49,12 +49,6 @@ def writer(request):
     lines = [f"{label} is a colour." for label in sorted(set(re.findall(r"Right would be: (\\w+)", text)))]
     return "```\\n" + "\\n".join([current, *(line for line in lines if line not in current)]) + "\\n```"
 '''
-LONG = [
-    "Be polite to whoever asks, whatever they say.",
-    "Rule: a colour.",
-    "Mind the gap. " * 12,
-    "One word only.",
-]
 
 
 def bad_prompt(root: Path, *, extra: str = GEPA, **options: Any) -> Path:
@@ -62,18 +56,6 @@ def bad_prompt(root: Path, *, extra: str = GEPA, **options: Any) -> Path:
     write_simulation(root, {"weak": WEAK}, rungs=["baseline", "prompt"], extra=extra, **options)
     script = root / "world.py"
     script.write_text(script.read_text() + WRITER)
-    return root
-
-
-def long_prompt(root: Path, *, ablate: bool = True) -> Path:
-    """A world whose prompt has four paragraphs, one of which the model needs."""
-    write_simulation(
-        root, {"weak": "answer(request, 0.9 if 'Rule:' in system(request) else 0.4)"}, rungs=["baseline", "prompt"]
-    )
-    file = root / "tuneworthy.toml"
-    text = file.read_text().replace('system = "Name the colour."', 'system = "long.md"')
-    file.write_text(text.replace("[prompt]", f"[prompt]\nablate = {str(ablate).lower()}"))
-    (root / "long.md").write_text("\n\n".join(LONG))
     return root
 
 
@@ -234,23 +216,20 @@ def test_the_race_sees_no_case_that_a_candidate_was_made_from(tmp_path: Path, mo
 OWN = '[models.own]\nprovider = "python"\nfunction = "world.py:own"\n'
 
 
-def test_a_pipeline_with_a_prompt_of_its_own_is_neither_optimised_nor_ablated(tmp_path: Path) -> None:
-    root = long_prompt(tmp_path)
+def test_a_pipeline_with_a_prompt_of_its_own_is_not_optimised(tmp_path: Path) -> None:
+    root = write_simulation(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["baseline", "prompt"])
     file, script = root / "tuneworthy.toml", root / "world.py"
     file.write_text(file.read_text().replace('baseline = "weak"', 'baseline = "own"') + OWN + GEPA)
     script.write_text(script.read_text() + WRITER + "\n\ndef own(text):\n    return 'red'\n")
     found = search(root)
-    why = "own is your own pipeline, which has its own prompt"
-    assert found.asked == [] and found.variants == []
-    assert found.notes == [f"the system prompt is not shortened: {why}", f"the prompt is not optimised: {why}"]
+    assert found.asked == [] and found.variants == [] and len(found.notes) == 1
 
 
 def with_own_system(root: Path, every: int) -> Path:
     """Give all cases but every so manieth a system turn of their own; dev comes from them."""
     write_simulation(root, {"weak": WEAK}, n_cases=200, n_examples=0, rungs=["baseline", "prompt"], extra=GEPA)
-    script, file, path = root / "world.py", root / "tuneworthy.toml", root / "cases.jsonl"
+    script, path = root / "world.py", root / "cases.jsonl"
     script.write_text(script.read_text() + WRITER)
-    file.write_text(file.read_text().replace('"Name the colour."', '"Name.\\n\\nThe colour."\nablate = true'))
     rows = [orjson.loads(line) for line in path.read_bytes().splitlines()]
     for row in (row for at, row in enumerate(rows) if at % every):
         own = [{"role": "system", "content": "Mine."}, {"role": "user", "content": row.pop("input")}]
@@ -259,11 +238,11 @@ def with_own_system(root: Path, every: int) -> Path:
     return root
 
 
-def test_a_prompt_that_is_not_sent_is_neither_optimised_nor_ablated_and_check_says_so(tmp_path: Path) -> None:
+def test_a_prompt_that_is_not_sent_is_not_optimised_and_check_says_so(tmp_path: Path) -> None:
     pytest.importorskip("gepa")
     root = with_own_system(tmp_path, 10)
     found = search(root)
-    assert found.asked == [] and found.variants == [] and len(found.notes) == 2
+    assert found.asked == [] and found.variants == [] and len(found.notes) == 1
     assert all("dev cases for the search have their own system message" in note for note in found.notes)
     told = [one.message for one in check_project(root, contact=False).findings if one.rule == "nothing_searched"]
     assert sorted(one.lower().rstrip(".") for one in told) == sorted(note.lower() for note in found.notes)
@@ -569,7 +548,7 @@ def test_a_run_puts_the_prompt_of_gepa_to_test_and_a_second_one_asks_nothing(
     found = record.rung("prompt")
     assert found is not None and (found.status, found.name) == ("adopted", "prompt/gepa"), found
     assert record.variants[found.variant or ""].system == (root / found.detail.gepa.file).read_text()
-    assert estimate is not None and stored <= estimate.calls.high and "writer" in estimate.models
+    assert estimate is not None and stored <= 1.9 * estimate.calls and "writer" in estimate.models
     page = render_markdown(document(record, load(root)))
     assert "Prompts tried by GEPA" in page and "is a colour." in page
     best = found.detail.gepa.search.prompts[found.detail.gepa.search.best]
@@ -582,45 +561,3 @@ def test_a_run_puts_the_prompt_of_gepa_to_test_and_a_second_one_asks_nothing(
 
 
 # --- paragraphs that earn nothing ---------------------------------------------------------------------------------
-
-
-def test_paragraphs_that_earn_nothing_are_cut_and_the_saved_tokens_are_told(tmp_path: Path) -> None:
-    found = search(long_prompt(tmp_path))
-    about, (variant,) = found.about.ablation, found.variants
-    assert (variant.name, variant.system) == ("prompt/cut", LONG[1])
-    assert about.cut == 3 and about.paragraphs == 4
-    whole = "\n\n".join(part.strip() for part in LONG)
-    assert about.tokens_saved == round(len(whole) / 4) - round(len(LONG[1]) / 4)
-    assert {one.text: one.cut for one in about.tried}[LONG[1]] is False
-    assert not found.touches_test
-    half = len(found.dev) // 2
-    assert found.sent <= (1 + len(LONG)) * half and {name for name, *_ in found.asked} == {"baseline/weak"}
-    assert search(long_prompt(tmp_path), dev=lambda session: session.split.test).touches_test
-
-
-def test_nothing_is_cut_unless_the_project_file_asks_for_it(tmp_path: Path) -> None:
-    found = search(long_prompt(tmp_path, ablate=False))
-    assert (found.variants, found.asked, found.notes) == ([], [], [])
-
-
-LEVELS = (("whole", "whole_ci95"), ("score", "ci95"))
-
-
-def test_a_shorter_prompt_that_is_no_worse_is_tested_and_the_report_shows_the_paragraphs(tmp_path: Path) -> None:
-    record, _ = run_ladder(long_prompt(tmp_path))
-    found = record.rung("prompt")
-    assert found is not None and "prompt/cut" in {row.name for row in found.candidates}
-    page = render_markdown(document(record))
-    about = found.detail.ablation
-    assert "Paragraphs that do not improve the score: 3 of 4. " in page and "Mind the gap." in page
-    assert f"a call is about {about.tokens_saved} of {about.tokens} tokens shorter" in page
-    one = about.tried[0]
-    levels = [f"{numbers.score(getattr(one, key))} | {numbers.interval(getattr(one, ends))}" for key, ends in LEVELS]
-    assert f"| {' | '.join(levels)} | {one.n} | 0 |" in page.replace("\\", "")
-
-
-def test_a_prompt_of_one_paragraph_has_nothing_to_cut_and_says_so(tmp_path: Path) -> None:
-    root = long_prompt(tmp_path)
-    (root / "long.md").write_text("Rule: a colour. {{ input }}")
-    found = search(root)
-    assert found.asked == [] and found.notes[0].startswith("the system prompt is not shortened: it has fewer than two")

@@ -105,10 +105,14 @@ def test_a_server_tells_the_adapter_or_the_file_that_it_answers_with(project: Pr
     made = make_models(project.root)
     engine.vllm(made["adapter"].folder)
     (found,) = tuned_models(project)
-    assert (found.adapter, found.merged, found.artifact) == (made["adapter"].id, None, made["adapter"].id)
+    assert (found.detail.adapter, found.detail.merged, found.artifact) == (made["adapter"].id, None, made["adapter"].id)
     engine.llama_cpp(made["gguf"].folder / "model.gguf")
     (found,) = tuned_models(project)
-    assert (found.gguf, found.merged, found.engine) == (made["gguf"].id, made["merged"].id, "llama_cpp")
+    assert (found.detail.gguf, found.detail.merged, found.detail.engine) == (
+        made["gguf"].id,
+        made["merged"].id,
+        "llama_cpp",
+    )
 
 
 def test_a_server_that_does_not_answer_or_serves_something_else_is_no_tuned_model(

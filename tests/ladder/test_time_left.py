@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tuneworthy.ladder.estimate import Amount, RungEstimate, Work
+from tuneworthy.ladder.estimate import Work
 from tuneworthy.ladder.time_left import TimeLeft
 
 RECORDED = json.loads((Path(__file__).parent / "demo_timings.json").read_text())
@@ -30,7 +30,7 @@ class Moment:
 def played(slower: float, slow_start_s: float) -> tuple[list[Moment], float]:
     """Return what is shown at each answer from a language model, and when the run ended."""
     takes = {
-        rung: RungEstimate(candidates=1, calls=Amount(0, 0, 0), together=Work(*together), alone=Work(*alone))
+        rung: Work(together[0] + alone[0], seconds=together[1] + alone[1])
         for rung, (together, alone) in RECORDED["takes"].items()
     }
     rest, now, before, moments = TimeLeft(takes), 0.0, "", list[Moment]()
@@ -70,8 +70,7 @@ def answering(rest: TimeLeft, rung: str, n: int, each_s: float, now: float = 0.0
 
 def thousand(*rungs: str) -> TimeLeft:
     """A run in which each call is assumed to take a second."""
-    takes = RungEstimate(candidates=1, calls=Amount(0, 0, 0), together=Work(1000, 1000.0), alone=Work(0, 0.0))
-    return TimeLeft(dict.fromkeys(rungs, takes))
+    return TimeLeft(dict.fromkeys(rungs, Work(1000, seconds=1000.0)))
 
 
 def test_a_machine_that_is_busy_now_counts_as_busy() -> None:
@@ -96,8 +95,7 @@ def test_the_first_answers_which_come_together_are_no_speed() -> None:
 
 
 def test_calls_of_a_run_that_is_resumed_are_made_already() -> None:
-    takes = RungEstimate(candidates=1, calls=Amount(200, 200, 200), together=Work(200, 100.0), alone=Work(0, 0.0))
-    rest = TimeLeft({"baseline": takes})
+    rest = TimeLeft({"baseline": Work(200, seconds=100.0)})
     for total, stored in ((50, 50), (50, 50), (150, 100)):  # dev twice, then test
         rest.begin("baseline", "baseline/small", total, stored, alone=False, now=0.0)
     assert rest.made("baseline") == 100 and rest.calls("baseline") == 100

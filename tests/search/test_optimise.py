@@ -6,15 +6,11 @@ import asyncio
 import threading
 from collections.abc import Sequence
 
-import numpy as np
 import pytest
 
 from tuneworthy.errors import BudgetSpent
-from tuneworthy.prompts.templates import render
-from tuneworthy.search.ablate import MOST, Ablation, ablate, may_go, paragraphs
 from tuneworthy.search.optimise import Optimised, ScoredAnswer, optimise, part, sides, why_no_sides
-from tuneworthy.search.racing import DevScores
-from tuneworthy.types import Case, Variant
+from tuneworthy.types import Case
 
 CASES = [Case(id=f"c{number:02d}", input=str(number), expected="x") for number in range(40)]
 
@@ -157,66 +153,3 @@ def test_a_search_that_is_cancelled_leaves_no_thread_behind() -> None:
     before = threading.active_count()
     asyncio.run(asyncio.wait_for(cancelled(), 20))
     assert threading.active_count() <= before
-
-
-# --- ablation -----------------------------------------------------------------------------------------------------
-
-
-class Words:
-    """Right on a share of the cases that is the sum of what the words in the prompt are worth."""
-
-    def __init__(self, worth: dict[str, float], base: float = 0.3) -> None:
-        self.worth, self.base, self.calls = worth, base, 0
-        self.hard = np.random.default_rng(5).permutation(len(CASES)) / len(CASES)
-
-    async def measure(self, variant: Variant, cases: Sequence[Case]) -> DevScores:
-        self.calls += len(cases)
-        level = self.base + sum(value for word, value in self.worth.items() if word in (variant.system or ""))
-        num = (self.hard[: len(cases)] < level).astype(float)
-        return DevScores(num=num, den=np.ones(len(cases)), cost_usd=0.0, weight=(0.0, 1.0))
-
-
-def cut(text: str, words: Words) -> Ablation:
-    whole = Variant(name="today", model="m", model_identity={}, system=text, user="{{ input }}")
-    return asyncio.run(ablate(whole, CASES, words.measure))
-
-
-def test_what_earns_something_stays_and_what_earns_nothing_goes() -> None:
-    found = cut("alpha is needed\n\nnoise noise noise\n\nbeta too\n\nchatter", Words({"alpha": 0.3, "beta": 0.3}))
-    assert found.text == "alpha is needed\n\nbeta too"
-    assert (found.cut, found.paragraphs) == (2, 4)
-    assert {one.text: one.cut for one in found.tried} == {
-        "noise noise noise": True, "alpha is needed": False, "beta too": False, "chatter": True,
-    }  # fmt: skip
-
-
-def test_a_paragraph_that_is_clearly_needed_is_found_out_before_all_cases_are_asked() -> None:
-    found = cut("alpha\n\nbeta", Words({"alpha": 0.6}))
-    needed = next(one for one in found.tried if one.text == "alpha")
-    assert not needed.cut and needed.n < len(CASES) and needed.whole > needed.score
-
-
-def test_of_paragraphs_that_do_the_same_one_stays_and_small_losses_do_not_add_up() -> None:
-    twice = cut("alpha one one\n\nalpha two", Words({"alpha": 0.5}))
-    assert twice.text == "alpha two"
-    many = cut("\n\n".join(f"word{number}" for number in range(10)), Words({f"word{n}": 0.06 for n in range(10)}, 0.2))
-    assert many.cut <= 3  # each alone would pass, all of them together would cost 60 points
-
-
-def test_the_last_paragraph_stays_and_one_with_a_placeholder_too() -> None:
-    assert cut("one one\n\ntwo", Words({})).text == "two"
-    assert cut("one {{ input }}\n\ntwo", Words({})).text == "one {{ input }}"
-    assert may_go("one paragraph only") == []
-
-
-def test_a_comment_that_spans_paragraphs_stays_whole_and_the_template_sound() -> None:
-    text = "one one\n\n{# a note\n\nmore of it #}\n\n{{ 1\n\n+ 1 }}\n\ntwo"
-    found = cut(text, Words({}))
-    assert [one.text for one in found.tried] == ["one one", "two"]
-    assert render(found.text, "") == "\n\n2"
-
-
-def test_paragraphs_are_put_together_again_as_they_were() -> None:
-    text = "One.\n\n```\na\n\nb\n```\n\nTwo\nlines."
-    assert "\n\n".join(paragraphs(text)) == text and len(paragraphs(text)) == 3
-    assert len(may_go("\n\n".join("x" * n for n in range(1, 30)))) == MOST

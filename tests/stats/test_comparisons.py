@@ -51,7 +51,7 @@ def test_no_comparison_or_slot_ever_loses_alpha_nor_does_what_is_held_by_those_t
 @given(STEPS)
 def test_a_plan_survives_json(steps):
     for _, plan in walk(ComparisonPlan(), steps):
-        assert ComparisonPlan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
+        assert ComparisonPlan(**json.loads(json.dumps(plan.to_dict()))) == plan
 
 
 def test_planned_looks_share_four_fifths_equally():

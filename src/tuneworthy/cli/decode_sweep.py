@@ -76,12 +76,4 @@ def _show(report: SweepReport) -> None:
                 f"  {name}: score {parts.score:.3f}, consistency {parts.consistency:.3f}, validity {parts.validity:.3f}"
             )
             click.echo(line + failed_answers(parts.failed))
-    if flips := report.flips:
-        line = (
-            f"At temperature 0, the answer to {flips.rate:.1%} of {flips.cases} cases changes over "
-            f"{flips.repeats} repeats. This variation accounts for {flips.share:.1%} of the score variance"
-        )
-        click.echo(f"{line}{failed_answers(flips.failed)}.")
-    else:
-        click.echo("The model does not accept temperature 0, so the variation of answers at temperature 0 is unknown.")
     click.echo(f"{found.calls} of {found.budget} calls used, ${report.cost_usd:.4f}.")

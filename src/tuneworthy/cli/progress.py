@@ -9,7 +9,7 @@ from rich.text import Text
 
 from tuneworthy.cli.terminal import console, redraws
 from tuneworthy.evaluate.runner import Progress
-from tuneworthy.ladder.estimate import RungEstimate
+from tuneworthy.ladder.estimate import Work
 from tuneworthy.ladder.record import RungRecord
 from tuneworthy.ladder.run import RungWatcher
 from tuneworthy.ladder.time_left import TimeLeft
@@ -46,7 +46,7 @@ class RunProgress(Progress, RungWatcher):
         self.end()
 
     # of the rungs
-    def plan(self, rungs: Sequence[str], takes: Mapping[str, RungEstimate]) -> None:
+    def plan(self, rungs: Sequence[str], takes: Mapping[str, Work]) -> None:
         """Take the estimates of the rungs that follow."""
         self._rungs = set(rungs)
         self._time = TimeLeft(takes)

@@ -37,9 +37,6 @@ class FewShotSection(Section):
     choose from: then every case gets the same shots."""
     encoder: bool = False
     """Whether shots are also chosen for each case by meaning, by the local encoder of `[retrieval]` (needs torch)."""
-    sets: int = Field(default=0, ge=0, le=32)
-    """Further fixed sets of the largest k to race: half drawn from examples that the model already answers
-    right (it answers four times k examples), the others from all examples."""
 
 
 class DecodingSection(Section):

@@ -27,6 +27,8 @@ REMOVED: Final[Mapping[str, str]] = {
     "graders.tolerance_abs": "Use `tolerance`.",
     "graders.tolerance_rel": "Use `tolerance`, an absolute difference; 1e-6 of the number is always allowed.",
     "ladder.grace_s": _FIXED,
+    "prompt.ablate": "The rung prompt tries half of the prompt, and `[reflection]` rewrites it. Remove the key.",
+    "few_shot.sets": "The rung few_shot tries fixed shots and shots chosen per case, for each `k`. Remove the key.",
     "models.cache_mib": "The size of the cache follows from the model and the memory of the machine. Remove the key.",
     "models.adapter": _VLLM,
     "models.arguments": _VLLM,

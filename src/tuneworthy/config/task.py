@@ -73,6 +73,3 @@ class PromptSection(Section):
     rank_labels: bool = True
     """Whether the rung `prompt` also ranks the labels of a choice task by their log-probability, where the model can;
     each case then takes about as long as an answer that is as long as all labels together."""
-    ablate: bool = False
-    """Whether the rung `prompt` also tries the system prompt without the paragraphs that earn nothing on dev; asks up
-    to half of dev once for each paragraph."""

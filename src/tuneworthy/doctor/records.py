@@ -14,7 +14,7 @@ from tuneworthy.doctor import messages
 from tuneworthy.doctor.damage import Damage, quarantine
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.commands.uncertainty import StoredUncertainty
-from tuneworthy.ladder.comparison_plan import StoredComparisons, read_comparisons
+from tuneworthy.ladder.comparison_plan import read_comparisons
 from tuneworthy.ladder.judging import DOCUMENT as JUDGE
 from tuneworthy.ladder.record import record_from
 from tuneworthy.ladder.rungs.decoding import StoredSweep
@@ -24,6 +24,7 @@ from tuneworthy.people.review_log import Ledger
 from tuneworthy.shadow.replay import DOCUMENT as SHADOW
 from tuneworthy.shadow.replay import ShadowRecord
 from tuneworthy.ship.served import NOTE, ServedNote
+from tuneworthy.stats.comparisons import ComparisonPlan
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import MANIFEST, Manifest
 from tuneworthy.store.frozen import changed
@@ -37,7 +38,7 @@ from tuneworthy.verdict.gather_training import PARITY, PILOT, SERVING, PilotDocu
 # Records by path, with their shapes. The first pattern that fits counts.
 SHAPES: Final[Mapping[str, tuple[Any, ...]]] = {
     "split": (StoredSplit,),
-    "comparisons": (StoredComparisons,),
+    "comparisons": (ComparisonPlan,),
     "revealed": (list[Reveal],),
     "run": (dict,),
     "quick": (dict,),

@@ -109,7 +109,6 @@ class Batch:
                 return
 
     def finish(self, job: Job, answer: Response | Failure, cost_usd: float) -> None:
-        """Record the outcome of `job`, and let the next repeat follow."""
         self.answers[job.key] = (answer, cost_usd)
         self.remaining -= 1
         if self.remaining == 0:

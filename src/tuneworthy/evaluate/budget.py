@@ -63,7 +63,6 @@ class Budget:
             raise self._spent(ceiling_usd)
 
     def settle(self, ceiling_usd: float, cost_usd: float, *, answered: bool = True) -> None:
-        """Replace a reservation by the cost of the call."""
         self.in_flight -= 1
         self.reserved_usd = self.reserved_usd - ceiling_usd if self.in_flight else 0.0  # no drift
         self.spent_usd += cost_usd

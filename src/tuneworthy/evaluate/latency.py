@@ -30,7 +30,6 @@ class Latency:
     seconds: dict[str, float]
 
     def quantile_ms(self, q: float) -> float | None:
-        """Return the `q`-quantile in milliseconds, or None if nothing was answered."""
         return float(np.quantile(list(self.seconds.values()), q)) * 1000 if self.seconds else None
 
     def interval_ms(self, q: float) -> tuple[float, float | None] | None:
@@ -100,7 +99,6 @@ async def time_calls(runner: Runner, variant: Variant, model: OpenModel, cases: 
 
 
 async def _searching(runner: Runner, variant: Variant, cases: Sequence[Case]) -> Mapping[str, float]:
-    """Return the seconds that the search for passages takes, by case id; nothing for a variant without."""
     if variant.retrieval is None or runner.library is None:
         return {}
     return await runner.library.seconds(variant.retrieval, cases)

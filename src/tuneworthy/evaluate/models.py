@@ -39,14 +39,26 @@ class OpenModel:
     timeout_s: float
     retries: int
 
+    @classmethod
+    def of(cls, name: str, config: Any, provider: Provider) -> "OpenModel":
+        """Return a model with the price and the limits of its section."""
+        price = price_for(config)
+        return cls(
+            name=name,
+            provider=provider,
+            price=None if price is None or price.free else price,
+            hosted=config.hosted,
+            concurrency=config.concurrency,
+            timeout_s=config.timeout_s,
+            retries=config.retries,
+        )
+
     @cached_property
     def limiter(self) -> Limiter:
-        """Shared by all that call this model."""
         return Limiter(self.concurrency)
 
     @cached_property
     def identity(self) -> bytes:
-        """Canonical bytes of the provider's identity."""
         return canonical(self.provider.identity)
 
     def name_artifact(self, artifact: str | None) -> None:
@@ -55,7 +67,6 @@ class OpenModel:
         self.__dict__.pop("identity", None)
 
     def ceiling_usd(self, request: Request) -> float:
-        """Return the most that one call can cost, US dollars."""
         request = _bounded(request)
         size = self._size(request)
         return self.price.ceiling(size, request.max_tokens, features=_features(request)) if self.price else 0.0
@@ -79,7 +90,6 @@ class OpenModel:
         return size * len(output.choices) if output.kind == "ranked" else size  # a prompt is read once for each label
 
     def doubtful(self, answer: Response | Failure) -> bool:
-        """Whether an answer counts at its ceiling, as the provider reported no usage that can be true."""
         return self.price is not None and isinstance(answer, Response) and answer.output_tokens is None
 
 
@@ -91,7 +101,6 @@ def _bounded(request: Request) -> Request:
 
 
 def _features(request: Request) -> bool:
-    """Whether providers add a prompt of their own."""
     return bool(request.tools) or request.output.kind != "free"
 
 
@@ -132,11 +141,9 @@ class Models:
         return name not in self._project.models or name == self._project.serve.model
 
     def add(self, model: OpenModel) -> None:
-        """Add a model that the project file does not name (a classical baseline)."""
         self._open.setdefault(model.name, model)
 
     async def close(self) -> None:
-        """Close all that were opened."""
         for model in self._open.values():
             await model.provider.close()
         self._open.clear()
@@ -148,18 +155,9 @@ def open_model(name: str, config: Any, root: Path) -> OpenModel:
     Raises:
         UserError: As `Models.__getitem__`.
     """
-    price = price_for(config)
-    if price is None and config.hosted:
+    if config.hosted and price_for(config) is None:
         raise UserError(
             f"The price of models.{name} is unknown.",
             hint="Set input_usd_per_mtok and output_usd_per_mtok for this model.",
         )
-    return OpenModel(
-        name=name,
-        provider=open_provider(name, config, root),
-        price=None if price is None or price.free else price,
-        hosted=config.hosted,
-        concurrency=config.concurrency,
-        timeout_s=config.timeout_s,
-        retries=config.retries,
-    )
+    return OpenModel.of(name, config, open_provider(name, config, root))

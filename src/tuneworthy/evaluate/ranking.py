@@ -34,7 +34,6 @@ def ranked(response: Response, output: OutputFormat) -> Response:
 
 
 def normalised(scores: Mapping[str, float]) -> dict[str, float]:
-    """Return log-probabilities that sum to 1 over the labels."""
     top = max(scores.values())
     total = top + math.log(math.fsum(math.exp(value - top) for value in scores.values()))
     return {label: value - total for label, value in scores.items()}

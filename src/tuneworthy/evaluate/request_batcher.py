@@ -42,11 +42,9 @@ class RequestBatcher:
         self._open: dict[str, _OpenBatch] = {}
 
     def identity(self, model: str) -> Mapping[str, Any]:
-        """Return the identity of the model (see `Provider.identity`)."""
         return self._models[model].provider.identity if self._identities is None else self._identities.get(model, {})
 
     def supports(self, model: str) -> frozenset[str]:
-        """Return the features that the model accepts."""
         return self._models[model].provider.supports if self._identities is None else frozenset({"choice"})
 
     async def __call__(self, variant: Variant, case: Case) -> Trace:

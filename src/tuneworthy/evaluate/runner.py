@@ -115,12 +115,10 @@ class Spending:
 
     @property
     def calls(self) -> int:
-        """Answers."""
         return len(self.costs)
 
     @property
     def usd(self) -> float:
-        """US dollars."""
         return fsum(self.costs)
 
 
@@ -191,7 +189,6 @@ class Runner:
             self._meters.remove(meter)
 
     def _count(self, model: OpenModel, key: bytes, answer: Response | Failure, cost_usd: float) -> None:
-        """Count an answer once, whoever needs it again."""
         if key not in self._counted:
             self._counted.add(key)
             self.doubtful[model.name] += model.doubtful(answer)
@@ -332,7 +329,6 @@ class Runner:
         return await self.library.passages(variant.retrieval, cases)
 
     async def _ask(self, model: OpenModel, batch: Batch, answers: Answers) -> None:
-        """Answer the jobs of `batch`, and store the answers."""
         workers = {
             number: asyncio.create_task(self._work(number, model, batch))
             for number in range(min(batch.wide, batch.remaining))
@@ -383,7 +379,6 @@ class Runner:
             batch.stop(error)
 
     async def _attempt(self, number: int, model: OpenModel, batch: Batch, job: Job) -> None:
-        """Send `job` once, as soon as the limits allow it, and handle the response."""
         mark = await model.limiter.acquire()
         failure: ProviderError | None = None
         answered = False
@@ -472,7 +467,6 @@ class Runner:
             self._cut_off.setdefault(key, []).append(cost_usd)
 
     async def _after_failure(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> None:
-        """Try again later, give the case up, or stop because the provider is down."""
         job.rate_limited += error.code == "rate_limit"
         retries = model.retries
         if error.code == "connection" and model.name not in self._answered:
@@ -568,7 +562,6 @@ class Runner:
             self.store.put(job.key, failure, 0.0)
 
     def _fail(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> Failure:
-        """Make the failure the answer of the case, in this run."""
         message = error.message.encode("utf-8", "replace").decode()
         logger.warning("%s: case %s is given up after %d attempts (%s): %s",
                        model.name, job.case.id, job.attempts, error.code, message)  # fmt: skip
@@ -597,7 +590,6 @@ class Runner:
         return None
 
     def _delay(self, error: ProviderError, tries: int, took_s: float) -> float:
-        """Return how long to wait before the next attempt, seconds; the time that the failed one took counts."""
         if error.retry_after_s is not None:
             return min(error.retry_after_s, LONGEST_PAUSE_S) * (1 + 0.1 * self._jitter.random())
         delay = float(min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0 ** max(0, tries - 1)))
@@ -716,12 +708,10 @@ class Usage:
 
     @property
     def weight(self) -> tuple[float, float]:
-        """Order of variants by cost: dollars, and tokens where they cost the same."""
         return self.usd_per_1k or 0.0, (self.input_tokens or 0) + OUTPUT_WEIGHT * (self.output_tokens or 0)
 
 
 def usage(traces: Sequence[Trace]) -> Usage:
-    """Return mean tokens and cost of `traces`."""
     answered = [trace.response for trace in traces if trace.response]
 
     def mean(values: list[int | None]) -> float | None:

@@ -54,14 +54,12 @@ class AdoptionEvidence:
 
     @property
     def cheaper(self) -> bool:
-        """Whether it costs at least 20 % less to run."""
         if self.costs is None or self.costs[1].usd_per_1k is None:
             return False
         return self.costs[0].saves_against(self.costs[1], self.requests)
 
     @property
     def faster(self) -> bool:
-        """Whether the latency is limited, and an answer is shown to come at least 20 % faster."""
         return self.limited and self.time_ratio is not None and self.time_ratio[1] <= SAVING
 
 
@@ -115,7 +113,6 @@ def _numbers(gain: PairedResult) -> str:
 
 
 def _bar(evidence: AdoptionEvidence, numbers: str) -> Adoption | None:
-    """Return why unscored answers bar a candidate that would be adopted; None if they do not."""
     if evidence.unscored_share > MOST_UNSCORED:
         reason = (
             f"{evidence.unscored_share:.1%} of the answers could not be scored (limit {MOST_UNSCORED:.1%}); "

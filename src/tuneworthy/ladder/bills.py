@@ -17,7 +17,6 @@ from tuneworthy.types import Variant
 
 
 def bills_of(project: Project, record: RunRecord) -> dict[str, Bill]:
-    """Return the cost of an answer by rung measured on test."""
     bills = {
         row.rung: bill_of(project, row, variant)
         for row in record.rungs
@@ -30,7 +29,6 @@ def bills_of(project: Project, record: RunRecord) -> dict[str, Bill]:
 
 
 def bill_of(project: Project, row: RungRecord, variant: Variant) -> Bill:
-    """Return the cost of an answer of a variant measured on test."""
     price = price_for(project.models[variant.model]) if variant.model in project.models else None
     first = variant.cascade.first.model if variant.cascade else ""
     charged = price_for(project.models[first]) if first in project.models else None
@@ -63,7 +61,6 @@ def _params_b(project: Project, name: str) -> float | None:
 
 
 def running_costs(project: Project, record: RunRecord) -> dict[str, RunningCost]:
-    """Return the running cost by rung measured on test."""
     return {rung: bill.running(project.economics) for rung, bill in bills_of(project, record).items()}
 
 

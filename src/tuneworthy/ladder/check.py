@@ -40,11 +40,9 @@ class CheckReport:
     power: Power | None = None
 
     def count(self, severity: Severity) -> int:
-        """Return how many findings are of `severity`."""
         return sum(finding.severity == severity for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data."""
         return {
             **{f"{severity}s": self.count(severity) for severity in SEVERITIES},
             "task": self.task,

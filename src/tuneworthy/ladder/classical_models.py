@@ -70,7 +70,6 @@ class ClassicalProvider:
         }
 
     async def complete(self, request: Request) -> Response:
-        """Predict the answer to the last turn."""
         model = await self.fitted(None if request.timing else request.source)  # to time is not to score
         questions = [str(request.messages[-1].get("content") or "")]
         logprobs = None
@@ -91,11 +90,9 @@ class ClassicalProvider:
         return self._models[fold]
 
     def is_cross_fitted(self, source: str) -> bool:
-        """Return whether cases of `source` are answered by a model that was fitted without some rows."""
         return source in self._folds
 
     async def close(self) -> None:
-        """Forget the fitted models."""
         self._models.clear()
 
 

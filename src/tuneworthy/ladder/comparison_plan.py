@@ -7,8 +7,6 @@ fresh one.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from typing_extensions import TypedDict
-
 from tuneworthy.cases.splits import Split, StoredSplit
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
@@ -22,15 +20,6 @@ from tuneworthy.store import Folder
 NAME = "comparisons"
 
 
-class StoredComparisons(TypedDict):
-    """Contents of `comparisons.json` (see `ComparisonPlan`)."""
-
-    planned: list[str]
-    added: dict[str, float]
-    spent: dict[str, str]
-    passed: list[str]
-
-
 def read_comparisons(folder: Folder) -> ComparisonPlan:
     """Return the comparisons planned and made so far; an empty plan before the first run.
 
@@ -38,21 +27,15 @@ def read_comparisons(folder: Folder) -> ComparisonPlan:
         UserError: Comparisons were planned, and the plan is gone, was set back, or is unreadable.
     """
     split = folder.read("split", StoredSplit)
-    document, made = folder.read(NAME, StoredComparisons), split.comparisons if split else None
-    if document is None and made is None and not (folder.path / "run.json").exists():
+    plan, made = folder.read(NAME, ComparisonPlan), split.comparisons if split else None
+    if plan is None and made is None and not (folder.path / "run.json").exists():
         return ComparisonPlan()
-    try:
-        plan = ComparisonPlan.from_dict(document) if document else None
-    except ValueError:
-        plan = None
     if plan is None or len(plan.spent) < (made or 0):
         problem = (
             "The record of test comparisons is missing."
-            if document is None
-            else "This file is not a valid record of test comparisons."
+            if plan is None
+            else f"This file lists only {len(plan.spent)} of the {made} test comparisons made so far."
         )
-        if plan is not None:
-            problem = f"This file lists only {len(plan.spent)} of the {made} test comparisons made so far."
         raise UserError(
             f"{folder.path / NAME}.json: {problem}",
             hint=(
@@ -64,14 +47,12 @@ def read_comparisons(folder: Folder) -> ComparisonPlan:
 
 
 def write_comparisons(folder: Folder, plan: ComparisonPlan) -> None:
-    """Store the plan, and in the stored split how many comparisons were made."""
     folder.write(NAME, plan.to_dict())
     if (split := folder.read("split", StoredSplit)) is not None:
         folder.write("split", replace(split, comparisons=len(plan.spent)))
 
 
 def slot_name(rung: str, split: Split) -> str:
-    """Return the slot of a rung in the plan, on the test set as it is now."""
     return f"{rung}+{len(split.additions)}" if split.additions else rung
 
 

@@ -16,7 +16,6 @@ from tuneworthy.types import Variant, content_hash
 
 
 def plan_comparisons(session: Session) -> ComparisonPlan:
-    """Plan one comparison for each rung that can make one, and store the plan."""
     rungs = rungs_with_comparisons(session.project, session.split, session.task)
     plan = with_slots(read_comparisons(session.folder), rungs, session.split)
     write_comparisons(session.folder, plan)
@@ -24,7 +23,6 @@ def plan_comparisons(session: Session) -> ComparisonPlan:
 
 
 def slot_of(session: Session, rung: str) -> str:
-    """Return the slot of a rung in the plan, on the test set as it is now."""
     return slot_name(rung, session.split)
 
 

@@ -3,22 +3,21 @@
 Each rung is taken to propose on today's variant, and on the variant of the rungs before if all adopt,
 with equal chances. Of a rung's candidates the median by cost wins. Races follow their schedule,
 and answers are about as long as the expected answers. Lengths and times are those of the last run for the models that
-it measured. The expected value is one figure; its range covers the races, and assumptions on models that no run has
-measured.
+it measured.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from math import ceil, sqrt
-from typing import Any, Self
+from functools import reduce
+from math import sqrt
+from typing import Any
 
 from tuneworthy.cases.task_kind import answer_text
 from tuneworthy.config.graders import Judge
 from tuneworthy.config.project import Project
 from tuneworthy.errors import ModelError, UserError
-from tuneworthy.evaluate.latency import MORE_CASES, N_CASES
+from tuneworthy.evaluate.latency import N_CASES
 from tuneworthy.evaluate.models import Models, OpenModel
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.classical_models import IN_PROCESS
@@ -34,15 +33,15 @@ from tuneworthy.prompts.transforms import COT_TOKENS
 from tuneworthy.providers.capabilities import capabilities_for
 from tuneworthy.providers.http_client import blocking
 from tuneworthy.providers.models import find
-from tuneworthy.providers.prices import price_for
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.retrieval.oracle import ROOM
-from tuneworthy.search.ablate import BYTES_A_TOKEN
-from tuneworthy.search.racing import LOOKS, schedule
+from tuneworthy.search.racing import schedule
 from tuneworthy.store import Folder
+from tuneworthy.text import count
 from tuneworthy.types import Case, Request, Response, Variant
 
 SAMPLED_CASES = 50
+BYTES_A_TOKEN = 4
 # Tokens a second that the embedded 98 MB model reads, and writes to one request, on two idle cores; a larger model in
 # proportion. Many requests together are written as fast as they are read. Source: docs/limits.md, benchmarks/.
 LOCAL_READ = 240.0
@@ -56,80 +55,27 @@ FEWEST_IN_FLIGHT = 8
 LONGER, AROUND, THINKING = 1.5, 4.0, 300.0
 # Of the tokens of all labels, those that a ranking reads: what labels share at their beginning is read once.
 RANKED_SHARE = 0.75
-# The ends of a range are at most so many times below and above the expected value; of measured models, the tokens
-# and seconds of a call are known better.
-SPREAD, MEASURED_SPREAD = 1.9, 1.2
-# Answers that a judge is tested with, at most, for each dev case.
-CANARIES = 8
+# The cost of a run is at most about so many times its expected value.
+SPREAD = 1.9
 # Stands for the answer and the form that a judge gets: about 50 tokens.
 JUDGE_FORM = 200 * " "
 
 
 @dataclass(frozen=True, slots=True)
-class Amount:
-    """An expected value with its range."""
-
-    expected: float
-    low: float
-    high: float
-
-    @property
-    def span(self) -> tuple[float, float]:
-        """Only the range."""
-        return self.low, self.high
-
-    @classmethod
-    def within(cls, expected: float, low: float, high: float) -> Self:
-        """Return an amount whose range is a factor of `SPREAD` to both sides at most."""
-        return cls(expected, max(low, expected / SPREAD), min(high, expected * SPREAD))
-
-    @classmethod
-    def total(cls, figures: Iterable[Self]) -> Self:
-        """Return the sum."""
-        rows = [(one.expected, one.low, one.high) for one in figures]
-        return cls(*map(sum, zip(*rows, strict=True))) if rows else cls(0, 0, 0)
-
-    def times(self, each: float, spread: float) -> Self:
-        """Return the total of so many calls that take `each`, or up to `spread` times as much or as little."""
-        return self.within(self.expected * each, self.low * each / spread, self.high * each * spread)
-
-
-@dataclass(frozen=True, slots=True)
 class Work:
-    """Calls that are alike: how many are expected, and the seconds that they take in all."""
+    """Expected calls, with their US dollars and seconds."""
 
-    calls: float
-    seconds: float
+    calls: float = 0.0
+    usd: float = 0.0
+    seconds: float = 0.0
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RungEstimate:
-    """What one rung takes.
-
-    Attributes:
-        candidates: That are raced.
-        calls: In all.
-        together: Those with others in flight.
-        alone: Timed calls, one at a time.
-    """
-
-    candidates: int
-    calls: Amount
-    together: Work
-    alone: Work
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelEstimate:
-    """What one model, or one server of a search, takes."""
-
-    calls: Amount
-    usd: Amount
+    def plus(self, other: "Work") -> "Work":
+        return Work(self.calls + other.calls, self.usd + other.usd, self.seconds + other.seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """Estimate of a run without stored answers.
+    """Expected values of a run without stored answers.
 
     Attributes:
         calls: In all.
@@ -140,41 +86,21 @@ class Estimate:
         assumptions: Of the numbers, in sentences.
     """
 
-    calls: Amount
-    usd: Amount
-    minutes: Amount
-    rungs: Mapping[str, RungEstimate] = field(default_factory=dict)
-    models: Mapping[str, ModelEstimate] = field(default_factory=dict)
+    calls: float
+    usd: float
+    minutes: float
+    rungs: Mapping[str, Work] = field(default_factory=dict)
+    models: Mapping[str, Work] = field(default_factory=dict)
     assumptions: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data."""
         return asdict(self)
 
     def __str__(self) -> str:
-        return messages.run_estimate(*((one.expected, *one.span) for one in (self.calls, self.usd, self.minutes)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Load:
-    """Calls of one variant.
-
-    Attributes:
-        calls: Concurrent calls: minimum, expected value and maximum.
-        alone: One at a time.
-        chance: That the run makes them.
-    """
-
-    variant: Variant
-    calls: tuple[float, float, float]
-    alone: int = 0
-    chance: float = 1.0
-
-    @property
-    def figure(self) -> Amount:
-        """All of its calls."""
-        least, expected, most = (self.chance * (n + self.alone) for n in self.calls)
-        return Amount.within(expected, least, most)
+        dollars = f"costs about ${self.usd:.2f}" if self.usd else "costs nothing"
+        minutes = f"about {count(round(self.minutes), 'minute')}" if self.minutes >= 0.5 else "less than a minute"
+        calls = round(self.calls, -2 if self.calls > 1000 else -1)
+        return f"A run makes about {calls:,.0f} calls, {dollars} and takes {minutes}"
 
 
 class _Described:
@@ -201,17 +127,7 @@ def estimate_run(project: Project, data: TaskData, opened: Mapping[str, OpenMode
     """
     models = Models(project)
     for name, config in project.models.items():
-        price = price_for(config)
-        described = OpenModel(
-            name=name,
-            provider=_Described(config),
-            price=None if price is None or price.free else price,
-            hosted=config.hosted,
-            concurrency=config.concurrency,
-            timeout_s=config.timeout_s,
-            retries=config.retries,
-        )
-        models.add(opened.get(name, described))
+        models.add(opened.get(name) or OpenModel.of(name, config, _Described(config)))
     try:
         return _Estimating(project, data, models).run()
     except UserError:
@@ -235,51 +151,45 @@ class _Estimating:
         self.library = open_library(project)
         self.pool = ShotPool(self.split.pool)
         self.observed = observed(project)
-        n_cases = len(self.split.dev) + len(self.split.test)
-        self.n_timed = min(N_CASES + 1, n_cases)
-        limit = project.constraints.p95_ms
-        self.n_timed_again = min(MORE_CASES[-1] + 1, n_cases) - self.n_timed if limit else 0
+        self.used: dict[str, Work] = {}
         sizes = [len(answer_text(c.expected).encode()) for c in self.split.test if c.expected is not None]
         self.answer = 2 + (sum(sizes) / len(sizes) if sizes else 40.0) / BYTES_A_TOKEN
         shots = [len((e.question + e.answer).encode()) for e in self.split.pool[:1000]]
         self.shot = 8 + (sum(shots) / len(shots) if shots else 0.0) / BYTES_A_TOKEN
 
     def run(self) -> Estimate:
-        """Return the sums over all rungs."""
-        rungs, loads = self._rungs()
-        judges = self._judges(loads)
-        by_model: dict[str, list[_Load]] = defaultdict(list)
-        for load in (*loads, *judges):
-            by_model[load.variant.model].append(load)
-        used = {
-            name: ModelEstimate(
-                calls=Amount.total(load.figure for load in own), usd=Amount.total(self._usd(load) for load in own)
+        """Return the sums over all rungs; each judge judges every answer."""
+        rungs = self._rungs()
+        answers = sum(work.calls for work in rungs.values())
+        judges = [grader for grader in self.project.graders if isinstance(grader, Judge)]
+        for grader in judges:
+            judge = Variant(
+                name="judge",
+                model=grader.model,
+                model_identity={},
+                system=self.project.text(grader.rubric),
+                user=f"{JUDGE_FORM}{{{{ input }}}}",
+                max_tokens=grader.max_tokens,
             )
-            for name, own in by_model.items()
-        }
+            self._work(judge, answers)
+        minutes = sum(work.seconds for work in self.used.values()) / 60
         if self.library and "retrieval" in rungs:
             for name, use in self.library.use(len(self.split.dev), len(self.split.test), N_CASES + 1).items():
-                spans = {key: Amount.within(sum(span) / 2, *span) for key, span in use.items()}  # one form or all
-                used[name] = ModelEstimate(**spans)
-        calls = Amount.total(one.calls for one in used.values())
-        minutes = sum(load.chance * self._seconds(load) for load in (*loads, *judges)) / 60
-        measured = all(name in self.observed for name in by_model)
-        each = minutes / calls.expected if calls.expected else 0.0
+                self.used[name] = Work(sum(use["calls"]) / 2, sum(use["usd"]) / 2)  # one form of the search, or all
         return Estimate(
-            calls=calls,
-            usd=Amount.total(one.usd for one in used.values()),
-            minutes=calls.times(each, MEASURED_SPREAD if measured else SPREAD),
+            calls=sum(work.calls for work in self.used.values()),
+            usd=sum(work.usd for work in self.used.values()),
+            minutes=minutes,
             rungs=rungs,
-            models=used,
+            models=self.used,
             assumptions=messages.estimate_assumptions(
-                list(self.observed), [m.provider for m in self.project.models.values()]
+                list(self.observed), [model.provider for model in self.project.models.values()]
             ),
         )
 
-    def _rungs(self) -> tuple[dict[str, RungEstimate], list[_Load]]:
-        """Return the estimates by rung, and all calls."""
-        rungs: dict[str, RungEstimate] = {}
-        loads: list[_Load] = []
+    def _rungs(self) -> dict[str, Work]:
+        """Return the estimates by rung: of its proposals on today's variant, and on that of the rungs before."""
+        rungs: dict[str, Work] = {}
         today: Variant | None = None
         adopted: Variant | None = None
         names = ["baseline", *(n for n in self.project.ladder.rungs if n not in {"classical", "baseline"})]
@@ -288,22 +198,15 @@ class _Estimating:
         for name in names:
             bases = {variant.id if variant else "": variant for variant in (today, adopted)}.values()
             options = [option for option in [self._rung(name, base) for base in bases] if option]
-            if not options:
-                continue
-            own = [replace(load, chance=1 / len(options)) for option in options for load in option]
-            rungs[name] = RungEstimate(
-                candidates=max(len({load.variant.id for load in option if load.calls[1]}) for option in options),
-                calls=Amount.total(load.figure for load in own),
-                together=self._work(own, alone=False),
-                alone=self._work(own, alone=True),
-            )
-            loads += own
-            if name != TEACHER:  # nothing is built on the teacher
-                today, adopted = today or own[0].variant, options[-1][0].variant
-        return rungs, loads
+            for option in options:
+                works = [self._work(*load, chance=1 / len(options)) for load in option]
+                rungs[name] = reduce(Work.plus, works, rungs.get(name, Work()))
+            if options and name != TEACHER:  # nothing is built on the teacher
+                today, adopted = today or options[0][0][0], options[-1][0][0]
+        return rungs
 
-    def _rung(self, name: str, best: Variant | None) -> list[_Load]:
-        """Return the calls of a rung that proposes on `best`: race, test, timing, search and closer look."""
+    def _rung(self, name: str, best: Variant | None) -> list[tuple[Variant, float, int]]:
+        """Return the variants that a rung on `best` calls, the winner first: calls together, and one at a time."""
         split = self.split
         view = View(
             project=self.project,
@@ -326,75 +229,43 @@ class _Estimating:
         winner = sorted(raced, key=self._weight)[len(raced) // 2]
         candidates = [winner, *(one for one in raced if one is not winner)]
         asked = [*candidates, *candidates[:1] * (proposal.more_candidates if split.explore else 0)]
-        most, least = [0] * len(asked), 0
+        heads = [0] * len(asked)
         if split.explore:
-            rounds = schedule(len(asked), len(split.dev))
-            for n, head in rounds:
-                most[:n] = [head] * n
-            least = rounds[0][1] if len(asked) == 1 else ceil(rounds[0][1] / LOOKS)
-            most[0] = len(split.dev)  # whether the winner is ahead of the best so far is seen on all of dev
-        test = len(split.test) * max(repeats_of(self.project, one) for one in candidates)
-        # 1: is the model available?
-        loads = [_Load(one, (least, n, n + 1)) for one, n in zip(asked, most, strict=True)]
-        again = 2 * self.n_timed if name != "baseline" else 0  # if only speed would decide
-        calls = (least + test, most[0] + test, most[0] + test + again + self.n_timed_again)
-        loads[0] = _Load(candidates[0], calls, self.n_timed)
-        if best is not None and split.explore:
-            loads.append(_Load(best, (0, 0, len(split.dev))))
-        return loads + [
-            _Load(replace(candidates[0], model=model), (0, n, n)) for model, n in proposal.more_calls.items()
-        ]
-
-    def _judges(self, loads: Sequence[_Load]) -> list[_Load]:
-        """Return the calls of judges: the primary grader judges every answer, the others at most as many."""
-        calls = Amount.total(load.figure for load in loads)
-        least, expected, most = calls.low, calls.expected, calls.high + CANARIES * len(self.split.dev)
-        return [
-            _Load(
-                Variant(
-                    name="judge",
-                    model=grader.model,
-                    model_identity={},
-                    system=self.project.text(grader.rubric),
-                    user=f"{JUDGE_FORM}{{{{ input }}}}",
-                    max_tokens=grader.max_tokens,
-                ),
-                (0 if number else least, expected, most),
-            )
-            for number, grader in enumerate(self.project.graders)
-            if isinstance(grader, Judge)
-        ]
+            for n, head in schedule(len(asked), len(split.dev)):
+                heads[:n] = [head] * n
+            heads[0] = len(split.dev)  # whether the winner is ahead of the best so far is seen on all of dev
+        heads[0] += len(split.test) * max(repeats_of(self.project, one) for one in candidates)
+        n_timed = min(N_CASES + 1, len(split.dev) + len(split.test))
+        timed = [n_timed, *[0] * len(asked)]
+        loads = [(one, float(n), alone) for one, n, alone in zip(asked, heads, timed, strict=False)]
+        return loads + [(replace(winner, model=model), float(n), 0) for model, n in proposal.more_calls.items()]
 
     def _weight(self, variant: Variant) -> float:
-        """Return what orders variants: dollars, and seconds where nothing costs money."""
-        load = _Load(variant, (1, 1, 1))
-        return self._usd(load).expected + 1e-9 * self._seconds(load)
+        return self._usd(variant) + 1e-9 * self._seconds(variant, 1, 0)
 
-    def _work(self, loads: Sequence[_Load], *, alone: bool) -> Work:
-        """Return the timed calls of `loads`, or the others."""
-        part = [replace(load, calls=(0, 0, 0)) if alone else replace(load, alone=0) for load in loads]
-        return Work(sum(load.figure.expected for load in part), sum(one.chance * self._seconds(one) for one in part))
+    def _work(self, variant: Variant, together: float, alone: int = 0, *, chance: float = 1.0) -> Work:
+        """Return what calls of a variant take, and book it to its model."""
+        calls = chance * (together + alone)
+        work = Work(calls, calls * self._usd(variant), chance * self._seconds(variant, together, alone))
+        self.used[variant.model] = self.used.get(variant.model, Work()).plus(work)
+        return work
 
-    def _usd(self, load: _Load) -> Amount:
-        price = self.models[load.variant.model].price
-        each = price.cost(round(self._read(load.variant)), round(self._written(load.variant))) if price else 0.0
-        return load.figure.times(each, MEASURED_SPREAD if load.variant.model in self.observed else SPREAD)
+    def _usd(self, variant: Variant) -> float:
+        price = self.models[variant.model].price
+        return price.cost(round(self._read(variant)), round(self._written(variant))) if price else 0.0
 
-    def _seconds(self, load: _Load) -> float:
-        """Return the seconds of all calls of a load, as if the run made them."""
-        config, variant = config_of(self.project, load.variant.model), load.variant
+    def _seconds(self, variant: Variant, n_together: float, n_alone: int) -> float:
+        config = config_of(self.project, variant.model)
         alone = together = self._alone(variant)
         if config.local_file is not None:
             together -= self._written(variant) * (1 / LOCAL_WRITE - 1 / LOCAL_READ) / self._speed(config.local_file)
         else:
             together /= sqrt(config.concurrency * min(config.concurrency, FEWEST_IN_FLIGHT))
-        if known := self.observed.get(variant.model):
-            factor = known.seconds / max(self._alone(known.variant), 1e-9)
-            alone, together = alone * factor, together * factor
-        return load.calls[1] * together + load.alone * alone
+        known = self.observed.get(variant.model)
+        factor = known.seconds / max(self._alone(known.variant), 1e-9) if known else 1.0
+        return factor * (n_together * together + n_alone * alone)
 
     def _alone(self, variant: Variant) -> float:
-        """Return the seconds of a single call, as assumed before any was measured."""
         config, written = config_of(self.project, variant.model), self._written(variant)
         if config.local_file is not None:
             fixed = len((variant.system or "").encode()) / BYTES_A_TOKEN  # the start that prompts share is read once
@@ -406,7 +277,6 @@ class _Estimating:
         return NETWORK_S + written / NETWORK_RATE if known is None else known
 
     def _speed(self, spec: str) -> float:
-        """Return how fast a local model is, where the embedded one is 1."""
         size = LOCAL_BYTES
         with suppress(ModelError, OSError):
             if path := find(spec, self.project.root):
@@ -463,7 +333,6 @@ def prompt_tokens(variant: Variant, cases: Sequence[Case]) -> tuple[float, float
 
 
 def passage_tokens(variant: Variant) -> int:
-    """Return the tokens of the passages in a prompt, at most."""
     if variant.retrieval is None:
         return 0
     return ROOM if variant.retrieval.mode == "oracle" else variant.retrieval.k * variant.retrieval.chunk_tokens

@@ -32,12 +32,17 @@ from tuneworthy.types import Case, Trace, content_hash
 DOCUMENT = "judge"
 
 
-@dataclass(frozen=True, slots=True)
-class JudgedVariant:
-    """The answers of a variant and the judge's scores: `(n_cases,)`, NaN without a score."""
+@dataclass(frozen=True, kw_only=True)
+class ScoredAnswers:
+    """The answers of a variant, with the primary grader's `num` and `den`: `(n_cases,)`, NaN where unscored."""
 
     traces: Sequence[Trace]
-    scores: np.ndarray
+    num: np.ndarray
+    den: np.ndarray
+
+    @property
+    def scores(self) -> np.ndarray:
+        return np.asarray(self.num / self.den)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,8 +155,8 @@ class Judging:
     def correct(
         self,
         cases: Sequence[Case],
-        a: JudgedVariant,
-        b: JudgedVariant,
+        a: ScoredAnswers,
+        b: ScoredAnswers,
         gain: PairedResult,
         bound: NonInferiority,
         *,
@@ -173,38 +178,30 @@ class Judging:
         if self.validation is None or self.validation.status == "fail":
             reasons = self.validation.reasons if self.validation else ["it has not been validated"]
             return gain, bound, f"the judge cannot be used: {' '.join(reasons).removesuffix('.')}"
-        scored = ~(np.isnan(a.scores) | np.isnan(b.scores))
-        people = self._people(cases, a.traces), self._people(cases, b.traces)
-        usable = self._unbroken(cases, scored, ~np.isnan(people[0] + people[1]))
-        if usable.sum() < MIN_HUMAN:
-            how = "to add ratings, run `tuneworthy cases label --judge`"
+        scored, (human_a, human_b), n = self._people_on(cases, a, b)
+        if n < MIN_HUMAN:
             return (
                 gain,
                 bound,
-                (
-                    f"people have rated both variants on only {int(usable.sum())} of the first {MIN_HUMAN} sampled "
-                    f"cases ({how})"
-                ),
+                f"people have rated both variants on only {n} of the first {MIN_HUMAN} sampled cases (to add ratings, "
+                "run `tuneworthy cases label --judge`)",
             )
-        human_a, human_b = (np.where(usable, one, np.nan)[scored] for one in people)
         found = corrected_difference(
             a.scores[scored], b.scores[scored], human_a, human_b, None if groups is None else groups[scored]
         )
         return found.paired(gain.alpha), found.non_inferior(bound.margin, bound.alpha), ""
 
-    def level(self, cases: Sequence[Case], one: JudgedVariant, *, groups: np.ndarray | None) -> Corrected | None:
+    def level(self, cases: Sequence[Case], one: ScoredAnswers, *, groups: np.ndarray | None) -> Corrected | None:
         """Return the score of a variant as people would give it (`b`, against nothing); None with too few verdicts."""
-        scored = ~np.isnan(one.scores)
-        people = self._people(cases, one.traces)
-        usable = self._unbroken(cases, scored, ~np.isnan(people))
-        if usable.sum() < MIN_HUMAN:
+        scored, (human,), n = self._people_on(cases, one)
+        if n < MIN_HUMAN:
             return None
-        human = np.where(usable, people, np.nan)[scored]
+        scores = one.scores[scored]
         return corrected_difference(
-            np.zeros(scored.sum()), one.scores[scored], human * 0, human, None if groups is None else groups[scored]
+            np.zeros(len(scores)), scores, human * 0, human, None if groups is None else groups[scored]
         )
 
-    def errors(self, cases: Sequence[Case], one: JudgedVariant, threshold: float) -> JudgeErrors | None:
+    def errors(self, cases: Sequence[Case], one: ScoredAnswers, threshold: float) -> JudgeErrors | None:
         """Return where people overrule the judge on the answers of a variant; None with too few verdicts.
 
         Args:
@@ -212,19 +209,18 @@ class Judging:
             one: The answers to them.
             threshold: Score from which an answer passes.
         """
-        people = self._people(cases, one.traces)
-        usable = self._unbroken(cases, ~np.isnan(one.scores), ~np.isnan(people))
-        if usable.sum() < MIN_HUMAN:
+        scored, (human,), n = self._people_on(cases, one)
+        if n < MIN_HUMAN:
             return None
-        good, passes = people[usable] > 0.5, one.scores[usable] >= threshold
+        rated = ~np.isnan(human)
+        good, passes = human[rated] > 0.5, one.scores[scored][rated] >= threshold
         return JudgeErrors(
-            n=int(usable.sum()),
+            n=n,
             missed=float((~good & passes).sum() / max(1, passes.sum())),
             false_alarms=float((good & ~passes).sum() / max(1, (~passes).sum())),
         )
 
     def verdict(self, case: Case, answer: str) -> float | None:
-        """Return people's score of an answer, 0..1; None without verdicts."""
         found = self._verdict(case, answer)
         return None if np.isnan(found) else found
 
@@ -236,8 +232,14 @@ class Judging:
     def _order(self, cases: Sequence[Case]) -> list[Case]:
         return sorted(cases, key=lambda case: rank(self.project.split.seed, f"verdict {case.id}"))
 
+    def _people_on(self, cases: Sequence[Case], *variants: ScoredAnswers) -> tuple[np.ndarray, list[np.ndarray], int]:
+        """Return which cases all variants have scored, people's verdicts on these by variant, and how many count."""
+        scored = ~np.isnan(np.sum([one.scores for one in variants], axis=0))
+        people = [self._people(cases, one.traces) for one in variants]
+        usable = self._unbroken(cases, scored, ~np.isnan(np.sum(people, axis=0)))
+        return scored, [np.where(usable, one, np.nan)[scored] for one in people], int(usable.sum())
+
     def _people(self, cases: Sequence[Case], traces: Iterable[Trace]) -> np.ndarray:
-        """Return people's verdicts, `(n_cases,)`, NaN without a verdict; an empty answer counts 0 without one."""
         by_id = {trace.case_id: trace.text for trace in _first(traces)}
         return np.array([self._verdict(case, by_id.get(case.id)) for case in cases])
 
@@ -263,7 +265,6 @@ def _first(traces: Iterable[Trace]) -> list[Trace]:
 
 
 def family_warnings(project: Project) -> list[str]:
-    """Say which models of the project share a family with a judge."""
     names = {name: str(getattr(model, "model", name)) for name, model in project.models.items()}
     warnings = []
     for grader in project.graders:

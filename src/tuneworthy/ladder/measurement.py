@@ -22,7 +22,7 @@ from tuneworthy.ladder.cascade import is_sent, large_of
 from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.comparison_plan import rungs_with_comparisons
 from tuneworthy.ladder.comparisons import earlier_levels
-from tuneworthy.ladder.judging import JudgedVariant
+from tuneworthy.ladder.judging import ScoredAnswers
 from tuneworthy.ladder.record import (
     FieldScores,
     LabelBalance,
@@ -47,15 +47,13 @@ MOST_WRONG, MOST_SHOWN = 10, 200
 # Providers whose answers are taken to repeat: what varies in a pipeline of the user's own is not ours to know.
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement:
+@dataclass(frozen=True, kw_only=True)
+class Measurement(ScoredAnswers):
     """Measurement of a variant on test.
 
     Attributes:
         rung: That proposed it.
         variant: The measured variant.
-        traces: Its answers.
-        num: `(n_cases,)` of the primary grader, NaN where unscored; so is `den`.
         unscored: Cases that could not be scored; lost repeats count in proportion, rounded up.
         cost: Of running it, by the answer and by the month.
         latency: Of single calls.
@@ -66,9 +64,6 @@ class Measurement:
 
     rung: str
     variant: Variant
-    traces: Sequence[Trace]
-    num: np.ndarray
-    den: np.ndarray
     unscored: int
     cost: RunningCost
     latency: Latency
@@ -81,11 +76,6 @@ class Measurement:
         scored = ~np.isnan(self.num)
         total = float(self.den[scored].sum())
         return float(self.num[scored].sum()) / total if total else 0.0
-
-    @property
-    def judged(self) -> JudgedVariant:
-        """Answers and scores as a judge's validation takes them."""
-        return JudgedVariant(self.traces, self.num / self.den)
 
 
 def repeats_of(project: Project, variant: Variant) -> int:
@@ -175,7 +165,6 @@ async def measure_on_test(
         constant=len(traces) > 1 and len({" ".join(words(trace.text)) for trace in traces if trace.response}) == 1,
         latency_p50_ms=latency.quantile_ms(0.5),
         latency_p95_ms=latency.quantile_ms(0.95),
-        latency_p50_ci=latency.interval_ms(0.5),
         latency_p95_ci=latency.interval_ms(0.95),
         latency_n=len(latency.seconds),
         graders=shares,
@@ -216,10 +205,10 @@ async def decide(
         trial: The candidate.
         alpha: Of this comparison; None if the trial is not compared: it may still be non-inferior and cheaper.
     """
-    margin = session.project.task.margin
+    margin, test = session.project.task.margin, session.split.test
     effective = session.split.effective_groups
-    gain, _, unvalidated = compare_on_test(session, best, trial, alpha)
-    _, no_creep, fault = compare_on_test(session, highest, trial)
+    gain, _, unvalidated = compare_scored(session, test, best, trial, alpha)
+    _, no_creep, fault = compare_scored(session, test, highest, trial)
     unvalidated = unvalidated or fault
     evidence = AdoptionEvidence(
         gain=gain,
@@ -280,13 +269,14 @@ def _shown_before(session: Session, best: Measurement, trial: Measurement) -> Pa
     return None
 
 
-def compare_on_test(
-    session: Session, a: Measurement, b: Measurement, alpha: float | None = None
+def compare_scored(
+    session: Session, cases: Sequence[Case], a: ScoredAnswers, b: ScoredAnswers, alpha: float | None = None
 ) -> tuple[PairedResult, NonInferiority, str]:
     """Compare `b` with `a`; where a judge grades, corrected by people's verdicts.
 
     Args:
         session: The opened project.
+        cases: That both answered.
         a: What `b` is compared with.
         b: The candidate.
         alpha: One-sided, of "b is better"; None to describe the difference. Non-inferiority is tested at 5 % apart.
@@ -294,12 +284,12 @@ def compare_on_test(
     Returns:
         The comparison, the non-inferiority of `b` by the margin, and why they may not decide ("" if they may).
     """
-    groups, margin = session.groups(session.split.test), session.project.task.margin
+    groups, margin = session.groups(cases), session.project.task.margin
     gain = compare(*_common(a, b, groups), alpha=alpha, seed=session.project.split.seed)
     bound = non_inferior(*_common(a, b, groups), margin=margin)
     if session.judging is None:
         return gain, bound, ""
-    return session.judging.correct(session.split.test, a.judged, b.judged, gain, bound, groups=groups)
+    return session.judging.correct(cases, a, b, gain, bound, groups=groups)
 
 
 def differences(session: Session, trials: Sequence[Measurement]) -> list[RungDifference]:
@@ -309,7 +299,7 @@ def differences(session: Session, trials: Sequence[Measurement]) -> list[RungDif
     for a, b in pairs:
         if not np.isfinite(a.num + b.num).any():
             continue
-        gain, bound, _ = compare_on_test(session, a, b)
+        gain, bound, _ = compare_scored(session, session.split.test, a, b)
         row = RungDifference(a=a.rung, b=b.rung, delta=gain.delta, ci95=gain.ci, no_worse=bound.holds)
         found.append(row)
     return found
@@ -358,7 +348,6 @@ async def constant_score(session: Session) -> Pair | None:
 
 
 def beats_constant(session: Session, trial: Measurement, constant: Pair) -> bool:
-    """Return whether a variant is shown to be better than always giving one answer, whose scores are `constant`."""
     num, den = constant
     always = replace(trial, num=num, den=den)
     groups = session.groups(session.split.test)
@@ -366,7 +355,6 @@ def beats_constant(session: Session, trial: Measurement, constant: Pair) -> bool
 
 
 def recall_of(session: Session, trial: Measurement) -> dict[str, float]:
-    """Return the score on the test cases by label."""
     test = session.split.test
     labels = ["".join(accepted(case.expected)[:1]) if case.expected is not None else "" for case in test]
     scored = ~(np.isnan(trial.num) | np.isnan(trial.den))
@@ -379,7 +367,6 @@ def recall_of(session: Session, trial: Measurement) -> dict[str, float]:
 
 
 def confusion_of(session: Session, cases: Sequence[Case], traces: Sequence[Trace]) -> list[LabelConfusion]:
-    """Return the counts of answers by label; nothing where the task has no labels."""
     if session.task.kind != "label":
         return []
     find = LabelFinder(session.task.labels)
@@ -439,7 +426,7 @@ def _score(session: Session, trial: Measurement) -> tuple[float, Span | None, Sp
     if not scored.any():
         return trial.score, None, None, None, []
     groups = session.groups(test)
-    if session.judging and (level := session.judging.level(test, trial.judged, groups=groups)):
+    if session.judging and (level := session.judging.level(test, trial, groups=groups)):
         note = f"score corrected with human ratings of {level.n_human} cases (judge alone: {trial.score:.1%})"
         spread = max(level.b * (1 - level.b), 1e-9)
         size = min(float(level.n), spread / level.error**2) if level.error > 0 else float(level.n_human)
@@ -451,7 +438,6 @@ def _score(session: Session, trial: Measurement) -> tuple[float, Span | None, Sp
 
 
 def with_decision(record: RungRecord, against: Variant, gain: PairedResult, decision: Adoption) -> RungRecord:
-    """Return the record with its outcome."""
     return replace(
         record,
         status=decision.status,
@@ -466,13 +452,12 @@ def with_decision(record: RungRecord, against: Variant, gain: PairedResult, deci
 
 
 def first_error(traces: Sequence[Trace]) -> str:
-    """Return why nothing could be scored."""
     error = next((trace.error for trace in traces if trace.error), None)
     return "no case could be scored" + (f": {error.message}" if error else "")
 
 
 def _common(
-    a: Measurement, b: Measurement, groups: np.ndarray | None, among: np.ndarray | bool = True
+    a: ScoredAnswers, b: ScoredAnswers, groups: np.ndarray | None, among: np.ndarray | bool = True
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """Return `num` and `den` of both on the cases `among` all that both have scored, and the groups of these."""
     both = ~(np.isnan(a.num) | np.isnan(b.num)) & among
@@ -484,7 +469,6 @@ def _within(interval: Span) -> Span:
 
 
 def _flips(a: Measurement, b: Measurement) -> bool:
-    """Whether the unscored cases could turn the sign of b - a."""
     scored_a, scored_b = ~np.isnan(a.num), ~np.isnan(b.num)
     return bool(a.unscored or b.unscored) and worst_case(
         a.num[scored_a],

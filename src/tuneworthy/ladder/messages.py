@@ -4,8 +4,7 @@ Reasons and notes of a rung are clauses: they follow a colon or go in brackets, 
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from math import inf
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tuneworthy.catalogue import Catalogue
@@ -63,9 +62,6 @@ say = Catalogue(
             "question: {exact}, quoted in a prompt: {prompt}, most n-grams in common: {ngram}, one or two words "
             "apart: {edit}, same group: {group}."
         ),
-        "add_cases": (
-            "Run `tuneworthy cases sample --from FILE --n 100` to draw more cases, then run `tuneworthy cases label`."
-        ),
         # check: documents and search
         # check: graders
         "fix_answers": "Correct the expected answers, or choose a different grader.",
@@ -76,10 +72,6 @@ say = Catalogue(
         # check: the plan
         "set_traffic": "Set economics.requests_per_month to the number of requests that you expect.",
         # compare
-        "more_scored_cases": "Add cases, or pass --test to compare on the test set.",
-        "too_few_scored": (
-            "Only {n} {n:case has|cases have} a score for both variants, but a comparison needs at least {least}."
-        ),
         # cases show, cases label --judge
         "run_ladder_again": "Run `tuneworthy run` again.",
         "no_run_yet": "There is no run in {root} yet.",
@@ -91,49 +83,6 @@ say = Catalogue(
         "router_hint": "Deploy the large model alone, or add rows to [examples] and run `tuneworthy run`.",
         # export classifier
         "report_fault": "This is a bug in tuneworthy. Report it with the versions that `pip list` prints.",
-        "classifier_readme": """# {task}: classifier
-
-{method} that answers without a language model. It needs Python 3.10 or newer and NumPy.
-
-```
-pip install -r requirements.txt
-```
-
-## Call it
-
-```python
-from classifier import predict
-
-predict({call})
-```
-
-`predict` returns {returns}.{probabilities}{variables}
-
-## Serve it
-
-```
-python server.py 8000
-curl -d '{{"text": {call}}}' http://127.0.0.1:8000/predict
-```
-
-The server listens on 127.0.0.1 only. Clients of OpenAI's protocol use the base URL http://127.0.0.1:8000/v1.
-
-## What was measured
-
-| | |
-| --- | --- |
-| Score | {score:.1%} ({grader}, 95% interval [{low:.1%}, {high:.1%}], n = {n}) |{calibration}
-| Same answers | {n_test:,} test cases and {n_dev:,} dev cases, checked at export |
-| Median time | {p50_ms:.1f} ms per answer, on the machine that exported it |
-| Variant | `{variant}` ({name}) |
-| Trained on | {training} |
-| Made with | tuneworthy {tuneworthy} |
-
-## Update it
-
-New examples need a new classifier. Add them to the project, run `tuneworthy run`, then `tuneworthy export classifier`.
-{examples}""",
-        "readme_tuned": "{n_rows:,} examples, content hash `{rows}`, from the encoder {encoder}",
         # teacher
         # decode uncertainty, decode sweep
         "no_logprobs": "{model} returns no log-probabilities.",
@@ -160,21 +109,11 @@ LABELS_OPEN: Final = (
 )
 
 
-# What is done with the sum of a label's log-probabilities, by ranking.
-RANKINGS: Final = {
-    "sum": "",
-    "per_byte": ", divided by the bytes of the label",
-    "prior": ", minus the label's entry in `prior`",
-}
-
-
 def labels_in_test_only(labels: Sequence[str]) -> str:
-    """Return the labels that no model can choose."""
     return say("labels_in_test_only", n=len(labels), names=listed(labels), hint=say("name_labels"))
 
 
 def classical_wins(name: str, score: float, *, best: str, best_score: float) -> str:
-    """Return the sentence for a classical baseline that is better than the best adopted variant."""
     what = METHODS.get(name.removeprefix("classical/"), "A method without a language model")
     return (
         f"{what} is significantly better than the best variant of the other rungs that was adopted: {name} scores "
@@ -188,9 +127,6 @@ NO_ENCODER: Final[Mapping[str, str]] = {
 }
 
 
-SETS_UNSEARCHED: Final = f"no sets of few-shot examples were sampled: {say('unsearched')}"
-
-
 # What changed since a run
 CHANGED: Final[Mapping[str, str]] = {
     "split": "the cases or the dev set have changed",
@@ -202,7 +138,6 @@ CHANGED: Final[Mapping[str, str]] = {
 
 
 def setting_changed(name: str, before: object, now: object) -> str:
-    """Say how a value of the project file has changed."""
     return f"{name} was {_value(before)} and is now {_value(now)}"
 
 
@@ -210,28 +145,7 @@ def _value(value: object) -> str:
     return value if isinstance(value, str) else "not set" if value is None else json.dumps(value, default=str)
 
 
-# What a run needs
-def _range(low: str, high: str) -> str:
-    return low if low == high else f"{low} to {high}"
-
-
-def run_estimate(
-    calls: tuple[float, float, float], usd: tuple[float, float, float], minutes: tuple[float, float, float]
-) -> str:
-    """Return the calls, cost and time of a run, each expected and from least to most, in one clause."""
-    some = _about(f"{round(n, -2 if n > 1000 else -1):,.0f}" for n in calls)
-    dollars = f"costs about {_about(f'${n:.2f}' for n in usd)}" if usd[0] else "costs nothing"
-    time = f"about {_about(f'{n:.0f}' for n in minutes)} minutes" if minutes[2] >= 1.5 else "about a minute"
-    return f"A run makes about {some} calls, {dollars} and takes {time if minutes[2] >= 0.5 else 'less than a minute'}"
-
-
-def _about(figures: Iterable[str]) -> str:
-    expected, low, high = figures
-    return expected if low == high else f"{expected} ({low} to {high})"
-
-
 def estimate_assumptions(observed: Sequence[str], providers: Sequence[str]) -> list[str]:
-    """Return the assumptions of an estimate, in sentences."""
     lines = [
         "Token counts are estimated as bytes / 4.",
         "Answers are half as long again as the expected ones, and reasoning adds 300 tokens.",
@@ -251,54 +165,7 @@ def estimate_assumptions(observed: Sequence[str], providers: Sequence[str]) -> l
     return lines
 
 
-def search_server(name: str, url: str, calls: tuple[float, float] | None, usd: tuple[float, float] | None) -> str:
-    """Say where documents and questions are sent, and what a run costs there."""
-    if not calls or not usd:
-        return f"{name} sends documents and questions to {url}."
-    (few, many), (low, high) = calls, usd
-    return (
-        f"{name} sends documents and questions to {url}. "
-        f"Estimate: {_range(f'{few:,.0f}', f'{many:,.0f}')} calls, {_range(f'${low:.2f}', f'${high:.2f}')}."
-    )
-
-
-def power(  # noqa: PLR0917
-    n: int,
-    n_groups: int,
-    comparisons: int,
-    alpha: float,
-    difference: float,
-    grouped: float,
-    loss: float,
-    n_no_worse: int,
-) -> str:
-    """Say what difference the test set can show."""
-    least = (
-        "no gain can be detected"
-        if difference == inf
-        else f"the smallest gain that can be detected is {100 * difference:.1f} points"
-    )
-    text = (
-        f"The test set has {n} cases for {comparisons} comparison{'s' * (comparisons > 1)} at a one-sided alpha of "
-        f"{alpha:.2g} or more. If {loss:.1%} of the cases get worse, {least} (80% power)."
-    )
-    if n_groups < n:
-        worst = "no gain can be detected" if grouped == inf else f"this rises to {100 * grouped:.1f} points"
-        text += f" If all cases of a group change together ({n_groups} groups), {worst}."
-    return f"{text} Showing non-inferiority within the margin takes {n_no_worse:,} cases."
-
-
-def shots_per_case(k: int, encoder: str) -> str:
-    """Say which examples precede the question, where they are chosen per case."""
-    method = f"by the sentence encoder {encoder}" if encoder else "by BM25 over their questions"
-    return (
-        f"The prompt puts the {k} nearest example{'s' * (k > 1)} from shots.jsonl ({method}) before the question, with "
-        "the nearest one last. Each example is a user message and an assistant message."
-    )
-
-
 def too_few_graded(least: int, n_wrong: int, n: int, by_group: tuple[int, ...] | None) -> str:
-    """Say that there are too few wrong or correct answers for a threshold."""
     are = "is" if n_wrong == 1 else "are"
     text = f"a threshold needs at least {least} wrong and {least} correct answers, and {n_wrong} of {n} {are} wrong"
     if by_group:

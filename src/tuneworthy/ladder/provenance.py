@@ -60,7 +60,6 @@ def settings(project: Project) -> dict[str, Any]:
         "ladder.repeats": project.ladder.repeats,
         "split.seed": project.split.seed,
         "prompt.rank_labels": project.prompt.rank_labels,
-        "prompt.ablate": project.prompt.ablate,
         **{f"reflection.{key}": getattr(project.reflection, key, None) for key in Reflection.model_fields},
         **{
             f"{section}.{key}": value
@@ -71,7 +70,6 @@ def settings(project: Project) -> dict[str, Any]:
 
 
 def identities(project: Project, models: Models) -> dict[str, Mapping[str, Any]]:
-    """Return the identities of the models that can be opened here (a key may be missing)."""
     found = {}
     for name in project.models:
         with suppress(TuneworthyError):

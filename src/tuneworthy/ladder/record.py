@@ -170,7 +170,6 @@ class RungRecord:
     usd_per_1k: Dollars | None = None
     latency_p50_ms: float | None = None
     latency_p95_ms: float | None = None
-    latency_p50_ci: tuple[float, float | None] | None = None
     latency_p95_ci: tuple[float, float | None] | None = None
     latency_n: int = 0
     input_tokens: float | None = None
@@ -377,11 +376,9 @@ class RunRecord:
     notes: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data; `record_from` reads it."""
         return dict(orjson.loads(orjson.dumps(self)))
 
     def rung(self, name: str) -> RungRecord | None:
-        """Return the record of the rung `name`, if it was run."""
         return next((record for record in self.rungs if record.rung == name), None)
 
     def difference(self, a: str, b: str) -> RungDifference | None:
@@ -389,16 +386,13 @@ class RunRecord:
         return next((row for row in self.differences if (row.a, row.b) == (a, b)), None)
 
     def detail(self, kind: type[D]) -> D | None:
-        """Return the detail of this type, if a rung left one."""
         return next((record.detail for record in self.rungs if isinstance(record.detail, kind)), None)
 
     def variant_of(self, rung: RungRecord) -> Variant | None:
-        """Return the variant that a rung compared on test, if it got so far."""
         return self.variants.get(rung.variant or "")
 
 
 def write_record(folder: Folder, record: RunRecord) -> None:
-    """Store the record of a run; that of a quick one apart."""
     folder.write("quick" if record.quick else "run", record.to_dict())
 
 

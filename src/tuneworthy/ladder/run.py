@@ -28,7 +28,7 @@ from tuneworthy.ladder.comparisons import (
     slot_of,
     take_comparison,
 )
-from tuneworthy.ladder.estimate import RungEstimate, estimate_run
+from tuneworthy.ladder.estimate import Work, estimate_run
 from tuneworthy.ladder.measurement import (
     Measurement,
     Pair,
@@ -82,7 +82,7 @@ def _nothing(_: object) -> None: ...
 class RungWatcher:
     """Observes the outcomes of rungs, and shows nothing; the command line shows them."""
 
-    def plan(self, rungs: Sequence[str], takes: Mapping[str, RungEstimate]) -> None:
+    def plan(self, rungs: Sequence[str], takes: Mapping[str, Work]) -> None:
         """These rungs follow; `takes` has their estimates, as far as known."""
 
     def start(self, rung: str) -> None:
@@ -598,7 +598,6 @@ def _nothing_to_try(name: str, proposal: Proposal, unavailable: Sequence[str], n
 
 
 def _explored(name: str, winner: Variant, raced: Race | None, tried: int, notes: Sequence[str]) -> RungRecord:
-    """Return the record of a rung after dev; a candidate that could not be scored there has a note instead of a row."""
     entries = raced.entries if raced else ()
     mute = [
         f"{one.variant.name}: none of the answers to {one.n} dev cases could be scored"
@@ -639,7 +638,6 @@ def _takes_over(best: Measurement, trial: Measurement) -> bool:
 
 
 def _reference(record: RungRecord, what: str) -> RungRecord:
-    """Return the record of what others are compared with; it may break a constraint, and then says so."""
     why = messages.say("ineligible", why=record.violated) if record.violated else ""
     return replace(record, status=RungStatus.REFERENCE, reason=what + why, reason_code="reference")
 

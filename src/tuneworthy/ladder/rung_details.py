@@ -1,31 +1,11 @@
 """Records of single rungs in addition to the shared part; `kind` names the rung."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from tuneworthy.regressions.compare import RegressionResult
-from tuneworthy.search.ablate import ParagraphTrial
 from tuneworthy.search.optimise import Optimised
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AblationDetail:
-    """Which paragraphs of the system prompt earn nothing.
-
-    Attributes:
-        paragraphs: Of the whole prompt.
-        cut: How many earn nothing.
-        tokens: Of the whole prompt, estimated.
-        tokens_saved: Of those, by the cut.
-        tried: Each paragraph that was left out.
-    """
-
-    paragraphs: int
-    cut: int
-    tokens: int
-    tokens_saved: int
-    tried: Sequence[ParagraphTrial]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +31,9 @@ class GepaDetail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptDetail:
-    """The searches of the rung `prompt`; None without a search."""
+    """The search of the rung `prompt`; None without one."""
 
     kind: Literal["prompt"] = "prompt"
-    ablation: AblationDetail | None = None
     gepa: GepaDetail | None = None
 
 
@@ -200,7 +179,7 @@ class ModelResult:
         usd_per_1k: A thousand answers.
         p50_ms: Median time, several calls at once.
         retires: When it is switched off, if that is soon; else "".
-        pareto: Whether no other is as good in score, cost and time and better in one.
+        pareto: Whether it stayed in the race, and no other is as good in score, cost and time and better in one.
     """
 
     name: str
@@ -222,27 +201,6 @@ class ModelDetail:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sureness:
-    """Statistics of the first tokens of answers.
-
-    Attributes:
-        n: Answers.
-        tokens: Number of tokens read.
-        entropy_bits: Mean over the tokens, bits; a lower bound.
-        top1_share: Mean probability of the likeliest token.
-        first_entropy_bits: As `entropy_bits`, of the very first token only.
-        first_top1_share: As `top1_share`, of the very first token only.
-    """
-
-    n: int
-    tokens: int
-    entropy_bits: float
-    top1_share: float
-    first_entropy_bits: float
-    first_top1_share: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TunedDetail:
     """Parts of the variant of the rung `fine_tune`, and measurements in addition to its score.
 
@@ -253,9 +211,6 @@ class TunedDetail:
         file_type: Of the GGUF file.
         compared_with: The untuned model that it is compared with, in words.
         compared_base: Id of the base that this is; None if it is another model.
-        sureness_base: Of the first tokens of the untuned model; None where no log-probabilities are told.
-        sureness_tuned: Of the first tokens of the tuned one.
-        regression_sets: Name to content hash.
         regressions: Results by regression set.
     """
 
@@ -270,9 +225,6 @@ class TunedDetail:
     file_type: str = ""
     compared_with: str = ""
     compared_base: str | None = None
-    sureness_base: Sureness | None = None
-    sureness_tuned: Sureness | None = None
-    regression_sets: Mapping[str, str] = field(default_factory=dict)
     regressions: Sequence[RegressionResult] = ()
 
 
@@ -284,8 +236,7 @@ class CascadeDetail:
         first: Name of the variant that answers where it is sure.
         large: Id of the variant that answers elsewhere.
         threshold: Probability from which the first one is sure; chosen on dev.
-        sent_dev: Share of dev that is sent on.
-        sent: Share of test likewise.
+        sent: Share of test that is sent on.
         first_tokens: Mean tokens of prompt and answer of the first variant; None where they are not reported.
     """
 
@@ -293,7 +244,6 @@ class CascadeDetail:
     first: str
     large: str
     threshold: float
-    sent_dev: float
     sent: float
     first_tokens: tuple[float, float] | None = None
 

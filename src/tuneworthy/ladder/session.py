@@ -95,7 +95,6 @@ class Session:
 
     @property
     def primary(self) -> Grader:
-        """The grader that decides."""
         return next(iter(self.graders.values()))
 
     @cached_property
@@ -159,14 +158,12 @@ class Session:
         return num, den, scores
 
     def groups(self, cases: Sequence[Case]) -> np.ndarray | None:
-        """Return group numbers of `cases`, `(n_cases,)`, or None if no case names a group."""
         if not any(case.group for case in cases):
             return None
         numbers: dict[str, int] = defaultdict(lambda: len(numbers))
         return np.array([numbers[case.source] for case in cases])
 
     async def measure(self, variant: Variant, cases: Sequence[Case]) -> DevScores:
-        """Ask `cases` once each, and score the answers with the primary grader."""
         traces = await self.ask(variant, cases)
         num, den, _ = await self.score(traces, cases)
         cost_usd = sum(trace.cost_usd for trace in traces)

@@ -43,7 +43,6 @@ class TaskData:
 
     @property
     def cases(self) -> Sequence[Case]:
-        """All cases of the file."""
         return self.dataset.cases
 
 
@@ -108,7 +107,6 @@ def _changes_since(changes: Changes) -> list[str]:
 
 
 def shuffled(dev: Sequence[Case], seed: int) -> list[Case]:
-    """Return dev in the order in which it is raced on and searched on."""
     cases = sorted(dev, key=lambda case: case.id)
     random.Random(seed).shuffle(cases)
     return cases

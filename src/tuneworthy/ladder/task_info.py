@@ -35,7 +35,6 @@ class TaskInfo:
 
     @property
     def structured(self) -> OutputFormat:
-        """The constraint that fits the task; free without one."""
         if self.kind == "label" and self.closed and len(self.labels) > 1:
             return OutputFormat(kind="choice", choices=self.labels)
         if self.kind == "json" and self.schema:
@@ -44,7 +43,6 @@ class TaskInfo:
 
 
 def task_of(project: Project, split: Split) -> tuple[TaskInfo, list[str]]:
-    """Return the task, and notes on its evidence in dev and examples."""
     if split.kind.name == "label":
         several = any(isinstance(case.expected, list) and len(case.expected) > 1 for case in split.dev)
         if several and project.graders[0].type == "includes":  # the answer must have all labels
@@ -73,7 +71,6 @@ def _label_task(project: Project, split: Split) -> tuple[TaskInfo, list[str]]:
 
 
 def _json_task(split: Split) -> tuple[TaskInfo, list[str]]:
-    """Infer the schema from the answers of dev and examples."""
     values = [case.expected for case in split.dev if case.expected is not None]
     shown = (parse_object(example.answer) for example in split.shots)
     task = TaskInfo(kind="json", schema=infer_schema([*values, *(value for value in shown if isinstance(value, dict))]))

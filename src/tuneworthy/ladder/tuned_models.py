@@ -14,6 +14,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.models import Models, open_model
 from tuneworthy.ladder import messages
+from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.providers.models import find
 from tuneworthy.ship.ancestry import context_of
 from tuneworthy.ship.served import served_artifact
@@ -35,36 +36,22 @@ class TunedModel:
     Attributes:
         name: Among the opened models.
         config: How it is opened.
-        engine: Its engine.
-        gguf: Id of the artifact, like the next three; None where it was not made (all weights were trained, or a
-            server needs no GGUF file).
-        merged: Id of the merged model.
-        adapter: Id of the adapter.
-        base: Id of the base model.
-        dataset: Version of the training data that it was trained on; None if its manifest does not say.
-        file_type: Of the GGUF file.
+        detail: Its engine, and the artifacts that it was made from.
         prompt: `system`, `user` and what else of the prompt it was trained with; empty if its manifest does not say.
     """
 
     name: str
     config: Model
-    engine: str = "llama_cpp"
-    gguf: str | None = None
-    merged: str | None = None
-    adapter: str | None = None
-    base: str | None = None
-    dataset: str | None = None
-    file_type: str = ""
+    detail: TunedDetail = field(default_factory=lambda: TunedDetail(engine="llama_cpp"))
     prompt: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def artifact(self) -> str | None:
         """Id of what answers: the file, the merged model or the adapter that is applied."""
-        return self.gguf or self.merged or self.adapter
+        return self.detail.gguf or self.detail.merged or self.detail.adapter
 
 
 def tuned_models(project: Project) -> list[TunedModel]:
-    """Return the tuned models that can be asked, the newest first."""
     store = Folder(project.root)
     if project.serve.model is not None:
         name = project.serve.model
@@ -143,10 +130,10 @@ def add_base(models: Models, project: Project, tuned: TunedModel) -> Against:
     any GGUF file of the base, else the model in use today.
     """
     store = Folder(project.root)
-    base = find_artifact(store, tuned.base) if tuned.base else None
+    base = find_artifact(store, tuned.detail.base) if tuned.detail.base else None
     if base is not None:
         exported = [one for one in reversed(artifacts(store, "gguf")) if one.parent == base.id]
-        alike = [one for one in exported if one.about.file_type == tuned.file_type]
+        alike = [one for one in exported if one.about.file_type == tuned.detail.file_type]
         named = next((name for name in project.answering if _is_base(models, project, name, base)), None)
         if named is not None and not alike:
             return Against(named, messages.say("base_named", model=named), base.id)
@@ -205,9 +192,7 @@ def _tuned(
     made = adapter or merged
     if made is None:
         return None
-    return TunedModel(
-        name=name,
-        config=config,
+    detail = TunedDetail(
         engine=engine,
         gguf=artifact.id if artifact.kind == "gguf" else None,
         merged=merged.id if merged else None,
@@ -215,5 +200,5 @@ def _tuned(
         base=base.id if base else None,
         dataset=made.about.dataset,
         file_type=artifact.about.file_type,
-        prompt=made.about.prompt or {},
     )
+    return TunedModel(name=name, config=config, detail=detail, prompt=made.about.prompt or {})

@@ -52,7 +52,6 @@ def restore(content: Any, where: str) -> Variant:
 
 
 def current(session: Session) -> Variant:
-    """Return prompt and model as the project file has them now."""
     return baseline_variant(session.project, session.models)
 
 

@@ -53,19 +53,15 @@ class ShotPool:
         counts = np.bincount(columns.groups[columns.groups >= 0], minlength=len(columns.names)).tolist()
         return {name: counts[number] for name, number in columns.names.items()}
 
-    def fixed(self, k: int, seed: int, *, mixed: bool = False) -> Shots:
-        """Draw `k` shots, seeded: one per kind of answer in turn.
+    def fixed(self, k: int, seed: int) -> Shots:
+        """Draw `k` shots, seeded: one per kind of answer in turn, frequent kinds first.
 
         Args:
             k: Shots; all that there are, if these are fewer.
             seed: Of the draw per kind, and of the order.
-            mixed: Whether the kinds take turns in an order of the seed's, so that each seed draws others where there
-                are more kinds than shots; else frequent kinds come first.
         """
         rng = random.Random(seed)
         answers = list(map(list, self._by_answer))
-        if mixed:
-            rng.shuffle(answers)
         for answer in answers:
             rng.shuffle(answer)
         chosen: list[int] = []

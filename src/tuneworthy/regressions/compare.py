@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneworthy.regressions import messages
 from tuneworthy.stats.paired import compare, non_inferior
 from tuneworthy.stats.power import cases_for_margin
 from tuneworthy.types import MOST_UNSCORED
@@ -54,7 +53,6 @@ class RegressionResult:
     detail: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data."""
         return asdict(self)
 
 
@@ -97,7 +95,7 @@ def regression_result(
         delta=paired.delta,
         lower=bound.lower,
         needs=needs,
-        detail=messages.outcome(status, paired.b, paired.a, paired.n, max(0.0, -bound.lower), margin, needs),
+        detail=outcome(status, paired.b, paired.a, paired.n, max(0.0, -bound.lower), margin, needs),
     )
 
 
@@ -107,3 +105,24 @@ def _needed(sides: tuple[Floats, ...], margin: float) -> int:
     loss, gain = float((tuned < base).mean()), float((tuned > base).mean())
     needed: int = cases_for_margin(margin, ALPHA, loss=loss, gain=gain).numbers["n_non_inferior"]
     return needed
+
+
+def outcome(  # noqa: PLR0917
+    status: Literal["pass", "fail", "unknown"],
+    tuned: float,
+    base: float,
+    n: int,
+    loss: float,
+    margin: float,
+    needs: int | None,
+) -> str:
+    result = {"pass": "no loss beyond the margin", "fail": "worse", "unknown": "inconclusive"}[status]
+    text = (
+        f"{tuned:.1%} on {n} cases, against {base:.1%} for the base model: {result} "
+        f"(loss at most {100 * loss:.1f} points with 95% confidence, margin {100 * margin:g} points)"
+    )
+    if status != "unknown":
+        return text
+    if needs is None or needs <= n:
+        return f"{text}, and the score fell, so only many more cases could rule out a loss"
+    return f"{text}, and about {needs:,} cases would be needed to show that there is no loss"

@@ -52,7 +52,6 @@ class RegressionSet:
 
 
 def general_set() -> RegressionSet:
-    """Return the general set."""
     with as_file(files("tuneworthy.regressions").joinpath("general.jsonl")) as path:
         cases = read_cases(path).cases
     return RegressionSet(
@@ -103,5 +102,4 @@ def regression_sets(project: Project, context: GradingContext | None = None) -> 
 
 
 def hashes(sets: Sequence[RegressionSet]) -> Mapping[str, Any]:
-    """Return the hash per set by name."""
     return {one.name: one.hash for one in sets}

@@ -10,7 +10,7 @@ from typing import Any
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.record import CandidateResult, RungRecord, RunRecord
-from tuneworthy.ladder.rung_details import AblationDetail, GepaDetail, ModelDetail, PromptDetail, TunedDetail
+from tuneworthy.ladder.rung_details import GepaDetail, ModelDetail, PromptDetail, TunedDetail
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.report import numbers
 from tuneworthy.report.table import Bar, Bars, Column, Table, entry_column, name_column, pairs_table, text_column
@@ -228,8 +228,8 @@ def models_table(record: RunRecord) -> Table | None:
     ]
     note = (
         "Scores come from dev cases with concurrent calls, and n differs between models. A model is on the "
-        "Pareto front if no model with at least as many cases dominates it. To dominate, a model must be at "
-        "least as good on score, cost and time over the shared cases, and better on one."
+        "Pareto front if it answered all cases of the race and no other such model dominates it: is at least as good "
+        "on score, cost and time, and better on one."
     )
     return Table.of("Model comparison", columns, part.models, note) if part and part.models else None
 
@@ -378,30 +378,7 @@ def _flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def tuned_tables(record: RunRecord) -> list[Table]:
     """Return the tables of the rung `fine_tune`."""
     detail = record.detail(TunedDetail)
-    tables = (first_tokens_table(detail), regressions_table(detail)) if detail else ()
-    return [table for table in tables if table.rows]
-
-
-def first_tokens_table(detail: TunedDetail) -> Table:
-    """Return entropy and top-1 share of base and tuned, side by side."""
-    columns = [
-        name_column("model", "model", lambda row: "base" if row is detail.sureness_base else "fine-tuned"),
-        Column("n", "answers", numbers.count),
-        Column("tokens", "tokens", numbers.count),
-        Column("entropy_bits", "entropy (bits)", numbers.score),
-        Column("top1_share", "top-token probability", numbers.percent),
-        Column("first_entropy_bits", "first-token entropy (bits)", numbers.score),
-        Column("first_top1_share", "first-token top probability", numbers.percent),
-    ]
-    rows = filter(None, (detail.sureness_base, detail.sureness_tuned))
-    note = (
-        f"The table compares the fine-tuned model with {clean(detail.compared_with)}. Both answer dev cases "
-        "with greedy, unconstrained decoding and the fine-tuned model's prompt. The entropy shown is a lower "
-        "bound, because servers report only the top tokens. Where one token has nearly all the probability "
-        "mass, sampling settings change little."
-    )
-    title = "Certainty of the base and fine-tuned models about their first tokens"
-    return Table.of(title, columns, rows, note)
+    return [regressions_table(detail)] if detail and detail.regressions else []
 
 
 def regressions_table(detail: TunedDetail) -> Table:
@@ -431,8 +408,7 @@ MOST_NOTE = 900
 def prompt_tables(record: RunRecord) -> list[Table]:
     """Return the tables of the searches that the project file asks for."""
     found = record.detail(PromptDetail) or PromptDetail()
-    made = [_gepa(found.gepa)] if found.gepa else []
-    return [*made, _ablation(found.ablation)] if found.ablation else made
+    return [_gepa(found.gepa)] if found.gepa else []
 
 
 def _gepa(detail: GepaDetail) -> Table:
@@ -462,27 +438,6 @@ def _gepa(detail: GepaDetail) -> Table:
     if detail.file:
         note += f" The best prompt is in {detail.file}; this exact text was compared on dev and test."
     return Table.of("Prompts tried by GEPA", columns, found.prompts, clean(note, MOST_NOTE), best=found.best)
-
-
-def _ablation(found: AblationDetail) -> Table:
-    columns = [
-        text_column("text", "paragraph", most=MOST_CHARS),
-        Column("tokens", "tokens"),
-        Column("whole", "dev score, full prompt", numbers.score),
-        Column("whole_ci95", "95% interval", numbers.interval),
-        Column("score", "dev score without it", numbers.score),
-        Column("ci95", "95% interval", numbers.interval),
-        Column("n", "n"),
-        Column("unscored", "unscored", numbers.count),
-        text_column("cut", "result", lambda trial: "cut" if trial.cut else "kept"),
-    ]
-    note = (
-        f"Paragraphs that do not improve the score: {found.cut} of {found.paragraphs}. Without them, a call "
-        f"is about {found.tokens_saved} of {found.tokens} tokens shorter (estimated as bytes / 4). The search "
-        "removes one paragraph at a time, the longest first. A paragraph that does not improve the score "
-        "stays out."
-    )
-    return Table.of("Prompt ablation by paragraph", columns, found.tried, note)
 
 
 OPTION_COLUMNS: Sequence[Column] = (

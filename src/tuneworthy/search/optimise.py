@@ -116,12 +116,10 @@ class Optimised:
 
     @property
     def before(self) -> float:
-        """Score of the prompt itself on the choosing side."""
         return self.prompts[0].score
 
     @property
     def score(self) -> float:
-        """Score of the best prompt there."""
         return self.prompts[self.best].score
 
 
@@ -154,7 +152,6 @@ def part(cases: Sequence[Case], n: int) -> tuple[list[Case], list[Case]]:
 
 
 def why_no_sides(cases: Sequence[Case], budget: int) -> str:
-    """Say why `cases` cannot be dealt to the two sides; "" if they can be."""
     train, val = sides(cases, budget)
     if val and len(train) >= FEWEST_TRAIN:
         return ""
@@ -200,13 +197,6 @@ async def optimise(
 
 
 def _prompts(result: Any, val: Sequence[Case], unscored: Collection[tuple[str, str]]) -> list[Rewrite]:
-    """Return the prompts of the result of GEPA, in its order.
-
-    Args:
-        result: What GEPA returned.
-        val: The cases that choose.
-        unscored: Prompt and case id of the answers without a score.
-    """
     prompts = []
     rows = zip(result.candidates, result.parents, result.val_aggregate_scores, result.val_subscores, strict=True)
     for candidate, parents, score, parts in rows:
@@ -294,7 +284,6 @@ class _GepaAdapter:
         return thread.result()
 
     def evaluate(self, batch: list[Case], candidate: Mapping[str, str], capture_traces: bool = False) -> Any:
-        """Answer and judge `batch` with a prompt."""
         from gepa import EvaluationBatch
 
         judged = self._wait(lambda: self._evaluate(candidate[PART], batch))

@@ -80,12 +80,10 @@ class Entry:
 
     @property
     def scored(self) -> bool:
-        """Whether any case could be scored; if not, `score` and `ci` say nothing."""
         return self.unscored < self.n
 
     @property
     def unscored(self) -> int:
-        """Cases that it has seen and that could not be scored."""
         return int(np.isnan(self.measured.num).sum())
 
 
@@ -173,7 +171,6 @@ class _Running:
         self._order = {variant.id: place for place, variant in enumerate(candidates)}
 
     def ranked(self) -> list[Entry]:
-        """Return the remaining candidates, best first on their common cases."""
         entries = [self.entries[variant.id] for variant in self.alive]
         both = ~np.isnan(np.stack([entry.measured.num for entry in entries])).any(axis=0)
         return sorted(entries, key=lambda entry: (-_score(entry, both), self._order[entry.variant.id]))
@@ -187,14 +184,12 @@ class _Running:
                 self._leave(entry, "unscored")
 
     def drop_behind(self) -> None:
-        """Let those leave that the bound shows to be behind the leader."""
         leader, *others = self.ranked()
         for entry in others:
             if wager(differences(leader.measured, entry.measured)) >= 1 / ALPHA:
                 self._leave(entry, "bound")
 
     def cut_to(self, n: int) -> None:
-        """Let the worst leave until `n` are in."""
         if self.entries:
             for entry in self.ranked()[n:]:
                 self._leave(entry, "budget")
@@ -204,7 +199,6 @@ class _Running:
         self._exits[entry.variant.id] = why
 
     def result(self, n_dev: int) -> Race:
-        """Return what came out."""
         finished = self.ranked()
         winner = cheapest_of_the_best(finished, n_dev).variant
         rest = [entry for entry in self.entries.values() if entry.variant not in self.alive]

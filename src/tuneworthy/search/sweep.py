@@ -17,16 +17,20 @@ from typing import Any
 
 import numpy as np
 
+from tuneworthy.decoding.engines import NEUTRAL, engine_of
+from tuneworthy.decoding.presets import engine_for
 from tuneworthy.errors import Undecided, UserError
-from tuneworthy.search import messages
+from tuneworthy.providers.capabilities import Capabilities, takes_temperature
 from tuneworthy.search.racing import DevScores, Entry, Measure, race, schedule
 from tuneworthy.stats.paired import PairedResult, compare
+from tuneworthy.text import count
 from tuneworthy.types import Case, Variant
 
 ALPHA = 0.025
 WIDTH = 4
 # Cases per half, at least.
 FEWEST = 20
+ADD_CASES = "Run `tuneworthy cases sample --from FILE --n 100` to draw more cases, then run `tuneworthy cases label`."
 # Random proposals before Optuna learns from results.
 STARTUP = 8
 
@@ -80,7 +84,6 @@ class Sweep:
 
     @property
     def setting(self) -> Mapping[str, Any]:
-        """The parameters of the winner, as they are sent."""
         return self.winner.decoding
 
 
@@ -93,14 +96,12 @@ class SweepPlan:
         repeats: Answers to each case.
         seed: Of proposals and halves.
         width: Proposals that race together against the best so far.
-        aside: Part of `calls` that is reserved for other requests.
         first: Settings that are tried before Optuna proposes any.
     """
 
     calls: int
     repeats: int = 1
     width: int = WIDTH
-    aside: int = 0
     seed: int = 0
     first: Sequence[Mapping[str, Any]] = ()
 
@@ -122,14 +123,13 @@ def halves(cases: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]]:
     if min(len(search), len(confirm)) < FEWEST:
         raise Undecided(
             f"A sweep needs at least {2 * FEWEST} dev cases, but the project has {len(cases)}.",
-            hint=messages.say("add_cases"),
+            hint=ADD_CASES,
         )
     return search, confirm
 
 
 def fewest_calls(search: int, confirm: int, plan: SweepPlan) -> int:
-    """Return the answers that the smallest sweep takes: one batch, the comparison, and the other requests."""
-    return plan.repeats * (_race_cost(plan.width, search) + 2 * confirm) + plan.aside
+    return plan.repeats * (_race_cost(plan.width, search) + 2 * confirm)
 
 
 async def sweep(
@@ -160,7 +160,7 @@ async def sweep(
     confirming = 2 * len(confirm) * plan.repeats
     batch_cost = _race_cost(plan.width, len(search)) * plan.repeats
     stopped = "not enough calls left for another batch and the final comparison"
-    while seeking.calls() + batch_cost + confirming + plan.aside <= plan.calls:
+    while seeking.calls() + batch_cost + confirming <= plan.calls:
         batch = seeking.next_batch()
         if not batch:
             stopped = "every setting has been tried"
@@ -175,7 +175,7 @@ async def sweep(
         winner=winner,
         adopted=paired is not None and paired.better,
         paired=paired,
-        calls=seeking.calls() + (confirming if paired else 0) + plan.aside,
+        calls=seeking.calls() + (confirming if paired else 0),
         budget=plan.calls,
         n_search=len(search),
         n_confirm=len(confirm),
@@ -219,7 +219,6 @@ class _Search:
         return list(batch.values())
 
     async def race(self, batch: Sequence[Variant], cases: Sequence[Case], measure: Measure) -> None:
-        """Let a batch race against the best so far, and tell Optuna how it went."""
         found = await race([self.leader, *batch], cases, measure)
         for entry in found.entries:
             before = self.entries.get(entry.variant.id)
@@ -238,11 +237,9 @@ class _Search:
         self.study.tell(trial, value, state=TrialState.FAIL if value is None else None)
 
     def calls(self) -> int:
-        """Return the answers wanted so far."""
         return self.plan.repeats * sum(entry.n for entry in self.entries.values())
 
     def tried(self) -> list[SettingTrial]:
-        """Return every setting, those that saw most first, best first."""
         return sorted(
             (
                 SettingTrial(setting=self.proposed[name].decoding, variant=name, n=entry.n, objective=entry.score)
@@ -277,13 +274,63 @@ def _race_cost(width: int, n: int) -> int:
 
 
 def _compared(a: DevScores, b: DevScores, cases: Sequence[Case], seed: int) -> PairedResult:
-    """Compare the objective of two variants, paired; a case that one has no score of is left out."""
     both = ~(np.isnan(a.num) | np.isnan(b.num))
     if both.sum() < FEWEST // 2:
         raise Undecided(
-            messages.say("too_few_scores", n=int(both.sum()), least=FEWEST // 2), hint=messages.say("add_cases")
+            f"Only {count(int(both.sum()), 'case has', 'cases have')} a score for both settings, but at least "
+            f"{FEWEST // 2} are needed.",
+            hint=ADD_CASES,
         )
     names = [case.source for case in cases]
     numbers = {name: at for at, name in enumerate(dict.fromkeys(names))}
     groups = np.array([numbers[name] for name in names])[both] if len(numbers) < len(names) else None
     return compare(a.num[both], a.den[both], b.num[both], b.den[both], groups, alpha=ALPHA, seed=seed)
+
+
+# (least, most, step).
+TEMPERATURE, TOP_P, MIN_P, PENALTY = (0.1, 1.5, 0.1), (0.5, 0.95, 0.05), (0.02, 0.3, 0.02), (0.0, 0.6, 0.2)
+
+
+def space(provider: str, capabilities: Capabilities, *, long_answers: bool) -> Suggest:
+    """Return a function that draws a setting.
+
+    One cut at a time is drawn (no cut, top_p or min_p): two together hide one another. Defaults of the
+    engine (or of the model's generation_config.json) are set to neutral.
+
+    Args:
+        provider: As in the project file.
+        capabilities: Parameters that the model accepts.
+        long_answers: Whether answers are long enough to repeat themselves: then a frequency penalty is drawn too.
+    """
+    takes = list(capabilities.parameters)
+    if not takes_temperature(capabilities):
+        return lambda trial: {"effort": trial.suggest_categorical("effort", list(capabilities.efforts))}
+    cuts = [
+        "none",
+        *[
+            name
+            for name in ("top_p", "min_p")
+            if name in takes and "temperature" not in capabilities.parameters[name].excludes
+        ],
+    ]
+    engine = engine_for(provider)
+    unset = engine_of(engine).may_differ(NEUTRAL) if engine else {}
+    off = {name: value for name, value in unset.items() if name in takes}
+    most = min(TEMPERATURE[1], capabilities.parameters["temperature"].high or TEMPERATURE[1])
+
+    def suggest(trial: Any) -> dict[str, Any]:
+        if trial.suggest_categorical("greedy", [True, False]):
+            return {"temperature": 0.0}
+        setting = {**off, "temperature": _step(trial, "temperature", (TEMPERATURE[0], most, TEMPERATURE[2]))}
+        cut = trial.suggest_categorical("cut", cuts)
+        if cut != "none":
+            setting[cut] = _step(trial, cut, TOP_P if cut == "top_p" else MIN_P)
+        if long_answers and "frequency_penalty" in takes and (value := _step(trial, "frequency_penalty", PENALTY)):
+            setting["frequency_penalty"] = value
+        return setting
+
+    return suggest
+
+
+def _step(trial: Any, name: str, span: tuple[float, float, float]) -> float:
+    return round(float(trial.suggest_float(name, span[0], span[1], step=span[2])), 3)

@@ -17,10 +17,11 @@ import numpy as np
 
 from tuneworthy.decoding.confidence import DISAGREEMENT, PRIMARY, disagreement, signals, tokens_of
 from tuneworthy.ladder.commands.uncertainty import (
+    DOCUMENT,
+    StoredUncertainty,
     Threshold,
     gives_logprobs,
     sampled_answers,
-    stored_threshold,
 )
 from tuneworthy.ladder.session import Session
 from tuneworthy.shadow import messages
@@ -95,7 +96,7 @@ def watch_of(session: Session, candidate: Variant) -> ConfidenceWatch | None:
     if margin is None:
         return None
     watch = ConfidenceWatch(margin=margin, logprobs=gives_logprobs(session, candidate))
-    stored = stored_threshold(session.folder)
+    stored = session.folder.read(DOCUMENT, StoredUncertainty)
     if stored is None or stored.variant_id != candidate.id:
         options = candidate.id if watch.logprobs else f"{candidate.id} --samples 3"
         other = f" (what is stored was measured with {stored.variant}, {stored.variant_id})" if stored else ""

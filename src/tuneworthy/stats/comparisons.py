@@ -198,8 +198,3 @@ class ComparisonPlan:
             "spent": dict(self.spent),
             "passed": list(self.passed),
         }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> ComparisonPlan:
-        """Read what `to_dict` gave."""
-        return cls(tuple(data["planned"]), dict(data["added"]), dict(data["spent"]), tuple(data["passed"]))

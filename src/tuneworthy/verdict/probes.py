@@ -18,7 +18,7 @@ from tuneworthy.graders.family import lineages
 from tuneworthy.graders.json_text import find_object
 from tuneworthy.graders.text import normalise
 from tuneworthy.graders.validate import MIN_HUMAN
-from tuneworthy.ladder.judging import JudgedVariant, JudgeErrors, Judging
+from tuneworthy.ladder.judging import JudgeErrors, Judging, ScoredAnswers
 from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.rungs.model import on_model
@@ -164,7 +164,7 @@ class _Probing:
             return None
         traces = await self.session.ask(self.variant, test, repeats=repeats_of(self.session.project, self.variant))
         num, den, _ = await self.session.score(traces, test)
-        return judging.errors(test, JudgedVariant(traces, num / den), threshold)
+        return judging.errors(test, ScoredAnswers(traces=traces, num=num, den=den), threshold)
 
     def limits(self) -> dict[str, list[str]]:
         """Return what each probe cannot measure here, a sentence each; only what applies."""

@@ -3,7 +3,7 @@
 from tuneworthy.config import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.checks.facts import Facts
-from tuneworthy.ladder.estimate import Amount, Estimate, estimate_run
+from tuneworthy.ladder.estimate import SPREAD, Estimate, estimate_run
 from tuneworthy.ladder.provenance import changed_since, provenance
 from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.prompts.shots import ShotPool
@@ -61,16 +61,16 @@ def step_costs(facts: Facts) -> dict[str, Cost]:
     start = _estimate(facts, [])
     if start is None:
         return {}
-    costs = {"baseline": Cost(calls=start.calls.span, usd=start.usd.span, minutes=start.minutes.span)}
+    costs = {"baseline": _cost(start.calls, start.usd, start.minutes)}
     for name in facts.project.ladder.rungs:
         more = _estimate(facts, [name]) if name not in {"classical", "baseline"} else None
-        if more is not None and more.calls.high > start.calls.high:
-            costs[name] = Cost(
-                calls=_less(more.calls, start.calls),
-                usd=_less(more.usd, start.usd),
-                minutes=_less(more.minutes, start.minutes),
-            )
+        if more is not None and more.calls > start.calls:
+            costs[name] = _cost(more.calls - start.calls, more.usd - start.usd, more.minutes - start.minutes)
     return costs
+
+
+def _cost(calls: float, usd: float, minutes: float) -> Cost:
+    return Cost(calls=(calls, SPREAD * calls), usd=(usd, SPREAD * usd), minutes=(minutes, SPREAD * minutes))
 
 
 def _estimate(facts: Facts, rungs: list[str]) -> Estimate | None:
@@ -82,11 +82,6 @@ def _estimate(facts: Facts, rungs: list[str]) -> Estimate | None:
         facts.data,
         {name: model for name, (model, _) in facts.opened.items() if model},
     )
-
-
-def _less(whole: Amount, part: Amount) -> tuple[float, float]:
-    rest = max(0.0, whole.expected - part.expected)
-    return Amount.within(rest, whole.low - part.low, whole.high - part.high).span
 
 
 def _stale(facts: Facts, record: RunRecord) -> list[str]:

@@ -54,7 +54,7 @@ def shown(capsys: Capture, task: HandMade, verb: str, *, status: Any = (0, 3, 4)
 def test_added_cases_are_used_and_charged_and_change_the_next_action(tmp_path: Path, capsys: Capture) -> None:
     task = project(tmp_path)
     before = ask(task, capsys)
-    plan = ComparisonPlan.from_dict(json.loads((task.root / ".tuneworthy/comparisons.json").read_text()))
+    plan = ComparisonPlan(**json.loads((task.root / ".tuneworthy/comparisons.json").read_text()))
     out = command(capsys, "cases", "add", str(task.root / "more.jsonl"), "--project", str(task.root))
     assert out.startswith("60 cases added. The test set has 220 cases.")
     stale = shown(capsys, task, "decide")

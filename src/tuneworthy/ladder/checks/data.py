@@ -14,6 +14,7 @@ from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.rules import Finding
+from tuneworthy.search.sweep import ADD_CASES
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.text import count, plural
 
@@ -206,7 +207,6 @@ def overlaps(facts: Facts) -> Iterator[Finding]:
 
 
 def _price(prices: Sequence[AnswerLoss]) -> str:
-    """Say which answers lose most of their rows, and which keep a share."""
     dearest = [f"{one.answer[:60]} {one.n_dropped} of {one.n_rows} ({one.share:.1%})" for one in prices[:MOST_PRICES]]
     price = f"The largest shares by answer: {'; '.join(dearest)}." if dearest else ""
     kept = [
@@ -283,7 +283,7 @@ def small_test(facts: Facts) -> Iterator[Finding]:
             message=(
                 f"The test set has {count(len(facts.data.split.test), 'case')}, but at least {MIN_TEST} are needed."
             ),
-            fix=messages.say("add_cases"),
+            fix=ADD_CASES,
         )
 
 

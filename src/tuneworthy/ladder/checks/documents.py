@@ -66,12 +66,10 @@ def search_servers(facts: Facts) -> Iterator[Finding]:
             message = f"{name}: {fault.message}"
             yield Finding(message=message, fix=fault.hint, severity="error")
             continue
-        use = (facts.estimate.models if facts.estimate else {}).get(name)
-        yield Finding(
-            message=messages.search_server(
-                name, server.base_url, use.calls.span if use else None, use.usd.span if use else None
-            )
-        )
+        message = f"{name} sends documents and questions to {server.base_url}."
+        if facts.estimate and (use := facts.estimate.models.get(name)):
+            message += f" Estimate: {use.calls:,.0f} calls, ${use.usd:.2f}."
+        yield Finding(message=message)
         if not server.price_known:
             message = f"{name}: The price of {server.base_url} is unknown."
             yield Finding(message=message, fix=NO_PRICE, severity="error")

@@ -61,7 +61,6 @@ class Power:
     n_no_worse: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data; a difference that cannot be had is None."""
         return {key: None if value == float("inf") else value for key, value in asdict(self).items()}
 
 
@@ -92,12 +91,10 @@ class Facts:
 
     @property
     def case_faults(self) -> list[DataError]:
-        """Fault of the file of the cases."""
         return self._case_file[1]
 
     @property
     def example_faults(self) -> list[DataError]:
-        """Fault of the file of the examples."""
         return self._example_file[1]
 
     @property
@@ -109,22 +106,18 @@ class Facts:
 
     @property
     def cases(self) -> Sequence[Case]:
-        """All cases that could be read."""
         return self._case_file[0].cases if self._case_file[0] else ()
 
     @cached_property
     def labelled(self) -> Sequence[Case]:
-        """Those with a right answer."""
         return [case for case in self.cases if case.labelled]
 
     @property
     def examples(self) -> Sequence[Example]:
-        """All examples that could be read."""
         return self._example_file[0].examples if self._example_file[0] else ()
 
     @property
     def has_split(self) -> bool:
-        """Whether an earlier run has stored its split."""
         return (self.folder.path / "split.json").exists()
 
     @cached_property
@@ -155,7 +148,6 @@ class Facts:
 
     @cached_property
     def corpus(self) -> Corpus | None:
-        """The documents; None without documents."""
         path = documents_path(self.project)
         return read_documents(path) if path is not None and path.exists() else None
 
@@ -173,7 +165,6 @@ class Facts:
 
     @cached_property
     def opened(self) -> dict[str, tuple[OpenModel | None, TuneworthyError | None]]:
-        """Each model, opened but not started, or why it cannot be."""
         return {
             name: attempt(TuneworthyError, partial(open_model, name, config, self.project.root))
             for name, config in self.project.models.items()
@@ -181,7 +172,6 @@ class Facts:
 
     @property
     def baseline_capabilities(self) -> Capabilities | None:
-        """Capabilities of the baseline's model; None if unknown."""
         opened = self.opened[self.project.ladder.baseline][0]
         capabilities = getattr(opened.provider, "capabilities", None) if opened else None
         return capabilities if isinstance(capabilities, Capabilities) else None
@@ -204,7 +194,6 @@ class Facts:
 
     @cached_property
     def estimate(self) -> Estimate | None:
-        """Estimate of a run; None without data."""
         if self.data is None:
             return None
         models = {name: model for name, (model, _) in self.opened.items() if model}
@@ -212,7 +201,6 @@ class Facts:
 
     @cached_property
     def power(self) -> Power | None:
-        """What difference test can show; None without data."""
         if self.data is None:
             return None
         split = self.data.split

@@ -23,7 +23,6 @@ THINKING_TOKENS = 1024
 
 
 def used(facts: Facts) -> dict[str, Any]:
-    """Return the sections of the models that a run would call."""
     return {name: model for name, model in facts.project.models.items() if not facts.excluded(name)}
 
 

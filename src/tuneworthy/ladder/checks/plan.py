@@ -1,16 +1,18 @@
 """Checks of the plan: the budget, the estimate of a run, the power, waivers."""
 
 from collections.abc import Iterator
+from math import inf
 
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts
+from tuneworthy.ladder.estimate import SPREAD
 from tuneworthy.providers.prices import price_for
 from tuneworthy.retrieval.library import paid_servers
 from tuneworthy.rules import Finding
 from tuneworthy.stats.power import LOSS, MOST_CASES
 from tuneworthy.store import ResponseStore
-from tuneworthy.text import plural
+from tuneworthy.text import count, plural
 
 NEVER_WAIVED = frozenset({"test_set", "baseline", "contamination", "judge", "parity"})
 
@@ -56,13 +58,13 @@ def budget_missing(facts: Facts) -> Iterator[Finding]:
 def budget_short(facts: Facts) -> Iterator[Finding]:
     """The budget does not cover the expected cost of a run: it would stop on the way (and can be resumed)."""
     budget = facts.project.ladder.budget_usd
-    if budget is None or facts.estimate is None or facts.estimate.usd.high <= budget:
+    if budget is None or facts.estimate is None or SPREAD * facts.estimate.usd <= budget:
         return
     usd = facts.estimate.usd
     yield Finding(
         message=(
-            f"ladder.budget_usd is ${budget:.2f}, but the estimated cost of a run is ${usd.expected:.2f} "
-            f"(${usd.low:.2f} to ${usd.high:.2f})."
+            f"ladder.budget_usd is ${budget:.2f}, but the estimated cost of a run is ${usd:.2f}, and it can be up to "
+            f"${SPREAD * usd:.2f}."
         ),
         fix="Raise the budget, or run fewer rungs (ladder.rungs).",
     )
@@ -78,16 +80,20 @@ def power_of_test(facts: Facts) -> Iterator[Finding]:
     power = facts.power
     if power is None:
         return
-    text = messages.power(
-        power.n,
-        power.n_groups,
-        power.comparisons,
-        power.alpha,
-        power.difference,
-        power.grouped,
-        LOSS,
-        power.n_no_worse,
+    gain, grouped = (
+        "no gain can be detected" if value == inf else f"{least} {100 * value:.1f} points"
+        for value, least in (
+            (power.difference, "the smallest gain that can be detected is"),
+            (power.grouped, "the smallest gain is"),
+        )
     )
+    text = (
+        f"The test set has {power.n} cases for {count(power.comparisons, 'comparison')} at a one-sided alpha of "
+        f"{power.alpha:.2g} or more. If {LOSS:.1%} of the cases get worse, {gain} (80% power)."
+    )
+    if power.n_groups < power.n:
+        text += f" If all cases of a group change together ({power.n_groups} groups), {grouped}."
+    text += f" Showing non-inferiority within the margin takes {power.n_no_worse:,} cases."
     if power.difference <= power.margin:
         yield Finding(
             message=f"{text} A gain as large as the margin ({100 * power.margin:.1f} points) can be detected."
@@ -108,7 +114,7 @@ def power_of_test(facts: Facts) -> Iterator[Finding]:
 def estimate(facts: Facts) -> Iterator[Finding]:
     """Calls, dollars and minutes of the whole run, from the candidates that the rungs would propose.
 
-    Expected values with a range: each rung builds on today's variant or on the variant of the rung before. Tokens
+    Expected values: each rung builds on today's variant or on the variant of the rung before. Tokens
     are bytes / 4, and times are assumed where no run has measured them; the JSON form lists the assumptions.
     """
     if facts.estimate is None:

@@ -7,13 +7,11 @@ from tuneworthy.errors import UserError, join_sentences
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts
-from tuneworthy.ladder.estimate import prompt_tokens
-from tuneworthy.ladder.rungs.prompt_search import why_not_ablated, why_not_optimised
-from tuneworthy.ladder.rungs.shot_sets import why_no_sets
+from tuneworthy.ladder.estimate import BYTES_A_TOKEN, prompt_tokens
+from tuneworthy.ladder.rungs.prompt_search import why_not_optimised
 from tuneworthy.ladder.task_data import shuffled
 from tuneworthy.prompts.templates import check_template, question, render
 from tuneworthy.rules import Finding
-from tuneworthy.search.ablate import BYTES_A_TOKEN
 from tuneworthy.text import count, plural
 from tuneworthy.types import Variant
 
@@ -145,22 +143,14 @@ def context(facts: Facts) -> Iterator[Finding]:
 
 @check("nothing_searched", severity="warning")
 def nothing_searched(facts: Facts) -> Iterator[Finding]:
-    """A run skips what `[reflection]`, `prompt.ablate` or `few_shot.sets` turns on.
+    """A run skips `[reflection]`.
 
     Reasons: GEPA is not installed, dev has fewer than 50 cases or groups that are too large, the cases have their own
-    system turn, the model is your own pipeline, the prompt has one paragraph, or there are too few examples.
+    system turn, or the model is your own pipeline.
     """
     if facts.data is None:
         return
     project, split = facts.project, facts.data.split
-    model, system, searched = project.ladder.baseline, facts.prompt_texts.get("system"), split.explore
     dev = shuffled(split.dev, project.split.seed)
-    for why in (
-        why_not_optimised(project, model, dev, searched=searched),
-        why_not_ablated(project, model, system, dev, searched=searched),
-        why_no_sets(project, len(split.pool), searched=searched),
-    ):
-        if why:
-            yield Finding(
-                message=why[0].upper() + why[1:], fix="Fix the cause, or remove the setting from the project file."
-            )
+    if why := why_not_optimised(project, project.ladder.baseline, dev, searched=split.explore):
+        yield Finding(message=why[0].upper() + why[1:], fix="Fix the cause, or remove [reflection].")

@@ -226,7 +226,6 @@ class StoredAnswers:
         return self.record.variants[row.variant]
 
     def _answers(self, rung: str, cases: Sequence[Case]) -> list[StoredAnswer]:
-        """Return the stored answers of the rung's variant, in the order of `cases`."""
         row = self.record.rung(rung)
         assert row is not None
         variant = self._variant(rung)

@@ -6,13 +6,13 @@ from enum import StrEnum
 import numpy as np
 
 from tuneworthy.errors import Undecided
-from tuneworthy.ladder import messages
 from tuneworthy.ladder.comparisons import take_comparison
-from tuneworthy.ladder.judging import JudgedVariant
-from tuneworthy.ladder.measurement import repeats_of
+from tuneworthy.ladder.judging import ScoredAnswers
+from tuneworthy.ladder.measurement import compare_scored, repeats_of
 from tuneworthy.ladder.session import Session
-from tuneworthy.stats.paired import PairedResult, compare, non_inferior
-from tuneworthy.text import plural
+from tuneworthy.search.sweep import ADD_CASES
+from tuneworthy.stats.paired import PairedResult
+from tuneworthy.text import count, plural
 from tuneworthy.types import MOST_UNSCORED, Variant
 
 # One-sided, as all comparisons; on dev it agrees with the 95 % interval.
@@ -95,30 +95,28 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
             f"There {plural(len(cases), 'is', 'are')} {len(cases)} {on} {plural(len(cases), 'case', 'cases')}, "
             f"but a comparison needs at least {FEWEST}."
         )
-        raise Undecided(message, hint=messages.say("add_cases" if on_test else "more_scored_cases"))
+        raise Undecided(message, hint=ADD_CASES if on_test else "Add cases, or pass --test to compare on the test set.")
     alpha = take_comparison(session, "compare", a, b) if on_test else DEV_ALPHA
-    repeats_a, repeats_b = (repeats_of(session.project, one) if on_test else 1 for one in (a, b))
-    traces_a = await session.ask(a, cases, repeats=repeats_a)
-    traces_b = await session.ask(b, cases, repeats=repeats_b)
-    num_a, den_a, _ = await session.score(traces_a, cases)
-    num_b, den_b, _ = await session.score(traces_b, cases)
-    both = ~(np.isnan(num_a) | np.isnan(num_b))
+    sides = []
+    for variant in (a, b):
+        repeats = repeats_of(session.project, variant) if on_test else 1
+        traces = await session.ask(variant, cases, repeats=repeats)
+        num, den, _ = await session.score(traces, cases)
+        sides.append(ScoredAnswers(traces=traces, num=num, den=den))
+    before, after = (side.scores for side in sides)
+    both = ~np.isnan(before + after)
     if both.sum() < FEWEST:
-        message = messages.say("too_few_scored", n=int(both.sum()), least=FEWEST)
+        message = (
+            f"Only {count(int(both.sum()), 'case has', 'cases have')} a score for both variants, but a comparison "
+            f"needs at least {FEWEST}."
+        )
         raise Undecided(message, hint="Find out why the other answers could not be scored, or add cases.")
-    groups = session.groups(cases)
-    scored_groups = None if groups is None else groups[both]
-    sides = (num_a[both], den_a[both], num_b[both], den_b[both])
-    paired = compare(*sides, scored_groups, alpha=alpha, seed=session.project.split.seed)
-    bound = non_inferior(*sides, scored_groups, margin=margin)
-    unvalidated = ""
+    all_traces = [trace for side in sides for trace in side.traces]
     if session.judging:
-        await session.judging.learn(cases, [*traces_a, *traces_b])
-        judged = JudgedVariant(traces_a, num_a / den_a), JudgedVariant(traces_b, num_b / den_b)
-        paired, bound, unvalidated = session.judging.correct(cases, *judged, paired, bound, groups=groups)
+        await session.judging.learn(cases, all_traces)
+    paired, bound, unvalidated = compare_scored(session, cases, sides[0], sides[1], alpha)
     unscored = int((~both).sum())
     barred = bool(unvalidated) or unscored > MOST_UNSCORED * len(cases)
-    score_a, score_b = num_a / den_a, num_b / den_b  # nan, as an unscored case has, is neither below nor above
     ids = np.array([case.id for case in cases])
     return replace(
         result,
@@ -126,9 +124,9 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
         paired=paired,
         lower=bound.lower,
         unscored=unscored,
-        cost_usd=sum(trace.cost_usd for trace in (*traces_a, *traces_b)),
-        losses=() if on_test else tuple(ids[score_b < score_a].tolist()),
-        gains=() if on_test else tuple(ids[score_b > score_a].tolist()),
+        cost_usd=sum(trace.cost_usd for trace in all_traces),
+        losses=() if on_test else tuple(ids[after < before].tolist()),
+        gains=() if on_test else tuple(ids[after > before].tolist()),
         unvalidated=unvalidated,
     )
 

@@ -6,8 +6,6 @@ case with it.
 """
 
 import json
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
-import orjson
 
 from tuneworthy import __version__
 from tuneworthy.classical.base import METHODS, ClassicalModel, ProbabilisticModel
@@ -23,44 +20,32 @@ from tuneworthy.classical.export import MARK, read_answer, standalone_files
 from tuneworthy.classical.runtime import fill_template
 from tuneworthy.errors import GateFailed, UserError
 from tuneworthy.ladder import messages
-from tuneworthy.ladder.classical_models import DECISION, IN_PROCESS, LEAST, ClassicalProvider
-from tuneworthy.ladder.commands.export_folder import write_export
+from tuneworthy.ladder.classical_models import IN_PROCESS, LEAST, ClassicalProvider
+from tuneworthy.ladder.commands.export_folder import rendered, run_closed, write_export
 from tuneworthy.ladder.commands.export_variant import asked
 from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.templates import chat, plain_pieces
-from tuneworthy.trust import child_environment
 from tuneworthy.types import Variant
 
 # Those whose winner may be a classifier.
 RUNGS: Final = ("classical", "fine_tune")
 # Log-probabilities that differ by less are the same: weights are stored with 7 digits.
 SAME: Final = 1e-3
-# Imports the folder's module where nothing but NumPy can be imported, and answers the cases of a file.
+# Answers the cases with the folder's module.
 CHECK: Final = """
-import json, sys, time
-folder, packages, work = sys.argv[1:]
-allowed = {*sys.stdlib_module_names, "numpy", "classifier"}
-class Closed:
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        if name.partition(".")[0] not in allowed:
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Closed)
-sys.path[:] = [folder, *sys.path, packages]
 import classifier
-import numpy
 answers, seconds, shares = [], [], []
-for filled, text in json.load(open(work + "/cases.json", encoding="utf-8")):
+for filled, text in cases:
     start = time.perf_counter()
     answers.append((classifier.answer if filled else classifier.predict)(text))
     seconds.append(time.perf_counter() - start)
     if hasattr(classifier, "probabilities"):
         question = text if filled else classifier.fill_template(classifier.STATE["template"], text)
         shares.append(classifier.MODEL.probabilities([question])[0].tolist())
-numpy.save(work + "/shares.npy", numpy.array(shares, numpy.float32))
-print(json.dumps({"answers": answers, "p50_ms": 1000 * sorted(seconds)[len(seconds) // 2]}))
+p50_ms = 1000 * sorted(seconds)[len(seconds) // 2]
+print(json.dumps({"answers": answers, "shares": shares, "p50_ms": p50_ms}))
 """
 
 
@@ -204,43 +189,30 @@ async def write_classifier(session: Session, variant: Variant, rung: RungRecord,
 
 
 def _readme(
-    task: str, rung: RungRecord, variant: Variant, model: ClassicalModel, template: Sequence[str],
-    **checked: float,
-) -> bytes:  # fmt: skip
-    """Return the description in the folder."""
-    name, variables = str(model.identity["name"]), list(dict.fromkeys(template[1::2]))
-    several = len(variables) > 1
-    identity, score, interval = model.identity, rung.score or 0.0, rung.ci95 or (0.0, 1.0)
-    training = "no examples: the weights are those of sparrow-nano-general-v1.1 (sparrow-decider 0.2.0)"
-    if name == "encoder":
-        training = messages.say("readme_tuned", **{key: identity[key] for key in ("n_rows", "rows", "encoder")})
-    elif name != DECISION:
-        versions = identity["libraries"]
-        training = (
-            f"{identity['n_rows']:,} examples, content hash `{identity['rows']}`, with scikit-learn "
-            f"{versions['scikit-learn']}"
-        )
-    is_json = isinstance(read_answer(model, model.predict([""])[0]), dict)
-    return messages.say(
-        "classifier_readme",
+    task: str, rung: RungRecord, variant: Variant, model: ClassicalModel, template: Sequence[str], **checked: float
+) -> bytes:
+    variables = list(dict.fromkeys(template[1::2]))
+    several, (low, high) = len(variables) > 1, rung.ci95 or (0.0, 1.0)
+    kind = str(model.identity["name"])
+    return rendered(
+        "classifier_readme.md.j2",
         task=" ".join(task.split()),
-        method=METHODS[name],
+        kind=kind,
+        method=METHODS[kind],
+        identity=model.identity,
         call=json.dumps(dict.fromkeys(variables, "...") if several else "..."),
-        returns=("a dictionary, the JSON object that was measured" if is_json else "the answer as text"),
-        probabilities=" `probabilities(text)` returns the probability of each label."
-        if isinstance(model, ProbabilisticModel) else "",
-        variables=(" The prompt has several variables, so pass all of them as a dictionary, or pass the filled-in "
-"prompt as text.") if several else "" if template
-        else " Pass the filled-in prompt: its template does more than insert variables.",
-        score=score, low=interval[0], high=interval[1], n=rung.n, grader=next(iter(rung.graders), ""),
-        calibration=(f"\n| Calibration | expected calibration error {rung.calibration.ece:.3f}, mean confidence "
-f"{rung.calibration.confidence:.1%} (n = {rung.calibration.n}) |") if rung.calibration else "",
-        variant=variant.id, name=variant.name, training=training,
+        is_json=isinstance(read_answer(model, model.predict([""])[0]), dict),
+        probable=isinstance(model, ProbabilisticModel),
+        several=several,
+        template=template,
+        rung=rung,
+        low=low,
+        high=high,
+        grader=next(iter(rung.graders), ""),
+        variant=variant,
         tuneworthy=__version__,
-        examples="" if name in {"linear", "encoder", DECISION}
-        else "\n`model.json` contains answers of the training examples. Treat it as you treat the examples.\n",
         **checked,
-    ).encode()  # fmt: skip
+    ).encode()
 
 
 async def measured_answers(
@@ -288,21 +260,8 @@ def check_standalone(folder: Path, measured: Sequence[MeasuredAnswer]) -> float:
     Raises:
         GateFailed: It answers a case otherwise, or not at all.
     """
-    with TemporaryDirectory() as work:
-        (Path(work) / "cases.json").write_bytes(orjson.dumps([[row.filled, row.text] for row in measured]))
-        packages = str(Path(np.__file__).parent.parent)
-        done = subprocess.run(
-            [sys.executable, "-I", "-S", "-B", "-c", CHECK, str(folder), packages, work],
-            capture_output=True, text=True, check=False, env=child_environment(),
-        )  # fmt: skip
-        if done.returncode:
-            fault = done.stderr.strip().rpartition("\n")[2]
-            raise GateFailed(
-                f"The exported classifier does not run, so nothing was written: {fault}.",
-                hint=messages.say("report_fault"),
-            )
-        result, shares = json.loads(done.stdout), np.load(Path(work) / "shares.npy")
-    logs = np.log(np.maximum(shares, LEAST))
+    result = run_closed(CHECK, folder, ["classifier"], [[row.filled, row.text] for row in measured], "classifier")
+    logs = np.log(np.maximum(np.array(result["shares"]), LEAST))
     differing = [
         (row, answer)
         for place, (row, answer) in enumerate(zip(measured, result["answers"], strict=True))

@@ -1,11 +1,67 @@
-"""The folder of an export: it accepts no other files, and no file of an earlier export stays."""
+"""The folder of an export: it accepts no other files, no file of an earlier export stays, and it runs on its own."""
 
+import json
 import os
-from collections.abc import Iterable, Mapping
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
 
-from tuneworthy.errors import UserError
+import numpy as np
+import orjson
+from jinja2 import Environment, StrictUndefined
+
+from tuneworthy.errors import GateFailed, UserError
+from tuneworthy.ladder import messages
 from tuneworthy.store import write_atomic
+from tuneworthy.trust import child_environment
+
+# Beginning of a script that can import the modules of a folder, NumPy and nothing else, and reads its cases.
+CLOSED: Final = """
+import json, sys, time
+folder, packages, work, *modules = sys.argv[1:]
+allowed = {*sys.stdlib_module_names, "numpy", *modules}
+class Closed:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] not in allowed:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Closed)
+sys.path[:] = [folder, *sys.path, packages]
+cases = json.load(open(work, encoding="utf-8"))
+"""
+
+
+def rendered(name: str, /, **values: Any) -> str:
+    """Return a text file of an export, from a template of this folder."""
+    source = files(__package__).joinpath(name).read_text(encoding="utf-8")
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    return environment.from_string(source).render(**values)
+
+
+def run_closed(script: str, folder: Path, modules: Sequence[str], cases: Any, what: str) -> Any:
+    """Return the JSON that `script` prints, run by a Python that has only NumPy and `modules` of `folder`.
+
+    Raises:
+        GateFailed: It fails.
+    """
+    with TemporaryDirectory() as name:
+        work = Path(name) / "cases.json"
+        work.write_bytes(orjson.dumps(cases))
+        packages = str(Path(np.__file__).parent.parent)
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-B", "-c", CLOSED + script, str(folder), packages, str(work), *modules],
+            capture_output=True, text=True, check=False, env=child_environment(),
+        )  # fmt: skip
+    if done.returncode:
+        fault = done.stderr.strip().rpartition("\n")[2]
+        raise GateFailed(
+            f"The exported {what} does not run, so nothing was written: {fault}.", hint=messages.say("report_fault")
+        )
+    return json.loads(done.stdout)
 
 
 def write_export(

@@ -4,16 +4,12 @@ Invariant: nothing is written unless the cascade was adopted, and the router giv
 case.
 """
 
-import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-import numpy as np
 import orjson
 
 from tuneworthy.errors import GateFailed, UserError
@@ -21,13 +17,12 @@ from tuneworthy.ladder import messages
 from tuneworthy.ladder.cascade import CASCADE, is_sent, large_of
 from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.commands.export_classifier import finished_run, measured_answers, write_classifier
-from tuneworthy.ladder.commands.export_folder import write_export
+from tuneworthy.ladder.commands.export_folder import run_closed, write_export
 from tuneworthy.ladder.commands.export_variant import OTHERS, export_variant, variables_of
 from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.rung_details import CascadeDetail
 from tuneworthy.ladder.session import Session
 from tuneworthy.store import write_atomic
-from tuneworthy.trust import child_environment
 from tuneworthy.types import RungStatus, Variant
 
 ROUTER: Final = '''"""Answer with the classifier where it is sure, and ask a large model elsewhere. Needs NumPy."""
@@ -47,9 +42,8 @@ THRESHOLD = {threshold!r}
 
 def sure_answer(text: str | Mapping[str, Any], *, filled: bool = False) -> str | None:
     """Return the answer of the classifier; None where it is not sure. `filled`: `text` is the whole prompt."""
-    shares = MODEL.probabilities(text if filled else fill_template(STATE["template"], text))
-    label = max(shares, key=shares.__getitem__)
-    return label if shares[label] >= THRESHOLD else None
+    shares = MODEL.probabilities([text if filled else fill_template(STATE["template"], text)])[0].tolist()
+    return MODEL.labels[shares.index(max(shares))] if max(shares) >= THRESHOLD else None
 
 
 def answer(text: str | Mapping[str, Any], ask: Callable[[Any], str], *, filled: bool = False) -> str:
@@ -128,20 +122,9 @@ class Cascade(litellm.CustomLLM):
 cascade = Cascade()
 ''',
 }
-# Imports the router where nothing but NumPy can be imported, and answers the cases of a file.
+# Answers the cases with the router; a marker replaces the large model's answers.
 CHECK: Final = """
-import json, sys
-folder, packages, work = sys.argv[1:]
-allowed = {*sys.stdlib_module_names, "numpy", "classifier", "router"}
-class Closed:
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        if name.partition(".")[0] not in allowed:
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Closed)
-sys.path[:] = [folder, *sys.path, packages]
 import router
-cases = json.load(open(work, encoding="utf-8"))
 print(json.dumps([router.answer(text, lambda _: large, filled=filled) for filled, text, large in cases]))
 """
 
@@ -248,20 +231,8 @@ async def _check(session: Session, variant: Variant, folder: Path) -> int:
     own = {trace.case_id for trace in await session.ask(first, test) if not is_sent(variant.cascade, trace)}
     # The large model is not asked again; a marker replaces answers that the measured cascade did not request.
     rows = [[row.filled, row.text, None if case in own else measured[case]] for case, row in asked.items()]
-    with TemporaryDirectory() as work:
-        cases = Path(work) / "cases.json"
-        cases.write_bytes(orjson.dumps(rows))
-        packages = str(Path(np.__file__).parent.parent)
-        done = subprocess.run(
-            [sys.executable, "-I", "-S", "-B", "-c", CHECK, str(folder), packages, str(cases)],
-            capture_output=True, text=True, check=False, env=child_environment(),
-        )  # fmt: skip
-    if done.returncode:
-        fault = done.stderr.strip().rpartition("\n")[2]
-        raise GateFailed(
-            f"The exported router does not run, so nothing was written: {fault}.", hint=messages.say("report_fault")
-        )
-    differing = [case for case, answer in zip(asked, json.loads(done.stdout), strict=True) if answer != measured[case]]
+    answers = run_closed(CHECK, folder, ["classifier", "router"], rows, "router")
+    differing = [case for case, answer in zip(asked, answers, strict=True) if answer != measured[case]]
     if differing:
         raise GateFailed(
             (

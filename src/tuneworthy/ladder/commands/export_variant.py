@@ -15,9 +15,8 @@ import orjson
 
 from tuneworthy.cases.normalize import read_variables
 from tuneworthy.errors import UserError
-from tuneworthy.ladder import messages
 from tuneworthy.ladder.classical_models import IN_PROCESS
-from tuneworthy.ladder.commands.export_folder import write_export
+from tuneworthy.ladder.commands.export_folder import rendered, write_export
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.tuned_models import config_of
 from tuneworthy.ladder.variant_lookup import describe
@@ -26,8 +25,7 @@ from tuneworthy.prompts.templates import chat, plain_pieces, shot_turns
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.constraints import FIELD
 from tuneworthy.providers.openai import OpenAIProvider
-from tuneworthy.text import plural
-from tuneworthy.types import Case, Example, Message, Passage, Request, Retrieval, Variant
+from tuneworthy.types import Case, Example, Message, Passage, Request, Variant
 
 SNIPPET = '''"""Ask a variant as it was measured by tuneworthy. Needs `pip install {packages}`."""
 
@@ -140,43 +138,20 @@ def _places(template: str) -> str:
 
 
 def _prompt(variant: Variant, turns: Sequence[Message], differs: str) -> str:
-    name, model = " ".join(variant.name.split()), " ".join(variant.model.split())
-    lines = [f"# {name}", "", f"Model: {model}. Decoding: {_listed(variant.decoding) or 'default'}.", ""]
-    if differs:
-        lines += [differs, ""]
-    if variant.output.kind == "ranked":
-        lines += [
-            (
-                "Nothing is generated. The answer is the label in `variant.json` whose tokens have the highest sum "
-                f"of log-probabilities after this prompt{messages.RANKINGS[variant.output.ranking]}."
-            ),
-            "",
-        ]
-    if variant.shots is not None and variant.shots.mode == "per_case":
-        lines += [messages.shots_per_case(variant.shots.k, variant.shots.encoder), ""]
-    if variant.retrieval is not None:
-        lines += [*_passages(variant.retrieval), ""]
-    for message in turns:
-        text = str(message["content"])
-        fence = "`" * (1 + max(2, *map(len, re.findall("`*", text))))
-        lines += [f"## {message['role']}", "", fence, text, fence, ""]
-    return "\n".join(lines)
-
-
-def _passages(retrieval: Retrieval) -> list[str]:
-    settings = {key: value for key, value in asdict(retrieval).items() if key not in {"documents", "mode", "cite"}}
-    example = passages_text([Passage(document="ID", text="...")], cite=retrieval.cite)
-    return [
-        (
-            f"The prompt puts the {retrieval.k} best {plural(retrieval.k, 'passage', 'passages')} before the "
-            f"question, with the best one last. Content hash of the documents: {retrieval.documents}. Search "
-            f"settings: {_listed(settings)}. Each passage has this format:"
-        ),
-        "",
-        "```",
-        example,
-        "```",
-    ]
+    search = asdict(variant.retrieval) if variant.retrieval else {}
+    hidden = ("documents", "mode", "cite")
+    return rendered(
+        "prompt.md.j2",
+        name=" ".join(variant.name.split()),
+        model=" ".join(variant.model.split()),
+        variant=variant,
+        turns=turns,
+        differs=differs,
+        listed=_listed,
+        fence=lambda text: "`" * (1 + max(2, *map(len, re.findall("`*", text)))),
+        search={key: value for key, value in search.items() if key not in hidden},
+        passage=passages_text([Passage(document="ID", text="...")], cite=search.get("cite", False)),
+    )
 
 
 def _listed(settings: Mapping[str, Any]) -> str:
@@ -184,7 +159,6 @@ def _listed(settings: Mapping[str, Any]) -> str:
 
 
 def variables_of(variant: Variant) -> list[str]:
-    """Return the variables that the prompt of a variant inserts; empty if a template does more than that."""
     return sorted({*plain_pieces(variant.user)[1::2], *plain_pieces(variant.system or "")[1::2]})
 
 

@@ -22,8 +22,6 @@ from tuneworthy.ladder import messages
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.auroc import Auroc, auroc
 from tuneworthy.stats.intervals import Interval, score_interval
-from tuneworthy.store import Folder
-from tuneworthy.store.shapes import DamagedRecord
 from tuneworthy.types import Case, Score, Trace, Variant
 
 # `.tuneworthy/uncertainty.json`.
@@ -56,7 +54,6 @@ class AnswerSignals:
     disagreement: float | None = None
 
     def value(self, signal: str) -> float:
-        """Return a signal by its name."""
         return (self.disagreement or 0.0) if signal == DISAGREEMENT else self.signals[signal]
 
 
@@ -155,13 +152,6 @@ class StoredTokens:
 
 
 @dataclass(frozen=True)
-class StoredUncertainty:
-    """Contents of `uncertainty.json`."""
-
-    answers: list[StoredTokens]
-
-
-@dataclass(frozen=True)
 class StoredCalibration:
     """A threshold, or why it is refused."""
 
@@ -170,27 +160,14 @@ class StoredCalibration:
 
 
 @dataclass(frozen=True)
-class StoredThreshold:
-    """Contents of `uncertainty.json` for flagging answers elsewhere."""
+class StoredUncertainty:
+    """Contents of `uncertainty.json` that other commands read."""
 
     variant: str
     variant_id: str
     samples: int
     calibration: StoredCalibration
-
-
-def stored_threshold(folder: Folder) -> StoredThreshold | None:
-    """Return the measurement; None without one, or if an earlier version's file lacks parts.
-
-    Raises:
-        DamagedRecord: The file is damaged so that `doctor` finds it.
-    """
-    if folder.read(DOCUMENT, StoredUncertainty) is None:
-        return None
-    try:
-        return folder.read(DOCUMENT, StoredThreshold)
-    except DamagedRecord:
-        return None
+    answers: list[StoredTokens]
 
 
 def _answer(one: AnswerSignals) -> dict[str, Any]:
@@ -261,7 +238,6 @@ async def measure_uncertainty(
 
 
 def gives_logprobs(session: Session, variant: Variant) -> bool:
-    """Whether the model of a variant takes requests for log-probabilities."""
     return "logprobs" in session.models[variant.model].provider.supports
 
 
@@ -279,7 +255,6 @@ async def sampled_answers(
 
 
 def _watched(case: Case, trace: Trace, score: Score, repeats: list[str] | None, signal: str) -> AnswerSignals:
-    """Return the signals of an answer; without the primary one it counts as not graded."""
     tokens = tokens_of(trace.response.logprobs or ()) if trace.response else []
     return AnswerSignals(
         case=case.id,
@@ -332,7 +307,6 @@ def calibrate(answers: Sequence[AnswerSignals], *, seed: int = 0, signal: str = 
 
 
 def _graded(answers: Sequence[AnswerSignals]) -> tuple[list[AnswerSignals], np.ndarray, np.ndarray]:
-    """Return the graded answers, whether they are wrong, and the numbers of their groups, `(n,)` each."""
     graded = [one for one in answers if one.wrong is not None]
     _, groups = np.unique(np.array([one.group for one in graded], dtype=object), return_inverse=True)
     return graded, np.array([one.wrong is True for one in graded], dtype=bool), groups
@@ -396,7 +370,6 @@ def fitted_threshold(
 
 
 def _share(hits: np.ndarray, groups: np.ndarray) -> Interval:
-    """Return the share of the answers that are hits; of no answers it may be any."""
     if not len(hits):
         return Interval(0.0, 0.0, 1.0, 0, 0, ALPHA, "wilson")
     return score_interval(hits.astype(float), np.ones(len(hits)), groups, alpha=ALPHA)

@@ -129,18 +129,16 @@ class CascadeRung(Rung):
 
     async def after_test(self, view: View, winner: Variant) -> CascadeDetail:
         """Return further measurements: the shares that are sent on, and the work of the first part."""
-        session, dev = view.session, view.dev
+        session = view.session
         assert winner.cascade is not None
         cascade, test = winner.cascade, session.split.test
         own = await session.ask(cascade.first, test)
         means = usage(own)
         read, written = means.input_tokens, means.output_tokens
-        on_dev = await session.ask(cascade.first, dev)
         return CascadeDetail(
             first=cascade.first.name,
             large=large_of(winner).id,
             threshold=cascade.threshold,
-            sent_dev=sum(is_sent(cascade, trace) for trace in on_dev) / len(dev),
             sent=sum(is_sent(cascade, trace) for trace in own) / len(test),
             first_tokens=None if read is None or written is None else (read, written),
         )

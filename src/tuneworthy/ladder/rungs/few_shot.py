@@ -1,12 +1,11 @@
-"""Rung `few_shot`: fixed shots, shots chosen per case, structured output, and sets of shots that are searched for."""
+"""Rung `few_shot`: fixed shots, shots chosen per case, and structured output."""
 
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 
 from tuneworthy.config.retrieval import LocalEncoder
-from tuneworthy.ladder.rung import Proposal, Rung, SearchResult, View, rung
-from tuneworthy.ladder.rungs.shot_sets import TRIED, shot_sets, why_no_sets
+from tuneworthy.ladder.rung import Proposal, Rung, View, rung
 from tuneworthy.providers.capabilities import takes_temperature
 from tuneworthy.types import OutputFormat, Shots, Variant
 
@@ -43,25 +42,7 @@ class FewShotRung(Rung):
         if structured.kind != "free":
             greedy = _greedy(view, best)
             candidates += [_variant(greedy, chosen(sizes[0]), structured), _variant(greedy, None, structured)]
-        sets = 0 if why_no_sets(view.project, len(pool), searched=view.searched) else view.project.few_shot.sets
-        return Proposal(
-            candidates=[c for c in candidates if c.id != best.id],
-            notes=notes,
-            more_candidates=sets,
-            more_calls={best.model: min(TRIED * sizes[0], len(pool))} if sets > 1 else {},
-        )
-
-    async def search(self, view: View) -> SearchResult:
-        """Return one candidate for each set of shots that `few_shot.sets` asks for."""
-        if why := why_no_sets(view.project, len(view.pool), searched=view.searched):
-            return SearchResult(notes=[why])
-        if not view.project.few_shot.sets:
-            return SearchResult()
-        sets, notes = await shot_sets(view)
-        best = view.incumbent
-        return SearchResult(
-            candidates=[_variant(best, shots, OutputFormat(), name) for name, shots in sets], notes=notes
-        )
+        return Proposal(candidates=[c for c in candidates if c.id != best.id], notes=notes)
 
 
 def _encoder(view: View) -> tuple[str, list[str]]:
@@ -70,20 +51,12 @@ def _encoder(view: View) -> tuple[str, list[str]]:
         return "", []
     config = view.project.retrieval.encoder
     if not isinstance(config, LocalEncoder):
-        return "", ["few-shot examples are not chosen by semantic similarity: [retrieval] configures no local encoder"]
-    return (
-        (
-            "",
-            [
-                (
-                    "few-shot examples are not chosen by semantic similarity: torch is not installed; run `pip install "
-                    '"tuneworthy[semantic]"`'
-                )
-            ],
-        )
-        if find_spec("torch") is None
-        else (config.model, [])
-    )
+        why = "[retrieval] configures no local encoder"
+    elif find_spec("torch") is None:
+        why = 'torch is not installed; run `pip install "tuneworthy[semantic]"`'
+    else:
+        return config.model, []
+    return "", [f"few-shot examples are not chosen by semantic similarity: {why}"]
 
 
 def _variant(best: Variant, shots: Shots | None, output: OutputFormat, name: str = "") -> Variant:

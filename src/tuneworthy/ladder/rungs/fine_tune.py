@@ -3,7 +3,7 @@
 A tuned classifier is one candidate: it has a prompt, and nothing to decode.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,16 +11,17 @@ from tuneworthy.config.project import Project
 from tuneworthy.decoding.engines import carried
 from tuneworthy.decoding.presets import engine_for
 from tuneworthy.errors import OutsideFault
+from tuneworthy.graders.base import GradingContext
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.classical_models import add_classifiers
 from tuneworthy.ladder.rung import Proposal, Rung, View, rung
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.ladder.rungs.decoding import label, provider_of, swept_setting
-from tuneworthy.ladder.rungs.first_tokens import MOST_CASES, sureness
-from tuneworthy.ladder.rungs.regressions import guard, sets_of
+from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.tuned_models import TunedModel, add_base, add_tuned, missing, tuned_models
 from tuneworthy.providers.capabilities import filter_parameters
-from tuneworthy.regressions.sets import hashes, regression_sets
+from tuneworthy.regressions.compare import Floats, RegressionResult, regression_result
+from tuneworthy.regressions.sets import RegressionSet, regression_sets
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts
 from tuneworthy.types import OutputFormat, Variant
@@ -59,14 +60,13 @@ class FineTuneRung(Rung):
             candidates=[*tuned_classifiers, *found] if any(newer) else [*found, *tuned_classifiers],
             notes=notes,
             more_calls={
-                one.name: 2 * (MOST_CASES + sum(len(one.cases) for one in regression_sets(view.project)))
-                for one in opened[:1]
+                one.name: 2 * sum(len(one.cases) for one in regression_sets(view.project)) for one in opened[:1]
             },
         )
 
     async def after_test(self, view: View, winner: Variant) -> TunedDetail:
-        """Return further measurements: artifacts, first tokens on dev, and the regression sets."""
-        session, dev = view.session, view.dev
+        """Return further measurements: artifacts, and the regression sets."""
+        session = view.session
         if (classifier := add_classifiers(session.models, session.folder).get(winner.model)) is not None:
             return TunedDetail(engine="numpy", classifier=classifier.id, dataset=classifier.about.dataset)
         tuned = next((one for one in tuned_models(session.project) if one.name == winner.model), None)
@@ -78,26 +78,11 @@ class FineTuneRung(Rung):
                 hint="Run `tuneworthy serve` to start the fine-tuned model, then run `tuneworthy run` again.",
             )
         against = add_base(session.models, session.project, tuned)
-        untuned = replace(
-            winner,
-            name="fine_tune/base",
-            model=against.model,
-            model_identity=session.models[against.model].provider.identity,
-        )
         sets = sets_of(session)
-        return TunedDetail(
-            engine=tuned.engine,
-            gguf=tuned.gguf,
-            merged=tuned.merged,
-            adapter=tuned.adapter,
-            base=tuned.base,
-            dataset=tuned.dataset,
-            file_type=tuned.file_type,
+        return replace(
+            tuned.detail,
             compared_with=against.title,
             compared_base=against.base,
-            sureness_base=await sureness(session, untuned, dev),
-            sureness_tuned=await sureness(session, winner, dev),
-            regression_sets=dict(hashes(sets)),
             regressions=await guard(session, against.model, tuned.name, sets),
         )
 
@@ -174,8 +159,48 @@ def presets(view: View, tuned: TunedModel) -> list[Setting]:
     own = [dict(one) for one in view.project.decoding.grid or ()]
     if view.best is not None and view.best.decoding:
         source = engine_for(provider_of(view.project, view.best.model))
-        own.append(carried(view.best.decoding, source, engine_for(tuned.engine)))
+        own.append(carried(view.best.decoding, source, engine_for(tuned.detail.engine)))
     for decoding in own:
         if all(decoding != other for _, other, _ in settings):
             settings.append((label(decoding), decoding, OutputFormat()))
     return settings
+
+
+def sets_of(session: Session) -> list[RegressionSet]:
+    """Return the regression sets of an opened project, whose judges may ask.
+
+    Raises:
+        UserError: A set cannot be used.
+    """
+    project = session.project
+    return regression_sets(project, GradingContext(root=project.root, asker=session.asker, seed=project.split.seed))
+
+
+async def guard(session: Session, base: str, tuned: str, sets: Sequence[RegressionSet]) -> list[RegressionResult]:
+    """Return the results of the tuned model by regression set.
+
+    Args:
+        session: The opened project.
+        base: Name of the untuned model.
+        tuned: Name of the tuned one.
+        sets: The regression sets.
+    """
+    found = []
+    for one in sets:
+        sides = [await _score(session, name, one) for name in (base, tuned)]
+        found.append(regression_result(one.name, one.hash, sides[0], sides[1], one.margin))
+    return found
+
+
+async def _score(session: Session, model: str, one: RegressionSet) -> tuple[Floats, Floats]:
+    variant = Variant(
+        name=f"guard/{one.name} {model}",
+        model=model,
+        model_identity=session.models[model].provider.identity,
+        system=one.system,
+        user="{{ input }}",
+        decoding={"temperature": 0.0},
+        max_tokens=one.max_tokens,
+    )
+    num, den, _ = await session.score(await session.ask(variant, one.cases), one.cases, grader=one.grader)
+    return num, den

@@ -1,13 +1,14 @@
 """Rung `model`: every other eligible model of the project, at each of its efforts, with the best prompt so far."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
 import numpy as np
 
 from tuneworthy.config.project import Project
+from tuneworthy.evaluate.runner import usage
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.rung import Proposal, Rung, View, rung
 from tuneworthy.ladder.rung_details import ModelDetail, ModelResult
@@ -57,48 +58,13 @@ class ModelRung(Rung):
     async def examine(self, view: View, tried: Sequence[Variant], winner: Variant) -> ModelDetail:
         """Set score, cost and time of all models side by side, on their dev cases, and mark the Pareto front.
 
-        A model is held against those that saw as many cases at least, on the cases that both answered and scored.
+        A model that left the race early has seen fewer cases, and is not on the front.
         """
-        session = view.session
-        shown = [
-            one
-            for one in [await _on_dev(session, variant, view.dev) for variant in (view.incumbent, *tried)]
-            if one.answered.any()
-        ]
-        rows = [
-            ModelResult(
-                name=one.variant.name,
-                variant=one.variant.id,
-                n=int(one.answered.sum()),
-                **one.on(one.answered),
-                retires=retirement(session.project, one.variant.model),
-                pareto=not any(_dominates(other, one) for other in shown),
-            )
-            for one in shown
-        ]
-        return ModelDetail(models=rows)
-
-
-@dataclass(frozen=True, slots=True)
-class DevAnswers:
-    """Stored dev answers of a variant as arrays, `(n_cases,)`: NaN where missing."""
-
-    variant: Variant
-    answered: np.ndarray
-    num: np.ndarray
-    den: np.ndarray
-    usd: np.ndarray
-    seconds: np.ndarray
-
-    def on(self, cases: np.ndarray) -> dict[str, float | None]:
-        """Return score, US dollars a thousand answers and median milliseconds on `cases`, `(n_cases,)` of bool."""
-        scored, timed = cases & ~np.isnan(self.num), cases & ~np.isnan(self.seconds)
-        total = float(self.den[scored].sum())
-        return {
-            "score": float(self.num[scored].sum()) / total if total else None,
-            "usd_per_1k": 1000 * float(self.usd[timed].mean()) if timed.any() else None,
-            "p50_ms": 1000 * float(np.median(self.seconds[timed])) if timed.any() else None,
-        }
+        found = [await _on_dev(view.session, variant, view.dev) for variant in (view.incumbent, *tried)]
+        rows = [row for row in found if row is not None]
+        whole = [row for row in rows if row.n == max(one.n for one in rows)]
+        front = [row for row in whole if not any(_dominates(other, row) for other in whole)]
+        return ModelDetail(models=[replace(row, pareto=row in front) for row in rows])
 
 
 def on_model(base: Variant, model: str, provider: Provider, effort: str | None = None) -> Variant:
@@ -147,7 +113,6 @@ def _capabilities(provider: Provider) -> Capabilities:
 
 
 def _variants(view: View, best: Variant, name: str) -> tuple[list[Variant], tuple[str, ...]]:
-    """Return the model at its default effort and at each other one, and the parameters that it does not accept."""
     provider = view.models[name].provider
     capabilities = _capabilities(provider)
     variants = [
@@ -161,39 +126,35 @@ def _variants(view: View, best: Variant, name: str) -> tuple[list[Variant], tupl
     return variants, accepted(capabilities, _sampling(best))[1]
 
 
-async def _on_dev(session: Session, variant: Variant, dev: Sequence[Case]) -> DevAnswers:
-    place = {case.id: number for number, case in enumerate(dev)}
+async def _on_dev(session: Session, variant: Variant, dev: Sequence[Case]) -> ModelResult | None:
     traces = session.runner.stored(variant, dev)
-    at = [place[trace.case_id] for trace in traces]
-    num, den, usd, seconds = np.full((4, len(dev)), np.nan)
-    if traces:
-        num[at], den[at], _ = await session.score(traces, [dev[number] for number in at])
-    usd[at] = [trace.cost_usd for trace in traces]
-    seconds[at] = [trace.response.seconds if trace.response else np.nan for trace in traces]
-    return DevAnswers(variant, ~np.isnan(usd), num, den, usd, seconds)
+    answered = {trace.case_id for trace in traces}
+    if not traces:
+        return None
+    num, den, _ = await session.score(traces, [case for case in dev if case.id in answered])
+    possible = float(den[~np.isnan(num)].sum())
+    seconds = [trace.response.seconds for trace in traces if trace.response]
+    return ModelResult(
+        name=variant.name,
+        variant=variant.id,
+        n=len(traces),
+        score=float(np.nansum(num)) / possible if possible else None,
+        usd_per_1k=usage(traces).usd_per_1k,
+        p50_ms=1000 * float(np.median(seconds)) if seconds else None,
+        retires=retirement(session.project, variant.model),
+        pareto=False,
+    )
 
 
-def _dominates(one: DevAnswers, other: DevAnswers) -> bool:
-    """Whether `one` is at least as good as `other` in score, cost and time where both were asked, and better in one.
-
-    A candidate with fewer cases dominates no other: it left the race early.
-    """
-    if one.answered.sum() < other.answered.sum():
-        return False
-    both = ~np.isnan(one.num) & ~np.isnan(other.num)
-    ours, theirs = _goods(one.on(both)), _goods(other.on(both))
+def _dominates(one: ModelResult, other: ModelResult) -> bool:
+    ours, theirs = _goods(one), _goods(other)
     return all(a >= b for a, b in zip(ours, theirs, strict=True)) and ours != theirs
 
 
-def _goods(row: Mapping[str, float | None]) -> tuple[float, float, float]:
+def _goods(row: ModelResult) -> list[float]:
     """Return score, cost and time so that more is better; unknown is worst."""
-    cost, time = row["usd_per_1k"], row["p50_ms"]
-    worst = float("-inf")
-    return (
-        row["score"] if row["score"] is not None else worst,
-        -cost if cost is not None else worst,
-        -time if time is not None else worst,
-    )
+    signed = ((row.score, 1), (row.usd_per_1k, -1), (row.p50_ms, -1))
+    return [float("-inf") if value is None else sign * value for value, sign in signed]
 
 
 def retirement(project: Project, name: str, today: date | None = None) -> str:

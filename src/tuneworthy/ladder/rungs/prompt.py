@@ -1,27 +1,22 @@
 """Rung `prompt`: rewrites of the system prompt.
 
 The rewrites are deterministic (structure, role, contract, half, chain of thought). For a choice task the labels are
-ranked too, where the model can do that. Where the project file asks for them there are two more: one by GEPA, and one
-without the paragraphs that earn nothing.
+ranked too, where the model can do that. Where the project file asks for it, GEPA makes one more.
 """
 
 from collections import Counter
 from dataclasses import replace
 
+from tuneworthy.evaluate.ranking import content_free
 from tuneworthy.ladder.rung import Proposal, Rung, SearchResult, View, rung
-from tuneworthy.ladder.rung_details import AblationDetail, GepaDetail, PromptDetail
-from tuneworthy.ladder.rungs.prompt_search import (
-    cut_prompt,
-    optimise_prompt,
-    searched_cases,
-    why_not_ablated,
-    why_not_optimised,
-)
-from tuneworthy.ladder.rungs.ranked_labels import can_rank, ranked_variants, with_prior
+from tuneworthy.ladder.rung_details import GepaDetail, PromptDetail
+from tuneworthy.ladder.rungs.prompt_search import optimise_prompt, searched_cases, why_not_optimised
 from tuneworthy.prompts.transforms import TRANSFORMS, applicable
-from tuneworthy.search.ablate import may_go
 from tuneworthy.search.optimise import MINIBATCH
-from tuneworthy.types import Variant
+from tuneworthy.types import OutputFormat, Ranking, Variant
+
+# Each label is read behind each prompt: with more of them a ranking costs more than it is likely to bring.
+MOST_LABELS = 100
 
 
 @rung("prompt")
@@ -29,7 +24,6 @@ class PromptRung(Rung):
     """Single rewrites, and structure and contract together; then results of searches."""
 
     async def propose(self, view: View) -> Proposal:
-        """Return the rewrites that apply to the prompt so far."""
         best, task = view.incumbent, view.task
         candidates = []
         for name in applicable(best, task.kind):
@@ -43,51 +37,83 @@ class PromptRung(Rung):
                 )
             )
         candidates += ranked_variants(view)
-        ablated, optimised, _ = _wanted(view)
         corrected = view.searched and can_rank(view)
-        section, half = view.project.reflection, view.n_dev // 2
-        calls = Counter({best.model: (1 + len(may_go(best.system or ""))) * half} if ablated else {})
+        optimised, _ = _optimises(view)
+        section, calls = view.project.reflection, Counter[str]()
         if optimised and section:
-            calls += Counter({best.model: half + section.calls})
+            calls += Counter({best.model: view.n_dev // 2 + section.calls})
             calls += Counter({section.model: section.calls // MINIBATCH})
         return Proposal(
             candidates=[c for c in candidates if c.id != best.id],
-            more_candidates=ablated + optimised + corrected,
+            more_candidates=optimised + corrected,
             more_calls=calls,
         )
 
     async def search(self, view: View) -> SearchResult:
-        """Return what GEPA found, and the prompt without the paragraphs that earn nothing."""
-        session = view.session
-        ablated, optimised, notes = _wanted(view)
+        """Return the best rewrite of GEPA, and the ranking that subtracts the prior of each label."""
+        optimised, why_not = _optimises(view)
+        notes = [why_not] if why_not else []
         variants: list[Variant] = []
-        ablation: AblationDetail | None = None
         gepa: GepaDetail | None = None
-        if ablated:
-            variant, ablation = await cut_prompt(session, view.incumbent, view.dev)
-            variants.append(variant)
         if optimised:
             variant, gepa, note = await optimise_prompt(view)
-            variants.append(variant)
+            variants += [variant] if variant.id != view.incumbent.id else []
             notes += [note] if note else []
-        variants = [variant for variant in variants if variant.id != view.incumbent.id]
         made_from = frozenset(case.id for case in searched_cases(view.dev)) if variants else frozenset[str]()
         if view.searched and can_rank(view) and (corrected := await with_prior(view)):
             variants.append(corrected)
         return SearchResult(
-            candidates=variants,
-            made_from=made_from,
-            detail=PromptDetail(ablation=ablation, gepa=gepa) if ablation or gepa else None,
-            notes=notes,
+            candidates=variants, made_from=made_from, detail=PromptDetail(gepa=gepa) if gepa else None, notes=notes
         )
 
 
-def _wanted(view: View) -> tuple[bool, bool, list[str]]:
-    """Return whether the prompt is ablated, whether it is optimised, and what bars either although it is asked for."""
-    best, project = view.incumbent, view.project
-    bars = (
-        why_not_ablated(project, best.model, best.system, view.dev, searched=view.searched),
-        why_not_optimised(project, best.model, view.dev, searched=view.searched),
+def _optimises(view: View) -> tuple[bool, str]:
+    """Return whether the prompt is optimised, and what bars that although the project file asks for it."""
+    why_not = why_not_optimised(view.project, view.incumbent.model, view.dev, searched=view.searched)
+    return view.project.reflection is not None and not why_not, why_not
+
+
+# Ranked labels: the ways to compare labels share their calls, whatever is made of the log-probabilities.
+
+
+def ranked_variants(view: View) -> list[Variant]:
+    return [_variant(view.incumbent, _output(view, way)) for way in ("sum", "per_byte")] if can_rank(view) else []
+
+
+def can_rank(view: View) -> bool:
+    """Whether the labels are to be ranked, are known and few enough, and the model of the best variant ranks them."""
+    best, labels = view.incumbent, view.task.labels
+    return (
+        view.project.prompt.rank_labels
+        and view.task.structured.kind == "choice"
+        and len(labels) <= MOST_LABELS
+        and best.answer_after is None
+        and "ranked" in view.models[best.model].provider.supports
     )
-    ablated, optimised = project.prompt.ablate and not bars[0], project.reflection is not None and not bars[1]
-    return ablated, optimised, [bar for bar in bars if bar]
+
+
+async def with_prior(view: View) -> Variant | None:
+    """Return the variant that subtracts the prior of each label; None without one.
+
+    Raises:
+        OutsideFault: The answer to that question did not come, and would be asked for again.
+    """
+    session = view.session
+    raw = _variant(view.incumbent, replace(_output(view, "sum"), ranking=""))
+    with session.all_answered():
+        trace = (await session.ask(raw, [content_free(view.dev[0])]))[0]
+    worth = trace.response.label_logprobs if trace.response else None
+    if worth is None:
+        return None
+    return _variant(
+        view.incumbent, replace(_output(view, "prior"), prior=tuple(worth[label] for label in view.task.labels))
+    )
+
+
+def _output(view: View, way: Ranking) -> OutputFormat:
+    return OutputFormat(kind="ranked", choices=view.task.labels, ranking=way)
+
+
+def _variant(best: Variant, output: OutputFormat) -> Variant:
+    name = f"ranked_{output.ranking}"
+    return replace(best, name=f"prompt/{name}", output=output, decoding={"temperature": 0.0}, notes=(*best.notes, name))

@@ -1,4 +1,4 @@
-"""Searches of the rung `prompt`: a rewrite by GEPA, and a prompt without useless paragraphs.
+"""Search of the rung `prompt`: a rewrite by GEPA.
 
 Invariants: only dev is asked, and only the half that the race does not see: it decides by cases that nothing was made
 from, and a group is on one side. GEPA's result depends only on the seed and on stored answers. It is written as a
@@ -20,11 +20,10 @@ from tuneworthy.graders.base import accepted
 from tuneworthy.graders.messages import REASONS
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.rung import View
-from tuneworthy.ladder.rung_details import AblationDetail, GepaDetail
+from tuneworthy.ladder.rung_details import GepaDetail
 from tuneworthy.ladder.session import Session
 from tuneworthy.messages import say
 from tuneworthy.prompts.templates import own_system, render
-from tuneworthy.search.ablate import ablate, may_go, tokens_of
 from tuneworthy.search.optimise import ScoredAnswer, gepa_missing, optimise, part, why_no_sides
 from tuneworthy.store import write_atomic
 from tuneworthy.text import count, plural
@@ -65,43 +64,13 @@ def why_not_optimised(project: Project, model: str, dev: Sequence[Case] = (), *,
     if section is None:
         return ""
     why = (
-        _why_no_prompt(project, model)
+        (f"{model} is your own pipeline, which has its own prompt" if project.models[model].own_pipeline else "")
         or ("" if project.may_serve(section.model) else say("hosted_forbidden", model=section.model))
         or gepa_missing()
         or _why_not_searched(dev, searched=searched)
         or (why_no_sides(searched_cases(dev), section.calls) if dev else "")
     )
     return messages.say("not_optimised", why=why) if why else ""
-
-
-def why_not_ablated(
-    project: Project, model: str, system: str | None, dev: Sequence[Case] = (), *, searched: bool
-) -> str:
-    """Say why `prompt.ablate` cannot be followed; "" if it can be, or is not asked for.
-
-    Args:
-        project: Its configuration.
-        model: That answers.
-        system: The prompt.
-        dev: In the order of the race; empty if unknown.
-        searched: Whether dev may be searched.
-    """
-    if not project.prompt.ablate:
-        return ""
-    why = (
-        _why_no_prompt(project, model)
-        or (
-            ""
-            if may_go(system or "")
-            else "it has fewer than two paragraphs, or every paragraph contains a placeholder"
-        )
-        or _why_not_searched(dev, searched=searched)
-    )
-    return f"the system prompt is not shortened: {why}" if why else ""
-
-
-def _why_no_prompt(project: Project, model: str) -> str:
-    return f"{model} is your own pipeline, which has its own prompt" if project.models[model].own_pipeline else ""
 
 
 def _why_not_searched(dev: Sequence[Case], *, searched: bool) -> str:
@@ -117,36 +86,6 @@ def _why_not_searched(dev: Sequence[Case], *, searched: bool) -> str:
         f"the groups of dev cases are so large that only {count(len(half), 'case remains', 'cases remain')} for "
         f"the search, but {FEWEST} are needed"
     )
-
-
-# --- paragraphs that earn nothing ---------------------------------------------------------------------------------
-
-
-async def cut_prompt(session: Session, best: Variant, dev: Sequence[Case]) -> tuple[Variant, AblationDetail]:
-    """Cut the paragraphs of the system prompt that earn nothing on dev.
-
-    Returns:
-        The variant (`best` if no paragraph can go), and the trials.
-    """
-    found = await ablate(best, searched_cases(dev), session.measure)
-    about = AblationDetail(
-        paragraphs=found.paragraphs,
-        cut=found.cut,
-        tokens=tokens_of(best.system or ""),
-        tokens_saved=tokens_of(best.system or "") - tokens_of(found.text),
-        tried=found.tried,
-    )
-    if not found.cut:
-        return best, about
-    return replace(
-        best,
-        name="prompt/cut",
-        system=found.text,
-        notes=(*best.notes, f"{found.cut} of {found.paragraphs} paragraphs removed"),
-    ), about
-
-
-# --- GEPA ---------------------------------------------------------------------------------------------------------
 
 
 async def optimise_prompt(view: View) -> tuple[Variant, GepaDetail | None, str]:
@@ -268,7 +207,6 @@ class _GepaCalls:
         return trace.text or None
 
     def _fault(self, text: str, case: Case) -> str:
-        """Return the fault of a rewrite as a template; "" without one."""
         if added := sorted({*_PLACEHOLDER.findall(text)} - self._fixed):
             return f"The instructions have a placeholder that nothing fills in: {added[0]}"
         try:
@@ -278,7 +216,6 @@ class _GepaCalls:
         return ""
 
     def _judged(self, case: Case, trace: Trace, score: Score) -> ScoredAnswer:
-        """Return an answer in words; one without a score counts as today's prompt's answer to the case."""
         answer = trace.text if trace.response else "(no answer)"
         masked = [case.text, answer, feedback(case, score), details(score)]
         if self.section.personal_data == "mask":
@@ -298,7 +235,6 @@ class _GepaCalls:
 
 
 def feedback(case: Case, score: Score) -> str:
-    """Describe the score of an answer, the reason, and the right answer."""
     if score.unscored:
         return f"It could not be scored ({score.unscored})."
     text = f"Score {score.value:.2f} of 1."
@@ -310,7 +246,6 @@ def feedback(case: Case, score: Score) -> str:
 
 
 def details(score: Score) -> str:
-    """Return the grader's detail of an answer that is not fully right, as JSON; "" if there is nothing to tell."""
     if score.unscored or not score.detail or score.num == score.den:
         return ""
     return orjson.dumps(dict(score.detail), default=str).decode()

@@ -76,7 +76,6 @@ class SearchForm:
 
     @property
     def order(self) -> float:
-        """Ranking key of the forms."""
         return float(self.measured["ndcg@10"].mean()) if self.measured else 0.0
 
 
@@ -129,7 +128,6 @@ class RetrievalRung(Rung):
         return Proposal(candidates=found, notes=notes, more_calls={best.model: 2 * view.n_dev})
 
     async def examine(self, view: View, tried: Sequence[Variant], winner: Variant) -> RetrievalDetail:
-        """Return the search, its quality, the causes of wrong answers, the oracle and the latency."""
         session = view.session
         library, retrieval, dev = session.library, winner.retrieval, view.dev
         assert library is not None and retrieval is not None
@@ -181,7 +179,6 @@ async def tuned_forms(library: DocumentLibrary, dev: Sequence[Case]) -> tuple[li
 
 
 def forms_of(library: DocumentLibrary) -> list[SearchForm]:
-    """Return all searches that the settings name, simple ones first: chunk sizes x (words, vectors, both, reranked)."""
     found: dict[str, SearchForm] = {}
     settings = library.settings
     middle = settings.bm25_weight[len(settings.bm25_weight) // 2]
@@ -261,7 +258,6 @@ def attribute(
 
 
 def _miss(case: Case, right: Sequence[Any], unknown: Sequence[str], away: Sequence[Any]) -> str:
-    """Return why the right documents were not shown; "" if all were."""
     if not case.documents:
         return "no_document_named"
     if unknown:
