@@ -63,7 +63,6 @@ COMMANDS: dict[str, list[str]] = {
     "data review plan": ["data review plan"],
     "data review start": ["data review start --seed 7"],
     "data review status": ["data review status"],
-    "data review rejected": ["data review rejected --n 5 --seed 7"],
     "data review findings": ["data review findings --n 5"],
     "data review correct": ["data review correct 3f2a --because wrong"],
     "plan": ["plan"],

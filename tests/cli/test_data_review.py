@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -17,7 +15,6 @@ from click.testing import CliRunner, Result
 from tests.dataset.check_rows import RECIPE
 from tuneworthy.cli.data_review import command
 from tuneworthy.cli.review_terminal import parse_verdict, sheet
-from tuneworthy.dataset.checks.personal_data import Presidio
 from tuneworthy.dataset.freeze import freeze
 from tuneworthy.errors import UserError
 from tuneworthy.people.review_log import Ledger
@@ -163,40 +160,6 @@ def test_a_slip_of_an_earlier_attempt_is_made_bad_later(root: Path) -> None:
     assert (told["status"], told["n_refuted"]) == ("rejected", 1)
 
 
-def test_rows_that_were_left_out_are_judged_apart_and_blind(root: Path) -> None:
-    result = review(root, "rejected", "--seed", "1", "--reviewer", "ada", lines=["g", *["b yes"] * 9])
-    assert result.return_value is None
-    assert "refusal" not in result.stderr and "10 of 10 dropped rows" in result.stderr
-    assert "1 of 10 reviewed dropped rows is good" in result.stdout
-    assert "no review plan" in result.stdout
-    told = document(review(root, "status", "--json"))
-    assert told["attempts"] == 0 and told["calibration"]["sample"]["n"] == 10
-
-
-def test_rows_that_were_left_out_are_shown_without_personal_data(tmp_path: Path) -> None:
-    rejects = [left_out("Write to ada@example.org, or call +44 20 7946 0958.", "refusal")]
-    contents = {"rows.jsonl": [line("q")], "rejects.jsonl": rejects, "findings.jsonl": []}
-    freeze(Folder(tmp_path), contents, RECIPE)
-    result = review(tmp_path, "rejected", "--reviewer", "ada", lines=["/quit"])
-    assert "user: Write to [EMAIL_1], or call [PHONE_1]." in result.stderr and "ada@" not in result.output
-
-
-def test_rows_that_were_left_out_are_masked_with_the_engine_of_the_build(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def analyze(text: str, **_: Any) -> list[Any]:
-        at = text.find("Ada")
-        return [SimpleNamespace(entity_type="PERSON", start=at, end=at + 3, score=0.9)] if at >= 0 else []
-
-    engines = {"presidio": Presidio(SimpleNamespace(analyze=analyze))}
-    monkeypatch.setattr("tuneworthy.dataset.card.open_engine", engines.__getitem__)
-    rejects = [left_out("I am Ada, ada@example.org.", "refusal")]
-    contents = {"rows.jsonl": [line("q")], "rejects.jsonl": rejects, "findings.jsonl": []}
-    freeze(Folder(tmp_path), contents, replace(RECIPE, settings={"pii_engine": "presidio"}))
-    result = review(tmp_path, "rejected", "--reviewer", "ada", lines=["/quit"])
-    assert "user: I am [PERSON_1], [EMAIL_1]." in result.stderr and "Ada" not in result.output
-
-
 def test_without_a_frozen_version_the_next_step_is_told(tmp_path: Path) -> None:
     result = review(tmp_path, "start")
     assert isinstance(result.exception, UserError) and "tuneworthy data build" in str(result.exception)
@@ -252,7 +215,7 @@ def test_a_user_without_a_name_is_asked_for_one_only_where_it_matters(
 ) -> None:
     monkeypatch.setattr("getpass.getuser", nameless)
     assert document(review(root, "status", "--json"))["status"] == "no_plan"
-    for options in (("start",), ("rejected",), ("correct", "x", "--because", "y")):
+    for options in (("start",), ("correct", "x", "--because", "y")):
         error = review(root, *options).exception
         assert isinstance(error, UserError) and "a name with --reviewer" in str(error)
 

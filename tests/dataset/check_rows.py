@@ -322,11 +322,6 @@ PLANTED: dict[str, list[Planted]] = {
         Planted("too_few_declined", [row("Hm?", "Yes.")], [row("Hm?", "I don't know.")] * 7,
                 whole=True, cases=CASES, action="report"),
     ],
-    "length": [
-        Planted("long", [row("Hm? " * 2000)], [row("Hm? " * 20)], action="report"),
-        Planted("long", [row("Is that all?", "Yes. " * 4000)], [row("Is that all?", "Yes. " * 20)], action="report"),
-        Planted("short", [row(clean()[0].question, "")], [row(clean()[0].question, "Wait.")], action="report"),
-    ],
     "language": [
         Planted("rare_language", [row("Где я могу найти свою карту?")], [row("Ok?")], action="report"),
         Planted("answered_in_another",

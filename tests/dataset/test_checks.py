@@ -26,7 +26,7 @@ from tuneworthy.cases.pii import KINDS
 from tuneworthy.dataset import WHOLE_SET, CheckContext, DataCheck, RowFinding, data_checks
 from tuneworthy.dataset.checks import label_errors
 from tuneworthy.dataset.checks.degenerate import is_degenerate
-from tuneworthy.dataset.checks.label_errors import LabelErrors, doubts, find_doubts, shared_words, wrong_shares
+from tuneworthy.dataset.checks.label_errors import LabelErrors, doubts, find_doubts, wrong_shares
 from tuneworthy.dataset.checks.personal_data import PersonalData, Presidio
 from tuneworthy.errors import UserError
 from tuneworthy.types import Case, Example
@@ -173,7 +173,7 @@ def test_the_same_rows_give_the_same_findings_in_batches_of_any_size(name: str) 
 
 ORDER = [
     "chat", "feedback", "truncation", "refusal", "degenerate", "contamination", "exact", "near", "grounding",
-    "personal_data", "concentration", "judge_audit", "label_errors", "declined_share", "length", "language", "pairs",
+    "personal_data", "concentration", "judge_audit", "label_errors", "declined_share", "language", "pairs",
     "pair_length", "teacher_mix", "teacher_drift",
 ]  # fmt: skip
 """Overlaps leave before duplicates, personal data is masked before a judge sees it."""
@@ -349,50 +349,6 @@ def test_of_json_answers_the_keys_with_a_value_are_the_label() -> None:
     assert list(LabelErrors()(same, CheckContext(seed=1))) == []
 
 
-VERBS = {
-    "change": ("change", "swap", "edit"),
-    "cancel": ("cancel", "end", "stop"),
-    "find": ("find", "locate", "where"),
-    "lock": ("lock", "block", "freeze"),
-    "repair": ("repair", "fix", "mend"),
-}
-THINGS = {
-    "card": ("card", "visa"),
-    "parcel": ("parcel", "box"),
-    "phone": ("phone", "mobile"),
-    "bill": ("bill", "invoice"),
-    "router": ("router", "modem"),
-    "seat": ("seat", "chair"),
-    "key": ("key", "fob"),
-    "plan": ("plan", "tariff"),
-}
-
-
-def test_similarity_to_names_and_the_words_that_they_share_find_wrong_labels(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    rng = random.Random(5)
-    names = sorted(f"{verb}_{thing}" for verb in VERBS for thing in THINGS)
-    true = names * 8
-    texts = [
-        f"{rng.choice(VERBS[verb])} {rng.choice(THINGS[thing])} {' '.join(rng.sample(ASIDE, 4))}"
-        for verb, thing in (name.split("_") for name in true)
-    ]
-    wrong = set(rng.sample(range(len(true)), len(true) // 12))
-    given = [rng.choice([one for one in names if one != name]) if n in wrong else name for n, name in enumerate(true)]
-
-    def likely_wrong(labels: list[str]) -> set[int]:
-        return {doubt.row for doubt in find_doubts(texts, labels)[0] if doubt.score < 0.6}
-
-    opaque = likely_wrong([f"n{names.index(label):02}" for label in given])
-    named = likely_wrong(given)
-    assert len(named & wrong) >= max(0.9 * len(wrong), len(opaque & wrong) + 5)
-    assert len(named - wrong) <= 0.01 * len(true)
-    monkeypatch.setattr(label_errors, "FEW_OF_A_LABEL", 0)
-    similarity_alone = likely_wrong(given)
-    assert len(opaque & wrong) < len(similarity_alone & wrong) < len(named & wrong)
-
-
 def test_where_wrong_labels_separate_perfectly_their_share_does_not_collapse() -> None:
     rng = np.random.default_rng(0)
     codes, given = np.repeat(np.arange(8), 60), np.repeat(np.arange(8), 60)
@@ -418,17 +374,6 @@ def test_names_that_say_nothing_leave_a_label_clearly_more_probable_than_others(
     found = {doubt.row: doubt for doubt in find_doubts(texts, given)[0]}
     assert {10, 50, 90} <= set(found)
     assert min(found[row].likely for row in (10, 50, 90)) > 0.7
-
-
-def test_no_word_or_one_of_all_names_says_nothing() -> None:
-    assert shared_words(["pay_card", "pay_bill"]).shape == (2, 0)
-    assert shared_words(["", "a", "b"]).shape == (3, 0)
-    assert shared_words(["कार्ड_बदलें", "कार्ड_बंद", "खाता_बदलें", "खाता_बंद"]).sum(axis=1).tolist() == [2] * 4
-
-
-def test_of_many_words_that_names_share_the_most_frequent_are_learned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(label_errors, "MOST_WORDS", 1)
-    assert shared_words(["a x", "a y", "a", "b x"]).tolist() == [[True], [True], [True], [False]]
 
 
 def test_an_answer_is_cut_to_its_share_of_the_cases_or_the_cap() -> None:

@@ -29,10 +29,8 @@ from tuneworthy.dataset.curve import (
     _recommended,
     _sample,
     curve_of,
-    farthest_first,
-    hardest_first,
 )
-from tuneworthy.dataset.effect import MIN_ASKED, SEEDS, AskedSample, EffectMeter
+from tuneworthy.dataset.effect import MIN_ASKED, SEEDS, EffectMeter
 from tuneworthy.dataset.freeze import Version, freeze, open_version
 from tuneworthy.dataset.records import HashedCount, LabelRow, Recipe, row_of
 from tuneworthy.dataset.sources import cases_hash, measured_cases
@@ -87,7 +85,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     root = tmp_path_factory.mktemp("measured")
     rows = rows_of(240)
     version = frozen(root, rows, mislabelled(rows))
-    done = curve_of(load(root), version, ["difficulty", "diversity"])
+    done = curve_of(load(root), version)
     return root, json.loads(orjson.dumps(done))
 
 
@@ -95,9 +93,7 @@ def test_a_version_without_planted_wrong_labels_is_shown_better(measured: tuple[
     _, document = measured
     sizes = [one["size"] for one in document["points"]]
     assert len(sizes) >= 3 and sizes[-1] > 2 * 240 / 3 - 30
-    assert document["points"][-1]["against"].keys() == {"raw"}  # all rows, however they are drawn
-    assert all(one["against"].keys() == {"raw", "difficulty", "diversity"} for one in document["points"][:-1])
-    assert document["cleaning"]["ci95"][0] > 0 and document["points"][-1]["against"]["raw"]["ci95"][0] > 0
+    assert document["cleaning"]["ci95"][0] > 0 and document["points"][-1]["raw"]["ci95"][0] > 0
     assert all(one["ci95"][0] <= one["score"] <= one["ci95"][1] for one in document["points"])
     assert document["cleaning"]["n"] == document["n_dev"] < document["n"]
     assert (document["n_built"], document["n_raw"], document["metric"]) == (240, 480, "accuracy")
@@ -118,7 +114,7 @@ def test_a_version_without_random_rows_is_not_shown_better(tmp_path: Path) -> No
         leave = set(random.Random(seed).sample(range(360), 200))
         done = without(tmp_path / f"random{seed}", lambda n, _, leave=leave: n in leave)
         assert done.cleaning is not None and done.cleaning.ci95[0] <= 0
-        assert all(one.against["raw"].ci95[0] <= 0 for one in done.points)
+        assert all(one.raw is not None and one.raw.ci95[0] <= 0 for one in done.points)
 
 
 def test_what_a_check_left_does_not_hide_what_it_dropped_wrongly(tmp_path: Path) -> None:
@@ -136,9 +132,8 @@ def test_the_command_prints_a_table_and_what_it_recommends(
     said = capsys.readouterr()
     assert "built − raw" in said.out and "Recommended size" in said.out and "the last doubling" in said.out
     assert "so they would favour the built rows" in " ".join(said.out.split()) and "not measured" not in said.out
-    assert "difficulty" not in said.out and "Training the classical baseline (linear)" in said.err
-    arguments = ["--json", "--sample", "diversity", "--sample", "difficulty", "--sample", "difficulty"]
-    assert invoke(["data", "curve", "--project", str(root), *arguments]) == 0
+    assert "Training the classical baseline (linear)" in said.err
+    assert invoke(["data", "curve", "--project", str(root), "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert again == document  # the same whenever it is measured
     assert invoke(["data", "curve", "--project", str(root), "--version", "nothing"]) == 2
@@ -151,7 +146,7 @@ def test_with_few_dev_cases_only_the_size_is_measured(
     frozen(tmp_path, rows, mislabelled(rows))
     monkeypatch.setattr(curve, "MIN_ASKED", 121)
     monkeypatch.setattr("tuneworthy.cli.data_curve.MIN_ASKED", 121)
-    assert invoke(["data", "curve", "--project", str(tmp_path), "--sample", "diversity"]) == 0
+    assert invoke(["data", "curve", "--project", str(tmp_path)]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "It needs at least 121 dev cases" in said and "there are 120" in said
     assert "built −" not in said and "Recommended size" in said
@@ -220,7 +215,6 @@ def test_subsets_are_nested_of_the_right_rows_and_never_of_the_fold_that_is_aske
     rows = rows_of(160)
     sample = _sample(frozen(tmp_path, rows, mislabelled(rows)), meter_of())
     draws = [(name, size, draw) for name in ("built", "raw") for size in (20, 40) for draw in range(DRAWS)]
-    draws += [(name, size, 0) for name in ("difficulty", "diversity") for size in (20, 40)]
     drawn = dict(zip(draws, _drawn(sample, draws, sample.folds != 1, 1), strict=True))
     for (name, size, draw), numbers in drawn.items():
         assert len(set(numbers.tolist())) == size
@@ -228,36 +222,6 @@ def test_subsets_are_nested_of_the_right_rows_and_never_of_the_fold_that_is_aske
         assert set(numbers.tolist()) <= set(drawn[name, 40, draw].tolist())
     assert not sample.stays[drawn["raw", 20, 0]].all()
     assert len({tuple(drawn["built", 20, draw]) for draw in range(DRAWS)}) == DRAWS
-
-
-def sample_of(rows: Sequence[Example], kind: str = "label") -> AskedSample:
-    n = len(rows)
-    return AskedSample(
-        [one.question for one in rows], [(one.answer,) for one in rows], np.ones(n, bool), np.arange(n) % SEEDS,
-        np.arange(n), np.arange(0), kind,
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", ["label", "free_text"])
-def test_the_hardest_rows_are_those_that_a_model_of_the_others_gets_wrong(kind: str) -> None:
-    rows = rows_of(120)
-    wrong = [5, 50, 90]
-    for place in wrong:
-        rows[place] = row(rows[place].question, LABELS[(LABELS.index(rows[place].answer) + 2) % 4])
-    order = hardest_first(sample_of(rows, kind), np.random.default_rng(0).permutation(120), 0).tolist()
-    assert sorted(order) == list(range(120))
-    assert set(wrong) <= set(order[:12])
-    same = [row(one.question, "lost") for one in rows[:20]]
-    assert sorted(hardest_first(sample_of(same), np.arange(20), 0).tolist()) == list(range(20))
-
-
-def test_the_most_diverse_rows_are_one_of_each_kind_before_a_second_one() -> None:
-    wordings = ("my card is lost", "zebra quilt", "ein langer Satz auf Deutsch")
-    texts = [f"{words} {n}" for words in wordings for n in "12"]
-    chosen = farthest_first(sample_of([row(text, "lost") for text in texts]), np.arange(6), 0)
-    assert sorted((chosen // 2).tolist()) == [0, 1, 2]
-    blank = farthest_first(sample_of([row(text, "lost") for text in ["", "", "a b", ""]]), np.arange(4), 0)
-    assert len(set(blank.tolist())) == 2
 
 
 # --- what is said of them -------------------------------------------------------------------------------------------
@@ -331,7 +295,7 @@ def test_free_text_is_measured_by_the_nearest_row_and_without_dropped_rows_there
     cases = [{"input": one.question, "expected": advice.format(one.answer, 1000 + n)} for n, one in enumerate(CASES)]
     (tmp_path / "cases.jsonl").write_text("".join(json.dumps(case) + "\n" for case in cases))
     recipe = with_cases(version.recipe, tmp_path)
-    done = curve_of(load(tmp_path), Version(version.folder, recipe), ["difficulty"])
+    done = curve_of(load(tmp_path), Version(version.folder, recipe))
     assert (done.baseline, done.metric) == ("nearest", "token F1")
-    assert done.cleaning is None and done.points[0].against.keys() == {"difficulty"}
+    assert done.cleaning is None and done.points[0].raw is None
     assert open_version(Folder(tmp_path)).id == version.id

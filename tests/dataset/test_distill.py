@@ -17,7 +17,7 @@ from tests.ladder.simulations import write_simulation
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.dataset.distill.teacher import terms_of
-from tuneworthy.dataset.freeze import open_version
+from tuneworthy.dataset.freeze import latest_version, open_version
 from tuneworthy.dataset.importing import folder as import_folder
 from tuneworthy.dataset.importing.folder import Import, latest_import
 from tuneworthy.dataset.messages import TEACHER_REASONS
@@ -380,33 +380,6 @@ def test_samples_at_temperature_0_are_refused(tmp_path: Path, capsys: pytest.Cap
 # --- one teacher --------------------------------------------------------------------------------------------------
 
 
-def test_rows_are_added_to_those_of_the_same_teacher_and_twice_is_once(tmp_path: Path) -> None:
-    root = project(tmp_path / "p", 'model = "big"')
-    made(root, asked(root, QUESTIONS[:3], "one.jsonl"))
-    both = made(root, asked(root, QUESTIONS[3:], "two.jsonl"), "--add")
-    assert [row.question for row in both.examples()] == QUESTIONS
-    assert [one.n_kept for one in both.record.sources] == [3, 3]
-    assert made(root, root / "two.jsonl", "--add").id == both.id
-    assert invoke(["data", "distill", "--add", "--project", str(root)]) == 2
-    assert len(seen(root)) == 6
-
-
-def test_files_of_one_name_are_told_apart_when_they_are_added(tmp_path: Path) -> None:
-    root = project(tmp_path / "p", 'model = "big"')
-    for month, part in (("jan", QUESTIONS[:3]), ("feb", [*QUESTIONS[3:], QUESTIONS[3].upper()])):
-        (root / month).mkdir()
-        asked(root, part, f"{month}/logs.jsonl")
-    first = made(root, root / "jan/logs.jsonl")
-    both = made(root, root / "feb/logs.jsonl", "--add")
-    (old, new) = both.record.sources
-    assert (old.name, old.n_kept) == ("logs.jsonl", 3)
-    assert (new.name, new.n_kept, new.n_rejected) == (f"logs.jsonl@{new.sha256[:8]}", 3, 1)
-    sources = [row.source for row in both.examples()]
-    assert sources == [*(row.source for row in first.examples()), *(f"{new.name}:{n}" for n in (1, 2, 3))]
-    (reject,) = both.rejects()
-    assert (reject.source, reject.other and reject.other.source) == (f"{new.name}:4", f"{new.name}:1")
-
-
 def test_bare_questions_of_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
     root = project(tmp_path / "p", 'model = "big"')
     for month, part in (("jan", QUESTIONS[:3]), ("feb", QUESTIONS[3:])):
@@ -417,23 +390,19 @@ def test_bare_questions_of_files_of_one_name_are_told_apart(tmp_path: Path) -> N
     assert told == [("jan/logs.jsonl", 3), ("feb/logs.jsonl", 3)]
 
 
-def test_another_teacher_is_not_added_unless_the_project_asks_for_a_mix(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_rows_of_two_teachers_are_imported_together_and_need_a_project_that_asks_for_a_mix(tmp_path: Path) -> None:
     root = project(tmp_path / "p", 'model = "big"')
-    made(root, asked(root, QUESTIONS[:3], "one.jsonl"))
+    first = made(root, asked(root, QUESTIONS[:3], "one.jsonl"))
     config = root / "tuneworthy.toml"
-    text = config.read_text()
-    config.write_text(text.replace('model = "big"', 'model = "big"\nsystem = "Another prompt."'))
-    line = refused(capsys, root, asked(root, QUESTIONS[3:], "two.jsonl"), "--add")
-    assert "Row one.jsonl:1 comes from one teacher" in line and "teacher_mix" in line
-    assert len(seen(root)) == 3
-    config.write_text(config.read_text().replace("[data]", "[data]\nteacher_mix = true"))
-    both = made(root, root / "two.jsonl", "--add")
-    assert len({row.meta["teacher"]["prompt"] for row in both.examples()}) == 2
-    assert invoke(["data", "build", "--project", str(root)]) == 0
-    config.write_text(config.read_text().replace("teacher_mix = true", ""))
+    config.write_text(config.read_text().replace('model = "big"', 'model = "big"\nsystem = "Another prompt."'))
+    second = made(root, asked(root, QUESTIONS[3:], "two.jsonl"))
+    files = [str(one.folder / "rows.jsonl") for one in (first, second)]
+    assert invoke(["data", "import", *files, "--project", str(root)]) == 0
     assert invoke(["data", "build", "--project", str(root)]) == 3
+    config.write_text(config.read_text().replace("[data]", "[data]\nteacher_mix = true"))
+    assert invoke(["data", "build", "--project", str(root)]) == 0
+    version = latest_version(Folder(root))
+    assert version is not None and len({row.meta["teacher"]["prompt"] for row in version.examples()}) == 2
 
 
 def test_a_model_that_changes_behind_its_address_is_another_teacher(tmp_path: Path) -> None:
@@ -468,7 +437,7 @@ def test_the_best_variant_teaches_and_the_student_sees_the_bare_question(tmp_pat
     assert {row.meta["teacher"]["variant"].split("/")[0] for row in rows} == {"few_shot"}
     right = sum(row.answer == ("red", "green", "blue")[int(row.question.split()[1]) % 3] for row in rows)
     assert right / len(rows) > 0.85
-    assert found.record.distilled is not None and found.record.distilled.added_to is None
+    assert found.record.distilled is not None
 
 
 def test_a_question_is_never_shown_its_own_answer_and_shots_are_masked(tmp_path: Path) -> None:

@@ -81,7 +81,6 @@ def test_a_copy_of_a_mistyped_row_names_the_row_that_stays() -> None:
 def test_without_the_test_of_words_similar_rows_would_go(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duplicates, "mistyped", lambda text, other: [("one", "other")])
     monkeypatch.setattr(duplicates, "rows_with", lambda texts, wanted: {"one": 1, "other": 2})
-    monkeypatch.setattr(duplicates, "specifics", lambda text, names: "")
     assert near(OTHERS[kind])
 
 
@@ -110,12 +109,6 @@ def test_without_signs_formulas_are_merged(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_punctuation_of_sentences_tells_nothing_apart() -> None:
     assert copies(["well-known, and/or 3", "Well known and / or: 3.", "well known; andor 3!"]) == {1, 2}
-
-
-def test_negations_and_signs_are_specific() -> None:
-    names = frozenset[str]()
-    texts = ("it is 5", "it is -5", "it is not 5", "it is five", "it is $5", "it is 5 %")
-    assert len({specifics.specifics(text, names) for text in texts}) == len(texts)
 
 
 @settings(max_examples=500, deadline=None)

@@ -65,7 +65,7 @@ def write(folder: Path) -> list[Path]:
 def test_odd_rows_are_in_the_version_or_left_out_with_their_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = project(tmp_path / "p", 'off = ["near"]\npolicy = { length = "report", language = "report" }\n')
+    root = project(tmp_path / "p", 'off = ["near"]\npolicy = { language = "report" }\n')
     files = write(tmp_path)
     assert invoke(["data", "import", *map(str, files), "--project", str(root)]) == 0
     done = latest_import(Folder(root))

@@ -381,7 +381,7 @@ DATA_SETS: dict[str, DataSet] = {
         rows=planted,
         cases=fees,
         settings='off = ["near"]\ntopic_cap = 0.9\npolicy = { personal_data = "drop", exact = "report", refusal = '
-        '"report", length = "drop" }\n',
+        '"report", language = "drop" }\n',
         options=("--unsafe",),
         imported=True,
     ),

@@ -18,11 +18,10 @@ import pytest
 from tests.killing import killed_at
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.people import review as module
-from tuneworthy.people.review import Rejected, Review, draw, sample_size
+from tuneworthy.people.review import Review, draw, sample_size
 from tuneworthy.people.review_log import Ledger, ReviewPlan, content_of, rows_found_bad
 from tuneworthy.people.review_state import state_of
 from tuneworthy.stats.acceptance import is_accepted, is_rejected, most_allowed
-from tuneworthy.stats.confusion import stratified_kappa
 from tuneworthy.types import Example, content_hash
 
 
@@ -518,14 +517,6 @@ def test_a_row_that_a_plan_counts_as_good_and_turns_out_bad_refutes_it(path: Pat
     assert second.plan(max_bad=0, again=True).n_known_bad == 1
 
 
-def test_a_row_of_the_sample_is_bad_whatever_sample_it_was_said_in(path: Path) -> None:
-    plan = accepted(Review(path, "v1", ROWS))
-    again = Review(path, "v1", ROWS, [Rejected(row, "judge") for row in ROWS if content_of(row) == plan.rows[0]])
-    again.reviewing("ada", again.second_sample()).give(plan.rows[0], good=False, reason="wrong")
-    state = again.state()
-    assert (state.status, state.n_bad, state.n_judged) == ("rejected", 1, plan.n)
-
-
 def test_a_plan_without_the_rows_that_it_knew_is_still_read(path: Path) -> None:
     accepted(Review(path, "v1", ROWS))
     lines = [json.loads(line) for line in path.read_bytes().splitlines()]
@@ -566,69 +557,6 @@ def test_a_reviewer_has_a_name(review: Review) -> None:
         review.reviewing(" ", review.plan())
 
 
-# --- what was rejected -----------------------------------------------------------------------------------------------
-
-
-def rejects() -> list[Rejected]:
-    return [Rejected(row(f"r{i}"), "judge" if i % 2 else "length") for i in range(200)]
-
-
-def test_the_second_sample_is_kept_apart_and_tells_how_well_rows_are_rejected(path: Path) -> None:
-    review = Review(path, "v1", ROWS, rejects())
-    second = review.second_sample(n=40, seed=1)
-    assert len(second.rows) == 40 and review.second_sample() == second and second.n_rows == 200
-    way = review.reviewing("ada", second)
-    while (item := way.next()) is not None:
-        wrongly = item.messages[0]["content"] in {f"r{i}" for i in range(1, 100, 2)}
-        assert not item.meta and not item.source
-        way.give(item.id, good=wrongly, reason="" if wrongly else "bad indeed")
-    state = review.state()
-    assert state.status == "no_plan" and state.attempts == 0 and state.n_judged == 0
-    told = state.calibration
-    assert told is not None and told.recall is None and told.kappa is None and "kappa" not in told.summary
-    assert told.by_reason["length"][1] == 0 and told.by_reason["judge"][1] == told.n_good > 0
-    assert told.wrong[0] < 0.25 < told.wrong[1] and told.n_judged == 40
-    plan = review.plan(max_bad=0)
-    assert plan.attempt == 1 and plan.n_known == 0
-    judge(review, plan, none)
-    told = review.state().calibration
-    assert told is not None and told.recall is not None and told.specificity is not None
-    low, high = told.specificity
-    assert low < 400 / 450 < high and told.recall[1] == 1.0 and told.recall[0] > 0.75
-    assert told.remaining is not None and told.remaining[0] == 0 < told.remaining[1] < 0.1
-    assert told.kappa is not None and told.kappa_ci95 is not None
-    low, high = told.kappa_ci95
-    assert low < told.kappa < high and low < stratified_kappa(400, 200, bad_kept=0, bad_gone=0.75) < high  # type: ignore[operator]
-    assert f"kappa between checks and reviewers is {told.kappa:.2f} [{low:.2f}, {high:.2f}]" in told.summary
-
-
-def test_the_second_sample_may_be_of_some_reasons_only(path: Path) -> None:
-    review = Review(path, "v1", ROWS, rejects())
-    second = review.second_sample(reasons=["judge"])
-    assert (set(second.reasons), second.n_rows, len(second.rows)) == ({"judge"}, 100, 60)
-    with pytest.raises(UserError, match="was fixed at"):
-        review.second_sample(reasons=["length"])
-    with pytest.raises(UserError, match="No readable row was dropped for pii"):
-        Review(path, "v2", ROWS, rejects()).second_sample(reasons=["pii"])
-
-
-def test_a_second_sample_of_all_rows_is_taken_up_with_the_number_that_was_asked_for(path: Path) -> None:
-    review = Review(path, "v1", ROWS, rejects()[:40])
-    second = review.second_sample(n=60)
-    assert len(second.rows) == 40 and review.second_sample(n=60) == second
-    with pytest.raises(
-        UserError, match="--n was fixed at 40 before the first row was shown, so it cannot be changed to 30"
-    ):
-        review.second_sample(n=30)
-
-
-def test_a_row_judged_in_the_second_sample_is_not_fresh_later(path: Path) -> None:
-    review = Review(path, "v1", ROWS[200:], [Rejected(one, "judge") for one in ROWS[:10]])
-    way = review.reviewing("ada", review.second_sample())
-    way.give(content_of(ROWS[0]), good=True)
-    assert Review(path, "v2", ROWS).plan().n_known == 1
-
-
 # --- the file --------------------------------------------------------------------------------------------------------
 
 
@@ -641,9 +569,7 @@ def test_a_cut_off_line_is_passed_over_and_a_wrong_one_is_told(review: Review, p
     judge(review, plan, none, most=1)
     assert review.state().n_judged == 3
     path.write_bytes(b'{"kind": "other"}\n' + whole)
-    with pytest.raises(
-        DataError, match=r"reviews.jsonl:1: expected a line whose kind is one of plan, second_sample, verdict, got"
-    ):
+    with pytest.raises(DataError, match=r"reviews.jsonl:1: expected a line whose kind is one of plan, verdict, got"):
         review.state()
 
 

@@ -219,7 +219,6 @@ def card_project(name: str) -> tuple[DatasetCard, str]:
             CheckEffect("", 229, 0.115, "refund (31, 9.1%)", "+0.4 points [-0.5, +1.3] on dev (linear, n = 900)"),
         ],
         set_findings=[("balance", "The label `login` has 3.1% of the rows.")],
-        repeated=[(ROW, 9)],
         distributions=[
             RowCounts("Length of questions (characters)", [("0 to 50", 210), ("50 to 100", 900), ("100 to 200", 661)]),
             RowCounts("Most frequent answers", [(label, 500 - 80 * i) for i, label in enumerate(LABELS)], "5 labels."),

@@ -3,7 +3,7 @@
 import pytest
 from scipy.stats import beta
 
-from tuneworthy.stats.confusion import Confusion, residual_bad, stratified_kappa
+from tuneworthy.stats.confusion import Confusion, residual_bad
 
 
 def test_always_good_at_a_base_rate_of_ninety_percent_agrees_on_ninety_and_has_kappa_zero():
@@ -53,16 +53,3 @@ def test_what_was_never_seen_is_not_known():
 )
 def test_telling_good_from_bad_must_be_shown(table, wanted):
     assert table.tells_apart() is wanted
-
-
-def test_the_kappa_of_two_samples_is_that_of_all_rows_and_falls_with_either_error():
-    table = Confusion(good_good=855, good_bad=45, bad_good=50, bad_bad=50)
-    assert stratified_kappa(905, 95, bad_kept=50 / 905, bad_gone=50 / 95) == pytest.approx(table.kappa)
-    shares = [0, 0.01, 0.2, 0.5, 0.8, 1]
-    for n_gone in (1, 95, 5000):
-        for other in shares:
-            by_kept = [stratified_kappa(905, n_gone, bad_kept=share, bad_gone=other) for share in shares]
-            by_gone = [stratified_kappa(905, n_gone, bad_kept=other, bad_gone=share) for share in shares]
-            assert by_kept == sorted(by_kept, reverse=True)
-            assert by_gone == sorted(by_gone)
-    assert stratified_kappa(10, 0, bad_kept=0, bad_gone=0) is None

@@ -41,7 +41,5 @@ def command(version_id: str | None, out: Path | None, root: Path) -> None:
     path = out or own_path(project.root, "dataset-card.html")
     version = open_version(Folder(project.root), version_id)
     state = state_of(project.root / FILE_NAME, version.id)
-    second = state.calibration.summary if state.calibration else ""
-    review = ". ".join(filter(None, [state.summary if state.plan else "", second]))
-    write_page(path, document(card_of(version), review))
+    write_page(path, document(card_of(version), state.summary if state.plan else ""))
     click.echo(str(path))

@@ -1,7 +1,6 @@
 """`tuneworthy data curve`."""
 
 from dataclasses import asdict
-from operator import attrgetter
 from pathlib import Path
 
 import click
@@ -9,27 +8,20 @@ import click
 from tuneworthy.cli.options import json_option, note, print_result, project_option, version_option
 from tuneworthy.cli.tables import show_tables
 from tuneworthy.config import load
-from tuneworthy.dataset.curve import SAMPLES, DatasetCurve, curve_of
+from tuneworthy.dataset.curve import DatasetCurve, curve_of
 from tuneworthy.dataset.effect import MIN_ASKED
 from tuneworthy.dataset.freeze import open_version
 from tuneworthy.dataset.records import Difference
 from tuneworthy.report.numbers import NONE, count, percent, percent_range, points, points_range
-from tuneworthy.report.table import Column, Table, entry_column
+from tuneworthy.report.table import Column, Table
 from tuneworthy.store import Folder
 
 
 @click.command("curve")
 @version_option
-@click.option(
-    "--sample",
-    "samples",
-    multiple=True,
-    type=click.Choice(list(SAMPLES)),
-    help="Another way to choose the rows; repeatable.",
-)
 @project_option
 @json_option
-def command(version_id: str | None, samples: tuple[str, ...], root: Path, as_json: bool) -> int:
+def command(version_id: str | None, root: Path, as_json: bool) -> int:
     """Show how the score grows with the number of rows.
 
     Trains the classical baseline on random subsets of a frozen version, each twice as large as the one before,
@@ -39,30 +31,26 @@ def command(version_id: str | None, samples: tuple[str, ...], root: Path, as_jso
     Where at least 50 dev cases have an expected answer, the built rows are also compared with as many raw rows, which
     are rows from before the checks.
 
-    --sample adds another way to choose the rows. With `difficulty`, the hardest rows come first: those whose answer a
-    model trained on other rows finds least probable. With `diversity`, each further row is the one least similar to
-    those already chosen.
-
     The exit status is 4 if there are too few rows or dev cases, or if more rows do not help this baseline.
 
     \b
     Example:
       tuneworthy data curve
-      tuneworthy data curve --sample difficulty --sample diversity
     """
     project = load(root)
-    curve = curve_of(project, open_version(Folder(project.root), version_id), list(dict.fromkeys(samples)), note)
+    curve = curve_of(project, open_version(Folder(project.root), version_id), note)
     print_result(as_json, asdict(curve), _say, curve)
     return 4 if curve.size is None else 0
 
 
 def _say(curve: DatasetCurve) -> None:
-    others = list(curve.points[0].against)
+    has_raw = curve.points[0].raw is not None
+    raw = Column("raw", "built − raw, 95% interval", _words)
     columns = [
         Column("size", "rows", count),
         Column("score", "built", percent),
         Column("ci95", "95% interval", percent_range),
-        *(entry_column(name, f"built − {name}, 95% interval", _words, attrgetter("against")) for name in others),
+        *([raw] if has_raw else []),
     ]
     show_tables([Table.of("Score by number of rows", columns, curve.points)])
     if curve.cleaning:
@@ -89,14 +77,14 @@ def _say(curve: DatasetCurve) -> None:
         low, high = curve.doubling.ci95
         likely = "unlikely" if high < curve.margin else "likely" if low > 0 else "not shown"
         click.echo(f"More rows like these are {likely} to help: the last doubling gained {gain} points.")
-    if others:
+    if has_raw:
         click.echo(
             f"Differences use only the {curve.n_dev} dev cases. The held-out rows passed the checks, so they "
             "would favour the built rows."
         )
     elif curve.n_dev < MIN_ASKED:
         click.echo(
-            f"The effect of the checks and of other samples was not measured. It needs at least {MIN_ASKED} dev "
+            f"The effect of the checks was not measured. It needs at least {MIN_ASKED} dev "
             f"cases with a known answer, and there are {curve.n_dev}."
         )
     click.echo(

@@ -31,14 +31,12 @@ from tuneworthy.ladder.session import open_session
     metavar="N",
     help="Maximum number of questions, drawn with the project's seed.",
 )
-@click.option("--add", is_flag=True, help="Add the rows to the latest import; needs FILES.")
 @project_option
 @spending_options
 @json_option
 def command(
     files: tuple[Path, ...],
     limit: int | None,
-    add: bool,
     root: Path,
     max_usd: float | None,
     yes: bool,
@@ -60,11 +58,9 @@ def command(
       tuneworthy data distill questions.txt --limit 500 --max-usd 2
       tuneworthy data distill logs.jsonl --yes
     """
-    if add and not files:
-        raise click.UsageError("--add needs FILES, because the questions of the latest import already have answers.")
     project = load(root)
     fetch_models(project)
-    done = run_async(_run(project, files, ImportRequest(**request), limit=limit, add=add, max_usd=max_usd, yes=yes))
+    done = run_async(_run(project, files, ImportRequest(**request), limit=limit, max_usd=max_usd, yes=yes))
     print_result(as_json, {"path": str(done.rows.folder), "calls": done.calls, **asdict(done.rows.record)}, _say, done)
 
 
@@ -74,7 +70,6 @@ async def _run(
     request: ImportRequest,
     *,
     limit: int | None,
-    add: bool,
     max_usd: float | None,
     yes: bool,
 ) -> Distillation:
@@ -83,7 +78,7 @@ async def _run(
         judges = {grader.model for grader in project.graders[:1] if isinstance(grader, Judge)}
         agree_to_spend(project, max_usd, yes, {teaching.variant.model, *judges})
         queries = open_queries(project, session.folder, files, request, note)
-        return await distill(project, session.folder, queries, teaching, limit=limit, add=add, say=note)
+        return await distill(project, session.folder, queries, teaching, limit=limit, say=note)
 
 
 def _say(done: Distillation) -> None:

@@ -1,15 +1,14 @@
 """`tuneworthy data review`: people judge a random sample of a frozen version."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import click
 
 from tuneworthy.cases import read_dataset
-from tuneworthy.cases.pii import Masker
 from tuneworthy.cli.findings_terminal import findings_on_terminal
 from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import (
@@ -23,22 +22,20 @@ from tuneworthy.cli.options import (
     project_option,
     version_option,
 )
-from tuneworthy.cli.review_terminal import correct, review_on_terminal, second_on_terminal
+from tuneworthy.cli.review_terminal import correct, review_on_terminal
 from tuneworthy.config import FILE_NAME as PROJECT
 from tuneworthy.config import load
-from tuneworthy.dataset.card import look_of
 from tuneworthy.dataset.corrections import FILE_NAME as CORRECTIONS
 from tuneworthy.dataset.corrections import read_corrections, suspect_rows
 from tuneworthy.dataset.freeze import Version, open_version
-from tuneworthy.people.review import BOUND, Rejected, Review
-from tuneworthy.people.review_log import FILE_NAME, ReviewSample, content_of
+from tuneworthy.people.review import BOUND, Review
+from tuneworthy.people.review_log import FILE_NAME, ReviewPlan, content_of
 from tuneworthy.people.review_state import State
 from tuneworthy.report.text import clean
 from tuneworthy.stats.acceptance import operating_characteristic
 from tuneworthy.store import Folder
-from tuneworthy.types import SECOND_SHARE
+from tuneworthy.types import SECOND_SHARE, Example
 
-T = TypeVar("T")
 OPEN_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 BAD_RATES = (0.005, 0.01, 0.02)
 STATUS = {"accepted": 0, "rejected": 3, "open": 4, "no_plan": 4}
@@ -154,36 +151,6 @@ def start(
     return show(review, as_json=as_json)
 
 
-@command.command("rejected")
-@version_option
-@click.option(
-    "--reason", "reasons", metavar="CODE", multiple=True, help="Only rows dropped for this reason; repeatable."
-)
-@click.option("--n", type=POSITIVE, help="Number of rows (default: 60).")
-@click.option("--seed", type=int, help="Random seed (default: a random one, which is stored).")
-@reviewer_option
-@share_option
-@project_option
-@json_option
-def rejected(
-    version_id: str | None, reviewer: str | None, share: float, root: Path, as_json: bool, **sample: Any
-) -> None:
-    """Review a sample of the dropped rows, for information.
-
-    This shows how often a check or the judge dropped a good row.
-
-    \b
-    Example:
-      tuneworthy data review rejected --reason judged_bad
-    """
-    version = open_version(Folder(root), version_id)
-    review = open_review(root, version_id)
-    name = person(reviewer, "--reviewer")
-    masker = Masker(look=look_of(version.recipe.settings["pii_engine"]))
-    second_on_terminal(review, review.second_sample(**sample), name, share=share, masker=masker)
-    show(review, as_json=as_json)
-
-
 @command.command("findings")
 @version_option
 @click.option("--n", type=POSITIVE, default=50, show_default=True, help="Number of rows at most.")
@@ -250,23 +217,23 @@ def status_command(version_id: str | None, root: Path, as_json: bool) -> int:
 
 
 @dataclass(frozen=True)
-class _Rows(Generic[T]):
-    """Rows that are read again at each iteration."""
+class _Rows:
+    """Rows of a version that are read again at each iteration."""
 
-    read: Callable[[], Iterator[T]]
+    version: Version
 
-    def __iter__(self) -> Iterator[T]:
-        return self.read()
+    def __iter__(self) -> Iterator[Example]:
+        return self.version.examples()
 
 
-def findings_of(version: Version, sample: ReviewSample) -> dict[str, list[str]]:
-    """Return the checks' reports by row of a sample."""
+def findings_of(version: Version, plan: ReviewPlan) -> dict[str, list[str]]:
+    """Return the checks' reports by row of a plan."""
     lines: dict[str, list[str]] = defaultdict(list)
     for finding in version.findings():
         if finding.id:
             found = f"{finding.check}/{finding.reason}: {clean(finding.detail)}"
             lines[finding.id].append(f"A check reported on that row: {found}")
-    rows = frozenset(sample.rows)
+    rows = frozenset(plan.rows)
     named = ((content_of(row), row.id) for row in version.examples() if row.id in lines)
     return {name: lines[row_id] for name, row_id in named if name in rows}
 
@@ -278,8 +245,7 @@ def open_review(root: Path, version_id: str | None) -> Review:
         UserError: There is no such version.
     """
     version = open_version(Folder(root), version_id)
-    rejects = _Rows(lambda: (Rejected(row.example, row.reason) for row in version.rejects() if row.example is not None))
-    return Review(root / FILE_NAME, version.id, _Rows(version.examples), rejects)
+    return Review(root / FILE_NAME, version.id, _Rows(version))
 
 
 def show(review: Review, *, as_json: bool) -> int:
@@ -311,10 +277,6 @@ def _show(state: State) -> None:
                 agreement.n_agree, agreement.n, agreement.raw, agreement.ci95, agreement.kappa, agreement.pabak
             )
         )
-    if (calibration := state.calibration) is not None:
-        click.echo(f"{calibration.summary[0].upper()}{calibration.summary[1:]}.")
-        for reason, (n_judged, n_good) in calibration.by_reason.items():
-            click.echo(f"  {clean(reason)}: {n_good} of {n_judged} are good")
     if state.status == "rejected":
         click.echo(
             "Next: tuneworthy data build. It drops the rows that were rated bad; correct or drop others like "

@@ -18,6 +18,12 @@ REMOVED: Final[Mapping[tuple[str, ...], str]] = {
     ("models probe",): "Run `tuneworthy check`, which calls the servers of the project file.",
     ("decode explain", "--logits"): "Write the probabilities with `--probs`.",
     ("decode explain", "--picture"): "Write a page with `--out page.html`.",
+    ("data distill", "--add"): (
+        "Import the distilled rows together with your other files: run `tuneworthy data import` with rows.jsonl of the "
+        "import that `data distill` prints."
+    ),
+    ("data curve", "--sample"): "Only random subsets are measured. Omit the option.",
+    ("data review rejected",): "Read the dropped rows, with their reasons, in the page of `tuneworthy data card`.",
     ("serve", "--engine"): _ENGINE,
     ("serve", "--vllm"): _ENGINE,
     ("serve", "--max-lora-rank"): _ENGINE,

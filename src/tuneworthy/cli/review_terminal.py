@@ -3,19 +3,16 @@
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
 
 from tuneworthy.cases.labelling import QUIT, SKIP, run_terminal
-from tuneworthy.cases.pii import Masker
 from tuneworthy.cli.label_terminal import ask_line
 from tuneworthy.cli.options import note
 from tuneworthy.errors import UserError
 from tuneworthy.people.review import Review, Reviewing
-from tuneworthy.people.review_log import Ledger, ReviewPlan, SecondSample
+from tuneworthy.people.review_log import Ledger, ReviewPlan
 from tuneworthy.report.text import clean
 from tuneworthy.types import Case, Example
 
@@ -46,38 +43,27 @@ def review_on_terminal(
         f"rows that nobody has reviewed. At most {plan.max_bad} may be bad. The plan dates from {plan.time} "
         f"and uses seed {plan.seed}."
     )
-    return _run(review.reviewing(reviewer, plan, share=share, complete=complete), findings=findings)
-
-
-def second_on_terminal(review: Review, sample: SecondSample, reviewer: str, *, share: float, masker: Masker) -> int:
-    """Go through the second sample; return how many verdicts were given.
-
-    Personal data is masked: a row may have been dropped before the build masked anything.
-    """
-    note(
-        f"Version {sample.version}: {len(sample.rows)} of {sample.n_rows} dropped rows, sampled with seed "
-        f"{sample.seed}."
-    )
-    return _run(review.reviewing(reviewer, sample, share=share), masker)
+    turn = _Turn(review.reviewing(reviewer, plan, share=share, complete=complete), findings, _clock())
+    return run_terminal(turn, ask_line, note, parse=parse_verdict, greeting=GREETING)
 
 
 def correct(review: Review, reviewer: str, row: str, reason: str) -> None:
-    """Change the verdict on a row to bad, in every sample of the version that contains it; its id may be shortened.
+    """Change the verdict on a row to bad, in every plan of the version that contains it; its id may be shortened.
 
     Raises:
-        UserError: No sample of the version contains the row, or several such rows, or there is no reason.
+        UserError: No plan of the version contains the row, or several such rows, or there is no reason.
     """
-    samples = Ledger.read(review.path).samples_of(review.version)
-    rows = sorted({name for sample in samples for name in sample.shown if row and name.startswith(row)})
+    plans = [plan for plan in Ledger.read(review.path).plans if plan.version == review.version]
+    rows = sorted({name for plan in plans for name in plan.shown if row and name.startswith(row)})
     if not rows:
         raise UserError(
             f"No review sample of version {review.version} contains the row {row[:40]!r}. Check the row ID."
         )
     if len(rows) > 1:
         raise UserError(f"The IDs of several rows begin with {row[:40]!r}: {', '.join(rows[:5])}. Type more of the ID.")
-    for sample in samples:
-        if rows[0] in sample.shown:
-            review.reviewing(reviewer, sample).give(rows[0], good=False, reason=reason)
+    for plan in plans:
+        if rows[0] in plan.shown:
+            review.reviewing(reviewer, plan).give(rows[0], good=False, reason=reason)
 
 
 def parse_verdict(line: str) -> tuple[bool, str]:
@@ -124,11 +110,10 @@ class _Turn:
     def __init__(
         self,
         way: Reviewing,
-        masker: Masker | None,
         findings: Mapping[str, Sequence[str]],
         clock: Callable[[], float] | None,
     ) -> None:
-        self.way, self.done, self.masker, self.findings, self.clock = way, way.n_given(), masker, findings, clock
+        self.way, self.done, self.findings, self.clock = way, way.n_given(), findings, clock
         self._shown: tuple[str, int, float] = ("", 0, 0.0)
 
     @property
@@ -145,9 +130,6 @@ class _Turn:
             return None
         if self.clock is not None and self._shown[0] != row.id:
             self._shown = row.id, n_characters(row), self.clock()
-        if self.masker is not None:
-            masked = [{**self.masker.mask_json(turn), "role": turn.get("role", "?")} for turn in row.messages]
-            row = replace(row, messages=tuple(masked), meta=self.masker.mask_json(dict(row.meta)))
         return Case(id=row.id, input=sheet(row))
 
     def submit(self, case_id: str, label: tuple[bool, str]) -> None:
@@ -182,9 +164,3 @@ def n_characters(row: Example) -> int:
 def _clock() -> Callable[[], float] | None:
     """Return what measures how long a row is read; only people read, and only on a terminal."""
     return time.monotonic if sys.stdin.isatty() else None
-
-
-def _run(
-    way: Reviewing, masker: Masker | None = None, findings: Mapping[str, Sequence[str]] = MappingProxyType({})
-) -> int:
-    return run_terminal(_Turn(way, masker, findings, _clock()), ask_line, note, parse=parse_verdict, greeting=GREETING)

@@ -14,7 +14,7 @@ PiiEngine = Literal["patterns", "presidio"]
 
 class Audit(JudgeSettings):
     """A language model rates each row; rows that it calls bad leave. It must first catch every worthless answer that it
-    is shown, and `tuneworthy data review rejected` estimates the bad rows that it misses."""
+    is shown."""
 
 
 class DataSection(Section):

@@ -11,6 +11,8 @@ _DECISIONS: Final = (
 )
 
 _NO_SEMANTIC: Final = "Paraphrased duplicates are no longer dropped; the check `near` finds near copies. Remove it."
+_NO_WRITER: Final = "Use `openai`, whose messages LLaMA-Factory and other trainers read, or `trl`."
+_NO_LENGTH: Final = "`data card` shows how long questions and answers are. Remove it."
 _NO_PARAPHRASES: Final = "Reworded cases are no longer searched for; the check `contamination` finds copies. Remove it."
 
 REMOVED: Final[Mapping[str, str]] = {
@@ -22,7 +24,7 @@ REMOVED: Final[Mapping[str, str]] = {
     "data.contamination_coverage": "Set `contamination_n` instead.",
     "data.false_alarms": _FIXED,
     "data.pair_length": _FIXED,
-    "data.length_spreads": _FIXED,
+    "data.length_spreads": _NO_LENGTH,
     "graders.ignore_case": "The grader `tool_call` always ignores case. Remove the key.",
     "graders.tolerance_abs": "Use `tolerance`.",
     "graders.tolerance_rel": "Use `tolerance`, an absolute difference; 1e-6 of the number is always allowed.",
@@ -45,6 +47,12 @@ REMOVED: Final[Mapping[str, str]] = {
         "The encoder type llama_cpp was removed. Start `llama-server --embeddings -m FILE.gguf`, and set type to "
         "server and base_url to its address."
     ),
+    "check=length": _NO_LENGTH,
+    "check=long": _NO_LENGTH,
+    "check=short": _NO_LENGTH,
+    "export_format=alpaca": _NO_WRITER,
+    "export_format=llama_factory": _NO_WRITER,
+    "export_format=sharegpt": _NO_WRITER,
     "provider=openai_decisions": _DECISIONS,
     "provider=systemone": _DECISIONS,
     "retrieval.context": _FIXED,

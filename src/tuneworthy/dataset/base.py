@@ -163,7 +163,7 @@ MODULES: Final = tuple(
         "judge_audit",
         "label_errors",
         "declined_share",
-        "outliers",
+        "language",
         "pairs",
         "teachers",
     )

@@ -4,7 +4,7 @@ Invariant: every text of a row on the card is masked, whatever the policy was, a
 case only the place is shown, as its text is that of the case.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -135,7 +135,6 @@ class DatasetCard:
         reasons: With examples.
         effects: Of each check that asks for rows to leave, and of all together.
         set_findings: Check and finding, about all rows together.
-        repeated: The rows that most others repeat, and how many do.
         distributions: Of the rows that stay.
         gates: Name, status, detail.
         provenance: Names and values.
@@ -154,7 +153,6 @@ class DatasetCard:
     reasons: Sequence[Reason]
     effects: Sequence[CheckEffect]
     set_findings: Sequence[tuple[str, str]]
-    repeated: Sequence[tuple[CardRow, int]]
     distributions: Sequence[RowCounts]
     gates: Sequence[tuple[str, str, str]]
     provenance: Sequence[tuple[str, str]]
@@ -166,7 +164,6 @@ def card_of(version: Version) -> DatasetCard:
     """Return the card of a frozen version."""
     recipe = version.recipe
     mask = Masker(look=look_of(recipe.settings["pii_engine"])).mask
-    rejects = _DroppedRowScan(version.rejects(), mask)
     retained = _RetainedRowScan(version, mask)
     return DatasetCard(
         task=recipe.task,
@@ -177,13 +174,12 @@ def card_of(version: Version) -> DatasetCard:
         summary=summary_of(recipe),
         unsafe=recipe.failed if recipe.unsafe else (),
         funnel=_funnel(recipe),
-        reasons=_reasons(recipe, {**rejects.examples, **retained.examples}),
+        reasons=_reasons(recipe, {**_dropped_examples(version.rejects(), mask), **retained.examples}),
         effects=[
             *(_effect(one.check, one.effect, mask) for one in recipe.checks if one.effect),
             _effect("", recipe.effect, mask),
         ],
         set_findings=[(check.check, one.detail or one.words) for check in recipe.checks for one in check.whole_set],
-        repeated=retained.most_repeated(rejects.repeated),
         distributions=[*retained.distributions(), *_label_rows(recipe.labels, mask)],
         gates=[(one.check, "passed" if one.passed else "failed", one.detail) for one in recipe.gates],
         provenance=_provenance(recipe),
@@ -213,18 +209,13 @@ def look_of(engine: str) -> Look:
     return lambda text: [one for _, matches in find_all([text]) for one in matches]
 
 
-class _DroppedRowScan:
-    """One pass over the dropped rows: a few examples of each reason, and the rows that they repeat."""
-
-    def __init__(self, rejects: Iterable[RowLine], mask: Mask) -> None:
-        self.examples: dict[tuple[str, str], list[CardRow]] = {}
-        self.repeated: Counter[str] = Counter()
-        for one in rejects:
-            examples = self.examples.setdefault((one.reason, "drop"), [])
-            if len(examples) < EXAMPLES:
-                examples.append(_shown(one, one.example or Example(id=one.id, messages=()), mask))
-            if one.other is not None:
-                self.repeated[one.other.source] += 1
+def _dropped_examples(rejects: Iterable[RowLine], mask: Mask) -> dict[tuple[str, str], list[CardRow]]:
+    """Return a few of the dropped rows by reason and action."""
+    examples: dict[tuple[str, str], list[CardRow]] = defaultdict(list)
+    for line in rejects:
+        if len(shown := examples[line.reason, "drop"]) < EXAMPLES:
+            shown.append(_shown(line, line.example or Example(id=line.id, messages=()), mask))
+    return examples
 
 
 class _RetainedRowScan:
@@ -233,10 +224,7 @@ class _RetainedRowScan:
     def __init__(self, version: Version, mask: Mask) -> None:
         drawn: dict[str, list[RowLine]] = {}
         counts: Counter[tuple[str, str | None]] = Counter()
-        self._overlaps: set[str] = set()
         for one in version.findings():
-            if one.contamination:
-                self._overlaps.add(one.source)
             key = one.reason, one.action
             if one.id and counts[key] < EXAMPLES:
                 counts[key] += 1
@@ -264,21 +252,6 @@ class _RetainedRowScan:
         for key in ("licence", "license"):
             if row.meta.get(key):
                 self.licences[str(row.meta[key])] += 1
-
-    def most_repeated(self, repeated: Counter[str]) -> list[tuple[CardRow, int]]:
-        """Return the rows that most others repeat, with how many do, most first."""
-        top = {source: n for source, n in repeated.most_common(TOP) if n > 1}
-        rows = [(row, top[row.source]) for row in self._version.examples() if row.source in top] if top else []
-        rows.sort(key=lambda pair: (-pair[1], pair[0].source))
-        return [
-            (
-                _shown(
-                    RowLine(source=row.source, reason="", contamination=row.source in self._overlaps), row, self._mask
-                ),
-                n,
-            )
-            for row, n in rows
-        ]
 
     def distributions(self) -> list[RowCounts]:
         """Return how the rows are spread."""

@@ -1,15 +1,15 @@
-"""Quality against quantity: learning curves of a frozen version, against raw rows and rows drawn in another way.
+"""Quality against quantity: learning curves of a frozen version, and of the raw rows.
 
 The classical baseline trains on nested subsets of doubling size, and answers the questions that `dataset.effect` asks:
 dev cases and, cross-fitted, a sample of the rows that stayed; never a test case. Each of three seeds holds out another
 third of the rows, so that no model trains on more than two thirds, and draws each subset three times: which rows are
 drawn matters as much as which questions are asked, and intervals cover both.
 
-The built rows' own scores, and the size that they recommend, are of all questions. What other rows do is asked of the
-dev cases alone: rows that stayed are what a check agrees with, so they favour the built rows.
+The built rows' own scores, and the size that they recommend, are of all questions. Built and raw rows are compared on
+dev cases only: rows that stayed are those that the checks agree with, so they favour the built rows.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from heapq import nsmallest
@@ -24,7 +24,6 @@ from scipy.special import stdtrit
 from tuneworthy.config.project import Project
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.check_runner import Say
-from tuneworthy.dataset.checks.label_errors import out_of_fold
 from tuneworthy.dataset.effect import (
     MIN_ASKED,
     MOST_DRAWN,
@@ -45,51 +44,6 @@ MIN_SIZE: Final = 10
 # Draws of a random subset for each seed.
 DRAWS: Final = 3
 Numbers = NDArray[np.int64]
-# A sample, the numbers of rows in a random order, and a seed, to those numbers in the order in which they are drawn.
-Ranking = Callable[[AskedSample, Numbers, int], Numbers]
-
-
-def hardest_first(sample: AskedSample, rows: Numbers, seed: int) -> Numbers:
-    """Return `rows` by difficulty, the easiest last: what a model says of them that was trained on other rows.
-
-    Of labels, the probability of the row's own label; of anything else, the score of the answer.
-
-    Source: Paul, Ganguli and Dziugaite 2021, "Deep Learning on a Data Diet" (arXiv 2107.07075): the norm of the error
-    of the predicted probabilities ranks rows; Sorscher et al. 2022 (arXiv 2206.14486): whether hard rows help depends
-    on how many there are.
-    """
-    answers = [sample.accepted[row][0] for row in rows]
-    if sample.kind == "label" and len(set(answers)) > 1:
-        classes, probabilities = out_of_fold([sample.questions[row] for row in rows], answers, seed=seed)
-        known = probabilities.mean(axis=0)[np.arange(len(rows)), np.searchsorted(classes, answers)]
-    else:
-        known = np.empty(len(rows))
-        for half in (0, 1):
-            asked = rows[half::2].tolist()
-            predicted = sample.answer(rows[1 - half :: 2], asked, seed)
-            known[half::2] = [sample.score(one, row) for one, row in zip(predicted, asked, strict=True)]
-    return rows[np.argsort(known, kind="stable")]
-
-
-def farthest_first(sample: AskedSample, rows: Numbers, seed: int) -> Numbers:
-    """Return half of `rows`: after the first one, always the row that is least like the nearest of those before it.
-
-    Source: Gonzalez 1985, "Clustering to minimize the maximum intercluster distance" (Theor. Comput. Sci. 38:293); for
-    training data Sener and Savarese 2018 (arXiv 1708.00489), k-center greedy.
-    """
-    matrix = sample.matrix[rows]
-    columns, nearest = matrix.T.tocsr(), np.full(len(rows), -np.inf)
-    order = [0]
-    while True:
-        nearest = np.maximum(nearest, (matrix[order[-1]] @ columns).toarray()[0])
-        nearest[order[-1]] = np.inf
-        if 2 * len(order) >= len(rows):
-            return rows[order]
-        order.append(int(nearest.argmin()))
-
-
-# Name to the order in which rows are drawn, besides a random one.
-SAMPLES: Final[Mapping[str, Ranking]] = {"difficulty": hardest_first, "diversity": farthest_first}
 # Rows, and how many of them.
 Subset = tuple[str, int]
 
@@ -102,14 +56,13 @@ class SizePoint:
         size: How many.
         score: On all questions.
         ci95: Of the score.
-        against: On dev alone, the score less that of as many other rows: `raw`, or built rows drawn by one of
-            `SAMPLES`. Empty where dev has too few cases.
+        raw: On dev only, the score less that of as many raw rows; None where dev has too few cases.
     """
 
     size: int
     score: float
     ci95: tuple[float, float]
-    against: Mapping[str, Difference]
+    raw: Difference | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,15 +102,12 @@ class DatasetCurve:
     doubling: Difference
 
 
-def curve_of(
-    project: Project, version: Version, samples: Sequence[str] = (), say: Say = lambda _: None
-) -> DatasetCurve:
+def curve_of(project: Project, version: Version, say: Say = lambda _: None) -> DatasetCurve:
     """Measure the learning curves of a version.
 
     Args:
         project: Names the cases, the margin and the seed.
         version: Its files were compared with their hashes.
-        samples: Of `SAMPLES`, to measure as well.
         say: Gets a sentence before the baselines are trained.
 
     Raises:
@@ -181,9 +131,10 @@ def curve_of(
     sizes = [largest >> halvings for halvings in range(HALVINGS, -1, -1) if largest >> halvings >= MIN_SIZE]
     questions = [*sample.asked.tolist(), *sample.dev.tolist()]
     _require_enough(largest, len(sizes), len(questions))
-    others = _others(samples, sample, has_raw=n_raw > largest)
-    draws = [(name, size, draw) for size in sizes for name in ("built", *others) for draw in _draws(name, size, sizes)]
-    draws += [("raw", n_raw, 0)] if "raw" in others else []
+    has_raw = n_raw > largest and len(sample.dev) >= MIN_ASKED
+    draws = [("built", size, draw) for size in sizes[:-1] for draw in range(DRAWS)] + [("built", largest, 0)]
+    if has_raw:
+        draws += [("raw", size, draw) for size in sizes for draw in range(DRAWS)] + [("raw", n_raw, 0)]
     say(
         f"Training the classical baseline ({sample.baseline}) {SEEDS * len(draws)} times, on up to "
         f"{max(largest, n_raw)} rows"
@@ -193,11 +144,6 @@ def curve_of(
         SubsetScores.of(draws, scores[:, first:], meter.weights([sample.accepted[n][0] for n in questions[first:]]))
         for first in (0, len(sample.asked))
     )
-    points = []
-    for n_rows in sizes:
-        compared = [name for name in others if _draws(name, n_rows, sizes)]
-        against = {name: of_dev.difference((name, n_rows), ("built", n_rows)) for name in compared}
-        points.append(SizePoint(n_rows, *of_all.level(("built", n_rows)), against))
     size, least = _recommended(of_all, sizes, project.task.margin)
     return DatasetCurve(
         version=version.id,
@@ -208,25 +154,15 @@ def curve_of(
         n=len(questions),
         n_dev=len(sample.dev),
         margin=project.task.margin,
-        points=points,
-        cleaning=of_dev.difference(("raw", n_raw), ("built", largest)) if "raw" in others else None,
+        points=[
+            SizePoint(n, *of_all.level(("built", n)), of_dev.difference(("raw", n), ("built", n)) if has_raw else None)
+            for n in sizes
+        ],
+        cleaning=of_dev.difference(("raw", n_raw), ("built", largest)) if has_raw else None,
         size=size,
         least=least,
         doubling=of_all.difference(("built", sizes[-2]), ("built", largest)),
     )
-
-
-def _others(samples: Sequence[str], sample: AskedSample, *, has_raw: bool) -> list[str]:
-    if len(sample.dev) < MIN_ASKED:
-        return []
-    return ["raw", *samples] if has_raw else [*samples]
-
-
-def _draws(name: str, size: int, sizes: Sequence[int]) -> range:
-    """Return the draws of a subset: all rows, and samples, are drawn once, as they depend little on chance."""
-    if name in SAMPLES:
-        return range(size < sizes[-1])
-    return range(1 if name == "built" and size == sizes[-1] else DRAWS)
 
 
 def _require_enough(largest: int, n_sizes: int, n_questions: int) -> None:
@@ -261,8 +197,6 @@ def _drawn(
         rng = np.random.default_rng([fold, draw])
         orders["built", draw] = rng.permutation(np.flatnonzero(train & sample.stays))
         orders["raw", draw] = rng.permutation(np.flatnonzero(train))
-    for name in {name for name, _, _ in draws} & SAMPLES.keys():
-        orders[name, 0] = SAMPLES[name](sample, orders["built", 0], fold)
     return [orders[name, draw][:size] for name, size, draw in draws]
 
 

@@ -14,7 +14,6 @@ say = Catalogue(
         "names": "names of people and places",
         "case": "case {case}",
         "price": ("Dropping overlaps costs {n} rows ({share:.1%}). The largest shares by answer: {dearest}."),
-        "length": "the {part} has {n} characters",
         "pair_length": "The better answer is the {how} one in {share:.1%} of pairs ({n} of {of}).",
         "judged": (
             "The judge rates {share:.1%} [{low:.1%}, {high:.1%}] of {n} rows as bad. Rows without a rating: {missing}. "
@@ -95,7 +94,6 @@ REASONS: Final[Mapping[str, dict[str, str]]] = {
         "too_many_declined": "the share of declined answers is higher than the share of unanswerable cases",
         "too_few_declined": "the share of declined answers is lower than the share of unanswerable cases",
     },
-    "length": {"long": "far longer than usual", "short": "far shorter than usual"},
     "pairs": {
         "same_answer": "both answers of a pair say the same",
         "wrong_order": "the first grader scores the worse answer of a pair higher",
@@ -192,12 +190,6 @@ TOOL_CALLS: Final = {
     "trl": "Any tools and tool calls are kept, with arguments as objects. The loss covers the last message only.",
     "preference": (
         "Any tools and tool calls are kept, with arguments as objects. Rows without a worse answer are left out."
-    ),
-    "sharegpt": "Any tool call becomes a separate turn. Rows with text and tool calls in the same turn are left out.",
-    "alpaca": "Any rows with tools or tool calls are left out.",
-    "llama_factory": (
-        "Any tool call becomes a separate turn. Rows with consecutive tool results, or with text and tool calls in "
-        "the same turn, are left out."
     ),
     "axolotl": "Any tools and tool calls keep OpenAI's format.",
     "parquet": "Any tools and tool calls are kept, with tools as JSON text.",

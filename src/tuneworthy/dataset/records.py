@@ -215,7 +215,6 @@ class DistillRecord:
 
     Attributes:
         queries: Id of the import with the questions.
-        added_to: Id of the import whose rows come first.
         teacher: Who answered.
         settings: `[teacher]` of the project file.
         n_asked: Questions.
@@ -229,7 +228,6 @@ class DistillRecord:
     """
 
     queries: str
-    added_to: str | None
     teacher: TeacherPin
     settings: dict[str, Any]
     n_asked: int

@@ -4,8 +4,8 @@ A format that cannot represent a row leaves it out with the reason and never cha
 group and tags; tools and their calls are written wherever the format has a place for them. Files are written row by row
 and are whole or do not exist.
 
-Sources: TRL docs/source/dataset_formats.md; LLaMA-Factory data/README.md and src/llamafactory/data/converter.py;
-Axolotl docs/dataset-formats/conversation.qmd; OpenAI guide "Supervised fine-tuning".
+Sources: TRL docs/source/dataset_formats.md; Axolotl docs/dataset-formats/conversation.qmd; OpenAI guide "Supervised
+fine-tuning".
 """
 
 from collections import Counter
@@ -21,6 +21,7 @@ import orjson
 from tuneworthy.cases.formats.tool_calls import tools_of
 from tuneworthy.cases.pairs import rejected_answer
 from tuneworthy.cases.writer import write_rows
+from tuneworthy.config.removed import REMOVED
 from tuneworthy.dataset import messages
 from tuneworthy.errors import UserError
 from tuneworthy.extras import require
@@ -92,6 +93,8 @@ def write_dataset(name: str, folder: Path, splits: Mapping[str, Iterable[Example
     Raises:
         UserError: No such format, or a split whose name is no file name.
     """
+    if name not in WRITERS.names() and (hint := REMOVED.get(f"export_format={name}")):
+        raise UserError(f"The export format {name} was removed.", hint=hint)
     writer = WRITERS.get(name)
     reasons, ids = Counter[str](), list[str]()
     paths, n_rows = [], Counter[str]()
@@ -166,7 +169,7 @@ def preference_row(row: Example) -> dict[str, Any]:
     if not worse:
         raise CannotHold("a row without a worse answer")
     if row.messages[-1].keys() - {"role", "content", "tool_calls"}:
-        raise CannotHold(_NO_KEYS)
+        raise CannotHold("a message with keys other than role and content")
     converted = trl_row(row)
     converted["chosen"], converted["rejected"] = converted.pop("completion"), [{"role": "assistant", "content": worse}]
     return converted
@@ -177,112 +180,9 @@ def _calls_of(message: Message) -> list[dict[str, Any]]:
     return calls
 
 
-# --- turns --------------------------------------------------------------------------------------------------------
-
-_SPEAKERS: Final = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
-_NO_KEYS: Final = "a message with keys other than role and content"
-_NOT_ALTERNATING: Final = "user and assistant turns that do not alternate"
-
-
-def sharegpt_row(row: Example) -> dict[str, Any]:
-    """Return a row of ShareGPT: turns with `from` and `value`; calls are `function_call`, results `observation`.
-
-    Raises:
-        CannotHold: Text and calls in one turn, or a turn of a developer or with reasoning.
-    """
-    turns: list[dict[str, Any]] = []
-    n = 0
-    open_ids: list[str] = []
-    for message in row.messages:
-        role, content, calls = message["role"], message["content"], _calls_of(message)
-        if role not in _SPEAKERS:
-            raise CannotHold(f"a turn with the role {role!r}")
-        if message.get("reasoning_content"):
-            raise CannotHold("a turn with reasoning")
-        turn: dict[str, Any] = {"from": _SPEAKERS[role], "value": content}
-        call_id = message.get("tool_call_id")
-        if calls:
-            if content:
-                raise CannotHold("text and tool calls in the same turn")
-            turn = {"from": "function_call", "value": _calls_text(calls, n)}
-            n += len(calls)
-            open_ids += [call["id"] for call in calls]
-        elif role == "tool" and call_id is not None:
-            if open_ids[:1] != [call_id]:  # our reader would take the result for that of the first open call
-                turn["tool_call_id"] = call_id
-            if call_id in open_ids:
-                open_ids.remove(call_id)
-        turns.append({**turn, **{key: message[key] for key in ("name", "weight") if key in message}})
-    tools = [tool["function"] if set(tool) == {"type", "function"} else tool for tool in _tools(row)]
-    return {"conversations": turns, **({"tools": orjson.dumps(tools).decode()} if tools else {})}
-
-
-def _calls_text(calls: list[dict[str, Any]], n: int) -> str:
-    """Return calls as JSON text; ids are kept where our reader would assign others."""
-    listed = []
-    for number, call in enumerate(calls, n):
-        function = {"name": call["function"]["name"], "arguments": orjson.loads(call["function"]["arguments"])}
-        listed.append(function if call["id"] == f"call_{number}" else {**function, "id": call["id"]})
-    return orjson.dumps(listed[0] if len(listed) == 1 else listed).decode()
-
-
-def llama_factory_row(row: Example) -> dict[str, Any]:
-    """Return a row of ShareGPT as LLaMA-Factory takes it: people and results in turn with answers and calls.
-
-    Raises:
-        CannotHold: As ShareGPT, or turns that do not alternate (LLaMA-Factory skips such rows without an error).
-    """
-    converted = sharegpt_row(row)
-    speakers = [turn["from"] for turn in converted["conversations"]]
-    if speakers[0] == "system":
-        del speakers[0]
-    asks = [speaker in {"human", "observation"} for speaker in speakers]
-    if "system" in speakers or asks != [i % 2 == 0 for i in range(len(asks))]:
-        raise CannotHold(_NOT_ALTERNATING)
-    if any(message.get("weight") == 0 for message in row.messages):
-        raise CannotHold("an answer with weight 0, which must not be trained on")
-    return {"tools": "", **converted}  # the column that `dataset_info.json` names must be there
-
-
-def alpaca_row(row: Example) -> dict[str, Any]:
-    """Return a row of Alpaca: an instruction and an output; earlier turns are the history.
-
-    Raises:
-        CannotHold: Tools, further keys in a message, or turns that do not alternate.
-    """
-    roles = [turn["role"] for turn in row.messages]
-    texts = [turn["content"] for turn in row.messages]
-    if _tools(row) or "tool" in roles or any(map(_calls_of, row.messages)):
-        raise CannotHold("tools or tool calls")
-    if any(turn.keys() - {"role", "content"} for turn in row.messages):
-        raise CannotHold(_NO_KEYS)
-    system = ""
-    if roles[0] == "system":
-        del roles[0]
-        system = texts.pop(0)
-    if roles != ["user", "assistant"] * (len(roles) // 2) or not roles:
-        raise CannotHold(_NOT_ALTERNATING)
-    *history, (question, answer) = [texts[i : i + 2] for i in range(0, len(texts), 2)]
-    converted = {"instruction": question, "input": "", "output": answer, "system": system, "history": history}
-    return {key: value for key, value in converted.items() if value or key not in {"system", "history"}}
-
-
 # --- files of trainers ---------------------------------------------------------------------------------------------
 
 
-_SHAREGPT: Final = {
-    "formatting": "sharegpt",
-    "columns": {"messages": "conversations", "tools": "tools"},
-    "tags": {
-        "role_tag": "from",
-        "content_tag": "value",
-        "user_tag": "human",
-        "assistant_tag": "gpt",
-        "observation_tag": "observation",
-        "function_tag": "function_call",
-        "system_tag": "system",
-    },
-}
 _CHAT_TEMPLATE: Final = {
     "ds_type": "json",
     "type": "chat_template",
@@ -292,14 +192,6 @@ _CHAT_TEMPLATE: Final = {
     "roles_to_train": ["assistant"],
     "message_field_training": "train",
 }
-
-
-def _dataset_info(folder: Path, files: Mapping[str, str]) -> Path:
-    name = folder.resolve().name
-    info = {f"{name}_{split}": {"file_name": file, **_SHAREGPT} for split, file in files.items()}
-    path = folder / "dataset_info.json"
-    write_atomic(path, orjson.dumps(info, option=orjson.OPT_INDENT_2))
-    return path
 
 
 def _axolotl_yaml(folder: Path, files: Mapping[str, str]) -> Path:
@@ -383,9 +275,6 @@ for _name, _convert, _more in (
     ("openai", openai_row, {}),
     ("trl", trl_row, {}),
     ("preference", preference_row, {}),
-    ("sharegpt", sharegpt_row, {}),
-    ("alpaca", alpaca_row, {}),
-    ("llama_factory", llama_factory_row, {"also": _dataset_info}),
     ("axolotl", axolotl_row, {"also": _axolotl_yaml}),
     ("parquet", parquet_row, {"suffix": "parquet"}),
 ):

@@ -16,9 +16,7 @@ The claim is *at least `bound` of the rows of this version are good*. Rules that
    count only once their reviewer has judged all planted rows, and never of a reviewer who rated more than
    `MOST_MISSED` of them good. These rows belong to no version and no sample, and no build ever hears of them.
 
-A second sample, of rows that a check or the judge rejected, tells how well they reject. It is no part of the claim.
-
-The file is only ever appended to, a line on disk the moment it is given: plans, samples and verdicts, no row content.
+The file is only ever appended to, a line on disk the moment it is given: plans and verdicts, no row content.
 A row is named by the hash of its messages. This module knows no project and no terminal: a web page uses it as well.
 """
 
@@ -27,7 +25,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from heapq import nsmallest
 from itertools import chain
 from pathlib import Path
@@ -37,7 +35,7 @@ from tuneworthy.cases.labelling import MIN_SECOND
 from tuneworthy.cases.readers.faults import show
 from tuneworthy.cases.stratified import rank
 from tuneworthy.errors import UserError
-from tuneworthy.people.review_log import Ledger, ReviewPlan, ReviewSample, RowVerdict, SecondSample, content_of, now
+from tuneworthy.people.review_log import Ledger, ReviewPlan, RowVerdict, content_of, now
 from tuneworthy.people.review_state import ALPHA, State, build_state, state_of, status_of, tally
 from tuneworthy.stats.acceptance import attempt_alpha, lot_plan_size, most_allowed
 from tuneworthy.store.lines import append_line, exclusive, write_line
@@ -48,7 +46,6 @@ MAX_BAD: Final = 1
 N_PLANTED: Final = 8
 # Of the answers of a version: enough to find another one for each planted row.
 _MOST_ANSWERS: Final = 256
-SECOND_N: Final = 60
 
 
 def sample_size(n_rows: int, n_known: int, n_known_bad: int, attempt: int, *, bound: float, max_bad: int) -> int | None:
@@ -71,14 +68,6 @@ def sample_size(n_rows: int, n_known: int, n_known_bad: int, attempt: int, *, bo
     return lot_plan_size(fresh, min(allowed, fresh - 1), max_bad, attempt_alpha(attempt, ALPHA))
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A row that was left out, and the code of the reason."""
-
-    row: Example
-    reason: str
-
-
 class Review:
     """The review of one frozen version.
 
@@ -86,11 +75,10 @@ class Review:
         path: The file of reviews.
         version: The hash of the version.
         rows: Its kept rows; gone through more than once, and never held in memory.
-        rejects: The rows that were left out, likewise.
     """
 
-    def __init__(self, path: Path, version: str, rows: Iterable[Example], rejects: Iterable[Rejected] = ()) -> None:
-        self.path, self.version, self.rows, self.rejects = path, version, rows, rejects
+    def __init__(self, path: Path, version: str, rows: Iterable[Example]) -> None:
+        self.path, self.version, self.rows = path, version, rows
 
     def state(self) -> State:
         """Return how far it is."""
@@ -175,54 +163,15 @@ class Review:
             planted=plant(self.rows, n_planted, seed=seed, sample=frozenset(rows)),
         )
 
-    def second_sample(
-        self, *, n: int | None = None, reasons: Sequence[str] = (), seed: int | None = None
-    ) -> SecondSample:
-        """Return the second sample of this version, of rows that were rejected; draw it if that was not done.
-
-        Args:
-            n: Rows; 60, or all there are, if None.
-            reasons: Codes of the reasons that are asked about, e.g. only what the judge rejected; all if empty.
-            seed: Of the draw; a random one, which is stored, if None.
-
-        Raises:
-            UserError: Another sample is fixed, or no such row was rejected.
-        """
-        with exclusive(self.path) as file:
-            fixed = Ledger.read(self.path).second_of(self.version)
-            if fixed is not None:
-                size = None if n is None else min(n, fixed.n_rows)
-                _require_same(fixed, {"n": size, "asked": tuple(reasons) or None, "seed": seed})
-                return fixed
-            why = {content_of(one.row): one.reason for one in self.rejects if not reasons or one.reason in reasons}
-            if not why:
-                no_reject = f"No readable row was dropped for {', '.join(reasons)}." if reasons else ""
-                raise UserError(no_reject or "No readable row was dropped.")
-            seed = secrets.randbelow(2**31) if seed is None else seed
-            rows = draw(why, min(n or SECOND_N, len(why)), key=f"{seed}:{self.version}:rejected")
-            sample = SecondSample(
-                id=content_hash(["second", self.version, seed, rows]),
-                version=self.version,
-                rows=rows,
-                seed=seed,
-                n_rows=len(why),
-                time=now(),
-                reasons=tuple(why[row] for row in rows),
-                asked=tuple(reasons),
-            )
-            write_line(file, {"kind": "second_sample", **asdict(sample)})
-        return sample
-
     def reviewing(
-        self, reviewer: str, sample: ReviewSample, *, share: float = SECOND_SHARE, complete: bool = False
+        self, reviewer: str, plan: ReviewPlan, *, share: float = SECOND_SHARE, complete: bool = False
     ) -> Reviewing:
-        """Return the way of one reviewer through a sample (see `Reviewing`).
+        """Return the way of one reviewer through a plan (see `Reviewing`).
 
         Raises:
             UserError: The version no longer holds the rows of the sample, or the reviewer has no name.
         """
-        pool = (one.row for one in self.rejects) if isinstance(sample, SecondSample) else iter(self.rows)
-        return Reviewing(self.path, sample, _pick(pool, sample), reviewer, share=share, complete=complete)
+        return Reviewing(self.path, plan, _pick(self.rows, plan), reviewer, share=share, complete=complete)
 
 
 class Reviewing:
@@ -235,7 +184,7 @@ class Reviewing:
 
     Args:
         path: The file of reviews.
-        sample: The sample.
+        plan: The plan.
         rows: Content hash to row.
         reviewer: Who.
         share: Of the sample, which all reviewers are asked about (at least 30 rows).
@@ -245,7 +194,7 @@ class Reviewing:
     def __init__(
         self,
         path: Path,
-        sample: ReviewSample,
+        plan: ReviewPlan,
         rows: Mapping[str, Example],
         reviewer: str,
         *,
@@ -254,31 +203,29 @@ class Reviewing:
     ) -> None:
         if not reviewer.strip():
             raise UserError("No reviewer name is set.", hint="Pass --reviewer NAME.")
-        self.path, self.sample, self.reviewer, self.complete = path, sample, reviewer.strip(), complete
+        self.path, self.plan, self.reviewer, self.complete = path, plan, reviewer.strip(), complete
         self._rows = rows
-        distinct = set(sample.rows)
+        distinct = set(plan.rows)
         n_shared = min(len(distinct), max(MIN_SECOND, round(share * len(distinct))))
-        self._shared = frozenset(sorted(distinct, key=lambda row: rank(sample.seed, f"shared {row}"))[:n_shared])
-        self._order = {row: i for i, row in enumerate(sample.shown)}
+        self._shared = frozenset(sorted(distinct, key=lambda row: rank(plan.seed, f"shared {row}"))[:n_shared])
+        self._order = {row: i for i, row in enumerate(plan.shown)}
         self._put_off: dict[str, int] = {}
 
     def waiting(self) -> list[str]:
         """Return the rows that wait for this reviewer, those put off last."""
         ledger = Ledger.read(self.path)
-        plan, own = self.sample, self._own(ledger)
+        plan, own = self.plan, self._own(ledger)
         others = ledger.judged_in(plan, unfinished=True).keys() - own
-        open_ = True
-        if isinstance(plan, ReviewPlan):
-            if ledger.trust_in(plan).get(self.reviewer) == "distrusted":
-                return []
-            open_ = self.complete or status_of(plan, tally(ledger, plan)) == "open"
+        if ledger.trust_in(plan).get(self.reviewer) == "distrusted":
+            return []
+        open_ = self.complete or status_of(plan, tally(ledger, plan)) == "open"
         rows = [row for row in self._order if row not in own and (row in self._shared if row in others else open_)]
         if open_ and not rows:  # what others rated who did not finish: they may never come back
             rows = sorted(others - ledger.judged_in(plan).keys())
         return sorted(rows, key=lambda row: (self._put_off.get(row, 0), self._order[row]))
 
     def _own(self, ledger: Ledger) -> set[str]:
-        verdicts = ledger.verdicts.get(self.sample.id, ())
+        verdicts = ledger.verdicts.get(self.plan.id, ())
         return {verdict.row for verdict in verdicts if verdict.reviewer == self.reviewer}
 
     def assigned(self) -> list[str]:
@@ -310,9 +257,7 @@ class Reviewing:
             raise UserError("Give a reason for each row that you rate as bad.")
         ledger = Ledger.read(self.path)
         own = [
-            one.good
-            for one in ledger.verdicts.get(self.sample.id, ())
-            if (one.row, one.reviewer) == (row, self.reviewer)
+            one.good for one in ledger.verdicts.get(self.plan.id, ()) if (one.row, one.reviewer) == (row, self.reviewer)
         ]
         if own and (good or not own[-1]):
             raise UserError(
@@ -320,10 +265,10 @@ class Reviewing:
                 hint="A rating can change from good to bad, but not back.",
             )
         verdict = RowVerdict(
-            sample=self.sample.id, row=row, reviewer=self.reviewer, good=good, reason=reason.strip(), time=now()
+            sample=self.plan.id, row=row, reviewer=self.reviewer, good=good, reason=reason.strip(), time=now()
         )
         append_line(self.path, {"kind": "verdict", **asdict(verdict)})
-        return state_of(self.path, self.sample.version)
+        return state_of(self.path, self.plan.version)
 
     def n_given(self) -> int:
         """Return how many rows this reviewer has judged."""
@@ -399,24 +344,21 @@ def _impossible_plan(n_rows: int, n_known: int, n_known_bad: int, bound: float, 
     return UserError(message, hint=f"Pass a --max-bad of at most {most - n_known_bad}.")
 
 
-def _require_same(sample: ReviewSample, options: Mapping[str, Any]) -> None:
-    """Refuse an option, unless it is None, that differs from a sample that is fixed."""
-    fixed = {**asdict(sample), "n": len(sample.rows)}
-    if isinstance(sample, ReviewPlan):
-        fixed["planted"] = len(sample.planted)
+def _require_same(plan: ReviewPlan, options: Mapping[str, Any]) -> None:
+    """Refuse an option, unless it is None, that differs from a plan that is fixed."""
+    fixed = {**asdict(plan), "planted": len(plan.planted)}
     for name, value in options.items():
         if value is not None and fixed[name] != value:
-            option = "reason" if name == "asked" else name.replace("_", "-")
-            was, now_is = (", ".join(one) or "none" if isinstance(one, tuple) else one for one in (fixed[name], value))
             raise UserError(
-                f"--{option} was fixed at {was} before the first row was shown, so it cannot be changed to {now_is}.",
+                f"--{name.replace('_', '-')} was fixed at {fixed[name]} before the first row was shown, so it cannot "
+                f"be changed to {value}.",
                 hint="Omit the option.",
             )
 
 
-def _pick(rows: Iterable[Example], sample: ReviewSample) -> dict[str, Example]:
-    planted = sample.planted_rows if isinstance(sample, ReviewPlan) else {}
-    names, picked = {*sample.rows, *chain.from_iterable(planted.values())}, dict[str, Example]()
+def _pick(rows: Iterable[Example], plan: ReviewPlan) -> dict[str, Example]:
+    planted = plan.planted_rows
+    names, picked = {*plan.rows, *chain.from_iterable(planted.values())}, dict[str, Example]()
     for row in rows:
         name = content_of(row)
         if name in names:
@@ -424,7 +366,7 @@ def _pick(rows: Iterable[Example], sample: ReviewSample) -> dict[str, Example]:
             picked[name] = Example(messages=row.messages, id=name, meta=tools)
     if len(picked) < len(names):
         raise UserError(
-            f"Version {sample.version} contains only {len(picked)} of the {len(names)} sampled rows.",
+            f"Version {plan.version} contains only {len(picked)} of the {len(names)} sampled rows.",
             hint="A frozen version must not change. Restore its files, or build and review a new version.",
         )
     for name, (question, answer) in planted.items():

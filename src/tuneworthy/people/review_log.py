@@ -1,4 +1,4 @@
-"""The file of reviews: plans, samples and verdicts, a line each, only ever appended to (see `review`)."""
+"""The file of reviews: plans and verdicts, a line each, only ever appended to (see `review`)."""
 
 from __future__ import annotations
 
@@ -27,36 +27,16 @@ Trust = Literal["trusted", "unfinished", "distrusted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReviewSample:
-    """A sample, fixed.
+class ReviewPlan:
+    """A sample of the rows of a version, fixed, and what it decides.
 
     Attributes:
-        id: Of the sample.
+        id: Of the plan.
         version: What it was drawn from.
         rows: Content hashes in the order in which they are shown; a row that the version holds twice may be twice here.
         seed: Of the draw.
         n_rows: How many rows it could have drawn from, known ones included.
         time: When it was fixed.
-    """
-
-    id: str
-    version: str
-    rows: tuple[str, ...]
-    seed: int
-    n_rows: int
-    time: str
-
-    @property
-    def shown(self) -> tuple[str, ...]:
-        """Names of the rows that a reviewer gets, in order."""
-        return tuple(dict.fromkeys(self.rows))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReviewPlan(ReviewSample):
-    """A sample of the rows of a version, and what it decides.
-
-    Attributes:
         attempt: Number of this plan among all of the file, from 1.
         alpha: The error that it may make.
         bound: The least share of good rows that is claimed.
@@ -68,6 +48,12 @@ class ReviewPlan(ReviewSample):
             hashes of the row that is shown and of the row whose answer it is shown with.
     """
 
+    id: str
+    version: str
+    rows: tuple[str, ...]
+    seed: int
+    n_rows: int
+    time: str
     attempt: int
     alpha: float
     bound: float
@@ -98,19 +84,6 @@ class ReviewPlan(ReviewSample):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SecondSample(ReviewSample):
-    """A sample of the rows that were rejected.
-
-    Attributes:
-        reasons: Why each of `rows` was.
-        asked: The reasons that the sample is limited to; all if empty.
-    """
-
-    reasons: tuple[str, ...]
-    asked: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RowVerdict:
     """One reviewer's verdict on one row of a sample; a bad row has a reason."""
 
@@ -122,20 +95,15 @@ class RowVerdict:
     time: str
 
 
-KINDS: Final[dict[str, type[ReviewPlan | SecondSample | RowVerdict]]] = {
-    "plan": ReviewPlan,
-    "second_sample": SecondSample,
-    "verdict": RowVerdict,
-}
-_LISTS: Final = frozenset({"rows", "reasons", "asked", "known", "planted"})
+KINDS: Final[dict[str, type[ReviewPlan | RowVerdict]]] = {"plan": ReviewPlan, "verdict": RowVerdict}
+_LISTS: Final = frozenset({"rows", "known", "planted"})
 
 
 @dataclass(slots=True)
 class Ledger:
-    """All plans, samples and verdicts of a file, in its order."""
+    """All plans and verdicts of a file, in its order."""
 
     plans: list[ReviewPlan] = field(default_factory=list)
-    seconds: list[SecondSample] = field(default_factory=list)
     verdicts: dict[str, list[RowVerdict]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
@@ -173,22 +141,12 @@ class Ledger:
         one = shaped(fields, cls, "")
         if isinstance(one, RowVerdict):
             self.verdicts[one.sample].append(one)
-        elif isinstance(one, ReviewPlan):
-            self.plans.append(one)
         else:
-            self.seconds.append(one)
+            self.plans.append(one)
 
     def plan_of(self, version: str) -> ReviewPlan | None:
         """Return the last plan of a version."""
         return next((plan for plan in reversed(self.plans) if plan.version == version), None)
-
-    def samples_of(self, version: str) -> list[ReviewSample]:
-        """Return all samples of a version: those of its plans, then the second one."""
-        return [one for one in (*self.plans, *self.seconds) if one.version == version]
-
-    def second_of(self, version: str) -> SecondSample | None:
-        """Return the second sample of a version."""
-        return next((one for one in reversed(self.seconds) if one.version == version), None)
 
     def trust_in(self, plan: ReviewPlan) -> dict[str, Trust]:
         """Return reviewer to whether the planted rows show that good verdicts of theirs can be trusted.
@@ -213,27 +171,23 @@ class Ledger:
         rated = {(each.reviewer, each.row): each.good for each in self.verdicts.get(plan.id, ()) if each.row in planted}
         return len(rated) - sum(rated.values()), len(rated)
 
-    def judged_in(self, sample: ReviewSample, *, unfinished: bool = False) -> dict[str, bool]:
-        """Return row to whether it is good, of the rows of a sample that have a verdict that counts.
+    def judged_in(self, plan: ReviewPlan, *, unfinished: bool = False) -> dict[str, bool]:
+        """Return row to whether it is good, of the rows of a plan that have a verdict that counts.
 
         Args:
-            sample: The sample.
+            plan: The plan.
             unfinished: Whether good verdicts of reviewers count who have not judged all planted rows yet.
         """
-        return _worst(self._counted(sample, unfinished))
+        return _worst(self._counted(plan, unfinished))
 
     def judged(self) -> dict[str, bool]:
         """Return row to whether it is good, of all rows that anybody ever judged in a way that counts."""
-        return _worst(chain.from_iterable(self._counted(sample, False) for sample in (*self.plans, *self.seconds)))
+        return _worst(chain.from_iterable(self._counted(plan, False) for plan in self.plans))
 
-    def _counted(self, sample: ReviewSample, unfinished: bool) -> Iterator[RowVerdict]:
-        verdicts = self.verdicts.get(sample.id, [])
-        if not isinstance(sample, ReviewPlan):
-            yield from verdicts
-            return
-        planted, trust = sample.planted_rows, self.trust_in(sample)
+    def _counted(self, plan: ReviewPlan, unfinished: bool) -> Iterator[RowVerdict]:
+        planted, trust = plan.planted_rows, self.trust_in(plan)
         accepted = {"trusted", "unfinished"} if unfinished else {"trusted"}
-        for verdict in verdicts:
+        for verdict in self.verdicts.get(plan.id, ()):
             if verdict.row not in planted and (not verdict.good or trust[verdict.reviewer] in accepted):
                 yield verdict
 

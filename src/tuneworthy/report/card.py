@@ -128,23 +128,15 @@ def _whole_set(card: DatasetCard) -> list[Table]:
         text_column("effect", "accuracy without them"),
     ]
     findings = [name_column("check", "check", itemgetter(0)), text_column("said", "finding", _second, 0)]
-    repeated = [
-        name_column("source", "row", lambda pair: pair[0].source),
-        Column("n", "duplicates", count, value=itemgetter(1)),
-        text_column("question", "question", lambda pair: pair[0].question),
-        text_column("answer", "answer", lambda pair: pair[0].answer),
-    ]
     gates = [
         name_column("gate", "gate", itemgetter(0)),
         Column("status", "status", kind="status", value=_second),
         text_column("detail", "detail", lambda gate: plain(gate[2]), 0),
     ]
     intervals = "Differences have 95% intervals. A check whose interval lies below 0 does not drop its rows."
-    stay = "These rows remain. Their duplicates were dropped."
     tables = [
         Table.of("Effect of dropping rows", effects, card.effects, intervals),
         Table.of("Checks of the whole dataset", findings, card.set_findings),
-        Table.of("Rows with the most duplicates", repeated, card.repeated, stay),
         Table.of("Gates", gates, card.gates),
     ]
     return [table for table in tables if table.rows]

@@ -127,30 +127,3 @@ def residual_bad(bad: float, *, sensitivity: float, specificity: float) -> float
     """
     wrongly, rightly = bad * (1 - specificity), (1 - bad) * sensitivity
     return wrongly / (wrongly + rightly) if wrongly + rightly else 0.0
-
-
-def stratified_kappa(n_kept: int, n_gone: int, *, bad_kept: float, bad_gone: float) -> float | None:
-    """Return the kappa of a judge, from the shares of bad rows on either side of it.
-
-    People judge a sample of its kept and a sample of its dropped rows, at different rates, so every share counts
-    for its side only. Kappa falls with `bad_kept` and rises with `bad_gone`, so bounds of both
-    give bounds of kappa.
-
-    Args:
-        n_kept: Rows that the judge calls good.
-        n_gone: Rows that it calls bad.
-        bad_kept: Share of the former that people call bad, 0..1.
-        bad_gone: Share of the latter that people call bad, 0..1.
-
-    Returns:
-        None if chance makes both always agree.
-
-    Source: Cohen 1960.
-
-    >>> round(stratified_kappa(905, 95, bad_kept=0.05525, bad_gone=0.5263), 2)
-    0.46
-    """
-    kept_good, gone_good = n_kept * (1 - bad_kept), n_gone * (1 - bad_gone)
-    n_good, n = kept_good + gone_good, n_kept + n_gone
-    by_chance = n_kept * (n - n_good) + n_gone * n_good
-    return 2 * n_kept * n_gone * (bad_gone - bad_kept) / by_chance if by_chance else None

@@ -13,7 +13,7 @@ from math import log
 from typing import Final
 
 from tuneworthy.config import Project
-from tuneworthy.dataset.checks.outliers import language_of
+from tuneworthy.dataset.checks.language import language_of
 from tuneworthy.errors import OutsideFault, ProviderError, UserError, join_sentences
 from tuneworthy.ladder.session import Session
 from tuneworthy.providers.base import Provider

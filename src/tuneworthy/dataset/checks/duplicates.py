@@ -7,7 +7,7 @@ contradiction, which other checks report; questions that only share a canned ans
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from xxhash import xxh3_64_intdigest, xxh3_128_digest
 from tuneworthy.cases.normalize import folded, normalise, normalised_bytes, question_of, words
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
-from tuneworthy.dataset.dedup.specifics import SAMPLE, content, mistyped, names_in, rows_with, signed, specifics
+from tuneworthy.dataset.dedup.specifics import content, mistyped, rows_with, signed
 from tuneworthy.extras import require
 from tuneworthy.store.own_file import OwnTexts
 from tuneworthy.types import Example, content_hash
@@ -95,7 +95,6 @@ class NearCheck:
         require("numba")
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        names = names_in([question_of(row) for row in islice(rows, SAMPLE)])
         first: dict[int, int] = {}
         contents, left, keys = OwnTexts(), array("q"), array("Q")
         of: dict[int, tuple[int, float]] = {}
@@ -106,7 +105,7 @@ class NearCheck:
                 continue
             left.append(row)
             contents.add(text)
-            keys.append(_hash(f"{short}\n{specifics(text, names)}"))
+            keys.append(_hash(short))
         first.clear()
         contents.finish()
         found = self._mistyped(contents, np.array(keys))

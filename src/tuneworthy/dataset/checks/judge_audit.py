@@ -17,9 +17,8 @@ class JudgeAudit:
     The judge gets each row through the project's store of answers and its budget, says good or bad and nothing else,
     and sees no personal data. Before the first row it is shown worthless answers: a judge that calls such an answer
     good is refused. A row without a verdict stays and is reported. A judge does not replace a reviewer: it misses bad
-    rows and drops good rows. Review a sample of the kept rows with `tuneworthy data review start`, and a sample of the
-    dropped rows with `data review rejected --reason judged_bad`; together they give its kappa, and how many bad rows
-    are left.
+    rows and drops good rows. Review a sample of the kept rows with `tuneworthy data review start`, and read the
+    dropped rows in the page of `tuneworthy data card`.
 
     Bad: an answer that is fluent, polite, and not true.
     """

@@ -4,9 +4,6 @@ A class is believed of a row if its probability reaches the mean that the rows o
 believed of another class than their own give the number of errors; the rows with the least probability of their own
 label are the candidates.
 
-Label names are evidence as well: the similarity of a text to a name needs no training, and where labels have few rows,
-a word that several names share ("change_address", "change_number") has more rows to learn from than a label.
-
 How likely a candidate's label is wrong is measured: no model that predicts a row has learned from the row's own label,
 so labels drawn at random show, without another training, what a wrong one looks like.
 
@@ -14,7 +11,6 @@ Source: Northcutt, Jiang and Chuang 2021, "Confident Learning", sections 3.1 and
 2008, "Learning classifiers from only positive and unlabeled data" (one part of a mixture is known by examples).
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneworthy.cases.normalize import normalise
-from tuneworthy.cases.normalize import words as words_of
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
@@ -52,13 +47,8 @@ LIKELY_WRONG = 0.4
 MOST_OF_A_LABEL = 0.25
 # Share of the rows that must be predicted as given before the model is believed against a row.
 PREDICTED = 0.5
-# Rows per label, on average, below which the words of the label names are learned as well, and how many of them. Of
-# 2,000 rows of 72 labels made of 18 words, 130 of 136 wrong ones are found so, for 1 right one that leaves, instead of
-# 92 for 8.
-FEW_OF_A_LABEL, MOST_WORDS = 100, 200
-# Factors on the margins of models of n-grams, of an encoder's vectors, whose margins are narrower, of the words of
-# label names, which are added up, and on the cosine similarity of a text and a label name.
-_TEMPERATURE, _OF_VECTORS, _OF_NAME_WORDS, _OF_SIMILARITY = 4.0, 6.0, 3.0, 10.0
+# Factors on the margins of models of n-grams, and of an encoder's vectors, whose margins are narrower.
+_TEMPERATURE, _OF_VECTORS = 4.0, 6.0
 _C = 1.0
 # Random labels that each row gets; iterations of the model of wrong labels and their share; the share to begin with:
 # it stays where the text says nothing of the label, and where the two separate perfectly, which leaves the share
@@ -88,13 +78,12 @@ class Doubt:
 
 
 def out_of_fold(
-    texts: Sequence[str], labels: Sequence[str], encoder: Encoder | None = None, seed: int = 0, names: bool = True
-) -> Any:
+    texts: Sequence[str], labels: Sequence[str], encoder: Encoder | None = None, seed: int = 0
+) -> tuple[list[str], NDArray[np.float64]]:
     """Return the classes, sorted, and the probability of each for each text by models that have not seen it.
 
     Two models err on different rows where a label has few: a linear classifier of n-grams, and one of an encoder's
-    vectors, or a vote of the nearest rows without an encoder. If there are fewer than `FEW_OF_A_LABEL` rows per label
-    on average, a third one predicts the words that names share. Of more than `MOST_LEARNED` rows, that many are learned
+    vectors, or a vote of the nearest rows without an encoder. Of more than `MOST_LEARNED` rows, that many are learned
     from, of each label as many where it has them, and no nearest rows vote. Texts that differ in case and punctuation
     only are in one fold.
 
@@ -103,7 +92,6 @@ def out_of_fold(
         labels: ``(n_rows,)``, at least two different ones.
         encoder: Its vectors instead of the vote.
         seed: Of the folds.
-        names: Whether the labels are names whose words describe them.
 
     Returns:
         Classes, and ``(n_models, n_rows, n_classes)`` float64.
@@ -124,9 +112,6 @@ def out_of_fold(
         views.append((vectors, encoder.encode, partial(_fit, temperature=_OF_VECTORS)))
     elif len(texts) <= MOST_LEARNED:
         views.append((matrix, features.transform, _vote))
-    words = shared_words(classes.tolist()) if names and len(texts) < FEW_OF_A_LABEL * len(classes) else None
-    if words is not None and words.size:
-        views.append((matrix, features.transform, partial(_fit_words, words=words)))
     probabilities = np.zeros((len(views), len(texts), len(classes)))
     for (known, represent, fit), total in zip(views, probabilities, strict=True):
         for fold in range(n_folds):
@@ -203,50 +188,6 @@ def _vote(matrix: Any, codes: NDArray[np.int64], seed: int) -> Predict:
             np.add.at(votes[start : start + _BLOCK], (own, places[nearest]), weights)
         shares: NDArray[np.float64] = votes / votes.sum(axis=1, keepdims=True)
         return shares
-
-    return predict
-
-
-def _words_of_name(name: str) -> list[str]:
-    return words_of(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
-
-
-def similarity_to_names(texts: Sequence[str], names: Sequence[str]) -> NDArray[np.float64]:
-    """Return a probability of each label name for each text, by cosine similarity alone: ``(n_texts, n_names)``."""
-    from tuneworthy.classical.encoder import softmax
-    from tuneworthy.classical.features import TextFeatures
-
-    features = TextFeatures()
-    cosines = features.fit_transform(texts) @ features.transform([" ".join(_words_of_name(name)) for name in names]).T
-    return softmax(_OF_SIMILARITY * cosines.toarray())
-
-
-def shared_words(names: Sequence[str]) -> NDArray[np.bool_]:
-    """Return which words each name holds, of those that several names share, but not all: ``(n_names, n_words)``.
-
-    Of more than `MOST_WORDS`, the most frequent ones.
-
-    >>> shared_words(["change_address", "changeNumber", "find number"]).astype(int).tolist()
-    [[1, 0], [1, 1], [0, 1]]
-    """
-    sets = [set(_words_of_name(name)) for name in names]
-    counts = Counter(word for words in sets for word in sorted(words))
-    shared = sorted([word for word, n in counts.most_common() if 2 <= n < len(names)][:MOST_WORDS])
-    return np.array([[word in words for word in shared] for words in sets], bool).reshape(len(names), len(shared))
-
-
-def _fit_words(matrix: Any, codes: NDArray[np.int64], seed: int, words: NDArray[np.bool_]) -> Predict:
-    """Return what predicts as `_fit` does: one model per word of the names, ``(n_classes, n_words)``, multiplied."""
-    from tuneworthy.classical.encoder import softmax
-
-    learned = words[np.unique(codes)]
-    columns = [word for word in range(words.shape[1]) if 0 < learned[:, word].sum() < len(learned)]
-    learned, models = learned[:, columns], [_margins(matrix, words[codes, word], seed) for word in columns]
-
-    def predict(rows: Any) -> NDArray[np.float64]:
-        margins = _OF_NAME_WORDS * np.array([model(rows) for model in models]).reshape(len(models), rows.shape[0]).T
-        has, lacks = -np.logaddexp(0, -margins), -np.logaddexp(0, margins)
-        return softmax(has @ learned.T + lacks @ ~learned.T)
 
     return predict
 
@@ -329,8 +270,6 @@ def find_doubts(
     encoder: Encoder | None = None,
     seed: int = 0,
     most: float = LIKELY_WRONG,
-    *,
-    names: bool = True,
 ) -> tuple[list[Doubt], float]:
     """Return the rows whose label is doubted, the likeliest wrong ones first, and the share that is predicted as given.
 
@@ -342,10 +281,8 @@ def find_doubts(
     if len({labels[row] for row in rows}) < 2:
         return [], 0.0
     judged = [texts[row] for row in rows], [labels[row] for row in rows]
-    classes, of_models = out_of_fold(*judged, encoder, seed, names)
+    classes, of_models = out_of_fold(*judged, encoder, seed)
     probabilities = of_models[0] if len(of_models) == 1 else of_models.mean(axis=0)
-    if names and len(rows) <= MOST_LEARNED:
-        of_models = np.concatenate([of_models, similarity_to_names(judged[0], classes)[None]])
     numbers = {label: number for number, label in enumerate(classes)}
     codes = np.array([numbers[labels[row]] for row in rows])
     wrong = wrong_shares(codes, of_models, seed)
@@ -393,20 +330,18 @@ def _labels_of(answers: Sequence[str], task_labels: Sequence[str]) -> tuple[dict
     return {number: name for number, name in keys.items() if name is not None and name in shared}, message
 
 
-@DATA_CHECKS.rule("label_errors", codes=messages.REASONS["label_errors"], whole=True, version=9)
+@DATA_CHECKS.rule("label_errors", codes=messages.REASONS["label_errors"], whole=True, version=10)
 @dataclass(frozen=True, slots=True)
 class LabelErrors:
     """Rows of a task with few labels whose label disagrees with what all other rows suggest.
 
-    For each row, models trained on the other rows predict its label. Up to 20,000 rows, the similarity of its text to
-    the label names counts as well, and so do models of the words that several label names share if there are fewer
-    than 100 rows per label on average. How likely a label is wrong is measured on labels drawn at random. Rows for
-    which that is above `most` leave, if half of all rows are predicted as given, unless more than a quarter of their
-    label's rows would: then the label cannot be predicted from the text, and they are reported. So are rows with
-    another label that is at least 20 times as probable. The likeliest errors come first, with the
+    For each row, models trained on the other rows predict its label. How likely a label is wrong is measured on labels
+    drawn at random. Rows for which that is above `most` leave, if half of all rows are predicted as given, unless more
+    than a quarter of their label's rows would: then the label cannot be predicted from the text, and they are reported.
+    So are rows with another label that is at least 20 times as probable. The likeliest errors come first, with the
     predicted label: some are errors, some are only hard, so a person decides. Labels that people confuse are not wrong
-    at random, and mostly stay. Without labels, answers that several rows share are taken for them,
-    and of JSON objects the keys that have a value.
+    at random, and mostly stay. Without labels, answers that several rows share are taken for them, and of JSON objects
+    the keys that have a value.
 
     Bad: "Where is my card?" with the label `exchange_rate`; "A table for two" with the answer `{}`, where other rows
     name the number of people.
@@ -422,7 +357,6 @@ class LabelErrors:
             context.encoder,
             context.seed,
             self.most,
-            names=bool(context.labels),
         )
         if not context.labels and predicted < PREDICTED:
             return

@@ -6,7 +6,7 @@ difference that two near copies may have (`differ_by_typing`).
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib.resources import files
 from itertools import takewhile
 from typing import Final
@@ -16,11 +16,6 @@ import re2
 
 from tuneworthy.cases.normalize import folded, words
 
-# Texts in which names are looked for.
-SAMPLE: Final = 100_000
-# Capitals to small letters, inside sentences, from which a word is a name.
-_CAPITALS: Final = 3
-_INSIDE = re.compile(r"(?:(?<=[^\W_] )|(?<=[,;:] ))[^\W\d_]{2,}")
 _DIGIT = re.compile(r"\d")
 # Punctuation that is part of a number, a formula or a name (C#), and the symbols that stand for it: of a Unicode class
 # that `normalise` and `words` keep.
@@ -45,25 +40,6 @@ _PHRASES: Final = [f" {phrase} " for phrase in _WORDS["phrases"]]
 # Letters of a word that may be mistyped, and from which it may be in two places.
 _MISTYPED: Final = 4
 _LONG: Final = 8
-
-
-def names_in(texts: Sequence[str]) -> frozenset[str]:
-    """Return the words, case-folded, that these texts write with a capital inside sentences.
-
-    Texts that write most words so (titles, shouting) show nothing.
-
-    >>> sorted(names_in(["I fly to Oslo", "is Oslo far?", "a card", "my Card", "a card for Oslo"]))
-    ['oslo']
-    """
-    capitals: Counter[str] = Counter()
-    small: Counter[str] = Counter()
-    for text in texts[:SAMPLE]:
-        inside = _INSIDE.findall(text)
-        upper = [word for word in inside if word[0].isupper()]
-        if 2 * len(upper) <= len(inside) or len(inside) == 1:
-            capitals.update(map(str.casefold, upper))
-            small.update(word for word in inside if not word[0].isupper())
-    return frozenset(word for word, n in capitals.items() if n >= _CAPITALS * small[word])
 
 
 def signed(text: str) -> str:
@@ -93,18 +69,6 @@ def content(text: str) -> str:
         if word not in _FILLER and (not left or word != left[-1] or _DIGIT.search(word)):
             left.append(word)
     return " ".join(left or plain)
-
-
-def specifics(text: str, names: frozenset[str]) -> str:
-    """Return the numbers, codes, sums, negations and `names` in a text, sorted.
-
-    >>> specifics("Where is order A-17 of Oslo, not from 3.5. on?", frozenset({"oslo"}))
-    '3∙5 a−17 not oslo'
-    """
-    return " ".join(sorted({
-        word for word in words(signed(text))
-        if word in names or word in _NEGATIONS or word in _NUMBERS or not word.isalpha()
-    }))  # fmt: skip
 
 
 def mistyped(text: str, other: str) -> list[tuple[str, str]] | None:

@@ -10,7 +10,7 @@ Invariants:
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
@@ -30,8 +30,8 @@ from tuneworthy.dataset.checks.personal_data import masking
 from tuneworthy.dataset.distill.queries import Sifted, query_of, question_meta, sift
 from tuneworthy.dataset.distill.selection import Selection, select
 from tuneworthy.dataset.distill.teacher import KEY, describe_teacher, name_of, pin, teacher_of
-from tuneworthy.dataset.importing.folder import Import, finished_import, latest_import, write_import
-from tuneworthy.dataset.records import DistillRecord, ImportRecord, RowLine, TeacherPin, TeacherScore
+from tuneworthy.dataset.importing.folder import Import, write_import
+from tuneworthy.dataset.records import DistillRecord, RowLine, TeacherPin, TeacherScore
 from tuneworthy.dataset.sources import encoder_of
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.models import OpenModel
@@ -119,7 +119,6 @@ async def distill(
     teaching: Teaching,
     *,
     limit: int | None = None,
-    add: bool = False,
     say: Say = lambda _: None,
 ) -> Distillation:
     """Ask the teacher and write its answers as the latest import.
@@ -130,19 +129,15 @@ async def distill(
         queries: The rows whose questions are asked.
         teaching: What the caller resolved.
         limit: Most questions to ask.
-        add: Whether the rows of the latest import stay, with the new ones behind them.
         say: Gets a sentence now and then.
 
     Raises:
-        UserError: No question remains, no answer is good enough, or another teacher answered the rows to add to.
+        UserError: No question remains, or no answer is good enough.
         TuneworthyError: What ends a run as a whole (budget, key, provider down); the answers so far are stored.
     """
     started = time.monotonic()
     teacher, description = _resolve(project, teaching)
     mix = project.data.teacher_mix
-    base = _base(store, queries) if add else None
-    if base is not None and not mix:
-        _require_same_teacher(base, description)
     sifted = _questions(project, store, queries, teaching, limit=limit, say=say)
     session = teaching.runner
     shots, mask_row = TeacherShots(teaching.pool, load_encoder), masking(project.data.pii_engine)
@@ -156,38 +151,25 @@ async def distill(
     rows = [row for one in answered if (row := _student_row(one, project, teaching, description)) is not None]
     names = {pin(one): name_of(one) for one in map(teacher_of, rows) if one}
     notes = [messages.several_teachers(sorted(names.values()), allowed=mix)] if len(names) > 1 else []
-    distilled = _facts(answered, queries=queries, base=base, teacher=description, settings=teacher)
-    part = _ImportPart(
-        about=replace(
-            queries.record,
-            made_by="distill",
-            notes=[*queries.record.notes, *notes],
-            limit=limit,
-            distilled=distilled,
-            id="",
-            seconds=0.0,
-        ),
-        rows=rows,
-        rejects=[*queries.rejects(), *sifted.rejects, *_bad_answers(answered)],
-        descriptions={**_descriptions(queries), **sifted.descriptions, **messages.TEACHER_REASONS},
+    about = replace(
+        queries.record,
+        made_by="distill",
+        notes=[*queries.record.notes, *notes],
+        limit=limit,
+        distilled=_facts(answered, queries=queries, teacher=description, settings=teacher),
+        id="",
+        seconds=0.0,
     )
-    if base is not None:
-        part = _added(base, part)
+    rejects = [*queries.rejects(), *sifted.rejects, *_bad_answers(answered)]
+    read = {code: reason.words for code, reason in queries.record.reasons.items()}
+    descriptions = {**read, **sifted.descriptions, **messages.TEACHER_REASONS}
     seconds = time.monotonic() - started
-    done = write_import(store, part.about, part.rows, part.rejects, descriptions=part.descriptions, seconds=seconds)
+    done = write_import(store, about, rows, rejects, descriptions=descriptions, seconds=seconds)
     if not rows:
         hint = messages.say("reasons_in", path=done.folder / "rejects.jsonl")
         raise UserError(f"The teacher gave no usable answer to any of the {len(answered)} questions.", hint=hint)
     store.write("imports/latest", {"id": done.id})
     return Distillation(done, runner.sent)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _ImportPart:
-    about: ImportRecord
-    rows: Sequence[Example]
-    rejects: Sequence[RowLine]
-    descriptions: Mapping[str, str]
 
 
 def _resolve(project: Project, teaching: Teaching) -> tuple[Teacher, TeacherPin]:
@@ -347,7 +329,6 @@ def _facts(
     answered: Sequence[_AnsweredQuestion],
     *,
     queries: Import,
-    base: Import | None,
     teacher: TeacherPin,
     settings: Teacher,
 ) -> DistillRecord:
@@ -356,7 +337,6 @@ def _facts(
     chosen = Counter(one.selection.how for one in answered if one.selection.trace)
     return DistillRecord(
         queries=queries.id,
-        added_to=base.id if base else None,
         teacher=teacher,
         settings=settings.model_dump(mode="json"),
         n_asked=len(answered),
@@ -378,77 +358,6 @@ def _agreement(scores: Sequence[Score]) -> TeacherScore | None:
     interval = score_interval(num[scored], den[scored])
     n = int(scored.sum())
     return TeacherScore(interval.value, (interval.lo, interval.hi), n, len(scores) - n)
-
-
-# --- adding to an import ------------------------------------------------------------------------------------------
-
-
-def _base(store: Folder, queries: Import) -> Import | None:
-    """Return the import to add to: the latest, but not the result of these very questions."""
-    base = latest_import(store)
-    while base is not None and (made := base.record.distilled) and made.queries == queries.id:
-        base = finished_import(store, made.added_to) if made.added_to else None
-    return base
-
-
-def _require_same_teacher(base: Import, description: TeacherPin) -> None:
-    """Refuse to add to rows of another teacher.
-
-    Raises:
-        UserError: Another teacher answered a row of `base`.
-    """
-    for row in base.examples():
-        if (other := teacher_of(row)) is not None and not _is_same(other, description):
-            raise UserError(
-                (
-                    f"Row {row.source} comes from one teacher ({name_of(other)}), but the new rows come from "
-                    f"another ({name_of(description)})."
-                ),
-                hint="To allow several teachers, set teacher_mix = true in [data].",
-            )
-
-
-def _is_same(other: TeacherPin, description: TeacherPin) -> bool:
-    """Whether `other`, of a row, is the teacher; a row has only the parameters that were sent."""
-    if (other.model, other.identity, other.prompt) != (description.model, description.identity, description.prompt):
-        return False
-    parameters = description.parameters or {}
-    return all(parameters.get(key) == value for key, value in (other.parameters or {}).items())
-
-
-def _added(base: Import, part: _ImportPart) -> _ImportPart:
-    """Return `part` behind the rows of `base`; a row of `base` is not added again."""
-    hashes = {one.name: one.sha256 for one in base.record.sources}
-    sources, renamed = [*base.record.sources], dict[str, str]()
-    for one in part.about.sources:
-        if hashes.get(one.name, one.sha256) != one.sha256:  # another file of the same name gets a part of its hash
-            renamed[one.name] = f"{one.name}@{one.sha256[:8]}"
-        if one.name in renamed or one.name not in hashes:
-            sources.append(replace(one, name=renamed.get(one.name, one.name)))
-    ids = {row.id for row in base.examples()}
-    fresh = [replace(row, source=_renamed(row.source, renamed)) for row in part.rows if row.id not in ids]
-    rejects = [*base.rejects()]
-    for line in part.rejects:
-        other = line.other and replace(line.other, source=_renamed(line.other.source, renamed))
-        rejects.append(replace(line, source=_renamed(line.source, renamed), other=other))
-    notes = [*base.record.notes, *part.about.notes]
-    if n_repeated := len(part.rows) - len(fresh):
-        notes.append(f"Rows not added again, because the latest import already contains them: {n_repeated}.")
-    return _ImportPart(
-        about=replace(part.about, sources=sources, notes=notes),
-        rows=[*base.examples(), *fresh],
-        rejects=rejects,
-        descriptions={**_descriptions(base), **part.descriptions},
-    )
-
-
-def _descriptions(done: Import) -> dict[str, str]:
-    return {code: reason.words for code, reason in done.record.reasons.items()}
-
-
-def _renamed(source: str, names: Mapping[str, str]) -> str:
-    name, _, line = source.rpartition(":")
-    return f"{names.get(name, name)}:{line}"
 
 
 # Shots drawn beyond those needed, as those that ask the same question are removed.

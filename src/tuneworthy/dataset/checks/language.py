@@ -1,4 +1,4 @@
-"""Rows that are far longer or shorter than the others, or in another language.
+"""Rows in another language than the others.
 
 The language is recognised by the script, and among those in Latin letters by their most frequent words
 (`languages.json`); a text that neither identifies counts as no language.
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-import numpy as np
 import orjson
 
 from tuneworthy.cases.normalize import question_of, words
@@ -20,31 +19,13 @@ from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
 from tuneworthy.dataset.records import Action
 from tuneworthy.types import Example
 
-# Rows from which the usual length and language can be estimated.
+# Rows from which the usual language can be estimated.
 MIN_ROWS = 50
 _SCRIPTS = (
     "LATIN", "CYRILLIC", "ARABIC", "HEBREW", "GREEK", "DEVANAGARI", "THAI", "HANGUL", "HIRAGANA", "KATAKANA", "CJK",
 )  # fmt: skip
 _CLIP = 600
 _MIN_WORDS = 5
-
-
-def length_outliers(lengths: Sequence[int], spreads: float = 6.0) -> list[tuple[int, float]]:
-    """Return rows whose length is far from the usual one, with the factor by which it is.
-
-    Far is `spreads` robust standard deviations of the logarithm (1.48 times the median absolute deviation, at least
-    0.25), so that long tails, which are natural, stay in.
-
-    >>> [(row, round(factor)) for row, factor in length_outliers([10, 11, 12, 10, 11, 9, 4000])]
-    [(6, 333)]
-    """
-    logs = np.log(np.array(lengths, np.float64) + 1)
-    if not len(logs):
-        return []
-    middle = np.median(logs)
-    spread = max(0.25, 1.48 * float(np.median(np.abs(logs - middle))))
-    far = np.flatnonzero(np.abs(logs - middle) > spreads * spread)
-    return [(int(row), float(np.exp(logs[row] - middle))) for row in far]
 
 
 @cache
@@ -94,35 +75,6 @@ def language_outliers(languages: Sequence[str], usual: Sequence[str] = (), least
     counts = Counter(language for language in languages if language)
     rare = {language for language, n in counts.items() if n <= max(1, least * counts.total())} - set(usual)
     return [row for row, language in enumerate(languages) if language in rare]
-
-
-@DATA_CHECKS.rule("length", codes=messages.REASONS["length"], whole=True)
-@dataclass(frozen=True, slots=True)
-class Length:
-    """Rows whose question or answer is many times longer or shorter than usual.
-
-    These are often pasted documents, logs, or answers that say nothing; long rows cost most of the training time.
-    They are reported, from 50 rows on.
-
-    Bad: an answer of 4,000 words where the usual one has 40.
-    """
-
-    spreads: float = 6.0
-    action: Action = "report"
-
-    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        if len(rows) < MIN_ROWS:
-            return
-        for part, texts in (("question", map(question_of, rows)), ("answer", (row.answer for row in rows))):
-            lengths = [len(text) for text in texts]
-            for row, factor in length_outliers(lengths, self.spreads):
-                yield RowFinding(
-                    row=row,
-                    code="long" if factor > 1 else "short",
-                    message=messages.say("length", part=part, n=lengths[row]),
-                    score=factor,
-                    action=self.action,
-                )
 
 
 @DATA_CHECKS.rule("language", codes=messages.REASONS["language"], whole=True)
