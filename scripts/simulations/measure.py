@@ -29,10 +29,10 @@ from tuneworthy.stats.paired import compare
 from tuneworthy.types import OutputFormat, Retrieval, RungStatus, Shots, Variant
 from tuneworthy.verdict import probes
 from tuneworthy.verdict.answer import Verdict
+from tuneworthy.verdict.base import Cost
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, SearchEvidence, rungs_of, with_eligible_best
-from tuneworthy.verdict.next_action import RungCost
 from tuneworthy.verdict.probes import analyse_errors
 from tuneworthy.verdict.suspects import RELABELLED, drawn, relabelling
 
@@ -130,7 +130,7 @@ def simulate(world: World, plan: Any = None) -> Decided:
         suspects=again.to_label if again else None,
         relabel_chances=again.chances if again else (0.0, 0.0),
         relabelled=len(labels),
-        label_chance=errors.label_chance if errors else 0.0,
+        doubtful=len(errors.doubtful) if errors else 0,
         labels_confirmed=again.wrong if again else None,
         pass_rate=errors.pass_rate if errors else None,
         bills=bills_of(project, record),
@@ -321,8 +321,6 @@ def _labels(session: SimulationSession, errors: ErrorAnalysis) -> dict[str, str]
     return labels
 
 
-def _costs(session: SimulationSession, options: Sequence[Measured]) -> Mapping[str, RungCost]:
+def _costs(session: SimulationSession, options: Sequence[Measured]) -> Mapping[str, Cost]:
     calls = session.world.n_dev * 3 + session.world.n_test
-    return {
-        one.name: RungCost(calls=calls, usd=calls * (one.usd_per_1k or 0.0) / 1000) for one in options if not one.tried
-    }
+    return {one.name: Cost(calls=calls, usd=calls * (one.usd_per_1k or 0.0) / 1000) for one in options if not one.tried}

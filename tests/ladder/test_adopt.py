@@ -10,9 +10,8 @@ from tuneworthy.money import serving
 from tuneworthy.money.serving import OwnServer, RunningCost
 from tuneworthy.stats.paired import compare, non_inferior
 from tuneworthy.types import RungStatus
-from tuneworthy.verdict import recommendation
-from tuneworthy.verdict.options import Option
-from tuneworthy.verdict.recommendation import is_saving
+from tuneworthy.verdict import options
+from tuneworthy.verdict.options import Option, is_saving
 
 MARGIN = 0.05
 SERVER = OwnServer(usd_per_month=500.0, capacity=1e6)
@@ -115,7 +114,7 @@ def test_the_rule_and_the_verdict_ask_the_same_comparison_of_prices(monkeypatch:
     assert (
         is_saving(small, large) and decide_adoption(evidence(2, 2, costs=costs(0.5)), MARGIN).reason_code == "cheaper"
     )
-    for module in (serving, recommendation):
+    for module in (serving, options):
         monkeypatch.setattr(module, "saves", lambda *_, **__: False)
     assert not is_saving(small, large)
     assert decide_adoption(evidence(2, 2, costs=costs(0.5)), MARGIN).status is not RungStatus.ADOPTED

@@ -33,8 +33,7 @@ from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.stats.comparisons import ComparisonPlan
 from tuneworthy.store import Folder
 from tuneworthy.types import Cascade, Failure, Response, Trace, Variant
-from tuneworthy.verdict.options import Option
-from tuneworthy.verdict.recommendation import rank, recommend
+from tuneworthy.verdict.options import Option, rank, recommend
 
 T = TypeVar("T")
 PRICED = "input_usd_per_mtok = 1000.0\noutput_usd_per_mtok = 1000.0\nlatency_ms = 20.0\n"

@@ -235,22 +235,6 @@ def test_a_mistyped_assumption_is_an_error(tmp_path: Path) -> None:
         load(root)
 
 
-def test_what_matters_most_stands_first() -> None:
-    rows = pays(10.0, 100_000).sensitivity
-    names = [row.name for row in rows]
-    assert names[0] == "reference_usd_per_1k"  # halved it doubles the volume, doubled it halves it
-    price = rows[0]
-    assert (price.halved, price.doubled) == (pytest.approx(200_000), pytest.approx(50_000))
-    upkeep = next(row for row in rows if row.name == "upkeep_usd_per_month")
-    assert (upkeep.halved, upkeep.doubled) == (pytest.approx(90_000), pytest.approx(120_000))
-    assert "gpu_usd_per_hour" not in names  # no training hours: it changes nothing
-
-
-def test_an_assumption_that_can_make_training_never_pay_outweighs_all_others() -> None:
-    rows = pays(10.0, 100_000, serve_capacity_per_month=50_000).sensitivity
-    assert rows[0].halved is None or rows[0].doubled is None
-
-
 USD = st.floats(0.01, 100)
 TRAFFIC = st.floats(1, 1e8)
 CAPACITY = st.floats(1e3, 1e8)

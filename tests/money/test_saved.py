@@ -11,8 +11,7 @@ from tests.report.report_records import record as run_record
 from tuneworthy.config import Project
 from tuneworthy.ladder.bills import bills_of
 from tuneworthy.ladder.record import RungRecord, RunRecord
-from tuneworthy.money.results import Savings, TokenSaving
-from tuneworthy.money.savings import savings_of, savings_sentence
+from tuneworthy.money.results import Savings, TokenSaving, savings_of, savings_sentence
 from tuneworthy.types import RungStatus
 
 

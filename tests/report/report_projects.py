@@ -23,6 +23,7 @@ from tuneworthy.config.ladder import Economics
 from tuneworthy.config.project import load
 from tuneworthy.dataset.card import CardRow, CheckEffect, DatasetCard, FunnelStep, Reason, RowCounts
 from tuneworthy.ladder.record import FieldScores, LabelConfusion, RungRecord, RunRecord, WrongAnswer
+from tuneworthy.ladder.rung_details import CascadeDetail
 from tuneworthy.types import Cascade, RungStatus, Shots, Variant, content_hash
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence
@@ -77,12 +78,13 @@ def priced(evidence: Evidence, traffic: float = TRAFFIC) -> Evidence:
     )
 
 
+SENT = CascadeDetail(first="classical/linear", large="strong", threshold=0.8, sent_dev=0.3, sent=0.295)
 EVIDENCE: dict[str, Evidence] = {
     "pilot_worthwhile": priced(worth_it()),
     "do_not_fine_tune": priced(
         with_rungs(
             rung("model", "model/strong", 0.95, status="adopted"),
-            rung("cascade", "cascade/linear+strong", 0.945, status="adopted", reason_code="cheaper", share_sent=0.295),
+            rung("cascade", "cascade/linear+strong", 0.945, status="adopted", reason_code="cheaper", detail=SENT),
         ),
         150_000.0,
     ),

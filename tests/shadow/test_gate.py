@@ -18,8 +18,8 @@ from tests.verdict.test_training import EXTRA
 from tuneworthy.cli import invoke
 from tuneworthy.verdict.base import Outcome, TrainingReason
 from tuneworthy.verdict.decide import decide
+from tuneworthy.verdict.evidence import ProofEvidence
 from tuneworthy.verdict.gates import GATES
-from tuneworthy.verdict.training_facts import ProofEvidence
 
 WAIVED = "".join(f'[[waivers]]\ngate = "{name}"\nreason = "not in this test"\n' for name in ("dataset_review", "pilot"))
 LABELS = ("red", "green", "blue")

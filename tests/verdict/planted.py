@@ -12,15 +12,16 @@ from tuneworthy.dataset.records import Difference, Effect
 from tuneworthy.ladder.record import RungDifference
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.money.bills import Bill
+from tuneworthy.regressions.compare import RegressionResult
 from tuneworthy.stats import clopper_pearson, wilson
 from tuneworthy.verdict.base import ErrorClass, ErrorShare, Forecast
 from tuneworthy.verdict.error_analysis import FIXED_BY
-from tuneworthy.verdict.evidence import Evidence, RungEvidence
-from tuneworthy.verdict.training_facts import (
+from tuneworthy.verdict.evidence import (
     DatasetEvidence,
+    Evidence,
     PilotEvidence,
     ProofEvidence,
-    RegressionEvidence,
+    RungEvidence,
     TrainingEvidence,
 )
 
@@ -30,7 +31,7 @@ N_TEST = 200
 def rung(name: str, variant: str, score: float | None, **more: Any) -> RungEvidence:
     """A rung that was measured on test (or not, without a score)."""
     ci95 = None if score is None else wilson(score * N_TEST, N_TEST)
-    base: dict[str, Any] = {"rung": name, "status": "inconclusive", "name": variant, "names": (variant,)}
+    base: dict[str, Any] = {"rung": name, "status": "inconclusive", "name": variant}
     measured = {"score": score, "ci95": ci95, "n": N_TEST, "n_effective": float(N_TEST), "usd_per_1k": 0.0}
     return RungEvidence(**(base | {"latency_p50_ms": 100.0, "latency_p95_ms": 200.0} | measured | more))
 
@@ -120,7 +121,9 @@ DATASET = DatasetEvidence(
     terms_words="no model wrote rows",
 )
 PROVEN = ProofEvidence(status="pass", detail="8 checks passed")
-GUARD = RegressionEvidence(name="general", status="pass", n=64, margin=0.1, detail="no loss beyond the margin")
+GUARD = RegressionResult(
+    name="general", hash="h", status="pass", n=64, unscored=0, margin=0.1, detail="no loss beyond the margin"
+)
 TUNED_DETAIL = TunedDetail(
     engine="", adapter="a" * 16, gguf="g" * 16, dataset=DATASET.version, base="b" * 16, compared_base="b" * 16
 )

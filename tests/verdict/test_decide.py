@@ -10,10 +10,11 @@ import pytest
 from tests.verdict.planted import RUNGS, failures, project, rung, with_rungs, worth_it
 
 from tuneworthy.config.ladder import Constraints, Economics
+from tuneworthy.ladder.record import CandidateResult
 from tuneworthy.rules import Finding, Status
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.decide import decide
-from tuneworthy.verdict.evidence import DevGap, Evidence, JudgeEvidence, RungEvidence, best_eligible
+from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, RungEvidence, best_eligible
 from tuneworthy.verdict.gates import GATES, NEVER_WAIVED, run_gates
 
 FINE_TUNE, DO_NOT, UNDECIDED = Outcome.FINE_TUNE, Outcome.DO_NOT_FINE_TUNE, Outcome.UNDECIDED
@@ -22,13 +23,18 @@ MET = rung("model", "model/strong", 0.95, status="adopted")
 SLOW = "p95 is 900 ms, the limit is 500 ms"
 NEVER = Economics(requests_per_month=1000, usd_per_wrong_answer=0.01)
 
-APART = DevGap(dev=0.9, dev_ci95=(0.82, 0.95), n_dev=80, test=0.7, test_ci95=(0.63, 0.76), n_test=200)
+
+def on_dev(score: float, ci95: tuple[float, float]) -> Evidence:
+    """The same with today's setup measured on dev as well."""
+    dev = CandidateResult(variant="today", name="baseline/small", n=80, score=score, ci95=ci95)
+    return with_rungs(rung("baseline", "baseline/small", 0.55, status="reference", candidates=(dev,)))
+
 
 TRIPPED: dict[str, Evidence] = {
     "test_set": worth_it(n_test=40),
     "baseline": with_rungs(rung("baseline", "baseline/small", None, status="failed")),
     "contamination": worth_it(overlaps={"development cases in test": 2}),
-    "dev": worth_it(dev_gap=APART),
+    "dev": on_dev(0.9, (0.82, 0.95)),
     "judge": worth_it(judge=JudgeEvidence(valid=False, detail="kappa 0.1")),
     "classical": with_rungs(without="classical"),
     "prompt": with_rungs(rung("prompt", "prompt/role", 0.65)),
@@ -40,7 +46,7 @@ TRIPPED: dict[str, Evidence] = {
 """Gate to a project that only this gate keeps from `fine_tune`."""
 PASSING: dict[str, Evidence] = {
     **dict.fromkeys(TRIPPED, worth_it()),
-    "dev": worth_it(dev_gap=replace(APART, dev=0.78, dev_ci95=(0.68, 0.86))),
+    "dev": on_dev(0.63, (0.52, 0.73)),
     "retrieval": with_rungs(KNOWS, documents=True),
     "judge": worth_it(judge=JudgeEvidence(valid=True, detail="kappa 0.8")),
 }
@@ -173,13 +179,13 @@ def test_decoding_that_has_nothing_to_change_is_no_lever(code: str) -> None:
 
 def test_doubtful_labels_leave_the_answer_open_where_they_may_be_most_of_the_failures() -> None:
     rows = (failures("label_or_grader", 0), failures("unexplained", 60))
-    assert decide(worth_it(errors=rows, label_chance=0.05, suspects=30)).outcome is FINE_TUNE
-    found = decide(worth_it(errors=rows, label_chance=0.2, suspects=30))
+    assert decide(worth_it(errors=rows, doubtful=5, suspects=30)).outcome is FINE_TUNE
+    found = decide(worth_it(errors=rows, doubtful=30, suspects=30))
     assert found.outcome is UNDECIDED and found.next_action.command == "tuneworthy cases label --suspects"
-    assert decide(worth_it(errors=rows, label_chance=0.2, suspects=30, labels_confirmed=False)).outcome is FINE_TUNE
-    labelled = decide(worth_it(errors=rows, label_chance=0.2, suspects=0))  # and still open
+    assert decide(worth_it(errors=rows, doubtful=30, suspects=30, labels_confirmed=False)).outcome is FINE_TUNE
+    labelled = decide(worth_it(errors=rows, doubtful=30, suspects=0))  # and still open
     assert labelled.next_action.command == "tuneworthy cases label --suspects --apply"
-    assert decide(worth_it(errors=rows, label_chance=0.2, suspects=30, labels_confirmed=True)).outcome is DO_NOT
+    assert decide(worth_it(errors=rows, doubtful=30, suspects=30, labels_confirmed=True)).outcome is DO_NOT
 
 
 @pytest.mark.parametrize("forbidden", [{"violated": SLOW}, {"status": "violates_constraint", "reason": SLOW}])

@@ -49,7 +49,7 @@ def test_without_steps_together_the_first_one_settles_nothing(monkeypatch: Any) 
 def test_where_further_cases_hardly_settle_it_the_step_is_to_choose_another_target() -> None:
     near = [replace(one, score=0.82 if one.rung == "baseline" else 0.5, n_effective=20.0) for one in RUNGS]
     step = decide(project(*near, target=0.85)).next_action
-    assert step.command == "" and "set task.target" in step.why and "further cases, a target of" in step.why
+    assert step.command == "" and "`task.target`" in step.why
 
 
 def unfound(oracle_upper: float, **more: Any) -> Verdict:
@@ -119,13 +119,8 @@ def test_own_costs_narrow_the_range_and_then_the_chance_of_success_does() -> Non
     assert success in step(traffic, **own).why and messages.SET_COSTS not in step(traffic, **own).why
     assert step(traffic, **own).chance_to_settle == module.SURE
     assert value(traffic, **own, **sure) is True
-    # at a tenth of this traffic it saves too little, at twice of it enough
-    wide = {"traffic": (0.1, 2.0)}
-    both = step(3 * traffic, **own, ranges=wide)
-    assert "traffic = [0.1, 2]" in both.why
-    assert 0.5 < (both.chance_to_settle or 0.0) < 1
-    alone = step(3 * traffic, **own, ranges=wide | {"success": (1.0, 1.0)})
-    assert alone.why == both.why and alone.chance_to_settle == module.SURE
+    both = step(3 * traffic, **own, ranges={"traffic": (0.1, 2.0)})
+    assert "traffic = [0.1, 2]" in both.why and success in both.why
     # costs that are assumed, and are no range
     fixed = {"costs": (1.0, 1.0), "capacity": (1.0, 1.0)}
     assert success in step(traffic, ranges=fixed).why and messages.SET_COSTS not in step(traffic, ranges=fixed).why
@@ -207,12 +202,6 @@ def test_six_options_that_may_all_be_too_slow_and_may_all_meet_the_target_are_so
     rungs = [replace(one, score=0.84, usd_per_1k=1.0 + n, **between) for n, one in enumerate(RUNGS)]
     verdict = decide(project(*rungs, target=0.85, limits=Constraints(p95_ms=800)))
     assert verdict.outcome == "undecided" and verdict.next_action.chance_to_settle is not None
-
-
-def test_a_perfect_score_misses_no_target_that_can_be_set() -> None:
-    perfect = replace(RUNGS[1], score=1.0, ci95=(0.96, 1.0), n=100, n_effective=100.0)
-    why = decide(project(perfect, target=1.0, margin=0.001, n_test=100, has_examples=False)).next_action.why
-    assert "a target of 97% is met." in why and "101%" not in why
 
 
 def test_where_a_price_leaves_open_whether_training_pays_the_price_is_asked_for_and_not_the_traffic() -> None:

@@ -15,29 +15,30 @@ from tests.verdict.planted import PROMISING, TRAINED, TUNED, differences
 
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
+from tuneworthy.ladder.record import CandidateResult
 from tuneworthy.money.results import EconomicsResult
 from tuneworthy.store import Folder
 from tuneworthy.verdict.answer import Verdict
-from tuneworthy.verdict.base import Forecast, NextAction, Outcome
-from tuneworthy.verdict.evidence import Evidence, RungEvidence
-from tuneworthy.verdict.playbook import Checklist, Cost, ProjectState, checklist
+from tuneworthy.verdict.base import Cost, Forecast, NextAction, Outcome
+from tuneworthy.verdict.evidence import Evidence, RungEvidence, TrainingEvidence
+from tuneworthy.verdict.playbook import Checklist, ProjectState, checklist
 from tuneworthy.verdict.project_state import read_state
 from tuneworthy.verdict.suspects import suspects_path
-from tuneworthy.verdict.training_facts import TrainingEvidence
 
 STEPS = [
     "cases", "baseline", "prompt", "model", "retrieval", "decoding", "decision", "dataset", "training", "parity",
     "shadow",
 ]  # fmt: skip
 LATER = frozenset({"dataset", "training", "parity", "shadow"})
-PAID = Cost(calls=(200, 400), usd=(0.5, 1.0), minutes=(1, 2))
-FREE = Cost(calls=(400, 800), minutes=(2, 4))
+PAID = Cost(calls=400, usd=1.0, minutes=2)
+FREE = Cost(calls=800, minutes=4)
 
 
 def rung(name: str, *names: str, score: float = 0.6, **more: Any) -> RungEvidence:
     """A rung that was put to test, and missed the target."""
     first = names[0] if names else f"{name}/x"
-    fields = {"rung": name, "status": "inconclusive", "name": first, "names": names, "score": score}
+    tried = [CandidateResult(variant="v", name=one, n=50, score=score, ci95=(0.0, 1.0)) for one in names]
+    fields = {"rung": name, "status": "inconclusive", "name": first, "candidates": tried, "score": score}
     return RungEvidence(**(fields | {"n": 200, "n_effective": 200.0} | more))
 
 
@@ -121,7 +122,7 @@ def test_the_next_lever_is_the_cheapest_one() -> None:
     walked = [rung("baseline"), rung("decoding")]
     assert next_of(checklist(seen(walked))) == "prompt"
     dear = seen(walked)
-    dear = replace(dear, costs={**dear.costs, "model": replace(PAID, usd=(0.0, 0.0), minutes=(0, 1))})
+    dear = replace(dear, costs={**dear.costs, "model": replace(PAID, usd=0.0, minutes=1)})
     assert next_of(checklist(dear)) == "model"
 
 
@@ -222,9 +223,9 @@ def test_training_shows_its_pilot_and_an_adapter_that_was_not_put_to_test() -> N
 
 
 def test_a_cost_reads_as_a_sentence() -> None:
-    assert str(PAID) == "200 to 400 calls, $0.50 to $1.00, about 1 to 2 min"
-    assert str(FREE.plus(FREE)) == "800 to 1,600 calls, no cost, about 4 to 8 min"
-    assert str(Cost(calls=(10, 10), minutes=(0.1, 0.2))) == "10 calls, no cost, less than a minute"
+    assert str(PAID) == "at most 400 calls, $1.00, 2 min"
+    assert str(FREE + FREE) == "at most 1,600 calls, no cost, 8 min"
+    assert str(Cost(calls=10, minutes=0.2)) == "at most 10 calls, no cost, less than a minute"
     assert str(Cost(person_minutes=60)) == "about 60 min of manual work"
 
 
@@ -249,7 +250,7 @@ def test_the_command_follows_a_project(world: Path, capsys: pytest.CaptureFixtur
     step = {row["step"]: row for row in document["steps"]}
     assert step["baseline"]["status"] == "done"
     assert "Test cases: 200." in step["baseline"]["evidence"]
-    assert step["model"]["cost"]["calls"][0] > 200
+    assert step["model"]["cost"]["calls"] > 200
     assert document["next"] in {"prompt", "model"} and "retrieval before" in document["notes"][0]
     assert invoke(["run", *where]) == 0
     assert invoke(["decide", *where]) in {3, 4}

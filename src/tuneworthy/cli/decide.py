@@ -49,12 +49,8 @@ def command(root: Path, probe: bool, what_if: str | None, max_usd: float | None,
 
     \b
     NAME is one of:
-      train_big_serve_small  A 70B model is trained first and teaches the small
-                             model that serves.
-      open_7b_matches_api    An open 7B model on your own server scores the same
-                             as the best API.
-      traffic_x10            The traffic is ten times as high.
-      api_half_price         Every API costs half as much.
+      traffic_x10     The traffic is ten times as high.
+      api_half_price  Every API costs half as much.
 
     \b
     Example:

@@ -22,8 +22,7 @@ from tuneworthy.train.lints import LINTS
 from tuneworthy.train.plan import Planned, plan_project
 from tuneworthy.train.render import REASONS
 from tuneworthy.train.settings_table import SettingsTable, read_settings
-from tuneworthy.verdict.full_training import full_offer
-from tuneworthy.verdict.planned_method import planned_method
+from tuneworthy.verdict.planned_method import full_offer, planned_method
 
 
 def _size(context: click.Context, option: click.Parameter, value: str | None) -> float | None:

@@ -15,6 +15,12 @@ _ENGINE: Final = (
 
 # Command; command and option; or command, option and value, to the replacement.
 REMOVED: Final[Mapping[tuple[str, ...], str]] = {
+    ("decide", "--what-if", "train_big_serve_small"): (
+        "The assumption was removed. Set `train_hours` and `hours_engineering` in [economics] to both trainings' hours."
+    ),
+    ("decide", "--what-if", "open_7b_matches_api"): (
+        "The assumption was removed. Add the open model to [models], and measure it with `tuneworthy run --rung model`."
+    ),
     ("models probe",): "Run `tuneworthy check`, which calls the servers of the project file.",
     ("decode explain", "--logits"): "Write the probabilities with `--probs`.",
     ("decode explain", "--picture"): "Write a page with `--out page.html`.",

@@ -5,35 +5,22 @@ the reference: training is compared with its bill and its score. Invariants: mor
 "never"; a higher API price never raises the break-even volume; every number used is named with its source.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise, product
-from math import ceil, inf, log
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil, inf
 from typing import Final, Literal
 
 from tuneworthy.config.ladder import Economics, RangeName
 from tuneworthy.errors import join_sentences
 from tuneworthy.money.bills import Bill
-from tuneworthy.money.results import EconomicsResult, EconomicsStatus, Fact, Sensitivity, UsdPer1k
-from tuneworthy.money.savings import savings_of
-from tuneworthy.money.serving import RunningCost, server_for, size_b, upkeep_usd
-from tuneworthy.money.sources import PRICE, facts_of, source_table
+from tuneworthy.money.results import EconomicsResult, EconomicsStatus, Fact, UsdPer1k, savings_of
+from tuneworthy.money.serving import RunningCost, server_for, upkeep_usd
+from tuneworthy.money.sources import facts_of
 
 SET_TRAFFIC: Final = "Set `economics.requests_per_month`."
-# A share of 0 cannot be doubled: the sensitivity tries this instead.
-TRIED_SHARE = 0.5
-SHARES = frozenset({"cached_share", "batch_share", "serve_load"})
 # The costs of training and upkeep that are a range where the project file does not give them.
 SPREADING: Final = ("hours_data", "hours_engineering", "hours_retrain", "train_hours", "upkeep_usd_per_month")
-# The ranges that a person narrows in one go, by the named key; own costs narrow two.
-RANGES_OF: Final[Mapping[RangeName, Sequence[RangeName]]] = {
-    "traffic": ("traffic",),
-    "price": ("price",),
-    "success": ("success",),
-    "costs": ("costs", "capacity"),
-}
-# Numbers of a range that are tried, from its worst end to its best.
-STEPS: Final = 4
 # A saving below this share of the bill is no reason to train, as no option displaces another for less.
 FEWEST_SAVED = 0.2
 # Assumed upper limit of the traffic if `requests_per_month` is not set.
@@ -220,7 +207,6 @@ def economics(
         one_off_usd=point.one_off_usd,
         monthly_usd=point.tuned.monthly_usd(traffic or 0.0),
         assumptions=facts,
-        sensitivity=_sensitivity(settings, reference if usd else None, span, must),
         saved=savings_of(reference, tuned),
     )
 
@@ -264,36 +250,17 @@ def assumed_costs(settings: Economics) -> list[str]:
 
 
 def open_ranges(settings: Economics) -> list[RangeName]:
-    """Return the open ranges, by the keys of `RANGES_OF`."""
-    moves = {"costs": bool(assumed_costs(settings)), "capacity": settings.serve_capacity_per_month is None}
-
-    def is_open(key: RangeName) -> bool:
-        low, high = settings.spread(key)
-        return bool(low < high) and moves.get(key, True)
-
-    return [name for name, keys in RANGES_OF.items() if any(map(is_open, keys))]
+    """Return the ranges that a person may narrow; own costs narrow the capacity of a server, too."""
+    names: tuple[RangeName, ...] = ("traffic", "price", "success")
+    found = [name for name in names if _is_open(settings, name)]
+    costs = assumed_costs(settings) and _is_open(settings, "costs")
+    capacity = settings.serve_capacity_per_month is None and _is_open(settings, "capacity")
+    return [*found, "costs"] if costs or capacity else found
 
 
-def chance_to_settle(bill: Bill, settings: Economics, required: float, names: Sequence[RangeName]) -> float:
-    """Return how likely it is known whether training saves enough once some ranges are numbers: 1 if all are.
-
-    The numbers of a range are taken to be equally likely, and one result that was not tried is taken to settle nothing.
-    """
-    if not set(open_ranges(settings)) - set(names):
-        return 1.0
-    steps = [place / STEPS for place in range(STEPS + 1)]
-    places = list(product(steps, repeat=len(names)))
-    settled = 0
-    for place in places:
-        numbers: dict[RangeName, Gain] = {}
-        for name, share in zip(names, place, strict=True):
-            for key in RANGES_OF[name]:
-                low, high = settings.spread(key)
-                number = low + (high - low) * (1 - share if key == "costs" else share)
-                numbers[key] = (number, number)
-        changed = settings.model_copy(update={"ranges": settings.ranges | numbers})
-        settled += saves_enough(bill, changed, required) is not None
-    return settled / (len(places) + 1)
+def _is_open(settings: Economics, name: RangeName) -> bool:
+    low, high = settings.spread(name)
+    return low < high
 
 
 def has_smaller(usd_per_1k: float | None, smaller_usd: float | None) -> bool:
@@ -473,43 +440,3 @@ def money_sentence(result: EconomicsResult, *, short: bool = False) -> str:
         "unknown": "" if result.why else "Whether training pays off is unknown.",
     }[result.status]
     return answer if answer and (short or not result.why) else f"{answer} {result.why}".strip()
-
-
-def _sensitivity(
-    numbers: Economics, reference: Bill | None, gain: Gain | None, required: float
-) -> Sequence[Sensitivity]:
-    """Return the break-even volume with each assumption halved and doubled, what matters most first."""
-    if reference is None:
-        return ()
-    server = server_for(numbers, reference.tokens_to_serve, reference.trained_b)
-    served = {
-        "serve_usd_per_month": server.usd_per_month,
-        "serve_capacity_per_month": server.capacity,
-        "serve_params_b": size_b(numbers, reference.trained_b),
-    }
-
-    def value_of(name: str) -> float:
-        value: float | None = getattr(numbers, name)
-        return served[name] if value is None or name == "serve_params_b" else value
-
-    def volume(name: str, factor: float) -> float | None:
-        if name == PRICE:
-            usd = reference.usd_with(numbers)
-            bill = replace(reference, usd_per_1k=usd and usd * factor, price=None)
-            return money(bill, numbers, gain, required=required * factor).break_even_volume()
-        value = value_of(name)
-        value = TRIED_SHARE if name in SHARES and not value and factor > 1 else value * factor
-        changed = numbers.model_copy(update={name: min(1.0, value) if name in SHARES else value})
-        return money(reference, changed, gain, required=required).break_even_volume()
-
-    names = [*source_table().sources, *(["usd_per_wrong_answer"] if gain and numbers.usd_per_wrong_answer else [])]
-    values: Mapping[str, float | None] = {name: value_of(name) for name in names}
-    rows = [
-        Sensitivity(name=name, value=value, halved=volume(name, 0.5), doubled=volume(name, 2.0))
-        for name, value in [*values.items(), (PRICE, reference.usd_with(numbers))]
-    ]
-    return sorted(
-        (row for row in rows if row.halved != row.doubled),
-        key=lambda row: abs(log(row.halved / row.doubled)) if row.halved and row.doubled else inf,
-        reverse=True,
-    )

@@ -1,9 +1,10 @@
 """Result of the break-even analysis: status, volumes, costs, assumptions with their sources."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tuneworthy.money.bills import Bill
 from tuneworthy.money.serving import Basis, RunningCost
 
 EconomicsStatus = Literal["pays", "never", "unknown", "not_applicable"]
@@ -26,16 +27,6 @@ class Fact:
     mark: Basis = ""
     date: str = ""
     unit: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sensitivity:
-    """Break-even volume with one assumption halved or doubled; None where training pays at no volume."""
-
-    name: str
-    value: float | None
-    halved: float | None
-    doubled: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +83,6 @@ class EconomicsResult:
         one_off_usd: Data, work and training.
         monthly_usd: Serving and upkeep of the fine-tuned model.
         assumptions: Every number used, by name.
-        sensitivity: The most influential assumptions first.
         saved: None before a fine-tuned model was compared on test.
     """
 
@@ -108,5 +98,56 @@ class EconomicsResult:
     one_off_usd: float | None = None
     monthly_usd: float | None = None
     assumptions: Mapping[str, Fact] = field(default_factory=dict)
-    sensitivity: Sequence[Sensitivity] = ()
     saved: Savings | None = None
+
+
+def savings_of(reference: Bill | None, tuned: Bill | None) -> Savings | None:
+    """Return the savings per answer; None unless the fine-tuned model and the reference were compared on test.
+
+    Args:
+        reference: The option that the tuned model would replace.
+        tuned: The tuned model.
+    """
+    if reference is None or tuned is None:
+        return None
+    reads = _saving(reference.input_tokens, tuned.input_tokens)
+    writes = _saving(reference.output_tokens, tuned.output_tokens)
+    usd = shorter = None
+    if reference.price is not None and not reference.price.free and reads and writes:
+        rates = reference.price.rates_at(int(reads.before))
+        usd, shorter = reference.usd_per_1k, (reads.tuned * rates.input + writes.tuned * rates.output) / 1000
+    return Savings(
+        against=reference.name,
+        input_tokens=reads,
+        output_tokens=writes,
+        usd_per_1k=usd,
+        usd_with_tuned_tokens=shorter,
+    )
+
+
+def _saving(before: float | None, tuned: float | None) -> TokenSaving | None:
+    return None if before is None or tuned is None else TokenSaving(before=before, tuned=tuned)
+
+
+def savings_sentence(savings: Savings | None) -> str:
+    """Describe the saving; "" if unknown.
+
+    >>> savings_sentence(Savings(against="few_shot/fixed-4", input_tokens=TokenSaving(before=400.0, tuned=90.0)))
+    'With the fine-tuned model, the prompt has 90 tokens per answer, against 400 for few_shot/fixed-4.'
+    """
+    if savings is None:
+        return ""
+    parts = []
+    if reads := savings.input_tokens:
+        parts.append(
+            f"With the fine-tuned model, the prompt has {reads.tuned:,.0f} tokens per answer, against "
+            f"{reads.before:,.0f} for {savings.against}."
+        )
+    if writes := savings.output_tokens:
+        parts.append(f"An answer has {writes.tuned:,.0f} tokens, against {writes.before:,.0f}.")
+    if savings.usd_per_1k is not None and savings.usd_with_tuned_tokens is not None:
+        parts.append(
+            f"At the same price per token, 1,000 answers cost ${savings.usd_with_tuned_tokens:,.4f} instead of "
+            f"${savings.usd_per_1k:,.4f}."
+        )
+    return " ".join(parts)

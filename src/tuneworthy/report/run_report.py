@@ -9,7 +9,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.ladder.bills import bills_of, running_costs
 from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.money.economics import money_sentence
-from tuneworthy.money.savings import savings_sentence
+from tuneworthy.money.results import savings_sentence
 from tuneworthy.report import charts, findings, first_screen, tables
 from tuneworthy.report.answers import prompt_diff, wrong_table
 from tuneworthy.report.document import Block, Document, PagePart

@@ -8,7 +8,7 @@ import orjson
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.money.results import EconomicsResult
-from tuneworthy.money.serving import OwnServer, hardware
+from tuneworthy.money.serving import SizeFrom, hardware
 from tuneworthy.types import JsonObject
 from tuneworthy.verdict.base import (
     DomainText,
@@ -102,6 +102,11 @@ def domain_sentence(verdict: Verdict) -> str:
 
 
 SERVER: Final = frozenset({"serve_usd_per_month", "serve_capacity_per_month"})
+SIZE_FROM: Final[Mapping[SizeFrom, str]] = {
+    "file": "as its files say",
+    "project": "as the project file says",
+    "assumed": "assumed, as its size is unknown",
+}
 
 
 def serving_sentence(verdict: Verdict) -> str:
@@ -110,33 +115,18 @@ def serving_sentence(verdict: Verdict) -> str:
     set_here = {name for name, fact in facts.items() if fact.mark == "project"}
     if not served or not facts or set_here >= SERVER:
         return ""
-    by_name: dict[str | None, Option] = {option.option: option for option in served}
-    chosen = by_name.get(verdict.recommendation, served[-1])
+    chosen = next((option for option in served if option.option == verdict.recommendation), served[-1])
     server, requests = chosen.server, facts["requests_per_month"].value
     if server is None or server.params_b is None or not server.usd_per_month:
         return ""
     row = hardware(str(facts["serve_hardware"].value))
-    cost = f"{row.cards_for(server.params_b)} {row.name} (${server.usd_per_month:,.0f} a month"
-    cost += ", as the project file says)" if "serve_usd_per_month" in set_here else ")"
+    size = f"{server.params_b:.3g}B parameters ({SIZE_FROM[server.size_from]})"
+    cards = row.cards_for(server.params_b)
+    text = f"A server for {size} is {cards} {row.name} at ${server.usd_per_month:,.0f} a month"
     if isinstance(requests, float | int):
-        cost += _server_count(requests / server.capacity, chosen.option)
-    text = _server_size(server, cost)
-    if isinstance(requests, float | int) and server.tokens_assumed and chosen.score is not None:
-        text += " The number of servers is an estimate, because the model reported no token counts."
+        n = max(1.0, float(f"{requests / server.capacity:.3g}"))
+        text += f"; {chosen.option} needs {n:,.10g} at this traffic"
+        text += ", an estimate without token counts" if server.tokens_assumed and chosen.score is not None else ""
     keys = {"serve_hardware", "serve_params_b"} if server.size_from == "assumed" else {"serve_hardware"}
     assumed = " and ".join(f"`economics.{key}`" for key in sorted(keys - set_here))
-    return f"{text} To change this, set {assumed}." if assumed else text
-
-
-def _server_count(n: float, name: str) -> str:
-    if n <= 1:
-        return ", one server at this traffic"
-    return f", {float(f'{n:.3g}'):,.10g} servers for {name} at this traffic (counted in parts)"
-
-
-def _server_size(server: OwnServer, cost: str) -> str:
-    if server.size_from == "file":
-        has = f"The model to serve has {server.params_b:.3g}B parameters, as its files say."
-        return f"{has} Its server cost assumes {cost}."
-    size = f"erver cost assumes {server.params_b:g}B parameters on {cost}."
-    return f"S{size}" if server.size_from == "project" else f"The size of the model to serve is unknown. Its s{size}"
+    return f"{text}. To change this, set {assumed}." if assumed else f"{text}."

@@ -180,3 +180,35 @@ class NextAction:
         return join_sentences(
             self.why, f"Run `{self.command}`." if self.command and self.command not in self.why else ""
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """The cost of a step, at most.
+
+    Attributes:
+        calls: Of the models, like US dollars and minutes.
+        person_minutes: Of a person.
+    """
+
+    calls: int = 0
+    usd: float = 0.0
+    minutes: float = 0.0
+    person_minutes: float = 0.0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(**{name: getattr(self, name) + getattr(other, name) for name in self.__slots__})
+
+    @property
+    def order(self) -> tuple[float, float, float]:
+        """The key of a cheaper cost is lower: money, then time, then calls."""
+        return self.usd, self.minutes + self.person_minutes, self.calls
+
+    def __str__(self) -> str:
+        usd = f"${self.usd:,.2f}" if self.usd else "no cost"
+        if self.person_minutes:
+            return f"about {self.person_minutes:.0f} min of manual work" + (f", {usd}" if self.usd else "")
+        if not self.calls:
+            return "no calls, no cost, a few seconds"
+        minutes = f"{self.minutes:.0f} min" if round(self.minutes) else "less than a minute"
+        return f"at most {self.calls:,} calls, {usd}, {minutes}"

@@ -19,7 +19,7 @@ from tuneworthy.money.economics import (
 from tuneworthy.money.results import EconomicsResult
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.answer import Verdict
-from tuneworthy.verdict.base import GateResult, NextAction, Outcome, TrainingAdvice
+from tuneworthy.verdict.base import Cost, GateResult, NextAction, Outcome, TrainingAdvice
 from tuneworthy.verdict.error_analysis import LABELS
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.facts import (
@@ -32,7 +32,7 @@ from tuneworthy.verdict.facts import (
     today_usd,
 )
 from tuneworthy.verdict.gates import run_gates
-from tuneworthy.verdict.next_action import RungCost, next_action
+from tuneworthy.verdict.next_action import next_action
 from tuneworthy.verdict.options import options_of, pilot_option
 from tuneworthy.verdict.outcome import Ruling, decided, open_facts
 from tuneworthy.verdict.sentences import Deliberation, reasons_in_sentences
@@ -45,7 +45,7 @@ NO_TARGET = "no_target"
 LEAST_WORTH: Final = 0.005
 
 
-def decide(evidence: Evidence, costs: Callable[[], Mapping[str, RungCost]] = dict) -> Verdict:
+def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict) -> Verdict:
     """Decide, before training or after it.
 
     Args:
@@ -63,7 +63,7 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, RungCost]] = dic
     if evidence.tuned is not None and not evidence.stale:
         rung = chosen.rung if chosen else None
         trained = replace(evidence, recommended=rung, training_reasons=reasons, money=money)
-        return decide_shipping(trained, options, chosen, reasons, money)
+        return decide_shipping(trained, options, chosen)
     unknown = [] if ruling else open_facts(facts)
     evidence = replace(evidence, facts_open=unknown, training_reasons=reasons, money=money)
     gates = run_gates(evidence, known=gates)
@@ -124,7 +124,6 @@ def money_of(evidence: Evidence, facts: DecisionFacts, ruling: Ruling | None) ->
             break_even_requests_per_month=None,
             break_even_band=(None, None),
             break_even_month=None,
-            sensitivity=(),
         )
     score = min(1.0, most + (reference.score or 0.0)) if reference else 1.0
     if valued:
@@ -151,7 +150,7 @@ def _code(evidence: Evidence, ruling: Ruling | None, unknown: Sequence[FactName]
     return f"{prefix}_{subject}" if prefix else f"{kind}_unknown"
 
 
-def _next(case: Deliberation, costs: Callable[[], Mapping[str, RungCost]]) -> NextAction:
+def _next(case: Deliberation, costs: Callable[[], Mapping[str, Cost]]) -> NextAction:
     evidence, facts, ruling = case.evidence, case.facts, case.ruling
     if evidence.target is None:
         why = "Set `task.target` in tuneworthy.toml to the score that is good enough."

@@ -1,90 +1,59 @@
 """What a verdict rests on: measurements of a project gathered in one value, with what has gone stale named."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
 
 from tuneworthy import constraints
 from tuneworthy.config import Project
 from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.config.task import Motivation
+from tuneworthy.dataset.records import Effect
 from tuneworthy.ladder.bills import bills_of, known_usd
-from tuneworthy.ladder.record import BestVariant, Interval, LabelBalance, RungDifference, RungRecord, RunRecord
-from tuneworthy.ladder.rung_details import CascadeDetail, RetrievalDetail
+from tuneworthy.ladder.record import BestVariant, LabelBalance, RungDifference, RungRecord, RunRecord
+from tuneworthy.ladder.rung_details import CascadeDetail, RetrievalDetail, TunedDetail
 from tuneworthy.money.bills import Bill
 from tuneworthy.money.results import EconomicsResult
+from tuneworthy.regressions.compare import RegressionResult
 from tuneworthy.stats import lower_bound, upper_bound
 from tuneworthy.stats.intervals import target_status
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.types import MOST_UNSCORED
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import TUNED, DomainText, ErrorShare, Forecast, Target, TrainingReason
-from tuneworthy.verdict.training_facts import TrainingEvidence
 
 STRUCTURE = ("xml", "xml_contract")
 FEWEST_SHOTS = 3
 # One-sided error of "most failures belong to this class", and of "at most half do".
 LEVER_ALPHA = 0.1
-# How far today's scores on dev and test must lie apart to show that the two are unlike: 1%, two-sided.
-GAP_Z = 2.576
 # The classical baseline that copies the answer of the nearest example.
 COPIES = "classical/nearest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RungEvidence:
-    """What is known of a rung (see `ladder.record.RungRecord`).
+class RungEvidence(RungRecord):
+    """A rung of a run as the verdict reads it: its price and its constraints are those of the project file now.
 
     Attributes:
-        names: Of all candidates tried on dev, and of the one compared on test.
-        score: On test, with its 95% interval; None if it was not measured there.
-        n: Test cases, and as how many independent right/wrong ones they count (`n_effective`).
         model: Key of `[models]`, or the name of a classical baseline.
         hosted: Whether its model runs elsewhere.
         may_forward: Whether that is open, as a server on this machine may pass calls on.
-        beats_majority: Whether it is shown to beat always giving the most frequent answer; None without a frequent
-            answer.
-        constant: Whether it answers the same to every case.
-        delta_today: Paired difference to today's option, with its interval.
-        no_worse: Whether it is non-inferior to the best that was measured; known of the classical baseline.
-        supposed: Whether it is an assumption (`what_if`) and was not measured.
-        unscored: Those that `score` leaves out as they could not be scored.
-        share_sent: Share of test that a cascade sends on to its large model; None for all others.
-        violated: The constraint that the variant breaks, in words; "" without one.
-        compared_to: The best language-model variant before it.
-        delta: Paired difference to that, with its interval.
     """
 
-    rung: str
-    status: str
-    reason_code: str = ""
-    reason: str = ""
-    variant: str | None = None
     name: str = ""
-    names: Sequence[str] = ()
-    score: float | None = None
-    ci95: tuple[float, float] | None = None
-    n: int = 0
-    n_effective: float | None = None
-    unscored: int = 0
     model: str = ""
     hosted: bool = False
     may_forward: bool = False
-    supposed: bool = False
-    beats_majority: bool | None = None
-    constant: bool = False
-    recall: Mapping[str, float] = field(default_factory=dict)
-    delta_today: float | None = None
-    delta_today_ci: tuple[float, float] | None = None
-    latency_p50_ms: float | None = None
-    latency_p95_ms: float | None = None
-    latency_p95_ci: tuple[float, float | None] | None = None
-    usd_per_1k: float | None = None
-    share_sent: float | None = None
-    violated: str = ""
-    compared_to: str | None = None
-    delta: float | None = None
-    delta_ci: tuple[float, float] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all candidates tried on dev, or of the one that was compared on test."""
+        return [candidate.name for candidate in self.candidates] or [self.name]
+
+    @property
+    def share_sent(self) -> float | None:
+        """Share of test that a cascade sends on to its large model; None for all others."""
+        return self.detail.sent if isinstance(self.detail, CascadeDetail) else None
 
     @property
     def tested(self) -> bool:
@@ -168,38 +137,117 @@ class JudgeEvidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DevGap:
-    """How today's option, which nothing was chosen for, scores on dev and on test.
+class DatasetEvidence:
+    """A frozen version of the training data.
 
     Attributes:
-        dev, test: The scores, with `n_dev` and `n_test` cases.
-        dev_ci95, test_ci95: Their 95% intervals.
+        version: Its hash.
+        n_rows: Its rows.
+        broken: Why its files are not what was frozen; "" if they are.
+        failed: Gates of its build that failed, in words: it was frozen with `--unsafe`.
+        overlaps: What the overlap check of the build says if it did not pass; "" if it did.
+        n_near: Rows that resemble a case, which were reported and are still in it.
+        changed: What differs now from what it was checked against, in words.
+        review: How far the review by people is.
+        review_words: What it says.
+        bound: The share of good rows that was shown; None before.
+        effect: What its build does to accuracy.
+        effect_words: The same for people.
+        lost: Labels that cases expect and of which its build dropped every row.
+        terms: Whether the terms of the models that wrote rows allow training on them.
+        terms_words: Why.
+        newer: The version that was frozen after it, which a tuned model was not trained on; "" without one.
     """
 
-    dev: float
-    dev_ci95: Interval
-    n_dev: int
-    test: float
-    test_ci95: Interval
-    n_test: int
+    version: str
+    n_rows: int
+    broken: str = ""
+    failed: Sequence[str] = ()
+    overlaps: str = ""
+    n_near: int = 0
+    changed: Sequence[str] = ()
+    review: Literal["no_plan", "open", "accepted", "rejected"] = "no_plan"
+    review_words: str = ""
+    bound: float | None = None
+    effect: Effect | None = None
+    effect_words: str = ""
+    lost: Sequence[str] = ()
+    terms: Literal["pass", "fail", "unknown", "not_applicable"] = "unknown"
+    terms_words: str = ""
+    newer: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PilotEvidence:
+    """A pilot: small trainings of growing size.
+
+    Attributes:
+        n: Trainings.
+        changed: Why it says nothing of the dataset and base at hand, in words; its points are then not used.
+        built_gain: Gain of the built over the raw rows at equal steps, with its interval; None if it was not measured.
+    """
+
+    n: int
+    changed: Sequence[str] = ()
+    built_gain: tuple[float, tuple[float, float]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofEvidence:
+    """A proof of a model: that its file is the one that was measured (`parity`), that it is served (`serving`), or that
+    it does no worse on recorded traffic (`shadow`).
+
+    Attributes:
+        status: What it says.
+        detail: What was measured, and what caused a failure.
+        changed: Why it is about another model than the one on test, in words; it is then not used.
+        numbers: Ids and checks, for the record.
+    """
+
+    status: Literal["pass", "fail", "unknown"]
+    detail: str = ""
+    changed: Sequence[str] = ()
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingEvidence:
+    """All that is known of training and shipping.
+
+    Attributes:
+        dataset: The version that the tuned model was trained on; the latest one before training.
+        pilot: As far as there is one, like the proofs.
+        parity: That the forms of the model are one model.
+        serving: That it is served.
+        shadow: That it does no worse on recorded traffic.
+        adapter: The adapter or classifier that was trained last.
+        tuned: The artifacts that were compared on test, and what was measured besides the score.
+        regressions: Of the run, for the sets that have not changed since.
+        sets_missing: Regression sets of the project without answers, or that have changed since.
+        changed: What was made since the tuned model was compared on test, in words.
+    """
+
+    dataset: DatasetEvidence | None = None
+    pilot: PilotEvidence | None = None
+    parity: ProofEvidence | None = None
+    serving: ProofEvidence | None = None
+    shadow: ProofEvidence | None = None
+    adapter: str | None = None
+    tuned: TunedDetail | None = None
+    regressions: Sequence[RegressionResult] = ()
+    sets_missing: Sequence[str] = ()
+    changed: Sequence[str] = ()
 
     @property
-    def shown(self) -> bool:
-        """Whether the two differ by more than chance explains, at 1% (two-sided, normal approximation)."""
-        width = sum((high - low) ** 2 for low, high in (self.dev_ci95, self.test_ci95)) ** 0.5
-        return bool(abs(self.dev - self.test) > GAP_Z * width / (2 * 1.96))
+    def rival(self) -> str:
+        """The model that the regression sets compare the fine-tuned model with."""
+        return (self.tuned.compared_with if self.tuned else "") or "a different model"
 
     @property
-    def sentence(self) -> str:
-        """The two scores, with a warning where they differ."""
-        dev = f"Today's setup scores {self.dev:.1%} on dev (n = {self.n_dev})"
-        test = f"{self.test:.1%} on test (n = {self.n_test})"
-        if not self.shown:
-            return f"{dev} and {test}."
-        return (
-            f"{dev} but {test}, a statistically significant difference. The causes of errors on dev may therefore not "
-            "apply to test."
-        )
+    def compares_base(self) -> bool:
+        """Whether the regression sets compare the fine-tuned model with its own base model."""
+        tuned = self.tuned
+        return tuned is not None and tuned.base is not None and tuned.compared_base == tuned.base
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +275,6 @@ class Evidence:
         barred_models: Those that a constraint bars from serving.
         differences: Of every two rungs that were measured on test.
         balance: The most frequent label; None for other tasks.
-        dev_gap: How alike dev and test are; None if today's option was not measured on both.
         style_grader: Whether the primary grader judges style.
         preferences: Whether there are pairs or ratings of answers.
         limits: The constraints.
@@ -241,7 +288,7 @@ class Evidence:
         suspects: Failures that people are to label again next; None if not known.
         relabel_chances: That their labels show wrong labels to be most of the failures, and not to be.
         relabelled: Failures that people labelled again.
-        label_chance: Probability that wrong labels are most of the failures, from the votes of models.
+        doubtful: Failures whose label may be wrong, in addition to those of the class of wrong labels.
         labels_confirmed: Whether people's labels show that wrong labels are most of the failures; None where they do
             not settle it.
         pass_rate: Share of samples on dev that pass; None if failures were not sampled again.
@@ -277,7 +324,6 @@ class Evidence:
     barred_models: int = 0
     differences: Sequence[RungDifference] = ()
     balance: LabelBalance | None = None
-    dev_gap: DevGap | None = None
     style_grader: bool = False
     preferences: bool = False
     limits: Constraints = field(default_factory=Constraints)
@@ -291,7 +337,7 @@ class Evidence:
     suspects: int | None = None
     relabel_chances: tuple[float, float] = (0.0, 0.0)
     relabelled: int = 0
-    label_chance: float = 0.0
+    doubtful: int = 0
     labels_confirmed: bool | None = None
     pass_rate: float | None = None
     domain: DomainText = field(default_factory=lambda: DomainText(why=messages.DOMAIN_UNKNOWN))
@@ -356,7 +402,7 @@ class Evidence:
     @property
     def n_options(self) -> int:
         """Options without training that were measured on test: how many chances there are to meet the target."""
-        return max(1, sum(rung.tested and not rung.supposed for rung in self.upstream.values()))
+        return max(1, sum(rung.tested for rung in self.upstream.values()))
 
     @property
     def accepts_copies(self) -> bool:
@@ -434,64 +480,33 @@ def most_of(row: ErrorShare) -> bool | None:
     return None if upper_bound(row.n_failed, row.n, LEVER_ALPHA) > 0.5 else False
 
 
-def dev_gap_of(record: RunRecord) -> DevGap | None:
-    """Return the scores of today's option on dev and test; None if it was not measured on both."""
-    row = record.rung("baseline")
-    if row is None or row.score is None or row.ci95 is None or not row.candidates:
-        return None
-    dev = row.candidates[0]
-    return DevGap(dev=dev.score, dev_ci95=dev.ci95, n_dev=dev.n, test=row.score, test_ci95=row.ci95, n_test=row.n)
-
-
 def rungs_of(record: RunRecord, project: Project) -> dict[str, RungEvidence]:
-    """Return the rungs of a run by name, held against the constraints of `project`."""
-    bills = bills_of(project, record)
-    return {row.rung: _rung_evidence(row, record, project, bills.get(row.rung)) for row in record.rungs}
-
-
-def _rung_evidence(row: RungRecord, record: RunRecord, project: Project, bill: Bill | None) -> RungEvidence:
-    variant, numbers = record.variant_of(row), project.economics
-    served = bill.running(numbers).usd_per_1k_at(numbers.requests_per_month) if bill and bill.own_server else None
-    name = variant.model if variant else ""
-    return RungEvidence(
-        rung=row.rung,
-        status=row.status,
-        reason_code=row.reason_code,
-        reason=row.reason,
-        variant=row.variant,
-        name=row.name or "",
-        names=[candidate.name for candidate in row.candidates] or ([row.name] if row.name else []),
-        score=None if row.status == "failed" else row.score,
-        ci95=row.ci95,
-        n=row.n,
-        n_effective=row.n_effective,
-        unscored=row.unscored,
-        model=name,
-        hosted=name in project.models and project.models[name].hosted,
-        may_forward=name in project.models and project.models[name].may_forward,
-        beats_majority=row.beats_majority,
-        constant=row.constant,
-        recall=row.recall,
-        delta_today=row.delta_today,
-        delta_today_ci=row.delta_today_ci,
-        latency_p50_ms=row.latency_p50_ms,
-        latency_p95_ms=row.latency_p95_ms,
-        latency_p95_ci=row.latency_p95_ci,
-        usd_per_1k=known_usd(row, name, project),
-        share_sent=row.detail.sent if isinstance(row.detail, CascadeDetail) else None,
-        violated=row.violated
-        or constraints.violation(
+    """Return the rungs of a run by name, checked against the constraints of `project`."""
+    bills, numbers, rungs = bills_of(project, record), project.economics, {}
+    for row in record.rungs:
+        variant, bill, usd = record.variant_of(row), bills.get(row.rung), row.usd_per_1k
+        if bill and bill.own_server:
+            served = bill.running(numbers).usd_per_1k_at(numbers.requests_per_month)
+            usd = usd if served is None else served
+        name = variant.model if variant else ""
+        model = project.models.get(name)
+        violated = row.violated or constraints.violation(
             project.constraints,
             model=name,
-            hosted=name in project.models and project.models[name].hosted,
+            hosted=model is not None and model.hosted,
             p95_ms=row.latency_p95_ms,
             p95_interval=row.latency_p95_ci,
-            usd_per_1k=row.usd_per_1k if served is None else served,
-        ),
-        compared_to=row.compared_to,
-        delta=row.delta,
-        delta_ci=row.delta_ci,
-    )
+            usd_per_1k=usd,
+        )
+        known = {field.name: getattr(row, field.name) for field in fields(row)} | {
+            "name": row.name or "",
+            "score": None if row.status == "failed" else row.score,
+            "usd_per_1k": known_usd(row, name, project),
+            "violated": violated,
+        }
+        hosted, may_forward = (model.hosted, model.may_forward) if model else (False, False)
+        rungs[row.rung] = RungEvidence(**known, model=name, hosted=hosted, may_forward=may_forward)
+    return rungs
 
 
 def without_tuned(record: RunRecord, project: Project) -> RunRecord:

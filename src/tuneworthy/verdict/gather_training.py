@@ -19,6 +19,7 @@ from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.people.review_state import state_of
+from tuneworthy.regressions.compare import RegressionResult
 from tuneworthy.regressions.sets import hashes, regression_sets
 from tuneworthy.shadow.replay import read_shadow
 from tuneworthy.store import Folder
@@ -27,14 +28,8 @@ from tuneworthy.store.shapes import shaped
 from tuneworthy.train.plan import Expected
 from tuneworthy.types import Case, JsonObject
 from tuneworthy.verdict.base import Forecast
+from tuneworthy.verdict.evidence import DatasetEvidence, PilotEvidence, ProofEvidence, TrainingEvidence
 from tuneworthy.verdict.forecast import PilotPoint, built_against_raw, forecast, pilot_cost
-from tuneworthy.verdict.training_facts import (
-    DatasetEvidence,
-    PilotEvidence,
-    ProofEvidence,
-    RegressionEvidence,
-    TrainingEvidence,
-)
 
 # Documents in the project's folder.
 PILOT, PARITY, SERVING = "pilot", "parity", "serving"
@@ -68,7 +63,10 @@ def training_of(
     forms = [made for kind in TRAINED_KINDS if (made := latest_artifact(store, kind)) is not None]
     trained = max(forms, key=lambda made: made.created, default=None)
     tested = (tuned.classifier or tuned.adapter) if tuned else None
-    regressions, sets_missing = _regressions(project, tuned)
+    regressions, sets_missing, changed = _regressions(project, tuned)
+    if trained is not None and tested not in {None, trained.id}:
+        newer = f"The fine-tuned model {trained.id} is newer than the one compared on the test set ({tested})"
+        changed = [newer, *changed]
     return TrainingEvidence(
         dataset=None if version is None else _dataset(store, version, cases),
         pilot=pilot,
@@ -79,9 +77,7 @@ def training_of(
         tuned=tuned,
         regressions=regressions,
         sets_missing=sets_missing,
-        changed=[]
-        if trained is None or tested in {None, trained.id}
-        else [f"The fine-tuned model {trained.id} is newer than the one compared on the test set ({tested})"],
+        changed=changed,
     ), outlook
 
 
@@ -248,24 +244,15 @@ def _of_model(proof: ProofDocument, made: TunedDetail, where: str) -> ProofDocum
     return shaped({**asdict(proof), "gguf": gguf, **answering}, ProofDocument, where)
 
 
-def _regressions(project: Project, tuned: TunedDetail | None) -> tuple[list[RegressionEvidence], list[str]]:
+def _regressions(project: Project, tuned: TunedDetail | None) -> tuple[list[RegressionResult], list[str], list[str]]:
+    """Return the results of the sets that have not changed, the sets without such a result, and what has changed."""
     if not tuned:
-        return [], []
+        return [], [], []
     try:
         now = hashes(regression_sets(project))
     except TuneworthyError as error:
-        return [], [error.message.rstrip(".")]
-    found = [
-        RegressionEvidence(
-            name=row.name,
-            status=row.status,
-            n=row.n,
-            margin=row.margin,
-            detail=row.detail,
-            needs=row.needs,
-            changed=now.get(row.name) != row.hash,
-        )
-        for row in tuned.regressions
-    ]
-    asked = {row.name for row in found if not row.changed}
-    return [row for row in found if row.name in now], [name for name in now if name not in asked]
+        return [], [error.message.rstrip(".")], []
+    usable = [row for row in tuned.regressions if now.get(row.name) == row.hash]
+    missing = [name for name in now if name not in {row.name for row in usable}]
+    changed = [row.name for row in tuned.regressions if row.name in missing]
+    return usable, missing, [f"The regression set {name} has changed" for name in changed]

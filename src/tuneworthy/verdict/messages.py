@@ -54,7 +54,6 @@ RUNG_LABELS: Final[Mapping[str, str]] = {
     "cascade": "cascade",
     "fine_tune": "fine-tuned model",
     "teacher": "hosted teacher model",
-    "open_7b": "open 7B model",
 }
 CAUSES: Final[Mapping[ErrorClass, str]] = {
     "refusal": "the model refuses, or answers where it should refuse",

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.facts import DecisionFacts, FactKind, FactName
-from tuneworthy.verdict.options import Option
-from tuneworthy.verdict.recommendation import rank, recommend
+from tuneworthy.verdict.options import Option, rank, recommend
 
 # Rungs whose variants may be so much cheaper than what meets the target that nothing needs to be trained.
 CHEAPER_RUNGS = frozenset({"classical", "model"})

@@ -1,18 +1,20 @@
 """Read what the checklist looks at: a project's data and the documents in its folder; nothing is asked or locked."""
 
+from collections.abc import Sequence
+
 from tuneworthy.config import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.checks.facts import Facts
-from tuneworthy.ladder.estimate import SPREAD, Estimate, estimate_run
+from tuneworthy.ladder.estimate import SPREAD, estimate_run
 from tuneworthy.ladder.provenance import changed_since, provenance
 from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.store import Folder
+from tuneworthy.verdict.base import Cost
 from tuneworthy.verdict.gather import evidence_of
 from tuneworthy.verdict.last_verdict import load_verdict
-from tuneworthy.verdict.next_action import RungCost
-from tuneworthy.verdict.playbook import Cost, ProjectState
+from tuneworthy.verdict.playbook import ProjectState
 
 
 def read_state(project: Project) -> ProjectState:
@@ -48,40 +50,33 @@ def stale_since(project: Project, record: RunRecord) -> list[str]:
     return _stale(Facts(project, contact=False), record)
 
 
-def rung_costs(facts: Facts) -> dict[str, RungCost]:
-    """Return what running each rung takes at most."""
-    return {name: RungCost(calls=int(cost.calls[1]), usd=cost.usd[1]) for name, cost in step_costs(facts).items()}
-
-
 def step_costs(facts: Facts) -> dict[str, Cost]:
-    """Return what each rung would take, the baseline's part left out but for its own; from no stored answers.
+    """Return the cost of each rung at most, without the baseline's part but for its own; from no stored answers.
 
     Rungs that have nothing to try, and all of them where the data or the prompt cannot be used, are left out.
     """
-    start = _estimate(facts, [])
-    if start is None:
+    data = facts.data
+    if data is None:
         return {}
-    costs = {"baseline": _cost(start.calls, start.usd, start.minutes)}
-    for name in facts.project.ladder.rungs:
-        more = _estimate(facts, [name]) if name not in {"classical", "baseline"} else None
-        if more is not None and more.calls > start.calls:
-            costs[name] = _cost(more.calls - start.calls, more.usd - start.usd, more.minutes - start.minutes)
+    models = {name: model for name, (model, _) in facts.opened.items() if model}
+
+    def estimate(rungs: list[str]) -> list[float]:
+        ladder = facts.project.ladder.model_copy(update={"rungs": rungs})
+        found = estimate_run(facts.project.model_copy(update={"ladder": ladder}), data, models)
+        return [found.calls, found.usd, found.minutes] if found else []
+
+    start = estimate([])
+    costs = {"baseline": _cost(start)} if start else {}
+    for name in facts.project.ladder.rungs if start else ():
+        whole = estimate([name]) if name not in {"classical", "baseline"} else []
+        if whole and whole[0] > start[0]:
+            costs[name] = _cost([a - b for a, b in zip(whole, start, strict=True)])
     return costs
 
 
-def _cost(calls: float, usd: float, minutes: float) -> Cost:
-    return Cost(calls=(calls, SPREAD * calls), usd=(usd, SPREAD * usd), minutes=(minutes, SPREAD * minutes))
-
-
-def _estimate(facts: Facts, rungs: list[str]) -> Estimate | None:
-    if facts.data is None:
-        return None
-    ladder = facts.project.ladder.model_copy(update={"rungs": rungs})
-    return estimate_run(
-        facts.project.model_copy(update={"ladder": ladder}),
-        facts.data,
-        {name: model for name, (model, _) in facts.opened.items() if model},
-    )
+def _cost(expected: Sequence[float]) -> Cost:
+    calls, usd, minutes = (SPREAD * number for number in expected)
+    return Cost(calls=int(calls), usd=usd, minutes=minutes)
 
 
 def _stale(facts: Facts, record: RunRecord) -> list[str]:

@@ -16,7 +16,7 @@ from tuneworthy.verdict.evidence import without_tuned
 from tuneworthy.verdict.gather import gather
 from tuneworthy.verdict.last_verdict import store_verdict
 from tuneworthy.verdict.probes import analyse_errors
-from tuneworthy.verdict.project_state import rung_costs
+from tuneworthy.verdict.project_state import step_costs
 from tuneworthy.verdict.what_if import decide_if
 
 
@@ -52,7 +52,7 @@ async def decide_project(
             await analyse_errors(session, variant)
             await measure_domain(session)
         evidence = gather(session)
-        costs = partial(rung_costs, Facts(project, contact=False))
+        costs = partial(step_costs, Facts(project, contact=False))
         if what_if is not None:
             return decide_if(what_if, evidence, costs)
         verdict = decide(evidence, costs)

@@ -13,9 +13,8 @@ from tuneworthy.verdict.error_analysis import FIXED_BY, LABELS
 from tuneworthy.verdict.evidence import Evidence, most_of
 from tuneworthy.verdict.facts import DEV, DecisionFacts, FactKind, FactName, best_model
 from tuneworthy.verdict.gates.to_decide import lacks_shots
-from tuneworthy.verdict.options import Option, marked, open_latency
+from tuneworthy.verdict.options import PROVEN, Option, is_saving, marked, open_latency, rank
 from tuneworthy.verdict.outcome import Ruling
-from tuneworthy.verdict.recommendation import PROVEN, is_saving, rank
 
 COULD_TEACH: Final = (
     f"{messages.NO_OTHER_MODEL} A model that the constraints rule out in production could still teach a smaller one."
@@ -311,9 +310,9 @@ def _latency_open(evidence: Evidence, options: Sequence[Option]) -> str:
 
 
 def lever_open(case: Deliberation, name: str) -> str:
-    gap, row = case.evidence.dev_gap, case.failures(name)
-    if name == DEV and gap is not None:
-        return gap.sentence
+    row = case.failures(name)
+    if name == DEV:
+        return case.gate("dev").message
     if name == LABELS and case.evidence.relabelled:
         return (
             f"People relabelled {case.evidence.relabelled} wrong answers. Whether most of the expected answers are "

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 from tuneworthy.errors import join_sentences
-from tuneworthy.money.results import EconomicsResult
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.answer import Verdict
-from tuneworthy.verdict.base import GateResult, NextAction, Outcome, TrainingAdvice, TrainingReason
+from tuneworthy.verdict.base import GateResult, NextAction, Outcome, TrainingAdvice
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.facts import SOUND
 from tuneworthy.verdict.gates import NEVER_WAIVED, run_gates
@@ -14,24 +13,16 @@ from tuneworthy.verdict.next_action import MINUTES_PER_CASE
 from tuneworthy.verdict.options import Option
 
 
-def decide_shipping(
-    evidence: Evidence,
-    options: Sequence[Option],
-    without: Option | None,
-    reasons: Sequence[TrainingReason] = (),
-    money: EconomicsResult | None = None,
-) -> Verdict:
+def decide_shipping(evidence: Evidence, options: Sequence[Option], without: Option | None) -> Verdict:
     """Decide after training.
 
     `ship` if the test is sound and every gate of `to_ship` passes or is waived; `do_not_ship` if one failed; else
     `undecided`, with what the first unknown one needs.
 
     Args:
-        evidence: Whose tuned variant was compared on test, by a run that is up to date.
+        evidence: With the reasons and the economics, whose tuned variant was compared on test by a current run.
         options: From `options_of`.
         without: What should run without training.
-        reasons: From `reasons_of`.
-        money: Training against `without`.
     """
     tuned = evidence.tuned
     if tuned is None:
@@ -47,9 +38,7 @@ def decide_shipping(
     proofs = evidence.training
     stale = [*evidence.errors_stale, *proofs.changed]
     for proof in (proofs.pilot, proofs.parity, proofs.serving, proofs.shadow):
-        if proof:
-            stale += proof.changed
-    stale += [f"The regression set {result.name} has changed" for result in proofs.regressions if result.changed]
+        stale += proof.changed if proof else ()
     return Verdict(
         outcome=outcome,
         stage="to_ship",
@@ -58,12 +47,12 @@ def decide_shipping(
         gates=[*before, *training, *gates],
         errors=evidence.errors or (),
         forecast=evidence.forecast,
-        economics=money or evidence.money,
+        economics=evidence.money,
         next_action=_next_action(evidence, outcome, still_open, without),
         valid_until=min((date for date, _ in evidence.expires), default=""),
         options=options,
         recommendation=chosen,
-        training=TrainingAdvice(reasons=reasons),
+        training=TrainingAdvice(reasons=evidence.training_reasons),
         domain_text=evidence.domain,
         would_change=[
             f"Passing these gates: {', '.join(result.gate for result in still_open)}."

@@ -17,6 +17,8 @@ from tuneworthy.verdict.facts import FactKind
 from tuneworthy.verdict.gates import GATES, says
 
 FEWEST_CASES = 50
+# How far today's scores on dev and test must lie apart to show that the two are unlike: 1%, two-sided, normal.
+GAP_Z: Final = 2.576
 STAGE: Final = "to_decide"
 
 
@@ -59,13 +61,21 @@ def baseline(evidence: Evidence) -> Finding:
 @GATES.rule("dev", group=STAGE)
 def dev(evidence: Evidence) -> Finding:
     """Today's option scores alike on dev and test, so that the errors found on dev are those of test."""
-    gap = evidence.dev_gap
-    if gap is None:
+    today = evidence.rungs.get("baseline")
+    # A judge's scores on test are corrected by people, those on dev are not.
+    if evidence.judge or today is None or today.score is None or today.ci95 is None or not today.candidates:
         return says("not_applicable", "Today's setup was not measured on both dev and test.")
-    numbers = {"dev": gap.dev, "n_dev": gap.n_dev, "test": gap.test, "n_test": gap.n_test}
-    if gap.shown:
-        return says("unknown", gap.sentence, messages.DEV_DIFFERS_FIX, **numbers)
-    return says("pass", gap.sentence, **numbers)
+    dev = today.candidates[0]
+    numbers = {"dev": dev.score, "n_dev": dev.n, "test": today.score, "n_test": today.n}
+    scores = f"Today's setup scores {dev.score:.1%} on dev (n = {dev.n})", f"{today.score:.1%} on test (n = {today.n})."
+    width = sum((high - low) ** 2 for low, high in (dev.ci95, today.ci95)) ** 0.5
+    if abs(dev.score - today.score) <= GAP_Z * width / (2 * 1.96):
+        return says("pass", " and ".join(scores), **numbers)
+    message = (
+        f"{' but '.join(scores)} The difference is statistically significant, so the causes of errors on dev may not "
+        "apply to test."
+    )
+    return says("unknown", message, messages.DEV_DIFFERS_FIX, **numbers)
 
 
 @GATES.rule("contamination", group=STAGE)

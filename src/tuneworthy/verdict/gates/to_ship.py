@@ -9,12 +9,10 @@ from tuneworthy.money.economics import SET_TRAFFIC
 from tuneworthy.rules import Finding, Status
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import TUNED
-from tuneworthy.verdict.evidence import Evidence, RungEvidence
+from tuneworthy.verdict.evidence import Evidence, ProofEvidence, RungEvidence
 from tuneworthy.verdict.gates import GATES, says
 from tuneworthy.verdict.gates.to_train import dataset_contamination
-from tuneworthy.verdict.options import option_of
-from tuneworthy.verdict.recommendation import is_saving
-from tuneworthy.verdict.training_facts import ProofEvidence
+from tuneworthy.verdict.options import is_saving, option_of
 
 STAGE: Final = "to_ship"
 # Measured reasons to train for which a little quality may be given.
@@ -126,7 +124,7 @@ def regressions(evidence: Evidence) -> Finding:
             classifier=classifier,
         )
     subject, tuned = evidence.training, evidence.training.tuned
-    usable = [row for row in subject.regressions if not row.changed]
+    usable = subject.regressions
     sets = {row.name: {"status": row.status, "n": row.n, "margin": row.margin} for row in usable}
     numbers = {"sets": sets, "not_asked": list(subject.sets_missing)}
     if tuned and usable and not subject.compares_base:
@@ -135,7 +133,7 @@ def regressions(evidence: Evidence) -> Finding:
         return says("unknown", message, fix, **numbers)
     failed = [row for row in usable if row.status == "fail"]
     undecided = [row for row in usable if row.status not in {"pass", "fail"}]
-    details = [row.sentence for row in failed or undecided or usable]
+    details = [f"{row.name}: {row.detail.rstrip('.')}" for row in failed or undecided or usable]
     status: Status = "pass"
     fix = ""
     if failed:
