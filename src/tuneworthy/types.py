@@ -161,14 +161,12 @@ class Shots:
         k: How many.
         pool_hash: Content hash of the pool they are drawn from.
         ids: The example ids of a fixed set; empty for `per_case`.
-        encoder: The sentence encoder of the nearest neighbours; "" for BM25.
     """
 
     mode: Literal["fixed", "per_case"]
     k: int
     pool_hash: str
     ids: tuple[str, ...] = ()
-    encoder: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,8 +284,6 @@ class Variant:
             del content["output"]["ranking"], content["output"]["prior"]
         if self.retrieval is None:
             del content["retrieval"]  # variants without documents keep the ids that they had before there were any
-        if self.shots is not None and not self.shots.encoder:
-            del content["shots"]["encoder"]  # and so do those whose shots no encoder chooses
         return content_hash(content)
 
 

@@ -119,7 +119,7 @@ def refused(capsys: pytest.CaptureFixture[str], root: Path, *arguments: object) 
 
 
 def test_every_question_is_a_row_of_the_pinned_teacher_or_a_reject_with_its_reason(tmp_path: Path) -> None:
-    teacher = 'model = "big"\nsystem = "Think well."\nallows_training = true\nparameters = { temperature = 0.3 }'
+    teacher = 'model = "big"\nallows_training = true\nparameters = { temperature = 0.3 }'
     root = project(tmp_path / "p", teacher)
     questions = [*QUESTIONS, QUESTIONS[0].upper(), "Is thing number 7 still for sale?", "Could you tell me more?"]
     found = made(root, asked(root, questions))
@@ -134,7 +134,7 @@ def test_every_question_is_a_row_of_the_pinned_teacher_or_a_reject_with_its_reas
     assert told["model"] == "teacher.py:answer" and told["parameters"] == {"temperature": 0.3, "max_tokens": 256}
     assert told["prompt"] and told["identity"] and told["date"][:2] == "20" and told["allows_training"] is True
     assert all(row.meta["teacher"] == told for row in rows)
-    assert {messages[0]["content"] for messages, _, _ in seen(root)} == {"Think well."}
+    assert {messages[0]["content"] for messages, _, _ in seen(root)} == {"Be short."}
 
 
 def test_a_second_run_asks_nothing_and_a_smaller_limit_neither(tmp_path: Path) -> None:
@@ -191,15 +191,13 @@ def say(request, question):
 
 
 def test_questions_with_variables_fill_the_templates(tmp_path: Path) -> None:
-    root = project(tmp_path / "p", 'model = "big"\nuser = "City of {{ name }}? {{ extra }}"')
+    root = project(tmp_path / "p", 'model = "big"')
     text = (root / "tuneworthy.toml").read_text()
     (root / "tuneworthy.toml").write_text(text.replace("[prompt]", '[prompt]\nuser = "{{ name }} in {{ extra }}"'))
     rows = [{"input": {"name": f"Town {i}", "extra": f"land {i}, {MAIL}"}} for i in range(2)]
     found = made(root, asked(root, rows))
     assert [row.question for row in found.examples()] == [f"Town {i} in land {i}, [EMAIL_1]" for i in range(2)]
-    assert sorted(m[-1]["content"] for m, _, _ in seen(root)) == [
-        f"City of Town {i}? land {i}, [EMAIL_1]" for i in (0, 1)
-    ]
+    assert sorted(m[-1]["content"] for m, _, _ in seen(root)) == [f"Town {i} in land {i}, [EMAIL_1]" for i in (0, 1)]
     assert MAIL not in (root / "seen.jsonl").read_text()
 
 
@@ -362,7 +360,6 @@ def test_if_no_answer_is_good_enough_the_reasons_are_kept_and_nothing_is_built_f
         ("allows_training = true", "[teacher] needs either model or variant"),
         ('model = "big"\nvariant = "best"', "[teacher] sets both model and variant"),
         ('model = "huge"', "teacher.model is 'huge', but [models] has no such model. Defined models: big"),
-        ('variant = "best"\nsystem = "Hi"', "a variant has its own prompt"),
         ('model = "big"\nself_consistency = 0.6', "self_consistency needs at least 3"),
     ],
 )
@@ -394,7 +391,7 @@ def test_rows_of_two_teachers_are_imported_together_and_need_a_project_that_asks
     root = project(tmp_path / "p", 'model = "big"')
     first = made(root, asked(root, QUESTIONS[:3], "one.jsonl"))
     config = root / "tuneworthy.toml"
-    config.write_text(config.read_text().replace('model = "big"', 'model = "big"\nsystem = "Another prompt."'))
+    config.write_text(config.read_text().replace('model = "big"', 'model = "big"\nparameters = { temperature = 0.5 }'))
     second = made(root, asked(root, QUESTIONS[3:], "two.jsonl"))
     files = [str(one.folder / "rows.jsonl") for one in (first, second)]
     assert invoke(["data", "import", *files, "--project", str(root)]) == 0
@@ -402,7 +399,7 @@ def test_rows_of_two_teachers_are_imported_together_and_need_a_project_that_asks
     config.write_text(config.read_text().replace("[data]", "[data]\nteacher_mix = true"))
     assert invoke(["data", "build", "--project", str(root)]) == 0
     version = latest_version(Folder(root))
-    assert version is not None and len({row.meta["teacher"]["prompt"] for row in version.examples()}) == 2
+    assert version is not None and len({str(row.meta["teacher"]["parameters"]) for row in version.examples()}) == 2
 
 
 def test_a_model_that_changes_behind_its_address_is_another_teacher(tmp_path: Path) -> None:
@@ -498,7 +495,9 @@ def test_money_is_agreed_on_before_and_a_budget_ends_the_run_with_all_answers_ke
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     say = "def say(request, question):\n    return Response(text='ok', input_tokens=20, output_tokens=10)"
-    root = project(tmp_path / "p", 'model = "big"\nmax_tokens = 20', say, model=PAID)
+    root = project(tmp_path / "p", 'model = "big"', say, model=PAID)
+    config = root / "tuneworthy.toml"
+    config.write_text(config.read_text().replace("[prompt]", "[prompt]\nmax_tokens = 20"))
     many = [f"{question} Part {i}" for i, question in enumerate(QUESTIONS)]
     assert "No budget is set, but these services are billed: big." in refused(capsys, root, asked(root, many))
     assert seen(root) == []

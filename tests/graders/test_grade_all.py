@@ -68,13 +68,6 @@ def test_an_unreadable_answer_that_hit_the_limit_was_truncated() -> None:
     assert run(build("numeric"), [trace("so", finish_reason="length")], case(3))[0].reason == "truncated"
 
 
-def test_own_phrases_of_abstention_hold_for_both_rules() -> None:
-    grader = build("abstention", phrases=["no idea"])
-    no_idea, dont_know = trace("No idea!"), trace("I don't know")
-    assert [s.reason for s in run(grader, [no_idea, dont_know], case("x"))] == ["refused", ""]
-    assert [s.value for s in run(grader, [no_idea, dont_know], case(None))] == [1, 0]
-
-
 class Judge(Grader):
     """A grader that asks someone else."""
 

@@ -99,8 +99,8 @@ def test_an_unreadable_answer_weighs_as_much_as_an_empty_one() -> None:
         assert (unreadable.num, unreadable.den, unreadable.reason) == (0, empty.den, "format")
 
 
-def test_case_and_fields_can_be_set() -> None:
-    assert judge(build("json_fields", ignore_case=False), '{"a": "X"}', {"a": "x"}).value == 0
+def test_case_never_counts_and_fields_can_be_set() -> None:
+    assert judge(build("json_fields"), '{"a": "X"}', {"a": "x"}).value == 1
     only = build("json_fields", fields=["a", "b.c"])
     assert judge(only, '{"a": 1, "b": {"c": 2, "d": 3}, "bc": 1}', {"a": 1, "b": {"c": 2}}).value == 1
 

@@ -172,7 +172,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
     root = tmp_path_factory.mktemp("llama")
     if find(MODEL, root) is None:
         pytest.skip(f"the file of {MODEL} is not here: tuneworthy models pull {MODEL}")
-    provider = open_llama_cpp("small", LlamaCpp(provider="llama_cpp", model=MODEL, slots=1, threads=2), Path(root))
+    provider = open_llama_cpp("small", LlamaCpp(provider="llama_cpp", model=MODEL, slots=1), Path(root))
     engine = asyncio.run(provider.start())
     yield Embedded(engine.address, engine.api_key)
     asyncio.run(provider.close())

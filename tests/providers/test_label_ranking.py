@@ -37,7 +37,7 @@ def runner() -> Iterator[asyncio.Runner]:
 def provider(tmp_path_factory: pytest.TempPathFactory, runner: asyncio.Runner) -> Iterator[LlamaCppProvider]:
     root = tmp_path_factory.mktemp("project")
     pull(SPEC, root)
-    config = LlamaCpp(provider="llama_cpp", model=SPEC, slots=2, context=512, threads=1)
+    config = LlamaCpp(provider="llama_cpp", model=SPEC, slots=2, context=512)
     one = open_provider("small", config, root)
     assert isinstance(one, LlamaCppProvider)
     yield one

@@ -49,7 +49,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make(root: Path, model: str = SPEC, **more: Any) -> LlamaCppProvider:
-    settings = {"slots": 4, "context": 1024, "threads": 1} | more
+    settings = {"slots": 4, "context": 1024} | more
     provider = open_provider("small", LlamaCpp(provider="llama_cpp", model=model, **settings), root)
     assert isinstance(provider, LlamaCppProvider)
     return provider
@@ -345,7 +345,7 @@ def test_the_childs_life_hangs_on_its_parents(project: Path) -> None:
     code = (
         "import asyncio, sys, time; from pathlib import Path\n"
         "from tuneworthy.config.models import LlamaCpp; from tuneworthy.providers import open_provider\n"
-        f"p = open_provider('small', LlamaCpp(provider='llama_cpp', model={SPEC!r}, slots=1, threads=1), "
+        f"p = open_provider('small', LlamaCpp(provider='llama_cpp', model={SPEC!r}, slots=1), "
         f"Path({str(project)!r}))\n"
         "async def main():\n"
         "    print((await p.start()).pid, flush=True)\n"

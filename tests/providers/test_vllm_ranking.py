@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from tuneworthy.errors import ProviderError
-from tuneworthy.providers.vllm_ranking import PromptRanker
+from tuneworthy.providers.vllm import PromptRanker
 from tuneworthy.types import OutputFormat, Request, Response
 
 OPENING = "<a>"  # what the template begins an answer with

@@ -76,8 +76,8 @@ def test_what_words_find_is_reranked_without_dense_vectors_too(tmp_path: Path) -
 
 def test_a_search_is_reranked_for_words_alone_and_for_each_weight_on_dev_and_once_on_test(tmp_path: Path) -> None:
     server = '{ type = "server", base_url = "http://localhost:1", model = "m", usd_per_call = 0.01 }'
-    for known, forms in (({"encoder_identity": LOCAL}, 3), ({"encoder_identity": {}}, 1)):
-        library = library_of(tmp_path, f"bm25_weight = [0.3, 0.5]\nreranker = {server}", **known)
+    for known, forms in (({"encoder_identity": LOCAL}, 4), ({"encoder_identity": {}}, 1)):
+        library = library_of(tmp_path, f"reranker = {server}", **known)
         assert sum(bool(form.retrieval.reranker) for form in forms_of(library)) == forms
         used = library.use(100, 200, 9)["retrieval.reranker"]
         assert used["calls"] == (309, 100 * forms + 209)

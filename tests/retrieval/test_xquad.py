@@ -23,7 +23,6 @@ name = "xquad"
 path = "documents.jsonl"
 [retrieval]
 chunk_tokens = [240]
-bm25_weight = [0.5]
 [[graders]]
 type = "squad_f1"
 [models.small]

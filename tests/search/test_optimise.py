@@ -1,4 +1,4 @@
-"""The searches themselves, on made-up prompts: budget, faults, cancelling, and what an ablation cuts."""
+"""The searches themselves, on made-up prompts: budget, faults and cancelling."""
 
 from __future__ import annotations
 

@@ -164,19 +164,13 @@ def test_a_project_goes_from_answers_to_pairs_and_its_adapter_is_merged_like_any
     capsys.readouterr()
     assert command(["train", *at, "--json"]) == 0
     assert orjson.loads(capsys.readouterr().out)["again"]
-    path.write_text(path.read_text() + 'start = "base"\n')
-    assert command(["train", *at]) == 0
-    assert open_artifact(store, "adapter").manifest["start"] is None
 
 
 @needs_torch
 def test_what_cannot_be_started_from_or_trained_on_is_refused(tmp_path: Path) -> None:
     from tuneworthy.train.pilot import run_pilot
-    from tuneworthy.train.run import prepare
 
-    store = paired_project(tmp_path, 'method = "preference"\nstart = "none"\n')
-    with pytest.raises(UserError, match="none"):
-        prepare(load(tmp_path), store, unsafe=False, say=lambda _: None)
+    store = paired_project(tmp_path, 'method = "preference"\n')
     with pytest.raises(UserError, match="train on answers, not on pairs"):
         run_pilot(load(tmp_path), store, sizes=lambda n: [n], n_seeds=1, unsafe=False, say=lambda _: None)
 

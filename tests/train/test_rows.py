@@ -73,7 +73,7 @@ def frozen(store: Folder, n: int = 100, *, unsafe: bool = False) -> str:
 
 
 def gathered(root: Path, *, unsafe: bool) -> Material:
-    return gather(load(root), Folder(root), unsafe=unsafe, seed=0, say=lambda _: None)
+    return gather(load(root), Folder(root), unsafe=unsafe, say=lambda _: None)
 
 
 def test_a_row_carries_the_prompt_that_a_case_is_asked_with(tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli.options import json_option, note, print_result, project_option
-from tuneworthy.doctor import messages
 from tuneworthy.doctor.examine import StoreReport, examine, repair
 from tuneworthy.errors import UserError
 from tuneworthy.report.text import clean
 from tuneworthy.store import Folder
+from tuneworthy.text import count
 
 
 @click.command("doctor")
@@ -44,5 +44,10 @@ def _show(report: StoreReport) -> None:
             place = "" if damage.what.startswith(str(damage.file)) else f"{damage.file}: "  # most errors name it
             line = clean(f"{place}{damage.what} {damage.cost}", 0)
             click.echo(f"{label} {line}")
-    n_can = sum(damage.repair is not None for damage in report.damages)
-    click.echo(messages.summary(len(report.damages), len(report.repaired), n_can))
+    n, n_can = len(report.damages), sum(damage.repair is not None for damage in report.damages)
+    repaired = f"Repaired {count(len(report.repaired), 'fault')}. " if report.repaired else ""
+    next_step = " Next: tuneworthy doctor --repair" if n_can else ""
+    state = (
+        f"The store has {count(n, 'fault')}. {n_can} can be repaired.{next_step}" if n else "The store has no faults."
+    )
+    click.echo(repaired + state)

@@ -22,7 +22,7 @@ from tuneworthy.store import Folder
 @click.command("proxy")
 @click.argument("upstream", metavar="URL")
 @click.option("--candidate", default="fine_tune", show_default=True, help="Variant to ask, as in `compare`.")
-@click.option("--share", type=SHARE, help="Share of sessions (default: shadow.share).")
+@click.option("--share", type=SHARE, default=0.1, show_default=True, help="Share of sessions to copy.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8100, show_default=True, help="Port to listen on.")
 @click.option("--judge-minutes", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True,
@@ -30,7 +30,7 @@ from tuneworthy.store import Folder
 @project_option
 @spending_options
 def command(
-    upstream: str, candidate: str, share: float | None, host: str, port: int, judge_minutes: float, root: Path,
+    upstream: str, candidate: str, share: float, host: str, port: int, judge_minutes: float, root: Path,
     max_usd: float | None, yes: bool,
 ) -> None:  # fmt: skip
     """Copy a share of live traffic to a candidate.
@@ -67,7 +67,7 @@ def command(
     log = Folder(project.root).logs / "shadow.log"
     copies = Copies(child, most=settings.copies, log=log, max_usd=max_usd)
     header = settings.session_header.lower().encode()
-    sampling = SessionDraw(share=share or settings.share, seed=project.split.seed, header=header)
+    sampling = SessionDraw(share=share, seed=project.split.seed, header=header)
     app = ShadowProxy(upstream, sampling, copies)
     door = listen(host, port)
     note(

@@ -12,6 +12,35 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
+class Margined(Section):
+    """A section of a comparison."""
+
+    margin: float = Field(default=0.05, gt=0, lt=1)
+    """The smallest difference of scores that matters."""
+
+
+class ModelUser(Section):
+    """A section that names the model that does its work."""
+
+    model: str
+    """Key of `[models]`."""
+
+
+class KeyedServer(Section):
+    """A section of a server that may want a key."""
+
+    api_key_env: str | None = None
+    """Environment variable that contains the key; keys are never written. A model without it takes the vendor's usual
+    variable if it is hosted, and no key if it is local. Empty: no key is sent."""
+
+
+class FunctionSection(Section):
+    """A section that names a Python function."""
+
+    function: str = Field(pattern=r"^.+:[A-Za-z_]\w*$")
+    """`file.py:name` below the project, or `package.module:name`."""
+
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Chance = Annotated[float, Field(gt=0, le=1)]
 # No amount, number of requests or time is above it: products of several stay finite.
@@ -36,3 +65,11 @@ def _sendable(value: dict[str, Any]) -> dict[str, Any]:
 
 # Sampling parameters, which are sent as JSON.
 Parameters = Annotated[dict[str, Any], AfterValidator(_sendable)]
+
+
+class Sampled(Section):
+    """A section of a model that answers."""
+
+    parameters: Parameters = {}
+    """Sampling parameters as they are sent, such as `temperature`; if not set, the variant's, else the provider's
+    default."""

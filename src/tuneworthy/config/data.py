@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tuneworthy.config.base import Count, Section
+from tuneworthy.config.base import Section
 from tuneworthy.config.judge import JudgeSettings
 
 # Action on a row that a check finds: drop it, keep it as the check changes it, or keep it unchanged.
@@ -31,8 +31,6 @@ class DataSection(Section):
     """A model of the project that rates every row that the checks before it left; off by default."""
     licence: str | None = None
     """Licence, or other right, under which the rows may be trained on; shown on the card."""
-    contamination_n: Count = 8
-    """Words an n-gram when rows are compared with dev and test; template phrases need a longer one."""
     pii_engine: PiiEngine = "patterns"
     """Detector of personal data: own validators, or presidio in addition (names and places)."""
     topic_cap: Annotated[float, Field(gt=0, le=1)] = 0.1

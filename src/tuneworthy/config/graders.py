@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, SerializeAsAny
 
-from tuneworthy.config.base import NonNegative, Section
+from tuneworthy.config.base import FunctionSection, NonNegative, Section
 from tuneworthy.config.judge import JudgeSettings
 from tuneworthy.config.strangers import tagged_section
 
@@ -26,10 +26,7 @@ class NormalisedExact(GraderSection):
 
 
 class Includes(GraderSection):
-    """The answer contains the expected text (or all texts of a list)."""
-
-    ignore_case: bool = True
-    """Compare without case."""
+    """The answer contains the expected text (or all texts of a list); case does not count."""
 
 
 class Regex(GraderSection):
@@ -57,24 +54,25 @@ class SquadF1(GraderSection):
     of the answer matters, use `exact`."""
 
 
-class JsonFields(GraderSection):
-    """Micro F1 over the (field, value) pairs of a JSON object; a rightly empty object is right."""
+class JsonGrader(GraderSection):
+    """A grader of JSON."""
+
+    strict: bool = False
+    """Accept only an answer that is JSON and nothing else."""
+
+
+class JsonFields(JsonGrader):
+    """Micro F1 over the (field, value) pairs of a JSON object, texts without case; a rightly empty object is right."""
 
     fields: list[str] | None = None
     """Fields that count (`a.b` for a nested one), with all below them; all fields if not set."""
-    ignore_case: bool = True
-    """Compare texts without case."""
-    strict: bool = False
-    """Accept only an answer that is the JSON object and nothing else."""
 
 
-class JsonSchema(GraderSection):
+class JsonSchema(JsonGrader):
     """The answer parses as JSON and is valid under a schema."""
 
     path: str
     """JSON Schema file below the project; references to other files or the network are refused."""
-    strict: bool = False
-    """Accept only an answer that is JSON and nothing else."""
 
 
 class Choice(GraderSection):
@@ -91,9 +89,6 @@ class BalancedAccuracy(Choice):
 class ToolCall(GraderSection):
     """The expected tool is called with the expected arguments."""
 
-    arguments: bool = True
-    """Whether arguments count (texts without case), or only the tool's name."""
-
 
 class RougeL(GraderSection):
     """ROUGE-L F1 against the expected text."""
@@ -105,9 +100,6 @@ class ChrF(GraderSection):
 
 class Abstention(GraderSection):
     """Declines where declining is right (`"expected": null`), answers where an answer is known."""
-
-    phrases: list[str] | None = None
-    """Parts of an answer that mean declining (case is ignored); a built-in list if not set."""
 
 
 class Style(GraderSection):
@@ -125,21 +117,20 @@ class Style(GraderSection):
     """Regular expressions that must all be found."""
 
 
-class PythonFunction(GraderSection):
+class FormGrader(GraderSection):
+    """A grader that may judge form only."""
+
+    needs_expected: bool = True
+    """False for a grader of form only: it rates every case and never sees the expected answer."""
+
+
+class PythonFunction(FormGrader, FunctionSection):
     """A function of the project's own: `(answer: str, expected, case) -> float | bool | Score`."""
 
-    function: str = Field(pattern=r"^.+:[A-Za-z_]\w*$")
-    """`file.py:name` below the project, or `package.module:name`."""
-    needs_expected: bool = True
-    """False for a function that judges form alone: it is called for every case, whatever is expected."""
 
-
-class Judge(GraderSection, JudgeSettings):
+class Judge(FormGrader, JudgeSettings):
     """A language model rates the answer. As the first grader it decides only where people's verdicts on both variants
     correct it (`tuneworthy cases label --judge`)."""
-
-    needs_expected: bool = True
-    """False for a judge of form only: it rates every case and never sees the expected answer."""
 
 
 GRADER_SECTIONS: Final[Mapping[str, type[GraderSection]]] = {

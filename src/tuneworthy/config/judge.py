@@ -1,13 +1,12 @@
 """Settings that a judge of answers (`[[graders]]`) and a judge of rows (`[data.judge]`) share."""
 
-from tuneworthy.config.base import Count, Section
+from tuneworthy.config.base import Count, ModelUser
 
 
-class JudgeSettings(Section):
-    """A model that rates one text at a time."""
+class JudgeSettings(ModelUser):
+    """A model that rates one text at a time: best of another family than the models that are judged, and able to be
+    held to a choice."""
 
-    model: str
-    """Key of `[models]`; best of another family than the models that are judged, and able to be held to a choice."""
     rubric: str = ""
     """The criteria for a good answer: a text, or a `.md` or `.txt` file below the project. A grader needs one; for
     rows there is a general one."""

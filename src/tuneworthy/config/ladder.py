@@ -35,8 +35,6 @@ class FewShotSection(Section):
     per_case: bool = True
     """Whether shots are also chosen for each case, by its words; false where what serves the prompt has no examples to
     choose from: then every case gets the same shots."""
-    encoder: bool = False
-    """Whether shots are also chosen for each case by meaning, by the local encoder of `[retrieval]` (needs torch)."""
 
 
 class DecodingSection(Section):

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SerializeAsAny, model_validator
 
-from tuneworthy.config.base import Count, NonNegative, Positive, Section
+from tuneworthy.config.base import Count, FunctionSection, KeyedServer, NonNegative, Positive, Section
 from tuneworthy.config.strangers import tagged_section
 from tuneworthy.registry import Registry
 from tuneworthy.trust import LOOPBACK
@@ -84,12 +84,9 @@ class ModelSection(Section):
         return None
 
 
-class AddressedModel(ModelSection):
+class AddressedModel(ModelSection, KeyedServer):
     """Keys of models behind an address."""
 
-    api_key_env: str | None = None
-    """Environment variable that contains the key; keys are never written. Not set: the vendor's usual variable for a
-    hosted model, no key for a local server. Empty: no key is sent."""
     forwards: bool | None = None
     """Whether a server at a local address passes calls on to a hosted model, as a proxy does. Needed if the model has a
     price and the constraints forbid hosted models."""
@@ -115,11 +112,17 @@ class AddressedModel(ModelSection):
         return self.default_key if self.hosted and not self.forwards else None
 
 
-class ServedModel(AddressedModel):
-    """A model that a server calls by its id."""
+class NamedModel(ModelSection):
+    """A model with a name of its own."""
 
     model: str
-    """Model id, as the server calls it."""
+    """Id of the model, as its server calls it; of the embedded llama.cpp `pypi:NAME`, `hf:ORG/REPO[/FILE.gguf]`, or
+    the path of a GGUF file."""
+
+
+class ServedModel(NamedModel, AddressedModel):
+    """A model that a server calls by its id."""
+
     base_url: str = ""
     """Address of the server: of OpenAI's protocol with the version (`http://127.0.0.1:8080/v1`), of Anthropic's
     without; the vendor's own API, or `http://127.0.0.1:8000/v1` for `vllm`, if not set."""
@@ -154,21 +157,17 @@ class Anthropic(ServedModel):
     vendor_hosts: ClassVar[tuple[str, ...]] = ("api.anthropic.com",)
 
 
-class LlamaCpp(ModelSection):
-    """The embedded llama.cpp, in a child process."""
+class LlamaCpp(NamedModel):
+    """The embedded llama.cpp, in a child process on all cores."""
 
     defaults: ClassVar[Mapping[str, Any]] = {"concurrency": 8, "timeout_s": 300.0}
     ranks_labels: ClassVar[bool] = True
     user_served: ClassVar[bool] = True
 
-    model: str
-    """`pypi:NAME`, `hf:ORG/REPO[/FILE.gguf]`, or the path of a GGUF file."""
     slots: Count = 8
     """Sequences decoded together."""
     context: Count = 2048
     """Context of one slot, tokens."""
-    threads: Count | None = None
-    """CPU threads; all cores that the process may use if not set."""
 
     @property
     def local_file(self) -> str:
@@ -195,13 +194,10 @@ class Http(AddressedModel):
         return self.url
 
 
-class FunctionModel(ModelSection):
+class FunctionModel(ModelSection, FunctionSection):
     """A Python function that answers."""
 
     repeatable: ClassVar[bool] = True
-
-    function: str = Field(pattern=r"^.+:[A-Za-z_]\w*$")
-    """`file.py:name` below the project, or `package.module:name`."""
 
 
 class Python(FunctionModel):

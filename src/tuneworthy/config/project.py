@@ -9,7 +9,6 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from tuneworthy import constraints
 from tuneworthy import messages as shared
-from tuneworthy.config import messages
 from tuneworthy.config.base import Section
 from tuneworthy.config.data import DataSection
 from tuneworthy.config.graders import GRADER_SECTIONS, Grader, Judge
@@ -30,6 +29,7 @@ from tuneworthy.input_files import read_input_text
 from tuneworthy.trust import own_path, path_of
 
 FILE_NAME = "tuneworthy.toml"
+MAKE_PROJECT = "Change to the project folder, pass --project DIR, or create a project with `tuneworthy init`."
 # Of the project file and of a prompt, bytes.
 MAX_PROJECT = 2**20
 # Default paths of sections.
@@ -167,9 +167,9 @@ def load(root: Path | str) -> Project:
     try:
         text = read_input_text(own_path(path.parent, path.name), MAX_PROJECT)
     except (FileNotFoundError, NotADirectoryError):
-        raise ConfigError([f"There is no project file at {path}."], hint=messages.say("make_project")) from None
+        raise ConfigError([f"There is no project file at {path}."], hint=MAKE_PROJECT) from None
     except UnicodeDecodeError as error:
-        raise ConfigError([messages.say("not_utf8", path=path, reason=error.reason)]) from None
+        raise ConfigError([f"{path} is not valid UTF-8 ({error.reason}). Save the file as UTF-8."]) from None
     try:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # bad TOML, a number of thousands of digits, deep lists
@@ -198,15 +198,15 @@ def _fault(path: Path, lines: dict[Any, int], data: Any, item: Any) -> str:
         hint = did_you_mean(str(location[-1]), _known_keys(data, location)) or "Remove the key."
         return f"{where}: Unknown key {key}. {hint}"
     if item["type"] == "missing":
-        return messages.say("missing_key", where=where, key=key)
+        return f"{where}: The key {key} is missing."
     if item["type"] == "value_error":
         (reason,) = item["ctx"]["error"].args
-        return messages.say("rule_broken", where=where, reason=str(reason))
+        return f"{where}: {reason}"
     got = repr(item["input"])
     got = got if len(got) <= 60 else got[:57] + "..."
     _, should, rule = item["msg"].partition(" should ")  # as in "Input should be a valid string"
     if not should:
-        return messages.say("rule_broken", where=where, reason=f"{key}: {item['msg']}")
+        return f"{where}: {key}: {item['msg']}"
     return f"{where}: {key} must {rule}, but it is {got}."
 
 

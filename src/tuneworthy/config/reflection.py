@@ -4,17 +4,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from tuneworthy.config.base import Section
+from tuneworthy.config.base import ModelUser
 
 
-class Reflection(Section):
-    """A model that reads answers to dev cases and their faults, and writes a better system prompt (GEPA).
+class Reflection(ModelUser):
+    """A model that reads answers to dev cases and their faults, and writes a better system prompt (GEPA); it
+    never sees a test case.
 
     Without this section no prompt is optimised. Needs `pip install 'tuneworthy[optimise]'`.
     """
 
-    model: str
-    """Key of `[models]`: it sees dev cases with their right answers, and never a test case."""
     calls: int = Field(default=500, ge=50)
     """Calls that the search takes, at most: answers to dev cases and rewritten prompts together. Today's prompt answers
     the searched half of dev first, mostly stored by then; these do not count."""

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
-from tuneworthy.config.base import Count, NonNegative, Section, Share
+from tuneworthy.config.base import Count, KeyedServer, NonNegative, Section
 from tuneworthy.config.removed import REMOVED
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.trust import LOOPBACK
@@ -47,13 +47,11 @@ class SearchModel(Section):
     """Model id of a server; `hf:ORG/REPO[/FILE.gguf]` or a path of a model that runs here."""
 
 
-class SearchServer(SearchModel):
+class SearchServer(SearchModel, KeyedServer):
     """A server of your own choice, which gets the texts."""
 
     base_url: str
     """Address up to and including the version, such as `http://127.0.0.1:8080/v1`."""
-    api_key_env: str | None = None
-    """Environment variable that contains the key; keys are never written."""
     usd_per_mtok: NonNegative | None = None
     """Price of a million tokens; a server elsewhere needs a price (0 if it costs nothing)."""
     usd_per_call: NonNegative | None = None
@@ -112,10 +110,8 @@ class EncoderServer(SearchServer):
 
 
 class MaxSim(SearchModel):
-    """Each word of the question is matched with the nearest of the chunk, by the local encoder's token vectors."""
-
-    weight: Share = 0.5
-    """Share of this score in the final order; the fused order has the rest."""
+    """Each word of the question is matched with the nearest of the chunk, by the local encoder's token vectors. Its
+    score and the fused order each have half of the weight."""
 
 
 class CrossEncoderReranker(SearchModel):
@@ -159,15 +155,13 @@ class RetrievalSection(Section):
     """Sizes of a chunk to try, tokens; the local encoder reads 254 at most."""
     k: list[Count] = Field(default=[1, 3, 5], min_length=1)
     """Numbers of passages to show."""
-    bm25_weight: list[Share] = Field(default=[0.3, 0.5, 0.7], min_length=1)
-    """Shares of the words in the fusion to try; the vectors have the rest."""
     language: Language = "English"
     """Of stemming and stop words."""
     encoder: Annotated[SearchModel, _section(ENCODERS, DEFAULT_ENCODER), SerializeAsAny()] = DEFAULT_ENCODER
     """Source of dense vectors: `type` is `local` (with `model`), `server` (`model`, `base_url`, `query_prefix`,
     `document_prefix`, `api_key_env`, `usd_per_mtok`, `usd_per_call`), or `off`."""
     reranker: Annotated[SearchModel, _section(RERANKERS, DEFAULT_RERANKER), SerializeAsAny()] = DEFAULT_RERANKER
-    """Model that reorders the best of the list: `type` is `maxsim` (with `weight`), `cross_encoder` (`model`), `server`
+    """Model that reorders the best of the list: `type` is `maxsim`, `cross_encoder` (`model`), `server`
     (keys as above), or `off`."""
     cite: bool = False
     """Whether answers are asked to cite the documents that they rest on; citations are checked, and not graded."""

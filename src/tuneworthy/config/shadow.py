@@ -17,8 +17,6 @@ class Shadow(Section):
     label_share: Chance = 0.1
     """Share of the sessions that people label, unless the recording holds the right answer (`truth`) of each row. It
     must not change while people label."""
-    share: Chance = 0.1
-    """Share of the sessions whose requests `shadow proxy` copies to the candidate."""
     copies: Count = 16
     """Copies in flight, at most; further ones are dropped."""
     session_header: str = "x-session-id"

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tuneworthy.config.base import Count, Parameters, Positive, Section, Seed, Share
+from tuneworthy.config.base import Count, Margined, Sampled, Section, Seed, Share
 
 Problem = Literal[
     "factual_knowledge",
@@ -23,7 +23,7 @@ Problem = Literal[
 Motivation = Literal["quality", "cost", "latency", "locality", "format", "style", "domain"]
 
 
-class TaskSection(Section):
+class TaskSection(Margined):
     """The task and its target."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
@@ -34,8 +34,6 @@ class TaskSection(Section):
     """The reason to train that the team has in mind; it is measured, and decides nothing."""
     target: Share | None = None
     """The score of the primary grader on test that is good enough. Without it there is no outcome, only options."""
-    margin: Positive = Field(default=0.05, lt=1)
-    """The smallest difference of scores that matters."""
 
 
 class DataPath(Section):
@@ -57,7 +55,7 @@ class SplitSection(Section):
     not test, those are examples too, and none is answered with itself among the shots or training rows."""
 
 
-class PromptSection(Section):
+class PromptSection(Sampled):
     """The prompt as it is today: template files or text; `{{ input }}` or the case's own variables."""
 
     system: str | None = None
@@ -68,8 +66,6 @@ class PromptSection(Section):
     """Limit of an answer, tokens."""
     stop: list[str] = []
     """Texts that end an answer, such as a line break where answers are one line."""
-    parameters: Parameters = {}
-    """Sampling parameters as they are sent today, such as `temperature`; the provider's default if not set."""
     rank_labels: bool = True
     """Whether the rung `prompt` also ranks the labels of a choice task by their log-probability, where the model can;
     each case then takes about as long as an answer that is as long as all labels together."""

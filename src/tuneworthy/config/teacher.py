@@ -4,20 +4,20 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from tuneworthy.config.base import Count, Parameters, Section, Share
+from tuneworthy.config.base import Count, Sampled, Share
 
 References = Literal["corrected", "all", "none"]
 PersonalData = Literal["mask", "drop", "send"]
 
 
-class Teacher(Section):
+class Teacher(Sampled):
     """Who answers in `tuneworthy data distill`: a model, or (prompt distillation) a variant of this project's ladder.
 
     The rows have the bare question and the teacher's answer, so the student learns to do without the teacher's prompt.
     """
 
     model: str | None = None
-    """Key of `[models]`: it answers with the project's prompt, or with `system` and `user`."""
+    """Key of `[models]`: it answers with the project's prompt."""
     variant: str | None = None
     """`best`, a rung of the last run, an id or an exported file: it answers with all that belongs to it (prompt,
     shots, constrained output). Either this or `model`."""
@@ -26,22 +26,11 @@ class Teacher(Section):
     pipeline answers; false refuses."""
     terms: str | None = None
     """Source of these terms: an address, or an agreement with its date. Stored in the version and on the card."""
-    system: str | None = None
-    """System prompt of the teacher, with `model`: a path below the project or the text itself."""
-    user: str | None = None
-    """Template of the question, with `model`: a path or the template itself."""
-    max_tokens: Count | None = None
-    """Limit of an answer, tokens; that of the prompt or the variant if not set."""
-    parameters: Parameters = {}
-    """Sampling parameters, such as `temperature`; those of the variant if not set, else the provider's default."""
     samples: Count = 1
     """Answers to each question: the best is kept where a right answer is known, else see `self_consistency`."""
     references: References = "corrected"
     """Which answers in the rows are right, so that the primary grader chooses among the samples and drops errors:
     those that people corrected, all (a file that people labelled), or no answers."""
-    accept_score: Share = Field(default=1.0, gt=0)
-    """Least score of the primary grader for an answer whose right answer is known; lower it where the grader measures
-    likeness."""
     self_consistency: Share | None = Field(default=None, gt=0)
     """Least share of the samples that must say the same where no right answer is known; else the question is dropped.
     Needs at least 3 samples."""
@@ -56,10 +45,6 @@ class Teacher(Section):
                 "[teacher] sets both model and variant. Remove one of them."
                 if self.model
                 else "[teacher] needs either model or variant."
-            )
-        if self.variant is not None and (self.system is not None or self.user is not None):
-            raise ValueError(
-                "teacher.system and teacher.user work only with teacher.model, because a variant has its own prompt."
             )
         if self.self_consistency is not None and self.samples < 3:
             raise ValueError(f"teacher.samples is {self.samples}, but teacher.self_consistency needs at least 3.")

@@ -4,10 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tuneworthy.config.base import Count, Positive, Section, Seed
+from tuneworthy.config.base import Count, Positive, Section
 
 Method = Literal["lora", "qlora", "full", "preference", "classifier"]
-Dropout = Annotated[float, Field(ge=0, lt=1)]
 Rehearsal = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -21,18 +20,8 @@ class Train(Section):
     method: Method | None = None
     """Low-rank adapters on the 16-bit base, on a 4-bit base, or all weights; `preference` trains adapters on pairs of a
     better and a worse answer (DPO); `classifier` tunes an encoder with a head for the labels of the task."""
-    start: str | None = None
-    """Start of `preference`: the ID of an adapter, or its beginning, or `base`; the latest adapter of the
-    method `lora` with the same base and prompt if not set, else the base."""
-    beta: Positive | None = None
-    """How much a change of a probability counts in `preference`: with a higher one the model stays closer to where it
-    started."""
     rank: Count | None = None
     """Rank of the adapters: their capacity."""
-    alpha: Positive | None = None
-    """Their output is scaled by alpha / rank."""
-    dropout: Dropout | None = None
-    """Share of the adapters' inputs that is set to 0 in training."""
     learning_rate: Positive | None = None
     """Peak of the schedule."""
     epochs: Positive | None = None
@@ -51,8 +40,6 @@ class Train(Section):
     long prompt's content is in the weights."""
     gpu_memory_gib: Positive | None = None
     """Memory to plan for, GiB; that of the device at hand if not set."""
-    seed: Seed = 0
-    """Of the order of rows, the new weights and the dropout."""
 
     @property
     def language_model(self) -> str | None:

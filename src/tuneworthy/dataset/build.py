@@ -156,7 +156,6 @@ def configured_checks(data: DataSection) -> list[DataCheck]:
             hint = REMOVED.get(f"check={name}") or f"{did_you_mean(name, valid)} Choose from {', '.join(checks)}."
             raise UserError(f"data.{key}: there is no check {name!r}.", hint=hint.strip())
     settings: dict[str, dict[str, Any]] = {
-        "contamination": {"n": data.contamination_n},
         "personal_data": {"engine": data.pii_engine},
         "concentration": {"cap": data.topic_cap},
         "teacher_mix": {"allowed": data.teacher_mix},

@@ -1,4 +1,4 @@
-"""The SQLite files of the store, row by row, and a new file from all rows of an old one that can be read.
+"""Damage of the store; its SQLite files, row by row, and a new file from all rows of an old one that can be read.
 
 Invariant: a repair never changes the old file. It is moved aside whole, after the new one is on disk; a row that is
 left out still counts with its cost.
@@ -6,26 +6,73 @@ left out still counts with its cost.
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from tuneworthy.doctor import messages
-from tuneworthy.doctor.damage import Damage, quarantine
 from tuneworthy.retrieval.searches import SCHEMA as SEARCHES
 from tuneworthy.store import Folder
 from tuneworthy.store.database import UNREADABLE, address_for_reading, explained, foreign_objects
 from tuneworthy.store.responses import SCHEMA, Dollars, decoded
 from tuneworthy.store.shapes import DamagedRecord, shaped
 
+QUARANTINE: Final = "quarantine"
+# Column of a bad value to the consequence.
+ROW_COSTS: Final = {
+    "key": "The answer can no longer be found. Its cost still counts.",
+    "body": "One answer must be requested and paid for again. Its earlier cost still counts.",
+    "cost_usd": "The cost is unknown, so the budget cannot be enforced. A repair assumes the file's highest cost.",
+    "ceiling_usd": "The cost is unknown, so the budget cannot be enforced. A repair assumes the file's highest cost.",
+    "created": "The date of one answer is unknown. A repair uses the date of the file.",
+}
 COLUMNS: Final = {
     "responses": ("key", "body", "cost_usd", "created"),
     "further_answers": ("key", "cost_usd", "created"),
     "open_calls": ("key", "ceiling_usd", "created"),
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """Something that is wrong with a file.
+
+    Attributes:
+        file: The file.
+        row: Row or line; "" if the whole file is meant.
+        what: The fault, as a sentence.
+        cost: The consequence, as a sentence.
+        repair: Repairs it; None if nothing can. Damages of one file may share one.
+    """
+
+    file: Path
+    row: str = ""
+    what: str
+    cost: str
+    repair: Callable[[], None] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        return {
+            "file": str(self.file),
+            "row": self.row,
+            "what": self.what,
+            "cost": self.cost,
+            "can_be_repaired": self.repair is not None,
+        }
+
+
+def quarantine(folder: Folder, *paths: Path) -> None:
+    """Move files or folders of the store aside, whole and under their names; never over what lies there already."""
+    place, number = folder.path / QUARANTINE, 1
+    while place.exists() and any((place / path.name).exists() for path in paths):
+        number += 1
+        place = folder.path / f"{QUARANTINE}-{number}"
+    place.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        path.rename(place / path.name)
 
 
 @dataclass(slots=True)
@@ -64,10 +111,10 @@ def answer_damages(folder: Folder) -> Iterator[Damage]:
             for table in COLUMNS:
                 for row in rows_of(database, table, path):
                     for column, what in row.faults.items():
-                        cost = messages.ROW_COSTS[column]
+                        cost = ROW_COSTS[column]
                         yield Damage(file=path, row=f"{table} {row.number}", what=what, cost=cost, repair=repair)
     except (*UNREADABLE, OSError) as error:
-        what = messages.say("not_sqlite", error=error)
+        what = f"SQLite cannot read the file: {error}."
         yield Damage(
             file=path,
             what=what,
@@ -85,7 +132,7 @@ def search_damages(folder: Folder) -> Iterator[Damage]:
         with closing(_open(path)) as database:
             faults = [*_file_faults(database, SEARCHES)]
     except (*UNREADABLE, OSError) as error:
-        faults = [messages.say("not_sqlite", error=error)]
+        faults = [f"SQLite cannot read the file: {error}."]
     for what in faults:
         yield Damage(
             file=path,

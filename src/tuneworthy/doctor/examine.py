@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tuneworthy.doctor.answers import answer_damages, search_damages
-from tuneworthy.doctor.damage import Damage, quarantine
+from tuneworthy.doctor.answers import Damage, answer_damages, quarantine, search_damages
 from tuneworthy.doctor.records import frozen_damages, record_damages, work_damages
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder

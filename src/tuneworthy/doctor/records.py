@@ -10,8 +10,7 @@ from tuneworthy.cases.splits import StoredSplit
 from tuneworthy.dataset.freeze import RECIPE
 from tuneworthy.dataset.importing.folder import file_digest
 from tuneworthy.dataset.records import ImportRecord, Recipe
-from tuneworthy.doctor import messages
-from tuneworthy.doctor.damage import Damage, quarantine
+from tuneworthy.doctor.answers import Damage, quarantine
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.commands.uncertainty import StoredUncertainty
 from tuneworthy.ladder.comparison_plan import read_comparisons
@@ -35,35 +34,51 @@ from tuneworthy.verdict.error_analysis import ErrorAnalysis
 from tuneworthy.verdict.gather import StoredValidation
 from tuneworthy.verdict.gather_training import PARITY, PILOT, SERVING, PilotDocument, ProofDocument
 
-# Records by path, with their shapes. The first pattern that fits counts.
-SHAPES: Final[Mapping[str, tuple[Any, ...]]] = {
-    "split": (StoredSplit,),
-    "comparisons": (ComparisonPlan,),
-    "revealed": (list[Reveal],),
-    "run": (dict,),
-    "quick": (dict,),
-    "verdict": (Verdict,),
-    "errors": (ErrorAnalysis,),
-    "domain": (StoredDomain,),
-    JUDGE: (StoredValidation,),
-    PILOT: (PilotDocument,),
-    PARITY: (ProofDocument,),
-    SERVING: (ProofDocument,),
-    SHADOW: (ShadowRecord,),
-    NOTE: (ServedNote,),
-    "uncertainty": (StoredUncertainty,),
-    "sweeps/*": (StoredSweep,),
-    "models/latest-*": (Pointer,),
-    "datasets/latest": (Pointer,),
-    "imports/latest": (Pointer,),
+# Records by path, each with its shape and what its loss costs. The first pattern that fits counts.
+RECORDS: Final[Mapping[str, tuple[Any, str]]] = {
+    "split": (
+        StoredSplit,
+        "Run `tuneworthy run` to draw dev and test again. They are the same if the cases have not changed.",
+    ),
+    "comparisons": (
+        ComparisonPlan,
+        "It is unknown how often the test set was used. Restore the file from a backup.",
+    ),
+    "revealed": (list[Reveal], "It is unknown which test answers were shown. Restore the file from a backup."),
+    "run": (dict, "Run `tuneworthy run` to rebuild the record from the stored answers."),
+    "quick": (dict, "Run `tuneworthy run --quick` to rebuild the record from the stored answers."),
+    "verdict": (Verdict, "Run `tuneworthy decide` to compute the verdict again."),
+    "errors": (ErrorAnalysis, "Run `tuneworthy decide --probe` to rebuild the error analysis from the stored answers."),
+    "domain": (StoredDomain, "Run `tuneworthy decide --probe` to score the domain's text again."),
+    JUDGE: (StoredValidation, "Run `tuneworthy run` to validate the judge again from the stored answers."),
+    PILOT: (PilotDocument, "Run `tuneworthy train --pilot` to train the pilot again."),
+    PARITY: (ProofDocument, "Run `tuneworthy parity` to check parity again."),
+    SERVING: (ProofDocument, "Run `tuneworthy parity --url URL --served-model NAME` to check the server again."),
+    SHADOW: (ShadowRecord, "Run `tuneworthy shadow replay` again; its answers are stored."),
+    NOTE: (ServedNote, "A running server is not recognised. Run `tuneworthy serve` to start it again."),
+    "uncertainty": (
+        StoredUncertainty,
+        "Run `tuneworthy decode uncertainty` to rebuild the record from the stored answers.",
+    ),
+    "sweeps/*": (StoredSweep, "Run `tuneworthy decode sweep` to rebuild the record from the stored answers."),
+    "models/latest-*": (
+        Pointer,
+        "The latest model of this kind is unknown until a new one is made. Until then, pass an ID.",
+    ),
+    "datasets/latest": (Pointer, "Run `tuneworthy data build` to find the latest version again."),
+    "imports/latest": (Pointer, "Run `tuneworthy data import` to find the latest import again."),
 }
 # Records that nothing else in the store can replace.
 IRREPLACEABLE: Final = frozenset({"comparisons", "revealed"})
-# Folder to the record and the shape of its subfolders.
-FROZEN: Final[Mapping[str, tuple[str, Any]]] = {
-    "models": (MANIFEST, Manifest),
-    "datasets": (RECIPE, Recipe),
-    "imports": ("import.json", ImportRecord),
+# Folder to the record of its subfolders, its shape, and the consequence of damage.
+FROZEN: Final[Mapping[str, tuple[str, Any, str]]] = {
+    "models": (MANIFEST, Manifest, "This model cannot be used. Rerun the command that created it."),
+    "datasets": (RECIPE, Recipe, "This version cannot be used. Run `tuneworthy data build` to create it again."),
+    "imports": (
+        "import.json",
+        ImportRecord,
+        "This import cannot be used. Run `tuneworthy data import` to create it again.",
+    ),
 }
 
 
@@ -71,17 +86,17 @@ def record_damages(folder: Folder) -> Iterator[Damage]:
     """Find the records that have another shape than their readers need."""
     for path in sorted(folder.path.rglob("*.json")):
         name = str(path.relative_to(folder.path).with_suffix(""))
-        pattern = next((pattern for pattern in SHAPES if fnmatchcase(name, pattern)), None)
+        pattern = next((pattern for pattern in RECORDS if fnmatchcase(name, pattern)), None)
         if pattern is None or "/" in name.removeprefix(pattern.rpartition("/")[0] + "/"):
             continue
-        if what := _fault(lambda name=name, pattern=pattern: _read(folder, name, SHAPES[pattern])):  # type: ignore[misc]
+        shape, cost = RECORDS[pattern]
+        if what := _fault(partial(_read, folder, name, shape)):
             repair = None if pattern in IRREPLACEABLE else partial(quarantine, folder, path)
-            yield Damage(file=path, what=what, cost=messages.RECORD_COSTS[pattern], repair=repair)
+            yield Damage(file=path, what=what, cost=cost, repair=repair)
 
 
-def _read(folder: Folder, name: str, shapes: tuple[Any, ...]) -> None:
-    for shape in shapes:
-        folder.read(name, shape)
+def _read(folder: Folder, name: str, shape: Any) -> None:
+    folder.read(name, shape)
     if name in {"run", "quick"}:
         record_from(folder.read(name, dict), str(folder.path / f"{name}.json"))
     if name == "comparisons" and not _fault(lambda: folder.read("split", StoredSplit)):
@@ -93,14 +108,13 @@ def frozen_damages(folder: Folder) -> Iterator[Damage]:
 
     One whose record cannot be read is in the way of all others of its kind and is moved aside.
     """
-    for kind, (record, shape) in FROZEN.items():
+    for kind, (record, shape, cost) in FROZEN.items():
         parent = folder.path / kind
         for part in sorted(parent.iterdir()) if parent.is_dir() else ():
             path = part / record
             if part.name.startswith(".") or not path.exists():
                 continue
-            cost = messages.FROZEN_COSTS[kind]
-            if what := _fault(lambda path=path, shape=shape: folder.read(_name(folder, path), shape)):  # type: ignore[misc]
+            if what := _fault(partial(folder.read, _name(folder, path), shape)):
                 yield Damage(file=path, what=what, cost=cost, repair=partial(quarantine, folder, part))
             elif wrong := _changed_import(part, folder) if kind == "imports" else changed(part, record):
                 yield Damage(
@@ -131,7 +145,7 @@ def work_damages(folder: Folder) -> Iterator[Damage]:
     """Find lines of people's verdicts that cannot be read. They are next to the project file; people change them."""
     path = folder.root / REVIEWS
     if what := _fault(lambda: Ledger.read(path)):
-        yield Damage(file=path, what=what, cost="No review can be read until somebody fixes the line.")
+        yield Damage(file=path, what=what, cost="No review can be read until the line is fixed.")
 
 
 def _fault(read: Callable[[], object]) -> str:

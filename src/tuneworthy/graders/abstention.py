@@ -6,7 +6,7 @@ The content of the answer does not matter here. `grade_all` judges the cases tha
 
 from tuneworthy.config.graders import Abstention
 from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, AnswerGrader, GradingContext, accepted
-from tuneworthy.graders.declining import Declines, built_in
+from tuneworthy.graders.declining import built_in
 from tuneworthy.types import Case, Score, Trace
 
 _REFUSED = Score(reason="refused")
@@ -17,8 +17,7 @@ class AbstentionGrader(AnswerGrader[Abstention]):
     """Right if the case has an answer and the model gives any."""
 
     def __init__(self, config: Abstention, context: GradingContext) -> None:
-        self._detector = Declines(config.phrases) if config.phrases is not None else built_in()
-        self.declines = self._detector
+        self.declines = self._detector = built_in()
         super().__init__(config, phrases_hash=self._detector.identity)
 
     def __call__(self, trace: Trace, case: Case) -> Score:

@@ -17,7 +17,6 @@ from tuneworthy.types import Response, content_hash
 
 # Declining comes first: later text is not searched for built-in phrases.
 HEAD_CHARS = 300
-MAX_PHRASE_CHARS = 20_000
 
 _DECLINED_FINISH = frozenset({"refusal", "content_filter"})
 _PLAIN = str.maketrans({"’": "'", "ʼ": "'", "´": "'", "\uff0c": ",", "\u3002": "."})
@@ -45,25 +44,20 @@ def phrase_lists() -> DeclinePhrases:
 class Declines:
     """Says whether a response declines.
 
-    Args:
-        phrases: Parts of an answer that mean declining, instead of the built-in lists.
-
     Attributes:
         identity: Content hash of the phrases.
     """
 
-    def __init__(self, phrases: Sequence[str] | None = None) -> None:
-        lists = phrase_lists() if phrases is None else DeclinePhrases()
-        self._own = tuple(_folded(one).strip() for one in phrases or ())
+    def __init__(self) -> None:
+        lists = phrase_lists()
         self._whole = frozenset(map(_folded, lists.whole))
         openers = sorted(map(_folded, lists.openers), key=len, reverse=True)
-        self._opener = _any_of(openers, r"(?!\w)[\s,.;:!–—-]*") if openers else None
-        starts = [_folded(one) for one in lists.starts]
-        self._start = _any_of(starts, "") if starts else None
+        self._opener = _any_of(openers, r"(?!\w)[\s,.;:!–—-]*")
+        self._start = _any_of([_folded(one) for one in lists.starts], "")
         self._parts = tuple(map(_folded, lists.parts))
-        self._shortest_part = min(map(len, self._parts), default=0)
-        self._null_keys = frozenset(phrase_lists().null_keys)
-        self.identity = content_hash([list(phrases)] if phrases is not None else asdict(lists))
+        self._shortest_part = min(map(len, self._parts))
+        self._null_keys = frozenset(lists.null_keys)
+        self.identity = content_hash(asdict(lists))
 
     def __call__(self, response: Response) -> bool:
         """Return whether `response` declines, by its finish reason, its words or a JSON null."""
@@ -78,8 +72,6 @@ class Declines:
         head = _folded(text[:HEAD_CHARS]).lstrip(_EDGES)
         if not head:
             return self._null(text)
-        if self._own and any(phrase in _folded(text[:MAX_PHRASE_CHARS]) for phrase in self._own if phrase):
-            return True
         if len(text) < HEAD_CHARS and head.rstrip(_ENDS) in self._whole:
             return True
         if self._begins(head) or self._null(text):
@@ -88,14 +80,11 @@ class Declines:
 
     def _begins(self, head: str) -> bool:
         """Return whether `head`, after apologies and openers, begins by declining."""
-        if not self._start:
-            return False
         position = 0
         for _ in range(4):
             if self._start.match(head, position):
                 return True
-            opener = self._opener.match(head, position) if self._opener else None
-            if not opener:
+            if not (opener := self._opener.match(head, position)):
                 return False
             position = opener.end()
         return False

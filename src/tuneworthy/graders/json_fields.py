@@ -58,7 +58,6 @@ def compare(
     expected: Mapping[str, Any],
     answered: Mapping[str, Any],
     *,
-    ignore_case: bool = True,
     fields: Sequence[str] | None = None,
 ) -> dict[str, Counts]:
     """Count right, surplus and missing pairs for each field.
@@ -66,7 +65,6 @@ def compare(
     Args:
         expected: The right object.
         answered: The answered object.
-        ignore_case: Compare texts without case (white space is folded in any event).
         fields: Dotted paths that count, with all below them; all if None.
 
     Returns:
@@ -75,7 +73,7 @@ def compare(
     >>> compare({"time": "8 PM", "people": 4}, {"time": "8  pm", "people": "4", "day": "x"})["day"]
     Counts(tp=0, fp=1, fn=0)
     """
-    left, right = pairs(expected, ignore_case, fields), pairs(answered, ignore_case, fields)
+    left, right = pairs(expected, fields), pairs(answered, fields)
     result = {}
     for path in left | right:
         a, b = left.get(path, []), right.get(path, [])
@@ -86,12 +84,12 @@ def compare(
     return result
 
 
-def pairs(value: Mapping[str, Any], ignore_case: bool, fields: Sequence[str] | None) -> dict[str, list[Atom]]:
+def pairs(value: Mapping[str, Any], fields: Sequence[str] | None) -> dict[str, list[Atom]]:
     """Flatten an object to its comparable values by dotted path."""
     found: dict[str, list[Atom]] = {}
     for path, one in _leaves(value, ""):
         if fields is None or any(path == name or path.startswith(f"{name}.") for name in fields):
-            found.setdefault(path, []).append(atom(one, ignore_case))
+            found.setdefault(path, []).append(atom(one))
     return found
 
 
@@ -124,31 +122,30 @@ def as_number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def atom(value: Any, ignore_case: bool) -> Atom:
+def atom(value: Any) -> Atom:
     """Return `value` in the form that is compared."""
     if isinstance(value, str):
-        return ("s", _folded(value, ignore_case))
+        return ("s", _folded(value))
     if isinstance(value, bool):
         return ("b", value)
     if isinstance(value, int | float):
         return ("n", value)
-    return ("o", orjson.dumps(_canonical(value, ignore_case), option=orjson.OPT_SORT_KEYS, default=str))
+    return ("o", orjson.dumps(_canonical(value), option=orjson.OPT_SORT_KEYS, default=str))
 
 
-def _folded(text: str, ignore_case: bool) -> str:
-    text = " ".join(unicodedata.normalize("NFC", text).split())
-    return text.casefold() if ignore_case else text
+def _folded(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split()).casefold()
 
 
-def _canonical(value: Any, ignore_case: bool) -> Any:
+def _canonical(value: Any) -> Any:
     """Return a nested value with texts folded, nulls left out, and whole floats as integers."""
     if isinstance(value, str):
-        return _folded(value, ignore_case)
+        return _folded(value)
     if isinstance(value, Mapping):
-        return {str(k): _canonical(v, ignore_case) for k, v in value.items() if v is not None}
+        return {str(k): _canonical(v) for k, v in value.items() if v is not None}
     if isinstance(value, list | tuple):
         return sorted(
-            (_canonical(one, ignore_case) for one in value),
+            (_canonical(one) for one in value),
             key=lambda item: orjson.dumps(item, option=orjson.OPT_SORT_KEYS, default=str),
         )
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
@@ -188,7 +185,7 @@ class JsonFieldsGrader(AnswerGrader[JsonFields]):
         if expected is None:
             return Score.failed(self.label_fault(case.expected))
         answered = find_object(trace.text, strict=self.config.strict)
-        counts = compare(expected, answered or {}, ignore_case=self.config.ignore_case, fields=self.config.fields)
+        counts = compare(expected, answered or {}, fields=self.config.fields)
         fields = {path: [one.tp, one.fp, one.fn] for path, one in counts.items()}
         tp = sum(one[0] for one in fields.values())
         den = float(2 * tp + sum(one[1] + one[2] for one in fields.values()))

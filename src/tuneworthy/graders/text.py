@@ -68,7 +68,5 @@ class IncludesGrader(AnswerGrader[Includes]):
         """Look for every expected text."""
         if fault := self.label_fault(case.expected):
             return Score.failed(fault)
-        answer, texts = trace.text, accepted(case.expected)
-        if self.config.ignore_case:
-            answer, texts = answer.casefold(), tuple(one.casefold() for one in texts)
-        return RIGHT if all(one.strip() in answer for one in texts) else WRONG
+        answer = trace.text.casefold()
+        return RIGHT if all(one.casefold().strip() in answer for one in accepted(case.expected)) else WRONG

@@ -26,7 +26,6 @@ from tuneworthy.ladder.task_data import TaskData, read_data
 from tuneworthy.ladder.tuned_models import add_tuned
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.retrieval.account import Account
-from tuneworthy.retrieval.encoder import load_encoder
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.search.racing import DevScores
 from tuneworthy.store import Folder, ResponseStore
@@ -62,7 +61,7 @@ class Session:
         self.project = project
         self.folder = Folder(project.root)
         self.data, self.split, self.task = data, data.split, data.task
-        self.pool = ShotPool(data.split.pool, load_encoder)
+        self.pool = ShotPool(data.split.pool)
         self.models = Models(project, self._add_models)
         self.library = open_library(project, Account(store, budget) if identities is None else None)
         self.runner = Runner(store, budget, self.pool, progress, seed=project.split.seed, library=self.library)

@@ -1,12 +1,11 @@
-"""Few-shot examples: a fixed balanced set, or the nearest of the pool for each case (BM25, or a sentence encoder)."""
+"""Few-shot examples: a fixed balanced set, or the nearest of the pool for each case (BM25)."""
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tuneworthy.cases.example_store import by_id, columns_of, ids_of, rows_by_answer
 from tuneworthy.errors import UserError
@@ -14,30 +13,20 @@ from tuneworthy.text import plural
 from tuneworthy.types import Case, Example, Shots, content_hash
 
 
-class ShotEncoder(Protocol):
-    """Turns texts into vectors whose inner product says how alike they are."""
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return `(n_texts, width)` rows of length 1."""
-
-
 class ShotPool:
     """The examples that shots may be drawn from; no case of test is among them, and no case gets a shot of its source.
 
     Args:
         examples: The pool; its order does not matter.
-        load_encoder: Opens a sentence encoder by its name; None where no shots are chosen by one.
     """
 
-    def __init__(self, examples: Sequence[Example], load_encoder: Callable[[str], ShotEncoder] | None = None) -> None:
+    def __init__(self, examples: Sequence[Example]) -> None:
         self.examples = by_id(examples)
         ids = ids_of(self.examples)
         self.places = {identity: place for place, identity in enumerate(ids)}
         self.hash = content_hash(ids)
-        self.load_encoder = load_encoder
         self._index: Any = None
-        self._encoders: dict[str, tuple[ShotEncoder, NDArray[np.float32]]] = {}
-        self._nearest: dict[tuple[str, int, str], tuple[Example, ...]] = {}
+        self._nearest: dict[tuple[str, int], tuple[Example, ...]] = {}
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -71,9 +60,9 @@ class ShotPool:
         rng.shuffle(chosen)
         return Shots(mode="fixed", k=k, pool_hash=self.hash, ids=tuple(self.examples[row].id for row in chosen))
 
-    def per_case(self, k: int, encoder: str = "") -> Shots:
-        """Describe `k` shots chosen per case, by BM25 or by a sentence encoder."""
-        return Shots(mode="per_case", k=k, pool_hash=self.hash, encoder=encoder)
+    def per_case(self, k: int) -> Shots:
+        """Describe `k` shots chosen per case, by BM25."""
+        return Shots(mode="per_case", k=k, pool_hash=self.hash)
 
     def select(self, shots: Shots | None, cases: Sequence[Case]) -> dict[str, tuple[Example, ...]]:
         """Return the shots by case id; the nearest comes last, next to the question.
@@ -87,17 +76,16 @@ class ShotPool:
         if shots.mode == "fixed":
             chosen = tuple(self.examples[self.places[example_id]] for example_id in shots.ids)
             return {case.id: tuple(row for row in chosen if row.group != case.source) for case in cases}
-        k, encoder = shots.k, shots.encoder
-        missing = [case for case in cases if (case.id, k, encoder) not in self._nearest]
+        k = shots.k
+        missing = [case for case in cases if (case.id, k) not in self._nearest]
         if missing:
             most_own = max(self._n_of_source.get(case.source, 0) for case in missing)
             wanted = min(k + most_own, len(self.examples))
             texts = [case.text for case in missing]
-            rows = self._by_meaning(texts, wanted, encoder) if encoder else self._by_words(texts, wanted)
-            for case, nearest in zip(missing, rows, strict=True):
+            for case, nearest in zip(missing, self._by_words(texts, wanted), strict=True):
                 others = [row for i in nearest if (row := self.examples[int(i)]).group != case.source]
-                self._nearest[case.id, k, encoder] = tuple(others[:k][::-1])
-        return {case.id: self._nearest[case.id, k, encoder] for case in cases}
+                self._nearest[case.id, k] = tuple(others[:k][::-1])
+        return {case.id: self._nearest[case.id, k] for case in cases}
 
     def _check_pool(self, shots: Shots) -> None:
         gone = sum(example_id not in self.places for example_id in shots.ids)
@@ -111,22 +99,6 @@ class ShotPool:
         else:
             return
         raise UserError(message, hint="Restore the examples, or run `tuneworthy run` again.")
-
-    def _by_meaning(self, texts: Sequence[str], k: int, name: str) -> NDArray[np.int64]:
-        """Return the `k` examples whose questions mean nearest the same, nearest first, `(n_texts, k)`.
-
-        Raises:
-            UserError: The encoder cannot be opened here.
-        """
-        if name not in self._encoders:
-            if self.load_encoder is None:
-                raise UserError(
-                    f"The few-shot examples are selected with the sentence encoder {name}, which cannot be loaded here."
-                )
-            encoder = self.load_encoder(name)
-            self._encoders[name] = encoder, encoder.encode([example.question for example in self.examples])
-        encoder, vectors = self._encoders[name]
-        return np.argsort(-(encoder.encode(texts) @ vectors.T), axis=1, kind="stable")[:, :k]
 
     def _by_words(self, texts: Sequence[str], k: int) -> Iterator[Sequence[int]]:
         """Yield the `k` examples whose questions have the nearest words (BM25), nearest first, for each text."""

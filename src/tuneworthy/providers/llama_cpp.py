@@ -428,7 +428,7 @@ def open_llama_cpp(name: str, config: LlamaCpp, root: Path) -> LlamaCppProvider:
     cache = cache_mib(path.stat().st_size, header, config.slots * context)
     settings = EngineSettings(
         path=str(path.resolve()), alias=config.model, slots=config.slots, context=context,
-        threads=config.threads or cores(), cache_mib=cache,
+        threads=cores(), cache_mib=cache,
     )  # fmt: skip
     return LlamaCppProvider(
         settings=settings,

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from tuneworthy.config import messages
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.trust import LOOPBACK, origin_of
 from tuneworthy.types import JsonObject
+
+MODEL_FORM: Final = "Write PROVIDER:NAME, for example openai:gpt-6-luna, or openai:NAME@URL for another server."
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +73,16 @@ def read_model_name(text: str) -> NamedModel:
         UserError: The provider is unknown, the name is missing, or it cannot be written into a project file.
     """
     if not text.isprintable():
-        raise UserError(f"{text!r} holds a character that cannot be printed.", hint=messages.say("model_form"))
+        raise UserError(f"{text!r} holds a character that cannot be printed.", hint=MODEL_FORM)
     vendor_name, _, label = text.partition(":")
     if label.startswith("//"):
         vendor_name, label = "http", text
     if vendor_name == text:
-        raise UserError(f"{text!r} names no provider.", hint=messages.say("model_form"))
+        raise UserError(f"{text!r} names no provider.", hint=MODEL_FORM)
     if vendor_name not in VENDORS:
         raise UnknownName("provider", vendor_name, VENDORS)
     if not label:
-        raise UserError(f"{text!r} names no model.", hint=messages.say("model_form"))
+        raise UserError(f"{text!r} names no model.", hint=MODEL_FORM)
     vendor = VENDORS[vendor_name]
     section: JsonObject = {"provider": vendor.provider}
     url = ""
@@ -96,7 +97,7 @@ def read_model_name(text: str) -> NamedModel:
     else:
         section["model"] = _local(label)
     if url and not origin_of(url):
-        raise UserError(f"{text!r} has no valid address.", hint=messages.say("model_form"))
+        raise UserError(f"{text!r} has no valid address.", hint=MODEL_FORM)
     short = label.partition("//")[2] if vendor.provider == "http" else Path(label.removeprefix("pypi:")).name
     name = re.sub(r"[^A-Za-z0-9_]+", "-", short).strip("-")
     return NamedModel(name=name or vendor_name, section=section, label=label)

@@ -96,7 +96,6 @@ def regression_sets(project: Project, context: GradingContext | None = None) -> 
             grader=make_grader(source.graders[0], context),
             margin=source.margin,
             system=project.text(source.system),
-            max_tokens=source.max_tokens,
         )
     return [*sets.values(), general_set()]
 

@@ -44,6 +44,11 @@ DEFAULT = "documents"
 OVERLAP = 0.125
 # Chunks that words and vectors each bring to the fusion.
 POOL = 50
+# Shares of the words in the fusion that are tried (the vectors have the rest), and the one in the plain names.
+BM25_WEIGHTS = (0.3, 0.5, 0.7)
+DEFAULT_WEIGHT = 0.5
+# Share of MaxSim's score in the final order.
+MAXSIM_WEIGHT = 0.5
 # Passages of a search that are stored: k may be as large, and measures look as far.
 DEEPEST = 10
 # Words of a turn that are enough for a search; before a shorter one, earlier turns are searched for as well.
@@ -110,7 +115,7 @@ class DocumentLibrary:
         """What reranks the head of the list; empty where nothing does."""
         config = self.settings.reranker
         if isinstance(config, MaxSim):
-            return {"type": "maxsim", "weight": config.weight} if self.is_local else {}
+            return {"type": "maxsim", "weight": MAXSIM_WEIGHT} if self.is_local else {}
         if isinstance(config, CrossEncoderReranker):
             return {} if cross_encoder_missing() else cross_encoder_identity(config, self._root)
         if isinstance(config, RerankServer):
@@ -191,7 +196,7 @@ class DocumentLibrary:
             ``{"calls", "usd"}``, each for the least that is tried and for all that is.
         """
         use: dict[str, dict[str, tuple[float, float]]] = {}
-        sizes, weights = self.settings.chunk_tokens, self.settings.bm25_weight
+        sizes = self.settings.chunk_tokens
         for name, server in self.settings.servers.items():
             if isinstance(server, EncoderServer):
                 n_chunks = self.n_chunks(min(sizes))
@@ -199,7 +204,7 @@ class DocumentLibrary:
                 spans = [(calls * many, float(n_chunks * min(sizes) * many)) for many in (1, len(sizes))]
             else:
                 # words only, and each weight
-                forms = len(sizes) * (1 + (len(weights) if self.encoder_identity else 0))
+                forms = len(sizes) * (1 + (len(BM25_WEIGHTS) if self.encoder_identity else 0))
                 counts = (n_dev * many + n_test + n_timed for many in (1, forms))
                 spans = [(float(n), float(n * RERANKED * max(sizes))) for n in counts]
             usd = [server.usd(tokens, n) for n, tokens in spans]

@@ -133,7 +133,7 @@ class _Advisor:
         self.shape, self.rows, self.available, self.device = shape, rows, available, device
         self.train, self.has_bf16, self.start = train, has_bf16, start
         self.knobs: list[Knob] = []
-        self.settings = TrainingSettings(seed=train.seed, batch_size=16, micro_batch_size=1)
+        self.settings = TrainingSettings(batch_size=16, micro_batch_size=1)
 
     def advise(self) -> Advice:
         rows = self.rows
@@ -208,7 +208,7 @@ class _Advisor:
         size = f"{n / 1e6:.1f}M parameters ({n / shape.n_params:.1%} of the model)"
         self._set("rank", rank, f"{size} for {need} supervised tokens: {binds}.", sources.TINKER)
         reason = (
-            f"The scale alpha/r is {(self.train.alpha or ALPHA) / self.settings.rank:g}. With alpha fixed, the best "
+            f"The scale alpha/r is {ALPHA / self.settings.rank:g}. With alpha fixed, the best "
             "learning rate hardly depends on the rank. A higher alpha acts like a higher learning rate, so never "
             "compare alphas at a single learning rate."
         )

@@ -23,7 +23,7 @@ from tuneworthy.store import Folder
 from tuneworthy.text import count, plural
 from tuneworthy.train import messages, sources
 from tuneworthy.train.advise import Knob, chosen_knob
-from tuneworthy.train.training_rows import Material, Student, gather
+from tuneworthy.train.training_rows import SEED, Material, Student, gather
 from tuneworthy.types import Case, JsonObject, content_hash
 
 METHOD: Final = "classifier"
@@ -166,7 +166,7 @@ def plan_classifier(
         ModelError: The encoder is missing, or it is no uncased BERT.
         GateFailed: The data did not pass its gates, or no row has a label that cases expect.
     """
-    material = gather(project, store, unsafe=unsafe, seed=project.train.seed, say=say)
+    material = gather(project, store, unsafe=unsafe, say=say)
     if material.kind.name != "label":
         raise UserError(
             (
@@ -185,7 +185,7 @@ def plan_classifier(
     column = {label: at for at, label in enumerate(labels)}
     read = [(pieces.marked(question_of(student, case), most), column[label]) for case, label in rows if label]
     knobs = _knobs(project, encoder, len(read), max(len(ids) for ids, _ in read), most)
-    settings = ClassifierSettings(**{knob.name: knob.value for knob in knobs}, seed=project.train.seed)
+    settings = ClassifierSettings(**{knob.name: knob.value for knob in knobs}, seed=SEED)
     limit = settings.max_length
     return ClassifierPlan(
         encoder=encoder,

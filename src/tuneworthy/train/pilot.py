@@ -61,7 +61,7 @@ def run_pilot(
     if project.train.method == "preference":
         raise UserError(messages.ANSWERS_ONLY, hint=messages.USE_LORA)
     dataset = read_dataset(project)
-    material = gather(project, store, unsafe=unsafe, seed=project.train.seed, say=say, dataset=dataset)
+    material = gather(project, store, unsafe=unsafe, say=say, dataset=dataset)
     if material.metric is None:
         raise UserError(
             "The pilot needs enough held-out rows that a grader can score without calling a model.",

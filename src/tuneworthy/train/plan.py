@@ -191,7 +191,7 @@ def material_of(project: Project) -> Material:
     Raises:
         UserError: There are no rows.
     """
-    return gather(project, Folder(project.root), unsafe=True, seed=project.train.seed, say=lambda _: None)
+    return gather(project, Folder(project.root), unsafe=True, say=lambda _: None)
 
 
 def durations(shape: Shape, advice: Advice, rows: RowLengths, gpu_gib: float | None) -> Sequence[Duration]:

@@ -163,7 +163,7 @@ def prepare(project: Project, store: Folder, *, unsafe: bool, say: Say, material
         raise UserError("There is no pilot and no check of the learning rate for a classifier.", hint=messages.USE_LORA)
     quiet()
     base = open_base(prepare_base(base_spec(project), project.root, store, say))
-    material = material or gather(project, store, unsafe=unsafe, seed=project.train.seed, say=say)
+    material = material or gather(project, store, unsafe=unsafe, say=say)
     renderer = Renderer(base.template, base.tokenizer, base.ends)
     rendered = material.rendered(renderer, project.train.max_length or 2**31)
     start = start_of(project, store, base.artifact.id, material.student.document())

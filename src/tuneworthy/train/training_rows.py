@@ -23,22 +23,21 @@ from tuneworthy.graders.apply import grade_all, make_grader
 from tuneworthy.graders.base import Grader, GradingContext
 from tuneworthy.prompts.templates import chat
 from tuneworthy.store import Folder
-from tuneworthy.store.artifacts import Artifact, artifacts, open_artifact
+from tuneworthy.store.artifacts import Artifact, artifacts
 from tuneworthy.store.shapes import Pointer
 from tuneworthy.text import plural
 from tuneworthy.train import messages
 from tuneworthy.train.render import Rendered, Renderer, RowChat
 from tuneworthy.types import Case, Example, JsonObject, Response, Score, Trace, Variant, content_hash
 
+# Seed of the held-out rows, the order of rows, the new weights and the dropout.
+SEED: Final = 0
 HELD_OUT_MOST: Final = 128
 HELD_OUT_SHARE: Final = 0.1
 # Fewer rows than that tell nothing: then no row is held out, and the run goes on to its end.
 HELD_OUT_FEWEST: Final = 20
 # Answers may be so many times as long as the longest answer of the rows: longer ones are wrong.
 ANSWER_SLACK: Final = 2
-BASE: Final = "base"
-# Methods whose adapters belong to the 16-bit base.
-ON_16_BIT: Final = frozenset({"lora", "preference"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +190,6 @@ def gather(
     store: Folder,
     *,
     unsafe: bool,
-    seed: int,
     say: Callable[[str], None],
     dataset: Dataset | None = None,
 ) -> Material:
@@ -201,7 +199,6 @@ def gather(
         project: The project.
         store: Its folder.
         unsafe: Take a version that did not pass its gates, or the examples file if there is no version.
-        seed: Seed of the draw of the held-out rows.
         say: Gets notes for a person.
         dataset: Cases and examples, if they were read before.
 
@@ -221,7 +218,7 @@ def gather(
             f"None of the {len(rows)} rows has the variables of [prompt] in its question.",
             hint="In each question, write every variable on its own line as `name: value`, or change [prompt].",
         )
-    metric, train, notes = _hold_out(project, fitting, cases, kind, seed)
+    metric, train, notes = _hold_out(project, fitting, cases, kind)
     chosen = {row.id for row in train}
     if project.train.method == "preference":
         train = [row for row in train if rejected_answer(row)]
@@ -299,7 +296,7 @@ def _variant(project: Project) -> Variant:
 
 
 def _hold_out(
-    project: Project, rows: Sequence[Example], cases: Sequence[Case], kind: Kind, seed: int
+    project: Project, rows: Sequence[Example], cases: Sequence[Case], kind: Kind
 ) -> tuple[TaskMetric | None, list[Example], list[str]]:
     if project.graders[0].type == "judge":
         return None, [*rows], ["No early stopping: the first grader is a judge, which would need model calls."]
@@ -315,7 +312,7 @@ def _hold_out(
     units = units_of(rows)
     for unit in units:
         unit.strata[""] = len(unit.members)
-    chosen = {at for unit in draw(units, take, seed=seed, at_least=False) for at in unit.members}
+    chosen = {at for unit in draw(units, take, seed=SEED, at_least=False) for at in unit.members}
     cases_of = [example_case(rows[at], kind) for at in sorted(chosen)]
     held_out = {case.id: case for case in cases_of if case is not None}
     train = [row for at, row in enumerate(rows) if at not in chosen]
@@ -347,27 +344,15 @@ def start_of(project: Project, store: Folder, base: str | None, prompt: Mapping[
     """Return the adapter that a run on pairs starts from; None for the base, and for any other method.
 
     Args:
-        project: Its `[train] start` names the adapter, if it is not the latest of the method `lora`.
+        project: Its `[train] method` says whether the rows are pairs.
         store: The project's folder.
         base: Id of the base's artifact; None if `train` made none yet.
-        prompt: What is served with the adapter: only an adapter with the same prompt is taken unless named.
-
-    Raises:
-        UserError: The adapter that is named is not there, or was not trained on this base in 16 bits.
+        prompt: The prompt that is served with the adapter: only an adapter with the same prompt is taken.
     """
-    named = project.train.start
-    if project.train.method != "preference" or named == BASE:
+    if project.train.method != "preference":
         return None
-    if named is None:
-        fitting = [
-            one for one in artifacts(store, "adapter")
-            if one.parent == base and one.about.method == "lora" and one.about.prompt == prompt
-        ]  # fmt: skip
-        return next((one for one in reversed(fitting) if one.whole), None)
-    adapter = open_artifact(store, "adapter", named)
-    if adapter.parent != base or adapter.about.method not in ON_16_BIT:
-        raise UserError(
-            f"The adapter {adapter.id} was not trained on this base model in 16 bits.",
-            hint='Name another adapter in [train] start, or "base".',
-        )
-    return adapter
+    fitting = [
+        one for one in artifacts(store, "adapter")
+        if one.parent == base and one.about.method == "lora" and one.about.prompt == prompt
+    ]  # fmt: skip
+    return next((one for one in reversed(fitting) if one.whole), None)

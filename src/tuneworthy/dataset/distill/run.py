@@ -40,7 +40,6 @@ from tuneworthy.graders.apply import aggregate, grade_all
 from tuneworthy.graders.base import Grader
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import render
-from tuneworthy.retrieval.encoder import load_encoder
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.store import Folder
 from tuneworthy.types import Case, Example, Message, Score, Shots, Trace, Variant, content_hash
@@ -140,7 +139,7 @@ async def distill(
     mix = project.data.teacher_mix
     sifted = _questions(project, store, queries, teaching, limit=limit, say=say)
     session = teaching.runner
-    shots, mask_row = TeacherShots(teaching.pool, load_encoder), masking(project.data.pii_engine)
+    shots, mask_row = TeacherShots(teaching.pool), masking(project.data.pii_engine)
 
     def masked(chat: Chat) -> Chat:
         return mask_row(Example(messages=chat, id="")).messages
@@ -250,7 +249,7 @@ async def _ask(
     for i, n in enumerate(order):
         part = slice(i * teacher.samples, (i + 1) * teacher.samples)
         own = [one for one in scores[part] if one is not None] if cases[i].labelled else None
-        selection = select(traces[part], own, accept=teacher.accept_score, agree=teacher.self_consistency)
+        selection = select(traces[part], own, agree=teacher.self_consistency)
         answered[n] = _AnsweredQuestion(rows[n], traces[part], dates[part], selection, own[0] if own else None)
     return [answered[n] for n in range(len(rows))]
 

@@ -74,7 +74,7 @@ def ending(trace: Trace) -> tuple[str, str]:
 
 
 def select(
-    traces: Sequence[Trace], scores: Sequence[Score] | None, *, accept: float, agree: float | None = None
+    traces: Sequence[Trace], scores: Sequence[Score] | None, *, accept: float = 1.0, agree: float | None = None
 ) -> Selection:
     """Select one of the answers to a question.
 

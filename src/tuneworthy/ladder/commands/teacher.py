@@ -51,20 +51,17 @@ def _variant(session: Session, teacher: Teacher) -> Variant:
                 hint=messages.say("run_ladder_again"),
             )
     decoding = {**found.decoding, **teacher.parameters}
-    return replace(found, decoding=decoding, max_tokens=teacher.max_tokens or found.max_tokens)
+    return replace(found, decoding=decoding)
 
 
 def _of_model(session: Session, teacher: Teacher, name: str) -> Variant:
-    """Return the project's prompt, or the teacher's own, on the model `name`, with the provider's default decoding."""
+    """Return the project's prompt on the model `name`, with the provider's default decoding."""
     _check(session, teacher, name)
-    project, base = session.project, current(session)
     return replace(
-        base,
+        current(session),
         name=f"teacher/{name}",
         model=name,
         model_identity=session.models[name].provider.identity,
-        system=base.system if teacher.system is None else project.text(teacher.system) or None,
-        user=base.user if teacher.user is None else project.text(teacher.user) or "{{ input }}",
     )
 
 

@@ -2,9 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 
-from tuneworthy.config.retrieval import LocalEncoder
 from tuneworthy.ladder.rung import Proposal, Rung, View, rung
 from tuneworthy.providers.capabilities import takes_temperature
 from tuneworthy.types import OutputFormat, Shots, Variant
@@ -32,9 +30,6 @@ class FewShotRung(Rung):
         sizes = sorted({min(k, len(pool)) for k in view.project.few_shot.k}, reverse=True)
         free = OutputFormat()
         candidates = [_variant(best, chosen(k), free) for k in sizes]
-        encoder, notes = _encoder(view)
-        if encoder:
-            candidates += [_variant(best, pool.per_case(k, encoder), free, "by_meaning") for k in sizes]
         if per_case:
             candidates += [_variant(best, pool.fixed(k, view.seed), free) for k in sizes]
         if best.output.kind == "ranked":  # the prior of the labels differs after shots
@@ -42,25 +37,11 @@ class FewShotRung(Rung):
         if structured.kind != "free":
             greedy = _greedy(view, best)
             candidates += [_variant(greedy, chosen(sizes[0]), structured), _variant(greedy, None, structured)]
-        return Proposal(candidates=[c for c in candidates if c.id != best.id], notes=notes)
+        return Proposal(candidates=[c for c in candidates if c.id != best.id])
 
 
-def _encoder(view: View) -> tuple[str, list[str]]:
-    """Return the encoder that chooses shots ("" without one), and why it is missing although it is asked for."""
-    if not (view.project.few_shot.encoder and view.project.few_shot.per_case):
-        return "", []
-    config = view.project.retrieval.encoder
-    if not isinstance(config, LocalEncoder):
-        why = "[retrieval] configures no local encoder"
-    elif find_spec("torch") is None:
-        why = 'torch is not installed; run `pip install "tuneworthy[semantic]"`'
-    else:
-        return config.model, []
-    return "", [f"few-shot examples are not chosen by semantic similarity: {why}"]
-
-
-def _variant(best: Variant, shots: Shots | None, output: OutputFormat, name: str = "") -> Variant:
-    parts = [f"{name or shots.mode}-{shots.k}"] if shots else []
+def _variant(best: Variant, shots: Shots | None, output: OutputFormat) -> Variant:
+    parts = [f"{shots.mode}-{shots.k}"] if shots else []
     parts += [output.kind] if output.kind != "free" else []
     label = "+".join(parts)
     return replace(

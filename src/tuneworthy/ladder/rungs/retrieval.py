@@ -32,7 +32,7 @@ from tuneworthy.messages import say
 from tuneworthy.prompts.templates import chat
 from tuneworthy.providers.prices import price_for
 from tuneworthy.retrieval.chunking import about_tokens
-from tuneworthy.retrieval.library import STAGES, DocumentLibrary, query_of
+from tuneworthy.retrieval.library import BM25_WEIGHTS, DEFAULT_WEIGHT, STAGES, DocumentLibrary, query_of
 from tuneworthy.retrieval.quality import MEASURES, quality
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.stats.paired import compare
@@ -181,7 +181,6 @@ async def tuned_forms(library: DocumentLibrary, dev: Sequence[Case]) -> tuple[li
 def forms_of(library: DocumentLibrary) -> list[SearchForm]:
     found: dict[str, SearchForm] = {}
     settings = library.settings
-    middle = settings.bm25_weight[len(settings.bm25_weight) // 2]
     for size in settings.chunk_tokens:
 
         def add(name: str, size: int = size, **options: Any) -> None:
@@ -194,9 +193,9 @@ def forms_of(library: DocumentLibrary) -> list[SearchForm]:
         add("words+rerank", bm25_weight=1.0, dense=False)
         if library.encoder_identity:
             add("vectors", bm25_weight=0.0, rerank=False)
-        for weight, rerank in product(settings.bm25_weight, (False, True)):
+        for weight, rerank in product(BM25_WEIGHTS, (False, True)):
             name = "hybrid+rerank" if rerank else "hybrid"
-            add(name if weight == middle else f"{name},{weight:g}", bm25_weight=weight, rerank=rerank)
+            add(name if weight == DEFAULT_WEIGHT else f"{name},{weight:g}", bm25_weight=weight, rerank=rerank)
     for name, form in found.items():
         form.name = name
     return list(found.values())
