@@ -112,7 +112,7 @@ class AddressedModel(ModelSection, KeyedServer):
         return self.default_key if self.hosted and not self.forwards else None
 
 
-class NamedModel(ModelSection):
+class ModelWithId(ModelSection):
     """A model with a name of its own."""
 
     model: str
@@ -120,7 +120,7 @@ class NamedModel(ModelSection):
     the path of a GGUF file."""
 
 
-class ServedModel(NamedModel, AddressedModel):
+class ServedModel(ModelWithId, AddressedModel):
     """A model that a server calls by its id."""
 
     base_url: str = ""
@@ -157,7 +157,7 @@ class Anthropic(ServedModel):
     vendor_hosts: ClassVar[tuple[str, ...]] = ("api.anthropic.com",)
 
 
-class LlamaCpp(NamedModel):
+class LlamaCpp(ModelWithId):
     """The embedded llama.cpp, in a child process on all cores."""
 
     defaults: ClassVar[Mapping[str, Any]] = {"concurrency": 8, "timeout_s": 300.0}
