@@ -175,6 +175,7 @@ def test_a_better_prompt_passes(repository: Repository) -> None:
     assert (outcome.status, outcome.outputs["answer"]) == (0, "better"), outcome.log
 
 
+@pytest.mark.slow
 def test_a_change_of_something_else_passes_without_a_call(repository: Repository) -> None:
     (repository.folder / "README.md").write_text("Hello.\n")
     repository.commit()
@@ -249,6 +250,7 @@ def test_a_base_that_is_no_revision_is_refused(event: str, repository: Repositor
     assert outcome.status == 2 and "::error::There is no base revision." in outcome.log
 
 
+@pytest.mark.slow
 def test_a_fault_is_shown_in_the_summary_and_no_line_of_it_is_a_workflow_command(repository: Repository) -> None:
     file = repository.project / "tuneworthy.toml"
     file.write_text(file.read_text() + "\n[x]\n'''\n::error::planted")

@@ -143,6 +143,7 @@ def test_the_anchors_lose_nothing(texts: list[str]) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
+@pytest.mark.slow
 def test_every_match_of_a_pattern_holds_its_anchor(data: st.DataObject) -> None:
     regex = data.draw(
         st.sampled_from([pii._KEY, pii._EMAIL, pii._IBAN, pii._CARD_RUN, pii._IPV4, pii._IPV6, pii._PHONE])
@@ -204,6 +205,7 @@ def test_masking_never_fails_and_a_second_time_changes_nothing(text: str) -> Non
      "-----BEGIN PRIVATE KEY-----" * 40_000, "eyJ" + "a" * 10**6],
     ids=lambda huge: huge[:8],
 )  # fmt: skip
+@pytest.mark.slow
 def test_many_characters_are_read_in_bounded_time(huge: str, n: int) -> None:
     for look in (find, plain):
         start = time.process_time()

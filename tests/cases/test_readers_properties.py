@@ -153,6 +153,7 @@ rows = st.lists(st.dictionaries(st.sampled_from(KEYS), nodes, max_size=5), min_s
 
 @settings(max_examples=80, deadline=None)
 @given(rows)
+@pytest.mark.slow
 def test_rows_of_known_keys_with_wrong_values_give_only_our_errors(some: list[dict[str, Any]]) -> None:
     accepts_or_says_why("\n".join(json.dumps(row) for row in some).encode(), ".jsonl")
     accepts_or_says_why(yaml.safe_dump({"tests": some}).encode(), ".yaml")
@@ -160,6 +161,7 @@ def test_rows_of_known_keys_with_wrong_values_give_only_our_errors(some: list[di
 
 @settings(max_examples=60, deadline=None)
 @given(rows)
+@pytest.mark.slow
 def test_tables_of_known_keys_with_wrong_values_give_only_our_errors(some: list[dict[str, Any]]) -> None:
     names = sorted({key for row in some for key in row})
     text = [names, *[[json.dumps(row[name]) if name in row else "" for name in names] for row in some]]

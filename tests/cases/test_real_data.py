@@ -20,6 +20,7 @@ DATA = REAL_DATA
 pytestmark = needs_real_data
 
 
+@pytest.mark.slow
 def test_banking77_is_read_split_and_rid_of_overlaps() -> None:
     cases = read_cases(DATA / "banking77/test.csv").cases
     examples = read_examples(DATA / "banking77/train.csv").examples
@@ -59,6 +60,7 @@ def restaurant(tmp_path: Path, name: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_restaurant8k_is_a_json_task(tmp_path: Path) -> None:
     cases = read_cases(restaurant(tmp_path, "test")).cases
     examples = read_examples(restaurant(tmp_path, "train")).examples

@@ -130,6 +130,7 @@ def test_training_questions_without_words_are_borne(name, kind, question):
     check_answers(fit(name, examples, 7), kind, examples, ODD)
 
 
+@pytest.mark.slow
 def test_predictions_are_the_same_in_another_process():
     code = (
         "from test_classical_contract import rows, ODD, PAIRS, fit\n"

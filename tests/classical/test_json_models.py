@@ -166,6 +166,7 @@ def test_short_answers_that_are_not_copied_come_from_the_nearest_example(name):
     assert fit(name, rows, 7).predict(["the capital of peru?"]) == ["Lima"]
 
 
+@pytest.mark.slow
 def test_restaurant8k_with_1500_rows_is_above_80_percent_f1():
     train = random.Random(1).sample(restaurant8k("train"), 1500)
     test = random.Random(2).sample(restaurant8k("test"), 600)

@@ -101,6 +101,7 @@ def test_unknown_names_and_kinds_are_refused():
         fit("majority", [], 0)
 
 
+@pytest.mark.slow
 def test_banking77_with_2000_examples_is_above_75_percent():
     train, test = banking77("train"), random.Random(1).sample(banking77("test"), 300)
     assert accuracy("linear", random.Random(2).sample(train, 2000), test) >= 0.75

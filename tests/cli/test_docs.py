@@ -57,6 +57,7 @@ def test_the_output_for_machines_is_described_key_by_key() -> None:
     assert "None" not in page
 
 
+@pytest.mark.slow
 def test_a_stale_page_is_told_and_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

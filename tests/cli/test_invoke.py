@@ -93,6 +93,7 @@ def test_message_and_hint_are_joined_with_one_full_stop() -> None:
     assert did_you_mean("zzz", ["prompt"]) == ""
 
 
+@pytest.mark.slow
 def test_verbose_logs_to_stderr_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write_simulation(tmp_path, {"weak": "answer(request, 0.4)"}, n_cases=60, n_examples=0)
     command = [sys.executable, "-m", "tuneworthy", "-vv", "check", "--json", "--project", str(root)]

@@ -61,7 +61,13 @@ def test_without_a_terminal_each_rung_and_now_and_then_the_whole_is_a_line(
 
 
 @pytest.mark.parametrize(
-    ("columns", "environment"), [(80, {}), (100, {"NO_COLOR": "1"}), (160, {"TERM": "dumb"})], ids=["80", "100", "160"]
+    ("columns", "environment"),
+    [
+        (80, {}),
+        pytest.param(100, {"NO_COLOR": "1"}, marks=pytest.mark.slow),
+        pytest.param(160, {"TERM": "dumb"}, marks=pytest.mark.slow),
+    ],
+    ids=["80", "100", "160"],
 )
 def test_a_terminal_shows_every_rung_and_ends_with_the_next_command(
     columns: int, environment: dict[str, str], tmp_path: Path

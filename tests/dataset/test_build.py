@@ -397,6 +397,7 @@ STEPS = [
 
 
 @pytest.mark.parametrize("n", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_build_killed_at_any_of_20_moments_ends_the_same(tmp_path: Path, n: int) -> None:
     whole = project(tmp_path / "whole")
     assert invoke(["data", "build", "--project", str(whole)]) == 0

@@ -269,6 +269,7 @@ def crossed(rng: np.random.Generator, n: int = 150) -> SubsetScores:
     )
 
 
+@pytest.mark.slow
 def test_intervals_cover_which_rows_were_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(11)
     worlds = [crossed(rng) for _ in range(200)]

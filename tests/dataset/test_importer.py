@@ -295,6 +295,7 @@ def content(done: Import) -> tuple[bytes, bytes, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("n", [2, pytest.param(16, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_an_import_killed_at_any_of_20_moments_is_whole_or_not_there_and_ends_the_same(tmp_path: Path, n: int) -> None:
     files = many(tmp_path)
     whole = content(import_files(Folder(tmp_path / "whole"), files))

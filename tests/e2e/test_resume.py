@@ -122,6 +122,7 @@ def test_a_budget_holds_through_the_command_line_and_the_rest_is_asked_when_it_i
         assert len(set(committed(root))) == len(server.stats()["calls"])
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_says_so_and_goes_on_where_it_was(tmp_path: Path) -> None:
     with Running(latency_ms=20) as server:
         root = write_project(tmp_path / "cut", openai(server.base_url))
@@ -136,6 +137,7 @@ def test_an_interrupted_run_says_so_and_goes_on_where_it_was(tmp_path: Path) -> 
         assert len(server.stats()["calls"]) - len(committed(root)) <= CONCURRENCY
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_ends_the_run_with_status_5_and_does_not_wait(tmp_path: Path) -> None:
     root = write_project(tmp_path / "none", openai("http://127.0.0.1:9/v1"))
     started = time.monotonic()
@@ -144,6 +146,7 @@ def test_a_server_that_is_not_there_ends_the_run_with_status_5_and_does_not_wait
     assert "]: m " in words(root)
 
 
+@pytest.mark.slow
 def test_a_wrong_address_ends_the_run_with_one_line_and_status_2(tmp_path: Path) -> None:
     with Running() as server:
         root = write_project(tmp_path / "wrong", openai(f"{server.base_url}/v2"))

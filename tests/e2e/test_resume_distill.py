@@ -109,6 +109,7 @@ def killed(folder: Path, kills: int, seed: int, n: int, latency_ms: float) -> No
     assert not list((cut / ".tuneworthy" / "imports").glob(".*.part"))
 
 
+@pytest.mark.slow
 def test_a_distillation_that_was_killed_twice_ends_with_the_rows_of_one_that_was_not(tmp_path: Path) -> None:
     killed(tmp_path, kills=2, seed=21, n=60, latency_ms=10)
 

@@ -10,6 +10,8 @@ from .resume_project import run_ladder, words, write_project
 
 AGAIN = """
 import sys
+import pytest
+
 from tuneworthy.cli import invoke
 assert invoke(["run", "--project", sys.argv[1]]) == 0
 heavy = ["sklearn", "pyarrow", "scipy.stats", "scipy.optimize", "torch", "huggingface_hub", "bm25s"]
@@ -17,6 +19,7 @@ print("loaded:", [name for name in heavy if name in sys.modules])
 """
 
 
+@pytest.mark.slow
 def test_a_run_of_stored_answers_loads_no_heavy_library(tmp_path: Path) -> None:
     root = write_project(
         tmp_path / "p", 'provider = "scripted"\nfunction = "answer.py:answer"', rungs="classical baseline"

@@ -6,6 +6,8 @@ import asyncio
 import threading
 from pathlib import Path
 
+import pytest
+
 from tuneworthy.config import load
 from tuneworthy.ladder.session import open_session
 from tuneworthy.store import Folder
@@ -14,6 +16,7 @@ from .resume_project import committed, openai, record, run_ladder, start, words,
 from .resume_server import Running
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_ask_everything_once_and_leave_the_record_of_one(tmp_path: Path) -> None:
     with Running(latency_ms=2) as server:
         alone = write_project(tmp_path / "alone", openai(server.base_url), rungs="baseline few_shot")

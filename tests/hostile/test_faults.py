@@ -165,6 +165,7 @@ def test_lost_repeats_are_counted_and_shown(tmp_path: Path, server: Running) -> 
     assert any("answers to test cases could not be scored" in note for note in rung["notes"])
 
 
+@pytest.mark.slow
 def test_a_long_wait_is_shown(tmp_path: Path, server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
     monkeypatch.setattr(runner.Progress, "note", lambda _, line: lines.append(line))

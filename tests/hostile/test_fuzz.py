@@ -21,6 +21,7 @@ def test_a_minute_of_odd_bytes_ends_in_no_traceback() -> None:
     assert min(fuzz.fuzz(60.0).values()) > 0
 
 
+@pytest.mark.slow
 def test_a_reader_that_raises_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(path: object) -> None:
         raise KeyError(path)

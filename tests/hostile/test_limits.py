@@ -623,6 +623,7 @@ def test_without_the_limit_of_a_line_a_row_of_several_is_held(tmp_path: Path, mo
             read_cases(path)
 
 
+@pytest.mark.slow
 def test_without_its_limit_a_document_is_parsed_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("lxml")
     from tuneworthy.retrieval import parsing

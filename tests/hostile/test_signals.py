@@ -112,6 +112,7 @@ def spent(root: Path) -> float:
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+@pytest.mark.slow
 def test_a_run_that_is_stopped_sends_no_call_twice(tmp_path: Path, number: signal.Signals) -> None:
     twice, root = interrupted_runs(tmp_path, [number] * 2, seed=number, n=300)
     assert twice == 0

@@ -355,6 +355,7 @@ def test_a_read_only_project_can_be_read(read_only: Path, words: str, statuses: 
     [("20 file descriptors", "ulimit -n 20; "), ("10 file descriptors", "ulimit -n 10; "),
      ("7 file descriptors", "ulimit -n 7; "), ("files of 64 KiB at most", "ulimit -f 64; trap '' XFSZ; ")],
 )  # fmt: skip
+@pytest.mark.slow
 def test_a_limit_of_the_system_is_one_line(world: Path, words: str, what: str, before: str) -> None:
     done = child(world, *words.split(), before=before)
     good = done.returncode in {0, 2, 3, 4, 5} and "Traceback" not in done.stderr
@@ -365,6 +366,7 @@ def test_a_limit_of_the_system_is_one_line(world: Path, words: str, what: str, b
     "words",
     inputs(["status", "run", "decide", "doctor --json", "report", "decide --help"], "status", "run"),
 )
+@pytest.mark.slow
 def test_a_full_disk_behind_stdout_is_one_line(world: Path, words: str) -> None:
     with Path("/dev/full").open("w") as full:
         done = child(world, *words.split(), out=full)
@@ -374,6 +376,7 @@ def test_a_full_disk_behind_stdout_is_one_line(world: Path, words: str) -> None:
 
 
 @pytest.mark.parametrize("words", inputs(["status", "decide", "decide --help", "doctor --json"], "status"))
+@pytest.mark.slow
 def test_a_reader_that_leaves_is_no_bug(world: Path, words: str) -> None:
     read, write = os.pipe()
     os.close(read)

@@ -428,6 +428,7 @@ def litellm_folder(root: Path, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_litellm_configuration_names_the_handler(
     walked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

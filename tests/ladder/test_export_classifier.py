@@ -125,7 +125,7 @@ def nudge_the_largest(weights: np.ndarray[Any, Any]) -> None:
     weights.flat[np.abs(weights).argmax()] *= 1.02
 
 
-@pytest.mark.parametrize("change", [flip_the_largest, nudge_the_largest])
+@pytest.mark.parametrize("change", [flip_the_largest, pytest.param(nudge_the_largest, marks=pytest.mark.slow)])
 def test_one_weight_that_changed_is_found_and_nothing_is_written(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, change: Any
 ) -> None:
@@ -136,6 +136,7 @@ def test_one_weight_that_changed_is_found_and_nothing_is_written(
     assert not list((project / ".tuneworthy").glob("tmp*"))
 
 
+@pytest.mark.slow
 def test_a_difference_on_test_shows_no_answer_and_one_on_dev_does(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +180,7 @@ def test_without_a_classical_winner_there_is_nothing_to_export(
     assert ("has no classical baseline" if rungs else "There is no run in") in message
 
 
+@pytest.mark.slow
 def test_cross_fitted_dev_cases_are_compared_with_the_model_of_all_rows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -189,6 +191,7 @@ def test_cross_fitted_dev_cases_are_compared_with_the_model_of_all_rows(
     assert export(root, capsys)["n_dev"] == 70
 
 
+@pytest.mark.slow
 def test_a_prompt_that_does_more_than_insert_variables_comes_filled_in(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -200,6 +203,7 @@ def test_a_prompt_that_does_more_than_insert_variables_comes_filled_in(
     assert "Pass the filled-in prompt" in (root / "out" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_prompt_of_several_variables_is_filled_in_by_the_classifier(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -222,6 +226,7 @@ def test_a_prompt_of_several_variables_is_filled_in_by_the_classifier(
     assert "pass all of them as a dictionary" in (root / "out" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_serve_runs_the_exported_server_until_it_is_stopped(project: Path) -> None:
     port = free_port()
     environment = {**os.environ, "TUNEWORTHY_TRUST": str(project), "PYTHONPATH": os.pathsep.join(sys.path)}

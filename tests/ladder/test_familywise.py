@@ -101,6 +101,7 @@ def rate(draw: Draw, n: int, what: str = "better") -> int:
     return sum(bool(getattr(one, what)) for one in ladders(draw, SEED, n))
 
 
+@pytest.mark.slow
 def test_of_eighty_ladders_where_nothing_helps_few_adopt_anything_and_many_do_if_chance_is_taken_for_a_gain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -109,6 +110,7 @@ def test_of_eighty_ladders_where_nothing_helps_few_adopt_anything_and_many_do_if
     assert rate(nothing_helps, 40) > 6
 
 
+@pytest.mark.slow
 def test_of_sixty_gains_of_eight_points_many_are_found_and_few_where_alpha_is_tiny(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

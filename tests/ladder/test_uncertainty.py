@@ -127,6 +127,7 @@ def test_a_signal_that_tells_wrong_answers_gets_a_threshold_with_what_it_catches
     assert sum(n for *_, n in found.reliability) == 300
 
 
+@pytest.mark.slow
 def test_the_interval_of_what_a_threshold_flags_holds_for_other_answers() -> None:
     """Its upper end is missed by at most one in forty, though the threshold was fitted to the same answers."""
     rng, missed = np.random.default_rng(10), 0
@@ -149,6 +150,7 @@ def test_of_sets_with_random_confidence_one_in_forty_gets_a_threshold() -> None:
     assert given <= 16  # 7.5 expected
 
 
+@pytest.mark.slow
 def test_of_sets_of_groups_with_random_confidence_one_in_forty_gets_a_threshold() -> None:
     sets = [grouped(2000 + seed, 40, 6) for seed in range(300)]
     assert sum(calibrate(one).threshold is not None for one in sets) <= 16  # 7.5 expected

@@ -107,6 +107,7 @@ def test_ignoring_the_clusters_misses_far_too_often():
 @pytest.mark.parametrize("draws", [FAST, SLOW])
 @pytest.mark.parametrize("alpha", [0.05, 0.0067])
 @pytest.mark.parametrize("population", POPULATIONS, ids=lambda p: p.name)
+@pytest.mark.slow
 def test_score_intervals_and_bounds_cover(population, alpha, draws):
     rng, truth = np.random.default_rng(1), population.scores[1]
     missed = np.zeros(3)
@@ -133,6 +134,7 @@ def rejections(population, draws, *, grouped=True, alpha=0.05):
 
 @pytest.mark.parametrize("draws", [300, pytest.param(4_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("population", NULLS, ids=lambda p: p.name)
+@pytest.mark.slow
 def test_equals_are_found_different_at_most_alpha_of_the_time(population, draws):
     assert abs(population.delta) < 0.004
     assert rejections(population, draws) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / draws)

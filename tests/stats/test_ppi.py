@@ -83,6 +83,7 @@ def coverage(world, runs, alpha=0.05, corrected=True):
 
 @pytest.mark.parametrize("runs", [FAST, SLOW])
 @pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.name)
+@pytest.mark.slow
 def test_the_corrected_difference_covers_the_truth(world, runs):
     assert coverage(world, runs) >= 0.94
 

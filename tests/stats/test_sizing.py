@@ -43,6 +43,7 @@ def test_without_an_observation_the_discordance_is_said_to_be_assumed() -> None:
 
 @UNHURRIED
 @given(st.floats(0.03, 0.2), st.floats(0, 0.2), st.floats(0.01, 0.2))
+@pytest.mark.slow
 def test_a_larger_margin_never_needs_more_cases(margin: float, loss: float, gain: float) -> None:
     small = cases_for_margin(margin, 0.05, loss=loss, gain=gain).numbers
     large = cases_for_margin(margin * 1.5, 0.05, loss=loss, gain=gain).numbers

@@ -43,6 +43,7 @@ def wrong(some: list[Decided]) -> int:
     return sum(got not in {"undecided", right} for got, right in outcomes)
 
 
+@pytest.mark.slow
 def test_few_verdicts_are_firm_and_wrong_and_most_are_firm_where_the_keys_are_given(
     decided: dict[str, list[Decided]],
 ) -> None:

@@ -13,6 +13,9 @@ from tests.verdict.tasks.scripted_task import WORDS, HandMade, Scripted, ask, sh
 from tuneworthy.cli import invoke
 from tuneworthy.stats.comparisons import ComparisonPlan
 
+# Whole ladders; tests/frozen runs the same tasks in the default suite.
+pytestmark = pytest.mark.slow
+
 LABELS = ("red", "green", "blue")
 Capture = pytest.CaptureFixture[str]
 

@@ -14,6 +14,9 @@ from tests.verdict.tasks.test_tasks import BUSY, COSTLY, LABELS, colour, made, n
 
 from tuneworthy.cli import invoke
 
+# Whole ladders; tests/frozen runs the same tasks in the default suite.
+pytestmark = pytest.mark.slow
+
 Capture = pytest.CaptureFixture[str]
 
 

@@ -13,6 +13,9 @@ from tests.verdict.tasks.test_tasks import BUSY, COSTLY, colour, made, right_on,
 
 from tuneworthy.cli import invoke
 
+# Whole ladders; tests/frozen runs the same tasks in the default suite.
+pytestmark = pytest.mark.slow
+
 Capture = pytest.CaptureFixture[str]
 SMALL: dict[str, Any] = {"n": 160, "n_examples": 0}
 TAGS = ("food", "music", "sport", "travel", "work")

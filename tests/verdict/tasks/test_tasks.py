@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 from tests.verdict.tasks.scripted_task import HandMade, Scripted, ask, share
 
+# Whole ladders; tests/frozen runs the same tasks in the default suite.
+pytestmark = pytest.mark.slow
+
 LABELS = ("red", "green", "blue")
 EXIT = {"fine_tune": 0, "do_not_fine_tune": 3, "undecided": 4}
 Capture = pytest.CaptureFixture[str]
