@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from .resume_project import run_ladder, words, write_project
 
 AGAIN = """
 import sys
-import pytest
-
 from tuneworthy.cli import invoke
 assert invoke(["run", "--project", sys.argv[1]]) == 0
 heavy = ["sklearn", "pyarrow", "scipy.stats", "scipy.optimize", "torch", "huggingface_hub", "bm25s"]
