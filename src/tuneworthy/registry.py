@@ -83,27 +83,31 @@ class Registry(Generic[T]):
         return iter([*self._builtins, *sorted(self.names() - set(self._builtins))])
 
 
-@lru_cache(maxsize=8)
-def _offered(search_path: tuple[str, ...]) -> EntryPoints:
-    """Return the entry points of all installed packages; a scan takes 30 ms, so there is one per search path."""
-    return entry_points()
+@lru_cache(maxsize=64)
+def _scan(kind: str, search_path: tuple[str, ...]) -> EntryPoints:
+    """Return what the packages on the search path offer; a scan takes 30 ms."""
+    return entry_points(group=f"tuneworthy.{kind}")
+
+
+def _offered(kind: str) -> EntryPoints:
+    return _scan(kind, tuple(sys.path))
 
 
 def installed(kind: str) -> set[str]:
     """Return the names that installed packages offer, e.g. of "graders"."""
-    return _offered(tuple(sys.path)).select(group=f"tuneworthy.{kind}").names
+    return _offered(kind).names
 
 
 def entry_grant(kind: str, name: str) -> Grant | None:
     """Return the grant for running an installed package's object under `name`; None without one."""
-    for entry in _offered(tuple(sys.path)).select(group=f"tuneworthy.{kind}", name=name):
+    for entry in _offered(kind).select(name=name):
         return Grant("code", f"{kind}:{name}", entry.value)
     return None
 
 
 def load_installed(kind: str, name: str) -> Any:
     """Return an installed package's object under `name`; None without one."""
-    for entry in _offered(tuple(sys.path)).select(group=f"tuneworthy.{kind}", name=name):
+    for entry in _offered(kind).select(name=name):
         logger.info("loading %s %r from %s", kind, name, entry.value)
         return entry.load()
     return None
