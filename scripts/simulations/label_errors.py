@@ -97,7 +97,7 @@ def draw_world(rng: np.random.Generator, *, n_models: int, classical: bool, corr
 
 def suspect_world(world: World) -> Suspicion:
     """Suspect as the error analysis does."""
-    return suspect(world.votes, subject="model 0", labels=world.labels)
+    return suspect(world.votes, subject="model 0", labels=world.labels, n_answers=world.n_answers)
 
 
 def measure_cell(

@@ -356,7 +356,7 @@ def suspicion(*rows: tuple[int, dict[str, str]], n_answers: int = 3) -> Suspicio
     """Suspect over so many cases of each pattern of votes; the cases are named by their pattern's place."""
     votes = {f"{place}/{n}": row for place, (count, row) in enumerate(rows) for n in range(count)}
     labels = {case: f"label {n % n_answers}" for n, case in enumerate(votes)}
-    return suspect(votes, subject="a", labels=labels)
+    return suspect(votes, subject="a", labels=labels, n_answers=n_answers)
 
 
 def places(cases: Collection[str]) -> set[str]:
@@ -376,19 +376,20 @@ def test_one_voter_alone_never_overrules_a_label_and_two_that_are_mostly_right_d
 def test_two_models_that_a_third_voter_contradicts_share_their_errors() -> None:
     shared = (12, {"a": "red", "b": "red", CLASSIFIER: GIVEN})
     found = suspicion(RIGHT, shared, (2, {"a": "red", "b": "red", CLASSIFIER: "red"}))
-    assert "1" not in places(found.suspected)
+    assert "1" not in places(found.suspected) and found.most < 0.1
 
 
 def test_without_a_third_voter_wrong_labels_and_shared_errors_cannot_be_told_apart() -> None:
     found = suspicion((90, {"a": GIVEN, "b": GIVEN}), (12, {"a": "red", "b": "red"}))
     assert not found.suspected and places(found.doubtful) == {"1"}
+    assert found.most >= 0.1  # so that people are asked
 
 
 def test_a_family_that_mostly_gets_a_label_wrong_does_not_accuse_it() -> None:
     votes = {f"{n}": {"a": GIVEN, "b": GIVEN, CLASSIFIER: GIVEN} for n in range(60)}
     votes |= {f"wrong {n}": {"a": "red", "b": "red", CLASSIFIER: ""} for n in range(10)}
     labels = dict.fromkeys(votes, "green") | {f"wrong {n}": "blue" for n in range(10)}
-    found = suspect(votes, subject="a", labels=labels)
+    found = suspect(votes, subject="a", labels=labels, n_answers=3)
     assert not found.suspected and not found.doubtful
 
 
@@ -398,7 +399,7 @@ def test_few_clean_failures_are_accused_at_any_correlation_and_most_wrong_labels
             suspect_world, 17, n_models=2, classical=True, correlation=correlation, noise=0.1, worlds=12
         )
         assert tally.accused <= 0.1 * tally.clean, correlation
-        assert tally.found + tally.doubtful >= 0.8 * tally.wrong and (correlation or tally.found)
+        assert correlation or tally.found >= 0.7 * tally.wrong
 
 
 @UNHURRIED

@@ -26,7 +26,7 @@ FILE = "errors"
 # The class of failures that people settle by labelling again.
 LABELS: Final = "label_or_grader"
 # Raised whenever the probes or the order of the classes change: stored results are then stale.
-VERSION = 9
+VERSION = 10
 # In the order in which a case is given its class; what none finds is `unexplained`.
 PROBES: tuple[ErrorClass, ...] = (
     "refusal",
@@ -146,6 +146,7 @@ class ErrorAnalysis:
         classes: Case id to class.
         suspects: Case id to the answer that is probably right instead of the label.
         doubtful: The same where the votes cannot tell a wrong label from an error that the voters share.
+        label_chance: Probability that wrong labels are more than half of the failures, from the votes.
         answers: Case id to what the variant answered, of all failed cases that were probed.
         not_probed: Probe to why it could not be made.
         rated: False where a judge finds the failures and people rated too few answers of this variant.
@@ -165,6 +166,7 @@ class ErrorAnalysis:
     classes: Mapping[str, ErrorClass] = field(default_factory=dict)
     suspects: Mapping[str, str] = field(default_factory=dict)
     doubtful: Mapping[str, str] = field(default_factory=dict)
+    label_chance: float = 0.0
     answers: Mapping[str, str] = field(default_factory=dict)
     not_probed: Mapping[str, str] = field(default_factory=dict)
     rated: bool = True

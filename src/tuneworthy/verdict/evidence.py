@@ -288,7 +288,7 @@ class Evidence:
         suspects: Failures that people are to label again next; None if not known.
         relabel_chances: That their labels show wrong labels to be most of the failures, and not to be.
         relabelled: Failures that people labelled again.
-        doubtful: Failures whose label may be wrong, in addition to those of the class of wrong labels.
+        label_chance: Probability that wrong labels are most of the failures, from the votes of models.
         labels_confirmed: Whether people's labels show that wrong labels are most of the failures; None where they do
             not settle it.
         pass_rate: Share of samples on dev that pass; None if failures were not sampled again.
@@ -337,7 +337,7 @@ class Evidence:
     suspects: int | None = None
     relabel_chances: tuple[float, float] = (0.0, 0.0)
     relabelled: int = 0
-    doubtful: int = 0
+    label_chance: float = 0.0
     labels_confirmed: bool | None = None
     pass_rate: float | None = None
     domain: DomainText = field(default_factory=lambda: DomainText(why=messages.DOMAIN_UNKNOWN))

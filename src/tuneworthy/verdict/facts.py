@@ -11,7 +11,6 @@ from typing import Final
 
 from tuneworthy.constraints import keeps_p95, may_serve
 from tuneworthy.money.economics import can_pay, cost_is_a_reason
-from tuneworthy.stats import upper_bound
 from tuneworthy.verdict.base import ErrorShare, GateResult
 from tuneworthy.verdict.error_analysis import LABELS
 from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, most_of
@@ -253,8 +252,7 @@ def _unprobed_levers(evidence: Evidence, *, findable: bool) -> dict[str, bool | 
 
 
 def _labels_are_wrong(evidence: Evidence, row: ErrorShare) -> bool | None:
-    n_wrong = min(row.n, row.n_failed + evidence.doubtful)
-    unlikely = upper_bound(n_wrong, row.n, LEVER_ALPHA) <= 0.5 and not evidence.relabelled
+    unlikely = most_of(row) is False and evidence.label_chance < LEVER_ALPHA and not evidence.relabelled
     return False if unlikely else evidence.labels_confirmed
 
 

@@ -44,9 +44,6 @@ from tuneworthy.verdict.training_method import FEWEST_PREFERENCES, has_preferenc
 
 # Share of dev whose answers must appear in the input, or be one of a closed set, for a task that needs no documents.
 MOSTLY = 0.8
-# Wrong labels of dev at most, as a share. Source: Northcutt, Athalye and Mueller 2021 (https://arxiv.org/abs/2103.14749):
-# 3.3% over the test sets of ten data sets, at most 10%.
-MAX_NOISE = 0.1
 # Cases that must expect a value for it to be one of a closed set.
 RECURS = 5
 
@@ -85,7 +82,7 @@ def gather(session: Session) -> Evidence:
         suspects=labels.to_label if labels else None,
         relabel_chances=labels.chances if labels else (0.0, 0.0),
         relabelled=labels.n if labels else 0,
-        doubtful=min(len(report.doubtful), round(MAX_NOISE * report.n_dev)) if report else 0,
+        label_chance=report.label_chance if report else 0.0,
         labels_confirmed=labels.wrong if labels else None,
         pass_rate=report.pass_rate if report else None,
         domain=domain_of(session),

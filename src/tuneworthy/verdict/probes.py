@@ -94,6 +94,7 @@ class _Probing:
         self.n_failed = 0
         self.calls = 0
         self.cost_usd = 0.0
+        self.label_chance = 0.0
         self.judge_errors: JudgeErrors | None = None
         self.repeats_vary = True
         self.made: Mapping[ErrorClass, Callable[[], Awaitable[None]]] = {
@@ -215,6 +216,7 @@ class _Probing:
             rows=rows,
             classes=classes,
             suspects={name: failed.suspected for name, failed in self.failed.items() if failed.suspected},
+            label_chance=self.label_chance,
             doubtful={name: failed.doubtful for name, failed in self.failed.items() if failed.doubtful},
             answers={name: self._vote(self.cases[name], self.texts[name], right=False) for name in self.failed},
             not_probed=skipped,
@@ -282,11 +284,15 @@ class _Probing:
         cases = [*failed, *control]
         alike = {tuple(row.get(case.id, "") for case in cases): row for row in reversed(families.values())}
         families = {name: row for name, row in families.items() if any(row is one for one in alike.values())}
+        weights = {case.id: self._weight(failed, self.n_failed) for case in failed}
         found = suspect(
             {case.id: {name: row.get(case.id, "") for name, row in families.items()} for case in cases},
             subject=next(iter(families)),
             labels={case.id: answer_text(case.expected) for case in cases},
+            n_answers=len(self.session.task.labels),
+            weights=weights | {case.id: self._weight(control, len(self.right)) for case in control},
         )
+        self.label_chance = found.most
         for case in failed:
             self.failed[case.id].suspected = found.suspected.get(case.id, "")
             self.failed[case.id].doubtful = found.doubtful.get(case.id, "")
