@@ -141,9 +141,8 @@ def test_what_a_format_cannot_hold_is_counted_and_a_format_that_is_none_is_refus
                             {"role": "assistant", "content": None, "tool_calls": [call]}]}  # fmt: skip
     root = project(tmp_path / "p", rows=[*[pair(one.question, one.answer) for one in clean()], calling])
     assert invoke(["data", "build", "--project", str(root)]) == 0
-    told = export(root, "preference", tmp_path / "a")
-    assert told["left_out"] == {"a row without a worse answer": len(told["left_out_ids"])}  # type: ignore[arg-type]
-    assert told["left_out_ids"]
+    told = export(root, "alpaca", tmp_path / "a")
+    assert told["left_out"] == {"tools or tool calls": 1} and len(told["left_out_ids"]) == 1  # type: ignore[arg-type]
     assert invoke(["data", "export", "--format", "xml", "--project", str(root)]) == 2
 
 

@@ -18,7 +18,6 @@ from pyarrow import parquet
 from tuneworthy.cases import Rejects, read_examples, stream_examples
 from tuneworthy.cases.formats.chats import is_blank
 from tuneworthy.cases.pairs import rejected_answer
-from tuneworthy.config.removed import REMOVED
 from tuneworthy.dataset.writers import write_dataset, writers
 from tuneworthy.errors import UserError
 from tuneworthy.types import Example, content_hash
@@ -74,7 +73,10 @@ WEIGHTED = example(user("a"), said("bad", weight=0), user("b"), said("good", wei
 TWICE = example(user("a"), user("b"), said("c"))
 ALL = [PLAIN, TURNS, TOOL_CHAT, OWN_IDS, PARALLEL, LAST_CALLS, TEXT_AND_CALL, WEIGHTED, TWICE]
 LOST = {
+    "alpaca": [TOOL_CHAT, OWN_IDS, PARALLEL, LAST_CALLS, TEXT_AND_CALL, WEIGHTED, TWICE],
     "preference": [LAST_CALLS, WEIGHTED],
+    "sharegpt": [PARALLEL, TEXT_AND_CALL, WEIGHTED],
+    "llama_factory": [PARALLEL, TEXT_AND_CALL, WEIGHTED, TWICE],
 }
 
 
@@ -83,6 +85,18 @@ def paired(name: str, rows: list[Example]) -> list[Example]:
     if name != "preference":
         return rows
     return [replace(row, meta={**row.meta, "rejected": said("worse")}) for row in rows]
+
+
+def expected(name: str, row: Example) -> list[Any]:
+    """The messages that come back: ShareGPT has no ids of calls, so they are counted."""
+    if name not in {"sharegpt", "llama_factory"}:
+        return list(row.messages)
+    ids = [call["id"] for message in row.messages for call in message.get("tool_calls", ())]
+    text = json.dumps(row.messages)
+    for i, one in enumerate(ids):
+        for key in ("id", "tool_call_id"):
+            text = text.replace(f'"{key}": {json.dumps(one)}', f'"{key}": "\0{i}"')
+    return list(json.loads(text.replace("\0", "call_")))
 
 
 def again(path: Path) -> list[Example]:
@@ -95,7 +109,7 @@ def test_what_is_written_is_read_again_with_its_tools(name: str, tmp_path: Path)
     lost = LOST.get(name, [])
     kept = [row for row in ALL if row not in lost]
     read = again(written.paths[0])
-    assert [list(row.messages) for row in read] == [list(row.messages) for row in kept]
+    assert [list(row.messages) for row in read] == [expected(name, row) for row in kept]
     assert [row.meta.get("tools") for row in read] == [row.meta.get("tools") for row in kept]
     assert written.n_rows == {"train": len(kept), "eval": 1}
     assert list(written.left_out_ids) == [row.id for row in lost]
@@ -107,7 +121,8 @@ def test_what_is_written_is_read_again_with_its_tools(name: str, tmp_path: Path)
 def test_a_format_says_what_becomes_of_calls_of_tools(name: str, tmp_path: Path) -> None:
     written = write_dataset(name, tmp_path, {"train": paired(name, [TOOL_CHAT, PLAIN])})
     assert any("calls" in note for note in written.notes)
-    assert len(again(written.paths[0])) == 2 and not written.left_out
+    assert ("tools or tool calls" in written.left_out) == (name == "alpaca")
+    assert len(again(written.paths[0])) == 2 - (name == "alpaca")
 
 
 def test_pairs_come_back_as_pairs_and_what_is_none_is_left_out(tmp_path: Path) -> None:
@@ -116,6 +131,22 @@ def test_pairs_come_back_as_pairs_and_what_is_none_is_left_out(tmp_path: Path) -
     assert [rejected_answer(row) for row in again(written.paths[0])] == ["worse"] * 2
     row = json.loads(written.paths[0].read_text().splitlines()[1])
     assert row == {"prompt": [user("hi")], "chosen": [said("ho")], "rejected": [said("worse")]}
+
+
+def test_llama_factory_is_told_how_to_read_its_file(tmp_path: Path) -> None:
+    written = write_dataset("llama_factory", tmp_path / "faq", {"train": [PLAIN, TOOL_CHAT], "eval": [PLAIN]})
+    info = json.loads(written.paths[-1].read_text())
+    assert written.paths[-1].name == "dataset_info.json"
+    assert list(info) == ["faq_train", "faq_eval"]
+    entry = info["faq_train"]
+    rows = [json.loads(line) for line in (written.paths[-1].parent / entry["file_name"]).read_text().splitlines()]
+    tags = entry["tags"]
+    for row in rows:
+        assert isinstance(row[entry["columns"]["tools"]], str)
+        for i, turn in enumerate(row[entry["columns"]["messages"]]):
+            odd, even = (tags["user_tag"], tags["observation_tag"]), (tags["assistant_tag"], tags["function_tag"])
+            assert turn[tags["role_tag"]] in (even if i % 2 else odd)
+            assert isinstance(turn[tags["content_tag"]], str)
 
 
 def test_axolotl_is_told_which_fields_to_read(tmp_path: Path) -> None:
@@ -167,9 +198,6 @@ def test_a_split_that_is_no_file_name_is_refused(tmp_path: Path) -> None:
         write_dataset("openai", tmp_path, {"../train": [PLAIN]})
     with pytest.raises(UserError, match="Unknown export format"):
         write_dataset("word", tmp_path, {"train": [PLAIN]})
-    with pytest.raises(UserError, match="was removed") as error:
-        write_dataset("alpaca", tmp_path, {"train": [PLAIN]})
-    assert error.value.hint == REMOVED["export_format=alpaca"]
 
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20).filter(
@@ -212,5 +240,5 @@ def test_any_chat_comes_back_or_is_left_out_with_its_reason(name: str, rows: lis
             return
         journal = Rejects(written.paths[0])
         read = [fields for _, fields in stream_examples(written.paths[0], journal).rows]
-        assert [list(fields["messages"]) for fields in read if fields] == [list(row.messages) for row in kept]
+        assert [list(fields["messages"]) for fields in read if fields] == [expected(name, row) for row in kept]
         assert journal.first() is None

@@ -30,7 +30,7 @@ from tuneworthy.trust import own_path
     "name",
     required=True,
     metavar="NAME",
-    help="openai, trl, preference, axolotl, parquet, or a format from a package.",
+    help="openai, trl, preference, sharegpt, alpaca, llama_factory, axolotl, parquet, or a format from a package.",
 )
 @version_option
 @click.option(
@@ -60,7 +60,7 @@ def command(
     \b
     Example:
       tuneworthy data export --format trl
-      tuneworthy data export --format axolotl --validation 0.05
+      tuneworthy data export --format llama_factory --validation 0.05
     """
     project = load(root)
     version = open_version(Folder(project.root), version_id)

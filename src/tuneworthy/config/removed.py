@@ -11,7 +11,6 @@ _DECISIONS: Final = (
 )
 
 _NO_SEMANTIC: Final = "Paraphrased duplicates are no longer dropped; the check `near` finds near copies. Remove it."
-_NO_WRITER: Final = "Use `openai`, whose messages LLaMA-Factory and other trainers read, or `trl`."
 _NO_LENGTH: Final = "`data card` shows how long questions and answers are. Remove it."
 _NO_PARAPHRASES: Final = "Reworded cases are no longer searched for; the check `contamination` finds copies. Remove it."
 
@@ -56,9 +55,6 @@ REMOVED: Final[Mapping[str, str]] = {
     "check=length": _NO_LENGTH,
     "check=long": _NO_LENGTH,
     "check=short": _NO_LENGTH,
-    "export_format=alpaca": _NO_WRITER,
-    "export_format=llama_factory": _NO_WRITER,
-    "export_format=sharegpt": _NO_WRITER,
     "provider=openai_decisions": _DECISIONS,
     "provider=systemone": _DECISIONS,
     "retrieval.bm25_weight": _FIXED,

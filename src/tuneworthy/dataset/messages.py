@@ -191,6 +191,15 @@ TOOL_CALLS: Final = {
     "preference": (
         "Any tools and tool calls are kept, with arguments as objects. Rows without a worse answer are left out."
     ),
+    "sharegpt": (
+        "Any tool call becomes a separate turn without its id. Rows with text and tool calls in the same turn are left "
+        "out."
+    ),
+    "alpaca": "Any rows with tools or tool calls are left out.",
+    "llama_factory": (
+        "Any tool call becomes a separate turn without its id. Rows with consecutive tool results, or with text and "
+        "tool calls in the same turn, are left out."
+    ),
     "axolotl": "Any tools and tool calls keep OpenAI's format.",
     "parquet": "Any tools and tool calls are kept, with tools as JSON text.",
 }

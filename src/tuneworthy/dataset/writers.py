@@ -4,8 +4,8 @@ A format that cannot represent a row leaves it out with the reason and never cha
 group and tags; tools and their calls are written wherever the format has a place for them. Files are written row by row
 and are whole or do not exist.
 
-Sources: TRL docs/source/dataset_formats.md; Axolotl docs/dataset-formats/conversation.qmd; OpenAI guide "Supervised
-fine-tuning".
+Sources: TRL docs/source/dataset_formats.md; LLaMA-Factory data/README.md and src/llamafactory/data/converter.py;
+Axolotl docs/dataset-formats/conversation.qmd; OpenAI guide "Supervised fine-tuning".
 """
 
 from collections import Counter
@@ -21,7 +21,6 @@ import orjson
 from tuneworthy.cases.formats.tool_calls import tools_of
 from tuneworthy.cases.pairs import rejected_answer
 from tuneworthy.cases.writer import write_rows
-from tuneworthy.config.removed import REMOVED
 from tuneworthy.dataset import messages
 from tuneworthy.errors import UserError
 from tuneworthy.extras import require
@@ -93,8 +92,6 @@ def write_dataset(name: str, folder: Path, splits: Mapping[str, Iterable[Example
     Raises:
         UserError: No such format, or a split whose name is no file name.
     """
-    if name not in WRITERS.names() and (hint := REMOVED.get(f"export_format={name}")):
-        raise UserError(f"The export format {name} was removed.", hint=hint)
     writer = WRITERS.get(name)
     reasons, ids = Counter[str](), list[str]()
     paths, n_rows = [], Counter[str]()
@@ -169,7 +166,7 @@ def preference_row(row: Example) -> dict[str, Any]:
     if not worse:
         raise CannotHold("a row without a worse answer")
     if row.messages[-1].keys() - {"role", "content", "tool_calls"}:
-        raise CannotHold("a message with keys other than role and content")
+        raise CannotHold(_NO_KEYS)
     converted = trl_row(row)
     converted["chosen"], converted["rejected"] = converted.pop("completion"), [{"role": "assistant", "content": worse}]
     return converted
@@ -180,9 +177,97 @@ def _calls_of(message: Message) -> list[dict[str, Any]]:
     return calls
 
 
+# --- turns --------------------------------------------------------------------------------------------------------
+
+_SPEAKERS: Final = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
+_NO_KEYS: Final = "a message with keys other than role and content"
+_NOT_ALTERNATING: Final = "user and assistant turns that do not alternate"
+
+
+def sharegpt_row(row: Example) -> dict[str, Any]:
+    """Return a row of ShareGPT: turns with `from` and `value`; calls are `function_call`, results `observation`.
+
+    Raises:
+        CannotHold: Text and calls in one turn, results in another order than their calls, or a turn with another role
+            or further keys.
+    """
+    turns = []
+    open_ids: list[str] = []
+    for message in row.messages:
+        speaker, value, calls = _SPEAKERS.get(message["role"]), message["content"], _calls_of(message)
+        if speaker is None:
+            raise CannotHold(f"a turn with the role {message['role']!r}")
+        if message.keys() - {"role", "content", "tool_calls", "tool_call_id"}:
+            raise CannotHold(_NO_KEYS)
+        if calls:
+            if value:
+                raise CannotHold("text and tool calls in the same turn")
+            functions = [call["function"] for call in calls]
+            listed = [{"name": one["name"], "arguments": orjson.loads(one["arguments"])} for one in functions]
+            speaker, value = "function_call", orjson.dumps(listed[0] if len(listed) == 1 else listed).decode()
+            open_ids += [call["id"] for call in calls]
+        elif speaker == "observation" and open_ids[:1] != [message.get("tool_call_id")]:
+            raise CannotHold("tool results in another order than their calls")
+        elif speaker == "observation":
+            del open_ids[0]
+        turns.append({"from": speaker, "value": value})
+    tools = [tool["function"] if set(tool) == {"type", "function"} else tool for tool in _tools(row)]
+    return {"conversations": turns, **({"tools": orjson.dumps(tools).decode()} if tools else {})}
+
+
+def llama_factory_row(row: Example) -> dict[str, Any]:
+    """Return a row of ShareGPT as LLaMA-Factory takes it: people and results in turn with answers and calls.
+
+    Raises:
+        CannotHold: As ShareGPT, or turns that do not alternate (LLaMA-Factory skips such rows without an error).
+    """
+    converted = sharegpt_row(row)
+    speakers = [turn["from"] for turn in converted["conversations"]]
+    if speakers[0] == "system":
+        del speakers[0]
+    asks = [speaker in {"human", "observation"} for speaker in speakers]
+    if "system" in speakers or asks != [i % 2 == 0 for i in range(len(asks))]:
+        raise CannotHold(_NOT_ALTERNATING)
+    return {"tools": "", **converted}  # the column that `dataset_info.json` names must be there
+
+
+def alpaca_row(row: Example) -> dict[str, Any]:
+    """Return a row of Alpaca: an instruction and an output; earlier turns are the history.
+
+    Raises:
+        CannotHold: Tools, further keys in a message, or turns that do not alternate.
+    """
+    if _tools(row) or any(turn["role"] == "tool" or _calls_of(turn) for turn in row.messages):
+        raise CannotHold("tools or tool calls")
+    if any(turn.keys() - {"role", "content"} for turn in row.messages):
+        raise CannotHold(_NO_KEYS)
+    start = int(row.messages[0]["role"] == "system")
+    turns = row.messages[start:]
+    if not turns or [turn["role"] for turn in turns] != ["user", "assistant"] * (len(turns) // 2):
+        raise CannotHold(_NOT_ALTERNATING)
+    *before, question, answer = [turn["content"] for turn in turns]
+    converted = {"instruction": question, "input": "", "output": answer}
+    if start:
+        converted["system"] = row.messages[0]["content"]
+    history = [before[i : i + 2] for i in range(0, len(before), 2)]
+    return {**converted, "history": history} if history else converted
+
+
 # --- files of trainers ---------------------------------------------------------------------------------------------
 
-
+_SHAREGPT: Final = {
+    "formatting": "sharegpt",
+    "columns": {"messages": "conversations", "tools": "tools"},
+    "tags": {
+        "role_tag": "from",
+        "content_tag": "value",
+        "user_tag": "human",
+        "assistant_tag": "gpt",
+        "observation_tag": "observation",
+        "function_tag": "function_call",
+        "system_tag": "system",
+    },
+}
 _CHAT_TEMPLATE: Final = {
     "ds_type": "json",
     "type": "chat_template",
@@ -192,6 +277,14 @@ _CHAT_TEMPLATE: Final = {
     "roles_to_train": ["assistant"],
     "message_field_training": "train",
 }
+
+
+def _dataset_info(folder: Path, files: Mapping[str, str]) -> Path:
+    name = folder.resolve().name
+    info = {f"{name}_{split}": {"file_name": file, **_SHAREGPT} for split, file in files.items()}
+    path = folder / "dataset_info.json"
+    write_atomic(path, orjson.dumps(info, option=orjson.OPT_INDENT_2))
+    return path
 
 
 def _axolotl_yaml(folder: Path, files: Mapping[str, str]) -> Path:
@@ -275,6 +368,9 @@ for _name, _convert, _more in (
     ("openai", openai_row, {}),
     ("trl", trl_row, {}),
     ("preference", preference_row, {}),
+    ("sharegpt", sharegpt_row, {}),
+    ("alpaca", alpaca_row, {}),
+    ("llama_factory", llama_factory_row, {"also": _dataset_info}),
     ("axolotl", axolotl_row, {"also": _axolotl_yaml}),
     ("parquet", parquet_row, {"suffix": "parquet"}),
 ):
