@@ -181,7 +181,6 @@ def _write(
     seed: int,
     models: Sequence[NamedModel],
 ) -> None:
-    """Write the files of a project."""
     root.mkdir(parents=True, exist_ok=True)
     write_cases(own_path(root, CASES), cases)
     if rows:

@@ -98,7 +98,6 @@ class Untrusted(UserError):
 
 
 def trust_hint(root: Path) -> str:
-    """Return the hint for permitting `root`."""
     here = root.resolve() == Path.cwd().resolve()
     command = "tuneworthy trust" if here else f"tuneworthy trust --project {root}"
     return f"If you trust the project, run `{command}`. In CI, set {VARIABLE} to the project folder."
@@ -122,7 +121,6 @@ def is_allowed(root: Path, grant: Grant) -> bool:
 
 
 def allowed(root: Path) -> list[Grant]:
-    """Return the grants of the project in `root`."""
     rows = _read().get(str(root.resolve()), [])
     return [Grant(*row) for row in rows]
 
@@ -203,7 +201,6 @@ def code_grant(spec: str, root: Path) -> Grant:
 
 
 def file_grant(root: Path, name: str) -> Grant | None:
-    """Return the grant for the path `name` of a project file; None if it lies in the folder."""
     path = _expanded(root, name).resolve()
     return None if path.is_relative_to(root.resolve()) else Grant("file", name, str(path))
 

@@ -38,7 +38,6 @@ class ExpectedAnswer:
         self._words = [words(text) for text in texts]
 
     def agreement(self, row: Case | Example) -> Agreement:
-        """Compare the answer of `row`."""
         answer = answer_of(row)
         if not self._known or not answer.strip():
             return "unknown"
@@ -80,7 +79,6 @@ def padded_words(text: str) -> str:
 
 
 def _names(text: str) -> set[str]:
-    """Return the words that a text writes with a capital or a digit."""
     return set(words(" ".join(part for part in text.split() if part != part.lower() or any(map(str.isdigit, part)))))
 
 

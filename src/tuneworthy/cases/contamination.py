@@ -59,7 +59,6 @@ class AnswerLoss:
 
     @property
     def share(self) -> float:
-        """Share of its rows that are dropped."""
         return self.n_dropped / self.n_rows
 
 
@@ -85,7 +84,6 @@ class Overlaps(Generic[R]):
 
     @property
     def by_reason(self) -> dict[str, int]:
-        """How many rows were dropped for each reason."""
         counts: Counter[str] = Counter(overlap.reason for overlap in self.dropped)
         return {reason: counts[reason] for reason in ("exact", "prompt", "ngram", "edit", "group")}
 
@@ -151,7 +149,6 @@ def _counted(rows: Sequence[R], kind: str, counts: Counter[str]) -> Iterator[R]:
 
 
 def _answer_group(row: Case | Example, kind: str) -> str:
-    """Return the label of a row, or the keys of its JSON answer."""
     answer = answer_of(row).strip()
     value = parse_object(answer) if kind == "json" else None
     return ", ".join(sorted(value)) if isinstance(value, dict) and value else answer

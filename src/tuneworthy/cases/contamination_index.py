@@ -94,12 +94,10 @@ class OverlapHit:
 
     @property
     def case_id(self) -> str:
-        """The case that is covered most."""
         return self.cases[0]
 
     @property
     def is_near(self) -> bool:
-        """Whether it is a near copy."""
         return self.reason in {"ngram", "edit"}
 
 
@@ -134,7 +132,6 @@ class _Texts(NamedTuple):
     lengths: Numbers
 
     def of(self, number: int) -> list[int]:
-        """Return the words of one text."""
         end = self.ends[number]
         words: list[int] = self.words[end - self.lengths[number] : end].tolist()
         return words
@@ -237,7 +234,6 @@ class ContaminationIndex:
         return _texts(np.delete(numbers, cut), self._random)
 
     def _index(self) -> None:
-        """Make the cases findable by n-gram and by their rarest words."""
         texts, n_words = self._texts, len(self._texts.words)
         sizes = np.array([gram_size(length, self.n) for length in texts.lengths.tolist()], np.int64)
         self._sizes = sorted(set(sizes.tolist()) - {0})
@@ -264,7 +260,6 @@ class ContaminationIndex:
         self._rarest = csr_matrix((np.ones(len(rare)), (word, owner)), shape=(len(self._random), len(self.cases)))
 
     def _bag(self, texts: _Texts) -> csr_matrix:
-        """Return which words each text has."""
         bag = csr_matrix(
             (np.ones(len(texts.words)), (texts.owner, texts.words)), shape=(len(texts.ends), len(self._random))
         )
@@ -272,7 +267,6 @@ class ContaminationIndex:
         return bag
 
     def _grams_of(self, texts: _Texts) -> csr_matrix:
-        """Return how often each text has each n-gram of the cases."""
         owners, slots = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for size in self._sizes:
             hashes = texts.grams(size)

@@ -33,7 +33,6 @@ class ContaminationReport:
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
-        """Number of overlapping rows by comparison and reason."""
         return {name: getattr(self, name).by_reason for name in ("cases", "dev", "dev_test")}
 
 

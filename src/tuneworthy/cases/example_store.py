@@ -54,7 +54,6 @@ class ExampleColumns:
     names: Mapping[str, int]
 
     def at(self, places: Numbers) -> "ExampleColumns":
-        """Return the columns of some of the examples."""
         some = {one.name: getattr(self, one.name)[places] for one in fields(self) if one.name != "names"}
         return replace(self, **some)
 
@@ -156,12 +155,10 @@ class StoredExamples(Sequence[Example]):
 
     @cached_property
     def columns(self) -> ExampleColumns:
-        """Their columns."""
         return self._columns.at(self.places)
 
     @property
     def ids(self) -> list[str]:
-        """Their ids."""
         return [f"{number:016x}" for number in self._ids[self.places].tolist()]
 
     def __len__(self) -> int:
@@ -203,7 +200,6 @@ def hash_of(content: bytes) -> int:
 
 
 def columns_of(rows: Sequence[Example]) -> ExampleColumns:
-    """Return the columns of examples."""
     if isinstance(rows, StoredExamples):
         return rows.columns
     writer = _ColumnWriter()
@@ -213,14 +209,12 @@ def columns_of(rows: Sequence[Example]) -> ExampleColumns:
 
 
 def some_of(rows: Sequence[Example], numbers: Iterable[int]) -> Sequence[Example]:
-    """Return the examples with these numbers."""
     if isinstance(rows, StoredExamples):
         return rows.at(np.fromiter(numbers, np.int64))
     return tuple(rows[number] for number in numbers)
 
 
 def others(rows: Sequence[Example], numbers: Iterable[int]) -> Numbers:
-    """Return the numbers of all other examples."""
     return np.setdiff1d(np.arange(len(rows)), np.fromiter(numbers, np.int64))
 
 
@@ -230,12 +224,10 @@ def by_id(rows: Sequence[Example]) -> Sequence[Example]:
 
 
 def ids_of(rows: Sequence[Example]) -> list[str]:
-    """Return the ids of examples."""
     return rows.ids if isinstance(rows, StoredExamples) else [row.id for row in rows]
 
 
 def _by_answer(rows: Sequence[Example]) -> Collection[list[int]]:
-    """Return the numbers of the examples of each answer."""
     numbers: dict[int, list[int]] = defaultdict(list)
     for number, answer in enumerate(columns_of(rows).answers.tolist()):
         numbers[answer].append(number)
@@ -257,7 +249,6 @@ def answer_counts(rows: Sequence[Example]) -> Counter[str]:
 
 
 def asking(pool: Sequence[Example], kind: Kind, ids: Collection[str]) -> Numbers:
-    """Return the numbers of the examples that can be scored and ask one of the cases `ids`."""
     columns = columns_of(pool)
     wanted = np.array([int(one, 16) for one in ids if _IS_HASH.fullmatch(one)], np.uint64)
     return np.flatnonzero(np.isin(columns.asked, wanted) & columns.scorable(kind.name))

@@ -116,7 +116,6 @@ class LabelSession:
 
     @property
     def n_done(self) -> int:
-        """How many of the assigned cases this labeller has labelled."""
         return len(self.assigned) - len(self._queue)
 
     def next(self) -> Case | None:
@@ -148,7 +147,6 @@ class LabelSession:
         self._queue = {case_id: self._cases[case_id], **self._queue}
 
     def skip(self, case_id: str) -> None:
-        """Put a case last."""
         if case_id in self._queue:
             self._queue[case_id] = self._queue.pop(case_id)
 
@@ -212,7 +210,6 @@ def _by_case(labels: Iterable[Label]) -> dict[str, JsonObject]:
 
 
 def agreement(labels: Iterable[Label]) -> Agreement:
-    """Compare the labels of the cases that were labelled twice."""
     from tuneworthy.stats.intervals import clopper_pearson
 
     rows = list(labels)

@@ -59,12 +59,10 @@ NO_CONTENT: Final = DropReason("the call was recorded without its messages", "no
 
 
 def text_part(where: str) -> Fault:
-    """Return the fault of content that is not text."""
     return Fault(f"text content at {where}", "Images and audio are not supported.", "not_text")
 
 
 def known_role(where: str, roles: str) -> Fault:
-    """Return the fault of a role that is not one of `roles`."""
     return Fault(f"a known role at {where}", f"Use one of the roles {roles}.", "unknown_role")
 
 

@@ -85,7 +85,6 @@ def _components(edges: np.ndarray, n: int) -> np.ndarray:
 
 
 def _alike(cases: Sequence[Case]) -> Iterator[tuple[int, int]]:
-    """Yield pairs of places that connect the cases of a source."""
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
 

@@ -451,7 +451,6 @@ def _recurring(kind: str, value: str) -> str:
 
 
 def match_of(text: str, kind: str, start: int, end: int) -> PiiMatch:
-    """Return the value of `kind` that appears in `text` from `start` to `end`."""
     value = text[start:end]
     if kind in {"email", "ip"}:
         value = value.casefold()
@@ -484,7 +483,6 @@ class Masker:
     _last: Counter[str] = field(default_factory=Counter)
 
     def mask(self, text: str) -> str:
-        """Return `text` with a mask for each value."""
         parts, done = [], 0
         for match in self.look(text):
             if match.digest not in self._numbers:

@@ -58,7 +58,6 @@ class Draw:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The attributes of the draw."""
         return {one.name: getattr(self, one.name) for one in fields(Draw)}
 
 
@@ -98,12 +97,10 @@ class Split(Draw):
 
     @property
     def explore(self) -> bool:
-        """Whether dev is large enough to choose among several candidates on it."""
         return len(self.dev) >= MIN_DEV
 
     @property
     def pool(self) -> Sequence[Example]:
-        """The examples for shots and classical baselines."""
         return (*self.shots, *self.dev_shots) if self.dev_shots else self.shots
 
     @property
@@ -114,7 +111,6 @@ class Split(Draw):
         return effective_groups([case.source for case in self.test])
 
     def stored(self) -> StoredSplit:
-        """Return the split as it is stored."""
         return StoredSplit(
             **self.facts,
             kind=(self.kind.name, self.kind.reason),
@@ -187,7 +183,6 @@ class Changes:
 
 
 def changes(stored: StoredSplit, cases: Iterable[Case], examples: Sequence[Example] = ()) -> Changes:
-    """Compare a stored split with the cases, and its dev cases with the examples, as they are now."""
     known = {case.id: fingerprint(case) for case in cases if case.labelled}
     before = {entry.id: entry for entry in stored.test}
     dev = {entry.id: entry for entry in stored.dev}
@@ -372,7 +367,6 @@ def _from_examples(
 def _from_cases(
     cases: Sequence[Case], kind: Kind, *, seed: int, n_scorable: int
 ) -> tuple[Sequence[Case], Sequence[Case]]:
-    """Split the cases into dev and test."""
     n_test = max(MIN_TEST, (len(cases) + 1) // 2)
     if len(cases) <= n_test:
         raise UserError(

@@ -29,7 +29,6 @@ class Unit:
 
     @property
     def size(self) -> int:
-        """How many rows count."""
         return self.strata.total()
 
 

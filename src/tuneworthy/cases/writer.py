@@ -33,12 +33,10 @@ def example_row(example: Example) -> JsonObject:
 
 
 def write_cases(path: Path | str, cases: Iterable[Case]) -> None:
-    """Write `cases` to `path`, atomically."""
     write_rows(path, (case_row(case) for case in cases))
 
 
 def write_examples(path: Path | str, examples: Iterable[Example]) -> None:
-    """Write `examples` to `path`, atomically."""
     write_rows(path, (example_row(example) for example in examples))
 
 

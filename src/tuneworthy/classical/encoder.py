@@ -41,7 +41,6 @@ class WordPieces:
         self._word = lru_cache(2**16)(self._of_word)
 
     def ids(self, text: str, most: int) -> list[int]:
-        """Return the numbers of the first pieces of `text`, at most `most`."""
         ids: list[int] = []
         for word in split_words(text):
             ids += self._word(word)
@@ -88,7 +87,6 @@ class LabelChooser:
         return [self.labels[i] for i in self.probabilities(questions).argmax(axis=1)] if questions else []
 
     def probabilities(self, questions: Sequence[str]) -> NDArray[np.float64]:
-        """Return label probabilities, ``(n_questions, n_labels)``; rows sum to 1."""
         rows = [self._row(question) for question in questions]
         return np.stack(rows) if rows else np.zeros((0, len(self.labels)))
 
@@ -154,7 +152,6 @@ class DecisionModel(PieceModel):
         return (table[rows] * scale[rows][:, None]).mean(axis=0)  # type: ignore[no-any-return]
 
     def _dense(self, name: str) -> Any:
-        """Return a matrix that is stored as bytes with a scale a row."""
         return self._weights[f"{name}.q8"] * self._weights[f"{name}.scale"][:, None]
 
 

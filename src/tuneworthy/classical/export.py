@@ -119,7 +119,6 @@ def is_json(model: object) -> bool:
 
 
 def read_answer(model: ClassicalModel, answer: str) -> Any:
-    """Return an answer of `model` as the exported classifier gives it."""
     return orjson.loads(answer) if is_json(model) else answer
 
 

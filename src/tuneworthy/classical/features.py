@@ -31,7 +31,6 @@ class TextFeatures:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Settings of the features, for an identity."""
         return {"words": (1, 2), "chars": CHAR_NGRAMS, "max_chars": self.state["max_chars"]}
 
     def fit_transform(self, texts: Sequence[str]) -> Any:

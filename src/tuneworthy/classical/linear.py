@@ -53,7 +53,6 @@ class LinearSvmClassifier:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The selected settings, for an identity."""
         return {"C": self.c, "temperature": self.temperature, "C_grid": list(self.c_grid), "folds": N_FOLDS}
 
     def fit(self, matrix: Any, answers: Sequence[str], groups: Sequence[str]) -> LinearSvmClassifier:

@@ -35,17 +35,14 @@ class Text:
 
     @cached_property
     def offsets(self) -> list[Span]:
-        """Start and end per token, characters."""
         return [match.span() for match in islice(_TOKEN.finditer(self.raw), MAX_TOKENS)]
 
     @cached_property
     def tokens(self) -> list[str]:
-        """The tokens as written."""
         return [self.raw[a:b] for a, b in self.offsets]
 
     @cached_property
     def lower(self) -> list[str]:
-        """The tokens without case."""
         return [token.casefold() for token in self.tokens]
 
     def slice(self, span: Span) -> str:
@@ -148,7 +145,6 @@ class CopyRules:
 
 
 def learn_rules(texts: Sequence[Text], spans: Sequence[Span]) -> dict[str, Any]:
-    """Return the arguments of `CopyRules` from one span a text."""
     every = 1 + sum(len(text.tokens) for text in texts) // MAX_RULE_TOKENS
     hits, places = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
     for text, (start, end) in zip(texts[::every], spans[::every], strict=True):
@@ -168,7 +164,6 @@ def start_contexts(text: Text, i: int) -> list[tuple[str, ...]]:
 
 
 def end_contexts(text: Text, i: int) -> list[tuple[str, ...]]:
-    """Return the contexts of a span that ends with token `i`, from short to long."""
     after = [*text.lower[i + 1 : i + 1 + MAX_CONTEXT], END][:MAX_CONTEXT]
     own = shape(text.tokens[i])
     return [("$", own), *(("$", own, *after[:k]) for k in range(1, len(after) + 1))]

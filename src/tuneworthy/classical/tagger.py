@@ -29,7 +29,6 @@ IMPOSSIBLE = -30.0  # log probability of a tag that no training row has
 
 
 def word_features(token: str) -> list[str]:
-    """Return the features of a word on its own."""
     low = token.casefold()
     return [
         f"w={low}",

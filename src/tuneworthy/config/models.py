@@ -93,7 +93,6 @@ class AddressedModel(ModelSection, KeyedServer):
 
     @property
     def address(self) -> str:
-        """Where calls are sent."""
         return str(getattr(self, "base_url", ""))
 
     @property

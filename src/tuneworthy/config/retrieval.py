@@ -59,22 +59,18 @@ class SearchServer(SearchModel, KeyedServer):
 
     @property
     def hosted(self) -> bool:
-        """Whether the texts leave this machine."""
         return urlsplit(self.base_url).hostname not in LOOPBACK
 
     @property
     def key_variable(self) -> str | None:
-        """The variable whose value is sent as the key."""
         return self.api_key_env
 
     @property
     def price_known(self) -> bool:
-        """Whether a budget can be kept."""
         return not self.hosted or self.usd_per_mtok is not None or self.usd_per_call is not None
 
     @property
     def paid(self) -> bool:
-        """Whether a call costs money."""
         return bool(self.usd_per_mtok or self.usd_per_call)
 
     def usd(self, tokens: float, calls: float = 1) -> float:
@@ -168,6 +164,5 @@ class RetrievalSection(Section):
 
     @property
     def servers(self) -> Mapping[str, EncoderServer | RerankServer]:
-        """The servers that the texts go to, by the name of their section."""
         named = {"retrieval.encoder": self.encoder, "retrieval.reranker": self.reranker}
         return {name: one for name, one in named.items() if isinstance(one, EncoderServer | RerankServer)}

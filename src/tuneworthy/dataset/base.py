@@ -66,12 +66,10 @@ class DataCheck(Rule[RowFinding]):
     version: int = 1
 
     def configured(self, **settings: Any) -> DataCheck:
-        """Return the check with its settings fixed."""
         return replace(self, examine=self.build(**settings))
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings of a configured check."""
         examine: Any = self.examine
         return {one.name: getattr(examine, one.name) for one in fields(examine)} if is_dataclass(examine) else {}
 

@@ -161,7 +161,6 @@ class DatasetCard:
 
 
 def card_of(version: Version) -> DatasetCard:
-    """Return the card of a frozen version."""
     recipe = version.recipe
     mask = Masker(look=look_of(recipe.settings["pii_engine"])).mask
     retained = _RetainedRowScan(version, mask)
@@ -210,7 +209,6 @@ def look_of(engine: str) -> Look:
 
 
 def _dropped_examples(rejects: Iterable[RowLine], mask: Mask) -> dict[tuple[str, str], list[CardRow]]:
-    """Return a few of the dropped rows by reason and action."""
     examples: dict[tuple[str, str], list[CardRow]] = defaultdict(list)
     for line in rejects:
         if len(shown := examples[line.reason, "drop"]) < EXAMPLES:

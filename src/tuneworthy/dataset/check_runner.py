@@ -97,12 +97,10 @@ class Stage:
 
     @cached_property
     def changed(self) -> dict[int, Example]:
-        """The changed rows, by place."""
         return {one.place: one.changed for one in self.decisions if one.changed is not None}
 
     @property
     def on_retained(self) -> Iterator[RowDecision]:
-        """The decisions on rows that stay, and on the set."""
         return (one for one in self.decisions if one.place == WHOLE_SET or one.place not in self.dropped)
 
     def record(self) -> CheckRecord:
@@ -297,7 +295,6 @@ def _findings(check: DataCheck, rows: StoredRows, context: CheckContext) -> Iter
 
 
 def _decide(check: DataCheck, finding: RowFinding, rows: StoredRows, policy: Mapping[str, Action]) -> RowDecision:
-    """Return a finding after the policy, about places in the file."""
     code = finding.code
     if code not in check.codes:
         raise UserError(

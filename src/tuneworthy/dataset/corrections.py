@@ -242,5 +242,4 @@ def _scales_of(rows: Sequence[Example]) -> Scales:
 
 
 def _asked(chat: Sequence[Message]) -> str:
-    """Return the hash of what was asked, whatever the system prompt says."""
     return content_hash([turn for turn in chat[:-1] if turn.get("role") != "system"])

@@ -217,7 +217,6 @@ class SubsetScores:
     def of(
         cls, draws: Sequence[tuple[str, int, int]], by_seed: NDArray[np.float64], weights: NDArray[np.float64]
     ) -> "SubsetScores":
-        """Return those of `by_seed`, the scores ``(SEEDS, n, n_draws)``."""
         columns: dict[Subset, list[NDArray[np.float64]]] = {}
         for place, (name, size, _) in enumerate(draws):
             columns.setdefault((name, size), []).append(by_seed[:, :, place] * weights)

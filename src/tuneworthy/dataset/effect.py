@@ -169,7 +169,6 @@ class EffectMeter:
 
 
 def effect_words(effect: Effect) -> str:
-    """Return an effect for people."""
     if shown := effect.loss or effect.dev:
         return (
             f"{_words(effect, shown)}. Dropping them costs accuracy, so they are only reported"
@@ -241,7 +240,6 @@ class AskedSample:
 
     @property
     def baseline(self) -> str:
-        """The classical baseline for the kind of task."""
         return {"label": "linear", "json": "field_tagger"}.get(self.kind, "nearest")
 
     def fewest_trained(self) -> tuple[int, int]:

@@ -35,12 +35,10 @@ class Version:
 
     @property
     def id(self) -> str:
-        """The hash that names it."""
         return self.folder.name
 
     @property
     def n_rows(self) -> int:
-        """Number of rows."""
         return self.recipe.files[ROWS].n
 
     def examples(self) -> Iterator[Example]:
@@ -48,7 +46,6 @@ class Version:
         return read_lines(self.folder / ROWS, Example)
 
     def rejects(self) -> Iterator[RowLine]:
-        """Yield the dropped rows."""
         return read_lines(self.folder / "rejects.jsonl", RowLine)
 
     def dropped(self) -> Iterator[Example]:
@@ -59,7 +56,6 @@ class Version:
                 yield line.example
 
     def findings(self) -> Iterator[RowLine]:
-        """Yield the findings on rows that stay."""
         return read_lines(self.folder / "findings.jsonl", RowLine)
 
     def verify(self) -> None:
@@ -104,7 +100,6 @@ def _write(path: Path, lines: Iterable[bytes]) -> int:
 
 
 def find_version(store: Folder, version: str) -> Version | None:
-    """Return the version called `version`, or None."""
     recipe = store.read(f"datasets/{version}/recipe", Recipe)
     return None if recipe is None else Version(store.path / "datasets" / version, recipe)
 

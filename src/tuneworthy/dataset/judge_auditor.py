@@ -73,7 +73,6 @@ class JudgeAuditor:
         return asyncio.run(self._identity())
 
     def audit(self, rows: Sequence[Example]) -> AuditResult:
-        """Judge all `rows` (see `base.Auditor.audit`)."""
         return asyncio.run(self._audit(rows))
 
     async def _identity(self) -> dict[str, Any]:

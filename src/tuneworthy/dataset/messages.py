@@ -133,7 +133,6 @@ _SHOWN: Final = 4
 
 
 def finish_reason(reason: str) -> str:
-    """Name the finish reason of an answer."""
     return f"finish reason {reason[:40]!r}"
 
 

@@ -63,7 +63,6 @@ class RowLine:
 
     @property
     def example(self) -> Example | None:
-        """The dropped row, if it is a chat."""
         chat = self.row.get("messages") if isinstance(self.row, dict) else None
         if not chat:
             return None
@@ -295,7 +294,6 @@ class Difference:
 
     @property
     def costs(self) -> bool:
-        """Whether a loss is shown."""
         return self.ci95[1] < 0
 
 
@@ -323,7 +321,6 @@ class Effect:
 
     @property
     def loss(self) -> Difference | None:
-        """The difference that shows a loss of accuracy, if any."""
         return next((one for one in (self.dev, self.staying) if one is not None and one.costs), None)
 
     @property
@@ -485,12 +482,10 @@ class Recipe:
 
     @property
     def failed(self) -> tuple[str, ...]:
-        """Gates that did not pass, for people."""
         return tuple(f"{gate.check}: {gate.detail}" for gate in self.gates if not gate.passed)
 
     @property
     def lost_labels(self) -> list[str]:
-        """Labels of cases whose rows were all dropped."""
         return [row.label for row in self.labels if row.before > 0 == row.after and row.cases > 0]
 
     def to_dict(self) -> dict[str, Any]:

@@ -42,7 +42,6 @@ class StoredRows(Sequence[Example]):
         return rows
 
     def viewed(self, view: Callable[[Example], Example]) -> StoredRows:
-        """Return the same rows, each as `view` returns it."""
         rows = copy(self)
         rows._view = view
         return rows

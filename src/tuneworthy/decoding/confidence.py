@@ -45,7 +45,6 @@ class Token:
 
 
 def tokens_of(logprobs: Sequence[Mapping[str, Any]]) -> list[Token]:
-    """Return the tokens of `Response.logprobs`."""
     found = []
     for one in logprobs:
         text, logprob, likeliest = one["token"], min(0.0, float(one["logprob"])), one["top"] or ()

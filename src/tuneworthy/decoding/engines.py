@@ -72,7 +72,6 @@ class Sampling:
         return cls(**{name: value for name, value in decoding.items() if name in names and value is not None})
 
     def set_values(self) -> dict[str, float]:
-        """Return the parameters that are set."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -140,7 +139,6 @@ class Resolved:
 
 @lru_cache(maxsize=1)
 def engines() -> dict[str, SamplingEngine]:
-    """Return the engines by name."""
     table = orjson.loads(files(__package__).joinpath("engines.json").read_bytes())
     rows = TypeAdapter(list[SamplingEngine]).validate_python(table["engines"])
     return {row.engine: row for row in rows}

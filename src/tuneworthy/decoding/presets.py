@@ -115,7 +115,6 @@ def nearest_effort(wanted: str, offered: Sequence[str]) -> str:
 
 @lru_cache(maxsize=1)
 def presets() -> dict[str, Preset]:
-    """Return the presets by name."""
     table = orjson.loads(files(__package__).joinpath("presets.json").read_bytes())
     rows = TypeAdapter(list[Preset]).validate_python(table["presets"])
     return {preset.name: preset for preset in rows}

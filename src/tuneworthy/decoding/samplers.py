@@ -60,7 +60,6 @@ class Candidates:
         return full
 
     def head(self, n: int) -> Candidates:
-        """Return the `n` likeliest."""
         return Candidates(self.ids[:n], self.logits[:n], self.size)
 
 

@@ -32,7 +32,6 @@ class Position:
     has_offset: bool = False
 
     def label(self, token: int) -> str:
-        """Return the name of a token."""
         return self.labels[token] if token < len(self.labels) else f"#{token}"
 
 

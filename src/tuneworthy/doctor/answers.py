@@ -223,7 +223,6 @@ def _file_faults(database: sqlite3.Connection, schema: str) -> Iterator[str]:
 
 
 def _files(path: Path) -> list[Path]:
-    """Return a SQLite file and its journal files."""
     return [file for ending in ("", "-wal", "-shm") if os.path.lexists(file := path.with_name(path.name + ending))]
 
 

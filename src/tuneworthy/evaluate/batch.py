@@ -88,7 +88,6 @@ class Batch:
             previous = job
 
     async def next(self) -> Job | None:
-        """Wait for a job; None when the batch has ended."""
         while not self.ended.is_set():
             if self._ready:
                 return self._ready.popleft()

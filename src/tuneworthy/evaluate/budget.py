@@ -83,7 +83,6 @@ class Budget:
         return True
 
     def _grant(self) -> None:
-        """Give the free budget to waiting calls, in their order."""
         while self._waiting:
             ceiling_usd, waiter = self._waiting[0]
             if not waiter.done():

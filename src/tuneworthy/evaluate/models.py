@@ -83,7 +83,6 @@ class OpenModel:
         return response, min(cost, ceiling)
 
     def _size(self, request: Request) -> int:
-        """Return the bytes of a prompt, including the provider's additions."""
         output = request.output
         size = len(orjson.dumps([request.messages, request.tools, output.schema, output.choices]))
         size += getattr(self.provider, "added_bytes", 0)

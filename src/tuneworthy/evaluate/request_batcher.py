@@ -70,6 +70,5 @@ class RequestBatcher:
         return (await batch.task)[place]
 
     async def _run(self, batch: _OpenBatch) -> list[Trace]:
-        """Ask all that was added before this task got its turn."""
         del self._open[batch.variant.id]
         return await self._runner.run(batch.variant, self._models[batch.variant.model], batch.cases)

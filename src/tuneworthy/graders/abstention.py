@@ -21,7 +21,6 @@ class AbstentionGrader(AnswerGrader[Abstention]):
         super().__init__(config, phrases_hash=self._detector.identity)
 
     def __call__(self, trace: Trace, case: Case) -> Score:
-        """Judge an answer to a case that has one."""
         response, text = trace.response, trace.text.strip()
         if text and text in accepted(case.expected):
             return RIGHT  # the right answer may be "none"

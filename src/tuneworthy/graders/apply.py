@@ -146,7 +146,6 @@ class _Rules:
             return _failed(error)
 
     def _explain(self, score: Score, response: Response) -> Score:
-        """Give an answer that is not fully right the reason that lies behind it."""
         if score.unscored or score.num == score.den:
             return score
         reasons = self._grader.declined_reasons

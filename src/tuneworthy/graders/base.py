@@ -54,7 +54,6 @@ class Grader:
     declines: Declines | None = None
 
     def label_fault(self, expected: Any) -> str:
-        """Return the fault of `expected` for this grader; "" without one."""
         return ""
 
     def __call__(self, trace: Trace, case: Case) -> Score | Awaitable[Score]:

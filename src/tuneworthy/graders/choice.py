@@ -97,12 +97,10 @@ class ChoiceGrader(AnswerGrader[Choice | BalancedAccuracy]):
         self._find = LabelFinder(labels)
 
     def label_fault(self, expected: Any) -> str:
-        """The expected label must be one of the labels."""
         unknown = [one for one in accepted(expected) if one not in self._names]
         return f"{unknown[0]!r} is not one of the {len(self.labels)} labels" if unknown else ""
 
     def __call__(self, trace: Trace, case: Case) -> Score:
-        """Find the labels that the answer names."""
         expected, answer = case.expected, trace.text.strip()
         if isinstance(expected, str) and answer == expected and expected in self._names:
             return RIGHT
@@ -125,6 +123,5 @@ class BalancedAccuracyGrader(ChoiceGrader):
         self.identity = {**self.identity, "weights": self.weights}
 
     def __call__(self, trace: Trace, case: Case) -> Score:
-        """Find the labels that the answer names, and weigh the case."""
         score, weight = super().__call__(trace, case), self.weights.get("".join(accepted(case.expected)[:1]), 1.0)
         return score if score.unscored else replace(score, num=score.num * weight, den=weight)

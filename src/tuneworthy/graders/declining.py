@@ -37,7 +37,6 @@ class DeclinePhrases:
 
 @cache
 def phrase_lists() -> DeclinePhrases:
-    """Read the built-in phrases."""
     return parsed(files("tuneworthy.graders").joinpath("declining.json").read_bytes(), DeclinePhrases, "declining.json")
 
 

@@ -180,7 +180,6 @@ class JsonFieldsGrader(AnswerGrader[JsonFields]):
         return f"{str(expected)[:80]!r} is not a JSON object" if expected_object(expected) is None else ""
 
     def __call__(self, trace: Trace, case: Case) -> Score:
-        """Read the object in the answer and count its pairs."""
         expected = expected_object(case.expected)
         if expected is None:
             return Score.failed(self.label_fault(case.expected))

@@ -81,7 +81,6 @@ class JsonSchemaGrader(AnswerGrader[JsonSchema]):
         self._strict = config.strict
 
     def __call__(self, trace: Trace, case: Case) -> Score:
-        """Read the JSON in the answer and validate it."""
         value = find_json(trace.text, strict=self._strict)
         if value is NOTHING:
             return FORMAT

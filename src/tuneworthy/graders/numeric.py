@@ -99,7 +99,6 @@ class NumericGrader(AnswerGrader[Numeric]):
         return "" if self._expected(expected) else f"{str(expected)[:80]!r} is not a number"
 
     def __call__(self, trace: Trace, case: Case) -> Score:
-        """Compare the last number."""
         expected = self._expected(case.expected)
         if expected is None:
             return Score.failed(self.label_fault(case.expected))

@@ -70,7 +70,6 @@ class _OverlapGrader(AnswerGrader[C]):
         raise NotImplementedError
 
     def __call__(self, trace: Trace, case: Case) -> Score:
-        """Return the overlap with the closest of the accepted answers."""
         answer = trace.text.strip()
         if not answer:
             return FORMAT
@@ -98,6 +97,5 @@ class ChrFGrader(_OverlapGrader[ChrF]):
         self._chrf: Any = CHRF()
 
     def overlap(self, answer: str, expected: str) -> float:
-        """Return chrF / 100."""
         score = self._chrf.sentence_score(answer[:MAX_CHARS], [expected[:MAX_CHARS]]).score
         return min(max(round(float(score) / 100, 12), 0.0), 1.0)

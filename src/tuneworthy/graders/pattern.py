@@ -46,7 +46,6 @@ class RegexGrader(AnswerGrader[Regex]):
         return ""
 
     def __call__(self, trace: Trace, case: Case) -> Score:
-        """Search for the pattern."""
         patterns = (self._pattern,) if self._pattern is not None else accepted(case.expected)
         for pattern in patterns:
             try:

@@ -43,7 +43,6 @@ class PythonGrader(AnswerGrader[PythonFunction]):
         self.needs_expected = config.needs_expected
 
     def __call__(self, trace: Trace, case: Case) -> Score:
-        """Judge by the user's function."""
         try:
             return as_score(self._function(trace.text, case.expected, case))
         except (Exception, SystemExit) as error:

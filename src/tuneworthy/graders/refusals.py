@@ -65,7 +65,6 @@ def _parts() -> RefusalParts:
 
 @cache
 def _concepts() -> tuple[Mapping[str, str], Sequence[tuple[str, str]]]:
-    """Return the concept per word and per word prefix."""
     listed = [(word, name) for name, words in _parts().concepts.items() for word in words.casefold().split()]
     stems = [(word[:-1], name) for word, name in listed if word.endswith("*")]
     return dict(reversed([pair for pair in listed if pair[0][-1] != "*"])), stems
@@ -120,7 +119,6 @@ def _classifier() -> Any:
 
 
 def _outline_parts(sentence: str) -> list[str]:
-    """Return runs of one to four concepts, and each pair in its order."""
     names = _outline(sentence)
     runs = [" ".join(names[i : i + n]) for n in range(1, 5) for i in range(len(names) - n + 1)]
     return runs + [f"{a}..{b}" for i, a in enumerate(names) for b in names[i + 2 : i + 8]]

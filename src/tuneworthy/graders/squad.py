@@ -36,7 +36,6 @@ class SquadExactMatchGrader(AnswerGrader[SquadExactMatch]):
     """The normalised answer equals one of the normalised accepted answers."""
 
     def __call__(self, trace: Trace, case: Case) -> Score:
-        """Compare the normalised texts."""
         answer = normalise(trace.text)
         return RIGHT if any(answer == normalise(one) for one in accepted(case.expected)) else WRONG
 

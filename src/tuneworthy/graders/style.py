@@ -144,7 +144,6 @@ class StyleGrader(AnswerGrader[Style]):
         self.evidence = self._classifier.evidence
 
     def __call__(self, trace: Trace, case: Case) -> Score:
-        """Judge the voice of an answer."""
         if not trace.text.strip():
             return FORMAT
         voice = self._classifier(trace.text)

@@ -36,7 +36,6 @@ class ExactGrader(AnswerGrader[Exact]):
     """The answer, stripped of outer white space, equals the expected text (or one text of a list)."""
 
     def __call__(self, trace: Trace, case: Case) -> Score:
-        """Compare the stripped texts."""
         answer, expected = trace.text.strip(), case.expected
         if isinstance(expected, str):
             return RIGHT if answer == expected.strip() else WRONG
@@ -48,7 +47,6 @@ class NormalisedExactGrader(AnswerGrader[NormalisedExact]):
     """The normalised answer equals one of the normalised expected texts."""
 
     def __call__(self, trace: Trace, case: Case) -> Score:
-        """Compare the normalised texts."""
         if trace.text == case.expected:
             return RIGHT
         answer = normalise(trace.text)
@@ -65,7 +63,6 @@ class IncludesGrader(AnswerGrader[Includes]):
         return "" if texts and all(text.strip() for text in texts) else "the expected text is empty"
 
     def __call__(self, trace: Trace, case: Case) -> Score:
-        """Look for every expected text."""
         if fault := self.label_fault(case.expected):
             return Score.failed(fault)
         answer = trace.text.casefold()

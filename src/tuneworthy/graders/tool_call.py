@@ -34,7 +34,6 @@ def read_call(value: Any) -> Call | None:
 
 
 def expected_calls(expected: Any) -> list[Call] | None:
-    """Return the expected calls (an empty list: no tool may be called); None if they are unreadable."""
     if isinstance(expected, str):
         expected = find_json(expected, strict=True)
     calls = [read_call(one) for one in (expected if isinstance(expected, list | tuple) else [expected])]
@@ -54,7 +53,6 @@ class ToolCallGrader(AnswerGrader[ToolCall]):
         )
 
     def __call__(self, trace: Trace, case: Case) -> Score:
-        """Match the calls of the response with the expected calls."""
         expected = expected_calls(case.expected)
         if expected is None:
             return Score.failed(self.label_fault(case.expected))

@@ -71,7 +71,6 @@ class JudgeValidation:
 
     @property
     def passes(self) -> bool:
-        """Whether it may decide."""
         return self.status == "pass"
 
     def residual_bad(self) -> float | None:

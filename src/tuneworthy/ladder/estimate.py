@@ -244,7 +244,6 @@ class _Estimating:
         return self._usd(variant) + 1e-9 * self._seconds(variant, 1, 0)
 
     def _work(self, variant: Variant, together: float, alone: int = 0, *, chance: float = 1.0) -> Work:
-        """Return what calls of a variant take, and book it to its model."""
         calls = chance * (together + alone)
         work = Work(calls, calls * self._usd(variant), chance * self._seconds(variant, together, alone))
         self.used[variant.model] = self.used.get(variant.model, Work()).plus(work)

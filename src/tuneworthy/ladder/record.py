@@ -382,7 +382,6 @@ class RunRecord:
         return next((record for record in self.rungs if record.rung == name), None)
 
     def difference(self, a: str, b: str) -> RungDifference | None:
-        """Return the difference of the rung `b` to the rung `a`; None if either was not measured."""
         return next((row for row in self.differences if (row.a, row.b) == (a, b)), None)
 
     def detail(self, kind: type[D]) -> D | None:

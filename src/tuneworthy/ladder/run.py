@@ -349,7 +349,6 @@ class LadderRun:
     def _calibrated(
         self, rows: Sequence[CandidateResult], variants: Sequence[Variant], raced: Sequence[Case]
     ) -> list[CandidateResult]:
-        """Return the results of candidates on dev, with calibration."""
         by_id = {variant.id: variant for variant in variants}
         return [
             replace(row, calibration=calibration_of(self.session.stored(by_id[row.variant], cases), cases))

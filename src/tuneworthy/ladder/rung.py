@@ -60,13 +60,11 @@ class View:
 
     @property
     def session(self) -> Session:
-        """The session, in which models can be called."""
         assert self.opened is not None
         return self.opened
 
     @property
     def incumbent(self) -> Variant:
-        """The best variant so far, which every rung above the baseline has."""
         assert self.best is not None
         return self.best
 

@@ -149,7 +149,6 @@ class Feedback:
 
     @property
     def drops(self) -> str:
-        """The code for which the row is dropped, or ""."""
         if self.correction is not None:
             return ""
         if self.corrected:

@@ -237,7 +237,6 @@ class Reviewing:
         return next((self._rows[row] for row in self.waiting()), None)
 
     def skip(self, row: str) -> None:
-        """Put a row last."""
         self._put_off[row] = len(self._put_off) + 1
 
     def give(self, row: str, *, good: bool, reason: str = "") -> State:
@@ -326,7 +325,6 @@ def _numbers(ids: Iterable[str], judged: Mapping[str, bool]) -> tuple[int, int, 
 
 
 def _impossible_plan(n_rows: int, n_known: int, n_known_bad: int, bound: float, max_bad: int) -> UserError:
-    """Return the reason why no sample could prove the bound, as an error."""
     most = most_allowed(n_rows, bound)
     if n_known_bad > most:
         message = (

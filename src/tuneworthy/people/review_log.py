@@ -65,7 +65,6 @@ class ReviewPlan:
 
     @property
     def n(self) -> int:
-        """How many rows are reviewed."""
         return len(self.rows)
 
     @property

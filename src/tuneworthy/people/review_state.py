@@ -58,7 +58,6 @@ class State:
 
     @property
     def summary(self) -> str:
-        """The result, in a sentence, and how closely the reviewers looked."""
         return self._result + self._vigilance
 
     @property

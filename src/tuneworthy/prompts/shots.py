@@ -33,7 +33,6 @@ class ShotPool:
 
     @cached_property
     def _by_answer(self) -> list[list[int]]:
-        """The numbers of the examples by answer, the frequent answers first."""
         return rows_by_answer(self.examples)
 
     @cached_property

@@ -69,7 +69,6 @@ class AnthropicProvider(ServedProvider):
         self._model = model
 
     async def complete(self, request: Request) -> Response:
-        """Answer `request` (see `Provider.complete`)."""
         body, dropped = self.body(request)
         started = time.perf_counter()
         answer = await self.http.post(body, "v1/messages", max_body=most_bytes(request))

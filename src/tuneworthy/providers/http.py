@@ -30,7 +30,6 @@ class HttpProvider(ServedProvider):
     """
 
     async def complete(self, request: Request) -> Response:
-        """Answer `request` (see `Provider.complete`)."""
         _, dropped = filter_parameters(self.capabilities, request.decoding)
         started = time.perf_counter()
         try:

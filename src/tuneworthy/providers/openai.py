@@ -53,7 +53,6 @@ class OpenAIProvider(ServedProvider):
         self._constraint: tuple[OutputFormat | None, JsonObject, str] = (None, {}, "")
 
     async def complete(self, request: Request) -> Response:
-        """Answer `request` (see `Provider.complete`)."""
         body, dropped = self.body(request)
         started = time.perf_counter()
         answer = await self.http.post(body, "chat/completions", max_body=most_bytes(request))

@@ -67,11 +67,9 @@ class Price:
 
     @property
     def free(self) -> bool:
-        """Whether no call can cost anything."""
         return not any(rates.input or rates.output for rates in (self.rates, *(tier for _, tier in self.tiers)))
 
     def rates_at(self, input_tokens: int) -> TokenRates:
-        """Return the rates of a request with a prompt of `input_tokens`."""
         rates = self.rates
         for above, tier in self.tiers:
             if input_tokens > above:

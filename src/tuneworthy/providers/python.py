@@ -37,7 +37,6 @@ class PythonProvider(BaseProvider):
         self._function, self._timeout_s = function, timeout_s
 
     async def complete(self, request: Request) -> Response:
-        """Answer `request` (see `Provider.complete`)."""
         _, dropped = filter_parameters(self.capabilities, request.decoding)
         argument = list(request.messages) if request.payload is None else request.payload
         started = time.perf_counter()

@@ -39,7 +39,6 @@ class ScriptedProvider(BaseProvider):
         self._latency_s = latency_ms / 1000
 
     async def complete(self, request: Request) -> Response:
-        """Answer `request` (see `Provider.complete`)."""
         started = time.perf_counter()
         if self._latency_s:
             await asyncio.sleep(self._latency_s)

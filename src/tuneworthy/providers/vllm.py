@@ -70,7 +70,6 @@ class PromptRanker:
         )
 
     async def close(self) -> None:
-        """Close the connections."""
         await self._client.close()
 
     async def _label_tokens(self, request: Request, prompt: Sequence[int], label: str) -> list[int]:
@@ -123,13 +122,11 @@ class VllmProvider(OpenAIProvider):
         self._ranker = ranker
 
     async def complete(self, request: Request) -> Response:
-        """Answer `request` (see `Provider.complete`)."""
         if request.output.kind == "ranked":
             return await self._ranker.rank(request)
         return await super().complete(request)
 
     async def close(self) -> None:
-        """Close the connections."""
         await super().close()
         await self._ranker.close()
 

@@ -37,7 +37,6 @@ class Line:
 
     @property
     def outline(self) -> Points:
-        """Points around the band."""
         return [(x, high) for x, _, high in self.band] + [(x, low) for x, low, _ in reversed(self.band)]
 
 
@@ -70,7 +69,6 @@ class LineChart:
 
     @property
     def table(self) -> Table:
-        """Its numbers at the ticks."""
         columns = [Column("x", self.x_title), *(Column(line.label, line.label) for line in self.lines)]
         rows = [[numbers.count(tick), *(self._cell(line, tick) for line in self.lines)] for tick in self.ticks]
         names = [*(name for _, _, name in self.marks), *(name for _, name in self.levels)]
@@ -119,7 +117,6 @@ class LineChart:
         return log10(max(value, 0.01)) if self.y_unit == "usd" else 10 * value
 
     def _steps(self) -> tuple[int, int]:
-        """Return the ends of the vertical axis."""
         values = [value for value, _ in self.levels]
         for line in self.lines:
             values += [y for _, y in (*line.points, *line.dots, *line.outline)]

@@ -23,7 +23,6 @@ ID_LENGTH = 8
 
 
 def comparison_text(result: VariantComparison) -> str:
-    """Return the comparison for a terminal."""
     lines = [answer(result), _next(result)]
     if paired := result.paired:
         scores = [f"A  {clean(result.a)}: {percent(paired.a)}", f"B  {clean(result.b)}: {percent(paired.b)}"]
@@ -70,7 +69,6 @@ ENDINGS: Final[Mapping[str, str]] = {".txt": "text", ".json": "json", ".md": "ma
 
 
 def answer(result: VariantComparison) -> str:
-    """Return the result of the comparison in a sentence."""
     margin = f"{100 * result.margin:.1f} points"
     why = result.unvalidated.rstrip(".") or f"the interval allows both a loss and non-inferiority within {margin}"
     return {

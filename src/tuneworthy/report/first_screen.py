@@ -29,7 +29,6 @@ _STOP = re.compile(r"(?<=[.!?]) (?=[A-Z])")
 
 
 def option_of(options: Sequence[Option], kinds: Collection[str]) -> Option | None:
-    """Return the first option of some kinds."""
     return next((option for option in options if option.kind in kinds), None)
 
 
@@ -159,7 +158,6 @@ def cards(record: RunRecord, options: Sequence[Option], verdict: Verdict | None)
 
 
 def _rule(best: Option, options: Sequence[Option], verdict: Verdict | None) -> str:
-    """Say which rule chose the option that represents all without training."""
     if verdict and best.option == verdict.recommendation and best.target == "met":
         return (
             "recommended: it meets the target, and no other option that does is at least 20% cheaper or faster"

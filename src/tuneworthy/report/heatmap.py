@@ -129,7 +129,6 @@ def verdict(report: UncertaintyReport) -> str:
 
 
 def rate(share: Interval) -> str:
-    """Return a share with its interval."""
     return f"{percent(share.value)} {percent_range((share.lo, share.hi))}"
 
 

@@ -33,7 +33,6 @@ def interval(bounds: Sequence[float] | None, *, signed: bool = False) -> str:
 
 
 def with_interval(value: float, bounds: Sequence[float]) -> str:
-    """Return a score with its interval."""
     return f"{score(value)} {interval(bounds)}"
 
 

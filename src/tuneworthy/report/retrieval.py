@@ -31,7 +31,6 @@ STAGES: Final[Mapping[str, str]] = {
 
 
 def retrieval_tables(record: RunRecord) -> list[Table]:
-    """Return the tables of the rung `retrieval`; empty if it was not run."""
     found = record.detail(RetrievalDetail)
     made = (_searches(found), _causes(found), _oracle(found), _latency(found), _documents(found)) if found else ()
     return [table for table in made if table is not None]

@@ -41,24 +41,20 @@ class Column:
     wide: bool = False
 
     def cell(self, row: object) -> str:
-        """Return the cell of a row."""
         return clean(self.form((self.value or attrgetter(self.key))(row)), self.most)
 
 
 def name_column(key: str, heading: str, value: Callable[[Any], object] | None = None) -> Column:
-    """Return a column of identifiers."""
     return Column(key, heading, kind="name", value=value)
 
 
 def text_column(key: str, heading: str, value: Callable[[Any], object] | None = None, most: int = MOST) -> Column:
-    """Return a column of text."""
     return Column(key, heading, kind="text", value=value, most=most)
 
 
 def entry_column(
     key: str, heading: str, form: Callable[[Any], str], mapping: Callable[[Any], Mapping[str, Any]]
 ) -> Column:
-    """Return a column with the entry `key` of a mapping per row."""
     return Column(key, heading, form, value=lambda row: mapping(row).get(key))
 
 
@@ -102,7 +98,6 @@ class Bars:
 
     @classmethod
     def of_counts(cls, counts: Sequence[int], kinds: Sequence[Kind] = ()) -> Bars:
-        """Return bars from 0."""
         kinds = kinds or ["best"] * len(counts)
         rows = [Bar(value=float(n), kind=kind) for n, kind in zip(counts, kinds, strict=True)]
         return cls(rows, (0.0, float(max(counts, default=0) or 1)))
@@ -146,7 +141,6 @@ class Table:
         best: int | None = None,
         bars: Bars | None = None,
     ) -> Table:
-        """Return a table with a row per item."""
         return cls(title, columns, [[column.cell(item) for column in columns] for item in items], note, best, bars=bars)
 
     def only(self, *keys: str) -> Table:

@@ -309,7 +309,6 @@ def confusion_table(best: RungRecord | None) -> Table | None:
 
 
 def gates_table(gates: Sequence[GateResult]) -> Table:
-    """Return the results of the gates."""
     columns = [
         name_column("gate", "gate"),
         STATUS,

@@ -50,7 +50,6 @@ class SourceDocument:
 
     @property
     def text(self) -> str:
-        """All sections, with their headings."""
         return "\n\n".join("\n".join(filter(None, [section.heading, section.text])) for section in self.sections)
 
     @property
@@ -81,7 +80,6 @@ class Corpus:
 
     @cached_property
     def by_id(self) -> Mapping[str, SourceDocument]:
-        """Documents by id."""
         return {document.id: document for document in self.documents}
 
     @cached_property
@@ -102,12 +100,10 @@ class Corpus:
 
     @property
     def flagged(self) -> list[SourceDocument]:
-        """Documents with instructions to a model."""
         return [document for document in self.documents if document.injection]
 
     @property
     def notes(self) -> list[str]:
-        """Notes on the documents."""
         by_reason: dict[str, list[str]] = defaultdict(list)
         for name, reason in self.left_out:
             by_reason[reason].append(name)
@@ -154,7 +150,6 @@ class _Reading:
     ids: set[str] = field(default_factory=set)
 
     def add(self, name: str, sections: Sequence[DocumentSection]) -> None:
-        """Add a document, unless it is empty."""
         filled = tuple(section for section in sections if section.text.strip())
         if not filled:
             self.left_out.append((name, messages.say("empty")))

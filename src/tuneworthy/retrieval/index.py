@@ -96,7 +96,6 @@ class ChunkIndex:
         return _ranked(query.select(["number", "_distance"]).limit(n).to_arrow(), "_distance", -1.0)
 
     def chunks(self, numbers: Sequence[int]) -> dict[int, Chunk]:
-        """Return chunks by their numbers."""
         wanted = sorted(set(numbers))
         if not wanted:
             return {}

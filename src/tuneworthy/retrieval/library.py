@@ -89,7 +89,6 @@ class DocumentLibrary:
 
     @cached_property
     def corpus(self) -> Corpus:
-        """The documents, read when first needed."""
         return read_documents(self.path)
 
     @cached_property
@@ -124,12 +123,10 @@ class DocumentLibrary:
 
     @property
     def is_local(self) -> bool:
-        """Whether the encoder runs in this process."""
         return bool(self.encoder_identity.get("type") == "local")
 
     @property
     def hosted(self) -> list[str]:
-        """Servers elsewhere that the texts would go to."""
         return [server.base_url for server in self.settings.servers.values() if server.hosted]
 
     def retrieval(
@@ -165,7 +162,6 @@ class DocumentLibrary:
 
     @property
     def notes(self) -> list[str]:
-        """Notes on the documents, and the amount to encode."""
         notes = [*self.corpus.notes, *filter(None, [self.corpus.injection_note])]
         if isinstance(self.settings.reranker, CrossEncoderReranker) and not self.reranker_identity:
             notes.append(f"Search results are not reranked. {cross_encoder_missing()}")
@@ -228,7 +224,6 @@ class DocumentLibrary:
         return [*self.named(case), *(frozenset[str]() for _ in self.unknown(case))]
 
     def oracle_passages(self, case: Case) -> OraclePassages:
-        """Return the oracle's passages from the documents that a case names."""
         answer = answer_text(case.expected) if case.labelled and case.expected is not None else ""
         return self._oracle.choose(self.named(case), f"{case.text}\n{answer}")
 
@@ -343,7 +338,6 @@ class DocumentLibrary:
         return self._searchers[name]
 
     def close(self) -> None:
-        """Close open connections."""
         self._searches.close()
         self._searchers.clear()
 

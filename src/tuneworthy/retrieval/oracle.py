@@ -85,7 +85,6 @@ class Oracle:
         )
 
     def _in_turn(self, named: Sequence[frozenset[str]], query: set[str]) -> Iterator[_Piece]:
-        """Yield the pieces of the named documents, nearest first, in turn."""
         pieces = [[piece for identity in sorted(ids) for piece in self._pieces(identity)] for ids in named]
         every = [piece for of in pieces for piece in of]
         counts = {word: sum(f" {word} " in piece.text for piece in every) for word in query}

@@ -56,16 +56,13 @@ class _Outline:
         self._sections: list[DocumentSection] = []
 
     def heading(self, level: int, text: str) -> None:
-        """Begin a section."""
         self._close()
         self._path = [parent for parent in self._path if parent[0] < level] + [(level, " ".join(text.split()))]
 
     def text(self, part: str) -> None:
-        """Go on with the section."""
         self._parts.append(part)
 
     def sections(self) -> list[DocumentSection]:
-        """Return all sections."""
         self._close()
         return self._sections
 
@@ -77,7 +74,6 @@ class _Outline:
 
 
 def parse_text(content: bytes) -> list[DocumentSection]:
-    """Return plain text as one section."""
     return [DocumentSection("", _decoded(content))]
 
 

@@ -109,17 +109,14 @@ class Searcher:
         return seconds
 
     async def encode(self, questions: Sequence[str], repeat: int = 0) -> None:
-        """Encode the questions that were not encoded yet."""
         new = [question for question in dict.fromkeys(questions) if question not in self._questions]
         if new and self._encoder is not None:
             self._questions |= dict(zip(new, await self._encoder.encode_questions(new, repeat), strict=True))
 
     def vector(self, question: str) -> NDArray[np.float32]:
-        """Return the vector of a question that was encoded."""
         return self._questions[question]
 
     def chunks(self, numbers: Sequence[int]) -> Mapping[int, Chunk]:
-        """Return chunks by number."""
         self._chunks |= self.index.chunks([number for number in numbers if number not in self._chunks])
         return self._chunks
 
@@ -175,7 +172,6 @@ class Searcher:
 
     @cached_property
     def _rarity(self) -> NDArray[np.float64]:
-        """Weight per piece of the vocabulary, from a sample of the chunks."""
         tokenizer = self._rerankers.local.tokenizer
         texts = self.index.sample()
         counts = np.zeros(tokenizer.size, np.int64)

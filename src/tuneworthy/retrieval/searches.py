@@ -42,13 +42,11 @@ class SearchStore:
         return results
 
     def put(self, results: Mapping[str, Any]) -> None:
-        """Store results, all or nothing."""
         rows = [(key, orjson.dumps(content)) for key, content in results.items()]
         with explained(self._path), self._connection() as connection:
             connection.executemany("INSERT OR IGNORE INTO searches VALUES (?, ?)", rows)
 
     def close(self) -> None:
-        """Close the file."""
         if self._open is not None:
             self._open.close()
             self._open = None

@@ -155,7 +155,6 @@ class RetrievalServer:
     async def _attempt(
         self, client: HttpClient, keys: Sequence[bytes], content: Mapping[str, Any], read: Reader, ceiling: float
     ) -> dict[bytes, str]:
-        """Send one request, and store the response."""
         with self._account.call(keys, ceiling) as call:
             started = time.perf_counter()
             try:

@@ -204,7 +204,6 @@ def judged_confidence(
 
 
 def _share(unsure: Floats, weights: Floats, alpha: float) -> Interval:
-    """Return the mean of sessions with its confidence sequence."""
     (low,), (high,) = confidence_sequence(2 * unsure - 1, weights, np.array([len(unsure)]), alpha)
     mean = float((weights * unsure).sum() / weights.sum())
     return Interval(mean, float(1 + low) / 2, float(1 + high) / 2, len(unsure), len(unsure), alpha, "betting")

@@ -104,7 +104,6 @@ class TrafficDrift:
 
     @property
     def sentence(self) -> str:
-        """The result in words."""
         return messages.say(
             "drift" if self.shown else "no_drift",
             n=self.n_uncovered,
@@ -258,6 +257,5 @@ def _topics(
 
 
 def _frequencies(texts: Sequence[str]) -> dict[str, float]:
-    """Return the share of the texts in which each word is."""
     counts = Counter(word for text in texts for word in {*words(text)} if not word.isdigit())
     return {word: n / len(texts) for word, n in counts.items()}

@@ -48,7 +48,6 @@ class AnswerPair:
 
     @property
     def answered(self) -> bool:
-        """Whether both answered."""
         return self.production.response is not None and self.candidate.response is not None
 
 
@@ -161,7 +160,6 @@ class PairJudge:
         return [found.get(n) for n in range(len(asked))]
 
     def _expecting(self, case: Case, answer: Response | None) -> Case:
-        """Return a case whose right answer is what production said."""
         text = answer.text if answer else ""
         value = parse_object(text) if self.session.task.kind == "json" else UNLABELLED
         calls = list(answer.tool_calls) if answer else []

@@ -111,7 +111,6 @@ class UserRequest:
 
     @property
     def target(self) -> str:
-        """Path and query."""
         return (self.path + (b"?" + self.query if self.query else b"")).decode("latin-1")
 
     @property
@@ -144,7 +143,6 @@ class SessionDraw:
         return session_name(header.decode("latin-1"), body)
 
     def takes(self, session: str) -> bool:
-        """Whether a session is copied."""
         return is_drawn(self.seed, f"copy {session}", self.share)
 
 
@@ -203,7 +201,6 @@ class ShadowProxy:
         self._proxy_for = lru_cache(proxy_for)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or the start and the end of the server."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
@@ -416,7 +413,6 @@ class _Watch:
         self.task.cancel()
 
     def end(self) -> None:
-        """Watch no longer."""
         self._timer.cancel()
         if self._leaving:
             self._leaving.remove_done_callback(self._leave)
@@ -432,7 +428,6 @@ class _Tee:
         self.parts: list[bytes] = []
 
     def begin(self, answer: aiohttp.ClientResponse) -> None:
-        """Record the kind of an answer."""
         self.status = answer.status
         self.streamed = answer.headers.get("Content-Type", "").startswith("text/event-stream")
         self.encoding = answer.headers.get("Content-Encoding", "").strip().lower()

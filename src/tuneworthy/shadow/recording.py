@@ -108,7 +108,6 @@ class Recording:
 
     @property
     def strata(self) -> list[str]:
-        """The strata that are examined one by one."""
         return sorted({session.stratum for session in self.sessions} - {""})
 
 
@@ -366,7 +365,6 @@ def _stratum(by: str | None, meta: Mapping[str, Any]) -> str:
 
 
 def _masked(groups: Mapping[str, Sequence[Example]], project: Project) -> dict[str, list[Example]]:
-    """Return the sessions with personal data, with masks in its place."""
     check = PersonalData(engine=project.data.pii_engine)
     # only sent and stored text: a session keeps its name, and a tenant may be called by a number
     bare = [

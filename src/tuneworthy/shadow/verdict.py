@@ -287,7 +287,6 @@ def _with_sequence(result: MetricResult, stream: Stream) -> MetricResult:
 def _plain(
     sessions: Sequence[Sequence[AnswerPair]], rules: ShadowRules, score: Callable[[AnswerPair], Scores | None]
 ) -> Stream:
-    """Return the bets on a metric that is known per answered turn."""
     bets = [_bet(members, rules, score) for members in sessions]
     known = [bet for bet in bets if bet is not None]
     values, weights = np.array(known, dtype=np.float64).reshape(-1, 2).T

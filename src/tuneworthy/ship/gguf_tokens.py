@@ -50,7 +50,6 @@ class TokenizerStep(BaseModel):
 
     @property
     def steps(self) -> "list[TokenizerStep]":
-        """The steps of a sequence, or the step."""
         return self.normalizers or self.pretokenizers or self.processors or [self]
 
 

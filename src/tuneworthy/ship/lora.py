@@ -60,7 +60,6 @@ class LoraAdapter:
         return max((pair.a.shape[0] for pair in self.pairs.values()), default=0)
 
     def changed(self, name: str, weight: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the weight `name` of the base as the adapter makes it."""
         if name in self.whole:
             return self.whole[name].read()
         pair = self.pairs[name]

@@ -46,17 +46,14 @@ class Confusion:
 
     @property
     def n_good(self) -> int:
-        """Answers that people call good."""
         return self.good_good + self.good_bad
 
     @property
     def n_bad(self) -> int:
-        """Answers that people call bad."""
         return self.bad_good + self.bad_bad
 
     @property
     def n(self) -> int:
-        """All answers."""
         return self.n_good + self.n_bad
 
     @property

@@ -51,12 +51,10 @@ class PairedResult:
 
     @property
     def better(self) -> bool:
-        """B is better than A at this alpha."""
         return self.alpha is not None and self.p_value <= self.alpha
 
     @property
     def worse(self) -> bool:
-        """B is worse than A at this alpha."""
         return self.alpha is not None and self.p_worse <= self.alpha
 
     def excludes_gain(self, margin: float) -> bool:

@@ -144,7 +144,6 @@ class Artifact:
 
     @property
     def id(self) -> str:
-        """The hash that names it."""
         return self.folder.name
 
     @property
@@ -176,7 +175,6 @@ class Artifact:
 
     @property
     def whole(self) -> bool:
-        """Whether every file is as it was made."""
         return changed(self.folder, MANIFEST) is None
 
 

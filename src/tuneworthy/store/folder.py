@@ -65,12 +65,10 @@ class Folder:
 
     @property
     def responses(self) -> Path:
-        """The SQLite file of all responses."""
         return self.path / "responses.sqlite"
 
     @property
     def logs(self) -> Path:
-        """Logs of child processes, and tracebacks of bugs."""
         return self.path / "logs"
 
     def create(self) -> None:

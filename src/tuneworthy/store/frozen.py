@@ -112,7 +112,6 @@ def _sha256(path: Path) -> str:
 
 
 def _synced(path: Path) -> dict[str, Any]:
-    """Bring a file to disk and return its hash and size."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -27,7 +27,6 @@ class OwnFile:
         self._file.flush()
 
     def read(self, start: int, end: int) -> bytes:
-        """Return the bytes from `start` up to `end`."""
         handle = self._file.fileno()
         content = os.pread(handle, end - start, start)
         while len(content) < end - start and (
@@ -44,11 +43,9 @@ class OwnTexts(Sequence[str]):
         self._file, self._ends = OwnFile(), array("Q", [0])
 
     def add(self, text: str) -> None:
-        """Append a text."""
         self._ends.append(self._file.write(text.encode("utf-8", "surrogatepass")))
 
     def finish(self) -> None:
-        """Make the texts readable."""
         self._file.finish()
 
     def __len__(self) -> int:

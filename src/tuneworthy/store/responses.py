@@ -82,7 +82,6 @@ class Expenses:
 
     @property
     def usd(self) -> float:
-        """All together."""
         return self.answered_usd + self.unanswered_usd + self.reserved_usd
 
 

@@ -60,7 +60,6 @@ class Knob:
 
 
 def chosen_knob(train: Train, name: str, value: Any, reason: str, source: str) -> Knob:
-    """Return the knob as `[train]` sets it, else as advised."""
     own = getattr(train, name, None)
     if own is None:
         return Knob(name=name, value=value, reason=reason, source=source)

@@ -51,7 +51,6 @@ class Base:
 
 
 def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries that training depends on."""
     versions = {}
     for name in LIBRARIES:
         with suppress(PackageNotFoundError):
@@ -137,7 +136,6 @@ def open_base(artifact: Artifact) -> Base:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """Return the tokenizer of a folder that was checked."""
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
@@ -165,11 +163,6 @@ def load_model(folder: Path, dtype: str, **options: Any) -> Any:
 
 
 def template_of(tokenizer: Any, where: Path) -> ChatTemplate:
-    """Return the chat template of a tokenizer.
-
-    Raises:
-        ModelError: It has no template.
-    """
     source = tokenizer.chat_template
     if isinstance(source, dict):
         source = source.get("default")

@@ -110,7 +110,6 @@ class ClassifierPlan:
 
     @property
     def id(self) -> str:
-        """Hash of everything that the classifier depends on."""
         metric = self.material.metric
         return content_hash(
             {

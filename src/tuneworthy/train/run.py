@@ -74,7 +74,6 @@ class Prepared:
 
     @property
     def id(self) -> str:
-        """Hash of everything that the adapter depends on."""
         metric, pairs = self.material.metric, self.rendered.pairs
         paired = {"start": self.start and self.start.id, "worse": content_hash([pair.rejected for pair in pairs])}
         return content_hash(
@@ -333,7 +332,6 @@ def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float
 
 
 def write_adapter(store: Folder, prepared: Prepared, ran: Ran, rates: dict[float, float]) -> Artifact:
-    """Write the adapter (or all weights, in 32 bits) of a run as an artifact, whole or not at all."""
     best = ran.progress.best
 
     def fill(folder: Path) -> None:

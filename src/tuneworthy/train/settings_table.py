@@ -78,12 +78,10 @@ class SettingsTable:
 
     @property
     def is_run(self) -> bool:
-        """Whether it has settings of a run, not only of adapters."""
         return bool(_OF_RUNS & set(self.values))
 
     @property
     def adapters(self) -> bool:
-        """Whether adapters are trained, not all weights."""
         return "peft_type" in self.raw or "rank" in self.values or self.raw.get("adapter") in {"lora", "qlora"}
 
     @property

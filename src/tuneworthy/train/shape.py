@@ -130,7 +130,6 @@ class Shape:
 
     @property
     def active_ff(self) -> int:
-        """Width of the MLP that works on a token."""
         return self.n_experts_used * self.expert_ff + self.shared_ff if self.moe else self.ff
 
     @property

@@ -51,7 +51,6 @@ class Student:
     variant: Variant
 
     def question(self, case: Case) -> RowChat:
-        """Return the chat that asks `case`."""
         return RowChat(case.id, chat(self.variant, case, ()), case.tools)
 
     def row(self, example: Example) -> RowChat:
@@ -98,7 +97,6 @@ class TaskMetric:
 
     @property
     def identity(self) -> JsonObject:
-        """What the score depends on besides the answers."""
         return {"grader": dict(self.grader.identity), "cases": [asdict(fingerprint(case)) for case in self.cases]}
 
     def score(self, answers: Sequence[tuple[str, str]], say: Callable[[str], None]) -> float:
@@ -125,7 +123,6 @@ class TaskMetric:
         return sum(score.num for score in scores) / total if total else 0.0
 
     def grades(self, answers: Sequence[tuple[str, str]]) -> list[Score]:
-        """Return the grader's score of each of `answers` (as in `score`)."""
         traces = [
             Trace(
                 case_id=case.id,

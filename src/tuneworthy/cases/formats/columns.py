@@ -119,7 +119,6 @@ class Columns:
             self.journal.note(f"ignored columns: {', '.join(sorted(unread))}", 0)
 
     def __call__(self, row: JsonObject, journal: Journal) -> Fields:
-        """Convert a row of cells."""
         return self.read(self.native(row), journal)
 
     def native(self, row: JsonObject) -> JsonObject:

@@ -208,7 +208,6 @@ def _choices(response: JsonObject) -> Answer:
 
 
 def _output(response: JsonObject) -> Answer:
-    """Read the items of the Responses API."""
     turns = [turn for turn in modern(response["output"], "response.output") if isinstance(turn, dict)]
     if len(turns) > 1 and all(at(turn, "role") == "assistant" for turn in turns):
         raise RowFault("one message in `response.output`", got=str(len(turns)), code="bad_message")

@@ -87,13 +87,11 @@ EXAMPLE_FORMATS: Registry[Format] = Registry("example_formats", _EXAMPLE_MODULES
 
 
 def register(formats: Registry[Format], *entries: Format) -> None:
-    """Add formats to a registry."""
     for entry in entries:
         formats.register(entry.name)(entry)
 
 
 def detect(formats: Registry[Format], keys: Set[str], first: JsonObject) -> Format | None:
-    """Return the first format that recognises rows with `keys`, or None."""
     return next((entry for entry in map(formats.get, formats) if entry.detect(keys, first)), None)
 
 

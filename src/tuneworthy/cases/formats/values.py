@@ -37,19 +37,16 @@ def first_at(value: Any, *paths: str) -> Any:
 
 
 def dict_at(value: Any, path: str) -> JsonObject:
-    """Return the object at a path, or an empty one."""
     inner = at(value, path)
     return inner if isinstance(inner, dict) else {}
 
 
 def list_at(value: Any, path: str) -> list[Any]:
-    """Return the list at a path, or an empty one."""
     inner = at(value, path)
     return inner if isinstance(inner, list) else []
 
 
 def dicts_at(value: Any, path: str) -> list[JsonObject]:
-    """Return the objects in the list at a path."""
     return [item for item in list_at(value, path) if isinstance(item, dict)]
 
 

@@ -52,7 +52,6 @@ class Dropped(Exception):
 
 
 def data_error(path: object, fault: Fault, got: str, line: int | None = None) -> DataError:
-    """Return a fault as the error of its file."""
     return DataError(path, line, fault.expected, got, hint=fault.hint)
 
 
@@ -133,7 +132,6 @@ class Journal:
         return (*changed, *(f"dropped: {reason} ({count(n, 'row')})" for reason, n in reasons.items()))
 
     def raise_faults(self) -> None:
-        """Raise `DataFaults` if there is any fault."""
         if self._faults:
             raise DataFaults(sorted(self._faults, key=lambda fault: fault.line or 0), self.n_faults)
 

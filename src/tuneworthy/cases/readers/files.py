@@ -65,7 +65,6 @@ class RowSource:
 
     @property
     def is_table(self) -> bool:
-        """Whether a row is a row of cells."""
         return self.container in {"csv", "excel", "parquet"}
 
     @property
@@ -205,7 +204,6 @@ class _Element:
         self.size = 0
 
     def read(self, size: int) -> bytes:
-        """Return the next bytes."""
         import ijson
 
         self.size += size
@@ -512,7 +510,6 @@ def _parquet(path: Path, journal: Journal) -> Iterator[Row]:
 
 
 def _yaml(path: Path, journal: Journal) -> Iterator[Row]:
-    """Yield the tests of a promptfoo configuration."""
     import yaml
 
     if _whole(path) is None:

@@ -106,7 +106,6 @@ def row_text(row: Example) -> str:
 
 
 def _texts(value: Any, name: str = "") -> Iterator[str]:
-    """Yield the texts and numbers in a JSON-able value, each behind its key."""
     if isinstance(value, Mapping):
         yield name
         for key, item in value.items():
@@ -170,7 +169,6 @@ class PersonalData:
 
     @property
     def blind(self) -> str:
-        """What is not looked for, for people."""
         names = [] if self.engine == "presidio" else [messages.say("names")]
         off = [kind for kind in KINDS if kind not in self.kinds]
         unnamed = (

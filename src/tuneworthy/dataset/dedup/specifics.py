@@ -99,7 +99,6 @@ def _alike(word: str, other: str) -> bool:
 
 
 def _n_common(word: str, other: str) -> int:
-    """Return how many letters both begin with."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(word, other, strict=False)))
 
 

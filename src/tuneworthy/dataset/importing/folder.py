@@ -41,26 +41,21 @@ class Import:
 
     @property
     def id(self) -> str:
-        """The hash that names it."""
         return self.folder.name
 
     def examples(self) -> Iterator[Example]:
-        """Yield the examples, one at a time."""
         return read_lines(self.folder / ROWS, Example)
 
     def rejects(self) -> Iterator[RowLine]:
-        """Yield the rejected rows, one at a time."""
         return read_lines(self.folder / REJECTS, RowLine)
 
 
 def latest_import(store: Folder) -> Import | None:
-    """Return the last import, or None."""
     document = store.read("imports/latest", Pointer)
     return None if document is None else finished_import(store, document.id)
 
 
 def finished_import(store: Folder, identity: str) -> Import | None:
-    """Return the import called `identity`, or None."""
     record = store.read(f"imports/{identity}/import", ImportRecord)
     return None if record is None else Import(store.path / "imports" / identity, record)
 
@@ -126,7 +121,6 @@ class ImportWriter:
         return [note for note in base.record.notes if note.partition(": ")[0] in names]
 
     def reject(self, line: RowLine, description: str) -> None:
-        """Write a rejected row, with a description of the reason."""
         self._write(REJECTS, line.to_dict())
         self._rejects[_file_of(line)] += 1
         self._reasons.setdefault(line.reason, RejectReason(description, line.source)).n += 1

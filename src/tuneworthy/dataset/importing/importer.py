@@ -267,7 +267,6 @@ class _SourceReader:
 
 
 def _fault(line: int, turns: Sequence[Message], raw: Any, *, repaired: bool) -> Reject | None:
-    """Return the reject of a row whose text cannot be trained on."""
     texts = [(turn["role"], str(turn["content"] or "")) for turn in turns]
     if repaired and is_written_down(texts[-1][1]):
         return Reject(line, WRITTEN_DOWN.code, WRITTEN_DOWN.expected, kind_of(texts[-1][1]), raw)

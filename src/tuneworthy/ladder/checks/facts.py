@@ -138,7 +138,6 @@ class Facts:
 
     @cached_property
     def prompt_texts(self) -> dict[str, str]:
-        """The templates of the prompt that can be read, by key."""
         found: dict[str, str] = {}
         for key in ("system", "user"):
             with suppress(UserError, UnicodeDecodeError):

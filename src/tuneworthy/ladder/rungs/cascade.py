@@ -43,7 +43,6 @@ class CascadePart:
 
     @property
     def score(self) -> float:
-        """Mean of the scored answers."""
         return float(np.nanmean(self.right))
 
 
@@ -63,22 +62,18 @@ class CascadePair:
 
     @property
     def sent(self) -> NDArray[np.bool_]:
-        """Which cases are sent on."""
         return self.first.sure < self.threshold
 
     @property
     def score(self) -> float:
-        """Mean of the scored answers."""
         return float(np.nanmean(np.where(self.sent, self.large.right, self.first.right)))
 
     @property
     def usd(self) -> float:
-        """Cost of an answer."""
         return float(np.nanmean(self.first.usd + np.where(self.sent, self.large.usd, 0.0)))
 
     @property
     def variant(self) -> Variant:
-        """The cascade as a variant."""
         first, large = self.first.variant, self.large.variant
         name = f"{CASCADE}/{first.name.partition('/')[2] or first.name}+{large.model}"
         notes = (first.name, large.name)

@@ -63,7 +63,6 @@ class DecodingRung(Rung):
 
 
 def provider_of(project: Project, model: str) -> str:
-    """Return the provider of a model, one of the project file or a tuned one."""
     return config_of(project, model).provider
 
 

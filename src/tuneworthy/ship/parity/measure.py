@@ -35,7 +35,6 @@ class NextToken:
 
     @property
     def best(self) -> int:
-        """The most likely token."""
         return max(self.top, key=lambda token: self.top[token])
 
     def probability(self, token: int) -> float:
@@ -98,7 +97,6 @@ class ModelForm:
         raise NotImplementedError
 
     def following(self, texts: Sequence[Sequence[int]]) -> list[NextToken]:
-        """Return what follows each text of token ids."""
         return [self.next(ids) for ids in texts]
 
     def answer(self, ids: Sequence[int], most: int) -> Greedy:

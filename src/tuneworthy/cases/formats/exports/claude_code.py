@@ -21,7 +21,6 @@ _TURNS = frozenset({"user", "assistant"})
 
 
 def _sessions(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
-    """Yield one row per session, at its last line."""
     entries: list[JsonObject] = []
     session, last = None, 0
     for line, row in rows:

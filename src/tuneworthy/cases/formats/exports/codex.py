@@ -33,7 +33,6 @@ class _CodexSession:
         return self.line, {"messages": [*self.system, *items], "model": self.model, "session": self.id}
 
     def read(self, kind: str, payload: JsonObject, line: int) -> None:
-        """Add a line."""
         if kind == "session_meta":
             prompt = first_at(payload, "base_instructions", "instructions")
             text = at(prompt, "text") if isinstance(prompt, dict) else prompt
@@ -71,7 +70,6 @@ def _sessions(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
 
 
 def _is_said(item: Any) -> bool:
-    """Whether the model wrote or called this."""
     kind = word_at(item, "type", "message") if isinstance(item, dict) else ""
     return kind in _CALLS or (kind == "message" and at(item, "role") == "assistant")
 

@@ -51,7 +51,6 @@ def _example(row: JsonObject, journal: Journal) -> Fields:
 
 
 def _scores(row: JsonObject) -> Iterator[tuple[str, Any]]:
-    """Yield the row's scores, each with the id of its trace or observation."""
     own = _bare(row)
     inner = parsed(at(own, "scores"))
     rows = inner if isinstance(inner, list) else [row] if _is_score(own.keys(), row) else []

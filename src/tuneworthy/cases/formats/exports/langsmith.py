@@ -36,7 +36,6 @@ def _example(row: JsonObject, journal: Journal) -> Fields:
 
 
 def _facts(row: JsonObject) -> Iterator[tuple[str, Any]]:
-    """Yield whether this is a model run, and the row's feedback."""
     if at(row, "run_type") == "llm":
         yield _MODELS, True
     stats = parsed(at(row, "feedback_stats"))
@@ -52,7 +51,6 @@ def _facts(row: JsonObject) -> Iterator[tuple[str, Any]]:
 
 
 def _runs(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
-    """Yield each run, followed by the runs within it."""
     for line, row in rows:
         yield from ((line, run) for run in (_with_children(row) if row is not None else [None]))
 

@@ -16,7 +16,6 @@ from tuneworthy.types import JsonObject
 
 
 def _stored(row: JsonObject, journal: Journal) -> Fields:
-    """Convert a stored completion or response, whose question is next to it."""
     question = first_at(row, "messages", "input", "input_messages", "input_items")
     if isinstance(page := at(question, "data"), list):  # a page of the API
         question = page

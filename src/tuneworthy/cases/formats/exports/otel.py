@@ -185,7 +185,6 @@ def _numbered(own: JsonObject, prefix: str) -> list[Any]:
 
 
 def _listed(node: Any) -> Any:
-    """Return an object whose keys are numbers as a list, also within it."""
     if not isinstance(node, dict):
         return node
     inner = {key: _listed(value) for key, value in node.items()}
