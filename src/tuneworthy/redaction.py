@@ -58,7 +58,6 @@ def _blocks(key: str, least: int) -> tuple[tuple[int, str], ...]:
 
 
 def _cut(text: str, key: str, least: int) -> str:
-    """Replace each part of `key` in `text` that has at least `least` characters."""
     for place, block in _blocks(key, least):
         start = text.find(block)
         while start >= 0:
@@ -75,5 +74,4 @@ def _cut(text: str, key: str, least: int) -> str:
 
 
 def _common(a: str, b: str) -> int:
-    """Return how many characters `a` and `b` begin with together."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))

@@ -262,7 +262,6 @@ def _refuse_log(data: Path, *, named: bool) -> None:
 
 
 def _apply_labels(data: Path) -> list[str]:
-    """Write the stored labels of `cases label` into the cases; return the report."""
     path = data.with_name(f"{data.stem}.labels.jsonl")
     if not path.exists():
         return []
@@ -290,7 +289,6 @@ def _named(*names: str) -> list[NamedModel]:
 
 
 def _draw(cases: list[Case], n: int | None, seed: int) -> tuple[list[Case], list[Case]]:
-    """Draw `n` cases, stratified by answer where answers recur; return them and the rest."""
     if n is None or n >= len(cases):
         return cases, []
     answers = [answer_text(case.expected) if case.labelled else "" for case in cases]

@@ -114,7 +114,6 @@ def require(root: Path, *grants: Grant | None) -> None:
 
 
 def is_allowed(root: Path, grant: Grant) -> bool:
-    """Return whether a person allowed `grant` to the project in `root`."""
     folder = root.resolve()
     listed = [Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
     return any(folder.is_relative_to(part.resolve()) for part in listed) or grant in allowed(root)

@@ -3,7 +3,7 @@
 import pytest
 
 from tuneworthy.cli import invoke
-from tuneworthy.cli.removed import REMOVED
+from tuneworthy.cli.usage import REMOVED
 
 
 @pytest.mark.parametrize("place", REMOVED)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuneworthy.errors import UserError
-from tuneworthy.providers.grammar import choice_grammar
+from tuneworthy.providers.constraints import choice_grammar
 
 TOKEN = re.compile(r'"(?:\\U[0-9A-F]{8}|\\.|[^"\\])*"|[()|?]')
 UNESCAPE = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}

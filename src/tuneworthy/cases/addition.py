@@ -88,7 +88,6 @@ def add_cases(
 
 
 def _new_cases(given: Sequence[Case], known: Sequence[Case]) -> tuple[list[Case], list[str]]:
-    """Return the cases that ask something new, each question once, and the ids of the others."""
     ids, questions = {case.id for case in known}, {normalise(question_of(case)) for case in known}
     new, repeated = [], []
     for case in given:
@@ -120,11 +119,6 @@ def _overlapping(dataset: Dataset, candidates: Sequence[Case]) -> set[str]:
 
 
 def _append(path: Path, cases: Sequence[Case]) -> None:
-    """Append rows to a file of our own format.
-
-    Raises:
-        UserError: It has another format.
-    """
     if read_cases(path).format != "jsonl/native":
         raise UserError(
             f"Rows cannot be appended to {path}.",

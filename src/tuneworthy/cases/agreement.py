@@ -74,7 +74,6 @@ class ExpectedAnswer:
 
 
 def padded_words(text: str) -> str:
-    """Return the words of a text with a space before and behind each."""
     return f" {' '.join(words(text))} "
 
 
@@ -83,7 +82,6 @@ def _names(text: str) -> set[str]:
 
 
 def answer_of(row: Case | Example) -> str:
-    """Return the answer of a row as a text; "" without one."""
     if isinstance(row, Example):
         return row.answer
     return answer_text(row.expected) if row.labelled and row.expected is not None else ""
@@ -96,7 +94,6 @@ def form_of(text: str) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """Return JSON whose texts are letters and digits only, and whose whole numbers have no point."""
     if isinstance(value, dict):
         return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, list):

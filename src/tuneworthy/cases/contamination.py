@@ -162,7 +162,6 @@ def find_overlaps(
     threshold: float = 0.5,
     among: Sequence[R] | None = None,
 ) -> Overlaps[R]:
-    """Return which of `rows` overlap with `cases` for certain; arguments as in `search`."""
     from tuneworthy.cases.example_store import StoredExamples, others
 
     hits, prices = search(rows, cases, n=n, threshold=threshold, among=among)

@@ -145,7 +145,6 @@ class _Texts(NamedTuple):
         return hashes
 
     def places(self, size: int) -> Numbers:
-        """Return the places at which a stretch of `size` words begins."""
         return np.flatnonzero(self.ends[self.owner] - np.arange(len(self.words)) >= size)
 
 
@@ -223,7 +222,6 @@ class ContaminationIndex:
         self._index()
 
     def _read(self, texts: Sequence[str]) -> _Texts:
-        """Return the words of `texts`, without the stretches that many cases share."""
         words = words_of_all(texts)
         numbers = np.fromiter(map(self._numbers.get, words, repeat(0)), np.int64, len(words))
         read = _texts(numbers, self._random)
@@ -339,7 +337,6 @@ class ContaminationIndex:
         return n
 
     def _matches(self, portion: list[tuple[Case | Example, str]]) -> dict[int, list[_Match]]:
-        """Return the cases that rows of a portion overlap with, by the number of the row in it."""
         found: dict[int, list[_Match]] = defaultdict(list)
         contexts: dict[str, list[int]] = defaultdict(list)
         for number, (row, question) in enumerate(portion):

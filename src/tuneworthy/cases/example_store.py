@@ -150,7 +150,6 @@ class StoredExamples(Sequence[Example]):
         return some
 
     def sorted(self) -> "StoredExamples":
-        """Return the same examples by id."""
         return self.at(np.argsort(self._ids[self.places], kind="stable"))
 
     @cached_property
@@ -219,7 +218,6 @@ def others(rows: Sequence[Example], numbers: Iterable[int]) -> Numbers:
 
 
 def by_id(rows: Sequence[Example]) -> Sequence[Example]:
-    """Return examples in the order of their ids."""
     return rows.sorted() if isinstance(rows, StoredExamples) else tuple(sorted(rows, key=lambda row: row.id))
 
 
@@ -297,7 +295,6 @@ def units_to_draw(
 
 
 def _units(columns: ExampleColumns) -> Collection[list[int]]:
-    """Return the rows of each unit (see `stratified.units_of`)."""
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import connected_components
 

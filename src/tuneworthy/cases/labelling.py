@@ -202,7 +202,6 @@ class Agreement:
 
 
 def _by_case(labels: Iterable[Label]) -> dict[str, JsonObject]:
-    """Return case -> labeller -> label; the last label of a labeller counts."""
     found: dict[str, JsonObject] = defaultdict(dict)
     for label in labels:
         found[label.case][label.labeller] = label.label

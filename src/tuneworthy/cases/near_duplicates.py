@@ -65,7 +65,6 @@ def group_near_duplicates(cases: Sequence[Case]) -> GroupedCases:
 
 
 def near_duplicates(new: Iterable[Case], of: Sequence[Case]) -> dict[str, str]:
-    """Return the ids of `new` cases that reword a case of `of`, with the id of that case."""
     new = list(new)
     grouped, _ = group_near_duplicates([*(replace(case, group=None) for case in (*of, *new))])
     first: dict[str, str] = {}

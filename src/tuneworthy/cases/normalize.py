@@ -164,7 +164,6 @@ def asked_part(example: Example) -> Any:
 
 
 def tools_of(example: Example) -> tuple[Any, ...]:
-    """Return the tools that the example may call."""
     tools = example.meta.get("tools")
     return tuple(tools) if isinstance(tools, list) else ()
 

@@ -318,7 +318,6 @@ class _Pattern(NamedTuple):
 
 
 def _of_kind(kind: str) -> list[_Pattern]:
-    """Return the patterns of a kind in `identifiers.json`."""
     patterns: list[_Pattern] = []
     for module, pattern, names in _IDENTIFIERS[kind].values():
         words = re.sub(r" (\??)", r"[\\s_.-]\1", names).replace(r"\b", r"(?:\b|_)")  # also keys: "account_number"
@@ -408,7 +407,6 @@ def _values(text: str, patterns: Iterable[_Pattern]) -> list[PiiMatch]:
 
 
 def _moved(match: PiiMatch, places: Sequence[int]) -> PiiMatch:
-    """Return `match` where the characters stood before `_flat`."""
     return replace(match, start=places[match.start], end=places[match.end - 1] + 1)
 
 

@@ -175,7 +175,6 @@ def _strata(cases: Sequence[Case], seed: int) -> tuple[str, list[str]]:
 
 
 def _clusters(texts: Sequence[str], seed: int) -> list[str]:
-    """Return the k-means cluster of each text's TF-IDF vector; [] if the texts have no words."""
     from sklearn.cluster import MiniBatchKMeans
     from sklearn.feature_extraction.text import TfidfVectorizer
     from threadpoolctl import threadpool_limits

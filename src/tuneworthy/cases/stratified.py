@@ -33,7 +33,6 @@ class Unit:
 
 
 def units_of(rows: Sequence[Case | Example]) -> list[Unit]:
-    """Return `rows` by unit: rows with one group, or with one normalised question, are one."""
     parent: dict[str, str] = {}
 
     def root(node: str) -> str:

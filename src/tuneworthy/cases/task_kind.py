@@ -94,7 +94,6 @@ def _is_object(value: Any) -> bool:
 
 
 def _label_reason(texts: Sequence[str], counts: Counter[str]) -> str:
-    """Say why the answers are labels, or "" if they are not: short, few, and mostly repeated."""
     n, distinct = len(texts), len(counts)
     repeated = sum(count for count in counts.values() if count > 1)
     short = max(len(text.split()) for text in texts) <= _MAX_LABEL_WORDS and max(map(len, texts)) <= 100

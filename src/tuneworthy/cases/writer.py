@@ -26,7 +26,6 @@ def case_row(case: Case) -> JsonObject:
 
 
 def example_row(example: Example) -> JsonObject:
-    """Return `example` as a row of our own format."""
     row: JsonObject = {"messages": example.messages}
     rest = {"group": example.group, "tags": example.tags, "meta": dict(example.meta)}
     return row | {name: value for name, value in rest.items() if value}

@@ -143,7 +143,6 @@ def fit(name: str, examples: Sequence[Example], seed: int) -> ClassicalModel:
 def fitted(
     kind: type[Model], state: Mapping[str, Any], name: str, rows: Sequence[QuestionAnswer], seed: int, **parameters: Any
 ) -> Model:
-    """Return the model of a state, with its identity: all that its predictions depend on."""
     model = kind(**state)
     model.state = state
     model.identity = {

@@ -83,7 +83,6 @@ class LabelChooser:
     state: Mapping[str, Any]
 
     def predict(self, questions: Sequence[str]) -> list[str]:
-        """Return the most probable label for each question."""
         return [self.labels[i] for i in self.probabilities(questions).argmax(axis=1)] if questions else []
 
     def probabilities(self, questions: Sequence[str]) -> NDArray[np.float64]:
@@ -91,7 +90,6 @@ class LabelChooser:
         return np.stack(rows) if rows else np.zeros((0, len(self.labels)))
 
     def _row(self, question: str) -> NDArray[np.float64]:
-        """Return label probabilities, ``(n_labels,)``."""
         raise NotImplementedError
 
 
@@ -146,7 +144,6 @@ class DecisionModel(PieceModel):
         return softmax((hidden @ weight.T + bias)[:, 0].astype(np.float64) / self._temperature)
 
     def _mean(self, text: str) -> NDArray[np.float32]:
-        """Return the mean vector of the pieces of a text, ``(dim,)``."""
         rows = self._pieces.ids(text, self._max_tokens) or [0]
         table, scale = self._weights["emb.weight.q8"], self._weights["emb.weight.scale"]
         return (table[rows] * scale[rows][:, None]).mean(axis=0)  # type: ignore[no-any-return]

@@ -86,7 +86,6 @@ class LinearSvmClassifier:
         return [self.labels[i] for i in self.probabilities(matrix).argmax(axis=1)]
 
     def state(self) -> dict[str, Any]:
-        """Return the arguments of `LinearLabels`."""
         if self._model is None:
             return {"labels": self.labels, "columns": [], "temperature": 1.0}
         weights, intercept = self._model.coef_, self._model.intercept_
@@ -101,7 +100,6 @@ class LinearSvmClassifier:
         }
 
     def _choose(self, matrix: Any, targets: NDArray[Any], groups: Sequence[str]) -> None:
-        """Set C by out-of-fold accuracy and the temperature by out-of-fold log loss."""
         folds = assign_folds(targets.tolist(), groups, self.seed)
         known = np.flatnonzero(folds >= 0)
         if len(known) < MIN_CV_ROWS:
@@ -145,7 +143,6 @@ def _train(matrix: Any, targets: NDArray[Any], c: float) -> Any:
 
 
 def _margins(model: Any, matrix: Any, labels: Sequence[str]) -> NDArray[np.float64]:
-    """Return the margins in the order of `labels`, ``(n_rows, n_labels)``."""
     raw = model.decision_function(matrix)
     if raw.ndim == 1:
         raw = np.column_stack([-raw, raw])
@@ -153,7 +150,6 @@ def _margins(model: Any, matrix: Any, labels: Sequence[str]) -> NDArray[np.float
 
 
 def columns_of(learned: Sequence[str], labels: Sequence[str]) -> list[int]:
-    """Return the places of the learned labels among all."""
     column = {label: i for i, label in enumerate(labels)}
     return [column[label] for label in learned]
 

@@ -52,7 +52,6 @@ def fit_nearest(rows: Sequence[QuestionAnswer], seed: int) -> NearestAnswer:
 
 
 def nearest_state(questions: Sequence[str], answers: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the arguments of `NearestAnswer`, and the settings of its features."""
     features = TextFeatures()
     matrix = features.fit_transform(questions).tocsc()
     entries = {"starts": matrix.indptr, "rows": matrix.indices, "values": matrix.data}

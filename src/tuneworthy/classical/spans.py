@@ -46,7 +46,6 @@ class Text:
         return [token.casefold() for token in self.tokens]
 
     def slice(self, span: Span) -> str:
-        """Return the characters that `span` covers."""
         return self.raw[self.offsets[span[0]][0] : self.offsets[span[1] - 1][1]]
 
     def find(self, value: str) -> list[Span]:
@@ -124,7 +123,6 @@ class CopyRules:
         self._lengths = Counter(dict(lengths))
 
     def best(self, text: Text) -> Span | None:
-        """Return the most likely span, or None if nothing was learnt or the text is blank."""
         n, total = len(text.tokens), self._lengths.total()
         starts = [self._log_share(start_contexts(text, i)) for i in range(n)]
         ends = [self._log_share(end_contexts(text, i)) for i in range(n)]
@@ -157,7 +155,6 @@ def learn_rules(texts: Sequence[Text], spans: Sequence[Span]) -> dict[str, Any]:
 
 
 def start_contexts(text: Text, i: int) -> list[tuple[str, ...]]:
-    """Return the contexts of a span that begins with token `i`, from short to long."""
     before = [START, *text.lower[max(0, i - MAX_CONTEXT) : i]][-MAX_CONTEXT:]
     own = shape(text.tokens[i])
     return [("^", own), *(("^", own, *before[-k:]) for k in range(1, len(before) + 1))]

@@ -5,7 +5,7 @@ from importlib import import_module
 
 import click
 
-from tuneworthy.cli.removed import replacement
+from tuneworthy.cli.usage import replacement
 from tuneworthy.errors import UnknownName, UserError
 
 

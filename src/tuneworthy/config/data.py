@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tuneworthy.config.base import Section
-from tuneworthy.config.judge import JudgeSettings
+from tuneworthy.config.base import JudgeSettings, Section
 
 # Action on a row that a check finds: drop it, keep it as the check changes it, or keep it unchanged.
 Policy = Literal["drop", "mask", "report"]

@@ -5,9 +5,9 @@ from typing import Annotated, Final
 
 from pydantic import Field, SerializeAsAny
 
-from tuneworthy.config.base import FunctionSection, NonNegative, Section
-from tuneworthy.config.judge import JudgeSettings
+from tuneworthy.config.base import FunctionSection, JudgeSettings, Margined, NonNegative, Section
 from tuneworthy.config.strangers import tagged_section
+from tuneworthy.config.task import DataPath
 
 
 class GraderSection(Section):
@@ -140,3 +140,15 @@ GRADER_SECTIONS: Final[Mapping[str, type[GraderSection]]] = {
     "abstention": Abstention, "style": Style, "python": PythonFunction, "judge": Judge,
 }  # fmt: skip
 Grader = Annotated[GraderSection, tagged_section("graders", "type", GRADER_SECTIONS, GraderSection), SerializeAsAny()]
+
+
+class RegressionSource(DataPath, Margined):
+    """A set of cases that the base and the fine-tuned model both answer. A set `general` of 64 cases, margin 0.10, is
+    always measured as well."""
+
+    name: str = Field(pattern=r"^[\w][\w .-]*$")
+    """Its name in the verdict."""
+    graders: list[Grader] = Field(min_length=1)
+    """How answers are judged; the first decides."""
+    system: str | None = None
+    """System prompt: a text, or a file below the project; none if not set."""

@@ -49,7 +49,6 @@ def require_grants(project: Project) -> None:
 
 
 def _sections(value: object) -> Iterator[Section]:
-    """Yield each section within `value`, itself included."""
     if isinstance(value, Section):
         yield value
         value = {**{name: getattr(value, name) for name in type(value).model_fields}, **(value.model_extra or {})}

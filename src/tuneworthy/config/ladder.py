@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from tuneworthy.config.base import Chance, Count, NonNegative, Parameters, Positive, Section, Share
+from tuneworthy.config.base import Chance, Count, ModelUser, NonNegative, Parameters, Positive, Section, Share
 from tuneworthy.config.strangers import open_name
 
 PresetName = Literal["auto", "code", "extract", "rag", "chat", "creative", "brainstorm"]
@@ -144,3 +144,17 @@ class Waiver(Section):
     """Name of the gate."""
     reason: str = Field(min_length=8)
     """Why; shown in the verdict."""
+
+
+class Reflection(ModelUser):
+    """A model that reads answers to dev cases and their faults, and writes a better system prompt (GEPA); it
+    never sees a test case.
+
+    Without this section no prompt is optimised. Needs `pip install 'tuneworthy[optimise]'`.
+    """
+
+    calls: int = Field(default=500, ge=50)
+    """Calls that the search takes, at most: answers to dev cases and rewritten prompts together. Today's prompt answers
+    the searched half of dev first, mostly stored by then; these do not count."""
+    personal_data: Literal["mask", "send"] = "mask"
+    """What becomes of personal data in cases and answers before this model sees it: masked, or sent as it is."""

@@ -11,19 +11,16 @@ from tuneworthy import constraints
 from tuneworthy import messages as shared
 from tuneworthy.config.base import Section
 from tuneworthy.config.data import DataSection
-from tuneworthy.config.graders import GRADER_SECTIONS, Grader, Judge
-from tuneworthy.config.ladder import Constraints, DecodingSection, Economics, FewShotSection, Ladder, Waiver
+from tuneworthy.config.graders import GRADER_SECTIONS, Grader, Judge, RegressionSource
+from tuneworthy.config.ladder import Constraints, DecodingSection, Economics, FewShotSection, Ladder, Reflection, Waiver
 from tuneworthy.config.models import MODEL_SECTIONS, Model
-from tuneworthy.config.reflection import Reflection
-from tuneworthy.config.regressions import RegressionSource
 from tuneworthy.config.removed import replacement
 from tuneworthy.config.retrieval import RetrievalSection
-from tuneworthy.config.serve import Serve
 from tuneworthy.config.shadow import Shadow
 from tuneworthy.config.task import DataPath, PromptSection, SplitSection, TaskSection
 from tuneworthy.config.teacher import Teacher
 from tuneworthy.config.toml_lines import key_lines, line_of
-from tuneworthy.config.train import Train
+from tuneworthy.config.train import Serve, Train
 from tuneworthy.errors import ConfigError, UserError, did_you_mean
 from tuneworthy.input_files import read_input_text
 from tuneworthy.trust import own_path, path_of

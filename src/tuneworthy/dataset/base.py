@@ -79,7 +79,6 @@ class DataCheck(Rule[RowFinding]):
         return str(getattr(self.examine, "blind", ""))
 
     def repair(self, row: Example) -> Example:
-        """Return `row` as a configured check changes it."""
         examine: Any = self.examine
         repaired: Example = examine.repair(row)
         return repaired
@@ -171,5 +170,4 @@ DATA_CHECKS: Final[RuleBook[RowFinding]] = RuleBook("data_checks", MODULES, Data
 
 
 def data_checks() -> dict[str, DataCheck]:
-    """Return every data check by name, in order."""
     return cast("dict[str, DataCheck]", DATA_CHECKS.all())

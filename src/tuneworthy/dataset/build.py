@@ -202,7 +202,6 @@ def effect_of_all(checked: CheckedRows, meter: EffectMeter, say: Say) -> Effect:
 
 
 def _label_rows(inputs: BuildInputs, checked: CheckedRows) -> list[LabelRow]:
-    """Return the rows of each label before and after the checks, and its cases."""
     if not inputs.labels:
         return []
     gone = np.setdiff1d(checked.before.places, checked.rows.places).tolist()

@@ -252,7 +252,6 @@ class _RetainedRowScan:
                 self.licences[str(row.meta[key])] += 1
 
     def distributions(self) -> list[RowCounts]:
-        """Return how the rows are spread."""
         n = self._version.n_rows
         turns = [(str(turns), count) for turns, count in sorted(self.turns.items())]
         more = f"files not shown: {len(self.files) - TOP}" if len(self.files) > TOP else ""
@@ -286,7 +285,6 @@ def _effect(check: str, effect: Effect, mask: Mask) -> CheckEffect:
 
 
 def _label_rows(labels: Sequence[LabelRow], mask: Mask) -> list[RowCounts]:
-    """Return the rows of each label after the checks, with the rows before and the cases."""
     top = sorted(labels, key=lambda one: (-one.before, one.label))[:TOP]
     counts = [(f"{_cut(mask(one.label))} ({one.before} before, {one.cases} cases)", one.after) for one in top]
     more = f"labels not shown: {len(labels) - TOP}" if len(labels) > TOP else ""

@@ -104,7 +104,6 @@ class Stage:
         return (one for one in self.decisions if one.place == WHOLE_SET or one.place not in self.dropped)
 
     def record(self) -> CheckRecord:
-        """Return the stage for the recipe: no times."""
         places: dict[Action, set[int]] = {"drop": set(), "mask": set(), "report": set()}
         reasons: dict[str, CodeCounts] = {}
         codes = self.check.codes
@@ -149,7 +148,6 @@ class CheckedRows:
     overlaps: frozenset[int] = frozenset()
 
     def rejects(self) -> Iterator[RowLine]:
-        """Yield the rows that were dropped, each as it was when it was dropped."""
         changed: dict[int, Example] = {}
         for stage in self.stages:
             now = self.before.keep(self.before.places, changed)
@@ -159,7 +157,6 @@ class CheckedRows:
             changed |= stage.changed
 
     def findings(self) -> Iterator[RowLine]:
-        """Yield the findings on rows that stayed to the end, and on the set."""
         retained = {WHOLE_SET, *self.rows.places.tolist()}
         for stage in self.stages:
             for one in stage.on_retained:

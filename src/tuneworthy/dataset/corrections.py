@@ -223,7 +223,6 @@ class _AddDisliked:
                 yield RowFinding(row=number, code="rated_pair", action="mask")
 
     def repair(self, row: Example) -> Example:
-        """Return the row with the disliked answer next to its own."""
         meta = with_rejected(row.meta, self.disliked[_asked(row.messages)])
         return replace(row, meta=meta)
 

@@ -223,7 +223,6 @@ class SubsetScores:
         return cls({one: np.array(several) for one, several in columns.items()}, weights)
 
     def level(self, subset: Subset) -> tuple[float, tuple[float, float]]:
-        """Return the score of a subset, and its 95% interval."""
         level = score_interval(self._mean(subset), self.weights)
         low, high = self._widened(level.value, (level.lo, level.hi), self.scores[subset])
         return level.value, (max(0.0, low), min(1.0, high))
@@ -233,7 +232,6 @@ class SubsetScores:
         return np.minimum(mean, self.weights)  # thirds that do not add up to 1 by the last digit
 
     def difference(self, a: Subset, b: Subset) -> Difference:
-        """Return the score of `b` less that of `a`."""
         result = compare(self._mean(a), self.weights, self._mean(b), self.weights, alpha=None)
         bounds = self._widened(result.delta, result.ci, self.scores[b] - self.scores[a])
         return Difference(result.delta, bounds, result.n)

@@ -250,7 +250,6 @@ class AskedSample:
 
     @cached_property
     def matrix(self) -> Any:
-        """The features of all questions, CSR ``(n_questions, n_features)``."""
         return TextFeatures().fit_transform(self.questions)
 
     def scores(self, arms: Arms) -> NDArray[np.float64]:
@@ -298,7 +297,6 @@ class AskedSample:
 
 
 def _root(place: int, repeats: Mapping[int, int]) -> int:
-    """Return the row that a row repeats in the end: a copy of a copy is one of the first."""
     passed = {place}
     while (place := repeats.get(place, place)) not in passed:
         passed.add(place)

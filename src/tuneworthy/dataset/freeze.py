@@ -42,7 +42,6 @@ class Version:
         return self.recipe.files[ROWS].n
 
     def examples(self) -> Iterator[Example]:
-        """Yield the rows, one at a time."""
         return read_lines(self.folder / ROWS, Example)
 
     def rejects(self) -> Iterator[RowLine]:
@@ -105,7 +104,6 @@ def find_version(store: Folder, version: str) -> Version | None:
 
 
 def latest_version(store: Folder) -> Version | None:
-    """Return the version that was frozen last, or None."""
     document = store.read("datasets/latest", Pointer)
     return None if document is None else find_version(store, document.id)
 

@@ -175,7 +175,6 @@ BEYOND_LIMIT: Final = {"beyond_limit": "not drawn because of --limit"}
 
 
 def several_teachers(names: Sequence[str], *, allowed: bool) -> str:
-    """Say that the answers come from several teachers."""
     what = "The setting data.teacher_mix allows this." if allowed else "To allow this, set data.teacher_mix."
     more = f"; and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"The answers come from {len(names)} teachers: {'; '.join(names[:_SHOWN])}{more}. {what}"

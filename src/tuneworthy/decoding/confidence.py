@@ -65,7 +65,6 @@ def entropy(shares: Sequence[float]) -> float:
 
 
 def signals(tokens: Sequence[Token]) -> dict[str, float]:
-    """Return the signals of an answer; of one without tokens all are 0."""
     if not tokens:
         return dict.fromkeys(SIGNALS, 0.0)
     surprise, spread = [one.surprise for one in tokens], [one.entropy for one in tokens]

@@ -49,7 +49,6 @@ class Candidates:
 
     @property
     def probabilities(self) -> np.ndarray:
-        """`(n,)` probabilities of the tokens that are in; they sum to 1."""
         return softmax(self.logits)
 
     @property

@@ -52,7 +52,6 @@ class Comparison:
     notes: Sequence[str] = ()
 
     def shown(self, most: int) -> list[int]:
-        """Return the likeliest tokens, at most `most`."""
         return [int(token) for token in next(iter(self.trails.values())).steps[0].left.ids[:most]]
 
     def apart(self) -> dict[tuple[str, str], float]:
@@ -104,7 +103,6 @@ def compare_engines(
     prompt: Sequence[int] = (),
     written: Sequence[int] = (),
 ) -> Comparison:
-    """Return the trail per engine of `sampling` at `position` (see `samplers.explain`)."""
     start = ranked(position.logits)
     trails = {name: explain(start, sampling, engine_of(name), prompt=prompt, written=written) for name in engines}
     return Comparison(

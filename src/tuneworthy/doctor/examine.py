@@ -95,7 +95,6 @@ def _lock_damages(folder: Folder) -> Iterator[Damage]:
 
 
 def _holder(folder: Folder) -> str:
-    """Return the process that has the lock; "" without one."""
     path = folder.path / "lock"
     if not path.is_file():
         return ""

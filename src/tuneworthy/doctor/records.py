@@ -149,7 +149,6 @@ def work_damages(folder: Folder) -> Iterator[Damage]:
 
 
 def _fault(read: Callable[[], object]) -> str:
-    """Return the fault of the file that `read` reads, in a sentence; "" without one."""
     try:
         read()
     except UserError as error:

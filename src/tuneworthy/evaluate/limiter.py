@@ -75,7 +75,6 @@ class Limiter:
         self._grant()
 
     def _grant(self) -> None:
-        """Hand free slots to those who wait; during a pause, see to it that this happens at its end."""
         if self._resume_at:
             if self._timer is None and self._waiting:
                 self._timer = asyncio.get_running_loop().call_at(self._resume_at, self._resume)

@@ -497,7 +497,6 @@ class Runner:
             await self._give_up(model, batch, job, error)
 
     def _warn_of_wait(self, model: OpenModel, error: ProviderError, now: float) -> None:
-        """Show that a provider asks to wait for longer than anybody waits, at most once a minute."""
         asked = error.retry_after_s or 0.0
         if asked > LONGEST_PAUSE_S and now >= self._warned_at.get(model.name, now):
             self._warned_at[model.name] = now + LONGEST_PAUSE_S
@@ -508,7 +507,6 @@ class Runner:
             )
 
     async def _fails_alone(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> bool:
-        """Whether a case fails while the model answers others, so often that this is no chance."""
         if error.code not in OF_ONE_CASE:
             return False
         if (model.identity, job.case.id) in self._failing:
@@ -549,7 +547,6 @@ class Runner:
             return True
 
     async def _give_up(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> None:
-        """Make the failure the answer of the case, unless the provider is to blame."""
         if error.retryable or error.code in UNTIL_FIXED:
             batch.last_failure = error
             if fault := await self._blame(model, batch, job, error):
@@ -571,7 +568,6 @@ class Runner:
         return failure
 
     async def _blame(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> TuneworthyError | None:
-        """Count a case that is given up; return what ends the run if the provider is to blame."""
         if model.identity in self._working and error.code != "pipeline":
             if batch.last_answer >= job.first_sent or await self._healthy(model, batch, job.last_sent):
                 return None

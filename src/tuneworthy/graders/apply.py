@@ -118,7 +118,6 @@ class _Rules:
         self._answered = Score(reason="answered_unanswerable", den=grader.unit)
 
     def judge(self, trace: Trace, case: Case | None) -> Score | Awaitable[Score]:
-        """Apply the rules, and ask the grader where they leave the question open."""
         response = trace.response
         if trace.error is not None:
             return Score.failed(f"{trace.error.code}: {trace.error.message}")
@@ -163,7 +162,6 @@ def _failed(error: ProviderError) -> Score:
 
 
 async def _all(waiting: Sequence[Awaitable[Score]]) -> list[Score]:
-    """Await all together; if one raises, the others are cancelled before it is raised on."""
     tasks = [asyncio.ensure_future(one) for one in waiting]
     try:
         return await asyncio.gather(*tasks)

@@ -48,7 +48,6 @@ class LabelFinder:
         self._longer = _pattern((_phrase(label) for label in sorted(longer, key=len, reverse=True)), re.IGNORECASE)
 
     def __call__(self, text: str) -> list[str]:
-        """Return the labels that `text` names, in the order of their first mention."""
         answer = text[:MAX_CHARS].strip()
         if answer in self._exact:
             return [self._exact[answer]]
@@ -65,7 +64,6 @@ class LabelFinder:
 
 
 def _phrase(label: str) -> str:
-    """Return a pattern for `label` as a whole phrase, any separator between its words."""
     words = [re.escape(word) for word in re.split(r"[\s_\-]+", label.strip()) if word]
     return r"[\s_\-]*".join(words) if _UNSPACED.search(label) else r"[\s_\-]+".join(words) or re.escape(label.strip())
 

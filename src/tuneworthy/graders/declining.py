@@ -59,7 +59,6 @@ class Declines:
         self.identity = content_hash(asdict(lists))
 
     def __call__(self, response: Response) -> bool:
-        """Return whether `response` declines, by its finish reason, its words or a JSON null."""
         if response.finish_reason in _DECLINED_FINISH:
             return True
         if response.tool_calls:
@@ -67,7 +66,6 @@ class Declines:
         return self.text(response.text)
 
     def text(self, text: str) -> bool:
-        """Return whether the words of `text` decline."""
         head = _folded(text[:HEAD_CHARS]).lstrip(_EDGES)
         if not head:
             return self._null(text)
@@ -78,7 +76,6 @@ class Declines:
         return len(head) >= self._shortest_part and any(part in head for part in self._parts)
 
     def _begins(self, head: str) -> bool:
-        """Return whether `head`, after apologies and openers, begins by declining."""
         position = 0
         for _ in range(4):
             if self._start.match(head, position):
@@ -89,7 +86,6 @@ class Declines:
         return False
 
     def _null(self, text: str) -> bool:
-        """Return whether `text` is JSON null, or an object that says only that there is no answer."""
         if len(text) > HEAD_CHARS or not ("{" in text or "null" in text):
             return False
         value: Any = find_json(text)
@@ -109,5 +105,4 @@ def _any_of(phrases: Sequence[str], after: str) -> re.Pattern[str]:
 
 @cache
 def built_in() -> Declines:
-    """Return the detector of the built-in phrases."""
     return Declines()

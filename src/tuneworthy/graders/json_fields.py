@@ -50,7 +50,6 @@ class Counts:
         return 2 * self.tp / total if total else None
 
     def add(self, other: Sequence[int]) -> None:
-        """Add the counts `(tp, fp, fn)`."""
         self.tp, self.fp, self.fn = self.tp + other[0], self.fp + other[1], self.fn + other[2]
 
 
@@ -123,7 +122,6 @@ def as_number(text: str) -> float | None:
 
 
 def atom(value: Any) -> Atom:
-    """Return `value` in the form that is compared."""
     if isinstance(value, str):
         return ("s", _folded(value))
     if isinstance(value, bool):
@@ -138,7 +136,6 @@ def _folded(text: str) -> str:
 
 
 def _canonical(value: Any) -> Any:
-    """Return a nested value with texts folded, nulls left out, and whole floats as integers."""
     if isinstance(value, str):
         return _folded(value)
     if isinstance(value, Mapping):
@@ -154,7 +151,6 @@ def _canonical(value: Any) -> Any:
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Yield (path, value) of all that is not null; elements of a list share the list's path."""
     if isinstance(value, Mapping):
         for key, one in value.items():
             yield from _leaves(one, f"{path}.{key}" if path else str(key))

@@ -55,7 +55,6 @@ def find_json(text: str, *, strict: bool = False) -> Any:
 
 
 def find_object(text: str, *, strict: bool = False) -> dict[str, Any] | None:
-    """Return the JSON object of `text` or within it; None without one."""
     value = find_json(text, strict=strict)
     return value if isinstance(value, dict) else None
 

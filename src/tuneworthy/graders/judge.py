@@ -106,7 +106,6 @@ class JudgeGrader(AnswerGrader[Judge]):
         )
 
     def __call__(self, trace: Trace, case: Case) -> Score | Awaitable[Score]:
-        """Judge an answer; one without a word is not sent."""
         return self._score(case, trace.text) if trace.text.strip() else FORMAT
 
     async def verdict(self, case: Case, answer: str) -> tuple[bool | None, str]:

@@ -82,7 +82,6 @@ class NumericGrader(AnswerGrader[Numeric]):
     """Reads thousands separators, percent signs, currency signs and scientific notation."""
 
     def _expected(self, expected: Any) -> list[Number] | None:
-        """Return the accepted numbers; None if one is not a number."""
         found = []
         for one in expected if isinstance(expected, list | tuple) else [expected]:
             if isinstance(one, int | float) and not isinstance(one, bool):

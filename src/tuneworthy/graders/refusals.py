@@ -76,7 +76,6 @@ def _concept(word: str) -> str:
 
 
 def _outline(sentence: str) -> list[str]:
-    """Return the concepts of a sentence in their order: the same in all languages."""
     return [name for names in map(_names, _TOKEN.findall(sentence)) for name in names]
 
 

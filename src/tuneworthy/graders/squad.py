@@ -45,6 +45,5 @@ class SquadF1Grader(AnswerGrader[SquadF1]):
     """Word F1 with the closest of the accepted answers."""
 
     def __call__(self, trace: Trace, case: Case) -> Score:
-        """Return the best F1."""
         answer = normalise(trace.text)
         return partial(max((token_f1(answer, normalise(one)) for one in accepted(case.expected)), default=0.0))

@@ -45,7 +45,6 @@ class ToolCallGrader(AnswerGrader[ToolCall]):
     """All expected calls, in any order, and no others: 1; else 0 with what went wrong."""
 
     def label_fault(self, expected: Any) -> str:
-        """The expected value must be a call or a list of calls."""
         return (
             (f'{str(expected)[:80]!r} is neither a tool call with "name" and "arguments" nor a list of such calls')
             if expected_calls(expected) is None

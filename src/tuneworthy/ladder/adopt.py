@@ -142,7 +142,6 @@ def _adopted(
 
 
 def _saving(evidence: AdoptionEvidence) -> str:
-    """Name the quantity that is at least 20 % lower; "" without one."""
     if evidence.cheaper and evidence.costs is not None:
         if evidence.requests is not None:
             mine, theirs = (cost.monthly_usd(evidence.requests) for cost in evidence.costs)

@@ -225,7 +225,6 @@ class Judging:
         return None if np.isnan(found) else found
 
     def _asks(self, key: str) -> bool:
-        """Whether the judge is asked about this answer: not if declining is right, which a rule judges."""
         one = self._answers.get(key)
         return one is not None and not (self.judge.needs_expected and one.case.expected is None)
 

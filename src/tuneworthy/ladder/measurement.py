@@ -72,7 +72,6 @@ class Measurement(ScoredAnswers):
 
     @property
     def score(self) -> float:
-        """sum(num) / sum(den) over the scored cases."""
         scored = ~np.isnan(self.num)
         total = float(self.den[scored].sum())
         return float(self.num[scored].sum()) / total if total else 0.0

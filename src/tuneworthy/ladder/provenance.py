@@ -10,8 +10,8 @@ from typing import Any
 
 from tuneworthy import __version__
 from tuneworthy.cases.splits import Split
+from tuneworthy.config.ladder import Reflection
 from tuneworthy.config.project import Project
-from tuneworthy.config.reflection import Reflection
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.models import Models
 from tuneworthy.graders.base import Grader

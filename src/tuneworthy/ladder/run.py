@@ -244,7 +244,6 @@ class LadderRun:
         self.watcher.finish(self.records[name])
 
     async def _rung(self, name: str) -> RungRecord:
-        """Run one rung: propose, search, race on dev, look closer at the winner, compare it on test."""
         if self.best is None and name not in REFERENCE_RUNGS:
             return RungRecord(
                 rung=name,
@@ -376,7 +375,6 @@ class LadderRun:
         }
 
     async def _quick(self, record: RungRecord, winner: Variant) -> RungRecord:
-        """Build on the winner if it is ahead on dev; decide nothing."""
         record = replace(
             record,
             status=RungStatus.REFERENCE if record.rung in REFERENCE_RUNGS else RungStatus.INCONCLUSIVE,
@@ -397,7 +395,6 @@ class LadderRun:
         return ahead and not trial.violated
 
     async def _ahead(self, variant: Variant, best: Variant, dev: Sequence[Case]) -> bool:
-        """Whether `variant` is ahead of the best so far on `dev`, where both were scored."""
         ours, theirs = [await self.session.measure(one, dev) for one in (variant, best)]
         return float(differences(ours, theirs).sum()) > 0
 
@@ -473,13 +470,11 @@ class LadderRun:
         return gain, decision
 
     def _lead(self, trial: Measurement) -> None:
-        """Make this the best language-model variant; the first eligible one also is the highest."""
         if self.highest is None or self.highest.violated or trial.score > self.highest.score:
             self.highest = trial
         self.leader, self.best = trial, trial.variant
 
     async def _against_classical(self, classical: Measurement, best: Measurement) -> RungRecord:
-        """Compare the classical baseline with the best language-model variant: the last comparison."""
         gain, decision = await self._decide(best, classical, leads=self.classical_leads)
         why = f"no language model; against the best variant of the other rungs: {decision.reason}"
         if decision.reason_code == "constraint":
@@ -503,7 +498,6 @@ class LadderRun:
         return None if best is None or best.violated else BestVariant(best.rung, best.variant.id)
 
     def _measured(self) -> list[Variant]:
-        """Return the language-model variants that were measured on test and may serve."""
         may_serve = self.session.project.may_serve
         return [
             one.variant
@@ -631,7 +625,6 @@ def _explored(name: str, winner: Variant, raced: Race | None, tried: int, notes:
 
 
 def _takes_over(best: Measurement, trial: Measurement) -> bool:
-    """Whether `trial` is the best only because it is the first that breaks no constraint."""
     whole = trial.unscored <= MOST_UNSCORED * len(trial.num)
     return bool(best.violated) and not trial.violated and whole and trial.score > 0
 

@@ -47,7 +47,6 @@ class TunedModel:
 
     @property
     def artifact(self) -> str | None:
-        """Id of what answers: the file, the merged model or the adapter that is applied."""
         return self.detail.gguf or self.detail.merged or self.detail.adapter
 
 
@@ -147,7 +146,6 @@ def add_base(models: Models, project: Project, tuned: TunedModel) -> Against:
 
 
 def _is_base(models: Models, project: Project, name: str, base: Artifact) -> bool:
-    """Say whether a model of the project file has the weights of `base`: its folder, or its source."""
     config, source = project.models[name], base.about.source
     if config.local_file is None:
         return False

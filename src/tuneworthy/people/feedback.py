@@ -108,7 +108,6 @@ class Scales:
         self.ranges = {key: (low, high) for key, (low, high) in self.ranges.items() if low < 0 or low < high}
 
     def unknown(self, meta: Mapping[str, Any]) -> list[dict[str, float]]:
-        """Return the ratings in `meta` whose scale is not known."""
         return [{key: value} for key, value in _numbers(meta) if key not in self.ranges]
 
     def opinion(self, key: str, value: float) -> Opinion:
@@ -224,7 +223,6 @@ def _entries(value: Any, *, inside: bool = False, depth: int = 0) -> Iterator[_F
 
 
 def _rates_inside(key: str, value: Any) -> bool:
-    """Whether a key of a feedback object rates, and does not only name the object ("user-feedback")."""
     if key not in _INSIDE or isinstance(value, Mapping | list):
         return False
     return key not in {"name", "key", "type"} or not isinstance(value, str) or _bare(value) in _GOOD | _BAD
@@ -298,7 +296,6 @@ def _number(value: Any) -> float | None:
 
 
 def _opinion(key: str, value: Any, scales: Scales) -> Opinion | None:
-    """Return the opinion that one value expresses; None if it means that a person took over."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -323,7 +320,6 @@ def _is_true(value: Any) -> bool:
 
 
 def _corrected_text(value: Any) -> str | None:
-    """Return the text of a correction: given as text, as a message, or as a list that ends with one."""
     if isinstance(value, list) and value:
         value = value[-1]
     if isinstance(value, Mapping):
@@ -418,13 +414,11 @@ def _repaired(messages: tuple[Message, ...], meta: Mapping[str, Any], correction
 
 
 def _feedback_on_turns(messages: Sequence[Message]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the number of each answer that has keys besides those of a chat, with these."""
     for number, message in enumerate(messages):
         if message.get("role") == "assistant" and len(message) > 2:
             yield number, {key: item for key, item in message.items() if key not in _OWN}
 
 
 def _deferred(meta: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the ratings of single turns that `settle` left to be judged."""
     ratings = meta.get(TURNS)
     return [one for one in ratings if isinstance(one, Mapping)] if isinstance(ratings, list) else []

@@ -81,7 +81,6 @@ class Review:
         self.path, self.version, self.rows = path, version, rows
 
     def state(self) -> State:
-        """Return how far it is."""
         return state_of(self.path, self.version)
 
     def plan(
@@ -319,7 +318,6 @@ def _compared(messages: Sequence[Message]) -> str:
 
 
 def _numbers(ids: Iterable[str], judged: Mapping[str, bool]) -> tuple[int, int, int]:
-    """Return how many rows there are, how many were judged before, and how many of those are bad."""
     counts = Counter(judged.get(row) for row in ids)
     return counts.total(), counts[True] + counts[False], counts[False]
 

@@ -144,7 +144,6 @@ class Ledger:
             self.plans.append(one)
 
     def plan_of(self, version: str) -> ReviewPlan | None:
-        """Return the last plan of a version."""
         return next((plan for plan in reversed(self.plans) if plan.version == version), None)
 
     def trust_in(self, plan: ReviewPlan) -> dict[str, Trust]:

@@ -174,7 +174,6 @@ def count(plan: ReviewPlan, judged: Mapping[str, bool]) -> tuple[int, int]:
 
 
 def status_of(plan: ReviewPlan | None, counts: Tally) -> Status:
-    """Return the status of a plan with these verdicts."""
     if plan is None:
         return "no_plan"
     if counts.n_refuted or is_rejected(counts.n_bad, plan.max_bad):

@@ -60,7 +60,6 @@ class ShotPool:
         return Shots(mode="fixed", k=k, pool_hash=self.hash, ids=tuple(self.examples[row].id for row in chosen))
 
     def per_case(self, k: int) -> Shots:
-        """Describe `k` shots chosen per case, by BM25."""
         return Shots(mode="per_case", k=k, pool_hash=self.hash)
 
     def select(self, shots: Shots | None, cases: Sequence[Case]) -> dict[str, tuple[Example, ...]]:

@@ -46,7 +46,6 @@ def xml_contract(variant: Variant, kind: str, labels: Sequence[str], schema: dic
 
 
 def role(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> Variant:
-    """Open with who the model is."""
     doing = {
         "label": "an expert at sorting messages into the right category",
         "json": "an expert at extracting structured data from text",
@@ -97,7 +96,6 @@ def asks_to_think(*templates: str) -> bool:
 
 
 def applicable(variant: Variant, kind: str) -> list[str]:
-    """Return the names of the transforms that make sense for this prompt and kind of task."""
     names = list(TRANSFORMS)
     if len((variant.system or "").split()) < LONG_PROMPT_WORDS:
         names.remove("half")

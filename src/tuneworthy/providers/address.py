@@ -51,7 +51,6 @@ def check_address(url: str, key: Key | None = None) -> SplitResult:
 
 
 def free_port() -> int:
-    """Return a port of the loopback that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

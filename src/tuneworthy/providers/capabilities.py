@@ -110,7 +110,6 @@ class Capabilities:
 
     @property
     def supports(self) -> frozenset[str]:
-        """The features of `Provider.supports`."""
         has = {
             "choice": self.choice != "none",
             "json_schema": self.json_schema != "none",
@@ -123,7 +122,6 @@ class Capabilities:
 
     @property
     def efforts(self) -> tuple[str, ...]:
-        """The effort values that may be swept; empty if the model takes none."""
         effort = self.parameters.get("effort")
         return effort.values if effort else ()
 
@@ -155,7 +153,6 @@ def capabilities_of(provider: str, model: str, host: str = "") -> Capabilities:
 
 
 def capabilities_for(config: ModelSection) -> Capabilities:
-    """Return what the model of a section accepts."""
     host = urlsplit(str(getattr(config, "base_url", ""))).hostname or ""
     provider = config.protocol or str(getattr(config, "provider", ""))
     return capabilities_of(provider, str(getattr(config, "model", "")), host)

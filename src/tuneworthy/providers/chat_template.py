@@ -76,7 +76,6 @@ class ChatTemplate:
 
 
 def template_sha256(template: str) -> str:
-    """Return the SHA-256 by which a chat template is known."""
     return sha256(template.encode()).hexdigest()
 
 
@@ -114,7 +113,6 @@ def render(
 
 
 def _answers(template: ChatTemplate, chats: Sequence[Chat], timeout_s: float, max_chars: int) -> list[dict[str, str]]:
-    """Return what the child says of each chat: its `text`, or why it is `refused`."""
     if len(template.source) > MAX_TEMPLATE_CHARS:
         raise _fault(f"it has {len(template.source)} characters, more than the limit of {MAX_TEMPLATE_CHARS}")
     tokens = dict(template.special_tokens)

@@ -179,7 +179,6 @@ def _check_members(wheel: Path, members: list[zipfile.ZipInfo]) -> None:
 
 
 def _copy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, size: int) -> str:
-    """Write one member, at most `size` bytes of it (the directory may lie), and return its SHA-256."""
     digest, room = hashlib.sha256(), size
     with archive.open(info) as source, target.open("wb") as out:
         while block := source.read(_CHUNK):
@@ -194,7 +193,6 @@ def _copy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, size: i
 
 
 def _bytes_in(folder: Path) -> int:
-    """Return the size of all files below `folder` (they may vanish meanwhile)."""
     total = 0
     for path in folder.rglob("*"):
         try:

@@ -135,7 +135,6 @@ class _Reader:
         return self._summary(version, n_tensors, values, lengths)
 
     def _check_tensors(self, n_tensors: int, alignment: object) -> None:
-        """Hold the places of all tensors against the size of the file: finds a download that was cut off."""
         if not _is_count(alignment) or alignment > 2**20:
             raise header_fault(self.path, f"general.alignment is {alignment}, not a number from 1 to {2**20}")
         needed = 0
@@ -208,7 +207,6 @@ class _Reader:
         return count
 
     def _number(self, kind: int, what: str) -> int:
-        """Read a scalar; floats are for `_value` alone, all other callers read counts."""
         layout = _SCALARS.get(kind)
         if layout is None:
             raise header_fault(self.path, messages.say("unknown_type", what=what, kind=kind))
@@ -230,7 +228,6 @@ class _Reader:
         return count
 
     def _take(self, length: int, what: str) -> bytes:
-        """Read `length` bytes (already capped by the caller)."""
         data = self._file.read(length) if length <= self._rest else b""
         if len(data) != length:
             raise header_fault(self.path, messages.say("ends_early", what=what, needed=length, rest=self._rest))
@@ -245,7 +242,6 @@ class _Reader:
 
 
 def header_fault(path: Path, reason: str) -> ModelError:
-    """Return the error for a model file whose header cannot be true."""
     return ModelError(f"{path} is not a valid model file: {reason}.", hint=messages.say("download_again"))
 
 

@@ -429,7 +429,6 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 def _message_of(body: bytes) -> bytes | str:
-    """Return the message of an error body: OpenAI's, Anthropic's, FastAPI's, or the body as it is."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -34,14 +34,60 @@ from tuneworthy.providers import messages
 from tuneworthy.providers.base import BaseProvider, outgoing, provider
 from tuneworthy.providers.capabilities import Capabilities, capabilities_for
 from tuneworthy.providers.gguf import GgufHeader, read_header
+from tuneworthy.providers.http_client import HttpClient
 from tuneworthy.providers.llama_child import EngineSettings
-from tuneworthy.providers.llama_prefix import SharedPrefix
 from tuneworthy.providers.llama_ranking import LabelRanker
 from tuneworthy.providers.models import check_pinned, find
 from tuneworthy.providers.openai import OpenAIProvider, with_instructions
 from tuneworthy.store.folder import Folder
 from tuneworthy.trust import child_environment
-from tuneworthy.types import LANES, JsonObject, Request, Response, content_hash
+from tuneworthy.types import LANES, JsonObject, Message, Request, Response, content_hash
+
+# A shorter prefix is read as fast as it is copied.
+MIN_CHARACTERS = 800
+
+
+class SharedPrefix:
+    """Copies each shared prefix to the slots of one engine, once.
+
+    Args:
+        client: Of the engine.
+        slots: Number of its slots.
+        folder: Its `slot_save_path`.
+    """
+
+    def __init__(self, client: HttpClient, slots: int, folder: Path) -> None:
+        self._client, self._slots, self._folder = client, slots, folder
+        self._first: dict[str, Message] = {}
+        self._lock = asyncio.Lock()
+        self.copied: set[str] = set()
+
+    async def prepare(self, request: Request, body: Mapping[str, Any]) -> None:
+        """Copy the prefix of `request` if another question had it before; requests with that prefix wait.
+
+        Repeats of the first question pass: their slot has the whole prompt.
+        """
+        before, question = request.messages[:-1], request.messages[-1]
+        if self._slots == 1 or sum(len(str(turn.get("content"))) for turn in before) < MIN_CHARACTERS:
+            return
+        key = content_hash([list(before), list(request.tools)])
+        if key in self.copied or self._first.setdefault(key, question) == question:
+            return
+        async with self._lock:
+            if key not in self.copied:
+                with suppress(ProviderError, OSError):  # the request meets the same fault itself, or does without
+                    await self._copy(body, self._folder / f"{key}.slot")
+                self.copied.add(key)
+
+    async def _copy(self, body: Mapping[str, Any], file: Path) -> None:
+        try:
+            await self._client.post({**body, "max_tokens": 1, "id_slot": 0}, "chat/completions")
+            await self._client.post({"filename": file.name}, "slots/0?action=save")
+            for slot in range(1, self._slots):
+                await self._client.post({"filename": file.name}, f"slots/{slot}?action=restore")
+        finally:
+            file.unlink(missing_ok=True)
+
 
 # Limit of loading a model, seconds.
 START_S = 120.0
@@ -280,7 +326,6 @@ class LlamaCppProvider(BaseProvider):
         await self._drop()
 
     async def _answer(self, request: Request) -> Response:
-        """Ask the engine once; tell a crash from other faults."""
         engine = self.engine if self.engine is not None and self.engine.alive else await self.start()
         client, ranker, prefix = self._client, self._ranker, self._prefix
         if client is None or ranker is None or prefix is None:
@@ -299,7 +344,6 @@ class LlamaCppProvider(BaseProvider):
         return response
 
     def _crashed(self, engine: Engine, request: Request) -> ProviderError:
-        """Note a crash (once for each engine) and the request that was in flight."""
         if not engine.crash_counted:
             engine.crash_counted = True
             self._crashes_in_a_row += 1
@@ -329,7 +373,6 @@ class LlamaCppProvider(BaseProvider):
             self._share_slots()
 
     def _share_slots(self) -> None:
-        """Make what hands out the slots of the engine, for the running event loop."""
         if self._client is not None and self.engine is not None:
             slots = self.settings.slots
             self._ranker = LabelRanker(self._client.http, slots)

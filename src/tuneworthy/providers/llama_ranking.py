@@ -123,7 +123,6 @@ class LabelRanker:
         return self._tokens[key]
 
     async def _pieces(self, text: str) -> list[tuple[int, bool]]:
-        """Return the tokens of a text, and of each whether it consists of whole characters."""
         body = {"content": text, "add_special": True, "parse_special": True, "with_pieces": True}
         answer = await self._client.post(body, "tokenize")
         return [(int(token["id"]), isinstance(token["piece"], str)) for token in answer["tokens"]]

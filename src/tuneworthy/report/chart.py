@@ -113,7 +113,6 @@ class LineChart:
             yield self.y(value), f"${numbers.short(value)}" if self.y_unit == "usd" else FORMS[self.y_unit](value)
 
     def _step(self, value: float) -> float:
-        """Return a value in steps of the vertical axis: powers of ten of dollars, else tenths."""
         return log10(max(value, 0.01)) if self.y_unit == "usd" else 10 * value
 
     def _steps(self) -> tuple[int, int]:

@@ -131,7 +131,6 @@ def price_words(option: Option) -> str:
 
 
 def target_words(target: float | None) -> str:
-    """Name the dashed line of a chart."""
     return "" if target is None else f"The dashed line is the target of {numbers.percent(target)}."
 
 

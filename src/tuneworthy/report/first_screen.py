@@ -33,7 +33,6 @@ def option_of(options: Sequence[Option], kinds: Collection[str]) -> Option | Non
 
 
 def holding(stored: StoredVerdict | None, record: RunRecord) -> Verdict | None:
-    """Return the verdict, if it is still valid."""
     return stored.verdict if stored and stored.holds and not record.quick else None
 
 

@@ -47,7 +47,6 @@ def shown(text: str) -> str:
 
 
 def tooltip(token: Token) -> str:
-    """Return the text of a token's tooltip."""
     others = ", ".join(f"{clean(text, 16) or 'space'} {share:.0%}" for text, share in token.top[:5])
     return f"entropy {token.entropy:.2f}, margin {token.margin:.2f}; {others}"
 

@@ -7,7 +7,6 @@ NONE = "–"
 
 
 def text(value: object) -> str:
-    """Return any value as text, or a dash for None."""
     return NONE if value is None else str(value)
 
 
@@ -113,7 +112,6 @@ def difference(delta: float | None, bounds: Sequence[float] | None) -> str:
 
 
 def signed(value: float | None) -> str:
-    """Return a difference of scores with its sign."""
     return NONE if value is None else f"{value:+.3f}"
 
 

@@ -73,7 +73,6 @@ def render_xml(template: str, **content: Any) -> str:
 
 
 def first_screen(page: Document) -> str:
-    """Return the first screen of a page as text, without the paragraph to paste."""
     return _render("screen.txt.j2", Markup, page=page)
 
 

@@ -93,7 +93,6 @@ class Bars:
 
     @classmethod
     def of_scores(cls, rows: Sequence[Bar | None], domain: tuple[float, float], target: float | None = None) -> Bars:
-        """Return bars on a scale in percent."""
         return cls(rows, domain, [f"{end:.0%}" for end in domain], target)
 
     @classmethod
@@ -144,7 +143,6 @@ class Table:
         return cls(title, columns, [[column.cell(item) for column in columns] for item in items], note, best, bars=bars)
 
     def only(self, *keys: str) -> Table:
-        """Return the table with the columns `keys`, in that order."""
         order = [column.key for column in self.columns]
         places = [order.index(key) for key in keys]
         rows = [[row[place] for place in places] for row in self.rows]
@@ -159,6 +157,5 @@ class Table:
 
 
 def pairs_table(title: str, rows: Sequence[Sequence[object]], note: str = "", kind: ColumnKind = "text") -> Table:
-    """Return a table of items and their values."""
     columns = [text_column("item", "item", itemgetter(0)), Column("value", "value", kind=kind, value=itemgetter(1))]
     return Table.of(title, columns, rows, note)

@@ -375,13 +375,11 @@ def _flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def tuned_tables(record: RunRecord) -> list[Table]:
-    """Return the tables of the rung `fine_tune`."""
     detail = record.detail(TunedDetail)
     return [regressions_table(detail)] if detail and detail.regressions else []
 
 
 def regressions_table(detail: TunedDetail) -> Table:
-    """Return the results of the regression sets."""
     columns = [
         name_column("name", "regression set"),
         Column("status", "status", kind="status"),

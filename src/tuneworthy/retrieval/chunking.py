@@ -42,7 +42,6 @@ class Chunk:
 
 
 def about_tokens(text: str) -> int:
-    """Return about how many tokens `text` has, where no tokenizer is at hand."""
     return -(-len(text.encode()) // BYTES_A_TOKEN)
 
 

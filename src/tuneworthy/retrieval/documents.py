@@ -72,7 +72,6 @@ class Corpus:
 
     @cached_property
     def hash(self) -> str:
-        """Content hash: ids and texts, in order."""
         digest = hashlib.sha256()
         for document in self.documents:
             digest.update(orjson.dumps([document.id, [[part.heading, part.text] for part in document.sections]]))
@@ -168,7 +167,6 @@ class _Reading:
         )
 
     def _unique(self, name: str) -> str:
-        """Return an id that no document has: the name, else the name with a number."""
         while True:
             self.names[name] += 1
             number = self.names[name]
@@ -222,7 +220,6 @@ def _files(path: Path, reading: _Reading) -> list[Path]:
 
 
 def _shown(path: Path) -> str:
-    """Return `path` as text that can be written: bytes of a name that are not UTF-8 are escaped."""
     return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -244,7 +241,6 @@ def _read(file: Path, root: Path, name: str, reading: _Reading) -> None:
 
 
 def _read_rows(file: Path, name: str, reading: _Reading) -> None:
-    """Read a document a line: `{"id", "text", "title"?}`."""
     before = len(reading.documents) + len(reading.left_out)
     with open_input(file) as lines:
         for number, line in enumerate(iter(lambda: lines.readline(MOST_LINE + 1), b""), 1):

@@ -185,7 +185,6 @@ class SentenceEncoder:
 
 
 def _batches(ids: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-    """Yield places of texts of one length, at most `_BATCH` together."""
     lengths = np.fromiter(map(len, ids), np.int64, len(ids))
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length).tolist()

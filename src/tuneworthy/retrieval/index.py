@@ -82,7 +82,6 @@ class ChunkIndex:
         return self.about.n_chunks
 
     def search_words(self, question: str, n: int) -> RankedChunks:
-        """Return the `n` best chunks by BM25."""
         from lancedb.query import MatchQuery
 
         if not any(character.isalnum() for character in question):

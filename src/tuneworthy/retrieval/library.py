@@ -292,7 +292,6 @@ class DocumentLibrary:
         )
 
     async def _once(self, form: str, questions: Sequence[str], search: _Search) -> list[Any]:
-        """Return the result for each question; missing results are searched."""
         keys = [content_hash([form, question], 32) for question in questions]
         async with self._alone:
             results = self._searches.get(list(dict.fromkeys(keys)))

@@ -67,7 +67,6 @@ class Searcher:
         self._chunks: dict[int, Chunk] = {}
 
     async def search(self, retrieval: Retrieval, questions: Sequence[str], depth: int) -> list[list[Passage]]:
-        """Return the best `depth` chunks for each question."""
         if retrieval.encoder:
             await self.encode(questions)
         hits = [(await self._search(retrieval, question))[:depth] for question in questions]
@@ -141,7 +140,6 @@ class Searcher:
     async def _reranked(
         self, retrieval: Retrieval, question: str, fused: Mapping[int, float], repeat: int = 0
     ) -> dict[int, float]:
-        """Order the head of the list by the reranker (and, for MaxSim, by the fused score as well)."""
         head = list(fused)[:RERANKED]
         kind = str(retrieval.reranker["type"])
         scores = self._scores[kind, question]

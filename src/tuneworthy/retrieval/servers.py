@@ -55,7 +55,6 @@ class ServerEncoder:
         self._server = RetrievalServer(config, "embeddings", account, root)
 
     async def encode_chunks(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return (n, width)."""
         return await self._encode([self._config.document_prefix + text for text in texts], 0)
 
     async def encode_questions(self, texts: Sequence[str], repeat: int = 0) -> NDArray[np.float32]:
@@ -146,7 +145,6 @@ class RetrievalServer:
         return answers
 
     def odd_answer(self, reason: object) -> OutsideFault:
-        """Return the fault of an answer that breaks the protocol."""
         return OutsideFault(
             f"The response from {self._config.base_url}/{self._path} does not follow the API: {reason}.",
             hint="Check base_url and model of this server in [retrieval].",
@@ -203,7 +201,6 @@ async def _finished(call: Coroutine[Any, Any, Result], grace_s: float) -> Result
 
 
 def _vectors(answer: Any, n: int) -> list[str]:
-    """Return `n` vectors as base64 of their float32."""
     rows = [row["embedding"] for row in sorted(answer["data"], key=lambda row: row["index"])]
     matrix = np.asarray(rows, "<f4")
     if matrix.ndim != 2 or len(matrix) != n:

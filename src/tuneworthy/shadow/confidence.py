@@ -229,7 +229,6 @@ def rise(unsure: Floats, weights: Floats, ceiling: float) -> tuple[int | None, i
 
 
 def _sentences(verdict: ConfidenceVerdict, threshold: Threshold, margin: float) -> list[str]:
-    """Return the result in words, and how often low confidence means a wrong answer on dev."""
     production = messages.say("rate", share=verdict.share, low=verdict.low, high=verdict.high)
     dev, wrong, others = (
         messages.say("rate", share=one.value, low=one.lo, high=one.hi)

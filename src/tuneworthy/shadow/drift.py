@@ -204,7 +204,6 @@ def _thinned(texts: Iterable[str], seed: int) -> list[str]:
 
 
 def _nearest(texts: Sequence[str], k: int, encode: Any) -> Places:
-    """Return the places of the `k` nearest neighbours per text, `(n, k)`."""
     from tuneworthy.classical.features import TextFeatures
 
     vectors = encode(texts) if encode else TextFeatures().fit_transform(texts)
@@ -227,7 +226,6 @@ def _uncovered(near: Places, is_case: Flags) -> Flags:
 def _topics(
     texts: Sequence[str], near: Places, places: Places, cases: Sequence[str], traffic: Mapping[str, str]
 ) -> list[Topic]:
-    """Return the largest groups of the texts at `places`: each is among the neighbours of another."""
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import connected_components
 

@@ -52,7 +52,6 @@ class AnswerPair:
 
 
 def recorded(turn: RecordedTurn) -> Trace:
-    """Return production's recorded answer as a trace."""
     return Trace(case_id=turn.case.id, variant_id="recorded", repeat=0, messages=(), response=turn.answer, stored=True)
 
 

@@ -135,7 +135,6 @@ class _ChatChunk(WireModel):
 
 
 def _completion(events: Iterator[JsonObject]) -> JsonObject:
-    """Put together a chat completion: its first choice."""
     text, ending, model, usage = "", None, None, None
     calls: dict[int, JsonObject] = {}
     for event in events:

@@ -292,7 +292,6 @@ def clean(project: Project, session: str, row: Example) -> Example | None:
 
 
 def turn_of(session: str, row: Example) -> RecordedTurn:
-    """Return the turn that the last message of a row answers."""
     return _turn(_turn_name(session, row), session, row, len(row.messages) - 1, last=True)
 
 
@@ -344,7 +343,6 @@ def _in_sessions(rows: Sequence[Example]) -> list[Example]:
 
 
 def _conversations(turns: Sequence[Message]) -> list[str]:
-    """Return a hash of the conversation up to each answer, the answer included."""
     found, before = [], ""
     for turn in turns:
         before = content_hash([before, turn["role"], turn.get("content") or "", turn.get("tool_calls") or []])

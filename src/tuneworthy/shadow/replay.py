@@ -201,7 +201,6 @@ class _Replay:
 
 
 def rules_of(session: Session, recording: Recording) -> ShadowRules:
-    """Return the rules for a recording, from facts before any answer."""
     project = session.project
     limits = {"cost": project.constraints.usd_per_1k}
     no_labels = session.judging is None and not session.primary.needs_expected
@@ -220,13 +219,11 @@ def rules_of(session: Session, recording: Recording) -> ShadowRules:
 
 
 def _is_validated(session: Session) -> bool:
-    """Whether the judge, as it is now, passed when answers of a run were judged by people."""
     found = session.folder.read(JUDGE, dict) or {}
     return (found.get("status"), found.get("judge")) == ("pass", content_hash(dict(session.primary.identity)))
 
 
 def _batches(recording: Recording, most: int) -> list[list[Asked]]:
-    """Return the turns of whole sessions, together at most `most` where a session allows it."""
     batches: list[list[Asked]] = [[]]
     for session in recording.sessions:
         if batches[-1] and len(batches[-1]) + len(session.turns) > most:
@@ -267,7 +264,6 @@ def read_shadow(folder: Folder) -> ShadowRecord | None:
 
 
 def worst_pairs(folder: Folder, most: int) -> list[JsonObject]:
-    """Return rows of the pairs of the last replay that got worse, the worst first."""
     path = folder.path / PAIRS
     rows = islice(read_lines(path, JsonObject), most) if path.is_file() else ()
     return [row for row in rows if row["worst"] < 0]
@@ -329,7 +325,6 @@ def _to_label(session: Session, pair: AnswerPair) -> list[dict[str, str]]:
 
 
 def _shown(case: Case) -> str:
-    """Return a turn as people read it: of a conversation who said what, calls of tools included."""
     lines = [f"{turn['role']}: {turn.get('content') or _calls_text(turn.get('tool_calls'))}" for turn in case.messages]
     return "\n".join(lines) or case.text
 

@@ -165,7 +165,6 @@ class ShadowRules:
 
 
 def judged(pairs: Sequence[AnswerPair], rules: ShadowRules) -> ShadowVerdict:
-    """Apply the rules to pairs, which are in the order of their sessions."""
     sessions = [list(group) for _, group in groupby(pairs, key=lambda pair: pair.session.name)]
     results = [_result(sessions, name, rules, "", rules.overall_alpha) for name in (*COMPARED, *rules.limits)]
     shares = [_result(sessions, name, rules, "", None) for name in SHARES]
@@ -250,7 +249,6 @@ def level(result: MetricResult) -> tuple[float, float, float]:
 def _result(
     sessions: Sequence[Sequence[AnswerPair]], metric: str, rules: ShadowRules, stratum: str, alpha: float | None
 ) -> MetricResult:
-    """Apply the rules to one metric; without `alpha` it only describes."""
     stream = (
         _quality(sessions, rules) if metric == "quality" else _plain(sessions, rules, lambda p: p.scores.get(metric))
     )
@@ -296,7 +294,6 @@ def _plain(
 def _bet(
     members: Sequence[AnswerPair], rules: ShadowRules, score: Callable[[AnswerPair], Scores | None]
 ) -> tuple[float, float] | None:
-    """Return mean difference and weight of a session; None if no turn has the score."""
     differences = [found[1] - found[0] for pair in members if (found := score(pair)) is not None]
     return (sum(differences) / len(differences), len(differences) / rules.turns) if differences else None
 

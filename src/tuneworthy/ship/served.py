@@ -96,7 +96,6 @@ def _behind(store: Folder, config: ChatServer) -> Artifact | None:
 
 
 def _place(url: str) -> tuple[str, int | None]:
-    """Return host and port of an address; all names of this machine are one."""
     with suppress(ValueError):
         parts = urlsplit(url)
         return "loopback" if parts.hostname in LOOPBACK else str(parts.hostname), parts.port

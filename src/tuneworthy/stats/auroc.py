@@ -150,7 +150,6 @@ def fold_areas(scores: Floats, positive: NDArray[np.bool_], folds: NDArray[np.in
 
 
 def _placements(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return for each of `a` the share of `b` below it, ties counted half, `(len(a),)`."""
     ranked = np.sort(b)
     return np.asarray((np.searchsorted(ranked, a, "left") + np.searchsorted(ranked, a, "right")) / (2 * len(b)))
 

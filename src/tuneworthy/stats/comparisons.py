@@ -71,7 +71,6 @@ class ComparisonPlan:
             raise ValueError("every comparison needs a slot of its own in the plan")
 
     def _chain(self) -> tuple[dict[str, float], float]:
-        """Return the alpha by planned slot, and the alpha that the last slot passes on."""
         chain, carried = dict[str, float](), 0.0
         for name in self.planned:
             chain[name] = SHARED / len(self.planned) + carried

@@ -58,7 +58,6 @@ class Confusion:
 
     @property
     def agreement(self) -> float | None:
-        """Share of the answers on which both agree; None without answers."""
         return (self.good_good + self.bad_bad) / self.n if self.n else None
 
     @property
@@ -76,12 +75,10 @@ class Confusion:
 
     @property
     def sensitivity(self) -> float | None:
-        """Share of the good answers that the judge calls good; None without good answers."""
         return self.good_good / self.n_good if self.n_good else None
 
     @property
     def specificity(self) -> float | None:
-        """Share of the bad answers that the judge calls bad; None without bad answers."""
         return self.bad_bad / self.n_bad if self.n_bad else None
 
     def sensitivity_interval(self, alpha: float = 0.05) -> tuple[float, float]:

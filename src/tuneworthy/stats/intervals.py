@@ -5,7 +5,6 @@ No interval has width 0 or leaves [0, 1]: where all cases agree it still says ho
 
 from bisect import bisect_left
 from dataclasses import dataclass
-from math import floor
 from typing import Any, Literal
 
 import numpy as np
@@ -236,26 +235,6 @@ def target_status(
     if score >= target - ROUNDING and lower_bound(k, n, target_level(additions) / options) > least:
         return "met"
     return "missed" if upper_bound(k, n, LEVEL) < target else "unresolved"
-
-
-def settling_targets(
-    score: float, n: float, margin: float, *, options: int = 1, additions: int = 0
-) -> tuple[float, float]:
-    """Return the highest target that a score is shown to meet, and the lowest that it is shown to miss, in hundredths.
-
-    Nothing is shown to miss a target of 1 as long as the upper bound is 1: the second is then above 1.
-
-    Args:
-        score: In [0, 1], like the result.
-        n: Effective cases.
-        margin: See `target_status`, like the others.
-
-    >>> settling_targets(0.85, 200, 0.05)
-    (0.85, 0.89)
-    """
-    k = min(n, score * n)
-    met = min(score, lower_bound(k, n, target_level(additions) / options) + margin - 2 * ROUNDING)
-    return floor(100 * met + 1e-9) / 100, (floor(100 * upper_bound(k, n, LEVEL)) + 1) / 100
 
 
 def chance_of_status(

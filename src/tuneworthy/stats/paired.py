@@ -283,7 +283,6 @@ def _reached(sums: Floats, differs: np.ndarray, swaps: np.ndarray) -> Floats:
 
 
 def _moments(sums: Floats) -> Floats:
-    """First and second moments per cluster: `(n_clusters, 4 + 10)`."""
     return np.concatenate([sums, np.stack([sums[:, i] * sums[:, j] for i, j in _PAIRS], axis=1)], axis=1)
 
 

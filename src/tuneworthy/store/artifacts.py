@@ -124,7 +124,6 @@ class Manifest:
 
     @property
     def method(self) -> str:
-        """Method of training; empty if the manifest has none."""
         return str(self.settings.get("method", ""))
 
 
@@ -153,12 +152,10 @@ class Artifact:
 
     @property
     def parent(self) -> str | None:
-        """Id of the artifact that it was made from: merged from an adapter, an adapter from a base."""
         return self.about.parent
 
     @property
     def created(self) -> str:
-        """When it was made, ISO 8601."""
         return self.about.times.created
 
     def verify(self) -> None:
@@ -209,7 +206,6 @@ def write_artifact(
 
 
 def find_artifact(store: Folder, identity: str) -> Artifact | None:
-    """Return the artifact called `identity`, or None if no manifest of that name is there."""
     manifest, folder = store.read(f"models/{identity}/manifest", dict), store.path / "models" / identity
     if manifest is None:
         return None
@@ -217,7 +213,6 @@ def find_artifact(store: Folder, identity: str) -> Artifact | None:
 
 
 def latest_artifact(store: Folder, kind: Kind) -> Artifact | None:
-    """Return the artifact of `kind` that was made last, or None."""
     document = store.read(f"models/latest-{kind}", Pointer)
     return None if document is None else find_artifact(store, document.id)
 

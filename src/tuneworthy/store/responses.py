@@ -205,7 +205,6 @@ class ResponseStore:
             self._db.execute("DELETE FROM open_calls WHERE rowid = ?", (note,))
 
     def unanswered(self) -> list[OpenCall]:
-        """Return the calls that were sent and not answered."""
         with explained(self.path):
             rows = self._db.execute(_UNANSWERED).fetchall()
         return [
@@ -276,7 +275,6 @@ class StoredFailure(TypedDict):
 
 
 def encoded(answer: Response | Failure) -> bytes:
-    """Return the `body` of a row."""
     return orjson.dumps(_values(answer) if isinstance(answer, Response) else {"failure": _failure(answer)})
 
 

@@ -185,7 +185,6 @@ def _fit(plan: ClassifierPlan, run: Path, say: Say) -> tuple[EncoderWithHead, Tr
 
 
 def _held_out(plan: ClassifierPlan, logits: NDArray[np.float64], say: Say) -> tuple[float, float, float]:
-    """Return the score on the held-out rows, and the least log loss with its temperature."""
     metric = plan.material.metric
     assert metric is not None
     score = metric.score([(plan.labels[at], "stop") for at in logits.argmax(axis=1)], say)

@@ -123,7 +123,6 @@ class ClassifierPlan:
         )
 
     def pieces(self, cases: Sequence[Case]) -> list[list[int]]:
-        """Return the pieces of cases as the encoder reads them."""
         pieces, student = WordPieces(self.encoder.vocabulary), self.material.student
         return [pieces.marked(question_of(student, case), self.settings.max_length) for case in cases]
 

@@ -74,7 +74,6 @@ def readable_time(seconds: float) -> str:
 
 
 def flops(shape: Shape, settings: TrainingSettings, n_tokens: float) -> float:
-    """Return the operations of one pass over `n_tokens`."""
     a_weight = 4 + 2 * (settings.method == "full" or settings.paired) + 2 * settings.gradient_checkpointing
     attention = 2 * 2 * shape.n_layers * shape.q_width * settings.max_length * a_weight / 4
     return n_tokens * (a_weight * shape.n_active + attention)

@@ -330,7 +330,6 @@ class Renderer:
 
 
 def _split(row: TokenRow) -> tuple[list[int], list[int]]:
-    """Return the ids before the last answer, and those of the answer with its end."""
     start = len(row.mask) - next((n for n, bit in enumerate(reversed(row.mask)) if not bit), len(row.mask))
     return row.ids[:start], row.ids[start:]
 

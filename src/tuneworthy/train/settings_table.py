@@ -99,7 +99,6 @@ class SettingsTable:
 
     @property
     def targets(self) -> list[str] | None:
-        """Names of the modules that get adapters; None if they are not set."""
         value = self.get("target_modules")
         if isinstance(value, str):
             return [value]

@@ -90,7 +90,6 @@ class TrainingProgress:
 
     @property
     def best(self) -> EvalRecord | None:
-        """The evaluation with the best metric; of equal evaluations the first."""
         return max(self.evals, key=lambda entry: entry.metric, default=None)
 
     @property
@@ -99,7 +98,6 @@ class TrainingProgress:
 
     @property
     def kept_step(self) -> int:
-        """The step whose weights are kept: the best, else the last."""
         return (self.best or self.steps[-1]).step
 
     def summary(self, *, stopped_early: bool) -> JsonObject:

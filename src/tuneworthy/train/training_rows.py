@@ -272,7 +272,6 @@ def _ungated(project: Project, dataset: Dataset, say: Callable[[str], None]) -> 
 
 
 def kind_of(store: Folder, cases: Sequence[Case], rows: Sequence[Example]) -> Kind:
-    """Return the kind of the task as the split has it, or as the cases look."""
     stored = store.read("split", StoredSplit)
     if stored is None:
         return guess_kind([case.expected for case in cases if case.labelled])

@@ -100,7 +100,6 @@ def _list(value: Any, name: str) -> Sequence[Any]:
 
 
 def _name(value: Any, what: str) -> str:
-    """Return an id or the like as text; whole numbers are taken too."""
     if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
         raise RowFault(f"a string for {what}", value)
     return str(value)

@@ -103,5 +103,4 @@ def check_chat(turns: tuple[Message, ...]) -> tuple[Message, ...]:
 
 
 def turns_text(turns: Sequence[Message]) -> str:
-    """Return the content of `turns`, system messages aside, as one text."""
     return "\n".join(str(m.get("content") or "") for m in turns if m.get("role") not in {"system", "developer"})

@@ -56,7 +56,6 @@ def expected_column(row: Mapping[str, Any], among: Set[str]) -> str | None:
 
 
 def find_column(keys: Iterable[str], names: Sequence[str]) -> str | None:
-    """Return the key whose lower-case form comes first in `names`, or None."""
     by_lower = {key.lower(): key for key in keys}
     return next((by_lower[name] for name in names if name in by_lower), None)
 
@@ -122,7 +121,6 @@ class Columns:
         return self.read(self.native(row), journal)
 
     def native(self, row: JsonObject) -> JsonObject:
-        """Return `row` with the keys that the native format knows; empty cells are left out."""
         out: JsonObject = {}
         for name in _PASSED_ON:
             value = parsed(row.get(name))

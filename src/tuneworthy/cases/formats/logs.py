@@ -142,7 +142,6 @@ def asked(value: Any) -> list[Any]:
 
 
 def _system(request: JsonObject) -> list[Any]:
-    """Return the instructions outside of the messages, in the APIs of OpenAI, Anthropic and Gemini."""
     value = first_at(request, "system", "instructions", "systemInstruction", "system_instruction")
     if isinstance(value, dict):
         value = at(value, "parts")
@@ -266,7 +265,6 @@ def _named_ending(why: Any) -> str:
 
 
 def _opened(value: Any) -> Any:
-    """Return the messages, the request or the response inside JSON text; any other text stays text."""
     data = parsed(value)
     if data is value or is_chat(data):
         return data

@@ -122,7 +122,6 @@ class Journal:
         self.dropped.append(DroppedRow(line, reason.text))
 
     def note(self, text: str, n: int = 1) -> None:
-        """Count `n` rows to which `text` applies."""
         self._notes[text] += n
 
     def notes(self) -> tuple[str, ...]:
@@ -179,7 +178,6 @@ class Rejects(Journal):
         super().note(text if room else "other notes", n)
 
     def first(self) -> Reject | None:
-        """Return the first row that waits, or None; it stays."""
         return self._waiting[0][2] if self._waiting else None
 
     def take(self, line: int) -> Iterator[Reject]:

@@ -129,7 +129,6 @@ def _is_packed(file: BinaryIO) -> bool:
 
 
 def _head(file: Any) -> bytes:
-    """Return the first bytes; fewer if the gzip file is damaged there."""
     head = b""
     try:
         while len(head) < _HEAD and (more := file.read1(_HEAD - len(head))):
@@ -256,7 +255,6 @@ def _list(path: Path, prefix: str, journal: Journal) -> Iterator[Row]:
 
 
 def _checked(row: Any, line: int, journal: Journal) -> JsonObject | None:
-    """Return `row` if it is an object that can be hashed, else journal the fault."""
     if not isinstance(row, dict):
         hint = 'Write {"input": ..., "expected": ...} or {"messages": ...}.'
         journal.fault(line, Fault("a JSON object", hint, "not_an_object"), kind_of(row), row)
@@ -404,7 +402,6 @@ def _csv(path: Path, journal: Journal) -> Iterator[Row]:
 
 
 def _csv_rows(path: Path, journal: Journal) -> Iterator[tuple[int, list[str] | None]]:
-    """Yield rows with their first line; None for a faulty row."""
     lines = _CsvLines(path, journal)
     first = next(lines, "")
     delimiter = max(",;\t", key=first.count) if first.strip() else ","

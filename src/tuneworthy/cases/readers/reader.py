@@ -177,7 +177,6 @@ def stream_examples(
 def _read_whole(
     journal: Journal, kind: _Noun, collect: Callable[[Converted, Journal], Sequence[R]], options: _Options
 ) -> tuple[Sequence[R], str]:
-    """Return the rows of a file and its format; errors as in `read_cases`."""
     stream = _opened(journal, kind, options)
     rows = collect(_bounded(stream.rows, journal), journal)
     journal.raise_faults()
@@ -280,7 +279,6 @@ def columns_of(path: Path) -> set[str]:
 
 
 def _peek(source: RowSource) -> tuple[list[Row], list[tuple[int, JsonObject]]]:
-    """Return the first lines with their rows or faults, and the rows among them."""
     lines: list[Row] = []
     head: list[tuple[int, JsonObject]] = []
     for line, row in source.rows:
@@ -356,7 +354,6 @@ def _is_more_than_columns(recognised: Format | None, first: JsonObject) -> bool:
 
 
 def _converted(rows: Iterator[Row], convert: Convert, journal: Journal, kind: _Noun) -> Converted:
-    """Convert the rows; None takes the place of one that the journal got."""
     for line, row in rows:
         if line <= journal.after:
             continue

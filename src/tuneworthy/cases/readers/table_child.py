@@ -93,7 +93,6 @@ def _excel(path: str, first: int, size: int, ignored: list[str]) -> Iterator[lis
 
 
 def _cell_text(cell: Any) -> str:
-    """Return the text of a cell; a whole number has no decimals, as Excel shows it."""
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 

@@ -49,6 +49,5 @@ class Concentration:
 
 
 def _same(answer: str) -> str:
-    """Return a text that equal JSON objects, and texts that differ in the spaces around them, share."""
     value = parse_object(answer)
     return canonical(value).decode() if isinstance(value, dict) else answer.strip()

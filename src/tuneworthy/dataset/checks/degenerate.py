@@ -88,7 +88,6 @@ def _bytes(text: str) -> bytes:
 
 
 def _without(name: str, answer: str) -> bytes:
-    """Return an answer without what the pattern `name` finds."""
     rest: bytes = _PATTERNS[name].sub(b" ", _bytes(answer))
     return rest
 
@@ -169,7 +168,6 @@ def _placeholder(row: Example, context: CheckContext) -> bool:
 
 
 def _is_markup(raw: bytes, match: Any) -> bool:
-    """Whether what looks like a placeholder is a tag that is closed, a type's parameter, or a link."""
     text, before, after = (
         match.group(),
         raw[max(0, match.start() - 1) : match.start()],

@@ -39,7 +39,6 @@ class FeedbackCheck:
                 yield RowFinding(row=number, code="correction", action="mask")
 
     def repair(self, row: Example) -> Example:
-        """Return `row` with the correction as its answer."""
         settled = settle(row.messages, row.meta, Scales())
         if not settled.repaired:
             return row

@@ -49,7 +49,6 @@ def _content(content: object) -> str:
 
 
 def _texts(value: object) -> list[str]:
-    """Return the texts of a value; not its numbers, which people also write as words."""
     if isinstance(value, list):
         return [part for one in value for part in _texts(one)]
     return [value] if isinstance(value, str) and any(map(str.isalpha, value)) else []

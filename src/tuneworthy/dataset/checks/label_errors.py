@@ -139,7 +139,6 @@ def _folds(texts: Sequence[str], codes: NDArray[np.int64], n_folds: int, seed: i
 
 
 def _learned(codes: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Return the rows that are learned from, in order: in turn one of each label, drawn at random."""
     drawn = np.random.default_rng(seed).permutation(len(codes))
     drawn = drawn[np.argsort(codes[drawn], kind="stable")]
     sizes = np.bincount(codes)
@@ -148,7 +147,6 @@ def _learned(codes: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
 
 
 def _fit(matrix: Any, codes: NDArray[np.int64], seed: int, temperature: float = _TEMPERATURE) -> Predict:
-    """Return what predicts the probabilities of the classes that occur in `codes`, in their order."""
     from tuneworthy.classical.encoder import softmax
 
     margins_of = _margins(matrix, codes, seed)

@@ -80,7 +80,6 @@ class Patterns:
     """Our own validators (`cases.pii`): no names."""
 
     def find_all(self, texts: Sequence[str]) -> Iterator[tuple[int, list[PiiMatch]]]:
-        """Yield what `cases.pii.find_all` finds."""
         return pii.find_all(texts)
 
 
@@ -123,7 +122,6 @@ MASK: Final = re.compile(r"\[[A-Z_]+_[0-9a-f]+\]")
 
 
 def _longest(matches: Iterable[PiiMatch]) -> list[PiiMatch]:
-    """Return matches in order, without overlaps: of two that overlap, the longer one."""
     chosen: list[PiiMatch] = []
     for match in sorted(matches, key=lambda match: match.start - match.end):
         if all(match.end <= other.start or other.end <= match.start for other in chosen):
@@ -132,7 +130,6 @@ def _longest(matches: Iterable[PiiMatch]) -> list[PiiMatch]:
 
 
 def _hashed(name: str, matches: Sequence[PiiMatch]) -> str:
-    """Return a name with masks that are the same in all rows, unlike those of a `Masker`."""
     for match in reversed(matches):
         name = f"{name[: match.start]}[{match.kind.upper()}_{match.digest[:_DIGEST]}]{name[match.end :]}"
     return name
@@ -227,7 +224,6 @@ class PersonalData:
         )
 
     def _look(self, text: str) -> list[PiiMatch]:
-        """Return what counts in `text` and is no mask."""
         masks = [match.span() for match in MASK.finditer(text)]
         return [
             one

@@ -44,7 +44,6 @@ class Packed:
 
 
 def pack(texts: Sequence[str], rows: int = CHUNK) -> Iterator[Packed]:
-    """Yield `texts` in buffers of at most `rows` rows."""
     classes = np.zeros(0x110000, np.uint8)
     _classify(map(chr, range(128)), classes)
     for first in range(0, len(texts), rows):

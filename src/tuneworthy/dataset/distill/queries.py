@@ -79,7 +79,6 @@ def open_queries(project: Project, store: Folder, paths: Sequence[Path], request
 
 
 def _from_files(store: Folder, paths: Sequence[Path], request: ImportRequest, say: Say) -> Import:
-    """Read files of answered rows; if none of their rows has an answer, read them as bare questions."""
     if not all(map(is_text, paths)):
         try:
             return import_files(store, paths, request, say, latest=False)
@@ -105,7 +104,6 @@ def _unanswered(paths: Sequence[Path], request: ImportRequest) -> bool:
 
 
 def _question_row(case: Case, source: str) -> Example:
-    """Return a case as a row; without an answer its last turn is empty."""
     turns: list[Message] = list(case.messages)
     if isinstance(case.input, dict):
         turns = [{"role": "user", "content": variables_text(case.input), "input": case.input}]

@@ -309,7 +309,6 @@ def _day(seconds: float | None) -> str:
 
 
 def _bad_answers(answered: Sequence[_AnsweredQuestion]) -> Iterator[RowLine]:
-    """Yield a reject for each question without a good answer, with the first answer."""
     for one in answered:
         selection = one.selection
         if selection.trace is None:
@@ -370,7 +369,6 @@ class TeacherShots(ShotPool):
     """
 
     def select(self, shots: Shots | None, cases: Sequence[Case]) -> dict[str, tuple[Example, ...]]:
-        """Return the shots of each case by case id (see `ShotPool.select`)."""
         if shots is None:
             return {}
         more = replace(shots, k=shots.k + SPARE) if shots.mode == "per_case" else shots

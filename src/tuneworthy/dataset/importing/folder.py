@@ -105,7 +105,6 @@ class ImportWriter:
             file.close()
 
     def add(self, row: Example, *, repaired: bool = False) -> None:
-        """Write an example whose `source` is file:line."""
         self._write(ROWS, row_of(row))
         self._rows[_file_of(row)] += 1
         self._n_repaired += repaired

@@ -278,7 +278,6 @@ def _fault(line: int, turns: Sequence[Message], raw: Any, *, repaired: bool) -> 
 
 
 def _without_unread_keys(turns: tuple[Message, ...], journal: Rejects) -> list[Message]:
-    """Return the messages with the keys that are part of a chat; others are noted."""
     if all(turn.keys() <= _KEYS for turn in turns):
         return list(turns)
     unread = sorted({key for turn in turns for key in turn} - _KEYS)

@@ -45,7 +45,6 @@ class Use:
     calibrated: bool = False
 
     def value(self, name: str, neutral: float) -> float:
-        """Return a parameter that is set, `neutral` if it is not."""
         value = self.decoding.get(name)
         return neutral if value is None else float(value)
 

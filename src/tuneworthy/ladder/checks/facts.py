@@ -133,7 +133,6 @@ class Facts:
 
     @property
     def split_fault(self) -> UserError | None:
-        """Why dev and test could not be drawn (or found again)."""
         return self._data[1]
 
     @cached_property
@@ -225,7 +224,6 @@ class Facts:
 
 
 def attempt(kind: type[E], make: Callable[[], T]) -> tuple[T | None, E | None]:
-    """Return what `make` returns, or None and the error of `kind` that it raised."""
     try:
         return make(), None
     except kind as error:
@@ -233,7 +231,6 @@ def attempt(kind: type[E], make: Callable[[], T]) -> tuple[T | None, E | None]:
 
 
 def _each(error: DataError | None) -> list[DataError]:
-    """Return the faults in `error`, the count of those that were not kept last."""
     if not isinstance(error, DataFaults):
         return [error] if error else []
     faults: list[DataError] = list(error.faults)

@@ -17,7 +17,6 @@ from tuneworthy.types import Variant
 
 
 def _fault(text: str) -> str:
-    """Return why a template cannot be used, whatever the case; "" if it can be."""
     try:
         check_template(text)
     except UserError as error:

@@ -62,7 +62,6 @@ class VariantComparison:
 
     @property
     def passes(self) -> bool | None:
-        """Whether B may replace A: it is no worse, worse, or neither is shown (None)."""
         passes = {ComparisonOutcome.WORSE: False, ComparisonOutcome.UNRESOLVED: None}
         return passes.get(self.answer, True)
 

@@ -36,7 +36,6 @@ cases = json.load(open(work, encoding="utf-8"))
 
 
 def rendered(name: str, /, **values: Any) -> str:
-    """Return a text file of an export, from a template of this folder."""
     source = files(__package__).joinpath(name).read_text(encoding="utf-8")
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     return environment.from_string(source).render(**values)

@@ -232,7 +232,6 @@ def _client(
 
 
 def _answer_of(variant: Variant, capabilities: Capabilities) -> str:
-    """Return the expression that extracts the answer from the model's text, as the runner does."""
     answer = "answer"
     if variant.output.kind == "choice" and capabilities.choice == "wrapped_schema":
         answer = f"json.loads(answer)[{FIELD!r}]"

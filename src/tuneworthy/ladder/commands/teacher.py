@@ -55,7 +55,6 @@ def _variant(session: Session, teacher: Teacher) -> Variant:
 
 
 def _of_model(session: Session, teacher: Teacher, name: str) -> Variant:
-    """Return the project's prompt on the model `name`, with the provider's default decoding."""
     _check(session, teacher, name)
     return replace(
         current(session),

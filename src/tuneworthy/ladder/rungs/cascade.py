@@ -144,7 +144,6 @@ def _skipped(reason: str, code: str) -> SearchResult:
 
 
 async def part_of(session: Session, variant: Variant, dev: Sequence[Case]) -> CascadePart:
-    """Return the stored dev answers of a variant."""
     place = {case.id: number for number, case in enumerate(dev)}
     traces = session.stored(variant, dev)
     at = [place[trace.case_id] for trace in traces]
@@ -159,7 +158,6 @@ async def part_of(session: Session, variant: Variant, dev: Sequence[Case]) -> Ca
 
 
 def _pairs(sure: Sequence[CascadePart], large: CascadePart) -> list[CascadePair]:
-    """Return the cascades before `large` that could save: of another model, and cheaper."""
     return [
         CascadePair(part, large, choose_threshold(part.sure, part.right, large.right))
         for part in sure

@@ -141,7 +141,6 @@ class StoredSweep:
 
 
 def store_sweep(folder: Folder, base: Variant, document: Mapping[str, Any]) -> None:
-    """Store the result of a sweep of a variant: the last per prompt and model."""
     folder.write(f"sweeps/{prompt_key(base)}", document)
 
 

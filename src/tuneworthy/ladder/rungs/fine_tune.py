@@ -88,7 +88,6 @@ class FineTuneRung(Rung):
 
 
 def _classifier(view: View, name: str, made: Artifact) -> Variant:
-    """Return a fine-tuned classifier with the prompt that it was trained with."""
     return Variant(
         name=f"fine_tune/{name}",
         model=name,

@@ -104,7 +104,6 @@ def teachers(view: View) -> list[Variant]:
 
 
 def _sampling(variant: Variant) -> dict[str, Any]:
-    """Return the parameters of a variant without its effort, which is another thing on each model."""
     return {key: value for key, value in variant.decoding.items() if key != "effort"}
 
 
@@ -152,7 +151,6 @@ def _dominates(one: ModelResult, other: ModelResult) -> bool:
 
 
 def _goods(row: ModelResult) -> list[float]:
-    """Return score, cost and time so that more is better; unknown is worst."""
     signed = ((row.score, 1), (row.usd_per_1k, -1), (row.p50_ms, -1))
     return [float("-inf") if value is None else sign * value for value, sign in signed]
 

@@ -13,8 +13,8 @@ from dataclasses import replace
 
 import orjson
 
+from tuneworthy.config.ladder import Reflection
 from tuneworthy.config.project import Project
-from tuneworthy.config.reflection import Reflection
 from tuneworthy.errors import UserError
 from tuneworthy.graders.base import accepted
 from tuneworthy.graders.messages import REASONS
@@ -74,7 +74,6 @@ def why_not_optimised(project: Project, model: str, dev: Sequence[Case] = (), *,
 
 
 def _why_not_searched(dev: Sequence[Case], *, searched: bool) -> str:
-    """Say why no prompt can be searched for on `dev`, if it is known."""
     if not searched:
         return messages.say("unsearched")
     half, cases = searched_half(dev), searched_cases(dev)

@@ -296,7 +296,6 @@ def citations(traces: Sequence[Trace], passages: Mapping[str, Sequence[Passage]]
 async def _oracle(
     session: Session, winner: Variant, dev: Sequence[Case], num: np.ndarray, den: np.ndarray
 ) -> OracleDetail | None:
-    """Hand over the documents that cases name: the upper bound of any search."""
     library = session.library
     assert library is not None
     named = [number for number, case in enumerate(dev) if library.named(case)]

@@ -38,7 +38,6 @@ class NextToken:
         return max(self.top, key=lambda token: self.top[token])
 
     def probability(self, token: int) -> float:
-        """Return the probability of `token`; 0 if it is not among those that were asked for."""
         return exp(self.top[token]) if token in self.top else 0.0
 
 
@@ -81,7 +80,6 @@ class ModelForm:
     """One form of the model, ready to be asked. All methods block."""
 
     def template(self) -> str | None:
-        """Return the chat template that it carries; None if that is unknown."""
         return None
 
     def prompt_ids(self, chats: Sequence[RowChat]) -> list[list[int]]:
@@ -93,14 +91,12 @@ class ModelForm:
         raise NotImplementedError
 
     def next(self, ids: Sequence[int]) -> NextToken:
-        """Return what follows `ids`."""
         raise NotImplementedError
 
     def following(self, texts: Sequence[Sequence[int]]) -> list[NextToken]:
         return [self.next(ids) for ids in texts]
 
     def answer(self, ids: Sequence[int], most: int) -> Greedy:
-        """Return its most likely answer of at most `most` tokens."""
         raise NotImplementedError
 
     def greedy(self, prompts: Sequence[Sequence[int]], most: Sequence[int]) -> list[Greedy]:

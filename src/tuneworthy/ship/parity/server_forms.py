@@ -187,5 +187,4 @@ class VllmForm(ServerForm):
 
 
 def _greedy(tokens: Sequence[int], text: str, *, ended: bool) -> Greedy:
-    """Return an answer; the token that ended it is no part of it."""
     return Greedy(tuple(tokens[:-1] if ended else tokens), text, ended)

@@ -41,7 +41,6 @@ _ENDINGS: Final = {"tool_call": "tool_calls", "max_tokens": "length"}
 
 
 def _value(value: Any) -> Any:
-    """Return a value of OTLP, `{"stringValue": ...}`, as plain data; plain data stays as it is."""
     if not isinstance(value, dict) or len(value) != 1:
         return value
     kind, inner = next(iter(value.items()))
@@ -98,7 +97,6 @@ class _OtelPart:
 
 
 def _parts(row: JsonObject) -> Iterator[_OtelPart]:
-    """Yield the spans and log records of a line: a whole export, or an inner level."""
     if not _SPAN.isdisjoint(row):
         yield _OtelPart(row)
     for key in ("resourceSpans", "scopeSpans", "resourceLogs", "scopeLogs"):
@@ -171,7 +169,6 @@ def _event_turn(name: str, event: JsonObject) -> JsonObject:
 
 
 def _numbered(own: JsonObject, prefix: str) -> list[Any]:
-    """Return the messages in attributes such as `gen_ai.prompt.0.content`."""
     root: JsonObject = {}
     for key, value in own.items():
         if key.startswith(f"{prefix}."):

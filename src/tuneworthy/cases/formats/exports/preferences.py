@@ -35,7 +35,6 @@ def _marked(row: JsonObject, journal: Journal) -> Fields:
 
 
 def _question(row: JsonObject) -> Any:
-    """Return the request; an empty list if the better answer is the whole conversation."""
     system = at(row, "system")
     before = [{"role": "system", "content": system}] if system else []
     if isinstance(turns := at(row, "conversations"), list):
