@@ -143,7 +143,7 @@ def cases_hash(cases: Sequence[Case]) -> str:
 
 
 def _split(dataset: Dataset) -> tuple[Split | None, list[str]]:
-    """Return the split as it stands, or as the first run will draw it; None and why if it cannot be drawn yet."""
+    """Return the stored split, or the split that the first run will draw; None and why if it cannot be drawn yet."""
     try:
         return dataset.split, []
     except UserError as error:

@@ -57,7 +57,7 @@ LONGER, AROUND, THINKING = 1.5, 4.0, 300.0
 RANKED_SHARE = 0.75
 # The cost of a run is at most about so many times its expected value.
 SPREAD = 1.9
-# Stands for the answer and the form that a judge gets: about 50 tokens.
+# Replaces the answer and the form that a judge gets: about 50 tokens.
 JUDGE_FORM = 200 * " "
 
 
@@ -104,7 +104,7 @@ class Estimate:
 
 
 class _Described:
-    """Stands for a model that cannot be opened (no key, no file): it is described, and never called."""
+    """Replaces a model that cannot be opened (no key, no file): it is described, and never called."""
 
     def __init__(self, config: Any) -> None:
         self.identity: Mapping[str, Any] = {"provider": config.provider, "model": getattr(config, "model", "")}

@@ -65,7 +65,7 @@ _BAD: Final = _set_of(
     "rejected reject downvote poor terrible unsatisfied unresolved hallucination "
     "hallucinated offtopic harmful 👎"
 )
-# Words that judge an answer wherever they stand; "positive" or "no" may be the answer itself.
+# Words that judge an answer wherever they occur; "positive" or "no" may be the answer itself.
 _JUDGES: Final = _set_of(
     "good bad thumbsup thumbsdown upvote downvote accepted rejected helpful unhelpful correct incorrect wrong 👍 👎"
 )
@@ -137,7 +137,7 @@ class Feedback:
     Attributes:
         opinion: The worst of all.
         escalated: Whether a person took over.
-        corrected: Whether somebody corrected the answer.
+        corrected: Whether a person corrected the answer.
         correction: The corrected answer, if the log holds it.
     """
 

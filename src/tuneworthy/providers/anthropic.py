@@ -1,6 +1,6 @@
 """Anthropic's messages API, over the one HTTP client.
 
-The system message stands apart; a long one is marked for the prompt cache; thinking blocks are skipped, so the
+The system message is a separate field; a long one is marked for the prompt cache; thinking blocks are skipped, so the
 first block is not assumed to be text; a cut-off or refused answer keeps its reason.
 
 Source: https://docs.anthropic.com/en/api/messages (stop_reason, usage, output_config).

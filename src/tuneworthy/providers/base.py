@@ -57,7 +57,7 @@ class BaseProvider:
         """Free nothing; providers with connections or children override it."""
 
 
-# What stands before a plain text whose log-probability is wanted: a model gives its first token none.
+# Text before a plain text whose log-probability is wanted: the first token has no probability.
 PLAIN_START = "\n"
 
 

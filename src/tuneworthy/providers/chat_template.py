@@ -48,7 +48,7 @@ class ChatTemplate:
 
     Attributes:
         source: Its text, Jinja.
-        special_tokens: What `bos_token`, `eos_token` and the like stand for.
+        special_tokens: Texts of `bos_token`, `eos_token` and the like.
     """
 
     source: str
@@ -93,7 +93,7 @@ def render(
     Args:
         template: Jinja text.
         chats: Lists of messages.
-        tokens: What `bos_token`, `eos_token` and the like stand for.
+        tokens: Texts of `bos_token`, `eos_token` and the like.
         generation_prompt: Whether the text ends where the assistant's answer begins.
         timeout_s: Limit of the call, seconds of processor time; `EACH_S` a chat is added, up to `MOST_S`.
         max_chars: Limit of one text.

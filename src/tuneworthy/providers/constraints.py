@@ -3,7 +3,11 @@
 A choice has no common form: llama.cpp takes a grammar, vLLM a list, and servers with JSON schemas alone an
 object with one field, which `unwrap` opens again.
 
-Source: https://platform.openai.com/docs/guides/structured-outputs (`name` is required).
+llama.cpp gets the choices as a grammar that is a tree of their common beginnings: it keeps one stack for each
+alternative that is still open and tests candidate tokens against all stacks.
+
+Source: https://platform.openai.com/docs/guides/structured-outputs (`name` is required); llama.cpp grammars/README.md
+(escapes, grouping).
 """
 
 from collections.abc import Sequence

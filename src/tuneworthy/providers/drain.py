@@ -14,7 +14,7 @@ GRACE_S = 30.0
 
 
 async def drain(tasks: Iterable[asyncio.Future[Any]], limit_s: float) -> None:
-    """Wait until `tasks` are done, `limit_s` is over, or somebody wants to stop at once; cancellations are put off."""
+    """Wait until `tasks` are done, `limit_s` is over, or the user wants to stop at once; cancellations are put off."""
     pending = set(tasks)
     clock = asyncio.get_running_loop().time
     until = clock() + limit_s

@@ -26,7 +26,7 @@ class _PipelineUsage(WireModel):
 class HttpProvider(ServedProvider):
     """Answers through a POST to `url`.
 
-    ``usage`` may stand next to ``answer``: ``{"input_tokens", "output_tokens"}``.
+    ``usage`` may be next to ``answer``: ``{"input_tokens", "output_tokens"}``.
     """
 
     async def complete(self, request: Request) -> Response:

@@ -50,6 +50,12 @@ MIN_CHARACTERS = 800
 class SharedPrefix:
     """Copies each shared prefix to the slots of one engine, once.
 
+    llama.cpp reuses a prefix in one slot only: with 8 slots a few-shot prefix is read 8 times. Here the second request
+    with a known prefix reads it, and its state is restored into the other slots. If a step fails, requests go on
+    without it; answers do not depend on this.
+
+    Source: llama.cpp tools/server/README.md (`/slots/{id}?action=save|restore`).
+
     Args:
         client: Of the engine.
         slots: Number of its slots.

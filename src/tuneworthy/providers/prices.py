@@ -99,7 +99,7 @@ class Price:
     def ceiling(self, prompt_bytes: int, max_tokens: int, *, features: bool = False) -> float:
         """Return what a call costs at most, US dollars: before it is sent, and without a tokenizer.
 
-        A token stands for at least one byte; all of the prompt may be written into the cache; the answer, hidden
+        A token covers at least one byte; all of the prompt may be written into the cache; the answer, hidden
         reasoning included, ends at `max_tokens`.
 
         Args:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 from tuneworthy.types import Request, Response
 
-# A token stands for fewer characters than this on average, in any text that is not mostly blank.
+# A token covers fewer characters than this on average, in any text that is not mostly blank.
 CHARACTERS_PER_TOKEN = 16
 # No text of an answer has more characters a token than this on average.
 _MOST_CHARACTERS = 64

@@ -1,6 +1,6 @@
 """Writes a folder for `ollama create`: the GGUF file, and a Modelfile with template, parameters and stop texts.
 
-Ollama's templates are Go templates. The chat template is rewritten from what it renders: what stands before and after
+Ollama's templates are Go templates. The chat template is rewritten from what it renders: the text before and after
 the text of each role. The rewritten one is then read back and must give the same text on chats of every shape that a
 user may send; a template that does more than that is refused.
 
@@ -36,7 +36,7 @@ class Frames:
     """What a chat template writes around each text.
 
     Attributes:
-        system: What stands before and after a system text.
+        system: Text before and after a system text.
         user: The same of a user's text.
         answer: The same of an answer.
         opening: Written first where there is no system text.
@@ -87,7 +87,7 @@ def frames_of(template: str, tokens: dict[str, str], *, begin: str = "") -> Fram
 
     Args:
         template: Jinja text.
-        tokens: What its special tokens stand for.
+        tokens: The texts of its special tokens.
         begin: A token that the server writes first; taken off the front.
 
     Raises:

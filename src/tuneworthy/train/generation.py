@@ -128,7 +128,7 @@ def answer_ids(
         model: Of transformers, in `answering_mode` or ready to answer.
         prompts: Token ids, in the order of the result.
         ends: Ids that end a turn.
-        filler: Id that stands before a shorter prompt, and is not read.
+        filler: Id that fills the start of a shorter prompt, and is not read.
         max_tokens: Limit of an answer.
         draw: Whether tokens are drawn, at temperature 1 from the nucleus `NUCLEUS`, by torch's seed; else greedily.
         advance: Gets the number of answers of each batch.

@@ -135,7 +135,7 @@ def _questions(model: Any, base: Base, turn: tuple[list[int], int], n: int, adva
     """Return `n` questions that differ, or fewer.
 
     Args:
-        turn: What stands before a question, and the id that comes after it (`Renderer.user_turn`).
+        turn: The tokens before a question, and the id that comes after it (`Renderer.user_turn`).
         advance: Gets how many questions each draw adds.
     """
     from tuneworthy.train.generation import answer_ids

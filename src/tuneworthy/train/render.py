@@ -22,7 +22,7 @@ from tuneworthy.types import JsonObject, Message
 
 # Around what is supervised, where colours cannot be shown.
 OPEN, CLOSE = "⟦", "⟧"
-# Stands for what a user says, to find what the template writes around it.
+# Placeholder of a user's text, to find the text that the template writes around it.
 MARK: Final = "what-the-user-says"
 # Reason why a row is not trained on, to words.
 REASONS: Final[Mapping[str, str]] = {
@@ -176,7 +176,7 @@ class Renderer:
         return [None if text is None else self.ids(text) for text in texts]
 
     def user_turn(self) -> tuple[list[int], int] | None:
-        """Return the token ids that stand before what a user says first, and the id that comes after it.
+        """Return the token ids before the first text of a user, and the id that comes after it.
 
         None where the template does not show such a turn, or has nothing before or after it.
         """

@@ -34,9 +34,9 @@ _LONG_UNIT: Final = 8
 # Share of an answer, or words, that a loop makes up: lists and tables repeat a little.
 _MUCH: Final = 1 / 3
 _LONG_RUN: Final = 60
-# Words of an answer up to which one word again and again stands for as many items.
+# Words of an answer up to which one word again and again means as many items.
 _MOST_ITEMS: Final = 50
-# Characters of an answer in which a provider's error stands alone.
+# Characters of an answer in which a provider's error is the only text.
 _ERROR_CHARS: Final = 1000
 _ERROR_HEAD: Final = 120
 # Share of the answers with one code above which that is the task; and rows from which it is known.
@@ -44,7 +44,7 @@ _IS_TASK: Final = 0.05
 _MIN_ROWS: Final = 100
 # Codes that a task can ask for. A log of an outage is full of errors, and no one asks for those.
 _TASKS: Final = frozenset({"echo", "placeholder", "outside_labels"})
-# What stands between several labels.
+# Separators of several labels.
 _SEVERAL: Final = re.compile(r"[,;|\n]")
 
 

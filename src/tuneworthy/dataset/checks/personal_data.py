@@ -96,7 +96,7 @@ def open_engine(name: EngineName) -> PiiEngine:
 def row_text(row: Example) -> str:
     """Return all text that leaves with a row: its messages without the roles, its `meta`, `group` and `tags`.
 
-    A value of JSON stands behind its key, as what names it.
+    A value of JSON follows its key, which names it.
     """
     parts = [value for message in row.messages for key, value in message.items() if key != "role"]
     if not (row.meta or row.group or row.tags) and all(type(part) is str for part in parts):

@@ -54,7 +54,7 @@ class TransformersForm(ModelForm):
         for chosen in batches([len(ids) for ids in texts], 1, BATCH if self._keeps else 1):
             rows = [list(texts[at][start:]) for at in chosen]
             width = max(map(len, rows))
-            # What stands before it does not see the filler, whatever token that is.
+            # The text before it does not see the filler, whatever token that is.
             ids = torch.tensor([row + row[-1:] * (width - len(row)) for row in rows], device=self._model.device)
             ends = sorted({len(row) - 1 for row in rows})
             more: JsonObject = {"logits_to_keep": torch.tensor(ends, device=ids.device)} if self._keeps else {}
