@@ -16,6 +16,24 @@ import orjson
 
 JsonObject = dict[str, Any]
 Message = JsonObject
+
+
+def role_of(message: Message) -> str:
+    """Return the role of a message; "" if it has no role."""
+    return str(message.get("role") or "")
+
+
+def text_of(message: Message) -> str:
+    """Return the content of a message as text; "" if it has no content."""
+    return str(message.get("content") or "")
+
+
+def calls_of(message: Message) -> list[JsonObject]:
+    """Return the tool calls of a message."""
+    calls: list[JsonObject] = message.get("tool_calls") or []
+    return calls
+
+
 JsonSchema = JsonObject
 # Share of the cases that may be unscored where a score decides anything.
 MOST_UNSCORED = 0.02
@@ -82,7 +100,7 @@ class Case:
             return self.input
         if self.input is not None:
             return "\n".join(str(v) for v in self.input.values())
-        return "\n".join(str(m.get("content") or "") for m in self.messages)
+        return "\n".join(text_of(m) for m in self.messages)
 
     @property
     def source(self) -> str:
@@ -118,14 +136,14 @@ class Example:
     @property
     def question(self) -> str:
         """The text of the last user turn."""
-        users = [m for m in self.messages if m.get("role") == "user"]
-        return str(users[-1].get("content") or "") if users else ""
+        users = [m for m in self.messages if role_of(m) == "user"]
+        return text_of(users[-1]) if users else ""
 
     @property
     def answer(self) -> str:
         """The text of the final assistant turn."""
         last = self.messages[-1] if self.messages else {}
-        return str(last.get("content") or "") if last.get("role") == "assistant" else ""
+        return text_of(last) if role_of(last) == "assistant" else ""
 
 
 OutputKind = Literal["free", "choice", "json_schema", "ranked"]

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tuneworthy.cases.formats.chats import turns_text
 from tuneworthy.cases.formats.columns import parsed
-from tuneworthy.types import Case, Example, JsonObject
+from tuneworthy.types import Case, Example, JsonObject, role_of, text_of
 
 
 class _TranslateTable(dict[int, int | str | None]):
@@ -140,8 +140,8 @@ def context_of(row: Case | Example) -> list[str]:
     asked = row.messages[:-1]
     if len(asked) < 2:
         return []
-    alone = sum(message.get("role") == "user" for message in asked) == 1
-    return [text for m in asked if (text := str(m.get("content") or "")) and not (alone and m.get("role") == "user")]
+    alone = sum(role_of(message) == "user" for message in asked) == 1
+    return [text for m in asked if (text := text_of(m)) and not (alone and role_of(m) == "user")]
 
 
 def question_of(row: Case | Example) -> str:
@@ -157,7 +157,7 @@ def asked_part(example: Example) -> Any:
     None if there is no user turn before the answer.
     """
     asked = example.messages[:-1]
-    roles = [message.get("role") for message in asked]
+    roles = [role_of(message) for message in asked]
     if len(roles) <= 2 and [role for role in roles if role not in {"system", "developer"}] == ["user"]:
         return example.question
     return list(asked) if roles[-1:] in (["user"], ["tool"]) else None

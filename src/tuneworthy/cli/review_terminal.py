@@ -14,7 +14,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.people.review import Review, Reviewing
 from tuneworthy.people.review_log import Ledger, ReviewPlan
 from tuneworthy.report.text import clean
-from tuneworthy.types import Case, Example
+from tuneworthy.types import Case, Example, calls_of, role_of, text_of
 
 GREETING = (
     f"Type g if the row is good to train on as it is. Otherwise, or if unsure, type b and the reason. {SKIP} skips a "
@@ -96,7 +96,7 @@ def sheet(row: Example) -> str:
         lines = text.splitlines() or [""]
         head = clean(message.get("role", "?"))
         parts += [f"{head}: {clean(lines[0], 0)}", *(f"    {clean(line, 0)}" for line in lines[1:])]
-        parts += [f"    calls {clean(_json(call), 0)}" for call in message.get("tool_calls") or ()]
+        parts += [f"    calls {clean(_json(call), 0)}" for call in calls_of(message)]
     return "\n".join(parts)
 
 
@@ -157,8 +157,7 @@ class _Turn:
 
 def n_characters(row: Example) -> int:
     """Return how much of a row must be read before it can be good: system messages are the same in every row."""
-    texts = (message.get("content") or "" for message in row.messages if message.get("role") != "system")
-    return sum(len(text if isinstance(text, str) else _json(text)) for text in texts)
+    return sum(len(text_of(message)) for message in row.messages if role_of(message) != "system")
 
 
 def _clock() -> Callable[[], float] | None:

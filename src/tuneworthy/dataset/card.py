@@ -17,7 +17,7 @@ from tuneworthy.dataset.distill.teacher import name_of, terms_of
 from tuneworthy.dataset.effect import build_words, effect_words
 from tuneworthy.dataset.freeze import Version
 from tuneworthy.dataset.records import Effect, LabelRow, Recipe, RowLine, TeacherRecord
-from tuneworthy.types import Example
+from tuneworthy.types import Example, role_of
 
 # Rows that are shown for each reason.
 EXAMPLES: Final = 3
@@ -243,7 +243,7 @@ class _RetainedRowScan:
     def _count(self, row: Example) -> None:
         self.questions[_bin(len(row.question))] += 1
         self.answers[_bin(len(row.answer))] += 1
-        self.turns[sum(message.get("role") == "user" for message in row.messages)] += 1
+        self.turns[sum(role_of(message) == "user" for message in row.messages)] += 1
         self.files[row.source.rpartition(":")[0] or row.source] += 1
         if len(self.labels) <= 500 and len(answer := row.answer.strip()) <= _LABEL:
             self.labels[answer] += 1

@@ -23,7 +23,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.people.feedback import Scales, has_feedback, settle
 from tuneworthy.people.review_log import content_of, now
 from tuneworthy.store.lines import append_line, read_lines, refuse_link
-from tuneworthy.types import Case, Example, Message, content_hash
+from tuneworthy.types import Case, Example, Message, content_hash, role_of
 
 # In the project folder, next to the reviews: it is people's work.
 FILE_NAME: Final = "corrections.jsonl"
@@ -241,4 +241,4 @@ def _scales_of(rows: Sequence[Example]) -> Scales:
 
 
 def _asked(chat: Sequence[Message]) -> str:
-    return content_hash([turn for turn in chat[:-1] if turn.get("role") != "system"])
+    return content_hash([turn for turn in chat[:-1] if role_of(turn) != "system"])

@@ -36,7 +36,7 @@ from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.graders.validate import validate_judge
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.store import Folder, ResponseStore
-from tuneworthy.types import Case, Example, Response, Trace, content_hash
+from tuneworthy.types import Case, Example, Response, Trace, calls_of, content_hash, role_of, text_of
 
 # Rows that are judged concurrently.
 BLOCK: Final = 1_000
@@ -136,9 +136,9 @@ def case_of(row: Example) -> Case:
     """
     last = row.messages[-1] if row.messages else {}
     answer = row.answer
-    if last.get("tool_calls"):
-        answer = orjson.dumps({"content": answer, "tool_calls": last["tool_calls"]}, default=str).decode()
-    system = [str(m.get("content") or "") for m in row.messages[:-1] if m.get("role") in {"system", "developer"}]
+    if calls := calls_of(last):
+        answer = orjson.dumps({"content": answer, "tool_calls": calls}, default=str).decode()
+    system = [text_of(m) for m in row.messages[:-1] if role_of(m) in {"system", "developer"}]
     return Case(id=row.id, input="\n".join([*system, question_of(row)]), expected=answer)
 
 

@@ -26,7 +26,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.extras import require
 from tuneworthy.registry import Registry
 from tuneworthy.store import write_atomic
-from tuneworthy.types import Example, Message
+from tuneworthy.types import Example, calls_of, role_of
 
 Convert = Callable[[Example], dict[str, Any]]
 
@@ -150,7 +150,7 @@ def trl_row(row: Example) -> dict[str, Any]:
     for message in row.messages:
         listed = [
             {**call, "function": {**call["function"], "arguments": orjson.loads(call["function"]["arguments"])}}
-            for call in _calls_of(message)
+            for call in calls_of(message)
         ]
         turns.append({**message, "tool_calls": listed} if listed else message)
     return _with_tools(row, {"prompt": turns[:-1], "completion": turns[-1:]})
@@ -172,11 +172,6 @@ def preference_row(row: Example) -> dict[str, Any]:
     return converted
 
 
-def _calls_of(message: Message) -> list[dict[str, Any]]:
-    calls: list[dict[str, Any]] = message.get("tool_calls") or []
-    return calls
-
-
 # --- turns --------------------------------------------------------------------------------------------------------
 
 _SPEAKERS: Final = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
@@ -194,9 +189,9 @@ def sharegpt_row(row: Example) -> dict[str, Any]:
     turns = []
     open_ids: list[str] = []
     for message in row.messages:
-        speaker, value, calls = _SPEAKERS.get(message["role"]), message["content"], _calls_of(message)
+        speaker, value, calls = _SPEAKERS.get(role_of(message)), message["content"], calls_of(message)
         if speaker is None:
-            raise CannotHold(f"a turn with the role {message['role']!r}")
+            raise CannotHold(f"a turn with the role {role_of(message)!r}")
         if message.keys() - {"role", "content", "tool_calls", "tool_call_id"}:
             raise CannotHold(_NO_KEYS)
         if calls:
@@ -237,13 +232,13 @@ def alpaca_row(row: Example) -> dict[str, Any]:
     Raises:
         CannotHold: Tools, further keys in a message, or turns that do not alternate.
     """
-    if _tools(row) or any(turn["role"] == "tool" or _calls_of(turn) for turn in row.messages):
+    if _tools(row) or any(role_of(turn) == "tool" or calls_of(turn) for turn in row.messages):
         raise CannotHold("tools or tool calls")
     if any(turn.keys() - {"role", "content"} for turn in row.messages):
         raise CannotHold(_NO_KEYS)
-    start = int(row.messages[0]["role"] == "system")
+    start = int(role_of(row.messages[0]) == "system")
     turns = row.messages[start:]
-    if not turns or [turn["role"] for turn in turns] != ["user", "assistant"] * (len(turns) // 2):
+    if not turns or [role_of(turn) for turn in turns] != ["user", "assistant"] * (len(turns) // 2):
         raise CannotHold(_NOT_ALTERNATING)
     *before, question, answer = [turn["content"] for turn in turns]
     converted = {"instruction": question, "input": "", "output": answer}

@@ -23,7 +23,7 @@ from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.providers.models import check_pinned, find, pinned, pull
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts
-from tuneworthy.types import Example, Request, Response, content_hash
+from tuneworthy.types import Example, Request, Response, content_hash, text_of
 
 # Parts of the dev cases that the baselines learn from: a case is answered by a model that has not seen its part.
 FOLDS = 5
@@ -71,7 +71,7 @@ class ClassicalProvider:
 
     async def complete(self, request: Request) -> Response:
         model = await self.fitted(None if request.timing else request.source)  # to time is not to score
-        questions = [str(request.messages[-1].get("content") or "")]
+        questions = [text_of(request.messages[-1])]
         logprobs = None
         if isinstance(model, ProbabilisticModel):
             shares = model.probabilities(questions)[0].tolist()

@@ -38,7 +38,7 @@ from tuneworthy.retrieval.oracle import ROOM
 from tuneworthy.search.racing import schedule
 from tuneworthy.store import Folder
 from tuneworthy.text import count
-from tuneworthy.types import Case, Request, Response, Variant
+from tuneworthy.types import Case, Request, Response, Variant, text_of
 
 SAMPLED_CASES = 50
 BYTES_A_TOKEN = 4
@@ -327,7 +327,7 @@ def prompt_tokens(variant: Variant, cases: Sequence[Case]) -> tuple[float, float
             turns = chat(bare, case, ())
         except UserError:
             turns = ({"content": f"{variant.system or ''}{variant.user}{case.text}"},)
-        sizes.append(sum(8 + len(str(turn.get("content") or "").encode()) / BYTES_A_TOKEN for turn in turns))
+        sizes.append(sum(8 + len(text_of(turn).encode()) / BYTES_A_TOKEN for turn in turns))
     return (sum(sizes) / len(sizes), max(sizes)) if sizes else (0.0, 0.0)
 
 

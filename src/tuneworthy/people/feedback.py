@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, NamedTuple
 from tuneworthy.cases.formats.chats import is_blank, text_of_parts
 from tuneworthy.cases.pairs import with_rejected
 from tuneworthy.cases.readers.faults import RowFault
-from tuneworthy.types import Message, content_hash
+from tuneworthy.types import Message, content_hash, role_of
 
 Opinion = Literal["none", "good", "unclear", "bad"]
 
@@ -415,7 +415,7 @@ def _repaired(messages: tuple[Message, ...], meta: Mapping[str, Any], correction
 
 def _feedback_on_turns(messages: Sequence[Message]) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, message in enumerate(messages):
-        if message.get("role") == "assistant" and len(message) > 2:
+        if role_of(message) == "assistant" and len(message) > 2:
             yield number, {key: item for key, item in message.items() if key not in _OWN}
 
 

@@ -39,7 +39,7 @@ from tuneworthy.people.review_log import Ledger, ReviewPlan, RowVerdict, content
 from tuneworthy.people.review_state import ALPHA, State, build_state, state_of, status_of, tally
 from tuneworthy.stats.acceptance import attempt_alpha, lot_plan_size, most_allowed
 from tuneworthy.store.lines import append_line, exclusive, write_line
-from tuneworthy.types import SECOND_SHARE, Example, Message, content_hash
+from tuneworthy.types import SECOND_SHARE, Example, Message, content_hash, role_of
 
 BOUND: Final = 0.95
 MAX_BAD: Final = 1
@@ -298,7 +298,7 @@ def plant(rows: Iterable[Example], n: int, *, seed: int, sample: frozenset[str])
 
     def ranked() -> Iterator[tuple[bool, str, str, str, str]]:
         for row in rows:
-            if len(row.messages) > 1 and row.messages[-1].get("role") == "assistant":
+            if len(row.messages) > 1 and role_of(row.messages[-1]) == "assistant":
                 name, question, answer = content_of(row), _compared(row.messages[:-1]), _compared(row.messages[-1:])
                 if len(answers) < _MOST_ANSWERS:
                     answers.setdefault(answer, (name, question))

@@ -11,7 +11,7 @@ from tuneworthy.cases.normalize import read_variables
 from tuneworthy.errors import UserError
 from tuneworthy.prompts.passages import with_passages
 from tuneworthy.prompts.prompt_child import fill, variables_of
-from tuneworthy.types import Case, Example, Message, Passage, Variant
+from tuneworthy.types import Case, Example, Message, Passage, Variant, role_of, text_of
 
 # Of one template, seconds of processor time; far above the need of a prompt.
 LIMIT_S: Final = 2.0
@@ -155,7 +155,7 @@ def _is_filled(source: str, text: str) -> bool:
 
 def own_system(case: Case) -> bool:
     """Whether a case brings a system turn of its own, so that the prompt of no variant is sent."""
-    return bool(case.messages) and case.messages[0].get("role") == "system"
+    return bool(case.messages) and role_of(case.messages[0]) == "system"
 
 
 def chat(
@@ -191,12 +191,12 @@ def shot_turns(shot: Example, variant: Variant) -> list[Message]:
     A question that lacks the template's variables stays as it is. Where the variant thinks aloud, the shown answer
     carries the marker, so that its form is shown too.
     """
-    turns = [dict(message) for message in shot.messages if message.get("role") != "system"]
+    turns = [dict(message) for message in shot.messages if role_of(message) != "system"]
     if len(turns) == 2 and isinstance(turns[0].get("content"), str) and _named(variant.user):
         with suppress(UserError):
             turns[0]["content"] = question(variant.user, _with_variables(variant, turns[0]["content"]))
-    if variant.answer_after and turns and turns[-1].get("role") == "assistant":
-        turns[-1]["content"] = f"{variant.answer_after} {turns[-1].get('content') or ''}"
+    if variant.answer_after and turns and role_of(turns[-1]) == "assistant":
+        turns[-1]["content"] = f"{variant.answer_after} {text_of(turns[-1])}"
     return turns
 
 

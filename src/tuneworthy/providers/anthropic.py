@@ -23,7 +23,7 @@ from tuneworthy.providers.constraints import constraint, put, unwrap
 from tuneworthy.providers.http_client import HttpClient, ServedProvider
 from tuneworthy.providers.keys import Key, read_key
 from tuneworthy.providers.usage import Count, Name, WireModel, cut, mapping, most_bytes
-from tuneworthy.types import JsonObject, Message, Request, Response
+from tuneworthy.types import JsonObject, Message, Request, Response, calls_of, role_of
 
 VERSION = "2023-06-01"
 # Anthropic's reason to ours; any other keeps its name.
@@ -121,11 +121,11 @@ def split_system(messages: tuple[Message, ...]) -> tuple[str, list[Message]]:
     turns: list[Message] = []
     after_result = False  # results of one round of calls are in one turn
     for message in messages:
-        role, content = message["role"], message.get("content")
+        role, content = role_of(message), message.get("content")
         if role in {"system", "developer"}:
             system.append(str(content))
         elif role != "tool":
-            calls = [_tool_use(call["function"], call["id"]) for call in message.get("tool_calls") or ()]
+            calls = [_tool_use(call["function"], call["id"]) for call in calls_of(message)]
             text = [{"type": "text", "text": content}] if content else []
             turns.append({"role": role, "content": [*text, *calls] if calls else content or ""})
             after_result = False

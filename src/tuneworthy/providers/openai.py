@@ -20,7 +20,7 @@ from tuneworthy.providers.constraints import constraint, put, unwrap
 from tuneworthy.providers.http_client import HttpClient, ServedProvider, Sign
 from tuneworthy.providers.keys import Key, read_key
 from tuneworthy.providers.usage import Count, Logprob, Name, WireModel, WireToolCall, cut, mapping, most_bytes
-from tuneworthy.types import JsonObject, Message, OutputFormat, Request, Response
+from tuneworthy.types import JsonObject, Message, OutputFormat, Request, Response, role_of
 
 
 class OpenAIProvider(ServedProvider):
@@ -112,7 +112,7 @@ class OpenAIProvider(ServedProvider):
 
 def with_instructions(messages: tuple[Message, ...], role: str) -> tuple[Message, ...] | list[Message]:
     """Put system messages into the role that the model takes; without one, ahead of the first user turn."""
-    own = [message for message in messages if message["role"] == "system"]
+    own = [message for message in messages if role_of(message) == "system"]
     if role == "system" or not own:
         return messages
     if role == "developer":
@@ -120,7 +120,7 @@ def with_instructions(messages: tuple[Message, ...], role: str) -> tuple[Message
     instructions = "\n\n".join(str(message["content"]) for message in own)
     rest = [message for message in messages if message not in own]
     for at, message in enumerate(rest):
-        if message["role"] == "user":
+        if role_of(message) == "user":
             rest[at] = message | {"content": f"{instructions}\n\n{message['content']}"}
             return rest
     return [{"role": "user", "content": instructions}, *rest]

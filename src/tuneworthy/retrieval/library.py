@@ -37,7 +37,7 @@ from tuneworthy.retrieval.searcher import RERANKED, Reranker, Searcher
 from tuneworthy.retrieval.searches import SearchStore
 from tuneworthy.retrieval.servers import BATCH, ServerEncoder, ServerReranker
 from tuneworthy.store import Folder
-from tuneworthy.types import Case, Passage, Retrieval, content_hash
+from tuneworthy.types import Case, Passage, Retrieval, content_hash, role_of
 
 DEFAULT = "documents"
 # Share of a chunk that the next one repeats.
@@ -388,7 +388,7 @@ def query_of(case: Case) -> str:
         return case.text
     turns: list[str] = []
     for message in reversed(case.messages):
-        if message.get("role") not in {"user", "assistant"}:
+        if role_of(message) not in {"user", "assistant"}:
             continue
         content = message.get("content") or ""
         parts = [content] if isinstance(content, str) else [str(part.get("text") or "") for part in content]

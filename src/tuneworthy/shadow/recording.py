@@ -30,7 +30,18 @@ from tuneworthy.errors import UserError
 from tuneworthy.shadow import messages
 from tuneworthy.store import Folder
 from tuneworthy.text import count
-from tuneworthy.types import UNLABELLED, Case, Example, JsonObject, Message, Response, content_hash
+from tuneworthy.types import (
+    UNLABELLED,
+    Case,
+    Example,
+    JsonObject,
+    Message,
+    Response,
+    calls_of,
+    content_hash,
+    role_of,
+    text_of,
+)
 
 # Strata that are examined one by one; the others, with fewest sessions, are one.
 MOST_STRATA: Final = 50
@@ -345,8 +356,8 @@ def _in_sessions(rows: Sequence[Example]) -> list[Example]:
 def _conversations(turns: Sequence[Message]) -> list[str]:
     found, before = [], ""
     for turn in turns:
-        before = content_hash([before, turn["role"], turn.get("content") or "", turn.get("tool_calls") or []])
-        if turn["role"] == "assistant":
+        before = content_hash([before, role_of(turn), turn.get("content") or "", calls_of(turn)])
+        if role_of(turn) == "assistant":
             found.append(before)
     return found
 
@@ -403,7 +414,7 @@ def _turns(session: str, rows: Sequence[Example], most: int, seed: int) -> list[
     """Return the turns of a session, each once, in order; of more than `most` those that a hash chooses."""
     found: dict[str, RecordedTurn] = {}
     for row in rows:
-        places = [place for place, turn in enumerate(row.messages) if turn["role"] == "assistant"]
+        places = [place for place, turn in enumerate(row.messages) if role_of(turn) == "assistant"]
         for place in places:
             name = content_hash([session, row.messages[:place]])
             if name not in found or place == places[-1]:
@@ -414,12 +425,12 @@ def _turns(session: str, rows: Sequence[Example], most: int, seed: int) -> list[
 
 def _turn(name: str, session: str, row: Example, place: int, *, last: bool) -> RecordedTurn:
     message = row.messages[place]
-    calls = tuple(message.get("tool_calls") or ())
+    calls = tuple(calls_of(message))
     ending = str(row.meta.get("finish_reason") or "") if last else ""
     asked = replace(row, messages=(*row.messages[: place + 1],), id=name, group=session)
     case = query_of(asked, Kind("free_text", ""), labelled=False)
     answer = Response(
-        text=str(message.get("content") or ""),
+        text=text_of(message),
         tool_calls=calls,
         finish_reason=ending or ("tool_calls" if calls else "stop"),
     )

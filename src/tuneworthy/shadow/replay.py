@@ -38,7 +38,7 @@ from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.lines import read_lines
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.text import plural
-from tuneworthy.types import Case, JsonObject, Trace, Variant, content_hash
+from tuneworthy.types import Case, JsonObject, Trace, Variant, calls_of, content_hash, role_of
 
 # `.tuneworthy/shadow.json`: the last replay, for the gate and the report; next to it, the pairs, the worst first.
 DOCUMENT: Final = "shadow"
@@ -325,7 +325,7 @@ def _to_label(session: Session, pair: AnswerPair) -> list[dict[str, str]]:
 
 
 def _shown(case: Case) -> str:
-    lines = [f"{turn['role']}: {turn.get('content') or _calls_text(turn.get('tool_calls'))}" for turn in case.messages]
+    lines = [f"{role_of(turn)}: {turn.get('content') or _calls_text(calls_of(turn))}" for turn in case.messages]
     return "\n".join(lines) or case.text
 
 

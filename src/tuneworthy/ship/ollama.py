@@ -23,7 +23,7 @@ from tuneworthy.ship.gguf import FILE, adds_bos
 from tuneworthy.ship.gguf_tokens import end_ids, read_tokenizer, token_text
 from tuneworthy.store.artifacts import Artifact, open_artifact
 from tuneworthy.store.folder import Folder, write_atomic
-from tuneworthy.types import JsonObject, Message
+from tuneworthy.types import JsonObject, Message, role_of
 
 _SYSTEM, _USER, _ANSWER, _AGAIN = "SYSTEMTEXT", "USERTEXT", "ANSWERTEXT", "AGAINTEXT"
 # Of generation_config.json, as Ollama calls them.
@@ -52,9 +52,9 @@ class Frames:
     def text(self, chat: Sequence[Message]) -> str:
         """Return a chat as the Go template writes it."""
         frames = {"system": self.system, "user": self.user, "assistant": self.answer}
-        parts = [] if chat and chat[0]["role"] == "system" else [self.opening]
+        parts = [] if chat and role_of(chat[0]) == "system" else [self.opening]
         for message in chat:
-            before, after = frames[message["role"]]
+            before, after = frames[role_of(message)]
             parts.append(f"{before}{message['content']}{after}")
         return "".join([*parts, self.start])
 

@@ -24,7 +24,7 @@ from tuneworthy.text import count, plural
 from tuneworthy.train import messages, sources
 from tuneworthy.train.advise import Knob, chosen_knob
 from tuneworthy.train.training_rows import SEED, Material, Student, gather
-from tuneworthy.types import Case, JsonObject, content_hash
+from tuneworthy.types import Case, JsonObject, content_hash, text_of
 
 METHOD: Final = "classifier"
 BATCH: Final = 32
@@ -198,7 +198,7 @@ def plan_classifier(
 
 def question_of(student: Student, case: Case) -> str:
     """Return the text that the encoder reads: the last turn of a case."""
-    return str(student.question(case).messages[-1].get("content") or "")
+    return text_of(student.question(case).messages[-1])
 
 
 def _labelled(

@@ -18,7 +18,7 @@ from typing import Any, Final
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat, ChatTemplate
 from tuneworthy.train import messages
-from tuneworthy.types import JsonObject, Message
+from tuneworthy.types import JsonObject, Message, role_of, text_of
 
 # Around what is supervised, where colours cannot be shown.
 OPEN, CLOSE = "⟦", "⟧"
@@ -197,7 +197,7 @@ class Renderer:
             UserError: No row is left, or nothing is supervised.
             ModelError: See `ChatTemplate.render`.
         """
-        answers = [[at for at, turn in enumerate(chat.messages) if turn.get("role") == "assistant"] for chat in chats]
+        answers = [[at for at, turn in enumerate(chat.messages) if role_of(turn) == "assistant"] for chat in chats]
         parts = []
         for chat, places in zip(chats, answers, strict=True):
             parts += [_upto(chat, at, generation_prompt=True) for at in places]
@@ -275,11 +275,11 @@ class Renderer:
             before: The text of the chat up to each answer.
             after: The same with the answer, which is the last turn.
         """
-        if not before or chat.messages[-1].get("role") != "assistant":
+        if not before or role_of(chat.messages[-1]) != "assistant":
             return "no_answer"
         if any(text is None for text in (*before, *after)):
             return "refused"
-        contents = [str(turn.get("content") or "") for turn in chat.messages]
+        contents = [text_of(turn) for turn in chat.messages]
         if any(special and special in text for special in self.tokenizer.all_special_tokens for text in contents):
             return "control_tokens"
         answers = [self._answer(str(prompt), str(text)) for prompt, text in zip(before, after, strict=True)]

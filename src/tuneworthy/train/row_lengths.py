@@ -10,7 +10,7 @@ import orjson
 from tuneworthy.errors import UserError
 from tuneworthy.train.batch_layout import common_prefix
 from tuneworthy.train.render import Rendered, RowChat, TokenRow
-from tuneworthy.types import Message
+from tuneworthy.types import Message, calls_of, role_of, text_of
 
 # Of English text, rather too few: an estimate that is too long costs memory, one too short loses rows.
 BYTES_A_TOKEN: Final = 3.0
@@ -84,7 +84,7 @@ def estimate(chats: Iterable[RowChat], dataset: str | None = None) -> RowLengths
     for chat in chats:
         parts = [_text(turn) for turn in chat.messages]
         counts = [_tokens(part) for part in parts]
-        answers = [n for n, turn in zip(counts, chat.messages, strict=True) if turn.get("role") == "assistant"]
+        answers = [n for n, turn in zip(counts, chat.messages, strict=True) if role_of(turn) == "assistant"]
         tools = _tokens(orjson.dumps(chat.tools)) if chat.tools else 0
         lengths.append(sum(counts) + TURN_TOKENS * len(counts) + tools)
         supervised += sum(answers) + len(answers)
@@ -100,8 +100,8 @@ def estimate(chats: Iterable[RowChat], dataset: str | None = None) -> RowLengths
 
 
 def _text(turn: Message) -> bytes:
-    calls = turn.get("tool_calls")
-    return str(turn.get("content") or "").encode("utf-8", "replace") + (orjson.dumps(calls) if calls else b"")
+    calls = calls_of(turn)
+    return text_of(turn).encode("utf-8", "replace") + (orjson.dumps(calls) if calls else b"")
 
 
 def _tokens(text: bytes) -> int:

@@ -11,7 +11,7 @@ from tuneworthy.cases.formats.registry import CASE_FORMATS, Fields, Format, has,
 from tuneworthy.cases.formats.values import at
 from tuneworthy.cases.readers.faults import Dropped, Journal, RowFault
 from tuneworthy.errors import nearest
-from tuneworthy.types import JsonObject, Message
+from tuneworthy.types import JsonObject, Message, role_of
 
 NATIVE = '{"input": "text" or {variables}, or "messages": [...], "expected": ...}'
 _KEYS = frozenset({"id", "input", "messages", "expected", "group", "tags", "documents", "tools"})
@@ -61,7 +61,7 @@ def ends_with_user(turns: tuple[Message, ...]) -> tuple[Message, ...]:
     Raises:
         RowFault: Another role did.
     """
-    role = turns[-1]["role"]
+    role = role_of(turns[-1])
     if role not in {"user", "tool"}:
         hint = "Move the answer to `expected`." if role == "assistant" else "Add a user turn at the end."
         raise RowFault(

@@ -6,7 +6,7 @@ from typing import Any
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.readers.faults import RowFault, show
-from tuneworthy.types import Message
+from tuneworthy.types import Message, calls_of, role_of, text_of
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 _UNSEEN = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
@@ -85,22 +85,22 @@ def check_chat(turns: tuple[Message, ...]) -> tuple[Message, ...]:
         RowFault: No user's turn, an empty turn of the assistant, or the last message is not an assistant's answer.
     """
     last = turns[-1]
-    if last["role"] != "assistant":
+    if role_of(last) != "assistant":
         raise RowFault(
             "an assistant answer as the last message",
-            got=f"a message with the role {last['role']!r}",
+            got=f"a message with the role {role_of(last)!r}",
             hint="Remove the messages after the last answer.",
             code="no_answer",
         )
     for message in turns:
-        silent = not message.get("tool_calls") and is_blank(str(message.get("content") or ""))
-        if message["role"] == "assistant" and silent:
+        silent = not calls_of(message) and is_blank(text_of(message))
+        if role_of(message) == "assistant" and silent:
             code = "empty_answer" if message is last else "empty_turn"
             raise RowFault(messages.EMPTY_ANSWER._replace(code=code), got="an empty string")
-    if all(message["role"] != "user" for message in turns):
+    if all(role_of(message) != "user" for message in turns):
         raise RowFault("at least one user turn", got="none", code="no_question")
     return turns
 
 
 def turns_text(turns: Sequence[Message]) -> str:
-    return "\n".join(str(m.get("content") or "") for m in turns if m.get("role") not in {"system", "developer"})
+    return "\n".join(text_of(m) for m in turns if role_of(m) not in {"system", "developer"})

@@ -9,7 +9,7 @@ import orjson
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.values import at
 from tuneworthy.cases.readers.faults import RowFault
-from tuneworthy.types import JsonObject, Message
+from tuneworthy.types import JsonObject, Message, role_of
 
 
 def tools_of(value: Any) -> list[JsonObject]:
@@ -48,7 +48,7 @@ def with_calls(turns: Sequence[Message]) -> tuple[Message, ...]:
     Raises:
         RowFault: A call without a name, or with arguments that are no JSON object.
     """
-    if not any("tool_calls" in message or message["role"] == "tool" for message in turns):
+    if not any("tool_calls" in message or role_of(message) == "tool" for message in turns):
         return tuple(turns)
     out: list[Message] = []
     open_ids: list[str] = []
@@ -65,7 +65,7 @@ def with_calls(turns: Sequence[Message]) -> tuple[Message, ...]:
             open_ids += [call["id"] for call in calls]
             if calls:
                 new["tool_calls"] = calls
-        elif message["role"] == "tool":
+        elif role_of(message) == "tool":
             if "tool_call_id" not in message and open_ids:
                 new = {**message, "tool_call_id": open_ids[0]}
             if at(new, "tool_call_id") in open_ids:

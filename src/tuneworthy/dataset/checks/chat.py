@@ -8,7 +8,7 @@ from tuneworthy.cases.formats.chats import check_chat, check_messages, is_blank
 from tuneworthy.cases.readers.faults import RowFault
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
-from tuneworthy.types import Example, Message
+from tuneworthy.types import Example, Message, calls_of, role_of
 
 # NUL, half a character, the sign for a lost one, and UTF-8 that was read as Latin-1 or Windows-1252.
 _BROKEN = re.compile("[\x00\ud800-\udfff\ufffd]|Ã[\x80-\xbf©¤¶¼]|â€[™œ\x9d\u201c\u201d¦]")
@@ -28,8 +28,8 @@ def chat_fault(turns: Sequence[Message]) -> tuple[str, str] | None:
         content = message.get("content")
         if isinstance(content, str) and _BROKEN.search(content):
             return "broken_text", f"messages[{number}]"
-        if not message.get("tool_calls") and message["role"] != "tool" and is_blank(content or ""):
-            return "empty_turn", f"messages[{number}] ({message['role']})"
+        if not calls_of(message) and role_of(message) != "tool" and is_blank(content or ""):
+            return "empty_turn", f"messages[{number}] ({role_of(message)})"
     return _tool_fault(chat)
 
 
@@ -38,7 +38,7 @@ def _tool_fault(chat: Sequence[Message]) -> tuple[str, str] | None:
     open_calls: set[Any] = set()
     waiting = False
     for number, message in enumerate(chat):
-        if message["role"] == "tool":
+        if role_of(message) == "tool":
             call_id = message.get("tool_call_id")
             if not waiting or (call_id is not None and open_calls and call_id not in open_calls):
                 return "tool_turns", f"messages[{number}] is a tool result without a matching call"
@@ -46,7 +46,7 @@ def _tool_fault(chat: Sequence[Message]) -> tuple[str, str] | None:
             continue
         if open_calls:
             return "tool_turns", f"messages[{number}] comes before the result of an earlier tool call"
-        calls = message.get("tool_calls") or ()
+        calls = calls_of(message)
         waiting = bool(calls)
         open_calls = {call["id"] for call in calls if isinstance(call, dict) and call.get("id") is not None}
     return None

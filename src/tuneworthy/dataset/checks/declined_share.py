@@ -6,7 +6,7 @@ from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, CheckContext, RowFinding
 from tuneworthy.graders.declining import Declines
 from tuneworthy.stats.intervals import clopper_pearson
-from tuneworthy.types import Example
+from tuneworthy.types import Example, calls_of
 
 # Labelled cases from which their share of unanswerable questions means something.
 MIN_CASES = 30
@@ -27,7 +27,7 @@ def declined_share(rows: Sequence[Example], context: CheckContext) -> Iterator[R
     if len(expected) < MIN_CASES or not rows:
         return
     n_unanswerable = sum(answer is None for answer in expected)
-    n_declined = sum(not row.messages[-1].get("tool_calls") and declines.text(row.answer) for row in rows if row.answer)
+    n_declined = sum(not calls_of(row.messages[-1]) and declines.text(row.answer) for row in rows if row.answer)
     low, high = clopper_pearson(n_unanswerable, len(expected))
     if not low <= n_declined / len(rows) <= high:
         message = (

@@ -19,7 +19,7 @@ from tuneworthy.cases.splits import labels_of
 from tuneworthy.cases.task_kind import guess_kind, parse_object
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
-from tuneworthy.types import UNLABELLED, Example
+from tuneworthy.types import UNLABELLED, Example, calls_of
 
 # Words of a question from which an answer that equals it is an echo, and no label that is the question's one word.
 _MIN_ECHO: Final = 3
@@ -195,7 +195,7 @@ def _echo(row: Example, context: CheckContext) -> bool:
 @_detects("outside_labels")
 def _outside_labels(row: Example, context: CheckContext) -> bool:
     answer = row.answer
-    if not context.labels or not answer.strip() or row.messages[-1].get("tool_calls"):
+    if not context.labels or not answer.strip() or calls_of(row.messages[-1]):
         return False
     known = set(map(normalise, context.labels))
     several = parse_object(answer)

@@ -19,7 +19,7 @@ from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
 from tuneworthy.dataset.dedup.specifics import content, mistyped, rows_with, signed
 from tuneworthy.extras import require
 from tuneworthy.store.own_file import OwnTexts
-from tuneworthy.types import Example, content_hash
+from tuneworthy.types import Example, calls_of, content_hash
 
 
 def exact_duplicates(texts: Iterable[str]) -> NDArray[np.int64]:
@@ -45,7 +45,7 @@ SHORT = 12
 def answer_text(row: Example) -> str:
     """Return the last turn: its text, and calls of tools."""
     last = row.messages[-1] if row.messages else {}
-    calls = last.get("tool_calls")
+    calls = calls_of(last)
     return f"{_text(last.get('content'))} {calls}" if calls else _text(last.get("content"))
 
 

@@ -27,7 +27,7 @@ from tuneworthy.dataset.importing.importer import import_files, source_files
 from tuneworthy.dataset.records import ImportRecord, ImportRequest, RowLine
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
-from tuneworthy.types import UNLABELLED, Case, Example, Message, content_hash
+from tuneworthy.types import UNLABELLED, Case, Example, Message, content_hash, role_of
 
 # Checks that look at questions; personal data is masked behind `contamination`, whose cases are not masked.
 SIFTING: Final = ("feedback", "chat", "contamination", "exact", "near")
@@ -99,7 +99,7 @@ def _unanswered(paths: Sequence[Path], request: ImportRequest) -> bool:
         read = [bare_questions(path, request.inputs)[0] for path in paths]
     except UserError:
         return False
-    ends = (case.messages[-1].get("role") for cases in read for case in cases if case.messages)
+    ends = (role_of(case.messages[-1]) for cases in read for case in cases if case.messages)
     return all(role != "assistant" for role in ends)
 
 
@@ -175,7 +175,7 @@ def query_of(row: Example, kind: Kind, *, labelled: bool) -> Case:
         kind: Of the task: how a right answer is read.
         labelled: Whether the row's own answer is right; it is then what the grader expects.
     """
-    turns = [message for message in row.messages[:-1] if message.get("role") not in {"system", "developer"}]
+    turns = [message for message in row.messages[:-1] if role_of(message) not in {"system", "developer"}]
     answer = row.answer.strip()
     expected: Any = UNLABELLED
     if labelled and answer:
@@ -187,7 +187,7 @@ def query_of(row: Example, kind: Kind, *, labelled: bool) -> Case:
         tags=row.tags,
         tools=tuple(row.meta.get("tools") or ()),
     )
-    if len(turns) == 1 and turns[0].get("role") == "user":
+    if len(turns) == 1 and role_of(turns[0]) == "user":
         return replace(case, input=turns[0].get("input", turns[0].get("content") or ""))
     sent = tuple({key: item for key, item in turn.items() if key in _SENT_KEYS} for turn in turns)
     return replace(case, messages=sent)

@@ -46,7 +46,7 @@ from tuneworthy.dataset.records import (
 from tuneworthy.errors import UserError
 from tuneworthy.people.feedback import Scales, has_feedback, settle, unused_scores
 from tuneworthy.store import Folder
-from tuneworthy.types import Example, Message, content_hash
+from tuneworthy.types import Example, Message, calls_of, content_hash, role_of, text_of
 
 MAX_SHOWN_ROW: Final = 64 * 1024
 # Rows whose ratings set the scales of a file.
@@ -242,8 +242,8 @@ class _SourceReader:
         if any(_INVISIBLE.search(str(turn["content"])) for turn in turns):
             self.journal.note("zero-width or bidirectional control characters kept unchanged")
         for turn in () if self.example else turns[-2:]:
-            calls = [call["function"]["name"] for call in turn.get("tool_calls") or ()]
-            self.example.append(ShownTurn(turn["role"], str(turn["content"] or "")[:_SHOWN], calls))
+            calls = [call["function"]["name"] for call in calls_of(turn)]
+            self.example.append(ShownTurn(role_of(turn), text_of(turn)[:_SHOWN], calls))
         row = Example(
             id=content_hash(turns),
             source=f"{self.source.name}:{line}",
@@ -267,7 +267,7 @@ class _SourceReader:
 
 
 def _fault(line: int, turns: Sequence[Message], raw: Any, *, repaired: bool) -> Reject | None:
-    texts = [(turn["role"], str(turn["content"] or "")) for turn in turns]
+    texts = [(role_of(turn), text_of(turn)) for turn in turns]
     if repaired and is_written_down(texts[-1][1]):
         return Reject(line, WRITTEN_DOWN.code, WRITTEN_DOWN.expected, kind_of(texts[-1][1]), raw)
     if any("\0" in text for _, text in texts):

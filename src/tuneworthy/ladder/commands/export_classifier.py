@@ -27,7 +27,7 @@ from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.templates import chat, plain_pieces
-from tuneworthy.types import Variant
+from tuneworthy.types import Variant, text_of
 
 # Those whose winner may be a classifier.
 RUNGS: Final = ("classical", "fine_tune")
@@ -227,7 +227,7 @@ async def measured_answers(
     model = await provider.fitted()
     split, pieces = session.split, plain_pieces(variant.user)
     cases = [*split.test, *split.dev]
-    questions = {case.id: str(chat(variant, case, ())[-1].get("content") or "") for case in cases}
+    questions = {case.id: text_of(chat(variant, case, ())[-1]) for case in cases}
     texts = {case.id: asked(case, set(pieces[1::2])) for case in cases if not case.messages}
     if not all(_fills(pieces, text) == questions[case] for case, text in texts.items()):
         pieces, texts = [], {}

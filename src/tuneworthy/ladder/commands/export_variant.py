@@ -25,7 +25,7 @@ from tuneworthy.prompts.templates import chat, plain_pieces, shot_turns
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.constraints import FIELD
 from tuneworthy.providers.openai import OpenAIProvider
-from tuneworthy.types import Case, Example, Message, Passage, Request, Variant
+from tuneworthy.types import Case, Example, Message, Passage, Request, Variant, text_of
 
 SNIPPET = '''"""Ask a variant as it was measured by tuneworthy. Needs `pip install {packages}`."""
 
@@ -165,7 +165,7 @@ def variables_of(variant: Variant) -> list[str]:
 def asked(case: Case, variables: Collection[str]) -> str | Mapping[str, Any]:
     """Return the input of an export for a case: its text, or the variables of the prompt by name."""
     if case.input is None:
-        return str(case.messages[-1].get("content") or "")
+        return text_of(case.messages[-1])
     if isinstance(case.input, str):
         if len(variables) < 2:
             return case.input

@@ -36,7 +36,7 @@ from tuneworthy.retrieval.library import BM25_WEIGHTS, DEFAULT_WEIGHT, STAGES, D
 from tuneworthy.retrieval.quality import MEASURES, quality
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.stats.paired import compare
-from tuneworthy.types import Case, Passage, Retrieval, Score, Trace, Variant
+from tuneworthy.types import Case, Passage, Retrieval, Score, Trace, Variant, text_of
 
 # Dev cases that must name their documents before the search is tuned on them.
 FEWEST_NAMED = 20
@@ -346,7 +346,7 @@ async def _fits(view: View, library: DocumentLibrary, variant: Variant) -> bool:
     if view.dev:
         passages = await library.passages(variant.retrieval, view.dev)
         chats = (chat(variant, case, (), passages[case.id]) for case in view.dev)
-        tokens = SPARE * max(sum(8 + about_tokens(str(turn.get("content") or "")) for turn in one) for one in chats)
+        tokens = SPARE * max(sum(8 + about_tokens(text_of(turn)) for turn in one) for one in chats)
     return tokens + variant.max_tokens <= context
 
 

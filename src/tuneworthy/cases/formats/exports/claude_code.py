@@ -15,7 +15,7 @@ from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, r
 from tuneworthy.cases.formats.values import at, dict_at, dicts_at, word_at
 from tuneworthy.cases.readers.faults import Dropped, Journal
 from tuneworthy.cases.readers.files import Row
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonObject, role_of
 
 _TURNS = frozenset({"user", "assistant"})
 
@@ -56,7 +56,7 @@ def _session(entries: list[JsonObject]) -> JsonObject:
             turns.append({"role": message.get("role", at(entry, "type")), "content": [*content]})
             if isinstance(identity, str):
                 by_response[identity] = turns[-1]
-    while turns and turns[-1]["role"] != "assistant":
+    while turns and role_of(turns[-1]) != "assistant":
         turns.pop()
     models = (at(entry, "message/model") for entry in chain)
     return {"messages": turns, "model": next(filter(None, models), None), "session": at(entries[-1], "sessionId")}
