@@ -193,30 +193,35 @@ class _Steps:
 
     def all(self) -> Iterator[Offer]:
         """Yield every step."""
-        evidence, unknown = self.evidence, open_facts(self.facts)
         classical = next((one for one in self.gates if one.gate == "classical" and one.status == "fail"), None)
-        copies = {"classical", *(one.option for one in self.facts.options if one.kind == "classical")}
-        measurable = {FactKind.COULD_MEET, FactKind.MEETS}
-        copied = [fact for fact in unknown if classical and fact[0] in measurable and fact[1] in copies]
-        unknown = [fact for fact in unknown if fact not in copied]
-        missing = {"model"} if evidence.other_models == 0 else set()
-        if evidence.search is not None or not evidence.documents:
-            missing.add("retrieval")  # the search was measured: to compare it again shows nothing new
-        if lacks_shots(self.gates):
-            missing.add("prompt")
-        runnable = [fact for fact in unknown if fact[0] is FactKind.COULD_MEET and fact[1] not in missing]
+        copied = self._copied() if classical else []
+        unknown = [fact for fact in open_facts(self.facts) if fact not in copied]
+        runnable = [fact for fact in unknown if fact[0] is FactKind.COULD_MEET and self._can_run(fact[1])]
         for some in [runnable, *([fact] for fact in runnable)] if runnable else ():
             yield self._run(some)
         for fact in unknown:
             if fact not in runnable:
                 yield from self._of_fact(fact, unknown)
-        if moving := [fact for fact in unknown if fact[0] in {FactKind.MEETS, FactKind.AS_GOOD}]:
-            yield from self._more_cases(moving)
+        yield from self._more_cases(unknown)
         if classical and copied:
             yield _step(classical.fix, copied, MINUTES_TO_FIX)
 
+    def _copied(self) -> list[FactName]:
+        """Return what is open about the target while classical baselines may have copied test cases."""
+        names = {"classical", *(one.option for one in self.facts.options if one.kind == "classical")}
+        kinds = {FactKind.COULD_MEET, FactKind.MEETS}
+        return [fact for fact in open_facts(self.facts) if fact[0] in kinds and fact[1] in names]
+
     def _rung(self, option: str) -> RungEvidence:
         return self.evidence.rungs[next(one for one in self.facts.options if one.option == option).rung]
+
+    def _can_run(self, rung: str) -> bool:
+        evidence = self.evidence
+        if rung == "model":
+            return evidence.other_models > 0
+        if rung == "retrieval":  # to compare a search again that was measured shows nothing new
+            return evidence.search is None and evidence.documents
+        return rung != "prompt" or not lacks_shots(self.gates)
 
     def _run(self, some: Sequence[FactName]) -> Offer:
         rungs = [rung for _, rung in some]
@@ -233,18 +238,11 @@ class _Steps:
         )
 
     def _of_fact(self, fact: FactName, unknown: Sequence[FactName]) -> Iterator[Offer]:
-        (kind, subject), evidence = fact, self.evidence
-        same = [other for other in unknown if other[1] == subject]
+        kind, evidence = fact[0], self.evidence
         if evidence.search is not None and fact in SEARCH:
             yield _step(messages.FIX_SEARCH, [one for one in unknown if one in SEARCH], MINUTES_FOR_DOCUMENTS)
-        elif kind is FactKind.COULD_MEET and subject == "retrieval":
-            yield _step(messages.GIVE_DOCUMENTS, same, MINUTES_FOR_DOCUMENTS, most=MAX_DOCUMENTS)
-        elif kind is FactKind.COULD_MEET and subject != "prompt":
-            yield _step(messages.ADD_MODEL, same, MINUTES_TO_FIX, most=MAX_RUN)
         elif kind in {FactKind.SOUND, FactKind.COULD_MEET}:
-            gate = next(result for result in self.gates if result.gate == subject)
-            command = "tuneworthy run" if subject in {"baseline", "prompt"} else ""
-            yield _uncounted(gate.fix or gate.detail, [fact], None, command=command)
+            yield self._fix(fact, unknown)
         elif kind is FactKind.COST:
             yield from self._money(fact)
         elif kind is FactKind.LEVER:
@@ -260,6 +258,17 @@ class _Steps:
                 "Add a smaller or faster model to [models] and run the ladder to see whether it meets the constraints."
             )
             yield _step(why, [fact], MINUTES_TO_TRY)
+
+    def _fix(self, fact: FactName, unknown: Sequence[FactName]) -> Offer:
+        kind, subject = fact
+        same = [other for other in unknown if other[1] == subject]
+        if kind is FactKind.COULD_MEET and subject == "retrieval":
+            return _step(messages.GIVE_DOCUMENTS, same, MINUTES_FOR_DOCUMENTS, most=MAX_DOCUMENTS)
+        if kind is FactKind.COULD_MEET and subject != "prompt":
+            return _step(messages.ADD_MODEL, same, MINUTES_TO_FIX, most=MAX_RUN)
+        gate = next(result for result in self.gates if result.gate == subject)
+        command = "tuneworthy run" if subject in {"baseline", "prompt"} else ""
+        return _uncounted(gate.fix or gate.detail, [fact], None, command=command)
 
     def _eligible(self, fact: FactName, unknown: Sequence[FactName]) -> Offer:
         option, limits = next(one for one in self.facts.options if one.option == fact[1]), self.evidence.limits
@@ -346,10 +355,10 @@ class _Steps:
             step, chances = _uncounted(why, [fact], 0.0, command=f"tuneworthy run --rung {rung}"), (0.0, 0.8)
         return replace(step, chances={fact: chances})
 
-    def _more_cases(self, moving: Sequence[FactName]) -> Iterator[Offer]:
+    def _more_cases(self, unknown: Sequence[FactName]) -> Iterator[Offer]:
         """Offer to add test cases, or to change a target that is so near that many cases may not settle it."""
-        evidence = self.evidence
-        if evidence.target is None:
+        evidence, moving = self.evidence, [fact for fact in unknown if fact[0] in {FactKind.MEETS, FactKind.AS_GOOD}]
+        if evidence.target is None or not moving:
             return
         tested = [rung for rung in evidence.rungs.values() if rung.tested]
         # Where a judge grades, further cases say nothing before people rate the answers to them.

@@ -205,16 +205,18 @@ def _lever(state: ProjectState, gates: Gates, name: str) -> Judged:
     if not open_gates:
         n_test = f" Test cases: {state.evidence.n_test}." if passed else ""
         return DONE if passed else NOT_APPLICABLE, text + n_test, "", None
-    names = STEPS[name].rungs
-    untested = [rung for rung in names if rung not in rungs or not rungs[rung].tested] or list(names)
+    do = "" if name != "model" or state.evidence.other_models else messages.ADD_MODEL
+    untested = [rung for rung in STEPS[name].rungs if rung not in rungs or not rungs[rung].tested]
+    return _compare(state, untested or STEPS[name].rungs, text, do)
+
+
+def _compare(state: ProjectState, untested: Sequence[str], text: str, do: str) -> Judged:
     run = [rung for rung in untested if rung in state.costs] or untested
     for rung in run:
         if rung in state.quick:
             score, n_dev = state.quick[rung]
             text += f" {rung}: {score:.1%} on {n_dev} dev cases in a quick run."
-    do = " ".join(["tuneworthy run", *(f"--rung {rung}" for rung in run)])
-    if name == "model" and not state.evidence.other_models:
-        do = messages.ADD_MODEL
+    do = do or " ".join(["tuneworthy run", *(f"--rung {rung}" for rung in run)])
     costs = [state.costs[rung] for rung in run if rung in state.costs]
     return OPEN, text, do, sum(costs, Cost()) if len(costs) == len(run) else None
 
