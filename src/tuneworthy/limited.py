@@ -51,8 +51,6 @@ class OverLimit(UserError):
 
 
 class _Child:
-    """The process, and the pipes to it."""
-
     def __init__(self) -> None:
         self.owner = os.getpid()
         self.process = subprocess.Popen(

@@ -33,7 +33,6 @@ def compile_pattern(pattern: str) -> Any:
 
 
 def pattern_fault(pattern: str) -> str:
-    """Return why `pattern` cannot be compiled; "" if it can be."""
     try:
         re.compile(pattern)
         regex.compile(pattern, regex.VERSION0)

@@ -80,7 +80,6 @@ class Rule(Generic[F]):
         return self.examine(**settings) if isinstance(self.examine, type) else self.examine
 
     def run(self, *subject: Any, **settings: Any) -> Iterator[F]:
-        """Yield its findings, with the name, severity and source of the rule."""
         result = self.build(**settings)(*subject)
         for one in [result] if isinstance(result, Finding) else result:
             yield replace(one, rule=self.name, severity=one.severity or self.severity, source=one.source or self.source)
@@ -126,7 +125,6 @@ class RuleBook(Registry[Rule[F]]):
         return {rule.name: rule for rule in rules}
 
     def run(self, *subject: Any, only: Collection[str] | None = None) -> list[F]:
-        """Return what all rules (or `only` some) find in `subject`, the most severe first."""
         rules = [rule for name, rule in self.all().items() if only is None or name in only]
         found = [finding for rule in rules for finding in rule.run(*subject)]
         return sorted(found, key=lambda one: SEVERITIES.index(one.severity or "error"))

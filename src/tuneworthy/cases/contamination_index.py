@@ -161,7 +161,6 @@ def gram_size(n_words: int, n: int) -> int:
 
 
 def _texts(words: Numbers, hashes: NDArray[np.uint64]) -> _Texts:
-    """Return texts from the numbers of their words and the hash of each number."""
     ends = np.flatnonzero(words == 1)
     lengths = np.diff(ends, prepend=-1) - 1
     return _Texts(words, hashes[words], np.repeat(np.arange(len(ends)), lengths + 1), ends, lengths)
@@ -391,7 +390,6 @@ class ContaminationIndex:
         return dict(zip(pairs, scores.data[above].tolist(), strict=True))
 
     def _near(self, texts: _Texts) -> Iterator[tuple[int, int]]:
-        """Yield texts and cases of which each has all words of the other but two, in any order."""
         bags, lengths = self._bag(texts), self._texts.lengths
         pairs = (bags @ self._rarest).tocoo()
         close = np.abs(texts.lengths[pairs.row] - lengths[pairs.col]) <= 2

@@ -144,7 +144,6 @@ def read_dataset(project: Project, *, examples: bool = True) -> Dataset:
 def dataset_of(
     project: Project, cases: Sequence[Case], examples: Sequence[Example] = (), *, notes: tuple[str, ...] = ()
 ) -> Dataset:
-    """Return the dataset of rows that were read, with the settings and the stored split of `project`."""
     return Dataset(
         cases=cases,
         examples=examples,

@@ -103,7 +103,6 @@ class ExampleWriter:
         self._starts, self._lines, self._ids = array("Q", [0]), array("Q"), array("Q")
 
     def add(self, identity: str, line: int, fields: Mapping[str, Any]) -> None:
-        """Write an example: its id (a content hash), its line, and the other arguments of `Example`."""
         self._columns.add(Example(id=identity, **fields))
         content = orjson.dumps(
             [fields["messages"], fields.get("group"), fields.get("tags", ()), fields.get("meta", {})],
@@ -114,7 +113,6 @@ class ExampleWriter:
         self._ids.append(int(identity, 16))
 
     def stored(self) -> "tuple[StoredExamples, Iterable[int]]":
-        """Return the distinct examples, and the lines of the repeated examples."""
         self._file.finish()
         for one in (self._lines, self._ids):
             one.append(0)
@@ -233,12 +231,10 @@ def _by_answer(rows: Sequence[Example]) -> Collection[list[int]]:
 
 
 def rows_by_answer(rows: Sequence[Example]) -> list[list[int]]:
-    """Return the numbers of the examples by answer: frequent answers first, equally frequent answers by their text."""
     return sorted(_by_answer(rows), key=lambda some: (-len(some), rows[some[0]].answer[:_PREFIX]))
 
 
 def answer_counts(rows: Sequence[Example]) -> Counter[str]:
-    """Return how many examples have each answer, without spaces around it; blank answers are left out."""
     counts: Counter[str] = Counter()
     for some in _by_answer(rows):
         counts[rows[some[0]].answer.strip()] += len(some)

@@ -119,7 +119,6 @@ class LabelSession:
         return len(self.assigned) - len(self._queue)
 
     def next(self) -> Case | None:
-        """Return the next case to label, without its expected answer; None if all are done."""
         return next(iter(self._queue.values()), None)
 
     def submit(self, case_id: str, label: Any) -> None:

@@ -67,5 +67,4 @@ def known_role(where: str, roles: str) -> Fault:
 
 
 def keys(names: Collection[str]) -> str:
-    """Return the keys of an object as the object's description."""
     return f"the keys {', '.join(names)}" if names else "an empty object"

@@ -74,7 +74,6 @@ def near_duplicates(new: Iterable[Case], of: Sequence[Case]) -> dict[str, str]:
 
 
 def _components(edges: np.ndarray, n: int) -> np.ndarray:
-    """Return the number of the connected component of each of `n` nodes; `edges` is `(2, n_edges)`."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

@@ -145,7 +145,6 @@ def context_of(row: Case | Example) -> list[str]:
 
 
 def question_of(row: Case | Example) -> str:
-    """Return the question, without system messages and without the final answer."""
     if isinstance(row, Example):
         return turns_text(row.messages[:-1])
     return turns_text(row.messages) if row.messages else row.text

@@ -226,7 +226,6 @@ class NearDuplicateFilter:
         self.n_refused = 0
 
     def add(self, text: str) -> bool:
-        """Remember `text` and return True, unless its Jaccard similarity to one remembered is `NEAR` or more."""
         new = _words_of(text)
         if self._is_near(new):
             self.n_refused += 1

@@ -157,7 +157,6 @@ class Split(Draw):
 
 
 def fingerprint(case: Case) -> CaseFingerprint:
-    """Return the id of `case` and the hashes of its question and its expected answer."""
     expected = "" if case.expected is UNLABELLED else content_hash(case.expected)
     return CaseFingerprint(case.id, content_hash([case.input, list(case.messages), list(case.tools)]), expected)
 
@@ -335,7 +334,6 @@ def make_split(cases: Sequence[Case], examples: Sequence[Example] = (), *, seed:
 
 
 def kind_of(cases: Sequence[Case], examples: Sequence[Example]) -> Kind:
-    """Guess the kind from the cases; if they are too few to show labels, with the help of the examples."""
     from tuneworthy.cases.example_store import answer_counts, columns_of
 
     expected = [case.expected for case in cases]
@@ -393,7 +391,6 @@ def _from_cases(
 
 
 def labels_of(cases: Iterable[Case], examples: Sequence[Example] = ()) -> tuple[str, ...]:
-    """Return the labels that occur as expected answer or as answer of an example, sorted."""
     from tuneworthy.cases.example_store import answer_counts
 
     labels = set(answer_counts(examples))

@@ -11,7 +11,6 @@ from tuneworthy.types import Case, Example, JsonObject
 
 
 def case_row(case: Case) -> JsonObject:
-    """Return `case` as a row of our own format; the id is written only if it is not the content hash."""
     row: JsonObject = {}
     question: Any = case.input if case.input is not None else list(case.messages)
     if case.id != Case.make_id(question, case.tools):
@@ -40,5 +39,4 @@ def write_examples(path: Path | str, examples: Iterable[Example]) -> None:
 
 
 def write_rows(path: Path | str, rows: Iterable[Any]) -> None:
-    """Write `rows` as JSONL, atomically."""
     write_atomic(Path(path), (orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))

@@ -214,13 +214,11 @@ def gelu(x: NDArray[Any]) -> NDArray[Any]:
 
 
 def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the softmax over the last axis."""
     shifted = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), dtype=np.float64)
 
 
 def split_words(text: str) -> list[str]:
-    """Split as BERT does, without case and accents; a Chinese character or a sign is a word of its own."""
     kept = (
         " " if one in "\t\n\r" or unicodedata.category(one) == "Zs" else one
         for one in text

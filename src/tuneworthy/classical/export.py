@@ -114,7 +114,6 @@ def module_source() -> str:
 
 
 def is_json(model: object) -> bool:
-    """Return whether answers of `model` are JSON."""
     return bool(getattr(model, "is_json", False))
 
 

@@ -62,7 +62,6 @@ def flatten(value: Mapping[str, Any], prefix: Path = ()) -> dict[Path, Any]:
 
 
 def is_filled(value: Any) -> bool:
-    """Whether a value says something: not null, "", [] or {}."""
     return value is not None and value not in ("", [], {})
 
 
@@ -75,7 +74,6 @@ def words_of(value: Any) -> list[str]:
 
 
 def learn_fields(texts: Sequence[Text], leaves: Sequence[Mapping[Path, Any]]) -> list[Field]:
-    """Describe every field that occurs, in the order of first occurrence."""
     return [_learn_field(path, texts, leaves) for path in dict.fromkeys(path for row in leaves for path in row)]
 
 

@@ -82,7 +82,6 @@ class LinearSvmClassifier:
         return softmax(_margins(self._model, matrix, self.labels) * self.temperature)
 
     def predict(self, matrix: Any) -> list[str]:
-        """Return the most probable label per row."""
         return [self.labels[i] for i in self.probabilities(matrix).argmax(axis=1)]
 
     def state(self) -> dict[str, Any]:
@@ -155,7 +154,6 @@ def columns_of(learned: Sequence[str], labels: Sequence[str]) -> list[int]:
 
 
 def log_loss(probabilities: NDArray[np.float64], codes: NDArray[Any]) -> float:
-    """Return the mean negative log probability of the right labels; `codes` are their columns."""
     return float(-np.mean(np.log(probabilities[np.arange(len(codes)), codes] + 1e-12)))
 
 

@@ -159,7 +159,6 @@ def _fields_by_span(spans: Sequence[Sequence[Span]]) -> dict[Span, tuple[int, ..
 
 
 def usable_rows(texts: Sequence[Text], aligned: Sequence[list[list[Span] | None]], seed: int) -> list[int]:
-    """Return the rows to tag: those with every copied value found, a sample of `MAX_TRAIN_TOKENS`."""
     whole = [i for i in range(len(texts)) if all(column[i] is not None for column in aligned)]
     rows = whole if len(whole) * 2 >= len(texts) else list(range(len(texts)))
     kept: list[int] = []

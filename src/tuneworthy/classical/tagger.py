@@ -124,7 +124,6 @@ class WordTagger:
         self._transitions = allowed_transitions(1 + 2 * len(kinds))
 
     def spans(self, text: Text) -> list[list[tuple[float, Span]]]:
-        """Return, for each field, the spans found with their mean log probability."""
         if self._weights is None or not text.tokens:
             return [[] for _ in range(self._n_fields)]
         rows = [[self._columns[name] for name in dict.fromkeys(row) if name in self._columns]

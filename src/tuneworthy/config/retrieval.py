@@ -74,7 +74,6 @@ class SearchServer(SearchModel, KeyedServer):
         return bool(self.usd_per_mtok or self.usd_per_call)
 
     def usd(self, tokens: float, calls: float = 1) -> float:
-        """Return what so many tokens in so many calls cost, US dollars."""
         return (self.usd_per_mtok or 0.0) * tokens / 1e6 + (self.usd_per_call or 0.0) * calls
 
     def ceiling_usd(self, query: str, texts: Sequence[str]) -> float:

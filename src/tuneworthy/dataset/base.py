@@ -75,7 +75,6 @@ class DataCheck(Rule[RowFinding]):
 
     @property
     def blind(self) -> str:
-        """What a configured check does not look for, for people; "" if it does not say."""
         return str(getattr(self.examine, "blind", ""))
 
     def repair(self, row: Example) -> Example:

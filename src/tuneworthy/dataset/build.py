@@ -191,7 +191,6 @@ def _dearest(checked: CheckedRows, policy: Mapping[str, Action]) -> DataCheck | 
 
 
 def effect_of_all(checked: CheckedRows, meter: EffectMeter, say: Say) -> Effect:
-    """Measure what all checks do to accuracy together, but for those whose rows leave whatever that costs."""
     certain = {place for stage in checked.stages if stage.check.certain for place in stage.dropped}
     places = np.setdiff1d(checked.before.places, np.array(sorted(certain | checked.overlaps), np.int64))
     repeats = {place: one.other for stage in checked.stages for place, one in stage.dropped.items()

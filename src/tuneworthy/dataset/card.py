@@ -188,7 +188,6 @@ def card_of(version: Version) -> DatasetCard:
 
 
 def summary_of(recipe: Recipe) -> str:
-    """Return in a sentence which rows the checks of a build dropped, and the effect on accuracy."""
     dropped = {one.check: one.n_drop for one in recipe.checks}
     return build_words(recipe.input.n_kept, dropped, recipe.effect)
 

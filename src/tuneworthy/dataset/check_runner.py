@@ -184,7 +184,6 @@ class CheckedRows:
 
     @cached_property
     def gates(self) -> list[DataGate]:
-        """The gates: nothing stays of what a check bars; a check with a gate that did not run fails."""
         retained = {WHOLE_SET, *self.rows.places.tolist()}
         gates = []
         for stage in self.stages:
@@ -337,7 +336,6 @@ def _measured(stage: Stage, rows: StoredRows, meter: EffectMeter, policy: Mappin
 
 
 def json_lines(rows: Iterable[Any]) -> Iterator[bytes]:
-    """Yield each row as a line of JSON."""
     return (orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
 
 

@@ -52,7 +52,6 @@ class Correction:
 
 
 def read_corrections(path: Path) -> dict[str, Correction]:
-    """Return row to the decision that counts; none without a file."""
     refuse_link(path)
     if not path.exists():
         return {}
@@ -94,14 +93,12 @@ class _Apply:
             yield RowFinding(row=WHOLE_SET, code=code, message=f"{reviewer} {verb} (n = {n})")
 
     def repair(self, row: Example) -> Example:
-        """Return the row with the answer that it was given; the old one is the worse one of a pair."""
         answer = self.corrections[content_of(row)].answer
         changed = (*row.messages[:-1], {**row.messages[-1], "content": answer})
         return replace(row, messages=changed, id=content_hash(changed), meta=with_rejected(row.meta, row.messages[-1]))
 
 
 def corrections_check(corrections: Mapping[str, Correction]) -> DataCheck:
-    """Return the check that applies corrections to the rows of a build, before all others."""
     codes = messages.REASONS["corrections"]
     return DataCheck(name="corrections", examine=_Apply(corrections), codes=codes, whole=True, masks=True, version=2)
 
@@ -179,7 +176,6 @@ def _suspect(
 
 
 def _contradictions(version: Version) -> tuple[set[str], dict[str, str]]:
-    """Return the short answers that recur, and row id to the id of a row with the same question and another of them."""
     answers = Counter(answer for row in version.examples() if len(answer := row.answer) <= _LONGEST_LABEL)
     labels = {answer for answer, n in answers.items() if n > 1 and answer}
     first: dict[str, tuple[str, str]] = {}

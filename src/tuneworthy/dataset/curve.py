@@ -191,7 +191,6 @@ def _sample(version: Version, meter: EffectMeter) -> AskedSample:
 def _drawn(
     sample: AskedSample, draws: Sequence[tuple[str, int, int]], train: NDArray[np.bool_], fold: int
 ) -> list[Numbers]:
-    """Return the rows of each draw of a subset, as far as they may be trained on; those of one draw are nested."""
     orders: dict[tuple[str, int], Numbers] = {}
     for draw in range(DRAWS):
         rng = np.random.default_rng([fold, draw])

@@ -152,7 +152,6 @@ class EffectMeter:
         return kind
 
     def weights(self, answers: Sequence[str]) -> NDArray[np.float64]:
-        """Return weights by which the labels of `answers` have the shares that they have among the cases."""
         if not self.labels:
             return np.ones(len(answers))
         n = sum(self.cases.get(label, 0) + 1 for label in self.labels)
@@ -275,7 +274,6 @@ class AskedSample:
         return np.array(parts)
 
     def answer(self, train: NDArray[np.int64], asked: Sequence[int], seed: int) -> list[str]:
-        """Return the answers to the questions `asked` of a baseline that is trained on the rows `train`, by number."""
         known = [self.accepted[i][0] for i in train]
         if self.kind == "label":
             model = LinearSvmClassifier(seed, c_grid=(1.0,)).fit(self.matrix[train], known, [])
@@ -284,7 +282,6 @@ class AskedSample:
         return CLASSICAL_MODELS.get(self.baseline)(rows, seed).predict([self.questions[i] for i in asked])
 
     def score(self, answer: str, number: int) -> float:
-        """Return the score of an answer to the question `number`, 0..1."""
         return max(self._likeness(answer, expected) for expected in self.accepted[number])
 
     def _likeness(self, answer: str, expected: str) -> float:

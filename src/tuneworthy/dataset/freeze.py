@@ -48,7 +48,6 @@ class Version:
         return read_lines(self.folder / "rejects.jsonl", RowLine)
 
     def dropped(self) -> Iterator[Example]:
-        """Yield the dropped rows, without dev rows and rows that overlap with a case."""
         for line in self.rejects():
             apart = line.check in {"held_out", "contamination"} or line.contamination
             if not apart and line.example is not None:

@@ -69,7 +69,6 @@ class JudgeAuditor:
     max_usd: float | None = None
 
     def identity(self) -> dict[str, Any]:
-        """Return what its verdicts depend on: the model, the rubric, the settings."""
         return asyncio.run(self._identity())
 
     def audit(self, rows: Sequence[Example]) -> AuditResult:

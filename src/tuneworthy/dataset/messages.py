@@ -137,14 +137,12 @@ def finish_reason(reason: str) -> str:
 
 
 def teachers(counts: Sequence[tuple[int, str]]) -> str:
-    """List teachers with the number of their rows, most rows first."""
     listed = "; ".join(f"{name} (n = {n})" for n, name in counts[:_SHOWN])
     more = f"; and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
     return f"The rows come from {len(counts)} teachers: {listed}{more}."
 
 
 def too_few_answers(least: int, counts: Sequence[tuple[str, int]]) -> str:
-    """Say that groups are too small to compare."""
     listed = ", ".join(f"{name} (n = {n})" for name, n in counts[:_SHOWN])
     return f"A comparison needs at least {least} answers per week or teacher. Largest groups: {listed}."
 
@@ -153,7 +151,6 @@ def too_few_answers(least: int, counts: Sequence[tuple[str, int]]) -> str:
 
 
 def remaining(listed: str) -> str:
-    """Say what a gate found in the rows that stay; "" if nothing."""
     return f"still present: {listed}" if listed else ""
 
 

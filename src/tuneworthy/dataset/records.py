@@ -69,13 +69,11 @@ class RowLine:
         return Example(id=self.id, source=self.source, messages=tuple(chat), meta=self.row.get("meta", {}))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the line without empty fields."""
         values = {name: getattr(self, name) for name in self.__slots__}
         return {name: value for name, value in values.items() if not (value is None or value is False or value == "")}
 
 
 def row_of(example: Example) -> dict[str, Any]:
-    """Return `example` as a line of `rows.jsonl`, without empty fields."""
     row: dict[str, Any] = {"id": example.id, "source": example.source, "messages": list(example.messages)}
     rest = {"group": example.group, "tags": list(example.tags), "meta": dict(example.meta)}
     return row | {name: value for name, value in rest.items() if value}
@@ -489,5 +487,4 @@ class Recipe:
         return [row.label for row in self.labels if row.before > 0 == row.after and row.cases > 0]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the recipe as JSON-able data."""
         return asdict(self)

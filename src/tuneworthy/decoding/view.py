@@ -63,7 +63,6 @@ class Comparison:
         }
 
     def to_dict(self, most: int = 20) -> dict[str, Any]:
-        """Return plain JSON-able data."""
         return {
             "set": self.sampling.set_values(),
             "tokens": [self.position.label(token) for token in self.shown(most)],

@@ -54,7 +54,6 @@ class Damage:
     repair: Callable[[], None] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data."""
         return {
             "file": str(self.file),
             "row": self.row,

@@ -30,7 +30,6 @@ class StoreReport:
     busy: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data."""
         return {
             "damaged": [damage.to_dict() for damage in self.damages],
             "repaired": [damage.to_dict() for damage in self.repaired],

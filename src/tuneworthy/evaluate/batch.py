@@ -97,7 +97,6 @@ class Batch:
         return None
 
     def add(self, job: Job) -> None:
-        """Let `job` be sent next: started cases finish before new cases begin."""
         if self.ended.is_set():
             return
         self._ready.appendleft(job)

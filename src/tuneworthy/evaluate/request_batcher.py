@@ -16,8 +16,6 @@ from tuneworthy.types import Case, Failure, Trace, Variant
 
 @dataclass(slots=True)
 class _OpenBatch:
-    """Questions of one variant that wait for the end of this turn."""
-
     variant: Variant
     cases: list[Case] = field(default_factory=list)
     task: asyncio.Task[list[Trace]] | None = None

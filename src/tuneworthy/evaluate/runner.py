@@ -264,7 +264,6 @@ class Runner:
     def stored(
         self, variant: Variant, cases: Sequence[Case], *, repeats: Iterable[int] = (0,), logprobs: int | None = None
     ) -> list[Trace]:
-        """Return the traces of `run` that are stored, in its order; asks nothing and needs no model."""
         jobs = self._jobs(variant, cases, repeats, logprobs=logprobs)
         answers = self.store.get_many([job.key for job in jobs])
         identity = variant.id

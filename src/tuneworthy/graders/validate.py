@@ -93,7 +93,6 @@ class JudgeValidation:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data, with the numbers that follow from it."""
         table = self.confusion
         return {
             **asdict(self),

@@ -144,8 +144,6 @@ class _Observed:
 
 
 class _Estimating:
-    """One estimate."""
-
     def __init__(self, project: Project, data: TaskData, models: Models) -> None:
         self.project, self.task, self.models, self.split = project, data.task, models, data.split
         self.library = open_library(project)
@@ -158,7 +156,6 @@ class _Estimating:
         self.shot = 8 + (sum(shots) / len(shots) if shots else 0.0) / BYTES_A_TOKEN
 
     def run(self) -> Estimate:
-        """Return the sums over all rungs; each judge judges every answer."""
         rungs = self._rungs()
         answers = sum(work.calls for work in rungs.values())
         judges = [grader for grader in self.project.graders if isinstance(grader, Judge)]
@@ -302,7 +299,6 @@ class _Estimating:
 
 
 def observed(project: Project) -> dict[str, _Observed]:
-    """Return the measurements by model of the last run; answers after thinking aloud are longer and left out."""
     found: dict[str, _Observed] = {}
     with suppress(UserError):
         record = read_record(Folder(project.root))

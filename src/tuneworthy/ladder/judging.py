@@ -115,7 +115,6 @@ class Judging:
         self._answers: dict[str, Item] = {}
 
     def item(self, case: Case, answer: str) -> Item:
-        """Return the answer as it is shown to people and looked up again."""
         reference = case.expected if self.judge.needs_expected and case.labelled else None
         return Item(content_hash([self.judge.rubric, case.text, reference, answer]), case, answer)
 
@@ -192,7 +191,6 @@ class Judging:
         return found.paired(gain.alpha), found.non_inferior(bound.margin, bound.alpha), ""
 
     def level(self, cases: Sequence[Case], one: ScoredAnswers, *, groups: np.ndarray | None) -> Corrected | None:
-        """Return the score of a variant as people would give it (`b`, against nothing); None with too few verdicts."""
         scored, (human,), n = self._people_on(cases, one)
         if n < MIN_HUMAN:
             return None

@@ -78,7 +78,6 @@ class Measurement(ScoredAnswers):
 
 
 def repeats_of(project: Project, variant: Variant) -> int:
-    """Return how many answers each test case gets: at least 3 where answers vary (temperature above 0)."""
     config = project.models.get(variant.model)
     fixed = variant.model.startswith(IN_PROCESS) or (config is not None and config.repeatable)
     fixed = fixed or variant.output.kind == "ranked"
@@ -292,7 +291,6 @@ def compare_scored(
 
 
 def differences(session: Session, trials: Sequence[Measurement]) -> list[RungDifference]:
-    """Return the paired difference of every two variants that were measured on test, in both directions."""
     pairs = [(a, b) for a in trials for b in trials if a is not b]
     found = []
     for a, b in pairs:

@@ -52,7 +52,6 @@ def provenance(
 
 
 def settings(project: Project) -> dict[str, Any]:
-    """Return the values of the project file that a run depends on, in addition to prompt and models."""
     return {
         "task.target": project.task.target,
         "task.margin": project.task.margin,

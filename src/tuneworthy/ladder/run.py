@@ -207,7 +207,6 @@ class LadderRun:
         self._n_on_dev: dict[str, int] = {}
 
     async def run(self, rungs: Collection[str] = ()) -> RunRecord:
-        """Run `rungs` (all if empty) in the order of the ladder, the references first; `baseline` always runs."""
         ladder = self.session.project.ladder.rungs
         rungs = rungs or ladder
         names = [name for name in ladder if name in rungs and name not in REFERENCE_RUNGS]

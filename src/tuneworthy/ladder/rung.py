@@ -70,7 +70,6 @@ class View:
 
 
 def view_of(session: Session, **state: Any) -> View:
-    """Return the context of a rung in an opened project; `state` has the other fields of `View`."""
     return View(
         project=session.project,
         task=session.task,

@@ -138,7 +138,6 @@ class Session:
         return await self.runner.run(variant, model, cases, repeats=range(repeats), logprobs=logprobs)
 
     def stored(self, variant: Variant, cases: Sequence[Case], *, repeats: int = 1) -> list[Trace]:
-        """Return the traces of `ask` that are stored, in its order; asks nothing."""
         if variant.cascade is None:
             return self.runner.stored(variant, cases, repeats=range(repeats))
         own = self.stored(variant.cascade.first, cases)

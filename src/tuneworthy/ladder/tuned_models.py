@@ -67,7 +67,6 @@ def tuned_models(project: Project) -> list[TunedModel]:
 
 
 def missing(project: Project) -> str:
-    """Return the next step towards a tuned model that can be measured."""
     store = Folder(project.root)
     merged, adapter = latest_artifact(store, "merged"), latest_artifact(store, "adapter")
     if (name := project.serve.model) is not None and (merged or adapter):

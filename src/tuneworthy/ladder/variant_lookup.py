@@ -21,7 +21,6 @@ _FIELDS = {field.name for field in fields(Variant)}
 
 
 def describe(variant: Variant) -> dict[str, Any]:
-    """Return the resolved content of a variant, JSON-able; `restore` reads it."""
     content = asdict(replace(variant, model_identity={}))
     return content | {"model_identity": dict(variant.model_identity), "id": variant.id}
 

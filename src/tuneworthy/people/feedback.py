@@ -92,13 +92,11 @@ class Scales:
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def add(self, meta: Mapping[str, Any]) -> None:
-        """Take the ratings of one row into account."""
         for key, value in _numbers(meta):
             low, high = self.ranges.get(key, (value, value))
             self.ranges[key] = min(low, value), max(high, value)
 
     def add_row(self, messages: Sequence[Message], meta: Mapping[str, Any]) -> None:
-        """Take the ratings of one row into account, those of its single turns too."""
         self.add(meta)
         for entries in (*_deferred(meta), *(entries for _, entries in _feedback_on_turns(messages))):
             self.add(entries)
@@ -272,12 +270,10 @@ def _scored(name: str, value: Any) -> Iterator[_FeedbackEntry]:
 
 
 def has_feedback(meta: Mapping[str, Any]) -> bool:
-    """Whether people or graders said something about the answer of a row with this `meta`."""
     return any(entry.value is not None and entry.value not in ("", {}, []) for entry in _entries(meta))
 
 
 def unused_scores(meta: Mapping[str, Any]) -> set[str]:
-    """Return the names of the scores in `meta` that say nothing about the answer."""
     scores = meta.get("scores")
     pairs = _scores_in(scores) if isinstance(scores, Mapping | list) else ()
     return {name for name, value in pairs if not any(True for _ in _scored(name, value))}

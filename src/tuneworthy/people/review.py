@@ -211,7 +211,6 @@ class Reviewing:
         self._put_off: dict[str, int] = {}
 
     def waiting(self) -> list[str]:
-        """Return the rows that wait for this reviewer, those put off last."""
         ledger = Ledger.read(self.path)
         plan, own = self.plan, self._own(ledger)
         others = ledger.judged_in(plan, unfinished=True).keys() - own
@@ -228,7 +227,6 @@ class Reviewing:
         return {verdict.row for verdict in verdicts if verdict.reviewer == self.reviewer}
 
     def assigned(self) -> list[str]:
-        """Return the rows that this reviewer has judged, and those that wait."""
         return [*self._own(Ledger.read(self.path)), *self.waiting()]
 
     def next(self) -> Example | None:
@@ -269,7 +267,6 @@ class Reviewing:
         return state_of(self.path, self.plan.version)
 
     def n_given(self) -> int:
-        """Return how many rows this reviewer has judged."""
         return len(self._own(Ledger.read(self.path)))
 
 
@@ -313,7 +310,6 @@ def plant(rows: Iterable[Example], n: int, *, seed: int, sample: frozenset[str])
 
 
 def _compared(messages: Sequence[Message]) -> str:
-    """Return the letters and digits of messages: other marks, space and case make no other text of them."""
     return content_hash(["".join(filter(str.isalnum, str(message))).casefold() for message in messages])
 
 

@@ -164,7 +164,6 @@ class Ledger:
         return trust
 
     def caught_by(self, plan: ReviewPlan) -> tuple[int, int]:
-        """Return how many planted rows reviewers rated bad, and how many they rated, over all reviewers."""
         planted = plan.planted_rows
         rated = {(each.reviewer, each.row): each.good for each in self.verdicts.get(plan.id, ()) if each.row in planted}
         return len(rated) - sum(rated.values()), len(rated)
@@ -179,7 +178,6 @@ class Ledger:
         return _worst(self._counted(plan, unfinished))
 
     def judged(self) -> dict[str, bool]:
-        """Return row to whether it is good, of all rows that anybody ever judged in a way that counts."""
         return _worst(chain.from_iterable(self._counted(plan, False) for plan in self.plans))
 
     def _counted(self, plan: ReviewPlan, unfinished: bool) -> Iterator[RowVerdict]:

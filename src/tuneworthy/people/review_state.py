@@ -104,18 +104,15 @@ class State:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain data for JSON."""
         plan = {**asdict(self.plan), "n": self.plan.n} if self.plan else None
         return {**asdict(self), "plan": plan, "confidence": CONFIDENCE, "words": self.summary}
 
 
 def state_of(path: Path, version: str) -> State:
-    """Return how far the review of a version is; its rows are not needed."""
     return build_state(Ledger.read(path), version)
 
 
 def build_state(ledger: Ledger, version: str) -> State:
-    """Return how far the review of a version is, from a file that was read."""
     plan = ledger.plan_of(version)
     counts = tally(ledger, plan) if plan else Tally(0, 0, 0, 0)
     rows = {*plan.rows, *plan.known} if plan else set()
@@ -168,7 +165,6 @@ def tally(ledger: Ledger, plan: ReviewPlan) -> Tally:
 
 
 def count(plan: ReviewPlan, judged: Mapping[str, bool]) -> tuple[int, int]:
-    """Return how many rows of a plan are bad, and how many have a verdict."""
     verdicts = [judged[row] for row in plan.rows if row in judged]
     return verdicts.count(False), len(verdicts)
 

@@ -34,7 +34,6 @@ def passages_text(passages: Sequence[Passage], *, cite: bool = False) -> str:
 
 
 def with_passages(message: Message, passages: Sequence[Passage], *, cite: bool = False) -> Message:
-    """Return a user's turn with the passages before the question."""
     block, content = passages_text(passages, cite=cite), message.get("content")
     if isinstance(content, list):
         parts: list[Any] = [{"type": "text", "text": block}, *content]

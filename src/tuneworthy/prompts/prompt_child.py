@@ -11,7 +11,6 @@ MAX_CHARS: Final = 2**25
 
 
 def variables_of(source: str) -> dict[str, Any]:
-    """Return the variables that a template names; of one that is not Jinja the `fault` and its `line`."""
     from jinja2 import meta
 
     def variables(template: Any) -> list[str]:
@@ -22,7 +21,6 @@ def variables_of(source: str) -> dict[str, Any]:
 
 
 def fill(source: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the filled template; of one that cannot be filled the `fault`."""
     answer = _faults(lambda template: template.render(variables), source)
     if len(answer.get("value", "")) > MAX_CHARS:
         return {"fault": limits.say("too_many_chars", most=MAX_CHARS)}

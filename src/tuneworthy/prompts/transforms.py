@@ -22,7 +22,6 @@ Transform = Callable[[Variant, str, Sequence[str], "dict[str, Any] | None"], Var
 
 
 def contract(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> Variant:
-    """State the exact form of the answer."""
     return _with_system(variant, "\n\n".join(filter(None, [variant.system, _contract(variant, kind, labels, schema)])))
 
 
@@ -39,7 +38,6 @@ def xml(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, An
 
 
 def xml_contract(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> Variant:
-    """Give XML structure, with the output contract as an element of its own."""
     structured = xml(variant, kind, labels, schema)
     element = f"<output_format>\n{_contract(variant, kind, labels, schema)}\n</output_format>"
     return _with_system(structured, f"{structured.system}\n{element}")
@@ -55,7 +53,6 @@ def role(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, A
 
 
 def half(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> Variant:
-    """Keep the first half of the sentences of the system prompt, and every one that names a label or field."""
     names = [*labels, *((schema or {}).get("properties", {}))]
     parts = [part for part in re.split(r"(?<=[.!?])\s+|\n+", variant.system or "") if part.strip()]
     kept = [
@@ -67,7 +64,6 @@ def half(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, A
 
 
 def chain_of_thought(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> Variant:
-    """Let the model think before it answers; the answer is what follows the marker."""
     ask = f"Think step by step in one short sentence. Then answer on a line that begins with `{COT_MARKER}`."
     system = "\n\n".join(filter(None, [variant.system, ask]))
     return replace(

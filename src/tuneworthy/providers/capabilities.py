@@ -201,7 +201,6 @@ def takes_temperature(capabilities: Capabilities, value: float = 0.0, *, effort:
 
 
 def table_date() -> str:
-    """Return the day that the table was collected, ISO."""
     return _table().date
 
 

@@ -56,7 +56,6 @@ class ChatTemplate:
 
     @property
     def sha256(self) -> str:
-        """Hash of its text: what was trained and what is served must have the same."""
         return template_sha256(self.source)
 
     def render(

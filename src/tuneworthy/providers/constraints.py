@@ -80,7 +80,6 @@ FIELD = "label"
 
 
 def constraint(output: OutputFormat, capabilities: Capabilities) -> tuple[JsonObject, str]:
-    """Return the part of a request body that enforces `output`, and why it cannot ("" if it can)."""
     if output.kind == "free":
         return {}, ""
     if output.kind == "json_schema" and output.schema is not None:

@@ -212,18 +212,15 @@ class HttpClient:
             raise self.malformed("a JSON object", answer.body) from None
 
     async def close(self) -> None:
-        """Close the connections; a later request opens new ones."""
         session, self._session = self._session, None
         if session is not None and not session.closed:
             await session.close()
 
     def malformed(self, expected: str, got: bytes | str) -> ProviderError:
-        """Return the error for an answer that does not follow the protocol."""
         message = f"{self.host}: expected {expected}, got {self.excerpt(got)}."
         return ProviderError(message, code="malformed", retryable=True)
 
     def unreadable(self, expected: str, answer: Mapping[str, Any], error: ValidationError) -> ProviderError:
-        """Return the error for a JSON object that does not follow the protocol."""
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"]))
         return self.malformed(expected, f"{place}: {first['msg']}, in fields {', '.join(map(str, answer))}")
@@ -253,7 +250,6 @@ class HttpClient:
         return self._session
 
     async def _read(self, answer: aiohttp.ClientResponse, max_body: int | None) -> bytes:
-        """Read the body, but not more of it than the limit (it may be packed, or have no declared length)."""
         limit = max_body or self._max_body or MAX_BODY
         packed = answer.headers.get("Content-Encoding", "").strip().lower() not in {"", "identity"}
         if (answer.content_length or limit) < limit and not packed:

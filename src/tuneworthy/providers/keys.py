@@ -37,7 +37,6 @@ class Key:
         return self._value
 
     def redact(self, text: str) -> str:
-        """Return `text` without the key, and without what looks like one (servers echo half of it)."""
         if self._value:
             text = text.replace(self._value, HIDDEN)
         return LOOKS_LIKE_A_KEY.sub(HIDDEN, redact(text))

@@ -198,7 +198,6 @@ class Engine:
             process.stdout.close()
 
     async def died(self, patience_s: float = 0.5) -> bool:
-        """Whether the child is dead, or dies within `patience_s` (a broken connection comes before its exit)."""
         end = time.monotonic() + patience_s
         while self.alive and time.monotonic() < end:
             await asyncio.sleep(0.02)

@@ -89,7 +89,6 @@ class LabelRanker:
     async def _walk(
         self, prompt: Sequence[int], labels: Sequence[list[int]], slot: int
     ) -> dict[tuple[int, ...], float]:
-        """Return the log-probability of the last token of each beginning of a label, after the rest of it."""
         logprobs: dict[tuple[int, ...], float] = {}
         before: list[int] = []
         for label in sorted(labels):
@@ -129,8 +128,4 @@ class LabelRanker:
 
 
 def token_grammar(tokens: Sequence[int]) -> str:
-    """Write a grammar that allows these tokens and nothing else.
-
-    Source: llama.cpp grammars/README.md, "Tokens".
-    """
     return "root ::= " + " ".join(f"<[{token}]>" for token in tokens)

@@ -208,7 +208,6 @@ def pull(spec: str, root: Path, progress: Progress | None = None, *, typed: bool
 
 
 def list_models() -> list[ModelFile]:
-    """Return all pinned models, and whatever else is in the store."""
     models = [
         ModelFile(spec=pin.spec, path=find(pin.spec, Path()), bytes=pin.bytes, licence=pin.licence,
                   parameters=pin.parameters, pinned=True)

@@ -186,7 +186,6 @@ def has_own_server(config: Any) -> bool:
 
 
 def table_date() -> date:
-    """Return the day that the table was collected."""
     return _table().date
 
 

@@ -77,7 +77,6 @@ def of_pipeline(error: ProviderError) -> ProviderError:
 
 
 def as_response(answer: Any, *, seconds: float, dropped: tuple[str, ...] = ()) -> Response:
-    """Turn what a function returned into a `Response`."""
     if isinstance(answer, Response):
         return replace(
             answer,

@@ -36,17 +36,14 @@ def token_count(value: Any) -> int | None:
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
-    """Return `value` if it is a JSON object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def name_of(value: Any) -> str:
-    """Return `value` if it is a text, shortened to what a name may have; else ""."""
     return value[:_LONGEST_NAME] if isinstance(value, str) else ""
 
 
 def most_bytes(request: Request) -> int:
-    """Return how many bytes the answer to `request` can have at most."""
     alternatives = 0 if request.logprobs is None else 1 + request.logprobs
     return min(_MOST_BYTES, _ENVELOPE_BYTES + request.max_tokens * (_TOKEN_BYTES + _ALTERNATIVE_BYTES * alternatives))
 
@@ -57,7 +54,6 @@ def cut(text: str, max_tokens: int) -> str:
 
 
 def arguments_text(value: Any) -> Any:
-    """Return the arguments of a tool call as text: some servers send an object."""
     return orjson.dumps(value).decode() if isinstance(value, dict) else value or ""
 
 

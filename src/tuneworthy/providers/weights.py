@@ -75,7 +75,6 @@ class Place:
         return to_float32(self.raw(), self.dtype).reshape(self.shape)
 
     def raw(self) -> bytes:
-        """Return the tensor's bytes."""
         with self.path.open("rb") as file:
             file.seek(self.start)
             return file.read(self.end - self.start)

@@ -221,7 +221,6 @@ def _rung_kind(rung: RungRecord) -> Kind:
 
 
 def causes_table(errors: Sequence[ErrorShare]) -> Table | None:
-    """Return why answers on dev are wrong, and the fix of each cause; None before an error analysis."""
     rows = sorted((row for row in errors if row.n_failed), key=lambda row: -row.share)
     if not rows:
         return None

@@ -41,7 +41,6 @@ class Account:
         self.saved_s = 0.0
 
     def stored(self, keys: Sequence[bytes]) -> dict[bytes, str]:
-        """Return the answers that are stored under `keys`."""
         answers = {key: answer for key, (answer, _) in self._store.get_many(keys).items()}
         responses = {key: answer for key, answer in answers.items() if isinstance(answer, Response)}
         self.saved_s += sum(response.seconds for response in responses.values())

@@ -63,7 +63,6 @@ class CrossEncoder:
         self._longest = min(MAX_TOKENS, self._tokenizer.model_max_length, room)
 
     async def score(self, question: str, texts: Sequence[str], repeat: int = 0) -> list[float]:
-        """Return how well each text answers `question`; of long pairs the end of the longer part is cut."""
         import torch
 
         scores = []

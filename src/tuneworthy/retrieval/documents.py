@@ -141,8 +141,6 @@ def _first(names: Sequence[str]) -> str:
 
 @dataclass
 class _Reading:
-    """The documents read so far."""
-
     documents: list[SourceDocument] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     names: Counter[str] = field(default_factory=Counter)

@@ -23,5 +23,4 @@ say = Catalogue(
 
 
 def remaining(n: int) -> str:
-    """Return what follows the first names of a list; "" if it is complete."""
     return f" and {n} more" if n > 0 else ""

@@ -48,8 +48,6 @@ class DocumentSection:
 
 
 class _Outline:
-    """Collects sections: headings open them, texts fill them."""
-
     def __init__(self) -> None:
         self._path: list[tuple[int, str]] = []
         self._parts: list[str] = []

@@ -33,8 +33,6 @@ class Reranker(Protocol):
 
 
 class Rerankers(Protocol):
-    """The reranker of a `Searcher`."""
-
     @property
     def local(self) -> SentenceEncoder:
         """Gives token vectors."""

@@ -89,8 +89,6 @@ class ServerReranker:
         self._server = RetrievalServer(config, "rerank", account, root)
 
     async def score(self, question: str, texts: Sequence[str], repeat: int = 0) -> list[float]:
-        """Return how well each text answers `question`; each repeat is asked for separately."""
-
         def content(batch: Sequence[str]) -> Mapping[str, Any]:
             return {"model": self._config.model, "query": question, "documents": list(batch), "top_n": len(batch)}
 

@@ -184,8 +184,6 @@ async def sweep(
 
 
 class _Search:
-    """The proposals so far, and the best proposal."""
-
     def __init__(self, incumbent: Variant, make: Make, suggest: Suggest, plan: SweepPlan) -> None:
         self.make, self.suggest, self.plan = make, suggest, plan
         self.leader = incumbent

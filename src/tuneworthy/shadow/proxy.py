@@ -433,7 +433,6 @@ class _Tee:
         self.encoding = answer.headers.get("Content-Encoding", "").strip().lower()
 
     def add(self, part: bytes) -> None:
-        """Keep a part; drop an answer that is too large."""
         self.size += len(part)
         if self.size <= MOST_BYTES:
             self.parts.append(part)

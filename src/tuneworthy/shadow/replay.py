@@ -156,8 +156,6 @@ async def replay(
 
 @dataclass(frozen=True, slots=True)
 class _Replay:
-    """Recording, variants and rules of one replay."""
-
     session: Session
     recording: Recording
     candidate: Variant

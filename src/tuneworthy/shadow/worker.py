@@ -119,7 +119,6 @@ class Worker:
             self._report(outcome=outcome, usd=self.session.runner.budget.spent_usd - self.usd_before)
 
     async def _pair(self, head: CopyHead, request: bytes, answer: bytes) -> str:
-        """Ask the candidate what was asked, and record the turn; return the outcome."""
         project = self.session.project
         row = read_row(head, request, answer, project.shadow.by)
         cleaned = clean(project, head.session, row)

@@ -23,7 +23,6 @@ class OwnFile:
         return self._n_bytes
 
     def finish(self) -> None:
-        """Hand all that was written to the system, which `read` asks."""
         self._file.flush()
 
     def read(self, start: int, end: int) -> bytes:

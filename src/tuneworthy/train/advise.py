@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from tuneworthy.config.train import Train
 from tuneworthy.store.artifacts import Artifact
-from tuneworthy.train import messages, sources
+from tuneworthy.train import messages
 from tuneworthy.train.gpus import GIB
 from tuneworthy.train.memory import Device, MemoryFit, fits
 from tuneworthy.train.rehearsal import LONGEST, expected_rows
@@ -138,7 +138,7 @@ class _Advisor:
         rows = self.rows
         dtype: Dtype = "bfloat16" if self.has_bf16 else ("float16" if self.device == "cuda" else "float32")
         supports = "supports" if self.has_bf16 else "does not support"
-        self._set("dtype", dtype, f"This device {supports} bfloat16.", sources.TRL)
+        self._set("dtype", dtype, f"This device {supports} bfloat16.", messages.TRL)
         wanted = rows.longest if rows.longest <= 2 * rows.p99 else rows.p99
         length = min(-(-wanted // STEP_ROUND) * STEP_ROUND, self.shape.max_positions or 2**31)
         how = "counted by the model's tokenizer" if rows.counted else "estimated from byte lengths"
@@ -149,26 +149,26 @@ class _Advisor:
             reason += f" Rows of more than {length} tokens are dropped (p99 is {rows.p99})."
         if length > 1024:
             reason += " TRL's default would truncate rows at 1024 tokens."
-        self._set("max_length", length, reason, f"{messages.THE_ROWS}; {sources.TRL}")
+        self._set("max_length", length, reason, f"{messages.THE_ROWS}; {messages.TRL}")
         batch = 8 if rows.n_rows < 400 else 16
         reason = "LoRA tolerates large batches less well than full fine-tuning, so the batch size stays below 32."
-        self._set("batch_size", batch, f"{reason} Steps per epoch: {max(1, rows.n_rows // batch)}.", sources.TML)
+        self._set("batch_size", batch, f"{reason} Steps per epoch: {max(1, rows.n_rows // batch)}.", messages.TML)
         self._method()
         if self.start is not None:
             self._continued(self.start)
         elif self.settings.method != "full":
             self._adapters()
         reason = "An upper limit: training stops when the task metric on held-out rows no longer improves."
-        self._set("epochs", EPOCHS, reason, sources.EARLY_STOPPING)
+        self._set("epochs", EPOCHS, reason, messages.EARLY_STOPPING)
         if self.settings.paired:
             reason = "TRL's default. A higher value keeps the model closer to where it started."
-            self._set("beta", BETA, reason, sources.DPO)
+            self._set("beta", BETA, reason, messages.DPO)
         else:
             n = replace(self.settings, rehearsal=REHEARSAL).n_rehearsal(rows.n_rows)
             reason = f"The base model generates {n} rows. Without them, the model forgets skills that the task does not"
-            self._set("rehearsal", REHEARSAL, f"{reason} use.", sources.REHEARSAL)
+            self._set("rehearsal", REHEARSAL, f"{reason} use.", messages.REHEARSAL)
         self._rate()
-        self._set("schedule", "linear", "TRL's default, with a short warm-up over 3% of the steps.", sources.TRL)
+        self._set("schedule", "linear", "TRL's default, with a short warm-up over 3% of the steps.", messages.TRL)
         return self._fit()
 
     def _set(self, name: str, value: Any, reason: str, source: str) -> None:
@@ -190,7 +190,7 @@ class _Advisor:
                     f"{needed.estimate.high / GIB:.1f} GiB, so the model is loaded in 4-bit. The adapter is trained on "
                     "quantised weights, so check parity after the merge."
                 )
-        self._set("method", method, reason, sources.QLORA)
+        self._set("method", method, reason, messages.QLORA)
 
     def _continued(self, start: Artifact) -> None:
         before = TrainingSettings.from_dict(start.about.settings)
@@ -205,22 +205,22 @@ class _Advisor:
         n = shape.n_lora(self.train.rank or rank)
         binds = "enough capacity" if n >= need else "more tokens than the largest recommended adapter can learn"
         size = f"{n / 1e6:.1f}M parameters ({n / shape.n_params:.1%} of the model)"
-        self._set("rank", rank, f"{size} for {need} supervised tokens: {binds}.", sources.TINKER)
+        self._set("rank", rank, f"{size} for {need} supervised tokens: {binds}.", messages.TINKER)
         reason = (
             f"The scale alpha/r is {ALPHA / self.settings.rank:g}. With alpha fixed, the best "
             "learning rate hardly depends on the rank. A higher alpha acts like a higher learning rate, so never "
             "compare alphas at a single learning rate."
         )
-        self._set("alpha", ALPHA, reason, f"{sources.TML}; {sources.LEARNING_RATE_MATTERS}, appendix C")
+        self._set("alpha", ALPHA, reason, f"{messages.TML}; {messages.LEARNING_RATE_MATTERS}, appendix C")
         reason = (
             f"The setting all-linear does not cover the {shape.n_experts} experts. List them in target_parameters."
             if shape.moe
             else f"The MLP has {shape.mlp_share:.1%} of the linear weights. Adapting attention alone performs worse, "
             "even with the same number of parameters."
         )
-        self._set("target_modules", ALL_LINEAR, reason, sources.PEFT if shape.moe else sources.TML)
+        self._set("target_modules", ALL_LINEAR, reason, messages.PEFT if shape.moe else messages.TML)
         reason = "There is little evidence that adapter dropout helps. The recipes from TRL, Unsloth and Thinking"
-        self._set("dropout", 0.0, f"{reason} Machines omit it.", f"{sources.UNSLOTH}; {sources.TRL_LORA}")
+        self._set("dropout", 0.0, f"{reason} Machines omit it.", f"{messages.UNSLOTH}; {messages.TRL_LORA}")
 
     def _rate(self) -> None:
         family, full = self.shape.architecture, self.settings.method == "full"
@@ -230,7 +230,7 @@ class _Advisor:
                 "rate for full fine-tuning, and adapters need 10 times as much."
             )
             rate = PLAIN_RATE / LORA_TIMES if full else PLAIN_RATE
-            self._set_rate(rate, reason, f"{sources.UNSLOTH}; {sources.TML}")
+            self._set_rate(rate, reason, f"{messages.UNSLOTH}; {messages.TML}")
             return
         steps = int(self.settings.epochs * -(-self.rows.n_rows // self.settings.batch_size))
         times = 1 if full else SHORT_TIMES if steps < SHORT_STEPS else LORA_TIMES
@@ -242,13 +242,13 @@ class _Advisor:
         if times > 1:
             short = f" and applies to short runs (here {steps} steps)" if times == SHORT_TIMES else ""
             reason += f" The factor {times} is relative to full fine-tuning{short}."
-        self._set_rate(float(f"{min(fitted, MAX_RATE):.2g}"), reason, f"{sources.TINKER}; {sources.TML}")
+        self._set_rate(float(f"{min(fitted, MAX_RATE):.2g}"), reason, f"{messages.TINKER}; {messages.TML}")
 
     def _set_rate(self, rate: float, reason: str, source: str) -> None:
         if self.settings.paired:
             rate = float(f"{rate / PAIRS_LESS:.2g}")
             reason += f" Divided by {PAIRS_LESS}, as in Zephyr's recipes, because pairs need a lower learning rate."
-            source = f"{source}; {sources.ZEPHYR}"
+            source = f"{source}; {messages.ZEPHYR}"
         self._set("learning_rate", rate, reason, source)
 
     def _fit(self) -> Advice:
@@ -279,7 +279,7 @@ class _Advisor:
         shape, batch = self.shape, self.settings.batch_size
         notes = [
             "A learning-rate sweep (three short runs) gains more than any LoRA variant. With tuned rates, the scores "
-            f"of all variants are within 1 to 2% of each other ({sources.LEARNING_RATE_MATTERS})."
+            f"of all variants are within 1 to 2% of each other ({messages.LEARNING_RATE_MATTERS})."
         ]
         if not self.rows.counted:
             missing = "because the tokenizer or the package transformers is missing"
@@ -292,7 +292,7 @@ class _Advisor:
             notes.append("The estimate covers only the text part of this model. The vision tower needs extra memory.")
         if batch > MAX_BATCH:
             notes.append(
-                f"The batch size is {batch}. LoRA falls behind full fine-tuning at 32 or more ({sources.TML})."
+                f"The batch size is {batch}. LoRA falls behind full fine-tuning at 32 or more ({messages.TML})."
             )
         if self.rows.dataset is None:
             notes.append(

@@ -45,7 +45,6 @@ class RowAttention:
         AttentionInterface.register(NAME, self)
 
     def lay(self, lengths: Sequence[int], device: torch.device, dtype: torch.dtype) -> None:
-        """Take the `lengths` of the next batch; all layers share what is computed here."""
         import torch
 
         prefix, filled, *rows = lengths

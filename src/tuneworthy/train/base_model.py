@@ -120,7 +120,6 @@ def write_again(store: Folder, artifact: Artifact) -> Artifact:
 
 
 def made_before(store: Folder, kind: Kind, run: str) -> Artifact | None:
-    """Return what the run made, as the latest of its kind; None if it made nothing, or that was changed."""
     whole = (made for made in artifacts(store, kind) if made.about.run == run and made.whole)
     return next((write_again(store, made) for made in whole), None)
 

@@ -21,7 +21,7 @@ from tuneworthy.providers.model_safety import files_of, read_config, tensors_of
 from tuneworthy.retrieval.encoder import HEAD_WIDTH, SPEC
 from tuneworthy.store import Folder
 from tuneworthy.text import count, plural
-from tuneworthy.train import messages, sources
+from tuneworthy.train import messages
 from tuneworthy.train.advise import Knob, chosen_knob
 from tuneworthy.train.training_rows import SEED, Material, Student, gather
 from tuneworthy.types import Case, JsonObject, content_hash, text_of
@@ -197,7 +197,6 @@ def plan_classifier(
 
 
 def question_of(student: Student, case: Case) -> str:
-    """Return the text that the encoder reads: the last turn of a case."""
     return text_of(student.question(case).messages[-1])
 
 
@@ -312,12 +311,12 @@ def _knobs(project: Project, encoder: TextEncoder, n_rows: int, longest: int, mo
         f"The longest row has {longest} word pieces, and the encoder reads at most {most}. Longer texts are "
         "truncated, in training and when the classifier answers."
     )
-    knob, source = partial(chosen_knob, project.train), sources.SMALL_BERT if small else sources.BERT
+    knob, source = partial(chosen_knob, project.train), messages.SMALL_BERT if small else messages.BERT
     limit = knob("max_length", max(LENGTH, longest), length, messages.THE_ROWS)
     return [
         knob("learning_rate", SMALL_RATE if small else LARGE_RATE, rate.format(size), source),
-        knob("epochs", epochs, times, sources.STABLE_BERT),
-        knob("batch_size", BATCH, "Published runs use 16 or 32 rows.", sources.BERT),
-        knob("dropout", DROPOUT, "The rate that BERT was pretrained with.", sources.BERT),
+        knob("epochs", epochs, times, messages.STABLE_BERT),
+        knob("batch_size", BATCH, "Published runs use 16 or 32 rows.", messages.BERT),
+        knob("dropout", DROPOUT, "The rate that BERT was pretrained with.", messages.BERT),
         replace(limit, value=min(most, limit.value)),
     ]

@@ -31,7 +31,6 @@ def gpus() -> Sequence[Gpu]:
 
 
 def gpus_of_at_least(n_bytes: float, limit: int = 2) -> Sequence[Gpu]:
-    """Return the smallest GPUs that hold `n_bytes`."""
     return [gpu for gpu in gpus() if gpu.gib * GIB >= n_bytes][:limit]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from tuneworthy.rules import Finding, RuleBook
-from tuneworthy.train import sources
+from tuneworthy.train import messages
 from tuneworthy.train.settings_table import SettingsTable
 
 # Rules on a `SettingsTable`; `bad` and `good` are settings by the keys of a library.
@@ -41,7 +41,7 @@ SERVED_RANK: Final = 16
 
 @LINTS.rule(
     "attention_only",
-    source=f"{sources.TML}; {sources.LEARNS_LESS}",
+    source=f"{messages.TML}; {messages.LEARNS_LESS}",
     bad={"r": 16, "target_modules": ["q_proj", "v_proj"]},
     good={"r": 16, "target_modules": "all-linear"},
 )
@@ -59,7 +59,7 @@ def attention_only(table: SettingsTable) -> Iterator[Finding]:
 
 @LINTS.rule(
     "default_targets",
-    source=sources.PEFT,
+    source=messages.PEFT,
     bad={"r": 16, "lora_alpha": 32},
     good={"r": 16, "lora_alpha": 32, "target_modules": "all-linear"},
 )
@@ -74,7 +74,7 @@ def default_targets(table: SettingsTable) -> Iterator[Finding]:
 
 @LINTS.rule(
     "head_adapted",
-    source=sources.TRL,
+    source=messages.TRL,
     bad={"r": 8, "target_modules": ["up_proj", "lm_head"]},
     good={"r": 8, "target_modules": ["up_proj", "q_proj"]},
 )
@@ -90,7 +90,7 @@ def head_adapted(table: SettingsTable) -> Iterator[Finding]:
 @LINTS.rule(
     "experts_missed",
     severity="warning",
-    source=f"{sources.PEFT} (target_parameters)",
+    source=f"{messages.PEFT} (target_parameters)",
     bad={"base_model": "Qwen/Qwen3-30B-A3B", "lora_r": 16, "lora_target_linear": True},
     good={"base_model": "Qwen/Qwen3-8B", "lora_r": 16, "lora_target_linear": True},
 )
@@ -112,7 +112,7 @@ def experts_missed(table: SettingsTable) -> Iterator[Finding]:
 @LINTS.rule(
     "scale_apart",
     severity="note",
-    source=f"{sources.LEARNING_RATE_MATTERS}, appendix C; {sources.TRL_LORA}",
+    source=f"{messages.LEARNING_RATE_MATTERS}, appendix C; {messages.TRL_LORA}",
     bad={"r": 8, "lora_alpha": 128},
     good={"r": 16, "lora_alpha": 32},
 )
@@ -134,7 +134,7 @@ def scale_apart(table: SettingsTable) -> Iterator[Finding]:
 @LINTS.rule(
     "rslora_rate",
     severity="warning",
-    source=sources.RSLORA,
+    source=messages.RSLORA,
     bad={"r": 64, "lora_alpha": 64, "use_rslora": True},
     good={"r": 64, "lora_alpha": 64, "use_rslora": False},
 )
@@ -155,7 +155,7 @@ def rslora_rate(table: SettingsTable) -> Iterator[Finding]:
 @LINTS.rule(
     "init_moves_base",
     severity="warning",
-    source=sources.PEFT,
+    source=messages.PEFT,
     bad={"r": 16, "init_lora_weights": "pissa"},
     good={"r": 16, "init_lora_weights": True},
 )
@@ -176,7 +176,7 @@ def init_moves_base(table: SettingsTable) -> Iterator[Finding]:
 @LINTS.rule(
     "dora_rounds",
     severity="warning",
-    source=f"{sources.TRL}; {sources.LEARNING_RATE_MATTERS}",
+    source=f"{messages.TRL}; {messages.LEARNING_RATE_MATTERS}",
     bad={"load_in_4bit": True, "lora_r": 16, "peft_use_dora": True},
     good={"load_in_4bit": False, "lora_r": 16, "peft_use_dora": True},
 )
@@ -196,7 +196,7 @@ def dora_rounds(table: SettingsTable) -> Iterator[Finding]:
 @LINTS.rule(
     "dropout_habit",
     severity="note",
-    source=f"{sources.UNSLOTH}; {sources.TRL_LORA}",
+    source=f"{messages.UNSLOTH}; {messages.TRL_LORA}",
     bad={"r": 16, "lora_dropout": 0.05},
     good={"r": 16, "lora_dropout": 0.0},
 )
@@ -218,7 +218,7 @@ def dropout_habit(table: SettingsTable) -> Iterator[Finding]:
 
 @LINTS.rule(
     "rate_of_full",
-    source=f"{sources.TML}; {sources.TRL}",
+    source=f"{messages.TML}; {messages.TRL}",
     bad={"r": 16, "max_length": 4096},
     good={"r": 16, "max_length": 4096, "learning_rate": 2e-4},
 )
@@ -243,7 +243,7 @@ def rate_of_full(table: SettingsTable) -> Iterator[Finding]:
 @LINTS.rule(
     "rate_high",
     severity="warning",
-    source=sources.TINKER,
+    source=messages.TINKER,
     bad={"learning_rate": 5e-3},
     good={"learning_rate": 5e-4},
 )
@@ -264,7 +264,7 @@ def rate_high(table: SettingsTable) -> Iterator[Finding]:
 @LINTS.rule(
     "batch_large",
     severity="warning",
-    source=sources.TML,
+    source=messages.TML,
     bad={"lora_r": 16, "micro_batch_size": 8, "gradient_accumulation_steps": 8},
     good={"lora_r": 16, "micro_batch_size": 2, "gradient_accumulation_steps": 8},
 )
@@ -284,7 +284,7 @@ def batch_large(table: SettingsTable) -> Iterator[Finding]:
 @LINTS.rule(
     "epochs_fixed",
     severity="warning",
-    source=sources.EARLY_STOPPING,
+    source=messages.EARLY_STOPPING,
     bad={"num_epochs": 5},
     good={"num_epochs": 5, "early_stopping_patience": 2},
 )
@@ -324,7 +324,7 @@ def adam_8bit(table: SettingsTable) -> Iterator[Finding]:
 @LINTS.rule(
     "noise_on",
     severity="note",
-    source=sources.NEFTUNE,
+    source=messages.NEFTUNE,
     bad={"neftune_noise_alpha": 5},
     good={"neftune_noise_alpha": None},
 )
@@ -345,7 +345,7 @@ def noise_on(table: SettingsTable) -> Iterator[Finding]:
 
 @LINTS.rule(
     "trl_truncates",
-    source=sources.TRL,
+    source=messages.TRL,
     bad={"learning_rate": 2e-4},
     good={"learning_rate": 2e-4, "max_length": 4096},
 )
@@ -363,7 +363,7 @@ def trl_truncates(table: SettingsTable) -> Iterator[Finding]:
 
 @LINTS.rule(
     "user_turns",
-    source=sources.TRL,
+    source=messages.TRL,
     bad={"max_length": 2048, "assistant_only_loss": False},
     good={"max_length": 2048, "assistant_only_loss": True},
 )
@@ -384,7 +384,7 @@ def user_turns(table: SettingsTable) -> Iterator[Finding]:
 @LINTS.rule(
     "packing_cuts",
     severity="warning",
-    source=sources.TRL,
+    source=messages.TRL,
     bad={"max_length": 2048, "packing": True},
     good={"max_length": 2048, "packing": True, "packing_strategy": "bfd_split"},
 )
@@ -404,7 +404,7 @@ def packing_cuts(table: SettingsTable) -> Iterator[Finding]:
 
 @LINTS.rule(
     "end_unmasked",
-    source=sources.TRL,
+    source=messages.TRL,
     bad={"lora_r": 16, "train_on_eos": "none"},
     good={"lora_r": 16, "train_on_eos": "turn"},
 )
@@ -421,7 +421,7 @@ def end_unmasked(table: SettingsTable) -> Iterator[Finding]:
 @LINTS.rule(
     "fields_gone",
     severity="warning",
-    source=f"{sources.TRANSFORMERS}; {sources.TRL}",
+    source=f"{messages.TRANSFORMERS}; {messages.TRL}",
     bad={"max_length": 2048, "warmup_ratio": 0.03},
     good={"max_length": 2048, "warmup_steps": 0.03},
 )
@@ -441,7 +441,7 @@ def fields_gone(table: SettingsTable) -> Iterator[Finding]:
 @LINTS.rule(
     "loss_alias",
     severity="note",
-    source=sources.TRL,
+    source=messages.TRL,
     bad={"max_length": 2048, "loss_type": "chunked_nll"},
     good={"max_length": 2048, "loss_type": "nll"},
 )
@@ -462,7 +462,7 @@ def loss_alias(table: SettingsTable) -> Iterator[Finding]:
 
 @LINTS.rule(
     "merge_quantised",
-    source=sources.PEFT_MERGE,
+    source=messages.PEFT_MERGE,
     bad={"r": 16, "save_method": "merged_4bit"},
     good={"r": 16, "save_method": "merged_16bit"},
 )
@@ -482,7 +482,7 @@ def merge_quantised(table: SettingsTable) -> Iterator[Finding]:
 @LINTS.rule(
     "rank_limit",
     severity="warning",
-    source=sources.VLLM_LORA,
+    source=messages.VLLM_LORA,
     bad={"r": 64, "lora_alpha": 32},
     good={"r": 16, "lora_alpha": 32},
 )
@@ -502,7 +502,7 @@ def rank_limit(table: SettingsTable) -> Iterator[Finding]:
 @LINTS.rule(
     "remote_code",
     severity="warning",
-    source=sources.REMOTE_CODE,
+    source=messages.REMOTE_CODE,
     bad={"lora_r": 16, "trust_remote_code": True},
     good={"lora_r": 16, "trust_remote_code": False},
 )
@@ -517,7 +517,7 @@ def remote_code(table: SettingsTable) -> Iterator[Finding]:
 
 @LINTS.rule(
     "model_name",
-    source=sources.LLAMA_NAMES,
+    source=messages.LLAMA_NAMES,
     bad={"base_model": "unsloth/Meta-Llama-3.3-70B-Instruct-bnb-4bit", "lora_r": 16},
     good={"base_model": "unsloth/Llama-3.3-70B-Instruct-bnb-4bit", "lora_r": 16},
 )

@@ -62,7 +62,6 @@ def count(rendered: Rendered, dataset: str | None = None) -> RowLengths:
 
 
 def count_rows(rows: Sequence[TokenRow], dataset: str | None = None) -> RowLengths:
-    """Return the numbers of rows as ids, none of them a pair."""
     ids = [row.ids for row in rows]
     numbers = _numbers([*map(len, ids)], sum(row.n_supervised for row in rows), counted=True, dataset=dataset)
     return replace(numbers, shared=common_prefix(ids))

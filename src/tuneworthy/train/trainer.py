@@ -271,7 +271,6 @@ class Watcher(TrainerCallback):
         self._reported = 0.0
 
     def finish(self, trainer: Any, total: int) -> Path:
-        """Train to the end, from the checkpoint on if there is one; return the folder of the weights that are kept."""
         trainer.remove_callback(PrinterCallback)  # it writes to stdout, where only our output goes
         folder = self.checkpoint
         if folder is None or (folder.name != f"checkpoint-{total}" and self.progress.since_best < self.patience):

@@ -65,7 +65,6 @@ class Student:
         return RowChat(example.id, (*self.question(case).messages, example.messages[-1]), case.tools)
 
     def fits(self, example: Example) -> bool:
-        """Whether the question of `example` holds the variables that the templates name."""
         try:
             self.row(example)
         except UserError:

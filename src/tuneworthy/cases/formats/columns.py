@@ -163,8 +163,6 @@ class Columns:
 
 
 def columns_by_name(read: Convert, *, keep_rest: bool = False) -> Convert:
-    """Return a converter that guesses the columns from the first row of a file."""
-
     def convert(row: JsonObject, journal: Journal) -> Fields:
         if journal.columns is None:
             journal.columns = Columns(read, row.keys(), journal, keep_rest=keep_rest, first=row)

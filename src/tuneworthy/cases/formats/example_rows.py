@@ -54,7 +54,6 @@ def _chat(system: str, question: str, answer: str) -> tuple[Message, ...]:
 
 
 def messages_example(row: JsonObject, journal: Journal) -> Fields:
-    """Convert a chat; a system prompt may be next to its messages."""
     if "messages" not in row:
         hint = 'Write each row as {"messages": [...]}.'
         raise RowFault("`messages`", got=messages.keys(row), hint=hint, code="missing_key")
@@ -66,7 +65,6 @@ def messages_example(row: JsonObject, journal: Journal) -> Fields:
 
 
 def log_example(row: JsonObject, journal: Journal) -> Fields:
-    """Convert a logged request and its response; feedback and the like are kept in `meta`."""
     request, response = _body(row, "request"), _body(row, "response")
     if request is None and "messages" in row:
         request = {key: row[key] for key in ("messages", "model", "tools") if key in row}

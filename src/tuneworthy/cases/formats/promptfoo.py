@@ -83,7 +83,6 @@ def _n_combinations(variables: JsonObject) -> int:
 
 
 def expanded(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
-    """Yield each test as often as `expand` says."""
     return ((line, test) for line, row in rows for test in (expand(row) if row is not None else (None,)))
 
 

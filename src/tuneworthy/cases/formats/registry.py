@@ -97,7 +97,6 @@ def detect(formats: Registry[Format], keys: Set[str], first: JsonObject) -> Form
 
 @lru_cache(maxsize=4096)
 def bare(key: str) -> str:
-    """Return a key without dashes and underscores, in lower case: `traceId` and `trace_id` are one."""
     return key.replace("_", "").replace("-", "").lower()
 
 
@@ -156,5 +155,4 @@ _UNREAD: Final = [(title, frozenset(marks.split())) for title, marks in re.finda
 
 
 def unread(keys: Set[str]) -> str | None:
-    """Return the title of the tool whose rows have these keys, if its rows are not read."""
     return next((title for title, marks in _UNREAD if marks <= keys), None)

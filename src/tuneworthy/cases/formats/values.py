@@ -51,11 +51,9 @@ def dicts_at(value: Any, path: str) -> list[JsonObject]:
 
 
 def word_at(row: Mapping[str, Any], key: str, default: str = "") -> str:
-    """Return the text under `key`; "" for any other type, `default` if the key is missing."""
     value = row.get(key, default)
     return value if isinstance(value, str) else ""
 
 
 def names(text: str) -> frozenset[str]:
-    """Return the words of `text` as a set of keys."""
     return frozenset(text.split())

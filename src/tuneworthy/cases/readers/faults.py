@@ -118,7 +118,6 @@ class Journal:
             self._faults.append(data_error(self.path, fault, got, line))
 
     def drop(self, line: int, reason: DropReason, raw: Any = None) -> None:
-        """Remember a row that was left out."""
         self.dropped.append(DroppedRow(line, reason.text))
 
     def note(self, text: str, n: int = 1) -> None:
@@ -164,7 +163,6 @@ class Rejects(Journal):
         self._set_aside(Reject(line, fault.code, fault.expected, got, raw))
 
     def drop(self, line: int, reason: DropReason, raw: Any = None) -> None:
-        """Set a row aside that is rightly left out."""
         self._set_aside(Reject(line, reason.code, reason.text, "", raw))
 
     def _set_aside(self, reject: Reject) -> None:
@@ -173,7 +171,6 @@ class Rejects(Journal):
             heapq.heappush(self._waiting, (reject.line, self._n, reject))
 
     def note(self, text: str, n: int = 1) -> None:
-        """Count rows as `Journal.note` does; beyond `MAX_NOTES` different notes, later notes are counted together."""
         room = text in self._notes or len(self._notes) < self.MAX_NOTES
         super().note(text if room else "other notes", n)
 
@@ -196,7 +193,6 @@ def show(value: Any, limit: int = 60) -> str:
 
 
 def kind_of(value: Any) -> str:
-    """Name the JSON type of `value` for a message: `the list [1, 2]`, `null`."""
     if value is None:
         return "null"
     names = {str: "string", bool: "boolean", int: "number", float: "number", list: "list", dict: "object"}

@@ -335,7 +335,6 @@ def _jsonl(path: Path, journal: Journal) -> Iterator[Row]:
 
 
 def decoded_lines(path: Path, journal: Journal) -> Iterator[str]:
-    """Yield the lines of a text file; a byte that is not UTF-8 is journalled and replaced."""
     for line, raw in _lines(path, journal):
         if raw is not None:
             yield _decoded(raw, line, journal)[0]

@@ -92,8 +92,6 @@ class ExampleStream:
 
 @dataclass(frozen=True, slots=True)
 class _Noun:
-    """The differences between reading cases and reading examples."""
-
     formats: Registry[Format]
     read: Convert
     noun: str
@@ -241,8 +239,6 @@ def _records(entry: Format, source: RowSource, rows: Iterator[Row], journal: Jou
 
 
 class _Unheard(Rejects):
-    """A journal for a pass over a file that is read again."""
-
     def _set_aside(self, reject: Reject) -> None:
         return
 
@@ -408,7 +404,6 @@ def _collect_cases(rows: Converted, journal: Journal) -> list[Case]:
 
 
 def case_id(fields: Fields) -> str:
-    """Return the id of a row: its own, or the hash of its question."""
     return fields.get("id") or Case.make_id(fields.get("input") or list(fields["messages"]), fields.get("tools", ()))
 
 

@@ -114,7 +114,6 @@ def loops(answer: str) -> bool:
 
 
 def _repeats(tokens: Sequence[str], size: int) -> bool:
-    """Whether a unit of `size` tokens, one of them a word, is repeated often enough for the length of the answer."""
     much = min(_LONG_RUN, int(_MUCH * len(tokens))) - size
     enough = max(_MIN_LOOP - 1, size * (_REPEATED if size < _LONG_UNIT else _REPEATED - 1), much)
     run = 0

@@ -293,7 +293,6 @@ def find_doubts(
 
 
 def shared_answers(answers: Sequence[str]) -> set[str]:
-    """Return the answers that several rows share, if most rows have such an answer; no JSON."""
     counts = Counter(answers)
     texts = {answer: n for answer, n in counts.most_common(MOST_ANSWERS) if answer and answer[0] not in "{["}
     shared = {answer: n for answer, n in texts.items() if n >= MIN_OF_A_LABEL}

@@ -71,7 +71,6 @@ def _latin(tokens: Sequence[str]) -> str:
 
 
 def language_outliers(languages: Sequence[str], usual: Sequence[str] = (), least: float = 0.01) -> list[int]:
-    """Return the rows whose language is rare: one row, or at most `least` of those with a language; not in `usual`."""
     counts = Counter(language for language in languages if language)
     rare = {language for language, n in counts.items() if n <= max(1, least * counts.total())} - set(usual)
     return [row for row, language in enumerate(languages) if language in rare]

@@ -33,7 +33,6 @@ class Pairs:
                 yield RowFinding(row=number, code="wrong_order", message=message, action="mask")
 
     def repair(self, row: Example) -> Example:
-        """Return `row` without its worse answer."""
         return replace(row, meta={key: value for key, value in row.meta.items() if key != REJECTED})
 
 

@@ -62,7 +62,6 @@ class Presidio:
         self.analyzer, self.language, self.score = analyzer, language, score
 
     def find_all(self, texts: Sequence[str]) -> Iterator[tuple[int, list[PiiMatch]]]:
-        """Yield what our validators find, and what presidio finds in addition."""
         ours = dict(pii.find_all(texts))
         for number, text in enumerate(texts):
             matches = ours.get(number, [])
@@ -194,7 +193,6 @@ class PersonalData:
             yield RowFinding(row=WHOLE_SET, code="personal_data", message=message, action="report")
 
     def repair(self, row: Example) -> Example:
-        """Return `row` with a mask in the place of each value; a teacher has the same masks in all rows."""
         masker = Masker()
         for _ in range(_ROUNDS):
             text = row_text(row)
@@ -237,7 +235,6 @@ class PersonalData:
 
 
 def masking(engine: EngineName) -> Callable[[Example], Example]:
-    """Return what masks a row before it leaves this machine; a row without personal data comes back as it is."""
     check = PersonalData(engine=engine)
 
     def masked(row: Example) -> Example:

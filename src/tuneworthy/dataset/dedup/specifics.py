@@ -103,7 +103,6 @@ def _n_common(word: str, other: str) -> int:
 
 
 def rows_with(texts: Iterable[str], wanted: frozenset[str]) -> Counter[str]:
-    """Return in how many contents each wanted word is."""
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(wanted.intersection(text.split()))

@@ -194,5 +194,4 @@ def query_of(row: Example, kind: Kind, *, labelled: bool) -> Case:
 
 
 def question_meta(row: Example) -> dict[str, Any]:
-    """Return what of a row's `meta` is about the question and not about the old answer or its user."""
     return {key: row.meta[key] for key in _QUESTION_META if row.meta.get(key)}

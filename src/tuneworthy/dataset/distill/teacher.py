@@ -72,14 +72,12 @@ def pin(teacher: TeacherPin) -> str:
 
 
 def name_of(teacher: TeacherPin) -> str:
-    """Return a short name of a teacher: model, the server's name for it if that differs, prompt."""
     served = f", served as {teacher.served}" if teacher.served and teacher.served != teacher.model else ""
     prompt = f", prompt {teacher.prompt}" if teacher.prompt else ""
     return f"{teacher.model}{served}{prompt}"
 
 
 def teachers_of(rows: Iterable[Example]) -> list[TeacherRecord]:
-    """Return the teachers of `rows`, most rows first; empty if only people answered."""
     teachers: dict[str, TeacherPin] = {}
     days: dict[str, list[str]] = {}
     for row in rows:

@@ -110,7 +110,6 @@ class ImportWriter:
         self._n_repaired += repaired
 
     def carry(self, base: Import, names: Set[str]) -> list[str]:
-        """Copy the rows and rejects of the files `names` of an earlier import; return their notes."""
         for row in base.examples():
             if _file_of(row) in names:
                 self.add(row, repaired=row.meta.get("repaired") == "correction")

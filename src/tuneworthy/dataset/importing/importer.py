@@ -180,8 +180,6 @@ def names_of(paths: Sequence[Path]) -> list[str]:
 
 
 class _SourceReader:
-    """Reads one file into an import."""
-
     def __init__(self, path: Path, source: SourceRecord, journal: Rejects, writer: ImportWriter) -> None:
         self.path, self.source, self.journal, self.writer = path, source, journal, writer
         self.scales = Scales()
@@ -189,7 +187,6 @@ class _SourceReader:
         self.example: list[ShownTurn] = []
 
     def read(self, request: ImportRequest, say: Callable[[str], None]) -> SourceRecord:
-        """Read the file to its end and return its record, without counts."""
         stream = stream_examples(
             self.path,
             self.journal,

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tuneworthy.decoding import messages
 from tuneworthy.decoding.engines import engines
 from tuneworthy.decoding.lints.base import LINTS, Use
 from tuneworthy.decoding.samplers import NEUTRAL, PENALTIES, at_temperature
@@ -128,7 +127,7 @@ def penalty_when_greedy(use: Use) -> Iterator[Finding]:
         names = ", ".join(acting)
         yield Finding(
             message=f"At temperature 0, {names} can still change which token is most likely.",
-            fix=messages.say("remove", names=names),
+            fix=f"Remove {names}.",
         )
 
 
@@ -175,7 +174,7 @@ def ignored_parameter(use: Use) -> Iterator[Finding]:
     """
     if use.capabilities is not None:
         for parameter in filter_parameters(use.capabilities, use.decoding)[1]:
-            remove = messages.say("remove", names=parameter.partition(":")[0])
+            remove = f"Remove {parameter.partition(':')[0]}."
             fix = (
                 "Remove the parameter. This model takes a reasoning effort instead."
                 if use.capabilities.efforts

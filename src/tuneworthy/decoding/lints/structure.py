@@ -4,10 +4,14 @@ from collections.abc import Iterator, Mapping
 from math import exp
 from typing import Any
 
-from tuneworthy.decoding import messages
 from tuneworthy.decoding.lints.base import LINTS, Use
 from tuneworthy.decoding.structured import depth, engine_limits, shortest
 from tuneworthy.rules import Finding
+
+FORMAT_FIX = (
+    "Remove response_format: the rung few_shot already constrains answers to a schema. In other rungs, use "
+    '{"type": "json_schema", "json_schema": {"name": ..., "schema": ...}}.'
+)
 
 BYTES_A_TOKEN = 4
 DEAD_FIELDS = ("guided_json", "guided_choice", "guided_regex", "guided_grammar", "guided_decoding_backend")
@@ -70,13 +74,13 @@ def response_format_shape(use: Use) -> Iterator[Finding]:
             f"response_format has the unknown type {str(kind or response_format)[:60]!r}. Known types are "
             "json_schema, json_object and text."
         )
-        yield Finding(message=message, fix=messages.say("format_fix"))
+        yield Finding(message=message, fix=FORMAT_FIX)
     elif kind == "json_schema":
         inner = response_format.get("json_schema")
         lacking = [key for key in ("name", "schema") if not isinstance(inner, Mapping) or key not in inner]
         if lacking:
             message = f"response_format.json_schema lacks {' and '.join(lacking)}."
-            yield Finding(message=message, fix=messages.say("format_fix"))
+            yield Finding(message=message, fix=FORMAT_FIX)
 
 
 @LINTS.rule(

@@ -46,8 +46,6 @@ class ObjectiveParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepReport:
-    """The result of `decode sweep`."""
-
     base: Variant
     found: Sweep
     before: ObjectiveParts | None

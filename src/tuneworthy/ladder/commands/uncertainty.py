@@ -132,7 +132,6 @@ class UncertaintyReport:
     variant_id: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data; `decode explain --case` reads the tokens."""
         return asdict(replace(self, answers=())) | {"answers": [_answer(answer) for answer in self.answers]}
 
 

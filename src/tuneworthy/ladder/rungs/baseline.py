@@ -11,12 +11,10 @@ class BaselineRung(Rung):
     """The project's own prompt and parameters on the baseline model, nothing else set."""
 
     async def propose(self, view: View) -> Proposal:
-        """Return the one variant that the project file describes."""
         return Proposal(candidates=[baseline_variant(view.project, view.models)])
 
 
 def baseline_variant(project: Project, models: Models) -> Variant:
-    """Return prompt, model and parameters as the project file has them."""
     name = project.ladder.baseline
     return Variant(
         name=f"baseline/{name}",

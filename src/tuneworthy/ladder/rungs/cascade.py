@@ -85,14 +85,12 @@ class CascadeRung(Rung):
     """One cascade: the large model as the ladder has it, before it the cheapest variant that tells how sure it is."""
 
     async def propose(self, view: View) -> Proposal:
-        """Return nothing, or why there can be no cascade; `search` puts one together from stored answers."""
         why, code = cascade_barred(view.project, view.task)
         if not why and not view.searched:
             why, code = messages.say("unsearched"), "unsearched"
         return Proposal(skipped=why, skip_code=code)
 
     async def search(self, view: View) -> SearchResult:
-        """Return the cascade with its threshold, chosen on dev; no model is called."""
         session, dev = view.session, view.dev
         paid = [variant for variant in view.measured if session.models[variant.model].price is not None]
         large = [part for variant in paid if (part := await part_of(session, variant, dev)).whole]
@@ -123,7 +121,6 @@ class CascadeRung(Rung):
         return SearchResult(candidates=[chosen.variant])
 
     async def after_test(self, view: View, winner: Variant) -> CascadeDetail:
-        """Return further measurements: the shares that are sent on, and the work of the first part."""
         session = view.session
         assert winner.cascade is not None
         cascade, test = winner.cascade, session.split.test

@@ -10,7 +10,6 @@ class ClassicalRung(Rung):
     """All classical baselines for the kind of task; the strongest is preregistered where dev is too small."""
 
     async def propose(self, view: View) -> Proposal:
-        """Return one candidate for each classical baseline, the strongest first."""
         providers = add_classical_models(view.models, view.task, view.pool, view.seed)
         if not providers:
             return Proposal(

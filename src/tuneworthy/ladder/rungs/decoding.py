@@ -27,7 +27,6 @@ class DecodingRung(Rung):
     """
 
     async def propose(self, view: View) -> Proposal:
-        """Return the settings that this model accepts, each as a variant."""
         best = view.incumbent
         provider = view.models[best.model].provider
         capabilities = getattr(provider, "capabilities", None)
@@ -127,8 +126,6 @@ def settings_for(project: Project, task: TaskInfo, model: str, capabilities: Cap
 
 @dataclass(frozen=True)
 class SweepWinner:
-    """The best setting of a sweep."""
-
     setting: dict[str, Any]
 
 
@@ -145,7 +142,6 @@ def store_sweep(folder: Folder, base: Variant, document: Mapping[str, Any]) -> N
 
 
 def swept_setting(folder: Folder, base: Variant) -> dict[str, Any] | None:
-    """Return the setting that the last sweep of this prompt and model adopted, or None."""
     document = folder.read(f"sweeps/{prompt_key(base)}", StoredSweep)
     return document.winner.setting if document and document.adopted and document.winner else None
 

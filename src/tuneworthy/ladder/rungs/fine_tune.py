@@ -37,7 +37,6 @@ class FineTuneRung(Rung):
     """
 
     async def propose(self, view: View) -> Proposal:
-        """Return the candidates; skipped where nothing was trained, or it cannot be asked here."""
         opened, faults = add_tuned(view.models, view.project)
         classifiers = add_classifiers(view.models, Folder(view.project.root))
         if not opened and not classifiers:
@@ -65,7 +64,6 @@ class FineTuneRung(Rung):
         )
 
     async def after_test(self, view: View, winner: Variant) -> TunedDetail:
-        """Return further measurements: artifacts, and the regression sets."""
         session = view.session
         if (classifier := add_classifiers(session.models, session.folder).get(winner.model)) is not None:
             return TunedDetail(engine="numpy", classifier=classifier.id, dataset=classifier.about.dataset)
@@ -138,7 +136,6 @@ Setting = tuple[str, dict[str, Any], OutputFormat]
 
 
 def swept(view: View, start: Variant) -> list[Setting]:
-    """Return what sweeps of a tuned model adopted, free or constrained."""
     folder, structured = Folder(view.project.root), view.task.structured
     outputs = {"": OutputFormat()} | ({f"+{structured.kind}": structured} if structured.kind != "free" else {})
     settings = {suffix: swept_setting(folder, replace(start, output=output)) for suffix, output in outputs.items()}

@@ -31,7 +31,6 @@ class ModelRung(Rung):
     """Each configured model that is not the best one's; a model that only judges is left out."""
 
     async def propose(self, view: View) -> Proposal:
-        """Return the candidates of every other model that the constraints allow: one per effort, if it has efforts."""
         best, project = view.incumbent, view.project
         others = [name for name in project.untuned if name != best.model]
         forbidden = [name for name in others if not project.may_serve(name)]
@@ -94,7 +93,6 @@ def on_model(base: Variant, model: str, provider: Provider, effort: str | None =
 
 
 def teachers(view: View) -> list[Variant]:
-    """Return the prompt so far on each model that may be called and may not serve; today's is measured already."""
     project = view.project
     return [
         replace(on_model(view.incumbent, name, view.models[name].provider), name=f"model/{name}")
@@ -156,7 +154,6 @@ def _goods(row: ModelResult) -> list[float]:
 
 
 def retirement(project: Project, name: str, today: date | None = None) -> str:
-    """Say that a model is switched off within 90 days; "" if it is not."""
     now = today or date.today()
     price = price_for(project.models[name]) if name in project.models else None
     if price is None or price.retires is None or not price.retires_within(RETIRES_DAYS, now):

@@ -50,7 +50,6 @@ class PromptRung(Rung):
         )
 
     async def search(self, view: View) -> SearchResult:
-        """Return the best rewrite of GEPA, and the ranking that subtracts the prior of each label."""
         optimised, why_not = _optimises(view)
         notes = [why_not] if why_not else []
         variants: list[Variant] = []
@@ -81,7 +80,6 @@ def ranked_variants(view: View) -> list[Variant]:
 
 
 def can_rank(view: View) -> bool:
-    """Whether the labels are to be ranked, are known and few enough, and the model of the best variant ranks them."""
     best, labels = view.incumbent, view.task.labels
     return (
         view.project.prompt.rank_labels

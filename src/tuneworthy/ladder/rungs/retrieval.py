@@ -84,7 +84,6 @@ class RetrievalRung(Rung):
     """The best search of dev with each k; if no documents are named, with plain forms of the search."""
 
     async def propose(self, view: View) -> Proposal:
-        """Return one candidate for each k that fits into the model's context; the middle k is preregistered."""
         best, library = view.incumbent, view.library
         if library is None:
             return Proposal(skipped="the project has no documents", skip_code="no_documents")
@@ -280,7 +279,6 @@ def cause(trace: Trace, right: Sequence[Passage]) -> str:
 
 
 def citations(traces: Sequence[Trace], passages: Mapping[str, Sequence[Passage]]) -> CitationCounts:
-    """Count answers that cite, that cite a document which they were not shown, and whose words are in a cited one."""
     answered = [trace for trace in traces if trace.response]
     cite = cite_unseen = supported = 0
     for trace in answered:

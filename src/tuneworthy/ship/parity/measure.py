@@ -144,7 +144,6 @@ class ParityPlan:
         return min(self.context, 2 * (max(map(len, self.prompt_ids)) + self.n_greedy))
 
     def answered(self, form: ModelForm, prompts: Sequence[Sequence[int]]) -> list[Greedy]:
-        """Return what a form answers to each prompt, of as many tokens as there is room for."""
         return form.greedy(prompts, [min(self.n_greedy, self.context - len(ids)) for ids in prompts])
 
 

@@ -171,7 +171,6 @@ class VllmForm(ServerForm):
         return ids
 
     def next(self, ids: Sequence[int]) -> NextToken:
-        """Return what follows `ids`; vLLM gives log-probabilities before any sampler."""
         top = self._complete(ids, 1, logprobs=self._top, ignore_eos=True)["logprobs"]["top_logprobs"][0]
         return NextToken({int(name.removeprefix("token_id:")): value for name, value in top.items()})
 

@@ -39,7 +39,6 @@ class TransformersForm(ModelForm):
         return self._renderer.template.source
 
     def prompt_ids(self, chats: Sequence[RowChat]) -> list[list[int]]:
-        """Return the ids of each chat; the template writes the begin token where there is one."""
         return [ids or [] for ids in self._renderer.prompts(chats)]
 
     def token_ids(self, text: str) -> list[int]:

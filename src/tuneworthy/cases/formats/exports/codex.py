@@ -26,7 +26,6 @@ class _CodexSession:
     items: list[Any] = field(default_factory=list)
 
     def row(self) -> Row:
-        """Return the conversation up to the model's last message or call."""
         items = list(self.items)
         while items and not _is_said(items[-1]):
             items.pop()
