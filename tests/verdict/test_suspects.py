@@ -38,7 +38,6 @@ def report(n_suspected: int, n_failed: int) -> ErrorAnalysis:
     names = [f"case {n}" for n in range(n_failed)]
     return ErrorAnalysis(
         of={},
-        variant_name="today",
         n_dev=80,
         n_failed=n_failed,
         n_probed=n_failed,

@@ -423,8 +423,8 @@ def _no_bill(before: RunningCost, required: float | None) -> str:
     return join_sentences(text, "To count the value of better answers, set `economics.usd_per_wrong_answer`.")
 
 
-def money_sentence(result: EconomicsResult, *, short: bool = False) -> str:
-    """Say whether training pays, and why unless it is to be `short`.
+def money_sentence(result: EconomicsResult) -> str:
+    """Say whether training pays, and why.
 
     >>> money_sentence(EconomicsResult(status="unknown"))
     'Whether training pays off is unknown.'
@@ -439,4 +439,4 @@ def money_sentence(result: EconomicsResult, *, short: bool = False) -> str:
         "not_applicable": "Only an option that violates a constraint meets the target.",
         "unknown": "" if result.why else "Whether training pays off is unknown.",
     }[result.status]
-    return answer if answer and (short or not result.why) else f"{answer} {result.why}".strip()
+    return f"{answer} {result.why}".strip()

@@ -117,19 +117,18 @@ def class_of(failed: FailedCase, enough: int = 2, probes: Collection[str] = PROB
     return next((name for name in PROBES if name in probes and applies[name]), "unexplained")
 
 
-def enough_passes(n_labels: int, k: int = SAMPLES) -> int:
-    """Return how many of k answers must be right not to be luck: at least 2, more where there are few labels.
+def enough_passes(n_labels: int) -> int:
+    """Return how many of `SAMPLES` answers must be right not to be luck: at least 2, more where there are few labels.
 
     Args:
         n_labels: Labels to guess among; 0 where answers are open.
-        k: Answers.
 
     >>> enough_passes(0), enough_passes(77), enough_passes(3), enough_passes(2)
     (2, 2, 3, 4)
     """
     if n_labels < 2:
         return 2
-    return next((m for m in range(2, k) if bdtrc(m - 1, k, 1 / n_labels) <= LUCK), k)
+    return next((m for m in range(2, SAMPLES) if bdtrc(m - 1, SAMPLES, 1 / n_labels) <= LUCK), SAMPLES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +137,6 @@ class ErrorAnalysis:
 
     Attributes:
         of: Hashes of what it was computed from (`fingerprint`).
-        variant_name: For people.
         n_dev: Dev cases.
         n_failed: Failed ones.
         n_probed: Those of them that were probed.
@@ -158,7 +156,6 @@ class ErrorAnalysis:
     """
 
     of: Mapping[str, Any]
-    variant_name: str
     n_dev: int
     n_failed: int
     n_probed: int

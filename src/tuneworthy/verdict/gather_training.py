@@ -59,7 +59,7 @@ def training_of(
     """
     tuned = record.detail(TunedDetail) if record else None
     version = find_version(store, str(tuned.dataset)) if tuned else latest_version(store)
-    pilot, outlook = _pilot(project, store, version, partial(pilot_cost, settings=project.economics, expect=expect))
+    pilot, outlook = _pilot(store, version, partial(pilot_cost, settings=project.economics, expect=expect))
     forms = [made for kind in TRAINED_KINDS if (made := latest_artifact(store, kind)) is not None]
     trained = max(forms, key=lambda made: made.created, default=None)
     tested = (tuned.classifier or tuned.adapter) if tuned else None
@@ -154,9 +154,7 @@ class ProofDocument:
         return {"adapter": self.adapter, "merged": self.merged, "gguf": self.gguf}
 
 
-def _pilot(
-    project: Project, store: Folder, version: Version | None, cost: Callable[[int], str]
-) -> tuple[PilotEvidence | None, Forecast]:
+def _pilot(store: Folder, version: Version | None, cost: Callable[[int], str]) -> tuple[PilotEvidence | None, Forecast]:
     """Return the pilot and what it forecasts; points of a pilot on something else are not used."""
     found = store.read(PILOT, PilotDocument)
     n = version.n_rows if version is not None else 1000

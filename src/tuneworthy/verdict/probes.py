@@ -209,7 +209,6 @@ class _Probing:
             pass_rate = (len(self.right) + self.n_failed * failed_rate) / len(self.values)
         return ErrorAnalysis(
             of=fingerprint(self.session, self.variant),
-            variant_name=self.variant.name,
             n_dev=len(self.values),
             n_failed=self.n_failed,
             n_probed=len(self.failed),
@@ -218,7 +217,7 @@ class _Probing:
             suspects={name: failed.suspected for name, failed in self.failed.items() if failed.suspected},
             label_chance=self.label_chance,
             doubtful={name: failed.doubtful for name, failed in self.failed.items() if failed.doubtful},
-            answers={name: self._vote(self.cases[name], self.texts[name], right=False) for name in self.failed},
+            answers={name: self._vote(self.texts[name], right=False) for name in self.failed},
             not_probed=skipped,
             rated=self.rated,
             stronger=[name for name, voter in (self._others or {}).items() if voter.stronger],
@@ -305,7 +304,7 @@ class _Probing:
         by_classifier: Mapping[str, str] | None,
     ) -> dict[str, Mapping[str, str]]:
         """Return the votes of each family of models, the family of the variant first; the most accurate model votes."""
-        own = {case.id: self._vote(case, self.texts[case.id], right=False) for case in failed}
+        own = {case.id: self._vote(self.texts[case.id], right=False) for case in failed}
         own |= {case.id: GIVEN for case in control}
         family = lineages(self.session.project.models)
         families: dict[str, Mapping[str, str]] = {family.get(self.variant.model, self.variant.model): own}
@@ -386,7 +385,7 @@ class _Probing:
         for case, trace, score in zip(cases, traces, scores, strict=True):
             if score.value is not None and score.value >= (1 + min(self.values[case.id], 0.999)) / 2:
                 right.add(case.id)
-            votes[case.id] = self._vote(case, trace.text, right=case.id in right)
+            votes[case.id] = self._vote(trace.text, right=case.id in right)
         fixed = sum(case.id in right for case in failed) * self._weight(failed, self.n_failed)
         still_right = sum(case.id in right for case in control) * self._weight(control, len(self.right))
         return Voter(
@@ -399,7 +398,7 @@ class _Probing:
     def _weight(self, asked: Sequence[Case], n: int) -> float:
         return n / len(asked) if asked else 0.0
 
-    def _vote(self, case: Case, text: str, *, right: bool) -> str:
+    def _vote(self, text: str, *, right: bool) -> str:
         return GIVEN if right else answer_key(text, self.session.task.kind, self.session.task.labels)
 
 
