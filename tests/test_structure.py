@@ -101,7 +101,7 @@ def test_the_package_keeps_its_structure() -> None:
     modules = read(root)
     assert {name.split(".")[0] for name in modules} <= set(LAYERS)
     assert [*cycle(modules, root), *upward(modules, root), *repeated(modules, root), *banned(modules, root)] == []
-    assert oversized(modules, root) <= {"dataset", "ladder", "cases"}  # above the limit until issue 37 is resolved
+    assert oversized(modules, root) == set()
 
 
 @pytest.mark.parametrize(("rule", "path", "text"), [

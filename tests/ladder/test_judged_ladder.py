@@ -16,10 +16,10 @@ from tests.ladder.simulations import write_simulation
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
+from tuneworthy.graders.judging import Item, read_verdicts, verdicts_path
 from tuneworthy.ladder.adopt import AdoptionEvidence, decide_adoption
 from tuneworthy.ladder.commands.case_answers import open_answers
 from tuneworthy.ladder.commands.compare import ComparisonOutcome, compare_variants
-from tuneworthy.ladder.judging import Item, read_verdicts, verdicts_path
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.ladder.run import run_ladder
 from tuneworthy.ladder.session import open_session

@@ -21,7 +21,7 @@ from tuneworthy.cases.labelling import LabelSession
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.evaluate.models import Models
-from tuneworthy.ladder.judging import verdicts_path
+from tuneworthy.graders.judging import verdicts_path
 from tuneworthy.ladder.rungs.baseline import baseline_variant
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import describe

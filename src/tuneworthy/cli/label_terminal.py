@@ -18,8 +18,8 @@ from tuneworthy.cli.options import note
 from tuneworthy.config import FILE_NAME, Project, load
 from tuneworthy.config.graders import Choice
 from tuneworthy.errors import TuneworthyError, UserError, did_you_mean
+from tuneworthy.graders.judging import verdicts_path
 from tuneworthy.ladder.commands.case_answers import open_answers
-from tuneworthy.ladder.judging import verdicts_path
 from tuneworthy.ladder.task_data import read_data
 from tuneworthy.report.text import clean
 from tuneworthy.text import count, plural

@@ -8,7 +8,7 @@ from tuneworthy.cases.labelling import LabelSession, run_terminal
 from tuneworthy.cli.label_terminal import VERDICT_GREETING, LabelFiles, answer_parser, ask_line, parse_verdict
 from tuneworthy.cli.options import note, person, project_option
 from tuneworthy.config import load
-from tuneworthy.ladder.judging import verdicts_path
+from tuneworthy.graders.judging import verdicts_path
 from tuneworthy.shadow.replay import label_queue, labels_path, read_shadow
 from tuneworthy.store import Folder
 from tuneworthy.text import count

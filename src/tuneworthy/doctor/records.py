@@ -12,9 +12,9 @@ from tuneworthy.dataset.importing.folder import file_digest
 from tuneworthy.dataset.records import ImportRecord, Recipe
 from tuneworthy.doctor.answers import Damage, quarantine
 from tuneworthy.errors import UserError
+from tuneworthy.graders.judging import DOCUMENT as JUDGE
 from tuneworthy.ladder.commands.uncertainty import StoredUncertainty
 from tuneworthy.ladder.comparison_plan import read_comparisons
-from tuneworthy.ladder.judging import DOCUMENT as JUDGE
 from tuneworthy.ladder.record import record_from
 from tuneworthy.ladder.rungs.decoding import StoredSweep
 from tuneworthy.ladder.task_data import Reveal

@@ -16,13 +16,13 @@ from tuneworthy.evaluate.runner import usage
 from tuneworthy.graders.base import accepted
 from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.graders.choice import LabelFinder
+from tuneworthy.graders.judging import ScoredAnswers
 from tuneworthy.ladder.adopt import Adoption, AdoptionEvidence, decide_adoption
 from tuneworthy.ladder.bills import bill_of
 from tuneworthy.ladder.cascade import is_sent, large_of
 from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.comparison_plan import rungs_with_comparisons
 from tuneworthy.ladder.comparisons import earlier_levels
-from tuneworthy.ladder.judging import ScoredAnswers
 from tuneworthy.ladder.record import (
     FieldScores,
     LabelBalance,

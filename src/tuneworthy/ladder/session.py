@@ -33,7 +33,7 @@ from tuneworthy.types import Case, Score, Trace, Variant, canonical
 
 if TYPE_CHECKING:
     from tuneworthy.graders.judge import JudgeGrader
-    from tuneworthy.ladder.judging import Judging
+    from tuneworthy.graders.judging import Judging
 
 
 class Session:
@@ -101,7 +101,7 @@ class Session:
         """Reason that bars a judge from deciding; None unless the primary grader is one."""
         if self.project.graders[0].type != "judge":
             return None
-        from tuneworthy.ladder.judging import Judging  # few projects have a judge, and it loads the statistics
+        from tuneworthy.graders.judging import Judging  # few projects have a judge, and it loads the statistics
 
         return Judging(self.project, self.split, cast("JudgeGrader", self.primary))
 

@@ -18,8 +18,8 @@ import orjson
 from tuneworthy.cases.labelling import read_labels
 from tuneworthy.config.project import Project
 from tuneworthy.errors import TuneworthyError, UserError
-from tuneworthy.ladder.judging import DOCUMENT as JUDGE
-from tuneworthy.ladder.judging import Item
+from tuneworthy.graders.judging import DOCUMENT as JUDGE
+from tuneworthy.graders.judging import Item
 from tuneworthy.ladder.session import Session
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.confidence import (

@@ -13,8 +13,8 @@ from tuneworthy.cases.normalize import words
 from tuneworthy.config import Project
 from tuneworthy.dataset.freeze import latest_version
 from tuneworthy.errors import Undecided, UserError, join_sentences
+from tuneworthy.graders.judging import DOCUMENT
 from tuneworthy.ladder.bills import bills_of, smallest_usd
-from tuneworthy.ladder.judging import DOCUMENT
 from tuneworthy.ladder.provenance import changed_since, identities, provenance
 from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.ladder.session import Session

@@ -16,9 +16,9 @@ from tuneworthy.errors import ModelError, join_sentences
 from tuneworthy.graders.base import FORM_REASONS, accepted
 from tuneworthy.graders.family import lineages
 from tuneworthy.graders.json_text import find_object
+from tuneworthy.graders.judging import JudgeErrors, Judging, ScoredAnswers
 from tuneworthy.graders.text import normalise
 from tuneworthy.graders.validate import MIN_HUMAN
-from tuneworthy.ladder.judging import JudgeErrors, Judging, ScoredAnswers
 from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.rungs.model import on_model

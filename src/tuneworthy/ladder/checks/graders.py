@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.graders.apply import label_faults
+from tuneworthy.graders.judging import family_warnings
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts, attempt
-from tuneworthy.ladder.judging import family_warnings
 from tuneworthy.regressions.sets import regression_sets
 from tuneworthy.rules import Finding, Severity
 from tuneworthy.text import count

@@ -18,8 +18,8 @@ from tuneworthy.evaluate.budget import Budget
 from tuneworthy.graders.apply import make_grader
 from tuneworthy.graders.base import GradingContext
 from tuneworthy.graders.judge import JudgeGrader
+from tuneworthy.graders.judging import Item, Judging
 from tuneworthy.ladder import messages
-from tuneworthy.ladder.judging import Item, Judging
 from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.task_data import read_data, record_reveal

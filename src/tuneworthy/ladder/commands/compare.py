@@ -6,8 +6,8 @@ from enum import StrEnum
 import numpy as np
 
 from tuneworthy.errors import Undecided
+from tuneworthy.graders.judging import ScoredAnswers
 from tuneworthy.ladder.comparisons import take_comparison
-from tuneworthy.ladder.judging import ScoredAnswers
 from tuneworthy.ladder.measurement import compare_scored, repeats_of
 from tuneworthy.ladder.session import Session
 from tuneworthy.search.sweep import ADD_CASES
