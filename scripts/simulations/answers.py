@@ -25,9 +25,9 @@ from tuneworthy.cases.task_kind import Kind
 from tuneworthy.config import Project
 from tuneworthy.config.ladder import RUNGS, Economics
 from tuneworthy.evaluate.models import OpenModel
+from tuneworthy.graders.judging import Judging
 from tuneworthy.graders.validate import JudgeValidation
 from tuneworthy.ladder.classical_models import PREFIX
-from tuneworthy.graders.judging import Judging
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.task_info import TaskInfo
 from tuneworthy.money.economics import SPREADING
