@@ -149,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
 def serving() -> Iterator[Server]:
     """Serve in a thread."""
     server = Server()
-    thread = Thread(target=server.serve_forever, daemon=True)
+    thread = Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield server

@@ -115,7 +115,7 @@ class Vendor(BaseHTTPRequestHandler):
 
 def test_their_provider_signs_each_request(site: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Vendor)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     monkeypatch.setenv("VENDOR_SECRET", "s3cret-0123456789")
     text = (project / "tuneworthy.toml").read_text()
     model = f'provider = "signed"\nmodel = "m"\nbase_url = "http://127.0.0.1:{server.server_port}/v1"\n'
