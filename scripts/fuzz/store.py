@@ -19,7 +19,7 @@ from scripts.fuzz.mutations import VALUES, as_json, contents, values
 
 from tuneworthy.cli import invoke
 from tuneworthy.doctor.examine import examine, repair
-from tuneworthy.doctor.records import SHAPES
+from tuneworthy.doctor.records import RECORDS
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.ladder.task_data import record_reveal
 from tuneworthy.people.review_log import FILE_NAME, ReviewPlan, RowVerdict
@@ -103,7 +103,7 @@ def silently(words: list[str]) -> int:
 def records() -> dict[str, bytes]:
     """Return the records of the project by path; those that it lacks are as another one."""
     folder = Folder(original()).path
-    names = [*SHAPES, "models/latest-gguf"]
+    names = [*RECORDS, "models/latest-gguf"]
     paths = {name: folder / f"{name.replace('*', 'x')}.json" for name in names}
     other = (folder / "verdict.json").read_bytes()
     paths["manifest"] = next(folder.glob("models/*/manifest.json"))

@@ -25,7 +25,7 @@ import pytest
 
 from tests.hostile.table import tried
 from tests.ladder.simulations import write_simulation
-from tuneworthy.cli import invoke, messages
+from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.task_data import record_reveal
@@ -540,7 +540,7 @@ def test_without_the_table_of_system_errors_a_full_disk_is_a_bug(
 
     monkeypatch.setattr(os, "fsync", full)
     assert run(world, "run") == 2
-    monkeypatch.setattr(messages, "SYSTEM_HINTS", {})
+    monkeypatch.setattr("tuneworthy.cli.SYSTEM_HINTS", {})
     assert run(world, "run") == 1
 
 

@@ -21,6 +21,7 @@ from tuneworthy.ladder.commands.sweep import DecodingSweep
 from tuneworthy.ladder.comparisons import read_comparisons
 from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.record import RungRecord, read_record
+from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.ladder.rungs.decoding import provider_of, store_sweep, swept_setting
 from tuneworthy.ladder.rungs.fine_tune import presets
 from tuneworthy.ladder.session import open_session
@@ -231,7 +232,7 @@ def test_the_decoding_of_a_hosted_best_runs_without_the_cuts_of_the_tuned_models
     tuned = TunedModel(name="tuned:1", config=project.models["weak"])
     _, (_, sent, _) = presets(view, tuned)
     assert sent == {"temperature": 0.7, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
-    _, (_, sent, _) = presets(view, replace(tuned, engine="scripted"))
+    _, (_, sent, _) = presets(view, replace(tuned, detail=TunedDetail(engine="scripted")))
     assert sent == best.decoding
 
 

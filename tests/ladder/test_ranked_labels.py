@@ -20,7 +20,6 @@ from tuneworthy.ladder.measurement import calibration_of
 from tuneworthy.ladder.record import RunRecord, record_from
 from tuneworthy.ladder.run import LadderRun
 from tuneworthy.ladder.rung import RUNGS, View, view_of
-from tuneworthy.ladder.rungs import ranked_labels
 from tuneworthy.ladder.rungs.model import on_model
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.providers.models import pinned
@@ -130,7 +129,7 @@ def test_a_model_that_ranks_nothing_too_many_labels_and_the_project_file_bar_ran
     monkeypatch.setattr(ScriptedProvider, "supports", ScriptedProvider.supports | {"ranked"})
     assert asyncio.run(proposed()) == ["prompt/ranked_sum", "prompt/ranked_per_byte"]
     with monkeypatch.context() as patch:
-        patch.setattr(ranked_labels, "MOST_LABELS", 2)
+        patch.setattr("tuneworthy.ladder.rungs.prompt.MOST_LABELS", 2)
         assert asyncio.run(proposed()) == []
     path = root / "tuneworthy.toml"
     path.write_text(path.read_text().replace("[prompt]", "[prompt]\nrank_labels = false"))

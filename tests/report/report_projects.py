@@ -78,7 +78,7 @@ def priced(evidence: Evidence, traffic: float = TRAFFIC) -> Evidence:
     )
 
 
-SENT = CascadeDetail(first="classical/linear", large="strong", threshold=0.8, sent_dev=0.3, sent=0.295)
+SENT = CascadeDetail(first="classical/linear", large="strong", threshold=0.8, sent=0.295)
 EVIDENCE: dict[str, Evidence] = {
     "pilot_worthwhile": priced(worth_it()),
     "do_not_fine_tune": priced(
