@@ -108,10 +108,3 @@ def test_a_merge_into_one_base_that_is_taken_for_one_into_the_other_is_named(
     merged = scratch_merge(store, adapter, base.folder, "dequantised")
     document = run.check_parity(store, replace(tiny.asked(base, adapter), merged=merged))
     assert {one["name"]: one["cause"] for one in document["checks"]}["weights"] == "wrong_base"
-
-
-def test_the_routes_are_measured_on_rows_that_were_held_out(store: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    base = tiny.make_base(store)
-    adapter = tiny.random_adapter(store, base, "qlora", held_out={"rows": [tiny.ROWS[0].id, tiny.ROWS[2].id]})
-    monkeypatch.setattr(qlora, "rows_of", lambda *_: tiny.ROWS)
-    assert merge(store, adapter.id).manifest["route"]["n"] == 2 * 2
