@@ -16,6 +16,7 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+import orjson
 from scipy.special import ndtri
 from scripts.simulations.truth import CAPACITY, CAUSES, INPUT_TOKENS, OUTPUT_TOKENS, SAMPLED, Key, World
 
@@ -34,6 +35,7 @@ from tuneworthy.money.economics import SPREADING
 from tuneworthy.providers.capabilities import capabilities_of
 from tuneworthy.providers.prices import price_for
 from tuneworthy.stats.confusion import Confusion
+from tuneworthy.store.shapes import parsed
 from tuneworthy.types import Case, Response, Retrieval, Score, Timing, Trace, Variant
 
 RIGHT, WRONG = Score(num=1.0), Score(reason="wrong")
@@ -160,8 +162,9 @@ class Documents:
         self.content: dict[str, Any] = {}
 
     def read(self, name: str, shape: Any) -> Any:
-        """Return what was written."""
-        return self.content.get(name)
+        """Return what was written, in its shape."""
+        content = self.content.get(name)
+        return content if content is None or shape is dict else parsed(orjson.dumps(content), shape, self.path / name)
 
     def write(self, name: str, content: Any) -> None:
         """Keep it."""
