@@ -333,8 +333,9 @@ def test_an_empty_look_plan_is_no_plan(tmp_path: Path) -> None:
     root = write_simulation(tmp_path, {"weak": FAIR}, n_cases=60, rungs=["baseline", "decoding"])
     walk(root)
     Folder(root).write("comparisons", {})
-    with pytest.raises(UserError, match=r"comparisons\.json is damaged \(planned: .*tuneworthy doctor"):
+    with pytest.raises(UserError, match=r"comparisons\.json.* 0 of the 1 ") as error:
         walk(root)
+    assert error.value.error_code == "E-INPUT-01"
 
 
 def test_an_edited_baseline_that_is_measured_on_test_again_is_a_look_until_the_test_set_is_used_up(
