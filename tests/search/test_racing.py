@@ -194,17 +194,16 @@ def test_candidates_are_ranked_on_the_cases_that_both_have_scored() -> None:
     assert found.entries[0].variant.name == "steady" and not any(entry.dropped for entry in found.entries)
 
 
-def test_a_quick_look_builds_on_a_winner_that_is_ahead_on_the_cases_of_both(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quick_look_builds_on_a_winner_that_is_ahead_on_the_cases_of_both() -> None:
     """The winner has seen 20 cases, easy ones, and the best so far all 40: on these 20 it is better."""
     right = {name: [1.0] * n + [0.0] * (40 - n) for name, n in (("best", 16), ("winner", 15), ("ahead", 17))}
 
-    async def stored(_: object, one: Variant, cases: Sequence[Case]) -> DevScores:
+    async def stored(one: Variant, cases: Sequence[Case]) -> DevScores:
         num = np.array(right[one.name][: len(cases)])
         return DevScores(num=num, den=np.ones(len(cases)), cost_usd=0.0, weight=(0.0, 1.0))
 
-    monkeypatch.setattr("tuneworthy.ladder.run.measure", stored)
     session: Any = SimpleNamespace(
-        split=SimpleNamespace(dev=DEV[:40]), project=SimpleNamespace(split=SimpleNamespace(seed=7))
+        measure=stored, split=SimpleNamespace(dev=DEV[:40]), project=SimpleNamespace(split=SimpleNamespace(seed=7))
     )
     assert np.mean(right["winner"][:20]) > np.mean(right["best"])
     for winner, next_best in ((variant("winner"), "best"), (variant("ahead"), "ahead")):
