@@ -119,10 +119,10 @@ class _Texts(NamedTuple):
 
     Attributes:
         words: Numbers of all words; 1 ends a text, 0 is a word of no case.
-        hashes: Hash of each word.
-        owner: Number of the text of each word.
-        ends: Place of the end of each text.
-        lengths: Number of words of each text.
+        hashes: Hash per word.
+        owner: Number of the text per word.
+        ends: Place of the end per text.
+        lengths: Number of words per text.
     """
 
     words: Numbers

@@ -122,7 +122,7 @@ class DecisionModel(PieceModel):
     A text's vector is the mean of its word pieces'. Read it with `read_decision_model`.
 
     Args:
-        descriptions: Meaning of each label, in words.
+        descriptions: Meaning per label, in words.
     """
 
     def __init__(self, *, descriptions: Sequence[str], **model: Any) -> None:

@@ -338,9 +338,9 @@ class NearestAnswer(Answerer):
 
     Args:
         features: Of `TfidfRows`.
-        starts: Where the entries of each feature begin, ``(n_features + 1,)``.
-        rows: Example of each entry.
-        values: Value of each entry.
+        starts: Where the entries begin, per feature, ``(n_features + 1,)``.
+        rows: Example per entry.
+        values: Value per entry.
         answers: Of the examples.
         is_json: Whether answers are JSON.
     """

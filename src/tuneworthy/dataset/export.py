@@ -44,7 +44,7 @@ class FileHash:
 
 @dataclass(frozen=True, slots=True)
 class DrawnSplit:
-    """How rows were split: seed, share of validation rows, rows of each side, and which rows stay together."""
+    """How rows were split: seed, share of validation rows, rows per side, and which rows stay together."""
 
     seed: int
     share: float
@@ -62,10 +62,10 @@ class DatasetManifest:
         task: Name of the task.
         tuneworthy: Release of the code.
         split: How rows were split.
-        n_rows: Rows written of each side.
+        n_rows: Rows written per side.
         left_out: Rows that do not fit the format, by reason.
         left_out_ids: Their ids.
-        files: Hash and size of each file.
+        files: Hash and size per file.
         unsafe: Whether a gate of the version failed.
         review: Status of the review.
         licence: Licence of all rows.
@@ -183,7 +183,7 @@ def export_version(
 def _put(scratch: Path, folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
     """Replace an earlier export in `folder` by files and manifest of `scratch`.
 
-    Files that only the earlier one wrote are removed first: a validation file of another split holds rows that are
+    Files that only the earlier one wrote are removed first: a validation file of another split has rows that are
     trained on now. The manifest is removed before and comes last, so it never lies next to files of another export.
     """
     _remove(folder, _named(folder) - set(names))

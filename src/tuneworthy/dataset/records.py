@@ -1,4 +1,4 @@
-"""Schema of each document that this folder writes: rows, rejects, imports, distillations, recipes of versions.
+"""Schemas of the documents that this folder writes: rows, rejects, imports, distillations, recipes of versions.
 
 Each is written with `orjson` and read through `store.shapes`, so that a reader gets attributes or a `DamagedRecord`.
 Raise `SCHEMA_VERSION` whenever a document changes so that an earlier reader would misread it.
@@ -14,7 +14,7 @@ from tuneworthy.types import Example
 
 SCHEMA_VERSION: Final = 5
 
-# What a finding asks for: drop the row, keep it as the check's `repair` changes it, or keep it and report.
+# Request of a finding: drop the row, keep it as the check's `repair` changes it, or keep it and report.
 Action = Literal["drop", "mask", "report"]
 
 
@@ -119,7 +119,7 @@ class SourceRecord:
         path: Absolute path; "" in a recipe.
         read: How it was read.
         title: Name of the format for people.
-        unit: What a record of the file is called.
+        unit: Noun for a record of the file.
         companion: Whether it only annotates rows of other files.
         n_rated: Rows with feedback.
         example: End of its first chat.
@@ -148,7 +148,7 @@ class SourceRecord:
 
 @dataclass(slots=True)
 class RejectReason:
-    """Number of rows rejected for one reason, the first of them, and the reason's description."""
+    """Number of rows rejected for one reason, the first rows, and the reason's description."""
 
     words: str
     first: str
@@ -252,7 +252,7 @@ class ImportRecord:
         n_rejected: Rows rejected.
         n_repaired: Rows imported with a corrected answer.
         reasons: Rejected rows by reason, most frequent first.
-        sha256: Hash of each file of the import.
+        sha256: Hash per file of the import.
         id: Hash that names the import.
         seconds: Duration.
     """
@@ -396,7 +396,7 @@ class Depends:
     """Everything but rows and settings that a build depends on.
 
     Attributes:
-        rows: Hash of each file of the import.
+        rows: Hash per file of the import.
         cases: Cases that no row may overlap with.
         labels: Labels of a task that has few.
         held_out: Dev cases drawn from the examples.
@@ -429,7 +429,7 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True)
 class BuildTimes:
-    """When a version was frozen, and the seconds of each check."""
+    """When a version was frozen, and the seconds per check."""
 
     created: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -449,7 +449,7 @@ class Recipe:
         n_rows: Rows that stay.
         n_pairs: Preference pairs among them.
         effect: Effect of all checks together on accuracy.
-        labels: Rows and cases of each label.
+        labels: Rows and cases per label.
         gates: Gates, passed or not.
         notes: For the reader.
         licence: Licence of all rows.

@@ -75,7 +75,7 @@ class Adoption:
 def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
     """Apply the adoption rule.
 
-    Adopted: as the module says; what was shown before cases were added stays shown. No gain: the 95 % interval excludes
+    Adopted: as the module says; gains shown before cases were added stay shown. No gain: the 95 % interval excludes
     a gain of `margin`. Else inconclusive; a candidate that does not lead on dev is not compared, and says so.
     Too many unscored answers, or a sign that they could flip, bar adoption; a broken constraint comes first. Scores
     that may not decide neither adopt nor exclude.

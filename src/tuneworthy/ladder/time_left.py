@@ -32,7 +32,7 @@ class TimeLeft:
         self._measured = self._assumed = PRIOR_S
 
     def begin(self, rung: str, label: str, total: int, stored: int, *, alone: bool, now: float) -> None:
-        """`total` answers of variant `label` are wanted, `stored` of which are there; those of earlier runs count."""
+        """`total` answers of variant `label` are wanted, and `stored` are there; those of earlier runs count."""
         before = self._asked.get((label, alone), 0)
         self._asked[label, alone] = max(before, total)
         self._made[rung] += max(0, stored - before)

@@ -47,7 +47,7 @@ class AnthropicProvider(ServedProvider):
         model: Model id, as sent.
         api_key: The key.
         identity: What determines the answers (see `Provider`).
-        capabilities: What is accepted.
+        capabilities: Accepted parameters and forms.
         timeout_s: Limit of one attempt, seconds.
     """
 
@@ -81,7 +81,7 @@ class AnthropicProvider(ServedProvider):
         return replace(response, dropped=dropped, seconds=seconds)
 
     def body(self, request: Request) -> tuple[JsonObject, tuple[str, ...]]:
-        """Return the JSON that is sent for `request`, and what had to be left out (``"name: reason"``)."""
+        """Return the JSON that is sent for `request`, and the parts left out (``"name: reason"``)."""
         caps = self.capabilities
         sent, dropped = filter_parameters(caps, request.decoding)
         system, messages = split_system(request.messages)
@@ -219,7 +219,7 @@ def open_anthropic(name: str, config: Anthropic, root: Path) -> AnthropicProvide
     """Open `[models.NAME]` with ``provider = "anthropic"``.
 
     Raises:
-        AuthError: The server is not on this machine, and the environment variable holds no key.
+        AuthError: The server is not on this machine, and the environment variable has no key.
     """
     return AnthropicProvider(
         base_url=config.base_url,

@@ -1,6 +1,6 @@
 """How an `OutputFormat` is written into a request, and how a wrapped answer is read back: pure.
 
-A choice has no common form: llama.cpp takes a grammar, vLLM a list, and servers with JSON schemas alone an
+A choice has no common form: llama.cpp takes a grammar, vLLM a list, and servers with JSON schemas only an
 object with one field, which `unwrap` opens again.
 
 llama.cpp gets the choices as a grammar that is a tree of their common beginnings: it keeps one stack for each

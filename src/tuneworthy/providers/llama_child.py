@@ -55,7 +55,7 @@ class EngineSettings:
 def die_with_parent(parent: int) -> None:
     """Ask the kernel (Linux) to kill this process when its parent dies; exit now if it is dead already.
 
-    The leash alone would do, but not while native code loads a model and holds the interpreter.
+    The leash would be enough, but not while native code loads a model and blocks the interpreter.
 
     Source: prctl(2), PR_SET_PDEATHSIG.
     """
@@ -96,7 +96,7 @@ def parameters(settings: EngineSettings) -> Any:
 def share_cores() -> None:
     """Let threads that wait for one another sleep after a short spin; must come before native code is loaded.
 
-    Between two operations all threads wait for the slowest. Where another process holds a core, the slowest one waits
+    Between two operations all threads wait for the slowest. Where another process uses a core, the slowest one waits
     for that core, and by spinning (10 ms by default, longer than a time slice) its siblings keep it from moving to
     theirs. Without any spin each operation would pay for a wake-up.
 

@@ -31,7 +31,7 @@ class OpenAIProvider(ServedProvider):
         model: Model id, as sent.
         api_key: Sent as a bearer token if it is not empty.
         identity: What determines the answers (see `Provider`).
-        capabilities: What is accepted.
+        capabilities: Accepted parameters and forms.
         timeout_s: Limit of one attempt, seconds.
         sign: Signs each request (see `HttpClient`).
     """
@@ -69,7 +69,7 @@ class OpenAIProvider(ServedProvider):
         return self.http.address(path)
 
     def body(self, request: Request) -> tuple[JsonObject, tuple[str, ...]]:
-        """Return the JSON that is sent for `request`, and what had to be left out (``"name: reason"``)."""
+        """Return the JSON that is sent for `request`, and the parts left out (``"name: reason"``)."""
         caps = self.capabilities
         sent, dropped = filter_parameters(caps, request.decoding)
         body = {
@@ -231,7 +231,7 @@ def open_openai(name: str, config: OpenAI, root: Path) -> OpenAIProvider:
     """Open `[models.NAME]` with ``provider = "openai"``.
 
     Raises:
-        AuthError: The server is not on this machine, and the environment variable holds no key.
+        AuthError: The server is not on this machine, and the environment variable has no key.
     """
     return OpenAIProvider(
         base_url=config.base_url,

@@ -1,7 +1,7 @@
 """Parsing of server answers: plausible token counts, reasons, and texts of a bounded size.
 
 A count is an integer at or above 0; a prompt and an answer have at least a token for so many characters, a prompt has
-no more tokens than bytes, and an answer none above its limit. Whatever else a server reports counts as not reported.
+no more tokens than bytes, and no answer above its limit. Whatever else a server reports counts as not reported.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from tuneworthy.types import Request, Response
 CHARACTERS_PER_TOKEN = 16
 # No text of an answer has more characters a token than this on average.
 _MOST_CHARACTERS = 64
-# What surrounds an answer, and what a token takes on the wire: escaped, and with each alternative.
+# Bytes around an answer, and bytes per token on the wire: escaped, and with each alternative.
 _ENVELOPE_BYTES = 256 * 2**10
 _TOKEN_BYTES = 64
 _ALTERNATIVE_BYTES = 128
@@ -49,7 +49,7 @@ def most_bytes(request: Request) -> int:
 
 
 def cut(text: str, max_tokens: int) -> str:
-    """Return `text` without what is more than `max_tokens` can be."""
+    """Return `text` cut to the length that `max_tokens` allow."""
     return text[: max_tokens * _MOST_CHARACTERS]
 
 
@@ -88,7 +88,7 @@ def believed(request: Request, response: Response, most_input: int) -> Response:
     """Return `response`, without its counts if they cannot be true.
 
     Args:
-        request: What was asked.
+        request: The request.
         response: What came.
         most_input: Most tokens that the prompt can have.
     """

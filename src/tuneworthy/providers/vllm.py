@@ -40,12 +40,12 @@ class PromptRanker:
         self._tokens: dict[tuple[str, ...], list[list[int]]] = {}
 
     async def rank(self, request: Request) -> Response:
-        """Return the most probable of `request.output.choices`, and the log-probability of each.
+        """Return the most probable of `request.output.choices`, and all log-probabilities.
 
         Without messages the choices are plain texts.
 
         Raises:
-            ProviderError: A call failed, or its answer has no tokens or no log-probabilities of them.
+            ProviderError: A call failed, or its answer has no tokens or their log-probabilities are missing.
         """
         started = time.perf_counter()
         labels = request.output.choices
@@ -75,7 +75,7 @@ class PromptRanker:
     async def _label_tokens(self, request: Request, prompt: Sequence[int], label: str) -> list[int]:
         """Return the tokens of `label` as the chat template continues the prompt with it.
 
-        Where the template begins an answer in another way than it continues one, those of the label alone. Without
+        Where the template begins an answer in another way than it continues one, the label's own tokens. Without
         messages there is no template.
         """
         turns = [*request.messages, {"role": "assistant", "content": label}]
@@ -94,7 +94,7 @@ class PromptRanker:
 
 
 def _sums(answer: Mapping[str, Any], prompts: Sequence[Sequence[int]], start: int) -> list[float]:
-    """Return the log-probability of the tokens of each prompt from `start` on.
+    """Return the log-probability per prompt of its tokens from `start` on.
 
     Raises:
         ProviderError: That of one is not there.

@@ -214,7 +214,7 @@ def check_installed() -> None:
         )
 
 
-# Texts that are encoded at a time; what was encoded before the process died stays.
+# Texts that are encoded at a time; texts encoded before the process died stay encoded.
 CHUNK: Final = 2048
 
 

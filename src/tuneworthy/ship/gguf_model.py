@@ -1,7 +1,7 @@
 """GGUF keys and tensors of a Hugging Face model.
 
-Only architectures whose every deviation is known are converted; a setting that the file cannot hold is refused by name
-and never left out. Each one is held against llama.cpp in the tests.
+Only architectures whose every deviation is known are converted; a setting without a place in the file is refused by
+name and never left out. Each one is held against llama.cpp in the tests.
 
 Source: llama.cpp convert_hf_to_gguf.py (TextModel, LlamaModel, Qwen2Model, Qwen3Model, Qwen2MoeModel, GemmaModel,
 Gemma2Model, Gemma3Model) and src/llama-model.cpp; the `gguf` package's TensorNameMap.
@@ -268,7 +268,7 @@ class GgufModel:
         return place.read
 
     def _llama3_factors(self) -> NDArray[np.float32]:
-        """Return the divisor of each frequency, ``(head_size / 2,)``.
+        """Return the divisor per frequency, ``(head_size / 2,)``.
 
         Source: transformers modeling_rope_utils.py, `_compute_llama3_parameters`.
         """

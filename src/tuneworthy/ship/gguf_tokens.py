@@ -34,7 +34,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class TokenizerStep(BaseModel):
-    """A normalizer, pre-tokenizer or post-processor of tokenizer.json, or a sequence of them."""
+    """A normalizer, pre-tokenizer or post-processor of tokenizer.json, or a sequence."""
 
     type: str | None = None
     use_regex: bool = True

@@ -188,7 +188,7 @@ def write_artifact(
 
     Args:
         store: The project's folder; the caller has the lock.
-        kind: What it is.
+        kind: Such as `adapter`, `merged` or `gguf`.
         fill: Writes the files into an empty folder.
         parent: Id of the artifact that it was made from.
         about: All else that describes it, JSON-able: settings, dataset version, hashes, versions of libraries.

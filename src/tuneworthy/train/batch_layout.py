@@ -41,13 +41,13 @@ def lay_out(ids: Sequence[Sequence[int]], labels: Sequence[Sequence[int]]) -> di
     """Return a batch as lists, which `collate` makes tensors of; the common beginning of several rows is kept once.
 
     Args:
-        ids: Token ids of each row.
+        ids: Token ids per row.
         labels: The same with `IGNORED` where nothing is supervised.
 
     Returns:
         `input_ids` and `position_ids` of all tokens in memory; `labels`: the supervised ids behind one `IGNORED`, by
         which a trainer counts them; `predict_at` and `targets` of the supervised tokens: the place that predicts each,
-        and its id; `lengths`: the prefix, the tokens that are filled in at the end, and what is left of each row.
+        and its id; `lengths`: the prefix, the tokens that are filled in at the end, and the rest per row.
     """
     # the token before the first supervised one predicts it, so it is the row's own
     most = min(next(at for at, label in enumerate(row) if label != IGNORED) for row in labels) - 1
@@ -90,7 +90,7 @@ class StepsOfAKind:
     short answers of the task.
 
     Args:
-        sizes: Rows of each kind, which lie one kind after the other.
+        sizes: Rows per kind, which lie one kind after the other.
         step: Rows of an optimiser step: the order does not hang on how many fit into memory at once.
         seed: Seed of the order.
 

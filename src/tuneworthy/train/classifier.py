@@ -41,7 +41,7 @@ WEIGHT_DECAY: Final = 0.01
 SORTED: Final = 4
 # Weight of the log loss among epochs of equal score.
 TIE: Final = 1e-6
-# Held-out texts, or rows where none are held out, whose logits are compared; the largest difference that is rounding.
+# Held-out texts (or rows, without them) whose logits are compared; the largest difference that is rounding.
 COMPARED: Final = 128
 ROUNDING: Final = 1e-3
 TEMPERATURES: Final = np.geomspace(0.1, 10, 81)

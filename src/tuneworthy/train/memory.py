@@ -24,7 +24,7 @@ from tuneworthy.train.shape import Shape
 from tuneworthy.types import JsonObject
 
 Device = Literal["cpu", "cuda"]
-# Bytes of a weight in NF4 with double quantisation: 4 bits, 8 of the scale of each 64, 32 of the scale of each 64 ·
+# Bytes of a weight in NF4 with double quantisation: 4 bits, 8 for the scale per 64, 32 for the scale per 64 ·
 # 256.
 NF4_BYTES: Final = (4 + 8 / 64 + 32 / (64 * 256)) / 8
 # Largest tile of TRL's fused output head.
@@ -56,7 +56,7 @@ class MemoryPart:
 
 @dataclass(frozen=True, slots=True)
 class MemoryEstimate:
-    """The peak of a run above the imports, and the lowest and highest share of it that is expected."""
+    """The peak of a run above the imports, and the lowest and highest share that is expected."""
 
     parts: Sequence[MemoryPart]
     band: tuple[float, float]
@@ -133,7 +133,7 @@ def estimate(
         shape: Shape of the base.
         settings: Settings of the run.
         device: Where it runs.
-        rows: Rows of each kind, whose steps are apart, where they share their beginning; empty for padded batches.
+        rows: Rows per kind, whose steps are apart, where they share their beginning; empty for padded batches.
     """
     steps = [_step(shape, settings, device, largest_batch(kind, settings)) for kind in rows]
     steps = steps or [_step(shape, settings, device, None)]

@@ -1,7 +1,7 @@
 """Flat table of training settings, the subject of the lints.
 
 A run of this project is such a table, and so is a TOML or JSON file with one setting per key, such as PEFT's
-adapter_config.json. `NAMES` maps the keys of each library to one name.
+adapter_config.json. `NAMES` maps every library's keys to one name.
 """
 
 import tomllib

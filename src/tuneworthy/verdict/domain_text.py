@@ -66,7 +66,7 @@ async def measure_domain(session: Session) -> None:
 
 
 async def logprobs_of(provider: Provider, texts: Sequence[str]) -> dict[str, float]:
-    """Return the natural log-probability of each text that the provider could score."""
+    """Return the natural log-probability per text that the provider could score."""
     scored: dict[str, float] = {}
     for start in range(0, len(texts), BATCH):
         choices = OutputFormat(kind="ranked", choices=tuple(texts[start : start + BATCH]))

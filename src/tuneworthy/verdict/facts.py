@@ -149,7 +149,7 @@ def _fallback(
 def gain_over(evidence: Evidence, reference: Option | None) -> tuple[float, float] | None:
     """Return the bounds of what training gains over an option, as measured on test or else by the pilot.
 
-    The pilot says what a tuned model scores; what that gains depends on the option that it is compared with.
+    The pilot forecasts the score of a tuned model; its gain depends on the option that it is compared with.
     """
     if reference is None or reference.score is None:
         return None
@@ -173,7 +173,7 @@ def today_usd(options: Sequence[Option]) -> float | None:
 
 
 def best_model(measured: Sequence[Option]) -> Option | None:
-    """Return the best option that was measured with a language model: what the classical baseline is compared with."""
+    """Return the best option that was measured with a language model: the reference of the classical baseline."""
     return max((one for one in measured if one.kind != "classical"), key=lambda one: one.score or 0.0, default=None)
 
 
@@ -215,7 +215,7 @@ def _can_distil(evidence: Evidence, option: Option, measured: Sequence[Option]) 
 
 
 def _levers(evidence: Evidence, status: Mapping[str, str]) -> dict[str, bool | None]:
-    """Return for each class of failures whether an untried lever fixes most of them.
+    """Return for each class of failures whether an untried lever fixes most of its failures.
 
     A rung that can still be compared is left to `could_meet`: once it was compared, the lever is spent.
     """

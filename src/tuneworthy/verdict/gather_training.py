@@ -45,13 +45,13 @@ def training_of(
     cases: Sequence[Case],
     expect: Callable[[int], Expected | None] = lambda _: None,
 ) -> tuple[TrainingEvidence, Forecast]:
-    """Return what is known of training and shipping, and the forecast of the pilot.
+    """Return the facts about training and shipping, and the forecast of the pilot.
 
     Args:
         project: The project file.
         store: Its folder.
         record: Its run, or None.
-        cases: What the rows of a version were compared with: all cases, and dev where it is drawn from rows.
+        cases: Cases that the rows of a version were compared with: all cases, and dev where it is drawn from rows.
         expect: See `pilot_cost`; used only before there is a pilot.
 
     Raises:
@@ -155,7 +155,7 @@ class ProofDocument:
 
 
 def _pilot(store: Folder, version: Version | None, cost: Callable[[int], str]) -> tuple[PilotEvidence | None, Forecast]:
-    """Return the pilot and what it forecasts; points of a pilot on something else are not used."""
+    """Return the pilot and its forecast; points of a pilot on something else are not used."""
     found = store.read(PILOT, PilotDocument)
     n = version.n_rows if version is not None else 1000
     if found is None:
@@ -243,7 +243,7 @@ def _of_model(proof: ProofDocument, made: TunedDetail, where: str) -> ProofDocum
 
 
 def _regressions(project: Project, tuned: TunedDetail | None) -> tuple[list[RegressionResult], list[str], list[str]]:
-    """Return the results of the sets that have not changed, the sets without such a result, and what has changed."""
+    """Return the results of the sets that have not changed, the sets without such a result, and the changes."""
     if not tuned:
         return [], [], []
     try:

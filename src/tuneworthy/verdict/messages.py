@@ -64,7 +64,7 @@ CAUSES: Final[Mapping[ErrorClass, str]] = {
     "reasoning": "only a stronger model is correct",
     "unexplained": "no automatic check finds a cause",
 }
-# What a probe measures, as the subject of a sentence.
+# Measurement of a probe, as the subject of a sentence.
 WHAT: Final[Mapping[str, str]] = {
     "refusal": "Wrong refusals",
     "format": "Wrong formats",
@@ -84,7 +84,7 @@ LEVERS: Final[Mapping[str, str]] = {
 }
 
 
-# What each probe looks for
+# Target of each probe
 PROBES: Final[Mapping[ErrorClass, str]] = {
     "refusal": "The model refuses although there is an answer, or answers where it should refuse.",
     "format": "The format is wrong, but the answer is correct with constrained output or lenient parsing.",

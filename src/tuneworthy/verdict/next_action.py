@@ -1,6 +1,6 @@
 """The next step: the one with the best chance of settling the answer per dollar and minute of a person. Pure.
 
-A step finds out some of the unknown facts. Its chance is the probability that the remaining ones no longer matter
+A step finds out some of the unknown facts. Its chance is the probability that the remaining facts no longer matter
 afterwards. Where no single step is likely enough to settle the answer, several are named together, with their cost.
 """
 
@@ -82,9 +82,9 @@ def next_action(
 
     Args:
         facts: That leave the outcome open.
-        evidence: What was measured.
+        evidence: The measurements.
         gates: Of the stage `to_decide`.
-        costs: Upper limits of the cost of each rung, by name; an unknown one is left out.
+        costs: Upper limits of the cost per rung, by name; an unknown one is left out.
     """
     steps, futures = [*_Steps(facts, evidence, gates, costs).all()], _Futures(facts)
     ranked = sorted(((futures.chance(step.chances), step) for step in steps), key=lambda pair: -pair[0] / pair[1].price)
@@ -207,7 +207,7 @@ class _Steps:
             yield _step(classical.fix, copied, MINUTES_TO_FIX)
 
     def _copied(self) -> list[FactName]:
-        """Return what is open about the target while classical baselines may have copied test cases."""
+        """Return the open question about the target while classical baselines may have copied test cases."""
         names = {"classical", *(one.option for one in self.facts.options if one.kind == "classical")}
         kinds = {FactKind.COULD_MEET, FactKind.MEETS}
         return [fact for fact in open_facts(self.facts) if fact[0] in kinds and fact[1] in names]

@@ -25,7 +25,7 @@ KINDS: Final[Mapping[str, OptionKind]] = {
 }
 # Kinds that run only where they are shown to be as good, and for a cascade to save, or where nothing else will do.
 PROVEN: Final = frozenset({"classical", "cascade"})
-# Latencies are compared in steps of so many milliseconds: what is below is noise of the measurement.
+# Latencies are compared in steps of so many milliseconds: smaller differences are noise of the measurement.
 STEP_MS: Final = 25.0
 # An option whose recall of a label is at most this, where the label is rare, is marked.
 MISSED_RECALL = 0.1
@@ -87,7 +87,7 @@ class Option:
 
     @property
     def usd_by_answer(self) -> float | None:
-        """What is paid by the answer, for a thousand: servers of one's own are not in it."""
+        """Price per thousand answers: servers of one's own are not in it."""
         return self.running.usd_per_1k if self.running else self.usd_per_1k
 
     @property
@@ -97,7 +97,7 @@ class Option:
 
 
 def options_of(evidence: Evidence) -> list[Option]:
-    """Return what was measured on test in the order of the ladder."""
+    """Return the variants measured on test, in the order of the ladder."""
     return [option_of(evidence, rung) for rung in evidence.rungs.values() if rung.tested]
 
 
@@ -206,7 +206,7 @@ def pilot_option(evidence: Evidence, money: EconomicsResult) -> Option:
 
 
 def tuned_score(evidence: Evidence) -> tuple[float, float] | None:
-    """Return the bounds of what a tuned model scores, by the pilot; None before one."""
+    """Return the bounds of the score of a tuned model, by the pilot; None before one."""
     ci95, top = evidence.forecast.ci95, evidence.top
     if ci95 is None or top is None or top.score is None:
         return None
@@ -232,7 +232,7 @@ def legend(options: Sequence[Option]) -> list[str]:
 
 
 def cost_note(option: Option) -> str:
-    """Say what the cost of a month is made of, and whether it is an upper limit; "" where one price is all of it."""
+    """Name the parts of the cost of a month, and whether it is an upper limit; "" where one price is all of it."""
     upper = (
         f"cost is an upper limit: no token counts from the provider for {option.unreported:.1%} of the answers"
         if option.unreported
@@ -276,7 +276,7 @@ def is_saving(option: Option, other: Option) -> bool:
 def recommend(
     ranked: Sequence[Option], works: Callable[[Option], bool], as_good: Callable[[Option], bool]
 ) -> Option | None:
-    """Return the option that meets the target and should run; None if none meets it.
+    """Return the option that meets the target and should run; None if no option meets it.
 
     Today's option if it meets the target and nothing that meets it is a saving; then the cheapest saving; else the
     cheapest that meets it. The classical baseline only if it is as good as the best that was measured, a cascade only

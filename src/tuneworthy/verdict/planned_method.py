@@ -22,7 +22,7 @@ class PlannedMethod:
 
     Attributes:
         method: None where no verdict advises to train.
-        why: Why this method, or why none.
+        why: Why this method, or why there is no method.
         source: A document that can be opened; "" without a method.
         step: What to do for it.
     """
@@ -34,7 +34,7 @@ class PlannedMethod:
 
     @property
     def sentence(self) -> str:
-        """All of it for people; "" if there is nothing to say."""
+        """The whole for people; "" if there is nothing to say."""
         if self.method is None:
             return join_sentences(self.why, self.step)
         return f"Method: {self.method}. {self.why} {self.step} [{self.source}]"

@@ -1,4 +1,4 @@
-"""Two weeks from cases to real traffic as a checklist: each step done or open by what was measured, and the next one.
+"""Two weeks from cases to real traffic as a checklist: each step done or open by its measurements, and the next step.
 
 Pure: `checklist` looks at `ProjectState`, which `project_state` reads from the project folder. The steps follow the
 gates of `verdict.gates`, so that the list and the verdict never disagree.
@@ -62,7 +62,7 @@ STEPS: Final[Mapping[str, StepRow]] = {
 
 
 class StepStatus(StrEnum):
-    """What is known of a step."""
+    """Status of a step."""
 
     DONE = "done"
     OPEN = "open"
@@ -76,10 +76,10 @@ Judged = tuple[StepStatus, str, str, Cost | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectState:
-    """What a project folder shows.
+    """Contents of a project folder.
 
     Attributes:
-        evidence: What the gates look at; without rungs before a run.
+        evidence: Input of the gates; without rungs before a run.
         n_cases: Cases with a right answer.
         n_unlabelled: Cases without one.
         fault: Why they cannot be read, or "".
@@ -100,7 +100,7 @@ class ProjectState:
 
     @property
     def decided(self) -> bool:
-        """Whether a verdict that still holds says yes or no."""
+        """Whether a valid verdict says yes or no."""
         return self.verdict is not None and self.verdict.outcome is not Outcome.UNDECIDED and not self.verdict_stale
 
 
@@ -111,8 +111,8 @@ class Step:
     Attributes:
         step: Its name.
         day: Of the two weeks.
-        title: What it is.
-        status: What is known of it.
+        title: Short name.
+        status: Done, open or unknown.
         evidence: The numbers, in one line.
         do: What to run or do, if it is open.
         cost: What that takes; None if not known, or nothing is to be done.
@@ -129,10 +129,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checklist:
-    """All steps in order, the next one (None if none is open), and what a reader must know.
+    """All steps in order, the next one (None if every step is done), and notes for the reader.
 
     Attributes:
-        action: What a verdict that says yes or no asks for where no step is open.
+        action: Next action of a verdict that says yes or no, where no step is open.
     """
 
     steps: Sequence[Step]

@@ -90,7 +90,7 @@ def method_of(evidence: Evidence, ruling: Ruling) -> Method:
 
 
 def has_preferences(examples: Iterable[Example]) -> bool:
-    """Return whether enough rows hold a rejected answer next to theirs, or a rating, and the ratings differ."""
+    """Return whether enough rows have a rejected answer next to theirs, or a rating, and the ratings differ."""
     pairs, ratings = 0, []
     for example in examples:
         pairs += bool(rejected_answer(example))

@@ -19,7 +19,7 @@ def decide_if(name: str, evidence: Evidence, costs: Callable[[], Mapping[str, Co
 
     Args:
         name: Of the assumption, a key of `ASSUMPTIONS`.
-        evidence: What was measured.
+        evidence: The measurements.
         costs: As for `decide`.
 
     Raises:

@@ -3,8 +3,8 @@
 Invariants:
 
 1. A question is checked, masked and drawn before the teacher gets it (`queries`).
-2. What was answered and committed is never asked again, as every call goes through the store of answers.
-3. The result depends on questions, teacher and stored answers alone: a run that was killed ends with the same import.
+2. A committed answer is never asked again, as every call goes through the store of answers.
+3. The result depends on questions, teacher and stored answers only: a run that was killed ends with the same import.
 4. Every question is among the rows or among the rejects, with its reason.
 """
 
@@ -124,9 +124,9 @@ async def distill(
 
     Args:
         project: With `[teacher]`.
-        store: Its folder; the caller holds the lock.
+        store: Its folder; the caller has the lock.
         queries: The rows whose questions are asked.
-        teaching: What the caller resolved.
+        teaching: As the caller resolved it.
         limit: Most questions to ask.
         say: Gets a sentence now and then.
 
@@ -200,7 +200,7 @@ def _resolve(project: Project, teaching: Teaching) -> tuple[Teacher, TeacherPin]
 def _questions(
     project: Project, store: Folder, queries: Import, teaching: Teaching, *, limit: int | None, say: Say
 ) -> Sifted:
-    """Return what is asked, in the order of the file, and what is not.
+    """Return the questions that are asked, in the order of the file, and the others.
 
     Raises:
         UserError: No question remains.
@@ -261,7 +261,7 @@ async def _graded(grader: Grader, traces: Sequence[Trace], cases: Sequence[Case]
     return [next(scores) if trace.case_id in labelled else None for trace in traces]
 
 
-# --- what becomes of the answers ----------------------------------------------------------------------------------
+# --- selection of answers -----------------------------------------------------------------------------------------
 
 
 def _student_row(

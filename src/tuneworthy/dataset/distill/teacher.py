@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from tuneworthy.dataset.records import TeacherPin, TeacherRecord
 from tuneworthy.types import Example, Variant, content_hash
 
-# Where a row's `meta` holds the teacher.
+# Key of the teacher in a row's `meta`.
 KEY: Final = "teacher"
 _NOT_PROMPT: Final = ("name", "notes", "model", "model_identity", "decoding", "max_tokens")
 Terms = Literal["pass", "fail", "unknown", "not_applicable"]

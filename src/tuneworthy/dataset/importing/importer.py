@@ -147,7 +147,7 @@ def source_files(
 
     Args:
         paths: The files.
-        base: The import that they are added to: none of its other files gets a second name.
+        base: The import that they are added to: its other files get no second name.
         request: How they are read.
 
     Raises:

@@ -15,7 +15,7 @@ from tuneworthy.prompts.transforms import TRANSFORMS, applicable
 from tuneworthy.search.optimise import MINIBATCH
 from tuneworthy.types import OutputFormat, Ranking, Variant
 
-# Each label is read behind each prompt: with more of them a ranking costs more than it is likely to bring.
+# Each label is read behind each prompt: with more labels a ranking costs more than it is likely to bring.
 MOST_LABELS = 100
 
 
@@ -91,7 +91,7 @@ def can_rank(view: View) -> bool:
 
 
 async def with_prior(view: View) -> Variant | None:
-    """Return the variant that subtracts the prior of each label; None without one.
+    """Return the variant that subtracts each label's prior; None without one.
 
     Raises:
         OutsideFault: The answer to that question did not come, and would be asked for again.

@@ -23,7 +23,7 @@ from tuneworthy.train.render import RowChat
 from tuneworthy.train.training_rows import Student
 from tuneworthy.types import Example, JsonObject, Variant
 
-# Rows that are asked: of equal forms whose right and wrong differ in 3 % of them, 97 % pass (at 100: 71 %).
+# Rows that are asked: equal forms whose right and wrong differ in 3 % of the rows pass in 97 % (at 100: 71 %).
 N_PROMPTS: Final = 200
 # In an adapter's folder: its first rows in stretches of text, each with whether it is supervised.
 RENDERED: Final = "rendered.json"
@@ -40,7 +40,7 @@ class ParityRequest:
         ggufs: The GGUF files that are compared.
         rows: Rows that were trained on.
         served: A server that is compared.
-        max_rank: Rank of adapters that it allows; None if it applies none.
+        max_rank: Rank of adapters that it allows; None if it applies no adapter.
         margin: Largest harmless loss of score.
         scoring_of: Makes what grades the rows that were drawn.
         n_prompts: Rows to draw.

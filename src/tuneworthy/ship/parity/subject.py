@@ -127,7 +127,7 @@ class Scoring:
 
     Attributes:
         metric: The grader, with the rows that it can grade as its cases; None without one.
-        places: Places of those rows among the ones that are asked, ``(n_cases,)``.
+        places: Places of those rows among those that are asked, ``(n_cases,)``.
         why_not: Why nothing is scored; "" if something is.
     """
 
@@ -165,7 +165,7 @@ def scoring_of(project: Project, store: Folder, rows: Sequence[Example], drawn: 
 
 
 def scores_of(scoring: Scoring, adapter: FormAnswers, forms: Mapping[str, FormAnswers]) -> dict[str, Scores]:
-    """Return the grader's scores of the greedy answers of the adapter and of each form; nothing without a grader.
+    """Return the grader's scores of the greedy answers of the adapter and per form; nothing without a grader.
 
     Rows whose answer the adapter did not end within the limit are left out (cut answers say nothing of the score), and
     so are rows that cannot be scored.
