@@ -12,7 +12,7 @@ import threading
 import tomllib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -95,9 +95,16 @@ def test_a_run_uses_their_grader_rung_and_provider(site: Path, project: Path) ->
 
 
 class Vendor(BaseHTTPRequestHandler):
-    """Answers "It is RED" to a request that is signed with the secret."""
+    """Answers "It is RED" to a request that is signed with the secret, and keeps headers with the secret itself."""
+
+    leaked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.leaked += [value for value in self.headers.values() if "s3cret" in value]
+        self.send_error(403)
 
     def do_POST(self) -> None:
+        self.leaked += [value for value in self.headers.values() if "s3cret" in value]
         body = self.rfile.read(int(self.headers["Content-Length"]))
         url = f"http://{self.headers['Host']}{self.path}"
         text = f"POST\n{url}\n{self.headers['Content-Type']}\n".encode() + body
@@ -123,11 +130,13 @@ def test_their_provider_signs_each_request(site: Path, project: Path, monkeypatc
     text = text[: text.index('provider = "echo"')] + model + '[ladder]\nbaseline = "one"\nrungs = ["baseline"]\n'
     (project / "tuneworthy.toml").write_text(text)
     try:
+        tuneworthy(site, project, "check")
         record = tuneworthy(site, project, "run")
     finally:
         server.shutdown()
         server.server_close()
     assert record["rungs"][0]["score"] == 1.0
+    assert Vendor.leaked == []
 
 
 def test_a_build_runs_their_check_and_an_export_writes_their_format(site: Path, project: Path) -> None:

@@ -392,10 +392,11 @@ class ContaminationIndex:
     def _near(self, texts: _Texts) -> Iterator[tuple[int, int]]:
         bags, lengths = self._bag(texts), self._texts.lengths
         pairs = (bags @ self._rarest).tocoo()
-        close = np.abs(texts.lengths[pairs.row] - lengths[pairs.col]) <= 2
+        most = np.where(lengths[pairs.col] >= _MIN_OF_TWO, 2, 1)  # words apart
+        close = np.abs(texts.lengths[pairs.row] - lengths[pairs.col]) <= most
         text, case = pairs.row[close], pairs.col[close]
         shared = np.asarray(bags[text].multiply(self._bags[case]).sum(axis=1)).ravel() - 1  # both have an end
-        near = shared + 2 >= np.maximum(self._n_distinct[case], np.diff(bags.indptr)[text] - 1)
+        near = shared + most[close] >= np.maximum(self._n_distinct[case], np.diff(bags.indptr)[text] - 1)
         yield from zip(text[near].tolist(), case[near].tolist(), strict=True)
 
 

@@ -131,6 +131,9 @@ class ChatServer(ServedModel):
     """Server that speaks the OpenAI chat-completions protocol."""
 
     user_served: ClassVar[bool] = True
+    bearer: ClassVar[bool] = False
+    """Whether its key is sent as a bearer token, so that `check` may ask it; a section of your own that signs requests
+    leaves it False."""
 
 
 class OpenAI(ChatServer):
@@ -139,6 +142,7 @@ class OpenAI(ChatServer):
     defaults: ClassVar[Mapping[str, Any]] = {"base_url": "https://api.openai.com/v1"}
     default_key: ClassVar[str | None] = "OPENAI_API_KEY"
     vendor_hosts: ClassVar[tuple[str, ...]] = ("api.openai.com", "*.api.openai.com")
+    bearer: ClassVar[bool] = True
 
 
 class Vllm(ChatServer):
@@ -146,6 +150,7 @@ class Vllm(ChatServer):
 
     defaults: ClassVar[Mapping[str, Any]] = {"base_url": "http://127.0.0.1:8000/v1", "timeout_s": 300.0}
     ranks_labels: ClassVar[bool] = True
+    bearer: ClassVar[bool] = True
 
 
 class Anthropic(ServedModel):

@@ -69,7 +69,7 @@ def served_artifact(store: Folder, config: Model) -> Artifact | None:
         config: Section of the model in `[models]`.
     """
     if isinstance(config, ChatServer):
-        return _behind(store, config)
+        return _behind(store, config) if config.bearer else None
     if config.local_file is not None:
         path = find(config.local_file, store.root)
         return None if path is None else _named_in(store, path.resolve())

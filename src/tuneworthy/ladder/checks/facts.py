@@ -186,7 +186,7 @@ class Facts:
         named = {
             name: config
             for name, config in self.project.models.items()
-            if isinstance(config, ChatServer) and not self.excluded(name)
+            if isinstance(config, ChatServer) and config.bearer and not self.excluded(name)
         }
         return ask_servers(named, self.project.root)
 
