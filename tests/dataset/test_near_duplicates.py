@@ -72,6 +72,7 @@ def test_the_kernel_takes_the_minima_that_numpy_takes() -> None:
 @pytest.mark.parametrize(
     "threshold", [0.6, *(pytest.param(threshold, marks=pytest.mark.slow) for threshold in (0.4, 0.8))]
 )
+@pytest.mark.slow
 def test_with_enough_bands_the_result_is_that_of_comparing_everything(threshold: float) -> None:
     rows = corpus()
     found = near_duplicates(rows, threshold=threshold, bands=40, rows=2)

@@ -116,6 +116,7 @@ def poisoned(folder: Path, server: Running, bad: int, n: int, rungs: str) -> tup
 @pytest.mark.parametrize(
     ("bad", "n", "rungs"), [(4, 240, "baseline"), pytest.param(19, 1000, "baseline prompt", marks=pytest.mark.slow)]
 )
+@pytest.mark.slow
 def test_under_two_percent_of_poisoned_cases_do_not_stop_the_ladder(
     tmp_path: Path, server: Running, bad: int, n: int, rungs: str
 ) -> None:
@@ -155,6 +156,7 @@ def test_without_the_known_call_poisoned_cases_end_the_run(
         ask(root)
 
 
+@pytest.mark.slow
 def test_lost_repeats_are_counted_and_shown(tmp_path: Path, server: Running) -> None:
     root = make_project(tmp_path / "p", server.base_url, "second-time-lucky", bad=50, n=100, retries=0, budget=50.0)
     config = root / "tuneworthy.toml"

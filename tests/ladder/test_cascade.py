@@ -225,6 +225,7 @@ def test_the_verdict_has_it_as_an_option_with_its_price_its_time_and_the_share_i
     assert "export router" in option["needs"]
 
 
+@pytest.mark.slow
 def test_a_confidence_that_says_nothing_is_not_recommended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No question names its colour: the classifier guesses, and its probabilities are noise."""
     root = project(tmp_path / "noise", "answer(request, 0.97)", hints=False)

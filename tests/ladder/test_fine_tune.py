@@ -100,6 +100,7 @@ def test_the_regression_sets_of_the_tuned_model_are_shown(world: Path) -> None:
     assert [row[:3] for row in regressions.rows] == [["general", "pass", "64"]]
 
 
+@pytest.mark.slow
 def test_regression_sets_are_asked_of_the_base_that_was_trained_or_it_is_said_that_they_were_not(world: Path) -> None:
     base = make_artifact(world, "base", source={"spec": "elsewhere"})
     adapter = make_artifact(world, "adapter", base.id, prompt={"system": STUDENT, "user": "{{ input }}"})
@@ -164,6 +165,7 @@ def test_sampled_answers_of_a_tuned_model_are_repeated_on_test_and_those_of_a_cl
     assert repeats_of(project, replace(tuned, model="classical:linear")) == 1
 
 
+@pytest.mark.slow
 def test_a_server_of_the_tuned_model_enters_this_rung_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

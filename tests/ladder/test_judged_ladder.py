@@ -140,6 +140,7 @@ def test_a_judge_that_a_canary_fools_decides_nothing_whatever_people_say(tmp_pat
     assert "colon" in document(root)["fooled"]
 
 
+@pytest.mark.slow
 def test_verdicts_that_break_off_early_are_too_few(tmp_path: Path) -> None:
     root = judged_simulation(tmp_path, "sound")
     judge_by_hand_after_run(root)
@@ -150,6 +151,7 @@ def test_verdicts_that_break_off_early_are_too_few(tmp_path: Path) -> None:
     assert "on only" in model.reason
 
 
+@pytest.mark.slow
 def test_a_changed_rubric_voids_the_verdicts(tmp_path: Path) -> None:
     root = judged_simulation(tmp_path, "sound")
     judge_by_hand_after_run(root)
@@ -188,6 +190,7 @@ def test_scores_that_may_not_decide_neither_adopt_nor_reject() -> None:
         assert decide_adoption(AdoptionEvidence(gain=gain, no_creep=bound), 0.05).reason_code != "judge"
 
 
+@pytest.mark.slow
 def test_a_comparison_for_ci_is_unresolved_without_people_and_resolved_with_them(tmp_path: Path) -> None:
     root = judged_simulation(tmp_path, "sound")
 
@@ -205,6 +208,7 @@ def test_a_comparison_for_ci_is_unresolved_without_people_and_resolved_with_them
     assert asyncio.run(on_test()).answer is ComparisonOutcome.BETTER
 
 
+@pytest.mark.slow
 def test_answers_to_judge_are_one_seeded_order_of_cases_each_answer_once(tmp_path: Path) -> None:
     root = judged_simulation(tmp_path, "sound")
     run_record(root)
@@ -217,6 +221,7 @@ def test_answers_to_judge_are_one_seeded_order_of_cases_each_answer_once(tmp_pat
     assert {row["case"] for row in revealed} == {one.case.id for one in more}
 
 
+@pytest.mark.slow
 def test_people_judge_on_the_terminal_blind_and_append_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -338,6 +338,7 @@ def test_an_empty_look_plan_is_no_plan(tmp_path: Path) -> None:
     assert error.value.error_code == "E-INPUT-01"
 
 
+@pytest.mark.slow
 def test_an_edited_baseline_that_is_measured_on_test_again_is_a_look_until_the_test_set_is_used_up(
     tmp_path: Path,
 ) -> None:

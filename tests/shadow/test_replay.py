@@ -54,6 +54,7 @@ def replayed(root: Path, log: Path, *options: str) -> tuple[int, ShadowRecord]:
         ("broken", 3, "Valid format is worse by more than 5.0 points in tenant-7"),
     ],
 )
+@pytest.mark.slow
 def test_2000_recorded_conversations_against_a_candidate_whose_truth_is_known(
     candidate: str, status: int, words: str, tmp_path: Path
 ) -> None:

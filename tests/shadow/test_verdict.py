@@ -96,6 +96,7 @@ def test_the_errors_of_all_stop_rules_together_are_the_stated_one() -> None:
         assert total == pytest.approx(ALPHA)
 
 
+@pytest.mark.slow
 def test_a_verdict_does_not_depend_on_how_often_it_was_looked_at() -> None:
     many = pairs(1500, 0.15, 0.02)
     final = judged(many, KNOWN)

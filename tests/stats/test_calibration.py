@@ -47,6 +47,7 @@ def test_a_calibrated_classifier_stays_below_chance_and_an_overconfident_one_doe
     assert found.confidence > found.coverage[-1].accuracy
 
 
+@pytest.mark.slow
 def test_the_interval_of_the_brier_score_covers_its_mean() -> None:
     truth = calibration(*drawn(40_000, seed=9)).brier
     covered = [

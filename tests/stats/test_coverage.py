@@ -88,6 +88,7 @@ def plain_t(cases, groups, alpha):
 @pytest.mark.parametrize("draws", [FAST, SLOW])
 @pytest.mark.parametrize("alpha", [0.05, 0.0067])
 @pytest.mark.parametrize("population", POPULATIONS, ids=lambda p: p.name)
+@pytest.mark.slow
 def test_paired_intervals_never_miss_more_than_they_say(population, alpha, draws):
     above, below = miss_rates(population, alpha, draws, ours)
     assert above + below < alpha + (0.02 if alpha == 0.05 else 0.008)
