@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from tuneworthy.cases.normalize import normalised_bytes, question_of, words
@@ -87,8 +88,9 @@ def answer_of(row: Case | Example) -> str:
     return answer_text(row.expected) if row.labelled and row.expected is not None else ""
 
 
+@lru_cache(maxsize=64)  # a row is compared with many cases in turn
 def form_of(text: str) -> bytes:
-    """Return what two answers that mean the same have in common: JSON with sorted keys, and letters and digits."""
+    """Return the form that answers of one meaning share: JSON with sorted keys, and letters and digits."""
     value = parse_object(text)
     return normalised_bytes(text) if value is UNLABELLED else canonical(_plain(value))
 
