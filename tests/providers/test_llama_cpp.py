@@ -157,6 +157,7 @@ def test_a_prompt_beyond_the_context_is_a_clear_bad_request(rig: Rig) -> None:
     assert (caught.value.code, caught.value.retryable) == ("bad_request", False)
 
 
+@pytest.mark.slow
 def test_a_shared_beginning_is_read_once_for_all_slots(rig: Rig) -> None:
     shots = [{"role": "user", "content": "the sea and the wind " * 60}, {"role": "assistant", "content": "blue"}]
 
@@ -186,6 +187,7 @@ def test_repeats_of_one_request_are_not_spread(rig: Rig) -> None:
     assert (last.cached_tokens or 0) > 0.8 * (last.input_tokens or 0)
 
 
+@pytest.mark.slow
 def test_prompts_that_left_the_slots_are_not_read_again(rig: Rig) -> None:
     """A rung that only samples otherwise asks the same questions: more of them than there are slots."""
     prompts = [f"{letter} and the long way home " * 30 for letter in "abcdefghijkl"]
@@ -249,6 +251,7 @@ def test_waiting_threads_spin_only_briefly_unless_the_user_says_otherwise(monkey
 
 
 @pytest.mark.parametrize(("lane", "shared"), [(0, 30), (1, 30), (0, 8)])
+@pytest.mark.slow
 def test_of_a_prompt_that_is_timed_only_what_cases_share_is_not_read_again(rig: Rig, lane: int, shared: int) -> None:
     """Else a variant that asks what was asked before would look ten times as fast, and a served prefix slow."""
     system = {"role": "system", "content": "the heath and the long way home " * shared}
