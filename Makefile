@@ -6,6 +6,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # One environment; the demo needs less in it than the checks do.
 DEMO := $(VENV)/.demo
 STAMP := $(VENV)/.installed
+# Without cached bytecode each of the hundreds of child processes of the tests compiles the sources anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo test test-extras test-latest test-slow check bench docs site snapshots simulations picture lock fuzz clean
 

@@ -15,6 +15,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -145,6 +146,7 @@ def subclasses(cls: type) -> Iterator[type]:
         yield from subclasses(below)
 
 
+@cache
 def docstrings(cls: type) -> dict[str, str]:
     """Return the strings that follow the annotated names of a class of ours."""
     if not cls.__module__.startswith("tuneworthy"):

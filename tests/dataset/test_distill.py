@@ -427,7 +427,7 @@ def world(root: Path, extra: str = TAUGHT) -> Path:
 def test_the_best_variant_teaches_and_the_student_sees_the_bare_question(tmp_path: Path) -> None:
     root = world(tmp_path / "w")
     assert invoke(["run", "--project", str(root)]) == 0
-    questions = [{"input": f"item {i} thing {i * 7919 % 104729}"} for i in range(50_000, 50_040)]
+    questions = [{"input": f"item {i} thing {i * 7919 % 104729} n{i}"} for i in range(50_000, 50_040)]
     found = made(root, write(root / "q.jsonl", questions))
     rows = list(found.examples())
     assert {tuple(message["role"] for message in row.messages) for row in rows} == {("system", "user", "assistant")}

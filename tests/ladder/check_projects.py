@@ -71,7 +71,7 @@ class Folder:
 
 def case(i: int, **more: Any) -> dict[str, Any]:
     """A case that no other is near to."""
-    return {"input": f"item {i} thing {i * 7919 % 104729}", "expected": LABELS[i % 3], **more}
+    return {"input": f"item {i} thing {i * 7919 % 104729} n{i}", "expected": LABELS[i % 3], **more}
 
 
 def example(i: int) -> dict[str, Any]:

@@ -12,7 +12,9 @@ SCRIPT = '''
 import asyncio
 import hashlib
 import itertools
+import re
 
+MARK = re.compile(" n[0-9]+$")
 LABELS = ("red", "green", "blue")
 
 
@@ -23,7 +25,8 @@ def number(*parts):
 
 def question(request):
     text = request.messages[-1]["content"]
-    return text.replace("<input>", "").replace("</input>", "").strip()
+    text = text.replace("<input>", "").replace("</input>", "").strip()
+    return MARK.sub("", text)
 
 
 def truth(text):
@@ -81,7 +84,8 @@ def write_simulation(
 
     def text(i: int) -> str:
         hint = {"red": "crimson apple", "green": "leafy meadow", "blue": "deep ocean"}[LABELS[i % 3]]
-        return f"item {i} {hint if learnable else 'thing'} {i * 7919 % 104729}"
+        # the third number keeps two texts more than two words apart: near copies are compared one by one
+        return f"item {i} {hint if learnable else 'thing'} {i * 7919 % 104729} n{i}"
 
     cases = [{"input": text(i), "expected": LABELS[i % 3]} for i in range(n_cases)]
     rows = [

@@ -56,7 +56,7 @@ LABELS = ("red", "green", "blue")
 
 def project(root: Path, n: int = 120, more: Sequence[dict[str, Any]] = (), examples: int = 0) -> Path:
     """A project of `n` cases, further ones, and a few examples."""
-    cases = [{"input": f"item {i} thing {i * 7919 % 104729}", "expected": LABELS[i % 3]} for i in range(n)]
+    cases = [{"input": f"item {i} thing {i * 7919 % 104729} n{i}", "expected": LABELS[i % 3]} for i in range(n)]
     (root / "tuneworthy.toml").write_text(TOML + ('[examples]\npath = "examples.jsonl"\n' if examples else ""))
     (root / "world.py").write_text("def one(request):\n    return 'red'\n")
     (root / "cases.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*cases, *more]))

@@ -109,7 +109,7 @@ def test_the_schema_has_no_field_that_only_test_has_and_says_whom_it_rules_out(t
 
 @pytest.mark.parametrize("grader", ['type = "choice"', 'type = "exact"'])
 def test_graders_know_the_labels_that_only_test_has(grader: str, tmp_path: Path) -> None:
-    rows = [{"input": f"item {i} thing {i * 7919 % 104729}", "expected": "ab"[i % 2]} for i in range(110)]
+    rows = [{"input": f"item {i} thing {i * 7919 % 104729} n{i}", "expected": "ab"[i % 2]} for i in range(110)]
     project = project_of(tmp_path, grader)
     (tmp_path / "cases.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
     unlike = next(i for i, row in enumerate(rows) if row["input"] in {c.text for c in read_data(project).split.test})
