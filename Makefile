@@ -30,14 +30,15 @@ demo: $(DEMO)
 test: setup
 	$(BIN)/python -m pytest -q -n auto --dist worksteal
 
-# Tests that the extras are needed for; `make test` skips them.
+# Tests that the extras are needed for, which `make test` skips; then all frozen behaviour and all hostile inputs.
 EXTRAS := build/extras
 test-extras:
 	$(PYTHON) -m venv $(EXTRAS)
 	$(EXTRAS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 		-e '.[local,dev,train,rag,optimise,sweep]'
-	$(EXTRAS)/bin/python -m pytest -q -n auto --dist worksteal tests/train tests/ship tests/search tests/retrieval \
-		tests/frozen
+	$(EXTRAS)/bin/python -m pytest -q -n auto --dist worksteal tests/train tests/ship tests/search tests/retrieval
+	$(EXTRAS)/bin/python -m pytest -q -n auto --dist worksteal -m "not gpu and not paid" tests/frozen \
+		tests/hostile/test_limits.py
 
 # Every test with the newest versions that pyproject.toml allows: the upper bounds of its ranges.
 LATEST := build/latest

@@ -12,7 +12,6 @@ from typing import Any
 from tests.frozen.datasets import DATA_SETS, log_files
 from tests.frozen.facts import Tree, digest, facts
 from tests.frozen.worlds import TASKS, Task
-
 from tuneworthy.cli import invoke
 
 
@@ -54,7 +53,6 @@ def _decided(evidence: Any) -> Tree:
 def _loses_target() -> Tree:
     """Row 9: a cheaper model that is worse, inside the margin, and below the target."""
     from tests.verdict.test_scenarios import ONES, PAID, Economics, all_tried, answers, rung
-
     from tuneworthy.stats import compare, non_inferior
 
     gain = compare(answers(32), ONES, answers(44), ONES)
@@ -81,8 +79,8 @@ def _met_from() -> Tree:
 def _judged() -> Tree:
     """Row 24: people's verdicts on 180 of 400 cases correct a judge that likes long answers."""
     import numpy as np
-    from tests.verdict.test_scenarios import ONES, JudgeEvidence, N, all_tried, rung
 
+    from tests.verdict.test_scenarios import ONES, JudgeEvidence, N, all_tried, rung
     from tuneworthy.stats import compare
     from tuneworthy.stats.ppi import corrected_difference
 

@@ -2,7 +2,8 @@
 
 The files beside this one were written by commit 685f66d7. A difference that is meant goes into accepted.toml.
 
-    UPDATE_FROZEN=1 pytest tests/frozen      write the files anew
+    pytest -m "" tests/frozen                with the tasks, as `make test-extras` does
+    UPDATE_FROZEN=1 pytest -m "" tests/frozen      write the files anew
     FROZEN_CASES='tasks/costly*' pytest ...  only some cases
 """
 
@@ -17,6 +18,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
+
 from tests.frozen import collect
 from tests.frozen.datasets import DATA_SETS, REAL_DATA, log_files
 from tests.frozen.facts import Tree, differences, matches, pack, unpack
@@ -81,7 +83,9 @@ def store(kind: str, cases: dict[str, Tree]) -> None:
     (HERE / f"{kind}.json").write_text("{\n" + ",\n".join(written) + "\n}\n", encoding="utf-8")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow if kind == "tasks" else ()) for kind in KINDS]
+)
 def test_decisions_and_numbers_are_those_of_the_frozen_behaviour(kind: str, tmp_path: Path) -> None:
     now = dict(KINDS[kind](tmp_path))
     if UPDATE:

@@ -23,6 +23,7 @@ LOSS = 0.05
 MOST_CASES = 100_000
 
 
+@cache
 def mcnemar_power(n: int, loss: float, gain: float, alpha: float = 0.05) -> float:
     """Exact chance that McNemar's one-sided mid-p test finds B better.
 
