@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,9 @@ import pytest
 # every core. Set before NumPy is imported; child processes inherit it.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
+from tuneworthy.cases import contamination
 from tuneworthy.trust import VARIABLE
+from tuneworthy.types import Case
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -22,4 +26,29 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("configuration")))
         patch.setenv(VARIABLE, os.pathsep.join([str(tmp_path_factory.getbasetemp()), str(Path.cwd())]))
         patch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it for its workers
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def contamination_cache() -> Iterator[None]:
+    """Search the same examples and cases once per process: most simulated projects share them.
+
+    The tests of the search itself, in `cases` and `dataset`, always run it.
+    """
+    plain, results = contamination.search, {}
+
+    def search(rows: Sequence[Any], cases: Iterable[Case], **options: Any) -> Any:
+        if os.environ.get("PYTEST_CURRENT_TEST", "").startswith(("tests/cases/", "tests/dataset/")):
+            return plain(rows, cases, **options)
+        cases = list(cases)
+        parts = (list(rows), cases, {name: list(value) if name == "among" and value else value
+                                     for name, value in options.items()})  # fmt: skip
+        key = sha256(repr(parts).encode("utf-8", "surrogatepass")).digest()
+        if key not in results:
+            results[key] = plain(rows, cases, **options)
+        hits, prices = results[key]
+        return list(hits), prices
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contamination, "search", search)
         yield
