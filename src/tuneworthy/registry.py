@@ -83,13 +83,14 @@ class Registry(Generic[T]):
         return iter([*self._builtins, *sorted(self.names() - set(self._builtins))])
 
 
-@lru_cache(maxsize=64)
-def _scan(kind: str, search_path: tuple[str, ...]) -> EntryPoints:
-    return entry_points(group=f"tuneworthy.{kind}")
+@lru_cache(maxsize=8)
+def _scan(search_path: tuple[str, ...]) -> Any:
+    return entry_points()
 
 
 def _offered(kind: str) -> EntryPoints:
-    return _scan(kind, tuple(sys.path))
+    offered: EntryPoints = _scan(tuple(sys.path)).select(group=f"tuneworthy.{kind}")
+    return offered
 
 
 def installed(kind: str) -> set[str]:
