@@ -361,7 +361,9 @@ class ContaminationIndex:
     def _near_copies(self, portion: list[tuple[Case | Example, str]]) -> Iterator[tuple[int, _Match]]:
         """Yield the rows that cover a case, or are one or two words apart from it."""
         texts = self._read([question for _, question in portion])
-        for (number, case), score in self._coverage(texts, self._grams, self.threshold).items():
+        # a copy of a whole question is one however many rows have it
+        copies = self._coverage(texts, self._all_grams, _QUOTED)
+        for (number, case), score in (copies | self._coverage(texts, self._grams, self.threshold)).items():
             own, n_shared = texts.of(number), score * self._texts.lengths[case]
             agreement = self._answers[case].agreement(portion[number][0])
             certain = n_shared >= _MIN_SHARED[agreement][0] and self._is_rare(own, case, _MIN_BITS[0])
