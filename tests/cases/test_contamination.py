@@ -182,6 +182,22 @@ def test_a_pattern_that_hundreds_of_rows_share_is_no_evidence() -> None:
     assert find_overlaps(rows[:5], [asked]).by_reason["ngram"] == 5
 
 
+@pytest.mark.parametrize("n", [21, 60, 150])
+def test_rows_with_a_whole_test_question_are_copies_however_many_they_are(
+    n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(n)
+    vocabulary = [f"word{k}" for k in range(500)]
+    clean = [example(" ".join(rng.sample(vocabulary, 12)), "yes" if k < 300 else "no") for k in range(600)]
+    frames = [rng.sample(vocabulary, 6) for _ in range(n)]
+    copies = [example(" ".join([*frame[:3], LONG, *frame[3:]]), "yes") for frame in frames]
+    cases = [case(LONG, "yes"), *(case(" ".join(rng.sample(vocabulary, 12)), "no") for _ in range(50))]
+    found = [hit.row for hit in search([*clean, *copies], cases)[0] if hit.certain]
+    assert found == list(range(600, 600 + n))
+    monkeypatch.setattr(contamination_index, "_QUOTED", 1.0)  # only n-grams of few rows count
+    assert not search([*clean, *copies], cases)[0]
+
+
 def test_where_cases_are_as_alike_only_exact_copies_are_certain(monkeypatch: pytest.MonkeyPatch) -> None:
     things = ["lamp", "chair", "kettle", "mirror", "carpet", "oven", "clock", "tent"]
     cases = [case(f"when will the {thing} that I ordered last week be delivered", "delivery") for thing in things]

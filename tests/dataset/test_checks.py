@@ -394,6 +394,18 @@ def test_an_answer_is_cut_to_its_share_of_the_cases_or_the_cap() -> None:
     assert list(check.run([*rows, *flood[:11]], CheckContext())) == []
 
 
+def test_few_answers_may_each_have_twice_the_even_share() -> None:
+    check = data_checks()["concentration"]
+
+    def dropped(*sizes: int) -> int:
+        answers = "".join(answer * size for answer, size in zip("abcd", sizes, strict=True))
+        rows = [row(f"Is train {n} late?", answer) for n, answer in enumerate(answers)]
+        return len(list(check.run(rows, CheckContext())))
+
+    assert dropped(50, 17, 17, 16) == 0
+    assert dropped(80, 7, 7, 6) == 60
+
+
 def test_doubts_follow_the_paper() -> None:
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.05, 0.95], [0.75, 0.25], [0.45, 0.55]])
     ranked = doubts(np.array([0, 0, 1, 1, 1, 0]), probabilities, ["a", "b"])

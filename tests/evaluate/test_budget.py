@@ -91,6 +91,12 @@ def test_a_cancelled_waiter_gives_back_what_it_was_just_granted() -> None:
     play(main())
 
 
+def test_a_refund_leaves_both_sums() -> None:
+    budget = Budget(1.0, 0.4, 0.1)
+    budget.refund(0.1)
+    assert (budget.spent_usd, budget.unanswered_usd) == (pytest.approx(0.3), 0.0)
+
+
 def test_without_a_limit_nothing_waits() -> None:
     async def main() -> None:
         budget = Budget(None)

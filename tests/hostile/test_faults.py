@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,9 @@ KEY = "sk-fault-0123456789-secret"
 ENDLESS = {"chunk-huge", "drip", "drip-headers", "flood-1xx", "hang", "length-huge"}
 # These take their time: a pause of a minute, thirty attempts at a busy server.
 SLOW = {"retry-after-1e308", "status-529"}
+FAULTS = sorted(BEHAVIOURS.keys() - USAGE.keys())
+# Three of each family ("body-...", "status-..."); `make test-extras` runs all.
+QUICK = {name for _, family in groupby(FAULTS, lambda name: name.partition("-")[0]) for name in list(family)[:3]}
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +44,7 @@ def test_there_are_enough_behaviours() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
-        for name in sorted(BEHAVIOURS.keys() - USAGE.keys())
-    ],
+    [pytest.param(name, marks=[] if name in QUICK - SLOW else [pytest.mark.slow]) for name in FAULTS],
 )
 def test_a_case_that_meets_a_fault_leaves_its_siblings_alone(
     tmp_path: Path, server: Running, name: str, monkeypatch: pytest.MonkeyPatch

@@ -221,7 +221,8 @@ def test_a_record_of_another_shape_is_named_and_moved_aside(
         os.truncate(path, path.stat().st_size // 2)
     elif what == "values replaced":
         document = json.loads(path.read_bytes())
-        path.write_text(json.dumps([7] if isinstance(document, list) else dict.fromkeys(document, 7)))
+        kept = {"schema_version": 1} if "schema_version" in document else {}
+        path.write_text(json.dumps([7] if isinstance(document, list) else dict.fromkeys(document, 7) | kept))
     else:
         text = RECORD_TEXTS[what]
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -230,6 +231,15 @@ def test_a_record_of_another_shape_is_named_and_moved_aside(
     survives(
         "damaged record", f"{name}: {what}", world, path.name, capsys, repaired=name not in {"comparisons", "revealed"}
     )
+
+
+def test_a_record_of_another_version_is_named_and_stays(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Folder(world).path / "split.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"schema_version": 99}))
+    assert run(world, "decide") == 2
+    assert "E-STORE-02" in capsys.readouterr().err
+    assert run(world, "doctor", "--repair") == 2
+    assert json.loads(path.read_bytes())["schema_version"] == 99
 
 
 def test_a_repair_keeps_every_answer_that_can_be_read_and_what_the_others_cost(world: Path) -> None:

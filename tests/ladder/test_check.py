@@ -122,6 +122,15 @@ def test_a_password_in_an_address_is_neither_shown_nor_sent(tmp_path: Path) -> N
     assert {finding.rule for finding in report.findings if finding.severity == "error"} == {"model_opens", "server"}
 
 
+def test_a_key_in_an_address_is_neither_shown_nor_sent(tmp_path: Path) -> None:
+    folder = clean(tmp_path / "project")
+    with model_server(200, {"data": [{"id": "mine"}]}) as (base_url, seen):
+        served(folder, f"{base_url}?api_key=sk-SECRETPASS12345")
+        report = check_project(folder.write())
+    assert seen == [] and "SECRETPASS" not in str(report.to_dict())
+    assert report.count("error")
+
+
 def test_a_hosted_server_is_not_contacted_where_data_must_stay_on_the_device(tmp_path: Path) -> None:
     folder = clean(tmp_path / "project")
     plant, _ = PLANTED["on_device"]

@@ -14,6 +14,7 @@ import pytest
 from tests.ladder.simulations import write_simulation
 from tests.ladder.test_retrieval_client import FREE, client_of
 from tests.ladder.test_variants import SERVED, asking, within
+from tuneworthy.config.models import OpenAI
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.commands.export_folder import write_export
 from tuneworthy.ladder.commands.export_variant import OTHERS, export_variant
@@ -91,6 +92,23 @@ def test_a_client_that_would_send_something_else_is_not_written(
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"variant.json", "prompt.md"}
     prompt = (tmp_path / "out" / "prompt.md").read_text()
     assert "There is no `client.py`" in prompt and shown in prompt
+
+
+def test_a_client_reads_the_key_that_the_run_sent_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, out = world(tmp_path / "world"), tmp_path / "out"
+    written(root, out)
+    assert 'api_key="none")' in (out / "client.py").read_text()
+    file = root / "tuneworthy.toml"
+    file.write_text(file.read_text().replace('provider = "openai"', 'provider = "openai"\napi_key_env = "THEIR_KEY"'))
+    monkeypatch.setenv("THEIR_KEY", "sk-of-theirs")
+    written(root, out)
+    assert "os.environ.get('THEIR_KEY')" in (out / "client.py").read_text()
+
+
+def test_no_client_is_written_for_a_provider_that_signs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OpenAI, "bearer", False)
+    written(world(tmp_path / "world"), tmp_path / "out")
+    assert not (tmp_path / "out" / "client.py").exists()
 
 
 @pytest.mark.parametrize(("roles", "is_written"), [(("user",), True), (("user", "assistant", "user"), False)])

@@ -102,6 +102,7 @@ def test_it_answers_and_counts_tokens(rig: Rig) -> None:
     assert rig.provider.engine.api_key not in repr(identity)
 
 
+@pytest.mark.slow
 def test_a_seed_repeats_at_a_temperature_and_another_one_differs(rig: Rig) -> None:
     def answer(seed: int) -> str:
         return rig.ask(decoding={"temperature": 0.8, "seed": seed}).text
@@ -141,6 +142,7 @@ def test_a_schema_gives_json_that_fits(rig: Rig) -> None:
     assert value["city"] in {"Paris", "Rome"}
 
 
+@pytest.mark.slow
 def test_log_probabilities_come_with_alternatives(rig: Rig) -> None:
     response = rig.ask(max_tokens=3, logprobs=2, decoding={"temperature": 0})
     assert response.logprobs is not None
@@ -176,6 +178,7 @@ def test_a_shared_beginning_is_read_once_for_all_slots(rig: Rig) -> None:
     assert rig.provider._prefix.copied
 
 
+@pytest.mark.slow
 def test_repeats_of_one_request_are_not_spread(rig: Rig) -> None:
     """Spreading would overwrite what other slots hold, and read the whole prompt again for it."""
     shots = [{"role": "user", "content": "the moor and the mist " * 60}, {"role": "assistant", "content": "grey"}]
@@ -280,6 +283,7 @@ def test_only_the_parent_may_ask(rig: Rig) -> None:
     caught.value.close()
 
 
+@pytest.mark.slow
 def test_a_crash_costs_the_calls_in_flight_and_the_next_one_works(rig: Rig) -> None:
     async def kill_midway() -> list[Any]:
         engine = await rig.provider.start()
@@ -297,6 +301,7 @@ def test_a_crash_costs_the_calls_in_flight_and_the_next_one_works(rig: Rig) -> N
     assert rig.ask(max_tokens=2).text
 
 
+@pytest.mark.slow
 def test_a_request_that_crashes_each_time_is_refused_and_the_others_go_on(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -324,6 +329,7 @@ def test_a_request_that_crashes_each_time_is_refused_and_the_others_go_on(
     asyncio.run(story())
 
 
+@pytest.mark.slow
 def test_an_engine_that_only_crashes_is_an_outside_fault(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_CRASHES_IN_A_ROW", 2)
     provider = make(project, slots=1)
@@ -344,6 +350,7 @@ def test_an_engine_that_only_crashes_is_an_outside_fault(project: Path, monkeypa
     asyncio.run(story())
 
 
+@pytest.mark.slow
 def test_the_childs_life_hangs_on_its_parents(project: Path) -> None:
     code = (
         "import asyncio, sys, time; from pathlib import Path\n"

@@ -17,6 +17,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.weights import from_float32, to_float32, write_tensors
 from tuneworthy.ship.parity import PARITY_CHECKS, FormFinding
+from tuneworthy.ship.parity.checks import EQUAL
 from tuneworthy.ship.parity.measure import FormAnswers, Greedy, NextToken, ParityPlan, divergence
 from tuneworthy.ship.parity.request import ParityRequest, named_files, request_of
 from tuneworthy.ship.parity.run import document_of, facts_of
@@ -270,6 +271,26 @@ def test_a_form_that_is_stored_coarsely_has_wider_limits(tmp_path: Path) -> None
     whole = subject_of(tmp_path)
     assert check("distributions", replace(whole, forms={"gguf": fine})).status == "fail"
     assert check("distributions", replace(whole, forms={"gguf": replace(fine, kind="q4_k_m")})).status == "pass"
+
+
+def test_a_form_stays_nearer_where_training_changed_little(tmp_path: Path) -> None:
+    subject = subject_of(tmp_path, gguf=replace(tuned("gguf", "f16"), first=[likely(YES, 0.89)] * 4))
+    assert check("distributions", subject).status == "pass"
+    base = replace(subject.base, first=[likely(YES, 0.88)] * 4, end=[likely(END)] * 4)
+    assert check("distributions", replace(subject, base=base)).code == "distribution_changed"
+
+
+def test_one_module_that_training_hardly_changed_is_missed_all_the_same(tmp_path: Path) -> None:
+    subject, little = subject_of(tmp_path), B * np.float32(1e-4)  # 97% of the rounded weights stay
+    names = {f"base_model.model.{name}_proj.lora_{side}.weight": part
+             for name, side, part in (("q", "A", A), ("q", "B", B), ("k", "A", A), ("k", "B", little))}  # fmt: skip
+    file = subject.lineage.adapter / "adapter_model.safetensors"
+    write_tensors(file, [(n, "F32", t.shape) for n, t in names.items()], lambda name: from_float32(names[name], "F32"))
+    merged_as(ROUNDED + B @ A, k=ROUNDED + little @ A)(subject)
+    assert check("weights", subject).status == "pass"
+    merged_as(ROUNDED + B @ A, k=ROUNDED)(subject)
+    found = check("weights", subject)
+    assert found.code == "module_dropped" and found.numbers["as_meant"] >= EQUAL
 
 
 def test_the_divergence_is_that_of_two_distributions_and_never_below_0() -> None:

@@ -14,7 +14,7 @@ from tuneworthy.ladder.record import CandidateResult
 from tuneworthy.rules import Finding, Status
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.decide import decide
-from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, RungEvidence, best_eligible
+from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, RungEvidence, SearchEvidence, best_eligible
 from tuneworthy.verdict.gates import GATES, NEVER_WAIVED, run_gates
 
 FINE_TUNE, DO_NOT, UNDECIDED = Outcome.FINE_TUNE, Outcome.DO_NOT_FINE_TUNE, Outcome.UNDECIDED
@@ -70,6 +70,22 @@ def outcome(evidence: Evidence) -> Outcome:
 
 def status(name: str, evidence: Evidence) -> Status:
     return next(result.status for result in run_gates(evidence) if result.gate == name)
+
+
+def test_a_long_prompt_must_have_been_tried_at_half_its_length() -> None:
+    assert status("prompt", worth_it(long_prompt=True)) == "unknown"
+    tried = [CandidateResult(variant=name, name=f"prompt/{name}", n=80, score=0.5, ci95=(0.4, 0.6))
+             for name in ("half", "xml_contract")]  # fmt: skip
+    prompts = rung("prompt", "prompt/xml_contract", 0.65, status="adopted", candidates=tuple(tried))
+    assert status("prompt", with_rungs(prompts, long_prompt=True)) == "pass"
+
+
+def test_retrieval_fails_where_the_search_finds_too_few_of_the_documents() -> None:
+    def gate(lower: float) -> Status:
+        search = SearchEvidence(failed=60, not_retrieved=50, lower=lower, oracle=0.6, oracle_upper=0.7)
+        return status("retrieval", with_rungs(KNOWS, documents=True, search=search))
+
+    assert (gate(0.51), gate(0.5)) == ("fail", "pass")
 
 
 def switch_off(name: str, monkeypatch: pytest.MonkeyPatch, status: Status = "pass") -> None:

@@ -6,7 +6,8 @@ is not equal and the answer is another one, the row asks something else.
 
 Coverage is measured from the case: the share of its words in n-grams that it shares with one row, its single best
 one; a long row cannot hide a short case, and many rows do not add up. N-grams of many cases (a template,
-instructions) are cut out of both sides first, and n-grams of many rows do not count (`ContaminationIndex.weigh`). One
+instructions) are cut out of both sides first, and n-grams of many rows count only in a row that contains almost the
+whole case (`ContaminationIndex.weigh`). One
 changed word in the middle of a short question breaks every long n-gram, so rows one or two words apart from a case are
 found as well: they share one of the three rarest words of the case.
 

@@ -73,7 +73,7 @@ class StoredSplit(Draw):
     dev: tuple[CaseFingerprint, ...]
     test: tuple[CaseFingerprint, ...]
     comparisons: int | None = None
-    schema_version: int = 1
+    schema_version: Literal[1] = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,9 +18,9 @@ def command(root: Path, offline: bool, as_json: bool) -> int:
     """Check the project before money is spent.
 
     Validates the project file, data, graders, keys, model files, prices and budget, looks for contamination, and
-    estimates the cost, time and statistical power of a run. No model is called. Once you trust the project
-    (`tuneworthy trust`), its functions are imported and each of its servers receives one free GET request. The exit
-    status is 2 if there is an error.
+    estimates the cost, time and statistical power of a run. Nothing is billed. Once you trust the project
+    (`tuneworthy trust`), its functions are imported, each of its servers receives one free GET request, and each free
+    model behind a server is asked for one token. The exit status is 2 if there is an error.
 
     \b
     Example:

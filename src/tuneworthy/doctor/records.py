@@ -27,7 +27,7 @@ from tuneworthy.stats.comparisons import ComparisonPlan
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import MANIFEST, Manifest
 from tuneworthy.store.frozen import changed
-from tuneworthy.store.shapes import Pointer
+from tuneworthy.store.shapes import ANOTHER_VERSION, Pointer
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.domain_text import StoredDomain
 from tuneworthy.verdict.error_analysis import ErrorAnalysis
@@ -91,7 +91,8 @@ def record_damages(folder: Folder) -> Iterator[Damage]:
             continue
         shape, cost = RECORDS[pattern]
         if what := _fault(partial(_read, folder, name, shape)):
-            repair = None if pattern in IRREPLACEABLE else partial(quarantine, folder, path)
+            keep = pattern in IRREPLACEABLE or ANOTHER_VERSION in what
+            repair = None if keep else partial(quarantine, folder, path)
             yield Damage(file=path, what=what, cost=cost, repair=repair)
 
 
@@ -115,7 +116,8 @@ def frozen_damages(folder: Folder) -> Iterator[Damage]:
             if part.name.startswith(".") or not path.exists():
                 continue
             if what := _fault(partial(folder.read, _name(folder, path), shape)):
-                yield Damage(file=path, what=what, cost=cost, repair=partial(quarantine, folder, part))
+                repair = None if ANOTHER_VERSION in what else partial(quarantine, folder, part)
+                yield Damage(file=path, what=what, cost=cost, repair=repair)
             elif wrong := _changed_import(part, folder) if kind == "imports" else changed(part, record):
                 yield Damage(
                     file=wrong,

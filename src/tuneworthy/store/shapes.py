@@ -7,7 +7,7 @@ the key. No reader has to expect anything else.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import orjson
 from typing_extensions import TypedDict
@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 from tuneworthy.errors import UserError
 
 T = TypeVar("T")
+ANOTHER_VERSION: Final = "was written by another version of tuneworthy"
 
 
 class OpenRecord(TypedDict):
@@ -39,7 +40,7 @@ def parsed(content: bytes | str, shape: type[T], where: object) -> T:
         where: File, and line or row if it has any.
 
     Raises:
-        UserError: It is not JSON, or has another shape.
+        UserError: It is not JSON, has another shape, or was written by another version.
     """
     try:
         document = orjson.loads(content)
@@ -53,7 +54,11 @@ def shaped(document: Any, shape: type[T], where: object) -> T:
     try:
         value: T = _validator(shape)(document)  # type: ignore[arg-type]
     except (ValueError, RecursionError) as error:  # pydantic's error is a ValueError, and is not imported for this
-        first = error.errors()[0] if hasattr(error, "errors") else {"loc": (), "msg": str(error)}
+        errors = error.errors() if hasattr(error, "errors") else [{"loc": (), "msg": str(error)}]
+        for one in errors:
+            if one["loc"][-1:] == ("schema_version",):
+                raise OtherVersion(f"{where} {ANOTHER_VERSION} ({one['msg']}).") from None
+        first = errors[0]
         place = ".".join(map(str, first["loc"])) or "the whole record"
         raise DamagedRecord(f"{where} is damaged ({place}: {first['msg']}).") from None
     return value
@@ -72,6 +77,15 @@ class DamagedRecord(UserError):
                 "move the damaged file out of the way."
             ),
         )
+
+
+class OtherVersion(UserError):
+    """A file of the store has the schema of another version; it is not damaged."""
+
+    error_code = "E-STORE-02"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="Use that version, or create the file again with this one.")
 
 
 @cache

@@ -39,9 +39,9 @@ class Contamination:
     do I block my card", "how do I find my card"), they are only reported; a long answer is another one if it repeats a
     name or number that only its own question has, and the same answer says the less the more rows have it. So are rows
     that ask something else about a passage which a case has as well, unless they have its answer. A stretch
-    that more than 20 rows contain is a pattern and does not count. Where every row of a label would
-    go, a share of those that are no exact copies stays, and the finding says so. A reworded case
-    is not found.
+    that more than 20 rows contain is a pattern and does not count, unless the row contains over 80% of the case. Where
+    every row of a label would go, a share of those that are no exact copies stays, and the finding says so. A reworded
+    case is not found.
 
     Bad: a training row "Where's my card?" and the test question "where is my card".
     """

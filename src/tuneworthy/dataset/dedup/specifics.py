@@ -1,7 +1,7 @@
 """What a text says in particular. Texts that differ in a number, a sign, a name or a negation say different things.
 
 `content` is what near copies have in common: the words without filler, in their order. A typing error is the only other
-difference that two near copies may have (`differ_by_typing`).
+difference that two near copies may have (`mistyped`).
 """
 
 import re

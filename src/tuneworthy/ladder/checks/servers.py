@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import orjson
 
 from tuneworthy.config.models import ChatServer
 from tuneworthy.errors import AuthError, ProviderError, UserError
+from tuneworthy.providers.address import check_address
 from tuneworthy.providers.http_client import HttpClient, endpoint
 from tuneworthy.providers.keys import read_key
 from tuneworthy.providers.prices import price_for
@@ -58,9 +58,10 @@ async def _all(models: Mapping[str, ChatServer], root: Path) -> dict[str, Server
 
 async def _one(name: str, config: ChatServer, root: Path) -> ServerAnswer | None:
     url = endpoint(config.base_url, "models")
-    place = urlsplit(url)
-    if "@" in place.netloc:  # never shown, and never sent: opening the model tells what to do
-        return ServerAnswer(place.hostname or "", fault="an address that holds a user name or password")
+    try:
+        check_address(config.base_url)
+    except UserError as error:  # the address may contain a secret: it is neither shown nor called
+        return ServerAnswer("the server", fault=error.message.removesuffix("."))
     try:
         key = read_key(config.key_variable, url=url, root=root, owner=f"models.{name}", required=False)
     except (AuthError, Untrusted):  # an invalid or untrusted key: other checks report it

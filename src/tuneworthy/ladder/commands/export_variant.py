@@ -14,6 +14,7 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.cases.normalize import read_variables
+from tuneworthy.config.models import ChatServer
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.commands.export_folder import rendered, write_export
@@ -42,7 +43,7 @@ VARIANT = {name!r}
 IDENTITY = {identity!r}
 REQUEST = Path(__file__).with_name("request.json").read_text(encoding="utf-8")
 VARIABLES = {variables!r}
-client = OpenAI(base_url={base_url!r}, api_key=os.environ.get({key!r}) or "none")
+client = OpenAI(base_url={base_url!r}, api_key={key}"none")
 {search}
 
 {filled}
@@ -182,6 +183,9 @@ def _client(
     if not isinstance(provider, OpenAIProvider) or variant.output.kind == "ranked":
         return {}, ""
 
+    if isinstance(config, ChatServer) and not config.bearer:
+        return {}, "There is no `client.py`, because the model's provider signs its requests."
+
     def sent(messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
         return provider.body(
             Request(
@@ -225,7 +229,7 @@ def _client(
         name=variant.name,
         identity=variant.id,
         base_url=getattr(config, "base_url", "http://127.0.0.1:8080/v1"),
-        key=getattr(config, "api_key_env", None) or "OPENAI_API_KEY",
+        key=f"os.environ.get({config.key_variable!r}) or " if config.key_variable else "",
         answer=_answer_of(variant, provider.capabilities),
     )
     return {"request.json": orjson.dumps(request, option=orjson.OPT_INDENT_2), "client.py": snippet.encode()}, ""
