@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from functools import cached_property
 from typing import Any, Final, Literal
 
 import orjson
@@ -247,7 +246,7 @@ class Cascade:
     threshold: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """The thing compared. Its identity is a hash of the resolved content; `name` is only for people.
 
@@ -288,7 +287,7 @@ class Variant:
         """Settings of a request: sampling parameters and stop texts."""
         return {**self.decoding, "stop": list(self.stop)} if self.stop else dict(self.decoding)
 
-    @cached_property
+    @property
     def id(self) -> str:
         """Content hash of everything that can change an answer."""
         content = asdict(self)

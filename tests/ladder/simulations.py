@@ -84,8 +84,8 @@ def write_simulation(
 
     def text(i: int) -> str:
         hint = {"red": "crimson apple", "green": "leafy meadow", "blue": "deep ocean"}[LABELS[i % 3]]
-        # the third number keeps two texts more than two words apart: near copies are compared one by one
-        return f"item {i} {hint if learnable else 'thing'} {i * 7919 % 104729} n{i}"
+        # the third number keeps texts more than two words apart: near copies are compared one by one
+        return f"item {i} {hint if learnable else 'thing'} {i * 7919 % 104729}" + f" n{i}" * (not learnable)
 
     cases = [{"input": text(i), "expected": LABELS[i % 3]} for i in range(n_cases)]
     rows = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from itertools import islice
 from types import ModuleType
 
@@ -31,10 +32,10 @@ def clear(truth: Truth, condition: Condition = "balanced", n_test: int = 200) ->
             yield found
 
 
-@pytest.fixture(scope="module")
-def decided() -> dict[str, list[Decided]]:
-    """`N` worlds of each class."""
-    return {truth: list(islice(clear(truth), N)) for truth in TRUTHS}
+@cache
+def decided(truth: Truth) -> list[Decided]:
+    """`N` worlds of a class."""
+    return list(islice(clear(truth), N))
 
 
 def wrong(some: list[Decided]) -> int:
@@ -44,13 +45,11 @@ def wrong(some: list[Decided]) -> int:
 
 
 @pytest.mark.slow
-def test_few_verdicts_are_firm_and_wrong_and_most_are_firm_where_the_keys_are_given(
-    decided: dict[str, list[Decided]],
-) -> None:
-    every = [one for some in decided.values() for one in some]
+def test_few_verdicts_are_firm_and_wrong_and_most_are_firm_where_the_keys_are_given() -> None:
+    every = [one for truth in TRUTHS for one in decided(truth)]
     assert len(every) == N * len(TRUTHS)
     assert sum(one.wrong for one in every) <= 0.05 * len(every)
-    firm = [one for truth in FIRM for one in decided[truth]]
+    firm = [one for truth in FIRM for one in decided(truth)]
     assert sum(not one.firm for one in firm) <= 0.3 * len(firm)
 
 
@@ -65,17 +64,16 @@ FAULTS: dict[str, tuple[ModuleType, str, object, Truth]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_rule_that_is_switched_off_shows_in_the_simulations(
-    fault: str, decided: dict[str, list[Decided]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rule_that_is_switched_off_shows_in_the_simulations(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module, name, replacement, truth = FAULTS[fault]
-    before = wrong(decided[truth])
+    before = wrong(decided(truth))
     monkeypatch.setattr(module, name, replacement)
-    assert wrong(decided[truth]) > before + 1
+    assert wrong(decided(truth)) > before + 1
 
 
-def test_the_next_step_settles_the_question_within_twice_its_cost(decided: dict[str, list[Decided]]) -> None:
-    undecided = [one for some in decided.values() for one in some if not one.firm][::3]
+@pytest.mark.slow
+def test_the_next_step_settles_the_question_within_twice_its_cost() -> None:
+    undecided = [one for truth in TRUTHS for one in decided(truth) if not one.firm][::3]
     assert len(undecided) >= 8
     assert sum(follow(one).settled for one in undecided) >= 0.6 * len(undecided)
 

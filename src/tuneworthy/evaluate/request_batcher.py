@@ -37,7 +37,7 @@ class RequestBatcher:
         self._runner = runner
         self._models = models
         self._identities = identities
-        self._open: dict[str, _OpenBatch] = {}
+        self._open: dict[int, _OpenBatch] = {}  # by `id`: hashing a variant costs more than the batch saves
 
     def identity(self, model: str) -> Mapping[str, Any]:
         return self._models[model].provider.identity if self._identities is None else self._identities.get(model, {})
@@ -58,9 +58,9 @@ class RequestBatcher:
             silent = Trace(case_id=case.id, variant_id=variant.id, repeat=0, messages=case.messages, response=None,
                            error=error)  # fmt: skip
             return next(iter(self._runner.stored(variant, [case])), silent)
-        batch = self._open.get(variant.id)
+        batch = self._open.get(id(variant))
         if batch is None:
-            batch = self._open[variant.id] = _OpenBatch(variant)
+            batch = self._open[id(variant)] = _OpenBatch(variant)
             batch.task = asyncio.get_running_loop().create_task(self._run(batch))
         batch.cases.append(case)
         place = len(batch.cases) - 1
@@ -68,5 +68,5 @@ class RequestBatcher:
         return (await batch.task)[place]
 
     async def _run(self, batch: _OpenBatch) -> list[Trace]:
-        del self._open[batch.variant.id]
+        del self._open[id(batch.variant)]
         return await self._runner.run(batch.variant, self._models[batch.variant.model], batch.cases)
