@@ -98,16 +98,17 @@ def _module_of_file(place: str, root: Path) -> ModuleType:
         raise UserError(f"{place} is outside the project folder.", hint="Move it into the project folder.")
     if not path.is_file():
         raise UserError(f"There is no Python file {place} in {root}.", hint=messages.say("function_form"))
-    name = f"tuneworthy_project_{path.stem}_{content_hash([str(path), read_input_text(path)])}"
+    text = read_input_text(path)
+    name = f"tuneworthy_project_{path.stem}_{content_hash([str(path), text])}"
     if name in sys.modules:
         return sys.modules[name]
     spec = spec_from_file_location(name, path)
     assert spec is not None  # it ends in .py and exists
-    assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses of the file look themselves up here
     try:
-        spec.loader.exec_module(module)
+        code = compile(text, path, "exec", dont_inherit=True)  # cached bytecode may be older than the last change
+        exec(code, module.__dict__)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise UserError(

@@ -68,6 +68,7 @@ def write_simulation(
     n_examples: int = 420,
     rungs: list[str] | None = None,
     learnable: bool = False,
+    apart: bool = True,
     extra: str = "",
 ) -> Path:
     """Write a scripted project.
@@ -76,6 +77,7 @@ def write_simulation(
         root: The folder.
         models: Name to the expression that the function returns, given `request`; the first is the baseline.
         learnable: Whether the questions name their answer, so that a classical baseline can learn it.
+        apart: Whether other texts are more than two words apart: near copies are compared one by one, which takes long.
         extra: More sections of the project file.
     """
     root.mkdir(parents=True, exist_ok=True)
@@ -84,8 +86,7 @@ def write_simulation(
 
     def text(i: int) -> str:
         hint = {"red": "crimson apple", "green": "leafy meadow", "blue": "deep ocean"}[LABELS[i % 3]]
-        # the third number keeps texts more than two words apart: near copies are compared one by one
-        return f"item {i} {hint if learnable else 'thing'} {i * 7919 % 104729}" + f" n{i}" * (not learnable)
+        return f"item {i} {hint if learnable else 'thing'} {i * 7919 % 104729}" + f" n{i}" * (apart and not learnable)
 
     cases = [{"input": text(i), "expected": LABELS[i % 3]} for i in range(n_cases)]
     rows = [

@@ -68,7 +68,7 @@ def write_traffic_project(root: Path, candidate: str, *, extra: str = "") -> Pat
     models = {name: f"candidate(request, {lose}, {gain})" for name, (lose, gain) in CANDIDATES.items()}
     models |= {"production": "recorded(question(request))", "broken": "in_one_tenant(request)"}
     models = {candidate: models.pop(candidate), **models}
-    write_simulation(root, models, n_cases=60, rungs=["baseline"], extra=extra)
+    write_simulation(root, models, n_cases=60, rungs=["baseline"], apart=False, extra=extra)
     with (root / "world.py").open("a") as file:
         file.write(SCRIPT)
     return root

