@@ -610,6 +610,7 @@ def killed(path: Path, after: int, moment: float) -> list[str]:
         return [line.decode().strip() for line in [*first, *file] if line]
 
 
+@pytest.mark.slow
 def test_kill_9_after_any_verdict_loses_none_at_20_moments(tmp_path: Path) -> None:
     choose = random.Random(3)
     path, told = tmp_path / "reviews.jsonl", []

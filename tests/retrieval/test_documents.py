@@ -251,6 +251,7 @@ WITHOUT_WORDS = {
     "quotes": '."' * (MANY // 2),
     "lines": "a\n" * (MANY // 2),
 }
+SLOW_KINDS = {"base64", "Chinese", "Hangul", "quotes"}
 
 
 def pieces_of(text: str) -> int:
@@ -258,7 +259,9 @@ def pieces_of(text: str) -> int:
     return len(text.split())
 
 
-@pytest.mark.parametrize("kind", WITHOUT_WORDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow if kind in SLOW_KINDS else ()) for kind in WITHOUT_WORDS]
+)
 @pytest.mark.parametrize("count", [about_tokens, pieces_of])
 def test_text_without_words_of_the_vocabulary_is_cut_as_well(kind: str, count: Count) -> None:
     text = WITHOUT_WORDS[kind]
@@ -278,6 +281,7 @@ def test_long_sentences_are_cut_in_linear_time() -> None:
     assert time.process_time() - started < 60 and len(chunks) > 100
 
 
+@pytest.mark.slow
 def test_fifty_megabytes_in_one_document_are_cut_in_linear_time_and_said(tmp_path: Path) -> None:
     line = "The fee of the card is two percent, and it is due on the first of the month. "
     seconds = []

@@ -68,6 +68,7 @@ def test_without_the_bound_the_budget_is_used_up(monkeypatch: pytest.MonkeyPatch
     assert asked == {"a": 40, "b": 40} and not any(entry.dropped for entry in found.entries)
 
 
+@pytest.mark.slow
 def test_of_two_the_better_one_rarely_leaves_by_the_bound() -> None:
     wrong = 0
     for seed in range(400):

@@ -53,6 +53,7 @@ def test_what_the_cases_lack_is_named_with_its_words_and_how_many_sessions_ask_i
     assert "Traffic asks what the cases hardly cover" in result.sentence and "n = 200 cases" in result.sentence
 
 
+@pytest.mark.slow
 def test_traffic_that_asks_what_the_cases_ask_is_rarely_named() -> None:
     alarms = [found(asked(100, f"c{n}"), asked(300, f"t{n}"), seed=n).shown for n in range(10)]
     assert sum(alarms) <= 2, "at 5% more than 2 of 10 have a chance of 1%"

@@ -22,6 +22,7 @@ def test_a_steady_difference_makes_it_grow() -> None:
     assert wager(np.full(200, 0.2)) > 1000
 
 
+@pytest.mark.slow
 def test_looking_after_every_case_it_is_seldom_large_where_there_is_no_difference() -> None:
     rng = np.random.default_rng(7)
     ever = 0

@@ -88,6 +88,7 @@ def test_the_corrected_difference_covers_the_truth(world, runs):
     assert coverage(world, runs) >= 0.94
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", [WORLDS[0], BIASED], ids=lambda world: world.name)
 def test_it_covers_at_the_alpha_of_a_look_too(world):
     assert coverage(world, 2_000, alpha=0.008) >= 0.987

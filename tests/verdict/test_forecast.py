@@ -27,6 +27,7 @@ BANKING = REAL_DATA / "banking77"
 CURVES = 150
 
 
+@pytest.mark.slow
 def test_the_lower_bound_covers_on_every_family_of_curves_and_stays_close_on_power_laws() -> None:
     for family in FAMILIES:
         for draw, noise in NOISES:

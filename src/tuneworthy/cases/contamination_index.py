@@ -145,6 +145,11 @@ class _Texts(NamedTuple):
             hashes = hashes * _BASE + self.hashes[k : k + n]
         return hashes
 
+    def signatures(self) -> NDArray[np.uint64]:
+        """Return 64 bits per text, the union of one bit per word: words that texts share set the same bits."""
+        bits = np.left_shift(np.uint64(1), self.hashes % np.uint64(64))
+        return np.bitwise_or.reduceat(bits, self.ends - self.lengths) if len(bits) else bits
+
     def places(self, size: int) -> Numbers:
         return np.flatnonzero(self.ends[self.owner] - np.arange(len(self.words)) >= size)
 
@@ -249,11 +254,24 @@ class ContaminationIndex:
         self._case_of = csr_matrix((np.ones(n_words), ends), shape=(n_words, len(self.cases)))
         self._bags = self._bag(texts)
         self._n_distinct = np.diff(self._bags.indptr) - 1
-        n_cases = np.bincount(self._bags.indices, minlength=len(self._random))
+        self._choose_rarest()
+
+    def _choose_rarest(self) -> None:
+        """Choose up to three words per case, its rarest: a copy with two changed words has one of the three.
+
+        Fewer are enough where the other words of the case are too frequent for a copy without those chosen.
+        """
+        texts, n_cases = self._texts, np.bincount(self._bags.indices, minlength=len(self._random))
+        order = np.lexsort((n_cases, -self._bits)).argsort()
         rare: list[tuple[int, int]] = []
         for case in np.flatnonzero((texts.lengths >= _MIN_WORDS) & (texts.lengths <= _MAX_WORDS)).tolist():
-            words = sorted(set(texts.of(case)), key=lambda word: (n_cases[word], word))
-            rare += [(word, case) for word in words[:3]]
+            words = texts.of(case)
+            evidence = float(self._bits[words].sum() + self._answer_bits[case])
+            for word in sorted(set(words), key=order.__getitem__)[:3]:
+                rare.append((word, case))
+                evidence -= float(self._bits[word])
+                if evidence < self._least + _MIN_BITS[1]:
+                    break
         word, owner = np.array(rare, np.int64).reshape(-1, 2).T
         self._rarest = csr_matrix((np.ones(len(rare)), (word, owner)), shape=(len(self._random), len(self.cases)))
 
@@ -303,6 +321,7 @@ class ContaminationIndex:
         holders = np.array([sum(answers[form] for form in answer.forms) for answer in self._answers])
         self._answer_bits = np.clip(np.log2((answers.total() + 1) / (holders + 0.5)), 0, _MAX_ANSWER_BITS)
         self._least = float(np.log2(max(1, len(rows))))
+        self._choose_rarest()
 
     def _is_rare(self, text: list[int], case: int, margin: float) -> bool:
         """Whether the words that a text shares with a case, and the answer, are too rare to be shared by chance."""
@@ -397,6 +416,8 @@ class ContaminationIndex:
         pairs = (bags @ self._rarest).tocoo()
         most = np.where(lengths[pairs.col] >= _MIN_OF_TWO, 2, 1)  # words apart
         close = np.abs(texts.lengths[pairs.row] - lengths[pairs.col]) <= most
+        missing = self._texts.signatures()[pairs.col] & ~texts.signatures()[pairs.row]
+        close &= np.bitwise_count(missing) <= most
         text, case = pairs.row[close], pairs.col[close]
         shared = np.asarray(bags[text].multiply(self._bags[case]).sum(axis=1)).ravel() - 1  # both have an end
         near = shared + most[close] >= np.maximum(self._n_distinct[case], np.diff(bags.indptr)[text] - 1)
