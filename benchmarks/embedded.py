@@ -1,7 +1,7 @@
 """The embedded model: what our provider costs over raw xllamacpp, what prefix reuse gains, what is left of its speed
 beside a busy process, and how much memory it takes. One run, ratios.
 
-    python benchmarks/embedded.py [--slots 8] [--threads N] [--rounds 4] [--quick]
+    python benchmarks/embedded.py [--slots 8] [--rounds 4] [--quick]
 
 Goals: at least 0.95 of raw throughput on the same slots; a shared few-shot prefix at least twice as fast as
 without reuse; at least half of the idle speed beside one busy process; at most 1,536 MiB resident, with the cache of
@@ -141,7 +141,7 @@ async def main(options: argparse.Namespace) -> None:
     """Measure and print."""
     root = Path(tempfile.mkdtemp(prefix="embedded-"))
     pull(SPEC, root)
-    config = LlamaCpp(provider="llama_cpp", model=SPEC, slots=options.slots, threads=options.threads)
+    config = LlamaCpp(provider="llama_cpp", model=SPEC, slots=options.slots)
     slots = options.slots
 
     def reusing() -> Any:
@@ -185,14 +185,13 @@ async def main(options: argparse.Namespace) -> None:
     print(f"beside a busy process {statistics.median(shares):.2f} of the idle speed (goal 0.50); "
           f"peak memory {peak:.0f} MiB beside a model of 90 MB (goal 1,536)")  # fmt: skip
     of_raw, gain = statistics.median(throughput), statistics.median(reuse)
-    print(f"{slots} slots, {options.threads or os.cpu_count()} threads, {options.rounds} rounds, medians: "
+    print(f"{slots} slots, {os.cpu_count()} threads, {options.rounds} rounds, medians: "
           f"{of_raw:.2f} of raw (goal 0.95), reuse {gain:.1f}x (goal 2)")  # fmt: skip
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slots", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--quick", action="store_true", help="16 requests each")
     asyncio.run(main(parser.parse_args()))
