@@ -272,8 +272,8 @@ class ContaminationIndex:
                 evidence -= float(self._bits[word])
                 if evidence < self._least + _MIN_BITS[1]:
                     break
-        word, owner = np.array(rare, np.int64).reshape(-1, 2).T
-        self._rarest = csr_matrix((np.ones(len(rare)), (word, owner)), shape=(len(self._random), len(self.cases)))
+        chosen, owner = np.array(rare, np.int64).reshape(-1, 2).T
+        self._rarest = csr_matrix((np.ones(len(rare)), (chosen, owner)), shape=(len(self._random), len(self.cases)))
 
     def _bag(self, texts: _Texts) -> csr_matrix:
         bag = csr_matrix(
