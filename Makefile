@@ -38,7 +38,7 @@ test-extras:
 		-e '.[local,dev,train,rag,optimise,sweep]'
 	$(EXTRAS)/bin/python -m pytest -q -n auto --dist worksteal tests/train tests/ship tests/search tests/retrieval
 	$(EXTRAS)/bin/python -m pytest -q -n auto --dist worksteal -m "not gpu and not paid" tests/frozen \
-		tests/hostile/test_limits.py tests/hostile/test_faults.py
+		tests/hostile/test_limits.py tests/hostile/test_faults.py -k "not much_memory"
 
 # Every test with the newest versions that pyproject.toml allows: the upper bounds of its ranges.
 LATEST := build/latest
