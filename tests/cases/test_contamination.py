@@ -198,6 +198,12 @@ def test_rows_with_a_whole_test_question_are_copies_however_many_they_are(
     assert not search([*clean, *copies], cases)[0]
 
 
+def test_a_row_of_frequent_words_with_another_answer_is_reported_and_stays() -> None:
+    rows = [example(f"how do i {verb} my card", f"{verb} it") for verb in ("find", "lose", "sell", "send", "bend")] * 100
+    found = search(rows, [case("how do i block my card", "block it")])[0]
+    assert [hit.row for hit in found] == list(range(500)) and not any(hit.certain for hit in found)
+
+
 def test_where_cases_are_as_alike_only_exact_copies_are_certain(monkeypatch: pytest.MonkeyPatch) -> None:
     things = ["lamp", "chair", "kettle", "mirror", "carpet", "oven", "clock", "tent"]
     cases = [case(f"when will the {thing} that I ordered last week be delivered", "delivery") for thing in things]

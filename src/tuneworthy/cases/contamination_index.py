@@ -7,9 +7,9 @@ is not equal and the answer is another one, the row asks something else.
 Coverage is measured from the case: the share of its words in n-grams that it shares with one row, its single best
 one; a long row cannot hide a short case, and many rows do not add up. N-grams of many cases (a template,
 instructions) are cut out of both sides first, and n-grams of many rows count only in a row that contains almost the
-whole case (`ContaminationIndex.weigh`). One
-changed word in the middle of a short question breaks every long n-gram, so rows one or two words apart from a case are
-found as well: they share one of the three rarest words of the case.
+whole case (`ContaminationIndex.weigh`). One changed word in the middle of a short question breaks every long n-gram, so
+rows one or two words apart from a case are found as well: they share one of the three rarest words of the case. Words of
+a quarter of the cases find no pairs; the rarest word of a case always does.
 
 Words become numbers, n-grams hashes of 64 bits, and all rows of a portion are compared by products of sparse matrices.
 
@@ -254,26 +254,14 @@ class ContaminationIndex:
         self._case_of = csr_matrix((np.ones(n_words), ends), shape=(n_words, len(self.cases)))
         self._bags = self._bag(texts)
         self._n_distinct = np.diff(self._bags.indptr) - 1
-        self._choose_rarest()
-
-    def _choose_rarest(self) -> None:
-        """Choose up to three words per case, its rarest: a copy with two changed words has one of the three.
-
-        Fewer are enough where the other words of the case are too frequent for a copy without those chosen.
-        """
-        texts, n_cases = self._texts, np.bincount(self._bags.indices, minlength=len(self._random))
-        order = np.lexsort((n_cases, -self._bits)).argsort()
+        n_cases = np.bincount(self._bags.indices, minlength=len(self._random))
         rare: list[tuple[int, int]] = []
+        most = max(COMMON, len(self.cases) // 4)  # cases with a word by which pairs are found
         for case in np.flatnonzero((texts.lengths >= _MIN_WORDS) & (texts.lengths <= _MAX_WORDS)).tolist():
-            words = texts.of(case)
-            evidence = float(self._bits[words].sum() + self._answer_bits[case])
-            for word in sorted(set(words), key=order.__getitem__)[:3]:
-                rare.append((word, case))
-                evidence -= float(self._bits[word])
-                if evidence < self._least + _MIN_BITS[1]:
-                    break
-        chosen, owner = np.array(rare, np.int64).reshape(-1, 2).T
-        self._rarest = csr_matrix((np.ones(len(rare)), (chosen, owner)), shape=(len(self._random), len(self.cases)))
+            words = sorted(set(texts.of(case)), key=lambda word: (n_cases[word], word))
+            rare += [(word, case) for word in words[:3] if word == words[0] or n_cases[word] <= most]
+        word, owner = np.array(rare, np.int64).reshape(-1, 2).T
+        self._rarest = csr_matrix((np.ones(len(rare)), (word, owner)), shape=(len(self._random), len(self.cases)))
 
     def _bag(self, texts: _Texts) -> csr_matrix:
         bag = csr_matrix(
@@ -321,7 +309,6 @@ class ContaminationIndex:
         holders = np.array([sum(answers[form] for form in answer.forms) for answer in self._answers])
         self._answer_bits = np.clip(np.log2((answers.total() + 1) / (holders + 0.5)), 0, _MAX_ANSWER_BITS)
         self._least = float(np.log2(max(1, len(rows))))
-        self._choose_rarest()
 
     def _is_rare(self, text: list[int], case: int, margin: float) -> bool:
         """Whether the words that a text shares with a case, and the answer, are too rare to be shared by chance."""
@@ -381,7 +368,7 @@ class ContaminationIndex:
     def _near_copies(self, portion: list[tuple[Case | Example, str]]) -> Iterator[tuple[int, _Match]]:
         """Yield the rows that cover a case, or are one or two words apart from it."""
         texts = self._read([question for _, question in portion])
-        # a copy of a whole question is one however many rows have it
+        # a copy of almost the whole case counts however many rows have it
         copies = self._coverage(texts, self._all_grams, _QUOTED)
         for (number, case), score in (copies | self._coverage(texts, self._grams, self.threshold)).items():
             own, n_shared = texts.of(number), score * self._texts.lengths[case]
