@@ -199,7 +199,8 @@ def test_rows_with_a_whole_test_question_are_copies_however_many_they_are(
 
 
 def test_a_row_of_frequent_words_with_another_answer_is_reported_and_stays() -> None:
-    rows = [example(f"how do i {verb} my card", f"{verb} it") for verb in ("find", "lose", "sell", "send", "bend")] * 100
+    verbs = ["find", "lose", "sell", "send", "bend"]
+    rows = [example(f"how do i {verb} my card", f"{verb} it") for verb in verbs] * 100
     found = search(rows, [case("how do i block my card", "block it")])[0]
     assert [hit.row for hit in found] == list(range(500)) and not any(hit.certain for hit in found)
 

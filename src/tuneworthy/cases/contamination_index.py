@@ -8,8 +8,8 @@ Coverage is measured from the case: the share of its words in n-grams that it sh
 one; a long row cannot hide a short case, and many rows do not add up. N-grams of many cases (a template,
 instructions) are cut out of both sides first, and n-grams of many rows count only in a row that contains almost the
 whole case (`ContaminationIndex.weigh`). One changed word in the middle of a short question breaks every long n-gram, so
-rows one or two words apart from a case are found as well: they share one of the three rarest words of the case. Words of
-a quarter of the cases find no pairs; the rarest word of a case always does.
+rows one or two words apart from a case are found as well: they share one of the three rarest words of the case. A word
+in over a quarter of the cases finds no pairs, unless it is the rarest of its case.
 
 Words become numbers, n-grams hashes of 64 bits, and all rows of a portion are compared by products of sparse matrices.
 
