@@ -13,10 +13,18 @@ from tuneworthy.types import Case, Example
 
 
 def plain_hits(rows: Sequence[Example], cases: Sequence[Case], n: int, threshold: float = 0.5) -> list[Any]:
-    """Return (row, reason, score, case) of each row that overlaps with a case, of cases without an answer."""
+    """Return (row, reason, score, case) of each row that overlaps with a case, of cases without an answer.
+
+    A row with other words than a case shares one of its three rarest; a word in more than a quarter of the cases counts
+    only where no word of the case is rarer.
+    """
     texts = [words(question_of(case)) for case in cases]
     common = common_grams([words(text) for text in dict.fromkeys(map(question_of, cases))], n)
     texts = [without(text, common, n) for text in texts]
+    counts = Counter(word for text in texts for word in set(text))
+    most_cases = max(COMMON, len(cases) // 4)
+    rarest = [sorted(set(text), key=lambda word: counts[word])[:3] for text in texts]
+    rarest = [[word for word in some if counts[word] <= max(most_cases, counts[some[0]])] for some in rarest]
     hits = []
     for number, row in enumerate(rows):
         own = without(words(question_of(row)), common, n)
@@ -28,6 +36,7 @@ def plain_hits(rows: Sequence[Example], cases: Sequence[Case], n: int, threshold
             k: (most, 1 - apart[k] / max(len(own), len(text)))
             for k, text in enumerate(texts)
             if 4 <= len(text) <= 60
+            and not set(own).isdisjoint(rarest[k])
             and apart[k] <= (most := 2 if 12 <= len(text) <= 24 else 1)
             and len(own) in range(len(text) - 2, len(text) + 3)
         }

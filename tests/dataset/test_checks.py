@@ -300,6 +300,7 @@ WORDS = st.lists(st.sampled_from(["where", "is", "my", "card", "Card’s", "übe
     st.integers(1, 99),
 )
 @example(asked=[], tested=[["where"] * 3], n=3, copies=20, portion=1)  # a text too short for n-grams counts, too
+@example(asked=[], tested=[["where"] * 3], n=5, copies=21, portion=1)  # its only rare word is another one
 def test_many_rows_at_once_are_compared_as_one_by_one(
     asked: list[list[str]], tested: list[list[str]], n: int, copies: int, portion: int
 ) -> None:
@@ -308,7 +309,7 @@ def test_many_rows_at_once_are_compared_as_one_by_one(
     shared = "the same instructions stand in front of every single question that is asked"
     cases += [Case(id=f"s{i}", input=f"{shared} {i} {' '.join(tested[0]) if tested else ''}") for i in range(copies)]
     rows.append(row(f"{shared} {' '.join(tested[-1]) if tested else 'x'}"))
-    with mock.patch.object(contamination_index, "_PORTION", portion):
+    with mock.patch.multiple(contamination_index, _PORTION=portion, _PASSAGE=1000):  # of certain and doubtful alike
         hits = [(hit.row, hit.reason, hit.score, hit.case_id) for hit in ContaminationIndex(cases, n=n).find(rows)]
     assert hits == plain_hits(rows, cases, n)
 

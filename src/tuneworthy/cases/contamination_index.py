@@ -259,7 +259,7 @@ class ContaminationIndex:
         most = max(COMMON, len(self.cases) // 4)  # cases with a word by which pairs are found
         for case in np.flatnonzero((texts.lengths >= _MIN_WORDS) & (texts.lengths <= _MAX_WORDS)).tolist():
             words = sorted(set(texts.of(case)), key=lambda word: (n_cases[word], word))
-            rare += [(word, case) for word in words[:3] if word == words[0] or n_cases[word] <= most]
+            rare += [(word, case) for word in words[:3] if n_cases[word] <= max(most, n_cases[words[0]])]
         word, owner = np.array(rare, np.int64).reshape(-1, 2).T
         self._rarest = csr_matrix((np.ones(len(rare)), (word, owner)), shape=(len(self._random), len(self.cases)))
 
