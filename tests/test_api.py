@@ -43,6 +43,20 @@ def test_the_methods_return_what_the_commands_store(project: OpenProject) -> Non
     assert repr(project) == f"OpenProject({str(project.project.root)!r})"
 
 
+def test_fresh_cases_are_scored_and_known_questions_refused(project: OpenProject, tmp_path: Path) -> None:
+    fresh = tmp_path / "fresh.csv"
+    rows = [f"item {i} thing {i * 31 % 997} n{i},{('red', 'green', 'blue')[i % 3]}" for i in range(500, 560)]
+    fresh.write_text("\n".join(["input,expected", *rows]))
+    found = project.score(fresh, "baseline", "best")
+    assert list(found) == ["baseline", "best"] and all(len(one.num) == 60 for one in found.values())
+    assert all(0.8 < one.scores.mean() < 1 for one in found.values())
+    fresh.write_text("\n".join(["input,expected", *(row.replace("red", "blue") for row in rows)]))
+    assert project.score(fresh, "best")["best"].scores.mean() < 0.7
+    own = project.project.root / "cases.jsonl"
+    with pytest.raises(UserError, match="cases ask a question of the project's own"):
+        project.score(own, "best")
+
+
 def test_the_options_are_a_data_frame(project: OpenProject) -> None:
     pytest.importorskip("pandas")
     frame, verdict = project.options(), project.decide()

@@ -12,10 +12,14 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tuneworthy.cases.normalize import normalise, question_of
+from tuneworthy.cases.readers.reader import read_cases
 from tuneworthy.config import Project
 from tuneworthy.errors import Undecided, UserError
 from tuneworthy.extras import require
+from tuneworthy.graders.judging import ScoredAnswers
 from tuneworthy.ladder.commands.compare import VariantComparison, compare_variants
+from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.run import run_ladder
 from tuneworthy.ladder.session import open_session
@@ -23,6 +27,7 @@ from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.report.render import first_screen, render_html
 from tuneworthy.report.run_report import document, last_record
 from tuneworthy.report.write import write
+from tuneworthy.text import count
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.last_verdict import StoredVerdict, load_verdict
 from tuneworthy.verdict.project_state import stale_since
@@ -116,6 +121,39 @@ class OpenProject:
                 return await compare_variants(session, resolve(session, a), resolve(session, b), on_test=on_test)
 
         return _result(compared())
+
+    def score(self, path: str | Path, *names: str, max_usd: float | None = None) -> dict[str, ScoredAnswers]:
+        """Return the answers of variants to cases that are neither dev nor test, scored by the primary grader.
+
+        Args:
+            path: A file of labelled cases, in any format of the project's own. No alpha is used up.
+            names: Of the variants, as in `compare`.
+            max_usd: Most that may be spent.
+
+        Raises:
+            UserError: There is no such variant, the file is wrong, or it has a case of dev, test or the examples.
+        """
+
+        async def scored() -> dict[str, ScoredAnswers]:
+            async with open_session(self.project, max_usd=max_usd) as session:
+                cases = read_cases(path).cases
+                split = session.split
+                used = {normalise(question_of(row)) for row in (*split.dev, *split.test, *split.shots)}
+                if seen := [case.id for case in cases if normalise(question_of(case)) in used]:
+                    what = count(len(seen), "case asks", "cases ask")
+                    raise UserError(
+                        f"{path}: {what} a question of the project's own cases or examples, starting with {seen[0]}.",
+                        hint="Remove these cases: a variant was chosen on them, or has learned from them.",
+                    )
+                found = {}
+                for name in names:
+                    variant = resolve(session, name)
+                    traces = await session.ask(variant, cases, repeats=repeats_of(self.project, variant))
+                    num, den, _ = await session.score(traces, cases)
+                    found[name] = ScoredAnswers(traces=traces, num=num, den=den)
+                return found
+
+        return _result(scored())
 
     def options(self) -> "pd.DataFrame":
         """Return the options of the last verdict: one row each, `option` as the index, scores between 0 and 1.
