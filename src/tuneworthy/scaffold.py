@@ -111,7 +111,7 @@ def make_project(
     of_cases, of_rows = _columns(data, examples, inputs, expected)
     _refuse_log(data, named=any(of_cases.values()))
     notes = _apply_labels(data)
-    drawn, rest, rows = _drawn_cases(data, of_cases, n_cases, seed, notes, alone=not examples)
+    drawn, rest, rows = _drawn_cases(data, of_cases, n_cases, seed, notes, single_file=not examples)
     if examples:
         read = read_examples(examples, **of_rows, lenient=True)
         rows = list(read.examples)
@@ -141,13 +141,13 @@ def make_project(
 
 
 def _drawn_cases(
-    data: Path, columns: JsonObject, n: int | None, seed: int, notes: list[str], *, alone: bool
+    data: Path, columns: JsonObject, n: int | None, seed: int, notes: list[str], *, single_file: bool
 ) -> tuple[list[Case], list[Case], list[Example]]:
-    """Return the cases of a project, the other rows of `data`, and (if `alone`) these as the examples."""
+    """Return the cases of a project, the other rows of `data`, and (if `single_file`) these as the examples."""
     file = read_cases(data, **columns, lenient=True)
     notes += file.notes
     cases = list(map(_as_text, file.cases))
-    if n is None and alone:  # half of the rows, or all if the others would be too few for dev
+    if n is None and single_file:  # half of the rows, or all if the others would be too few for dev
         n_answered = sum(case.labelled and case.expected is not None for case in cases)
         half = min(n_answered // 2, MOST_CASES)
         n = half if n_answered - half >= MIN_EXAMPLES else None
@@ -158,13 +158,13 @@ def _drawn_cases(
         rows_left = f"{count(left, 'row')} without an expected answer {plural(left, 'is', 'are')}"
         notes.append(f"{rows_left} neither a case nor an example.")
     drawn, rest = _draw(pool, n, seed)
-    rows = [row for row in map(case_example, rest) if row is not None] if alone else []
-    if alone and rest:
+    rows = [row for row in map(case_example, rest) if row is not None] if single_file else []
+    if single_file and rest:
         notes.append(
             f"Drew {len(drawn)} of {len(cases)} rows as cases, stratified and seeded. {len(rows)} others are the "
             "examples. Change this with --n-cases."
         )
-    elif alone and n is None:
+    elif single_file and n is None:
         notes.append(
             f"All {len(drawn)} rows are cases: with half of them, too few rows would remain as examples. Dev cases "
             "double as examples."

@@ -161,7 +161,7 @@ def test_a_second_file_adds_and_a_changed_one_takes_the_place_of_what_it_was(sto
     changed = import_files(store, [write(jan, log("three"))])
     assert [row.question for row in changed.examples()] == ["two", "three"]
     assert latest_import(store) == changed
-    alone = import_files(store, [feb], alone=True)
+    alone = import_files(store, [feb], fresh=True)
     assert [row.question for row in alone.examples()] == ["two"] and latest_import(store) == alone
 
 

@@ -46,7 +46,7 @@ def command(
     """
     store = Folder(root)
     with store.lock(note):
-        done = import_files(store, files, ImportRequest(**request), note, alone=replace)
+        done = import_files(store, files, ImportRequest(**request), note, fresh=replace)
     print_result(as_json, {"path": str(done.folder), **asdict(done.record)}, _say, done)
 
 

@@ -151,7 +151,7 @@ def export_version(
     if len(validation):
         splits["validation"] = rows.keep(validation, {})
     scratch = folder / SCRATCH / folder.resolve().name  # a format may name its parts by the folder
-    _remove(folder, _named(scratch))  # what an export that was stopped half-way put here
+    _remove(folder, _named(scratch))  # the files of an export that was stopped half-way
     shutil.rmtree(folder / SCRATCH, ignore_errors=True)
     try:
         written = write_dataset(name, scratch, splits)
@@ -175,7 +175,7 @@ def export_version(
     except BaseException:
         shutil.rmtree(folder / SCRATCH, ignore_errors=True)
         raise
-    paths = _put(scratch, folder, list(manifest.files))  # stopped here, the next export removes what is half placed
+    paths = _put(scratch, folder, list(manifest.files))  # the next export removes the files of one that stops here
     shutil.rmtree(folder / SCRATCH, ignore_errors=True)
     return DatasetExport(paths, manifest)
 

@@ -1,6 +1,6 @@
 """Domain shift of the text: bits per byte against general English sentences, under a model of the project.
 
-The first words of a text cost more bits per byte than later ones. So each text of the domain is paired with a general
+The first words of a text cost more bits per byte than later words. So each text of the domain is paired with a general
 sentence, and both are cut to the length of the shorter one. No test case is read, and the result decides nothing.
 """
 

@@ -84,7 +84,7 @@ LEVERS: Final[Mapping[str, str]] = {
 }
 
 
-# Target of each probe
+# Target of a probe
 PROBES: Final[Mapping[ErrorClass, str]] = {
     "refusal": "The model refuses although there is an answer, or answers where it should refuse.",
     "format": "The format is wrong, but the answer is correct with constrained output or lenient parsing.",

@@ -232,7 +232,7 @@ def legend(options: Sequence[Option]) -> list[str]:
 
 
 def cost_note(option: Option) -> str:
-    """Name the parts of the cost of a month, and whether it is an upper limit; "" where one price is all of it."""
+    """Name the parts of the cost of a month, and whether it is an upper limit; "" where one price is the whole cost."""
     upper = (
         f"cost is an upper limit: no token counts from the provider for {option.unreported:.1%} of the answers"
         if option.unreported

@@ -157,7 +157,7 @@ class ImportWriter:
             self._part.rename(folder)
             sync_folder(self._imports)
             finished = Import(folder, record)
-        for part in self._imports.glob(".*.part"):  # of killed imports: the caller holds the lock
+        for part in self._imports.glob(".*.part"):  # of killed imports: the caller has the lock
             shutil.rmtree(part)
         return finished
 

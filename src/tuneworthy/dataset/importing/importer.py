@@ -65,7 +65,7 @@ def import_files(
     say: Callable[[str], None] = lambda _: None,
     *,
     latest: bool = True,
-    alone: bool = False,
+    fresh: bool = False,
 ) -> Import:
     """Import `paths` as one set of examples, with the earlier imports, except for the answers of a teacher.
 
@@ -77,13 +77,13 @@ def import_files(
         request: About all files.
         say: Gets a sentence now and then.
         latest: Whether `latest_import` returns this import from now on.
-        alone: Whether the import contains these files only; always so without `latest`.
+        fresh: Whether the import contains these files only; always so without `latest`.
 
     Raises:
         DataError: A file cannot be read, or its format is not known.
         UserError: No row is usable; `rejects.jsonl` has the reasons.
     """
-    base = latest_import(store) if latest and not alone else None
+    base = latest_import(store) if latest and not fresh else None
     base = None if base and base.record.distilled else base  # a teacher's answers are no source of questions
     paths = list(dict.fromkeys(paths))
     sources = source_files(paths, base, request)

@@ -1,4 +1,4 @@
-"""Reachability of the servers in the project file: their lists of models, and one token of each free model.
+"""Reachability of the servers in the project file: their lists of models, and one token from every free model.
 
 ``GET {base_url}/models`` costs nothing, and neither request contains data of the project. Redirects are not followed,
 and no message contains the key.
