@@ -28,6 +28,7 @@ from tuneworthy.report.render import first_screen, render_html
 from tuneworthy.report.run_report import document, last_record
 from tuneworthy.report.write import write
 from tuneworthy.text import count
+from tuneworthy.types import Case, Example
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.last_verdict import StoredVerdict, load_verdict
 from tuneworthy.verdict.project_state import stale_since
@@ -137,8 +138,8 @@ class OpenProject:
         async def scored() -> dict[str, ScoredAnswers]:
             async with open_session(self.project, max_usd=max_usd) as session:
                 cases = read_cases(path).cases
-                split = session.split
-                used = {normalise(question_of(row)) for row in (*split.dev, *split.test, *split.shots)}
+                own: list[Case | Example] = [*session.split.dev, *session.split.test, *session.split.shots]
+                used = {normalise(question_of(row)) for row in own}
                 if seen := [case.id for case in cases if normalise(question_of(case)) in used]:
                     what = count(len(seen), "case asks", "cases ask")
                     raise UserError(
