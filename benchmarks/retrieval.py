@@ -41,7 +41,6 @@ name = "xquad"
 path = "documents.jsonl"
 [retrieval]
 chunk_tokens = [128, 240]
-bm25_weight = [0.2, 0.35, 0.5, 0.65, 0.8]
 [[graders]]
 type = "squad_f1"
 [models.small]
