@@ -1,4 +1,4 @@
-# make setup | demo | test | test-extras | test-latest | test-slow | check | bench | docs | site | snapshots | simulations | picture | lock | fuzz
+# make setup | demo | test | test-extras | test-latest | test-slow | check | bench | proof | docs | site | snapshots | simulations | picture | lock | fuzz
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 # Without cached bytecode each of the hundreds of child processes of the tests compiles the sources anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test test-extras test-latest test-slow check bench docs site snapshots simulations picture lock fuzz clean
+.PHONY: setup demo test test-extras test-latest test-slow check bench proof docs site snapshots simulations picture lock fuzz clean
 
 setup: $(STAMP)
 
@@ -36,7 +36,7 @@ test-extras:
 	$(PYTHON) -m venv $(EXTRAS)
 	$(EXTRAS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 		-e '.[local,dev,train,rag,optimise,sweep]'
-	$(EXTRAS)/bin/python -m pytest -q -n auto --dist worksteal tests/train tests/ship tests/search tests/retrieval
+	$(EXTRAS)/bin/python -m pytest -q -n auto --dist worksteal tests/train tests/ship tests/search tests/retrieval tests/proof
 	$(EXTRAS)/bin/python -m pytest -q -n auto --dist worksteal -m "not gpu and not paid" tests/frozen \
 		tests/hostile/test_limits.py tests/hostile/test_faults.py -k "not much_memory"
 
@@ -98,3 +98,9 @@ fuzz: setup
 
 clean:
 	rm -rf $(VENV) demo
+
+# One task of the proof (benchmarks/proof/protocol.md), from its rows to a record. DATA has the clones; it resumes.
+WORK ?= build/proof
+proof: setup
+	$(PIP) -c constraints.txt -e '.[local,train]'
+	$(BIN)/python benchmarks/proof/run.py $(TASK) $(DATA) $(WORK)

@@ -1,0 +1,179 @@
+"""One task of the proof, from its rows to a record: ladder, verdict, training whatever the verdict was, second test.
+
+    make proof TASK=NAME DATA=FOLDER [WORK=build/proof]
+    python benchmarks/proof/run.py NAME DATA WORK [--model SPEC] [--sealed]
+
+DATA has a clone of each repository that `tasks.toml` names, in a folder OWNER+NAME. Each step is a command of the tool,
+whose output stays in WORK/NAME/steps: an interrupted run resumes with the step that it was in, and that step resumes by
+itself. The record is one line of WORK/records.jsonl. `protocol.md` fixes everything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import numpy as np
+from registry import SEED, Task, open_tasks, read_rows, read_tasks
+from task_project import METHODS, MODEL, write_project
+
+import tuneworthy
+from tuneworthy.graders.judging import ScoredAnswers
+from tuneworthy.stats.intervals import effective_n, score_interval, target_status
+from tuneworthy.stats.paired import compare
+
+ANSWERS: Final = {0, 3, 4}  # yes, no and undecided; any other status ends the run
+MARGIN: Final = 0.05
+TUNED: Final = "fine_tune"
+
+
+def steps_of(task: Task) -> list[tuple[str, ...]]:
+    """Return the commands of a task in order; `method NAME` sets `[train] method` in the project file."""
+    shipped = [("merge",), ("export", "gguf"), ("parity", "--prompts", "60")]
+    second = METHODS["label" if task.is_choice else "text"][1]
+    return [
+        ("run", "--yes"), ("decide", "--probe", "--yes"), ("data", "build", "--yes"), ("train", "--pilot"), ("decide",),
+        ("train",), *shipped, ("method", second), ("train",), *(shipped if second != "classifier" else ()),
+        ("run", "--rung", TUNED, "--yes"), ("decide",),
+    ]  # fmt: skip
+
+
+def walk(task: Task, folder: Path) -> list[dict[str, Any]]:
+    """Take all steps that were not taken yet; return what each printed, in order."""
+    told = []
+    for number, step in enumerate(steps_of(task), 1):
+        name = f"{number:02} {' '.join(word for word in step if not word.startswith('--'))}"
+        path = folder / "steps" / f"{name}.json"
+        if not path.exists():
+            print(f"[{task.name}, {time.strftime('%H:%M:%S')}] {name}", flush=True)
+            began = time.monotonic()
+            status, printed = set_method(folder, step[1]) if step[0] == "method" else command(folder, step)
+            if status not in ANSWERS:
+                raise SystemExit(f"{name} ended with status {status}. The same command again resumes.")
+            seconds = round(time.monotonic() - began, 1)
+            save(path, {"step": name, "status": status, "seconds": seconds, "output": json.loads(printed)})
+        told.append(json.loads(path.read_text()))
+    return told
+
+
+def command(folder: Path, step: tuple[str, ...]) -> tuple[int, str]:
+    with (folder / "log.txt").open("a") as log:
+        print("$ tuneworthy", *step, file=log, flush=True)
+        done = subprocess.run([sys.executable, "-m", "tuneworthy", *step, "--json", "--project", str(folder)],
+                              stdout=subprocess.PIPE, stderr=log, text=True, check=False,
+                              env={**os.environ, "TUNEWORTHY_TRUST": str(folder)})  # fmt: skip
+    return done.returncode, done.stdout
+
+
+def set_method(folder: Path, method: str) -> tuple[int, str]:
+    path = folder / "tuneworthy.toml"
+    save(path, path.read_text().replace('method = "lora"', f'method = "{method}"'))
+    return 0, "{}"
+
+
+def second_test(task: Task, folder: Path, before: dict[str, Any]) -> dict[str, Any]:
+    """Score every option that was compared on test on the second test, and compare the tuned one there.
+
+    Args:
+        task: The task.
+        folder: Its project, after all steps.
+        before: The output of the last `decide` before training.
+    """
+    os.environ["TUNEWORTHY_TRUST"] = str(folder)
+    project = tuneworthy.open(folder)
+    measured = {row["option"]: row["score"] for row in before["options"] if row["kind"] != TUNED}
+    options = [name for name, score in measured.items() if score is not None]
+    scored = project.score(folder / "second.jsonl", *options, TUNED)
+    best = max(options, key=lambda name: measured[name])
+    both = ~np.isnan(scored[best].num + scored[TUNED].num)
+    a, b = ((one.num[both], one.den[both]) for one in (scored[best], scored[TUNED]))
+    paired = compare(*a, *b, alpha=0.05, seed=SEED)
+    scores = {name: level(task, one) for name, one in scored.items()}
+    reached = scores[TUNED]["target"] == "met" != scores[best]["target"]
+    worth = "yes" if reached or paired.better else "no" if paired.excludes_gain(MARGIN) else "unresolved"
+    return {
+        "scores": scores, "best_untrained": best, "difference": paired.delta, "ci95": paired.ci,
+        "p_value": paired.p_value, "n": paired.n, "worth_training": worth,
+    }  # fmt: skip
+
+
+def level(task: Task, one: ScoredAnswers) -> dict[str, Any]:
+    there = ~np.isnan(one.num)
+    num, den = one.num[there], one.den[there]
+    interval, size = score_interval(num, den), effective_n(num, den)
+    score = float(num.sum() / den.sum())
+    status = target_status(score, size, task.target, MARGIN)
+    return {"score": score, "ci95": (interval.lo, interval.hi), "target": status, "unscored": int((~there).sum())}
+
+
+def save(path: Path, content: str | dict[str, Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(content if isinstance(content, str) else json.dumps(content))
+    unfinished.replace(path)
+
+
+def prove(task: Task, data: Path, work: Path, model: str) -> dict[str, Any]:
+    """Take a task from its rows to its record; return the record, and append it to WORK/records.jsonl once."""
+    folder = work / task.name
+    rows = read_rows(task, data)
+    if not (folder / "examples.jsonl").exists():
+        write_project(task, rows, folder, model)
+    told = walk(task, folder)
+    decided = [one["output"] for one in told if one["step"].endswith("decide")]
+    path = folder / "record.json"
+    if not path.exists():
+        verdict, after = decided[1], decided[2]
+        record = {
+            "task": task.name, "kind": task.kind, "language": task.language, "commit": task.commit, "model": model,
+            "target": task.target, "seed": SEED, "tuneworthy": version("tuneworthy"),
+            "n": {"train": len(rows.train), "test": len(rows.test), "second": len(rows.second)},
+            "first_verdict": decided[0]["outcome"], "verdict": verdict["outcome"],
+            "reason_code": verdict["reason_code"], "recommendation": verdict["recommendation"],
+            "method": (verdict["training"] or {}).get("method"), "forecast": verdict["forecast"],
+            "options": verdict["options"], "after": after["outcome"], "after_options": after["options"],
+            "second": second_test(task, folder, verdict), "statuses": {one["step"]: one["status"] for one in told},
+            "seconds": {one["step"]: one["seconds"] for one in told},
+        }  # fmt: skip
+        with (work / "records.jsonl").open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        save(path, record)
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def main() -> None:
+    """Run one task and print its result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--model", default=MODEL, help="today's model, which is trained")
+    parser.add_argument("--sealed", action="store_true", help="allow a task of the sealed half")
+    args = parser.parse_args()
+    tasks = read_tasks()
+    if args.task not in tasks:
+        raise SystemExit(f"There is no task {args.task}. Tasks: {', '.join(tasks)}.")
+    if args.task not in open_tasks(tasks) and not args.sealed:
+        raise SystemExit(f"{args.task} is sealed: it is run once, at the end, with --sealed.")
+    args.work.mkdir(parents=True, exist_ok=True)
+    record = prove(tasks[args.task], args.data, args.work.resolve(), args.model)
+    second = record["second"]
+    for name, one in second["scores"].items():
+        print(f"{name:30} {one['score']:.3f} [{one['ci95'][0]:.3f}, {one['ci95'][1]:.3f}] target {one['target']}")
+    print(f"verdict {record['verdict']}; training was worth it: {second['worth_training']}; tuned less "
+          f"{second['best_untrained']} {second['difference']:+.3f}, n = {second['n']}; "
+          f"{sum(record['seconds'].values()) / 60:.0f} min")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
