@@ -88,7 +88,6 @@ def second_test(task: Task, folder: Path, before: dict[str, Any]) -> dict[str, A
         folder: Its project, after all steps.
         before: The output of the last `decide` before training.
     """
-    os.environ["TUNEWORTHY_TRUST"] = str(folder)
     project = tuneworthy.open(folder)
     measured = {row["option"]: row["score"] for row in before["options"] if row["kind"] != TUNED}
     options = [name for name, score in measured.items() if score is not None]
@@ -166,6 +165,7 @@ def main() -> None:
     if args.task not in open_tasks(tasks) and not args.sealed:
         raise SystemExit(f"{args.task} is sealed: it is run once, at the end, with --sealed.")
     args.work.mkdir(parents=True, exist_ok=True)
+    os.environ["TUNEWORTHY_TRUST"] = str(args.work.resolve())  # the function that replays answers is the proof's own
     record = prove(tasks[args.task], args.data, args.work.resolve(), args.model)
     second = record["second"]
     for name, one in second["scores"].items():
