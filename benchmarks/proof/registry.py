@@ -72,7 +72,7 @@ class Task:
 
     @property
     def is_choice(self) -> bool:
-        return "{labels}" in self.system or self.name == "fomc-stance"
+        return self.grader == "exact" and self.answers <= 100
 
 
 @dataclass(frozen=True, slots=True)

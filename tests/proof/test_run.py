@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,12 @@ def test_a_run_killed_three_times_ends_with_the_same_record(tmp_path: Path, monk
         finish(tmp_path / "killed", tool, monkeypatch)
     lines = (tmp_path / "killed" / "work" / "records.jsonl").read_text().splitlines()
     assert len(lines) == 1 and len(tool.calls) == len(steps) + 3
+
+
+def test_a_run_leaves_the_environment_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = dict(os.environ)
+    finish(tmp_path, Tool(), monkeypatch)
+    assert dict(os.environ) == before
 
 
 def test_a_step_that_fails_stops_the_run_and_is_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import random
 from dataclasses import replace
+from pathlib import Path
 from statistics import median
+from types import ModuleType
 
 import pytest
 
@@ -19,6 +23,7 @@ from tuneworthy.train.row_lengths import RowLengths, count_rows
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import Shape, shape_of_config
 
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 B8, B70 = shape_of_config(shapes.LLAMA_8B), shape_of_config(shapes.LLAMA_70B)
 LONG = TrainingSettings(micro_batch_size=2, batch_size=16, max_length=4096, gradient_checkpointing=True)
 LONG_QLORA = TrainingSettings(
@@ -184,3 +189,29 @@ def test_more_of_them_fit_at_once() -> None:
 def test_equal_rows_have_nothing_behind_their_beginning() -> None:
     rows = RowLengths(n_rows=8, n_tokens=80, n_supervised=16, median=10, p99=10, longest=10, shared=10, counted=True)
     assert largest_batch(rows, TrainingSettings(micro_batch_size=4)).supervised == 8
+
+
+def load_benchmark(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"benchmark_{Path(name).stem}", BENCHMARKS / name)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_estimate_is_within_a_tenth_of_all_measured_peaks() -> None:
+    runs = {**(benchmark := load_benchmark("memory.py")).CALIBRATION, **benchmark.VALIDATION}
+    rows_of = load_benchmark("clients/train_memory.py").rows
+    measured = json.loads((BENCHMARKS / "results" / "memory.json").read_text())["runs"]
+    assert {one["run"] for one in measured} >= set(benchmark.VALIDATION)
+    for one in measured:
+        kind, options = runs[one["run"]]
+        shared = options["shared"]
+        settings = TrainingSettings(**{key: value for key, value in options.items() if key != "shared"})
+        config = {"model": kind, "settings": settings.to_dict(), "steps": 2, "lengths": "mixed", "shared": shared}
+        own = shared is not None and not settings.paired
+        made = [TokenRow(str(at), row["input_ids"], [int(label >= 0) for label in row["labels"]])
+                for at, row in enumerate(rows_of(config) if own else [])]  # fmt: skip
+        found = estimate(shape_of_config(kind), settings, "cpu", [count_rows(made)] if own else [])
+        assert found.n_bytes / 1e6 == pytest.approx(one["measured_mb"], rel=0.1), one["run"]
+        assert found.low / 1e6 < one["measured_mb"] < found.high / 1e6

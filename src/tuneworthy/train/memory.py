@@ -137,6 +137,10 @@ def estimate(
     """
     steps = [_step(shape, settings, device, largest_batch(kind, settings)) for kind in rows]
     steps = steps or [_step(shape, settings, device, None)]
+    if settings.method == "full" and settings.accumulation == 1:  # gradients come as the activations are freed
+        steps.append([MemoryPart("gradients", shape.n_params * 4, "gradients of all weights")])
+    if settings.method == "qlora" and device == "cpu":
+        steps.append([MemoryPart("file", shape.n_params * 2, "16-bit file that the weights are quantised from")])
     worst = max(steps, key=lambda parts: sum(part.n_bytes for part in parts))
     fixed = MemoryPart("fixed", FIXED[device], "libraries, context and fragmentation")
     low, high = BAND
@@ -163,14 +167,15 @@ def _state(shape: Shape, settings: TrainingSettings) -> Iterator[MemoryPart]:
         copies = 2 * (shape.n_linear if full else n)
         yield MemoryPart("copies", copies, "16-bit copies of trained weights for matrix products")
     yield MemoryPart("optimizer", n * moments, f"two Adam moments for {what}, {moments} bytes per parameter")
-    yield MemoryPart("gradients", n * wide, f"gradients of {what}")
+    if settings.accumulation > 1 or not full:
+        yield MemoryPart("gradients", n * wide, f"gradients of {what}")
 
 
 def _step(shape: Shape, settings: TrainingSettings, device: Device, batch: SharedBatch | None) -> list[MemoryPart]:
     full, width = settings.method == "full", DTYPE_BYTES[settings.dtype]
     n_tokens = batch.tokens if batch else settings.micro_batch_size * (1 + settings.paired) * settings.max_length
     head = 4 * full * shape.vocab * shape.hidden
-    layer = n_tokens * _bytes_of_token(shape, settings, device)
+    layer = n_tokens * _bytes_of_token(shape, settings, device, shared=batch is not None)
     if batch is None:
         tile = min(n_tokens, TILE_TOKENS) * min(shape.vocab, TILE_VOCAB)
         head += tile * (width + TILE_BYTES[device]) + 4 * n_tokens * shape.hidden
@@ -189,7 +194,7 @@ def _step(shape: Shape, settings: TrainingSettings, device: Device, batch: Share
     ]
 
 
-def _bytes_of_token(shape: Shape, settings: TrainingSettings, device: Device) -> float:
+def _bytes_of_token(shape: Shape, settings: TrainingSettings, device: Device, *, shared: bool) -> float:
     full, width = settings.method == "full", DTYPE_BYTES[settings.dtype]
     inputs: float = sum(layer.n * layer.d_in for layer in shape.adapted(settings.target_modules)) / shape.n_layers
     if settings.paired:  # without autocast, PEFT hands an adapter its input in 32 bits
@@ -198,6 +203,8 @@ def _bytes_of_token(shape: Shape, settings: TrainingSettings, device: Device) ->
         inputs *= 3
     elif full and width == 4:
         inputs = 0
+    elif shared and not full:  # adapters that read the same norm share their input
+        inputs = min(inputs, 2 * shape.hidden + shape.q_width + shape.active_ff)
     norms = (16 if full else 8) * shape.hidden
     keys = shape.q_width if device == "cpu" else shape.kv_width  # a CPU repeats keys and values for each query head
     return norms + width * (2 * shape.q_width + 2 * keys + 3 * shape.active_ff + inputs)
