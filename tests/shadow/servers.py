@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 
 from tuneworthy.shadow.copies import Copies, CopyHead
-from tuneworthy.shadow.proxy import SessionDraw, ShadowProxy, server_of
+from tuneworthy.shadow.http_server import server_of
+from tuneworthy.shadow.proxy import SessionDraw, ShadowProxy
 
 CHAT = "/v1/chat/completions"
 

@@ -14,7 +14,8 @@ from tuneworthy.config import load
 from tuneworthy.extras import require
 from tuneworthy.providers.address import check_address
 from tuneworthy.shadow.copies import Copies
-from tuneworthy.shadow.proxy import SessionDraw, ShadowProxy, listen, serve
+from tuneworthy.shadow.http_server import listen, serve
+from tuneworthy.shadow.proxy import SessionDraw, ShadowProxy
 from tuneworthy.shadow.worker import WorkerOrder
 from tuneworthy.store import Folder
 

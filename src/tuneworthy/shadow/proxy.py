@@ -10,11 +10,9 @@ Source: RFC 9110 section 7.6.1 (headers of one connection), RFC 9112 section 6 (
 """
 
 import asyncio
-import gc
-import socket
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -30,22 +28,16 @@ from tuneworthy.providers.address import check_address
 from tuneworthy.providers.http_client import REUSED, proxy_for, relay_session
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.copies import LARGE, MARK, MOST_BYTES, OUTCOMES, Copies, CopyHead
+from tuneworthy.shadow.http_server import MOST_HEADERS, Receive, Scope, Send
 from tuneworthy.shadow.protocols import STREAMS, session_name
 
 HEALTH, METRICS = b"/-/health", b"/-/metrics"
 # Largest body of a request that is read before it is passed on, bytes; those of other paths are passed on as they come.
 MOST_BODY: Final = 64 * 2**20
-# Of all headers of a request together, bytes.
-MOST_HEADERS: Final = 64 * 2**10
 # Of the path and the query of a request, bytes.
 MOST_TARGET: Final = 16 * 2**10
 # How long the upstream may send nothing, seconds.
 IDLE_S: Final = 600.0
-BACKLOG: Final = 2048
-# Idle connections are closed after that, seconds; clients close theirs sooner.
-KEEP_ALIVE_S: Final = 75
-# How long open answers may take once the proxy is stopped, seconds.
-GRACE_S: Final = 30
 # A call over a connection that was used before, which fails sooner and before any answer, met its end, seconds.
 _AT_ONCE_S: Final = 0.05
 # Whether a user leaves is watched only while an answer takes longer than this, seconds.
@@ -60,9 +52,6 @@ _MARK: Final = next(iter(MARK)).lower().encode()
 _COUNTED: Final = (b"content-length", b"transfer-encoding", b"host")
 _REFUSED_METHODS: Final = frozenset({"CONNECT", "TRACE"})
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -144,21 +133,6 @@ class SessionDraw:
 
     def takes(self, session: str) -> bool:
         return is_drawn(self.seed, f"copy {session}", self.share)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens.
-
-    Raises:
-        UserError: It cannot.
-    """
-    try:
-        return socket.create_server((host, port), backlog=BACKLOG)
-    except OSError as error:
-        reason = (error.strerror or "").partition(" (while")[0]  # Python repeats the address there
-        raise UserError(
-            f"The proxy cannot listen on {f'{host}:{port}'}: {reason}.", hint="Choose another --host or --port."
-        ) from None
 
 
 class ShadowProxy:
@@ -504,58 +478,3 @@ def _end_to_end(headers: Iterable[tuple[bytes, bytes]], *, with_length: bool) ->
     named = {part.strip().lower() for name, value in lower if name == b"connection" for part in value.split(b",")}
     left_out = _ONE_CONNECTION | named | {b"host"} | (set() if with_length else {b"content-length"})
     return [(name, value) for name, value in lower if name not in left_out]
-
-
-def server_of(app: ShadowProxy) -> Any:
-    """Return the server that runs the app, a `uvicorn.Server`; it adds no header and logs nothing.
-
-    Headers behind a chunked body (trailers) are dropped, and the bytes between two parts of requests are bounded.
-    """
-    import uvicorn  # of the extra `proxy`
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-    class Protocol(HttpToolsProtocol):  # type: ignore[misc, unused-ignore]
-        unfinished = 0  # read since the last part of a request that was whole, bytes
-
-        def data_received(self, data: bytes) -> None:
-            self.unfinished += len(data)
-            super().data_received(data)
-            if self.unfinished > 2 * MOST_HEADERS and not self.transport.is_closing():
-                self.send_400_response("")
-
-        def on_headers_complete(self) -> None:
-            self.unfinished = 0
-            super().on_headers_complete()
-            self.headers = []  # uvicorn would add trailers to the headers of the request
-
-        def on_body(self, body: bytes) -> None:
-            self.unfinished = 0
-            super().on_body(body)
-
-        def on_message_complete(self) -> None:
-            self.unfinished = 0
-            super().on_message_complete()
-
-    config = uvicorn.Config(
-        app,
-        http=Protocol,
-        lifespan="on",
-        ws="none",
-        log_level="critical",
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=GRACE_S,
-    )
-    return uvicorn.Server(config)
-
-
-def serve(app: ShadowProxy, door: socket.socket) -> None:
-    """Run the app until the process is stopped; what keeps it from starting is raised."""
-    gc.freeze()  # loaded objects stay: collecting them again and again takes a quarter of the time of a request
-    try:
-        server_of(app).run(sockets=[door])
-    finally:
-        if app.fault:
-            raise app.fault from None
