@@ -102,6 +102,9 @@ clean:
 
 # One task of the proof (benchmarks/proof/protocol.md), from its rows to a record. DATA has the clones; it resumes.
 WORK ?= build/proof
+ifeq ($(MAKECMDGOALS)$(and $(TASK),$(DATA)),proof)
+$(error Usage: make proof TASK=NAME DATA=FOLDER [WORK=build/proof] [SEALED=1])
+endif
 proof: setup
 	$(PIP) -c constraints.txt -e '.[local,train]'
-	$(BIN)/python benchmarks/proof/run.py $(TASK) $(DATA) $(WORK)
+	$(BIN)/python benchmarks/proof/run.py $(TASK) "$(DATA)" "$(WORK)" $(if $(SEALED),--sealed)

@@ -1,21 +1,27 @@
 """One task of the proof, from its rows to a record: ladder, verdict, training whatever the verdict was, second test.
 
-    make proof TASK=NAME DATA=FOLDER [WORK=build/proof]
+    make proof TASK=NAME DATA=FOLDER [WORK=build/proof] [SEALED=1]
     python benchmarks/proof/run.py NAME DATA WORK [--model SPEC] [--sealed]
 
 DATA has a clone of each repository that `tasks.toml` names, in a folder OWNER+NAME. Each step is a command of the tool,
 whose output stays in WORK/NAME/steps: an interrupted run resumes with the step that it was in, and that step resumes by
-itself. The record is one line of WORK/records.jsonl. `protocol.md` fixes everything else.
+itself. WORK/records.jsonl has a line for each task that ended, WORK/NAME/attempts.jsonl says when it was tried and how
+that ended. `protocol.md` fixes everything else.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
+import hashlib
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -23,15 +29,18 @@ from typing import Any, Final
 sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
-from registry import SEED, Task, open_tasks, read_rows, read_tasks
+from registry import SEED, Task, counts, open_tasks, read_rows, read_tasks
 from task_project import METHODS, MODEL, write_project
 
 import tuneworthy
+from tuneworthy.cases.normalize import normalise
 from tuneworthy.graders.judging import ScoredAnswers
 from tuneworthy.stats.intervals import effective_n, score_interval, target_status
 from tuneworthy.stats.paired import compare
 
-ANSWERS: Final = {0, 3, 4}  # yes, no and undecided; any other status ends the run
+# Exit statuses that end a step: 3 and 4 are answers of some commands, and work that was refused or cut short elsewhere.
+DONE: Final = {0}
+ANSWERS: Final = {"decide": {0, 3, 4}, "parity": {0, 3}}
 MARGIN: Final = 0.05
 TUNED: Final = "fine_tune"
 
@@ -57,7 +66,7 @@ def walk(task: Task, folder: Path) -> list[dict[str, Any]]:
             print(f"[{task.name}, {time.strftime('%H:%M:%S')}] {name}", flush=True)
             began = time.monotonic()
             status, printed = set_method(folder, step[1]) if step[0] == "method" else command(folder, step)
-            if status not in ANSWERS:
+            if status not in ANSWERS.get(step[0], DONE):
                 raise SystemExit(f"{name} ended with status {status}. The same command again resumes.")
             seconds = round(time.monotonic() - began, 1)
             save(path, {"step": name, "status": status, "seconds": seconds, "output": json.loads(printed)})
@@ -82,15 +91,23 @@ def set_method(folder: Path, method: str) -> tuple[int, str]:
 def second_test(task: Task, folder: Path, before: dict[str, Any]) -> dict[str, Any]:
     """Score every option that was compared on test on the second test, and compare the tuned one there.
 
+    Questions that only punctuation tells from one of the ladder's are left out: the tool takes them for copies.
+
     Args:
         task: The task.
         folder: Its project, after all steps.
         before: The output of the last `decide` before training.
     """
+    began = time.monotonic()
     project = tuneworthy.open(folder)
     measured = {row["option"]: row["score"] for row in before["options"] if row["kind"] != TUNED}
     options = [name for name, score in measured.items() if score is not None]
-    scored = project.score(folder / "second.jsonl", *options, TUNED)
+    used = {normalise(row["input"]) for row in lines_of(folder / "cases.jsonl")}
+    used |= {normalise(row["messages"][0]["content"]) for row in lines_of(folder / "examples.jsonl")}
+    second = lines_of(folder / "second.jsonl")
+    kept = [row for row in second if normalise(row["input"]) not in used]
+    save(folder / "second-kept.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
+    scored = project.score(folder / "second-kept.jsonl", *options, TUNED)
     best = max(options, key=lambda name: measured[name])
     both = ~np.isnan(scored[best].num + scored[TUNED].num)
     a, b = ((one.num[both], one.den[both]) for one in (scored[best], scored[TUNED]))
@@ -100,7 +117,8 @@ def second_test(task: Task, folder: Path, before: dict[str, Any]) -> dict[str, A
     worth = "yes" if reached or paired.better else "no" if paired.excludes_gain(MARGIN) else "unresolved"
     return {
         "scores": scores, "best_untrained": best, "difference": paired.delta, "ci95": paired.ci,
-        "p_value": paired.p_value, "n": paired.n, "worth_training": worth,
+        "p_value": paired.p_value, "n": paired.n, "left_out": len(second) - len(kept), "better": bool(paired.better),
+        "reached": bool(reached), "worth_training": worth, "seconds": round(time.monotonic() - began, 1),
     }  # fmt: skip
 
 
@@ -110,7 +128,12 @@ def level(task: Task, one: ScoredAnswers) -> dict[str, Any]:
     interval, size = score_interval(num, den), effective_n(num, den)
     score = float(num.sum() / den.sum())
     status = target_status(score, size, task.target, MARGIN)
-    return {"score": score, "ci95": (interval.lo, interval.hi), "target": status, "unscored": int((~there).sum())}
+    return {"score": score, "ci95": (interval.lo, interval.hi), "target": status, "n": int(there.sum()),
+            "unscored": int((~there).sum())}  # fmt: skip
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().split("\n") if line]
 
 
 def save(path: Path, content: str | dict[str, Any]) -> None:
@@ -120,31 +143,89 @@ def save(path: Path, content: str | dict[str, Any]) -> None:
     unfinished.replace(path)
 
 
-def prove(task: Task, data: Path, work: Path, model: str) -> dict[str, Any]:
-    """Take a task from its rows to its record; return the record, and append it to WORK/records.jsonl once."""
-    folder = work / task.name
+def begin(task: Task, data: Path, folder: Path, model: str) -> dict[str, Any]:
+    """Write the project of a task, or check that it was begun by this source, with this model, on this processor.
+
+    Returns:
+        The facts of the start: what may not change while a run is interrupted.
+
+    Raises:
+        SystemExit: They have changed, or the data is not what the registry states.
+    """
+    source = hashlib.sha256()
+    for path in sorted(Path(tuneworthy.__file__).parent.rglob("*.py")):
+        source.update(path.read_bytes())
+    here = {"source": source.hexdigest(), "model": model, "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
+    path = folder / "start.json"
+    if path.exists():
+        start: dict[str, Any] = json.loads(path.read_text())
+        if changed := [name for name, value in here.items() if start[name] != value]:
+            raise SystemExit(f"{folder} was begun with another {', '.join(changed)}. Take another WORK.")
+        return start
+    if folder.exists():
+        raise SystemExit(f"{folder} was not begun by this runner. Take another WORK.")
+    check_data(task, data)
     rows = read_rows(task, data)
-    if not (folder / "examples.jsonl").exists():
-        write_project(task, rows, folder, model)
-    told = walk(task, folder)
-    decided = [one["output"] for one in told if one["step"].endswith("decide")]
+    unfinished = folder.with_name(f"{folder.name}.part")
+    if unfinished.exists():
+        unfinished.rename(unfinished.with_name(f"{unfinished.name}.{time.time_ns()}"))
+    write_project(task, rows, unfinished, model)
+    start = {**here, "n": {"train": len(rows.train), "test": len(rows.test), "second": len(rows.second)}}
+    save(unfinished / "start.json", start)
+    unfinished.rename(folder)
+    return start
+
+
+def check_data(task: Task, data: Path) -> None:
+    found = counts(task, data)
+    stated = {key: getattr(task, key) for key in ("rows", "answers", "largest", "empty")}
+    if wrong := {key: found[key] for key, value in stated.items() if found[key] != value}:
+        raise SystemExit(f"{task.name}: {wrong} is not as stated: {stated}. Check out {task.commit}.")
+
+
+@contextmanager
+def attempt(folder: Path) -> Iterator[None]:
+    """Note when an attempt begins and how it ends; a second runner in the same folder is refused."""
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock, (folder / "attempts.jsonl").open("a") as log:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f"Another run is in {folder}.") from None
+        print(json.dumps({"began": time.time()}), file=log, flush=True)
+        ending = "interrupted"
+        try:
+            yield
+            ending = "finished"
+        except SystemExit as error:
+            ending = str(error)
+            raise
+        finally:
+            print(json.dumps({"ended": time.time(), "how": ending}), file=log, flush=True)
+
+
+def prove(task: Task, data: Path, work: Path, model: str) -> dict[str, Any]:
+    """Take a task from its rows to its record; return the record, which WORK/records.jsonl has once."""
+    folder = work / task.name
     path = folder / "record.json"
-    if not path.exists():
-        verdict, after = decided[1], decided[2]
-        record = {
-            "task": task.name, "kind": task.kind, "language": task.language, "commit": task.commit, "model": model,
-            "target": task.target, "seed": SEED, "tuneworthy": version("tuneworthy"),
-            "n": {"train": len(rows.train), "test": len(rows.test), "second": len(rows.second)},
-            "first_verdict": decided[0]["outcome"], "verdict": verdict["outcome"],
-            "reason_code": verdict["reason_code"], "recommendation": verdict["recommendation"],
-            "method": (verdict["training"] or {}).get("method"), "forecast": verdict["forecast"],
-            "options": verdict["options"], "after": after["outcome"], "after_options": after["options"],
-            "second": second_test(task, folder, verdict), "statuses": {one["step"]: one["status"] for one in told},
-            "seconds": {one["step"]: one["seconds"] for one in told},
-        }  # fmt: skip
-        with (work / "records.jsonl").open("a") as file:
-            file.write(json.dumps(record) + "\n")
-        save(path, record)
+    start = begin(task, data, folder, model)
+    with attempt(folder):
+        if not path.exists():
+            told = walk(task, folder)
+            first, verdict, after = [one["output"] for one in told if one["step"].endswith("decide")]
+            second = second_test(task, folder, verdict)
+            record = {
+                "task": task.name, "kind": task.kind, "language": task.language, "commit": task.commit,
+                "target": task.target, "seed": SEED, "tuneworthy": version("tuneworthy"), **start,
+                "first_verdict": first["outcome"], "verdict": verdict["outcome"],
+                "reason_code": verdict["reason_code"], "recommendation": verdict["recommendation"],
+                "method": (verdict["training"] or {}).get("method"), "forecast": verdict["forecast"],
+                "options": verdict["options"], "after": after["outcome"], "after_options": after["options"],
+                "second": second, "statuses": {one["step"]: one["status"] for one in told},
+                "seconds": {one["step"]: one["seconds"] for one in told} | {"second test": second.pop("seconds")},
+            }  # fmt: skip
+            save(path, record)
+        records = sorted(work.glob("*/record.json"))
+        save(work / "records.jsonl", "".join(one.read_text() + "\n" for one in records))
     found: dict[str, Any] = json.loads(path.read_text())
     return found
 
@@ -163,9 +244,14 @@ def main() -> None:
         raise SystemExit(f"There is no task {args.task}. Tasks: {', '.join(tasks)}.")
     if args.task not in open_tasks(tasks) and not args.sealed:
         raise SystemExit(f"{args.task} is sealed: it is run once, at the end, with --sealed.")
-    args.work.mkdir(parents=True, exist_ok=True)
-    os.environ["TUNEWORTHY_TRUST"] = str(args.work.resolve())  # the function that replays answers is the proof's own
-    record = prove(tasks[args.task], args.data, args.work.resolve(), args.model)
+    work = args.work.resolve()
+    if os.pathsep in str(work):
+        raise SystemExit(f"The path of the work folder contains {os.pathsep!r}: {work}")
+    if not args.data.is_dir():
+        raise SystemExit(f"There is no folder {args.data}: it has a clone of each repository, in OWNER+NAME.")
+    work.mkdir(parents=True, exist_ok=True)
+    os.environ["TUNEWORTHY_TRUST"] = str(work / args.task)  # the function that replays answers is the proof's own
+    record = prove(tasks[args.task], args.data, work, args.model)
     second = record["second"]
     for name, one in second["scores"].items():
         print(f"{name:30} {one['score']:.3f} [{one['ci95'][0]:.3f}, {one['ci95'][1]:.3f}] target {one['target']}")

@@ -86,7 +86,9 @@ ANSWERS = json.loads((Path(__file__).parent / "published.json").read_text())
 
 def answer(request):
     asked = request.messages[-1]["content"]
-    question = next(text for text in ANSWERS if text in asked)
+    question = max((text for text in ANSWERS if text in asked), key=len, default=None)
+    if question is None:
+        raise LookupError(f"No published answer to: {{asked}}")
     sent = sum(len(message["content"]) for message in request.messages)
     return Response(text=ANSWERS[question], input_tokens=sent // 4, output_tokens=len(ANSWERS[question]) // 4 + 1)
 '''
