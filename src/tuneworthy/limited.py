@@ -1,7 +1,7 @@
 """Strangers' text under a limit: a function runs in a child process that may take little time and memory.
 
 Whatever can blow up goes through here: templates, patterns, schemas. The child stays warm from call to call. It gets
-no secret of the environment, writes no file, and ends with this process. `run_child` is its program.
+no secret of the environment, writes no file, and ends with this process. `main` is its program.
 
 >>> call(sorted, [3, 1, 2], limit_s=10.0)
 [1, 2, 3]
@@ -13,20 +13,17 @@ import os
 import resource
 import select
 import signal
-import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
-from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
-from tuneworthy import messages
+from tuneworthy import messages, processes
 from tuneworthy.errors import UserError
-from tuneworthy.trust import child_environment
 
 # Wall time over processor time, at most: a machine may be busy, and the child cannot sleep.
 WALL: Final = 20.0
@@ -36,8 +33,6 @@ MAX_MEMORY: Final = 2**30
 MAX_ANSWERS: Final = 2**30
 # How often the same text may meet a limit before it is refused at once.
 MAX_TRIES: Final = 3
-
-_START: Final = "import sys; sys.path.insert(0, sys.argv[1]); from tuneworthy.limited import run_child; run_child()"
 
 
 class OverLimit(UserError):
@@ -53,11 +48,7 @@ class OverLimit(UserError):
 class _Child:
     def __init__(self) -> None:
         self.owner = os.getpid()
-        self.process = subprocess.Popen(
-            [sys.executable, "-I", "-c", _START, str(Path(__file__).parents[1]), str(MAX_MEMORY)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env=child_environment(),
-        )  # fmt: skip
+        self.process = processes.start(processes.main_of(__name__, str(MAX_MEMORY)), piped=True)
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self._stdin, self._stdout = self.process.stdin, self.process.stdout
@@ -165,12 +156,12 @@ def close() -> None:
         _children.pop().close()
 
 
-def run_child() -> None:
+def main(max_memory: str) -> None:
     """Answer a task a line until the input ends: the program of the child."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with its owner, who may have work left
     tasks, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # output of a library is no answer
-    memory = int(sys.argv[2])
+    memory = int(max_memory)
     for what, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
         resource.setrlimit(what, (most, most))
     for line in iter(tasks.readline, b""):

@@ -44,17 +44,6 @@ VENDORS: Final[Mapping[str, str]] = {
     "XAI_API_KEY": "https://api.x.ai",
 }
 _PORTS: Final = {"http": 80, "https": 443}
-# Environment of a child process: where programs, caches, libraries and devices are, how to reach the network.
-_PASSED: Final = frozenset(
-    {"ALL_PROXY", "HOME", "HTTPS_PROXY", "HTTP_PROXY", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LOGNAME", "NO_PROXY",
-     "PATH", "PYTHONPATH", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE", "TEMP", "TMP", "TMPDIR",
-     "TUNEWORTHY_HOME", "TZ", "USER", "VIRTUAL_ENV"}
-)  # fmt: skip
-_PASSED_PREFIXES: Final = (
-    "CUDA", "GOMP_", "HF_HOME", "HF_HUB_", "HIP", "HSA_", "KMP_", "LC_", "MKL_", "NCCL_", "NVIDIA_", "OMP_",
-    "OPENBLAS_", "PYTORCH_", "ROCM_", "ROCR_", "TORCH", "TRANSFORMERS_", "TRITON_", "VLLM_", "XDG_CACHE_",
-)  # fmt: skip
-_SECRET_PARTS: Final = ("KEY", "TOKEN", "SECRET", "PASSW", "CREDENTIAL", "AUTH")
 
 
 class Grant(NamedTuple):
@@ -235,23 +224,6 @@ def _expanded(root: Path, name: str) -> Path:
         return root / Path(name).expanduser()
     except RuntimeError:  # there is no such user
         return root / name
-
-
-def child_environment(*prefixes: str, **settings: str) -> dict[str, str]:
-    """Return the environment of a child process: no secret of the user's is in it.
-
-    Args:
-        prefixes: Further names that this child may know, by how they begin.
-        settings: Further variables.
-    """
-    named = (*_PASSED_PREFIXES, *prefixes)
-    passed = {
-        name: value
-        for name, value in os.environ.items()
-        if (name.upper() in _PASSED or name.startswith(named))
-        and (name.startswith(prefixes) or not any(part in name.upper() for part in _SECRET_PARTS))
-    }
-    return passed | settings
 
 
 def refuse_standard_library(place: str) -> None:

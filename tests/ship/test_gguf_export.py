@@ -140,7 +140,10 @@ def test_a_quantiser_is_given_the_file_and_the_type(tmp_path: Path, monkeypatch:
     program.write_text(f'#!/bin/sh\ncp "$1" "$2"; echo "$3" > {tmp_path}/asked\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
-    store = Folder(tmp_path)
+    made = write_artifact(Folder(tmp_path), "merged", lambda folder: folder_of(folder) and None, parent=None, about={})
+    with pytest.raises(UserError, match="llama-quantize"):  # a program of the project's own is not started
+        export_gguf(Folder(tmp_path), made, "q4_k_m")
+    store = Folder(tmp_path / "project")
     made = write_artifact(store, "merged", lambda folder: folder_of(folder) and None, parent=None, about={})
     exported = export_gguf(store, made, "q4_k_m")
     assert (tmp_path / "asked").read_text().strip() == "Q4_K_M"

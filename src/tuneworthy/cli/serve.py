@@ -2,8 +2,6 @@
 
 import shlex
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from tuneworthy import processes
 from tuneworthy.cli.export import write_classifier
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import note, project_option
@@ -21,7 +20,6 @@ from tuneworthy.ship.serve import NAME, ServingChoice, choose, llama_cpp
 from tuneworthy.ship.served import noted
 from tuneworthy.store import Folder
 from tuneworthy.store.messages import KINDS
-from tuneworthy.trust import child_environment
 
 
 @click.command("serve")
@@ -84,14 +82,14 @@ def _serve_classifier(project: Project, store: Folder, port: int, only_print: bo
     """Export the classical winner, and run its server until Ctrl-C or SIGTERM."""
     folder = store.path / "classifier"
     export = run_async(write_classifier(project, folder))
-    command = [sys.executable, str(folder / "server.py"), str(port)]
+    command = processes.python(str(folder.resolve() / "server.py"), str(port))
     if only_print:
         click.echo(shlex.join(command))
         return
     log = store.logs / "classifier.log"
     log.parent.mkdir(exist_ok=True)
     with _until_stopped(shlex.join(command)), log.open("wb") as file:
-        child = subprocess.Popen(command, stdout=file, stderr=file, env=child_environment())
+        child = processes.start(command, file)
         try:
             address = f"http://127.0.0.1:{port}"
             note(

@@ -1,12 +1,12 @@
 """`tuneworthy shadow proxy`."""
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 import orjson
 
+from tuneworthy import processes
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import SHARE, note, project_option, spending_options
 from tuneworthy.cli.run import open_variants
@@ -61,8 +61,10 @@ def command(
     run_async(check())
 
     def child(rest: float | None) -> list[str]:
-        order = WorkerOrder(root=str(project.root), candidate=candidate, judge_s=60 * judge_minutes, max_usd=rest)
-        return [sys.executable, "-m", "tuneworthy.shadow.worker", orjson.dumps(asdict(order)).decode()]
+        order = WorkerOrder(
+            root=str(project.root.resolve()), candidate=candidate, judge_s=60 * judge_minutes, max_usd=rest
+        )
+        return processes.main_of("tuneworthy.shadow.worker", orjson.dumps(asdict(order)).decode())
 
     settings = project.shadow
     log = Folder(project.root).logs / "shadow.log"

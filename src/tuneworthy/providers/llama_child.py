@@ -1,6 +1,6 @@
 """The child process of the embedded llama.cpp: loads one GGUF file and serves it until its parent goes.
 
-Started by `llama_cpp.Engine` as ``python -P -m tuneworthy.providers.llama_child``. One JSON line comes on
+Started by `llama_cpp.Engine` through `processes`. One JSON line comes on
 standard input (`EngineSettings`), one goes out on standard output: ``{"address", "slots"}`` or ``{"error"}``. After
 that, standard input is only a leash: when the parent closes it, or dies, the child exits at once. Everything
 that native code prints goes to standard error, which the parent points at a log file.
@@ -124,7 +124,3 @@ def main() -> None:
     while os.read(0, 4096):
         pass
     os._exit(0)  # native teardown waits for answers that no one reads any more
-
-
-if __name__ == "__main__":
-    main()

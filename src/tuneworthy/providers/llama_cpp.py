@@ -15,8 +15,6 @@ import os
 import re
 import secrets
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -28,6 +26,7 @@ from typing import Any
 
 import orjson
 
+from tuneworthy import processes
 from tuneworthy.config.models import LlamaCpp
 from tuneworthy.errors import ModelError, OutsideFault, ProviderError, UserError
 from tuneworthy.providers import messages
@@ -40,7 +39,6 @@ from tuneworthy.providers.llama_ranking import LabelRanker
 from tuneworthy.providers.models import check_pinned, find
 from tuneworthy.providers.openai import OpenAIProvider, with_instructions
 from tuneworthy.store.folder import Folder
-from tuneworthy.trust import child_environment
 from tuneworthy.types import LANES, JsonObject, Message, Request, Response, content_hash
 
 # A shorter prefix is read as fast as it is copied.
@@ -137,7 +135,7 @@ class Engine:
         self.settings = replace(
             settings, api_key=self.api_key, parent=os.getpid(), slot_folder=f"{log.parent.resolve()}/"
         )
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: processes.Child | None = None
 
     @property
     def pid(self) -> int | None:
@@ -160,11 +158,8 @@ class Engine:
         fresh = not self.log.exists() or self.log.stat().st_size > MAX_LOG_BYTES
         with self.log.open("wb" if fresh else "ab") as log:
             self._log_start = log.tell()
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tuneworthy.providers.llama_child"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
-                env=child_environment("OMP_", "GOMP_"),
-            )  # fmt: skip
+            child = processes.main_of("tuneworthy.providers.llama_child")
+            self._process = processes.start(child, log, piped=True, own_session=True)
         try:
             report = await asyncio.wait_for(asyncio.to_thread(self._introduce), timeout_s)
         except BaseException as error:
@@ -184,18 +179,8 @@ class Engine:
 
     def close(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        if process.stdin is not None:
-            with suppress(BrokenPipeError):
-                process.stdin.close()
-        try:
-            process.wait(2.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        if process is not None:
+            processes.end(process, grace_s=2.0)
 
     async def died(self, patience_s: float = 0.5) -> bool:
         end = time.monotonic() + patience_s

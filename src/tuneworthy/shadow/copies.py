@@ -17,6 +17,8 @@ from typing import BinaryIO, Final
 
 import orjson
 
+from tuneworthy import processes
+
 # Marks requests that are not a user's.
 MARK: Final = {"X-Tuneworthy-Shadow": "1"}
 # A request or an answer above it is not copied, bytes.
@@ -172,13 +174,8 @@ class Copies:
 
     async def _serve(self, log: BinaryIO) -> None:
         rest = None if self.max_usd is None else max(0.0, self.max_usd - self.usd)
-        self._process = process = await asyncio.create_subprocess_exec(
-            *self.command(rest),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,  # Ctrl-C is for the proxy, which tells the child
-        )
+        # a session of its own: Ctrl-C is for the proxy, which tells the child
+        self._process = process = await processes.start_async(self.command(rest), log)
         assert process.stdout
         async for line in process.stdout:
             self._note(WorkerReport(**orjson.loads(line)))

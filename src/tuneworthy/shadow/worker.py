@@ -1,4 +1,4 @@
-"""The child of `shadow proxy` that asks the candidate: `python -m tuneworthy.shadow.worker`, with JSON as its argument.
+"""The child of `shadow proxy` that asks the candidate; its argument is JSON (`WorkerOrder`).
 
 Copies come through standard input; each outcome goes out as a line of JSON. A copy is read, masked as
 `data.policy` says, and asked of the candidate as a replay asks; its answer is committed to the store of all answers,
@@ -212,17 +212,13 @@ def yield_processor() -> None:
         Path("/proc/self/autogroup").write_text(str(NICENESS))
 
 
-def main() -> int:
+def main(order: str) -> int:
     """Run a worker until its standard input ends."""
     reports = private_output()
     yield_processor()
     try:
-        asyncio.run(work(WorkerOrder(**orjson.loads(sys.argv[1])), reports))
+        asyncio.run(work(WorkerOrder(**orjson.loads(order)), reports))
     except UserError as error:
         sys.stderr.write(f"{error.message}\n")
         return 2
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

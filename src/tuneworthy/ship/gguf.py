@@ -7,8 +7,6 @@ at a time is in memory.
 Source: ggml docs/gguf.md; llama.cpp convert_hf_to_gguf.py.
 """
 
-import shutil
-import subprocess
 from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneworthy import processes
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.gguf import read_header
@@ -33,7 +32,6 @@ from tuneworthy.ship.gguf_tokens import (
 )
 from tuneworthy.store.artifacts import Artifact, find_artifact, write_artifact
 from tuneworthy.store.folder import Folder
-from tuneworthy.trust import child_environment
 from tuneworthy.types import JsonObject
 
 FILE: Final = "model.gguf"
@@ -66,7 +64,7 @@ def export_gguf(
             f"Unknown GGUF type {file_type}.",
             hint=f"Choose from {', '.join((*WRITTEN, *K_QUANTS))}.",
         )
-    quantise = None if file_type in WRITTEN else quantiser()
+    quantise = None if file_type in WRITTEN else quantiser(store.root)
     source = source_of(store, made)
     say(messages.writes_gguf(made.folder, file_type, source))
 
@@ -114,13 +112,13 @@ def source_of(store: Folder, made: Artifact) -> Path | None:
     return path
 
 
-def quantiser() -> str:
+def quantiser(root: Path) -> str:
     """Return the path of `llama-quantize`.
 
     Raises:
-        UserError: It is not on the PATH.
+        UserError: It is not on the PATH, or in the project folder `root`.
     """
-    program = shutil.which(QUANTIZE)
+    program = processes.program(QUANTIZE, root)
     if program is None:
         raise UserError(
             f"{QUANTIZE} is not on the PATH, and K-quants need it.", hint="Install llama.cpp, or pass --type q8_0."
@@ -129,13 +127,7 @@ def quantiser() -> str:
 
 
 def _quantise(program: str, source: Path, target: Path, file_type: str) -> None:
-    done = subprocess.run(
-        [program, str(source), str(target), file_type.upper()],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=child_environment(),
-    )
+    done = processes.run([program, str(source.resolve()), str(target.resolve()), file_type.upper()])
     if done.returncode or not target.is_file():
         last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
         raise UserError(

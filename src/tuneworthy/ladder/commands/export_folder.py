@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -14,10 +12,10 @@ import numpy as np
 import orjson
 from jinja2 import Environment, StrictUndefined
 
+from tuneworthy import processes
 from tuneworthy.errors import GateFailed, UserError
 from tuneworthy.ladder import messages
 from tuneworthy.store import write_atomic
-from tuneworthy.trust import child_environment
 
 # Beginning of a script that can import the modules of a folder, NumPy and nothing else, and reads its cases.
 CLOSED: Final = """
@@ -48,13 +46,11 @@ def run_closed(script: str, folder: Path, modules: Sequence[str], cases: Any, wh
         GateFailed: It fails.
     """
     with TemporaryDirectory() as name:
-        work = Path(name) / "cases.json"
+        work = Path(name).resolve() / "cases.json"
         work.write_bytes(orjson.dumps(cases))
         packages = str(Path(np.__file__).parent.parent)
-        done = subprocess.run(
-            [sys.executable, "-I", "-S", "-B", "-c", CLOSED + script, str(folder), packages, str(work), *modules],
-            capture_output=True, text=True, check=False, env=child_environment(),
-        )  # fmt: skip
+        arguments = [str(folder.resolve()), packages, str(work), *modules]
+        done = processes.run(processes.python("-S", "-B", "-c", CLOSED + script, *arguments))
     if done.returncode:
         fault = done.stderr.strip().rpartition("\n")[2]
         raise GateFailed(

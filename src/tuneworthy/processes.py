@@ -1,0 +1,120 @@
+"""Child processes. No other module starts one.
+
+A child of this Python imports from this installation only (`-I`): not from the working folder, which may be a
+stranger's, nor from PYTHONPATH. Its working folder is `/`, where native code finds no library of a stranger. Its
+environment has no secret of the user.
+"""
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from subprocess import DEVNULL, PIPE, CompletedProcess, Popen, TimeoutExpired
+from subprocess import run as _run
+from typing import IO, Any, Final, TypeAlias
+
+Child: TypeAlias = Popen[bytes]
+
+# Variables of a child: where programs, caches, libraries and devices are, how to reach the network.
+_PASSED: Final = frozenset(
+    {"ALL_PROXY", "HOME", "HTTPS_PROXY", "HTTP_PROXY", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LOGNAME", "NO_PROXY",
+     "PATH", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE", "TEMP", "TMP", "TMPDIR", "TUNEWORTHY_HOME", "TZ",
+     "USER", "VIRTUAL_ENV"}
+)  # fmt: skip
+_PASSED_PREFIXES: Final = (
+    "CUDA", "GOMP_", "HF_HOME", "HF_HUB_", "HIP", "HSA_", "KMP_", "LC_", "MKL_", "NCCL_", "NVIDIA_", "OMP_",
+    "OPENBLAS_", "PYTORCH_", "ROCM_", "ROCR_", "TORCH", "TRANSFORMERS_", "TRITON_", "VLLM_", "XDG_CACHE_",
+)  # fmt: skip
+_SECRET_PARTS: Final = ("KEY", "TOKEN", "SECRET", "PASSW", "CREDENTIAL", "AUTH")
+# Imports this package from its own folder, which then comes last: nothing next to it replaces a module of Python.
+_MAIN: Final = (
+    "import sys; sys.path.insert(0, sys.argv[1]); import tuneworthy; sys.path.append(sys.path.pop(0)); "
+    "from importlib import import_module; sys.exit(import_module(sys.argv[2]).main(*sys.argv[3:]))"
+)
+
+
+def python(*arguments: str) -> list[str]:
+    """Return a command line of this Python, isolated."""
+    return [sys.executable, "-I", *arguments]
+
+
+def main_of(module: str, *arguments: str) -> list[str]:
+    """Return a command line that calls `main` of a module of this package with `arguments`."""
+    return python("-c", _MAIN, str(Path(__file__).parents[1]), module, *arguments)
+
+
+def program(name: str, root: Path) -> str | None:
+    """Return the path of a program on the PATH; None if it is missing, or in the project folder `root`."""
+    folders = [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if Path(folder).is_absolute()]
+    found = shutil.which(name, path=os.pathsep.join(folders))
+    return None if found is None or Path(found).resolve().is_relative_to(root.resolve()) else found
+
+
+def environment(*prefixes: str, **settings: str) -> dict[str, str]:
+    """Return the environment of a child: no secret of the user is in it.
+
+    Args:
+        prefixes: Beginnings of further names that this child may know.
+        settings: Further variables.
+    """
+    named = (*_PASSED_PREFIXES, *prefixes)
+    passed = {
+        name: value
+        for name, value in os.environ.items()
+        if (name.upper() in _PASSED or name.startswith(named))
+        and (name.startswith(prefixes) or not any(part in name.upper() for part in _SECRET_PARTS))
+    }
+    return passed | settings
+
+
+def start(
+    command: Sequence[str],
+    log: IO[bytes] | None = None,
+    *,
+    piped: bool = False,
+    own_session: bool = False,
+    variables: Mapping[str, str] | None = None,
+) -> Child:
+    """Start a child.
+
+    Args:
+        command: Its command line; paths in it are absolute.
+        log: Gets its error output, and its output if that is not piped.
+        piped: Whether its input and output are pipes.
+        own_session: Whether Ctrl-C at the terminal leaves it running.
+        variables: Its environment; `environment()` if not given.
+    """
+    ends: dict[str, Any] = {"stdin": PIPE, "stdout": PIPE} if piped else {"stdin": DEVNULL, "stdout": log or DEVNULL}
+    return Popen(
+        command, stderr=log or DEVNULL, cwd="/", env=variables or environment(), start_new_session=own_session, **ends
+    )
+
+
+def run(command: Sequence[str]) -> CompletedProcess[str]:
+    """Run a child to its end, and return its status and its output."""
+    return _run(command, stdin=DEVNULL, capture_output=True, text=True, check=False, cwd="/", env=environment())
+
+
+async def start_async(command: Sequence[str], log: IO[bytes]) -> asyncio.subprocess.Process:
+    """Start a child with piped input and output in a session of its own.
+
+    It calls models and runs functions of the user's, so it has the whole environment and the working folder.
+    """
+    return await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=log, start_new_session=True)
+
+
+def end(child: Child, grace_s: float) -> None:
+    """Close a piped child's input, and kill the child if it is still running after `grace_s` seconds."""
+    with suppress(BrokenPipeError):
+        if child.stdin is not None:
+            child.stdin.close()
+    try:
+        child.wait(grace_s)
+    except TimeoutExpired:
+        child.kill()
+        child.wait()
+    if child.stdout is not None:
+        child.stdout.close()
