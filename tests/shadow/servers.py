@@ -103,10 +103,9 @@ class NotedCopies(Copies):
 
 
 @asynccontextmanager
-async def proxied(address: str, copies: Copies | None = None, **options: Any) -> AsyncIterator[tuple[str, ShadowProxy]]:
-    """Run the proxy in front of `address`; yield its own address."""
-    sampling = SessionDraw(share=options.pop("share", 1.0), seed=7, header=b"x-session-id")
-    app = ShadowProxy(address, sampling, copies or NotedCopies(), **options)
+async def served(address: str, copies: Copies | None = None, *, share: float = 1.0) -> AsyncIterator[tuple[str, Any]]:
+    """Run the proxy in front of `address`; yield its own address and the server, whose app it is."""
+    app = ShadowProxy(address, SessionDraw(share=share, seed=7, header=b"x-session-id"), copies or NotedCopies())
     door = socket.create_server(("127.0.0.1", 0))
     server = server_of(app)
     server.config.timeout_graceful_shutdown = 1
@@ -114,10 +113,17 @@ async def proxied(address: str, copies: Copies | None = None, **options: Any) ->
     while not server.started:
         await asyncio.sleep(0.01)
     try:
-        yield f"http://127.0.0.1:{door.getsockname()[1]}", app
+        yield f"http://127.0.0.1:{door.getsockname()[1]}", server
     finally:
         server.should_exit = True
         await task
+
+
+@asynccontextmanager
+async def proxied(address: str, copies: Copies | None = None, **options: Any) -> AsyncIterator[tuple[str, ShadowProxy]]:
+    """Run the proxy in front of `address`; yield its own address and the app."""
+    async with served(address, copies, **options) as (proxy, server):
+        yield proxy, server.config.app
 
 
 async def said(address: str, request: bytes, *, wait_s: float = 5.0) -> bytes:

@@ -1,6 +1,7 @@
 """`tuneworthy shadow proxy`."""
 
 from dataclasses import asdict
+from ipaddress import ip_address
 from pathlib import Path
 
 import click
@@ -14,8 +15,8 @@ from tuneworthy.config import load
 from tuneworthy.extras import require
 from tuneworthy.providers.address import check_address
 from tuneworthy.shadow.copies import Copies
-from tuneworthy.shadow.http_server import listen, serve
-from tuneworthy.shadow.proxy import SessionDraw, ShadowProxy
+from tuneworthy.shadow.http_server import listen
+from tuneworthy.shadow.proxy import SessionDraw, ShadowProxy, serve
 from tuneworthy.shadow.worker import WorkerOrder
 from tuneworthy.store import Folder
 
@@ -77,4 +78,9 @@ def command(
         f"{f'http://{host}:{port}'} forwards requests to {app.upstream} and copies {sampling.share:.0%} of the "
         "sessions. Ctrl-C ends it."
     )
+    if not ip_address(door.getsockname()[0]).is_loopback:
+        note(
+            f"Anyone who reaches port {port} of this machine can now use the API through it: the proxy checks no key. "
+            "Let a firewall admit your application only. `/-/health` and `/-/metrics` answer to this machine only."
+        )
     serve(app, door)

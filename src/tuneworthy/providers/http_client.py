@@ -10,18 +10,17 @@ Source: how the vendors' own clients read retry-after-ms, retry-after and x-shou
 import asyncio
 import math
 import re
+import select
 import time
 import zlib
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from contextvars import ContextVar
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar, Literal, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
-from weakref import WeakSet
 
 import aiohttp
 import orjson
@@ -40,6 +39,8 @@ from tuneworthy.types import JsonObject
 # Largest answer that is read unless a client sets its own limit, bytes.
 MAX_BODY = 64 * 2**20
 _CONNECT_S = 15.0
+# Idle connections of a `relay_session` are closed after that, seconds; servers close theirs after 5 or more.
+_KEEP_ALIVE_S = 2.0
 _RETRYABLE = frozenset({408, 409, 425, 429})
 _RATE_LIMIT = frozenset({402, 429, 529})  # 529 is Anthropic's "overloaded"; 402 says that no money is left
 _BAD_REQUEST = frozenset({400, 413, 422})
@@ -48,9 +49,6 @@ _BROKEN = aiohttp.ClientPayloadError, aiohttp.ClientResponseError, aiohttp.http.
 # Window of zlib that reads both.
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")
-
-# Of a `relay_session`: whether the connection of the task's last request was used before.
-REUSED: ContextVar[bool] = ContextVar("reused", default=False)
 
 Method = Literal["GET", "POST"]
 Result = TypeVar("Result")
@@ -322,22 +320,19 @@ class ServedProvider(BaseProvider):
         await self.http.close()
 
 
-class _NotingConnector(aiohttp.TCPConnector):
-    """Notes in `REUSED` whether a request got a connection that was used before.
+class _OpenConnector(aiohttp.TCPConnector):
+    """Reuses no connection whose server has closed it, even if the event loop has yet to notice."""
 
-    aiohttp's trace says so too, and costs a request of the proxy a tenth of its time.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._used: WeakSet[Any] = WeakSet()
-
-    async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
-        connection = await super().connect(req, traces, timeout)
-        protocol = connection.protocol
-        REUSED.set(protocol in self._used)
-        self._used.add(protocol)
+    async def _get(self, key: Any, traces: Any) -> Any:
+        while (connection := await super()._get(key, traces)) and _is_readable(connection.transport):
+            connection.close()
         return connection
+
+
+def _is_readable(transport: Any) -> bool:
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket"), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def relay_session(*, idle_s: float) -> aiohttp.ClientSession:
@@ -349,12 +344,11 @@ def relay_session(*, idle_s: float) -> aiohttp.ClientSession:
         idle_s: How long a server may send nothing, seconds.
     """
     return aiohttp.ClientSession(
-        connector=_NotingConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=30),
+        connector=_OpenConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=_KEEP_ALIVE_S),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=idle_s),
         skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
-        read_bufsize=2**18,
         max_line_size=2**16,
         max_field_size=2**16,
     )

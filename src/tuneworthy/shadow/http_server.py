@@ -1,39 +1,45 @@
-"""HTTP server of `shadow proxy`: uvicorn with bounds on what one connection may take.
+"""HTTP server of `shadow proxy`: uvicorn with bounds on the time, the memory and the connections of its clients.
 
-Source: RFC 9112 section 6 (length of a message).
+A client that is late with a request, or does not read its answer, loses its connection. Where connections are scarce,
+the incomplete requests that wait longest are closed first, so half-open requests keep no user out.
+
+Invariants: the body of a request that asks for another protocol (`Upgrade`) is read like any other; an answer that has
+begun is completed or broken off, and never followed by another status.
+
+Sources: RFC 9110 section 7.8 (a server may ignore Upgrade), RFC 9112 section 6 (length of a message).
 """
 
-import gc
+import asyncio
+import math
+import resource
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final, Protocol
+from types import SimpleNamespace
+from typing import Any, Final
 
 from tuneworthy.errors import UserError
 
 # Of all headers of a request together, bytes.
-MOST_HEADERS: Final = 64 * 2**10
+MAX_HEADERS: Final = 64 * 2**10
 BACKLOG: Final = 2048
 # Idle connections are closed after that, seconds; clients close theirs sooner.
 KEEP_ALIVE_S: Final = 75
 # How long open answers may take once the proxy is stopped, seconds.
 GRACE_S: Final = 30
+# Time for all headers of a request; and for `MIN_RATE` in its body, or in an answer that waits to be read; seconds.
+LIMIT_S: Final = {"head": 10.0, "body": 20.0, "answer": 60.0}
+# Bytes a second.
+MIN_RATE: Final = 500
+# Connections of users, half of them from one address.
+MAX_CONNECTIONS: Final = 4096
+# Files of the process that are no connections of users or to the upstream.
+RESERVED_FILES: Final = 96
+# Requests of one connection that wait for the answer before theirs.
+MAX_PIPELINED: Final = 32
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-
-class App(Protocol):
-    """ASGI app.
-
-    Attributes:
-        fault: Why it did not start; None if it did.
-    """
-
-    fault: Exception | None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -51,56 +57,137 @@ def listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def server_of(app: App) -> Any:
+def max_connections() -> int:
+    """Return how many connections of users may be open: each may need a second one to the upstream."""
+    return min(MAX_CONNECTIONS, max(8, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVED_FILES) // 2))
+
+
+def server_of(app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> Any:
     """Return the server that runs the app, a `uvicorn.Server`; it adds no header and logs nothing.
 
     Headers behind a chunked body (trailers) are dropped, and the bytes between two parts of requests are bounded.
     """
-    import uvicorn  # of the extra `proxy`
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+    import httptools  # of the extra `proxy`
+    import uvicorn
+    from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+    most = max_connections()
 
     class Connection(HttpToolsProtocol):  # type: ignore[misc, unused-ignore]
-        unfinished = 0  # read since the last part of a request that was whole, bytes
+        connections: Any
+        part = "head"  # of a request that is being read, in `LIMIT_S`; "" between two requests
+        n_read = n_whole = 0  # bytes: all, and those up to the last part of a request that was whole
+        since, before = 0.0, 0.0  # start of the measurement of a rate, and bytes read less bytes unsent at that time
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override, unused-ignore]
+            super().connection_made(transport)
+            self.since, everyone = self.loop.time(), self.connections
+            if len(everyone) > most // 2:
+                own = [one for one in everyone if (one.client or "")[:1] == (self.client or "")[:1]]
+                crowd = own if len(own) > most // 2 else everyone if len(everyone) > most else ()
+                idle = (one for one in crowd if not one.is_served and not one.transport.is_closing())
+                for oldest in sorted(idle, key=lambda one: one.since)[:1]:
+                    oldest.refuse(503)
+
+        @property
+        def is_running(self) -> bool:
+            return self.cycle is not None and not self.cycle.response_complete
+
+        @property
+        def is_served(self) -> bool:
+            """Whether the client waits for the server."""
+            cycle = self.cycle
+            waits = self.pipeline or self.flow.read_paused or (cycle and cycle.waiting_for_100_continue)
+            return self.is_running and bool(waits or not cycle.more_body)
+
+        def refuse(self, status: int) -> None:
+            """Close the connection, with a status if a request but no answer has begun."""
+            has_begun = self.transport.is_closing() or (self.is_running and self.cycle.response_started)
+            if self.is_running:
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
+            if has_begun or self.pipeline or not self.part:
+                self.transport.abort()
+            else:
+                self.transport.write(STATUS_LINE[status] + b"connection: close\r\ncontent-length: 0\r\n\r\n")
+                self.transport.close()
+
+        def check(self) -> None:
+            """Close the connection if the client is too slow with the part of a request, or with an answer."""
+            now, unsent = self.loop.time(), self.transport.get_write_buffer_size()
+            late = "" if self.is_served else self.part
+            if unsent and (self.flow.write_paused or not self.is_running):
+                late = "answer"
+            amount, seconds = self.n_read - unsent, now - self.since
+            is_slow = late == "head" or amount - self.before < MIN_RATE * seconds
+            if late and seconds > LIMIT_S[late] and is_slow:
+                self.refuse(408)
+            elif not late or seconds > LIMIT_S[late]:
+                self.since, self.before = now, amount
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            self.before = -math.inf
 
         def data_received(self, data: bytes) -> None:
-            self.unfinished += len(data)
-            super().data_received(data)
-            if self.unfinished > 2 * MOST_HEADERS and not self.transport.is_closing():
-                self.send_400_response("")
+            self.n_read += len(data)
+            try:
+                try:
+                    self.parser.feed_data(data)
+                except httptools.HttpParserUpgrade as upgrade:  # the parser takes the body for the other protocol
+                    self.cycle.keep_alive = False
+                    head = [one for one in self.scope["headers"] if one[0] in {b"content-length", b"transfer-encoding"}]
+                    body = SimpleNamespace(on_body=self.on_body, on_message_complete=self.on_message_complete)
+                    self.parser = httptools.HttpRequestParser(body)
+                    lines = [b"POST / HTTP/1.1", *map(b": ".join, head), b"", data[upgrade.args[0] :]]
+                    self.parser.feed_data(b"\r\n".join(lines))
+            except httptools.HttpParserError:
+                self.refuse(400)
+            if self.n_read - self.n_whole > 2 * MAX_HEADERS and not self.transport.is_closing():
+                self.refuse(400)
+
+        def on_message_begin(self) -> None:
+            self._unset_keepalive_if_required()
+            if len(self.pipeline) > MAX_PIPELINED:
+                raise ValueError("too many requests at once")  # the parser passes it on as a `HttpParserError`
+            self.part, self.since = "head", self.loop.time()
+            super().on_message_begin()
 
         def on_headers_complete(self) -> None:
-            self.unfinished = 0
+            self.part, self.n_whole = "body", self.n_read
             super().on_headers_complete()
             self.headers = []  # uvicorn would add trailers to the headers of the request
 
         def on_body(self, body: bytes) -> None:
-            self.unfinished = 0
-            super().on_body(body)
+            self.n_whole = self.n_read
+            if self.part:
+                super().on_body(body)
 
         def on_message_complete(self) -> None:
-            self.unfinished = 0
-            super().on_message_complete()
+            if self.part and not self.parser.should_upgrade():
+                self.part, self.n_whole = "", self.n_read
+                super().on_message_complete()
 
-    config = uvicorn.Config(
-        app,
-        http=Connection,
-        lifespan="on",
-        ws="none",
-        log_level="critical",
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=GRACE_S,
+    async def check() -> None:
+        connections: Any = server.server_state.connections
+        for connection in [*connections]:
+            connection.check()
+
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=Connection,
+            lifespan="on",
+            ws="none",
+            log_level="critical",
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            backlog=min(BACKLOG, most // 4),  # accepted at once, before any connection makes room
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=GRACE_S,
+            callback_notify=check,
+            timeout_notify=0,
+        )
     )
-    return uvicorn.Server(config)
-
-
-def serve(app: App, door: socket.socket) -> None:
-    """Run the app until the process is stopped; what keeps it from starting is raised."""
-    gc.freeze()  # loaded objects stay: collecting them again and again takes a quarter of the time of a request
-    try:
-        server_of(app).run(sockets=[door])
-    finally:
-        if app.fault:
-            raise app.fault from None
+    return server

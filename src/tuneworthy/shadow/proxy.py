@@ -10,12 +10,20 @@ Source: RFC 9110 section 7.6.1 (headers of one connection), RFC 9112 section 6 (
 """
 
 import asyncio
+import gc
+import ipaddress
+import re
+import resource
+import secrets
+import socket
 import time
+import unicodedata
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Self
+from urllib.parse import unquote
 
 import aiohttp
 import orjson
@@ -25,21 +33,27 @@ from yarl import URL
 from tuneworthy.cases.stratified import is_drawn
 from tuneworthy.errors import UserError
 from tuneworthy.providers.address import check_address
-from tuneworthy.providers.http_client import REUSED, proxy_for, relay_session
+from tuneworthy.providers.http_client import proxy_for, relay_session
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.copies import LARGE, MARK, MOST_BYTES, OUTCOMES, Copies, CopyHead
-from tuneworthy.shadow.http_server import MOST_HEADERS, Receive, Scope, Send
+from tuneworthy.shadow.http_server import (
+    MAX_CONNECTIONS,
+    MAX_HEADERS,
+    RESERVED_FILES,
+    Receive,
+    Scope,
+    Send,
+    server_of,
+)
 from tuneworthy.shadow.protocols import STREAMS, session_name
 
 HEALTH, METRICS = b"/-/health", b"/-/metrics"
-# Largest body of a request that is read before it is passed on, bytes; those of other paths are passed on as they come.
-MOST_BODY: Final = 64 * 2**20
+# Bodies of requests and answers that are kept for copies, all together, bytes; further ones are passed on as they come.
+MAX_KEPT: Final = 128 * 2**20
 # Of the path and the query of a request, bytes.
 MOST_TARGET: Final = 16 * 2**10
 # How long the upstream may send nothing, seconds.
 IDLE_S: Final = 600.0
-# A call over a connection that was used before, which fails sooner and before any answer, met its end, seconds.
-_AT_ONCE_S: Final = 0.05
 # Whether a user leaves is watched only while an answer takes longer than this, seconds.
 _WATCH_S: Final = 0.05
 _ONE_CONNECTION: Final = frozenset(
@@ -50,6 +64,10 @@ _ONE_CONNECTION: Final = frozenset(
 )
 _MARK: Final = next(iter(MARK)).lower().encode()
 _COUNTED: Final = (b"content-length", b"transfer-encoding", b"host")
+# Unlikely depth of percent-encoding in a path.
+_MAX_DECODINGS: Final = 4
+# A decoded path that some server could take for one outside its folder: two dots at an end of a name, as `..;`.
+_CLIMBS: Final = re.compile(r"[\x00-\x1f\x7f]|%u|(?<!\w)\.\.|\.\.(?!\w)", re.IGNORECASE)
 _REFUSED_METHODS: Final = frozenset({"CONNECT", "TRACE"})
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -142,7 +160,6 @@ class ShadowProxy:
         upstream: Address of the API in use; what users ask for is appended to it.
         sampling: Which sessions are copied.
         copies: Takes the copies.
-        most_body: Largest body of a request that is copied or refused as too large, bytes.
 
     Attributes:
         fault: Why it did not start; None if it did.
@@ -151,14 +168,7 @@ class ShadowProxy:
         UserError: The address is not an http or https address, has more than a path, or contains a secret.
     """
 
-    def __init__(
-        self,
-        upstream: str,
-        sampling: SessionDraw,
-        copies: Copies,
-        *,
-        most_body: int = MOST_BODY,
-    ) -> None:
+    def __init__(self, upstream: str, sampling: SessionDraw, copies: Copies) -> None:
         parts = check_address(upstream)
         if parts.query or parts.fragment:
             raise UserError(
@@ -167,7 +177,9 @@ class ShadowProxy:
             )
         self.fault: Exception | None = None
         self.upstream = upstream.rstrip("/").removesuffix("/v1")
-        self.sampling, self.copies, self.most_body = sampling, copies, most_body
+        self.has_prefix = bool(parts.path.strip("/").removesuffix("v1"))
+        self.pseudonym = b"tuneworthy-" + secrets.token_hex(8).encode()  # in `Via`: a request that has it came back
+        self.sampling, self.copies = sampling, copies
         self.requests: Counter[str] = Counter()
         self.open_requests = 0
         self.upstream_s = 0.0
@@ -206,6 +218,8 @@ class ShadowProxy:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: bytes = scope.get("raw_path") or scope["path"].encode()
+        if path in {HEALTH, METRICS} and not ipaddress.ip_address(scope["client"][0]).is_loopback:
+            raise _Refused(404, "no_such_path")
         if path == HEALTH:
             copies = self.copies.enough or ("ready" if self.copies.ready else "starting")
             health = {"status": "ok", "copies": copies, "verdict": self.copies.verdict}
@@ -213,18 +227,23 @@ class ShadowProxy:
         elif path == METRICS:
             await self._answer(send, 200, b"text/plain; version=0.0.4", self._metrics().encode())
         else:
-            await self._pass_on(_checked(path, scope), receive, send)
+            with _Kept() as kept:
+                await self._pass_on(_checked(path, scope), receive, send, kept)
 
-    async def _pass_on(self, request: UserRequest, receive: Receive, send: Send) -> None:
+    async def _pass_on(self, request: UserRequest, receive: Receive, send: Send, kept: "_Kept") -> None:
         """Pass a request on, and hand a copy over if its session is one of those that are copied."""
+        if self.has_prefix and climbs(request.path):
+            raise _Refused(400, "path_climbs")
+        if any(name == b"via" and self.pseudonym in value for name, value in request.headers):
+            raise _Refused(508, "loop")
         length, path = request.length, request.copied_path
         body = None
-        if path or (length is not None and length <= MOST_BYTES):
-            body = await self._read(receive, length or 0)
+        if (path or length is not None) and (length or 0) <= MOST_BYTES:
+            body, receive = await _read(receive, kept)
         session = self.sampling.session_of(request.headers, body) if path else ""
-        tee = _Tee(path, session) if session and self.sampling.takes(session) else None
+        tee = _Tee(path, session, kept) if session and self.sampling.takes(session) else None
         where = URL(self.upstream + request.target, encoded=True)
-        headers = _end_to_end(request.headers, with_length=body is None)
+        headers = [*_end_to_end(request.headers, with_length=body is None), (b"via", b"1.1 " + self.pseudonym)]
         try:
             await self._relay(request.method, where, headers, body, receive=receive, send=send, tee=tee)
         except _Gone as error:  # some clients leave at the last event of a stream: the child sees whether it was
@@ -232,30 +251,11 @@ class ShadowProxy:
                 raise
         if not tee or body is None:
             return
-        if tee.size > MOST_BYTES:
+        if not tee.is_whole:
             self.copies.counts[LARGE] += 1
         elif tee.status == 200:
             head = CopyHead(path=tee.path, session=tee.session, streamed=tee.streamed, encoding=tee.encoding)
             self.copies.offer(head, body, b"".join(tee.parts))
-
-    async def _read(self, receive: Receive, length: int) -> bytes:
-        """Return the body of a request.
-
-        Raises:
-            _Refused: It is too large.
-            _Gone: The user left.
-        """
-        parts, size = [], length
-        if size <= self.most_body:
-            size = 0
-            async for part in _parts_of(receive):
-                parts.append(part)
-                size += len(part)
-                if size > self.most_body:
-                    break
-        if size > self.most_body:
-            raise _Refused(413, "body_too_large", most=self.most_body)
-        return b"".join(parts)
 
     async def _relay(
         self,
@@ -284,8 +284,10 @@ class ShadowProxy:
             _Gone: The user left; the upstream is told by a closed connection.
         """
         has_begun = False
-        watch = _Watch(receive) if body is not None else None
-        data = _parts_of(receive) if body is None else body or None
+        watch = _Watch(receive)
+        data = _parts_of(receive, watch.start) if body is None else body or None
+        if body is not None:
+            watch.start()
         try:
             async with await self._call(method, where, headers, data) as answer:
                 self.requests[f"{answer.status // 100}xx"] += 1
@@ -298,11 +300,10 @@ class ShadowProxy:
                     await send({"type": "http.response.body", "body": part, "more_body": True})
                     if tee:
                         tee.add(part)
-                if watch:
-                    watch.end()
+                watch.end()
                 await send({"type": "http.response.body", "body": b""})
         except asyncio.CancelledError:
-            if not watch or not watch.is_gone:
+            if not watch.is_gone:
                 raise
             watch.task.uncancel()
             self.requests["gone"] += 1
@@ -311,39 +312,28 @@ class ShadowProxy:
             self.requests["broken" if has_begun else "unreachable"] += 1
             raise (_BrokenOff() if has_begun else _refusal(error, where)) from None
         finally:
-            if watch:
-                watch.end()
+            watch.end()
 
     async def _call(
         self, method: str, where: URL, headers: Headers, data: bytes | AsyncIterator[bytes] | None
     ) -> aiohttp.ClientResponse:
         """Send a request and return its answer, whose body is still to be read.
 
-        A server may close a connection at the moment at which it is used again. Such a request, which fails at once and
-        before any answer, was not read, and is sent once more. No other is: the server may have acted on it.
+        It may have been acted on even if no answer comes: the client session sends it again only if its method is
+        idempotent (RFC 9110 section 9.2.2).
         """
         assert self._client
-        started, is_second = time.perf_counter(), False
-        while True:
-            REUSED.set(False)
-            sent = time.perf_counter()
-            try:
-                answer = await self._client.request(
-                    method,
-                    where,
-                    headers=_as_sent(headers),
-                    data=data,
-                    allow_redirects=False,
-                    proxy=self._proxy_for(where.scheme, where.host or ""),
-                )
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                slow = time.perf_counter() - sent > _AT_ONCE_S
-                if is_second or slow or not REUSED.get() or not isinstance(data, bytes | None):
-                    raise
-                is_second = True
-            else:
-                self.upstream_s += time.perf_counter() - started
-                return answer
+        started = time.perf_counter()
+        answer = await self._client.request(
+            method,
+            where,
+            headers=_as_sent(headers),
+            data=data,
+            allow_redirects=False,
+            proxy=self._proxy_for(where.scheme, where.host or ""),
+        )
+        self.upstream_s += time.perf_counter() - started
+        return answer
 
     async def _answer(self, send: Send, status: int, kind: bytes, body: bytes) -> None:
         headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
@@ -376,6 +366,9 @@ class _Watch:
         assert task
         self.task, self.receive, self.is_gone = task, receive, False
         self._leaving: asyncio.Future[MutableMapping[str, Any]] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(_WATCH_S, self._begin)
 
     def _begin(self) -> None:
@@ -387,17 +380,44 @@ class _Watch:
         self.task.cancel()
 
     def end(self) -> None:
-        self._timer.cancel()
+        if self._timer:
+            self._timer.cancel()
         if self._leaving:
             self._leaving.remove_done_callback(self._leave)
             self._leaving.cancel()
 
 
+class _Kept:
+    """Bytes of a request and its answer that are kept for a copy, and of all requests.
+
+    Attributes:
+        size: Of this request and its answer, bytes.
+        total: Of all requests, bytes.
+    """
+
+    total: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def add(self, part: bytes) -> bool:
+        """Count a part, and return whether all parts are within `MAX_KEPT`."""
+        self.size += len(part)
+        _Kept.total += len(part)
+        return _Kept.total <= MAX_KEPT
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _Kept.total -= self.size
+
+
 class _Tee:
     """Keeps an answer of production, as far as it may be copied."""
 
-    def __init__(self, path: str, session: str) -> None:
-        self.path, self.session = path, session
+    def __init__(self, path: str, session: str, kept: _Kept) -> None:
+        self.path, self.session, self.kept, self.is_whole = path, session, kept, True
         self.status, self.size, self.streamed, self.encoding = 0, 0, False, ""
         self.parts: list[bytes] = []
 
@@ -408,14 +428,39 @@ class _Tee:
 
     def add(self, part: bytes) -> None:
         self.size += len(part)
-        if self.size <= MOST_BYTES:
+        self.is_whole = self.is_whole and self.size <= MOST_BYTES and self.kept.add(part)
+        if self.is_whole:
             self.parts.append(part)
         else:
             self.parts.clear()
 
 
-async def _parts_of(receive: Receive) -> AsyncIterator[bytes]:
-    """Yield the parts of a request's body.
+async def _read(receive: Receive, kept: _Kept) -> tuple[bytes | None, Receive]:
+    """Return the body of a request, None if it is too large to be kept; and a function that receives the remainder.
+
+    Raises:
+        _Gone: The user left.
+    """
+    events = []
+    while True:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            raise _Gone
+        events.append(event)
+        has_room = kept.add(event.get("body", b"")) and kept.size <= MOST_BYTES
+        if not event.get("more_body", False):
+            return b"".join(one.get("body", b"") for one in events), receive
+        if not has_room:
+            break
+
+    async def receive_all() -> MutableMapping[str, Any]:
+        return events.pop(0) if events else await receive()
+
+    return None, receive_all
+
+
+async def _parts_of(receive: Receive, end: Callable[[], None]) -> AsyncIterator[bytes]:
+    """Yield the parts of a request's body, and call `end` after the last one.
 
     Raises:
         _Gone: The user left.
@@ -427,6 +472,18 @@ async def _parts_of(receive: Receive) -> AsyncIterator[bytes]:
             raise _Gone
         yield event.get("body", b"")
         more = event.get("more_body", False)
+    end()
+
+
+def climbs(path: bytes) -> bool:
+    """Whether some server could read a path as one outside its folder, however it decodes and normalises it."""
+    try:
+        text, before = path.decode(), ""
+        for _ in range(_MAX_DECODINGS):
+            text, before = unquote(text, errors="strict"), text
+    except UnicodeDecodeError:  # as the overlong %c0%ae, a dot to some servers
+        return True
+    return text != before or bool(_CLIMBS.search(unicodedata.normalize("NFKC", text)))
 
 
 def _checked(path: bytes, scope: Scope) -> UserRequest:
@@ -445,8 +502,8 @@ def _checked(path: bytes, scope: Scope) -> UserRequest:
         raise _Refused(400, "bad_path")
     if len(path) + len(query) > MOST_TARGET:
         raise _Refused(414, "target_too_long", most=MOST_TARGET)
-    if sum(len(name) + len(value) for name, value in headers) > MOST_HEADERS:
-        raise _Refused(431, "headers_too_large", most=MOST_HEADERS)
+    if sum(len(name) + len(value) for name, value in headers) > MAX_HEADERS:
+        raise _Refused(431, "headers_too_large", most=MAX_HEADERS)
     lengths, codings, hosts = ([value for name, value in headers if name == counted] for counted in _COUNTED)
     if len(lengths) + len(codings) > 1 or not all(map(bytes.isdigit, lengths)):
         raise _Refused(400, "bad_length")
@@ -478,3 +535,15 @@ def _end_to_end(headers: Iterable[tuple[bytes, bytes]], *, with_length: bool) ->
     named = {part.strip().lower() for name, value in lower if name == b"connection" for part in value.split(b",")}
     left_out = _ONE_CONNECTION | named | {b"host"} | (set() if with_length else {b"content-length"})
     return [(name, value) for name, value in lower if name not in left_out]
+
+
+def serve(app: ShadowProxy, door: socket.socket) -> None:
+    """Run the app until the process is stopped; what keeps it from starting is raised."""
+    gc.freeze()  # loaded objects stay: collecting them again and again takes a quarter of the time of a request
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 2 * MAX_CONNECTIONS + RESERVED_FILES), hard))
+    try:
+        server_of(app).run(sockets=[door])
+    finally:
+        if app.fault:
+            raise app.fault from None

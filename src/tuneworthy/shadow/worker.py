@@ -198,7 +198,7 @@ async def work(order: WorkerOrder, reports: int) -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(pipe), sys.stdin)
     async with open_session(load(Path(order.root)), max_usd=order.max_usd, beside=True) as session:
         worker = Worker(session, resolve(session, order.candidate), order, reports)
-        gc.freeze()  # as in `shadow.http_server.serve`
+        gc.freeze()  # as in `shadow.proxy.serve`
         await worker.serve(pipe)
 
 
