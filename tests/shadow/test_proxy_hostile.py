@@ -220,14 +220,17 @@ def test_a_client_that_reads_slowly_gets_all_of_its_answer(monkeypatch: pytest.M
     monkeypatch.setitem(http_server.LIMIT_S, "answer", 0.1)
 
     async def work() -> None:
-        async with upstream(lambda call: LARGE) as (address, _), served(address) as (proxy, server):
-            async with flood(proxy, 1, post(OK)) as ((reader, _),):
-                size = 0
-                while data := await asyncio.wait_for(reader.read(2**17), 2):
-                    size += len(data)
-                    await server.config.callback_notify()
-                    await asyncio.sleep(0.003)
-                assert size > 2**23
+        async with (
+            upstream(lambda call: LARGE) as (address, _),
+            served(address) as (proxy, server),
+            flood(proxy, 1, post(OK)) as ((reader, _),),
+        ):
+            size = 0
+            while data := await asyncio.wait_for(reader.read(2**17), 2):
+                size += len(data)
+                await server.config.callback_notify()
+                await asyncio.sleep(0.003)
+            assert size > 2**23
 
     run(work)
 
