@@ -10,6 +10,7 @@ BestVariant(rung='few_shot', variant='248f9fc708ee81ec')
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from tuneworthy.api import OpenProject
     from tuneworthy.config import Project
 
+# numba unpickles its cache, and a file of the working folder could say where that is; the environment goes first
+os.environ.setdefault("NUMBA_CACHE_DIR", "")
 __version__ = "0.1.0"
 __all__ = ["__version__", "open"]
 

@@ -1,25 +1,75 @@
 """Functions of the user's own, named in the project file as ``file.py:name`` or ``package.module:name``.
 
 Providers and graders load them through here, so one spelling, one set of errors and one module per file apply
-everywhere. A file must lie below the project folder.
+everywhere. A file must lie below the project folder. All that it imports from there is loaded from source, and only
+with the content that a person allowed.
 """
 
 import inspect
 import sys
+import sysconfig
 from collections.abc import Callable
 from importlib import import_module
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    ModuleSpec,
+    SourceFileLoader,
+)
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from tuneworthy import messages
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.input_files import read_input_text
-from tuneworthy.trust import code_grant, refuse_standard_library, require
+from tuneworthy.trust import Untrusted, code_grant, content_grant, refuse_standard_library, require
 from tuneworthy.types import content_hash
+
+# Resolved folders of the projects whose functions were loaded.
+_ROOTS: Final[list[Path]] = []
+_INSTALLED: Final = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib"))
+
+
+class _SourceLoader(SourceFileLoader):
+    """Loads from the source: a compiled copy may have another content."""
+
+    def path_stats(self, path: Any) -> Any:
+        raise OSError  # the import system then compiles the source
+
+
+class _ProjectFinder(FileFinder):
+    """Finds the modules of a project's folder that a person allowed with this content."""
+
+    def find_spec(self, fullname: str, target: ModuleType | None = None) -> ModuleSpec | None:
+        spec = super().find_spec(fullname, target)
+        if spec is not None and spec.origin is not None:
+            root = next(root for root in _ROOTS if _is_below(self.path, root))
+            require(root, content_grant(root, Path(spec.origin)))
+        return spec
+
+
+def _find_in(folder: str) -> FileFinder:
+    """Return the finder of modules in a project's folder: a hook of `sys.path_hooks`.
+
+    Raises:
+        ImportError: The folder belongs to no project, or packages are installed there.
+    """
+    if not any(_is_below(folder, root) for root in _ROOTS) or any(_is_below(folder, place) for place in _INSTALLED):
+        raise ImportError(folder)
+    return _ProjectFinder(folder, (ExtensionFileLoader, EXTENSION_SUFFIXES), (_SourceLoader, SOURCE_SUFFIXES))
+
+
+def _is_below(folder: str, above: Path) -> bool:
+    return Path(folder).resolve().is_relative_to(above)
+
+
+sys.path_hooks.insert(0, _find_in)
 
 
 def load_function(spec: str, root: Path) -> Callable[..., Any]:
@@ -39,9 +89,12 @@ def load_function(spec: str, root: Path) -> Callable[..., Any]:
         raise UserError(f"{spec!r} is not a valid reference to a function.", hint=messages.say("function_form"))
     refuse_standard_library(place)
     require(root, code_grant(spec, root))
-    folder = str(root.resolve())
-    if folder not in sys.path:
-        sys.path.append(folder)  # last, so that nothing in a project shadows an installed package
+    folder = root.resolve()
+    if folder not in _ROOTS:
+        _ROOTS.append(folder)
+        sys.path_importer_cache.clear()  # of finders that did not know this project
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))  # last, so that nothing in a project shadows an installed package
     module = _module_of_file(place, root) if place.endswith(".py") else _module_of_name(place)
     function = getattr(module, name, None)
     if function is None:
@@ -98,6 +151,7 @@ def _module_of_file(place: str, root: Path) -> ModuleType:
         raise UserError(f"{place} is outside the project folder.", hint="Move it into the project folder.")
     if not path.is_file():
         raise UserError(f"There is no Python file {place} in {root}.", hint=messages.say("function_form"))
+    require(root, content_grant(root, path))
     text = read_input_text(path)
     name = f"tuneworthy_project_{path.stem}_{content_hash([str(path), text])}"
     if name in sys.modules:
@@ -111,9 +165,13 @@ def _module_of_file(place: str, root: Path) -> ModuleType:
         exec(code, module.__dict__)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise UserError(
-            messages.say("import_failed", place=place, error=last_line(error)),
-            hint="Fix the file, then run the command again.",
+        raise (
+            error
+            if isinstance(error, Untrusted)
+            else UserError(
+                messages.say("import_failed", place=place, error=last_line(error)),
+                hint="Fix the file, then run the command again.",
+            )
         ) from error
     return module
 
@@ -122,6 +180,10 @@ def _module_of_name(place: str) -> ModuleType:
     try:
         return import_module(place)
     except (Exception, SystemExit) as error:
-        raise UserError(
-            messages.say("import_failed", place=place, error=last_line(error)), hint=messages.say("function_form")
+        raise (
+            error
+            if isinstance(error, Untrusted)
+            else UserError(
+                messages.say("import_failed", place=place, error=last_line(error)), hint=messages.say("function_form")
+            )
         ) from error

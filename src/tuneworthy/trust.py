@@ -1,18 +1,21 @@
 """Grants of trust to a project folder. A project file is a stranger's until the user says otherwise.
 
-A `Grant` is one thing that a project file asks for: code that runs here, a key that is sent to a server, a file outside
-the folder. It is needed at the place of use (`require`), and nothing else is needed there.
+A `Grant` is one thing that a project file asks for: code that runs here, a server that is called, a key that is sent
+to it, a file outside the folder. It is needed at the place of use (`require`), and nothing else is needed there.
 
     $XDG_CONFIG_HOME/tuneworthy/trust.json   {"FOLDER": [["code", "grader.py:score", "FOLDER/grader.py"], ...], ...}
 
-Invariant: consent is for one folder and for the exact words of the grant, so it is void when the project file says
-something else. It is stored in the user's own configuration, never in the project folder.
+Invariant: consent is for one folder, for the exact words of the grant, and for the content of the Python files in that
+folder: it is void when the project file says something else, and each changed file needs it again. It is stored in the
+user's own configuration, never in the project folder.
 """
 
+import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -22,7 +25,7 @@ import orjson
 from tuneworthy import messages
 from tuneworthy.errors import UserError
 
-Kind = Literal["code", "key", "file"]
+Kind = Literal["code", "content", "server", "key", "file"]
 # Folders whose projects are trusted, as a PATH: for CI, which has no one to ask.
 VARIABLE: Final = "TUNEWORTHY_TRUST"
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -51,8 +54,9 @@ class Grant(NamedTuple):
 
     Attributes:
         kind: Of what.
-        what: As it appears in the project file: the function, the environment variable, the path.
-        where: What that comes to: the file of the function, the server, the path without links.
+        what: As it appears in the project file: the function, the environment variable, the path; of a server the path
+            of requests that no chat API has.
+        where: Its target: the file of the function, the SHA-256 of a content, the server, the path without links.
     """
 
     kind: Kind
@@ -62,6 +66,10 @@ class Grant(NamedTuple):
     def __str__(self) -> str:
         if self.kind == "code":
             return f"run the Python function {self.what} ({self.where}) on this machine"
+        if self.kind == "content":
+            return f"run the file {self.what}, which is new or has changed"
+        if self.kind == "server":
+            return f"send requests to {self.where}{self.what}"
         if self.kind == "key":
             return f"send the API key in {self.what} to {self.where}"
         return f"use {self.what} outside the project folder ({self.where})"
@@ -114,8 +122,11 @@ def allowed(root: Path) -> list[Grant]:
 
 
 def allow(root: Path, grants: Iterable[Grant]) -> None:
-    """Store exactly `grants` for the project in `root`; an empty set revokes all."""
-    rows = [list(grant) for grant in sorted(set(grants))]
+    """Store `grants` for the project in `root`, and with code the content of its files; an empty set revokes all."""
+    granted = set(grants)
+    if any(grant.kind == "code" for grant in granted):
+        granted.update(contents(root))
+    rows = list(map(list, sorted(granted)))
     document = {**_read(), str(root.resolve()): rows}
     if not rows:
         del document[str(root.resolve())]
@@ -180,6 +191,36 @@ def key_grant(variable: str | None, url: str, *, priced: bool = False) -> Grant 
     origin = origin_of(url)
     own = VENDORS.get(variable or "") == origin and not priced
     return None if variable is None or own else Grant("key", variable, origin)
+
+
+def server_grant(url: str, *, any_path: bool = False) -> Grant | None:
+    """Return the grant for sending requests to the server at `url`; None for a vendor and for this machine.
+
+    Other spellings of such a host (a number, a name, an address that is mapped to it) need consent.
+
+    Args:
+        url: Of the server.
+        any_path: Whether the project file sets the whole path. Then each server needs consent: services of this machine
+            that are no chat API take commands.
+    """
+    origin = origin_of(url)
+    if not any_path and (origin in VENDORS.values() or urlsplit(origin).hostname in LOOPBACK):
+        return None
+    return Grant("server", f"/{''.join(url.split('/', 3)[3:])}" if any_path else "", origin)
+
+
+def content_grant(root: Path, path: Path) -> Grant:
+    """Return the grant for running the file at `path` of the project in `root` as it is now."""
+    name = os.path.relpath(path, root.resolve())
+    return Grant("content", name, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def contents(root: Path) -> Iterator[Grant]:
+    """Yield the grant for each file below `root` that Python can import; not in hidden folders and environments."""
+    for folder, inner, names in os.walk(root.resolve()):
+        inner[:] = [name for name in inner if name[0] != "." and not Path(folder, name, "pyvenv.cfg").exists()]
+        paths = [Path(folder, name) for name in names if name.endswith((*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES))]
+        yield from (content_grant(root, path) for path in paths if path.is_file())
 
 
 def code_grant(spec: str, root: Path) -> Grant:

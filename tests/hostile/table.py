@@ -38,6 +38,8 @@ GUARDS = {
     "damaged cost in the record": "store: without_the_shapes_a_damaged_record_is_a_bug",
     "usage that is not true": "money: without_the_guard_a_lie_gives_money_back",
     "price that is not true": "money: a_project_cannot_lower_the_price_of_a_vendor",
+    "code changed after consent": "consent: without_the_guard_changed_code_runs",
+    "server called without trust": "consent: without_the_guard_of_servers_a_request_is_sent",
     "module in the current folder": "processes: without_isolation_a_child_imports_from_the_working_folder",
     "fault of a server": "faults: without_the_known_call_poisoned_cases_end_the_run",
     "memory at concurrency 64": "faults: without_the_limit_a_large_answer_is_read_whole",

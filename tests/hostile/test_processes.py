@@ -230,6 +230,21 @@ def test_a_program_is_not_taken_from_the_project(tmp_path: Path, monkeypatch: py
     assert processes.program("tool", root) == str(tmp_path / "bin" / "tool")
 
 
+def test_numba_takes_no_cache_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = pytest.importorskip("numba.core.config")
+    (tmp_path / ".numba_config.yaml").write_text(f"cache_dir: {tmp_path}\n")
+    monkeypatch.chdir(tmp_path)
+    try:
+        config.reload_config()
+        assert config.CACHE_DIR == os.environ["NUMBA_CACHE_DIR"] != str(tmp_path)
+        monkeypatch.delenv("NUMBA_CACHE_DIR")  # the guard is off
+        config.reload_config()
+        assert config.CACHE_DIR == str(tmp_path)
+    finally:
+        monkeypatch.undo()
+        config.reload_config()
+
+
 # ---- the sources ----------------------------------------------------------------------------------------------------
 def starters(source: str) -> list[str]:
     """Names in a module's source that start a process, or the name of this Python."""

@@ -11,7 +11,7 @@ from tuneworthy.cli.options import json_option, note, print_json, project_option
 from tuneworthy.config import load
 from tuneworthy.config.grants import grants_of
 from tuneworthy.store import Folder
-from tuneworthy.trust import VARIABLE, Grant, Untrusted, allow, allowed, is_allowed
+from tuneworthy.trust import VARIABLE, Grant, Untrusted, allow, allowed, contents, is_allowed
 
 
 @click.command("trust")
@@ -24,8 +24,9 @@ def command(root: Path, show: bool, revoke: bool, as_json: bool) -> None:
 
     A project file can name Python functions, keys, servers and files outside its folder. They stay unused
     until you allow it, with this command or when another command asks. Your permission is stored in your own
-    configuration, applies to this folder, and does not cover anything that the project file asks for later. In CI,
-    set TUNEWORTHY_TRUST to the folder instead (separate several with a colon).
+    configuration and applies to this folder. It does not cover anything that the project file asks for later, nor a
+    Python file that changes: you are asked again. In CI, set TUNEWORTHY_TRUST to the folder instead (separate several
+    with a colon).
 
     \b
     Example:
@@ -40,13 +41,15 @@ def command(root: Path, show: bool, revoke: bool, as_json: bool) -> None:
         grants = grants_of(load(root))  # a package that may be imported now can ask for more
         if not revoke:
             allow(project.root, grants)
+    names = {grant.what for grant in allowed(project.root) if grant.kind == "content"}
+    grants = sorted({*grants, *(grant for grant in contents(project.root) if grant.what in names)})
     missing = [grant for grant in grants if not is_allowed(project.root, grant)]
     stored = [grant for grant in grants if grant not in missing]
     if as_json:
         rows = {name: [one._asdict() for one in listed] for name, listed in (("allowed", stored), ("missing", missing))}
         print_json({"project": str(project.root), **rows})
         return
-    _list(f"You allow the project in {project.root} to:", stored)
+    _list(f"You allow the project in {project.root} to:", [grant for grant in stored if grant.kind != "content"])
     _list(f"You have not allowed the project in {project.root} to:", missing)
     if not grants:
         click.echo(f"The project in {project.root} does nothing that needs your permission.")

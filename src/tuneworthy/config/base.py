@@ -1,6 +1,7 @@
 """What every section of the project file is: typed, closed to unknown keys, immutable."""
 
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -24,6 +25,18 @@ class ModelUser(Section):
 
     model: str
     """Key of `[models]`."""
+
+
+def _readable(url: str) -> str:
+    try:
+        urlsplit(url).port  # noqa: B018
+    except ValueError:
+        raise ValueError("This is not an http or https URL.") from None
+    return url
+
+
+# An address that `urlsplit` can read.
+Address = Annotated[str, AfterValidator(_readable)]
 
 
 class KeyedServer(Section):

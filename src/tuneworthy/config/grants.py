@@ -6,6 +6,7 @@ found as well. What enforces a grant is at the place of use (see `trust`).
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from tuneworthy.config.base import Section
@@ -14,7 +15,16 @@ from tuneworthy.config.ladder import RUNGS
 from tuneworthy.config.models import MODEL_SECTIONS
 from tuneworthy.config.project import Project
 from tuneworthy.registry import entry_grant
-from tuneworthy.trust import Grant, Untrusted, code_grant, file_grant, is_allowed, key_grant
+from tuneworthy.trust import (
+    Grant,
+    Untrusted,
+    code_grant,
+    content_grant,
+    file_grant,
+    is_allowed,
+    key_grant,
+    server_grant,
+)
 
 # Prices of calls: a price that is too low would lift every spending limit.
 _PRICES: Final = ("input_usd_per_mtok", "output_usd_per_mtok", "usd_per_mtok", "usd_per_call")
@@ -58,11 +68,15 @@ def _sections(value: object) -> Iterator[Section]:
 
 def _of_section(section: Section, project: Project, *, priced: bool) -> Iterator[Grant | None]:
     variable, function = getattr(section, "key_variable", None), getattr(section, "function", None)
+    url = getattr(section, "base_url", None) or getattr(section, "url", "")
+    if isinstance(url, str) and url:
+        yield server_grant(url, any_path=not hasattr(section, "base_url"))
     if isinstance(variable, str):
         priced = priced or any(getattr(section, name, None) is not None for name in _PRICES)
-        yield key_grant(variable, str(getattr(section, "base_url", None) or getattr(section, "url", "")), priced=priced)
+        yield key_grant(variable, str(url), priced=priced)
     if isinstance(function, str):
-        yield code_grant(function, project.root)
+        yield (code := code_grant(function, project.root))
+        yield content_grant(project.root, Path(code.where)) if Path(code.where).is_file() else None
     for kind, tag, sections in (("providers", "provider", MODEL_SECTIONS), ("graders", "type", GRADER_SECTIONS)):
         name = getattr(section, tag, None)
         if isinstance(name, str) and name not in sections:

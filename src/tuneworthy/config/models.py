@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SerializeAsAny, model_validator
 
-from tuneworthy.config.base import Count, FunctionSection, KeyedServer, NonNegative, Positive, Section
+from tuneworthy.config.base import Address, Count, FunctionSection, KeyedServer, NonNegative, Positive, Section
 from tuneworthy.config.strangers import tagged_section
 from tuneworthy.registry import Registry
 from tuneworthy.trust import LOOPBACK
@@ -122,7 +122,7 @@ class ModelWithId(ModelSection):
 class ServedModel(ModelWithId, AddressedModel):
     """A model that a server calls by its id."""
 
-    base_url: str = ""
+    base_url: Address = ""
     """Address of the server: of OpenAI's protocol with the version (`http://127.0.0.1:8080/v1`), of Anthropic's
     without; the vendor's own API, or `http://127.0.0.1:8000/v1` for `vllm`, if not set."""
 
@@ -188,7 +188,7 @@ class Http(AddressedModel):
     own_pipeline: ClassVar[bool] = True
     repeatable: ClassVar[bool] = True
 
-    url: str
+    url: Address
     """Address that is posted to; a key is sent as a bearer token."""
     version: str = ""
     """Version of the pipeline: change it when the pipeline changes, so that no old answer is served for the new one."""

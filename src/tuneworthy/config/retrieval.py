@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
-from tuneworthy.config.base import Count, KeyedServer, NonNegative, Section
+from tuneworthy.config.base import Address, Count, KeyedServer, NonNegative, Section
 from tuneworthy.config.removed import REMOVED
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.trust import LOOPBACK
@@ -55,7 +55,7 @@ class ChosenModel(SearchModel):
 class SearchServer(ChosenModel, KeyedServer):
     """A server of your own choice, which gets the texts."""
 
-    base_url: str
+    base_url: Address
     """Address up to and including the version, such as `http://127.0.0.1:8080/v1`."""
     usd_per_mtok: NonNegative | None = None
     """Price of a million tokens; a server elsewhere needs a price (0 if it costs nothing)."""

@@ -4,6 +4,8 @@ import re
 import socket
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from yarl import URL
+
 from tuneworthy.errors import UserError
 from tuneworthy.providers import messages
 from tuneworthy.providers.keys import Key
@@ -25,17 +27,17 @@ def check_address(url: str, key: Key | None = None) -> SplitResult:
         key: Cut out of the message.
 
     Raises:
-        UserError: It is not an http or https address, or it holds a secret.
+        UserError: It is not an http or https address, its host is not in ASCII letters, or it holds a secret.
     """
     try:
-        parts = urlsplit(url)
+        parts, host = urlsplit(url), URL(url).host  # aiohttp reads it as yarl does
     except ValueError:
-        parts = SplitResult("", "", "", "", "")
+        parts, host = SplitResult("", "", "", "", ""), None
     if parts.username or parts.password:
         raise UserError(
             f"The URL of {parts.hostname} contains a user name or a password.", hint=messages.say("use_key_variable")
         )
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if parts.scheme not in {"http", "https"} or not host or not parts.netloc.isascii():
         raise UserError(
             f"{(key or Key(None)).redact(url.rpartition('@')[2])!r} is not an http or https URL.",
             hint=messages.say("fix_address"),

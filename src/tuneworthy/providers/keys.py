@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tuneworthy.errors import AuthError
 from tuneworthy.redaction import HIDDEN, LOOKS_LIKE_A_KEY, redact, remember
-from tuneworthy.trust import key_grant, origin_of, require
+from tuneworthy.trust import key_grant, origin_of, require, server_grant
 
 
 class Key:
@@ -42,7 +42,9 @@ class Key:
         return LOOKS_LIKE_A_KEY.sub(HIDDEN, redact(text))
 
 
-def read_key(variable: str | None, *, url: str, root: Path, owner: str, required: bool = True) -> Key:
+def read_key(
+    variable: str | None, *, url: str, root: Path, owner: str, required: bool = True, any_path: bool = False
+) -> Key:
     """Read the key in the environment variable `variable`, for one server.
 
     Args:
@@ -51,11 +53,13 @@ def read_key(variable: str | None, *, url: str, root: Path, owner: str, required
         root: The folder of the project that asks for it.
         owner: The model it is for, for the message, e.g. `models.strong`.
         required: Whether to fail without one.
+        any_path: Whether the project file sets the whole path of requests.
 
     Raises:
         AuthError: It is required and not set, or it holds a character that no header may hold.
-        Untrusted: The project may not send this key there.
+        Untrusted: The project may not call this server, or not send this key there.
     """
+    require(root, server_grant(url, any_path=any_path))
     if variable is None:
         return Key(None)
     value = os.environ.get(variable, "").strip()

@@ -8,7 +8,7 @@ from typing import Any
 
 from tuneworthy.config.grants import missing_grants
 from tuneworthy.constraints import may_serve
-from tuneworthy.errors import AuthError, ModelError
+from tuneworthy.errors import AuthError, ModelError, TuneworthyError
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts, attempt
@@ -37,11 +37,14 @@ def missing_key(facts: Facts) -> Iterator[Finding]:
 
 @check("trust")
 def trust(facts: Facts) -> Iterator[Finding]:
-    """The project wants to run code, send a key, use an outside file or start a program, and you did not allow it.
+    """The project wants to run code, call a server, send a key or use an outside file, and you did not allow it.
 
     No command does so before that. Checks that depend on it are skipped.
     """
-    for grant in missing_grants(facts.project):
+    graders, error = attempt(TuneworthyError, lambda: facts.graders)
+    errors = [error, *(fault for _, fault in facts.opened.values()), *(fault for *_, fault in graders or ())]
+    refused = (grant for error in errors if isinstance(error, Untrusted) for grant in error.grants)
+    for grant in sorted({*missing_grants(facts.project), *refused}):
         yield Finding(message=f"You have not allowed this project to {grant}.", fix=trust_hint(facts.project.root))
 
 

@@ -63,7 +63,7 @@ async def _one(name: str, config: ChatServer, root: Path) -> ServerAnswer | None
     except UserError as error:  # the address may contain a secret: it is neither shown nor called
         return ServerAnswer("the server", fault=error.message.removesuffix("."))
     try:
-        key = read_key(config.key_variable, url=url, root=root, owner=f"models.{name}", required=False)
+        key = read_key(config.key_variable, url=config.base_url, root=root, owner=f"models.{name}", required=False)
     except (AuthError, Untrusted):  # an invalid or untrusted key: other checks report it
         return None
     price = price_for(config)
