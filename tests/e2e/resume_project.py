@@ -129,7 +129,7 @@ def committed(root: Path) -> list[str]:
         return []
     finally:
         db.close()
-    bodies = [orjson.loads(body) for (body,) in rows]
+    bodies = [orjson.loads(body.split(b"\n")[0]) for (body,) in rows]
     return [
         body[7] for body in bodies if isinstance(body, list) and body[7]
     ]  # a classical baseline's answers have no number

@@ -1,6 +1,6 @@
 """`tuneworthy budget`: the cost of a project's calls, and the release of unbilled calls."""
 
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -8,8 +8,9 @@ import click
 
 from tuneworthy.cli.options import json_option, note, print_result, project_option
 from tuneworthy.config import Project, load
-from tuneworthy.errors import join_sentences
+from tuneworthy.errors import UserError, join_sentences
 from tuneworthy.store import Expenses, Folder, ResponseStore
+from tuneworthy.store.signatures import MeasuredElsewhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,14 @@ def read_money(project: Project) -> BudgetState:
         never_answered_calls=spending.n_unanswered,
         left_usd=None if limit is None else max(0.0, limit - spending.usd),
     )
+
+
+def note_elsewhere(root: Path) -> None:
+    """Say on stderr how many stored answers of the project in `root` the user has not accepted, and whose they are."""
+    path = Folder(root).responses
+    with suppress(UserError), closing(ResponseStore(path if path.exists() else Path(":memory:"))) as store:
+        if origins := store.measured_elsewhere():
+            note(str(MeasuredElsewhere(origins)))
 
 
 def words(money: BudgetState) -> str:

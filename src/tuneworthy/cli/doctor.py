@@ -1,31 +1,44 @@
 """`tuneworthy doctor`."""
 
+from contextlib import closing
 from pathlib import Path
 
 import click
 
+from tuneworthy.cli.budget import note_elsewhere
 from tuneworthy.cli.options import json_option, note, print_result, project_option
 from tuneworthy.doctor.examine import StoreReport, examine, repair
 from tuneworthy.errors import UserError
 from tuneworthy.report.text import clean
-from tuneworthy.store import Folder
+from tuneworthy.store import Folder, ResponseStore
+from tuneworthy.store.signatures import Keyring
 from tuneworthy.text import count
 
 
 @click.command("doctor")
 @project_option
 @click.option("--repair", "repairs", is_flag=True, help="Repair what can be repaired, and move damaged files aside.")
+@click.option(
+    "--accept", "signer", metavar="KEY", help="Accept the stored answers that KEY signed; later ones are not."
+)
+@click.option(
+    "--remeasure", is_flag=True, help="Set aside answers measured elsewhere; `run` requests and pays for them."
+)
 @json_option
-def command(root: Path, repairs: bool, as_json: bool) -> int:
+def command(root: Path, repairs: bool, signer: str | None, remeasure: bool, as_json: bool) -> int:
     """Check and repair stored answers, records and models.
 
     Checks every stored answer, every record, the hash of every model and dataset, and the lock, and shows
     the consequences. No model is called. A repair loses no answer: the damaged file stays readable in
     `.tuneworthy/quarantine`. The exit status is 2 if something is damaged.
 
+    Answers that another person measured, or that were edited, are measured elsewhere: no command uses them or
+    pays for them again until you accept them or choose to measure them again.
+
     \b
     Example:
       tuneworthy doctor --repair
+      tuneworthy doctor --accept 6f1c...
     """
     folder = Folder(root.resolve())
     if not folder.path.exists():
@@ -33,7 +46,16 @@ def command(root: Path, repairs: bool, as_json: bool) -> int:
             f"{folder.path} does not exist, so nothing is stored there.",
             hint="Specify the project folder with --project.",
         )
+    if signer or remeasure:
+        with folder.lock(note), closing(ResponseStore(folder.responses)) as store:
+            if signer and not store.accept(signer):
+                raise UserError(
+                    f"No answer that waits for acceptance is signed by {signer}.", hint="Pass the whole key."
+                )
+            if remeasure:
+                store.set_aside()
     report = repair(folder, note) if repairs else examine(folder)
+    note_elsewhere(folder.root)
     print_result(as_json, report.to_dict(), _show, report)
     return 2 if report.damages else 0
 
@@ -50,4 +72,4 @@ def _show(report: StoreReport) -> None:
     state = (
         f"The store has {count(n, 'fault')}. {n_can} can be repaired.{next_step}" if n else "The store has no faults."
     )
-    click.echo(repaired + state)
+    click.echo(f"{repaired}{state} Your key: {Keyring().key}")

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.api import OpenProject
+from tuneworthy.cli.budget import note_elsewhere
 from tuneworthy.cli.options import PATH, note, project_option
 from tuneworthy.config import load
 from tuneworthy.trust import own_path
@@ -31,6 +32,7 @@ def command(root: Path, out: Path | None) -> None:
       tuneworthy report --out ladder.md
     """
     project = load(root)
+    note_elsewhere(project.root)
     path = out or own_path(project.root, "report.html")
     click.echo(OpenProject(project).write_report(path))
     note(f"Report: {path}")

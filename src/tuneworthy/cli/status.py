@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.budget import BudgetState, read_money, words
+from tuneworthy.cli.budget import BudgetState, note_elsewhere, read_money, words
 from tuneworthy.cli.options import json_option, print_result, project_option
 from tuneworthy.config import load
 from tuneworthy.report.text import clean
@@ -29,6 +29,7 @@ def command(root: Path, as_json: bool) -> None:
       tuneworthy status
     """
     project = load(root)
+    note_elsewhere(project.root)
     found, money = checklist(read_state(project)), read_money(project)
     print_result(as_json, {**found.to_dict(), "money": asdict(money)}, _show, found, money)
 

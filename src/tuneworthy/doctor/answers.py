@@ -24,9 +24,12 @@ QUARANTINE: Final = "quarantine"
 ROW_COSTS: Final = {
     "key": "The answer can no longer be found. Its cost still counts.",
     "body": "One answer must be requested and paid for again. Its earlier cost still counts.",
-    "cost_usd": "The cost is unknown, so the budget cannot be enforced. A repair assumes the file's highest cost.",
+    "cost_usd": (
+        "The cost is unknown, so the budget cannot be enforced. A repair assumes the file's highest cost. One answer "
+        "must be requested again."
+    ),
     "ceiling_usd": "The cost is unknown, so the budget cannot be enforced. A repair assumes the file's highest cost.",
-    "created": "The date of one answer is unknown. A repair uses the date of the file.",
+    "created": "The signature of one answer is void, so it must be requested again. Its earlier cost still counts.",
 }
 COLUMNS: Final = {
     "responses": ("key", "body", "cost_usd", "created"),
@@ -200,8 +203,8 @@ def _copy(target: sqlite3.Connection, table: str, row: AnswerRow, dearest: float
     created = date if "created" in row.faults else values["created"]
     amount = dearest if row.faults.keys() & {"cost_usd", "ceiling_usd"} else _amount(row)
     key = values["key"] if isinstance(values["key"], bytes) else b""
-    if table == "responses" and not row.faults.keys() & {"key", "body"}:
-        target.execute("INSERT OR IGNORE INTO responses VALUES (?, ?, ?, ?)", (key, values["body"], amount, created))
+    if table == "responses" and not row.faults:
+        target.execute("INSERT OR IGNORE INTO responses VALUES (?, ?, ?, ?)", tuple(values.values()))
     elif table == "further_answers":
         target.execute("INSERT INTO further_answers VALUES (?, ?, ?)", (key, amount, created))
     elif amount:

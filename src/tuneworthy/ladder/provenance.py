@@ -111,6 +111,8 @@ def changed_since(
         if row.score is not None and row.n != record.n_test
     ]
     partial = [f"the run is incomplete: {record.partial}"] if record.partial else []
+    if record.elsewhere:
+        partial.insert(0, f"the run was measured elsewhere (signed by: {record.elsewhere})")
     return [*partial, *half, *changed, *settings_changed]
 
 

@@ -1,7 +1,7 @@
 """Records of a run: one for the whole and one per rung. The only place that turns records to JSON and back."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
@@ -9,11 +9,13 @@ from annotated_types import Ge
 
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.rung_details import Detail
+from tuneworthy.redaction import redact_json
 from tuneworthy.search.racing import Exit
 from tuneworthy.stats.calibration import LabelCalibration
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import shaped
-from tuneworthy.types import RungStatus, Variant
+from tuneworthy.store.signatures import Keyring, parts_of
+from tuneworthy.types import RungStatus, Variant, canonical
 
 Interval = tuple[float, float]
 Dollars = Annotated[float, Ge(0)]
@@ -346,6 +348,7 @@ class RunRecord:
         judges: Model that judges to its identity.
         provenance: What someone needs to get the same numbers.
         stale: What changed since, in words; set by readers.
+        elsewhere: The key that signed it, if the user does not accept that; "" otherwise; set by readers.
         notes: Notes on the data.
     """
 
@@ -373,6 +376,7 @@ class RunRecord:
     judges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     provenance: Provenance
     stale: Sequence[str] = ()
+    elsewhere: str = ""
     notes: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -392,7 +396,9 @@ class RunRecord:
 
 
 def write_record(folder: Folder, record: RunRecord) -> None:
-    folder.write("quick" if record.quick else "run", record.to_dict())
+    document = orjson.loads(redact_json(orjson.dumps(record)))
+    _, mark = parts_of(Keyring().signed(canonical(document)))
+    folder.write("quick" if record.quick else "run", {**document, "mark": mark.decode()})
 
 
 def read_record(folder: Folder, name: RecordName = "run") -> RunRecord | None:
@@ -402,7 +408,10 @@ def read_record(folder: Folder, name: RecordName = "run") -> RunRecord | None:
         UserError: The document is no such record.
     """
     document = folder.read(name, dict)
-    return None if document is None else record_from(document, f"{folder.path / name}.json")
+    if document is None:
+        return None
+    record, mark = record_from(document, f"{folder.path / name}.json"), document.pop("mark", "")
+    return replace(record, elsewhere=Keyring().origin(b"%s\n%s" % (canonical(document), str(mark).encode())))
 
 
 def record_from(document: Any, where: str = "record") -> RunRecord:

@@ -7,12 +7,16 @@ ones are not; an answer and the end of the note that its call was open are one t
 A call without an answer costs as much as the same request with an answer, and until then its ceiling. A stored
 cost that is not a number at or above 0 is a damaged row: `doctor` repairs it.
 
+Each body ends with a mark of who measured it (`signatures`), over its key, answer, cost and time: an answer that
+another machine measured, or that was changed, is neither used nor requested again until the user chooses.
+
 A commit survives the death of the process at any point. It does not wait for the disk (`synchronous=NORMAL`):
 a power cut can lose the last rows, never the file.
 """
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
@@ -27,12 +31,13 @@ from typing_extensions import TypedDict
 from tuneworthy.redaction import redact_json
 from tuneworthy.store.database import explained, open_database
 from tuneworthy.store.shapes import DamagedRecord, parsed, shaped
+from tuneworthy.store.signatures import Keyring, MeasuredElsewhere, parts_of
 from tuneworthy.types import Failure, Response, canonical
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS responses (
     key BLOB PRIMARY KEY,      -- BLAKE2b-128 of identity, request and repeat
-    body BLOB NOT NULL,        -- JSON: a response, or {"failure": ...}
+    body BLOB NOT NULL,        -- JSON: a response, or {"failure": ...}; a line break, and its mark
     cost_usd REAL NOT NULL,
     created REAL NOT NULL      -- seconds since the epoch
 );
@@ -60,6 +65,14 @@ WHERE substr(responses.body, 1, 1) = x'7b' AND substr(excluded.body, 1, 1) = x'5
 _UNANSWERED = """
 SELECT key, ceiling_usd, substr(body, 1, 1) = x'5b', cost_usd, open_calls.created
 FROM open_calls LEFT JOIN responses USING (key)
+"""
+_ELSEWHERE = "WHERE origin(body, key, cost_usd, created) != ''"
+_ACCEPT = """
+UPDATE responses SET body = sealed(body, key, cost_usd, created) WHERE origin(body, key, cost_usd, created) = ?
+"""
+_SET_ASIDE = f"""
+INSERT INTO further_answers SELECT key, cost_usd, created FROM responses {_ELSEWHERE};
+DELETE FROM responses {_ELSEWHERE};
 """
 AMOUNTS = {"responses": "cost_usd", "further_answers": "cost_usd", "open_calls": "ceiling_usd"}
 
@@ -125,6 +138,9 @@ class ResponseStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._db = open_database(path, SCHEMA)
+        self._keyring = Keyring()
+        for function in (self._keyring.origin, self._keyring.sealed):
+            self._db.create_function(function.__name__, 4, function)
 
     def __repr__(self) -> str:
         return f"ResponseStore({str(self.path)!r})"
@@ -143,12 +159,35 @@ class ResponseStore:
             yield from rows
 
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, tuple[Response | Failure, float]]:
-        """Return the answers under `keys`, each with its cost in US dollars."""
-        rows = self._select("rowid, key, body, cost_usd", keys)
-        return {
-            key: (decoded(body, where := f"{self.path}, row {row}"), shaped(cost, Dollars, where))
-            for row, key, body, cost in rows
-        }
+        """Return the answers under `keys`, each with its cost in US dollars.
+
+        Raises:
+            MeasuredElsewhere: The user has to accept some of them first, or to measure them again.
+        """
+        found, origins = {}, Counter[str]()
+        for row, key, body, cost, created in self._select("rowid, key, body, cost_usd, created", keys):
+            found[key] = (decoded(body, where := f"{self.path}, row {row}"), shaped(cost, Dollars, where))
+            origins[self._keyring.origin(body, key, cost, created)] += 1
+        del origins[""]
+        if origins:
+            raise MeasuredElsewhere(origins)
+        return found
+
+    def measured_elsewhere(self) -> dict[str, int]:
+        """Return the numbers of answers that the user has not accepted, by the key that signed them."""
+        query = f"SELECT origin(body, key, cost_usd, created), COUNT(*) FROM responses {_ELSEWHERE} GROUP BY 1"
+        with explained(self.path):
+            return dict(self._db.execute(query).fetchall())
+
+    def accept(self, signer: str) -> int:
+        """Seal the answers that the key `signer` signed, and return their number; later answers of it are not."""
+        with explained(self.path):
+            return self._db.execute(_ACCEPT, (signer,)).rowcount
+
+    def set_aside(self) -> None:
+        """Remove the answers that the user has not accepted, so that they are requested again; their cost counts."""
+        with explained(self.path):
+            self._db.executescript(f"BEGIN IMMEDIATE; {_SET_ASIDE} COMMIT;")
 
     def dates(self, keys: Sequence[bytes]) -> dict[bytes, float]:
         """Return the commit times of the answers under `keys`, seconds since the epoch."""
@@ -172,9 +211,10 @@ class ResponseStore:
             UserError: The file cannot be written.
         """
         try:
-            row = (key, redact_json(encoded(answer)), cost_usd, time.time())
+            content, created = redact_json(encoded(answer)), time.time()
         except TypeError as error:
             raise ValueError(str(error)) from None
+        row = (key, self._keyring.signed(content, key, float(cost_usd), created), cost_usd, created)
         with explained(self.path):
             if not note:
                 return self._db.execute(_INSERT, row).rowcount > 0
@@ -284,7 +324,7 @@ def decoded(body: bytes | str, where: object) -> Response | Failure:
     Raises:
         UserError: It has no answer; the error names `where`.
     """
-    value = parsed(body, object, where)
+    value = parsed(parts_of(body)[0], object, where)
     if not isinstance(value, list) or not 0 < len(value) <= len(_FIELDS):
         code, message, attempts = shaped(value, StoredFailure, where)["failure"]
         return Failure(code=code, message=message, attempts=attempts)
