@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
@@ -12,14 +13,16 @@ from typing import Any
 
 import orjson
 import pytest
-
 from tests.ladder.simulations import write_simulation
+
 from tuneworthy.cli import invoke
+from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.record import read_record
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.store.signatures import UNSIGNED, VARIABLE, Keyring, MeasuredElsewhere
 from tuneworthy.types import Failure, Response
+from tuneworthy.verdict.last_verdict import load_verdict
 
 A, B, NEW = (bytes([number]) * 16 for number in (1, 2, 3))
 
@@ -77,7 +80,9 @@ def test_a_variable_names_the_key_of_ci(alice: Path, tmp_path: Path, monkeypatch
         Keyring()
 
 
-@pytest.mark.parametrize(("name", "text"), [("key", "short"), ("allowed_signers", "bob 12ab"), ("allowed_signers", "0" * 64)])
+@pytest.mark.parametrize(
+    ("name", "text"), [("key", "short"), ("allowed_signers", "bob 12ab"), ("allowed_signers", "0" * 64)]
+)
 def test_a_malformed_file_of_the_configuration_is_refused(alice: Path, name: str, text: str) -> None:
     alice.mkdir(parents=True)
     (alice / name).write_text(text)
@@ -102,8 +107,8 @@ EDITS = {
     "no seal": "UPDATE responses SET body = replace(body, 'right', 'wrong') || x'0a' WHERE key = ?",
     "half of its mark": "UPDATE responses SET body = substr(body, 1, length(body) - 90) WHERE key = ?",
     "a mark of zeros": f"UPDATE responses SET body = replace(body, {MARK}, printf('%0256d', 0)) WHERE key = ?",
-    "the mark of another row": f"UPDATE responses SET body = replace(body, {MARK}, (SELECT {MARK} FROM responses LIMIT 1"
-                               " OFFSET 1)) WHERE key = ?",
+    "the mark of another row": f"UPDATE responses SET body = replace(body, {MARK}, (SELECT {MARK} FROM responses LIMIT"
+                               " 1 OFFSET 1)) WHERE key = ?",
     "the whole body of another row": "UPDATE responses SET body = (SELECT body FROM responses LIMIT 1 OFFSET 1)"
                                      " WHERE key = ?",
     "a letter of another alphabet": "UPDATE responses SET body = body || 'é' WHERE key = ?",
@@ -201,9 +206,7 @@ def small(request):
 
 @pytest.fixture
 def copied(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The project in the hands of somebody else."""
-    import shutil
-
+    """The project in the hands of another user."""
     become("bob", tmp_path, monkeypatch)
     root = Path(shutil.copytree(original / "world", tmp_path / "world"))
     (root / "calls").unlink()
@@ -215,6 +218,11 @@ def forged_record(root: Path) -> None:
     document = orjson.loads(path.read_bytes())
     document["rungs"][0]["score"] = 0.99
     path.write_bytes(orjson.dumps(document))
+
+
+def forged_verdict(root: Path) -> None:
+    path = Folder(root).path / "verdict.json"
+    path.write_bytes(orjson.dumps(orjson.loads(path.read_bytes()) | {"outcome": "fine_tune"}))
 
 
 def no_mark(root: Path) -> None:
@@ -234,6 +242,16 @@ def test_a_record_that_was_edited_gives_no_verdict(
     assert record is not None and record.elsewhere == UNSIGNED
     assert invoke(["decide", "--project", str(copied)]) == 4
     assert "measured elsewhere" in capsys.readouterr().out
+
+
+def test_a_verdict_that_was_edited_is_not_current(original: Path, copied: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(original / "alice"))
+    assert invoke(["decide", "--project", str(copied)]) in {3, 4}
+    verdict = load_verdict(load(copied))
+    assert verdict is not None and verdict.holds
+    forged_verdict(copied)
+    verdict = load_verdict(load(copied))
+    assert verdict is not None and not verdict.holds
 
 
 def test_a_copied_folder_is_shown_and_neither_believed_nor_bought_again(

@@ -24,6 +24,7 @@ from tuneworthy.ladder.session import open_session
 from tuneworthy.report.first_screen import options_in, paragraph
 from tuneworthy.report.tables import options_table
 from tuneworthy.store import Folder
+from tuneworthy.store.signatures import signed_document
 from tuneworthy.types import Example
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.decide import decide
@@ -75,8 +76,9 @@ def rewrite(root: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     """Change the stored record of the run."""
     folder = Folder(root)
     record = folder.read("run", dict)
+    assert record is not None and record.pop("mark")
     change(record)
-    folder.write("run", record)
+    folder.write("run", signed_document(record))
 
 
 def of(record: dict[str, Any], rung: str) -> dict[str, Any]:

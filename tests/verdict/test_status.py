@@ -18,6 +18,7 @@ from tuneworthy.config import load
 from tuneworthy.ladder.record import CandidateResult
 from tuneworthy.money.results import EconomicsResult
 from tuneworthy.store import Folder
+from tuneworthy.store.signatures import signed_document
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.base import Cost, Forecast, NextAction, Outcome
 from tuneworthy.verdict.evidence import Evidence, RungEvidence, TrainingEvidence
@@ -273,10 +274,11 @@ def test_a_verdict_holds_as_long_as_what_it_was_computed_from_whatever_the_times
     assert read_state(load(world)).verdict_stale == ["failed cases were relabelled"]
     relabelled.unlink()
     run_ladder = folder.read("run", dict)
-    folder.write("run", run_ladder | {"cost_usd": 7.0})
+    assert run_ladder is not None and run_ladder.pop("mark")
+    folder.write("run", signed_document(run_ladder | {"cost_usd": 7.0}))
     os.utime(folder.path / "run.json", (0, 0))
     assert read_state(load(world)).verdict_stale == ["the ladder was run again"]
-    folder.write("run", run_ladder)
+    folder.write("run", signed_document(run_ladder))
     file = world / "tuneworthy.toml"
     file.write_text(file.read_text() + "[economics]\nrequests_per_month = 5\n")
     assert read_state(load(world)).verdict_stale == ["the project file has changed"]

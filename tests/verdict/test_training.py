@@ -19,6 +19,7 @@ from tuneworthy.dataset.freeze import latest_version
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import latest_artifact
+from tuneworthy.store.signatures import signed_document
 from tuneworthy.verdict.playbook import Checklist, checklist
 from tuneworthy.verdict.project_state import read_state
 
@@ -222,9 +223,10 @@ def test_the_tokens_that_an_answer_saves_are_counted_against_the_best_without_tr
 ) -> None:
     folder = Folder(world)
     record = folder.read("run", dict)
+    assert record is not None and record.pop("mark")
     for row in record["rungs"]:
         row |= {"input_tokens": 90.0 if row["rung"] == "fine_tune" else 400.0, "output_tokens": 4.0}
-    folder.write("run", record)
+    folder.write("run", signed_document(record))
     saved = verdict(world, capsys, 0)["economics"]["saved"]
     assert saved["input_tokens"] == {"before": 400.0, "tuned": 90.0}
     page = world / "report.md"

@@ -18,12 +18,8 @@ from tuneworthy.text import count
 @click.command("doctor")
 @project_option
 @click.option("--repair", "repairs", is_flag=True, help="Repair what can be repaired, and move damaged files aside.")
-@click.option(
-    "--accept", "signer", metavar="KEY", help="Accept the stored answers that KEY signed; later ones are not."
-)
-@click.option(
-    "--remeasure", is_flag=True, help="Set aside answers measured elsewhere; `run` requests and pays for them."
-)
+@click.option("--accept", "signer", metavar="KEY", help="Accept the answers that KEY signed so far.")
+@click.option("--remeasure", is_flag=True, help="Remove answers measured elsewhere, so that `run` requests them again.")
 @json_option
 def command(root: Path, repairs: bool, signer: str | None, remeasure: bool, as_json: bool) -> int:
     """Check and repair stored answers, records and models.
@@ -32,8 +28,8 @@ def command(root: Path, repairs: bool, signer: str | None, remeasure: bool, as_j
     the consequences. No model is called. A repair loses no answer: the damaged file stays readable in
     `.tuneworthy/quarantine`. The exit status is 2 if something is damaged.
 
-    Answers that another person measured, or that were edited, are measured elsewhere: no command uses them or
-    pays for them again until you accept them or choose to measure them again.
+    Answers without a signature that you accept were measured elsewhere. No command uses them, or pays for them
+    again, until you pass --accept or --remeasure. Removed answers still count in the budget.
 
     \b
     Example:
@@ -49,9 +45,7 @@ def command(root: Path, repairs: bool, signer: str | None, remeasure: bool, as_j
     if signer or remeasure:
         with folder.lock(note), closing(ResponseStore(folder.responses)) as store:
             if signer and not store.accept(signer):
-                raise UserError(
-                    f"No answer that waits for acceptance is signed by {signer}.", hint="Pass the whole key."
-                )
+                raise UserError(f"No answer measured elsewhere is signed by {signer}.", hint="Pass the whole key.")
             if remeasure:
                 store.set_aside()
     report = repair(folder, note) if repairs else examine(folder)

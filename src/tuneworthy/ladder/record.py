@@ -9,13 +9,12 @@ from annotated_types import Ge
 
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.rung_details import Detail
-from tuneworthy.redaction import redact_json
 from tuneworthy.search.racing import Exit
 from tuneworthy.stats.calibration import LabelCalibration
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import shaped
-from tuneworthy.store.signatures import Keyring, parts_of
-from tuneworthy.types import RungStatus, Variant, canonical
+from tuneworthy.store.signatures import document_origin, signed_document
+from tuneworthy.types import RungStatus, Variant
 
 Interval = tuple[float, float]
 Dollars = Annotated[float, Ge(0)]
@@ -396,9 +395,7 @@ class RunRecord:
 
 
 def write_record(folder: Folder, record: RunRecord) -> None:
-    document = orjson.loads(redact_json(orjson.dumps(record)))
-    _, mark = parts_of(Keyring().signed(canonical(document)))
-    folder.write("quick" if record.quick else "run", {**document, "mark": mark.decode()})
+    folder.write("quick" if record.quick else "run", signed_document(record.to_dict()))
 
 
 def read_record(folder: Folder, name: RecordName = "run") -> RunRecord | None:
@@ -410,8 +407,7 @@ def read_record(folder: Folder, name: RecordName = "run") -> RunRecord | None:
     document = folder.read(name, dict)
     if document is None:
         return None
-    record, mark = record_from(document, f"{folder.path / name}.json"), document.pop("mark", "")
-    return replace(record, elsewhere=Keyring().origin(b"%s\n%s" % (canonical(document), str(mark).encode())))
+    return replace(record_from(document, f"{folder.path / name}.json"), elsewhere=document_origin(document))
 
 
 def record_from(document: Any, where: str = "record") -> RunRecord:

@@ -21,9 +21,13 @@ from secrets import token_bytes
 from tempfile import NamedTemporaryFile
 from typing import Any, Final
 
+import orjson
+
 from tuneworthy.errors import UserError
+from tuneworthy.redaction import redact_json
 from tuneworthy.text import count
 from tuneworthy.trust import trust_file
+from tuneworthy.types import canonical
 
 # Path of the key, for CI.
 VARIABLE: Final = "TUNEWORTHY_KEY"
@@ -43,8 +47,8 @@ class MeasuredElsewhere(UserError):
         super().__init__(
             f"{count(n, 'stored answer was', 'stored answers were')} measured elsewhere. Signed by: {listed}.",
             hint=(
-                "If you trust their source, run `tuneworthy doctor --accept KEY`. To measure them again and pay for that, "
-                "run `tuneworthy doctor --remeasure`."
+                "If you trust their source, run `tuneworthy doctor --accept KEY`. To measure them again and pay for "
+                "that, run `tuneworthy doctor --remeasure`."
             ),
         )
 
@@ -106,6 +110,18 @@ class Keyring:
 
     def _seal(self, content: bytes) -> str:
         return blake2b(content, key=self._seed, digest_size=32).hexdigest()
+
+
+def signed_document(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a JSON document with a mark, without any key that was read."""
+    plain = orjson.loads(redact_json(orjson.dumps(document)))
+    return {**plain, "mark": parts_of(Keyring().signed(canonical(plain)))[1].decode()}
+
+
+def document_origin(document: Mapping[str, Any]) -> str:
+    """Return "" if this user made a document or accepts it; else the key that signed it, or `UNSIGNED`."""
+    plain = {name: value for name, value in document.items() if name != "mark"}
+    return Keyring().origin(b"%s\n%s" % (canonical(plain), str(document.get("mark")).encode()))
 
 
 def parts_of(signed: object) -> tuple[bytes, bytes]:

@@ -17,6 +17,7 @@ from tuneworthy.config import Project
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord, shaped
+from tuneworthy.store.signatures import document_origin, signed_document
 from tuneworthy.types import content_hash
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.suspects import suspects_path
@@ -72,7 +73,8 @@ class StoredVerdict:
 def store_verdict(project: Project, verdict: Verdict) -> None:
     """Store the verdict of an opened project."""
     options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-    Folder(project.root).write(FILE, orjson.loads(orjson.dumps(verdict, option=options)) | {"of": _hashes(project)})
+    document = orjson.loads(orjson.dumps(verdict, option=options)) | {"of": _hashes(project)}
+    Folder(project.root).write(FILE, signed_document(document))
 
 
 def load_verdict(project: Project, today: date | None = None) -> StoredVerdict | None:
@@ -89,6 +91,8 @@ def load_verdict(project: Project, today: date | None = None) -> StoredVerdict |
     then, now = document["of"], _hashes(project)
     names = [*DECIDING, *(SHIPPING if verdict.stage == "to_ship" else ())]
     changed = [CHANGED_SINCE[name] for name in names if then.get(name) != now[name]]
+    if origin := document_origin(document):
+        changed.append(f"the verdict was computed elsewhere (signed by: {origin})")
     day = today or date.today()
     if verdict.valid_until and verdict.valid_until < day.isoformat():
         changed.append(f"the verdict expired on {verdict.valid_until}")
