@@ -119,7 +119,7 @@ def _write(folder: Path, cases: list[dict[str, Any]], examples: list[dict[str, A
 def command(project: Path, *arguments: str) -> dict[str, Any]:
     """Run the tool; return what it printed, seconds, those of processors, and the peak of its memory, bytes."""
     began = time.monotonic()
-    main = "from tuneworthy.cli import main; main()"
+    main = "from tuneworthy.start import main; main()"
     with (project / "log.txt").open("a") as log, (project / "out.json").open("w+") as out:
         print("$", *arguments, file=log, flush=True)
         process = subprocess.Popen([sys.executable, "-c", main, *arguments, "--project", str(project), "--json"],

@@ -91,7 +91,7 @@ def init_arguments(name: str, data: Path, work: Path) -> list[str]:
 def run(*arguments: str) -> float:
     """Run the tool and return the seconds it took."""
     started = time.monotonic()
-    subprocess.run([sys.executable, "-c", "from tuneworthy.cli import main; main()", *arguments], check=True)
+    subprocess.run([sys.executable, "-c", "from tuneworthy.start import main; main()", *arguments], check=True)
     return time.monotonic() - started
 
 

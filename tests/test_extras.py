@@ -53,7 +53,7 @@ BLOCKED = """
 import sys
 for name in ("numba", "llvmlite", "pyarrow", "sacrebleu", "lxml"):
     sys.modules[name] = None
-from tuneworthy.cli import main
+from tuneworthy.start import main
 sys.argv = ["tuneworthy", *{arguments!r}]
 main()
 """

@@ -11,8 +11,8 @@ BestVariant(rung='few_shot', variant='248f9fc708ee81ec')
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # that of `typing`, whose import would delay the start
 if TYPE_CHECKING:
     from pathlib import Path
 

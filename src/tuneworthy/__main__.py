@@ -8,6 +8,6 @@ import sys
 if __name__ == "__main__":
     if not sys.flags.safe_path:
         del sys.path[0]
-    from tuneworthy.cli import main
+    from tuneworthy.start import main
 
     main()

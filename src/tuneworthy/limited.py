@@ -163,6 +163,8 @@ def main(max_memory: str) -> None:
     os.dup2(2, 1)  # output of a library is no answer
     memory = int(max_memory)
     for what, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
+        hard = resource.getrlimit(what)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(what, (most, most))
     for line in iter(tasks.readline, b""):
         try:

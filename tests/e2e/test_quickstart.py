@@ -23,7 +23,7 @@ from tests.e2e.protocol_server import Server, serving, write_csv
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "quickstart.md").read_text()
-START = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r}); from tuneworthy.cli import main; main()"
+START = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r}); from tuneworthy.start import main; main()"
 PROGRAM = [sys.executable, "-c", START]
 LINES = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
 FACTS = tomllib.loads("".join(re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)))

@@ -18,7 +18,7 @@ from tests.hostile.fault_project import PRICE, make_project
 from tests.hostile.fault_server import INPUT_TOKENS, OUTPUT_TOKENS, Running
 from tests.hostile.table import tried
 from tuneworthy.cli import invoke
-from tuneworthy.cli.invocation import listen
+from tuneworthy.start import stop
 from tuneworthy.cli.run import run_ladder
 from tuneworthy.store import ResponseStore
 
@@ -40,9 +40,7 @@ def start(root: Path) -> int:
             os.dup2(log, number)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         for name in SIGNALS:
-            signal.signal(name, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        listen()
+            signal.signal(name, stop)
         status = invoke(["run", "--project", str(root)])
         sys.stdout.flush()
         sys.stderr.flush()

@@ -10,12 +10,13 @@ import click
 
 from tuneworthy import __version__
 from tuneworthy.cli.bug_report import write_bug_report
-from tuneworthy.cli.invocation import Invocation, listen
+from tuneworthy.cli.invocation import Invocation
 from tuneworthy.cli.lazy import LazyGroup
 from tuneworthy.cli.options import print_json
 from tuneworthy.cli.safe_stream import safe_streams
 from tuneworthy.cli.usage import usage_error
 from tuneworthy.errors import TuneworthyError, UserError
+from tuneworthy.start import listen
 from tuneworthy.trust import Untrusted
 
 # Verb to its line in `--help`; the module `tuneworthy.cli.<verb>` has the command `command`.
@@ -86,6 +87,7 @@ def root(invocation: Invocation, verbose: int, debug: bool) -> None:
     A first look (no key, no GPU):   tuneworthy demo
     Your own data:                   tuneworthy init my-task --data cases.csv
     """
+    listen()
     invocation.debug = debug
     if verbose:
         logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
@@ -118,12 +120,6 @@ def _report(error: TuneworthyError, invocation: Invocation) -> None:
     if "--json" in invocation.arguments and not invocation.answered:
         fault = {"code": error.error_code, "message": error.message, "hint": error.hint}
         print_json({"error": fault | {"exit_status": error.exit_status}})
-
-
-def main() -> None:
-    """Run the command line and exit with its status (see `errors`)."""
-    listen()
-    sys.exit(invoke(sys.argv[1:]))
 
 
 def _run(invocation: Invocation) -> int:

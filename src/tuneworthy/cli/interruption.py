@@ -9,8 +9,8 @@ import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from tuneworthy.cli.invocation import SIGNALS
 from tuneworthy.providers.drain import AT_ONCE
+from tuneworthy.start import SIGNALS
 
 # A command that does not end within so many seconds of the second signal is ended, seconds.
 _LAST_S = 2

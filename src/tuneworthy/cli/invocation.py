@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +10,6 @@ _COMMAND = re.compile(
     r"\btuneworthy (?:(?:cases|data review|data|decode|export|models|shadow) (?!list\b|review\b)[a-z]+"
     r"|budget|check|compare|decide|doctor|merge|parity|plan|report|run|serve|status|train|trust)\b(?! --project)"
 )
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass
@@ -35,10 +33,3 @@ class Invocation:
         if self.project == Path():
             return text
         return _COMMAND.sub(lambda match: f"{match[0]} --project {shlex.quote(str(self.project))}", text)
-
-
-def listen() -> None:
-    """Let SIGTERM and SIGHUP interrupt this process as Ctrl-C does."""
-    for number in SIGNALS:
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)

@@ -13,7 +13,7 @@ import orjson
 
 from tuneworthy.cli.invocation import Invocation
 from tuneworthy.errors import UserError
-from tuneworthy.report.text import escaped
+from tuneworthy.report.text import escaped, inert
 
 F = TypeVar("F", bound=Callable[..., Any])
 PATH, FOLDER_PATH = click.Path(path_type=Path), click.Path(path_type=Path, file_okay=False)
@@ -94,7 +94,7 @@ def print_json(document: Any) -> None:
 
 def print_document(text: str, *, nl: bool = True) -> None:
     """Print a document whose text is safe on stdout, as it is: in a comment or a file no command gets `--project`."""
-    click.echo(text, file=getattr(sys.stdout, "below", sys.stdout), nl=nl)
+    click.echo(inert(text), file=getattr(sys.stdout, "below", sys.stdout), nl=nl)
 
 
 def print_result(as_json: bool, document: Any, show: Callable[..., object], *arguments: object) -> None:

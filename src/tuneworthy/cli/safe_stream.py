@@ -1,4 +1,4 @@
-"""The one door to the terminal: whatever is printed passes `visible`, so that no text of others can steer it.
+"""The one door to the terminal: whatever is printed passes `inert`, so that no text of others can steer it.
 
 Output for people is cleaned here as well; a JSON document is printed below it, unchanged.
 
@@ -14,7 +14,7 @@ from textwrap import TextWrapper
 from typing import Any
 
 from tuneworthy.cli.invocation import Invocation
-from tuneworthy.report.text import visible
+from tuneworthy.report.text import inert
 
 
 class SafeStream:
@@ -28,7 +28,7 @@ class SafeStream:
 
     def write(self, text: str) -> int:
         """Write `text`."""
-        shown = re.sub(r" +(?=\n)", "", self.invocation.complete(visible(text)))
+        shown = re.sub(r" +(?=\n)", "", self.invocation.complete(inert(text)))
         if self.below.isatty():
             width = get_terminal_size().columns
             shown = "\n".join(_wrapped(line, width) if len(line) > width else line for line in shown.split("\n"))

@@ -1,4 +1,4 @@
-"""The console of tables and live lines: their own escapes stay, and every text passes `visible`."""
+"""The console of tables and live lines: their own escapes stay, and every text passes `inert`."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from tuneworthy.report.text import visible
+from tuneworthy.report.text import inert
 
 
 class SafeConsole(Console):
@@ -19,7 +19,7 @@ class SafeConsole(Console):
             if control:
                 yield Segment(text, style, control)
             else:
-                yield Segment(visible(text), style.update_link(None) if style and style.link else style)
+                yield Segment(inert(text), style.update_link(None) if style and style.link else style)
 
 
 def redraws(output: Console) -> bool:

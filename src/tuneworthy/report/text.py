@@ -17,6 +17,8 @@ _TERMINAL = re.compile(
     r"|\x1b[ -/]*[0-~]?",  # all other escapes
     re.DOTALL,
 )
+# Commands to the runner in the log of a CI job: GitHub's own at the start of a line, its older form, Azure's, TeamCity's.
+_CI_COMMAND = re.compile(r"^([^\S\n]*)(?=::)|(?<=#)(?=#\w*\[)", re.MULTILINE)
 _SPACES = re.compile(r"[\s\x1c-\x1f\x85\u2028\u2029]+")
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _MARKDOWN = re.compile(
@@ -60,12 +62,24 @@ def visible(value: str) -> str:
     return "".join(ascii(character)[1:-1] if _is_hidden(character) else character for character in value)
 
 
+def inert(value: str) -> str:
+    r"""Return `visible` text with a backslash in whatever a CI job would take for a command to its runner.
+
+    Source: https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands.
+
+    >>> inert("::error::no ##[group]a::b")
+    '\\::error::no #\\#[group]a::b'
+    """
+    return _CI_COMMAND.sub(r"\1\\", visible(value)) if "::" in value or "##" in value else visible(value)
+
+
 def escaped(json: str) -> str:
     r"""Return JSON text with every character that cannot be seen as the escape that JSON has for it.
 
     >>> escaped('["\u202e"]')
     '["\\u202e"]'
     """
+    json = re.sub(r"##(?=\w*\[)", r"#\\u0023", json)  # as in `inert`
     if json.isascii() and "\x7f" not in json:
         return json
     return "".join(_json_escape(character) if _is_hidden(character) else character for character in json)
