@@ -109,7 +109,8 @@ if __name__ == "__main__":
     sys.path = [path for path in sys.path if Path(path or ".").resolve() != ROOT]
     for name in WARM:
         import_module(f"tuneworthy.{name}")
-    from tuneworthy.cli import invoke, main
+    from tuneworthy.cli import invoke
+    from tuneworthy.start import main
 
     with TemporaryDirectory() as folder, redirect_stdout(StringIO()):  # what else is imported when it is needed
         (Path(folder) / "tuneworthy.toml").write_text(PROJECT)

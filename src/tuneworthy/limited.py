@@ -164,8 +164,8 @@ def main(max_memory: str) -> None:
     memory = int(max_memory)
     for what, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
         hard = resource.getrlimit(what)[1]
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (most, most))
+        allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(what, (allowed, allowed))
     for line in iter(tasks.readline, b""):
         try:
             answer = {"value": _result(*json.loads(line))}

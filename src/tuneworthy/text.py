@@ -1,4 +1,9 @@
-"""English number agreement for messages."""
+"""English number agreement, and text of others made visible."""
+
+import unicodedata
+
+# Categories of characters that cannot be seen.
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def plural(n: float, singular: str, plural_form: str) -> str:
@@ -17,3 +22,19 @@ def count(n: int, noun: str, plural_form: str = "") -> str:
     ('1 case', '3 cases', '2 copies')
     """
     return f"{n} {noun if n == 1 else plural_form or noun + 's'}"
+
+
+def visible(value: str) -> str:
+    r"""Return `value` with every character that cannot be seen written out; spaces, tabs and line ends stay.
+
+    >>> visible("a \x1b[31mred\n\u202eb")
+    'a \\x1b[31mred\n\\u202eb'
+    """
+    if value.isascii() and value.replace("\n", "").isprintable():
+        return value
+    return "".join(ascii(character)[1:-1] if is_hidden(character) else character for character in value)
+
+
+def is_hidden(character: str) -> bool:
+    category = unicodedata.category(character)
+    return (category in _HIDDEN and character not in "\t\n") or 0xE0000 <= ord(character) <= 0xE0FFF

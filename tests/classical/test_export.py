@@ -6,6 +6,8 @@ import ast
 import http.client
 import importlib.util
 import json
+import socket
+import struct
 import subprocess
 import sys
 from collections import Counter
@@ -20,7 +22,7 @@ from test_classical_contract import ODD, PAIRS, rows
 
 from tuneworthy.classical import ClassicalModel, ProbabilisticModel, fit
 from tuneworthy.classical.decision import SPEC, read_decision_model
-from tuneworthy.classical.export import module_source, read_answer, standalone_files
+from tuneworthy.classical.export import SERVER, module_source, read_answer, standalone_files
 from tuneworthy.classical.runtime import fill_template, load_state
 from tuneworthy.errors import UserError
 from tuneworthy.providers.models import pull
@@ -165,6 +167,66 @@ def test_the_file_repeats_no_name_and_imports_nothing_of_the_package() -> None:
     assert [name for name, n in Counter(names).items() if n > 1] == []
 
 
+SMUGGLED = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def post_head(*lines: bytes, host: bytes = b"Host: localhost") -> bytes:
+    return b"\r\n".join([b"POST /predict HTTP/1.1", host, *lines, b"", b""]) + b'{"text":"Bo at 3"}'
+
+
+# A request, and the status of the only answer: what follows it on the connection is not a second request.
+HEADS = {
+    "right": (post_head(b"Content-Length: 18", b"Connection: close"), 200),
+    "host by name": (post_head(b"Content-Length: 18", b"Connection: close", host=b"Host: models.EXAMPLE:80"), 200),
+    "IPv6": (post_head(b"Content-Length: 18", b"Connection: close", host=b"Host: [::1]:8000"), 200),
+    "own origin": (post_head(b"Content-Length: 18", b"Connection: close", b"Origin: http://localhost:3000"), 200),
+    "two lengths": (post_head(b"Content-Length: 18", b"Content-Length: 0") + SMUGGLED, 400),
+    "the same length twice": (post_head(b"Content-Length: 18", b"Content-Length: 18"), 400),
+    "a list of lengths": (post_head(b"Content-Length: 18, 18"), 400),
+    "a sign": (post_head(b"Content-Length: +18"), 400),
+    "digits of Latin-1": (post_head(b"Content-Length: 1\xb2"), 400),
+    "no length": (post_head() + SMUGGLED, 400),
+    "chunked": (post_head(b"Transfer-Encoding: chunked"), 400),
+    "length and chunked": (post_head(b"Content-Length: 18", b"Transfer-Encoding: chunked") + SMUGGLED, 400),
+    "chunked, in disguise": (post_head(b"Content-Length: 18", b"Transfer-Encoding:\x0bchunked"), 400),
+    "a space before the colon": (post_head(b"Content-Length: 18", b"Transfer-Encoding : chunked"), 400),
+    "a folded line": (post_head(b"Content-Length: 18", b"X: a", b" Transfer-Encoding: chunked"), 400),
+    "a bare return": (post_head(b"X: a\rContent-Length: 18"), 400),
+    "a NUL": (post_head(b"Content-Length: 18", b"X: a\0b"), 400),
+    "a line without a colon": (post_head(b"Content-Length: 18", b"chunked"), 400),
+    "a GET with a body": (b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nContent-Length: 55\r\n\r\n" + SMUGGLED, 400),
+    "a HEAD": (b"HEAD /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
+    "no host": (post_head(b"Content-Length: 18", host=b"X: y"), 400),
+    "two hosts": (post_head(b"Content-Length: 18", b"Host: localhost"), 400),
+    "rebinding": (post_head(b"Content-Length: 18", host=b"Host: evil.example:8000"), 403),
+    "rebinding by an address": (post_head(b"Content-Length: 18", host=b"Host: 127.0.0.1.evil.example"), 403),
+    "a user in the host": (post_head(b"Content-Length: 18", host=b"Host: localhost@evil.example"), 403),
+    "a foreign origin": (post_head(b"Content-Length: 18", b"Origin: https://evil.example"), 403),
+    "an opaque origin": (post_head(b"Content-Length: 18", b"Origin: null"), 403),
+    "two origins": (post_head(b"Content-Length: 18", b"Origin: http://localhost", b"Origin: http://evil.example"), 403),
+    "a version of its own": (b"POST /predict HTTP/1.9\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}", 400),
+    "101 headers": (post_head(b"Content-Length: 18", *[b"X: y"] * 120), 431),
+}
+
+
+def exchange(port: int, content: bytes) -> bytes:
+    """Send bytes, and return all that the server answers."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(content)
+        connection.shutdown(socket.SHUT_WR)
+        parts = [*iter(lambda: connection.recv(2**16), b"")]
+    return b"".join(parts)
+
+
+def leave(port: int) -> None:
+    """Leave in the middle of a head, of a body and of an answer."""
+    for content in (b"POST /pre", post_head(b"Content-Length: 1800"), post_head(b"Content-Length: 18") * 50):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # as a crash does
+            connection.sendall(content)
+    assert exchange(port, SMUGGLED).startswith(b"HTTP/1.1 200")
+
+
 def test_the_server_answers_both_protocols_and_refuses_what_it_cannot_read(tmp_path: Path) -> None:
     import urllib.error
     import urllib.request
@@ -200,3 +262,23 @@ def test_the_server_answers_both_protocols_and_refuses_what_it_cannot_read(tmp_p
     finally:
         child.terminate()
         child.communicate()
+
+
+def test_the_server_refuses_what_a_gateway_or_a_web_page_could_mean_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "classifier.py").write_text("def predict(text):\n    return text\n")
+    (tmp_path / "server.py").write_bytes(SERVER.read_bytes())
+    child = subprocess.Popen(
+        [sys.executable, tmp_path / "server.py", "0", "Models.example"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/",
+    )  # fmt: skip
+    try:
+        assert child.stdout is not None
+        port = int(child.stdout.readline().rpartition(":")[2])
+        for name, (head, status) in HEADS.items():
+            reply = exchange(port, head)
+            assert reply.startswith(b"HTTP/1.1 %d " % status) and reply.count(b"HTTP/1.1 ") == 1, (name, reply)
+            assert (status == 200) or b"Connection: close" in reply, (name, reply)
+        leave(port)
+    finally:
+        child.terminate()
+        assert child.communicate()[1] == ""

@@ -18,8 +18,8 @@ from tests.hostile.fault_project import PRICE, make_project
 from tests.hostile.fault_server import INPUT_TOKENS, OUTPUT_TOKENS, Running
 from tests.hostile.table import tried
 from tuneworthy.cli import invoke
-from tuneworthy.start import stop
 from tuneworthy.cli.run import run_ladder
+from tuneworthy.signals import stop_at_once
 from tuneworthy.store import ResponseStore
 
 CONCURRENCY = 64
@@ -40,7 +40,8 @@ def start(root: Path) -> int:
             os.dup2(log, number)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         for name in SIGNALS:
-            signal.signal(name, stop)
+            signal.signal(name, signal.SIG_DFL)
+        stop_at_once()
         status = invoke(["run", "--project", str(root)])
         sys.stdout.flush()
         sys.stderr.flush()

@@ -154,6 +154,11 @@ def replace(path: Path, make: Callable[[Path], object]) -> None:
     make(path)
 
 
+def without_tables(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as made:
+        made.executescript("CREATE TABLE x (y); DROP TABLE x")
+
+
 FILES: dict[str, Callable[[Path], object]] = {
     "not a database": lambda path: path.write_bytes(b"no database, but long enough to be read as one. " * 200),
     "half of it": lambda path: os.truncate(path, path.stat().st_size // 2),
@@ -166,12 +171,14 @@ FILES: dict[str, Callable[[Path], object]] = {
     "bytes in the schema that are no text": lambda path: path.write_bytes(
         path.read_bytes().replace(b"CREATE TABLE", b"CREATE\xba\xff\xb9\xfeE")
     ),
+    "empty": lambda path: os.truncate(path, 0),
+    "a database without tables": lambda path: replace(path, without_tables),
     "a folder": lambda path: replace(path, Path.mkdir),
     "a pipe": lambda path: replace(path, os.mkfifo),
 }
 
 
-@pytest.mark.parametrize("what", inputs(FILES, "not a database", "half of it", "noise in the middle", "a folder"))
+@pytest.mark.parametrize("what", inputs(FILES, "not a database", "half of it", "empty", "a pipe"))
 def test_a_file_that_sqlite_cannot_read_is_named_and_rebuilt(
     world: Path, what: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

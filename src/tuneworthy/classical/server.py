@@ -1,8 +1,11 @@
-"""Serve the classifier in this folder on 127.0.0.1: `python server.py [PORT]`, by default on 8000.
+"""Serve the classifier in this folder on 127.0.0.1: `python server.py [PORT] [HOST ...]`, by default on 8000.
 
 POST /predict               {"text": "..."} (several variables: {"text": {"name": "..."}}), answers {"answer": ...}
 POST /v1/chat/completions   OpenAI's protocol: the last message is the question, as a filled-in prompt has it
 GET  /v1/models             the name of the classifier
+
+A request is refused unless its Host, and its Origin if it has one, is of this machine or a HOST: else a web page could
+use the server. So is a request that a gateway in front of the server may read differently.
 """
 
 import sys
@@ -10,7 +13,9 @@ import sys
 if not getattr(sys.flags, "safe_path", sys.flags.isolated):
     del sys.path[0]  # this folder: none of its files may replace a module of Python or NumPy
 
+import io
 import json
+import re
 import runpy
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,7 +27,12 @@ from typing import Any
 classifier = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("classifier.py")), run_name="classifier"))
 
 MOST_BYTES = 4 * 2**20
+MOST_LINE, MOST_HEADERS = 2**16, 100
 NAME = "classifier"
+HOSTS = {"localhost", "127.0.0.1", "[::1]"}
+REQUEST_LINE = re.compile(rb"[A-Z]+ [!-~]+ HTTP/1\.[01]\r?\n")
+HEADER_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r?\n")
+ADDRESS = re.compile(r"(?:https?://)?(\[[^\]]*\]|[^:/@]*)(?::\d+)?")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -30,6 +40,43 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     timeout = 60  # seconds that a connection may be idle
+
+    def handle(self) -> None:
+        """Answer requests until the client leaves, which is no error."""
+        with suppress(ConnectionError, TimeoutError):
+            super().handle()
+
+    def parse_request(self) -> bool:
+        """Read the head of a request; False if it was refused."""
+        lines = [self.raw_requestline]
+        while lines[-1].strip(b"\r\n") and len(lines) <= MOST_HEADERS:
+            lines.append(self.rfile.readline(MOST_LINE))
+        stream, self.rfile = self.rfile, io.BytesIO(b"".join(lines[1:]))
+        try:
+            if not super().parse_request():
+                return False
+        finally:
+            self.rfile = stream
+        if status := self._refusal(lines):
+            self.close_connection = True
+            self._fail(status, "This server does not accept the Host, the Origin, the length or a header.")
+        return not status
+
+    def _refusal(self, lines: list[bytes]) -> int:
+        """Return the status of a request that is refused, else 0."""
+        lengths, hosts = (self.headers.get_all(name, []) for name in ("Content-Length", "Host"))
+        if (
+            lines[-1] not in {b"\r\n", b"\n"}
+            or not REQUEST_LINE.fullmatch(lines[0])
+            or not all(map(HEADER_LINE.fullmatch, lines[1:-1]))
+            or "Transfer-Encoding" in self.headers
+            or any(not re.fullmatch("[0-9]+", length.strip(" \t")) for length in lengths)
+            or (len(lengths) != 1 if self.command == "POST" else lengths not in ([], ["0"]))  # its body stays unread
+            or len(hosts) != 1
+        ):
+            return 400
+        names = (ADDRESS.fullmatch(name.strip().lower()) for name in (*hosts, *self.headers.get_all("Origin", [])))
+        return 0 if all(name and name[1] in HOSTS for name in names) else 403
 
     def do_GET(self) -> None:
         """List the one model."""
@@ -40,8 +87,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answer a question."""
-        length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or len(length) > len(str(MOST_BYTES)) or int(length) > MOST_BYTES:
+        length = self.headers["Content-Length"].strip()
+        if len(length) > len(str(MOST_BYTES)) or int(length) > MOST_BYTES:
             self.close_connection = True
             self._fail(413, f"A request has a Content-Length of at most {MOST_BYTES} bytes.")
             return
@@ -65,6 +112,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(content)
 
@@ -94,6 +143,7 @@ def complete(request: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    HOSTS |= {name.lower() for name in sys.argv[2:]}
     with ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 8000), Handler) as server:
         print(f"http://127.0.0.1:{server.server_port}", flush=True)
         with suppress(KeyboardInterrupt):

@@ -3,6 +3,8 @@
 import errno
 import logging
 import os
+import re
+import resource
 import sys
 from contextlib import suppress
 
@@ -16,7 +18,7 @@ from tuneworthy.cli.options import print_json
 from tuneworthy.cli.safe_stream import safe_streams
 from tuneworthy.cli.usage import usage_error
 from tuneworthy.errors import TuneworthyError, UserError
-from tuneworthy.start import listen
+from tuneworthy.signals import listen
 from tuneworthy.trust import Untrusted
 
 # Verb to its line in `--help`; the module `tuneworthy.cli.<verb>` has the command `command`.
@@ -54,6 +56,7 @@ _CHECK_PATH = "Check this path, then run the same command again."
 # What to do about an error of the operating system; any other one is a bug.
 SYSTEM_HINTS = {
     errno.EPIPE: "",
+    errno.ENOMEM: "Close other programs, or allow at least 1 GiB (`ulimit -v`), then run the same command again.",
     errno.ENOSPC: _FREE_SPACE,
     errno.EDQUOT: _FREE_SPACE,
     errno.EFBIG: _FREE_SPACE,
@@ -70,6 +73,11 @@ SYSTEM_HINTS = {
     errno.ELOOP: _CHECK_PATH,
     errno.ENAMETOOLONG: _CHECK_PATH,
 }
+
+
+# Of the address space (`ulimit -v`), bytes: below it, libraries of linear algebra abort or never return.
+MIN_MEMORY = 2**30
+_NO_MEMORY = re.compile("allocate memory|failed to map segment|start new thread")
 
 
 @click.group(cls=LazyGroup, parts=VERBS, context_settings={"help_option_names": ["-h", "--help"]})
@@ -129,6 +137,8 @@ def _run(invocation: Invocation) -> int:
         except UnicodeEncodeError:  # neither a file of ours nor a JSON document could contain it
             message = f"The argument {argument!r} is not valid UTF-8."
             raise UserError(message, hint="Rename the file or folder that it names.") from None
+    if 0 <= resource.getrlimit(resource.RLIMIT_AS)[0] < MIN_MEMORY:
+        raise MemoryError
     result: object = root.main(invocation.arguments, prog_name="tuneworthy", standalone_mode=False, obj=invocation)
     if sys.stdout is not None:
         sys.stdout.flush()  # a full disk is an error of this command, not of the interpreter's end
@@ -170,6 +180,8 @@ def _invoke(invocation: Invocation) -> int:
         _report(error, invocation)
         return error.exit_status
     except Exception as error:
+        if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+            error = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         if isinstance(error, OSError) and error.errno in SYSTEM_HINTS:
             return _refused(error, invocation)
         click.echo(

@@ -36,7 +36,7 @@ def command(root: Path, repairs: bool, signer: str | None, remeasure: bool, as_j
       tuneworthy doctor --repair
       tuneworthy doctor --accept 6f1c...
     """
-    folder = Folder(root.resolve())
+    folder = Folder(root.resolve(), damaged=True)
     if not folder.path.exists():
         raise UserError(
             f"{folder.path} does not exist, so nothing is stored there.",

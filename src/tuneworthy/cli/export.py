@@ -9,13 +9,14 @@ import click
 from tuneworthy.cli.export_model import gguf, ollama
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.lazy import CommandGroup
-from tuneworthy.cli.options import FOLDER_PATH, PATH, json_option, note, print_result, project_option, writing_to
+from tuneworthy.cli.options import PATH, export_option, json_option, note, print_result, project_option, writing_to
 from tuneworthy.config import Project, load
 from tuneworthy.ladder.commands.export_classifier import RUNGS, ClassifierExport, export_classifier
 from tuneworthy.ladder.commands.export_router import RouterExport, export_router
 from tuneworthy.ladder.commands.export_variant import export_variant
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
+from tuneworthy.trust import own_path
 
 
 @click.group("export", cls=CommandGroup)
@@ -54,15 +55,14 @@ def variant(which: str, root: Path, out: Path | None, as_json: bool) -> None:
 async def _write(project: Project, which: str, out: Path | None) -> list[Path]:
     async with open_session(project, beside=True) as session:
         found = resolve(session, which)
-        folder = out or Path("variant-" + re.sub(r"[^\w.-]+", "-", found.name))
+        folder = out or own_path(Path(), "variant-" + re.sub(r"[^\w.-]+", "-", found.name))
         return export_variant(session, found, folder)
 
 
 @command.command("classifier")
 @click.argument("which", type=click.Choice(RUNGS), required=False)
 @project_option
-@click.option("--out", type=FOLDER_PATH, default="classifier", show_default=True,
-              help="Folder to write.")  # fmt: skip
+@export_option("classifier")
 @json_option
 def classifier(which: str | None, root: Path, out: Path, as_json: bool) -> None:
     """Write a classifier as a folder that runs on its own.
@@ -97,8 +97,7 @@ async def write_classifier(project: Project, folder: Path, which: str | None = N
 
 @command.command("router")
 @project_option
-@click.option("--out", type=FOLDER_PATH, default="router", show_default=True,
-              help="Folder to write.")  # fmt: skip
+@export_option("router")
 @json_option
 def router(root: Path, out: Path, as_json: bool) -> None:
     """Write the measured cascade as a router.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import FILE_PATH, FOLDER_PATH, json_option, note, print_result, project_option, writing_to
+from tuneworthy.cli.options import FILE_PATH, export_option, json_option, note, print_result, project_option, writing_to
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ship.ancestry import lineage
@@ -60,8 +60,7 @@ def gguf(
 
 @click.command("ollama")
 @click.option("--gguf", "which", help="ID of the GGUF file, or its beginning (default: latest).")
-@click.option("--out", type=FOLDER_PATH, default="ollama", show_default=True,
-              help="Folder to write.")  # fmt: skip
+@export_option("ollama")
 @project_option
 @json_option
 def ollama(which: str | None, out: Path, root: Path, as_json: bool) -> None:

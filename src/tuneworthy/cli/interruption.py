@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from tuneworthy.providers.drain import AT_ONCE
-from tuneworthy.start import SIGNALS
+from tuneworthy.signals import SIGNALS
 
 # A command that does not end within so many seconds of the second signal is ended, seconds.
 _LAST_S = 2

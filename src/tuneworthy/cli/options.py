@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 
 import click
 import orjson
+from click.core import ParameterSource
 
 from tuneworthy.cli.invocation import Invocation
 from tuneworthy.errors import UserError
 from tuneworthy.report.text import escaped, inert
+from tuneworthy.trust import own_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 PATH, FOLDER_PATH = click.Path(path_type=Path), click.Path(path_type=Path, file_okay=False)
@@ -50,6 +52,18 @@ def remember_project(ctx: click.Context, option: click.Parameter, root: Path) ->
     if invocation := ctx.find_object(Invocation):
         invocation.project = root
     return root
+
+
+def export_option(default: str) -> Callable[[F], F]:
+    """Add `--out` with a default name, which is refused if it is a link that leads out of the working folder."""
+
+    def own(ctx: click.Context, option: click.Parameter, folder: Path) -> Path:
+        typed = ctx.get_parameter_source(option.name or "") is not ParameterSource.DEFAULT
+        return folder if typed else own_path(Path(), default)
+
+    return click.option(
+        "--out", type=FOLDER_PATH, default=default, show_default=True, callback=own, help="Folder to write."
+    )
 
 
 def version_option(function: F) -> F:

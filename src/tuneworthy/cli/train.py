@@ -10,10 +10,9 @@ import click
 from tuneworthy.cli.options import json_option, note, print_result, project_option
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
-from tuneworthy.report.text import visible
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact
-from tuneworthy.text import count
+from tuneworthy.text import count, visible
 from tuneworthy.train.render import CLOSE, OPEN, REASONS
 from tuneworthy.train.run import Prepared, train_project
 from tuneworthy.verdict.forecast import FEWEST_SEEDS, pilot_sizes

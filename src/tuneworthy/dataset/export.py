@@ -27,6 +27,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.people.review_state import State
 from tuneworthy.store import write_atomic
 from tuneworthy.store.shapes import DamagedRecord, parsed
+from tuneworthy.trust import own_path
 from tuneworthy.types import Example
 
 MANIFEST: Final = "manifest.json"
@@ -150,7 +151,7 @@ def export_version(
     splits = {"train": rows.keep(train, {})}
     if len(validation):
         splits["validation"] = rows.keep(validation, {})
-    scratch = folder / SCRATCH / folder.resolve().name  # a format may name its parts by the folder
+    scratch = own_path(folder, SCRATCH) / folder.resolve().name  # a format may name its parts by the folder
     _remove(folder, _named(scratch))  # the files of an export that was stopped half-way
     shutil.rmtree(folder / SCRATCH, ignore_errors=True)
     try:

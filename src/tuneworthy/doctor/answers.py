@@ -67,14 +67,20 @@ class Damage:
 
 
 def quarantine(folder: Folder, *paths: Path) -> None:
-    """Move files or folders of the store aside, whole and under their names; never over what lies there already."""
+    """Move files or folders of the store aside, whole and under their names; never over what lies there already.
+
+    A pipe, a device or a socket has no content and is removed.
+    """
     place, number = folder.path / QUARANTINE, 1
     while place.exists() and any((place / path.name).exists() for path in paths):
         number += 1
         place = folder.path / f"{QUARANTINE}-{number}"
     place.mkdir(parents=True, exist_ok=True)
     for path in paths:
-        path.rename(place / path.name)
+        if path.is_file() or path.is_dir():
+            path.rename(place / path.name)
+        else:
+            path.unlink()
 
 
 @dataclass(slots=True)

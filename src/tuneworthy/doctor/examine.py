@@ -11,6 +11,7 @@ from tuneworthy.doctor.answers import Damage, answer_damages, quarantine, search
 from tuneworthy.doctor.records import frozen_damages, record_damages, work_damages
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
+from tuneworthy.store.folder import SPECIAL, entries
 
 PARTS = (answer_damages, record_damages, frozen_damages, search_damages, work_damages)
 
@@ -74,8 +75,17 @@ def repair(folder: Folder, waiting: Callable[[str], None]) -> StoreReport:
 def _damages(folder: Folder) -> Iterator[Damage]:
     if folder.path.is_dir():
         yield from _lock_damages(folder)
-        for part in PARTS:
-            yield from part(folder)
+        damages = [damage for part in PARTS for damage in part(folder)]
+        yield from damages
+        named = {damage.file for damage in damages}
+        for path, kind in entries(folder.path):
+            if kind in SPECIAL and path not in named and path.name != "lock":
+                yield Damage(
+                    file=path,
+                    what="It is a pipe, a device or a socket.",
+                    cost="No command can use the store.",
+                    repair=path.unlink,
+                )
     elif folder.path.exists():
         yield Damage(
             file=folder.path, what="It is not a folder.", cost="Nothing can be stored. Move the file out of the way."

@@ -18,7 +18,8 @@ from tuneworthy.report.answers import Diff
 from tuneworthy.report.chart import LineChart
 from tuneworthy.report.document import Document
 from tuneworthy.report.table import EMPTY, Table
-from tuneworthy.report.text import clean, markdown_code, markdown_text, visible
+from tuneworthy.report.text import clean, markdown_code, markdown_text
+from tuneworthy.text import visible
 from tuneworthy.verdict.messages import RUNG_LABELS
 
 POLICY: Final = "default-src 'none'; style-src '{style}'; base-uri 'none'; form-action 'none'"

@@ -5,7 +5,8 @@ HTML is escaped by the template, Markdown by `markdown_text` and `markdown_code`
 """
 
 import re
-import unicodedata
+
+from tuneworthy.text import is_hidden, visible
 
 # Characters of a cell, at most.
 MOST = 300
@@ -17,10 +18,9 @@ _TERMINAL = re.compile(
     r"|\x1b[ -/]*[0-~]?",  # all other escapes
     re.DOTALL,
 )
-# Commands to the runner in the log of a CI job: GitHub's own at the start of a line, its older form, Azure's, TeamCity's.
+# Commands to the runner in the log of a CI job: GitHub's at the start of a line, its older form, Azure's, TeamCity's.
 _CI_COMMAND = re.compile(r"^([^\S\n]*)(?=::)|(?<=#)(?=#\w*\[)", re.MULTILINE)
 _SPACES = re.compile(r"[\s\x1c-\x1f\x85\u2028\u2029]+")
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _MARKDOWN = re.compile(
     r"[\\`*\[\]|~$]"  # escapes, code, emphasis, links, cells, strike-through, mathematics
     r"|(?<![^\W_])_|_(?![^\W_])"  # an underscore that is not inside a word
@@ -40,7 +40,7 @@ def clean(value: object, most: int = MOST) -> str:
     """
     text = _SPACES.sub(" ", _TERMINAL.sub("", str(value))).strip()
     if not text.isascii():
-        text = "".join(character for character in text if not _is_hidden(character))
+        text = "".join(character for character in text if not is_hidden(character))
     else:
         text = "".join(character for character in text if character.isprintable())
     return text[: most - 1].rstrip() + "…" if most and len(text) > most else text
@@ -49,17 +49,6 @@ def clean(value: object, most: int = MOST) -> str:
 def plain(text: str) -> str:
     """Return a sentence cleaned, without backticks."""
     return clean(text, 0).replace("`", "")
-
-
-def visible(value: str) -> str:
-    r"""Return `value` with every character that cannot be seen written out; spaces, tabs and line ends stay.
-
-    >>> visible("a \x1b[31mred\n\u202eb")
-    'a \\x1b[31mred\n\\u202eb'
-    """
-    if value.isascii() and value.replace("\n", "").isprintable():
-        return value
-    return "".join(ascii(character)[1:-1] if _is_hidden(character) else character for character in value)
 
 
 def inert(value: str) -> str:
@@ -82,16 +71,11 @@ def escaped(json: str) -> str:
     json = re.sub(r"##(?=\w*\[)", r"#\\u0023", json)  # as in `inert`
     if json.isascii() and "\x7f" not in json:
         return json
-    return "".join(_json_escape(character) if _is_hidden(character) else character for character in json)
+    return "".join(_json_escape(character) if is_hidden(character) else character for character in json)
 
 
 def _json_escape(character: str) -> str:
     return re.sub("....", r"\\u\g<0>", character.encode("utf-16-be", "surrogatepass").hex())
-
-
-def _is_hidden(character: str) -> bool:
-    category = unicodedata.category(character)
-    return (category in _HIDDEN and character not in "\t\n") or 0xE0000 <= ord(character) <= 0xE0FFF
 
 
 def markdown_text(value: object, most: int = 0) -> str:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from secrets import token_hex
 
 from tuneworthy.errors import UserError
 from tuneworthy.store.shapes import DamagedRecord
@@ -49,7 +50,7 @@ def unavailable(path: Path, error: Exception) -> UserError:
 
 
 def open_database(path: Path, schema: str, *, any_thread: bool = False) -> sqlite3.Connection:
-    """Open the file at `path` in WAL mode, and make its tables if they are not there.
+    """Open the file at `path` in WAL mode, made with its tables if it is not there; an empty file is damaged.
 
     Where the folder cannot be written, the file is opened for reading; without one, an empty database is.
 
@@ -67,7 +68,8 @@ def open_database(path: Path, schema: str, *, any_thread: bool = False) -> sqlit
             folder = folder.parent
         writable = os.access(folder, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
         if writable:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                _create(path, schema)
             address = str(path)
         else:
             address = address_for_reading(path)
@@ -78,14 +80,30 @@ def open_database(path: Path, schema: str, *, any_thread: bool = False) -> sqlit
             if writable:
                 _set_wal(database)
                 database.execute("PRAGMA synchronous=NORMAL")
-            if not _objects(database):  # a table that is missing among others had rows
-                database.executescript(f"BEGIN IMMEDIATE; {schema} COMMIT;")
+            elif address == ":memory:":
+                database.executescript(schema)
             if wrong := foreign_objects(database, schema):
                 raise DamagedRecord(f"{path} differs from the database that this version creates: {wrong[0]}.")
         except BaseException:
             database.close()
             raise
         return database
+
+
+def _create(path: Path, schema: str) -> None:
+    """Make a file with all its tables, whole at once: one without a table has lost it, and its rows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{token_hex(4)}")
+    try:
+        with closing(sqlite3.connect(new)) as database:
+            database.executescript(schema)
+        try:
+            os.link(new, path)
+        except OSError:  # another process was first, or there are no hard links
+            if not path.exists():
+                new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def address_for_reading(path: Path) -> str:

@@ -8,11 +8,11 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import orjson
 
@@ -22,6 +22,8 @@ from tuneworthy.store import messages
 from tuneworthy.store.shapes import DamagedRecord, parsed
 
 NAME = ".tuneworthy"
+# Kinds of files that are opened by no one: reading or writing them could wait for ever.
+SPECIAL: Final = frozenset({stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK})
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
@@ -51,14 +53,19 @@ def write_atomic(path: Path, content: bytes | Iterable[bytes]) -> None:
 class Folder:
     """The tool's folder inside the project folder `root`.
 
+    Args:
+        root: The project folder.
+        damaged: Whether pipes, devices and sockets may be there, as in a store that is to be repaired.
+
     Raises:
         UserError: It is a link, contains links that lead out, or belongs to another user.
+        DamagedRecord: It contains a pipe, a device or a socket, which may never end.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, damaged: bool = False) -> None:
         self.root = root
         self.path = root / NAME
-        _refuse_foreign(self.path)
+        _refuse_foreign(self.path, damaged)
 
     def __repr__(self) -> str:
         return f"Folder({str(self.path)!r})"
@@ -151,7 +158,7 @@ class Folder:
                 file.truncate()
 
 
-def _refuse_foreign(folder: Path) -> None:
+def _refuse_foreign(folder: Path, damaged: bool) -> None:
     """Refuse a folder that was made to read or write elsewhere, or that another user can fill."""
     try:
         status = folder.lstat()
@@ -166,13 +173,24 @@ def _refuse_foreign(folder: Path) -> None:
             f"{folder} belongs to another user (UID {status.st_uid}).",
             hint="Run the command as that user, or change the owner of the folder if you trust its content.",
         )
-    if link := _link_out(folder):
-        raise UserError(f"{link} is a link to a place outside the folder.", hint=messages.say("remove_link"))
+    _refuse_entries(folder, damaged)
 
 
 @cache
-def _link_out(folder: Path) -> Path | None:
-    """Return a link in `folder` that leads outside; searched once a process, as that can take time."""
+def _refuse_entries(folder: Path, damaged: bool) -> None:
+    """Refuse links in `folder` that lead outside, and special files; searched once a process if it is clean."""
     inside = folder.resolve()
-    paths = (Path(place) / name for place, folders, names in os.walk(folder) for name in (*folders, *names))
-    return next((path for path in paths if path.is_symlink() and not path.resolve().is_relative_to(inside)), None)
+    for path, kind in entries(folder):
+        if kind == stat.S_IFLNK and not path.resolve().is_relative_to(inside):
+            raise UserError(f"{path} is a link to a place outside the folder.", hint=messages.say("remove_link"))
+        if kind in SPECIAL and not damaged:
+            raise DamagedRecord(f"{path} is a pipe, a device or a socket, not a regular file.")
+
+
+def entries(folder: Path) -> Iterator[tuple[Path, int]]:
+    """Yield the paths below `folder`, each with its kind (`stat.S_IFMT`); links are not followed."""
+    for place, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            path = Path(place) / name
+            with suppress(FileNotFoundError):  # another process may have removed it
+                yield path, stat.S_IFMT(path.lstat().st_mode)

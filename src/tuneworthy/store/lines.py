@@ -47,13 +47,13 @@ def exclusive(path: Path) -> Iterator[BinaryIO]:
 
 
 def refuse_link(path: Path) -> None:
-    """Refuse to read or append to a link: a stranger's project could point it anywhere.
+    """Refuse to read or append to a link, which could point anywhere, or to a pipe, which may never end.
 
     Raises:
-        UserError: `path` is a link.
+        UserError: `path` is there and no regular file.
     """
-    if path.is_symlink():
-        raise UserError(f"{path} is a link, but it must be a regular file.", hint=messages.say("remove_link"))
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise UserError(f"{path} must be a regular file, not a link or a pipe.", hint=messages.say("remove_link"))
 
 
 def write_line(file: BinaryIO, row: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from tuneworthy import processes
 from tuneworthy.errors import GateFailed, UserError
 from tuneworthy.ladder import messages
 from tuneworthy.store import write_atomic
+from tuneworthy.trust import own_path
 
 # Beginning of a script that can import the modules of a folder, NumPy and nothing else, and reads its cases.
 CLOSED: Final = """
@@ -71,9 +72,11 @@ def write_export(
         others: Paths that another export of this kind may have written; removed from an earlier one.
 
     Raises:
-        UserError: The folder is no earlier export, and has a file of one of these names.
+        UserError: The folder is no earlier export and has a file of one of these names, or a link in it leads out.
     """
     name, text = mark
+    for path in {*files, *others}:
+        own_path(folder, path)
     is_own = (folder / name).is_file() and text in (folder / name).read_bytes()
     taken = [] if is_own else [path for path in files if os.path.lexists(folder / path)]
     if taken:

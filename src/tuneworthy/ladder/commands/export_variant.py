@@ -26,6 +26,7 @@ from tuneworthy.prompts.templates import chat, plain_pieces, shot_turns
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.constraints import FIELD
 from tuneworthy.providers.openai import OpenAIProvider
+from tuneworthy.text import visible
 from tuneworthy.types import Case, Example, Message, Passage, Request, Variant, text_of
 
 SNIPPET = '''"""Ask a variant as it was measured by tuneworthy. Needs `pip install {packages}`."""
@@ -143,20 +144,17 @@ def _prompt(variant: Variant, turns: Sequence[Message], differs: str) -> str:
     hidden = ("documents", "mode", "cite")
     return rendered(
         "prompt.md.j2",
-        name=" ".join(variant.name.split()),
-        model=" ".join(variant.model.split()),
+        name=" ".join(visible(variant.name).split()),
+        model=" ".join(visible(variant.model).split()),
         variant=variant,
         turns=turns,
         differs=differs,
-        listed=_listed,
+        listed=lambda settings: visible(", ".join(f"{key}={value}" for key, value in settings.items())),
+        visible=visible,
         fence=lambda text: "`" * (1 + max(2, *map(len, re.findall("`*", text)))),
         search={key: value for key, value in search.items() if key not in hidden},
         passage=passages_text([Passage(document="ID", text="...")], cite=search.get("cite", False)),
     )
-
-
-def _listed(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in settings.items())
 
 
 def variables_of(variant: Variant) -> list[str]:

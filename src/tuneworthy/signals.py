@@ -1,0 +1,26 @@
+"""Signals of the command line. A signal that is ignored (as under `nohup`) stays ignored."""
+
+import os
+import signal
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def stop_at_once() -> None:
+    """Let a signal end this process with 128 + its number: nothing runs yet that could be saved."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
+
+
+def stop(number: int, _: object) -> None:
+    """End the process."""
+    os.write(2, b"Stopped before the command started.\n")
+    os._exit(128 + number)
+
+
+def listen() -> None:
+    """Let SIGTERM and SIGHUP interrupt this process as Ctrl-C does, from `stop_at_once` on."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is stop:
+            signal.signal(number, signal.default_int_handler)
