@@ -41,7 +41,7 @@ class Finder:
             time.sleep(5)
 sys.meta_path.insert(0, Finder)
 from tuneworthy.start import main
-sys.argv[1:] = ["status"]
+sys.argv[1:] = ["status"] if number != "1" or module != "click" else ["--version"]
 main()
 """
 
@@ -61,7 +61,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_a_signal_during_the_imports_ends_the_process_without_a_traceback(number: int, module: str) -> None:
     command = [sys.executable, "-c", INTERRUPTED, str(int(number)), module]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert (done.returncode, done.stdout) == (128 + number, "")
     assert done.stderr == "Stopped before the command started.\n"
 
@@ -70,9 +70,9 @@ def test_an_ignored_signal_stays_ignored_during_the_imports() -> None:
     ignore = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n" + INTERRUPTED.replace(
         "sleep(5)", "sleep(0)"
     )
-    command = [sys.executable, "-c", ignore, str(int(signal.SIGHUP)), "tuneworthy.cli"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30, cwd="/")
-    assert done.returncode == 2 and "Stopped" not in done.stderr
+    command = [sys.executable, "-c", ignore, "1", "click"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0 and "Stopped" not in done.stderr
 
 
 @pytest.mark.parametrize("closed", [(1, 2), (0, 1, 2), (0,)])

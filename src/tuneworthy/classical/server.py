@@ -48,7 +48,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def parse_request(self) -> bool:
         """Read the head of a request; False if it was refused."""
-        lines = [self.raw_requestline]
+        lines = [self.raw_requestline]  # type: ignore[attr-defined]
         while lines[-1].strip(b"\r\n") and len(lines) <= MOST_HEADERS:
             lines.append(self.rfile.readline(MOST_LINE))
         stream, self.rfile = self.rfile, io.BytesIO(b"".join(lines[1:]))
