@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -64,11 +65,12 @@ def test_an_answer_comes_back_as_it_was_put(answer: Response | Failure) -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(responses | failures, st.floats(0, 1e6)), max_size=8))
 def test_answers_come_back_from_the_file_with_their_costs(rows: list[tuple[Response | Failure, float]]) -> None:
-    opened = ResponseStore(Path(":memory:"))
-    for i, (answer, cost) in enumerate(rows):
-        assert opened.put(key(i), answer, cost)
-    assert opened.get_many([key(i) for i in range(20)]) == {key(i): row for i, row in enumerate(rows)}
-    opened.close()
+    with TemporaryDirectory() as folder:
+        opened = ResponseStore(Path(folder) / "r.sqlite")
+        for i, (answer, cost) in enumerate(rows):
+            assert opened.put(key(i), answer, cost)
+        assert opened.get_many([key(i) for i in range(20)]) == {key(i): row for i, row in enumerate(rows)}
+        opened.close()
 
 
 def test_every_field_of_a_response_is_stored() -> None:
