@@ -54,7 +54,7 @@ def log(root: Path, wrong: float) -> str:
         right = i % 3
         answer = LABELS[(right + 1) % 3 if i % 100 < 100 * wrong else right]
         turns = [{"role": "user", "content": f"item {i} thing"}, {"role": "assistant", "content": answer}]
-        rows.append({"messages": turns, "truth": LABELS[right]})
+        rows.append({"messages": turns, "truth": LABELS[right], "timestamp": f"2026-09-{1 + i // 100 % 12:02}"})
     path = root / f"log-{wrong}.jsonl"
     path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
     return str(path)

@@ -38,8 +38,10 @@ def noted(request):
 """
 
 
-def replayed(root: Path, log: Path, *options: str) -> tuple[int, ShadowRecord]:
-    status = invoke(["shadow", "replay", str(log), "--candidate", "current", "--project", str(root), *options])
+def replayed(root: Path, log: Path, *options: str, by_day: bool = False) -> tuple[int, ShadowRecord]:
+    """Replay a log, by default as one period."""
+    words = ["shadow", "replay", str(log), "--candidate", "current", "--project", str(root)]
+    status = invoke([*words, *options, *([] if by_day else ["--one-period"])])
     record = read_shadow(Folder(root))
     assert record is not None
     return status, record

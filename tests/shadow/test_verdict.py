@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tuneworthy.shadow.days import Blocks
 from tuneworthy.shadow.pairs import AnswerPair, Scores
 from tuneworthy.shadow.recording import RecordedTurn, TrafficSession
 from tuneworthy.shadow.verdict import (
@@ -17,9 +18,8 @@ from tuneworthy.shadow.verdict import (
     ShadowRules,
     ShadowVerdict,
     corrected,
-    judged,
 )
-from tuneworthy.stats.betting import log_capital
+from tuneworthy.shadow.verdict import judged as judged_by_day
 from tuneworthy.types import Case, Failure, Response, Trace
 
 KNOWN = ShadowRules(margin=0.05, turns=1, complete=True)
@@ -32,7 +32,7 @@ def pair(
     case = Case(id=name, input=name)
     turn = RecordedTurn(case, Response(text="a"), "log:1")
     trace = Trace(case_id=name, variant_id="v", repeat=0, messages=(), response=Response(text="a"))
-    return AnswerPair(TrafficSession(name, stratum, (turn,)), turn, trace, trace, FINE | scores, judge, truth)
+    return AnswerPair(TrafficSession(name, stratum, (turn,), name), turn, trace, trace, FINE | scores, judge, truth)
 
 
 def pairs(n: int, lose: float, gain: float, *, start: int = 0, **more: object) -> list[AnswerPair]:
@@ -41,6 +41,11 @@ def pairs(n: int, lose: float, gain: float, *, start: int = 0, **more: object) -
     draws = rng.random(n)
     truths = [(1.0, 0.0) if u < lose else (0.0, 1.0) if u < lose + gain else (1.0, 1.0) for u in draws]
     return [pair(f"s{start + i}", truth, **more) for i, truth in enumerate(truths)]  # type: ignore[arg-type]
+
+
+def judged(pairs: Sequence[AnswerPair], rules: ShadowRules) -> ShadowVerdict:
+    """Judge pairs of one period: each session is a block."""
+    return judged_by_day(pairs, replace(rules, days=dict.fromkeys((one.session.day for one in pairs), 1)))
 
 
 def result(verdict: ShadowVerdict, metric: str, stratum: str = "") -> MetricResult:
@@ -166,8 +171,8 @@ def test_the_correction_is_unbiased_whatever_the_judge_does_and_stays_in_its_rea
         stream = corrected(judge, people, known, np.ones_like(people), 0.2)
         assert abs(stream.values.mean() + 0.06) < 4 * stream.values.std() / np.sqrt(stream.values.size)
         assert np.abs(stream.values).max() <= stream.reach + 1e-12
-        false = (log_capital(stream.values, -0.06, reach=stream.reach) >= np.log(20)).any(axis=-1).mean()
-        assert false <= 0.05
+        blocks = Blocks.of(stream.values, stream.weights, np.arange(500), stream.reach)
+        assert (blocks.ends(0.05)[0] > -0.06).any(axis=-1).mean() <= 0.05
 
 
 def test_a_good_judge_makes_the_sequence_shorter() -> None:

@@ -15,8 +15,11 @@ from tuneworthy.config import load
 from tuneworthy.extras import require
 from tuneworthy.providers.address import check_address
 from tuneworthy.shadow.copies import Copies
+from tuneworthy.shadow.days import MIN_DAYS, forecast
 from tuneworthy.shadow.http_server import listen
 from tuneworthy.shadow.proxy import SessionDraw, ShadowProxy, serve
+from tuneworthy.shadow.replay import read_shadow
+from tuneworthy.shadow.verdict import ALPHA, ShadowRules
 from tuneworthy.shadow.worker import WorkerOrder
 from tuneworthy.store import Folder
 
@@ -83,4 +86,8 @@ def command(
             f"Anyone who reaches port {port} of this machine can now use the API through it: the proxy checks no key. "
             "Let a firewall admit your application only. `/-/health` and `/-/metrics` answer to this machine only."
         )
+    record, rules = read_shadow(Folder(project.root)), ShadowRules(margin=project.task.margin, turns=settings.turns)
+    known = record.verdict.results[0].forecast if record and record.verdict.results else ""
+    daily = settings.sessions / MIN_DAYS
+    note(known or forecast(rules.margin, ALPHA, rules.overall_alpha, sessions=daily))
     serve(app, door)

@@ -30,6 +30,7 @@ RECORDED = "recorded"
 @click.option("--format", "format_name", metavar="NAME", help="Format of the rows (default: detected).")
 @click.option("--sessions", type=POSITIVE, help="Sessions at most (default: shadow.sessions).")
 @click.option("--by", metavar="KEY", help="Metadata key of strata (default: shadow.by).")
+@click.option("--one-period", is_flag=True, help="Ignore days: the result is about this log only.")
 @click.option(
     "--per-minute",
     type=POSITIVE,
@@ -46,6 +47,7 @@ def command(
     format_name: str | None,
     sessions: int | None,
     by: str | None,
+    one_period: bool,
     per_minute: int | None,
     root: Path,
     max_usd: float | None,
@@ -62,6 +64,10 @@ def command(
     stratum, or the candidate costs more than `constraints.usd_per_1k`. It passes (0) once quality, valid format and
     answer rate are each shown to be no worse and at most 2% of the answers are missing. Otherwise the exit status is 4.
 
+    Sessions of one day are correlated, so the rows need dates (`timestamp`) from at least 7 days. Without dates, or
+    with fewer days, it can stop but not pass. With --one-period each session counts, and the result is about this log
+    only.
+
     Quality needs correct answers: rows with the key `truth`, or a share of the sessions that people label with
     `shadow label`. To resume after an interruption, run the command again.
 
@@ -69,14 +75,17 @@ def command(
     Example:
       tuneworthy shadow replay logs.jsonl --by tenant --max-usd 5
       tuneworthy shadow replay logs-*.jsonl.gz --production current
+      tuneworthy shadow replay logs.jsonl --one-period
     """
+    if one_period and not files:
+        raise click.UsageError("--one-period needs FILES: live traffic is judged by its days.")
     project = load(root)
     changed = {"by": by or project.shadow.by, "sessions": sessions or project.shadow.sessions}
     section = Shadow(**{**project.shadow.model_dump(), **changed})
     project = project.model_copy(update={"shadow": section})
     words = [candidate, *([] if production == RECORDED else [production])]
     again = _command_line()
-    recording = read_recording(project, files, format_name) if files else read_traffic(project)
+    recording = read_recording(project, files, format_name, one_period=one_period) if files else read_traffic(project)
     note(*recording.notes)
 
     def work(session: Session, *variants: Variant) -> Coroutine[Any, Any, ShadowRecord]:

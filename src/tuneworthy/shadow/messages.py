@@ -33,6 +33,21 @@ say = Catalogue(
         "shown": "{metric} is at most {margin:.1f} points worse than production: {interval}",
         "unscored": "The candidate gave no answer to {n} of {n_all} turns; a pass allows {most:.0%}.",
         "more_sessions": "{metric} may be more than {margin:.1f} points worse than production: {interval}",
+        "add_days": (
+            "A result needs {least} finished days with dates, and often more. The recording has {n}. Let `tuneworthy "
+            "shadow proxy` run on, or replay a log over more days, with a `timestamp` in each row. If other days do "
+            "not matter, add --one-period."
+        ),
+        "undated": (
+            "{n:,} {n:session has|sessions have} no date. Without days, a candidate can fail but cannot pass "
+            "(--one-period)."
+        ),
+        "one_period": "The log counts as one period: the result is not about other days.",
+        "forecast": (
+            "Forecast at {sessions:,.0f} sessions a day and a standard deviation of {between:.1f} points between days "
+            "({known}): an equal candidate passes after about {to_pass}; a loss of {losses} points beyond the margin "
+            "is shown after about {to_stop}. First step: {first}."
+        ),
         "label": "Run `tuneworthy shadow label`.",
         # What traffic asks and the cases hardly cover
         "drift": (

@@ -10,11 +10,15 @@ data that the engine recognises, unless `data.policy` says so; question and answ
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import chain
+from datetime import UTC, datetime
+from itertools import chain, product
 from pathlib import Path
 from sys import maxsize
 from typing import Any, Final
+
+from pydantic import TypeAdapter
 
 from tuneworthy.cases.pii import Masker
 from tuneworthy.cases.readers.faults import Rejects
@@ -59,6 +63,9 @@ _SENT: Final = frozenset({"tools"})
 _MOST_NAME: Final = 100
 # Where more of the sessions than this share ask only what others ask, a note says so.
 _MOST_REPEATED: Final = 0.1
+# Keys of a row, or of its `metadata`, with its date: ISO 8601, or seconds or milliseconds since the epoch.
+DATE_KEYS: Final = (WRITTEN, "timestamp", "date", "created_at", "created", "start_time", "ended")
+_DATE: Final = TypeAdapter(datetime)
 # Keys of a row, or of its `metadata`, that name its session where no format does.
 SESSION_KEYS: Final = ("session_id", "conversation_id", "thread_id", "sessionId", "conversationId", "threadId")
 
@@ -90,11 +97,13 @@ class TrafficSession:
         name: Its name in the log, or its place in the file.
         stratum: Value of the key by which traffic is divided; "" without one.
         turns: Those that are asked.
+        day: Its day (UTC, ISO 8601) once that is over; "" before, and without a date. Its name in one period.
     """
 
     name: str
     stratum: str
     turns: Sequence[RecordedTurn]
+    day: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +131,16 @@ class Recording:
         return sorted({session.stratum for session in self.sessions} - {""})
 
 
-def read_recording(project: Project, paths: Sequence[Path], format: str | None = None) -> Recording:
-    """Read files and draw from them as `[shadow]` says.
+def read_recording(
+    project: Project, paths: Sequence[Path], format: str | None = None, *, one_period: bool = False
+) -> Recording:
+    """Read files and draw from them as `[shadow]` says; the days are in order, the sessions of one in random order.
 
     Args:
         project: Its sections `[shadow]`, `[data]` and `[split]` are used.
         paths: Logs, traces and exports.
         format: Of the rows; recognised if None.
+        one_period: Whether each session is a day of its own, so that the result is about these files only.
 
     Raises:
         DataError: A file cannot be read, or its format is not known.
@@ -148,13 +160,20 @@ def read_recording(project: Project, paths: Sequence[Path], format: str | None =
     names = [name for name in names if name not in dropped]
     notes += _note("dropped", len(dropped))
     most, seed = project.shadow.turns, project.split.seed
-    sessions = [TrafficSession(n, strata[n], _turns(n, masked.get(n) or groups[n], most, seed)) for n in names]
+    days = {
+        name: name if one_period else _day(*(_value(key, row.meta) for row, key in product(groups[name], DATE_KEYS)))
+        for name in names
+    }
+    names = names if one_period else sorted(names, key=days.__getitem__)
+    sessions = [TrafficSession(n, strata[n], _turns(n, masked.get(n) or groups[n], most, seed), days[n]) for n in names]
     n_turns, n_masked = sum(len(session.turns) for session in sessions), len(masked) - len(dropped)
     drawn = "recording" if len(sessions) < len(groups) else "recording_all"
     summary = [messages.say(drawn, n=len(sessions), n_all=len(groups), n_turns=n_turns)]
     summary += _note("masked", n_masked)
     labelled = all(TRUTH in row.meta for row in [*rows, *chain(*masked.values())])
-    return Recording(sessions, len(groups), labelled, [" ".join(summary), *notes, *_repeated(sessions)], paths=paths)
+    notes += [messages.say("one_period")] if one_period else _note("undated", [*days.values()].count(""))
+    notes = [" ".join(summary), *notes, *_repeated(sessions)]
+    return Recording(sessions, len(groups), labelled, notes, paths=paths)
 
 
 def _by_session(rows: Sequence[Example]) -> dict[str, list[Example]]:
@@ -248,16 +267,25 @@ def read_traffic(project: Project, now: float | None = None) -> Recording:
         value = masker.mask(value) if masker and name in unclean else value
         has_room = len({*strata.values()} - {OTHERS}) < MOST_STRATA - 1
         strata[name] = value if has_room or value in strata.values() else OTHERS
-    sessions = []
-    for _, name, members in ended:
+    sessions, today = [], _day(now)
+    for end, name, members in ended:
         if name not in dropped:
             turns = {turn.case.id: turn for turn in (turn_of(name, row) for row in masked.get(name, members))}
-            sessions.append(TrafficSession(name, strata[name], [*turns.values()]))
+            day = _day(end)
+            sessions.append(TrafficSession(name, strata[name], [*turns.values()], day if day < today else ""))
     n_turns = sum(len(session.turns) for session in sessions)
     notes = [messages.say("traffic", n=len(sessions), n_all=len(groups), n_turns=n_turns)]
     notes += _note("unread", n_unread)
     notes += _note("dropped", len(dropped))
     return Recording(sessions, len(groups), False, [*notes, *_repeated(sessions)], live=True, paths=[path])
+
+
+def _day(*dates: Any) -> str:
+    """Return the day of the first value that is a date, "" without one."""
+    for date in dates:
+        with suppress(ValueError, OverflowError):
+            return _DATE.validate_python(date).astimezone(UTC).date().isoformat()
+    return ""
 
 
 def _note(name: str, n: int) -> list[str]:

@@ -6,6 +6,7 @@ depends on the recording, the answers and the labels, not on the number of looks
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -213,6 +214,7 @@ def rules_of(session: Session, recording: Recording) -> ShadowRules:
         judge=session.judging is not None and _is_validated(session),
         seed=project.split.seed,
         most_strata=MOST_STRATA if recording.live and project.shadow.by else 0,
+        days=Counter(one.day for one in recording.sessions if one.day),
     )
 
 

@@ -2,21 +2,28 @@
 
 Two rules, in this order. **Stop**: a metric is shown to be worse than production by more than the margin, over all
 traffic or in one stratum (a limit: shown to be missed). **Pass**: quality, form and answering at all are each shown to
-be no worse by the margin. A rule that was satisfied at any session stays so, so looks in between change nothing.
+be no worse by the margin. A rule that was satisfied at any look stays so, so looks in between change nothing.
 
-A session is one bet, its turns together, weighed by how many they are. Quality counts where it is known: by right
-answers, or by a validated judge that people correct. People label the sessions that a hash chooses; each of theirs
-counts as 1 / share sessions in the correction. The sequence ends before the first session that waits for its labels,
-because leaving it out would let the labellers choose.
+Sessions of one day are correlated, so a finished day is one block: the mean difference of its sessions, weighed by
+their turns (`stats.blocks`). A day counts once it is over and all its drawn sessions were asked. Harm of more than
+`GROSS` beyond the margin stops at once, with sessions as blocks: `GROSS` is three times the largest standard deviation
+between days for which these rules were calibrated. If the user calls a log one period, each session is a block and the
+result is about that log only.
+
+Quality counts where it is known: by right answers, or by a validated judge that people correct. People label the
+sessions that a hash chooses; each of theirs counts as 1 / share sessions in the correction. The sequence ends before
+the first session that waits for its labels, because leaving it out would let the labellers choose.
 
 Invariants: false stops of all metrics and strata together are at most `ALPHA` (Bonferroni, half for the strata);
-so is a false pass, since all three must be shown (an intersection-union test).
+so is a false pass, since all three must be shown (an intersection-union test). By days both are asymptotic in the
+number of days, checked by `scripts.simulations.days` for standard deviations up to 0.1 between days.
 
-Source: `stats.betting`; Waudby-Smith et al. 2024 (arXiv 2210.10768) and Csillag et al. 2025 (arXiv 2502.04294) for bets
-on a judge's score plus its error over the share of labels.
+Source: `stats.blocks`; Waudby-Smith et al. 2024 (arXiv 2210.10768) and Csillag et al. 2025 (arXiv
+2502.04294) for a judge's score plus its error over the share of labels.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Final, Literal
@@ -26,8 +33,9 @@ from numpy.typing import NDArray
 
 from tuneworthy.cases.stratified import is_drawn
 from tuneworthy.shadow import messages
+from tuneworthy.shadow.days import MIN_DAYS, Blocks, Places, forecast
 from tuneworthy.shadow.pairs import AnswerPair, Scores
-from tuneworthy.stats.betting import confidence_sequence, log_capital
+from tuneworthy.stats.blocks import running_mean
 from tuneworthy.text import count
 from tuneworthy.types import MOST_UNSCORED
 
@@ -38,6 +46,8 @@ COMPARED: Final = ("quality", "format", "refusal")
 LIMITED: Final = ("latency", "cost")
 # Metrics that are shown as shares and decide nothing: a replay times answers under its own load.
 SHARES: Final = ("agreement", "latency")
+# Harm beyond the margin that stops at once, whatever the day.
+GROSS: Final = 0.3
 # Points of a sequence that are kept for its chart, at most.
 POINTS: Final = 24
 Floats = NDArray[np.float64]
@@ -46,7 +56,7 @@ Status = Literal["pass", "fail", "unknown"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """Bets on one metric, in the order of the sessions.
+    """Differences of one metric, in the order of the sessions.
 
     Attributes:
         values: `(n,)`, differences of candidate and production, each in [-reach, reach].
@@ -54,6 +64,7 @@ class Stream:
         reach: See `values`.
         waiting: Sessions behind the end of the sequence that wait for labels.
         due: Sessions that people label.
+        days: `(n,)`, number of the finished day of each session, rising; -1 outside. Each session by default.
     """
 
     values: Floats
@@ -61,12 +72,19 @@ class Stream:
     reach: float = 1.0
     waiting: int = 0
     due: int = 0
+    days: Places | None = None
+
+    @property
+    def blocks(self) -> Blocks:
+        days = np.arange(len(self.values)) if self.days is None else self.days
+        return Blocks.of(self.values, self.weights, days, self.reach)
 
     def reached(self, null: float, alpha: float, *, above: bool) -> int | None:
         """Return after how many sessions the mean was shown to be beyond `null`; None if it was not."""
-        capital = log_capital(self.values, null, self.weights, reach=self.reach, above=above)
-        hits = np.flatnonzero(capital >= -np.log(alpha))
-        return int(hits[0]) + 1 if len(hits) else None
+        blocks = self.blocks
+        low, high = blocks.ends(alpha)
+        places = blocks.places[low > null if above else high < null]
+        return int(places[0]) if len(places) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +105,8 @@ class MetricResult:
         waiting: Sessions that wait for labels.
         due: Sessions that people label.
         points: Sessions, estimate, lower and upper end along the way.
+        n_days: Finished days.
+        forecast: Days to a decision on quality, in a sentence; "" before the first finished day.
     """
 
     metric: str
@@ -102,6 +122,8 @@ class MetricResult:
     waiting: int = 0
     due: int = 0
     points: Sequence[tuple[int, float, float, float]] = ()
+    n_days: int = 0
+    forecast: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +159,7 @@ class ShadowRules:
         judge: Whether a validated judge scores all sessions.
         seed: Of the draw.
         most_strata: How many strata there may be in the end; those of now if not set.
+        days: Finished day to its drawn sessions.
     """
 
     margin: float
@@ -148,6 +171,7 @@ class ShadowRules:
     judge: bool = False
     seed: int = 0
     most_strata: int = 0
+    days: Mapping[str, int] = field(default_factory=dict)
 
     def is_due(self, session: str) -> bool:
         """Whether right answers are needed for this session."""
@@ -166,12 +190,13 @@ class ShadowRules:
 
 def judged(pairs: Sequence[AnswerPair], rules: ShadowRules) -> ShadowVerdict:
     sessions = [list(group) for _, group in groupby(pairs, key=lambda pair: pair.session.name)]
-    results = [_result(sessions, name, rules, "", rules.overall_alpha) for name in (*COMPARED, *rules.limits)]
-    shares = [_result(sessions, name, rules, "", None) for name in SHARES]
-    results += [result for result in shares if result.n]
+    counts = Counter(members[0].session.day for members in sessions)
+    closed = {day for day, n in counts.items() if rules.days.get(day) == n}
+    results = [_result(sessions, name, rules, closed) for name in (*COMPARED, *rules.limits)]
+    results += [result for name in SHARES if (result := _result(sessions, name, rules, closed)).n]
     for stratum in rules.strata:
         own = [members for members in sessions if members[0].session.stratum == stratum]
-        results += [_result(own, name, rules, stratum, rules.stratum_alpha) for name in COMPARED]
+        results += [_result(own, name, rules, closed, stratum) for name in COMPARED]
     return _verdict(results, pairs, rules)
 
 
@@ -206,7 +231,10 @@ def _verdict(results: Sequence[MetricResult], pairs: Sequence[AnswerPair], rules
     elif open_ones := [result for result in overall if result.passed_at is None]:
         first = open_ones[0]
         words = {"metric": messages.METRICS[first.metric], "margin": 100 * first.margin, "interval": interval(first)}
-        detail, fix = messages.say("more_sessions", **words), "Run `tuneworthy shadow replay` with more traffic."
+        detail = f"{messages.say('more_sessions', **words)} {quality.forecast}".rstrip()
+        fix = "Run `tuneworthy shadow replay` with more traffic."
+        if first.n_days < MIN_DAYS:
+            fix = messages.say("add_days", least=MIN_DAYS, n=first.n_days)
     else:
         metric = messages.METRICS[quality.metric]
         shown = messages.say("shown", metric=metric, margin=100 * quality.margin, interval=interval(quality))
@@ -247,48 +275,74 @@ def level(result: MetricResult) -> tuple[float, float, float]:
 
 
 def _result(
-    sessions: Sequence[Sequence[AnswerPair]], metric: str, rules: ShadowRules, stratum: str, alpha: float | None
+    sessions: Sequence[Sequence[AnswerPair]],
+    metric: str,
+    rules: ShadowRules,
+    closed: Set[str],
+    stratum: str = "",
 ) -> MetricResult:
-    stream = (
-        _quality(sessions, rules) if metric == "quality" else _plain(sessions, rules, lambda p: p.scores.get(metric))
+    if metric == "quality":
+        stream = _quality(sessions, rules, closed)
+    else:
+        stream = _plain(sessions, rules, lambda pair: pair.scores.get(metric), closed)
+    margin, blocks = 0.0 if metric in LIMITED else rules.margin, stream.blocks
+    result = MetricResult(
+        metric=metric,
+        stratum=stratum,
+        margin=margin,
+        waiting=stream.waiting,
+        due=stream.due,
+        n_days=len(blocks.means),
     )
-    margin = 0.0 if metric in LIMITED else rules.margin
-    result = MetricResult(metric=metric, stratum=stratum, margin=margin, waiting=stream.waiting, due=stream.due)
     if not len(stream.values):
         return result
-    if alpha is not None:
-        result = replace(result, stopped_at=stream.reached(-margin, alpha, above=False))
+    alpha = rules.stratum_alpha if stratum else rules.overall_alpha
+    if metric not in SHARES:
+        gross = replace(stream, days=None).reached(-margin - GROSS, alpha, above=False)
+        stops = [gross, stream.reached(-margin, alpha, above=False)]
+        result = replace(result, stopped_at=min(filter(None, stops), default=None))
     if metric in COMPARED:
         result = replace(
             result,
             passed_at=stream.reached(-margin, ALPHA, above=True),
             below_at=stream.reached(0.0, ALPHA, above=False),
         )
+    if metric == "quality" and result.n_days < blocks.n:
+        expected = forecast(margin, ALPHA, alpha, sessions=blocks.n / result.n_days, blocks=blocks)
+        result = replace(result, forecast=expected)
     return _with_sequence(result, stream)
 
 
 def _with_sequence(result: MetricResult, stream: Stream) -> MetricResult:
     """Add estimate and sequence at the end, and along the way: at each session where a rule was met too."""
-    n, met = len(stream.values), (result.stopped_at, result.passed_at, result.below_at)
-    spread = [] if result.stratum else np.unique(np.geomspace(1, n, POINTS).round().astype(int)).tolist()
-    places = np.array(sorted({*spread, *filter(None, met), n}), dtype=np.int64)
-    low, high = confidence_sequence(stream.values, stream.weights, places, ALPHA, reach=stream.reach)
-    means = np.cumsum(stream.weights * stream.values)[places - 1] / np.cumsum(stream.weights)[places - 1]
+    met, blocks = (result.stopped_at, result.passed_at, result.below_at), stream.blocks
+    n, (low, high), (means, _) = len(blocks.means), blocks.ends(ALPHA / 2), running_mean(blocks.means, blocks.weights)
+    spread = np.geomspace(1, max(1, n), 1 if result.stratum else POINTS).round() - 1
+    chosen = np.isin(np.arange(n), [*spread, n - 1]) | np.isin(blocks.places, [*filter(None, met)])
     points = [
-        (int(place), float(mean), float(lower), float(upper))
-        for place, mean, lower, upper in zip(places, means, low, high, strict=True)
+        (int(place), float(mean), max(-1.0, float(lower)), min(1.0, float(upper)))
+        for place, mean, lower, upper in zip(*(one[chosen] for one in (blocks.places, means, low, high)), strict=True)
     ]
-    _, estimate, lower, upper = points[-1]
-    return replace(result, n=n, estimate=estimate, low=lower, high=upper, points=points)
+    so_far = float((stream.weights * stream.values).sum() / stream.weights.sum())
+    _, estimate, lower, upper = points[-1] if points else (0, so_far, -1.0, 1.0)
+    return replace(result, n=len(stream.values), estimate=estimate, low=lower, high=upper, points=points)
 
 
 def _plain(
-    sessions: Sequence[Sequence[AnswerPair]], rules: ShadowRules, score: Callable[[AnswerPair], Scores | None]
+    sessions: Sequence[Sequence[AnswerPair]],
+    rules: ShadowRules,
+    score: Callable[[AnswerPair], Scores | None],
+    closed: Set[str] = frozenset(),
 ) -> Stream:
-    bets = [_bet(members, rules, score) for members in sessions]
-    known = [bet for bet in bets if bet is not None]
+    bets = [(_bet(members, rules, score), members[0].session.day) for members in sessions]
+    known = [bet for bet, _ in bets if bet is not None]
     values, weights = np.array(known, dtype=np.float64).reshape(-1, 2).T
-    return Stream(values=values, weights=weights)
+    return Stream(values=values, weights=weights, days=_numbers([day for bet, day in bets if bet is not None], closed))
+
+
+def _numbers(days: Sequence[str], closed: Set[str]) -> Places:
+    places = {day: place for place, day in enumerate(dict.fromkeys(days)) if day in closed}
+    return np.array([places.get(day, -1) for day in days], dtype=np.int64)
 
 
 def _bet(
@@ -298,30 +352,32 @@ def _bet(
     return (sum(differences) / len(differences), len(differences) / rules.turns) if differences else None
 
 
-def _quality(sessions: Sequence[Sequence[AnswerPair]], rules: ShadowRules) -> Stream:
-    """Return the bets on quality.
+def _quality(sessions: Sequence[Sequence[AnswerPair]], rules: ShadowRules, closed: Set[str]) -> Stream:
+    """Return the differences in quality.
 
-    Without a judge these are the sessions that people label. With one, each session is a bet on the judge's score; the
+    Without a judge these are the sessions that people label. With one, each session counts with the judge's score; the
     error of the judge in the labelled sessions is added, over the share of labels, so that the mean is that of people.
-    How far the judge is trusted depends only on earlier sessions.
+    How far the judge is trusted depends only on earlier sessions. A day with a session that waits is not finished.
     """
     due = [rules.is_due(members[0].session.name) for members in sessions]
     people = [_bet(members, rules, lambda pair: pair.truth) for members in sessions]
     ready = [
         rules.complete or not needed or _is_labelled(members) for members, needed in zip(sessions, due, strict=True)
     ]
-    end = ready.index(False) if False in ready else len(sessions)
-    waiting = sum(not labelled for labelled in ready)
+    end, waiting = len(sessions), sum(not labelled for labelled in ready)
+    if waiting:
+        end = ready.index(False)
+        closed = closed - {sessions[end][0].session.day}
     if rules.complete or not rules.judge:
         labelled = [members for members, needed in zip(sessions[:end], due, strict=False) if needed]
-        plain = _plain(labelled, rules, lambda pair: pair.truth)
-        return Stream(values=plain.values, weights=plain.weights, waiting=waiting, due=sum(due))
+        return replace(_plain(labelled, rules, lambda pair: pair.truth, closed), waiting=waiting, due=sum(due))
     judge = [_bet(members, rules, lambda pair: pair.judged) for members in sessions[:end]]
     scored = [n for n, bet in enumerate(judge) if bet is not None]
     d, w = np.array([judge[n] for n in scored], dtype=np.float64).reshape(-1, 2).T
     known = np.array([due[n] and people[n] is not None for n in scored])
     h = np.array([people[n][0] if known[at] else 0.0 for at, n in enumerate(scored)])  # type: ignore[index]
-    return replace(corrected(d, h, known, w, rules.label_share), waiting=waiting, due=sum(due))
+    days = _numbers([sessions[n][0].session.day for n in scored], closed)
+    return replace(corrected(d, h, known, w, rules.label_share), waiting=waiting, due=sum(due), days=days)
 
 
 def _is_labelled(members: Sequence[AnswerPair]) -> bool:

@@ -44,6 +44,7 @@ def _example(row: JsonObject, journal: Journal) -> Fields:
                 whole = call  # the last one
     about = {key: value for key, value in row.items() if bare(key) not in _LEFT_OUT}
     about |= {"group": first_at(own, "sessionid", "traceid"), "tags": parsed(at(own, "tags")) or None}
+    about |= {"timestamp": first_at(own, "timestamp", "starttime")}
     about |= feedback(journal, "langfuse", at(own, "id"), at(own, "traceid"))
     if whole is not own:
         about["model"] = at(whole, "model")

@@ -30,6 +30,7 @@ def _example(row: JsonObject, journal: Journal) -> Fields:
         "model": at(metadata, "ls_model_name"),
         "group": first_at(metadata, "session_id", "thread_id", "conversation_id") or at(row, "trace_id"),
         "tags": parsed(at(row, "tags")) or None,
+        "start_time": at(row, "start_time"),
         **feedback(journal, "langsmith", at(row, "id"), at(row, "trace_id")),
     }
     return exchange(parsed(at(row, "inputs")), parsed(at(row, "outputs")), about)

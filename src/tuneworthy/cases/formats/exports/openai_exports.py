@@ -23,7 +23,9 @@ def _stored(row: JsonObject, journal: Journal) -> Fields:
         reason = "the stored completion has no messages; add those of /chat/completions/ID/messages as `messages`"
         raise Dropped(reason, "no_messages")
     request = {"messages": question, "instructions": at(row, "instructions"), "tools": at(row, "tools")}
-    about = {key: at(row, key) for key in ("metadata", "feedback", "rating", "scores", "correction")}
+    about = {
+        key: at(row, key) for key in ("metadata", "feedback", "rating", "scores", "correction", "created", "created_at")
+    }
     return exchange(request, row, about, api=True)
 
 

@@ -36,6 +36,7 @@ _CALL_PREFIXES: Final = (
 )
 # Keys of a single span: of OTLP, of the SDK's own JSON, and of OTLP's by Python.
 _SPAN: Final = frozenset({"spanId", "context", "start_time_unix_nano"})
+_STARTED: Final = ("startTimeUnixNano", "start_time_unix_nano", "timeUnixNano")
 _FAILED: Final = frozenset({"2", "STATUS_CODE_ERROR", "ERROR"})
 _ENDINGS: Final = {"tool_call": "tool_calls", "max_tokens": "length"}
 
@@ -214,6 +215,8 @@ def _example(row: JsonObject, journal: Journal) -> Fields:
         "tools": parsed(at(part.own, "gen_ai.tool.definitions")) or None,
         "group": first_at(part.own, "gen_ai.conversation.id", "session.id"),
         "scores": journal.facts.get(f"otel:{part.place}"),
+        # nanoseconds without their last nine digits are seconds
+        "timestamp": str(first_at(part.row, *_STARTED) or "")[:-9] or at(part.row, "start_time"),
     }
     reasons = parsed(at(part.own, "gen_ai.response.finish_reasons"))
     if isinstance(reasons, list) and reasons:

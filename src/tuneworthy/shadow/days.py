@@ -1,0 +1,129 @@
+"""Finished days as blocks, and the forecast of the days to a decision.
+
+Sessions of one day are correlated: the same release, the same news, the same customers. So a day counts once, with the
+mean difference of its sessions (`stats.blocks`). Days count as independent of each other. Where the user calls a log
+one period, each session is a block.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuneworthy.shadow import messages
+from tuneworthy.stats.blocks import Floats, block_sequence, blocks_until, running_mean
+
+# Finished blocks before any result: weekdays differ.
+MIN_DAYS: Final = 7
+# Blocks for which the sequence is narrowest.
+HORIZON: Final = 14
+# Disagreements that are added to the variance, so that a few sessions without any are not certain.
+ADDED: Final = 6
+# Largest standard deviation between days at which a first step of `MIN_DAYS` is enough; assumed if it is not measured.
+USUAL_BETWEEN: Final = 0.04
+# Share of answers that differ in quality, before any is known.
+CHANGED: Final = 0.15
+# Losses beyond the margin whose days are forecast.
+LOSSES: Final = (0.05, 0.1)
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Differences of finished blocks, in the order of time.
+
+    Attributes:
+        places: `(k,)`, sessions up to the end of each block.
+        means: `(..., k)`, mean difference of the sessions of each block.
+        weights: `(..., k)`, sum of their weights.
+        errors: `(..., k)`, standard error of the mean after each block if all sessions were independent.
+        n: Sessions with a difference in these blocks.
+    """
+
+    places: Places
+    means: Floats
+    weights: Floats
+    errors: Floats
+    n: int
+
+    @classmethod
+    def of(cls, values: Floats, weights: Floats, days: Places, reach: float) -> "Blocks":
+        """Return the blocks of sessions.
+
+        Args:
+            values: `(..., n)`, differences of the sessions, each in [-reach, reach].
+            weights: `(..., n)`, each in [0, 1].
+            days: `(n,)`, number of the finished day of each session, rising; -1 outside.
+            reach: See `values`.
+        """
+        inside = np.flatnonzero(days >= 0)
+        ends = np.cumsum(np.unique(days[inside], return_counts=True)[1]) - 1
+        values, weights = values[..., inside], weights[..., inside]
+        total, products, squares = (
+            np.cumsum(terms, axis=-1)[..., ends] for terms in (weights, weights * values, weights**2)
+        )
+        added = ADDED * (reach + 1) ** 2 / 4 * squares / (ends + 1)
+        errors = np.sqrt(running_mean(values, weights)[1][..., ends] ** 2 + added / total**2)
+        sums = np.diff(total, prepend=0.0)
+        return cls(inside[ends] + 1, np.diff(products, prepend=0.0) / sums, sums, errors, len(inside))
+
+    def ends(self, alpha: float) -> tuple[Floats, Floats]:
+        """Return the lower and the upper end of the sequence after each block, each `(..., k)`, each at level alpha."""
+        return block_sequence(self.means, self.weights, alpha, HORIZON, first=MIN_DAYS, least_errors=self.errors)
+
+    @property
+    def within(self) -> float:
+        """Variance of a day's mean that its number of sessions explains."""
+        return len(self.means) * float(self.errors[-1]) ** 2
+
+    @property
+    def between(self) -> float | None:
+        """Standard deviation between days in addition to `within`; None below `MIN_DAYS`."""
+        if (n := len(self.means)) < MIN_DAYS:
+            return None
+        _, errors = running_mean(self.means, self.weights)
+        return float(np.sqrt(max(0.0, n**2 / (n - 1) * errors[-1] ** 2 - self.within)))
+
+
+def decision_days(deviation: float, margin: float, pass_alpha: float, stop_alpha: float) -> list[int | None]:
+    """Return the days until half of the equal candidates pass, and of those worse by each of `LOSSES` are stopped.
+
+    Args:
+        deviation: Standard deviation of the mean differences of days.
+        margin: Of the project; the losses are beyond it.
+        pass_alpha: Error of the pass rule.
+        stop_alpha: Error of the stop rule.
+    """
+    rules = [(margin, pass_alpha), *((loss, stop_alpha) for loss in LOSSES)]
+    found = [blocks_until(effect, deviation, alpha, HORIZON) for effect, alpha in rules]
+    return [days and max(MIN_DAYS, days) for days in found]
+
+
+def forecast(
+    margin: float, pass_alpha: float, stop_alpha: float, *, sessions: float, blocks: Blocks | None = None
+) -> str:
+    """Return the days to a decision, as a sentence.
+
+    Args:
+        margin: See `decision_days`.
+        pass_alpha: See `decision_days`.
+        stop_alpha: See `decision_days`.
+        sessions: Sessions a day whose quality is known.
+        blocks: Finished days, at least one; None assumes that `CHANGED` of the answers differ in quality.
+    """
+    within, measured = (blocks.within, blocks.between) if blocks else (CHANGED / sessions, None)
+    between = USUAL_BETWEEN if measured is None else measured
+    days = decision_days((between**2 + within) ** 0.5, margin, pass_alpha, stop_alpha)
+    first_step = MIN_DAYS if between <= USUAL_BETWEEN else days[-1]
+    to_pass, *to_stop, first = (f"{n} days" if n else "more than a year" for n in (*days, first_step))
+    return messages.say(
+        "forecast",
+        sessions=sessions,
+        between=100 * between,
+        known="assumed" if measured is None else "measured",
+        to_pass=to_pass,
+        losses=" and ".join(f"{100 * loss:.0f}" for loss in LOSSES),
+        to_stop=" and ".join(to_stop),
+        first=first,
+    )
