@@ -30,7 +30,7 @@ RECORDED = "recorded"
 @click.option("--format", "format_name", metavar="NAME", help="Format of the rows (default: detected).")
 @click.option("--sessions", type=POSITIVE, help="Sessions at most (default: shadow.sessions).")
 @click.option("--by", metavar="KEY", help="Metadata key of strata (default: shadow.by).")
-@click.option("--one-period", is_flag=True, help="Ignore days: the result is about this log only.")
+@click.option("--one-period", is_flag=True, help="Ignore days; judge this log only.")
 @click.option(
     "--per-minute",
     type=POSITIVE,
@@ -58,24 +58,19 @@ def command(
 
     FILES are logs of the model in use, in any format of `data import` (default: the recording of `shadow proxy`). A
     hash selects the sessions, stratified by --by. The candidate gets every recorded turn with the messages before it.
-    Personal data is masked unless `data.policy` says otherwise.
 
-    It stops (exit status 3) once a metric is more than the margin worse than production, over all traffic or in one
-    stratum, or the candidate costs more than `constraints.usd_per_1k`. It passes (0) once quality, valid format and
-    answer rate are each shown to be no worse and at most 2% of the answers are missing. Otherwise the exit status is 4.
+    It stops (exit status 3) once a metric is more than the margin worse than production, in all or in one stratum, or
+    the cost exceeds `constraints.usd_per_1k`. It passes (0) once quality, valid format and answer rate are each shown
+    to be no worse and at most 2% of the answers are missing. Otherwise the exit status is 4. Each day counts once, so a
+    pass needs dated rows from at least 7 days.
 
-    Sessions of one day are correlated, so the rows need dates (`timestamp`) from at least 7 days. Without dates, or
-    with fewer days, it can stop but not pass. With --one-period each session counts, and the result is about this log
-    only.
-
-    Quality needs correct answers: rows with the key `truth`, or a share of the sessions that people label with
-    `shadow label`. To resume after an interruption, run the command again.
+    Quality needs correct answers: rows with the key `truth`, or sessions that people label with `shadow label`. To
+    resume after an interruption, run the command again.
 
     \b
     Example:
       tuneworthy shadow replay logs.jsonl --by tenant --max-usd 5
       tuneworthy shadow replay logs-*.jsonl.gz --production current
-      tuneworthy shadow replay logs.jsonl --one-period
     """
     if one_period and not files:
         raise click.UsageError("--one-period needs FILES: live traffic is judged by its days.")
