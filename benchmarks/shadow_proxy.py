@@ -1,6 +1,7 @@
 """What `shadow proxy` costs: against a bare uvicorn + aiohttp proxy, with a mock that answers at once.
 
     python benchmarks/shadow_proxy.py [--requests 3000] [--rounds 3] [--streams 1000] [--minutes 0.5]
+    python benchmarks/shadow_proxy.py --soak 30
         [--litellm PYTHON] [--save]
 
 Each proxy runs alone on core 0, its child too; the mock (`mock/`, C) and the client share core 1. In each round they
@@ -105,9 +106,9 @@ def bare(upstream: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def ours(upstream: str, root: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def ours(upstream: str, root: Path, *more: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     port = free_port()
-    words = ["shadow", "proxy", upstream, "--candidate", "current", "--port", str(port), "--project", str(root)]
+    words = ["shadow", "proxy", upstream, "--candidate", "current", "--port", str(port), "--project", str(root), *more]
     with process(sys.executable, "-m", "tuneworthy", *words) as child:
         address = f"http://127.0.0.1:{port}"
         wait(address, path="/-/health", until=b'"ready"')
@@ -239,6 +240,54 @@ async def streams(options: argparse.Namespace, folder: Path, note: Callable[[str
             await loop.run_in_executor(None, server.__exit__, None, None, None)
 
 
+async def paced(address: str, seconds: float, rate: float, watch: Callable[[], None]) -> int:
+    """Send `rate` requests a second, each of a session of its own; return how many were answered."""
+    done = 0
+    async with aiohttp.ClientSession() as session:
+        end, started = time.monotonic() + seconds, time.time()
+        while time.monotonic() < end:
+            turns = [{"role": "user", "content": f"item {done} of {started}, which colour is it?"}]
+            async with session.post(address + PATH, json={"model": "m", "messages": turns}) as answer:
+                assert answer.status == 200
+                await answer.read()
+            done += 1
+            watch()
+            await asyncio.sleep(1 / rate)
+    return done
+
+
+def child_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+
+def soak(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Return the memory of the proxy and of its child after a sixth of the time and at the end, MiB.
+
+    Goal: at most 1.1 times that after the sixth. Sessions end after some seconds, and are judged every ten.
+    """
+    extra = "[shadow]\nidle_minutes = 0.05\nsessions = 100000\n"
+    root = write_traffic_project(folder / "soak", "equal", extra=extra)
+    samples: list[tuple[float, float, float]] = []
+    with mock() as upstream, ours(upstream, root, "--judge-minutes", "0.166") as (address, process_):
+        child, seconds, started = child_of(process_.pid), 60 * options.soak, time.monotonic()
+
+        def watch() -> None:
+            now = time.monotonic() - started
+            if not samples or now - samples[-1][0] > seconds / 60:
+                samples.append((now, memory_mib(process_.pid), memory_mib(child)))
+                print(" ".join(f"{value:9.1f}" for value in samples[-1]), flush=True)
+
+        done = asyncio.run(paced(address, seconds, options.rate, watch))
+    early = next(one for one in samples if one[0] >= seconds / 6)
+    names = ("proxy", "child")
+    figures = {f"{name} MiB, after a sixth": early[1 + n] for n, name in enumerate(names)}
+    figures |= {f"{name} MiB, at the end": samples[-1][1 + n] for n, name in enumerate(names)}
+    return figures | {
+        "requests": done,
+        **{f"{name} ratio": samples[-1][n + 1] / early[n + 1] for n, name in enumerate(names)},
+    }
+
+
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     rows: dict[str, list[float]] = {}
 
@@ -303,6 +352,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--minutes", type=float, default=0.5)
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="only watch memory, for so long")
+    parser.add_argument("--rate", type=float, default=20.0, help="requests a second of --soak")
     parser.add_argument("--litellm", metavar="PYTHON")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
@@ -313,7 +364,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp())
     os.environ["TUNEWORTHY_TRUST"] = str(folder)
     try:
-        figures = measure(options, folder)
+        figures = soak(options, folder) if options.soak else measure(options, folder)
     finally:
         shutil.rmtree(folder)
     for name, value in figures.items():

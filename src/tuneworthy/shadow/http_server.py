@@ -85,9 +85,9 @@ def server_of(app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> Any:
             if len(everyone) > most // 2:
                 own = [one for one in everyone if (one.client or "")[:1] == (self.client or "")[:1]]
                 crowd = own if len(own) > most // 2 else everyone if len(everyone) > most else ()
-                idle = (one for one in crowd if not one.is_served and not one.transport.is_closing())
-                for oldest in sorted(idle, key=lambda one: one.since)[:1]:
-                    oldest.refuse(503)
+                if crowd:
+                    idle = [one for one in crowd if not one.is_served and not one.transport.is_closing()]
+                    min(idle, key=lambda one: one.since).refuse(503)
 
         @property
         def is_running(self) -> bool:
