@@ -6,7 +6,9 @@ import argparse
 
 from scripts.fuzz import TARGETS, fuzz
 
-parser = argparse.ArgumentParser(description="Fuzz every reader, every grader and the store.")
+parser = argparse.ArgumentParser(
+    description="Fuzz every reader and grader, the store, the proxy and the exported server."
+)
 parser.add_argument("--seconds", type=float, default=1800.0)
 parser.add_argument("--target", action="append", choices=list(TARGETS))
 options = parser.parse_args()

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 from scripts import fuzz
-from scripts.fuzz import bounds, graders, readers, store
+from scripts.fuzz import bounds, graders, readers, server, store
 
 from tuneworthy.graders.text import ExactGrader
 from tuneworthy.types import Score
@@ -87,3 +87,17 @@ def test_an_input_that_takes_too_much_memory_is_found() -> None:
         bytearray(2**29)
     with bounds.bounded(memory=2**30):
         bytearray(2**29)
+
+
+@pytest.mark.slow
+def test_a_request_that_leaves_the_prefix_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuneworthy.shadow.proxy.climbs", lambda path: False)
+    with pytest.raises(AssertionError):
+        fuzz.fuzz(ENOUGH_S, ("proxy",))
+
+
+@pytest.mark.slow
+def test_a_traceback_of_the_exported_server_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "CLASSIFIER", "def predict(text):\n    raise OSError\n")
+    with pytest.raises(AssertionError):
+        fuzz.fuzz(ENOUGH_S, ("server",))

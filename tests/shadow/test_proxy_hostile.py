@@ -217,7 +217,7 @@ def test_a_client_that_never_reads_its_answer_loses_its_connection() -> None:
 
 
 def test_a_client_that_reads_slowly_gets_all_of_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(http_server.LIMIT_S, "answer", 0.1)
+    monkeypatch.setitem(http_server.LIMIT_S, "answer", 0.4)
 
     async def work() -> None:
         async with (
@@ -229,7 +229,7 @@ def test_a_client_that_reads_slowly_gets_all_of_its_answer(monkeypatch: pytest.M
             while data := await asyncio.wait_for(reader.read(2**17), 2):
                 size += len(data)
                 await server.config.callback_notify()
-                await asyncio.sleep(0.003)
+                await asyncio.sleep(0.012)
             assert size > 2**23
 
     run(work)
@@ -320,8 +320,10 @@ def test_requests_behind_an_upgrade_are_not_part_of_it() -> None:
     async def work() -> None:
         async with upstream(fine) as (address, calls), proxied(address) as (proxy, _):
             request = HEAD + UPGRADES["java"].encode() + b"\r\n" + BODIES[0][0] + post(b"evil")
-            answer = await said(proxy, request)
-            assert [call.body for call in calls] == [OK] and answer.count(b"HTTP/1.1 ") == 1
+            for again in (request, request + request):
+                answer = await said(proxy, again)
+                assert [call.body for call in calls] == [OK] and answer.count(b"HTTP/1.1 200") == 1
+                calls.clear()
 
     run(work)
 

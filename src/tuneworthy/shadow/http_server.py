@@ -141,8 +141,9 @@ def server_of(app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> Any:
                     self.parser = httptools.HttpRequestParser(body)
                     lines = [b"POST / HTTP/1.1", *map(b": ".join, head), b"", data[upgrade.args[0] :]]
                     self.parser.feed_data(b"\r\n".join(lines))
-            except httptools.HttpParserError:
-                self.refuse(400)
+            except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+                if self.part or not self.is_running or self.cycle.keep_alive:  # else it is behind the last request
+                    self.refuse(400)
             if self.n_read - self.n_whole > 2 * MAX_HEADERS and not self.transport.is_closing():
                 self.refuse(400)
 
