@@ -21,13 +21,13 @@ def test_a_missing_package_is_reported_with_its_extra(package: str, monkeypatch:
     monkeypatch.setattr("tuneworthy.extras.find_spec", lambda _: None)
     with pytest.raises(UserError, match=package.replace("_", "-")) as error:
         require(package)
-    assert re.search(r"pip install .tuneworthy\[(data|chrf|proxy)\]", str(error.value))
+    assert re.search(r"pip install .tuneworthy\[(data|chrf|proxy|train|local)\]", str(error.value))
 
 
 def test_every_package_is_in_an_extra_and_not_in_the_core() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for package in MISSING:
-        extra = {"sacrebleu": "chrf", "uvicorn": "proxy"}.get(package, "data")
+        extra = re.search(r"tuneworthy\[(\w+)\]|$", MISSING[package].hint)[1] or "data"
         assert any(line.startswith(package.replace("_", "-")) for line in project["optional-dependencies"][extra])
         assert not any(line.startswith(package) for line in project["dependencies"])
 

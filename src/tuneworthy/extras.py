@@ -21,6 +21,15 @@ MISSING: Final = {
     "uvicorn": MissingPackage(
         "`shadow proxy` needs uvicorn, which is not installed.", hint='Run `pip install "tuneworthy[proxy]"`.'
     ),
+    **{
+        package: MissingPackage(
+            f"The package {package} is not installed.", hint='Run `pip install "tuneworthy[train]"`.'
+        )
+        for package in ("bitsandbytes", "gguf", "peft", "torch", "transformers", "trl")
+    },
+    "xllamacpp": MissingPackage(
+        "The package xllamacpp is not installed.", hint='Run `pip install "tuneworthy[local]"`.'
+    ),
     "sacrebleu": MissingPackage(
         "The grader `chrf` needs sacrebleu, which is not installed.", hint='Run `pip install "tuneworthy[chrf]"`.'
     ),

@@ -117,3 +117,22 @@ def test_a_group_without_a_command_shows_its_help_and_no_error(
     shown = capsys.readouterr().err
     assert invoke([*group, "--help"]) == 0
     assert shown == capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("error", "status"), [
+    (RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"), 2),
+    (OSError("8192 requested and 576 written"), 2),
+    (OSError(28, "No space left on device"), 2),
+    (RuntimeError("8192 rows requested and 576 written"), 1),
+    (RuntimeError("(os error 28) is in the text"), 1),
+    (OSError("no number"), 1),
+])  # fmt: skip
+def test_a_full_disk_is_no_bug_in_whatever_form_a_library_reports_it(
+    state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, status: int
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("tuneworthy.cli.check.check_project", fail, raising=False)
+    assert invoke(["check"]) == status
+    assert ("error[E-INPUT-01]" in capsys.readouterr().err) == (status == 2) != state.exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from tuneworthy.errors import ModelError
 from tuneworthy.providers import model_safety, weights
-from tuneworthy.providers.model_safety import check_model, files_of, template_of, tensors_of
+from tuneworthy.providers.model_safety import check_model, check_numbers, files_of, template_of, tensors_of
 from tuneworthy.providers.weights import from_float32, read_tensors, to_float32, write_tensors
 
 BOUND_S = 120.0
@@ -123,6 +124,8 @@ PLANTED: dict[str, tuple[str, Any]] = {
     "nested auto_map": ("config.json", {"text_config": [{"vision": {"auto_map": {"AutoConfig": "x.Y"}}}]}),
     "nested trust_remote_code": ("config.json", {"keypoint_detector_config": {"trust_remote_code": True}}),
     "tokenizer's auto_map": ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["x.Y", None]}}),
+    "attention of a repository": ("config.json", {"text_config": {"_attn_implementation": "flash|evil/kernel"}}),
+    "attention by part": ("config.json", {"attn_implementation": {"": "evil/kernel"}}),
     "adapter's library": ("adapter_config.json", {"auto_mapping": {"parent_library": "evil.module"}}),
     "adapter's odd library": ("adapter_config.json", {"auto_mapping": ["evil"]}),
     "no object": ("generation_config.json", [1]),
@@ -148,6 +151,26 @@ def test_a_folder_gives_what_may_be_loaded_and_leaves_pickles_and_programs(tmp_p
     (tmp_path / "further.json").write_text('{"trust_remote_code": false}')
     names = ["config.json", "further.json", "model.safetensors", "vocab.json"]
     assert [path.name for path in files_of(tmp_path)] == names
+
+
+def test_an_adapter_next_to_the_weights_is_refused(tmp_path: Path) -> None:
+    (good(tmp_path) / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    check_model(tmp_path)
+    with pytest.raises(ModelError, match="would load an adapter"):
+        files_of(tmp_path)
+
+
+@pytest.mark.parametrize(("dtype", "number", "refusal"), [
+    ("BF16", b"\xc0\x7f", "NaN or infinite"), ("F16", b"\x00\x7c", "NaN or infinite"), ("F16", b"\xff\x7b", None),
+    ("F32", b"\x00\x00\x80\xff", "NaN or infinite"), ("I16", b"\x01\x00", "weights of dtype I16"),
+    ("I32", b"\xff" * 4, None),
+])  # fmt: skip
+def test_weights_that_are_no_finite_floats_are_refused(
+    tmp_path: Path, dtype: str, number: bytes, refusal: str | None
+) -> None:
+    write_tensors(tmp_path / "model.safetensors", [("a", dtype, (2,))], lambda _: bytes(len(number)) + number)
+    with pytest.raises(ModelError, match=refusal) if refusal else nullcontext():
+        check_numbers(tmp_path)
 
 
 def test_a_folder_without_a_config_is_no_model(tmp_path: Path) -> None:

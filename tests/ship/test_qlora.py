@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,7 +45,15 @@ def bitsandbytes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         pytest.importorskip("bitsandbytes", reason="pip install 'tuneworthy[train]'")
         return
     functional = SimpleNamespace(quantize_4bit=quantize_4bit, dequantize_4bit=dequantize_4bit)
-    monkeypatch.setattr(qlora, "_functional", lambda: functional)
+    dequantise = qlora.dequantise
+
+    def stand_in(base: Path, target: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:  # no longer, as transformers and PEFT look for the package
+            patch.setattr(qlora, "require", lambda _: None)
+            patch.setitem(sys.modules, "bitsandbytes", SimpleNamespace(functional=functional))
+            dequantise(base, target)
+
+    monkeypatch.setattr(qlora, "dequantise", stand_in)
 
 
 def scratch_merge(store: Folder, adapter: Artifact, base: Path, route: str) -> Artifact:

@@ -94,6 +94,26 @@ def test_the_last_whole_checkpoint_is_found_and_what_is_not_whole_is_thrown_away
     assert not half.exists() and not changed.exists()
 
 
+@pytest.mark.parametrize("fault", ["cut", "flipped", "empty", "gone"])
+@pytest.mark.parametrize("name", ["best-20/adapter_model.safetensors", "checkpoint-20/adapter_model.safetensors",
+                                  "checkpoint-20/seal.json"])  # fmt: skip
+def test_a_damaged_checkpoint_or_best_adapter_gives_way_to_the_checkpoint_before(
+    tmp_path: Path, name: str, fault: str
+) -> None:
+    for step in (10, 20):
+        best = tmp_path / f"best-{step}"
+        best.mkdir()
+        (best / "adapter_model.safetensors").write_bytes(bytes(step))
+        seal(checkpoint(tmp_path, step, sealed=False), {"seconds": float(step)}, best)
+    assert newest(tmp_path) == (tmp_path / "checkpoint-20", {"seconds": 20.0})
+    path = tmp_path / name
+    content = path.read_bytes()
+    damaged = {"cut": content[:-1], "flipped": bytes([content[0] ^ 1]) + content[1:], "empty": b""}
+    path.write_bytes(damaged[fault]) if fault != "gone" else path.unlink()
+    assert newest(tmp_path) == (tmp_path / "checkpoint-10", {"seconds": 10.0})
+    assert not (tmp_path / "checkpoint-20").exists()
+
+
 def test_a_run_without_a_whole_checkpoint_begins_anew(tmp_path: Path) -> None:
     checkpoint(tmp_path, 5, sealed=False)
     assert newest(tmp_path) is None

@@ -102,7 +102,19 @@ def root(invocation: Invocation, verbose: int, debug: bool) -> None:
         logging.getLogger("tuneworthy").setLevel(logging.INFO if verbose == 1 else logging.DEBUG)
 
 
-def _refused(error: OSError, invocation: Invocation) -> int:
+def _errno(error: Exception) -> int:
+    """Return the number of the error of the operating system behind `error`; 0 if it is another error.
+
+    Libraries in Rust (safetensors) have the number in their text. NumPy reports a full disk without a number.
+    """
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+        return errno.ENOMEM
+    text = re.search(r"\(os error (\d+)\)$|^\d+ requested and \d+ written$", str(error))
+    named = error.errno if isinstance(error, OSError) else None
+    return named or (int(text[1] or errno.ENOSPC) if text else 0)
+
+
+def _refused(error: Exception, number: int, invocation: Invocation) -> int:
     """Report a refusal of the operating system; the user can change it, so it is no bug.
 
     Source: errno(3).
@@ -113,10 +125,10 @@ def _refused(error: OSError, invocation: Invocation) -> int:
         sys.stdout.flush()
     with suppress(OSError, ValueError):  # buffered output would fail once more when the interpreter ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if error.errno == errno.EPIPE:
+    if number == errno.EPIPE:
         return 141
-    where = error.filename or "The operating system"
-    refusal = UserError(f"{where}: {error.strerror}", hint=SYSTEM_HINTS[error.errno or 0])
+    where = getattr(error, "filename", None) or "The operating system"
+    refusal = UserError(f"{where}: {os.strerror(number)}", hint=SYSTEM_HINTS[number])
     with suppress(OSError):
         _report(refusal, invocation)
     return refusal.exit_status
@@ -180,10 +192,8 @@ def _invoke(invocation: Invocation) -> int:
         _report(error, invocation)
         return error.exit_status
     except Exception as error:
-        if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
-            error = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
-        if isinstance(error, OSError) and error.errno in SYSTEM_HINTS:
-            return _refused(error, invocation)
+        if (number := _errno(error)) in SYSTEM_HINTS:
+            return _refused(error, number, invocation)
         click.echo(
             (
                 "error: This is a bug in tuneworthy. Please report it and attach "

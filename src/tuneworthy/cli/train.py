@@ -1,7 +1,6 @@
 """`tuneworthy train`."""
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 from tuneworthy.cli.options import json_option, note, print_result, project_option
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
+from tuneworthy.extras import require
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.text import count, visible
@@ -48,13 +48,8 @@ def command(
             "Use either --pilot or --lr-check.", hint="Check the learning rate first, set it, and then run the pilot."
         )
     project = load(root)
-    libraries = ["torch", "transformers", "trl", "peft", *["bitsandbytes"] * (project.train.method == "qlora")]
-    missing = [name for name in libraries if find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"Training needs libraries that are not installed: {', '.join(missing)}.",
-            hint='Run `pip install "tuneworthy[train]"`.',
-        )
+    for library in ("torch", "transformers", "trl", "peft", *["bitsandbytes"] * (project.train.method == "qlora")):
+        require(library)
     store = Folder(project.root)
     with store.lock(note):
         if project.train.method == "classifier" and not (pilot or lr_check):

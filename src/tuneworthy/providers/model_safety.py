@@ -28,7 +28,11 @@ MAX_TEMPLATE_CHARS: Final = 2**20
 PICKLES: Final = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".pt2"})
 # Keys of a config that make a library run code of the model's own.
 CODE_KEYS: Final = ("auto_map", "trust_remote_code", "custom_pipelines")
+# Keys that name an attention; with a slash, it is a repository whose code the package kernels downloads and runs.
+ATTENTION_KEYS: Final = ("attn_implementation", "_attn_implementation")
 INDEX: Final = "model.safetensors.index.json"
+# Types of tensors that are no weights.
+COUNTS: Final = frozenset({"I64", "I32", "BOOL"})
 # Endings of the files that are taken out of a model folder.
 LOADABLE: Final = frozenset({".json", ".jinja", ".txt", ".model", ".safetensors"})
 # JSON that maps words or tensors to numbers: it may be long, and any word may be a key of it.
@@ -80,6 +84,11 @@ def files_of(folder: Path) -> list[Path]:
                 f"{folder} contains the link {path.name}, which points outside the folder.",
                 hint="Copy the file into the folder.",
             )
+    if (folder / "adapter_config.json").exists():
+        raise ModelError(
+            f"{folder} contains adapter_config.json, so libraries would load an adapter with the model.",
+            hint="Merge the adapter into the model, or remove its files.",
+        )
     check_model(folder)
     paths = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in LOADABLE)
     for path in paths:
@@ -125,7 +134,7 @@ def number_of(value: object, what: str) -> float:
 
 def _refuse_code(path: Path, document: Any) -> None:
     for where, key, value in _keys(document):
-        if key in CODE_KEYS and value not in (None, False):
+        if (key in CODE_KEYS and value not in (None, False)) or (key in ATTENTION_KEYS and "/" in str(value)):
             raise ModelError(
                 f"{path} sets {where}, which makes a library run code from the model.",
                 hint="If the library supports the model without this key, remove the key.",
@@ -173,6 +182,21 @@ def tensors_of(folder: Path) -> dict[str, Place]:
                 )
             tensors[name] = place
     return tensors
+
+
+def check_numbers(folder: Path) -> None:
+    """Refuse a model or adapter whose weights are not all finite; one tensor at a time is in memory.
+
+    Raises:
+        ModelError: A weight is NaN or infinite, or its type is neither a float of 16 or 32 bits nor a count.
+    """
+    import numpy as np
+
+    for name, place in tensors_of(folder).items():
+        if place.dtype not in COUNTS and not np.isfinite(place.read()).all():
+            raise ModelError(
+                f"{folder}: {name[:100]} has weights that are NaN or infinite.", hint=messages.say("download_again")
+            )
 
 
 def _indexed(folder: Path) -> set[str] | None:

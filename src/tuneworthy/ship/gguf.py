@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tuneworthy import processes
 from tuneworthy.errors import ModelError, UserError
+from tuneworthy.extras import require
 from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.model_safety import read_config, template_of
@@ -176,10 +177,9 @@ def write_gguf(folder: Path, target: Path, file_type: str, source: Path | None =
 
 
 def _library() -> Any:
-    try:
-        import gguf
-    except ImportError:
-        raise UserError("The package gguf is not installed.", hint=messages.INSTALL_TRAIN) from None
+    require("gguf")
+    import gguf
+
     return gguf
 
 
@@ -218,7 +218,10 @@ def _write_keys(writer: Any, model: GgufModel) -> None:
         writer.add_add_space_prefix(vocabulary.add_space)
     if vocabulary.merges is not None:
         writer.add_token_merges(vocabulary.merges)
-    special = _library().SpecialVocab(model.folder)
+    try:
+        special = _library().SpecialVocab(model.folder)
+    except ValueError as error:
+        raise UserError(f"{model.folder}: {error}.", hint=messages.USE_CONVERTER) from None
     for kind, number in special.special_token_ids.items():
         if kind != "eos":
             getattr(writer, f"add_{kind}_token_id")(number)

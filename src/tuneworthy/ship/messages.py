@@ -7,13 +7,10 @@ TRAIN_AGAIN: Final = (
     "Run `tuneworthy train` to train the adapter again. If it reports that this run has finished, change [train] first."
 )
 USE_Q8: Final = "Pass --type q8_0."
-INSTALL_TRAIN: Final = 'Run `pip install "tuneworthy[train]"`.'
 USE_CONVERTER: Final = "Convert the model with llama.cpp's convert_hf_to_gguf.py."
 MERGE_INTO_16BIT: Final = "Merge into the original 16-bit base model."
 MERGE_INTO_OWN_BASE: Final = "Merge into the base model that the adapter was trained on."
 ADD_TEMPLATE: Final = "Add chat_template.jinja to the folder."
-NO_LLAMA_CPP: Final = "The package xllamacpp is not installed."
-INSTALL_LOCAL: Final = 'Run `pip install "tuneworthy[local]"`.'
 
 
 # Settings of PEFT that `train` never makes.

@@ -4,12 +4,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from tuneworthy.errors import UserError
+from tuneworthy.extras import require
 from tuneworthy.providers.model_safety import INDEX, tensors_of
 from tuneworthy.providers.weights import Place, from_float32, write_tensors
-from tuneworthy.ship import messages
 from tuneworthy.ship.merged_weights import TORCH_DTYPES, copy_tokenizer
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.store.folder import Folder
@@ -52,8 +50,9 @@ def dequantise(base: Path, target: Path) -> None:
     Raises:
         UserError: bitsandbytes is not installed.
     """
-    functional = _functional()
+    require("bitsandbytes")
     import torch
+    from bitsandbytes import functional
 
     tensors = tensors_of(base)
 
@@ -74,17 +73,6 @@ def dequantise(base: Path, target: Path) -> None:
         if (base / name).is_file():
             shutil.copyfile(base / name, target / name)
     copy_tokenizer(base, base, target)
-
-
-def _functional() -> Any:
-    try:
-        from bitsandbytes import functional
-    except ImportError:
-        raise UserError(
-            "The package bitsandbytes is not installed. Merging an adapter trained on 4-bit weights needs it.",
-            hint=messages.INSTALL_TRAIN,
-        ) from None
-    return functional
 
 
 def is_quantised(name: str, place: Place) -> bool:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from tuneworthy.errors import UserError
+from tuneworthy.extras import require
 from tuneworthy.providers.gguf import read_header
-from tuneworthy.ship import messages
 from tuneworthy.ship.ancestry import LEAST, context_of, lineage
 from tuneworthy.ship.gguf import FILE
 from tuneworthy.ship.lora import all_trained, read_adapter
@@ -102,10 +102,7 @@ def rank_limit(rank: int) -> int:
 @contextmanager
 def llama_cpp(choice: ServingChoice, log: Path, *, port: int) -> Iterator[Any]:
     """Run the embedded llama.cpp while the block runs; yields its engine (`address`, `api_key`, `alive`)."""
-    try:
-        import xllamacpp  # noqa: F401
-    except ImportError:
-        raise UserError(messages.NO_LLAMA_CPP, hint=messages.INSTALL_LOCAL) from None
+    require("xllamacpp")
     from tuneworthy.providers.llama_child import EngineSettings
     from tuneworthy.providers.llama_cpp import Engine as Child
     from tuneworthy.providers.llama_cpp import cores

@@ -8,8 +8,8 @@ runs.
 """
 
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,7 +20,7 @@ from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers import models
 from tuneworthy.providers.chat_template import ChatTemplate
 from tuneworthy.providers.gguf import read_header
-from tuneworthy.providers.model_safety import files_of, read_config, tensors_of
+from tuneworthy.providers.model_safety import COUNTS, check_numbers, files_of, read_config, tensors_of
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, ModelSource, artifacts, write_artifact
 from tuneworthy.train import messages
@@ -28,6 +28,8 @@ from tuneworthy.train.shape import read_shape
 
 Say = Callable[[str], None]
 SIXTEEN_BIT: Final = {"BF16": "bfloat16", "F16": "float16"}
+# Entries of the loading report of transformers: weights that it draws at random, or drops.
+LOADING_FAULTS: Final = ("missing_keys", "mismatched_keys", "unexpected_keys")
 LIBRARIES: Final = ("torch", "transformers", "trl", "peft", "accelerate", "gguf", "bitsandbytes")
 # Pre-tokenisers of GGUF files that take digits one by one. Source: llama.cpp, src/llama-vocab.cpp.
 DIGITS_APART: Final = frozenset({"smollm", "starcoder", "refact", "command-r", "codeshell"})
@@ -134,10 +136,28 @@ def open_base(artifact: Artifact) -> Base:
     return Base(artifact, tokenizer, template_of(tokenizer, artifact.folder), end_ids(artifact.folder, tokenizer))
 
 
-def load_tokenizer(folder: Path) -> Any:
+@contextmanager
+def _reading(place: Path) -> Iterator[None]:
+    """Turn any error of transformers, which has no common class, into one that names the model."""
+    try:
+        yield
+    except Exception as error:
+        raise ModelError(
+            f"The package transformers cannot read {place}: {str(error)[:200].rstrip('.')}.",
+            hint=messages.OTHER_BASE,
+        ) from error
+
+
+def load_tokenizer(folder: Path, **options: Any) -> Any:
+    """Return the tokenizer of a folder that was checked.
+
+    Raises:
+        ModelError: transformers cannot read it.
+    """
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    with _reading(folder):
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **options)
 
 
 def load_model(folder: Path, dtype: str, **options: Any) -> Any:
@@ -147,18 +167,45 @@ def load_model(folder: Path, dtype: str, **options: Any) -> Any:
         folder: Safetensors and their configuration.
         dtype: Type of its weights, `bfloat16` or the like.
         options: Further options of `from_pretrained`.
+
+    Raises:
+        ModelError: As `load_weights`.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=getattr(torch, dtype),
-        trust_remote_code=False,
-        use_safetensors=True,
-        local_files_only=True,
-        **options,
-    )
+    return load_weights(AutoModelForCausalLM, folder, dtype=getattr(torch, dtype), trust_remote_code=False, **options)
+
+
+def load_weights(kind: Any, folder: Path, faults: Sequence[str] = LOADING_FAULTS, **options: Any) -> Any:
+    """Return the model of a folder with exactly the weights of its files.
+
+    transformers draws a weight at random that the files lack, and drops one that config.json does not name.
+
+    Args:
+        kind: Class of transformers that loads it.
+        folder: A folder that was checked.
+        faults: Entries of the loading report that refuse the model.
+        options: Further options of `from_pretrained`.
+
+    Raises:
+        ModelError: transformers cannot read it, or weights and config.json do not belong together.
+    """
+    with _reading(folder):
+        model, report = kind.from_pretrained(
+            folder,
+            use_safetensors=True,
+            local_files_only=True,
+            ignore_mismatched_sizes=True,  # so that the report names them
+            output_loading_info=True,
+            **options,
+        )
+    if wrong := [f"{fault.replace('_', ' ')}: {min(map(str, report[fault]))}" for fault in faults if report[fault]]:
+        raise ModelError(
+            f"In {folder}, the weights are not those that config.json describes ({wrong[0][:200]}).",
+            hint=messages.OTHER_BASE,
+        )
+    return model
 
 
 def template_of(tokenizer: Any, where: Path) -> ChatTemplate:
@@ -178,39 +225,31 @@ def end_ids(folder: Path, tokenizer: Any) -> tuple[int, ...]:
     """Return the ids of the tokens that end a turn: of the generation configuration, and the tokenizer's own.
 
     Raises:
-        ModelError: The model has no such token.
+        ModelError: The model has no such token, or one that is not a token of its tokenizer.
     """
     path = folder / "generation_config.json"
     listed = read_config(path).get("eos_token_id") if path.is_file() else None
     ids = [*(listed if isinstance(listed, list) else [listed]), tokenizer.eos_token_id]
-    ends = tuple(dict.fromkeys(number for number in ids if isinstance(number, int)))
-    if not ends:
-        raise ModelError(f"The model in {folder} has no end-of-turn token.", hint="Train a different model.")
-    return ends
+    ends = [number for number in ids if number is not None]
+    if not ends or not all(isinstance(number, int) and 0 <= number < len(tokenizer) for number in ends):
+        raise ModelError(f"The model in {folder} has no valid end-of-turn token.", hint=messages.OTHER_BASE)
+    return tuple(dict.fromkeys(ends))
 
 
 def _from_gguf(place: Path, store: Folder, source: dict[str, str], file_type: str) -> Artifact:
-    import torch
     import transformers
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    options = {"gguf_file": place.name, "trust_remote_code": False, "local_files_only": True}
     packed = getattr(transformers, "GgufConfig", None)  # before it there was, weights were always unpacked
     unpack = {} if packed is None else {"quantization_config": packed(dequantize=True)}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(place.parent, **options)
-        model = AutoModelForCausalLM.from_pretrained(place.parent, dtype=torch.bfloat16, **options, **unpack)
-    except (ValueError, KeyError, NotImplementedError, OSError) as error:
-        raise ModelError(
-            f"The package transformers cannot read {place}: {str(error)[:200].rstrip('.')}.",
-            hint="Use a safetensors version of the model.",
-        ) from None
+    tokenizer = load_tokenizer(place.parent, gguf_file=place.name)
+    model = load_model(place.parent, "bfloat16", gguf_file=place.name, **unpack)
     _take_digits_apart(tokenizer, read_header(place).values.get("tokenizer.ggml.pre"))
     model.config.__dict__.pop("quantization_config", None)  # or it would be saved as a quantised model
     model.hf_quantizer, model.is_quantized = None, False
 
     def fill(folder: Path) -> None:
         model.save_pretrained(folder, max_shard_size="1TB")
+        check_numbers(folder)
         tokenizer.save_pretrained(folder)
 
     return _write(store, fill, source, tokenizer, ("bfloat16", file_type))
@@ -225,7 +264,8 @@ def _from_folder(place: Path, files: Sequence[Path], store: Folder, source: dict
             hint='Use the original 16-bit model. With method = "qlora", `train` loads it in 4-bit.',
         )
     weights = [path for path in files if path.suffix == ".safetensors"]
-    kinds = {tensor.dtype for tensor in tensors_of(place).values()} - {"I64", "I32", "BOOL"}
+    check_numbers(place)
+    kinds = {tensor.dtype for tensor in tensors_of(place).values()} - COUNTS
     tokenizer = load_tokenizer(place)
     if len(weights) == 1 and len(kinds) == 1 and (dtype := SIXTEEN_BIT.get(next(iter(kinds)))):
         others = [path for path in files if path.suffix != ".safetensors"]

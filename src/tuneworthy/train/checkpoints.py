@@ -1,7 +1,8 @@
 """Checkpoints of a run: whole or not there, without pickle.
 
     training/<run>/checkpoint-<step>/   the weights, the optimiser's state (safetensors), counters (JSON)
-                                        seal.json: written last; the progress so far, and a hash of every file
+                                        seal.json: written last; the progress so far, and a hash of every file,
+                                        those of the best weights included
     training/<run>/best-<step>/         the weights that scored best so far
 
 A checkpoint that has no seal, or does not match its seal, is from a run that was killed while writing, and is removed.
@@ -35,9 +36,18 @@ class StoredSeal(TypedDict):
     progress: JsonObject
 
 
-def seal(folder: Path, progress: Mapping[str, Any]) -> None:
-    """Declare a checkpoint whole; `progress` is what `newest` returns."""
-    files = {path.name: _sha256(path) for path in sorted(folder.iterdir()) if path.is_file() and path.name != SEAL}
+def seal(folder: Path, progress: Mapping[str, Any], best: Path | None = None) -> None:
+    """Declare a checkpoint whole.
+
+    Args:
+        folder: The checkpoint.
+        progress: `newest` returns it.
+        best: Folder of the weights that scored best so far; without these the checkpoint is not whole.
+    """
+    paths = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name != SEAL]
+    names = {path.name: path for path in paths}
+    names |= {f"../{best.name}/{path.name}": path for path in sorted(best.iterdir())} if best else {}
+    files = {name: _sha256(path) for name, path in names.items()}
     write_atomic(folder / SEAL, orjson.dumps({"files": files, "progress": dict(progress)}))
 
 

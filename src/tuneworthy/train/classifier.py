@@ -27,7 +27,7 @@ from tuneworthy.graders.base import accepted
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.artifacts import Artifact, write_artifact
 from tuneworthy.train.advise import has_bf16
-from tuneworthy.train.base_model import library_versions, made_before
+from tuneworthy.train.base_model import LOADING_FAULTS, library_versions, load_weights, made_before
 from tuneworthy.train.checkpoints import PlainTrainer
 from tuneworthy.train.classifier_plan import METHOD, WARMUP, ClassifierPlan, plan_classifier
 from tuneworthy.train.generation import quiet
@@ -60,13 +60,13 @@ class EncoderWithHead(torch.nn.Module):
         config = BertConfig(
             **{**plan.encoder.config, "hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
         )
-        self.encoder = BertModel.from_pretrained(
+        self.encoder = load_weights(
+            BertModel,
             plan.encoder.folder,
+            faults=LOADING_FAULTS[:2],  # the heads of pre-training are dropped
             config=config,
             add_pooling_layer=False,
             dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
         )
         torch.manual_seed(plan.settings.seed)
         self.dropout = torch.nn.Dropout(dropout)

@@ -6,6 +6,7 @@ PROJECT_FILE: Final = "project file"
 THE_ROWS: Final = "the rows"
 SET_BASE: Final = "Set [train] base to a model whose weights are on this machine."
 LOWER_RATE: Final = "Lower [train] learning_rate."
+OTHER_BASE: Final = "Download the model again, or set [train] base to a different one."
 USE_LORA: Final = 'Set [train] method to "lora", "qlora" or "full".'
 IMPORT_ROWS: Final = "Run `tuneworthy data import FILE` and `tuneworthy data build`, or set [examples]."
 ANSWERS_ONLY: Final = "The pilot and the check of the learning rate train on answers, not on pairs."

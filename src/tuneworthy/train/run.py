@@ -1,6 +1,6 @@
 """`train` as a whole: base, rows, settings, the run, and the adapter that comes of it (or the model, of `full`).
 
-    .tuneworthy/training/<run>/run.json   what the run is made of; the rest is `checkpoints`; gone when it is done
+    .tuneworthy/training/<run>/   see `checkpoints`; gone when the adapter is written
 
 A run is named by all that it is made of. The same one again resumes where it was killed, or returns its adapter.
 """
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from tuneworthy.config.project import Project
-from tuneworthy.errors import UserError
+from tuneworthy.errors import ModelError, UserError
+from tuneworthy.providers.model_safety import check_numbers
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.artifacts import Artifact, write_artifact
 from tuneworthy.store.shapes import parsed
@@ -176,6 +177,12 @@ def prepare(project: Project, store: Folder, *, unsafe: bool, say: Say, material
             ),
             hint="Raise [train] max_length, or use a base model with a longer context.",
         )
+    highest = max(max(row.ids) for row in rendered.rows)
+    if highest >= (embeddings := read_shape(base.artifact.folder).vocab):
+        raise ModelError(
+            f"The tokenizer of the base model uses token {highest}, but the model has only {embeddings} embeddings.",
+            hint=messages.OTHER_BASE,
+        )
     shown = [renderer.shown(row) for row in rendered.rows[:SHOWN]]
     if settings.paired:
         begin = f"adapter {start.id}" if start else "the base model"
@@ -213,33 +220,29 @@ def train_project(
         rates = check_rates(prepared, store.path / "training", say)
         best = min(rates, key=lambda rate: rates[rate])
         prepared = replace(prepared, settings=replace(prepared.settings, learning_rate=best))
-    if (made := made_before(store, "adapter", prepared.id)) is not None:
-        return Trained(made, prepared, True, rates)
     run = store.path / "training" / prepared.id
-    write_atomic(run / "run.json", orjson.dumps(prepared.settings.to_dict()))
+    if (made := made_before(store, "adapter", prepared.id)) is not None:
+        shutil.rmtree(run, ignore_errors=True)  # it is there if a run was killed after its last write
+        return Trained(made, prepared, True, rates)
     own = rehearsal_rows(run.parent, prepared.base, prepared.settings, len(prepared.rendered.rows), say)
     prepared = replace(prepared, rehearsal=own)
-    ran = run_prepared(prepared, run, say)
-    adapter = write_adapter(store, prepared, ran, rates)
-    shutil.rmtree(run, ignore_errors=True)
-    return Trained(adapter, prepared, False, rates)
-
-
-def run_prepared(prepared: Prepared, run: Path, say: Say) -> Ran:
     from tuneworthy.train.trainer import train_rows
 
-    return train_rows(
+    ran = train_rows(
         prepared.base.artifact.folder,
         prepared.rendered.rows,
         prepared.settings,
         run,
         tokenizer=prepared.base.tokenizer,
-        rehearsal=prepared.rehearsal,
+        rehearsal=own,
         pairs=prepared.rendered.pairs,
         start=prepared.start.folder if prepared.start else None,
         evaluate=evaluator_of(prepared, say),
         say=say,
     )
+    adapter = write_adapter(store, prepared, ran, rates)
+    shutil.rmtree(run, ignore_errors=True)
+    return Trained(adapter, prepared, False, rates)
 
 
 def evaluator_of(prepared: Prepared, say: Say) -> Callable[[Any], float] | None:
@@ -321,8 +324,8 @@ def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float
         else:
             losses[rate] = mean(step.loss for step in ran.progress.steps[-max(1, steps // 4) :])
             say(f"Learning rate {rate:.2g}: mean loss of {losses[rate]:.4f} over the last quarter of {steps} steps.")
-        write_atomic(path, orjson.dumps({str(key): loss if isfinite(loss) else None for key, loss in losses.items()}))
         shutil.rmtree(run, ignore_errors=True)
+        write_atomic(path, orjson.dumps({str(key): loss if isfinite(loss) else None for key, loss in losses.items()}))
     if not any(map(isfinite, losses.values())):
         raise UserError(
             f"Training diverges at every learning rate tried: {', '.join(f'{rate:.2g}' for rate in losses)}.",
@@ -343,6 +346,7 @@ def write_adapter(store: Folder, prepared: Prepared, ran: Ran, rates: dict[float
             config["base_model_name_or_path"] = prepared.base.artifact.about.source.spec
             write_atomic(folder / "adapter_config.json", orjson.dumps(config, option=orjson.OPT_INDENT_2))
             shutil.copyfile(ran.adapter / "adapter_model.safetensors", folder / "adapter_model.safetensors")
+        check_numbers(folder)
         own = [prepared.renderer.shown(row) for row in prepared.rehearsal]
         for name, shown in (("rendered.json", prepared.shown), ("rehearsal.json", own)):
             rows = [[{"text": text, "supervised": bit} for text, bit in row] for row in shown]

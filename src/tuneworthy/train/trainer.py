@@ -306,7 +306,7 @@ class Watcher(TrainerCallback):
                     f"Training diverged at step {state.global_step}: loss {loss}, gradient norm "
                     f"{gradient}, learning rate {args.learning_rate:g}."
                 ),
-                hint=messages.LOWER_RATE,
+                hint=messages.LOWER_RATE if self.progress.steps else messages.OTHER_BASE,  # no update yet: the base
             )
         rate, pairs = float(logs["learning_rate"]), [logs.get(f"rewards/{name}") for name in PAIRED]
         entry = StepRecord(state.global_step, loss, rate, gradient, round(self._seconds, 4), *pairs)
@@ -321,7 +321,8 @@ class Watcher(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Seal the checkpoint that was just written, and drop those before the last two."""
         folder = self.run / f"checkpoint-{state.global_step}"
-        checkpoints.seal(folder, asdict(self.progress))
+        best = self.run / f"best-{self.progress.kept_step}" if self.progress.evals else None
+        checkpoints.seal(folder, asdict(self.progress), best)
         steps = sorted(int(path.name.rpartition("-")[2]) for path in self.run.glob("checkpoint-*"))
         for step in steps[:-2]:
             shutil.rmtree(self.run / f"checkpoint-{step}", ignore_errors=True)

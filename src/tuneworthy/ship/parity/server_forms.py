@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuneworthy.errors import ModelError, OutsideFault, ProviderError, UserError
+from tuneworthy.extras import require
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.http_client import HttpClient, blocking
 from tuneworthy.providers.keys import Key
-from tuneworthy.ship import messages
 from tuneworthy.ship.parity.measure import TOP, Greedy, ModelForm, NextToken
 from tuneworthy.train.render import RowChat
 from tuneworthy.types import JsonObject
@@ -70,10 +70,7 @@ class LlamaForm(ServerForm):
     """
 
     def __init__(self, path: Path, log: Path, context: int) -> None:
-        try:
-            import xllamacpp  # noqa: F401
-        except ImportError:
-            raise UserError(messages.NO_LLAMA_CPP, hint=messages.INSTALL_LOCAL) from None
+        require("xllamacpp")
         from tuneworthy.providers.llama_child import EngineSettings
         from tuneworthy.providers.llama_cpp import Engine, cores
 

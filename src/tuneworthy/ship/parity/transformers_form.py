@@ -7,9 +7,8 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from tuneworthy.errors import UserError
+from tuneworthy.extras import require
 from tuneworthy.providers.model_safety import check_model
-from tuneworthy.ship import messages
 from tuneworthy.ship.lora import all_trained
 from tuneworthy.ship.merged_weights import TORCH_DTYPES, dtype_of
 from tuneworthy.ship.parity.measure import TOP, Greedy, ModelForm, NextToken
@@ -101,11 +100,9 @@ def load(folder: Path, dtype: str) -> Any:
         UserError: transformers is not installed.
     """
     check_model(folder)
-    try:
-        import torch
-        import transformers  # noqa: F401
-    except ImportError:
-        raise UserError("The package torch or transformers is not installed.", hint=messages.INSTALL_TRAIN) from None
+    require("transformers")
+    import torch
+
     quiet()
     device: Device = "cuda" if torch.cuda.is_available() else "cpu"
     computes = has_bf16(device) if dtype == "bfloat16" else device == "cuda"  # in software it is far slower
