@@ -17,6 +17,8 @@ from subprocess import run as _run
 from typing import IO, Any, Final, TypeAlias
 
 Child: TypeAlias = Popen[bytes]
+# Of a line of a child's output, bytes.
+MOST_LINE: Final = 2**25
 
 # Variables of a child: where programs, caches, libraries and devices are, how to reach the network.
 _PASSED: Final = frozenset(
@@ -103,7 +105,9 @@ async def start_async(command: Sequence[str], log: IO[bytes]) -> asyncio.subproc
 
     It calls models and runs functions of the user's, so it has the whole environment and the working folder.
     """
-    return await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=log, start_new_session=True)
+    return await asyncio.create_subprocess_exec(
+        *command, stdin=PIPE, stdout=PIPE, stderr=log, start_new_session=True, limit=MOST_LINE
+    )
 
 
 def end(child: Child, grace_s: float) -> None:

@@ -257,6 +257,7 @@ def test_a_copy_is_handed_over_behind_the_answer_and_holds_no_header() -> None:
                 "streamed": False,
                 "encoding": "",
                 "n": 0,
+                "number": 0,
             }
             assert re.fullmatch("[0-9a-f]{16}", head["session"])
 
@@ -388,7 +389,7 @@ def test_health_and_figures_can_be_read() -> None:
             for path in ("/-/health", "/-/metrics"):
                 get = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
                 texts.append(parts(await said(proxy, get))[2].decode())
-            assert orjson.loads(texts[0]) == {"status": "ok", "copies": "ready", "verdict": ""}
+            assert orjson.loads(texts[0]) == {"status": "ok", "copies": "ready", "verdict": "", "canary": None}
             assert 'tuneworthy_proxy_requests_total{result="2xx"} 1' in texts[1]
             assert 'tuneworthy_shadow_copies_total{outcome="busy"} 3' in texts[1]
             for line in texts[1].splitlines():

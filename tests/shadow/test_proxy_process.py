@@ -79,9 +79,7 @@ class Proxy:
 @asynccontextmanager
 async def proxy_of(root: Path, address: str, *options: str) -> AsyncIterator[Proxy]:
     port = free_port()
-    enabled = (
-        "from tuneworthy.cli import shadow_proxy as s; s.CANARY_ENABLED = True; import tuneworthy.start as t; t.main()"
-    )
+    enabled = "import tuneworthy.start as t; t.main()"
     command = [sys.executable, "-c", enabled, "shadow", "proxy", address, "--candidate", "current",
                "--port", str(port), "--project", str(root), *options]  # fmt: skip
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)

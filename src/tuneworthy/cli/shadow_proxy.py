@@ -12,8 +12,10 @@ from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import SHARE, note, project_option, spending_options
 from tuneworthy.cli.run import open_variants
 from tuneworthy.config import load
+from tuneworthy.errors import UserError
 from tuneworthy.extras import require
 from tuneworthy.providers.address import check_address
+from tuneworthy.shadow.canary import STATE, CanaryState, LiveCanary
 from tuneworthy.shadow.copies import Copies
 from tuneworthy.shadow.days import MIN_DAYS, forecast
 from tuneworthy.shadow.http_server import listen
@@ -32,11 +34,12 @@ from tuneworthy.store import Folder
 @click.option("--port", type=click.IntRange(1, 65535), default=8100, show_default=True, help="Port to listen on.")
 @click.option("--judge-minutes", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True,
               help="Minutes between two verdicts.")  # fmt: skip
+@click.option("--canary", is_flag=True, help="Let the candidate answer users, step by step.")
 @project_option
 @spending_options
 def command(
-    upstream: str, candidate: str, share: float, host: str, port: int, judge_minutes: float, root: Path,
-    max_usd: float | None, yes: bool,
+    upstream: str, candidate: str, share: float, host: str, port: int, judge_minutes: float, canary: bool,
+    root: Path, max_usd: float | None, yes: bool,
 ) -> None:  # fmt: skip
     """Copy a share of live traffic to a candidate.
 
@@ -50,6 +53,10 @@ def command(
     /v1/chat/completions, /v1/responses and /v1/messages. All others pass through without copies.
     `/-/health` and `/-/metrics` (Prometheus) show the state.
 
+    With --canary, a candidate that passed answers chat completions of 1%, 5%, 25% and then all sessions that are not
+    copied, for clients whose requests production accepted within two minutes. A user gets its answer once it is
+    complete and valid; otherwise production answers. Harm and faults roll the canary back for good.
+
     \b
     Example:
       tuneworthy shadow proxy https://api.openai.com --max-usd 20
@@ -58,35 +65,55 @@ def command(
     require("uvicorn")
     project = load(root)
 
-    async def check() -> None:
-        async with open_variants(project, [candidate], max_usd=max_usd, yes=yes, beside=True):
-            pass
+    folder = Folder(project.root)
 
-    run_async(check())
+    async def check() -> str:
+        async with open_variants(project, [candidate], max_usd=max_usd, yes=yes, beside=True) as (_, (variant,)):
+            return variant.id
+
+    variant, record = run_async(check()), read_shadow(folder)
+    state = folder.read(STATE, CanaryState)
+    if canary and (state is None or state.variant != variant):
+        if record is None or (record.variant, record.verdict.status) != (variant, "pass"):
+            raise UserError(
+                f"{candidate} has not passed in shadow.",
+                hint="Run `tuneworthy shadow proxy URL` or `tuneworthy shadow replay FILES` until it passes.",
+            )
+        state = CanaryState(variant=variant)
 
     def child(rest: float | None) -> list[str]:
         order = WorkerOrder(
-            root=str(project.root.resolve()), candidate=candidate, judge_s=60 * judge_minutes, max_usd=rest
+            root=str(project.root.resolve()),
+            candidate=candidate,
+            judge_s=60 * judge_minutes,
+            max_usd=rest,
+            canary=canary,
         )
         return processes.main_of("tuneworthy.shadow.worker", orjson.dumps(asdict(order)).decode())
 
     settings = project.shadow
-    log = Folder(project.root).logs / "shadow.log"
+    log = folder.logs / "shadow.log"
     copies = Copies(child, most=settings.copies, log=log, max_usd=max_usd)
     header = settings.session_header.lower().encode()
     sampling = SessionDraw(share=share, seed=project.split.seed, header=header)
-    app = ShadowProxy(upstream, sampling, copies)
+    shift = LiveCanary(folder, state, copies, session_header=header) if state and canary else None
+    app = ShadowProxy(upstream, sampling, copies, canary=shift)
     door = listen(host, port)
     note(
         f"{f'http://{host}:{port}'} forwards requests to {app.upstream} and copies {sampling.share:.0%} of the "
         "sessions. Ctrl-C ends it."
     )
+    if shift:
+        note(
+            shift.state.rolled_back
+            or f"The candidate answers {shift.state.share:.0%} of the sessions that are not copied."
+        )
     if not ip_address(door.getsockname()[0]).is_loopback:
         note(
             f"Anyone who reaches port {port} of this machine can now use the API through it: the proxy checks no key. "
             "Let a firewall admit your application only. `/-/health` and `/-/metrics` answer to this machine only."
         )
-    record, rules = read_shadow(Folder(project.root)), ShadowRules(margin=project.task.margin, turns=settings.turns)
+    rules = ShadowRules(margin=project.task.margin, turns=settings.turns)
     known = record.verdict.results[0].forecast if record and record.verdict.results else ""
     daily = settings.sessions / MIN_DAYS
     note(known or forecast(rules.margin, ALPHA, rules.overall_alpha, sessions=daily))

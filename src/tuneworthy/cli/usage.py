@@ -41,9 +41,6 @@ REMOVED: Final[Mapping[tuple[str, ...], str]] = {
     ("serve", "--check"): _ENGINE,
     ("serve", "--json"): "Only --check printed JSON. Run `tuneworthy parity --url URL --served-model tuned --json`.",
     ("export mirror",): "Send the traffic through `tuneworthy shadow proxy URL`, or replay LiteLLM's own log.",
-    ("shadow proxy", "--canary"): (
-        "The canary returns once it rolls back on invalid answers. Run `tuneworthy shadow proxy` without --canary."
-    ),
     ("train", "--on"): _VENDOR,
     ("train", "--base"): _VENDOR,
     ("train", "--usd-per-mtok"): _VENDOR,

@@ -66,7 +66,7 @@ REMOVED: Final[Mapping[str, str]] = {
     "retrieval.timeout_s": _FIXED,
     "retrieval.weight": _FIXED,
     "shadow.share": "Run `tuneworthy shadow proxy URL --share 0.1`. Remove the key.",
-    "shadow.canary": "The canary returns once it rolls back on invalid answers. Remove the key.",
+    "shadow.canary": "The steps of a canary are fixed. Remove the key, and run `tuneworthy shadow proxy URL --canary`.",
     "teacher.accept_score": 'Answers count if the grader gives them 1. Set `references` to "none" to keep others.',
     "teacher.max_tokens": "Set `prompt.max_tokens`, or name a variant as the teacher.",
     "teacher.system": "Set `prompt.system`, or name a variant with another prompt as the teacher.",

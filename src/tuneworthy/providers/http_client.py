@@ -168,10 +168,6 @@ class HttpClient:
         except (TimeoutError, aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, zlib.error) as error:
             raise self._fault(error) from None
 
-    def address(self, path: str) -> tuple[URL, Mapping[str, str]]:
-        """Return where requests of `path` are sent, and with which headers."""
-        return URL(endpoint(self._base_url, path)), {**self._headers, **self.marks}
-
     async def post(self, content: Any, path: str = "", *, max_body: int | None = None) -> JsonObject:
         """Send `content` as JSON and return the JSON object that comes back.
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
-from yarl import URL
 
 from tuneworthy.config.models import OpenAI
 from tuneworthy.providers.base import provider
@@ -63,10 +62,6 @@ class OpenAIProvider(ServedProvider):
         except ValidationError as error:
             raise self.http.unreadable("a chat completion with choices", answer, error) from None
         return replace(response, dropped=dropped, seconds=seconds)
-
-    def address(self, path: str) -> tuple[URL, Mapping[str, str]]:
-        """Return where requests of `path` are sent, and with which headers: for whoever streams an answer."""
-        return self.http.address(path)
 
     def body(self, request: Request) -> tuple[JsonObject, tuple[str, ...]]:
         """Return the JSON that is sent for `request`, and the parts left out (``"name: reason"``)."""

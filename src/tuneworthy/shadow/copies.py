@@ -1,6 +1,7 @@
 """Copies of requests on their way to the candidate: handed to a child process, or dropped; never waited for.
 
 The child (`shadow.worker`) has all that can hang, crash, fill the disk or take long. It is started again when it ends.
+In a canary it answers users' requests too, which are waited for.
 
 Invariants: `offer` returns at once, whatever the child does; at most `most` copies are in flight, and unsent bytes
 are bounded; each copy has one outcome in `counts`.
@@ -12,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -25,6 +27,8 @@ MARK: Final = {"X-Tuneworthy-Shadow": "1"}
 MOST_BYTES: Final = 2**20
 # Unsent bytes in the pipe to the child, at most.
 MOST_WAITING: Final = 8 * 2**20
+# Users who wait for the candidate, at most.
+MAX_USERS: Final = 64
 # Outcomes that the child reports; the others are counted here.
 PAIRED, UNREADABLE, PERSONAL, FAILED, UNSTORED, BUDGET = (
     "paired",
@@ -45,7 +49,7 @@ _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyHead:
-    """Facts about a copy.
+    """Facts about a copy, or about a user's request to the candidate.
 
     Attributes:
         path: Of the request.
@@ -53,6 +57,7 @@ class CopyHead:
         streamed: Whether the answer is a stream of events.
         encoding: Of the answer's body.
         n: Bytes of the request.
+        number: Of a user's request; 0 for a copy.
     """
 
     path: str = ""
@@ -60,6 +65,7 @@ class CopyHead:
     streamed: bool = False
     encoding: str = ""
     n: int = 0
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +79,8 @@ class WorkerReport:
         verdict: Of the last judgement.
         enough: Why no more copies are made.
         alert: Whether low confidence is shown to be more frequent than on dev.
+        number: Of the user's request that `outcome` is about; 0 for a copy.
+        answer: Body of the answer to a user, if the outcome is `PAIRED`.
     """
 
     ready: bool = False
@@ -81,6 +89,8 @@ class WorkerReport:
     verdict: str | None = None
     enough: str | None = None
     alert: bool | None = None
+    number: int = 0
+    answer: str = ""
 
 
 class Copies:
@@ -100,6 +110,7 @@ class Copies:
         enough: Why no more copies are made; "" while they are.
         verdict: The last one of the child: `pass`, `fail`, `unknown`, or "" before one.
         alert: Whether low confidence is shown to be more frequent than on dev.
+        on_verdict: Called with each verdict.
     """
 
     def __init__(
@@ -118,6 +129,9 @@ class Copies:
         self.enough = ""
         self.verdict = ""
         self.alert = False
+        self.on_verdict: Callable[[str], object] = str
+        self._users: dict[int, asyncio.Future[WorkerReport]] = {}
+        self._numbers = count(1)
         self._process: asyncio.subprocess.Process | None = None
         self._running: asyncio.Task[None] | None = None
 
@@ -139,6 +153,18 @@ class Copies:
         else:
             self.in_flight += 1
             pipe.write(packed(head, request, answer))
+
+    async def ask(self, head: CopyHead, request: bytes, wait_s: float) -> WorkerReport:
+        """Return the child's report on a user's request; the outcome is `FAILED` if none comes within `wait_s`."""
+        pipe = self._process.stdin if self._process else None
+        if not self.ready or self.enough or pipe is None or len(self._users) >= MAX_USERS:
+            return WorkerReport(outcome=BUSY)
+        number = next(self._numbers)
+        future = self._users[number] = asyncio.get_running_loop().create_future()
+        pipe.write(packed(replace(head, number=number), request, b""))
+        await asyncio.wait([future], timeout=wait_s)
+        del self._users[number]
+        return future.result() if future.done() else WorkerReport(outcome=FAILED)
 
     def start(self) -> None:
         """Start the child, and again whenever it ends."""
@@ -169,6 +195,8 @@ class Copies:
             self.ready, self._process, self._usd_before = False, None, self.usd
             self.counts[LOST] += self.in_flight
             self.in_flight = 0
+            for number in [*self._users]:
+                self._note(WorkerReport(outcome=FAILED, number=number))
             await asyncio.sleep(delay)
             delay = min(2 * delay, _LONGEST_DELAY_S)
 
@@ -183,13 +211,16 @@ class Copies:
 
     def _note(self, report: WorkerReport) -> None:
         self.ready = self.ready or report.ready
-        if report.outcome:
+        if (future := self._users.get(report.number)) and not future.done():
+            future.set_result(report)
+        if report.outcome and not report.number:
             self.counts[report.outcome] += 1
             self.in_flight -= 1
-            self.usd = self._usd_before + report.usd
+        self.usd = max(self.usd, self._usd_before + report.usd)
         for name in ("verdict", "enough", "alert"):
             if (value := getattr(report, name)) is not None:
                 setattr(self, name, value)
+        self.on_verdict(report.verdict or "")
 
 
 def packed(head: CopyHead, request: bytes, answer: bytes) -> bytes:

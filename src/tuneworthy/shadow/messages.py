@@ -13,6 +13,8 @@ say = Catalogue(
         "masked": "Personal data is masked in {n} {n:session|sessions}.",
         "dropped": "{n} {n:session|sessions} with personal data {n:is|are} left out, as `data.policy` says.",
         "unread": "{n} {n:row was|rows were} left out: no answer, or not text.",
+        # A canary
+        "rolled_back": "The canary was rolled back, and production answers from now on. {why}",
         # The proxy answers these to a user's request
         "headers_too_large": "The headers of the request have more than {most:,} bytes.",
         "bad_length": "The request gives the length of its body more than once, or not as a number.",

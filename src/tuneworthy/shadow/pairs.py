@@ -1,7 +1,7 @@
 """Metrics of two answers to one turn: production's and the candidate's.
 
 A metric is 0..1 for either answer. `latency` and `cost` are about the candidate's limits only: their
-other side is the limit.
+other side is the limit. A call that the candidate failed is a comparison that it lost: it scores 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from tuneworthy.graders.json_text import NOTHING, find_json
 from tuneworthy.graders.tool_call import read_call
 from tuneworthy.ladder.session import Session
 from tuneworthy.shadow.recording import RecordedTurn, TrafficSession
-from tuneworthy.types import UNLABELLED, Case, OutputFormat, Response, Trace
+from tuneworthy.types import UNLABELLED, Case, Failure, OutputFormat, Response, Trace
 
 # Answer to a turn: production's, candidate's.
 Scores = tuple[float, float]
@@ -53,6 +53,10 @@ class AnswerPair:
 
 def recorded(turn: RecordedTurn) -> Trace:
     return Trace(case_id=turn.case.id, variant_id="recorded", repeat=0, messages=(), response=turn.answer, stored=True)
+
+
+def failed(turn: RecordedTurn) -> Trace:
+    return replace(recorded(turn), response=None, error=Failure(code="provider", message="The copy had no answer."))
 
 
 def is_well_formed(response: Response, recorded_answer: Response, output: OutputFormat) -> bool:
@@ -104,13 +108,12 @@ class PairJudge:
         """Return the pairs of `asked`, in order; a judge that is the primary grader is called, through the store."""
         agreed = await self._agreed(asked, production, candidate)
         cases = {t.case.id: replace(t.case, expected=self.truth.get(t.case.id, t.case.expected)) for _, t in asked}
-        graded = _both(*[await _values(self.session.primary, side, cases) for side in (production, candidate)])
+        a, b = [await _values(self.session.primary, side, cases) for side in (production, candidate)]
+        graded = _both(a, b, candidate)
         people, judging = graded, self.session.judging
         if judging is not None:
-            sides = [
-                [judging.verdict(cases[one.case_id], one.text) for one in side] for side in (production, candidate)
-            ]
-            people = _both(*sides)
+            a, b = ([judging.verdict(cases[one.case_id], one.text) for one in side] for side in (production, candidate))
+            people = _both(a, b, candidate)
         return [
             AnswerPair(
                 session=session,
@@ -127,17 +130,18 @@ class PairJudge:
     def _scores(
         self, turn: RecordedTurn, production: Trace, candidate: Trace, agreement: float | None
     ) -> dict[str, Scores]:
-        a, b = production.response, candidate.response
-        if a is None or b is None:
+        a, b = production.response, candidate.response or Response(text="")
+        if a is None:
             return {}
         declines, limits = built_in(), self.session.project.constraints
         forms = [float(is_well_formed(one, turn.answer, self.output)) for one in (a, b)]
-        scores = {"format": (forms[0], forms[1]), "refusal": (1.0 - declines(a), 1.0 - declines(b))}
+        answers = 1.0 - declines(b) if candidate.response else 0.0
+        scores = {"format": (forms[0], forms[1]), "refusal": (1.0 - declines(a), answers)}
         if agreement is not None:
             scores["agreement"] = (1.0, agreement)
         if limits.p95_ms:
-            scores["latency"] = (1.0, float(1000 * b.seconds <= limits.p95_ms))
-        if limits.usd_per_1k:  # capped above: a mean below 0 is one whose cost exceeds the limit
+            scores["latency"] = (1.0, float(bool(candidate.response) and 1000 * b.seconds <= limits.p95_ms))
+        if limits.usd_per_1k and candidate.response:  # capped above: a mean below 0 is one whose cost exceeds the limit
             scores["cost"] = (0.0, max(-1.0, 1 - 1000 * candidate.cost_usd / limits.usd_per_1k))
         return scores
 
@@ -169,5 +173,6 @@ async def _values(grader: Grader, traces: Sequence[Trace], cases: Mapping[str, C
     return [score.value for score in await grade_all(grader, traces, cases)]
 
 
-def _both(a: Sequence[float | None], b: Sequence[float | None]) -> list[Scores | None]:
-    return [None if one is None or two is None else (one, two) for one, two in zip(a, b, strict=True)]
+def _both(a: Sequence[float | None], b: Sequence[float | None], candidate: Sequence[Trace]) -> list[Scores | None]:
+    second = [value if trace.response else 0.0 for value, trace in zip(b, candidate, strict=True)]
+    return [None if one is None or two is None else (one, two) for one, two in zip(a, second, strict=True)]

@@ -1,19 +1,23 @@
-"""Protocols of chat APIs: the session of a request, and the answer as a whole.
+"""Protocols of chat APIs: the session of a request, and the answer as a whole, read or written.
 
 A streamed answer becomes the API's answer without streaming. Bytes that are no request or
 no complete answer raise `ValueError`: nothing is guessed.
+
+Source: https://platform.openai.com/docs/api-reference/chat (objects and chunks of chat completions).
 """
 
+import time
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from secrets import token_hex
 from typing import Annotated, Any, Final
 
 import orjson
 from pydantic import BeforeValidator, Field
 
 from tuneworthy.providers.usage import WireModel, mapping
-from tuneworthy.types import JsonObject, content_hash
+from tuneworthy.types import JsonObject, Response, content_hash
 
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 # Keys of a request, in all protocols, that make up the question; and types of tools that the client runs.
@@ -109,6 +113,29 @@ def _events(body: bytes) -> Iterator[JsonObject]:
     for line in body.splitlines():
         if line.startswith(b"data:") and (data := line[5:].strip()) != b"[DONE]":
             yield orjson.loads(data)
+
+
+def chat_answer(response: Response, model: str, *, streamed: bool) -> bytes:
+    """Return a response as the body of a chat completion, or as its events: one chunk with all, and the end."""
+    calls = [
+        {**call, "index": place, "id": f"call_{token_hex(12)}", "type": "function"}
+        for place, call in enumerate(response.tool_calls)
+    ]
+    message: JsonObject = {"role": "assistant", "content": response.text or None} | (
+        {"tool_calls": calls} if calls else {}
+    )
+    ending, read, written = "tool_calls" if calls else "stop", response.input_tokens or 0, response.output_tokens or 0
+    usage = {"usage": {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}}
+    about = {"id": f"chatcmpl-{token_hex(12)}", "created": int(time.time()), "model": model}
+    about |= {"object": "chat.completion.chunk" if streamed else "chat.completion"}
+    parts: list[tuple[str, JsonObject, str | None, JsonObject]] = [("message", message, ending, usage)]
+    if streamed:
+        parts = [("delta", message, None, {}), ("delta", {}, ending, usage)]
+    bodies = [
+        orjson.dumps({**about, "choices": [{"index": 0, key: part, "finish_reason": end}], **rest})
+        for key, part, end, rest in parts
+    ]
+    return b"".join(b"data: %s\n\n" % body for body in (*bodies, b"[DONE]")) if streamed else bodies[0]
 
 
 class _CallDelta(WireModel):

@@ -35,6 +35,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.http_client import proxy_for, relay_session
 from tuneworthy.shadow import messages
+from tuneworthy.shadow.canary import CHAT, LiveCanary, Visit, is_chat_answer
 from tuneworthy.shadow.copies import LARGE, MARK, MOST_BYTES, OUTCOMES, Copies, CopyHead
 from tuneworthy.shadow.http_server import (
     MAX_CONNECTIONS,
@@ -160,6 +161,7 @@ class ShadowProxy:
         upstream: Address of the API in use; what users ask for is appended to it.
         sampling: Which sessions are copied.
         copies: Takes the copies.
+        canary: Decides which requests the candidate answers; None if production answers all.
 
     Attributes:
         fault: Why it did not start; None if it did.
@@ -168,7 +170,9 @@ class ShadowProxy:
         UserError: The address is not an http or https address, has more than a path, or contains a secret.
     """
 
-    def __init__(self, upstream: str, sampling: SessionDraw, copies: Copies) -> None:
+    def __init__(
+        self, upstream: str, sampling: SessionDraw, copies: Copies, *, canary: LiveCanary | None = None
+    ) -> None:
         parts = check_address(upstream)
         if parts.query or parts.fragment:
             raise UserError(
@@ -179,7 +183,7 @@ class ShadowProxy:
         self.upstream = upstream.rstrip("/").removesuffix("/v1")
         self.has_prefix = bool(parts.path.strip("/").removesuffix("v1"))
         self.pseudonym = b"tuneworthy-" + secrets.token_hex(8).encode()  # in `Via`: a request that has it came back
-        self.sampling, self.copies = sampling, copies
+        self.sampling, self.copies, self.canary = sampling, copies, canary
         self.requests: Counter[str] = Counter()
         self.open_requests = 0
         self.upstream_s = 0.0
@@ -222,7 +226,8 @@ class ShadowProxy:
             raise _Refused(404, "no_such_path")
         if path == HEALTH:
             copies = self.copies.enough or ("ready" if self.copies.ready else "starting")
-            health = {"status": "ok", "copies": copies, "verdict": self.copies.verdict}
+            shift = self.canary and (self.canary.state.rolled_back or f"{self.canary.share:.0%}")
+            health = {"status": "ok", "copies": copies, "verdict": self.copies.verdict, "canary": shift}
             await self._answer(send, 200, b"application/json", orjson.dumps(health))
         elif path == METRICS:
             await self._answer(send, 200, b"text/plain; version=0.0.4", self._metrics().encode())
@@ -241,15 +246,18 @@ class ShadowProxy:
         if (path or length is not None) and (length or 0) <= MOST_BYTES:
             body, receive = await _read(receive, kept)
         session = self.sampling.session_of(request.headers, body) if path else ""
-        tee = _Tee(path, session, kept) if session and self.sampling.takes(session) else None
         where = URL(self.upstream + request.target, encoded=True)
         headers = [*_end_to_end(request.headers, with_length=body is None), (b"via", b"1.1 " + self.pseudonym)]
+        copied, visit = bool(session) and self.sampling.takes(session), None
+        if self.canary and session and body is not None and path == CHAT:
+            visit = self.canary.visit(session, request.target, headers, body)
+        tee = _Tee(path, session, kept, visit, copied=copied) if copied or visit else None
         try:
             await self._relay(request.method, where, headers, body, receive=receive, send=send, tee=tee)
         except _Gone as error:  # some clients leave at the last event of a stream: the child sees whether it was
             if isinstance(error, _BrokenOff) or not tee or not tee.streamed:
                 raise
-        if not tee or body is None:
+        if not tee or not tee.copied or body is None:
             return
         if not tee.is_whole:
             self.copies.counts[LARGE] += 1
@@ -289,6 +297,8 @@ class ShadowProxy:
         if body is not None:
             watch.start()
         try:
+            if tee and await self._answer_by_candidate(tee, body or b"", send):
+                return
             async with await self._call(method, where, headers, data) as answer:
                 self.requests[f"{answer.status // 100}xx"] += 1
                 passed = _end_to_end(answer.raw_headers, with_length=True)
@@ -313,6 +323,21 @@ class ShadowProxy:
             raise (_BrokenOff() if has_begun else _refusal(error, where)) from None
         finally:
             watch.end()
+            if tee and tee.visit and self.canary:
+                valid = tee.is_valid()
+                if watch.is_gone:  # it is not known how the answer would have ended
+                    valid = valid or None
+                self.canary.note(tee.visit, tee.status, time.monotonic() - tee.started, valid=valid)
+
+    async def _answer_by_candidate(self, tee: "_Tee", body: bytes, send: Send) -> bool:
+        """Return whether the candidate answered; otherwise nothing was sent, and production has to answer."""
+        if not self.canary or not tee.visit or tee.copied or not (answer := await self.canary.answer(tee.visit, body)):
+            return False
+        tee.visit = None
+        self.requests["candidate"] += 1
+        kind = b"text/event-stream" if answer.startswith(b"data:") else b"application/json"
+        await self._answer(send, 200, kind, answer)
+        return True
 
     async def _call(
         self, method: str, where: URL, headers: Headers, data: bytes | AsyncIterator[bytes] | None
@@ -351,6 +376,8 @@ class ShadowProxy:
             ("shadow_copies_in_flight", "gauge", [("", copies.in_flight)]),
             ("shadow_confidence_alert", "gauge", [("", int(copies.alert))]),
             ("shadow_cost_usd_total", "counter", [("", copies.usd)]),
+            ("canary_share", "gauge", [("", self.canary.share if self.canary else 0.0)]),
+            ("canary_rolled_back", "gauge", [("", int(bool(self.canary and self.canary.state.rolled_back)))]),
         ]
         lines = []
         for name, kind, rows in figures:
@@ -414,10 +441,11 @@ class _Kept:
 
 
 class _Tee:
-    """Keeps an answer of production, as far as it may be copied."""
+    """Keeps an answer of production, as far as it may be copied; `visit` is for the canary that sees it."""
 
-    def __init__(self, path: str, session: str, kept: _Kept) -> None:
+    def __init__(self, path: str, session: str, kept: _Kept, visit: Visit | None, *, copied: bool) -> None:
         self.path, self.session, self.kept, self.is_whole = path, session, kept, True
+        self.visit, self.copied, self.started = visit, copied, time.monotonic()
         self.status, self.size, self.streamed, self.encoding = 0, 0, False, ""
         self.parts: list[bytes] = []
 
@@ -433,6 +461,12 @@ class _Tee:
             self.parts.append(part)
         else:
             self.parts.clear()
+
+    def is_valid(self) -> bool | None:
+        """Whether it is a whole answer of a chat API; None if this cannot be seen."""
+        if self.status == 200 and not self.is_whole:
+            return None
+        return self.status == 200 and is_chat_answer(b"".join(self.parts), self.encoding, streamed=self.streamed)
 
 
 async def _read(receive: Receive, kept: _Kept) -> tuple[bytes | None, Receive]:

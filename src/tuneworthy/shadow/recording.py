@@ -54,9 +54,11 @@ OTHERS: Final = "others"
 TRUTH: Final = "truth"
 # What `shadow proxy` records, below `.tuneworthy`: a row a turn, masked as `data.policy` says, in the order of time.
 TRAFFIC: Final = "shadow/traffic.jsonl"
-# Keys of its rows: when one was written, seconds since the epoch; and whether it went through the masks.
+# Keys of its rows: when one was written, seconds since the epoch; whether it went through the masks; and the id of the
+# variant that failed to answer it.
 WRITTEN: Final = "written"
 CLEAN: Final = "clean"
+FAILED_BY: Final = "failed_by"
 # Key of a row that is sent or stored along with its messages.
 _SENT: Final = frozenset({"tools"})
 # Of the name of a stratum, characters.
@@ -82,11 +84,13 @@ class RecordedTurn:
         case: The messages before the answer; labelled if the right answer is known.
         answer: Production's.
         source: File and line.
+        failed_by: Id of the variant that failed to answer when it was copied; "" if the copy was answered.
     """
 
     case: Case
     answer: Response
     source: str
+    failed_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -463,4 +467,5 @@ def _turn(name: str, session: str, row: Example, place: int, *, last: bool) -> R
         finish_reason=ending or ("tool_calls" if calls else "stop"),
     )
     truth = row.meta.get(TRUTH, UNLABELLED) if last else UNLABELLED
-    return RecordedTurn(replace(case, expected=truth), answer, row.source)
+    failed_by = str(row.meta.get(FAILED_BY) or "") if last else ""
+    return RecordedTurn(replace(case, expected=truth), answer, row.source, failed_by)

@@ -23,6 +23,7 @@ from tuneworthy.graders.judging import DOCUMENT as JUDGE
 from tuneworthy.graders.judging import Item
 from tuneworthy.ladder.session import Session
 from tuneworthy.shadow import messages
+from tuneworthy.shadow.canary import STATE, CanaryState
 from tuneworthy.shadow.confidence import (
     CONFIDENCE,
     ConfidenceVerdict,
@@ -32,7 +33,7 @@ from tuneworthy.shadow.confidence import (
     watch_of,
     with_confidence,
 )
-from tuneworthy.shadow.pairs import AnswerPair, PairJudge, recorded
+from tuneworthy.shadow.pairs import AnswerPair, PairJudge, failed, recorded
 from tuneworthy.shadow.recording import MOST_STRATA, RecordedTurn, Recording, TrafficSession, masker_of
 from tuneworthy.shadow.verdict import COMPARED, LIMITED, ShadowRules, ShadowVerdict, judged
 from tuneworthy.store import Folder, write_atomic
@@ -139,6 +140,10 @@ async def replay(
     run = _Replay(session, recording, candidate, production, rules_of(session, recording), watch_of(session, candidate))
     pairs, fault = await run.ask(per_minute)
     verdict = judged(pairs, run.rules)
+    canary = session.folder.read(STATE, CanaryState)
+    if canary and canary.variant == candidate.id and canary.rolled_back:
+        detail = messages.say("rolled_back", why=canary.rolled_back)
+        verdict = replace(verdict, status="fail", detail=detail, fix="Use another candidate.")
     record = _record(recording, pairs, verdict, (candidate, production))
     record = replace(
         record,
@@ -177,7 +182,10 @@ class _Replay:
             turns = [turn for _, turn in batch]
             try:
                 cases = [turn.case for turn in turns]
-                b, signals = await ask_watched(self.session, self.candidate, cases, self.watch)
+                open_cases = [turn.case for turn in turns if turn.failed_by != self.candidate.id]
+                given, signals = await ask_watched(self.session, self.candidate, open_cases, self.watch)
+                answers = {trace.case_id: trace for trace in given}
+                b = [answers.get(turn.case.id) or failed(turn) for turn in turns]
                 if self.production:
                     a = await self.session.ask(self.production, cases)
                 else:

@@ -4,8 +4,12 @@ Copies come through standard input; each outcome goes out as a line of JSON. A c
 `data.policy` says, and asked of the candidate as a replay asks; its answer is committed to the store of all answers,
 and only then is the turn appended to the recording. Every now and then the recording is judged, as a replay is.
 
+In a canary, requests of users come the same way, and their answers go out. The candidate is asked as for a copy, and no
+byte of its server reaches the user: the answer is built from the text and the calls that were read and checked.
+
 Invariants: nothing of a request's headers is here; stored text went through the masks; a turn is in the recording
-only after it was asked, so a killed process loses the turns in flight and counts nothing twice.
+only after it was asked, so a killed process loses the turns in flight and counts nothing twice; a turn that the
+candidate failed is in the recording, as a comparison that it lost.
 """
 
 import asyncio
@@ -26,9 +30,11 @@ from tuneworthy.cases.formats.logs import exchange
 from tuneworthy.cases.readers.faults import Dropped, RowFault
 from tuneworthy.config import load
 from tuneworthy.errors import BudgetSpent, TuneworthyError, UserError
+from tuneworthy.graders.tool_call import read_call
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.providers.http_client import HttpClient
+from tuneworthy.providers.usage import cut
 from tuneworthy.shadow.confidence import ask_watched, watch_of
 from tuneworthy.shadow.copies import (
     BUDGET,
@@ -45,14 +51,24 @@ from tuneworthy.shadow.copies import (
     private_output,
     read_copy,
 )
-from tuneworthy.shadow.protocols import answer_of, asked_by, unpacked
-from tuneworthy.shadow.recording import TRAFFIC, WRITTEN, NothingEnded, clean, read_traffic, turn_of
+from tuneworthy.shadow.pairs import is_well_formed
+from tuneworthy.shadow.protocols import answer_of, asked_by, chat_answer, unpacked
+from tuneworthy.shadow.recording import FAILED_BY, TRAFFIC, WRITTEN, NothingEnded, clean, read_traffic, turn_of
 from tuneworthy.shadow.replay import replay
 from tuneworthy.store.lines import append_line
-from tuneworthy.types import Example, Variant
+from tuneworthy.types import Case, Example, Response, Variant
 
-# The child of the proxy yields to the proxy.
+# The child of the proxy yields to the proxy, unless users wait for it.
 NICENESS: Final = 10
+# Fields of a user's request that the candidate's prompt, its own sampling and the turn replace, or that concern
+# production's account. Others ask for an answer that the candidate would not give.
+_REPLACED: Final = frozenset(
+    {
+        *("stream", "stream_options", "max_tokens", "max_completion_tokens", "model", "messages", "tools"),
+        *("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "reasoning_effort", "verbosity"),
+        *("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +80,14 @@ class WorkerOrder:
         candidate: The variant, as in `compare`.
         judge_s: Time between two verdicts, seconds.
         max_usd: What may be spent, US dollars; None leaves it to the project's budget.
+        canary: Whether it answers users too.
     """
 
     root: str
     candidate: str
     judge_s: float
     max_usd: float | None = None
+    canary: bool = False
 
 
 class Worker:
@@ -102,11 +120,15 @@ class Worker:
         await self.judge()
 
     async def _answer(self, head: CopyHead, request: bytes, answer: bytes) -> None:
-        outcome = UNREADABLE
+        outcome, given = FAILED, b""
         try:
-            outcome = await self._pair(head, request, answer)
+            if head.number:
+                given = await self._answer_user(head, request)
+                outcome = PAIRED if given else FAILED
+            else:
+                outcome = await self._pair(head, request, answer)
         except (ValueError, RowFault, Dropped):  # an image, a stream that broke off, an answer that is an error
-            pass
+            outcome = UNREADABLE
         except BudgetSpent:
             outcome = BUDGET
             self._report(enough=BUDGET)
@@ -116,7 +138,8 @@ class Worker:
             outcome = UNSTORED if isinstance(error.__cause__, OSError | sqlite3.Error) else FAILED
             sys.stderr.write(f"{error.message}\n")
         finally:
-            self._report(outcome=outcome, usd=self.session.runner.budget.spent_usd - self.usd_before)
+            usd = self.session.runner.budget.spent_usd - self.usd_before
+            self._report(outcome=outcome, usd=usd, number=head.number, answer=given.decode())
 
     async def _pair(self, head: CopyHead, request: bytes, answer: bytes) -> str:
         project = self.session.project
@@ -125,10 +148,38 @@ class Worker:
         if cleaned is None:
             return PERSONAL
         turn = turn_of(head.session, cleaned)
-        await ask_watched(self.session, self.candidate, [turn.case], self.watch)
-        about = {**cleaned.meta, WRITTEN: time.time()}
+        failed_by = self.candidate.id
+        try:
+            (trace,), _ = await ask_watched(self.session, self.candidate, [turn.case], self.watch)
+            failed_by = "" if trace.response else failed_by
+        except TuneworthyError as error:
+            if isinstance(error, BudgetSpent) or isinstance(error.__cause__, OSError | sqlite3.Error):
+                raise
+            sys.stderr.write(f"{error.message}\n")
+        about = {**cleaned.meta, FAILED_BY: failed_by, WRITTEN: time.time()}
         append_line(self.path, {"messages": list(cleaned.messages), **about})
-        return PAIRED
+        return FAILED if failed_by else PAIRED
+
+    async def _answer_user(self, head: CopyHead, request: bytes) -> bytes:
+        """Return the body of the candidate's answer to a user; b"" if it gave none that is valid.
+
+        Raises:
+            ValueError: Production has to answer: the request is not for the candidate, or has personal data.
+            TuneworthyError: The candidate failed.
+        """
+        question, candidate, project = orjson.loads(request), self.candidate, self.session.project
+        limits = [question.get(key) or candidate.max_tokens for key in ("max_tokens", "max_completion_tokens")]
+        if question.keys() - _REPLACED or not all(isinstance(n, int) and n >= candidate.max_tokens for n in limits):
+            raise ValueError("another form of answer, or a shorter one")
+        row = Example(**exchange(asked_by(question), "-", {}), id="", source="user")  # the answer is left out again
+        cleaned = clean(project, head.session, row)
+        if cleaned is None or (cleaned.messages, cleaned.meta.get("tools")) != (row.messages, row.meta.get("tools")):
+            raise ValueError("personal data")
+        case = turn_of(head.session, cleaned).case
+        (trace,) = await self.session.ask(candidate, [case])
+        if trace.response is None or not _is_valid(trace.response, case, candidate):
+            return b""
+        return chat_answer(trace.response, candidate.name, streamed=bool(question.get("stream")))
 
     async def _judge_regularly(self) -> None:
         while True:
@@ -162,6 +213,18 @@ class Worker:
     def _report(self, **event: Any) -> None:
         with suppress(OSError):  # the proxy is gone: what is in flight is finished all the same
             os.write(self.reports, orjson.dumps(WorkerReport(**event), option=orjson.OPT_APPEND_NEWLINE))
+
+
+def _is_valid(response: Response, case: Case, candidate: Variant) -> bool:
+    """Whether an answer was not cut off, is within its limit, and is a call of a user's tool or a text of its form."""
+    tools, calls = ([call and call[0] for call in map(read_call, own)] for own in (case.tools, response.tool_calls))
+    return (
+        response.finish_reason in {"stop", "tool_calls"}
+        and is_well_formed(response, response, candidate.output)
+        and {*calls} <= {*tools}
+        and (response.output_tokens or 0) <= candidate.max_tokens
+        and cut(response.text, candidate.max_tokens - 1) == response.text
+    )
 
 
 def read_row(head: CopyHead, request: bytes, answer: bytes, by: str | None) -> Example:
@@ -214,10 +277,11 @@ def yield_processor() -> None:
 
 def main(order: str) -> int:
     """Run a worker until its standard input ends."""
-    reports = private_output()
-    yield_processor()
+    reports, settings = private_output(), WorkerOrder(**orjson.loads(order))
+    if not settings.canary:
+        yield_processor()
     try:
-        asyncio.run(work(WorkerOrder(**orjson.loads(order)), reports))
+        asyncio.run(work(settings, reports))
     except UserError as error:
         sys.stderr.write(f"{error.message}\n")
         return 2

@@ -1,0 +1,331 @@
+"""The candidate answers users: only whole and valid answers, only clients that production serves, never after harm."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+pytest.importorskip("uvicorn")
+
+from tests.shadow.canary_bench import (
+    BEHAVIOURS,
+    CALL,
+    INVALID,
+    JSON,
+    NOT_ADMITTING,
+    REFUSED,
+    VALID,
+    Bench,
+    bench,
+    completion,
+    is_whole,
+    of_candidate,
+    production,
+    spoken,
+    strict,
+)
+from tests.shadow.servers import Call, NotedCopies, Script, parts, raw, run
+from tuneworthy.shadow.canary import MIN_ANSWERS, MIN_TIMED, STATE, STEPS, CanaryState, LiveCanary, Visit
+from tuneworthy.shadow.copies import FAILED, PAIRED, WorkerReport
+from tuneworthy.shadow.recording import TRAFFIC
+from tuneworthy.store import Folder
+
+# Each kind of fault once; `scripts/canary_table.py` tries all, at all shares.
+SAMPLE = ("error in 200", "HTML", "null message", "hang", "dies in the body", "status 429", "gzip bomb", "two lengths",
+          "a call of no tool", "finish length", "events, error inside", "wrong id and role", "trailers")  # fmt: skip
+
+
+def test_users_get_only_whole_answers_and_a_candidate_that_fails_is_rolled_back(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with bench(tmp_path) as b:
+            for name in SAMPLE:
+                b.renew(1.0, wait_s=0.2)
+                b.scripts["candidate"] = lambda _, name=name: BEHAVIOURS[name]  # type: ignore[misc]
+                answers = [await b.ask(stream=n % 2 == 1) for n in range(8)]
+                assert all(is_whole(one, streamed=n % 2 == 1) for n, one in enumerate(answers)), name
+                assert sum(map(of_candidate, answers)) == (6 if name in VALID else 0), name
+                assert bool(b.canary.state.rolled_back) is (name in INVALID), name
+                assert not any(b"Set-Cookie" in one or b"sk-secret" in one for one in answers)
+
+    run(work)
+
+
+def test_in_shadow_mode_a_failed_copy_is_recorded_as_lost(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with bench(tmp_path) as b:
+            for name in ("error in 200", "dies in the body", "good"):
+                b.renew(None)
+                b.scripts["candidate"] = lambda _, name=name: BEHAVIOURS[name]  # type: ignore[misc]
+                assert all([b'"blue"' in await b.ask() for _ in range(2)])
+                await asyncio.gather(*b.copies.tasks)
+            assert (b.copies.counts["failed"], b.copies.counts["paired"]) == (4, 2)
+            path = b.worker.session.folder.path / TRAFFIC
+            rows = [orjson.loads(line) for line in path.read_bytes().splitlines()]
+            assert [row["failed_by"] for row in rows] == [b.worker.candidate.id] * 4 + [""] * 2
+
+    run(work)
+
+
+@pytest.mark.parametrize("wide", [1, 16])
+def test_simultaneous_streams_of_a_candidate_that_breaks_off_are_all_answered_by_production(
+    tmp_path: Path, wide: int
+) -> None:
+    async def work() -> None:
+        async with bench(tmp_path) as b:
+            b.renew(1.0)
+            b.scripts["candidate"] = lambda _: INVALID["dies in the body"]
+            await b.ask(stream=True)
+            answers = await asyncio.gather(*(b.ask(stream=True) for _ in range(wide + 4)))
+            assert all(is_whole(one, streamed=True) and not of_candidate(one) for one in answers)
+            assert b.canary.state.rolled_back and b.canary.share == 0
+
+    run(work)
+
+
+def test_only_what_production_accepted_goes_to_the_candidate(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with bench(tmp_path) as b:
+            never = {"another path", "a key in the body"}  # the candidate serves neither
+            for name, (before, after) in REFUSED.items():
+                b.renew(1.0)
+                known: list[Any] = []
+
+                def gate(call: Call, known: list[Any] = known) -> Script:
+                    known.append(strict(call))
+                    fine = known[-1] == known[0]
+                    return [raw(spoken("blue"), JSON, status="200 OK" if fine else "401 Unauthorized")]
+
+                b.scripts["production"] = gate
+                first = [await b.ask(*one.headers, path=one.path, session="s", **one.fields) for one in (before,) * 2]
+                assert all(is_whole(one) for one in first) and of_candidate(first[1]) is (name not in never), name
+                for session in ("s", "t"):
+                    answer = await b.ask(*after.headers, path=after.path, session=session, **after.fields)
+                    assert answer.split()[1] == b"401" and not of_candidate(answer), name
+
+    run(work)
+
+
+def test_no_other_answer_of_production_admits_a_client(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with bench(tmp_path) as b:
+            for name, script in NOT_ADMITTING.items():
+                b.renew(1.0)
+                b.scripts["production"] = lambda _, script=script: script  # type: ignore[misc]
+                for _ in range(2):
+                    await b.ask()
+                assert not b.asked, name
+                b.scripts["production"] = production
+                assert b'"blue"' in await b.ask() and of_candidate(await b.ask()), name
+
+    run(work)
+
+
+def test_an_admission_ends_with_time_or_the_next_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        async with bench(tmp_path) as b:
+            b.renew(1.0)
+            assert [of_candidate(await b.ask()) for _ in range(3)] == [False, True, True]
+            monkeypatch.setattr("tuneworthy.shadow.canary.ACCEPTED_S", 0.0)
+            b.scripts["production"] = lambda _: [raw(b"{}", JSON, status="401 Unauthorized")]
+            assert (await b.ask()).split()[1] == b"401"
+            monkeypatch.setattr("tuneworthy.shadow.canary.ACCEPTED_S", 120.0)
+            assert (await b.ask()).split()[1] == b"401", "the refusal ended the admission"
+            for n in range(30):
+                b.canary.note(Visit("s", b"%d" % n, 0.0), 200, 0.1, valid=True)
+            monkeypatch.setattr("tuneworthy.shadow.canary.MAX_KINDS", 10)
+            b.canary.note(Visit("s", b"a", 0.0), 200, 0.1, valid=True)
+            assert len(b.canary._accepted) == 30, "as many as before, without the oldest"
+
+    run(work)
+
+
+def test_sessions_are_drawn_by_a_secret_of_the_process_with_the_credential(tmp_path: Path) -> None:
+    def places(canary: LiveCanary, *keys: str) -> list[float]:
+        found = [
+            canary.visit(f"s{n}", "/", [(b"authorization", key.encode())], b"{}") for n in range(400) for key in keys
+        ]
+        return [visit.place for visit in found if visit]
+
+    state = CanaryState(variant="v")
+    one, two = (LiveCanary(Folder(tmp_path), state, NotedCopies(), session_header=b"x") for _ in range(2))
+    drawn = places(one, "a")
+    assert drawn == places(one, "a") and 60 < sum(place < 0.25 for place in drawn) < 140
+    assert drawn != places(two, "a") and not {*drawn} & {*places(one, "b")}
+    for body in (b"", b"[1]", b"7", b"{", b"[" * 10_000):
+        assert one.visit("s", "/", [], body) is None
+
+
+def test_copied_sessions_and_other_forms_of_answers_are_production_s(tmp_path: Path) -> None:
+    forms: list[dict[str, Any]] = [
+        {"n": 2}, {"stop": ["a"]}, {"logprobs": True}, {"response_format": {"type": "json_object"}}, {"max_tokens": 5},
+        {"tool_choice": "required"}, {"max_completion_tokens": "9"}, {"modalities": ["audio"]}, {"functions": []},
+        {"text": "Write to ada@example.org."}, {"text": "Call +1 212 555 0187 now."},
+    ]  # fmt: skip
+
+    async def work() -> None:
+        async with bench(tmp_path) as b:
+            b.renew(1.0)
+            for form in forms:
+                for _ in range(2):
+                    assert b'"blue"' in await b.ask(**form), form
+            assert not b.asked and not b.canary.state.rolled_back
+            usual = {"temperature": 0.5, "max_tokens": 4096, "stream": False, "tools": None}
+            assert [of_candidate(await b.ask(**usual)) for _ in range(2)] == [False, True]
+            b.app.sampling = type(b.app.sampling)(share=1.0, seed=7, header=b"x-session-id")
+            assert b'"blue"' in await b.ask(**usual)
+
+    run(work)
+
+
+def test_a_call_of_a_tool_that_the_user_offers_is_an_answer(tmp_path: Path) -> None:
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+
+    async def work() -> None:
+        async with bench(tmp_path) as b:
+            b.renew(1.0)
+            b.scripts["candidate"] = lambda _: [
+                raw(completion({"role": "assistant", "tool_calls": [CALL]}, "tool_calls"), JSON)
+            ]
+            for streamed in (False, True):
+                _, answer = [await b.ask(tools=tools, stream=streamed) for _ in range(2)]
+                assert is_whole(answer, streamed=streamed) and b'"call_' in answer and b'"tool_calls"' in answer
+
+    run(work)
+
+
+def canary_at(tmp_path: Path, share: float = STEPS[0]) -> LiveCanary:
+    folder = Folder(tmp_path)
+    folder.create()
+    return LiveCanary(folder, CanaryState(variant="v", share=share), NotedCopies(), session_header=b"x")
+
+
+async def tried(canary: LiveCanary, outcome: str, n: int = 1) -> None:
+    async def ask(*_: Any) -> WorkerReport:
+        return WorkerReport(outcome=outcome)
+
+    canary.copies.ask = ask  # type: ignore[method-assign]
+    for _ in range(n):
+        await canary._ask(Visit("s", b"", 0.0), b"")
+
+
+def test_a_step_ends_with_a_pass_after_enough_answers_and_harm_ends_all(tmp_path: Path) -> None:
+    async def work() -> None:
+        canary = canary_at(tmp_path)
+        shares = []
+        for verdict, n in (("pass", 99), ("unknown", 1), ("", 0), ("pass", 0), ("pass", 99), ("pass", 1), ("pass", 100),
+                           ("pass", 100)):  # fmt: skip
+            await tried(canary, PAIRED, n)
+            canary.copies.on_verdict(verdict)
+            shares.append(canary.share)
+        assert shares == [0.01, 0.01, 0.01, 0.05, 0.05, 0.25, 1.0, 1.0]
+        canary.copies.enough = "budget"
+        assert canary.share == 0, "no one judges any more"
+        canary.copies.enough = ""
+        canary.decide("fail")
+        canary.decide("pass")
+        assert canary.share == 0 and "harm" in canary.state.rolled_back
+        assert canary.folder.read(STATE, CanaryState) == canary.state
+
+    assert MIN_ANSWERS == 100
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    ("candidate", "production_fails", "back"),
+    [
+        ((0, 4), (0, 5), True),
+        ((0, 3), (0, 5), False),
+        ((2, 2), (0, 1000), True),
+        ((300, 3), (10, 990), False),
+        ((1000, 4), (0, 1000), False),
+        ((900, 30), (0, 1000), True),
+        ((50, 50), (50, 50), False),
+        ((50, 50), (20, 80), True),
+        ((0, 10), (10, 0), False),
+    ],
+)
+def test_faults_roll_back_where_production_fails_less(
+    tmp_path: Path, candidate: tuple[int, int], production_fails: tuple[int, int], back: bool
+) -> None:
+    async def work() -> None:
+        canary = canary_at(tmp_path)
+        await tried(canary, PAIRED, candidate[0])
+        await tried(canary, FAILED, candidate[1])
+        for valid, n in zip((False, True), production_fails, strict=True):
+            for _ in range(n - valid):
+                canary._production.append((time.monotonic(), not valid, 0.1))
+        canary.note(Visit("s", b"a", 0.0), 200, 0.1, valid=production_fails[1] > 0)
+        assert bool(canary.state.rolled_back) is back
+
+    asyncio.run(work())
+
+
+def test_how_long_a_user_waits_follows_production(tmp_path: Path) -> None:
+    canary = canary_at(tmp_path)
+    for seconds, expected in ((0.1, 2.0), (4.0, 12.0)):
+        for _ in range(10 * MIN_TIMED):
+            canary.note(Visit("s", b"a", 0.0), 200, seconds, valid=True)
+        assert canary.wait_s == pytest.approx(expected)
+
+
+def test_a_refusal_is_no_fault_of_production_and_a_user_who_leaves_is_neither(tmp_path: Path) -> None:
+    canary = canary_at(tmp_path)
+    for status in (401, 403, 429):
+        canary.note(Visit("s", b"a", 0.0), status, 0.1, valid=False)
+    canary.note(Visit("s", b"a", 0.0), 200, 0.1, valid=None)
+    assert not canary._production
+    canary.note(Visit("s", b"a", 0.0), 400, 0.1, valid=False)
+    assert [one[1] for one in canary._production] == [True]
+
+
+def test_a_user_who_leaves_hides_no_fault(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with bench(tmp_path) as b:
+            b.renew(1.0, wait_s=0.3)
+            b.scripts["candidate"] = lambda _: INVALID["hang"]
+            await b.ask()
+            for _ in range(4):
+                with pytest.raises(TimeoutError):
+                    await b.ask(wait_s=0.1)
+            await asyncio.sleep(0.3)
+            for n in range(6):
+                await b.ask(user=f"another {n}")
+            assert b.canary.state.rolled_back
+
+    run(work)
+
+
+def test_the_state_is_shown(tmp_path: Path) -> None:
+    async def shown(b: Bench) -> tuple[Any, bytes]:
+        from tests.shadow.servers import said
+
+        health, metrics = [
+            parts(await said(b.address, f"GET /-/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()))[2]
+            for path in ("health", "metrics")
+        ]
+        return orjson.loads(health)["canary"], metrics
+
+    async def work() -> None:
+        async with bench(tmp_path) as b:
+            b.renew(None)
+            assert (await shown(b))[0] is None
+            b.renew(0.25)
+            found, metrics = await shown(b)
+            assert found == "25%" and b"tuneworthy_canary_share 0.25" in metrics
+            b.canary.decide("fail")
+            found, metrics = await shown(b)
+            assert "harm" in found and b"tuneworthy_canary_rolled_back 1" in metrics
+
+    run(work)
+
+
+def test_a_full_disk_delays_no_roll_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    canary = canary_at(tmp_path)
+    (canary.folder.path / "shadow").write_text("")
+    canary.decide("fail")
+    assert canary.share == 0 and "rolled back" in capsys.readouterr().err
