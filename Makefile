@@ -16,8 +16,10 @@ setup: $(STAMP)
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -c constraints.txt -e '.[local,dev]'
+# Each file that is installed has a hash of the lock.
+$(STAMP): pyproject.toml requirements-dev.lock | $(BIN)/python
+	$(PIP) --require-hashes -r requirements-dev.lock
+	$(PIP) --no-deps -e .
 	touch $(DEMO) $@
 
 $(DEMO): pyproject.toml constraints.txt | $(BIN)/python
@@ -84,14 +86,22 @@ picture:
 	$(CHROMIUM) --headless --no-sandbox --hide-scrollbars --window-size=1280,900 \
 		--screenshot=$(CURDIR)/docs/img/report.png file://$(CURDIR)/demo/report.html
 
-# The versions that every check runs with: what a fresh environment gets today, on Linux.
+# The versions and hashes of all dependencies and extras, of those of the checks, and of the tools of a release;
+# constraints.txt has the versions only, for an install of some extras. Torch is left out there: its builds differ.
+COMPILE := build/lock/bin/uv pip compile --quiet --universal --python-version 3.11.5 --generate-hashes --no-header \
+	--no-annotate --upgrade
 lock:
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	build/lock/bin/python -m pip install --quiet --disable-pip-version-check -e '.[local,dev]'
-	build/lock/bin/python -m pip freeze --exclude-editable > constraints.txt
+	build/lock/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(COMPILE) $(addprefix --extra ,chrf data dev local optimise proxy rag semantic sweep train) pyproject.toml \
+		-o requirements.lock
+	sed -n 's/^\([A-Za-z0-9._-]*==[^ ;]*\).*/\1/p' requirements.lock | grep -Ev '^(torch|triton|nvidia|cuda)' \
+		> constraints.txt
+	$(COMPILE) --extra local --extra dev pyproject.toml -c constraints.txt -o requirements-dev.lock
+	$(COMPILE) .github/release-tools.in -o .github/release-tools.lock
 	rm -rf build/lock
+	$(BIN)/python scripts/licences.py
 
 SECONDS ?= 1800
 fuzz: setup
