@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
+from hypothesis.errors import Flaky
 from scripts import fuzz
 from scripts.fuzz import bounds, graders, readers, server, store
 
@@ -92,12 +93,12 @@ def test_an_input_that_takes_too_much_memory_is_found() -> None:
 @pytest.mark.slow
 def test_a_request_that_leaves_the_prefix_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tuneworthy.shadow.proxy.climbs", lambda path: False)
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, Flaky)):  # a fault may come after the input that causes it
         fuzz.fuzz(ENOUGH_S, ("proxy",))
 
 
 @pytest.mark.slow
 def test_a_traceback_of_the_exported_server_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "CLASSIFIER", "def predict(text):\n    raise OSError\n")
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, Flaky)):  # a fault may come after the input that causes it
         fuzz.fuzz(ENOUGH_S, ("server",))
