@@ -16,15 +16,15 @@ import orjson
 import pytest
 
 from tests.shadow.test_recording import project, said, user
-from tests.shadow.traffic import write_traffic_project
+from tests.shadow.traffic import conversations, write_traffic_project
 from tuneworthy.cases.readers.faults import Dropped, RowFault
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.shadow.copies import CopyHead
-from tuneworthy.shadow.recording import MOST_STRATA, OTHERS, TRAFFIC, clean, read_traffic, turn_of
-from tuneworthy.shadow.replay import rules_of
+from tuneworthy.shadow.recording import MOST_STRATA, OTHERS, TRAFFIC, LiveTraffic, clean, read_traffic, turn_of
+from tuneworthy.shadow.replay import label_queue, replay, rules_of, worst_pairs
 from tuneworthy.shadow.worker import NICENESS, Worker, WorkerOrder, read_row
 from tuneworthy.store import Folder
 
@@ -62,6 +62,7 @@ def test_a_request_that_came_twice_is_one_turn(tmp_path: Path) -> None:
 def test_a_later_look_sees_the_sessions_of_an_earlier_one_first_and_unchanged(tmp_path: Path) -> None:
     draw, rows, now = random.Random(1), [], 0.0
     found = project(tmp_path, turns=3, idle_minutes=1, by="tenant")
+    traffic = LiveTraffic(found)
     turns: dict[str, int] = {}
     seen: list[Any] = []
     for _ in range(400):
@@ -73,8 +74,60 @@ def test_a_later_look_sees_the_sessions_of_an_earlier_one_first_and_unchanged(tm
             write(tmp_path, rows)
             found_now = read_traffic(found, now=now).sessions
             assert found_now[: len(seen)] == seen
+            assert [replace(one, turns=()) for one in found_now] == [
+                replace(one, turns=()) for one in traffic.read(now).sessions
+            ]
+            assert [one for one in traffic.read(now).sessions if one.turns] == found_now[len(seen) :]
+            traffic.forget()
             seen = list(found_now)
     assert len(seen) > 30 and OTHERS in {one.stratum for one in read_traffic(found, now=now).sessions}
+
+
+def test_each_row_is_read_once_and_half_a_line_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    n_read = 0
+
+    def counted(turns: Any) -> None:
+        nonlocal n_read
+        n_read += 1
+
+    monkeypatch.setattr("tuneworthy.shadow.recording.check_words", counted)
+    rows = [row(f"s{n}", n) for n in range(9)]
+    write(tmp_path, rows)
+    traffic = LiveTraffic(project(tmp_path, idle_minutes=1))
+    assert [len(traffic.read(now=1000).sessions) for _ in range(3)] == [9, 9, 9] and n_read == 9
+    line = orjson.dumps({"clean": True, **row("s9", 9)}) + b"\n"
+    for part, n in ((line[:20], 9), (line[20:], 10), (b"{\n" + line, 10)):
+        with traffic.path.open("ab") as file:
+            file.write(part)
+        recording = traffic.read(now=1000)
+        assert (len(recording.sessions), n_read >= n) == (n, True)
+    assert n_read == 11 and "1 row was left out" in " ".join(recording.notes)
+
+
+@pytest.mark.parametrize("by", ["", 'by = "tenant"\n'])
+def test_looks_at_new_sessions_say_what_one_look_at_all_says(tmp_path: Path, by: str) -> None:
+    root = write_traffic_project(tmp_path, "equal", extra=f"[shadow]\nidle_minutes = 1\n{by}")
+    rows: list[dict[str, Any]] = list(conversations(40, truth=False))
+    for n, one in enumerate(rows):
+        one["written"] = n + 1000.0 * ((n >= 10) + (n >= 30))
+
+    async def work() -> None:
+        async with open_session(load(root), beside=True) as session:
+            candidate, traffic, pairs = resolve(session, "current"), LiveTraffic(session.project), list[Any]()
+            for n in (10, 30, 30, len(rows)):
+                write(root, rows[:n])
+                live = await replay(session, traffic.read(rows[n - 1]["written"] + 61), candidate, earlier=pairs)
+                traffic.forget()
+            lines = (root / ".tuneworthy/shadow/pairs.jsonl").read_bytes().splitlines()
+            queue = label_queue(session.folder)
+            assert [one["worst"] for one in worst_pairs(session.folder, 3)] == [-1.0] * 3
+            assert live.n_pairs == len(pairs) == len(lines) and not any(pair.turn.case.text for pair in pairs)
+            cold = await replay(session, read_traffic(session.project, rows[-1]["written"] + 61), candidate)
+            assert cold == live
+            assert sorted(lines) == sorted((root / ".tuneworthy/shadow/pairs.jsonl").read_bytes().splitlines())
+            assert [one.id for one in queue] == [one.id for one in label_queue(session.folder)]
+
+    asyncio.run(work())
 
 
 async def rules(root: Path) -> Any:

@@ -18,10 +18,13 @@ from pathlib import Path
 from sys import maxsize
 from typing import Any, Final
 
+import orjson
 from pydantic import TypeAdapter
 
+from tuneworthy.cases.formats.dialects import check_words
+from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS
 from tuneworthy.cases.pii import Masker
-from tuneworthy.cases.readers.faults import Rejects
+from tuneworthy.cases.readers.faults import Dropped, Rejects, RowFault
 from tuneworthy.cases.readers.reader import facts_of, stream_examples
 from tuneworthy.cases.stratified import quotas, rank
 from tuneworthy.cases.task_kind import Kind
@@ -176,7 +179,8 @@ def read_recording(
     summary += _note("masked", n_masked)
     labelled = all(TRUTH in row.meta for row in [*rows, *chain(*masked.values())])
     notes += [messages.say("one_period")] if one_period else _note("undated", [*days.values()].count(""))
-    notes = [" ".join(summary), *notes, *_repeated(sessions)]
+    questions = {content_hash([turn.case.text for turn in session.turns]) for session in sessions}
+    notes = [" ".join(summary), *notes, *_repeated(len(sessions), len(questions))]
     return Recording(sessions, len(groups), labelled, notes, paths=paths)
 
 
@@ -233,8 +237,8 @@ def _policy(project: Project) -> str:
     return project.data.policy.get("personal_data", "mask")
 
 
-def read_traffic(project: Project, now: float | None = None) -> Recording:
-    """Read the proxy's recording: the ended sessions, in the order of their ends.
+class LiveTraffic:
+    """The proxy's recording, of which each row is read once.
 
     A session ends with its last turn that counts (`shadow.turns`), or when it is idle (`shadow.idle_minutes`). What
     comes later changes no ended session, and is behind them: a later look sees the same bets, and more.
@@ -242,46 +246,99 @@ def read_traffic(project: Project, now: float | None = None) -> Recording:
 
     Args:
         project: Its sections `[shadow]`, `[data]` and `[split]` are used.
-        now: Seconds since the epoch; the time of day if None.
-
-    Raises:
-        DataError: The file cannot be read.
-        NothingEnded: Nothing was recorded, or no session has ended.
     """
-    path = Folder(project.root).path / TRAFFIC
-    rows, n_unread = _rows([path], "messages") if path.is_file() else ([], 0)
-    now = time.time() if now is None else now
-    groups, settings, ended = _by_session(rows), project.shadow, []
-    idle_s = 60 * settings.idle_minutes
-    for name, own in groups.items():
-        members, end = _until_idle(own, settings.turns, idle_s)
-        if end <= now:
-            ended.append((end, name, members))
-    if not ended:
-        raise NothingEnded(
-            "The proxy has recorded no session that has ended.",
-            hint="Pass log files, or send traffic through `tuneworthy shadow proxy` first.",
-        )
-    ended = sorted(ended)[: settings.sessions]
-    unclean = {name: members for _, name, members in ended if not all(row.meta.get(CLEAN) for row in members)}
-    masked, dropped = _by_policy(project, unclean)
-    masker, strata = masker_of(project), dict[str, str]()
-    for _, name, members in ended:
-        value = _stratum(settings.by, members[0].meta)
-        value = masker.mask(value) if masker and name in unclean else value
-        has_room = len({*strata.values()} - {OTHERS}) < MOST_STRATA - 1
-        strata[name] = value if has_room or value in strata.values() else OTHERS
-    sessions, today = [], _day(now)
-    for end, name, members in ended:
-        if name not in dropped:
-            turns = {turn.case.id: turn for turn in (turn_of(name, row) for row in masked.get(name, members))}
-            day = _day(end)
-            sessions.append(TrafficSession(name, strata[name], [*turns.values()], day if day < today else ""))
-    n_turns = sum(len(session.turns) for session in sessions)
-    notes = [messages.say("traffic", n=len(sessions), n_all=len(groups), n_turns=n_turns)]
-    notes += _note("unread", n_unread)
-    notes += _note("dropped", len(dropped))
-    return Recording(sessions, len(groups), False, [*notes, *_repeated(sessions)], live=True, paths=[path])
+
+    def __init__(self, project: Project) -> None:
+        self.project, self.path = project, Folder(project.root).path / TRAFFIC
+        self._journal = Rejects(self.path)
+        self._n_bytes = self._n_lines = self._n_unread = self._n_turns = 0
+        self._open: dict[str, list[Example]] = defaultdict(list)
+        self._ended: dict[str, tuple[float, TrafficSession | None]] = {}  # None: `data.policy` drops it
+        self._strata: set[str] = set()
+        self._questions: set[str] = set()
+
+    def read(self, now: float | None = None) -> Recording:
+        """Return the ended sessions in the order of their ends, without the turns that `forget` has dropped.
+
+        Args:
+            now: Seconds since the epoch; the time of day if None.
+
+        Raises:
+            NothingEnded: Nothing was recorded, or no session has ended.
+        """
+        if self.path.is_file():
+            self._read_rows()
+        now = time.time() if now is None else now
+        settings, ended = self.project.shadow, []
+        for name, rows in self._open.items():
+            if not rows:
+                continue
+            members, end = _until_idle(rows, settings.turns, 60 * settings.idle_minutes)
+            if end <= now:
+                ended.append((end, name, members))
+        self._end(sorted(ended)[: settings.sessions - len(self._ended)])
+        if not self._ended:
+            raise NothingEnded(
+                "The proxy has recorded no session that has ended.",
+                hint="Pass log files, or send traffic through `tuneworthy shadow proxy` first.",
+            )
+        today, sessions = _day(now), []
+        for _, (end, session) in sorted(self._ended.items(), key=lambda one: (one[1][0], one[0])):
+            if session:
+                day = _day(end)
+                sessions.append(replace(session, day=day if day < today else ""))
+        notes = [messages.say("traffic", n=len(sessions), n_all=len(self._open), n_turns=self._n_turns)]
+        notes += _note("unread", self._n_unread) + _note("dropped", len(self._ended) - len(sessions))
+        notes += _repeated(len(sessions), len(self._questions))
+        return Recording(sessions, len(self._open), False, notes, live=True, paths=[self.path])
+
+    def forget(self) -> None:
+        """Drop the turns that `read` has returned."""
+        for name, (end, session) in self._ended.items():
+            self._ended[name] = end, session and replace(session, turns=())
+
+    def _read_rows(self) -> None:
+        convert = EXAMPLE_FORMATS.get("messages").convert
+        with self.path.open("rb") as file:
+            file.seek(self._n_bytes)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break  # it is still being written
+                self._n_bytes += len(line)
+                self._n_lines += 1
+                try:
+                    fields = convert(orjson.loads(line), self._journal)
+                    check_words(fields["messages"])
+                except (ValueError, RowFault, Dropped):
+                    self._n_unread += 1
+                    continue
+                (row,) = _in_sessions([Example(**fields, id="", source=f"{self.path.name}:{self._n_lines}")])
+                own = self._open[row.group or ""]
+                if row.group not in self._ended:
+                    own.append(row)
+
+    def _end(self, ended: Sequence[tuple[float, str, Sequence[Example]]]) -> None:
+        """Make sessions of rows, and keep only their names."""
+        settings, masker = self.project.shadow, masker_of(self.project)
+        unclean = {name: [*rows] for _, name, rows in ended if not all(row.meta.get(CLEAN) for row in rows)}
+        masked, dropped = _by_policy(self.project, unclean)
+        for end, name, rows in ended:
+            self._open[name] = []
+            value = _stratum(settings.by, rows[0].meta)
+            value = masker.mask(value) if masker and name in unclean else value
+            if value not in self._strata and len(self._strata - {OTHERS}) >= MOST_STRATA - 1:
+                value = OTHERS
+            self._strata.add(value)
+            turns = {turn.case.id: turn for turn in (turn_of(name, row) for row in masked.get(name, rows))}
+            self._ended[name] = end, None if name in dropped else TrafficSession(name, value, [*turns.values()])
+            if name not in dropped:
+                self._n_turns += len(turns)
+                self._questions.add(content_hash([turn.case.text for turn in turns.values()]))
+
+
+def read_traffic(project: Project, now: float | None = None) -> Recording:
+    """Read the proxy's recording once (see `LiveTraffic`)."""
+    return LiveTraffic(project).read(now)
 
 
 def _day(*dates: Any) -> str:
@@ -296,13 +353,12 @@ def _note(name: str, n: int) -> list[str]:
     return [messages.say(name, n=n)] if n else []
 
 
-def _repeated(sessions: Sequence[TrafficSession]) -> list[str]:
+def _repeated(n: int, n_different: int) -> list[str]:
     """Say how many sessions ask word for word what others ask, if they are many: a log read twice, or one client."""
-    n = len(sessions) - len({content_hash([turn.case.text for turn in session.turns]) for session in sessions})
-    if n <= _MOST_REPEATED * len(sessions):
+    if n - n_different <= _MOST_REPEATED * n:
         return []
     return [
-        f"{n:,} of {len(sessions):,} sessions repeat the questions of another word for word. If a log is included "
+        f"{n - n_different:,} of {n:,} sessions repeat the questions of another word for word. If a log is included "
         "twice, or one client repeats itself, leave the repetitions out: they make the result look more certain than "
         "it is."
     ]

@@ -7,10 +7,11 @@ depends on the recording, the answers and the labels, not on the number of looks
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import islice
+from heapq import nsmallest
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,7 +38,7 @@ from tuneworthy.shadow.pairs import AnswerPair, PairJudge, failed, recorded
 from tuneworthy.shadow.recording import MOST_STRATA, RecordedTurn, Recording, TrafficSession, masker_of
 from tuneworthy.shadow.verdict import COMPARED, LIMITED, ShadowRules, ShadowVerdict, judged
 from tuneworthy.store import Folder, write_atomic
-from tuneworthy.store.lines import read_lines
+from tuneworthy.store.lines import exclusive, read_lines, write_line
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.text import plural
 from tuneworthy.types import Case, JsonObject, Trace, Variant, calls_of, content_hash, role_of
@@ -116,6 +117,7 @@ async def replay(
     *,
     per_minute: int | None = None,
     command: str = "",
+    earlier: list[AnswerPair] | None = None,
 ) -> ShadowRecord:
     """Ask the candidate the recorded turns, and store the pairs.
 
@@ -127,6 +129,7 @@ async def replay(
         per_minute: Turns that are asked in a minute, at most, or one session if it has more; None leaves it to the
             provider's own limits.
         command: The command line that runs it again.
+        earlier: Pairs of sessions whose turns the recording has forgotten; gets the new pairs, without their questions.
 
     Raises:
         UserError: Candidate and production are one variant.
@@ -138,7 +141,9 @@ async def replay(
             hint="Name another variant with --candidate.",
         )
     run = _Replay(session, recording, candidate, production, rules_of(session, recording), watch_of(session, candidate))
-    pairs, fault = await run.ask(per_minute)
+    known = {one.name: one for one in recording.sessions}
+    before = [replace(pair, session=known[pair.session.name]) for pair in earlier or ()]
+    pairs, fault = await run.ask(per_minute, before)
     verdict = judged(pairs, run.rules)
     canary = session.folder.read(STATE, CanaryState)
     if canary and canary.variant == candidate.id and canary.rolled_back:
@@ -154,9 +159,11 @@ async def replay(
         confidence=run.confidence(pairs),
         partial=messages.say("budget", why=fault.message) if fault else "",
     )
-    _store(session, record, pairs, run.rules)
+    _store(session, record, [] if before and fault else pairs[len(before) :], run.rules, more=bool(before))
     if fault is not None:
         raise fault
+    if earlier is not None:
+        earlier += [_without_question(pair) for pair in pairs[len(before) :]]
     return record
 
 
@@ -169,11 +176,13 @@ class _Replay:
     rules: ShadowRules
     watch: ConfidenceWatch | None
 
-    async def ask(self, per_minute: int | None) -> tuple[list[AnswerPair], TuneworthyError | None]:
+    async def ask(
+        self, per_minute: int | None, before: Sequence[AnswerPair]
+    ) -> tuple[list[AnswerPair], TuneworthyError | None]:
         """Return the pairs until the candidate is shown to be worse, or until a fault, which is returned too."""
         labels = read_labels(labels_path(self.session.project))
         judge, runner = PairJudge(self.session, {label.case: label.label for label in labels}), self.session.runner
-        pairs: list[AnswerPair] = []
+        pairs = [*before]
         started, sent = 0.0, runner.sent
         for batch in _batches(self.recording, min(TURNS, per_minute or TURNS)):
             if per_minute and runner.sent > sent:
@@ -273,25 +282,40 @@ def read_shadow(folder: Folder) -> ShadowRecord | None:
 
 def worst_pairs(folder: Folder, most: int) -> list[JsonObject]:
     path = folder.path / PAIRS
-    rows = islice(read_lines(path, JsonObject), most) if path.is_file() else ()
+    rows = nsmallest(most, read_lines(path, JsonObject), key=itemgetter("worst")) if path.is_file() else ()
     return [row for row in rows if row["worst"] < 0]
 
 
-def _store(session: Session, record: ShadowRecord, pairs: Sequence[AnswerPair], rules: ShadowRules) -> None:
-    """Store the record, the pairs (those that got worse first, masked), and what waits for labels."""
+def _without_question(pair: AnswerPair) -> AnswerPair:
+    turn, candidate = (
+        replace(pair.turn, case=Case(id=pair.turn.case.id, input="")),
+        replace(pair.candidate, messages=()),
+    )
+    return replace(pair, session=replace(pair.session, turns=()), turn=turn, candidate=candidate)
+
+
+def _store(
+    session: Session, record: ShadowRecord, pairs: Sequence[AnswerPair], rules: ShadowRules, *, more: bool
+) -> None:
+    """Store the record, the pairs, masked, and the turns or answers to label; `more` adds to those of earlier looks."""
     folder = session.folder
     masker = masker_of(session.project)
-    rows = sorted((_row(pair) for pair in pairs), key=lambda row: row["worst"])
-    _write(folder, PAIRS, [masker.mask_json(row) for row in rows] if masker else rows)
+    rows = sorted((_row(pair) for pair in pairs), key=itemgetter("worst"))
+    _write(folder, PAIRS, [masker.mask_json(row) for row in rows] if masker else rows, more=more)
     due = [pair for pair in pairs if not rules.complete and rules.is_due(pair.session.name) and pair.answered]
     items = [one for pair in due for one in _to_label(session, pair)]
     items = [{**one, "text": masker.mask(one["text"])} for one in items] if masker else items
-    _write(folder, QUEUE, list({one["id"]: one for one in items}.values()))
+    _write(folder, QUEUE, items, more=more)
     folder.write(DOCUMENT, asdict(record))
 
 
-def _write(folder: Folder, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    write_atomic(folder.path / name, (orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))
+def _write(folder: Folder, name: str, rows: Sequence[JsonObject], *, more: bool) -> None:
+    if not more:
+        write_atomic(folder.path / name, (orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))
+        return
+    with exclusive(folder.path / name) as file:
+        for row in rows:
+            write_line(file, row)
 
 
 def _row(pair: AnswerPair) -> JsonObject:
@@ -347,4 +371,4 @@ def label_queue(folder: Folder) -> list[Case]:
     rows = list(read_lines(path, StoredTurn)) if path.is_file() else []
     if not rows:
         raise UserError("No stored replay waits for labels.", hint="Run `tuneworthy shadow replay FILES` first.")
-    return [Case(id=row["id"], input=row["text"]) for row in rows]
+    return [Case(id=name, input=text) for name, text in {row["id"]: row["text"] for row in rows}.items()]

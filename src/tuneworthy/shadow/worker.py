@@ -51,10 +51,10 @@ from tuneworthy.shadow.copies import (
     private_output,
     read_copy,
 )
-from tuneworthy.shadow.pairs import is_well_formed
+from tuneworthy.shadow.pairs import AnswerPair, is_well_formed
 from tuneworthy.shadow.protocols import answer_of, asked_by, chat_answer, unpacked
-from tuneworthy.shadow.recording import FAILED_BY, TRAFFIC, WRITTEN, NothingEnded, clean, read_traffic, turn_of
-from tuneworthy.shadow.replay import replay
+from tuneworthy.shadow.recording import FAILED_BY, TRAFFIC, WRITTEN, LiveTraffic, NothingEnded, clean, turn_of
+from tuneworthy.shadow.replay import labels_path, replay
 from tuneworthy.store.lines import append_line
 from tuneworthy.types import Case, Example, Response, Variant
 
@@ -106,6 +106,8 @@ class Worker:
         self.usd_before = session.runner.budget.spent_usd
         self.tasks: set[asyncio.Task[None]] = set()
         self.watch = watch_of(session, candidate)
+        self.state: object = None
+        self.traffic, self.pairs = LiveTraffic(session.project), list[AnswerPair]()
 
     async def serve(self, pipe: asyncio.StreamReader) -> None:
         """Take copies until the pipe ends, finish them, and judge once more."""
@@ -201,8 +203,13 @@ class Worker:
     async def _judge(self) -> None:
         command = f"tuneworthy shadow replay --candidate {self.order.candidate}"
         project = self.session.project
-        recording = read_traffic(project)
-        record = await replay(self.session, recording, self.candidate, command=command)
+        labels = labels_path(project)
+        state = (self.path.exists() and self.path.stat().st_ino, labels.exists() and labels.stat().st_mtime_ns)
+        if state != self.state:  # another recording, or other labels for the pairs of earlier looks
+            self.state, self.traffic, self.pairs = state, LiveTraffic(project), []
+        recording = self.traffic.read()
+        record = await replay(self.session, recording, self.candidate, command=command, earlier=self.pairs)
+        self.traffic.forget()
         full = len(recording.sessions) >= project.shadow.sessions
         self._report(
             verdict=record.verdict.status,
