@@ -53,9 +53,7 @@ def command(
     /v1/chat/completions, /v1/responses and /v1/messages. All others pass through without copies.
     `/-/health` and `/-/metrics` (Prometheus) show the state.
 
-    With --canary, a candidate that passed answers chat completions of 1%, 5%, 25% and then all sessions that are not
-    copied, for clients whose requests production accepted within two minutes. A user gets its answer once it is
-    complete and valid; otherwise production answers. Harm and faults roll the canary back for good.
+    With --canary, a candidate that passed answers users step by step. Faults and harm roll it back for good.
 
     \b
     Example:
