@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.shadow.canary_bench import (
     CALL,
     INVALID,
     JSON,
+    KEY,
     NOT_ADMITTING,
     REFUSED,
     VALID,
@@ -29,22 +31,33 @@ from tests.shadow.canary_bench import (
     spoken,
     strict,
 )
-from tests.shadow.servers import Call, NotedCopies, Script, parts, raw, run
+from tests.shadow.servers import CHAT, Call, NotedCopies, Script, parts, post, raw, run, said, upstream
+from tests.shadow.test_proxy import question
+from tests.shadow.test_proxy_process import ENDED, proxy_of
+from tests.shadow.test_proxy_process import production as of_conversations
+from tests.shadow.traffic import write_traffic_project
+from tuneworthy.cli import invoke
+from tuneworthy.config import load
+from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.shadow.canary import MIN_ANSWERS, MIN_TIMED, STATE, STEPS, CanaryState, LiveCanary, Visit
-from tuneworthy.shadow.copies import FAILED, PAIRED, WorkerReport
-from tuneworthy.shadow.recording import TRAFFIC
+from tuneworthy.shadow.copies import FAILED, PAIRED, CopyHead, WorkerReport
+from tuneworthy.shadow.recording import TRAFFIC, Recording, TrafficSession, turn_of
+from tuneworthy.shadow.replay import ShadowRecord, replay, worst_pairs
+from tuneworthy.shadow.verdict import ShadowVerdict
+from tuneworthy.shadow.worker import read_row
 from tuneworthy.store import Folder
 
 # Each kind of fault once; `scripts/canary_table.py` tries all, at all shares.
-SAMPLE = ("error in 200", "HTML", "null message", "hang", "dies in the body", "status 429", "gzip bomb", "two lengths",
-          "a call of no tool", "finish length", "events, error inside", "wrong id and role", "trailers")  # fmt: skip
+SAMPLE = ("error in 200", "hang", "dies in the body", "gzip bomb", "a call of no tool", "finish length",
+          "events, error inside", "headers of an account")  # fmt: skip
 
 
 def test_users_get_only_whole_answers_and_a_candidate_that_fails_is_rolled_back(tmp_path: Path) -> None:
     async def work() -> None:
         async with bench(tmp_path) as b:
             for name in SAMPLE:
-                b.renew(1.0, wait_s=0.2)
+                b.renew(1.0, wait_s=0.15)
                 b.scripts["candidate"] = lambda _, name=name: BEHAVIOURS[name]  # type: ignore[misc]
                 answers = [await b.ask(stream=n % 2 == 1) for n in range(8)]
                 assert all(is_whole(one, streamed=n % 2 == 1) for n, one in enumerate(answers)), name
@@ -67,6 +80,12 @@ def test_in_shadow_mode_a_failed_copy_is_recorded_as_lost(tmp_path: Path) -> Non
             path = b.worker.session.folder.path / TRAFFIC
             rows = [orjson.loads(line) for line in path.read_bytes().splitlines()]
             assert [row["failed_by"] for row in rows] == [b.worker.candidate.id] * 4 + [""] * 2
+            row = read_row(CopyHead(path=CHAT), orjson.dumps(question("a")), spoken("blue"), None)
+            turn = replace(turn_of("s", row), failed_by=b.worker.candidate.id)
+            n, recording = len(b.asked), Recording([TrafficSession("s", "", [turn])], 1, False, [])
+            await replay(b.worker.session, recording, b.worker.candidate)
+            (pair,) = worst_pairs(b.worker.session.folder, 9)
+            assert pair["changes"]["format"] == pair["changes"]["refusal"] == -1 and len(b.asked) == n
 
     run(work)
 
@@ -108,6 +127,36 @@ def test_only_what_production_accepted_goes_to_the_candidate(tmp_path: Path) -> 
                     assert answer.split()[1] == b"401" and not of_candidate(answer), name
 
     run(work)
+
+
+def test_a_session_counts_as_a_credential_where_a_client_has_no_other(tmp_path: Path) -> None:
+    def gate(call: Call) -> Script:
+        fine = ("x-session-id", "mine") in call.headers
+        return [raw(spoken("blue"), JSON, status="200 OK" if fine else "401 Unauthorized")]
+
+    async def work() -> None:
+        async with bench(tmp_path) as b:
+            b.renew(1.0)
+            b.scripts["production"] = gate
+            assert [of_candidate(await b.ask("X-A: 1", session="mine")) for _ in range(2)] == [False, True]
+            assert (await b.ask("X-A: 1", session="guessed")).split()[1] == b"401"
+            keyed = LiveCanary(Folder(tmp_path), b.canary.state, b.copies, session_header=b"authorization")
+            kinds = {
+                visit.kind
+                for key in (b"a", b"b")
+                if (visit := keyed.visit("s", "/", [(b"cookie", b"c"), (b"authorization", key)], b"{}"))
+            }
+            assert len(kinds) == 2
+
+    run(work)
+
+
+def test_an_answer_to_a_user_is_paid_from_the_same_money() -> None:
+    copies = NotedCopies()
+    copies._note(WorkerReport(outcome=PAIRED, number=7, usd=0.5))
+    copies._note(WorkerReport(outcome="failed", usd=0.75))
+    copies._note(WorkerReport(verdict="unknown"))
+    assert (copies.usd, copies.in_flight, copies.counts["failed"]) == (0.75, -1, 1)
 
 
 def test_no_other_answer_of_production_admits_a_client(tmp_path: Path) -> None:
@@ -302,8 +351,6 @@ def test_a_user_who_leaves_hides_no_fault(tmp_path: Path) -> None:
 
 def test_the_state_is_shown(tmp_path: Path) -> None:
     async def shown(b: Bench) -> tuple[Any, bytes]:
-        from tests.shadow.servers import said
-
         health, metrics = [
             parts(await said(b.address, f"GET /-/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()))[2]
             for path in ("health", "metrics")
@@ -329,3 +376,42 @@ def test_a_full_disk_delays_no_roll_back(tmp_path: Path, capsys: pytest.CaptureF
     (canary.folder.path / "shadow").write_text("")
     canary.decide("fail")
     assert canary.share == 0 and "rolled back" in capsys.readouterr().err
+
+
+def stored(root: Path, variant: str, status: Any, **state: Any) -> None:
+    """Write the verdict of a replay, and the state of a canary."""
+    verdict = ShadowVerdict(status=status, detail="It is.")
+    record = ShadowRecord(verdict=verdict, variant=variant, candidate="v", production="recorded", date="2026-01-01",
+                          n_sessions=1, n_drawn=1, n_pairs=1, cost_usd=0.0)  # fmt: skip
+    Folder(root).write("shadow", asdict(record))
+    if state:
+        Folder(root).write(STATE, asdict(CanaryState(variant=variant, **state)))
+
+
+@pytest.mark.slow
+def test_the_command_asks_the_candidate_in_a_process_of_its_own_and_stays_rolled_back(tmp_path: Path) -> None:
+    root = write_traffic_project(tmp_path / "p", "equal", extra=ENDED)
+    words = ["shadow", "proxy", "http://127.0.0.1:9", "--candidate", "current", "--canary", "--project", str(root)]
+    assert invoke(words) == 2, "it has not passed"
+
+    async def candidate() -> str:
+        async with open_session(load(root)) as session:
+            return resolve(session, "current").id
+
+    variant = asyncio.run(candidate())
+    stored(root, variant, "pass", share=1.0)
+    requests, script = of_conversations(40)
+
+    async def served() -> list[bytes]:
+        options = ("--canary", "--share", "0.01", "--judge-minutes", "0.02")
+        async with upstream(script) as (address, _), proxy_of(root, address, *options) as proxy:
+            answers = [
+                await said(proxy.address, post(orjson.loads(body) | {"metadata": {}}, CHAT, f"X-Chat: {n}", KEY))
+                for n, (_, body) in enumerate(requests[:30])
+            ]
+            assert all(is_whole(one) for one in answers)
+            return [one for one in answers if b"chatcmpl-" in one]
+
+    assert len(asyncio.run(served())) >= 25
+    stored(root, variant, "pass", share=0.0, rolled_back="Harm.")
+    assert not asyncio.run(served())

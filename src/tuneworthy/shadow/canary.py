@@ -56,6 +56,8 @@ _OF_ONE_REQUEST: Final = frozenset(
         *(b"x-request-id", b"x-correlation-id", b"x-client-request-id", b"x-stainless-retry-count"),
     }
 )
+# Headers that name a client. Without any of them, or if it is one of them, the header of the session may do so.
+_CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key", b"api-key", b"cookie"})
 # Statuses by which production refuses a client; others but 200 are faults.
 _REFUSALS: Final = frozenset({401, 402, 403, 407, 429})
 
@@ -105,7 +107,7 @@ class LiveCanary:
     def __init__(self, folder: Folder, state: CanaryState, copies: Copies, *, session_header: bytes) -> None:
         self.folder, self.state, self.copies, self.wait_s = folder, state, copies, FIRST_WAIT_S
         copies.on_verdict = self.decide
-        self._left_out = _OF_ONE_REQUEST | {session_header}
+        self._session_header = {session_header} - _CREDENTIALS
         self._hash = partial(hmac.digest, token_bytes(32), digest="sha256")
         self._n_good, self._accepted = 0, dict[bytes, float]()
         # when an answer ended, whether it was a fault, and its seconds
@@ -130,7 +132,9 @@ class LiveCanary:
         except (TypeError, ValueError):
             return None
         fields.pop("messages", None)
-        credential = self._hash(repr([target, [one for one in headers if one[0] not in self._left_out]]).encode())
+        is_named = not _CREDENTIALS.isdisjoint(name for name, _ in headers)
+        left_out = _OF_ONE_REQUEST | (self._session_header if is_named else set())
+        credential = self._hash(repr([target, [one for one in headers if one[0] not in left_out]]).encode())
         kind = self._hash(credential + orjson.dumps(fields, option=orjson.OPT_SORT_KEYS))
         return Visit(session, kind, int.from_bytes(self._hash(credential + session.encode())[:6], "big") / 2**48)
 
