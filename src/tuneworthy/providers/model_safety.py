@@ -184,8 +184,13 @@ def tensors_of(folder: Path) -> dict[str, Place]:
     return tensors
 
 
-def check_numbers(folder: Path) -> None:
+def check_numbers(folder: Path, where: object = None, hint: str = "") -> None:
     """Refuse a model or adapter whose weights are not all finite; one tensor at a time is in memory.
+
+    Args:
+        folder: Its safetensors.
+        where: Its name for a person [the folder].
+        hint: The next step [to get the model again].
 
     Raises:
         ModelError: A weight is NaN or infinite, or its type is neither a float of 16 or 32 bits nor a count.
@@ -195,7 +200,8 @@ def check_numbers(folder: Path) -> None:
     for name, place in tensors_of(folder).items():
         if place.dtype not in COUNTS and not np.isfinite(place.read()).all():
             raise ModelError(
-                f"{folder}: {name[:100]} has weights that are NaN or infinite.", hint=messages.say("download_again")
+                f"{where or folder}: {name[:100]} has weights that are NaN or infinite.",
+                hint=hint or messages.say("download_again"),
             )
 
 

@@ -8,6 +8,7 @@ Source: ggml docs/gguf.md; llama.cpp convert_hf_to_gguf.py.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -167,12 +168,12 @@ def write_gguf(folder: Path, target: Path, file_type: str, source: Path | None =
         dtype = np.dtype({"F32": np.float32, "F16": np.float16, "Q8_0": np.uint8}[kind.name])
         shape = gguf.quant_shape_to_byte_shape(tensor.shape, kind) if kind.name == "Q8_0" else tensor.shape
         writer.add_tensor_info(tensor.name, shape, dtype, prod(shape) * dtype.itemsize, raw_dtype=kind)
-    writer.write_header_to_file(target)
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
-    for tensor, kind in tensors:
-        writer.write_tensor_data(_converted(tensor, kind))
-    writer.close()
+    with closing(writer):
+        writer.write_header_to_file(target)
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        for tensor, kind in tensors:
+            writer.write_tensor_data(_converted(tensor, kind))
     read_header(target)
 
 

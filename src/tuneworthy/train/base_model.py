@@ -249,7 +249,7 @@ def _from_gguf(place: Path, store: Folder, source: dict[str, str], file_type: st
 
     def fill(folder: Path) -> None:
         model.save_pretrained(folder, max_shard_size="1TB")
-        check_numbers(folder)
+        check_numbers(folder, place)
         tokenizer.save_pretrained(folder)
 
     return _write(store, fill, source, tokenizer, ("bfloat16", file_type))

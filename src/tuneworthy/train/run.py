@@ -346,7 +346,7 @@ def write_adapter(store: Folder, prepared: Prepared, ran: Ran, rates: dict[float
             config["base_model_name_or_path"] = prepared.base.artifact.about.source.spec
             write_atomic(folder / "adapter_config.json", orjson.dumps(config, option=orjson.OPT_INDENT_2))
             shutil.copyfile(ran.adapter / "adapter_model.safetensors", folder / "adapter_model.safetensors")
-        check_numbers(folder)
+        check_numbers(folder, "The trained model", messages.LOWER_RATE)
         own = [prepared.renderer.shown(row) for row in prepared.rehearsal]
         for name, shown in (("rendered.json", prepared.shown), ("rehearsal.json", own)):
             rows = [[{"text": text, "supervised": bit} for text, bit in row] for row in shown]
