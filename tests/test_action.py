@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import yaml
 from lxml import etree
 
 from tests.ladder.simulations import write_simulation
+from tuneworthy.cli import invoke
 
 ROOT = Path(__file__).parent.parent
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
@@ -136,7 +137,7 @@ def test_a_worse_prompt_fails_with_a_readable_comment_and_a_valid_junit_file(rep
         r"Difference: -\d\d\.\d points \(95% interval \\\[-\d\d\.\d, -\d\d\.\d\\\]\)\. n = .*", lines[7]
     )
     assert re.match(r"Worse with B \(\d+\): `", lines[9])
-    assert outcome.summary == outcome.comment and "what judges it" not in outcome.comment
+    assert outcome.summary == outcome.comment and "of 1 changed files" in outcome.comment
     top = etree.parse(outcome.outputs["junit"])
     SCHEMA.assertValid(top)
     assert top.getroot().get("failures") == "1"
@@ -150,20 +151,46 @@ def test_an_equal_prompt_passes(repository: Repository) -> None:
     SCHEMA.assertValid(etree.parse(outcome.outputs["junit"]))
 
 
-@pytest.mark.slow
+def track_a_store(repository: Repository) -> None:
+    (repository.project / "Sub" / ".Tuneworthy").mkdir(parents=True)
+    (repository.project / "Sub" / ".Tuneworthy" / "responses.sqlite").write_bytes(b"forged")
+
+
+def replace_the_project_by_a_link(repository: Repository) -> None:
+    repository.project.rename(repository.folder / "other")
+    repository.project.symlink_to("other")
+
+
+def replace_the_project_by_another_repository(repository: Repository) -> None:
+    shutil.rmtree(repository.project / ".git", ignore_errors=True)
+    subprocess.run(["git", "init", "-q", str(repository.project)], check=True)
+
+
 @pytest.mark.parametrize(
-    ("file", "before", "after", "named"),
-    [("tuneworthy.toml", "[task]", "[task]\nmargin = 0.9", "`task`"), ("cases.jsonl", "", "\n", "`cases.jsonl`")],
+    "tamper", [track_a_store, replace_the_project_by_a_link, replace_the_project_by_another_repository]
 )
-def test_a_change_of_what_judges_it_is_named(
-    file: str, before: str, after: str, named: str, repository: Repository
+def test_a_change_that_brings_answers_or_moves_its_project_is_refused(
+    tamper: Callable[[Repository], None], repository: Repository
 ) -> None:
-    path = repository.project / file
-    path.write_text(re.sub(r"margin = .*", "", path.read_text()).replace(before, after, 1))
+    tamper(repository)
+    if tamper is not replace_the_project_by_another_repository:
+        repository.commit()
+    outcome = repository.run()
+    assert (outcome.status, outcome.outputs["answer"]) == (3, "refused"), outcome.log
+    assert outcome.summary.startswith("### tuneworthy does not judge this change: ")
+
+
+@pytest.mark.slow
+def test_edited_graders_and_cases_do_not_judge(repository: Repository) -> None:
+    file = repository.project / "tuneworthy.toml"
+    file.write_text(file.read_text().replace("[task]", "[task]\nmargin = 0.9"))
     repository.write_prompt("Name the shape.")
     outcome = repository.run()
-    assert outcome.comment.splitlines()[-1].endswith(f"review these as well: {named}.")
-    assert "::warning::" in outcome.log
+    assert outcome.status == 3 and outcome.outputs["answer"] == "worse", outcome.log
+    (repository.project / "cases.jsonl").write_text("")
+    repository.write_prompt("Name a shape.")
+    outcome = repository.run()
+    assert outcome.status == 3 and "cannot judge this change" in outcome.summary, outcome.log
 
 
 @pytest.mark.slow
@@ -181,7 +208,7 @@ def test_a_change_of_something_else_passes_without_a_call(repository: Repository
     repository.commit()
     outcome = repository.run()
     assert (outcome.status, outcome.outputs["answer"]) == (0, "same"), outcome.log
-    assert outcome.summary == "### A and B are the same variant, so there is nothing to compare.\n"
+    assert outcome.summary.startswith("### A and B are the same variant, so there is nothing to compare.\n")
 
 
 @pytest.mark.slow
@@ -202,9 +229,11 @@ def test_a_push_is_compared_with_what_it_follows_and_a_named_variant_comes_first
     push = {"github.event.pull_request.base.sha": "", "github.event.before": repository.base}
     first = repository.run(event=push)
     assert first.status == 3, first.log
-    variant = next(repository.temp.glob("*/baseline/variant.json"))
-    again = repository.run(event={"github.event.pull_request.base.sha": "no-such-commit"}, baseline=str(variant))
-    assert again.status == 3, again.log
+    exported = repository.temp / "exported"
+    command = ["export", "variant", "current", "--project", str(repository.project), "--out", str(exported)]
+    assert invoke(command) == 0
+    again = repository.run(baseline=str(exported / "variant.json"))
+    assert (again.status, again.outputs["answer"]) == (0, "same"), again.log
 
 
 @pytest.mark.slow

@@ -47,12 +47,13 @@ def command(
     Compares B with A on the same cases. If they are the same variant, no model is called.
 
     A and B are `current` (prompt and model as the project file has them now), `best`, a rung of the last run, a
-    variant name, an ID, or a variant.json written by `export variant`.
+    variant name, an ID, or a variant.json written by `export variant`. B may also be the folder of a changed
+    project: its prompt and model are then judged by this project's cases, graders and settings.
 
     \b
     Example (CI: did the edited prompt get worse?):
       tuneworthy compare baseline current --gate
-      tuneworthy compare main/variant.json current --gate --out comment.md
+      tuneworthy compare current ../change --gate --out comment.md
     """
     for path in paths:
         if path.suffix not in ENDINGS:

@@ -8,7 +8,10 @@ from typing import Any
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from tuneworthy.errors import UserError, did_you_mean
+from tuneworthy.config.project import FILE_NAME, load
+from tuneworthy.errors import GateFailed, UserError, did_you_mean
+from tuneworthy.evaluate.change import faults_of
+from tuneworthy.evaluate.models import open_model
 from tuneworthy.input_files import read_input
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.record import read_record
@@ -59,16 +62,19 @@ def resolve(session: Session, name: str) -> Variant:
 
     Args:
         session: The opened project.
-        name: `current`, a rung of the last run, `best`, a name, an id (or its beginning), or an exported
-            `.json` file.
+        name: `current`, a rung of the last run, `best`, a name, an id (or its beginning), an exported
+            `.json` file, or the folder of a changed project.
 
     Raises:
         UserError: Nothing of that name, or several.
+        GateFailed: The changed project cannot be judged by the session's.
     """
     if name == "current":
         return current(session)
     if name.endswith(".json"):
         return _from_file(Path(name))
+    if Path(name, FILE_NAME).is_file():
+        return _proposed(session, Path(name))
     last = read_record(session.folder)
     if last is None:
         raise UserError(f"There is no run yet, so {name!r} matches no variant.", hint="Run `tuneworthy run` first.")
@@ -87,6 +93,26 @@ def resolve(session: Session, name: str) -> Variant:
             raise UserError(f"The last run has no variant {name!r}.", hint=hint.strip())
         raise UserError(f"{name!r} matches {len(hits)} variants of the last run.", hint=hint.strip())
     return hits[0]
+
+
+def _proposed(session: Session, folder: Path) -> Variant:
+    """Return today's variant of the project in `folder`, which is a change of the session's project."""
+    base, change = session.project, load(folder)
+    if faults := faults_of(change, base, (*session.data.cases, *session.split.dev)):
+        raise GateFailed("\n".join(["The base revision cannot judge this change:", *faults]))
+    name, prompt = change.ladder.baseline, change.prompt
+    if change.models[name] != base.models.get(name):
+        session.models.add(open_model(f"change/{name}", change.models[name], base.root))
+        name = f"change/{name}"
+    ladder = base.ladder.model_copy(update={"baseline": name})
+    return replace(
+        baseline_variant(base.model_copy(update={"ladder": ladder}), session.models),
+        system=change.text(prompt.system),
+        user=change.text(prompt.user) or "{{ input }}",
+        decoding=dict(prompt.parameters),
+        max_tokens=prompt.max_tokens,
+        stop=tuple(prompt.stop),
+    )
 
 
 def _from_file(path: Path) -> Variant:

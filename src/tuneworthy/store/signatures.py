@@ -57,18 +57,14 @@ class Keyring:
     """The user's key, and the names of accepted keys.
 
     Raises:
-        UserError: A file of the configuration is malformed.
+        UserError: The key cannot be used.
     """
 
     def __init__(self) -> None:
         self._seed, self._accepted = _read_key(), set[str]()
         with suppress(OSError, RuntimeError):
-            path = trust_file().with_name("allowed_signers")
-            for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
-                name, _, key = line.partition("#")[0].strip().rpartition(" ")
-                if key and not (name and len(key) == _KEY):
-                    raise UserError(f"{path}:{number} must be a name, a space and a key of {_KEY} hex digits.")
-                self._accepted.add(key)
+            lines = trust_file().with_name("allowed_signers").read_text("utf-8", "replace").splitlines()
+            self._accepted = {parts[-1] for line in lines if len(parts := line.partition("#")[0].split()) > 1}
 
     @cached_property
     def _private(self) -> Any:

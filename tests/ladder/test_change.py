@@ -1,0 +1,190 @@
+"""The gate of a pull request: a change is judged by the base's files, whatever the change does to its judge."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.ladder.simulations import write_simulation
+from tuneworthy.cli import invoke
+from tuneworthy.evaluate import change as gate
+
+GRADER = """
+from helper import same
+
+
+def score(answer, expected, case):
+    return same(answer, expected)
+"""
+RULE = "answer(request, 0.95 if 'colour' in system(request) else 0.3)"
+MODEL = '[models.small]\nprovider = "scripted"\nfunction = "world.py:small"\n'
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("gate")
+    root = write_simulation(folder / "base", {"small": RULE}, n_cases=60, n_examples=210, rungs=["baseline"])
+    edit(root, "target = 0.9", "target = 0.9\nmargin = 0.2")
+    (root / "prompts").mkdir()
+    (root / "prompts" / "system.md").write_text("Name the colour.\n")
+    edit(root, 'system = "Name the colour."', 'system = "prompts/system.md"')
+    edit(root, 'type = "exact"', 'type = "python"\nfunction = "grader.py:score"')
+    (root / "grader.py").write_text(GRADER)
+    (root / "helper.py").write_text("def same(a, b):\n    return float(a.strip() == b)\n")
+    shutil.copytree(root, folder / "change")
+    return folder
+
+
+def edit(root: Path, old: str, new: str, name: str = "tuneworthy.toml") -> None:
+    text = (root / name).read_text()
+    assert old in text
+    (root / name).write_text(text.replace(old, new, 1))
+
+
+def prompt(root: Path, text: str) -> None:
+    (root / "prompts" / "system.md").write_text(text)
+
+
+@pytest.fixture
+def change(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original / "change", tmp_path / "change"))
+
+
+def judge(original: Path, change: Path) -> int:
+    words = ["compare", "current", str(change), "--gate", "--project", str(original / "base")]
+    return invoke([*words, "--out", str(change.parent / "comment.md")])
+
+
+def lookup(root: Path, key: str, value: str) -> str:
+    rows = [orjson.loads(line) for line in (root / "cases.jsonl").read_text().splitlines()]
+    return "\n".join(f"{key.format(**row)}{value.format(**row)}" for row in rows[:20])
+
+
+def good(root: Path, text: str) -> None:
+    """A prompt with which the model is right, so that nothing but a refusal stops it."""
+    prompt(root, f"{text}\nName the colour.")
+
+
+def own_tree(root: Path) -> None:
+    """A project file that names a folder with a grader and cases of its own."""
+    edit(root, "grader.py:score", "easy/grader.py:score")
+    (root / "easy").mkdir()
+    (root / "easy" / "grader.py").write_text("def score(answer, expected, case):\n    return 1.0\n")
+
+
+def link(root: Path, target: Path | str) -> None:
+    (root / "prompts" / "system.md").unlink()
+    (root / "prompts" / "system.md").symlink_to(target)
+
+
+TAMPERINGS: dict[str, Callable[[Path], object]] = {
+    "the grader": lambda root: (root / "grader.py").write_text("def score(answer, expected, case):\n    return 1.0\n"),
+    "a file that the grader imports": lambda root: (root / "helper.py").write_text("def same(a, b):\n    return 1.0\n"),
+    "another grader": lambda root: edit(root, 'type = "python"\nfunction = "grader.py:score"',
+                                        'type = "contains"\nmode = "any"\nvalues = ["e"]'),
+    "a grader in another folder": own_tree,
+    "a package in the place of the grader's module": lambda root: (
+        (root / "helper").mkdir(), (root / "helper" / "__init__.py").write_text("def same(a, b):\n    return 1.0\n")),
+    "a module json.py": lambda root: (root / "json.py").write_text("raise SystemExit(0)\n"),
+    "sitecustomize.py": lambda root: (root / "sitecustomize.py").write_text("import os\nos._exit(0)\n"),
+    "the cases": lambda root: edit(root, "red", "blue", "cases.jsonl"),
+    "fewer cases": lambda root: (root / "cases.jsonl").write_text(
+        "\n".join((root / "cases.jsonl").read_text().splitlines()[:12])),
+    "other cases": lambda root: (edit(root, "[task]", '[cases]\npath = "easy.jsonl"\n[task]'),
+                                 shutil.copy(root / "cases.jsonl", root / "easy.jsonl")),
+    "the margin": lambda root: edit(root, "margin = 0.2", "margin = 0.9"),
+    "the seed of the split": lambda root: edit(root, "[task]", "[split]\nseed = 1\ndev = 8\n[task]"),
+    "a waiver": lambda root: edit(root, "[ladder]", '[[waivers]]\ngate = "power"\nreason = "x"\n[ladder]'),
+    "a store of its own": lambda root: (shutil.copytree(root.parents[0] / "change" / "prompts", root / ".tuneworthy"),
+                                        (root / ".tuneworthy" / "responses.sqlite").write_bytes(b"forged")),
+    "another function": lambda root: (edit(root, "world.py:small", "easy.py:small"),
+                                      shutil.copy(root / "world.py", root / "easy.py")),
+    "the function's file": lambda root: edit(root, "0.3", "1.0", "world.py"),
+    "another provider": lambda root: edit(root, MODEL, '[models.small]\nprovider = "http"\nurl = "http://127.0.0.1:9/"\n'),
+    "another host": lambda root: edit(
+        root, MODEL, '[models.small]\nprovider = "openai"\nmodel = "m"\nbase_url = "http://127.0.0.1:9/v1"\n'
+        'input_usd_per_mtok = 0\noutput_usd_per_mtok = 0\n'),
+    "a model under another name": lambda root: (
+        edit(root, MODEL, MODEL + MODEL.replace("small]", "other]").replace("world.py", "easy.py")),
+        edit(root, 'baseline = "small"', 'baseline = "other"'), shutil.copy(root / "world.py", root / "easy.py")),
+    "a model file of its own": lambda root: edit(
+        root, MODEL, '[models.small]\nprovider = "llama_cpp"\nmodel = "answers.gguf"\n'),
+    "its retries": lambda root: edit(root, MODEL, MODEL + "retries = 0\n"),
+    "a table of the answers": lambda root: good(root, lookup(root, "{input}", " -> {expected}")),
+    "questions in capitals": lambda root: good(root, lookup(root, "{input}", " = {expected}").upper()),
+    "questions with points": lambda root: good(root, lookup(root, "{input}", "").replace(" ", " . ")),
+    "one question": lambda root: good(root, lookup(root, "{input}", ": {expected}").splitlines()[0]),
+    "answers among the parameters": lambda root: edit(
+        root, "[prompt]", "[prompt]\nparameters = { note = '''" + lookup(root, "{input}", " {expected}") + "''' }"),
+    "answers among the stop texts": lambda root: edit(
+        root, "[prompt]", "[prompt]\nstop = ['''" + lookup(root, "{input}", " {expected}") + "''']"),
+    "a lookup in Jinja": lambda root: good(root, "{% if 'item 3 ' in input %}Name the colour.{% endif %}"),
+    "a table in Jinja": lambda root: good(root, "{{ {'item 3': 'red'}.get(input[:6], input) }}"),
+    "a comment in Jinja": lambda root: good(root, "Name it. {# colour #}"),
+    "an include": lambda root: good(root, "{% include 'cases.jsonl' %}"),
+    "a link to the cases": lambda root: link(root, "../cases.jsonl"),
+    "a link to another prompt": lambda root: (prompt(root, "Name the colour."),
+        shutil.copy(root / "prompts" / "system.md", root / "prompts" / "other.md"), link(root, "other.md")),
+    "a link out of the folder": lambda root: link(root, "/etc/hostname"),
+    "a pointer of LFS": lambda root: good(root, "version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
+    "a path out of the folder": lambda root: edit(root, "prompts/system.md", "../../base/prompts/system.md"),
+    "no project file": lambda root: (root / "tuneworthy.toml").unlink(),
+    "a project file of faults": lambda root: edit(root, "[task]", "[task]\nname = 3\n[task]"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", TAMPERINGS)
+def test_a_worse_change_that_tampers_with_its_judge_fails(
+    what: str, original: Path, change: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the refusal of edited files, which a model that is no function lacks."""
+    if what != "the function's file":
+        monkeypatch.setattr(gate, "_files", lambda project: {})
+    prompt(change, "Name the shape.\n")
+    TAMPERINGS[what](change)
+    assert judge(original, change) in {2, 3}
+    assert not (original / "base" / ".tuneworthy" / "easy").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [("Name the colour.\n", 0), ("Name the colour, please: red, green or blue.\n", 0), ("Name the shape.\n", 3)],
+)
+def test_an_honest_change_is_judged_by_its_answers(text: str, status: int, original: Path, change: Path) -> None:
+    prompt(change, text)
+    assert judge(original, change) == status
+
+
+def test_a_function_is_not_judged_where_files_changed_that_it_may_read(original: Path, change: Path) -> None:
+    (change / "words.txt").write_text("new")
+    assert judge(original, change) == 3
+
+
+PRICE = "input_usd_per_mtok = 1\noutput_usd_per_mtok = 1"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fails"),
+    [
+        ("", 'model = "b"', False),
+        ("", 'model = "a"\nbase_url = "http://127.0.0.1:2/v1"', True),
+        ("", 'model = "a"\nconcurrency = 2', True),
+        (PRICE, 'model = "a"\n' + PRICE, False),
+        (PRICE, 'model = "b"\n' + PRICE, True),
+        (PRICE, 'model = "a"\n' + PRICE.replace("1", "0"), True),
+    ],
+)  # fmt: skip
+def test_of_a_model_only_its_id_may_change(old: str, new: str, fails: bool) -> None:
+    from tomllib import loads
+
+    from tuneworthy.config.models import OpenAI
+    from tuneworthy.config.project import Project
+
+    start = 'provider = "openai"\n'
+    base = OpenAI.model_validate(loads(f'{start}model = "a"\n{old}'))
+    project = Project.model_construct(models={"small": base})
+    assert bool([*gate._model_faults(OpenAI.model_validate(loads(start + new)), project)]) is fails
