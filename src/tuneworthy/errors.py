@@ -191,9 +191,10 @@ class ProviderError(TuneworthyError):
 
     Args:
         message: The provider's message, shortened, secrets removed.
-        code: `rate_limit`, `server`, `timeout`, `connection`, `malformed`, `auth`, `crash`; `bad_request` (this
-            question is refused for good), `refused` (so is every question: a wrong address or model, no permission),
-            `pipeline` (a function or service of the user's own failed).
+        code: `rate_limit`, `server`, `timeout`, `connection`, `incomplete` (the answer broke off), `malformed` (a whole
+            answer that cannot be read), `auth`, `crash`; `bad_request` (this question is refused for good), `refused`
+            (so is every question: a wrong address or model, no permission), `pipeline` (a function or service of the
+            user's own failed).
         retryable: Whether the same call may succeed later.
         retry_after_s: How long the provider asks to wait, seconds; None if it does not say.
     """

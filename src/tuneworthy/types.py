@@ -10,9 +10,10 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import orjson
+from annotated_types import Interval
 
 JsonObject = dict[str, Any]
 Message = JsonObject
@@ -38,6 +39,10 @@ JsonSchema = JsonObject
 # Share of the cases that may be unscored where a score decides anything.
 MOST_UNSCORED = 0.02
 # Share of the cases or rows that a second person judges, so that the agreement of people is known.
+# No amount of money, number of requests or time reaches it: products of several stay finite.
+MAX_AMOUNT: Final = 1e15
+# US dollars: neither nan nor infinite.
+Dollars = Annotated[float, Interval(ge=0, lt=MAX_AMOUNT)]
 SECOND_SHARE: Final = 0.25
 
 

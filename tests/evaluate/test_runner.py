@@ -118,12 +118,20 @@ def test_two_runs_at_once_over_the_same_questions_see_the_same_answers(tmp_path:
     assert world.budget.spent_usd == pytest.approx(world.store.spent_usd())
 
 
-@pytest.mark.parametrize("code", ["server", "timeout", "connection", "malformed", "crash"])
+@pytest.mark.parametrize("code", ["server", "timeout", "connection", "incomplete", "crash"])
 def test_a_failure_that_may_pass_is_tried_again(tmp_path: Path, code: str) -> None:
     world = World(tmp_path, lambda text, nth: fault(code) if nth <= 2 else "late")
     traces = play(world.ask(questions(12)))
     assert {trace.text for trace in traces} == {"late"}
     assert set(world.provider.calls.values()) == {3}
+
+
+@pytest.mark.parametrize("failures", [1, 9])
+def test_an_answer_that_cannot_be_read_is_asked_for_once_more(tmp_path: Path, failures: int) -> None:
+    world = World(tmp_path, lambda text, nth: fault("malformed") if text == "q9" and nth <= failures else "ok")
+    traces = play(world.ask(questions(12)))
+    assert world.provider.calls["q9"] == 2
+    assert [trace.case_id for trace in traces if trace.error] == ([] if failures == 1 else [traces[9].case_id])
 
 
 def test_a_retry_waits_as_long_as_the_provider_says_but_not_for_a_day(tmp_path: Path) -> None:

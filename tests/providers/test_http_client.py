@@ -168,13 +168,18 @@ def test_a_hang_and_a_stalled_body_are_timeouts() -> None:
 
 
 @pytest.mark.parametrize(
-    "play", [cut_off, text('{"choices": [{"mess'), text("<html>sign in</html>"), text(b"\xff\xfe"), text(""),
+    "play", [text('{"choices": [{"mess'), text("<html>sign in</html>"), text(b"\xff\xfe"), text(""),
              text("[1]"), text("null"), {"choices": []}, {"choices": None}, {"choices": [{"message": None}]},
              {"choices": ["x"]}, {}, {"id": "x"}, completion(message={"content": 7})],
 )  # fmt: skip
 def test_a_broken_body_is_malformed_and_may_be_tried_again(play: Any) -> None:
     got = fault(play)
     assert (got.code, got.retryable) == ("malformed", True), str(got)
+
+
+def test_a_body_that_breaks_off_is_incomplete_and_may_be_tried_again() -> None:
+    got = fault(cut_off)
+    assert (got.code, got.retryable) == ("incomplete", True), str(got)
 
 
 def test_json_under_a_wrong_content_type_is_read() -> None:

@@ -12,6 +12,7 @@ from tuneworthy.cases import read_dataset
 from tuneworthy.cli.findings_terminal import findings_on_terminal
 from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import (
+    OPEN_SHARE,
     POSITIVE,
     SHARE,
     json_option,
@@ -36,7 +37,6 @@ from tuneworthy.stats.acceptance import operating_characteristic
 from tuneworthy.store import Folder
 from tuneworthy.types import SECOND_SHARE, Example
 
-OPEN_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 BAD_RATES = (0.005, 0.01, 0.02)
 STATUS = {"accepted": 0, "rejected": 3, "open": 4, "no_plan": 4}
 

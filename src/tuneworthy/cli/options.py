@@ -4,7 +4,6 @@ import getpass
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from math import isnan
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,22 +15,26 @@ from tuneworthy.cli.invocation import Invocation
 from tuneworthy.errors import UserError
 from tuneworthy.report.text import escaped, inert
 from tuneworthy.trust import own_path
+from tuneworthy.types import MAX_AMOUNT
 
 F = TypeVar("F", bound=Callable[..., Any])
 PATH, FOLDER_PATH = click.Path(path_type=Path), click.Path(path_type=Path, file_okay=False)
 FILE_PATH = click.Path(path_type=Path, dir_okay=False)
-POSITIVE, SHARE = click.IntRange(min=1), click.FloatRange(0, 1, min_open=True)
 
 
-class Dollars(click.FloatRange):
-    """An amount of money; `nan` is refused, since no limit would apply to it."""
+class Number(click.FloatRange):
+    """A number below `MAX_AMOUNT`; no limit would apply to `nan` or `inf`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the amount."""
-        amount = float(super().convert(value, param, ctx))
-        if isnan(amount):
-            self.fail(f"{value} is not an amount in US dollars.", param, ctx)
-        return amount
+        """Return the number."""
+        number = float(super().convert(value, param, ctx))
+        if not abs(number) < MAX_AMOUNT:
+            self.fail(f"{value} is not a number below {MAX_AMOUNT:.0e}.", param, ctx)
+        return number
+
+
+POSITIVE, SHARE, OPEN_SHARE = click.IntRange(min=1), Number(0, 1, min_open=True), Number(0, 1, True, True)
+DOLLARS, MINUTES = Number(min=0), Number(min=0, min_open=True)
 
 
 def project_option(function: F) -> F:
@@ -80,7 +83,7 @@ def json_option(function: F) -> F:
 
 def spending_options(function: F) -> F:
     """Add `--max-usd` and `--yes`."""
-    limit = click.option("--max-usd", type=Dollars(min=0), help="Spending limit for this run, in US dollars.")
+    limit = click.option("--max-usd", type=DOLLARS, help="Spending limit for this run, in US dollars.")
     agreed = click.option("--yes", is_flag=True, help="Skip the cost confirmation.")
     return limit(agreed(function))
 

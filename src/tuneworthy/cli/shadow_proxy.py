@@ -9,7 +9,7 @@ import orjson
 
 from tuneworthy import processes
 from tuneworthy.cli.interruption import run_async
-from tuneworthy.cli.options import SHARE, note, project_option, spending_options
+from tuneworthy.cli.options import MINUTES, SHARE, note, project_option, spending_options
 from tuneworthy.cli.run import open_variants
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
@@ -32,7 +32,7 @@ from tuneworthy.store import Folder
 @click.option("--share", type=SHARE, default=0.1, show_default=True, help="Share of sessions to copy.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8100, show_default=True, help="Port to listen on.")
-@click.option("--judge-minutes", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True,
+@click.option("--judge-minutes", type=MINUTES, default=1.0, show_default=True,
               help="Minutes between two verdicts.")  # fmt: skip
 @click.option("--canary", is_flag=True, help="Let the candidate answer users, step by step.")
 @project_option

@@ -1,16 +1,18 @@
 """What every section of the project file is: typed, closed to unknown keys, immutable."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from tuneworthy.types import MAX_AMOUNT
+
 
 class Section(BaseModel):
     """A table of the project file; validators are built when the first file is read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, strict=True)
 
 
 class Margined(Section):
@@ -56,10 +58,8 @@ class FunctionSection(Section):
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Chance = Annotated[float, Field(gt=0, le=1)]
-# No amount, number of requests or time is above it: products of several stay finite.
-_MOST: Final = 1e15
-Positive = Annotated[float, Field(gt=0, lt=_MOST)]
-NonNegative = Annotated[float, Field(ge=0, lt=_MOST)]
+Positive = Annotated[float, Field(gt=0, lt=MAX_AMOUNT)]
+NonNegative = Annotated[float, Field(ge=0, lt=MAX_AMOUNT)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 # Of the libraries that draw with it.
 Seed = Annotated[int, Field(ge=0, lt=2**32)]

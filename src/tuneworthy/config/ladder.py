@@ -69,7 +69,7 @@ def _rising(pair: tuple[float, float]) -> tuple[float, float]:
     return pair
 
 
-Factors = Annotated[tuple[Positive, Positive], AfterValidator(_rising)]
+Factors = Annotated[tuple[Positive, Positive], Field(strict=False), AfterValidator(_rising)]
 RangeName = Literal["traffic", "price", "costs", "capacity", "success", "wrong_answer"]
 # A low and a high factor per estimate: of `requests_per_month`; of a provider's price; of the costs of training
 # and upkeep that the project file does not set; of a server's computed capacity; of `usd_per_wrong_answer`. `success`

@@ -16,8 +16,9 @@ from typing import Any, Final
 from tuneworthy.retrieval.searches import SCHEMA as SEARCHES
 from tuneworthy.store import Folder
 from tuneworthy.store.database import UNREADABLE, address_for_reading, explained, foreign_objects
-from tuneworthy.store.responses import SCHEMA, Dollars, decoded
+from tuneworthy.store.responses import SCHEMA, decoded
 from tuneworthy.store.shapes import DamagedRecord, shaped
+from tuneworthy.types import Dollars
 
 QUARANTINE: Final = "quarantine"
 # Column of a bad value to the consequence.

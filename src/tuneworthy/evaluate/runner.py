@@ -60,6 +60,8 @@ SHORTEST_DELAY_S = 0.05
 RATE_LIMIT_RETRIES = 30
 # Further attempts to connect to a server that has never answered this process: it is not there.
 UNSEEN_RETRIES = 2
+# Further attempts after a whole answer that cannot be read: each is billed, and the next one is mostly no better.
+MALFORMED_RETRIES = 1
 # Cases in a row that failed for good before the provider, not the cases, is blamed.
 DOWN_AFTER = 8
 # How long calls in flight are waited for once the provider is known to be down or to refuse the key.
@@ -68,9 +70,9 @@ IMPATIENT_S = 5.0
 STORED_FAILURES = frozenset({"bad_request"})
 # If nothing was ever answered, the project file or the pipeline has to be fixed, not a case.
 UNTIL_FIXED = frozenset({"refused", "pipeline"})
-MAYBE_BILLED = frozenset({"timeout", "malformed", "connection", "crash"})
+MAYBE_BILLED = frozenset({"timeout", "malformed", "incomplete", "connection", "crash"})
 # A case can cause these itself, whatever state the provider is in.
-OF_ONE_CASE = frozenset({"server", "timeout", "malformed", "crash", "refused"})
+OF_ONE_CASE = frozenset({"server", "timeout", "malformed", "incomplete", "crash", "refused"})
 # A case is given up early if so many attempts, at least, would fail by chance less often than this.
 FEWEST_ATTEMPTS = 3
 CHANCE = 1e-4
@@ -470,6 +472,8 @@ class Runner:
         retries = model.retries
         if error.code == "connection" and model.name not in self._answered:
             retries = min(retries, UNSEEN_RETRIES)
+        elif error.code == "malformed":
+            retries = min(retries, MALFORMED_RETRIES)
         if error.code == "auth":
             batch.stop(
                 AuthError(error.message, hint="Check the API key in the environment, then run the command again.")
@@ -481,7 +485,7 @@ class Runner:
                     hint="Raise the quota with the provider, then run the command again. Finished calls are cached.",
                 )
             )
-        elif await self._fails_alone(model, batch, job, error):
+        elif await self._fails_alone(model, batch, job, error, retries):
             self._failing.add((model.identity, job.case.id))
             failure = self._fail(model, batch, job, error)
             self.store.put(job.key, failure, 0.0)
@@ -505,7 +509,7 @@ class Runner:
                 f"in {LONGEST_PAUSE_S:.0f} s."
             )
 
-    async def _fails_alone(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> bool:
+    async def _fails_alone(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError, retries: int) -> bool:
         if error.code not in OF_ONE_CASE:
             return False
         if (model.identity, job.case.id) in self._failing:
@@ -515,7 +519,7 @@ class Runner:
         failed, fine = self._tries[model.identity, True], self._tries[model.identity, False]
         enough = ceil(natural_log(CHANCE) / natural_log((failed + 1) / (failed + fine + 2)))
         tries = job.attempts - job.rate_limited
-        return tries >= min(max(FEWEST_ATTEMPTS, enough), model.retries + 1) and await self._healthy(
+        return tries >= min(max(FEWEST_ATTEMPTS, enough), retries + 1) and await self._healthy(
             model, batch, job.last_sent
         )
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import orjson
-from annotated_types import Ge
 
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.rung_details import Detail
@@ -14,10 +13,9 @@ from tuneworthy.stats.calibration import LabelCalibration
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import shaped
 from tuneworthy.store.signatures import document_origin, signed_document
-from tuneworthy.types import RungStatus, Variant
+from tuneworthy.types import Dollars, RungStatus, Variant
 
 Interval = tuple[float, float]
-Dollars = Annotated[float, Ge(0)]
 RecordName = Literal["run", "quick"]
 D = TypeVar("D")
 

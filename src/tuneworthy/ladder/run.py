@@ -568,7 +568,7 @@ class LadderRun:
                 *(
                     (
                         f"{count(n, 'answer')} from {name} came without usable token counts. Each is charged at its "
-                        "maximum cost."
+                        f"maximum cost, which can be many times its true cost. Let the server of {name} report usage."
                     )
                     for name, n in session.runner.doubtful.items()
                     if n

@@ -30,7 +30,7 @@ from tuneworthy.retrieval.library import open_library
 from tuneworthy.search.racing import DevScores
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.store.signatures import MeasuredElsewhere
-from tuneworthy.types import Case, Score, Trace, Variant, canonical
+from tuneworthy.types import MAX_AMOUNT, Case, Score, Trace, Variant, canonical
 
 if TYPE_CHECKING:
     from tuneworthy.graders.judge import JudgeGrader
@@ -218,10 +218,10 @@ async def open_session(
 
     Raises:
         Untrusted: The project needs a permission that it lacks.
-        UserError: `max_usd` is no amount; no limit would apply to `nan`.
+        UserError: `max_usd` is no amount; no limit would apply to `nan` or infinity.
     """
-    if max_usd is not None and not max_usd >= 0:
-        raise UserError(f"max_usd must be 0 or more, but it is {max_usd}.")
+    if max_usd is not None and not 0 <= max_usd < MAX_AMOUNT:
+        raise UserError(f"max_usd must be a number from 0, but it is {max_usd}.")
     require_grants(project)  # all at once, and before money is spent
     folder = Folder(project.root)
     with nullcontext() if beside else folder.lock(waiting, reading=reading):

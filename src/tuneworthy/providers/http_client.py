@@ -290,7 +290,7 @@ class HttpClient:
         elif isinstance(error, aiohttp.ClientHttpProxyError):
             template, retryable = "{host}: the proxy refused the connection: {said}.", error.status >= 500
         elif isinstance(error, _BROKEN):
-            template, code = "{host}: the response is incomplete or is not valid HTTP: {said}.", "malformed"
+            template, code = "{host}: the response is incomplete or is not valid HTTP: {said}.", "incomplete"
         elif isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.InvalidURL):
             retryable = False
         message = template.format(

@@ -327,7 +327,7 @@ class LlamaCppProvider(BaseProvider):
             messages = with_instructions(request.messages, self.capabilities.instructions)
             response = await (ranker.rank(request, messages) if ranked else client.complete(request))
         except ProviderError as error:
-            if error.code in {"connection", "malformed"} and await engine.died():
+            if error.code in {"connection", "malformed", "incomplete"} and await engine.died():
                 raise self._crashed(engine, request) from None
             raise _explained(error) from None
         self._crashes_in_a_row = 0

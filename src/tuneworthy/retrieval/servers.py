@@ -32,7 +32,7 @@ TRIES = 3
 # Before the second try, seconds; doubled before each further one.
 PAUSE_S = 0.5
 MAX_BYTES = 256 * 2**20
-MAYBE_BILLED = frozenset({"timeout", "connection", "malformed"})
+MAYBE_BILLED = frozenset({"timeout", "connection", "malformed", "incomplete"})
 
 Result = TypeVar("Result")
 # Returns the request for some texts.
@@ -177,7 +177,7 @@ class RetrievalServer:
                 return await _finished(self._attempt(client, keys, content, read, ceiling), self._account.grace_s)
             except ProviderError as error:
                 failure = error.with_traceback(None)  # it would keep the response
-            if not failure.retryable:
+            if not failure.retryable or (attempt and failure.code == "malformed"):
                 break
             if attempt < TRIES - 1:
                 await asyncio.sleep(PAUSE_S * 2**attempt)

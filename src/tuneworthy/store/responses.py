@@ -22,17 +22,16 @@ from dataclasses import dataclass
 from math import fsum
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
-from annotated_types import Interval
 from typing_extensions import TypedDict
 
 from tuneworthy.redaction import redact_json
 from tuneworthy.store.database import explained, open_database
 from tuneworthy.store.shapes import DamagedRecord, parsed, shaped
 from tuneworthy.store.signatures import Keyring, MeasuredElsewhere, parts_of
-from tuneworthy.types import Failure, Response, canonical
+from tuneworthy.types import MAX_AMOUNT, Dollars, Failure, Response, canonical
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS responses (
@@ -53,8 +52,7 @@ CREATE TABLE IF NOT EXISTS further_answers (
 );
 """
 # What SQLite takes for an amount of money; NaN is no number there, and a text compares as larger than any.
-MONEY = "(typeof({0}) IN ('real', 'integer') AND {0} >= 0 AND {0} < 9e999)"
-Dollars: Any = Annotated[float, Interval(ge=0, lt=float("inf"))]
+MONEY = f"(typeof({{0}}) IN ('real', 'integer') AND {{0}} >= 0 AND {{0}} < {MAX_AMOUNT})"
 _CHUNK = 500
 # An answer replaces a failure ("{" is how its body begins, "[" how that of an answer does), and nothing else.
 _INSERT = """
