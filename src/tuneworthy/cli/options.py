@@ -25,6 +25,8 @@ FILE_PATH = click.Path(path_type=Path, dir_okay=False)
 class Number(click.FloatRange):
     """A number below `MAX_AMOUNT`; no limit would apply to `nan` or `inf`."""
 
+    name = "float"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the number."""
         number = float(super().convert(value, param, ctx))
