@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from tests.hostile.test_trust import HEAD, project, run, write  # noqa: F401
 from tuneworthy import config
 from tuneworthy.cli import invoke, root
-from tuneworthy.cli.options import Number
+from tuneworthy.cli.options import FiniteFloat
 from tuneworthy.config.base import Section
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, ResponseStore
@@ -39,7 +39,7 @@ def test_each_number_of_the_command_line_is_finite() -> None:
     options = dict(commands(root, click.Context(root)))
     decimal = {name: option for name, option in options.items() if isinstance(option.type, click.types.FloatParamType)}
     assert len(decimal) >= 9
-    assert [name for name, option in decimal.items() if not isinstance(option.type, Number)] == []
+    assert [name for name, option in decimal.items() if not isinstance(option.type, FiniteFloat)] == []
     for option in decimal.values():
         for text in ("nan", "inf", "-inf", "1e400", "1e15", "-1e15"):
             with pytest.raises(click.BadParameter):

@@ -7,7 +7,7 @@ import click
 
 from tuneworthy.cli.options import (
     FOLDER_PATH,
-    Number,
+    FiniteFloat,
     json_option,
     note,
     print_result,
@@ -36,7 +36,7 @@ from tuneworthy.trust import own_path
 @version_option
 @click.option(
     "--validation",
-    type=Number(0, 0.5),
+    type=FiniteFloat(0, 0.5),
     default=0.1,
     show_default=True,
     help="Share of the rows for validation; 0 writes only train.",

@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 
 from tuneworthy.cli.interruption import run_async
-from tuneworthy.cli.options import FILE_PATH, F, Number, json_option, note, print_result, project_option
+from tuneworthy.cli.options import FILE_PATH, F, FiniteFloat, json_option, note, print_result, project_option
 from tuneworthy.cli.run import agree_to_spend
 from tuneworthy.cli.tables import show_tables
 from tuneworthy.config import load
@@ -30,13 +30,13 @@ from tuneworthy.types import Case, Variant
 
 ENGINES = ("hf", "vllm", "llama_cpp")
 _OPTIONS: dict[str, tuple[Any, str]] = {
-    "temperature": (Number(), "Divisor of the logits; 0 is greedy."),
-    "top_k": (int, "Number of tokens to keep; 0 keeps all."),
-    "top_p": (Number(), "Mass of the likeliest tokens to keep."),
-    "min_p": (Number(), "Lowest share of the top probability to keep."),
-    "repetition_penalty": (Number(), "Divisor for tokens that have occurred."),
-    "frequency_penalty": (Number(), "Penalty per earlier occurrence."),
-    "presence_penalty": (Number(), "Penalty for tokens that have occurred."),
+    "temperature": (FiniteFloat(), "Divisor of the logits; 0 is greedy."),
+    "top_k": (int, "FiniteFloat of tokens to keep; 0 keeps all."),
+    "top_p": (FiniteFloat(), "Mass of the likeliest tokens to keep."),
+    "min_p": (FiniteFloat(), "Lowest share of the top probability to keep."),
+    "repetition_penalty": (FiniteFloat(), "Divisor for tokens that have occurred."),
+    "frequency_penalty": (FiniteFloat(), "Penalty per earlier occurrence."),
+    "presence_penalty": (FiniteFloat(), "Penalty for tokens that have occurred."),
 }
 
 

@@ -22,7 +22,7 @@ PATH, FOLDER_PATH = click.Path(path_type=Path), click.Path(path_type=Path, file_
 FILE_PATH = click.Path(path_type=Path, dir_okay=False)
 
 
-class Number(click.FloatRange):
+class FiniteFloat(click.FloatRange):
     """A number below `MAX_AMOUNT`; no limit would apply to `nan` or `inf`."""
 
     name = "float"
@@ -35,8 +35,8 @@ class Number(click.FloatRange):
         return number
 
 
-POSITIVE, SHARE, OPEN_SHARE = click.IntRange(min=1), Number(0, 1, min_open=True), Number(0, 1, True, True)
-DOLLARS, MINUTES = Number(min=0), Number(min=0, min_open=True)
+POSITIVE, SHARE, OPEN_SHARE = click.IntRange(min=1), FiniteFloat(0, 1, min_open=True), FiniteFloat(0, 1, True, True)
+DOLLARS, MINUTES = FiniteFloat(min=0), FiniteFloat(min=0, min_open=True)
 
 
 def project_option(function: F) -> F:
