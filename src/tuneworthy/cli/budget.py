@@ -56,10 +56,11 @@ def read_money(project: Project) -> BudgetState:
 
 def note_elsewhere(root: Path) -> None:
     """Say on stderr how many stored answers of the project in `root` the user has not accepted, and whose they are."""
-    path = Folder(root).responses
-    with suppress(UserError), closing(ResponseStore(path if path.exists() else Path(":memory:"))) as store:
-        if origins := store.measured_elsewhere():
-            note(str(MeasuredElsewhere(origins)))
+    with suppress(UserError):  # `doctor` names a damaged store
+        if (path := Folder(root).responses).exists():
+            with closing(ResponseStore(path)) as store:
+                if origins := store.measured_elsewhere():
+                    note(str(MeasuredElsewhere(origins)))
 
 
 def words(money: BudgetState) -> str:
