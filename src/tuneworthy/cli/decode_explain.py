@@ -31,7 +31,7 @@ from tuneworthy.types import Case, Variant
 ENGINES = ("hf", "vllm", "llama_cpp")
 _OPTIONS: dict[str, tuple[Any, str]] = {
     "temperature": (FiniteFloat(), "Divisor of the logits; 0 is greedy."),
-    "top_k": (int, "FiniteFloat of tokens to keep; 0 keeps all."),
+    "top_k": (int, "Number of tokens to keep; 0 keeps all."),
     "top_p": (FiniteFloat(), "Mass of the likeliest tokens to keep."),
     "min_p": (FiniteFloat(), "Lowest share of the top probability to keep."),
     "repetition_penalty": (FiniteFloat(), "Divisor for tokens that have occurred."),
