@@ -274,6 +274,16 @@ def test_a_copied_folder_is_shown_and_neither_believed_nor_bought_again(
     assert "measured elsewhere" not in run("decide")[1]
 
 
+def test_a_project_without_answers_stays_as_it_is(
+    original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(shutil.copytree(original / "world", tmp_path / "new", ignore=shutil.ignore_patterns(".tuneworthy")))
+    before = {*tmp_path.rglob("*")}
+    monkeypatch.chdir(tmp_path)
+    assert invoke(["status", "--project", str(root)]) == 0
+    assert {path for path in {*tmp_path.rglob("*")} - before if "alice" not in path.parts} == set()
+
+
 def test_answers_are_measured_again_only_on_request(copied: Path) -> None:
     assert invoke(["doctor", "--remeasure", "--project", str(copied)]) == 0
     assert invoke(["run", "--project", str(copied)]) == 0

@@ -56,16 +56,19 @@ def _prompt_faults(change: Project, base: Project, cases: Iterable[Case]) -> Ite
         yield "A prompt file is a pointer of Git LFS. Fetch the file first."
     if any(block not in old and not _PLAIN.fullmatch(block) for block in _BLOCK.findall(new)):
         yield "A prompt has new template code. It may only insert variables."
+    quotes = _quotes(new, old, cases)
+    n = sum(map(bool, quotes))
+    if n >= _MIN_CASES or any(one.count(" ") > _MIN_WORDS for one in chain.from_iterable(quotes)):
+        yield f"A prompt quotes cases or their answers (n = {n})."
+
+
+def _quotes(new: str, old: str, cases: Iterable[Case]) -> list[list[str]]:
+    """Return for each case the pieces of its question and answer that `new` has and `old` lacks."""
     added, before = (f" {' '.join(words(text))} " for text in (new, old))
     asked = {case.id: case for case in cases}.values()
     texts = [{*_pieces(case.text), *_pieces(str(case.expected))} for case in asked]
     shared = Counter(chain.from_iterable(texts))
-    quotes = [
-        [one for one in pieces if shared[one] < _SHARED and one in added and one not in before] for pieces in texts
-    ]
-    n = sum(map(bool, quotes))
-    if n >= _MIN_CASES or any(one.count(" ") > _MIN_WORDS for one in chain.from_iterable(quotes)):
-        yield f"A prompt quotes cases or their answers (n = {n})."
+    return [[one for one in pieces if shared[one] < _SHARED and one in added and one not in before] for pieces in texts]
 
 
 def _pieces(text: str) -> Iterator[str]:

@@ -110,10 +110,7 @@ def changed_since(
         for row in record.rungs
         if row.score is not None and row.n != record.n_test
     ]
-    partial = [f"the run is incomplete: {record.partial}"] if record.partial else []
-    if record.elsewhere:
-        partial.insert(0, f"the run was measured elsewhere (signed by: {record.elsewhere})")
-    return [*partial, *half, *changed, *settings_changed]
+    return [*record.limits, *half, *changed, *settings_changed]
 
 
 def _variants(record: RunRecord, project: Project, opened: Mapping[str, Mapping[str, Any]]) -> list[str]:

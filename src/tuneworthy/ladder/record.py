@@ -379,6 +379,12 @@ class RunRecord:
     def to_dict(self) -> dict[str, Any]:
         return dict(orjson.loads(orjson.dumps(self)))
 
+    @property
+    def limits(self) -> list[str]:
+        """Why the run cannot be used as it is, whatever changed since, in words."""
+        elsewhere = f"the run was measured elsewhere (signed by: {self.elsewhere})" if self.elsewhere else ""
+        return [*filter(None, [elsewhere, f"the run is incomplete: {self.partial}" if self.partial else ""])]
+
     def rung(self, name: str) -> RungRecord | None:
         return next((record for record in self.rungs if record.rung == name), None)
 
