@@ -39,7 +39,7 @@ async def behave(b: Bench, name: str) -> tuple[bool, str]:
     fine, columns = True, []
     b.scripts["candidate"] = lambda _: BEHAVIOURS[name]
     for mode, (share, n) in MODES.items():
-        b.renew(share)
+        b.renew(share, wait_s=0.4)
         whole = served = 0
         for place in range(n):
             answer = await b.ask(stream=place % 2 == 1, wait_s=20)
@@ -74,7 +74,7 @@ async def refuse(b: Bench, name: str) -> tuple[bool, str]:
 async def main() -> bool:
     """Print both tables and the totals; return whether all is well."""
     with tempfile.TemporaryDirectory() as folder:
-        async with bench(Path(folder)) as b:
+        async with bench(Path(folder), timeout_s=0.3) as b:
             b.copies.log = Path("/dev/null")
             results = []
             for name in BEHAVIOURS:

@@ -1,4 +1,4 @@
-"""A canary in the loop of a test: proxy, worker, production and candidate; 46 candidates and 34 credentials."""
+"""A canary in the loop of a test: proxy, worker, production and candidate; 62 candidates and 37 clients."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ class Bench:
     scripts: dict[str, Callable[[Call], Script]]
     numbers: Any = field(default_factory=count)
 
-    def renew(self, share: float | None, wait_s: float = 0.4) -> None:
+    def renew(self, share: float | None, wait_s: float = 8.0) -> None:
         """Begin a new canary at a share; None for shadow mode."""
         self.asked.clear()
         self.calls.clear()
@@ -194,7 +194,7 @@ class Bench:
         return self.app.canary
 
     async def ask(
-        self, *headers: str, session: str = "", path: str = CHAT, text: str = "", wait_s: float = 8.0, **fields: Any
+        self, *headers: str, session: str = "", path: str = CHAT, text: str = "", wait_s: float = 20.0, **fields: Any
     ) -> bytes:
         """Return the raw answer to a user's question, which is a new one."""
         number = next(self.numbers)
@@ -214,7 +214,7 @@ def of_candidate(answer: bytes) -> bool:
 
 
 @asynccontextmanager
-async def bench(root: Path) -> AsyncIterator[Bench]:
+async def bench(root: Path, *, timeout_s: float = 4.0) -> AsyncIterator[Bench]:
     """Start all four; `scripts` says how candidate and production answer."""
     scripts: dict[str, Callable[[Call], Script]] = {"candidate": lambda _: VALID["good"], "production": production}
     write_traffic_project(root, "equal")
@@ -223,7 +223,7 @@ async def bench(root: Path) -> AsyncIterator[Bench]:
         upstream(lambda call: [*scripts["candidate"](call)]) as (address, asked),
         upstream(lambda call: [*scripts["production"](call)]) as (main, calls),
     ):
-        model = f'provider = "openai"\nmodel = "m"\nbase_url = "{address}/v1"\ntimeout_s = 0.3\nretries = 0\n'
+        model = f'provider = "openai"\nmodel = "m"\nbase_url = "{address}/v1"\ntimeout_s = {timeout_s}\nretries = 0\n'
         text = path.read_text().replace('provider = "scripted"\nfunction = "world.py:equal"', model, 1)
         assert model in text
         path.write_text(text.replace(model, model + 'api_key_env = ""\n'))
