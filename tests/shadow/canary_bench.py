@@ -305,7 +305,7 @@ REFUSED |= {
 # Answers of production that admit nobody.
 NOT_ADMITTING: dict[str, Script] = {
     **{f"status {n}": [raw(spoken("blue"), JSON, status=f"{n} X")] for n in (201, 302, 400, 401, 402, 403, 429, 500)},
-    **{name: INVALID[name] for name in ("error in 200", "HTML", "empty body", "null message")},
+    **{name: INVALID[name] for name in ("error in 200", "error and choices", "HTML", "empty body", "empty content")},
     **{
         name: INVALID[name]
         for name in ("closes at once", "dies in the body", "unknown encoding", "events, error first")

@@ -49,7 +49,7 @@ from tuneworthy.shadow.worker import read_row
 from tuneworthy.store import Folder
 
 # Each kind of fault once; `scripts/canary_table.py` tries all, at all shares.
-SAMPLE = ("error in 200", "hang", "dies in the body", "gzip bomb", "a call of no tool", "finish length",
+SAMPLE = ("error in 200", "hang", "dies in the body", "gzip bomb", "a call of no tool", "finish content_filter",
           "events, error inside", "headers of an account")  # fmt: skip
 
 
@@ -81,11 +81,12 @@ def test_in_shadow_mode_a_failed_copy_is_recorded_as_lost(tmp_path: Path) -> Non
             rows = [orjson.loads(line) for line in path.read_bytes().splitlines()]
             assert [row["failed_by"] for row in rows] == [b.worker.candidate.id] * 4 + [""] * 2
             row = read_row(CopyHead(path=CHAT), orjson.dumps(question("a")), spoken("blue"), None)
-            turn = replace(turn_of("s", row), failed_by=b.worker.candidate.id)
+            turn = turn_of("s", row)
+            turn = replace(turn, failed_by=b.worker.candidate.id, case=replace(turn.case, expected="blue"))
             n, recording = len(b.asked), Recording([TrafficSession("s", "", [turn])], 1, False, [])
             await replay(b.worker.session, recording, b.worker.candidate)
             (pair,) = worst_pairs(b.worker.session.folder, 9)
-            assert pair["changes"]["format"] == pair["changes"]["refusal"] == -1 and len(b.asked) == n
+            assert {pair["changes"][name] for name in ("format", "refusal", "quality")} == {-1} and len(b.asked) == n
 
     run(work)
 
