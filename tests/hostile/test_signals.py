@@ -119,7 +119,7 @@ def test_a_run_that_is_stopped_sends_no_call_twice(tmp_path: Path, number: signa
 
 
 def test_without_the_drain_calls_are_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.hostile.test_signals.listen", lambda: None)  # the child is a copy of this process
+    monkeypatch.setattr("tests.hostile.test_signals.stop_at_once", lambda: None)  # the child is a copy of this process
     with Running() as server:
         root = make_project(tmp_path / "p", server.base_url, "good@1000", bad=0, n=100, timeout_s=30.0)
         child = start(root)

@@ -15,7 +15,6 @@ from tuneworthy.cli.invocation import Invocation
 from tuneworthy.errors import UserError
 from tuneworthy.report.text import escaped, inert
 from tuneworthy.trust import own_path
-from tuneworthy.types import MAX_AMOUNT
 
 F = TypeVar("F", bound=Callable[..., Any])
 PATH, FOLDER_PATH = click.Path(path_type=Path), click.Path(path_type=Path, file_okay=False)
@@ -29,6 +28,8 @@ class FiniteFloat(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the number."""
+        from tuneworthy.types import MAX_AMOUNT  # loads pydantic's types, which `--help` does without
+
         number = float(super().convert(value, param, ctx))
         if not abs(number) < MAX_AMOUNT:
             self.fail(f"{value} is not a number below {MAX_AMOUNT:.0e}.", param, ctx)
