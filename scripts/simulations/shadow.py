@@ -1,10 +1,11 @@
 """How often a shadow verdict is wrong under constant looks: `python -m scripts.simulations.shadow --seed 1`.
 
 Thirty days of traffic, ten sessions an hour, of 1 to 4 turns that go alike within a session; long sessions go worse.
-Every figure is computed by the functions that the product uses, which look after each session: hourly looks are a part
-of these. At the margin exactly, whoever stops or passes is wrong; a candidate that is equal should pass, one that is 8
-points worse should be stopped. With `a judge`, a noisy judge that favours the candidate scores all sessions, and people
-label some of them. `z-test` looks hourly at a fixed level, on the same draws. `one test` looks once, at the end.
+Every figure is computed by the functions that the product uses for one period, where each session is a block (for days
+see `scripts.simulations.days`), with a look after each session: hourly looks are a part of these. At the margin,
+whoever stops or passes is wrong; a candidate that is equal should pass, one that is 8 points worse should be stopped.
+With `a judge`, a noisy judge that favours the candidate scores all sessions, and people label some of them. `z-test`
+looks hourly at a fixed level, on the same draws. `one test` looks once, at the end.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import numpy as np
 import scipy
 
 from tuneworthy.shadow.verdict import ALPHA, COMPARED, ShadowRules, Stream, corrected
-from tuneworthy.stats.betting import log_capital
 
 HOURS, AN_HOUR, MARGIN, TURNS, CHUNK = 24 * 30, 10, 0.05, 4, 100
 SHARES = np.array([0.4, 0.3, 0.2, 0.1])  # of sessions with 1, 2, 3 and 4 turns
@@ -54,7 +54,7 @@ def draw(rng: np.random.Generator, delta: float, sims: int) -> Traffic:
 
 
 def stream(traffic: Traffic, rng: np.random.Generator, *, judge: bool) -> Stream:
-    """Return the bets: on right answers, or on the judge as people correct it."""
+    """Return the differences: by right answers, or by the judge as people correct it."""
     if not judge:
         return Stream(values=traffic.people, weights=traffic.weights)
     known = rng.random(traffic.people.shape) < SHARE
@@ -63,8 +63,8 @@ def stream(traffic: Traffic, rng: np.random.Generator, *, judge: bool) -> Stream
 
 def first(bets: Stream, alpha: float, *, above: bool) -> np.ndarray:
     """Return after how many sessions each simulation met a rule, `(sims,)`; infinite if it never did."""
-    capital = log_capital(bets.values, -MARGIN, bets.weights, reach=bets.reach, above=above)
-    met = capital >= -np.log(alpha)
+    low, high = bets.blocks.ends(alpha)
+    met = low > -MARGIN if above else high < -MARGIN
     return np.where(met.any(axis=-1), met.argmax(axis=-1) + 1.0, np.inf)
 
 

@@ -16,8 +16,9 @@ from tuneworthy.stats.blocks import Floats, block_sequence, blocks_until, runnin
 
 # Finished blocks before any result: weekdays differ.
 MIN_DAYS: Final = 7
-# Blocks for which the sequence is narrowest.
+# Blocks for which the sequence is narrowest: days, and sessions if each is a block.
 HORIZON: Final = 14
+SESSIONS_HORIZON: Final = 100
 # Disagreements that are added to the variance, so that a few sessions without any are not certain.
 ADDED: Final = 6
 # Largest standard deviation between days at which a first step of `MIN_DAYS` is enough; assumed if it is not measured.
@@ -70,7 +71,8 @@ class Blocks:
 
     def ends(self, alpha: float) -> tuple[Floats, Floats]:
         """Return the lower and the upper end of the sequence after each block, each `(..., k)`, each at level alpha."""
-        return block_sequence(self.means, self.weights, alpha, HORIZON, first=MIN_DAYS, least_errors=self.errors)
+        horizon = HORIZON if self.n > len(self.places) else SESSIONS_HORIZON
+        return block_sequence(self.means, self.weights, alpha, horizon, first=MIN_DAYS, least_errors=self.errors)
 
     @property
     def within(self) -> float:

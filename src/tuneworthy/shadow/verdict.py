@@ -76,7 +76,7 @@ class Stream:
 
     @property
     def blocks(self) -> Blocks:
-        days = np.arange(len(self.values)) if self.days is None else self.days
+        days = np.arange(self.values.shape[-1]) if self.days is None else self.days
         return Blocks.of(self.values, self.weights, days, self.reach)
 
     def reached(self, null: float, alpha: float, *, above: bool) -> int | None:

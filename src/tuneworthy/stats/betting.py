@@ -34,22 +34,18 @@ def wager(differences: Floats) -> float:
     return float(np.exp(log_capital(differences, 0.0)[-1])) if len(differences) else 1.0
 
 
-def log_capital(
-    values: Floats, null: float, weights: Floats | float = 1.0, *, reach: float = 1.0, above: bool = True
-) -> Floats:
-    """Return the logarithm of the capital after each observation, of bets that the weighted mean is beyond `null`.
+def log_capital(values: Floats, null: float, weights: Floats | float = 1.0) -> Floats:
+    """Return the logarithm of the capital after each observation, of bets that the weighted mean is above `null`.
 
     Args:
-        values: `(..., n)`, each in [-reach, reach]; the last axis is time.
+        values: `(..., n)`, each in [-1, 1]; the last axis is time.
         null: The mean that is bet against.
         weights: `(..., n)`, each in [0, 1]; the mean is `E[weight * value] / E[weight]`.
-        reach: See `values`.
-        above: Whether the bets are on a mean above `null`; else on one below.
 
     Returns:
         As `values`.
     """
-    return _joined(np.cumsum(_growth(values, null, weights, reach=reach, above=above), axis=-1))
+    return _joined(np.cumsum(_growth(values, null, weights), axis=-1))
 
 
 def log_capital_of_any_start(values: Floats, null: float, weights: Floats | float = 1.0) -> Floats:
@@ -58,13 +54,13 @@ def log_capital_of_any_start(values: Floats, null: float, weights: Floats | floa
     Bets that all began with the first observation find a late rise late. Here the part 1 / (j (j + 1)) of the capital
     begins at observation j; the parts add up to 1, so Ville's bound still applies.
     """
-    growth = _growth(values, null, weights, reach=1.0, above=True)
+    growth = _growth(values, null, weights)
     return _joined(np.cumsum(growth, axis=-1) + np.logaddexp.accumulate(_parts(growth), axis=-1))
 
 
 def start_of_rise(values: Floats, null: float, weights: Floats | float = 1.0) -> int:
     """Return the place of the observation, of `(n,)`, whose part of `log_capital_of_any_start` is the largest now."""
-    growth = _growth(values, null, weights, reach=1.0, above=True)
+    growth = _growth(values, null, weights)
     return int((growth.sum(axis=-1, keepdims=True) + _parts(growth)).max(axis=0).argmax())
 
 
@@ -75,10 +71,10 @@ def _parts(growth: Floats) -> Floats:
     return parts
 
 
-def _growth(values: Floats, null: float, weights: Floats | float, *, reach: float, above: bool) -> Floats:
+def _growth(values: Floats, null: float, weights: Floats | float, *, above: bool = True) -> Floats:
     """Return the logarithm of each bet's capital factor per observation, `(n_bets, ..., n)`."""
     side = 1.0 if above else -1.0
-    stakes = weights * side * (values - null) / (reach + side * null)
+    stakes = weights * side * (values - null) / (1 + side * null)
     growth: Floats = np.log1p(np.multiply.outer(BETS, stakes))
     return growth
 
@@ -89,7 +85,7 @@ def _joined(growth: Floats) -> Floats:
 
 
 def confidence_sequence(
-    values: Floats, weights: Floats, places: NDArray[np.int64], alpha: float, *, reach: float = 1.0
+    values: Floats, weights: Floats, places: NDArray[np.int64], alpha: float
 ) -> tuple[Floats, Floats]:
     """Return the ends of the two-sided confidence sequence of a weighted mean in [-1, 1], after `places` observations.
 
@@ -98,7 +94,6 @@ def confidence_sequence(
         weights: `(n,)`.
         places: `(k,)`, rising, each from 1 to n.
         alpha: The chance that the sequence ever misses the mean, at most.
-        reach: See `log_capital`.
 
     Returns:
         Lower and upper ends, each `(k,)`; they only ever come closer. They are rounded outward.
@@ -108,7 +103,7 @@ def confidence_sequence(
         sure, open_end = (-1.0, 1.0) if above else (1.0, -1.0)
         for _ in range(HALVINGS):
             mean = (sure + open_end) / 2
-            growth = _growth(values[:n], mean, weights[:n], reach=reach, above=above).sum(axis=-1)
+            growth = _growth(values[:n], mean, weights[:n], above=above).sum(axis=-1)
             sure, open_end = (mean, open_end) if _joined(growth) >= np.log(2 / alpha) else (sure, mean)
         return sure
 
