@@ -83,6 +83,7 @@ def test_gross_harm_stops_within_the_first_day(metric: str) -> None:
     many = on_days(1, 60, 1.0, 0.0) if metric == "quality" else pairs(60, 0.0, 0.0, **more)
     found = judged(many, KNOWN)
     assert found.status == "fail" and (result(found, metric).stopped_at or 99) < 60
+    assert result(found, metric).high < -0.35, "the interval is that of sessions"
     assert judged(on_days(1, 200, 0.2, 0.05), KNOWN).status == "unknown", "it may be that day"
 
 
@@ -140,8 +141,9 @@ def test_the_forecast_is_measured_on_a_week_and_assumed_before() -> None:
         blocks = Blocks.of(values, np.ones(len(values)), number, 1.0)
         text = forecast(0.05, 0.05, 0.0167, sessions=200, blocks=blocks)
         assert f"({known})" in text
-        assert (blocks.between is None) == (known == "assumed")
-    assert blocks.between == pytest.approx(0.1, rel=0.35)
+        _, between = blocks.spread
+        assert (between is None) == (known == "assumed")
+    assert between is not None and between**0.5 == pytest.approx(0.1, rel=0.35)
     assert f"{100 * USUAL_BETWEEN:.1f} points" in forecast(0.05, 0.05, 0.0167, sessions=100)
 
 

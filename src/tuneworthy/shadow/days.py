@@ -75,17 +75,11 @@ class Blocks:
         return block_sequence(self.means, self.weights, alpha, horizon, first=MIN_DAYS, least_errors=self.errors)
 
     @property
-    def within(self) -> float:
-        """Variance of a day's mean that its number of sessions explains."""
-        return len(self.means) * float(self.errors[-1]) ** 2
-
-    @property
-    def between(self) -> float | None:
-        """Standard deviation between days in addition to `within`; None below `MIN_DAYS`."""
-        if (n := len(self.means)) < MIN_DAYS:
-            return None
-        _, errors = running_mean(self.means, self.weights)
-        return float(np.sqrt(max(0.0, n**2 / (n - 1) * errors[-1] ** 2 - self.within)))
+    def spread(self) -> tuple[float, float | None]:
+        """Variance of a day's mean that its number of sessions explains, and the rest; None below `MIN_DAYS`."""
+        n, (_, errors) = len(self.places), running_mean(self.means, self.weights)
+        within = n * float(self.errors[-1]) ** 2
+        return within, max(0.0, n**2 / (n - 1) * float(errors[-1]) ** 2 - within) if n >= MIN_DAYS else None
 
 
 def decision_days(deviation: float, margin: float, pass_alpha: float, stop_alpha: float) -> list[int | None]:
@@ -114,8 +108,8 @@ def forecast(
         sessions: Sessions a day whose quality is known.
         blocks: Finished days, at least one; None assumes that `CHANGED` of the answers differ in quality.
     """
-    within, measured = (blocks.within, blocks.between) if blocks else (CHANGED / sessions, None)
-    between = USUAL_BETWEEN if measured is None else measured
+    within, measured = blocks.spread if blocks else (CHANGED / sessions, None)
+    between = USUAL_BETWEEN if measured is None else measured**0.5
     days = decision_days((between**2 + within) ** 0.5, margin, pass_alpha, stop_alpha)
     first_step = MIN_DAYS if between <= USUAL_BETWEEN else days[-1]
     to_pass, *to_stop, first = (f"{n} days" if n else "more than a year" for n in (*days, first_step))

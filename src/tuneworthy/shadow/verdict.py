@@ -297,9 +297,9 @@ def _result(
     if not len(stream.values):
         return result
     alpha = rules.stratum_alpha if stratum else rules.overall_alpha
+    single = replace(stream, days=None)
     if metric not in SHARES:
-        gross = replace(stream, days=None).reached(-margin - GROSS, alpha, above=False)
-        stops = [gross, stream.reached(-margin, alpha, above=False)]
+        stops = [single.reached(-margin - GROSS, alpha, above=False), stream.reached(-margin, alpha, above=False)]
         result = replace(result, stopped_at=min(filter(None, stops), default=None))
     if metric in COMPARED:
         result = replace(
@@ -310,7 +310,8 @@ def _result(
     if metric == "quality" and result.n_days < blocks.n:
         expected = forecast(margin, ALPHA, alpha, sessions=blocks.n / result.n_days, blocks=blocks)
         result = replace(result, forecast=expected)
-    return _with_sequence(result, stream)
+    is_early = result.stopped_at is not None and result.n_days < MIN_DAYS
+    return _with_sequence(result, single if is_early else stream)
 
 
 def _with_sequence(result: MetricResult, stream: Stream) -> MetricResult:
