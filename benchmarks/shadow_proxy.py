@@ -263,12 +263,12 @@ def child_of(pid: int) -> int:
 def soak(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Return the memory of the proxy and of its child after a sixth of the time and at the end, MiB.
 
-    Goal: at most 1.1 times that after the sixth. Sessions end after some seconds, and are judged every ten.
+    Goal: at most 1.1 times that after the sixth. Sessions end after a minute, and are judged every minute.
     """
-    extra = "[shadow]\nidle_minutes = 0.05\nsessions = 100000\n"
+    extra = "[shadow]\nidle_minutes = 1\nsessions = 100000\n"
     root = write_traffic_project(folder / "soak", "equal", extra=extra)
     samples: list[tuple[float, float, float]] = []
-    with mock() as upstream, ours(upstream, root, "--judge-minutes", "0.166") as (address, process_):
+    with mock() as upstream, ours(upstream, root) as (address, process_):
         child, seconds, started = child_of(process_.pid), 60 * options.soak, time.monotonic()
 
         def watch() -> None:
@@ -353,7 +353,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--minutes", type=float, default=0.5)
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="only watch memory, for so long")
-    parser.add_argument("--rate", type=float, default=20.0, help="requests a second of --soak")
+    parser.add_argument("--rate", type=float, default=8.0, help="requests a second of --soak")
     parser.add_argument("--litellm", metavar="PYTHON")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
