@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,9 @@ from tests.shadow.servers import (
     served,
     upstream,
 )
+from tests.shadow.traffic import write_traffic_project
+from tuneworthy.cli import invoke
+from tuneworthy.providers.address import free_port
 from tuneworthy.shadow import http_server
 from tuneworthy.shadow import proxy as proxy_module
 from tuneworthy.shadow.copies import MOST_BYTES
@@ -485,3 +489,15 @@ def test_an_answer_that_has_begun_is_broken_off_by_a_malformed_request_and_not_c
             writer.close()
 
     run(work)
+
+
+@pytest.mark.parametrize(("host", "lines"), [("127.0.0.1", 1), ("127.0.0.2", 1), ("0.0.0.0", 2)])
+def test_an_open_host_says_who_can_use_it(
+    host: str, lines: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tuneworthy.cli.shadow_proxy.serve", lambda app, door: door.close())
+    monkeypatch.setattr("tuneworthy.cli.shadow_proxy.run_async", lambda work: work.close())
+    port, root = free_port(), write_traffic_project(tmp_path, "equal")
+    words = ["shadow", "proxy", "http://127.0.0.1:9", "--host", host, "--port", str(port), "--project", str(root)]
+    assert invoke([*words, "--candidate", "current"]) == 0
+    assert capsys.readouterr().err.count(str(port)) == lines
