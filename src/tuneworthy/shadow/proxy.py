@@ -245,13 +245,9 @@ class ShadowProxy:
         body = None
         if (path or length is not None) and (length or 0) <= MOST_BYTES:
             body, receive = await _read(receive, kept)
-        session = self.sampling.session_of(request.headers, body) if path else ""
         where = URL(self.upstream + request.target, encoded=True)
         headers = [*_end_to_end(request.headers, with_length=body is None), (b"via", b"1.1 " + self.pseudonym)]
-        copied, visit = bool(session) and self.sampling.takes(session), None
-        if self.canary and session and body is not None and path == CHAT:
-            visit = self.canary.visit(session, request.target, headers, body)
-        tee = _Tee(path, session, kept, visit, copied=copied) if copied or visit else None
+        tee = self._tee(request, headers, body, kept)
         try:
             await self._relay(request.method, where, headers, body, receive=receive, send=send, tee=tee)
         except _Gone as error:  # some clients leave at the last event of a stream: the child sees whether it was
@@ -264,6 +260,17 @@ class ShadowProxy:
         elif tee.status == 200:
             head = CopyHead(path=tee.path, session=tee.session, streamed=tee.streamed, encoding=tee.encoding)
             self.copies.offer(head, body, b"".join(tee.parts))
+
+    def _tee(self, request: UserRequest, headers: Headers, body: bytes | None, kept: "_Kept") -> "_Tee | None":
+        """Return how the answer is kept, for a copy or for the canary; None if neither needs it."""
+        path, visit = request.copied_path, None
+        session = self.sampling.session_of(request.headers, body) if path else ""
+        if body is None or not session:
+            return None
+        if self.canary and path == CHAT:
+            visit = self.canary.visit(session, request.target, headers, body)
+        copied = self.sampling.takes(session)
+        return _Tee(path, session, kept, visit, copied=copied) if copied or visit else None
 
     async def _relay(
         self,
