@@ -8,6 +8,7 @@ each request that production would refuse, sent 20 times.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -74,6 +75,7 @@ async def refuse(b: Bench, name: str) -> tuple[bool, str]:
 async def main() -> bool:
     """Print both tables and the totals; return whether all is well."""
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["TUNEWORTHY_TRUST"] = folder
         async with bench(Path(folder), timeout_s=0.3) as b:
             b.copies.log = Path("/dev/null")
             results = []
