@@ -7,7 +7,7 @@ import argparse
 from scripts.fuzz import TARGETS, fuzz
 
 parser = argparse.ArgumentParser(
-    description="Fuzz every reader and grader, the store, the proxy and the exported server."
+    description="Fuzz every reader and grader, the store, the proxy, the exported server and the action."
 )
 parser.add_argument("--seconds", type=float, default=1800.0)
 parser.add_argument("--target", action="append", choices=list(TARGETS))

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 from hypothesis.errors import Flaky
 from scripts import fuzz
-from scripts.fuzz import bounds, graders, readers, server, store
+from scripts.fuzz import action, bounds, graders, readers, server, store
 
 from tuneworthy.graders.text import ExactGrader
 from tuneworthy.types import Score
@@ -102,3 +102,26 @@ def test_a_traceback_of_the_exported_server_is_found(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(server, "CLASSIFIER", "def predict(text):\n    raise OSError\n")
     with pytest.raises((AssertionError, Flaky)):  # a fault may come after the input that causes it
         fuzz.fuzz(ENOUGH_S, ("server",))
+
+
+@pytest.mark.parametrize(
+    ("log", "outputs", "status"),
+    [("::error::x", [], 0), (" ::set-output name=a::b", [], 0), ("##[error]x", [], 0), ("", ["path=/x"], 0),
+     ("", ["answer=same", "answer=worse"], 0), ("", [], 127), (f"::stop-commands::{'a' * 32}\nx", [], 0)],
+)  # fmt: skip
+def test_what_an_action_may_not_say_is_found(log: str, outputs: list[str], status: int) -> None:
+    action.check(f"::stop-commands::{'a' * 32}\n::error::x\n::{'a' * 32}::", ["answer=same", "json=/x"], 3)
+    with pytest.raises(AssertionError):
+        action.check(log, outputs, status)
+
+
+@pytest.mark.slow
+def test_an_answer_that_writes_an_output_is_found() -> None:
+    script = action.prepare() / "script.sh"
+    guarded = script.read_text()
+    script.write_text(guarded.replace('if [[ ! "$answer" =~ ^[a-z_]+$ ]]; then failed 1; fi', ""))
+    try:
+        with pytest.raises((AssertionError, Flaky)):
+            fuzz.fuzz(ENOUGH_S, ("action",))
+    finally:
+        script.write_text(guarded)
