@@ -157,8 +157,8 @@ def test_json_keeps_the_text_and_escapes_it(project: Path) -> None:
 def test_without_the_sanitiser_the_text_steers_the_terminal(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(safe_stream, "visible", lambda text: text)
-    monkeypatch.setattr(terminal, "visible", lambda text: text)
+    monkeypatch.setattr(safe_stream, "inert", lambda text: text)
+    monkeypatch.setattr(terminal, "inert", lambda text: text)
     monkeypatch.chdir(project)
     invoke(["cases", "show", "c1"])
     out, err = capsys.readouterr()
