@@ -193,7 +193,8 @@ def test_a_name_cannot_write_code_into_the_exported_client(tmp_path: Path) -> No
     (tmp_path / "out" / "checked.py").write_text(f"{source.split('if __name__')[0]}\nprint(VARIANT == {name!r})\n")
     done = subprocess.run([sys.executable, tmp_path / "out" / "checked.py"], capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
-    assert paths["prompt.md"].read_text().startswith('# x&#34;&#34;&#34; import os; os.abort() &#34;&#34;&#34;{0}\\\n\nModel: served. D')
+    title = '# x""" import os; os.abort() """{0}\\\n\nModel: served. D'.replace('"', "&#34;")
+    assert paths["prompt.md"].read_text().startswith(title)
     assert "\n````\n```\nhi\n````\n" in paths["prompt.md"].read_text()
     assert "Decoding: temperature=0.2, top_p=0.9.\n" in paths["prompt.md"].read_text()
 
