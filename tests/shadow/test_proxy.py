@@ -32,9 +32,9 @@ from tests.shadow.servers import (
     upstream,
 )
 from tuneworthy.errors import UserError
-from tuneworthy.shadow.http_server import listen
+from tuneworthy.shadow.http_server import listen, serve
 from tuneworthy.shadow.protocols import STREAMS, answer_of, session_name
-from tuneworthy.shadow.proxy import SessionDraw, ShadowProxy, serve
+from tuneworthy.shadow.proxy import SessionDraw, ShadowProxy
 
 TOOL = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}

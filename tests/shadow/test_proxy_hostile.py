@@ -495,7 +495,7 @@ def test_an_answer_that_has_begun_is_broken_off_by_a_malformed_request_and_not_c
 def test_an_open_host_says_who_can_use_it(
     host: str, lines: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("tuneworthy.cli.shadow_proxy.serve", lambda app, door: door.close())
+    monkeypatch.setattr("tuneworthy.shadow.http_server.serve", lambda app, door: door.close())
     monkeypatch.setattr("tuneworthy.cli.shadow_proxy.run_async", lambda work: work.close())
     port, root = free_port(), write_traffic_project(tmp_path, "equal")
     words = ["shadow", "proxy", "http://127.0.0.1:9", "--host", host, "--port", str(port), "--project", str(root)]

@@ -18,8 +18,7 @@ from tuneworthy.providers.address import check_address
 from tuneworthy.shadow.canary import STATE, CanaryState, LiveCanary
 from tuneworthy.shadow.copies import Copies
 from tuneworthy.shadow.days import MIN_DAYS, forecast
-from tuneworthy.shadow.http_server import listen
-from tuneworthy.shadow.proxy import SessionDraw, ShadowProxy, serve
+from tuneworthy.shadow.proxy import SessionDraw, ShadowProxy
 from tuneworthy.shadow.replay import read_shadow
 from tuneworthy.shadow.verdict import ALPHA, ShadowRules
 from tuneworthy.shadow.worker import WorkerOrder
@@ -61,8 +60,9 @@ def command(
     """
     check_address(upstream)
     require("uvicorn")
-    project = load(root)
+    from tuneworthy.shadow.http_server import listen, serve
 
+    project = load(root)
     folder = Folder(project.root)
 
     async def check() -> str:

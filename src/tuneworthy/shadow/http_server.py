@@ -10,17 +10,20 @@ Sources: RFC 9110 section 7.8 (a server may ignore Upgrade), RFC 9112 section 6 
 """
 
 import asyncio
+import gc
 import math
 import resource
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
 from types import SimpleNamespace
 from typing import Any, Final
 
-from tuneworthy.errors import UserError
+import httptools  # of the extra `proxy`
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-# Of all headers of a request together, bytes.
-MAX_HEADERS: Final = 64 * 2**10
+from tuneworthy.errors import UserError
+from tuneworthy.shadow.proxy import MAX_HEADERS, App, ShadowProxy
+
 BACKLOG: Final = 2048
 # Idle connections are closed after that, seconds; clients close theirs sooner.
 KEEP_ALIVE_S: Final = 75
@@ -36,10 +39,6 @@ MAX_CONNECTIONS: Final = 4096
 RESERVED_FILES: Final = 96
 # Requests of one connection that wait for the answer before theirs.
 MAX_PIPELINED: Final = 32
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -62,117 +61,113 @@ def max_connections() -> int:
     return min(MAX_CONNECTIONS, max(8, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVED_FILES) // 2))
 
 
-def server_of(app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> Any:
+class Connection(HttpToolsProtocol):  # type: ignore[misc, unused-ignore]
+    connections: Any
+    part = "head"  # of a request that is being read, in `LIMIT_S`; "" between two requests
+    n_read = n_whole = 0  # bytes: all, and those up to the last part of a request that was whole
+    since, before = 0.0, 0.0  # start of the measurement of a rate, and bytes read less bytes unsent at that time
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override, unused-ignore]
+        super().connection_made(transport)
+        self.since, everyone, most = self.loop.time(), self.connections, max_connections()
+        if len(everyone) > most // 2:
+            own = [one for one in everyone if (one.client or "")[:1] == (self.client or "")[:1]]
+            crowd = own if len(own) > most // 2 else everyone if len(everyone) > most else ()
+            if crowd:
+                idle = [one for one in crowd if not one.is_served and not one.transport.is_closing()]
+                min(idle, key=lambda one: one.since).refuse(503)
+
+    @property
+    def is_running(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the client waits for the server."""
+        cycle = self.cycle
+        waits = self.pipeline or self.flow.read_paused or (cycle and cycle.waiting_for_100_continue)
+        return self.is_running and bool(waits or not cycle.more_body)
+
+    def refuse(self, status: int) -> None:
+        """Close the connection, with a status if a request but no answer has begun."""
+        has_begun = self.transport.is_closing() or (self.is_running and self.cycle.response_started)
+        if self.is_running:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if has_begun or self.pipeline or not self.part:
+            self.transport.abort()
+        else:
+            self.transport.write(STATUS_LINE[status] + b"connection: close\r\ncontent-length: 0\r\n\r\n")
+            self.transport.close()
+
+    def check(self) -> None:
+        """Close the connection if the client is too slow with the part of a request, or with an answer."""
+        now, unsent = self.loop.time(), self.transport.get_write_buffer_size()
+        late = "" if self.is_served else self.part
+        if unsent and (self.flow.write_paused or not self.is_running):
+            late = "answer"
+        amount, seconds = self.n_read - unsent, now - self.since
+        is_slow = late == "head" or amount - self.before < MIN_RATE * seconds
+        if late and seconds > LIMIT_S[late] and is_slow:
+            self.refuse(408)
+        elif not late or seconds > LIMIT_S[late]:
+            self.since, self.before = now, amount
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.before = -math.inf
+
+    def data_received(self, data: bytes) -> None:
+        self.n_read += len(data)
+        try:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:  # the parser takes the body for the other protocol
+                self.cycle.keep_alive = False
+                head = [one for one in self.scope["headers"] if one[0] in {b"content-length", b"transfer-encoding"}]
+                body = SimpleNamespace(on_body=self.on_body, on_message_complete=self.on_message_complete)
+                self.parser = httptools.HttpRequestParser(body)
+                lines = [b"POST / HTTP/1.1", *map(b": ".join, head), b"", data[upgrade.args[0] :]]
+                self.parser.feed_data(b"\r\n".join(lines))
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            if self.part or not self.is_running or self.cycle.keep_alive:  # else it is behind the last request
+                self.refuse(400)
+        if self.n_read - self.n_whole > 2 * MAX_HEADERS and not self.transport.is_closing():
+            self.refuse(400)
+
+    def on_message_begin(self) -> None:
+        self._unset_keepalive_if_required()
+        if len(self.pipeline) > MAX_PIPELINED:
+            raise ValueError("too many requests at once")  # the parser passes it on as a `HttpParserError`
+        self.part, self.since = "head", self.loop.time()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self.part, self.n_whole = "body", self.n_read
+        super().on_headers_complete()
+        self.headers = []  # uvicorn would add trailers to the headers of the request
+
+    def on_body(self, body: bytes) -> None:
+        self.n_whole = self.n_read
+        if self.part:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self.part and not self.parser.should_upgrade():
+            self.part, self.n_whole = "", self.n_read
+            super().on_message_complete()
+
+
+def server_of(app: App) -> Any:
     """Return the server that runs the app, a `uvicorn.Server`; it adds no header and logs nothing.
 
     Headers behind a chunked body (trailers) are dropped, and the bytes between two parts of requests are bounded.
     """
-    import httptools  # of the extra `proxy`
-    import uvicorn
-    from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
-
-    most = max_connections()
-
-    class Connection(HttpToolsProtocol):  # type: ignore[misc, unused-ignore]
-        connections: Any
-        part = "head"  # of a request that is being read, in `LIMIT_S`; "" between two requests
-        n_read = n_whole = 0  # bytes: all, and those up to the last part of a request that was whole
-        since, before = 0.0, 0.0  # start of the measurement of a rate, and bytes read less bytes unsent at that time
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override, unused-ignore]
-            super().connection_made(transport)
-            self.since, everyone = self.loop.time(), self.connections
-            if len(everyone) > most // 2:
-                own = [one for one in everyone if (one.client or "")[:1] == (self.client or "")[:1]]
-                crowd = own if len(own) > most // 2 else everyone if len(everyone) > most else ()
-                if crowd:
-                    idle = [one for one in crowd if not one.is_served and not one.transport.is_closing()]
-                    min(idle, key=lambda one: one.since).refuse(503)
-
-        @property
-        def is_running(self) -> bool:
-            return self.cycle is not None and not self.cycle.response_complete
-
-        @property
-        def is_served(self) -> bool:
-            """Whether the client waits for the server."""
-            cycle = self.cycle
-            waits = self.pipeline or self.flow.read_paused or (cycle and cycle.waiting_for_100_continue)
-            return self.is_running and bool(waits or not cycle.more_body)
-
-        def refuse(self, status: int) -> None:
-            """Close the connection, with a status if a request but no answer has begun."""
-            has_begun = self.transport.is_closing() or (self.is_running and self.cycle.response_started)
-            if self.is_running:
-                self.cycle.disconnected = True
-                self.cycle.message_event.set()
-            if has_begun or self.pipeline or not self.part:
-                self.transport.abort()
-            else:
-                self.transport.write(STATUS_LINE[status] + b"connection: close\r\ncontent-length: 0\r\n\r\n")
-                self.transport.close()
-
-        def check(self) -> None:
-            """Close the connection if the client is too slow with the part of a request, or with an answer."""
-            now, unsent = self.loop.time(), self.transport.get_write_buffer_size()
-            late = "" if self.is_served else self.part
-            if unsent and (self.flow.write_paused or not self.is_running):
-                late = "answer"
-            amount, seconds = self.n_read - unsent, now - self.since
-            is_slow = late == "head" or amount - self.before < MIN_RATE * seconds
-            if late and seconds > LIMIT_S[late] and is_slow:
-                self.refuse(408)
-            elif not late or seconds > LIMIT_S[late]:
-                self.since, self.before = now, amount
-
-        def resume_writing(self) -> None:
-            super().resume_writing()
-            self.before = -math.inf
-
-        def data_received(self, data: bytes) -> None:
-            self.n_read += len(data)
-            try:
-                try:
-                    self.parser.feed_data(data)
-                except httptools.HttpParserUpgrade as upgrade:  # the parser takes the body for the other protocol
-                    self.cycle.keep_alive = False
-                    head = [one for one in self.scope["headers"] if one[0] in {b"content-length", b"transfer-encoding"}]
-                    body = SimpleNamespace(on_body=self.on_body, on_message_complete=self.on_message_complete)
-                    self.parser = httptools.HttpRequestParser(body)
-                    lines = [b"POST / HTTP/1.1", *map(b": ".join, head), b"", data[upgrade.args[0] :]]
-                    self.parser.feed_data(b"\r\n".join(lines))
-            except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-                if self.part or not self.is_running or self.cycle.keep_alive:  # else it is behind the last request
-                    self.refuse(400)
-            if self.n_read - self.n_whole > 2 * MAX_HEADERS and not self.transport.is_closing():
-                self.refuse(400)
-
-        def on_message_begin(self) -> None:
-            self._unset_keepalive_if_required()
-            if len(self.pipeline) > MAX_PIPELINED:
-                raise ValueError("too many requests at once")  # the parser passes it on as a `HttpParserError`
-            self.part, self.since = "head", self.loop.time()
-            super().on_message_begin()
-
-        def on_headers_complete(self) -> None:
-            self.part, self.n_whole = "body", self.n_read
-            super().on_headers_complete()
-            self.headers = []  # uvicorn would add trailers to the headers of the request
-
-        def on_body(self, body: bytes) -> None:
-            self.n_whole = self.n_read
-            if self.part:
-                super().on_body(body)
-
-        def on_message_complete(self) -> None:
-            if self.part and not self.parser.should_upgrade():
-                self.part, self.n_whole = "", self.n_read
-                super().on_message_complete()
 
     async def check() -> None:
-        connections: Any = server.server_state.connections
-        for connection in [*connections]:
-            connection.check()
+        everyone: Any = server.server_state.connections
+        for one in [*everyone]:
+            one.check()
 
     server = uvicorn.Server(
         uvicorn.Config(
@@ -184,7 +179,7 @@ def server_of(app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> Any:
             server_header=False,
             date_header=False,
             proxy_headers=False,
-            backlog=min(BACKLOG, most // 4),  # accepted at once, before any connection makes room
+            backlog=min(BACKLOG, max_connections() // 4),  # accepted at once, before any connection makes room
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=GRACE_S,
             callback_notify=check,
@@ -192,3 +187,15 @@ def server_of(app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> Any:
         )
     )
     return server
+
+
+def serve(app: ShadowProxy, door: socket.socket) -> None:
+    """Run the app until the process is stopped; what keeps it from starting is raised."""
+    gc.freeze()  # loaded objects stay: collecting them again and again takes a quarter of the time of a request
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 2 * MAX_CONNECTIONS + RESERVED_FILES), hard))
+    try:
+        server_of(app).run(sockets=[door])
+    finally:
+        if app.fault:
+            raise app.fault from None

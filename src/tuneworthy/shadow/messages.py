@@ -16,9 +16,9 @@ say = Catalogue(
         # A canary
         "rolled_back": "The canary was rolled back, and production answers from now on. {why}",
         # The proxy answers these to a user's request
-        "headers_too_large": "The headers of the request have more than {most:,} bytes.",
+        "headers_too_large": "The headers of the request have more than {headers:,} bytes.",
         "bad_length": "The request gives the length of its body more than once, or not as a number.",
-        "target_too_long": "The path and the query of the request have more than {most:,} bytes.",
+        "target_too_long": "The path and the query of the request have more than {target:,} bytes.",
         "bad_host": "The request needs one Host header.",
         "bad_version": "HTTP {version} is not supported.",
         "bad_path": "The path of the request does not begin with a slash.",

@@ -206,7 +206,7 @@ class _MessageEvent(WireModel):
 
 
 def _message(events: Iterator[JsonObject]) -> JsonObject:
-    message: JsonObject = Field({})
+    message: JsonObject = {}
     blocks: dict[int, JsonObject] = {}
     inputs: dict[int, str] = {}
     for event in map(_MessageEvent.model_validate, events):

@@ -10,16 +10,13 @@ Source: RFC 9110 section 7.6.1 (headers of one connection), RFC 9112 section 6 (
 """
 
 import asyncio
-import gc
 import ipaddress
 import re
-import resource
 import secrets
-import socket
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, Final, Self
@@ -37,20 +34,13 @@ from tuneworthy.providers.http_client import proxy_for, relay_session
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.canary import CHAT, LiveCanary, Visit, is_chat_answer
 from tuneworthy.shadow.copies import LARGE, MARK, MOST_BYTES, OUTCOMES, Copies, CopyHead
-from tuneworthy.shadow.http_server import (
-    MAX_CONNECTIONS,
-    MAX_HEADERS,
-    RESERVED_FILES,
-    Receive,
-    Scope,
-    Send,
-    server_of,
-)
 from tuneworthy.shadow.protocols import STREAMS, session_name
 
 HEALTH, METRICS = b"/-/health", b"/-/metrics"
 # Bodies of requests and answers that are kept for copies, all together, bytes; further ones are passed on as they come.
 MAX_KEPT: Final = 128 * 2**20
+# Of all headers of a request together, bytes.
+MAX_HEADERS: Final = 64 * 2**10
 # Of the path and the query of a request, bytes.
 MOST_TARGET: Final = 16 * 2**10
 # How long the upstream may send nothing, seconds.
@@ -72,6 +62,10 @@ _CLIMBS: Final = re.compile(r"[\x00-\x1f\x7f]|%u|(?<!\w)\.\.|\.\.(?!\w)", re.IGN
 _REFUSED_METHODS: Final = frozenset({"CONNECT", "TRACE"})
 
 Headers = Sequence[tuple[bytes, bytes]]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class _Refused(Exception):
@@ -86,9 +80,8 @@ _FAULTS: Final = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, Timeout
 
 
 def _refusal(error: Exception, where: URL) -> _Refused:
-    if isinstance(error, TimeoutError):
-        return _Refused(504, "upstream_late", host=where.host, error=type(error).__name__)
-    return _Refused(502, "upstream_down", host=where.host, error=type(error).__name__)
+    status, name = (504, "upstream_late") if isinstance(error, TimeoutError) else (502, "upstream_down")
+    return _Refused(status, name, host=where.host, error=type(error).__name__)
 
 
 class _Gone(Exception):
@@ -187,7 +180,7 @@ class ShadowProxy:
         self.requests: Counter[str] = Counter()
         self.open_requests = 0
         self.upstream_s = 0.0
-        self._client: aiohttp.ClientSession | None = None
+        self._client: aiohttp.ClientSession
         self._proxy_for = lru_cache(proxy_for)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -241,9 +234,8 @@ class ShadowProxy:
             raise _Refused(400, "path_climbs")
         if any(name == b"via" and self.pseudonym in value for name, value in request.headers):
             raise _Refused(508, "loop")
-        length, path = request.length, request.copied_path
-        body = None
-        if (path or length is not None) and (length or 0) <= MOST_BYTES:
+        length, body = request.length, None
+        if (request.copied_path or length is not None) and (length or 0) <= MOST_BYTES:
             body, receive = await _read(receive, kept)
         where = URL(self.upstream + request.target, encoded=True)
         headers = [*_end_to_end(request.headers, with_length=body is None), (b"via", b"1.1 " + self.pseudonym)]
@@ -306,7 +298,14 @@ class ShadowProxy:
         try:
             if tee and await self._answer_by_candidate(tee, body or b"", send):
                 return
-            async with await self._call(method, where, headers, data) as answer:
+            # without an answer it may still have been acted on: the session sends it again only if its method is
+            # idempotent (RFC 9110 section 9.2.2)
+            started, sent = time.perf_counter(), _as_sent(headers)
+            proxy = self._proxy_for(where.scheme, where.host or "")
+            async with self._client.request(
+                method, where, headers=sent, data=data, allow_redirects=False, proxy=proxy
+            ) as answer:
+                self.upstream_s += time.perf_counter() - started
                 self.requests[f"{answer.status // 100}xx"] += 1
                 passed = _end_to_end(answer.raw_headers, with_length=True)
                 await send({"type": "http.response.start", "status": answer.status, "headers": passed})
@@ -345,27 +344,6 @@ class ShadowProxy:
         kind = b"text/event-stream" if answer.startswith(b"data:") else b"application/json"
         await self._answer(send, 200, kind, answer)
         return True
-
-    async def _call(
-        self, method: str, where: URL, headers: Headers, data: bytes | AsyncIterator[bytes] | None
-    ) -> aiohttp.ClientResponse:
-        """Send a request and return its answer, whose body is still to be read.
-
-        It may have been acted on even if no answer comes: the client session sends it again only if its method is
-        idempotent (RFC 9110 section 9.2.2).
-        """
-        assert self._client
-        started = time.perf_counter()
-        answer = await self._client.request(
-            method,
-            where,
-            headers=_as_sent(headers),
-            data=data,
-            allow_redirects=False,
-            proxy=self._proxy_for(where.scheme, where.host or ""),
-        )
-        self.upstream_s += time.perf_counter() - started
-        return answer
 
     async def _answer(self, send: Send, status: int, kind: bytes, body: bytes) -> None:
         headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
@@ -535,21 +513,19 @@ def _checked(path: bytes, scope: Scope) -> UserRequest:
     """
     headers: Headers = scope["headers"]
     method, version, query = scope["method"], scope["http_version"], scope["query_string"]
-    if method in _REFUSED_METHODS:
-        raise _Refused(405, "method_refused", method=method)
-    if version not in {"1.0", "1.1"}:
-        raise _Refused(505, "bad_version", version=version)
-    if not path.startswith(b"/"):
-        raise _Refused(400, "bad_path")
-    if len(path) + len(query) > MOST_TARGET:
-        raise _Refused(414, "target_too_long", most=MOST_TARGET)
-    if sum(len(name) + len(value) for name, value in headers) > MAX_HEADERS:
-        raise _Refused(431, "headers_too_large", most=MAX_HEADERS)
     lengths, codings, hosts = ([value for name, value in headers if name == counted] for counted in _COUNTED)
-    if len(lengths) + len(codings) > 1 or not all(map(bytes.isdigit, lengths)):
-        raise _Refused(400, "bad_length")
-    if len(hosts) > 1 or (not hosts and version == "1.1"):
-        raise _Refused(400, "bad_host")
+    refusals = (
+        (method in _REFUSED_METHODS, 405, "method_refused"),
+        (version not in {"1.0", "1.1"}, 505, "bad_version"),
+        (not path.startswith(b"/"), 400, "bad_path"),
+        (len(path) + len(query) > MOST_TARGET, 414, "target_too_long"),
+        (sum(len(name) + len(value) for name, value in headers) > MAX_HEADERS, 431, "headers_too_large"),
+        (len(lengths) + len(codings) > 1 or not all(map(bytes.isdigit, lengths)), 400, "bad_length"),
+        (len(hosts) > 1 or (not hosts and version == "1.1"), 400, "bad_host"),
+    )
+    for applies, status, name in refusals:
+        if applies:
+            raise _Refused(status, name, method=method, version=version, target=MOST_TARGET, headers=MAX_HEADERS)
     return UserRequest(method, path, query, headers, int(lengths[0]) if lengths else None if codings else 0)
 
 
@@ -576,15 +552,3 @@ def _end_to_end(headers: Iterable[tuple[bytes, bytes]], *, with_length: bool) ->
     named = {part.strip().lower() for name, value in lower if name == b"connection" for part in value.split(b",")}
     left_out = _ONE_CONNECTION | named | {b"host"} | (set() if with_length else {b"content-length"})
     return [(name, value) for name, value in lower if name not in left_out]
-
-
-def serve(app: ShadowProxy, door: socket.socket) -> None:
-    """Run the app until the process is stopped; what keeps it from starting is raised."""
-    gc.freeze()  # loaded objects stay: collecting them again and again takes a quarter of the time of a request
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 2 * MAX_CONNECTIONS + RESERVED_FILES), hard))
-    try:
-        server_of(app).run(sockets=[door])
-    finally:
-        if app.fault:
-            raise app.fault from None
