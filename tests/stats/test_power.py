@@ -7,9 +7,9 @@ from scipy.stats import binom
 from tuneworthy.stats import mcnemar_p_value, power
 from tuneworthy.stats.power import (
     detectable,
-    mcnemar_mde,
     mcnemar_power,
     n_for_difference,
+    n_for_gain,
     n_for_non_inferiority,
 )
 
@@ -36,7 +36,7 @@ def test_power_equals_that_of_scipys_binomial(n, loss, gain, alpha):
 )
 def test_mid_p_detects_a_little_less_than_the_exact_test_of_the_facts(n, facts):
     """The facts are of the exact two-sided test at 5 %, and rounded up to half a point."""
-    found = [100 * mcnemar_mde(n, loss, 0.025) for loss in (0.02, 0.05, 0.10)]
+    found = [100 * detectable(n, 0.025, loss=loss) for loss in (0.02, 0.05, 0.10)]
     assert all(0.85 * theirs < ours < theirs for ours, theirs in zip(found, facts, strict=True))
 
 
@@ -90,6 +90,16 @@ def test_detectable_grows_with_the_design_effect_and_may_be_infinite():
     assert detectable(300, 0.0067) == pytest.approx(0.08, abs=0.001)
     assert detectable(300, 0.0067, design_effect=7.3) == detectable(41, 0.0067) > 0.25
     assert detectable(5, 0.0067) == float("inf")
+
+
+@pytest.mark.parametrize(("n", "difference"), [(50, 0.208), (100, 0.131), (200, 0.083), (400, 0.054)])
+def test_detectable_differences_are_those_of_the_one_sided_test(n, difference):
+    assert detectable(n, 0.025) == pytest.approx(difference, abs=0.001)
+
+
+def test_a_larger_margin_needs_fewer_cases_for_a_gain_and_a_tiny_one_more_than_anyone_labels():
+    assert n_for_gain(0.05, 0.05) == n_for_difference(0.05, 0.1, 0.05) > n_for_gain(0.1, 0.05)
+    assert n_for_gain(0.001, 0.05) is None
 
 
 def test_impossible_rates_are_refused():

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneworthy.stats.paired import compare, non_inferior
-from tuneworthy.stats.power import cases_for_margin
+from tuneworthy.stats.power import LOSS, n_for_non_inferiority
 from tuneworthy.types import MOST_UNSCORED
 
 Floats = NDArray[np.float64]
@@ -102,9 +102,7 @@ def regression_result(
 def _needed(sides: tuple[Floats, ...], margin: float) -> int:
     """Return the cases that show "no worse by the margin" if the two are as good and differ as often as seen here."""
     base, tuned = sides[0] / sides[1], sides[2] / sides[3]
-    loss, gain = float((tuned < base).mean()), float((tuned > base).mean())
-    needed: int = cases_for_margin(margin, ALPHA, loss=loss, gain=gain).numbers["n_non_inferior"]
-    return needed
+    return n_for_non_inferiority(margin, float((tuned != base).mean()) or 2 * LOSS, ALPHA)
 
 
 def outcome(  # noqa: PLR0917

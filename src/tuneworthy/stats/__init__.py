@@ -18,7 +18,6 @@ from .intervals import (
 from .paired import NonInferiority, PairedResult, compare, mcnemar_p_value, non_inferior, worst_case
 from .power import (
     detectable,
-    mcnemar_mde,
     mcnemar_power,
     n_for_difference,
     n_for_non_inferiority,
@@ -33,7 +32,6 @@ __all__ = [
     "compare",
     "detectable",
     "lower_bound",
-    "mcnemar_mde",
     "mcnemar_p_value",
     "mcnemar_power",
     "n_for_difference",

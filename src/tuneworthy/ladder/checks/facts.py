@@ -25,7 +25,7 @@ from tuneworthy.ladder.task_data import TaskData, settle
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.retrieval.documents import Corpus, read_documents
 from tuneworthy.retrieval.library import documents_path
-from tuneworthy.stats.power import LOSS, cases_for_margin, detectable
+from tuneworthy.stats.power import LOSS, detectable, n_for_gain, n_for_non_inferiority
 from tuneworthy.store import Folder
 from tuneworthy.text import plural
 from tuneworthy.types import Case, Example
@@ -46,7 +46,7 @@ class Power:
         difference: Smallest gain found 8 times in 10, if groups did not matter; infinite if no gain can be shown.
         grouped: The same if all cases of a group went alike.
         margin: From the project file.
-        n_for_margin: Cases needed to find a gain of `margin`; None if that is more than `sizing.MOST_CASES`.
+        n_for_margin: Cases needed to find a gain of `margin`; None if that is more than `power.MOST_CASES`.
         n_no_worse: Cases needed to show that nothing got worse by `margin`.
     """
 
@@ -209,17 +209,16 @@ class Facts:
         alpha = min(left.values())
         n_groups = len({case.source for case in test})
         margin = self.project.task.margin
-        needed = cases_for_margin(margin, alpha).numbers
         return Power(
             n=len(test),
             n_groups=n_groups,
             comparisons=len(left),
             alpha=alpha,
-            difference=detectable(len(test), alpha, loss=LOSS),
-            grouped=detectable(len(test), alpha, loss=LOSS, design_effect=len(test) / n_groups),
+            difference=detectable(len(test), alpha),
+            grouped=detectable(len(test), alpha, design_effect=len(test) / n_groups),
             margin=margin,
-            n_for_margin=needed["n_gain"],
-            n_no_worse=needed["n_non_inferior"],
+            n_for_margin=n_for_gain(margin, alpha),
+            n_no_worse=n_for_non_inferiority(margin, 2 * LOSS),
         )
 
 

@@ -1,13 +1,14 @@
 """Gates before a decision: every cheaper lever is measured, and there is a reason to train."""
 
 from collections.abc import Iterable
+from math import isfinite
 from typing import Final
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.money.economics import money_sentence
 from tuneworthy.money.results import EconomicsStatus
 from tuneworthy.rules import Finding, Status
-from tuneworthy.stats.power import shows
+from tuneworthy.stats.power import LOSS, POWER, detectable
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.text import count
 from tuneworthy.verdict import messages
@@ -25,7 +26,7 @@ STAGE: Final = "to_decide"
 @GATES.rule("test_set", group=STAGE)
 def test_set(evidence: Evidence) -> Finding:
     """At least 50 test cases, and at least 20 effective groups: large groups and near-duplicates count for less."""
-    numbers = {"n_test": evidence.n_test, "n_groups": evidence.n_groups}
+    numbers: dict[str, float | None] = {"n_test": evidence.n_test, "n_groups": evidence.n_groups}
     if evidence.n_test < FEWEST_CASES:
         message = f"The test set has {count(evidence.n_test, 'case')}; at least {FEWEST_CASES} are needed."
         return says("fail", message, messages.ADD_CASES, **numbers)
@@ -36,8 +37,15 @@ def test_set(evidence: Evidence) -> Finding:
         return says("fail", message, messages.ADD_CASES, **numbers)
     if evidence.alpha is None:
         return says("pass", f"The test set has {evidence.n_test} cases.", **numbers)
-    size = shows(evidence.n_test, evidence.alpha)
-    return says("pass", messages.sentence(size.sentence), **numbers, **size.numbers)
+    found = detectable(evidence.n_test, evidence.alpha)
+    message = f"With {evidence.n_test} cases at alpha {evidence.alpha:.3g}, " + (
+        f"the smallest detectable difference is {100 * found:.1f} points. This assumes {POWER:.0%} power and that "
+        f"{LOSS:.1%} of the cases get worse."
+        if isfinite(found)
+        else "no difference can be significant."
+    )
+    numbers |= {"n": evidence.n_test, "alpha": evidence.alpha, "loss": LOSS, "power": POWER, "design_effect": 1.0}
+    return says("pass", message, **numbers, detectable=round(found, 3) if isfinite(found) else None)
 
 
 @GATES.rule("baseline", group=STAGE)
