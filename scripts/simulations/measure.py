@@ -24,7 +24,7 @@ from tuneworthy.ladder.record import (
     SplitRecord,
 )
 from tuneworthy.ladder.run import TEACHER, LadderRun
-from tuneworthy.stats import clopper_pearson
+from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.stats.paired import compare
 from tuneworthy.types import OutputFormat, Retrieval, RungStatus, Shots, Variant
 from tuneworthy.verdict import probes

@@ -10,7 +10,7 @@ from itertools import pairwise
 from scipy.stats import binom
 from scripts.simulations.truth import CONDITIONS, FIRM, TRUTHS, Condition, Truth
 
-from tuneworthy.stats import upper_bound
+from tuneworthy.stats.intervals import upper_bound
 
 # What must hold: firm and wrong; undecided where the keys are given, by cases of test; settled by the next step.
 MOST_WRONG, LEVEL = 0.05, 0.05

@@ -53,7 +53,7 @@ def _decided(evidence: Any) -> Tree:
 def _loses_target() -> Tree:
     """Row 9: a cheaper model that is worse, inside the margin, and below the target."""
     from tests.verdict.test_scenarios import ONES, PAID, Economics, all_tried, answers, rung
-    from tuneworthy.stats import compare, non_inferior
+    from tuneworthy.stats.paired import compare, non_inferior
 
     gain = compare(answers(32), ONES, answers(44), ONES)
     bound = non_inferior(answers(32), ONES, answers(44), ONES, margin=0.05)
@@ -81,7 +81,7 @@ def _judged() -> Tree:
     import numpy as np
 
     from tests.verdict.test_scenarios import ONES, JudgeEvidence, N, all_tried, rung
-    from tuneworthy.stats import compare
+    from tuneworthy.stats.paired import compare
     from tuneworthy.stats.ppi import corrected_difference
 
     rng = np.random.default_rng(24)

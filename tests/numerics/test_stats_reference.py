@@ -7,9 +7,9 @@ from scipy.stats import binom, binomtest, norm, permutation_test
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from tuneworthy.stats import clopper_pearson, compare, lower_bound, mcnemar_p_value, upper_bound, wilson
 from tuneworthy.stats.difference import tango_interval, tango_p_value
-from tuneworthy.stats.paired import swap_p_values
+from tuneworthy.stats.intervals import clopper_pearson, lower_bound, upper_bound, wilson
+from tuneworthy.stats.paired import compare, mcnemar_p_value, swap_p_values
 from tuneworthy.stats.power import mcnemar_power
 
 COUNTS = [(0, 1), (1, 1), (0, 50), (3, 50), (25, 50), (49, 50), (50, 50), (640, 800)]

@@ -21,7 +21,7 @@ from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.shadow.days import MIN_DAYS, USUAL_BETWEEN, Blocks, forecast
 from tuneworthy.shadow.pairs import AnswerPair
-from tuneworthy.shadow.recording import read_recording, read_traffic
+from tuneworthy.shadow.recording import LiveTraffic, read_recording
 from tuneworthy.shadow.verdict import ShadowRules, judged
 
 DAY = 86_400
@@ -102,8 +102,12 @@ def test_the_days_of_a_log_are_in_order_and_one_period_ignores_them(tmp_path: Pa
 def test_todays_sessions_have_no_day_before_midnight(tmp_path: Path) -> None:
     write(tmp_path, [row("a", DAY - 100), row("b", DAY + 10), row("c", DAY + 20)])
     found = project(tmp_path, turns=1, idle_minutes=1)
-    assert [one.day for one in read_traffic(found, now=DAY + 3600).sessions] == ["1970-01-01", "", ""]
-    assert [one.day for one in read_traffic(found, now=2 * DAY).sessions] == ["1970-01-01", "1970-01-02", "1970-01-02"]
+    assert [one.day for one in LiveTraffic(found).read(now=DAY + 3600).sessions] == ["1970-01-01", "", ""]
+    assert [one.day for one in LiveTraffic(found).read(now=2 * DAY).sessions] == [
+        "1970-01-01",
+        "1970-01-02",
+        "1970-01-02",
+    ]
 
 
 def test_a_dated_log_passes_by_its_days_and_one_without_dates_does_not(

@@ -23,7 +23,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.shadow.copies import CopyHead
-from tuneworthy.shadow.recording import MOST_STRATA, OTHERS, TRAFFIC, LiveTraffic, clean, read_traffic, turn_of
+from tuneworthy.shadow.recording import MOST_STRATA, OTHERS, TRAFFIC, LiveTraffic, clean, turn_of
 from tuneworthy.shadow.replay import label_queue, replay, rules_of, worst_pairs
 from tuneworthy.shadow.worker import NICENESS, Worker, WorkerOrder, read_row
 from tuneworthy.store import Folder
@@ -46,16 +46,16 @@ def test_a_session_ends_with_its_last_turn_or_when_it_is_idle_and_what_comes_lat
     found = project(tmp_path, turns=2, idle_minutes=1)
     write(tmp_path, [row("a", 0), row("b", 10), row("b", 20, 2), row("b", 30, 3), row("c", 40), row("a", 100, 2)])
     with pytest.raises(UserError, match="no session that has ended"):
-        read_traffic(found, now=19)
-    assert [(one.name, len(one.turns)) for one in read_traffic(found, now=61).sessions] == [("b", 2), ("a", 1)]
-    later = read_traffic(found, now=1000)
+        LiveTraffic(found).read(now=19)
+    assert [(one.name, len(one.turns)) for one in LiveTraffic(found).read(now=61).sessions] == [("b", 2), ("a", 1)]
+    later = LiveTraffic(found).read(now=1000)
     assert [(one.name, len(one.turns)) for one in later.sessions] == [("b", 2), ("a", 1), ("c", 1)]
     assert later.sessions[0].turns[1].case.messages[-1]["content"] == "b q1" and later.n_all == 3
 
 
 def test_a_request_that_came_twice_is_one_turn(tmp_path: Path) -> None:
     write(tmp_path, [row("a", 0), row("a", 1), row("a", 2, 2)])
-    (session,) = read_traffic(project(tmp_path, turns=2, idle_minutes=1), now=1000).sessions
+    (session,) = LiveTraffic(project(tmp_path, turns=2, idle_minutes=1)).read(now=1000).sessions
     assert [turn.case.text.rsplit("\n", 1)[-1] for turn in session.turns] == ["a q0", "a q1"]
 
 
@@ -72,7 +72,7 @@ def test_a_later_look_sees_the_sessions_of_an_earlier_one_first_and_unchanged(tm
         rows.append(row(name, now, turns[name], tenant=name))
         if draw.random() < 0.05 and now > 200:
             write(tmp_path, rows)
-            found_now = read_traffic(found, now=now).sessions
+            found_now = LiveTraffic(found).read(now=now).sessions
             assert found_now[: len(seen)] == seen
             assert [replace(one, turns=()) for one in found_now] == [
                 replace(one, turns=()) for one in traffic.read(now).sessions
@@ -80,7 +80,7 @@ def test_a_later_look_sees_the_sessions_of_an_earlier_one_first_and_unchanged(tm
             assert [one for one in traffic.read(now).sessions if one.turns] == found_now[len(seen) :]
             traffic.forget()
             seen = list(found_now)
-    assert len(seen) > 30 and OTHERS in {one.stratum for one in read_traffic(found, now=now).sessions}
+    assert len(seen) > 30 and OTHERS in {one.stratum for one in LiveTraffic(found).read(now=now).sessions}
 
 
 def test_each_row_is_read_once_and_half_a_line_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ def test_looks_at_new_sessions_say_what_one_look_at_all_says(tmp_path: Path, by:
             queue = label_queue(session.folder)
             assert [one["worst"] for one in worst_pairs(session.folder, 3)] == [-1.0] * 3
             assert live.n_pairs == len(pairs) == len(lines) and not any(pair.turn.case.text for pair in pairs)
-            cold = await replay(session, read_traffic(session.project, rows[-1]["written"] + 61), candidate)
+            cold = await replay(session, LiveTraffic(session.project).read(rows[-1]["written"] + 61), candidate)
             assert cold == live
             assert sorted(lines) == sorted((root / ".tuneworthy/shadow/pairs.jsonl").read_bytes().splitlines())
             assert [one.id for one in queue] == [one.id for one in label_queue(session.folder)]
@@ -132,7 +132,7 @@ def test_looks_at_new_sessions_say_what_one_look_at_all_says(tmp_path: Path, by:
 
 async def rules(root: Path) -> Any:
     async with open_session(load(root)) as session:
-        return rules_of(session, read_traffic(session.project, now=1e9))
+        return rules_of(session, LiveTraffic(session.project).read(now=1e9))
 
 
 def test_the_rules_of_a_recording_that_grows_do_not_depend_on_how_far_it_is(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_a_recorded_turn_is_read_again_as_it_was_asked(tmp_path: Path) -> None:
     assert cleaned is not None
     live = turn_of("s", cleaned)
     write(tmp_path, [{"messages": list(cleaned.messages), **cleaned.meta, "written": 1.0}])
-    (session,) = read_traffic(found, now=1000).sessions
+    (session,) = LiveTraffic(found).read(now=1000).sessions
     (stored,) = session.turns
     assert (stored.case, stored.answer) == (live.case, live.answer) and stored.case.tools and call["id"] == "1"
     assert "[EMAIL_1]" in stored.case.text + stored.answer.text and "ada@" not in str(stored)

@@ -10,8 +10,9 @@ import pytest
 from scipy.special import stdtrit
 from scipy.stats import binom, multinomial
 
-from tuneworthy.stats import clopper_pearson, compare, lower_bound, score_bound, score_interval, wilson
 from tuneworthy.stats.difference import linearised, ratio_difference_interval, tango_interval, tango_p_value
+from tuneworthy.stats.intervals import clopper_pearson, lower_bound, score_bound, score_interval, wilson
+from tuneworthy.stats.paired import compare
 from tuneworthy.stats.ratios import cluster_sums
 
 RATES = np.linspace(0.005, 0.995, 199)

@@ -5,8 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuneworthy.stats import clopper_pearson, lower_bound, score_bound, score_interval, upper_bound, wilson
-from tuneworthy.stats.intervals import effective_n
+from tuneworthy.stats.intervals import (
+    clopper_pearson,
+    effective_n,
+    lower_bound,
+    score_bound,
+    score_interval,
+    upper_bound,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(("n", "points"), [(50, 11.1), (100, 7.8), (200, 5.5), (400, 3.9), (800, 2.8)])

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuneworthy.stats import compare, mcnemar_p_value, non_inferior, worst_case
 from tuneworthy.stats.difference import tango_interval
+from tuneworthy.stats.paired import compare, mcnemar_p_value, non_inferior, worst_case
 
 
 def pair(gains, losses, n):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from tuneworthy.stats import mcnemar_p_value, power
+from tuneworthy.stats import power
+from tuneworthy.stats.paired import mcnemar_p_value
 from tuneworthy.stats.power import (
     detectable,
     mcnemar_power,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from tuneworthy.stats import compare
+from tuneworthy.stats.paired import compare
 from tuneworthy.stats.ppi import corrected_difference
 
 FAST = 1_000

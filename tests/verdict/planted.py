@@ -13,7 +13,7 @@ from tuneworthy.ladder.record import RungDifference
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.money.bills import Bill
 from tuneworthy.regressions.compare import RegressionResult
-from tuneworthy.stats import clopper_pearson, wilson
+from tuneworthy.stats.intervals import clopper_pearson, wilson
 from tuneworthy.verdict.base import ErrorClass, ErrorShare, Forecast
 from tuneworthy.verdict.error_analysis import FIXED_BY
 from tuneworthy.verdict.evidence import (

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from tuneworthy.stats import clopper_pearson, lower_bound, operating_characteristic
-from tuneworthy.stats.acceptance import lot_plan_size
+from tuneworthy.stats.acceptance import lot_plan_size, operating_characteristic
+from tuneworthy.stats.intervals import clopper_pearson, lower_bound
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "evidence" / "index.md"

@@ -13,8 +13,8 @@ from tests.verdict.planted import RUNGS, TRAINED, failures, project, rung, with_
 from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.ladder.adopt import AdoptionEvidence, decide_adoption
 from tuneworthy.money.serving import RunningCost
-from tuneworthy.stats import compare, non_inferior
 from tuneworthy.stats.intervals import effective_n, score_interval, target_status
+from tuneworthy.stats.paired import compare, non_inferior
 from tuneworthy.stats.ppi import corrected_difference
 from tuneworthy.types import RungStatus
 from tuneworthy.verdict.answer import Verdict

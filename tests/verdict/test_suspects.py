@@ -15,7 +15,7 @@ from tuneworthy.cases.labelling import LabelSession, read_labels
 from tuneworthy.cli import invoke, label_terminal
 from tuneworthy.config import load
 from tuneworthy.ladder.task_data import read_data
-from tuneworthy.stats import lower_bound
+from tuneworthy.stats.intervals import lower_bound
 from tuneworthy.store import Folder
 from tuneworthy.types import Case
 from tuneworthy.verdict.error_analysis import FILE, ErrorAnalysis

@@ -16,7 +16,7 @@ from tuneworthy.cli.shadow_report import show
 from tuneworthy.config import load
 from tuneworthy.config.shadow import Shadow
 from tuneworthy.ladder.session import Session
-from tuneworthy.shadow.recording import read_recording, read_traffic
+from tuneworthy.shadow.recording import LiveTraffic, read_recording
 from tuneworthy.shadow.replay import ShadowRecord, replay
 from tuneworthy.types import Variant
 
@@ -80,7 +80,9 @@ def command(
     project = project.model_copy(update={"shadow": section})
     words = [candidate, *([] if production == RECORDED else [production])]
     again = _command_line()
-    recording = read_recording(project, files, format_name, one_period=one_period) if files else read_traffic(project)
+    recording = (
+        read_recording(project, files, format_name, one_period=one_period) if files else LiveTraffic(project).read()
+    )
     note(*recording.notes)
 
     def work(session: Session, *variants: Variant) -> Coroutine[Any, Any, ShadowRecord]:

@@ -5,7 +5,7 @@ fresh one.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from tuneworthy.cases.splits import Split, StoredSplit
 from tuneworthy.config.project import Project
@@ -47,7 +47,7 @@ def read_comparisons(folder: Folder) -> ComparisonPlan:
 
 
 def write_comparisons(folder: Folder, plan: ComparisonPlan) -> None:
-    folder.write(NAME, plan.to_dict())
+    folder.write(NAME, asdict(plan))
     if (split := folder.read("split", StoredSplit)) is not None:
         folder.write("split", replace(split, comparisons=len(plan.spent)))
 

@@ -123,12 +123,8 @@ class Copies:
     ) -> None:
         self.command, self.most, self.log, self.max_usd = command, most, log, max_usd
         self.counts: Counter[str] = Counter()
-        self.in_flight = 0
-        self.usd = self._usd_before = 0.0
-        self.ready = False
-        self.enough = ""
-        self.verdict = ""
-        self.alert = False
+        self.in_flight, self.usd, self._usd_before = 0, 0.0, 0.0
+        self.ready, self.alert, self.enough, self.verdict = False, False, "", ""
         self.on_verdict: Callable[[str], object] = str
         self._users: dict[int, asyncio.Future[WorkerReport]] = {}
         self._numbers = count(1)

@@ -149,9 +149,8 @@ def first_questions(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return the question with which each session began: later questions contain it, and all turns between."""
     first: dict[str, str] = {}
     for row in rows:
-        before = first.get(row["session"])
-        if before is None or len(row["question"]) < len(before):
-            first[row["session"]] = row["question"]
+        session, question = row["session"], row["question"]
+        first[session] = min(first.get(session, question), question, key=len)
     return first
 
 
@@ -219,8 +218,7 @@ def _nearest(texts: Sequence[str], k: int, encode: Any) -> Places:
 
 def _uncovered(near: Places, is_case: Flags) -> Flags:
     """Return which texts are no case and have no case among their neighbours, `(n,)`."""
-    found: Flags = ~is_case & ~is_case[near].any(axis=1)
-    return found
+    return np.asarray(~is_case & ~is_case[near].any(axis=1))
 
 
 def _topics(

@@ -11,7 +11,6 @@ from typing import Any
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.config.graders import SquadF1, ToolCall
 from tuneworthy.graders.apply import grade_all, make_grader
-from tuneworthy.graders.base import Grader
 from tuneworthy.graders.choice import LabelFinder
 from tuneworthy.graders.declining import built_in
 from tuneworthy.graders.json_text import NOTHING, find_json
@@ -108,7 +107,8 @@ class PairJudge:
         """Return the pairs of `asked`, in order; a judge that is the primary grader is called, through the store."""
         agreed = await self._agreed(asked, production, candidate)
         cases = {t.case.id: replace(t.case, expected=self.truth.get(t.case.id, t.case.expected)) for _, t in asked}
-        a, b = [await _values(self.session.primary, side, cases) for side in (production, candidate)]
+        primary = self.session.primary
+        a, b = [[score.value for score in await grade_all(primary, side, cases)] for side in (production, candidate)]
         graded = _both(a, b, candidate)
         people, judging = graded, self.session.judging
         if judging is not None:
@@ -167,10 +167,6 @@ class PairJudge:
         value = parse_object(text) if self.session.task.kind == "json" else UNLABELLED
         calls = list(answer.tool_calls) if answer else []
         return replace(case, expected=calls or (text if value is UNLABELLED else value))
-
-
-async def _values(grader: Grader, traces: Sequence[Trace], cases: Mapping[str, Case]) -> list[float | None]:
-    return [score.value for score in await grade_all(grader, traces, cases)]
 
 
 def _both(a: Sequence[float | None], b: Sequence[float | None], candidate: Sequence[Trace]) -> list[Scores | None]:

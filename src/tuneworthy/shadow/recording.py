@@ -154,7 +154,9 @@ def read_recording(
         UserError: There is no conversation, or no row has the key of the strata.
     """
     rows, n_unread = _rows(paths, format)
-    groups = _by_session(rows)
+    groups: dict[str, list[Example]] = defaultdict(list)
+    for row in rows:
+        groups[row.group or ""].append(row)
     if not groups:
         raise UserError(
             f"The recording has no conversation with an answer. {count(n_unread, 'row was', 'rows were')} left out.",
@@ -182,13 +184,6 @@ def read_recording(
     questions = {content_hash([turn.case.text for turn in session.turns]) for session in sessions}
     notes = [" ".join(summary), *notes, *_repeated(len(sessions), len(questions))]
     return Recording(sessions, len(groups), labelled, notes, paths=paths)
-
-
-def _by_session(rows: Sequence[Example]) -> dict[str, list[Example]]:
-    groups: dict[str, list[Example]] = defaultdict(list)
-    for row in rows:
-        groups[row.group or ""].append(row)
-    return groups
 
 
 def _strata(project: Project, groups: Mapping[str, Sequence[Example]], notes: list[str]) -> dict[str, str]:
@@ -228,8 +223,18 @@ def _drawn(strata: Mapping[str, str], most: int, seed: int) -> list[str]:
 
 def _by_policy(project: Project, groups: Mapping[str, Sequence[Example]]) -> tuple[dict[str, list[Example]], set[str]]:
     """Return the sessions with personal data, masked, and the names of those that `data.policy` drops."""
-    policy = _policy(project)
-    masked = _masked(groups, project) if policy != "report" else {}
+    policy, check = _policy(project), PersonalData(engine=project.data.pii_engine)
+    if policy == "report":
+        return {}, set()
+    # only sent and stored text: a session keeps its name, and a tenant may be called by a number
+    bare = [
+        (name, replace(row, group=None, meta=_of_keys(row.meta, _SENT)))
+        for name, rows in groups.items()
+        for row in rows
+    ]
+    found = check([row for _, row in bare], CheckContext())
+    names = {bare[finding.row][0] for finding in found if finding.row >= 0}
+    masked = {name: [_repaired(check, row) for row in groups[name]] for name in groups if name in names}
     return masked, {*masked} if policy == "drop" else set()
 
 
@@ -269,24 +274,18 @@ class LiveTraffic:
         if self.path.is_file():
             self._read_rows()
         now = time.time() if now is None else now
-        settings, ended = self.project.shadow, []
-        for name, rows in self._open.items():
-            if not rows:
-                continue
-            members, end = _until_idle(rows, settings.turns, 60 * settings.idle_minutes)
-            if end <= now:
-                ended.append((end, name, members))
-        self._end(sorted(ended)[: settings.sessions - len(self._ended)])
+        settings, idle_s = self.project.shadow, 60 * self.project.shadow.idle_minutes
+        looks = [(name, *_until_idle(rows, settings.turns, idle_s)) for name, rows in self._open.items() if rows]
+        ended = sorted((end, name, members) for name, members, end in looks if end <= now)
+        self._end(ended[: settings.sessions - len(self._ended)])
         if not self._ended:
             raise NothingEnded(
                 "The proxy has recorded no session that has ended.",
                 hint="Pass log files, or send traffic through `tuneworthy shadow proxy` first.",
             )
-        today, sessions = _day(now), []
-        for _, (end, session) in sorted(self._ended.items(), key=lambda one: (one[1][0], one[0])):
-            if session:
-                day = _day(end)
-                sessions.append(replace(session, day=day if day < today else ""))
+        today, order = _day(now), sorted(self._ended, key=lambda name: (self._ended[name][0], name))
+        days = [(session, _day(end)) for end, session in map(self._ended.__getitem__, order) if session]
+        sessions = [replace(session, day=day if day < today else "") for session, day in days]
         notes = [messages.say("traffic", n=len(sessions), n_all=len(self._open), n_turns=self._n_turns)]
         notes += _note("unread", self._n_unread) + _note("dropped", len(self._ended) - len(sessions))
         notes += _repeated(len(sessions), len(self._questions))
@@ -334,11 +333,6 @@ class LiveTraffic:
             if name not in dropped:
                 self._n_turns += len(turns)
                 self._questions.add(content_hash([turn.case.text for turn in turns.values()]))
-
-
-def read_traffic(project: Project, now: float | None = None) -> Recording:
-    """Read the proxy's recording once (see `LiveTraffic`)."""
-    return LiveTraffic(project).read(now)
 
 
 def _day(*dates: Any) -> str:
@@ -459,19 +453,6 @@ def _value(key: str | None, meta: Mapping[str, Any]) -> str:
 def _stratum(by: str | None, meta: Mapping[str, Any]) -> str:
     """Return the stratum of a row; a client may have chosen it, and it is stored with each of its metrics."""
     return _value(by, meta)[:_MOST_NAME]
-
-
-def _masked(groups: Mapping[str, Sequence[Example]], project: Project) -> dict[str, list[Example]]:
-    check = PersonalData(engine=project.data.pii_engine)
-    # only sent and stored text: a session keeps its name, and a tenant may be called by a number
-    bare = [
-        (name, replace(row, group=None, meta=_of_keys(row.meta, _SENT)))
-        for name, rows in groups.items()
-        for row in rows
-    ]
-    hits = {finding.row for finding in check([row for _, row in bare], CheckContext()) if finding.row >= 0}
-    names = {bare[place][0] for place in hits}
-    return {name: [_repaired(check, row) for row in groups[name]] for name in groups if name in names}
 
 
 def _repaired(check: PersonalData, row: Example) -> Example:

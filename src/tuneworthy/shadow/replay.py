@@ -140,11 +140,16 @@ async def replay(
             f"Candidate and production are the same variant, {candidate.name}.",
             hint="Name another variant with --candidate.",
         )
-    run = _Replay(session, recording, candidate, production, rules_of(session, recording), watch_of(session, candidate))
+    rules, watch = rules_of(session, recording), watch_of(session, candidate)
+    judge = PairJudge(session, {label.case: label.label for label in read_labels(labels_path(session.project))})
     known = {one.name: one for one in recording.sessions}
     before = [replace(pair, session=known[pair.session.name]) for pair in earlier or ()]
-    pairs, fault = await run.ask(per_minute, before)
-    verdict = judged(pairs, run.rules)
+    pairs, fault = [*before], None
+    try:
+        await _ask(recording, candidate, production, judge, rules=rules, watch=watch, most=per_minute, pairs=pairs)
+    except TuneworthyError as error:
+        fault = error
+    verdict = judged(pairs, rules)
     canary = session.folder.read(STATE, CanaryState)
     if canary and canary.variant == candidate.id and canary.rolled_back:
         detail = messages.say("rolled_back", why=canary.rolled_back)
@@ -156,10 +161,10 @@ async def replay(
         masked=masker_of(session.project) is not None,
         production_id=production.id if production else "",
         grader=content_hash(dict(session.primary.identity)),
-        confidence=run.confidence(pairs),
+        confidence=_confidence(session, recording, pairs, rules, watch),
         partial=messages.say("budget", why=fault.message) if fault else "",
     )
-    _store(session, record, [] if before and fault else pairs[len(before) :], run.rules, more=bool(before))
+    _store(session, record, [] if before and fault else pairs[len(before) :], rules, more=bool(before))
     if fault is not None:
         raise fault
     if earlier is not None:
@@ -167,53 +172,51 @@ async def replay(
     return record
 
 
-@dataclass(frozen=True, slots=True)
-class _Replay:
-    session: Session
-    recording: Recording
-    candidate: Variant
-    production: Variant | None
-    rules: ShadowRules
-    watch: ConfidenceWatch | None
+async def _ask(
+    recording: Recording,
+    candidate: Variant,
+    production: Variant | None,
+    judge: PairJudge,
+    *,
+    rules: ShadowRules,
+    watch: ConfidenceWatch | None,
+    most: int | None,
+    pairs: list[AnswerPair],
+) -> None:
+    """Add to `pairs` until the candidate is shown to be worse; of turns, at most `most` in a minute."""
+    session = judge.session
+    started, sent = 0.0, session.runner.sent
+    for batch in _batches(recording, min(TURNS, most or TURNS)):
+        if most and session.runner.sent > sent:
+            await asyncio.sleep(max(0.0, 60.0 - (time.monotonic() - started)))
+        started, sent = time.monotonic(), session.runner.sent
+        turns = [turn for _, turn in batch]
+        open_cases = [turn.case for turn in turns if turn.failed_by != candidate.id]
+        given, signals = await ask_watched(session, candidate, open_cases, watch)
+        answers = {trace.case_id: trace for trace in given}
+        b = [answers.get(turn.case.id) or failed(turn) for turn in turns]
+        a = [recorded(turn) for turn in turns]
+        if production:
+            a = await session.ask(production, [turn.case for turn in turns])
+        pairs += with_confidence(await judge.pairs(batch, a, b), signals, watch)
+        if judged(pairs, rules).status == "fail":
+            break
 
-    async def ask(
-        self, per_minute: int | None, before: Sequence[AnswerPair]
-    ) -> tuple[list[AnswerPair], TuneworthyError | None]:
-        """Return the pairs until the candidate is shown to be worse, or until a fault, which is returned too."""
-        labels = read_labels(labels_path(self.session.project))
-        judge, runner = PairJudge(self.session, {label.case: label.label for label in labels}), self.session.runner
-        pairs = [*before]
-        started, sent = 0.0, runner.sent
-        for batch in _batches(self.recording, min(TURNS, per_minute or TURNS)):
-            if per_minute and runner.sent > sent:
-                await asyncio.sleep(max(0.0, 60.0 - (time.monotonic() - started)))
-            started, sent = time.monotonic(), runner.sent
-            turns = [turn for _, turn in batch]
-            try:
-                cases = [turn.case for turn in turns]
-                open_cases = [turn.case for turn in turns if turn.failed_by != self.candidate.id]
-                given, signals = await ask_watched(self.session, self.candidate, open_cases, self.watch)
-                answers = {trace.case_id: trace for trace in given}
-                b = [answers.get(turn.case.id) or failed(turn) for turn in turns]
-                if self.production:
-                    a = await self.session.ask(self.production, cases)
-                else:
-                    a = [recorded(turn) for turn in turns]
-                pairs += with_confidence(await judge.pairs(batch, a, b), signals, self.watch)
-            except TuneworthyError as error:
-                return pairs, error
-            if judged(pairs, self.rules).status == "fail":
-                break
-        return pairs, None
 
-    def confidence(self, pairs: Sequence[AnswerPair]) -> ConfidenceVerdict | None:
-        """Return whether low confidence is more frequent than on dev, and whether sampling has ended."""
-        live, n_most = self.recording.live, self.session.project.shadow.sessions
-        confidence = judged_confidence(pairs, self.rules, self.watch, live=live, file=PAIRS)
-        if not confidence or not live or len(self.recording.sessions) < n_most:
-            return confidence
-        over = f"Sampling has ended: {n_most:,} {plural(n_most, 'session was', 'sessions were')} judged"
-        return replace(confidence, detail=f"{confidence.detail} {over} (`shadow.sessions`).")
+def _confidence(
+    session: Session,
+    recording: Recording,
+    pairs: Sequence[AnswerPair],
+    rules: ShadowRules,
+    watch: ConfidenceWatch | None,
+) -> ConfidenceVerdict | None:
+    """Return whether low confidence is more frequent than on dev, and whether sampling has ended."""
+    live, n_most = recording.live, session.project.shadow.sessions
+    confidence = judged_confidence(pairs, rules, watch, live=live, file=PAIRS)
+    if not confidence or not live or len(recording.sessions) < n_most:
+        return confidence
+    over = f"Sampling has ended: {n_most:,} {plural(n_most, 'session was', 'sessions were')} judged"
+    return replace(confidence, detail=f"{confidence.detail} {over} (`shadow.sessions`).")
 
 
 def rules_of(session: Session, recording: Recording) -> ShadowRules:

@@ -193,29 +193,26 @@ class Worker:
 
         An error goes to the log, and the next look tries again.
         """
+        command = f"tuneworthy shadow replay --candidate {self.order.candidate}"
+        project = self.session.project
+        labels = labels_path(project)
         try:
-            await self._judge()
+            state = (self.path.exists() and self.path.stat().st_ino, labels.exists() and labels.stat().st_mtime_ns)
+            if state != self.state:  # another recording, or other labels for the pairs of earlier looks
+                self.state, self.traffic, self.pairs = state, LiveTraffic(project), []
+            recording = self.traffic.read()
+            record = await replay(self.session, recording, self.candidate, command=command, earlier=self.pairs)
+            self.traffic.forget()
+            full = len(recording.sessions) >= project.shadow.sessions
+            self._report(
+                verdict=record.verdict.status,
+                alert=record.confidence.status == "alert" if record.confidence else None,
+                enough=ENOUGH if record.verdict.status == "fail" or full else None,
+            )
         except NothingEnded:
             pass
         except Exception as error:
             sys.stderr.write(f"{error}\n" if isinstance(error, TuneworthyError) else f"{error!r}\n")
-
-    async def _judge(self) -> None:
-        command = f"tuneworthy shadow replay --candidate {self.order.candidate}"
-        project = self.session.project
-        labels = labels_path(project)
-        state = (self.path.exists() and self.path.stat().st_ino, labels.exists() and labels.stat().st_mtime_ns)
-        if state != self.state:  # another recording, or other labels for the pairs of earlier looks
-            self.state, self.traffic, self.pairs = state, LiveTraffic(project), []
-        recording = self.traffic.read()
-        record = await replay(self.session, recording, self.candidate, command=command, earlier=self.pairs)
-        self.traffic.forget()
-        full = len(recording.sessions) >= project.shadow.sessions
-        self._report(
-            verdict=record.verdict.status,
-            alert=record.confidence.status == "alert" if record.confidence else None,
-            enough=ENOUGH if record.verdict.status == "fail" or full else None,
-        )
 
     def _report(self, **event: Any) -> None:
         with suppress(OSError):  # the proxy is gone: what is in flight is finished all the same

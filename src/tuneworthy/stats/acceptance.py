@@ -1,5 +1,6 @@
 """Acceptance sampling: from the review of a few random rows to a claim on the whole dataset."""
 
+from bisect import bisect_left
 from math import floor
 from typing import Any
 
@@ -58,11 +59,9 @@ def lot_plan_size(lot: int, allowed: int, bad: int, alpha: float = 0.05) -> int 
         raise ValueError(f"expected bad >= 0, 0 <= allowed < lot, 0 < alpha < 1, got {bad}, {allowed}, {lot}, {alpha}")
     if bad > allowed:
         return None
-    lo, hi = bad, lot  # a sample of `bad` proves nothing; one of all rows proves it
-    while hi - lo > 1:
-        middle = (lo + hi) // 2
-        lo, hi = (lo, middle) if scipy.stats.hypergeom.cdf(bad, lot, allowed + 1, middle) <= alpha else (middle, hi)
-    return hi
+    sizes = range(bad + 1, lot)  # a sample of `bad` proves nothing; one of all rows proves it
+    proves = bisect_left(sizes, True, key=lambda n: scipy.stats.hypergeom.cdf(bad, lot, allowed + 1, n) <= alpha)
+    return bad + 1 + proves
 
 
 def is_rejected(bad: Any, max_bad: Any) -> Any:

@@ -67,21 +67,18 @@ def start_of_rise(values: Floats, null: float, weights: Floats | float = 1.0) ->
 def _parts(growth: Floats) -> Floats:
     """Return the logarithm of the part of the capital that begins at each observation, over what came before it."""
     numbers = np.arange(1.0, growth.shape[-1] + 1)
-    parts: Floats = growth - np.cumsum(growth, axis=-1) - np.log(numbers * (numbers + 1))
-    return parts
+    return np.asarray(growth - np.cumsum(growth, axis=-1) - np.log(numbers * (numbers + 1)))
 
 
 def _growth(values: Floats, null: float, weights: Floats | float, *, above: bool = True) -> Floats:
     """Return the logarithm of each bet's capital factor per observation, `(n_bets, ..., n)`."""
     side = 1.0 if above else -1.0
     stakes = weights * side * (values - null) / (1 + side * null)
-    growth: Floats = np.log1p(np.multiply.outer(BETS, stakes))
-    return growth
+    return np.asarray(np.log1p(np.multiply.outer(BETS, stakes)))
 
 
 def _joined(growth: Floats) -> Floats:
-    capital: Floats = np.logaddexp.reduce(growth, axis=0) - np.log(len(BETS))
-    return capital
+    return np.asarray(np.logaddexp.reduce(growth, axis=0) - np.log(len(BETS)))
 
 
 def confidence_sequence(

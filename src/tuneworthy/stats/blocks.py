@@ -15,9 +15,9 @@ Source: Robbins 1970 (doi 10.1214/aoms/1177696786); Lai 1976 (doi 10.1214/aos/11
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from .ratios import Floats
+
 # Standard errors by which earlier looks shorten the median run; from `scripts.simulations.days`.
 EARLIER = 0.3
 # Candidates for the mixture parameter c.

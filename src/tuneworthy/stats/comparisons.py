@@ -17,8 +17,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import fsum
-from types import MappingProxyType
-from typing import Any
 
 ALPHA = 0.05
 SHARED = 0.04
@@ -58,10 +56,6 @@ class ComparisonPlan:
     passed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "planned", tuple(self.planned))
-        object.__setattr__(self, "passed", tuple(self.passed))
-        object.__setattr__(self, "added", MappingProxyType(dict(self.added)))
-        object.__setattr__(self, "spent", MappingProxyType(dict(self.spent)))
         if len(set(self.planned)) < len(self.planned) or set(self.planned) & set(self.added):
             raise ValueError("the slots of a plan must have different names")
         if min(self.added.values(), default=0.0) < 0 or self.total_alpha > ALPHA + 1e-15:
@@ -188,12 +182,3 @@ class ComparisonPlan:
         if slot not in self.slots:
             raise KeyError(f"no comparison or slot {comparison_id!r}; plan, add or take it first")
         return self.slots[slot]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give plain data for JSON."""
-        return {
-            "planned": list(self.planned),
-            "added": dict(self.added),
-            "spent": dict(self.spent),
-            "passed": list(self.passed),
-        }

@@ -5,6 +5,7 @@ Agreement says little: where 90 % of the answers are good, a judge that always s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -34,9 +35,7 @@ class Confusion:
     @classmethod
     def of(cls, pairs: Iterable[tuple[bool, bool]]) -> Confusion:
         """Count `(people say good, the judge says good)`."""
-        counts = {(True, True): 0, (True, False): 0, (False, True): 0, (False, False): 0}
-        for human, judge in pairs:
-            counts[bool(human), bool(judge)] += 1
+        counts = Counter(pairs)
         return cls(
             good_good=counts[True, True],
             good_bad=counts[True, False],
@@ -66,12 +65,11 @@ class Confusion:
 
         Source: Cohen 1960.
         """
-        if not self.n:
+        if self.agreement is None:
             return None
         says_good = self.good_good + self.bad_good
         chance = (self.n_good * says_good + self.n_bad * (self.n - says_good)) / self.n**2
-        agreement = (self.good_good + self.bad_bad) / self.n
-        return None if chance >= 1 else (agreement - chance) / (1 - chance)
+        return None if chance >= 1 else (self.agreement - chance) / (1 - chance)
 
     @property
     def sensitivity(self) -> float | None:

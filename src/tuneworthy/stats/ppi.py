@@ -33,7 +33,6 @@ class Corrected:
         n: cases that the judge scored; n_human: cases on which people judged both variants.
         n_groups: independent clusters among the latter (cases, where there are no groups).
         a, b: corrected scores. delta: `b - a`. error: its standard error. df: degrees of freedom.
-        judge_delta: difference by the judge. human_delta: difference by people on their cases.
         weight: how far the judge is trusted, 0..1 (PPI++'s lambda); 0 is people only.
         effective_n: cases with verdicts of people that would be as precise without the judge.
     """
@@ -46,8 +45,6 @@ class Corrected:
     delta: float
     error: float
     df: int
-    judge_delta: float
-    human_delta: float
     weight: float
     effective_n: float
 
@@ -121,8 +118,6 @@ def corrected_difference(
         delta=b - a,
         error=error,
         df=max(1, n_groups - 2),
-        judge_delta=float(d.mean()),
-        human_delta=float(h.mean()),
         weight=weight,
         effective_n=n_human * (alone / error) ** 2,
     )

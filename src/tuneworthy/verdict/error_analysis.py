@@ -17,7 +17,7 @@ from scipy.special import bdtrc
 from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.session import Session
-from tuneworthy.stats import clopper_pearson
+from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.types import JsonObject, Variant, content_hash
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import ErrorClass, ErrorShare

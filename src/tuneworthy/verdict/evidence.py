@@ -15,8 +15,7 @@ from tuneworthy.ladder.rung_details import CascadeDetail, RetrievalDetail, Tuned
 from tuneworthy.money.bills import Bill
 from tuneworthy.money.results import EconomicsResult
 from tuneworthy.regressions.compare import RegressionResult
-from tuneworthy.stats import lower_bound, upper_bound
-from tuneworthy.stats.intervals import target_status
+from tuneworthy.stats.intervals import lower_bound, target_status, upper_bound
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.types import MOST_UNSCORED
 from tuneworthy.verdict import messages

@@ -17,7 +17,7 @@ from tuneworthy.cases.stratified import rank
 from tuneworthy.cases.task_kind import answer_text
 from tuneworthy.config.project import Project
 from tuneworthy.graders.text import normalise
-from tuneworthy.stats import lower_bound, upper_bound
+from tuneworthy.stats.intervals import lower_bound, upper_bound
 from tuneworthy.store import Folder
 from tuneworthy.types import JsonObject
 from tuneworthy.verdict.error_analysis import FILE, ErrorAnalysis

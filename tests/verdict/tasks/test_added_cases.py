@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 from tests.verdict.tasks.scripted_task import WORDS, HandMade, Scripted, ask, share
 
 from tuneworthy.cli import invoke
@@ -57,7 +58,7 @@ def shown(capsys: Capture, task: HandMade, verb: str, *, status: Any = (0, 3, 4)
 def test_added_cases_are_used_and_charged_and_change_the_next_action(tmp_path: Path, capsys: Capture) -> None:
     task = project(tmp_path)
     before = ask(task, capsys)
-    plan = ComparisonPlan(**json.loads((task.root / ".tuneworthy/comparisons.json").read_text()))
+    plan = TypeAdapter(ComparisonPlan).validate_json((task.root / ".tuneworthy/comparisons.json").read_bytes())
     out = command(capsys, "cases", "add", str(task.root / "more.jsonl"), "--project", str(task.root))
     assert out.startswith("60 cases added. The test set has 220 cases.")
     stale = shown(capsys, task, "decide")
