@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -252,3 +256,54 @@ def test_a_case_that_one_side_could_not_score_is_left_out_of_the_comparison(
 def test_cases_that_could_not_be_scored_are_counted_and_left_out() -> None:
     found = run.level(TASK, answers(0.5, unscored=50))
     assert found["unscored"] == 50 and found["score"] == pytest.approx(50 / 150)
+
+
+# A run of the tool itself with few rows and the small model.
+SMALL = """
+import sys
+import time
+sys.path.insert(0, {proof!r})
+import registry, run, task_project
+registry.N_TEST, registry.N_SECOND, registry.N_TRAIN = 60, 60, 200
+task_project.PROJECT = task_project.PROJECT.replace("epochs = 2", "epochs = 1").replace("dev = 60", "dev = 50")
+run.main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["fomc-stance"])
+def test_a_run_of_real_commands_killed_three_times_ends_with_the_same_record(tmp_path: Path, task: str) -> None:
+    if not (data := os.environ.get("PROOF_DATA")):
+        pytest.skip("PROOF_DATA names no folder with the clones")
+
+    def start(work: Path) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", SMALL.format(proof=str(PROOF)), task, data, str(work)]
+        return subprocess.Popen(command, start_new_session=True)
+
+    assert start(tmp_path / "whole").wait() == 0
+    for before in ("01 run", "04 train", "06 train"):  # killed in the first, during the pilot, during the training
+        child = start(tmp_path / "killed")
+        steps = tmp_path / "killed" / task / "steps"
+        taken = [path.stem for path in sorted((tmp_path / "whole" / task / "steps").glob("*.json"))]
+        while child.poll() is None and not (
+            before == taken[0] or (steps / f"{taken[taken.index(before) - 1]}.json").exists()
+        ):
+            time.sleep(0.5)
+        time.sleep(12)
+        assert child.poll() is None and not (steps / f"{before}.json").exists()
+        os.killpg(child.pid, signal.SIGKILL)
+    assert start(tmp_path / "killed").wait() == 0
+    records = [json.loads((tmp_path / name / task / "record.json").read_text()) for name in ("whole", "killed")]
+    whole, killed = map(measured, records)
+    assert whole == killed
+
+
+def measured(record: dict[str, Any]) -> Any:
+    """Leave out times, which no two runs share."""
+
+    def kept(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: kept(one) for name, one in value.items() if not re.search("seconds|latency|economics", name)}
+        return [kept(one) for one in value] if isinstance(value, list) else value
+
+    return kept(record)
