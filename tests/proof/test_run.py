@@ -264,7 +264,7 @@ import sys
 import time
 sys.path.insert(0, {proof!r})
 import registry, run, task_project
-registry.N_TEST, registry.N_SECOND, registry.N_TRAIN = 60, 60, 200
+registry.N_TEST, registry.N_SECOND, registry.N_TRAIN = 60, 60, 330
 task_project.PROJECT = task_project.PROJECT.replace("epochs = 2", "epochs = 1").replace("dev = 60", "dev = 50")
 run.main()
 """
