@@ -117,4 +117,4 @@ $(error Usage: make proof TASK=NAME DATA=FOLDER [WORK=build/proof] [SEALED=1])
 endif
 proof: setup
 	$(PIP) -c constraints.txt -e '.[local,train]'
-	$(BIN)/python benchmarks/proof/run.py $(TASK) "$(DATA)" "$(WORK)" $(if $(SEALED),--sealed)
+	$(BIN)/python benchmarks/proof/run.py $(TASK) "$(DATA)" "$(WORK)" $(if $(filter 1,$(SEALED)),--sealed)

@@ -286,6 +286,8 @@ def counts(task: Task, data: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     every = read_tasks()
+    if len(sys.argv) < 2 or not set(sys.argv[2:]) <= set(every):
+        raise SystemExit(f"{__doc__}\nTasks: {', '.join(every)}")
     for name in sys.argv[2:] or sorted(open_tasks(every)):
         found = counts(every[name], Path(sys.argv[1]))
         stated = all(found[key] == getattr(every[name], key) for key in ("rows", "answers", "largest", "empty"))

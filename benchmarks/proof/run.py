@@ -1,12 +1,13 @@
 """One task of the proof, from its rows to a record: ladder, verdict, training whatever the verdict was, second test.
 
     make proof TASK=NAME DATA=FOLDER [WORK=build/proof] [SEALED=1]
-    python benchmarks/proof/run.py NAME DATA WORK [--model SPEC] [--sealed]
+    python benchmarks/proof/run.py NAME DATA WORK [--model SPEC] [--sealed] [--tasks FILE]
 
 DATA has a clone of each repository that `tasks.toml` names, in a folder OWNER+NAME. Each step is a command of the tool,
-whose output stays in WORK/NAME/steps: an interrupted run resumes with the step that it was in, and that step resumes by
-itself. WORK/records.jsonl has a line for each task that ended, WORK/NAME/attempts.jsonl says when it was tried and how
-that ended. `protocol.md` fixes everything else.
+which writes to WORK/NAME/log.txt; its output is in WORK/NAME/steps once it has ended: an interrupted run resumes with
+the step that it was in, and that step resumes by itself. WORK/records.jsonl has a line for each task that ended,
+WORK/NAME/attempts.jsonl says when it was tried and how that ended. `protocol.md` fixes everything else. A task of your
+own goes into a file like `tasks.toml`, which --tasks names: there all tasks are open.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import hashlib
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -45,6 +47,10 @@ MARGIN: Final = 0.05
 TUNED: Final = "fine_tune"
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came."""
+
+
 def steps_of(task: Task) -> list[tuple[str, ...]]:
     """Return the commands of a task in order; `method NAME` sets `[train] method` in the project file."""
     shipped = [("merge",), ("export", "gguf"), ("parity", "--prompts", "60")]
@@ -59,15 +65,19 @@ def steps_of(task: Task) -> list[tuple[str, ...]]:
 def walk(task: Task, folder: Path) -> list[dict[str, Any]]:
     """Take all steps that were not taken yet; return what each printed, in order."""
     told = []
-    for number, step in enumerate(steps_of(task), 1):
+    steps = steps_of(task)
+    for number, step in enumerate(steps, 1):
         name = f"{number:02} {' '.join(word for word in step if not word.startswith('--'))}"
         path = folder / "steps" / f"{name}.json"
         if not path.exists():
-            print(f"[{task.name}, {time.strftime('%H:%M:%S')}] {name}", flush=True)
+            print(f"[{task.name}, {time.strftime('%H:%M:%S')}] {name} (of {len(steps)})", flush=True)
             began = time.monotonic()
             status, printed = set_method(folder, step[1]) if step[0] == "method" else command(folder, step)
             if status not in ANSWERS.get(step[0], DONE):
-                raise SystemExit(f"{name} ended with status {status}. The same command again resumes.")
+                log = folder / "log.txt"
+                last = log.read_text().rstrip().rpartition("\n")[2] if log.exists() else ""
+                raise SystemExit(f"{name} ended with status {status}: {last}\nAll that it said is in {log}. The same "
+                                 "command again repeats this step.")  # fmt: skip
             seconds = round(time.monotonic() - began, 1)
             save(path, {"step": name, "status": status, "seconds": seconds, "output": json.loads(printed)})
         told.append(json.loads(path.read_text()))
@@ -77,9 +87,14 @@ def walk(task: Task, folder: Path) -> list[dict[str, Any]]:
 def command(folder: Path, step: tuple[str, ...]) -> tuple[int, str]:
     with (folder / "log.txt").open("a") as log:
         print("$ tuneworthy", *step, file=log, flush=True)
-        done = subprocess.run([sys.executable, "-m", "tuneworthy", *step, "--json", "--project", str(folder)],
-                              stdout=subprocess.PIPE, stderr=log, text=True, check=False)  # fmt: skip
-    return done.returncode, done.stdout
+        called = [sys.executable, "-m", "tuneworthy", *step, "--json", "--project", str(folder)]
+        with subprocess.Popen(called, stdout=subprocess.PIPE, stderr=log, text=True) as child:
+            try:
+                printed, _ = child.communicate()
+            except Terminated:  # Ctrl-C reaches the step by itself, which stores its work before it ends
+                child.send_signal(signal.SIGINT)
+                raise
+    return child.returncode, printed
 
 
 def set_method(folder: Path, method: str) -> tuple[int, str]:
@@ -166,6 +181,8 @@ def begin(task: Task, data: Path, folder: Path, model: str) -> dict[str, Any]:
         raise SystemExit(f"{folder} was not begun by this runner. Take another WORK.")
     check_data(task, data)
     rows = read_rows(task, data)
+    print(f"{task.name}: {len(rows.train)} rows to learn from, {len(rows.test)} for the test, {len(rows.second)} for "
+          f"the second test. All that the steps say goes to {folder / 'log.txt'}.")  # fmt: skip
     unfinished = folder.with_name(f"{folder.name}.part")
     if unfinished.exists():
         unfinished.rename(unfinished.with_name(f"{unfinished.name}.{time.time_ns()}"))
@@ -177,7 +194,10 @@ def begin(task: Task, data: Path, folder: Path, model: str) -> dict[str, Any]:
 
 
 def check_data(task: Task, data: Path) -> None:
-    found = counts(task, data)
+    try:
+        found = counts(task, data)
+    except (KeyError, ValueError) as error:  # other columns, or no JSON
+        raise SystemExit(f"{task.name}: its files cannot be read ({error!r}). Check out {task.commit}.") from None
     stated = {key: getattr(task, key) for key in ("rows", "answers", "largest", "empty")}
     if wrong := {key: found[key] for key, value in stated.items() if found[key] != value}:
         raise SystemExit(f"{task.name}: {wrong} is not as stated: {stated}. Check out {task.commit}.")
@@ -230,34 +250,56 @@ def prove(task: Task, data: Path, work: Path, model: str) -> dict[str, Any]:
     return found
 
 
+def judged(record: dict[str, Any]) -> str:
+    """Return whether a verdict was right, as the protocol counts it."""
+    worth = record["second"]["worth_training"]
+    if worth == "unresolved" or record["verdict"] == "undecided":
+        return worth if worth == "unresolved" else "undecided"
+    return "right" if (record["verdict"] == TUNED) is (worth == "yes") else "wrong"
+
+
+def terminate(*_: object) -> None:
+    raise Terminated
+
+
 def main() -> None:
     """Run one task and print its result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task")
-    parser.add_argument("data", type=Path)
-    parser.add_argument("work", type=Path)
+    parser.add_argument("task", help="name in the registry")
+    parser.add_argument("data", type=Path, help="folder with the clones")
+    parser.add_argument("work", type=Path, help="folder for projects and records")
     parser.add_argument("--model", default=MODEL, help="today's model, which is trained")
     parser.add_argument("--sealed", action="store_true", help="allow a task of the sealed half")
+    parser.add_argument("--tasks", type=Path, help="a registry of your own")
     args = parser.parse_args()
-    tasks = read_tasks()
+    tasks = read_tasks(args.tasks) if args.tasks else read_tasks()
+    open_half = set(tasks) if args.tasks else open_tasks(tasks)
     if args.task not in tasks:
-        raise SystemExit(f"There is no task {args.task}. Tasks: {', '.join(tasks)}.")
-    if args.task not in open_tasks(tasks) and not args.sealed:
+        sealed = ", ".join(sorted(set(tasks) - open_half))
+        raise SystemExit(f"There is no task {args.task}. Open: {', '.join(sorted(open_half))}. Sealed: {sealed}.")
+    if args.task not in open_half and not args.sealed:
         raise SystemExit(f"{args.task} is sealed: it is run once, at the end, with --sealed.")
     work = args.work.resolve()
     if os.pathsep in str(work):
         raise SystemExit(f"The path of the work folder contains {os.pathsep!r}: {work}")
     if not args.data.is_dir():
         raise SystemExit(f"There is no folder {args.data}: it has a clone of each repository, in OWNER+NAME.")
+    if work.exists() and not work.is_dir():
+        raise SystemExit(f"{work} is a file.")
     work.mkdir(parents=True, exist_ok=True)
     os.environ["TUNEWORTHY_TRUST"] = str(work / args.task)  # the function that replays answers is the proof's own
-    record = prove(tasks[args.task], args.data, work, args.model)
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        record = prove(tasks[args.task], args.data, work, args.model)
+    except KeyboardInterrupt:
+        print("Stopped. The same command again resumes.")
+        raise SystemExit(130) from None
     second = record["second"]
     for name, one in second["scores"].items():
         print(f"{name:30} {one['score']:.3f} [{one['ci95'][0]:.3f}, {one['ci95'][1]:.3f}] target {one['target']}")
-    print(f"verdict {record['verdict']}; training was worth it: {second['worth_training']}; tuned less "
-          f"{second['best_untrained']} {second['difference']:+.3f}, n = {second['n']}; "
-          f"{sum(record['seconds'].values()) / 60:.0f} min")  # fmt: skip
+    print(f"tuned less {second['best_untrained']} {second['difference']:+.3f}, n = {second['n']}; "
+          f"{sum(record['seconds'].values()) / 60:.0f} min\nverdict {record['verdict']}; training was worth it: "
+          f"{second['worth_training']}; the verdict is {judged(record)}")  # fmt: skip
 
 
 if __name__ == "__main__":

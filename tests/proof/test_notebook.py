@@ -12,6 +12,7 @@ import pytest
 PROOF = Path(__file__).parents[2] / "benchmarks" / "proof"
 sys.path.insert(0, str(PROOF))
 
+import run  # noqa: E402
 import task_project  # noqa: E402
 from registry import open_tasks, read_tasks  # noqa: E402
 
@@ -53,6 +54,7 @@ def test_all_cells_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
         "{rungs}", '"baseline", "fine_tune"'
     )
     monkeypatch.setattr(task_project, "PROJECT", lighter)
+    monkeypatch.setattr(run, "check_data", lambda *_: None)  # the rows are ours
     names_of_cells: dict[str, object] = {}
     for cell in CELLS:
         if cell["cell_type"] == "code":

@@ -19,7 +19,7 @@ PROOF = Path(__file__).parents[2] / "benchmarks" / "proof"
 sys.path.insert(0, str(PROOF))
 
 import run  # noqa: E402
-from registry import read_tasks  # noqa: E402
+from registry import Task, read_tasks  # noqa: E402
 
 from tests.proof.test_registry import write_data  # noqa: E402
 from tuneworthy.graders.judging import ScoredAnswers  # noqa: E402
@@ -243,6 +243,56 @@ def test_the_best_option_is_chosen_on_the_first_test_and_the_verdict_is_the_seco
     assert record["second"]["best_untrained"] == "baseline"  # `prompt` is better on the second test
     assert set(record["second"]["scores"]) == {"baseline", "prompt", "fine_tune"}
     assert (record["first_verdict"], record["verdict"], record["after"]) == ("undecided", "fine_tune", "do_not_ship")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "worth", "said"),
+    [
+        ("fine_tune", "yes", "right"),
+        ("fine_tune", "no", "wrong"),
+        ("do_not_fine_tune", "no", "right"),
+        ("do_not_fine_tune", "yes", "wrong"),
+        ("undecided", "yes", "undecided"),
+        ("undecided", "unresolved", "unresolved"),
+        ("fine_tune", "unresolved", "unresolved"),
+    ],
+)
+def test_a_verdict_is_right_as_the_protocol_counts_it(verdict: str, worth: str, said: str) -> None:
+    assert run.judged({"verdict": verdict, "second": {"worth_training": worth}}) == said
+
+
+def test_a_registry_of_ones_own_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = []
+
+    def noted(task: Task, *_: object) -> None:
+        begun.append(task.name)
+        raise SystemExit
+
+    text = (PROOF / "tasks.toml").read_text().replace("[basque-intents]", "[mine]")
+    (tmp_path / "mine.toml").write_text(text)
+    monkeypatch.setattr(run, "prove", noted)
+    monkeypatch.setenv("TUNEWORTHY_TRUST", "")  # restored after the test
+    monkeypatch.setattr(
+        "sys.argv", ["run.py", "mine", str(tmp_path), str(tmp_path / "w"), "--tasks", str(tmp_path / "mine.toml")]
+    )
+    with pytest.raises(SystemExit):
+        run.main()
+    assert begun == ["mine"]
+
+
+def test_a_runner_that_is_terminated_ends_its_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = "import os, signal, sys, time\ntry: os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)\n"
+    step += "except KeyboardInterrupt: print('stored', file=sys.stderr)"
+    (tmp_path / "tool").write_text(f"#!{sys.executable}\n{step}")
+    (tmp_path / "tool").chmod(0o755)
+    before = signal.signal(signal.SIGTERM, run.terminate)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "tool"))
+    try:
+        with pytest.raises(run.Terminated):
+            run.command(tmp_path, ("check",))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (tmp_path / "log.txt").read_text().endswith("stored\n")
 
 
 def test_a_case_that_one_side_could_not_score_is_left_out_of_the_comparison(
