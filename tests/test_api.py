@@ -101,8 +101,10 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("limit", [float("nan"), -1.0])
 def test_a_limit_that_is_no_amount_is_refused_before_a_call(project: OpenProject, limit: float) -> None:
     for call in (project.run, project.decide):
-        with pytest.raises(UserError, match="max_usd must be 0 or more"):
+        with pytest.raises(UserError) as caught:
             call(max_usd=limit)
+        assert caught.value.error_code == "E-INPUT-01"
+        assert "max_usd" in caught.value.message
 
 
 class AnyValue(doctest.OutputChecker):

@@ -4,13 +4,10 @@ Like the commands it spends money only up to `max_usd`, or to the budget of the 
 in a notebook, where an event loop is running already.
 """
 
-import asyncio
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from tuneworthy.cases.normalize import normalise, question_of
 from tuneworthy.cases.readers.reader import read_cases
@@ -24,6 +21,7 @@ from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.run import run_ladder
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
+from tuneworthy.providers.http_client import blocking
 from tuneworthy.report.render import first_screen, render_html
 from tuneworthy.report.run_report import document, last_record
 from tuneworthy.report.write import write
@@ -36,8 +34,6 @@ from tuneworthy.verdict.run import decide_project
 
 if TYPE_CHECKING:
     import pandas as pd
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +83,7 @@ class OpenProject:
             BudgetSpent: The next call could exceed the budget; run it again to resume.
             OutsideFault: A provider is down; run it again to resume.
         """
-        return _result(run_ladder(self.project, rungs, quick=quick, max_usd=max_usd))
+        return blocking(run_ladder(self.project, rungs, quick=quick, max_usd=max_usd))
 
     def decide(self, *, probe: bool = False, max_usd: float | None = None) -> Verdict:
         """Return whether to fine-tune, from the last run.
@@ -101,7 +97,7 @@ class OpenProject:
             UserError: The data or a model cannot be used.
             BudgetSpent: The next call could exceed the budget; run it again to resume.
         """
-        return _result(decide_project(self.project, probe=probe, max_usd=max_usd))
+        return blocking(decide_project(self.project, probe=probe, max_usd=max_usd))
 
     def compare(self, a: str, b: str, *, on_test: bool = False, max_usd: float | None = None) -> VariantComparison:
         """Compare variant `b` with `a`, paired, on dev.
@@ -121,7 +117,7 @@ class OpenProject:
             async with open_session(self.project, max_usd=max_usd) as session:
                 return await compare_variants(session, resolve(session, a), resolve(session, b), on_test=on_test)
 
-        return _result(compared())
+        return blocking(compared())
 
     def score(self, path: str | Path, *names: str, max_usd: float | None = None) -> dict[str, ScoredAnswers]:
         """Return the answers of variants to cases that are neither dev nor test, scored by the primary grader.
@@ -154,7 +150,7 @@ class OpenProject:
                     found[name] = ScoredAnswers(traces=traces, num=num, den=den)
                 return found
 
-        return _result(scored())
+        return blocking(scored())
 
     def options(self) -> "pd.DataFrame":
         """Return the options of the last verdict: one row each, `option` as the index, scores between 0 and 1.
@@ -215,13 +211,3 @@ class OpenProject:
         if verdict is not None:
             verdict = replace(verdict, changed=[*verdict.changed, *stale])
         return replace(record, stale=stale), verdict
-
-
-def _result(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` to its end, in a thread of its own where a notebook's event loop runs in this one."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()

@@ -1,39 +1,18 @@
 """The constraint rule: which measured variant may serve. The ladder, the verdict and the economics all ask it here."""
 
-from typing import Protocol
-
 from tuneworthy import messages
+from tuneworthy.config.ladder import Constraints
 
 # An interval of a latency, milliseconds; None where its upper end is open.
 Span = tuple[float, float | None]
 
 
-class ServingLimits(Protocol):
-    """Requirements of a project for variants: its section `[constraints]`."""
-
-    @property
-    def on_device(self) -> bool:
-        """Whether serving must run on the device."""
-
-    @property
-    def data_stays(self) -> bool:
-        """Whether nothing may be sent to a hosted model."""
-
-    @property
-    def p95_ms(self) -> float | None:
-        """Limit of the 95th percentile of latency."""
-
-    @property
-    def usd_per_1k(self) -> float | None:
-        """Limit of the cost of a thousand answers."""
-
-
-def may_serve(limits: ServingLimits, *, hosted: bool) -> bool:
+def may_serve(limits: Constraints, *, hosted: bool) -> bool:
     """Return whether a model may serve: a hosted one may not on the device, nor where nothing may be sent to it."""
     return not ((limits.on_device or limits.data_stays) and hosted)
 
 
-def keeps_p95(limits: ServingLimits, p95_ms: float | None, interval: Span | None = None) -> bool | None:
+def keeps_p95(limits: Constraints, p95_ms: float | None, interval: Span | None = None) -> bool | None:
     """Return whether a latency keeps the limit; None if it was not measured, or its interval straddles the limit.
 
     Args:
@@ -52,7 +31,7 @@ def keeps_p95(limits: ServingLimits, p95_ms: float | None, interval: Span | None
 
 
 def violation(
-    limits: ServingLimits,
+    limits: Constraints,
     *,
     model: str,
     hosted: bool,

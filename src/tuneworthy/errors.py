@@ -118,8 +118,7 @@ class DataError(UserError):
     error_code = "E-DATA-01"
 
     def __init__(self, path: object, line: int | None, expected: str, got: str, *, hint: str = "") -> None:
-        where = f"{path}:{line}" if line is not None else f"{path}"
-        super().__init__(f"{where}: expected {expected}, got {got}.", hint=hint)
+        super().__init__(f"{path}{'' if line is None else f':{line}'}: expected {expected}, got {got}.", hint=hint)
         self.path, self.line, self.expected, self.got = str(path), line, expected, got
 
 

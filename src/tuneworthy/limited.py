@@ -161,15 +161,13 @@ def main(max_memory: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with its owner, who may have work left
     tasks, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # output of a library is no answer
-    memory = int(max_memory)
-    for what, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
+    for what, most in ((resource.RLIMIT_AS, int(max_memory)), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
         hard = resource.getrlimit(what)[1]
         allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(what, (allowed, allowed))
     for line in iter(tasks.readline, b""):
         try:
-            answer = {"value": _result(*json.loads(line))}
-            text = json.dumps(answer)
+            text = json.dumps({"value": _result(*json.loads(line))})
         except MemoryError:
             text = json.dumps({"over": "it needs too much memory"})
         except OverLimit as error:

@@ -83,31 +83,26 @@ class Registry(Generic[T]):
         return iter([*self._builtins, *sorted(self.names() - set(self._builtins))])
 
 
-@lru_cache(maxsize=8)
-def _scan(search_path: tuple[str, ...]) -> Any:
-    return entry_points()
-
-
-def _offered(kind: str) -> EntryPoints:
-    offered: EntryPoints = _scan(tuple(sys.path)).select(group=f"tuneworthy.{kind}")
-    return offered
+@lru_cache(maxsize=64)
+def _offered(kind: str, search_path: tuple[str, ...]) -> EntryPoints:
+    return entry_points(group=f"tuneworthy.{kind}")
 
 
 def installed(kind: str) -> set[str]:
     """Return the names that installed packages offer, e.g. of "graders"."""
-    return _offered(kind).names
+    return _offered(kind, tuple(sys.path)).names
 
 
 def entry_grant(kind: str, name: str) -> Grant | None:
     """Return the grant for running an installed package's object under `name`; None without one."""
-    for entry in _offered(kind).select(name=name):
+    for entry in _offered(kind, tuple(sys.path)).select(name=name):
         return Grant("code", f"{kind}:{name}", entry.value)
     return None
 
 
 def load_installed(kind: str, name: str) -> Any:
     """Return an installed package's object under `name`; None without one."""
-    for entry in _offered(kind).select(name=name):
+    for entry in _offered(kind, tuple(sys.path)).select(name=name):
         logger.info("loading %s %r from %s", kind, name, entry.value)
         return entry.load()
     return None

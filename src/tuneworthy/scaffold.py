@@ -155,8 +155,8 @@ def _drawn_cases(
     # Cases without an answer are drawn only if there are too few answers.
     pool = answered if n is not None and n <= len(answered) else cases
     if left := len(cases) - len(pool):
-        rows_left = f"{count(left, 'row')} without an expected answer {plural(left, 'is', 'are')}"
-        notes.append(f"{rows_left} neither a case nor an example.")
+        verb = plural(left, "is", "are")
+        notes.append(f"{count(left, 'row')} without an expected answer {verb} neither a case nor an example.")
     drawn, rest = _draw(pool, n, seed)
     rows = [row for row in map(case_example, rest) if row is not None] if single_file else []
     if single_file and rest:
@@ -334,8 +334,8 @@ def system_prompt(kind: TaskKind, labels: Sequence[str], schema: JsonObject | No
             return "Classify the input. Answer with the label only.\n"
         return "Classify the input. Answer with one of these labels only:\n" + verbatim("\n".join(labels)) + "\n"
     if kind == "json":
-        fields = verbatim(", ".join((schema or {}).get("properties", {})))
-        return f"Extract the data from the input as a JSON object with the fields {fields}.\n"
+        fields = ", ".join((schema or {}).get("properties", {}))
+        return f"Extract the data from the input as a JSON object with the fields {verbatim(fields)}.\n"
     if kind == "short_answer":
         return "Answer the question as briefly as possible.\n"
     return "Answer the user's message.\n"

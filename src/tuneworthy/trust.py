@@ -46,6 +46,13 @@ VENDORS: Final[Mapping[str, str]] = {
     "VOYAGE_API_KEY": "https://api.voyageai.com",
     "XAI_API_KEY": "https://api.x.ai",
 }
+_SENTENCES: Final[Mapping[Kind, str]] = {
+    "code": "run the Python function {what} ({where}) on this machine",
+    "content": "run the file {what}, which is new or has changed",
+    "server": "send requests to {where}{what}",
+    "key": "send the API key in {what} to {where}",
+    "file": "use {what} outside the project folder ({where})",
+}
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -64,15 +71,7 @@ class Grant(NamedTuple):
     where: str
 
     def __str__(self) -> str:
-        if self.kind == "code":
-            return f"run the Python function {self.what} ({self.where}) on this machine"
-        if self.kind == "content":
-            return f"run the file {self.what}, which is new or has changed"
-        if self.kind == "server":
-            return f"send requests to {self.where}{self.what}"
-        if self.kind == "key":
-            return f"send the API key in {self.what} to {self.where}"
-        return f"use {self.what} outside the project folder ({self.where})"
+        return _SENTENCES[self.kind].format(**self._asdict())
 
 
 class Untrusted(UserError):
@@ -95,8 +94,7 @@ class Untrusted(UserError):
 
 
 def trust_hint(root: Path) -> str:
-    here = root.resolve() == Path.cwd().resolve()
-    command = "tuneworthy trust" if here else f"tuneworthy trust --project {root}"
+    command = "tuneworthy trust" if root.resolve() == Path.cwd().resolve() else f"tuneworthy trust --project {root}"
     return f"If you trust the project, run `{command}`. In CI, set {VARIABLE} to the project folder."
 
 
@@ -117,8 +115,7 @@ def is_allowed(root: Path, grant: Grant) -> bool:
 
 
 def allowed(root: Path) -> list[Grant]:
-    rows = _read().get(str(root.resolve()), [])
-    return [Grant(*row) for row in rows]
+    return [Grant(*row) for row in _read().get(str(root.resolve()), [])]
 
 
 def allow(root: Path, grants: Iterable[Grant]) -> None:
@@ -211,8 +208,7 @@ def server_grant(url: str, *, any_path: bool = False) -> Grant | None:
 
 def content_grant(root: Path, path: Path) -> Grant:
     """Return the grant for running the file at `path` of the project in `root` as it is now."""
-    name = os.path.relpath(path, root.resolve())
-    return Grant("content", name, hashlib.sha256(path.read_bytes()).hexdigest())
+    return Grant("content", os.path.relpath(path, root.resolve()), hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def contents(root: Path) -> Iterator[Grant]:

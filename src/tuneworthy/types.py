@@ -31,8 +31,7 @@ def text_of(message: Message) -> str:
 
 def calls_of(message: Message) -> list[JsonObject]:
     """Return the tool calls of a message."""
-    calls: list[JsonObject] = message.get("tool_calls") or []
-    return calls
+    return message.get("tool_calls") or []
 
 
 JsonSchema = JsonObject

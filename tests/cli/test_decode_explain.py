@@ -68,5 +68,5 @@ def test_its_call_counts_against_the_budget(root: Path, capsys: pytest.CaptureFi
     assert invoke(["decode", "explain", "--project", str(root), "--prompt", "x", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tokens"][0] == "Paris"
     store = ResponseStore(Folder(root).responses)
-    assert store.spent_usd() > 0
+    assert store.spending().usd > 0
     store.close()

@@ -384,7 +384,7 @@ def test_a_wrong_option_exits_2_and_an_interruption_130(
 
 def test_a_limit_that_is_no_number_is_no_limit(capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["run", "--max-usd", "nan"]) == 2
-    assert "nan is not an amount in US dollars" in capsys.readouterr().err
+    assert "[E-USAGE-01]: Invalid value for '--max-usd'" in capsys.readouterr().err
 
 
 def test_a_place_that_cannot_be_written_is_told_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

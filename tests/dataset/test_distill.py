@@ -505,7 +505,7 @@ def test_money_is_agreed_on_before_and_a_budget_ends_the_run_with_all_answers_ke
     n = len(seen(root))
     assert 0 < n < 6
     store = ResponseStore(Folder(root).responses)
-    assert store.spent_usd() == pytest.approx(0.03 * n)
+    assert store.spending().usd == pytest.approx(0.03 * n)
     store.close()
     found = made(root, asked(root, many), "--yes")
     assert len(seen(root)) == 6
@@ -515,7 +515,7 @@ def test_money_is_agreed_on_before_and_a_budget_ends_the_run_with_all_answers_ke
 # --- killed -------------------------------------------------------------------------------------------------------
 
 STEPS = [
-    *((store_folder, name) for name in ("_write", "write_atomic", "sync_folder")),
+    *((store_folder, name) for name in ("_write", "write_atomic", "sync")),
     *((ResponseStore, name) for name in ("get_many", "put", "dates")),
     (import_folder, "write_atomic"),
     (os, "fsync"),

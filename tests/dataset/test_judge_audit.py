@@ -136,7 +136,7 @@ def test_a_paid_judge_needs_a_budget_and_stops_within_it(tmp_path: Path, capsys:
     assert built(root, "--max-usd", "0.03") == 4
     n_asked = len(asked_of(root))
     assert 0 < n_asked < len(ROWS)
-    spent = ResponseStore(root / ".tuneworthy" / "responses.sqlite").spent_usd()
+    spent = ResponseStore(root / ".tuneworthy" / "responses.sqlite").spending().usd
     assert 0 < spent <= 0.03
     assert built(root, "--yes") == 0
     assert len(asked_of(root)) == len({json.dumps(one) for one in asked_of(root)})

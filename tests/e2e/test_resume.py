@@ -184,6 +184,6 @@ def server_bill(server: Running) -> float:
 def spent(root: Path) -> float:
     store = ResponseStore(root / ".tuneworthy" / "responses.sqlite")
     try:
-        return store.spent_usd()
+        return store.spending().usd
     finally:
         store.close()

@@ -67,7 +67,7 @@ def test_five_thousand_cases_come_through_every_fault(tmp_path: Path, mock: str)
     told = json.loads(done.stdout)
     stats = get(mock, "_stats")
     store = ResponseStore(root / ".tuneworthy" / "responses.sqlite")
-    kept, spent = len(store), store.spent_usd()
+    kept, spent = len(store), store.spending().usd
     store.close()
     assert told["answered"] == told["scored"] == kept == n  # none lost
     assert stats["ok_ids"] == n  # (it answers 12 + 1 tokens)

@@ -112,7 +112,7 @@ class World:
         seconds: float = 1.0,
     ) -> None:
         self.store = ResponseStore(folder / "responses.sqlite")
-        self.budget = Budget(limit_usd, self.store.spent_usd())
+        self.budget = Budget(limit_usd, self.store.spending().usd)
         self.provider = Played(script, seconds)
         self.model = OpenModel(
             name="m",

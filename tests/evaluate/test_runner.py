@@ -114,8 +114,8 @@ def test_two_runs_at_once_over_the_same_questions_see_the_same_answers(tmp_path:
     left, right = play(main())
     assert left == right
     # what was asked twice was paid twice, and counts twice: here and for the next process
-    assert world.store.spent_usd() == pytest.approx(0.1 * world.provider.calls.total())
-    assert world.budget.spent_usd == pytest.approx(world.store.spent_usd())
+    assert world.store.spending().usd == pytest.approx(0.1 * world.provider.calls.total())
+    assert world.budget.spent_usd == pytest.approx(world.store.spending().usd)
 
 
 @pytest.mark.parametrize("code", ["server", "timeout", "connection", "incomplete", "crash"])
@@ -192,7 +192,7 @@ def test_calls_in_flight_when_a_run_stops_come_to_their_end_and_are_kept(tmp_pat
         play(world.ask(questions(100)))
     assert len(world.store) == 3
     assert world.provider.calls.total() == 4
-    assert world.store.spent_usd() == pytest.approx(0.3)
+    assert world.store.spending().usd == pytest.approx(0.3)
 
 
 def test_a_server_that_is_not_there_is_reported_within_seconds(tmp_path: Path) -> None:
@@ -360,7 +360,7 @@ def test_a_spent_budget_lets_calls_in_flight_end_and_keeps_their_answers(tmp_pat
         play(world.ask(questions(100)))
     # each call may cost a dollar and costs ten cents: the ceilings bind, not the costs
     assert len(world.store) == world.provider.calls.total() == 21
-    assert world.store.spent_usd() == pytest.approx(2.1)
+    assert world.store.spending().usd == pytest.approx(2.1)
     more = World(tmp_path, price=DOLLAR_A_CALL, limit_usd=100)
     play(more.ask(questions(100)))
     assert more.provider.calls.total() == 79
@@ -381,7 +381,7 @@ def test_a_failed_attempt_that_may_have_been_billed_counts_at_what_the_same_requ
     play(world.ask(questions(4)))
     expected = 4 * 0.1 * (2 if billed else 1)
     assert world.budget.spent_usd == pytest.approx(expected)
-    assert world.store.spent_usd() == pytest.approx(expected)
+    assert world.store.spending().usd == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("cancels", "answered"), [([None], 32), ([None, None], 32), ([None, AT_ONCE], 24)])
@@ -412,7 +412,7 @@ def test_a_cancelled_run_stores_its_calls_in_flight_unless_it_has_to_end_at_once
     assert again.provider.calls.total() == 100 - answered
     # what was cut off counts at what the same request cost when it was answered, here and for the next process
     assert again.budget.spent_usd == pytest.approx(0.1 * (100 + cut_off))
-    assert again.store.spent_usd() == pytest.approx(again.budget.spent_usd)
+    assert again.store.spending().usd == pytest.approx(again.budget.spent_usd)
 
 
 def test_without_the_drain_a_cancelled_run_loses_its_calls_in_flight(

@@ -193,7 +193,7 @@ def test_a_special_file_in_the_store_is_named_and_removed(
     assert invoke(["doctor"]) == 2 and name in capsys.readouterr().out
     assert invoke(["doctor", "--repair"]) == 0
     assert (folder.path / name).is_file() or not os.path.lexists(folder.path / name)
-    assert Folder(tmp_path.resolve()).busy_since() is None
+    assert Folder(tmp_path.resolve()).holder() is None
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])

@@ -253,13 +253,13 @@ def test_a_repair_keeps_every_answer_that_can_be_read_and_what_the_others_cost(w
     path = Folder(world).responses
     edit(world, "UPDATE responses SET cost_usd = 0.25")
     with closing(ResponseStore(path)) as store:
-        n, spent = len(store), store.spent_usd()
+        n, spent = len(store), store.spending().usd
     edit(world, "UPDATE responses SET body = 'xx' WHERE rowid IN (3, 4)")
     edit(world, "UPDATE responses SET cost_usd = 'abc' WHERE rowid = 5")
     assert run(world, "doctor", "--repair") == 0
     with closing(ResponseStore(path)) as store:
         assert len(store) == n - 3
-        assert store.spent_usd() == pytest.approx(spent)
+        assert store.spending().usd == pytest.approx(spent)
     with closing(sqlite3.connect(Folder(world).path / "quarantine" / "responses.sqlite")) as old:
         assert old.execute("SELECT body FROM responses WHERE rowid = 3").fetchone() == ("xx",)
 
@@ -595,6 +595,6 @@ def test_without_the_money_check_a_negative_cost_frees_the_budget(
         raw.execute("UPDATE responses SET cost_usd = -1000.0")
     with closing(ResponseStore(path)) as store:
         with pytest.raises(UserError, match="row 1"):
-            store.spent_usd()
+            store.spending().usd
         monkeypatch.setattr("tuneworthy.store.responses.MONEY", "({0} IS NOT NULL)")
-        assert store.spent_usd() < 0
+        assert store.spending().usd < 0

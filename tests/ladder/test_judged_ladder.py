@@ -297,5 +297,5 @@ def test_what_a_judge_costs_is_part_of_what_the_rungs_cost(tmp_path: Path) -> No
         assert record.cost_usd > 0
         assert sum(one.cost_usd for one in record.rungs) == pytest.approx(record.cost_usd)
     store = ResponseStore(Folder(root).responses)
-    assert 0 < record.cost_usd <= store.spent_usd()
+    assert 0 < record.cost_usd <= store.spending().usd
     store.close()

@@ -260,7 +260,7 @@ def test_what_the_rungs_cost_is_what_all_their_calls_cost(tmp_path: Path) -> Non
     root = paid(tmp_path, rungs=["classical", "baseline", "prompt", "model"])
     record = walk(root)
     store = ResponseStore(Folder(root).responses)
-    spent = store.spent_usd()
+    spent = store.spending().usd
     store.close()
     assert spent > 0
     assert record.cost_usd == pytest.approx(spent)
@@ -274,7 +274,7 @@ def test_what_a_quick_look_costs_is_what_its_calls_cost(tmp_path: Path) -> None:
     root = paid(tmp_path, rungs=["baseline", "prompt"])
     record = walk(root, quick=True)
     store = ResponseStore(Folder(root).responses)
-    assert record.cost_usd == pytest.approx(store.spent_usd()) and rung(record, "prompt").cost_usd > 0
+    assert record.cost_usd == pytest.approx(store.spending().usd) and rung(record, "prompt").cost_usd > 0
     store.close()
 
 

@@ -128,11 +128,11 @@ def test_a_search_by_a_server_is_paid_for_once_even_where_the_index_is_built_aga
             form = library.retrieval(k=1, chunk_tokens=64, bm25_weight=0.5)
             cases = [Case(id="q", input="who makes honey?")]
             assert asyncio.run(library.passages(form, cases))["q"]
-            spent = store.spent_usd()
+            spent = store.spending().usd
             assert [len(one["input"]) for one in seen] == [3, 1] and spent > 0
             library.close()
         library = library_of(tmp_path / "two", f"encoder = {server}", Account(store, Budget(1.0)))
-        assert asyncio.run(library.stages(form, cases))["q"]["encode"] > 0 and store.spent_usd() > spent
+        assert asyncio.run(library.stages(form, cases))["q"]["encode"] > 0 and store.spending().usd > spent
         library.close()
         closed = library_of(tmp_path / "three", f"encoder = {server}")
         with pytest.raises(UserError, match="sends no requests"):

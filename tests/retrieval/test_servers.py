@@ -164,7 +164,7 @@ def test_vectors_are_paid_for_once_and_counted(store: ResponseStore) -> None:
         first = asyncio.run(ServerEncoder(config, Account(store, budget)).encode_chunks(["a", "bb", "a"]))
         again = asyncio.run(ServerEncoder(config, Account(store, budget)).encode_chunks(["bb", "ccc", "a"]))
         assert [one["input"] for one in seen] == [["a", "bb"], ["ccc"]]
-        assert [store.spent_usd(), budget.spent_usd] == pytest.approx([30e-6, 30e-6]) and not budget.reserved_usd
+        assert [store.spending().usd, budget.spent_usd] == pytest.approx([30e-6, 30e-6]) and not budget.reserved_usd
         assert np.array_equal(first[0], again[2])
         asyncio.run(ServerEncoder(config, Account(store, budget)).encode_questions(["a"], repeat=1))
         assert len(seen) == 3  # to measure how long it takes
@@ -180,7 +180,7 @@ def test_scores_are_paid_for_once_by_the_call(store: ResponseStore) -> None:
         asyncio.run(ServerReranker(config, Account(store, Budget(None))).score("q", ["b", "c", "a"]))
         asyncio.run(ServerReranker(config, Account(store, Budget(None))).score("q2", ["a"]))
     assert [(one["query"], one["documents"]) for one in seen] == [("q", ["a", "b"]), ("q", ["c"]), ("q2", ["a"])]
-    assert store.spent_usd() == pytest.approx(0.006)
+    assert store.spending().usd == pytest.approx(0.006)
 
 
 def test_a_call_that_could_exceed_the_budget_is_not_sent(store: ResponseStore) -> None:
@@ -188,7 +188,7 @@ def test_a_call_that_could_exceed_the_budget_is_not_sent(store: ResponseStore) -
         config = EncoderServer(type="server", base_url=url, model="m", usd_per_mtok=1e6)
         with pytest.raises(BudgetSpent):
             asyncio.run(ServerEncoder(config, Account(store, Budget(0.5))).encode_chunks(["a"]))
-    assert seen == [] and store.spent_usd() == 0
+    assert seen == [] and store.spending().usd == 0
 
 
 def test_what_may_have_been_billed_counts_and_what_was_refused_does_not(store: ResponseStore) -> None:
@@ -198,7 +198,7 @@ def test_what_may_have_been_billed_counts_and_what_was_refused_does_not(store: R
         for spent in (0, config.ceiling_usd("", ["a"])):
             with pytest.raises(OutsideFault):
                 asyncio.run(ServerEncoder(config, Account(store, budget)).encode_chunks(["a"]))
-            assert [store.spent_usd(), budget.spent_usd] == pytest.approx([spent, spent])
+            assert [store.spending().usd, budget.spent_usd] == pytest.approx([spent, spent])
     assert len(seen) == 2
 
 

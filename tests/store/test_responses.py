@@ -87,7 +87,7 @@ def test_the_first_answer_stays_and_the_second_is_paid_for(store: ResponseStore)
     assert store.put(key(1), Response(text="first"), 0.25, note)
     assert not store.put(key(1), Response(text="second"), 0.5, other)
     assert store.get_many([key(1)]) == {key(1): (Response(text="first"), 0.25)}
-    assert store.spent_usd() == pytest.approx(0.75)
+    assert store.spending().usd == pytest.approx(0.75)
 
 
 def test_more_keys_than_one_statement_takes_are_found(store: ResponseStore) -> None:
@@ -117,11 +117,11 @@ def test_the_key_does_not_depend_on_the_order_of_fields() -> None:
 
 def test_an_open_call_counts_at_its_ceiling_until_it_is_answered_or_refused(store: ResponseStore) -> None:
     first, second, third = (store.open_call(key(i), 1.0) for i in range(3))
-    assert store.spent_usd() == 3.0
+    assert store.spending().usd == 3.0
     store.put(key(0), Response(text="a"), 0.125, first)
-    assert store.spent_usd() == 2.125
+    assert store.spending().usd == 2.125
     store.close_call(second)
-    assert store.spent_usd() == 1.125
+    assert store.spending().usd == 1.125
     assert third
 
 
@@ -131,7 +131,7 @@ def test_an_answer_that_json_cannot_hold_is_refused_and_changes_nothing(store: R
         with pytest.raises(ValueError, match=r"."):
             store.put(key(1), answer, 0.5, note)
     assert len(store) == 0
-    assert store.spent_usd() == 1.0
+    assert store.spending().usd == 1.0
 
 
 def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_two_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     store = ResponseStore(path)
     found = store.get_many([f"{who}-{i}".encode() for who in ("a", "b", "both") for i in range(n)])
     assert len(found) == 3 * n
-    assert store.spent_usd() == pytest.approx(2 * n * 0.5)
+    assert store.spending().usd == pytest.approx(2 * n * 0.5)
     store.close()
 
 
@@ -192,7 +192,7 @@ def test_a_writer_that_is_killed_leaves_a_file_with_all_that_it_committed(tmp_pa
     store = ResponseStore(path)
     found = store.get_many([f"a-{i}".encode() for i in range(last + 1)])
     assert len(found) == last + 1
-    assert (last + 1) * 0.5 <= store.spent_usd() <= (last + 2) * 0.5 + 1.0
+    assert (last + 1) * 0.5 <= store.spending().usd <= (last + 2) * 0.5 + 1.0
     store.put(b"after", Response(text="goes on"), 0.0)
     store.close()
     with sqlite3.connect(path) as db:

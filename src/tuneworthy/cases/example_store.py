@@ -113,7 +113,6 @@ class ExampleWriter:
         self._ids.append(int(identity, 16))
 
     def stored(self) -> "tuple[StoredExamples, Iterable[int]]":
-        self._file.finish()
         for one in (self._lines, self._ids):
             one.append(0)
         heads = np.array([self._starts, self._lines, self._ids])

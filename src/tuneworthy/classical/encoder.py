@@ -128,8 +128,7 @@ class DecisionModel(PieceModel):
     def __init__(self, *, descriptions: Sequence[str], **model: Any) -> None:
         super().__init__(**model)
         texts = [f"{label} {about}" for label, about in zip(self.labels, descriptions, strict=True)]
-        kind = self._dense("kind.weight")[CHOICE[0]]
-        self._question = _unit(self._mean(QUESTION) + kind)
+        self._question = _unit(self._mean(QUESTION) + self._dense("kind.weight")[CHOICE[0]])
         self._labels = _unit(np.stack([self._mean(text) for text in texts]))
         self._layers = [(self._dense(f"mlp.{n}.weight"), self._weights[f"mlp.{n}.bias"]) for n in (0, 2, 4)]
 
@@ -188,14 +187,12 @@ class EncoderClassifier(PieceModel):
         return self._linear(x.mean(axis=0), "classifier")
 
     def _linear(self, x: NDArray[Any], name: str) -> NDArray[Any]:
-        out: NDArray[Any] = x @ self._weights[f"{name}.weight"].T + self._weights[f"{name}.bias"]
-        return out
+        return np.asarray(x @ self._weights[f"{name}.weight"].T + self._weights[f"{name}.bias"])
 
     def _norm(self, x: NDArray[Any], name: str) -> NDArray[Any]:
         centred = x - x.mean(axis=-1, keepdims=True)
         scaled = centred / ((centred**2).mean(axis=-1, keepdims=True) + self._epsilon) ** 0.5
-        out: NDArray[Any] = scaled * self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"]
-        return out
+        return np.asarray(scaled * self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"])
 
 
 def gelu(x: NDArray[Any]) -> NDArray[Any]:

@@ -107,8 +107,7 @@ def module_source() -> str:
     for part in PARTS:
         source = inspect.getsource(part)
         heads = [node for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)]
-        lines = map(ast.unparse, heads)
-        imports |= dict.fromkeys(line for line in lines if not line.startswith("from tuneworthy"))
+        imports |= dict.fromkeys(line for line in map(ast.unparse, heads) if not line.startswith("from tuneworthy"))
         bodies.append("\n".join(source.splitlines()[heads[-1].end_lineno :]).strip("\n"))
     return "\n".join(imports) + "\n\n" + "\n\n\n".join(bodies) + "\n\n"
 

@@ -41,7 +41,7 @@ def read_money(project: Project) -> BudgetState:
     folder, spending = Folder(project.root), Expenses()
     if folder.responses.exists():
         with closing(ResponseStore(folder.responses)) as store:
-            spending = store.spending(folder.busy_since())
+            spending = store.spending(folder.holder())
     limit = project.ladder.budget_usd
     return BudgetState(
         budget_usd=limit,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from tuneworthy.cli.budget import note_elsewhere
 from tuneworthy.cli.options import json_option, print_result, project_option
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.check import CheckReport, check_project
@@ -27,6 +28,7 @@ def command(root: Path, offline: bool, as_json: bool) -> int:
       tuneworthy check
     """
     report = check_project(root, contact=not offline)
+    note_elsewhere(root)
     print_result(as_json, report.to_dict(), _show, report)
     return 2 if report.count("error") else 0
 

@@ -82,8 +82,7 @@ class Project(Section):
     @property
     def answering(self) -> list[str]:
         """Models that are measured: of `untuned` those that something may be sent to."""
-        stays = self.constraints.data_stays
-        return [name for name in self.untuned if not (stays and self.models[name].hosted)]
+        return [name for name in self.untuned if not (self.constraints.data_stays and self.models[name].hosted)]
 
     def may_serve(self, name: str) -> bool:
         """Return whether the constraints allow the model `name` to answer users."""

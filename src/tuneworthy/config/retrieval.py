@@ -142,8 +142,7 @@ def _section(sections: Mapping[str, type[SearchModel]], default: SearchModel) ->
         kind = str(value.get("type", default.type))
         if kind not in sections:
             raise ValueError(REMOVED.get(f"encoder={kind}") or str(UnknownName("type", kind, sections)))
-        filled = (default.model_dump() if kind == default.type else {}) | value
-        return sections[kind].model_validate(filled)
+        return sections[kind].model_validate((default.model_dump() if kind == default.type else {}) | value)
 
     return BeforeValidator(validate)
 

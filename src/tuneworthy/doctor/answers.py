@@ -120,8 +120,8 @@ def answer_damages(folder: Folder) -> Iterator[Damage]:
             for table in COLUMNS:
                 for row in rows_of(database, table, path):
                     for column, what in row.faults.items():
-                        cost = ROW_COSTS[column]
-                        yield Damage(file=path, row=f"{table} {row.number}", what=what, cost=cost, repair=repair)
+                        number = f"{table} {row.number}"
+                        yield Damage(file=path, row=number, what=what, cost=ROW_COSTS[column], repair=repair)
     except (*UNREADABLE, OSError) as error:
         what = f"SQLite cannot read the file: {error}."
         yield Damage(

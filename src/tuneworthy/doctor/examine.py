@@ -1,8 +1,6 @@
 """Examine a whole store, and repair what can be repaired."""
 
-import fcntl
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -40,7 +38,8 @@ class StoreReport:
 
 def examine(folder: Folder) -> StoreReport:
     """Check every table, row, record and hash of the store, and its lock; nothing is written."""
-    return StoreReport(damages=[*_damages(folder)], repaired=[], busy=_holder(folder))
+    damages, holder = [*_damages(folder)], folder.holder()
+    return StoreReport(damages=damages, repaired=[], busy=holder[0] if holder else "")
 
 
 def repair(folder: Folder, waiting: Callable[[str], None]) -> StoreReport:
@@ -101,14 +100,3 @@ def _lock_damages(folder: Folder) -> Iterator[Damage]:
             cost="No command can write to the store.",
             repair=partial(quarantine, folder, path),
         )
-
-
-def _holder(folder: Folder) -> str:
-    path = folder.path / "lock"
-    if not path.is_file():
-        return ""
-    with path.open() as file:
-        with suppress(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return ""
-        return file.read(20).strip() or "?"

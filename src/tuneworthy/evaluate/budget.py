@@ -28,11 +28,6 @@ class Budget:
         self.in_flight = 0
         self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
 
-    def __repr__(self) -> str:
-        return (
-            f"Budget(spent_usd={self.spent_usd:.4f}, reserved_usd={self.reserved_usd:.4f}, limit_usd={self.limit_usd})"
-        )
-
     async def reserve(self, ceiling_usd: float) -> None:
         """Set the most that a call can cost aside; wait while only calls in flight prevent it.
 

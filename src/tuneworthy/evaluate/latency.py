@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tuneworthy.constraints import ServingLimits, keeps_p95
+from tuneworthy.config.ladder import Constraints
+from tuneworthy.constraints import keeps_p95
 from tuneworthy.evaluate.models import OpenModel
 from tuneworthy.evaluate.runner import Runner
 from tuneworthy.types import Case, Timing, Variant, content_hash
@@ -61,7 +62,7 @@ async def measure_latency(
     time: Callable[[Sequence[Case]], Awaitable[Latency]],
     cases: Sequence[Case],
     *,
-    limits: ServingLimits | None = None,
+    limits: Constraints | None = None,
 ) -> Latency:
     """Return the times of up to `N_CASES` calls, one at a time, to cases whose stored answers do not count.
 

@@ -35,9 +35,6 @@ class Limiter:
         self._resume_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
-    def __repr__(self) -> str:
-        return f"Limiter(in_flight={self.in_flight}, limit={self.limit:.1f}, most={self.most})"
-
     async def acquire(self) -> int:
         """Wait for a slot and return its mark, which `release` needs."""
         if self.in_flight < int(self.limit) and not self._waiting and not self._resume_at:

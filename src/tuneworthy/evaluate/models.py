@@ -123,7 +123,11 @@ class Models:
         Raises:
             UserError: No model of this name, a hosted one whose price is not known, a missing key or model file.
         """
-        if self._add_others and name not in self._open and self._is_added(name):
+        if (
+            self._add_others
+            and name not in self._open
+            and (name not in self._project.models or name == self._project.serve.model)
+        ):
             add_others, self._add_others = self._add_others, None
             add_others(self)
         if name not in self._open and name not in self._project.models:
@@ -135,9 +139,6 @@ class Models:
         if name not in self._open:
             self._open[name] = open_model(name, self._project.models[name], self._project.root)
         return self._open[name]
-
-    def _is_added(self, name: str) -> bool:
-        return name not in self._project.models or name == self._project.serve.model
 
     def add(self, model: OpenModel) -> None:
         self._open.setdefault(model.name, model)

@@ -439,8 +439,11 @@ class Runner:
             try:
                 first = self.store.put(job.key, answer, settled, note)
             except ValueError as error:
-                text = f"The answer from {model.name} cannot be stored as JSON: {error}."
-                raise ProviderError(text, code="malformed", retryable=False) from None
+                raise ProviderError(
+                    f"The answer from {model.name} cannot be stored as JSON: {error}.",
+                    code="malformed",
+                    retryable=False,
+                ) from None
             cost, answered = settled, True
             batch.last_answer = ended
             batch.given_up = 0
@@ -487,8 +490,7 @@ class Runner:
             )
         elif await self._fails_alone(model, batch, job, error, retries):
             self._failing.add((model.identity, job.case.id))
-            failure = self._fail(model, batch, job, error)
-            self.store.put(job.key, failure, 0.0)
+            self.store.put(job.key, self._fail(model, batch, job, error), 0.0)
         elif error.retryable and job.attempts - job.rate_limited <= retries and job.rate_limited <= RATE_LIMIT_RETRIES:
             loop = asyncio.get_running_loop()
             delay = self._delay(error, job.attempts - job.rate_limited, loop.time() - job.last_sent)

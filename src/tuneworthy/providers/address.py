@@ -55,8 +55,7 @@ def check_address(url: str, key: Key | None = None) -> SplitResult:
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        return int(probe.getsockname()[1])
 
 
 def _secret(value: str, name: str = "") -> bool:

@@ -210,8 +210,11 @@ def read_message(answer: Mapping[str, Any], request: Request, *, wrapped: bool) 
 
 
 def _openai_call(block: _ContentBlock) -> JsonObject:
-    function = {"name": block.name, "arguments": orjson.dumps(block.input).decode()}
-    return {"id": block.id, "type": "function", "function": function}
+    return {
+        "id": block.id,
+        "type": "function",
+        "function": {"name": block.name, "arguments": orjson.dumps(block.input).decode()},
+    }
 
 
 @provider("anthropic")

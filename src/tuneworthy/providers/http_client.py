@@ -184,14 +184,6 @@ class HttpClient:
             raise self._refusal(status if 400 <= status < 600 else 500, answer.headers, answer.body)
         return value
 
-    async def get(self, path: str = "") -> Any:
-        """Return the JSON at `path`.
-
-        Raises:
-            ProviderError: No answer came, a refusal, or something else than JSON.
-        """
-        return self.read(await self.send("GET", path))
-
     def read(self, answer: HttpAnswer) -> Any:
         """Return the JSON of an answer.
 
@@ -211,8 +203,9 @@ class HttpClient:
             await session.close()
 
     def malformed(self, expected: str, got: bytes | str) -> ProviderError:
-        message = f"{self.host}: expected {expected}, got {self.excerpt(got)}."
-        return ProviderError(message, code="malformed", retryable=True)
+        return ProviderError(
+            f"{self.host}: expected {expected}, got {self.excerpt(got)}.", code="malformed", retryable=True
+        )
 
     def unreadable(self, expected: str, answer: Mapping[str, Any], error: ValidationError) -> ProviderError:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
@@ -273,9 +266,11 @@ class HttpClient:
             code = "bad_request" if status in _BAD_REQUEST else "refused"
         if (wish := headers.get("x-should-retry")) in {"true", "false"}:
             retryable = wish == "true"
-        message = f"{self.host}: {status} {self.excerpt(_message_of(body), 400)}"
         return ProviderError(
-            message, code=code, retryable=retryable, retry_after_s=retry_after_s(headers) if retryable else None
+            f"{self.host}: {status} {self.excerpt(_message_of(body), 400)}",
+            code=code,
+            retryable=retryable,
+            retry_after_s=retry_after_s(headers) if retryable else None,
         )
 
     def _fault(self, error: Exception) -> ProviderError:

@@ -20,7 +20,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +105,6 @@ MOST_MIB, BUFFERS_MIB = 1536, 512
 # A large model takes more: then a share of its size is for such prompts. Never more than a share of the machine.
 MODEL_SHARE, MACHINE_SHARE = 1 / 4, 1 / 6
 MAX_LOG_BYTES = 2**20
-_NUMBERS = count(1)
 _OVERFLOW = re.compile(r"request \((\d+) tokens\) exceeds the available context size \((\d+) tokens\)")
 
 
@@ -128,7 +126,6 @@ class Engine:
     def __init__(self, settings: EngineSettings, log: Path) -> None:
         self.api_key = secrets.token_urlsafe(24)
         self.address = ""
-        self.number = next(_NUMBERS)
         self.crash_counted = False
         self.log = log
         self._log_start = 0
@@ -158,8 +155,9 @@ class Engine:
         fresh = not self.log.exists() or self.log.stat().st_size > MAX_LOG_BYTES
         with self.log.open("wb" if fresh else "ab") as log:
             self._log_start = log.tell()
-            child = processes.main_of("tuneworthy.providers.llama_child")
-            self._process = processes.start(child, log, piped=True, own_session=True)
+            self._process = processes.start(
+                processes.main_of("tuneworthy.providers.llama_child"), log, piped=True, own_session=True
+            )
         try:
             report = await asyncio.wait_for(asyncio.to_thread(self._introduce), timeout_s)
         except BaseException as error:
@@ -261,7 +259,7 @@ class LlamaCppProvider(BaseProvider):
         self._prefix: SharedPrefix | None = None
         self._ranker: LabelRanker | None = None
         self._crashes_in_a_row = 0
-        self._suspects: dict[str, set[int]] = {}
+        self._suspects: dict[str, set[Engine]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = self._alone = asyncio.Lock()
 
@@ -338,7 +336,7 @@ class LlamaCppProvider(BaseProvider):
             engine.crash_counted = True
             self._crashes_in_a_row += 1
         crashes = self._suspects.setdefault(content_hash(outgoing(request)), set())
-        crashes.add(engine.number)  # its repeats may have been in flight as well
+        crashes.add(engine)  # its repeats may have been in flight as well
         if len(crashes) < MAX_CRASHES_OF_REQUEST:
             return ProviderError(engine.exit_report(), code="crash", retryable=True)
         return ProviderError(

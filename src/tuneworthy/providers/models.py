@@ -173,8 +173,8 @@ def find(spec: str, root: Path, *, typed: bool = False) -> Path | None:
             )
         return _only_gguf(spec, place) if place.is_dir() else place
     pin = pinned(spec)
-    there = all(pin.path(file).is_file() and pin.path(file).stat().st_size == file.bytes for file in pin.files)
-    return place if there else None
+    paths = [(pin.path(file), file.bytes) for file in pin.files]
+    return place if all(path.is_file() and path.stat().st_size == size for path, size in paths) else None
 
 
 def download_of(spec: str) -> HubDownload | None:
@@ -246,8 +246,7 @@ def pull(spec: str, root: Path, progress: Progress | None = None, *, typed: bool
                 shutil.rmtree(place)
             arrived.replace(place)
             if commit:
-                download = HubDownload(spec=spec, commit=commit, sha256=_hashes(place))
-                write_atomic(_record(spec), orjson.dumps(download))
+                write_atomic(_record(spec), orjson.dumps(HubDownload(spec=spec, commit=commit, sha256=_hashes(place))))
     if (present := find(spec, root)) is None:
         raise ModelError(f"{spec} was downloaded, but its file is not at {place}.", hint=messages.say("pull_again"))
     return present
@@ -389,8 +388,7 @@ def _fetch(spec: str, folder: Path, progress: Progress) -> tuple[Path, str]:
 
 @contextmanager
 def _lock(spec: str) -> Iterator[None]:
-    name = hashlib.sha256(spec.encode()).hexdigest()[:16]
-    with (store() / f".lock-{name}").open("w") as file:
+    with (store() / f".lock-{_record(spec).stem}").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -115,8 +115,7 @@ class Price:
 
     def retires_within(self, days: int, today: date | None = None) -> bool:
         """Whether the model is switched off within `days` from `today`, or is already."""
-        now = today or datetime.now(UTC).date()
-        return self.retires is not None and (self.retires - now).days <= days
+        return self.retires is not None and (self.retires - (today or datetime.now(UTC).date())).days <= days
 
 
 def most_input_tokens(prompt_bytes: int, *, features: bool) -> int:
@@ -173,10 +172,12 @@ def price_for(config: Any) -> Price | None:
     least = listed.rates
     if price.rates.input <= least.input and price.rates.output <= least.output:
         return listed
-    rates = replace(
-        price.rates, input=max(price.rates.input, least.input), output=max(price.rates.output, least.output)
+    return replace(
+        price,
+        rates=replace(
+            price.rates, input=max(price.rates.input, least.input), output=max(price.rates.output, least.output)
+        ),
     )
-    return replace(price, rates=rates)
 
 
 def has_own_server(config: Any) -> bool:

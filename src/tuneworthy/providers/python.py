@@ -8,7 +8,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from concurrent.futures import CancelledError, Future
 from dataclasses import replace
 from inspect import iscoroutinefunction
 from pathlib import Path
@@ -89,38 +89,24 @@ def as_response(answer: Any, *, seconds: float, dropped: tuple[str, ...] = ()) -
     return Response(text=as_answer(answer), seconds=seconds, dropped=dropped)
 
 
-_Outcome = tuple[Any, BaseException | None]
-
-
 class _Stopped(Exception):
     """A function of the user's own called `sys.exit` or raised another non-error."""
 
 
 async def _in_thread(function: Callable[[Any], Any], argument: Any) -> Any:
     """Run `function` in a daemon thread: one that hangs must not keep the process from ending."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[_Outcome] = loop.create_future()
-
-    def settle(outcome: _Outcome) -> None:
-        if not done.done():  # the waiter may have given up
-            done.set_result(outcome)
+    done = Future[Any]()
+    done.set_running_or_notify_cancel()  # a waiter that gives up changes nothing here
 
     def work() -> None:
-        outcome: _Outcome
         try:
-            outcome = (function(argument), None)
+            done.set_result(function(argument))
         except BaseException as error:  # it must reach the waiter, whatever it is
-            outcome = (None, error)
-        with suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(settle, outcome)
+            raised = isinstance(error, Exception) and not isinstance(error, StopIteration | CancelledError)
+            done.set_exception(error if raised else _Stopped(last_line(error)))
 
     threading.Thread(target=work, daemon=True, name="tuneworthy-pipeline").start()
-    result, error = await done
-    if isinstance(error, Exception):
-        raise error
-    if error is not None:
-        raise _Stopped(last_line(error))
-    return result
+    return await asyncio.wrap_future(done)
 
 
 @provider("python")

@@ -38,8 +38,7 @@ def compile_chat(source: str) -> Any:
 
         def parse(self, parser: Any) -> Any:
             line = next(parser.stream).lineno
-            body = parser.parse_statements(["name:endgeneration"], drop_needle=True)
-            return nodes.Scope(body).set_lineno(line)
+            return nodes.Scope(parser.parse_statements(["name:endgeneration"], drop_needle=True)).set_lineno(line)
 
     def tojson(value: Any, ensure_ascii: bool = False, **form: Any) -> str:
         return json.dumps(value, ensure_ascii=ensure_ascii, **form)

@@ -127,8 +127,10 @@ def foreign_objects(database: sqlite3.Connection, schema: str) -> list[str]:
 
 
 def _objects(database: sqlite3.Connection) -> dict[tuple[str, str], str]:
-    rows = database.execute(_OBJECTS)
-    return {(kind, name): re.sub(r"\s+", " ", re.sub(r"--.*", "", sql or "")) for kind, name, sql in rows}
+    return {
+        (kind, name): re.sub(r"\s+", " ", re.sub(r"--.*", "", sql or ""))
+        for kind, name, sql in database.execute(_OBJECTS)
+    }
 
 
 def _set_wal(database: sqlite3.Connection) -> None:

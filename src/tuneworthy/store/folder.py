@@ -67,9 +67,6 @@ class Folder:
         self.path = root / NAME
         _refuse_foreign(self.path, damaged)
 
-    def __repr__(self) -> str:
-        return f"Folder({str(self.path)!r})"
-
     @property
     def responses(self) -> Path:
         return self.path / "responses.sqlite"
@@ -106,21 +103,19 @@ class Folder:
         """Write the JSON document `name` atomically and return its path."""
         self.create()
         path = self.path / f"{name}.json"
-        content = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
-        write_atomic(path, redact_json(content))
+        write_atomic(path, redact_json(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)))
         logger.debug("wrote %s", path)
         return path
 
-    def busy_since(self) -> float | None:
-        """Return the start of the process that has the lock, seconds since the epoch; None without one."""
-        try:
-            with (self.path / "lock").open() as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return os.fstat(file.fileno()).st_mtime
-        except FileNotFoundError:
-            pass
+    def holder(self) -> tuple[str, float] | None:
+        """Return the process that has the lock, and its start in seconds since the epoch; None without one."""
+        if not (self.path / "lock").is_file():  # opening a pipe could wait for ever
+            return None
+        with (self.path / "lock").open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return file.read(20).strip() or "?", os.fstat(file.fileno()).st_mtime
         return None
 
     @property

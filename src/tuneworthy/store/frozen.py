@@ -9,7 +9,6 @@ a folder that a later one takes for whole.
 """
 
 import hashlib
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from typing import Any
 import orjson
 
 from tuneworthy.store.folder import write_atomic
-from tuneworthy.store.lines import sync_folder
+from tuneworthy.store.lines import sync
 from tuneworthy.types import content_hash
 
 # Writes the files into an empty folder; may return further keys per file for the record.
@@ -49,7 +48,7 @@ def freeze_folder(
         more = fill(part) or {}
         paths = {str(path.relative_to(part)): path for path in sorted(part.rglob("*")) if path.is_file()}
         files = {name: {**_synced(path), **more.get(name, {})} for name, path in paths.items()}
-        document = {**about, "files": files, "times": dict(times)}
+        document = {**about, "files": files, "times": times}
         content = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
         folder = parent / identity(orjson.loads(content))
         if changed(folder, record) is None:
@@ -60,7 +59,7 @@ def freeze_folder(
                 path.chmod(0o444)
         shutil.rmtree(folder, ignore_errors=True)  # half written, or changed since
         part.rename(folder)
-        sync_folder(parent)
+        sync(parent)
     return folder
 
 
@@ -112,9 +111,5 @@ def _sha256(path: Path) -> str:
 
 
 def _synced(path: Path) -> dict[str, Any]:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(path)
     return {"sha256": _sha256(path), "n_bytes": path.stat().st_size}

@@ -42,7 +42,7 @@ def exclusive(path: Path) -> Iterator[BinaryIO]:
     with path.open("ab+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         if new:
-            sync_folder(path.parent)
+            sync(path.parent)
         yield file
 
 
@@ -80,9 +80,9 @@ def _end_line(file: BinaryIO) -> None:
         file.truncate(end - len(last))
 
 
-def sync_folder(folder: Path) -> None:
-    """Bring the name of a new file to disk."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Bring a file, or the names of a folder's files, to disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -22,10 +22,8 @@ class OwnFile:
         self._n_bytes += len(content)
         return self._n_bytes
 
-    def finish(self) -> None:
-        self._file.flush()
-
     def read(self, start: int, end: int) -> bytes:
+        self._file.flush()
         handle = self._file.fileno()
         content = os.pread(handle, end - start, start)
         while len(content) < end - start and (
@@ -43,9 +41,6 @@ class OwnTexts(Sequence[str]):
 
     def add(self, text: str) -> None:
         self._ends.append(self._file.write(text.encode("utf-8", "surrogatepass")))
-
-    def finish(self) -> None:
-        self._file.finish()
 
     def __len__(self) -> int:
         return len(self._ends) - 1

@@ -140,9 +140,6 @@ class ResponseStore:
         for function in (self._keyring.origin, self._keyring.sealed):
             self._db.create_function(function.__name__, 4, function)
 
-    def __repr__(self) -> str:
-        return f"ResponseStore({str(self.path)!r})"
-
     def close(self) -> None:
         """Close the file; may be called twice."""
         self._db.close()
@@ -189,8 +186,10 @@ class ResponseStore:
 
     def dates(self, keys: Sequence[bytes]) -> dict[bytes, float]:
         """Return the commit times of the answers under `keys`, seconds since the epoch."""
-        rows = self._select("rowid, key, created", keys)
-        return {key: shaped(created, float, f"{self.path}, row {row}") for row, key, created in rows}
+        return {
+            key: shaped(created, float, f"{self.path}, row {row}")
+            for row, key, created in self._select("rowid, key, created", keys)
+        }
 
     def put(self, key: bytes, answer: Response | Failure, cost_usd: float, note: int = 0) -> bool:
         """Commit `answer` and take the note of its call back; the first answer under a key stays.
@@ -213,21 +212,14 @@ class ResponseStore:
         except TypeError as error:
             raise ValueError(str(error)) from None
         row = (key, self._keyring.signed(content, key, float(cost_usd), created), cost_usd, created)
-        with explained(self.path):
-            if not note:
-                return self._db.execute(_INSERT, row).rowcount > 0
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                first = self._db.execute(_INSERT, row).rowcount > 0
+        with explained(self.path), self._db:  # commits, or rolls back
+            if note:
+                self._db.execute("BEGIN IMMEDIATE")
                 self._db.execute("DELETE FROM open_calls WHERE rowid = ?", (note,))
-                if not first:
-                    self._db.execute("INSERT INTO further_answers VALUES (?, ?, ?)", (key, cost_usd, row[-1]))
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-            return first
+            first = self._db.execute(_INSERT, row).rowcount > 0
+            if note and not first:
+                self._db.execute("INSERT INTO further_answers VALUES (?, ?, ?)", (key, cost_usd, created))
+        return first
 
     def open_call(self, key: bytes, ceiling_usd: float) -> int:
         """Note that a call that costs money is about to be sent; return the note's number, never 0."""
@@ -257,11 +249,11 @@ class ResponseStore:
         with explained(self.path):
             self._db.execute("DELETE FROM open_calls")
 
-    def spending(self, busy_since: float | None = None) -> Expenses:
+    def spending(self, holder: tuple[str, float] | None = None) -> Expenses:
         """Return what all calls of this project have cost.
 
         Args:
-            busy_since: Start of another process on the project: its later calls may still be answered.
+            holder: Another process on the project (see `Folder.holder`): calls since its start may still be answered.
 
         Raises:
             UserError: A row has no valid amount of money, so the budget would be a guess.
@@ -276,12 +268,8 @@ class ResponseStore:
             if table != "open_calls":
                 answered += total
         calls = self.unanswered()
-        cut_off = [call.usd for call in calls if busy_since is None or call.created < busy_since]
+        cut_off = [call.usd for call in calls if holder is None or call.created < holder[1]]
         return Expenses(answered, fsum(cut_off), len(cut_off), fsum(call.usd for call in calls) - fsum(cut_off))
-
-    def spent_usd(self) -> float:
-        """Return the cost of all calls of this project, unanswered calls included."""
-        return self.spending().usd
 
     def __len__(self) -> int:
         return int(self._db.execute("SELECT COUNT(*) FROM responses").fetchone()[0])

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from math import inf, isinf
 from typing import Any, Final, Literal
 
-from tuneworthy.constraints import ServingLimits, Span, keeps_p95, may_serve
+from tuneworthy.config.ladder import Constraints
+from tuneworthy.constraints import Span, keeps_p95, may_serve
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.classical_models import IN_PROCESS
@@ -106,7 +107,7 @@ def measured_options(options: Sequence[Option]) -> list[Option]:
     return [option for option in options if option.kind != "tuned"]
 
 
-def open_latency(limits: ServingLimits, p95: float | None, interval: Span | None) -> str:
+def open_latency(limits: Constraints, p95: float | None, interval: Span | None) -> str:
     """Say why a measured latency leaves open whether the limit is met; "" if it does not."""
     if p95 is None or interval is None or limits.p95_ms is None or keeps_p95(limits, p95, interval) is not None:
         return ""

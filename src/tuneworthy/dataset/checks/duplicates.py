@@ -107,7 +107,6 @@ class NearCheck:
             contents.add(text)
             keys.append(_hash(short))
         first.clear()
-        contents.finish()
         found = self._mistyped(contents, np.array(keys))
         typed = {left[row]: (left[other], score) for row, (other, score) in found.items()}
         of = {row: (typed.get(other, (other,))[0], score) for row, (other, score) in of.items()} | typed

@@ -24,7 +24,7 @@ import orjson
 from tuneworthy.dataset.records import ImportRecord, RejectReason, RowLine, row_of
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
-from tuneworthy.store.lines import read_lines, sync_folder
+from tuneworthy.store.lines import read_lines, sync
 from tuneworthy.store.shapes import Pointer
 from tuneworthy.types import Example, content_hash
 
@@ -155,7 +155,7 @@ class ImportWriter:
             folder = self._imports / identity
             shutil.rmtree(folder, ignore_errors=True)
             self._part.rename(folder)
-            sync_folder(self._imports)
+            sync(self._imports)
             finished = Import(folder, record)
         for part in self._imports.glob(".*.part"):  # of killed imports: the caller has the lock
             shutil.rmtree(part)
