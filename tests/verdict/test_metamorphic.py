@@ -18,7 +18,7 @@ import pytest
 from tests.verdict.planted import RUNGS, differences, failures, project, rung, trained
 
 from tuneworthy.config.ladder import Constraints, Economics
-from tuneworthy.constraints import violation
+from tuneworthy.config.serving import violation
 from tuneworthy.money.economics import MOST_REQUESTS
 from tuneworthy.verdict import facts as facts_module
 from tuneworthy.verdict.base import Outcome

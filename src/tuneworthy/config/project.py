@@ -7,8 +7,8 @@ from typing import Any, Final, Self
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
-from tuneworthy import constraints
 from tuneworthy import messages as shared
+from tuneworthy.config import serving
 from tuneworthy.config.base import Section
 from tuneworthy.config.data import DataSection
 from tuneworthy.config.graders import GRADER_SECTIONS, Grader, Judge, RegressionSource
@@ -86,7 +86,7 @@ class Project(Section):
 
     def may_serve(self, name: str) -> bool:
         """Return whether the constraints allow the model `name` to answer users."""
-        return constraints.may_serve(self.constraints, hosted=self.models[name].hosted)
+        return serving.may_serve(self.constraints, hosted=self.models[name].hosted)
 
     @property
     def student_system(self) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tuneworthy.config.ladder import Constraints
-from tuneworthy.constraints import keeps_p95
+from tuneworthy.config.serving import keeps_p95
 from tuneworthy.evaluate.models import OpenModel
 from tuneworthy.evaluate.runner import Runner
 from tuneworthy.types import Case, Timing, Variant, content_hash

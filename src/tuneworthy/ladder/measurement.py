@@ -10,7 +10,7 @@ import numpy as np
 
 from tuneworthy.cases.normalize import words
 from tuneworthy.config import Project
-from tuneworthy.constraints import violation
+from tuneworthy.config.serving import violation
 from tuneworthy.evaluate.latency import Latency, measure_latency, measure_together, time_calls
 from tuneworthy.evaluate.runner import usage
 from tuneworthy.graders.base import accepted

@@ -21,7 +21,7 @@ from tuneworthy.config.retrieval import (
     MaxSim,
     RerankServer,
 )
-from tuneworthy.constraints import may_serve
+from tuneworthy.config.serving import may_serve
 from tuneworthy.errors import UserError
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.models import pinned_models

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from tuneworthy import constraints
-from tuneworthy.config import Project
+from tuneworthy.config import Project, serving
 from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.config.task import Motivation
 from tuneworthy.dataset.records import Effect
@@ -71,7 +70,7 @@ class RungEvidence(RungRecord):
 
     def may_be_barred(self, limits: Constraints) -> bool:
         """Return whether it is open that the constraints bar its model, as a hosted one."""
-        return self.may_forward and not constraints.may_serve(limits, hosted=True)
+        return self.may_forward and not serving.may_serve(limits, hosted=True)
 
     @property
     def failure(self) -> str:
@@ -489,7 +488,7 @@ def rungs_of(record: RunRecord, project: Project) -> dict[str, RungEvidence]:
             usd = usd if served is None else served
         name = variant.model if variant else ""
         model = project.models.get(name)
-        violated = row.violated or constraints.violation(
+        violated = row.violated or serving.violation(
             project.constraints,
             model=name,
             hosted=model is not None and model.hosted,

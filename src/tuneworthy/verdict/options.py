@@ -6,7 +6,7 @@ from math import inf, isinf
 from typing import Any, Final, Literal
 
 from tuneworthy.config.ladder import Constraints
-from tuneworthy.constraints import Span, keeps_p95, may_serve
+from tuneworthy.config.serving import Span, keeps_p95, may_serve
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.classical_models import IN_PROCESS

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from tuneworthy.constraints import keeps_p95, may_serve
+from tuneworthy.config.serving import keeps_p95, may_serve
 from tuneworthy.money.economics import (
     FEWEST_SAVED,
     has_smaller,

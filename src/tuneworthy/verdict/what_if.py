@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tuneworthy.constraints import violation
+from tuneworthy.config.serving import violation
 from tuneworthy.errors import UserError, join_sentences
 from tuneworthy.money.economics import SET_TRAFFIC
 from tuneworthy.types import RungStatus

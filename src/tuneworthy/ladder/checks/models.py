@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneworthy.config.grants import missing_grants
-from tuneworthy.constraints import may_serve
+from tuneworthy.config.serving import may_serve
 from tuneworthy.errors import AuthError, ModelError, TuneworthyError
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.cases.normalize import words
-from tuneworthy.constraints import may_serve
+from tuneworthy.config.serving import may_serve
 from tuneworthy.evaluate.latency import N_CASES
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.rung import Proposal, Rung, View, rung
