@@ -14,7 +14,7 @@ from scripts.fuzz import raw_http
 
 from tuneworthy.shadow.copies import Copies, CopyHead
 from tuneworthy.shadow.http_server import LIMIT_S, server_of
-from tuneworthy.shadow.proxy import SessionDraw, ShadowProxy
+from tuneworthy.shadow.proxy import ShadowProxy
 
 PREFIX: Final = "/tenant-a"
 CLEAN: Final = b"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -52,7 +52,7 @@ async def serve(door: socket.socket, ready: threading.Event) -> None:
     loop.set_exception_handler(lambda _, context: faults.append(context))
     api = await asyncio.start_server(upstream, "127.0.0.1", 0)
     address = f"http://127.0.0.1:{api.sockets[0].getsockname()[1]}{PREFIX}"
-    server = server_of(ShadowProxy(address, SessionDraw(1.0, 1, b"x-session-id"), NoCopies()))
+    server = server_of(ShadowProxy(address, NoCopies(), share=1.0, seed=1, header=b"x-session-id"))
     server.install_signal_handlers = lambda: None
     loop.call_later(0.5, ready.set)
     await server._serve(sockets=[door])

@@ -6,7 +6,7 @@ import asyncio
 import gzip
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -181,7 +181,7 @@ class Bench:
         self.asked.clear()
         self.calls.clear()
         self.copies.on_verdict = str
-        self.app.sampling = replace(self.app.sampling, share=1.0 if share is None else 0.0)
+        self.app.share = 1.0 if share is None else 0.0
         state = CanaryState(variant=self.worker.candidate.id, share=share or 0.0)
         folder = self.worker.session.folder
         self.app.canary = LiveCanary(folder, state, self.copies, session_header=b"x-session-id") if share else None

@@ -14,7 +14,7 @@ import orjson
 
 from tuneworthy.shadow.copies import Copies, CopyHead
 from tuneworthy.shadow.http_server import server_of
-from tuneworthy.shadow.proxy import SessionDraw, ShadowProxy
+from tuneworthy.shadow.proxy import ShadowProxy
 
 CHAT = "/v1/chat/completions"
 
@@ -105,7 +105,7 @@ class NotedCopies(Copies):
 @asynccontextmanager
 async def served(address: str, copies: Copies | None = None, *, share: float = 1.0) -> AsyncIterator[tuple[str, Any]]:
     """Run the proxy in front of `address`; yield its own address and the server, whose app it is."""
-    app = ShadowProxy(address, SessionDraw(share=share, seed=7, header=b"x-session-id"), copies or NotedCopies())
+    app = ShadowProxy(address, copies or NotedCopies(), share=share, seed=7, header=b"x-session-id")
     door = socket.create_server(("127.0.0.1", 0))
     server = server_of(app)
     server.config.timeout_graceful_shutdown = 1

@@ -34,7 +34,7 @@ from tests.shadow.servers import (
 from tuneworthy.errors import UserError
 from tuneworthy.shadow.http_server import listen, serve
 from tuneworthy.shadow.protocols import STREAMS, answer_of, session_name
-from tuneworthy.shadow.proxy import SessionDraw, ShadowProxy
+from tuneworthy.shadow.proxy import ShadowProxy
 
 TOOL = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -276,7 +276,7 @@ def test_a_copy_that_comes_back_is_not_copied_again() -> None:
 def test_a_start_that_fails_is_seen_and_nothing_is_served() -> None:
     copies = NotedCopies()
     copies.start = Mock(side_effect=OSError("no space left"))  # type: ignore[method-assign]
-    app = ShadowProxy("http://127.0.0.1:9", SessionDraw(1.0, 1, b"x"), copies)
+    app = ShadowProxy("http://127.0.0.1:9", copies, share=1.0, seed=1, header=b"x")
     with listen("127.0.0.1", 0) as door, pytest.raises(OSError, match="no space left"):
         serve(app, door)
 
@@ -401,7 +401,7 @@ def test_health_and_figures_can_be_read() -> None:
 def test_a_wrong_address_is_refused_before_anything_listens() -> None:
     for address in ("ftp://x", "http://u:p@x", "x", "http://x/v1?a=b", "http://x/#a"):
         with pytest.raises(UserError):
-            ShadowProxy(address, SessionDraw(1.0, 1, b"x"), NotedCopies())
+            ShadowProxy(address, NotedCopies(), share=1.0, seed=1, header=b"x")
     with (
         listen("127.0.0.1", 0) as door,
         pytest.raises(UserError, match=r"cannot listen on [\d.:]+: Address already in use\. Choose"),

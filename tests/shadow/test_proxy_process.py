@@ -21,10 +21,10 @@ pytest.importorskip("uvicorn")
 
 from tests.shadow.servers import CHAT, Call, Script, parts, post, raw, said, upstream
 from tests.shadow.traffic import conversations, write_traffic_project
+from tuneworthy.cases.stratified import is_drawn
 from tuneworthy.cli import invoke
 from tuneworthy.providers.address import free_port
 from tuneworthy.shadow.protocols import session_name
-from tuneworthy.shadow.proxy import SessionDraw
 from tuneworthy.shadow.recording import TRAFFIC
 from tuneworthy.shadow.replay import ShadowRecord, read_shadow
 from tuneworthy.store import Folder, ResponseStore
@@ -292,7 +292,7 @@ def test_killed_20_times_under_load_no_user_loses_more_than_a_connection_and_no_
     kills, wide, share = 20, 64, 0.1
     root = write_traffic_project(tmp_path / "p", "equal", extra=ENDED + "sessions = 100000\n")
     requests, script = production(40_000)
-    sampling, queue = SessionDraw(share=share, seed=7, header=b"x-chat"), iter(requests)
+    queue = iter(requests)
     copied: set[bytes] = set()
     cut: list[int] = []
 
@@ -306,7 +306,7 @@ def test_killed_20_times_under_load_no_user_loses_more_than_a_connection_and_no_
             except OSError:
                 answer = b""
             if answer.endswith(b"}"):
-                if sampling.takes(session_name(session, b"")):
+                if is_drawn(7, f"copy {session_name(session, b'')}", share):
                     copied.add(body)
             else:
                 assert stop.is_set() or proxy.process.returncode is not None or not await alive(proxy), answer

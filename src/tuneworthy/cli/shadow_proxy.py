@@ -18,7 +18,7 @@ from tuneworthy.providers.address import check_address
 from tuneworthy.shadow.canary import STATE, CanaryState, LiveCanary
 from tuneworthy.shadow.copies import Copies
 from tuneworthy.shadow.days import MIN_DAYS, forecast
-from tuneworthy.shadow.proxy import SessionDraw, ShadowProxy
+from tuneworthy.shadow.proxy import ShadowProxy
 from tuneworthy.shadow.replay import read_shadow
 from tuneworthy.shadow.verdict import ALPHA, ShadowRules
 from tuneworthy.shadow.worker import WorkerOrder
@@ -93,12 +93,11 @@ def command(
     log = folder.logs / "shadow.log"
     copies = Copies(child, most=settings.copies, log=log, max_usd=max_usd)
     header = settings.session_header.lower().encode()
-    sampling = SessionDraw(share=share, seed=project.split.seed, header=header)
     shift = LiveCanary(folder, state, copies, session_header=header) if state and canary else None
-    app = ShadowProxy(upstream, sampling, copies, canary=shift)
+    app = ShadowProxy(upstream, copies, share=share, seed=project.split.seed, header=header, canary=shift)
     door = listen(host, port)
     note(
-        f"{f'http://{host}:{port}'} forwards requests to {app.upstream} and copies {sampling.share:.0%} of the "
+        f"{f'http://{host}:{port}'} forwards requests to {app.upstream} and copies {share:.0%} of the "
         "sessions. Ctrl-C ends it."
     )
     if shift:

@@ -94,7 +94,7 @@ def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
     better = gain.better or before is not None
     if better or (cheap_enough and not evidence.loses_target):
         return _bar(evidence, numbers) or _adopted(evidence, before if better else None, better, saving, margin)
-    excluded = gain.excludes_gain(margin)
+    excluded = gain.ci[1] < margin
     if cheap_enough:
         reason = f"non-inferior at {saving}, but no longer meets the target; difference {numbers}"
         return Adoption(RungStatus.NO_GAIN if excluded else inconclusive, "loses_target", reason)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import orjson
 
@@ -187,7 +187,13 @@ class Copies:
         delay = _FIRST_DELAY_S
         while not self.enough:
             with suppress(OSError, ValueError), self.log.open("ab") as log:  # a full disk, or no process left
-                await self._serve(log)
+                rest = None if self.max_usd is None else max(0.0, self.max_usd - self.usd)
+                # a session of its own: Ctrl-C is for the proxy, which tells the child
+                self._process = process = await processes.start_async(self.command(rest), log)
+                assert process.stdout
+                async for line in process.stdout:
+                    self._note(WorkerReport(**orjson.loads(line)))
+                await process.wait()
             self.ready, self._process, self._usd_before = False, None, self.usd
             self.counts[LOST] += self.in_flight
             self.in_flight = 0
@@ -195,15 +201,6 @@ class Copies:
                 self._note(WorkerReport(outcome=FAILED, number=number))
             await asyncio.sleep(delay)
             delay = min(2 * delay, _LONGEST_DELAY_S)
-
-    async def _serve(self, log: BinaryIO) -> None:
-        rest = None if self.max_usd is None else max(0.0, self.max_usd - self.usd)
-        # a session of its own: Ctrl-C is for the proxy, which tells the child
-        self._process = process = await processes.start_async(self.command(rest), log)
-        assert process.stdout
-        async for line in process.stdout:
-            self._note(WorkerReport(**orjson.loads(line)))
-        await process.wait()
 
     def _note(self, report: WorkerReport) -> None:
         self.ready = self.ready or report.ready

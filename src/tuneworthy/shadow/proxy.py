@@ -122,38 +122,15 @@ class UserRequest:
         return name if self.method == "POST" and name in STREAMS and not is_ours else ""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionDraw:
-    """Which sessions are copied.
-
-    Attributes:
-        share: Of all sessions.
-        seed: Of the draw.
-        header: Name of the header that names a session, lower case.
-    """
-
-    share: float
-    seed: int
-    header: bytes
-
-    def session_of(self, headers: Headers, body: bytes | None) -> str:
-        """Return the name of a request's session; "" if the body is too large to be copied."""
-        if body is None or len(body) > MOST_BYTES:
-            return ""
-        header = next((value for name, value in headers if name == self.header), b"")
-        return session_name(header.decode("latin-1"), body)
-
-    def takes(self, session: str) -> bool:
-        return is_drawn(self.seed, f"copy {session}", self.share)
-
-
 class ShadowProxy:
     """The app.
 
     Args:
         upstream: Address of the API in use; what users ask for is appended to it.
-        sampling: Which sessions are copied.
         copies: Takes the copies.
+        share: Of the sessions that are copied.
+        seed: Of the draw.
+        header: Name of the header that names a session, lower case.
         canary: Decides which requests the candidate answers; None if production answers all.
 
     Attributes:
@@ -164,7 +141,14 @@ class ShadowProxy:
     """
 
     def __init__(
-        self, upstream: str, sampling: SessionDraw, copies: Copies, *, canary: LiveCanary | None = None
+        self,
+        upstream: str,
+        copies: Copies,
+        *,
+        share: float,
+        seed: int,
+        header: bytes,
+        canary: LiveCanary | None = None,
     ) -> None:
         parts = check_address(upstream)
         if parts.query or parts.fragment:
@@ -176,7 +160,7 @@ class ShadowProxy:
         self.upstream = upstream.rstrip("/").removesuffix("/v1")
         self.has_prefix = bool(parts.path.strip("/").removesuffix("v1"))
         self.pseudonym = b"tuneworthy-" + secrets.token_hex(8).encode()  # in `Via`: a request that has it came back
-        self.sampling, self.copies, self.canary = sampling, copies, canary
+        self.copies, self.canary, self.share, self.seed, self.header = copies, canary, share, seed, header
         self.requests: Counter[str] = Counter()
         self.open_requests = 0
         self.upstream_s = 0.0
@@ -256,12 +240,13 @@ class ShadowProxy:
     def _tee(self, request: UserRequest, headers: Headers, body: bytes | None, kept: "_Kept") -> "_Tee | None":
         """Return how the answer is kept, for a copy or for the canary; None if neither needs it."""
         path, visit = request.copied_path, None
-        session = self.sampling.session_of(request.headers, body) if path else ""
-        if body is None or not session:
+        if body is None or not path or len(body) > MOST_BYTES:
             return None
+        header = next((value for name, value in request.headers if name == self.header), b"")
+        session = session_name(header.decode("latin-1"), body)
         if self.canary and path == CHAT:
             visit = self.canary.visit(session, request.target, headers, body)
-        copied = self.sampling.takes(session)
+        copied = is_drawn(self.seed, f"copy {session}", self.share)
         return _Tee(path, session, kept, visit, copied=copied) if copied or visit else None
 
     async def _relay(

@@ -13,8 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from .ratios import Floats, as_ratio, cluster_sums, clustered_variance, is_binary, shared_sources
 
-Side = Literal["lower", "upper"]
-
 
 @dataclass(frozen=True)
 class Interval:
@@ -130,7 +128,12 @@ def score_interval(num: ArrayLike, den: ArrayLike, groups: ArrayLike | None = No
 
 
 def score_bound(
-    num: ArrayLike, den: ArrayLike, groups: ArrayLike | None = None, *, side: Side, alpha: float = 0.05
+    num: ArrayLike,
+    den: ArrayLike,
+    groups: ArrayLike | None = None,
+    *,
+    side: Literal["lower", "upper"],
+    alpha: float = 0.05,
 ) -> float:
     """One-sided bound of `sum(num) / sum(den)` at `1 - alpha`.
 

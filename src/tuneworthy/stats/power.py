@@ -34,7 +34,8 @@ def mcnemar_power(n: int, loss: float, gain: float, alpha: float = 0.05) -> floa
     discordance = loss + gain
     if discordance == 0:
         return 0.0
-    m = _likely(n, discordance)
+    far = 10 * sqrt(n * discordance * (1 - discordance)) + 50  # the chance of counts beyond it is below 1e-20 together
+    m = np.arange(max(0, floor(n * discordance - far)), min(n, ceil(n * discordance + far)) + 1)
     most = _most_losses(m, alpha)
     shown = np.where(most >= 0, scipy.special.bdtr(np.maximum(most, 0), m, loss / discordance), 0.0)
     return float((_binomial_pmf(m, n, discordance) * shown).sum())
@@ -116,12 +117,6 @@ def _most_losses(m: np.ndarray, alpha: float) -> np.ndarray:
     for _ in range(2):  # the inverse of the exact tail is at most one off, and is rounded
         k -= np.where((k >= 0) & (p_value(k) > alpha), 1, 0)
     return np.asarray(np.where(m > 0, k, -1), dtype=np.int64)
-
-
-def _likely(n: int, p: float) -> np.ndarray:
-    """Counts of a binomial; those whose chance is below 1e-20 together are left out."""
-    far = 10 * sqrt(n * p * (1 - p)) + 50
-    return np.arange(max(0, floor(n * p - far)), min(n, ceil(n * p + far)) + 1)
 
 
 def _binomial_pmf(k: np.ndarray, n: int, p: float) -> Floats:
