@@ -33,8 +33,6 @@ from collections.abc import Iterable, Set
 from difflib import get_close_matches
 from typing import ClassVar
 
-from tuneworthy import messages
-
 
 class TuneworthyError(Exception):
     """Base of all errors that are raised on purpose.
@@ -135,7 +133,7 @@ class DataFaults(DataError):
         super().__init__(first.path, first.line, first.expected, first.got)
         lines = [str(fault) for fault in faults]
         if n_faults > len(faults):
-            lines.append(messages.say("more_faults", path=first.path, n=n_faults - len(faults)))
+            lines.append(f"{first.path}: further errors: {n_faults - len(faults)}.")
         self.message = "\n".join(lines)
         self.args = (self.message,)
         self.faults, self.n_faults = faults, n_faults

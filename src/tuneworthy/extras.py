@@ -3,21 +3,17 @@
 from importlib.util import find_spec
 from typing import Final
 
-from tuneworthy import messages
 from tuneworthy.errors import MissingPackage
 
+_DATA: Final = 'Run `pip install "tuneworthy[data]"`.'
 MISSING: Final = {
     "numba": MissingPackage(
         "The check `near` needs numba, which is not installed.",
         hint='Run `pip install "tuneworthy[data]"`, or set `off = ["near"]` in [data].',
     ),
-    "pandas": MissingPackage("A DataFrame needs pandas, which is not installed.", hint=messages.say("no_data_extra")),
-    "pyarrow": MissingPackage(
-        "Reading Parquet files needs pyarrow, which is not installed.", hint=messages.say("no_data_extra")
-    ),
-    "python_calamine": MissingPackage(
-        "Reading Excel files needs python-calamine, which is not installed.", hint=messages.say("no_data_extra")
-    ),
+    "pandas": MissingPackage("A DataFrame needs pandas, which is not installed.", hint=_DATA),
+    "pyarrow": MissingPackage("Reading Parquet files needs pyarrow, which is not installed.", hint=_DATA),
+    "python_calamine": MissingPackage("Reading Excel files needs python-calamine, which is not installed.", hint=_DATA),
     "uvicorn": MissingPackage(
         "`shadow proxy` needs uvicorn, which is not installed.", hint='Run `pip install "tuneworthy[proxy]"`.'
     ),

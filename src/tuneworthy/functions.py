@@ -25,10 +25,9 @@ from typing import Any, Final
 
 import orjson
 
-from tuneworthy import messages
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.input_files import read_input_text
-from tuneworthy.trust import Untrusted, code_grant, content_grant, refuse_standard_library, require
+from tuneworthy.trust import FUNCTION_FORM, Untrusted, code_grant, content_grant, refuse_standard_library, require
 from tuneworthy.types import content_hash
 
 # Resolved folders of the projects whose functions were loaded.
@@ -86,7 +85,7 @@ def load_function(spec: str, root: Path) -> Callable[..., Any]:
     """
     place, colon, name = spec.rpartition(":")
     if not colon or not place or not name.isidentifier():
-        raise UserError(f"{spec!r} is not a valid reference to a function.", hint=messages.say("function_form"))
+        raise UserError(f"{spec!r} is not a valid reference to a function.", hint=FUNCTION_FORM)
     refuse_standard_library(place)
     require(root, code_grant(spec, root))
     folder = root.resolve()
@@ -150,7 +149,7 @@ def _module_of_file(place: str, root: Path) -> ModuleType:
     if not path.is_relative_to(root.resolve()):
         raise UserError(f"{place} is outside the project folder.", hint="Move it into the project folder.")
     if not path.is_file():
-        raise UserError(f"There is no Python file {place} in {root}.", hint=messages.say("function_form"))
+        raise UserError(f"There is no Python file {place} in {root}.", hint=FUNCTION_FORM)
     require(root, content_grant(root, path))
     text = read_input_text(path)
     name = f"tuneworthy_project_{path.stem}_{content_hash([str(path), text])}"
@@ -169,7 +168,7 @@ def _module_of_file(place: str, root: Path) -> ModuleType:
             error
             if isinstance(error, Untrusted)
             else UserError(
-                messages.say("import_failed", place=place, error=last_line(error)),
+                f"Importing {place} failed: {last_line(error)}.",
                 hint="Fix the file, then run the command again.",
             )
         ) from error
@@ -183,7 +182,5 @@ def _module_of_name(place: str) -> ModuleType:
         raise (
             error
             if isinstance(error, Untrusted)
-            else UserError(
-                messages.say("import_failed", place=place, error=last_line(error)), hint=messages.say("function_form")
-            )
+            else UserError(f"Importing {place} failed: {last_line(error)}.", hint=FUNCTION_FORM)
         ) from error

@@ -22,7 +22,7 @@ from importlib import import_module
 from time import monotonic
 from typing import Any, Final
 
-from tuneworthy import messages, processes
+from tuneworthy import processes
 from tuneworthy.errors import UserError
 
 # Wall time over processor time, at most: a machine may be busy, and the child cannot sleep.
@@ -68,7 +68,7 @@ class _Child:
             self._stdin.flush()
             while not parts or parts[-1][-1:] != b"\n":
                 if not self._poll.poll(max(0.0, deadline - monotonic()) * 1000):
-                    raise OverLimit(messages.say("still_running", limit_s=limit_s))
+                    raise OverLimit(f"it takes longer than {limit_s:g} s")
                 parts.append(os.read(self._stdout.fileno(), 2**20))
                 if not parts[-1]:
                     raise OverLimit(self._end(limit_s))
@@ -85,7 +85,7 @@ class _Child:
     def _end(self, limit_s: float) -> str:
         status = self.process.wait()
         if status in {-signal.SIGXCPU, -signal.SIGKILL}:
-            return messages.say("still_running", limit_s=limit_s)
+            return f"it takes longer than {limit_s:g} s"
         return f"its process exited without a result (status {status})"
 
     def close(self) -> None:
@@ -121,7 +121,11 @@ def each(function: Callable[..., Any], items: Iterable[Sequence[Any]], *, limit_
     key: tuple[str, Any] = ("", "")
     results: list[Any] = []
     with _lock:
-        child, deadline = _warm(), monotonic() + WALL * limit_s
+        if _children and (_children[0].owner != os.getpid() or _children[0].process.poll() is not None):
+            close()
+        if not _children:
+            _children.append(_Child())
+        child, deadline = _children[0], monotonic() + WALL * limit_s
         child.room = MAX_ANSWERS
         for arguments in items:
             key = (function.__qualname__, arguments[0] if isinstance(arguments[0], str) else "")
@@ -138,15 +142,6 @@ def each(function: Callable[..., Any], items: Iterable[Sequence[Any]], *, limit_
                 close()
                 raise
     return results
-
-
-def _warm() -> _Child:
-    """Return the child of this process, which this starts where it is missing."""
-    if _children and (_children[0].owner != os.getpid() or _children[0].process.poll() is not None):
-        close()
-    if not _children:
-        _children.append(_Child())
-    return _children[0]
 
 
 @atexit.register

@@ -33,7 +33,7 @@ class Registry(Generic[T]):
     def __init__(self, kind: str, builtins: dict[str, str], *, chosen: bool = False) -> None:
         self.kind = kind
         self._chosen = chosen
-        self._builtins = builtins
+        self.builtins = builtins
         self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -58,8 +58,8 @@ class Registry(Generic[T]):
             UnknownName: No such entry.
             Untrusted: The project may not run the package that offers it.
         """
-        if name not in self._entries and name in self._builtins:
-            import_module(self._builtins[name])
+        if name not in self._entries and name in self.builtins:
+            import_module(self.builtins[name])
         if name not in self._entries:
             if self._chosen and (grant := entry_grant(self.kind, name)):
                 assert root is not None, f"{self.kind} {name!r}: whose project?"
@@ -71,16 +71,12 @@ class Registry(Generic[T]):
             raise UnknownName(self.kind.removesuffix("s"), name, list(self))
         return self._entries[name]
 
-    def has_builtin(self, name: str) -> bool:
-        """Return whether `name` is an entry of this package."""
-        return name in self._builtins
-
     def names(self) -> set[str]:
         """Return all known names: built in, registered, and of installed packages."""
-        return set(self._builtins) | set(self._entries) | installed(self.kind)
+        return set(self.builtins) | set(self._entries) | installed(self.kind)
 
     def __iter__(self) -> Iterator[str]:
-        return iter([*self._builtins, *sorted(self.names() - set(self._builtins))])
+        return iter([*self.builtins, *sorted(self.names() - set(self.builtins))])
 
 
 @lru_cache(maxsize=64)

@@ -22,7 +22,6 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from tuneworthy import messages
 from tuneworthy.errors import UserError
 
 Kind = Literal["code", "content", "server", "key", "file"]
@@ -53,6 +52,9 @@ _SENTENCES: Final[Mapping[Kind, str]] = {
     "key": "send the API key in {what} to {where}",
     "file": "use {what} outside the project folder ({where})",
 }
+FUNCTION_FORM: Final = (
+    "Write `file.py:name` for a file in the project folder, or `package.module:name` for an installed package."
+)
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -270,6 +272,4 @@ def refuse_standard_library(place: str) -> None:
         UserError: The module `place` is part of Python.
     """
     if place.partition(".")[0] in sys.stdlib_module_names:
-        raise UserError(
-            f"{place} is part of Python. It cannot be a grader or a model.", hint=messages.say("function_form")
-        )
+        raise UserError(f"{place} is part of Python. It cannot be a grader or a model.", hint=FUNCTION_FORM)

@@ -172,4 +172,4 @@ def test_features_follow_from_the_row() -> None:
 
 
 def test_the_table_is_dated() -> None:
-    assert date.fromisoformat(table.table_date()) >= date(2026, 11, 24)
+    assert date.fromisoformat(table._table().date) >= date(2026, 11, 24)

@@ -139,7 +139,7 @@ def test_a_built_in_provider_may_declare_its_section_in_its_own_module(monkeypat
     def factory(name: str, config: Section, root: Path) -> None: ...
 
     factory.section = Section  # type: ignore[attr-defined]
-    monkeypatch.setitem(PROVIDERS._builtins, "own_file", "own_file")
+    monkeypatch.setitem(PROVIDERS.builtins, "own_file", "own_file")
     monkeypatch.setitem(PROVIDERS._entries, "own_file", factory)
     model: Any = TypeAdapter(Model).validate_python({"provider": "own_file", "region": "eu"})
     assert (type(model), model.region, model.hosted) == (Section, "eu", False)

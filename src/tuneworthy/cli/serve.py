@@ -19,7 +19,7 @@ from tuneworthy.providers.address import free_port
 from tuneworthy.ship.serve import NAME, ServingChoice, choose, llama_cpp
 from tuneworthy.ship.served import noted
 from tuneworthy.store import Folder
-from tuneworthy.store.messages import KINDS
+from tuneworthy.store.artifacts import KINDS
 
 
 @click.command("serve")

@@ -7,7 +7,6 @@ from typing import Any, Final, Self
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
-from tuneworthy import messages as shared
 from tuneworthy.config import serving
 from tuneworthy.config.base import Section
 from tuneworthy.config.data import DataSection
@@ -176,7 +175,7 @@ def load(root: Path | str) -> Project:
         lines = key_lines(text)
         faults = [_fault(path, lines, data, item) for item in error.errors()[:MAX_FAULTS]]
         if (n := error.error_count() - len(faults)) > 0:
-            faults.append(shared.say("more_faults", path=path, n=n))
+            faults.append(f"{path}: further errors: {n}.")
         raise ConfigError(faults) from None
     project._root = path.parent.resolve()
     logger.debug("read the project %s", path)

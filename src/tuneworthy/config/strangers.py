@@ -44,7 +44,7 @@ def tagged_section(
         if name in sections:
             return sections[name].model_validate(value, context=info.context)
         grant = entry_grant(kind, name)
-        if registry is not None and registry.has_builtin(name):
+        if registry is not None and name in registry.builtins:
             section: type[Section] = getattr(registry.get(name), "section", default)
             return section.model_validate(value, context=info.context)
         if hint := REMOVED.get(f"{tag}={name}"):

@@ -105,31 +105,21 @@ def answer_damages(folder: Folder) -> Iterator[Damage]:
     if not os.path.lexists(path):
         return
     repair = partial(rebuild, folder)
-    try:
-        with closing(_open(path)) as database:
-            for what in _file_faults(database, SCHEMA):
-                yield Damage(
-                    file=path,
-                    what=what,
-                    cost=(
-                        "Until the file is rebuilt, answers may be lost and paid for again. A rebuild keeps every "
-                        "readable row."
-                    ),
-                    repair=repair,
-                )
-            for table in COLUMNS:
-                for row in rows_of(database, table, path):
-                    for column, what in row.faults.items():
-                        number = f"{table} {row.number}"
-                        yield Damage(file=path, row=number, what=what, cost=ROW_COSTS[column], repair=repair)
-    except (*UNREADABLE, OSError) as error:
-        what = f"SQLite cannot read the file: {error}."
+    for what in _file_faults(path, SCHEMA):
         yield Damage(
             file=path,
             what=what,
-            cost="No stored answer can be read, so every call would be made and paid for again.",
+            cost=(
+                "Until the file is rebuilt, answers may be lost and paid for again. A rebuild keeps every readable row."
+            ),
             repair=repair,
         )
+    with suppress(*UNREADABLE, OSError), closing(_open(path)) as database:
+        for table in COLUMNS:
+            for row in rows_of(database, table, path):
+                for column, what in row.faults.items():
+                    number = f"{table} {row.number}"
+                    yield Damage(file=path, row=number, what=what, cost=ROW_COSTS[column], repair=repair)
 
 
 def search_damages(folder: Folder) -> Iterator[Damage]:
@@ -137,12 +127,7 @@ def search_damages(folder: Folder) -> Iterator[Damage]:
     path = folder.path / "retrieval" / "searches.sqlite"
     if not os.path.lexists(path):
         return
-    try:
-        with closing(_open(path)) as database:
-            faults = [*_file_faults(database, SEARCHES)]
-    except (*UNREADABLE, OSError) as error:
-        faults = [f"SQLite cannot read the file: {error}."]
-    for what in faults:
+    for what in _file_faults(path, SEARCHES):
         yield Damage(
             file=path,
             what=what,
@@ -223,12 +208,16 @@ def _amount(row: AnswerRow) -> float:
     return 0.0 if column in row.faults else float(row.values[column])
 
 
-def _file_faults(database: sqlite3.Connection, schema: str) -> Iterator[str]:
-    for wrong in foreign_objects(database, schema):
-        yield f"Its schema differs from the one that this version of tuneworthy creates: {wrong}."
-    for (line,) in database.execute("PRAGMA integrity_check(20)"):
-        if line != "ok":
-            yield f"SQLite reports: {line}."
+def _file_faults(path: Path, schema: str) -> Iterator[str]:
+    try:
+        with closing(_open(path)) as database:
+            for wrong in foreign_objects(database, schema):
+                yield f"Its schema differs from the one that this version of tuneworthy creates: {wrong}."
+            for (line,) in database.execute("PRAGMA integrity_check(20)"):
+                if line != "ok":
+                    yield f"SQLite reports: {line}."
+    except (*UNREADABLE, OSError) as error:
+        yield f"SQLite cannot read the file: {error}."
 
 
 def _files(path: Path) -> list[Path]:

@@ -75,7 +75,7 @@ class Batch:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     remaining: int = 0
     _ready: deque[Job] = field(default_factory=deque)
-    _idle: deque[asyncio.Future[None]] = field(default_factory=deque)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         previous: Job | None = None
@@ -91,20 +91,14 @@ class Batch:
         while not self.ended.is_set():
             if self._ready:
                 return self._ready.popleft()
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._idle.append(waiter)
-            await waiter
+            self._changed.clear()
+            await self._changed.wait()
         return None
 
     def add(self, job: Job) -> None:
-        if self.ended.is_set():
-            return
-        self._ready.appendleft(job)
-        while self._idle:
-            waiter = self._idle.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
+        if not self.ended.is_set():
+            self._ready.appendleft(job)
+            self._changed.set()
 
     def finish(self, job: Job, answer: Response | Failure, cost_usd: float) -> None:
         self.answers[job.key] = (answer, cost_usd)
@@ -122,7 +116,4 @@ class Batch:
 
     def _end(self) -> None:
         self.ended.set()
-        for waiter in self._idle:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._idle.clear()
+        self._changed.set()

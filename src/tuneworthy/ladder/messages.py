@@ -31,6 +31,7 @@ say = Catalogue(
         "classical": "no language model",
         # Rung cascade
         # Rung prompt
+        "hosted_forbidden": "{model} is a hosted model, but the task must run on the device",
         "not_optimised": "the prompt is not optimised: {why}",
         "unsearched": "this needs a full run and at least 50 dev cases",
         "own_system_turns": "{n} of {n_half} dev cases for the search {n:has its|have their} own system message",

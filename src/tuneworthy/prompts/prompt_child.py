@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from tuneworthy import messages as limits
-
 # Of a prompt, characters.
 MAX_CHARS: Final = 2**25
 
@@ -23,7 +21,7 @@ def variables_of(source: str) -> dict[str, Any]:
 def fill(source: str, variables: Mapping[str, Any]) -> dict[str, Any]:
     answer = _faults(lambda template: template.render(variables), source)
     if len(answer.get("value", "")) > MAX_CHARS:
-        return {"fault": limits.say("too_many_chars", most=MAX_CHARS)}
+        return {"fault": f"its result has more than {MAX_CHARS} characters"}
     return answer
 
 

@@ -64,8 +64,8 @@ class AnthropicProvider(ServedProvider):
         headers = {"anthropic-version": VERSION}
         if api_key:
             headers["x-api-key"] = api_key.reveal()
-        address = base_url.rstrip("/").removesuffix("/v1")
-        super().__init__(HttpClient(address, headers=headers, key=api_key, timeout_s=timeout_s), identity, capabilities)
+        http = HttpClient(base_url.rstrip("/").removesuffix("/v1"), headers=headers, key=api_key, timeout_s=timeout_s)
+        super().__init__(http, identity, capabilities)
         self._model = model
 
     async def complete(self, request: Request) -> Response:

@@ -147,8 +147,7 @@ def capabilities_of(provider: str, model: str, host: str = "") -> Capabilities:
             for name in row.parameter_sets:
                 merged |= _table().parameter_sets[name]
             merged |= row.parameters
-            named = {name: replace(parameter, wire=parameter.wire or name) for name, parameter in merged.items()}
-            return replace(row, parameters=named)
+            return replace(row, parameters={name: replace(one, wire=one.wire or name) for name, one in merged.items()})
     return Capabilities(family="unknown", tools=False)
 
 
@@ -198,10 +197,6 @@ def takes_temperature(capabilities: Capabilities, value: float = 0.0, *, effort:
         note.startswith("temperature:")
         for note in filter_parameters(capabilities, {"effort": effort, "temperature": value})[1]
     )
-
-
-def table_date() -> str:
-    return _table().date
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,8 +33,9 @@ class HttpProvider(ServedProvider):
         _, dropped = filter_parameters(self.capabilities, request.decoding)
         started = time.perf_counter()
         try:
-            content = {"input": request.payload, "messages": request.messages}
-            answer = await self.http.post(content, max_body=_MOST_BYTES)
+            answer = await self.http.post(
+                {"input": request.payload, "messages": request.messages}, max_body=_MOST_BYTES
+            )
         except ProviderError as error:
             raise of_pipeline(error) from None
         seconds = time.perf_counter() - started

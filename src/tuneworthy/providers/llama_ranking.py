@@ -122,8 +122,9 @@ class LabelRanker:
         return self._tokens[key]
 
     async def _pieces(self, text: str) -> list[tuple[int, bool]]:
-        body = {"content": text, "add_special": True, "parse_special": True, "with_pieces": True}
-        answer = await self._client.post(body, "tokenize")
+        answer = await self._client.post(
+            {"content": text, "add_special": True, "parse_special": True, "with_pieces": True}, "tokenize"
+        )
         return [(int(token["id"]), isinstance(token["piece"], str)) for token in answer["tokens"]]
 
 

@@ -6,7 +6,6 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, NoReturn
 
-from tuneworthy import messages
 from tuneworthy.limited import OverLimit
 
 
@@ -64,6 +63,6 @@ def joined(parts: Iterable[str], most: int) -> str:
     for part in parts:
         n += len(part)
         if n > most:
-            raise OverLimit(messages.say("too_many_chars", most=most))
+            raise OverLimit(f"its result has more than {most} characters")
         texts.append(part)
     return "".join(texts)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from tuneworthy.errors import UserError
-from tuneworthy.store import messages
 from tuneworthy.store.folder import Folder
 from tuneworthy.store.frozen import changed, freeze_folder
 from tuneworthy.store.shapes import Pointer, shaped
@@ -29,6 +28,15 @@ MADE_BY: Final[Mapping[str, str]] = {
     "merged": "merge",
     "gguf": "export gguf",
     "classifier": "train",
+}
+
+# Kinds of stored models, as nouns
+KINDS: Final[Mapping[str, str]] = {
+    "base": "base model",
+    "adapter": "adapter",
+    "merged": "merged model",
+    "gguf": "GGUF file",
+    "classifier": "classifier",
 }
 
 
@@ -167,7 +175,7 @@ class Artifact:
         if (path := changed(self.folder, MANIFEST)) is not None:
             raise UserError(
                 f"{path} has been added, modified or deleted since the model was created.",
-                hint=messages.say("make_artifact", verb=MADE_BY[self.kind]),
+                hint=f"Run `tuneworthy {MADE_BY[self.kind]}`.",
             )
 
     @property
@@ -229,11 +237,11 @@ def open_artifact(store: Folder, kind: Kind, identity: str | None = None) -> Art
         absent = identity is None
         text = "No {kind} yet." if absent else "The ID prefix {start!r} does not match exactly one {kind}."
         hint = (
-            messages.say("make_artifact")
+            "Run `tuneworthy {verb}`."
             if absent
             else "If you passed an ID, check it. Otherwise, run `tuneworthy {verb}`."
         )
-        raise UserError(text.format(kind=messages.KINDS[kind], start=identity), hint=hint.format(verb=MADE_BY[kind]))
+        raise UserError(text.format(kind=KINDS[kind], start=identity), hint=hint.format(verb=MADE_BY[kind]))
     found.verify()
     return found
 

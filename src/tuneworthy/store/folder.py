@@ -18,7 +18,6 @@ import orjson
 
 from tuneworthy.errors import UserError
 from tuneworthy.redaction import redact_json
-from tuneworthy.store import messages
 from tuneworthy.store.shapes import DamagedRecord, parsed
 
 NAME = ".tuneworthy"
@@ -177,7 +176,9 @@ def _refuse_entries(folder: Path, damaged: bool) -> None:
     inside = folder.resolve()
     for path, kind in entries(folder):
         if kind == stat.S_IFLNK and not path.resolve().is_relative_to(inside):
-            raise UserError(f"{path} is a link to a place outside the folder.", hint=messages.say("remove_link"))
+            raise UserError(
+                f"{path} is a link to a place outside the folder.", hint="Remove the link, then run the command again."
+            )
         if kind in SPECIAL and not damaged:
             raise DamagedRecord(f"{path} is a pipe, a device or a socket, not a regular file.")
 

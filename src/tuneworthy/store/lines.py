@@ -14,7 +14,6 @@ from typing import Any, BinaryIO, TypeVar
 import orjson
 
 from tuneworthy.errors import UserError
-from tuneworthy.store import messages
 from tuneworthy.store.shapes import parsed
 
 T = TypeVar("T")
@@ -53,7 +52,9 @@ def refuse_link(path: Path) -> None:
         UserError: `path` is there and no regular file.
     """
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise UserError(f"{path} must be a regular file, not a link or a pipe.", hint=messages.say("remove_link"))
+        raise UserError(
+            f"{path} must be a regular file, not a link or a pipe.", hint="Remove the link, then run the command again."
+        )
 
 
 def write_line(file: BinaryIO, row: dict[str, Any]) -> None:

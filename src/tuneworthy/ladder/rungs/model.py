@@ -14,7 +14,6 @@ from tuneworthy.ladder.rung import Proposal, Rung, View, rung
 from tuneworthy.ladder.rung_details import ModelDetail, ModelResult
 from tuneworthy.ladder.rungs.decoding import accepted
 from tuneworthy.ladder.session import Session
-from tuneworthy.messages import say
 from tuneworthy.providers.base import Provider
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.prices import price_for
@@ -35,7 +34,7 @@ class ModelRung(Rung):
         others = [name for name in project.untuned if name != best.model]
         forbidden = [name for name in others if not project.may_serve(name)]
         eligible = [name for name in others if name not in forbidden]
-        reasons = [say("hosted_forbidden", model=name) for name in forbidden]
+        reasons = [messages.say("hosted_forbidden", model=name) for name in forbidden]
         notes = [
             f"{name} is used only as a judge; to try it as a candidate, add it to [models] under a second name"
             for name in project.models

@@ -22,7 +22,6 @@ from tuneworthy.ladder import messages
 from tuneworthy.ladder.rung import View
 from tuneworthy.ladder.rung_details import GepaDetail
 from tuneworthy.ladder.session import Session
-from tuneworthy.messages import say
 from tuneworthy.prompts.templates import own_system, render
 from tuneworthy.search.optimise import ScoredAnswer, gepa_missing, optimise, part, why_no_sides
 from tuneworthy.store import write_atomic
@@ -65,7 +64,7 @@ def why_not_optimised(project: Project, model: str, dev: Sequence[Case] = (), *,
         return ""
     why = (
         (f"{model} is your own pipeline, which has its own prompt" if project.models[model].own_pipeline else "")
-        or ("" if project.may_serve(section.model) else say("hosted_forbidden", model=section.model))
+        or ("" if project.may_serve(section.model) else messages.say("hosted_forbidden", model=section.model))
         or gepa_missing()
         or _why_not_searched(dev, searched=searched)
         or (why_no_sides(searched_cases(dev), section.calls) if dev else "")

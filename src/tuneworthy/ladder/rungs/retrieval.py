@@ -28,7 +28,6 @@ from tuneworthy.ladder.rung_details import (
     StageTime,
 )
 from tuneworthy.ladder.session import Session
-from tuneworthy.messages import say
 from tuneworthy.prompts.templates import chat
 from tuneworthy.providers.prices import price_for
 from tuneworthy.retrieval.chunking import about_tokens
@@ -96,7 +95,7 @@ class RetrievalRung(Rung):
         if not library.corpus.documents:
             return Proposal(skipped="all documents are empty", skip_code="no_documents")
         if not may_serve(view.project.constraints, hosted=bool(library.hosted)):
-            why = say("hosted_forbidden", model=", ".join(library.hosted))
+            why = messages.say("hosted_forbidden", model=", ".join(library.hosted))
             return Proposal(skipped=why, skip_code="constraint", ineligible=[why])
         notes = list(library.notes)
         if view.dev and not library.encoder_identity and library.settings.encoder.type in messages.NO_ENCODER:
