@@ -76,8 +76,8 @@ def test_a_model_whose_doubts_are_random_gets_no_threshold(tmp_path: Path, capsy
 @pytest.mark.parametrize(
     ("words", "told_of"),
     [
-        (("--threshold", "1000"), "--threshold is 1000, but log-probabilities are never above 0."),
-        (("--threshold", "nan"), "--threshold is nan"),
+        (("--threshold", "1000"), "'--threshold': 1000"),
+        (("--threshold", "nan"), "'--threshold': nan"),
         (("--samples", "1"), "--samples must be 0 or at least 2, because a single sample cannot show disagreement."),
     ],
 )
