@@ -182,7 +182,8 @@ def test_the_action_installs_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def make(target: str) -> int:
     """Whether make knows a target: the exit status of a run that does nothing."""
-    return subprocess.run(["make", "-n", target, "TASK=slurp", "DATA=clones"], cwd=ROOT, capture_output=True, check=False).returncode
+    command = ["make", "-n", target, "TASK=slurp", "DATA=clones"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode
 
 
 def test_make_has_what_the_pages_name() -> None:
