@@ -18,7 +18,7 @@ NAMES = st.sampled_from([f"rung{i}" for i in range(12)])
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("plan"), st.lists(NAMES, max_size=6)),
-        st.tuples(st.just("add"), NAMES),
+        st.tuples(st.just("share"), st.lists(NAMES, min_size=1, max_size=3)),
         st.tuples(st.just("take"), st.tuples(st.integers(0, 30).map(str), NAMES)),
         st.tuples(st.just("pass_on"), st.one_of(st.integers(0, 30).map(str), NAMES)),
     ),
@@ -105,7 +105,7 @@ def test_the_same_id_is_the_same_look_and_another_candidate_is_a_new_one():
 def test_a_thousand_added_looks_still_fit():
     plan = ComparisonPlan().plan(["prompt", "model", "few_shot"])
     for i in range(1000):
-        plan = plan.add(f"again{i}")
+        plan = plan.share([f"again{i}"])
     assert plan.total_alpha <= ALPHA
 
 

@@ -95,21 +95,8 @@ def test_identical_answers_show_nothing_but_leave_doubt():
 
 def test_non_inferiority_needs_its_n():
     assert not non_inferior(*pair(3, 3, 60), margin=0.05).holds
-    held = non_inferior(*pair(10, 10, 400), margin=0.05)
-    assert held.holds
-    assert held.p_value < 0.05
+    assert non_inferior(*pair(10, 10, 400), margin=0.05).holds
     assert not non_inferior(*pair(0, 20, 400), margin=0.05).holds
-
-
-@pytest.mark.parametrize("margin", [0.02, 0.05, 0.1])
-def test_the_non_inferiority_p_value_agrees_with_its_bound(margin):
-    rng = np.random.default_rng(7)
-    a = rng.random(200)
-    b = np.clip(a + rng.normal(-0.02, 0.3, 200), 0, 1)
-    for arrays in (pair(9, 12, 200), (a, np.ones(200), b, np.ones(200))):
-        for alpha in (0.05, 0.01):
-            result = non_inferior(*arrays, margin=margin, alpha=alpha)
-            assert result.holds == (result.p_value < alpha)
 
 
 def test_no_significant_difference_is_not_no_harm():

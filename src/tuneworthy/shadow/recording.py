@@ -177,8 +177,7 @@ def read_recording(
     sessions = [TrafficSession(n, strata[n], _turns(n, masked.get(n) or groups[n], most, seed), days[n]) for n in names]
     n_turns, n_masked = sum(len(session.turns) for session in sessions), len(masked) - len(dropped)
     drawn = "recording" if len(sessions) < len(groups) else "recording_all"
-    summary = [messages.say(drawn, n=len(sessions), n_all=len(groups), n_turns=n_turns)]
-    summary += _note("masked", n_masked)
+    summary = [messages.say(drawn, n=len(sessions), n_all=len(groups), n_turns=n_turns), *_note("masked", n_masked)]
     labelled = all(TRUTH in row.meta for row in [*rows, *chain(*masked.values())])
     notes += [messages.say("one_period")] if one_period else _note("undated", [*days.values()].count(""))
     questions = {content_hash([turn.case.text for turn in session.turns]) for session in sessions}
@@ -193,9 +192,8 @@ def _strata(project: Project, groups: Mapping[str, Sequence[Example]], notes: li
         UserError: No row has the key of the strata.
     """
     by, masker = project.shadow.by, masker_of(project)
-    strata = {name: _stratum(by, members[0].meta) for name, members in groups.items()}
-    if masker:
-        strata = {name: masker.mask(value) for name, value in strata.items()}
+    mask = masker.mask if masker else str
+    strata = {name: mask(_stratum(by, members[0].meta)) for name, members in groups.items()}
     totals = Counter(strata.values())
     if by and totals.keys() == {""}:
         raise UserError(

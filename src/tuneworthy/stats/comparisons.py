@@ -102,17 +102,13 @@ class ComparisonPlan:
             return replace(self, planned=tuple(new))
         result = self
         for name in new:
-            result = result.add(name)
+            result = result.share([name])
         return result
 
-    def add(self, name: str) -> ComparisonPlan:
-        """Add one slot with half of the reserve; a name that has a slot changes nothing."""
-        if name in self.slots:
-            return self
-        return replace(self, added={**self.added, name: self.reserve / 2})
-
     def share(self, names: Iterable[str]) -> ComparisonPlan:
-        """Add slots that share half of the reserve equally: those of all rungs, once cases were added.
+        """Add slots that share half of the reserve equally, as those of all rungs once cases were added.
+
+        A name that has a slot changes nothing.
 
         >>> plan = ComparisonPlan().plan(["prompt", "model"]).share(["prompt+1", "model+1"])
         >>> plan.alpha_for("model+1"), plan.reserve
@@ -133,7 +129,7 @@ class ComparisonPlan:
         while slot in used:
             count += 1
             slot = f"{name}#{count}"
-        result = self.add(slot)
+        result = self.share([slot])
         if result.slots[slot] < LEAST_ALPHA:
             raise UsedUp(
                 f"Another comparison would have an alpha of only {result.slots[slot]:.2g}, but at least "

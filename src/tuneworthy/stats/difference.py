@@ -31,11 +31,6 @@ def tango_interval(gains: int, losses: int, n: int, alpha: float = 0.05) -> tupl
     return lo, hi
 
 
-def tango_p_value(gains: int, losses: int, n: int, null: float) -> float:
-    """One-sided p-value of "the difference is at most `null`", by Tango's score statistic."""
-    return float(scipy.special.ndtr(-_tango_z(gains, losses, n, null)))
-
-
 def _tango_z(gains: int, losses: int, n: int, delta: float) -> float:
     """Score statistic of `difference = delta`; falls as delta grows."""
     b = -gains - losses + (2 * n - gains + losses) * delta
@@ -71,28 +66,14 @@ def linearised(sums: Floats) -> Floats:
 
 
 def ratio_difference_interval(cases: Floats, groups: ArrayLike | None, alpha: float = 0.05) -> tuple[float, float]:
-    """Two-sided interval of the difference of two ratios over clusters.
+    """Two-sided interval of the difference of two ratios over clusters (see `ratios.clustered_variance`).
+
+    The two observations that are added are one case in an average cluster, or as large as the clusters' differences
+    typically are (with one whole cluster counted among them) if that is more.
 
     Args:
         cases: `(n_cases, 4)` columns a_num, a_den, b_num, b_den.
         groups: `(n_cases,)` labels of cases that share a source; None without groups.
-    """
-    delta, error, df = _estimate(cases, groups)
-    half = float(-scipy.special.stdtrit(df, alpha / 2)) * error
-    return max(-1.0, delta - half), min(1.0, delta + half)
-
-
-def ratio_difference_p_value(cases: Floats, groups: ArrayLike | None, null: float) -> float:
-    """One-sided p-value of "the difference is at most `null`", dual to the interval at `2 alpha`."""
-    delta, error, df = _estimate(cases, groups)
-    return float(scipy.special.stdtr(df, (null - delta) / error))
-
-
-def _estimate(cases: Floats, groups: ArrayLike | None) -> tuple[float, float, float]:
-    """Give the difference, its standard error (see `ratios.clustered_variance`) and the degrees of freedom.
-
-    The two observations that are added are one case in an average cluster, or as large as the clusters' differences
-    typically are (with one whole cluster counted among them) if that is more.
 
     Source: Bonett and Price 2012 (J. Educ. Behav. Stat. 37:479), carried over to clusters and ratios.
     """
@@ -104,4 +85,5 @@ def _estimate(cases: Floats, groups: ArrayLike | None) -> tuple[float, float, fl
     n_differing = int((np.abs(difference) > 1e-12).sum())
     added = max(float((difference**2).sum() + 1) / (n_differing + 1), (n / n_cases) ** 2)
     variance, df = clustered_variance(linearised(cases), np.arange(n_cases) if groups is None else groups)
-    return delta, sqrt(variance + 2 * added / (n + 2) ** 2), df
+    half = float(-scipy.special.stdtrit(df, alpha / 2)) * sqrt(variance + 2 * added / (n + 2) ** 2)
+    return max(-1.0, delta - half), min(1.0, delta + half)

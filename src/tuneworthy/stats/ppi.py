@@ -62,9 +62,7 @@ class Corrected:
 
     def non_inferior(self, margin: float, alpha: float = 0.05) -> NonInferiority:
         """Test whether B is worse than A by less than `margin`, one-sided at `alpha`."""
-        p_value = float(scipy.special.stdtr(self.df, (-margin - self.delta) / self.error))
-        lower = self.interval(2 * alpha)[0]
-        return NonInferiority(self.n, self.n_groups, self.delta, lower, margin, p_value, alpha)
+        return NonInferiority(self.n, self.delta, self.interval(2 * alpha)[0], margin, alpha)
 
 
 def corrected_difference(
