@@ -27,7 +27,7 @@ from tuneworthy.ladder.rungs.fine_tune import presets
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.tuned_models import TunedModel, _is_base, tuned_models
 from tuneworthy.ladder.variant_lookup import resolve
-from tuneworthy.report.tables import tuned_tables
+from tuneworthy.report.tables import regressions_table
 from tuneworthy.search.sweep import Sweep
 from tuneworthy.store import Folder
 from tuneworthy.types import OutputFormat, RungStatus, Variant
@@ -96,7 +96,7 @@ def test_the_regression_sets_of_the_tuned_model_are_shown(world: Path) -> None:
     assert run_record(world).detail.compared_base is not None
     record = read_record(Folder(world))
     assert record is not None
-    (regressions,) = tuned_tables(record)
+    regressions = regressions_table(record)
     assert [row[:3] for row in regressions.rows] == [["general", "pass", "64"]]
 
 

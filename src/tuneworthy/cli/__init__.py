@@ -158,7 +158,6 @@ def _run(invocation: Invocation) -> int:
 
 
 def invoke(arguments: list[str]) -> int:
-    """Run the command line and return the exit status."""
     invocation = Invocation(arguments)
     with safe_streams(invocation):
         return _invoke(invocation)

@@ -64,7 +64,6 @@ def note_elsewhere(root: Path) -> None:
 
 
 def words(money: BudgetState) -> str:
-    """Print spending and the rest of the budget."""
     spent = (
         f"Spent: ${money.answered_usd:.4f} for answered calls and ${money.never_answered_usd:.4f} for calls without an "
         f"answer (n = {money.never_answered_calls}). Reserved for calls in flight: ${money.reserved_usd:.4f}."

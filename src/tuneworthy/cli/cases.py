@@ -129,20 +129,16 @@ def add(source: Path | None, inputs: tuple[str, ...], expected: str | None, root
     print_result(as_json, asdict(result), _show_added, result)
 
 
-def cases_added(n: int, n_test: int | None, grouped: int) -> str:
-    """Say how many cases were added, and what to do."""
-    added = f"{n} case" + "s" * (n != 1)
-    if n_test is None:
-        return f"{added} added. The first run draws the test set. Next: tuneworthy check"
-    if not n:
-        return f"No case was added. The test set has {n_test} cases."
+def _show_added(result: AddedCases) -> None:
+    added, n_test, grouped = count(len(result.added), "case"), result.n_test, result.grouped
     reword = "rewords a test case and is" if grouped == 1 else "reword a test case and are"
     near = f" {grouped} of them {reword} grouped with it." if grouped else ""
-    return f"{added} added. The test set has {n_test} cases.{near} Next: tuneworthy run"
-
-
-def _show_added(result: AddedCases) -> None:
-    click.echo(cases_added(len(result.added), result.n_test, result.grouped))
+    if n_test is None:
+        click.echo(f"{added} added. The first run draws the test set. Next: tuneworthy check")
+    elif result.added:
+        click.echo(f"{added} added. The test set has {n_test} cases.{near} Next: tuneworthy run")
+    else:
+        click.echo(f"No case was added. The test set has {n_test} cases.")
     if result.repeated:
         click.echo(
             f"Refused {count(len(result.repeated), 'case that repeats', 'cases that repeat')} a question of the "

@@ -9,6 +9,7 @@ from tuneworthy.cli.options import json_option, print_result, project_option
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.check import CheckReport, check_project
 from tuneworthy.report.text import clean
+from tuneworthy.text import count
 
 
 @click.command("check")
@@ -33,16 +34,13 @@ def command(root: Path, offline: bool, as_json: bool) -> int:
     return 2 if report.count("error") else 0
 
 
-def check_summary(n_errors: int, n_warnings: int) -> str:
-    """Say how many errors and warnings there are, and the next step."""
-    warnings = f"{n_warnings} warning" + "s" * (n_warnings != 1)
-    if n_errors:
-        return f"{n_errors} error{'s' * (n_errors != 1)}, {warnings}. Fix the errors before you run."
-    return f"No errors, {warnings}. Next: tuneworthy run"
-
-
 def _show(report: CheckReport) -> None:
     for finding in report.findings:
         text = clean(join_sentences(finding.message, finding.fix), 0)
         click.echo(f"{finding.severity or 'error'} {finding.rule}: {text}")
-    click.echo(check_summary(report.count("error"), report.count("warning")))
+    n_errors, warnings = report.count("error"), count(report.count("warning"), "warning")
+    click.echo(
+        f"{count(n_errors, 'error')}, {warnings}. Fix the errors before you run."
+        if n_errors
+        else f"No errors, {warnings}. Next: tuneworthy run"
+    )

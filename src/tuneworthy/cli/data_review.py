@@ -255,27 +255,18 @@ def show(review: Review, *, as_json: bool) -> int:
     return STATUS[state.status]
 
 
-def reviewer_agreement(
-    n_agree: int, n: int, share: float, ci95: tuple[float, float], kappa: float | None, pabak: float | None
-) -> str:
-    """Say how far reviewers agree."""
-    shown, adjusted = ("not defined" if figure is None else f"{figure:.2f}" for figure in (kappa, pabak))
-    return (
-        f"The reviewers agree on {n_agree} of {n} rows: {share:.1%} [{ci95[0]:.1%}, {ci95[1]:.1%}], kappa {shown}, "
-        f"prevalence-adjusted kappa {adjusted}."
-    )
-
-
 def _show(state: State) -> None:
     click.echo(f"Review of version {state.version}: {state.status.replace('_', ' ')}. {state.summary}.")
     for verdict in state.bad:
         click.echo(f"  bad: {verdict.row} ({clean(verdict.reviewer)}): {clean(verdict.reason)}")
     agreement = state.agreement
     if agreement.n and agreement.raw is not None:
+        figures = (agreement.kappa, agreement.pabak)
+        kappa, adjusted = ("not defined" if figure is None else f"{figure:.2f}" for figure in figures)
+        low, high = agreement.ci95
         click.echo(
-            reviewer_agreement(
-                agreement.n_agree, agreement.n, agreement.raw, agreement.ci95, agreement.kappa, agreement.pabak
-            )
+            f"The reviewers agree on {agreement.n_agree} of {agreement.n} rows: {agreement.raw:.1%} [{low:.1%}, "
+            f"{high:.1%}], kappa {kappa}, prevalence-adjusted kappa {adjusted}."
         )
     if state.status == "rejected":
         click.echo(

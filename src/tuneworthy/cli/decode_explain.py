@@ -41,7 +41,6 @@ _OPTIONS: dict[str, tuple[Any, str]] = {
 
 
 def sampling_options(function: F) -> F:
-    """Add an option for each sampling parameter."""
     for name, (kind, words) in reversed(_OPTIONS.items()):
         function = click.option(f"--{name.replace('_', '-')}", name, type=kind, help=words)(function)
     return function

@@ -11,6 +11,7 @@ from tuneworthy.ladder.commands.sweep import DecodingSweep, SweepReport
 from tuneworthy.ladder.rungs.decoding import label
 from tuneworthy.search.sweep import open_study
 from tuneworthy.stats.paired import p_value
+from tuneworthy.text import count
 
 CALLS = 1000
 
@@ -51,11 +52,6 @@ def command(
     print_result(as_json, report.to_dict(), _show, report)
 
 
-def failed_answers(n: int) -> str:
-    """Say how many answers failed, in brackets; "" for 0."""
-    return f" ({n} failed call{'s' * (n != 1)} excluded)" if n else ""
-
-
 def _show(report: SweepReport) -> None:
     found = report.found
     click.echo(f"{report.base.name} on {report.base.model}: {len(found.tried)} settings tried ({found.stopped}).")
@@ -75,5 +71,7 @@ def _show(report: SweepReport) -> None:
             line = (
                 f"  {name}: score {parts.score:.3f}, consistency {parts.consistency:.3f}, validity {parts.validity:.3f}"
             )
-            click.echo(line + failed_answers(parts.failed))
+            failed = parts.failed
+            excluded = f" ({count(failed, 'failed call')} excluded)" if failed else ""
+            click.echo(line + excluded)
     click.echo(f"{found.calls} of {found.budget} calls used, ${report.cost_usd:.4f}.")

@@ -1,8 +1,10 @@
 """`tuneworthy export`."""
 
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -11,12 +13,14 @@ from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import PATH, export_option, json_option, note, print_result, project_option, writing_to
 from tuneworthy.config import Project, load
-from tuneworthy.ladder.commands.export_classifier import RUNGS, ClassifierExport, export_classifier
-from tuneworthy.ladder.commands.export_router import RouterExport, export_router
+from tuneworthy.ladder.commands.export_classifier import RUNGS, export_classifier
+from tuneworthy.ladder.commands.export_router import export_router
 from tuneworthy.ladder.commands.export_variant import export_variant
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.trust import own_path
+
+Export = TypeVar("Export")
 
 
 @click.group("export", cls=CommandGroup)
@@ -78,7 +82,7 @@ def classifier(which: str | None, root: Path, out: Path, as_json: bool) -> None:
       tuneworthy export classifier --out classifier
       python classifier/server.py
     """
-    export = run_async(write_classifier(load(root), out, which))
+    export = run_async(write_export(export_classifier, load(root), out, which))
     document = asdict(export) | {"paths": list(map(str, export.paths))}
     line = (
         f"{export.name}, {export.size / 1e6:.1f} MB. Its answers match the run on all {export.n_test:,} test cases and "
@@ -88,11 +92,11 @@ def classifier(which: str | None, root: Path, out: Path, as_json: bool) -> None:
     print_result(as_json, document, click.echo, "\n".join(lines))
 
 
-async def write_classifier(project: Project, folder: Path, which: str | None = None) -> ClassifierExport:
-    """Export a classifier of the latest run into `folder`."""
+async def write_export(write: Callable[..., Awaitable[Export]], project: Project, folder: Path, *names: Any) -> Export:
+    """Return the result of `write(session, folder, *names)`, an export of the latest run into `folder`."""
     async with open_session(project, waiting=note) as session:
         with writing_to(folder):
-            return await export_classifier(session, folder, which)
+            return await write(session, folder, *names)
 
 
 @command.command("router")
@@ -110,16 +114,10 @@ def router(root: Path, out: Path, as_json: bool) -> None:
     Example:
       tuneworthy export router --out router
     """
-    export = run_async(_write_router(load(root), out))
+    export = run_async(write_export(export_router, load(root), out))
     line = (f"The router asks {export.large} where the classifier's probability is below {export.threshold:.2f}: "
 f"{export.sent:.1%} of the {export.n_test:,} test cases. Its answers to them are those of the run: "
 f"{export.score or 0.0:.1%}, at ${export.usd_per_1k or 0.0:,.2f} per 1,000 answers against "
 f"${export.large_usd_per_1k or 0.0:,.2f}.")  # fmt: skip
     document = asdict(export) | {"paths": list(map(str, export.paths))}
     print_result(as_json, document, click.echo, "\n".join([*document["paths"], line]))
-
-
-async def _write_router(project: Project, folder: Path) -> RouterExport:
-    async with open_session(project, waiting=note) as session:
-        with writing_to(folder):
-            return await export_router(session, folder)

@@ -41,7 +41,6 @@ class LazyGroup(CommandGroup):
         self.parts, self.prefix = parts, prefix
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names, in their order."""
         return list(self.parts)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
@@ -52,6 +51,5 @@ class LazyGroup(CommandGroup):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of `--help`."""
         with formatter.section("Commands"):
             formatter.write_dl(list(self.parts.items()))

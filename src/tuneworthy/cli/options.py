@@ -27,7 +27,6 @@ class FiniteFloat(click.FloatRange):
     name = "float"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the number."""
         from tuneworthy.types import MAX_AMOUNT  # loads pydantic's types, which `--help` does without
 
         number = float(super().convert(value, param, ctx))
@@ -41,7 +40,6 @@ DOLLARS, MINUTES = FiniteFloat(min=0), FiniteFloat(min=0, min_open=True)
 
 
 def project_option(function: F) -> F:
-    """Add `--project DIR`."""
     return click.option(
         "--project",
         "root",
@@ -54,7 +52,6 @@ def project_option(function: F) -> F:
 
 
 def remember_project(ctx: click.Context, option: click.Parameter, root: Path) -> Path:
-    """Let the invocation know the project folder."""
     if invocation := ctx.find_object(Invocation):
         invocation.project = root
     return root
@@ -73,7 +70,6 @@ def export_option(default: str) -> Callable[[F], F]:
 
 
 def version_option(function: F) -> F:
-    """Add `--version ID` of a dataset."""
     return click.option(
         "--version", "version_id", metavar="ID", help="ID of a frozen version, or the start of one (default: latest)."
     )(function)
@@ -85,7 +81,6 @@ def json_option(function: F) -> F:
 
 
 def spending_options(function: F) -> F:
-    """Add `--max-usd` and `--yes`."""
     limit = click.option("--max-usd", type=DOLLARS, help="Spending limit for this run, in US dollars.")
     agreed = click.option("--yes", is_flag=True, help="Skip the cost confirmation.")
     return limit(agreed(function))

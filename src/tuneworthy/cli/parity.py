@@ -48,8 +48,11 @@ def command(
     """
     project = load(root)
     store = Folder(project.root)
+    if url is not None and served_model is None:
+        raise UserError("--url needs --served-model.", hint="Set --served-model to the model's name on that server.")
     asked = request_of(
-        project, adapter, forms or None, served=_served(url, served_model),
+        project, adapter, forms or None,
+        served=VllmForm(url.rstrip("/").removesuffix("/v1"), served_model) if url and served_model else None,
         max_rank=max_lora_rank if url else None, n_prompts=prompts,
     )  # fmt: skip
     if asked.merged is None and not asked.ggufs and asked.served is None:
@@ -63,14 +66,6 @@ def command(
             store.write("serving", serving_proof(asked, document))
     print_result(as_json, document, _say, document)
     return STATUS[document["status"]]
-
-
-def _served(url: str | None, model: str | None) -> VllmForm | None:
-    if url is None:
-        return None
-    if model is None:
-        raise UserError("--url needs --served-model.", hint="Set --served-model to the model's name on that server.")
-    return VllmForm(url.rstrip("/").removesuffix("/v1"), model)
 
 
 def _say(document: JsonObject) -> None:

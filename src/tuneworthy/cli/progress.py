@@ -52,11 +52,9 @@ class RunProgress(Progress, RungWatcher):
         self._time = TimeLeft(takes)
 
     def start(self, rung: str) -> None:
-        """Count the calls of a rung."""
         self._rung = rung
 
     def finish(self, record: RungRecord) -> None:
-        """Print the outcome of a rung."""
         self._time.finish(record.rung)
         score = "" if record.score is None else f", {percent(record.score)}"
         self.note(f"{record.rung} ({record.status.replace('_', ' ')}{score}): {clean(record.reason, 0)}")
@@ -70,7 +68,6 @@ class RunProgress(Progress, RungWatcher):
             self._screen.start()
 
     def advance(self, cost_usd: float) -> None:
-        """Count one more answer."""
         if not self._label:
             return
         now = time.monotonic()
@@ -98,7 +95,7 @@ class RunProgress(Progress, RungWatcher):
         """Return the calls so far, their cost, the remaining time and the current step."""
         rungs = self._rungs | {self._rung}
         made, missing = (sum(map(part, rungs)) for part in (self._time.made, self._time.calls))
-        cost = f", {_dollars(self._cost_usd)}" if self._cost_usd else ""
+        cost = f", ${self._cost_usd:,.{2 if self._cost_usd >= 1 else 4}f}" if self._cost_usd else ""
         seconds = self._time.seconds()
         left = f", about {duration(seconds)} left" if seconds else ""
         rate = f", {self._time.rate:.1f} calls/s" if self._time.rate else ""
@@ -107,11 +104,6 @@ class RunProgress(Progress, RungWatcher):
 
 
 def duration(seconds: float) -> str:
-    """Return a rough time."""
     if seconds < 90:
         return f"{max(1, round(seconds, -1 if seconds > 20 else 0)):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _dollars(usd: float) -> str:
-    return f"${usd:,.2f}" if usd >= 1 else f"${usd:.4f}"

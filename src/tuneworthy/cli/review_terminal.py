@@ -113,23 +113,21 @@ class _Turn:
         findings: Mapping[str, Sequence[str]],
         clock: Callable[[], float] | None,
     ) -> None:
-        self.way, self.done, self.findings, self.clock = way, way.n_given(), findings, clock
+        self.way, self.n_done, self.findings, self.clock = way, way.n_given(), findings, clock
         self._shown: tuple[str, int, float] = ("", 0, 0.0)
 
     @property
     def assigned(self) -> Sequence[str]:
         return self.way.assigned()
 
-    @property
-    def n_done(self) -> int:
-        return self.done
-
     def next(self) -> Case | None:
         row = self.way.next()
         if row is None:
             return None
         if self.clock is not None and self._shown[0] != row.id:
-            self._shown = row.id, n_characters(row), self.clock()
+            # System messages are the same in every row, so that no one has to read them again.
+            n_characters = sum(len(text_of(message)) for message in row.messages if role_of(message) != "system")
+            self._shown = row.id, n_characters, self.clock()
         return Case(id=row.id, input=sheet(row))
 
     def submit(self, case_id: str, label: tuple[bool, str]) -> None:
@@ -144,7 +142,7 @@ class _Turn:
         self.way.give(case_id, good=good, reason=reason)
         for line in self.findings.get(case_id, ()):
             note(line)
-        self.done += 1
+        self.n_done += 1
 
     def skip(self, case_id: str) -> None:
         self.way.skip(case_id)
@@ -153,11 +151,6 @@ class _Turn:
         raise UserError(
             "Ratings stay.", hint="Run `tuneworthy data review correct ROW --because REASON` to change one to bad."
         )
-
-
-def n_characters(row: Example) -> int:
-    """Return how much of a row must be read before it can be good: system messages are the same in every row."""
-    return sum(len(text_of(message)) for message in row.messages if role_of(message) != "system")
 
 
 def _clock() -> Callable[[], float] | None:

@@ -27,7 +27,6 @@ class SafeStream:
         self.below, self.invocation = below, invocation
 
     def write(self, text: str) -> int:
-        """Write `text`."""
         shown = re.sub(r" +(?=\n)", "", self.invocation.complete(inert(text)))
         if self.below.isatty():
             width = get_terminal_size().columns
@@ -36,7 +35,6 @@ class SafeStream:
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Write each of `lines`."""
         for line in lines:
             self.write(line)
 

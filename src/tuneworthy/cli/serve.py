@@ -10,11 +10,12 @@ from pathlib import Path
 import click
 
 from tuneworthy import processes
-from tuneworthy.cli.export import write_classifier
+from tuneworthy.cli.export import write_export
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import note, project_option
 from tuneworthy.config import Project, load
 from tuneworthy.errors import OutsideFault, UserError
+from tuneworthy.ladder.commands.export_classifier import export_classifier
 from tuneworthy.providers.address import free_port
 from tuneworthy.ship.serve import NAME, ServingChoice, choose, llama_cpp
 from tuneworthy.ship.served import noted
@@ -81,7 +82,7 @@ def _serve(store: Folder, choice: ServingChoice, port: int) -> None:
 def _serve_classifier(project: Project, store: Folder, port: int, only_print: bool) -> None:
     """Export the classical winner, and run its server until Ctrl-C or SIGTERM."""
     folder = store.path / "classifier"
-    export = run_async(write_classifier(project, folder))
+    export = run_async(write_export(export_classifier, project, folder))
     command = processes.python(str(folder.resolve() / "server.py"), str(port))
     if only_print:
         click.echo(shlex.join(command))

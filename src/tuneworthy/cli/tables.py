@@ -21,7 +21,6 @@ STYLES = {"adopted": "green", "no gain": "red", "reference": "cyan", "failed": "
 
 
 def show_tables(tables: Iterable[Table]) -> None:
-    """Print tables with their titles and notes."""
     for table in tables:
         for line in (table.title, *table_lines(table), *filter(None, [table.note]), ""):
             click.echo(line)

@@ -186,14 +186,11 @@ def explain(
             after = _apply(name, value, now, counts.get(name, {}), engine)
             steps.append(SamplingStep(name, value, resolved.origins[name], after))
     if resolved.greedy:
-        steps.append(SamplingStep("greedy", resolved.values["temperature"], "", _likeliest(steps[-1].left)))
+        left = steps[-1].left
+        first = int(np.argmin(left.ids[: _top_k(left.logits, 1, ties=True)]))  # of those that tie, the smallest number
+        likeliest = Candidates(left.ids[first : first + 1], left.logits[first : first + 1], left.size)
+        steps.append(SamplingStep("greedy", resolved.values["temperature"], "", likeliest))
     return Trail(engine=engine, resolved=resolved, steps=steps)
-
-
-def _likeliest(now: Candidates) -> Candidates:
-    """Return the likeliest token; of several that tie, the one with the smallest number."""
-    first = int(np.argmin(now.ids[: _top_k(now.logits, 1, ties=True)]))
-    return Candidates(now.ids[first : first + 1], now.logits[first : first + 1], now.size)
 
 
 def _acts(name: str, value: float, greedy: bool, engine: SamplingEngine, counts: Mapping[str, Any]) -> bool:
@@ -226,8 +223,14 @@ def _apply(name: str, value: float, now: Candidates, counts: Mapping[int, int], 
         return Candidates(now.ids, cooled, now.size)
     if name == "top_k":
         return now.head(_top_k(now.logits, int(value), ties=engine.keeps_ties))
-    cut = (_top_p_up if engine.keeps_ties else _top_p_down) if name == "top_p" else _min_p
-    return now.head(cut(now.logits, value))
+    likely = now.probabilities
+    if name == "min_p":  # all that are at least `value` times as likely as the first
+        kept = np.searchsorted(-likely, -value * likely[0], side="right")
+    elif engine.keeps_ties:  # top_p of HF and vLLM, summed from the unlikeliest up: those above a mass of 1 - p
+        kept = len(now) - np.searchsorted(np.cumsum(likely[::-1]), 1 - value, side="right")
+    else:  # of llama.cpp, summed from the likeliest down: the first to reach p is the last
+        kept = np.searchsorted(np.cumsum(likely), value, side="left") + 1
+    return now.head(max(1, int(kept)))
 
 
 def _penalised(name: str, value: float, now: Candidates, counts: Mapping[int, int]) -> Candidates:
@@ -253,22 +256,6 @@ def _top_k(logits: np.ndarray, k: int, *, ties: bool) -> int:
     if k >= len(logits):
         return len(logits)
     return int(np.searchsorted(-logits, -logits[k - 1], side="right")) if ties else k
-
-
-def _top_p_up(logits: np.ndarray, p: float) -> int:
-    """Return how many top_p keeps, summed from the unlikeliest up (HF, vLLM): those above a mass of 1 - p."""
-    return max(1, len(logits) - int(np.searchsorted(np.cumsum(softmax(logits)[::-1]), 1 - p, side="right")))
-
-
-def _top_p_down(logits: np.ndarray, p: float) -> int:
-    """Return how many top_p keeps, summed from the likeliest down (llama.cpp): the first to reach p is the last."""
-    return min(len(logits), int(np.searchsorted(np.cumsum(softmax(logits)), p, side="left")) + 1)
-
-
-def _min_p(logits: np.ndarray, m: float) -> int:
-    """Return how many min_p keeps: all that are at least `m` times as likely as the first."""
-    likely = softmax(logits)
-    return max(1, int(np.searchsorted(-likely, -m * likely[0], side="right")))
 
 
 # --- relations between parameters -------------------------------------------------------------------------------

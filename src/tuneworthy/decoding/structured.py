@@ -44,7 +44,6 @@ class StructuredOutputLimits:
 
 @lru_cache(maxsize=1)
 def limits() -> dict[str, StructuredOutputLimits]:
-    """Return the table by engine."""
     table = orjson.loads(files(__package__).joinpath("structured.json").read_bytes())
     rows = TypeAdapter(list[StructuredOutputLimits]).validate_python(table["engines"])
     return {row.engine: row for row in rows}

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.decoding.engines import NAMES, Sampling, engine_of
-from tuneworthy.decoding.samplers import Trail, explain, min_p_at_one, ranked
-from tuneworthy.errors import UserError
+from tuneworthy.decoding.samplers import Trail, explain, logits_of, min_p_at_one, ranked
 
 # Tokens that the unknown mass is spread over, at most.
 MOST_SHARED = 150_000
@@ -157,16 +156,8 @@ def with_rest(probabilities: Sequence[float], labels: Sequence[str] = ()) -> Pos
     3
     """
     masses = np.asarray(probabilities, dtype=float)
-    if not len(masses) or not np.isfinite(masses).all() or masses.min() < 0 or masses.sum() <= 0:
-        raise UserError(
-            "Pass at least one token probability. Probabilities must be non-negative, and at least one must be "
-            "positive."
-        )
-    rest = 1.0 - float(masses.sum())
-    least = float(masses[masses > 0].min())
+    logits, rest = logits_of(masses), 1.0 - float(masses.sum())
     if rest > 1e-6:
-        n = min(MOST_SHARED, max(1, math.ceil(rest / least - 1e-9)))
-        masses = np.append(masses, np.full(n, rest / n))
-    with np.errstate(divide="ignore"):
-        logits = np.log(masses / masses.sum())
+        n = min(MOST_SHARED, max(1, math.ceil(rest / float(masses[masses > 0].min()) - 1e-9)))
+        logits = logits_of(np.append(masses, np.full(n, rest / n)))
     return Position(logits=logits, labels=list(labels), exact=rest <= 1e-6)

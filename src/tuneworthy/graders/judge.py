@@ -52,12 +52,10 @@ def escape(value: Any) -> str:
     >>> escape({"answer": "</data> good"})
     '{"answer": "\\\\u003c/data\\\\u003e good"}'
     """
-    return _UNSAFE.sub(_code, json.dumps(value, ensure_ascii=False, default=str))
-
-
-def _code(match: re.Match[str]) -> str:
-    units = match.group().encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
+    return _UNSAFE.sub(
+        lambda match: re.sub("....", r"\\u\g<0>", match[0].encode("utf-16-be", "surrogatepass").hex()),
+        json.dumps(value, ensure_ascii=False, default=str),
+    )
 
 
 def _rubric(config: Judge, context: GradingContext) -> str:

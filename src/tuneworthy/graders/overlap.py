@@ -66,7 +66,6 @@ class _OverlapGrader(AnswerGrader[C]):
     """An empty answer cannot be read; any other gets its best overlap."""
 
     def overlap(self, answer: str, expected: str) -> float:
-        """Return the overlap of two texts, 0..1."""
         raise NotImplementedError
 
     def __call__(self, trace: Trace, case: Case) -> Score:
@@ -81,7 +80,6 @@ class RougeLGrader(_OverlapGrader[RougeL]):
     """ROUGE-L F1."""
 
     def overlap(self, answer: str, expected: str) -> float:
-        """Return ROUGE-L's F1."""
         return rouge_l(answer, expected)
 
 

@@ -6,9 +6,7 @@ unscored, and never ends a run.
 
 import inspect
 import math
-from collections.abc import Callable
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 from tuneworthy.config.graders import PythonFunction
@@ -18,27 +16,17 @@ from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, Grading
 from tuneworthy.types import Case, Score, Trace
 
 
-def grading_function(spec: str, root: Path) -> Callable[..., Any]:
-    """Load the function that `spec` names; it must be a plain one.
-
-    Raises:
-        UserError: As `load_function`, or it is async.
-    """
-    function = load_function(spec, root)
-    if inspect.iscoroutinefunction(function):
-        raise UserError(
-            f"The grading function {spec!r} is async, but it must be a regular function.",
-            hint="Specify a regular function in [[graders]].",
-        )
-    return function
-
-
 @GRADERS.register("python")
 class PythonGrader(AnswerGrader[PythonFunction]):
     """Calls the function and checks its result."""
 
     def __init__(self, config: PythonFunction, context: GradingContext) -> None:
-        self._function = grading_function(config.function, context.root)
+        self._function = load_function(config.function, context.root)
+        if inspect.iscoroutinefunction(self._function):
+            raise UserError(
+                f"The grading function {config.function!r} is async, but it must be a regular function.",
+                hint="Specify a regular function in [[graders]].",
+            )
         super().__init__(config, source_hash=source_hash(self._function))
         self.needs_expected = config.needs_expected
 

@@ -223,7 +223,7 @@ class _Estimating:
         raced = [one for one in raced if not one.model.startswith(IN_PROCESS)]  # they cost nothing
         if not raced:
             return []
-        winner = sorted(raced, key=self._weight)[len(raced) // 2]
+        winner = sorted(raced, key=lambda one: self._usd(one) + 1e-9 * self._seconds(one, 1, 0))[len(raced) // 2]
         candidates = [winner, *(one for one in raced if one is not winner)]
         asked = [*candidates, *candidates[:1] * (proposal.more_candidates if split.explore else 0)]
         heads = [0] * len(asked)
@@ -236,9 +236,6 @@ class _Estimating:
         timed = [n_timed, *[0] * len(asked)]
         loads = [(one, float(n), alone) for one, n, alone in zip(asked, heads, timed, strict=False)]
         return loads + [(replace(winner, model=model), float(n), 0) for model, n in proposal.more_calls.items()]
-
-    def _weight(self, variant: Variant) -> float:
-        return self._usd(variant) + 1e-9 * self._seconds(variant, 1, 0)
 
     def _work(self, variant: Variant, together: float, alone: int = 0, *, chance: float = 1.0) -> Work:
         calls = chance * (together + alone)
@@ -281,7 +278,9 @@ class _Estimating:
 
     def _read(self, variant: Variant) -> float:
         mean, _ = prompt_tokens(variant, (self.split.dev or self.split.test)[:SAMPLED_CASES])
-        return mean + passage_tokens(variant) + (variant.shots.k * self.shot if variant.shots else 0.0)
+        found = variant.retrieval
+        passages = 0 if found is None else ROOM if found.mode == "oracle" else found.k * found.chunk_tokens
+        return mean + passages + (variant.shots.k * self.shot if variant.shots else 0.0)
 
     def _written(self, variant: Variant) -> float:
         """Return the tokens of an answer, as observed where that is known; of a ranking, those of all labels."""
@@ -325,9 +324,3 @@ def prompt_tokens(variant: Variant, cases: Sequence[Case]) -> tuple[float, float
             turns = ({"content": f"{variant.system or ''}{variant.user}{case.text}"},)
         sizes.append(sum(8 + len(text_of(turn).encode()) / BYTES_A_TOKEN for turn in turns))
     return (sum(sizes) / len(sizes), max(sizes)) if sizes else (0.0, 0.0)
-
-
-def passage_tokens(variant: Variant) -> int:
-    if variant.retrieval is None:
-        return 0
-    return ROOM if variant.retrieval.mode == "oracle" else variant.retrieval.k * variant.retrieval.chunk_tokens

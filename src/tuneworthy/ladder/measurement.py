@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import permutations
 
 import numpy as np
 
@@ -44,7 +45,6 @@ Span = tuple[float, float]
 SAMPLED_REPEATS = 3
 # Wrong answers that a report shows, and the characters per text.
 MOST_WRONG, MOST_SHOWN = 10, 200
-# Providers whose answers are taken to repeat: what varies in a pipeline of the user's own is not ours to know.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -291,14 +291,11 @@ def compare_scored(
 
 
 def differences(session: Session, trials: Sequence[Measurement]) -> list[RungDifference]:
-    pairs = [(a, b) for a in trials for b in trials if a is not b]
     found = []
-    for a, b in pairs:
-        if not np.isfinite(a.num + b.num).any():
-            continue
-        gain, bound, _ = compare_scored(session, session.split.test, a, b)
-        row = RungDifference(a=a.rung, b=b.rung, delta=gain.delta, ci95=gain.ci, no_worse=bound.holds)
-        found.append(row)
+    for a, b in permutations(trials, 2):
+        if np.isfinite(a.num + b.num).any():
+            gain, bound, _ = compare_scored(session, session.split.test, a, b)
+            found.append(RungDifference(a=a.rung, b=b.rung, delta=gain.delta, ci95=gain.ci, no_worse=bound.holds))
     return found
 
 

@@ -138,11 +138,7 @@ CHANGED: Final[Mapping[str, str]] = {
 }
 
 
-def setting_changed(name: str, before: object, now: object) -> str:
-    return f"{name} was {_value(before)} and is now {_value(now)}"
-
-
-def _value(value: object) -> str:
+def shown(value: object) -> str:
     return value if isinstance(value, str) else "not set" if value is None else json.dumps(value, default=str)
 
 

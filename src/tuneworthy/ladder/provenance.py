@@ -101,7 +101,7 @@ def changed_since(
     changed += _variants(record, project, opened)
     changed += [f"the model {name} has been added" for name in project.models if name not in then.models]
     settings_changed = [
-        messages.setting_changed(name, then.settings[name], value)
+        f"{name} was {messages.shown(then.settings[name])} and is now {messages.shown(value)}"
         for name, value in now.settings.items()
         if name in then.settings and then.settings[name] != value
     ]

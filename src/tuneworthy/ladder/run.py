@@ -59,7 +59,7 @@ from tuneworthy.ladder.record import (
     read_record,
     write_record,
 )
-from tuneworthy.ladder.rung import RUNGS, Proposal, SearchResult, view_of
+from tuneworthy.ladder.rung import RUNGS, SearchResult, view_of
 from tuneworthy.ladder.rungs.model import TEACHER, teachers
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.task_data import shuffled
@@ -74,9 +74,6 @@ QUICK_DEV = 40
 REFERENCE_RUNGS = ("classical", "baseline")
 # A rung with nothing to try needs no alpha, unless that will change: a model is still to be trained, say.
 KEEPS_ALPHA = frozenset({"baseline_failed", "no_tuned_model", "unavailable"})
-
-
-def _nothing(_: object) -> None: ...
 
 
 class RungWatcher:
@@ -100,8 +97,8 @@ async def run_ladder(
     max_usd: float | None = None,
     progress: Progress | None = None,
     watcher: RungWatcher | None = None,
-    waiting: Callable[[str], None] = _nothing,
-    stopped: Callable[[RunRecord], None] = _nothing,
+    waiting: Callable[[str], None] = lambda _: None,
+    stopped: Callable[[RunRecord], None] = lambda _: None,
 ) -> RunRecord:
     """Run the ladder of `project` and leave the record in its folder.
 
@@ -272,12 +269,17 @@ class LadderRun:
         candidates = [variant for variant in candidates if variant.model not in unavailable]
         notes = [*proposal.notes, *found.notes, *proposal.ineligible, *unavailable.values()]
         if not candidates:
-            skipped = replace(
-                proposal,
-                skipped=proposal.skipped or found.skipped,
-                skip_code=proposal.skip_code or found.skip_code,
+            if unavailable:
+                why = "; ".join(unavailable.values())
+                return RungRecord(rung=name, status=RungStatus.FAILED, reason=why, reason_code="unavailable")
+            code = proposal.skip_code or found.skip_code
+            return RungRecord(
+                rung=name,
+                status=RungStatus.VIOLATES_CONSTRAINT if code == "constraint" else RungStatus.SKIPPED,
+                reason=proposal.skipped or found.skipped or "no candidates to try",
+                reason_code=code or "nothing_to_try",
+                notes=notes,
             )
-            return _nothing_to_try(name, skipped, list(unavailable.values()), notes)
         unseen = [case for case in self.dev if case.id not in found.made_from]
         raced = await self._explore(candidates, unseen)
         winner = raced.winner if raced else candidates[0]
@@ -575,18 +577,6 @@ class LadderRun:
                 ),
             ],
         )
-
-
-def _nothing_to_try(name: str, proposal: Proposal, unavailable: Sequence[str], notes: Sequence[str]) -> RungRecord:
-    if unavailable:
-        return RungRecord(rung=name, status=RungStatus.FAILED, reason="; ".join(unavailable), reason_code="unavailable")
-    return RungRecord(
-        rung=name,
-        status=RungStatus.VIOLATES_CONSTRAINT if proposal.skip_code == "constraint" else RungStatus.SKIPPED,
-        reason=proposal.skipped or "no candidates to try",
-        reason_code=proposal.skip_code or "nothing_to_try",
-        notes=notes,
-    )
 
 
 def _explored(name: str, winner: Variant, raced: Race | None, tried: int, notes: Sequence[str]) -> RungRecord:

@@ -55,7 +55,6 @@ class View:
 
     @property
     def seed(self) -> int:
-        """Seed of random choices."""
         return self.project.split.seed
 
     @property

@@ -74,8 +74,14 @@ def settle(project: Project, dataset: Dataset) -> TaskData:
     labels = labels_of(dataset.cases, dataset.examples) if task.kind == "label" else ()
     folder = Folder(project.root)
     read_comparisons(folder)
-    revealed = filter(None, [reveal_note(folder)])
-    notes = [*dataset.notes, *revealed, *changes, *task_notes]
+    notes = [*dataset.notes, *changes, *task_notes]
+    if rows := folder.read(REVEALED, list[Reveal]):
+        notes.insert(
+            len(dataset.notes),
+            f"Answers to {count(len(rows), 'test case')} have been revealed, the first on "
+            f"{min(row['time'] for row in rows)[:10]}. Changes made since then may score higher on the test set "
+            "than on new data.",
+        )
     return TaskData(dataset=dataset, split=dataset.split, task=task, labels=labels, notes=notes)
 
 
@@ -137,15 +143,3 @@ def record_reveal(folder: Folder, case_ids: Iterable[str], command: str) -> None
     fresh = [{"case": one, "time": now, "command": command} for one in dict.fromkeys(case_ids) if one not in noted]
     if fresh:
         folder.write(REVEALED, [*rows, *fresh])
-
-
-def reveal_note(folder: Folder) -> str:
-    """Return how many answers to test cases were shown, and since when, in a sentence; "" for 0."""
-    rows = folder.read(REVEALED, list[Reveal]) or []
-    if not rows:
-        return ""
-    return (
-        f"Answers to {len(rows)} test {plural(len(rows), 'case', 'cases')} have been revealed, the first on "
-        f"{min(row['time'] for row in rows)[:10]}. Changes made since then may score higher on the test set "
-        "than on new data."
-    )

@@ -67,7 +67,6 @@ class Bill:
         return dollars * (1 - batch) / 1000
 
     def running(self, settings: Economics) -> RunningCost:
-        """Return the running cost of the option."""
         return RunningCost(
             usd_per_1k=self.usd_with(settings),
             server=server_for(

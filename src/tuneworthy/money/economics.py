@@ -92,7 +92,6 @@ class Money:
 
 
 def one_off_usd(settings: Economics) -> float:
-    """Return the cost of data, work and training."""
     work = (settings.hours_data + settings.hours_engineering) * settings.usd_per_hour
     return work + settings.train_hours * settings.gpu_usd_per_hour
 
@@ -179,16 +178,19 @@ def economics(
     """
     bill, traffic = reference or Bill(name="", usd_per_1k=None), settings.requests_per_month
     must = required or 0.0
-    span = _span(gain, most) if required is None else None
+    span = gain if most is None else ((gain or (0.0, 0.0))[0], most)
+    span = span if required is None else None
     point, worst, best = (money(bill, settings, span, end, tuned, required=must) for end in ENDS)
     usd = point.before.usd_per_1k
-    saves = best.saved_usd > 0 or point.net_usd(0.0) > 0 or _has_bill(usd, most)
+    has_bill = bool(usd) if most is None else usd is not None
+    saves = best.saved_usd > 0 or point.net_usd(0.0) > 0 or has_bill
     status: EconomicsStatus = "unknown"
     if required is not None:
         status = _STATUS[saves_enough(bill, settings, required)]
     elif saves:
         status = _status(worst, best, settings, priced=most is None or usd is not None)
-    month = _payback_month(point, traffic) if status != "unknown" else None
+    months = point.payback_months(traffic) if traffic and status != "unknown" else None
+    month = None if months is None else ceil(months - 1e-9)
     facts = facts_of(reference, settings, gain)
     if status == "never" and month is not None:
         facts["payback_month"] = Fact(month, "later than the horizon, at the project's traffic", "computed")
@@ -212,19 +214,6 @@ def economics(
 
 
 _STATUS: Final[Mapping[bool | None, EconomicsStatus]] = {True: "pays", False: "never", None: "unknown"}
-
-
-def _payback_month(point: Money, traffic: float | None) -> int | None:
-    months = point.payback_months(traffic) if traffic else None
-    return None if months is None else ceil(months - 1e-9)
-
-
-def _span(gain: Gain | None, most: float | None) -> Gain | None:
-    return gain if most is None else ((gain or (0.0, 0.0))[0], most)
-
-
-def _has_bill(usd: float | None, most: float | None) -> bool:
-    return bool(usd) if most is None else usd is not None
 
 
 def _status(worst: Money, best: Money, settings: Economics, *, priced: bool) -> EconomicsStatus:

@@ -164,19 +164,13 @@ class HardwareTable:
 
 
 @cache
-def _table() -> HardwareTable:
+def hardware_table() -> HardwareTable:
     name = "hardware.json"
     return parsed(files(__package__).joinpath(name).read_bytes(), HardwareTable, name)
 
 
 def hardware(name: str) -> Hardware:
-    """Return a machine or card."""
-    return _table().hardware[name]
-
-
-def hardware_date() -> str:
-    """Return the day that the table was collected."""
-    return _table().date
+    return hardware_table().hardware[name]
 
 
 def size_b(settings: Economics, params_b: float | None) -> float:

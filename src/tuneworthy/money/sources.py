@@ -9,7 +9,7 @@ from typing import Any, Final
 from tuneworthy.config.ladder import DEFAULT_RANGES, Economics
 from tuneworthy.money.bills import Bill
 from tuneworthy.money.results import Fact
-from tuneworthy.money.serving import USUAL_TOKENS, Basis, hardware, hardware_date, server_for, size_b
+from tuneworthy.money.serving import USUAL_TOKENS, Basis, hardware, hardware_table, server_for, size_b
 from tuneworthy.providers.prices import table_date
 from tuneworthy.store.shapes import parsed
 
@@ -46,7 +46,6 @@ class SourceTable:
 
 @cache
 def source_table() -> SourceTable:
-    """Return the sources of the defaults of `[economics]`."""
     name = "economics.json"
     return parsed(files(__package__).joinpath(name).read_bytes(), SourceTable, name)
 
@@ -100,7 +99,7 @@ def _serving_facts(reference: Bill | None, settings: Economics, sources: Mapping
     """Return the hardware, and price and capacity of a server where the project file does not set them."""
     row, tokens = hardware(settings.serve_hardware), reference.tokens_to_serve if reference else None
     params_b = reference.trained_b if reference else None
-    server, day = server_for(settings, tokens, params_b), hardware_date()
+    server, day = server_for(settings, tokens, params_b), hardware_table().date
     given = "serve_hardware" in settings.model_fields_set
     facts = {
         "serve_hardware": Fact(settings.serve_hardware, "project file", "project")

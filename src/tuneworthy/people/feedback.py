@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Final, Literal, NamedTuple
 
 from tuneworthy.cases.formats.chats import is_blank, text_of_parts
@@ -211,8 +212,10 @@ def _entries(value: Any, *, inside: bool = False, depth: int = 0) -> Iterator[_F
         kind = _KIND_OF.get(key)
         if kind in {"wraps", "scores", "rates"} and isinstance(item, Mapping | list):
             recognised = recognised or kind == "rates"
-            deeper = _scores(item) if kind == "scores" else _entries(item, inside=kind == "rates", depth=depth + 1)
-            yield from deeper
+            if kind == "scores":
+                yield from chain.from_iterable(_scored(title, rated) for title, rated in _scores_in(item))
+            else:
+                yield from _entries(item, inside=kind == "rates", depth=depth + 1)
         elif kind not in {None, "wraps", "scores"} or (_rates_inside if inside else _is_verdict)(key, item):
             recognised = True
             yield _FeedbackEntry(kind or "rates", key, item)
@@ -231,11 +234,6 @@ def _is_verdict(key: str, value: Any) -> bool:
     if key == "label":
         return isinstance(value, bool) or (isinstance(value, str) and _bare(value) in _JUDGES)
     return key == "score" and isinstance(value, bool | int | float) and value in (-1, 0, 1)
-
-
-def _scores(value: Any) -> Iterator[_FeedbackEntry]:
-    for title, rated in _scores_in(value):
-        yield from _scored(title, rated)
 
 
 def _scores_in(value: Any) -> Iterator[tuple[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -127,7 +127,9 @@ def build_state(ledger: Ledger, version: str) -> State:
         n_bad=counts.n_bad,
         bad_share=_share(counts.n_bad, counts.n_proven, plan.n if plan else 0),
         bad=tuple(one for some in ledger.verdicts.values() for one in some if not one.good and one.row in rows),
-        agreement=_agreement(verdicts),
+        agreement=agreement(
+            [Label(one.row, one.reviewer, "good" if one.good else "bad", one.time) for one in verdicts]
+        ),
         n_refuted=counts.n_refuted,
         n_caught=n_caught,
         n_planted=n_planted,
@@ -180,8 +182,3 @@ def status_of(plan: ReviewPlan | None, counts: Tally) -> Status:
 def _share(k: int, judged: int, n: int) -> Share:
     """Interval of a share where `n - judged` of a sample are not known: each at its worst for either end."""
     return (clopper_pearson(k, n, ALPHA)[0], clopper_pearson(k + n - judged, n, ALPHA)[1]) if n else (0.0, 1.0)
-
-
-def _agreement(verdicts: Iterable[RowVerdict]) -> Agreement:
-    labels = {True: "good", False: "bad"}
-    return agreement([Label(one.row, one.reviewer, labels[one.good], one.time) for one in verdicts])

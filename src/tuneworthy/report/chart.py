@@ -94,7 +94,6 @@ class LineChart:
         return BOTTOM - (BOTTOM - TOP) * min(max((self._step(value) - low) / (high - low), 0.0), 1.0)
 
     def path(self, points: Points) -> str:
-        """Return the SVG path through points."""
         return "M" + " L".join(f"{self.x(x):.1f} {self.y(y):.1f}" for x, y in points)
 
     def x_labels(self) -> Iterator[tuple[float, str]]:

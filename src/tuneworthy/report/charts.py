@@ -10,7 +10,7 @@ from typing import Final
 
 from tuneworthy.config.ladder import Economics
 from tuneworthy.errors import join_sentences
-from tuneworthy.ladder.record import RungRecord, RunRecord
+from tuneworthy.ladder.record import RunRecord
 from tuneworthy.money.bills import Bill
 from tuneworthy.money.economics import Money, money
 from tuneworthy.money.serving import RunningCost
@@ -201,8 +201,13 @@ def rungs_chart(record: RunRecord) -> Table | None:
         Column("delta_ci", "95% interval", numbers.points_range),
         Column("status", "result", kind="status"),
     ]
+    kinds: dict[str, Kind] = {"baseline": "today", "classical": "plain"}
     bars = [
-        Bar(value=score, start=domain[0] if rung.delta is None else start, kind=_rung_kind(rung))
+        Bar(
+            value=score,
+            start=domain[0] if rung.delta is None else start,
+            kind=kinds.get(rung.rung, "best" if rung.status is RungStatus.ADOPTED else "lost"),
+        )
         for rung, score, start in zip(rungs, scores, starts, strict=True)
     ]
     note = (
@@ -212,12 +217,6 @@ def rungs_chart(record: RunRecord) -> Table | None:
     target = record.target or None
     words = join_sentences(note, target_words(target))
     return Table.of(title, columns, rungs, words, bars=Bars.of_scores(bars, domain, target))
-
-
-def _rung_kind(rung: RungRecord) -> Kind:
-    if rung.rung in {"baseline", "classical"}:
-        return "today" if rung.rung == "baseline" else "plain"
-    return "best" if rung.status is RungStatus.ADOPTED else "lost"
 
 
 def causes_table(errors: Sequence[ErrorShare]) -> Table | None:

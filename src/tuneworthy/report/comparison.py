@@ -41,7 +41,6 @@ def comparison_markdown(result: VariantComparison) -> str:
 
 
 def comparison_junit(result: VariantComparison) -> str:
-    """Return the comparison as JUnit XML."""
     return render_xml("junit.xml.j2", **_parts(result), text=comparison_text(result))
 
 
@@ -55,7 +54,6 @@ def _parts(result: VariantComparison) -> dict[str, object]:
 
 
 def comparison_json(result: VariantComparison) -> str:
-    """Return the comparison as JSON."""
     return escaped(orjson.dumps(asdict(result), option=orjson.OPT_INDENT_2).decode()) + "\n"
 
 

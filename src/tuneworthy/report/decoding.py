@@ -45,7 +45,6 @@ def steps_table(comparison: Comparison) -> Table:
 
 
 def document(comparison: Comparison) -> Document:
-    """Return charts, steps and notes as a page."""
     settings = ", ".join(f"{name} {value:g}" for name, value in comparison.sampling.set_values().items())
     counts = [f"{trail.engine.label} {len(trail.left):,}" for trail in comparison.trails.values()]
     return Document(

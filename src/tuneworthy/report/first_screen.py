@@ -112,7 +112,6 @@ def lead(record: RunRecord, reason: str, options: Sequence[Option], verdict: Ver
 
 
 def next_step(record: RunRecord, stored: StoredVerdict | None) -> NextStep:
-    """Return what to do next."""
     verdict = holding(stored, record)
     if verdict is not None:
         action = verdict.next_action

@@ -34,7 +34,6 @@ WIDTH, NAME_WIDTH, TEXT_WIDTH = 80, 20, 24
 
 
 def render_html(page: Document) -> str:
-    """Return a page as HTML."""
     labels = {**RUNG_LABELS, "cascade": "large model if unsure"}
     return render_page("page.html.j2", title=page.title, kind=page.kind, document=page, labels=labels)
 
@@ -49,12 +48,13 @@ def render_page(template: str, *, extra_style: str = "", **content: Any) -> str:
     """
     css = files(__package__).joinpath("page.css").read_text(encoding="utf-8") + extra_style
     policy = POLICY.format(style=f"sha256-{base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()}")
-    return _render(template, _html_text, style=Markup(css), policy=Markup(policy), **content)
-
-
-def _html_text(text: str) -> str:
-    """Clean a text, and keep its numbers with their units; the template escapes the result."""
-    return _TOGETHER.sub("\u00a0", clean(text, 0))
+    return _render(
+        template,
+        lambda text: _TOGETHER.sub("\u00a0", clean(text, 0)),  # the template escapes it
+        style=Markup(css),
+        policy=Markup(policy),
+        **content,
+    )
 
 
 def render_markdown(page: Document) -> str:

@@ -98,7 +98,7 @@ def document(
                     tables.graders_table(record),
                     tables.calibration_table(record),
                     tables.models_table(record),
-                    *tables.tuned_tables(record),
+                    tables.regressions_table(record),
                     *retrieval_tables(record),
                 ),
                 _section(
@@ -106,7 +106,7 @@ def document(
                     "Candidates",
                     tables.candidates_table(record),
                     tables.savings_table(record),
-                    *tables.prompt_tables(record),
+                    tables.gepa_table(record),
                 ),
                 _section("method", "Method", *method(record), tables.data_table(record)),
                 _section("provenance", "Provenance", tables.provenance_table(record)),

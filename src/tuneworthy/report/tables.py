@@ -10,7 +10,7 @@ from typing import Any
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.record import CandidateResult, RungRecord, RunRecord
-from tuneworthy.ladder.rung_details import GepaDetail, ModelDetail, PromptDetail, TunedDetail
+from tuneworthy.ladder.rung_details import ModelDetail, PromptDetail, TunedDetail
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.report import numbers
 from tuneworthy.report.table import Bar, Bars, Column, Table, entry_column, name_column, pairs_table, text_column
@@ -116,7 +116,6 @@ def _reading(record: RunRecord) -> str:
 
 
 def reasons_table(record: RunRecord) -> Table:
-    """Return why each rung ended as it did."""
     notes = text_column("notes", "notes", lambda rung: "; ".join(map(clean, rung.notes)), most=0)
     table = Table.of("Result of each rung", [RUNG, STATUS, text_column("reason", "reason"), notes], record.rungs)
     return table if any(rung.notes for rung in record.rungs) else table.only("rung", "status", "reason")
@@ -355,7 +354,6 @@ def _overlaps(by_reason: Mapping[str, int] | None) -> str:
 
 
 def provenance_table(record: RunRecord) -> Table:
-    """Return versions, seeds and hashes."""
     rows = [*_flat(asdict(record.provenance))]
     for rung in record.rungs:
         variant = record.variant_of(rung)
@@ -374,12 +372,8 @@ def _flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield prefix + key, ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
-def tuned_tables(record: RunRecord) -> list[Table]:
+def regressions_table(record: RunRecord) -> Table | None:
     detail = record.detail(TunedDetail)
-    return [regressions_table(detail)] if detail and detail.regressions else []
-
-
-def regressions_table(detail: TunedDetail) -> Table:
     columns = [
         name_column("name", "regression set"),
         Column("status", "status", kind="status"),
@@ -394,7 +388,8 @@ def regressions_table(detail: TunedDetail) -> Table:
         "A set passes if the one-sided 95% lower bound of the paired difference is above the negative "
         "margin. `unknown` means that the set is too small to show non-inferiority."
     )
-    return Table.of("Regression sets of the fine-tuned model", columns, detail.regressions, note)
+    title = "Regression sets of the fine-tuned model"
+    return Table.of(title, columns, detail.regressions, note) if detail and detail.regressions else None
 
 
 # Of a prompt or paragraph that is shown.
@@ -402,14 +397,11 @@ MOST_CHARS = 160
 MOST_NOTE = 900
 
 
-def prompt_tables(record: RunRecord) -> list[Table]:
-    """Return the tables of the searches that the project file asks for."""
-    found = record.detail(PromptDetail) or PromptDetail()
-    return [_gepa(found.gepa)] if found.gepa else []
-
-
-def _gepa(detail: GepaDetail) -> Table:
-    found = detail.search
+def gepa_table(record: RunRecord) -> Table | None:
+    prompts = record.detail(PromptDetail)
+    if prompts is None or prompts.gepa is None:
+        return None
+    detail, found = prompts.gepa, prompts.gepa.search
     columns = [
         Column("place", "prompt", value=lambda trial: next(i for i, one in enumerate(found.prompts) if one is trial)),
         Column("parent", "parent", lambda parent: "" if parent is None else str(parent)),

@@ -71,11 +71,12 @@ def escaped(json: str) -> str:
     json = re.sub(r"##(?=\w*\[)", r"#\\u0023", json)  # as in `inert`
     if json.isascii() and "\x7f" not in json:
         return json
-    return "".join(_json_escape(character) if is_hidden(character) else character for character in json)
-
-
-def _json_escape(character: str) -> str:
-    return re.sub("....", r"\\u\g<0>", character.encode("utf-16-be", "surrogatepass").hex())
+    escapes = {
+        ord(character): re.sub("....", r"\\u\g<0>", character.encode("utf-16-be", "surrogatepass").hex())
+        for character in set(json)
+        if is_hidden(character)
+    }
+    return json.translate(escapes)
 
 
 def markdown_text(value: object, most: int = 0) -> str:

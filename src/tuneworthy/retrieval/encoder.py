@@ -201,7 +201,6 @@ def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def encoder_installed() -> bool:
-    """Return whether torch and tokenizers are installed."""
     return all(find_spec(name) for name in ("torch", "tokenizers"))
 
 

@@ -132,7 +132,6 @@ class DocumentLibrary:
     def retrieval(
         self, *, k: int, chunk_tokens: int, bm25_weight: float, dense: bool = True, rerank: bool = True
     ) -> Retrieval:
-        """Return the resolved form of a search."""
         encoder = dict(self.encoder_identity) if dense and self.n_chunks(chunk_tokens) <= MOST_ENCODED else {}
         reranker = dict(self.reranker_identity) if rerank else {}
         if reranker.get("type") == "maxsim" and not encoder:
@@ -251,7 +250,7 @@ class DocumentLibrary:
             hits = await (await self.searcher(retrieval)).search(retrieval, missing, depth)
             return [[asdict(passage) for passage in passages] for passages in hits]
 
-        rows = await self._stored(retrieval, depth, questions, search)
+        rows = await self._stored(retrieval, [depth, chunking.VERSION], questions, search)
         return [[Passage(**passage) for passage in passages] for passages in rows]
 
     async def ranked_documents(self, retrieval: Retrieval, questions: Sequence[str]) -> list[list[str]]:
@@ -261,7 +260,7 @@ class DocumentLibrary:
             hits = await (await self.searcher(retrieval)).search(retrieval, missing, 2 * retrieval.pool)
             return [list(dict.fromkeys(passage.document for passage in passages))[:DEEPEST] for passages in hits]
 
-        return await self._stored(retrieval, "documents", questions, search)
+        return await self._stored(retrieval, ["documents", chunking.VERSION], questions, search)
 
     async def seconds(self, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, float]:
         """Return the seconds of an uncontended search by case; measured once and stored."""
@@ -277,21 +276,13 @@ class DocumentLibrary:
             await searcher.timed(retrieval, missing[0], repeat=2)  # the first one loads and warms up
             return [await searcher.timed(retrieval, question) for question in missing]
 
-        stages = await self._once(
-            content_hash([asdict(replace(retrieval, k=0, cite=False)), "timed"], 32),
-            [query_of(case) for case in cases],
-            measure,
-        )
+        stages = await self._stored(retrieval, ["timed"], [query_of(case) for case in cases], measure)
         return {case.id: seconds for case, seconds in zip(cases, stages, strict=True)}
 
     async def _stored(
-        self, retrieval: Retrieval, what: int | str, questions: Sequence[str], search: _Search
+        self, retrieval: Retrieval, what: Sequence[int | str], questions: Sequence[str], search: _Search
     ) -> list[Any]:
-        return await self._once(
-            content_hash([asdict(replace(retrieval, k=0, cite=False)), what, chunking.VERSION], 32), questions, search
-        )
-
-    async def _once(self, form: str, questions: Sequence[str], search: _Search) -> list[Any]:
+        form = content_hash([asdict(replace(retrieval, k=0, cite=False)), *what], 32)
         keys = [content_hash([form, question], 32) for question in questions]
         async with self._alone:
             results = self._searches.get(list(dict.fromkeys(keys)))

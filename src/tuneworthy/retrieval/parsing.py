@@ -71,10 +71,6 @@ class _Outline:
         self._parts = []
 
 
-def parse_text(content: bytes) -> list[DocumentSection]:
-    return [DocumentSection("", _decoded(content))]
-
-
 def parse_markdown(content: bytes) -> list[DocumentSection]:
     """Split at headings (not inside code); the text stays as it was written."""
     from markdown_it import MarkdownIt
@@ -198,7 +194,7 @@ _STRUCTURED: Final[Mapping[str, Callable[[bytes], list[DocumentSection]]]] = {
 _PACKAGES: Final = {"HTML": "lxml", "PDF": "pypdf"}
 # By ending; `.jsonl` has a document per line and is read by `documents`.
 PARSERS: Mapping[str, Callable[[bytes], Sequence[DocumentSection]]] = {
-    ".txt": parse_text,
+    ".txt": lambda content: [DocumentSection("", _decoded(content))],
     ".md": partial(_limited, "Markdown"),
     ".markdown": partial(_limited, "Markdown"),
     ".html": partial(_limited, "HTML"),

@@ -110,9 +110,6 @@ class Searcher:
         if new and self._encoder is not None:
             self._questions |= dict(zip(new, await self._encoder.encode_questions(new, repeat), strict=True))
 
-    def vector(self, question: str) -> NDArray[np.float32]:
-        return self._questions[question]
-
     def chunks(self, numbers: Sequence[int]) -> Mapping[int, Chunk]:
         self._chunks |= self.index.chunks([number for number in numbers if number not in self._chunks])
         return self._chunks

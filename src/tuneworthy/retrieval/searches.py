@@ -29,7 +29,6 @@ class SearchStore:
         self._open: sqlite3.Connection | None = None
 
     def get(self, keys: Sequence[str]) -> dict[str, Any]:
-        """Return the stored results under `keys`."""
         if self._open is None and not self._path.exists():
             return {}
         results: dict[str, Any] = {}

@@ -54,7 +54,6 @@ class GateResult:
 
     @property
     def detail(self) -> str:
-        """Message and fix together."""
         return join_sentences(self.message, self.fix)
 
     @property

@@ -173,7 +173,6 @@ class ErrorAnalysis:
     cost_usd: float = 0.0
 
     def to_dict(self) -> JsonObject:
-        """Return plain JSON-able data."""
         return asdict(self)
 
 

@@ -55,7 +55,6 @@ class RungEvidence(RungRecord):
 
     @property
     def tested(self) -> bool:
-        """Whether it has a score on test."""
         return self.score is not None
 
     @property

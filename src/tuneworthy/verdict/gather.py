@@ -120,6 +120,7 @@ def evidence_of(
         system = project.text(project.prompt.system) or ""
     apart = [*data.cases, *(data.split.dev if data.split.origin == "examples" else ())] if data else []
     training, forecast = training_of(project, Folder(project.root), run, apart, expect)
+    version = latest_version(Folder(project.root))
     evidence = Evidence(
         target=project.task.target,
         margin=project.task.margin,
@@ -131,7 +132,7 @@ def evidence_of(
         unpriced=[name for name in hosted if price_for(project.models[name]) is None],
         barred_models=len(others) - len(eligible),
         style_grader=project.graders[0].type == "style",
-        preferences=has_pairs(project),
+        preferences=version is not None and version.recipe.n_pairs >= FEWEST_PREFERENCES,
         economics=project.economics,
         limits=project.constraints,
         long_prompt=len(system.split()) >= LONG_PROMPT_WORDS,
@@ -171,12 +172,6 @@ def _with_run(evidence: Evidence, project: Project, run: RunRecord) -> Evidence:
         smaller_usd=smallest_usd(project, run),
         search=search_of(run),
     )
-
-
-def has_pairs(project: Project) -> bool:
-    """Return whether the frozen data holds enough pairs."""
-    version = latest_version(Folder(project.root))
-    return version is not None and version.recipe.n_pairs >= FEWEST_PREFERENCES
 
 
 def answers_open(data: TaskData) -> bool:

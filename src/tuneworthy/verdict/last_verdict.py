@@ -71,7 +71,6 @@ class StoredVerdict:
 
 
 def store_verdict(project: Project, verdict: Verdict) -> None:
-    """Store the verdict of an opened project."""
     options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
     document = orjson.loads(orjson.dumps(verdict, option=options)) | {"of": _hashes(project)}
     Folder(project.root).write(FILE, signed_document(document))

@@ -131,7 +131,6 @@ def difference(name: str, delta: float, ci95: tuple[float, float]) -> str:
 
 
 def set_price(name: str) -> str:
-    """Return the fix for a missing price."""
     return f"Set the price of the model behind {name} in [models]."
 
 

@@ -192,7 +192,6 @@ class _Steps:
     costs: Mapping[str, Cost]
 
     def all(self) -> Iterator[Offer]:
-        """Yield every step."""
         classical = next((one for one in self.gates if one.gate == "classical" and one.status == "fail"), None)
         copied = self._copied() if classical else []
         unknown = [fact for fact in open_facts(self.facts) if fact not in copied]

@@ -140,7 +140,6 @@ def recorded_option(rung: RungRecord, running: RunningCost, traffic: float | Non
 
 
 def option_of(evidence: Evidence, rung: RungEvidence) -> Option:
-    """Return a measured rung as an option."""
     bill, traffic, today = evidence.bill(rung), evidence.economics.requests_per_month, rung.rung == "baseline"
     running = bill.running(evidence.economics)
     needs = "deployment as a router (`tuneworthy export router`)" if rung.rung == CASCADE else ""

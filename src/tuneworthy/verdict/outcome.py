@@ -54,24 +54,24 @@ def decided(facts: DecisionFacts) -> Ruling | None:
     return last
 
 
-def completions(facts: DecisionFacts) -> Iterator[tuple[Ruling, list[FactName]]]:
-    """Yield the ruling of each completion with the unknown facts that its rules asked for, the true ones first.
-
-    What a rule wants of several facts is one question, which is true or false, so that the options make a chain of
-    questions and not a product of the values of all their facts.
-    """
-    yield from _complete(facts, [], [])
-
-
 def open_facts(facts: DecisionFacts) -> list[FactName]:
     """Return the unknown facts that a rule asks for in some completion, in the order of the rules."""
     return list(dict.fromkeys(fact for _, names in completions(facts) for fact in names))
 
 
-def _complete(
-    facts: DecisionFacts, names: list[FactName], refused: list[Condition]
-) -> Iterator[tuple[Ruling, list[FactName]]]:
-    """Complete `facts`, in which the conditions `refused` are false though each of their facts may be true."""
+def completions(
+    facts: DecisionFacts, names: Sequence[FactName] = (), refused: Sequence[Condition] = ()
+) -> Iterator[tuple[Ruling, Sequence[FactName]]]:
+    """Yield the ruling of each completion with the unknown facts that its rules asked for, the true ones first.
+
+    What a rule wants of several facts is one question, which is true or false, so that the options make a chain of
+    questions and not a product of the values of all their facts.
+
+    Args:
+        facts: To be completed.
+        names: Of the facts that rules have asked for so far.
+        refused: Conditions that are false though each of their facts may be true.
+    """
 
     def ask(condition: Condition) -> bool:
         unknown = {}
@@ -95,12 +95,12 @@ def _complete(
     except _Open as question:
         wanted = question.condition
         now = [*names, *(fact for fact in wanted if fact not in names)]
-        yield from _complete(replace(facts, values={**facts.values, **wanted}), now, refused)
+        yield from completions(replace(facts, values={**facts.values, **wanted}), now, refused)
         if len(wanted) == 1:
             ((fact, value),) = wanted.items()
-            yield from _complete(facts.suppose(fact, not value), now, refused)
+            yield from completions(facts.suppose(fact, not value), now, refused)
         else:
-            yield from _complete(facts, now, [*refused, wanted])
+            yield from completions(facts, now, [*refused, wanted])
     else:
         yield ruling, names
 

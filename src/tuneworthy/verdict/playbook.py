@@ -149,7 +149,6 @@ Gates = Mapping[str, GateResult]
 
 
 def checklist(state: ProjectState) -> Checklist:
-    """Return the checklist of a project."""
     gates = {result.gate: result for stage in get_args(Stage) for result in run_gates(state.evidence, stage)}
     special = {"cases": _cases, "decision": _decision, "training": _training}
     steps = []

@@ -45,15 +45,12 @@ class Deliberation:
     unknown: Sequence[FactName]
 
     def gate(self, name: str) -> GateResult:
-        """Return the result of a gate."""
         return next(result for result in self.gates if result.gate == name)
 
     def option(self, name: str) -> Option:
-        """Return an option by name."""
         return next(option for option in self.facts.options if option.option == name)
 
     def failures(self, name: str) -> ErrorShare | None:
-        """Return the row of a class of failures."""
         return next((row for row in self.evidence.errors or () if row.name == name), None)
 
     def lever(self, name: str) -> str:

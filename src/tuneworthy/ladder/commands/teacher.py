@@ -41,7 +41,9 @@ def teaching_of(session: Session) -> Teaching:
 
 def _variant(session: Session, teacher: Teacher) -> Variant:
     if teacher.model is not None:
-        found = _of_model(session, teacher, teacher.model)
+        _check(session, teacher, teacher.model)
+        identity = session.models[teacher.model].provider.identity
+        found = replace(current(session), name=f"teacher/{teacher.model}", model=teacher.model, model_identity=identity)
     else:
         found = large_of(resolve(session, teacher.variant or "best"))
         _check(session, teacher, found.model)
@@ -50,18 +52,7 @@ def _variant(session: Session, teacher: Teacher) -> Variant:
                 f"models.{found.model} is no longer the model that {found.name} was measured with.",
                 hint=messages.say("run_ladder_again"),
             )
-    decoding = {**found.decoding, **teacher.parameters}
-    return replace(found, decoding=decoding)
-
-
-def _of_model(session: Session, teacher: Teacher, name: str) -> Variant:
-    _check(session, teacher, name)
-    return replace(
-        current(session),
-        name=f"teacher/{name}",
-        model=name,
-        model_identity=session.models[name].provider.identity,
-    )
+    return replace(found, decoding={**found.decoding, **teacher.parameters})
 
 
 def _check(session: Session, teacher: Teacher, name: str) -> None:

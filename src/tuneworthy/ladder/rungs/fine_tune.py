@@ -76,7 +76,8 @@ class FineTuneRung(Rung):
                 hint="Run `tuneworthy serve` to start the fine-tuned model, then run `tuneworthy run` again.",
             )
         against = add_base(session.models, session.project, tuned)
-        sets = sets_of(session)
+        context = GradingContext(root=session.project.root, asker=session.asker, seed=session.project.split.seed)
+        sets = regression_sets(session.project, context)
         return replace(
             tuned.detail,
             compared_with=against.title,
@@ -160,16 +161,6 @@ def presets(view: View, tuned: TunedModel) -> list[Setting]:
         if all(decoding != other for _, other, _ in settings):
             settings.append((label(decoding), decoding, OutputFormat()))
     return settings
-
-
-def sets_of(session: Session) -> list[RegressionSet]:
-    """Return the regression sets of an opened project, whose judges may ask.
-
-    Raises:
-        UserError: A set cannot be used.
-    """
-    project = session.project
-    return regression_sets(project, GradingContext(root=project.root, asker=session.asker, seed=project.split.seed))
 
 
 async def guard(session: Session, base: str, tuned: str, sets: Sequence[RegressionSet]) -> list[RegressionResult]:

@@ -17,6 +17,8 @@ from tuneworthy.types import OutputFormat, Ranking, Variant
 
 # Each label is read behind each prompt: with more labels a ranking costs more than it is likely to bring.
 MOST_LABELS = 100
+# Ways to rank that need no further call.
+RANKED: tuple[Ranking, ...] = ("sum", "per_byte")
 
 
 @rung("prompt")
@@ -36,7 +38,8 @@ class PromptRung(Rung):
                     notes=(*best.notes, name),
                 )
             )
-        candidates += ranked_variants(view)
+        if can_rank(view):
+            candidates += [_variant(view.incumbent, _output(view, way)) for way in RANKED]
         corrected = view.searched and can_rank(view)
         optimised, _ = _optimises(view)
         section, calls = view.project.reflection, Counter[str]()
@@ -73,10 +76,6 @@ def _optimises(view: View) -> tuple[bool, str]:
 
 
 # Ranked labels: the ways to compare labels share their calls, whatever is made of the log-probabilities.
-
-
-def ranked_variants(view: View) -> list[Variant]:
-    return [_variant(view.incumbent, _output(view, way)) for way in ("sum", "per_byte")] if can_rank(view) else []
 
 
 def can_rank(view: View) -> bool:
