@@ -195,7 +195,7 @@ def test_ties_are_ranked_as_an_upward_sort_read_backwards_and_greedy_takes_the_f
 
 def test_a_vocabulary_of_150_000_is_explained_at_once() -> None:
     """The benchmark holds the figure (50 ms); here the best of several runs, with room for a busy machine."""
-    position = Position(logits=np.random.default_rng(0).normal(size=150_000) * 3, has_offset=True)
+    position = Position(logits=np.random.default_rng(0).normal(size=150_000) * 3)
     values = Sampling(temperature=0.7, top_p=0.9, min_p=0.05, repetition_penalty=1.1)
     took = []
     for _ in range(5):

@@ -147,8 +147,9 @@ def _run(invocation: Invocation) -> int:
         try:
             argument.encode()
         except UnicodeEncodeError:  # neither a file of ours nor a JSON document could contain it
-            message = f"The argument {argument!r} is not valid UTF-8."
-            raise UserError(message, hint="Rename the file or folder that it names.") from None
+            raise UserError(
+                f"The argument {argument!r} is not valid UTF-8.", hint="Rename the file or folder that it names."
+            ) from None
     if 0 <= resource.getrlimit(resource.RLIMIT_AS)[0] < MIN_MEMORY:
         raise MemoryError
     result: object = root.main(invocation.arguments, prog_name="tuneworthy", standalone_mode=False, obj=invocation)

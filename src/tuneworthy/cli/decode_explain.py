@@ -161,8 +161,10 @@ async def _ask(root: Path, prompt: str, name: str | None, *, yes: bool) -> Posit
     top = trace.response.logprobs[0]["top"] if trace.response and trace.response.logprobs else ()
     if not top:
         problem = f"did not answer: {trace.error.message}" if trace.error else "returns no log-probabilities"
-        hint = "Use a model that returns log-probabilities, such as one in llama_cpp."
-        raise Undecided(f"{name} {problem.rstrip('.')}.", hint=hint)
+        raise Undecided(
+            f"{name} {problem.rstrip('.')}.",
+            hint="Use a model that returns log-probabilities, such as one in llama_cpp.",
+        )
     return with_rest([exp(share) for _, share in top], [str(token) for token, _ in top])
 
 

@@ -54,8 +54,12 @@ def gguf(
         with writing_to(out), path.open("rb") as file:
             write_atomic(out, iter(lambda: file.read(_PART), b""))
         path = out
-    shown = f"gguf {made.id} ({file_type}, {path.stat().st_size / 2**20:.0f} MiB)\n{path}"
-    print_result(as_json, {"id": made.id, "path": str(path), **made.manifest}, click.echo, shown)
+    print_result(
+        as_json,
+        {"id": made.id, "path": str(path), **made.manifest},
+        click.echo,
+        f"gguf {made.id} ({file_type}, {path.stat().st_size / 2**20:.0f} MiB)\n{path}",
+    )
 
 
 @click.command("ollama")

@@ -30,5 +30,9 @@ def command(adapter: str | None, base: str | None, root: Path, as_json: bool) ->
     store = Folder(load(root).root)
     with store.lock(note):
         made = merge(store, adapter, base, say=note)
-    shown = f"Merged model: {made.id} ({made.about.dtype}, {made.about.route.name} base weights)\n{made.folder}"
-    print_result(as_json, {"id": made.id, "path": str(made.folder), **made.manifest}, click.echo, shown)
+    print_result(
+        as_json,
+        {"id": made.id, "path": str(made.folder), **made.manifest},
+        click.echo,
+        f"Merged model: {made.id} ({made.about.dtype}, {made.about.route.name} base weights)\n{made.folder}",
+    )

@@ -22,13 +22,11 @@ class Position:
         logits: `(vocabulary,)`.
         labels: Names of the first tokens; the others are named by their number.
         exact: Whether all tokens are known; if not, the rest of the mass is spread evenly (see `with_rest`).
-        has_offset: Whether these are logits; of probabilities the offset is lost, and penalties depend on it.
     """
 
     logits: np.ndarray
     labels: Sequence[str] = ()
     exact: bool = True
-    has_offset: bool = False
 
     def label(self, token: int) -> str:
         return self.labels[token] if token < len(self.labels) else f"#{token}"
@@ -140,7 +138,7 @@ def _relations(
     if penalty is not None and penalty != 1 and context:
         yield (
             f"The effect of repetition_penalty {penalty:g} depends on a constant offset of all logits, which otherwise "
-            f"changes no probability.{'' if position.has_offset else ' The offset of these logits is unknown.'}"
+            "changes no probability. The offset of these logits is unknown."
         )
     if not position.exact:
         yield "The total probability of the hidden tail tokens is known, but its distribution over them is assumed."

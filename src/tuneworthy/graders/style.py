@@ -5,7 +5,6 @@ the same result for the same texts, and its cross-validated AUROC says whether i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,27 +28,15 @@ FOLDS = 5
 SEED = 7
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StyleEvidence:
-    """Training data and quality of the classifier.
-
-    Attributes:
-        auroc: Cross-validated: 0.5 tells nothing apart, 1.0 everything.
-        n_brand: Distinct answers of the examples.
-        n_generic: Distinct generic texts.
-    """
-
-    auroc: float
-    n_brand: int
-    n_generic: int
-
-
 class StyleClassifier:
     """TF-IDF of characters and words, logistic regression, Platt's calibration with equal weight for both kinds.
 
     Args:
         brand: Texts in the brand's voice.
         generic: Texts in no voice in particular.
+
+    Attributes:
+        auroc: Cross-validated: 0.5 tells nothing apart, 1.0 everything.
     """
 
     def __init__(self, brand: Sequence[str], generic: Sequence[str]) -> None:
@@ -63,8 +50,7 @@ class StyleClassifier:
         held_out = cross_val_predict(_pipeline(), texts, kinds, cv=folds, method="decision_function")
         self._platt: Any = LogisticRegression(class_weight="balanced").fit(held_out.reshape(-1, 1), kinds)
         self._model: Any = _pipeline().fit(texts, kinds)
-        auroc = float(roc_auc_score(kinds, held_out))
-        self.evidence = StyleEvidence(auroc=auroc, n_brand=len(brand), n_generic=len(generic))
+        self.auroc = float(roc_auc_score(kinds, held_out))
 
     def __call__(self, text: str) -> float:
         """Return the probability that `text` is in the brand's voice, 0..1; 0.5 is the boundary."""
@@ -140,13 +126,12 @@ class StyleGrader(AnswerGrader[Style]):
             )
         hashes = {"brand_hash": content_hash(brand), "generic_hash": content_hash(generic)}
         super().__init__(config, **hashes, sklearn=version("scikit-learn"))
-        self._classifier = StyleClassifier(brand, generic)
-        self.evidence = self._classifier.evidence
+        self.classifier = StyleClassifier(brand, generic)
 
     def __call__(self, trace: Trace, case: Case) -> Score:
         if not trace.text.strip():
             return FORMAT
-        voice = self._classifier(trace.text)
+        voice = self.classifier(trace.text)
         broken, n_rules = broken_rules(self.config, trace.text)
         share = 1 - len(broken) / n_rules if n_rules else voice
         value = (voice + share) / 2

@@ -321,19 +321,21 @@ def _numbers(ids: Iterable[str], judged: Mapping[str, bool]) -> tuple[int, int, 
 def _impossible_plan(n_rows: int, n_known: int, n_known_bad: int, bound: float, max_bad: int) -> UserError:
     most = most_allowed(n_rows, bound)
     if n_known_bad > most:
-        message = (
-            f"Earlier reviews rated {n_known_bad} of the {n_rows} rows as bad, but the plan allows at most {most}."
+        return UserError(
+            f"Earlier reviews rated {n_known_bad} of the {n_rows} rows as bad, but the plan allows at most {most}.",
+            hint="Run `tuneworthy data build`, which drops the bad rows.",
         )
-        return UserError(message, hint="Run `tuneworthy data build`, which drops the bad rows.")
     if n_rows == n_known:
         return UserError(
             f"All {n_rows} rows have already been reviewed.", hint="Import new rows, and run `tuneworthy data build`."
         )
-    message = (
-        f"With --max-bad {max_bad}, no sample of the {n_rows} rows can show that at least {bound:.1%} are good. "
-        f"Rows already known to be bad: {n_known_bad}."
+    return UserError(
+        (
+            f"With --max-bad {max_bad}, no sample of the {n_rows} rows can show that at least {bound:.1%} are good. "
+            f"Rows already known to be bad: {n_known_bad}."
+        ),
+        hint=f"Pass a --max-bad of at most {most - n_known_bad}.",
     )
-    return UserError(message, hint=f"Pass a --max-bad of at most {most - n_known_bad}.")
 
 
 def _require_same(plan: ReviewPlan, options: Mapping[str, Any]) -> None:

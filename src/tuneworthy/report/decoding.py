@@ -26,8 +26,12 @@ def engine_table(comparison: Comparison, trail: Trail, most: int = MOST) -> Tabl
         Bar(value=after[token], interval=(0.0, before[token]), kind="lost" if gone[token] > 0 else "best")
         for token in tokens
     ]
-    title = f"{trail.engine.label} {trail.engine.version}: {count(len(trail.left), 'token')} kept"
-    return Table.of(title, columns, tokens, bars=Bars.of_scores(bars, (0.0, max(*before, *after))))
+    return Table.of(
+        f"{trail.engine.label} {trail.engine.version}: {count(len(trail.left), 'token')} kept",
+        columns,
+        tokens,
+        bars=Bars.of_scores(bars, (0.0, max(*before, *after))),
+    )
 
 
 def steps_table(comparison: Comparison) -> Table:

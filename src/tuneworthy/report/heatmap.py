@@ -78,11 +78,15 @@ def areas_table(report: UncertaintyReport) -> Table:
     ]
     disagreement = f"disagreement of {report.samples} sampled answers"
     groups = f" in {found.n_groups} groups" if found.n_groups < found.n else ""
-    note = (
-        f"n = {found.n}{groups}, {count(found.n_wrong, 'wrong answer')}. An AUROC of 0.5 is chance. The primary signal "
-        f"is {found.signal}."
+    return Table.of(
+        "How well each signal detects wrong answers",
+        columns,
+        found.areas.items(),
+        (
+            f"n = {found.n}{groups}, {count(found.n_wrong, 'wrong answer')}. An AUROC of 0.5 is chance. The primary "
+            f"signal is {found.signal}."
+        ),
     )
-    return Table.of("How well each signal detects wrong answers", columns, found.areas.items(), note)
 
 
 def reliability_table(report: UncertaintyReport) -> Table:
@@ -106,8 +110,7 @@ def spots_table(report: UncertaintyReport) -> Table:
         text_column("instead", "alternatives", lambda spot: _joined(spot.instead, 16), most=0),
         text_column("cases", "failed cases", lambda spot: _joined(spot.cases, 20), most=0),
     ]
-    note = "The table lists tokens in the top 10% by entropy."
-    return Table.of("Most uncertain tokens", columns, report.spots, note)
+    return Table.of("Most uncertain tokens", columns, report.spots, "The table lists tokens in the top 10% by entropy.")
 
 
 def _joined(texts: Sequence[str], most: int) -> str:

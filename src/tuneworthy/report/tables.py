@@ -133,8 +133,12 @@ def candidates_table(record: RunRecord) -> Table:
         text_column("fate", "result", lambda pair: _fate(record, *pair)),
     ]
     pairs = [(rung, candidate) for rung in record.rungs for candidate in rung.candidates]
-    note = "Scores come from dev cases only. Candidates that fall behind are dropped early, so their n is smaller."
-    return Table.of("All candidates", columns, pairs, note)
+    return Table.of(
+        "All candidates",
+        columns,
+        pairs,
+        "Scores come from dev cases only. Candidates that fall behind are dropped early, so their n is smaller.",
+    )
 
 
 def _fate(record: RunRecord, rung: RungRecord, candidate: CandidateResult) -> str:
@@ -241,8 +245,12 @@ def graders_table(record: RunRecord) -> Table | None:
     if len(names) < 2:
         return None
     columns[0] = replace(columns[0], heading=f"{columns[0].heading} (primary)")
-    note = f"Scores come from the test set (n = {record.n_test}). The first grader is the primary metric."
-    return Table.of("Scores of all graders, by rung", [RUNG, VARIANT, *columns], tested, note)
+    return Table.of(
+        "Scores of all graders, by rung",
+        [RUNG, VARIANT, *columns],
+        tested,
+        f"Scores come from the test set (n = {record.n_test}). The first grader is the primary metric.",
+    )
 
 
 def fields_table(record: RunRecord, best: RungRecord | None) -> Table | None:
@@ -294,8 +302,12 @@ def confusion_table(best: RungRecord | None) -> Table | None:
         wrong = [pair for pair in best.confusion if pair.expected != pair.answered][:MAX_PAIRS]
         answer = name_column("answered", "answer", lambda pair: pair.answered or NO_LABEL)
         columns = [name_column("expected", "label"), answer, Column("n", "dev cases", numbers.count)]
-        note = f"The most frequent wrong answers of {clean(best.name)} to {n} dev cases."
-        return Table.of("Labels that are confused most", columns, wrong, note)
+        return Table.of(
+            "Labels that are confused most",
+            columns,
+            wrong,
+            f"The most frequent wrong answers of {clean(best.name)} to {n} dev cases.",
+        )
     counts: dict[str, dict[str, int]] = defaultdict(dict)
     for pair in best.confusion:
         counts[pair.answered][pair.expected] = pair.n
@@ -360,8 +372,9 @@ def provenance_table(record: RunRecord) -> Table:
         if variant is not None:
             identity = ", ".join(f"{key} {value}" for key, value in _flat(variant.model_identity))
             rows += [(f"variant {clean(rung.name)}", variant.id), (f"model of {clean(rung.name)}", identity)]
-    note = "Hashes identify content: equal hashes mean equal content."
-    return pairs_table("Versions, seeds and hashes", rows, note, "name")
+    return pairs_table(
+        "Versions, seeds and hashes", rows, "Hashes identify content: equal hashes mean equal content.", "name"
+    )
 
 
 def _flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

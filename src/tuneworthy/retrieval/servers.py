@@ -181,9 +181,9 @@ class RetrievalServer:
                 break
             if attempt < TRIES - 1:
                 await asyncio.sleep(PAUSE_S * 2**attempt)
-        message = f"No response from {self._config.base_url}/{self._path}. {failure.message}"
         raise OutsideFault(
-            message, hint="Run the same command again once the server works. Finished calls are not paid for twice."
+            f"No response from {self._config.base_url}/{self._path}. {failure.message}",
+            hint="Run the same command again once the server works. Finished calls are not paid for twice.",
         )
 
 

@@ -153,8 +153,13 @@ def _code(evidence: Evidence, ruling: Ruling | None, unknown: Sequence[FactName]
 def _next(case: Deliberation, costs: Callable[[], Mapping[str, Cost]]) -> NextAction:
     evidence, facts, ruling = case.evidence, case.facts, case.ruling
     if evidence.target is None:
-        why = "Set `task.target` in tuneworthy.toml to the score that is good enough."
-        return NextAction(command="", why=why, calls=0, usd=0.0, person_minutes=2.0)
+        return NextAction(
+            command="",
+            why="Set `task.target` in tuneworthy.toml to the score that is good enough.",
+            calls=0,
+            usd=0.0,
+            person_minutes=2.0,
+        )
     if ruling is None:
         return next_action(facts, evidence, case.gates, costs())
     if ruling.outcome is Outcome.UNDECIDED:
@@ -164,8 +169,7 @@ def _next(case: Deliberation, costs: Callable[[], Mapping[str, Cost]]) -> NextAc
         return _train(evidence, [result for result in case.gates if result.stage == "to_train"])
     if ruling.code.startswith("errors_"):
         command = "tuneworthy cases label --suspects --apply" if ruling.subject == LABELS else "tuneworthy run"
-        why = f"{case.lever(ruling.subject)}, then run the ladder and decide again."
-        return NextAction(command=command, why=why)
+        return NextAction(command=command, why=f"{case.lever(ruling.subject)}, then run the ladder and decide again.")
     why = _traffic_chooses(evidence, facts)
     return NextAction(command="", why=why, calls=0, usd=0.0) if why else take_home(facts.recommendation)
 

@@ -253,10 +253,11 @@ class _Steps:
             price = _set_prices(evidence) or messages.set_price(chosen.option if chosen else "")
             yield _step(SET_TRAFFIC if evidence.economics.requests_per_month is None else price, [fact])
         elif kind is FactKind.DISTIL:
-            why = (
-                "Add a smaller or faster model to [models] and run the ladder to see whether it meets the constraints."
+            yield _step(
+                "Add a smaller or faster model to [models] and run the ladder to see whether it meets the constraints.",
+                [fact],
+                MINUTES_TO_TRY,
             )
-            yield _step(why, [fact], MINUTES_TO_TRY)
 
     def _fix(self, fact: FactName, unknown: Sequence[FactName]) -> Offer:
         kind, subject = fact

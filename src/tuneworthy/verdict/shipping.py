@@ -142,8 +142,7 @@ def take_home(option: Option | None, *, beside: bool = False) -> NextAction:
     )
     named = not option.model or option.option.endswith(option.model)
     runs_on = "" if named else f" with the model `{option.model}`"
-    why = f"Deploy {option.option}{runs_on}."
-    return NextAction(command=f"tuneworthy export {export}", why=why)
+    return NextAction(command=f"tuneworthy export {export}", why=f"Deploy {option.option}{runs_on}.")
 
 
 def command_in(text: str) -> str:

@@ -40,11 +40,13 @@ def sampled_structure(use: Use) -> Iterator[Finding]:
     """
     temperature = use.value("temperature", 1)
     if use.output != "free" and temperature > 0 and use.decoding.get("effort") is None and use.can_be_greedy:
-        message = (
-            "The constrained answer is sampled because temperature is "
-            f"{f'{temperature:g}' if 'temperature' in use.decoding else 'not set'}."
+        yield Finding(
+            message=(
+                "The constrained answer is sampled because temperature is "
+                f"{f'{temperature:g}' if 'temperature' in use.decoding else 'not set'}."
+            ),
+            fix="Set temperature to 0.",
         )
-        yield Finding(message=message, fix="Set temperature to 0.")
 
 
 @LINTS.rule(

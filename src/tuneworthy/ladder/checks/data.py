@@ -87,13 +87,13 @@ def unknown_labels(facts: Facts) -> Iterator[Finding]:
     """
     if labels := _unknown_labels(facts):
         first = min(labels)
-        message = (
-            f"In {facts.project.path(facts.project.cases.path)}, {count(len(labels), 'label')} of test cases "
-            f"({messages.listed(sorted(labels))}) {plural(len(labels), 'occurs', 'occur')} in no dev case, "
-            f"example, grader or prompt. For example, case {labels[first]} has the label {first}."
-        )
         yield Finding(
-            message=message, fix="Correct the spelling, add examples with these labels, or list them in the prompt."
+            message=(
+                f"In {facts.project.path(facts.project.cases.path)}, {count(len(labels), 'label')} of test cases "
+                f"({messages.listed(sorted(labels))}) {plural(len(labels), 'occurs', 'occur')} in no dev case, "
+                f"example, grader or prompt. For example, case {labels[first]} has the label {first}."
+            ),
+            fix="Correct the spelling, add examples with these labels, or list them in the prompt.",
         )
 
 
@@ -194,14 +194,13 @@ def overlaps(facts: Facts) -> Iterator[Finding]:
                 **counts,
             )
             prices = getattr(facts.data.dataset.contamination, side).prices
-            none_left = total == len(facts.examples)
             yield Finding(
                 message=join_sentences(message, _price(prices)),
                 fix=(
                     "No example remains for few-shot prompts or training. Set [examples] to rows whose questions "
                     "are not cases."
                 )
-                if none_left
+                if total == len(facts.examples)
                 else fix,
             )
 

@@ -63,16 +63,14 @@ def search_servers(facts: Facts) -> Iterator[Finding]:
     """
     for name, server in servers_of(facts.project).items():
         if fault := attempt(UserError, partial(check_address, server.base_url))[1]:
-            message = f"{name}: {fault.message}"
-            yield Finding(message=message, fix=fault.hint, severity="error")
+            yield Finding(message=f"{name}: {fault.message}", fix=fault.hint, severity="error")
             continue
         message = f"{name} sends documents and questions to {server.base_url}."
         if facts.estimate and (use := facts.estimate.models.get(name)):
             message += f" Estimate: {use.calls:,.0f} calls, ${use.usd:.2f}."
         yield Finding(message=message)
         if not server.price_known:
-            message = f"{name}: The price of {server.base_url} is unknown."
-            yield Finding(message=message, fix=NO_PRICE, severity="error")
+            yield Finding(message=f"{name}: The price of {server.base_url} is unknown.", fix=NO_PRICE, severity="error")
         read = partial(read_key, server.key_variable, url=server.base_url, root=facts.project.root, owner=name)
         if error := attempt(AuthError, read)[1]:
             yield Finding(message=error.message, fix=error.hint, severity="error")

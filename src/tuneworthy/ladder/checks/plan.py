@@ -1,6 +1,7 @@
 """Checks of the plan: the budget, the estimate of a run, the power, waivers."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from math import inf
 
 from tuneworthy.ladder import messages
@@ -121,9 +122,8 @@ def estimate(facts: Facts) -> Iterator[Finding]:
         return
     stored = 0
     if facts.folder.responses.exists():
-        store = ResponseStore(facts.folder.responses)
-        stored = len(store)
-        store.close()
+        with closing(ResponseStore(facts.folder.responses)) as store:
+            stored = len(store)
     more = f"; {stored:,} cached {plural(stored, 'answer is', 'answers are')} free" if stored else ""
     yield Finding(message=f"{facts.estimate}{more}.")
 

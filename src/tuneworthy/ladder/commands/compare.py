@@ -90,11 +90,13 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
         return result
     cases = session.split.test if on_test else session.split.dev
     if len(cases) < FEWEST:
-        message = (
-            f"There {plural(len(cases), 'is', 'are')} {len(cases)} {on} {plural(len(cases), 'case', 'cases')}, "
-            f"but a comparison needs at least {FEWEST}."
+        raise Undecided(
+            (
+                f"There {plural(len(cases), 'is', 'are')} {len(cases)} {on} {plural(len(cases), 'case', 'cases')}, "
+                f"but a comparison needs at least {FEWEST}."
+            ),
+            hint=ADD_CASES if on_test else "Add cases, or pass --test to compare on the test set.",
         )
-        raise Undecided(message, hint=ADD_CASES if on_test else "Add cases, or pass --test to compare on the test set.")
     alpha = take_comparison(session, "compare", a, b) if on_test else DEV_ALPHA
     sides = []
     for variant in (a, b):
@@ -105,11 +107,13 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
     before, after = (side.scores for side in sides)
     both = ~np.isnan(before + after)
     if both.sum() < FEWEST:
-        message = (
-            f"Only {count(int(both.sum()), 'case has', 'cases have')} a score for both variants, but a comparison "
-            f"needs at least {FEWEST}."
+        raise Undecided(
+            (
+                f"Only {count(int(both.sum()), 'case has', 'cases have')} a score for both variants, but a comparison "
+                f"needs at least {FEWEST}."
+            ),
+            hint="Find out why the other answers could not be scored, or add cases.",
         )
-        raise Undecided(message, hint="Find out why the other answers could not be scored, or add cases.")
     all_traces = [trace for side in sides for trace in side.traces]
     if session.judging:
         await session.judging.learn(cases, all_traces)

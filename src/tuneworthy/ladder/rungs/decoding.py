@@ -31,8 +31,7 @@ class DecodingRung(Rung):
         provider = view.models[best.model].provider
         capabilities = getattr(provider, "capabilities", None)
         if capabilities is None:
-            skipped = f"{best.model} accepts no sampling parameters"
-            return Proposal(skipped=skipped, skip_code="no_parameters")
+            return Proposal(skipped=f"{best.model} accepts no sampling parameters", skip_code="no_parameters")
         if not view.project.decoding.grid and best.output.kind != "free" and best.decoding.get("temperature") == 0:
             return Proposal(
                 skipped=(
@@ -56,8 +55,11 @@ class DecodingRung(Rung):
                 notes += _warnings(view, candidate)
                 candidates[candidate.id] = replace(candidate, notes=(*best.notes, label(usable)))
         if not candidates:
-            skipped = f"{best.model} accepts none of the sampling settings to try"
-            return Proposal(skipped=skipped, skip_code="no_parameters", notes=notes)
+            return Proposal(
+                skipped=f"{best.model} accepts none of the sampling settings to try",
+                skip_code="no_parameters",
+                notes=notes,
+            )
         return Proposal(candidates=list(candidates.values()), notes=notes)
 
 

@@ -47,7 +47,6 @@ FEWEST_PAIRED = 8
 PROMPT_ROOM = 256
 # What tokens that are counted as bytes / 4 are multiplied by to be safe.
 SPARE = 1.1
-# Providers that get only the case, no messages.
 # Share of the words of a wrong answer that appear in a right passage, from which the passage was used.
 USED = 0.6
 # The first that fits an answer applies.
@@ -356,11 +355,10 @@ def search_quality(form: SearchForm, chosen: bool, groups: np.ndarray | None) ->
         groups: `(n_cases,)` group per case that names its documents, or None.
     """
     found = {name: score_interval(values, np.ones_like(values), groups) for name, values in form.measured.items()}
-    bounds = {name: (found[name].lo, found[name].hi) for name in ("recall@5", "ndcg@10")}
     return SearchQuality(
         name=form.name,
         chosen=chosen,
         n=found["mrr"].n,
         means={name: interval.value for name, interval in found.items()},
-        ci95=bounds,
+        ci95={name: (found[name].lo, found[name].hi) for name in ("recall@5", "ndcg@10")},
     )

@@ -28,13 +28,19 @@ def test_set(evidence: Evidence) -> Finding:
     """At least 50 test cases, and at least 20 effective groups: large groups and near-duplicates count for less."""
     numbers: dict[str, float | None] = {"n_test": evidence.n_test, "n_groups": evidence.n_groups}
     if evidence.n_test < FEWEST_CASES:
-        message = f"The test set has {count(evidence.n_test, 'case')}; at least {FEWEST_CASES} are needed."
-        return says("fail", message, messages.ADD_CASES, **numbers)
-    if evidence.few_groups:
-        message = (
-            f"The test cases count as {evidence.n_groups:.1f} independent sources; at least {LEAST_GROUPS} are needed."
+        return says(
+            "fail",
+            f"The test set has {count(evidence.n_test, 'case')}; at least {FEWEST_CASES} are needed.",
+            messages.ADD_CASES,
+            **numbers,
         )
-        return says("fail", message, messages.ADD_CASES, **numbers)
+    if evidence.few_groups:
+        return says(
+            "fail",
+            f"The test cases count as {evidence.n_groups:.1f} independent sources; at least {LEAST_GROUPS} are needed.",
+            messages.ADD_CASES,
+            **numbers,
+        )
     if evidence.alpha is None:
         return says("pass", f"The test set has {evidence.n_test} cases.", **numbers)
     found = detectable(evidence.n_test, evidence.alpha)
@@ -79,11 +85,15 @@ def dev(evidence: Evidence) -> Finding:
     width = sum((high - low) ** 2 for low, high in (dev.ci95, today.ci95)) ** 0.5
     if abs(dev.score - today.score) <= GAP_Z * width / (2 * 1.96):
         return says("pass", " and ".join(scores), **numbers)
-    message = (
-        f"{' but '.join(scores)} The difference is statistically significant, so the causes of errors on dev may not "
-        "apply to test."
+    return says(
+        "unknown",
+        (
+            f"{' but '.join(scores)} The difference is statistically significant, so the causes of errors on dev may "
+            "not apply to test."
+        ),
+        messages.DEV_DIFFERS_FIX,
+        **numbers,
     )
-    return says("unknown", message, messages.DEV_DIFFERS_FIX, **numbers)
 
 
 @GATES.rule("contamination", group=STAGE)
@@ -119,11 +129,15 @@ def classical(evidence: Evidence) -> Finding:
                 f"Copying the answer of the most similar example scores {subject.score:.1%}. The grader therefore does "
                 "not check whether an answer fits its question."
             )
-        fix = (
-            "In [[graders]], put a grader first that checks whether an answer fits its question, or list "
-            "`classical` in [[waivers]] of tuneworthy.toml with a reason."
+        return says(
+            "fail",
+            message,
+            (
+                "In [[graders]], put a grader first that checks whether an answer fits its question, or list "
+                "`classical` in [[waivers]] of tuneworthy.toml with a reason."
+            ),
+            score=subject.score,
         )
-        return says("fail", message, fix, score=subject.score)
     return says("pass", f"The classical baseline scores {subject.score:.1%}.", score=subject.score)
 
 
@@ -257,10 +271,9 @@ def power(evidence: Evidence) -> Finding:
         return says("unknown", messages.NOTHING_ELIGIBLE, messages.RUN)
     numbers = {"target": evidence.target_of(top), "ci95": top.ci95, "n_test": evidence.n_test}
     if top.has_holes:
-        message = f"{top.unscored} of {top.n} test cases could not be scored, so the score excludes them."
         return says(
             "fail",
-            message,
+            f"{top.unscored} of {top.n} test cases could not be scored, so the score excludes them.",
             "Run `tuneworthy report` to find the cause. Fix it, then run `tuneworthy run`.",
             **numbers,
             unscored=top.unscored,
@@ -268,8 +281,13 @@ def power(evidence: Evidence) -> Finding:
     unsettled = [subject for kind, subject in evidence.facts_open if kind in {FactKind.MEETS, FactKind.AS_GOOD}]
     if not unsettled:
         return says("pass", "The test set is large enough to decide the outcome.", **numbers)
-    message = f"{evidence.n_test} test cases are too few for a conclusion about {', '.join(unsettled)}."
-    return says("fail", message, "", **numbers, options=unsettled)
+    return says(
+        "fail",
+        f"{evidence.n_test} test cases are too few for a conclusion about {', '.join(unsettled)}.",
+        "",
+        **numbers,
+        options=unsettled,
+    )
 
 
 @GATES.rule("reason", group=STAGE)

@@ -128,9 +128,12 @@ def regressions(evidence: Evidence) -> Finding:
     sets = {row.name: {"status": row.status, "n": row.n, "margin": row.margin} for row in usable}
     numbers = {"sets": sets, "not_asked": list(subject.sets_missing)}
     if tuned and usable and not subject.compares_base:
-        message = f"The regression sets compare the fine-tuned model with {subject.rival}, not with its base model."
-        fix = "Run `tuneworthy export gguf --base`, then `tuneworthy run --rung fine_tune`."
-        return says("unknown", message, fix, **numbers)
+        return says(
+            "unknown",
+            f"The regression sets compare the fine-tuned model with {subject.rival}, not with its base model.",
+            "Run `tuneworthy export gguf --base`, then `tuneworthy run --rung fine_tune`.",
+            **numbers,
+        )
     failed = [row for row in usable if row.status == "fail"]
     undecided = [row for row in usable if row.status not in {"pass", "fail"}]
     details = [f"{row.name}: {row.detail.rstrip('.')}" for row in failed or undecided or usable]

@@ -30,11 +30,19 @@ def dataset_frozen(evidence: Evidence) -> Finding:
         "newer": subject.newer,
     }
     if subject.broken:
-        message = f"Files of version {subject.version} have been modified: {subject.broken.rstrip('.')}."
-        return says("fail", message, messages.BUILD, **numbers)
+        return says(
+            "fail",
+            f"Files of version {subject.version} have been modified: {subject.broken.rstrip('.')}.",
+            messages.BUILD,
+            **numbers,
+        )
     if subject.failed:
-        message = f"Version {subject.version} was frozen although it failed these gates: {'; '.join(subject.failed)}."
-        return says("fail", message, messages.FIX_ROWS, **numbers)
+        return says(
+            "fail",
+            f"Version {subject.version} was frozen although it failed these gates: {'; '.join(subject.failed)}.",
+            messages.FIX_ROWS,
+            **numbers,
+        )
     newer = f"Version {subject.newer} is newer; the fine-tuned model was not trained on it." if subject.newer else ""
     message = f"Version {subject.version} has {subject.n_rows:,} rows."
     return says("pass", join_sentences(message, newer), **numbers)
@@ -61,11 +69,19 @@ def dataset_contamination(evidence: Evidence) -> Finding:
         return NOT_FROZEN
     numbers = {"version": subject.version, "changed": list(subject.changed), "n_near": subject.n_near}
     if subject.overlaps:
-        message = f"Rows of version {subject.version} may overlap cases ({subject.overlaps.rstrip('.')})."
-        return says("fail", message, messages.FIX_ROWS, **numbers)
+        return says(
+            "fail",
+            f"Rows of version {subject.version} may overlap cases ({subject.overlaps.rstrip('.')}).",
+            messages.FIX_ROWS,
+            **numbers,
+        )
     if subject.changed:
-        message = f"{'; '.join(subject.changed)} since version {subject.version} was checked."
-        return says("unknown", message, messages.BUILD, **numbers)
+        return says(
+            "unknown",
+            f"{'; '.join(subject.changed)} since version {subject.version} was checked.",
+            messages.BUILD,
+            **numbers,
+        )
     near = (
         f"Rows that resemble a case but answer it differently or are short: {subject.n_near:,}. Review these rows."
         if subject.n_near
@@ -85,10 +101,12 @@ def dataset_effect(evidence: Evidence) -> Finding:
         return NOT_FROZEN
     effect = subject.effect
     if subject.lost:
-        message = (
-            f"The build of version {subject.version} dropped every row with these labels: {', '.join(subject.lost)}."
+        return says(
+            "fail",
+            f"The build of version {subject.version} dropped every row with these labels: {', '.join(subject.lost)}.",
+            messages.DROP_LESS,
+            version=subject.version,
         )
-        return says("fail", message, messages.DROP_LESS, version=subject.version)
     if effect is None or (effect.status == "unmeasured" and not effect.loss):
         return says(
             "unknown",
@@ -102,10 +120,17 @@ def dataset_effect(evidence: Evidence) -> Finding:
         **({"delta": shown.delta, "ci95": shown.ci95, "n": shown.n} if shown else {}),
     }
     if effect.loss:
-        message = f"The build of version {subject.version} costs accuracy: {subject.effect_words}."
-        return says("fail", message, messages.DROP_LESS, **numbers)
-    message = f"The build of version {subject.version} is not shown to cost accuracy: {subject.effect_words}."
-    return says("pass", message, **numbers)
+        return says(
+            "fail",
+            f"The build of version {subject.version} costs accuracy: {subject.effect_words}.",
+            messages.DROP_LESS,
+            **numbers,
+        )
+    return says(
+        "pass",
+        f"The build of version {subject.version} is not shown to cost accuracy: {subject.effect_words}.",
+        **numbers,
+    )
 
 
 @GATES.rule("teacher_terms", group=STAGE)
@@ -124,8 +149,13 @@ def pilot(evidence: Evidence) -> Finding:
     numbers: JsonObject = {"gain": forecast.gain, "ci95": forecast.ci95, "n_examples": forecast.n_examples}
     numbers |= {"points": len(forecast.points), "built_gain": subject.built_gain if subject else None}
     if subject is not None and subject.changed:
-        message = f"The pilot does not match the current data and base model: {'; '.join(subject.changed)}."
-        return says("unknown", message, messages.PILOT, **numbers, changed=list(subject.changed))
+        return says(
+            "unknown",
+            f"The pilot does not match the current data and base model: {'; '.join(subject.changed)}.",
+            messages.PILOT,
+            **numbers,
+            changed=list(subject.changed),
+        )
     if subject is None or forecast.status == "unknown" or forecast.gain is None or forecast.ci95 is None:
         return says(
             "unknown",
