@@ -102,7 +102,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> GradingContext:
 def test_style_tells_brand_from_generic_at_one_half(project: GradingContext) -> None:
     grader: Any = build("style", project)
     assert grader.classifier.auroc > 0.95
-    assert (grader.evidence.n_brand, grader.evidence.n_generic) == (30, 30)
     assert all(judge(grader, text, None).value > 0.5 for text in BRAND)
     assert all(judge(grader, text, None).value < 0.5 for text in GENERIC)
     assert judge(grader, "Ahoy, matey! Yer chest be here.", None).value > 0.5

@@ -6,17 +6,18 @@ cut after the temperature, llama.cpp before it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import orjson
 from pydantic import TypeAdapter
 
 from tuneworthy.errors import UnknownName, UserError
 
+T = TypeVar("T")
 EngineName = Literal["hf", "vllm", "llama_cpp"]
 NAMES: tuple[EngineName, ...] = ("hf", "vllm", "llama_cpp")
 # Who sets one of these is taken to set HF's `do_sample` as well, without which they do nothing there.
@@ -137,11 +138,15 @@ class Resolved:
     ignored: tuple[str, ...] = field(default=())
 
 
+def read_rows(file: str, key: str, kind: type[T]) -> Iterator[T]:
+    """Yield the rows under `key` of a table of this package."""
+    table = orjson.loads(files(__package__).joinpath(file).read_bytes())
+    yield from map(TypeAdapter(kind).validate_python, table[key])
+
+
 @lru_cache(maxsize=1)
 def engines() -> dict[str, SamplingEngine]:
-    table = orjson.loads(files(__package__).joinpath("engines.json").read_bytes())
-    rows = TypeAdapter(list[SamplingEngine]).validate_python(table["engines"])
-    return {row.engine: row for row in rows}
+    return {row.engine: row for row in read_rows("engines.json", "engines", SamplingEngine)}
 
 
 def engine_of(name: str) -> SamplingEngine:

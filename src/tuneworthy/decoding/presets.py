@@ -7,13 +7,9 @@ llama.cpp, which cuts before the temperature. A model without sampling parameter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any, Literal
 
-import orjson
-from pydantic import TypeAdapter
-
-from tuneworthy.decoding.engines import NEUTRAL, EngineName, engine_of
+from tuneworthy.decoding.engines import NEUTRAL, EngineName, engine_of, read_rows
 from tuneworthy.decoding.samplers import min_p_at_one
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.providers.capabilities import Capabilities, filter_parameters, takes_temperature
@@ -115,9 +111,7 @@ def nearest_effort(wanted: str, offered: Sequence[str]) -> str:
 
 @lru_cache(maxsize=1)
 def presets() -> dict[str, Preset]:
-    table = orjson.loads(files(__package__).joinpath("presets.json").read_bytes())
-    rows = TypeAdapter(list[Preset]).validate_python(table["presets"])
-    return {preset.name: preset for preset in rows}
+    return {preset.name: preset for preset in read_rows("presets.json", "presets", Preset)}
 
 
 def preset_of(name: str) -> Preset:

@@ -6,12 +6,11 @@ The table is data (`structured.json`), with its source and date.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any
 
 import orjson
-from pydantic import TypeAdapter
 
+from tuneworthy.decoding.engines import read_rows
 from tuneworthy.types import JsonSchema
 
 _DEEPEST = 200
@@ -44,9 +43,7 @@ class StructuredOutputLimits:
 
 @lru_cache(maxsize=1)
 def limits() -> dict[str, StructuredOutputLimits]:
-    table = orjson.loads(files(__package__).joinpath("structured.json").read_bytes())
-    rows = TypeAdapter(list[StructuredOutputLimits]).validate_python(table["engines"])
-    return {row.engine: row for row in rows}
+    return {row.engine: row for row in read_rows("structured.json", "engines", StructuredOutputLimits)}
 
 
 def engine_limits(engine: str) -> StructuredOutputLimits:

@@ -59,7 +59,7 @@ from tuneworthy.ladder.record import (
     read_record,
     write_record,
 )
-from tuneworthy.ladder.rung import RUNGS, SearchResult, view_of
+from tuneworthy.ladder.rung import RUNGS, Proposal, SearchResult, view_of
 from tuneworthy.ladder.rungs.model import TEACHER, teachers
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.task_data import shuffled
@@ -269,17 +269,12 @@ class LadderRun:
         candidates = [variant for variant in candidates if variant.model not in unavailable]
         notes = [*proposal.notes, *found.notes, *proposal.ineligible, *unavailable.values()]
         if not candidates:
-            if unavailable:
-                why = "; ".join(unavailable.values())
-                return RungRecord(rung=name, status=RungStatus.FAILED, reason=why, reason_code="unavailable")
-            code = proposal.skip_code or found.skip_code
-            return RungRecord(
-                rung=name,
-                status=RungStatus.VIOLATES_CONSTRAINT if code == "constraint" else RungStatus.SKIPPED,
-                reason=proposal.skipped or found.skipped or "no candidates to try",
-                reason_code=code or "nothing_to_try",
-                notes=notes,
+            skipped = replace(
+                proposal,
+                skipped=proposal.skipped or found.skipped,
+                skip_code=proposal.skip_code or found.skip_code,
             )
+            return _nothing_to_try(name, skipped, list(unavailable.values()), notes)
         unseen = [case for case in self.dev if case.id not in found.made_from]
         raced = await self._explore(candidates, unseen)
         winner = raced.winner if raced else candidates[0]
@@ -577,6 +572,18 @@ class LadderRun:
                 ),
             ],
         )
+
+
+def _nothing_to_try(name: str, proposal: Proposal, unavailable: Sequence[str], notes: Sequence[str]) -> RungRecord:
+    if unavailable:
+        return RungRecord(rung=name, status=RungStatus.FAILED, reason="; ".join(unavailable), reason_code="unavailable")
+    return RungRecord(
+        rung=name,
+        status=RungStatus.VIOLATES_CONSTRAINT if proposal.skip_code == "constraint" else RungStatus.SKIPPED,
+        reason=proposal.skipped or "no candidates to try",
+        reason_code=proposal.skip_code or "nothing_to_try",
+        notes=notes,
+    )
 
 
 def _explored(name: str, winner: Variant, raced: Race | None, tried: int, notes: Sequence[str]) -> RungRecord:

@@ -178,8 +178,7 @@ def economics(
     """
     bill, traffic = reference or Bill(name="", usd_per_1k=None), settings.requests_per_month
     must = required or 0.0
-    span = gain if most is None else ((gain or (0.0, 0.0))[0], most)
-    span = span if required is None else None
+    span = _span(gain, most) if required is None else None
     point, worst, best = (money(bill, settings, span, end, tuned, required=must) for end in ENDS)
     usd = point.before.usd_per_1k
     has_bill = bool(usd) if most is None else usd is not None
@@ -189,8 +188,7 @@ def economics(
         status = _STATUS[saves_enough(bill, settings, required)]
     elif saves:
         status = _status(worst, best, settings, priced=most is None or usd is not None)
-    months = point.payback_months(traffic) if traffic and status != "unknown" else None
-    month = None if months is None else ceil(months - 1e-9)
+    month = _payback_month(point, traffic) if status != "unknown" else None
     facts = facts_of(reference, settings, gain)
     if status == "never" and month is not None:
         facts["payback_month"] = Fact(month, "later than the horizon, at the project's traffic", "computed")
@@ -214,6 +212,15 @@ def economics(
 
 
 _STATUS: Final[Mapping[bool | None, EconomicsStatus]] = {True: "pays", False: "never", None: "unknown"}
+
+
+def _payback_month(point: Money, traffic: float | None) -> int | None:
+    months = point.payback_months(traffic) if traffic else None
+    return None if months is None else ceil(months - 1e-9)
+
+
+def _span(gain: Gain | None, most: float | None) -> Gain | None:
+    return gain if most is None else ((gain or (0.0, 0.0))[0], most)
 
 
 def _status(worst: Money, best: Money, settings: Economics, *, priced: bool) -> EconomicsStatus:

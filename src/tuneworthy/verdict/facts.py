@@ -11,7 +11,7 @@ from typing import Final
 
 from tuneworthy.config.serving import keeps_p95, may_serve
 from tuneworthy.money.economics import can_pay, cost_is_a_reason
-from tuneworthy.verdict.base import GateResult
+from tuneworthy.verdict.base import ErrorShare, GateResult
 from tuneworthy.verdict.error_analysis import LABELS
 from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, most_of
 from tuneworthy.verdict.options import PROVEN, Option, is_saving, measured_options, rank, recommend, tuned_score
@@ -234,8 +234,7 @@ def _levers(evidence: Evidence, status: Mapping[str, str]) -> dict[str, bool | N
         if not row.fixed_by or row.fixed_by in settled:
             continue
         if row.name == LABELS:
-            unlikely = most_of(row) is False and evidence.label_chance < LEVER_ALPHA and not evidence.relabelled
-            levers[row.name] = False if unlikely else evidence.labels_confirmed
+            levers[row.name] = _labels_are_wrong(evidence, row)
         elif rung is None or not rung.tested or (is_knowledge and reaches):
             levers[row.name] = most_of(row)
     return levers | _unprobed_levers(evidence, findable=reaches and "retrieval" not in settled)
@@ -249,6 +248,11 @@ def _unprobed_levers(evidence: Evidence, *, findable: bool) -> dict[str, bool | 
     if "knowledge" not in probed and evidence.documents and findable:
         levers["knowledge"] = None  # the share of failures without their document is unknown
     return levers
+
+
+def _labels_are_wrong(evidence: Evidence, row: ErrorShare) -> bool | None:
+    unlikely = most_of(row) is False and evidence.label_chance < LEVER_ALPHA and not evidence.relabelled
+    return False if unlikely else evidence.labels_confirmed
 
 
 def _oracle_reaches(evidence: Evidence) -> bool:
