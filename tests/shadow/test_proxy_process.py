@@ -30,7 +30,7 @@ from tuneworthy.shadow.replay import ShadowRecord, read_shadow
 from tuneworthy.store import Folder, ResponseStore
 
 SECRET = "secret-9cba5a2e"
-ENDED = "[shadow]\nidle_minutes = 0.001\nturns = 3\nsession_header = 'X-Chat'\ncopies = 1000\n"
+ENDED = "[shadow]\nidle_minutes = 0.01\nturns = 3\nsession_header = 'X-Chat'\ncopies = 1000\n"
 
 
 class Proxy:
@@ -153,6 +153,7 @@ def test_pairs_of_the_proxy_are_judged_and_reported_as_those_of_a_replay(
         async with upstream(script) as (address, _), proxy_of(root, address, "--share", "1") as proxy:
             await send(proxy, requests)
             await proxy.counted(len(requests), paired=len(requests))
+            await asyncio.sleep(0.7)  # the last sessions end
 
     asyncio.run(work())
     live = record_of(root)
