@@ -90,8 +90,7 @@ def command(
         return processes.main_of("tuneworthy.shadow.worker", orjson.dumps(asdict(order)).decode())
 
     settings = project.shadow
-    log = folder.logs / "shadow.log"
-    copies = Copies(child, most=settings.copies, log=log, max_usd=max_usd)
+    copies = Copies(child, most=settings.copies, log=folder.logs / "shadow.log", max_usd=max_usd)
     header = settings.session_header.lower().encode()
     shift = LiveCanary(folder, state, copies, session_header=header) if state and canary else None
     app = ShadowProxy(upstream, copies, share=share, seed=project.split.seed, header=header, canary=shift)
@@ -112,6 +111,5 @@ def command(
         )
     rules = ShadowRules(margin=project.task.margin, turns=settings.turns)
     known = record.verdict.results[0].forecast if record and record.verdict.results else ""
-    daily = settings.sessions / MIN_DAYS
-    note(known or forecast(rules.margin, ALPHA, rules.overall_alpha, sessions=daily))
+    note(known or forecast(rules.margin, ALPHA, rules.overall_alpha, sessions=settings.sessions / MIN_DAYS))
     serve(app, door)

@@ -76,8 +76,7 @@ def command(
         raise click.UsageError("--one-period needs FILES: live traffic is judged by its days.")
     project = load(root)
     changed = {"by": by or project.shadow.by, "sessions": sessions or project.shadow.sessions}
-    section = Shadow(**{**project.shadow.model_dump(), **changed})
-    project = project.model_copy(update={"shadow": section})
+    project = project.model_copy(update={"shadow": Shadow(**{**project.shadow.model_dump(), **changed})})
     words = [candidate, *([] if production == RECORDED else [production])]
     again = _command_line()
     recording = (

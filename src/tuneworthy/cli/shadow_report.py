@@ -61,15 +61,13 @@ def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> int:
         detail = shadow_messages.say("confidence_unknown", why=run)
         record = replace(record, confidence=ConfidenceVerdict(status="unknown", detail=detail))
     found = traffic_drift(project, Folder(project.root))
-    status = ALERTS[record.confidence.status] if record.confidence else 0
-    if out is not None:
-        page = document(record, project.task.name, worst_pairs(Folder(project.root), pairs), found)
-        write_page(out, page)
+    if out is None:
+        answer = {**asdict(record), "drift": found and asdict(found)}
+        print_result(as_json, answer, show, record, project, found)
+    else:
+        write_page(out, document(record, project.task.name, worst_pairs(Folder(project.root), pairs), found))
         note(f"Report: {out}")
-        return status
-    answer = {**asdict(record), "drift": found and asdict(found)}
-    print_result(as_json, answer, show, record, project, found)
-    return status
+    return ALERTS[record.confidence.status] if record.confidence else 0
 
 
 def show(record: ShadowRecord, project: Project, found: TrafficDrift | None = None) -> None:

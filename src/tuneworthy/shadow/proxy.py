@@ -337,9 +337,12 @@ class ShadowProxy:
 
     def _metrics(self) -> str:
         copies = self.copies
-        requests = sorted(self.requests.items())
         figures: list[tuple[str, str, Iterable[tuple[str, float]]]] = [
-            ("proxy_requests_total", "counter", ((f'{{result="{name}"}}', n) for name, n in requests)),
+            (
+                "proxy_requests_total",
+                "counter",
+                ((f'{{result="{name}"}}', n) for name, n in sorted(self.requests.items())),
+            ),
             ("proxy_open_requests", "gauge", [("", self.open_requests)]),
             ("proxy_upstream_seconds_total", "counter", [("", self.upstream_s)]),
             ("shadow_copies_total", "counter", ((f'{{outcome="{name}"}}', copies.counts[name]) for name in OUTCOMES)),

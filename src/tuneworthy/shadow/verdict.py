@@ -207,26 +207,23 @@ def metric_stream(pairs: Sequence[AnswerPair], rules: ShadowRules, metric: str) 
 
 
 def _verdict(results: Sequence[MetricResult], pairs: Sequence[AnswerPair], rules: ShadowRules) -> ShadowVerdict:
+    status: Status
     stopped = [result for result in results if result.stopped_at is not None]
     quality, *_ = overall = results[: len(COMPARED)]
-    if stopped:
-        detail = " ".join(_stop_sentence(result, pairs, rules) for result in stopped)
-        return ShadowVerdict(status="fail", detail=detail, results=results)
     missing = sum(pair.candidate.response is None for pair in pairs)
-    below = quality.below_at is not None
-    if missing > MOST_UNSCORED * len(pairs):
+    below, status, fix = quality.below_at is not None and not stopped, "unknown", ""
+    if stopped:
+        detail, status = " ".join(_stop_sentence(result, pairs, rules) for result in stopped), "fail"
+    elif missing > MOST_UNSCORED * len(pairs):
         detail = messages.say("unscored", n=missing, n_all=len(pairs), most=MOST_UNSCORED)
         fix = "Fix the candidate's errors, then run the replay again."
     elif quality.waiting and quality.passed_at is None:
-        parts = (
-            []
-            if quality.n
-            else [
-                "The recording does not say which answers are correct. Without this, a candidate can fail but "
-                "cannot pass."
-            ]
-        )
-        detail = " ".join([*parts, f"{count(quality.waiting, 'session needs', 'sessions need')} human labels."])
+        detail = f"{count(quality.waiting, 'session needs', 'sessions need')} human labels."
+        if not quality.n:
+            detail = (
+                "The recording does not say which answers are correct. Without this, a candidate can fail but cannot "
+                f"pass. {detail}"
+            )
         fix = messages.say("label")
     elif open_ones := [result for result in overall if result.passed_at is None]:
         first = open_ones[0]
@@ -236,13 +233,10 @@ def _verdict(results: Sequence[MetricResult], pairs: Sequence[AnswerPair], rules
         if first.n_days < MIN_DAYS:
             fix = messages.say("add_days", least=MIN_DAYS, n=first.n_days)
     else:
-        metric = messages.METRICS[quality.metric]
-        shown = messages.say("shown", metric=metric, margin=100 * quality.margin, interval=interval(quality))
-        detail = " ".join(
-            [shown, *(["Quality is lower than in production, but by less than the margin."] if below else [])]
-        )
-        return ShadowVerdict(status="pass", detail=detail, below=below, results=results)
-    return ShadowVerdict(status="unknown", detail=detail, fix=fix, below=below, results=results)
+        metric, status = messages.METRICS[quality.metric], "pass"
+        detail = messages.say("shown", metric=metric, margin=100 * quality.margin, interval=interval(quality))
+        detail += " Quality is lower than in production, but by less than the margin." if below else ""
+    return ShadowVerdict(status=status, detail=detail, fix=fix, below=below, results=results)
 
 
 def _stop_sentence(result: MetricResult, pairs: Sequence[AnswerPair], rules: ShadowRules) -> str:

@@ -104,7 +104,7 @@ def compare(
     """
     cases, groups = _stack(a_num, a_den, b_num, b_den), shared_sources(groups)
     a, b = _scores(cases)
-    gains, losses = _discordant(cases) if _is_binary(cases) else (None, None)
+    gains, losses = _discordant(cases) if is_binary(cases[:, ::2], cases[:, 1::2]) else (None, None)
     if groups is None and gains is not None and losses is not None:
         p_value, p_worse = mcnemar_p_value(gains, losses), mcnemar_p_value(losses, gains)
         ci, method, n_groups = tango_interval(gains, losses, len(cases)), "mcnemar_mid_p", len(cases)
@@ -136,7 +136,7 @@ def non_inferior(
         raise ValueError(f"margin must lie between 0 and 1, got {margin}")
     cases, groups = _stack(a_num, a_den, b_num, b_den), shared_sources(groups)
     a, b = _scores(cases)
-    if groups is None and _is_binary(cases):
+    if groups is None and is_binary(cases[:, ::2], cases[:, 1::2]):
         gains, losses = _discordant(cases)
         lower = tango_interval(gains, losses, len(cases), 2 * alpha)[0]
     else:
@@ -201,10 +201,6 @@ def _stack(a_num: ArrayLike, a_den: ArrayLike, b_num: ArrayLike, b_den: ArrayLik
 def _scores(cases: Floats) -> tuple[float, float]:
     a_num, a_den, b_num, b_den = cases.sum(axis=0)
     return float(a_num / a_den), float(b_num / b_den)
-
-
-def _is_binary(cases: Floats) -> bool:
-    return is_binary(cases[:, 0], cases[:, 1]) and is_binary(cases[:, 2], cases[:, 3])
 
 
 def _discordant(cases: Floats) -> tuple[int, int]:

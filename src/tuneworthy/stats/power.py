@@ -30,7 +30,8 @@ def mcnemar_power(n: int, loss: float, gain: float, alpha: float = 0.05) -> floa
     >>> round(mcnemar_power(50, loss=0.02, gain=0.07, alpha=0.025), 2)
     0.13
     """
-    _check_rates(n, loss, gain)
+    if n < 1 or min(loss, gain) < 0 or loss + gain > 1 + 1e-12:
+        raise ValueError(f"expected n >= 1 and rates that add up to at most 1, got {n}, {loss}, {gain}")
     discordance = loss + gain
     if discordance == 0:
         return 0.0
@@ -79,7 +80,6 @@ def n_for_difference(loss: float, gain: float, alpha: float = 0.05) -> int:
 
     Source: Connor 1987 (Biometrics 43:207) for the start of the search.
     """
-    _check_rates(1, loss, gain)
     delta, discordance = gain - loss, loss + gain
     if delta <= 0:
         raise ValueError("without a gain no n has power: it must be above the loss")
@@ -123,8 +123,3 @@ def _binomial_pmf(k: np.ndarray, n: int, p: float) -> Floats:
     choose = -scipy.special.betaln(1 + n - k, 1 + k) - np.log(n + 1)
     rest = np.where(n == k, 0.0, (n - k) * log1p(-min(p, 1 - 1e-16)))
     return np.asarray(np.exp(choose + scipy.special.xlogy(k, p) + rest))
-
-
-def _check_rates(n: int, loss: float, gain: float) -> None:
-    if n < 1 or min(loss, gain) < 0 or loss + gain > 1 + 1e-12:
-        raise ValueError(f"expected n >= 1 and rates that add up to at most 1, got {n}, {loss}, {gain}")

@@ -37,7 +37,7 @@ def as_ratio(num: ArrayLike, den: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def is_binary(num: Floats, den: Floats) -> bool:
-    """Say whether every case is simply right (1) or wrong (0)."""
+    """Say whether every case is simply right (1) or wrong (0); arrays of one shape."""
     return bool((den == 1).all() and ((num == 0) | (num == 1)).all())
 
 
