@@ -37,11 +37,11 @@ def calls_of(message: Message) -> list[JsonObject]:
 JsonSchema = JsonObject
 # Share of the cases that may be unscored where a score decides anything.
 MOST_UNSCORED = 0.02
-# Share of the cases or rows that a second person judges, so that the agreement of people is known.
 # No amount of money, number of requests or time reaches it: products of several stay finite.
 MAX_AMOUNT: Final = 1e15
 # US dollars: neither nan nor infinite.
 Dollars = Annotated[float, Interval(ge=0, lt=MAX_AMOUNT)]
+# Share of the cases or rows that a second person judges, so that the agreement of people is known.
 SECOND_SHARE: Final = 0.25
 
 

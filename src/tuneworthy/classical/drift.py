@@ -111,8 +111,8 @@ def _folds(questions: Sequence[str], positive: NDArray[np.bool_], seed: int) -> 
     numbers: dict[str, int] = {}
     owners = [numbers.setdefault(normalise(question), len(numbers)) for question in questions]
     folds = np.zeros(len(questions), np.int64)
-    dealt = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-    for fold, (_, held_out) in enumerate(dealt.split(np.zeros(len(questions)), positive, owners)):
+    splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    for fold, (_, held_out) in enumerate(splitter.split(np.zeros(len(questions)), positive, owners)):
         folds[held_out] = fold
     return folds
 

@@ -67,8 +67,9 @@ class Limiter:
                 self.limit = max(1.0, self.limit / 2)
                 self._round += 1
                 self._recent.clear()
-                pause = min(1.0 if wait_s is None else wait_s, LONGEST_PAUSE_S)
-                self._resume_at = asyncio.get_running_loop().time() + pause
+                self._resume_at = asyncio.get_running_loop().time() + min(
+                    1.0 if wait_s is None else wait_s, LONGEST_PAUSE_S
+                )
         self._grant()
 
     def _grant(self) -> None:

@@ -5,20 +5,12 @@ and its notion of a provider that is down, wants them all at once.
 """
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuneworthy.evaluate.models import Models
 from tuneworthy.evaluate.runner import Runner
 from tuneworthy.types import Case, Failure, Trace, Variant
-
-
-@dataclass(slots=True)
-class _OpenBatch:
-    variant: Variant
-    cases: list[Case] = field(default_factory=list)
-    task: asyncio.Task[list[Trace]] | None = None
 
 
 class RequestBatcher:
@@ -37,7 +29,8 @@ class RequestBatcher:
         self._runner = runner
         self._models = models
         self._identities = identities
-        self._open: dict[int, _OpenBatch] = {}  # by `id`: hashing a variant costs more than the batch saves
+        # By `id`, as hashing a variant costs more than the batch saves: its cases, and the run that answers them.
+        self._open: dict[int, tuple[list[Case], asyncio.Task[list[Trace]]]] = {}
 
     def identity(self, model: str) -> Mapping[str, Any]:
         return self._models[model].provider.identity if self._identities is None else self._identities.get(model, {})
@@ -58,15 +51,14 @@ class RequestBatcher:
             silent = Trace(case_id=case.id, variant_id=variant.id, repeat=0, messages=case.messages, response=None,
                            error=error)  # fmt: skip
             return next(iter(self._runner.stored(variant, [case])), silent)
-        batch = self._open.get(id(variant))
-        if batch is None:
-            batch = self._open[id(variant)] = _OpenBatch(variant)
-            batch.task = asyncio.get_running_loop().create_task(self._run(batch))
-        batch.cases.append(case)
-        place = len(batch.cases) - 1
-        assert batch.task is not None
-        return (await batch.task)[place]
+        if id(variant) not in self._open:
+            new: list[Case] = []
+            self._open[id(variant)] = new, asyncio.create_task(self._run(variant, new))
+        cases, task = self._open[id(variant)]
+        place = len(cases)
+        cases.append(case)
+        return (await task)[place]
 
-    async def _run(self, batch: _OpenBatch) -> list[Trace]:
-        del self._open[id(batch.variant)]
-        return await self._runner.run(batch.variant, self._models[batch.variant.model], batch.cases)
+    async def _run(self, variant: Variant, cases: Sequence[Case]) -> list[Trace]:
+        del self._open[id(variant)]
+        return await self._runner.run(variant, self._models[variant.model], cases)

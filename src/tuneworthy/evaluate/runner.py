@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import ceil, fsum
 from math import log as natural_log
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from tuneworthy.errors import (
     AuthError,
@@ -45,12 +45,14 @@ from tuneworthy.types import (
     Passage,
     Request,
     Response,
-    Retrieval,
     Timing,
     Trace,
     Variant,
     canonical,
 )
+
+if TYPE_CHECKING:
+    from tuneworthy.retrieval.library import DocumentLibrary
 
 logger = logging.getLogger(__name__)
 
@@ -93,16 +95,6 @@ class Progress:
 
     def end(self) -> None:
         """All answers are there."""
-
-
-class PassageFinder(Protocol):
-    """Finds passages of documents (`retrieval.library`)."""
-
-    async def passages(self, retrieval: Retrieval, cases: Sequence[Case]) -> Mapping[str, Sequence[Passage]]:
-        """Return the passages by case id."""
-
-    async def seconds(self, retrieval: Retrieval, cases: Sequence[Case]) -> Mapping[str, float]:
-        """Return the seconds of an uncontended search by case id."""
 
 
 @dataclass(slots=True, eq=False)
@@ -152,7 +144,7 @@ class Runner:
         progress: Progress | None = None,
         *,
         seed: int = 0,
-        library: PassageFinder | None = None,
+        library: "DocumentLibrary | None" = None,
         mask: Callable[[tuple[Message, ...]], tuple[Message, ...]] | None = None,
         grace_s: float = GRACE_S,
     ) -> None:

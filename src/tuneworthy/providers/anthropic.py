@@ -6,14 +6,12 @@ first block is not assumed to be text; a cut-off or refused answer keeps its rea
 Source: https://docs.anthropic.com/en/api/messages (stop_reason, usage, output_config).
 """
 
-import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 import orjson
-from pydantic import BeforeValidator, ValidationError, model_validator
+from pydantic import BeforeValidator, model_validator
 
 from tuneworthy.config.models import Anthropic
 from tuneworthy.errors import ProviderError
@@ -22,7 +20,7 @@ from tuneworthy.providers.capabilities import Capabilities, capabilities_for, fi
 from tuneworthy.providers.constraints import constraint, put, unwrap
 from tuneworthy.providers.http_client import HttpClient, ServedProvider
 from tuneworthy.providers.keys import Key, read_key
-from tuneworthy.providers.usage import Count, Name, WireModel, cut, mapping, most_bytes
+from tuneworthy.providers.usage import Count, Name, WireModel, cut, mapping
 from tuneworthy.types import JsonObject, Message, Request, Response, calls_of, role_of
 
 VERSION = "2023-06-01"
@@ -69,16 +67,9 @@ class AnthropicProvider(ServedProvider):
         self._model = model
 
     async def complete(self, request: Request) -> Response:
-        body, dropped = self.body(request)
-        started = time.perf_counter()
-        answer = await self.http.post(body, "v1/messages", max_body=most_bytes(request))
-        seconds = time.perf_counter() - started
-        wrapped = request.output.kind == "choice" and self.capabilities.choice == "wrapped_schema"
-        try:
-            response = read_message(answer, request, wrapped=wrapped)
-        except ValidationError as error:
-            raise self.http.unreadable("a message with content and stop_reason", answer, error) from None
-        return replace(response, dropped=dropped, seconds=seconds)
+        return await self.exchange(
+            request, self.body(request), "v1/messages", read_message, "a message with content and stop_reason"
+        )
 
     def body(self, request: Request) -> tuple[JsonObject, tuple[str, ...]]:
         """Return the JSON that is sent for `request`, and the parts left out (``"name: reason"``)."""

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar, Literal, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -33,8 +33,9 @@ from tuneworthy.providers.address import check_address
 from tuneworthy.providers.base import BaseProvider
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.keys import Key
+from tuneworthy.providers.usage import most_bytes
 from tuneworthy.redaction import redact_json
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonObject, Request, Response
 
 # Largest answer that is read unless a client sets its own limit, bytes.
 MAX_BODY = 64 * 2**20
@@ -306,6 +307,36 @@ class ServedProvider(BaseProvider):
     def __init__(self, http: HttpClient, identity: Mapping[str, Any], capabilities: Capabilities) -> None:
         super().__init__(identity, capabilities)
         self.http = http
+
+    async def exchange(
+        self,
+        request: Request,
+        sent: tuple[JsonObject, tuple[str, ...]],
+        path: str,
+        read: Callable[..., Response],
+        expected: str,
+    ) -> Response:
+        """Send a request of a chat protocol and return the answer.
+
+        Args:
+            request: The request.
+            sent: Its JSON, and the parts left out.
+            path: Below the base URL.
+            read: ``(answer, request, wrapped=) -> Response``, which raises a `ValidationError` for another shape.
+            expected: The form of an answer, as a noun.
+
+        Raises:
+            ProviderError: No answer came, or one that cannot be read.
+        """
+        body, dropped = sent
+        started = time.perf_counter()
+        answer = await self.http.post(body, path, max_body=most_bytes(request))
+        seconds = time.perf_counter() - started
+        wrapped = request.output.kind == "choice" and self.capabilities.choice == "wrapped_schema"
+        try:
+            return replace(read(answer, request, wrapped=wrapped), dropped=dropped, seconds=seconds)
+        except ValidationError as error:
+            raise self.http.unreadable(expected, answer, error) from None
 
     async def close(self) -> None:
         await self.http.close()

@@ -161,7 +161,7 @@ class Engine:
         try:
             report = await asyncio.wait_for(asyncio.to_thread(self._introduce), timeout_s)
         except BaseException as error:
-            await self.stop()
+            await asyncio.to_thread(self.close)
             if isinstance(error, TimeoutError):
                 raise self._load_error(f"not ready after {timeout_s:g} s") from None
             raise
@@ -171,11 +171,8 @@ class Engine:
             raise self._load_error(report.get("error") or status)
         self.address = report["address"]
 
-    async def stop(self) -> None:
-        """End the child: let go of the leash, then kill."""
-        await asyncio.to_thread(self.close)
-
     def close(self) -> None:
+        """End the child: let go of the leash, then kill. Blocks."""
         process, self._process = self._process, None
         if process is not None:
             processes.end(process, grace_s=2.0)
@@ -351,7 +348,7 @@ class LlamaCppProvider(BaseProvider):
         if client is not None:
             await client.close()
         if engine is not None:
-            await engine.stop()
+            await asyncio.to_thread(engine.close)
 
     def _bind(self) -> None:
         """Make new locks in a new event loop (the child itself does not care)."""

@@ -99,8 +99,9 @@ def read_model_name(text: str) -> NamedModel:
     if url and not origin_of(url):
         raise UserError(f"{text!r} has no valid address.", hint=MODEL_FORM)
     short = label.partition("//")[2] if vendor.provider == "http" else Path(label.removeprefix("pypi:")).name
-    name = re.sub(r"[^A-Za-z0-9_]+", "-", short).strip("-")
-    return NamedModel(name=name or vendor_name, section=section, label=label)
+    return NamedModel(
+        name=re.sub(r"[^A-Za-z0-9_]+", "-", short).strip("-") or vendor_name, section=section, label=label
+    )
 
 
 def _local(label: str) -> str:

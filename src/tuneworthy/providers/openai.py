@@ -4,13 +4,11 @@ An SDK costs ten times the CPU of the protocol (numbers.md) and retries on its o
 vLLM reuse `OpenAIProvider` with their own row of the capability table.
 """
 
-import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter
 
 from tuneworthy.config.models import OpenAI
 from tuneworthy.providers.base import provider
@@ -18,7 +16,7 @@ from tuneworthy.providers.capabilities import Capabilities, capabilities_for, fi
 from tuneworthy.providers.constraints import constraint, put, unwrap
 from tuneworthy.providers.http_client import HttpClient, ServedProvider, Sign
 from tuneworthy.providers.keys import Key, read_key
-from tuneworthy.providers.usage import Count, Logprob, Name, WireModel, WireToolCall, cut, mapping, most_bytes
+from tuneworthy.providers.usage import Count, Logprob, Name, WireModel, WireToolCall, cut, mapping
 from tuneworthy.types import JsonObject, Message, OutputFormat, Request, Response, role_of
 
 
@@ -52,16 +50,9 @@ class OpenAIProvider(ServedProvider):
         self._constraint: tuple[OutputFormat | None, JsonObject, str] = (None, {}, "")
 
     async def complete(self, request: Request) -> Response:
-        body, dropped = self.body(request)
-        started = time.perf_counter()
-        answer = await self.http.post(body, "chat/completions", max_body=most_bytes(request))
-        seconds = time.perf_counter() - started
-        wrapped = request.output.kind == "choice" and self.capabilities.choice == "wrapped_schema"
-        try:
-            response = read_answer(answer, request, wrapped=wrapped)
-        except ValidationError as error:
-            raise self.http.unreadable("a chat completion with choices", answer, error) from None
-        return replace(response, dropped=dropped, seconds=seconds)
+        return await self.exchange(
+            request, self.body(request), "chat/completions", read_answer, "a chat completion with choices"
+        )
 
     def body(self, request: Request) -> tuple[JsonObject, tuple[str, ...]]:
         """Return the JSON that is sent for `request`, and the parts left out (``"name: reason"``)."""

@@ -163,8 +163,7 @@ def price_for(config: Any) -> Price | None:
     provider = "local"
     if config.hosted:
         host = urlsplit(getattr(config, "base_url", "")).hostname or ""
-        vendors_own = any(fnmatchcase(host, pattern) for pattern in config.vendor_hosts)
-        provider = config.provider if vendors_own else "gateway"
+        provider = config.provider if any(fnmatchcase(host, own) for own in config.vendor_hosts) else "gateway"
     model = getattr(config, "model", "")
     price, listed = price_of(provider, model, overrides), _row_price(provider, model)
     if price is None or listed is None:

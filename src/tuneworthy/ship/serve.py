@@ -120,4 +120,4 @@ def llama_cpp(choice: ServingChoice, log: Path, *, port: int) -> Iterator[Any]:
     try:
         yield engine
     finally:
-        asyncio.run(engine.stop())
+        engine.close()

@@ -32,21 +32,14 @@ def explained(path: Path) -> Iterator[None]:
     """Turn what can go wrong with a SQLite file into an error that the user can act on."""
     try:
         yield
-    except OSError as error:
-        raise unavailable(path, error) from error
-    except UNREADABLE as error:
+    except (OSError, *UNREADABLE) as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        if code in _OUTSIDE:
-            raise unavailable(path, error) from error
+        if isinstance(error, OSError) or code in _OUTSIDE:
+            raise UserError(
+                f"{path} cannot be read or written: {error}.",
+                hint="Check that the disk has free space and that the folder is writable, then run the command again.",
+            ) from error
         raise DamagedRecord(f"{path} is not a valid database of cached answers: {error}.") from error
-
-
-def unavailable(path: Path, error: Exception) -> UserError:
-    """Return the error of a file that cannot be opened, read or written."""
-    return UserError(
-        f"{path} cannot be read or written: {error}.",
-        hint="Check that the disk has free space and that the folder is writable, then run the command again.",
-    )
 
 
 def open_database(path: Path, schema: str, *, any_thread: bool = False) -> sqlite3.Connection:

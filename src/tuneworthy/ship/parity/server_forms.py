@@ -87,7 +87,7 @@ class LlamaForm(ServerForm):
         super().__init__(self._engine.address, api_key=self._engine.api_key)
 
     def close(self) -> None:
-        asyncio.run(self._engine.stop())
+        self._engine.close()
 
     def template(self) -> str | None:
         template: str | None = self._post("props", {}).get("chat_template")
