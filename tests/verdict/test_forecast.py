@@ -182,9 +182,10 @@ def test_raw_and_built_are_compared_at_equal_steps_only() -> None:
     pairs = [point("built", 0, 0.8, 100), point("raw", 0, 0.7, 100), point("built", 1, 0.84, 100)]
     assert built_against_raw([*pairs, point("raw", 1, 0.7, 50)]) is None
     found = built_against_raw([*pairs, point("raw", 1, 0.72, 100)])
-    assert found is not None and found.n == 2
-    assert found.gain == pytest.approx(0.11)
-    assert found.ci95[0] == pytest.approx(0.11 - 12.706 * 0.01, abs=1e-3)  # t with 1 df times 0.01414 / sqrt 2
+    assert found is not None
+    gain, ci95 = found
+    assert gain == pytest.approx(0.11)
+    assert ci95[0] == pytest.approx(0.11 - 12.706 * 0.01, abs=1e-3)  # t with 1 df times 0.01414 / sqrt 2
 
 
 @UNHURRIED

@@ -110,10 +110,6 @@ LABELS_OPEN: Final = (
 )
 
 
-def labels_in_test_only(labels: Sequence[str]) -> str:
-    return say("labels_in_test_only", n=len(labels), names=listed(labels), hint=say("name_labels"))
-
-
 def classical_wins(name: str, score: float, *, best: str, best_score: float) -> str:
     what = METHODS.get(name.removeprefix("classical/"), "A method without a language model")
     return (

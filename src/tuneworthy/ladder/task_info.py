@@ -66,7 +66,14 @@ def _label_task(project: Project, split: Split) -> tuple[TaskInfo, list[str]]:
     closed = bool(named) or once <= project.task.margin * counts.total()
     notes = [] if closed else [messages.LABELS_OPEN.format(once=once, n=counts.total())]
     if missing := sorted(set(labels_of(split.test)) - set(labels)):
-        notes.append(messages.labels_in_test_only(missing))
+        notes.append(
+            messages.say(
+                "labels_in_test_only",
+                n=len(missing),
+                names=messages.listed(missing),
+                hint=messages.say("name_labels"),
+            )
+        )
     return TaskInfo(kind="label", labels=labels, closed=closed), notes
 
 

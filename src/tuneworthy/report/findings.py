@@ -117,9 +117,8 @@ def target_of(record: RunRecord) -> TargetFinding | None:
 def status_of(record: RunRecord, best: RungRecord) -> TargetStatus:
     """Say whether a measured rung meets the target, by the rule of the verdict."""
     groups = record.split.effective_groups
-    if record.target is None or best.score is None or best.n_effective is None:
-        return "unresolved"
-    if groups is not None and groups < LEAST_GROUPS:
+    too_few = groups is not None and groups < LEAST_GROUPS
+    if record.target is None or best.score is None or best.n_effective is None or too_few:
         return "unresolved"
     options = (
         1 if best.rung == "fine_tune" else sum(r.score is not None and r.rung != "fine_tune" for r in record.rungs)

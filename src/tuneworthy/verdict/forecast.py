@@ -61,20 +61,6 @@ class PilotPoint:
     steps: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuiltGain:
-    """What building the data gained over the raw rows, at equal size, seed and steps.
-
-    Attributes:
-        gain: Mean of the paired differences, with its 95% interval (Student's t).
-        n: Pairs.
-    """
-
-    gain: float
-    ci95: tuple[float, float]
-    n: int
-
-
 def pilot_sizes(n_examples: int) -> list[int]:
     """Return the sizes of a pilot that may be extrapolated to `n_examples`: halves of halves.
 
@@ -151,8 +137,12 @@ def forecast(
     )
 
 
-def built_against_raw(points: Sequence[PilotPoint]) -> BuiltGain | None:
-    """Return what building the data gained, from pairs of equal size, seed and steps; None with fewer than two."""
+def built_against_raw(points: Sequence[PilotPoint]) -> tuple[float, tuple[float, float]] | None:
+    """Return the gain of the built over the raw rows, from pairs of equal size, seed and steps; None below two pairs.
+
+    Returns:
+        The mean of the paired differences, and its 95% interval (Student's t).
+    """
     scores = {(point.size, point.seed, point.steps, point.data): point.score for point in points}
     differences = [
         scores[size, seed, steps, "built"] - raw
@@ -164,7 +154,7 @@ def built_against_raw(points: Sequence[PilotPoint]) -> BuiltGain | None:
         return None
     mean = float(np.mean(differences))
     half = float(stdtrit(n - 1, 0.975)) * float(np.std(differences, ddof=1)) / n**0.5
-    return BuiltGain(gain=mean, ci95=(mean - half, mean + half), n=n)
+    return mean, (mean - half, mean + half)
 
 
 def _bounds(points: Sequence[PilotPoint], size: int) -> tuple[float, float, float | None]:

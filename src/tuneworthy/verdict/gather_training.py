@@ -167,10 +167,7 @@ def _pilot(store: Folder, version: Version | None, cost: Callable[[int], str]) -
     source = base.about.source if base else ModelSource()
     if base is not None and found.base not in {base.id, source.spec, source.sha256}:
         changed.append(f"the base model of the pilot runs is {found.base}, not {base.id}")
-    gained = built_against_raw(found.points)
-    pilot = PilotEvidence(
-        n=len(found.points), changed=changed, built_gain=(gained.gain, gained.ci95) if gained else None
-    )
+    pilot = PilotEvidence(n=len(found.points), changed=changed, built_gain=built_against_raw(found.points))
     if changed:
         return pilot, Forecast(status="unknown", cost=cost(n))
     return pilot, forecast(found.points, found.n_examples, found.baseline, cost=cost)

@@ -20,7 +20,7 @@ from tuneworthy.graders.base import GradingContext
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.graders.judging import Item, Judging
 from tuneworthy.ladder import messages
-from tuneworthy.ladder.record import RunRecord, read_record
+from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.task_data import read_data, record_reveal
 from tuneworthy.store import Folder, ResponseStore
@@ -118,7 +118,8 @@ class StoredAnswers:
         """
         case = self._case(word)
         side = self._sides[case.id]
-        wanted = [self._rung(rung)] if rung else [row.rung for row in self.record.rungs if row.variant]
+        wanted = [rung] if rung else [row.rung for row in self.record.rungs if row.variant]
+        rungs = [self._rung(name) for name in wanted]
         shown = CaseAnswers(case=case.id, side=side, question=case.text, expected=_plain(case))
         if side == "test" and not reveal_test:
             return replace(
@@ -130,7 +131,7 @@ class StoredAnswers:
             )
         if side == "test":
             record_reveal(self.session.folder, [case.id], COMMAND)
-        return replace(shown, answers=[answer for name in wanted for answer in self._answers(name, [case])])
+        return replace(shown, answers=[answer for one in rungs for answer in self._answers(*one, [case])])
 
     def failed(self, rung: str | None = None, *, reveal_test: bool = False) -> Failures:
         """Return the failed dev cases of the best variant (or of `rung`'s); those of test too if they are revealed.
@@ -138,16 +139,16 @@ class StoredAnswers:
         Raises:
             UserError: No such rung.
         """
-        name = self._rung(rung or "best")
+        row, variant = self._rung(rung or "best")
         split = self.session.split
         cases = [*split.dev, *split.test] if reveal_test else list(split.dev)
-        answers = [answer for answer in self._answers(name, cases) if answer.score is not None]
+        answers = [answer for answer in self._answers(row, variant, cases) if answer.score is not None]
         if reveal_test:
             record_reveal(self.session.folder, (a.case for a in answers if self._sides[a.case] == "test"), COMMAND)
         failed = sorted((a for a in answers if a.score is not None and a.score < 1), key=lambda a: (a.score, a.case))
         return Failures(
-            rung=name,
-            name=self._variant(name).name,
+            rung=row.rung,
+            name=variant.name,
             grader=self.session.project.graders[0].type,
             on="dev and test" if reveal_test else "dev",
             n=len({answer.case for answer in answers}),
@@ -168,8 +169,8 @@ class StoredAnswers:
         """
         project, split = self.session.project, self.session.split
         tested = [row.rung for row in self.record.rungs if row.variant and row.score is not None]
-        names = [self._rung(name) for name in rungs] or tested
-        traces = [trace for name in names for trace in self.session.stored(self._variant(name), split.test)]
+        variants = [self._rung(name)[1] for name in rungs or tested]
+        traces = [trace for variant in variants for trace in self.session.stored(variant, split.test)]
         items = Judging(project, split, self.judge).items(traces, n)
         if not items:
             raise UserError("There are no stored answers to test cases.", hint="Run `tuneworthy run` without --quick.")
@@ -203,38 +204,31 @@ class StoredAnswers:
             )
         return hits[0]
 
-    def _rung(self, word: str) -> str:
-        """Return the rung that `word` means.
+    def _rung(self, word: str) -> tuple[RungRecord, Variant]:
+        """Return the rung that `word` means, and its variant.
 
         Raises:
             UserError: The run has no rung of that name with a variant.
         """
-        rungs = {row.rung: row for row in self.record.rungs if row.variant}
+        rungs = {row.rung: (row, self.record.variants[row.variant]) for row in self.record.rungs if row.variant}
         if not rungs:
             raise UserError("The last run has no variants.", hint=messages.say("run_ladder_again"))
         if word == "best":
-            candidates = [row for row in rungs.values() if row.rung != "classical"] or list(rungs.values())
+            rows = [row for row, _ in rungs.values()]
+            candidates = [row for row in rows if row.rung != "classical"] or rows
             best = self.record.best or max(candidates, key=lambda row: row.candidates[0].score if row.candidates else 0)
-            return best.rung
+            return rungs[best.rung]
         if word not in rungs:
             raise UnknownName("rung in the last run", word, ["best", *rungs])
-        return word
+        return rungs[word]
 
-    def _variant(self, rung: str) -> Variant:
-        row = self.record.rung(rung)
-        assert row is not None and row.variant is not None
-        return self.record.variants[row.variant]
-
-    def _answers(self, rung: str, cases: Sequence[Case]) -> list[StoredAnswer]:
-        row = self.record.rung(rung)
-        assert row is not None
-        variant = self._variant(rung)
+    def _answers(self, row: RungRecord, variant: Variant, cases: Sequence[Case]) -> list[StoredAnswer]:
         traces = self.session.stored(variant, cases, repeats=row.repeats)
         _, _, scores = asyncio.run(self.session.score(traces, cases))
         return [
             StoredAnswer(
                 case=trace.case_id,
-                rung=rung,
+                rung=row.rung,
                 name=variant.name,
                 repeat=trace.repeat,
                 expected=_plain(self._cases[trace.case_id]),
