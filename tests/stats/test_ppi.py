@@ -106,12 +106,18 @@ def test_it_is_right_on_average():
 
 def test_a_good_judge_narrows_the_interval_and_a_worthless_one_does_not():
     rng = np.random.default_rng(5)
-    good = [corrected_difference(*WORLDS[7].draw(rng)) for _ in range(50)]
-    worthless = [corrected_difference(*WORLDS[5].draw(rng)) for _ in range(50)]
-    assert np.mean([one.weight for one in good]) > 0.7
-    assert np.mean([one.effective_n for one in good]) > 100  # of 50 cases that people saw
-    assert np.mean([one.weight for one in worthless]) < 0.1
-    assert np.mean([one.effective_n for one in worthless]) == pytest.approx(50, rel=0.1)
+    drawn = {name: [[*WORLDS[place].draw(rng)] for _ in range(50)] for name, place in (("good", 7), ("worthless", 5))}
+    found = {name: [corrected_difference(*arrays) for arrays in many] for name, many in drawn.items()}
+    alone = {
+        name: [corrected_difference(a * 0, b * 0, *rest).error for a, b, *rest in many] for name, many in drawn.items()
+    }
+    effective_n = {  # cases with verdicts of people that would be as precise without the judge
+        name: np.mean([50 * (error / one.error) ** 2 for error, one in zip(alone[name], found[name], strict=True)])
+        for name in found
+    }
+    assert np.mean([one.weight for one in found["good"]]) > 0.7 and effective_n["good"] > 100
+    assert np.mean([one.weight for one in found["worthless"]]) < 0.1
+    assert effective_n["worthless"] == pytest.approx(50, rel=0.1)
 
 
 def test_people_on_all_cases_leave_the_judge_no_say():

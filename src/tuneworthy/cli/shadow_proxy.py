@@ -109,7 +109,7 @@ def command(
             f"Anyone who reaches port {port} of this machine can now use the API through it: the proxy checks no key. "
             "Let a firewall admit your application only. `/-/health` and `/-/metrics` answer to this machine only."
         )
-    rules = ShadowRules(margin=project.task.margin, turns=settings.turns)
     known = record.verdict.results[0].forecast if record and record.verdict.results else ""
-    note(known or forecast(rules.margin, ALPHA, rules.overall_alpha, sessions=settings.sessions / MIN_DAYS))
+    stop_alpha = ShadowRules(margin=project.task.margin, turns=settings.turns).overall_alpha
+    note(known or forecast(project.task.margin, ALPHA, stop_alpha, sessions=settings.sessions / MIN_DAYS))
     serve(app, door)

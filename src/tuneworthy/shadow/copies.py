@@ -8,7 +8,6 @@ are bounded; each copy has one outcome in `counts`.
 """
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -231,10 +230,3 @@ async def read_copy(pipe: asyncio.StreamReader) -> tuple[CopyHead, bytes, bytes]
     start, _, rest = frame.partition(b"\n")
     head = CopyHead(**orjson.loads(start))
     return head, rest[: head.n], rest[head.n :]
-
-
-def private_output() -> int:
-    """Return the former standard output, which now goes to standard error: no library can write into the reports."""
-    own = os.dup(1)
-    os.dup2(2, 1)
-    return own

@@ -64,7 +64,7 @@ CLEAN: Final = "clean"
 FAILED_BY: Final = "failed_by"
 # Key of a row that is sent or stored along with its messages.
 _SENT: Final = frozenset({"tools"})
-# Of the name of a stratum, characters.
+# Of the name of a stratum, characters: a client may have chosen it, and it is stored with each of its metrics.
 _MOST_NAME: Final = 100
 # Where more of the sessions than this share ask only what others ask, a note says so.
 _MOST_REPEATED: Final = 0.1
@@ -193,7 +193,7 @@ def _strata(project: Project, groups: Mapping[str, Sequence[Example]], notes: li
     """
     by, masker = project.shadow.by, masker_of(project)
     mask = masker.mask if masker else str
-    strata = {name: mask(_stratum(by, members[0].meta)) for name, members in groups.items()}
+    strata = {name: mask(_value(by, members[0].meta)[:_MOST_NAME]) for name, members in groups.items()}
     totals = Counter(strata.values())
     if by and totals.keys() == {""}:
         raise UserError(
@@ -321,7 +321,7 @@ class LiveTraffic:
         masked, dropped = _by_policy(self.project, unclean)
         for end, name, rows in ended:
             self._open[name] = []
-            value = _stratum(settings.by, rows[0].meta)
+            value = _value(settings.by, rows[0].meta)[:_MOST_NAME]
             value = masker.mask(value) if masker and name in unclean else value
             if value not in self._strata and len(self._strata - {OTHERS}) >= MOST_STRATA - 1:
                 value = OTHERS
@@ -446,11 +446,6 @@ def _value(key: str | None, meta: Mapping[str, Any]) -> str:
     inner = meta.get("metadata")
     value = meta.get(key, inner.get(key) if isinstance(inner, Mapping) else None) if key else None
     return "" if value is None else str(value)
-
-
-def _stratum(by: str | None, meta: Mapping[str, Any]) -> str:
-    """Return the stratum of a row; a client may have chosen it, and it is stored with each of its metrics."""
-    return _value(by, meta)[:_MOST_NAME]
 
 
 def _repaired(check: PersonalData, row: Example) -> Example:

@@ -48,7 +48,6 @@ from tuneworthy.shadow.copies import (
     UNSTORED,
     CopyHead,
     WorkerReport,
-    private_output,
     read_copy,
 )
 from tuneworthy.shadow.pairs import AnswerPair, is_well_formed
@@ -281,7 +280,8 @@ def yield_processor() -> None:
 
 def main(order: str) -> int:
     """Run a worker until its standard input ends."""
-    reports, settings = private_output(), WorkerOrder(**orjson.loads(order))
+    reports, settings = os.dup(1), WorkerOrder(**orjson.loads(order))
+    os.dup2(2, 1)  # to standard error from now on: no library can write into the reports
     if not settings.canary:
         yield_processor()
     try:

@@ -34,7 +34,6 @@ class Corrected:
         n_groups: independent clusters among the latter (cases, where there are no groups).
         a, b: corrected scores. delta: `b - a`. error: its standard error. df: degrees of freedom.
         weight: how far the judge is trusted, 0..1 (PPI++'s lambda); 0 is people only.
-        effective_n: cases with verdicts of people that would be as precise without the judge.
     """
 
     n: int
@@ -46,7 +45,6 @@ class Corrected:
     error: float
     df: int
     weight: float
-    effective_n: float
 
     def interval(self, alpha: float = 0.05) -> tuple[float, float]:
         """Return the two-sided interval of the difference at `1 - alpha`."""
@@ -105,7 +103,6 @@ def corrected_difference(
     if n_human < n:
         scores = scores + gain * judge[~seen].mean(axis=0)
     error, n_groups = _error(d, h, seen, gain, labels)
-    alone, _ = _error(d, h, seen, 0.0, labels)
     a, b = (float(score) for score in scores)
     return Corrected(
         n=n,
@@ -117,7 +114,6 @@ def corrected_difference(
         error=error,
         df=max(1, n_groups - 2),
         weight=weight,
-        effective_n=n_human * (alone / error) ** 2,
     )
 
 
