@@ -233,6 +233,5 @@ def join_sentences(first: str, *more: str) -> str:
     >>> join_sentences("No GGUF file yet", "Run `tuneworthy export gguf`.")
     'No GGUF file yet. Run `tuneworthy export gguf`.'
     """
-    parts = [part for part in (first, *more) if part]
-    stopped = [part if part.endswith((".", "!", "?", ":")) else f"{part}." for part in parts]
+    stopped = [part if part.endswith((".", "!", "?", ":")) else f"{part}." for part in (first, *more) if part]
     return ("\n" if "\n" in first else " ").join(stopped)

@@ -127,10 +127,8 @@ def as_answer(value: Any) -> str:
     >>> as_answer({"city": "Oslo"})
     '{"city":"Oslo"}'
     """
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
+    if value is None or isinstance(value, str):
+        return value or ""
     try:
         return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode()
     except TypeError:

@@ -11,8 +11,6 @@ from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.store.folder import SPECIAL, entries
 
-PARTS = (answer_damages, record_damages, frozen_damages, search_damages, work_damages)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreReport:
@@ -74,7 +72,10 @@ def repair(folder: Folder, waiting: Callable[[str], None]) -> StoreReport:
 def _damages(folder: Folder) -> Iterator[Damage]:
     if folder.path.is_dir():
         yield from _lock_damages(folder)
-        damages = [damage for part in PARTS for damage in part(folder)]
+        damages = [
+            *answer_damages(folder), *record_damages(folder), *frozen_damages(folder), *search_damages(folder),
+            *work_damages(folder),
+        ]  # fmt: skip
         yield from damages
         named = {damage.file for damage in damages}
         for path, kind in entries(folder.path):

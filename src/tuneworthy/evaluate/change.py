@@ -65,8 +65,7 @@ def _prompt_faults(change: Project, base: Project, cases: Iterable[Case]) -> Ite
 def _quotes(new: str, old: str, cases: Iterable[Case]) -> list[list[str]]:
     """Return for each case the pieces of its question and answer that `new` has and `old` lacks."""
     added, before = (f" {' '.join(words(text))} " for text in (new, old))
-    asked = {case.id: case for case in cases}.values()
-    texts = [{*_pieces(case.text), *_pieces(str(case.expected))} for case in asked]
+    texts = [{*_pieces(case.text), *_pieces(str(case.expected))} for case in {case.id: case for case in cases}.values()]
     shared = Counter(chain.from_iterable(texts))
     return [[one for one in pieces if shared[one] < _SHARED and one in added and one not in before] for pieces in texts]
 

@@ -195,17 +195,17 @@ def read_message(answer: Mapping[str, Any], request: Request, *, wrapped: bool) 
         input_tokens=message.usage.prompt_tokens,
         output_tokens=message.usage.output_tokens,
         cached_tokens=message.usage.cache_read_input_tokens,
-        tool_calls=tuple(_openai_call(block) for block in message.content if block.type == "tool_use"),
+        tool_calls=tuple(
+            {
+                "id": block.id,
+                "type": "function",
+                "function": {"name": block.name, "arguments": orjson.dumps(block.input).decode()},
+            }
+            for block in message.content
+            if block.type == "tool_use"
+        ),
         model=message.model,
     )
-
-
-def _openai_call(block: _ContentBlock) -> JsonObject:
-    return {
-        "id": block.id,
-        "type": "function",
-        "function": {"name": block.name, "arguments": orjson.dumps(block.input).decode()},
-    }
 
 
 @provider("anthropic")

@@ -129,7 +129,7 @@ class Capabilities:
         """Return the tokens that hidden thinking may need besides the answer, at `effort` (None: the model's own)."""
         if self.thinks == "no":
             return 0
-        own = THINKS_BY_ITSELF if self.thinks in {"by_default", "always"} else "none"
+        own = "none" if self.thinks == "on_request" else THINKS_BY_ITSELF
         return THINKING_TOKENS[effort or self.default_effort or own]
 
 

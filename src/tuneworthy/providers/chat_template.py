@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from tuneworthy import limited
 from tuneworthy.errors import ModelError
-from tuneworthy.providers import messages
 from tuneworthy.providers.model_safety import MAX_TEMPLATE_CHARS
 from tuneworthy.providers.template_child import render_chat
 from tuneworthy.types import Message
@@ -107,7 +106,7 @@ def render(
         max_chars,
     )
     if refused := next((answer["refused"] for answer in answers if "refused" in answer), None):
-        raise _fault(messages.say("template_refuses", reason=refused[:300]))
+        raise _fault(f"it cannot render the chat ({refused[:300]})")
     return [answer["text"] for answer in answers]
 
 
@@ -123,7 +122,7 @@ def _answers(template: ChatTemplate, chats: Sequence[Chat], timeout_s: float, ma
     try:
         return limited.each(render_chat, tasks, limit_s=min(timeout_s + EACH_S * len(chats), MOST_S))
     except limited.OverLimit as error:
-        raise _fault(messages.say("template_refuses", reason=error.reason[:300])) from None
+        raise _fault(f"it cannot render the chat ({error.reason[:300]})") from None
 
 
 def _fault(reason: str) -> ModelError:

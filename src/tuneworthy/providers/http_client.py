@@ -118,7 +118,6 @@ class HttpClient:
                 f"The API key does not belong to the server {parts.hostname}.", hint=messages.say("fix_address")
             )
         self._base_url = base_url
-        self._urls: dict[str, URL] = {"": URL(base_url)}
         self._headers = {
             "Content-Type": "application/json",
             "Accept": "application/json",
@@ -156,9 +155,7 @@ class HttpClient:
             raise ProviderError(
                 f"{self.host}: the request cannot be encoded as JSON: {error}.", code="bad_request", retryable=False
             ) from None
-        url = self._urls.get(path)
-        if url is None:
-            url = self._urls[path] = URL(endpoint(self._base_url, path))
+        url = URL(endpoint(self._base_url, path) if path else self._base_url)
         session = self._session
         if session is None or self._loop is not asyncio.get_running_loop():
             session = await self._open()

@@ -28,7 +28,6 @@ import orjson
 from tuneworthy import processes
 from tuneworthy.config.models import LlamaCpp
 from tuneworthy.errors import ModelError, OutsideFault, ProviderError, UserError
-from tuneworthy.providers import messages
 from tuneworthy.providers.base import BaseProvider, outgoing, provider
 from tuneworthy.providers.capabilities import Capabilities, capabilities_for
 from tuneworthy.providers.gguf import GgufHeader, read_header
@@ -216,7 +215,7 @@ class Engine:
         reason = last_log_line(self.log, self._log_start, ("error loading model", " E ")) or reason
         return ModelError(
             f"llama.cpp cannot load {self.settings.path}: {reason}.",
-            hint=messages.say("see_log", log=self.log),
+            hint=f"See {self.log}.",
         )
 
 
@@ -449,10 +448,9 @@ def open_llama_cpp(name: str, config: LlamaCpp, root: Path) -> LlamaCppProvider:
         raise ModelError(f"models.{name} needs a GGUF file, but {path} is a folder.", hint="Specify a GGUF file.")
     header = read_header(path)
     context = min(config.context, header.context_length or config.context)
-    cache = cache_mib(path.stat().st_size, header, config.slots * context)
     settings = EngineSettings(
         path=str(path.resolve()), alias=config.model, slots=config.slots, context=context,
-        threads=cores(), cache_mib=cache,
+        threads=cores(), cache_mib=cache_mib(path.stat().st_size, header, config.slots * context),
     )  # fmt: skip
     return LlamaCppProvider(
         settings=settings,

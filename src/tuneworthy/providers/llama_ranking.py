@@ -96,7 +96,8 @@ class LabelRanker:
             rest, before = label[shared:], label
             answer = await self._client.post(
                 {
-                    "prompt": [*prompt, *label[:shared]], "grammar": token_grammar(rest), "n_predict": len(rest),
+                    "prompt": [*prompt, *label[:shared]], "n_predict": len(rest),
+                    "grammar": "root ::= " + " ".join(f"<[{token}]>" for token in rest),
                     "n_probs": 1, "temperature": 0, "samplers": [], "cache_prompt": True, "id_slot": slot,
                 },
                 "completion",
@@ -126,7 +127,3 @@ class LabelRanker:
             {"content": text, "add_special": True, "parse_special": True, "with_pieces": True}, "tokenize"
         )
         return [(int(token["id"]), isinstance(token["piece"], str)) for token in answer["tokens"]]
-
-
-def token_grammar(tokens: Sequence[int]) -> str:
-    return "root ::= " + " ".join(f"<[{token}]>" for token in tokens)

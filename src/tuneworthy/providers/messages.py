@@ -9,11 +9,6 @@ say = Catalogue(
         # Addresses and keys
         "use_key_variable": "Put the key in an environment variable and set api_key_env to its name.",
         "fix_address": "Fix base_url or url in the project file.",
-        # Answers
-        "fix_labels": "Fix the labels.",
-        # The embedded llama.cpp and vLLM
-        "see_log": "See {log}.",
-        "empty_log": "its log is empty",
         # Model files
         "fix_model": "Fix the `model` setting.",
         "pull_again": "Run `tuneworthy models pull MODEL` again.",
@@ -31,7 +26,5 @@ say = Catalogue(
         "download_again": (
             "Specify a different model, or delete the file and download it again with `tuneworthy models pull MODEL`."
         ),
-        # Chat templates
-        "template_refuses": "it cannot render the chat ({reason})",
     },
 ).say

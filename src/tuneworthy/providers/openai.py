@@ -208,8 +208,11 @@ def read_answer(answer: Mapping[str, Any], request: Request, *, wrapped: bool) -
 
 
 def _token(token: _ChatToken) -> JsonObject:
-    top = [[other.token, other.logprob] for other in token.top_logprobs or ()]
-    return {"token": token.token, "logprob": token.logprob, "top": top}
+    return {
+        "token": token.token,
+        "logprob": token.logprob,
+        "top": [[other.token, other.logprob] for other in token.top_logprobs or ()],
+    }
 
 
 @provider("openai")

@@ -204,8 +204,8 @@ def write_artifact(
     """
     store.create()
     document = {**about, "format": FORMAT, "kind": kind, "parent": parent}
-    times = {"created": datetime.now(UTC).isoformat(timespec="seconds")}
-    folder = freeze_folder(store.path / "models", MANIFEST, fill, document, times=times)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    folder = freeze_folder(store.path / "models", MANIFEST, fill, document, times={"created": now})
     if latest:
         store.write(f"models/latest-{kind}", {"id": folder.name})
     found = find_artifact(store, folder.name)

@@ -148,10 +148,13 @@ class ResponseStore:
         """Yield the rows under `keys`; SQLite limits the number of keys in one query."""
         for start in range(0, len(keys), _CHUNK):
             chunk = keys[start : start + _CHUNK]
-            query = f"SELECT {columns} FROM responses WHERE key IN ({','.join('?' * len(chunk))})"
-            with explained(self.path):
-                rows = self._db.execute(query, chunk).fetchall()
-            yield from rows
+            yield from self._rows(
+                f"SELECT {columns} FROM responses WHERE key IN ({','.join('?' * len(chunk))})", *chunk
+            )
+
+    def _rows(self, statement: str, *values: Any) -> list[Any]:
+        with explained(self.path):
+            return self._db.execute(statement, values).fetchall()
 
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, tuple[Response | Failure, float]]:
         """Return the answers under `keys`, each with its cost in US dollars.
@@ -171,8 +174,7 @@ class ResponseStore:
     def measured_elsewhere(self) -> dict[str, int]:
         """Return the numbers of answers that the user has not accepted, by the key that signed them."""
         query = f"SELECT origin(body, key, cost_usd, created), COUNT(*) FROM responses {_ELSEWHERE} GROUP BY 1"
-        with explained(self.path):
-            return dict(self._db.execute(query).fetchall())
+        return dict(self._rows(query))
 
     def accept(self, signer: str) -> int:
         """Seal the answers that the key `signer` signed, and return their number; later answers of it are not."""
@@ -231,23 +233,19 @@ class ResponseStore:
 
     def close_call(self, note: int) -> None:
         """Take the note back: the provider refused the call and billed nothing."""
-        with explained(self.path):
-            self._db.execute("DELETE FROM open_calls WHERE rowid = ?", (note,))
+        self._rows("DELETE FROM open_calls WHERE rowid = ?", note)
 
     def unanswered(self) -> list[OpenCall]:
-        with explained(self.path):
-            rows = self._db.execute(_UNANSWERED).fetchall()
         return [
             OpenCall(
                 key, min(ceiling, cost) if answered else ceiling, bool(answered), shaped(created, float, self.path)
             )
-            for key, ceiling, answered, cost, created in rows
+            for key, ceiling, answered, cost, created in self._rows(_UNANSWERED)
         ]
 
     def release(self) -> None:
         """Forget the calls without an answer: whoever calls this knows that they were not billed."""
-        with explained(self.path):
-            self._db.execute("DELETE FROM open_calls")
+        self._rows("DELETE FROM open_calls")
 
     def spending(self, holder: tuple[str, float] | None = None) -> Expenses:
         """Return what all calls of this project have cost.
@@ -261,8 +259,7 @@ class ResponseStore:
         answered = 0.0
         for table, column in AMOUNTS.items():
             query = f"SELECT TOTAL({column}), MIN(rowid) FILTER (WHERE NOT {MONEY.format(column)}) FROM {table}"
-            with explained(self.path):
-                total, bad_row = self._db.execute(query).fetchone()
+            ((total, bad_row),) = self._rows(query)
             if bad_row is not None:
                 raise DamagedRecord(f"{self.path}, row {bad_row}: {column} is not an amount of money.")
             if table != "open_calls":
