@@ -227,7 +227,6 @@ class _Rows:
 
 
 def findings_of(version: Version, plan: ReviewPlan) -> dict[str, list[str]]:
-    """Return the checks' reports by row of a plan."""
     lines: dict[str, list[str]] = defaultdict(list)
     for finding in version.findings():
         if finding.id:

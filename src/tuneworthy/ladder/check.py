@@ -8,7 +8,7 @@ Nothing is asked of a model: servers that the project file names get one GET tha
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class CheckReport:
                 {"check": one.rule, "severity": one.severity, "message": one.message, "fix": one.fix}
                 for one in self.findings
             ],
-            "estimate": self.estimate.to_dict() if self.estimate else None,
+            "estimate": asdict(self.estimate) if self.estimate else None,
             "power": self.power.to_dict() if self.power else None,
         }
 

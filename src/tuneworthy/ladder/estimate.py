@@ -8,7 +8,7 @@ it measured.
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from math import sqrt
 from typing import Any
@@ -92,9 +92,6 @@ class Estimate:
     rungs: Mapping[str, Work] = field(default_factory=dict)
     models: Mapping[str, Work] = field(default_factory=dict)
     assumptions: Sequence[str] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
     def __str__(self) -> str:
         dollars = f"costs about ${self.usd:.2f}" if self.usd else "costs nothing"

@@ -206,5 +206,4 @@ def content_of(row: Example) -> str:
 
 
 def now() -> str:
-    """Return the time as it is written into the file."""
     return datetime.now(UTC).isoformat(timespec="seconds")

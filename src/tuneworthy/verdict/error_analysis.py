@@ -9,7 +9,7 @@ instability; what only a stronger model gets right is reasoning.
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
 from scipy.special import bdtrc
@@ -171,9 +171,6 @@ class ErrorAnalysis:
     pass_rate: float | None = None
     calls: int = 0
     cost_usd: float = 0.0
-
-    def to_dict(self) -> JsonObject:
-        return asdict(self)
 
 
 def rows_of(

@@ -1,6 +1,6 @@
 """The method of training that `plan` names: that of the last verdict; full training where LoRA fell short on test."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from tuneworthy.config.project import Project
 from tuneworthy.errors import join_sentences
@@ -10,7 +10,6 @@ from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import find_artifact
 from tuneworthy.train.gpus import GIB
 from tuneworthy.train.plan import Planned, advised
-from tuneworthy.types import JsonObject
 from tuneworthy.verdict.base import Method
 from tuneworthy.verdict.last_verdict import load_verdict
 from tuneworthy.verdict.training_method import METHODS
@@ -38,10 +37,6 @@ class PlannedMethod:
         if self.method is None:
             return join_sentences(self.why, self.step)
         return f"Method: {self.method}. {self.why} {self.step} [{self.source}]"
-
-    def to_dict(self) -> JsonObject:
-        """Return it as JSON-able values."""
-        return asdict(self)
 
 
 def planned_method(project: Project) -> PlannedMethod:

@@ -7,7 +7,7 @@ it is stored, resumed and counted against the budget like any other.
 import random
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
@@ -75,7 +75,7 @@ async def analyse_errors(
         ):  # a refusal: the grader has said it
             await probing.made[name]()
     report = probing.report()
-    session.folder.write(FILE, report.to_dict())
+    session.folder.write(FILE, asdict(report))
     return report
 
 
