@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,7 @@ def test_the_power_is_that_of_the_comparisons_that_are_left_even_where_the_test_
     for name in rungs:
         plan = plan.take(f"{name}:a", name)
     for made, difference in ((plan, 0.14), (used_up(plan), 0.3)):
-        ProjectFolder(root).write("comparisons", made.to_dict())
+        ProjectFolder(root).write("comparisons", asdict(made))
         assert invoke(["check", "--json", "--project", str(root)]) == 0
         power = json.loads(capsys.readouterr().out)["power"]
         assert power["comparisons"] == 1 and power["alpha"] == min(made.open_slots.values())
