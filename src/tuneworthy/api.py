@@ -49,8 +49,9 @@ class Report:
     paragraph: str
 
     def _repr_html_(self) -> str:
-        page = escape(self.html, quote=True)
-        return f'<iframe srcdoc="{page}" sandbox="" style="width: 100%; height: 40rem; border: 0"></iframe>'
+        return (
+            f'<iframe srcdoc="{escape(self.html)}" sandbox="" style="width: 100%; height: 40rem; border: 0"></iframe>'
+        )
 
 
 class OpenProject:

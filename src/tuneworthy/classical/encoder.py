@@ -165,8 +165,8 @@ class EncoderClassifier(PieceModel):
         self._layers = sum(name.endswith(".intermediate.dense.weight") for name in self._weights)
 
     def _row(self, question: str) -> NDArray[np.float64]:
-        logits = self.logits(self._pieces.marked(question, self._max_tokens))
-        return softmax(logits.astype(np.float64) / self._temperature)
+        ids = self._pieces.marked(question, self._max_tokens)
+        return softmax(self.logits(ids).astype(np.float64) / self._temperature)
 
     def logits(self, ids: list[int]) -> NDArray[Any]:
         """Return the head's output per label for a text of these pieces, ``(n_labels,)``."""

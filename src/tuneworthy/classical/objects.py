@@ -38,8 +38,8 @@ DEFAULT_C = 3.0
 def fit_constant(rows: Sequence[QuestionAnswer], seed: int) -> ConstantObject:
     """Take the most frequent object."""
     texts, objects = read_rows(rows)
-    state = {"answer": most_frequent(map(write, objects))}
-    return fitted(ConstantObject, state, "constant", rows, seed, unreadable_rows=len(rows) - len(texts))
+    answer = most_frequent(map(write, objects))
+    return fitted(ConstantObject, {"answer": answer}, "constant", rows, seed, unreadable_rows=len(rows) - len(texts))
 
 
 @CLASSICAL_MODELS.register("nearest_object")

@@ -101,8 +101,7 @@ class AddressedModel(ModelSection, KeyedServer):
 
     @property
     def may_forward(self) -> bool:
-        priced = self.input_usd_per_mtok or self.output_usd_per_mtok
-        return bool(priced) and self.forwards is None and not self.hosted
+        return bool(self.input_usd_per_mtok or self.output_usd_per_mtok) and self.forwards is None and not self.hosted
 
     @property
     def key_variable(self) -> str | None:

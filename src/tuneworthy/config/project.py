@@ -1,6 +1,5 @@
 """The project file `tuneworthy.toml`: read and checked; all its faults are reported at once, each with its line."""
 
-import logging
 import tomllib
 from pathlib import Path
 from typing import Any, Final, Self
@@ -32,7 +31,6 @@ MAX_PROJECT = 2**20
 DEFAULT_PATHS: Final = {"cases": "cases.jsonl", "examples": "examples.jsonl", "documents": "documents/"}
 # Faults that are listed; each unknown key is compared with all known keys.
 MAX_FAULTS = 50
-logger = logging.getLogger(__name__)
 
 
 class Project(Section):
@@ -178,7 +176,6 @@ def load(root: Path | str) -> Project:
             faults.append(f"{path}: further errors: {n}.")
         raise ConfigError(faults) from None
     project._root = path.parent.resolve()
-    logger.debug("read the project %s", path)
     return project
 
 

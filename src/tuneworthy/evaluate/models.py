@@ -68,8 +68,11 @@ class OpenModel:
 
     def ceiling_usd(self, request: Request) -> float:
         request = _bounded(request)
-        size = self._size(request)
-        return self.price.ceiling(size, request.max_tokens, features=_features(request)) if self.price else 0.0
+        return (
+            self.price.ceiling(self._size(request), request.max_tokens, features=_features(request))
+            if self.price
+            else 0.0
+        )
 
     def settled(self, request: Request, response: Response) -> tuple[Response, float]:
         """Return a response and its cost, US dollars; the ceiling and no usage if the reported usage cannot be true."""

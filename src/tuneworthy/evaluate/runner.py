@@ -636,20 +636,18 @@ def _down(model: OpenModel, error: ProviderError, why: str) -> OutsideFault:
 
 
 def _wrong(model: OpenModel, error: ProviderError) -> ModelError:
-    message, hint = (
-        "Every call to {model} fails: {error}.",
-        "Fix the function or service behind models.{model}, then run the command again.",
-    )
     if error.code == "refused":
-        message, hint = (
-            "{model} rejects every call: {error}.",
-            (
-                "Check that the base URL and the model name of models.{model} are correct, and that the API key has "
-                "access to the model."
+        return ModelError(
+            f"{model.name} rejects every call: {error.message.rstrip('.')}.",
+            hint=(
+                f"Check that the base URL and the model name of models.{model.name} are correct, and that the API key "
+                "has access to the model."
             ),
         )
-    names = {"model": model.name, "error": error.message.rstrip(".")}
-    return ModelError(message.format(**names), hint=hint.format(**names))
+    return ModelError(
+        f"Every call to {model.name} fails: {error.message.rstrip('.')}.",
+        hint=f"Fix the function or service behind models.{model.name}, then run the command again.",
+    )
 
 
 def _trace(

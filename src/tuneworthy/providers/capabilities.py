@@ -153,8 +153,7 @@ def capabilities_of(provider: str, model: str, host: str = "") -> Capabilities:
 
 def capabilities_for(config: ModelSection) -> Capabilities:
     host = urlsplit(str(getattr(config, "base_url", ""))).hostname or ""
-    provider = config.protocol or str(getattr(config, "provider", ""))
-    return capabilities_of(provider, str(getattr(config, "model", "")), host)
+    return capabilities_of(config.protocol or config.provider, str(getattr(config, "model", "")), host)
 
 
 def filter_parameters(capabilities: Capabilities, decoding: Mapping[str, Any]) -> tuple[JsonObject, tuple[str, ...]]:

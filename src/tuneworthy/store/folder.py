@@ -4,7 +4,6 @@ Invariant: a file is either whole or not there. Every write goes to a temporary 
 """
 
 import fcntl
-import logging
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +23,6 @@ NAME = ".tuneworthy"
 # Kinds of files that are opened by no one: reading or writing them could wait for ever.
 SPECIAL: Final = frozenset({stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK})
 T = TypeVar("T")
-logger = logging.getLogger(__name__)
 
 
 def write_atomic(path: Path, content: bytes | Iterable[bytes]) -> None:
@@ -103,7 +101,6 @@ class Folder:
         self.create()
         path = self.path / f"{name}.json"
         write_atomic(path, redact_json(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)))
-        logger.debug("wrote %s", path)
         return path
 
     def holder(self) -> tuple[str, float] | None:
