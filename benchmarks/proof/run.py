@@ -92,7 +92,7 @@ def command(folder: Path, step: tuple[str, ...]) -> tuple[int, str]:
             try:
                 printed, _ = child.communicate()
             except Terminated:  # Ctrl-C reaches the step by itself, which stores its work before it ends
-                child.send_signal(signal.SIGINT)
+                child.terminate()
                 raise
     return child.returncode, printed
 
@@ -129,7 +129,7 @@ def second_test(task: Task, folder: Path, before: dict[str, Any]) -> dict[str, A
     paired = compare(*a, *b, alpha=0.05, seed=SEED)
     scores = {name: level(task, one) for name, one in scored.items()}
     reached = scores[TUNED]["target"] == "met" != scores[best]["target"]
-    worth = "yes" if reached or paired.better else "no" if paired.excludes_gain(MARGIN) else "unresolved"
+    worth = "yes" if reached or paired.better else "no" if paired.ci[1] < MARGIN else "unresolved"
     return {
         "scores": scores, "best_untrained": best, "difference": paired.delta, "ci95": paired.ci,
         "p_value": paired.p_value, "n": paired.n, "left_out": len(second) - len(kept), "better": bool(paired.better),

@@ -59,7 +59,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [(signal.SIGINT, "tuneworthy.cli"), (signal.SIGTERM, "click"), (signal.SIGHUP, "tuneworthy.cli.status")],
 )
 def test_a_signal_during_the_imports_ends_the_process_without_a_traceback(number: int, module: str) -> None:
-    command = [sys.executable, "-c", INTERRUPTED, str(int(number)), module]
+    heard = f"import signal; signal.signal({int(number)}, signal.SIG_DFL)\n"  # also where the tests run under `nohup`
+    command = [sys.executable, "-c", heard + INTERRUPTED, str(int(number)), module]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert (done.returncode, done.stdout) == (128 + number, "")
     assert done.stderr == "Stopped before the command started.\n"

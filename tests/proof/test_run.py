@@ -281,7 +281,8 @@ def test_a_registry_of_ones_own_is_open(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_runner_that_is_terminated_ends_its_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = "import os, signal, sys, time\ntry: os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)\n"
+    step = "import os, signal, sys, time\nsignal.signal(signal.SIGTERM, signal.default_int_handler)\ntry: "
+    step += "os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)\n"
     step += "except KeyboardInterrupt: print('stored', file=sys.stderr)"
     (tmp_path / "tool").write_text(f"#!{sys.executable}\n{step}")
     (tmp_path / "tool").chmod(0o755)
