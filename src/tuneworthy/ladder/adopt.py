@@ -96,13 +96,22 @@ def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
         return _bar(evidence, numbers) or _adopted(evidence, before if better else None, better, saving, margin)
     excluded = gain.ci[1] < margin
     if cheap_enough:
-        reason = f"non-inferior at {saving}, but no longer meets the target; difference {numbers}"
-        return Adoption(RungStatus.NO_GAIN if excluded else inconclusive, "loses_target", reason)
+        return Adoption(
+            RungStatus.NO_GAIN if excluded else inconclusive,
+            "loses_target",
+            f"non-inferior at {saving}, but no longer meets the target; difference {numbers}",
+        )
     if excluded:
-        reason = f"a gain of {100 * margin:.1f} points or more is ruled out (difference {numbers})"
-        return Adoption(RungStatus.NO_GAIN, "no_gain", reason)
-    reason = f"a gain of {100 * margin:.1f} points is neither shown nor ruled out (difference {numbers})"
-    return Adoption(inconclusive, "not_compared" if gain.alpha is None else "unresolved", reason)
+        return Adoption(
+            RungStatus.NO_GAIN,
+            "no_gain",
+            f"a gain of {100 * margin:.1f} points or more is ruled out (difference {numbers})",
+        )
+    return Adoption(
+        inconclusive,
+        "not_compared" if gain.alpha is None else "unresolved",
+        f"a gain of {100 * margin:.1f} points is neither shown nor ruled out (difference {numbers})",
+    )
 
 
 def _numbers(gain: PairedResult) -> str:
@@ -114,14 +123,18 @@ def _numbers(gain: PairedResult) -> str:
 
 def _bar(evidence: AdoptionEvidence, numbers: str) -> Adoption | None:
     if evidence.unscored_share > MOST_UNSCORED:
-        reason = (
+        return Adoption(
+            RungStatus.INCONCLUSIVE,
+            "unscored",
             f"{evidence.unscored_share:.1%} of the answers could not be scored (limit {MOST_UNSCORED:.1%}); "
-            f"difference {numbers}"
+            f"difference {numbers}",
         )
-        return Adoption(RungStatus.INCONCLUSIVE, "unscored", reason)
     if evidence.sign_flips:
-        reason = f"the unscored answers could reverse the result; difference {numbers}"
-        return Adoption(RungStatus.INCONCLUSIVE, "unscored_flip", reason)
+        return Adoption(
+            RungStatus.INCONCLUSIVE,
+            "unscored_flip",
+            f"the unscored answers could reverse the result; difference {numbers}",
+        )
     return None
 
 
@@ -130,11 +143,12 @@ def _adopted(
 ) -> Adoption:
     numbers = _numbers(evidence.gain)
     if not better:
-        reason = (
+        return Adoption(
+            RungStatus.ADOPTED,
+            "cheaper",
             f"non-inferior at {saving} (lower bound {100 * evidence.no_creep.lower:+.1f} points, margin "
-            f"{100 * margin:.1f}); difference {numbers}"
+            f"{100 * margin:.1f}); difference {numbers}",
         )
-        return Adoption(RungStatus.ADOPTED, "cheaper", reason)
     shown = ""
     if before is not None and not evidence.gain.better:
         shown = f"; significant at alpha {before.alpha:.4f} on the first {before.n} cases"

@@ -71,9 +71,8 @@ def check_project(
         findings = [Finding(message=line, fix=error.hint, severity="error", rule="config") for line in error.faults]
         return CheckReport(task=None, findings=tuple(findings))
     facts = Facts(project, contact=contact)
-    rules = (CHECKS.all() if checks is None else checks).values()
     findings = []
-    for rule in rules:
+    for rule in (CHECKS.all() if checks is None else checks).values():
         logger.debug("check %s", rule.name)
         try:
             findings += list(rule.run(facts))

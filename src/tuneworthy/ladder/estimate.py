@@ -155,8 +155,7 @@ class _Estimating:
     def run(self) -> Estimate:
         rungs = self._rungs()
         answers = sum(work.calls for work in rungs.values())
-        judges = [grader for grader in self.project.graders if isinstance(grader, Judge)]
-        for grader in judges:
+        for grader in [one for one in self.project.graders if isinstance(one, Judge)]:
             judge = Variant(
                 name="judge",
                 model=grader.model,
@@ -229,8 +228,7 @@ class _Estimating:
                 heads[:n] = [head] * n
             heads[0] = len(split.dev)  # whether the winner is ahead of the best so far is seen on all of dev
         heads[0] += len(split.test) * max(repeats_of(self.project, one) for one in candidates)
-        n_timed = min(N_CASES + 1, len(split.dev) + len(split.test))
-        timed = [n_timed, *[0] * len(asked)]
+        timed = [min(N_CASES + 1, len(split.dev) + len(split.test)), *[0] * len(asked)]
         loads = [(one, float(n), alone) for one, n, alone in zip(asked, heads, timed, strict=False)]
         return loads + [(replace(winner, model=model), float(n), 0) for model, n in proposal.more_calls.items()]
 
@@ -302,12 +300,13 @@ def observed(project: Project) -> dict[str, _Observed]:
             variant = record.variant_of(row) if record else None
             if (
                 variant
+                and variant.model in project.models
                 and row.output_tokens is not None
                 and row.latency_p50_ms is not None
                 and not variant.answer_after
             ):
                 found.setdefault(variant.model, _Observed(variant, row.output_tokens, row.latency_p50_ms / 1000))
-    return {name: one for name, one in found.items() if name in project.models}
+    return found
 
 
 def prompt_tokens(variant: Variant, cases: Sequence[Case]) -> tuple[float, float]:

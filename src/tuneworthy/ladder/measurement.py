@@ -79,8 +79,11 @@ class Measurement(ScoredAnswers):
 
 def repeats_of(project: Project, variant: Variant) -> int:
     config = project.models.get(variant.model)
-    fixed = variant.model.startswith(IN_PROCESS) or (config is not None and config.repeatable)
-    fixed = fixed or variant.output.kind == "ranked"
+    fixed = (
+        variant.model.startswith(IN_PROCESS)
+        or (config is not None and config.repeatable)
+        or variant.output.kind == "ranked"
+    )
     varies = not fixed and float(variant.decoding.get("temperature", 1.0)) > 0
     return max(SAMPLED_REPEATS, project.ladder.repeats) if varies else project.ladder.repeats
 
@@ -109,11 +112,10 @@ async def measure_on_test(
     limits, model = session.project.constraints, session.models[variant.model]
     latency = await measure_latency(partial(_time, session, variant), [*dev, *test], limits=limits)
     means = usage(traces)
-    usd_per_1k = means.usd_per_1k
     record = replace(
         record,
         n=len(test),
-        usd_per_1k=usd_per_1k,
+        usd_per_1k=means.usd_per_1k,
         input_tokens=means.input_tokens,
         output_tokens=means.output_tokens,
         unreported=means.unreported,
@@ -134,7 +136,7 @@ async def measure_on_test(
             hosted=model.hosted,
             p95_ms=latency.quantile_ms(0.95),
             p95_interval=latency.interval_ms(0.95),
-            usd_per_1k=usd_per_1k,
+            usd_per_1k=means.usd_per_1k,
         ),
     )
     score, ci95, bounds, size, notes = _score(session, trial)
@@ -207,7 +209,6 @@ async def decide(
     effective = session.split.effective_groups
     gain, _, unvalidated = compare_scored(session, test, best, trial, alpha)
     _, no_creep, fault = compare_scored(session, test, highest, trial)
-    unvalidated = unvalidated or fault
     evidence = AdoptionEvidence(
         gain=gain,
         no_creep=no_creep,
@@ -221,7 +222,7 @@ async def decide(
         time_ratio=None if trial.variant.cascade else trial.latency.ratio_to(best.latency),
         loses_target=_meets(session, best) and not _meets(session, trial),
         violated=trial.violated,
-        unvalidated=unvalidated,
+        unvalidated=unvalidated or fault,
         shown_before=_shown_before(session, best, trial),
         few_groups=f"the test cases count as {effective:.1f} independent sources; at least {LEAST_GROUPS} are needed"
         if effective < LEAST_GROUPS
@@ -342,15 +343,13 @@ async def constant_score(session: Session) -> Pair | None:
 
 
 def beats_constant(session: Session, trial: Measurement, constant: Pair) -> bool:
-    num, den = constant
-    always = replace(trial, num=num, den=den)
-    groups = session.groups(session.split.test)
-    return compare(*_common(always, trial, groups), alpha=0.05, seed=session.project.split.seed).better
+    always = replace(trial, num=constant[0], den=constant[1])
+    both = _common(always, trial, session.groups(session.split.test))
+    return compare(*both, alpha=0.05, seed=session.project.split.seed).better
 
 
 def recall_of(session: Session, trial: Measurement) -> dict[str, float]:
-    test = session.split.test
-    labels = ["".join(accepted(case.expected)[:1]) if case.expected is not None else "" for case in test]
+    labels = ["".join(accepted(case.expected)[:1]) if case.expected is not None else "" for case in session.split.test]
     scored = ~(np.isnan(trial.num) | np.isnan(trial.den))
     recall = {}
     for label in sorted(set(labels) - {""}):
@@ -364,14 +363,15 @@ def confusion_of(session: Session, cases: Sequence[Case], traces: Sequence[Trace
     if session.task.kind != "label":
         return []
     find = LabelFinder(session.task.labels)
-    named = [find(trace.text) for trace in traces]
     pairs = Counter(
         ("".join(accepted(case.expected)[:1]), answer[0] if len(answer) == 1 else "")
-        for case, answer in zip(cases, named, strict=True)
+        for case, answer in zip(cases, [find(trace.text) for trace in traces], strict=True)
         if case.expected is not None
     )
-    order = sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))
-    return [LabelConfusion(expected=expected, answered=answered, n=n) for (expected, answered), n in order]
+    return [
+        LabelConfusion(expected=expected, answered=answered, n=n)
+        for (expected, answered), n in sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))
+    ]
 
 
 def wrong_answers(
@@ -415,12 +415,11 @@ def _score(session: Session, trial: Measurement) -> tuple[float, Span | None, Sp
 
     Where a judge grades and people judged enough, all are corrected by their verdicts.
     """
-    test = session.split.test
     scored = ~np.isnan(trial.num)
     if not scored.any():
         return trial.score, None, None, None, []
-    groups = session.groups(test)
-    if session.judging and (level := session.judging.level(test, trial, groups=groups)):
+    groups = session.groups(session.split.test)
+    if session.judging and (level := session.judging.level(session.split.test, trial, groups=groups)):
         note = f"score corrected with human ratings of {level.n_human} cases (judge alone: {trial.score:.1%})"
         spread = max(level.b * (1 - level.b), 1e-9)
         size = min(float(level.n), spread / level.error**2) if level.error > 0 else float(level.n_human)

@@ -152,9 +152,8 @@ def check_rungs(project: Project, names: Sequence[str]) -> None:
         if name not in RUNGS.names():
             raise UnknownName("rung", name, RUNGS)
         if name not in {"baseline", *project.ladder.rungs}:
-            rungs = ", ".join(project.ladder.rungs)
             raise UserError(
-                f"The rung {name!r} is not in ladder.rungs. Rungs of this project: {rungs}.",
+                f"The rung {name!r} is not in ladder.rungs. Rungs of this project: {', '.join(project.ladder.rungs)}.",
                 hint="Add it to ladder.rungs, or choose another one.",
             )
 
@@ -276,9 +275,7 @@ class LadderRun:
             )
             return _nothing_to_try(name, skipped, list(unavailable.values()), notes)
         unseen = [case for case in self.dev if case.id not in found.made_from]
-        raced = await self._explore(candidates, unseen)
-        winner = raced.winner if raced else candidates[0]
-        self.variants[winner.id] = replace(winner, model_identity=dict(winner.model_identity))
+        winner, raced = await self._explore(candidates, unseen)
         record = _explored(name, winner, raced, len(candidates) if session.split.explore else 1, notes)
         record = replace(record, candidates=self._calibrated(record.candidates, candidates, unseen))
         with session.runner.metered() as spent:
@@ -311,9 +308,7 @@ class LadderRun:
             candidates = [variant for variant in variants if variant.model not in unavailable]
             record = RungRecord(rung=TEACHER, status=RungStatus.FAILED, reason="; ".join(unavailable.values()))
             if candidates:
-                raced = await self._explore(candidates, self.dev)
-                winner = raced.winner if raced else candidates[0]
-                self.variants[winner.id] = replace(winner, model_identity=dict(winner.model_identity))
+                winner, raced = await self._explore(candidates, self.dev)
                 record = await self._test(_explored(TEACHER, winner, raced, len(candidates), []), winner, ())
         self.records[TEACHER] = replace(record, cost_usd=spent.usd)
         self.watcher.finish(self.records[TEACHER])
@@ -329,17 +324,23 @@ class LadderRun:
                     refused[variant.model] = f"{variant.model} is not available: {error.message}"
         return refused
 
-    async def _explore(self, candidates: Sequence[Variant], unseen: Sequence[Case]) -> Race | None:
-        """Race the candidates on dev; where dev is too small the first is preregistered (only a quick run asks it).
+    async def _explore(self, candidates: Sequence[Variant], unseen: Sequence[Case]) -> tuple[Variant, Race | None]:
+        """Race the candidates on dev, and note the winner.
+
+        Where dev is too small, the first candidate is preregistered, and only a quick run asks it.
 
         Args:
             candidates: Variants.
             unseen: The cases of dev from which no candidate was made.
         """
-        ask = self.session.measure
+        raced = None
         if self.session.split.explore:
-            return await race(candidates, unseen, ask, n_dev=len(self.dev))
-        return await race(candidates[:1], self.dev, ask) if self.quick else None
+            raced = await race(candidates, unseen, self.session.measure, n_dev=len(self.dev))
+        elif self.quick:
+            raced = await race(candidates[:1], self.dev, self.session.measure)
+        winner = raced.winner if raced else candidates[0]
+        self.variants[winner.id] = replace(winner, model_identity=dict(winner.model_identity))
+        return winner, raced
 
     def _calibrated(
         self, rows: Sequence[CandidateResult], variants: Sequence[Variant], raced: Sequence[Case]
@@ -494,11 +495,10 @@ class LadderRun:
         return None if best is None or best.violated else BestVariant(best.rung, best.variant.id)
 
     def _measured(self) -> list[Variant]:
-        may_serve = self.session.project.may_serve
         return [
             one.variant
             for one in self.trials.values()
-            if one.rung not in {"classical", TEACHER, "fine_tune"} and may_serve(one.variant.model)
+            if one.rung not in {"classical", TEACHER, "fine_tune"} and self.session.project.may_serve(one.variant.model)
         ]
 
     def _classical_wins(self) -> str:
@@ -593,7 +593,7 @@ def _explored(name: str, winner: Variant, raced: Race | None, tried: int, notes:
         for one in entries
         if not one.scored
     ]
-    record = RungRecord(
+    return RungRecord(
         rung=name,
         status=RungStatus.INCONCLUSIVE,
         variant=winner.id,
@@ -613,11 +613,11 @@ def _explored(name: str, winner: Variant, raced: Race | None, tried: int, notes:
             for entry in entries
             if entry.scored
         ],
+        calls=raced.calls if raced else 0,
+        calls_full=raced.calls_full if raced else 0,
+        saved_usd=raced.saved_usd if raced else 0.0,
         notes=[*notes, *mute],
     )
-    if raced is None:
-        return record
-    return replace(record, calls=raced.calls, calls_full=raced.calls_full, saved_usd=raced.saved_usd)
 
 
 def _takes_over(best: Measurement, trial: Measurement) -> bool:

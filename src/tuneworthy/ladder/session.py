@@ -165,8 +165,9 @@ class Session:
     async def measure(self, variant: Variant, cases: Sequence[Case]) -> DevScores:
         traces = await self.ask(variant, cases)
         num, den, _ = await self.score(traces, cases)
-        cost_usd = sum(trace.cost_usd for trace in traces)
-        return DevScores(num=num, den=den, cost_usd=cost_usd, weight=usage(traces).weight)
+        return DevScores(
+            num=num, den=den, cost_usd=sum(trace.cost_usd for trace in traces), weight=usage(traces).weight
+        )
 
     @contextmanager
     def all_answered(self) -> Iterator[None]:

@@ -53,8 +53,7 @@ def read_data(project: Project) -> TaskData:
         UserError: A file is missing or wrong, a case has no label, a split is empty, or cases were edited.
     """
     dataset = read_dataset(project)
-    unlabelled = [case.id for case in dataset.cases if not case.labelled]
-    if unlabelled:
+    if unlabelled := [case.id for case in dataset.cases if not case.labelled]:
         raise UserError(
             (f"{count(len(unlabelled), 'case has', 'cases have')} no expected answer, starting with {unlabelled[0]}."),
             hint="Run `tuneworthy cases label` to label them.",

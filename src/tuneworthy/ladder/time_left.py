@@ -70,14 +70,13 @@ class TimeLeft:
         return self._calls / self._seconds if self._seconds else None
 
     def seconds(self, rung: str | None = None) -> float:
-        rungs = {*self._takes, self._rung} if rung is None else {rung}
-        return sum(self.calls(name) * self._each(name) * self._pace(name) for name in rungs)
+        return sum(
+            self.calls(name) * self._each(name) * (self._measured / self._assumed if name in self._takes else 1.0)
+            for name in ({*self._takes, self._rung} if rung is None else {rung})
+        )
 
     def _each(self, rung: str) -> float:
         """Return the assumed seconds of one call; of a rung without an estimate, the measured seconds."""
         if rung not in self._takes:
             return self._seconds / (self._calls or 1.0)
         return self._takes[rung].seconds / (self._takes[rung].calls or 1.0)
-
-    def _pace(self, rung: str) -> float:
-        return self._measured / self._assumed if rung in self._takes else 1.0

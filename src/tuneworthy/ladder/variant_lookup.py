@@ -24,8 +24,10 @@ _FIELDS = {field.name for field in fields(Variant)}
 
 
 def describe(variant: Variant) -> dict[str, Any]:
-    content = asdict(replace(variant, model_identity={}))
-    return content | {"model_identity": dict(variant.model_identity), "id": variant.id}
+    return asdict(replace(variant, model_identity={})) | {
+        "model_identity": dict(variant.model_identity),
+        "id": variant.id,
+    }
 
 
 def restore(content: Any, where: str) -> Variant:

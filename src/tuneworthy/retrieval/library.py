@@ -31,7 +31,7 @@ from tuneworthy.retrieval.chunking import about_tokens, chunk_documents
 from tuneworthy.retrieval.cross_encoder import CrossEncoder, cross_encoder_identity, cross_encoder_missing
 from tuneworthy.retrieval.documents import Corpus, read_documents
 from tuneworthy.retrieval.encoder import MAX_TOKENS, SentenceEncoder, encoder_installed, load_encoder
-from tuneworthy.retrieval.index import ChunkEncoder, lancedb_missing, open_index
+from tuneworthy.retrieval.index import ChunkEncoder, open_index
 from tuneworthy.retrieval.oracle import Oracle, OraclePassages
 from tuneworthy.retrieval.searcher import RERANKED, Reranker, Searcher
 from tuneworthy.retrieval.searches import SearchStore
@@ -90,11 +90,6 @@ class DocumentLibrary:
     @cached_property
     def corpus(self) -> Corpus:
         return read_documents(self.path)
-
-    @cached_property
-    def missing(self) -> str:
-        """Why nothing can be searched here; "" if it can."""
-        return lancedb_missing()
 
     @cached_property
     def encoder_identity(self) -> Mapping[str, Any]:

@@ -58,8 +58,7 @@ def examples_file(facts: Facts) -> Iterator[Finding]:
 @check("unlabelled")
 def unlabelled(facts: Facts) -> Iterator[Finding]:
     """Cases have no right answer. (`"expected": null` is one: declining is right.)"""
-    missing = [case.id for case in facts.cases if not case.labelled]
-    if missing:
+    if missing := [case.id for case in facts.cases if not case.labelled]:
         yield Finding(
             message=(
                 f"{len(missing)} of {len(facts.cases)} cases in {facts.project.cases.path} "
@@ -129,11 +128,11 @@ def label_variants(facts: Facts) -> Iterator[Finding]:
     for label in labels_of(facts.labelled, facts.examples):
         ways[_SEPARATOR.sub(" ", label.casefold()).strip() if len(label) > 1 else label].append(label)
     if variants := [names for names in ways.values() if len(names) > 1]:
-        labels = messages.listed([" / ".join(names) for names in variants])
         yield Finding(
             message=(
-                f"{count(len(variants), 'label is', 'labels are')} written in several ways ({labels}). Each way "
-                "counts as an answer of its own: even a perfect model can lose points."
+                f"{count(len(variants), 'label is', 'labels are')} written in several ways "
+                f"({messages.listed([' / '.join(names) for names in variants])}). Each way counts as an answer of its "
+                "own: even a perfect model can lose points."
             ),
             fix="Write each label in one way in cases, examples and prompt.",
         )
@@ -193,9 +192,8 @@ def overlaps(facts: Facts) -> Iterator[Finding]:
                 side={"cases": "cases", "dev": "dev cases"}[side],
                 **counts,
             )
-            prices = getattr(facts.data.dataset.contamination, side).prices
             yield Finding(
-                message=join_sentences(message, _price(prices)),
+                message=join_sentences(message, _price(getattr(facts.data.dataset.contamination, side).prices)),
                 fix=(
                     "No example remains for few-shot prompts or training. Set [examples] to rows whose questions "
                     "are not cases."

@@ -32,8 +32,8 @@ def decoding_settings(facts: Facts) -> Iterator[Finding]:
     structure = LINTS.run(_use(facts, greedy, output)) if output.kind != "free" else []
     yield from _located("few_shot", structure)
     for number, setting in enumerate(project.decoding.grid or ()):
-        found = LINTS.run(_use(facts, setting, output))
-        yield from _located(f"decoding.grid[{number}]", [one for one in found if one not in structure])
+        lints = [one for one in LINTS.run(_use(facts, setting, output)) if one not in structure]
+        yield from _located(f"decoding.grid[{number}]", lints)
     today = project.prompt.parameters
     if today or "decoding" not in project.ladder.rungs:
         where = "prompt.parameters" if today else f"models.{project.ladder.baseline}"

@@ -29,8 +29,7 @@ def documents_named(facts: Facts) -> Iterator[Finding]:
     corpus = facts.corpus
     if corpus is None:
         return
-    missing = list(dict.fromkeys(one for case in facts.cases for one in case.documents if not corpus.ids([one])))
-    if missing:
+    if missing := list(dict.fromkeys(one for case in facts.cases for one in case.documents if not corpus.ids([one]))):
         yield Finding(
             message=(
                 f"Cases list {count(len(missing), 'document that does', 'documents that do')} not exist: "

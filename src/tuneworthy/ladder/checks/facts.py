@@ -100,9 +100,9 @@ class Facts:
     @property
     def reader_notes(self) -> list[tuple[str, str]]:
         """(file, its guesses and dropped rows)."""
-        pairs = ((self.project.cases.path, self._case_file[0]), ("", self._example_file[0]))
-        named = [(path or (self.project.examples.path if self.project.examples else ""), file) for path, file in pairs]
-        return [(path, line) for path, file in named if file for line in file.notes]
+        examples = self.project.examples.path if self.project.examples else ""
+        files = ((self.project.cases.path, self._case_file[0]), (examples, self._example_file[0]))
+        return [(path, line) for path, file in files if file for line in file.notes]
 
     @property
     def cases(self) -> Sequence[Case]:
@@ -154,8 +154,12 @@ class Facts:
         """(section, grader, why it cannot be built), the primary one first."""
         labels = self.data.labels if self.data else labels_of(self.labelled, self.examples)
         shots = self.data.split.shots if self.data else self.examples
-        counts = label_counts(self.labelled) if labels else {}
-        context = GradingContext(root=self.project.root, examples=shots, labels=labels, label_counts=counts)
+        context = GradingContext(
+            root=self.project.root,
+            examples=shots,
+            labels=labels,
+            label_counts=label_counts(self.labelled) if labels else {},
+        )
         return [
             (config, *attempt(TuneworthyError, partial(make_grader, config, context)))
             for config in self.project.graders
@@ -234,6 +238,5 @@ def _each(error: DataError | None) -> list[DataError]:
         return [error] if error else []
     faults: list[DataError] = list(error.faults)
     if more := error.n_faults - len(faults):
-        message, hint = "valid rows only", f"{more} more {plural(more, 'error', 'errors')}"
-        faults.append(DataError(error.path, None, message, hint))
+        faults.append(DataError(error.path, None, "valid rows only", f"{more} more {plural(more, 'error', 'errors')}"))
     return faults

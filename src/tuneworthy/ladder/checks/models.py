@@ -108,9 +108,10 @@ def server(facts: Facts) -> Iterator[Finding]:
     """
     for name, answer in facts.servers.items():
         if answer.status is None or answer.status >= 500:
-            reason = answer.fault or f"status {answer.status}"
             yield Finding(
-                message=f"models.{name}: {answer.url} is not responding ({reason}).",
+                message=(
+                    f"models.{name}: {answer.url} is not responding ({answer.fault or f'status {answer.status}'})."
+                ),
                 fix="Start the server, or fix base_url.",
             )
 
@@ -188,11 +189,11 @@ def price_unknown(facts: Facts) -> Iterator[Finding]:
     """The price of a hosted model is not in the price table: no budget could be kept."""
     for name, model in used(facts).items():
         if model.hosted and price_for(model) is None:
-            label = getattr(model, "model", model.provider)
             yield Finding(
                 message=(
-                    f"models.{name}: The price table dated {table_date()} has no price for {label}. The estimate "
-                    "leaves it out, no budget can be enforced, and which option is cheapest stays undecided."
+                    f"models.{name}: The price table dated {table_date()} has no price for "
+                    f"{getattr(model, 'model', model.provider)}. The estimate leaves it out, no budget can be "
+                    "enforced, and which option is cheapest stays undecided."
                 ),
                 fix=NO_PRICE,
             )

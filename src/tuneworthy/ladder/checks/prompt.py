@@ -56,14 +56,14 @@ def prompt_variables(facts: Facts) -> Iterator[Finding]:
     the form `name: value` in the text. A user template with a single variable gets the whole text. Dev cases that come
     from the examples are text.
     """
-    dev = facts.data.split.dev if facts.data else ()
+    cases = {case.id: case for case in (*facts.cases, *(facts.data.split.dev if facts.data else ()))}
     for key, text in facts.prompt_texts.items():
         if _fault(text):
             continue
         fill = question if key == "user" else render
         lacking: list[str] = []
         reason = ""
-        for one in {c.id: c for c in (*facts.cases, *dev)}.values():
+        for one in cases.values():
             if key == "user" and one.messages:
                 continue
             try:
@@ -123,8 +123,13 @@ def context(facts: Facts) -> Iterator[Finding]:
     if facts.data is None:
         return
     texts, prompt = facts.prompt_texts, facts.project.prompt
-    user = texts.get("user", "{{ input }}")
-    variant = Variant(name="today", model="", model_identity={}, system=texts.get("system"), user=user)
+    variant = Variant(
+        name="today",
+        model="",
+        model_identity={},
+        system=texts.get("system"),
+        user=texts.get("user", "{{ input }}"),
+    )
     _, longest = prompt_tokens(variant, [*facts.data.split.dev, *facts.data.split.test])
     shots = facts.data.split.pool[:1000]
     size = sum(len((shot.question + shot.answer).encode()) for shot in shots) / max(1, len(shots)) / BYTES_A_TOKEN + 8

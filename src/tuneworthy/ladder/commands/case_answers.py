@@ -100,9 +100,8 @@ class StoredAnswers:
     def __init__(self, session: Session, record: RunRecord) -> None:
         self.session = session
         self.record = record
-        self._sides: dict[str, str] = {case.id: "unused" for case in session.data.cases}
-        self._sides |= {case.id: "test" for case in session.split.test}
-        self._sides |= {case.id: "dev" for case in session.split.dev}
+        sides = {"unused": session.data.cases, "test": session.split.test, "dev": session.split.dev}
+        self._sides = {case.id: side for side, cases in sides.items() for case in cases}
         self._cases = {case.id: case for case in (*session.data.cases, *session.split.dev)}
 
     def of_case(self, word: str, rung: str | None = None, *, reveal_test: bool = False) -> CaseAnswers:
@@ -169,8 +168,7 @@ class StoredAnswers:
         """
         project, split = self.session.project, self.session.split
         tested = [row.rung for row in self.record.rungs if row.variant and row.score is not None]
-        variants = [self._rung(name)[1] for name in rungs or tested]
-        traces = [trace for variant in variants for trace in self.session.stored(variant, split.test)]
+        traces = [trace for name in rungs or tested for trace in self.session.stored(self._rung(name)[1], split.test)]
         items = Judging(project, split, self.judge).items(traces, n)
         if not items:
             raise UserError("There are no stored answers to test cases.", hint="Run `tuneworthy run` without --quick.")
@@ -197,9 +195,8 @@ class StoredAnswers:
             return self._cases[word]
         hits = [case for identity, case in self._cases.items() if identity.startswith(word)]
         if len(hits) != 1:
-            ids = messages.listed([case.id for case in hits]) or "none"
             raise UserError(
-                f"{word!r} must match exactly one case. Matches: {ids}.",
+                f"{word!r} must match exactly one case. Matches: {messages.listed([c.id for c in hits]) or 'none'}.",
                 hint="Run `tuneworthy cases show --failed` to list the IDs of failed dev cases.",
             )
         return hits[0]

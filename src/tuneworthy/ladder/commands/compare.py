@@ -62,8 +62,7 @@ class VariantComparison:
 
     @property
     def passes(self) -> bool | None:
-        passes = {ComparisonOutcome.WORSE: False, ComparisonOutcome.UNRESOLVED: None}
-        return passes.get(self.answer, True)
+        return {ComparisonOutcome.WORSE: False, ComparisonOutcome.UNRESOLVED: None}.get(self.answer, True)
 
 
 async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test: bool = False) -> VariantComparison:

@@ -136,8 +136,10 @@ async def export_classifier(session: Session, folder: Path, which: str | None = 
             f"The exported classifier gave the measured answers to all {export.n_test:,} test cases and "
             f"{export.n_dev:,} dev cases."
         )
-        proof = {"status": "pass", "engine": rung.detail.engine, "artifact": rung.detail.classifier, "detail": detail}
-        session.folder.write("serving", proof)
+        session.folder.write(
+            "serving",
+            {"status": "pass", "engine": rung.detail.engine, "artifact": rung.detail.classifier, "detail": detail},
+        )
     return export
 
 
@@ -151,8 +153,7 @@ def finished_run(session: Session) -> RunRecord:
     if last is None:
         raise UserError(messages.say("no_run_yet", root=session.project.root), hint=messages.say("run_ladder"))
     if last.partial:
-        why = messages.say("partial_answers", reason=last.partial)
-        raise UserError(why, hint=messages.say("run_ladder_again"))
+        raise UserError(messages.say("partial_answers", reason=last.partial), hint=messages.say("run_ladder_again"))
     return last
 
 
@@ -240,10 +241,9 @@ async def measured_answers(
         if provider.is_cross_fitted(case.source):
             answer, logprobs = model.predict([questions[case.id]])[0], None
         text, filled = texts.get(case.id, questions[case.id]), case.id not in texts
-        expected = read_answer(model, answer)
         labels = model.labels if isinstance(model, ProbabilisticModel) else ()
         values = [logprobs[label] for label in labels] if logprobs else None
-        rows.append(MeasuredAnswer(case.id, case.id in test, filled, text, expected, values))
+        rows.append(MeasuredAnswer(case.id, case.id in test, filled, text, read_answer(model, answer), values))
     return pieces, rows, model
 
 

@@ -49,8 +49,7 @@ def run_closed(script: str, folder: Path, modules: Sequence[str], cases: Any, wh
     with TemporaryDirectory() as name:
         work = Path(name).resolve() / "cases.json"
         work.write_bytes(orjson.dumps(cases))
-        packages = str(Path(np.__file__).parent.parent)
-        arguments = [str(folder.resolve()), packages, str(work), *modules]
+        arguments = [str(folder.resolve()), str(Path(np.__file__).parent.parent), str(work), *modules]
         done = processes.run(processes.python("-S", "-B", "-c", CLOSED + script, *arguments))
     if done.returncode:
         fault = done.stderr.strip().rpartition("\n")[2]

@@ -141,7 +141,6 @@ def _places(template: str) -> str:
 
 def _prompt(variant: Variant, turns: Sequence[Message], differs: str) -> str:
     search = asdict(variant.retrieval) if variant.retrieval else {}
-    hidden = ("documents", "mode", "cite")
     return rendered(
         "prompt.md.j2",
         name=" ".join(visible(variant.name).split()),
@@ -152,7 +151,7 @@ def _prompt(variant: Variant, turns: Sequence[Message], differs: str) -> str:
         listed=lambda settings: visible(", ".join(f"{key}={value}" for key, value in settings.items())),
         visible=visible,
         fence=lambda text: "`" * (1 + max(2, *map(len, re.findall("`*", text)))),
-        search={key: value for key, value in search.items() if key not in hidden},
+        search={key: value for key, value in search.items() if key not in {"documents", "mode", "cite"}},
         passage=passages_text([Passage(document="ID", text="...")], cite=search.get("cite", False)),
     )
 
@@ -208,8 +207,10 @@ def _client(
                 "There is no `client.py`, because from a text alone it could not send every case as measured. "
                 "The template does more than insert variables, or cases have tools or several turns."
             )
-    standard = {"model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop"}
-    standard |= {"frequency_penalty", "presence_penalty", "response_format", "tools"}
+    standard = {
+        *("model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop"),
+        *("frequency_penalty", "presence_penalty", "response_format", "tools"),
+    }
     extra = {key: body.pop(key) for key in list(body) if key not in standard}
     request = body | ({"extra_body": extra} if extra else {})
     retrieval, searching = variant.retrieval, {"packages": "openai", "imports": "", "search": "", "passages": ""}

@@ -84,8 +84,7 @@ class DecodingSweep:
     def __init__(self, session: Session, base: Variant, repeats: int = 2) -> None:
         if repeats < 2:
             raise UserError(f"Measuring consistency needs at least 2 repeats, not {repeats}.")
-        provider = session.models[base.model].provider
-        capabilities = getattr(provider, "capabilities", None)
+        capabilities = getattr(session.models[base.model].provider, "capabilities", None)
         if not isinstance(capabilities, Capabilities) or not (takes_temperature(capabilities) or capabilities.efforts):
             raise UserError(
                 (
@@ -107,18 +106,22 @@ class DecodingSweep:
             BudgetSpent: The next call could exceed the budget; run again to go on.
         """
         session = self.session
-        seed = session.project.split.seed
         suggest = space(self.provider, self.capabilities, long_answers=session.task.kind == "free_text")
         first = [one for one in settings_for(session.project, session.task, self.base.model, self.capabilities) if one]
-        greedy = takes_temperature(self.capabilities)
-        width = WIDTH if greedy else len(self.capabilities.efforts)  # all levels meet in one race
-        plan = SweepPlan(calls=calls, repeats=self.repeats, seed=seed, width=width, first=first)
+        plan = SweepPlan(
+            calls=calls,
+            repeats=self.repeats,
+            seed=session.project.split.seed,
+            # all levels of effort meet in one race
+            width=WIDTH if takes_temperature(self.capabilities) else len(self.capabilities.efforts),
+            first=first,
+        )
         found = await sweep(self.base, self._make, suggest, session.split.dev, measure=self._measure, plan=plan)
-        cost = session.runner.spending.usd
-        parts = [
+        before, after = (
             self.parts.get((one.id, found.n_confirm)) if found.paired else None for one in (self.base, found.winner)
-        ]
-        report = SweepReport(base=self.base, found=found, before=parts[0], after=parts[1], cost_usd=cost)
+        )
+        cost = session.runner.spending.usd
+        report = SweepReport(base=self.base, found=found, before=before, after=after, cost_usd=cost)
         store_sweep(session.folder, self.base, report.to_dict())
         return report
 
@@ -132,9 +135,8 @@ class DecodingSweep:
         steady, valid = steadiness(scores, self.repeats), validity(traces, scores, self.repeats)
         scored = ~np.isnan(num)
         if scored.any():
-            level = float(num[scored].sum() / max(den[scored].sum(), 1e-12))
             self.parts[variant.id, len(cases)] = ObjectiveParts(
-                score=level,
+                score=float(num[scored].sum() / max(den[scored].sum(), 1e-12)),
                 consistency=_mean(steady),
                 validity=_mean(valid),
                 n=len(cases),
@@ -180,5 +182,4 @@ def _values(scores: Sequence[Score], repeats: int) -> np.ndarray:
 
 
 def _mean(values: np.ndarray) -> float:
-    finite = values[~np.isnan(values)]
-    return float(finite.mean()) if len(finite) else float("nan")
+    return float(np.nanmean(values)) if not np.isnan(values).all() else float("nan")

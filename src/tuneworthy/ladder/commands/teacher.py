@@ -42,8 +42,12 @@ def teaching_of(session: Session) -> Teaching:
 def _variant(session: Session, teacher: Teacher) -> Variant:
     if teacher.model is not None:
         _check(session, teacher, teacher.model)
-        identity = session.models[teacher.model].provider.identity
-        found = replace(current(session), name=f"teacher/{teacher.model}", model=teacher.model, model_identity=identity)
+        found = replace(
+            current(session),
+            name=f"teacher/{teacher.model}",
+            model=teacher.model,
+            model_identity=session.models[teacher.model].provider.identity,
+        )
     else:
         found = large_of(resolve(session, teacher.variant or "best"))
         _check(session, teacher, found.model)

@@ -76,8 +76,12 @@ class CascadePair:
     def variant(self) -> Variant:
         first, large = self.first.variant, self.large.variant
         name = f"{CASCADE}/{first.name.partition('/')[2] or first.name}+{large.model}"
-        notes = (first.name, large.name)
-        return replace(large, name=name, cascade=Cascade(first=first, threshold=self.threshold), notes=notes)
+        return replace(
+            large,
+            name=name,
+            cascade=Cascade(first=first, threshold=self.threshold),
+            notes=(first.name, large.name),
+        )
 
 
 @rung(CASCADE)

@@ -28,8 +28,7 @@ class DecodingRung(Rung):
 
     async def propose(self, view: View) -> Proposal:
         best = view.incumbent
-        provider = view.models[best.model].provider
-        capabilities = getattr(provider, "capabilities", None)
+        capabilities = getattr(view.models[best.model].provider, "capabilities", None)
         if capabilities is None:
             return Proposal(skipped=f"{best.model} accepts no sampling parameters", skip_code="no_parameters")
         if not view.project.decoding.grid and best.output.kind != "free" and best.decoding.get("temperature") == 0:
@@ -41,9 +40,8 @@ class DecodingRung(Rung):
                 skip_code="constrained",
                 notes=_warnings(view, best),
             )
-        folder = Folder(view.project.root)
         grid = view.project.decoding.grid or settings_for(view.project, view.task, best.model, capabilities)
-        swept = None if view.project.decoding.grid else swept_setting(folder, best)
+        swept = None if view.project.decoding.grid else swept_setting(Folder(view.project.root), best)
         candidates: dict[str, Variant] = {}
         notes = []
         for setting in [*([swept] if swept else []), *grid]:
@@ -79,7 +77,6 @@ def with_setting(base: Variant, setting: Mapping[str, Any], capabilities: Capabi
 
 
 def _warnings(view: View, variant: Variant) -> list[str]:
-    provider = view.models[variant.model].provider
     use = Use(
         engine=engine_for(provider_of(view.project, variant.model)) or "",
         decoding=variant.decoding,
@@ -89,7 +86,7 @@ def _warnings(view: View, variant: Variant) -> list[str]:
         thinks_first=variant.answer_after is not None or asks_to_think(variant.system or "", variant.user),
         retrieved=variant.retrieval is not None,
         compares=True,
-        capabilities=getattr(provider, "capabilities", None),
+        capabilities=getattr(view.models[variant.model].provider, "capabilities", None),
     )
     return [
         f"{label(variant.decoding)}: {one.message} ({one.rule})" for one in LINTS.run(use) if one.severity != "note"
@@ -110,11 +107,10 @@ def accepted(capabilities: Capabilities, setting: Mapping[str, Any]) -> tuple[di
 
 def settings_for(project: Project, task: TaskInfo, model: str, capabilities: Capabilities) -> list[dict[str, Any]]:
     """Return the settings that are worth trying on a model: greedy, the preset, a cooler preset; or its efforts."""
-    preset = project.decoding.preset
     chosen = (
-        auto(task.kind, documents=getattr(project, "documents", None) is not None)
-        if preset == "auto"
-        else preset_of(preset)
+        auto(task.kind, documents=project.documents is not None)
+        if project.decoding.preset == "auto"
+        else preset_of(project.decoding.preset)
     )
     if capabilities.efforts and not takes_temperature(capabilities):
         first = chosen.fit(provider_of(project, model), capabilities)

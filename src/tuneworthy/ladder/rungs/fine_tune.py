@@ -150,9 +150,8 @@ def presets(view: View, tuned: TunedModel) -> list[Setting]:
     are set explicitly if the engine of the tuned model has others.
     """
     settings = [("greedy", dict(GREEDY), OutputFormat())]
-    task = view.task
-    if task.structured.kind != "free":
-        settings.append((f"greedy+{task.structured.kind}", dict(GREEDY), task.structured))
+    if (structured := view.task.structured).kind != "free":
+        settings.append((f"greedy+{structured.kind}", dict(GREEDY), structured))
     own = [dict(one) for one in view.project.decoding.grid or ()]
     if view.best is not None and view.best.decoding:
         source = engine_for(provider_of(view.project, view.best.model))

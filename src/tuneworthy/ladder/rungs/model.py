@@ -79,8 +79,7 @@ def on_model(base: Variant, model: str, provider: Provider, effort: str | None =
     capabilities = _capabilities(provider)
     output = base.output
     if output.kind == "ranked":  # the prior of a label differs by model
-        ranks = output.kind in provider.supports
-        output = replace(output, ranking="sum", prior=()) if ranks else OutputFormat()
+        output = replace(output, ranking="sum", prior=()) if "ranked" in provider.supports else OutputFormat()
     return replace(
         base,
         output=output,

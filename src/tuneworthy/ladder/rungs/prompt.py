@@ -39,7 +39,7 @@ class PromptRung(Rung):
                 )
             )
         if can_rank(view):
-            candidates += [_variant(view.incumbent, _output(view, way)) for way in RANKED]
+            candidates += [_variant(best, _output(view, way)) for way in RANKED]
         corrected = view.searched and can_rank(view)
         optimised, _ = _optimises(view)
         section, calls = view.project.reflection, Counter[str]()

@@ -31,6 +31,7 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.templates import chat
 from tuneworthy.providers.prices import price_for
 from tuneworthy.retrieval.chunking import about_tokens
+from tuneworthy.retrieval.index import lancedb_missing
 from tuneworthy.retrieval.library import BM25_WEIGHTS, DEFAULT_WEIGHT, STAGES, DocumentLibrary, query_of
 from tuneworthy.retrieval.quality import MEASURES, quality
 from tuneworthy.stats.intervals import score_interval
@@ -89,8 +90,8 @@ class RetrievalRung(Rung):
             return Proposal(
                 skipped=f"{best.model} is your own pipeline, which has its own retrieval", skip_code="own_pipeline"
             )
-        if library.missing:
-            return Proposal(skipped=library.missing, skip_code="no_lancedb")
+        if missing := lancedb_missing():
+            return Proposal(skipped=missing, skip_code="no_lancedb")
         if not library.corpus.documents:
             return Proposal(skipped="all documents are empty", skip_code="no_documents")
         if not may_serve(view.project.constraints, hosted=bool(library.hosted)):
@@ -113,8 +114,10 @@ class RetrievalRung(Rung):
                 variant = _variant(best, form, k)
                 (found if await _fits(view, library, variant) else too_long).append(variant)
         if too_long:
-            names = ", ".join(variant.name for variant in too_long)
-            notes.append(f"candidates skipped because their prompts exceed the context length of {best.model}: {names}")
+            notes.append(
+                f"candidates skipped because their prompts exceed the context length of {best.model}: "
+                f"{', '.join(variant.name for variant in too_long)}"
+            )
         if not found:
             return Proposal(
                 skipped=f"no passage fits within the context length of {best.model}", skip_code="context", notes=notes
@@ -183,8 +186,8 @@ def forms_of(library: DocumentLibrary) -> list[SearchForm]:
         def add(name: str, size: int = size, **options: Any) -> None:
             one = library.retrieval(k=settings.k[0], chunk_tokens=size, **options)
             if all(form.retrieval != one for form in found.values()):
-                first = size == settings.chunk_tokens[0]
-                found.setdefault(name if first else f"{name},{one.chunk_tokens}", SearchForm(name, one))
+                name = name if size == settings.chunk_tokens[0] else f"{name},{one.chunk_tokens}"
+                found.setdefault(name, SearchForm(name, one))
 
         add("words", bm25_weight=1.0, dense=False, rerank=False)
         add("words+rerank", bm25_weight=1.0, dense=False)
@@ -193,8 +196,6 @@ def forms_of(library: DocumentLibrary) -> list[SearchForm]:
         for weight, rerank in product(BM25_WEIGHTS, (False, True)):
             name = "hybrid+rerank" if rerank else "hybrid"
             add(name if weight == DEFAULT_WEIGHT else f"{name},{weight:g}", bm25_weight=weight, rerank=rerank)
-    for name, form in found.items():
-        form.name = name
     return list(found.values())
 
 
