@@ -161,7 +161,7 @@ def test_other_documents_are_another_variant_and_make_the_record_stale(tmp_path:
 def test_without_lancedb_the_rung_is_skipped_with_the_line_that_installs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tuneworthy.retrieval.library.lancedb_missing", lambda: "expected LanceDB: pip install it")
+    monkeypatch.setattr("tuneworthy.ladder.rungs.retrieval.lancedb_missing", lambda: "expected LanceDB: pip install it")
     _, found = run_ladder(write_facts(tmp_path, f"{READS} else 'none'"))
     assert (found.status, found.reason_code, found.reason) == (
         "skipped",

@@ -82,8 +82,8 @@ def add_cases(
     test = dataset.split.test
     if added:
         prints = tuple(sorted([*dataset.stored.test, *map(fingerprint, added)], key=lambda entry: entry.id))
-        additions = (*dataset.stored.additions, ids)
-        Folder(project.root).write("split", replace(dataset.stored, test=prints, additions=additions))
+        stored = replace(dataset.stored, test=prints, additions=(*dataset.stored.additions, ids))
+        Folder(project.root).write("split", stored)
     return replace(result, grouped=len(near_duplicates(added, test)), n_test=len(test) + len(added))
 
 

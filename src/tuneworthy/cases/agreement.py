@@ -53,10 +53,11 @@ class ExpectedAnswer:
             return "same" if self._names_label(padded_words(answer)) else "other"
         if short:  # the answer may come after some reasoning
             return "same" if any(each and own[-len(each) :] == each for each in self._words) else "unknown"
-        alike = []
-        for text, each in zip(self._texts, self._words, strict=True):
-            if len({*own} & {*each}) >= _ALIKE * len({*own, *each}):
-                alike.append(text)
+        alike = [
+            text
+            for text, each in zip(self._texts, self._words, strict=True)
+            if len({*own} & {*each}) >= _ALIKE * len({*own, *each})
+        ]
         if not alike:
             return "unlike"
         return "other" if all(self._is_of_another(question_of(row), answer, text) for text in alike) else "same"

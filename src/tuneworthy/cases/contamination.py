@@ -158,19 +158,13 @@ def find_overlaps(
     rows: Sequence[R],
     cases: Iterable[Case],
     *,
-    n: int = 8,
-    threshold: float = 0.5,
     among: Sequence[R] | None = None,
 ) -> Overlaps[R]:
-    from tuneworthy.cases.example_store import StoredExamples, others
+    from tuneworthy.cases.example_store import others, some_of
 
-    hits, prices = search(rows, cases, n=n, threshold=threshold, among=among)
+    hits, prices = search(rows, cases, among=among)
     dropped = {hit.row: Overlap(rows[hit.row], hit.reason, hit.score, hit.case_id) for hit in hits if hit.certain}
     overlapping = {case for hit in hits if hit.certain for case in hit.cases}
-    remaining: Sequence[R]
-    if isinstance(rows, StoredExamples):
-        remaining = rows.at(others(rows, dropped))
-    else:
-        remaining = tuple(row for number, row in enumerate(rows) if number not in dropped)
+    remaining = some_of(rows, others(rows, dropped))
     kept = frozenset(rows[hit.row].id for hit in hits if hit.kept)
     return Overlaps(remaining, tuple(dropped.values()), len(rows), len(overlapping), prices, kept)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from copy import copy
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Final, overload
+from typing import Any, Final, TypeVar, overload
 
 import numpy as np
 import orjson
@@ -25,6 +25,7 @@ from tuneworthy.types import UNLABELLED, Case, Example
 
 Numbers = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
+R = TypeVar("R", Case, Example)
 
 # Characters of an answer by which equally frequent answers are put in order.
 _PREFIX: Final = 200
@@ -204,13 +205,13 @@ def columns_of(rows: Sequence[Example]) -> ExampleColumns:
     return writer.columns()
 
 
-def some_of(rows: Sequence[Example], numbers: Iterable[int]) -> Sequence[Example]:
+def some_of(rows: Sequence[R], numbers: Iterable[int]) -> Sequence[R]:
     if isinstance(rows, StoredExamples):
         return rows.at(np.fromiter(numbers, np.int64))
     return tuple(rows[number] for number in numbers)
 
 
-def others(rows: Sequence[Example], numbers: Iterable[int]) -> Numbers:
+def others(rows: Sequence[Case | Example], numbers: Iterable[int]) -> Numbers:
     return np.setdiff1d(np.arange(len(rows)), np.fromiter(numbers, np.int64))
 
 

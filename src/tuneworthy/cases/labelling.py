@@ -337,8 +337,7 @@ def _relabelled(path: Path, labels: JsonObject) -> Iterator[JsonObject]:
     for _, row in open_rows(path, journal).rows:
         if row is None:
             continue  # blank or faulty: the cases were read before, so no row is faulty
-        fields = native_fields(row, journal)
-        identity = case_id(fields)
+        identity = case_id(native_fields(row, journal))
         yield {**row, "expected": labels[identity]} if identity in labels else row
 
 

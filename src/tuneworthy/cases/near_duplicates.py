@@ -6,7 +6,7 @@ answer need less in common than cases with different answers. Groups are cut fro
 does not make one group of a whole intent.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
@@ -57,8 +57,7 @@ def group_near_duplicates(cases: Sequence[Case]) -> GroupedCases:
             continue
         some = [cases[i] for i in places]
         group = min(filter(None, (case.group for case in some)), default=f"near {min(case.id for case in some)}")
-        sources = Counter(case.source for case in some)
-        n_near += len(some) if len(sources) > 1 else 0
+        n_near += len(some) if len({case.source for case in some}) > 1 else 0
         for i in places:
             cases[i] = replace(cases[i], group=group)
     return GroupedCases(tuple(cases), n_near)

@@ -197,7 +197,6 @@ def read_variables(text: str, names: Iterable[str]) -> JsonObject:
     >>> read_variables("text: hi\\ntext: ho", {"text"})
     {}
     """
-    begins = "|".join(re.escape(name) for name in sorted(names))
-    before, *parts = re.split(rf"^({begins}): ", text, flags=re.MULTILINE)
+    before, *parts = re.split(rf"^({'|'.join(map(re.escape, sorted(names)))}): ", text, flags=re.MULTILINE)
     found = {name: parsed(value.removesuffix("\n")) for name, value in zip(parts[::2], parts[1::2], strict=True)}
     return found if not before and len(parts) == 2 * len(found) else {}

@@ -426,11 +426,10 @@ def recurrences(text: str, matches: Iterable[PiiMatch]) -> Callable[[str], list[
 
     def again(other: str) -> list[PiiMatch]:
         flat, places = _flat(other)
-        found: list[PiiMatch] = []
-        for match in pattern.finditer(flat):
-            value = values[ordered[(match.lastindex or 1) - 1]]
-            found.append(_moved(replace(value, start=match.start(), end=match.end()), places))
-        return found
+        return [
+            _moved(replace(values[ordered[(match.lastindex or 1) - 1]], start=match.start(), end=match.end()), places)
+            for match in pattern.finditer(flat)
+        ]
 
     return again
 

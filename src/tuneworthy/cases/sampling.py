@@ -114,13 +114,12 @@ def _questions(path: Path) -> tuple[list[Case], tuple[str, ...]]:
             if fields is not None and (case := example_case(Example(id="", **fields))) is not None:
                 cases.setdefault(content_hash(fields["messages"]), case)
     except DataError:
-        return bare_questions(path)
+        cases = {}
     if not cases:
         return bare_questions(path)
     notes = journal.notes()
     if n_skipped:
-        rows = count(n_skipped, "row is", "rows are")
-        notes += (f"{rows} passed over, because no answered question could be read",)
+        notes += (f"{count(n_skipped, 'row is', 'rows are')} passed over, because no answered question could be read",)
     return list(cases.values()), notes
 
 

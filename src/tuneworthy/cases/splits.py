@@ -247,8 +247,13 @@ def case_example(case: Case) -> Example | None:
     first = case.expected[0] if several else case.expected
     asked = case.messages or ({"role": "user", "content": case.text},)
     turns = (*asked, {"role": "assistant", "content": answer_text(first)})
-    meta = {"tools": list(case.tools)} if case.tools else {}
-    return Example(messages=turns, id=content_hash(turns), group=case.group, tags=case.tags, meta=meta)
+    return Example(
+        messages=turns,
+        id=content_hash(turns),
+        group=case.group,
+        tags=case.tags,
+        meta={"tools": list(case.tools)} if case.tools else {},
+    )
 
 
 def _dev_pool(examples: Iterable[Example], kind: Kind) -> dict[str, Case]:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from html import escape, unescape
-from typing import Any
 
 import orjson
 
@@ -36,8 +35,7 @@ def passages_text(passages: Sequence[Passage], *, cite: bool = False) -> str:
 def with_passages(message: Message, passages: Sequence[Passage], *, cite: bool = False) -> Message:
     block, content = passages_text(passages, cite=cite), message.get("content")
     if isinstance(content, list):
-        parts: list[Any] = [{"type": "text", "text": block}, *content]
-        return {**message, "content": parts}
+        return {**message, "content": [{"type": "text", "text": block}, *content]}
     return {**message, "content": f"{block}\n\n{content or ''}"}
 
 

@@ -79,15 +79,13 @@ class ShotPool:
         if missing:
             most_own = max(self._n_of_source.get(case.source, 0) for case in missing)
             wanted = min(k + most_own, len(self.examples))
-            texts = [case.text for case in missing]
-            for case, nearest in zip(missing, self._by_words(texts, wanted), strict=True):
+            for case, nearest in zip(missing, self._by_words([case.text for case in missing], wanted), strict=True):
                 others = [row for i in nearest if (row := self.examples[int(i)]).group != case.source]
                 self._nearest[case.id, k] = tuple(others[:k][::-1])
         return {case.id: self._nearest[case.id, k] for case in cases}
 
     def _check_pool(self, shots: Shots) -> None:
-        gone = sum(example_id not in self.places for example_id in shots.ids)
-        if gone:
+        if gone := sum(example_id not in self.places for example_id in shots.ids):
             message = (
                 f"{gone} of the {len(shots.ids)} few-shot examples of this variant {plural(gone, 'is', 'are')} no "
                 "longer in the project's examples."

@@ -65,9 +65,11 @@ def half(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, A
 
 def chain_of_thought(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> Variant:
     ask = f"Think step by step in one short sentence. Then answer on a line that begins with `{COT_MARKER}`."
-    system = "\n\n".join(filter(None, [variant.system, ask]))
     return replace(
-        _with_system(variant, system), answer_after=COT_MARKER, max_tokens=variant.max_tokens + COT_TOKENS, stop=()
+        _with_system(variant, "\n\n".join(filter(None, [variant.system, ask]))),
+        answer_after=COT_MARKER,
+        max_tokens=variant.max_tokens + COT_TOKENS,
+        stop=(),
     )
 
 

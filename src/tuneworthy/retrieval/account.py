@@ -82,8 +82,7 @@ class Call:
 
     def commit(self, answers: Mapping[bytes, str], cost_usd: float, seconds: float) -> None:
         """Store the answers, each with an equal share of the cost (US dollars) and of the time."""
-        share = len(answers)
+        n = len(answers)
         for key, text in answers.items():
-            response = Response(text=text, seconds=seconds / share)
-            self._store.put(key, response, cost_usd / share, self._notes.get(key, 0))
+            self._store.put(key, Response(text=text, seconds=seconds / n), cost_usd / n, self._notes.get(key, 0))
         self.cost_usd, self.answered = cost_usd, True

@@ -16,6 +16,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from types import SimpleNamespace
 from typing import Any
 
 from tuneworthy.cases.stratified import units_of
@@ -220,18 +221,12 @@ def _gepa(prompt: str, train: list[Case], val: list[Case], adapter: _GepaAdapter
         reflection_prompt_template=ASK,
         reflection_minibatch_size=MINIBATCH,
         stop_callbacks=[adapter.enough],
-        logger=_SilentLogger(),
+        logger=SimpleNamespace(log=lambda message: None),  # what came of the search is in the result
         run_dir=None,
         track_best_outputs=False,
         raise_on_exception=True,
         seed=seed,
     )
-
-
-class _SilentLogger:
-    """A logger for GEPA that says nothing: what came of the search is in the result."""
-
-    def log(self, message: str) -> None: ...
 
 
 class _GepaAdapter:

@@ -167,7 +167,6 @@ class _Running:
         self.candidates = candidates
         self.alive = list(candidates)
         self.entries: dict[str, Entry] = {}
-        self._exits: dict[str, Exit] = {}
         self._order = {variant.id: place for place, variant in enumerate(candidates)}
 
     def ranked(self) -> list[Entry]:
@@ -196,14 +195,14 @@ class _Running:
 
     def _leave(self, entry: Entry, why: Exit) -> None:
         self.alive.remove(entry.variant)
-        self._exits[entry.variant.id] = why
+        self.entries[entry.variant.id] = replace(entry, dropped=why)
 
     def result(self, n_dev: int) -> Race:
         finished = self.ranked()
         winner = cheapest_of_the_best(finished, n_dev).variant
         rest = [entry for entry in self.entries.values() if entry.variant not in self.alive]
         rest.sort(key=lambda entry: (-entry.n, -entry.score, self._order[entry.variant.id]))
-        entries = [replace(entry, dropped=self._exits.get(entry.variant.id, "")) for entry in (*finished, *rest)]
+        entries = [*finished, *rest]
         return Race(
             entries=entries,
             winner=winner,

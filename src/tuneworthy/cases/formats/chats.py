@@ -93,8 +93,7 @@ def check_chat(turns: tuple[Message, ...]) -> tuple[Message, ...]:
             code="no_answer",
         )
     for message in turns:
-        silent = not calls_of(message) and is_blank(text_of(message))
-        if role_of(message) == "assistant" and silent:
+        if role_of(message) == "assistant" and not calls_of(message) and is_blank(text_of(message)):
             code = "empty_answer" if message is last else "empty_turn"
             raise RowFault(messages.EMPTY_ANSWER._replace(code=code), got="an empty string")
     if all(role_of(message) != "user" for message in turns):

@@ -55,8 +55,12 @@ def _chat(system: str, question: str, answer: str) -> tuple[Message, ...]:
 
 def messages_example(row: JsonObject, journal: Journal) -> Fields:
     if "messages" not in row:
-        hint = 'Write each row as {"messages": [...]}.'
-        raise RowFault("`messages`", got=messages.keys(row), hint=hint, code="missing_key")
+        raise RowFault(
+            "`messages`",
+            got=messages.keys(row),
+            hint='Write each row as {"messages": [...]}.',
+            code="missing_key",
+        )
     turns = modern(row["messages"])
     system = row.get("system")
     if isinstance(system, str) and isinstance(turns, list) and not is_blank(system):
@@ -163,8 +167,9 @@ def native_example(row: JsonObject, journal: Journal) -> Fields:
     case = native_fields({key: value for key, value in row.items() if key in _CASE}, journal)
     expected, question = at(case, "expected"), at(case, "input")
     if expected is None:
-        reason = "no answer to learn from, because the row is unlabelled or the model should decline"
-        raise Dropped(reason, "not_labelled")
+        raise Dropped(
+            "no answer to learn from, because the row is unlabelled or the model should decline", "not_labelled"
+        )
     if isinstance(question, dict):
         question = variables_text(question)
     answer = expected if isinstance(expected, str) else show(expected, 10**9)

@@ -12,8 +12,8 @@ _BLOCKS = frozenset({"tool_use", "tool_result", "thinking", "redacted_thinking"}
 
 
 def _example(row: JsonObject, journal: Journal) -> Fields:
-    is_log = "response" in row or "response_body" in row
-    return log_example(row, journal) if is_log else messages_example(row, journal)
+    convert = messages_example if {"response", "response_body"}.isdisjoint(row) else log_example
+    return convert(row, journal)
 
 
 def _detect(keys: Set[str], first: JsonObject) -> bool:

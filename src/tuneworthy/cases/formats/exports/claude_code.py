@@ -58,8 +58,8 @@ def _session(entries: list[JsonObject]) -> JsonObject:
                 by_response[identity] = turns[-1]
     while turns and role_of(turns[-1]) != "assistant":
         turns.pop()
-    models = (at(entry, "message/model") for entry in chain)
-    return {"messages": turns, "model": next(filter(None, models), None), "session": at(entries[-1], "sessionId")}
+    model = next(filter(None, (at(entry, "message/model") for entry in chain)), None)
+    return {"messages": turns, "model": model, "session": at(entries[-1], "sessionId")}
 
 
 def _chain(entries: list[JsonObject]) -> list[JsonObject]:
@@ -77,12 +77,13 @@ def _chain(entries: list[JsonObject]) -> list[JsonObject]:
         place = parent if parent is None or parent in by_uuid else before.get(place)
     responses = {_response(by_uuid[uuid]) for uuid in chain} - {""}
     chain |= {uuid for uuid, entry in by_uuid.items() if _response(entry) in responses}
-    results: set[str] = set()
-    for uuid, entry in by_uuid.items():
-        kinds = {word_at(block, "type") for block in dicts_at(entry, "message/content")}
-        if at(entry, "type") == "user" and at(entry, "parentUuid") in chain and "tool_result" in kinds:
-            results.add(uuid)
-    chain |= results
+    chain |= {
+        uuid
+        for uuid, entry in by_uuid.items()
+        if at(entry, "type") == "user"
+        and at(entry, "parentUuid") in chain
+        and any(word_at(block, "type") == "tool_result" for block in dicts_at(entry, "message/content"))
+    }
     return [entry for entry in entries if at(entry, "uuid") in chain and word_at(entry, "type") in _TURNS]
 
 

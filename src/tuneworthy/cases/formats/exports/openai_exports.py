@@ -20,8 +20,10 @@ def _stored(row: JsonObject, journal: Journal) -> Fields:
     if isinstance(page := at(question, "data"), list):  # a page of the API
         question = page
     if question is None:
-        reason = "the stored completion has no messages; add those of /chat/completions/ID/messages as `messages`"
-        raise Dropped(reason, "no_messages")
+        raise Dropped(
+            "the stored completion has no messages; add those of /chat/completions/ID/messages as `messages`",
+            "no_messages",
+        )
     request = {"messages": question, "instructions": at(row, "instructions"), "tools": at(row, "tools")}
     about = {
         key: at(row, key) for key in ("metadata", "feedback", "rating", "scores", "correction", "created", "created_at")
@@ -36,8 +38,7 @@ def _result(row: JsonObject, journal: Journal) -> Fields:
         raise Dropped(messages.FAILED_REQUEST)
     requests = journal.facts.get(f"batch:{at(row, 'custom_id')}")
     if not requests:
-        reason = "the request of this result is in another file; import both together"
-        raise Dropped(reason, "no_request")
+        raise Dropped("the request of this result is in another file; import both together", "no_request")
     return exchange(requests[0], body, {"custom_id": at(row, "custom_id")}, api=True)
 
 

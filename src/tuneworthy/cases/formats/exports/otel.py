@@ -4,6 +4,7 @@ Read are the attributes of the current conventions (`gen_ai.input.messages`), th
 numbered attributes of OpenLLMetry and OpenInference. Evaluations are events of the span that they evaluate.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -109,7 +110,7 @@ def _parts(row: JsonObject) -> Iterator[_OtelPart]:
 
 def _calls(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
     """Yield a row per model call: a span, or the log records of one span."""
-    pending: dict[str, list[Any]] = {}
+    pending: dict[str, list[Any]] = defaultdict(list)
     for line, row in rows:
         if row is None:
             yield line, None
@@ -118,11 +119,11 @@ def _calls(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
             if part.name in _ROLES and "body" in part.row:
                 body = _value(part.row["body"])
                 turn = _event_turn(part.name, part.own | (body if isinstance(body, dict) else {"content": body}))
-                question = pending.setdefault(part.place, [])
                 if part.name == "gen_ai.choice":
-                    yield line, {"part": part, "asked": pending.pop(part.place), "answered": [turn], "failed": False}
+                    asked = pending.pop(part.place, [])
+                    yield line, {"part": part, "asked": asked, "answered": [turn], "failed": False}
                 else:
-                    question.append(turn)
+                    pending[part.place].append(turn)
             elif part.name == _DETAILS or part.is_call:
                 asked, answered = _conversation(part)
                 yield line, {"part": part, "asked": asked, "answered": answered, "failed": part.failed}
@@ -144,10 +145,11 @@ def _first_text(part: _OtelPart, places: tuple[str, ...], *, said: bool) -> Any:
     for place in places:
         if text := _numbered(part.own, place) or parsed(at(part.own, place)):
             return text
-    turns: list[Any] = []
-    for event in part.events:
-        if event.name in _ROLES and (event.name == "gen_ai.choice") == said:
-            turns.append(_event_turn(event.name, event.own))
+    turns = [
+        _event_turn(event.name, event.own)
+        for event in part.events
+        if event.name in _ROLES and (event.name == "gen_ai.choice") == said
+    ]
     texts = [parsed(at(event.own, places[1])) for event in part.events]  # gen_ai.content.prompt and .completion
     return turns or next(filter(None, texts), [])
 

@@ -29,14 +29,12 @@ def _pair(row: JsonObject, journal: Journal) -> Fields:
 
 
 def _marked(row: JsonObject, journal: Journal) -> Fields:
-    scores = [{"name": "accepted", "value": at(row, "label")}]
-    about = {**_rest(row), "completion": None, "scores": scores}
+    about = {**_rest(row), "completion": None, "scores": [{"name": "accepted", "value": at(row, "label")}]}
     return exchange(_question(row), at(row, "completion"), about)
 
 
 def _question(row: JsonObject) -> Any:
-    system = at(row, "system")
-    before = [{"role": "system", "content": system}] if system else []
+    before = [{"role": "system", "content": row["system"]}] if at(row, "system") else []
     if isinstance(turns := at(row, "conversations"), list):
         return [*before, *_sharegpt(turns, "conversations")]
     parts = [row[key] for key in _ASKS if row.get(key)]
@@ -50,8 +48,9 @@ def _turns(value: Any) -> list[Any]:
     """Return an answer as messages: from text, also a whole conversation in HH-RLHF's form, or from messages."""
     if isinstance(value, str) and value.startswith("\n\nHuman:"):
         _, *parts = _SPEAKER.split(value)
-        pairs = zip(parts[::2], parts[1::2], strict=True)
-        return [{"role": _ROLES[who], "content": text.strip()} for who, text in pairs]
+        return [
+            {"role": _ROLES[who], "content": text.strip()} for who, text in zip(parts[::2], parts[1::2], strict=True)
+        ]
     turns = value if isinstance(value, list) else [value]
     if turns and isinstance(turns[0], dict) and "from" in turns[0]:
         return _sharegpt(turns, "the answer")
