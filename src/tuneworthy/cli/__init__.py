@@ -138,8 +138,16 @@ def _report(error: TuneworthyError, invocation: Invocation) -> None:
     """Print an error with its code; under `--json` for machines too, on stdout."""
     click.echo(f"error[{error.error_code}]: {error}", err=True)
     if "--json" in invocation.arguments and not invocation.answered:
-        fault = {"code": error.error_code, "message": error.message, "hint": error.hint}
-        print_json({"error": fault | {"exit_status": error.exit_status}})
+        print_json(
+            {
+                "error": {
+                    "code": error.error_code,
+                    "message": error.message,
+                    "hint": error.hint,
+                    "exit_status": error.exit_status,
+                }
+            }
+        )
 
 
 def _run(invocation: Invocation) -> int:

@@ -213,8 +213,9 @@ def label(
         )
     n_new, done = 0, None
     if judge:
-        name = person(labeller, "--labeller")
-        path, n_new = judge_on_terminal(root, name, labels=labels, rungs=rungs, n=n, share=share)
+        path, n_new = judge_on_terminal(
+            root, person(labeller, "--labeller"), labels=labels, rungs=rungs, n=n, share=share
+        )
     elif suspects and applied:
         project = load(root)
         path, cases = suspects_path(project), project.path(project.cases.path)

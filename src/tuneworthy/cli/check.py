@@ -36,8 +36,9 @@ def command(root: Path, offline: bool, as_json: bool) -> int:
 
 def _show(report: CheckReport) -> None:
     for finding in report.findings:
-        text = clean(join_sentences(finding.message, finding.fix), 0)
-        click.echo(f"{finding.severity or 'error'} {finding.rule}: {text}")
+        click.echo(
+            f"{finding.severity or 'error'} {finding.rule}: {clean(join_sentences(finding.message, finding.fix), 0)}"
+        )
     n_errors, warnings = report.count("error"), count(report.count("warning"), "warning")
     click.echo(
         f"{count(n_errors, 'error')}, {warnings}. Fix the errors before you run."

@@ -45,12 +45,11 @@ def command(version_id: str | None, root: Path, as_json: bool) -> int:
 
 def _say(curve: DatasetCurve) -> None:
     has_raw = curve.points[0].raw is not None
-    raw = Column("raw", "built − raw, 95% interval", _words)
     columns = [
         Column("size", "rows", count),
         Column("score", "built", percent),
         Column("ci95", "95% interval", percent_range),
-        *([raw] if has_raw else []),
+        *([Column("raw", "built − raw, 95% interval", _words)] if has_raw else []),
     ]
     show_tables([Table.of("Score by number of rows", columns, curve.points)])
     if curve.cleaning:

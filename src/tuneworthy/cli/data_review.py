@@ -230,8 +230,9 @@ def findings_of(version: Version, plan: ReviewPlan) -> dict[str, list[str]]:
     lines: dict[str, list[str]] = defaultdict(list)
     for finding in version.findings():
         if finding.id:
-            found = f"{finding.check}/{finding.reason}: {clean(finding.detail)}"
-            lines[finding.id].append(f"A check reported on that row: {found}")
+            lines[finding.id].append(
+                f"A check reported on that row: {finding.check}/{finding.reason}: {clean(finding.detail)}"
+            )
     rows = frozenset(plan.rows)
     named = ((content_of(row), row.id) for row in version.examples() if row.id in lines)
     return {name: lines[row_id] for name, row_id in named if name in rows}
@@ -260,8 +261,9 @@ def _show(state: State) -> None:
         click.echo(f"  bad: {verdict.row} ({clean(verdict.reviewer)}): {clean(verdict.reason)}")
     agreement = state.agreement
     if agreement.n and agreement.raw is not None:
-        figures = (agreement.kappa, agreement.pabak)
-        kappa, adjusted = ("not defined" if figure is None else f"{figure:.2f}" for figure in figures)
+        kappa, adjusted = (
+            "not defined" if figure is None else f"{figure:.2f}" for figure in (agreement.kappa, agreement.pabak)
+        )
         low, high = agreement.ci95
         click.echo(
             f"The reviewers agree on {agreement.n_agree} of {agreement.n} rows: {agreement.raw:.1%} [{low:.1%}, "

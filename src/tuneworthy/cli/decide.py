@@ -71,8 +71,7 @@ def show(verdict: Verdict, task: TaskSection) -> None:
     target = task.target
     show_answer(verdict, [marked(option) for option in verdict.options])
     click.echo()
-    table = options_table(verdict.options, verdict.recommendation, target)
-    for line in table_lines(table):
+    for line in table_lines(options_table(verdict.options, verdict.recommendation, target)):
         click.echo(line)
     if verdict.recommendation:
         click.echo("* recommended for now" if verdict.outcome is Outcome.UNDECIDED else "* recommended")
@@ -107,8 +106,7 @@ def show_answer(verdict: Verdict, in_table: Collection[str] = ()) -> None:
 
 def show_next(verdict: Verdict) -> None:
     """Print the next step, and how long the answer is valid."""
-    action = verdict.next_action
-    settles = action.chance_to_settle
+    settles = verdict.next_action.chance_to_settle
     chance = "" if settles is None else f"The chance of settling this question is then about {settles:.0%}."
-    click.echo(f"Next: {join_sentences(clean(str(action), 0), chance)}")
+    click.echo(f"Next: {join_sentences(clean(str(verdict.next_action), 0), chance)}")
     click.echo(f"Valid until {verdict.valid_until}.\n")

@@ -96,7 +96,7 @@ def command(
     print_result(as_json, shown.to_dict(top), _show, shown, top)
 
 
-def _sampling(parameters: dict[str, float | None], preset: str | None = None, engine: str = "") -> Sampling:
+def _sampling(parameters: dict[str, float | None], preset: str | None, engine: str) -> Sampling:
     given = {name: value for name, value in parameters.items() if value is not None}
     base = preset_of(preset).decoding(engine, given.get("temperature")) if preset else {}
     return Sampling.of({**base, **given})
@@ -169,8 +169,9 @@ async def _ask(root: Path, prompt: str, name: str | None, *, yes: bool) -> Posit
 
 
 def _show(comparison: Comparison, top: int) -> None:
-    tables = [engine_table(comparison, trail, top) for trail in comparison.trails.values()]
-    show_tables([*tables, steps_table(comparison)])
+    show_tables(
+        [*(engine_table(comparison, trail, top) for trail in comparison.trails.values()), steps_table(comparison)]
+    )
     for (a, b), distance in comparison.apart().items():
         same = f"total variation distance {distance:.1%}" if distance > 1e-9 else "identical"
         click.echo(f"{a} and {b}: {same}")

@@ -68,10 +68,9 @@ def _show(report: SweepReport) -> None:
         )
     for name, parts in (("today", report.before), ("winner", report.after)):
         if parts:
-            line = (
-                f"  {name}: score {parts.score:.3f}, consistency {parts.consistency:.3f}, validity {parts.validity:.3f}"
+            excluded = f" ({count(parts.failed, 'failed call')} excluded)" if parts.failed else ""
+            click.echo(
+                f"  {name}: score {parts.score:.3f}, consistency {parts.consistency:.3f}, validity "
+                f"{parts.validity:.3f}{excluded}"
             )
-            failed = parts.failed
-            excluded = f" ({count(failed, 'failed call')} excluded)" if failed else ""
-            click.echo(line + excluded)
     click.echo(f"{found.calls} of {found.budget} calls used, ${report.cost_usd:.4f}.")

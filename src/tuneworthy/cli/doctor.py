@@ -58,8 +58,7 @@ def _show(report: StoreReport) -> None:
     for label, damages in (("repaired", report.repaired), ("damaged", report.damages)):
         for damage in damages:
             place = "" if damage.what.startswith(str(damage.file)) else f"{damage.file}: "  # most errors name it
-            line = clean(f"{place}{damage.what} {damage.cost}", 0)
-            click.echo(f"{label} {line}")
+            click.echo(f"{label} {clean(f'{place}{damage.what} {damage.cost}', 0)}")
     n, n_can = len(report.damages), sum(damage.repair is not None for damage in report.damages)
     repaired = f"Repaired {count(len(report.repaired), 'fault')}. " if report.repaired else ""
     next_step = " Next: tuneworthy doctor --repair" if n_can else ""

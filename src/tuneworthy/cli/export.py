@@ -88,8 +88,7 @@ def classifier(which: str | None, root: Path, out: Path, as_json: bool) -> None:
         f"{export.name}, {export.size / 1e6:.1f} MB. Its answers match the run on all {export.n_test:,} test cases and "
         f"{export.n_dev:,} dev cases. Median latency: {export.p50_ms:.1f} ms."
     )
-    lines = [*map(str, export.paths), line]
-    print_result(as_json, document, click.echo, "\n".join(lines))
+    print_result(as_json, document, click.echo, "\n".join([*document["paths"], line]))
 
 
 async def write_export(write: Callable[..., Awaitable[Export]], project: Project, folder: Path, *names: Any) -> Export:

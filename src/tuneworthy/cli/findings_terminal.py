@@ -1,9 +1,9 @@
 """Deciding about findings on a terminal: how a row is shown, and what counts as a decision."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from tuneworthy.cases.labelling import QUIT, SKIP, UNDO, run_terminal
 from tuneworthy.cli.label_terminal import ask_line
@@ -18,7 +18,9 @@ GREETING = (
     f"Type k to keep the row as it is, d to drop it, or e and the right answer. {UNDO} takes the last decision "
     f"back, {SKIP} skips a row for now, and {QUIT} stops. Every decision is saved."
 )
-Typed = tuple[Literal["accept", "keep", "drop", "answer"], str]
+Decision = Literal["accept", "keep", "drop", "answer"]
+Typed = tuple[Decision, str]
+DECISIONS: Final[Mapping[str, Decision]] = {"a": "accept", "k": "keep", "d": "drop"}
 
 
 def findings_on_terminal(path: Path, version: str, suspects: Sequence[SuspectRow], reviewer: str) -> int:
@@ -39,13 +41,8 @@ def parse_decision(line: str) -> Typed:
     word, _, answer = line.strip().partition(" ")
     if word.lower() == "e" and answer.strip():
         return "answer", answer.strip()
-    if not answer.strip():
-        if word.lower() == "a":
-            return "accept", ""
-        if word.lower() == "k":
-            return "keep", ""
-        if word.lower() == "d":
-            return "drop", ""
+    if not answer.strip() and (decision := DECISIONS.get(word.lower())):
+        return decision, ""
     raise UserError(f"Type a, k, d, or e and the right answer, not {line[:40]!r}.")
 
 

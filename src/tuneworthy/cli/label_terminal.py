@@ -82,7 +82,7 @@ def label_on_terminal(files: LabelFiles, labeller: str, *, share: float, every: 
         )
     seed = files.project.split.seed if files.project else 7
     session = LabelSession(pool, files.labels, labeller, seed=seed, share=share)
-    return run_terminal(session, ask_line, note, parse=answer_parser(files, files.labels, cases))
+    return run_terminal(session, ask_line, note, parse=answer_parser(files.project, files.labels, cases))
 
 
 def suspects_on_terminal(root: Path, labeller: str) -> tuple[Path, int]:
@@ -102,11 +102,9 @@ def suspects_on_terminal(root: Path, labeller: str) -> tuple[Path, int]:
             "No stored error analysis marks an expected answer as probably wrong.",
             hint="Run `tuneworthy decide --probe` to look for such answers.",
         )
-    files = LabelFiles(project.path(project.cases.path), path, project)
     session = _SuspectSession(project, pool, labeller)
-    n_given = run_terminal(session, ask_line, note, parse=answer_parser(files, path, data.cases))
-    found = found_so_far(project)
-    if found and found.wrong is not None:
+    n_given = run_terminal(session, ask_line, note, parse=answer_parser(project, path, data.cases))
+    if (found := found_so_far(project)) and found.wrong is not None:
         note(f"These {found.n} labels settle the question. Run `tuneworthy decide` to use them.")
     return path, n_given
 
@@ -182,26 +180,22 @@ def parse_verdict(line: str) -> bool:
     Raises:
         UserError: It says neither.
     """
-    word = line.lower()
-    if word in {"g", "good"}:
-        return True
-    if word in {"b", "bad"}:
-        return False
-    raise UserError(f"Type g (good) or b (bad), not {line[:40]!r}.")
+    good = {"g": True, "good": True, "b": False, "bad": False}.get(line.lower())
+    if good is None:
+        raise UserError(f"Type g (good) or b (bad), not {line[:40]!r}.")
+    return good
 
 
-def answer_parser(files: LabelFiles, path: Path, cases: Sequence[Case]) -> Callable[[str], Any] | None:
+def answer_parser(project: Project | None, path: Path, cases: Sequence[Case]) -> Callable[[str], Any] | None:
     """Show the labels of the task, if it has any, and return the parser of an answer; None if any text is one.
 
     Labels that were given before, in this session as well, are labels of the task: a new one needs a `+`.
     """
-    project = files.project
     graders = project.graders if project else ()
     if graders and graders[0].type in JSON_GRADERS:
         return parse_json
     closed = next((grader.labels for grader in graders if isinstance(grader, Choice) and grader.labels), ())
-    examples = _examples(project)
-    answers = [*(example.answer for example in examples if example.answer), *(case.expected for case in cases)]
+    answers = [*(row.answer for row in _examples(project) if row.answer), *(case.expected for case in cases)]
 
     def menu() -> Sequence[str]:
         if closed:
@@ -286,7 +280,6 @@ def ask_line(prompt: str) -> str:
         EOFError: There is no further line.
     """
     click.echo(prompt, nl=False, err=True)
-    line = sys.stdin.readline()
-    if not line:
+    if not (line := sys.stdin.readline()):
         raise EOFError
     return line.rstrip("\n")

@@ -170,8 +170,7 @@ def _show(planned: Planned, emitted: Emitted | None, folder: Path | None, more: 
         Column("n_bytes", "GiB", lambda n_bytes: f"{n_bytes / 2**30:.2f}"),
         text_column("why", "what it is", most=0),
     ]
-    peak = Table.of("Memory at the peak", columns, memory.estimate.parts)
-    show_tables([_settings(planned.advice.knobs), peak])
+    show_tables([_settings(planned.advice.knobs), Table.of("Memory at the peak", columns, memory.estimate.parts)])
     low, high = memory.estimate.low / 2**30, memory.estimate.high / 2**30
     where = "GPU" if planned.device == "cuda" else "machine"
     click.echo(f"{memory.fit}: {low:.1f} to {high:.1f} GiB of {memory.available / 2**30:.1f} GiB on this {where}")

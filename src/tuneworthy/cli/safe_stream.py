@@ -8,7 +8,7 @@ Output for people is cleaned here as well; a JSON document is printed below it, 
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from shutil import get_terminal_size
 from textwrap import TextWrapper
 from typing import Any
@@ -62,7 +62,5 @@ def _wrapped(line: str, width: int) -> str:
 @contextmanager
 def safe_streams(invocation: Invocation) -> Iterator[None]:
     """Let everything that is printed pass `SafeStream`."""
-    with ExitStack() as stack:
-        stack.enter_context(redirect_stdout(SafeStream(sys.stdout, invocation)))
-        stack.enter_context(redirect_stderr(SafeStream(sys.stderr, invocation)))
+    with redirect_stdout(SafeStream(sys.stdout, invocation)), redirect_stderr(SafeStream(sys.stderr, invocation)):
         yield

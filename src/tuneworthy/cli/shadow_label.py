@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cases.labelling import LabelSession, run_terminal
-from tuneworthy.cli.label_terminal import VERDICT_GREETING, LabelFiles, answer_parser, ask_line, parse_verdict
+from tuneworthy.cli.label_terminal import VERDICT_GREETING, answer_parser, ask_line, parse_verdict
 from tuneworthy.cli.options import note, person, project_option
 from tuneworthy.config import load
 from tuneworthy.graders.judging import verdicts_path
@@ -32,11 +32,10 @@ def command(labeller: str | None, root: Path) -> None:
     queue, judges = label_queue(Folder(project.root)), project.graders[0].type == "judge"
     path = verdicts_path(project) if judges else labels_path(project)
     session = LabelSession(queue, path, person(labeller, "--labeller"), seed=project.split.seed)
-    files = LabelFiles(project.path(project.cases.path), path, project)
     if judges:
         run_terminal(session, ask_line, note, parse=parse_verdict, greeting=VERDICT_GREETING)
     else:
-        run_terminal(session, ask_line, note, parse=answer_parser(files, path, ()))
+        run_terminal(session, ask_line, note, parse=answer_parser(project, path, ()))
     if missing := len(session.assigned) - session.n_done:
         click.echo(
             f"{count(missing, 'answer still needs', 'answers still need')} a label. Next: tuneworthy shadow label"

@@ -88,8 +88,7 @@ def _show_rows(prepared: Prepared) -> None:
     rendered = prepared.rendered
     note(f"The first rows as the model sees them. {f'{OPEN}{CLOSE}'} marks the supervised tokens:")
     for row in prepared.shown:
-        pieces = [(visible(text), supervised) for text, supervised in row]
-        parts = [f"{OPEN}{text}{CLOSE}" if supervised else text for text, supervised in pieces]
+        parts = [f"{OPEN}{visible(text)}{CLOSE}" if supervised else visible(text) for text, supervised in row]
         note("  " + "".join(parts).replace("\n", "\n  "))
         note("")
     for reason, n in rendered.reasons.items():

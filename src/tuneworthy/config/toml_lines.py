@@ -55,9 +55,7 @@ def line_of(lines: dict[Path, int], location: Sequence[str | int]) -> int | None
     path: Path = ()
     found: int | None = None
     for step in location:
-        if (*path, step) in lines:
-            path = (*path, step)
-            found = lines[path]
-        elif any(known[: len(path) + 1] == (*path, step) for known in lines):
-            path = (*path, step)
+        longer = (*path, step)
+        if any(known[: len(longer)] == longer for known in lines):
+            path, found = longer, lines.get(longer, found)
     return found

@@ -187,8 +187,7 @@ def resolve(sampling: Sampling, engine: SamplingEngine) -> Resolved:
         )
     if engine.engine == "vllm" and values["top_p"] <= 0:
         raise UserError(f"{engine.label} accepts only top_p values above 0, not {values['top_p']:g}.")
-    sampled = not ASKS_TO_SAMPLE.isdisjoint(chosen)
-    greedy = temperature <= engine.greedy_at_most or (engine.greedy_when_unset and not sampled)
+    greedy = temperature <= engine.greedy_at_most or (engine.greedy_when_unset and ASKS_TO_SAMPLE.isdisjoint(chosen))
     if not greedy and temperature < engine.least_temperature:
         values["temperature"], origins["temperature"] = engine.least_temperature, "raised"
     return Resolved(

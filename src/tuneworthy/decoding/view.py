@@ -79,16 +79,16 @@ def _trail(trail: Trail, tokens: Sequence[int]) -> dict[str, Any]:
         "greedy": resolved.greedy,
         "ignored": list(resolved.ignored),
         "steps": [
-            {"name": name, "value": value, "origin": origin, "kept": kept, "probabilities": shares}
-            for name, value, origin, kept, shares in steps_of(trail, tokens)
+            {
+                "name": step.name,
+                "value": step.value,
+                "origin": step.origin,
+                "kept": len(step.left),
+                "probabilities": step.left.distribution[list(tokens)].tolist(),
+            }
+            for step in trail.steps
         ],
     }
-
-
-def steps_of(trail: Trail, tokens: Sequence[int]) -> Iterator[tuple[str, float, str, int, list[float]]]:
-    """Yield name, value, origin, number of tokens kept, and the probabilities of `tokens`, for each step."""
-    for step in trail.steps:
-        yield step.name, step.value, step.origin, len(step.left), step.left.distribution[list(tokens)].tolist()
 
 
 def compare_engines(
@@ -96,16 +96,15 @@ def compare_engines(
     sampling: Sampling,
     engines: Sequence[str] = NAMES,
     *,
-    prompt: Sequence[int] = (),
     written: Sequence[int] = (),
 ) -> Comparison:
     start = ranked(position.logits)
-    trails = {name: explain(start, sampling, engine_of(name), prompt=prompt, written=written) for name in engines}
+    trails = {name: explain(start, sampling, engine_of(name), written=written) for name in engines}
     return Comparison(
         position=position,
         sampling=sampling,
         trails=trails,
-        notes=[*_unset(trails), *_relations(sampling, position, [*prompt, *written], trails)],
+        notes=[*_unset(trails), *_relations(sampling, position, written, trails)],
     )
 
 

@@ -118,8 +118,9 @@ def answer_damages(folder: Folder) -> Iterator[Damage]:
         for table in COLUMNS:
             for row in rows_of(database, table, path):
                 for column, what in row.faults.items():
-                    number = f"{table} {row.number}"
-                    yield Damage(file=path, row=number, what=what, cost=ROW_COSTS[column], repair=repair)
+                    yield Damage(
+                        file=path, row=f"{table} {row.number}", what=what, cost=ROW_COSTS[column], repair=repair
+                    )
 
 
 def search_damages(folder: Folder) -> Iterator[Damage]:

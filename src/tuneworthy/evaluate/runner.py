@@ -265,8 +265,7 @@ class Runner:
 
     def request(self, variant: Variant, case: Case) -> Request:
         """Return what `run` sends for a case."""
-        (job,) = self._jobs(variant, [case], (0,))
-        return job.request
+        return self._jobs(variant, [case], (0,))[0].request
 
     def dates(self, variant: Variant, cases: Sequence[Case], *, repeats: Iterable[int] = (0,)) -> list[float | None]:
         """Return the commit times of the answers of `run`, seconds since the epoch; None without answers."""
@@ -497,10 +496,9 @@ class Runner:
         asked = error.retry_after_s or 0.0
         if asked > LONGEST_PAUSE_S and now >= self._warned_at.get(model.name, now):
             self._warned_at[model.name] = now + LONGEST_PAUSE_S
-            minutes = min(asked / 60, 60 * 24)
             self.progress.note(
-                f"The provider of {model.name} requests a wait of {minutes:,.0f} min or more. The next attempt is "
-                f"in {LONGEST_PAUSE_S:.0f} s."
+                f"The provider of {model.name} requests a wait of {min(asked / 60, 60 * 24):,.0f} min or more. The "
+                f"next attempt is in {LONGEST_PAUSE_S:.0f} s."
             )
 
     async def _fails_alone(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError, retries: int) -> bool:
@@ -653,10 +651,8 @@ def _wrong(model: OpenModel, error: ProviderError) -> ModelError:
 def _trace(
     job: Job, variant: Variant, variant_id: str, answer: Response | Failure, cost: float, *, stored: bool
 ) -> Trace:
-    response = answer if isinstance(answer, Response) else None
+    response = ranked(answer, variant.output) if isinstance(answer, Response) else None
     thinking, cited = "", tuple[str, ...]()
-    if response is not None:
-        response = ranked(response, variant.output)
     if response is not None and variant.answer_after:
         thinking, text = split_answer(response.text, variant.answer_after)
         response = replace(response, text=text)
@@ -715,6 +711,3 @@ def usage(traces: Sequence[Trace]) -> Usage:
         usd_per_1k=1000 * sum(trace.cost_usd for trace in traces) / len(answered) if answered else None,
         unreported=sum(None in (one.input_tokens, one.output_tokens) for one in answered),
     )
-
-
-__all__ = ["BudgetSpent", "Progress", "Runner", "Usage", "usage"]

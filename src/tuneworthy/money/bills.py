@@ -55,9 +55,13 @@ class Bill:
         As measured where the tokens of some answers are unknown: the known answers may be shorter.
         """
         price = self.price
-        if not self.usd_per_1k or price is None or self.input_tokens is None or self.output_tokens is None:
-            return self.usd_per_1k
-        if self.unreported:
+        if (
+            not self.usd_per_1k
+            or self.unreported
+            or price is None
+            or self.input_tokens is None
+            or self.output_tokens is None
+        ):
             return self.usd_per_1k
         rates = price.rates_at(int(self.input_tokens))
         cached = settings.cached_share * self.input_tokens

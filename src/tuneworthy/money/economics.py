@@ -178,17 +178,18 @@ def economics(
     """
     bill, traffic = reference or Bill(name="", usd_per_1k=None), settings.requests_per_month
     must = required or 0.0
-    span = _span(gain, most) if required is None else None
+    claimed = gain if most is None else (gain[0] if gain else 0.0, most)
+    span = claimed if required is None else None
     point, worst, best = (money(bill, settings, span, end, tuned, required=must) for end in ENDS)
     usd = point.before.usd_per_1k
-    has_bill = bool(usd) if most is None else usd is not None
-    saves = best.saved_usd > 0 or point.net_usd(0.0) > 0 or has_bill
+    saves = best.saved_usd > 0 or point.net_usd(0.0) > 0 or (bool(usd) if most is None else usd is not None)
     status: EconomicsStatus = "unknown"
     if required is not None:
         status = _STATUS[saves_enough(bill, settings, required)]
     elif saves:
         status = _status(worst, best, settings, priced=most is None or usd is not None)
-    month = _payback_month(point, traffic) if status != "unknown" else None
+    months = point.payback_months(traffic) if traffic and status != "unknown" else None
+    month = None if months is None else ceil(months - 1e-9)
     facts = facts_of(reference, settings, gain)
     if status == "never" and month is not None:
         facts["payback_month"] = Fact(month, "later than the horizon, at the project's traffic", "computed")
@@ -212,15 +213,6 @@ def economics(
 
 
 _STATUS: Final[Mapping[bool | None, EconomicsStatus]] = {True: "pays", False: "never", None: "unknown"}
-
-
-def _payback_month(point: Money, traffic: float | None) -> int | None:
-    months = point.payback_months(traffic) if traffic else None
-    return None if months is None else ceil(months - 1e-9)
-
-
-def _span(gain: Gain | None, most: float | None) -> Gain | None:
-    return gain if most is None else ((gain or (0.0, 0.0))[0], most)
 
 
 def _status(worst: Money, best: Money, settings: Economics, *, priced: bool) -> EconomicsStatus:
@@ -390,8 +382,10 @@ def _why(point: Money, band: tuple[float | None, float | None], settings: Econom
         )
     pays, about = f"raining pays off within {point.horizon_months:g} months", f"above about {volume or 0.0:,.0f}"
     if volume is None:
-        text = f"In the best case, t{pays} above {low:,.0f} requests per month. With the estimated values, it never "
-        text += "pays off."
+        text = (
+            f"In the best case, t{pays} above {low:,.0f} requests per month. With the estimated values, it never pays "
+            "off."
+        )
     elif high is None:
         text = (
             f"T{pays} {about} requests per month ({low:,.0f} in the best case). In the worst case, it never pays off."

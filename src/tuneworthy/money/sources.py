@@ -69,13 +69,15 @@ def facts_of(reference: Bill | None, settings: Economics, gain: tuple[float, flo
     facts = {name: setting(name, row) for name, row in table.sources.items()}
     if reference is not None and reference.trained_b is not None and "serve_params_b" not in given:
         read = "number of weights in the files of the model that would be trained"
-        size = facts["serve_params_b"]
-        facts["serve_params_b"] = replace(size, value=reference.trained_b, source=read, mark="measured")
+        facts["serve_params_b"] = replace(
+            facts["serve_params_b"], value=reference.trained_b, source=read, mark="measured"
+        )
     facts |= _serving_facts(reference, settings, table.sources)
     for name in ("requests_per_month", "usd_per_wrong_answer"):
         value = getattr(settings, name)
-        missing = Fact(None, f"economics.{name} is not set")
-        facts[name] = missing if value is None else Fact(value, "project file", "project")
+        facts[name] = (
+            Fact(None, f"economics.{name} is not set") if value is None else Fact(value, "project file", "project")
+        )
     source = "no pilot yet" if gain is None else "lower bound of the gain over the option that it is compared with"
     facts["gain"] = Fact(gain[0] if gain else None, source, "measured")
     name = reference.name if reference else ""

@@ -378,8 +378,7 @@ def _apply(messages: tuple[Message, ...], meta: Mapping[str, Any], scales: Scale
     for entries in _deferred(meta):
         if drops := read_feedback(entries, scales).drops:
             return Settled(messages, meta, drops)
-    on_row = (len(messages) - 1, meta)
-    for turn, entries in (*_feedback_on_turns(messages), on_row):
+    for turn, entries in (*_feedback_on_turns(messages), (len(messages) - 1, meta)):
         feedback = read_feedback(entries, scales)
         if feedback.drops:
             return Settled(messages, meta, feedback.drops)

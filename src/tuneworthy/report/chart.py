@@ -12,7 +12,7 @@ Unit = Literal["percent", "usd", "points"]
 Points = Sequence[tuple[float, float]]
 FORMS: Final = {"percent": numbers.percent, "usd": numbers.dollars, "points": numbers.points}
 # Height of the drawing, and the space around its plot, pixels.
-HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 340, 66, 24, 24, 290
+LEFT, RIGHT, TOP, BOTTOM = 66, 24, 24, 290
 # Distance of two numbers on the horizontal axis, at least, pixels; numbers on the vertical axis, at most.
 TICK_WIDTH, TICKS = 52, 6
 

@@ -161,9 +161,11 @@ def _answer(record: RunRecord) -> str:
             return f"No variant compared on the test set meets the constraints ({'; '.join(barred)})."
         return "No test case could be scored, so there is no answer yet."
     share = numbers.percent(best.score)
-    scores = f"scores {share} on the test set ({clean(record.primary)})"
-    if record.primary in RIGHT_OR_WRONG:
-        scores = f"answers {share} of the test cases correctly"
+    scores = (
+        f"answers {share} of the test cases correctly"
+        if record.primary in RIGHT_OR_WRONG
+        else f"scores {share} on the test set ({clean(record.primary)})"
+    )
     if best.rung == "classical" and model and model.score is not None:
         method = METHODS.get(str(best.name).removeprefix("classical/"), f"A classical baseline ({clean(best.name)})")
         good = "" if model.violated or record.classical_wins else NO_WORSE

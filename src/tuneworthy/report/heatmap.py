@@ -141,7 +141,6 @@ def page(report: UncertaintyReport, most: int = 60) -> str:
         report: Of a watch.
         most: Answers that are shown.
     """
-    answers = [_answer(answer, report.calibration.signal) for answer in ranked(report)[:most]]
     tables: Sequence[Table] = [
         table for table in (areas_table(report), reliability_table(report), spots_table(report)) if table.rows
     ]
@@ -152,7 +151,7 @@ def page(report: UncertaintyReport, most: int = 60) -> str:
         kind="uncertainty",
         answer=verdict(report),
         tables=tables,
-        answers=answers,
+        answers=[_answer(answer, report.calibration.signal) for answer in ranked(report)[:most]],
         left_out=max(0, len(report.answers) - most),
     )
 

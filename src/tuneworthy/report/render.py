@@ -34,8 +34,13 @@ WIDTH, NAME_WIDTH, TEXT_WIDTH = 80, 20, 24
 
 
 def render_html(page: Document) -> str:
-    labels = {**RUNG_LABELS, "cascade": "large model if unsure"}
-    return render_page("page.html.j2", title=page.title, kind=page.kind, document=page, labels=labels)
+    return render_page(
+        "page.html.j2",
+        title=page.title,
+        kind=page.kind,
+        document=page,
+        labels={**RUNG_LABELS, "cascade": "large model if unsure"},
+    )
 
 
 def render_page(template: str, *, extra_style: str = "", **content: Any) -> str:

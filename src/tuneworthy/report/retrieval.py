@@ -61,8 +61,10 @@ def _searches(found: RetrievalDetail) -> Table | None:
         "weight of BM25 or the chunk size in tokens."
     )
     if unknown := found.documents.unknown:
-        note += f" Listed document names that match nothing in the index: {numbers.count(unknown)}. "
-        note += "They count as not found."
+        note += (
+            f" Listed document names that match nothing in the index: {numbers.count(unknown)}. They count as not "
+            "found."
+        )
     columns = [name_column("name", "search"), *columns, Column("n", "n")]
     best = next((place for place, row in enumerate(rows) if row.chosen), None)
     return Table.of("Retrieval quality", columns, rows, note, best=best) if rows else None

@@ -145,13 +145,15 @@ def _reasons(record: RunRecord, reasons: Sequence[str], verdict: Verdict | None,
         ["Each of these would change the answer:", *verdict.would_change] if verdict and verdict.would_change else []
     )
     shown += [domain_sentence(verdict)] if verdict else []
-    needs = (
-        tables.options_table(options, verdict.recommendation, record.target, serving_sentence(verdict))
+    found = (
+        [
+            tables.options_table(options, verdict.recommendation, record.target, serving_sentence(verdict)),
+            tables.gates_table(verdict.gates),
+        ]
         if verdict
-        else None
+        else []
     )
-    gates = tables.gates_table(verdict.gates) if verdict else None
-    return _section("reasons", "Reasons, options and gates", *map(plain, shown), needs, gates)
+    return _section("reasons", "Reasons, options and gates", *map(plain, shown), *found)
 
 
 def method(record: RunRecord) -> list[str]:

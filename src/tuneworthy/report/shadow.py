@@ -50,13 +50,11 @@ def document(
         pairs = Table.of(f"The worst pairs{masked}", columns, worse)
         parts.append(PagePart("worse", f"{count(len(worse), 'pair')} that got worse", [pairs]))
     if record.confidence:
-        blocks = [clean(record.confidence.detail, 0)]
-        parts.append(PagePart("confidence", "Confidence in production", blocks))
+        parts.append(PagePart("confidence", "Confidence in production", [clean(record.confidence.detail, 0)]))
     if found:
         lines = [clean(line, 0) for line in drift_lines(found, record.sources)]
         parts.append(PagePart("drift", "What traffic asks and the cases hardly cover", lines))
-    drawn = sorted(overall, key=lambda result: result.stopped_at is None)
-    chart = next((result for result in drawn if result.n > 1), None)
+    chart = min((result for result in overall if result.n > 1), key=lambda one: one.stopped_at is None, default=None)
     return Document(
         title=clean(task),
         kind="shadow replay",
@@ -122,10 +120,8 @@ def _answer(verdict: ShadowVerdict, candidate: str, margin: float) -> str:
 
 def _quality_card(quality: MetricResult) -> Card:
     if quality.estimate is None:
-        value, name = "unknown", ""
-        if quality.waiting:
-            name = f"{quality.due - quality.waiting} of {quality.due} sessions labelled"
-        return Card("Quality against production", value, name, [])
+        labelled = f"{quality.due - quality.waiting} of {quality.due} sessions labelled" if quality.waiting else ""
+        return Card("Quality against production", "unknown", labelled, [])
     return Card(
         "Quality against production",
         numbers.points(quality.estimate),

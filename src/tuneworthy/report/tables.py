@@ -470,12 +470,11 @@ def options_table(
         target: Shown in the heading.
         serving: Sentence on the assumed server.
     """
-    monthly = any(option.usd_per_month is not None for option in options)
     heading = "target" if target is None else f"target {100 * target:.3g}%"
     columns = [
         replace(column, heading=heading if column.key == "target" else column.heading) for column in OPTION_COLUMNS
     ]
-    if monthly:
+    if any(option.usd_per_month is not None for option in options):
         columns = [replace(column, wide=column.wide or column.key == "usd_per_1k") for column in columns]
     note = join_sentences("", *map(plain, legend(options)), serving)
     best = next((place for place, option in enumerate(options) if option.option == chosen), None)

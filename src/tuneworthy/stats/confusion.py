@@ -79,15 +79,15 @@ class Confusion:
     def specificity(self) -> float | None:
         return self.bad_bad / self.n_bad if self.n_bad else None
 
-    def sensitivity_interval(self, alpha: float = 0.05) -> tuple[float, float]:
+    def sensitivity_interval(self) -> tuple[float, float]:
         """Clopper-Pearson interval of `sensitivity`; all of [0, 1] if there are no good answers."""
-        return clopper_pearson(self.good_good, self.n_good, alpha) if self.n_good else (0.0, 1.0)
+        return clopper_pearson(self.good_good, self.n_good) if self.n_good else (0.0, 1.0)
 
-    def specificity_interval(self, alpha: float = 0.05) -> tuple[float, float]:
+    def specificity_interval(self) -> tuple[float, float]:
         """Clopper-Pearson interval of `specificity`; all of [0, 1] if there are no bad answers."""
-        return clopper_pearson(self.bad_bad, self.n_bad, alpha) if self.n_bad else (0.0, 1.0)
+        return clopper_pearson(self.bad_bad, self.n_bad) if self.n_bad else (0.0, 1.0)
 
-    def tells_apart(self, alpha: float = 0.05) -> bool | None:
+    def tells_apart(self) -> bool | None:
         """Whether the judge calls more good answers good than bad answers; None if that is not shown either way.
 
         By Newcombe's interval of the difference of the two shares, from their exact intervals.
@@ -97,8 +97,8 @@ class Confusion:
         if not self.n_good or not self.n_bad:
             return None
         hit, false = self.good_good / self.n_good, self.bad_good / self.n_bad
-        hit_lo, hit_hi = clopper_pearson(self.good_good, self.n_good, alpha)
-        false_lo, false_hi = clopper_pearson(self.bad_good, self.n_bad, alpha)
+        hit_lo, hit_hi = clopper_pearson(self.good_good, self.n_good)
+        false_lo, false_hi = clopper_pearson(self.bad_good, self.n_bad)
         low = hit - false - float(((hit - hit_lo) ** 2 + (false_hi - false) ** 2) ** 0.5)
         high = hit - false + float(((hit_hi - hit) ** 2 + (false - false_lo) ** 2) ** 0.5)
         return True if low > 0 else False if high <= 0 else None

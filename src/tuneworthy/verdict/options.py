@@ -199,10 +199,13 @@ def pilot_option(evidence: Evidence, money: EconomicsResult) -> Option:
         money: Training against the option that it would replace.
     """
     bounds, running = tuned_score(evidence), money.running or RunningCost(usd_per_1k=None)
-    needs = "dataset, training, parity" if bounds else "dataset and pilot"
-    fields = {"kind": "fine_tune", "one_off_usd": money.one_off_usd or 0.0, "needs": needs}
-    score = bounds[0] if bounds else None
-    return _option(TUNED, TUNED, running, evidence.economics.requests_per_month, score=score, **fields)
+    fields = {
+        "kind": "fine_tune",
+        "score": bounds[0] if bounds else None,
+        "one_off_usd": money.one_off_usd or 0.0,
+        "needs": "dataset, training, parity" if bounds else "dataset and pilot",
+    }
+    return _option(TUNED, TUNED, running, evidence.economics.requests_per_month, **fields)
 
 
 def tuned_score(evidence: Evidence) -> tuple[float, float] | None:

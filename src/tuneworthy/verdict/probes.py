@@ -168,11 +168,10 @@ class _Probing:
 
     def limits(self) -> dict[str, list[str]]:
         """Return what each probe cannot measure here, a sentence each; only what applies."""
-        task = self.session.task
         found = {
             name: [join_sentences(f"{messages.WHAT[name]} were not measured.", why)]
             for name, why in self.not_probed.items()
-            if name != "knowledge" or (task.kind != "label" and self.failed)
+            if name != "knowledge" or (self.session.task.kind != "label" and self.failed)
         }
         if n := sum(bool(one.doubtful) for one in self.failed.values()):
             found[LABELS] = [
@@ -273,9 +272,8 @@ class _Probing:
         control = [case for case in self.right if case.id in voted] or self.right[:MOST_CASES]
         families = self._families(failed, control, others, by_classifier)
         if len(families) < 2:
-            few = "there are too few examples to train a classifier"
             self.not_probed[LABELS] = (
-                f"All models are from one family, and {few}."
+                "All models are from one family, and there are too few examples to train a classifier."
                 if others
                 else "The project has no other model and too few examples to train a classifier."
             )

@@ -120,8 +120,10 @@ def target_met(case: Deliberation, ruling: Ruling) -> str:
     chosen = case.facts.recommendation
     if chosen is None or not case.facts.known(FactKind.MEETS, chosen.option):
         return f"Training is not needed: an option meets the target of {case.target:.1%}, or a cheaper fix remains."
-    better = _better(case.evidence, case.facts, chosen)
-    met = f"{chosen.option} meets the target of {case.target:.1%} without fine-tuning{better}."
+    met = (
+        f"{chosen.option} meets the target of {case.target:.1%} without fine-tuning"
+        f"{_better(case.evidence, case.facts, chosen)}."
+    )
     row = next(row for row in case.evidence.training_reasons if row.reason == "cost")
     saving = monthly_saving(case.evidence.bill(case.evidence.rungs[chosen.rung]), case.evidence.economics)
     is_asked = case.evidence.motivation == "cost"
@@ -289,14 +291,18 @@ def limit_open(case: Deliberation, subject: str) -> str:
             f"Whether {subject} meets the limit of ${limit:,.4g} per 1,000 answers depends on the traffic, which "
             "is not set."
         )
-    unmeasured = "The price of an option, or its latency, has not been measured, so the constraints are open."
-    return _latency_open(evidence, [option]) or unmeasured
+    return (
+        _latency_open(evidence, [option])
+        or "The price of an option, or its latency, has not been measured, so the constraints are open."
+    )
 
 
 def distil_open(case: Deliberation, subject: str) -> str:
     options = [one for one in case.facts.options if one.option == subject or one.kind not in PROVEN]
-    unmeasured = "It has not been measured whether a smaller model meets the latency limit."
-    return _latency_open(case.evidence, options) or unmeasured
+    return (
+        _latency_open(case.evidence, options)
+        or "It has not been measured whether a smaller model meets the latency limit."
+    )
 
 
 def _latency_open(evidence: Evidence, options: Sequence[Option]) -> str:

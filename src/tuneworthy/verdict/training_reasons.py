@@ -185,8 +185,9 @@ REASONS: Final[Mapping[ReasonName, Callable[[Evidence, DecisionFacts], Reading]]
 
 def reasons_of(evidence: Evidence, facts: DecisionFacts) -> list[TrainingReason]:
     """Return all reasons to train; the reason that the team has in mind first."""
-    rows = []
-    for name, read in REASONS.items():
-        value, sentence = read(evidence, facts)
-        rows.append(TrainingReason(reason=name, status=STATUS[value], evidence=sentence))
+    readings = {name: read(evidence, facts) for name, read in REASONS.items()}
+    rows = [
+        TrainingReason(reason=name, status=STATUS[value], evidence=sentence)
+        for name, (value, sentence) in readings.items()
+    ]
     return sorted(rows, key=lambda row: row.reason != evidence.motivation)

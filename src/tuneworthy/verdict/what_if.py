@@ -32,8 +32,11 @@ def decide_if(name: str, evidence: Evidence, costs: Callable[[], Mapping[str, Co
         "stored verdict is unchanged."
     )
     first = join_sentences(assumption.sentence, verdict.reasons[0])
-    step = NextAction(command="", why=assumption.step)
-    return replace(verdict, reasons=[first, *verdict.reasons[1:2], known], next_action=step)
+    return replace(
+        verdict,
+        reasons=[first, *verdict.reasons[1:2], known],
+        next_action=NextAction(command="", why=assumption.step),
+    )
 
 
 def _more_traffic(evidence: Evidence) -> Evidence:

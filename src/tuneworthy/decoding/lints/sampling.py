@@ -174,11 +174,10 @@ def ignored_parameter(use: Use) -> Iterator[Finding]:
     """
     if use.capabilities is not None:
         for parameter in filter_parameters(use.capabilities, use.decoding)[1]:
-            remove = f"Remove {parameter.partition(':')[0]}."
             fix = (
                 "Remove the parameter. This model takes a reasoning effort instead."
                 if use.capabilities.efforts
-                else remove
+                else f"Remove {parameter.partition(':')[0]}."
             )
             yield Finding(message=f"The model does not accept the parameter {parameter}.", fix=fix)
 
