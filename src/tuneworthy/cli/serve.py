@@ -66,10 +66,9 @@ def command(what: str, identity: str | None, port: int | None, only_print: bool,
 
 
 def _serve(store: Folder, choice: ServingChoice, port: int) -> None:
-    log = store.logs / "serve.log"
     with (
         _until_stopped(choice.line),
-        llama_cpp(choice, log, port=port) as engine,
+        llama_cpp(choice, store.logs / "serve.log", port=port) as engine,
         noted(store, choice.artifact, "llama_cpp", engine.address),
     ):
         note(

@@ -87,8 +87,7 @@ def shortest(schema: Any, root: Mapping[str, Any] | None = None, seen: int = 0) 
         if schema.get(key):
             return min((shortest(one, root, seen + 1) for one in schema[key]), key=len)
     kind = schema.get("type", "object" if "properties" in schema else "null")
-    kinds = kind if isinstance(kind, list) else [kind]
-    return min((_shortest_of(one, schema, root, seen) for one in kinds), key=len)
+    return min((_shortest_of(one, schema, root, seen) for one in (kind if isinstance(kind, list) else [kind])), key=len)
 
 
 def _shortest_of(kind: str, schema: Mapping[str, Any], root: Mapping[str, Any], seen: int) -> str:

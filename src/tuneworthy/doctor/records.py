@@ -132,11 +132,10 @@ def _name(folder: Folder, path: Path) -> str:
 
 def _changed_import(part: Path, folder: Folder) -> Path | None:
     record = folder.read(_name(folder, part / "import.json"), ImportRecord)
-    hashes = record.sha256 if record else {}
     return next(
         (
             part / name
-            for name, digest in hashes.items()
+            for name, digest in (record.sha256 if record else {}).items()
             if not (part / name).is_file() or file_digest(part / name)[0] != digest
         ),
         None,

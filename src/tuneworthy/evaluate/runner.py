@@ -328,9 +328,8 @@ class Runner:
         try:
             await batch.ended.wait()
             if batch.stopped_by and batch.sending:  # these may be paid for already
-                patience = model.timeout_s
-                if isinstance(batch.stopped_by, UserError | OutsideFault):
-                    patience = min(patience, IMPATIENT_S)
+                known = isinstance(batch.stopped_by, UserError | OutsideFault)
+                patience = min(model.timeout_s, IMPATIENT_S) if known else model.timeout_s
                 await asyncio.wait([workers[number] for number in batch.sending], timeout=patience)
         except asyncio.CancelledError as stop:
             batch.stop(stop)

@@ -8,11 +8,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from tuneworthy.graders.json_text import find_json
-from tuneworthy.store.shapes import parsed
+from tuneworthy.store.shapes import bundled
 from tuneworthy.types import Response, content_hash
 
 # Declining comes first: later text is not searched for built-in phrases.
@@ -37,7 +36,7 @@ class DeclinePhrases:
 
 @cache
 def phrase_lists() -> DeclinePhrases:
-    return parsed(files("tuneworthy.graders").joinpath("declining.json").read_bytes(), DeclinePhrases, "declining.json")
+    return bundled("tuneworthy.graders", "declining.json", DeclinePhrases)
 
 
 class Declines:

@@ -12,12 +12,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from importlib.resources import files
 from typing import Any, Final
 
 from tuneworthy.cases.normalize import folded
 from tuneworthy.cases.task_kind import parse_object
-from tuneworthy.store.shapes import parsed
+from tuneworthy.store.shapes import bundled
 from tuneworthy.types import UNLABELLED
 
 # Sentences at the beginning of an answer that are read, and characters.
@@ -60,7 +59,7 @@ class RefusalParts:
 
 @cache
 def _parts() -> RefusalParts:
-    return parsed(files("tuneworthy.graders").joinpath("refusals.json").read_bytes(), RefusalParts, "refusals.json")
+    return bundled("tuneworthy.graders", "refusals.json", RefusalParts)
 
 
 @cache

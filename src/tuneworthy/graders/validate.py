@@ -8,13 +8,12 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any, Literal
 
 from tuneworthy.graders.base import accepted
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.stats.confusion import Confusion, residual_bad
-from tuneworthy.store.shapes import parsed
+from tuneworthy.store.shapes import bundled
 from tuneworthy.text import count, plural
 from tuneworthy.types import Case, canonical
 
@@ -142,7 +141,7 @@ class CanaryTable:
 
 @cache
 def _table() -> CanaryTable:
-    return parsed(files("tuneworthy.graders").joinpath("canaries.json").read_bytes(), CanaryTable, "canaries.json")
+    return bundled("tuneworthy.graders", "canaries.json", CanaryTable)
 
 
 def canaries(cases: Sequence[Case] = (), *, needs_expected: bool = True) -> list[Canary]:

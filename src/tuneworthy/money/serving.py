@@ -7,12 +7,11 @@ table of machines and cards, with its date and sources.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from math import ceil
 from typing import Final, Literal
 
 from tuneworthy.config.ladder import Economics
-from tuneworthy.store.shapes import parsed
+from tuneworthy.store.shapes import bundled
 
 Basis = Literal["measured", "computed", "published", "assumed", "project", ""]
 SizeFrom = Literal["project", "file", "assumed"]
@@ -165,8 +164,7 @@ class HardwareTable:
 
 @cache
 def hardware_table() -> HardwareTable:
-    name = "hardware.json"
-    return parsed(files(__package__).joinpath(name).read_bytes(), HardwareTable, name)
+    return bundled("tuneworthy.money", "hardware.json", HardwareTable)
 
 
 def hardware(name: str) -> Hardware:

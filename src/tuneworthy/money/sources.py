@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.resources import files
 from typing import Any, Final
 
 from tuneworthy.config.ladder import DEFAULT_RANGES, Economics
@@ -11,7 +10,7 @@ from tuneworthy.money.bills import Bill
 from tuneworthy.money.results import Fact
 from tuneworthy.money.serving import USUAL_TOKENS, Basis, hardware, hardware_table, server_for, size_b
 from tuneworthy.providers.prices import table_date
-from tuneworthy.store.shapes import parsed
+from tuneworthy.store.shapes import bundled
 
 PRICE: Final = "reference_usd_per_1k"
 # Meaning of the two numbers of a range, by its key in [economics.ranges].
@@ -46,8 +45,7 @@ class SourceTable:
 
 @cache
 def source_table() -> SourceTable:
-    name = "economics.json"
-    return parsed(files(__package__).joinpath(name).read_bytes(), SourceTable, name)
+    return bundled("tuneworthy.money", "economics.json", SourceTable)
 
 
 def facts_of(reference: Bill | None, settings: Economics, gain: tuple[float, float] | None) -> dict[str, Fact]:
@@ -102,10 +100,9 @@ def _serving_facts(reference: Bill | None, settings: Economics, sources: Mapping
     row, tokens = hardware(settings.serve_hardware), reference.tokens_to_serve if reference else None
     params_b = reference.trained_b if reference else None
     server, day = server_for(settings, tokens, params_b), hardware_table().date
-    given = "serve_hardware" in settings.model_fields_set
     facts = {
         "serve_hardware": Fact(settings.serve_hardware, "project file", "project")
-        if given
+        if "serve_hardware" in settings.model_fields_set
         else Fact(settings.serve_hardware, row.title, "assumed", day)
     }
     if settings.serve_usd_per_month is None:

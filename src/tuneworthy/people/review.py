@@ -223,8 +223,7 @@ class Reviewing:
         return sorted(rows, key=lambda row: (self._put_off.get(row, 0), self._order[row]))
 
     def _own(self, ledger: Ledger) -> set[str]:
-        verdicts = ledger.verdicts.get(self.plan.id, ())
-        return {verdict.row for verdict in verdicts if verdict.reviewer == self.reviewer}
+        return {one.row for one in ledger.verdicts.get(self.plan.id, ()) if one.reviewer == self.reviewer}
 
     def assigned(self) -> list[str]:
         return [*self._own(Ledger.read(self.path)), *self.waiting()]

@@ -101,8 +101,7 @@ def _distribution(part: RowCounts) -> Table:
         Column("name", "value", kind="name", value=itemgetter(0), most=60),
         Column("n", "rows", count, value=itemgetter(1)),
     ]
-    bars = Bars.of_counts([n for _, n in part.counts])
-    return Table.of(part.title, columns, part.counts, part.note, bars=bars)
+    return Table.of(part.title, columns, part.counts, part.note, bars=Bars.of_counts([n for _, n in part.counts]))
 
 
 def _funnel(card: DatasetCard) -> Table:

@@ -83,9 +83,8 @@ def target_of(record: RunRecord) -> TargetFinding | None:
     best, target = best_of(record), record.target
     if record.quick or record.partial or target is None or best is None or best.score is None or best.ci95 is None:
         return None
-    (lower, upper), bound = best.ci95, "95% interval limit"
-    if best.bounds95:
-        (lower, upper), bound = best.bounds95, "one-sided 95% bound"
+    lower, upper = best.bounds95 or best.ci95
+    bound = "one-sided 95% bound" if best.bounds95 else "95% interval limit"
     status, met = status_of(record, best), f"the target of {numbers.percent(target)} is met"
     score = numbers.percent(best.score)
     if best.unscored > MOST_UNSCORED * best.n:
@@ -174,9 +173,11 @@ def _answer(record: RunRecord) -> str:
         return f"{method} {scores} without a language model{good}; {other}."
     if best.rung == "baseline":
         return f"Today's setup ({clean(best.name)}) {scores}. {_others(record)}"
-    today = ""
-    if baseline and baseline.score is not None and measured(baseline):
-        today = f"; today's setup ({clean(baseline.name)}) reaches {numbers.percent(baseline.score)}{_limit(baseline)}"
+    today = (
+        f"; today's setup ({clean(baseline.name)}) reaches {numbers.percent(baseline.score)}{_limit(baseline)}"
+        if baseline and baseline.score is not None and measured(baseline)
+        else ""
+    )
     return f"{STEP_NAMES.get(best.rung, 'The best variant')} ({clean(best.name)}) {scores}{today}."
 
 
@@ -238,10 +239,9 @@ def majority_sentence(record: RunRecord) -> str:
     balance = record.balance
     if balance is None:
         return ""
-    score = numbers.percent(balance.score)
     return (
         f"The majority class `{clean(balance.label)}` makes up {numbers.percent(balance.share)} of {balance.n}"
-        f" dev cases. Always predicting it scores {score} on the test set."
+        f" dev cases. Always predicting it scores {numbers.percent(balance.score)} on the test set."
     )
 
 

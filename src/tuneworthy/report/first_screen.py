@@ -139,9 +139,11 @@ def cards(record: RunRecord, options: Sequence[Option], verdict: Verdict | None)
     rule = _rule(best, options, verdict) if best else ""
     with_training = _card("With training", tuned, record)
     if tuned is not None and tuned.kind != "tuned":
-        detail = "no pilot yet, so there is no forecast"
-        if tuned.score is not None and verdict is not None:
-            detail = f"lower bound of the pilot's forecast for {numbers.count(verdict.forecast.n_examples)} examples"
+        detail = (
+            "no pilot yet, so there is no forecast"
+            if tuned.score is None or verdict is None
+            else f"lower bound of the pilot's forecast for {numbers.count(verdict.forecast.n_examples)} examples"
+        )
         with_training = Card(
             "With training",
             score_of(tuned),
@@ -249,8 +251,7 @@ def _options_to_paste(record: RunRecord, options: Sequence[Option], verdict: Ver
 
 
 def _few(name: object) -> str:
-    words = clean(name, MOST_CHARS).split()
-    return " ".join(words[:MOST_WORDS])
+    return " ".join(clean(name, MOST_CHARS).split()[:MOST_WORDS])
 
 
 def _scored(label: str, option: Option, where: str) -> str:

@@ -161,14 +161,13 @@ def method(record: RunRecord) -> list[str]:
     on_dev = f"Each rung compared its candidates on {record.n_dev} development (dev) cases"
     test = f"the frozen test set of {record.n_test} cases"
     if record.quick:
-        unused = f"The run did not use {test}, so it spent no test comparison and gives no verdict."
-        return [f"{on_dev}. {unused}"]
-    explored = f"{on_dev} and measured only the winner on {test}."
-    if not record.explored:
-        explored = (
-            "There were too few development (dev) cases to compare candidates. Each rung therefore measured one "
-            f"predefined candidate on {test}."
-        )
+        return [f"{on_dev}. The run did not use {test}, so it spent no test comparison and gives no verdict."]
+    explored = (
+        f"{on_dev} and measured only the winner on {test}."
+        if record.explored
+        else "There were too few development (dev) cases to compare candidates. Each rung therefore measured one "
+        f"predefined candidate on {test}."
+    )
     return [
         f"{explored} Answers to test cases stay hidden unless someone reveals them, which tuneworthy records.",
         (

@@ -38,8 +38,7 @@ def document(
     verdict = record.verdict
     overall = [result for result in verdict.results if not result.stratum]
     quality = overall[0]
-    notes = [clean(note, 0) for note in record.notes]
-    parts = [PagePart("metrics", "All traffic", [*notes, _metrics(overall)])]
+    parts = [PagePart("metrics", "All traffic", [*(clean(note, 0) for note in record.notes), _metrics(overall)])]
     if strata := [result for result in verdict.results if result.stratum and result.n]:
         strata.sort(key=lambda result: (result.stopped_at is None, result.estimate or 0.0))
         parts.append(PagePart("strata", "By stratum", [_metrics(strata)]))
@@ -97,10 +96,9 @@ def drift_lines(found: TrafficDrift, sources: Sequence[str]) -> list[str]:
     """Return what traffic asks and the cases hardly cover, and the command that draws new cases, a line each."""
     lines = [found.sentence]
     for topic in found.topics:
-        example = clean(topic.examples[0], MOST_CHARS)
         lines.append(
             f"{topic.n_sessions:,} {plural(topic.n_sessions, 'session', 'sessions')}: {', '.join(topic.words)} "
-            f"({example})"
+            f"({clean(topic.examples[0], MOST_CHARS)})"
         )
     if found.shown and sources:
         lines.append(shadow_messages.say("sample", command=found.sample_command(sources)))

@@ -7,6 +7,7 @@ the key. No reader has to expect anything else.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 from typing import Any, Final, TypeVar
 
 import orjson
@@ -29,6 +30,11 @@ class Pointer:
     """The record that names the latest of something."""
 
     id: str
+
+
+def bundled(package: str, name: str, shape: type[T]) -> T:
+    """Return a JSON table of the package `package` as `shape`."""
+    return parsed(files(package).joinpath(name).read_bytes(), shape, name)
 
 
 def parsed(content: bytes | str, shape: type[T], where: object) -> T:

@@ -105,8 +105,7 @@ def money_of(evidence: Evidence, facts: DecisionFacts, ruling: Ruling | None) ->
     if evidence.tuned is not None:
         return economics(bill, settings, gain, evidence.bill(evidence.tuned))
     if reference is not None and facts.works(reference):
-        required = required_usd(bill, today_usd(facts.options), settings)
-        found = economics(bill, settings, gain, required=required)
+        found = economics(bill, settings, gain, required=required_usd(bill, today_usd(facts.options), settings))
         return replace(
             found,
             why=join_sentences(
@@ -208,10 +207,9 @@ def _train(evidence: Evidence, gates: Sequence[GateResult]) -> NextAction:
             else "All required checks before training pass. Run `tuneworthy train`."
         )
         return NextAction(command="tuneworthy train", why=passed)
-    fix = still_open[0].fix
-    if still_open[0].gate == "pilot":
-        fix = join_sentences(fix, evidence.forecast.cost)
-    return NextAction(command=command_in(fix), why=fix or still_open[0].message)
+    first = still_open[0]
+    fix = join_sentences(first.fix, evidence.forecast.cost) if first.gate == "pilot" else first.fix
+    return NextAction(command=command_in(fix), why=fix or first.message)
 
 
 def _would_change(facts: DecisionFacts, outcome: Outcome, money: EconomicsResult) -> list[str]:
@@ -228,12 +226,11 @@ def _would_change(facts: DecisionFacts, outcome: Outcome, money: EconomicsResult
             return [higher]
         if volume is None:
             return [higher, "Lower costs of training, serving and upkeep."]
-        paid = paid_bill(usd, required)
         return [
             higher,
             (
                 f"Traffic above {volume:,.0f} requests per month, or lower costs of training, serving and upkeep: "
-                f"training may then save the required {FEWEST_SAVED:.0%} of {paid}."
+                f"training may then save the required {FEWEST_SAVED:.0%} of {paid_bill(usd, required)}."
             ),
         ]
     return []

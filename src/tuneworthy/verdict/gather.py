@@ -67,12 +67,14 @@ def gather(session: Session) -> Evidence:
     evidence = evidence_of(project, session.data, record, stale=stale, expect=partial(expect, project))
     report, errors_stale = errors_of(session, without_tuned(record, project))
     labels = relabelling(report, read_relabelled(project)) if report else None
-    fresh_until = date.today() + timedelta(days=FRESH_DAYS)
-    expires = [(fresh_until.isoformat(), "prices and models are due for a check")]
-    for name, model in project.models.items():
-        price = price_for(model)
-        if price is not None and price.retires is not None:
-            expires.append((price.retires.isoformat(), f"the provider retires the model {name}"))
+    expires = [
+        ((date.today() + timedelta(days=FRESH_DAYS)).isoformat(), "prices and models are due for a check"),
+        *(
+            (price.retires.isoformat(), f"the provider retires the model {name}")
+            for name, model in project.models.items()
+            if (price := price_for(model)) is not None and price.retires is not None
+        ),
+    ]
     return replace(
         evidence,
         alpha=record.alpha,

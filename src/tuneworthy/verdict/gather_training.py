@@ -85,8 +85,7 @@ def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetE
     recipe, latest = version.recipe, latest_version(store)
     review = state_of(store.root / REVIEWS, version.id)
     overlaps = [gate.detail for gate in recipe.gates if gate.check == "contamination" and not gate.passed]
-    then = recipe.depends.cases.sha256
-    changed = [] if then == cases_hash(cases) else ["The dev or test cases have changed"]
+    changed = [] if recipe.depends.cases.sha256 == cases_hash(cases) else ["The dev or test cases have changed"]
     terms, reason = terms_of(recipe.teachers)
     broken = ""
     try:

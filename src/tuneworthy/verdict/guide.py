@@ -6,13 +6,12 @@ The rows appear in `guide.json`. A cell without a source is practice that nothin
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 from typing import Literal, get_args
 
 from tuneworthy.config.task import Problem
 from tuneworthy.errors import UnknownName
-from tuneworthy.store.shapes import parsed
+from tuneworthy.store.shapes import bundled
 from tuneworthy.types import JsonObject
 
 Training = Literal["yes", "no", "conditional"]
@@ -77,9 +76,7 @@ def load_guide() -> Mapping[str, Row]:
     >>> load_guide()["strict_format"].training
     'conditional'
     """
-    name = "guide.json"
-    guide = parsed(files(__package__).joinpath(name).read_bytes(), Guide, name)
-    return MappingProxyType({row.problem: row for row in guide.rows})
+    return MappingProxyType({row.problem: row for row in bundled("tuneworthy.verdict", "guide.json", Guide).rows})
 
 
 def row(problem: str) -> Row:

@@ -284,9 +284,11 @@ class _Steps:
         if option.latency_p95_ms is None or option.latency_p95_ci is None:
             return _uncounted("Run the ladder again.", [fact], None, command="tuneworthy run")
         why = open_latency(limits, option.latency_p95_ms, option.latency_p95_ci)
-        fix = "Set `constraints.p95_ms` to a limit outside this interval."
-        if option.latency_p95_ci[1] is None:
-            fix = "Add test cases: up to 200 calls are timed."
+        fix = (
+            "Add test cases: up to 200 calls are timed."
+            if option.latency_p95_ci[1] is None
+            else "Set `constraints.p95_ms` to a limit outside this interval."
+        )
         return _step(join_sentences(f"Whether {option.option} meets the latency limit is open: {why}.", fix), [fact])
 
     def _money(self, fact: FactName) -> Iterator[Offer]:

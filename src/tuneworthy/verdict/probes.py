@@ -237,8 +237,7 @@ class _Probing:
 
     async def _fixes(self, variant: Variant, cases: Sequence[Case], *, repeats: int = 1) -> list[list[bool]]:
         """Return of each answer to `cases` whether it gains at least half of what was missing; unscored: no."""
-        traces = await self._ask(variant, cases, repeats=repeats)
-        _, _, scores = await self.session.score(traces, cases)
+        _, _, scores = await self.session.score(await self._ask(variant, cases, repeats=repeats), cases)
         return [
             [
                 score.value is not None and score.value >= (1 + self.values[case.id]) / 2
@@ -361,9 +360,11 @@ class _Probing:
             return self._others
         project = self.session.project
         names = [name for name in project.answering if name != self.variant.model and project.may_serve(name)]
-        control = self.right
-        if len(control) > MOST_CASES:
-            control = random.Random(project.split.seed).sample(control, MOST_CASES)
+        control = (
+            random.Random(project.split.seed).sample(self.right, MOST_CASES)
+            if len(self.right) > MOST_CASES
+            else self.right
+        )
         self._others = {}
         for name in names:
             with suppress(ModelError):  # a model that is not there has no vote

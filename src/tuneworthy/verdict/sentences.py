@@ -203,9 +203,11 @@ def _better(evidence: Evidence, facts: DecisionFacts, chosen: Option) -> str:
         return ""
     option, delta = found
     value, traffic = evidence.economics.usd_per_wrong_answer, evidence.economics.requests_per_month
-    worth = ""
-    if value and traffic:
-        worth = f" (worth ${value * delta * traffic:,.0f} a month at ${value:,.10g} per wrong answer)"
+    worth = (
+        f" (worth ${value * delta * traffic:,.0f} a month at ${value:,.10g} per wrong answer)"
+        if value and traffic
+        else ""
+    )
     return f"; {option.option} scores {100 * delta:.1f} points higher {_dearer(chosen, option)}{worth}"
 
 

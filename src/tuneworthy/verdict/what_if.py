@@ -31,10 +31,9 @@ def decide_if(name: str, evidence: Evidence, costs: Callable[[], Mapping[str, Co
         f"Without this assumption: {answer_of(now)} (recommended: {now.recommendation or '-'}). The "
         "stored verdict is unchanged."
     )
-    first = join_sentences(assumption.sentence, verdict.reasons[0])
     return replace(
         verdict,
-        reasons=[first, *verdict.reasons[1:2], known],
+        reasons=[join_sentences(assumption.sentence, verdict.reasons[0]), *verdict.reasons[1:2], known],
         next_action=NextAction(command="", why=assumption.step),
     )
 

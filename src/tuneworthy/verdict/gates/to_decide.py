@@ -121,14 +121,12 @@ def classical(evidence: Evidence) -> Finding:
         return says("unknown", "No classical baseline has been measured on the test set.", messages.RUN)
     if evidence.accepts_copies:
         message = (
-            f"{subject.name} scores {subject.score:.1%} without a language model. The grader judges style and does not "
-            "check whether an answer fits its question."
+            f"Copying the answer of the most similar example scores {subject.score:.1%}. The grader therefore does "
+            "not check whether an answer fits its question."
+            if subject.name == COPIES
+            else f"{subject.name} scores {subject.score:.1%} without a language model. The grader judges style and "
+            "does not check whether an answer fits its question."
         )
-        if subject.name == COPIES:
-            message = (
-                f"Copying the answer of the most similar example scores {subject.score:.1%}. The grader therefore does "
-                "not check whether an answer fits its question."
-            )
         return says(
             "fail",
             message,

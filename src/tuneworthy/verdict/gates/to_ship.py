@@ -52,9 +52,11 @@ def improvement(evidence: Evidence) -> Finding:
         return says("unknown", "No fine-tuned model has been compared on the test set.", RUN)
     row = evidence.difference(rival, tuned)
     numbers = {"score": tuned.score, "delta": row and row.delta, "delta_ci": row and row.ci95}
-    compared = "it has not been compared with another variant"
-    if rival is not None and row is not None:
-        compared = messages.difference(rival.label, row.delta, row.ci95)
+    compared = (
+        "it has not been compared with another variant"
+        if rival is None or row is None
+        else messages.difference(rival.label, row.delta, row.ci95)
+    )
     message = f"On the test set, {tuned.label} scores {tuned.score:.1%}; {compared}."
     if not tuned.eligible:
         why = f"A constraint rules it out: {tuned.violated or tuned.reason.rstrip('.')}."

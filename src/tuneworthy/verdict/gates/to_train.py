@@ -44,8 +44,7 @@ def dataset_frozen(evidence: Evidence) -> Finding:
             **numbers,
         )
     newer = f"Version {subject.newer} is newer; the fine-tuned model was not trained on it." if subject.newer else ""
-    message = f"Version {subject.version} has {subject.n_rows:,} rows."
-    return says("pass", join_sentences(message, newer), **numbers)
+    return says("pass", join_sentences(f"Version {subject.version} has {subject.n_rows:,} rows.", newer), **numbers)
 
 
 @GATES.rule("dataset_review", group=STAGE)
