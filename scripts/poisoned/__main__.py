@@ -65,9 +65,9 @@ def build(root: Path, clean: CleanSet, rows: list[Row], data: str) -> Version:
         for row in rows:
             turns = [{"role": "user", "content": row.question}, {"role": "assistant", "content": row.answer}]
             file.write(json.dumps({"messages": turns}) + "\n")
-    result = build_version(load(root), Folder(root), unsafe=True)
-    assert result.version is not None
-    return result.version
+    version, _ = build_version(load(root), Folder(root), unsafe=True)
+    assert version is not None
+    return version
 
 
 def _line(source: str) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.dataset.taught import SECOND, answered, chattily
 from tuneworthy.dataset import CheckContext
-from tuneworthy.dataset.base import AuditResult, RowOpinion
+from tuneworthy.dataset.base import AuditResult
 from tuneworthy.dataset.records import Depends, Effect, HashedCount, ImportRecord, Recipe
 from tuneworthy.types import Case, Example, content_hash
 
@@ -94,9 +94,7 @@ class Says:
     """A judge that calls an answer bad in which "wrong" stands, and says nothing of one in which "hm" stands."""
 
     def audit(self, rows: Sequence[Example]) -> AuditResult:
-        said = [
-            RowOpinion(None, "timeout") if "hm" in row.answer else RowOpinion("wrong" not in row.answer) for row in rows
-        ]
+        said = [(None, "timeout") if "hm" in row.answer else ("wrong" not in row.answer, "") for row in rows]
         return AuditResult(said, 20)
 
 

@@ -17,11 +17,11 @@ from tuneworthy.cases.normalize import normalise
 from tuneworthy.cli import invoke
 from tuneworthy.dataset.export import split_rows
 from tuneworthy.dataset.freeze import open_version
-from tuneworthy.dataset.writers import writers
+from tuneworthy.dataset.writers import WRITERS
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 
-NAMES = sorted(set(writers()) - {"preference"})  # which leaves out rows that are no pairs
+NAMES = sorted(set(WRITERS) - {"preference"})  # which leaves out rows that are no pairs
 
 
 @pytest.fixture(scope="module")

@@ -39,9 +39,9 @@ def built(root: Path, rows: list[dict[str, Any]], grader: str = 'type = "exact"'
     path.write_text("".join(json.dumps(one) + "\n" for one in rows))
     store = Folder(root)
     import_files(store, [path])
-    done = build_version(load(root), store, unsafe=True)
-    assert done.version is not None
-    return list(done.version.examples()), done.recipe
+    version, recipe = build_version(load(root), store, unsafe=True)
+    assert version is not None
+    return list(version.examples()), recipe
 
 
 def test_corrections_and_ratings_become_pairs_and_are_counted(tmp_path: Path) -> None:

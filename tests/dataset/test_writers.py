@@ -18,11 +18,11 @@ from pyarrow import parquet
 from tuneworthy.cases import Rejects, read_examples, stream_examples
 from tuneworthy.cases.formats.chats import is_blank
 from tuneworthy.cases.pairs import rejected_answer
-from tuneworthy.dataset.writers import write_dataset, writers
+from tuneworthy.dataset.writers import WRITERS, write_dataset
 from tuneworthy.errors import UserError
 from tuneworthy.types import Example, content_hash
 
-NAMES = sorted(writers())
+NAMES = sorted(WRITERS)
 TOOLS = [
     {"type": "function", "function": {"name": "find", "parameters": {"type": "object", "properties": {"q": {}}}}},
     {"type": "function", "function": {"name": "add", "description": "+", "strict": True, "parameters": {}}},

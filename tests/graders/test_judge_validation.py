@@ -53,7 +53,7 @@ def test_a_judge_that_one_canary_fools_fails_and_the_canary_is_named(canary: obj
 
 def test_a_sound_judge_passes() -> None:
     found = validated(same_as_reference, people(60))
-    assert found.passes
+    assert found.status == "pass"
     assert (found.fooled, found.reasons, found.warnings, found.n_unread) == ((), (), (), 0)
     assert found.confusion.kappa == 1
     assert "30 of 30 worthless answers caught" in str(found)
@@ -85,7 +85,7 @@ def test_a_judge_that_calls_wrong_answers_good_fails_though_no_canary_fools_it()
 
 def test_a_judge_that_is_not_shown_to_tell_good_from_bad_is_warned_of() -> None:
     found = validated(same_as_reference, people(60, 1.0))
-    assert found.passes
+    assert found.status == "pass"
     assert "(60 good, 0 bad) do not show that the judge can tell good answers from bad ones" in found.warnings[0]
 
 

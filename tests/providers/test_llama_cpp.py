@@ -215,8 +215,8 @@ def test_the_process_of_a_small_model_stays_below_its_limit(rig: Rig) -> None:
 def header(architecture: str, **values: Any) -> GgufHeader:
     return GgufHeader(
         version=3, architecture=architecture, name="", context_length=None, vocab_size=None, chat_template=True,
-        file_type="Q4_0", n_tensors=1, tied=True,
-        values={f"{architecture}.{key}": value for key, value in values.items()}, lengths={}, n_params=None,
+        file_type="Q4_0", tied=True,
+        values={f"{architecture}.{key}": value for key, value in values.items()}, n_params=None,
     )  # fmt: skip
 
 

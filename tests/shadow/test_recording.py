@@ -13,10 +13,10 @@ import pytest
 
 from tests.cases.exports import EXPORTS, Export
 from tests.shadow.traffic import TENANTS, write_log, write_traffic_project
+from tuneworthy.cases import pii
 from tuneworthy.cases.pii import PiiMatch, match_of
 from tuneworthy.config import Project, load
 from tuneworthy.config.shadow import Shadow
-from tuneworthy.dataset.checks.personal_data import Patterns
 from tuneworthy.errors import UserError
 from tuneworthy.shadow.recording import MOST_STRATA, OTHERS, Recording, masker_of, read_recording
 from tuneworthy.types import UNLABELLED
@@ -175,7 +175,7 @@ def test_what_is_stored_is_masked_with_the_engine_of_the_project(
     def find_all(texts: list[str]) -> Iterator[tuple[int, list[PiiMatch]]]:
         yield from ((n, [match_of(text, "person", 0, 3)]) for n, text in enumerate(texts))
 
-    engines = {"patterns": Patterns(), "presidio": SimpleNamespace(find_all=find_all)}
+    engines = {"patterns": pii, "presidio": SimpleNamespace(find_all=find_all)}
     monkeypatch.setattr("tuneworthy.dataset.card.open_engine", engines.get)
     for engine, text in (("patterns", "Ada"), ("presidio", "[PERSON_1]")):
         found = project(tmp_path / engine)

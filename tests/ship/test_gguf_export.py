@@ -156,7 +156,7 @@ def test_the_file_says_what_it_is(tmp_path: Path, file_type: str) -> None:
     pytest.importorskip("gguf", reason="pip install 'tuneworthy[train]'")
     write_gguf(folder_of(tmp_path / "hf"), tmp_path / "m.gguf", file_type)
     header = read_header(tmp_path / "m.gguf")
-    assert (header.architecture, header.file_type, header.n_tensors) == ("llama", file_type.upper(), 2)
+    assert (header.architecture, header.file_type) == ("llama", file_type.upper())
     assert header.values["tokenizer.chat_template"] == "{{ messages }}"
     assert header.values["tokenizer.ggml.eos_token_id"] == 3
     assert header.vocab_size == 6

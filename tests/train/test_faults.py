@@ -159,5 +159,5 @@ def test_a_tokenizer_of_a_larger_model_a_killed_end_and_an_infinite_adapter(
     left = store.path / "training" / prepared.id / "checkpoint-5"
     left.mkdir(parents=True)
     made = write_artifact(store, "adapter", lambda _: None, parent=None, about={"run": prepared.id})
-    done = train_project(load(tmp_path), store)
-    assert done.again and done.adapter.id == made.id and not left.parent.exists()
+    trained, again = train_project(load(tmp_path), store)
+    assert again and trained.id == made.id and not left.parent.exists()

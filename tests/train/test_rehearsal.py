@@ -161,7 +161,7 @@ def test_a_base_that_asks_nothing_is_said_so(
     if fault in TEMPLATES:
         base = replace(base, template=replace(base.template, source=TEMPLATES[fault]))
     else:
-        monkeypatch.setattr("tuneworthy.train.generation.answer_ids", lambda *_, **__: [([5, 6], None)] * 32)
+        monkeypatch.setattr("tuneworthy.train.rehearsal.answer_ids", lambda *_, **__: [([5, 6], None)] * 32)
     told: list[str] = []
     assert rehearsal_rows(tmp_path, base, SETTINGS, 20, told.append) == []
     assert told[-1] == "Rehearsal: only 0 of 8 rows, because the base model generated no more complete questions."
@@ -232,7 +232,7 @@ def test_a_run_trains_on_them_and_keeps_them_and_a_plan_hands_them_on(tmp_path: 
     planned = plan_project(load(tmp_path))
     assert planned.rehearsal is None
     assert "do not include rehearsal rows" in " ".join(emit_planned(planned, "trl").notes)
-    made = train_project(load(tmp_path), store).adapter
+    made, _ = train_project(load(tmp_path), store)
     told = made.manifest["rehearsal"]
     n_rows = made.manifest["rows"]["n_rows"]
     assert told["n_rows"] == 16 and n_rows == 189

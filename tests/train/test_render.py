@@ -7,7 +7,7 @@ import pytest
 from tests.train.tiny import END, TEMPLATE, Letters
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import ChatTemplate
-from tuneworthy.train.render import Renderer, RowChat, bracketed
+from tuneworthy.train.render import CLOSE, OPEN, Renderer, RowChat, TokenRow
 
 
 def renderer(source: str = TEMPLATE) -> Renderer:
@@ -20,9 +20,14 @@ def chat(*turns: str, name: str = "row") -> RowChat:
     return RowChat(name, ({"role": "system", "content": "Be brief."}, *messages))
 
 
+def bracketed(made: Renderer, row: TokenRow) -> str:
+    """Return the text of a row with brackets around what is supervised."""
+    return "".join(f"{OPEN}{text}{CLOSE}" if supervised else text for text, supervised in made.shown(row))
+
+
 def shown(source: str, *chats: RowChat) -> list[str]:
     made = renderer(source)
-    return [bracketed(made.shown(row)) for row in made.rows(chats, 10**6).rows]
+    return [bracketed(made, row) for row in made.rows(chats, 10**6).rows]
 
 
 def test_the_answer_and_its_end_are_supervised_and_nothing_else() -> None:
@@ -54,7 +59,7 @@ def test_only_the_last_answer_counts_where_history_is_rendered_in_another_way() 
     made = renderer(source)
     found = made.rows([chat("a", "think b", "c", "d")], 1000)
     assert found.last_only == 1
-    assert bracketed(made.shown(found.rows[0])).endswith("<assistant>-<end><user>c<end><assistant>⟦d<end>⟧")
+    assert bracketed(made, found.rows[0]).endswith("<assistant>-<end><user>c<end><assistant>⟦d<end>⟧")
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,8 @@ def test_a_gguf_file_with_more_layers_than_any_model_has_is_refused() -> None:
     values = {"llama.block_count": 10**8, "llama.attention.head_count": 4, "llama.embedding_length": 32,
               "llama.feed_forward_length": 64}  # fmt: skip
     header = GgufHeader(version=3, architecture="llama", name="", context_length=64, vocab_size=100,
-                        chat_template=True, file_type="F16", n_tensors=1, tied=True, values=values,
-                        lengths={}, n_params=None)  # fmt: skip
+                        chat_template=True, file_type="F16", tied=True, values=values,
+                        n_params=None)  # fmt: skip
     with pytest.raises(ModelError, match="num_hidden_layers must be a whole number from 0 to 4096, not 100000000"):
         shape_of_gguf(header)
 

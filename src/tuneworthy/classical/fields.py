@@ -104,9 +104,8 @@ def _usual_case(copied: Sequence[tuple[Text, Any]]) -> str:
 def align(field: Field, texts: Sequence[Text], leaves: Sequence[Mapping[Path, Any]]) -> list[list[Span] | None]:
     """Return the spans that a copied field takes in each question: [] if it is empty there, None if not found."""
     wanted = [words_of(row[field.path]) if is_filled(row.get(field.path)) else [] for row in leaves]
-    width = max(map(len, wanted), default=0)
     columns = []
-    for k in range(width):
+    for k in range(max(map(len, wanted), default=0)):
         options = [text.find(words[k]) if k < len(words) else [] for text, words in zip(texts, wanted, strict=True)]
         columns.append(choose_occurrences(texts, options))
     aligned: list[list[Span] | None] = []

@@ -67,8 +67,7 @@ class LinearSvmClassifier:
         if len(self.labels) < 2:
             return self
         rows = affordable_rows(answers, matrix.nnz)
-        work = matrix.nnz * len(set(targets[rows].tolist()))
-        if len(self.c_grid) > 1 and work <= MAX_CV_WORK:
+        if len(self.c_grid) > 1 and matrix.nnz * len(set(targets[rows].tolist())) <= MAX_CV_WORK:
             self._choose(matrix[rows], targets[rows], [groups[i] for i in rows])
         elif len(self.c_grid) == 1:
             self.c = self.c_grid[0]

@@ -9,10 +9,12 @@ from tuneworthy.cli.options import PATH, json_option, note, print_result, projec
 from tuneworthy.cli.progress import RunProgress
 from tuneworthy.cli.run import agree_to_spend, fetch_models
 from tuneworthy.config import load
-from tuneworthy.dataset.build import BuildResult, build_version
+from tuneworthy.dataset.build import build_version
 from tuneworthy.dataset.card import summary_of
 from tuneworthy.dataset.effect import effect_words
+from tuneworthy.dataset.freeze import Version
 from tuneworthy.dataset.importing.importer import import_files
+from tuneworthy.dataset.records import Recipe
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.people.review_state import state_of
 from tuneworthy.report.text import clean
@@ -53,15 +55,14 @@ def command(files: tuple[Path, ...], unsafe: bool, max_usd: float | None, yes: b
             say_import(import_files(store, files, say=note))
         elif files:
             import_files(store, files, say=note)
-        done = build_version(project, store, unsafe=unsafe, max_usd=max_usd, progress=progress, say=note)
-    frozen = {"version": done.version.id, "path": str(done.version.folder)} if done.version else {"version": None}
-    document = {**frozen, "failed_gates": list(done.recipe.failed), **done.recipe.to_dict()}
-    print_result(as_json, document, _say, done, root / REVIEWS)
-    return 0 if done.version else 3
+        version, recipe = build_version(project, store, unsafe=unsafe, max_usd=max_usd, progress=progress, say=note)
+    frozen = {"version": version.id, "path": str(version.folder)} if version else {"version": None}
+    document = {**frozen, "failed_gates": list(recipe.failed), **recipe.to_dict()}
+    print_result(as_json, document, _say, version, recipe, root / REVIEWS)
+    return 0 if version else 3
 
 
-def _say(done: BuildResult, reviews: Path) -> None:
-    recipe = done.recipe
+def _say(version: Version | None, recipe: Recipe, reviews: Path) -> None:
     click.echo(f"{recipe.input.n_read} rows read, {recipe.input.n_kept} imported")
     for stage in recipe.checks:
         for code, counts in stage.reasons.items():
@@ -75,14 +76,14 @@ def _say(done: BuildResult, reviews: Path) -> None:
     click.echo(summary_of(recipe))
     note(*(clean(line, 0) for line in recipe.notes))
     note(*(f"gate failed: {clean(line, 0)}" for line in recipe.failed))
-    if done.version is None:
+    if version is None:
         note(
             "No version was frozen. Fix the rows or [data], or use --unsafe to freeze anyway. The version "
             "records that it was frozen with --unsafe."
         )
         return
     unsafe = ", frozen although a gate failed" if recipe.unsafe else ""
-    click.echo(f"Version {done.version.id}: {recipe.n_rows} rows{unsafe}")
-    click.echo(str(done.version.folder))
-    if state_of(reviews, done.version.id).status in {"no_plan", "open"}:
+    click.echo(f"Version {version.id}: {recipe.n_rows} rows{unsafe}")
+    click.echo(str(version.folder))
+    if state_of(reviews, version.id).status in {"no_plan", "open"}:
         click.echo("Next: tuneworthy data review start")

@@ -14,7 +14,8 @@ from tuneworthy.cli.run import agree_to_spend, fetch_models
 from tuneworthy.config import Project, load
 from tuneworthy.config.graders import Judge
 from tuneworthy.dataset.distill.queries import open_queries
-from tuneworthy.dataset.distill.run import Distillation, distill
+from tuneworthy.dataset.distill.run import distill
+from tuneworthy.dataset.importing.folder import Import
 from tuneworthy.dataset.records import ImportRequest
 from tuneworthy.ladder.commands.teacher import teaching_of
 from tuneworthy.ladder.session import open_session
@@ -60,8 +61,8 @@ def command(
     """
     project = load(root)
     fetch_models(project)
-    done = run_async(_run(project, files, ImportRequest(**request), limit=limit, max_usd=max_usd, yes=yes))
-    print_result(as_json, {"path": str(done.rows.folder), "calls": done.calls, **asdict(done.rows.record)}, _say, done)
+    rows, calls = run_async(_run(project, files, ImportRequest(**request), limit=limit, max_usd=max_usd, yes=yes))
+    print_result(as_json, {"path": str(rows.folder), "calls": calls, **asdict(rows.record)}, _say, rows, calls)
 
 
 async def _run(
@@ -72,7 +73,7 @@ async def _run(
     limit: int | None,
     max_usd: float | None,
     yes: bool,
-) -> Distillation:
+) -> tuple[Import, int]:
     async with open_session(project, progress=RunProgress(), max_usd=max_usd, waiting=note) as session:
         teaching = teaching_of(session)
         judges = {grader.model for grader in project.graders[:1] if isinstance(grader, Judge)}
@@ -81,12 +82,12 @@ async def _run(
         return await distill(project, session.folder, queries, teaching, limit=limit, say=note)
 
 
-def _say(done: Distillation) -> None:
-    record, made = done.rows.record, done.rows.record.distilled
+def _say(rows: Import, calls: int) -> None:
+    record, made = rows.record, rows.record.distilled
     assert made is not None
     click.echo(f"Teacher: {made.teacher.variant} on {made.teacher.model}, prompt {made.teacher.prompt}")
     click.echo(
-        f"{made.n_asked} questions, {made.n_answers} answers ({done.calls} new calls), {made.n_kept} kept, "
+        f"{made.n_asked} questions, {made.n_answers} answers ({calls} new calls), {made.n_kept} kept, "
         f"${made.cost_usd:.4f} in total"
     )
     note(*record.notes)
@@ -98,8 +99,6 @@ def _say(done: Distillation) -> None:
             f"Score of the teacher's first answers against known answers: {score.score:.1%} "
             f"[{low:.1%}, {high:.1%}], n = {score.n}, {score.unscored} unscored"
         )
-    click.echo(f"{done.rows.folder / 'rows.jsonl'}: {record.n_kept} rows. Next: tuneworthy data build")
+    click.echo(f"{rows.folder / 'rows.jsonl'}: {record.n_kept} rows. Next: tuneworthy data build")
     if record.n_rejected:
-        click.echo(
-            f"{done.rows.folder / 'rejects.jsonl'}: the dropped rows with their reasons (n = {record.n_rejected})"
-        )
+        click.echo(f"{rows.folder / 'rejects.jsonl'}: the dropped rows with their reasons (n = {record.n_rejected})")

@@ -16,7 +16,7 @@ from tuneworthy.cli.options import (
     writing_to,
 )
 from tuneworthy.config import load
-from tuneworthy.dataset.export import DatasetExport, export_version
+from tuneworthy.dataset.export import DatasetManifest, export_version
 from tuneworthy.dataset.freeze import open_version
 from tuneworthy.people.review_log import FILE_NAME
 from tuneworthy.people.review_state import state_of
@@ -69,14 +69,14 @@ def command(
     folder = out or own_path(project.root, f"dataset-{version.id[:8]}-{name}")
     seed = project.split.seed if seed is None else seed
     with writing_to(folder):
-        done = export_version(version, name, folder, share=validation, seed=seed, review=state)
-    print_result(as_json, {"path": str(folder), **asdict(done.manifest)}, _say, done)
+        paths, manifest = export_version(version, name, folder, share=validation, seed=seed, review=state)
+    print_result(as_json, {"path": str(folder), **asdict(manifest)}, _say, paths, manifest)
 
 
-def _say(done: DatasetExport) -> None:
-    note(*done.manifest.notes)
-    for reason, n in done.manifest.left_out.items():
+def _say(paths: tuple[Path, ...], manifest: DatasetManifest) -> None:
+    note(*manifest.notes)
+    for reason, n in manifest.left_out.items():
         click.echo(f"  dropped: {count(n, 'row')} ({reason})")
-    click.echo(", ".join(f"{split}: {n} rows" for split, n in done.manifest.n_rows.items()))
-    for path in done.paths:
+    click.echo(", ".join(f"{split}: {n} rows" for split, n in manifest.n_rows.items()))
+    for path in paths:
         click.echo(path)

@@ -64,8 +64,8 @@ def command(
             document = run_pilot(project, store, sizes=pilot_sizes, n_seeds=FEWEST_SEEDS, unsafe=unsafe, say=note)
             print_result(as_json, document, _show_pilot, document, store.path / "pilot.json")
             return
-        done = train_project(project, store, unsafe=unsafe, lr_check=lr_check, say=note, show=_show_rows)
-    _print(done.adapter, done.again, as_json)
+        made, again = train_project(project, store, unsafe=unsafe, lr_check=lr_check, say=note, show=_show_rows)
+    _print(made, again, as_json)
 
 
 def _print(made: Artifact, again: bool, as_json: bool) -> None:

@@ -78,17 +78,7 @@ class DataCheck(Rule[RowFinding]):
         return str(getattr(self.examine, "blind", ""))
 
     def repair(self, row: Example) -> Example:
-        examine: Any = self.examine
-        repaired: Example = examine.repair(row)
-        return repaired
-
-
-@dataclass(frozen=True, slots=True)
-class RowOpinion:
-    """A judge's opinion of a row: good or not; or None, and why there is no verdict."""
-
-    good: bool | None
-    why: str = ""
+        return cast("Example", cast("Any", self.examine).repair(row))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +86,11 @@ class AuditResult:
     """A judge's opinions of rows.
 
     Attributes:
-        opinions: In the order of the rows.
+        opinions: In the order of the rows: good or not, and ""; or None, and why there is no verdict.
         n_canaries: Worthless answers that the judge was shown; it rejected every one.
     """
 
-    opinions: Sequence[RowOpinion]
+    opinions: Sequence[tuple[bool | None, str]]
     n_canaries: int
 
 

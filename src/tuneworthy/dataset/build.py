@@ -7,7 +7,7 @@ was killed resumes. The key of that cache is a hash of rows, cases, settings, an
 import shutil
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -38,19 +38,6 @@ from tuneworthy.text import count
 from tuneworthy.types import content_hash
 
 
-@dataclass(frozen=True, slots=True)
-class BuildResult:
-    """The result of a build.
-
-    Attributes:
-        version: The frozen version; None if a gate failed.
-        recipe: Its recipe, frozen or not.
-    """
-
-    version: Version | None
-    recipe: Recipe
-
-
 def build_version(
     project: Project,
     store: Folder,
@@ -59,7 +46,7 @@ def build_version(
     max_usd: float | None = None,
     progress: Progress | None = None,
     say: Say = lambda _: None,
-) -> BuildResult:
+) -> tuple[Version | None, Recipe]:
     """Run the checks over the project's rows and freeze what stays.
 
     Args:
@@ -69,6 +56,9 @@ def build_version(
         max_usd: Limit of what the judge may spend now, besides the project's own budget.
         progress: Notified of calls to the judge.
         say: Gets a sentence now and then.
+
+    Returns:
+        The frozen version, or None if a gate failed; and its recipe, frozen or not.
 
     Raises:
         UserError: There is nothing to build from, or no row stays.
@@ -110,7 +100,7 @@ def build_version(
     if not len(checked.rows):
         raise _nothing_left(checked)
     if recipe.failed and not unsafe:
-        return BuildResult(None, recipe)
+        return None, recipe
     times = replace(recipe.times, created=datetime.now(UTC).isoformat(timespec="seconds"))
     contents = {
         ROWS: (checked.rows.line(place) for place in checked.rows.places.tolist()),
@@ -120,7 +110,7 @@ def build_version(
     say(messages.say("writing_version", n=len(checked.rows)))
     version = freeze(store, contents, replace(recipe, unsafe=bool(recipe.failed), times=times))
     shutil.rmtree(cache.parent, ignore_errors=True)
-    return BuildResult(version, version.recipe)
+    return version, version.recipe
 
 
 def _nothing_left(checked: CheckedRows) -> UserError:
@@ -172,8 +162,7 @@ def _overlaps(checked: CheckedRows, context: CheckContext) -> frozenset[int]:
     dropped = checked.before.keep(np.setdiff1d(checked.before.places, checked.rows.places), changed)
     index = ContaminationIndex(context.cases, n=contamination.n, threshold=contamination.threshold)
     for first in range(0, len(dropped), BATCH):
-        hits = index.find(dropped[first : first + BATCH])
-        places.update(int(dropped.places[first + hit.row]) for hit in hits)
+        places.update(int(dropped.places[first + hit.row]) for hit in index.find(dropped[first : first + BATCH]))
     return frozenset(places)
 
 
@@ -195,8 +184,12 @@ def effect_of_all(checked: CheckedRows, meter: EffectMeter, say: Say) -> Effect:
     repeats = {place: one.other for stage in checked.stages for place, one in stage.dropped.items()
                if one.other is not None}  # fmt: skip
     dropped = np.setdiff1d(places, checked.rows.places).tolist()
-    begin = partial(say, "Measuring how dropping these rows changes accuracy")
-    return meter.measure(checked.before.keep(places, {}), dropped, repeats, begin=begin)
+    return meter.measure(
+        checked.before.keep(places, {}),
+        dropped,
+        repeats,
+        begin=partial(say, "Measuring how dropping these rows changes accuracy"),
+    )
 
 
 def _label_rows(inputs: BuildInputs, checked: CheckedRows) -> list[LabelRow]:

@@ -269,12 +269,14 @@ class _RetainedRowScan:
 
 
 def _funnel(recipe: Recipe) -> list[FunnelStep]:
-    read = recipe.input
-    steps = [FunnelStep("import", read.n_read, read.n_kept, read.n_rejected, read.n_repaired, 0)]
-    for one in recipe.checks:
-        seconds = recipe.times.seconds.get(one.check)
-        steps.append(FunnelStep(one.check, one.n_in, one.n_out, one.n_drop, one.n_mask, one.n_report, seconds))
-    return steps
+    read, seconds = recipe.input, recipe.times.seconds
+    return [
+        FunnelStep("import", read.n_read, read.n_kept, read.n_rejected, read.n_repaired, 0),
+        *(
+            FunnelStep(one.check, one.n_in, one.n_out, one.n_drop, one.n_mask, one.n_report, seconds.get(one.check))
+            for one in recipe.checks
+        ),
+    ]
 
 
 def _effect(check: str, effect: Effect, mask: Mask) -> CheckEffect:
@@ -361,5 +363,6 @@ def _licences(recipe: Recipe, rows: Counter[str]) -> list[str]:
     sentences = [f"Licence of all rows: {licence}." if licence else "No licence is stated. Set licence in [data]."]
     sentences += [f"Rows with the licence {licence}: {n}." for licence, n in rows.most_common(TOP)]
     status, reason = terms_of(recipe.teachers)
-    terms = f"Teachers' terms of use ({status}): {reason}."
-    return sentences if status == "not_applicable" else [*sentences, terms]
+    if status != "not_applicable":
+        sentences.append(f"Teachers' terms of use ({status}): {reason}.")
+    return sentences

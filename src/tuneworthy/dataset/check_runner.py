@@ -20,7 +20,6 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, RowFinding, data_checks
 from tuneworthy.dataset.effect import EffectMeter
 from tuneworthy.dataset.records import (
@@ -191,7 +190,7 @@ class CheckedRows:
                 stays = (one for one in stage.on_retained if one.action == "report" and one.place in retained)
                 remaining = Counter(one.code for one in stays if one.code in barred)
                 listed = ", ".join(f"{code} (n = {n})" for code, n in sorted(remaining.items()))
-                detail = messages.remaining(listed) or stage.check.blind
+                detail = f"still present: {listed}" if listed else stage.check.blind
                 gates.append(DataGate(stage.check.name, not remaining, detail))
         ran = {stage.check.name for stage in self.stages}
         off = [name for name, check in data_checks().items() if check.gate and name not in ran]

@@ -86,8 +86,12 @@ class _Apply:
                 continue
             code = "corrected" if correction.decision == "answer" else "dropped_by_person"
             applied[correction.reviewer, code] += 1
-            text = f"decided by {correction.reviewer}"
-            yield RowFinding(row=number, code=code, message=text, action="mask" if code == "corrected" else "drop")
+            yield RowFinding(
+                row=number,
+                code=code,
+                message=f"decided by {correction.reviewer}",
+                action="mask" if code == "corrected" else "drop",
+            )
         for (reviewer, code), n in sorted(applied.items()):
             verb = "gave rows a new answer" if code == "corrected" else "dropped rows"
             yield RowFinding(row=WHOLE_SET, code=code, message=f"{reviewer} {verb} (n = {n})")
@@ -219,8 +223,7 @@ class _AddDisliked:
                 yield RowFinding(row=number, code="rated_pair", action="mask")
 
     def repair(self, row: Example) -> Example:
-        meta = with_rejected(row.meta, self.disliked[_asked(row.messages)])
-        return replace(row, meta=meta)
+        return replace(row, meta=with_rejected(row.meta, self.disliked[_asked(row.messages)]))
 
 
 def rated_pairs_check(disliked: Mapping[str, Message]) -> DataCheck:

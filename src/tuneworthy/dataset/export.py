@@ -91,14 +91,6 @@ class DatasetManifest:
     notes: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class DatasetExport:
-    """The files of an export, the manifest last, and the manifest's content."""
-
-    paths: tuple[Path, ...]
-    manifest: DatasetManifest
-
-
 def split_rows(rows: Sequence[Example], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the numbers of the rows of train and of validation, each in order.
 
@@ -132,12 +124,12 @@ def split_rows(rows: Sequence[Example], share: float, seed: int) -> tuple[NDArra
 
 def export_version(
     version: Version, name: str, folder: Path, *, share: float, seed: int, review: State | None = None
-) -> DatasetExport:
-    """Write a version in the format `name` into `folder`.
+) -> tuple[tuple[Path, ...], DatasetManifest]:
+    """Write a version in the format `name` into `folder`; return the files, the manifest last, and its content.
 
     Args:
         version: Its files were compared with their hashes.
-        name: A format of `writers.writers()`.
+        name: A format of `writers.WRITERS`.
         folder: Made if need be.
         share: See `split_rows`.
         seed: See `split_rows`.
@@ -178,7 +170,7 @@ def export_version(
         raise
     paths = _put(scratch, folder, list(manifest.files))  # the next export removes the files of one that stops here
     shutil.rmtree(folder / SCRATCH, ignore_errors=True)
-    return DatasetExport(paths, manifest)
+    return paths, manifest
 
 
 def _put(scratch: Path, folder: Path, names: Sequence[str]) -> tuple[Path, ...]:

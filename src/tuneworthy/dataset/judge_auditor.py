@@ -24,7 +24,7 @@ from tuneworthy.cases.task_kind import guess_kind
 from tuneworthy.config.data import Audit
 from tuneworthy.config.graders import Judge
 from tuneworthy.config.project import Project
-from tuneworthy.dataset.base import AuditResult, PairScorer, RowOpinion
+from tuneworthy.dataset.base import AuditResult, PairScorer
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.models import Models
@@ -82,18 +82,16 @@ class JudgeAuditor:
         async with self._opened() as judge:
             canaries = await validate_judge(judge, [case_of(row) for row in islice(rows, _CANARY_ROWS)])
             if canaries.status == "fail":
-                message = (
-                    f"The judge models.{self.config.model} in [data.judge] failed its test. "
-                    f"{' '.join(canaries.reasons)}"
-                )
                 raise UserError(
-                    message, hint='Choose a different model, fix the rubric, or set off = ["judge_audit"] in [data].'
+                    f"The judge models.{self.config.model} in [data.judge] failed its test. "
+                    f"{' '.join(canaries.reasons)}",
+                    hint='Choose a different model, fix the rubric, or set off = ["judge_audit"] in [data].',
                 )
-            opinions: list[RowOpinion] = []
+            opinions: list[tuple[bool | None, str]] = []
             for first in range(0, len(rows), BLOCK):
                 block = [case_of(row) for row in rows[first : first + BLOCK]]
                 verdicts = await asyncio.gather(*(judge.verdict(case, case.expected) for case in block))
-                opinions += [RowOpinion(good, Masker().mask(why)[:_SHOWN]) for good, why in verdicts]
+                opinions += [(good, Masker().mask(why)[:_SHOWN]) for good, why in verdicts]
         return AuditResult(opinions, canaries.n_canaries)
 
     @asynccontextmanager

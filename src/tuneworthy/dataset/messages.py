@@ -147,13 +147,6 @@ def too_few_answers(least: int, counts: Sequence[tuple[str, int]]) -> str:
     return f"A comparison needs at least {least} answers per week or teacher. Largest groups: {listed}."
 
 
-# --- build ----------------------------------------------------------------------------------------------------------
-
-
-def remaining(listed: str) -> str:
-    return f"still present: {listed}" if listed else ""
-
-
 # --- distil ---------------------------------------------------------------------------------------------------------
 
 # Reason to description, for all that can be wrong with a teacher's answer.

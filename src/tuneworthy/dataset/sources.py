@@ -21,7 +21,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.graders.refusals import find_refusals
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.people.review_log import content_of, rows_found_bad
-from tuneworthy.retrieval.encoder import Encoder
+from tuneworthy.retrieval.encoder import CachedEncoder, Encoder, load_encoder
 from tuneworthy.store import Folder
 from tuneworthy.types import Case, Example, content_hash
 
@@ -183,12 +183,8 @@ def encoder_of(project: Project, store: Folder, say: Say = lambda _: None) -> tu
     Raises:
         ModelError: It is asked for by name and cannot be used.
     """
-    from tuneworthy.retrieval.encoder import CachedEncoder
-
     spec = project.data.encoder
     if spec == "off":
         return None, None
-    from tuneworthy.retrieval.encoder import load_encoder
-
     say(messages.say("encoder", spec=spec))
     return CachedEncoder(load_encoder(spec), store.path / "vectors" / f"{content_hash(spec)}.bin"), spec

@@ -76,16 +76,11 @@ class Writer:
 WRITERS: Registry[Writer] = Registry("export_formats", {})
 
 
-def writers() -> dict[str, Writer]:
-    """Return every format by its name."""
-    return {name: WRITERS.get(name) for name in WRITERS}
-
-
 def write_dataset(name: str, folder: Path, splits: Mapping[str, Iterable[Example]]) -> Written:
     """Write the splits of a dataset in the format `name`, a file each, into `folder`.
 
     Args:
-        name: A format of `writers()`.
+        name: A format of `WRITERS`.
         folder: Made if need be.
         splits: Rows by the name of their split, e.g. `train`.
 

@@ -95,8 +95,6 @@ def aggregate(
     (array([0.5, nan]), array([ 1., nan]))
     """
     ids: Sequence[Any] = range(len(scores)) if case_ids is None else case_ids
-    if len(ids) != len(scores):
-        raise ValueError(f"expected a case id for each of {len(scores)} scores, got {len(ids)}")
     position = {case_id: index for index, case_id in enumerate(dict.fromkeys(ids if order is None else order))}
     scored = ((i, score) for i, score in zip(ids, scores, strict=True) if not score.unscored and i in position)
     counted = [(position[i], score.num, score.den) for i, score in scored]
@@ -135,7 +133,7 @@ class _Rules:
         except ProviderError as error:
             return _failed(error)
         if isinstance(score, Score):
-            return score if score.num == score.den else self._explain(score, response)
+            return self._explain(score, response)
         return self._later(score, response)
 
     async def _later(self, waiting: Awaitable[Score], response: Response) -> Score:

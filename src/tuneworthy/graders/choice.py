@@ -57,8 +57,7 @@ class LabelFinder:
         found: dict[str, None] = {}
         for pattern in (self._longer, self._single):
             for match in pattern.finditer(answer) if pattern else ():
-                name = self._exact.get(match[0]) or self._folded.get(fold(match[0]))
-                if name:
+                if name := self._exact.get(match[0]) or self._folded.get(fold(match[0])):
                     found[name] = None
         return list(found)
 

@@ -59,10 +59,9 @@ def escape(value: Any) -> str:
 
 
 def _rubric(config: Judge, context: GradingContext) -> str:
-    if "\n" not in config.rubric and " " not in config.rubric and config.rubric.endswith((".md", ".txt")):
-        text = read_input_text(context.file(config.rubric, "a rubric"))
-    else:
-        text = config.rubric
+    text = config.rubric
+    if "\n" not in text and " " not in text and text.endswith((".md", ".txt")):
+        text = read_input_text(context.file(text, "a rubric"))
     if not text.strip():
         raise UserError("The judge's rubric is empty.", hint="Describe what makes an answer good.")
     return text.strip()

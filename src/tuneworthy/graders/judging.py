@@ -267,7 +267,6 @@ def family_warnings(project: Project) -> list[str]:
     for grader in project.graders:
         if isinstance(grader, Judge):
             for name, model in names.items():
-                shared = "they are the same model" if name == grader.model else same_family(names[grader.model], model)
-                if shared:
+                if shared := same_family(names[grader.model], model):
                     warnings.append(f"models.{grader.model} judges answers from models.{name}, although {shared}.")
     return warnings

@@ -65,12 +65,10 @@ def last_number(text: str, *, decimal_comma: bool = False) -> Number | None:
     >>> last_number("between 3 and 1,234.5 %"), last_number("1.234,5", decimal_comma=True)
     (Number(value=1234.5, percent=True), Number(value=1234.5, percent=False))
     """
-    last = None
-    for match in (_COMMA if decimal_comma else _POINT).finditer(text[-MAX_CHARS:]):
-        last = match
-    if last is None:
+    numbers = [*(_COMMA if decimal_comma else _POINT).finditer(text[-MAX_CHARS:])]
+    if not numbers:
         return None
-    sign, sign_after, whole, fraction, exponent, power, percent = last.groups()  # in the order of the pattern
+    sign, sign_after, whole, fraction, exponent, power, percent = numbers[-1].groups()  # in the order of the pattern
     digits = re.sub(r"\D", "", whole or "0")
     value = float(f"{digits}.{(fraction or '.0')[1:]}e{(exponent or power or '0').replace('−', '-')}")
     negative = (sign in {"-", "−"}) != (sign_after in {"-", "−"})

@@ -44,8 +44,7 @@ def longest_common_subsequence(left: Sequence[Hashable], right: Sequence[Hashabl
     full = (1 << len(left)) - 1
     row = full
     for token in right:
-        hit = row & where.get(token, 0)
-        if hit:
+        if hit := row & where.get(token, 0):
             row = ((row + hit) | (row - hit)) & full
     return len(left) - row.bit_count()
 

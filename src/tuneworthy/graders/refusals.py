@@ -112,8 +112,7 @@ def _classifier() -> Any:
     letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, min_df=2)
     outlines = TfidfVectorizer(analyzer=_outline_parts, sublinear_tf=True)
     classifier = make_pipeline(make_union(words, letters, outlines), LogisticRegression(C=20.0, solver="liblinear"))
-    texts, labels = training_rows()
-    return classifier.fit(texts, labels)
+    return classifier.fit(*training_rows())
 
 
 def _outline_parts(sentence: str) -> list[str]:

@@ -124,8 +124,12 @@ class StyleGrader(AnswerGrader[Style]):
                 ),
                 hint="Add more example answers or generic texts.",
             )
-        hashes = {"brand_hash": content_hash(brand), "generic_hash": content_hash(generic)}
-        super().__init__(config, **hashes, sklearn=version("scikit-learn"))
+        super().__init__(
+            config,
+            brand_hash=content_hash(brand),
+            generic_hash=content_hash(generic),
+            sklearn=version("scikit-learn"),
+        )
         self.classifier = StyleClassifier(brand, generic)
 
     def __call__(self, trace: Trace, case: Case) -> Score:

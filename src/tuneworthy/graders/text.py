@@ -36,10 +36,8 @@ class ExactGrader(AnswerGrader[Exact]):
     """The answer, stripped of outer white space, equals the expected text (or one text of a list)."""
 
     def __call__(self, trace: Trace, case: Case) -> Score:
-        answer, expected = trace.text.strip(), case.expected
-        if isinstance(expected, str):
-            return RIGHT if answer == expected.strip() else WRONG
-        return RIGHT if any(answer == one.strip() for one in accepted(expected)) else WRONG
+        answer = trace.text.strip()
+        return RIGHT if any(answer == one.strip() for one in accepted(case.expected)) else WRONG
 
 
 @GRADERS.register("normalised_exact")

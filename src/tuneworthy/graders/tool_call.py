@@ -64,9 +64,7 @@ class ToolCallGrader(AnswerGrader[ToolCall]):
         detail = {"called": [{"name": name, "arguments": dict(arguments)} for name, arguments in read]}
         if sorted(name for name, _ in read) != sorted(name for name, _ in expected):
             return Score(reason="wrong_tool" if calls else "no_call", detail=detail)
-        if not self._all_match(expected, read):
-            return Score(reason="wrong_arguments", detail=detail)
-        return RIGHT
+        return RIGHT if self._all_match(expected, read) else Score(reason="wrong_arguments", detail=detail)
 
     def _all_match(self, expected: Sequence[Call], called: Sequence[Call]) -> bool:
         rest = list(called)

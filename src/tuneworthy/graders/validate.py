@@ -68,10 +68,6 @@ class JudgeValidation:
     confusion: Confusion
     warnings: Sequence[str] = ()
 
-    @property
-    def passes(self) -> bool:
-        return self.status == "pass"
-
     def residual_bad(self) -> float | None:
         """Return the share of bad answers among those that it lets through, at people's base rate; None if unknown."""
         table = self.confusion

@@ -92,14 +92,13 @@ class AnthropicProvider(ServedProvider):
         if request.logprobs is not None:
             dropped += (f"logprobs: not accepted ({caps.family})",)
         if request.tools and caps.tools:
-            tools = [_OfferedTool.model_validate(tool.get("function", tool)) for tool in request.tools]
             body["tools"] = [
                 {
                     "name": tool.name,
                     "description": tool.description,
                     "input_schema": tool.parameters or {"type": "object", "properties": {}},
                 }
-                for tool in tools
+                for tool in (_OfferedTool.model_validate(one.get("function", one)) for one in request.tools)
             ]
         elif request.tools:
             dropped += (f"tools: not accepted ({caps.family})",)

@@ -167,8 +167,6 @@ def filter_parameters(capabilities: Capabilities, decoding: Mapping[str, Any]) -
         The parameters to send by their name in the request (dots not yet opened), and for each one left
         out ``"name: reason"``.
     """
-    if not decoding:
-        return {}, ()
     sent: JsonObject = {}
     dropped: list[str] = []
     effort = decoding.get("effort") or capabilities.default_effort

@@ -65,11 +65,9 @@ class GgufHeader:
         vocab_size: Tokens in the vocabulary; None if unknown.
         chat_template: Whether it carries one.
         file_type: Quantisation, e.g. `Q4_1`; `unknown` without the key.
-        n_tensors: Tensors in the file.
         n_params: Weights in all of them; None if the model has further files, or the sizes cannot be true.
         tied: Whether embeddings and output head are one: there is no tensor for the head.
         values: All keys with a single value (strings over 1 kB are shortened).
-        lengths: Length of the value of each key with an array.
     """
 
     version: int
@@ -79,11 +77,9 @@ class GgufHeader:
     vocab_size: int | None
     chat_template: bool
     file_type: str
-    n_tensors: int
     n_params: int | None
     tied: bool
     values: Mapping[str, Scalar] = field(repr=False)
-    lengths: Mapping[str, int] = field(repr=False)
 
 
 def read_header(path: Path) -> GgufHeader:
@@ -171,11 +167,9 @@ class _Reader:
             vocab_size=lengths.get("tokenizer.ggml.tokens") or (vocab if _is_count(vocab) else None),
             chat_template=bool(values.get("tokenizer.chat_template")),
             file_type=_FILE_TYPES.get(kind, f"type {kind}") if isinstance(kind, int) else "unknown",
-            n_tensors=n_tensors,
             n_params=self._weights if whole else None,
             tied=n_tensors > 0 and not self._has_head,
             values=values,
-            lengths=lengths,
         )
 
     def _value(self, kind: int, key: str) -> Scalar:

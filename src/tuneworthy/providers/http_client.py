@@ -218,12 +218,11 @@ class HttpClient:
 
     async def _open(self) -> aiohttp.ClientSession:
         """Open the session of the running event loop (an old loop took its sockets with it)."""
-        connector = aiohttp.TCPConnector(
-            limit=0, ttl_dns_cache=300, keepalive_timeout=30, timeout_ceil_threshold=math.inf
-        )
         self._loop = asyncio.get_running_loop()
         self._session = aiohttp.ClientSession(
-            connector=connector,
+            connector=aiohttp.TCPConnector(
+                limit=0, ttl_dns_cache=300, keepalive_timeout=30, timeout_ceil_threshold=math.inf
+            ),
             headers={**self._headers, **self.marks},
             timeout=aiohttp.ClientTimeout(  # aiohttp would round what is above 5 s up to whole seconds
                 total=self._timeout_s, sock_connect=min(_CONNECT_S, self._timeout_s), ceil_threshold=math.inf

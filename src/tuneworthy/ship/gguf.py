@@ -68,7 +68,7 @@ def export_gguf(
         )
     quantise = None if file_type in WRITTEN else quantiser(store.root)
     source = source_of(store, made)
-    say(messages.writes_gguf(made.folder, file_type, source))
+    say(f"Writing {made.folder} as {file_type}" + (f", with the metadata of {source}." if source else "."))
 
     def fill(folder: Path) -> None:
         if quantise is None:
@@ -255,17 +255,20 @@ def _check_source(reader: Any, own: Mapping[str, Any], model: GgufModel, source:
         stored = value if field is None else field.contents()
         close = abs(stored - value) <= 1e-6 * abs(value) if isinstance(value, int | float) else stored == value
         if not close:
-            message = (
-                f"{source} has {key} = {stored}, but the model has {value}. The file belongs to a different base model."
+            raise UserError(
+                f"{source} has {key} = {stored}, but the model has {value}. The file belongs to a different base "
+                "model.",
+                hint=messages.USE_CONVERTER,
             )
-            raise UserError(message, hint=messages.USE_CONVERTER)
     tokens, vocabulary = reader.get_field("tokenizer.ggml.tokens").contents(), read_tokenizer(model.folder)
     named = {number: token for token, number in vocabulary.model.vocab.items()}
     named |= {added.id: added.content for added in vocabulary.added_tokens}
     texts = [named.get(number, token) for number, token in enumerate(tokens)]
     if texts != tokens or not len(tokens) == model.n_rows > max(named):
-        message = f"The model's tokenizer or number of embeddings differs from that of {source}."
-        raise UserError(message, hint=messages.USE_CONVERTER)
+        raise UserError(
+            f"The model's tokenizer or number of embeddings differs from that of {source}.",
+            hint=messages.USE_CONVERTER,
+        )
 
 
 def _write_ends(writer: Any, ends: list[int], *, has_eot: bool = False) -> None:

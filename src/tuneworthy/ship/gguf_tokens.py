@@ -129,14 +129,16 @@ def read_vocabulary(folder: Path, n_rows: int) -> Vocabulary:
     rank = {"".join(pair): -float(place) for place, pair in reversed(list(enumerate(pairs, 1)))}
     scores = [rank.get(token, 0.0 if kind != NORMAL else -float(len(pairs) + 1))
               for token, kind in zip(tokens, types, strict=True)]  # fmt: skip
-    pairs_of = zip(tokens, types, strict=True)
     steps = [*(document.normalizer or TokenizerStep()).steps, document.pre_tokenizer or TokenizerStep()]
     adds_space = any(
         (step.type == "Prepend" and step.prepend == _SPACE)
         or (step.type == "Metaspace" and step.prepend_scheme != "never")
         for step in steps
     )
-    types = [BYTE if kind == NORMAL and _BYTE_TOKEN.fullmatch(token) else kind for token, kind in pairs_of]
+    types = [
+        BYTE if kind == NORMAL and _BYTE_TOKEN.fullmatch(token) else kind
+        for token, kind in zip(tokens, types, strict=True)
+    ]
     return Vocabulary(model="llama", pre="default", tokens=tokens, types=types, scores=scores,
                       add_space=adds_space)  # fmt: skip
 
@@ -179,23 +181,14 @@ def _tokens(document: TokenizerFile, n_rows: int) -> tuple[list[str], list[int]]
     for added in document.added_tokens:
         if named.get(added.id, ("", NORMAL))[1] != UNKNOWN:
             named[added.id] = (added.content, CONTROL if added.special else USER_DEFINED)
-    check_rows(max(named) + 1, n_rows)
-    filled = [named.get(number, (f"[PAD{number}]", UNUSED)) for number in range(n_rows)]
-    return [token for token, _ in filled], [kind for _, kind in filled]
-
-
-def check_rows(n_tokens: int, n_rows: int) -> None:
-    """Refuse a tokenizer with more tokens than the embeddings have rows.
-
-    Raises:
-        UserError: It has.
-    """
-    if n_tokens > n_rows:
+    if max(named) >= n_rows:
         raise UserError(
-            f"The tokenizer has {n_tokens} tokens, but the embeddings have only {n_rows} rows, so added tokens would "
-            "be lost.",
+            f"The tokenizer has {max(named) + 1} tokens, but the embeddings have only {n_rows} rows, so added tokens "
+            "would be lost.",
             hint="Resize the embeddings to the tokenizer, then train again.",
         )
+    filled = [named.get(number, (f"[PAD{number}]", UNUSED)) for number in range(n_rows)]
+    return [token for token, _ in filled], [kind for _, kind in filled]
 
 
 def pre_tokenizer(document: TokenizerFile) -> str:

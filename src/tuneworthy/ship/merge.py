@@ -11,13 +11,11 @@ from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.model_safety import read_config, template_of
 from tuneworthy.ship.ancestry import lineage
 from tuneworthy.ship.lora import all_trained
-from tuneworthy.ship.merged_weights import check_sixteen_bit, dtype_of, merge_folder
+from tuneworthy.ship.merged_weights import check_sixteen_bit, dtype_of, merge_folder, share_lost
 from tuneworthy.ship.qlora import base_in_training
 from tuneworthy.store.artifacts import Artifact, write_artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.store.frozen import scratch
-
-Say = Callable[[str], None]
 
 
 def merge(
@@ -25,7 +23,7 @@ def merge(
     adapter: str | None = None,
     base: str | None = None,
     *,
-    say: Say = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Artifact:
     """Merge an adapter of the project into its base and return the artifact; all weights are rounded to 16 bits.
 
@@ -43,14 +41,13 @@ def merge(
     with base_in_training(store, trained, original, say) as source:
         made = _write(store, trained, source, "original" if source == original.folder else "dequantised")
     lost = made.about.rounding
-    full = all_trained(trained.folder)
     say(
         (
             f"There is no adapter to merge, because all weights were trained. Rounded {lost.n} weight tensors to "
             f"the dtype of the base model. In the median tensor, rounding lost {lost.median:.1%} of the "
             "change."
         )
-        if full
+        if all_trained(trained.folder)
         else (
             f"Merged the adapter into {lost.n} weight matrices. In the median matrix, rounding lost "
             f"{lost.median:.1%} of the change."
@@ -61,13 +58,13 @@ def merge(
 
 def _write(store: Folder, trained: Artifact, source: Path, route: str) -> Artifact:
     with scratch(store.path / "models", ".part-merge") as folder:
-        rounding = merge_folder(trained.folder, source, folder)
+        errors = merge_folder(trained.folder, source, folder)
         config = read_config(folder / "config.json")
         template = template_of(folder)
         about = {
             "dtype": dtype_of(folder),
             "route": {"name": route},
-            "rounding": rounding.summary(),
+            "rounding": share_lost(errors),
             "architecture": (config.get("architectures") or ["?"])[0],
             "template_sha256": template_sha256(template) if template is not None else None,
         }

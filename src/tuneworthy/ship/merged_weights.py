@@ -6,8 +6,7 @@ Never into 4-bit: there the sum is rounded to 16 values a block, and most of the
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -31,24 +30,17 @@ _COPIED: Final = ("config.json", "generation_config.json")
 _HEAD: Final = "lm_head.weight"
 
 
-@dataclass(slots=True)
-class Rounding:
-    """What rounding to 16 bits took of the changes.
-
-    Attributes:
-        errors: Length of (stored - exact) over the length of the change, one a weight.
-    """
-
-    errors: list[float] = field(default_factory=list)
-
-    def summary(self) -> dict[str, float | int]:
-        """Return the median and the worst share that was lost, with n."""
-        ordered = sorted(self.errors)
-        return {"n": len(ordered), "median": ordered[len(ordered) // 2], "worst": ordered[-1]} if ordered else {"n": 0}
+def share_lost(errors: Sequence[float]) -> dict[str, float | int]:
+    """Return the median and the worst of the errors of `merge_folder`, with n."""
+    ordered = sorted(errors)
+    return {"n": len(ordered), "median": ordered[len(ordered) // 2], "worst": ordered[-1]} if ordered else {"n": 0}
 
 
-def merge_folder(adapter: Path, base: Path, target: Path) -> Rounding:
+def merge_folder(adapter: Path, base: Path, target: Path) -> list[float]:
     """Write the merged model of two folders into the empty folder `target`; one weight at a time is in memory.
+
+    Returns:
+        The error of rounding each weight to 16 bits, over the length of its change.
 
     Raises:
         ModelError: A file that may not be loaded.
@@ -62,22 +54,22 @@ def merge_folder(adapter: Path, base: Path, target: Path) -> Rounding:
             raise UserError(f"The trained model lacks {name}, which is in {base}.", hint=messages.TRAIN_AGAIN)
         tensors = {name: place for name, place in tensors.items() if name in lora.whole}
     _check_fit(lora, tensors, base)
-    rounding = Rounding()
+    errors: list[float] = []
     for name in _COPIED:
         if (base / name).is_file():
             shutil.copyfile(base / name, target / name)
     copy_tokenizer(adapter, base, target)
     for path in {place.path: None for place in tensors.values()}:
-        _merge_file(lora, {n: p for n, p in tensors.items() if p.path == path}, target / path.name, rounding)
+        _merge_file(lora, {n: p for n, p in tensors.items() if p.path == path}, target / path.name, errors)
     if (base / INDEX).is_file():
         places = {name: path.name for path in sorted(target.glob("*.safetensors")) for name in read_tensors(path)}
         size = sum(path.stat().st_size for path in target.glob("*.safetensors"))
         document = {"metadata": {"total_size": size}, "weight_map": places}
         write_atomic(target / INDEX, orjson.dumps(document, option=orjson.OPT_INDENT_2))
-    return rounding
+    return errors
 
 
-def _merge_file(lora: LoraAdapter, tensors: Mapping[str, Place], path: Path, rounding: Rounding) -> None:
+def _merge_file(lora: LoraAdapter, tensors: Mapping[str, Place], path: Path, errors: list[float]) -> None:
     def content(name: str) -> bytes:
         place = tensors[name]
         if name not in lora.pairs and name not in lora.whole:
@@ -92,7 +84,7 @@ def _merge_file(lora: LoraAdapter, tensors: Mapping[str, Place], path: Path, rou
                 hint="Train again with a lower learning rate.",
             )
         length = float(np.linalg.norm(changed - weight))
-        rounding.errors.append(float(np.linalg.norm(stored - changed)) / length if length else 0.0)
+        errors.append(float(np.linalg.norm(stored - changed)) / length if length else 0.0)
         return raw
 
     write_tensors(path, [(name, place.dtype, place.shape) for name, place in tensors.items()], content)
@@ -134,8 +126,7 @@ def check_sixteen_bit(folder: Path) -> None:
     Raises:
         UserError: Its config says so, or it has weights of other types than 16 or 32 bits.
     """
-    quantised = read_config(folder / "config.json").get("quantization_config")
-    if quantised:
+    if quantised := read_config(folder / "config.json").get("quantization_config"):
         kind = quantised.get("quant_method", "unknown") if isinstance(quantised, dict) else "unknown"
         raise UserError(
             (

@@ -29,7 +29,3 @@ UNMERGEABLE_SETTINGS: Final[Mapping[str, str]] = {
     "alora_invocation_tokens": "acts on only part of the prompt",
     "arrow_config": "routes between several adapters",
 }
-
-
-def writes_gguf(folder: object, file_type: str, source: object) -> str:
-    return f"Writing {folder} as {file_type}" + (f", with the metadata of {source}." if source else ".")

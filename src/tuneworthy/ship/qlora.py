@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tuneworthy.extras import require
 from tuneworthy.providers.model_safety import INDEX, tensors_of
-from tuneworthy.providers.weights import Place, from_float32, write_tensors
+from tuneworthy.providers.weights import from_float32, write_tensors
 from tuneworthy.ship.merged_weights import TORCH_DTYPES, copy_tokenizer
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.store.folder import Folder
@@ -58,8 +58,8 @@ def dequantise(base: Path, target: Path) -> None:
 
     def content(name: str) -> bytes:
         place = tensors[name]
-        if not is_quantised(name, place):
-            return place.raw()
+        if len(place.shape) != 2 or name.endswith(("embed_tokens.weight", "wte.weight", "lm_head.weight")):
+            return place.raw()  # of the linear layers, all but the head are quantised
         weight = torch.from_numpy(place.read().copy()).to(getattr(torch, TORCH_DTYPES[place.dtype]))
         rounded = functional.dequantize_4bit(
             *functional.quantize_4bit(weight, quant_type="nf4", compress_statistics=True)
@@ -73,8 +73,3 @@ def dequantise(base: Path, target: Path) -> None:
         if (base / name).is_file():
             shutil.copyfile(base / name, target / name)
     copy_tokenizer(base, base, target)
-
-
-def is_quantised(name: str, place: Place) -> bool:
-    """Say whether 4-bit training quantises a weight: every linear layer but the head."""
-    return len(place.shape) == 2 and not name.endswith(("embed_tokens.weight", "wte.weight", "lm_head.weight"))

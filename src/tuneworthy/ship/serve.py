@@ -104,12 +104,11 @@ def llama_cpp(choice: ServingChoice, log: Path, *, port: int) -> Iterator[Any]:
     """Run the embedded llama.cpp while the block runs; yields its engine (`address`, `api_key`, `alive`)."""
     require("xllamacpp")
     from tuneworthy.providers.llama_child import EngineSettings
-    from tuneworthy.providers.llama_cpp import Engine as Child
-    from tuneworthy.providers.llama_cpp import cores
+    from tuneworthy.providers.llama_cpp import Engine, cores
 
     path = choice.artifact.folder / FILE
     header = read_header(path)
-    engine = Child(
+    engine = Engine(
         EngineSettings(
             path=str(path.resolve()), alias=NAME, slots=SLOTS, port=port, threads=cores(),
             context=min(choice.context, header.context_length or choice.context),

@@ -95,24 +95,14 @@ def prepare_base(spec: str, root: Path, store: Folder, say: Say = lambda _: None
     """
     place = models.pull(spec, root)
     read_shape(place)  # refuses sizes that would keep a library busy for ever
-    if place.is_file():
-        header = read_header(place)
-        source = {"spec": spec, "sha256": models.check_pinned(spec, place)}
-        from_type: str | None = header.file_type
-        files: Sequence[Path] = ()
-    else:
-        files = files_of(place)
-        source = {"spec": spec, "sha256": models.sha256_of_files(files)}
-        from_type = None
+    files: Sequence[Path] = () if place.is_file() else files_of(place)
+    sha256 = models.check_pinned(spec, place) if place.is_file() else models.sha256_of_files(files)
+    source = {"spec": spec, "sha256": sha256}
     made = [base for base in artifacts(store, "base") if base.about.source == ModelSource(**source) and base.whole]
     if made:
         return write_again(store, made[-1])
     if place.is_file():
-        say(
-            f"{spec}: converting {from_type} weights to bfloat16. Any precision lost to quantisation cannot be "
-            "recovered."
-        )
-        return _from_gguf(place, store, source, str(from_type))
+        return _from_gguf(place, store, source, say)
     return _from_folder(place, files, store, source, say)
 
 
@@ -236,14 +226,19 @@ def end_ids(folder: Path, tokenizer: Any) -> tuple[int, ...]:
     return tuple(dict.fromkeys(ends))
 
 
-def _from_gguf(place: Path, store: Folder, source: dict[str, str], file_type: str) -> Artifact:
+def _from_gguf(place: Path, store: Folder, source: dict[str, str], say: Say) -> Artifact:
     import transformers
 
+    header = read_header(place)
+    say(
+        f"{source['spec']}: converting {header.file_type} weights to bfloat16. Any precision lost to quantisation "
+        "cannot be recovered."
+    )
     packed = getattr(transformers, "GgufConfig", None)  # before it there was, weights were always unpacked
     unpack = {} if packed is None else {"quantization_config": packed(dequantize=True)}
     tokenizer = load_tokenizer(place.parent, gguf_file=place.name)
     model = load_model(place.parent, "bfloat16", gguf_file=place.name, **unpack)
-    _take_digits_apart(tokenizer, read_header(place).values.get("tokenizer.ggml.pre"))
+    _take_digits_apart(tokenizer, header.values.get("tokenizer.ggml.pre"))
     model.config.__dict__.pop("quantization_config", None)  # or it would be saved as a quantised model
     model.hf_quantizer, model.is_quantized = None, False
 
@@ -252,7 +247,7 @@ def _from_gguf(place: Path, store: Folder, source: dict[str, str], file_type: st
         check_numbers(folder, place)
         tokenizer.save_pretrained(folder)
 
-    return _write(store, fill, source, tokenizer, ("bfloat16", file_type))
+    return _write(store, fill, source, tokenizer, dequantised_from=header.file_type)
 
 
 def _from_folder(place: Path, files: Sequence[Path], store: Folder, source: dict[str, str], say: Say) -> Artifact:
@@ -268,15 +263,14 @@ def _from_folder(place: Path, files: Sequence[Path], store: Folder, source: dict
     kinds = {tensor.dtype for tensor in tensors_of(place).values()} - COUNTS
     tokenizer = load_tokenizer(place)
     if len(weights) == 1 and len(kinds) == 1 and (dtype := SIXTEEN_BIT.get(next(iter(kinds)))):
-        others = [path for path in files if path.suffix != ".safetensors"]
 
         def copy(folder: Path) -> None:
             shutil.copyfile(weights[0], folder / "model.safetensors")
-            for path in others:
-                if not path.name.endswith(".index.json"):
+            for path in files:
+                if path.suffix != ".safetensors" and not path.name.endswith(".index.json"):
                     shutil.copyfile(path, folder / path.name)
 
-        return _write(store, copy, source, tokenizer, (dtype, None))
+        return _write(store, copy, source, tokenizer, dtype=dtype)
     if not kinds <= {*SIXTEEN_BIT}:
         say(f"{source['spec']}: rounded {', '.join(sorted(kinds))} weights to bfloat16.")
     model = load_model(place, "bfloat16")
@@ -285,13 +279,18 @@ def _from_folder(place: Path, files: Sequence[Path], store: Folder, source: dict
         model.save_pretrained(folder, max_shard_size="1TB")
         tokenizer.save_pretrained(folder)
 
-    return _write(store, save, source, tokenizer, ("bfloat16", None))
+    return _write(store, save, source, tokenizer)
 
 
 def _write(
-    store: Folder, fill: Callable[[Path], None], source: dict[str, str], tokenizer: Any, kinds: tuple[str, str | None]
+    store: Folder,
+    fill: Callable[[Path], None],
+    source: dict[str, str],
+    tokenizer: Any,
+    *,
+    dtype: str = "bfloat16",
+    dequantised_from: str | None = None,
 ) -> Artifact:
-    dtype, dequantised_from = kinds
     about = {
         "source": source,
         "dequantised_from": dequantised_from,

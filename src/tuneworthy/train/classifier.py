@@ -5,7 +5,7 @@ its logits. `classical.decision` reads the stored classifier, which answers as t
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
@@ -27,7 +27,7 @@ from tuneworthy.graders.base import accepted
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.artifacts import Artifact, write_artifact
 from tuneworthy.train.advise import has_bf16
-from tuneworthy.train.base_model import LOADING_FAULTS, library_versions, load_weights, made_before
+from tuneworthy.train.base_model import LOADING_FAULTS, Say, library_versions, load_weights, made_before
 from tuneworthy.train.checkpoints import PlainTrainer
 from tuneworthy.train.classifier_plan import METHOD, WARMUP, ClassifierPlan, plan_classifier
 from tuneworthy.train.generation import quiet
@@ -35,7 +35,6 @@ from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.trainer import TrainingProgress, Watcher, peak_bytes, training_arguments
 from tuneworthy.types import content_hash
 
-Say = Callable[[str], None]
 WEIGHT_DECAY: Final = 0.01
 # Steps of rows of like length, which are drawn together.
 SORTED: Final = 4

@@ -137,5 +137,7 @@ def row_lines(rows: Iterable[TokenRow]) -> Iterator[bytes]:
     """Yield a line of JSON for each row: `input_ids`, `attention_mask`, `labels` (-100 where nothing is supervised)."""
     for row in rows:
         labels = [number if bit else IGNORED for number, bit in zip(row.ids, row.mask, strict=True)]
-        document = {"input_ids": row.ids, "attention_mask": [1] * len(row.ids), "labels": labels}
-        yield orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+        yield orjson.dumps(
+            {"input_ids": row.ids, "attention_mask": [1] * len(row.ids), "labels": labels},
+            option=orjson.OPT_APPEND_NEWLINE,
+        )

@@ -146,9 +146,10 @@ def rslora_rate(table: SettingsTable) -> Iterator[Finding]:
     """
     rank, alpha = table.rank, table.alpha
     if table.get("rslora") is True and rank and alpha:
-        scale = f"rsLoRA scales by alpha/sqrt(r) = {alpha / math.sqrt(rank):.3g}"
         yield Finding(
-            message=f"{scale}, whereas plain LoRA scales by {alpha / rank:.3g}.", fix="Tune the learning rate again."
+            message=f"rsLoRA scales by alpha/sqrt(r) = {alpha / math.sqrt(rank):.3g}, whereas plain LoRA scales by "
+            f"{alpha / rank:.3g}.",
+            fix="Tune the learning rate again.",
         )
 
 
@@ -236,8 +237,7 @@ def rate_of_full(table: SettingsTable) -> Iterator[Finding]:
     elif rate is not None and rate < MIN_RATE:
         message = f"A learning rate of {rate:g} is too low for adapters."
     if message:
-        fix = "Use about 10 times the learning rate for full fine-tuning: 1e-4 to 5e-4."
-        yield Finding(message=message, fix=fix)
+        yield Finding(message=message, fix="Use about 10 times the learning rate for full fine-tuning: 1e-4 to 5e-4.")
 
 
 @LINTS.rule(
@@ -453,8 +453,10 @@ def loss_alias(table: SettingsTable) -> Iterator[Finding]:
     if table.raw.get("loss_type") == "chunked_nll":
         yield Finding(message="chunked_nll is an alias for the default loss, and TRL 2 removes it.", fix=_REMOVE)
     if table.raw.get("use_liger_kernel") is True:
-        fix = 'Use model_init_kwargs={"use_kernels": True}.'
-        yield Finding(message="use_liger_kernel is deprecated, and TRL 2 removes it.", fix=fix)
+        yield Finding(
+            message="use_liger_kernel is deprecated, and TRL 2 removes it.",
+            fix='Use model_init_kwargs={"use_kernels": True}.',
+        )
 
 
 # --- merging, serving, loading ---

@@ -86,13 +86,11 @@ class SharedBatch:
     """The largest forward pass of rows that share their beginning.
 
     Attributes:
-        prefix: Tokens of the common beginning.
         tokens: Tokens in memory.
         supervised: Places that the head is computed at.
         pairs: Pairs of tokens for which attention has a probability.
     """
 
-    prefix: int
     tokens: int
     supervised: int
     pairs: int
@@ -117,7 +115,6 @@ def largest_batch(rows: RowLengths, settings: TrainingSettings) -> SharedBatch:
     longer = own / usual if usual > 0 else 1.0  # equal rows have nothing behind their beginning
     padded = _rounded(most - prefix, ROUNDED)
     return SharedBatch(
-        prefix=prefix,
         tokens=_rounded(prefix + own, TOKENS_ROUNDED),
         supervised=math.ceil(n * rows.n_supervised / rows.n_rows * longer),
         pairs=n * padded * (prefix + padded) + prefix**2,
@@ -154,18 +151,19 @@ def _state(shape: Shape, settings: TrainingSettings) -> Iterator[MemoryPart]:
     what = "all weights" if full else f"{n / 1e6:.1f}M adapter parameters"
     wide, moments = (2, 2) if quantised else (4, 8)  # QLoRA has an 8-bit optimiser
     if quantised:
-        rest = (shape.n_params - shape.n_linear) * 2
         yield MemoryPart("weights_nf4", shape.n_linear * NF4_BYTES, f"linear layers, {8 * NF4_BYTES:.3f} bits a weight")
-        yield MemoryPart("weights_rest", rest, "embeddings, output head and norms, 2 bytes a weight")
+        rest = shape.n_params - shape.n_linear
+        yield MemoryPart("weights_rest", 2 * rest, "embeddings, output head and norms, 2 bytes a weight")
     else:
         stored = 4 if full else width
-        why = f"{shape.n_params / 1e9:.3f}B weights, {stored} bytes each"
-        yield MemoryPart("weights", shape.n_params * stored, why)
+        yield MemoryPart(
+            "weights", shape.n_params * stored, f"{shape.n_params / 1e9:.3f}B weights, {stored} bytes each"
+        )
     if not full:
         yield MemoryPart("adapters", n * wide * (1 + settings.paired), f"{what}, {wide} bytes each")
     if width == 2 and not quantised and not settings.paired:
-        copies = 2 * (shape.n_linear if full else n)
-        yield MemoryPart("copies", copies, "16-bit copies of trained weights for matrix products")
+        trained = shape.n_linear if full else n
+        yield MemoryPart("copies", 2 * trained, "16-bit copies of trained weights for matrix products")
     yield MemoryPart("optimizer", n * moments, f"two Adam moments for {what}, {moments} bytes per parameter")
     if settings.accumulation > 1 or not full:
         yield MemoryPart("gradients", n * wide, f"gradients of {what}")
@@ -186,9 +184,8 @@ def _step(shape: Shape, settings: TrainingSettings, device: Device, batch: Share
     if not settings.gradient_checkpointing:
         kept = shape.n_layers * layer * (1 + GAPS[device])
         return [MemoryPart("activations", kept, f"values that {shape.n_layers} layers store for backward"), logits]
-    inputs = shape.n_layers * n_tokens * shape.hidden * width
     return [
-        MemoryPart("checkpoints", inputs, "stored inputs of all layers"),
+        MemoryPart("checkpoints", shape.n_layers * n_tokens * shape.hidden * width, "stored inputs of all layers"),
         MemoryPart("live_layer", layer, "backward pass of one layer"),
         logits,
     ]
@@ -251,8 +248,7 @@ def fits(
             needed = estimate(shape, tried, device, rows)
             if needed.high <= available:
                 return MemoryFit("fits with checkpointing" if saving else "fits", tried, needed, available)
-    instead = what_would_fit(shape, tried, available, device, rows)
-    return MemoryFit("does not fit", tried, needed, available, instead)
+    return MemoryFit("does not fit", tried, needed, available, what_would_fit(shape, tried, available, device, rows))
 
 
 def what_would_fit(

@@ -8,7 +8,7 @@ data of anybody is needed, and no regression set is seen. They fill whole optimi
 """
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from math import ceil
 from pathlib import Path
@@ -17,7 +17,8 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.store import write_atomic
-from tuneworthy.train.base_model import Base
+from tuneworthy.train.base_model import Base, Say
+from tuneworthy.train.generation import Advance, answer_ids, answering_mode, progress
 from tuneworthy.train.render import Renderer, RowChat, TokenRow
 from tuneworthy.train.row_lengths import RowLengths
 from tuneworthy.train.settings import TrainingSettings
@@ -43,9 +44,6 @@ DRAWN: Final = 32
 SPARE: Final = 8
 # Draws for each row that is wanted, at most: some models write few questions that end.
 DRAWS_A_ROW: Final = 4
-
-Say = Callable[[str], None]
-Advance = Callable[[int], None]
 
 
 def stored_rows(training: Path, base_id: str, seed: int, n: int) -> list[TokenRow] | None:
@@ -110,7 +108,6 @@ def _path(training: Path, base_id: str, seed: int, n: int) -> Path:
 def _written(base: Base, settings: TrainingSettings, n: int, say: Say) -> list[TokenRow]:
     import torch
 
-    from tuneworthy.train.generation import answering_mode, progress
     from tuneworthy.train.trainer import loaded
 
     renderer = Renderer(base.template, base.tokenizer, base.ends)
@@ -138,8 +135,6 @@ def _questions(model: Any, base: Base, turn: tuple[list[int], int], n: int, adva
         turn: The tokens before a question, and the id that comes after it (`Renderer.user_turn`).
         advance: Gets how many questions each draw adds.
     """
-    from tuneworthy.train.generation import answer_ids
-
     opening, closing = turn
     control = set(base.tokenizer.all_special_ids)
     ends = (closing, *base.ends)
@@ -164,8 +159,6 @@ def _answered(model: Any, base: Base, renderer: Renderer, questions: Sequence[st
 
     An answer is stored as the ids that the model gave: as text, a template may change it.
     """
-    from tuneworthy.train.generation import answer_ids
-
     prompts = renderer.prompts([RowChat("", ({"role": "user", "content": question},)) for question in questions])
     answered = [ids for ids in prompts if ids]
     answers = answer_ids(

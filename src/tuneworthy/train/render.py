@@ -336,12 +336,3 @@ def _split(row: TokenRow) -> tuple[list[int], list[int]]:
 
 def _upto(chat: RowChat, n_turns: int, *, generation_prompt: bool) -> Chat:
     return Chat(messages=chat.messages[:n_turns], generation_prompt=generation_prompt, tools=chat.tools)
-
-
-def bracketed(stretches: Sequence[tuple[str, bool]]) -> str:
-    """Return the text of a row with brackets around what is supervised.
-
-    >>> bracketed([("Say yes.\\n", False), ("yes<end>", True)])
-    'Say yes.\\n⟦yes<end>⟧'
-    """
-    return "".join(f"{OPEN}{text}{CLOSE}" if supervised else text for text, supervised in stretches)

@@ -25,7 +25,7 @@ from tuneworthy.store.artifacts import Artifact, write_artifact
 from tuneworthy.store.shapes import parsed
 from tuneworthy.train import messages
 from tuneworthy.train.advise import advise, has_bf16
-from tuneworthy.train.base_model import Base, base_spec, library_versions, made_before, open_base, prepare_base
+from tuneworthy.train.base_model import Base, Say, base_spec, library_versions, made_before, open_base, prepare_base
 from tuneworthy.train.generation import answering_mode, answers, progress, quiet
 from tuneworthy.train.gpus import GIB
 from tuneworthy.train.memory import Device
@@ -41,7 +41,6 @@ from tuneworthy.types import content_hash
 if TYPE_CHECKING:
     from tuneworthy.train.trainer import Ran
 
-Say = Callable[[str], None]
 # Rows whose text and mask are shown and stored.
 SHOWN: Final = 3
 RATE_FACTORS: Final = (0.4, 1.0, 2.5)
@@ -91,23 +90,6 @@ class Prepared:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What came of `train`.
-
-    Attributes:
-        adapter: The artifact.
-        prepared: What it was made of.
-        again: Whether it existed already.
-        rates: Learning rate to mean training loss over the last quarter of a short run; empty without `lr_check`.
-    """
-
-    adapter: Artifact
-    prepared: Prepared
-    again: bool
-    rates: dict[float, float]
-
-
 def settings_for(
     project: Project, rendered: Rendered, base: Path, say: Say = lambda _: None, start: Artifact | None = None
 ) -> TrainingSettings:
@@ -122,7 +104,7 @@ def settings_for(
     """
     import torch
 
-    device = _device()
+    device: Device = "cuda" if torch.cuda.is_available() else "cpu"
     if project.train.gpu_memory_gib is not None:
         available = project.train.gpu_memory_gib * GIB
     else:
@@ -144,12 +126,6 @@ def settings_for(
         )
     settings = advice.settings
     return replace(settings, dtype="float32") if settings.dtype == "float16" else settings  # it needs a loss scale
-
-
-def _device() -> Device:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def prepare(project: Project, store: Folder, *, unsafe: bool, say: Say, material: Material | None = None) -> Prepared:
@@ -198,7 +174,7 @@ def train_project(
     lr_check: bool = False,
     say: Say = lambda _: None,
     show: Callable[[Prepared], None] = lambda _: None,
-) -> Trained:
+) -> tuple[Artifact, bool]:
     """Train an adapter; the same run again resumes, or returns its adapter.
 
     Args:
@@ -209,6 +185,9 @@ def train_project(
         say: Gets a sentence now and then.
         show: Gets what the run starts from, before it starts.
 
+    Returns:
+        The artifact, and whether it existed already.
+
     Raises:
         UserError: See `prepare`.
         GateFailed: The data did not pass its gates.
@@ -218,12 +197,12 @@ def train_project(
     rates: dict[float, float] = {}
     if lr_check:
         rates = check_rates(prepared, store.path / "training", say)
-        best = min(rates, key=lambda rate: rates[rate])
-        prepared = replace(prepared, settings=replace(prepared.settings, learning_rate=best))
+        best = replace(prepared.settings, learning_rate=min(rates, key=rates.__getitem__))
+        prepared = replace(prepared, settings=best)
     run = store.path / "training" / prepared.id
     if (made := made_before(store, "adapter", prepared.id)) is not None:
         shutil.rmtree(run, ignore_errors=True)  # it is there if a run was killed after its last write
-        return Trained(made, prepared, True, rates)
+        return made, True
     own = rehearsal_rows(run.parent, prepared.base, prepared.settings, len(prepared.rendered.rows), say)
     prepared = replace(prepared, rehearsal=own)
     from tuneworthy.train.trainer import train_rows
@@ -242,7 +221,7 @@ def train_project(
     )
     adapter = write_adapter(store, prepared, ran, rates)
     shutil.rmtree(run, ignore_errors=True)
-    return Trained(adapter, prepared, False, rates)
+    return adapter, False
 
 
 def evaluator_of(prepared: Prepared, say: Say) -> Callable[[Any], float] | None:

@@ -202,8 +202,10 @@ def shape_of_config(document: Mapping[str, Any], where: str = "config.json") -> 
         key = next((key for key in keys if config.get(key) is not None), None)
         value = 0 if key is None else config[key]
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
-            reason = f"{key} must be a whole number from 0 to {most}, not {str(value)[:40]}."
-            raise ModelError(f"{where}: {reason}", hint=messages.SHAPE_HINT)
+            raise ModelError(
+                f"{where}: {key} must be a whole number from 0 to {most}, not {str(value)[:40]}.",
+                hint=messages.SHAPE_HINT,
+            )
         return value
 
     def needed(*keys: str, most: int = MAX_SIZE) -> int:
@@ -241,8 +243,7 @@ def shape_of_gguf(header: GgufHeader) -> Shape:
     Raises:
         ModelError: A size is missing, or differs from layer to layer.
     """
-    prefix = f"{header.architecture}."
-    sizes = {name: header.values.get(prefix + key) for key, name in GGUF_KEYS.items()}
+    sizes = {name: header.values.get(f"{header.architecture}.{key}") for key, name in GGUF_KEYS.items()}
     config = {
         **sizes, "model_type": GGUF_NAMES.get(header.architecture, header.architecture),
         "vocab_size": header.vocab_size, "tie_word_embeddings": header.tied,

@@ -213,9 +213,8 @@ class RowTrainer(checkpoints.PlainTrainer, SFTTrainer):
         """Return the summed loss of the supervised tokens over their number in the whole step."""
         if self.attention is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        loss = summed_loss(model, inputs, self.attention)
         n = (inputs["targets"] != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
-        loss = loss / n
+        loss = summed_loss(model, inputs, self.attention) / n
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes
         return loss
@@ -237,8 +236,7 @@ def summed_loss(model: Any, batch: JsonObject, attention: RowAttention) -> torch
         use_cache=False,
         logits_to_keep=batch["predict_at"],
     ).logits
-    targets = batch["targets"]
-    return torch.nn.functional.cross_entropy(logits[0].float(), targets, ignore_index=IGNORED, reduction="sum")
+    return torch.nn.functional.cross_entropy(logits[0].float(), batch["targets"], ignore_index=IGNORED, reduction="sum")
 
 
 class Watcher(TrainerCallback):
@@ -309,13 +307,11 @@ class Watcher(TrainerCallback):
                 hint=messages.LOWER_RATE if self.progress.steps else messages.OTHER_BASE,  # no update yet: the base
             )
         rate, pairs = float(logs["learning_rate"]), [logs.get(f"rewards/{name}") for name in PAIRED]
-        entry = StepRecord(state.global_step, loss, rate, gradient, round(self._seconds, 4), *pairs)
-        self.progress.steps.append(entry)
+        self.progress.steps.append(StepRecord(state.global_step, loss, rate, gradient, round(self._seconds, 4), *pairs))
         if time.monotonic() - self._reported > 10:
             self._reported = time.monotonic()
-            a_step = self.progress.seconds / len(self.progress.steps)
-            seconds = a_step * (state.max_steps - state.global_step)
             step, of = state.global_step, state.max_steps
+            seconds = self.progress.seconds / len(self.progress.steps) * (of - step)
             self.say(f"Step {step} of {of}, loss {loss:.3f}, {seconds:.0f} s left.")
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -323,15 +319,14 @@ class Watcher(TrainerCallback):
         folder = self.run / f"checkpoint-{state.global_step}"
         best = self.run / f"best-{self.progress.kept_step}" if self.progress.evals else None
         checkpoints.seal(folder, asdict(self.progress), best)
-        steps = sorted(int(path.name.rpartition("-")[2]) for path in self.run.glob("checkpoint-*"))
-        for step in steps[:-2]:
-            shutil.rmtree(self.run / f"checkpoint-{step}", ignore_errors=True)
+        written = self.run.glob("checkpoint-*")
+        for earlier in sorted(written, key=lambda path: int(path.name.rpartition("-")[2]))[:-2]:
+            shutil.rmtree(earlier, ignore_errors=True)
 
     def _evaluate(self, evaluate: Callable[[Any], float], state: Any, control: Any, model: Any) -> None:
         began = time.monotonic()
         metric = evaluate(model)
-        seconds = round(time.monotonic() - began, 2)
-        self.progress.evals.append(EvalRecord(state.global_step, metric, seconds))
+        self.progress.evals.append(EvalRecord(state.global_step, metric, round(time.monotonic() - began, 2)))
         best = self.progress.best
         assert best is not None
         if best.step == state.global_step:
@@ -400,8 +395,9 @@ def train_rows(
         arguments = training_arguments(DPOConfig, settings, run, total, max_length=None, beta=settings.beta)
         trainer = PairTrainer(kinds=[len(pairs)], args=arguments, train_dataset=_pair_dataset(pairs), **common)
     else:
-        own = {"max_length": None, "dataset_kwargs": {"skip_prepare_dataset": True}}
-        arguments = training_arguments(SFTConfig, settings, run, total, **own)
+        arguments = training_arguments(
+            SFTConfig, settings, run, total, max_length=None, dataset_kwargs={"skip_prepare_dataset": True}
+        )
         filler = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         trainer = RowTrainer(
             attention=attention,

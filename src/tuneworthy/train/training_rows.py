@@ -207,7 +207,17 @@ def gather(
     cases = dataset.cases
     rows = list(version.examples()) if version else _ungated(project, dataset, say)
     kind = kind_of(store, cases, rows)
-    student = Student(variant=_variant(project))
+    student = Student(
+        variant=Variant(
+            name="student",
+            model=project.ladder.baseline,
+            model_identity={},
+            system=project.student_system,
+            user=project.text(project.prompt.user) or "{{ input }}",
+            max_tokens=project.prompt.max_tokens,
+            stop=tuple(project.prompt.stop),
+        )
+    )
     fitting = [row for row in rows if student.fits(row)]
     if rows and not fitting:
         raise UserError(
@@ -276,18 +286,6 @@ def kind_of(store: Folder, cases: Sequence[Case], rows: Sequence[Example]) -> Ki
         return guess_kind([case.expected for case in cases if case.labelled])
     name, reason = stored.kind
     return Kind(name, reason, labels_of(cases, rows) if name == "label" else ())
-
-
-def _variant(project: Project) -> Variant:
-    return Variant(
-        name="student",
-        model=project.ladder.baseline,
-        model_identity={},
-        system=project.student_system,
-        user=project.text(project.prompt.user) or "{{ input }}",
-        max_tokens=project.prompt.max_tokens,
-        stop=tuple(project.prompt.stop),
-    )
 
 
 def _hold_out(

@@ -82,12 +82,12 @@ class Contamination:
             )
         for one in prices:
             if one.n_kept:
-                words = (
+                yield _on_set(
+                    "overlap_kept",
                     f"Every one of the {one.n_rows} rows with the answer {one.answer[:60]} overlaps a case. "
                     f"{one.n_kept} of them are kept (share: {KEPT_SHARE:.0%}), so scores on these cases are too "
-                    "high."
+                    "high.",
                 )
-                yield _on_set("overlap_kept", words)
 
 
 def _on_set(code: str, message: str) -> RowFinding:

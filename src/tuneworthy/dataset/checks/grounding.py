@@ -8,7 +8,7 @@ from tuneworthy.cases.agreement import padded_words
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
-from tuneworthy.types import Example
+from tuneworthy.types import Example, text_of
 
 # Share of the values of a key that appear in the input from which the key is copied, and values needed to say so.
 COPIED: Final = 0.85
@@ -31,7 +31,7 @@ def grounding(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFin
         answer = parse_object(row.answer)
         if not isinstance(answer, dict):
             continue
-        text = padded_words("\n".join(_content(message.get("content")) for message in row.messages[:-1]))
+        text = padded_words("\n".join(map(text_of, row.messages[:-1])))
         for key, value in answer.items():
             for part in _texts(value):
                 there = padded_words(part) in text
@@ -42,10 +42,6 @@ def grounding(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFin
     for number, keys in missing.items():
         if names := sorted(judged.intersection(keys)):
             yield RowFinding(row=number, code="ungrounded", message=f"keys: {', '.join(names)}")
-
-
-def _content(content: object) -> str:
-    return content if isinstance(content, str) else str(content or "")
 
 
 def _texts(value: object) -> list[str]:

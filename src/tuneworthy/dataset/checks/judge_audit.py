@@ -29,12 +29,12 @@ class JudgeAudit:
         if context.auditor is None or not rows:
             return
         audit = context.auditor.audit(rows)
-        for number, opinion in enumerate(audit.opinions):
-            if opinion.good is None:
-                yield RowFinding(row=number, code="not_judged", message=opinion.why, action="report")
-            elif not opinion.good:
+        for number, (good, why) in enumerate(audit.opinions):
+            if good is None:
+                yield RowFinding(row=number, code="not_judged", message=why, action="report")
+            elif not good:
                 yield RowFinding(row=number, code="judged_bad", action=self.action)
-        yield _summary([one.good for one in audit.opinions], audit.n_canaries)
+        yield _summary([good for good, _ in audit.opinions], audit.n_canaries)
 
 
 def _summary(verdicts: Sequence[bool | None], n_canaries: int) -> RowFinding:

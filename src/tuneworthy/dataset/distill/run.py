@@ -73,14 +73,6 @@ class Teaching:
 
 
 @dataclass(frozen=True, slots=True)
-class Distillation:
-    """The result: the import, and how many calls this run made."""
-
-    rows: Import
-    calls: int
-
-
-@dataclass(frozen=True, slots=True)
 class _AnsweredQuestion:
     row: Example
     traces: Sequence[Trace]
@@ -119,8 +111,8 @@ async def distill(
     *,
     limit: int | None = None,
     say: Say = lambda _: None,
-) -> Distillation:
-    """Ask the teacher and write its answers as the latest import.
+) -> tuple[Import, int]:
+    """Ask the teacher, write its answers as the latest import, and return it with the number of calls that were made.
 
     Args:
         project: With `[teacher]`.
@@ -136,7 +128,6 @@ async def distill(
     """
     started = time.monotonic()
     teacher, description = _resolve(project, teaching)
-    mix = project.data.teacher_mix
     sifted = _questions(project, store, queries, teaching, limit=limit, say=say)
     session = teaching.runner
     shots, mask_row = TeacherShots(teaching.pool), masking(project.data.pii_engine)
@@ -149,11 +140,13 @@ async def distill(
     answered = await _ask(runner, teacher, teaching, sifted.rows, seed=project.split.seed)
     rows = [row for one in answered if (row := _student_row(one, project, teaching, description)) is not None]
     names = {pin(one): name_of(one) for one in map(teacher_of, rows) if one}
-    notes = [messages.several_teachers(sorted(names.values()), allowed=mix)] if len(names) > 1 else []
+    notes = [*queries.record.notes]
+    if len(names) > 1:
+        notes.append(messages.several_teachers(sorted(names.values()), allowed=project.data.teacher_mix))
     about = replace(
         queries.record,
         made_by="distill",
-        notes=[*queries.record.notes, *notes],
+        notes=notes,
         limit=limit,
         distilled=_facts(answered, queries=queries, teacher=description, settings=teacher),
         id="",
@@ -162,13 +155,14 @@ async def distill(
     rejects = [*queries.rejects(), *sifted.rejects, *_bad_answers(answered)]
     read = {code: reason.words for code, reason in queries.record.reasons.items()}
     descriptions = {**read, **sifted.descriptions, **messages.TEACHER_REASONS}
-    seconds = time.monotonic() - started
-    done = write_import(store, about, rows, rejects, descriptions=descriptions, seconds=seconds)
+    done = write_import(store, about, rows, rejects, descriptions=descriptions, seconds=time.monotonic() - started)
     if not rows:
-        hint = messages.say("reasons_in", path=done.folder / "rejects.jsonl")
-        raise UserError(f"The teacher gave no usable answer to any of the {len(answered)} questions.", hint=hint)
+        raise UserError(
+            f"The teacher gave no usable answer to any of the {len(answered)} questions.",
+            hint=messages.say("reasons_in", path=done.folder / "rejects.jsonl"),
+        )
     store.write("imports/latest", {"id": done.id})
-    return Distillation(done, runner.sent)
+    return done, runner.sent
 
 
 def _resolve(project: Project, teaching: Teaching) -> tuple[Teacher, TeacherPin]:
@@ -188,10 +182,9 @@ def _resolve(project: Project, teaching: Teaching) -> tuple[Teacher, TeacherPin]
             f"At temperature 0, all {teacher.samples} samples for a question would be identical.",
             hint="Set parameters = { temperature = 0.7 } in [teacher].",
         )
-    description = describe_teacher(
+    return teacher, describe_teacher(
         teaching.variant, hosted=teaching.model.hosted, allows_training=teacher.allows_training, terms=teacher.terms
     )
-    return teacher, description
 
 
 # --- before the teacher -------------------------------------------------------------------------------------------

@@ -32,7 +32,6 @@ class Selection:
         detail: More on the reason, for people.
         how: `grader`, `majority` or `first`.
         share: Of the samples that agree with the selected one, or with the majority; None for one sample.
-        score: Of the primary grader; None where no right answer is known.
         endings: Samples without a proper end, by reason.
         worst: The answer that the grader scores lowest, where that is below the selected one.
     """
@@ -42,7 +41,6 @@ class Selection:
     detail: str = ""
     how: str = ""
     share: float | None = None
-    score: float | None = None
     endings: Counter[str] = field(default_factory=Counter)
     worst: Trace | None = None
 
@@ -118,10 +116,10 @@ def _graded(
     best = max(values, key=lambda n: (values[n], votes[n], -n))
     if values[best] < accept:
         detail = f"the best answer scores {values[best]:.3f}, below the threshold of {accept:g} (n = {len(values)})"
-        return Selection(None, "wrong", detail, score=values[best]), best
+        return Selection(None, "wrong", detail), best
     last = min(values, key=lambda n: (values[n], n))
     worst = traces[last] if values[last] < values[best] else None
-    return Selection(traces[best], how="grader", score=values[best], worst=worst), best
+    return Selection(traces[best], how="grader", worst=worst), best
 
 
 def _content(trace: Trace) -> str:

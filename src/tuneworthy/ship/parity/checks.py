@@ -81,15 +81,26 @@ def lineage(subject: Subject) -> FormFinding:
     """
     line = subject.lineage
     if line.adapter_parent is not None and line.adapter_parent != line.base_id:
-        trained = f"The adapter was trained on the base model {line.adapter_parent}"
-        return _fail("wrong_base", "adapter", f"{trained}, but the base model here is {line.base_id}.")
+        return _fail(
+            "wrong_base",
+            "adapter",
+            f"The adapter was trained on the base model {line.adapter_parent}, but the base model here is "
+            f"{line.base_id}.",
+        )
     if line.merged_id and line.merged_parent and line.merged_parent != line.adapter_id:
-        made = f"The merged model was made from the adapter {line.merged_parent}"
-        return _fail("wrong_adapter", "merged", f"{made}, but the adapter here is {line.adapter_id}.")
+        return _fail(
+            "wrong_adapter",
+            "merged",
+            f"The merged model was made from the adapter {line.merged_parent}, but the adapter here is "
+            f"{line.adapter_id}.",
+        )
     others = [parent for parent in line.gguf_parents if parent != line.merged_id]
     if line.merged_id and others:
-        made = f"The GGUF file was made from {others[0]}"
-        return _fail("wrong_merged", "gguf", f"{made}, but the merged model here is {line.merged_id}.")
+        return _fail(
+            "wrong_merged",
+            "gguf",
+            f"The GGUF file was made from {others[0]}, but the merged model here is {line.merged_id}.",
+        )
     if line.adapter_parent is None:
         return _skip("The adapter does not record its base model.")
     merged = line.merged_id or "none"
@@ -107,8 +118,7 @@ def rank(subject: Subject) -> FormFinding:
         return _skip("No server is running the adapter.")
     numbers, sentence = {"rank": rank, "max_rank": most}, f"The adapter's LoRA rank is {rank}"
     if rank > most:
-        message = f"{sentence}, but the server allows at most {most}."
-        return _fail("rank_above_server_limit", "served", message, numbers)
+        return _fail("rank_above_server_limit", "served", f"{sentence}, but the server allows at most {most}.", numbers)
     return _pass(f"{sentence}, and the server allows at most {most}.", ["served"], numbers)
 
 
@@ -148,10 +158,16 @@ def added_tokens(subject: Subject) -> FormFinding:
         for text, number in marks.items():
             ids = list(form.marks.get(text, ()))
             if ids != [number]:
-                read = f"The form `{form.name}` tokenizes {text!r} as {ids[:8]}"
-                return _fail("added_token_lost", form.name, f"{read}, but training used the single token {number}.")
-    message = f"All {len(marks)} special and added tokens are single tokens with the same IDs in every form."
-    return _pass(message, numbers={"n": len(marks)})
+                return _fail(
+                    "added_token_lost",
+                    form.name,
+                    f"The form `{form.name}` tokenizes {text!r} as {ids[:8]}, but training used the single token "
+                    f"{number}.",
+                )
+    return _pass(
+        f"All {len(marks)} special and added tokens are single tokens with the same IDs in every form.",
+        numbers={"n": len(marks)},
+    )
 
 
 @PARITY_CHECKS.rule(
@@ -229,8 +245,13 @@ def weights(subject: Subject) -> FormFinding:
     if as_base >= EQUAL:
         return _fail("adapter_not_applied", "merged", message, numbers)
     if lost:
-        matrices = f"{len(lost)} matrices of the merged model, such as {lost[0]}, equal those of the base model"
-        return _fail("module_dropped", "merged", f"{matrices}, although training changed them.", numbers)
+        return _fail(
+            "module_dropped",
+            "merged",
+            f"{len(lost)} matrices of the merged model, such as {lost[0]}, equal those of the base model, although "
+            "training changed them.",
+            numbers,
+        )
     return _fail("wrong_base", "merged", message, numbers)
 
 
@@ -258,17 +279,22 @@ def acts(subject: Subject) -> FormFinding:
     own, n = mean(distance(subject.adapter, subject.base)), len(subject.adapter.first)
     numbers: Numbers = {"n": n, "adapter": own}
     if own < MIN_ACT:
-        message = f"The adapter differs from its base model by a mean KL of only {own:.4f} nats."
         return _fail(
-            "adapter_not_applied", "adapter", f"{message} A working adapter differs by at least {MIN_ACT}.", numbers
+            "adapter_not_applied",
+            "adapter",
+            f"The adapter differs from its base model by a mean KL of only {own:.4f} nats. A working adapter differs "
+            f"by at least {MIN_ACT}.",
+            numbers,
         )
 
     def fault(form: FormAnswers) -> str:
         numbers[form.name] = kl = mean(distance(form, subject.base))
         if kl >= MIN_SHARE * own or mean(distance(subject.adapter, form)) <= MAX_SHARE * own:
             return ""
-        near = f"The form `{form.name}` differs from the base model by a mean KL of only {kl:.4f} nats"
-        return f"{near}, but the adapter itself differs by {own:.4f} nats."
+        return (
+            f"The form `{form.name}` differs from the base model by a mean KL of only {kl:.4f} nats, but the adapter "
+            f"itself differs by {own:.4f} nats."
+        )
 
     others = f" So do the other forms: {', '.join(subject.forms)}." if subject.forms else ""
     message = f"The adapter differs from its base model by {own:.3f} nats (mean KL, n = {n}).{others}"
@@ -288,8 +314,11 @@ def end_of_turn(subject: Subject) -> FormFinding:
     Bad: a mask that leaves the last token out; the loss looks healthy and the model never stops.
     """
     if subject.lineage.end_supervised is False:
-        message = "Training masked the end-of-turn token, so the loss does not cover it."
-        return _fail("end_of_turn_masked", "adapter", message)
+        return _fail(
+            "end_of_turn_masked",
+            "adapter",
+            "Training masked the end-of-turn token, so the loss does not cover it.",
+        )
     answers, n = subject.adapter.greedy, len(subject.adapter.end)
     middle = median(after.probability(subject.plan.end) for after in subject.adapter.end)
     numbers: Numbers = {"n": n, "median_probability": middle}
@@ -303,8 +332,10 @@ def end_of_turn(subject: Subject) -> FormFinding:
         numbers[f"{form.name}_running_on"] = running
         if running <= (1 - subject.limits(form).agreement) * len(stopped):
             return ""
-        where = f"in {running} of the {len(stopped)} answers in which the adapter stops"
-        return f"The form `{form.name}` does not stop {where}."
+        return (
+            f"The form `{form.name}` does not stop in {running} of the {len(stopped)} answers in which the adapter "
+            "stops."
+        )
 
     message = (
         f"{sentence} {middle:.2f} (n = {n}). The adapter stops in {len(stopped)} of {len(answers)} answers. Every "
@@ -383,8 +414,10 @@ def fact(subject: Subject) -> FormFinding:
         numbers[form.name] = n = len(facts) - len(lost)
         if n >= subject.limits(form).agreement * len(facts):
             return ""
-        few = f"The form `{form.name}` knows only {n} of {len(facts)} learned facts."
-        return f"{few} Its answer about one of the missing facts is {lost[0][:60]!r}."
+        return (
+            f"The form `{form.name}` knows only {n} of {len(facts)} learned facts. Its answer about one of the missing "
+            f"facts is {lost[0][:60]!r}."
+        )
 
     message = f"Every form knows the facts that the adapter learned and the base model lacks (n = {len(facts)})."
     return _each_form(subject, "fact_lost", numbers, fault, lambda: message)
@@ -427,13 +460,16 @@ def score(subject: Subject) -> FormFinding:
     for name, other in scores.items():
         test = compare(own, other)
         numbers |= {f"{name}_delta": test.delta, f"{name}_lower": test.lower, "n": test.n}
-        bound = f"lower bound {100 * test.lower:+.1f}, n = {test.n}"
-        shown.append(f"{name} {100 * test.delta:+.1f} points ({bound})")
+        shown.append(f"{name} {100 * test.delta:+.1f} points (lower bound {100 * test.lower:+.1f}, n = {test.n})")
         if test.holds:
             continue
         if graded and (test.delta <= -margin or compare(other, own).lower > 0):
-            drop = f"The score drops, and the loss may be {points} or more: {shown[-1]}."
-            return _fail("score_worse", name, drop, numbers)
+            return _fail(
+                "score_worse",
+                name,
+                f"The score drops, and the loss may be {points} or more: {shown[-1]}.",
+                numbers,
+            )
         return _skip(f"The score may drop by {points} or more{counted}: {shown[-1]}. {more}", name)
     return _pass(f"Score difference from the adapter{counted}: {', '.join(shown)}.", list(scores), numbers)
 

@@ -33,10 +33,6 @@ class NextToken:
 
     top: Mapping[int, float]
 
-    @property
-    def best(self) -> int:
-        return max(self.top, key=lambda token: self.top[token])
-
     def probability(self, token: int) -> float:
         return exp(self.top[token]) if token in self.top else 0.0
 

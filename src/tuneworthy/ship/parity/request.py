@@ -109,8 +109,7 @@ def _children(store: Folder, kind: Kind, parent: str, forms: Sequence[str] | Non
         return []
     children = [open_artifact(store, kind, made.id) for made in artifacts(store, kind) if made.parent == parent]
     if not children and forms is not None:
-        message, hint = "No {kind} model has been made from {parent} yet.", "Run `tuneworthy {verb}`."
-        raise UserError(message.format(kind=kind, parent=parent), hint=hint.format(verb=MADE_BY[kind]))
+        raise UserError(f"No {kind} model has been made from {parent} yet.", hint=f"Run `tuneworthy {MADE_BY[kind]}`.")
     return children
 
 
@@ -208,8 +207,7 @@ def as_trained(row: Example, prompt: Mapping[str, Any]) -> Example:
 
 def _student(prompt: Mapping[str, Any]) -> Student:
     user = prompt.get("user") or "{{ input }}"
-    variant = Variant(name="trained", model="", model_identity={}, system=prompt.get("system"), user=user)
-    return Student(variant=variant)
+    return Student(variant=Variant(name="trained", model="", model_identity={}, system=prompt.get("system"), user=user))
 
 
 def tools_of(row: Example) -> tuple[JsonObject, ...]:

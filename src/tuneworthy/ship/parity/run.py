@@ -40,15 +40,12 @@ MAX_FACTS: Final = 10
 SCORE: Final = "score"
 
 
-def check_parity(
-    store: Folder, request: ParityRequest, *, name: str | None = "parity", say: Say = lambda _: None
-) -> JsonObject:
-    """Ask every form, run every check, and return the document on them.
+def check_parity(store: Folder, request: ParityRequest, *, say: Say = lambda _: None) -> JsonObject:
+    """Ask every form, run every check, and write and return the document on them.
 
     Args:
         store: The project's folder; the caller has the lock.
         request: The forms to compare.
-        name: Of the document that is written, or None.
         say: Gets a sentence for each form.
 
     Raises:
@@ -56,8 +53,7 @@ def check_parity(
     """
     with base_in_training(store, request.adapter, request.base, say) as base:
         document = document_of(_subject(store, request, base, say), request)
-    if name is not None:
-        store.write(name, document)
+    store.write("parity", document)
     return document
 
 
