@@ -146,7 +146,7 @@ def test_sums_follow_the_order_that_is_asked_for() -> None:
     np.testing.assert_array_equal(den, [1, np.nan, 1])
     assert aggregate([])[0].shape == (0,)
     assert np.isnan(aggregate([], [], order=["a"])[0]).all()
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="longer"):
         aggregate([Score()], [])
 
 
