@@ -2,6 +2,10 @@
 
 import os
 import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -24,3 +28,19 @@ def listen() -> None:
     for number in SIGNALS:
         if signal.getsignal(number) is stop:
             signal.signal(number, signal.default_int_handler)
+
+
+@contextmanager
+def handled_by(handler: Callable[..., Any]) -> Iterator[None]:
+    """Let `handler` take the signals that this process handles; `default_int_handler` ends a wait outside asyncio."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    mine = [number for number, old in before.items() if callable(old)]
+    if threading.current_thread() is not threading.main_thread():
+        mine.clear()  # Python handles signals in the main thread only
+    for number in mine:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, before[number])

@@ -389,6 +389,13 @@ def stored(root: Path, variant: str, status: Any, **state: Any) -> None:
         Folder(root).write(STATE, asdict(CanaryState(variant=variant, **state)))
 
 
+def test_a_canary_that_would_answer_no_user_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_traffic_project(tmp_path / "p", "equal", extra=ENDED)
+    words = ["shadow", "proxy", "http://127.0.0.1:9", "--candidate", "current", "--project", str(root), "--share", "1"]
+    assert invoke([*words, "--canary"]) == 2
+    assert "--share 1 " in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_the_command_asks_the_candidate_in_a_process_of_its_own_and_stays_rolled_back(tmp_path: Path) -> None:
     root = write_traffic_project(tmp_path / "p", "equal", extra=ENDED)

@@ -104,6 +104,25 @@ def test_headers_that_are_long_or_not_ascii_stay_what_they_are() -> None:
 
 
 @pytest.mark.parametrize(
+    ("asked", "passed"),
+    [
+        ("gzip, deflate, br, zstd", "gzip, deflate"),
+        ("br;q=1.0, GZIP;q=0.8, *;q=0.1", "GZIP;q=0.8"),
+        ("br", ""),
+        ("x-gzip, identity", "identity"),
+    ],
+)
+def test_an_answer_that_is_copied_is_asked_for_in_a_coding_that_can_be_read(asked: str, passed: str) -> None:
+    async def work() -> None:
+        async with upstream(plain) as (address, calls), proxied(address) as (proxy, _):
+            for path in (CHAT, "/v1/files"):
+                await said(proxy, post(question("a"), path, f"Accept-Encoding: {asked}"))
+            assert [dict(call.headers)["accept-encoding"] for call in calls] == [passed, asked]
+
+    run(work)
+
+
+@pytest.mark.parametrize(
     "line", ["GET /v1/models?x=1", "DELETE /v1/files/a", "HEAD /v1/models", "OPTIONS /", "GET //double", "GET /a/../b"]
 )
 def test_any_other_path_is_passed_through_and_never_copied(line: str) -> None:

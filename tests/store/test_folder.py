@@ -85,3 +85,32 @@ def test_the_second_process_waits_and_is_told_for_whom_and_a_killed_holder_holds
             assert told == [f"Process {holder.pid} is using this project. Waiting for it to finish."]
     with Folder(tmp_path).lock(told.append):
         assert len(told) == 1
+
+
+WAITER = """
+import sys
+from pathlib import Path
+from tuneworthy import signals
+from tuneworthy.cli.interruption import run_async
+from tuneworthy.store import Folder
+
+async def main() -> None:
+    with Folder(Path(sys.argv[1])).lock(lambda message: print(message, flush=True)):
+        pass
+
+signals.stop_at_once()
+signals.listen()
+run_async(main())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_process_that_waits_for_another_ends_at_the_first_signal(tmp_path: Path, number: int) -> None:
+    command = [sys.executable, "-c", WAITER, str(tmp_path)]
+    with Folder(tmp_path).lock(print), subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as one:
+        assert one.stdout is not None
+        assert one.stdout.readline()
+        one.send_signal(number)
+        assert one.wait(20) != 0
+        assert one.stderr is not None
+        assert b"KeyboardInterrupt" in one.stderr.read()

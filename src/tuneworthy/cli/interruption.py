@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from tuneworthy.providers.drain import AT_ONCE
-from tuneworthy.signals import SIGNALS
+from tuneworthy.signals import handled_by
 
 # A command that does not end within so many seconds of the second signal is ended, seconds.
 _LAST_S = 2
@@ -40,15 +40,8 @@ def run_async(main: Coroutine[Any, Any, Result]) -> Result:
                 signal.alarm(_LAST_S)
             loop.call_soon_threadsafe(lambda: None)  # wakes it
 
-        before = {number: signal.getsignal(number) for number in SIGNALS}
-        for number, handler in before.items():
-            if handler is signal.default_int_handler:
-                signal.signal(number, stop)
-        try:
+        with handled_by(stop):
             return await main
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     try:
         return asyncio.run(supervised())

@@ -62,6 +62,11 @@ def command(
     require("uvicorn")
     from tuneworthy.shadow.http_server import listen, serve
 
+    if canary and share == 1:
+        raise UserError(
+            "With --share 1 the candidate gets copies only, and answers no user.",
+            hint="Choose a smaller --share, such as the default of 0.1.",
+        )
     project = load(root)
     folder = Folder(project.root)
 

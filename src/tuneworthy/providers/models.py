@@ -15,6 +15,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from tuneworthy.input_files import open_input
 from tuneworthy.providers import downloads, messages
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.weights import count_weights
+from tuneworthy.signals import handled_by
 from tuneworthy.store.folder import write_atomic
 from tuneworthy.store.shapes import parsed
 from tuneworthy.trust import path_of
@@ -389,7 +391,8 @@ def _fetch(spec: str, folder: Path, progress: Progress) -> tuple[Path, str]:
 @contextmanager
 def _lock(spec: str) -> Iterator[None]:
     with (store() / f".lock-{_record(spec).stem}").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        with handled_by(signal.default_int_handler):
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

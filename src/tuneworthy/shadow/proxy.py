@@ -1,7 +1,8 @@
 """`shadow proxy`: an ASGI app between users and a model's API, which copies a share of the sessions to a candidate.
 
-Requests and answers go through as bytes, streamed or not; only headers that concern one connection are left out. A copy
-is handed over once the user has the whole answer, or it is dropped (`shadow.copies`).
+Requests and answers go through as bytes, streamed or not; only headers that concern one connection are left out. Where
+an answer is read, production is asked for a coding that can be read. A copy is handed over once the user has the whole
+answer, or it is dropped (`shadow.copies`).
 
 Invariants: a user's answer never waits for a copy and never fails because of one; no header of a request is copied or
 stored; an answer that the upstream breaks off is broken off for the user too, and never looks complete.
@@ -59,6 +60,8 @@ _COUNTED: Final = (b"content-length", b"transfer-encoding", b"host")
 _MAX_DECODINGS: Final = 4
 # A decoded path that some server could take for one outside its folder: two dots at an end of a name, as `..;`.
 _CLIMBS: Final = re.compile(r"[\x00-\x1f\x7f]|%u|(?<!\w)\.\.|\.\.(?!\w)", re.IGNORECASE)
+# Codings of an answer that can be read here (`unpacked`), with their weights.
+_READABLE: Final = re.compile(rb"(?<![\w-])(?:gzip|deflate|identity)(?![\w-])(?:\s*;[^,]*)?", re.IGNORECASE)
 _REFUSED_METHODS: Final = frozenset({"CONNECT", "TRACE"})
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -223,7 +226,11 @@ class ShadowProxy:
             body, receive = await _read(receive, kept)
         where = URL(self.upstream + request.target, encoded=True)
         headers = [*_end_to_end(request.headers, with_length=body is None), (b"via", b"1.1 " + self.pseudonym)]
-        tee = self._tee(request, headers, body, kept)
+        if tee := self._tee(request, headers, body, kept):
+            headers = [
+                (name, b", ".join(_READABLE.findall(value)) if name == b"accept-encoding" else value)
+                for name, value in headers
+            ]
         try:
             await self._relay(request.method, where, headers, body, receive=receive, send=send, tee=tee)
         except _Gone as error:  # some clients leave at the last event of a stream: the child sees whether it was

@@ -5,6 +5,7 @@ Invariant: a file is either whole or not there. Every write goes to a temporary 
 
 import fcntl
 import os
+import signal
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,7 @@ import orjson
 
 from tuneworthy.errors import UserError
 from tuneworthy.redaction import redact_json
+from tuneworthy.signals import handled_by
 from tuneworthy.store.shapes import DamagedRecord, parsed
 
 NAME = ".tuneworthy"
@@ -137,7 +139,8 @@ class Folder:
             except BlockingIOError:
                 file.seek(0)
                 waiting(f"Process {file.read().strip() or '?'} is using this project. Waiting for it to finish.")
-                fcntl.flock(file, fcntl.LOCK_EX)
+                with handled_by(signal.default_int_handler):
+                    fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             file.truncate()
             file.write(str(os.getpid()))
