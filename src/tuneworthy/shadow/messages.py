@@ -31,6 +31,9 @@ say = Catalogue(
         # Output of a replay
         "worse": "{metric} is worse by more than {margin:.1f} points{where}: {interval}",
         "interval": "{estimate:+.1f} points [{low:+.1f}, {high:+.1f}], n = {n} {n:session|sessions}.",
+        "no_interval": (
+            "{estimate:+.1f} points, n = {n} {n:session|sessions}. An interval needs {days} finished days, or more."
+        ),
         "level": "{estimate:.1%} [{low:.1%}, {high:.1%}], n = {n} {n:session|sessions}.",
         "shown": "{metric} is at most {margin:.1f} points worse than production: {interval}",
         "unscored": "The candidate gave no answer to {n} of {n_all} turns; a pass allows {most:.0%}.",

@@ -259,7 +259,8 @@ def interval(result: MetricResult) -> str:
         estimate, low, high = level(result)
         return messages.say("level", estimate=estimate, low=low, high=high, n=result.n)
     ends = {"estimate": 100 * result.estimate, "low": 100 * result.low, "high": 100 * result.high}
-    return messages.say("interval", n=result.n, **ends)
+    is_open = result.high - result.low >= 2
+    return messages.say("no_interval" if is_open else "interval", n=result.n, days=MIN_DAYS, **ends)
 
 
 def level(result: MetricResult) -> tuple[float, float, float]:
