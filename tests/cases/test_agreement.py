@@ -44,7 +44,7 @@ def test_a_near_copy_with_the_answer_in_other_words_overlaps() -> None:
     near = example("how much cash could I take out today", "Label: limit (sure)")
     other = example("how much cash could I take out today", "Label: fee (sure)")
     rest = [example(f"question {i} of others", "card") for i in range(40)]
-    assert [leak.row for leak in find_overlaps([near, other, *rest], cases).dropped] == [near]
+    assert [leak.row for leak in find_overlaps([near, other, *rest], cases).dropped] == [0]
 
 
 ADVICE = "Let the {} cool down, take out the grates and soak them for {} minutes in warm water with a little soap."

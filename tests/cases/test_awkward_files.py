@@ -27,9 +27,9 @@ ROW = {"messages": [{"role": "user", "content": "Where is it?"}, {"role": "assis
 LINE = json.dumps(ROW).encode()
 
 
-def streamed(path: Path, after: int = 0) -> tuple[str, list[tuple[int, dict[str, Any]]], list[Reject]]:
+def streamed(path: Path) -> tuple[str, list[tuple[int, dict[str, Any]]], list[Reject]]:
     """The format, the rows with their lines, and the rejects in the order in which they were taken."""
-    journal = Rejects(path, after)
+    journal = Rejects(path)
     stream = stream_examples(path, journal)
     rows, rejects, last = [], [], 0
     for line, fields in stream.rows:
@@ -223,19 +223,6 @@ def test_faults_ahead_of_the_rows_are_taken_in_the_order_of_their_lines(tmp_path
     assert [line for line, _ in reasons(path)] == [2, 3, 5, 6]
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.parquet"])
-def test_what_was_dealt_with_before_is_passed_over(name: str, tmp_path: Path) -> None:
-    path = tmp_path / name
-    rows = [{"input": f"q{i}", "expected": "" if i % 3 == 0 else f"a{i}"} for i in range(30)]
-    write_rows(path, rows)
-    form, whole, rejected = streamed(path)
-    for after in (0, 1, 7, 29, 31):
-        again = streamed(path, after)
-        assert again[0] == form
-        assert again[1] == [row for row in whole if row[0] > after]
-        assert again[2] == [reject for reject in rejected if reject.line > after]
-
-
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     if path.suffix == ".parquet":
         parquet.write_table(pa.Table.from_pylist(rows), path)
@@ -412,10 +399,6 @@ def check_stream(path: Path) -> None:
     for reject in rejects:
         assert reject.reason and reject.words
         assert reject.line >= 1
-    after = rows[len(rows) // 2][0] if rows else 0
-    again = streamed(path, after)
-    assert again[1] == [row for row in rows if row[0] > after]
-    assert again[2] == [reject for reject in rejects if reject.line > after]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

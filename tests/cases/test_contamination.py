@@ -90,7 +90,7 @@ def test_numbers_and_words_say_what_was_found() -> None:
     rows = [example("a"), example("A!"), example("b", group="g"), example("c")]
     overlaps = find_overlaps(rows, [case("a"), case("zz", group="g"), case("y")])
     assert overlaps.by_reason == {"exact": 2, "prompt": 0, "ngram": 0, "edit": 0, "group": 1}
-    assert (overlaps.n_rows, overlaps.n_cases_overlapping) == (4, 2)
+    assert {case for hit in overlaps.dropped for case in hit.cases} == {case("a").id, case("zz").id}
 
 
 @settings(deadline=None)
@@ -154,12 +154,12 @@ def test_json_answers_are_compared_by_what_they_say() -> None:
     asked = case("a table for four people at 7 pm on Friday", {"people": 4, "time": "7 p.m."})
     same = example("a table for four people at 7 pm next Friday", '{"time": "7pm", "people": 4}')
     other = example("a table for five people at 7 pm on Friday", '{"time": "7pm", "people": 5}')
-    assert [leak.row for leak in find_overlaps([same, other], [asked]).dropped] == [same]
+    assert [leak.row for leak in find_overlaps([same, other], [asked]).dropped] == [0]
 
 
 def test_a_short_text_with_another_answer_reveals_nothing() -> None:
     rows = [example("4", '{"people": 4}'), example("4", '{"time": 4}')]
-    assert [leak.row for leak in find_overlaps(rows, [case("4", {"time": 4})]).dropped] == [rows[1]]
+    assert [leak.row for leak in find_overlaps(rows, [case("4", {"time": 4})]).dropped] == [1]
 
 
 def test_an_answer_that_most_rows_have_is_little_evidence_and_a_rare_one_much(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,9 +168,9 @@ def test_an_answer_that_most_rows_have_is_little_evidence_and_a_rare_one_much(mo
     copies = [example("can I bring my cat today", answer) for answer in ("{}", '{"pet": "cat"}')]
     asked = [case("can I bring my dog today", json) for json in ({}, {"pet": "cat"})]
     rows = [*copies, *others]
-    assert [leak.row for one in asked for leak in find_overlaps(rows, [one]).dropped] == copies[1:]
+    assert [leak.row for one in asked for leak in find_overlaps(rows, [one]).dropped] == [1]
     monkeypatch.setattr(contamination_index, "_MIN_BITS", (0.0, 0.0, 0.0))  # switched off
-    assert [leak.row for one in asked for leak in find_overlaps(rows, [one]).dropped] == copies
+    assert [leak.row for one in asked for leak in find_overlaps(rows, [one]).dropped] == [0, 1]
 
 
 def test_a_pattern_that_hundreds_of_rows_share_is_no_evidence() -> None:
@@ -281,9 +281,9 @@ def test_a_template_that_many_cases_share_is_no_overlap_and_hides_none() -> None
     near = example(f"{texts[7].rsplit(' ', 2)[0]} and so on")
     found = find_overlaps([*rows, near], cases)
     (leak,) = found.dropped
-    assert leak.row is near
+    assert leak.row == len(rows)
     assert leak.score == pytest.approx(13 / 15)
-    assert found.n_cases_overlapping == 1
+    assert leak.cases == (cases[7].id,)
 
 
 def test_questions_in_a_template_that_begin_alike_are_compared_as_without_it() -> None:

@@ -87,8 +87,8 @@ def test_a_dev_case_that_overlaps_test_is_no_example(tmp_path: Path, monkeypatch
         for i in range(60)
     ]
     dataset = read_data(load(project(tmp_path, 60, pairs))).dataset
-    near = {overlap.row.id for overlap in dataset.contamination.dev_test.dropped}
     split = dataset.split
+    near = {split.dev[overlap.row].id for overlap in dataset.contamination.dev_test.dropped}
     assert near  # planted
     assert {row.question for row in split.dev_shots} == {case.text for case in split.dev if case.id not in near}
 

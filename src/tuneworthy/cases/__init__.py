@@ -3,7 +3,7 @@
 Importing this loads neither pyarrow nor yaml nor scikit-learn; what needs them imports them when called.
 """
 
-from tuneworthy.cases.contamination import Overlap, Overlaps, find_overlaps
+from tuneworthy.cases.contamination import Overlaps, find_overlaps
 from tuneworthy.cases.dataset import Dataset, dataset_of, read_dataset
 from tuneworthy.cases.readers.faults import DroppedRow, Reject, Rejects
 from tuneworthy.cases.readers.reader import (
@@ -34,7 +34,6 @@ __all__ = [
     "ExampleFile",
     "ExampleStream",
     "Kind",
-    "Overlap",
     "Overlaps",
     "Reject",
     "Rejects",

@@ -12,7 +12,7 @@ from tuneworthy.cases.task_kind import guess_kind, parse_object
 from tuneworthy.types import Case, Example
 
 if TYPE_CHECKING:
-    from tuneworthy.cases.contamination_index import ContaminationIndex, OverlapHit, Reason
+    from tuneworthy.cases.contamination_index import ContaminationIndex, OverlapHit
 
 R = TypeVar("R", Case, Example)
 # Share of the rows of an answer that stay if all would be dropped, and the minimum number of rows.
@@ -22,23 +22,6 @@ _MIN_ROWS: Final = 5
 FEW_NEAR: Final = 0.2
 # Near copies among the rows against those that are expected, as independent cases resemble each other as well.
 MOST_NATURAL: Final = 1.5
-
-
-@dataclass(frozen=True, slots=True)
-class Overlap(Generic[R]):
-    """A row that overlaps a case.
-
-    Attributes:
-        row: The row.
-        reason: See `OverlapHit`.
-        score: Share of the case's words that the row covers, 0..1; 1 for `exact` and `group`.
-        case_id: The case (of several the one that is covered most).
-    """
-
-    row: R
-    reason: Reason
-    score: float
-    case_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +51,13 @@ class Overlaps(Generic[R]):
 
     Attributes:
         remaining: Rows that overlap no case, in their order.
-        dropped: Rows that do.
-        n_rows: Rows that were compared.
-        n_cases_overlapping: Cases that at least one row overlaps.
+        dropped: Rows that do, by number.
         prices: By answer, the dearest first; empty for free text.
         kept: Ids of the rows that overlap and stay, as no row of their answer would be left.
     """
 
     remaining: Sequence[R]
-    dropped: tuple[Overlap[R], ...]
-    n_rows: int
-    n_cases_overlapping: int
+    dropped: tuple[OverlapHit, ...]
     prices: tuple[AnswerLoss, ...] = ()
     kept: frozenset[str] = frozenset()
 
@@ -163,8 +142,6 @@ def find_overlaps(
     from tuneworthy.cases.example_store import others, some_of
 
     hits, prices = search(rows, cases, among=among)
-    dropped = {hit.row: Overlap(rows[hit.row], hit.reason, hit.score, hit.case_id) for hit in hits if hit.certain}
-    overlapping = {case for hit in hits if hit.certain for case in hit.cases}
-    remaining = some_of(rows, others(rows, dropped))
-    kept = frozenset(rows[hit.row].id for hit in hits if hit.kept)
-    return Overlaps(remaining, tuple(dropped.values()), len(rows), len(overlapping), prices, kept)
+    dropped = tuple(hit for hit in hits if hit.certain)
+    remaining = some_of(rows, others(rows, (hit.row for hit in dropped)))
+    return Overlaps(remaining, dropped, prices, frozenset(rows[hit.row].id for hit in hits if hit.kept))

@@ -5,7 +5,7 @@ Invariant: memory grows with the number of examples (some 60 bytes each), not wi
 
 import re
 from array import array
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, fields, replace
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
 from tuneworthy.cases.normalize import asked_id, normalised_bytes, question_of
-from tuneworthy.cases.stratified import Unit
+from tuneworthy.cases.stratified import Unit, components_of, members_of
 from tuneworthy.cases.task_kind import Kind, parse_object
 from tuneworthy.store.own_file import OwnFile
 from tuneworthy.types import UNLABELLED, Case, Example
@@ -223,20 +223,15 @@ def ids_of(rows: Sequence[Example]) -> list[str]:
     return rows.ids if isinstance(rows, StoredExamples) else [row.id for row in rows]
 
 
-def _by_answer(rows: Sequence[Example]) -> Collection[list[int]]:
-    numbers: dict[int, list[int]] = defaultdict(list)
-    for number, answer in enumerate(columns_of(rows).answers.tolist()):
-        numbers[answer].append(number)
-    return numbers.values()
-
-
 def rows_by_answer(rows: Sequence[Example]) -> list[list[int]]:
-    return sorted(_by_answer(rows), key=lambda some: (-len(some), rows[some[0]].answer[:_PREFIX]))
+    return sorted(
+        members_of(columns_of(rows).answers.tolist()), key=lambda some: (-len(some), rows[some[0]].answer[:_PREFIX])
+    )
 
 
 def answer_counts(rows: Sequence[Example]) -> Counter[str]:
     counts: Counter[str] = Counter()
-    for some in _by_answer(rows):
+    for some in members_of(columns_of(rows).answers.tolist()):
         counts[rows[some[0]].answer.strip()] += len(some)
     del counts[""]
     return counts
@@ -290,16 +285,8 @@ def units_to_draw(
         yield unit
 
 
-def _units(columns: ExampleColumns) -> Collection[list[int]]:
-    from scipy.sparse import csr_matrix
-    from scipy.sparse.csgraph import connected_components
-
+def _units(columns: ExampleColumns) -> list[list[int]]:
     _, question = np.unique(columns.questions, return_inverse=True)
     rows = np.flatnonzero(columns.groups >= 0)
-    n = len(question) + len(columns.names)
-    edges = csr_matrix((np.ones(len(rows)), (question[rows], len(question) + columns.groups[rows])), shape=(n, n))
-    _, unit_of = connected_components(edges, directed=False)
-    members: dict[int, list[int]] = defaultdict(list)
-    for row, unit in enumerate(unit_of[question].tolist()):
-        members[unit].append(row)
-    return members.values()
+    edges = np.array([question[rows], len(question) + columns.groups[rows]]).T
+    return members_of(components_of(edges, len(question) + len(columns.names))[question].tolist())

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from tuneworthy.cases.normalize import normalise, question_of, words
-from tuneworthy.cases.stratified import units_of
+from tuneworthy.cases.stratified import components_of, members_of, units_of
 from tuneworthy.types import UNLABELLED, Case, canonical
 
 # Similarity from which two cases are one source, where they expect one answer, and where they do not. On real
@@ -48,11 +48,8 @@ def group_near_duplicates(cases: Sequence[Case]) -> GroupedCases:
     for number, unit in enumerate(units_of(cases)):
         declared[unit.members] = number
     pairs = np.array([*_alike(cases)], np.int64).reshape(-1, 2)
-    members: dict[int, list[int]] = defaultdict(list)
-    for place, number in enumerate(_components(declared[pairs.T], len(cases))[declared].tolist()):
-        members[number].append(place)
     n_near = 0
-    for places in members.values():
+    for places in members_of(components_of(declared[pairs], len(cases))[declared].tolist()):
         if len(places) == 1:
             continue
         some = [cases[i] for i in places]
@@ -72,15 +69,6 @@ def near_duplicates(new: Iterable[Case], of: Sequence[Case]) -> dict[str, str]:
     return {case.id: first[case.source] for case in grouped[len(of) :] if case.source in first}
 
 
-def _components(edges: np.ndarray, n: int) -> np.ndarray:
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_array((np.ones(edges.shape[1]), tuple(edges)), shape=(n, n))
-    components: np.ndarray = connected_components(graph, directed=False)[1]
-    return components
-
-
 def _alike(cases: Sequence[Case]) -> Iterator[tuple[int, int]]:
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
@@ -97,7 +85,7 @@ def _alike(cases: Sequence[Case]) -> Iterator[tuple[int, int]]:
         similar = (vectors[first : first + _BLOCK] @ vectors.T).tocoo()
         alike = similar.data >= SAME_ANSWER
         near.append(np.array([similar.row[alike] + first, similar.col[alike]]))
-    component = _components(np.concatenate(near, axis=1), n)
+    component = components_of(np.concatenate(near, axis=1).T, n)
     order = np.argsort(component, kind="stable")
     for places in np.split(order, np.flatnonzero(np.diff(component[order])) + 1):
         if len(places) == 1:

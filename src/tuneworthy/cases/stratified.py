@@ -4,13 +4,20 @@ The order of the draw comes from hashes of seed and id, not from a shuffle: it d
 order of the file, and a row that is added moves few others.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tuneworthy.cases.normalize import normalise, question_of
 from tuneworthy.types import Case, Example
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
 
 @dataclass(slots=True)
@@ -33,23 +40,34 @@ class Unit:
 
 
 def units_of(rows: Sequence[Case | Example]) -> list[Unit]:
-    parent: dict[str, str] = {}
+    numbers: dict[str, int] = defaultdict(lambda: len(numbers))
+    nodes = [numbers["question " + normalise(question_of(row))] for row in rows]
+    edges = [
+        (node, numbers["group " + row.group]) for node, row in zip(nodes, rows, strict=True) if row.group is not None
+    ]
+    components = components_of(edges, len(numbers)) if edges else range(len(numbers))
+    members = members_of(components[node] for node in nodes)
+    return [Unit(min(rows[i].id for i in group), group) for group in members]
 
-    def root(node: str) -> str:
-        while (above := parent.setdefault(node, node)) != node:
-            parent[node] = parent[above]
-            node = above
-        return node
 
-    questions = ["question " + normalise(question_of(row)) for row in rows]
-    for row, question in zip(rows, questions, strict=True):
-        top = root(question)
-        if row.group is not None:
-            parent[top] = root("group " + row.group)
-    members: dict[str, list[int]] = defaultdict(list)
-    for i, question in enumerate(questions):
-        members[root(question)].append(i)
-    return [Unit(min(rows[i].id for i in group), group) for group in members.values()]
+def components_of(edges: ArrayLike, n: int) -> NDArray[np.int32]:
+    """Return the number of the component of each of `n` nodes, which `edges`, `(n_edges, 2)`, connect."""
+    import numpy as np
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    ends = np.array(edges, np.int64).reshape(-1, 2).T
+    graph = coo_array((np.ones(ends.shape[1]), tuple(ends)), shape=(n, n))
+    components: NDArray[np.int32] = connected_components(graph, directed=False)[1]
+    return components
+
+
+def members_of(numbers: Iterable[int]) -> list[list[int]]:
+    """Return the places of each number, in the order in which the numbers first appear."""
+    members: dict[int, list[int]] = defaultdict(list)
+    for place, number in enumerate(numbers):
+        members[number].append(place)
+    return list(members.values())
 
 
 def rank(seed: int, key: str) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tuneworthy.catalogue import Catalogue
-from tuneworthy.classical.base import METHODS
 
 say = Catalogue(
     {
@@ -104,20 +103,6 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
-LABELS_OPEN: Final = (
-    "Labels that occur only once make up {once} of {n} answers in dev cases and examples, so more labels probably "
-    f"exist. Answers are therefore not constrained to the known labels. {say('name_labels')}"
-)
-
-
-def classical_wins(name: str, score: float, *, best: str, best_score: float) -> str:
-    what = METHODS.get(name.removeprefix("classical/"), "A method without a language model")
-    return (
-        f"{what} is significantly better than the best variant of the other rungs that was adopted: {name} scores "
-        f"{score:.1%}, {best} {best_score:.1%}."
-    )
-
-
 NO_ENCODER: Final[Mapping[str, str]] = {
     "local": 'torch is not installed; run `pip install "tuneworthy[semantic]"`',
     "llama_cpp": 'xllamacpp is not installed; run `pip install "tuneworthy[local]"`',
@@ -156,11 +141,3 @@ def estimate_assumptions(observed: Sequence[str], providers: Sequence[str]) -> l
             "Servers without measurements are assumed to need 0.5 s per call and to generate 60 tokens per second."
         )
     return lines
-
-
-def too_few_graded(least: int, n_wrong: int, n: int, by_group: tuple[int, ...] | None) -> str:
-    are = "is" if n_wrong == 1 else "are"
-    text = f"a threshold needs at least {least} wrong and {least} correct answers, and {n_wrong} of {n} {are} wrong"
-    if by_group:
-        text += f" (each group counts once: {by_group[0]} with wrong answers, {by_group[1]} with correct answers)"
-    return text

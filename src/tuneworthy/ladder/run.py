@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from tuneworthy.classical.base import METHODS
 from tuneworthy.config import Project
 from tuneworthy.errors import BudgetSpent, ModelError, OutsideFault, TuneworthyError, UnknownName, UserError
 from tuneworthy.evaluate.runner import Progress
@@ -506,8 +507,11 @@ class LadderRun:
         classical, best = self.classical, self.leader
         if classical is None or best is None or self.records["classical"].reason_code != "better":
             return ""
-        return messages.classical_wins(
-            classical.variant.name, classical.score, best=best.variant.name, best_score=best.score
+        name = classical.variant.name
+        what = METHODS.get(name.removeprefix("classical/"), "A method without a language model")
+        return (
+            f"{what} is significantly better than the best variant of the other rungs that was adopted: {name} scores "
+            f"{classical.score:.1%}, {best.variant.name} {best.score:.1%}."
         )
 
     def record(self, *, partial: str = "") -> RunRecord:

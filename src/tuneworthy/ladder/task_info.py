@@ -64,7 +64,13 @@ def _label_task(project: Project, split: Split) -> tuple[TaskInfo, list[str]]:
     once = sum(count == 1 and label not in named for label, count in counts.items())
     labels = tuple(sorted({*counts, *named}))
     closed = bool(named) or once <= project.task.margin * counts.total()
-    notes = [] if closed else [messages.LABELS_OPEN.format(once=once, n=counts.total())]
+    notes = []
+    if not closed:
+        notes.append(
+            f"Labels that occur only once make up {once} of {counts.total()} answers in dev cases and examples, so "
+            "more labels probably exist. Answers are therefore not constrained to the known labels. "
+            f"{messages.say('name_labels')}"
+        )
     if missing := sorted(set(labels_of(split.test)) - set(labels)):
         notes.append(
             messages.say(

@@ -185,16 +185,13 @@ def _tuned(
     while at is not None and len(chain) < 4:  # gguf, merged, adapter, base
         chain[at.kind] = at
         at = find_artifact(store, at.parent) if at.parent else None
-    merged, adapter, base = (chain.get(kind) for kind in ("merged", "adapter", "base"))
-    made = adapter or merged
+    made = chain.get("adapter") or chain.get("merged")
     if made is None:
         return None
+    parts: dict[str, Any] = {kind: one.id for kind, one in chain.items()}
     detail = TunedDetail(
         engine=engine,
-        gguf=artifact.id if artifact.kind == "gguf" else None,
-        merged=merged.id if merged else None,
-        adapter=adapter.id if adapter else None,
-        base=base.id if base else None,
+        **parts,
         dataset=made.about.dataset,
         file_type=artifact.about.file_type,
     )

@@ -86,7 +86,7 @@ class Encoder(Protocol):
         """Return (n, width) rows of length 1."""
 
 
-def load_encoder(spec: str = SPEC, progress: models.Progress | None = None) -> SentenceEncoder:
+def load_encoder(spec: str = SPEC) -> SentenceEncoder:
     """Return the encoder `spec` of the model table; fetch it first if it is not here.
 
     Raises:
@@ -95,7 +95,7 @@ def load_encoder(spec: str = SPEC, progress: models.Progress | None = None) -> S
     """
     check_installed()  # before anything is fetched
     models.pinned(spec)  # a table, not a path
-    folder = models.pull(spec, Path(), progress)
+    folder = models.pull(spec, Path())
     models.check_pinned(spec, folder)
     return SentenceEncoder(folder)
 

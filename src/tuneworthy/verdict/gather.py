@@ -221,7 +221,7 @@ def overlaps_left(data: TaskData) -> dict[str, int]:
 
     def left(cases: Sequence[Case]) -> int:
         dropped = find_overlaps(split.shots, cases, among=dataset.examples).dropped
-        return sum(overlap.row.id not in kept for overlap in dropped)
+        return sum(split.shots[overlap.row].id not in kept for overlap in dropped)
 
     between = find_overlaps(split.dev, split.test).by_reason
     stored = {

@@ -86,7 +86,6 @@ class Journal:
     """Collects the faults, the dropped rows and the notes of one file while it is read.
 
     Attributes:
-        after: Rows up to this line were dealt with before: they are passed over.
         facts: Values about rows that may be in other files, by key (`Format.facts`).
         alone: Whether no other file is read with this one.
         columns: Of the file, once the first row has shown them (`Columns`).
@@ -94,7 +93,6 @@ class Journal:
             it is a fault.
     """
 
-    after = 0
     facts: Mapping[str, list[Any]] = NO_FACTS
     alone = True
     columns: Any = None
@@ -139,15 +137,13 @@ class Rejects(Journal):
 
     Args:
         path: Of the file.
-        after: The last line that an earlier run dealt with.
     """
 
     MAX_NOTES = 200
     MAX_UNPACKED = 2**60
 
-    def __init__(self, path: Path, after: int = 0) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.after = after
         self._waiting: list[tuple[int, int, Reject]] = []
         self._n = 0
 
@@ -166,9 +162,8 @@ class Rejects(Journal):
         self._set_aside(Reject(line, reason.code, reason.text, "", raw))
 
     def _set_aside(self, reject: Reject) -> None:
-        if reject.line > self.after:
-            self._n += 1
-            heapq.heappush(self._waiting, (reject.line, self._n, reject))
+        self._n += 1
+        heapq.heappush(self._waiting, (reject.line, self._n, reject))
 
     def note(self, text: str, n: int = 1) -> None:
         room = text in self._notes or len(self._notes) < self.MAX_NOTES

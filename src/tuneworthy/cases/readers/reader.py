@@ -164,7 +164,7 @@ def stream_examples(
 
     Args:
         format: Name of an example format; recognised if None.
-        journal: Gets the rows that are left out, and says after which line to begin.
+        journal: Gets the rows that are left out.
 
     Raises:
         DataError: The file cannot be read, or its format is not known; never for a row.
@@ -214,9 +214,6 @@ def _opened(journal: Journal, kind: _Noun, options: _Options) -> ExampleStream:
     rows: Iterator[Row] = chain(lines, source.rows)
     if entry is not None:
         rows = _records(entry, source, rows, journal)
-    if journal.after and (entry is None or entry.records is None):
-        with suppress(RowFault, Dropped):
-            convert(head[0][1], journal)  # a converter may learn from the first row
     name = "columns" if entry is None else entry.name
     return ExampleStream(f"{source.name}/{name}", _converted(rows, convert, journal, kind), entry)
 
@@ -351,8 +348,6 @@ def _is_more_than_columns(recognised: Format | None, first: JsonObject) -> bool:
 
 def _converted(rows: Iterator[Row], convert: Convert, journal: Journal, kind: _Noun) -> Converted:
     for line, row in rows:
-        if line <= journal.after:
-            continue
         fields = None
         if row is not None:
             try:

@@ -22,6 +22,7 @@ from tuneworthy.ladder import messages
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.auroc import Auroc, auroc
 from tuneworthy.stats.intervals import Interval, score_interval
+from tuneworthy.text import plural
 from tuneworthy.types import Case, Score, Trace, Variant
 
 # `.tuneworthy/uncertainty.json`.
@@ -282,8 +283,13 @@ def calibrate(answers: Sequence[AnswerSignals], *, seed: int = 0, signal: str = 
                         n_groups=len(np.unique(groups)), signal=signal)  # fmt: skip
     few = [len(np.unique(groups[kind])) for kind in (wrong, ~wrong)]
     if min(few) < FEWEST_OF_A_KIND:
-        by_group = tuple(few) if found.n_groups < len(graded) else None
-        return replace(found, refused=messages.too_few_graded(FEWEST_OF_A_KIND, n_wrong, len(graded), by_group))
+        refused = (
+            f"a threshold needs at least {FEWEST_OF_A_KIND} wrong and {FEWEST_OF_A_KIND} correct answers, and "
+            f"{n_wrong} of {len(graded)} {plural(n_wrong, 'is', 'are')} wrong"
+        )
+        if found.n_groups < len(graded):
+            refused += f" (each group counts once: {few[0]} with wrong answers, {few[1]} with correct answers)"
+        return replace(found, refused=refused)
     names = [*SIGNALS] if signal == PRIMARY else []
     names += [DISAGREEMENT] if all(one.disagreement is not None for one in graded) else []
     columns = {name: np.array([one.value(name) for one in graded]) for name in names}
