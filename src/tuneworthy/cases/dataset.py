@@ -95,8 +95,10 @@ class Dataset:
         reasons = list(split.reasons)
         for overlaps, where in ((in_cases, "the cases"), (in_dev, "dev")):
             if n := len(overlaps.dropped):
-                overlap = count(n, "example overlaps", "examples overlap")
-                reasons.append(f"{overlap} with {where} and {plural(n, 'is', 'are')} dropped")
+                reasons.append(
+                    f"{count(n, 'example overlaps', 'examples overlap')} with {where} and {plural(n, 'is', 'are')} "
+                    "dropped"
+                )
         if dev_shots:
             reasons.append(
                 f"{len(dev_shots)} dev cases double as examples, because fewer than {MIN_EXAMPLES} examples can be "

@@ -107,8 +107,9 @@ class LabelSession:
         first = next((label.labeller for label in labels), self.labeller)
         order = sorted(cases, key=lambda case: rank(seed, case.id))
         if first != self.labeller:
-            n_second = max(MIN_SECOND, round(share * len(order)))
-            order = sorted(order[:n_second], key=lambda case: rank(seed + 1, case.id))
+            order = sorted(
+                order[: max(MIN_SECOND, round(share * len(order)))], key=lambda case: rank(seed + 1, case.id)
+            )
         self.assigned = tuple(case.id for case in order)
         self._cases = {case.id: replace(case, expected=UNLABELLED, tags=()) for case in order}
         self._given = [one.case for one in labels if one.labeller == self.labeller and one.case in self._cases]

@@ -182,8 +182,12 @@ def _clusters(texts: Sequence[str], seed: int) -> list[str]:
         vectors = TfidfVectorizer(tokenizer=words, token_pattern=None, max_features=5000).fit_transform(texts)
     except ValueError:  # an empty vocabulary
         return []
-    k = min(20, max(2, round(len(texts) ** 0.5 / 2)))
-    means = MiniBatchKMeans(n_clusters=k, random_state=seed % 2**32, n_init=1, batch_size=1024)
+    means = MiniBatchKMeans(
+        n_clusters=min(20, max(2, round(len(texts) ** 0.5 / 2))),
+        random_state=seed % 2**32,
+        n_init=1,
+        batch_size=1024,
+    )
     with threadpool_limits(1):  # batches are small: threads only wait for one another
         means.fit(vectors[:MAX_FITTED])
     return [f"cluster {label:02d}" for label in means.predict(vectors)]

@@ -168,7 +168,7 @@ class _Estimating:
         minutes = sum(work.seconds for work in self.used.values()) / 60
         if self.library and "retrieval" in rungs:
             for name, use in self.library.use(len(self.split.dev), len(self.split.test), N_CASES + 1).items():
-                self.used[name] = Work(sum(use["calls"]) / 2, sum(use["usd"]) / 2)  # one form of the search, or all
+                self.used[name] = Work(*use)
         return Estimate(
             calls=sum(work.calls for work in self.used.values()),
             usd=sum(work.usd for work in self.used.values()),

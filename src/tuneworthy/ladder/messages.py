@@ -11,24 +11,20 @@ from tuneworthy.catalogue import Catalogue
 
 say = Catalogue(
     {
-        # Records of runs
         # Data of a project
         "name_labels": "If you know all labels in advance, list them in a `choice` grader.",
         "labels_in_test_only": (
             "{n} {n:label occurs|labels occur} only in the test set ({names}). A model constrained to the known labels "
             "cannot choose {n:it|them}. {hint}"
         ),
-        # Comparisons on test
         # Variants
         "variant_unreadable": "{where} is not a valid exported variant ({fault}).",
         "variant_unreadable_hint": "Run `tuneworthy export variant` to create the file again.",
         # What a rung did, in general
         "ineligible": "; violates a constraint: {why}",
         "not_accepted": "settings not available with {model}: {what}",
-        # Whether a candidate is adopted
         # Rung classical
         "classical": "no language model",
-        # Rung cascade
         # Rung prompt
         "hosted_forbidden": "{model} is a hosted model, but the task must run on the device",
         "not_optimised": "the prompt is not optimised: {why}",
@@ -38,16 +34,9 @@ say = Catalogue(
         "search_not_tuned": (
             "retrieval is not tuned: only {n} dev {n:case lists its|cases list their} documents, but {least} are needed"
         ),
-        # Rung model
-        # Rung few_shot
-        # Rung decoding
-        # Rung fine_tune
-        "base_named": "its base model, models.{model}",
-        # Judges
         # check: the prompt
         "raise_max_tokens": "Raise prompt.max_tokens.",
         # check: the data
-        "fix_row": "Fix or remove the row.",
         "unseen_labels": (
             "{n} {n:label|labels} ({labels}), used in {n_cases} {n_cases:case|cases}, {n:occurs|occur} in no example. "
             "Few-shot prompts cannot show {n:it|them}, and the classical baseline cannot learn {n:it|them}."
@@ -62,28 +51,20 @@ say = Catalogue(
             "question: {exact}, quoted in a prompt: {prompt}, most n-grams in common: {ngram}, one or two words "
             "apart: {edit}, same group: {group}."
         ),
-        # check: documents and search
         # check: graders
         "fix_answers": "Correct the expected answers, or choose a different grader.",
         # check: models
         "about_model": "models.{name}: {error}",
         "fix_model": "Fix [models.{name}].",
-        # check: sampling settings
-        # check: the plan
-        "set_traffic": "Set economics.requests_per_month to the number of requests that you expect.",
-        # compare
         # cases show, cases label --judge
         "run_ladder_again": "Run `tuneworthy run` again.",
         "no_run_yet": "There is no run in {root} yet.",
         "run_ladder": "Run `tuneworthy run` first.",
         "partial_answers": "The run is incomplete, so some answers are missing: {reason}.",
-        # export
-        # export variant
         # export router
         "router_hint": "Deploy the large model alone, or add rows to [examples] and run `tuneworthy run`.",
         # export classifier
         "report_fault": "This is a bug in tuneworthy. Report it with the versions that `pip list` prints.",
-        # teacher
         # decode uncertainty, decode sweep
         "no_logprobs": "{model} returns no log-probabilities.",
     },

@@ -13,7 +13,6 @@ from tuneworthy.config.models import LlamaCpp, Model
 from tuneworthy.config.project import Project
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.models import Models, open_model
-from tuneworthy.ladder import messages
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.providers.models import find
 from tuneworthy.ship.ancestry import context_of
@@ -134,7 +133,7 @@ def add_base(models: Models, project: Project, tuned: TunedModel) -> Against:
         alike = [one for one in exported if one.about.file_type == tuned.detail.file_type]
         named = next((name for name in project.answering if _is_base(models, project, name, base)), None)
         if named is not None and not alike:
-            return Against(named, messages.say("base_named", model=named), base.id)
+            return Against(named, f"its base model, models.{named}", base.id)
         if exported:
             first = (alike or exported)[0]
             name = BASE + first.id[:8]

@@ -1,9 +1,19 @@
 """A JSON schema inferred from answers: the shape that the examples show, closed to other fields."""
 
 from collections.abc import Iterable, Sequence
+from types import NoneType
 from typing import Any
 
-_TYPES: list[tuple[type, str]] = [(bool, "boolean"), (int, "integer"), (float, "number"), (str, "string")]
+# A `bool` is an `int` too.
+_TYPES: list[tuple[type, str]] = [
+    (NoneType, "null"),
+    (dict, "object"),
+    (list, "array"),
+    (bool, "boolean"),
+    (int, "integer"),
+    (float, "number"),
+    (str, "string"),
+]
 
 
 def infer_schema(values: Iterable[Any]) -> dict[str, Any] | None:
@@ -43,10 +53,4 @@ def _value(values: Sequence[Any]) -> dict[str, Any]:
 
 
 def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, dict):
-        return "object"
-    if isinstance(value, list):
-        return "array"
     return next(name for kind, name in _TYPES if isinstance(value, kind))

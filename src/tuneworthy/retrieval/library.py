@@ -174,18 +174,17 @@ class DocumentLibrary:
                 )
         return notes
 
-    def use(self, n_dev: int, n_test: int, n_timed: int) -> dict[str, dict[str, tuple[float, float]]]:
-        """Return the estimated calls of a run per server, by the name of its section.
+    def use(self, n_dev: int, n_test: int, n_timed: int) -> dict[str, tuple[float, float]]:
+        """Return the estimated calls and US dollars of a run per server, by the name of its section.
+
+        They are midway between the least that is tried and all forms of the search.
 
         Args:
             n_dev: Cases of dev.
             n_test: Cases of test.
             n_timed: Cases that are searched for once more, to measure how long that takes.
-
-        Returns:
-            ``{"calls", "usd"}``, each for the least that is tried and for all that is.
         """
-        use: dict[str, dict[str, tuple[float, float]]] = {}
+        use: dict[str, tuple[float, float]] = {}
         sizes = self.settings.chunk_tokens
         for name, server in self.settings.servers.items():
             if isinstance(server, EncoderServer):
@@ -197,8 +196,10 @@ class DocumentLibrary:
                 forms = len(sizes) * (1 + (len(BM25_WEIGHTS) if self.encoder_identity else 0))
                 counts = (n_dev * many + n_test + n_timed for many in (1, forms))
                 spans = [(float(n), float(n * RERANKED * max(sizes))) for n in counts]
-            usd = [server.usd(tokens, n) for n, tokens in spans]
-            use[name] = {"calls": (round(spans[0][0]), round(spans[1][0])), "usd": (usd[0], usd[1])}
+            use[name] = (
+                sum(round(n) for n, _ in spans) / 2,
+                sum(server.usd(tokens, n) for n, tokens in spans) / 2,
+            )
         return use
 
     def oracle(self, retrieval: Retrieval | None = None) -> Retrieval:

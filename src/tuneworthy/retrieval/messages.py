@@ -12,7 +12,6 @@ say = Catalogue(
         "set_path": "Set [documents] path to the folder or file that contains the documents.",
         # Models and servers
         "odd_scores": "scores with NaN or infinite values",
-        # Notes about the documents
         # Why a file or row is left out
         "empty": "empty",
         "unreadable": "unreadable {kind}: {error}",

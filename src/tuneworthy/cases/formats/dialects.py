@@ -222,8 +222,7 @@ def _langchain(item: JsonObject, where: str) -> list[Any]:
         match = match or (_LANGCHAIN.fullmatch(kind) if isinstance(kind, str) else None)
     if match is None:
         raise RowFault(f"a message or a call at {where}", item, code="bad_message")
-    role = match[1].lower()
-    turns = _message({"role": inner.get("role", role), "content": at(inner, "content")}, where)
+    turns = _message({"role": inner.get("role", match[1].lower()), "content": at(inner, "content")}, where)
     calls = first_at(inner, "tool_calls", "additional_kwargs/tool_calls")
     message = turns.pop() if turns else {"role": "assistant", "content": None}
     if isinstance(calls, list) and "tool_calls" not in message:

@@ -2,14 +2,14 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from tuneworthy.cases import labels_of
 from tuneworthy.cases.contamination import AnswerLoss
 from tuneworthy.cases.messages import ONE_ID
 from tuneworthy.cases.splits import MIN_DEV, MIN_EXAMPLES, MIN_TEST
 from tuneworthy.cases.task_kind import label_counts
-from tuneworthy.errors import join_sentences
+from tuneworthy.errors import DataError, join_sentences
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts
@@ -32,9 +32,7 @@ def cases_file(facts: Facts) -> Iterator[Finding]:
 
     The first 20 faults are listed one by one.
     """
-    for fault in facts.case_faults:
-        if fault.expected != ONE_ID.expected:
-            yield Finding(message=fault.message, fix=fault.hint or messages.say("fix_row"))
+    return _of_rows(fault for fault in facts.case_faults if fault.expected != ONE_ID.expected)
 
 
 @check("duplicate_ids")
@@ -43,16 +41,17 @@ def duplicate_ids(facts: Facts) -> Iterator[Finding]:
 
     Two rows without ids that ask the same and expect the same are no fault: the later one is dropped.
     """
-    for fault in facts.case_faults:
-        if fault.expected == ONE_ID.expected:
-            yield Finding(message=fault.message, fix=fault.hint or messages.say("fix_row"))
+    return _of_rows(fault for fault in facts.case_faults if fault.expected == ONE_ID.expected)
 
 
 @check("examples_file")
 def examples_file(facts: Facts) -> Iterator[Finding]:
     """The file of the examples cannot be read, or has wrong rows (see cases_file)."""
-    for fault in facts.example_faults:
-        yield Finding(message=fault.message, fix=fault.hint or messages.say("fix_row"))
+    return _of_rows(facts.example_faults)
+
+
+def _of_rows(faults: Iterable[DataError]) -> Iterator[Finding]:
+    return (Finding(message=fault.message, fix=fault.hint or "Fix or remove the row.") for fault in faults)
 
 
 @check("unlabelled")

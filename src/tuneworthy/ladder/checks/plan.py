@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from math import inf
 
-from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.estimate import SPREAD
@@ -38,7 +37,7 @@ def traffic_missing(facts: Facts) -> Iterator[Finding]:
                 "economics.requests_per_month is not set, so `decide` shows no monthly cost of answers, and whether "
                 "training saves money stays undecided."
             ),
-            fix=messages.say("set_traffic"),
+            fix="Set economics.requests_per_month to the number of requests that you expect.",
         )
 
 

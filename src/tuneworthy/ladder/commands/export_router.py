@@ -176,9 +176,9 @@ async def export_router(session: Session, folder: Path) -> RouterExport:
         )
     first, large = variant.cascade.first, large_of(variant)
     if rung.status is not RungStatus.ADOPTED:
-        why = rung.reason.rstrip(".")
         raise GateFailed(
-            f"Nothing was written, because the cascade was not adopted: {why}.", hint=messages.say("router_hint")
+            f"Nothing was written, because the cascade was not adopted: {rung.reason.rstrip('.')}.",
+            hint=messages.say("router_hint"),
         )
     if not first.model.startswith(IN_PROCESS):
         raise UserError(

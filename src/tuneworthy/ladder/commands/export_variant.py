@@ -118,11 +118,10 @@ def export_variant(session: Session, variant: Variant, folder: Path) -> list[Pat
     turns = [{"role": "system", "content": _places(variant.system)}] if variant.system else []
     turns += [turn for shot in shots for turn in shot_turns(shot, variant)]
     turns.append({"role": "user", "content": _places(variant.user)})
-    client: dict[str, bytes] = {}
-    differs = ""
     if variant.shots is not None and not fixed:
         rows = [{"messages": example.messages} for example in session.pool.examples]
-        client["shots.jsonl"] = b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+        pool = b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+        client, differs = {"shots.jsonl": pool}, ""
     else:
         client, differs = _client(session, variant, turns, shots)
     files = {
@@ -212,7 +211,7 @@ def _client(
         *("frequency_penalty", "presence_penalty", "response_format", "tools"),
     }
     extra = {key: body.pop(key) for key in list(body) if key not in standard}
-    request = body | ({"extra_body": extra} if extra else {})
+    body |= {"extra_body": extra} if extra else {}
     retrieval, searching = variant.retrieval, {"packages": "openai", "imports": "", "search": "", "passages": ""}
     if retrieval is not None:
         searching = {
@@ -231,7 +230,7 @@ def _client(
         key=f"os.environ.get({config.key_variable!r}) or " if config.key_variable else "",
         answer=_answer_of(variant, provider.capabilities),
     )
-    return {"request.json": orjson.dumps(request, option=orjson.OPT_INDENT_2), "client.py": snippet.encode()}, ""
+    return {"request.json": orjson.dumps(body, option=orjson.OPT_INDENT_2), "client.py": snippet.encode()}, ""
 
 
 def _answer_of(variant: Variant, capabilities: Capabilities) -> str:

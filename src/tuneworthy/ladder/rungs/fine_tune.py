@@ -52,11 +52,12 @@ class FineTuneRung(Rung):
             candidates |= {variant.id: variant for variant in variants}
             notes += dropped
         tuned_classifiers = [_classifier(view, name, made) for name, made in classifiers.items()]
-        found = [*candidates.values()]
         newest = max((one.created for one in artifacts(Folder(view.project.root), "gguf")), default="")
         newer = [one.created > newest for one in classifiers.values()]
         return Proposal(
-            candidates=[*tuned_classifiers, *found] if any(newer) else [*found, *tuned_classifiers],
+            candidates=(
+                [*tuned_classifiers, *candidates.values()] if any(newer) else [*candidates.values(), *tuned_classifiers]
+            ),
             notes=notes,
             more_calls={
                 one.name: 2 * sum(len(one.cases) for one in regression_sets(view.project)) for one in opened[:1]

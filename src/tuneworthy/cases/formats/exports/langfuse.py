@@ -42,10 +42,13 @@ def _example(row: JsonObject, journal: Journal) -> Fields:
         for call in observations if isinstance(observations, list) else ():
             if isinstance(call, dict) and _is_generation(call) and at(call, "input") and at(call, "output"):
                 whole = call  # the last one
-    about = {key: value for key, value in row.items() if bare(key) not in _LEFT_OUT}
-    about |= {"group": first_at(own, "sessionid", "traceid"), "tags": parsed(at(own, "tags")) or None}
-    about |= {"timestamp": first_at(own, "timestamp", "starttime")}
-    about |= feedback(journal, "langfuse", at(own, "id"), at(own, "traceid"))
+    about = {
+        **{key: value for key, value in row.items() if bare(key) not in _LEFT_OUT},
+        "group": first_at(own, "sessionid", "traceid"),
+        "tags": parsed(at(own, "tags")) or None,
+        "timestamp": first_at(own, "timestamp", "starttime"),
+        **feedback(journal, "langfuse", at(own, "id"), at(own, "traceid")),
+    }
     if whole is not own:
         about["model"] = at(whole, "model")
     return exchange(at(whole, "input"), at(whole, "output"), about)
