@@ -11,7 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from math import sqrt
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from tuneworthy.cases.task_kind import answer_text
 from tuneworthy.config.graders import Judge
@@ -30,6 +31,7 @@ from tuneworthy.ladder.tuned_models import config_of
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import chat
 from tuneworthy.prompts.transforms import COT_TOKENS
+from tuneworthy.providers.base import Provider
 from tuneworthy.providers.capabilities import capabilities_for
 from tuneworthy.providers.http_client import blocking
 from tuneworthy.providers.models import find
@@ -38,7 +40,7 @@ from tuneworthy.retrieval.oracle import ROOM
 from tuneworthy.search.racing import schedule
 from tuneworthy.store import Folder
 from tuneworthy.text import count
-from tuneworthy.types import Case, Request, Response, Variant, text_of
+from tuneworthy.types import Case, Variant, text_of
 
 SAMPLED_CASES = 50
 BYTES_A_TOKEN = 4
@@ -100,18 +102,11 @@ class Estimate:
         return f"A run makes about {calls:,.0f} calls, {dollars} and takes {minutes}"
 
 
-class _Described:
-    """Replaces a model that cannot be opened (no key, no file): it is described, and never called."""
-
-    def __init__(self, config: Any) -> None:
-        self.identity: Mapping[str, Any] = {"provider": config.provider, "model": getattr(config, "model", "")}
-        self.capabilities = capabilities_for(config)
-        self.supports = self.capabilities.supports
-
-    async def complete(self, request: Request) -> Response:
-        raise NotImplementedError
-
-    async def close(self) -> None: ...
+def _described(config: Any) -> Provider:
+    """Return what replaces a model that cannot be opened (no key, no file): it is described, and never called."""
+    identity = {"provider": config.provider, "model": getattr(config, "model", "")}
+    capabilities = capabilities_for(config)
+    return cast(Provider, SimpleNamespace(identity=identity, capabilities=capabilities, supports=capabilities.supports))
 
 
 def estimate_run(project: Project, data: TaskData, opened: Mapping[str, OpenModel]) -> Estimate | None:
@@ -124,7 +119,7 @@ def estimate_run(project: Project, data: TaskData, opened: Mapping[str, OpenMode
     """
     models = Models(project)
     for name, config in project.models.items():
-        models.add(opened.get(name) or OpenModel.of(name, config, _Described(config)))
+        models.add(opened.get(name) or OpenModel.of(name, config, _described(config)))
     try:
         return _Estimating(project, data, models).run()
     except UserError:

@@ -118,8 +118,9 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     except IsADirectoryError:
         raise data_error(path, Fault("a file", "Specify a file inside the folder."), "a folder") from None
     except OSError as error:
-        fault = Fault("a readable file", "Check the file and its permissions.")
-        raise data_error(path, fault, str(error.strerror or error)) from None
+        raise data_error(
+            path, Fault("a readable file", "Check the file and its permissions."), str(error.strerror or error)
+        ) from None
     except ValueError:  # a null byte in the name
         raise data_error(repr(str(path)), Fault("a file name"), "an invalid file name") from None
 
@@ -295,8 +296,7 @@ def _size(n_bytes: int) -> str:
 
 
 def _too_long(n_bytes: int, line: int, raw: str | bytes, journal: Journal) -> None:
-    fault = Fault(f"a line of at most {MAX_LINE >> 20} MiB", code="too_long")
-    journal.fault(line, fault, _size(n_bytes), raw[:1024])
+    journal.fault(line, Fault(f"a line of at most {MAX_LINE >> 20} MiB", code="too_long"), _size(n_bytes), raw[:1024])
 
 
 def _too_much(line: int, journal: Journal) -> tuple[int, None]:
@@ -477,8 +477,9 @@ def _excel(path: Path, journal: Journal) -> Iterator[Row]:
                     journal.note("a cell in a column without a name is ignored")
                 yield number, {name: cell for name, cell in zip(names, cells, strict=False) if name}
         if error:
-            fault = Fault("an Excel file that can be read", "Remove its password, or save the sheet as CSV.")
-            raise data_error(path, fault, error)
+            raise data_error(
+                path, Fault("an Excel file that can be read", "Remove its password, or save the sheet as CSV."), error
+            )
 
 
 def _parquet(path: Path, journal: Journal) -> Iterator[Row]:
