@@ -46,12 +46,12 @@ N_CASES = 240
 """Without examples: half of them are dev."""
 
 
-def probe(root: Path, probes: Collection[str] = PROBES, **options: int) -> ErrorAnalysis:
+def probe(root: Path) -> ErrorAnalysis:
     """Probe the project's current prompt on its baseline model."""
 
     async def ask() -> ErrorAnalysis:
         async with open_session(load(root)) as session:
-            return await analyse_errors(session, current(session), probes=probes, **options)
+            return await analyse_errors(session, current(session))
 
     return asyncio.run(ask())
 
@@ -123,13 +123,17 @@ def document(request):
 
 
 @pytest.mark.parametrize("name", PROBES)
-def test_a_class_dominates_its_simulation_only_while_its_probe_is_on(name: str, tmp_path: Path) -> None:
+def test_a_class_dominates_its_simulation_only_while_its_probe_is_on(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     report = probe(world(tmp_path, name))
     first = report.rows[0]
     assert first.name == name and first.ci95[0] > 0.5, report
     assert first.fixed_by == FIXED_BY[name]  # type: ignore[index]
-    without = probe(tmp_path, [one for one in PROBES if one != name])
-    assert share(without, name) == 0 and without.not_probed[name] == "This check is switched off.", without
+    for module in ("probes", "error_analysis"):
+        monkeypatch.setattr(f"tuneworthy.verdict.{module}.PROBES", tuple(one for one in PROBES if one != name))
+    without = probe(tmp_path)
+    assert share(without, name) == 0, without
 
 
 @pytest.mark.parametrize("name", PROBES)
@@ -233,8 +237,9 @@ def test_a_variant_without_failures_has_no_rows(tmp_path: Path) -> None:
     assert report.rows == () and report.n_failed == 0
 
 
-def test_at_most_so_many_failed_cases_are_probed(tmp_path: Path) -> None:
-    report = probe(world(tmp_path, "reasoning"), most=10)
+def test_at_most_so_many_failed_cases_are_probed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuneworthy.verdict.probes.MOST_CASES", 10)
+    report = probe(world(tmp_path, "reasoning"))
     assert report.n_probed == 10 < report.n_failed
     assert report.calls <= 10 * (1 + 4) + 60
 
@@ -318,7 +323,9 @@ FINDINGS = st.builds(
 @given(FINDINGS, st.sampled_from(PROBES))
 def test_switching_a_probe_off_moves_only_the_cases_of_its_class(finding: FailedCase, off: str) -> None:
     before = class_of(finding)
-    after = class_of(finding, probes=[name for name in PROBES if name != off])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tuneworthy.verdict.error_analysis.PROBES", tuple(name for name in PROBES if name != off))
+        after = class_of(finding)
     assert after != off
     assert before in (off, after)
 

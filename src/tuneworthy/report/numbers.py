@@ -1,6 +1,10 @@
-"""Numbers as people read them: one way for terminal, Markdown, HTML and the paragraph to paste."""
+"""Numbers as people read them: one way for terminal, Markdown, HTML and the paragraph to paste.
 
-from collections.abc import Sequence
+>>> score(0.96), signed(0.05), percent(0.345), count(12345), percent(None)
+('0.960', '+0.050', '34.5%', '12,345', '–')
+"""
+
+from collections.abc import Callable, Sequence
 
 # Sign for a missing number.
 NONE = "–"
@@ -10,13 +14,12 @@ def text(value: object) -> str:
     return NONE if value is None else str(value)
 
 
-def score(value: float | None) -> str:
-    """Return a score as a share of 1.
+def _format(shape: str) -> Callable[[float | None], str]:
+    return lambda value: NONE if value is None else format(value, shape)
 
-    >>> score(0.96), score(None)
-    ('0.960', '–')
-    """
-    return NONE if value is None else f"{value:.3f}"
+
+# A score as a share of 1, a difference of scores, a share in percent, a whole number; a dash for None.
+score, signed, percent, count = _format(".3f"), _format("+.3f"), _format(".1%"), _format(",.0f")
 
 
 def interval(bounds: Sequence[float] | None, *, signed: bool = False) -> str:
@@ -33,15 +36,6 @@ def interval(bounds: Sequence[float] | None, *, signed: bool = False) -> str:
 
 def with_interval(value: float, bounds: Sequence[float]) -> str:
     return f"{score(value)} {interval(bounds)}"
-
-
-def percent(value: float | None) -> str:
-    """Return a share in percent, with one decimal; a dash for None.
-
-    >>> percent(0.96), percent(0.345), percent(None)
-    ('96.0%', '34.5%', '–')
-    """
-    return NONE if value is None else f"{value:.1%}"
 
 
 def percent_range(bounds: Sequence[float] | None) -> str:
@@ -111,10 +105,6 @@ def difference(delta: float | None, bounds: Sequence[float] | None) -> str:
     return NONE if delta is None or bounds is None else f"{delta:+.3f} {interval(bounds, signed=True)}"
 
 
-def signed(value: float | None) -> str:
-    return NONE if value is None else f"{value:+.3f}"
-
-
 def milliseconds(value: float | None) -> str:
     """Return a time, milliseconds.
 
@@ -126,15 +116,6 @@ def milliseconds(value: float | None) -> str:
     if value < 0.1:
         return "<0.1"
     return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
-
-
-def count(value: float | None) -> str:
-    """Return a whole number with commas between thousands.
-
-    >>> count(12345), count(None)
-    ('12,345', '–')
-    """
-    return NONE if value is None else f"{value:,.0f}"
 
 
 def whole(value: int | None) -> str:

@@ -93,13 +93,12 @@ ANALYSIS_PARTS: Final[Mapping[str, str]] = {
 REFUSALS = frozenset({"refused", "answered_unanswerable"})
 
 
-def class_of(failed: FailedCase, enough: int = 2, probes: Collection[str] = PROBES) -> ErrorClass:
+def class_of(failed: FailedCase, enough: int = 2) -> ErrorClass:
     """Return the class of a failed case: the first of `PROBES` that applies.
 
     Args:
         failed: What the probes say.
         enough: Passes that are not luck (`enough_passes`).
-        probes: Those that were switched on.
 
     >>> class_of(FailedCase(case="a", reason="refused", stronger=True))
     'refusal'
@@ -114,7 +113,7 @@ def class_of(failed: FailedCase, enough: int = 2, probes: Collection[str] = PROB
         "instability": failed.passes is not None and failed.passes >= enough,
         "reasoning": bool(failed.stronger),
     }
-    return next((name for name in PROBES if name in probes and applies[name]), "unexplained")
+    return next((name for name in PROBES if applies[name]), "unexplained")
 
 
 def enough_passes(n_labels: int) -> int:

@@ -5,7 +5,7 @@ it is stored, resumed and counted against the budget like any other.
 """
 
 import random
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -52,27 +52,21 @@ GOOD_TEXT = 0.9
 ASKED_AGAIN_AT = 0.7
 
 
-async def analyse_errors(
-    session: Session, variant: Variant, *, probes: Collection[str] = PROBES, most: int = MOST_CASES
-) -> ErrorAnalysis:
+async def analyse_errors(session: Session, variant: Variant) -> ErrorAnalysis:
     """Probe the failed dev cases of `variant`, give each a class, and store the report in the project's folder.
 
     Args:
         session: The opened project.
         variant: The best language-model variant (`error_analysis.best_language_model`).
-        probes: Those to make.
-        most: Failed cases to probe, at most.
 
     Raises:
         BudgetSpent: The next call could exceed the budget; what was answered is stored, and a later run resumes.
         OutsideFault: A provider is down.
     """
-    probing = _Probing(session, variant, probes)
-    await probing.begin(most)
+    probing = _Probing(session, variant)
+    await probing.begin()
     for name in PROBES if probing.rated else ():
-        if (
-            name in probing.made.keys() - probing.not_probed and name in probes and probing.open
-        ):  # a refusal: the grader has said it
+        if name in probing.made.keys() - probing.not_probed and probing.open:  # a refusal: the grader has said it
             await probing.made[name]()
     report = probing.report()
     session.folder.write(FILE, asdict(report))
@@ -82,8 +76,8 @@ async def analyse_errors(
 class _Probing:
     """The state of one walk through the probes."""
 
-    def __init__(self, session: Session, variant: Variant, probes: Collection[str]) -> None:
-        self.session, self.variant, self.probes = session, variant, probes
+    def __init__(self, session: Session, variant: Variant) -> None:
+        self.session, self.variant = session, variant
         self.dev = sorted(session.split.dev, key=lambda case: case.id)
         self.cases: dict[str, Case] = {}
         self.right: list[Case] = []
@@ -120,12 +114,10 @@ class _Probing:
     def open(self) -> list[Case]:
         """The failed cases that no probe has explained yet."""
         return [
-            self.cases[name]
-            for name, failed in self.failed.items()
-            if class_of(failed, self.enough, self.probes) == "unexplained"
+            self.cases[name] for name, failed in self.failed.items() if class_of(failed, self.enough) == "unexplained"
         ]
 
-    async def begin(self, most: int) -> None:
+    async def begin(self) -> None:
         """Find the failed dev cases, and draw those that are probed."""
         target = self.session.project.task.target
         threshold = GOOD_TEXT if target is None else target
@@ -153,8 +145,8 @@ class _Probing:
                 )
                 self.not_probed |= dict.fromkeys(GRADED, why)
         self.n_failed = len(wrong)
-        if len(wrong) > most:
-            wrong = random.Random(self.session.project.split.seed).sample(wrong, most)
+        if len(wrong) > MOST_CASES:
+            wrong = random.Random(self.session.project.split.seed).sample(wrong, MOST_CASES)
         self.cases = {case.id: case for case, _ in wrong}
         self.failed = {case.id: FailedCase(case=case.id, reason=reason) for case, reason in wrong}
 
@@ -190,13 +182,12 @@ class _Probing:
             self.failed = {}
             unrated = f"People have rated fewer than {MIN_HUMAN} answers of this variant"
             self.not_probed |= dict.fromkeys(PROBES, f"{unrated}, so the judge's errors cannot be corrected.")
-        skipped = {name: "This check is switched off." for name in PROBES if name not in self.probes} | self.not_probed
-        classes = {name: class_of(failed, self.enough, self.probes) for name, failed in self.failed.items()}
+        classes = {name: class_of(failed, self.enough) for name, failed in self.failed.items()}
         judged = self.judge_errors or JudgeErrors(n=0, missed=0.0, false_alarms=0.0)
         sampled = len(self.failed) / self.n_failed if self.failed else 1.0
         rows = rows_of(
             classes,
-            [name for name in PROBES if name not in skipped],
+            [name for name in PROBES if name not in self.not_probed],
             limits=self.limits(),
             real=1 - judged.false_alarms,
             unseen=round(judged.missed * len(self.right) * sampled),
@@ -217,7 +208,7 @@ class _Probing:
             label_chance=self.label_chance,
             doubtful={name: failed.doubtful for name, failed in self.failed.items() if failed.doubtful},
             answers={name: self._vote(self.texts[name], right=False) for name in self.failed},
-            not_probed=skipped,
+            not_probed=self.not_probed,
             rated=self.rated,
             stronger=[name for name, voter in (self._others or {}).items() if voter.stronger],
             calls=self.calls,
