@@ -175,7 +175,7 @@ class _Running:
         return sorted(entries, key=lambda entry: (-_score(entry, both), self._order[entry.variant.id]))
 
     def drop_unscored(self, n: int) -> None:
-        """Let those leave that too many of `n` answers of could not be scored; where all should, the fewest decide."""
+        """Drop candidates with too many unscored answers to `n` cases; where all have, the fewest decide."""
         entries = [self.entries[variant.id] for variant in self.alive]
         most = max(1, MOST_UNSCORED * n, min(entry.unscored for entry in entries))
         for entry in entries:

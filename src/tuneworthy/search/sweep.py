@@ -110,7 +110,7 @@ def halves(cases: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]]:
     """Deal cases to a half to search on and one to confirm on; a group stays together.
 
     Raises:
-        NotEnough: A half would have fewer than 20 cases.
+        Undecided: A half would have fewer than 20 cases.
     """
     groups: dict[str, list[Case]] = {}
     for case in sorted(cases, key=lambda one: one.id):
@@ -147,7 +147,7 @@ async def sweep(
 
     Raises:
         UserError: Optuna is not installed, or the calls do not suffice for one batch.
-        NotEnough: Too few cases.
+        Undecided: Too few cases.
     """
     search, confirm = halves(cases, plan.seed)
     least = fewest_calls(len(search), len(confirm), plan)
