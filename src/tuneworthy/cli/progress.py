@@ -7,7 +7,7 @@ import click
 from rich.live import Live
 from rich.text import Text
 
-from tuneworthy.cli.terminal import console, redraws
+from tuneworthy.cli.terminal import console
 from tuneworthy.evaluate.runner import Progress
 from tuneworthy.ladder.estimate import Work
 from tuneworthy.ladder.record import RungRecord
@@ -29,7 +29,7 @@ class RunProgress(Progress, RungWatcher):
 
     def __init__(self, *, live: bool | None = None) -> None:
         output = console(stderr=True)
-        self._live = redraws(output) if live is None else live
+        self._live = output.is_terminal and not output.is_dumb_terminal if live is None else live
         self._time = TimeLeft({})
         self._rungs: set[str] = set()
         self._rung = self._label = ""

@@ -22,11 +22,6 @@ class SafeConsole(Console):
                 yield Segment(inert(text), style.update_link(None) if style and style.link else style)
 
 
-def redraws(output: Console) -> bool:
-    """Whether its lines can be overwritten; elsewhere plain lines are printed."""
-    return output.is_terminal and not output.is_dumb_terminal
-
-
 def console(*, stderr: bool = False) -> Console:
     """Return a console on stdout or stderr; where stdout is no terminal, no colours and 160 columns or COLUMNS."""
     stream = sys.stderr if stderr else sys.stdout

@@ -139,16 +139,14 @@ def search_damages(folder: Folder) -> Iterator[Damage]:
 
 def rows_of(database: sqlite3.Connection, table: str, path: Path) -> Iterator[AnswerRow]:
     """Yield every row of `table` that can be read: from the first on, and where that stops, from the last back."""
-    names, last = COLUMNS[table], 0
-    query = f"SELECT rowid, {', '.join(names)} FROM {table} NOT INDEXED WHERE rowid > {{}} ORDER BY rowid"
-    with suppress(*UNREADABLE):
-        for number, *values in database.execute(query.format(-(2**63))):
-            last = number
-            yield _judged(table, number, dict(zip(names, values, strict=True)), path)
-        return
-    with suppress(*UNREADABLE):
-        for number, *values in database.execute(f"{query.format(last)} DESC"):
-            yield _judged(table, number, dict(zip(names, values, strict=True)), path)
+    names, last = COLUMNS[table], -(2**63)
+    query = f"SELECT rowid, {', '.join(names)} FROM {table} NOT INDEXED WHERE rowid > ? ORDER BY rowid"
+    for order in ("", " DESC"):
+        with suppress(*UNREADABLE):
+            for number, *values in database.execute(query + order, (last,)):
+                last = number
+                yield _judged(table, number, dict(zip(names, values, strict=True)), path)
+            return
 
 
 def _judged(table: str, number: int, values: dict[str, Any], path: Path) -> AnswerRow:

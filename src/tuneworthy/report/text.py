@@ -79,13 +79,13 @@ def escaped(json: str) -> str:
     return json.translate(escapes)
 
 
-def markdown_text(value: object, most: int = 0) -> str:
+def markdown_text(value: object) -> str:
     """Return `value` cleaned and escaped, to appear in a line or a cell of Markdown as it is.
 
     >>> markdown_text("a|b <i> [x](http://y)")
     'a\\\\|b &lt;i&gt; \\\\[x\\\\](http\\\\://y)'
     """
-    escaped = _MARKDOWN.sub(r"\\\g<0>", clean(value, most).replace("&", "&amp;"))
+    escaped = _MARKDOWN.sub(r"\\\g<0>", clean(value, 0).replace("&", "&amp;"))
     escaped = re.sub(r"www\.", "www&#46;", escaped, flags=re.IGNORECASE)
     return escaped.replace("<", "&lt;").replace(">", "&gt;").replace("@", "&#64;")
 

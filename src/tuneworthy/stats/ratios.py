@@ -81,13 +81,14 @@ def clustered_variance(influence: Floats, groups: ArrayLike) -> tuple[float, flo
     sums, squares = np.bincount(index, influence), np.bincount(index, influence**2)
     total = float(squares.sum())
     df = max(1.0, effective_groups(groups) - 1)
+    independent = float((sums**2).sum()) / n**2 * k / max(1, k - 1)
     if total <= 0 or k == n:
-        return float((sums**2).sum()) / n**2 * k / max(1, k - 1), df
+        return independent, df
     within = float((squares - sums**2 / sizes).sum()) / (n - k) * n / total
     telling = 1 / float(((squares / total) ** 2).sum())
     correlation = (min(1.0, max(0.0, 1 - within)) * telling + 1) / (telling + 1)
     alike = total / n * (n + correlation * float((sizes * (sizes - 1)).sum())) / n**2
-    return max(float((sums**2).sum()) / n**2 * k / max(1, k - 1), alike), df
+    return max(independent, alike), df
 
 
 def cluster_sums(columns: Floats, groups: ArrayLike | None) -> Floats:

@@ -14,7 +14,7 @@ from tuneworthy.money.economics import can_pay, cost_is_a_reason
 from tuneworthy.verdict.base import ErrorShare, GateResult
 from tuneworthy.verdict.error_analysis import LABELS
 from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, most_of
-from tuneworthy.verdict.options import PROVEN, Option, is_saving, measured_options, rank, recommend, tuned_score
+from tuneworthy.verdict.options import PROVEN, Option, is_saving, rank, recommend, tuned_score
 
 
 class FactKind(StrEnum):
@@ -101,7 +101,7 @@ def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Sequence[
         options: From `options_of`.
     """
     status = {result.gate: result.status for result in gates}
-    measured = measured_options(options)
+    measured = [option for option in options if option.kind != "tuned"]
     values: dict[FactName, bool | None] = {(FactKind.SOUND, gate): _SOUND.get(status[gate], True) for gate in SOUND}
     for option in measured:
         values[FactKind.ELIGIBLE, option.option] = option.eligible

@@ -102,11 +102,6 @@ def options_of(evidence: Evidence) -> list[Option]:
     return [option_of(evidence, rung) for rung in evidence.rungs.values() if rung.tested]
 
 
-def measured_options(options: Sequence[Option]) -> list[Option]:
-    """Return the options that need no training."""
-    return [option for option in options if option.kind != "tuned"]
-
-
 def open_latency(limits: Constraints, p95: float | None, interval: Span | None) -> str:
     """Say why a measured latency leaves open whether the limit is met; "" if it does not."""
     if p95 is None or interval is None or limits.p95_ms is None or keeps_p95(limits, p95, interval) is not None:
