@@ -85,8 +85,7 @@ def _drift(
 ) -> Drift:
     inside = np.array([group == name for group in groups])
     rng = np.random.default_rng(seed)
-    sides = [np.flatnonzero(inside), np.flatnonzero(~inside)]
-    rows = np.concatenate([np.sort(rng.permutation(side)[:MAX_ROWS]) for side in sides])
+    rows = np.concatenate([np.sort(rng.permutation(np.flatnonzero(side))[:MAX_ROWS]) for side in (inside, ~inside)])
     positive = inside[rows]
     texts = [[side[row] for row in rows] for side in (answers, questions)]
     folds = _folds(texts[1], positive, seed)

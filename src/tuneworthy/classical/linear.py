@@ -184,5 +184,6 @@ def fit_linear(rows: Sequence[QuestionAnswer], seed: int) -> LabelPredictor:
         [" ".join(r.question.casefold().split()) for r in rows],
     )
     state = {"features": features.state, "labels": classifier.state()}
-    parameters = {**features.parameters, **classifier.parameters, "model": "LinearSVC"}
-    return fitted(LabelPredictor, state, "linear", rows, seed, **parameters)
+    return fitted(
+        LabelPredictor, state, "linear", rows, seed, **features.parameters, **classifier.parameters, model="LinearSVC"
+    )

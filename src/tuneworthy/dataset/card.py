@@ -188,8 +188,7 @@ def card_of(version: Version) -> DatasetCard:
 
 
 def summary_of(recipe: Recipe) -> str:
-    dropped = {one.check: one.n_drop for one in recipe.checks}
-    return build_words(recipe.input.n_kept, dropped, recipe.effect)
+    return build_words(recipe.input.n_kept, {one.check: one.n_drop for one in recipe.checks}, recipe.effect)
 
 
 # Finds personal data in a text (see `Masker`).

@@ -239,8 +239,8 @@ def run_checks(
             if meter is not None and stage.dropped:
                 stage = _measured(stage, rows, meter, policy, say)
             if file:
-                end = StageEnd(stage.n_in, stage.seconds, stage.effect)
-                write_atomic(file, json_lines([*stage.decisions, end]))  # the last line says that the file is whole
+                # the last line says that the file is whole
+                write_atomic(file, json_lines([*stage.decisions, StageEnd(stage.n_in, stage.seconds, stage.effect)]))
         stages.append(stage)
         changed |= stage.changed
         dropped = np.fromiter(stage.dropped, np.int64, len(stage.dropped))

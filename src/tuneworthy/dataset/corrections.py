@@ -103,8 +103,14 @@ class _Apply:
 
 
 def corrections_check(corrections: Mapping[str, Correction]) -> DataCheck:
-    codes = messages.REASONS["corrections"]
-    return DataCheck(name="corrections", examine=_Apply(corrections), codes=codes, whole=True, masks=True, version=2)
+    return DataCheck(
+        name="corrections",
+        examine=_Apply(corrections),
+        codes=messages.REASONS["corrections"],
+        whole=True,
+        masks=True,
+        version=2,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,8 +234,13 @@ class _AddDisliked:
 
 def rated_pairs_check(disliked: Mapping[str, Message]) -> DataCheck:
     """Return the check that makes pairs of rated answers; it runs before the rows that people disliked leave."""
-    codes = messages.REASONS["rated_pairs"]
-    return DataCheck(name="rated_pairs", examine=_AddDisliked(disliked), codes=codes, whole=True, masks=True)
+    return DataCheck(
+        name="rated_pairs",
+        examine=_AddDisliked(disliked),
+        codes=messages.REASONS["rated_pairs"],
+        whole=True,
+        masks=True,
+    )
 
 
 def _scales_of(rows: Sequence[Example]) -> Scales:

@@ -176,13 +176,12 @@ def effect_words(effect: Effect) -> str:
         )
     if effect.status == "unmeasured":
         return f"not measured, because there are fewer than {MIN_ASKED} labelled dev cases"
-    few = effect.status == "few"
     return (
         (
             f"not measured, because fewer than {FEW:.1%} of the rows are dropped (rows that are always dropped do not "
             "count)"
         )
-        if few
+        if effect.status == "few"
         else "not measured, because these rows are always dropped"
     )
 

@@ -207,8 +207,10 @@ class HttpClient:
 
     def unreadable(self, expected: str, answer: Mapping[str, Any], error: ValidationError) -> ProviderError:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        return self.malformed(expected, f"{place}: {first['msg']}, in fields {', '.join(map(str, answer))}")
+        return self.malformed(
+            expected,
+            f"{'.'.join(map(str, first['loc']))}: {first['msg']}, in fields {', '.join(map(str, answer))}",
+        )
 
     def excerpt(self, body: bytes | str, length: int = 200) -> str:
         """Return the start of `body` as one printable line without the key."""

@@ -78,8 +78,11 @@ class PromptRanker:
         Where the template begins an answer in another way than it continues one, the label's own tokens. Without
         messages there is no template.
         """
-        turns = [*request.messages, {"role": "assistant", "content": label}]
-        chat = {"messages": turns, "add_generation_prompt": False, "continue_final_message": True}
+        chat = {
+            "messages": [*request.messages, {"role": "assistant", "content": label}],
+            "add_generation_prompt": False,
+            "continue_final_message": True,
+        }
         whole = await self._tokenize(**(chat if request.messages else {"prompt": PLAIN_START + label}))
         if len(whole) > len(prompt) and whole[: len(prompt)] == list(prompt):
             return whole[len(prompt) :]

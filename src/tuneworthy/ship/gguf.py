@@ -7,7 +7,7 @@ at a time is in memory.
 Source: ggml docs/gguf.md; llama.cpp convert_hf_to_gguf.py.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from math import prod
 from pathlib import Path
@@ -234,8 +234,7 @@ def _take_keys(writer: Any, model: GgufModel, source: Path) -> None:
     gguf = _library()
     read_header(source)
     reader = gguf.GGUFReader(source)
-    own = model.values()
-    _check_source(reader, own, model, source)
+    _check_source(reader, model, source)
     ends = end_ids(model.folder)
     for field in reader.fields.values():
         if field.name.startswith(_LEFT_OUT) or (ends and field.name == "tokenizer.ggml.eos_token_id"):
@@ -247,9 +246,11 @@ def _take_keys(writer: Any, model: GgufModel, source: Path) -> None:
         _write_ends(writer, ends, has_eot=reader.get_field("tokenizer.ggml.eot_token_id") is not None)
 
 
-def _check_source(reader: Any, own: Mapping[str, Any], model: GgufModel, source: Path) -> None:
+def _check_source(reader: Any, model: GgufModel, source: Path) -> None:
     wanted: JsonObject = {"general.architecture": model.architecture.name}
-    wanted |= {key: value for key, value in own.items() if not key.endswith((".vocab_size", ".context_length"))}
+    wanted |= {
+        key: value for key, value in model.values().items() if not key.endswith((".vocab_size", ".context_length"))
+    }
     for key, value in wanted.items():
         field = reader.get_field(key)
         stored = value if field is None else field.contents()

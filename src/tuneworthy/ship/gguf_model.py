@@ -254,8 +254,9 @@ class GgufModel:
             if expert is None:
                 yield Tensor(target, place.shape, self._reader(name, place))
                 continue
-            numbers = range(self.config.n_experts)
-            each = [self.places[f"{expert['experts']}.{number}.{expert['part']}"] for number in numbers]
+            each = [
+                self.places[f"{expert['experts']}.{number}.{expert['part']}"] for number in range(self.config.n_experts)
+            ]
             yield Tensor(target, (len(each), *place.shape), partial(_stacked, each))
 
     def _reader(self, name: str, place: Place) -> Callable[[], NDArray[np.float32]]:

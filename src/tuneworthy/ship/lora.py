@@ -107,5 +107,6 @@ def read_adapter(folder: Path) -> LoraAdapter:
                 f"{module[:100]}.",
                 hint=messages.TRAIN_AGAIN,
             )
-    pairs = {f"{module}.weight": Pair(sides["A"], sides["B"], alpha / rank) for module, sides in modules.items()}
-    return LoraAdapter(pairs, {})
+    return LoraAdapter(
+        {f"{module}.weight": Pair(sides["A"], sides["B"], alpha / rank) for module, sides in modules.items()}, {}
+    )

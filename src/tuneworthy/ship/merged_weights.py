@@ -64,8 +64,10 @@ def merge_folder(adapter: Path, base: Path, target: Path) -> list[float]:
     if (base / INDEX).is_file():
         places = {name: path.name for path in sorted(target.glob("*.safetensors")) for name in read_tensors(path)}
         size = sum(path.stat().st_size for path in target.glob("*.safetensors"))
-        document = {"metadata": {"total_size": size}, "weight_map": places}
-        write_atomic(target / INDEX, orjson.dumps(document, option=orjson.OPT_INDENT_2))
+        write_atomic(
+            target / INDEX,
+            orjson.dumps({"metadata": {"total_size": size}, "weight_map": places}, option=orjson.OPT_INDENT_2),
+        )
     return errors
 
 

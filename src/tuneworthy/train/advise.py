@@ -282,8 +282,10 @@ class _Advisor:
             f"of all variants are within 1 to 2% of each other ({messages.LEARNING_RATE_MATTERS})."
         ]
         if not self.rows.counted:
-            missing = "because the tokenizer or the package transformers is missing"
-            notes.append(f"Token counts are estimated from byte lengths, {missing}.")
+            notes.append(
+                "Token counts are estimated from byte lengths, because the tokenizer or the package transformers is "
+                "missing."
+            )
         if not shape.known:
             notes.append(
                 f"The memory estimate treats {shape.architecture} like Llama and doubles the uncertainty band."

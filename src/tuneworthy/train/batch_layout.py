@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from tuneworthy.types import JsonObject
@@ -100,8 +101,7 @@ class StepsOfAKind:
     """
 
     def __init__(self, sizes: Sequence[int], step: int, *, seed: int) -> None:
-        starts = [sum(sizes[:at]) for at in range(len(sizes))]
-        self._kinds = [range(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+        self._kinds = [range(end - size, end) for size, end in zip(sizes, accumulate(sizes), strict=True)]
         self._step, self._seed, self._epoch = step, seed, 0
 
     def __len__(self) -> int:

@@ -44,8 +44,7 @@ def seal(folder: Path, progress: Mapping[str, Any], best: Path | None = None) ->
         progress: `newest` returns it.
         best: Folder of the weights that scored best so far; without these the checkpoint is not whole.
     """
-    paths = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name != SEAL]
-    names = {path.name: path for path in paths}
+    names = {path.name: path for path in sorted(folder.iterdir()) if path.is_file() and path.name != SEAL}
     names |= {f"../{best.name}/{path.name}": path for path in sorted(best.iterdir())} if best else {}
     files = {name: _sha256(path) for name, path in names.items()}
     write_atomic(folder / SEAL, orjson.dumps({"files": files, "progress": dict(progress)}))

@@ -94,8 +94,10 @@ def rehearsal_rows(
         )
         own = _written(base, settings, n, say)[:n]
         rows = [asdict(row) for row in own]
-        path = _path(training, base.artifact.id, settings.seed, n)
-        write_atomic(path, orjson.dumps({"rows": rows, "hash": content_hash(rows)}))
+        write_atomic(
+            _path(training, base.artifact.id, settings.seed, n),
+            orjson.dumps({"rows": rows, "hash": content_hash(rows)}),
+        )
     if len(own) < n:
         say(f"Rehearsal: only {len(own)} of {n} rows, because the base model generated no more complete questions.")
     return own[: len(own) - len(own) % settings.batch_size]

@@ -329,8 +329,10 @@ def own_grader(project: Project, cases: Sequence[Case], rows: Sequence[Example],
         kind: Kind of the task.
     """
     labels = labels_of(cases, rows) if kind.name == "label" else ()
-    context = GradingContext(root=project.root, examples=rows, labels=labels, seed=project.split.seed)
-    return make_grader(project.graders[0], context)
+    return make_grader(
+        project.graders[0],
+        GradingContext(root=project.root, examples=rows, labels=labels, seed=project.split.seed),
+    )
 
 
 def start_of(project: Project, store: Folder, base: str | None, prompt: Mapping[str, Any]) -> Artifact | None:

@@ -59,8 +59,7 @@ def teacher_drift(rows: Sequence[Example], context: CheckContext) -> Iterator[Ro
     taught = [(row, teacher) for row in rows if (teacher := teacher_of(row))]
     pins = [pin(teacher) for _, teacher in taught]
     names = {key: f"teacher {name_of(teacher)}" for key, (_, teacher) in zip(pins, taught, strict=True)}
-    by_week = [_week(teacher.date) for _, teacher in taught]
-    for groups in (by_week, [names[key] for key in pins]):
+    for groups in ([_week(teacher.date) for _, teacher in taught], [names[key] for key in pins]):
         dated = [n for n, group in enumerate(groups) if group]
         if len({groups[n] for n in dated}) > 1:
             yield from _compare_groups([taught[n][0] for n in dated], [groups[n] for n in dated], context.seed)

@@ -139,8 +139,10 @@ def sift(
     personal_data = data_checks()["personal_data"]
     if treatment != "send":
         place = 1 + max((n for n, check in enumerate(checks) if check.name in SIFTING[:3]), default=-1)
-        engine = project.data.pii_engine
-        checks.insert(place, personal_data.configured(action=treatment, secrets=treatment, engine=engine))
+        checks.insert(
+            place,
+            personal_data.configured(action=treatment, secrets=treatment, engine=project.data.pii_engine),
+        )
     fixed = {personal_data.name, *personal_data.codes}
     policy = {name: action for name, action in project.data.policy.items() if name not in fixed}
     checked = run_checks(queries.folder / ROWS, checks, context, policy=policy, view=_view)

@@ -278,8 +278,7 @@ def _student_row(
         date=_day(date),
     )
     if len(one.traces) > 1:
-        samples = {"n": len(one.traces), "chosen_by": selection.how, "share": selection.share}
-        teacher = replace(teacher, samples=samples)
+        teacher = replace(teacher, samples={"n": len(one.traces), "chosen_by": selection.how, "share": selection.share})
     meta = {**question_meta(one.row), "finish_reason": response.finish_reason, KEY: asdict(teacher)}
     if selection.worst is not None and selection.worst.response is not None and not response.tool_calls:
         calls = list(selection.worst.response.tool_calls)

@@ -258,9 +258,17 @@ class _SourceReader:
     def _reject(self, reject: Reject) -> None:
         row, text, n_bytes = _shown(reject.raw)
         detail = f"expected {reject.words}, got {reject.got}" if reject.got else reject.words
-        source = f"{self.source.name}:{reject.line}"
-        line = RowLine(source=source, reason=reject.reason, detail=detail, row=row, text=text, n_bytes=n_bytes)
-        self.writer.reject(line, reject.words)
+        self.writer.reject(
+            RowLine(
+                source=f"{self.source.name}:{reject.line}",
+                reason=reject.reason,
+                detail=detail,
+                row=row,
+                text=text,
+                n_bytes=n_bytes,
+            ),
+            reject.words,
+        )
 
 
 def _fault(line: int, turns: Sequence[Message], raw: Any, *, repaired: bool) -> Reject | None:

@@ -31,8 +31,8 @@ class TransformersForm(ModelForm):
 
     def __init__(self, model: Any, renderer: Renderer, ends: Sequence[int]) -> None:
         self._model, self._renderer, self._ends = model, renderer, list(ends)
-        takes = signature(inner_model(model).forward).parameters
-        self._keeps = "logits_to_keep" in takes  # else it gives the logits of every token
+        # else it gives the logits of every token
+        self._keeps = "logits_to_keep" in signature(inner_model(model).forward).parameters
 
     def template(self) -> str | None:
         return self._renderer.template.source
