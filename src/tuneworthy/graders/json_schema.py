@@ -17,7 +17,6 @@ from referencing.jsonschema import EMPTY_REGISTRY
 from tuneworthy import limited
 from tuneworthy.config.graders import JsonSchema
 from tuneworthy.errors import UserError
-from tuneworthy.graders import messages
 from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, AnswerGrader, GradingContext
 from tuneworthy.graders.json_text import NOTHING, find_json
 from tuneworthy.input_files import read_input
@@ -26,6 +25,7 @@ from tuneworthy.types import Case, Score, Trace, content_hash
 # Of checking a schema and of judging one answer by it, seconds of processor time.
 OPEN_S: Final = 10.0
 APPLY_S: Final = 2.0
+_FIX_SCHEMA: Final = "Fix the schema file."
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
@@ -39,13 +39,13 @@ def load_schema(data: bytes, name: str) -> Any:
         schema = orjson.loads(data)
         fault = limited.call(schema_fault, orjson.dumps(schema).decode(), limit_s=OPEN_S)
     except orjson.JSONDecodeError as error:
-        raise UserError(f"{name} is not valid JSON: {error}.", hint=messages.say("fix_schema")) from None
+        raise UserError(f"{name} is not valid JSON: {error}.", hint=_FIX_SCHEMA) from None
     except TypeError as error:  # deeper than it can be written
         fault = str(error)
     except limited.OverLimit as error:
         fault = error.reason
     if fault:
-        raise UserError(f"{name} is not a valid JSON Schema: {fault}.", hint=messages.say("fix_schema"))
+        raise UserError(f"{name} is not a valid JSON Schema: {fault}.", hint=_FIX_SCHEMA)
     own = set(_strings(schema, ("$id", "id")))
     for reference in _strings(schema, _REFERENCES):
         base = urldefrag(reference)[0]

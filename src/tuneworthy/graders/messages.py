@@ -1,25 +1,8 @@
-"""Every sentence of this folder that a person reads at run time; the text sent to a judge is in `judge`."""
+"""Why an answer is not correct; the text sent to a judge is in `judge`."""
 
 from collections.abc import Mapping
 from typing import Final
 
-from tuneworthy.catalogue import Catalogue
-
-say = Catalogue(
-    {
-        # Why an answer is unscored
-        # Faults of a label
-        # Faults of a section of [[graders]]
-        "fix_schema": "Fix the schema file.",
-        "text_row": '{"text": "..."}',
-        # The judge
-        # Validation of the judge
-        # Style rules
-    },
-).say
-
-
-# Why an answer is not correct.
 # Every reason that a built-in grader gives; prompt search shows them to a model, so a new wording is a new prompt.
 REASONS: Final[Mapping[str, str]] = {
     "wrong": "readable, but wrong",

@@ -13,7 +13,6 @@ import orjson
 
 from tuneworthy.config.graders import Style
 from tuneworthy.errors import DataError, UserError
-from tuneworthy.graders import messages
 from tuneworthy.graders.base import FORMAT, GRADERS, AnswerGrader, GradingContext
 from tuneworthy.graders.pattern import search
 from tuneworthy.input_files import read_input
@@ -26,6 +25,8 @@ MIN_TEXTS = 20
 MAX_CHARS = 20_000
 FOLDS = 5
 SEED = 7
+# Expected form of a line.
+_TEXT_ROW = '{"text": "..."}'
 
 
 class StyleClassifier:
@@ -83,9 +84,9 @@ def read_generic(path: Path) -> list[str]:
         try:
             row = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            raise DataError(path, number, messages.say("text_row"), f"invalid JSON ({error})") from None
+            raise DataError(path, number, _TEXT_ROW, f"invalid JSON ({error})") from None
         if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-            raise DataError(path, number, messages.say("text_row"), f"{line[:60]!r}")
+            raise DataError(path, number, _TEXT_ROW, f"{line[:60]!r}")
         texts.append(row["text"])
     return texts
 

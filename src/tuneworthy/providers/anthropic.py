@@ -16,10 +16,10 @@ from pydantic import BeforeValidator, model_validator
 from tuneworthy.config.models import Anthropic
 from tuneworthy.errors import ProviderError
 from tuneworthy.providers.base import provider
-from tuneworthy.providers.capabilities import Capabilities, capabilities_for, filter_parameters
+from tuneworthy.providers.capabilities import Capabilities, filter_parameters
 from tuneworthy.providers.constraints import constraint, put, unwrap
-from tuneworthy.providers.http_client import HttpClient, ServedProvider
-from tuneworthy.providers.keys import Key, read_key
+from tuneworthy.providers.http_client import HttpClient, ServedProvider, server_options
+from tuneworthy.providers.keys import Key
 from tuneworthy.providers.usage import Count, Name, WireModel, cut, mapping
 from tuneworthy.types import JsonObject, Message, Request, Response, calls_of, role_of
 
@@ -214,13 +214,4 @@ def open_anthropic(name: str, config: Anthropic, root: Path) -> AnthropicProvide
     Raises:
         AuthError: The server is not on this machine, and the environment variable has no key.
     """
-    return AnthropicProvider(
-        base_url=config.base_url,
-        model=config.model,
-        api_key=read_key(
-            config.key_variable, url=config.base_url, root=root, owner=f"models.{name}", required=config.hosted
-        ),
-        identity={"provider": "anthropic", "model": config.model, "base_url": config.base_url},
-        capabilities=capabilities_for(config),
-        timeout_s=config.timeout_s,
-    )
+    return AnthropicProvider(**server_options(name, config, root))

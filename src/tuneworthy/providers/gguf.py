@@ -92,9 +92,7 @@ def read_header(path: Path) -> GgufHeader:
         with open_input(path) as file:
             return _Reader(path, file, os.fstat(file.fileno()).st_size).header()
     except OSError as error:
-        raise ModelError(
-            messages.say("unreadable", path=path, reason=error.strerror or error), hint=messages.say("download_again")
-        ) from None
+        raise unreadable(path, error) from None
 
 
 class _Reader:
@@ -235,8 +233,16 @@ class _Reader:
         self._rest -= length
 
 
+def model_fault(message: str) -> ModelError:
+    return ModelError(message, hint=messages.say("download_again"))
+
+
+def unreadable(path: Path, error: OSError) -> ModelError:
+    return model_fault(f"Cannot read {path}: {error.strerror or error}.")
+
+
 def header_fault(path: Path, reason: str) -> ModelError:
-    return ModelError(f"{path} is not a valid model file: {reason}.", hint=messages.say("download_again"))
+    return model_fault(f"{path} is not a valid model file: {reason}.")
 
 
 def _is_count(value: object) -> TypeGuard[int]:

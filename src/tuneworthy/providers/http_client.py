@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
@@ -27,12 +28,13 @@ import orjson
 from pydantic import ValidationError
 from yarl import URL
 
+from tuneworthy.config.models import ServedModel
 from tuneworthy.errors import ProviderError, UserError
 from tuneworthy.providers import messages
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.base import BaseProvider
-from tuneworthy.providers.capabilities import Capabilities
-from tuneworthy.providers.keys import Key
+from tuneworthy.providers.capabilities import Capabilities, capabilities_for
+from tuneworthy.providers.keys import Key, read_key
 from tuneworthy.providers.usage import most_bytes
 from tuneworthy.redaction import redact_json
 from tuneworthy.types import JsonObject, Request, Response
@@ -338,6 +340,24 @@ class ServedProvider(BaseProvider):
 
     async def close(self) -> None:
         await self.http.close()
+
+
+def server_options(name: str, config: ServedModel, root: Path) -> dict[str, Any]:
+    """Return the arguments of a provider of a chat protocol, for its section `[models.NAME]`.
+
+    Raises:
+        AuthError: The server is not on this machine, and the environment variable has no key.
+    """
+    return {
+        "base_url": config.base_url,
+        "model": config.model,
+        "api_key": read_key(
+            config.key_variable, url=config.base_url, root=root, owner=f"models.{name}", required=config.hosted
+        ),
+        "identity": {"provider": config.provider, "model": config.model, "base_url": config.base_url},
+        "capabilities": capabilities_for(config),
+        "timeout_s": config.timeout_s,
+    }
 
 
 class _OpenConnector(aiohttp.TCPConnector):

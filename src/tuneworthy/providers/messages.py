@@ -18,7 +18,6 @@ say = Catalogue(
         # What may be loaded
         "file_too_large": "{path} has {found} bytes, more than the limit of {most}.",
         "not_utf8": "{path} is not valid UTF-8 ({reason}).",
-        "unreadable": "Cannot read {path}: {reason}.",
         "unknown_type": "{what} has the unknown type {kind}",
         "too_long": "{what} has {found} bytes, more than the limit of {most}",
         "too_many": "it declares {count} {what}, more than the limit of {most}",

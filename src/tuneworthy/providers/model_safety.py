@@ -16,7 +16,7 @@ import orjson
 from tuneworthy.errors import ModelError
 from tuneworthy.input_files import read_input, read_input_text
 from tuneworthy.providers import messages
-from tuneworthy.providers.gguf import read_header
+from tuneworthy.providers.gguf import model_fault, read_header, unreadable
 from tuneworthy.providers.weights import Place, read_tensors
 from tuneworthy.types import JsonObject
 
@@ -109,14 +109,13 @@ def read_config(path: Path) -> JsonObject:
     """
     config = _read_json(path, MAX_JSON_BYTES)
     if not isinstance(config, dict):
-        raise ModelError(f"{path} must contain a JSON object.", hint=messages.say("download_again"))
+        raise model_fault(f"{path} must contain a JSON object.")
     _refuse_code(path, config)
     mapping = config.get("auto_mapping")
     library = mapping.get("parent_library", "transformers.") if isinstance(mapping, dict) else mapping
     if library is not None and not str(library).startswith(("transformers.", "peft.")):
-        raise ModelError(
-            f"{path}: auto_mapping.parent_library is {library!r}, but only transformers and peft are allowed.",
-            hint=messages.say("download_again"),
+        raise model_fault(
+            f"{path}: auto_mapping.parent_library is {library!r}, but only transformers and peft are allowed."
         )
     return config
 
@@ -169,17 +168,12 @@ def tensors_of(folder: Path) -> dict[str, Place]:
     if names is not None:
         paths = [path for path in paths if path.name in names]
         if missing := names - {path.name for path in paths}:
-            raise ModelError(
-                f"{folder}: the index lists {min(missing)[:80]}, but the file is missing.",
-                hint=messages.say("download_again"),
-            )
+            raise model_fault(f"{folder}: the index lists {min(missing)[:80]}, but the file is missing.")
     tensors: dict[str, Place] = {}
     for path in paths:
         for name, place in read_tensors(path).items():
             if name in tensors:
-                raise ModelError(
-                    f"{folder} contains the tensor {name[:60]!r} twice.", hint=messages.say("download_again")
-                )
+                raise model_fault(f"{folder} contains the tensor {name[:60]!r} twice.")
             tensors[name] = place
     return tensors
 
@@ -213,9 +207,7 @@ def _indexed(folder: Path) -> set[str] | None:
     index = _read_json(path, MAX_TOKENIZER_BYTES)
     places = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
-        raise ModelError(
-            f"{path} has no weight_map that maps tensor names to files.", hint=messages.say("download_again")
-        )
+        raise model_fault(f"{path} has no weight_map that maps tensor names to files.")
     return set(places.values())
 
 
@@ -228,44 +220,30 @@ def template_of(folder: Path) -> str | None:
     path = folder / "chat_template.jinja"
     if path.is_file():
         if (size := path.stat().st_size) > 4 * MAX_TEMPLATE_CHARS:
-            raise ModelError(
-                messages.say("file_too_large", path=path, found=size, most=4 * MAX_TEMPLATE_CHARS),
-                hint=messages.say("download_again"),
-            )
+            raise model_fault(messages.say("file_too_large", path=path, found=size, most=4 * MAX_TEMPLATE_CHARS))
         try:
             return read_input_text(path)
         except UnicodeDecodeError as error:
-            raise ModelError(
-                messages.say("not_utf8", path=path, reason=error.reason), hint=messages.say("download_again")
-            ) from None
+            raise model_fault(messages.say("not_utf8", path=path, reason=error.reason)) from None
     path = folder / "tokenizer_config.json"
     template = read_config(path).get("chat_template") if path.is_file() else None
     if isinstance(template, list):
         named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, Mapping)}
         template = named.get("default")
     if template is not None and not isinstance(template, str):
-        raise ModelError(
-            f"In {path}, the chat template is neither text nor a list of named templates.",
-            hint=messages.say("download_again"),
-        )
+        raise model_fault(f"In {path}, the chat template is neither text nor a list of named templates.")
     return template
 
 
 def _read_json(path: Path, cap: int) -> Any:
     try:
         if (size := path.stat().st_size) > cap:
-            raise ModelError(
-                messages.say("file_too_large", path=path, found=size, most=cap), hint=messages.say("download_again")
-            )
+            raise model_fault(messages.say("file_too_large", path=path, found=size, most=cap))
         return orjson.loads(read_input(path))
     except OSError as error:
-        raise ModelError(
-            messages.say("unreadable", path=path, reason=error.strerror or error), hint=messages.say("download_again")
-        ) from None
+        raise unreadable(path, error) from None
     except orjson.JSONDecodeError as error:
-        raise ModelError(
-            f"{path} is not valid JSON: {str(error)[:120]}.", hint=messages.say("download_again")
-        ) from None
+        raise model_fault(f"{path} is not valid JSON: {str(error)[:120]}.") from None
 
 
 def _pickled(path: Path) -> ModelError:

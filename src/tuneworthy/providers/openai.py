@@ -12,10 +12,10 @@ from pydantic import BeforeValidator, Field, TypeAdapter
 
 from tuneworthy.config.models import OpenAI
 from tuneworthy.providers.base import provider
-from tuneworthy.providers.capabilities import Capabilities, capabilities_for, filter_parameters
+from tuneworthy.providers.capabilities import Capabilities, filter_parameters
 from tuneworthy.providers.constraints import constraint, put, unwrap
-from tuneworthy.providers.http_client import HttpClient, ServedProvider, Sign
-from tuneworthy.providers.keys import Key, read_key
+from tuneworthy.providers.http_client import HttpClient, ServedProvider, Sign, server_options
+from tuneworthy.providers.keys import Key
 from tuneworthy.providers.usage import Count, Logprob, Name, WireModel, WireToolCall, cut, mapping
 from tuneworthy.types import JsonObject, Message, OutputFormat, Request, Response, role_of
 
@@ -222,13 +222,4 @@ def open_openai(name: str, config: OpenAI, root: Path) -> OpenAIProvider:
     Raises:
         AuthError: The server is not on this machine, and the environment variable has no key.
     """
-    return OpenAIProvider(
-        base_url=config.base_url,
-        model=config.model,
-        api_key=read_key(
-            config.key_variable, url=config.base_url, root=root, owner=f"models.{name}", required=config.hosted
-        ),
-        identity={"provider": "openai", "model": config.model, "base_url": config.base_url},
-        capabilities=capabilities_for(config),
-        timeout_s=config.timeout_s,
-    )
+    return OpenAIProvider(**server_options(name, config, root))

@@ -17,9 +17,8 @@ from tuneworthy.config.models import Vllm
 from tuneworthy.errors import ProviderError
 from tuneworthy.providers import messages
 from tuneworthy.providers.base import PLAIN_START, provider
-from tuneworthy.providers.capabilities import capabilities_for
-from tuneworthy.providers.http_client import HttpClient
-from tuneworthy.providers.keys import Key, read_key
+from tuneworthy.providers.http_client import HttpClient, server_options
+from tuneworthy.providers.keys import Key
 from tuneworthy.providers.openai import OpenAIProvider
 from tuneworthy.types import Request, Response
 
@@ -141,13 +140,9 @@ def open_vllm(name: str, config: Vllm, root: Path) -> VllmProvider:
     Raises:
         AuthError: The server is not on this machine, and the environment variable contains no key.
     """
-    key = read_key(config.key_variable, url=config.base_url, root=root, owner=f"models.{name}", required=config.hosted)
+    options = server_options(name, config, root)
     ranker = PromptRanker(
-        address=config.base_url.rstrip("/").removesuffix("/v1"), model=config.model, key=key,
+        address=config.base_url.rstrip("/").removesuffix("/v1"), model=config.model, key=options["api_key"],
         timeout_s=config.timeout_s,
     )  # fmt: skip
-    return VllmProvider(
-        ranker, base_url=config.base_url, model=config.model, api_key=key,
-        identity={"provider": "vllm", "model": config.model, "base_url": config.base_url},
-        capabilities=capabilities_for(config), timeout_s=config.timeout_s,
-    )  # fmt: skip
+    return VllmProvider(ranker, **options)

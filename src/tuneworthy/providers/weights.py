@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from tuneworthy.errors import ModelError
 from tuneworthy.input_files import open_input
 from tuneworthy.providers import messages
-from tuneworthy.providers.gguf import header_fault
+from tuneworthy.providers.gguf import header_fault, model_fault, unreadable
 from tuneworthy.types import JsonObject
 
 if TYPE_CHECKING:
@@ -68,9 +67,8 @@ class Place:
             ModelError: Weights are not computed in its type.
         """
         if self.dtype not in FLOATS:
-            raise ModelError(
-                f"{self.path} has weights of dtype {self.dtype}. Supported dtypes are {', '.join(FLOATS)}.",
-                hint=messages.say("download_again"),
+            raise model_fault(
+                f"{self.path} has weights of dtype {self.dtype}. Supported dtypes are {', '.join(FLOATS)}."
             )
         return to_float32(self.raw(), self.dtype).reshape(self.shape)
 
@@ -92,9 +90,7 @@ def read_tensors(path: Path) -> dict[str, Place]:
             length = _header_length(path, file.read(8), size)
             text = file.read(length)
     except OSError as error:
-        raise ModelError(
-            messages.say("unreadable", path=path, reason=error.strerror or error), hint=messages.say("download_again")
-        ) from None
+        raise unreadable(path, error) from None
     try:
         header = orjson.loads(text)
     except orjson.JSONDecodeError as error:

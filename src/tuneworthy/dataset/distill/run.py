@@ -22,6 +22,7 @@ from tuneworthy.cases.stratified import rank
 from tuneworthy.cases.task_kind import Kind
 from tuneworthy.config.models import ModelSection
 from tuneworthy.config.project import Project
+from tuneworthy.config.teacher import PersonalData as Treatment
 from tuneworthy.config.teacher import Teacher
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext
@@ -128,7 +129,7 @@ async def distill(
     """
     started = time.monotonic()
     teacher, description = _resolve(project, teaching)
-    sifted = _questions(project, store, queries, teaching, limit=limit, say=say)
+    sifted = _questions(project, store, queries, teaching, teacher.personal_data, limit=limit, say=say)
     session = teaching.runner
     shots, mask_row = TeacherShots(teaching.pool), masking(project.data.pii_engine)
 
@@ -191,17 +192,23 @@ def _resolve(project: Project, teaching: Teaching) -> tuple[Teacher, TeacherPin]
 
 
 def _questions(
-    project: Project, store: Folder, queries: Import, teaching: Teaching, *, limit: int | None, say: Say
+    project: Project,
+    store: Folder,
+    queries: Import,
+    teaching: Teaching,
+    treatment: Treatment,
+    *,
+    limit: int | None,
+    say: Say,
 ) -> Sifted:
     """Return the questions that are asked, in the order of the file, and the others.
 
     Raises:
         UserError: No question remains.
     """
-    assert project.teacher is not None
     encoder, _ = encoder_of(project, store, say)
     context = CheckContext(cases=teaching.cases, encoder=encoder, seed=project.split.seed)
-    sifted = sift(queries, project, context, project.teacher.personal_data, limit)
+    sifted = sift(queries, project, context, treatment, limit)
     n_read = queries.record.n_kept
     say(f"Questions read: {n_read}. The teacher answers {len(sifted.rows)} of them.")
     for reason, n in Counter(line.reason for line in sifted.rejects).most_common():
