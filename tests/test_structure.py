@@ -14,7 +14,7 @@ import pytest
 REPOSITORY = Path(__file__).parent.parent
 # Folders and top modules: each may import itself and those before it.
 LAYERS = re.findall(r"\w+", """
-    catalogue text types errors signals processes trust redaction extras input_files yaml_text limited patterns
+    catalogue text types arrays errors signals processes trust redaction extras input_files yaml_text limited patterns
     registry rules functions config store stats providers cases people prompts retrieval decoding
     classical evaluate graders regressions search dataset train ship money ladder shadow verdict doctor scaffold demo
     report api web cli start

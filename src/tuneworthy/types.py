@@ -7,7 +7,7 @@ A `Message` is a chat message in the OpenAI shape: ``{"role": ..., "content": ..
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
@@ -16,7 +16,10 @@ import orjson
 from annotated_types import Interval
 
 JsonObject = dict[str, Any]
+JsonMapping = Mapping[str, Any]
 Message = JsonObject
+# Gets a sentence for the user.
+Say = Callable[[str], None]
 
 
 def role_of(message: Message) -> str:

@@ -26,16 +26,15 @@ from math import inf
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 from scipy.sparse import csr_matrix, diags
 
+from tuneworthy.arrays import Hashes, Ints
 from tuneworthy.cases.agreement import Agreement, ExpectedAnswer, answer_of, form_of, padded_words
 from tuneworthy.cases.normalize import END, context_of, normalised_bytes, question_of, words_of_all
 from tuneworthy.cases.task_kind import guess_kind
 from tuneworthy.types import Case, Example
 
-Numbers = NDArray[np.int64]
 Reason = Literal["exact", "group", "prompt", "ngram", "edit"]
 # In the order of precedence.
 _REASONS: Final[tuple[Reason, ...]] = ("exact", "group", "prompt", "ngram", "edit")
@@ -119,38 +118,38 @@ class _Texts(NamedTuple):
     """Texts as numbers of words, one after another.
 
     Attributes:
-        words: Numbers of all words; 1 ends a text, 0 is a word of no case.
+        words: Ints of all words; 1 ends a text, 0 is a word of no case.
         hashes: Hash per word.
         owner: Number of the text per word.
         ends: Place of the end per text.
         lengths: Number of words per text.
     """
 
-    words: Numbers
-    hashes: NDArray[np.uint64]
-    owner: Numbers
-    ends: Numbers
-    lengths: Numbers
+    words: Ints
+    hashes: Hashes
+    owner: Ints
+    ends: Ints
+    lengths: Ints
 
     def of(self, number: int) -> list[int]:
         end = self.ends[number]
         words: list[int] = self.words[end - self.lengths[number] : end].tolist()
         return words
 
-    def grams(self, size: int) -> NDArray[np.uint64]:
+    def grams(self, size: int) -> Hashes:
         """Return the hashes of all stretches of `size` words; those that cross the end of a text mean nothing."""
         n = max(0, len(self.hashes) - size + 1)
-        hashes: NDArray[np.uint64] = np.zeros(n, np.uint64)
+        hashes: Hashes = np.zeros(n, np.uint64)
         for k in range(size):
             hashes = hashes * _BASE + self.hashes[k : k + n]
         return hashes
 
-    def signatures(self) -> NDArray[np.uint64]:
+    def signatures(self) -> Hashes:
         """Return 64 bits per text, the union of one bit per word: words that texts share set the same bits."""
         bits = np.left_shift(np.uint64(1), self.hashes % np.uint64(64))
         return np.bitwise_or.reduceat(bits, self.ends - self.lengths) if len(bits) else bits
 
-    def places(self, size: int) -> Numbers:
+    def places(self, size: int) -> Ints:
         return np.flatnonzero(self.ends[self.owner] - np.arange(len(self.words)) >= size)
 
 
@@ -166,13 +165,13 @@ def gram_size(n_words: int, n: int) -> int:
     return n if n_words >= n else n_words if n_words < 6 else n_words - 1
 
 
-def _texts(words: Numbers, hashes: NDArray[np.uint64]) -> _Texts:
+def _texts(words: Ints, hashes: Hashes) -> _Texts:
     ends = np.flatnonzero(words == 1)
     lengths = np.diff(ends, prepend=-1) - 1
     return _Texts(words, hashes[words], np.repeat(np.arange(len(ends)), lengths + 1), ends, lengths)
 
 
-def _common_grams(texts: _Texts, n: int) -> NDArray[np.uint64]:
+def _common_grams(texts: _Texts, n: int) -> Hashes:
     """Return the n-grams in more than `COMMON` of `texts`.
 
     Where a template ends, many questions begin alike ("how do i ..."): an n-gram that less than half as many texts
@@ -185,7 +184,7 @@ def _common_grams(texts: _Texts, n: int) -> NDArray[np.uint64]:
     all_counts = np.zeros(len(texts.words), np.int64)
     all_counts[places] = counts
     most = maximum_filter1d(all_counts, 2 * n - 1, mode="constant")[places]
-    common: NDArray[np.uint64] = grams[np.unique(number[(counts > COMMON) & (2 * counts >= most)])]
+    common: Hashes = grams[np.unique(number[(counts > COMMON) & (2 * counts >= most)])]
     return common
 
 

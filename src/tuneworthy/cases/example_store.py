@@ -14,17 +14,15 @@ from typing import Any, Final, TypeVar, overload
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
+from tuneworthy.arrays import Bools, Hashes, Ints
 from tuneworthy.cases.normalize import asked_id, normalised_bytes, question_of
 from tuneworthy.cases.stratified import Unit, components_of, members_of
 from tuneworthy.cases.task_kind import Kind, parse_object
 from tuneworthy.store.own_file import OwnFile
 from tuneworthy.types import UNLABELLED, Case, Example
 
-Numbers = NDArray[np.int64]
-Hashes = NDArray[np.uint64]
 R = TypeVar("R", Case, Example)
 
 # Characters of an answer by which equally frequent answers are put in order.
@@ -47,20 +45,20 @@ class ExampleColumns:
     """
 
     ids: Hashes
-    groups: Numbers
+    groups: Ints
     asked: Hashes
     questions: Hashes
     answers: Hashes
-    objects: NDArray[np.bool_]
+    objects: Bools
     names: Mapping[str, int]
 
-    def at(self, places: Numbers) -> "ExampleColumns":
+    def at(self, places: Ints) -> "ExampleColumns":
         some = {one.name: getattr(self, one.name)[places] for one in fields(self) if one.name != "names"}
         return replace(self, **some)
 
-    def scorable(self, kind: str) -> NDArray[np.bool_]:
+    def scorable(self, kind: str) -> Bools:
         """Return which examples graders can score in a task of this kind."""
-        fits: NDArray[np.bool_] = (self.asked != 0) & (self.answers != 0)
+        fits: Bools = (self.asked != 0) & (self.answers != 0)
         return fits & self.objects if kind == "json" else fits
 
 
@@ -138,9 +136,9 @@ class StoredExamples(Sequence[Example]):
         self._file, self._name = file, name
         self._starts, (self._lines, self._ids) = heads[0].astype(np.int64), heads[1:]
         self._columns = columns
-        self.places: Numbers = np.arange(heads.shape[1] - 1)
+        self.places: Ints = np.arange(heads.shape[1] - 1)
 
-    def at(self, numbers: Numbers) -> "StoredExamples":
+    def at(self, numbers: Ints) -> "StoredExamples":
         """Return those with these numbers, in this order."""
         some = copy(self)
         some.__dict__.pop("columns", None)
@@ -211,7 +209,7 @@ def some_of(rows: Sequence[R], numbers: Iterable[int]) -> Sequence[R]:
     return tuple(rows[number] for number in numbers)
 
 
-def others(rows: Sequence[Case | Example], numbers: Iterable[int]) -> Numbers:
+def others(rows: Sequence[Case | Example], numbers: Iterable[int]) -> Ints:
     return np.setdiff1d(np.arange(len(rows)), np.fromiter(numbers, np.int64))
 
 
@@ -237,7 +235,7 @@ def answer_counts(rows: Sequence[Example]) -> Counter[str]:
     return counts
 
 
-def asking(pool: Sequence[Example], kind: Kind, ids: Collection[str]) -> Numbers:
+def asking(pool: Sequence[Example], kind: Kind, ids: Collection[str]) -> Ints:
     columns = columns_of(pool)
     wanted = np.array([int(one, 16) for one in ids if _IS_HASH.fullmatch(one)], np.uint64)
     return np.flatnonzero(np.isin(columns.asked, wanted) & columns.scorable(kind.name))

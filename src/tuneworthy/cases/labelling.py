@@ -23,7 +23,7 @@ from tuneworthy.cases.writer import write_rows
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.input_files import read_input
 from tuneworthy.store.lines import append_line, refuse_link
-from tuneworthy.types import SECOND_SHARE, UNLABELLED, Case, JsonObject, canonical
+from tuneworthy.types import SECOND_SHARE, UNLABELLED, Case, JsonObject, Say, canonical
 
 QUIT: Final = "/quit"
 SKIP: Final = "/skip"
@@ -369,7 +369,7 @@ class LabellingQueue(Protocol):
 def run_terminal(
     session: LabellingQueue,
     ask: Callable[[str], str],
-    say: Callable[[str], None],
+    say: Say,
     *,
     parse: Callable[[str], Any] | None = None,
     greeting: str = GREETING,

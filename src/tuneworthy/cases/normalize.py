@@ -3,13 +3,13 @@
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import Any, Final
 
 from tuneworthy.cases.formats.chats import turns_text
 from tuneworthy.cases.formats.columns import parsed
-from tuneworthy.types import Case, Example, JsonObject, role_of, text_of
+from tuneworthy.types import Case, Example, JsonMapping, JsonObject, role_of, text_of
 
 
 class _TranslateTable(dict[int, int | str | None]):
@@ -173,7 +173,7 @@ def asked_id(example: Example) -> str | None:
     return None if asked is None else Case.make_id(asked, tools_of(example))
 
 
-def variables_text(variables: Mapping[str, Any]) -> str:
+def variables_text(variables: JsonMapping) -> str:
     """Return variables as one text: ``name: value``, a line each.
 
     >>> variables_text({"text": "hi", "slots": ["a"]})

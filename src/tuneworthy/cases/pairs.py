@@ -1,10 +1,10 @@
 """Preference pairs: rows with a worse answer in `meta`."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from tuneworthy.cases.formats.chats import is_blank
-from tuneworthy.types import Example, JsonObject, Message
+from tuneworthy.types import Example, JsonMapping, JsonObject, Message
 
 # The key of the worse answer in a row's `meta`.
 REJECTED: Final = "rejected"
@@ -23,7 +23,7 @@ def rejected_answer(row: Example) -> str:
     return str(text) if is_answer and not (isinstance(worse, Mapping) and worse.get("tool_calls")) else ""
 
 
-def with_rejected(meta: Mapping[str, Any], worse: Message) -> JsonObject:
+def with_rejected(meta: JsonMapping, worse: Message) -> JsonObject:
     """Return `meta` of a row with its worse answer, if that is text and it has no worse one yet."""
     if not isinstance(worse.get("content"), str) or worse.get("tool_calls") or meta.get(REJECTED):
         return dict(meta)

@@ -15,7 +15,7 @@ from tuneworthy.cases.stratified import draw, units_of
 from tuneworthy.cases.task_kind import Kind, TaskKind, answer_text, guess_kind, parse_object
 from tuneworthy.errors import UserError
 from tuneworthy.text import count, plural
-from tuneworthy.types import UNLABELLED, Case, Example, content_hash
+from tuneworthy.types import UNLABELLED, Case, Example, JsonObject, content_hash
 
 MIN_EXAMPLES = 200
 MIN_DEV = 50
@@ -57,7 +57,7 @@ class Draw:
     additions: tuple[tuple[str, ...], ...] = ()
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> JsonObject:
         return {one.name: getattr(self, one.name) for one in fields(Draw)}
 
 

@@ -18,9 +18,7 @@ from tuneworthy.registry import Registry
 from tuneworthy.types import Example, content_hash
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from tuneworthy.arrays import Floats
     from tuneworthy.classical.encoder import LabelChooser
     from tuneworthy.classical.runtime import Answerer
 
@@ -67,7 +65,7 @@ class ProbabilisticModel(ClassicalModel, Protocol):
     def labels(self) -> Sequence[str]:
         """The labels that occur in the training rows, sorted."""
 
-    def probabilities(self, questions: Sequence[str]) -> NDArray[np.float64]:
+    def probabilities(self, questions: Sequence[str]) -> Floats:
         """Return label probabilities, shape ``(n_questions, n_labels)``; rows sum to 1."""
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tuneworthy.arrays import Bools, Floats, Ints
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.stats.auroc import fold_areas
 
@@ -103,7 +103,7 @@ def _drift(
     )
 
 
-def _folds(questions: Sequence[str], positive: NDArray[np.bool_], seed: int) -> NDArray[np.int64]:
+def _folds(questions: Sequence[str], positive: Bools, seed: int) -> Ints:
     """Deal the rows over the folds, those of one question together, both classes evenly."""
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -116,7 +116,7 @@ def _folds(questions: Sequence[str], positive: NDArray[np.bool_], seed: int) -> 
     return folds
 
 
-def _out_of_fold(texts: Sequence[str], positive: NDArray[np.bool_], folds: NDArray[np.int64]) -> NDArray[np.float64]:
+def _out_of_fold(texts: Sequence[str], positive: Bools, folds: Ints) -> Floats:
     """Return for each text the score of a model that has not seen its fold, ``(n_texts,)``."""
     from sklearn.linear_model import LogisticRegression
 

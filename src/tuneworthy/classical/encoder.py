@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
 QUESTION: Final = "Select the label that fits the text."
 LONGEST_WORD: Final = 100
 # The row of the table of kinds of question, and the name of its temperature.
@@ -85,11 +86,11 @@ class LabelChooser:
     def predict(self, questions: Sequence[str]) -> list[str]:
         return [self.labels[i] for i in self.probabilities(questions).argmax(axis=1)] if questions else []
 
-    def probabilities(self, questions: Sequence[str]) -> NDArray[np.float64]:
+    def probabilities(self, questions: Sequence[str]) -> Floats:
         rows = [self._row(question) for question in questions]
         return np.stack(rows) if rows else np.zeros((0, len(self.labels)))
 
-    def _row(self, question: str) -> NDArray[np.float64]:
+    def _row(self, question: str) -> Floats:
         raise NotImplementedError
 
 
@@ -108,7 +109,7 @@ class PieceModel(LabelChooser):
         self,
         labels: Sequence[str],
         vocabulary: Mapping[str, int],
-        weights: Mapping[str, NDArray[Any]],
+        weights: Mapping[str, np.ndarray],
         max_tokens: int,
         temperature: float,
     ) -> None:
@@ -132,7 +133,7 @@ class DecisionModel(PieceModel):
         self._labels = _unit(np.stack([self._mean(text) for text in texts]))
         self._layers = [(self._dense(f"mlp.{n}.weight"), self._weights[f"mlp.{n}.bias"]) for n in (0, 2, 4)]
 
-    def _row(self, question: str) -> NDArray[np.float64]:
+    def _row(self, question: str) -> Floats:
         labels, asked, text = self._labels, self._question, _unit(self._mean(question))
         centre = labels.mean(axis=0)
         products = [labels, text * labels, asked * labels, text * asked * labels, labels - centre]
@@ -164,11 +165,11 @@ class EncoderClassifier(PieceModel):
         self._heads, self._epsilon = n_heads, epsilon
         self._layers = sum(name.endswith(".intermediate.dense.weight") for name in self._weights)
 
-    def _row(self, question: str) -> NDArray[np.float64]:
+    def _row(self, question: str) -> Floats:
         ids = self._pieces.marked(question, self._max_tokens)
         return softmax(self.logits(ids).astype(np.float64) / self._temperature)
 
-    def logits(self, ids: list[int]) -> NDArray[Any]:
+    def logits(self, ids: list[int]) -> np.ndarray:
         """Return the head's output per label for a text of these pieces, ``(n_labels,)``."""
         weights, n = self._weights, len(ids)
         x = weights["embeddings.word_embeddings.weight"][ids] + weights["embeddings.position_embeddings.weight"][:n]
@@ -186,16 +187,16 @@ class EncoderClassifier(PieceModel):
             x = self._norm(x + self._linear(inner, f"{at}output.dense"), f"{at}output.LayerNorm")
         return self._linear(x.mean(axis=0), "classifier")
 
-    def _linear(self, x: NDArray[Any], name: str) -> NDArray[Any]:
+    def _linear(self, x: np.ndarray, name: str) -> np.ndarray:
         return np.asarray(x @ self._weights[f"{name}.weight"].T + self._weights[f"{name}.bias"])
 
-    def _norm(self, x: NDArray[Any], name: str) -> NDArray[Any]:
+    def _norm(self, x: np.ndarray, name: str) -> np.ndarray:
         centred = x - x.mean(axis=-1, keepdims=True)
         scaled = centred / ((centred**2).mean(axis=-1, keepdims=True) + self._epsilon) ** 0.5
         return np.asarray(scaled * self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"])
 
 
-def gelu(x: NDArray[Any]) -> NDArray[Any]:
+def gelu(x: np.ndarray) -> np.ndarray:
     """Return the Gaussian error linear unit per number.
 
     >>> gelu(np.array([0.0, -1.0])).round(4).tolist()
@@ -210,7 +211,7 @@ def gelu(x: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(x * (1 + erf) / 2, x.dtype)
 
 
-def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+def softmax(scores: Floats) -> Floats:
     shifted = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), dtype=np.float64)
 

@@ -14,13 +14,14 @@ from tuneworthy.classical.base import QuestionAnswer
 from tuneworthy.classical.runtime import ABSENT, CASES, Field, most_frequent, write
 from tuneworthy.classical.spans import Span, Text, choose_occurrences
 from tuneworthy.errors import Undecided
+from tuneworthy.types import JsonMapping, JsonObject
 
 Path = tuple[str, ...]
 
 COPIED_FROM = 0.5  # share of a field's filled values that must appear in the question
 
 
-def read_object(text: str) -> dict[str, Any] | None:
+def read_object(text: str) -> JsonObject | None:
     """Return the JSON object of `text` (bare or in a code fence), or None."""
     fenced = re.fullmatch(r"```\w*\s*(.*?)\s*```", text.strip(), re.DOTALL)
     try:
@@ -30,7 +31,7 @@ def read_object(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def read_rows(rows: Sequence[QuestionAnswer]) -> tuple[list[Text], list[dict[str, Any]]]:
+def read_rows(rows: Sequence[QuestionAnswer]) -> tuple[list[Text], list[JsonObject]]:
     """Return the questions and objects of the rows whose answer is a JSON object.
 
     Raises:
@@ -46,7 +47,7 @@ def read_rows(rows: Sequence[QuestionAnswer]) -> tuple[list[Text], list[dict[str
     return [text for text, _ in readable], [value for _, value in readable]
 
 
-def flatten(value: Mapping[str, Any], prefix: Path = ()) -> dict[Path, Any]:
+def flatten(value: JsonMapping, prefix: Path = ()) -> dict[Path, Any]:
     """Return the leaves of nested objects by path.
 
     >>> flatten({"a": {"b": 1}, "c": [2]})

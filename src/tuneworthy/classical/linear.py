@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tuneworthy.arrays import Floats
 from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer, fitted
 from tuneworthy.classical.encoder import softmax
 from tuneworthy.classical.features import TextFeatures
@@ -74,7 +74,7 @@ class LinearSvmClassifier:
         self._model = _train(matrix[rows], targets[rows], self.c)
         return self
 
-    def probabilities(self, matrix: Any) -> NDArray[np.float64]:
+    def probabilities(self, matrix: Any) -> Floats:
         """Return label probabilities, ``(n_rows, n_labels)``."""
         if self._model is None:
             return np.ones((matrix.shape[0], 1))
@@ -97,7 +97,7 @@ class LinearSvmClassifier:
             "intercept": intercept,
         }
 
-    def _choose(self, matrix: Any, targets: NDArray[Any], groups: Sequence[str]) -> None:
+    def _choose(self, matrix: Any, targets: np.ndarray, groups: Sequence[str]) -> None:
         folds = assign_folds(targets.tolist(), groups, self.seed)
         known = np.flatnonzero(folds >= 0)
         if len(known) < MIN_CV_ROWS:
@@ -113,7 +113,7 @@ class LinearSvmClassifier:
                 best, self.c = rank, c
                 self.temperature = TEMPERATURE_GRID[int(np.argmin(losses))]
 
-    def _out_of_fold(self, matrix: Any, targets: NDArray[Any], folds: NDArray[Any], c: float) -> NDArray[np.float64]:
+    def _out_of_fold(self, matrix: Any, targets: np.ndarray, folds: np.ndarray, c: float) -> Floats:
         margins = np.full((len(targets), len(self.labels)), -1.0)
         for fold in range(N_FOLDS):
             train, held_out = folds != fold, folds == fold
@@ -130,7 +130,7 @@ def affordable_rows(answers: Sequence[str], n_nonzero: int) -> list[int]:
     return [i for i, answer in enumerate(answers) if answer in usual]
 
 
-def _train(matrix: Any, targets: NDArray[Any], c: float) -> Any:
+def _train(matrix: Any, targets: np.ndarray, c: float) -> Any:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 
@@ -140,7 +140,7 @@ def _train(matrix: Any, targets: NDArray[Any], c: float) -> Any:
         return LinearSVC(C=c, tol=1e-2, max_iter=300, random_state=0).fit(matrix, targets.astype(str))
 
 
-def _margins(model: Any, matrix: Any, labels: Sequence[str]) -> NDArray[np.float64]:
+def _margins(model: Any, matrix: Any, labels: Sequence[str]) -> Floats:
     raw = model.decision_function(matrix)
     if raw.ndim == 1:
         raw = np.column_stack([-raw, raw])
@@ -152,11 +152,11 @@ def columns_of(learned: Sequence[str], labels: Sequence[str]) -> list[int]:
     return [column[label] for label in learned]
 
 
-def log_loss(probabilities: NDArray[np.float64], codes: NDArray[Any]) -> float:
+def log_loss(probabilities: Floats, codes: np.ndarray) -> float:
     return float(-np.mean(np.log(probabilities[np.arange(len(codes)), codes] + 1e-12)))
 
 
-def assign_folds(answers: Sequence[str], groups: Sequence[str], seed: int) -> NDArray[Any]:
+def assign_folds(answers: Sequence[str], groups: Sequence[str], seed: int) -> np.ndarray:
     """Distribute the groups per label over the folds; -1 for the rows beyond `MAX_CV_ROWS`.
 
     A group belongs to the label of its first row.

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneworthy.classical.encoder import LabelChooser, softmax
+from tuneworthy.classical.encoder import Floats, LabelChooser, softmax
 from tuneworthy.classical.spans import CopyRules, Span, Text
 from tuneworthy.classical.tagger import WordTagger
 
@@ -176,7 +176,7 @@ class LinearLabels:
         self.labels, self._columns, self._temperature = labels, columns, temperature
         self._weights, self._intercept = weights, intercept
 
-    def probabilities(self, row: Row) -> NDArray[np.float64]:
+    def probabilities(self, row: Row) -> Floats:
         """Return label probabilities, ``(n_labels,)``."""
         if self._weights is None:
             return np.ones(1)
@@ -189,7 +189,7 @@ class LinearLabels:
         return self.labels[int(self.probabilities(row).argmax())]
 
 
-def spread(raw: NDArray[np.float64], columns: Sequence[int], n_labels: int) -> NDArray[np.float64]:
+def spread(raw: Floats, columns: Sequence[int], n_labels: int) -> Floats:
     """Return the margins of all labels, ``(..., n_labels)``.
 
     A label that the model was not trained on gets the row's lowest margin, so that it never wins.
@@ -305,7 +305,7 @@ class MajorityLabel(LabelChooser):
     def __init__(self, labels: Sequence[str], shares: Sequence[float]) -> None:
         self.labels, self._shares = labels, np.array(shares)
 
-    def _row(self, question: str) -> NDArray[np.float64]:
+    def _row(self, question: str) -> Floats:
         return self._shares
 
 
@@ -329,7 +329,7 @@ class LabelPredictor(LabelChooser):
         self._features, self._model = TfidfRows(**features), LinearLabels(**labels)
         self.labels = self._model.labels
 
-    def _row(self, question: str) -> NDArray[np.float64]:
+    def _row(self, question: str) -> Floats:
         return self._model.probabilities(self._features.row(question))
 
 
@@ -348,9 +348,9 @@ class NearestAnswer(Answerer):
     def __init__(
         self,
         features: State,
-        starts: NDArray[Any],
-        rows: NDArray[Any],
-        values: NDArray[Any],
+        starts: np.ndarray,
+        rows: np.ndarray,
+        values: np.ndarray,
         answers: Sequence[str],
         *,
         is_json: bool = False,

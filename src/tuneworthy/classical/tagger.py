@@ -14,8 +14,8 @@ from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tuneworthy.classical.encoder import Floats
 from tuneworthy.classical.spans import Span, Text, shape
 
 WINDOW = 3
@@ -135,7 +135,7 @@ class WordTagger:
         return decode(scores, self._transitions, self._kinds, self._n_fields)
 
 
-def allowed_transitions(n_tags: int) -> NDArray[np.float64]:
+def allowed_transitions(n_tags: int) -> Floats:
     """Return log weights ``(n_tags, n_tags)`` from tag to next tag: 0, or -inf where BIO forbids it."""
     weights = np.zeros((n_tags, n_tags))
     for inside in range(2, n_tags, 2):
@@ -144,7 +144,7 @@ def allowed_transitions(n_tags: int) -> NDArray[np.float64]:
     return weights
 
 
-def best_path(scores: NDArray[np.float64], transitions: NDArray[np.float64]) -> list[int]:
+def best_path(scores: Floats, transitions: Floats) -> list[int]:
     """Return the tags of the best path (Viterbi); a path never begins inside a span.
 
     Args:
@@ -165,7 +165,7 @@ def best_path(scores: NDArray[np.float64], transitions: NDArray[np.float64]) -> 
 
 
 def decode(
-    scores: NDArray[np.float64], transitions: NDArray[np.float64], kinds: Sequence[Sequence[int]], n_fields: int
+    scores: Floats, transitions: Floats, kinds: Sequence[Sequence[int]], n_fields: int
 ) -> list[list[tuple[float, Span]]]:
     """Return, for each field, the spans of the best path with their mean log probability.
 

@@ -22,7 +22,7 @@ from typing import Any, Final, Protocol, cast
 from tuneworthy.dataset.records import Action
 from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.rules import Finding, Rule, RuleBook
-from tuneworthy.types import Case, Example
+from tuneworthy.types import Case, Example, JsonObject
 
 # The `row` of a finding that is about all rows together; its action is `report`.
 WHOLE_SET: Final = -1
@@ -69,7 +69,7 @@ class DataCheck(Rule[RowFinding]):
         return replace(self, examine=self.build(**settings))
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> JsonObject:
         examine: Any = self.examine
         return {one.name: getattr(examine, one.name) for one in fields(examine)} if is_dataclass(examine) else {}
 

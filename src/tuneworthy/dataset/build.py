@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from tuneworthy.config.data import DataSection
 from tuneworthy.config.project import Project
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, data_checks
-from tuneworthy.dataset.check_runner import BATCH, CheckedRows, Say, json_lines, run_checks
+from tuneworthy.dataset.check_runner import BATCH, CheckedRows, json_lines, run_checks
 from tuneworthy.dataset.checks.contamination import Contamination
 from tuneworthy.dataset.distill.teacher import teachers_of
 from tuneworthy.dataset.effect import EffectMeter
@@ -35,7 +34,7 @@ from tuneworthy.errors import UserError, did_you_mean
 from tuneworthy.evaluate.runner import Progress
 from tuneworthy.store import Folder
 from tuneworthy.text import count
-from tuneworthy.types import content_hash
+from tuneworthy.types import JsonObject, Say, content_hash
 
 
 def build_version(
@@ -144,7 +143,7 @@ def configured_checks(data: DataSection) -> list[DataCheck]:
         for name in sorted(set(names) - valid):
             hint = f"{did_you_mean(name, valid)} Choose from {', '.join(checks)}."
             raise UserError(f"data.{key}: there is no check {name!r}.", hint=hint.strip())
-    settings: dict[str, dict[str, Any]] = {
+    settings: dict[str, JsonObject] = {
         "personal_data": {"engine": data.pii_engine},
         "concentration": {"cap": data.topic_cap},
         "teacher_mix": {"allowed": data.teacher_mix},

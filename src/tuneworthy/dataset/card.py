@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 from tuneworthy.cases.pii import Masker, PiiMatch
 from tuneworthy.dataset import messages
@@ -17,7 +17,7 @@ from tuneworthy.dataset.distill.teacher import name_of, terms_of
 from tuneworthy.dataset.effect import build_words, effect_words
 from tuneworthy.dataset.freeze import Version
 from tuneworthy.dataset.records import Effect, LabelRow, Recipe, RowLine, TeacherRecord
-from tuneworthy.types import Example, role_of
+from tuneworthy.types import Example, JsonMapping, role_of
 
 # Rows that are shown for each reason.
 EXAMPLES: Final = 3
@@ -347,7 +347,7 @@ def _provenance(recipe: Recipe) -> list[tuple[str, str]]:
     ]
 
 
-def _settings_text(settings: Mapping[str, Any]) -> str:
+def _settings_text(settings: JsonMapping) -> str:
     return ", ".join(f"{key} {value}" for key, value in settings.items())
 
 

@@ -36,14 +36,13 @@ from tuneworthy.dataset.rows import StoredRows
 from tuneworthy.errors import UserError
 from tuneworthy.store import write_atomic
 from tuneworthy.store.shapes import DamagedRecord, parsed
-from tuneworthy.types import Example
+from tuneworthy.types import Example, Say
 
 # Rows that a check gets at a time if it does not need all of them.
 BATCH: Final = 20_000
 # Seconds between two sentences on how far a check is, and rows after which the time is looked at.
 EVERY_S: Final = 10.0
 SPACING: Final = 1024
-Say = Callable[[str], None]
 # Check and row to the row as the check may see it.
 View = Callable[[str, Example], Example]
 

@@ -18,12 +18,11 @@ from math import hypot
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from tuneworthy.arrays import Bools, Floats, Ints
 from tuneworthy.config.project import Project
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.check_runner import Say
 from tuneworthy.dataset.effect import (
     MIN_ASKED,
     MOST_DRAWN,
@@ -37,13 +36,13 @@ from tuneworthy.dataset.sources import cases_hash, measured_cases
 from tuneworthy.errors import Undecided, UserError
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.stats.paired import compare
+from tuneworthy.types import Say
 
 # Times that the largest size is halved at most, and the smallest size.
 HALVINGS: Final = 4
 MIN_SIZE: Final = 10
 # Draws of a random subset for each seed.
 DRAWS: Final = 3
-Numbers = NDArray[np.int64]
 # Rows, and how many of them.
 Subset = tuple[str, int]
 
@@ -188,10 +187,8 @@ def _sample(version: Version, meter: EffectMeter) -> AskedSample:
     return meter.sample(rows, np.array(stays, np.bool_), rows)
 
 
-def _drawn(
-    sample: AskedSample, draws: Sequence[tuple[str, int, int]], train: NDArray[np.bool_], fold: int
-) -> list[Numbers]:
-    orders: dict[tuple[str, int], Numbers] = {}
+def _drawn(sample: AskedSample, draws: Sequence[tuple[str, int, int]], train: Bools, fold: int) -> list[Ints]:
+    orders: dict[tuple[str, int], Ints] = {}
     for draw in range(DRAWS):
         rng = np.random.default_rng([fold, draw])
         orders["built", draw] = rng.permutation(np.flatnonzero(train & sample.stays))
@@ -209,14 +206,12 @@ class SubsetScores:
         weights: Of the questions, ``(n,)``.
     """
 
-    scores: Mapping[Subset, NDArray[np.float64]]
-    weights: NDArray[np.float64]
+    scores: Mapping[Subset, Floats]
+    weights: Floats
 
     @classmethod
-    def of(
-        cls, draws: Sequence[tuple[str, int, int]], by_seed: NDArray[np.float64], weights: NDArray[np.float64]
-    ) -> "SubsetScores":
-        columns: dict[Subset, list[NDArray[np.float64]]] = {}
+    def of(cls, draws: Sequence[tuple[str, int, int]], by_seed: Floats, weights: Floats) -> "SubsetScores":
+        columns: dict[Subset, list[Floats]] = {}
         for place, (name, size, _) in enumerate(draws):
             columns.setdefault((name, size), []).append(by_seed[:, :, place] * weights)
         return cls({one: np.array(several) for one, several in columns.items()}, weights)
@@ -226,8 +221,8 @@ class SubsetScores:
         low, high = self._widened(level.value, (level.lo, level.hi), self.scores[subset])
         return level.value, (max(0.0, low), min(1.0, high))
 
-    def _mean(self, subset: Subset) -> NDArray[np.float64]:
-        mean: NDArray[np.float64] = self.scores[subset].sum(axis=1).mean(axis=0)
+    def _mean(self, subset: Subset) -> Floats:
+        mean: Floats = self.scores[subset].sum(axis=1).mean(axis=0)
         return np.minimum(mean, self.weights)  # thirds that do not add up to 1 by the last digit
 
     def difference(self, a: Subset, b: Subset) -> Difference:
@@ -235,7 +230,7 @@ class SubsetScores:
         bounds = self._widened(result.delta, result.ci, self.scores[b] - self.scores[a])
         return Difference(result.delta, bounds, result.n)
 
-    def _widened(self, value: float, bounds: tuple[float, float], draws: NDArray[np.float64]) -> tuple[float, float]:
+    def _widened(self, value: float, bounds: tuple[float, float], draws: Floats) -> tuple[float, float]:
         """Return the bounds of an interval over questions, as far apart as the draws of the rows demand.
 
         Source: Zou and Donner 2008 (Stat. Med. 27:1693), limits of the sum of two independent errors.

@@ -14,9 +14,9 @@ from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
+from tuneworthy.arrays import Bools, Floats, Ints
 from tuneworthy.cases import guess_kind
 from tuneworthy.cases.normalize import normalise, normalised_bytes
 from tuneworthy.cases.task_kind import answer_text, parse_object
@@ -48,7 +48,7 @@ MOST_CHECKS: Final = 3
 _OTHER: Final = " other"
 
 # Which of the rows may be trained on, and the seed, to the rows that each arm trains on.
-Arms = Callable[[NDArray[np.bool_], int], Sequence[NDArray[np.int64]]]
+Arms = Callable[[Bools, int], Sequence[Ints]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +107,7 @@ class EffectMeter:
             effect, status="measured" if dev else "unmeasured", dev=dev, staying=staying, baseline=drawn.baseline
         )
 
-    def _difference(self, answers: Sequence[str], scores: NDArray[np.float64]) -> Difference | None:
+    def _difference(self, answers: Sequence[str], scores: Floats) -> Difference | None:
         """Return the paired difference of ``(n, 2)`` scores of questions with these answers; None with too few."""
         if len(answers) < MIN_ASKED:
             return None
@@ -115,13 +115,13 @@ class EffectMeter:
         result = compare(scores[:, 0] * weights, weights, scores[:, 1] * weights, weights, alpha=None)
         return Difference(result.delta, result.ci, result.n)
 
-    def _draw(self, rows: StoredRows, gone: NDArray[np.bool_], repeats: Mapping[int, int]) -> "AskedSample":
+    def _draw(self, rows: StoredRows, gone: Bools, repeats: Mapping[int, int]) -> "AskedSample":
         numbers = np.random.default_rng(self.seed).permutation(len(rows))[:MOST_DRAWN]
         # Equal questions, and what repeats a row, are of one fold.
         owners = [rows.at(_root(int(rows.places[number]), repeats)) for number in numbers]
         return self.sample([rows[int(number)] for number in numbers], ~gone[numbers], owners)
 
-    def sample(self, rows: Sequence[Example], stays: NDArray[np.bool_], owners: Sequence[Example]) -> "AskedSample":
+    def sample(self, rows: Sequence[Example], stays: Bools, owners: Sequence[Example]) -> "AskedSample":
         """Return the dev cases and the first of `rows`, as many as the kind of task allows.
 
         Args:
@@ -151,7 +151,7 @@ class EffectMeter:
             return "free_text"  # lists have no fields to tag
         return kind
 
-    def weights(self, answers: Sequence[str]) -> NDArray[np.float64]:
+    def weights(self, answers: Sequence[str]) -> Floats:
         if not self.labels:
             return np.ones(len(answers))
         n = sum(self.cases.get(label, 0) + 1 for label in self.labels)
@@ -159,7 +159,7 @@ class EffectMeter:
         wanted = {label: (self.cases.get(label, 0) + 1) / n for label in self.labels}
         return np.array([min(MOST_WEIGHT, wanted[one] * len(answers) / counts[one]) for one in answers])
 
-    def _labels(self, rows: StoredRows, numbers: NDArray[np.int64]) -> dict[str, tuple[int, float]]:
+    def _labels(self, rows: StoredRows, numbers: Ints) -> dict[str, tuple[int, float]]:
         if not self.labels:
             return {}
         counts = Counter(rows[int(number)].answer.strip() for number in numbers)
@@ -230,10 +230,10 @@ class AskedSample:
 
     questions: Sequence[str]
     accepted: Sequence[tuple[str, ...]]
-    stays: NDArray[np.bool_]
-    folds: NDArray[np.int64]
-    asked: NDArray[np.int64]
-    dev: NDArray[np.int64]
+    stays: Bools
+    folds: Ints
+    asked: Ints
+    dev: Ints
     kind: str
 
     @property
@@ -250,7 +250,7 @@ class AskedSample:
     def matrix(self) -> Any:
         return TextFeatures().fit_transform(self.questions)
 
-    def scores(self, arms: Arms) -> NDArray[np.float64]:
+    def scores(self, arms: Arms) -> Floats:
         """Return the scores of the rows that are asked, then of the dev cases, ``(SEEDS, n_questions, n_arms)``.
 
         Their sum over the seeds is the score: 0 where another seed asks, and a part of each seed for a dev case.
@@ -272,7 +272,7 @@ class AskedSample:
             parts.append(part)
         return np.array(parts)
 
-    def answer(self, train: NDArray[np.int64], asked: Sequence[int], seed: int) -> list[str]:
+    def answer(self, train: Ints, asked: Sequence[int], seed: int) -> list[str]:
         known = [self.accepted[i][0] for i in train]
         if self.kind == "label":
             model = LinearSvmClassifier(seed, c_grid=(1.0,)).fit(self.matrix[train], known, [])

@@ -13,9 +13,9 @@ from typing import Final
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from tuneworthy import __version__
+from tuneworthy.arrays import Ints
 from tuneworthy.cases.stratified import draw, units_of
 from tuneworthy.cases.task_kind import guess_kind
 from tuneworthy.dataset.freeze import Version
@@ -91,7 +91,7 @@ class DatasetManifest:
     notes: Sequence[str]
 
 
-def split_rows(rows: Sequence[Example], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def split_rows(rows: Sequence[Example], share: float, seed: int) -> tuple[Ints, Ints]:
     """Return the numbers of the rows of train and of validation, each in order.
 
     Args:

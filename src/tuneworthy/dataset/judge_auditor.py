@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -36,7 +36,7 @@ from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.graders.validate import validate_judge
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.store import Folder, ResponseStore
-from tuneworthy.types import Case, Example, Response, Trace, calls_of, content_hash, role_of, text_of
+from tuneworthy.types import Case, Example, JsonObject, Response, Trace, calls_of, content_hash, role_of, text_of
 
 # Rows that are judged concurrently.
 BLOCK: Final = 1_000
@@ -68,13 +68,13 @@ class JudgeAuditor:
     progress: Progress | None = None
     max_usd: float | None = None
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> JsonObject:
         return asyncio.run(self._identity())
 
     def audit(self, rows: Sequence[Example]) -> AuditResult:
         return asyncio.run(self._audit(rows))
 
-    async def _identity(self) -> dict[str, Any]:
+    async def _identity(self) -> JsonObject:
         async with self._opened() as judge:
             return dict(judge.identity)
 

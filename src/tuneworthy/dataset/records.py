@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
-from tuneworthy.types import Example
+from tuneworthy.types import Example, JsonObject
 
 SCHEMA_VERSION: Final = 5
 
@@ -68,13 +68,13 @@ class RowLine:
             return None
         return Example(id=self.id, source=self.source, messages=tuple(chat), meta=self.row.get("meta", {}))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         values = {name: getattr(self, name) for name in self.__slots__}
         return {name: value for name, value in values.items() if not (value is None or value is False or value == "")}
 
 
-def row_of(example: Example) -> dict[str, Any]:
-    row: dict[str, Any] = {"id": example.id, "source": example.source, "messages": list(example.messages)}
+def row_of(example: Example) -> JsonObject:
+    row: JsonObject = {"id": example.id, "source": example.source, "messages": list(example.messages)}
     rest = {"group": example.group, "tags": list(example.tags), "meta": dict(example.meta)}
     return row | {name: value for name, value in rest.items() if value}
 
@@ -177,13 +177,13 @@ class TeacherPin:
     identity: str | None = None
     variant: str | None = None
     prompt: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: JsonObject | None = None
     served: str | None = None
     hosted: bool | None = None
     allows_training: bool | None = None
     terms: str | None = None
     date: str = ""
-    samples: dict[str, Any] | None = None
+    samples: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +226,7 @@ class DistillRecord:
 
     queries: str
     teacher: TeacherPin
-    settings: dict[str, Any]
+    settings: JsonObject
     n_asked: int
     n_answers: int
     n_kept: int
@@ -353,7 +353,7 @@ class CheckRecord:
 
     check: str
     version: int
-    settings: dict[str, Any]
+    settings: JsonObject
     n_in: int
     n_out: int
     n_drop: int
@@ -462,7 +462,7 @@ class Recipe:
     task: str
     input: ImportRecord
     code: str
-    settings: dict[str, Any]
+    settings: JsonObject
     depends: Depends
     checks: list[CheckRecord]
     n_rows: int
@@ -486,5 +486,5 @@ class Recipe:
     def lost_labels(self) -> list[str]:
         return [row.label for row in self.labels if row.before > 0 == row.after and row.cases > 0]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         return asdict(self)

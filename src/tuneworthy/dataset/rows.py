@@ -10,8 +10,8 @@ from typing import overload
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
+from tuneworthy.arrays import Ints
 from tuneworthy.dataset.records import row_of
 from tuneworthy.store.shapes import parsed
 from tuneworthy.types import Example
@@ -31,11 +31,11 @@ class StoredRows(Sequence[Example]):
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
             )
         self._starts = _line_starts(self._bytes)
-        self.places: NDArray[np.int64] = np.arange(len(self._starts) - 1)
+        self.places: Ints = np.arange(len(self._starts) - 1)
         self._changed: Mapping[int, Example] = {}
         self._view: Callable[[Example], Example] | None = None
 
-    def keep(self, places: NDArray[np.int64], changed: Mapping[int, Example]) -> StoredRows:
+    def keep(self, places: Ints, changed: Mapping[int, Example]) -> StoredRows:
         """Return the rows at `places` of the file, with those of `changed` (by place) instead of the stored rows."""
         rows = copy(self)
         rows.places, rows._changed = places, changed
@@ -78,7 +78,7 @@ class StoredRows(Sequence[Example]):
         return self._view(row) if self._view else row
 
 
-def _line_starts(content: bytes | mmap.mmap) -> NDArray[np.int64]:
+def _line_starts(content: bytes | mmap.mmap) -> Ints:
     starts, step = [np.zeros(1, np.int64)], 1 << 24
     for first in range(0, len(content), step):
         part = np.frombuffer(content[first : first + step], np.uint8)

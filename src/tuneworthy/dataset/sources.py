@@ -9,7 +9,6 @@ from tuneworthy.cases.splits import Split, example_case, fingerprint
 from tuneworthy.config.project import Project
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext, DataCheck, RowFinding
-from tuneworthy.dataset.check_runner import Say
 from tuneworthy.dataset.checks.degenerate import is_degenerate
 from tuneworthy.dataset.corrections import FILE_NAME as CORRECTIONS
 from tuneworthy.dataset.corrections import corrections_check, disliked_answers, rated_pairs_check, read_corrections
@@ -23,7 +22,7 @@ from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.people.review_log import content_of, rows_found_bad
 from tuneworthy.retrieval.encoder import CachedEncoder, Encoder, load_encoder
 from tuneworthy.store import Folder
-from tuneworthy.types import Case, Example, content_hash
+from tuneworthy.types import Case, Example, Say, content_hash
 
 _MIN_OF_A_LABEL = 4
 _LONGEST_LABEL = 100

@@ -14,7 +14,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -26,9 +26,9 @@ from tuneworthy.errors import UserError
 from tuneworthy.extras import require
 from tuneworthy.registry import Registry
 from tuneworthy.store import write_atomic
-from tuneworthy.types import Example, calls_of, role_of
+from tuneworthy.types import Example, JsonObject, calls_of, role_of
 
-Convert = Callable[[Example], dict[str, Any]]
+Convert = Callable[[Example], JsonObject]
 
 
 class CannotHold(Exception):
@@ -91,7 +91,7 @@ def write_dataset(name: str, folder: Path, splits: Mapping[str, Iterable[Example
     reasons, ids = Counter[str](), list[str]()
     paths, n_rows = [], Counter[str]()
 
-    def convert(split: str, rows: Iterable[Example]) -> Iterator[dict[str, Any]]:
+    def convert(split: str, rows: Iterable[Example]) -> Iterator[JsonObject]:
         for row in rows:
             try:
                 converted = writer.convert(row)
@@ -120,22 +120,22 @@ def write_dataset(name: str, folder: Path, splits: Mapping[str, Iterable[Example
 # --- chats as they are --------------------------------------------------------------------------------------------
 
 
-def _tools(row: Example) -> list[dict[str, Any]]:
+def _tools(row: Example) -> list[JsonObject]:
     tools = row.meta.get("tools")
     return tools_of(tools) if tools else []
 
 
-def _with_tools(row: Example, converted: dict[str, Any]) -> dict[str, Any]:
+def _with_tools(row: Example, converted: JsonObject) -> JsonObject:
     tools = _tools(row)
     return {**converted, "tools": tools} if tools else converted
 
 
-def openai_row(row: Example) -> dict[str, Any]:
+def openai_row(row: Example) -> JsonObject:
     """Return a row of OpenAI's fine-tuning format: messages, and the tools that could be called."""
     return _with_tools(row, {"messages": list(row.messages)})
 
 
-def trl_row(row: Example) -> dict[str, Any]:
+def trl_row(row: Example) -> JsonObject:
     """Return a row of TRL's conversational prompt-completion format: the loss is on the last message only.
 
     Arguments of calls are objects, as chat templates want them. Arrow gives all objects in a column one set of keys,
@@ -151,7 +151,7 @@ def trl_row(row: Example) -> dict[str, Any]:
     return _with_tools(row, {"prompt": turns[:-1], "completion": turns[-1:]})
 
 
-def preference_row(row: Example) -> dict[str, Any]:
+def preference_row(row: Example) -> JsonObject:
     """Return a row of TRL's conversational preference format: a prompt, the better and the worse answer.
 
     Raises:
@@ -174,7 +174,7 @@ _NO_KEYS: Final = "a message with keys other than role and content"
 _NOT_ALTERNATING: Final = "user and assistant turns that do not alternate"
 
 
-def sharegpt_row(row: Example) -> dict[str, Any]:
+def sharegpt_row(row: Example) -> JsonObject:
     """Return a row of ShareGPT: turns with `from` and `value`; calls are `function_call`, results `observation`.
 
     Raises:
@@ -205,7 +205,7 @@ def sharegpt_row(row: Example) -> dict[str, Any]:
     return {"conversations": turns, **({"tools": orjson.dumps(tools).decode()} if tools else {})}
 
 
-def llama_factory_row(row: Example) -> dict[str, Any]:
+def llama_factory_row(row: Example) -> JsonObject:
     """Return a row of ShareGPT as LLaMA-Factory takes it: people and results in turn with answers and calls.
 
     Raises:
@@ -221,7 +221,7 @@ def llama_factory_row(row: Example) -> dict[str, Any]:
     return {"tools": "", **converted}  # the column that `dataset_info.json` names must be there
 
 
-def alpaca_row(row: Example) -> dict[str, Any]:
+def alpaca_row(row: Example) -> JsonObject:
     """Return a row of Alpaca: an instruction and an output; earlier turns are the history.
 
     Raises:
@@ -289,7 +289,7 @@ def _axolotl_yaml(folder: Path, files: Mapping[str, str]) -> Path:
     return path
 
 
-def axolotl_row(row: Example) -> dict[str, Any]:
+def axolotl_row(row: Example) -> JsonObject:
     """Return a row for Axolotl's `chat_template`: as OpenAI's; an answer of weight 0 is marked `train: false`."""
     turns = [
         {key: item for key, item in message.items() if key != "weight"} | {"train": bool(message["weight"])}
@@ -308,7 +308,7 @@ _MESSAGE_KEYS: Final = frozenset(
 )
 
 
-def parquet_row(row: Example) -> dict[str, Any]:
+def parquet_row(row: Example) -> JsonObject:
     """Return a row of a Parquet file: `messages` in columns, tools and provenance as JSON text.
 
     Raises:
@@ -327,7 +327,7 @@ def parquet_row(row: Example) -> dict[str, Any]:
     }
 
 
-def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+def _write_parquet(path: Path, rows: Iterable[JsonObject]) -> None:
     require("pyarrow")
     import pyarrow as pa
     from pyarrow import parquet

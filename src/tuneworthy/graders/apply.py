@@ -9,14 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tuneworthy.arrays import Floats
 from tuneworthy.errors import ProviderError
 from tuneworthy.graders.base import GRADERS, Grader, GradingContext
 from tuneworthy.graders.declining import built_in
 from tuneworthy.types import UNLABELLED, Case, Response, Score, Trace
-
-Floats = NDArray[np.float64]
 
 NO_LABEL = Score.failed("the case has no label")
 NO_CASE = Score.failed("the trace belongs to none of the cases")

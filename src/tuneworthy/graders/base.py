@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from tuneworthy.errors import UserError
 from tuneworthy.graders.declining import Declines
 from tuneworthy.registry import Registry
-from tuneworthy.types import Case, Example, Score, Trace, Variant
+from tuneworthy.types import Case, Example, JsonMapping, Score, Trace, Variant
 
 C = TypeVar("C", bound=BaseModel)
 
@@ -47,7 +47,7 @@ class Grader:
         declines: Detector of answers that decline; the built-in one if None.
     """
 
-    identity: Mapping[str, Any]
+    identity: JsonMapping
     needs_expected: bool = True
     unit: float = 1.0
     declined_reasons: frozenset[str] | None = None
@@ -78,7 +78,7 @@ class AnswerGrader(Grader, Generic[C]):
 class ModelCaller(Protocol):
     """How a grader calls a model of the project: through the store and the budget of the session."""
 
-    def identity(self, model: str) -> Mapping[str, Any]:
+    def identity(self, model: str) -> JsonMapping:
         """Return the resolved identity of the model `model` of `[models]`."""
 
     def supports(self, model: str) -> frozenset[str]:
@@ -130,7 +130,7 @@ class GradingContext:
         return path
 
 
-def partial(num: float, detail: Mapping[str, Any] | None = None) -> Score:
+def partial(num: float, detail: JsonMapping | None = None) -> Score:
     """Return the score of an answer that is right by `num` in 0..1, with the reason that goes with it."""
     if not detail and num in (0.0, 1.0):
         return RIGHT if num else WRONG

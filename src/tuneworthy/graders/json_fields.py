@@ -18,7 +18,7 @@ import orjson
 from tuneworthy.config.graders import JsonFields
 from tuneworthy.graders.base import GRADERS, AnswerGrader
 from tuneworthy.graders.json_text import find_object
-from tuneworthy.types import Case, Score, Trace
+from tuneworthy.types import Case, JsonMapping, Score, Trace
 
 _NUMBER = re.compile(r"[+-]?\d{1,300}(?:\.\d{1,300})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 # A comparable value: ("s", folded text), ("n", number), ("b", bool) or ("o", canonical bytes).
@@ -54,8 +54,8 @@ class Counts:
 
 
 def compare(
-    expected: Mapping[str, Any],
-    answered: Mapping[str, Any],
+    expected: JsonMapping,
+    answered: JsonMapping,
     *,
     fields: Sequence[str] | None = None,
 ) -> dict[str, Counts]:
@@ -83,7 +83,7 @@ def compare(
     return result
 
 
-def pairs(value: Mapping[str, Any], fields: Sequence[str] | None) -> dict[str, list[Atom]]:
+def pairs(value: JsonMapping, fields: Sequence[str] | None) -> dict[str, list[Atom]]:
     """Flatten an object to its comparable values by dotted path."""
     found: dict[str, list[Atom]] = {}
     for path, one in _leaves(value, ""):
@@ -193,7 +193,7 @@ class JsonFieldsGrader(AnswerGrader[JsonFields]):
         return Score(num=2.0 * tp, den=den, reason=reason, detail=detail)
 
 
-def expected_object(expected: Any) -> Mapping[str, Any] | None:
+def expected_object(expected: Any) -> JsonMapping | None:
     """Return the expected object; a text that is JSON is read (data files often have it so)."""
     if isinstance(expected, Mapping):
         return expected

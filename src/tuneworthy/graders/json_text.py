@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import orjson
 
+from tuneworthy.types import JsonObject
+
 MAX_CHARS: Final = 1_000_000
 # How deep a value may nest: it is stored in a record again, and a writer ends at 254 levels.
 MAX_DEPTH: Final = 200
@@ -54,7 +56,7 @@ def find_json(text: str, *, strict: bool = False) -> Any:
     return value if value is not NOTHING else _first_object(text)
 
 
-def find_object(text: str, *, strict: bool = False) -> dict[str, Any] | None:
+def find_object(text: str, *, strict: bool = False) -> JsonObject | None:
     value = find_json(text, strict=strict)
     return value if isinstance(value, dict) else None
 

@@ -11,9 +11,9 @@ from tuneworthy.config.graders import ToolCall
 from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, AnswerGrader
 from tuneworthy.graders.json_fields import compare
 from tuneworthy.graders.json_text import find_json, is_deep
-from tuneworthy.types import Case, Score, Trace
+from tuneworthy.types import Case, JsonMapping, Score, Trace
 
-Call = tuple[str, Mapping[str, Any]]
+Call = tuple[str, JsonMapping]
 _CALL_KEYS = frozenset({"name", "function", "tool", "tool_name", "tool_calls", "arguments", "parameters"})
 
 

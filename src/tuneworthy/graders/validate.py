@@ -8,14 +8,14 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 from tuneworthy.graders.base import accepted
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.stats.confusion import Confusion, residual_bad
 from tuneworthy.store.shapes import bundled
 from tuneworthy.text import count, plural
-from tuneworthy.types import Case, canonical
+from tuneworthy.types import Case, JsonObject, canonical
 
 # Minimum of rated answers per variant of a comparison.
 MIN_HUMAN = 50
@@ -87,7 +87,7 @@ class JudgeValidation:
             f"{_share(table.specificity, table.specificity_interval())}."
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         table = self.confusion
         return {
             **asdict(self),

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from tuneworthy.config import load
 from tuneworthy.errors import ConfigError, TuneworthyError
@@ -19,6 +18,7 @@ from tuneworthy.ladder.checks.facts import Facts, Power, attempt
 from tuneworthy.ladder.estimate import Estimate
 from tuneworthy.rules import SEVERITIES, Finding, Rule, Severity
 from tuneworthy.trust import Untrusted
+from tuneworthy.types import JsonObject
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class CheckReport:
     def count(self, severity: Severity) -> int:
         return sum(finding.severity == severity for finding in self.findings)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         return {
             **{f"{severity}s": self.count(severity) for severity in SEVERITIES},
             "task": self.task,

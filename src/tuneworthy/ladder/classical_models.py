@@ -5,7 +5,7 @@ a zero-shot decision model, where its file is here; and the classifiers that `tr
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from math import log
@@ -23,7 +23,7 @@ from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.providers.models import check_pinned, find, pinned, pull
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts
-from tuneworthy.types import Example, Request, Response, content_hash, text_of
+from tuneworthy.types import Example, JsonMapping, Request, Response, content_hash, text_of
 
 # Parts of the dev cases that the baselines learn from: a case is answered by a model that has not seen its part.
 FOLDS = 5
@@ -61,7 +61,7 @@ class ClassicalProvider:
         self._folds = _folds(rows, identity.get("seed", 0))
         self._models: dict[int | None, ClassicalModel] = {}
         self._lock = asyncio.Lock()
-        self.identity: Mapping[str, Any] = {
+        self.identity: JsonMapping = {
             "provider": "classical",
             "classical": name,
             "folds": content_hash(self._folds),

@@ -5,9 +5,8 @@ paid for as in a run.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tuneworthy.config import load
 from tuneworthy.config.grants import require_grants
@@ -16,7 +15,7 @@ from tuneworthy.evaluate.budget import Budget
 from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.store import Folder, ResponseStore
-from tuneworthy.types import Case, Passage, Retrieval
+from tuneworthy.types import Case, JsonMapping, JsonObject, Passage, Retrieval
 
 
 class ProjectSearch:
@@ -31,7 +30,7 @@ class ProjectSearch:
         Untrusted: It lacks a permission.
     """
 
-    def __init__(self, root: Path, retrieval: Mapping[str, Any]) -> None:
+    def __init__(self, root: Path, retrieval: JsonMapping) -> None:
         project = load(root)
         require_grants(project)
         store = ResponseStore(Folder(project.root).responses)
@@ -42,7 +41,7 @@ class ProjectSearch:
             raise UserError(f"The project in {project.root} has no documents to search.")
         self._library, self._retrieval = library, Retrieval(**retrieval)
 
-    def passages(self, text: str | dict[str, Any]) -> Sequence[Passage]:
+    def passages(self, text: str | JsonObject) -> Sequence[Passage]:
         """Return the passages for `text` (or variables by name), best first.
 
         Raises:

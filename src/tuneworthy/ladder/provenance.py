@@ -6,7 +6,6 @@ changed, but a record without settings whose project file has another hash is.
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 
 from tuneworthy import __version__
 from tuneworthy.cases.splits import Split
@@ -20,7 +19,7 @@ from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.record import Provenance, RunRecord
 from tuneworthy.ladder.tuned_models import TUNED
 from tuneworthy.retrieval.library import DocumentLibrary
-from tuneworthy.types import content_hash
+from tuneworthy.types import JsonMapping, JsonObject, content_hash
 
 
 def provenance(
@@ -51,7 +50,7 @@ def provenance(
     )
 
 
-def settings(project: Project) -> dict[str, Any]:
+def settings(project: Project) -> JsonObject:
     return {
         "task.target": project.task.target,
         "task.margin": project.task.margin,
@@ -68,7 +67,7 @@ def settings(project: Project) -> dict[str, Any]:
     }
 
 
-def identities(project: Project, models: Models) -> dict[str, Mapping[str, Any]]:
+def identities(project: Project, models: Models) -> dict[str, JsonMapping]:
     found = {}
     for name in project.models:
         with suppress(TuneworthyError):
@@ -76,9 +75,7 @@ def identities(project: Project, models: Models) -> dict[str, Mapping[str, Any]]
     return found
 
 
-def changed_since(
-    record: RunRecord, project: Project, now: Provenance, opened: Mapping[str, Mapping[str, Any]]
-) -> list[str]:
+def changed_since(record: RunRecord, project: Project, now: Provenance, opened: Mapping[str, JsonMapping]) -> list[str]:
     """Return the changes since a run, and its incomplete measurements, in words.
 
     Args:
@@ -113,7 +110,7 @@ def changed_since(
     return [*record.limits, *half, *changed, *settings_changed]
 
 
-def _variants(record: RunRecord, project: Project, opened: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _variants(record: RunRecord, project: Project, opened: Mapping[str, JsonMapping]) -> list[str]:
     """Compare today's prompt with the baseline's, and the models with those of every variant that was measured."""
     baseline = record.rung("baseline")
     base = record.variant_of(baseline) if baseline else None

@@ -13,7 +13,7 @@ from tuneworthy.stats.calibration import LabelCalibration
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import shaped
 from tuneworthy.store.signatures import document_origin, signed_document
-from tuneworthy.types import Dollars, RungStatus, Variant
+from tuneworthy.types import Dollars, JsonMapping, JsonObject, RungStatus, Variant
 
 Interval = tuple[float, float]
 RecordName = Literal["run", "quick"]
@@ -312,7 +312,7 @@ class Provenance:
     examples: str
     documents: str
     models: Sequence[str]
-    settings: Mapping[str, Any]
+    settings: JsonMapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -370,13 +370,13 @@ class RunRecord:
     differences: Sequence[RungDifference] = ()
     balance: LabelBalance | None = None
     variants: Mapping[str, Variant] = field(default_factory=dict)
-    judges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    judges: Mapping[str, JsonMapping] = field(default_factory=dict)
     provenance: Provenance
     stale: Sequence[str] = ()
     elsewhere: str = ""
     notes: Sequence[str] = ()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         return dict(orjson.loads(orjson.dumps(self)))
 
     @property

@@ -67,7 +67,7 @@ from tuneworthy.ladder.task_data import shuffled
 from tuneworthy.search.racing import Race, differences, race
 from tuneworthy.stats.paired import PairedResult
 from tuneworthy.text import count
-from tuneworthy.types import MOST_UNSCORED, Case, RungStatus, Trace, Variant
+from tuneworthy.types import MOST_UNSCORED, Case, RungStatus, Say, Trace, Variant
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ async def run_ladder(
     max_usd: float | None = None,
     progress: Progress | None = None,
     watcher: RungWatcher | None = None,
-    waiting: Callable[[str], None] = lambda _: None,
+    waiting: Say = lambda _: None,
     stopped: Callable[[RunRecord], None] = lambda _: None,
 ) -> RunRecord:
     """Run the ladder of `project` and leave the record in its folder.

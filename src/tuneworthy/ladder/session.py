@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from tuneworthy.retrieval.library import open_library
 from tuneworthy.search.racing import DevScores
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.store.signatures import MeasuredElsewhere
-from tuneworthy.types import MAX_AMOUNT, Case, Score, Trace, Variant, canonical
+from tuneworthy.types import MAX_AMOUNT, Case, JsonMapping, Say, Score, Trace, Variant, canonical
 
 if TYPE_CHECKING:
     from tuneworthy.graders.judge import JudgeGrader
@@ -57,7 +57,7 @@ class Session:
         progress: Progress | None,
         budget: Budget,
         *,
-        identities: Mapping[str, Mapping[str, Any]] | None = None,
+        identities: Mapping[str, JsonMapping] | None = None,
     ) -> None:
         self.project = project
         self.folder = Folder(project.root)
@@ -203,7 +203,7 @@ async def open_session(
     *,
     progress: Progress | None = None,
     max_usd: float | None = None,
-    waiting: Callable[[str], None] = lambda _: None,
+    waiting: Say = lambda _: None,
     reading: bool = False,
     beside: bool = False,
 ) -> AsyncIterator[Session]:

@@ -5,7 +5,6 @@ Graders know all labels; labels in prompts and constraints come from here.
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 from tuneworthy.cases.example_store import answer_counts
 from tuneworthy.cases.splits import Split, labels_of
@@ -14,7 +13,7 @@ from tuneworthy.config.graders import Choice
 from tuneworthy.config.project import Project
 from tuneworthy.ladder import messages
 from tuneworthy.prompts.schema import infer_schema
-from tuneworthy.types import OutputFormat
+from tuneworthy.types import JsonObject, OutputFormat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +30,7 @@ class TaskInfo:
     kind: TaskKind
     labels: tuple[str, ...] = ()
     closed: bool = True
-    schema: dict[str, Any] | None = None
+    schema: JsonObject | None = None
 
     @property
     def structured(self) -> OutputFormat:

@@ -5,9 +5,7 @@ its source. A tuned model is asked with the prompt that it was trained with. Wha
 a server answers is stored under the artifact that it serves, never only under its address.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from tuneworthy.config.models import LlamaCpp, Model
 from tuneworthy.config.project import Project
@@ -19,6 +17,7 @@ from tuneworthy.ship.ancestry import context_of
 from tuneworthy.ship.served import served_artifact
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts, find_artifact, latest_artifact
+from tuneworthy.types import JsonMapping, JsonObject
 
 # How the names of tuned models begin: their parts are in the record of their rung.
 TUNED = "tuned:"
@@ -42,7 +41,7 @@ class TunedModel:
     name: str
     config: Model
     detail: TunedDetail = field(default_factory=lambda: TunedDetail(engine="llama_cpp"))
-    prompt: Mapping[str, Any] = field(default_factory=dict)
+    prompt: JsonMapping = field(default_factory=dict)
 
     @property
     def artifact(self) -> str | None:
@@ -187,7 +186,7 @@ def _tuned(
     made = chain.get("adapter") or chain.get("merged")
     if made is None:
         return None
-    parts: dict[str, Any] = {kind: one.id for kind, one in chain.items()}
+    parts: JsonObject = {kind: one.id for kind, one in chain.items()}
     detail = TunedDetail(
         engine=engine,
         **parts,

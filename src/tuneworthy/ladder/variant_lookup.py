@@ -17,13 +17,13 @@ from tuneworthy.ladder import messages
 from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.rungs.baseline import baseline_variant
 from tuneworthy.ladder.session import Session
-from tuneworthy.types import Variant
+from tuneworthy.types import JsonObject, Variant
 
 _VARIANT = TypeAdapter(Variant)
 _FIELDS = {field.name for field in fields(Variant)}
 
 
-def describe(variant: Variant) -> dict[str, Any]:
+def describe(variant: Variant) -> JsonObject:
     return asdict(replace(variant, model_identity={})) | {
         "model_identity": dict(variant.model_identity),
         "id": variant.id,

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from types import NoneType
 from typing import Any
 
+from tuneworthy.types import JsonObject, JsonSchema
+
 # A `bool` is an `int` too.
 _TYPES: list[tuple[type, str]] = [
     (NoneType, "null"),
@@ -16,7 +18,7 @@ _TYPES: list[tuple[type, str]] = [
 ]
 
 
-def infer_schema(values: Iterable[Any]) -> dict[str, Any] | None:
+def infer_schema(values: Iterable[Any]) -> JsonSchema | None:
     """Return the schema of `values` (parsed JSON), or None if they are not all objects.
 
     A field is required if every value has it. Objects and lists are described one level at a time.
@@ -30,7 +32,7 @@ def infer_schema(values: Iterable[Any]) -> dict[str, Any] | None:
     return _object(rows)
 
 
-def _object(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _object(rows: Sequence[JsonObject]) -> JsonSchema:
     names = sorted({name for row in rows for name in row})
     return {
         "type": "object",
@@ -40,9 +42,9 @@ def _object(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _value(values: Sequence[Any]) -> dict[str, Any]:
+def _value(values: Sequence[Any]) -> JsonSchema:
     kinds = {_kind(value) for value in values}
-    schema: dict[str, Any] = {"type": sorted(kinds) if len(kinds) > 1 else kinds.pop()}
+    schema: JsonSchema = {"type": sorted(kinds) if len(kinds) > 1 else kinds.pop()}
     if "object" in str(schema["type"]):
         inner = _object([value for value in values if isinstance(value, dict)])
         schema |= {key: inner[key] for key in ("properties", "required", "additionalProperties")}

@@ -11,7 +11,7 @@ from tuneworthy.cases.normalize import read_variables
 from tuneworthy.errors import UserError
 from tuneworthy.prompts.passages import with_passages
 from tuneworthy.prompts.prompt_child import fill, variables_of
-from tuneworthy.types import Case, Example, Message, Passage, Variant, role_of, text_of
+from tuneworthy.types import Case, Example, JsonMapping, Message, Passage, Variant, role_of, text_of
 
 # Of one template, seconds of processor time; far above the need of a prompt.
 LIMIT_S: Final = 2.0
@@ -91,7 +91,7 @@ def check_template(source: str) -> None:
     _named(source)
 
 
-def render(source: str, case_input: str | Mapping[str, Any]) -> str:
+def render(source: str, case_input: str | JsonMapping) -> str:
     """Fill the template `source` with a case's input: `{{ input }}`, or its own variables.
 
     Of a text, variables are those that appear in it as `cases.normalize.variables_text` writes them.
@@ -107,7 +107,7 @@ def render(source: str, case_input: str | Mapping[str, Any]) -> str:
     return str(_in_child(fill, source, variables))
 
 
-def question(user: str, case_input: str | Mapping[str, Any]) -> str:
+def question(user: str, case_input: str | JsonMapping) -> str:
     """Return the user's turn that asks `case_input` by the template `user`.
 
     Where the template names variables and not `input`, a text may be these (see `render`), the template filled already
@@ -177,7 +177,7 @@ def chat(
     return tuple(turns)
 
 
-def _with_variables(variant: Variant, asked: str | Mapping[str, Any]) -> str | Mapping[str, Any]:
+def _with_variables(variant: Variant, asked: str | JsonMapping) -> str | JsonMapping:
     """Return the variables that a text is made of, if it has those of both templates: read by the names of one
     template, a value would include the other's lines."""
     names = (_named(variant.user) | _named(variant.system or "")) - {"input"}

@@ -3,12 +3,11 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import orjson
 
 from tuneworthy.prompts.templates import verbatim
-from tuneworthy.types import Variant
+from tuneworthy.types import JsonSchema, Variant
 
 COT_MARKER = "Answer:"
 COT_TOKENS = 64
@@ -18,14 +17,14 @@ _THINK = re.compile(
     re.IGNORECASE,
 )
 
-Transform = Callable[[Variant, str, Sequence[str], "dict[str, Any] | None"], Variant]
+Transform = Callable[[Variant, str, Sequence[str], "JsonSchema | None"], Variant]
 
 
-def contract(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> Variant:
+def contract(variant: Variant, kind: str, labels: Sequence[str], schema: JsonSchema | None) -> Variant:
     return _with_system(variant, "\n\n".join(filter(None, [variant.system, _contract(variant, kind, labels, schema)])))
 
 
-def xml(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> Variant:
+def xml(variant: Variant, kind: str, labels: Sequence[str], schema: JsonSchema | None) -> Variant:
     """Put instructions and input into XML elements of their own.
 
     Source: Anthropic, "Use XML tags to structure your prompts".
@@ -37,13 +36,13 @@ def xml(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, An
     )
 
 
-def xml_contract(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> Variant:
+def xml_contract(variant: Variant, kind: str, labels: Sequence[str], schema: JsonSchema | None) -> Variant:
     structured = xml(variant, kind, labels, schema)
     element = f"<output_format>\n{_contract(variant, kind, labels, schema)}\n</output_format>"
     return _with_system(structured, f"{structured.system}\n{element}")
 
 
-def role(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> Variant:
+def role(variant: Variant, kind: str, labels: Sequence[str], schema: JsonSchema | None) -> Variant:
     doing = {
         "label": "an expert at sorting messages into the right category",
         "json": "an expert at extracting structured data from text",
@@ -52,7 +51,7 @@ def role(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, A
     return _with_system(variant, f"You are {doing}.\n\n{variant.system or ''}".strip())
 
 
-def half(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> Variant:
+def half(variant: Variant, kind: str, labels: Sequence[str], schema: JsonSchema | None) -> Variant:
     names = [*labels, *((schema or {}).get("properties", {}))]
     parts = [part for part in re.split(r"(?<=[.!?])\s+|\n+", variant.system or "") if part.strip()]
     kept = [
@@ -63,7 +62,7 @@ def half(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, A
     return _with_system(variant, "\n".join(kept))
 
 
-def chain_of_thought(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> Variant:
+def chain_of_thought(variant: Variant, kind: str, labels: Sequence[str], schema: JsonSchema | None) -> Variant:
     ask = f"Think step by step in one short sentence. Then answer on a line that begins with `{COT_MARKER}`."
     return replace(
         _with_system(variant, "\n\n".join(filter(None, [variant.system, ask]))),
@@ -106,7 +105,7 @@ def _with_system(variant: Variant, system: str) -> Variant:
     return replace(variant, system=system or None)
 
 
-def _contract(variant: Variant, kind: str, labels: Sequence[str], schema: dict[str, Any] | None) -> str:
+def _contract(variant: Variant, kind: str, labels: Sequence[str], schema: JsonSchema | None) -> str:
     """Describe the form of the answer in words; labels that appear in the prompt already are not listed again."""
     listed = [verbatim(label) for label in labels]
     if kind == "label" and all(label in (variant.system or "") for label in listed):

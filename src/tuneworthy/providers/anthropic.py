@@ -6,7 +6,6 @@ first block is not assumed to be text; a cut-off or refused answer keeps its rea
 Source: https://docs.anthropic.com/en/api/messages (stop_reason, usage, output_config).
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -21,7 +20,7 @@ from tuneworthy.providers.constraints import constraint, put, unwrap
 from tuneworthy.providers.http_client import HttpClient, ServedProvider, server_options
 from tuneworthy.providers.keys import Key
 from tuneworthy.providers.usage import Count, Name, WireModel, cut, mapping
-from tuneworthy.types import JsonObject, Message, Request, Response, calls_of, role_of
+from tuneworthy.types import JsonMapping, JsonObject, Message, Request, Response, calls_of, role_of
 
 VERSION = "2023-06-01"
 # Anthropic's reason to ours; any other keeps its name.
@@ -55,7 +54,7 @@ class AnthropicProvider(ServedProvider):
         base_url: str,
         model: str,
         api_key: Key,
-        identity: Mapping[str, Any],
+        identity: JsonMapping,
         capabilities: Capabilities,
         timeout_s: float = 60.0,
     ) -> None:
@@ -129,7 +128,7 @@ def split_system(messages: tuple[Message, ...]) -> tuple[str, list[Message]]:
     return "\n\n".join(system), turns
 
 
-def _tool_use(function: Mapping[str, Any], identity: str) -> JsonObject:
+def _tool_use(function: JsonMapping, identity: str) -> JsonObject:
     name, arguments = function["name"], function["arguments"]
     try:
         return {"type": "tool_use", "id": identity, "name": name, "input": orjson.loads(arguments or "{}")}
@@ -180,7 +179,7 @@ class _AnthropicMessage(WireModel):
     usage: Annotated[_AnthropicUsage, BeforeValidator(mapping)] = _AnthropicUsage()
 
 
-def read_message(answer: Mapping[str, Any], request: Request, *, wrapped: bool) -> Response:
+def read_message(answer: JsonMapping, request: Request, *, wrapped: bool) -> Response:
     """Turn a message into a `Response`.
 
     Raises:

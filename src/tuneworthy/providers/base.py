@@ -3,13 +3,12 @@
 Providers neither retry, nor limit, nor store, nor count money: the runner does, in one place.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from tuneworthy.config.models import PROVIDERS
 from tuneworthy.providers.capabilities import Capabilities
-from tuneworthy.types import JsonObject, Request, Response
+from tuneworthy.types import JsonMapping, JsonObject, Request, Response
 
 
 @runtime_checkable
@@ -25,7 +24,7 @@ class Provider(Protocol):
     One that adds a text of its own to every prompt may say so in `added_bytes`: the budget counts it.
     """
 
-    identity: Mapping[str, Any]
+    identity: JsonMapping
     supports: frozenset[str]
 
     async def complete(self, request: Request) -> Response:
@@ -47,7 +46,7 @@ class BaseProvider:
         capabilities: Parameters and features that the model accepts.
     """
 
-    def __init__(self, identity: Mapping[str, Any], capabilities: Capabilities) -> None:
+    def __init__(self, identity: JsonMapping, capabilities: Capabilities) -> None:
         self.identity, self.capabilities, self.supports = identity, capabilities, capabilities.supports
 
     def __repr__(self) -> str:

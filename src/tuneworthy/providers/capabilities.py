@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from pydantic import TypeAdapter
 
 from tuneworthy.config.models import ModelSection
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonMapping, JsonObject
 
 # Room for hidden thinking by effort, tokens: set by judgement (OpenAI's guide to reasoning models advises 25,000 to
 # begin with). Only what is used is paid for.
@@ -54,7 +54,7 @@ class Parameter:
     excludes: tuple[str, ...] = ()
     as_list: bool = False
 
-    def objection(self, value: Any, decoding: Mapping[str, Any], effort: str | None) -> str:
+    def objection(self, value: Any, decoding: JsonMapping, effort: str | None) -> str:
         """Say why `value` is not accepted with the rest of `decoding` and the `effort` in force; "" if it is."""
         if self.values and value not in self.values:
             return f"accepts only {', '.join(map(str, self.values))}, not {value}"
@@ -156,7 +156,7 @@ def capabilities_for(config: ModelSection) -> Capabilities:
     return capabilities_of(config.protocol or config.provider, str(getattr(config, "model", "")), host)
 
 
-def filter_parameters(capabilities: Capabilities, decoding: Mapping[str, Any]) -> tuple[JsonObject, tuple[str, ...]]:
+def filter_parameters(capabilities: Capabilities, decoding: JsonMapping) -> tuple[JsonObject, tuple[str, ...]]:
     """Split `decoding` into what is sent and what is left out.
 
     Args:

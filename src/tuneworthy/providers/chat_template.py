@@ -10,13 +10,13 @@ https://nvd.nist.gov/vuln/detail/CVE-2024-34359.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
 from tuneworthy import limited
 from tuneworthy.errors import ModelError
 from tuneworthy.providers.model_safety import MAX_TEMPLATE_CHARS
 from tuneworthy.providers.template_child import render_chat
-from tuneworthy.types import Message
+from tuneworthy.types import JsonMapping, Message
 
 # Processor time of one child, to which each chat adds `EACH_S`; `MOST_S` at most, however many chats there are.
 TIMEOUT_S: Final = 5.0
@@ -38,7 +38,7 @@ class Chat:
 
     messages: Sequence[Message]
     generation_prompt: bool
-    tools: Sequence[Mapping[str, Any]] = ()
+    tools: Sequence[JsonMapping] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ from tuneworthy.providers.capabilities import Capabilities, capabilities_for
 from tuneworthy.providers.keys import Key, read_key
 from tuneworthy.providers.usage import most_bytes
 from tuneworthy.redaction import redact_json
-from tuneworthy.types import JsonObject, Request, Response
+from tuneworthy.types import JsonMapping, JsonObject, Request, Response
 
 # Largest answer that is read unless a client sets its own limit, bytes.
 MAX_BODY = 64 * 2**20
@@ -207,7 +207,7 @@ class HttpClient:
             f"{self.host}: expected {expected}, got {self.excerpt(got)}.", code="malformed", retryable=True
         )
 
-    def unreadable(self, expected: str, answer: Mapping[str, Any], error: ValidationError) -> ProviderError:
+    def unreadable(self, expected: str, answer: JsonMapping, error: ValidationError) -> ProviderError:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         return self.malformed(
             expected,
@@ -304,7 +304,7 @@ class ServedProvider(BaseProvider):
         capabilities: Parameters and features that the model accepts.
     """
 
-    def __init__(self, http: HttpClient, identity: Mapping[str, Any], capabilities: Capabilities) -> None:
+    def __init__(self, http: HttpClient, identity: JsonMapping, capabilities: Capabilities) -> None:
         super().__init__(identity, capabilities)
         self.http = http
 

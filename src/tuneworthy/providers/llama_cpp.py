@@ -16,12 +16,10 @@ import re
 import secrets
 import signal
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -37,7 +35,7 @@ from tuneworthy.providers.llama_ranking import LabelRanker
 from tuneworthy.providers.models import check_pinned, find
 from tuneworthy.providers.openai import OpenAIProvider, with_instructions
 from tuneworthy.store.folder import Folder
-from tuneworthy.types import LANES, JsonObject, Message, Request, Response, content_hash
+from tuneworthy.types import LANES, JsonMapping, JsonObject, Message, Request, Response, content_hash
 
 # A shorter prefix is read as fast as it is copied.
 MIN_CHARACTERS = 800
@@ -64,7 +62,7 @@ class SharedPrefix:
         self._lock = asyncio.Lock()
         self.copied: set[str] = set()
 
-    async def prepare(self, request: Request, body: Mapping[str, Any]) -> None:
+    async def prepare(self, request: Request, body: JsonMapping) -> None:
         """Copy the prefix of `request` if another question had it before; requests with that prefix wait.
 
         Repeats of the first question pass: their slot has the whole prompt.
@@ -81,7 +79,7 @@ class SharedPrefix:
                     await self._copy(body, self._folder / f"{key}.slot")
                 self.copied.add(key)
 
-    async def _copy(self, body: Mapping[str, Any], file: Path) -> None:
+    async def _copy(self, body: JsonMapping, file: Path) -> None:
         try:
             await self._client.post({**body, "max_tokens": 1, "id_slot": 0}, "chat/completions")
             await self._client.post({"filename": file.name}, "slots/0?action=save")
@@ -243,7 +241,7 @@ class LlamaCppProvider(BaseProvider):
         *,
         settings: EngineSettings,
         log: Path,
-        identity: Mapping[str, Any],
+        identity: JsonMapping,
         capabilities: Capabilities,
         timeout_s: float = 300.0,
     ) -> None:

@@ -14,15 +14,14 @@ grammars/README.md ("Tokens").
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import takewhile
-from typing import Any
 
 from tuneworthy.errors import ProviderError
 from tuneworthy.providers import messages
 from tuneworthy.providers.base import PLAIN_START
 from tuneworthy.providers.http_client import HttpClient
-from tuneworthy.types import Request, Response
+from tuneworthy.types import JsonMapping, Request, Response
 
 # So much of the end of a prompt decides how the label behind it is split into tokens.
 TAIL_CHARS = 16
@@ -43,7 +42,7 @@ class LabelRanker:
         for slot in range(slots):
             self._free.put_nowait(slot)
 
-    async def rank(self, request: Request, sent: Sequence[Mapping[str, Any]]) -> Response:
+    async def rank(self, request: Request, sent: Sequence[JsonMapping]) -> Response:
         """Return the most probable of `request.output.choices`, and the log-probability of each.
 
         Args:

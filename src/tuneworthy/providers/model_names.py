@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.trust import LOOPBACK, origin_of
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonMapping, JsonObject
 
 MODEL_FORM: Final = "Write PROVIDER:NAME, for example openai:gpt-6-luna, or openai:NAME@URL for another server."
 
@@ -59,7 +59,7 @@ class NamedModel:
     """
 
     name: str
-    section: Mapping[str, Any]
+    section: JsonMapping
     label: str
 
 

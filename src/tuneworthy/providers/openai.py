@@ -4,7 +4,6 @@ An SDK costs ten times the CPU of the protocol (numbers.md) and retries on its o
 vLLM reuse `OpenAIProvider` with their own row of the capability table.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +16,7 @@ from tuneworthy.providers.constraints import constraint, put, unwrap
 from tuneworthy.providers.http_client import HttpClient, ServedProvider, Sign, server_options
 from tuneworthy.providers.keys import Key
 from tuneworthy.providers.usage import Count, Logprob, Name, WireModel, WireToolCall, cut, mapping
-from tuneworthy.types import JsonObject, Message, OutputFormat, Request, Response, role_of
+from tuneworthy.types import JsonMapping, JsonObject, Message, OutputFormat, Request, Response, role_of
 
 
 class OpenAIProvider(ServedProvider):
@@ -39,7 +38,7 @@ class OpenAIProvider(ServedProvider):
         base_url: str,
         model: str,
         api_key: Key | str | None = None,
-        identity: Mapping[str, Any],
+        identity: JsonMapping,
         capabilities: Capabilities,
         timeout_s: float = 60.0,
         sign: Sign | None = None,
@@ -177,7 +176,7 @@ class _ChatCompletion(WireModel):
     usage: Annotated[_ChatUsage, BeforeValidator(mapping)] = _ChatUsage()
 
 
-def read_answer(answer: Mapping[str, Any], request: Request, *, wrapped: bool) -> Response:
+def read_answer(answer: JsonMapping, request: Request, *, wrapped: bool) -> Response:
     """Turn a chat completion into a `Response`.
 
     A reason, a name or a count of another type counts as not given.

@@ -7,7 +7,7 @@ string, a `Response`, or any JSON value. An exception is an error of this one ca
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from dataclasses import replace
 from inspect import iscoroutinefunction
@@ -20,7 +20,7 @@ from tuneworthy.functions import as_answer, last_line, load_function, source_has
 from tuneworthy.providers.base import BaseProvider, provider
 from tuneworthy.providers.capabilities import capabilities_of, filter_parameters
 from tuneworthy.providers.usage import token_count
-from tuneworthy.types import Request, Response
+from tuneworthy.types import JsonMapping, Request, Response
 
 
 class PythonProvider(BaseProvider):
@@ -32,7 +32,7 @@ class PythonProvider(BaseProvider):
         timeout_s: Limit of one call, seconds; a thread that exceeds it is left behind, as it cannot be stopped.
     """
 
-    def __init__(self, function: Callable[[Any], Any], *, identity: Mapping[str, Any], timeout_s: float = 60.0) -> None:
+    def __init__(self, function: Callable[[Any], Any], *, identity: JsonMapping, timeout_s: float = 60.0) -> None:
         super().__init__(identity, capabilities_of("python", ""))
         self._function, self._timeout_s = function, timeout_s
 

@@ -5,7 +5,7 @@ It may raise a `ProviderError` to play a fault.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from inspect import isawaitable
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from tuneworthy.functions import last_line, load_function, source_hash
 from tuneworthy.providers.base import BaseProvider, provider
 from tuneworthy.providers.capabilities import capabilities_of
 from tuneworthy.providers.python import as_response
-from tuneworthy.types import Request, Response
+from tuneworthy.types import JsonMapping, Request, Response
 
 
 class ScriptedProvider(BaseProvider):
@@ -31,9 +31,7 @@ class ScriptedProvider(BaseProvider):
     capabilities = capabilities_of("scripted", "")
     supports = capabilities.supports
 
-    def __init__(
-        self, function: Callable[[Request], Any], *, identity: Mapping[str, Any], latency_ms: float = 0.0
-    ) -> None:
+    def __init__(self, function: Callable[[Request], Any], *, identity: JsonMapping, latency_ms: float = 0.0) -> None:
         self.identity = identity
         self._function = function
         self._latency_s = latency_ms / 1000

@@ -4,14 +4,13 @@ A count is an integer at or above 0; a prompt and an answer have at least a toke
 no more tokens than bytes, and no answer above its limit. Whatever else a server reports counts as not reported.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
 import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
-from tuneworthy.types import Request, Response
+from tuneworthy.types import JsonMapping, Request, Response
 
 # A token covers fewer characters than this on average, in any text that is not mostly blank.
 CHARACTERS_PER_TOKEN = 16
@@ -35,7 +34,7 @@ def token_count(value: Any) -> int | None:
     return value if type(value) is int and value >= 0 else None
 
 
-def mapping(value: Any) -> Mapping[str, Any]:
+def mapping(value: Any) -> JsonMapping:
     return value if isinstance(value, dict) else {}
 
 

@@ -24,8 +24,7 @@ from tuneworthy.providers.gguf import header_fault, model_fault, unreadable
 from tuneworthy.types import JsonObject
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from tuneworthy.arrays import Floats32
 
 # A model of 100,000 tensors has a header of about 10 MB.
 MAX_HEADER_BYTES: Final = 16 * 2**20
@@ -60,7 +59,7 @@ class Place:
     start: int
     end: int
 
-    def read(self) -> NDArray[np.float32]:
+    def read(self) -> Floats32:
         """Return the tensor in 32 bit.
 
         Raises:
@@ -190,7 +189,7 @@ def write_tensors(
             file.write(data)
 
 
-def to_float32(raw: bytes, dtype: str) -> NDArray[np.float32]:
+def to_float32(raw: bytes, dtype: str) -> Floats32:
     """Return the numbers in `raw`, flat, in 32 bit (exact)."""
     import numpy as np
 
@@ -199,7 +198,7 @@ def to_float32(raw: bytes, dtype: str) -> NDArray[np.float32]:
     return np.frombuffer(raw, np.float16 if dtype == "F16" else np.float32).astype(np.float32)
 
 
-def from_float32(numbers: NDArray[np.float32], dtype: str) -> bytes:
+def from_float32(numbers: Floats32, dtype: str) -> bytes:
     """Return `numbers` in `dtype`, rounded to the nearest, halves to even.
 
     >>> import numpy as np

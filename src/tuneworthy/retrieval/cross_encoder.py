@@ -6,7 +6,7 @@ that its score depends on nothing else.
 Source: Nogueira, Cho, "Passage re-ranking with BERT", arXiv 1901.04085.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tuneworthy.errors import ModelError
 from tuneworthy.providers.model_safety import files_of
 from tuneworthy.providers.models import find, pull, sha256_of_files
 from tuneworthy.retrieval import messages
+from tuneworthy.types import JsonMapping
 
 # Tokens of question and chunk together, at most.
 MAX_TOKENS = 512
@@ -29,7 +30,7 @@ def cross_encoder_missing() -> str:
     return "" if installed else messages.say("no_cross_encoder", install=messages.say("install", extra="train"))
 
 
-def cross_encoder_identity(config: CrossEncoderReranker, root: Path) -> Mapping[str, Any]:
+def cross_encoder_identity(config: CrossEncoderReranker, root: Path) -> JsonMapping:
     """Return what determines the scores; the hash of a model that was not pulled yet is "".
 
     Raises:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_128_digest
 
+from tuneworthy.arrays import Floats32
 from tuneworthy.errors import ModelError
 from tuneworthy.providers import models
 from tuneworthy.providers.weights import read_tensors
@@ -82,7 +83,7 @@ class WordPiece:
 class Encoder(Protocol):
     """Turns texts into vectors whose inner product says how similar they are."""
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[str]) -> Floats32:
         """Return (n, width) rows of length 1."""
 
 
@@ -122,7 +123,7 @@ class SentenceEncoder:
         self.width = self.weights["embeddings.word_embeddings.weight"].shape[1]
         self.layers = sum(name.endswith(".intermediate.dense.weight") for name in self.weights)
 
-    def encode(self, texts: Sequence[str], *, steady: bool = True) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[str], *, steady: bool = True) -> Floats32:
         """Return (n, width) rows of length 1; a text is cut after `MAX_TOKENS` tokens.
 
         Args:
@@ -140,11 +141,11 @@ class SentenceEncoder:
             out[batch] = vectors.numpy()[: len(batch)]
         return out
 
-    async def encode_chunks(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    async def encode_chunks(self, texts: Sequence[str]) -> Floats32:
         """Return (n, width) rows of length 1, fast."""
         return self.encode(texts, steady=False)
 
-    async def encode_questions(self, texts: Sequence[str], repeat: int = 0) -> NDArray[np.float32]:
+    async def encode_questions(self, texts: Sequence[str], repeat: int = 0) -> Floats32:
         """Return (n, width) rows of length 1, fast."""
         return self.encode(texts, steady=False)
 
@@ -191,7 +192,7 @@ def _batches(ids: Sequence[Sequence[int]]) -> Iterator[list[int]]:
         yield from (rows[first : first + _BATCH] for first in range(0, len(rows), _BATCH))
 
 
-def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
+def read_safetensors(path: Path) -> dict[str, Floats32]:
     """Return the float32 arrays of the file `path`; the others are left out.
 
     Raises:
@@ -233,7 +234,7 @@ class CachedEncoder:
             file.truncate(file.tell() // self._record.itemsize * self._record.itemsize)
         self._places = {key.tobytes(): place for place, key in enumerate(np.array(self._records()["key"]))}
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[str]) -> Floats32:
         """Return unit vectors, ``(n_texts, dim)``."""
         keys = [xxh3_128_digest(text.encode("utf-8", "surrogatepass")) for text in texts]
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._places}
@@ -248,7 +249,7 @@ class CachedEncoder:
             for key in block:
                 self._places[key] = len(self._places)
         places = [self._places[key] for key in keys]
-        vectors: NDArray[np.float32] = np.array(self._records()["vector"][places], np.float32)
+        vectors: Floats32 = np.array(self._records()["vector"][places], np.float32)
         return vectors
 
     def _records(self) -> NDArray[np.void]:

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
+from tuneworthy.arrays import Floats32, Ints
 from tuneworthy.errors import UserError
 from tuneworthy.retrieval import messages
 from tuneworthy.retrieval.chunking import Chunk
@@ -33,10 +33,10 @@ SAMPLE = 5000
 class ChunkEncoder(Protocol):
     """Turns texts into rows of length 1."""
 
-    async def encode_chunks(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    async def encode_chunks(self, texts: Sequence[str]) -> Floats32:
         """Return (n, width)."""
 
-    async def encode_questions(self, texts: Sequence[str], repeat: int = 0) -> NDArray[np.float32]:
+    async def encode_questions(self, texts: Sequence[str], repeat: int = 0) -> Floats32:
         """Return (n, width); each repeat is asked for separately where a server encodes."""
 
 
@@ -54,8 +54,8 @@ class RankedChunks:
         scores: Higher is better.
     """
 
-    chunks: NDArray[np.int64]
-    scores: NDArray[np.float32]
+    chunks: Ints
+    scores: Floats32
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class ChunkIndex:
         query = self.table.search(MatchQuery(question, "text"), query_type="fts").select(["number", "_score"])
         return _ranked(query.limit(n).to_arrow(), "_score", 1.0)
 
-    def search_vectors(self, vector: NDArray[np.float32], n: int) -> RankedChunks:
+    def search_vectors(self, vector: Floats32, n: int) -> RankedChunks:
         """Return the `n` chunks whose vectors are nearest to `vector` (width,), searched exhaustively."""
         query = self.table.search(vector, vector_column_name="vector").distance_type("dot").bypass_vector_index()
         return _ranked(query.select(["number", "_distance"]).limit(n).to_arrow(), "_distance", -1.0)

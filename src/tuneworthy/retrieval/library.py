@@ -37,7 +37,7 @@ from tuneworthy.retrieval.searcher import RERANKED, Reranker, Searcher
 from tuneworthy.retrieval.searches import SearchStore
 from tuneworthy.retrieval.servers import BATCH, ServerEncoder, ServerReranker
 from tuneworthy.store import Folder
-from tuneworthy.types import Case, Passage, Retrieval, content_hash, role_of
+from tuneworthy.types import Case, JsonMapping, Passage, Retrieval, content_hash, role_of
 
 DEFAULT = "documents"
 # Share of a chunk that the next one repeats.
@@ -92,7 +92,7 @@ class DocumentLibrary:
         return read_documents(self.path)
 
     @cached_property
-    def encoder_identity(self) -> Mapping[str, Any]:
+    def encoder_identity(self) -> JsonMapping:
         """What dense vectors come from; empty without vectors (switched off, or torch is not installed)."""
         config = self.settings.encoder
         if isinstance(config, LocalEncoder):
@@ -105,7 +105,7 @@ class DocumentLibrary:
         return {}
 
     @cached_property
-    def reranker_identity(self) -> Mapping[str, Any]:
+    def reranker_identity(self) -> JsonMapping:
         """What reranks the head of the list; empty where nothing does."""
         config = self.settings.reranker
         if isinstance(config, MaxSim):

@@ -11,8 +11,8 @@ from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tuneworthy.arrays import Floats, Floats32, Ints
 from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.chunking import Chunk
 from tuneworthy.retrieval.encoder import SentenceEncoder, TokenVectors
@@ -57,7 +57,7 @@ class Searcher:
     ) -> None:
         self.index = index
         self._encoder, self._rerankers, self._account = encoder, rerankers, account
-        self._questions: dict[str, NDArray[np.float32]] = {}
+        self._questions: dict[str, Floats32] = {}
         self._lists: dict[tuple[str, str, int], RankedChunks] = {}
         self._scores: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
         self._chunk_tokens: dict[int, TokenVectors] = {}
@@ -164,7 +164,7 @@ class Searcher:
         return max_sim(self._question_tokens[question], tokens, self._rarity)
 
     @cached_property
-    def _rarity(self) -> NDArray[np.float64]:
+    def _rarity(self) -> Floats:
         tokenizer = self._rerankers.local.tokenizer
         texts = self.index.sample()
         counts = np.zeros(tokenizer.size, np.int64)
@@ -215,7 +215,7 @@ def blend(fused: Scores, scores: Scores, weight: float) -> dict[int, float]:
     return _ordered(mixed) | {chunk: score - 1e3 for chunk, score in fused.items() if chunk not in scores}
 
 
-def max_sim(question: TokenVectors, chunks: Sequence[TokenVectors], rarity: NDArray[np.float64]) -> list[float]:
+def max_sim(question: TokenVectors, chunks: Sequence[TokenVectors], rarity: Floats) -> list[float]:
     """Return for each chunk the mean, over the question's tokens, of the cosine to the chunk's nearest token.
 
     Args:
@@ -234,7 +234,7 @@ def max_sim(question: TokenVectors, chunks: Sequence[TokenVectors], rarity: NDAr
     ]
 
 
-def rarity_of(counts: NDArray[np.int64], n_chunks: int) -> NDArray[np.float64]:
+def rarity_of(counts: Ints, n_chunks: int) -> Floats:
     """Return the inverse document frequency of BM25 for pieces that occur in `counts` of `n_chunks` chunks."""
     return np.log1p((n_chunks - counts + 0.5) / (counts + 0.5))
 

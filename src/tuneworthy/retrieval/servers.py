@@ -6,13 +6,13 @@ A fault is tried again twice and then ends the search; earlier answers are store
 import asyncio
 import base64
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tuneworthy.arrays import Floats32
 from tuneworthy.config.retrieval import EncoderServer, RerankServer
 from tuneworthy.errors import OutsideFault, ProviderError
 from tuneworthy.providers.drain import drain
@@ -23,7 +23,7 @@ from tuneworthy.retrieval import messages
 from tuneworthy.retrieval.account import Account
 from tuneworthy.store.responses import response_key
 from tuneworthy.text import count
-from tuneworthy.types import canonical
+from tuneworthy.types import JsonMapping, canonical
 
 # Limit of one attempt, seconds.
 TIMEOUT_S = 60.0
@@ -36,7 +36,7 @@ MAYBE_BILLED = frozenset({"timeout", "connection", "malformed", "incomplete"})
 
 Result = TypeVar("Result")
 # Returns the request for some texts.
-Content = Callable[[Sequence[str]], Mapping[str, Any]]
+Content = Callable[[Sequence[str]], JsonMapping]
 # Returns the answers in the order of the texts, given what came and how many are expected.
 Reader = Callable[[Any, int], list[str]]
 
@@ -54,15 +54,15 @@ class ServerEncoder:
         self._config = config
         self._server = RetrievalServer(config, "embeddings", account, root)
 
-    async def encode_chunks(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    async def encode_chunks(self, texts: Sequence[str]) -> Floats32:
         return await self._encode([self._config.document_prefix + text for text in texts], 0)
 
-    async def encode_questions(self, texts: Sequence[str], repeat: int = 0) -> NDArray[np.float32]:
+    async def encode_questions(self, texts: Sequence[str], repeat: int = 0) -> Floats32:
         """Return (n, width); each repeat is asked for separately."""
         return await self._encode([self._config.query_prefix + text for text in texts], repeat)
 
-    async def _encode(self, texts: Sequence[str], repeat: int) -> NDArray[np.float32]:
-        def content(batch: Sequence[str]) -> Mapping[str, Any]:
+    async def _encode(self, texts: Sequence[str], repeat: int) -> Floats32:
+        def content(batch: Sequence[str]) -> JsonMapping:
             return {"model": self._config.model, "input": list(batch)}
 
         vectors = await self._server.answers(
@@ -71,7 +71,7 @@ class ServerEncoder:
         rows = [np.frombuffer(base64.b64decode(vectors[text]), "<f4") for text in texts]
         if len({len(row) for row in rows}) != 1:
             raise self._server.odd_answer("vectors of different dimensions")
-        matrix: NDArray[np.float32] = np.stack(rows).astype(np.float32)
+        matrix: Floats32 = np.stack(rows).astype(np.float32)
         return np.asarray(matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12))
 
 
@@ -89,7 +89,7 @@ class ServerReranker:
         self._server = RetrievalServer(config, "rerank", account, root)
 
     async def score(self, question: str, texts: Sequence[str], repeat: int = 0) -> list[float]:
-        def content(batch: Sequence[str]) -> Mapping[str, Any]:
+        def content(batch: Sequence[str]) -> JsonMapping:
             return {"model": self._config.model, "query": question, "documents": list(batch), "top_n": len(batch)}
 
         scores = await self._server.answers([texts], repeat, content, _scores)
@@ -149,7 +149,7 @@ class RetrievalServer:
         )
 
     async def _attempt(
-        self, client: HttpClient, keys: Sequence[bytes], content: Mapping[str, Any], read: Reader, ceiling: float
+        self, client: HttpClient, keys: Sequence[bytes], content: JsonMapping, read: Reader, ceiling: float
     ) -> dict[bytes, str]:
         with self._account.call(keys, ceiling) as call:
             started = time.perf_counter()
@@ -169,7 +169,7 @@ class RetrievalServer:
             return answers
 
     async def _ask(
-        self, client: HttpClient, keys: Sequence[bytes], content: Mapping[str, Any], read: Reader
+        self, client: HttpClient, keys: Sequence[bytes], content: JsonMapping, read: Reader
     ) -> dict[bytes, str]:
         ceiling = self._config.ceiling_usd(content.get("query", ""), content.get("documents") or content["input"])
         for attempt in range(TRIES):

@@ -11,7 +11,7 @@ Source: docs/evidence/facts.md#test-scores (the best of many); Optuna's TPE (Ber
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from tuneworthy.providers.capabilities import Capabilities, takes_temperature
 from tuneworthy.search.racing import DevScores, Entry, Measure, race, schedule
 from tuneworthy.stats.paired import PairedResult, compare
 from tuneworthy.text import count
-from tuneworthy.types import Case, Variant
+from tuneworthy.types import Case, JsonMapping, Variant
 
 ALPHA = 0.025
 WIDTH = 4
@@ -34,7 +34,7 @@ ADD_CASES = "Run `tuneworthy cases sample --from FILE --n 100` to draw more case
 # Random proposals before Optuna learns from results.
 STARTUP = 8
 
-Make = Callable[[Mapping[str, Any]], Variant]
+Make = Callable[[JsonMapping], Variant]
 # Takes an Optuna trial, returns a setting.
 Suggest = Callable[[Any], dict[str, Any]]
 
@@ -50,7 +50,7 @@ class SettingTrial:
         objective: Mean on these.
     """
 
-    setting: Mapping[str, Any]
+    setting: JsonMapping
     variant: str
     n: int
     objective: float
@@ -83,7 +83,7 @@ class Sweep:
     stopped: str
 
     @property
-    def setting(self) -> Mapping[str, Any]:
+    def setting(self) -> JsonMapping:
         return self.winner.decoding
 
 
@@ -103,7 +103,7 @@ class SweepPlan:
     repeats: int = 1
     width: int = WIDTH
     seed: int = 0
-    first: Sequence[Mapping[str, Any]] = ()
+    first: Sequence[JsonMapping] = ()
 
 
 def halves(cases: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]]:

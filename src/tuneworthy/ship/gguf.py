@@ -7,14 +7,12 @@ at a time is in memory.
 Source: ggml docs/gguf.md; llama.cpp convert_hf_to_gguf.py.
 """
 
-from collections.abc import Callable
 from contextlib import closing
 from math import prod
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tuneworthy import processes
 from tuneworthy.errors import ModelError, UserError
@@ -34,7 +32,7 @@ from tuneworthy.ship.gguf_tokens import (
 )
 from tuneworthy.store.artifacts import Artifact, find_artifact, write_artifact
 from tuneworthy.store.folder import Folder
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonObject, Say
 
 FILE: Final = "model.gguf"
 WRITTEN: Final = ("f16", "q8_0")
@@ -45,9 +43,7 @@ _LEFT_OUT: Final = ("GGUF.", "general.architecture", "general.file_type", "gener
                     "tokenizer.chat_template")  # fmt: skip
 
 
-def export_gguf(
-    store: Folder, made: Artifact, file_type: str, *, say: Callable[[str], None] = lambda _: None
-) -> Artifact:
+def export_gguf(store: Folder, made: Artifact, file_type: str, *, say: Say = lambda _: None) -> Artifact:
     """Write a merged model (or a base) of the project as GGUF and return the artifact.
 
     The file of a base is compared with a tuned file; it is never the latest, which is served unless told.
@@ -192,11 +188,11 @@ def _type_of(tensor: Tensor, file_type: str) -> Any:
     return kinds.Q8_0 if file_type == "q8_0" and tensor.shape[-1] % 32 == 0 else kinds.F16
 
 
-def _converted(tensor: Tensor, kind: Any) -> NDArray[Any]:
+def _converted(tensor: Tensor, kind: Any) -> np.ndarray:
 
     weights = tensor.read()
     if kind.name == "Q8_0":
-        quantised: NDArray[Any] = _library().quants.quantize(weights, kind)
+        quantised: np.ndarray = _library().quants.quantize(weights, kind)
         return quantised
     stored = weights.astype(np.float16 if kind.name == "F16" else np.float32)
     if not np.isfinite(stored).all():

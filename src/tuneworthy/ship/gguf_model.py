@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from tuneworthy.arrays import Floats32
 from tuneworthy.errors import UserError
 from tuneworthy.providers.model_safety import read_config, tensors_of
 from tuneworthy.providers.weights import Place
@@ -151,7 +151,7 @@ class Tensor:
 
     name: str
     shape: tuple[int, ...]
-    read: Callable[[], NDArray[np.float32]]
+    read: Callable[[], Floats32]
 
 
 class GgufModel:
@@ -259,7 +259,7 @@ class GgufModel:
             ]
             yield Tensor(target, (len(each), *place.shape), partial(_stacked, each))
 
-    def _reader(self, name: str, place: Place) -> Callable[[], NDArray[np.float32]]:
+    def _reader(self, name: str, place: Place) -> Callable[[], Floats32]:
         q, k = name.endswith(("q_proj.weight", "q_proj.bias")), name.endswith(("k_proj.weight", "k_proj.bias"))
         if self.architecture.permute and (q or k):
             heads = self.config.num_attention_heads if q else self.config.n_kv_heads
@@ -268,7 +268,7 @@ class GgufModel:
             return lambda: place.read() + self.architecture.norm_offset
         return place.read
 
-    def _llama3_factors(self) -> NDArray[np.float32]:
+    def _llama3_factors(self) -> Floats32:
         """Return the divisor per frequency, ``(head_size / 2,)``.
 
         Source: transformers modeling_rope_utils.py, `_compute_llama3_parameters`.
@@ -310,11 +310,11 @@ class GgufModel:
             yield "experts whose weights do not sum to 1 (norm_topk_prob)", not config.norm_topk_prob
 
 
-def _stacked(places: Sequence[Place]) -> NDArray[np.float32]:
+def _stacked(places: Sequence[Place]) -> Floats32:
     return np.stack([place.read() for place in places])
 
 
-def permuted(rows: NDArray[np.float32], n_heads: int) -> NDArray[np.float32]:
+def permuted(rows: Floats32, n_heads: int) -> Floats32:
     """Reorder the rows of q or k from halves (Hugging Face) to pairs (llama.cpp).
 
     Args:

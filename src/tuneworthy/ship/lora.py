@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
+from tuneworthy.arrays import Floats32
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers.model_safety import number_of, read_config, tensors_of
 from tuneworthy.providers.weights import Place
@@ -59,7 +57,7 @@ class LoraAdapter:
         """The rank, which a server that applies the adapter must allow; 0 where all weights were trained."""
         return max((pair.a.shape[0] for pair in self.pairs.values()), default=0)
 
-    def changed(self, name: str, weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    def changed(self, name: str, weight: Floats32) -> Floats32:
         if name in self.whole:
             return self.whole[name].read()
         pair = self.pairs[name]

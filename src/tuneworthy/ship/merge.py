@@ -4,7 +4,6 @@ An adapter that was trained over a 4-bit base (QLoRA) learned to correct the deq
 these: on the original weights it would correct an error that they do not have.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 from tuneworthy.providers.chat_template import template_sha256
@@ -16,6 +15,7 @@ from tuneworthy.ship.qlora import base_in_training
 from tuneworthy.store.artifacts import Artifact, write_artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.store.frozen import scratch
+from tuneworthy.types import Say
 
 
 def merge(
@@ -23,7 +23,7 @@ def merge(
     adapter: str | None = None,
     base: str | None = None,
     *,
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
 ) -> Artifact:
     """Merge an adapter of the project into its base and return the artifact; all weights are rounded to 16 bits.
 

@@ -1,7 +1,7 @@
 """The base as 4-bit training (QLoRA) sees it: its linear layers quantised and brought back to 16 bits."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,12 +12,11 @@ from tuneworthy.ship.merged_weights import TORCH_DTYPES, copy_tokenizer
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.store.frozen import scratch
+from tuneworthy.types import Say
 
 
 @contextmanager
-def base_in_training(
-    store: Folder, trained: Artifact, original: Artifact, say: Callable[[str], None]
-) -> Iterator[Path]:
+def base_in_training(store: Folder, trained: Artifact, original: Artifact, say: Say) -> Iterator[Path]:
     """Give the folder of the weights that an adapter was trained on: the base's own, or a dequantised copy.
 
     Args:

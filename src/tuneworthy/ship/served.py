@@ -8,10 +8,10 @@ vLLM tells the folder that it loaded, llama.cpp the file, and both have the id o
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import orjson
@@ -25,6 +25,7 @@ from tuneworthy.store.artifacts import Artifact, find_artifact, latest_artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.trust import LOOPBACK
+from tuneworthy.types import JsonMapping
 
 NOTE: Final = "served"
 TIMEOUT_S: Final = 5.0
@@ -102,7 +103,7 @@ def _place(url: str) -> tuple[str, int | None]:
     return url, None
 
 
-def _fetched(url: str, config: ChatServer, root: Path) -> Mapping[str, Any] | None:
+def _fetched(url: str, config: ChatServer, root: Path) -> JsonMapping | None:
     with suppress(ProviderError, UserError, ValueError):
         key = read_key(config.key_variable, url=config.base_url, root=root, owner="[serve] model", required=False)
         answer = send_once("GET", url, key=key, timeout_s=TIMEOUT_S, max_body=MOST_BYTES)

@@ -25,8 +25,8 @@ from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, ModelSource, artifacts, write_artifact
 from tuneworthy.train import messages
 from tuneworthy.train.shape import read_shape
+from tuneworthy.types import Say
 
-Say = Callable[[str], None]
 SIXTEEN_BIT: Final = {"BF16": "bfloat16", "F16": "float16"}
 # Entries of the loading report of transformers: weights that it draws at random, or drops.
 LOADING_FAULTS: Final = ("missing_keys", "mismatched_keys", "unexpected_keys")

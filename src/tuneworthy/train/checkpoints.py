@@ -20,7 +20,7 @@ from typing_extensions import TypedDict
 from tuneworthy.store.folder import write_atomic
 from tuneworthy.store.shapes import DamagedRecord, parsed
 from tuneworthy.train.batch_layout import StepsOfAKind
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonMapping, JsonObject
 
 SEAL: Final = "seal.json"
 OPTIMISER: Final = "optimiser.safetensors"
@@ -36,7 +36,7 @@ class StoredSeal(TypedDict):
     progress: JsonObject
 
 
-def seal(folder: Path, progress: Mapping[str, Any], best: Path | None = None) -> None:
+def seal(folder: Path, progress: JsonMapping, best: Path | None = None) -> None:
     """Declare a checkpoint whole.
 
     Args:

@@ -14,10 +14,10 @@ from typing import Any, Final
 import numpy as np
 import orjson
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel, Trainer, TrainingArguments
 
+from tuneworthy.arrays import Floats
 from tuneworthy.classical.decision import SETTINGS, WEIGHTS, read_classifier
 from tuneworthy.classical.encoder import softmax
 from tuneworthy.classical.linear import log_loss
@@ -27,13 +27,13 @@ from tuneworthy.graders.base import accepted
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.artifacts import Artifact, write_artifact
 from tuneworthy.train.advise import has_bf16
-from tuneworthy.train.base_model import LOADING_FAULTS, Say, library_versions, load_weights, made_before
+from tuneworthy.train.base_model import LOADING_FAULTS, library_versions, load_weights, made_before
 from tuneworthy.train.checkpoints import PlainTrainer
 from tuneworthy.train.classifier_plan import METHOD, WARMUP, ClassifierPlan, plan_classifier
 from tuneworthy.train.generation import quiet
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.trainer import TrainingProgress, Watcher, peak_bytes, training_arguments
-from tuneworthy.types import content_hash
+from tuneworthy.types import Say, content_hash
 
 WEIGHT_DECAY: Final = 0.01
 # Steps of rows of like length, which are drawn together.
@@ -80,7 +80,7 @@ class EncoderWithHead(torch.nn.Module):
         logits = self.classifier(self.dropout((states * weights).sum(1) / weights.sum(1)))
         return logits if labels is None else {"loss": torch.nn.functional.cross_entropy(logits.float(), labels)}
 
-    def logits(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+    def logits(self, rows: Sequence[Sequence[int]]) -> Floats:
         """Return the logits of texts as pieces, ``(n_rows, n_labels)``, without dropout."""
         self.eval()
         with torch.inference_mode():
@@ -183,7 +183,7 @@ def _fit(plan: ClassifierPlan, run: Path, say: Say) -> tuple[EncoderWithHead, Tr
     return model, watcher.progress
 
 
-def _held_out(plan: ClassifierPlan, logits: NDArray[np.float64], say: Say) -> tuple[float, float, float]:
+def _held_out(plan: ClassifierPlan, logits: Floats, say: Say) -> tuple[float, float, float]:
     metric = plan.material.metric
     assert metric is not None
     score = metric.score([(plan.labels[at], "stop") for at in logits.argmax(axis=1)], say)

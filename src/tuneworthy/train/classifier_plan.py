@@ -4,12 +4,12 @@ What `[train]` sets is kept. The encoder reads the variables of the prompt and n
 every question say nothing of a label.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tuneworthy.cases.splits import asked_case
 from tuneworthy.classical.encoder import WordPieces
@@ -24,7 +24,7 @@ from tuneworthy.text import count, plural
 from tuneworthy.train import messages
 from tuneworthy.train.advise import Knob, chosen_knob
 from tuneworthy.train.training_rows import SEED, Material, Student, gather
-from tuneworthy.types import Case, JsonObject, content_hash, text_of
+from tuneworthy.types import Case, JsonMapping, JsonObject, Say, content_hash, text_of
 
 METHOD: Final = "classifier"
 BATCH: Final = 32
@@ -81,7 +81,7 @@ class TextEncoder:
     spec: str
     folder: Path
     sha256: str
-    config: Mapping[str, Any]
+    config: JsonMapping
     vocabulary: Mapping[str, int]
     n_params: int
 
@@ -147,7 +147,7 @@ def plan_classifier(
     unsafe: bool,
     fetch: bool,
     base: str | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
 ) -> ClassifierPlan:
     """Read rows and encoder and choose the settings.
 
@@ -200,9 +200,7 @@ def question_of(student: Student, case: Case) -> str:
     return text_of(student.question(case).messages[-1])
 
 
-def _labelled(
-    material: Material, *, unsafe: bool, say: Callable[[str], None]
-) -> tuple[list[tuple[Case, str]], list[str]]:
+def _labelled(material: Material, *, unsafe: bool, say: Say) -> tuple[list[tuple[Case, str]], list[str]]:
     rows = [(case, row.answer.strip()) for row in material.train if (case := asked_case(row))]
     labels = sorted({label for _, label in rows} - {""})
     held_out = material.metric.cases if material.metric else ()

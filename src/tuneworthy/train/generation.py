@@ -9,7 +9,7 @@ from itertools import takewhile
 from logging import ERROR, getLogger
 from typing import Any
 
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonObject, Say
 
 BATCH = 32
 # Most tokens of all prompts and answers of a batch: what a model caches of each (at 7B up to 0.5 MiB) has to fit.
@@ -35,7 +35,7 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl|peft|torch)\.")
 
 
-def progress(say: Callable[[str], None], what: str, total: int) -> Advance:
+def progress(say: Say, what: str, total: int) -> Advance:
     """Return what counts texts as they come, and says now and then how many there are and how long the rest takes.
 
     Args:

@@ -23,13 +23,13 @@ from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.train import messages
-from tuneworthy.train.base_model import Say, load_model
+from tuneworthy.train.base_model import load_model
 from tuneworthy.train.rehearsal import rehearsal_rows
 from tuneworthy.train.render import TokenRow
 from tuneworthy.train.run import prepare, scorer
 from tuneworthy.train.trainer import train_rows
 from tuneworthy.train.training_rows import Material, TaskMetric, gather
-from tuneworthy.types import Example, JsonObject, content_hash
+from tuneworthy.types import Example, JsonObject, Say, content_hash
 
 Side = Literal["built", "raw"]
 FILE = "pilot"

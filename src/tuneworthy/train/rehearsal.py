@@ -17,12 +17,12 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.store import write_atomic
-from tuneworthy.train.base_model import Base, Say
+from tuneworthy.train.base_model import Base
 from tuneworthy.train.generation import Advance, answer_ids, answering_mode, progress
 from tuneworthy.train.render import Renderer, RowChat, TokenRow
 from tuneworthy.train.row_lengths import RowLengths
 from tuneworthy.train.settings import TrainingSettings
-from tuneworthy.types import content_hash
+from tuneworthy.types import Say, content_hash
 
 # Version of how rows are written: with another one they are written again.
 VERSION: Final = 1

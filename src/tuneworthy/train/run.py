@@ -25,7 +25,7 @@ from tuneworthy.store.artifacts import Artifact, write_artifact
 from tuneworthy.store.shapes import parsed
 from tuneworthy.train import messages
 from tuneworthy.train.advise import advise, has_bf16
-from tuneworthy.train.base_model import Base, Say, base_spec, library_versions, made_before, open_base, prepare_base
+from tuneworthy.train.base_model import Base, base_spec, library_versions, made_before, open_base, prepare_base
 from tuneworthy.train.generation import answering_mode, answers, progress, quiet
 from tuneworthy.train.gpus import GIB
 from tuneworthy.train.memory import Device
@@ -36,7 +36,7 @@ from tuneworthy.train.row_lengths import count
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import count_layers, read_shape
 from tuneworthy.train.training_rows import ANSWER_SLACK, Material, gather, start_of
-from tuneworthy.types import content_hash
+from tuneworthy.types import Say, content_hash
 
 if TYPE_CHECKING:
     from tuneworthy.train.trainer import Ran

@@ -3,12 +3,11 @@
 Adapters are scaled by alpha / rank: what counts is that scale together with the learning rate, never alpha alone.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 
 from tuneworthy.errors import UserError
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonMapping, JsonObject
 
 Method = Literal["lora", "qlora", "full", "preference"]
 Schedule = Literal["linear", "cosine", "constant"]
@@ -106,7 +105,7 @@ class TrainingSettings:
         return {key: value for key, value in self.to_dict().items() if key not in idle}
 
     @classmethod
-    def from_dict(cls, row: Mapping[str, Any]) -> Self:
+    def from_dict(cls, row: JsonMapping) -> Self:
         """Return the settings that `to_dict` wrote; keys of a later version are refused.
 
         Raises:

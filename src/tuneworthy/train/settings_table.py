@@ -15,6 +15,7 @@ import orjson
 from tuneworthy.errors import UserError
 from tuneworthy.input_files import read_input_text
 from tuneworthy.train.settings import TrainingSettings
+from tuneworthy.types import JsonMapping
 
 MAX_BYTES: Final = 2 * 2**20
 
@@ -45,11 +46,11 @@ _RANK, _ALPHA = 8.0, 8.0
 class SettingsTable:
     """Training settings: as their library names them (`raw`), and by the names of `NAMES`."""
 
-    raw: Mapping[str, Any]
-    values: Mapping[str, Any]
+    raw: JsonMapping
+    values: JsonMapping
 
     @classmethod
-    def of(cls, raw: Mapping[str, Any]) -> Self:
+    def of(cls, raw: JsonMapping) -> Self:
         """Return the table of settings that a library names."""
         values = {NAMES[key]: value for key, value in raw.items() if key in NAMES}
         if raw.get("lora_target_linear") is True:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tuneworthy.errors import ModelError
 from tuneworthy.providers.gguf import GgufHeader, read_header
@@ -18,6 +18,7 @@ from tuneworthy.providers.model_safety import read_config
 from tuneworthy.train import messages
 from tuneworthy.train.attention import supports
 from tuneworthy.train.settings import ALL_LINEAR
+from tuneworthy.types import JsonMapping
 
 # Largest number that a width or a vocabulary may be.
 MAX_SIZE: Final = 2**24
@@ -189,7 +190,7 @@ def read_shape(path: Path) -> Shape:
     return shape_of_config(read_config(path), str(path))
 
 
-def shape_of_config(document: Mapping[str, Any], where: str = "config.json") -> Shape:
+def shape_of_config(document: JsonMapping, where: str = "config.json") -> Shape:
     """Return the shape that the content of a config.json describes, its weights estimated.
 
     Raises:

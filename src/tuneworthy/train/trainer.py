@@ -32,7 +32,7 @@ from tuneworthy.train.batch_layout import IGNORED, collate
 from tuneworthy.train.generation import inner_model
 from tuneworthy.train.render import TokenPair, TokenRow
 from tuneworthy.train.settings import ALL_LINEAR, TrainingSettings
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonObject, Say
 
 EVALS_PER_EPOCH: Final = 2.0
 # The run ends when the task metric did not improve in this many evaluations in a row: after an epoch, so that a run
@@ -257,7 +257,7 @@ class Watcher(TrainerCallback):
         evaluate: Callable[[Any], float] | None,
         eval_every: int,
         checkpoint_every: int,
-        say: Callable[[str], None],
+        say: Say,
         patience: float = PATIENCE,
     ) -> None:
         self.run, self.evaluate, self.say, self.patience = run, evaluate, say, patience
@@ -360,7 +360,7 @@ def train_rows(
     evaluate: Callable[[Any], float] | None = None,
     evals_per_epoch: float = EVALS_PER_EPOCH,
     max_steps: int | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
 ) -> Ran:
     """Train adapters or all weights on `rows`; resume from the last whole checkpoint of the folder `run`.
 

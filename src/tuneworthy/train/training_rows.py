@@ -7,9 +7,9 @@ now. What is held out to stop in time is drawn from the rest.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from tuneworthy.cases import Dataset, guess_kind, labels_of, read_dataset
 from tuneworthy.cases.pairs import rejected_answer
@@ -28,7 +28,7 @@ from tuneworthy.store.shapes import Pointer
 from tuneworthy.text import plural
 from tuneworthy.train import messages
 from tuneworthy.train.render import Rendered, Renderer, RowChat
-from tuneworthy.types import Case, Example, JsonObject, Response, Score, Trace, Variant, content_hash
+from tuneworthy.types import Case, Example, JsonMapping, JsonObject, Response, Say, Score, Trace, Variant, content_hash
 
 # Seed of the held-out rows, the order of rows, the new weights and the dropout.
 SEED: Final = 0
@@ -98,7 +98,7 @@ class TaskMetric:
     def identity(self) -> JsonObject:
         return {"grader": dict(self.grader.identity), "cases": [asdict(fingerprint(case)) for case in self.cases]}
 
-    def score(self, answers: Sequence[tuple[str, str]], say: Callable[[str], None]) -> float:
+    def score(self, answers: Sequence[tuple[str, str]], say: Say) -> float:
         """Return the score of the set, 0..1.
 
         Args:
@@ -186,7 +186,7 @@ def gather(
     store: Folder,
     *,
     unsafe: bool,
-    say: Callable[[str], None],
+    say: Say,
     dataset: Dataset | None = None,
 ) -> Material:
     """Read what the project trains on.
@@ -266,7 +266,7 @@ def _version(store: Folder, unsafe: bool) -> Version | None:
     return version
 
 
-def _ungated(project: Project, dataset: Dataset, say: Callable[[str], None]) -> list[Example]:
+def _ungated(project: Project, dataset: Dataset, say: Say) -> list[Example]:
     if project.examples is None:
         raise UserError(
             "There is neither a frozen dataset nor an examples file to train on.", hint=messages.IMPORT_ROWS
@@ -335,7 +335,7 @@ def own_grader(project: Project, cases: Sequence[Case], rows: Sequence[Example],
     )
 
 
-def start_of(project: Project, store: Folder, base: str | None, prompt: Mapping[str, Any]) -> Artifact | None:
+def start_of(project: Project, store: Folder, base: str | None, prompt: JsonMapping) -> Artifact | None:
     """Return the adapter that a run on pairs starts from; None for the base, and for any other method.
 
     Args:

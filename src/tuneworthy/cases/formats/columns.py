@@ -5,7 +5,7 @@ column an empty cell means *not labelled* and the word ``null`` means *declining
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from tuneworthy.cases import messages
 from tuneworthy.cases.formats.registry import Convert, Fields
 from tuneworthy.cases.readers.faults import Journal, RowFault, show
 from tuneworthy.errors import did_you_mean
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonMapping, JsonObject
 
 INPUT_NAMES = ("input", "question", "text", "prompt", "query", "utterance", "message", "user", "instruction")
 EXPECTED_NAMES = (
@@ -43,7 +43,7 @@ _PASSED_ON = ("id", "group", "tags", "documents", "tools")
 _LISTS = ("tags", "documents")
 
 
-def expected_column(row: Mapping[str, Any], among: Set[str]) -> str | None:
+def expected_column(row: JsonMapping, among: Set[str]) -> str | None:
     """Return the column of the right answer: not one with a verdict on the answer, if there is one with the answer.
 
     >>> expected_column({"label": "bad", "answer": "4"}, {"label", "answer"})
@@ -82,7 +82,7 @@ class Columns:
         expected: str | None = None,
         *,
         keep_rest: bool = False,
-        first: Mapping[str, Any] = MappingProxyType({}),
+        first: JsonMapping = MappingProxyType({}),
     ):
         self.read, self.journal, self.keep_rest = read, journal, keep_rest
         have = f"the columns {', '.join(sorted(keys))}"

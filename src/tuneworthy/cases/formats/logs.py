@@ -4,7 +4,7 @@ A request or a response may be text, messages in any dialect, variables, or any 
 wrap them in. A response that is a text stays text, even if it is JSON, unless the JSON is messages.
 """
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Set
 from typing import Any, Final
 
 from tuneworthy.cases import messages
@@ -16,7 +16,7 @@ from tuneworthy.cases.formats.tool_calls import tools_of, with_calls, with_weigh
 from tuneworthy.cases.formats.values import at, first_at, names, word_at
 from tuneworthy.cases.normalize import variables_text
 from tuneworthy.cases.readers.faults import Dropped, Journal, RowFault, show
-from tuneworthy.types import JsonObject, Message
+from tuneworthy.types import JsonMapping, JsonObject, Message
 
 Answer = tuple[list[Any], str | None]
 
@@ -43,7 +43,7 @@ _TEXT_KEYS: Final = names(
 _SAID_KEYS: Final = ("role", "content", "tool_calls", "tool_call_id", "name")
 
 
-def fields_of(turns: tuple[Message, ...], row: Mapping[str, Any], read: Set[str]) -> Fields:
+def fields_of(turns: tuple[Message, ...], row: JsonMapping, read: Set[str]) -> Fields:
     """Return the fields of an example; the row's other keys go to `meta`, tools in the OpenAI shape.
 
     Raises:
@@ -73,7 +73,7 @@ def fields_of(turns: tuple[Message, ...], row: Mapping[str, Any], read: Set[str]
     return fields
 
 
-def exchange(question: Any, answer: Any, about: Mapping[str, Any], *, api: bool = False) -> Fields:
+def exchange(question: Any, answer: Any, about: JsonMapping, *, api: bool = False) -> Fields:
     """Return a question and its answer as the fields of an example.
 
     Args:

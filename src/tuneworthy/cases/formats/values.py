@@ -1,9 +1,8 @@
 """Access to values inside a stranger's JSON: a missing or wrong step gives nothing instead of an error."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonMapping, JsonObject
 
 
 def at(value: Any, path: str) -> Any:
@@ -50,7 +49,7 @@ def dicts_at(value: Any, path: str) -> list[JsonObject]:
     return [item for item in list_at(value, path) if isinstance(item, dict)]
 
 
-def word_at(row: Mapping[str, Any], key: str, default: str = "") -> str:
+def word_at(row: JsonMapping, key: str, default: str = "") -> str:
     value = row.get(key, default)
     return value if isinstance(value, str) else ""
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
-from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
+from tuneworthy.arrays import Hashes, Ints
 from tuneworthy.cases.normalize import folded, normalise, normalised_bytes, question_of, words
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
@@ -22,7 +22,7 @@ from tuneworthy.store.own_file import OwnTexts
 from tuneworthy.types import Example, calls_of, content_hash
 
 
-def exact_duplicates(texts: Iterable[str]) -> NDArray[np.int64]:
+def exact_duplicates(texts: Iterable[str]) -> Ints:
     """Return for each row the number of the first row with the same normalised text, or -1 if it is the first.
 
     Args:
@@ -120,7 +120,7 @@ class NearCheck:
                 score=score,
             )
 
-    def _mistyped(self, contents: Sequence[str], keys: NDArray[np.uint64]) -> dict[int, tuple[int, float]]:
+    def _mistyped(self, contents: Sequence[str], keys: Hashes) -> dict[int, tuple[int, float]]:
         """Return the rows that repeat an earlier one but for typing errors, with that row and the similarity."""
         from tuneworthy.dataset.dedup.near import near_duplicates
 

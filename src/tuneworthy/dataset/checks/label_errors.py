@@ -18,8 +18,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tuneworthy.arrays import Floats, Ints
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
@@ -57,7 +57,7 @@ _C = 1.0
 _DRAWS, _ROUNDS, _SHARE, _LEAST, _C_OF_ODDS = 2, 20, 0.1, 1e-9, 1e3
 
 # Feature rows to the probabilities of the classes that were learned.
-Predict = Callable[[Any], NDArray[np.float64]]
+Predict = Callable[[Any], Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Doubt:
 
 def out_of_fold(
     texts: Sequence[str], labels: Sequence[str], encoder: Encoder | None = None, seed: int = 0
-) -> tuple[list[str], NDArray[np.float64]]:
+) -> tuple[list[str], Floats]:
     """Return the classes, sorted, and the probability of each for each text by models that have not seen it.
 
     Two models err on different rows where a label has few: a linear classifier of n-grams, and one of an encoder's
@@ -127,18 +127,18 @@ def out_of_fold(
     return classes.tolist(), probabilities
 
 
-def _folds(texts: Sequence[str], codes: NDArray[np.int64], n_folds: int, seed: int) -> NDArray[np.int64]:
+def _folds(texts: Sequence[str], codes: Ints, n_folds: int, seed: int) -> Ints:
     first: dict[str, int] = {}
     owners = np.array([first.setdefault(normalise(text), row) for row, text in enumerate(texts)])
     order = np.random.default_rng(seed).permutation(len(texts))
     order = order[np.argsort(codes[order], kind="stable")]
     folds = np.zeros(len(texts), np.int64)
     folds[order] = np.arange(len(texts)) % n_folds
-    dealt: NDArray[np.int64] = folds[owners]
+    dealt: Ints = folds[owners]
     return dealt
 
 
-def _learned(codes: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+def _learned(codes: Ints, seed: int) -> Ints:
     drawn = np.random.default_rng(seed).permutation(len(codes))
     drawn = drawn[np.argsort(codes[drawn], kind="stable")]
     sizes = np.bincount(codes)
@@ -146,19 +146,19 @@ def _learned(codes: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     return np.sort(drawn[np.argsort(ranks, kind="stable")][:MOST_LEARNED])
 
 
-def _fit(matrix: Any, codes: NDArray[np.int64], seed: int, temperature: float = _TEMPERATURE) -> Predict:
+def _fit(matrix: Any, codes: Ints, seed: int, temperature: float = _TEMPERATURE) -> Predict:
     from tuneworthy.classical.encoder import softmax
 
     margins_of = _margins(matrix, codes, seed)
 
-    def predict(rows: Any) -> NDArray[np.float64]:
+    def predict(rows: Any) -> Floats:
         margins = margins_of(rows)
         return softmax((np.stack([-margins, margins], axis=1) if margins.ndim == 1 else margins) * temperature)
 
     return predict
 
 
-def _margins(matrix: Any, targets: NDArray[Any], seed: int) -> Predict:
+def _margins(matrix: Any, targets: np.ndarray, seed: int) -> Predict:
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
@@ -171,12 +171,12 @@ def _margins(matrix: Any, targets: NDArray[Any], seed: int) -> Predict:
     return margins
 
 
-def _vote(matrix: Any, codes: NDArray[np.int64], seed: int) -> Predict:
+def _vote(matrix: Any, codes: Ints, seed: int) -> Predict:
     """Return what predicts as `_fit` does, from the nearest rows: each votes with a power of its cosine."""
     learned, places = np.unique(codes, return_inverse=True)
     n = min(_VOTES, len(codes))
 
-    def predict(rows: Any) -> NDArray[np.float64]:
+    def predict(rows: Any) -> Floats:
         votes = np.full((rows.shape[0], len(learned)), _UNSEEN)
         for start in range(0, rows.shape[0], _BLOCK):
             alike = (rows[start : start + _BLOCK] @ matrix.T).toarray()
@@ -184,13 +184,13 @@ def _vote(matrix: Any, codes: NDArray[np.int64], seed: int) -> Predict:
             own = np.arange(len(alike))[:, None]
             weights = np.maximum(alike[own, nearest], 0) ** _POWER
             np.add.at(votes[start : start + _BLOCK], (own, places[nearest]), weights)
-        shares: NDArray[np.float64] = votes / votes.sum(axis=1, keepdims=True)
+        shares: Floats = votes / votes.sum(axis=1, keepdims=True)
         return shares
 
     return predict
 
 
-def doubts(codes: NDArray[np.int64], probabilities: NDArray[np.float64], classes: Sequence[str]) -> list[Doubt]:
+def doubts(codes: Ints, probabilities: Floats, classes: Sequence[str]) -> list[Doubt]:
     """Return the rows whose label is doubted, the most doubtful first.
 
     Args:
@@ -213,7 +213,7 @@ def doubts(codes: NDArray[np.int64], probabilities: NDArray[np.float64], classes
     return [Doubt(int(row), float(own[row]), classes[int(best[row])], float(likely[row])) for row in ranked]
 
 
-def wrong_shares(codes: NDArray[np.int64], probabilities: NDArray[np.float64], seed: int = 0) -> NDArray[np.float64]:
+def wrong_shares(codes: Ints, probabilities: Floats, seed: int = 0) -> Floats:
     """Return the probability of each row that its label is wrong, as labels drawn at random are.
 
     What the models say of a label is compared between the labels as they are and random ones. The labels as they are
@@ -246,9 +246,7 @@ def wrong_shares(codes: NDArray[np.int64], probabilities: NDArray[np.float64], s
     return wrong
 
 
-def _evidence(
-    probabilities: NDArray[np.float64], labels: NDArray[np.int64], rows: NDArray[np.int64] | None = None
-) -> NDArray[np.float64]:
+def _evidence(probabilities: Floats, labels: Ints, rows: Ints | None = None) -> Floats:
     """Return the logarithms of what each model says of these labels of rows (of all by default), and of the best other.
 
     The result is ``(n_labels, 2 * n_models)``.

@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from tuneworthy.arrays import Hashes, Ints
 from tuneworthy.cases.normalize import folded, spaced
 
 # What `cases.normalize.words` makes of a character: nothing, a gap, a word of its own, a part of a word.
@@ -36,7 +37,7 @@ class Packed:
 
     first: int
     buffer: NDArray[np.uint8]
-    starts: NDArray[np.int64]
+    starts: Ints
     classes: NDArray[np.uint8]
 
     def __len__(self) -> int:
@@ -61,12 +62,11 @@ def _classify(characters: Iterable[str], classes: NDArray[np.uint8]) -> None:
         classes[ord(character)] = DROP if not text else GAP if text == " " else LETTER if len(text) == 1 else ALONE
 
 
-Hashes = NDArray[np.uint64]
 _U = np.uint64
 _A, _B = _U(0x9E3779B97F4A7C15), _U(0xBF58476D1CE4E5B9)  # splitmix64's constants
 
 
-def shingles(packed: Packed, size: int) -> tuple[Hashes, NDArray[np.int64]]:
+def shingles(packed: Packed, size: int) -> tuple[Hashes, Ints]:
     """Return the shingles of all rows as hashes, a row's repeats included, and (n_rows + 1,) where each begins."""
     starts = np.zeros(len(packed) + 1, np.int64)
     room = np.empty(len(packed.buffer) + len(packed), np.uint64)
@@ -81,7 +81,7 @@ def coefficients(n: int, seed: int) -> tuple[NDArray[np.uint32], NDArray[np.uint
     return factors, rng.integers(0, 2**32, n, dtype=np.uint32)
 
 
-def band_keys(hashes: Hashes, starts: NDArray[np.int64], bands: int, rows: int, seed: int) -> Hashes:
+def band_keys(hashes: Hashes, starts: Ints, bands: int, rows: int, seed: int) -> Hashes:
     """Return (n_rows, bands) keys: rows whose signatures agree in a band have the same key there."""
     keys = np.empty((len(starts) - 1, bands), np.uint64)
     factors, summands = coefficients(bands * rows, seed)
@@ -135,11 +135,11 @@ def _push(ring: Hashes, n_words: int, word: np.uint64, out: Hashes, n: int) -> i
 @njit(cache=True, nogil=True)
 def _shingles(
     buffer: NDArray[np.uint8],
-    starts: NDArray[np.int64],
+    starts: Ints,
     classes: NDArray[np.uint8],
     size: int,
     out: Hashes,
-    out_starts: NDArray[np.int64],
+    out_starts: Ints,
 ) -> None:
     ring = np.zeros(size, np.uint64)  # the last words
     n = 0
@@ -171,7 +171,7 @@ def _shingles(
 @njit(cache=True, nogil=True)
 def _band_keys(
     hashes: Hashes,
-    starts: NDArray[np.int64],
+    starts: Ints,
     factors: NDArray[np.uint32],
     summands: NDArray[np.uint32],
     rows: int,

@@ -13,7 +13,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tuneworthy.dataset.dedup.minhash import Hashes, band_keys, pack, shingles
+from tuneworthy.arrays import Floats, Hashes, Ints
+from tuneworthy.dataset.dedup.minhash import band_keys, pack, shingles
 
 # Kept rows of one bucket that a row is compared with, the latest first: a template in every row stays affordable.
 LIMIT: Final = 256
@@ -33,8 +34,8 @@ class NearDuplicates:
         cut: Buckets that held more than `LIMIT` rows when a row was looked up in them.
     """
 
-    of: NDArray[np.int64]
-    score: NDArray[np.float64]
+    of: Ints
+    score: Floats
     cut: int = 0
 
 
@@ -95,7 +96,7 @@ class HashedRows(NamedTuple):
 
     first: int
     hashes: Hashes
-    starts: NDArray[np.int64]
+    starts: Ints
     keys: Hashes
 
 
@@ -118,10 +119,10 @@ class UniqueRows(NamedTuple):
     heads: NDArray[np.int32]
     before: NDArray[np.int32]
     shingles: Hashes
-    starts: NDArray[np.int64]
-    numbers: NDArray[np.int64]
-    compared: NDArray[np.int64]
-    counts: NDArray[np.int64]
+    starts: Ints
+    numbers: Ints
+    compared: Ints
+    counts: Ints
     limit: int
 
 
@@ -219,8 +220,8 @@ def _match(
     batch: HashedRows,
     unique: UniqueRows,
     threshold: float,
-    of: NDArray[np.int64],
-    score: NDArray[np.float64],
+    of: Ints,
+    score: Floats,
 ) -> None:
     """Compare each row with the kept rows of its buckets, then drop or keep it.
 

@@ -21,13 +21,13 @@ from tuneworthy.config.teacher import PersonalData as Treatment
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext, data_checks
 from tuneworthy.dataset.build import configured_checks
-from tuneworthy.dataset.check_runner import Say, run_checks
+from tuneworthy.dataset.check_runner import run_checks
 from tuneworthy.dataset.importing.folder import ROWS, Import, finished_import, latest_import, write_import
 from tuneworthy.dataset.importing.importer import import_files, source_files
 from tuneworthy.dataset.records import ImportRecord, ImportRequest, RowLine
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
-from tuneworthy.types import UNLABELLED, Case, Example, Message, content_hash, role_of
+from tuneworthy.types import UNLABELLED, Case, Example, JsonObject, Message, Say, content_hash, role_of
 
 # Checks that look at questions; personal data is masked behind `contamination`, whose cases are not masked.
 SIFTING: Final = ("feedback", "chat", "contamination", "exact", "near")
@@ -111,7 +111,7 @@ def _question_row(case: Case, source: str) -> Example:
         turns = [{"role": "user", "content": case.input}]
     answered = case.labelled and case.expected is not None
     turns.append({"role": "assistant", "content": answer_text(case.expected) if answered else ""})
-    meta: dict[str, Any] = {"tools": list(case.tools)} if case.tools else {}
+    meta: JsonObject = {"tools": list(case.tools)} if case.tools else {}
     if answered:
         meta["labelled"] = True
     return Example(
@@ -195,5 +195,5 @@ def query_of(row: Example, kind: Kind, *, labelled: bool) -> Case:
     return replace(case, messages=sent)
 
 
-def question_meta(row: Example) -> dict[str, Any]:
+def question_meta(row: Example) -> JsonObject:
     return {key: row.meta[key] for key in _QUESTION_META if row.meta.get(key)}

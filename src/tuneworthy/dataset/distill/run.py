@@ -26,7 +26,6 @@ from tuneworthy.config.teacher import PersonalData as Treatment
 from tuneworthy.config.teacher import Teacher
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext
-from tuneworthy.dataset.check_runner import Say
 from tuneworthy.dataset.checks.personal_data import masking
 from tuneworthy.dataset.distill.queries import Sifted, query_of, question_meta, sift
 from tuneworthy.dataset.distill.selection import Selection, select
@@ -43,7 +42,7 @@ from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import render
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.store import Folder
-from tuneworthy.types import Case, Example, Message, Score, Shots, Trace, Variant, content_hash
+from tuneworthy.types import Case, Example, Message, Say, Score, Shots, Trace, Variant, content_hash
 
 Chat = tuple[Message, ...]
 

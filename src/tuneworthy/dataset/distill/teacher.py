@@ -6,10 +6,10 @@ parameters. Rows with different pins have different teachers; the day of the ans
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from tuneworthy.dataset.records import TeacherPin, TeacherRecord
-from tuneworthy.types import Example, Variant, content_hash
+from tuneworthy.types import Example, JsonObject, Variant, content_hash
 
 # Key of the teacher in a row's `meta`.
 KEY: Final = "teacher"
@@ -50,7 +50,7 @@ def teacher_of(row: Example) -> TeacherPin | None:
         return TeacherPin(model=value)
     if not isinstance(value, Mapping) or not value:
         return None
-    facts: dict[str, Any] = {}
+    facts: JsonObject = {}
     for field in fields(TeacherPin):
         item = value.get(field.name)
         if field.name in {"parameters", "samples"}:

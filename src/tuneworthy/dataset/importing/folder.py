@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import orjson
 
@@ -26,7 +26,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.lines import read_lines, sync
 from tuneworthy.store.shapes import Pointer
-from tuneworthy.types import Example, content_hash
+from tuneworthy.types import Example, JsonMapping, content_hash
 
 ROWS: Final = "rows.jsonl"
 REJECTS: Final = "rejects.jsonl"
@@ -161,7 +161,7 @@ class ImportWriter:
             shutil.rmtree(part)
         return finished
 
-    def _write(self, name: str, row: Mapping[str, Any]) -> None:
+    def _write(self, name: str, row: JsonMapping) -> None:
         self._files[name].write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 
 

@@ -9,7 +9,7 @@ Where rows are scored in other rows or files (`cases.formats.registry.Format.fac
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import asdict, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -46,7 +46,7 @@ from tuneworthy.dataset.records import (
 from tuneworthy.errors import UserError
 from tuneworthy.people.feedback import Scales, has_feedback, settle, unused_scores
 from tuneworthy.store import Folder
-from tuneworthy.types import Example, Message, calls_of, content_hash, role_of, text_of
+from tuneworthy.types import Example, Message, Say, calls_of, content_hash, role_of, text_of
 
 MAX_SHOWN_ROW: Final = 64 * 1024
 # Rows whose ratings set the scales of a file.
@@ -62,7 +62,7 @@ def import_files(
     store: Folder,
     paths: Sequence[Path],
     request: ImportRequest = DETECT,
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
     *,
     latest: bool = True,
     fresh: bool = False,
@@ -130,7 +130,7 @@ def _read_files(
     about: ImportRecord,
     *,
     request: ImportRequest,
-    say: Callable[[str], None],
+    say: Say,
 ) -> None:
     facts = facts_of(paths) if request.format is None and not request.inputs else {}
     for path, source in zip(paths, sources, strict=True):
@@ -186,7 +186,7 @@ class _SourceReader:
         self.n_rated = 0
         self.example: list[ShownTurn] = []
 
-    def read(self, request: ImportRequest, say: Callable[[str], None]) -> SourceRecord:
+    def read(self, request: ImportRequest, say: Say) -> SourceRecord:
         stream = stream_examples(
             self.path,
             self.journal,

@@ -1,7 +1,6 @@
 """Checks of the sampling settings: the decoding lints, over the project file's settings."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from tuneworthy.decoding.lints import LINTS, Use
 from tuneworthy.decoding.presets import purpose_of
@@ -10,7 +9,7 @@ from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.prompts.transforms import asks_to_think
 from tuneworthy.providers.capabilities import takes_temperature
 from tuneworthy.rules import Finding
-from tuneworthy.types import OutputFormat
+from tuneworthy.types import JsonMapping, OutputFormat
 
 ENGINES = frozenset({"llama_cpp", "vllm", "openai", "anthropic"})
 GREEDY = {"temperature": 0.0}
@@ -49,7 +48,7 @@ def _located(where: str, lints: Iterable[Finding]) -> Iterator[Finding]:
         )
 
 
-def _use(facts: Facts, setting: Mapping[str, Any], output: OutputFormat) -> Use:
+def _use(facts: Facts, setting: JsonMapping, output: OutputFormat) -> Use:
     project = facts.project
     provider = project.models[project.ladder.baseline].provider
     return Use(

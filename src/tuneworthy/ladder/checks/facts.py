@@ -28,7 +28,7 @@ from tuneworthy.retrieval.library import documents_path
 from tuneworthy.stats.power import LOSS, detectable, n_for_gain, n_for_non_inferiority
 from tuneworthy.store import Folder
 from tuneworthy.text import plural
-from tuneworthy.types import Case, Example
+from tuneworthy.types import Case, Example, JsonObject
 
 T = TypeVar("T")
 E = TypeVar("E", bound=TuneworthyError)
@@ -60,7 +60,7 @@ class Power:
     n_for_margin: int | None
     n_no_worse: int
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         return {key: None if value == float("inf") else value for key, value in asdict(self).items()}
 
 

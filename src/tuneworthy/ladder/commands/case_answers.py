@@ -6,7 +6,7 @@ which is recorded first.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -24,7 +24,7 @@ from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.task_data import read_data, record_reveal
 from tuneworthy.store import Folder, ResponseStore
-from tuneworthy.types import Case, Variant
+from tuneworthy.types import Case, JsonMapping, Say, Variant
 
 COMMAND = "cases show"
 
@@ -49,7 +49,7 @@ class StoredAnswer:
     score: float | None
     reason: str
     thinking: str = ""
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    detail: JsonMapping = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +240,7 @@ class StoredAnswers:
 
 
 @contextmanager
-def open_answers(project: Project, *, say: Callable[[str], None] = lambda _: None) -> Iterator[StoredAnswers]:
+def open_answers(project: Project, *, say: Say = lambda _: None) -> Iterator[StoredAnswers]:
     """Open the stored answers of `project`.
 
     Args:

@@ -6,7 +6,7 @@ case with it.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +27,7 @@ from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.templates import chat, plain_pieces
-from tuneworthy.types import Variant, text_of
+from tuneworthy.types import JsonMapping, Variant, text_of
 
 # Those whose winner may be a classifier.
 RUNGS: Final = ("classical", "fine_tune")
@@ -65,7 +65,7 @@ class MeasuredAnswer:
     case: str
     test: bool
     filled: bool
-    text: str | Mapping[str, Any]
+    text: str | JsonMapping
     answer: Any
     logprobs: Sequence[float] | None
 
@@ -247,7 +247,7 @@ async def measured_answers(
     return pieces, rows, model
 
 
-def _fills(pieces: Sequence[str], text: str | Mapping[str, Any]) -> str | None:
+def _fills(pieces: Sequence[str], text: str | JsonMapping) -> str | None:
     try:
         return fill_template(pieces, text)
     except (KeyError, TypeError):

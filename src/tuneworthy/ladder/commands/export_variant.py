@@ -27,7 +27,7 @@ from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.constraints import FIELD
 from tuneworthy.providers.openai import OpenAIProvider
 from tuneworthy.text import visible
-from tuneworthy.types import Case, Example, Message, Passage, Request, Variant, text_of
+from tuneworthy.types import Case, Example, JsonMapping, JsonObject, Message, Passage, Request, Variant, text_of
 
 SNIPPET = '''"""Ask a variant as it was measured by tuneworthy. Needs `pip install {packages}`."""
 
@@ -159,7 +159,7 @@ def variables_of(variant: Variant) -> list[str]:
     return sorted({*plain_pieces(variant.user)[1::2], *plain_pieces(variant.system or "")[1::2]})
 
 
-def asked(case: Case, variables: Collection[str]) -> str | Mapping[str, Any]:
+def asked(case: Case, variables: Collection[str]) -> str | JsonMapping:
     """Return the input of an export for a case: its text, or the variables of the prompt by name."""
     if case.input is None:
         return text_of(case.messages[-1])
@@ -182,7 +182,7 @@ def _client(
     if isinstance(config, ChatServer) and not config.bearer:
         return {}, "There is no `client.py`, because the model's provider signs its requests."
 
-    def sent(messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    def sent(messages: Sequence[Message], tools: Sequence[JsonObject] = ()) -> JsonObject:
         return provider.body(
             Request(
                 messages=tuple(messages),

@@ -5,9 +5,8 @@ valid answers, over 1.2: of two settings with the same score the steadier wins. 
 setting: it is excluded from all of these and counted.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from tuneworthy.ladder.variant_lookup import describe
 from tuneworthy.providers.capabilities import Capabilities, takes_temperature
 from tuneworthy.search.racing import DevScores
 from tuneworthy.search.sweep import WIDTH, Sweep, SweepPlan, space, sweep
-from tuneworthy.types import Case, Score, Trace, Variant
+from tuneworthy.types import Case, JsonMapping, JsonObject, Score, Trace, Variant
 
 # Of consistency, and of validity, against 1 of the score.
 WEIGHT = 0.1
@@ -52,7 +51,7 @@ class SweepReport:
     after: ObjectiveParts | None
     cost_usd: float
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         found = self.found
         return {
             "base": {"variant": self.base.id, "name": self.base.name, "prompt": prompt_key(self.base)},
@@ -125,7 +124,7 @@ class DecodingSweep:
         store_sweep(session.folder, self.base, report.to_dict())
         return report
 
-    def _make(self, setting: Mapping[str, Any]) -> Variant:
+    def _make(self, setting: JsonMapping) -> Variant:
         kept, _ = accepted(self.capabilities, setting)
         return with_setting(self.base, kept, self.capabilities)
 

@@ -12,7 +12,6 @@ Source: docs/evidence/facts.md#decoding.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.stats.auroc import Auroc, auroc
 from tuneworthy.stats.intervals import Interval, score_interval
 from tuneworthy.text import plural
-from tuneworthy.types import Case, Score, Trace, Variant
+from tuneworthy.types import Case, JsonObject, Score, Trace, Variant
 
 # `.tuneworthy/uncertainty.json`.
 DOCUMENT = "uncertainty"
@@ -132,7 +131,7 @@ class UncertaintyReport:
     unscored: int
     variant_id: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         return asdict(replace(self, answers=())) | {"answers": [_answer(answer) for answer in self.answers]}
 
 
@@ -170,7 +169,7 @@ class StoredUncertainty:
     answers: list[StoredTokens]
 
 
-def _answer(one: AnswerSignals) -> dict[str, Any]:
+def _answer(one: AnswerSignals) -> JsonObject:
     tokens = [
         {
             "token": token.text, "surprise": token.surprise, "entropy": token.entropy, "margin": token.margin,

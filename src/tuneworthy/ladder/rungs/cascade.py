@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from math import isfinite
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tuneworthy.arrays import Bools, Floats
 from tuneworthy.evaluate.runner import usage
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.cascade import CASCADE, confidence_of, is_sent, large_of
@@ -32,9 +32,9 @@ class CascadePart:
     """
 
     variant: Variant
-    right: NDArray[np.float64]
-    usd: NDArray[np.float64]
-    sure: NDArray[np.float64]
+    right: Floats
+    usd: Floats
+    sure: Floats
 
     @property
     def whole(self) -> bool:
@@ -61,7 +61,7 @@ class CascadePair:
     threshold: float
 
     @property
-    def sent(self) -> NDArray[np.bool_]:
+    def sent(self) -> Bools:
         return self.first.sure < self.threshold
 
     @property
@@ -166,7 +166,7 @@ def _pairs(sure: Sequence[CascadePart], large: CascadePart) -> list[CascadePair]
     ]
 
 
-def choose_threshold(sure: NDArray[np.float64], own: NDArray[np.float64], large: NDArray[np.float64]) -> float:
+def choose_threshold(sure: Floats, own: Floats, large: Floats) -> float:
     """Return the lowest threshold that keeps the score of the large model; infinite without one.
 
     Args:

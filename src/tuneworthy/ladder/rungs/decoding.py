@@ -1,8 +1,6 @@
 """Rung `decoding`: sampling parameters, or effort if the model cannot be set to greedy."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from tuneworthy.config import Project
 from tuneworthy.decoding.lints import LINTS, Use
@@ -14,7 +12,7 @@ from tuneworthy.ladder.tuned_models import config_of
 from tuneworthy.prompts.transforms import asks_to_think
 from tuneworthy.providers.capabilities import Capabilities, filter_parameters, takes_temperature
 from tuneworthy.store import Folder
-from tuneworthy.types import Variant
+from tuneworthy.types import JsonMapping, JsonObject, Variant
 
 
 @rung("decoding")
@@ -65,7 +63,7 @@ def provider_of(project: Project, model: str) -> str:
     return config_of(project, model).provider
 
 
-def with_setting(base: Variant, setting: Mapping[str, Any], capabilities: Capabilities) -> Variant:
+def with_setting(base: Variant, setting: JsonMapping, capabilities: Capabilities) -> Variant:
     """Return a variant with other parameters, and with more room to think where their effort needs more."""
     room, before = (capabilities.thinking_tokens(one.get("effort")) for one in (setting, base.decoding))
     return replace(
@@ -93,7 +91,7 @@ def _warnings(view: View, variant: Variant) -> list[str]:
     ]
 
 
-def accepted(capabilities: Capabilities, setting: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def accepted(capabilities: Capabilities, setting: JsonMapping) -> tuple[JsonObject, tuple[str, ...]]:
     """Split a setting into what acts on the model and, in words, what does not.
 
     Args:
@@ -105,7 +103,7 @@ def accepted(capabilities: Capabilities, setting: Mapping[str, Any]) -> tuple[di
     return {name: value for name, value in setting.items() if name not in names}, dropped
 
 
-def settings_for(project: Project, task: TaskInfo, model: str, capabilities: Capabilities) -> list[dict[str, Any]]:
+def settings_for(project: Project, task: TaskInfo, model: str, capabilities: Capabilities) -> list[JsonObject]:
     """Return the settings that are worth trying on a model: greedy, the preset, a cooler preset; or its efforts."""
     chosen = (
         auto(task.kind, documents=project.documents is not None)
@@ -124,7 +122,7 @@ def settings_for(project: Project, task: TaskInfo, model: str, capabilities: Cap
 
 @dataclass(frozen=True)
 class SweepWinner:
-    setting: dict[str, Any]
+    setting: JsonObject
 
 
 @dataclass(frozen=True)
@@ -135,16 +133,16 @@ class StoredSweep:
     winner: SweepWinner | None
 
 
-def store_sweep(folder: Folder, base: Variant, document: Mapping[str, Any]) -> None:
+def store_sweep(folder: Folder, base: Variant, document: JsonMapping) -> None:
     folder.write(f"sweeps/{prompt_key(base)}", document)
 
 
-def swept_setting(folder: Folder, base: Variant) -> dict[str, Any] | None:
+def swept_setting(folder: Folder, base: Variant) -> JsonObject | None:
     document = folder.read(f"sweeps/{prompt_key(base)}", StoredSweep)
     return document.winner.setting if document and document.adopted and document.winner else None
 
 
-def label(setting: Mapping[str, Any]) -> str:
+def label(setting: JsonMapping) -> str:
     """Return a setting as a short name.
 
     >>> label({"temperature": 0.7, "top_k": 0})

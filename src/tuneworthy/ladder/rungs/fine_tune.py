@@ -3,9 +3,8 @@
 A tuned classifier is one candidate: it has a prompt, and nothing to decode.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from tuneworthy.config.project import Project
 from tuneworthy.decoding.engines import carried
@@ -24,9 +23,9 @@ from tuneworthy.regressions.compare import Floats, RegressionResult, regression_
 from tuneworthy.regressions.sets import RegressionSet, regression_sets
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts
-from tuneworthy.types import OutputFormat, Variant
+from tuneworthy.types import JsonMapping, JsonObject, OutputFormat, Variant
 
-GREEDY: Mapping[str, Any] = {"temperature": 0.0}
+GREEDY: JsonMapping = {"temperature": 0.0}
 
 
 @rung("fine_tune")
@@ -134,7 +133,7 @@ def trained_with(project: Project, tuned: TunedModel) -> Variant:
 
 
 # Words for it, parameters, constraint.
-Setting = tuple[str, dict[str, Any], OutputFormat]
+Setting = tuple[str, JsonObject, OutputFormat]
 
 
 def swept(view: View, start: Variant) -> list[Setting]:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from tuneworthy.providers.base import Provider
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.prices import price_for
 from tuneworthy.text import count
-from tuneworthy.types import Case, OutputFormat, Variant
+from tuneworthy.types import Case, JsonObject, OutputFormat, Variant
 
 RETIRES_DAYS = 90
 # The record of a hosted model that may not serve and may teach.
@@ -99,7 +98,7 @@ def teachers(view: View) -> list[Variant]:
     ]
 
 
-def _sampling(variant: Variant) -> dict[str, Any]:
+def _sampling(variant: Variant) -> JsonObject:
     return {key: value for key, value in variant.decoding.items() if key != "effort"}
 
 

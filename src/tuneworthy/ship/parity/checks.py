@@ -3,9 +3,9 @@
 They run in order, from causes to consequences.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from statistics import mean, median
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from tuneworthy.ship.parity import PARITY_CHECKS, FormFinding
 from tuneworthy.ship.parity.measure import FormAnswers, divergence
 from tuneworthy.ship.parity.subject import Scores, Subject
 from tuneworthy.stats import paired
+from tuneworthy.types import JsonMapping
 
 # Smallest median probability that an answer which was trained on ends where it ended.
 MIN_END: Final = 0.3
@@ -36,11 +37,11 @@ _NO_OTHER: Final = "there is no other form of the model to compare"
 Numbers = dict[str, float | int]
 
 
-def _fail(code: str, form: str, message: str, numbers: Mapping[str, Any] | None = None) -> FormFinding:
+def _fail(code: str, form: str, message: str, numbers: JsonMapping | None = None) -> FormFinding:
     return FormFinding(message=message, code=code, forms=(form,), numbers=numbers or {})
 
 
-def _pass(message: str, forms: Sequence[str] = (), numbers: Mapping[str, Any] | None = None) -> FormFinding:
+def _pass(message: str, forms: Sequence[str] = (), numbers: JsonMapping | None = None) -> FormFinding:
     return FormFinding(message=message, status="pass", forms=tuple(forms), numbers=numbers or {})
 
 

@@ -1,11 +1,11 @@
 """What `parity` compares: the artifacts of a project, the rows that are asked, and the plan that every form follows."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -21,7 +21,7 @@ from tuneworthy.store.artifacts import MADE_BY, Artifact, Kind, artifacts, open_
 from tuneworthy.store.folder import Folder
 from tuneworthy.train.render import RowChat
 from tuneworthy.train.training_rows import Student
-from tuneworthy.types import Example, JsonObject, Variant
+from tuneworthy.types import Example, JsonMapping, JsonObject, Variant
 
 # Rows that are asked: equal forms whose right and wrong differ in 3 % of the rows pass in 97 % (at 100: 71 %).
 N_PROMPTS: Final = 200
@@ -200,12 +200,12 @@ def rows_of(store: Folder, trained: Artifact, examples: Path | None = None) -> l
     return [as_trained(row, prompt) for row in rows if _student(prompt).fits(row)]
 
 
-def as_trained(row: Example, prompt: Mapping[str, Any]) -> Example:
+def as_trained(row: Example, prompt: JsonMapping) -> Example:
     """Return a row with the prompt of a training run: `system` and `user`, as the adapter's manifest has them."""
     return replace(row, messages=_student(prompt).row(row).messages)
 
 
-def _student(prompt: Mapping[str, Any]) -> Student:
+def _student(prompt: JsonMapping) -> Student:
     user = prompt.get("user") or "{{ input }}"
     return Student(variant=Variant(name="trained", model="", model_identity={}, system=prompt.get("system"), user=user))
 

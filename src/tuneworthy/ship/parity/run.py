@@ -1,11 +1,10 @@
 """`parity` as a whole: ask each form in turn, run the checks, write the document."""
 
 import gc
-from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tuneworthy.rules import Status
 from tuneworthy.ship.ancestry import context_of
@@ -32,9 +31,8 @@ from tuneworthy.ship.parity.transformers_form import (
 )
 from tuneworthy.ship.qlora import base_in_training
 from tuneworthy.store.folder import Folder
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonMapping, JsonObject, Say
 
-Say = Callable[[str], None]
 MAX_FACTS: Final = 10
 # The check without which parity is not shown.
 SCORE: Final = "score"
@@ -105,7 +103,7 @@ def document_of(subject: Subject, request: ParityRequest) -> JsonObject:
     }
 
 
-def serving_proof(request: ParityRequest, document: Mapping[str, Any]) -> JsonObject:
+def serving_proof(request: ParityRequest, document: JsonMapping) -> JsonObject:
     """Return the proof that the compared server answers as the adapter does, from the document of `check_parity`."""
     artifact = request.adapter if request.max_rank is not None or request.merged is None else request.merged
     failed = [f"Parity failed. {check['detail']}" for check in document["checks"] if check["status"] == "fail"]
@@ -116,7 +114,7 @@ def serving_proof(request: ParityRequest, document: Mapping[str, Any]) -> JsonOb
     }  # fmt: skip
 
 
-def _outcome(subject: Subject) -> Mapping[str, Any]:
+def _outcome(subject: Subject) -> JsonMapping:
     findings = PARITY_CHECKS.run(subject)
     score = next(finding for finding in findings if finding.rule == SCORE)
     failed = [finding for finding in findings if finding.status == "fail"]

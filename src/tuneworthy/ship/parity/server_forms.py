@@ -1,7 +1,7 @@
 """The forms that a server runs: a GGUF file in the embedded llama.cpp, and vLLM with a merged model or an adapter."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,7 @@ from tuneworthy.providers.http_client import HttpClient, blocking
 from tuneworthy.providers.keys import Key
 from tuneworthy.ship.parity.measure import TOP, Greedy, ModelForm, NextToken
 from tuneworthy.train.render import RowChat
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonMapping, JsonObject
 
 TIMEOUT_S: Final = 300.0
 # Log-probabilities that a vLLM server gives unless it was started with more.
@@ -31,10 +31,10 @@ class ServerForm(ModelForm):
         fields: Sent with every request.
     """
 
-    def __init__(self, address: str, *, api_key: str = "", fields: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, address: str, *, api_key: str = "", fields: JsonMapping | None = None) -> None:
         self._address, self._api_key, self._fields = address, api_key, fields or {}
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+    def _post(self, path: str, body: JsonMapping) -> Any:
         """Return the JSON that the server answers to a document, or to a GET without one.
 
         Raises:

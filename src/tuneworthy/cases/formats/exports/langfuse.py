@@ -1,6 +1,6 @@
 """Langfuse: traces, observations, and their scores, from its API, its SDK or its exports."""
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Set
 from typing import Any, Final
 
 from tuneworthy.cases import messages
@@ -9,7 +9,7 @@ from tuneworthy.cases.formats.logs import exchange, feedback
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, bare, register
 from tuneworthy.cases.formats.values import at, first_at, names, word_at
 from tuneworthy.cases.readers.faults import Dropped, Journal
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonMapping, JsonObject
 
 _OF_A_TRACE: Final = names("htmlpath observations scores sessionid userid public release environment bookmarked")
 # Identity, time and cost: nothing to learn from, or personal.
@@ -22,7 +22,7 @@ _LEFT_OUT: Final = _OF_A_TRACE | names(
 )
 
 
-def _bare(row: Mapping[str, Any]) -> JsonObject:
+def _bare(row: JsonMapping) -> JsonObject:
     return {bare(key): value for key, value in row.items()}
 
 
