@@ -16,7 +16,10 @@ import orjson
 from annotated_types import Interval
 
 JsonObject = dict[str, Any]
+# The same where it is only read.
 JsonMapping = Mapping[str, Any]
+# The lower and the upper bound of an interval.
+Bounds = tuple[float, float]
 Message = JsonObject
 # Gets a sentence for the user.
 Say = Callable[[str], None]

@@ -1,8 +1,6 @@
 """`tuneworthy train`."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -15,6 +13,7 @@ from tuneworthy.store.artifacts import Artifact
 from tuneworthy.text import count, visible
 from tuneworthy.train.render import CLOSE, OPEN, REASONS
 from tuneworthy.train.run import Prepared, train_project
+from tuneworthy.types import JsonMapping
 from tuneworthy.verdict.forecast import FEWEST_SEEDS, pilot_sizes
 
 
@@ -73,7 +72,7 @@ def _print(made: Artifact, again: bool, as_json: bool) -> None:
     print_result(as_json, document, _say, made, again)
 
 
-def _show_pilot(document: Mapping[str, Any], path: Path) -> None:
+def _show_pilot(document: JsonMapping, path: Path) -> None:
     click.echo(f"baseline: {document['baseline']:.1%} on {document['n_dev']} dev cases")
     for point in document["points"]:
         click.echo(

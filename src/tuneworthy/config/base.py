@@ -1,12 +1,12 @@
 """What every section of the project file is: typed, closed to unknown keys, immutable."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from tuneworthy.types import MAX_AMOUNT
+from tuneworthy.types import MAX_AMOUNT, JsonObject
 
 
 class Section(BaseModel):
@@ -65,7 +65,7 @@ Count = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
-def _sendable(value: dict[str, Any]) -> dict[str, Any]:
+def _sendable(value: JsonObject) -> JsonObject:
     """Return `value` if JSON can say it: no date, no `nan`, no number above 64 bits."""
     try:
         same = orjson.loads(orjson.dumps(value)) == value
@@ -77,7 +77,7 @@ def _sendable(value: dict[str, Any]) -> dict[str, Any]:
 
 
 # Sampling parameters, which are sent as JSON.
-Parameters = Annotated[dict[str, Any], AfterValidator(_sendable)]
+Parameters = Annotated[JsonObject, AfterValidator(_sendable)]
 
 
 class Sampled(Section):

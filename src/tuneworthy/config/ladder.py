@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 
 from tuneworthy.config.base import Chance, Count, ModelUser, NonNegative, Parameters, Positive, Section, Share
 from tuneworthy.config.strangers import open_name
+from tuneworthy.types import Bounds
 
 PresetName = Literal["auto", "code", "extract", "rag", "chat", "creative", "brainstorm"]
 # The built-in rungs in the order of the ladder.
@@ -63,7 +64,7 @@ class Constraints(Section):
 HardwareName = Literal["cpu", "consumer", "l4", "h100"]
 
 
-def _rising(pair: tuple[float, float]) -> tuple[float, float]:
+def _rising(pair: Bounds) -> Bounds:
     if pair[0] > pair[1]:
         raise ValueError(f"The low end of a range ({pair[0]:g}) is above its high end ({pair[1]:g}).")
     return pair
@@ -74,13 +75,13 @@ RangeName = Literal["traffic", "price", "costs", "capacity", "success", "wrong_a
 # A low and a high factor per estimate: of `requests_per_month`; of a provider's price; of the costs of training
 # and upkeep that the project file does not set; of a server's computed capacity; of `usd_per_wrong_answer`. `success`
 # is the chance that a training reaches its goal: at 0.5, the one-off costs are paid twice.
-DEFAULT_RANGES: Final[Mapping[RangeName, tuple[float, float]]] = {
+DEFAULT_RANGES: Final[Mapping[RangeName, Bounds]] = {
     "traffic": (1.0, 1.0), "price": (1.0, 1.0), "costs": (0.75, 1.25), "capacity": (0.7, 1.4), "success": (0.5, 1.0),
     "wrong_answer": (1.0, 1.0),
 }  # fmt: skip
 
 
-def _chances(ranges: dict[RangeName, tuple[float, float]]) -> dict[RangeName, tuple[float, float]]:
+def _chances(ranges: dict[RangeName, Bounds]) -> dict[RangeName, Bounds]:
     if ranges.get("success", (0.0, 0.0))[1] > 1:
         raise ValueError(f"The chance `success` is at most 1, but it is {ranges['success'][1]:g}.")
     return ranges
@@ -132,7 +133,7 @@ class Economics(Section):
     """Low and high factor of each estimate: `traffic`, `price`, `costs` of training, `capacity` of a server, chance of
     `success`, and value of a `wrong_answer`."""
 
-    def spread(self, name: RangeName) -> tuple[float, float]:
+    def spread(self, name: RangeName) -> Bounds:
         """Return the low and the high factor of an estimate."""
         return self.ranges.get(name, DEFAULT_RANGES[name])
 

@@ -10,6 +10,7 @@ from tuneworthy.config.base import Address, Count, FunctionSection, KeyedServer,
 from tuneworthy.config.strangers import tagged_section
 from tuneworthy.registry import Registry
 from tuneworthy.trust import LOOPBACK
+from tuneworthy.types import JsonMapping
 
 
 class ModelSection(Section):
@@ -32,7 +33,7 @@ class ModelSection(Section):
     repeatable: ClassVar[bool] = False
     ranks_labels: ClassVar[bool] = False
     user_served: ClassVar[bool] = False
-    defaults: ClassVar[Mapping[str, Any]] = {}
+    defaults: ClassVar[JsonMapping] = {}
     default_key: ClassVar[str | None] = None
 
     provider: str
@@ -138,7 +139,7 @@ class ChatServer(ServedModel):
 class OpenAI(ChatServer):
     """Any server that speaks the OpenAI chat-completions protocol."""
 
-    defaults: ClassVar[Mapping[str, Any]] = {"base_url": "https://api.openai.com/v1"}
+    defaults: ClassVar[JsonMapping] = {"base_url": "https://api.openai.com/v1"}
     default_key: ClassVar[str | None] = "OPENAI_API_KEY"
     vendor_hosts: ClassVar[tuple[str, ...]] = ("api.openai.com", "*.api.openai.com")
     bearer: ClassVar[bool] = True
@@ -147,7 +148,7 @@ class OpenAI(ChatServer):
 class Vllm(ChatServer):
     """A vLLM server of your own (`vllm serve MODEL`); it also ranks labels by their log-probability."""
 
-    defaults: ClassVar[Mapping[str, Any]] = {"base_url": "http://127.0.0.1:8000/v1", "timeout_s": 300.0}
+    defaults: ClassVar[JsonMapping] = {"base_url": "http://127.0.0.1:8000/v1", "timeout_s": 300.0}
     ranks_labels: ClassVar[bool] = True
     bearer: ClassVar[bool] = True
 
@@ -155,7 +156,7 @@ class Vllm(ChatServer):
 class Anthropic(ServedModel):
     """Anthropic's messages API."""
 
-    defaults: ClassVar[Mapping[str, Any]] = {"base_url": "https://api.anthropic.com"}
+    defaults: ClassVar[JsonMapping] = {"base_url": "https://api.anthropic.com"}
     default_key: ClassVar[str | None] = "ANTHROPIC_API_KEY"
     vendor_hosts: ClassVar[tuple[str, ...]] = ("api.anthropic.com",)
 
@@ -163,7 +164,7 @@ class Anthropic(ServedModel):
 class LlamaCpp(ModelWithId):
     """The embedded llama.cpp, in a child process on all cores."""
 
-    defaults: ClassVar[Mapping[str, Any]] = {"concurrency": 8, "timeout_s": 300.0}
+    defaults: ClassVar[JsonMapping] = {"concurrency": 8, "timeout_s": 300.0}
     ranks_labels: ClassVar[bool] = True
     user_served: ClassVar[bool] = True
 
@@ -206,7 +207,7 @@ class FunctionModel(ModelSection, FunctionSection):
 class Python(FunctionModel):
     """A pipeline of your own: a function `(input) -> str`, sync or async."""
 
-    defaults: ClassVar[Mapping[str, Any]] = {"concurrency": 8}
+    defaults: ClassVar[JsonMapping] = {"concurrency": 8}
     own_pipeline: ClassVar[bool] = True
 
 

@@ -22,6 +22,7 @@ from tuneworthy.config.train import Serve, Train
 from tuneworthy.errors import ConfigError, UserError, did_you_mean
 from tuneworthy.input_files import read_input_text
 from tuneworthy.trust import own_path, path_of
+from tuneworthy.types import JsonObject
 
 FILE_NAME = "tuneworthy.toml"
 MAKE_PROJECT = "Change to the project folder, pass --project DIR, or create a project with `tuneworthy init`."
@@ -224,12 +225,12 @@ def _known_keys(data: Any, location: list[str | int]) -> list[str]:
     return [key for node in nodes for key in node.get("properties", {})]
 
 
-def _children(schema: dict[str, Any], node: dict[str, Any], step: str | int) -> list[dict[str, Any]]:
+def _children(schema: JsonObject, node: JsonObject, step: str | int) -> list[JsonObject]:
     candidates = [node.get("properties", {}).get(step), node.get("items"), node.get("additionalProperties")]
     return [leaf for candidate in candidates if isinstance(candidate, dict) for leaf in _resolve(schema, candidate)]
 
 
-def _resolve(schema: dict[str, Any], node: dict[str, Any]) -> list[dict[str, Any]]:
+def _resolve(schema: JsonObject, node: JsonObject) -> list[JsonObject]:
     if "$ref" in node:
         return _resolve(schema, schema["$defs"][node["$ref"].rsplit("/", 1)[1]])
     for key in ("anyOf", "oneOf", "allOf"):

@@ -10,7 +10,8 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from tuneworthy.types import JsonMapping
 
 # Signals of an answer, higher where the model is less certain; the first decides.
 SIGNALS: Mapping[str, str] = {
@@ -44,7 +45,7 @@ class Token:
     top: tuple[tuple[str, float], ...]
 
 
-def tokens_of(logprobs: Sequence[Mapping[str, Any]]) -> list[Token]:
+def tokens_of(logprobs: Sequence[JsonMapping]) -> list[Token]:
     found = []
     for one in logprobs:
         text, logprob, likeliest = one["token"], min(0.0, float(one["logprob"])), one["top"] or ()

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import orjson
 from pydantic import TypeAdapter
 
 from tuneworthy.errors import UnknownName, UserError
+from tuneworthy.types import Bounds, JsonMapping, JsonObject
 
 T = TypeVar("T")
 EngineName = Literal["hf", "vllm", "llama_cpp"]
@@ -24,7 +25,7 @@ NAMES: tuple[EngineName, ...] = ("hf", "vllm", "llama_cpp")
 ASKS_TO_SAMPLE = frozenset({"temperature", "top_k", "top_p", "min_p"})
 # Neutral values, which change no probability.
 NEUTRAL: Mapping[str, float] = {"top_k": 0, "top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0}
-_SPANS: Mapping[str, tuple[float, float]] = {
+_SPANS: Mapping[str, Bounds] = {
     "temperature": (0.0, float("inf")),
     "top_k": (-1, float("inf")),
     "top_p": (0.0, 1.0),
@@ -67,7 +68,7 @@ class Sampling:
                 )
 
     @classmethod
-    def of(cls, decoding: Mapping[str, Any]) -> Sampling:
+    def of(cls, decoding: JsonMapping) -> Sampling:
         """Return those of the parameters of a variant that are sampling parameters (`seed` and `stop` are not)."""
         names = {one.name for one in fields(cls)}
         return cls(**{name: value for name, value in decoding.items() if name in names and value is not None})
@@ -198,7 +199,7 @@ def resolve(sampling: Sampling, engine: SamplingEngine) -> Resolved:
     )
 
 
-def carried(decoding: Mapping[str, Any], source: str | None, target: str | None) -> dict[str, Any]:
+def carried(decoding: JsonMapping, source: str | None, target: str | None) -> JsonObject:
     """Return parameters for another engine: defaults of `source` are set explicitly.
 
     Args:

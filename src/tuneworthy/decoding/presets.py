@@ -13,6 +13,7 @@ from tuneworthy.decoding.engines import NEUTRAL, EngineName, engine_of, read_row
 from tuneworthy.decoding.samplers import min_p_at_one
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.providers.capabilities import Capabilities, filter_parameters, takes_temperature
+from tuneworthy.types import JsonObject
 
 Mark = Literal["customary", "measured", "contested"]
 LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -77,11 +78,11 @@ class Preset:
             found["top_k"] = Value(value=0, mark="measured", source=source)
         return found
 
-    def decoding(self, engine: str | None, temperature: float | None = None) -> dict[str, Any]:
+    def decoding(self, engine: str | None, temperature: float | None = None) -> JsonObject:
         """Return only the parameters (see `on`)."""
         return {name: one.value for name, one in self.on(engine, temperature).items()}
 
-    def fit(self, provider: str, capabilities: Capabilities) -> dict[str, Any]:
+    def fit(self, provider: str, capabilities: Capabilities) -> JsonObject:
         """Return the request's settings: the parameters that the model accepts, or an effort where it cannot be greedy.
 
         Args:

@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from tuneworthy.decoding.engines import Resolved, Sampling, SamplingEngine, resolve
 from tuneworthy.errors import UserError
+from tuneworthy.types import JsonMapping
 
 PENALTIES = ("repetition_penalty", "frequency_penalty", "presence_penalty")
 NEUTRAL: Mapping[str, float] = {
@@ -193,7 +193,7 @@ def explain(
     return Trail(engine=engine, resolved=resolved, steps=steps)
 
 
-def _acts(name: str, value: float, greedy: bool, engine: SamplingEngine, counts: Mapping[str, Any]) -> bool:
+def _acts(name: str, value: float, greedy: bool, engine: SamplingEngine, counts: JsonMapping) -> bool:
     """Whether a sampler can change anything. vLLM resets the cuts of a greedy request, and HF never runs them."""
     if name in PENALTIES:
         return value != NEUTRAL[name] and bool(counts.get(name))

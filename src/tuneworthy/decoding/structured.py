@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from tuneworthy.decoding.engines import read_rows
-from tuneworthy.types import JsonSchema
+from tuneworthy.types import JsonMapping, JsonSchema
 
 _DEEPEST = 200
 _SHORTEST: Mapping[str, str] = {
@@ -51,7 +51,7 @@ def engine_limits(engine: str) -> StructuredOutputLimits:
     return limits().get(engine, StructuredOutputLimits(engine=engine))
 
 
-def depth(schema: Any, root: Mapping[str, Any] | None = None, seen: int = 0) -> int:
+def depth(schema: Any, root: JsonMapping | None = None, seen: int = 0) -> int:
     """Return how many levels of objects and lists a schema has, references opened; a recursive one counts as 200.
 
     >>> depth({"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}}}})
@@ -69,7 +69,7 @@ def depth(schema: Any, root: Mapping[str, Any] | None = None, seen: int = 0) -> 
     return min(_DEEPEST, max(1 + inner, max((depth(schema, root, seen + 1) for schema in same), default=0)))
 
 
-def shortest(schema: Any, root: Mapping[str, Any] | None = None, seen: int = 0) -> str:
+def shortest(schema: Any, root: JsonMapping | None = None, seen: int = 0) -> str:
     """Return about the shortest JSON that fits a schema: only required fields, empty texts.
 
     >>> shortest({"type": "object", "properties": {"a": {"type": "string"}, "b": {}}, "required": ["a"]})
@@ -90,7 +90,7 @@ def shortest(schema: Any, root: Mapping[str, Any] | None = None, seen: int = 0) 
     return min((_shortest_of(one, schema, root, seen) for one in (kind if isinstance(kind, list) else [kind])), key=len)
 
 
-def _shortest_of(kind: str, schema: Mapping[str, Any], root: Mapping[str, Any], seen: int) -> str:
+def _shortest_of(kind: str, schema: JsonMapping, root: JsonMapping, seen: int) -> str:
     if kind == "object":
         known = schema.get("properties", {})
         pairs = [f'"{name}":{shortest(known.get(name, {}), root, seen + 1)}' for name in schema.get("required", ())]
@@ -102,7 +102,7 @@ def _shortest_of(kind: str, schema: Mapping[str, Any], root: Mapping[str, Any], 
     return _SHORTEST.get(kind, "0")
 
 
-def _target(reference: str, root: Mapping[str, Any]) -> JsonSchema:
+def _target(reference: str, root: JsonMapping) -> JsonSchema:
     node: Any = root
     for part in str(reference).removeprefix("#/").split("/"):
         node = node.get(part, {}) if isinstance(node, Mapping) else {}

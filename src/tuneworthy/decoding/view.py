@@ -3,12 +3,12 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from tuneworthy.decoding.engines import NAMES, Sampling, engine_of
 from tuneworthy.decoding.samplers import Trail, explain, logits_of, min_p_at_one, ranked
+from tuneworthy.types import JsonObject
 
 # Tokens that the unknown mass is spread over, at most.
 MOST_SHARED = 150_000
@@ -59,7 +59,7 @@ class Comparison:
             (a, b): 0.5 * float(np.abs(full[a] - full[b]).sum()) for at, a in enumerate(names) for b in names[at + 1 :]
         }
 
-    def to_dict(self, most: int = 20) -> dict[str, Any]:
+    def to_dict(self, most: int = 20) -> JsonObject:
         return {
             "set": self.sampling.set_values(),
             "tokens": [self.position.label(token) for token in self.shown(most)],
@@ -70,7 +70,7 @@ class Comparison:
         }
 
 
-def _trail(trail: Trail, tokens: Sequence[int]) -> dict[str, Any]:
+def _trail(trail: Trail, tokens: Sequence[int]) -> JsonObject:
     resolved = trail.resolved
     return {
         "order": list(trail.engine.order),

@@ -11,14 +11,14 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tuneworthy.retrieval.searches import SCHEMA as SEARCHES
 from tuneworthy.store import Folder
 from tuneworthy.store.database import UNREADABLE, address_for_reading, explained, foreign_objects
 from tuneworthy.store.responses import SCHEMA, decoded
 from tuneworthy.store.shapes import DamagedRecord, shaped
-from tuneworthy.types import Dollars
+from tuneworthy.types import Dollars, JsonObject
 
 QUARANTINE: Final = "quarantine"
 # Column of a bad value to the consequence.
@@ -57,7 +57,7 @@ class Damage:
     cost: str
     repair: Callable[[], None] | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         return {
             "file": str(self.file),
             "row": self.row,
@@ -95,7 +95,7 @@ class AnswerRow:
     """
 
     number: int
-    values: dict[str, Any]
+    values: JsonObject
     faults: dict[str, str]
 
 
@@ -149,7 +149,7 @@ def rows_of(database: sqlite3.Connection, table: str, path: Path) -> Iterator[An
             return
 
 
-def _judged(table: str, number: int, values: dict[str, Any], path: Path) -> AnswerRow:
+def _judged(table: str, number: int, values: JsonObject, path: Path) -> AnswerRow:
     where = f"{path}, {table} row {number}"
     shapes = {"key": bytes, "cost_usd": Dollars, "ceiling_usd": Dollars, "created": float}
     faults: dict[str, str] = {}

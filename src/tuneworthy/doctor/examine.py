@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from tuneworthy.doctor.answers import Damage, answer_damages, quarantine, search_damages
 from tuneworthy.doctor.records import frozen_damages, record_damages, work_damages
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.store.folder import SPECIAL, entries
+from tuneworthy.types import JsonObject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class StoreReport:
     repaired: list[Damage]
     busy: str
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         return {
             "damaged": [damage.to_dict() for damage in self.damages],
             "repaired": [damage.to_dict() for damage in self.repaired],

@@ -11,7 +11,7 @@ from tuneworthy.config.ladder import Constraints
 from tuneworthy.config.serving import keeps_p95
 from tuneworthy.evaluate.models import OpenModel
 from tuneworthy.evaluate.runner import Runner
-from tuneworthy.types import Case, Timing, Variant, content_hash
+from tuneworthy.types import Bounds, Case, Timing, Variant, content_hash
 
 N_CASES = 32
 # Calls in all after each further look, where a limit lies within the interval.
@@ -39,7 +39,7 @@ class Latency:
 
         return quantile_interval([1000 * one for one in self.seconds.values()], q) if self.seconds else None
 
-    def ratio_to(self, other: Latency) -> tuple[float, float] | None:
+    def ratio_to(self, other: Latency) -> Bounds | None:
         """Return the geometric mean of the paired ratios self/other and its one-sided 95 % upper bound.
 
         None with fewer than 8 common cases, or where the medians are less than a millisecond apart.

@@ -6,11 +6,10 @@ and its notion of a provider that is down, wants them all at once.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from tuneworthy.evaluate.models import Models
 from tuneworthy.evaluate.runner import Runner
-from tuneworthy.types import Case, Failure, Trace, Variant
+from tuneworthy.types import Case, Failure, JsonMapping, Trace, Variant
 
 
 class RequestBatcher:
@@ -23,16 +22,14 @@ class RequestBatcher:
             without a stored answer under these identities fails.
     """
 
-    def __init__(
-        self, runner: Runner, models: Models, *, identities: Mapping[str, Mapping[str, Any]] | None = None
-    ) -> None:
+    def __init__(self, runner: Runner, models: Models, *, identities: Mapping[str, JsonMapping] | None = None) -> None:
         self._runner = runner
         self._models = models
         self._identities = identities
         # By `id`, as hashing a variant costs more than the batch saves: its cases, and the run that answers them.
         self._open: dict[int, tuple[list[Case], asyncio.Task[list[Trace]]]] = {}
 
-    def identity(self, model: str) -> Mapping[str, Any]:
+    def identity(self, model: str) -> JsonMapping:
         return self._models[model].provider.identity if self._identities is None else self._identities.get(model, {})
 
     def supports(self, model: str) -> frozenset[str]:

@@ -39,6 +39,7 @@ from tuneworthy.providers.http_client import blocking
 from tuneworthy.store import ResponseStore, response_key
 from tuneworthy.text import count
 from tuneworthy.types import (
+    Bounds,
     Case,
     Failure,
     Message,
@@ -693,7 +694,7 @@ class Usage:
     unreported: int
 
     @property
-    def weight(self) -> tuple[float, float]:
+    def weight(self) -> Bounds:
         return self.usd_per_1k or 0.0, (self.input_tokens or 0) + OUTPUT_WEIGHT * (self.output_tokens or 0)
 
 

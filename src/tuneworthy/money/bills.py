@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from tuneworthy.config.ladder import Economics
 from tuneworthy.money.serving import RunningCost, server_for, upkeep_usd
 from tuneworthy.providers.prices import Price
+from tuneworthy.types import Bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,21 +32,21 @@ class Bill:
     output_tokens: float | None = None
     price: Price | None = None
     own_server: bool = False
-    server_tokens: tuple[float, float] | None = None
+    server_tokens: Bounds | None = None
     tuned: bool = False
     params_b: float | None = None
     trained_b: float | None = None
     unreported: float = 0.0
 
     @property
-    def tokens(self) -> tuple[float, float] | None:
+    def tokens(self) -> Bounds | None:
         """Those of the prompt and of the answer; None without a language model."""
         if not self.input_tokens or self.output_tokens is None:
             return None
         return self.input_tokens, self.output_tokens
 
     @property
-    def tokens_to_serve(self) -> tuple[float, float] | None:
+    def tokens_to_serve(self) -> Bounds | None:
         """Tokens that an own model would read and write in its place."""
         return self.tokens or self.server_tokens
 

@@ -17,6 +17,7 @@ from tuneworthy.money.bills import Bill
 from tuneworthy.money.results import EconomicsResult, EconomicsStatus, Fact, UsdPer1k, savings_of
 from tuneworthy.money.serving import RunningCost, server_for, upkeep_usd
 from tuneworthy.money.sources import facts_of
+from tuneworthy.types import Bounds
 
 SET_TRAFFIC: Final = "Set `economics.requests_per_month`."
 # The costs of training and upkeep that are a range where the project file does not give them.
@@ -25,7 +26,7 @@ SPREADING: Final = ("hours_data", "hours_engineering", "hours_retrain", "train_h
 FEWEST_SAVED = 0.2
 # Assumed upper limit of the traffic if `requests_per_month` is not set.
 MOST_REQUESTS = 10_000_000
-Gain = tuple[float, float]
+Gain = Bounds
 # Of the ranges: the estimate, the end at which training pays least, the end at which it pays most.
 End = Literal["estimate", "worst", "best"]
 ENDS: Final[tuple[End, ...]] = ("estimate", "worst", "best")
@@ -96,7 +97,7 @@ def one_off_usd(settings: Economics) -> float:
     return work + settings.train_hours * settings.gpu_usd_per_hour
 
 
-def trained(settings: Economics, tokens: tuple[float, float] | None, params_b: float | None = None) -> RunningCost:
+def trained(settings: Economics, tokens: Bounds | None, params_b: float | None = None) -> RunningCost:
     """Return the running cost of a tuned model that reads and writes so many tokens; its size as in `server_for`."""
     return RunningCost(
         usd_per_1k=settings.serve_usd_per_1k,

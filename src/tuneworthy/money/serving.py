@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from tuneworthy.config.ladder import Economics
 from tuneworthy.store.shapes import bundled
+from tuneworthy.types import Bounds
 
 Basis = Literal["measured", "computed", "published", "assumed", "project", ""]
 SizeFrom = Literal["project", "file", "assumed"]
@@ -178,7 +179,7 @@ def size_b(settings: Economics, params_b: float | None) -> float:
 
 def server_for(
     settings: Economics,
-    tokens: tuple[float, float] | None = None,
+    tokens: Bounds | None = None,
     params_b: float | None = None,
     *,
     borrowed: bool = False,

@@ -11,6 +11,7 @@ from tuneworthy.money.results import Fact
 from tuneworthy.money.serving import USUAL_TOKENS, Basis, hardware, hardware_table, server_for, size_b
 from tuneworthy.providers.prices import table_date
 from tuneworthy.store.shapes import bundled
+from tuneworthy.types import Bounds
 
 PRICE: Final = "reference_usd_per_1k"
 # Meaning of the two numbers of a range, by its key in [economics.ranges].
@@ -48,7 +49,7 @@ def source_table() -> SourceTable:
     return bundled("tuneworthy.money", "economics.json", SourceTable)
 
 
-def facts_of(reference: Bill | None, settings: Economics, gain: tuple[float, float] | None) -> dict[str, Fact]:
+def facts_of(reference: Bill | None, settings: Economics, gain: Bounds | None) -> dict[str, Fact]:
     """Return every number used with its source, and further notes.
 
     Args:

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, NamedTuple
 from tuneworthy.cases.formats.chats import is_blank, text_of_parts
 from tuneworthy.cases.pairs import with_rejected
 from tuneworthy.cases.readers.faults import RowFault
-from tuneworthy.types import Message, content_hash, role_of
+from tuneworthy.types import Bounds, JsonMapping, JsonObject, Message, content_hash, role_of
 
 Opinion = Literal["none", "good", "unclear", "bad"]
 
@@ -90,14 +90,14 @@ class Scales:
     ('bad', 'good', 'bad')
     """
 
-    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    ranges: dict[str, Bounds] = field(default_factory=dict)
 
-    def add(self, meta: Mapping[str, Any]) -> None:
+    def add(self, meta: JsonMapping) -> None:
         for key, value in _numbers(meta):
             low, high = self.ranges.get(key, (value, value))
             self.ranges[key] = min(low, value), max(high, value)
 
-    def add_row(self, messages: Sequence[Message], meta: Mapping[str, Any]) -> None:
+    def add_row(self, messages: Sequence[Message], meta: JsonMapping) -> None:
         self.add(meta)
         for entries in (*_deferred(meta), *(entries for _, entries in _feedback_on_turns(messages))):
             self.add(entries)
@@ -106,7 +106,7 @@ class Scales:
         """Forget the keys with one number only: a 1 may be the best on its scale, or the worst."""
         self.ranges = {key: (low, high) for key, (low, high) in self.ranges.items() if low < 0 or low < high}
 
-    def unknown(self, meta: Mapping[str, Any]) -> list[dict[str, float]]:
+    def unknown(self, meta: JsonMapping) -> list[dict[str, float]]:
         return [{key: value} for key, value in _numbers(meta) if key not in self.ranges]
 
     def opinion(self, key: str, value: float) -> Opinion:
@@ -156,7 +156,7 @@ class Feedback:
         return {"bad": "thumbs_down", "unclear": "unclear_feedback"}.get(self.opinion, "")
 
 
-def read_feedback(meta: Mapping[str, Any], scales: Scales) -> Feedback:
+def read_feedback(meta: JsonMapping, scales: Scales) -> Feedback:
     """Return the feedback in `meta`, all that a log holds besides the messages.
 
     >>> read_feedback({"feedback": {"thumbs": "down", "correction": "Try again."}}, Scales()).correction
@@ -267,17 +267,17 @@ def _scored(name: str, value: Any) -> Iterator[_FeedbackEntry]:
             yield _FeedbackEntry("rates", word, one)
 
 
-def has_feedback(meta: Mapping[str, Any]) -> bool:
+def has_feedback(meta: JsonMapping) -> bool:
     return any(entry.value is not None and entry.value not in ("", {}, []) for entry in _entries(meta))
 
 
-def unused_scores(meta: Mapping[str, Any]) -> set[str]:
+def unused_scores(meta: JsonMapping) -> set[str]:
     scores = meta.get("scores")
     pairs = _scores_in(scores) if isinstance(scores, Mapping | list) else ()
     return {name for name, value in pairs if not any(True for _ in _scored(name, value))}
 
 
-def _numbers(meta: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+def _numbers(meta: JsonMapping) -> Iterator[tuple[str, float]]:
     for kind, key, value in _entries(meta):
         if kind == "rates" and (number := _number(value)) is not None:
             yield key, number
@@ -349,12 +349,12 @@ class Settled:
     """
 
     messages: tuple[Message, ...]
-    meta: Mapping[str, Any]
+    meta: JsonMapping
     drops: str = ""
     repaired: bool = False
 
 
-def settle(messages: tuple[Message, ...], meta: Mapping[str, Any], scales: Scales) -> Settled:
+def settle(messages: tuple[Message, ...], meta: JsonMapping, scales: Scales) -> Settled:
     """Apply the feedback on a row and on its single turns, once: a row with the mark of an earlier call stays as it is.
 
     A turn that was corrected ends the conversation: what follows answers a text that is gone. A turn that was rated as
@@ -374,7 +374,7 @@ def settle(messages: tuple[Message, ...], meta: Mapping[str, Any], scales: Scale
     return settled if settled.drops else replace(settled, meta=_marked(settled, scales))
 
 
-def _apply(messages: tuple[Message, ...], meta: Mapping[str, Any], scales: Scales) -> Settled:
+def _apply(messages: tuple[Message, ...], meta: JsonMapping, scales: Scales) -> Settled:
     for entries in _deferred(meta):
         if drops := read_feedback(entries, scales).drops:
             return Settled(messages, meta, drops)
@@ -387,7 +387,7 @@ def _apply(messages: tuple[Message, ...], meta: Mapping[str, Any], scales: Scale
     return Settled(messages, meta)
 
 
-def _marked(settled: Settled, scales: Scales) -> Mapping[str, Any]:
+def _marked(settled: Settled, scales: Scales) -> JsonMapping:
     meta = settled.meta
     turns = [one for _, entries in _feedback_on_turns(settled.messages) for one in scales.unknown(entries)]
     if turns:
@@ -397,7 +397,7 @@ def _marked(settled: Settled, scales: Scales) -> Mapping[str, Any]:
     return {**meta, SETTLED: True} if any(True for _ in _entries(meta)) else meta
 
 
-def _repaired(messages: tuple[Message, ...], meta: Mapping[str, Any], correction: str) -> Settled:
+def _repaired(messages: tuple[Message, ...], meta: JsonMapping, correction: str) -> Settled:
     *before, old = messages
     if old.get("content") == correction:
         return Settled(messages, meta)
@@ -406,12 +406,12 @@ def _repaired(messages: tuple[Message, ...], meta: Mapping[str, Any], correction
     return Settled((*before, {"role": "assistant", "content": correction}), repaired, repaired=True)
 
 
-def _feedback_on_turns(messages: Sequence[Message]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _feedback_on_turns(messages: Sequence[Message]) -> Iterator[tuple[int, JsonObject]]:
     for number, message in enumerate(messages):
         if role_of(message) == "assistant" and len(message) > 2:
             yield number, {key: item for key, item in message.items() if key not in _OWN}
 
 
-def _deferred(meta: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _deferred(meta: JsonMapping) -> list[JsonMapping]:
     ratings = meta.get(TURNS)
     return [one for one in ratings if isinstance(one, Mapping)] if isinstance(ratings, list) else []

@@ -39,7 +39,7 @@ from tuneworthy.people.review_log import Ledger, ReviewPlan, RowVerdict, content
 from tuneworthy.people.review_state import ALPHA, State, build_state, state_of, status_of, tally
 from tuneworthy.stats.acceptance import attempt_alpha, lot_plan_size, most_allowed
 from tuneworthy.store.lines import append_line, exclusive, write_line
-from tuneworthy.types import SECOND_SHARE, Example, Message, content_hash, role_of
+from tuneworthy.types import SECOND_SHARE, Example, JsonMapping, Message, content_hash, role_of
 
 BOUND: Final = 0.95
 MAX_BAD: Final = 1
@@ -337,7 +337,7 @@ def _impossible_plan(n_rows: int, n_known: int, n_known_bad: int, bound: float, 
     )
 
 
-def _require_same(plan: ReviewPlan, options: Mapping[str, Any]) -> None:
+def _require_same(plan: ReviewPlan, options: JsonMapping) -> None:
     """Refuse an option, unless it is None, that differs from a plan that is fixed."""
     fixed = {**asdict(plan), "planted": len(plan.planted)}
     for name, value in options.items():

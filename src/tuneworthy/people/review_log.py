@@ -17,7 +17,7 @@ from tuneworthy.cases.stratified import rank
 from tuneworthy.errors import DataError
 from tuneworthy.store.lines import refuse_link
 from tuneworthy.store.shapes import DamagedRecord, shaped
-from tuneworthy.types import Example, content_hash
+from tuneworthy.types import Example, JsonObject, content_hash
 
 # In the project folder and not in the tool's own: it is people's work.
 FILE_NAME: Final = "reviews.jsonl"
@@ -134,7 +134,7 @@ class Ledger:
                 ) from None
         return ledger
 
-    def _add(self, row: dict[str, Any]) -> None:
+    def _add(self, row: JsonObject) -> None:
         cls = KINDS[row.pop("kind")]
         fields: Any = {key: tuple(value) if key in _LISTS else value for key, value in row.items()}
         one = shaped(fields, cls, "")

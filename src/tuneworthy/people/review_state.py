@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from tuneworthy.cases.labelling import Agreement, Label, agreement
 from tuneworthy.people.review_log import Ledger, ReviewPlan, RowVerdict
 from tuneworthy.stats.acceptance import is_accepted, is_rejected
 from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.text import plural
+from tuneworthy.types import Bounds, JsonObject
 
 ALPHA: Final = 0.05
 CONFIDENCE: Final = 1 - ALPHA
 Status = Literal["no_plan", "open", "accepted", "rejected"]
 # An interval, 95 % unless said otherwise.
-Share = tuple[float, float]
+Share = Bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +104,7 @@ class State:
             f"{plural(waiting, 'remains', 'remain')} to be reviewed"
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         plan = {**asdict(self.plan), "n": self.plan.n} if self.plan else None
         return {**asdict(self), "plan": plan, "confidence": CONFIDENCE, "words": self.summary}
 

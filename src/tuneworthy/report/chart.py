@@ -7,9 +7,10 @@ from typing import Final, Literal
 
 from tuneworthy.report import numbers
 from tuneworthy.report.table import Column, Kind, Table
+from tuneworthy.types import Bounds
 
 Unit = Literal["percent", "usd", "points"]
-Points = Sequence[tuple[float, float]]
+Points = Sequence[Bounds]
 FORMS: Final = {"percent": numbers.percent, "usd": numbers.dollars, "points": numbers.points}
 # Height of the drawing, and the space around its plot, pixels.
 LEFT, RIGHT, TOP, BOTTOM = 66, 24, 24, 290

@@ -20,7 +20,7 @@ from tuneworthy.report.findings import measured
 from tuneworthy.report.table import Bar, Bars, Column, Kind, Table, name_column, text_column
 from tuneworthy.report.text import clean
 from tuneworthy.text import count
-from tuneworthy.types import RungStatus
+from tuneworthy.types import Bounds, RungStatus
 from tuneworthy.verdict.base import TUNED, ErrorShare, Forecast
 from tuneworthy.verdict.messages import CAUSES, LEVERS
 from tuneworthy.verdict.options import Option
@@ -95,7 +95,7 @@ def _trained(point: Money, requests: float) -> float:
     return _month(point.tuned, requests) + point.one_off_usd / point.horizon_months
 
 
-def domain_of(values: Sequence[float]) -> tuple[float, float]:
+def domain_of(values: Sequence[float]) -> Bounds:
     """Return whole tenths around scores.
 
     >>> domain_of([0.345, 0.98])

@@ -20,6 +20,7 @@ from tuneworthy.report.document import Document
 from tuneworthy.report.table import EMPTY, Table
 from tuneworthy.report.text import clean, markdown_code, markdown_text
 from tuneworthy.text import visible
+from tuneworthy.types import JsonObject
 from tuneworthy.verdict.messages import RUNG_LABELS
 
 POLICY: Final = "default-src 'none'; style-src '{style}'; base-uri 'none'; form-action 'none'"
@@ -95,7 +96,7 @@ def _render(template: str, form: Callable[[str], str], **content: Any) -> str:
     )
     environment.globals.clear()
     environment.tests |= {name: kind.__instancecheck__ for name, kind in (("chart", LineChart), ("diff", Diff))}
-    filters: dict[str, Any] = {
+    filters: JsonObject = {
         "clean": clean,
         "percent": numbers.percent,
         "points": lambda value: Markup(numbers.points(value)),

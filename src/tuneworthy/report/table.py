@@ -5,13 +5,14 @@ Invariant: every cell is cleaned (one line, no control characters).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter, itemgetter
 from typing import Any, Literal
 
 from tuneworthy.report import numbers
 from tuneworthy.report.text import MOST, clean
+from tuneworthy.types import Bounds, JsonMapping
 
 ColumnKind = Literal["text", "name", "status", "number"]
 Kind = Literal["today", "best", "tuned", "plain", "lost"]
@@ -52,9 +53,7 @@ def text_column(key: str, heading: str, value: Callable[[Any], object] | None = 
     return Column(key, heading, kind="text", value=value, most=most)
 
 
-def entry_column(
-    key: str, heading: str, form: Callable[[Any], str], mapping: Callable[[Any], Mapping[str, Any]]
-) -> Column:
+def entry_column(key: str, heading: str, form: Callable[[Any], str], mapping: Callable[[Any], JsonMapping]) -> Column:
     return Column(key, heading, form, value=lambda row: mapping(row).get(key))
 
 
@@ -87,12 +86,12 @@ class Bars:
     """
 
     rows: Sequence[Bar | None]
-    domain: tuple[float, float]
+    domain: Bounds
     labels: Sequence[str] = ()
     target: float | None = None
 
     @classmethod
-    def of_scores(cls, rows: Sequence[Bar | None], domain: tuple[float, float], target: float | None = None) -> Bars:
+    def of_scores(cls, rows: Sequence[Bar | None], domain: Bounds, target: float | None = None) -> Bars:
         return cls(rows, domain, [f"{end:.0%}" for end in domain], target)
 
     @classmethod

@@ -16,6 +16,7 @@ from tuneworthy.report import numbers
 from tuneworthy.report.table import Bar, Bars, Column, Table, entry_column, name_column, pairs_table, text_column
 from tuneworthy.report.text import clean, plain
 from tuneworthy.text import count, plural
+from tuneworthy.types import JsonMapping
 from tuneworthy.verdict.base import GateResult
 from tuneworthy.verdict.options import Option, cost_note, legend
 
@@ -377,7 +378,7 @@ def provenance_table(record: RunRecord) -> Table:
     )
 
 
-def _flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(document: JsonMapping, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in document.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")

@@ -15,6 +15,8 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from tuneworthy.types import Bounds
+
 Floats = NDArray[np.float64]
 
 
@@ -85,18 +87,18 @@ class Areas:
     values: Floats
     covariance: Floats
 
-    def interval(self, score: int = 0, alpha: float = 0.05) -> tuple[float, float]:
+    def interval(self, score: int = 0, alpha: float = 0.05) -> Bounds:
         """Return the two-sided interval of one area, inside 0..1."""
         return _interval(float(self.values[score]), float(self.covariance[score, score]), alpha, 0.0)
 
-    def difference(self, one: int, other: int, alpha: float = 0.05) -> tuple[float, float]:
+    def difference(self, one: int, other: int, alpha: float = 0.05) -> Bounds:
         """Return the two-sided interval of the area of `one` minus that of `other`, inside -1..1."""
         c = self.covariance
         variance = float(c[one, one] + c[other, other] - 2 * c[one, other])
         return _interval(float(self.values[one] - self.values[other]), variance, alpha, -1.0)
 
 
-def _interval(value: float, variance: float, alpha: float, lowest: float) -> tuple[float, float]:
+def _interval(value: float, variance: float, alpha: float, lowest: float) -> Bounds:
     half = float(scipy.special.ndtri(1 - alpha / 2)) * max(0.0, variance) ** 0.5
     return max(lowest, value - half), min(1.0, value + half)
 

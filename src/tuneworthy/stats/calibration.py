@@ -12,6 +12,8 @@ from math import ceil
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tuneworthy.types import Bounds
+
 from .intervals import wilson
 
 BINS = 15
@@ -35,7 +37,7 @@ class Coverage:
     share: float
     n: int
     accuracy: float
-    ci95: tuple[float, float]
+    ci95: Bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ class LabelCalibration:
     ece: float
     ece_by_chance: float
     brier: float
-    brier_ci95: tuple[float, float]
+    brier_ci95: Bounds
     coverage: Sequence[Coverage]
 
 

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tuneworthy.types import Bounds
+
 from .intervals import clopper_pearson
 
 
@@ -79,11 +81,11 @@ class Confusion:
     def specificity(self) -> float | None:
         return self.bad_bad / self.n_bad if self.n_bad else None
 
-    def sensitivity_interval(self) -> tuple[float, float]:
+    def sensitivity_interval(self) -> Bounds:
         """Clopper-Pearson interval of `sensitivity`; all of [0, 1] if there are no good answers."""
         return clopper_pearson(self.good_good, self.n_good) if self.n_good else (0.0, 1.0)
 
-    def specificity_interval(self) -> tuple[float, float]:
+    def specificity_interval(self) -> Bounds:
         """Clopper-Pearson interval of `specificity`; all of [0, 1] if there are no bad answers."""
         return clopper_pearson(self.bad_bad, self.n_bad) if self.n_bad else (0.0, 1.0)
 

@@ -12,10 +12,12 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike
 
+from tuneworthy.types import Bounds
+
 from .ratios import Floats, cluster_sums, clustered_variance
 
 
-def tango_interval(gains: int, losses: int, n: int, alpha: float = 0.05) -> tuple[float, float]:
+def tango_interval(gains: int, losses: int, n: int, alpha: float = 0.05) -> Bounds:
     """Score interval of `(gains - losses) / n`, the paired difference of two proportions.
 
     Source: Tango 1998 (Stat. Med. 17:891); recommended by Fagerland, Lydersen, Laake 2014 (Stat. Med. 33:2850).
@@ -65,7 +67,7 @@ def linearised(sums: Floats) -> Floats:
     return np.asarray((b_num - b * b_den) / b_den.mean() - (a_num - a * a_den) / a_den.mean())
 
 
-def ratio_difference_interval(cases: Floats, groups: ArrayLike | None, alpha: float = 0.05) -> tuple[float, float]:
+def ratio_difference_interval(cases: Floats, groups: ArrayLike | None, alpha: float = 0.05) -> Bounds:
     """Two-sided interval of the difference of two ratios over clusters (see `ratios.clustered_variance`).
 
     The two observations that are added are one case in an average cluster, or as large as the clusters' differences

@@ -11,6 +11,8 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
+from tuneworthy.types import Bounds
+
 from .ratios import Floats, as_ratio, cluster_sums, clustered_variance, is_binary, shared_sources
 
 
@@ -32,7 +34,7 @@ class Interval:
     method: str
 
 
-def wilson(k: float, n: float, alpha: float = 0.05) -> tuple[float, float]:
+def wilson(k: float, n: float, alpha: float = 0.05) -> Bounds:
     """Wilson's score interval of a proportion; `n` may be an effective size.
 
     Source: Wilson 1927; Brown, Cai, DasGupta 2001, section 4.1.
@@ -51,7 +53,7 @@ def wilson(k: float, n: float, alpha: float = 0.05) -> tuple[float, float]:
     )
 
 
-def clopper_pearson(k: float, n: float, alpha: float = 0.05) -> tuple[float, float]:
+def clopper_pearson(k: float, n: float, alpha: float = 0.05) -> Bounds:
     """Exact two-sided interval of a proportion; covers at least `1 - alpha` everywhere; `n` may be an effective size.
 
     Source: Clopper and Pearson 1934.
@@ -242,7 +244,7 @@ def target_status(
 
 def chance_of_status(
     score: float, n: float, more: int, target: float, margin: float, *, options: int = 1, additions: int = 0
-) -> tuple[float, float]:
+) -> Bounds:
     """Return the chances that a score is shown to meet and to miss the target once `more` cases are added.
 
     Predictive: the true score is drawn from the posterior of the cases so far (Jeffreys' prior), the new answers from

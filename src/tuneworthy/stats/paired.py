@@ -16,6 +16,8 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike
 
+from tuneworthy.types import Bounds
+
 from .difference import ratio_difference_interval, tango_interval
 from .ratios import Floats, as_ratio, cluster_sums, is_binary, shared_sources
 
@@ -40,7 +42,7 @@ class PairedResult:
     a: float
     b: float
     delta: float
-    ci: tuple[float, float]
+    ci: Bounds
     p_value: float
     p_worse: float
     alpha: float | None
@@ -198,7 +200,7 @@ def _stack(a_num: ArrayLike, a_den: ArrayLike, b_num: ArrayLike, b_den: ArrayLik
     return np.stack([*a, *b], axis=1)
 
 
-def _scores(cases: Floats) -> tuple[float, float]:
+def _scores(cases: Floats) -> Bounds:
     a_num, a_den, b_num, b_den = cases.sum(axis=0)
     return float(a_num / a_den), float(b_num / b_den)
 

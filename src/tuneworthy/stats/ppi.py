@@ -18,6 +18,8 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike
 
+from tuneworthy.types import Bounds
+
 from .paired import NonInferiority, PairedResult
 from .ratios import Floats, cluster_sums, shared_sources
 
@@ -46,7 +48,7 @@ class Corrected:
     df: int
     weight: float
 
-    def interval(self, alpha: float = 0.05) -> tuple[float, float]:
+    def interval(self, alpha: float = 0.05) -> Bounds:
         """Return the two-sided interval of the difference at `1 - alpha`."""
         half = float(-scipy.special.stdtrit(self.df, alpha / 2)) * self.error
         return max(-1.0, self.delta - half), min(1.0, self.delta + half)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tuneworthy.types import Bounds
+
 Floats = NDArray[np.float64]
 # Fewer effective groups than this show nothing: no interval of theirs can be trusted.
 LEAST_GROUPS = 20
@@ -62,7 +64,7 @@ def effective_groups(groups: ArrayLike) -> float:
     return float(sizes.sum() ** 2 / (sizes**2).sum()) if sizes.size else 0.0
 
 
-def clustered_variance(influence: Floats, groups: ArrayLike) -> tuple[float, float]:
+def clustered_variance(influence: Floats, groups: ArrayLike) -> Bounds:
     """Return the variance of the mean of `influence` over clusters of any sizes, and its degrees of freedom.
 
     It is the larger of two: that of the clusters' sums, and that of cases which all clusters correlate alike, as the

@@ -3,13 +3,14 @@
 Values only. Each part is computed in a file of its own and stored or shown as plain data.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.rules import Status
+from tuneworthy.types import Bounds, JsonMapping
 
 # The rung of tuned models.
 TUNED: Final = "fine_tune"
@@ -48,7 +49,7 @@ class GateResult:
     gate: str
     stage: Stage
     status: Status
-    evidence: Mapping[str, Any] = field(default_factory=dict)
+    evidence: JsonMapping = field(default_factory=dict)
     message: str = ""
     fix: str = ""
 
@@ -81,7 +82,7 @@ class ErrorShare:
     n_failed: int
     n: int
     share: float
-    ci95: tuple[float, float]
+    ci95: Bounds
     fixed_by: str
     probe: str
     limits: Sequence[str] = ()

@@ -10,7 +10,7 @@ instability; what only a stronger model gets right is reasoning.
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 from scipy.special import bdtrc
 
@@ -18,7 +18,7 @@ from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.intervals import clopper_pearson
-from tuneworthy.types import JsonObject, Variant, content_hash
+from tuneworthy.types import JsonMapping, JsonObject, Variant, content_hash
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import ErrorClass, ErrorShare
 
@@ -154,7 +154,7 @@ class ErrorAnalysis:
         cost_usd: Of these calls.
     """
 
-    of: Mapping[str, Any]
+    of: JsonMapping
     n_dev: int
     n_failed: int
     n_probed: int

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Literal
 
 from tuneworthy.config import Project, serving
 from tuneworthy.config.ladder import Constraints, Economics
@@ -16,7 +16,7 @@ from tuneworthy.money.results import EconomicsResult
 from tuneworthy.regressions.compare import RegressionResult
 from tuneworthy.stats.intervals import lower_bound, target_status, upper_bound
 from tuneworthy.stats.ratios import LEAST_GROUPS
-from tuneworthy.types import MOST_UNSCORED
+from tuneworthy.types import MOST_UNSCORED, Bounds, JsonMapping
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import TUNED, DomainText, ErrorShare, Forecast, Target, TrainingReason
 
@@ -130,7 +130,7 @@ class JudgeEvidence:
     valid: bool
     detail: str
     fix: str = ""
-    numbers: Mapping[str, Any] = field(default_factory=dict)
+    numbers: JsonMapping = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +186,7 @@ class PilotEvidence:
 
     n: int
     changed: Sequence[str] = ()
-    built_gain: tuple[float, tuple[float, float]] | None = None
+    built_gain: tuple[float, Bounds] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +204,7 @@ class ProofEvidence:
     status: Literal["pass", "fail", "unknown"]
     detail: str = ""
     changed: Sequence[str] = ()
-    numbers: Mapping[str, Any] = field(default_factory=dict)
+    numbers: JsonMapping = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,7 +332,7 @@ class Evidence:
     search: SearchEvidence | None = None
     errors: Sequence[ErrorShare] | None = None
     suspects: int | None = None
-    relabel_chances: tuple[float, float] = (0.0, 0.0)
+    relabel_chances: Bounds = (0.0, 0.0)
     relabelled: int = 0
     label_chance: float = 0.0
     labels_confirmed: bool | None = None

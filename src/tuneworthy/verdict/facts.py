@@ -11,6 +11,7 @@ from typing import Final
 
 from tuneworthy.config.serving import keeps_p95, may_serve
 from tuneworthy.money.economics import can_pay, cost_is_a_reason
+from tuneworthy.types import Bounds
 from tuneworthy.verdict.base import ErrorShare, GateResult
 from tuneworthy.verdict.error_analysis import LABELS
 from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, most_of
@@ -145,7 +146,7 @@ def _fallback(
     return last
 
 
-def gain_over(evidence: Evidence, reference: Option | None) -> tuple[float, float] | None:
+def gain_over(evidence: Evidence, reference: Option | None) -> Bounds | None:
     """Return the bounds of what training gains over an option, as measured on test or else by the pilot.
 
     The pilot forecasts the score of a tuned model; its gain depends on the option that it is compared with.

@@ -24,6 +24,7 @@ from scipy.special import stdtrit
 from tuneworthy.config.ladder import Economics
 from tuneworthy.errors import join_sentences
 from tuneworthy.train.plan import Expected
+from tuneworthy.types import Bounds
 from tuneworthy.verdict.base import Forecast
 
 Floats = NDArray[np.float64]
@@ -137,7 +138,7 @@ def forecast(
     )
 
 
-def built_against_raw(points: Sequence[PilotPoint]) -> tuple[float, tuple[float, float]] | None:
+def built_against_raw(points: Sequence[PilotPoint]) -> tuple[float, Bounds] | None:
     """Return the gain of the built over the raw rows, from pairs of equal size, seed and steps; None below two pairs.
 
     Returns:
@@ -185,7 +186,7 @@ def _bounds(points: Sequence[PilotPoint], size: int) -> tuple[float, float, floa
     return expected, low, min(1.0, float(means[-1] + half + 2 * max(0.0, steepest) * max(0.0, at)))
 
 
-def _noise(points: Sequence[PilotPoint], cells: Sequence[Floats]) -> tuple[float, float]:
+def _noise(points: Sequence[PilotPoint], cells: Sequence[Floats]) -> Bounds:
     """Return the standard deviation between trainings of one size, and its degrees of freedom.
 
     Seeds that are better or worse as a whole are few however many sizes there are (Satterthwaite).

@@ -6,7 +6,7 @@ Invariant: whatever is about another dataset, adapter, base or regression set th
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from tuneworthy.config.project import Project
 from tuneworthy.dataset.checks.contamination import POSSIBLE
@@ -26,7 +26,7 @@ from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Kind, ModelSource, latest_artifact
 from tuneworthy.store.shapes import shaped
 from tuneworthy.train.plan import Expected
-from tuneworthy.types import Case, JsonObject
+from tuneworthy.types import Case, JsonMapping, JsonObject
 from tuneworthy.verdict.base import Forecast
 from tuneworthy.verdict.evidence import DatasetEvidence, PilotEvidence, ProofEvidence, TrainingEvidence
 from tuneworthy.verdict.forecast import PilotPoint, built_against_raw, forecast, pilot_cost
@@ -145,7 +145,7 @@ class ProofDocument:
     merged: str | None = None
     gguf: str | None = None
     artifact: str | None = None
-    models: Mapping[str, Mapping[str, Any]] | None = None
+    models: Mapping[str, JsonMapping] | None = None
 
     @property
     def ids(self) -> dict[str, str | None]:

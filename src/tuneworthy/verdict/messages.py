@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tuneworthy.errors import join_sentences
+from tuneworthy.types import Bounds
 from tuneworthy.verdict.base import ErrorClass, ErrorShare, GateResult
 
 NO_OTHER_MODEL: Final = "The project file defines no other model."
@@ -122,7 +123,7 @@ def waived_gates(gates: Sequence[GateResult]) -> str:
     return ", ".join(f"`{result.gate}`" for result in gates if result.status == "waived")
 
 
-def difference(name: str, delta: float, ci95: tuple[float, float]) -> str:
+def difference(name: str, delta: float, ci95: Bounds) -> str:
     """Return a paired difference in words, without a full stop."""
     low, high = ci95
     return (

@@ -13,6 +13,7 @@ from typing import Any, Final
 from tuneworthy.errors import join_sentences
 from tuneworthy.money.economics import SET_TRAFFIC, has_smaller, open_ranges
 from tuneworthy.stats.intervals import chance_of_status
+from tuneworthy.types import Bounds
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Cost, GateResult, NextAction
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
@@ -58,7 +59,7 @@ PRIORS: Final[Mapping[FactKind, float]] = {
     FactKind.AS_GOOD: 0.5,
     FactKind.MEETS: 0.3,
 }
-Chances = Mapping[FactName, tuple[float, float]]
+Chances = Mapping[FactName, Bounds]
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,7 +380,7 @@ class _Steps:
         if near and max(on_target[fact] for fact in near) < UNLIKELY:
             yield _step("Decide whether another target would do, and set `task.target`.", near)
 
-    def _chance_with(self, more: int, fact: FactName) -> tuple[float, float]:
+    def _chance_with(self, more: int, fact: FactName) -> Bounds:
         evidence, rung = self.evidence, self._rung(fact[1])
         if fact[0] is FactKind.AS_GOOD or rung.score is None or rung.n_effective is None or evidence.target is None:
             return 0.3, 0.3

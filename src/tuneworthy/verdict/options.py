@@ -14,6 +14,7 @@ from tuneworthy.ladder.record import RungRecord
 from tuneworthy.money.results import EconomicsResult
 from tuneworthy.money.serving import SAVING, OwnServer, RunningCost, saves
 from tuneworthy.text import plural
+from tuneworthy.types import Bounds
 from tuneworthy.verdict.base import TUNED, Target
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 
@@ -68,9 +69,9 @@ class Option:
     kind: OptionKind
     model: str = ""
     score: float | None = None
-    ci95: tuple[float, float] | None = None
+    ci95: Bounds | None = None
     delta_vs_today: float | None = None
-    delta_ci: tuple[float, float] | None = None
+    delta_ci: Bounds | None = None
     target: Target | None = None
     violates: str = ""
     eligible: bool | None = True
@@ -203,7 +204,7 @@ def pilot_option(evidence: Evidence, money: EconomicsResult) -> Option:
     return _option(TUNED, TUNED, running, evidence.economics.requests_per_month, **fields)
 
 
-def tuned_score(evidence: Evidence) -> tuple[float, float] | None:
+def tuned_score(evidence: Evidence) -> Bounds | None:
     """Return the bounds of the score of a tuned model, by the pilot; None before one."""
     ci95, top = evidence.forecast.ci95, evidence.top
     if ci95 is None or top is None or top.score is None:

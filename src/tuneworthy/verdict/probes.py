@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cached_property
-from typing import Any
 
 from tuneworthy.cases.task_kind import answer_text
 from tuneworthy.errors import ModelError, join_sentences
@@ -24,7 +23,7 @@ from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.rungs.model import on_model
 from tuneworthy.ladder.session import Session
 from tuneworthy.text import plural
-from tuneworthy.types import Case, Trace, Variant, canonical
+from tuneworthy.types import Case, JsonMapping, Trace, Variant, canonical
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import ErrorClass
 from tuneworthy.verdict.error_analysis import (
@@ -405,9 +404,7 @@ def answer_key(text: str, kind: str, labels: Sequence[str]) -> str:
     return key if kind != "label" else next((label for label in labels if normalise(label) == key), "")
 
 
-def form(
-    case: Case, text: str, reason: str, labels: Sequence[str], schema: Mapping[str, Any] | None
-) -> tuple[bool, bool]:
+def form(case: Case, text: str, reason: str, labels: Sequence[str], schema: JsonMapping | None) -> tuple[bool, bool]:
     """Say whether the form of a wrong answer is wrong, and whether it is right when it is read leniently.
 
     Args:

@@ -4,11 +4,11 @@ Not only of those that models suspect: what they do not see would count as right
 the outcome hangs on.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import scipy
 
@@ -19,7 +19,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.graders.text import normalise
 from tuneworthy.stats.intervals import lower_bound, upper_bound
 from tuneworthy.store import Folder
-from tuneworthy.types import JsonObject
+from tuneworthy.types import Bounds, JsonMapping, JsonObject
 from tuneworthy.verdict.error_analysis import FILE, ErrorAnalysis
 from tuneworthy.verdict.evidence import LEVER_ALPHA
 
@@ -44,7 +44,7 @@ def suspects_path(project: Project) -> Path:
     return cases.with_name(f"{cases.stem}{FILE_SUFFIX}")
 
 
-def drawn(report: ErrorAnalysis, labels: Mapping[str, Any] | None = None) -> list[str]:
+def drawn(report: ErrorAnalysis, labels: JsonMapping | None = None) -> list[str]:
     """Return the ids of the cases that people label again: the first of a seeded order, sixty more after each sixty.
 
     Args:
@@ -75,10 +75,10 @@ class Relabelling:
     n: int
     wrong: bool | None
     to_label: int
-    chances: tuple[float, float]
+    chances: Bounds
 
 
-def relabelling(report: ErrorAnalysis, labels: Mapping[str, Any]) -> Relabelling:
+def relabelling(report: ErrorAnalysis, labels: JsonMapping) -> Relabelling:
     """Return what people's labels say of the failures of an error analysis.
 
     A failure is the label's if people give the answer of the variant instead.
@@ -106,7 +106,7 @@ def found_so_far(project: Project) -> Relabelling | None:
     return relabelling(report, read_relabelled(project)) if report else None
 
 
-def chance_to_show(k: int, m: int, more: int) -> tuple[float, float]:
+def chance_to_show(k: int, m: int, more: int) -> Bounds:
     """Return the chances that `more` labels show most failures to be the label's, and most not to be.
 
     Before any was labelled, failures are taken to be mostly of one kind. That the question may be settled earlier is

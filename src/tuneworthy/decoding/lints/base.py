@@ -1,11 +1,11 @@
 """What decoding lints examine: one use of a model, as far as it is known."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from tuneworthy.providers.capabilities import Capabilities, takes_temperature
 from tuneworthy.rules import Finding, RuleBook
+from tuneworthy.types import JsonMapping
 
 LINTS: Final[RuleBook[Finding]] = RuleBook(
     "decoding_lints", [f"tuneworthy.decoding.lints.{name}" for name in ("sampling", "structure")]
@@ -32,9 +32,9 @@ class Use:
     """
 
     engine: str = ""
-    decoding: Mapping[str, Any] = field(default_factory=dict)
+    decoding: JsonMapping = field(default_factory=dict)
     output: str = "free"
-    schema: Mapping[str, Any] | None = None
+    schema: JsonMapping | None = None
     max_tokens: int | None = None
     thinks_first: bool = False
     retrieved: bool = False

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from math import exp
-from typing import Any
 
 from tuneworthy.decoding.lints.base import LINTS, Use
 from tuneworthy.decoding.structured import depth, engine_limits, shortest
 from tuneworthy.rules import Finding
+from tuneworthy.types import JsonObject
 
 FORMAT_FIX = (
     "Remove response_format: the rung few_shot already constrains answers to a schema. In other rungs, use "
@@ -18,8 +18,8 @@ DEAD_FIELDS = ("guided_json", "guided_choice", "guided_regex", "guided_grammar",
 _SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 
 
-def _nested(levels: int) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": "string"}
+def _nested(levels: int) -> JsonObject:
+    schema: JsonObject = {"type": "string"}
     for _ in range(levels - 1):
         schema = {"type": "object", "properties": {"a": schema}, "required": ["a"]}
     return schema
