@@ -24,7 +24,6 @@ from tuneworthy.verdict.error_analysis import LABELS
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.facts import (
     DecisionFacts,
-    FactKind,
     FactName,
     facts_of,
     gain_over,
@@ -145,7 +144,7 @@ def _code(evidence: Evidence, ruling: Ruling | None, unknown: Sequence[FactName]
     if ruling is not None:
         return ruling.code
     kind, subject = unknown[0]
-    prefix = {FactKind.SOUND: "gate", FactKind.COULD_MEET: "rung", FactKind.LEVER: "errors"}.get(kind)
+    prefix = {"sound": "gate", "could_meet": "rung", "lever": "errors"}.get(kind)
     return f"{prefix}_{subject}" if prefix else f"{kind}_unknown"
 
 

@@ -1,13 +1,12 @@
 """Decision facts: the propositions that decide the outcome, each true, false or unknown. Pure.
 
-A fact is a kind and its subject: `(FactKind.MEETS, "few_shot/fixed-4")`. A fact that is not listed is false, or true
+A fact is a kind and its subject: `("meets", "few_shot/fixed-4")`. A fact that is not listed is false, or true
 where `TRUE_UNLESS_LISTED` has its kind.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 from tuneworthy.config.serving import keeps_p95, may_serve
 from tuneworthy.money.economics import can_pay, cost_is_a_reason
@@ -17,24 +16,21 @@ from tuneworthy.verdict.error_analysis import LABELS
 from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, most_of
 from tuneworthy.verdict.options import PROVEN, Option, is_saving, rank, recommend, tuned_score
 
-
-class FactKind(StrEnum):
-    """Kinds of facts; each is about a subject."""
-
-    SOUND = "sound"  # a gate that any answer needs
-    MEETS = "meets"  # an option meets the target
-    ELIGIBLE = "eligible"  # the constraints allow an option
-    AS_GOOD = "as_good"  # the classical baseline is non-inferior to the best; the cascade was adopted
-    COULD_MEET = "could_meet"  # a rung that was not compared; also `retrieval` where documents may be missing
-    COULD_TEACH = "could_teach"  # a model that a constraint bars from serving, where no other model is named
-    COST = "cost"  # a smaller fine-tuned model would save more than it costs against an option
-    DISTIL = "distil"  # a smaller model would keep the constraint that an option breaks
-    LEVER = "lever"  # something other than training fixes most failures of a class
-    PAYS = "pays"  # training pays
-
-
+# Kinds of facts; each is about a subject.
+FactKind = Literal[
+    "sound",  # a gate that any answer needs
+    "meets",  # an option meets the target
+    "eligible",  # the constraints allow an option
+    "as_good",  # the classical baseline is non-inferior to the best; the cascade was adopted
+    "could_meet",  # a rung that was not compared; also `retrieval` where documents may be missing
+    "could_teach",  # a model that a constraint bars from serving, where no other model is named
+    "cost",  # a smaller fine-tuned model would save more than it costs against an option
+    "distil",  # a smaller model would keep the constraint that an option breaks
+    "lever",  # something other than training fixes most failures of a class
+    "pays",  # training pays
+]
 FactName = tuple[FactKind, str]
-TRUE_UNLESS_LISTED: Final = frozenset({FactKind.SOUND, FactKind.ELIGIBLE, FactKind.AS_GOOD, FactKind.PAYS})
+TRUE_UNLESS_LISTED: Final[frozenset[FactKind]] = frozenset({"sound", "eligible", "as_good", "pays"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,15 +60,13 @@ class DecisionFacts:
 
     def works(self, option: Option, *, eligible: bool | None = True) -> bool:
         """Return whether an option is shown to meet the target, and the constraints allow it or rule it out."""
-        meets = self.known(FactKind.MEETS, option.option)
-        return meets is True and self.known(FactKind.ELIGIBLE, option.option) is eligible
+        meets = self.known("meets", option.option)
+        return meets is True and self.known("eligible", option.option) is eligible
 
     @property
     def recommendation(self) -> Option | None:
         """The option that is shown to meet the target and should run; else the last one adopted."""
-        shown = recommend(
-            rank(self.options), self.works, lambda option: bool(self.known(FactKind.AS_GOOD, option.option))
-        )
+        shown = recommend(rank(self.options), self.works, lambda option: bool(self.known("as_good", option.option)))
         return shown or next((option for option in self.options if option.option == self.fallback), None)
 
 
@@ -103,25 +97,25 @@ def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Sequence[
     """
     status = {result.gate: result.status for result in gates}
     measured = [option for option in options if option.kind != "tuned"]
-    values: dict[FactName, bool | None] = {(FactKind.SOUND, gate): _SOUND.get(status[gate], True) for gate in SOUND}
+    values: dict[FactName, bool | None] = {("sound", gate): _SOUND.get(status[gate], True) for gate in SOUND}
     for option in measured:
-        values[FactKind.ELIGIBLE, option.option] = option.eligible
-        values[FactKind.MEETS, option.option] = _MEETS[option.target or "unresolved"]
+        values["eligible", option.option] = option.eligible
+        values["meets", option.option] = _MEETS[option.target or "unresolved"]
         values |= _of_option(evidence, option, measured)
     for gate, rung in RUNG_OF.items():
         if status[gate] in {"fail", "unknown"}:
-            values[FactKind.COULD_MEET, rung] = None
+            values["could_meet", rung] = None
     limits = evidence.limits
     needs_small = limits.p95_ms or (limits.on_device and not limits.data_stays)
     if status["other_models"] == "unknown" and needs_small and not evidence.other_models and not evidence.barred_models:
-        values[FactKind.COULD_TEACH, "model"] = None
+        values["could_teach", "model"] = None
     for name, value in _levers(evidence, status).items():
-        values[FactKind.LEVER, name] = value
+        values["lever", name] = value
     fallback = _fallback(evidence, values, measured, copied=status["classical"] == "fail")
     facts = DecisionFacts(values=values, options=measured, fallback=fallback.option if fallback else None)
     chosen = facts.recommendation
     bill = evidence.bill(evidence.rungs[chosen.rung] if chosen else None)
-    return facts.suppose((FactKind.PAYS, ""), can_pay(bill, (0.0, most_gain(evidence, chosen)), evidence.economics))
+    return facts.suppose(("pays", ""), can_pay(bill, (0.0, most_gain(evidence, chosen)), evidence.economics))
 
 
 def _fallback(
@@ -141,7 +135,7 @@ def _fallback(
         return best_model(measured) if last is not None and last.kind == "classical" else last
     for option in measured:
         saves = option.kind == "classical" and option.eligible and (option.score or 0.0) > 0
-        if saves and last and values[FactKind.AS_GOOD, option.option] and is_saving(option, last):
+        if saves and last and values["as_good", option.option] and is_saving(option, last):
             last = option
     return last
 
@@ -180,7 +174,7 @@ def best_model(measured: Sequence[Option]) -> Option | None:
 def _of_option(evidence: Evidence, option: Option, measured: Sequence[Option]) -> dict[FactName, bool | None]:
     values: dict[FactName, bool | None] = {}
     best = best_model(measured)
-    values[FactKind.COST, option.option] = cost_is_a_reason(
+    values["cost", option.option] = cost_is_a_reason(
         evidence.bill(evidence.rungs[option.rung]),
         today_usd(measured),
         evidence.economics,
@@ -188,13 +182,13 @@ def _of_option(evidence: Evidence, option: Option, measured: Sequence[Option]) -
     )
     if option.kind == "classical" and best:
         row = evidence.difference(evidence.rungs[best.rung], evidence.rungs[option.rung])
-        values[FactKind.AS_GOOD, option.option] = row is not None and row.no_worse
+        values["as_good", option.option] = row is not None and row.no_worse
     elif option.kind == "classical":
-        values[FactKind.AS_GOOD, option.option] = True
+        values["as_good", option.option] = True
     elif option.kind == "cascade":
-        values[FactKind.AS_GOOD, option.option] = evidence.rungs[option.rung].status == "adopted"
+        values["as_good", option.option] = evidence.rungs[option.rung].status == "adopted"
     if option.eligible is not True:
-        values[FactKind.DISTIL, option.option] = _can_distil(evidence, option, measured)
+        values["distil", option.option] = _can_distil(evidence, option, measured)
     return values
 
 

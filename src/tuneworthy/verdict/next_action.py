@@ -38,7 +38,7 @@ LIKELY, UNLIKELY = 0.8, 0.5
 # Steps that are named together, at most, and steps that are combined: the best for their price.
 MAX_TOGETHER, MAX_COMBINED = 3, 8
 # Facts that a better search settles.
-SEARCH: Final = frozenset({(FactKind.COULD_MEET, "retrieval"), (FactKind.LEVER, "knowledge")})
+SEARCH: Final = frozenset({("could_meet", "retrieval"), ("lever", "knowledge")})
 # The highest chance that is stated of a step: the share of such steps that settled the question, of 451
 # (`scripts.simulations`, seeds 31, 33 and 57, 200 test cases), and of any other step.
 MAX_DOCUMENTS, MAX_RUN, MAX_MONEY, MAX_LABELS, SURE = 0.5, 0.85, 0.75, 0.7, 0.95
@@ -48,16 +48,16 @@ NEGLIGIBLE: Final = 1e-3
 SETTLED_BY_TRAFFIC: Final = 0.7
 # How likely an unknown fact is true where nothing was measured: assumed.
 PRIORS: Final[Mapping[FactKind, float]] = {
-    FactKind.SOUND: 0.9,
-    FactKind.COULD_MEET: 0.15,
-    FactKind.COULD_TEACH: 0.15,
-    FactKind.COST: 0.4,
-    FactKind.DISTIL: 0.5,
-    FactKind.LEVER: 0.3,
-    FactKind.PAYS: 0.5,
-    FactKind.ELIGIBLE: 0.5,
-    FactKind.AS_GOOD: 0.5,
-    FactKind.MEETS: 0.3,
+    "sound": 0.9,
+    "could_meet": 0.15,
+    "could_teach": 0.15,
+    "cost": 0.4,
+    "distil": 0.5,
+    "lever": 0.3,
+    "pays": 0.5,
+    "eligible": 0.5,
+    "as_good": 0.5,
+    "meets": 0.3,
 }
 Chances = Mapping[FactName, Bounds]
 
@@ -196,7 +196,7 @@ class _Steps:
         classical = next((one for one in self.gates if one.gate == "classical" and one.status == "fail"), None)
         copied = self._copied() if classical else []
         unknown = [fact for fact in open_facts(self.facts) if fact not in copied]
-        runnable = [fact for fact in unknown if fact[0] is FactKind.COULD_MEET and self._can_run(fact[1])]
+        runnable = [fact for fact in unknown if fact[0] == "could_meet" and self._can_run(fact[1])]
         for some in [runnable, *([fact] for fact in runnable)] if runnable else ():
             yield self._run(some)
         for fact in unknown:
@@ -209,7 +209,7 @@ class _Steps:
     def _copied(self) -> list[FactName]:
         """Return the open question about the target while classical baselines may have copied test cases."""
         names = {"classical", *(one.option for one in self.facts.options if one.kind == "classical")}
-        kinds = {FactKind.COULD_MEET, FactKind.MEETS}
+        kinds = {"could_meet", "meets"}
         return [fact for fact in open_facts(self.facts) if fact[0] in kinds and fact[1] in names]
 
     def _rung(self, option: str) -> RungEvidence:
@@ -241,19 +241,19 @@ class _Steps:
         kind, evidence = fact[0], self.evidence
         if evidence.search is not None and fact in SEARCH:
             yield _step(messages.FIX_SEARCH, [one for one in unknown if one in SEARCH], MINUTES_FOR_DOCUMENTS)
-        elif kind in {FactKind.SOUND, FactKind.COULD_MEET}:
+        elif kind in {"sound", "could_meet"}:
             yield self._fix(fact, unknown)
-        elif kind is FactKind.COST:
+        elif kind == "cost":
             yield from self._money(fact)
-        elif kind is FactKind.LEVER:
+        elif kind == "lever":
             yield self._lever(fact)
-        elif kind is FactKind.ELIGIBLE:
+        elif kind == "eligible":
             yield self._eligible(fact, unknown)
-        elif kind is FactKind.PAYS:
+        elif kind == "pays":
             chosen = self.facts.recommendation
             price = _set_prices(evidence) or messages.set_price(chosen.option if chosen else "")
             yield _step(SET_TRAFFIC if evidence.economics.requests_per_month is None else price, [fact])
-        elif kind is FactKind.DISTIL:
+        elif kind == "distil":
             yield _step(
                 "Add a smaller or faster model to [models] and run the ladder to see whether it meets the constraints.",
                 [fact],
@@ -263,9 +263,9 @@ class _Steps:
     def _fix(self, fact: FactName, unknown: Sequence[FactName]) -> Offer:
         kind, subject = fact
         same = [other for other in unknown if other[1] == subject]
-        if kind is FactKind.COULD_MEET and subject == "retrieval":
+        if kind == "could_meet" and subject == "retrieval":
             return _step(messages.GIVE_DOCUMENTS, same, MINUTES_FOR_DOCUMENTS, most=MAX_DOCUMENTS)
-        if kind is FactKind.COULD_MEET and subject != "prompt":
+        if kind == "could_meet" and subject != "prompt":
             return _step(messages.ADD_MODEL, same, MINUTES_TO_FIX, most=MAX_RUN)
         gate = next(result for result in self.gates if result.gate == subject)
         command = "tuneworthy run" if subject in {"baseline", "prompt"} else ""
@@ -278,7 +278,7 @@ class _Steps:
                 f"Set `models.{rung.model}.forwards` to true if the server at this local address passes calls on "
                 "to a hosted model, and to false if it runs the model."
             )
-            open_limits = [one for one in unknown if one[0] is FactKind.ELIGIBLE]
+            open_limits = [one for one in unknown if one[0] == "eligible"]
             return _step(why, [one for one in open_limits if self._rung(one[1]).model == rung.model])
         if limits.usd_per_1k is not None and option.usd_per_1k is None:
             return _step(messages.set_price(option.option) if option.usd_by_answer is None else SET_TRAFFIC, [fact])
@@ -293,7 +293,7 @@ class _Steps:
         return _step(join_sentences(f"Whether {option.option} meets the latency limit is open: {why}.", fix), [fact])
 
     def _money(self, fact: FactName) -> Iterator[Offer]:
-        evidence, open_costs = self.evidence, [one for one in open_facts(self.facts) if one[0] is FactKind.COST]
+        evidence, open_costs = self.evidence, [one for one in open_facts(self.facts) if one[0] == "cost"]
         option = next((one for one in self.facts.options if one.option == fact[1]), None)
         if unpriced := self._unpriced(fact):
             model = evidence.rungs[unpriced.rung].model
@@ -302,7 +302,7 @@ class _Steps:
             if fact == same[0]:  # one price is that of all options of its model
                 yield from self._with_costs(messages.set_price(unpriced.option), same)
         elif evidence.economics.requests_per_month is None:
-            pays = [one for one in open_facts(self.facts) if one[0] is FactKind.PAYS]
+            pays = [one for one in open_facts(self.facts) if one[0] == "pays"]
             yield from self._with_costs(SET_TRAFFIC, [*open_costs, *pays])
         elif option is not None and has_smaller(option.usd_by_answer, evidence.smaller_usd):
             yield self._narrow(fact)
@@ -360,7 +360,7 @@ class _Steps:
 
     def _more_cases(self, unknown: Sequence[FactName]) -> Iterator[Offer]:
         """Offer to add test cases, or to change a target that is so near that many cases may not settle it."""
-        evidence, moving = self.evidence, [fact for fact in unknown if fact[0] in {FactKind.MEETS, FactKind.AS_GOOD}]
+        evidence, moving = self.evidence, [fact for fact in unknown if fact[0] in {"meets", "as_good"}]
         if evidence.target is None or not moving:
             return
         tested = [rung for rung in evidence.rungs.values() if rung.tested]
@@ -375,14 +375,14 @@ class _Steps:
             why = messages.add_cases(more, minutes, rated=bool(rating))
             step = _step(why, [], minutes, command="tuneworthy cases add", usd=usd, calls=more * len(tested))
             yield replace(step, chances=chances)
-        on_target = {fact: sum(pair) for fact, pair in chances.items() if fact[0] is FactKind.MEETS}
+        on_target = {fact: sum(pair) for fact, pair in chances.items() if fact[0] == "meets"}
         near = [fact for fact, chance in on_target.items() if chance < LIKELY]
         if near and max(on_target[fact] for fact in near) < UNLIKELY:
             yield _step("Decide whether another target would do, and set `task.target`.", near)
 
     def _chance_with(self, more: int, fact: FactName) -> Bounds:
         evidence, rung = self.evidence, self._rung(fact[1])
-        if fact[0] is FactKind.AS_GOOD or rung.score is None or rung.n_effective is None or evidence.target is None:
+        if fact[0] == "as_good" or rung.score is None or rung.n_effective is None or evidence.target is None:
             return 0.3, 0.3
         return chance_of_status(
             rung.score,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tuneworthy.verdict.base import Outcome
-from tuneworthy.verdict.facts import DecisionFacts, FactKind, FactName
+from tuneworthy.verdict.facts import DecisionFacts, FactName
 from tuneworthy.verdict.options import Option, rank, recommend
 
 # Rungs whose variants may be so much cheaper than what meets the target that nothing needs to be trained.
@@ -107,33 +107,33 @@ def completions(
 
 def _rule(facts: DecisionFacts, ask: Ask) -> Ruling:
     """Return the first rule that applies (the letters are those of the contract)."""
-    for gate in facts.subjects(FactKind.SOUND):  # (a)
-        if not ask({(FactKind.SOUND, gate): True}):
+    for gate in facts.subjects("sound"):  # (a)
+        if not ask({("sound", gate): True}):
             return Ruling(Outcome.UNDECIDED, f"gate_{gate}", gate)
     # By the answer, so that the outcome does not hang on the traffic: whoever runs a model that meets the target on a
     # server of one's own has no bill that another model on such a server could reduce.
     ranked = rank([replace(option, usd_per_month=None) for option in facts.options])
     winner = recommend(
         ranked,
-        lambda option: ask({(FactKind.ELIGIBLE, option.option): True, (FactKind.MEETS, option.option): True}),
-        lambda option: ask({(FactKind.AS_GOOD, option.option): True}),
+        lambda option: ask({("eligible", option.option): True, ("meets", option.option): True}),
+        lambda option: ask({("as_good", option.option): True}),
     )
-    untried = facts.subjects(FactKind.COULD_MEET)  # (e): `retrieval` is one where documents may be missing
+    untried = facts.subjects("could_meet")  # (e): `retrieval` is one where documents may be missing
     if winner is not None:  # (b)
-        if not ask({(FactKind.COST, winner.option): True}):
+        if not ask({("cost", winner.option): True}):
             return Ruling(Outcome.DO_NOT_FINE_TUNE, "target_met", winner.option)
         for option in ranked:  # one of a model without a price counted as the dearest above, and may be the cheapest
             name, same = option.option, option is winner or (option.model and option.model == winner.model)
             if option.usd_by_answer is not None or same:
                 continue
-            if ask({(FactKind.ELIGIBLE, name): True, (FactKind.MEETS, name): True, (FactKind.COST, name): False}):
+            if ask({("eligible", name): True, ("meets", name): True, ("cost", name): False}):
                 return Ruling(Outcome.DO_NOT_FINE_TUNE, "target_met", name)
         for rung in untried:
-            if rung in CHEAPER_RUNGS and ask({(FactKind.COULD_MEET, rung): True}):
+            if rung in CHEAPER_RUNGS and ask({("could_meet", rung): True}):
                 return Ruling(Outcome.DO_NOT_FINE_TUNE, "rung_untried", rung)
         return Ruling(Outcome.FINE_TUNE, "cost", winner.option)
     for rung in untried:
-        if ask({(FactKind.COULD_MEET, rung): True}):
+        if ask({("could_meet", rung): True}):
             return Ruling(Outcome.DO_NOT_FINE_TUNE, "rung_untried", rung)
     return _none_meets(facts, ranked, ask)
 
@@ -141,14 +141,14 @@ def _rule(facts: DecisionFacts, ask: Ask) -> Ruling:
 def _none_meets(facts: DecisionFacts, ranked: Sequence[Option], ask: Ask) -> Ruling:
     for option in ranked:  # (c)
         name = option.option
-        if ask({(FactKind.DISTIL, name): True, (FactKind.ELIGIBLE, name): False, (FactKind.MEETS, name): True}):
+        if ask({("distil", name): True, ("eligible", name): False, ("meets", name): True}):
             return Ruling(Outcome.FINE_TUNE, "constraint", name)
-    for rung in facts.subjects(FactKind.COULD_TEACH):
-        if ask({(FactKind.COULD_TEACH, rung): True}):
+    for rung in facts.subjects("could_teach"):
+        if ask({("could_teach", rung): True}):
             return Ruling(Outcome.FINE_TUNE, "constraint", rung)
-    for name in facts.subjects(FactKind.LEVER):  # (d)
-        if ask({(FactKind.LEVER, name): True}):
+    for name in facts.subjects("lever"):  # (d)
+        if ask({("lever", name): True}):
             return Ruling(Outcome.DO_NOT_FINE_TUNE, f"errors_{name}", name)
-    if not ask({(FactKind.PAYS, ""): True}):  # (f)
+    if not ask({("pays", ""): True}):  # (f)
         return Ruling(Outcome.DO_NOT_FINE_TUNE, "economics")
     return Ruling(Outcome.FINE_TUNE, "levers_exhausted")  # (g)

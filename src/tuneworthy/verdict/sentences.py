@@ -118,7 +118,7 @@ def _scores(evidence: Evidence, facts: DecisionFacts) -> list[str]:
 
 def target_met(case: Deliberation, ruling: Ruling) -> str:
     chosen = case.facts.recommendation
-    if chosen is None or not case.facts.known(FactKind.MEETS, chosen.option):
+    if chosen is None or not case.facts.known("meets", chosen.option):
         return f"Training is not needed: an option meets the target of {case.target:.1%}, or a cheaper fix remains."
     met = (
         f"{chosen.option} meets the target of {case.target:.1%} without fine-tuning"
@@ -175,8 +175,8 @@ def _passed_over(case: Deliberation) -> str:
     if chosen is None or option is None or option is chosen or best is None or not is_saving(option, chosen):
         return ""
     row = evidence.difference(evidence.rungs[best.rung], evidence.rungs[option.rung])
-    sound = all(facts.known(FactKind.SOUND, gate) for gate in facts.subjects(FactKind.SOUND))
-    if row is None or not sound or not facts.works(option) or facts.known(FactKind.AS_GOOD, option.option):
+    sound = all(facts.known("sound", gate) for gate in facts.subjects("sound"))
+    if row is None or not sound or not facts.works(option) or facts.known("as_good", option.option):
         return ""
     margin, (low, high) = evidence.margin, row.ci95
     scores, next_step = "may score", "More test cases would settle it (`tuneworthy cases add`)."
@@ -252,7 +252,7 @@ def target_open(case: Deliberation, subject: str) -> str:
 
 
 def could_meet(case: Deliberation, subject: str) -> str:
-    rungs = [name for fact, name in case.unknown if fact is FactKind.COULD_MEET]
+    rungs = [name for fact, name in case.unknown if fact == "could_meet"]
     few = lacks_shots(case.gates)
     missing = {
         "model": "" if case.evidence.other_models else f"{messages.NO_OTHER_MODEL} A stronger one may meet the target.",
@@ -339,14 +339,14 @@ def pays_open(case: Deliberation, subject: str) -> str:
 
 
 OPEN: Final[Mapping[FactKind, Callable[[Deliberation, str], str]]] = {
-    FactKind.SOUND: lambda case, subject: case.gate(subject).message,
-    FactKind.MEETS: target_open,
-    FactKind.AS_GOOD: target_open,
-    FactKind.COULD_MEET: could_meet,
-    FactKind.COULD_TEACH: lambda case, subject: COULD_TEACH,
-    FactKind.COST: cost_open,
-    FactKind.LEVER: lever_open,
-    FactKind.ELIGIBLE: limit_open,
-    FactKind.DISTIL: distil_open,
-    FactKind.PAYS: pays_open,
+    "sound": lambda case, subject: case.gate(subject).message,
+    "meets": target_open,
+    "as_good": target_open,
+    "could_meet": could_meet,
+    "could_teach": lambda case, subject: COULD_TEACH,
+    "cost": cost_open,
+    "lever": lever_open,
+    "eligible": limit_open,
+    "distil": distil_open,
+    "pays": pays_open,
 }

@@ -16,7 +16,7 @@ from tuneworthy.money.economics import (
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import DOMAIN_GAP, ReasonName, ReasonStatus, TrainingReason
 from tuneworthy.verdict.evidence import Evidence
-from tuneworthy.verdict.facts import DecisionFacts, FactKind, today_usd
+from tuneworthy.verdict.facts import DecisionFacts, today_usd
 from tuneworthy.verdict.options import Option
 
 # Lower bound of the share of failures from which a class is a reason.
@@ -36,8 +36,7 @@ def _unsettled(facts: DecisionFacts) -> str:
     names = [
         option.option
         for option in facts.options
-        if facts.known(FactKind.MEETS, option.option) is None
-        and facts.known(FactKind.ELIGIBLE, option.option) is not False
+        if facts.known("meets", option.option) is None and facts.known("eligible", option.option) is not False
     ]
     return f"These options may or may not meet the target: {', '.join(names)}." if names else ""
 
@@ -56,10 +55,10 @@ def cost(evidence: Evidence, facts: DecisionFacts) -> Reading:
     chosen = facts.recommendation
     if chosen is None:
         return None, messages.NOTHING_ELIGIBLE
-    value = facts.known(FactKind.COST, chosen.option)
+    value = facts.known("cost", chosen.option)
     if evidence.target is None:
         return None, NO_TARGET
-    if not facts.known(FactKind.MEETS, chosen.option):
+    if not facts.known("meets", chosen.option):
         if unsettled := _unsettled(facts):
             return None, unsettled
         return False, "No eligible option meets the target, so there is no bill to reduce."
@@ -110,7 +109,7 @@ def latency(evidence: Evidence, facts: DecisionFacts) -> Reading:
         return False, f"The p95 latency is {p95:,.0f} ms, within the limit of {limits.p95_ms:,.0f} ms."
     for option in _meeting(facts, eligible=False):
         if keeps_p95(limits, option.latency_p95_ms, option.latency_p95_ci) is False:
-            return facts.known(FactKind.DISTIL, option.option), (
+            return facts.known("distil", option.option), (
                 f"{option.option} meets the target, but its p95 latency is {option.latency_p95_ms or 0.0:,.0f} ms; "
                 f"the limit is {limits.p95_ms:,.0f} ms."
             )

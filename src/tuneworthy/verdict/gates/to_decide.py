@@ -14,7 +14,6 @@ from tuneworthy.text import count
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import GateResult
 from tuneworthy.verdict.evidence import COPIES, FEWEST_SHOTS, STRUCTURE, Evidence, may_need_documents
-from tuneworthy.verdict.facts import FactKind
 from tuneworthy.verdict.gates import GATES, says
 
 FEWEST_CASES = 50
@@ -276,7 +275,7 @@ def power(evidence: Evidence) -> Finding:
             **numbers,
             unscored=top.unscored,
         )
-    unsettled = [subject for kind, subject in evidence.facts_open if kind in {FactKind.MEETS, FactKind.AS_GOOD}]
+    unsettled = [subject for kind, subject in evidence.facts_open if kind in {"meets", "as_good"}]
     if not unsettled:
         return says("pass", "The test set is large enough to decide the outcome.", **numbers)
     return says(
