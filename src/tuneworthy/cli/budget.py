@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import json_option, note, print_result, project_option
+from tuneworthy.cli.options import json_option, note, print_result, project_option, say
 from tuneworthy.config import Project, load
 from tuneworthy.errors import UserError, join_sentences
 from tuneworthy.store import Expenses, Folder, ResponseStore
@@ -99,4 +99,4 @@ def command(root: Path, release: bool, as_json: bool) -> None:
             f"(n = {spending.n_unanswered})."
         )
     money = read_money(project)
-    print_result(as_json, asdict(money), click.echo, words(money))
+    print_result(as_json, asdict(money), say, words(money))

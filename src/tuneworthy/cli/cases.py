@@ -28,6 +28,7 @@ from tuneworthy.cli.options import (
     print_json,
     print_result,
     project_option,
+    say,
 )
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
@@ -93,7 +94,7 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
         else "Next: add the expected answers to this file. Then use it with `tuneworthy cases add` or "
         "`tuneworthy init --data`."
     )
-    click.echo(
+    say(
         f"{target}: {count(len(drawn.cases), 'case')} from {count(drawn.n_read, 'question')}, stratified by "
         f"{drawn.stratified_by} ({count(len(drawn.strata), 'stratum', 'strata')}). Left out: {drawn.n_cases} "
         f"already in the project's cases, {count(drawn.n_exact, 'duplicate')}, "
@@ -134,18 +135,18 @@ def _show_added(result: AddedCases) -> None:
     reword = "rewords a test case and is" if grouped == 1 else "reword a test case and are"
     near = f" {grouped} of them {reword} grouped with it." if grouped else ""
     if n_test is None:
-        click.echo(f"{added} added. The first run draws the test set. Next: tuneworthy check")
+        say(f"{added} added. The first run draws the test set. Next: tuneworthy check")
     elif result.added:
-        click.echo(f"{added} added. The test set has {n_test} cases.{near} Next: tuneworthy run")
+        say(f"{added} added. The test set has {n_test} cases.{near} Next: tuneworthy run")
     else:
-        click.echo(f"No case was added. The test set has {n_test} cases.")
+        say(f"No case was added. The test set has {n_test} cases.")
     if result.repeated:
-        click.echo(
+        say(
             f"Refused {count(len(result.repeated), 'case that repeats', 'cases that repeat')} a question of the "
             f"project: {', '.join(result.repeated[:5])}."
         )
     if result.overlapping:
-        click.echo(
+        say(
             f"Refused {count(len(result.overlapping), 'case')}, too similar to a dev case or an example: "
             f"{', '.join(result.overlapping[:5])}."
         )
@@ -223,7 +224,7 @@ def label(
         if not as_json:
             _show_applied(cases, replace(done, unknown=()))
             for question, label in examples_to_correct(project, read_labels(path)):
-                click.echo(f"Correct this example: {question} The answer is {label!r}.")
+                say(f"Correct this example: {question} The answer is {label!r}.")
     elif suspects:
         path, n_new = suspects_on_terminal(root, person(labeller, "--labeller"))
     else:
@@ -237,25 +238,23 @@ def label(
             _show_applied(files.cases, done)
     ceiling = agreement(read_labels(path))
     document = {"labels": str(path), "given": n_new, "agreement": asdict(ceiling), "applied": done and asdict(done)}
-    print_result(as_json, document, click.echo, sentence(str(ceiling)))
+    print_result(as_json, document, say, sentence(str(ceiling)))
     if n_new and not (as_json or judge or suspects):
-        click.echo("Next: tuneworthy cases label --apply")
+        say("Next: tuneworthy cases label --apply")
 
 
 def _show_applied(path: Path, done: Applied) -> None:
-    click.echo(f"Wrote labels to {path} (new: {done.n_written}, already present: {done.n_same}).")
+    say(f"Wrote labels to {path} (new: {done.n_written}, already present: {done.n_same}).")
     for conflict in done.disagreements:
         labels = ", ".join(f"{name}: {value!r}" for name, value in conflict.labels.items())
-        click.echo(
-            f"  skipped {conflict.case}: its labellers disagree ({labels}). Edit the file to resolve the conflict."
-        )
+        say(f"  skipped {conflict.case}: its labellers disagree ({labels}). Edit the file to resolve the conflict.")
     if done.conflicts:
-        click.echo(
+        say(
             f"  skipped cases that already have a different label: {len(done.conflicts)} "
             f"({', '.join(done.conflicts[:5])}). Use --overwrite to replace these labels."
         )
     if done.unknown:
-        click.echo(f"  skipped labels whose cases are not in the file: {len(done.unknown)}")
+        say(f"  skipped labels whose cases are not in the file: {len(done.unknown)}")
 
 
 @command.command("show")
@@ -290,33 +289,30 @@ def show(case_id: str | None, failed: bool, variant: str | None, reveal_test: bo
 
 
 def _show_case(found: CaseAnswers) -> None:
-    click.echo(f"{found.case} ({found.side})")
-    click.echo(f"question: {found.question}\nexpected: {found.expected}")
+    say(f"{found.case} ({found.side})", f"question: {found.question}\nexpected: {found.expected}")
     if found.hidden:
-        click.echo(found.hidden)
+        say(found.hidden)
     for answer in found.answers:
         score = "not scored" if answer.score is None else f"{answer.score:.3f}"
         why = f" ({answer.reason})" if answer.reason else ""
-        click.echo(f"{answer.rung}, {answer.name}: {score}{why}\n  {answer.text!r}")
+        say(f"{answer.rung}, {answer.name}: {score}{why}\n  {answer.text!r}")
         if answer.thinking:
-            click.echo(f"  after thinking: {answer.thinking!r}")
+            say(f"  after thinking: {answer.thinking!r}")
         if answer.detail:
-            click.echo(f"  {answer.detail}")
+            say(f"  {answer.detail}")
     if not found.answers and not found.hidden:
-        click.echo(
+        say(
             "No answer to this case is stored. The run may drop a variant that falls behind before it reaches "
             "this case."
         )
 
 
 def _show_failures(failures: Failures) -> None:
-    click.echo(
+    say(
         f"{failures.name}: {len(failures.failed)} of {failures.n} {failures.on} cases failed according to the "
         f"grader `{failures.grader}`."
     )
     for failure in failures.failed:
-        click.echo(
-            f"  {failure.case}  {failure.reason or 'wrong'}: expected {failure.expected!r}, got {failure.text!r}"
-        )
+        say(f"  {failure.case}  {failure.reason or 'wrong'}: expected {failure.expected!r}, got {failure.text!r}")
     for reason, n in failures.reasons.items():
-        click.echo(f"{reason}: {n}")
+        say(f"{reason}: {n}")

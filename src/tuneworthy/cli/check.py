@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli.budget import note_elsewhere
-from tuneworthy.cli.options import json_option, print_result, project_option
+from tuneworthy.cli.options import json_option, print_result, project_option, say
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.check import CheckReport, check_project
 from tuneworthy.report.text import clean
@@ -36,11 +36,9 @@ def command(root: Path, offline: bool, as_json: bool) -> int:
 
 def _show(report: CheckReport) -> None:
     for finding in report.findings:
-        click.echo(
-            f"{finding.severity or 'error'} {finding.rule}: {clean(join_sentences(finding.message, finding.fix), 0)}"
-        )
+        say(f"{finding.severity or 'error'} {finding.rule}: {clean(join_sentences(finding.message, finding.fix), 0)}")
     n_errors, warnings = report.count("error"), count(report.count("warning"), "warning")
-    click.echo(
+    say(
         f"{count(n_errors, 'error')}, {warnings}. Fix the errors before you run."
         if n_errors
         else f"No errors, {warnings}. Next: tuneworthy run"

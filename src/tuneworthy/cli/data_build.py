@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli.data_import import say_import
-from tuneworthy.cli.options import PATH, json_option, note, print_result, project_option, spending_options
+from tuneworthy.cli.options import PATH, json_option, note, print_result, project_option, say, spending_options
 from tuneworthy.cli.progress import RunProgress
 from tuneworthy.cli.run import agree_to_spend, fetch_models
 from tuneworthy.config import load
@@ -63,17 +63,17 @@ def command(files: tuple[Path, ...], unsafe: bool, max_usd: float | None, yes: b
 
 
 def _say(version: Version | None, recipe: Recipe, reviews: Path) -> None:
-    click.echo(f"{recipe.input.n_read} rows read, {recipe.input.n_kept} imported")
+    say(f"{recipe.input.n_read} rows read, {recipe.input.n_kept} imported")
     for stage in recipe.checks:
         for code, counts in stage.reasons.items():
             actions = (("dropped", counts.drop), ("masked", counts.mask), ("reported", counts.report))
             listed = ", ".join(f"{n} {action}" for action, n in actions if n)
-            click.echo(f"  {stage.check}: {listed} ({code}: {counts.words})")
+            say(f"  {stage.check}: {listed} ({code}: {counts.words})")
         if stage.effect and (stage.effect.dev or stage.effect.staying):
-            click.echo(f"  {stage.check}: accuracy without its rows {effect_words(stage.effect)}")
+            say(f"  {stage.check}: accuracy without its rows {effect_words(stage.effect)}")
         for finding in stage.whole_set:
-            click.echo(f"  {stage.check}: {clean(finding.detail or finding.words, 0)}")
-    click.echo(summary_of(recipe))
+            say(f"  {stage.check}: {clean(finding.detail or finding.words, 0)}")
+    say(summary_of(recipe))
     note(*(clean(line, 0) for line in recipe.notes))
     note(*(f"gate failed: {clean(line, 0)}" for line in recipe.failed))
     if version is None:
@@ -83,7 +83,6 @@ def _say(version: Version | None, recipe: Recipe, reviews: Path) -> None:
         )
         return
     unsafe = ", frozen although a gate failed" if recipe.unsafe else ""
-    click.echo(f"Version {version.id}: {recipe.n_rows} rows{unsafe}")
-    click.echo(str(version.folder))
+    say(f"Version {version.id}: {recipe.n_rows} rows{unsafe}", str(version.folder))
     if state_of(reviews, version.id).status in {"no_plan", "open"}:
-        click.echo("Next: tuneworthy data review start")
+        say("Next: tuneworthy data review start")

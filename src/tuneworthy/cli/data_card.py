@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import FILE_PATH, project_option, version_option
+from tuneworthy.cli.options import FILE_PATH, project_option, say, version_option
 from tuneworthy.config import load
 from tuneworthy.dataset.card import card_of
 from tuneworthy.dataset.freeze import open_version
@@ -42,4 +42,4 @@ def command(version_id: str | None, out: Path | None, root: Path) -> None:
     version = open_version(Folder(project.root), version_id)
     state = state_of(project.root / FILE_NAME, version.id)
     write_page(path, document(card_of(version), state.summary if state.plan else ""))
-    click.echo(str(path))
+    say(str(path))

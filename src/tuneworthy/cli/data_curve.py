@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import json_option, note, print_result, project_option, version_option
+from tuneworthy.cli.options import json_option, note, print_result, project_option, say, version_option
 from tuneworthy.cli.tables import show_tables
 from tuneworthy.config import load
 from tuneworthy.dataset.curve import DatasetCurve, curve_of
@@ -53,40 +53,40 @@ def _say(curve: DatasetCurve) -> None:
     ]
     show_tables([Table.of("Score by number of rows", columns, curve.points)])
     if curve.cleaning:
-        click.echo(f"All rows, built − raw: {_words(curve.cleaning)}")
+        say(f"All rows, built − raw: {_words(curve.cleaning)}")
     largest = curve.points[-1].size
     margin, gain = f"{100 * curve.margin:.1f}", _words(curve.doubling)
     if curve.size is None:
-        click.echo(
+        say(
             f"No size can be recommended: {largest:,} rows do not score measurably better than {curve.least:,}. Either "
             f"{curve.least:,} rows are enough, or this baseline cannot learn the task. Check the labels, then add rows "
             "and run `tuneworthy data build`."
         )
     else:
         size = "all" if curve.size == largest else f"{curve.size:,}"
-        click.echo(
+        say(
             f"Recommended size: {size} rows. It is the smallest whose score is shown to be within {margin} points of "
             f"the score with {largest:,} rows (at 95% confidence)."
         )
         if curve.least < curve.size:
-            click.echo(
+            say(
                 f"This test is too small to rule out that {curve.least:,} rows are enough. Add dev cases for a sharper "
                 "answer."
             )
         low, high = curve.doubling.ci95
         likely = "unlikely" if high < curve.margin else "likely" if low > 0 else "not shown"
-        click.echo(f"More rows like these are {likely} to help: the last doubling gained {gain} points.")
+        say(f"More rows like these are {likely} to help: the last doubling gained {gain} points.")
     if has_raw:
-        click.echo(
+        say(
             f"Differences use only the {curve.n_dev} dev cases. The held-out rows passed the checks, so they "
             "would favour the built rows."
         )
     elif curve.n_dev < MIN_ASKED:
-        click.echo(
+        say(
             f"The effect of the checks was not measured. It needs at least {MIN_ASKED} dev "
             f"cases with a known answer, and there are {curve.n_dev}."
         )
-    click.echo(
+    say(
         f"Score: {curve.metric} of the classical baseline ({curve.baseline}) on {curve.n} dev cases and held-out rows, "
         "never on test. The held-out rows passed the checks, so the recommended size may be too small. At least a "
         f"third of the rows is held out and not trained on. Rows: {curve.n_built} of version {curve.version} and "

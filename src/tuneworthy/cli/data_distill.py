@@ -8,7 +8,16 @@ import click
 
 from tuneworthy.cli.data_import import dropped_rows
 from tuneworthy.cli.interruption import run_async
-from tuneworthy.cli.options import PATH, POSITIVE, json_option, note, print_result, project_option, spending_options
+from tuneworthy.cli.options import (
+    PATH,
+    POSITIVE,
+    json_option,
+    note,
+    print_result,
+    project_option,
+    say,
+    spending_options,
+)
 from tuneworthy.cli.progress import RunProgress
 from tuneworthy.cli.run import agree_to_spend, fetch_models
 from tuneworthy.config import Project, load
@@ -85,20 +94,20 @@ async def _run(
 def _say(rows: Import, calls: int) -> None:
     record, made = rows.record, rows.record.distilled
     assert made is not None
-    click.echo(f"Teacher: {made.teacher.variant} on {made.teacher.model}, prompt {made.teacher.prompt}")
-    click.echo(
+    say(f"Teacher: {made.teacher.variant} on {made.teacher.model}, prompt {made.teacher.prompt}")
+    say(
         f"{made.n_asked} questions, {made.n_answers} answers ({calls} new calls), {made.n_kept} kept, "
         f"${made.cost_usd:.4f} in total"
     )
     note(*record.notes)
     for reason in record.reasons.values():
-        click.echo(dropped_rows(reason.n, reason.words, reason.first))
+        say(dropped_rows(reason.n, reason.words, reason.first))
     if (score := made.agreement) is not None:
         low, high = score.ci95
-        click.echo(
+        say(
             f"Score of the teacher's first answers against known answers: {score.score:.1%} "
             f"[{low:.1%}, {high:.1%}], n = {score.n}, {score.unscored} unscored"
         )
-    click.echo(f"{rows.folder / 'rows.jsonl'}: {record.n_kept} rows. Next: tuneworthy data build")
+    say(f"{rows.folder / 'rows.jsonl'}: {record.n_kept} rows. Next: tuneworthy data build")
     if record.n_rejected:
-        click.echo(f"{rows.folder / 'rejects.jsonl'}: the dropped rows with their reasons (n = {record.n_rejected})")
+        say(f"{rows.folder / 'rejects.jsonl'}: the dropped rows with their reasons (n = {record.n_rejected})")

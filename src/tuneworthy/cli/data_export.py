@@ -12,6 +12,7 @@ from tuneworthy.cli.options import (
     note,
     print_result,
     project_option,
+    say,
     version_option,
     writing_to,
 )
@@ -76,7 +77,7 @@ def command(
 def _say(paths: tuple[Path, ...], manifest: DatasetManifest) -> None:
     note(*manifest.notes)
     for reason, n in manifest.left_out.items():
-        click.echo(f"  dropped: {count(n, 'row')} ({reason})")
-    click.echo(", ".join(f"{split}: {n} rows" for split, n in manifest.n_rows.items()))
+        say(f"  dropped: {count(n, 'row')} ({reason})")
+    say(", ".join(f"{split}: {n} rows" for split, n in manifest.n_rows.items()))
     for path in paths:
-        click.echo(path)
+        say(path)

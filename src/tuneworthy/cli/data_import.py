@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tuneworthy.cli.options import PATH, json_option, note, print_result, project_option
+from tuneworthy.cli.options import PATH, json_option, note, print_result, project_option, say
 from tuneworthy.dataset.importing.folder import Import
 from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.dataset.records import ImportRequest
@@ -52,7 +52,7 @@ def command(
 
 def _say(done: Import) -> None:
     say_import(done)
-    click.echo("Next: tuneworthy data build")
+    say("Next: tuneworthy data build")
 
 
 def dropped_rows(n: int, explanation: str, first: str) -> str:
@@ -66,17 +66,17 @@ def say_import(done: Import) -> None:
     for source in record.sources:
         name, title, n = clean(source.name, 0), source.title or source.format, source.n_kept + source.n_rejected
         if source.companion:
-            click.echo(f"{name}: {title}, used for the rows of the other files")
+            say(f"{name}: {title}, used for the rows of the other files")
         else:
             read = f"{n:,} {plural(n, source.unit, f'{source.unit}s')}, {source.n_rated:,} with feedback"
-            click.echo(f"{name}: {title}, {read}, {source.n_kept:,} imported")
+            say(f"{name}: {title}, {read}, {source.n_kept:,} imported")
         for turn in source.example:
             calls = f" [calls {clean(', '.join(turn.calls))}]" if turn.calls else ""
-            click.echo(f"    {turn.role}: {clean(turn.content, 0)[:160]}{calls}")
+            say(f"    {turn.role}: {clean(turn.content, 0)[:160]}{calls}")
     note(*(clean(line, 0) for line in record.notes))
     for reason in record.reasons.values():
-        click.echo(dropped_rows(reason.n, clean(reason.words, 0), clean(reason.first, 0)))
+        say(dropped_rows(reason.n, clean(reason.words, 0), clean(reason.first, 0)))
     repaired = f", {record.n_repaired} of them with a corrected answer" if record.n_repaired else ""
-    click.echo(f"{done.folder / 'rows.jsonl'}: {count(record.n_kept, 'example')}{repaired}")
+    say(f"{done.folder / 'rows.jsonl'}: {count(record.n_kept, 'example')}{repaired}")
     if record.n_rejected:
-        click.echo(f"{done.folder / 'rejects.jsonl'}: the dropped rows with their reasons (n = {record.n_rejected})")
+        say(f"{done.folder / 'rejects.jsonl'}: the dropped rows with their reasons (n = {record.n_rejected})")

@@ -21,6 +21,7 @@ from tuneworthy.cli.options import (
     print_json,
     print_result,
     project_option,
+    say,
     version_option,
 )
 from tuneworthy.cli.review_terminal import correct, review_on_terminal
@@ -101,14 +102,14 @@ def plan_command(version_id: str | None, bound: float, root: Path, as_json: bool
         ]
         print_json({"version": review.version, "bound": bound, "plans": rows})
         return
-    click.echo(
+    say(
         f"Review plans that demonstrate at least {100 * bound:.4g}% good rows. Each column gives the probability "
         "that a version with this share of bad rows passes:"
     )
-    click.echo("  --max-bad   rows   " + "   ".join(f"{rate:>6.1%}" for rate in BAD_RATES))
+    say("  --max-bad   rows   " + "   ".join(f"{rate:>6.1%}" for rate in BAD_RATES))
     for n, n_bad, chances in plans:
-        click.echo(f"  {n_bad:>9}   {n:>4}   " + "   ".join(f"{chance:>6.0%}" for chance in chances))
-    click.echo(
+        say(f"  {n_bad:>9}   {n:>4}   " + "   ".join(f"{chance:>6.0%}" for chance in chances))
+    say(
         "`data review start` fixes a plan. A plan counts as an attempt, even if no row is rated."
         if plans
         else "  No plan is possible: too many rows are known to be bad, or all rows have been reviewed."
@@ -178,7 +179,7 @@ def findings_command(version_id: str | None, n: int, reviewer: str | None, root:
         if suspects
         else f"No row of version {version.id} needs a decision."
     )
-    print_result(as_json, document, click.echo, text)
+    print_result(as_json, document, say, text)
 
 
 @command.command("correct")
@@ -256,21 +257,21 @@ def show(review: Review, *, as_json: bool) -> int:
 
 
 def _show(state: State) -> None:
-    click.echo(f"Review of version {state.version}: {state.status.replace('_', ' ')}. {state.summary}.")
+    say(f"Review of version {state.version}: {state.status.replace('_', ' ')}. {state.summary}.")
     for verdict in state.bad:
-        click.echo(f"  bad: {verdict.row} ({clean(verdict.reviewer)}): {clean(verdict.reason)}")
+        say(f"  bad: {verdict.row} ({clean(verdict.reviewer)}): {clean(verdict.reason)}")
     agreement = state.agreement
     if agreement.n and agreement.raw is not None:
         kappa, adjusted = (
             "not defined" if figure is None else f"{figure:.2f}" for figure in (agreement.kappa, agreement.pabak)
         )
         low, high = agreement.ci95
-        click.echo(
+        say(
             f"The reviewers agree on {agreement.n_agree} of {agreement.n} rows: {agreement.raw:.1%} [{low:.1%}, "
             f"{high:.1%}], kappa {kappa}, prevalence-adjusted kappa {adjusted}."
         )
     if state.status == "rejected":
-        click.echo(
+        say(
             "Next: tuneworthy data build. It drops the rows that were rated bad; correct or drop others like "
             "them first. Then run `tuneworthy data review start` for the new version."
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli.interruption import run_async
-from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options
+from tuneworthy.cli.options import json_option, note, print_result, project_option, say, spending_options
 from tuneworthy.cli.progress import RunProgress
 from tuneworthy.cli.run import agree_to_spend
 from tuneworthy.config import load
@@ -70,43 +70,43 @@ def show(verdict: Verdict, task: TaskSection) -> None:
     """Print the answer, the options with the target, the error analysis, and the next step."""
     target = task.target
     show_answer(verdict, [marked(option) for option in verdict.options])
-    click.echo()
+    say("")
     for line in table_lines(options_table(verdict.options, verdict.recommendation, target)):
-        click.echo(line)
+        say(line)
     if verdict.recommendation:
-        click.echo("* recommended for now" if verdict.outcome is Outcome.UNDECIDED else "* recommended")
+        say("* recommended for now" if verdict.outcome is Outcome.UNDECIDED else "* recommended")
     if target is not None and any(one.target == "met" and one.ci95 and one.ci95[0] < target for one in verdict.options):
-        click.echo(
+        say(
             f"met: the score reaches {target:.1%}, and its one-sided lower limit is above "
             f"{target - task.margin:.1%}, the target minus the margin. The 95% interval may begin below the "
             "target."
         )
     for sentence in (*legend(verdict.options), serving_sentence(verdict)):
         if sentence:
-            click.echo(clean(sentence, 0))
+            say(clean(sentence, 0))
     for row in verdict.errors:
         if row.n_failed:
             where = "dev without fine-tuning" if verdict.stage == "to_ship" else "dev"
-            click.echo(f"Failures on {where}: {error_share(row)}.")
+            say(f"Failures on {where}: {error_share(row)}.")
         for limit in row.limits:
-            click.echo(f"  {clean(limit, 0)}")
+            say(f"  {clean(limit, 0)}")
     if sentence := domain_sentence(verdict):
-        click.echo(clean(sentence, 0))
-    click.echo()
+        say(clean(sentence, 0))
+    say("")
     show_next(verdict)
 
 
 def show_answer(verdict: Verdict, in_table: Collection[str] = ()) -> None:
     """Print the answer and the reasons, without the facts in the table of options."""
-    click.echo(f"{answer_of(verdict)}. {clean(verdict.reasons[0], 0)}")
+    say(f"{answer_of(verdict)}. {clean(verdict.reasons[0], 0)}")
     for reason in verdict.reasons[1:]:
         if reason not in in_table:
-            click.echo(f"  {clean(reason, 0)}")
+            say(f"  {clean(reason, 0)}")
 
 
 def show_next(verdict: Verdict) -> None:
     """Print the next step, and how long the answer is valid."""
     settles = verdict.next_action.chance_to_settle
     chance = "" if settles is None else f"The chance of settling this question is then about {settles:.0%}."
-    click.echo(f"Next: {join_sentences(clean(str(verdict.next_action), 0), chance)}")
-    click.echo(f"Valid until {verdict.valid_until}.\n")
+    say(f"Next: {join_sentences(clean(str(verdict.next_action), 0), chance)}")
+    say(f"Valid until {verdict.valid_until}.\n")

@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 
 from tuneworthy.cli.interruption import run_async
-from tuneworthy.cli.options import FILE_PATH, F, FiniteFloat, json_option, note, print_result, project_option
+from tuneworthy.cli.options import FILE_PATH, F, FiniteFloat, json_option, note, print_result, project_option, say
 from tuneworthy.cli.run import agree_to_spend
 from tuneworthy.cli.tables import show_tables
 from tuneworthy.config import load
@@ -174,6 +174,6 @@ def _show(comparison: Comparison, top: int) -> None:
     )
     for (a, b), distance in comparison.apart().items():
         same = f"total variation distance {distance:.1%}" if distance > 1e-9 else "identical"
-        click.echo(f"{a} and {b}: {same}")
+        say(f"{a} and {b}: {same}")
     for line in comparison.notes:
-        click.echo(f"- {clean(line, 0)}")
+        say(f"- {clean(line, 0)}")

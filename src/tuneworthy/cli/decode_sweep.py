@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import POSITIVE, json_option, print_result, project_option, spending_options
+from tuneworthy.cli.options import POSITIVE, json_option, print_result, project_option, say, spending_options
 from tuneworthy.cli.run import fetch_models, with_variants
 from tuneworthy.config import load
 from tuneworthy.ladder.commands.sweep import DecodingSweep, SweepReport
@@ -54,13 +54,13 @@ def command(
 
 def _show(report: SweepReport) -> None:
     found = report.found
-    click.echo(f"{report.base.name} on {report.base.model}: {len(found.tried)} settings tried ({found.stopped}).")
+    say(f"{report.base.name} on {report.base.model}: {len(found.tried)} settings tried ({found.stopped}).")
     for one in found.tried[:8]:
-        click.echo(f"  {one.objective:.3f} on {one.n:4d} cases  {label(one.setting)}")
+        say(f"  {one.objective:.3f} on {one.n:4d} cases  {label(one.setting)}")
     if found.paired is None:
-        click.echo("On the search half of dev, no setting was better than today's setting.")
+        say("On the search half of dev, no setting was better than today's setting.")
     else:
-        click.echo(
+        say(
             f"{label(found.setting)}: {'adopted' if found.adopted else 'not adopted'}. On {found.n_confirm} "
             f"cases outside the search, the objective changes by {found.paired.delta:+.3f} "
             f"[{found.paired.ci[0]:+.3f}, {found.paired.ci[1]:+.3f}], one-sided "
@@ -69,8 +69,8 @@ def _show(report: SweepReport) -> None:
     for name, parts in (("today", report.before), ("winner", report.after)):
         if parts:
             excluded = f" ({count(parts.failed, 'failed call')} excluded)" if parts.failed else ""
-            click.echo(
+            say(
                 f"  {name}: score {parts.score:.3f}, consistency {parts.consistency:.3f}, validity "
                 f"{parts.validity:.3f}{excluded}"
             )
-    click.echo(f"{found.calls} of {found.budget} calls used, ${report.cost_usd:.4f}.")
+    say(f"{found.calls} of {found.budget} calls used, ${report.cost_usd:.4f}.")

@@ -13,7 +13,7 @@ from tuneworthy.api import OpenProject
 from tuneworthy.cli import root
 from tuneworthy.cli.decide import show_answer, show_next
 from tuneworthy.cli.interruption import run_async
-from tuneworthy.cli.options import PATH, json_option, note, print_result, remember_project
+from tuneworthy.cli.options import PATH, json_option, note, print_result, remember_project, say
 from tuneworthy.cli.run import fetch_models, walk
 from tuneworthy.cli.tables import show_ladder
 from tuneworthy.config import Project, load
@@ -80,7 +80,7 @@ def command(folder: Path, train: bool, as_json: bool) -> int:
 def _show(project: Project, record: RunRecord, verdict: Verdict) -> None:
     show_ladder(record, project)
     show_answer(verdict)
-    click.echo()
+    say("")
     show_next(verdict)
 
 

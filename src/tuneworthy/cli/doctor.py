@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli.budget import note_elsewhere
-from tuneworthy.cli.options import json_option, note, print_result, project_option
+from tuneworthy.cli.options import json_option, note, print_result, project_option, say
 from tuneworthy.doctor.examine import StoreReport, examine, repair
 from tuneworthy.errors import UserError
 from tuneworthy.report.text import clean
@@ -58,11 +58,11 @@ def _show(report: StoreReport) -> None:
     for label, damages in (("repaired", report.repaired), ("damaged", report.damages)):
         for damage in damages:
             place = "" if damage.what.startswith(str(damage.file)) else f"{damage.file}: "  # most errors name it
-            click.echo(f"{label} {clean(f'{place}{damage.what} {damage.cost}', 0)}")
+            say(f"{label} {clean(f'{place}{damage.what} {damage.cost}', 0)}")
     n, n_can = len(report.damages), sum(damage.repair is not None for damage in report.damages)
     repaired = f"Repaired {count(len(report.repaired), 'fault')}. " if report.repaired else ""
     next_step = " Next: tuneworthy doctor --repair" if n_can else ""
     state = (
         f"The store has {count(n, 'fault')}. {n_can} can be repaired.{next_step}" if n else "The store has no faults."
     )
-    click.echo(f"{repaired}{state} Your key: {Keyring().key}")
+    say(f"{repaired}{state} Your key: {Keyring().key}")

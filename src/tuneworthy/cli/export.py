@@ -11,7 +11,7 @@ import click
 from tuneworthy.cli.export_model import gguf, ollama
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.lazy import CommandGroup
-from tuneworthy.cli.options import PATH, export_option, json_option, note, print_result, project_option, writing_to
+from tuneworthy.cli.options import PATH, export_option, json_option, note, print_result, project_option, say, writing_to
 from tuneworthy.config import Project, load
 from tuneworthy.ladder.commands.export_classifier import RUNGS, export_classifier
 from tuneworthy.ladder.commands.export_router import export_router
@@ -53,7 +53,7 @@ def variant(which: str, root: Path, out: Path | None, as_json: bool) -> None:
       tuneworthy export variant best --out winner
     """
     paths = list(map(str, run_async(_write(load(root), which, out))))
-    print_result(as_json, paths, click.echo, "\n".join(paths))
+    print_result(as_json, paths, say, "\n".join(paths))
 
 
 async def _write(project: Project, which: str, out: Path | None) -> list[Path]:
@@ -88,7 +88,7 @@ def classifier(which: str | None, root: Path, out: Path, as_json: bool) -> None:
         f"{export.name}, {export.size / 1e6:.1f} MB. Its answers match the run on all {export.n_test:,} test cases and "
         f"{export.n_dev:,} dev cases. Median latency: {export.p50_ms:.1f} ms."
     )
-    print_result(as_json, document, click.echo, "\n".join([*document["paths"], line]))
+    print_result(as_json, document, say, "\n".join([*document["paths"], line]))
 
 
 async def write_export(write: Callable[..., Awaitable[Export]], project: Project, folder: Path, *names: Any) -> Export:
@@ -119,4 +119,4 @@ f"{export.sent:.1%} of the {export.n_test:,} test cases. Its answers to them are
 f"{export.score or 0.0:.1%}, at ${export.usd_per_1k or 0.0:,.2f} per 1,000 answers against "
 f"${export.large_usd_per_1k or 0.0:,.2f}.")  # fmt: skip
     document = asdict(export) | {"paths": list(map(str, export.paths))}
-    print_result(as_json, document, click.echo, "\n".join([*document["paths"], line]))
+    print_result(as_json, document, say, "\n".join([*document["paths"], line]))

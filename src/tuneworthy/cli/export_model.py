@@ -4,7 +4,16 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import FILE_PATH, export_option, json_option, note, print_result, project_option, writing_to
+from tuneworthy.cli.options import (
+    FILE_PATH,
+    export_option,
+    json_option,
+    note,
+    print_result,
+    project_option,
+    say,
+    writing_to,
+)
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ship.ancestry import lineage
@@ -57,7 +66,7 @@ def gguf(
     print_result(
         as_json,
         {"id": made.id, "path": str(path), **made.manifest},
-        click.echo,
+        say,
         f"gguf {made.id} ({file_type}, {path.stat().st_size / 2**20:.0f} MiB)\n{path}",
     )
 
@@ -83,4 +92,4 @@ def ollama(which: str | None, out: Path, root: Path, as_json: bool) -> None:
     with writing_to(out):
         written = export_ollama(store, open_artifact(store, "gguf", which), out)
     paths = list(map(str, written))
-    print_result(as_json, paths, click.echo, "\n".join(paths))
+    print_result(as_json, paths, say, "\n".join(paths))

@@ -2,7 +2,7 @@
 
 import click
 
-from tuneworthy.cli.options import json_option, print_result
+from tuneworthy.cli.options import json_option, print_result, say
 from tuneworthy.cli.tables import show_tables
 from tuneworthy.report.table import Table, name_column, text_column
 from tuneworthy.verdict.guide import Cell, Row, load_guide
@@ -32,12 +32,12 @@ def command(problem: str | None, as_json: bool) -> None:
 
 
 def _show_row(found: Row) -> None:
-    click.echo(f"{found.name} ({found.problem})")
+    say(f"{found.name} ({found.problem})")
     for label, cell in (("first", found.primary), ("then", found.backup), ("training helps", found.helps)):
-        click.echo(f"\n{label}: {cell.value}")
+        say(f"\n{label}: {cell.value}")
         if cell.why:
-            click.echo(f"  {cell.why}")
-        click.echo(f"  Source: {cell.source or 'none; based on practice, not on a measurement'}")
+            say(f"  {cell.why}")
+        say(f"  Source: {cell.source or 'none; based on practice, not on a measurement'}")
 
 
 def _show_guide() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tuneworthy.cli.options import PATH, POSITIVE, json_option, note, print_json
+from tuneworthy.cli.options import PATH, POSITIVE, json_option, note, print_json, say
 from tuneworthy.scaffold import EMBEDDED, make_project
 from tuneworthy.verdict.messages import sentence
 
@@ -58,7 +58,7 @@ def command(folder: Path, data: Path, as_json: bool, **settings: Any) -> None:
         print_json({"project": str(document.pop("root")), **document})
         return
     note(*map(sentence, made.notes))
-    click.echo(
+    say(
         f"Created {folder} with {made.n_cases} cases and {made.n_examples} examples. Next:\n  tuneworthy check "
         f"--project {folder}\n  tuneworthy run --project {folder}"
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import json_option, note, print_result, project_option
+from tuneworthy.cli.options import json_option, note, print_result, project_option, say
 from tuneworthy.config import load
 from tuneworthy.ship.merge import merge
 from tuneworthy.store import Folder
@@ -33,6 +33,6 @@ def command(adapter: str | None, base: str | None, root: Path, as_json: bool) ->
     print_result(
         as_json,
         {"id": made.id, "path": str(made.folder), **made.manifest},
-        click.echo,
+        say,
         f"Merged model: {made.id} ({made.about.dtype}, {made.about.route.name} base weights)\n{made.folder}",
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli.lazy import CommandGroup
-from tuneworthy.cli.options import json_option, note, print_json, project_option
+from tuneworthy.cli.options import json_option, note, print_json, project_option, say
 from tuneworthy.config import load
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.providers.gguf import read_header
@@ -43,7 +43,7 @@ def list_command(as_json: bool) -> None:
         where = str(file.path) if file.path else f"not downloaded; run `tuneworthy models pull {file.spec}`"
         size = f"{file.bytes / 1e6:,.0f} MB"
         weights = f"{file.parameters / 1e6:,.0f}M parameters" if file.parameters else ""
-        click.echo("  ".join(part for part in (file.spec, size, weights, file.licence, where) if part))
+        say("  ".join(part for part in (file.spec, size, weights, file.licence, where) if part))
 
 
 @command.command("pull")
@@ -72,7 +72,7 @@ def pull_command(model: str, root: Path, as_json: bool) -> None:
         print_json({"spec": spec, "path": str(path), "bytes": size, "sha256": digest, "commit": commit})
         return
     about = f" ({header.architecture}, {header.file_type}, context {header.context_length})" if header else ""
-    click.echo(f"{path}{about}" + (f"\nCommit: {commit}" if commit else ""))
+    say(f"{path}{about}" + (f"\nCommit: {commit}" if commit else ""))
 
 
 def _spec(word: str, root: Path) -> str:

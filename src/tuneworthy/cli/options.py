@@ -120,6 +120,12 @@ def print_result(as_json: bool, document: Any, show: Callable[..., object], *arg
         show(*arguments)
 
 
+def say(*lines: object) -> None:
+    """Print lines of a result on stdout."""
+    for line in lines:
+        click.echo(line)
+
+
 def note(*lines: str) -> None:
     """Print lines for a person, on stderr, so that stdout stays clean."""
     for line in lines:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import POSITIVE, json_option, note, print_result, project_option
+from tuneworthy.cli.options import POSITIVE, json_option, note, print_result, project_option, say
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ship.parity.request import request_of
@@ -70,11 +70,11 @@ def command(
 
 def _say(document: JsonObject) -> None:
     for one in document["checks"]:
-        click.echo(f"{one['status']:8}{one['name']:15}{one['detail']}")
+        say(f"{one['status']:8}{one['name']:15}{one['detail']}")
     if document["status"] == "pass":
-        click.echo(f"parity: pass ({document['n_prompts']} prompts)")
+        say(f"parity: pass ({document['n_prompts']} prompts)")
     elif document["cause"]:
         name = next(one["name"] for one in document["checks"] if one["status"] == "fail")
-        click.echo(f"parity: fail (first failed check: {name}; cause: `{document['cause']}`)")
+        say(f"parity: fail (first failed check: {name}; cause: `{document['cause']}`)")
     else:
-        click.echo(f"parity: unknown. {document['detail']}")
+        say(f"parity: unknown. {document['detail']}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import FOLDER_PATH, PATH, json_option, note, print_result, project_option, writing_to
+from tuneworthy.cli.options import FOLDER_PATH, PATH, json_option, note, print_result, project_option, say, writing_to
 from tuneworthy.cli.tables import show_tables
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
@@ -129,9 +129,9 @@ def _row(finding: Finding) -> dict[str, str | None]:
 
 def _show_findings(findings: Sequence[tuple[Path, Finding]]) -> None:
     for path, finding in findings:
-        click.echo(f"{clean(str(path))}: {finding.severity} {finding.rule}: {clean(finding.message)}")
-        click.echo(f"    {clean(finding.fix)} [{finding.source}]")
-    click.echo(f"Findings: {len(findings)}.")
+        say(f"{clean(str(path))}: {finding.severity} {finding.rule}: {clean(finding.message)}")
+        say(f"    {clean(finding.fix)} [{finding.source}]")
+    say(f"Findings: {len(findings)}.")
 
 
 def _settings(knobs: Sequence[Knob]) -> Table:
@@ -146,7 +146,7 @@ def _settings(knobs: Sequence[Knob]) -> Table:
 
 def _show_classifier(planned: ClassifierPlan, advised: str) -> None:
     rows = planned.to_dict()["rows"]
-    click.echo(
+    say(
         f"{planned.encoder.spec}: BERT encoder, {planned.encoder.n_params / 1000000.0:.1f}M parameters, all "
         f"of them trained with a head for {len(planned.labels)} labels\n{rows['n_rows']} rows, "
         f"{rows['n_tokens']} word pieces. Weights, gradients and optimiser take "
@@ -154,17 +154,17 @@ def _show_classifier(planned: ClassifierPlan, advised: str) -> None:
     )
     show_tables([_settings(planned.knobs)])
     for line in filter(None, [*planned.material.notes, advised]):
-        click.echo(line)
+        say(line)
 
 
 def _show(planned: Planned, emitted: Emitted | None, folder: Path | None, more: Sequence[str]) -> None:
     """Print settings, memory and time, and the files for another trainer."""
     shape, memory = planned.shape, planned.advice.memory
-    click.echo(f"{planned.base}: {shape.architecture}, {shape.n_params / 1e9:.3f}B parameters, {shape.n_layers} layers")
+    say(f"{planned.base}: {shape.architecture}, {shape.n_params / 1e9:.3f}B parameters, {shape.n_layers} layers")
     rows = planned.rows
-    click.echo(f"{rows.n_rows} rows, {rows.n_tokens} tokens, {rows.n_supervised} of them supervised")
+    say(f"{rows.n_rows} rows, {rows.n_tokens} tokens, {rows.n_supervised} of them supervised")
     for reason, n in planned.left_out.items():
-        click.echo(f"dropped: {count(n, 'row')} ({REASONS[reason]})")
+        say(f"dropped: {count(n, 'row')} ({REASONS[reason]})")
     columns = [
         name_column("name", "part"),
         Column("n_bytes", "GiB", lambda n_bytes: f"{n_bytes / 2**30:.2f}"),
@@ -173,19 +173,19 @@ def _show(planned: Planned, emitted: Emitted | None, folder: Path | None, more: 
     show_tables([_settings(planned.advice.knobs), Table.of("Memory at the peak", columns, memory.estimate.parts)])
     low, high = memory.estimate.low / 2**30, memory.estimate.high / 2**30
     where = "GPU" if planned.device == "cuda" else "machine"
-    click.echo(f"{memory.fit}: {low:.1f} to {high:.1f} GiB of {memory.available / 2**30:.1f} GiB on this {where}")
+    say(f"{memory.fit}: {low:.1f} to {high:.1f} GiB of {memory.available / 2**30:.1f} GiB on this {where}")
     for line in memory.instead:
-        click.echo(f"  would fit: {line}" if not line.startswith("nothing") else f"  {line}")
+        say(f"  would fit: {line}" if not line.startswith("nothing") else f"  {line}")
     for duration in planned.durations:
-        click.echo(f"One epoch: {duration}")
+        say(f"One epoch: {duration}")
     for line in filter(None, [*planned.advice.notes, *more]):
-        click.echo(line)
+        say(line)
     if emitted is None:
         return
     if folder is None:
-        click.echo("\n" + emitted.main)
+        say("\n" + emitted.main)
         note(f"Use --out to write this file to a folder, together with {ROWS}.")
     else:
-        click.echo("\n" + f"Wrote these files to {folder}: {', '.join([*emitted.files, ROWS])}")
+        say("\n" + f"Wrote these files to {folder}: {', '.join([*emitted.files, ROWS])}")
     note(f"To start training, run this in that folder: {' '.join(emitted.command)}")
     note(*emitted.notes)

@@ -6,7 +6,7 @@ import click
 
 from tuneworthy.api import OpenProject
 from tuneworthy.cli.budget import note_elsewhere
-from tuneworthy.cli.options import PATH, note, project_option
+from tuneworthy.cli.options import PATH, note, project_option, say
 from tuneworthy.config import load
 from tuneworthy.trust import own_path
 
@@ -34,5 +34,5 @@ def command(root: Path, out: Path | None) -> None:
     project = load(root)
     note_elsewhere(project.root)
     path = out or own_path(project.root, "report.html")
-    click.echo(OpenProject(project).write_report(path))
+    say(OpenProject(project).write_report(path))
     note(f"Report: {path}")

@@ -12,7 +12,7 @@ import click
 from tuneworthy import processes
 from tuneworthy.cli.export import write_export
 from tuneworthy.cli.interruption import run_async
-from tuneworthy.cli.options import note, project_option
+from tuneworthy.cli.options import note, project_option, say
 from tuneworthy.config import Project, load
 from tuneworthy.errors import OutsideFault, UserError
 from tuneworthy.ladder.commands.export_classifier import export_classifier
@@ -54,7 +54,7 @@ def command(what: str, identity: str | None, port: int | None, only_print: bool,
         return 0
     choice = choose(store, what, identity, port=port)  # type: ignore[arg-type]
     if only_print:
-        click.echo(choice.line)
+        say(choice.line)
         return 0
     if what != "gguf":
         raise UserError(
@@ -84,7 +84,7 @@ def _serve_classifier(project: Project, store: Folder, port: int, only_print: bo
     export = run_async(write_export(export_classifier, project, folder))
     command = processes.python(str(folder.resolve() / "server.py"), str(port))
     if only_print:
-        click.echo(shlex.join(command))
+        say(shlex.join(command))
         return
     log = store.logs / "classifier.log"
     log.parent.mkdir(exist_ok=True)

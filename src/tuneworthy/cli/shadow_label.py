@@ -6,7 +6,7 @@ import click
 
 from tuneworthy.cases.labelling import LabelSession, run_terminal
 from tuneworthy.cli.label_terminal import VERDICT_GREETING, answer_parser, ask_line, parse_verdict
-from tuneworthy.cli.options import note, person, project_option
+from tuneworthy.cli.options import note, person, project_option, say
 from tuneworthy.config import load
 from tuneworthy.graders.judging import verdicts_path
 from tuneworthy.shadow.replay import label_queue, labels_path, read_shadow
@@ -37,10 +37,8 @@ def command(labeller: str | None, root: Path) -> None:
     else:
         run_terminal(session, ask_line, note, parse=answer_parser(project, path, ()))
     if missing := len(session.assigned) - session.n_done:
-        click.echo(
-            f"{count(missing, 'answer still needs', 'answers still need')} a label. Next: tuneworthy shadow label"
-        )
+        say(f"{count(missing, 'answer still needs', 'answers still need')} a label. Next: tuneworthy shadow label")
     else:
         record = read_shadow(Folder(project.root))
         command = record.command if record else "Run `tuneworthy shadow replay FILES`."
-        click.echo(f"All {session.n_done} are labelled. Next: {command}")
+        say(f"All {session.n_done} are labelled. Next: {command}")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import PATH, json_option, note, print_result, project_option
+from tuneworthy.cli.options import PATH, json_option, note, print_result, project_option, say
 from tuneworthy.config import Project, load
 from tuneworthy.errors import Undecided
 from tuneworthy.report.render import first_screen
@@ -74,18 +74,18 @@ def show(record: ShadowRecord, project: Project, found: TrafficDrift | None = No
     worse = worst_pairs(Folder(project.root), record.n_pairs)
     page = document(record, project.task.name, worse)
     labels_first = record.verdict.fix == shadow_messages.say("label")
-    click.echo(first_screen(replace(page, chart=None, next_step=None if labels_first else page.next_step)))
+    say(first_screen(replace(page, chart=None, next_step=None if labels_first else page.next_step)))
     for result in record.verdict.results:
         if result.n and not result.stratum:
-            click.echo(f"  {METRICS[result.metric]}: {interval(result)}")
+            say(f"  {METRICS[result.metric]}: {interval(result)}")
     if worse:
-        click.echo(
+        say(
             f"To read the {count(len(worse), 'pair')} that {'differ' if labels_first else 'got worse'}: "
             "tuneworthy shadow report --out shadow.html"
         )
     if record.confidence:
-        click.echo(record.confidence.detail)
+        say(record.confidence.detail)
     if found:
-        click.echo("\n".join(drift_lines(found, record.sources)))
+        say("\n".join(drift_lines(found, record.sources)))
     if labels_first:
-        click.echo("Next: tuneworthy shadow label")
+        say("Next: tuneworthy shadow label")

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli.budget import BudgetState, note_elsewhere, read_money, words
-from tuneworthy.cli.options import json_option, print_result, project_option
+from tuneworthy.cli.options import json_option, print_result, project_option, say
 from tuneworthy.config import load
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.playbook import Checklist, checklist
@@ -36,16 +36,15 @@ def command(root: Path, as_json: bool) -> None:
 
 def _show(found: Checklist, money: BudgetState) -> None:
     for step in found.steps:
-        click.echo(f"day {step.day:<5}  {_WORDS[step.status]:<13}  {step.title}")
-        click.echo(f"{'':26}{clean(step.evidence)}")
+        say(f"day {step.day:<5}  {_WORDS[step.status]:<13}  {step.title}", f"{'':26}{clean(step.evidence)}")
     for note in found.notes:
-        click.echo(f"\n{note}")
+        say(f"\n{note}")
     if money.spent_usd:
-        click.echo("\n" + words(money))
+        say("\n" + words(money))
     if found.next is None:
         done = f"Next: {clean(found.action, 0)}" if found.action else "All steps are done."
-        click.echo(f"\n{done}")
+        say(f"\n{done}")
         return
-    click.echo("\n" + f"Next: {found.next.title}: {clean(found.next.do)}")
+    say("\n" + f"Next: {found.next.title}: {clean(found.next.do)}")
     if found.next.cost is not None:
-        click.echo(f"Estimate: {found.next.cost}.")
+        say(f"Estimate: {found.next.cost}.")

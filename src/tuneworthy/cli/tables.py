@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-import click
 from rich.text import Text
 
+from tuneworthy.cli.options import say
 from tuneworthy.cli.terminal import console
 from tuneworthy.config import Project
 from tuneworthy.ladder.bills import running_costs
@@ -23,14 +23,14 @@ STYLES = {"adopted": "green", "no gain": "red", "reference": "cyan", "failed": "
 def show_tables(tables: Iterable[Table]) -> None:
     for table in tables:
         for line in (table.title, *table_lines(table), *filter(None, [table.note]), ""):
-            click.echo(line)
+            say(line)
 
 
 def show_run(record: RunRecord, project: Project | None = None) -> None:
     """Print the ladder as a table, and what follows from it."""
     show_ladder(record, project)
     for line in closing_lines(record):
-        click.echo(line)
+        say(line)
 
 
 def show_ladder(record: RunRecord, project: Project | None = None) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import json_option, note, print_result, project_option
+from tuneworthy.cli.options import json_option, note, print_result, project_option, say
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.extras import require
@@ -73,13 +73,13 @@ def _print(made: Artifact, again: bool, as_json: bool) -> None:
 
 
 def _show_pilot(document: JsonMapping, path: Path) -> None:
-    click.echo(f"baseline: {document['baseline']:.1%} on {document['n_dev']} dev cases")
+    say(f"baseline: {document['baseline']:.1%} on {document['n_dev']} dev cases")
     for point in document["points"]:
-        click.echo(
+        say(
             f"  {point['size']} {point['data']} rows, seed {point['seed']}, {point['steps']} steps: "
             f"{point['score']:.1%}"
         )
-    click.echo(f"Wrote {path}. Run `tuneworthy decide` to forecast the gain from all {document['n_examples']} rows.")
+    say(f"Wrote {path}. Run `tuneworthy decide` to forecast the gain from all {document['n_examples']} rows.")
 
 
 def _show_rows(prepared: Prepared) -> None:
@@ -102,16 +102,16 @@ def _say(made: Artifact, again: bool) -> None:
     about = made.about
     curves, held_out = about.curves, about.held_out
     if again:
-        click.echo("This training run had already finished, so it was not repeated.")
-    click.echo(
+        say("This training run had already finished, so it was not repeated.")
+    say(
         f"{curves.n_steps} steps in {about.seconds:.0f} s, loss from {curves.first_loss:.3f} to "
         f"{curves.last_loss:.3f}, peak memory {about.memory.peak_bytes / 2**20:.0f} MiB"
     )
     if held_out and held_out.score is not None:
         early = ", stopped early" if curves.stopped_early else ""
         line = f"score of {held_out.score:.1%} on {held_out.n} held-out rows at step {curves.kept_step}"
-        click.echo(line + early)
+        say(line + early)
     if not about.gated:
-        click.echo("The training rows have not passed the data gates. `tuneworthy decide` takes this into account.")
+        say("The training rows have not passed the data gates. `tuneworthy decide` takes this into account.")
     what = "model" if about.method == "full" else made.kind
-    click.echo(f"{what} {made.id}: {made.folder}")
+    say(f"{what} {made.id}: {made.folder}")

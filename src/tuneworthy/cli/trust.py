@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import json_option, note, print_json, project_option
+from tuneworthy.cli.options import json_option, note, print_json, project_option, say
 from tuneworthy.config import load
 from tuneworthy.config.grants import grants_of
 from tuneworthy.store import Folder
@@ -52,7 +52,7 @@ def command(root: Path, show: bool, revoke: bool, as_json: bool) -> None:
     _list(f"You allow the project in {project.root} to:", [grant for grant in stored if grant.kind != "content"])
     _list(f"You have not allowed the project in {project.root} to:", missing)
     if not grants:
-        click.echo(f"The project in {project.root} does nothing that needs your permission.")
+        say(f"The project in {project.root} does nothing that needs your permission.")
     if revoke and any(os.environ.get(VARIABLE, "").split(os.pathsep)):
         note(
             f"{VARIABLE} is set in your environment, so projects in the folders that it lists stay trusted. Unset "
@@ -62,9 +62,9 @@ def command(root: Path, show: bool, revoke: bool, as_json: bool) -> None:
 
 def _list(title: str, grants: Sequence[Grant]) -> None:
     if grants:
-        click.echo(title)
+        say(title)
         for grant in grants:
-            click.echo(f"  {grant}")
+            say(f"  {grant}")
 
 
 def ask_for_trust(error: Untrusted) -> bool:

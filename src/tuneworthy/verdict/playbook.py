@@ -6,8 +6,7 @@ gates of `verdict.gates`, so that the list and the verdict never disagree.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from enum import StrEnum
-from typing import Final, NamedTuple, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.text import count
@@ -61,15 +60,7 @@ STEPS: Final[Mapping[str, StepRow]] = {
 }
 
 
-class StepStatus(StrEnum):
-    """Status of a step."""
-
-    DONE = "done"
-    OPEN = "open"
-    NOT_APPLICABLE = "not_applicable"
-
-
-DONE, OPEN, NOT_APPLICABLE = StepStatus
+StepStatus = Literal["done", "open", "not_applicable"]
 # Status, evidence, command and cost of a step.
 Judged = tuple[StepStatus, str, str, Cost | None]
 
@@ -176,7 +167,7 @@ def _next(state: ProjectState, steps: Sequence[Step]) -> Step | None:
     if verdict is not None and verdict.outcome is Outcome.UNDECIDED and not state.verdict_stale:
         return next(step for step in steps if step.step == "decision")
     needless = state.decided or evidence.target_of(evidence.top) == "met"
-    ready = [step for step in steps if step.status is OPEN and not (needless and step.step in LEVERS)]
+    ready = [step for step in steps if step.status == "open" and not (needless and step.step in LEVERS)]
     if not ready or ready[0].step not in LEVERS:
         return ready[0] if ready else None
     levers = [step for step in ready if step.step in LEVERS]
@@ -187,14 +178,14 @@ def _cases(state: ProjectState, gates: Gates, name: str) -> Judged:
     n_test, gate = state.evidence.n_test, gates["test_set"]
     text = f"{count(state.n_cases, 'case')} with an expected answer, {n_test} of them in the test set"
     if state.fault:
-        return OPEN, state.fault, "tuneworthy check", None
+        return "open", state.fault, "tuneworthy check", None
     if state.n_unlabelled:
         cost = Cost(person_minutes=state.n_unlabelled * MINUTES_PER_CASE)
-        return OPEN, f"{text}; {state.n_unlabelled} without an expected answer", "tuneworthy cases label", cost
+        return "open", f"{text}; {state.n_unlabelled} without an expected answer", "tuneworthy cases label", cost
     if gate.status == "pass":
-        return DONE, text, "", None
+        return "done", text, "", None
     cost = Cost(person_minutes=max(0, FEWEST_CASES - n_test) * MINUTES_PER_CASE)
-    return OPEN, f"{text}. {gate.message}", "tuneworthy cases sample, then tuneworthy cases label", cost
+    return "open", f"{text}. {gate.message}", "tuneworthy cases sample, then tuneworthy cases label", cost
 
 
 def _lever(state: ProjectState, gates: Gates, name: str) -> Judged:
@@ -203,7 +194,7 @@ def _lever(state: ProjectState, gates: Gates, name: str) -> Judged:
     text = " ".join(dict.fromkeys(result.message for result in open_gates or passed or results))
     if not open_gates:
         n_test = f" Test cases: {state.evidence.n_test}." if passed else ""
-        return DONE if passed else NOT_APPLICABLE, text + n_test, "", None
+        return "done" if passed else "not_applicable", text + n_test, "", None
     do = "" if name != "model" or state.evidence.other_models else messages.ADD_MODEL
     untested = [rung for rung in STEPS[name].rungs if rung not in rungs or not rungs[rung].tested]
     return _compare(state, untested or STEPS[name].rungs, text, do)
@@ -217,25 +208,25 @@ def _compare(state: ProjectState, untested: Sequence[str], text: str, do: str) -
             text += f" {rung}: {score:.1%} on {n_dev} dev cases in a quick run."
     do = do or " ".join(["tuneworthy run", *(f"--rung {rung}" for rung in run)])
     costs = [state.costs[rung] for rung in run if rung in state.costs]
-    return OPEN, text, do, sum(costs, Cost()) if len(costs) == len(run) else None
+    return "open", text, do, sum(costs, Cost()) if len(costs) == len(run) else None
 
 
 def _decision(state: ProjectState, gates: Gates, name: str) -> Judged:
     verdict = state.verdict
     if verdict is None:
-        return OPEN, "There is no verdict yet.", "tuneworthy decide", Cost()
+        return "open", "There is no verdict yet.", "tuneworthy decide", Cost()
     answer = answer_of(verdict)
     text = join_sentences(answer, *verdict.reasons[:1])
     if state.decided:
-        return DONE, text, "", None
+        return "done", text, "", None
     if state.verdict_stale:
         text = f"The last verdict ({answer}) is out of date: {'; '.join(state.verdict_stale)}."
-        return OPEN, text, "tuneworthy decide", Cost()
+        return "open", text, "tuneworthy decide", Cost()
     action = verdict.next_action
     cost = Cost(calls=action.calls or 0, usd=action.usd or 0.0, person_minutes=action.person_minutes or 0.0)
     again = "" if action.command.startswith("tuneworthy decide") else "Then run `tuneworthy decide`."
     is_unknown = action.calls is None and not action.person_minutes
-    return OPEN, text, join_sentences(str(action), again), None if is_unknown else cost
+    return "open", text, join_sentences(str(action), again), None if is_unknown else cost
 
 
 def _later(state: ProjectState, gates: Gates, name: str) -> Judged:
@@ -243,21 +234,21 @@ def _later(state: ProjectState, gates: Gates, name: str) -> Judged:
     open_gates = [result for result in results if result.is_open]
     text = ", ".join(f"{result.gate}: {result.status}" for result in results)
     if state.decided and state.verdict is not None and state.verdict.outcome is Outcome.DO_NOT_FINE_TUNE:
-        return NOT_APPLICABLE, "The verdict is not to fine-tune, so this step is not needed.", "", None
+        return "not_applicable", "The verdict is not to fine-tune, so this step is not needed.", "", None
     if not open_gates:
-        return DONE, text, "", None
-    return OPEN, join_sentences(text, open_gates[0].message), STEPS[name].do, None
+        return "done", text, "", None
+    return "open", join_sentences(text, open_gates[0].message), STEPS[name].do, None
 
 
 def _training(state: ProjectState, gates: Gates, name: str) -> Judged:
     evidence, pilot = state.evidence, f"; pilot: {gates['pilot'].status}"
     tuned, adapter = evidence.tuned, evidence.training.adapter
-    if (judged := _later(state, gates, name))[0] is NOT_APPLICABLE:
+    if (judged := _later(state, gates, name))[0] == "not_applicable":
         return judged
     if tuned is not None and tuned.score is not None and not evidence.stale:
         score = f"{tuned.name}: {tuned.score:.1%} (n = {evidence.n_test})"
-        return DONE, f"{score}{evidence.difference_words(tuned)}{pilot}", "", None
+        return "done", f"{score}{evidence.difference_words(tuned)}{pilot}", "", None
     if adapter is not None:
         text = f"The fine-tuned model {adapter} has not been compared on the test set{pilot}"
-        return OPEN, text, f"{MERGE}then tuneworthy run --rung fine_tune", None
-    return OPEN, f"No model has been trained yet{pilot}", STEPS[name].do, None
+        return "open", text, f"{MERGE}then tuneworthy run --rung fine_tune", None
+    return "open", f"No model has been trained yet{pilot}", STEPS[name].do, None
