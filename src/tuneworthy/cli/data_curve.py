@@ -12,7 +12,7 @@ from tuneworthy.dataset.curve import DatasetCurve, curve_of
 from tuneworthy.dataset.effect import MIN_ASKED
 from tuneworthy.dataset.freeze import open_version
 from tuneworthy.dataset.records import Difference
-from tuneworthy.report.numbers import NONE, count, percent, percent_range, points, points_range
+from tuneworthy.report.numbers import NONE, integer, percent, percent_range, points, points_range
 from tuneworthy.report.table import Column, Table
 from tuneworthy.store import Folder
 
@@ -46,7 +46,7 @@ def command(version_id: str | None, root: Path, as_json: bool) -> int:
 def _say(curve: DatasetCurve) -> None:
     has_raw = curve.points[0].raw is not None
     columns = [
-        Column("size", "rows", count),
+        Column("size", "rows", integer),
         Column("score", "built", percent),
         Column("ci95", "95% interval", percent_range),
         *([Column("raw", "built − raw, 95% interval", _words)] if has_raw else []),

@@ -7,7 +7,7 @@ from operator import itemgetter
 
 from tuneworthy.dataset.card import DatasetCard, Reason, RowCounts
 from tuneworthy.report.document import Card, Document, NextStep, PagePart
-from tuneworthy.report.numbers import NONE, count, percent
+from tuneworthy.report.numbers import NONE, integer, percent
 from tuneworthy.report.table import Bars, Column, Table, name_column, pairs_table, text_column
 from tuneworthy.report.text import clean, plain
 from tuneworthy.text import plural
@@ -34,7 +34,7 @@ def document(card: DatasetCard, review: str = "") -> Document:
         title=clean(card.task),
         kind="dataset card",
         outcome="do_not_ship" if failed else "ship",
-        answer=f"{count(card.n_rows)} of {count(card.n_read)} rows are in this version",
+        answer=f"{card.n_rows:,} of {card.n_read:,} rows are in this version",
         sentence=f"{clean(card.summary, 0)} {gates}",
         basis=f"version {clean(card.version)}, frozen on {clean(card.created)}",
         cards=_cards(card, review),
@@ -77,7 +77,7 @@ def _cards(card: DatasetCard, review: str) -> list[Card]:
     return [
         Card(
             "Rows kept",
-            count(card.n_rows),
+            integer(card.n_rows),
             f"{share} of the rows that were read",
             [f"{masked} {plural(masked, 'row has', 'rows have')} masked personal data"],
         ),
@@ -99,7 +99,7 @@ def _cards(card: DatasetCard, review: str) -> list[Card]:
 def _distribution(part: RowCounts) -> Table:
     columns = [
         Column("name", "value", kind="name", value=itemgetter(0), most=60),
-        Column("n", "rows", count, value=itemgetter(1)),
+        Column("n", "rows", integer, value=itemgetter(1)),
     ]
     return Table.of(part.title, columns, part.counts, part.note, bars=Bars.of_counts([n for _, n in part.counts]))
 
@@ -107,9 +107,9 @@ def _distribution(part: RowCounts) -> Table:
 def _funnel(card: DatasetCard) -> Table:
     columns = [
         name_column("check", "check"),
-        Column("n_in", "rows in", count),
-        *(Column(key, key, count) for key in ("dropped", "masked", "reported")),
-        Column("n_out", "rows out", count),
+        Column("n_in", "rows in", integer),
+        *(Column(key, key, integer) for key in ("dropped", "masked", "reported")),
+        Column("n_out", "rows out", integer),
         Column("seconds", "seconds", lambda seconds: NONE if seconds is None else f"{seconds:.2f}"),
     ]
     bars = Bars.of_counts(
@@ -121,7 +121,7 @@ def _funnel(card: DatasetCard) -> Table:
 def _whole_set(card: DatasetCard) -> list[Table]:
     effects = [
         name_column("check", "check", lambda effect: effect.check or "all"),
-        Column("n", "rows", count),
+        Column("n", "rows", integer),
         Column("share", "share", percent),
         text_column("labels", "labels that lose most", most=0),
         text_column("effect", "accuracy without them"),
@@ -157,7 +157,7 @@ def _reasons(check: str, reasons: Sequence[Reason]) -> Table:
     ]
     rows = []
     for reason in reasons:
-        head = [clean(reason.reason), count(reason.n), ACTIONS[reason.action]]
+        head = [clean(reason.reason), integer(reason.n), ACTIONS[reason.action]]
         if not reason.examples:
             rows.append([*head, "", "", "", ""])
         for shown in reason.examples:

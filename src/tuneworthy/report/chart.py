@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from math import ceil, floor, log10
 from typing import Final, Literal
 
-from tuneworthy.report import numbers
+from tuneworthy.report.numbers import NONE, dollars, integer, percent, points, short
 from tuneworthy.report.table import Column, Kind, Table
 from tuneworthy.types import Bounds
 
 Unit = Literal["percent", "usd", "points"]
 Points = Sequence[Bounds]
-FORMS: Final = {"percent": numbers.percent, "usd": numbers.dollars, "points": numbers.points}
+FORMS: Final = {"percent": percent, "usd": dollars, "points": points}
 # Height of the drawing, and the space around its plot, pixels.
 LEFT, RIGHT, TOP, BOTTOM = 66, 24, 24, 290
 # Distance of two numbers on the horizontal axis, at least, pixels; numbers on the vertical axis, at most.
@@ -71,7 +71,7 @@ class LineChart:
     @property
     def table(self) -> Table:
         columns = [Column("x", self.x_title), *(Column(line.label, line.label) for line in self.lines)]
-        rows = [[numbers.count(tick), *(self._cell(line, tick) for line in self.lines)] for tick in self.ticks]
+        rows = [[integer(tick), *(self._cell(line, tick) for line in self.lines)] for tick in self.ticks]
         names = [*(name for _, _, name in self.marks), *(name for _, name in self.levels)]
         note = " ".join(filter(None, [self.note, *(f"{name}." for name in names)]))
         return Table(f"{self.title} ({self.y_title})", columns, rows, note)
@@ -81,7 +81,7 @@ class LineChart:
         parts = [form(y) for x, y in line.points if x == tick]
         parts += [f"[{form(low)}, {form(high)}]" for x, low, high in line.band if x == tick]
         singles = [form(y) for x, y in line.dots if x == tick]
-        return " ".join([*parts, *([f"[{', '.join(singles)}]"] if singles else [])]) or numbers.NONE
+        return " ".join([*parts, *([f"[{', '.join(singles)}]"] if singles else [])]) or NONE
 
     def x(self, value: float) -> float:
         """Return the place of a value on the horizontal axis; values outside are drawn at its ends."""
@@ -102,7 +102,7 @@ class LineChart:
         last = -float(TICK_WIDTH)
         for tick in self.ticks:
             if (place := self.x(tick)) >= last + TICK_WIDTH:
-                yield place, numbers.short(tick)
+                yield place, short(tick)
                 last = place
 
     def y_labels(self) -> Iterator[tuple[float, str]]:
@@ -110,7 +110,7 @@ class LineChart:
         low, high = self._steps()
         for step in range(low, high + 1, ceil((high - low) / TICKS)):
             value = 10.0**step if self.y_unit == "usd" else step / 10
-            yield self.y(value), f"${numbers.short(value)}" if self.y_unit == "usd" else FORMS[self.y_unit](value)
+            yield self.y(value), f"${short(value)}" if self.y_unit == "usd" else FORMS[self.y_unit](value)
 
     def _step(self, value: float) -> float:
         return log10(max(value, 0.01)) if self.y_unit == "usd" else 10 * value

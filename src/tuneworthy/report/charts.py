@@ -14,9 +14,9 @@ from tuneworthy.ladder.record import RunRecord
 from tuneworthy.money.bills import Bill
 from tuneworthy.money.economics import Money, money
 from tuneworthy.money.serving import RunningCost
-from tuneworthy.report import numbers
 from tuneworthy.report.chart import Line, LineChart
 from tuneworthy.report.findings import measured
+from tuneworthy.report.numbers import dollars, integer, percent, percent_range, points, points_range, rounded
 from tuneworthy.report.table import Bar, Bars, Column, Kind, Table, name_column, text_column
 from tuneworthy.report.text import clean
 from tuneworthy.text import count
@@ -108,7 +108,7 @@ def score_of(option: Option) -> str:
     """Return the score of an option; of training before it is measured, the lower bound of its forecast."""
     if option.score is None:
         return "unknown"
-    score = numbers.percent(option.score)
+    score = percent(option.score)
     return f"at least {score}" if option.kind == "fine_tune" else score
 
 
@@ -120,18 +120,18 @@ def price_words(option: Option) -> str:
     at_most = "at most " if option.unreported else ""
     if option.usd_per_month:
         about = "about " if option.kind == "fine_tune" else at_most
-        return f"{about}{numbers.dollars(option.usd_per_month)} a month"
+        return f"{about}{dollars(option.usd_per_month)} a month"
     if least := option.running.monthly_usd(0.0) if option.running else None:
-        return f"from {numbers.dollars(least)} a month"
+        return f"from {dollars(least)} a month"
     if option.usd_per_1k is None:
         return "price unknown" if option.kind != "fine_tune" else "cost depends on traffic"
     if option.usd_per_1k == 0:
         return "no cost per call"
-    return f"{at_most}{numbers.dollars(option.usd_per_1k)} per 1,000 answers"
+    return f"{at_most}{dollars(option.usd_per_1k)} per 1,000 answers"
 
 
 def target_words(target: float | None) -> str:
-    return "" if target is None else f"The dashed line is the target of {numbers.percent(target)}."
+    return "" if target is None else f"The dashed line is the target of {target:.1%}."
 
 
 def options_chart(options: Sequence[Option], target: float | None, chosen: str | None, where: str) -> Table | None:
@@ -152,7 +152,7 @@ def options_chart(options: Sequence[Option], target: float | None, chosen: str |
         Column("option", "option", kind="name", most=40),
         Column("score", "score", value=score_of),
         Column("cost", "cost", value=price_words),
-        Column("ci95", "95% interval", numbers.percent_range),
+        Column("ci95", "95% interval", percent_range),
     ]
     bars = [
         Bar(value=option.score, start=None, interval=option.ci95, kind=_kind(option, chosen))
@@ -191,14 +191,14 @@ def rungs_chart(record: RunRecord) -> Table | None:
     n_steps = sum(rung.rung not in {"classical", "baseline"} for rung in rungs)
     title = f"No rung was adopted ({n_steps} compared on the test set)"
     if len(adopted) > 1:
-        first, last = (numbers.percent(rung.score or 0.0) for rung in (adopted[0], adopted[-1]))
+        first, last = (percent(rung.score or 0.0) for rung in (adopted[0], adopted[-1]))
         title = f"{len(adopted) - 1} of {count(n_steps, 'rung')} adopted: from {first} to {last}"
     columns = [
         name_column("rung", "rung"),
         text_column("name", "variant", most=28),
-        Column("score", "score", numbers.percent),
-        Column("delta", "gain, points", numbers.points),
-        Column("delta_ci", "95% interval", numbers.points_range),
+        Column("score", "score", percent),
+        Column("delta", "gain, points", points),
+        Column("delta_ci", "95% interval", points_range),
         Column("status", "result", kind="status"),
     ]
     kinds: dict[str, Kind] = {"baseline": "today", "classical": "plain"}
@@ -225,15 +225,15 @@ def causes_table(errors: Sequence[ErrorShare]) -> Table | None:
         return None
     columns = [
         text_column("cause", "cause", lambda row: CAUSES[row.name]),
-        Column("share", "share", numbers.percent),
-        Column("ci95", "95% interval", numbers.percent_range),
-        Column("n_failed", "failures", numbers.count),
+        Column("share", "share", percent),
+        Column("ci95", "95% interval", percent_range),
+        Column("n_failed", "failures", integer),
         text_column("fix", "fix", lambda row: LEVERS.get(row.fixed_by, row.fixed_by) or "no known fix"),
         text_column("probe", "how it is found", lambda row: join_sentences(row.probe, *row.limits), most=0),
     ]
     bars = [Bar(value=row.share, interval=row.ci95, kind="best" if row.fixed_by else "lost") for row in rows]
     return Table.of(
-        f"{numbers.percent(rows[0].share)} of the wrong dev answers: {CAUSES[rows[0].name]}",
+        f"{rows[0].share:.1%} of the wrong dev answers: {CAUSES[rows[0].name]}",
         columns,
         rows,
         f"Shares are of {rows[0].n} wrong answers on dev. Each counts in the first class that applies.",
@@ -263,7 +263,7 @@ def cost_chart(costs: MonthlyCosts, settings: Economics) -> LineChart:
     lines.append(Line(label="fine-tuned model", points=line, band=band, kind="tuned"))
     title, marks = "Training does not break even at any traffic", []
     if volumes:
-        few, many = numbers.rounded(min(volumes)), numbers.rounded(max(volumes))
+        few, many = rounded(min(volumes)), rounded(max(volumes))
         is_band = len(volumes) > 1
         title = (
             f"Training breaks even from {few} to {many} requests per month"
@@ -273,7 +273,7 @@ def cost_chart(costs: MonthlyCosts, settings: Economics) -> LineChart:
         words = f"break-even: {few} to {many}" if is_band else f"break-even: {few} or more"
         marks.append((min(volumes), max(volumes) if is_band else 10.0**last, words))
     if traffic:
-        marks.append((traffic, traffic, f"your traffic: {numbers.count(traffic)}"))
+        marks.append((traffic, traffic, f"your traffic: {traffic:,.0f}"))
     return LineChart(
         title=title,
         lines=lines,
@@ -303,15 +303,15 @@ def pilot_chart(forecast: Forecast, beside: Option | None, target: float | None)
         low = min(1.0, max(0.0, beside.score + forecast.ci95[0]))
         lines.append(
             Line(
-                label=f"at least {numbers.percent(low)}",
+                label=f"at least {low:.1%}",
                 points=[means[-1], (size, low)],
                 kind="plain",
             )
         )
         ticks = sorted({*ticks, size})
-    levels = [] if target is None else [(target, f"target {numbers.percent(target)}")]
+    levels = [] if target is None else [(target, f"target {target:.1%}")]
     if beside and beside.score is not None:
-        levels.append((beside.score, f"without training {numbers.percent(beside.score)}"))
+        levels.append((beside.score, f"without training {beside.score:.1%}"))
     return LineChart(
         title="Score on dev by number of training examples",
         lines=lines,

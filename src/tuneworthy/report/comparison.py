@@ -11,7 +11,6 @@ from typing import Final
 import orjson
 
 from tuneworthy.ladder.commands.compare import VariantComparison
-from tuneworthy.report.numbers import percent
 from tuneworthy.report.render import markdown_of, render_xml
 from tuneworthy.report.text import clean, escaped
 from tuneworthy.stats.paired import PairedResult, p_value
@@ -25,7 +24,7 @@ ID_LENGTH = 8
 def comparison_text(result: VariantComparison) -> str:
     lines = [answer(result), _next(result)]
     if paired := result.paired:
-        scores = [f"A  {clean(result.a)}: {percent(paired.a)}", f"B  {clean(result.b)}: {percent(paired.b)}"]
+        scores = [f"A  {clean(result.a)}: {paired.a:.1%}", f"B  {clean(result.b)}: {paired.b:.1%}"]
         p = p_value(min(paired.p_value, paired.p_worse))
         difference = (
             f"B - A: {100 * paired.delta:+.1f} points {_bounds(paired)}, one-sided {p} at alpha {paired.alpha:.3g}, "

@@ -14,7 +14,7 @@ from tuneworthy.config import Project
 from tuneworthy.ladder.provenance import settings
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.providers.prices import price_for, table_date
-from tuneworthy.report import numbers
+from tuneworthy.report.numbers import percent, percent_range
 from tuneworthy.report.retrieval import injection_warning
 from tuneworthy.report.text import clean
 from tuneworthy.stats.intervals import target_status
@@ -85,8 +85,8 @@ def target_of(record: RunRecord) -> TargetFinding | None:
         return None
     lower, upper = best.bounds95 or best.ci95
     bound = "one-sided 95% bound" if best.bounds95 else "95% interval limit"
-    status, met = status_of(record, best), f"the target of {numbers.percent(target)} is met"
-    score = numbers.percent(best.score)
+    status, met = status_of(record, best), f"the target of {target:.1%} is met"
+    score = percent(best.score)
     if best.unscored > MOST_UNSCORED * best.n:
         return TargetFinding(
             "unresolved",
@@ -95,19 +95,19 @@ def target_of(record: RunRecord) -> TargetFinding | None:
         )
     if status == "met":
         sentence = (
-            f"T{met[1:]}: the score of {score} reaches it, and the lower limit of {numbers.percent(lower)} ({bound}) "
-            f"is above {numbers.percent(target - record.margin)}, the target minus the margin. The limit may be below "
+            f"T{met[1:]}: the score of {score} reaches it, and the lower limit of {lower:.1%} ({bound}) "
+            f"is above {target - record.margin:.1%}, the target minus the margin. The limit may be below "
             "the target itself."
         )
     elif status == "missed":
         sentence = (
-            f"The target of {numbers.percent(target)} is missed: the score is {score}, and even its upper limit of "
-            f"{numbers.percent(upper)} ({bound}) is below the target."
+            f"The target of {target:.1%} is missed: the score is {score}, and even its upper limit of "
+            f"{upper:.1%} ({bound}) is below the target."
         )
     else:
         sentence = (
             f"It is unresolved whether {met}: the score is {score}, but with {best.n} test cases the true score may "
-            f"lie anywhere in {numbers.percent_range((lower, upper))} ({bound}s). More test cases would narrow "
+            f"lie anywhere in {percent_range((lower, upper))} ({bound}s). More test cases would narrow "
             "this range."
         )
     return TargetFinding(status, sentence)
@@ -159,7 +159,7 @@ def _answer(record: RunRecord) -> str:
         if barred:
             return f"No variant compared on the test set meets the constraints ({'; '.join(barred)})."
         return "No test case could be scored, so there is no answer yet."
-    share = numbers.percent(best.score)
+    share = percent(best.score)
     scores = (
         f"answers {share} of the test cases correctly"
         if record.primary in RIGHT_OR_WRONG
@@ -169,12 +169,12 @@ def _answer(record: RunRecord) -> str:
         method = METHODS.get(str(best.name).removeprefix("classical/"), f"A classical baseline ({clean(best.name)})")
         good = "" if model.violated or record.classical_wins else NO_WORSE
         kind = "language model" if model.rung == "model" else "prompt"
-        other = f"the best {kind} ({clean(model.name)}) reaches {numbers.percent(model.score)}{_limit(model)}"
+        other = f"the best {kind} ({clean(model.name)}) reaches {model.score:.1%}{_limit(model)}"
         return f"{method} {scores} without a language model{good}; {other}."
     if best.rung == "baseline":
         return f"Today's setup ({clean(best.name)}) {scores}. {_others(record)}"
     today = (
-        f"; today's setup ({clean(baseline.name)}) reaches {numbers.percent(baseline.score)}{_limit(baseline)}"
+        f"; today's setup ({clean(baseline.name)}) reaches {baseline.score:.1%}{_limit(baseline)}"
         if baseline and baseline.score is not None and measured(baseline)
         else ""
     )
@@ -201,7 +201,7 @@ def _quick_answer(record: RunRecord) -> str:
     first = max(candidates, key=lambda candidate: candidate.score)
     return (
         f"This quick run on {record.n_dev} dev cases gives no verdict. The best variant is {clean(first.name)} with "
-        f"{numbers.percent(first.score)} (95% interval {numbers.percent_range(first.ci95)}, n = {first.n})."
+        f"{first.score:.1%} (95% interval {percent_range(first.ci95)}, n = {first.n})."
     )
 
 
@@ -240,8 +240,8 @@ def majority_sentence(record: RunRecord) -> str:
     if balance is None:
         return ""
     return (
-        f"The majority class `{clean(balance.label)}` makes up {numbers.percent(balance.share)} of {balance.n}"
-        f" dev cases. Always predicting it scores {numbers.percent(balance.score)} on the test set."
+        f"The majority class `{clean(balance.label)}` makes up {balance.share:.1%} of {balance.n}"
+        f" dev cases. Always predicting it scores {balance.score:.1%} on the test set."
     )
 
 

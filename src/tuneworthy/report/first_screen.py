@@ -10,9 +10,10 @@ from dataclasses import replace
 
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.money.serving import RunningCost
-from tuneworthy.report import findings, numbers
+from tuneworthy.report import findings
 from tuneworthy.report.charts import price_words, score_of
 from tuneworthy.report.document import Card, NextStep
+from tuneworthy.report.numbers import dollars, integer, percent, percent_range
 from tuneworthy.report.text import clean, plain
 from tuneworthy.text import plural
 from tuneworthy.verdict.answer import Verdict, answer_of
@@ -107,7 +108,7 @@ def lead(record: RunRecord, reason: str, options: Sequence[Option], verdict: Ver
     ships_below = verdict is not None and verdict.outcome == "ship" and tuned is not None and tuned.target == "missed"
     if not ships_below or record.target is None:
         return in_short(reason)
-    target = numbers.percent(record.target)
+    target = percent(record.target)
     return f"{in_short(reason)} It is better than the other options, but still misses the target of {target}."
 
 
@@ -128,7 +129,7 @@ def basis(record: RunRecord, verdict: Verdict | None) -> str:
     n, cases = (record.n_dev, "dev") if record.quick else (record.n_test, "test")
     text = f"{n} {cases} {plural(n, 'case', 'cases')}, grader {clean(record.primary)}"
     if record.target is not None:
-        text += f", target {numbers.percent(record.target)}"
+        text += f", target {record.target:.1%}"
     return text + (f"; valid until {verdict.valid_until}" if verdict and verdict.valid_until else "")
 
 
@@ -142,7 +143,7 @@ def cards(record: RunRecord, options: Sequence[Option], verdict: Verdict | None)
         detail = (
             "no pilot yet, so there is no forecast"
             if tuned.score is None or verdict is None
-            else f"lower bound of the pilot's forecast for {numbers.count(verdict.forecast.n_examples)} examples"
+            else f"lower bound of the pilot's forecast for {integer(verdict.forecast.n_examples)} examples"
         )
         with_training = Card(
             "With training",
@@ -175,18 +176,18 @@ def _rule(best: Option, options: Sequence[Option], verdict: Verdict | None) -> s
 def _card(label: str, option: Option | None, record: RunRecord, rule: str = "", name: str = "") -> Card:
     if option is None:
         return Card(label, "unknown", "not measured", [])
-    bounds = [f"95% interval {numbers.percent_range(option.ci95)}"] if option.ci95 else []
+    bounds = [f"95% interval {percent_range(option.ci95)}"] if option.ci95 else []
     if option.share_sent is not None:
-        bounds.append(f"the large model answers {numbers.percent(option.share_sent)} of the cases")
+        bounds.append(f"the large model answers {option.share_sent:.1%} of the cases")
     price = price_words(option)
     if option.usd_per_month and option.usd_per_1k:
-        price += f" ({numbers.dollars(option.usd_per_1k)} per 1,000 answers)"
+        price += f" ({dollars(option.usd_per_1k)} per 1,000 answers)"
     mark = option.target or ""
     words = f"target {mark}" if mark else ""
     if option.violates:
         mark, words = "missed", BREAKS_LIMIT
     elif mark == "met" and record.target is not None and option.ci95 and option.ci95[0] < record.target:
-        words = f"target met: the lower limit is above {numbers.percent(record.target - record.margin)}"
+        words = f"target met: the lower limit is above {record.target - record.margin:.1%}"
     return Card(
         label,
         score_of(option),
@@ -199,7 +200,7 @@ def _card(label: str, option: Option | None, record: RunRecord, rule: str = "", 
 
 def _with_once(option: Option) -> str:
     price = price_words(option)
-    return f"{price}, {numbers.dollars(option.one_off_usd)} once" if option.one_off_usd else price
+    return f"{price}, {dollars(option.one_off_usd)} once" if option.one_off_usd else price
 
 
 def paragraph(
@@ -228,7 +229,7 @@ def paragraph(
         if why and why.status == "refuted" and why.evidence in verdict.reasons[0]:
             parts.append(why.evidence)
     if record.target is not None and not record.quick:
-        parts.append(f"Target: {numbers.percent(record.target)}.")
+        parts.append(f"Target: {record.target:.1%}.")
     if verdict and verdict.valid_until:
         parts.append(f"Valid until {verdict.valid_until}.")
     step = next_step(record, stored)
@@ -255,7 +256,7 @@ def _few(name: object) -> str:
 
 
 def _scored(label: str, option: Option, where: str) -> str:
-    bounds = f" {numbers.percent_range(option.ci95)}{where}" if option.ci95 else ""
+    bounds = f" {percent_range(option.ci95)}{where}" if option.ci95 else ""
     name = "" if option.kind in TRAINED else f" ({_few(option.option)})"
     price = _with_once(option)
     price += f", {BREAKS_LIMIT}" if option.violates else ""

@@ -11,8 +11,7 @@ from rich.text import Text
 
 from tuneworthy.decoding.confidence import SIGNALS, Token
 from tuneworthy.ladder.commands.uncertainty import AnswerSignals, UncertaintyReport
-from tuneworthy.report import numbers
-from tuneworthy.report.numbers import percent, percent_range
+from tuneworthy.report.numbers import interval, percent, percent_range
 from tuneworthy.report.render import render_page
 from tuneworthy.report.table import Column, Table, name_column, text_column
 from tuneworthy.report.text import clean
@@ -73,7 +72,7 @@ def areas_table(report: UncertaintyReport) -> Table:
         name_column("signal", "signal", itemgetter(0)),
         text_column("words", "meaning", lambda row: SIGNALS.get(row[0], disagreement)),
         Column("area", "AUROC", value=lambda row: f"{row[1].area:.3f}"),
-        Column("interval", "interval", numbers.interval, value=lambda row: (row[1].lo, row[1].hi)),
+        Column("interval", "interval", interval, value=lambda row: (row[1].lo, row[1].hi)),
         Column("level", "confidence level", value=lambda row: f"{1 - row[1].alpha:.1%}"),
     ]
     disagreement = f"disagreement of {report.samples} sampled answers"
@@ -131,7 +130,7 @@ def verdict(report: UncertaintyReport) -> str:
 
 
 def rate(share: Interval) -> str:
-    return f"{percent(share.value)} {percent_range((share.lo, share.hi))}"
+    return f"{share.value:.1%} {percent_range((share.lo, share.hi))}"
 
 
 def page(report: UncertaintyReport, most: int = 60) -> str:

@@ -1,6 +1,6 @@
 """Numbers as people read them: one way for terminal, Markdown, HTML and the paragraph to paste.
 
->>> score(0.96), signed(0.05), percent(0.345), count(12345), percent(None)
+>>> score(0.96), signed(0.05), percent(0.345), integer(12345), percent(None)
 ('0.960', '+0.050', '34.5%', '12,345', '–')
 """
 
@@ -19,7 +19,7 @@ def _format(shape: str) -> Callable[[float | None], str]:
 
 
 # A score as a share of 1, a difference of scores, a share in percent, a whole number; a dash for None.
-score, signed, percent, count = _format(".3f"), _format("+.3f"), _format(".1%"), _format(",.0f")
+score, signed, percent, integer = _format(".3f"), _format("+.3f"), _format(".1%"), _format(",.0f")
 
 
 def interval(bounds: Sequence[float] | None, *, signed: bool = False) -> str:
@@ -120,7 +120,7 @@ def milliseconds(value: float | None) -> str:
 
 def whole(value: int | None) -> str:
     """Return a count with commas between thousands; a missing count is 0."""
-    return count(value or 0)
+    return integer(value or 0)
 
 
 def short(value: float) -> str:

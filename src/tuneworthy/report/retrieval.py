@@ -6,7 +6,7 @@ from typing import Final
 
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.rung_details import RetrievalDetail
-from tuneworthy.report import numbers
+from tuneworthy.report.numbers import difference, integer, interval, percent, score
 from tuneworthy.report.table import Column, Table, entry_column, name_column, pairs_table, text_column
 from tuneworthy.report.text import clean
 from tuneworthy.retrieval.oracle import ROOM
@@ -53,18 +53,15 @@ def injection_warning(record: RunRecord) -> str:
 
 def _searches(found: RetrievalDetail) -> Table | None:
     rows = sorted(found.search, key=lambda row: -row.means["ndcg@10"])
-    columns = [entry_column(measure, measure, numbers.score, attrgetter("means")) for measure in MEASURES]
-    columns.append(Column("ci95", "nDCG@10, 95% interval", numbers.interval, value=lambda row: row.ci95["ndcg@10"]))
+    columns = [entry_column(measure, measure, score, attrgetter("means")) for measure in MEASURES]
+    columns.append(Column("ci95", "nDCG@10, 95% interval", interval, value=lambda row: row.ci95["ndcg@10"]))
     note = (
         "These figures are computed without a language model, on dev cases that list their documents. `words` is "
         "BM25, `vectors` is dense retrieval, and `hybrid` is their fusion. The number after a comma is the "
         "weight of BM25 or the chunk size in tokens."
     )
     if unknown := found.documents.unknown:
-        note += (
-            f" Listed document names that match nothing in the index: {numbers.count(unknown)}. They count as not "
-            "found."
-        )
+        note += f" Listed document names that match nothing in the index: {unknown:,}. They count as not found."
     columns = [name_column("name", "search"), *columns, Column("n", "n")]
     best = next((place for place, row in enumerate(rows) if row.chosen), None)
     return Table.of("Retrieval quality", columns, rows, note, best=best) if rows else None
@@ -77,7 +74,7 @@ def _causes(found: RetrievalDetail) -> Table | None:
     columns = [
         text_column("cause", "cause", lambda row: CAUSES.get(row[0], row[0])),
         Column("count", "answers", value=itemgetter(1)),
-        Column("share", "share", numbers.percent, value=lambda row: row[1] / causes.failed),
+        Column("share", "share", percent, value=lambda row: row[1] / causes.failed),
     ]
     note = f"With retrieved documents, {causes.failed} of {causes.n} dev answers are not fully correct."
     if causes.missed:
@@ -96,9 +93,9 @@ def _oracle(found: RetrievalDetail) -> Table | None:
     if oracle is None:
         return None
     columns = [
-        Column("winner", "score with retrieved documents", numbers.score),
-        Column("score", "score with the correct documents", numbers.score),
-        Column("delta", "difference, 95% interval", value=lambda row: numbers.difference(row.delta, row.ci95)),
+        Column("winner", "score with retrieved documents", score),
+        Column("score", "score with the correct documents", score),
+        Column("delta", "difference, 95% interval", value=lambda row: difference(row.delta, row.ci95)),
         Column("n", "n"),
     ]
     note = (
@@ -108,7 +105,7 @@ def _oracle(found: RetrievalDetail) -> Table | None:
     if oracle.cut_share is not None:
         note += (
             f" Cases whose documents exceed {ROOM} tokens: {oracle.n_cut}. Their prompts contain only the "
-            f"passages closest to the question and answer, on average {numbers.percent(oracle.cut_share)} of the "
+            f"passages closest to the question and answer, on average {oracle.cut_share:.1%} of the "
             "text."
         )
     return Table.of("Score with perfect retrieval", columns, [oracle], note)
@@ -131,17 +128,17 @@ def _latency(found: RetrievalDetail) -> Table | None:
 def _documents(found: RetrievalDetail) -> Table:
     documents = found.documents
     rows = [
-        ("documents", numbers.count(documents.n)),
-        ("documents left out (see the notes of the rung)", numbers.count(documents.left_out)),
-        ("chunks", numbers.count(documents.n_chunks)),
-        ("documents that contain instructions to a model", numbers.count(len(documents.injected))),
+        ("documents", integer(documents.n)),
+        ("documents left out (see the notes of the rung)", integer(documents.left_out)),
+        ("chunks", integer(documents.n_chunks)),
+        ("documents that contain instructions to a model", integer(len(documents.injected))),
         ("content hash", documents.hash),
     ]
     rows += [(f"instruction in {clean(name)}", text) for name, text in list(documents.injected.items())[:MOST_NAMED]]
     if cited := found.citations:
         rows += [
             ("dev answers that cite a document", f"{cited.cite} of {cited.n}"),
-            ("dev answers that cite a document not in the prompt", numbers.count(cited.cite_unseen)),
-            ("dev answers whose words all occur in a cited document", numbers.count(cited.supported)),
+            ("dev answers that cite a document not in the prompt", integer(cited.cite_unseen)),
+            ("dev answers whose words all occur in a cited document", integer(cited.supported)),
         ]
     return pairs_table("Documents", rows)

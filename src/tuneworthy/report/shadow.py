@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from operator import itemgetter
 
-from tuneworthy.report import numbers
 from tuneworthy.report.chart import Line, LineChart
 from tuneworthy.report.charts import FIRST
 from tuneworthy.report.document import Card, Document, NextStep, PagePart
+from tuneworthy.report.numbers import NONE, dollars, integer, percent, percent_range, points, points_range
 from tuneworthy.report.table import Column, Table, text_column
 from tuneworthy.report.text import clean
 from tuneworthy.shadow import messages as shadow_messages
@@ -68,7 +68,7 @@ def document(
             _quality_card(quality),
             Card(
                 "Cost of the candidate",
-                numbers.dollars(record.cost_usd),
+                dollars(record.cost_usd),
                 f"{record.n_pairs:,} answers",
                 [] if record.length_ratio is None else [f"{record.length_ratio:.2f} times as long as production's"],
             ),
@@ -122,9 +122,9 @@ def _quality_card(quality: MetricResult) -> Card:
         return Card("Quality against production", "unknown", labelled, [])
     return Card(
         "Quality against production",
-        numbers.points(quality.estimate),
+        points(quality.estimate),
         "points",
-        [numbers.points_range((quality.low, quality.high))],
+        [points_range((quality.low, quality.high))],
     )
 
 
@@ -139,20 +139,20 @@ def _next_step(verdict: ShadowVerdict, *, has_worse: bool) -> NextStep:
 
 def _sequence(result: MetricResult) -> LineChart:
     narrow = [point for point in result.points if point[3] - point[2] <= WIDEST]
-    points = narrow if len(narrow) > 1 else result.points[-2:]
+    drawn = narrow if len(narrow) > 1 else result.points[-2:]
     levels = [(0.0, "same as production")]
     if result.margin:
-        levels.append((-result.margin, f"margin {numbers.points(-result.margin)}"))
+        levels.append((-result.margin, f"margin {points(-result.margin)}"))
     line = Line(
         label=METRICS[result.metric],
-        points=[(float(n), estimate) for n, estimate, _, _ in points],
-        band=[(float(n), low, high) for n, _, low, high in points],
+        points=[(float(n), estimate) for n, estimate, _, _ in drawn],
+        band=[(float(n), low, high) for n, _, low, high in drawn],
         kind="tuned",
     )
     return LineChart(
         title=f"{METRICS[result.metric]}: candidate minus production, in session order",
         lines=[line],
-        ticks=[float(n) for n, *_ in points],
+        ticks=[float(n) for n, *_ in drawn],
         x_title="sessions",
         y_title="points",
         y_unit="points",
@@ -166,7 +166,7 @@ def _metrics(results: Sequence[MetricResult]) -> Table:
     columns = [
         text_column("metric", "metric", lambda result: METRICS[result.metric]),
         text_column("stratum", "stratum"),
-        Column("n", "sessions", numbers.count),
+        Column("n", "sessions", integer),
         Column("difference", "points", value=lambda result: _ends(result)[0]),
         Column("sequence", "95% interval", value=lambda result: _ends(result)[1]),
         text_column("shown", "shown", _shown),
@@ -177,11 +177,11 @@ def _metrics(results: Sequence[MetricResult]) -> Table:
 
 def _ends(result: MetricResult) -> list[str]:
     if result.estimate is None:
-        return [numbers.NONE, numbers.NONE]
+        return [NONE, NONE]
     if result.metric in SHARES:
         share, *ends = level(result)
-        return [numbers.percent(share), numbers.percent_range(ends)]
-    return [numbers.points(result.estimate), numbers.points_range((result.low, result.high))]
+        return [percent(share), percent_range(ends)]
+    return [points(result.estimate), points_range((result.low, result.high))]
 
 
 def _shown(result: MetricResult) -> str:

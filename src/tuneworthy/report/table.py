@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from operator import attrgetter, itemgetter
 from typing import Any, Literal
 
-from tuneworthy.report import numbers
+from tuneworthy.report.numbers import NONE, text
 from tuneworthy.report.text import MOST, clean
 from tuneworthy.types import Bounds, JsonMapping
 
 ColumnKind = Literal["text", "name", "status", "number"]
 Kind = Literal["today", "best", "tuned", "plain", "lost"]
-EMPTY = frozenset({"", numbers.NONE})
+EMPTY = frozenset({"", NONE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Column:
 
     key: str
     heading: str
-    form: Callable[[Any], str] = numbers.text
+    form: Callable[[Any], str] = text
     kind: ColumnKind = "number"
     value: Callable[[Any], object] | None = None
     most: int = MOST

@@ -12,7 +12,24 @@ from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.record import CandidateResult, RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import ModelDetail, PromptDetail, TunedDetail
 from tuneworthy.money.serving import RunningCost
-from tuneworthy.report import numbers
+from tuneworthy.report.numbers import (
+    NONE,
+    amount,
+    difference,
+    integer,
+    interval,
+    milliseconds,
+    p_value,
+    per_1k,
+    percent,
+    percent_range,
+    points,
+    points_range,
+    score,
+    signed,
+    whole,
+    with_interval,
+)
 from tuneworthy.report.table import Bar, Bars, Column, Table, entry_column, name_column, pairs_table, text_column
 from tuneworthy.report.text import clean, plain
 from tuneworthy.text import count, plural
@@ -28,8 +45,8 @@ RUNG = name_column("rung", "rung")
 VARIANT = name_column("variant", "variant", attrgetter("name"))
 N = Column("n", "n")
 STATUS = Column("status", "status", kind="status")
-P50 = Column("p50", "p50 ms", numbers.milliseconds, value=attrgetter("latency_p50_ms"))
-P95 = Column("p95", "p95 ms", numbers.milliseconds, value=attrgetter("latency_p95_ms"))
+P50 = Column("p50", "p50 ms", milliseconds, value=attrgetter("latency_p50_ms"))
+P95 = Column("p95", "p95 ms", milliseconds, value=attrgetter("latency_p95_ms"))
 
 
 def ladder_table(
@@ -50,30 +67,28 @@ def ladder_table(
     def lead(rung: RungRecord) -> RungRecord | CandidateResult:
         return rung.candidates[0] if record.quick and rung.candidates else rung
 
-    def score(rung: RungRecord) -> str:
+    def shown_score(rung: RungRecord) -> str:
         shown = lead(rung)
-        return numbers.score(shown.score if shown.ci95 else None) + (" (constant)" if rung.constant else "")
+        return score(shown.score if shown.ci95 else None) + (" (constant)" if rung.constant else "")
 
     columns = [
         RUNG,
         STATUS,
         VARIANT,
-        Column("score", "score", value=score),
-        Column("ci95", "95% interval", numbers.interval, value=lambda rung: lead(rung).ci95),
-        Column(
-            "gain", "gain, 95% interval", value=lambda rung: numbers.difference(rung.delta, rung.delta_ci), wide=True
-        ),
-        Column("p", "p", numbers.p_value, value=attrgetter("p_value")),
-        Column("alpha", "α", lambda alpha: numbers.NONE if alpha is None else f"{alpha:.3g}"),
+        Column("score", "score", value=shown_score),
+        Column("ci95", "95% interval", interval, value=lambda rung: lead(rung).ci95),
+        Column("gain", "gain, 95% interval", value=lambda rung: difference(rung.delta, rung.delta_ci), wide=True),
+        Column("p", "p", p_value, value=attrgetter("p_value")),
+        Column("alpha", "α", lambda alpha: NONE if alpha is None else f"{alpha:.3g}"),
         Column("n", "n", value=lambda rung: lead(rung).n or None),
         Column("unscored", "unscored", value=lambda rung: rung.unscored if rung.n else None),
         Column(
             "cost",
             "$/1,000",
-            value=lambda rung: numbers.per_1k(cost(rung).usd_per_1k_at(traffic), cost(rung).server),
+            value=lambda rung: per_1k(cost(rung).usd_per_1k_at(traffic), cost(rung).server),
             wide=True,
         ),
-        Column("month", "$/month", numbers.amount, value=lambda rung: cost(rung).monthly_usd(traffic or 0.0)),
+        Column("month", "$/month", amount, value=lambda rung: cost(rung).monthly_usd(traffic or 0.0)),
         replace(P50, wide=True),
         P95,
         Column("tokens", "tokens in / out", value=_tokens),
@@ -99,7 +114,7 @@ def _left_out(record: RunRecord, traffic: float | None) -> set[str]:
 def _tokens(rung: RungRecord) -> str | None:
     if rung.input_tokens is None and rung.output_tokens is None:
         return None
-    return f"{numbers.count(rung.input_tokens)} / {numbers.count(rung.output_tokens)}"
+    return f"{integer(rung.input_tokens)} / {integer(rung.output_tokens)}"
 
 
 def _reading(record: RunRecord) -> str:
@@ -127,10 +142,10 @@ def candidates_table(record: RunRecord) -> Table:
     columns = [
         name_column("rung", "rung", lambda pair: pair[0].rung),
         name_column("variant", "candidate", lambda pair: pair[1].name),
-        Column("score", "dev score", numbers.score, value=lambda pair: pair[1].score),
-        Column("ci95", "95% interval", numbers.interval, value=lambda pair: pair[1].ci95),
-        Column("n", "n", numbers.count, value=lambda pair: pair[1].n),
-        Column("cost", "$ spent", numbers.amount, value=lambda pair: pair[1].cost_usd),
+        Column("score", "dev score", score, value=lambda pair: pair[1].score),
+        Column("ci95", "95% interval", interval, value=lambda pair: pair[1].ci95),
+        Column("n", "n", integer, value=lambda pair: pair[1].n),
+        Column("cost", "$ spent", amount, value=lambda pair: pair[1].cost_usd),
         text_column("fate", "result", lambda pair: _fate(record, *pair)),
     ]
     pairs = [(rung, candidate) for rung in record.rungs for candidate in rung.candidates]
@@ -168,10 +183,10 @@ def calibration_table(record: RunRecord) -> Table | None:
     rows = []
     for where, title, part in found:
         if part:
-            shares = [numbers.with_interval(row.accuracy, row.ci95) for row in reversed(part.coverage)]
-            errors = map(numbers.score, (part.confidence, part.ece, part.ece_by_chance))
-            brier = numbers.with_interval(part.brier, part.brier_ci95)
-            rows.append([clean(title), where, numbers.count(part.n), *shares, *errors, brier])
+            shares = [with_interval(row.accuracy, row.ci95) for row in reversed(part.coverage)]
+            errors = map(score, (part.confidence, part.ece, part.ece_by_chance))
+            brier = with_interval(part.brier, part.brier_ci95)
+            rows.append([clean(title), where, integer(part.n), *shares, *errors, brier])
     columns = [
         VARIANT,
         text_column("cases", "cases"),
@@ -200,12 +215,12 @@ def savings_table(record: RunRecord) -> Table | None:
         return None
     columns = [
         RUNG,
-        Column("calls", "calls in the race", numbers.count),
-        Column("calls_full", "calls of the full grid", numbers.count),
-        Column("examined", "extra calls for the winner", lambda n: numbers.count(n) if n else ""),
-        Column("saved", "calls saved", numbers.count, value=_calls_saved),
-        Column("share", "share saved", numbers.percent, value=lambda rung: _calls_saved(rung) / rung.calls_full),
-        Column("usd", "$ saved", numbers.amount, value=lambda rung: rung.saved_usd - rung.examined_usd or None),
+        Column("calls", "calls in the race", integer),
+        Column("calls_full", "calls of the full grid", integer),
+        Column("examined", "extra calls for the winner", lambda n: integer(n) if n else ""),
+        Column("saved", "calls saved", integer, value=_calls_saved),
+        Column("share", "share saved", percent, value=lambda rung: _calls_saved(rung) / rung.calls_full),
+        Column("usd", "$ saved", amount, value=lambda rung: rung.saved_usd - rung.examined_usd or None),
     ]
     note = (
         "The full grid would run every candidate on all dev cases. The winner's additional dev calls (remaining cases, "
@@ -223,9 +238,9 @@ def models_table(record: RunRecord) -> Table | None:
     part = record.detail(ModelDetail)
     columns = [
         name_column("name", "model"),
-        Column("score", "dev score", numbers.score),
-        Column("usd_per_1k", "$/1,000", numbers.amount),
-        Column("p50_ms", "p50 ms", numbers.milliseconds),
+        Column("score", "dev score", score),
+        Column("usd_per_1k", "$/1,000", amount),
+        Column("p50_ms", "p50 ms", milliseconds),
         N,
         text_column("pareto", "Pareto front", lambda row: "yes" if row.pareto else ""),
         text_column("retires", "retires within 90 days"),
@@ -242,7 +257,7 @@ def graders_table(record: RunRecord) -> Table | None:
     """Return the score of every grader by rung on test; None with a single grader."""
     tested = [rung for rung in record.rungs if rung.graders]
     names = list(dict.fromkeys(grader for rung in tested for grader in rung.graders))
-    columns = [entry_column(grader, clean(grader), numbers.score, attrgetter("graders")) for grader in names]
+    columns = [entry_column(grader, clean(grader), score, attrgetter("graders")) for grader in names]
     if len(names) < 2:
         return None
     columns[0] = replace(columns[0], heading=f"{columns[0].heading} (primary)")
@@ -268,7 +283,7 @@ def fields_table(record: RunRecord, best: RungRecord | None) -> Table | None:
     note = f"Bars are of {clean(best.name)}. F1 comes from the test set ({_each(record)} Invented fields: {invented}."
     bars = [Bar(value=of_best.get(name, 0.0), kind="plain") for name in ranked]
     scores = [(rung.rung, {name: row.f1 for name, row in rung.fields.items()}) for rung in tested]
-    columns = [Column(rung, clean(rung), numbers.score, value=f1.get) for rung, f1 in scores]
+    columns = [Column(rung, clean(rung), score, value=f1.get) for rung, f1 in scores]
     field = name_column("field", "field", str)
     return Table.of("F1 by field and rung", [field, *columns], ranked, note, bars=Bars.of_scores(bars, (0.0, 1.0)))
 
@@ -284,7 +299,7 @@ def recall_table(record: RunRecord) -> Table | None:
         return None
     best = next((rung for rung in tested if record.best and rung.variant == record.best.variant), tested[-1])
     names = sorted(best.recall, key=lambda label: (best.recall[label], label))
-    columns = [Column(rung.rung, clean(rung.rung), numbers.score, value=rung.recall.get) for rung in tested]
+    columns = [Column(rung.rung, clean(rung.rung), score, value=rung.recall.get) for rung in tested]
     note, more = f"Recall comes from the test set ({_each(record)}", len(names) - MAX_LABELS
     if more > 0:
         note += f" {count(more, 'label')} with a higher recall {plural(more, 'is', 'are')} left out."
@@ -302,7 +317,7 @@ def confusion_table(best: RungRecord | None) -> Table | None:
     if len(labels) > MAX_IN_MATRIX:
         wrong = [pair for pair in best.confusion if pair.expected != pair.answered][:MAX_PAIRS]
         answer = name_column("answered", "answer", lambda pair: pair.answered or NO_LABEL)
-        columns = [name_column("expected", "label"), answer, Column("n", "dev cases", numbers.count)]
+        columns = [name_column("expected", "label"), answer, Column("n", "dev cases", integer)]
         return Table.of(
             "Labels that are confused most",
             columns,
@@ -313,7 +328,7 @@ def confusion_table(best: RungRecord | None) -> Table | None:
     for pair in best.confusion:
         counts[pair.answered][pair.expected] = pair.n
     answers = [*labels, *([""] if "" in counts else [])]
-    columns = [Column(one, clean(one) or NO_LABEL, numbers.whole, value=counts[one].get) for one in answers]
+    columns = [Column(one, clean(one) or NO_LABEL, whole, value=counts[one].get) for one in answers]
     most = max(pair.n for pair in best.confusion) or 1
     shades = [[0, *(-(-5 * counts[answer].get(one, 0) // most) for answer in answers)] for one in labels]
     note = f"Rows are labels and columns the answers of {clean(best.name)} to {n} dev cases."
@@ -334,7 +349,7 @@ def errors_table(record: RunRecord) -> Table | None:
     explored = [rung for rung in record.rungs if rung.reasons]
     reasons = list(dict.fromkeys(reason for rung in explored for reason in rung.reasons))
     columns = [
-        entry_column(reason, clean(reason), numbers.whole, attrgetter("reasons"))
+        entry_column(reason, clean(reason), whole, attrgetter("reasons"))
         for reason in sorted(reasons, key=lambda reason: reason != "right")
     ]
     note = "Each row counts the dev answers of a rung's winner by cause. The counts add up to all its answers."
@@ -345,13 +360,13 @@ def data_table(record: RunRecord) -> Table:
     """Return how the cases were split, and the examples removed because they overlap a case."""
     split, overlaps, balance = record.split, record.overlaps, record.balance
     rows: list[tuple[str, str]] = [
-        ("dev cases", f"{numbers.count(record.n_dev)} (from the {clean(split.origin)})"),
-        ("test cases", numbers.count(record.n_test)),
+        ("dev cases", f"{record.n_dev:,} (from the {clean(split.origin)})"),
+        ("test cases", integer(record.n_test)),
     ]
     if balance is not None:
-        rows.append(("majority class", f"{clean(balance.label)} ({numbers.percent(balance.share)} of dev)"))
+        rows.append(("majority class", f"{clean(balance.label)} ({balance.share:.1%} of dev)"))
     rows += [
-        ("examples for few-shot prompts", numbers.count(split.counts.get("shots"))),
+        ("examples for few-shot prompts", integer(split.counts.get("shots"))),
         ("examples removed because they overlap a case", _overlaps(overlaps.cases)),
         ("examples removed because they overlap a dev case", _overlaps(overlaps.dev)),
         *(("how the split was drawn", reason) for reason in split.reasons),
@@ -391,12 +406,12 @@ def regressions_table(record: RunRecord) -> Table | None:
     columns = [
         name_column("name", "regression set"),
         Column("status", "status", kind="status"),
-        Column("n", "n", numbers.count),
-        Column("base", "base", numbers.score),
-        Column("tuned", "fine-tuned", numbers.score),
-        Column("lower", "lower bound of the difference", numbers.signed),
+        Column("n", "n", integer),
+        Column("base", "base", score),
+        Column("tuned", "fine-tuned", score),
+        Column("lower", "lower bound of the difference", signed),
         Column("margin", "margin", "{:g}".format),
-        Column("needs", "cases needed", numbers.count),
+        Column("needs", "cases needed", integer),
     ]
     note = (
         "A set passes if the one-sided 95% lower bound of the paired difference is above the negative "
@@ -419,21 +434,21 @@ def gepa_table(record: RunRecord) -> Table | None:
     columns = [
         Column("place", "prompt", value=lambda trial: next(i for i, one in enumerate(found.prompts) if one is trial)),
         Column("parent", "parent", lambda parent: "" if parent is None else str(parent)),
-        Column("score", "dev score", numbers.score),
-        Column("ci95", "95% interval", numbers.interval),
+        Column("score", "dev score", score),
+        Column("ci95", "95% interval", interval),
         Column("n", "n", value=lambda _: found.n_val),
-        Column("unscored", "unscored", numbers.count),
+        Column("unscored", "unscored", integer),
         text_column("text", "text", most=MOST_CHARS),
     ]
     note = (
-        f"GEPA used {numbers.count(found.calls + found.reflections)} of at most {numbers.count(found.budget)} "
-        f"calls: {numbers.count(found.calls)} to answer cases and {numbers.count(found.reflections)} to have "
+        f"GEPA used {found.calls + found.reflections:,} of at most {found.budget:,} "
+        f"calls: {found.calls:,} to answer cases and {found.reflections:,} to have "
         f"{detail.model} rewrite the prompt. Of the rewrites, {found.failed} came back empty, {detail.cut_off} "
         f"were truncated and {detail.refused} had an unknown placeholder. Scores come from {found.n_val} dev "
         f"cases. The rewrites are based on {found.n_train} others."
     )
     if found.unscored or detail.set_aside:
-        unscored, set_aside = numbers.count(found.unscored), numbers.count(detail.set_aside)
+        unscored, set_aside = integer(found.unscored), integer(detail.set_aside)
         note += (
             f" Answers without a score: {unscored}; each counts with the score of today's prompt. Cases excluded "
             f"because today's prompt had no score: {set_aside}."
@@ -445,17 +460,17 @@ def gepa_table(record: RunRecord) -> Table | None:
 
 OPTION_COLUMNS: Sequence[Column] = (
     name_column("option", "option"),
-    Column("score", "score", numbers.percent),
-    Column("ci95", "95% interval", numbers.percent_range),
-    Column("delta_vs_today", "vs today", numbers.points),
-    Column("delta_ci", "difference, 95% interval", numbers.points_range, wide=True),
+    Column("score", "score", percent),
+    Column("ci95", "95% interval", percent_range),
+    Column("delta_vs_today", "vs today", points),
+    Column("delta_ci", "difference, 95% interval", points_range, wide=True),
     Column("target", "target", kind="status"),
-    Column("usd_per_month", "$/month", numbers.amount),
-    Column("usd_per_1k", "$/1,000", value=lambda row: numbers.per_1k(row.usd_per_1k, row.server)),
-    Column("one_off_usd", "$ once", lambda usd: numbers.amount(usd or None), wide=True),
+    Column("usd_per_month", "$/month", amount),
+    Column("usd_per_1k", "$/1,000", value=lambda row: per_1k(row.usd_per_1k, row.server)),
+    Column("one_off_usd", "$ once", lambda usd: amount(usd or None), wide=True),
     replace(P50, wide=True),
     P95,
-    Column("share_sent", "to large model", numbers.percent),
+    Column("share_sent", "to large model", percent),
     text_column("needs", "notes", lambda row: plain(join_sentences("", *option_notes(row))), most=0),
 )
 
