@@ -84,7 +84,7 @@ def run_record() -> list[RungEvidence]:
 
 
 def statuses(found: Checklist) -> dict[str, str]:
-    return {step.step: step.status.value for step in found.steps}
+    return {step.step: step.status for step in found.steps}
 
 
 def next_of(found: Checklist) -> str:
