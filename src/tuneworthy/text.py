@@ -1,6 +1,8 @@
-"""English number agreement, and text of others made visible."""
+"""English number agreement, numbers as text, and text of others made visible."""
 
 import unicodedata
+from collections.abc import Sequence
+from itertools import takewhile
 
 # Categories of characters that cannot be seen.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -22,6 +24,24 @@ def count(n: int, noun: str, plural_form: str = "") -> str:
     ('1 case', '3 cases', '2 copies')
     """
     return f"{n} {noun if n == 1 else plural_form or noun + 's'}"
+
+
+def number_text(value: float) -> str:
+    """Return a number of JSON as a person writes it.
+
+    >>> number_text(87654321.0), number_text(0.5)
+    ('87654321', '0.5')
+    """
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def n_shared(first: Sequence[object], second: Sequence[object]) -> int:
+    """Return the length of the common start.
+
+    >>> n_shared("read", "reap"), n_shared([1, 2], [3])
+    (3, 0)
+    """
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
 
 
 def visible(value: str) -> str:

@@ -21,6 +21,7 @@ JsonMapping = Mapping[str, Any]
 # The lower and the upper bound of an interval.
 Bounds = tuple[float, float]
 Message = JsonObject
+Turns = tuple[Message, ...]
 # Gets a sentence for the user.
 Say = Callable[[str], None]
 

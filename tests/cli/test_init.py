@@ -16,7 +16,7 @@ from tuneworthy.config import load
 from tuneworthy.config.grants import grants_of, missing_grants
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.prompts.templates import render
-from tuneworthy.prompts.transforms import contract
+from tuneworthy.prompts.transforms import AnswerForm, contract
 from tuneworthy.providers.model_names import read_model_name
 from tuneworthy.scaffold import make_project, project_file
 from tuneworthy.trust import VARIABLE
@@ -125,7 +125,8 @@ def test_a_label_is_no_template(label: str, tmp_path: Path) -> None:
     system = project.text(project.prompt.system)
     assert system is not None and render(system, "a question").splitlines()[1:] == sorted(["b", label])
     variant = contract(
-        Variant(name="v", model="m", model_identity={}, system=None, user="{{ input }}"), "label", ["b", label], None
+        Variant(name="v", model="m", model_identity={}, system=None, user="{{ input }}"),
+        AnswerForm("label", ["b", label], None),
     )
     assert variant.system is not None and render(variant.system, "a question").splitlines()[1:] == ["b", label]
 

@@ -30,6 +30,8 @@ import re2
 from stdnum import luhn, numdb
 from stdnum.iso7064 import mod_97_10
 
+from tuneworthy.text import number_text
+
 # In the order in which they are looked for: a stretch that is one is not taken for the next.
 KINDS: Final = ("key", "email", "iban", "id", "account", "device", "card", "ip", "birth_date", "phone", "address")
 
@@ -503,12 +505,3 @@ class Masker:
             masked = self.mask(text)
             return value if masked == text else masked
         return value
-
-
-def number_text(value: float) -> str:
-    """Return a number of JSON as a person writes it.
-
-    >>> number_text(87654321.0), number_text(0.5)
-    ('87654321', '0.5')
-    """
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -14,6 +14,7 @@ from tuneworthy.classical.base import QuestionAnswer
 from tuneworthy.classical.runtime import ABSENT, CASES, Field, most_frequent, write
 from tuneworthy.classical.spans import Span, Text, choose_occurrences
 from tuneworthy.errors import Undecided
+from tuneworthy.text import number_text
 from tuneworthy.types import JsonMapping, JsonObject
 
 Path = tuple[str, ...]
@@ -71,7 +72,7 @@ def words_of(value: Any) -> list[str]:
     items = value if isinstance(value, list) else [value]
     if not items or any(isinstance(i, bool) or not isinstance(i, (str, int, float)) for i in items):
         return []
-    return [str(int(i)) if isinstance(i, float) and i.is_integer() else str(i) for i in items]
+    return [i if isinstance(i, str) else number_text(i) for i in items]
 
 
 def learn_fields(texts: Sequence[Text], leaves: Sequence[Mapping[Path, Any]]) -> list[Field]:

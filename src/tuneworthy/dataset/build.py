@@ -81,13 +81,14 @@ def build_version(
     for old in cache.parent.iterdir() if cache.parent.is_dir() else ():
         if old != cache:
             shutil.rmtree(old)
-    checked = run_checks(path, checks, context, policy=policy, meter=meter, cache=cache, say=say)
+    run = partial(run_checks, path, checks, context, meter=meter, say=say)
+    checked = run(policy=policy, cache=cache)
     checked = replace(checked, overlaps=_overlaps(checked, context))
     effect, held, reporting = effect_of_all(checked, meter, say), dict(policy), list[str]()
     while effect.loss and (check := _dearest(checked, held)):  # small losses that only show together
         held |= dict.fromkeys(check.codes.keys() - set(check.gate), "report")
         reporting.append(check.name)
-        checked = run_checks(path, checks, context, policy=held, meter=meter, say=say)
+        checked = run(policy=held)
         checked = replace(checked, overlaps=_overlaps(checked, context))
         effect = effect_of_all(checked, meter, say)
     recipe = _recipe(project, inputs, checked, depends, effect)

@@ -36,8 +36,7 @@ class SquadExactMatchGrader(AnswerGrader[SquadExactMatch]):
     """The normalised answer equals one of the normalised accepted answers."""
 
     def __call__(self, trace: Trace, case: Case) -> Score:
-        answer = normalise(trace.text)
-        return RIGHT if any(answer == normalise(one) for one in accepted(case.expected)) else WRONG
+        return RIGHT if normalise(trace.text) in map(normalise, accepted(case.expected)) else WRONG
 
 
 @GRADERS.register("squad_f1")

@@ -36,8 +36,7 @@ class ExactGrader(AnswerGrader[Exact]):
     """The answer, stripped of outer white space, equals the expected text (or one text of a list)."""
 
     def __call__(self, trace: Trace, case: Case) -> Score:
-        answer = trace.text.strip()
-        return RIGHT if any(answer == one.strip() for one in accepted(case.expected)) else WRONG
+        return RIGHT if trace.text.strip() in map(str.strip, accepted(case.expected)) else WRONG
 
 
 @GRADERS.register("normalised_exact")
@@ -47,8 +46,7 @@ class NormalisedExactGrader(AnswerGrader[NormalisedExact]):
     def __call__(self, trace: Trace, case: Case) -> Score:
         if trace.text == case.expected:
             return RIGHT
-        answer = normalise(trace.text)
-        return RIGHT if any(answer == normalise(one) for one in accepted(case.expected)) else WRONG
+        return RIGHT if normalise(trace.text) in map(normalise, accepted(case.expected)) else WRONG
 
 
 @GRADERS.register("includes")

@@ -11,7 +11,7 @@ from tuneworthy.cases.normalize import read_variables
 from tuneworthy.errors import UserError
 from tuneworthy.prompts.passages import with_passages
 from tuneworthy.prompts.prompt_child import fill, variables_of
-from tuneworthy.types import Case, Example, JsonMapping, Message, Passage, Variant, role_of, text_of
+from tuneworthy.types import Case, Example, JsonMapping, Message, Passage, Turns, Variant, role_of, text_of
 
 # Of one template, seconds of processor time; far above the need of a prompt.
 LIMIT_S: Final = 2.0
@@ -158,9 +158,7 @@ def own_system(case: Case) -> bool:
     return bool(case.messages) and role_of(case.messages[0]) == "system"
 
 
-def chat(
-    variant: Variant, case: Case, shots: Sequence[Example], passages: Sequence[Passage] = ()
-) -> tuple[Message, ...]:
+def chat(variant: Variant, case: Case, shots: Sequence[Example], passages: Sequence[Passage] = ()) -> Turns:
     """Return the messages that ask `case` of `variant`, with `shots` as earlier turns and `passages` in the last."""
     turns: list[Message] = []
     asked = _with_variables(variant, case.input if case.input is not None else "")

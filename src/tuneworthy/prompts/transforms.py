@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import orjson
 
@@ -17,14 +18,27 @@ _THINK = re.compile(
     re.IGNORECASE,
 )
 
-Transform = Callable[[Variant, str, Sequence[str], "JsonSchema | None"], Variant]
+
+class AnswerForm(NamedTuple):
+    """The kind of a task's answers, their labels, and the JSON schema of objects."""
+
+    kind: str
+    labels: Sequence[str]
+    schema: JsonSchema | None
+
+    @property
+    def fields(self) -> list[str]:
+        return list((self.schema or {}).get("properties", {}))
 
 
-def contract(variant: Variant, kind: str, labels: Sequence[str], schema: JsonSchema | None) -> Variant:
-    return _with_system(variant, "\n\n".join(filter(None, [variant.system, _contract(variant, kind, labels, schema)])))
+Transform = Callable[[Variant, AnswerForm], Variant]
 
 
-def xml(variant: Variant, kind: str, labels: Sequence[str], schema: JsonSchema | None) -> Variant:
+def contract(variant: Variant, form: AnswerForm) -> Variant:
+    return _with_system(variant, "\n\n".join(filter(None, [variant.system, _contract(variant, form)])))
+
+
+def xml(variant: Variant, form: AnswerForm) -> Variant:
     """Put instructions and input into XML elements of their own.
 
     Source: Anthropic, "Use XML tags to structure your prompts".
@@ -36,23 +50,23 @@ def xml(variant: Variant, kind: str, labels: Sequence[str], schema: JsonSchema |
     )
 
 
-def xml_contract(variant: Variant, kind: str, labels: Sequence[str], schema: JsonSchema | None) -> Variant:
-    structured = xml(variant, kind, labels, schema)
-    element = f"<output_format>\n{_contract(variant, kind, labels, schema)}\n</output_format>"
+def xml_contract(variant: Variant, form: AnswerForm) -> Variant:
+    structured = xml(variant, form)
+    element = f"<output_format>\n{_contract(variant, form)}\n</output_format>"
     return _with_system(structured, f"{structured.system}\n{element}")
 
 
-def role(variant: Variant, kind: str, labels: Sequence[str], schema: JsonSchema | None) -> Variant:
+def role(variant: Variant, form: AnswerForm) -> Variant:
     doing = {
         "label": "an expert at sorting messages into the right category",
         "json": "an expert at extracting structured data from text",
         "short_answer": "an expert who gives short, exact answers",
-    }.get(kind, "an experienced writer for this brand")
+    }.get(form.kind, "an experienced writer for this brand")
     return _with_system(variant, f"You are {doing}.\n\n{variant.system or ''}".strip())
 
 
-def half(variant: Variant, kind: str, labels: Sequence[str], schema: JsonSchema | None) -> Variant:
-    names = [*labels, *((schema or {}).get("properties", {}))]
+def half(variant: Variant, form: AnswerForm) -> Variant:
+    names = [*form.labels, *form.fields]
     parts = [part for part in re.split(r"(?<=[.!?])\s+|\n+", variant.system or "") if part.strip()]
     kept = [
         part
@@ -62,7 +76,7 @@ def half(variant: Variant, kind: str, labels: Sequence[str], schema: JsonSchema 
     return _with_system(variant, "\n".join(kept))
 
 
-def chain_of_thought(variant: Variant, kind: str, labels: Sequence[str], schema: JsonSchema | None) -> Variant:
+def chain_of_thought(variant: Variant, form: AnswerForm) -> Variant:
     ask = f"Think step by step in one short sentence. Then answer on a line that begins with `{COT_MARKER}`."
     return replace(
         _with_system(variant, "\n\n".join(filter(None, [variant.system, ask]))),
@@ -105,22 +119,21 @@ def _with_system(variant: Variant, system: str) -> Variant:
     return replace(variant, system=system or None)
 
 
-def _contract(variant: Variant, kind: str, labels: Sequence[str], schema: JsonSchema | None) -> str:
+def _contract(variant: Variant, form: AnswerForm) -> str:
     """Describe the form of the answer in words; labels that appear in the prompt already are not listed again."""
-    listed = [verbatim(label) for label in labels]
-    if kind == "label" and all(label in (variant.system or "") for label in listed):
+    listed = [verbatim(label) for label in form.labels]
+    if form.kind == "label" and all(label in (variant.system or "") for label in listed):
         return "Answer with exactly one of the labels above, copied letter by letter, and nothing else."
-    if kind == "label":
+    if form.kind == "label":
         return "Answer with exactly one of these labels, copied letter by letter, and nothing else:\n" + "\n".join(
             listed
         )
-    if kind == "json":
-        fields = list((schema or {}).get("properties", {}))
+    if form.kind == "json":
         return (
             f"Answer with one JSON object and nothing else. Use only these fields: "
-            f"{verbatim(orjson.dumps(fields).decode())}. "
+            f"{verbatim(orjson.dumps(form.fields).decode())}. "
             "Leave a field out if the input does not give it. Copy values from the input word by word."
         )
-    if kind == "short_answer":
+    if form.kind == "short_answer":
         return "Answer in as few words as possible, without a full sentence and without explanation."
     return "Answer with the text of the reply only: no preamble, no explanation, no headings."

@@ -20,7 +20,7 @@ from tuneworthy.providers.constraints import constraint, put, unwrap
 from tuneworthy.providers.http_client import HttpClient, ServedProvider, server_options
 from tuneworthy.providers.keys import Key
 from tuneworthy.providers.usage import Count, Name, WireModel, cut, mapping
-from tuneworthy.types import JsonMapping, JsonObject, Message, Request, Response, calls_of, role_of
+from tuneworthy.types import JsonMapping, JsonObject, Message, Request, Response, Turns, calls_of, role_of
 
 VERSION = "2023-06-01"
 # Anthropic's reason to ours; any other keeps its name.
@@ -104,7 +104,7 @@ class AnthropicProvider(ServedProvider):
         return body, dropped
 
 
-def split_system(messages: tuple[Message, ...]) -> tuple[str, list[Message]]:
+def split_system(messages: Turns) -> tuple[str, list[Message]]:
     """Split a chat into its system text and its turns in Anthropic's shape, with tool calls and results as blocks."""
     system: list[str] = []
     turns: list[Message] = []

@@ -15,12 +15,12 @@ grammars/README.md ("Tokens").
 import asyncio
 import time
 from collections.abc import Sequence
-from itertools import takewhile
 
 from tuneworthy.errors import ProviderError
 from tuneworthy.providers import messages
 from tuneworthy.providers.base import PLAIN_START
 from tuneworthy.providers.http_client import HttpClient
+from tuneworthy.text import n_shared
 from tuneworthy.types import JsonMapping, Request, Response
 
 # So much of the end of a prompt decides how the label behind it is split into tokens.
@@ -91,7 +91,7 @@ class LabelRanker:
         logprobs: dict[tuple[int, ...], float] = {}
         before: list[int] = []
         for label in sorted(labels):
-            shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, label, strict=False)))
+            shared = n_shared(before, label)
             rest, before = label[shared:], label
             answer = await self._client.post(
                 {

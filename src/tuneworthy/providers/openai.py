@@ -16,7 +16,7 @@ from tuneworthy.providers.constraints import constraint, put, unwrap
 from tuneworthy.providers.http_client import HttpClient, ServedProvider, Sign, server_options
 from tuneworthy.providers.keys import Key
 from tuneworthy.providers.usage import Count, Logprob, Name, WireModel, WireToolCall, cut, mapping
-from tuneworthy.types import JsonMapping, JsonObject, Message, OutputFormat, Request, Response, role_of
+from tuneworthy.types import JsonMapping, JsonObject, Message, OutputFormat, Request, Response, Turns, role_of
 
 
 class OpenAIProvider(ServedProvider):
@@ -95,7 +95,7 @@ class OpenAIProvider(ServedProvider):
         return ()
 
 
-def with_instructions(messages: tuple[Message, ...], role: str) -> tuple[Message, ...] | list[Message]:
+def with_instructions(messages: Turns, role: str) -> Turns | list[Message]:
     """Put system messages into the role that the model takes; without one, ahead of the first user turn."""
     own = [message for message in messages if role_of(message) == "system"]
     if role == "system" or not own:

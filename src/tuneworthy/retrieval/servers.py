@@ -8,12 +8,12 @@ import base64
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
 from tuneworthy.arrays import Floats32
-from tuneworthy.config.retrieval import EncoderServer, RerankServer
+from tuneworthy.config.retrieval import EncoderServer, RerankServer, SearchServer
 from tuneworthy.errors import OutsideFault, ProviderError
 from tuneworthy.providers.drain import drain
 from tuneworthy.providers.http_client import HttpClient
@@ -35,80 +35,30 @@ MAX_BYTES = 256 * 2**20
 MAYBE_BILLED = frozenset({"timeout", "connection", "malformed", "incomplete"})
 
 Result = TypeVar("Result")
+Config = TypeVar("Config", bound=SearchServer)
 # Returns the request for some texts.
 Content = Callable[[Sequence[str]], JsonMapping]
 # Returns the answers in the order of the texts, given what came and how many are expected.
 Reader = Callable[[Any, int], list[str]]
 
 
-class ServerEncoder:
-    """Dense vectors of a server with `/embeddings`; rows have length 1.
-
-    Args:
-        config: Its address.
-        account: Pays, and stores the vectors.
-        root: The project folder, whose consent sends the key.
-    """
-
-    def __init__(self, config: EncoderServer, account: Account, root: Path = Path()) -> None:
-        self._config = config
-        self._server = RetrievalServer(config, "embeddings", account, root)
-
-    async def encode_chunks(self, texts: Sequence[str]) -> Floats32:
-        return await self._encode([self._config.document_prefix + text for text in texts], 0)
-
-    async def encode_questions(self, texts: Sequence[str], repeat: int = 0) -> Floats32:
-        """Return (n, width); each repeat is asked for separately."""
-        return await self._encode([self._config.query_prefix + text for text in texts], repeat)
-
-    async def _encode(self, texts: Sequence[str], repeat: int) -> Floats32:
-        def content(batch: Sequence[str]) -> JsonMapping:
-            return {"model": self._config.model, "input": list(batch)}
-
-        vectors = await self._server.answers(
-            [texts[first : first + BATCH] for first in range(0, len(texts), BATCH)], repeat, content, _vectors
-        )
-        rows = [np.frombuffer(base64.b64decode(vectors[text]), "<f4") for text in texts]
-        if len({len(row) for row in rows}) != 1:
-            raise self._server.odd_answer("vectors of different dimensions")
-        matrix: Floats32 = np.stack(rows).astype(np.float32)
-        return np.asarray(matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12))
-
-
-class ServerReranker:
-    """Scores of a server with `/rerank`.
-
-    Args:
-        config: Its address.
-        account: Pays, and stores the scores.
-        root: The project folder, whose consent sends the key.
-    """
-
-    def __init__(self, config: RerankServer, account: Account, root: Path = Path()) -> None:
-        self._config = config
-        self._server = RetrievalServer(config, "rerank", account, root)
-
-    async def score(self, question: str, texts: Sequence[str], repeat: int = 0) -> list[float]:
-        def content(batch: Sequence[str]) -> JsonMapping:
-            return {"model": self._config.model, "query": question, "documents": list(batch), "top_n": len(batch)}
-
-        scores = await self._server.answers([texts], repeat, content, _scores)
-        return [float(scores[text]) for text in texts]
-
-
-class RetrievalServer:
+class RetrievalServer(Generic[Config]):
     """Requests missing results.
 
     Args:
         config: The server.
-        path: Where requests are posted to.
         account: Pays, and stores the answers.
         root: The project folder, whose consent sends the key.
+
+    Attributes:
+        path: Where requests are posted to.
     """
 
-    def __init__(self, config: EncoderServer | RerankServer, path: str, account: Account, root: Path) -> None:
-        self._config, self._path, self._account, self._root = config, path, account, root
-        self._identity = canonical({"base_url": config.base_url, "path": path})
+    path: ClassVar[str]
+
+    def __init__(self, config: Config, account: Account, root: Path = Path()) -> None:
+        self._config, self._account, self._root = config, account, root
+        self._identity = canonical({"base_url": config.base_url, "path": self.path})
 
     async def answers(
         self, batches: Sequence[Sequence[str]], repeat: int, content: Content, read: Reader
@@ -144,7 +94,7 @@ class RetrievalServer:
 
     def odd_answer(self, reason: object) -> OutsideFault:
         return OutsideFault(
-            f"The response from {self._config.base_url}/{self._path} does not follow the API: {reason}.",
+            f"The response from {self._config.base_url}/{self.path} does not follow the API: {reason}.",
             hint="Check base_url and model of this server in [retrieval].",
         )
 
@@ -154,7 +104,7 @@ class RetrievalServer:
         with self._account.call(keys, ceiling) as call:
             started = time.perf_counter()
             try:
-                answer = await client.post(content, self._path)
+                answer = await client.post(content, self.path)
                 answers = dict(zip(keys, read(answer, len(keys)), strict=True))
             except ProviderError as error:
                 if error.code not in MAYBE_BILLED:
@@ -182,9 +132,48 @@ class RetrievalServer:
             if attempt < TRIES - 1:
                 await asyncio.sleep(PAUSE_S * 2**attempt)
         raise OutsideFault(
-            f"No response from {self._config.base_url}/{self._path}. {failure.message}",
+            f"No response from {self._config.base_url}/{self.path}. {failure.message}",
             hint="Run the same command again once the server works. Finished calls are not paid for twice.",
         )
+
+
+class ServerEncoder(RetrievalServer[EncoderServer]):
+    """Dense vectors of a server with `/embeddings`; rows have length 1."""
+
+    path = "embeddings"
+
+    async def encode_chunks(self, texts: Sequence[str]) -> Floats32:
+        return await self._encode([self._config.document_prefix + text for text in texts], 0)
+
+    async def encode_questions(self, texts: Sequence[str], repeat: int = 0) -> Floats32:
+        """Return (n, width); each repeat is asked for separately."""
+        return await self._encode([self._config.query_prefix + text for text in texts], repeat)
+
+    async def _encode(self, texts: Sequence[str], repeat: int) -> Floats32:
+        def content(batch: Sequence[str]) -> JsonMapping:
+            return {"model": self._config.model, "input": list(batch)}
+
+        vectors = await self.answers(
+            [texts[first : first + BATCH] for first in range(0, len(texts), BATCH)], repeat, content, _vectors
+        )
+        rows = [np.frombuffer(base64.b64decode(vectors[text]), "<f4") for text in texts]
+        if len({len(row) for row in rows}) != 1:
+            raise self.odd_answer("vectors of different dimensions")
+        matrix: Floats32 = np.stack(rows).astype(np.float32)
+        return np.asarray(matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12))
+
+
+class ServerReranker(RetrievalServer[RerankServer]):
+    """Scores of a server with `/rerank`."""
+
+    path = "rerank"
+
+    async def score(self, question: str, texts: Sequence[str], repeat: int = 0) -> list[float]:
+        def content(batch: Sequence[str]) -> JsonMapping:
+            return {"model": self._config.model, "query": question, "documents": list(batch), "top_n": len(batch)}
+
+        scores = await self.answers([texts], repeat, content, _scores)
+        return [float(scores[text]) for text in texts]
 
 
 async def _finished(call: Coroutine[Any, Any, Result], grace_s: float) -> Result:

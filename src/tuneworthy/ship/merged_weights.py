@@ -55,9 +55,7 @@ def merge_folder(adapter: Path, base: Path, target: Path) -> list[float]:
         tensors = {name: place for name, place in tensors.items() if name in lora.whole}
     _check_fit(lora, tensors, base)
     errors: list[float] = []
-    for name in _COPIED:
-        if (base / name).is_file():
-            shutil.copyfile(base / name, target / name)
+    copy_files(_COPIED, base, target)
     copy_tokenizer(adapter, base, target)
     for path in {place.path: None for place in tensors.values()}:
         _merge_file(lora, {n: p for n, p in tensors.items() if p.path == path}, target / path.name, errors)
@@ -112,12 +110,17 @@ def _check_fit(lora: LoraAdapter, tensors: Mapping[str, Place], base: Path) -> N
             )
 
 
+def copy_files(names: Sequence[str], source: Path, target: Path) -> None:
+    """Copy the files that are in `source`."""
+    for name in names:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
+
+
 def copy_tokenizer(adapter: Path, base: Path, target: Path) -> None:
     """Copy the tokenizer and the template that were trained with: the adapter's where it has them, else the base's."""
     source = adapter if (adapter / "tokenizer.json").is_file() else base
-    for name in TOKENIZER_FILES:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, target / name)
+    copy_files(TOKENIZER_FILES, source, target)
     if template_of(target) is None and (template := template_of(adapter) or template_of(base)) is not None:
         (target / "chat_template.jinja").write_text(template, encoding="utf-8")
 

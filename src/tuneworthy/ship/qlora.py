@@ -1,6 +1,5 @@
 """The base as 4-bit training (QLoRA) sees it: its linear layers quantised and brought back to 16 bits."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from tuneworthy.extras import require
 from tuneworthy.providers.model_safety import INDEX, tensors_of
 from tuneworthy.providers.weights import from_float32, write_tensors
-from tuneworthy.ship.merged_weights import TORCH_DTYPES, copy_tokenizer
+from tuneworthy.ship.merged_weights import TORCH_DTYPES, copy_files, copy_tokenizer
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.store.frozen import scratch
@@ -68,7 +67,5 @@ def dequantise(base: Path, target: Path) -> None:
     for path in {place.path: None for place in tensors.values()}:
         shapes = [(name, place.dtype, place.shape) for name, place in tensors.items() if place.path == path]
         write_tensors(target / path.name, shapes, content)
-    for name in ("config.json", "generation_config.json", INDEX):
-        if (base / name).is_file():
-            shutil.copyfile(base / name, target / name)
+    copy_files(("config.json", "generation_config.json", INDEX), base, target)
     copy_tokenizer(base, base, target)

@@ -5,7 +5,7 @@ hand.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -116,23 +116,19 @@ def advise(
     return _Advisor(shape, rows, available, device, train or Train(), has_bf16, start).advise()
 
 
+@dataclass
 class _Advisor:
     """Sets one knob after the other; later knobs rest on earlier knobs."""
 
-    def __init__(  # noqa: PLR0917
-        self,
-        shape: Shape,
-        rows: RowLengths,
-        available: float,
-        device: Device,
-        train: Train,
-        has_bf16: bool,
-        start: Artifact | None,
-    ) -> None:
-        self.shape, self.rows, self.available, self.device = shape, rows, available, device
-        self.train, self.has_bf16, self.start = train, has_bf16, start
-        self.knobs: list[Knob] = []
-        self.settings = TrainingSettings(batch_size=16, micro_batch_size=1)
+    shape: Shape
+    rows: RowLengths
+    available: float
+    device: Device
+    train: Train
+    has_bf16: bool
+    start: Artifact | None
+    knobs: list[Knob] = field(default_factory=list)
+    settings: TrainingSettings = field(default_factory=lambda: TrainingSettings(batch_size=16, micro_batch_size=1))
 
     def advise(self) -> Advice:
         rows = self.rows

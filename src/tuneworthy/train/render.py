@@ -18,7 +18,7 @@ from typing import Any, Final
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat, ChatTemplate
 from tuneworthy.train import messages
-from tuneworthy.types import JsonObject, Message, role_of, text_of
+from tuneworthy.types import JsonObject, Turns, role_of, text_of
 
 # Around what is supervised, where colours cannot be shown.
 OPEN, CLOSE = "⟦", "⟧"
@@ -46,7 +46,7 @@ class RowChat:
     """
 
     id: str
-    messages: tuple[Message, ...]
+    messages: Turns
     tools: tuple[JsonObject, ...] = ()
 
 

@@ -11,7 +11,7 @@ from tuneworthy.cases.formats.registry import CASE_FORMATS, Fields, Format, has,
 from tuneworthy.cases.formats.values import at
 from tuneworthy.cases.readers.faults import Dropped, Journal, RowFault
 from tuneworthy.errors import nearest
-from tuneworthy.types import JsonObject, Message, role_of
+from tuneworthy.types import JsonObject, Turns, role_of
 
 NATIVE = '{"input": "text" or {variables}, or "messages": [...], "expected": ...}'
 _KEYS = frozenset({"id", "input", "messages", "expected", "group", "tags", "documents", "tools"})
@@ -55,7 +55,7 @@ def _question(row: JsonObject) -> Fields:
     raise RowFault("a string or an object of variables for `input`", value)
 
 
-def ends_with_user(turns: tuple[Message, ...]) -> tuple[Message, ...]:
+def ends_with_user(turns: Turns) -> Turns:
     """Return `turns` if a user (or a tool) had the last word.
 
     Raises:

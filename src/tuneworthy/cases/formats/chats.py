@@ -6,7 +6,7 @@ from typing import Any
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.readers.faults import RowFault, show
-from tuneworthy.types import Message, calls_of, role_of, text_of
+from tuneworthy.types import Message, Turns, calls_of, role_of, text_of
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 _UNSEEN = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
@@ -25,7 +25,7 @@ def is_blank(text: str) -> bool:
     return all(unicodedata.category(char) in _UNSEEN or char in _FILLERS for char in bare)
 
 
-def check_messages(value: Any, name: str = "messages") -> tuple[Message, ...]:
+def check_messages(value: Any, name: str = "messages") -> Turns:
     """Return `value` as messages of text.
 
     Lists of text parts become one text; keys whose value is null are left out (Parquet writes them).
@@ -78,7 +78,7 @@ def text_of_parts(content: Any, where: str) -> str:
     return "\n".join(part["text"] for part in content)
 
 
-def check_chat(turns: tuple[Message, ...]) -> tuple[Message, ...]:
+def check_chat(turns: Turns) -> Turns:
     """Return `turns` if they can be learned from: a user's turn, an answer at the end, no empty answer before.
 
     Raises:

@@ -16,7 +16,7 @@ from tuneworthy.cases.formats.tool_calls import call_of
 from tuneworthy.cases.formats.values import at, list_at
 from tuneworthy.cases.normalize import variables_text
 from tuneworthy.cases.readers.faults import Dropped, Journal, RowFault, show
-from tuneworthy.types import UNLABELLED, JsonObject, Message
+from tuneworthy.types import UNLABELLED, JsonObject, Turns
 
 _FROM = {
     "human": "user",
@@ -46,7 +46,7 @@ def _text(row: JsonObject, key: str, *, optional: bool = False) -> str:
     return value
 
 
-def _chat(system: str, question: str, answer: str) -> tuple[Message, ...]:
+def _chat(system: str, question: str, answer: str) -> Turns:
     head = ({"role": "system", "content": system},) if system.strip() else ()
     if is_blank(question):
         raise RowFault(messages.A_QUESTION, got="an empty string")

@@ -16,7 +16,7 @@ from tuneworthy.cases.formats.tool_calls import tools_of, with_calls, with_weigh
 from tuneworthy.cases.formats.values import at, first_at, names, word_at
 from tuneworthy.cases.normalize import variables_text
 from tuneworthy.cases.readers.faults import Dropped, Journal, RowFault, show
-from tuneworthy.types import JsonMapping, JsonObject, Message
+from tuneworthy.types import JsonMapping, JsonObject, Turns
 
 Answer = tuple[list[Any], str | None]
 
@@ -43,7 +43,7 @@ _TEXT_KEYS: Final = names(
 _SAID_KEYS: Final = ("role", "content", "tool_calls", "tool_call_id", "name")
 
 
-def fields_of(turns: tuple[Message, ...], row: JsonMapping, read: Set[str]) -> Fields:
+def fields_of(turns: Turns, row: JsonMapping, read: Set[str]) -> Fields:
     """Return the fields of an example; the row's other keys go to `meta`, tools in the OpenAI shape.
 
     Raises:

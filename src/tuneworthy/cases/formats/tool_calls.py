@@ -9,7 +9,7 @@ import orjson
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.values import at
 from tuneworthy.cases.readers.faults import RowFault
-from tuneworthy.types import JsonObject, Message, role_of
+from tuneworthy.types import JsonObject, Message, Turns, role_of
 
 
 def tools_of(value: Any) -> list[JsonObject]:
@@ -40,7 +40,7 @@ def tools_of(value: Any) -> list[JsonObject]:
     return out
 
 
-def with_calls(turns: Sequence[Message]) -> tuple[Message, ...]:
+def with_calls(turns: Sequence[Message]) -> Turns:
     """Return messages whose calls are in the OpenAI shape, and whose results name the call that they answer.
 
     Ids that are missing are ``call_0``, ``call_1``, in order; a result without one answers the first open call.
@@ -74,7 +74,7 @@ def with_calls(turns: Sequence[Message]) -> tuple[Message, ...]:
     return tuple(out)
 
 
-def with_weights(turns: Sequence[Message]) -> tuple[Message, ...]:
+def with_weights(turns: Sequence[Message]) -> Turns:
     """Return messages in which Axolotl's `train` is OpenAI's `weight`: whether an answer is learned from."""
     if not any("train" in message for message in turns):
         return tuple(turns)

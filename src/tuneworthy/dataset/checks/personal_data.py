@@ -9,14 +9,14 @@ from importlib import import_module
 from typing import Any, ClassVar, Final, Literal, Protocol
 
 from tuneworthy.cases import pii
-from tuneworthy.cases.pii import KINDS, Masker, PiiMatch, number_text, recurrences
+from tuneworthy.cases.pii import KINDS, Masker, PiiMatch, recurrences
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, CheckContext, RowFinding
 from tuneworthy.dataset.distill.teacher import KEY as TEACHER
 from tuneworthy.dataset.records import Action
 from tuneworthy.errors import UserError
-from tuneworthy.text import plural
-from tuneworthy.types import Example, Message, content_hash
+from tuneworthy.text import number_text, plural
+from tuneworthy.types import Example, Turns, content_hash
 
 _DIGEST: Final = 8
 # How often a row is masked: what stood close to a value may be found only where the value is gone.
@@ -236,7 +236,7 @@ def masking(engine: EngineName) -> Callable[[Example], Example]:
     return masked
 
 
-def _id_of(turns: tuple[Message, ...]) -> str:
+def _id_of(turns: Turns) -> str:
     try:
         return content_hash(turns)
     except TypeError:  # half of a character, which no file holds

@@ -8,13 +8,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from importlib.resources import files
-from itertools import takewhile
 from typing import Final
 
 import orjson
 import re2
 
 from tuneworthy.cases.normalize import folded, words
+from tuneworthy.text import n_shared
 
 _DIGIT = re.compile(r"\d")
 # Punctuation that is part of a number, a formula or a name (C#), and the symbols that stand for it: of a Unicode class
@@ -90,16 +90,12 @@ def _alike(word: str, other: str) -> bool:
         return False
     if not {word, other}.isdisjoint(_NEGATIONS | _NUMBERS):
         return False
-    start = _n_common(word, other)
-    end = min(_n_common(word[::-1], other[::-1]), len(word) - start, len(other) - start)
+    start = n_shared(word, other)
+    end = min(n_shared(word[::-1], other[::-1]), len(word) - start, len(other) - start)
     inner, other_inner = word[start : len(word) - end], other[start : len(other) - end]
     longest = max(len(inner), len(other_inner))
     swapped = longest == 2 and inner == other_inner[::-1]
     return min(start, end) > 0 and (swapped or longest <= 1 + (min(len(word), len(other)) >= _LONG))
-
-
-def _n_common(word: str, other: str) -> int:
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(word, other, strict=False)))
 
 
 def rows_with(texts: Iterable[str], wanted: frozenset[str]) -> Counter[str]:

@@ -42,9 +42,7 @@ from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import render
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.store import Folder
-from tuneworthy.types import Case, Example, Message, Say, Score, Shots, Trace, Variant, content_hash
-
-Chat = tuple[Message, ...]
+from tuneworthy.types import Case, Example, Message, Say, Score, Shots, Trace, Turns, Variant, content_hash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +130,7 @@ async def distill(
     session = teaching.runner
     shots, mask_row = TeacherShots(teaching.pool), masking(project.data.pii_engine)
 
-    def masked(chat: Chat) -> Chat:
+    def masked(chat: Turns) -> Turns:
         return mask_row(Example(messages=chat, id="")).messages
 
     mask = None if teacher.personal_data == "send" else masked

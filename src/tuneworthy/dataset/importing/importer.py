@@ -10,7 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence, Set
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
@@ -46,7 +46,7 @@ from tuneworthy.dataset.records import (
 from tuneworthy.errors import UserError
 from tuneworthy.people.feedback import Scales, has_feedback, settle, unused_scores
 from tuneworthy.store import Folder
-from tuneworthy.types import Example, Message, Say, calls_of, content_hash, role_of, text_of
+from tuneworthy.types import Example, Message, Say, Turns, calls_of, content_hash, role_of, text_of
 
 MAX_SHOWN_ROW: Final = 64 * 1024
 # Rows whose ratings set the scales of a file.
@@ -179,12 +179,15 @@ def names_of(paths: Sequence[Path]) -> list[str]:
     return names
 
 
+@dataclass
 class _SourceReader:
-    def __init__(self, path: Path, source: SourceRecord, journal: Rejects, writer: ImportWriter) -> None:
-        self.path, self.source, self.journal, self.writer = path, source, journal, writer
-        self.scales = Scales()
-        self.n_rated = 0
-        self.example: list[ShownTurn] = []
+    path: Path
+    source: SourceRecord
+    journal: Rejects
+    writer: ImportWriter
+    scales: Scales = field(default_factory=Scales)
+    n_rated: int = 0
+    example: list[ShownTurn] = field(default_factory=list)
 
     def read(self, request: ImportRequest, say: Say) -> SourceRecord:
         stream = stream_examples(
@@ -282,7 +285,7 @@ def _fault(line: int, turns: Sequence[Message], raw: Any, *, repaired: bool) -> 
     return None
 
 
-def _without_unread_keys(turns: tuple[Message, ...], journal: Rejects) -> list[Message]:
+def _without_unread_keys(turns: Turns, journal: Rejects) -> list[Message]:
     if all(turn.keys() <= _KEYS for turn in turns):
         return list(turns)
     unread = sorted({key for turn in turns for key in turn} - _KEYS)

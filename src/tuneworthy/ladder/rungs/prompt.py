@@ -11,7 +11,7 @@ from tuneworthy.evaluate.ranking import content_free
 from tuneworthy.ladder.rung import Proposal, Rung, SearchResult, View, rung
 from tuneworthy.ladder.rung_details import GepaDetail, PromptDetail
 from tuneworthy.ladder.rungs.prompt_search import optimise_prompt, searched_cases, why_not_optimised
-from tuneworthy.prompts.transforms import TRANSFORMS, applicable
+from tuneworthy.prompts.transforms import TRANSFORMS, AnswerForm, applicable
 from tuneworthy.search.optimise import MINIBATCH
 from tuneworthy.types import OutputFormat, Ranking, Variant
 
@@ -33,7 +33,7 @@ class PromptRung(Rung):
                 continue  # it would forbid the labels that are not known
             candidates.append(
                 replace(
-                    TRANSFORMS[name](best, task.kind, task.labels, task.schema),
+                    TRANSFORMS[name](best, AnswerForm(task.kind, task.labels, task.schema)),
                     name=f"prompt/{name}",
                     notes=(*best.notes, name),
                 )

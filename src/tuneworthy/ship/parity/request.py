@@ -10,6 +10,7 @@ from typing import Final
 import orjson
 
 from tuneworthy.cases import read_examples
+from tuneworthy.cases.normalize import tools_of
 from tuneworthy.config.project import Project
 from tuneworthy.dataset.freeze import find_version
 from tuneworthy.errors import UserError
@@ -21,7 +22,7 @@ from tuneworthy.store.artifacts import MADE_BY, Artifact, Kind, artifacts, open_
 from tuneworthy.store.folder import Folder
 from tuneworthy.train.render import RowChat
 from tuneworthy.train.training_rows import Student
-from tuneworthy.types import Example, JsonMapping, JsonObject, Variant
+from tuneworthy.types import Example, JsonMapping, Variant
 
 # Rows that are asked: equal forms whose right and wrong differ in 3 % of the rows pass in 97 % (at 100: 71 %).
 N_PROMPTS: Final = 200
@@ -208,11 +209,6 @@ def as_trained(row: Example, prompt: JsonMapping) -> Example:
 def _student(prompt: JsonMapping) -> Student:
     user = prompt.get("user") or "{{ input }}"
     return Student(variant=Variant(name="trained", model="", model_identity={}, system=prompt.get("system"), user=user))
-
-
-def tools_of(row: Example) -> tuple[JsonObject, ...]:
-    tools = row.meta.get("tools")
-    return tuple(tools) if isinstance(tools, list) else ()
 
 
 def end_supervised(adapter: Path, end: str) -> bool | None:
