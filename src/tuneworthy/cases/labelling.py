@@ -18,7 +18,7 @@ from tuneworthy.cases.formats.case_rows import native_fields
 from tuneworthy.cases.readers.faults import Journal, show
 from tuneworthy.cases.readers.files import open_rows
 from tuneworthy.cases.readers.reader import canonical_or_none, case_id, read_cases
-from tuneworthy.cases.stratified import rank
+from tuneworthy.cases.stratified import numbered, rank
 from tuneworthy.cases.writer import write_rows
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.input_files import read_input
@@ -260,8 +260,8 @@ def cohen_kappa(pairs: Sequence[tuple[Any, Any]]) -> float | None:
         return None
     from sklearn.metrics import cohen_kappa_score
 
-    numbers: dict[Any, int] = defaultdict(lambda: len(numbers))
-    return float(cohen_kappa_score(*zip(*((numbers[a], numbers[b]) for a, b in pairs), strict=True)))
+    numbers = numbered(label for pair in pairs for label in pair)
+    return float(cohen_kappa_score(numbers[::2], numbers[1::2]))
 
 
 @dataclass(frozen=True, slots=True)

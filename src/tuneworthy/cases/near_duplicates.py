@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from tuneworthy.cases.normalize import normalise, question_of, words
-from tuneworthy.cases.stratified import components_of, members_of, units_of
+from tuneworthy.cases.stratified import components_of, members_of, numbered, units_of
 from tuneworthy.types import UNLABELLED, Case, canonical
 
 # Similarity from which two cases are one source, where they expect one answer, and where they do not. On real
@@ -76,9 +76,8 @@ def _alike(cases: Sequence[Case]) -> Iterator[tuple[int, int]]:
     if len(cases) < 2:
         return
     vectors = _vectors([question_of(case) for case in cases])
-    numbers: dict[bytes, int] = defaultdict(lambda: len(numbers))
     forms = (case.id.encode() + b"?" if case.expected is UNLABELLED else canonical(case.expected) for case in cases)
-    answers = np.array([numbers[form] for form in forms])  # an unknown answer is like no other
+    answers = np.array(numbered(forms))  # an unknown answer is like no other
     n = len(cases)
     near = []
     for first in range(0, n, _BLOCK):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -68,6 +68,12 @@ def members_of(numbers: Iterable[int]) -> list[list[int]]:
     for place, number in enumerate(numbers):
         members[number].append(place)
     return list(members.values())
+
+
+def numbered(values: Iterable[Hashable]) -> list[int]:
+    """Return a number for each value: equal values have one number, in the order in which they first appear."""
+    numbers: dict[Hashable, int] = defaultdict(lambda: len(numbers))
+    return [numbers[value] for value in values]
 
 
 def rank(seed: int, key: str) -> str:

@@ -19,9 +19,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Final, Protocol, cast
 
+from tuneworthy.dataset import messages
 from tuneworthy.dataset.records import Action
 from tuneworthy.retrieval.encoder import Encoder
-from tuneworthy.rules import Finding, Rule, RuleBook
+from tuneworthy.rules import Finding, R, Rule, RuleBook
 from tuneworthy.types import Case, Example, JsonObject
 
 # The `row` of a finding that is about all rows together; its action is `report`.
@@ -156,6 +157,11 @@ MODULES: Final = tuple(
 )
 
 DATA_CHECKS: Final[RuleBook[RowFinding]] = RuleBook("data_checks", MODULES, DataCheck)
+
+
+def data_check(name: str, **facts: Any) -> Callable[[R], R]:
+    """Return a decorator that registers a built-in check; `messages.REASONS` has its codes."""
+    return DATA_CHECKS.rule(name, codes=messages.REASONS[name], **facts)
 
 
 def data_checks() -> dict[str, DataCheck]:

@@ -208,7 +208,7 @@ DISLIKED = "thumbs_down"
 def disliked_answers(done: Import, rows: StoredRows) -> dict[str, Message]:
     """Return the answers of an import that people disliked, by the hash of what was asked; of several the last."""
     chats = [one.example.messages for one in done.rejects() if one.reason == DISLIKED and one.example is not None]
-    scales = _scales_of(rows)
+    scales = scales_of(rows)
     chats += [row.messages for row in rows if settle(row.messages, row.meta, scales).drops == DISLIKED]
     return {_asked(chat): chat[-1] for chat in chats}
 
@@ -220,7 +220,7 @@ class _AddDisliked:
         self.disliked = disliked
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        scales = _scales_of(rows)
+        scales = scales_of(rows)
         for number, row in enumerate(rows):
             worse = self.disliked.get(_asked(row.messages)) if row.messages and has_feedback(row.meta) else None
             if worse is None or worse.get("content") == row.answer or rejected_answer(row):
@@ -243,7 +243,7 @@ def rated_pairs_check(disliked: Mapping[str, Message]) -> DataCheck:
     )
 
 
-def _scales_of(rows: Sequence[Example]) -> Scales:
+def scales_of(rows: Sequence[Example]) -> Scales:
     scales = Scales()
     for row in rows:
         scales.add_row(row.messages, row.meta)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from functools import cached_property
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from tuneworthy.cases.stratified import numbered
 from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.config.grants import require_grants
 from tuneworthy.config.project import Project
@@ -159,8 +160,7 @@ class Session:
     def groups(self, cases: Sequence[Case]) -> np.ndarray | None:
         if not any(case.group for case in cases):
             return None
-        numbers: dict[str, int] = defaultdict(lambda: len(numbers))
-        return np.array([numbers[case.source] for case in cases])
+        return np.array(numbered(case.source for case in cases))
 
     async def measure(self, variant: Variant, cases: Sequence[Case]) -> DevScores:
         traces = await self.ask(variant, cases)

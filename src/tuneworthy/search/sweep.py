@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from tuneworthy.cases.stratified import numbered
 from tuneworthy.decoding.engines import NEUTRAL, engine_of
 from tuneworthy.decoding.presets import engine_for
 from tuneworthy.errors import Undecided, UserError
@@ -279,9 +280,8 @@ def _compared(a: DevScores, b: DevScores, cases: Sequence[Case], seed: int) -> P
             f"{FEWEST // 2} are needed.",
             hint=ADD_CASES,
         )
-    names = [case.source for case in cases]
-    numbers = {name: at for at, name in enumerate(dict.fromkeys(names))}
-    groups = np.array([numbers[name] for name in names])[both] if len(numbers) < len(names) else None
+    numbers = numbered(case.source for case in cases)
+    groups = np.array(numbers)[both] if max(numbers) < len(numbers) - 1 else None
     return compare(a.num[both], a.den[both], b.num[both], b.den[both], groups, alpha=ALPHA, seed=seed)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from tuneworthy.cases.formats.chats import check_chat, check_messages, is_blank
 from tuneworthy.cases.readers.faults import RowFault
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
+from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.types import Example, Message, calls_of, role_of
 
 # NUL, half a character, the sign for a lost one, and UTF-8 that was read as Latin-1 or Windows-1252.
@@ -52,7 +52,7 @@ def _tool_fault(chat: Sequence[Message]) -> tuple[str, str] | None:
     return None
 
 
-@DATA_CHECKS.rule("chat", codes=messages.REASONS["chat"], gate=frozenset(messages.REASONS["chat"]), certain=True)
+@data_check("chat", gate=frozenset(messages.REASONS["chat"]), certain=True)
 def chat(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
     """Rows that are not a valid chat: no question, no answer at the end, an unknown role, an empty turn, broken text.
 

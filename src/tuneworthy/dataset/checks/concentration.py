@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tuneworthy.cases.task_kind import label_counts, parse_object
-from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
+from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.stats.intervals import wilson
 from tuneworthy.types import Example, canonical
 
@@ -16,7 +15,7 @@ from tuneworthy.types import Example, canonical
 MIN_ROWS = 50
 
 
-@DATA_CHECKS.rule("concentration", codes=messages.REASONS["concentration"], whole=True, version=7)
+@data_check("concentration", whole=True, version=7)
 @dataclass(frozen=True, slots=True)
 class Concentration:
     """One answer that makes up much of the rows.

@@ -9,7 +9,7 @@ from typing import Final
 
 from tuneworthy.cases.contamination import KEPT_SHARE, search
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, CheckContext, RowFinding
+from tuneworthy.dataset.base import WHOLE_SET, CheckContext, RowFinding, data_check
 from tuneworthy.dataset.records import Action
 from tuneworthy.types import Example
 
@@ -20,9 +20,8 @@ _ON_SET: Final = frozenset({"overlap_price", "overlap_kept"})
 _SHOWN: Final = 5
 
 
-@DATA_CHECKS.rule(
+@data_check(
     "contamination",
-    codes=messages.REASONS["contamination"],
     gate=frozenset(messages.REASONS["contamination"]) - {POSSIBLE, *_ON_SET},
     whole=True,
     version=8,

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, CheckContext, RowFinding
+from tuneworthy.dataset.base import WHOLE_SET, CheckContext, RowFinding, data_check
 from tuneworthy.graders.declining import Declines
 from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.types import Example, calls_of
@@ -12,7 +11,7 @@ from tuneworthy.types import Example, calls_of
 MIN_CASES = 30
 
 
-@DATA_CHECKS.rule("declined_share", codes=messages.REASONS["declined_share"], whole=True)
+@data_check("declined_share", whole=True)
 def declined_share(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
     """More or fewer declined answers among the rows than unanswerable questions in real traffic.
 

@@ -17,8 +17,7 @@ import re2
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.splits import labels_of
 from tuneworthy.cases.task_kind import guess_kind, parse_object
-from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
+from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.types import UNLABELLED, Example, calls_of
 
 # Words of a question from which an answer that equals it is an echo, and no label that is the question's one word.
@@ -202,9 +201,8 @@ def _outside_labels(row: Example, context: CheckContext) -> bool:
     return normalise(answer) not in known and not all(normalise(str(part)) in known for part in parts)
 
 
-@DATA_CHECKS.rule(
+@data_check(
     "degenerate",
-    codes=messages.REASONS["degenerate"],
     gate=frozenset({"template_token"}),
     whole=True,
     version=2,

@@ -14,8 +14,7 @@ from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from tuneworthy.arrays import Hashes, Ints
 from tuneworthy.cases.normalize import folded, normalise, normalised_bytes, question_of, words
-from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
+from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.dataset.dedup.specifics import content, mistyped, rows_with, signed
 from tuneworthy.extras import require
 from tuneworthy.store.own_file import OwnTexts
@@ -59,7 +58,7 @@ def _key(row: Example) -> str:
     return f"{signed(question_of(row))} x{content_hash(answer.encode('utf-8', 'surrogatepass').hex())}"
 
 
-@DATA_CHECKS.rule("exact", codes=messages.REASONS["exact"], whole=True, version=2)
+@data_check("exact", whole=True, version=2)
 def exact(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
     """Rows whose question has the same letters and digits as an earlier one, with the same answer.
 
@@ -75,7 +74,7 @@ def exact(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding
             yield RowFinding(row=row, code="exact_duplicate", other=other)
 
 
-@DATA_CHECKS.rule("near", codes=messages.REASONS["near"], whole=True, version=3)
+@data_check("near", whole=True, version=3)
 @dataclass(frozen=True, slots=True)
 class NearCheck:
     """Rows that repeat an earlier one but for words that say nothing, and typing errors.

@@ -8,7 +8,7 @@ from typing import Any
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
+from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.dataset.records import Action
 from tuneworthy.graders.refusals import find_refusals
 from tuneworthy.types import UNLABELLED, Example
@@ -106,7 +106,7 @@ def _without_emoticons(text: str) -> str:
     return _EMOTICON.sub("", text) if "(" in text or "[" in text or "{" in text else text
 
 
-@DATA_CHECKS.rule("truncation", codes=messages.REASONS["truncation"], whole=True, version=2)
+@data_check("truncation", whole=True, version=2)
 @dataclass(frozen=True, slots=True)
 class Truncation:
     """Answers that hit the token limit, break off, or ended for another unusual reason.
@@ -141,7 +141,7 @@ class Truncation:
             yield from (RowFinding(row=n, code="cut_off", message=sign, action="report") for n in open_ends)
 
 
-@DATA_CHECKS.rule("refusal", codes=messages.REASONS["refusal"], version=3)
+@data_check("refusal", version=3)
 def refusal(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
     """Answers that a provider blocked, and those in which the assistant says that it will or can not help.
 

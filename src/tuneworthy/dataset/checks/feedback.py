@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
+from tuneworthy.dataset.corrections import scales_of
 from tuneworthy.people.feedback import Scales, settle
 from tuneworthy.types import Example, content_hash
 
@@ -28,9 +29,7 @@ class FeedbackCheck:
     """
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        scales = Scales()
-        for row in rows:
-            scales.add_row(row.messages, row.meta)
+        scales = scales_of(rows)
         for number, row in enumerate(rows):
             settled = settle(row.messages, row.meta, scales) if row.messages else None
             if settled and settled.drops:

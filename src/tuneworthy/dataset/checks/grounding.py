@@ -6,8 +6,7 @@ from typing import Final
 
 from tuneworthy.cases.agreement import padded_words
 from tuneworthy.cases.task_kind import parse_object
-from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
+from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.types import Example, text_of
 
 # Share of the values of a key that appear in the input from which the key is copied, and values needed to say so.
@@ -15,7 +14,7 @@ COPIED: Final = 0.85
 MIN_VALUES: Final = 50
 
 
-@DATA_CHECKS.rule("grounding", codes=messages.REASONS["grounding"], whole=True)
+@data_check("grounding", whole=True)
 def grounding(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
     """Rows of an extraction task with a value that is not in their input.
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, CheckContext, RowFinding
+from tuneworthy.dataset.base import WHOLE_SET, CheckContext, RowFinding, data_check
 from tuneworthy.dataset.records import Action
 from tuneworthy.types import Example
 
 
-@DATA_CHECKS.rule("judge_audit", codes=messages.REASONS["judge_audit"], whole=True)
+@data_check("judge_audit", whole=True)
 @dataclass(frozen=True, slots=True)
 class JudgeAudit:
     """Rows that a judge, a model of the project named in `[data.judge]`, calls bad.

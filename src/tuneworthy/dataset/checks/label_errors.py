@@ -23,7 +23,7 @@ from tuneworthy.arrays import Floats, Ints
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
+from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.types import Example
 
@@ -325,7 +325,7 @@ def _labels_of(answers: Sequence[str], task_labels: Sequence[str]) -> tuple[dict
     return {number: name for number, name in keys.items() if name is not None and name in shared}, message
 
 
-@DATA_CHECKS.rule("label_errors", codes=messages.REASONS["label_errors"], whole=True, version=10)
+@data_check("label_errors", whole=True, version=10)
 @dataclass(frozen=True, slots=True)
 class LabelErrors:
     """Rows of a task with few labels whose label disagrees with what all other rows suggest.

@@ -14,8 +14,7 @@ from importlib.resources import files
 import orjson
 
 from tuneworthy.cases.normalize import question_of, words
-from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
+from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.dataset.records import Action
 from tuneworthy.types import Example
 
@@ -76,7 +75,7 @@ def language_outliers(languages: Sequence[str], usual: Sequence[str] = (), least
     return [row for row, language in enumerate(languages) if language in rare]
 
 
-@DATA_CHECKS.rule("language", codes=messages.REASONS["language"], whole=True)
+@data_check("language", whole=True)
 @dataclass(frozen=True, slots=True)
 class Language:
     """Rows in a language that hardly any other row and no case uses, or answered in another language than the question.

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.pairs import REJECTED, rejected_answer
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, CheckContext, RowFinding
+from tuneworthy.dataset.base import WHOLE_SET, CheckContext, RowFinding, data_check
 from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.types import Example
 
 
-@DATA_CHECKS.rule("pairs", codes=messages.REASONS["pairs"], masks=True)
+@data_check("pairs", masks=True)
 class Pairs:
     """Pairs that say the same twice, or whose worse answer the project's first grader scores higher.
 
@@ -36,7 +36,7 @@ class Pairs:
         return replace(row, meta={key: value for key, value in row.meta.items() if key != REJECTED})
 
 
-@DATA_CHECKS.rule("pair_length", codes=messages.REASONS["pair_length"], whole=True, source="arXiv 2403.19159")
+@data_check("pair_length", whole=True, source="arXiv 2403.19159")
 @dataclass(frozen=True, slots=True)
 class PairLength:
     """Pairs in which the better answer is mostly the longer one, or mostly the shorter one.

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, Literal, Protocol
 from tuneworthy.cases import pii
 from tuneworthy.cases.pii import KINDS, Masker, PiiMatch, recurrences
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, CheckContext, RowFinding
+from tuneworthy.dataset.base import WHOLE_SET, CheckContext, RowFinding, data_check
 from tuneworthy.dataset.distill.teacher import KEY as TEACHER
 from tuneworthy.dataset.records import Action
 from tuneworthy.errors import UserError
@@ -127,9 +127,8 @@ def _hashed(name: str, matches: Sequence[PiiMatch]) -> str:
     return name
 
 
-@DATA_CHECKS.rule(
+@data_check(
     "personal_data",
-    codes=messages.REASONS["personal_data"],
     gate=frozenset(messages.REASONS["personal_data"]),
     masks=True,
     certain=True,

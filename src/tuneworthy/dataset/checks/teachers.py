@@ -7,13 +7,13 @@ from datetime import date
 
 from tuneworthy.cases.normalize import question_of
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, WHOLE_SET, CheckContext, RowFinding
+from tuneworthy.dataset.base import WHOLE_SET, CheckContext, RowFinding, data_check
 from tuneworthy.dataset.checks.duplicates import answer_text
 from tuneworthy.dataset.distill.teacher import name_of, pin, teacher_of
 from tuneworthy.types import Example
 
 
-@DATA_CHECKS.rule("teacher_mix", codes=messages.REASONS["teacher_mix"], gate=frozenset({"teachers_mixed"}), whole=True)
+@data_check("teacher_mix", gate=frozenset({"teachers_mixed"}), whole=True)
 @dataclass(frozen=True, slots=True)
 class TeacherMix:
     """Answers of several teachers in one set: other models, prompts or parameters.
@@ -45,7 +45,7 @@ class TeacherMix:
             )
 
 
-@DATA_CHECKS.rule("teacher_drift", codes=messages.REASONS["teacher_drift"], whole=True)
+@data_check("teacher_drift", whole=True)
 def teacher_drift(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
     """Answers of a teacher that changed from week to week, or from teacher to teacher.
 
