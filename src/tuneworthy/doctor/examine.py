@@ -1,6 +1,6 @@
 """Examine a whole store, and repair what can be repaired."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,7 +9,7 @@ from tuneworthy.doctor.records import frozen_damages, record_damages, work_damag
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.store.folder import SPECIAL, entries
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonObject, Say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ def examine(folder: Folder) -> StoreReport:
     return StoreReport(damages=damages, repaired=[], busy=holder[0] if holder else "")
 
 
-def repair(folder: Folder, waiting: Callable[[str], None]) -> StoreReport:
+def repair(folder: Folder, waiting: Say) -> StoreReport:
     """Make the repairs that lose no answer; moved files stay readable.
 
     Args:

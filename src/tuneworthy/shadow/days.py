@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneworthy.arrays import Floats
 from tuneworthy.shadow import messages
 from tuneworthy.stats.blocks import block_sequence, blocks_until, running_mean
-from tuneworthy.stats.ratios import Floats
 
 # Finished blocks before any result: weekdays differ.
 MIN_DAYS: Final = 7

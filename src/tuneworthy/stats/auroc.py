@@ -13,11 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
+from tuneworthy.arrays import Bools, Floats, Ints
 from tuneworthy.types import Bounds
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +101,7 @@ def _interval(value: float, variance: float, alpha: float, lowest: float) -> Bou
     return max(lowest, value - half), min(1.0, value + half)
 
 
-def areas(scores: Floats, positive: NDArray[np.bool_]) -> Areas:
+def areas(scores: Floats, positive: Bools) -> Areas:
     """Return the areas of `scores` and the covariance of their estimates.
 
     Args:
@@ -121,7 +119,7 @@ def areas(scores: Floats, positive: NDArray[np.bool_]) -> Areas:
     return Areas(above.mean(axis=1), np.atleast_2d(np.cov(above)) / m + np.atleast_2d(np.cov(below)) / n)
 
 
-def fold_areas(scores: Floats, positive: NDArray[np.bool_], folds: NDArray[np.int64]) -> Areas:
+def fold_areas(scores: Floats, positive: Bools, folds: Ints) -> Areas:
     """Return the areas of out-of-fold `scores`: means over the folds, weighted by their pairs.
 
     The models of the folds share most of their training rows, so the folds vary together: the variance of their mean

@@ -16,7 +16,7 @@ Source: Robbins 1970 (doi 10.1214/aoms/1177696786); Lai 1976 (doi 10.1214/aos/11
 
 import numpy as np
 
-from .ratios import Floats
+from tuneworthy.arrays import Floats
 
 # Standard errors by which earlier looks shorten the median run; from `scripts.simulations.days`.
 EARLIER = 0.3

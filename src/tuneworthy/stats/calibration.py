@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from tuneworthy.arrays import Floats
 from tuneworthy.types import Bounds
 
 from .intervals import wilson
@@ -19,8 +20,6 @@ from .intervals import wilson
 BINS = 15
 COVERAGES = (0.5, 0.8, 1.0)
 DRAWS = 500
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,10 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike
 
+from tuneworthy.arrays import Floats
 from tuneworthy.types import Bounds
 
-from .ratios import Floats, cluster_sums, clustered_variance
+from .ratios import cluster_sums, clustered_variance
 
 
 def tango_interval(gains: int, losses: int, n: int, alpha: float = 0.05) -> Bounds:

@@ -11,9 +11,10 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
+from tuneworthy.arrays import Floats
 from tuneworthy.types import Bounds
 
-from .ratios import Floats, as_ratio, cluster_sums, clustered_variance, is_binary, shared_sources
+from .ratios import as_ratio, cluster_sums, clustered_variance, is_binary, shared_sources
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,11 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike
 
+from tuneworthy.arrays import Floats
 from tuneworthy.types import Bounds
 
 from .difference import ratio_difference_interval, tango_interval
-from .ratios import Floats, as_ratio, cluster_sums, is_binary, shared_sources
+from .ratios import as_ratio, cluster_sums, is_binary, shared_sources
 
 
 @dataclass(frozen=True)

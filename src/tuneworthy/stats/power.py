@@ -10,7 +10,7 @@ from math import ceil, floor, log1p, sqrt
 import numpy as np
 import scipy
 
-from .ratios import Floats
+from tuneworthy.arrays import Floats
 
 N_MAX = 1_000_000
 POWER = 0.8

@@ -18,10 +18,11 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike
 
+from tuneworthy.arrays import Floats
 from tuneworthy.types import Bounds
 
 from .paired import NonInferiority, PairedResult
-from .ratios import Floats, cluster_sums, shared_sources
+from .ratios import cluster_sums, shared_sources
 
 # Fewest cases with verdicts of people that anything is computed from; a decision wants more (see `grade.validate`).
 FEWEST = 8

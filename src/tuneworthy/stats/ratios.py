@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tuneworthy.arrays import Floats
 from tuneworthy.types import Bounds
 
-Floats = NDArray[np.float64]
 # Fewer effective groups than this show nothing: no interval of theirs can be trusted.
 LEAST_GROUPS = 20
 

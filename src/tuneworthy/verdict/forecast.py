@@ -18,16 +18,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from tuneworthy.arrays import Floats
 from tuneworthy.config.ladder import Economics
 from tuneworthy.errors import join_sentences
 from tuneworthy.train.plan import Expected
 from tuneworthy.types import Bounds
 from tuneworthy.verdict.base import Forecast
-
-Floats = NDArray[np.float64]
 
 FEWEST_SIZES, FEWEST_SEEDS = 4, 2
 # A size is forecast up to this multiple of the largest pilot.

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from math import sqrt
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tuneworthy.arrays import Floats, Ints
 from tuneworthy.classical.base import CLASSICAL_MODELS, ProbabilisticModel, QuestionAnswer
 from tuneworthy.graders.base import accepted
 from tuneworthy.ladder.session import Session
@@ -171,9 +171,7 @@ def _silenced(
     }
 
 
-def _chances(
-    patterns: NDArray[np.int64], counts: NDArray[np.float64], names: Sequence[str], wrong: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _chances(patterns: Ints, counts: Floats, names: Sequence[str], wrong: int) -> tuple[Floats, Floats]:
     """Return how likely each combination of shares is, `(n_nodes,)`, and what is right in each pattern under it.
 
     The latter is `(n_nodes, n_patterns, n_truths)`: the label, then the other answers named, then any other answer.
@@ -254,9 +252,7 @@ def classifier_votes(session: Session) -> dict[str, str] | None:
     return votes
 
 
-def _out_of_fold(
-    rows: Sequence[QuestionAnswer], folds: NDArray[np.int64], column: Mapping[str, int], seed: int
-) -> NDArray[np.float64] | None:
+def _out_of_fold(rows: Sequence[QuestionAnswer], folds: Ints, column: Mapping[str, int], seed: int) -> Floats | None:
     chances = np.zeros((len(rows), len(column)))
     for fold in range(FOLDS):
         fitted = CLASSICAL_MODELS.get("linear")([row for row, of in zip(rows, folds, strict=True) if of != fold], seed)

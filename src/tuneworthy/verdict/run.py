@@ -1,6 +1,5 @@
 """Decide a project: open it, analyse the failures on request, gather, decide, and store the verdict in its folder."""
 
-from collections.abc import Callable
 from functools import partial
 
 from tuneworthy.config import Project
@@ -8,6 +7,7 @@ from tuneworthy.evaluate.runner import Progress
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.session import open_session
+from tuneworthy.types import Say
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.domain_text import measure_domain
@@ -27,7 +27,7 @@ async def decide_project(
     max_usd: float | None = None,
     what_if: str | None = None,
     progress: Progress | None = None,
-    waiting: Callable[[str], None] = lambda _: None,
+    waiting: Say = lambda _: None,
 ) -> Verdict:
     """Return the verdict of `project`, and leave it in its folder if that can be written.
 
