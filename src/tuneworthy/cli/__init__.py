@@ -22,7 +22,7 @@ from tuneworthy.signals import listen
 from tuneworthy.trust import Untrusted
 
 # Verb to its line in `--help`; the module `tuneworthy.cli.<verb>` has the command `command`.
-VERBS: dict[str, str] = {
+VERBS = {
     "demo": "Create a small project and run its ladder.",
     "init": "Create a project from data files.",
     "cases": "Draw, label and inspect cases.",

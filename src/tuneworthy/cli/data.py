@@ -5,7 +5,7 @@ import click
 from tuneworthy.cli.lazy import LazyGroup
 
 # Subcommand to the line that `--help` shows, in the order of the work.
-PARTS: dict[str, str] = {
+PARTS = {
     "import": "Import logs and data files as examples.",
     "distill": "Create training rows from the answers of a teacher.",
     "build": "Check the rows and freeze a version.",

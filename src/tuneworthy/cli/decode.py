@@ -5,7 +5,7 @@ import click
 from tuneworthy.cli.lazy import LazyGroup
 
 # Subcommand to the line that `--help` shows.
-PARTS: dict[str, str] = {
+PARTS = {
     "explain": "Show which tokens survive each sampler, engine by engine.",
     "sweep": "Tune the sampling parameters on dev.",
     "uncertainty": "Find where a model is unsure, and whether that predicts errors.",

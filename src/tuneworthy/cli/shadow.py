@@ -5,7 +5,7 @@ import click
 from tuneworthy.cli.lazy import LazyGroup
 
 # Subcommand to the line that `--help` shows, in the order of the work.
-PARTS: dict[str, str] = {
+PARTS = {
     "replay": "Replay recorded traffic to a candidate and judge its answers.",
     "proxy": "Copy a share of live traffic to a candidate.",
     "label": "Label sampled sessions without seeing which model answered.",

@@ -8,13 +8,13 @@ Source: https://docs.vllm.ai/en/latest/serving/engine_args.html (`--logprobs-mod
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tuneworthy.types import JsonMapping
 
 # Signals of an answer, higher where the model is less certain; the first decides.
-SIGNALS: Mapping[str, str] = {
+SIGNALS = {
     "mean_surprise": "mean of -log p over the tokens",
     "max_surprise": "largest -log p of a token",
     "mean_entropy": "mean entropy of the alternatives",

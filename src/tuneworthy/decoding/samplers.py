@@ -20,7 +20,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.types import JsonMapping
 
 PENALTIES = ("repetition_penalty", "frequency_penalty", "presence_penalty")
-NEUTRAL: Mapping[str, float] = {
+NEUTRAL = {
     "temperature": 1.0,
     "top_p": 1.0,
     "min_p": 0.0,

@@ -15,7 +15,7 @@ from tuneworthy.types import Bounds
 
 PRICE: Final = "reference_usd_per_1k"
 # Meaning of the two numbers of a range, by its key in [economics.ranges].
-RANGES: Final[Mapping[str, str]] = {
+RANGES: Final = {
     "traffic": "lowest and highest traffic, as factors of requests_per_month",
     "price": "lowest and highest future price of the provider, as factors of today's price",
     "costs": "lowest and highest cost of training and upkeep, as factors of the values that the project does not set",

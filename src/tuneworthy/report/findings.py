@@ -4,7 +4,6 @@ Invariant: every sentence is computed from the record; two scores are said to di
 paired.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -27,7 +26,7 @@ RIGHT_OR_WRONG: Final = frozenset(
     {"exact", "normalised_exact", "includes", "regex", "numeric", "squad_em", "choice", "tool_call"}
 )
 NO_WORSE: Final = " and is non-inferior to the best variant of the other rungs at lower cost or latency"
-STEP_NAMES: Final[Mapping[str, str]] = {
+STEP_NAMES: Final = {
     "prompt": "A rewritten prompt",
     "retrieval": "A prompt with retrieved documents",
     "model": "A different model",

@@ -81,7 +81,7 @@ class FailedCase:
     stronger: bool | None = None
 
 
-ANALYSIS_PARTS: Final[Mapping[str, str]] = {
+ANALYSIS_PARTS: Final = {
     "version": "the version of the error analysis",
     "variant": "the best variant",
     "graders": "the primary grader",

@@ -75,7 +75,7 @@ DEV: Final = "dev"
 # Gates that any answer needs.
 SOUND: Final = ("test_set", "baseline", "contamination", "judge")
 # Gate to the rung whose measurement it asks for.
-RUNG_OF: Final[Mapping[str, str]] = {
+RUNG_OF: Final = {
     "classical": "classical",
     "prompt": "prompt",
     "retrieval": "retrieval",
@@ -83,8 +83,8 @@ RUNG_OF: Final[Mapping[str, str]] = {
     "few_shot": "few_shot",
     "decoding": "decoding",
 }
-_SOUND: Final[Mapping[str, bool | None]] = {"fail": False, "unknown": None}
-_MEETS: Final[Mapping[str, bool | None]] = {"met": True, "missed": False, "unresolved": None}
+_SOUND: Final = {"fail": False, "unknown": None}
+_MEETS: Final = {"met": True, "missed": False, "unresolved": None}
 
 
 def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Sequence[Option]) -> DecisionFacts:

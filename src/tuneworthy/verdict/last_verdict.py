@@ -5,7 +5,6 @@ validation and the project file (and for one about shipping the proofs, the data
 it was computed from, and its last day has not passed.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import sha256
@@ -30,7 +29,7 @@ DECIDING: Final = ("run", "errors", "judge", "project", "suspects")
 SHIPPING: Final = ("pilot", "parity", "serving", "shadow", "datasets/latest", "models/latest-adapter", "reviews")
 
 
-CHANGED_SINCE: Final[Mapping[str, str]] = {
+CHANGED_SINCE: Final = {
     "run": "the ladder was run again",
     "errors": "the error analysis was run again",
     "judge": "the judge was validated again",

@@ -44,7 +44,7 @@ PILOT: Final = "Run `tuneworthy train --pilot`."
 NO_EXAMPLES: Final = "The project has no examples."
 
 # Names of the rungs, as nouns without an article.
-RUNG_LABELS: Final[Mapping[str, str]] = {
+RUNG_LABELS: Final = {
     "classical": "classical baseline",
     "baseline": "today's setup",
     "prompt": "rewritten prompt",
@@ -66,7 +66,7 @@ CAUSES: Final[Mapping[ErrorClass, str]] = {
     "unexplained": "no automatic check finds a cause",
 }
 # Measurement of a probe, as the subject of a sentence.
-WHAT: Final[Mapping[str, str]] = {
+WHAT: Final = {
     "refusal": "Wrong refusals",
     "format": "Wrong formats",
     "label_or_grader": "Wrong labels",
@@ -75,7 +75,7 @@ WHAT: Final[Mapping[str, str]] = {
     "reasoning": "Failures that a stronger model avoids",
 }
 # What fixes a class of failures, without a full stop.
-LEVERS: Final[Mapping[str, str]] = {
+LEVERS: Final = {
     "prompt": "Rewrite the prompt",
     "retrieval": "Add the documents to the prompt",
     "model": "Use a stronger model",

@@ -19,7 +19,7 @@ from tuneworthy.verdict.outcome import Ruling
 COULD_TEACH: Final = (
     f"{messages.NO_OTHER_MODEL} A model that the constraints rule out in production could still teach a smaller one."
 )
-STATUS_WORDS: Final[Mapping[str, str]] = {
+STATUS_WORDS: Final = {
     "measured": "confirmed",
     "refuted": "not confirmed",
     "unknown": "not measured yet",
