@@ -1,7 +1,7 @@
 """`tuneworthy budget`: the cost of a project's calls, and the release of unbilled calls."""
 
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -99,4 +99,4 @@ def command(root: Path, release: bool, as_json: bool) -> None:
             f"(n = {spending.n_unanswered})."
         )
     money = read_money(project)
-    print_result(as_json, asdict(money), say, words(money))
+    print_result(as_json, money, say, words(money))

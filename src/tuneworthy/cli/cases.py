@@ -22,6 +22,8 @@ from tuneworthy.cli.options import (
     PATH,
     POSITIVE,
     SHARE,
+    expected_option,
+    input_option,
     json_option,
     note,
     person,
@@ -105,8 +107,8 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
 
 @command.command("add")
 @click.argument("source", metavar="[FILE]", required=False, type=click.Path(path_type=Path, exists=True))
-@click.option("--input", "inputs", metavar="COL", multiple=True, help="Column of the question; repeatable.")
-@click.option("--expected", metavar="COL", help="Column of the expected answer.")
+@input_option
+@expected_option
 @project_option
 @json_option
 def add(source: Path | None, inputs: tuple[str, ...], expected: str | None, root: Path, as_json: bool) -> None:
@@ -127,7 +129,7 @@ def add(source: Path | None, inputs: tuple[str, ...], expected: str | None, root
     project = load(root)
     with Folder(project.root).lock(note):
         result = add_cases(project, source, inputs, expected)
-    print_result(as_json, asdict(result), _show_added, result)
+    print_result(as_json, result, _show_added, result)
 
 
 def _show_added(result: AddedCases) -> None:
@@ -237,7 +239,7 @@ def label(
         if done and not as_json:
             _show_applied(files.cases, done)
     ceiling = agreement(read_labels(path))
-    document = {"labels": str(path), "given": n_new, "agreement": asdict(ceiling), "applied": done and asdict(done)}
+    document = {"labels": str(path), "given": n_new, "agreement": ceiling, "applied": done}
     print_result(as_json, document, say, sentence(str(ceiling)))
     if n_new and not (as_json or judge or suspects):
         say("Next: tuneworthy cases label --apply")
@@ -282,10 +284,10 @@ def show(case_id: str | None, failed: bool, variant: str | None, reveal_test: bo
     with open_answers(load(root), say=note) as answers:
         if case_id is None:
             failures = answers.failed(variant, reveal_test=reveal_test)
-            print_result(as_json, asdict(failures), _show_failures, failures)
+            print_result(as_json, failures, _show_failures, failures)
         else:
             shown = answers.of_case(case_id, variant, reveal_test=reveal_test)
-            print_result(as_json, asdict(shown), _show_case, shown)
+            print_result(as_json, shown, _show_case, shown)
 
 
 def _show_case(found: CaseAnswers) -> None:

@@ -1,6 +1,5 @@
 """`tuneworthy data curve`."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -39,7 +38,7 @@ def command(version_id: str | None, root: Path, as_json: bool) -> int:
     """
     project = load(root)
     curve = curve_of(project, open_version(Folder(project.root), version_id), note)
-    print_result(as_json, asdict(curve), _say, curve)
+    print_result(as_json, curve, _say, curve)
     return 4 if curve.size is None else 0
 
 

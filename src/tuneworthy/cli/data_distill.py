@@ -11,6 +11,9 @@ from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import (
     PATH,
     POSITIVE,
+    expected_option,
+    format_option,
+    input_option,
     json_option,
     note,
     print_result,
@@ -32,9 +35,9 @@ from tuneworthy.ladder.session import open_session
 
 @click.command("distill")
 @click.argument("files", nargs=-1, type=PATH)
-@click.option("--input", "inputs", metavar="COL", multiple=True, help="Column of the question; repeatable.")
-@click.option("--expected", metavar="COL", help="Column of the expected answer.")
-@click.option("--format", metavar="NAME", help="Format of the rows (default: detected).")
+@input_option
+@expected_option
+@format_option
 @click.option(
     "--limit",
     type=POSITIVE,

@@ -6,7 +6,17 @@ from typing import Any
 
 import click
 
-from tuneworthy.cli.options import PATH, json_option, note, print_result, project_option, say
+from tuneworthy.cli.options import (
+    PATH,
+    expected_option,
+    format_option,
+    input_option,
+    json_option,
+    note,
+    print_result,
+    project_option,
+    say,
+)
 from tuneworthy.dataset.importing.folder import Import
 from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.dataset.records import ImportRequest
@@ -17,9 +27,9 @@ from tuneworthy.text import count, plural
 
 @click.command("import")
 @click.argument("files", nargs=-1, required=True, type=PATH)
-@click.option("--input", "inputs", metavar="COL", multiple=True, help="Column of the question; repeatable.")
-@click.option("--expected", metavar="COL", help="Column of the expected answer.")
-@click.option("--format", metavar="NAME", help="Format of the rows (default: detected).")
+@input_option
+@expected_option
+@format_option
 @click.option("--replace", is_flag=True, help="Forget earlier imports.")
 @project_option
 @json_option

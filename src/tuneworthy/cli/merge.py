@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import json_option, note, print_result, project_option, say
+from tuneworthy.cli.options import adapter_option, json_option, note, print_result, project_option, say
 from tuneworthy.config import load
 from tuneworthy.ship.merge import merge
 from tuneworthy.store import Folder
 
 
 @click.command("merge")
-@click.option("--adapter", help="ID of the adapter, or its beginning (default: latest).")
+@adapter_option
 @click.option("--base", help="ID of the base, or its beginning; it must be the base that the adapter was trained on.")
 @project_option
 @json_option

@@ -39,22 +39,32 @@ POSITIVE, SHARE, OPEN_SHARE = click.IntRange(min=1), FiniteFloat(0, 1, min_open=
 DOLLARS, MINUTES = FiniteFloat(min=0), FiniteFloat(min=0, min_open=True)
 
 
-def project_option(function: F) -> F:
-    return click.option(
-        "--project",
-        "root",
-        type=FOLDER_PATH,
-        default=".",
-        show_default="current folder",
-        callback=remember_project,
-        help="Project folder.",
-    )(function)
-
-
 def remember_project(ctx: click.Context, option: click.Parameter, root: Path) -> Path:
     if invocation := ctx.find_object(Invocation):
         invocation.project = root
     return root
+
+
+project_option = click.option(
+    "--project",
+    "root",
+    type=FOLDER_PATH,
+    default=".",
+    show_default="current folder",
+    callback=remember_project,
+    help="Project folder.",
+)
+version_option = click.option(
+    "--version", "version_id", metavar="ID", help="ID of a frozen version, or the start of one (default: latest)."
+)
+# Stdout is one JSON document, everything else goes to stderr.
+json_option = click.option("--json", "as_json", is_flag=True, help="Print only JSON to stdout.")
+input_option = click.option(
+    "--input", "inputs", metavar="COL", multiple=True, help="Column of the question; repeatable."
+)
+expected_option = click.option("--expected", metavar="COL", help="Column of the expected answer.")
+format_option = click.option("--format", metavar="NAME", help="Format of the rows (default: detected).")
+adapter_option = click.option("--adapter", help="ID of the adapter, or its beginning (default: latest).")
 
 
 def export_option(default: str) -> Callable[[F], F]:
@@ -67,17 +77,6 @@ def export_option(default: str) -> Callable[[F], F]:
     return click.option(
         "--out", type=FOLDER_PATH, default=default, show_default=True, callback=own, help="Folder to write."
     )
-
-
-def version_option(function: F) -> F:
-    return click.option(
-        "--version", "version_id", metavar="ID", help="ID of a frozen version, or the start of one (default: latest)."
-    )(function)
-
-
-def json_option(function: F) -> F:
-    """Add `--json`: stdout is one JSON document, everything else goes to stderr."""
-    return click.option("--json", "as_json", is_flag=True, help="Print only JSON to stdout.")(function)
 
 
 def spending_options(function: F) -> F:

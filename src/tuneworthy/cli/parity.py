@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import POSITIVE, json_option, note, print_result, project_option, say
+from tuneworthy.cli.options import POSITIVE, adapter_option, json_option, note, print_result, project_option, say
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ship.parity.request import request_of
@@ -19,7 +19,7 @@ STATUS = {"pass": 0, "fail": 3, "unknown": 4}
 
 
 @click.command("parity")
-@click.option("--adapter", help="ID of the adapter, or its beginning (default: latest).")
+@adapter_option
 @click.option("--form", "forms", multiple=True, type=click.Choice(FORMS), help="Form to compare (default: all).")
 @click.option("--url", help="Address of a running vLLM server to compare too, without /v1.")
 @click.option("--served-model", help="Model (or adapter) name on that server.")

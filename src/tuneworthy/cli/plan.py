@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -90,7 +89,7 @@ def command(
         if form:
             raise UserError("`plan` writes no script for a classifier.", hint="Run `tuneworthy train`.")
         classifier = plan_classifier(project, Folder(project.root), unsafe=True, fetch=False, base=base)
-        document = {**classifier.to_dict(), "advised_method": asdict(advised)}
+        document = {**classifier.to_dict(), "advised_method": advised}
         print_result(as_json, document, _show_classifier, classifier, advised.sentence)
         return 0
     planned = plan_project(project, gpu_memory, base)
@@ -99,7 +98,7 @@ def command(
     files = emitted and {"files": emitted.files, "command": list(emitted.command), "notes": list(emitted.notes)}
     found = LINTS.run(SettingsTable.of_run(planned.advice.settings, planned.base))
     document = {
-        **planned.to_dict(), "emitted": files, "offer": offer or None, "advised_method": asdict(advised),
+        **planned.to_dict(), "emitted": files, "offer": offer or None, "advised_method": advised,
         "findings": [_row(finding) for finding in found],
     }  # fmt: skip
     lines = [f"{finding.severity} {finding.rule}: {finding.message} {finding.fix}" for finding in found]

@@ -1,6 +1,5 @@
 """`tuneworthy shadow proxy`."""
 
-from dataclasses import asdict
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -92,7 +91,7 @@ def command(
             max_usd=rest,
             canary=canary,
         )
-        return processes.main_of("tuneworthy.shadow.worker", orjson.dumps(asdict(order)).decode())
+        return processes.main_of("tuneworthy.shadow.worker", orjson.dumps(order).decode())
 
     settings = project.shadow
     copies = Copies(child, most=settings.copies, log=folder.logs / "shadow.log", max_usd=max_usd)

@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Coroutine
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +87,7 @@ def command(
         return replay(session, recording, *variants, per_minute=per_minute, command=again)
 
     record = with_variants(project, words, work, max_usd=max_usd, yes=yes)
-    print_result(as_json, asdict(record), show, record, project)
+    print_result(as_json, record, show, record, project)
     return STATUS[record.verdict.status]
 
 

@@ -62,7 +62,7 @@ def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> int:
         record = replace(record, confidence=ConfidenceVerdict(status="unknown", detail=detail))
     found = traffic_drift(project, Folder(project.root))
     if out is None:
-        print_result(as_json, {**asdict(record), "drift": found and asdict(found)}, show, record, project, found)
+        print_result(as_json, {**asdict(record), "drift": found}, show, record, project, found)
     else:
         write_page(out, document(record, project.task.name, worst_pairs(Folder(project.root), pairs), found))
         note(f"Report: {out}")

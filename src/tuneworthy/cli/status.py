@@ -1,6 +1,5 @@
 """`tuneworthy status`."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -31,7 +30,7 @@ def command(root: Path, as_json: bool) -> None:
     project = load(root)
     note_elsewhere(project.root)
     found, money = checklist(read_state(project)), read_money(project)
-    print_result(as_json, {**found.to_dict(), "money": asdict(money)}, _show, found, money)
+    print_result(as_json, {**found.to_dict(), "money": money}, _show, found, money)
 
 
 def _show(found: Checklist, money: BudgetState) -> None:

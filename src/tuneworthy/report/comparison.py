@@ -5,7 +5,6 @@ shown. Source: the schema that Jenkins reads (jenkinsci/xunit-plugin, junit-10.x
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Final
 
 import orjson
@@ -53,7 +52,7 @@ def _parts(result: VariantComparison) -> dict[str, object]:
 
 
 def comparison_json(result: VariantComparison) -> str:
-    return escaped(orjson.dumps(asdict(result), option=orjson.OPT_INDENT_2).decode()) + "\n"
+    return escaped(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode()) + "\n"
 
 
 FORMATS: Final[Mapping[str, Callable[[VariantComparison], str]]] = {
