@@ -23,7 +23,7 @@ from tuneworthy.cases.writer import write_rows
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.input_files import read_input
 from tuneworthy.store.lines import append_line, refuse_link
-from tuneworthy.types import SECOND_SHARE, UNLABELLED, Case, JsonObject, Say, canonical
+from tuneworthy.types import SECOND_SHARE, UNLABELLED, Bounds, Case, JsonObject, Say, canonical
 
 QUIT: Final = "/quit"
 SKIP: Final = "/skip"
@@ -181,7 +181,7 @@ class Agreement:
     n: int
     n_agree: int
     raw: float | None
-    ci95: tuple[float, float]
+    ci95: Bounds
     kappa: float | None
     disagreements: tuple[Disagreement, ...]
     pabak: float | None = None

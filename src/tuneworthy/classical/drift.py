@@ -17,6 +17,7 @@ import numpy as np
 from tuneworthy.arrays import Bools, Floats, Ints
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.stats.auroc import fold_areas
+from tuneworthy.types import Bounds
 
 FOLDS: Final = 5
 # Least number of rows of a group that is compared with the others.
@@ -47,9 +48,9 @@ class Drift:
     n: int
     n_others: int
     auc: float
-    ci95: tuple[float, float]
+    ci95: Bounds
     questions_auc: float
-    questions_ci95: tuple[float, float]
+    questions_ci95: Bounds
     drifts: bool
 
     def __str__(self) -> str:

@@ -36,7 +36,7 @@ from tuneworthy.dataset.sources import cases_hash, measured_cases
 from tuneworthy.errors import Undecided, UserError
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.stats.paired import compare
-from tuneworthy.types import Say
+from tuneworthy.types import Bounds, Say
 
 # Times that the largest size is halved at most, and the smallest size.
 HALVINGS: Final = 4
@@ -60,7 +60,7 @@ class SizePoint:
 
     size: int
     score: float
-    ci95: tuple[float, float]
+    ci95: Bounds
     raw: Difference | None
 
 
@@ -216,7 +216,7 @@ class SubsetScores:
             columns.setdefault((name, size), []).append(by_seed[:, :, place] * weights)
         return cls({one: np.array(several) for one, several in columns.items()}, weights)
 
-    def level(self, subset: Subset) -> tuple[float, tuple[float, float]]:
+    def level(self, subset: Subset) -> tuple[float, Bounds]:
         level = score_interval(self._mean(subset), self.weights)
         low, high = self._widened(level.value, (level.lo, level.hi), self.scores[subset])
         return level.value, (max(0.0, low), min(1.0, high))
@@ -230,7 +230,7 @@ class SubsetScores:
         bounds = self._widened(result.delta, result.ci, self.scores[b] - self.scores[a])
         return Difference(result.delta, bounds, result.n)
 
-    def _widened(self, value: float, bounds: tuple[float, float], draws: Floats) -> tuple[float, float]:
+    def _widened(self, value: float, bounds: Bounds, draws: Floats) -> Bounds:
         """Return the bounds of an interval over questions, as far apart as the draws of the rows demand.
 
         Source: Zou and Donner 2008 (Stat. Med. 27:1693), limits of the sum of two independent errors.

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
-from tuneworthy.types import Example, JsonObject
+from tuneworthy.types import Bounds, Example, JsonObject
 
 SCHEMA_VERSION: Final = 5
 
@@ -201,7 +201,7 @@ class TeacherScore:
     """Score of the teacher's first answers against known answers, with its 95% interval."""
 
     score: float
-    ci95: tuple[float, float]
+    ci95: Bounds
     n: int
     unscored: int
 
@@ -287,7 +287,7 @@ class Difference:
     """
 
     delta: float
-    ci95: tuple[float, float]
+    ci95: Bounds
     n: int
 
     @property

@@ -15,7 +15,7 @@ from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.stats.confusion import Confusion, residual_bad
 from tuneworthy.store.shapes import bundled
 from tuneworthy.text import count, plural
-from tuneworthy.types import Case, JsonObject, canonical
+from tuneworthy.types import Bounds, Case, JsonObject, canonical
 
 # Minimum of rated answers per variant of a comparison.
 MIN_HUMAN = 50
@@ -103,7 +103,7 @@ class JudgeValidation:
         }
 
 
-def _share(value: float | None, interval: tuple[float, float]) -> str:
+def _share(value: float | None, interval: Bounds) -> str:
     if value is None:
         return "not defined (people rated no such answers)"
     return f"{value:.1%} [{interval[0]:.1%}, {interval[1]:.1%}]"

@@ -38,10 +38,9 @@ from tuneworthy.stats.calibration import LabelCalibration, calibration
 from tuneworthy.stats.intervals import effective_n, score_bound, score_interval, target_status
 from tuneworthy.stats.paired import NonInferiority, PairedResult, compare, non_inferior, worst_case
 from tuneworthy.stats.ratios import LEAST_GROUPS
-from tuneworthy.types import MOST_UNSCORED, Case, Response, Score, Trace, Variant
+from tuneworthy.types import MOST_UNSCORED, Bounds, Case, Response, Score, Trace, Variant
 
 Pair = tuple[np.ndarray, np.ndarray]
-Span = tuple[float, float]
 SAMPLED_REPEATS = 3
 # Wrong answers that a report shows, and the characters per text.
 MOST_WRONG, MOST_SHOWN = 10, 200
@@ -410,7 +409,7 @@ def wrong_answers(
     ]
 
 
-def _score(session: Session, trial: Measurement) -> tuple[float, Span | None, Span | None, float | None, list[str]]:
+def _score(session: Session, trial: Measurement) -> tuple[float, Bounds | None, Bounds | None, float | None, list[str]]:
     """Return the score on test, its interval, its one-sided bounds, its effective n, and notes.
 
     Where a judge grades and people judged enough, all are corrected by their verdicts.
@@ -457,7 +456,7 @@ def _common(
     return a.num[both], a.den[both], b.num[both], b.den[both], None if groups is None else groups[both]
 
 
-def _within(interval: Span) -> Span:
+def _within(interval: Bounds) -> Bounds:
     return max(0.0, interval[0]), min(1.0, interval[1])
 
 

@@ -13,9 +13,8 @@ from tuneworthy.stats.calibration import LabelCalibration
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import shaped
 from tuneworthy.store.signatures import document_origin, signed_document
-from tuneworthy.types import Dollars, JsonMapping, JsonObject, RungStatus, Variant
+from tuneworthy.types import Bounds, Dollars, JsonMapping, JsonObject, RungStatus, Variant
 
-Interval = tuple[float, float]
 RecordName = Literal["run", "quick"]
 D = TypeVar("D")
 
@@ -39,7 +38,7 @@ class CandidateResult:
     name: str
     n: int
     score: float
-    ci95: Interval
+    ci95: Bounds
     cost_usd: Dollars = 0.0
     unscored: int = 0
     dropped: Exit = ""
@@ -153,16 +152,16 @@ class RungRecord:
     n: int = 0
     unscored: int = 0
     score: float | None = None
-    ci95: Interval | None = None
-    bounds95: Interval | None = None
+    ci95: Bounds | None = None
+    bounds95: Bounds | None = None
     n_effective: float | None = None
     delta_today: float | None = None
-    delta_today_ci: Interval | None = None
+    delta_today_ci: Bounds | None = None
     beats_majority: bool | None = None
     constant: bool = False
     recall: Mapping[str, float] = field(default_factory=dict)
     delta: float | None = None
-    delta_ci: Interval | None = None
+    delta_ci: Bounds | None = None
     p_value: float | None = None
     alpha: float | None = None
     cost_usd: Dollars = 0.0
@@ -211,7 +210,7 @@ class RungDifference:
     a: str
     b: str
     delta: float
-    ci95: Interval
+    ci95: Bounds
     no_worse: bool
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from tuneworthy.regressions.compare import RegressionResult
 from tuneworthy.search.optimise import Optimised
+from tuneworthy.types import Bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ class SearchQuality:
     chosen: bool
     n: int
     means: Mapping[str, float]
-    ci95: Mapping[str, tuple[float, float]]
+    ci95: Mapping[str, Bounds]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +94,7 @@ class Attribution:
     n: int
     failed: int
     counts: Mapping[str, int]
-    lost_ci95: tuple[float, float] | None
+    lost_ci95: Bounds | None
     missed: Mapping[str, int]
     not_there: Mapping[str, int]
 
@@ -115,7 +116,7 @@ class OracleDetail:
     winner: float
     score: float
     delta: float
-    ci95: tuple[float, float]
+    ci95: Bounds
     n_cut: int = 0
     cut_share: float | None = None
 

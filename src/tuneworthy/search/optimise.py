@@ -21,7 +21,7 @@ from typing import Any
 
 from tuneworthy.cases.stratified import units_of
 from tuneworthy.stats.intervals import score_interval
-from tuneworthy.types import Case
+from tuneworthy.types import Bounds, Case
 
 # Answers that the rewriting model sees at a time, as in the paper.
 MINIBATCH = 3
@@ -85,7 +85,7 @@ class Rewrite:
     text: str
     parent: int | None
     score: float
-    ci95: tuple[float, float]
+    ci95: Bounds
     unscored: int
 
 

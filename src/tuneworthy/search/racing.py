@@ -25,7 +25,7 @@ import numpy as np
 
 from tuneworthy.stats.betting import wager
 from tuneworthy.stats.intervals import score_interval
-from tuneworthy.types import MOST_UNSCORED, Case, Variant
+from tuneworthy.types import MOST_UNSCORED, Bounds, Case, Variant
 
 # Most of the full grid's calls that a race takes.
 SHARE = 1 / 3
@@ -74,7 +74,7 @@ class Entry:
     variant: Variant
     n: int
     score: float
-    ci: tuple[float, float]
+    ci: Bounds
     measured: DevScores
     dropped: Exit = ""
 

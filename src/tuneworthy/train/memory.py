@@ -21,7 +21,7 @@ from tuneworthy.train.gpus import GIB, gpus_of_at_least
 from tuneworthy.train.row_lengths import RowLengths
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import Shape
-from tuneworthy.types import JsonObject
+from tuneworthy.types import Bounds, JsonObject
 
 Device = Literal["cpu", "cuda"]
 # Bytes of a weight in NF4 with double quantisation: 4 bits, 8 for the scale per 64, 32 for the scale per 64 ·
@@ -59,7 +59,7 @@ class MemoryEstimate:
     """The peak of a run above the imports, and the lowest and highest share that is expected."""
 
     parts: Sequence[MemoryPart]
-    band: tuple[float, float]
+    band: Bounds
 
     @property
     def n_bytes(self) -> float:

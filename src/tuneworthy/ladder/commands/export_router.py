@@ -23,7 +23,7 @@ from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.rung_details import CascadeDetail
 from tuneworthy.ladder.session import Session
 from tuneworthy.store import write_atomic
-from tuneworthy.types import RungStatus, Variant
+from tuneworthy.types import Bounds, RungStatus, Variant
 
 ROUTER: Final = '''"""Answer with the classifier where it is sure, and ask a large model elsewhere. Needs NumPy."""
 
@@ -151,7 +151,7 @@ class RouterExport:
     sent: float
     n_test: int
     score: float | None
-    ci95: tuple[float, float] | None
+    ci95: Bounds | None
     usd_per_1k: float | None
     large_usd_per_1k: float | None
     paths: Sequence[Path]
