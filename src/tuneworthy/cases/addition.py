@@ -8,15 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import orjson
-
 from tuneworthy.cases.contamination import find_overlaps
 from tuneworthy.cases.dataset import Dataset, read_dataset
 from tuneworthy.cases.near_duplicates import near_duplicates
 from tuneworthy.cases.normalize import normalise, question_of
 from tuneworthy.cases.readers.reader import read_cases
 from tuneworthy.cases.splits import fingerprint
-from tuneworthy.cases.writer import case_row
+from tuneworthy.cases.writer import case_row, json_lines
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
@@ -125,5 +123,5 @@ def _append(path: Path, cases: Sequence[Case]) -> None:
             hint="Append the rows to this file yourself, then run `tuneworthy cases add` without a file.",
         )
     content = path.read_bytes()
-    lines = [orjson.dumps(case_row(case), option=orjson.OPT_APPEND_NEWLINE) for case in cases]
+    lines = [*json_lines(map(case_row, cases))]
     write_atomic(path, content + (b"" if content.endswith(b"\n") else b"\n") + b"".join(lines))

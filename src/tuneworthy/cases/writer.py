@@ -1,6 +1,6 @@
 """Write cases and examples as JSONL in our own format; a file is either the old one or the new one, never half."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,4 +39,8 @@ def write_examples(path: Path | str, examples: Iterable[Example]) -> None:
 
 
 def write_rows(path: Path | str, rows: Iterable[Any]) -> None:
-    write_atomic(Path(path), (orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))
+    write_atomic(Path(path), json_lines(rows))
+
+
+def json_lines(rows: Iterable[Any]) -> Iterator[bytes]:
+    return (orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)

@@ -17,11 +17,12 @@ from tuneworthy import __version__
 from tuneworthy.cases.contamination_index import ContaminationIndex
 from tuneworthy.cases.pairs import rejected_answer
 from tuneworthy.cases.task_kind import label_counts
+from tuneworthy.cases.writer import json_lines
 from tuneworthy.config.data import DataSection
 from tuneworthy.config.project import Project
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, data_checks
-from tuneworthy.dataset.check_runner import BATCH, CheckedRows, json_lines, run_checks
+from tuneworthy.dataset.check_runner import BATCH, CheckedRows, run_checks
 from tuneworthy.dataset.checks.contamination import Contamination
 from tuneworthy.dataset.distill.teacher import teachers_of
 from tuneworthy.dataset.effect import EffectMeter

@@ -11,15 +11,15 @@ that the result depends on.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import orjson
 
+from tuneworthy.cases.writer import json_lines
 from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, RowFinding, data_checks
 from tuneworthy.dataset.effect import EffectMeter
 from tuneworthy.dataset.records import (
@@ -331,10 +331,6 @@ def _measured(stage: Stage, rows: StoredRows, meter: EffectMeter, policy: Mappin
             for one in decisions
         ]
     return Stage(check, stage.n_in, decisions, stage.seconds + time.perf_counter() - started, effect)
-
-
-def json_lines(rows: Iterable[Any]) -> Iterator[bytes]:
-    return (orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.cases.normalize import read_variables
+from tuneworthy.cases.writer import json_lines
 from tuneworthy.config.models import ChatServer
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.classical_models import IN_PROCESS
@@ -120,7 +121,7 @@ def export_variant(session: Session, variant: Variant, folder: Path) -> list[Pat
     turns.append({"role": "user", "content": _places(variant.user)})
     if variant.shots is not None and not fixed:
         rows = [{"messages": example.messages} for example in session.pool.examples]
-        pool = b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+        pool = b"".join(json_lines(rows))
         client, differs = {"shots.jsonl": pool}, ""
     else:
         client, differs = _client(session, variant, turns, shots)
