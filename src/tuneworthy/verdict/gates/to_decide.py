@@ -1,6 +1,7 @@
 """Gates before a decision: every cheaper lever is measured, and there is a reason to train."""
 
 from collections.abc import Iterable
+from functools import partial
 from math import isfinite
 from typing import Final
 
@@ -19,10 +20,10 @@ from tuneworthy.verdict.gates import GATES, says
 FEWEST_CASES = 50
 # How far today's scores on dev and test must lie apart to show that the two are unlike: 1%, two-sided, normal.
 GAP_Z: Final = 2.576
-STAGE: Final = "to_decide"
+gate = partial(GATES.rule, group="to_decide")
 
 
-@GATES.rule("test_set", group=STAGE)
+@gate("test_set")
 def test_set(evidence: Evidence) -> Finding:
     """At least 50 test cases, and at least 20 effective groups: large groups and near-duplicates count for less."""
     numbers: dict[str, float | None] = {"n_test": evidence.n_test, "n_groups": evidence.n_groups}
@@ -53,7 +54,7 @@ def test_set(evidence: Evidence) -> Finding:
     return says("pass", message, **numbers, detectable=round(found, 3) if isfinite(found) else None)
 
 
-@GATES.rule("baseline", group=STAGE)
+@gate("baseline")
 def baseline(evidence: Evidence) -> Finding:
     """Prompt and model as they are today were measured on test."""
     subject = evidence.rungs.get("baseline")
@@ -71,7 +72,7 @@ def baseline(evidence: Evidence) -> Finding:
     return says("pass", f"Today's setup scores {subject.score:.1%}.", score=subject.score)
 
 
-@GATES.rule("dev", group=STAGE)
+@gate("dev")
 def dev(evidence: Evidence) -> Finding:
     """Today's option scores alike on dev and test, so that the errors found on dev are those of test."""
     today = evidence.rungs.get("baseline")
@@ -95,7 +96,7 @@ def dev(evidence: Evidence) -> Finding:
     )
 
 
-@GATES.rule("contamination", group=STAGE)
+@gate("contamination")
 def contamination(evidence: Evidence) -> Finding:
     """No row that shots or training use overlaps a test case."""
     numbers = {"overlaps": dict(evidence.overlaps)}
@@ -110,7 +111,7 @@ def contamination(evidence: Evidence) -> Finding:
     return says("pass", "No example overlaps a test case.", **numbers)
 
 
-@GATES.rule("classical", group=STAGE)
+@gate("classical")
 def classical(evidence: Evidence) -> Finding:
     """What scores without a language model was measured, and the grader does not accept a copied answer."""
     if not evidence.has_examples:
@@ -138,7 +139,7 @@ def classical(evidence: Evidence) -> Finding:
     return says("pass", f"The classical baseline scores {subject.score:.1%}.", score=subject.score)
 
 
-@GATES.rule("prompt", group=STAGE)
+@gate("prompt")
 def prompt(evidence: Evidence) -> Finding:
     """Structure and at least 3 shots were tried; a long prompt was also tried short."""
     tried = [name for rung in evidence.rungs.values() for name in rung.names]
@@ -177,13 +178,13 @@ def _shots(name: str) -> int:
     return int(digits) if name.startswith("few_shot/") and digits.isdigit() else 0
 
 
-@GATES.rule("few_shot", group=STAGE)
+@gate("few_shot")
 def few_shot(evidence: Evidence) -> Finding:
     """The rung `few_shot` was compared on test."""
     return _tested(evidence, "few_shot") if evidence.has_examples else says("not_applicable", messages.NO_EXAMPLES)
 
 
-@GATES.rule("other_models", group=STAGE)
+@gate("other_models")
 def other_models(evidence: Evidence) -> Finding:
     """Another model that the constraints allow was compared on test."""
     if evidence.other_models:
@@ -193,7 +194,7 @@ def other_models(evidence: Evidence) -> Finding:
     return says("unknown", messages.NO_OTHER_MODEL, messages.ADD_MODEL, other_models=0)
 
 
-@GATES.rule("retrieval", group=STAGE)
+@gate("retrieval")
 def retrieval(evidence: Evidence) -> Finding:
     """Where the answers depend on documents, retrieval was compared on test, and it is not the search that fails.
 
@@ -227,7 +228,7 @@ def retrieval(evidence: Evidence) -> Finding:
     return says("pass", join_sentences(subject.message, oracle), **numbers)
 
 
-@GATES.rule("decoding", group=STAGE)
+@gate("decoding")
 def decoding(evidence: Evidence) -> Finding:
     """Sampling parameters (or effort) were tuned, or cannot be: no parameters, or constrained output."""
     subject = evidence.rungs.get("decoding")
@@ -251,7 +252,7 @@ def _tested(evidence: Evidence, name: str) -> Finding:
     )
 
 
-@GATES.rule("judge", group=STAGE)
+@gate("judge")
 def judge(evidence: Evidence) -> Finding:
     """If a model grades, it was validated against people and canaries."""
     subject = evidence.judge
@@ -260,7 +261,7 @@ def judge(evidence: Evidence) -> Finding:
     return says("pass" if subject.valid else "fail", subject.detail, subject.fix, **subject.numbers)
 
 
-@GATES.rule("power", group=STAGE)
+@gate("power")
 def power(evidence: Evidence) -> Finding:
     """The intervals settle the facts that decide the outcome."""
     top = evidence.top
@@ -287,7 +288,7 @@ def power(evidence: Evidence) -> Finding:
     )
 
 
-@GATES.rule("reason", group=STAGE)
+@gate("reason")
 def reason(evidence: Evidence) -> Finding:
     """A reason to train is measured."""
     statuses = {row.reason: row.status for row in evidence.training_reasons}
@@ -312,7 +313,7 @@ _MONEY_STATUS: Final[dict[EconomicsStatus, Status]] = {
 }
 
 
-@GATES.rule("economics", group=STAGE)
+@gate("economics")
 def economics(evidence: Evidence) -> Finding:
     """Training pays within the horizon."""
     subject = evidence.money

@@ -1,6 +1,7 @@
 """Gates before shipping: parity, improvement, regressions, serving, shadow replay."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from tuneworthy.errors import join_sentences
@@ -14,7 +15,7 @@ from tuneworthy.verdict.gates import GATES, says
 from tuneworthy.verdict.gates.to_train import dataset_contamination
 from tuneworthy.verdict.options import is_saving, option_of
 
-STAGE: Final = "to_ship"
+gate = partial(GATES.rule, group="to_ship")
 # Measured reasons to train for which a little quality may be given.
 EXCUSES: Final = frozenset({"cost", "latency", "locality"})
 MORE_REHEARSAL: Final = (
@@ -24,7 +25,7 @@ MORE_REHEARSAL: Final = (
 RUN: Final = f"Run `tuneworthy run --rung {TUNED}`."
 
 
-@GATES.rule("parity", group=STAGE)
+@gate("parity")
 def parity(evidence: Evidence) -> Finding:
     """Adapter, merged model and exported file are one model: the one that was compared on test.
 
@@ -43,7 +44,7 @@ def parity(evidence: Evidence) -> Finding:
     )
 
 
-@GATES.rule("improvement", group=STAGE)
+@gate("improvement")
 def improvement(evidence: Evidence) -> Finding:
     """The tuned model is better than what should run without training; or non-inferior by the margin, and at least 20%
     cheaper or faster, or the only one that meets the target. On a test that nothing it was trained on overlaps."""
@@ -114,7 +115,7 @@ def _is_saving(evidence: Evidence, rung: RungEvidence, other: RungEvidence) -> b
     return is_saving(option_of(evidence, rung), option_of(evidence, other))
 
 
-@GATES.rule("regressions", group=STAGE)
+@gate("regressions")
 def regressions(evidence: Evidence) -> Finding:
     """No regression set is worse: on each the tuned model is no worse than the base that was trained by more than the
     margin of the set. Compared with any other model it shows nothing. A classifier can only answer with labels of the
@@ -151,7 +152,7 @@ def regressions(evidence: Evidence) -> Finding:
     return says(status, join_sentences("; ".join(details)), fix, **numbers)
 
 
-@GATES.rule("serving", group=STAGE)
+@gate("serving")
 def serving(evidence: Evidence) -> Finding:
     """The engine that will answer users was started with this model, and gave its answers.
 
@@ -182,7 +183,7 @@ def serving(evidence: Evidence) -> Finding:
     )
 
 
-@GATES.rule("shadow", group=STAGE)
+@gate("shadow")
 def shadow(evidence: Evidence) -> Finding:
     """Recorded traffic was replayed to the tuned model, and it did no worse than production by the margin. Shown to be
     worse within the margin is enough only where cost, latency or locality is a reason to train."""

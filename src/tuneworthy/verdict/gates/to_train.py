@@ -1,5 +1,6 @@
 """The gates before training: is the data frozen, reviewed, clean and allowed, and does a pilot show a gain?"""
 
+from functools import partial
 from typing import Final
 
 from tuneworthy.errors import join_sentences
@@ -9,7 +10,7 @@ from tuneworthy.verdict import messages
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.gates import GATES, says
 
-STAGE: Final = "to_train"
+gate = partial(GATES.rule, group="to_train")
 NOT_FROZEN: Final = says(
     "unknown",
     "No version of the training data is frozen.",
@@ -17,7 +18,7 @@ NOT_FROZEN: Final = says(
 )
 
 
-@GATES.rule("dataset_frozen", group=STAGE)
+@gate("dataset_frozen")
 def dataset_frozen(evidence: Evidence) -> Finding:
     """A version of the training data is frozen, whole, and passed the gates of its build."""
     subject = evidence.training.dataset
@@ -47,7 +48,7 @@ def dataset_frozen(evidence: Evidence) -> Finding:
     return says("pass", join_sentences(f"Version {subject.version} has {subject.n_rows:,} rows.", newer), **numbers)
 
 
-@GATES.rule("dataset_review", group=STAGE)
+@gate("dataset_review")
 def dataset_review(evidence: Evidence) -> Finding:
     """People reviewed a random sample of the version under a plan, and the share of good rows is shown."""
     subject = evidence.training.dataset
@@ -60,7 +61,7 @@ def dataset_review(evidence: Evidence) -> Finding:
     return says(status, message, fix, version=subject.version, review=subject.review, bound=subject.bound)
 
 
-@GATES.rule("dataset_contamination", group=STAGE)
+@gate("dataset_contamination")
 def dataset_contamination(evidence: Evidence) -> Finding:
     """No row of the version overlaps a case of dev or test, as the cases are now."""
     subject = evidence.training.dataset
@@ -89,7 +90,7 @@ def dataset_contamination(evidence: Evidence) -> Finding:
     return says("pass", join_sentences(f"No row of version {subject.version} overlaps a case.", near), **numbers)
 
 
-@GATES.rule("dataset_effect", group=STAGE)
+@gate("dataset_effect")
 def dataset_effect(evidence: Evidence) -> Finding:
     """The dropped rows are not shown to cost accuracy: a classical baseline, trained with and without it.
 
@@ -132,7 +133,7 @@ def dataset_effect(evidence: Evidence) -> Finding:
     )
 
 
-@GATES.rule("teacher_terms", group=STAGE)
+@gate("teacher_terms")
 def teacher_terms(evidence: Evidence) -> Finding:
     """Whoever wrote rows allows training on them: each teacher's terms were answered, and they allow it."""
     subject = evidence.training.dataset
@@ -141,7 +142,7 @@ def teacher_terms(evidence: Evidence) -> Finding:
     return says(subject.terms, messages.sentence(subject.terms_words), version=subject.version)
 
 
-@GATES.rule("pilot", group=STAGE)
+@gate("pilot")
 def pilot(evidence: Evidence) -> Finding:
     """Small trainings on growing parts of the version forecast a gain: its lower bound is above 0."""
     subject, forecast = evidence.training.pilot, evidence.forecast
