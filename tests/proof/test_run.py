@@ -341,6 +341,7 @@ def test_a_run_of_real_commands_killed_three_times_ends_with_the_same_record(tmp
         time.sleep(12)
         assert child.poll() is None and not (steps / f"{before}.json").exists()
         os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
     assert start(tmp_path / "killed").wait() == 0
     records = [json.loads((tmp_path / name / task / "record.json").read_text()) for name in ("whole", "killed")]
     whole, killed = map(measured, records)
