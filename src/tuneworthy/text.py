@@ -58,3 +58,8 @@ def visible(value: str) -> str:
 def is_hidden(character: str) -> bool:
     category = unicodedata.category(character)
     return (category in _HIDDEN and character not in "\t\n") or 0xE0000 <= ord(character) <= 0xE0FFF
+
+
+def has_text(value: str) -> bool:
+    """Whether a text has a character that can be seen."""
+    return not all(character.isspace() or is_hidden(character) for character in value)

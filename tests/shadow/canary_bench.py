@@ -72,6 +72,7 @@ INVALID: dict[str, Script] = {
     "null message": [raw(completion(None), JSON)],
     "null content": [raw(spoken(None), JSON)],
     "empty content": [raw(spoken("  "), JSON)],
+    "nothing to be seen": [raw(spoken("\u200b\u2060 \u00ad"), JSON)],
     "deep JSON": [raw(b"[" * 100_000, JSON)],
     "drip": [HEAD, *[chunk(b" "), 0.1] * 100],
     "flood": [HEAD, *[chunk(b" " * 65536)] * 1000],

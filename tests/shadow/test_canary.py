@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 
@@ -41,7 +41,7 @@ from tuneworthy.config import load
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.shadow.canary import MIN_ANSWERS, MIN_TIMED, STATE, STEPS, CanaryState, LiveCanary, Visit
-from tuneworthy.shadow.copies import FAILED, PAIRED, CopyHead, WorkerReport
+from tuneworthy.shadow.copies import BUSY, FAILED, LOST, PAIRED, CopyHead, WorkerReport
 from tuneworthy.shadow.recording import TRAFFIC, Recording, TrafficSession, turn_of
 from tuneworthy.shadow.replay import ShadowRecord, replay, worst_pairs
 from tuneworthy.shadow.verdict import ShadowVerdict
@@ -100,7 +100,7 @@ def test_simultaneous_streams_of_a_candidate_that_breaks_off_are_all_answered_by
             b.renew(1.0)
             b.scripts["candidate"] = lambda _: INVALID["dies in the body"]
             await b.ask(stream=True)
-            answers = await asyncio.gather(*(b.ask(stream=True) for _ in range(wide + 4)))
+            answers = await asyncio.gather(*(b.ask(stream=True) for _ in range(wide + 6)))
             assert all(is_whole(one, streamed=True) and not of_candidate(one) for one in answers)
             assert b.canary.state.rolled_back and b.canary.share == 0
 
@@ -185,6 +185,13 @@ def test_an_admission_ends_with_time_or_the_next_refusal(tmp_path: Path, monkeyp
             assert (await b.ask()).split()[1] == b"401"
             monkeypatch.setattr("tuneworthy.shadow.canary.ACCEPTED_S", 120.0)
             assert (await b.ask()).split()[1] == b"401", "the refusal ended the admission"
+            for seconds, admitted in ((1.0, False), (0.0, True)):  # an answer that began before the refusal
+                (_, visit) = b.canary._accepted.clear(), b.canary.visit("s", "/", [], b"{}")
+                assert visit
+                b.canary.note(visit, 401, 0.1, valid=False)
+                b.canary.note(visit, 200, seconds, valid=True)
+                assert (visit.kind in b.canary._accepted) is admitted
+            b.canary._accepted.clear()
             for n in range(30):
                 b.canary.note(Visit("s", b"%d" % n, 0.0), 200, 0.1, valid=True)
             monkeypatch.setattr("tuneworthy.shadow.canary.MAX_KINDS", 10)
@@ -206,7 +213,7 @@ def test_sessions_are_drawn_by_a_secret_of_the_process_with_the_credential(tmp_p
     drawn = places(one, "a")
     assert drawn == places(one, "a") and 60 < sum(place < 0.25 for place in drawn) < 140
     assert drawn != places(two, "a") and not {*drawn} & {*places(one, "b")}
-    for body in (b"", b"[1]", b"7", b"{", b"[" * 10_000):
+    for body in (b"", b"[1]", b"7", b"{", b"[" * 10_000, b'[["model", "m"], ["messages", []]]', b'["ab", "cd"]', b'""'):
         assert one.visit("s", "/", [], body) is None
 
 
@@ -215,6 +222,7 @@ def test_copied_sessions_and_other_forms_of_answers_are_production_s(tmp_path: P
         {"n": 2}, {"stop": ["a"]}, {"logprobs": True}, {"response_format": {"type": "json_object"}}, {"max_tokens": 5},
         {"tool_choice": "required"}, {"max_completion_tokens": "9"}, {"modalities": ["audio"]}, {"functions": []},
         {"text": "Write to ada@example.org."}, {"text": "Call +1 212 555 0187 now."},
+        {"tools": [{"type": ["x"], "function": {"name": "f"}}]}, {"tools": 7},
     ]  # fmt: skip
 
     async def work() -> None:
@@ -223,7 +231,7 @@ def test_copied_sessions_and_other_forms_of_answers_are_production_s(tmp_path: P
             for form in forms:
                 for _ in range(2):
                     assert b'"blue"' in await b.ask(**form), form
-            assert not b.asked and not b.canary.state.rolled_back
+            assert not b.asked and not b.canary._faults and not b.canary._n_failed
             usual = {"temperature": 0.5, "max_tokens": 4096, "stream": False, "tools": None}
             assert [of_candidate(await b.ask(**usual)) for _ in range(2)] == [False, True]
             b.app.share = 1.0
@@ -254,13 +262,17 @@ def canary_at(tmp_path: Path, share: float = STEPS[0]) -> LiveCanary:
     return LiveCanary(folder, CanaryState(variant="v", share=share), NotedCopies(), session_header=b"x")
 
 
-async def tried(canary: LiveCanary, outcome: str, n: int = 1) -> None:
+async def tried(canary: LiveCanary, outcome: str, n: int = 1, *, valid: Any = True, distinct: bool = True) -> None:
+    """Let the candidate be asked `n` questions, and production after each."""
+
     async def ask(*_: Any) -> WorkerReport:
         return WorkerReport(outcome=outcome)
 
     canary.copies.ask = ask  # type: ignore[method-assign]
-    for _ in range(n):
-        await canary._ask(Visit("s", b"", 0.0), b"")
+    for number in range(n):
+        await canary._ask(visit := Visit("s", b"", 0.0), b"%d" % (number if distinct else 0))
+        if valid is not ...:
+            canary.note(visit, 200, 0.1, valid=valid)
 
 
 def test_a_step_ends_with_a_pass_after_enough_answers_and_harm_ends_all(tmp_path: Path) -> None:
@@ -279,40 +291,87 @@ def test_a_step_ends_with_a_pass_after_enough_answers_and_harm_ends_all(tmp_path
         canary.decide("fail")
         canary.decide("pass")
         assert canary.share == 0 and "harm" in canary.state.rolled_back
-        assert canary.folder.read(STATE, CanaryState) == canary.state
+        assert canary.folder.read(STATE.format("v"), CanaryState) == canary.state
 
     assert MIN_ANSWERS == 100
     asyncio.run(work())
 
 
 @pytest.mark.parametrize(
-    ("candidate", "production_fails", "back"),
+    ("good", "faults", "production", "back"),
     [
-        ((0, 4), (0, 5), True),
-        ((0, 3), (0, 5), False),
-        ((2, 2), (0, 1000), True),
-        ((300, 3), (10, 990), False),
-        ((1000, 4), (0, 1000), False),
-        ((900, 30), (0, 1000), True),
-        ((50, 50), (50, 50), False),
-        ((50, 50), (20, 80), True),
-        ((0, 10), (10, 0), False),
+        (0, 6, (0, 0), True),
+        (0, 3, (0, 0), False),
+        (2, 3, (0, 1000), True),
+        (2, 2, (0, 1000), False),
+        (300, 3, (10, 990), False),
+        (1000, 4, (0, 1000), True),  # it broke
+        (1000, 2, (0, 1000), False),
+        (50, 12, (50, 50), False),
+        (50, 50, (20, 80), True),
+        (0, 10, (100, 0), False),
     ],
 )
 def test_faults_roll_back_where_production_fails_less(
-    tmp_path: Path, candidate: tuple[int, int], production_fails: tuple[int, int], back: bool
+    tmp_path: Path, good: int, faults: int, production: tuple[int, int], back: bool
 ) -> None:
     async def work() -> None:
         canary = canary_at(tmp_path)
-        await tried(canary, PAIRED, candidate[0])
-        await tried(canary, FAILED, candidate[1])
-        for valid, n in zip((False, True), production_fails, strict=True):
-            for _ in range(n - valid):
-                canary._production.append((time.monotonic(), not valid, 0.1))
-        canary.note(Visit("s", b"a", 0.0), 200, 0.1, valid=production_fails[1] > 0)
+        for valid, n in zip((False, True), production, strict=True):
+            for number in range(n):
+                canary.note(Visit("s", b"%d" % number, 0.0), 200, 0.1, valid=valid)
+        await tried(canary, PAIRED, good, valid=None)
+        await tried(canary, FAILED, faults)
         assert bool(canary.state.rolled_back) is back
 
     asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    ("outcome", "settings"),
+    [
+        (LOST, {}),  # the worker was killed
+        (BUSY, {}),
+        (FAILED, {"distinct": False}),  # one question, sent again and again
+        (FAILED, {"valid": False}),  # production fails it too
+    ],
+)
+def test_what_is_no_fault_of_the_candidate_rolls_nothing_back(
+    tmp_path: Path, outcome: str, settings: dict[str, Any]
+) -> None:
+    async def work() -> None:
+        canary = canary_at(tmp_path)
+        await tried(canary, outcome, 50, **settings)
+        assert not canary.state.rolled_back
+
+    asyncio.run(work())
+
+
+def test_a_candidate_that_fails_as_often_as_production_goes_on(tmp_path: Path) -> None:
+    async def work() -> None:
+        for share in (0.02, 0.05):
+            canary, rng = canary_at(tmp_path / f"{share}"), np.random.default_rng(7)
+            for number, fails in enumerate(rng.random((4000, 2)) < share):
+                canary.note(visit := Visit("s", b"", 0.0, failed=bool(fails[0])), 200, 0.1, valid=not fails[1])
+                if not visit.failed:
+                    canary._count(is_fault=False)
+                assert not canary.state.rolled_back, number
+
+    asyncio.run(work())
+
+
+def test_a_roll_back_reaches_other_processes_and_is_stored_once_there_is_room(tmp_path: Path) -> None:
+    one, two = canary_at(tmp_path), canary_at(tmp_path)
+    one.decide("fail")
+    two.decide("")
+    assert two.share
+    two.decide("pass")
+    assert two.state == one.state and not two.share
+    path = tmp_path / ".tuneworthy" / f"{STATE.format('v')}.json"
+    path.write_text("{damaged")
+    one.decide("unknown")
+    assert Folder(tmp_path).read(STATE.format("v"), CanaryState) == one.state
+    assert Folder(tmp_path).read(STATE.format("w"), CanaryState) is None, "another candidate has its own"
 
 
 def test_how_long_a_user_waits_follows_production(tmp_path: Path) -> None:
@@ -339,7 +398,7 @@ def test_a_user_who_leaves_hides_no_fault(tmp_path: Path) -> None:
             b.renew(1.0, wait_s=0.3)
             b.scripts["candidate"] = lambda _: INVALID["hang"]
             await b.ask()
-            for _ in range(4):
+            for _ in range(7):
                 with pytest.raises(TimeoutError):
                     await b.ask(wait_s=0.1)
             await asyncio.sleep(0.3)
@@ -386,7 +445,7 @@ def stored(root: Path, variant: str, status: Any, **state: Any) -> None:
                           n_sessions=1, n_drawn=1, n_pairs=1, cost_usd=0.0)  # fmt: skip
     Folder(root).write("shadow", asdict(record))
     if state:
-        Folder(root).write(STATE, asdict(CanaryState(variant=variant, **state)))
+        Folder(root).write(STATE.format(variant), asdict(CanaryState(variant=variant, **state)))
 
 
 def test_a_canary_that_would_answer_no_user_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

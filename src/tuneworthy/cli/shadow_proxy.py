@@ -74,8 +74,8 @@ def command(
             return variant.id
 
     variant, record = run_async(check()), read_shadow(folder)
-    state = folder.read(STATE, CanaryState)
-    if canary and (state is None or state.variant != variant):
+    state = folder.read(STATE.format(variant), CanaryState)
+    if canary and state is None:
         if record is None or (record.variant, record.verdict.status) != (variant, "pass"):
             raise UserError(
                 f"{candidate} has not passed in shadow.",

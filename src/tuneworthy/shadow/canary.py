@@ -3,13 +3,20 @@
 The candidate answers a request only if production gave a valid answer, within `ACCEPTED_S`, to one with the same path,
 query, headers and fields but the messages: any of these can carry a credential, or be why production refuses. Its
 answer is complete and checked before a byte goes to the user, a stream's too; otherwise production answers the same
-request. So no user gets an invalid or a truncated answer, and the candidate's faults are counted against production's.
+request. So no user gets an invalid or a truncated answer.
+
+The candidate's faults are tested at each answer with a Shiryaev-Roberts detector: the mean of M = (M + 1) L over a few
+rates q above production's rate p, where L = q / p for a fault and (1 - q) / (1 - p) for an answer. A candidate that
+fails as often as production is rolled back once in 1 / `ALPHA` answers or later. A question counts as a fault once, and
+only if production does not fail on it too.
 
 Production answers the copied sessions. Their pairs are the evidence on quality, from the same traffic at all steps;
 each verdict on them is a decision: a pass lets a step end, harm ends the canary.
 
 Invariants: a share never grows without a pass; a canary that was rolled back stays so, in this process even on a full
-disk, and after a restart; no credential is stored, not even its hash.
+disk, in other processes from their next verdict on, and after a restart; no credential is stored, not even its hash.
+
+Source: Shin, Ramdas and Rinaldo 2023 (arXiv 2203.03532), e-detectors, for the detector.
 """
 
 import asyncio
@@ -22,42 +29,46 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from secrets import token_bytes
-from typing import Final, NamedTuple
+from typing import Final
 
 import orjson
-from scipy.special import bdtrc
+from scipy.special import betaincinv
 
+from tuneworthy.errors import TuneworthyError
 from tuneworthy.providers.openai import read_answer
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.copies import FAILED, MOST_BYTES, PAIRED, Copies, CopyHead
 from tuneworthy.shadow.protocols import answer_of, unpacked
 from tuneworthy.store import Folder
+from tuneworthy.text import has_text
 from tuneworthy.types import Request
 
 CHAT: Final = "/v1/chat/completions"
-# Below `.tuneworthy`: the state.
-STATE: Final = "shadow/canary"
+# Below `.tuneworthy`: the state of the candidate with this id.
+STATE: Final = "shadow/canary-{}"
 STEPS: Final = (0.01, 0.05, 0.25, 1.0)
 # A step ends only after so many answers of the candidate to users.
 MIN_ANSWERS: Final = 100
 # How long production's answer admits further requests of its kind, seconds; and how many kinds are remembered.
 ACCEPTED_S, MAX_KINDS = 120.0, 10_000
-# Answers are compared for so long, seconds, and of either side at most so many.
+# Production's answers count for so long, seconds, and at most so many.
 WINDOW_S, MAX_WINDOW = 3600.0, 1000
-# Share of production's answers that is taken to fail at least; and the chance below which more faults are no chance.
-MIN_FAULTS, ALPHA = 0.01, 0.001
+# Share of production's answers that is taken to fail at least; how many good ones are assumed before the first.
+MIN_FAULTS, ASSUMED = 0.01, 50
+# False roll-backs an answer, at most; quantile of production's rate; and the steps from it to 1 that are tested.
+ALPHA, QUANTILE, RATES = 1e-5, 0.99, (0.05, 0.25, 0.9)
 # A user waits for the candidate so many times production's 95th percentile, and at least so long, seconds; or the first
 # wait, until production gave so many answers.
 SLOWER, MIN_WAIT_S, FIRST_WAIT_S, MIN_TIMED = 3.0, 2.0, 10.0, 20
 # Headers that differ among the requests of one client, and carry no credential.
 _OF_ONE_REQUEST: Final = frozenset(
     {
-        *(b"content-length", b"date", b"traceparent", b"tracestate", b"sentry-trace", b"baggage", b"idempotency-key"),
-        *(b"x-request-id", b"x-correlation-id", b"x-client-request-id", b"x-stainless-retry-count"),
+        *(b"content-length", b"traceparent", b"tracestate", b"sentry-trace", b"idempotency-key"),
+        *(b"x-request-id", b"x-client-request-id", b"x-stainless-retry-count"),
     }
 )
-# Headers that name a client. Without any of them, or if it is one of them, the header of the session may do so.
-_CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key", b"api-key", b"cookie"})
+# Headers with a key. Without any of them, or if it is one of them, the header of the session may be the credential.
+_CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key", b"api-key"})
 # Statuses by which production refuses a client; others but 200 are faults.
 _REFUSALS: Final = frozenset({401, 402, 403, 407, 429})
 
@@ -77,18 +88,23 @@ class CanaryState:
     rolled_back: str = ""
 
 
-class Visit(NamedTuple):
+@dataclass(slots=True)
+class Visit:
     """A user's request, as the canary sees it.
 
     Attributes:
         session: Name of its session.
         kind: Keyed hash of all that production may refuse it for, but the messages.
         place: Of its session and credential in the draw, in [0, 1).
+        failed: Whether the candidate failed it, which is no fault yet: production may fail it too.
+        is_over: Whether production's answer was noted.
     """
 
     session: str
     kind: bytes
     place: float
+    failed: bool = False
+    is_over: bool = False
 
 
 class LiveCanary:
@@ -107,11 +123,14 @@ class LiveCanary:
     def __init__(self, folder: Folder, state: CanaryState, copies: Copies, *, session_header: bytes) -> None:
         self.folder, self.state, self.copies, self.wait_s = folder, state, copies, FIRST_WAIT_S
         copies.on_verdict = self.decide
-        self._session_header = {session_header} - _CREDENTIALS
+        self._state_name = STATE.format(state.variant)
+        self._session_header = {session_header} - _CREDENTIALS - {b"cookie"}
         self._hash = partial(hmac.digest, token_bytes(32), digest="sha256")
-        self._n_good, self._accepted = 0, dict[bytes, float]()
-        # when an answer ended, whether it was a fault, and its seconds
-        self._candidate, self._production = (deque[tuple[float, bool, float]](maxlen=MAX_WINDOW) for _ in range(2))
+        self._n_good, self._accepted, self._refused = 0, dict[bytes, float](), dict[bytes, float]()
+        self._n_asked = self._n_failed = 0
+        self._faults, self._rate, self._detectors = set[bytes](), _rate(0, 0), [0.0] * len(RATES)
+        # of production's answers: the end, whether it was a fault, and the duration in seconds
+        self._production = deque[tuple[float, bool, float]](maxlen=MAX_WINDOW)
 
     @property
     def share(self) -> float:
@@ -128,11 +147,13 @@ class LiveCanary:
             body: Of the request.
         """
         try:
-            fields = dict(orjson.loads(body))
-        except (TypeError, ValueError):
+            fields = orjson.loads(body)
+        except ValueError:
+            return None
+        if not isinstance(fields, dict):
             return None
         fields.pop("messages", None)
-        is_named = not _CREDENTIALS.isdisjoint(name for name, _ in headers)
+        is_named = any(name in _CREDENTIALS and value.strip() for name, value in headers)
         left_out = _OF_ONE_REQUEST | (self._session_header if is_named else set())
         credential = self._hash(repr([target, [one for one in headers if one[0] not in left_out]]).encode())
         kind = self._hash(credential + orjson.dumps(fields, option=orjson.OPT_SORT_KEYS))
@@ -146,9 +167,14 @@ class LiveCanary:
 
     async def _ask(self, visit: Visit, body: bytes) -> bytes:
         report = await self.copies.ask(CopyHead(path=CHAT, session=visit.session), body, self.wait_s)
-        if report.outcome in {PAIRED, FAILED}:
-            self._candidate.append((time.monotonic(), report.outcome == FAILED, 0.0))
-            self._n_good += report.outcome == PAIRED
+        if report.outcome == PAIRED:
+            self._n_good += 1
+            self._count(is_fault=False)
+        elif report.outcome == FAILED and (question := self._hash(body)) not in self._faults:
+            self._faults.add(question)
+            visit.failed = True
+            if visit.is_over:  # the user left
+                self._count(is_fault=True)
         return report.answer.encode()
 
     def note(self, visit: Visit, status: int, seconds: float, *, valid: bool | None) -> None:
@@ -160,29 +186,49 @@ class LiveCanary:
             seconds: Until its end.
             valid: Whether it is a whole answer of a chat API; None if that cannot be seen.
         """
-        now = time.monotonic()
+        now, kind = time.monotonic(), visit.kind
         if valid is not None:
-            self._accepted.pop(visit.kind, None)
             self._production.extend([(now, not valid, seconds)] if status not in _REFUSALS else [])
-        if valid:
-            self._accepted[visit.kind] = now
-        if len(self._accepted) > MAX_KINDS:
-            del self._accepted[next(iter(self._accepted))]
-        own, others = ([one for one in side if one[0] > now - WINDOW_S] for side in (self._candidate, self._production))
-        times = sorted(took for _, is_fault, took in others if not is_fault)
+        recent = [one for one in self._production if one[0] > now - WINDOW_S]
+        times = sorted(took for _, is_fault, took in recent if not is_fault)
         if len(times) >= MIN_TIMED:
             self.wait_s = max(MIN_WAIT_S, SLOWER * times[int(0.95 * len(times))])
-        faults, theirs = sum(is_fault for _, is_fault, _ in own), len(others) - len(times)
-        if faults and bdtrc(faults - 1, len(own), max(MIN_FAULTS, (theirs + 1) / (len(others) + 2))) < ALPHA:
+        self._rate = _rate(len(recent) - len(times), len(recent))
+        if valid and now - seconds > self._refused.get(kind, 0.0):
+            self._accepted[kind] = now - seconds
+        elif valid is False:
+            self._accepted.pop(kind, None)
+            self._refused[kind] = now
+        for known in (self._accepted, self._refused):
+            if len(known) > MAX_KINDS:
+                del known[next(iter(known))]
+        visit.is_over = True
+        if visit.failed and valid is not False:
+            self._count(is_fault=True)
+
+    def _count(self, *, is_fault: bool) -> None:
+        """Count an answer of the candidate, and roll back if it fails more often than production."""
+        self._n_asked, self._n_failed = self._n_asked + 1, self._n_failed + is_fault
+        for place, step in enumerate(RATES):
+            ratio = 1 + step * (1 / self._rate - 1) if is_fault else 1 - step
+            self._detectors[place] = (self._detectors[place] + 1) * ratio
+        if is_fault and sum(self._detectors) > len(RATES) / ALPHA:
             self._go_on(
                 0.0,
-                f"The candidate failed {faults:,} of the last {len(own):,} requests of users, which production then "
-                f"answered. Production failed {theirs:,} of {len(others):,}.",
+                f"The candidate failed {self._n_failed:,} of {self._n_asked:,} requests of users. Production then "
+                f"answered them; it fails {self._rate:.1%} at most.",
             )
 
     def decide(self, verdict: str) -> None:
         """Take a verdict on the copied sessions: `pass` ends a step, `fail` the canary."""
-        if verdict == "fail":
+        stored = None
+        with suppress(TuneworthyError, OSError):  # a damaged file changes nothing here
+            stored = self.folder.read(self._state_name, CanaryState) if verdict else None
+        if stored and stored.rolled_back:  # by another process
+            self._go_on(0.0, stored.rolled_back)
+        elif self.state.rolled_back and verdict:  # the disk was full
+            self._store()
+        elif verdict == "fail":
             self._go_on(0.0, "The copied sessions show harm (`tuneworthy shadow report`).")
         elif verdict == "pass" and self._n_good >= MIN_ANSWERS:
             self._go_on(next((share for share in STEPS if share > self.state.share), STEPS[-1]))
@@ -194,8 +240,16 @@ class LiveCanary:
         self.state, self._n_good = replace(self.state, share=share, rolled_back=rolled_back), 0
         if rolled_back:
             sys.stderr.write(f"{messages.say('rolled_back', why=rolled_back)}\n")
+        self._store()
+
+    def _store(self) -> None:
         with suppress(OSError):  # a full disk delays no roll-back
-            self.folder.write(STATE, asdict(self.state))
+            self.folder.write(self._state_name, asdict(self.state))
+
+
+def _rate(faults: int, n: int) -> float:
+    """Return the upper end of the share of production's answers that fail."""
+    return max(MIN_FAULTS, float(betaincinv(faults + 1, n - faults + ASSUMED, QUANTILE)))
 
 
 def is_chat_answer(body: bytes, encoding: str, *, streamed: bool) -> bool | None:
@@ -207,4 +261,4 @@ def is_chat_answer(body: bytes, encoding: str, *, streamed: bool) -> bool | None
         response = read_answer(answer, Request(messages=()), wrapped=False)
     except ValueError:
         return False
-    return bool(response.text.strip() or response.tool_calls) and not answer.get("error")
+    return bool(has_text(response.text) or response.tool_calls) and not answer.get("error")

@@ -197,7 +197,7 @@ class Copies:
             self.counts[LOST] += self.in_flight
             self.in_flight = 0
             for number in [*self._users]:
-                self._note(WorkerReport(outcome=FAILED, number=number))
+                self._note(WorkerReport(outcome=LOST, number=number))
             await asyncio.sleep(delay)
             delay = min(2 * delay, _LONGEST_DELAY_S)
 

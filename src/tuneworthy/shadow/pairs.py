@@ -17,6 +17,7 @@ from tuneworthy.graders.json_text import NOTHING, find_json
 from tuneworthy.graders.tool_call import read_call
 from tuneworthy.ladder.session import Session
 from tuneworthy.shadow.recording import RecordedTurn, TrafficSession
+from tuneworthy.text import has_text
 from tuneworthy.types import UNLABELLED, Case, Failure, OutputFormat, Response, Trace
 
 # Answer to a turn: production's, candidate's.
@@ -64,7 +65,7 @@ def is_well_formed(response: Response, recorded_answer: Response, output: Output
     A call must be readable; a label must be the only one that the answer names; JSON must fit the task's schema, or be
     the kind of JSON that was recorded. An empty or truncated answer has no valid form.
     """
-    if response.finish_reason == "length" or not (response.text.strip() or response.tool_calls):
+    if response.finish_reason == "length" or not (has_text(response.text) or response.tool_calls):
         return False
     if response.tool_calls:
         return all(read_call(call) for call in response.tool_calls)

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final
 import orjson
 from pydantic import BeforeValidator, Field
 
+from tuneworthy.graders.tool_call import read_call
 from tuneworthy.providers.usage import WireModel, mapping
 from tuneworthy.types import JsonObject, Response, content_hash
 
@@ -117,9 +118,13 @@ def _events(body: bytes) -> Iterator[JsonObject]:
 
 def chat_answer(response: Response, model: str, *, streamed: bool) -> bytes:
     """Return a response as the body of a chat completion, or as its events: one chunk with all, and the end."""
+    named = [
+        {"name": name, "arguments": orjson.dumps(arguments).decode()}
+        for name, arguments in filter(None, map(read_call, response.tool_calls))
+    ]
     calls = [
-        {**call, "index": place, "id": f"call_{token_hex(12)}", "type": "function"}
-        for place, call in enumerate(response.tool_calls)
+        {"index": place, "id": f"call_{token_hex(12)}", "type": "function", "function": function}
+        for place, function in enumerate(named)
     ]
     message: JsonObject = {"role": "assistant", "content": response.text or None} | (
         {"tool_calls": calls} if calls else {}

@@ -150,8 +150,8 @@ async def replay(
     except TuneworthyError as error:
         fault = error
     verdict = judged(pairs, rules)
-    canary = session.folder.read(STATE, CanaryState)
-    if canary and canary.variant == candidate.id and canary.rolled_back:
+    canary = session.folder.read(STATE.format(candidate.id), CanaryState)
+    if canary and canary.rolled_back:
         detail = messages.say("rolled_back", why=canary.rolled_back)
         verdict = replace(verdict, status="fail", detail=detail, fix="Use another candidate.")
     record = _record(recording, pairs, verdict, (candidate, production))

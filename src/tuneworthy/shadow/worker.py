@@ -55,7 +55,7 @@ from tuneworthy.shadow.protocols import answer_of, asked_by, chat_answer, unpack
 from tuneworthy.shadow.recording import FAILED_BY, TRAFFIC, WRITTEN, LiveTraffic, NothingEnded, clean, turn_of
 from tuneworthy.shadow.replay import labels_path, replay
 from tuneworthy.store.lines import append_line
-from tuneworthy.types import Case, Example, Response, Variant
+from tuneworthy.types import Case, Example, JsonObject, Response, Variant
 
 # The child of the proxy yields to the proxy, unless users wait for it.
 NICENESS: Final = 10
@@ -168,6 +168,17 @@ class Worker:
             ValueError: Production has to answer: the request is not for the candidate, or has personal data.
             TuneworthyError: The candidate failed.
         """
+        candidate = self.candidate
+        try:
+            question, case = self._user_case(head, request)
+        except (TypeError, AttributeError) as error:  # a request of an unusual form is no fault of the candidate
+            raise ValueError(repr(error)) from None
+        (trace,) = await self.session.ask(candidate, [case])
+        if trace.response is None or not _is_valid(trace.response, case, candidate):
+            return b""
+        return chat_answer(trace.response, candidate.name, streamed=bool(question.get("stream")))
+
+    def _user_case(self, head: CopyHead, request: bytes) -> tuple[JsonObject, Case]:
         question, candidate, project = orjson.loads(request), self.candidate, self.session.project
         limits = [question.get(key) or candidate.max_tokens for key in ("max_tokens", "max_completion_tokens")]
         if question.keys() - _REPLACED or not all(isinstance(n, int) and n >= candidate.max_tokens for n in limits):
@@ -176,11 +187,7 @@ class Worker:
         cleaned = clean(project, head.session, row)
         if cleaned is None or (cleaned.messages, cleaned.meta.get("tools")) != (row.messages, row.meta.get("tools")):
             raise ValueError("personal data")
-        case = turn_of(head.session, cleaned).case
-        (trace,) = await self.session.ask(candidate, [case])
-        if trace.response is None or not _is_valid(trace.response, case, candidate):
-            return b""
-        return chat_answer(trace.response, candidate.name, streamed=bool(question.get("stream")))
+        return question, turn_of(head.session, cleaned).case
 
     async def _judge_regularly(self) -> None:
         while True:
