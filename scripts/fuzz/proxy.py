@@ -38,7 +38,10 @@ class NoCopies(Copies):
 
 async def upstream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer one request, whatever it is, and note a path that is not below the prefix."""
-    line = (await reader.readuntil(b"\r\n")).decode("latin-1")
+    try:
+        line = (await reader.readuntil(b"\r\n")).decode("latin-1")
+    except asyncio.IncompleteReadError:  # the user left before the proxy had sent anything
+        return writer.close()
     path = line.split(" ")[1].partition("?")[0]
     if not path.startswith(f"{PREFIX}/") or ".." in unquote(unquote(path)).split("/"):
         faults.append(line)
