@@ -41,7 +41,8 @@ async def upstream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     try:
         line = (await reader.readuntil(b"\r\n")).decode("latin-1")
     except asyncio.IncompleteReadError:  # the user left before the proxy had sent anything
-        return writer.close()
+        writer.close()
+        return
     path = line.split(" ")[1].partition("?")[0]
     if not path.startswith(f"{PREFIX}/") or ".." in unquote(unquote(path)).split("/"):
         faults.append(line)
