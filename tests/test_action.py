@@ -156,6 +156,14 @@ def track_a_store(repository: Repository) -> None:
     (repository.project / "Sub" / ".Tuneworthy" / "responses.sqlite").write_bytes(b"forged")
 
 
+def track_a_store_in_a_large_repository(repository: Repository) -> None:
+    track_a_store(repository)
+    repository.commit()
+    blob = repository.git("hash-object", "-w", "task/tuneworthy.toml")
+    rows = "".join(f"100644 {blob}\tzoo/{i:0100}\n" for i in range(6000))  # more than a pipe takes at once
+    subprocess.run(["git", "update-index", "--index-info"], cwd=repository.folder, input=rows, text=True, check=True)
+
+
 def replace_the_project_by_a_link(repository: Repository) -> None:
     repository.project.rename(repository.folder / "other")
     repository.project.symlink_to("other")
@@ -167,13 +175,19 @@ def replace_the_project_by_another_repository(repository: Repository) -> None:
 
 
 @pytest.mark.parametrize(
-    "tamper", [track_a_store, replace_the_project_by_a_link, replace_the_project_by_another_repository]
+    "tamper",
+    [
+        track_a_store,
+        track_a_store_in_a_large_repository,
+        replace_the_project_by_a_link,
+        replace_the_project_by_another_repository,
+    ],
 )
 def test_a_change_that_brings_answers_or_moves_its_project_is_refused(
     tamper: Callable[[Repository], None], repository: Repository
 ) -> None:
     tamper(repository)
-    if tamper is not replace_the_project_by_another_repository:
+    if tamper in {track_a_store, replace_the_project_by_a_link}:
         repository.commit()
     outcome = repository.run()
     assert (outcome.status, outcome.outputs["answer"]) == (3, "refused"), outcome.log

@@ -135,6 +135,8 @@ def test_a_template_is_a_file_or_the_text_itself(tmp_path: Path) -> None:
     project = load(tmp_path)
     assert project.text("system.md") == "Be brief." and project.text("Be kind.") == "Be kind."
     assert project.text(None) is None
+    longest = "請" * 85  # 255 bytes, as many as a name may have
+    assert [project.text(longest + more) for more in ("", "x", "選")] == [longest, longest + "x", longest + "選"]
     with pytest.raises(Exception, match=r"none\.md does not exist"):
         project.text("none.md")
 

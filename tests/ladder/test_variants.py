@@ -15,7 +15,7 @@ import pytest
 
 from tests.ladder.simulations import write_simulation
 from tuneworthy.config import load
-from tuneworthy.errors import UserError
+from tuneworthy.errors import ConfigError, UserError
 from tuneworthy.ladder.commands.compare import compare_variants
 from tuneworthy.ladder.commands.export_variant import export_variant
 from tuneworthy.ladder.comparisons import comparison_id, read_comparisons, take_comparison
@@ -135,7 +135,11 @@ def test_the_classical_baseline_of_a_run_is_compared_in_a_later_session(tmp_path
     assert found.b.startswith("classical/") and found.answer == "better"
 
 
-def test_a_file_that_is_no_variant_is_refused_with_its_name(tmp_path: Path) -> None:
+def test_what_is_no_variant_is_refused_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("change", "baseline"):
+        (tmp_path / name).mkdir()
+
     async def act(session: Session) -> str:
         right = describe(current(session))
         said = []
@@ -146,6 +150,11 @@ def test_a_file_that_is_no_variant_is_refused_with_its_name(tmp_path: Path) -> N
             said.append(str(caught.value))
         with pytest.raises(UserError, match="No such file"):
             resolve(session, str(tmp_path / "none.json"))
+        for folder in (tmp_path, Path("change")):
+            with pytest.raises(ConfigError, match="no project file"):
+                resolve(session, str(folder))
+        with pytest.raises(UserError, match="no run yet"):  # the rung, whatever folder has its name
+            resolve(session, "baseline")
         return "\n".join(said)
 
     lines = within(world(tmp_path / "world"), act).splitlines()

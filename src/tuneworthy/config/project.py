@@ -136,11 +136,15 @@ class Project(Section):
         """
         return path_of(self.root, name)
 
+    def template_path(self, value: str | None) -> Path | None:
+        """Return the path that a template value may be; None if it can only be a text (a name has at most 255 bytes)."""
+        return self.root / value if value and "\n" not in value and len(value.encode()) < 256 else None
+
     def text(self, value: str | None) -> str | None:
         """Return the text of a template value: the file's content if it names one, else itself."""
-        if value is None or "\n" in value or len(value) > 255:
+        path = self.template_path(value)
+        if path is None or value is None:
             return value
-        path = self.root / value
         if path.is_file() and path.resolve().is_relative_to(self.root.resolve()):
             return read_input_text(path, MAX_PROJECT).strip()
         if path.suffix in {".md", ".txt", ".j2"} and " " not in value:

@@ -49,8 +49,8 @@ def _prompt_faults(change: Project, base: Project, cases: Iterable[Case]) -> Ite
         for project in (base, change)
         for at in (project.prompt,)
     )
-    files = [change.root / text for text in (change.prompt.system or "", change.prompt.user) if len(text) < 256]
-    if any(path.is_file() and path.resolve() != path for path in files):
+    files = map(change.template_path, (change.prompt.system, change.prompt.user))
+    if any(path and path.is_file() and path.resolve() != path for path in files):
         yield "A prompt file is a link."
     if "version https://git-lfs" in new:
         yield "A prompt file is a pointer of Git LFS. Fetch the file first."

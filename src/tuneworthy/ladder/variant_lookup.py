@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from tuneworthy.config.project import FILE_NAME, load
+from tuneworthy.config.project import FILE_NAME, Project, load
 from tuneworthy.errors import GateFailed, UserError, did_you_mean
 from tuneworthy.evaluate.change import faults_of
 from tuneworthy.evaluate.models import open_model
@@ -59,6 +59,13 @@ def current(session: Session) -> Variant:
     return baseline_variant(session.project, session.models)
 
 
+def locate(project: Project, name: str) -> str:
+    """Return `name` as an absolute path if it is an exported file or a folder, else unchanged."""
+    is_variant = name.split("/")[0] in {"current", "best", *project.ladder.rungs}
+    is_path = name.endswith(".json") or Path(name, FILE_NAME).is_file() or (not is_variant and Path(name).is_dir())
+    return str(Path(name).absolute()) if is_path and name != "current" else name
+
+
 def resolve(session: Session, name: str) -> Variant:
     """Return the variant that `name` means.
 
@@ -71,11 +78,12 @@ def resolve(session: Session, name: str) -> Variant:
         UserError: Nothing of that name, or several.
         GateFailed: The changed project cannot be judged by the session's.
     """
+    name = locate(session.project, name)
     if name == "current":
         return current(session)
     if name.endswith(".json"):
         return _from_file(Path(name))
-    if Path(name, FILE_NAME).is_file():
+    if Path(name).is_absolute():
         return _proposed(session, Path(name))
     last = read_record(session.folder)
     if last is None:
