@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
 
 import orjson
@@ -14,11 +15,15 @@ from tuneworthy.cli import invoke
 from tuneworthy.evaluate import change as gate
 
 GRADER = """
+from pathlib import Path
+
 from helper import same
+
+RIGHT = Path("right.txt").read_text().split()
 
 
 def score(answer, expected, case):
-    return same(answer, expected)
+    return same(answer, expected) or float(answer in [*RIGHT, *Path("right.txt").read_text().split()])
 """
 RULE = "answer(request, 0.95 if 'colour' in system(request) else 0.3)"
 MODEL = '[models.small]\nprovider = "scripted"\nfunction = "world.py:small"\n'
@@ -35,6 +40,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     edit(root, 'type = "exact"', 'type = "python"\nfunction = "grader.py:score"')
     (root / "grader.py").write_text(GRADER)
     (root / "helper.py").write_text("def same(a, b):\n    return float(a.strip() == b)\n")
+    (root / "right.txt").write_text("none\n")
     shutil.copytree(root, folder / "change")
     return folder
 
@@ -55,8 +61,11 @@ def change(original: Path, tmp_path: Path) -> Path:
 
 
 def judge(original: Path, change: Path) -> int:
-    words = ["compare", "current", str(change), "--gate", "--project", str(original / "base")]
-    return invoke([*words, "--out", str(change.parent / "comment.md")])
+    """Run the gate in the folder of the change."""
+    with chdir(change):
+        return invoke(
+            ["compare", "current", ".", "--gate", "--project", str(original / "base"), "--out", "../comment.md"]
+        )
 
 
 def lookup(root: Path, key: str, value: str) -> str:
@@ -87,6 +96,7 @@ TAMPERINGS: dict[str, Callable[[Path], object]] = {
     "another grader": lambda root: edit(root, 'type = "python"\nfunction = "grader.py:score"',
                                         'type = "contains"\nmode = "any"\nvalues = ["e"]'),
     "a grader in another folder": own_tree,
+    "a file that the grader opens": lambda root: (root / "right.txt").write_text("red green blue\n"),
     "a package in the place of the grader's module": lambda root: (
         (root / "helper").mkdir(), (root / "helper" / "__init__.py").write_text("def same(a, b):\n    return 1.0\n")),
     "a module json.py": lambda root: (root / "json.py").write_text("raise SystemExit(0)\n"),

@@ -1,5 +1,6 @@
 """`tuneworthy compare`."""
 
+from contextlib import chdir
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ from tuneworthy.cli.run import with_variants
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.commands.compare import compare_variants
+from tuneworthy.ladder.variant_lookup import locate
 from tuneworthy.report.comparison import ENDINGS, FORMATS
 from tuneworthy.store import write_atomic
 
@@ -48,7 +50,8 @@ def command(
 
     A and B are `current` (prompt and model as the project file has them now), `best`, a rung of the last run, a
     variant name, an ID, or a variant.json written by `export variant`. B may also be the folder of a changed
-    project: its prompt and model are then judged by this project's cases, graders and settings.
+    project: its prompt and model are then judged by this project's cases, graders and settings. Functions of this
+    project run with its folder as the working folder.
 
     \b
     Example (CI: did the edited prompt get worse?):
@@ -58,7 +61,10 @@ def command(
     for path in paths:
         if path.suffix not in ENDINGS:
             raise UserError(f"{path} must end in one of: {', '.join(ENDINGS)}.")
-    result = with_variants(load(root), [a, b], compare_variants, on_test=on_test, max_usd=max_usd, yes=yes)
+    project = load(root)
+    names = [locate(project, name) for name in (a, b)]
+    with chdir(project.root):  # a function of the project that opens a file opens the project's, not the change's
+        result = with_variants(project, names, compare_variants, on_test=on_test, max_usd=max_usd, yes=yes)
     if form == "text":
         click.echo(FORMATS[form](result), nl=False)
     else:
