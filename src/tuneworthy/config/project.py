@@ -137,7 +137,7 @@ class Project(Section):
         return path_of(self.root, name)
 
     def template_path(self, value: str | None) -> Path | None:
-        """Return the path that a template value may be; None if it can only be a text (a name has at most 255 bytes)."""
+        """Return the path that a template value may be; None if it can only be a text. A name has at most 255 bytes."""
         return self.root / value if value and "\n" not in value and len(value.encode()) < 256 else None
 
     def text(self, value: str | None) -> str | None:

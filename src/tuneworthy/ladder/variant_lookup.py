@@ -61,7 +61,7 @@ def current(session: Session) -> Variant:
 
 def locate(project: Project, name: str) -> str:
     """Return `name` as an absolute path if it is an exported file or a folder, else unchanged."""
-    is_variant = name.split("/")[0] in {"current", "best", *project.ladder.rungs}
+    is_variant = name.partition("/")[0] in {"current", "best", *project.ladder.rungs}
     is_path = name.endswith(".json") or Path(name, FILE_NAME).is_file() or (not is_variant and Path(name).is_dir())
     return str(Path(name).absolute()) if is_path and name != "current" else name
 
