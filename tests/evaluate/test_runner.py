@@ -15,6 +15,7 @@ from tuneworthy.evaluate import runner
 from tuneworthy.evaluate.latency import Latency, measure_latency, measure_together, time_calls
 from tuneworthy.evaluate.runner import DOWN_AFTER, RATE_LIMIT_RETRIES
 from tuneworthy.providers.drain import AT_ONCE
+from tuneworthy.providers.prices import Price, TokenRates
 from tuneworthy.types import Case, OutputFormat, Response
 
 
@@ -54,6 +55,28 @@ def test_a_second_run_asks_nothing_and_gives_the_same_traces(tmp_path: Path) -> 
     ]
     assert all(trace.stored for trace in second)
     assert again.budget.spent_usd == pytest.approx(world.budget.spent_usd)
+
+
+@pytest.mark.parametrize("old", [None, Price(rates=TokenRates(input=0.0, output=1.0))])
+def test_a_price_that_is_set_later_applies_to_stored_answers(tmp_path: Path, old: Price | None) -> None:
+    play(World(tmp_path, price=old).ask(questions(3)))
+    spent = World(tmp_path).budget.spent_usd
+    priced = World(tmp_path, price=DOLLAR_A_CALL)
+    traces = play(priced.ask(questions(3)))
+    assert not priced.provider.calls
+    assert [trace.cost_usd for trace in traces] == pytest.approx([0.1] * 3)
+    assert [trace.cost_usd for trace in priced.runner.stored(VARIANT, questions(3))] == pytest.approx([0.1] * 3)
+    assert priced.runner.spending.usd == pytest.approx(0.3)
+    assert priced.budget.spent_usd == pytest.approx(spent)
+
+
+def test_a_price_that_is_set_later_applies_in_full_to_answers_without_usage(tmp_path: Path) -> None:
+    answer = Response(text="a")
+    play(World(tmp_path, lambda text, nth: answer).ask(questions(1)))
+    priced = World(tmp_path, price=DOLLAR_A_CALL)
+    (trace,) = play(priced.ask(questions(1)))
+    assert trace.cost_usd == pytest.approx(1.0)
+    assert priced.runner.doubtful["m"] == 1
 
 
 def test_what_is_stored_can_be_read_without_a_model(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from tuneworthy.money.economics import can_pay, cost_is_a_reason, economics, mon
 from tuneworthy.money.results import EconomicsResult
 from tuneworthy.providers.prices import Price, TokenRates
 from tuneworthy.types import RungStatus
+from tuneworthy.verdict.evidence import rungs_of
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 ROUND: dict[str, Any] = {
@@ -328,6 +329,19 @@ def test_a_hosted_model_without_a_price_costs_what_nobody_knows(tmp_path: Path) 
     )
     row = RungRecord(rung="baseline", status=RungStatus.REFERENCE, usd_per_1k=0.0)
     assert known_usd(row, "weak", load(root)) is None
+
+
+@pytest.mark.parametrize(("unreported", "usd"), [(0, 3.0), (1, None)])
+def test_a_price_that_is_set_after_the_run_applies_to_its_tokens(
+    tmp_path: Path, unreported: int, usd: float | None
+) -> None:
+    project = load(_priced(tmp_path, "[constraints]\nusd_per_1k = 2\n"))
+    free = ROWS["model"] | {"usd_per_1k": 0.0, "unreported": unreported}
+    record = _record("model", baseline=ROWS["baseline"], model=free)
+    assert bills_of(project, record)["model"].usd_per_1k == usd
+    rung = rungs_of(record, project)["model"]
+    assert rung.usd_per_1k == usd
+    assert bool(rung.violated) == (usd is not None)
 
 
 def test_a_quick_run_has_no_test_scores_and_so_no_bill(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 Invariants: an answer is committed before it counts; nothing committed is requested again; an error of one case is
 data and never stops its siblings; a bug is raised as it is; no call is sent that could exceed the budget; a run that is
-stopped sends nothing more, and stores answers in flight that arrive within the grace time.
+stopped sends nothing more, and stores answers in flight that arrive within the grace time. A stored answer costs a
+trace what its tokens cost today; the budget counts what it cost when it came.
 """
 
 import asyncio
@@ -161,7 +162,7 @@ class Runner:
         self.lost: list[Failure] = []
         self.doubtful: Counter[str] = Counter()
         self._meters = [self.spending]
-        self._counted: set[bytes] = set()
+        self._counted: dict[bytes, float] = {}  # by key: the cost of an answer at today's price
         self._jitter = random.Random(seed)
         self._answered: set[str] = set()
         self._working: dict[bytes, Job] = {}  # by the identity of a model: an answered job
@@ -185,7 +186,7 @@ class Runner:
 
     def _count(self, model: OpenModel, key: bytes, answer: Response | Failure, cost_usd: float) -> None:
         if key not in self._counted:
-            self._counted.add(key)
+            self._counted[key] = cost_usd
             self.doubtful[model.name] += model.doubtful(answer)
             for meter in self._meters:
                 meter.costs.append(cost_usd)
@@ -243,9 +244,10 @@ class Runner:
                 if answer is not None:
                     self._failing.add((model.identity, job.case.id))
             else:
-                self._count(model, job.key, answer, cost)
                 if isinstance(answer, Response):
                     self._working.setdefault(model.identity, job)
+                    answers[job.key] = answer, cost = model.settled(job.request, answer)
+                self._count(model, job.key, answer, cost)
         stored = answers.keys() - missing.keys()
         self.progress.begin(variant.name, len(jobs), len(jobs) - len(missing), alone=timing is not None)
         try:
@@ -260,7 +262,10 @@ class Runner:
         self, variant: Variant, cases: Sequence[Case], *, repeats: Iterable[int] = (0,), logprobs: int | None = None
     ) -> list[Trace]:
         jobs = self._jobs(variant, cases, repeats, logprobs=logprobs)
-        answers = self.store.get_many([job.key for job in jobs])
+        answers = {
+            key: (answer, self._counted.get(key, cost))
+            for key, (answer, cost) in self.store.get_many([job.key for job in jobs]).items()
+        }
         identity = variant.id
         return [_trace(job, variant, identity, *answers[job.key], stored=True) for job in jobs if job.key in answers]
 

@@ -11,7 +11,7 @@ from tuneworthy.ladder.rung_details import CascadeDetail
 from tuneworthy.money.bills import Bill
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.providers.models import size_of
-from tuneworthy.providers.prices import has_own_server, price_for
+from tuneworthy.providers.prices import FREE, has_own_server, price_for
 from tuneworthy.train.base_model import base_spec
 from tuneworthy.types import Variant
 
@@ -65,16 +65,23 @@ def running_costs(project: Project, record: RunRecord) -> dict[str, RunningCost]
 
 
 def known_usd(row: RungRecord, model: str, project: Project) -> float | None:
-    """Return the cost of a thousand answers; None where the price of the model is not known.
+    """Return the cost of a thousand answers; None where the price of the model, or the tokens, are not known.
+
+    A price that was added after the run applies to the tokens of the run.
 
     Args:
         row: Of the rung.
         model: Key of `[models]`, or the name of a model in this process.
         project: Has the prices.
     """
-    if model in project.models and price_for(project.models[model]) is None:
+    price = price_for(project.models[model]) if model in project.models else FREE
+    if price is None:
         return None
-    return 0.0 if model.startswith(IN_PROCESS) else row.usd_per_1k
+    if price.free or row.usd_per_1k:
+        return 0.0 if model.startswith(IN_PROCESS) else row.usd_per_1k
+    if row.unreported or row.input_tokens is None or row.output_tokens is None:
+        return None
+    return 1000 * price.cost(round(row.input_tokens), round(row.output_tokens))
 
 
 def smallest_usd(project: Project, record: RunRecord) -> float | None:

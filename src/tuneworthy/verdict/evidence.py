@@ -481,11 +481,12 @@ def rungs_of(record: RunRecord, project: Project) -> dict[str, RungEvidence]:
     """Return the rungs of a run by name, checked against the constraints of `project`."""
     bills, numbers, rungs = bills_of(project, record), project.economics, {}
     for row in record.rungs:
-        variant, bill, usd = record.variant_of(row), bills.get(row.rung), row.usd_per_1k
+        variant, bill = record.variant_of(row), bills.get(row.rung)
+        name = variant.model if variant else ""
+        usd = own_usd = known_usd(row, name, project)
         if bill and bill.own_server:
             served = bill.running(numbers).usd_per_1k_at(numbers.requests_per_month)
             usd = usd if served is None else served
-        name = variant.model if variant else ""
         model = project.models.get(name)
         violated = row.violated or serving.violation(
             project.constraints,
@@ -498,7 +499,7 @@ def rungs_of(record: RunRecord, project: Project) -> dict[str, RungEvidence]:
         known = {field.name: getattr(row, field.name) for field in fields(row)} | {
             "name": row.name or "",
             "score": None if row.status == "failed" else row.score,
-            "usd_per_1k": known_usd(row, name, project),
+            "usd_per_1k": own_usd,
             "violated": violated,
         }
         hosted, may_forward = (model.hosted, model.may_forward) if model else (False, False)
