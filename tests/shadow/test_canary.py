@@ -246,12 +246,14 @@ def test_a_call_of_a_tool_that_the_user_offers_is_an_answer(tmp_path: Path) -> N
     async def work() -> None:
         async with bench(tmp_path) as b:
             b.renew(1.0)
-            b.scripts["candidate"] = lambda _: [
-                raw(completion({"role": "assistant", "tool_calls": [CALL]}, "tool_calls"), JSON)
-            ]
-            for streamed in (False, True):
-                _, answer = [await b.ask(tools=tools, stream=streamed) for _ in range(2)]
-                assert is_whole(answer, streamed=streamed) and b'"call_' in answer and b'"tool_calls"' in answer
+            for written in ("{}", ""):  # without arguments
+                call = CALL | {"function": {"name": "f", "arguments": written}}
+                message = {"role": "assistant", "tool_calls": [call]}
+                b.scripts["candidate"] = lambda _, message=message: [raw(completion(message, "tool_calls"), JSON)]  # type: ignore[misc]
+                for streamed in (False, True):
+                    _, answer = [await b.ask(tools=tools, stream=streamed) for _ in range(2)]
+                    assert is_whole(answer, streamed=streamed) and b'"call_' in answer and b'"tool_calls"' in answer
+                    assert b'"arguments":"{}"' in answer
 
     run(work)
 

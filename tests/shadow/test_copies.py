@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tuneworthy.shadow import copies as module
-from tuneworthy.shadow.copies import Copies, CopyHead, packed, read_copy
+from tuneworthy.shadow.copies import LOST, Copies, CopyHead, packed, read_copy
 
 READY = "import os, sys, time\nos.write(1, b'{\"ready\": true}\\n')\n"
 READ = "while head := sys.stdin.buffer.read(8):\n    sys.stdin.buffer.read(int(head, 16))\n"
@@ -111,6 +111,15 @@ def test_a_child_that_dies_is_started_again_with_what_is_left_of_the_money(
             assert copies.usd == 1.0, "what all children spent"
 
     asyncio.run(work())
+
+
+def test_users_whose_child_dies_learn_it_at_once_and_it_is_not_the_candidate_s_fault(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with child(tmp_path, "sys.stdin.buffer.read(8)\n") as found:
+            reports = await asyncio.gather(*(found.ask(CopyHead(), b"{}", 10.0) for _ in range(3)))
+            assert [report.outcome for report in reports] == [LOST] * 3
+
+    asyncio.run(asyncio.wait_for(work(), 20))
 
 
 def test_no_more_copies_are_made_once_there_are_enough(tmp_path: Path) -> None:
