@@ -50,7 +50,7 @@ from tuneworthy.store import Folder
 
 # Each kind of fault once; `scripts/canary_table.py` tries all, at all shares.
 SAMPLE = ("error in 200", "hang", "dies in the body", "gzip bomb", "a call of no tool", "finish content_filter",
-          "events, error inside", "headers of an account")  # fmt: skip
+          "events, error inside", "headers of an account", "nothing to be seen")  # fmt: skip
 
 
 def test_users_get_only_whole_answers_and_a_candidate_that_fails_is_rolled_back(tmp_path: Path) -> None:
@@ -148,6 +148,11 @@ def test_a_session_counts_as_a_credential_where_a_client_has_no_other(tmp_path: 
                 if (visit := keyed.visit("s", "/", [(b"cookie", b"c"), (b"authorization", key)], b"{}"))
             }
             assert len(kinds) == 2
+            for headers, n in (([], 2), ([(b"authorization", b" ")], 2), ([(b"authorization", b"a")], 1)):
+                visits = [
+                    b.canary.visit(name, "/", [*headers, (b"x-session-id", name.encode())], b"{}") for name in "st"
+                ]
+                assert len({visit.kind for visit in visits if visit}) == n
 
     run(work)
 
@@ -191,6 +196,8 @@ def test_an_admission_ends_with_time_or_the_next_refusal(tmp_path: Path, monkeyp
                 b.canary.note(visit, 401, 0.1, valid=False)
                 b.canary.note(visit, 200, seconds, valid=True)
                 assert (visit.kind in b.canary._accepted) is admitted
+            b.canary.note(slow := Visit("s", b"slow", 0.0), 200, 120.0, valid=True)
+            assert not await b.canary.answer(slow, b"{}"), "its admission is over when the answer ends"
             b.canary._accepted.clear()
             for n in range(30):
                 b.canary.note(Visit("s", b"%d" % n, 0.0), 200, 0.1, valid=True)
