@@ -46,6 +46,20 @@ def test_each_number_of_the_command_line_is_finite() -> None:
                 option.type.convert(text, option, None)
 
 
+def test_each_whole_number_of_the_command_line_has_an_upper_end() -> None:
+    options = dict(commands(root, click.Context(root)))
+    whole = {
+        name: option.type
+        for name, option in options.items()
+        if isinstance(option.type, click.types.IntParamType) and not getattr(option, "count", False)
+    }
+    assert len(whole) >= 20
+    for name, kind in whole.items():
+        for text in (str(2**32), str(10**30), "-3"):
+            with pytest.raises(click.BadParameter):
+                kind.convert(text, options[name], None)
+
+
 @pytest.mark.parametrize("text", ODD)
 @pytest.mark.parametrize(
     "words",
@@ -76,7 +90,7 @@ def test_each_number_of_the_project_file_is_strict() -> None:
                 field.annotation not in {float, int}
             ):
                 continue
-            for value in (math.nan, math.inf, -math.inf, True, "5", 1e15):
+            for value in (math.nan, math.inf, -math.inf, True, "5", 1e15, 10**30):
                 tried += 1
                 with pytest.raises(ValidationError) as caught:
                     section.model_validate({name: value})

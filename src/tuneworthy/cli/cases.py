@@ -21,7 +21,9 @@ from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import (
     PATH,
     POSITIVE,
+    SEED,
     SHARE,
+    CountFrom,
     expected_option,
     input_option,
     json_option,
@@ -62,7 +64,7 @@ def command() -> None:
     help="Logs or data: JSONL, CSV, Excel, Parquet, text.",
 )
 @click.option("--n", required=True, type=POSITIVE, help="Number of cases to draw.")
-@click.option("--seed", type=int, default=7, show_default=True, help="Random seed.")
+@click.option("--seed", type=SEED, default=7, show_default=True, help="Random seed.")
 @click.option("--out", type=PATH, help="File to write (default: cases.jsonl).")
 @project_option
 @json_option
@@ -170,9 +172,7 @@ def _show_added(result: AddedCases) -> None:
 @click.option(
     "--variant", "rungs", metavar="RUNG", multiple=True, help="With --judge, answers of this rung only; repeatable."
 )
-@click.option(
-    "--n", type=click.IntRange(min=50), default=60, show_default=True, help="With --judge, number of test cases."
-)
+@click.option("--n", type=CountFrom(50), default=60, show_default=True, help="With --judge, number of test cases.")
 @click.option("--suspects", is_flag=True, help="Relabel failed cases whose label may be wrong.")
 @click.option("--overwrite", is_flag=True, help="With --apply, replace expected answers that differ.")
 @project_option

@@ -7,6 +7,7 @@ import click
 
 from tuneworthy.cli.options import (
     FOLDER_PATH,
+    SEED,
     FiniteFloat,
     json_option,
     note,
@@ -42,7 +43,7 @@ from tuneworthy.trust import own_path
     show_default=True,
     help="Share of the rows for validation; 0 writes only train.",
 )
-@click.option("--seed", type=int, help="Random seed of the split (default: seed in [split]).")
+@click.option("--seed", type=SEED, help="Random seed of the split (default: seed in [split]).")
 @click.option(
     "--out",
     type=FOLDER_PATH,

@@ -12,8 +12,10 @@ from tuneworthy.cases import read_dataset
 from tuneworthy.cli.findings_terminal import findings_on_terminal
 from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import (
+    COUNT,
     OPEN_SHARE,
     POSITIVE,
+    SEED,
     SHARE,
     json_option,
     note,
@@ -119,12 +121,12 @@ def plan_command(version_id: str | None, bound: float, root: Path, as_json: bool
 @command.command("start")
 @version_option
 @click.option("--bound", type=OPEN_SHARE, help="Share of good rows to demonstrate (default: 0.95).")
-@click.option("--max-bad", type=click.IntRange(min=0), help="Maximum number of bad rows in the sample (default: 1).")
-@click.option("--seed", type=int, help="Random seed (default: a random one, which is stored).")
+@click.option("--max-bad", type=COUNT, help="Maximum number of bad rows in the sample (default: 1).")
+@click.option("--seed", type=SEED, help="Random seed (default: a random one, which is stored).")
 @click.option("--again", is_flag=True, help="Start another attempt, with new rows, on a rejected version.")
 @click.option(
     "--planted",
-    type=click.IntRange(min=0),
+    type=COUNT,
     help="Number of rows with a wrong answer mixed into the sample to test each reviewer (default: 8).",
 )
 @click.option("--complete", is_flag=True, help="Continue to the end of the sample although the outcome is certain.")

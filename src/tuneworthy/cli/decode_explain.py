@@ -10,7 +10,18 @@ import numpy as np
 import orjson
 
 from tuneworthy.cli.interruption import run_async
-from tuneworthy.cli.options import FILE_PATH, F, FiniteFloat, json_option, note, print_result, project_option, say
+from tuneworthy.cli.options import (
+    COUNT,
+    FILE_PATH,
+    CountFrom,
+    F,
+    FiniteFloat,
+    json_option,
+    note,
+    print_result,
+    project_option,
+    say,
+)
 from tuneworthy.cli.run import agree_to_spend
 from tuneworthy.cli.tables import show_tables
 from tuneworthy.config import load
@@ -31,7 +42,7 @@ from tuneworthy.types import Case, Variant
 ENGINES = ("hf", "vllm", "llama_cpp")
 _OPTIONS: dict[str, tuple[Any, str]] = {
     "temperature": (FiniteFloat(), "Divisor of the logits; 0 is greedy."),
-    "top_k": (int, "Number of tokens to keep; 0 keeps all."),
+    "top_k": (CountFrom(-1), "Number of tokens to keep; 0 keeps all."),
     "top_p": (FiniteFloat(), "Mass of the likeliest tokens to keep."),
     "min_p": (FiniteFloat(), "Lowest share of the top probability to keep."),
     "repetition_penalty": (FiniteFloat(), "Divisor for tokens that have occurred."),
@@ -49,7 +60,7 @@ def sampling_options(function: F) -> F:
 @click.command("explain")
 @click.option("--probs", help="Probabilities: 85,5,3, or a JSON file.")
 @click.option("--case", help="Case of the last `decode uncertainty`.")
-@click.option("--at", "place", type=int, default=0, show_default=True, help="Token of its answer.")
+@click.option("--at", "place", type=COUNT, default=0, show_default=True, help="Token of its answer.")
 @click.option("--prompt", help="Text whose next token --model predicts.")
 @click.option("--model", help="Name in [models] (default: the baseline).")
 @click.option("--seen", default="", help="Numbers of earlier tokens, such as 0,0,4.")

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli.options import (
+    COUNT,
     FILE_PATH,
     POSITIVE,
     FiniteFloat,
@@ -36,7 +37,7 @@ from tuneworthy.report.write import write_text
     "--samples", default=0, type=click.IntRange(0, 20), help="Additional sampled answers per case (0, or 2 to 20)."
 )
 @click.option("--threshold", type=FiniteFloat(max=0), help="Log-probability threshold to test (0 or less).")
-@click.option("--show", default=5, show_default=True, type=click.IntRange(0), help="Number of answers to show.")
+@click.option("--show", default=5, show_default=True, type=COUNT, help="Number of answers to show.")
 @click.option("--out", type=FILE_PATH, help="Page to write (.html).")
 @project_option
 @spending_options

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tuneworthy.cli.options import PATH, POSITIVE, json_option, note, print_json, say
+from tuneworthy.cli.options import PATH, POSITIVE, SEED, json_option, note, print_json, say
 from tuneworthy.scaffold import EMBEDDED, make_project
 from tuneworthy.verdict.messages import sentence
 
@@ -31,7 +31,7 @@ from tuneworthy.verdict.messages import sentence
 )
 @click.option(
     "--seed",
-    type=click.IntRange(0, 2**32 - 1),
+    type=SEED,
     default=7,
     show_default=True,
     help="Seed of the draw and of the project.",

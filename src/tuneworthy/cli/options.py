@@ -34,8 +34,22 @@ class FiniteFloat(click.FloatRange):
             self.fail(f"{value} is not a number below {MAX_AMOUNT:.0e}.", param, ctx)
         return number
 
+    def _describe_range(self) -> str:  # of click, which would show `x<=None`
+        return "" if self.min is self.max else super()._describe_range()
 
-POSITIVE, SHARE, OPEN_SHARE = click.IntRange(min=1), FiniteFloat(0, 1, min_open=True), FiniteFloat(0, 1, True, True)
+
+class CountFrom(click.IntRange):
+    """A number of things; more than 31 bits are no count."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        number = int(super().convert(value, param, ctx))
+        if number >= 2**31:
+            self.fail(f"{value} is not a number below {2**31}.", param, ctx)
+        return number
+
+
+SHARE, OPEN_SHARE = FiniteFloat(0, 1, min_open=True), FiniteFloat(0, 1, True, True)
+COUNT, POSITIVE, SEED = CountFrom(0), CountFrom(1), click.IntRange(0, 2**32 - 1)
 DOLLARS, MINUTES = FiniteFloat(min=0), FiniteFloat(min=0, min_open=True)
 
 

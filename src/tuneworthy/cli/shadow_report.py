@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import PATH, json_option, note, print_result, project_option, say
+from tuneworthy.cli.options import COUNT, PATH, json_option, note, print_result, project_option, say
 from tuneworthy.config import Project, load
 from tuneworthy.errors import Undecided
 from tuneworthy.report.render import first_screen
@@ -26,9 +26,7 @@ ALERTS = {"alert": 3, "quiet": 0, "unknown": 4}
 
 @click.command("report")
 @click.option("--out", type=PATH, help="Page to write: .html or .md (default: print it).")
-@click.option(
-    "--pairs", type=click.IntRange(min=0), default=20, show_default=True, help="Number of worse pairs to show."
-)
+@click.option("--pairs", type=COUNT, default=20, show_default=True, help="Number of worse pairs to show.")
 @project_option
 @json_option
 def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> int:

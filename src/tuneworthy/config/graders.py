@@ -107,9 +107,9 @@ class Style(GraderSection):
 
     generic: str
     """JSONL of generic texts (`{"text": ...}`), at least 20; brand texts are the examples' answers."""
-    min_words: int | None = Field(default=None, ge=0)
+    min_words: int | None = Field(default=None, ge=0, lt=2**31)
     """Fewest words of an answer."""
-    max_words: int | None = Field(default=None, ge=1)
+    max_words: int | None = Field(default=None, ge=1, lt=2**31)
     """Most words of an answer."""
     banned: list[str] = []
     """Phrases that must not appear in the answer (case is ignored)."""

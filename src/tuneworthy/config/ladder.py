@@ -154,7 +154,7 @@ class Reflection(ModelUser):
     Without this section no prompt is optimised. Needs `pip install 'tuneworthy[optimise]'`.
     """
 
-    calls: int = Field(default=500, ge=50)
+    calls: int = Field(default=500, ge=50, lt=2**31)
     """Calls that the search takes, at most: answers to dev cases and rewritten prompts together. Today's prompt answers
     the searched half of dev first, mostly stored by then; these do not count."""
     personal_data: Literal["mask", "send"] = "mask"

@@ -40,7 +40,7 @@ class ModelSection(Section):
     """Provider that answers."""
     timeout_s: Positive = 60.0
     """Limit of one attempt, seconds; 300 for `llama_cpp` and `vllm`."""
-    retries: int = Field(default=6, ge=0)
+    retries: int = Field(default=6, ge=0, lt=2**31)
     """Further attempts after a failure that may pass."""
     concurrency: Count = 64
     """Maximum number of calls in flight, lowered when the server refuses more; 8 for `llama_cpp` and `python`."""
