@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import stat
@@ -66,18 +67,31 @@ def test_the_key_is_made_once_for_its_owner_only(alice: Path) -> None:
     assert stat.S_IMODE((alice / "key").stat().st_mode) == 0o600 and [*alice.iterdir()] == [alice / "key"]
 
 
-def test_without_a_folder_that_can_be_written_the_key_lasts_for_the_process(alice: Path) -> None:
+def test_without_a_folder_that_can_be_written_answers_are_read_and_none_is_paid_for(alice: Path, path: Path) -> None:
+    shutil.rmtree(alice.parent)
     alice.parent.write_text("no folder")
-    assert Keyring().origin(Keyring().signed(b"[]", A), A) == ""
+    with closing(ResponseStore(path)) as store:
+        assert sum(store.measured_elsewhere().values()) == 2
+        for spend in (
+            lambda: store.open_call(NEW, 0.25),
+            lambda: store.put(NEW, Response(text="free"), 0.0),
+            lambda: Keyring().signed(b"[]"),
+        ):
+            with pytest.raises(UserError):
+                spend()
+        assert (len(store), store.unanswered()) == (2, [])
 
 
 def test_a_variable_names_the_key_of_ci(alice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "ci" / "key"))
-    Keyring()
-    assert (tmp_path / "ci" / "key").stat().st_size == 32 and not alice.exists()
-    monkeypatch.setenv(VARIABLE, str(tmp_path))
-    with pytest.raises(UserError, match=VARIABLE):
-        Keyring()
+    (tmp_path / "key").write_bytes(bytes(32))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "key"))
+    assert Keyring().key == public_key(bytes(32)) and not alice.exists()
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("", "kye", "ci/key", "pipe"):
+        monkeypatch.setenv(VARIABLE, str(tmp_path / name))
+        with pytest.raises(UserError):
+            Keyring()
+    assert not (tmp_path / "kye").exists() and not (tmp_path / "ci").exists()
 
 
 def test_a_key_of_another_length_is_refused(alice: Path) -> None:
@@ -113,11 +127,14 @@ EDITS = {
 
 
 @pytest.mark.parametrize("statement", EDITS.values(), ids=EDITS)
-def test_an_edited_row_is_noticed_and_nothing_else(path: Path, statement: str) -> None:
+def test_an_edited_row_is_noticed_and_nothing_else_and_no_word_accepts_it(path: Path, statement: str) -> None:
     edit(path, statement, A)
     with closing(ResponseStore(path)) as store:
+        (origin,) = store.measured_elsewhere()
+        assert store.accept(UNSIGNED) == 0
         with pytest.raises(MeasuredElsewhere) as raised:
             store.get_many([A, B])
+        assert ("--accept" in raised.value.hint) is (origin != UNSIGNED)
         assert raised.value.exit_status == 2 and len(store.get_many([B])) == 1
         assert sum(store.measured_elsewhere().values()) == 1
 
@@ -146,8 +163,9 @@ def test_a_key_that_the_forger_made_vouches_for_nothing(path: Path, tmp_path: Pa
 
 def test_a_named_key_is_accepted_for_good(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key, bob = Keyring().key, become("bob", tmp_path, monkeypatch)
-    with closing(ResponseStore(path)) as store, pytest.raises(MeasuredElsewhere, match=f"{key} .n = 2"):
+    with closing(ResponseStore(path)) as store, pytest.raises(MeasuredElsewhere, match=f"{key} .n = 2") as raised:
         store.get_many([A, B])
+    assert "--accept" in raised.value.hint
     (bob / "allowed_signers").write_text(f"{key}\n# alice {key}\nalice {key[1:]}\n")
     with closing(ResponseStore(path)) as store:
         assert store.measured_elsewhere() == {key: 2}

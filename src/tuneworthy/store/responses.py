@@ -30,7 +30,7 @@ from typing_extensions import TypedDict
 from tuneworthy.redaction import redact_json
 from tuneworthy.store.database import explained, open_database
 from tuneworthy.store.shapes import DamagedRecord, parsed, shaped
-from tuneworthy.store.signatures import Keyring, MeasuredElsewhere, parts_of
+from tuneworthy.store.signatures import UNSIGNED, Keyring, MeasuredElsewhere, parts_of
 from tuneworthy.types import MAX_AMOUNT, Dollars, Failure, Response, canonical
 
 SCHEMA = """
@@ -65,8 +65,10 @@ SELECT key, ceiling_usd, substr(body, 1, 1) = x'5b', cost_usd, open_calls.create
 FROM open_calls LEFT JOIN responses USING (key)
 """
 _ELSEWHERE = "WHERE origin(body, key, cost_usd, created) != ''"
-_ACCEPT = """
-UPDATE responses SET body = sealed(body, key, cost_usd, created) WHERE origin(body, key, cost_usd, created) = ?
+# No signer is named like the origin of rows without a valid signature, which may hold anything.
+_ACCEPT = f"""
+UPDATE responses SET body = sealed(body, key, cost_usd, created)
+WHERE origin(body, key, cost_usd, created) = ?1 AND ?1 != '{UNSIGNED}'
 """
 _SET_ASIDE = f"""
 INSERT INTO further_answers SELECT key, cost_usd, created FROM responses {_ELSEWHERE};
@@ -224,7 +226,12 @@ class ResponseStore:
         return first
 
     def open_call(self, key: bytes, ceiling_usd: float) -> int:
-        """Note that a call that costs money is about to be sent; return the note's number, never 0."""
+        """Note that a call that costs money is about to be sent; return the note's number, never 0.
+
+        Raises:
+            UserError: The answer could not be signed, or the file cannot be written.
+        """
+        self._keyring.key  # noqa: B018
         with explained(self.path):
             return (
                 self._db.execute("INSERT INTO open_calls VALUES (?, ?, ?)", (key, ceiling_usd, time.time())).lastrowid

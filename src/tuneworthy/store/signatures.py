@@ -7,7 +7,7 @@ A signed text ends with a line break and a mark: the public key (64 hex digits),
 (64), which is a hash keyed with the user's own key. The seal says that this user measured or accepted the text; it
 takes 3 us to check, a signature 120 us.
 
-Without a configuration folder that can be written, the key lasts as long as the process.
+Without a configuration folder that can be written there is no key: answers can be read, and nothing can be signed.
 """
 
 import os
@@ -23,7 +23,8 @@ from typing import Any, Final
 
 import orjson
 
-from tuneworthy.errors import UserError
+from tuneworthy.errors import UserError, join_sentences
+from tuneworthy.input_files import read_input
 from tuneworthy.redaction import redact_json
 from tuneworthy.text import count
 from tuneworthy.trust import trust_file
@@ -34,7 +35,6 @@ VARIABLE: Final = "TUNEWORTHY_KEY"
 UNSIGNED: Final = "no valid signature"
 # Ends of the public key and of the signature in a mark.
 _KEY, _SIGNATURE = 64, 192
-_OF_THIS_PROCESS: Final = token_bytes(32)
 
 
 class MeasuredElsewhere(UserError):
@@ -46,9 +46,9 @@ class MeasuredElsewhere(UserError):
         n, listed = sum(origins.values()), ", ".join(f"{origin} (n = {n})" for origin, n in sorted(origins.items()))
         super().__init__(
             f"{count(n, 'stored answer was', 'stored answers were')} measured elsewhere. Signed by: {listed}.",
-            hint=(
-                "If you trust their source, run `tuneworthy doctor --accept KEY`. To measure them again and pay for "
-                "that, run `tuneworthy doctor --remeasure`."
+            hint=join_sentences(
+                "If you trust their source, run `tuneworthy doctor --accept KEY`." if {*origins} - {UNSIGNED} else "",
+                "To measure them again and pay for that, run `tuneworthy doctor --remeasure`.",
             ),
         )
 
@@ -68,6 +68,11 @@ class Keyring:
 
     @cached_property
     def _private(self) -> Any:
+        if self._seed is None:
+            raise UserError(
+                "Your configuration folder cannot be written, so it has no key that signs answers.",
+                hint="Set XDG_CONFIG_HOME to a folder that can be written. Later commands need the same folder.",
+            )
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # takes 16 ms
 
         return Ed25519PrivateKey.from_private_bytes(self._seed)
@@ -105,7 +110,7 @@ class Keyring:
         return "" if signer in self._accepted else signer
 
     def _seal(self, content: bytes) -> str:
-        return blake2b(content, key=self._seed, digest_size=32).hexdigest()
+        return blake2b(content, key=self._seed or token_bytes(32), digest_size=32).hexdigest()
 
 
 def signed_document(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,21 +131,24 @@ def parts_of(signed: object) -> tuple[bytes, bytes]:
     return text, mark
 
 
-def _read_key() -> bytes:
-    """Return the user's key; made if need be."""
+def _read_key() -> bytes | None:
+    """Return the user's key, made if need be; None if it cannot be stored."""
     try:
         path = Path(os.environ.get(VARIABLE) or trust_file().with_name("key"))
-        if not path.exists():
+        if not (os.environ.get(VARIABLE) or path.exists()):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with NamedTemporaryFile(dir=path.parent) as file, suppress(FileExistsError):
                 file.write(token_bytes(32))
                 file.flush()
                 os.link(file.name, path)  # unless another process has just made one
-        seed = path.read_bytes()
+        seed = read_input(path)
     except (OSError, RuntimeError) as error:  # no home folder, or one that cannot be written
         if os.environ.get(VARIABLE):
-            raise UserError(f"The key file in {VARIABLE} cannot be used: {error}.") from None
-        return _OF_THIS_PROCESS
+            raise UserError(
+                f"The key file in {VARIABLE} cannot be used: {error}.",
+                hint="Check the path. `~/.config/tuneworthy/key` is made by the first command without this variable.",
+            ) from None
+        return None
     if len(seed) != 32:
         raise UserError(f"{path} is not a key of 32 bytes.", hint="Move the file away. The next command makes a key.")
     return seed
