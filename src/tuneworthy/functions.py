@@ -27,7 +27,17 @@ import orjson
 
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.input_files import read_input_text
-from tuneworthy.trust import FUNCTION_FORM, Untrusted, code_grant, content_grant, refuse_standard_library, require
+from tuneworthy.trust import (
+    FUNCTION_FORM,
+    SKIPPED_HINT,
+    Untrusted,
+    code_grant,
+    content_grant,
+    contents,
+    is_allowed,
+    refuse_standard_library,
+    require,
+)
 from tuneworthy.types import content_hash
 
 # Resolved folders of the projects whose functions were loaded.
@@ -49,7 +59,9 @@ class _ProjectFinder(FileFinder):
         spec = super().find_spec(fullname, target)
         if spec is not None and spec.origin is not None:
             root = next(root for root in _ROOTS if _is_below(self.path, root))
-            require(root, content_grant(root, Path(spec.origin)))
+            grant = content_grant(root, Path(spec.origin))
+            if not is_allowed(root, grant):
+                raise Untrusted(root, [grant], hint="" if grant in contents(root) else SKIPPED_HINT)
         return spec
 
 

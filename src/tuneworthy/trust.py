@@ -52,6 +52,10 @@ _SENTENCES: Final[Mapping[Kind, str]] = {
     "key": "send the API key in {what} to {where}",
     "file": "use {what} outside the project folder ({where})",
 }
+SKIPPED_HINT: Final = (
+    "`tuneworthy trust` skips hidden folders, virtual environments and linked folders. Move the file to another folder "
+    f"of the project. In CI, set {VARIABLE} to the project folder."
+)
 FUNCTION_FORM: Final = (
     "Write `file.py:name` for a file in the project folder, or `package.module:name` for an installed package."
 )
@@ -86,13 +90,13 @@ class Untrusted(UserError):
 
     error_code = "E-TRUST-01"
 
-    def __init__(self, root: Path, grants: Iterable[Grant]) -> None:
+    def __init__(self, root: Path, grants: Iterable[Grant], *, hint: str = "") -> None:
         self.root, self.grants = root, tuple(grants)
         listed = [
             f"You have not allowed the project in {root} to do the following:",
             *(f"  {grant}" for grant in self.grants),
         ]
-        super().__init__("\n".join(listed), hint=trust_hint(root))
+        super().__init__("\n".join(listed), hint=hint or trust_hint(root))
 
 
 def trust_hint(root: Path) -> str:

@@ -20,7 +20,7 @@ from tuneworthy.config.grants import missing_grants
 from tuneworthy.errors import UserError
 from tuneworthy.functions import load_function
 from tuneworthy.providers.address import check_address
-from tuneworthy.trust import VARIABLE, Grant, allow, allowed, code_grant, server_grant
+from tuneworthy.trust import VARIABLE, Grant, Untrusted, allow, allowed, code_grant, server_grant
 
 GOOD = "def f(*arguments):\n    return 1.0\n"
 FILES = {"g.py": f"import h1\nimport pk.inner\n{GOOD}", "h1.py": "import h2\n", "h2.py": "", "pk/__init__.py": "",
@@ -122,6 +122,32 @@ def test_consent_ends_when_an_imported_file_changes(
     forget(monkeypatch)
 
 
+@pytest.mark.parametrize("folder", ["lib", ".lib", "env", "link"])
+@pytest.mark.parametrize("named", [True, False])
+def test_trust_is_the_advice_only_where_it_allows_the_file(
+    folder: str, named: bool, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(functions, "_ROOTS", [])
+    for name in ("lib", ".lib", "env"):
+        (project / name).mkdir()
+    (project / "env" / "pyvenv.cfg").touch()
+    (project / "link").symlink_to("lib")
+    (project / "g.py").write_text(f"import sys\nsys.path.append({str(project / folder)!r})\nfrom h9 import f\n")
+    spec = f"{folder}/h9.py:f" if named else "g.py:f"
+    write(project, "", graders=grader(spec))
+    for text in (GOOD, f"{GOOD}# changed\n"):
+        (project / folder / "h9.py").write_text(text)
+        assert missing_grants(load(project)) == [] or invoke(["trust", "--project", str(project)]) == 0
+        try:
+            assert load_function(spec, project)() == 1.0 and (named or folder == "lib")
+        except Untrusted as refused:
+            advised = "run `tuneworthy trust" in refused.hint
+            assert invoke(["trust", "--project", str(project)]) == 0
+            assert advised is (folder == "lib") and not named
+        sys.modules.pop("h9", None)
+
+
 @pytest.mark.parametrize("name", HARMLESS)
 def test_consent_stays_when_another_file_changes(name: str, coded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forget(monkeypatch)
@@ -135,6 +161,7 @@ def test_without_the_guard_changed_code_runs(coded: Path, monkeypatch: pytest.Mo
     forget(monkeypatch)
     (coded / "h2.py").write_text(CANARY)
     monkeypatch.setattr(functions, "content_grant", lambda *_: None)
+    monkeypatch.setattr(functions, "is_allowed", lambda *_: True)
     load_function("g.py:f", coded)
     assert (coded.parent / "canary").exists()
     forget(monkeypatch)

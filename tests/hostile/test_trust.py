@@ -358,6 +358,7 @@ def test_trusted_code_runs(project: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_without_the_guard_of_functions_code_runs(name: str, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_code(project, monkeypatch)
     monkeypatch.setattr("tuneworthy.functions.require", lambda *_: None)
+    monkeypatch.setattr("tuneworthy.functions.is_allowed", lambda *_: True)
     for module in ("evilmodule", "evilpackage", "evilpackage.inner"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     run(written(project, code_projects(project)[name]), "check --offline")
