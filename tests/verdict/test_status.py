@@ -15,7 +15,7 @@ from tests.verdict.planted import PROMISING, TRAINED, TUNED, differences
 
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
-from tuneworthy.ladder.record import CandidateResult
+from tuneworthy.ladder.record import CandidateResult, read_record
 from tuneworthy.money.results import EconomicsResult
 from tuneworthy.store import Folder
 from tuneworthy.store.signatures import signed_document
@@ -23,7 +23,7 @@ from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.base import Cost, Forecast, NextAction, Outcome
 from tuneworthy.verdict.evidence import Evidence, RungEvidence, TrainingEvidence
 from tuneworthy.verdict.playbook import Checklist, ProjectState, checklist
-from tuneworthy.verdict.project_state import read_state
+from tuneworthy.verdict.project_state import read_state, stale_since
 from tuneworthy.verdict.suspects import suspects_path
 
 STEPS = [
@@ -315,6 +315,27 @@ def test_cases_that_were_edited_since_the_run_are_told_first(world: Path) -> Non
     found = checklist(read_state(load(world)))
     assert (next_of(found), found.steps[0].do) == ("cases", "tuneworthy check")
     assert "from the first run" in found.steps[0].evidence
+
+
+@pytest.mark.parametrize("name", ["cases.jsonl", "examples.jsonl", ".tuneworthy/comparisons.json"])
+def test_a_run_of_a_project_whose_data_is_not_usable_is_not_current(name: str, world: Path) -> None:
+    assert invoke(["run", "--rung", "baseline", "--project", str(world)]) == 0
+    record = read_record(Folder(world))
+    assert record is not None and stale_since(load(world), record) == []
+    (world / name).unlink()
+    assert len(stale_since(load(world), record)) == 1
+
+
+def test_a_run_of_another_project_is_not_current(world: Path, tmp_path: Path, capsys: Any) -> None:
+    other = write_simulation(tmp_path / "other", {"small": "answer(request, 1.0)"}, n_cases=60, rungs=["baseline"])
+    rows = (other / "cases.jsonl").read_text()
+    (other / "cases.jsonl").write_text(rows.replace("item", "thing"))
+    for root in (world, other):
+        assert invoke(["run", "--rung", "baseline", "--project", str(root)]) == 0
+    for name in ("run.json", "comparisons.json", "split.json"):
+        (Folder(world).path / name).write_bytes((Folder(other).path / name).read_bytes())
+        record = read_record(Folder(world))
+        assert record is not None and stale_since(load(world), record)
 
 
 def test_a_record_that_is_none_is_the_users_to_mend(world: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,7 +82,7 @@ def _cost(expected: Sequence[float]) -> Cost:
 def _stale(facts: Facts, record: RunRecord) -> list[str]:
     """Say what changed since the run, as far as it shows without opening a session (a judge's model is left out)."""
     if facts.data is None:
-        return []
+        return ["the cases or examples can no longer be used"]
     split = facts.data.split
     built = [(config.type, grader) for config, grader, _ in reversed(facts.graders)]  # the first of a type counts
     graders = {name: grader for name, grader in built if grader and name != "judge"}
