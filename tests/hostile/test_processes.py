@@ -19,6 +19,7 @@ import pytest
 from tests.hostile.table import tried
 from tuneworthy import limited, processes
 from tuneworthy.classical.export import SERVER
+from tuneworthy.cli import invoke
 from tuneworthy.errors import OutsideFault
 from tuneworthy.ladder.commands.export_folder import run_closed
 from tuneworthy.providers import downloads
@@ -243,6 +244,15 @@ def test_numba_takes_no_cache_from_the_working_folder(tmp_path: Path, monkeypatc
     finally:
         monkeypatch.undo()
         config.reload_config()
+
+
+def test_settings_of_numba_in_the_working_folder_are_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".numba_config.yaml").write_text("[")
+    assert invoke(["check", "--offline", "--project", str(tmp_path / "task")]) == 2
+    assert ".numba_config.yaml" in capsys.readouterr().out
 
 
 # ---- the sources ----------------------------------------------------------------------------------------------------

@@ -158,8 +158,14 @@ def load(root: Path | str) -> Project:
     """Read and check the project file of the folder `root` (or the file itself).
 
     Raises:
-        ConfigError: Not there, not TOML, or wrong; `faults` has one line for each fault.
+        ConfigError: Not there, not TOML, or wrong; `faults` has one line for each fault. Or the working folder has
+            settings of numba.
     """
+    if (settings := Path(".numba_config.yaml")).is_file():  # may be a stranger's; numba has no option to ignore it
+        raise ConfigError(
+            [f"The library numba would read its settings from {settings.absolute()}."],
+            hint="Remove the file, or run the command in a different folder with `--project`.",
+        )
     path = Path(root)
     path = path if path.suffix == ".toml" else path / FILE_NAME
     try:
