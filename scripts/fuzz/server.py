@@ -8,7 +8,6 @@ import sys
 import tempfile
 import threading
 from collections.abc import Sequence
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,12 +29,10 @@ faults: list[Any] = []
 state: dict[str, int] = {"n": 0, "port": 0, "memory": 0}
 
 
-class Server(ThreadingHTTPServer):
-    """Notes what ends in a traceback."""
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):
-            faults.append(sys.exception())
+def note_error(*_: object) -> None:
+    """Note what ends in a traceback."""
+    if not isinstance(sys.exception(), ConnectionError):
+        faults.append(sys.exception())
 
 
 def prepare() -> None:
@@ -43,10 +40,11 @@ def prepare() -> None:
     folder, path = Path(tempfile.mkdtemp()), [*sys.path]
     (folder / "classifier.py").write_text(CLASSIFIER)
     shutil.copy(Path(tuneworthy.__file__).parent / "classical" / "server.py", folder)
-    handler = runpy.run_path(str(folder / "server.py"), run_name="server")["Handler"]
+    module = runpy.run_path(str(folder / "server.py"), run_name="server")
     sys.path[:] = path  # the server leaves its own folder out
     shutil.rmtree(folder)
-    server = Server(("127.0.0.1", 0), handler)
+    server = module["Server"](("127.0.0.1", 0), module["Handler"])
+    server.handle_error = note_error
     threading.Thread(target=server.serve_forever, daemon=True).start()
     state.update(port=server.server_port, memory=raw_http.memory())
 
