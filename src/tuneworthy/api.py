@@ -206,9 +206,7 @@ class OpenProject:
     def _stored(self) -> tuple[RunRecord, StoredVerdict | None]:
         """Return the last run and the last verdict, both with what changed since."""
         record, verdict = last_record(self.project.root), load_verdict(self.project)
-        if record.quick:
-            return record, verdict
         stale = [] if record.partial else stale_since(self.project, record)
-        if verdict is not None:
+        if verdict is not None and not record.quick:
             verdict = replace(verdict, changed=[*verdict.changed, *stale])
         return replace(record, stale=stale), verdict

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import report_records as records
 
+from tuneworthy.api import OpenProject
 from tuneworthy.cli import invoke
+from tuneworthy.config import load
 from tuneworthy.report import write as write_module
 from tuneworthy.store import Folder
 from tuneworthy.types import Case
@@ -81,6 +83,24 @@ def test_a_quick_run_is_reported_as_such(project: Path, capsys: pytest.CaptureFi
     assert invoke(["run", "--quick", "--project", str(project)]) == 0
     assert invoke(["report", "--project", str(project)]) == 0
     assert "Quick run: no verdict" in capsys.readouterr().out
+
+
+def test_a_quick_run_is_out_of_date_by_a_setting_or_other_cases_and_not_by_a_price(project: Path) -> None:
+    def stale() -> int:
+        return len(OpenProject(load(project))._stored()[0].stale)
+
+    assert invoke(["run", "--quick", "--project", str(project)]) == 0
+    file, cases = project / "tuneworthy.toml", project / "cases.jsonl"
+    text = file.read_text()
+    file.write_text(f"{text}\n[economics]\nrequests_per_month = 20000\n")
+    assert stale() == 0
+    file.write_text(text.replace("[task]", "[task]\nmargin = 0.2", 1))
+    assert stale() == 1
+    file.write_text(text)
+    cases.write_text(cases.read_text().replace("question", "query"))
+    assert stale() == 1  # they cannot be used
+    (Folder(project).path / "split.json").unlink()
+    assert stale() > 0  # they are others
 
 
 @pytest.mark.parametrize("name", ["report.pdf", "report", "report.HTML.exe"])

@@ -9,11 +9,7 @@ from pathlib import Path
 import pytest
 import report_records as records
 
-from tuneworthy.config import Project
-from tuneworthy.config.ladder import Economics
 from tuneworthy.config.project import load
-from tuneworthy.ladder.provenance import settings
-from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report import findings, tables
 from tuneworthy.report.render import render_html
 from tuneworthy.report.run_report import document, method
@@ -139,22 +135,6 @@ def test_models_that_retire_soon_are_told_if_they_were_used(tmp_path: Path) -> N
     assert told == ["The provider will retire the model strong (gpt-4.1) on 2027-01-14."]
     assert not [w for w in findings.warnings(record, project, date(2026, 9, 1)) if "retire" in w]
     assert [w for w in findings.warnings(record, project, date(2027, 2, 1)) if "retired" in w]
-
-
-def test_a_setting_that_a_quick_run_hangs_on_is_told_and_a_price_is_not(tmp_path: Path) -> None:
-    (tmp_path / "tuneworthy.toml").write_text(PROJECT)
-    project = load(tmp_path)
-    plain = records.plain()
-    quick = replace(plain, quick=True, provenance=replace(plain.provenance, settings=settings(project)))
-
-    def told(record: RunRecord, project: Project) -> list[str]:
-        return [line for line in findings.warnings(record, project, TODAY) if "has changed" in line]
-
-    priced = project.model_copy(update={"economics": Economics(requests_per_month=20_000)})
-    assert told(quick, priced) == []
-    other = project.model_copy(update={"task": project.task.model_copy(update={"target": 0.1})})
-    assert len(told(quick, other)) == 1
-    assert told(plain, other) == [], "of a full run, what changed is named"
 
 
 def test_the_ladder_table_has_a_month_only_where_traffic_is_told() -> None:

@@ -10,7 +10,6 @@ from typing import Final
 
 from tuneworthy.classical.base import METHODS
 from tuneworthy.config import Project
-from tuneworthy.ladder.provenance import settings
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.providers.prices import price_for, table_date
 from tuneworthy.report.numbers import percent, percent_range
@@ -258,11 +257,4 @@ def _of_project(record: RunRecord, project: Project, today: date) -> list[str]:
     priced = any(price and price.source == "table" and not price.free for _, price in used.values())
     if priced and (today - table_date()).days > PRICES_DAYS:
         lines.append(f"The price table dates from {table_date()}. Check the prices before you decide on cost.")
-    then = record.provenance.settings
-    changed = any(then.get(name, value) != value for name, value in settings(project).items())
-    if record.quick and changed:  # of a full run, `stale` names what changed
-        lines.append(
-            "The project file has changed since this run, so all numbers here are from before the change. Run "
-            "`tuneworthy run` to update them."
-        )
     return lines
