@@ -10,7 +10,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -206,3 +207,16 @@ def test_only_one_answer_to_a_question_is_given(
     reply = read(connect(server, clients, post("/v1/chat/completions", chat)))
     assert reply.startswith(b"HTTP/1.1 %d" % status)
     assert b"Content-Type: application/json" in reply
+
+
+def test_answers_of_a_reused_connection_are_sent_at_once(server: Any) -> None:
+    accepted: list[socket.socket] = []
+    server.shutdown_request, close = accepted.append, server.shutdown_request
+    with closing(HTTPConnection(*server.server_address, timeout=5)) as client:
+        for _ in range(3):
+            client.request("POST", "/predict", '{"text": "a"}')
+            assert client.getresponse().read()
+    while not accepted:
+        time.sleep(0.01)
+    assert accepted[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    close(accepted[0])
