@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -64,6 +65,7 @@ def test_users_get_only_whole_answers_and_a_candidate_that_fails_is_rolled_back(
                 assert all(is_whole(one, streamed=n % 2 == 1) for n, one in enumerate(answers)), name
                 assert sum(map(of_candidate, answers)) == (6 if name in VALID else 0), name
                 assert bool(b.canary.state.rolled_back) is (name in INVALID), name
+                assert all(b'"model":"m"' in one for one in answers if of_candidate(one)), "the name in the request"
                 assert not any(b"Set-Cookie" in one or b"sk-secret" in one for one in answers)
 
     run(work)
@@ -285,7 +287,9 @@ async def tried(canary: LiveCanary, outcome: str, n: int = 1, *, valid: Any = Tr
             canary.note(visit, 200, 0.1, valid=valid)
 
 
-def test_a_step_ends_with_a_pass_after_enough_answers_and_harm_ends_all(tmp_path: Path) -> None:
+def test_a_step_ends_with_a_pass_after_enough_answers_and_harm_ends_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     async def work() -> None:
         canary = canary_at(tmp_path)
         shares = []
@@ -305,6 +309,12 @@ def test_a_step_ends_with_a_pass_after_enough_answers_and_harm_ends_all(tmp_path
 
     assert MIN_ANSWERS == 100
     asyncio.run(work())
+    lines = capsys.readouterr().err.splitlines()
+    assert (
+        len(lines) == 4
+        and [f"{share:.0%}" in line for share, line in zip(STEPS[1:], lines, strict=False)] == [True] * 3
+    )
+    assert "rolled back" in lines[3]
 
 
 @pytest.mark.parametrize(
@@ -436,7 +446,7 @@ def test_the_state_is_shown(tmp_path: Path) -> None:
             assert found == "25%" and b"tuneworthy_canary_share 0.25" in metrics
             b.canary.decide("fail")
             found, metrics = await shown(b)
-            assert "harm" in found and b"tuneworthy_canary_rolled_back 1" in metrics
+            assert "rolled back" in found and "harm" in found and b"tuneworthy_canary_rolled_back 1" in metrics
 
     run(work)
 
@@ -446,6 +456,11 @@ def test_a_full_disk_delays_no_roll_back(tmp_path: Path, capsys: pytest.CaptureF
     (canary.folder.path / "shadow").write_text("")
     canary.decide("fail")
     assert canary.share == 0 and "rolled back" in capsys.readouterr().err
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        return int(door.getsockname()[1])
 
 
 def stored(root: Path, variant: str, status: Any, **state: Any) -> None:
@@ -463,6 +478,32 @@ def test_a_canary_that_would_answer_no_user_is_refused(tmp_path: Path, capsys: p
     words = ["shadow", "proxy", "http://127.0.0.1:9", "--candidate", "current", "--project", str(root), "--share", "1"]
     assert invoke([*words, "--canary"]) == 2
     assert "--share 1 " in capsys.readouterr().err
+
+
+def test_the_command_says_at_its_start_what_is_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_traffic_project(tmp_path / "p", "equal", extra=ENDED)
+    monkeypatch.setattr("tuneworthy.shadow.http_server.serve", lambda app, door: door.close())
+    words = ["shadow", "proxy", "http://127.0.0.1:9", "--candidate", "current", "--project", str(root)]
+
+    def started(*options: str, port: int) -> str:
+        assert invoke([*words, *options, "--port", str(port)]) == 0
+        return capsys.readouterr().err
+
+    async def candidate() -> str:
+        async with open_session(load(root)) as session:
+            return resolve(session, "current").id
+
+    variant = asyncio.run(candidate())
+    assert "`shadow.label_share`" in started(port=free_port())
+    stored(root, variant, "pass")
+    assert "label_share" not in started(port=free_port())
+    assert "answers 1%" in started("--canary", port=free_port())
+    stored(root, variant, "fail", share=0.0, rolled_back="It failed 4 of 34.")
+    for options in ([], ["--canary"]):
+        text = started(*options, port=free_port())
+        assert "rolled back" in text and "4 of 34" in text and "--restart" in text and "passes after" not in text
 
 
 @pytest.mark.slow

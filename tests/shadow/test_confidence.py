@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -164,9 +165,14 @@ def test_a_server_that_stays_as_it_is_stays_quiet_and_one_that_nobody_watches_is
     assert found.low < found.dev.value < found.high and found.n == len(copies(150)) and events[-1]["alert"] is False
     capsys.readouterr()
     assert report(root) == 0 and "not shown to exceed dev's by more than 10.0 points" in capsys.readouterr().out
+    seen = record_of(root)
+    failed = replace(seen, verdict=replace(seen.verdict, status="fail"))
+    Folder(root).write("shadow", asdict(failed))
+    assert report(root) == 3, "a candidate that failed, whatever its confidence"
+    capsys.readouterr()
     toml = root / "tuneworthy.toml"
     toml.write_text(toml.read_text().replace("confidence_margin = 0.1", ""))
-    assert "alert" not in traffic(root, 20)[-1] and record_of(root).confidence is None and report(root) == 0
+    assert "alert" not in traffic(root, 20)[-1] and record_of(root).confidence is None and report(root) == 4
     assert "onfidence" not in capsys.readouterr().out
 
 
@@ -327,7 +333,7 @@ def test_a_replay_before_the_margin_was_set_is_unknown_and_one_after_it_was_remo
     root = write(tmp_path / "p", CHANGE, margin="")
     measured(root)
     traffic(root, 20)
-    assert record_of(root).confidence is None and report(root) == 0
+    assert record_of(root).confidence is None and report(root) == 4
     toml = root / "tuneworthy.toml"
     unset = toml.read_text()
     toml.write_text(unset.replace("[shadow]\n", "[shadow]\nconfidence_margin = 0.1\n"))
@@ -342,8 +348,8 @@ def test_a_replay_before_the_margin_was_set_is_unknown_and_one_after_it_was_remo
     assert record_of(root).confidence is not None
     toml.write_text(unset)
     capsys.readouterr()
-    assert report(root) == 0 and "onfidence" not in capsys.readouterr().out
-    assert report(root, "--json") == 0 and orjson.loads(capsys.readouterr().out)["confidence"] is None
+    assert report(root) == 4 and "onfidence" not in capsys.readouterr().out
+    assert report(root, "--json") == 4 and orjson.loads(capsys.readouterr().out)["confidence"] is None
 
 
 def test_the_end_of_sampling_is_said(tmp_path: Path) -> None:

@@ -91,6 +91,37 @@ def test_a_child_that_does_not_answer_costs_copies_and_no_time(tmp_path: Path, m
     asyncio.run(work())
 
 
+def test_the_first_copy_of_each_kind_that_is_not_compared_and_each_verdict_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copies = Copies(lambda _: [], most=0, log=tmp_path / "log")
+    for _ in range(3):
+        copies.offer(CopyHead(), b"a", b"b")
+        for outcome in ("paired", "failed"):
+            copies._note(module.WorkerReport(outcome=outcome))
+        copies._note(module.WorkerReport(verdict="unknown"))
+        copies._note(module.WorkerReport(verdict="pass"))
+    copies._note(module.WorkerReport(verdict="pass"))
+    lines = capsys.readouterr().err.splitlines()
+    assert [("starting" in one, "failed" in one, "passed" in one) for one in lines] == [
+        (True, False, False),
+        (False, True, False),
+        (False, False, True),
+        (False, False, True),
+        (False, False, True),
+    ], "a verdict that comes again after another"
+
+
+def test_a_terminal_that_is_gone_disturbs_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "closed").touch()
+    with (tmp_path / "closed").open() as closed:
+        pass
+    monkeypatch.setattr("sys.stderr", closed)
+    copies = Copies(lambda _: [], most=0, log=tmp_path / "log")
+    copies.offer(CopyHead(), b"a", b"b")
+    assert copies.counts == {"starting": 1}
+
+
 def test_a_child_that_dies_is_started_again_with_what_is_left_of_the_money(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ from tests.shadow.test_verdict import KNOWN, pairs, result
 from tests.shadow.traffic import conversations, write_traffic_project
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
-from tuneworthy.shadow.days import MIN_DAYS, USUAL_BETWEEN, Blocks, forecast
+from tuneworthy.shadow.days import CHANGED, MIN_DAYS, USUAL_BETWEEN, Blocks, decision_days, forecast, forecast_before
 from tuneworthy.shadow.pairs import AnswerPair
 from tuneworthy.shadow.recording import LiveTraffic, read_recording
 from tuneworthy.shadow.verdict import ShadowRules, judged
@@ -74,7 +74,9 @@ def test_days_that_differ_widen_the_sequence_and_the_forecast() -> None:
     one, two = (result(judged(many, rules(many)), "quality") for many in (calm, rough))
     assert two.high - two.low > 1.5 * (one.high - one.low)
     assert "(measured)" in one.forecast and one.forecast != two.forecast
-    assert "First step: 7 days" in one.forecast and "First step: 7 days" not in two.forecast
+    week = [one for one in calm if one.session.day < "2026-09-04"]
+    early = result(judged(week, rules(week)), "quality")
+    assert "First step: about 7 days" in early.forecast and "First step: about 7 days" not in two.forecast
 
 
 @pytest.mark.parametrize("metric", ["quality", "format"])
@@ -143,12 +145,27 @@ def test_the_forecast_is_measured_on_a_week_and_assumed_before() -> None:
         effects = rng.normal(0, 0.1, days)[number]
         values = np.where(rng.random(len(number)) < 0.2 + effects, -1.0, 0.0)
         blocks = Blocks.of(values, np.ones(len(values)), number, 1.0)
-        text = forecast(0.05, 0.05, 0.0167, sessions=200, blocks=blocks)
+        text = forecast(0.05, 0.05, 0.0167, blocks)
+        assert ("First step" in text) is (days < MIN_DAYS) and "about more" not in text
         assert f"({known})" in text
         _, between = blocks.spread
         assert (between is None) == (known == "assumed")
     assert between is not None and between**0.5 == pytest.approx(0.1, rel=0.35)
-    assert f"{100 * USUAL_BETWEEN:.1f} points" in forecast(0.05, 0.05, 0.0167, sessions=100)
+
+
+def test_before_traffic_the_forecast_is_for_several_numbers_of_copies_and_the_share_of_labels() -> None:
+    for share in (0.1, 1.0):
+        text = forecast_before(0.05, 0.05, share)
+        assert "not known" in text and f"{share:.0%} of the sessions (`shadow.label_share`)" in text
+        for n in TRAFFIC:
+            days = decision_days((USUAL_BETWEEN**2 + CHANGED / n) ** 0.5, 0.05, 0.05, 0.05)[0]
+            assert f"about {days} days ({n / share:,.0f})" in text
+
+
+def test_a_forecast_names_no_number_twice_and_no_first_step_that_is_over() -> None:
+    values, number = np.zeros(10_000), np.repeat(np.arange(10), 1000)
+    text = forecast(0.5, 0.05, 0.0167, Blocks.of(values, np.ones(10_000), number, 1.0))
+    assert "First step" not in text and "days and about" not in text
 
 
 def test_the_table_of_the_page_has_the_forecasts_of_the_script() -> None:

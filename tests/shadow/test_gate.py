@@ -72,7 +72,7 @@ def test_decide_turns_from_shadow_unknown_to_ship_and_back(world: Path, capsys: 
     assert invoke(["shadow", "replay", log(world, 0.10), "--candidate", "baseline", "--project", str(world)]) == 3
     status, found, gate = decided(world, capsys)
     assert (status, found["reason_code"], gate["status"]) == (4, "gate_shadow", "unknown")
-    assert "has changed since" in gate["detail"] and gate["detail"].startswith(found["stale"][-1])
+    assert "has another tuned model" in gate["detail"] and gate["detail"].startswith(found["stale"][-1])
     assert invoke(["shadow", "replay", log(world, 0.10), "--project", str(world)]) == 0
     assert decided(world, capsys)[1]["outcome"] == "ship"
     record = world / ".tuneworthy" / "shadow.json"
@@ -89,7 +89,7 @@ def test_decide_turns_from_shadow_unknown_to_ship_and_back(world: Path, capsys: 
         4,
     }
     gate = decided(world, capsys)[2]
-    assert json.loads(record.read_text())["production_id"] and "has changed since" not in gate["detail"]
+    assert json.loads(record.read_text())["production_id"] and "has another tuned model" not in gate["detail"]
     text = (world / "tuneworthy.toml").read_text()
     (world / "tuneworthy.toml").write_text(text.replace("[task]\n", "[task]\nmargin = 0.04\n"))
     assert invoke(["run", "--project", str(world)]) == 0

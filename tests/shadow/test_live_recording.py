@@ -120,7 +120,7 @@ def test_looks_at_new_sessions_say_what_one_look_at_all_says(tmp_path: Path, by:
                 traffic.forget()
             lines = (root / ".tuneworthy/shadow/pairs.jsonl").read_bytes().splitlines()
             queue = label_queue(session.folder)
-            assert [one["worst"] for one in worst_pairs(session.folder, 3)] == [-1.0] * 3
+            assert [one["worst"] for one in worst_pairs(session.folder, 3)] == [-0.5] * 3
             assert live.n_pairs == len(pairs) == len(lines) and not any(pair.turn.case.text for pair in pairs)
             cold = await replay(session, LiveTraffic(session.project).read(rows[-1]["written"] + 61), candidate)
             assert cold == live

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,9 +26,13 @@ from tuneworthy.graders.judging import verdicts_path
 from tuneworthy.ladder.rungs.baseline import baseline_variant
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import describe
-from tuneworthy.shadow.replay import QUEUE, ShadowRecord, label_queue, labels_path, read_shadow
+from tuneworthy.report.shadow import change_words, document
+from tuneworthy.shadow.canary import STATE, CanaryState
+from tuneworthy.shadow.recording import TRAFFIC
+from tuneworthy.shadow.replay import QUEUE, ShadowRecord, label_queue, labels_path, read_shadow, worst_pairs
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import content_hash
+from tuneworthy.verdict.gather_training import _shadow
 
 CALLS = """
 
@@ -246,10 +251,10 @@ def test_the_report_shows_the_sequence_and_the_worst_pairs_and_nothing_of_person
     assert invoke(["shadow", "report", "--project", str(root)]) == 4
     replayed(root, write_log(tmp_path / "log.jsonl", 700))
     capsys.readouterr()
-    assert invoke(["shadow", "report", "--json", "--project", str(root)]) == 0
+    assert invoke(["shadow", "report", "--json", "--project", str(root)]) == 3
     assert orjson.loads(capsys.readouterr().out)["verdict"]["status"] == "fail"
     for name in ("page.html", "page.md"):
-        assert invoke(["shadow", "report", "--out", str(tmp_path / name), "--project", str(root)]) == 0
+        assert invoke(["shadow", "report", "--out", str(tmp_path / name), "--project", str(root)]) == 3
         text = (tmp_path / name).read_text()
         assert "does worse on recorded traffic" in text and "pairs that got worse" in text and "tenant-" in text
     assert "<svg" in (tmp_path / "page.html").read_text()
@@ -257,6 +262,51 @@ def test_the_report_shows_the_sequence_and_the_worst_pairs_and_nothing_of_person
     rows = [orjson.loads(line) for line in (Folder(root).path / "shadow/pairs.jsonl").read_bytes().splitlines()]
     assert rows[0]["worst"] == -1.0 and [row["worst"] for row in rows] == sorted(row["worst"] for row in rows)
     assert not (Folder(root).path / QUEUE).read_bytes()
+
+
+@pytest.mark.parametrize("truth", [True, False])
+def test_without_a_label_a_pair_that_differs_is_not_called_worse(tmp_path: Path, truth: bool) -> None:
+    root = write_traffic_project(tmp_path / "p", "equal", extra="[shadow]\nlabel_share = 0.5\n")
+    status, record = replayed(root, write_log(tmp_path / "log.jsonl", 60, truth=truth))
+    assert status == 4 == invoke(["shadow", "report", "--project", str(root)]), "not decided"
+    rows = worst_pairs(Folder(root), record.n_pairs)
+    assert rows and {row["worst"] for row in rows} == {-1.0 if truth else -0.5}
+    assert ("differ" in change_words(rows)) is not truth
+    worse = {"changes": {"quality": 0.0, "format": -1.0, "agreement": -1.0}}
+    assert "differ" not in change_words([worse]) and "differ" in change_words([worse, {"changes": {"agreement": -1.0}}])
+
+
+def test_a_candidate_that_was_rolled_back_and_repaired_can_pass_again(tmp_path: Path) -> None:
+    root, log = write_traffic_project(tmp_path / "p", "equal"), write_log(tmp_path / "log.jsonl", 700)
+    status, record = replayed(root, log)
+    page = document(record, "t", worse := worst_pairs(Folder(root), 9))
+    assert status == 0 and worse and page.next_step and "--canary" in page.next_step.why
+    assert "decide" not in page.next_step.why and record.candidate in page.next_step.why
+    assert _shadow(load(root), Folder(root), None) is None, "a project without a tuned model"
+    state = CanaryState(variant=record.variant, share=0.0, rolled_back="It failed 4 of 34 requests.")
+    Folder(root).write(STATE.format(record.variant), asdict(state))
+    status, record = replayed(root, log)
+    page = document(record, "t", worse)
+    assert status == 3 and "rolled back" in page.answer and "4 of 34" in page.sentence
+    assert page.next_step and "--restart" in page.next_step.why and "worse" not in page.next_step.why
+    status, record = replayed(root, log, "--restart")
+    assert status == 0 and "--restart" not in record.command
+    assert Folder(root).read(STATE.format(record.variant), CanaryState) is None
+
+
+def test_who_labels_live_traffic_learns_that_the_proxy_counts_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_traffic_project(tmp_path / "p", "equal", extra="[shadow]\nlabel_share = 0.5\n")
+    _, record = replayed(root, write_log(tmp_path / "log.jsonl", 5, truth=False))
+    session = LabelSession(label_queue(Folder(root)), labels_path(load(root)), "ada", seed=7)
+    while (case := session.next()) is not None:
+        session.submit(case.id, "red")
+    for sources, live in ((record.sources, False), ([str(root / ".tuneworthy" / TRAFFIC)], True)):
+        Folder(root).write("shadow", asdict(replace(record, sources=sources)))
+        capsys.readouterr()
+        assert invoke(["shadow", "label", "--labeller", "ada", "--project", str(root)]) == 0
+        assert ("midnight UTC" in capsys.readouterr().out) is live
 
 
 def test_a_slower_answer_that_is_as_good_is_no_pair_that_got_worse(tmp_path: Path) -> None:
@@ -315,13 +365,13 @@ def test_what_a_candidate_says_is_stored_and_shown_masked_unless_the_policy_only
     with (root / "world.py").open("a") as file:
         file.write('\n\ndef leak(request):\n    return "ada@example.org"\n')
     replayed(root, write_log(tmp_path / "log.jsonl", 20, truth=False))
-    assert invoke(["shadow", "report", "--out", str(tmp_path / "page.html"), "--project", str(root)]) == 0
+    assert invoke(["shadow", "report", "--out", str(tmp_path / "page.html"), "--project", str(root)]) in {3, 4}
     files = (Folder(root).path / "shadow/pairs.jsonl", Folder(root).path / QUEUE, tmp_path / "page.html")
     for path in files:
         assert ("ada@" in path.read_text()) == (policy == "report"), path.name
         assert ("[EMAIL_" in path.read_text()) == (policy != "report"), path.name
     page = files[-1].read_text()
-    assert "The worst pairs" in page and ("personal data is masked" in page) == (policy != "report")
+    assert "Pairs that got worse" in page and ("personal data is masked" in page) == (policy != "report")
 
 
 def test_a_judge_that_likes_the_candidate_cannot_pass_it_against_people(tmp_path: Path) -> None:

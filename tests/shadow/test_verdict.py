@@ -18,6 +18,7 @@ from tuneworthy.shadow.verdict import (
     ShadowRules,
     ShadowVerdict,
     corrected,
+    interval,
 )
 from tuneworthy.shadow.verdict import judged as judged_by_day
 from tuneworthy.types import Case, Failure, Response, Trace
@@ -63,6 +64,29 @@ def test_few_sessions_show_nothing_and_say_what_is_needed() -> None:
     found = judged(pairs(60, 0.05, 0.05), KNOWN)
     assert found.status == "unknown" and "may be more than" in found.detail and "more traffic" in found.fix
     assert judged([], KNOWN).status == "unknown"
+
+
+def test_where_labels_are_few_the_advice_is_more_labels() -> None:
+    rules = replace(KNOWN, complete=False, label_share=0.2)
+    for n in (60, 5):
+        found = judged(pairs(n, 0.05, 0.05), rules)
+        assert found.status == "unknown" and "`shadow.label_share`" in found.fix and "shadow label" in found.fix
+        assert "label" not in judged(pairs(n, 0.05, 0.05), KNOWN).fix
+
+
+def test_a_share_without_an_interval_shows_none() -> None:
+    found = MetricResult(metric="agreement", n=3, estimate=-0.2)
+    assert found.is_open and "80.0%" in (text := interval(found)) and "0.0%, 100.0%" not in text
+    assert "[70.0%, 90.0%]" in interval(replace(found, low=-0.3, high=-0.1))
+
+
+def test_harm_from_missing_answers_names_them() -> None:
+    lost = [
+        replace(one, candidate=replace(one.candidate, response=None), scores=FINE | {"format": (1.0, 0.0)})
+        for one in pairs(300, 0.0, 0.0)
+    ]
+    found = judged(lost, KNOWN)
+    assert found.status == "fail" and "no answer to 300 of 300" in found.detail and "errors" in found.fix
 
 
 def test_below_production_within_the_margin_passes_and_is_said() -> None:

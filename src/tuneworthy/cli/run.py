@@ -190,4 +190,6 @@ def agree_to_spend(project: Project, max_usd: float | None, yes: bool, names: Co
             hint="Set ladder.budget_usd, or pass --max-usd or --yes.",
         )
     most = "without a limit" if limit is None else f"and spend at most ${limit:.2f}"
-    click.confirm(f"These services are billed: {names}. Continue {most}?", abort=True, err=True)
+    click.confirm(
+        f"Answers that are not stored yet are billed by these services: {names}. Continue {most}?", abort=True, err=True
+    )

@@ -9,6 +9,7 @@ from tuneworthy.cli.label_terminal import VERDICT_GREETING, answer_parser, ask_l
 from tuneworthy.cli.options import note, person, project_option, say
 from tuneworthy.config import load
 from tuneworthy.graders.judging import verdicts_path
+from tuneworthy.shadow.recording import TRAFFIC
 from tuneworthy.shadow.replay import label_queue, labels_path, read_shadow
 from tuneworthy.store import Folder
 from tuneworthy.text import count
@@ -42,3 +43,8 @@ def command(labeller: str | None, root: Path) -> None:
         record = read_shadow(Folder(project.root))
         command = record.command if record else "Run `tuneworthy shadow replay FILES`."
         say(f"All {session.n_done} are labelled. Next: {command}")
+        if record and any(source.endswith(TRAFFIC) for source in record.sources):
+            say(
+                "If `shadow proxy` runs, it counts the labels itself: come back after midnight UTC, when today counts "
+                "and more sessions may need labels."
+            )

@@ -14,12 +14,13 @@ from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.extras import require
 from tuneworthy.providers.address import check_address
+from tuneworthy.shadow import messages
 from tuneworthy.shadow.canary import STATE, CanaryState, LiveCanary
 from tuneworthy.shadow.copies import Copies
-from tuneworthy.shadow.days import MIN_DAYS, forecast
+from tuneworthy.shadow.days import forecast_before
 from tuneworthy.shadow.proxy import ShadowProxy
 from tuneworthy.shadow.replay import read_shadow
-from tuneworthy.shadow.verdict import ALPHA, ShadowRules
+from tuneworthy.shadow.verdict import ALPHA
 from tuneworthy.shadow.worker import WorkerOrder
 from tuneworthy.store import Folder
 
@@ -103,17 +104,21 @@ def command(
         f"{f'http://{host}:{port}'} forwards requests to {app.upstream} and copies {share:.0%} of the "
         "sessions. Ctrl-C ends it."
     )
-    if shift:
-        note(
-            shift.state.rolled_back
-            or f"The candidate answers {shift.state.share:.0%} of the sessions that are not copied."
-        )
+    known = record.verdict if record and record.variant == variant else None
+    if state and state.rolled_back:
+        again = f"tuneworthy shadow replay --candidate {candidate}"
+        note(messages.say("rolled_back", why=state.rolled_back), messages.say("restart", command=again))
+    elif known is None or known.status == "unknown":
+        forecast = known.results[0].forecast if known and known.results else ""
+        note(forecast or forecast_before(project.task.margin, ALPHA, settings.label_share))
+    if shift and not shift.state.rolled_back:
+        note(messages.say("step", share=shift.state.share))
     if not ip_address(door.getsockname()[0]).is_loopback:
         note(
             f"Anyone who reaches port {port} of this machine can now use the API through it: the proxy checks no key. "
             "Let a firewall admit your application only. `/-/health` and `/-/metrics` answer to this machine only."
         )
-    known = record.verdict.results[0].forecast if record and record.verdict.results else ""
-    stop_alpha = ShadowRules(margin=project.task.margin, turns=settings.turns).overall_alpha
-    note(known or forecast(project.task.margin, ALPHA, stop_alpha, sessions=settings.sessions / MIN_DAYS))
-    serve(app, door)
+    try:
+        serve(app, door)
+    finally:
+        note(f"The proxy ended. Copies: {', '.join(f'{n:,} {name}' for name, n in copies.counts.items()) or 0}.")

@@ -15,6 +15,7 @@ from tuneworthy.cli.shadow_report import show
 from tuneworthy.config import load
 from tuneworthy.config.shadow import Shadow
 from tuneworthy.ladder.session import Session
+from tuneworthy.shadow.canary import STATE
 from tuneworthy.shadow.recording import LiveTraffic, read_recording
 from tuneworthy.shadow.replay import ShadowRecord, replay
 from tuneworthy.types import Variant
@@ -36,6 +37,7 @@ RECORDED = "recorded"
     metavar="N",
     help="Turns per minute, about.",
 )
+@click.option("--restart", is_flag=True, help="Let a candidate that was rolled back pass again.")
 @project_option
 @spending_options
 @json_option
@@ -48,6 +50,7 @@ def command(
     by: str | None,
     one_period: bool,
     per_minute: int | None,
+    restart: bool,
     root: Path,
     max_usd: float | None,
     yes: bool,
@@ -65,6 +68,9 @@ def command(
 
     Quality needs correct answers: rows with the key `truth`, or sessions that people label with `shadow label`. To
     resume after an interruption, run the command again.
+
+    --restart is for a candidate that a canary rolled back and that was repaired since: end the proxy before. Once it
+    passes, start the proxy with --canary again.
 
     \b
     Example:
@@ -84,6 +90,8 @@ def command(
     note(*recording.notes)
 
     def work(session: Session, *variants: Variant) -> Coroutine[Any, Any, ShadowRecord]:
+        if restart:
+            (session.folder.path / f"{STATE.format(variants[0].id)}.json").unlink(missing_ok=True)
         return replay(session, recording, *variants, per_minute=per_minute, command=again)
 
     record = with_variants(project, words, work, max_usd=max_usd, yes=yes)
@@ -95,6 +103,7 @@ def _command_line() -> str:
     """Return the command line that runs now, to be run again; the project is added where it is printed."""
     invocation = click.get_current_context().find_object(Invocation)
     words = [word for word in (invocation.arguments if invocation else []) if not word.startswith("--project=")]
+    words = [word for word in words if word != "--restart"]
     if "--project" in words:
         place = words.index("--project")
         del words[place : place + 2]

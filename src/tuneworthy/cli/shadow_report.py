@@ -6,10 +6,11 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli.options import COUNT, PATH, json_option, note, print_result, project_option, say
+from tuneworthy.cli.parity import STATUS
 from tuneworthy.config import Project, load
 from tuneworthy.errors import Undecided
 from tuneworthy.report.render import first_screen
-from tuneworthy.report.shadow import document, drift_lines
+from tuneworthy.report.shadow import change_words, document, drift_lines
 from tuneworthy.report.write import write_page
 from tuneworthy.shadow import messages as shadow_messages
 from tuneworthy.shadow.confidence import ConfidenceVerdict
@@ -32,12 +33,14 @@ ALERTS = {"alert": 3, "quiet": 0, "unknown": 4}
 def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> int:
     """Show the last replay, or write it as a page.
 
-    The page has the verdict, the confidence sequence over the sessions, each metric and stratum, what traffic asks but
-    the cases hardly cover, and the pairs that got worse. Personal data is masked unless `data.policy` only reports it.
-    All pairs are in .tuneworthy/shadow/pairs.jsonl.
+    The exit status is 0 if the candidate passed, 3 if it failed, and 4 if that is not decided yet. The page has the
+    verdict, the confidence sequence over the sessions, each metric and stratum, what traffic asks but the cases hardly
+    cover, and the pairs that got worse or, without a label, differ. Personal data is masked unless `data.policy` only
+    reports it. All pairs are in .tuneworthy/shadow/pairs.jsonl.
 
-    If `shadow.confidence_margin` is set, the page also shows how many answers have low confidence. The exit status is 3
-    once they are shown to be more frequent than on dev by more than this margin, and 4 if that is not measured. You can
+    If `shadow.confidence_margin` is set, the page also shows how many answers have low confidence. Unless the candidate
+    failed, the exit status is then about them: 3 once they are shown to be more frequent than on dev by more than this
+    margin, 4 if that is not measured, otherwise 0. You can
     check at any time; the 5% error rate still applies.
 
     \b
@@ -64,7 +67,8 @@ def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> int:
     else:
         write_page(out, document(record, project.task.name, worst_pairs(Folder(project.root), pairs), found))
         note(f"Report: {out}")
-    return ALERTS[record.confidence.status] if record.confidence else 0
+    watched = record.confidence if record.verdict.status != "fail" else None
+    return ALERTS[watched.status] if watched else STATUS[record.verdict.status]
 
 
 def show(record: ShadowRecord, project: Project, found: TrafficDrift | None = None) -> None:
@@ -78,7 +82,7 @@ def show(record: ShadowRecord, project: Project, found: TrafficDrift | None = No
             say(f"  {METRICS[result.metric]}: {interval(result)}")
     if worse:
         say(
-            f"To read the {count(len(worse), 'pair')} that {'differ' if labels_first else 'got worse'}: "
+            f"To read the {count(len(worse), 'pair')} that {change_words(worse)}: "
             "tuneworthy shadow report --out shadow.html"
         )
     if record.confidence:

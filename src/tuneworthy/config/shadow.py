@@ -15,8 +15,8 @@ class Shadow(Section):
     turns: int = Field(default=4, ge=1, le=64)
     """Most turns of a session that are asked. A session is one bet, weighed by its turns."""
     label_share: Chance = 0.1
-    """Share of the sessions that people label, unless the recording holds the right answer (`truth`) of each row. It
-    must not change while people label."""
+    """Share of the sessions that people label, unless the recording holds the right answer (`truth`) of each row. Each
+    change while people label gives a false pass another chance of at most 5%."""
     copies: Count = 16
     """Copies in flight, at most; further ones are dropped."""
     session_header: str = "x-session-id"

@@ -12,7 +12,7 @@ from tuneworthy.report.text import clean
 from tuneworthy.shadow import messages as shadow_messages
 from tuneworthy.shadow.drift import TrafficDrift
 from tuneworthy.shadow.messages import METRICS
-from tuneworthy.shadow.replay import ShadowRecord
+from tuneworthy.shadow.replay import DECISIVE, ShadowRecord
 from tuneworthy.shadow.verdict import LIMITED, SHARES, MetricResult, ShadowVerdict, level
 from tuneworthy.text import count, plural
 from tuneworthy.types import JsonObject
@@ -46,8 +46,8 @@ def document(
         keys = ("source", "question", "production", "candidate")
         columns = [text_column(key, key, itemgetter(key), MOST_CHARS) for key in keys]
         masked = "; personal data is masked" if record.masked else ""
-        pairs = Table.of(f"The worst pairs{masked}", columns, worse)
-        parts.append(PagePart("worse", f"{count(len(worse), 'pair')} that got worse", [pairs]))
+        pairs = Table.of(f"Pairs that {change_words(worse)}{masked}", columns, worse)
+        parts.append(PagePart("worse", f"{count(len(worse), 'pair')} that {change_words(worse)}", [pairs]))
     if record.confidence:
         parts.append(PagePart("confidence", "Confidence in production", [clean(record.confidence.detail, 0)]))
     if found:
@@ -74,7 +74,7 @@ def document(
             ),
         ],
         chart=_sequence(chart) if chart else None,
-        next_step=_next_step(verdict, has_worse=bool(worse)),
+        next_step=NextStep("", _next_step(record, worse)),
         warnings=[record.partial] if record.partial else [],
         sections=[
             *parts,
@@ -112,7 +112,7 @@ def _answer(verdict: ShadowVerdict, candidate: str, margin: float) -> str:
     if verdict.status == "pass":
         return f"{candidate} is at most {100 * margin:.1f} points worse than production on recorded traffic"
     if verdict.status == "fail":
-        return f"{candidate} does worse on recorded traffic"
+        return f"{candidate} {'does worse on recorded traffic' if stopped else 'was rolled back'}"
     return f"Undecided: it is not yet known whether {candidate} does worse on recorded traffic"
 
 
@@ -124,17 +124,24 @@ def _quality_card(quality: MetricResult) -> Card:
         "Quality against production",
         points(quality.estimate),
         "points",
-        [points_range((quality.low, quality.high))],
+        [] if quality.is_open else [points_range((quality.low, quality.high))],
     )
 
 
-def _next_step(verdict: ShadowVerdict, *, has_worse: bool) -> NextStep:
+def _next_step(record: ShadowRecord, worse: Sequence[JsonObject]) -> str:
+    verdict, candidate = record.verdict, clean(record.candidate)
     if verdict.status == "pass":
-        return NextStep("", "Run `tuneworthy decide` to see whether every gate passes.")
-    if verdict.status == "fail":
-        pairs = "See the pairs that got worse." if has_worse else ""
-        return NextStep("", f"Do not ship this model. {pairs}".rstrip())
-    return NextStep("", verdict.fix)
+        canary = f"To let it answer users, run `tuneworthy shadow proxy URL --candidate {candidate} --canary`."
+        return f"Run `tuneworthy decide` for all gates. {canary}" if candidate.startswith("fine_tune") else canary
+    stop = "Do not ship this model." if any(one.stopped_at is not None for one in verdict.results) else ""
+    pairs = f"See the pairs that {change_words(worse)}." if worse and stop else ""
+    return " ".join(filter(None, [stop, verdict.fix, pairs]))
+
+
+def change_words(rows: Sequence[JsonObject]) -> str:
+    """Return what the pairs of `rows` did: without a label it is not known which answer is right."""
+    is_worse = all(any(row["changes"].get(name, 0) < 0 for name in DECISIVE) for row in rows)
+    return "got worse" if is_worse else "got worse or, without a label, differ"
 
 
 def _sequence(result: MetricResult) -> LineChart:
@@ -180,8 +187,8 @@ def _ends(result: MetricResult) -> list[str]:
         return [NONE, NONE]
     if result.metric in SHARES:
         share, *ends = level(result)
-        return [percent(share), percent_range(ends)]
-    return [points(result.estimate), points_range((result.low, result.high))]
+        return [percent(share), NONE if result.is_open else percent_range(ends)]
+    return [points(result.estimate), NONE if result.is_open else points_range((result.low, result.high))]
 
 
 def _shown(result: MetricResult) -> str:

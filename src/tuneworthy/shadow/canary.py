@@ -21,7 +21,6 @@ Source: Shin, Ramdas and Rinaldo 2023 (arXiv 2203.03532), e-detectors, for the d
 
 import asyncio
 import hmac
-import sys
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -36,8 +35,7 @@ from scipy.special import betaincinv
 
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.providers.openai import read_answer
-from tuneworthy.shadow import messages
-from tuneworthy.shadow.copies import FAILED, MOST_BYTES, PAIRED, Copies, CopyHead
+from tuneworthy.shadow.copies import FAILED, MOST_BYTES, PAIRED, Copies, CopyHead, tell
 from tuneworthy.shadow.protocols import answer_of, unpacked
 from tuneworthy.store import Folder
 from tuneworthy.text import has_text
@@ -237,9 +235,9 @@ class LiveCanary:
         """Go on with another share; what was rolled back stays so."""
         if self.state.rolled_back:
             return
+        if share != self.state.share:
+            tell("rolled_back" if rolled_back else "step", why=rolled_back, share=share)
         self.state, self._n_good = replace(self.state, share=share, rolled_back=rolled_back), 0
-        if rolled_back:
-            sys.stderr.write(f"{messages.say('rolled_back', why=rolled_back)}\n")
         self._store()
 
     def _store(self) -> None:

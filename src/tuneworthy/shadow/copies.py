@@ -8,6 +8,7 @@ are bounded; each copy has one outcome in `counts`.
 """
 
 import asyncio
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -19,6 +20,7 @@ from typing import Final
 import orjson
 
 from tuneworthy import processes
+from tuneworthy.shadow import messages
 
 # Marks requests that are not a user's.
 MARK: Final = {"X-Tuneworthy-Shadow": "1"}
@@ -142,12 +144,18 @@ class Copies:
             return
         pipe = self._process.stdin if self._process else None
         if not self.ready or pipe is None:
-            self.counts[STARTING] += 1
+            self.count(STARTING)
         elif self.in_flight >= self.most or pipe.transport.get_write_buffer_size() > MOST_WAITING:
-            self.counts[BUSY] += 1
+            self.count(BUSY)
         else:
             self.in_flight += 1
             pipe.write(packed(head, request, answer))
+
+    def count(self, outcome: str, n: int = 1) -> None:
+        """Count copies by their outcome, and name the first that was not compared on the terminal."""
+        if n and outcome != PAIRED and not self.counts[outcome]:
+            tell("not_compared", outcome=outcome)
+        self.counts[outcome] += n
 
     async def ask(self, head: CopyHead, request: bytes, wait_s: float) -> WorkerReport:
         """Return the child's report on a user's request; the outcome is `FAILED` if none comes within `wait_s`."""
@@ -194,7 +202,7 @@ class Copies:
                     self._note(WorkerReport(**orjson.loads(line)))
                 await process.wait()
             self.ready, self._process, self._usd_before = False, None, self.usd
-            self.counts[LOST] += self.in_flight
+            self.count(LOST, self.in_flight)
             self.in_flight = 0
             for number in [*self._users]:
                 self._note(WorkerReport(outcome=LOST, number=number))
@@ -206,13 +214,21 @@ class Copies:
         if (future := self._users.get(report.number)) and not future.done():
             future.set_result(report)
         if report.outcome and not report.number:
-            self.counts[report.outcome] += 1
+            self.count(report.outcome)
             self.in_flight -= 1
         self.usd = max(self.usd, self._usd_before + report.usd)
+        if report.verdict in {"pass", "fail"} - {self.verdict}:
+            tell(f"verdict_{report.verdict}")
         for name in ("verdict", "enough", "alert"):
             if (value := getattr(report, name)) is not None:
                 setattr(self, name, value)
         self.on_verdict(report.verdict or "")
+
+
+def tell(name: str, **values: object) -> None:
+    """Print an event on the terminal; a terminal that is gone disturbs no user."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"{messages.say(name, **values)}\n")
 
 
 def packed(head: CopyHead, request: bytes, answer: bytes) -> bytes:

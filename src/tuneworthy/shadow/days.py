@@ -24,8 +24,9 @@ SESSIONS_HORIZON: Final = 100
 ADDED: Final = 6
 # Largest standard deviation between days at which a first step of `MIN_DAYS` is enough; assumed if it is not measured.
 USUAL_BETWEEN: Final = 0.04
-# Share of answers that differ in quality, before any is known.
+# Share of answers that differ in quality, and labelled sessions a day, before any is known.
 CHANGED: Final = 0.15
+USUAL_TRAFFIC: Final = (30, 100, 300)
 # Losses beyond the margin whose days are forecast.
 LOSSES: Final = (0.05, 0.1)
 Places = NDArray[np.int64]
@@ -97,30 +98,48 @@ def decision_days(deviation: float, margin: float, pass_alpha: float, stop_alpha
     return [days and max(MIN_DAYS, days) for days in found]
 
 
-def forecast(
-    margin: float, pass_alpha: float, stop_alpha: float, *, sessions: float, blocks: Blocks | None = None
-) -> str:
+def forecast(margin: float, pass_alpha: float, stop_alpha: float, blocks: Blocks) -> str:
     """Return the days to a decision, as a sentence.
 
     Args:
         margin: See `decision_days`.
         pass_alpha: See `decision_days`.
         stop_alpha: See `decision_days`.
-        sessions: Sessions a day whose quality is known.
-        blocks: Finished days, at least one; None assumes that `CHANGED` of the answers differ in quality.
+        blocks: Finished days, at least one.
     """
-    within, measured = blocks.spread if blocks else (CHANGED / sessions, None)
+    within, measured = blocks.spread
     between = USUAL_BETWEEN if measured is None else measured**0.5
     days = decision_days((between**2 + within) ** 0.5, margin, pass_alpha, stop_alpha)
     first_step = MIN_DAYS if between <= USUAL_BETWEEN else days[-1]
-    to_pass, *to_stop, first = (f"{n} days" if n else "more than a year" for n in (*days, first_step))
+    to_pass, *to_stop = map(_words, days)
+    first = messages.say("first_step", first=_words(first_step)) if (first_step or 366) > len(blocks.places) else ""
     return messages.say(
         "forecast",
-        sessions=sessions,
+        sessions=blocks.n / len(blocks.places),
         between=100 * between,
         known="assumed" if measured is None else "measured",
         to_pass=to_pass,
         losses=" and ".join(f"{100 * loss:.0f}" for loss in LOSSES),
-        to_stop=" and ".join(to_stop),
+        to_stop=" and ".join(dict.fromkeys(to_stop)),
         first=first,
-    )
+    ).rstrip()
+
+
+def forecast_before(margin: float, alpha: float, label_share: float) -> str:
+    """Return the days to a pass before any traffic, as a sentence; `CHANGED` of the answers differ in quality.
+
+    Args:
+        margin: Of the project.
+        alpha: Error of the pass rule.
+        label_share: Share of the sessions that people label.
+    """
+    rows = [
+        f"{_words(decision_days((USUAL_BETWEEN**2 + CHANGED / n) ** 0.5, margin, alpha, alpha)[0])} "
+        f"({n / label_share:,.0f})"
+        for n in USUAL_TRAFFIC
+    ]
+    return messages.say("forecast_before", share=label_share, rows=", ".join(rows))
+
+
+def _words(days: int | None) -> str:
+    return f"about {days} days" if days else "more than a year"

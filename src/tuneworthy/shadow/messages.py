@@ -15,6 +15,11 @@ say = Catalogue(
         "unread": "{n} {n:row was|rows were} left out: no answer, or not text.",
         # A canary
         "rolled_back": "The canary was rolled back, and production answers from now on. {why}",
+        "step": "The candidate answers {share:.0%} of the sessions that are not copied.",
+        # Events of the proxy, on its terminal
+        "verdict_pass": "The candidate passed. Next: tuneworthy shadow report",
+        "verdict_fail": "The verdict is to stop, and no more copies are made. Next: tuneworthy shadow report",
+        "not_compared": "First copy that was not compared ({outcome}). `/-/metrics` counts all.",
         # The proxy answers these to a user's request
         "headers_too_large": "The headers of the request have more than {headers:,} bytes.",
         "bad_length": "The request gives the length of its body more than once, or not as a number.",
@@ -35,13 +40,16 @@ say = Catalogue(
             "{estimate:+.1f} points, n = {n} {n:session|sessions}. An interval needs {days} finished days, or more."
         ),
         "level": "{estimate:.1%} [{low:.1%}, {high:.1%}], n = {n} {n:session|sessions}.",
+        "open_level": (
+            "{estimate:.1%}, n = {n} {n:session|sessions}. An interval needs {days} finished days, or more."
+        ),
         "shown": "{metric} is at most {margin:.1f} points worse than production: {interval}",
         "unscored": "The candidate gave no answer to {n} of {n_all} turns; a pass allows {most:.0%}.",
         "more_sessions": "{metric} may be more than {margin:.1f} points worse than production: {interval}",
         "add_days": (
-            "A result needs {least} finished days with dates, and often more. The recording has {n}. Let `tuneworthy "
-            "shadow proxy` run on, or replay a log over more days, with a `timestamp` in each row. If other days do "
-            "not matter, add --one-period."
+            "A result needs {least} finished days (UTC) with dates, and often more. The recording has {n}. Let "
+            "`tuneworthy shadow proxy` run on, or replay a log over more days, with a `timestamp` in each row. If "
+            "other days do not matter, add --one-period."
         ),
         "undated": (
             "{n:,} {n:session has|sessions have} no date. Without days, a candidate can fail but cannot pass "
@@ -50,10 +58,28 @@ say = Catalogue(
         "one_period": "The log counts as one period: the result is not about other days.",
         "forecast": (
             "Forecast at {sessions:,.0f} sessions a day and a standard deviation of {between:.1f} points between days "
-            "({known}): an equal candidate passes after about {to_pass}; a loss of {losses} points beyond the margin "
-            "is shown after about {to_stop}. First step: {first}."
+            "({known}): an equal candidate passes after {to_pass} in all; a loss of {losses} points beyond the margin "
+            "is shown after {to_stop}. {first}"
+        ),
+        "first_step": "First step: {first}.",
+        "forecast_before": (
+            "Traffic to this candidate is not known yet. Forecast by copied sessions a day: an equal candidate passes "
+            "after {rows} if people label {share:.0%} of the sessions (`shadow.label_share`)."
         ),
         "label": "Run `tuneworthy shadow label`.",
+        "more_labels": (
+            "Labels limit the result: people label {share:.0%} of the sessions. Set a larger `shadow.label_share` "
+            "once and run `tuneworthy shadow label`, or collect more traffic."
+        ),
+        "more_traffic": "Let `tuneworthy shadow proxy` run on, or replay more traffic.",
+        "repair": (
+            "Fix the candidate's errors, then run the replay again. Failed copies stay failed: for a new recording, "
+            "move `.tuneworthy/shadow/traffic.jsonl` away."
+        ),
+        "restart": (
+            "See its errors in `.tuneworthy/logs/shadow.log`. To try again after a repair, end the proxy and run "
+            "`{command} --restart`."
+        ),
         # What traffic asks and the cases hardly cover
         "drift": (
             "Traffic asks what the cases hardly cover: {n:,} of {n_all:,} different questions "

@@ -206,7 +206,8 @@ class ShadowProxy:
             raise _Refused(404, "no_such_path")
         if path == HEALTH:
             copies = self.copies.enough or ("ready" if self.copies.ready else "starting")
-            shift = self.canary and (self.canary.state.rolled_back or f"{self.canary.share:.0%}")
+            why = self.canary and self.canary.state.rolled_back
+            shift = self.canary and (messages.say("rolled_back", why=why) if why else f"{self.canary.share:.0%}")
             health = {"status": "ok", "copies": copies, "verdict": self.copies.verdict, "canary": shift}
             await self._answer(send, 200, b"application/json", orjson.dumps(health))
         elif path == METRICS:
@@ -239,7 +240,7 @@ class ShadowProxy:
         if not tee or not tee.copied or body is None:
             return
         if not tee.is_whole:
-            self.copies.counts[LARGE] += 1
+            self.copies.count(LARGE)
         elif tee.status == 200:
             head = CopyHead(path=tee.path, session=tee.session, streamed=tee.streamed, encoding=tee.encoding)
             self.copies.offer(head, body, b"".join(tee.parts))

@@ -49,6 +49,8 @@ PAIRS: Final = "shadow/pairs.jsonl"
 QUEUE: Final = "shadow/labels.jsonl"
 # Turns that are asked before the rules are applied again.
 TURNS: Final = 400
+# Changes by which a pair got worse; where the truth is not known, other answers only differ.
+DECISIVE: Final = frozenset({*COMPARED, "judge"})
 Asked = tuple[TrafficSession, RecordedTurn]
 
 
@@ -153,7 +155,8 @@ async def replay(
     canary = session.folder.read(STATE.format(candidate.id), CanaryState)
     if canary and canary.rolled_back:
         detail = messages.say("rolled_back", why=canary.rolled_back)
-        verdict = replace(verdict, status="fail", detail=detail, fix="Use another candidate.")
+        fix = verdict.fix if verdict.status == "fail" else messages.say("restart", command=command)
+        verdict = replace(verdict, status="fail", detail=detail, fix=fix)
     record = _record(recording, pairs, verdict, (candidate, production))
     record = replace(
         record,
@@ -325,10 +328,11 @@ def _row(pair: AnswerPair) -> JsonObject:
     scores = {**pair.scores, "judge": pair.judged, "quality": pair.truth}
     changes = {name: found[1] - found[0] for name, found in scores.items() if found is not None}
     known = "judge" in changes or "quality" in changes
+    # without a label it is not known which of two answers is right: such a pair comes last
     worse = [
-        change
+        change if name in DECISIVE else change / 2
         for name, change in changes.items()
-        if name in {*COMPARED, "judge"} or not (known or name in {*LIMITED, CONFIDENCE})
+        if name in DECISIVE or not (known or name in {*LIMITED, CONFIDENCE})
     ]
     return {
         "session": pair.session.name,

@@ -125,6 +125,11 @@ class MetricResult:
     n_days: int = 0
     forecast: str = ""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether too few blocks have ended for an interval."""
+        return self.high - self.low >= 2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowVerdict:
@@ -210,13 +215,16 @@ def _verdict(results: Sequence[MetricResult], pairs: Sequence[AnswerPair], rules
     status: Status
     stopped = [result for result in results if result.stopped_at is not None]
     quality, *_ = overall = results[: len(COMPARED)]
-    missing = sum(pair.candidate.response is None for pair in pairs)
+    missing, unscored = sum(pair.candidate.response is None for pair in pairs), ""
     below, status, fix = quality.below_at is not None and not stopped, "unknown", ""
+    if missing > MOST_UNSCORED * len(pairs):
+        unscored = messages.say("unscored", n=missing, n_all=len(pairs), most=MOST_UNSCORED)
+        fix = messages.say("repair")
     if stopped:
-        detail, status = " ".join(_stop_sentence(result, pairs, rules) for result in stopped), "fail"
-    elif missing > MOST_UNSCORED * len(pairs):
-        detail = messages.say("unscored", n=missing, n_all=len(pairs), most=MOST_UNSCORED)
-        fix = "Fix the candidate's errors, then run the replay again."
+        reasons, status = [_stop_sentence(result, pairs, rules) for result in stopped], "fail"
+        detail = " ".join([*reasons, unscored]).rstrip()
+    elif unscored:
+        detail = unscored
     elif quality.waiting and quality.passed_at is None:
         detail = f"{count(quality.waiting, 'session needs', 'sessions need')} human labels."
         if not quality.n:
@@ -229,9 +237,10 @@ def _verdict(results: Sequence[MetricResult], pairs: Sequence[AnswerPair], rules
         first = open_ones[0]
         words = {"metric": messages.METRICS[first.metric], "margin": 100 * first.margin, "interval": interval(first)}
         detail = f"{messages.say('more_sessions', **words)} {quality.forecast}".rstrip()
-        fix = "Run `tuneworthy shadow replay` with more traffic."
+        is_labels = first.metric == "quality" and not rules.complete and rules.label_share < 1
+        fix = messages.say("more_labels" if is_labels else "more_traffic", share=rules.label_share)
         if first.n_days < MIN_DAYS:
-            fix = messages.say("add_days", least=MIN_DAYS, n=first.n_days)
+            fix = f"{messages.say('add_days', least=MIN_DAYS, n=first.n_days)} {fix if is_labels else ''}".rstrip()
     else:
         metric, status = messages.METRICS[quality.metric], "pass"
         detail = messages.say("shown", metric=metric, margin=100 * quality.margin, interval=interval(quality))
@@ -257,10 +266,10 @@ def interval(result: MetricResult) -> str:
         return "no answer was scored."
     if result.metric in SHARES:
         estimate, low, high = level(result)
-        return messages.say("level", estimate=estimate, low=low, high=high, n=result.n)
+        name = "open_level" if result.is_open else "level"
+        return messages.say(name, estimate=estimate, low=low, high=high, n=result.n, days=MIN_DAYS)
     ends = {"estimate": 100 * result.estimate, "low": 100 * result.low, "high": 100 * result.high}
-    is_open = result.high - result.low >= 2
-    return messages.say("no_interval" if is_open else "interval", n=result.n, days=MIN_DAYS, **ends)
+    return messages.say("no_interval" if result.is_open else "interval", n=result.n, days=MIN_DAYS, **ends)
 
 
 def level(result: MetricResult) -> tuple[float, float, float]:
@@ -303,8 +312,7 @@ def _result(
             below_at=stream.reached(0.0, ALPHA, above=False),
         )
     if metric == "quality" and result.n_days < blocks.n:
-        expected = forecast(margin, ALPHA, alpha, sessions=blocks.n / result.n_days, blocks=blocks)
-        result = replace(result, forecast=expected)
+        result = replace(result, forecast=forecast(margin, ALPHA, alpha, blocks))
     is_early = result.stopped_at is not None and result.n_days < MIN_DAYS
     return _with_sequence(result, single if is_early else stream)
 

@@ -176,7 +176,7 @@ class Worker:
         (trace,) = await self.session.ask(candidate, [case])
         if trace.response is None or not _is_valid(trace.response, case, candidate):
             return b""
-        return chat_answer(trace.response, candidate.name, streamed=bool(question.get("stream")))
+        return chat_answer(trace.response, str(question.get("model")), streamed=bool(question.get("stream")))
 
     def _user_case(self, head: CopyHead, request: bytes) -> tuple[JsonObject, Case]:
         question, candidate, project = orjson.loads(request), self.candidate, self.session.project

@@ -212,17 +212,15 @@ def _not_served(proof: ProofDocument, made: TunedDetail, subject: str) -> list[s
 
 def _shadow(project: Project, store: Folder, record: RunRecord | None) -> ProofEvidence | None:
     found = read_shadow(store)
-    if found is None or not found.verdict.results:
+    if found is None or not found.verdict.results or not record or not (rung := record.rung("fine_tune")):
         return None
     verdict, margin = found.verdict, found.verdict.results[0].margin
-    same = False
-    if record and (rung := record.rung("fine_tune")):
-        today, grader = record.rung("baseline"), record.provenance.graders.get(record.primary)
-        same = (rung.variant, grader, project.task.margin) == (found.variant, found.grader, margin)
-        same = same and found.production_id in {"", today.variant if today else ""}
+    today, grader = record.rung("baseline"), record.provenance.graders.get(record.primary)
+    same = (rung.variant, grader, project.task.margin) == (found.variant, found.grader, margin)
+    same = same and found.production_id in {"", today.variant if today else ""}
     other = (
         f"The shadow replay tested {found.candidate} ({found.variant[:8]}) at a margin of {100 * margin:.1f} "
-        "points. The model, production, the grader or the margin has changed since."
+        "points. The last run has another tuned model, production, grader or margin."
     )
     numbers = {"fix": verdict.fix, "below": verdict.below, "date": found.date, "n_sessions": found.n_sessions}
     return ProofEvidence(status=verdict.status, detail=verdict.detail, changed=[] if same else [other], numbers=numbers)
