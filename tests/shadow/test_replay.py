@@ -271,7 +271,7 @@ def test_without_a_label_a_pair_that_differs_is_not_called_worse(tmp_path: Path,
     assert status == 4 == invoke(["shadow", "report", "--project", str(root)]), "not decided"
     rows = worst_pairs(Folder(root), record.n_pairs)
     assert rows and {row["worst"] for row in rows} == {-1.0 if truth else -0.5}
-    assert ("differ" in change_words(rows)) is not truth
+    assert ("differ" in change_words(rows)) is not truth and ("worse" in change_words(rows)) is truth
     worse = {"changes": {"quality": 0.0, "format": -1.0, "agreement": -1.0}}
     assert "differ" not in change_words([worse]) and "differ" in change_words([worse, {"changes": {"agreement": -1.0}}])
 

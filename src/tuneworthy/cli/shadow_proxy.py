@@ -52,7 +52,8 @@ def command(
     /v1/chat/completions, /v1/responses and /v1/messages. All others pass through without copies.
     `/-/health` and `/-/metrics` (Prometheus) show the state.
 
-    With --canary, a candidate that passed answers users step by step. Faults and harm roll it back for good.
+    With --canary, a candidate that passed answers users step by step. Faults and harm roll it back, until you run
+    `shadow replay --restart`.
 
     \b
     Example:

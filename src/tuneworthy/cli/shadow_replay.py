@@ -37,7 +37,7 @@ RECORDED = "recorded"
     metavar="N",
     help="Turns per minute, about.",
 )
-@click.option("--restart", is_flag=True, help="Let a candidate that was rolled back pass again.")
+@click.option("--restart", is_flag=True, help="Forget a canary's roll-back (end the proxy first).")
 @project_option
 @spending_options
 @json_option
@@ -67,10 +67,7 @@ def command(
     pass needs dated rows from at least 7 days.
 
     Quality needs correct answers: rows with the key `truth`, or sessions that people label with `shadow label`. To
-    resume after an interruption, run the command again.
-
-    --restart is for a candidate that a canary rolled back and that was repaired since: end the proxy before. Once it
-    passes, start the proxy with --canary again.
+    resume, run the command again.
 
     \b
     Example:

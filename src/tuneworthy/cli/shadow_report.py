@@ -40,8 +40,7 @@ def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> int:
 
     If `shadow.confidence_margin` is set, the page also shows how many answers have low confidence. Unless the candidate
     failed, the exit status is then about them: 3 once they are shown to be more frequent than on dev by more than this
-    margin, 4 if that is not measured, otherwise 0. You can
-    check at any time; the 5% error rate still applies.
+    margin, 4 if that is not measured, otherwise 0. You can check at any time; the 5% error rate still applies.
 
     \b
     Example:

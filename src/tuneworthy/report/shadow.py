@@ -140,8 +140,8 @@ def _next_step(record: ShadowRecord, worse: Sequence[JsonObject]) -> str:
 
 def change_words(rows: Sequence[JsonObject]) -> str:
     """Return what the pairs of `rows` did: without a label it is not known which answer is right."""
-    is_worse = all(any(row["changes"].get(name, 0) < 0 for name in DECISIVE) for row in rows)
-    return "got worse" if is_worse else "got worse or, without a label, differ"
+    worse = {any(row["changes"].get(name, 0) < 0 for name in DECISIVE) for row in rows}
+    return {(True,): "got worse", (False,): "differ"}.get((*worse,), "got worse or, without a label, differ")
 
 
 def _sequence(result: MetricResult) -> LineChart:

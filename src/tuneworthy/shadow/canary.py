@@ -1,4 +1,4 @@
-"""Canary: the candidate answers a share of the sessions, which grows step by step, or falls to 0 for good.
+"""Canary: the candidate answers a share of the sessions, which grows step by step, or falls to 0.
 
 The candidate answers a request only if production gave a valid answer, within `ACCEPTED_S`, to one with the same path,
 query, headers and fields but the messages: any of these can carry a credential, or be why production refuses. Its
@@ -14,7 +14,8 @@ Production answers the copied sessions. Their pairs are the evidence on quality,
 each verdict on them is a decision: a pass lets a step end, harm ends the canary.
 
 Invariants: a share never grows without a pass; a canary that was rolled back stays so, in this process even on a full
-disk, in other processes from their next verdict on, and after a restart; no credential is stored, not even its hash.
+disk, in other processes from their next verdict on, and in later ones until `shadow replay --restart`; no credential is
+stored, not even its hash.
 
 Source: Shin, Ramdas and Rinaldo 2023 (arXiv 2203.03532), e-detectors, for the detector.
 """
