@@ -141,7 +141,7 @@ def _next_step(record: ShadowRecord, worse: Sequence[JsonObject]) -> str:
 def change_words(rows: Sequence[JsonObject]) -> str:
     """Return what the pairs of `rows` did: without a label it is not known which answer is right."""
     worse = {any(row["changes"].get(name, 0) < 0 for name in DECISIVE) for row in rows}
-    return {(True,): "got worse", (False,): "differ"}.get((*worse,), "got worse or, without a label, differ")
+    return "differ" if worse == {False} else "got worse" if worse == {True} else "got worse or, without a label, differ"
 
 
 def _sequence(result: MetricResult) -> LineChart:
