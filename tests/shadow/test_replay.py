@@ -277,7 +277,7 @@ def test_without_a_label_a_pair_that_differs_is_not_called_worse(tmp_path: Path,
 
 
 def test_a_candidate_that_was_rolled_back_and_repaired_can_pass_again(tmp_path: Path) -> None:
-    root, log = write_traffic_project(tmp_path / "p", "equal"), write_log(tmp_path / "log.jsonl", 700)
+    root, log = write_traffic_project(tmp_path / "p", "better"), write_log(tmp_path / "log.jsonl", 300)
     status, record = replayed(root, log)
     page = document(record, "t", worse := worst_pairs(Folder(root), 9))
     assert status == 0 and worse and page.next_step and "--canary" in page.next_step.why
