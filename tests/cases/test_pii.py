@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -221,3 +224,19 @@ def test_where_re2_cannot_say_which_anchors_a_text_holds_all_patterns_are_tried(
     matches = find(text)
     monkeypatch.setattr(pii, "_WHICH", lambda data: None)
     assert matches and find(text) == matches
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no Linux")
+def test_random_names_and_numbers_do_not_use_up_the_memory_of_the_search() -> None:
+    """Without a left edge of the anchors, 3,000 texts add more than 50 MiB of states."""
+    code = """
+import os, random
+from tuneworthy.cases.pii import find
+draw, pages = random.Random(7), []
+for n in range(3100):
+    [find(text) for text in (f"{draw.getrandbits(64):016x}", f"item {n} of {draw.random() * 1e9}")]
+    if n % 3000 == 99:
+        pages.append(int(open("/proc/self/statm").read().split()[1]))
+print((pages[1] - pages[0]) * os.sysconf("SC_PAGE_SIZE"))
+"""
+    assert int(subprocess.check_output([sys.executable, "-c", code], text=True)) < 8 << 20

@@ -110,6 +110,9 @@ _PHONE = re.compile(
 
 # Start and end of a value in a stretch of a text, and whether it counts: not if its checksum is wrong.
 Spans = Iterator[tuple[int, int, bool]]
+# Start of an anchor whose pattern allows no letter or digit before it. Without it a value may start anywhere in a word,
+# and nearly every random name adds states to RE2's automaton, up to `_ANCHOR_BYTES`.
+_EDGE: Final = "(?:^|[^A-Za-z0-9])"
 # Memory of the search for all anchors.
 _ANCHOR_BYTES: Final = 64 << 20
 # The patterns of `_SECRETS` behind which any value is a secret.
@@ -323,7 +326,7 @@ def _of_kind(kind: str) -> list[_Pattern]:
     patterns: list[_Pattern] = []
     for module, pattern, names in _IDENTIFIERS[kind].values():
         words = re.sub(r" (\??)", r"[\\s_.-]\1", names).replace(r"\b", r"(?:\b|_)")  # also keys: "account_number"
-        anchor = _anchor_of(f"(?i:{words})" if words else pattern)
+        anchor = _anchor_of(f"(?i:{words})" if words else f"{_EDGE}(?:{pattern})")
         patterns.append(_Pattern(kind, anchor, _identifiers(module, pattern, words)))
     return patterns
 
@@ -337,18 +340,18 @@ _PATTERNS: Final = (
         "key", rf"(?i:{_SECRET_NAMES}|\b(?:bearer|basic|digest)\b|://|[;?&]\s*[a-z_]+=|curl|--user)|_KEY", _secrets
     ),
     _Pattern("email", r"\S@\S", _matches(_EMAIL, len)),
-    _Pattern("iban", r"[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]){11}", _ibans),
+    _Pattern("iban", _EDGE + r"[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]){11}", _ibans),
     *_of_kind("id"),
     *_of_kind("account"),
     *_of_kind("device"),
-    _Pattern("card", r"[0-9](?:[ -]?[0-9]){12}", _cards),
-    _Pattern("ip", r"[0-9](?:\.[0-9]{1,3}){3}", _ipv4s),
+    _Pattern("card", _EDGE + r"[0-9](?:[ -]?[0-9]){12}", _cards),
+    _Pattern("ip", _EDGE + r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}", _ipv4s),
     _Pattern(
         "ip", r"(?:^|[^\w:.])(?:[0-9A-Fa-f:]*::|(?:[0-9A-Fa-f]{1,4}:){6})",
         _matches(_IPV6, lambda text: _ip_end(text) if text.count(":") >= 2 and re.search(r"[0-9]", text) else 0),
     ),
     *_of_kind("birth_date"),
-    _Pattern("phone", r"[0-9](?:[ ./()-]{0,4}[0-9]){6}", _matches(_PHONE, _phone_end)),
+    _Pattern("phone", _EDGE + r"[0-9](?:[ ./()-]{0,4}[0-9]){6}", _matches(_PHONE, _phone_end)),
     *_of_kind("address"),
 )  # fmt: skip
 
