@@ -115,7 +115,7 @@ def write_project(root: Path, cases: list[str], traffic: list[str]) -> None:
 
 def report(root: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:
     capsys.readouterr()
-    assert invoke(["shadow", "report", "--project", str(root), *words]) == 0
+    assert invoke(["shadow", "report", "--project", str(root), *words]) == 4
     return capsys.readouterr().out
 
 

@@ -168,7 +168,7 @@ def test_pairs_of_the_proxy_are_judged_and_reported_as_those_of_a_replay(
     n = len(store)
     store.close()
     capsys.readouterr()
-    assert invoke(["shadow", "report", "--project", str(root)]) == 0
+    assert invoke(["shadow", "report", "--project", str(root)]) == 4
     assert "40" in capsys.readouterr().out
     assert invoke(["shadow", "replay", "--candidate", "current", "--project", str(root)]) == 4
     again = record_of(root)

@@ -122,4 +122,4 @@ def command(
     try:
         serve(app, door)
     finally:
-        note(f"The proxy ended. Copies: {', '.join(f'{n:,} {name}' for name, n in copies.counts.items()) or 0}.")
+        note(f"The proxy ended. Copies: {', '.join(f'{n:,} {name}' for name, n in (+copies.counts).items()) or 0}.")
