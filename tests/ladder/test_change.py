@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import chdir
+from itertools import cycle
 from pathlib import Path
+from random import Random
 
 import orjson
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from tests.ladder.simulations import write_simulation
 from tuneworthy.cli import invoke
 from tuneworthy.evaluate import change as gate
+from tuneworthy.types import Case
 
 GRADER = """
 from pathlib import Path
@@ -127,7 +130,7 @@ TAMPERINGS: dict[str, Callable[[Path], object]] = {
     "a table of the answers": lambda root: good(root, lookup(root, "{input}", " -> {expected}")),
     "questions in capitals": lambda root: good(root, lookup(root, "{input}", " = {expected}").upper()),
     "questions with points": lambda root: good(root, lookup(root, "{input}", "").replace(" ", " . ")),
-    "one question": lambda root: good(root, lookup(root, "{input}", ": {expected}").splitlines()[0]),
+    "five questions": lambda root: good(root, "\n".join(lookup(root, "{input}", ": {expected}").splitlines()[:5])),
     "answers among the parameters": lambda root: edit(
         root, "[prompt]", "[prompt]\nparameters = { note = '''" + lookup(root, "{input}", " {expected}") + "''' }"),
     "answers among the stop texts": lambda root: edit(
@@ -167,6 +170,9 @@ def test_a_worse_change_that_tampers_with_its_judge_fails(
 def test_an_honest_change_is_judged_by_its_answers(text: str, status: int, original: Path, change: Path) -> None:
     prompt(change, text)
     assert judge(original, change) == status
+    prompts = [len(one) + len("{{ input }}") for one in ("Name the colour.", text.strip())]
+    rows = (change.parent / "comment.md").read_text().splitlines()[4:6]
+    assert text == "Name the colour.\n" or [int(row.split("|")[3]) for row in rows] == prompts
 
 
 def test_a_function_is_not_judged_where_files_changed_that_it_may_read(original: Path, change: Path) -> None:
@@ -198,3 +204,79 @@ def test_of_a_model_only_its_id_may_change(old: str, new: str, fails: bool) -> N
     base = OpenAI.model_validate(loads(f'{start}model = "a"\n{old}'))
     project = Project.model_construct(models={"small": base})
     assert bool([*gate._model_faults(OpenAI.model_validate(loads(start + new)), project)]) is fails
+
+
+THINGS = [
+    "lamp",
+    "river",
+    "stone",
+    "basket",
+    "winter",
+    "letter",
+    "garden",
+    "copper",
+    "engine",
+    "velvet",
+    "harbor",
+    "gold",
+]
+QUESTIONS = [f"Please name the queue for {' '.join(Random(i).choices(THINGS, k=8))}." for i in range(100)]
+LABELS = [f"{a}_{b}_is_not_on_our_list_of_things" for a in THINGS for b in THINGS[:3]]
+ANSWERS = [f"The {' '.join(Random(i).choices(THINGS, k=6))} was sold." for i in range(100)]
+
+
+def quoted(prompt: str, questions: Sequence[str] = QUESTIONS, answers: Sequence[str] = ("refund", "delivery")) -> bool:
+    """Whether the prompt quotes cases, whose answers go round."""
+    cases = [Case(id=text, input=text, expected=one) for text, one in zip(questions, cycle(answers), strict=False)]
+    return any(gate._count_quotes(prompt, "Name it.", some, one) for some in gate._texts(cases) for one in gate.FILLERS)
+
+
+def joined(gap: str) -> Callable[[str], str]:
+    return lambda text: gap.join(text.split())
+
+
+def spelled_from(first: int) -> Callable[[str], str]:
+    return lambda text: "".join(chr(first + ord(one) - 97) if one.isalpha() else one for one in text.lower())
+
+
+DISGUISES: dict[str, Callable[[str], str]] = {
+    **{f"words joined by {gap!r}": joined(gap) for gap in [
+        "", "|", "+", "=", "$", "~", "^", "<", "`", "<b> </b>", "<!-- -->", " 1 ", "&nbsp;", "%20", "\u2800",
+        "\u02bc"]},
+    **{f"letters joined by {gap!r}": gap.join for gap in [
+        " ", "\x07", "\u0301", "\u20dd", "\U000e0100", "\u17b4", "\u3164", "\U0001f600"]},
+    "tags of Unicode": spelled_from(0xE0061), "negative squares": spelled_from(0x1F170), "bold": spelled_from(0x1D41A),
+    "small capitals": lambda text: text.translate(str.maketrans("abcdegijklmnoptuv", "ᴀʙᴄᴅᴇɢɪᴊᴋʟᴍɴᴏᴘᴛᴜᴠ")),
+    "strokes": lambda text: text.translate(str.maketrans("bdhlot", "ƀđħłøŧ")),
+    "numbers": lambda text: " ".join(f"{i} {word}" for i, word in enumerate(text.split())),
+    "five of the eight words": lambda text: " ".join(text.split()[5:10]),
+    "the last five words": lambda text: " ".join(text.split()[-5:]),
+    "halves": lambda text: " ".join([*text.split()[5:9], "X", *text.split()[9:]]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", DISGUISES)
+def test_quotes_are_found_however_they_are_written(what: str) -> None:
+    assert quoted("\n".join(f"{DISGUISES[what](text)} = refund" for text in QUESTIONS))
+
+
+def test_one_long_question_or_answer_is_a_quote() -> None:
+    assert quoted(QUESTIONS[3]) and not quoted(QUESTIONS[3], QUESTIONS[4:])
+    assert quoted(ANSWERS[3], answers=ANSWERS) and not quoted(ANSWERS[3], answers=ANSWERS[4:])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "questions", "answers"),
+    [
+        (f"Answer with one of: {', '.join(LABELS)}.", QUESTIONS, LABELS),
+        ("\n".join(f"{i}. Step" for i in range(1, 9)), QUESTIONS, [str(i) for i in range(100)]),
+        ("No, they know: say yes or no, hello, thanks.", [*QUESTIONS, "yes", "no", "hello", "thanks", "say"], ["a"]),
+        ("Please name the queue for a lamp, a river or a garden.", QUESTIONS, ["a"]),
+        ("the garden copper, a velvet harbor, winter letter", QUESTIONS, ["a"]),
+        ('Answer as {"name": "...", "city": "..."}', QUESTIONS, [str({"name": i, "city": i}) for i in range(100)]),
+    ],
+)
+def test_labels_steps_and_the_language_of_a_task_are_no_quotes(
+    prompt: str, questions: list[str], answers: list[str]
+) -> None:
+    assert not quoted(prompt, questions, answers)

@@ -29,6 +29,7 @@ WORSE = VariantComparison(
     on="dev",
     answer=ComparisonOutcome.WORSE,
     margin=0.05,
+    prompts=(120, 4500),
     paired=PAIRED,
     lower=-0.34,
     unscored=1,
@@ -47,10 +48,10 @@ def test_a_comment_says_the_answer_first_then_the_numbers_and_what_to_do() -> No
     assert comparison_markdown(WORSE).splitlines() == [
         "### B is worse than A.",
         "",
-        "| | Variant | Score |",
-        "|---|---|---:|",
-        "| A | `baseline/small` `01234567` | 100.0% |",
-        "| B | `prompt/new` `fedcba98` | 75.0% |",
+        "| | Variant | Prompt, characters | Score |",
+        "|---|---|---:|---:|",
+        "| A | `baseline/small` `01234567` | 120 | 100.0% |",
+        "| B | `prompt/new` `fedcba98` | 4500 | 75.0% |",
         "",
         "Difference: -25.0 points (95% interval \\[-35.5, -16.8\\]). n = 80 dev cases, 1 unscored. Cost: \\$0.02.",
         "",
@@ -66,7 +67,7 @@ def test_what_names_hold_cannot_leave_their_cell() -> None:
     hostile = replace(WORSE, a=HOSTILE, b=HOSTILE, losses=(HOSTILE,))
     comment = comparison_markdown(hostile)
     assert "<img" not in comment and "\n::error" not in comment and "\x1b" not in comment
-    assert [line.replace("\\|", "").count("|") for line in comment.splitlines() if line.startswith("|")] == [4] * 4
+    assert [line.replace("\\|", "").count("|") for line in comment.splitlines() if line.startswith("|")] == [5] * 4
     assert "\n::error" not in comparison_text(hostile)
     SCHEMA.assertValid(etree.fromstring(comparison_junit(hostile).encode()))
     assert json.loads(comparison_json(hostile))["a"] == HOSTILE and "\u202e" not in comparison_json(hostile)

@@ -62,7 +62,7 @@ def command(
         if path.suffix not in ENDINGS:
             raise UserError(f"{path} must end in one of: {', '.join(ENDINGS)}.")
     project = load(root)
-    names = [locate(project, name) for name in (a, b)]
+    names = (locate(project, a), locate(project, b))
     with chdir(project.root):  # a function of the project that opens a file opens the project's, not the change's
         result = with_variants(project, names, compare_variants, on_test=on_test, max_usd=max_usd, yes=yes)
     if form == "text":

@@ -143,11 +143,9 @@ class Project(Section):
     def text(self, value: str | None) -> str | None:
         """Return the text of a template value: the file's content if it names one, else itself."""
         path = self.template_path(value)
-        if path is None or value is None:
-            return value
-        if path.is_file() and path.resolve().is_relative_to(self.root.resolve()):
+        if path and path.is_file() and path.resolve().is_relative_to(self.root.resolve()):
             return read_input_text(path, MAX_PROJECT).strip()
-        if path.suffix in {".md", ".txt", ".j2"} and " " not in value:
+        if path and path.suffix in {".md", ".txt", ".j2"} and " " not in str(value):
             raise UserError(
                 f"The template file {path} does not exist.", hint="Create the file, or fix its path in [prompt]."
             )

@@ -61,9 +61,12 @@ def current(session: Session) -> Variant:
 
 def locate(project: Project, name: str) -> str:
     """Return `name` as an absolute path if it is an exported file or a folder, else unchanged."""
-    is_variant = name.partition("/")[0] in {"current", "best", *project.ladder.rungs}
-    is_path = name.endswith(".json") or Path(name, FILE_NAME).is_file() or (not is_variant and Path(name).is_dir())
-    return str(Path(name).absolute()) if is_path and name != "current" else name
+    is_folder = (
+        Path(name).is_dir()
+        and name != "current"
+        and (Path(name, FILE_NAME).is_file() or name.partition("/")[0] not in {"best", *project.ladder.rungs})
+    )
+    return str(Path(name).absolute()) if is_folder or name.endswith(".json") else name
 
 
 def resolve(session: Session, name: str) -> Variant:
@@ -108,7 +111,7 @@ def resolve(session: Session, name: str) -> Variant:
 def _proposed(session: Session, folder: Path) -> Variant:
     """Return today's variant of the project in `folder`, which is a change of the session's project."""
     base, change = session.project, load(folder)
-    if faults := faults_of(change, base, (*session.data.cases, *session.split.dev)):
+    if faults := faults_of(change, base, session.data.cases, session.split.dev):
         raise GateFailed("\n".join(["The base revision cannot judge this change:", *faults]))
     name, prompt = change.ladder.baseline, change.prompt
     if change.models[name] != base.models.get(name):

@@ -38,6 +38,7 @@ class VariantComparison:
         on: `dev` or `test`.
         answer: How B did.
         margin: Of the project file.
+        prompts: Characters of each variant's prompt.
         paired: The numbers; None if A is B.
         lower: One-sided lower bound of the difference.
         unscored: Cases that one of the two has no score for.
@@ -52,6 +53,7 @@ class VariantComparison:
     on: str
     answer: ComparisonOutcome
     margin: float
+    prompts: tuple[int, int] = (0, 0)
     paired: PairedResult | None = None
     lower: float | None = None
     unscored: int = 0
@@ -83,7 +85,14 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
     """
     margin, on = session.project.task.margin, "test" if on_test else "dev"
     result = VariantComparison(
-        a=a.name, b=b.name, a_id=a.id, b_id=b.id, on=on, answer=ComparisonOutcome.SAME, margin=margin
+        a=a.name,
+        b=b.name,
+        a_id=a.id,
+        b_id=b.id,
+        on=on,
+        answer=ComparisonOutcome.SAME,
+        margin=margin,
+        prompts=(len(f"{a.system or ''}{a.user}"), len(f"{b.system or ''}{b.user}")),
     )
     if a.id == b.id:
         return result
