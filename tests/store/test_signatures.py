@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import stat
@@ -166,9 +167,13 @@ def test_a_named_key_is_accepted_for_good(path: Path, tmp_path: Path, monkeypatc
     with closing(ResponseStore(path)) as store, pytest.raises(MeasuredElsewhere, match=f"{key} .n = 2") as raised:
         store.get_many([A, B])
     assert "--accept" in raised.value.hint
-    (bob / "allowed_signers").write_text(f"{key}\n# alice {key}\nalice {key[1:]}\n")
+    (bob / "allowed_signers").write_text(f"# alice {key}\n")
     with closing(ResponseStore(path)) as store:
         assert store.measured_elsewhere() == {key: 2}
+    for bad in (key, f"alice {key[1:]}", f"alice {key} bob", f"alice {key.upper()}"):
+        (bob / "allowed_signers").write_text(f"# colleagues\n{bad}\n")
+        with pytest.raises(UserError, match="allowed_signers:2: "):
+            Keyring()
     (bob / "allowed_signers").write_text(f"# colleagues\n\nalice {key} # of the other team\n")
     with closing(ResponseStore(path)) as store:
         assert store.measured_elsewhere() == {} and len(store.get_many([A, B])) == 2
@@ -294,9 +299,26 @@ def test_a_copied_folder_is_shown_and_neither_believed_nor_bought_again(
     signer = public_key(key)
     assert signer in output
     assert run("doctor", "--accept", "0" * 64)[0] == 2
-    assert run("doctor", "--accept", signer)[0] == 0
+    status, output = run("doctor", "--accept", signer)
+    assert status == 0 and re.search(r"Accepted [1-9]\d+ answers.* tuneworthy run", output)
     assert run("run")[0] == 0 and not (copied / "calls").exists()
     assert "measured elsewhere" not in run("decide")[1]
+
+
+def test_no_next_step_runs_into_answers_measured_elsewhere(
+    original: Path, copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*words: str) -> str:
+        invoke([*words, "--project", str(copied)])
+        return capsys.readouterr().out
+
+    signer = public_key((original / "alice" / "tuneworthy" / "key").read_bytes())
+    assert f"doctor --accept {signer}" in orjson.loads(run("decide", "--json"))["next_action"]["command"]
+    steps = orjson.loads(run("status", "--json"))
+    assert signer in next(step["do"] for step in steps["steps"] if step["step"] == steps["next"])
+    assert f"Next: tuneworthy doctor --project {copied}" in run("report")
+    assert "Next: tuneworthy run" not in run("run")
+    assert " cached " not in run("check", "--offline")
 
 
 def test_a_project_without_answers_stays_as_it_is(

@@ -34,7 +34,7 @@ def command(root: Path, repairs: bool, signer: str | None, remeasure: bool, as_j
     \b
     Example:
       tuneworthy doctor --repair
-      tuneworthy doctor --accept 6f1c...
+      tuneworthy doctor --accept KEY
     """
     folder = Folder(root.resolve(), damaged=True)
     if not folder.path.exists():
@@ -44,10 +44,14 @@ def command(root: Path, repairs: bool, signer: str | None, remeasure: bool, as_j
         )
     if signer or remeasure:
         with folder.lock(note), closing(ResponseStore(folder.responses)) as store:
-            if signer and not store.accept(signer):
-                raise UserError(f"No answer measured elsewhere is signed by {signer}.", hint="Pass the whole key.")
-            if remeasure:
-                store.set_aside()
+            n_accepted = store.accept(signer) if signer else 0
+            if signer and not n_accepted:
+                raise UserError(
+                    f"No answer measured elsewhere is signed by {signer}.",
+                    hint="Run `tuneworthy doctor` to list the keys, and pass a whole key.",
+                )
+            n_removed = store.set_aside() if remeasure else 0
+            note(f"Accepted {count(n_accepted, 'answer')}, removed {n_removed}. Next: tuneworthy run")
     report = repair(folder, note) if repairs else examine(folder)
     note_elsewhere(folder.root)
     print_result(as_json, report.to_dict(), _show, report)

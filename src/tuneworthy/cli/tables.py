@@ -51,7 +51,7 @@ def closing_lines(record: RunRecord) -> list[str]:
         return ["This was a quick run on dev, without a verdict. Next: tuneworthy run"]
     lines = [clean(record.classical_wins)] if record.classical_wins else []
     if record.partial:
-        lines.append(f"The run is incomplete: {clean(record.partial)}.")
+        lines.append(f"The run is incomplete: {clean(record.partial.partition(':')[0])}.")  # the error says why
     best, target = best_of(record), target_of(record)
     if best and best.score is not None and best.ci95:
         score, bounds = percent(best.score), percent_range(best.ci95)
@@ -60,5 +60,4 @@ def closing_lines(record: RunRecord) -> list[str]:
     lines += filter(None, [majority_sentence(record)])
     if target:
         lines.append(target.sentence)
-    lines.append("Next: tuneworthy run" if record.partial else "Next: tuneworthy decide")
-    return lines
+    return lines if record.partial else [*lines, "Next: tuneworthy decide"]

@@ -12,7 +12,7 @@ from tuneworthy.search.racing import Exit
 from tuneworthy.stats.calibration import LabelCalibration
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import shaped
-from tuneworthy.store.signatures import document_origin, signed_document
+from tuneworthy.store.signatures import UNSIGNED, document_origin, signed_document
 from tuneworthy.types import Bounds, Dollars, JsonMapping, JsonObject, RungStatus, Variant
 
 RecordName = Literal["run", "quick"]
@@ -383,6 +383,16 @@ class RunRecord:
         """Why the run cannot be used as it is, whatever changed since, in words."""
         elsewhere = f"the run was measured elsewhere (signed by: {self.elsewhere})" if self.elsewhere else ""
         return [*filter(None, [elsewhere, f"the run is incomplete: {self.partial}" if self.partial else ""])]
+
+    @property
+    def accept(self) -> str:
+        """How a run of another signer becomes usable, as sentences; "" for any other run."""
+        if self.elsewhere in {"", UNSIGNED}:
+            return ""
+        return (
+            f"If you trust the signer of the last run, run `tuneworthy doctor --accept {self.elsewhere}`, else run "
+            "`tuneworthy doctor --remeasure`. Then run `tuneworthy run`."
+        )
 
     def rung(self, name: str) -> RungRecord | None:
         return next((record for record in self.rungs if record.rung == name), None)

@@ -30,7 +30,6 @@ from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.search.racing import DevScores
 from tuneworthy.store import Folder, ResponseStore
-from tuneworthy.store.signatures import MeasuredElsewhere
 from tuneworthy.types import MAX_AMOUNT, Case, JsonMapping, Say, Score, Trace, Variant, canonical
 
 if TYPE_CHECKING:
@@ -212,7 +211,7 @@ async def open_session(
     Args:
         progress: Told what happens.
         max_usd: Spending limit of this run, in addition to the project's own budget.
-        waiting: Called if another process has the project, or stored answers were measured elsewhere.
+        waiting: Called if another process has the project.
         reading: Whether a folder that cannot be written will do.
         beside: Whether the lock is not taken: for a command that calls no model and stores nothing here. Its inputs
             are written as a whole by the process that has the lock, and the split is never drawn for it.
@@ -230,8 +229,6 @@ async def open_session(
         if folder.writable and not beside and not (folder.path / "split.json").exists():
             folder.write("split", data.split.stored())
         store = ResponseStore(folder.responses)
-        if not beside and (origins := store.measured_elsewhere()):
-            waiting(str(MeasuredElsewhere(origins)))
         spending = store.spending()
         limits = [project.ladder.budget_usd, None if max_usd is None else spending.usd + max_usd]
         limit = min((one for one in limits if one is not None), default=None)

@@ -142,8 +142,8 @@ def answer(record: RunRecord) -> str:
         )
     if record.stale:
         return (
-            f"These results are out of date: {clean('; '.join(record.stale))}. Run `tuneworthy run` again. The "
-            f"last answer was: {_answer(record)}"
+            f"These results are out of date: {clean('; '.join(record.stale))}. "
+            f"{record.accept or 'Run `tuneworthy run` again.'} The last answer was: {_answer(record)}"
         )
     return _answer(record)
 

@@ -118,6 +118,8 @@ def next_step(record: RunRecord, stored: StoredVerdict | None) -> NextStep:
         action = verdict.next_action
         command, why = clean(action.command, 0), plain(action.why)
         return NextStep(command, "" if why == f"Run {command}." else why)
+    if record.accept:
+        return NextStep("tuneworthy doctor", plain(record.accept))
     if record.quick or record.partial or record.stale:
         why = "A verdict needs the test set." if record.quick else "The results are incomplete or out of date."
         return NextStep("tuneworthy run", why)

@@ -183,10 +183,16 @@ class ResponseStore:
         with explained(self.path):
             return self._db.execute(_ACCEPT, (signer,)).rowcount
 
-    def set_aside(self) -> None:
-        """Remove the answers that the user has not accepted, so that they are requested again; their cost counts."""
+    def set_aside(self) -> int:
+        """Remove the answers that the user has not accepted, so that they are requested again; their cost counts.
+
+        Returns:
+            Their number.
+        """
+        before = len(self)
         with explained(self.path):
             self._db.executescript(f"BEGIN IMMEDIATE; {_SET_ASIDE} COMMIT;")
+        return before - len(self)
 
     def dates(self, keys: Sequence[bytes]) -> dict[bytes, float]:
         """Return the commit times of the answers under `keys`, seconds since the epoch."""

@@ -11,6 +11,7 @@ Without a configuration folder that can be written there is no key: answers can 
 """
 
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -35,6 +36,7 @@ VARIABLE: Final = "TUNEWORTHY_KEY"
 UNSIGNED: Final = "no valid signature"
 # Ends of the public key and of the signature in a mark.
 _KEY, _SIGNATURE = 64, 192
+_HEX: Final = re.compile(f"[0-9a-f]{{{_KEY}}}")
 
 
 class MeasuredElsewhere(UserError):
@@ -63,8 +65,12 @@ class Keyring:
     def __init__(self) -> None:
         self._seed, self._accepted = _read_key(), set[str]()
         with suppress(OSError, RuntimeError):
-            lines = trust_file().with_name("allowed_signers").read_text("utf-8", "replace").splitlines()
-            self._accepted = {parts[-1] for line in lines if len(parts := line.partition("#")[0].split()) > 1}
+            lines = (path := trust_file().with_name("allowed_signers")).read_text("utf-8", "replace").splitlines()
+            parts = [line.partition("#")[0].split() for line in lines]
+            bad = [n for n, one in enumerate(parts, 1) if one and not (one[1:] and _HEX.fullmatch(one[-1]))]
+            if bad:
+                raise UserError(f"{path}:{bad[0]}: expected NAME KEY, with a key of {_KEY} lowercase hex digits.")
+            self._accepted = {one[-1] for one in parts if one}
 
     @cached_property
     def _private(self) -> Any:

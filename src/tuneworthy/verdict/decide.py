@@ -158,6 +158,8 @@ def _next(case: Deliberation, costs: Callable[[], Mapping[str, Cost]]) -> NextAc
             usd=0.0,
             person_minutes=2.0,
         )
+    if evidence.accept:
+        return NextAction(command=command_in(evidence.accept), why=evidence.accept, calls=0, usd=0.0)
     if ruling is None:
         return next_action(facts, evidence, case.gates, costs())
     if ruling.outcome is Outcome.UNDECIDED:

@@ -265,6 +265,7 @@ class Evidence:
         n_groups: As how many independent sources these count; None where that is not known.
         overlaps: Rows that still overlap cases, by kind (those that were dropped from the examples are not counted).
         stale: What changed since the run, in words; such evidence is not used.
+        accept: How a run that another signer measured becomes usable; "" for any other run.
         errors_stale: What changed since the failures were analysed; `errors` is then None.
         has_examples: Whether there is anything to take shots from.
         only_dev: Whether that is dev cases alone, which nothing is trained on.
@@ -314,6 +315,7 @@ class Evidence:
     n_groups: float | None = None
     overlaps: Mapping[str, int] = field(default_factory=dict)
     stale: Sequence[str] = ()
+    accept: str = ""
     errors_stale: Sequence[str] = ()
     has_examples: bool = True
     only_dev: bool = False

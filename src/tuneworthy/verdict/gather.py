@@ -129,6 +129,7 @@ def evidence_of(
         motivation=project.task.motivation,
         waivers={waiver.gate: waiver.reason for waiver in project.waivers},
         stale=stale,
+        accept=record.accept if record else "",
         has_examples=False,
         other_models=len(eligible),
         unpriced=[name for name in hosted if price_for(project.models[name]) is None],

@@ -195,7 +195,8 @@ def _lever(state: ProjectState, gates: Gates, name: str) -> Judged:
     if not open_gates:
         n_test = f" Test cases: {state.evidence.n_test}." if passed else ""
         return "done" if passed else "not_applicable", text + n_test, "", None
-    do = "" if name != "model" or state.evidence.other_models else messages.ADD_MODEL
+    other = "" if name != "model" or state.evidence.other_models else messages.ADD_MODEL
+    do = state.evidence.accept if name == "baseline" else other
     untested = [rung for rung in STEPS[name].rungs if rung not in rungs or not rungs[rung].tested]
     return _compare(state, untested or STEPS[name].rungs, text, do)
 

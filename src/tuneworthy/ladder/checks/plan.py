@@ -122,7 +122,7 @@ def estimate(facts: Facts) -> Iterator[Finding]:
     stored = 0
     if facts.folder.responses.exists():
         with closing(ResponseStore(facts.folder.responses)) as store:
-            stored = len(store)
+            stored = len(store) - sum(store.measured_elsewhere().values())
     more = f"; {stored:,} cached {plural(stored, 'answer is', 'answers are')} free" if stored else ""
     yield Finding(message=f"{facts.estimate}{more}.")
 

@@ -62,7 +62,7 @@ def baseline(evidence: Evidence) -> Finding:
         return says(
             "unknown",
             f"The last run cannot be used as it is: {'; '.join(evidence.stale)}.",
-            messages.RUN,
+            evidence.accept or messages.RUN,
             stale=list(evidence.stale),
         )
     if subject is not None and subject.status == "failed":
