@@ -8,13 +8,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tuneworthy.arrays import Floats
 from tuneworthy.stats.paired import compare, non_inferior
 from tuneworthy.stats.power import LOSS, n_for_non_inferiority
 from tuneworthy.types import MOST_UNSCORED
 
-Floats = NDArray[np.float64]
 # One-sided error of "no worse by the margin"; all sets must pass, so no correction for their number is due.
 ALPHA = 0.05
 FEWEST = 8

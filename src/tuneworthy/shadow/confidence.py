@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from tuneworthy.arrays import Floats
 from tuneworthy.decoding.confidence import DISAGREEMENT, PRIMARY, disagreement, signals, tokens_of
 from tuneworthy.ladder.commands.uncertainty import (
     DOCUMENT,
@@ -26,7 +27,7 @@ from tuneworthy.ladder.commands.uncertainty import (
 from tuneworthy.ladder.session import Session
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.pairs import AnswerPair
-from tuneworthy.shadow.verdict import ALPHA, Floats, ShadowRules, metric_stream
+from tuneworthy.shadow.verdict import ALPHA, ShadowRules, metric_stream
 from tuneworthy.stats.betting import confidence_sequence, log_capital_of_any_start, start_of_rise
 from tuneworthy.stats.intervals import Interval
 from tuneworthy.text import plural

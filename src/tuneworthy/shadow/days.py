@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tuneworthy.arrays import Floats
+from tuneworthy.arrays import Floats, Ints
 from tuneworthy.shadow import messages
 from tuneworthy.stats.blocks import block_sequence, blocks_until, running_mean
 
@@ -29,7 +28,6 @@ CHANGED: Final = 0.15
 USUAL_TRAFFIC: Final = (30, 100, 300)
 # Losses beyond the margin whose days are forecast.
 LOSSES: Final = (0.05, 0.1)
-Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +42,14 @@ class Blocks:
         n: Sessions with a difference in these blocks.
     """
 
-    places: Places
+    places: Ints
     means: Floats
     weights: Floats
     errors: Floats
     n: int
 
     @classmethod
-    def of(cls, values: Floats, weights: Floats, days: Places, reach: float) -> "Blocks":
+    def of(cls, values: Floats, weights: Floats, days: Ints, reach: float) -> "Blocks":
         """Return the blocks of sessions.
 
         Args:

@@ -17,8 +17,8 @@ from math import ceil, log
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tuneworthy.arrays import Bools, Ints
 from tuneworthy.cases import read_cases
 from tuneworthy.cases.normalize import question_of, words
 from tuneworthy.cases.sampling import NearDuplicateFilter
@@ -49,8 +49,6 @@ _WORDS, _EXAMPLES = 5, 2
 WANTED: Final = 10
 # Rows of the matrix of similarities that are computed at a time.
 _BLOCK: Final = 512
-Places = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +200,7 @@ def _thinned(texts: Iterable[str], seed: int) -> list[str]:
     return [text for text in ordered if near.add(text)][:MOST]
 
 
-def _nearest(texts: Sequence[str], k: int, encode: Any) -> Places:
+def _nearest(texts: Sequence[str], k: int, encode: Any) -> Ints:
     from tuneworthy.classical.features import TextFeatures
 
     vectors = encode(texts) if encode else TextFeatures().fit_transform(texts)
@@ -216,13 +214,13 @@ def _nearest(texts: Sequence[str], k: int, encode: Any) -> Places:
     return np.concatenate(places)
 
 
-def _uncovered(near: Places, is_case: Flags) -> Flags:
+def _uncovered(near: Ints, is_case: Bools) -> Bools:
     """Return which texts are no case and have no case among their neighbours, `(n,)`."""
     return np.asarray(~is_case & ~is_case[near].any(axis=1))
 
 
 def _topics(
-    texts: Sequence[str], near: Places, places: Places, cases: Sequence[str], traffic: Mapping[str, str]
+    texts: Sequence[str], near: Ints, places: Ints, cases: Sequence[str], traffic: Mapping[str, str]
 ) -> list[Topic]:
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import connected_components

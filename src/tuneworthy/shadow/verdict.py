@@ -29,11 +29,11 @@ from itertools import groupby
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tuneworthy.arrays import Bools, Floats, Ints
 from tuneworthy.cases.stratified import is_drawn
 from tuneworthy.shadow import messages
-from tuneworthy.shadow.days import MIN_DAYS, Blocks, Places, forecast
+from tuneworthy.shadow.days import MIN_DAYS, Blocks, forecast
 from tuneworthy.shadow.pairs import AnswerPair, Scores
 from tuneworthy.stats.blocks import running_mean
 from tuneworthy.text import count
@@ -50,7 +50,6 @@ SHARES: Final = ("agreement", "latency")
 GROSS: Final = 0.3
 # Points of a sequence that are kept for its chart, at most.
 POINTS: Final = 24
-Floats = NDArray[np.float64]
 Status = Literal["pass", "fail", "unknown"]
 
 
@@ -72,7 +71,7 @@ class Stream:
     reach: float = 1.0
     waiting: int = 0
     due: int = 0
-    days: Places | None = None
+    days: Ints | None = None
 
     @property
     def blocks(self) -> Blocks:
@@ -344,7 +343,7 @@ def _plain(
     return Stream(values=values, weights=weights, days=_numbers([day for bet, day in bets if bet is not None], closed))
 
 
-def _numbers(days: Sequence[str], closed: Set[str]) -> Places:
+def _numbers(days: Sequence[str], closed: Set[str]) -> Ints:
     places = {day: place for place, day in enumerate(dict.fromkeys(days)) if day in closed}
     return np.array([places.get(day, -1) for day in days], dtype=np.int64)
 
@@ -388,7 +387,7 @@ def _is_labelled(members: Sequence[AnswerPair]) -> bool:
     return all(pair.truth is not None for pair in members if pair.answered)
 
 
-def corrected(judge: Floats, people: Floats, known: NDArray[np.bool_], weights: Floats, share: float) -> Stream:
+def corrected(judge: Floats, people: Floats, known: Bools, weights: Floats, share: float) -> Stream:
     """Return bets whose mean is that of people's differences, from a judge's differences of all sessions.
 
     Args:

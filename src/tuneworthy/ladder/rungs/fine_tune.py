@@ -6,6 +6,7 @@ A tuned classifier is one candidate: it has a prompt, and nothing to decode.
 from collections.abc import Sequence
 from dataclasses import replace
 
+from tuneworthy.arrays import Floats
 from tuneworthy.config.project import Project
 from tuneworthy.decoding.engines import carried
 from tuneworthy.decoding.presets import engine_for
@@ -19,7 +20,7 @@ from tuneworthy.ladder.rungs.decoding import label, provider_of, swept_setting
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.tuned_models import TunedModel, add_base, add_tuned, missing, tuned_models
 from tuneworthy.providers.capabilities import filter_parameters
-from tuneworthy.regressions.compare import Floats, RegressionResult, regression_result
+from tuneworthy.regressions.compare import RegressionResult, regression_result
 from tuneworthy.regressions.sets import RegressionSet, regression_sets
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts
