@@ -34,6 +34,18 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(monkeypatch: py
         assert RunProgress()._live == live
 
 
+def test_a_live_line_is_one_line_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr", screen := Screen())
+    shown = RunProgress(live=True)
+    shown.begin("a variant of a long name", 1_000, 0)
+    shown.advance(0.01)
+    shown._screen.refresh()
+    assert "Calls: " in screen.getvalue() and "…" in screen.getvalue()
+    shown.end()
+
+
 def test_answers_outside_a_count_are_ignored(capsys: pytest.CaptureFixture[str]) -> None:
     RunProgress(live=False).advance(1.0)
     assert capsys.readouterr().err == ""

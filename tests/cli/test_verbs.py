@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from tests.ladder.simulations import write_simulation
@@ -380,6 +381,13 @@ def test_a_wrong_option_exits_2_and_an_interruption_130(
     capsys.readouterr()
     assert invoke(["run", "--project", str(run_record)]) == 130
     assert capsys.readouterr().err.strip().startswith("Stopped. Finished calls are cached.")
+
+    def ended(*_: Any, **__: Any) -> None:
+        raise click.Abort
+
+    monkeypatch.setattr("tuneworthy.cli.run.agree_to_spend", ended)
+    assert invoke(["run", "--project", str(run_record)]) == 130
+    assert "cached" not in capsys.readouterr().err
 
 
 def test_a_limit_that_is_no_number_is_no_limit(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,13 +8,18 @@ from contextlib import chdir
 from itertools import cycle
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
+from typing import Any, cast
 
 import orjson
 import pytest
 
 from tests.ladder.simulations import write_simulation
 from tuneworthy.cli import invoke
+from tuneworthy.config import load
 from tuneworthy.evaluate import change as gate
+from tuneworthy.evaluate.models import Models
+from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.types import Case
 
 GRADER = """
@@ -173,6 +178,41 @@ def test_an_honest_change_is_judged_by_its_answers(text: str, status: int, origi
     prompts = [len(one) + len("{{ input }}") for one in ("Name the colour.", text.strip())]
     rows = (change.parent / "comment.md").read_text().splitlines()[4:6]
     assert text == "Name the colour.\n" or [int(row.split("|")[3]) for row in rows] == prompts
+
+
+def test_the_answers_of_both_sides_are_shown_where_they_were_compared(
+    original: Path, change: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompt(change, "Name the shape.")
+    base = shutil.copytree(original / "base", tmp_path / "base")
+    monkeypatch.chdir(base)
+    assert invoke(["compare", "current", str(change), "--json"]) == 0
+    case = orjson.loads(capsys.readouterr().out)["losses"][0]
+    scores = []
+    for word in ("current", str(change)):
+        assert invoke(["cases", "show", case, "--variant", word, "--json"]) == 0
+        scores += [answer["score"] for answer in orjson.loads(capsys.readouterr().out)["answers"]]
+    assert scores == [1.0, 0.0]
+    assert invoke(["cases", "show", case]) == 2
+
+
+def test_a_refused_change_has_a_next_step(original: Path, change: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit(change, MODEL, MODEL + "retries = 0\n")
+    assert invoke(["compare", "current", str(change), "--gate", "--project", str(original / "base"), "--json"]) == 3
+    error = orjson.loads(capsys.readouterr().out)["error"]
+    assert error["code"] == "E-GATE-01" and error["hint"]
+
+
+def test_a_changed_model_is_named_by_its_id(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = MODEL.replace("scripted", "openai").replace('function = "world.py:small"', 'model = "old"')
+    model += 'base_url = "http://127.0.0.1:9/v1"\n'
+    for name in ("base", "change"):
+        root = write_simulation(tmp_path / name, {"small": RULE}, n_cases=60, n_examples=210, rungs=["baseline"])
+        edit(root, MODEL, model)
+    edit(root, '"old"', '"new"')
+    session = SimpleNamespace(project=load(tmp_path / "base"), data=SimpleNamespace(cases=[]),
+                              split=SimpleNamespace(dev=[]), models=Models(load(tmp_path / "base")))  # fmt: skip
+    assert resolve(cast(Any, session), str(root)).model == "change/new"
 
 
 def test_a_function_is_not_judged_where_files_changed_that_it_may_read(original: Path, change: Path) -> None:

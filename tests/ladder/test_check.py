@@ -17,6 +17,7 @@ from tuneworthy.ladder.checks import CHECKS
 from tuneworthy.ladder.comparisons import plan_comparisons, planned_alpha, slot_of
 from tuneworthy.ladder.rung import RUNGS
 from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.task_data import read_data
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.rules import SEVERITIES, Finding, Rule
 
@@ -292,6 +293,12 @@ def test_the_power_after_cases_were_added_is_that_of_the_next_run(tmp_path: Path
     alone = checked()  # before the run has planned anything on the new cases
     assert alone == asyncio.run(planned()) == checked()
     assert alone[0] < before[0] / 4 and alone[1] == before[1]
+
+
+def test_the_note_on_power_names_the_cases_of_dev_too(tmp_path: Path) -> None:
+    clean(tmp_path).write()
+    message = next(one.message for one in check_project(tmp_path, contact=False).findings if one.rule == "power")
+    assert f" dev has {len(read_data(load(tmp_path)).split.dev)}." in message
 
 
 def test_labels_that_differ_in_a_sign_or_are_single_letters_are_no_variants(tmp_path: Path) -> None:

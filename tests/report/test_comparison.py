@@ -59,7 +59,8 @@ def test_a_comment_says_the_answer_first_then_the_numbers_and_what_to_do() -> No
         "",
         "Better with B (1): `c99`",
         "",
-        "Next: fix the change, or see why a case fails with `tuneworthy cases show ID`.",
+        "Next: fix the change. To see why a case fails, run `tuneworthy cases show ID --variant B` where you ran "
+        "`compare`, with the same B.",
     ]
 
 
@@ -115,7 +116,8 @@ def test_what_bars_an_answer_is_said() -> None:
     unresolved = outcome(ComparisonOutcome.UNRESOLVED)
     assert comparison_text(unresolved).splitlines()[-2:] == [
         "Inconclusive: the interval allows both a loss and non-inferiority within 5.0 points.",
-        "Next: add cases with `tuneworthy cases add`, or compare on the test set with --test.",
+        "Next: showing non-inferiority takes about 248 cases. Add cases with `tuneworthy cases add`, and compare on "
+        "the test set with --test.",
     ]
     judged = replace(unresolved, unvalidated="The judge is not validated.")
     assert comparison_text(judged).splitlines()[-1] == "Inconclusive: The judge is not validated."

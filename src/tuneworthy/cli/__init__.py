@@ -184,8 +184,10 @@ def _invoke(invocation: Invocation) -> int:
             return _run(invocation)
     except SystemExit:  # click's way out when the reader of our output left, as `head` does
         return 141
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("Stopped. Finished calls are cached. Run the same command again to resume.", err=True)
+    except (click.exceptions.Abort, KeyboardInterrupt) as stop:
+        at_prompt = isinstance(stop, click.exceptions.Abort) and stop.__cause__ is None  # before any call
+        cached = "" if at_prompt else " Finished calls are cached."
+        click.echo(f"Stopped.{cached} Run the same command again to resume.", err=True)
         return 130
     except click.ClickException as error:
         if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # since click 8.2

@@ -262,7 +262,7 @@ def _show_applied(path: Path, done: Applied) -> None:
 @command.command("show")
 @click.argument("case_id", metavar="[ID]", required=False)
 @click.option("--failed", is_flag=True, help="Failed dev cases of the best variant (or of --variant).")
-@click.option("--variant", metavar="RUNG", help="Only this rung's variant.")
+@click.option("--variant", metavar="RUNG", help="Only this rung's variant; also `current`, or B of `compare`.")
 @click.option("--reveal-test", is_flag=True, help="Show answers to test cases; later runs report that you did.")
 @project_option
 @json_option

@@ -36,7 +36,10 @@ class RunProgress(Progress, RungWatcher):
         self._cost_usd = 0.0
         self._printed = time.monotonic()
         self._screen = Live(
-            console=output, get_renderable=lambda: Text(self.summary()), transient=True, auto_refresh=False
+            console=output,
+            get_renderable=lambda: Text(self.summary(), no_wrap=True, overflow="ellipsis"),
+            transient=True,
+            auto_refresh=False,
         )
 
     def __enter__(self) -> "RunProgress":

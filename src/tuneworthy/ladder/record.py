@@ -381,7 +381,7 @@ class RunRecord:
     @property
     def limits(self) -> list[str]:
         """Why the run cannot be used as it is, whatever changed since, in words."""
-        elsewhere = f"the run was measured elsewhere (signed by: {self.elsewhere})" if self.elsewhere else ""
+        elsewhere = f"the run was measured elsewhere (signed by: {self.elsewhere:.18})" if self.elsewhere else ""
         return [*filter(None, [elsewhere, f"the run is incomplete: {self.partial}" if self.partial else ""])]
 
     @property

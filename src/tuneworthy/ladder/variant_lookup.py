@@ -20,6 +20,7 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.types import JsonObject, Variant
 
 _VARIANT = TypeAdapter(Variant)
+MERGE_FIRST = "Have a maintainer review and merge these edits first, or remove them. Then run the same command again."
 _FIELDS = {field.name for field in fields(Variant)}
 
 
@@ -112,11 +113,12 @@ def _proposed(session: Session, folder: Path) -> Variant:
     """Return today's variant of the project in `folder`, which is a change of the session's project."""
     base, change = session.project, load(folder)
     if faults := faults_of(change, base, session.data.cases, session.split.dev):
-        raise GateFailed("\n".join(["The base revision cannot judge this change:", *faults]))
+        raise GateFailed("\n".join(["The base revision cannot judge this change:", *faults]), hint=MERGE_FIRST)
     name, prompt = change.ladder.baseline, change.prompt
     if change.models[name] != base.models.get(name):
-        session.models.add(open_model(f"change/{name}", change.models[name], base.root))
-        name = f"change/{name}"
+        section = change.models[name]
+        name = f"change/{getattr(section, 'model', name)}"
+        session.models.add(open_model(name, section, base.root))
     ladder = base.ladder.model_copy(update={"baseline": name})
     return replace(
         baseline_variant(base.model_copy(update={"ladder": ladder}), session.models),

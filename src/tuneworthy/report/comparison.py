@@ -13,6 +13,7 @@ from tuneworthy.ladder.commands.compare import VariantComparison
 from tuneworthy.report.render import markdown_of, render_xml
 from tuneworthy.report.text import clean, escaped
 from tuneworthy.stats.paired import PairedResult, p_value
+from tuneworthy.stats.power import LOSS, n_for_non_inferiority
 
 # Ids of cases in a comment, at most.
 MOST_IDS = 20
@@ -78,9 +79,16 @@ def answer(result: VariantComparison) -> str:
 
 def _next(result: VariantComparison) -> str:
     if result.answer == "worse":
-        return "Next: fix the change, or see why a case fails with `tuneworthy cases show ID`."
+        return (
+            "Next: fix the change. To see why a case fails, run `tuneworthy cases show ID --variant B` where you ran "
+            "`compare`, with the same B."
+        )
     if result.answer == "unresolved" and not result.unvalidated:
-        return "Next: add cases with `tuneworthy cases add`, or compare on the test set with --test."
+        n = n_for_non_inferiority(result.margin, 2 * LOSS)
+        return (
+            f"Next: showing non-inferiority takes about {n:,} cases. Add cases with `tuneworthy cases add`, and "
+            "compare on the test set with --test."
+        )
     return ""
 
 

@@ -90,7 +90,7 @@ def load_verdict(project: Project, today: date | None = None) -> StoredVerdict |
     names = [*DECIDING, *(SHIPPING if verdict.stage == "to_ship" else ())]
     changed = [CHANGED_SINCE[name] for name in names if then.get(name) != now[name]]
     if origin := document_origin(document):
-        changed.append(f"the verdict was computed elsewhere (signed by: {origin})")
+        changed.append(f"the verdict was computed elsewhere (signed by: {origin:.18})")
     day = today or date.today()
     if verdict.valid_until and verdict.valid_until < day.isoformat():
         changed.append(f"the verdict expired on {verdict.valid_until}")

@@ -94,6 +94,7 @@ def power_of_test(facts: Facts) -> Iterator[Finding]:
     if power.n_groups < power.n:
         text += f" If all cases of a group change together ({power.n_groups} groups), {grouped}."
     text += f" Showing non-inferiority within the margin takes {power.n_no_worse:,} cases."
+    text += f" `compare` on dev has {len(facts.data.split.dev) if facts.data else 0}."
     if power.difference <= power.margin:
         yield Finding(
             message=f"{text} A gain as large as the margin ({100 * power.margin:.1f} points) can be detected."

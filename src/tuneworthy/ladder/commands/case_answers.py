@@ -1,6 +1,6 @@
 """Why did this case fail? Stored answers to a case by rung of the last run.
 
-Invariants: no model is opened or called, no lock is held; answers to a test case are shown only if they are revealed,
+Invariants: no model is called, no lock is held; answers to a test case are shown only if they are revealed,
 which is recorded first.
 """
 
@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
-from tuneworthy.config.project import Project
+from tuneworthy.config.project import FILE_NAME, Project
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.graders.apply import make_grader
@@ -23,8 +24,9 @@ from tuneworthy.ladder import messages
 from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.task_data import read_data, record_reveal
+from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.store import Folder, ResponseStore
-from tuneworthy.types import Case, JsonMapping, Say, Variant
+from tuneworthy.types import Case, JsonMapping, RungStatus, Say, Variant
 
 COMMAND = "cases show"
 
@@ -94,22 +96,33 @@ class StoredAnswers:
 
     Args:
         session: The project, opened without a lock.
-        record: The last run (or quick run).
+        record: The last run (or quick run); None without one.
     """
 
-    def __init__(self, session: Session, record: RunRecord) -> None:
+    def __init__(self, session: Session, record: RunRecord | None) -> None:
         self.session = session
-        self.record = record
+        self._record = record
         sides = {"unused": session.data.cases, "test": session.split.test, "dev": session.split.dev}
         self._sides = {case.id: side for side, cases in sides.items() for case in cases}
         self._cases = {case.id: case for case in (*session.data.cases, *session.split.dev)}
+
+    @property
+    def record(self) -> RunRecord:
+        """The last run.
+
+        Raises:
+            UserError: Nothing was run yet.
+        """
+        if self._record is None:
+            raise UserError(messages.say("no_run_yet", root=self.session.project.root), hint=messages.say("run_ladder"))
+        return self._record
 
     def of_case(self, word: str, rung: str | None = None, *, reveal_test: bool = False) -> CaseAnswers:
         """Return the answers to a case by rung (or only of `rung`).
 
         Args:
             word: Its id, or the start of its id.
-            rung: A rung of the run, or `best`.
+            rung: A rung of the run, `best`, `current` or the folder of a changed project (see `compare`).
             reveal_test: Show it even if it is a test case.
 
         Raises:
@@ -207,6 +220,8 @@ class StoredAnswers:
         Raises:
             UserError: The run has no rung of that name with a variant.
         """
+        if word == "current" or Path(word, FILE_NAME).is_file():
+            return RungRecord(rung=word, status=RungStatus.REFERENCE), resolve(self.session, word)
         rungs = {row.rung: (row, self.record.variants[row.variant]) for row in self.record.rungs if row.variant}
         if not rungs:
             raise UserError("The last run has no variants.", hint=messages.say("run_ladder_again"))
@@ -248,19 +263,17 @@ def open_answers(project: Project, *, say: Say = lambda _: None) -> Iterator[Sto
         say: Told if only a quick run is there.
 
     Raises:
-        UserError: Nothing was run yet, or the data is wrong.
+        UserError: The data is wrong.
     """
     folder = Folder(project.root)
     record = read_record(folder)
     if record is None and (record := read_record(folder, "quick")) is not None:
         say("There is no full run yet. These answers come from a quick run.")
-    if record is None:
-        raise UserError(messages.say("no_run_yet", root=project.root), hint=messages.say("run_ladder"))
-    if record.partial:
+    if record and record.partial:
         say(messages.say("partial_answers", reason=record.partial))
     data = read_data(project)
     store = ResponseStore(folder.responses)
-    session = Session(project, data, store, None, Budget(None), identities=record.judges)
+    session = Session(project, data, store, None, Budget(None), identities=record.judges if record else {})
     try:
         yield StoredAnswers(session, record)
     finally:
