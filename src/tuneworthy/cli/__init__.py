@@ -185,8 +185,7 @@ def _invoke(invocation: Invocation) -> int:
     except SystemExit:  # click's way out when the reader of our output left, as `head` does
         return 141
     except (click.exceptions.Abort, KeyboardInterrupt) as stop:
-        at_prompt = isinstance(stop, click.exceptions.Abort) and stop.__cause__ is None  # before any call
-        cached = "" if at_prompt else " Finished calls are cached."
+        cached = "" if isinstance(stop, click.Abort) and not stop.__cause__ else " Finished calls are cached."  # prompt
         click.echo(f"Stopped.{cached} Run the same command again to resume.", err=True)
         return 130
     except click.ClickException as error:

@@ -20,7 +20,6 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.types import JsonObject, Variant
 
 _VARIANT = TypeAdapter(Variant)
-MERGE_FIRST = "Have a maintainer review and merge these edits first, or remove them. Then run the same command again."
 _FIELDS = {field.name for field in fields(Variant)}
 
 
@@ -113,7 +112,10 @@ def _proposed(session: Session, folder: Path) -> Variant:
     """Return today's variant of the project in `folder`, which is a change of the session's project."""
     base, change = session.project, load(folder)
     if faults := faults_of(change, base, session.data.cases, session.split.dev):
-        raise GateFailed("\n".join(["The base revision cannot judge this change:", *faults]), hint=MERGE_FIRST)
+        raise GateFailed(
+            "\n".join(["The base revision cannot judge this change:", *faults]),
+            hint="Have a maintainer review and merge these edits first, or remove them. Then compare again.",
+        )
     name, prompt = change.ladder.baseline, change.prompt
     if change.models[name] != base.models.get(name):
         section = change.models[name]

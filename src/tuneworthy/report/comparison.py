@@ -84,10 +84,9 @@ def _next(result: VariantComparison) -> str:
             "`compare`, with the same B."
         )
     if result.answer == "unresolved" and not result.unvalidated:
-        n = n_for_non_inferiority(result.margin, 2 * LOSS)
         return (
-            f"Next: showing non-inferiority takes about {n:,} cases. Add cases with `tuneworthy cases add`, and "
-            "compare on the test set with --test."
+            f"Next: showing non-inferiority takes about {n_for_non_inferiority(result.margin, 2 * LOSS):,} cases. "
+            "Add cases with `tuneworthy cases add`, and compare on the test set with --test."
         )
     return ""
 
