@@ -123,7 +123,7 @@ EDITS = {
                                " 1 OFFSET 1)) WHERE key = ?",
     "the whole body of another row": "UPDATE responses SET body = (SELECT body FROM responses LIMIT 1 OFFSET 1)"
                                      " WHERE key = ?",
-    "a letter of another alphabet": "UPDATE responses SET body = body || 'é' WHERE key = ?",
+    "a letter of another alphabet": f"UPDATE responses SET body = replace(body, {MARK}, 'é' || {MARK}) WHERE key = ?",
 }  # fmt: skip
 
 
@@ -194,6 +194,9 @@ def test_accepting_a_key_covers_one_import(path: Path, tmp_path: Path, monkeypat
         assert store.put(NEW, Response(text="own"), 1.0) is False  # it is never overwritten without a word
         store.set_aside()
         assert (store.get_many([A, B, NEW]).keys(), store.spending().usd) == ({A, B}, 0.75)
+    become("alice", tmp_path, monkeypatch)
+    with closing(ResponseStore(path)) as store:  # the seal is of bob, the signature still her own
+        assert len(store.get_many([A, B])) == 2
 
 
 def test_a_folder_that_cannot_be_written_is_read(path: Path) -> None:

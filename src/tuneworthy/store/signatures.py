@@ -113,7 +113,7 @@ class Keyring:
             Ed25519PublicKey.from_public_bytes(bytes.fromhex(signer)).verify(signature, content)
         except (InvalidSignature, ValueError):
             return UNSIGNED
-        return "" if signer in self._accepted else signer
+        return "" if signer in self._accepted or (self._seed and signer == self.key) else signer
 
     def _seal(self, content: bytes) -> str:
         return blake2b(content, key=self._seed or token_bytes(32), digest_size=32).hexdigest()
