@@ -22,6 +22,8 @@ JsonMapping = Mapping[str, Any]
 Bounds = tuple[float, float]
 Message = JsonObject
 Turns = tuple[Message, ...]
+# Token ids of several texts.
+TokenLists = Sequence[Sequence[int]]
 # Gets a sentence for the user.
 Say = Callable[[str], None]
 

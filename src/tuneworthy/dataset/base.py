@@ -71,7 +71,7 @@ class DataCheck(Rule[RowFinding]):
 
     @property
     def settings(self) -> JsonObject:
-        examine: Any = self.examine
+        examine = self.examine
         return {one.name: getattr(examine, one.name) for one in fields(examine)} if is_dataclass(examine) else {}
 
     @property
@@ -156,7 +156,7 @@ MODULES: Final = tuple(
     )
 )
 
-DATA_CHECKS: Final[RuleBook[RowFinding]] = RuleBook("data_checks", MODULES, DataCheck)
+DATA_CHECKS: Final = RuleBook("data_checks", MODULES, DataCheck)
 
 
 def data_check(name: str, **facts: Any) -> Callable[[R], R]:

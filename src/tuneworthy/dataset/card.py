@@ -5,7 +5,7 @@ case only the place is shown, as its text is that of the case.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -68,6 +68,10 @@ class CardRow:
     answer: str
     detail: str
     other: str = ""
+
+
+# By the code and the action of the finding.
+Examples = dict[tuple[str, str], list[CardRow]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +210,8 @@ def look_of(engine: str) -> Look:
     return lambda text: [one for _, matches in find_all([text]) for one in matches]
 
 
-def _dropped_examples(rejects: Iterable[RowLine], mask: Mask) -> dict[tuple[str, str], list[CardRow]]:
-    examples: dict[tuple[str, str], list[CardRow]] = defaultdict(list)
+def _dropped_examples(rejects: Iterable[RowLine], mask: Mask) -> Examples:
+    examples: Examples = defaultdict(list)
     for line in rejects:
         if len(shown := examples[line.reason, "drop"]) < EXAMPLES:
             shown.append(_shown(line, line.example or Example(id=line.id, messages=()), mask))
@@ -225,7 +229,7 @@ class _RetainedRowScan:
             if one.id and counts[key] < EXAMPLES:
                 counts[key] += 1
                 drawn.setdefault(one.source, []).append(one)
-        self.examples: dict[tuple[str, str], list[CardRow]] = {}
+        self.examples: Examples = {}
         self.questions: Counter[int] = Counter()
         self.answers: Counter[int] = Counter()
         self.turns: Counter[int] = Counter()
@@ -291,7 +295,7 @@ def _label_rows(labels: Sequence[LabelRow], mask: Mask) -> list[RowCounts]:
     return [RowCounts("Rows by label", counts, more)] if counts else []
 
 
-def _reasons(recipe: Recipe, examples: Mapping[tuple[str, str], Sequence[CardRow]]) -> list[Reason]:
+def _reasons(recipe: Recipe, examples: Examples) -> list[Reason]:
     reasons = [
         Reason("import", code, one.words, "drop", one.n, [CardRow(one.first, "", "", "")])
         for code, one in recipe.input.reasons.items()
@@ -306,10 +310,9 @@ def _reasons(recipe: Recipe, examples: Mapping[tuple[str, str], Sequence[CardRow
 
 def _shown(one: RowLine, row: Example, mask: Mask) -> CardRow:
     other = one.other.source if one.other else ""
-    if one.reason.startswith(("overlap_", "held_out")):
-        return CardRow(one.source, messages.say("hidden"), "", one.detail, other)
-    if one.contamination:
-        return CardRow(one.source, messages.say("hidden"), "", "", other)
+    overlaps = one.reason.startswith(("overlap_", "held_out"))
+    if overlaps or one.contamination:
+        return CardRow(one.source, messages.say("hidden"), "", one.detail if overlaps else "", other)
     return CardRow(one.source, _cut(mask(row.question)), _cut(mask(row.answer)), mask(one.detail), other)
 
 

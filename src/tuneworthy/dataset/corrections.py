@@ -149,7 +149,7 @@ def suspect_rows(
     those that a row resembles are shown with their questions.
     """
     asked = {messages.say("case", case=case.id): f' "{case.text[:_SHOWN]}"' for case in cases}
-    lines: dict[str, list[RowLine]] = defaultdict(list)
+    lines = defaultdict(list)
     for finding in version.findings():
         if finding.id and finding.action == "report":
             lines[finding.id].append(finding)

@@ -34,7 +34,7 @@ from tuneworthy.types import UNLABELLED, Case, Example
 FEW: Final = 0.005
 SEEDS: Final = 3
 # Rows that are trained on and questions that are asked at most, by kind of task: seconds each.
-MOST_ROWS: Final[Mapping[str, tuple[int, int]]] = {"label": (10_000, 3_000), "json": (2_000, 600)}
+MOST_ROWS: Final = {"label": (10_000, 3_000), "json": (2_000, 600)}
 _MOST_OTHER: Final = (6_000, 1_500)
 MOST_DRAWN: Final = max(MOST_ROWS.values())[0]
 # Fewer dev cases, or rows, measure nothing.
@@ -169,11 +169,8 @@ class EffectMeter:
 
 def effect_words(effect: Effect) -> str:
     if shown := effect.loss or effect.dev:
-        return (
-            f"{_words(effect, shown)}. Dropping them costs accuracy, so they are only reported"
-            if effect.loss
-            else _words(effect, shown)
-        )
+        words = _words(effect, shown)
+        return f"{words}. Dropping them costs accuracy, so they are only reported" if effect.loss else words
     if effect.status == "unmeasured":
         return f"not measured, because there are fewer than {MIN_ASKED} labelled dev cases"
     return (

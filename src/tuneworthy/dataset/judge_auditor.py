@@ -87,7 +87,7 @@ class JudgeAuditor:
                     f"{' '.join(canaries.reasons)}",
                     hint='Choose a different model, fix the rubric, or set off = ["judge_audit"] in [data].',
                 )
-            opinions: list[tuple[bool | None, str]] = []
+            opinions = []
             for first in range(0, len(rows), BLOCK):
                 block = [case_of(row) for row in rows[first : first + BLOCK]]
                 verdicts = await asyncio.gather(*(judge.verdict(case, case.expected) for case in block))

@@ -1,6 +1,6 @@
 """Every sentence of this folder that a person reads at run time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from tuneworthy.catalogue import Catalogue
@@ -39,7 +39,7 @@ say = Catalogue(
 
 # --- what data checks find: check, code, description ----------------------------------------------------------------
 
-REASONS: Final[Mapping[str, dict[str, str]]] = {
+REASONS: Final = {
     "held_out": {"held_out": "a row from the dev set"},
     "chat": {
         "bad_chat": "not a valid chat that ends with an answer",

@@ -74,7 +74,7 @@ class RowLine:
 
 
 def row_of(example: Example) -> JsonObject:
-    row: JsonObject = {"id": example.id, "source": example.source, "messages": list(example.messages)}
+    row = {"id": example.id, "source": example.source, "messages": list(example.messages)}
     rest = {"group": example.group, "tags": list(example.tags), "meta": dict(example.meta)}
     return row | {name: value for name, value in rest.items() if value}
 

@@ -66,7 +66,7 @@ async def grade_all(grader: Grader, traces: Sequence[Trace], cases: Iterable[Cas
     """
     by_id = cases if isinstance(cases, Mapping) else {case.id: case for case in cases}
     judge = _Rules(grader).judge
-    results: list[Score | Awaitable[Score]] = []
+    results = []
     for start in range(0, len(traces), _TURN):
         results += [judge(trace, by_id.get(trace.case_id)) for trace in traces[start : start + _TURN]]
         await asyncio.sleep(0)
@@ -92,7 +92,7 @@ def aggregate(
     >>> aggregate([Score(num=1.0), Score(), Score.failed("timeout")], ["a", "a", "b"])
     (array([0.5, nan]), array([ 1., nan]))
     """
-    ids: Sequence[Any] = range(len(scores)) if case_ids is None else case_ids
+    ids = range(len(scores)) if case_ids is None else case_ids
     position = {case_id: index for index, case_id in enumerate(dict.fromkeys(ids if order is None else order))}
     scored = ((i, score) for i, score in zip(ids, scores, strict=True) if not score.unscored and i in position)
     counted = [(position[i], score.num, score.den) for i, score in scored]

@@ -19,7 +19,7 @@ from tuneworthy.config.graders import Judge
 from tuneworthy.errors import UserError
 from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext
 from tuneworthy.input_files import read_input_text
-from tuneworthy.types import Case, JsonObject, OutputFormat, Response, Score, Trace, Variant, content_hash
+from tuneworthy.types import Case, OutputFormat, Response, Score, Trace, Variant, content_hash
 
 GOOD: Final = "good"
 BAD: Final = "bad"
@@ -82,7 +82,7 @@ class JudgeGrader(AnswerGrader[Judge]):
         self.rubric = _rubric(config, context)
         self._asker = context.asker
         self._seed = context.seed
-        facts: JsonObject = {"rubric_hash": content_hash(self.rubric), "seed": context.seed}
+        facts = {"rubric_hash": content_hash(self.rubric), "seed": context.seed}
         if context.asker is not None:
             if "choice" not in context.asker.supports(config.model):
                 raise UserError(
@@ -130,7 +130,7 @@ class JudgeGrader(AnswerGrader[Judge]):
             case: The question.
             answer: The answer to be judged.
         """
-        material: JsonObject = {"question": case.text}
+        material = {"question": case.text}
         if self.needs_expected and case.labelled:
             material["reference"] = case.expected
         material["answer"] = answer

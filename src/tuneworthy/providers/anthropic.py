@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, model_validator
 from tuneworthy.config.models import Anthropic
 from tuneworthy.errors import ProviderError
 from tuneworthy.providers.base import provider
-from tuneworthy.providers.capabilities import Capabilities, filter_parameters
+from tuneworthy.providers.capabilities import Capabilities, RequestParts, filter_parameters
 from tuneworthy.providers.constraints import constraint, put, unwrap
 from tuneworthy.providers.http_client import HttpClient, ServedProvider, server_options
 from tuneworthy.providers.keys import Key
@@ -70,7 +70,7 @@ class AnthropicProvider(ServedProvider):
             request, self.body(request), "v1/messages", read_message, "a message with content and stop_reason"
         )
 
-    def body(self, request: Request) -> tuple[JsonObject, tuple[str, ...]]:
+    def body(self, request: Request) -> RequestParts:
         """Return the JSON that is sent for `request`, and the parts left out (``"name: reason"``)."""
         caps = self.capabilities
         sent, dropped = filter_parameters(caps, request.decoding)

@@ -21,9 +21,11 @@ from pydantic import TypeAdapter
 from tuneworthy.config.models import ModelSection
 from tuneworthy.types import JsonMapping, JsonObject
 
+# The JSON of a request, and the parts left out (``"name: reason"``).
+RequestParts = tuple[JsonObject, tuple[str, ...]]
 # Room for hidden thinking by effort, tokens: set by judgement (OpenAI's guide to reasoning models advises 25,000 to
 # begin with). Only what is used is paid for.
-THINKING_TOKENS: Mapping[str, int] = {
+THINKING_TOKENS = {
     "none": 0, "minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 24576, "max": 24576,
 }  # fmt: skip
 # The effort that a model which thinks without being asked is taken to have, where its own is not known.
@@ -156,7 +158,7 @@ def capabilities_for(config: ModelSection) -> Capabilities:
     return capabilities_of(config.protocol or config.provider, str(getattr(config, "model", "")), host)
 
 
-def filter_parameters(capabilities: Capabilities, decoding: JsonMapping) -> tuple[JsonObject, tuple[str, ...]]:
+def filter_parameters(capabilities: Capabilities, decoding: JsonMapping) -> RequestParts:
     """Split `decoding` into what is sent and what is left out.
 
     Args:
@@ -167,8 +169,8 @@ def filter_parameters(capabilities: Capabilities, decoding: JsonMapping) -> tupl
         The parameters to send by their name in the request (dots not yet opened), and for each one left
         out ``"name: reason"``.
     """
-    sent: JsonObject = {}
-    dropped: list[str] = []
+    sent = {}
+    dropped = []
     effort = decoding.get("effort") or capabilities.default_effort
     for name, value in decoding.items():
         if value is None:

@@ -12,7 +12,6 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from tuneworthy import processes
 from tuneworthy.errors import ModelError, OutsideFault
@@ -221,7 +220,7 @@ def _bytes_in(folder: Path) -> int:
     total = 0
     for path in folder.rglob("*"):
         try:
-            status: Any = path.lstat()
+            status = path.lstat()
         except OSError:
             continue
         total += status.st_size if stat.S_ISREG(status.st_mode) else 0

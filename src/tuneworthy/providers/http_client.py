@@ -33,7 +33,7 @@ from tuneworthy.errors import ProviderError, UserError
 from tuneworthy.providers import messages
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.base import BaseProvider
-from tuneworthy.providers.capabilities import Capabilities, capabilities_for
+from tuneworthy.providers.capabilities import Capabilities, RequestParts, capabilities_for
 from tuneworthy.providers.keys import Key, read_key
 from tuneworthy.providers.usage import most_bytes
 from tuneworthy.redaction import redact_json
@@ -311,7 +311,7 @@ class ServedProvider(BaseProvider):
     async def exchange(
         self,
         request: Request,
-        sent: tuple[JsonObject, tuple[str, ...]],
+        sent: RequestParts,
         path: str,
         read: Callable[..., Response],
         expected: str,
@@ -407,7 +407,6 @@ def blocking(work: Coroutine[Any, Any, Result]) -> Result:
 def send_once(
     method: Method,
     url: str,
-    content: Any = None,
     *,
     key: Key | None = None,
     timeout_s: float,
@@ -422,7 +421,7 @@ def send_once(
 
     async def once() -> HttpAnswer:
         async with HttpClient(url, key=key, timeout_s=timeout_s, max_body=max_body) as client:
-            return await client.send(method, content=content)
+            return await client.send(method)
 
     return blocking(once())
 

@@ -27,7 +27,7 @@ from tuneworthy import processes
 from tuneworthy.config.models import LlamaCpp
 from tuneworthy.errors import ModelError, OutsideFault, ProviderError, UserError
 from tuneworthy.providers.base import BaseProvider, outgoing, provider
-from tuneworthy.providers.capabilities import Capabilities, capabilities_for
+from tuneworthy.providers.capabilities import Capabilities, RequestParts, capabilities_for
 from tuneworthy.providers.gguf import GgufHeader, read_header
 from tuneworthy.providers.http_client import HttpClient
 from tuneworthy.providers.llama_child import EngineSettings
@@ -220,7 +220,7 @@ class Engine:
 class _Client(OpenAIProvider):
     """Speaks to the child; what is timed goes to the slot of its lane, in which only the case before it lies."""
 
-    def body(self, request: Request) -> tuple[JsonObject, tuple[str, ...]]:
+    def body(self, request: Request) -> RequestParts:
         body, dropped = super().body(request)
         return (body | {"id_slot": request.timing.lane} if request.timing else body), dropped
 

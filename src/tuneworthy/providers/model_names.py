@@ -5,7 +5,6 @@
 
 import os
 import re
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.trust import LOOPBACK, origin_of
-from tuneworthy.types import JsonMapping, JsonObject
+from tuneworthy.types import JsonMapping
 
 MODEL_FORM: Final = "Write PROVIDER:NAME, for example openai:gpt-6-luna, or openai:NAME@URL for another server."
 
@@ -36,7 +35,7 @@ class Vendor:
     url_variable: str = ""
 
 
-VENDORS: Final[Mapping[str, Vendor]] = {
+VENDORS: Final = {
     "openai": Vendor("openai", key="OPENAI_API_KEY", url_variable="OPENAI_BASE_URL"),
     "anthropic": Vendor("anthropic", key="ANTHROPIC_API_KEY", url_variable="ANTHROPIC_BASE_URL"),
     "gemini": Vendor("openai", url="https://generativelanguage.googleapis.com/v1beta/openai", key="GEMINI_API_KEY"),
@@ -84,7 +83,7 @@ def read_model_name(text: str) -> NamedModel:
     if not label:
         raise UserError(f"{text!r} names no model.", hint=MODEL_FORM)
     vendor = VENDORS[vendor_name]
-    section: JsonObject = {"provider": vendor.provider}
+    section = {"provider": vendor.provider}
     url = ""
     if vendor.provider == "http":
         section["url"] = url = label

@@ -169,7 +169,7 @@ def tensors_of(folder: Path) -> dict[str, Place]:
         paths = [path for path in paths if path.name in names]
         if missing := names - {path.name for path in paths}:
             raise model_fault(f"{folder}: the index lists {min(missing)[:80]}, but the file is missing.")
-    tensors: dict[str, Place] = {}
+    tensors = {}
     for path in paths:
         for name, place in read_tensors(path).items():
             if name in tensors:

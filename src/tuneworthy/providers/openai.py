@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter
 
 from tuneworthy.config.models import OpenAI
 from tuneworthy.providers.base import provider
-from tuneworthy.providers.capabilities import Capabilities, filter_parameters
+from tuneworthy.providers.capabilities import Capabilities, RequestParts, filter_parameters
 from tuneworthy.providers.constraints import constraint, put, unwrap
 from tuneworthy.providers.http_client import HttpClient, ServedProvider, Sign, server_options
 from tuneworthy.providers.keys import Key
@@ -53,7 +53,7 @@ class OpenAIProvider(ServedProvider):
             request, self.body(request), "chat/completions", read_answer, "a chat completion with choices"
         )
 
-    def body(self, request: Request) -> tuple[JsonObject, tuple[str, ...]]:
+    def body(self, request: Request) -> RequestParts:
         """Return the JSON that is sent for `request`, and the parts left out (``"name: reason"``)."""
         caps = self.capabilities
         sent, dropped = filter_parameters(caps, request.decoding)

@@ -20,7 +20,7 @@ from tuneworthy.providers.base import PLAIN_START, provider
 from tuneworthy.providers.http_client import HttpClient, server_options
 from tuneworthy.providers.keys import Key
 from tuneworthy.providers.openai import OpenAIProvider
-from tuneworthy.types import JsonMapping, Request, Response
+from tuneworthy.types import JsonMapping, Request, Response, TokenLists
 
 
 class PromptRanker:
@@ -95,7 +95,7 @@ class PromptRanker:
             raise self._client.malformed("a list of tokens", ", ".join(map(str, answer))) from None
 
 
-def _sums(answer: JsonMapping, prompts: Sequence[Sequence[int]], start: int) -> list[float]:
+def _sums(answer: JsonMapping, prompts: TokenLists, start: int) -> list[float]:
     """Return the log-probability per prompt of its tokens from `start` on.
 
     Raises:

@@ -10,7 +10,7 @@ Source: huggingface/safetensors README.md, "Format".
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MAX_HEADER_BYTES: Final = 16 * 2**20
 MAX_TENSORS: Final = 200_000
 MAX_DIMS: Final = 8
-BITS: Final[Mapping[str, int]] = {
+BITS: Final = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
     "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64, "C64": 64, "F4": 4,
 }  # fmt: skip

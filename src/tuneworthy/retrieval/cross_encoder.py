@@ -79,7 +79,7 @@ class CrossEncoder:
         import torch
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-        safely: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+        safely = {"trust_remote_code": False, "local_files_only": True}
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, **safely)
             model, loading = AutoModelForSequenceClassification.from_pretrained(

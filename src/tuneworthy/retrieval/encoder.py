@@ -23,6 +23,7 @@ from tuneworthy.arrays import Floats32
 from tuneworthy.errors import ModelError
 from tuneworthy.providers import models
 from tuneworthy.providers.weights import read_tensors
+from tuneworthy.types import TokenLists
 
 if TYPE_CHECKING:
     import torch
@@ -152,7 +153,7 @@ class SentenceEncoder:
     def encode_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
         """Return the vectors of every token, by text; a text is cut after `MAX_TOKENS` tokens."""
         ids = [self.tokenizer.encode(text) for text in texts]
-        out: dict[int, TokenVectors] = {}
+        out = {}
         for batch in _batches(ids):
             with self.torch.inference_mode():
                 states = self._states(self.torch.tensor([ids[row] for row in batch])).float()
@@ -185,7 +186,7 @@ class SentenceEncoder:
         return self.torch.nn.functional.layer_norm(x, (self.width,), gain, shift, 1e-12)
 
 
-def _batches(ids: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+def _batches(ids: TokenLists) -> Iterator[list[int]]:
     lengths = np.fromiter(map(len, ids), np.int64, len(ids))
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length).tolist()
@@ -249,8 +250,7 @@ class CachedEncoder:
             for key in block:
                 self._places[key] = len(self._places)
         places = [self._places[key] for key in keys]
-        vectors: Floats32 = np.array(self._records()["vector"][places], np.float32)
-        return vectors
+        return np.array(self._records()["vector"][places], np.float32)
 
     def _records(self) -> NDArray[np.void]:
         if not self.path.stat().st_size:

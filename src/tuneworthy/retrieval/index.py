@@ -158,7 +158,7 @@ async def _rows(block: Sequence[Chunk], first: int, encoder: ChunkEncoder | None
     import pyarrow as pa
 
     texts = [chunk.indexed for chunk in block]
-    columns: dict[str, Any] = {
+    columns = {
         "number": pa.array(range(first, first + len(block)), pa.int64()),
         "document": [chunk.document for chunk in block],
         "heading": [chunk.heading for chunk in block],

@@ -184,7 +184,7 @@ class DocumentLibrary:
             n_test: Cases of test.
             n_timed: Cases that are searched for once more, to measure how long that takes.
         """
-        use: dict[str, tuple[float, float]] = {}
+        use = {}
         sizes = self.settings.chunk_tokens
         for name, server in self.settings.servers.items():
             if isinstance(server, EncoderServer):
@@ -373,7 +373,7 @@ def query_of(case: Case) -> str:
     """
     if not case.messages:
         return case.text
-    turns: list[str] = []
+    turns = []
     for message in reversed(case.messages):
         if role_of(message) not in {"user", "assistant"}:
             continue

@@ -110,7 +110,7 @@ def parse_html(content: bytes) -> list[DocumentSection]:
 
 def _walk(root: Any) -> Iterator[tuple[str, str]]:
     """Yield (heading tag or "", text) in the order of the page; without recursion, as pages nest deeply."""
-    stack: list[tuple[Any, bool]] = [(root, False)]
+    stack = [(root, False)]
     while stack:
         node, closing = stack.pop()
         tag = node.tag if isinstance(node.tag, str) else ""
@@ -186,7 +186,7 @@ def _limited(kind: str, content: bytes) -> list[DocumentSection]:
     return [DocumentSection(*section) for section in answer]
 
 
-_STRUCTURED: Final[Mapping[str, Callable[[bytes], list[DocumentSection]]]] = {
+_STRUCTURED: Final = {
     "Markdown": parse_markdown,
     "HTML": parse_html,
     "PDF": parse_pdf,

@@ -80,7 +80,7 @@ class Searcher:
         Servers are called again, one call at a time; a stored answer counts with its seconds.
         """
         fresh = Searcher(self.index, self._encoder, self._rerankers, self._account)
-        seconds: dict[str, float] = {}
+        seconds = {}
 
         def now() -> float:
             return time.perf_counter() + (self._account.saved_s if self._account else 0.0)

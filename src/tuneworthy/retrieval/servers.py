@@ -159,7 +159,7 @@ class ServerEncoder(RetrievalServer[EncoderServer]):
         rows = [np.frombuffer(base64.b64decode(vectors[text]), "<f4") for text in texts]
         if len({len(row) for row in rows}) != 1:
             raise self.odd_answer("vectors of different dimensions")
-        matrix: Floats32 = np.stack(rows).astype(np.float32)
+        matrix = np.stack(rows).astype(np.float32)
         return np.asarray(matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12))
 
 

@@ -8,7 +8,7 @@ Gemma2Model, Gemma3Model) and src/llama-model.cpp; the `gguf` package's TensorNa
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import pi
@@ -44,7 +44,7 @@ class Architecture:
 
 
 # Class of a model, as its config names it.
-ARCHITECTURES: Final[Mapping[str, Architecture]] = {
+ARCHITECTURES: Final = {
     "LlamaForCausalLM": Architecture("llama", permute=True),
     "MistralForCausalLM": Architecture("llama", permute=True),
     "Qwen2ForCausalLM": Architecture("qwen2"),

@@ -1,6 +1,5 @@
 """Every sentence about merging, exporting, parity and serving that a person reads."""
 
-from collections.abc import Mapping
 from typing import Final
 
 TRAIN_AGAIN: Final = (
@@ -14,7 +13,7 @@ ADD_TEMPLATE: Final = "Add chat_template.jinja to the folder."
 
 
 # Settings of PEFT that `train` never makes.
-UNMERGEABLE_SETTINGS: Final[Mapping[str, str]] = {
+UNMERGEABLE_SETTINGS: Final = {
     "use_dora": "is a DoRA adapter",
     "use_rslora": "is scaled by rsLoRA",
     "modules_to_save": "trains whole modules",

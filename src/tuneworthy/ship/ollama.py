@@ -23,7 +23,7 @@ from tuneworthy.ship.gguf import FILE, adds_bos
 from tuneworthy.ship.gguf_tokens import end_ids, read_tokenizer, token_text
 from tuneworthy.store.artifacts import Artifact, open_artifact
 from tuneworthy.store.folder import Folder, write_atomic
-from tuneworthy.types import JsonObject, Message, role_of
+from tuneworthy.types import Message, role_of
 
 _SYSTEM, _USER, _ANSWER, _AGAIN = "SYSTEMTEXT", "USERTEXT", "ANSWERTEXT", "AGAINTEXT"
 # Of generation_config.json, as Ollama calls them.
@@ -93,10 +93,10 @@ def frames_of(template: str, tokens: dict[str, str], *, begin: str = "") -> Fram
     Raises:
         UserError: The template does more than that.
     """
-    user: Message = {"role": "user", "content": _USER}
-    answer: Message = {"role": "assistant", "content": _ANSWER}
-    again: Message = {"role": "user", "content": _AGAIN}
-    system: Message = {"role": "system", "content": _SYSTEM}
+    user = {"role": "user", "content": _USER}
+    answer = {"role": "assistant", "content": _ANSWER}
+    again = {"role": "user", "content": _AGAIN}
+    system = {"role": "system", "content": _SYSTEM}
     chats = [[user], [user, answer, again], [system, user]]
     alone, turns, with_system = (text.removeprefix(begin) for text in render(template, chats, tokens=tokens))
     closed, ended = (
@@ -189,7 +189,7 @@ def modelfile(folder: Path, template: str, context: int) -> str:
     lines = [f"FROM ./{FILE}", f'TEMPLATE """{go}"""', f"PARAMETER num_ctx {context}"]
     lines += [f'PARAMETER stop "{stop}"' for stop in stops]
     path = folder / "generation_config.json"
-    config: JsonObject = read_config(path) if path.is_file() else {}
+    config = read_config(path) if path.is_file() else {}
     if not config.get("do_sample"):
         config = {"temperature": 0}
     values = {key: config[key] for key in _SAMPLING if config.get(key) is not None}

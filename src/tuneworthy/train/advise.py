@@ -4,7 +4,7 @@ What `[train]` of the project file sets is kept. The rest follows from the rows,
 hand.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -16,14 +16,14 @@ from tuneworthy.train.gpus import GIB
 from tuneworthy.train.memory import Device, MemoryFit, fits
 from tuneworthy.train.rehearsal import LONGEST, expected_rows
 from tuneworthy.train.row_lengths import RowLengths
-from tuneworthy.train.settings import ALL_LINEAR, Dtype, Method, TrainingSettings
+from tuneworthy.train.settings import ALL_LINEAR, TrainingSettings
 from tuneworthy.train.shape import Shape
 from tuneworthy.types import JsonObject
 
 RANKS: Final = (16, 32, 64, 128, 256)
 ALPHA: Final = 32.0
 # Exponent of the fit of the learning rate over the width, by family.
-FIT: Final[Mapping[str, float]] = {"llama": 0.781, "qwen2": 0.0775, "qwen3": 0.0775}
+FIT: Final = {"llama": 0.781, "qwen2": 0.0775, "qwen3": 0.0775}
 FULL_RATE: Final = 5e-5
 LORA_TIMES: Final = 10
 MAX_RATE: Final = 1e-3
@@ -132,7 +132,7 @@ class _Advisor:
 
     def advise(self) -> Advice:
         rows = self.rows
-        dtype: Dtype = "bfloat16" if self.has_bf16 else ("float16" if self.device == "cuda" else "float32")
+        dtype = "bfloat16" if self.has_bf16 else ("float16" if self.device == "cuda" else "float32")
         supports = "supports" if self.has_bf16 else "does not support"
         self._set("dtype", dtype, f"This device {supports} bfloat16.", messages.TRL)
         wanted = rows.longest if rows.longest <= 2 * rows.p99 else rows.p99
@@ -172,7 +172,7 @@ class _Advisor:
         self.settings = replace(self.settings, **{name: self.knobs[-1].value})
 
     def _method(self) -> None:
-        method: Method = "lora"
+        method = "lora"
         reason = (
             "QLoRA is needed only if the 16-bit base model does not fit in GPU memory. With LoRA, the adapter "
             "merges into the same weights it was trained on."

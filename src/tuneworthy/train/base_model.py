@@ -95,7 +95,7 @@ def prepare_base(spec: str, root: Path, store: Folder, say: Say = lambda _: None
     """
     place = models.pull(spec, root)
     read_shape(place)  # refuses sizes that would keep a library busy for ever
-    files: Sequence[Path] = () if place.is_file() else files_of(place)
+    files = () if place.is_file() else files_of(place)
     sha256 = models.check_pinned(spec, place) if place.is_file() else models.sha256_of_files(files)
     source = {"spec": spec, "sha256": sha256}
     made = [base for base in artifacts(store, "base") if base.about.source == ModelSource(**source) and base.whole]

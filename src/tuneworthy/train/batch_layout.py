@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonObject, TokenLists
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +38,7 @@ def common_prefix(rows: Sequence[Any]) -> int:
     return next(differ, min(len(first), len(last)))
 
 
-def lay_out(ids: Sequence[Sequence[int]], labels: Sequence[Sequence[int]]) -> dict[str, list[int]]:
+def lay_out(ids: TokenLists, labels: TokenLists) -> dict[str, list[int]]:
     """Return a batch as lists, which `collate` makes tensors of; the common beginning of several rows is kept once.
 
     Args:
@@ -54,8 +54,8 @@ def lay_out(ids: Sequence[Sequence[int]], labels: Sequence[Sequence[int]]) -> di
     most = min(next(at for at, label in enumerate(row) if label != IGNORED) for row in labels) - 1
     prefix = max(0, min(most, common_prefix(ids))) if len(ids) > 1 else 0
     tokens, positions = list(ids[0][:prefix]), list(range(prefix))
-    predict_at: list[int] = []
-    targets: list[int] = []
+    predict_at = []
+    targets = []
     for row, labelled in zip(ids, labels, strict=True):
         offset = len(tokens) - prefix
         supervised = [at for at in range(max(prefix, 1), len(row)) if labelled[at] != IGNORED]
@@ -113,8 +113,8 @@ class StepsOfAKind:
 
     def __iter__(self) -> Iterator[int]:
         draw = random.Random(f"{self._seed}/{self._epoch}")
-        whole: list[list[int]] = []
-        rest: list[int] = []
+        whole = []
+        rest = []
         for kind in self._kinds:
             order = draw.sample(kind, len(kind))
             end = len(order) - len(order) % self._step

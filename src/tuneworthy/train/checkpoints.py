@@ -52,7 +52,7 @@ def seal(folder: Path, progress: JsonMapping, best: Path | None = None) -> None:
 
 def newest(run: Path) -> tuple[Path, JsonObject] | None:
     """Return the last whole checkpoint of a run and its progress; incomplete checkpoints are removed."""
-    whole: dict[Path, JsonObject] = {}
+    whole = {}
     for folder in run.glob("checkpoint-*"):
         progress = _progress(folder)
         if progress is None:

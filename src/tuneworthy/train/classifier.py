@@ -33,7 +33,7 @@ from tuneworthy.train.classifier_plan import METHOD, WARMUP, ClassifierPlan, pla
 from tuneworthy.train.generation import quiet
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.trainer import TrainingProgress, Watcher, peak_bytes, training_arguments
-from tuneworthy.types import Say, content_hash
+from tuneworthy.types import Say, TokenLists, content_hash
 
 WEIGHT_DECAY: Final = 0.01
 # Steps of rows of like length, which are drawn together.
@@ -80,7 +80,7 @@ class EncoderWithHead(torch.nn.Module):
         logits = self.classifier(self.dropout((states * weights).sum(1) / weights.sum(1)))
         return logits if labels is None else {"loss": torch.nn.functional.cross_entropy(logits.float(), labels)}
 
-    def logits(self, rows: Sequence[Sequence[int]]) -> Floats:
+    def logits(self, rows: TokenLists) -> Floats:
         """Return the logits of texts as pieces, ``(n_rows, n_labels)``, without dropout."""
         self.eval()
         with torch.inference_mode():
@@ -104,7 +104,7 @@ class EncoderTrainer(PlainTrainer, Trainer):
     """Trainer of transformers for an `EncoderWithHead`."""
 
 
-def padded(rows: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
+def padded(rows: TokenLists) -> dict[str, torch.Tensor]:
     """Return pieces and mask, ``(n_rows, length)``."""
     masks = [torch.ones(len(row), dtype=torch.long) for row in rows]
     ids = [torch.tensor(row) for row in rows]

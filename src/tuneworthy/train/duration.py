@@ -9,7 +9,6 @@ LoRA needs about 67 % of full fine-tuning. Training used 16 to
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -20,7 +19,7 @@ from tuneworthy.train.shape import Shape
 from tuneworthy.types import JsonObject
 
 # Share of the peak that training uses.
-USED: Final[Mapping[Device, tuple[float, float]]] = {"cuda": (0.30, 0.45), "cpu": (0.15, 0.35)}
+USED: Final = {"cuda": (0.30, 0.45), "cpu": (0.15, 0.35)}
 # How many times longer products with NF4 weights take.
 DEQUANTISING: Final = (1.0, 2.0)
 # Seconds that products are timed for.

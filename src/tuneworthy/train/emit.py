@@ -34,7 +34,7 @@ class TrainerFormat:
     notes: Sequence[str]
 
 
-FORMATS: Final[Mapping[str, TrainerFormat]] = {
+FORMATS: Final = {
     "trl": TrainerFormat("train_trl.py", ("python", "train_trl.py"), (f"TRL {_STOPS}",)),
     "unsloth": TrainerFormat(
         "train_unsloth.py", ("python", "train_unsloth.py"), ("Unsloth needs a GPU.", f"Its TRL {_STOPS}")

@@ -9,7 +9,7 @@ from itertools import takewhile
 from logging import ERROR, getLogger
 from typing import Any
 
-from tuneworthy.types import JsonObject, Say
+from tuneworthy.types import JsonObject, Say, TokenLists
 
 BATCH = 32
 # Most tokens of all prompts and answers of a batch: what a model caches of each (at 7B up to 0.5 MiB) has to fit.
@@ -81,7 +81,7 @@ def answering_mode(model: Any) -> Iterator[None]:
 def answers(
     model: Any,
     tokenizer: Any,
-    prompts: Sequence[Sequence[int]],
+    prompts: TokenLists,
     *,
     ends: Sequence[int],
     max_tokens: int,
@@ -111,7 +111,7 @@ def answers(
 
 def answer_ids(
     model: Any,
-    prompts: Sequence[Sequence[int]],
+    prompts: TokenLists,
     *,
     ends: Sequence[int],
     filler: int,
@@ -163,7 +163,7 @@ def answer_ids(
     return answers_of
 
 
-def shared_start(model: Any, prompts: Sequence[Sequence[int]]) -> tuple[int, Any]:
+def shared_start(model: Any, prompts: TokenLists) -> tuple[int, Any]:
     """Return how many tokens all prompts begin with, and the cache of them; 0 and None where it does not pay.
 
     Nor is it taken where the cache of a layer is of another kind than all keys and values (a window, a state).

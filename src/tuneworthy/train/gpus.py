@@ -30,8 +30,8 @@ def gpus() -> Sequence[Gpu]:
     return tuple(sorted((Gpu(**row) for row in rows), key=lambda gpu: (gpu.gib, gpu.tflops)))
 
 
-def gpus_of_at_least(n_bytes: float, limit: int = 2) -> Sequence[Gpu]:
-    return [gpu for gpu in gpus() if gpu.gib * GIB >= n_bytes][:limit]
+def gpus_of_at_least(n_bytes: float) -> Sequence[Gpu]:
+    return [gpu for gpu in gpus() if gpu.gib * GIB >= n_bytes][:2]
 
 
 def gpus_of(n_bytes: float) -> Sequence[Gpu]:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 from tuneworthy.rules import Finding, RuleBook
@@ -20,7 +20,7 @@ MIN_RATE, MAX_RATE = 1e-4, 1e-3
 MAX_BATCH: Final = 32
 TRL_RATE: Final = 2e-5
 # Settings that TRL 1.16 or transformers 5.24 renamed or dropped, and what to write instead.
-GONE: Final[Mapping[str, str]] = {
+GONE: Final = {
     "tokenizer": "processing_class",
     "warmup_ratio": "warmup_steps, where a value below 1 is a ratio",
     "group_by_length": 'train_sampling_strategy="group_by_length"',

@@ -11,7 +11,7 @@ kernels/chunked_logprob.py; arXiv 2305.14314 (NF4, double quantisation).
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -30,13 +30,13 @@ NF4_BYTES: Final = (4 + 8 / 64 + 32 / (64 * 256)) / 8
 # Largest tile of TRL's fused output head.
 TILE_TOKENS, TILE_VOCAB = 4096, 32768
 # Bytes of temporaries for each number of the tile in its backward pass; Triton works in place.
-TILE_BYTES: Final[Mapping[Device, int]] = {"cpu": 29, "cuda": 0}
+TILE_BYTES: Final = {"cpu": 29, "cuda": 0}
 # Bytes of a logit where the head is computed at supervised places only: log-probabilities and two gradients.
 HEAD_BYTES: Final = 12
 # Imports on first use on a CPU; on a GPU the context and gaps, 0.5 to 2 GB.
-FIXED: Final[Mapping[Device, int]] = {"cpu": 80 * 2**20, "cuda": 1 * GIB}
+FIXED: Final = {"cpu": 80 * 2**20, "cuda": 1 * GIB}
 # Gaps that the C library's allocator leaves between activations, as a share; on a GPU part of `FIXED`.
-GAPS: Final[Mapping[Device, float]] = {"cpu": 0.15, "cuda": 0.0}
+GAPS: Final = {"cpu": 0.15, "cuda": 0.0}
 # Lowest and highest share of the estimate that is expected; benchmarks/memory.py has the measurements.
 BAND: Final = (0.85, 1.2)
 DTYPE_BYTES: Final = {"bfloat16": 2, "float16": 2, "float32": 4}
@@ -193,7 +193,7 @@ def _step(shape: Shape, settings: TrainingSettings, device: Device, batch: Share
 
 def _bytes_of_token(shape: Shape, settings: TrainingSettings, device: Device, *, shared: bool) -> float:
     full, width = settings.method == "full", DTYPE_BYTES[settings.dtype]
-    inputs: float = sum(layer.n * layer.d_in for layer in shape.adapted(settings.target_modules)) / shape.n_layers
+    inputs = sum(layer.n * layer.d_in for layer in shape.adapted(settings.target_modules)) / shape.n_layers
     if settings.paired:  # without autocast, PEFT hands an adapter its input in 32 bits
         inputs *= 4 / width
     elif settings.dropout:

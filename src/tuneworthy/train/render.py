@@ -25,7 +25,7 @@ OPEN, CLOSE = "⟦", "⟧"
 # Placeholder of a user's text, to find the text that the template writes around it.
 MARK: Final = "what-the-user-says"
 # Reason why a row is not trained on, to words.
-REASONS: Final[Mapping[str, str]] = {
+REASONS: Final = {
     "too_long": "longer than max_length",
     "refused": "rejected by the chat template",
     "no_answer": "not ending with an assistant answer",

@@ -77,8 +77,8 @@ def estimate(chats: Iterable[RowChat], dataset: str | None = None) -> RowLengths
     Raises:
         UserError: There is no row.
     """
-    texts: list[bytes] = []
-    lengths: list[int] = []
+    texts = []
+    lengths = []
     supervised = 0
     for chat in chats:
         parts = [_text(turn) for turn in chat.messages]

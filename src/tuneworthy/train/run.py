@@ -194,7 +194,7 @@ def train_project(
     """
     prepared = prepare(project, store, unsafe=unsafe, say=say)
     show(prepared)
-    rates: dict[float, float] = {}
+    rates = {}
     if lr_check:
         rates = check_rates(prepared, store.path / "training", say)
         best = replace(prepared.settings, learning_rate=min(rates, key=rates.__getitem__))

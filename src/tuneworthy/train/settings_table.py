@@ -5,7 +5,6 @@ adapter_config.json. `NAMES` maps every library's keys to one name.
 """
 
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -20,7 +19,7 @@ from tuneworthy.types import JsonMapping
 MAX_BYTES: Final = 2 * 2**20
 
 # Key of a library to the name that lints use.
-NAMES: Final[Mapping[str, str]] = {
+NAMES: Final = {
     "r": "rank", "lora_r": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout",
     "target_modules": "target_modules", "lora_target_modules": "target_modules",
     "target_parameters": "target_parameters", "lora_target_parameters": "target_parameters",

@@ -6,7 +6,7 @@ the sizes as if the layers were Llama's, which is right to 2% for `KNOWN` archit
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,10 +33,10 @@ KNOWN: Final = frozenset({
 TIED: Final = frozenset({"smollm3", "gemma", "gemma2", "gemma3_text", "starcoder2"})
 UNGATED: Final = frozenset({"starcoder2", "gpt_neox"})
 # Architectures named differently in GGUF and config.json.
-GGUF_NAMES: Final[Mapping[str, str]] = {
+GGUF_NAMES: Final = {
     "gemma3": "gemma3_text", "qwen2moe": "qwen2_moe", "qwen3moe": "qwen3_moe", "gptneox": "gpt_neox",
 }  # fmt: skip
-GGUF_KEYS: Final[Mapping[str, str]] = {
+GGUF_KEYS: Final = {
     "block_count": "num_hidden_layers", "embedding_length": "hidden_size", "feed_forward_length": "intermediate_size",
     "attention.head_count": "num_attention_heads", "attention.head_count_kv": "num_key_value_heads",
     "attention.key_length": "head_dim", "expert_count": "num_experts", "expert_used_count": "num_experts_per_tok",

@@ -145,7 +145,7 @@ def loaded(base: Path, settings: TrainingSettings) -> Any:
         base: A folder in 16 bits.
         settings: Method and precision.
     """
-    options: JsonObject = {}
+    options = {}
     if settings.method == "qlora":
         from transformers import BitsAndBytesConfig
 
@@ -389,7 +389,7 @@ def train_rows(
     every = max(1, round(per_epoch / evals_per_epoch))
     watcher = Watcher(run, evaluate, every, max(5, total // CHECKPOINTS), say)
     progress = watcher.progress
-    common: JsonObject = {"model": model, "processing_class": tokenizer, "callbacks": [watcher]}
+    common = {"model": model, "processing_class": tokenizer, "callbacks": [watcher]}
     trainer: Any
     if pairs:
         arguments = training_arguments(DPOConfig, settings, run, total, max_length=None, beta=settings.beta)

@@ -151,7 +151,7 @@ def _traceback(row: Example, context: CheckContext) -> bool:
 
 @_detects("provider_error")
 def _provider_error(row: Example, context: CheckContext) -> bool:
-    match: Any = _PATTERNS["error"].search(_bytes(row.answer)) if len(row.answer) <= _ERROR_CHARS else None
+    match = _PATTERNS["error"].search(_bytes(row.answer)) if len(row.answer) <= _ERROR_CHARS else None
     return match is not None and match.start() <= _ERROR_HEAD and not _holds("about_errors", row.question)
 
 
@@ -220,7 +220,7 @@ def degenerate(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFi
     Bad: "Dear {{name}}, your order has been shipped.<|im_end|>"
     """
     expected = {label.casefold() for label in (*context.labels, *labels_of(context.cases))}
-    codes: dict[int, str] = {}
+    codes = {}
     for number, row in enumerate(rows):
         code = _code(row, context)
         if code == "template_token" or (code and row.answer.strip().casefold() not in expected):

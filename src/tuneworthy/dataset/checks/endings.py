@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.task_kind import parse_object
@@ -46,7 +45,7 @@ _USUALLY_ENDED = 0.8
 
 def finish_reason(row: Example) -> str:
     """Return the finish reason in the log, in lower case; "" if the log has no such key."""
-    reason: Any = row.meta.get("finish_reason", row.meta.get("stop_reason"))
+    reason = row.meta.get("finish_reason", row.meta.get("stop_reason"))
     return reason.strip().lower() if isinstance(reason, str) else ""
 
 

@@ -33,7 +33,7 @@ from tuneworthy.types import UNLABELLED, Case, Example, JsonObject, Message, Say
 SIFTING: Final = ("feedback", "chat", "contamination", "exact", "near")
 # Replaces a row's own answer: only questions are compared.
 _ANSWER: Final = {"role": "assistant", "content": "-"}
-_SENT_KEYS: Final[frozenset[str]] = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
+_SENT_KEYS: Final = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
 _QUESTION_META: Final = ("tools", "licence", "license")
 
 

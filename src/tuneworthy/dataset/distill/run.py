@@ -242,7 +242,7 @@ async def _ask(
     traces = await runner.run(teaching.variant, teaching.model, cases, repeats=repeats)
     dates = runner.dates(teaching.variant, cases, repeats=repeats)
     scores = await _graded(teaching.grader, traces, cases)
-    answered: dict[int, _AnsweredQuestion] = {}
+    answered = {}
     for i, n in enumerate(order):
         part = slice(i * teacher.samples, (i + 1) * teacher.samples)
         own = [one for one in scores[part] if one is not None] if cases[i].labelled else None

@@ -93,7 +93,7 @@ def import_files(
         return base
     own = {one.path for one in sources}
     about = ImportRecord(made_by="files", sources=[one for path, one in before.items() if path not in own], notes=[])
-    parts: list[Any] = [SCHEMA_VERSION, [asdict(replace(one, path="")) for one in sources]]
+    parts = [SCHEMA_VERSION, [asdict(replace(one, path="")) for one in sources]]
     carried = base if about.sources else None
     identity = content_hash([*parts, carried.id] if carried else parts)
     done = finished_import(store, identity)

@@ -10,7 +10,7 @@ from tuneworthy.ladder.rung import Proposal, Rung, View, rung
 from tuneworthy.ladder.task_info import TaskInfo
 from tuneworthy.ladder.tuned_models import config_of
 from tuneworthy.prompts.transforms import asks_to_think
-from tuneworthy.providers.capabilities import Capabilities, filter_parameters, takes_temperature
+from tuneworthy.providers.capabilities import Capabilities, RequestParts, filter_parameters, takes_temperature
 from tuneworthy.store import Folder
 from tuneworthy.types import JsonMapping, JsonObject, Variant
 
@@ -91,7 +91,7 @@ def _warnings(view: View, variant: Variant) -> list[str]:
     ]
 
 
-def accepted(capabilities: Capabilities, setting: JsonMapping) -> tuple[JsonObject, tuple[str, ...]]:
+def accepted(capabilities: Capabilities, setting: JsonMapping) -> RequestParts:
     """Split a setting into what acts on the model and, in words, what does not.
 
     Args:

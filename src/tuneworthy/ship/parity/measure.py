@@ -11,7 +11,7 @@ from math import exp, log
 from typing import Final
 
 from tuneworthy.train.render import RowChat
-from tuneworthy.types import Example
+from tuneworthy.types import Example, TokenLists
 
 # Most likely tokens that a form is asked for; the others are one bucket.
 TOP: Final = 200
@@ -89,13 +89,13 @@ class ModelForm:
     def next(self, ids: Sequence[int]) -> NextToken:
         raise NotImplementedError
 
-    def following(self, texts: Sequence[Sequence[int]]) -> list[NextToken]:
+    def following(self, texts: TokenLists) -> list[NextToken]:
         return [self.next(ids) for ids in texts]
 
     def answer(self, ids: Sequence[int], most: int) -> Greedy:
         raise NotImplementedError
 
-    def greedy(self, prompts: Sequence[Sequence[int]], most: Sequence[int]) -> list[Greedy]:
+    def greedy(self, prompts: TokenLists, most: Sequence[int]) -> list[Greedy]:
         """Return its most likely answer to each prompt, of at most as many tokens as `most` says of that prompt."""
         return [self.answer(ids, n) for ids, n in zip(prompts, most, strict=True)]
 
@@ -120,8 +120,8 @@ class ParityPlan:
 
     chats: Sequence[RowChat]
     answers: Sequence[str]
-    prompt_ids: Sequence[Sequence[int]]
-    answer_ids: Sequence[Sequence[int]]
+    prompt_ids: TokenLists
+    answer_ids: TokenLists
     end: int
     marks: Mapping[str, int]
     facts: Sequence[int] = ()
@@ -139,7 +139,7 @@ class ParityPlan:
         """Tokens that a form needs for a prompt and its answer, twice over, as it may read more tokens in a prompt."""
         return min(self.context, 2 * (max(map(len, self.prompt_ids)) + self.n_greedy))
 
-    def answered(self, form: ModelForm, prompts: Sequence[Sequence[int]]) -> list[Greedy]:
+    def answered(self, form: ModelForm, prompts: TokenLists) -> list[Greedy]:
         return form.greedy(prompts, [min(self.n_greedy, self.context - len(ids)) for ids in prompts])
 
 
@@ -161,7 +161,7 @@ class FormAnswers:
     name: str
     kind: str
     template: str | None
-    prompt_ids: Sequence[Sequence[int]]
+    prompt_ids: TokenLists
     marks: Mapping[str, Sequence[int]]
     first: Sequence[NextToken] = field(repr=False)
     end: Sequence[NextToken] = field(repr=False)

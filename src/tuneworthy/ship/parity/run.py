@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from tuneworthy.rules import Status
 from tuneworthy.ship.ancestry import context_of
 from tuneworthy.ship.lora import all_trained, read_adapter
 from tuneworthy.ship.merged_weights import TORCH_DTYPES, dtype_of
@@ -61,7 +60,7 @@ def _subject(store: Folder, request: ParityRequest, base_folder: Path, say: Say)
     scoring = request.scoring_of(plan.rows)
     say(f"Measuring the base model {request.base.id} and the adapter {request.adapter.id}.")
     base, adapter, plan = _trained(request, plan, base_folder)
-    forms: dict[str, FormAnswers] = {}
+    forms = {}
     if request.merged is not None:
         say(f"Measuring the merged model {request.merged.id}.")
         forms["merged"] = _merged(request.merged.folder, plan)
@@ -118,7 +117,7 @@ def _outcome(subject: Subject) -> JsonMapping:
     findings = PARITY_CHECKS.run(subject)
     score = next(finding for finding in findings if finding.rule == SCORE)
     failed = [finding for finding in findings if finding.status == "fail"]
-    status: Status = "fail" if failed else "pass" if score.status == "pass" else "unknown"
+    status = "fail" if failed else "pass" if score.status == "pass" else "unknown"
     checks = [
         {
             "name": finding.rule, "forms": list(finding.forms), "status": finding.status, "detail": finding.message,

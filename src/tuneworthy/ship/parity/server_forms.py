@@ -13,7 +13,7 @@ from tuneworthy.providers.http_client import HttpClient, blocking
 from tuneworthy.providers.keys import Key
 from tuneworthy.ship.parity.measure import TOP, Greedy, ModelForm, NextToken
 from tuneworthy.train.render import RowChat
-from tuneworthy.types import JsonMapping, JsonObject
+from tuneworthy.types import JsonMapping, JsonObject, TokenLists
 
 TIMEOUT_S: Final = 300.0
 # Log-probabilities that a vLLM server gives unless it was started with more.
@@ -130,7 +130,7 @@ class LlamaForm(ServerForm):
         reply = self._complete(ids, most)
         return _greedy(reply["tokens"], reply["content"], ended=reply["stop_type"] == "eos")
 
-    def greedy(self, prompts: Sequence[Sequence[int]], most: Sequence[int]) -> list[Greedy]:
+    def greedy(self, prompts: TokenLists, most: Sequence[int]) -> list[Greedy]:
         """Return the most likely answer to each prompt, several written side by side."""
         with ThreadPoolExecutor(SLOTS) as pool:
             return list(pool.map(self.answer, prompts, most))

@@ -64,7 +64,7 @@ class FormLimits:
     agreement: float
 
 
-LIMITS: Final[Mapping[str, FormLimits]] = {
+LIMITS: Final = {
     "f32": FormLimits(0.02, 0.9),
     "bf16": FormLimits(0.02, 0.9),
     "f16": FormLimits(0.02, 0.9),

@@ -17,7 +17,7 @@ from tuneworthy.train.base_model import end_ids, load_model, load_tokenizer, tem
 from tuneworthy.train.generation import BATCH, answer_ids, batches, inner_model, quiet, repeated, shared_start
 from tuneworthy.train.memory import Device
 from tuneworthy.train.render import Renderer, RowChat
-from tuneworthy.types import JsonObject
+from tuneworthy.types import TokenLists
 
 
 class TransformersForm(ModelForm):
@@ -43,11 +43,11 @@ class TransformersForm(ModelForm):
     def token_ids(self, text: str) -> list[int]:
         return self._renderer.ids(text)
 
-    def following(self, texts: Sequence[Sequence[int]]) -> list[NextToken]:
+    def following(self, texts: TokenLists) -> list[NextToken]:
         """Return what follows each text; texts of like length are read side by side, what all begin with once."""
         import torch
 
-        found: dict[int, NextToken] = {}
+        found = {}
         start, cache = shared_start(self._model, texts)
         for chosen in batches([len(ids) for ids in texts], 1, BATCH if self._keeps else 1):
             rows = [list(texts[at][start:]) for at in chosen]
@@ -55,7 +55,7 @@ class TransformersForm(ModelForm):
             # The text before it does not see the filler, whatever token that is.
             ids = torch.tensor([row + row[-1:] * (width - len(row)) for row in rows], device=self._model.device)
             ends = sorted({len(row) - 1 for row in rows})
-            more: JsonObject = {"logits_to_keep": torch.tensor(ends, device=ids.device)} if self._keeps else {}
+            more = {"logits_to_keep": torch.tensor(ends, device=ids.device)} if self._keeps else {}
             if cache is not None:
                 more["past_key_values"] = repeated(cache, len(rows))
             with torch.inference_mode():
@@ -66,9 +66,9 @@ class TransformersForm(ModelForm):
                 found[at] = NextToken(dict(zip(tokens.tolist(), values.tolist(), strict=True)))
         return [found[at] for at in range(len(texts))]
 
-    def greedy(self, prompts: Sequence[Sequence[int]], most: Sequence[int]) -> list[Greedy]:
+    def greedy(self, prompts: TokenLists, most: Sequence[int]) -> list[Greedy]:
         """Return the most likely answers; those that have room for as many tokens are written side by side."""
-        answers: dict[int, Greedy] = {}
+        answers = {}
         for n in sorted(set(most)):
             places = [place for place, room in enumerate(most) if room == n]
             batch = [prompts[place] for place in places]
