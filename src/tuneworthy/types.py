@@ -159,6 +159,10 @@ class Example:
         return text_of(last) if role_of(last) == "assistant" else ""
 
 
+Cases = Sequence[Case]
+Examples = Sequence[Example]
+CaseOrExample = Case | Example
+
 OutputKind = Literal["free", "choice", "json_schema", "ranked"]
 # How the log-probabilities of ranked labels are made comparable: not at all, by length, or by those after no content.
 Ranking = Literal["", "sum", "per_byte", "prior"]
@@ -403,6 +407,9 @@ class Failure:
     code: str
     message: str
     attempts: int = 1
+
+
+Answer = Response | Failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.text import count, plural
-from tuneworthy.types import Case
+from tuneworthy.types import Case, Cases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ def add_cases(
     return replace(result, grouped=len(near_duplicates(added, test)), n_test=len(test) + len(added))
 
 
-def _new_cases(given: Sequence[Case], known: Sequence[Case]) -> tuple[list[Case], list[str]]:
+def _new_cases(given: Cases, known: Cases) -> tuple[list[Case], list[str]]:
     ids, questions = {case.id for case in known}, {normalise(question_of(case)) for case in known}
     new, repeated = [], []
     for case in given:
@@ -99,7 +99,7 @@ def _new_cases(given: Sequence[Case], known: Sequence[Case]) -> tuple[list[Case]
     return new, repeated
 
 
-def _overlapping(dataset: Dataset, candidates: Sequence[Case]) -> set[str]:
+def _overlapping(dataset: Dataset, candidates: Cases) -> set[str]:
     """Return the ids of the candidates that reword a dev case, share its group, or overlap an example in use."""
     dev = dataset.split.dev
     groups = {case.group for case in dev} - {None}
@@ -116,7 +116,7 @@ def _overlapping(dataset: Dataset, candidates: Sequence[Case]) -> set[str]:
         refused |= hits
 
 
-def _append(path: Path, cases: Sequence[Case]) -> None:
+def _append(path: Path, cases: Cases) -> None:
     if read_cases(path).format != "jsonl/native":
         raise UserError(
             f"Rows cannot be appended to {path}.",

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from tuneworthy.cases.normalize import normalised_bytes, question_of, words
 from tuneworthy.cases.task_kind import answer_text, parse_object
-from tuneworthy.types import UNLABELLED, Case, Example, canonical
+from tuneworthy.types import UNLABELLED, CaseOrExample, Example, canonical
 
 # `other`: a label, JSON or a short answer that is not the expected one, or free text about another name, number or
 # code. `unlike`: free text in other words.
@@ -38,7 +38,7 @@ class ExpectedAnswer:
         self._texts = texts
         self._words = [words(text) for text in texts]
 
-    def agreement(self, row: Case | Example) -> Agreement:
+    def agreement(self, row: CaseOrExample) -> Agreement:
         answer = answer_of(row)
         if not self._known or not answer.strip():
             return "unknown"
@@ -83,7 +83,7 @@ def _names(text: str) -> set[str]:
     return set(words(" ".join(part for part in text.split() if part != part.lower() or any(map(str.isdigit, part)))))
 
 
-def answer_of(row: Case | Example) -> str:
+def answer_of(row: CaseOrExample) -> str:
     if isinstance(row, Example):
         return row.answer
     return answer_text(row.expected) if row.labelled and row.expected is not None else ""

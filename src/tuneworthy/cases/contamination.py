@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from tuneworthy.cases.agreement import answer_of
 from tuneworthy.cases.task_kind import guess_kind, parse_object
-from tuneworthy.types import Case, Example
+from tuneworthy.types import Case, CaseOrExample, Example
 
 if TYPE_CHECKING:
     from tuneworthy.cases.contamination_index import ContaminationIndex, OverlapHit
@@ -112,7 +112,7 @@ def search(
     return hits, tuple(sorted(prices, key=lambda price: (-price.share, price.answer)))
 
 
-def _doubted(index: ContaminationIndex, hits: Sequence[OverlapHit], rows: Sequence[Case | Example]) -> list[OverlapHit]:
+def _doubted(index: ContaminationIndex, hits: Sequence[OverlapHit], rows: Sequence[CaseOrExample]) -> list[OverlapHit]:
     """Return the hits, near copies no longer certain where examples resemble cases as cases resemble each other."""
     n_near, n_rows = sum(hit.certain and hit.is_near for hit in hits), len(rows)
     few = n_near <= FEW_NEAR * n_rows or isinstance(rows[0], Case)
@@ -127,7 +127,7 @@ def _counted(rows: Sequence[R], kind: str, counts: Counter[str]) -> Iterator[R]:
         yield row
 
 
-def _answer_group(row: Case | Example, kind: str) -> str:
+def _answer_group(row: CaseOrExample, kind: str) -> str:
     answer = answer_of(row).strip()
     value = parse_object(answer) if kind == "json" else None
     return ", ".join(sorted(value)) if isinstance(value, dict) and value else answer

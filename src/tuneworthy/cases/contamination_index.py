@@ -33,7 +33,7 @@ from tuneworthy.arrays import Hashes, Ints
 from tuneworthy.cases.agreement import Agreement, ExpectedAnswer, answer_of, form_of, padded_words
 from tuneworthy.cases.normalize import END, context_of, normalised_bytes, question_of, words_of_all
 from tuneworthy.cases.task_kind import guess_kind
-from tuneworthy.types import Case, Example
+from tuneworthy.types import Case, CaseOrExample
 
 Reason = Literal["exact", "group", "prompt", "ngram", "edit"]
 # In the order of precedence.
@@ -280,7 +280,7 @@ class ContaminationIndex:
         ends = (np.concatenate(owners), np.concatenate(slots))
         return csr_matrix((np.ones(len(ends[0])), ends), shape=(len(texts.ends), len(self._keys)))
 
-    def weigh(self, rows: Sequence[Case | Example]) -> None:
+    def weigh(self, rows: Sequence[CaseOrExample]) -> None:
         """Count the n-grams, words and answers of the cases in `rows`, each distinct text once.
 
         An n-gram in more than `COMMON` rows is a pattern, and rare words and answers are more evidence than frequent.
@@ -315,7 +315,7 @@ class ContaminationIndex:
         shared = [word for word in self._texts.of(case) if word in words]
         return bool(self._bits[shared].sum() + self._answer_bits[case] >= self._least + margin)
 
-    def find(self, rows: Iterable[Case | Example]) -> Iterator[OverlapHit]:
+    def find(self, rows: Iterable[CaseOrExample]) -> Iterator[OverlapHit]:
         """Yield the rows that overlap with a case, in order.
 
         Certain matches take precedence, then the reasons in the order of `_REASONS`.
@@ -341,7 +341,7 @@ class ContaminationIndex:
             first += len(portion)
         return n
 
-    def _matches(self, portion: list[tuple[Case | Example, str]]) -> dict[int, list[_Match]]:
+    def _matches(self, portion: list[tuple[CaseOrExample, str]]) -> dict[int, list[_Match]]:
         found: dict[int, list[_Match]] = defaultdict(list)
         contexts: dict[str, list[int]] = defaultdict(list)
         for number, (row, question) in enumerate(portion):
@@ -364,7 +364,7 @@ class ContaminationIndex:
                     found[number].append(match)
         return found
 
-    def _near_copies(self, portion: list[tuple[Case | Example, str]]) -> Iterator[tuple[int, _Match]]:
+    def _near_copies(self, portion: list[tuple[CaseOrExample, str]]) -> Iterator[tuple[int, _Match]]:
         """Yield the rows that cover a case, or are one or two words apart from it."""
         texts = self._read([question for _, question in portion])
         # a copy of almost the whole case counts however many rows have it
@@ -431,8 +431,8 @@ def word_distance(one: Sequence[int], other: Sequence[int]) -> int:
     return max(len(one), len(other)) - lengths[-1]
 
 
-def _portions(rows: Iterable[Case | Example]) -> Iterator[list[tuple[Case | Example, str]]]:
-    portion: list[tuple[Case | Example, str]] = []
+def _portions(rows: Iterable[CaseOrExample]) -> Iterator[list[tuple[CaseOrExample, str]]]:
+    portion: list[tuple[CaseOrExample, str]] = []
     size = 0
     for row in rows:
         question = question_of(row)

@@ -4,7 +4,6 @@
 and no row of `dev_shots` overlaps a test case.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -14,7 +13,7 @@ from tuneworthy.cases.splits import DEV, MIN_EXAMPLES, Changes, Split, StoredSpl
 from tuneworthy.config.project import Project
 from tuneworthy.store import Folder
 from tuneworthy.text import count, plural
-from tuneworthy.types import Case, Example
+from tuneworthy.types import Case, Cases, Example, Examples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +48,8 @@ class Dataset:
         notes: Guesses, conversions and omissions of the readers.
     """
 
-    cases: Sequence[Case]
-    examples: Sequence[Example] = ()
+    cases: Cases
+    examples: Examples = ()
     seed: int
     dev_size: int
     stored: StoredSplit | None = None
@@ -117,7 +116,7 @@ class Dataset:
         return split, ContaminationReport(cases=in_cases, dev=in_dev, dev_test=between)
 
 
-def _dev_shots(cases: Sequence[Case]) -> tuple[Example, ...]:
+def _dev_shots(cases: Cases) -> tuple[Example, ...]:
     """Return dev cases as examples with the source of their case; empty if they share one source."""
     rows = [case_example(replace(case, group=case.source)) for case in cases]
     shots = tuple(replace(row, source=DEV) for row in rows if row is not None)
@@ -135,7 +134,7 @@ def read_dataset(project: Project, *, examples: bool = True) -> Dataset:
         UserError: A file is missing or wrong.
     """
     case_file = read_cases(project.path(project.cases.path))
-    rows: Sequence[Example] = ()
+    rows: Examples = ()
     notes = case_file.notes
     if project.examples and examples:
         example_file = read_examples(project.path(project.examples.path))
@@ -143,9 +142,7 @@ def read_dataset(project: Project, *, examples: bool = True) -> Dataset:
     return dataset_of(project, case_file.cases, rows, notes=notes)
 
 
-def dataset_of(
-    project: Project, cases: Sequence[Case], examples: Sequence[Example] = (), *, notes: tuple[str, ...] = ()
-) -> Dataset:
+def dataset_of(project: Project, cases: Cases, examples: Examples = (), *, notes: tuple[str, ...] = ()) -> Dataset:
     return Dataset(
         cases=cases,
         examples=examples,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from copy import copy
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Final, TypeVar, overload
+from typing import Final, TypeVar, overload
 
 import numpy as np
 import orjson
@@ -21,7 +21,7 @@ from tuneworthy.cases.normalize import asked_id, normalised_bytes, question_of
 from tuneworthy.cases.stratified import Unit, components_of, members_of
 from tuneworthy.cases.task_kind import Kind, parse_object
 from tuneworthy.store.own_file import OwnFile
-from tuneworthy.types import UNLABELLED, Case, Example
+from tuneworthy.types import UNLABELLED, Case, CaseOrExample, Cases, Example, Examples, JsonMapping
 
 R = TypeVar("R", Case, Example)
 
@@ -101,7 +101,7 @@ class ExampleWriter:
         self._columns = _ColumnWriter()
         self._starts, self._lines, self._ids = array("Q", [0]), array("Q"), array("Q")
 
-    def add(self, identity: str, line: int, fields: Mapping[str, Any]) -> None:
+    def add(self, identity: str, line: int, fields: JsonMapping) -> None:
         self._columns.add(Example(id=identity, **fields))
         content = orjson.dumps(
             [fields["messages"], fields.get("group"), fields.get("tags", ()), fields.get("meta", {})],
@@ -194,7 +194,7 @@ def hash_of(content: bytes) -> int:
     return xxh3_64_intdigest(content)
 
 
-def columns_of(rows: Sequence[Example]) -> ExampleColumns:
+def columns_of(rows: Examples) -> ExampleColumns:
     if isinstance(rows, StoredExamples):
         return rows.columns
     writer = _ColumnWriter()
@@ -209,25 +209,25 @@ def some_of(rows: Sequence[R], numbers: Iterable[int]) -> Sequence[R]:
     return tuple(rows[number] for number in numbers)
 
 
-def others(rows: Sequence[Case | Example], numbers: Iterable[int]) -> Ints:
+def others(rows: Sequence[CaseOrExample], numbers: Iterable[int]) -> Ints:
     return np.setdiff1d(np.arange(len(rows)), np.fromiter(numbers, np.int64))
 
 
-def by_id(rows: Sequence[Example]) -> Sequence[Example]:
+def by_id(rows: Examples) -> Examples:
     return rows.sorted() if isinstance(rows, StoredExamples) else tuple(sorted(rows, key=lambda row: row.id))
 
 
-def ids_of(rows: Sequence[Example]) -> list[str]:
+def ids_of(rows: Examples) -> list[str]:
     return rows.ids if isinstance(rows, StoredExamples) else [row.id for row in rows]
 
 
-def rows_by_answer(rows: Sequence[Example]) -> list[list[int]]:
+def rows_by_answer(rows: Examples) -> list[list[int]]:
     return sorted(
         members_of(columns_of(rows).answers.tolist()), key=lambda some: (-len(some), rows[some[0]].answer[:_PREFIX])
     )
 
 
-def answer_counts(rows: Sequence[Example]) -> Counter[str]:
+def answer_counts(rows: Examples) -> Counter[str]:
     counts: Counter[str] = Counter()
     for some in members_of(columns_of(rows).answers.tolist()):
         counts[rows[some[0]].answer.strip()] += len(some)
@@ -235,14 +235,14 @@ def answer_counts(rows: Sequence[Example]) -> Counter[str]:
     return counts
 
 
-def asking(pool: Sequence[Example], kind: Kind, ids: Collection[str]) -> Ints:
+def asking(pool: Examples, kind: Kind, ids: Collection[str]) -> Ints:
     columns = columns_of(pool)
     wanted = np.array([int(one, 16) for one in ids if _IS_HASH.fullmatch(one)], np.uint64)
     return np.flatnonzero(np.isin(columns.asked, wanted) & columns.scorable(kind.name))
 
 
 def units_to_draw(
-    pool: Sequence[Example], cases: Sequence[Case], kind: Kind, convert: Callable[[Example, Kind], Case | None]
+    pool: Examples, cases: Cases, kind: Kind, convert: Callable[[Example, Kind], Case | None]
 ) -> Iterator[Unit]:
     """Yield the units from which dev cases are drawn.
 

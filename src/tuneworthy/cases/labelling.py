@@ -23,7 +23,7 @@ from tuneworthy.cases.writer import write_rows
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.input_files import read_input
 from tuneworthy.store.lines import append_line, refuse_link
-from tuneworthy.types import SECOND_SHARE, UNLABELLED, Bounds, Case, JsonObject, Say, canonical
+from tuneworthy.types import SECOND_SHARE, UNLABELLED, Bounds, Case, Cases, JsonObject, Say, canonical
 
 QUIT: Final = "/quit"
 SKIP: Final = "/skip"
@@ -98,7 +98,7 @@ class LabelSession:
     """
 
     def __init__(
-        self, cases: Sequence[Case], path: Path | str, labeller: str, *, seed: int, share: float = SECOND_SHARE
+        self, cases: Cases, path: Path | str, labeller: str, *, seed: int, share: float = SECOND_SHARE
     ) -> None:
         if not labeller.strip():
             raise UserError("No labeller name is set.", hint="Pass --labeller NAME.")

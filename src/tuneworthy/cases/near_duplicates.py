@@ -15,7 +15,7 @@ import numpy as np
 
 from tuneworthy.cases.normalize import normalise, question_of, words
 from tuneworthy.cases.stratified import components_of, members_of, numbered, units_of
-from tuneworthy.types import UNLABELLED, Case, canonical
+from tuneworthy.types import UNLABELLED, Case, Cases, canonical
 
 # Similarity from which two cases are one source, where they expect one answer, and where they do not. On real
 # questions (BANKING77, restaurant8k, XQuAD; docs/limits.md) these find 95 % of wrapped, reordered and shortened
@@ -38,7 +38,7 @@ class GroupedCases(NamedTuple):
     n_near: int
 
 
-def group_near_duplicates(cases: Sequence[Case]) -> GroupedCases:
+def group_near_duplicates(cases: Cases) -> GroupedCases:
     """Return `cases` with one group for those that share a source; a case without rewordings keeps its group.
 
     The name of a group depends on its members only: the first declared name, else the smallest id.
@@ -60,7 +60,7 @@ def group_near_duplicates(cases: Sequence[Case]) -> GroupedCases:
     return GroupedCases(tuple(cases), n_near)
 
 
-def near_duplicates(new: Iterable[Case], of: Sequence[Case]) -> dict[str, str]:
+def near_duplicates(new: Iterable[Case], of: Cases) -> dict[str, str]:
     new = list(new)
     grouped, _ = group_near_duplicates([*(replace(case, group=None) for case in (*of, *new))])
     first: dict[str, str] = {}
@@ -69,7 +69,7 @@ def near_duplicates(new: Iterable[Case], of: Sequence[Case]) -> dict[str, str]:
     return {case.id: first[case.source] for case in grouped[len(of) :] if case.source in first}
 
 
-def _alike(cases: Sequence[Case]) -> Iterator[tuple[int, int]]:
+def _alike(cases: Cases) -> Iterator[tuple[int, int]]:
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
 

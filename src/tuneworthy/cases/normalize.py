@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tuneworthy.cases.formats.chats import turns_text
 from tuneworthy.cases.formats.columns import parsed
-from tuneworthy.types import Case, Example, JsonMapping, JsonObject, role_of, text_of
+from tuneworthy.types import Case, CaseOrExample, Example, JsonMapping, JsonObject, role_of, text_of
 
 
 class _TranslateTable(dict[int, int | str | None]):
@@ -135,7 +135,7 @@ def spaced(text: str) -> str:
     return text.translate(_WORDS)
 
 
-def context_of(row: Case | Example) -> list[str]:
+def context_of(row: CaseOrExample) -> list[str]:
     """Return the texts that may quote another question: system messages, and each turn of a chat of several."""
     asked = row.messages[:-1]
     if len(asked) < 2:
@@ -144,7 +144,7 @@ def context_of(row: Case | Example) -> list[str]:
     return [text for m in asked if (text := text_of(m)) and not (alone and role_of(m) == "user")]
 
 
-def question_of(row: Case | Example) -> str:
+def question_of(row: CaseOrExample) -> str:
     if isinstance(row, Example):
         return turns_text(row.messages[:-1])
     return turns_text(row.messages) if row.messages else row.text

@@ -19,7 +19,7 @@ from tuneworthy.cases.task_kind import answer_text, guess_kind
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.input_files import open_input
 from tuneworthy.text import count, plural
-from tuneworthy.types import UNLABELLED, Case, Example, content_hash
+from tuneworthy.types import UNLABELLED, Case, Cases, Example, content_hash
 
 NEAR = 0.8
 MIN_CLUSTERED = 50
@@ -160,7 +160,7 @@ def _lines(path: Path) -> list[Case]:
     return list(cases.values())
 
 
-def _strata(cases: Sequence[Case], seed: int) -> tuple[str, list[str]]:
+def _strata(cases: Cases, seed: int) -> tuple[str, list[str]]:
     labels = guess_kind(case.expected for case in cases)
     if labels.name == "label" and sum(case.labelled for case in cases) >= len(cases) / 2:
         return "label", [answer_text(case.expected) if case.labelled else "none" for case in cases]
@@ -193,7 +193,7 @@ def _clusters(texts: Sequence[str], seed: int) -> list[str]:
     return [f"cluster {label:02d}" for label in means.predict(vectors)]
 
 
-def _draw(cases: Sequence[Case], strata: Sequence[str], n: int, seed: int) -> tuple[list[int], int]:
+def _draw(cases: Cases, strata: Sequence[str], n: int, seed: int) -> tuple[list[int], int]:
     """Draw `n` cases, in shares of their strata, without near-duplicates.
 
     Where a stratum runs out, the others fill up; near-duplicates are not used even then.

@@ -6,7 +6,7 @@ test = max(50, half), and dev cases double as examples. No group and no question
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
@@ -15,7 +15,7 @@ from tuneworthy.cases.stratified import draw, units_of
 from tuneworthy.cases.task_kind import Kind, TaskKind, answer_text, guess_kind, parse_object
 from tuneworthy.errors import UserError
 from tuneworthy.text import count, plural
-from tuneworthy.types import UNLABELLED, Case, Example, JsonObject, content_hash
+from tuneworthy.types import UNLABELLED, Case, Cases, Example, Examples, JsonObject, content_hash
 
 MIN_EXAMPLES = 200
 MIN_DEV = 50
@@ -91,7 +91,7 @@ class Split(Draw):
 
     dev: tuple[Case, ...]
     test: tuple[Case, ...]
-    shots: Sequence[Example]
+    shots: Examples
     dev_shots: tuple[Example, ...] = ()
     kind: Kind
 
@@ -100,7 +100,7 @@ class Split(Draw):
         return len(self.dev) >= MIN_DEV
 
     @property
-    def pool(self) -> Sequence[Example]:
+    def pool(self) -> Examples:
         return (*self.shots, *self.dev_shots) if self.dev_shots else self.shots
 
     @property
@@ -119,7 +119,7 @@ class Split(Draw):
         )
 
     @classmethod
-    def restored(cls, stored: StoredSplit, cases: Iterable[Case], examples: Sequence[Example] = ()) -> Split:
+    def restored(cls, stored: StoredSplit, cases: Iterable[Case], examples: Examples = ()) -> Split:
         """Return the stored split with the cases and examples as they are now.
 
         Cases that were added since then are not in it (see `changes`); examples that were added join the shots.
@@ -181,7 +181,7 @@ class Changes:
         return bool(self.added or self.removed or self.edited or self.relabelled)
 
 
-def changes(stored: StoredSplit, cases: Iterable[Case], examples: Sequence[Example] = ()) -> Changes:
+def changes(stored: StoredSplit, cases: Iterable[Case], examples: Examples = ()) -> Changes:
     known = {case.id: fingerprint(case) for case in cases if case.labelled}
     before = {entry.id: entry for entry in stored.test}
     dev = {entry.id: entry for entry in stored.dev}
@@ -265,7 +265,7 @@ def _dev_pool(examples: Iterable[Example], kind: Kind) -> dict[str, Case]:
     return pool
 
 
-def make_split(cases: Sequence[Case], examples: Sequence[Example] = (), *, seed: int, dev_size: int) -> Split:
+def make_split(cases: Cases, examples: Examples = (), *, seed: int, dev_size: int) -> Split:
     """Draw dev and test.
 
     `examples` must not overlap `cases`: `cases.dataset` drops those that do first.
@@ -288,8 +288,8 @@ def make_split(cases: Sequence[Case], examples: Sequence[Example] = (), *, seed:
     kind = kind_of(labelled, pool)
     n_scorable = int(columns_of(pool).scorable(kind.name).sum())
     n_side, shots = 0, pool
-    dev: Sequence[Case]
-    test: Sequence[Case] = labelled
+    dev: Cases
+    test: Cases = labelled
     from_examples = n_scorable >= MIN_EXAMPLES
     if from_examples:
         dev, shots, n_side = _from_examples(labelled, pool, kind, seed=seed, dev_size=dev_size)
@@ -338,7 +338,7 @@ def make_split(cases: Sequence[Case], examples: Sequence[Example] = (), *, seed:
     )
 
 
-def kind_of(cases: Sequence[Case], examples: Sequence[Example]) -> Kind:
+def kind_of(cases: Cases, examples: Examples) -> Kind:
     from tuneworthy.cases.example_store import answer_counts, columns_of
 
     expected = [case.expected for case in cases]
@@ -350,8 +350,8 @@ def kind_of(cases: Sequence[Case], examples: Sequence[Example]) -> Kind:
 
 
 def _from_examples(
-    cases: Sequence[Case], pool: Sequence[Example], kind: Kind, *, seed: int, dev_size: int
-) -> tuple[list[Case], Sequence[Example], int]:
+    cases: Cases, pool: Examples, kind: Kind, *, seed: int, dev_size: int
+) -> tuple[list[Case], Examples, int]:
     """Draw dev from the examples; return it, the other examples, and the number of those set aside."""
     from tuneworthy.cases.example_store import others, some_of, units_to_draw
 
@@ -367,9 +367,7 @@ def _from_examples(
     return dev, some_of(pool, others(pool, taken)), len(taken) - len(dev)
 
 
-def _from_cases(
-    cases: Sequence[Case], kind: Kind, *, seed: int, n_scorable: int
-) -> tuple[Sequence[Case], Sequence[Case]]:
+def _from_cases(cases: Cases, kind: Kind, *, seed: int, n_scorable: int) -> tuple[Cases, Cases]:
     n_test = max(MIN_TEST, (len(cases) + 1) // 2)
     if len(cases) <= n_test:
         raise UserError(
@@ -395,7 +393,7 @@ def _from_cases(
     return dev, [case for i, case in enumerate(cases) if i in chosen]
 
 
-def labels_of(cases: Iterable[Case], examples: Sequence[Example] = ()) -> tuple[str, ...]:
+def labels_of(cases: Iterable[Case], examples: Examples = ()) -> tuple[str, ...]:
     from tuneworthy.cases.example_store import answer_counts
 
     labels = set(answer_counts(examples))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tuneworthy.cases.normalize import normalise, question_of
-from tuneworthy.types import Case, Example
+from tuneworthy.types import CaseOrExample
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +39,7 @@ class Unit:
         return self.strata.total()
 
 
-def units_of(rows: Sequence[Case | Example]) -> list[Unit]:
+def units_of(rows: Sequence[CaseOrExample]) -> list[Unit]:
     numbers: dict[str, int] = defaultdict(lambda: len(numbers))
     nodes = [numbers["question " + normalise(question_of(row))] for row in rows]
     edges = [

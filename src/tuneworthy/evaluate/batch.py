@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tuneworthy.errors import ProviderError
-from tuneworthy.types import Case, Failure, Request, Response
+from tuneworthy.types import Answer, Case, Request
 
 # By store key: the response, and its cost in US dollars.
-Answers = dict[bytes, tuple[Response | Failure, float]]
+Answers = dict[bytes, tuple[Answer, float]]
 
 
 @dataclass(slots=True, eq=False)
@@ -100,7 +100,7 @@ class Batch:
             self._ready.appendleft(job)
             self._changed.set()
 
-    def finish(self, job: Job, answer: Response | Failure, cost_usd: float) -> None:
+    def finish(self, job: Job, answer: Answer, cost_usd: float) -> None:
         self.answers[job.key] = (answer, cost_usd)
         self.remaining -= 1
         if self.remaining == 0:

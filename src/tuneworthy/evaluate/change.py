@@ -7,7 +7,7 @@ cannot judge is refused.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from itertools import chain
 from typing import Final
@@ -16,7 +16,7 @@ from tuneworthy.cases.normalize import words
 from tuneworthy.config.base import FunctionSection
 from tuneworthy.config.models import ModelSection
 from tuneworthy.config.project import FILE_NAME, Project
-from tuneworthy.types import Case
+from tuneworthy.types import Cases
 
 _BLOCK: Final = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _PLAIN: Final = re.compile(r"\{\{ *\w+ *\}\}")
@@ -33,7 +33,7 @@ _LEVELS: Final[tuple[tuple[Callable[[int], float], Callable[[int], float]], ...]
 )
 
 
-def faults_of(change: Project, base: Project, *groups: Sequence[Case]) -> list[str]:
+def faults_of(change: Project, base: Project, *groups: Cases) -> list[str]:
     """Return in sentences why `base` cannot judge the prompt and the model of `change` on each group of cases."""
     section = change.models[change.ladder.baseline]
     faults = [*_model_faults(section, base), *_prompt_faults(change, base, groups)]
@@ -53,7 +53,7 @@ def _model_faults(section: ModelSection, base: Project) -> Iterator[str]:
     yield "It changes the provider, host, function, price, model file or another setting of the model."
 
 
-def _prompt_faults(change: Project, base: Project, groups: Iterable[Sequence[Case]]) -> Iterator[str]:
+def _prompt_faults(change: Project, base: Project, groups: Iterable[Cases]) -> Iterator[str]:
     """Find prompts that are no plain text of the change, and quotes of cases that the base's prompts lack."""
     old, new = (
         "\n".join([project.text(at.system) or "", project.text(at.user) or "", str(at.parameters), *at.stop])
@@ -75,7 +75,7 @@ def _prompt_faults(change: Project, base: Project, groups: Iterable[Sequence[Cas
         yield f"A prompt quotes cases or their answers (n = {n})."
 
 
-def _texts(cases: Sequence[Case]) -> tuple[list[str], list[str]]:
+def _texts(cases: Cases) -> tuple[list[str], list[str]]:
     """Return the questions, and long answers if most answers occur once: labels and short answers are no quotes."""
     answers = Counter({case.id: str(case.expected) for case in cases}.values())
     return (

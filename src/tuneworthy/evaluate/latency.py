@@ -11,7 +11,7 @@ from tuneworthy.config.ladder import Constraints
 from tuneworthy.config.serving import keeps_p95
 from tuneworthy.evaluate.models import OpenModel
 from tuneworthy.evaluate.runner import Runner
-from tuneworthy.types import Bounds, Case, Timing, Variant, content_hash
+from tuneworthy.types import Bounds, Cases, Timing, Variant, content_hash
 
 N_CASES = 32
 # Calls in all after each further look, where a limit lies within the interval.
@@ -59,8 +59,8 @@ class Latency:
 
 
 async def measure_latency(
-    time: Callable[[Sequence[Case]], Awaitable[Latency]],
-    cases: Sequence[Case],
+    time: Callable[[Cases], Awaitable[Latency]],
+    cases: Cases,
     *,
     limits: Constraints | None = None,
 ) -> Latency:
@@ -83,7 +83,7 @@ async def measure_latency(
     return latency
 
 
-async def time_calls(runner: Runner, variant: Variant, model: OpenModel, cases: Sequence[Case]) -> Latency:
+async def time_calls(runner: Runner, variant: Variant, model: OpenModel, cases: Cases) -> Latency:
     """Return the times of single calls to `cases`.
 
     As wherever a variant is served, the start that all prompts share may be cached; the rest of a prompt is not. The
@@ -99,15 +99,13 @@ async def time_calls(runner: Runner, variant: Variant, model: OpenModel, cases: 
     })  # fmt: skip
 
 
-async def _searching(runner: Runner, variant: Variant, cases: Sequence[Case]) -> Mapping[str, float]:
+async def _searching(runner: Runner, variant: Variant, cases: Cases) -> Mapping[str, float]:
     if variant.retrieval is None or runner.library is None:
         return {}
     return await runner.library.seconds(variant.retrieval, cases)
 
 
-async def measure_together(
-    runner: Runner, sides: Sequence[tuple[Variant, OpenModel]], cases: Sequence[Case]
-) -> list[Latency]:
+async def measure_together(runner: Runner, sides: Sequence[tuple[Variant, OpenModel]], cases: Cases) -> list[Latency]:
     """Measure at most `LANES` variants in turn, case by case, so that a busy machine slows all equally.
 
     As `measure_latency`, with fresh calls of their own for each set of variants.

@@ -14,7 +14,7 @@ from tuneworthy.evaluate.limiter import Limiter
 from tuneworthy.providers.base import Provider, open_provider
 from tuneworthy.providers.prices import Price, most_input_tokens, price_for
 from tuneworthy.providers.usage import believed
-from tuneworthy.types import Failure, Request, Response, canonical
+from tuneworthy.types import Answer, Request, Response, canonical
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class OpenModel:
         size += getattr(self.provider, "added_bytes", 0)
         return size * len(output.choices) if output.kind == "ranked" else size  # a prompt is read once for each label
 
-    def doubtful(self, answer: Response | Failure) -> bool:
+    def doubtful(self, answer: Answer) -> bool:
         return self.price is not None and isinstance(answer, Response) and answer.output_tokens is None
 
 

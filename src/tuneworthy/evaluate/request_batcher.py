@@ -5,11 +5,11 @@ and its notion of a provider that is down, wants them all at once.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from tuneworthy.evaluate.models import Models
 from tuneworthy.evaluate.runner import Runner
-from tuneworthy.types import Case, Failure, JsonMapping, Trace, Variant
+from tuneworthy.types import Case, Cases, Failure, JsonMapping, Trace, Variant
 
 
 class RequestBatcher:
@@ -56,6 +56,6 @@ class RequestBatcher:
         cases.append(case)
         return (await task)[place]
 
-    async def _run(self, variant: Variant, cases: Sequence[Case]) -> list[Trace]:
+    async def _run(self, variant: Variant, cases: Cases) -> list[Trace]:
         del self._open[id(variant)]
         return await self._runner.run(variant, self._models[variant.model], cases)

@@ -40,8 +40,10 @@ from tuneworthy.providers.http_client import blocking
 from tuneworthy.store import ResponseStore, response_key
 from tuneworthy.text import count
 from tuneworthy.types import (
+    Answer,
     Bounds,
     Case,
+    Cases,
     Failure,
     Message,
     Passage,
@@ -184,7 +186,7 @@ class Runner:
         finally:
             self._meters.remove(meter)
 
-    def _count(self, model: OpenModel, key: bytes, answer: Response | Failure, cost_usd: float) -> None:
+    def _count(self, model: OpenModel, key: bytes, answer: Answer, cost_usd: float) -> None:
         if key not in self._counted:
             self._counted[key] = cost_usd
             self.doubtful[model.name] += model.doubtful(answer)
@@ -195,7 +197,7 @@ class Runner:
         self,
         variant: Variant,
         model: OpenModel,
-        cases: Sequence[Case],
+        cases: Cases,
         *,
         repeats: Iterable[int] = (0,),
         logprobs: int | None = None,
@@ -258,10 +260,8 @@ class Runner:
         identity = variant.id
         return [_trace(job, variant, identity, *answers[job.key], stored=job.key in stored) for job in jobs]
 
-    def stored(
-        self, variant: Variant, cases: Sequence[Case], *, repeats: Iterable[int] = (0,), logprobs: int | None = None
-    ) -> list[Trace]:
-        jobs = self._jobs(variant, cases, repeats, logprobs=logprobs)
+    def stored(self, variant: Variant, cases: Cases, *, repeats: Iterable[int] = (0,)) -> list[Trace]:
+        jobs = self._jobs(variant, cases, repeats)
         answers = {
             key: (answer, self._counted.get(key, cost))
             for key, (answer, cost) in self.store.get_many([job.key for job in jobs]).items()
@@ -273,7 +273,7 @@ class Runner:
         """Return what `run` sends for a case."""
         return self._jobs(variant, [case], (0,))[0].request
 
-    def dates(self, variant: Variant, cases: Sequence[Case], *, repeats: Iterable[int] = (0,)) -> list[float | None]:
+    def dates(self, variant: Variant, cases: Cases, *, repeats: Iterable[int] = (0,)) -> list[float | None]:
         """Return the commit times of the answers of `run`, seconds since the epoch; None without answers."""
         keys = [job.key for job in self._jobs(variant, cases, repeats)]
         return [*map(self.store.dates(keys).get, keys)]
@@ -281,7 +281,7 @@ class Runner:
     def _jobs(
         self,
         variant: Variant,
-        cases: Sequence[Case],
+        cases: Cases,
         repeats: Iterable[int],
         *,
         identity: bytes | None = None,
@@ -316,7 +316,7 @@ class Runner:
                 jobs.append(Job(case, repeat, request, response_key(identity, content, repeat), shown))
         return jobs
 
-    async def _passages(self, variant: Variant, cases: Sequence[Case]) -> Mapping[str, Sequence[Passage]]:
+    async def _passages(self, variant: Variant, cases: Cases) -> Mapping[str, Sequence[Passage]]:
         if variant.retrieval is None:
             return {}
         if self.library is None:
@@ -408,7 +408,7 @@ class Runner:
         if failure and not batch.ended.is_set():
             await self._after_failure(model, batch, job, failure)
 
-    async def _send(self, model: OpenModel, batch: Batch, job: Job, ceiling: float) -> tuple[Response | Failure, float]:
+    async def _send(self, model: OpenModel, batch: Batch, job: Job, ceiling: float) -> tuple[Answer, float]:
         """Make one attempt, and commit the response; the reservation of `ceiling` is settled whatever happens.
 
         Returns:
@@ -653,9 +653,7 @@ def _wrong(model: OpenModel, error: ProviderError) -> ModelError:
     )
 
 
-def _trace(
-    job: Job, variant: Variant, variant_id: str, answer: Response | Failure, cost: float, *, stored: bool
-) -> Trace:
+def _trace(job: Job, variant: Variant, variant_id: str, answer: Answer, cost: float, *, stored: bool) -> Trace:
     response = ranked(answer, variant.output) if isinstance(answer, Response) else None
     thinking, cited = "", tuple[str, ...]()
     if response is not None and variant.answer_after:

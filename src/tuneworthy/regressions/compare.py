@@ -5,14 +5,14 @@ set that is too small says how many cases it would need.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from tuneworthy.arrays import Floats
 from tuneworthy.stats.paired import compare, non_inferior
 from tuneworthy.stats.power import LOSS, n_for_non_inferiority
-from tuneworthy.types import MOST_UNSCORED
+from tuneworthy.types import MOST_UNSCORED, JsonObject
 
 # One-sided error of "no worse by the margin"; all sets must pass, so no correction for their number is due.
 ALPHA = 0.05
@@ -51,7 +51,7 @@ class RegressionResult:
     needs: int | None = None
     detail: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         return asdict(self)
 
 

@@ -5,10 +5,9 @@ answers are patterns, and questions that are rightly declined. It shows a model 
 too small to tell two good models apart, and is no benchmark.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
-from typing import Any
 
 from tuneworthy.cases import read_cases
 from tuneworthy.config.graders import Regex
@@ -16,7 +15,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.graders.apply import make_grader
 from tuneworthy.graders.base import Grader, GradingContext
-from tuneworthy.types import Case, content_hash
+from tuneworthy.types import Cases, JsonMapping, content_hash
 
 GENERAL = "general"
 # Its cases can show no less: 62 cases with 10% differing show a loss below 10 points (Nam 1997).
@@ -38,7 +37,7 @@ class RegressionSet:
     """
 
     name: str
-    cases: Sequence[Case]
+    cases: Cases
     grader: Grader
     margin: float
     system: str | None = None
@@ -100,5 +99,5 @@ def regression_sets(project: Project, context: GradingContext | None = None) -> 
     return [*sets.values(), general_set()]
 
 
-def hashes(sets: Sequence[RegressionSet]) -> Mapping[str, Any]:
+def hashes(sets: Sequence[RegressionSet]) -> JsonMapping:
     return {one.name: one.hash for one in sets}

@@ -8,7 +8,7 @@ Invariant: false alerts are at most `ALPHA` at any number of looks, half for the
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Final, Literal
@@ -26,12 +26,12 @@ from tuneworthy.ladder.commands.uncertainty import (
 )
 from tuneworthy.ladder.session import Session
 from tuneworthy.shadow import messages
-from tuneworthy.shadow.pairs import AnswerPair
+from tuneworthy.shadow.pairs import AnswerPair, AnswerPairs
 from tuneworthy.shadow.verdict import ALPHA, ShadowRules, metric_stream
 from tuneworthy.stats.betting import confidence_sequence, log_capital_of_any_start, start_of_rise
 from tuneworthy.stats.intervals import Interval
 from tuneworthy.text import plural
-from tuneworthy.types import Case, Trace, Variant
+from tuneworthy.types import Cases, Trace, Variant
 
 # Score of a pair: 1 if the candidate's answer is not below the threshold of confidence.
 CONFIDENCE: Final = "confidence"
@@ -110,7 +110,7 @@ def watch_of(session: Session, candidate: Variant) -> ConfidenceWatch | None:
 
 
 async def ask_watched(
-    session: Session, candidate: Variant, cases: Sequence[Case], watch: ConfidenceWatch | None
+    session: Session, candidate: Variant, cases: Cases, watch: ConfidenceWatch | None
 ) -> tuple[list[Trace], dict[str, float]]:
     """Return the candidate's answers, and by case the signal of those that have one; higher is less certain."""
     if watch is None or watch.threshold is None:
@@ -124,9 +124,7 @@ async def ask_watched(
     return traces, {case: signals(tokens_of(logprobs))[PRIMARY] for case, logprobs in given.items()}
 
 
-def with_confidence(
-    pairs: Sequence[AnswerPair], values: Mapping[str, float], watch: ConfidenceWatch | None
-) -> list[AnswerPair]:
+def with_confidence(pairs: AnswerPairs, values: Mapping[str, float], watch: ConfidenceWatch | None) -> list[AnswerPair]:
     """Return pairs with the score `CONFIDENCE`, where the candidate's answer has a signal."""
     bound = watch.threshold.value if watch and watch.threshold else 0.0
     return [
@@ -138,7 +136,7 @@ def with_confidence(
 
 
 def judged_confidence(
-    pairs: Sequence[AnswerPair], rules: ShadowRules, watch: ConfidenceWatch | None, *, live: bool, file: str
+    pairs: AnswerPairs, rules: ShadowRules, watch: ConfidenceWatch | None, *, live: bool, file: str
 ) -> ConfidenceVerdict | None:
     """Return whether low confidence is more frequent in pairs than on dev.
 

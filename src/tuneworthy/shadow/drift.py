@@ -32,7 +32,7 @@ from tuneworthy.shadow.replay import PAIRS
 from tuneworthy.stats.intervals import wilson
 from tuneworthy.store import Folder
 from tuneworthy.store.lines import read_lines
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonMapping, JsonObject
 
 CHANCE: Final = 0.01
 ALPHA: Final = 0.05
@@ -143,7 +143,7 @@ def traffic_drift(project: Project, folder: Folder) -> TrafficDrift | None:
     return drift(known, found, seed=project.split.seed, encode=encoder.encode if encoder else None)
 
 
-def first_questions(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def first_questions(rows: Iterable[JsonMapping]) -> dict[str, str]:
     """Return the question with which each session began: later questions contain it, and all turns between."""
     first: dict[str, str] = {}
     for row in rows:

@@ -6,7 +6,6 @@ other side is the limit. A call that the candidate failed is a comparison that i
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.config.graders import SquadF1, ToolCall
@@ -18,7 +17,7 @@ from tuneworthy.graders.tool_call import read_call
 from tuneworthy.ladder.session import Session
 from tuneworthy.shadow.recording import RecordedTurn, TrafficSession
 from tuneworthy.text import has_text
-from tuneworthy.types import UNLABELLED, Case, Failure, OutputFormat, Response, Trace
+from tuneworthy.types import UNLABELLED, Case, Failure, JsonMapping, OutputFormat, Response, Trace
 
 # Answer to a turn: production's, candidate's.
 Scores = tuple[float, float]
@@ -49,6 +48,9 @@ class AnswerPair:
     @property
     def answered(self) -> bool:
         return self.production.response is not None and self.candidate.response is not None
+
+
+AnswerPairs = Sequence[AnswerPair]
 
 
 def recorded(turn: RecordedTurn) -> Trace:
@@ -91,7 +93,7 @@ class PairJudge:
         truth: ID of a turn's case to the right answer, by people.
     """
 
-    def __init__(self, session: Session, truth: Mapping[str, Any]) -> None:
+    def __init__(self, session: Session, truth: JsonMapping) -> None:
         self.session, self.truth = session, truth
         self.output = session.task.structured
         primary = session.primary

@@ -41,6 +41,8 @@ from tuneworthy.types import (
     UNLABELLED,
     Case,
     Example,
+    Examples,
+    JsonMapping,
     JsonObject,
     Message,
     Response,
@@ -185,7 +187,7 @@ def read_recording(
     return Recording(sessions, len(groups), labelled, notes, paths=paths)
 
 
-def _strata(project: Project, groups: Mapping[str, Sequence[Example]], notes: list[str]) -> dict[str, str]:
+def _strata(project: Project, groups: Mapping[str, Examples], notes: list[str]) -> dict[str, str]:
     """Return the stratum of each session, masked; beyond `MOST_STRATA` the smallest are one, which is noted.
 
     Raises:
@@ -219,7 +221,7 @@ def _drawn(strata: Mapping[str, str], most: int, seed: int) -> list[str]:
     return names
 
 
-def _by_policy(project: Project, groups: Mapping[str, Sequence[Example]]) -> tuple[dict[str, list[Example]], set[str]]:
+def _by_policy(project: Project, groups: Mapping[str, Examples]) -> tuple[dict[str, list[Example]], set[str]]:
     """Return the sessions with personal data, masked, and the names of those that `data.policy` drops."""
     policy, check = _policy(project), PersonalData(engine=project.data.pii_engine)
     if policy == "report":
@@ -314,7 +316,7 @@ class LiveTraffic:
                 if row.group not in self._ended:
                     own.append(row)
 
-    def _end(self, ended: Sequence[tuple[float, str, Sequence[Example]]]) -> None:
+    def _end(self, ended: Sequence[tuple[float, str, Examples]]) -> None:
         """Make sessions of rows, and keep only their names."""
         settings, masker = self.project.shadow, masker_of(self.project)
         unclean = {name: [*rows] for _, name, rows in ended if not all(row.meta.get(CLEAN) for row in rows)}
@@ -356,7 +358,7 @@ def _repeated(n: int, n_different: int) -> list[str]:
     ]
 
 
-def _until_idle(rows: Sequence[Example], most: int, idle_s: float) -> tuple[list[Example], float]:
+def _until_idle(rows: Examples, most: int, idle_s: float) -> tuple[list[Example], float]:
     """Return the rows of a session until it ended, and when that was; `rows` are in the order of time."""
     members: list[Example] = []
     for row in rows:
@@ -413,7 +415,7 @@ def _rows(paths: Sequence[Path], format: str | None) -> tuple[list[Example], int
     return _in_sessions(rows), n_unread
 
 
-def _in_sessions(rows: Sequence[Example]) -> list[Example]:
+def _in_sessions(rows: Examples) -> list[Example]:
     """Name the session per row: as in the log, else that of the row whose whole conversation it continues.
 
     A log of single calls repeats a conversation in each row, as far as it had gone; such rows are one session. A
@@ -442,7 +444,7 @@ def _conversations(turns: Sequence[Message]) -> list[str]:
     return found
 
 
-def _value(key: str | None, meta: Mapping[str, Any]) -> str:
+def _value(key: str | None, meta: JsonMapping) -> str:
     inner = meta.get("metadata")
     value = meta.get(key, inner.get(key) if isinstance(inner, Mapping) else None) if key else None
     return "" if value is None else str(value)
@@ -457,7 +459,7 @@ def _repaired(check: PersonalData, row: Example) -> Example:
     return replace(masked, meta=meta)
 
 
-def _of_keys(meta: Mapping[str, Any], keys: Set[str]) -> JsonObject:
+def _of_keys(meta: JsonMapping, keys: Set[str]) -> JsonObject:
     return {key: value for key, value in meta.items() if key in keys}
 
 
@@ -472,7 +474,7 @@ def masker_of(project: Project) -> Masker | None:
     return Masker(look=look_of(project.data.pii_engine))
 
 
-def _turns(session: str, rows: Sequence[Example], most: int, seed: int) -> list[RecordedTurn]:
+def _turns(session: str, rows: Examples, most: int, seed: int) -> list[RecordedTurn]:
     """Return the turns of a session, each once, in order; of more than `most` those that a hash chooses."""
     found: dict[str, RecordedTurn] = {}
     for row in rows:

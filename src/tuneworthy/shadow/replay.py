@@ -34,7 +34,7 @@ from tuneworthy.shadow.confidence import (
     watch_of,
     with_confidence,
 )
-from tuneworthy.shadow.pairs import AnswerPair, PairJudge, failed, recorded
+from tuneworthy.shadow.pairs import AnswerPair, AnswerPairs, PairJudge, failed, recorded
 from tuneworthy.shadow.recording import MOST_STRATA, RecordedTurn, Recording, TrafficSession, masker_of
 from tuneworthy.shadow.verdict import COMPARED, LIMITED, ShadowRules, ShadowVerdict, judged
 from tuneworthy.store import Folder, write_atomic
@@ -209,7 +209,7 @@ async def _ask(
 def _confidence(
     session: Session,
     recording: Recording,
-    pairs: Sequence[AnswerPair],
+    pairs: AnswerPairs,
     rules: ShadowRules,
     watch: ConfidenceWatch | None,
 ) -> ConfidenceVerdict | None:
@@ -256,7 +256,7 @@ def _batches(recording: Recording, most: int) -> list[list[Asked]]:
 
 
 def _record(
-    recording: Recording, pairs: Sequence[AnswerPair], verdict: ShadowVerdict, variants: tuple[Variant, Variant | None]
+    recording: Recording, pairs: AnswerPairs, verdict: ShadowVerdict, variants: tuple[Variant, Variant | None]
 ) -> ShadowRecord:
     candidate, production = variants
     answered = [pair for pair in pairs if pair.answered]
@@ -300,9 +300,7 @@ def _without_question(pair: AnswerPair) -> AnswerPair:
     return replace(pair, session=replace(pair.session, turns=()), turn=turn, candidate=candidate)
 
 
-def _store(
-    session: Session, record: ShadowRecord, pairs: Sequence[AnswerPair], rules: ShadowRules, *, more: bool
-) -> None:
+def _store(session: Session, record: ShadowRecord, pairs: AnswerPairs, rules: ShadowRules, *, more: bool) -> None:
     """Store the record, the pairs, masked, and the turns or answers to label; `more` adds to those of earlier looks."""
     folder = session.folder
     masker = masker_of(session.project)

@@ -34,7 +34,7 @@ from tuneworthy.arrays import Bools, Floats, Ints
 from tuneworthy.cases.stratified import is_drawn
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.days import MIN_DAYS, Blocks, forecast
-from tuneworthy.shadow.pairs import AnswerPair, Scores
+from tuneworthy.shadow.pairs import AnswerPair, AnswerPairs, Scores
 from tuneworthy.stats.blocks import running_mean
 from tuneworthy.text import count
 from tuneworthy.types import MOST_UNSCORED
@@ -192,7 +192,7 @@ class ShadowRules:
         return ALPHA / 2 / (len(COMPARED) * (self.most_strata or len(self.strata)))
 
 
-def judged(pairs: Sequence[AnswerPair], rules: ShadowRules) -> ShadowVerdict:
+def judged(pairs: AnswerPairs, rules: ShadowRules) -> ShadowVerdict:
     sessions = [list(group) for _, group in groupby(pairs, key=lambda pair: pair.session.name)]
     counts = Counter(members[0].session.day for members in sessions)
     closed = {day for day, n in counts.items() if rules.days.get(day) == n}
@@ -204,13 +204,13 @@ def judged(pairs: Sequence[AnswerPair], rules: ShadowRules) -> ShadowVerdict:
     return _verdict(results, pairs, rules)
 
 
-def metric_stream(pairs: Sequence[AnswerPair], rules: ShadowRules, metric: str) -> Stream:
+def metric_stream(pairs: AnswerPairs, rules: ShadowRules, metric: str) -> Stream:
     """Return the bets on a metric that is known per answered turn; `pairs` are in the order of their sessions."""
     sessions = [list(group) for _, group in groupby(pairs, key=lambda pair: pair.session.name)]
     return _plain(sessions, rules, lambda pair: pair.scores.get(metric))
 
 
-def _verdict(results: Sequence[MetricResult], pairs: Sequence[AnswerPair], rules: ShadowRules) -> ShadowVerdict:
+def _verdict(results: Sequence[MetricResult], pairs: AnswerPairs, rules: ShadowRules) -> ShadowVerdict:
     status: Status
     stopped = [result for result in results if result.stopped_at is not None]
     quality, *_ = overall = results[: len(COMPARED)]
@@ -247,7 +247,7 @@ def _verdict(results: Sequence[MetricResult], pairs: Sequence[AnswerPair], rules
     return ShadowVerdict(status=status, detail=detail, fix=fix, below=below, results=results)
 
 
-def _stop_sentence(result: MetricResult, pairs: Sequence[AnswerPair], rules: ShadowRules) -> str:
+def _stop_sentence(result: MetricResult, pairs: AnswerPairs, rules: ShadowRules) -> str:
     if result.metric == "cost":
         spent = [pair.candidate.cost_usd for pair in pairs if pair.answered]
         return (
@@ -278,7 +278,7 @@ def level(result: MetricResult) -> tuple[float, float, float]:
 
 
 def _result(
-    sessions: Sequence[Sequence[AnswerPair]],
+    sessions: Sequence[AnswerPairs],
     metric: str,
     rules: ShadowRules,
     closed: Set[str],
@@ -332,7 +332,7 @@ def _with_sequence(result: MetricResult, stream: Stream) -> MetricResult:
 
 
 def _plain(
-    sessions: Sequence[Sequence[AnswerPair]],
+    sessions: Sequence[AnswerPairs],
     rules: ShadowRules,
     score: Callable[[AnswerPair], Scores | None],
     closed: Set[str] = frozenset(),
@@ -349,13 +349,13 @@ def _numbers(days: Sequence[str], closed: Set[str]) -> Ints:
 
 
 def _bet(
-    members: Sequence[AnswerPair], rules: ShadowRules, score: Callable[[AnswerPair], Scores | None]
+    members: AnswerPairs, rules: ShadowRules, score: Callable[[AnswerPair], Scores | None]
 ) -> tuple[float, float] | None:
     differences = [found[1] - found[0] for pair in members if (found := score(pair)) is not None]
     return (sum(differences) / len(differences), len(differences) / rules.turns) if differences else None
 
 
-def _quality(sessions: Sequence[Sequence[AnswerPair]], rules: ShadowRules, closed: Set[str]) -> Stream:
+def _quality(sessions: Sequence[AnswerPairs], rules: ShadowRules, closed: Set[str]) -> Stream:
     """Return the differences in quality.
 
     Without a judge these are the sessions that people label. With one, each session counts with the judge's score; the
@@ -383,7 +383,7 @@ def _quality(sessions: Sequence[Sequence[AnswerPair]], rules: ShadowRules, close
     return replace(corrected(d, h, known, w, rules.label_share), waiting=waiting, due=sum(due), days=days)
 
 
-def _is_labelled(members: Sequence[AnswerPair]) -> bool:
+def _is_labelled(members: AnswerPairs) -> bool:
     return all(pair.truth is not None for pair in members if pair.answered)
 
 

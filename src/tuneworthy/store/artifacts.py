@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from tuneworthy.errors import UserError
 from tuneworthy.store.folder import Folder
 from tuneworthy.store.frozen import changed, freeze_folder
 from tuneworthy.store.shapes import Pointer, shaped
+from tuneworthy.types import JsonMapping, JsonObject
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -111,7 +112,7 @@ class Manifest:
     kind: Kind
     parent: str | None
     times: Times
-    files: dict[str, Any]
+    files: JsonObject
     source: ModelSource = ModelSource()
     dtype: str = ""
     dequantised_from: str | None = None
@@ -119,8 +120,8 @@ class Manifest:
     run: str = ""
     dataset: str | None = None
     gated: bool = True
-    settings: dict[str, Any] = field(default_factory=dict)
-    prompt: dict[str, Any] | None = None
+    settings: JsonObject = field(default_factory=dict)
+    prompt: JsonObject | None = None
     rows: TrainedRows = TrainedRows()
     held_out: HeldOut | None = None
     curves: Curves = Curves()
@@ -146,7 +147,7 @@ class Artifact:
     """
 
     folder: Path
-    manifest: Mapping[str, Any]
+    manifest: JsonMapping
     about: Manifest
 
     @property
@@ -189,7 +190,7 @@ def write_artifact(
     fill: Callable[[Path], None],
     *,
     parent: str | None,
-    about: Mapping[str, Any],
+    about: JsonMapping,
     latest: bool = True,
 ) -> Artifact:
     """Make a model folder, or return the one that is there if it is the same.

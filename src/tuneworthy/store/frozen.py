@@ -13,25 +13,24 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from tuneworthy.store.folder import write_atomic
 from tuneworthy.store.lines import sync
-from tuneworthy.types import content_hash
+from tuneworthy.types import JsonMapping, JsonObject, content_hash
 
 # Writes the files into an empty folder; may return further keys per file for the record.
-Fill = Callable[[Path], Mapping[str, Mapping[str, Any]] | None]
+Fill = Callable[[Path], Mapping[str, JsonMapping] | None]
 
 
 def freeze_folder(
     parent: Path,
     record: str,
     fill: Fill,
-    about: Mapping[str, Any],
+    about: JsonMapping,
     *,
-    times: Mapping[str, Any],
+    times: JsonMapping,
     read_only: bool = False,
 ) -> Path:
     """Make a folder below `parent`, or return the one that is there if it is the same and was not changed since.
@@ -80,7 +79,7 @@ def scratch(parent: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def identity(record: Mapping[str, Any]) -> str:
+def identity(record: JsonMapping) -> str:
     """Return the id of the folder that `record` describes."""
     return content_hash({key: value for key, value in record.items() if key != "times"})
 
@@ -110,6 +109,6 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _synced(path: Path) -> dict[str, Any]:
+def _synced(path: Path) -> JsonObject:
     sync(path)
     return {"sha256": _sha256(path), "n_bytes": path.stat().st_size}

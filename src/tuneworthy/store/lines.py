@@ -9,17 +9,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 
 import orjson
 
 from tuneworthy.errors import UserError
 from tuneworthy.store.shapes import parsed
+from tuneworthy.types import JsonObject
 
 T = TypeVar("T")
 
 
-def append_line(path: Path, row: dict[str, Any]) -> None:
+def append_line(path: Path, row: JsonObject) -> None:
     """Append one line to `path` and bring it to disk."""
     with exclusive(path) as file:
         write_line(file, row)
@@ -57,7 +58,7 @@ def refuse_link(path: Path) -> None:
         )
 
 
-def write_line(file: BinaryIO, row: dict[str, Any]) -> None:
+def write_line(file: BinaryIO, row: JsonObject) -> None:
     """Write one line at the end of a file that `exclusive` opened, and bring it to disk."""
     _end_line(file)
     file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))

@@ -17,7 +17,7 @@ a power cut can lose the last rows, never the file.
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import fsum
 from operator import attrgetter
@@ -31,7 +31,7 @@ from tuneworthy.redaction import redact_json
 from tuneworthy.store.database import explained, open_database
 from tuneworthy.store.shapes import DamagedRecord, parsed, shaped
 from tuneworthy.store.signatures import UNSIGNED, Keyring, MeasuredElsewhere, parts_of
-from tuneworthy.types import MAX_AMOUNT, Dollars, Failure, Response, canonical
+from tuneworthy.types import MAX_AMOUNT, Answer, Dollars, Failure, JsonMapping, Response, canonical
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS responses (
@@ -98,7 +98,7 @@ class Expenses:
         return self.answered_usd + self.unanswered_usd + self.reserved_usd
 
 
-def response_key(identity: bytes, request: Mapping[str, Any], repeat: int) -> bytes:
+def response_key(identity: bytes, request: JsonMapping, repeat: int) -> bytes:
     """Return the key of a request: 16 bytes.
 
     Args:
@@ -158,7 +158,7 @@ class ResponseStore:
         with explained(self.path):
             return self._db.execute(statement, values).fetchall()
 
-    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, tuple[Response | Failure, float]]:
+    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, tuple[Answer, float]]:
         """Return the answers under `keys`, each with its cost in US dollars.
 
         Raises:
@@ -201,7 +201,7 @@ class ResponseStore:
             for row, key, created in self._select("rowid, key, created", keys)
         }
 
-    def put(self, key: bytes, answer: Response | Failure, cost_usd: float, note: int = 0) -> bool:
+    def put(self, key: bytes, answer: Answer, cost_usd: float, note: int = 0) -> bool:
         """Commit `answer` and take the note of its call back; the first answer under a key stays.
 
         Args:
@@ -310,11 +310,11 @@ class StoredFailure(TypedDict):
     failure: tuple[str, str, int]
 
 
-def encoded(answer: Response | Failure) -> bytes:
+def encoded(answer: Answer) -> bytes:
     return orjson.dumps(_values(answer) if isinstance(answer, Response) else {"failure": _failure(answer)})
 
 
-def decoded(body: bytes | str, where: object) -> Response | Failure:
+def decoded(body: bytes | str, where: object) -> Answer:
     """Return the answer of a row.
 
     Raises:

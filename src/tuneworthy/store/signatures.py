@@ -29,7 +29,7 @@ from tuneworthy.input_files import read_input
 from tuneworthy.redaction import redact_json
 from tuneworthy.text import count
 from tuneworthy.trust import trust_file
-from tuneworthy.types import canonical
+from tuneworthy.types import JsonMapping, JsonObject, canonical
 
 # Path of the key, for CI.
 VARIABLE: Final = "TUNEWORTHY_KEY"
@@ -119,13 +119,13 @@ class Keyring:
         return blake2b(content, key=self._seed or token_bytes(32), digest_size=32).hexdigest()
 
 
-def signed_document(document: Mapping[str, Any]) -> dict[str, Any]:
+def signed_document(document: JsonMapping) -> JsonObject:
     """Return a JSON document with a mark, without any key that was read."""
     plain = orjson.loads(redact_json(orjson.dumps(document)))
     return {**plain, "mark": parts_of(Keyring().signed(canonical(plain)))[1].decode()}
 
 
-def document_origin(document: Mapping[str, Any]) -> str:
+def document_origin(document: JsonMapping) -> str:
     """Return "" if this user made a document or accepts it; else the key that signed it, or `UNSIGNED`."""
     plain = {name: value for name, value in document.items() if name != "mark"}
     return Keyring().origin(b"%s\n%s" % (canonical(plain), str(document.get("mark")).encode()))

@@ -1,13 +1,12 @@
 """A test of a promptfoo configuration: its variables are the input, its assertions give the expected answer."""
 
 import math
-from collections.abc import Iterator
 from itertools import product
 from typing import Final
 
 from tuneworthy.cases.formats.values import at
 from tuneworthy.cases.readers.faults import Journal, RowFault, show
-from tuneworthy.cases.readers.files import Row
+from tuneworthy.cases.readers.files import Rows
 from tuneworthy.types import JsonObject
 
 # Of the values of the lists of one test: a few lines could name more cases than fit in memory.
@@ -82,7 +81,7 @@ def _n_combinations(variables: JsonObject) -> int:
     return math.prod(len(value) for value in variables.values() if isinstance(value, list))
 
 
-def expanded(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
+def expanded(rows: Rows, journal: Journal) -> Rows:
     return ((line, test) for line, row in rows for test in (expand(row) if row is not None else (None,)))
 
 

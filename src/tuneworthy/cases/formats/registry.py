@@ -6,13 +6,13 @@ tried in their order, then formats of installed packages (entry points ``tunewor
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 from tuneworthy.cases.readers.faults import Journal
-from tuneworthy.cases.readers.files import Row
+from tuneworthy.cases.readers.files import Rows
 from tuneworthy.registry import Registry
 from tuneworthy.types import JsonObject
 
@@ -41,7 +41,7 @@ class Format:
     convert: Convert
     title: str = ""
     unit: str = "row"
-    records: Callable[[Iterator[Row], Journal], Iterator[Row]] | None = None
+    records: Callable[[Rows, Journal], Rows] | None = None
     facts: Callable[[JsonObject], Iterable[tuple[str, Any]]] | None = None
     companion: str = ""
 

@@ -33,6 +33,7 @@ from tuneworthy.yaml_text import check_size
 
 Container = Literal["jsonl", "json", "csv", "excel", "parquet", "yaml"]
 Row = tuple[int, JsonObject | None]
+Rows = Iterator[Row]
 
 BOM = b"\xef\xbb\xbf"
 MAX_LINE = 16 * 2**20
@@ -60,7 +61,7 @@ class RowSource:
     """An opened file: its container (`jsonl`), whether it is compressed, and its rows."""
 
     container: Container
-    rows: Iterator[Row]
+    rows: Rows
     packed: bool = False
 
     @property
@@ -151,7 +152,7 @@ def _is_one_document(head: bytes) -> bool:
     return b"\n" not in text.rstrip() and any(f'"{key}"'.encode() in text for key in LIST_KEYS)
 
 
-def _json(path: Path, journal: Journal) -> Iterator[Row] | None:
+def _json(path: Path, journal: Journal) -> Rows | None:
     """Return the rows of a JSON document; None if it is neither small and valid nor a list of rows."""
     content = _whole(path)
     try:
@@ -173,7 +174,7 @@ def _whole(path: Path) -> bytes | None:
     return content.removeprefix(BOM) if len(content) <= _MAX_WHOLE else None
 
 
-def _document(document: Any, journal: Journal) -> Iterator[Row]:
+def _document(document: Any, journal: Journal) -> Rows:
     """Yield the elements of a list, those of the list inside an object, or the object itself."""
     rows = document if isinstance(document, list) else [document]
     if isinstance(document, dict):
@@ -233,7 +234,7 @@ def _shallow(file: BinaryIO, level: int) -> Iterator[tuple[str, Any]]:
         yield event, value
 
 
-def _list(path: Path, prefix: str, journal: Journal) -> Iterator[Row]:
+def _list(path: Path, prefix: str, journal: Journal) -> Rows:
     import ijson
 
     number = 0
@@ -313,7 +314,7 @@ def _cut(line: int, error: Exception, journal: Journal) -> tuple[int, None]:
     return line, None
 
 
-def _jsonl(path: Path, journal: Journal) -> Iterator[Row]:
+def _jsonl(path: Path, journal: Journal) -> Rows:
     for line, raw in _lines(path, journal):
         if raw is None:
             yield line, None
@@ -378,7 +379,7 @@ class _CsvLines:
         return text
 
 
-def _csv(path: Path, journal: Journal) -> Iterator[Row]:
+def _csv(path: Path, journal: Journal) -> Rows:
     rows = _csv_rows(path, journal)
     line, header = next(rows, (1, None))
     if header is None:
@@ -455,7 +456,7 @@ def _batches(kind: str, path: Path, journal: Journal) -> Iterator[tuple[list[Any
         yield rows, error
 
 
-def _excel(path: Path, journal: Journal) -> Iterator[Row]:
+def _excel(path: Path, journal: Journal) -> Rows:
     require("python_calamine")
     names: list[str] | None = None
     number, unpacked = 0, 0
@@ -482,7 +483,7 @@ def _excel(path: Path, journal: Journal) -> Iterator[Row]:
             )
 
 
-def _parquet(path: Path, journal: Journal) -> Iterator[Row]:
+def _parquet(path: Path, journal: Journal) -> Rows:
     require("pyarrow")
     number, unpacked = 0, 0
     for rows, end in _batches("parquet", path, journal):
@@ -506,7 +507,7 @@ def _parquet(path: Path, journal: Journal) -> Iterator[Row]:
             yield number + 1, None
 
 
-def _yaml(path: Path, journal: Journal) -> Iterator[Row]:
+def _yaml(path: Path, journal: Journal) -> Rows:
     import yaml
 
     if _whole(path) is None:

@@ -30,10 +30,10 @@ from tuneworthy.cases.readers.faults import (
     data_error,
     show,
 )
-from tuneworthy.cases.readers.files import Row, RowSource, open_rows
+from tuneworthy.cases.readers.files import Row, Rows, RowSource, open_rows
 from tuneworthy.errors import DataError
 from tuneworthy.registry import Registry
-from tuneworthy.types import UNLABELLED, Case, Example, JsonObject, canonical, content_hash
+from tuneworthy.types import UNLABELLED, Case, Example, Examples, JsonObject, canonical, content_hash
 
 R = TypeVar("R", Case, Example)
 # Lines with the fields of a row; None where the journal got the row.
@@ -68,7 +68,7 @@ class CaseFile:
 class ExampleFile:
     """The examples of a file, read from disk on access; attributes as in `CaseFile`."""
 
-    examples: Sequence[Example]
+    examples: Examples
     format: str
     notes: tuple[str, ...] = ()
     dropped: tuple[DroppedRow, ...] = ()
@@ -211,14 +211,14 @@ def _opened(journal: Journal, kind: _Noun, options: _Options) -> ExampleStream:
             convert = entry.convert
     except RowFault as error:
         raise data_error(journal.path, error.fault, error.got, head[0][0]) from None
-    rows: Iterator[Row] = chain(lines, source.rows)
+    rows: Rows = chain(lines, source.rows)
     if entry is not None:
         rows = _records(entry, source, rows, journal)
     name = "columns" if entry is None else entry.name
     return ExampleStream(f"{source.name}/{name}", _converted(rows, convert, journal, kind), entry)
 
 
-def _records(entry: Format, source: RowSource, rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
+def _records(entry: Format, source: RowSource, rows: Rows, journal: Journal) -> Rows:
     """Return the rows that the format converts: cells parsed, related rows joined.
 
     Raises:
@@ -346,7 +346,7 @@ def _is_more_than_columns(recognised: Format | None, first: JsonObject) -> bool:
     return nested or bool(recognised.title) or recognised.name in {"alpaca", "prompt_completion"}
 
 
-def _converted(rows: Iterator[Row], convert: Convert, journal: Journal, kind: _Noun) -> Converted:
+def _converted(rows: Rows, convert: Convert, journal: Journal, kind: _Noun) -> Converted:
     for line, row in rows:
         fields = None
         if row is not None:
@@ -407,7 +407,7 @@ def canonical_or_none(expected: Any) -> bytes | None:
     return None if expected is UNLABELLED else canonical(expected)
 
 
-def _collect_examples(rows: Converted, journal: Journal) -> Sequence[Example]:
+def _collect_examples(rows: Converted, journal: Journal) -> Examples:
     from tuneworthy.cases.example_store import ExampleWriter
 
     writer = ExampleWriter(journal.path.name)

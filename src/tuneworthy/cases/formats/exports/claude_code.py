@@ -6,7 +6,7 @@ A log has branches where the user went back or calls ran in parallel. The chain 
 calls of its turns and their results. Turns of subagents are left out.
 """
 
-from collections.abc import Iterator, Set
+from collections.abc import Set
 from itertools import pairwise
 
 from tuneworthy.cases import messages
@@ -14,13 +14,13 @@ from tuneworthy.cases.formats.logs import exchange
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, register
 from tuneworthy.cases.formats.values import at, dict_at, dicts_at, word_at
 from tuneworthy.cases.readers.faults import Dropped, Journal
-from tuneworthy.cases.readers.files import Row
+from tuneworthy.cases.readers.files import Rows
 from tuneworthy.types import JsonObject, role_of
 
 _TURNS = frozenset({"user", "assistant"})
 
 
-def _sessions(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
+def _sessions(rows: Rows, journal: Journal) -> Rows:
     entries: list[JsonObject] = []
     session, last = None, 0
     for line, row in rows:

@@ -1,6 +1,6 @@
 """Codex: session logs, `~/.codex/sessions/**/rollout-*.jsonl`, one conversation with its tool calls each."""
 
-from collections.abc import Iterator, Set
+from collections.abc import Set
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ from tuneworthy.cases.formats.logs import exchange
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, register
 from tuneworthy.cases.formats.values import at, first_at, word_at
 from tuneworthy.cases.readers.faults import Dropped, Journal
-from tuneworthy.cases.readers.files import Row
+from tuneworthy.cases.readers.files import Row, Rows
 from tuneworthy.types import JsonObject
 
 _LINES: Final = frozenset({"session_meta", "response_item", "event_msg", "turn_context", "compacted"})
@@ -49,7 +49,7 @@ class _CodexSession:
             self.line = line
 
 
-def _sessions(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
+def _sessions(rows: Rows, journal: Journal) -> Rows:
     """Yield one row per session, and one before each compaction, at its last line."""
     session = _CodexSession()
     for line, row in rows:

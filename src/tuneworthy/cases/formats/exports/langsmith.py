@@ -13,7 +13,7 @@ from tuneworthy.cases.formats.logs import exchange, feedback
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, has, register
 from tuneworthy.cases.formats.values import at, dict_at, dicts_at, first_at
 from tuneworthy.cases.readers.faults import Dropped, Journal
-from tuneworthy.cases.readers.files import Row
+from tuneworthy.cases.readers.files import Rows
 from tuneworthy.types import JsonObject
 
 _MODELS = "langsmith: runs of models"
@@ -51,7 +51,7 @@ def _facts(row: JsonObject) -> Iterator[tuple[str, Any]]:
             yield place, {"correction": correction}
 
 
-def _runs(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
+def _runs(rows: Rows, journal: Journal) -> Rows:
     for line, row in rows:
         yield from ((line, run) for run in (_with_children(row) if row is not None else [None]))
 

@@ -15,7 +15,7 @@ from tuneworthy.cases.formats.logs import exchange
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, register
 from tuneworthy.cases.formats.values import at, dicts_at, first_at, list_at, word_at
 from tuneworthy.cases.readers.faults import Dropped, Journal
-from tuneworthy.cases.readers.files import Row
+from tuneworthy.cases.readers.files import Rows
 from tuneworthy.types import JsonObject
 
 _EVALUATION: Final = "gen_ai.evaluation.result"
@@ -108,7 +108,7 @@ def _parts(row: JsonObject) -> Iterator[_OtelPart]:
         yield from map(_OtelPart, dicts_at(row, key))
 
 
-def _calls(rows: Iterator[Row], journal: Journal) -> Iterator[Row]:
+def _calls(rows: Rows, journal: Journal) -> Rows:
     """Yield a row per model call: a span, or the log records of one span."""
     pending: dict[str, list[Any]] = defaultdict(list)
     for line, row in rows:
