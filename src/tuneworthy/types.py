@@ -159,6 +159,7 @@ class Example:
         return text_of(last) if role_of(last) == "assistant" else ""
 
 
+Ids = tuple[str, ...]
 Cases = Sequence[Case]
 Examples = Sequence[Example]
 CaseOrExample = Case | Example

@@ -19,7 +19,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.text import count, plural
-from tuneworthy.types import Case, Cases
+from tuneworthy.types import Case, Cases, Ids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +34,9 @@ class AddedCases:
         n_test: Test cases now; None before the first run, which draws them.
     """
 
-    added: tuple[str, ...]
-    repeated: tuple[str, ...]
-    overlapping: tuple[str, ...]
+    added: Ids
+    repeated: Ids
+    overlapping: Ids
     grouped: int = 0
     n_test: int | None = None
 

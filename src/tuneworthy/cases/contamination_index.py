@@ -33,7 +33,7 @@ from tuneworthy.arrays import Hashes, Ints
 from tuneworthy.cases.agreement import Agreement, ExpectedAnswer, answer_of, form_of, padded_words
 from tuneworthy.cases.normalize import END, context_of, normalised_bytes, question_of, words_of_all
 from tuneworthy.cases.task_kind import guess_kind
-from tuneworthy.types import Case, CaseOrExample
+from tuneworthy.types import Case, CaseOrExample, Ids
 
 Reason = Literal["exact", "group", "prompt", "ngram", "edit"]
 # In the order of precedence.
@@ -88,7 +88,7 @@ class OverlapHit:
     row: int
     reason: Reason
     score: float
-    cases: tuple[str, ...]
+    cases: Ids
     certain: bool
     kept: bool = False
 
@@ -99,6 +99,10 @@ class OverlapHit:
     @property
     def is_near(self) -> bool:
         return self.reason in {"ngram", "edit"}
+
+
+# Rows with their questions.
+_Portion = list[tuple[CaseOrExample, str]]
 
 
 class _Match(NamedTuple):
@@ -341,7 +345,7 @@ class ContaminationIndex:
             first += len(portion)
         return n
 
-    def _matches(self, portion: list[tuple[CaseOrExample, str]]) -> dict[int, list[_Match]]:
+    def _matches(self, portion: _Portion) -> dict[int, list[_Match]]:
         found: dict[int, list[_Match]] = defaultdict(list)
         contexts: dict[str, list[int]] = defaultdict(list)
         for number, (row, question) in enumerate(portion):
@@ -364,7 +368,7 @@ class ContaminationIndex:
                     found[number].append(match)
         return found
 
-    def _near_copies(self, portion: list[tuple[CaseOrExample, str]]) -> Iterator[tuple[int, _Match]]:
+    def _near_copies(self, portion: _Portion) -> Iterator[tuple[int, _Match]]:
         """Yield the rows that cover a case, or are one or two words apart from it."""
         texts = self._read([question for _, question in portion])
         # a copy of almost the whole case counts however many rows have it
@@ -431,8 +435,8 @@ def word_distance(one: Sequence[int], other: Sequence[int]) -> int:
     return max(len(one), len(other)) - lengths[-1]
 
 
-def _portions(rows: Iterable[CaseOrExample]) -> Iterator[list[tuple[CaseOrExample, str]]]:
-    portion: list[tuple[CaseOrExample, str]] = []
+def _portions(rows: Iterable[CaseOrExample]) -> Iterator[_Portion]:
+    portion: _Portion = []
     size = 0
     for row in rows:
         question = question_of(row)

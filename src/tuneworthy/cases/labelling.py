@@ -23,7 +23,7 @@ from tuneworthy.cases.writer import write_rows
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.input_files import read_input
 from tuneworthy.store.lines import append_line, refuse_link
-from tuneworthy.types import SECOND_SHARE, UNLABELLED, Bounds, Case, Cases, JsonObject, Say, canonical
+from tuneworthy.types import SECOND_SHARE, UNLABELLED, Bounds, Case, Cases, Ids, JsonObject, Say, canonical
 
 QUIT: Final = "/quit"
 SKIP: Final = "/skip"
@@ -224,13 +224,12 @@ def agreement(labels: Iterable[Label]) -> Agreement:
     if not pairs:
         return Agreement(0, 0, None, (0.0, 1.0), None, ())
     n, n_agree = len(pairs), sum(first == second for first, second in pairs)
-    low, high = clopper_pearson(n_agree, n)
     k = max(2, len({key for pair in pairs for key in pair}))
     return Agreement(
         n=n,
         n_agree=n_agree,
         raw=n_agree / n,
-        ci95=(float(low), float(high)),
+        ci95=clopper_pearson(n_agree, n),
         kappa=cohen_kappa(pairs),
         disagreements=tuple(differ),
         pabak=adjusted_kappa(n_agree / n, k),
@@ -279,10 +278,10 @@ class Applied:
 
     n_written: int
     n_same: int
-    relabelled: tuple[str, ...]
-    conflicts: tuple[str, ...]
+    relabelled: Ids
+    conflicts: Ids
     disagreements: tuple[Disagreement, ...]
-    unknown: tuple[str, ...]
+    unknown: Ids
 
 
 def apply_labels(path: Path | str, labels: Iterable[Label], *, overwrite: bool = False) -> Applied:

@@ -15,7 +15,7 @@ from tuneworthy.cases.stratified import draw, units_of
 from tuneworthy.cases.task_kind import Kind, TaskKind, answer_text, guess_kind, parse_object
 from tuneworthy.errors import UserError
 from tuneworthy.text import count, plural
-from tuneworthy.types import UNLABELLED, Case, Cases, Example, Examples, JsonObject, content_hash
+from tuneworthy.types import UNLABELLED, Case, Cases, Example, Examples, Ids, JsonObject, content_hash
 
 MIN_EXAMPLES = 200
 MIN_DEV = 50
@@ -54,7 +54,7 @@ class Draw:
     dev_size: int
     counts: Mapping[str, int] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
-    additions: tuple[tuple[str, ...], ...] = ()
+    additions: tuple[Ids, ...] = ()
 
     @property
     def facts(self) -> JsonObject:
@@ -172,10 +172,10 @@ class Changes:
         relabelled: The expected answer was corrected (all variants are scored again).
     """
 
-    added: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    edited: tuple[str, ...] = ()
-    relabelled: tuple[str, ...] = ()
+    added: Ids = ()
+    removed: Ids = ()
+    edited: Ids = ()
+    relabelled: Ids = ()
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.edited or self.relabelled)

@@ -626,9 +626,9 @@ def _pushed_back(failure: ProviderError | None, answered: bool) -> bool | None:
 
 def _pause_s(failure: ProviderError | None) -> float | None:
     """How long all calls pause if this pushback is one too many; after a timeout fewer calls are enough."""
-    if failure is None or failure.retry_after_s is not None:
-        return failure.retry_after_s if failure else None
-    return 0.0 if failure.code == "timeout" else None
+    if failure is None:
+        return None
+    return 0.0 if failure.code == "timeout" and failure.retry_after_s is None else failure.retry_after_s
 
 
 def _down(model: OpenModel, error: ProviderError, why: str) -> OutsideFault:

@@ -4,7 +4,7 @@
 set that is too small says how many cases it would need.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from tuneworthy.types import MOST_UNSCORED, JsonObject
 # One-sided error of "no worse by the margin"; all sets must pass, so no correction for their number is due.
 ALPHA = 0.05
 FEWEST = 8
+Status = Literal["pass", "fail", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,7 @@ class RegressionResult:
 
     name: str
     hash: str
-    status: Literal["pass", "fail", "unknown"]
+    status: Status
     n: int
     unscored: int
     margin: float
@@ -69,26 +70,21 @@ def regression_result(
     """
     both = ~(np.isnan(base[0]) | np.isnan(tuned[0]))
     n, unscored = len(both), int((~both).sum())
+    result = RegressionResult(name=name, hash=identity, status="unknown", n=n, unscored=unscored, margin=margin)
     if both.sum() < FEWEST or unscored > MOST_UNSCORED * n:
         detail = (
             f"too few cases have a score from both models (cases without: {unscored} of {n}), so the set is "
             "inconclusive"
         )
-        return RegressionResult(
-            name=name, hash=identity, status="unknown", n=n, unscored=unscored, margin=margin, detail=detail
-        )
+        return replace(result, detail=detail)
     sides = base[0][both], base[1][both], tuned[0][both], tuned[1][both]
     bound = non_inferior(*sides, margin=margin, alpha=ALPHA)
     paired = compare(*sides, alpha=ALPHA)
     needs = None if bound.holds or paired.worse else _needed(sides, margin)
-    status: Literal["pass", "fail", "unknown"] = "pass" if bound.holds else "fail" if paired.worse else "unknown"
-    return RegressionResult(
-        name=name,
-        hash=identity,
+    status: Status = "pass" if bound.holds else "fail" if paired.worse else "unknown"
+    return replace(
+        result,
         status=status,
-        n=n,
-        unscored=unscored,
-        margin=margin,
         base=paired.a,
         tuned=paired.b,
         delta=paired.delta,
@@ -105,7 +101,7 @@ def _needed(sides: tuple[Floats, ...], margin: float) -> int:
 
 
 def outcome(  # noqa: PLR0917
-    status: Literal["pass", "fail", "unknown"],
+    status: Status,
     tuned: float,
     base: float,
     n: int,

@@ -61,10 +61,8 @@ ALPHA, QUANTILE, RATES = 1e-5, 0.99, (0.05, 0.25, 0.9)
 SLOWER, MIN_WAIT_S, FIRST_WAIT_S, MIN_TIMED = 3.0, 2.0, 10.0, 20
 # Headers that differ among the requests of one client, and carry no credential.
 _OF_ONE_REQUEST: Final = frozenset(
-    {
-        *(b"content-length", b"traceparent", b"tracestate", b"sentry-trace", b"idempotency-key"),
-        *(b"x-request-id", b"x-client-request-id", b"x-stainless-retry-count"),
-    }
+    b"content-length traceparent tracestate sentry-trace idempotency-key x-request-id x-client-request-id "
+    b"x-stainless-retry-count".split()
 )
 # Headers with a key. Without any of them, or if it is one of them, the header of the session may be the credential.
 _CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key", b"api-key"})

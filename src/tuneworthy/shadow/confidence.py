@@ -152,27 +152,24 @@ def judged_confidence(
     stream = metric_stream(pairs, rules, CONFIDENCE)
     n, threshold = len(stream.values), watch.threshold
     if threshold is None or not n:
-        why = watch.refused or "no answer of the candidate has log-probabilities, and none is sampled."
-        return ConfidenceVerdict(status="unknown", detail=messages.say("confidence_unknown", why=why))
+        return _unknown(watch.refused or "no answer of the candidate has log-probabilities, and none is sampled.")
     ceiling = min(1.0, threshold.above.hi + watch.margin)
     if ceiling == 1.0:  # no bet on a mean above 1 can be won
         most = math.floor(1000 * (1 - threshold.above.hi)) / 1000
-        why = (
+        return _unknown(
             f"a margin of {100 * watch.margin:.1f} points can never alert, because dev's share may be as high as "
             f"{threshold.above.hi:.1%}. Set `shadow.confidence_margin` below {most:.3f}, or measure more dev "
             "cases."
         )
-        return ConfidenceVerdict(status="unknown", detail=messages.say("confidence_unknown", why=why))
     alert_at, start = rise(-stream.values, stream.weights, ceiling)
     sessions = groupby(pairs, key=lambda pair: pair.session.name)
     recent = [any(CONFIDENCE in pair.scores for pair in members) for _, members in sessions][-RECENT:]
     if alert_at is None and 2 * sum(recent) < len(recent):
-        why = (
+        return _unknown(
             f"of the last {len(recent):,} {plural(len(recent), 'session', 'sessions')}, "
             f"{len(recent) - sum(recent):,} have neither log-probabilities nor sampled answers, and "
             f"{sum(recent):,} have. Check that the server still returns them."
         )
-        return ConfidenceVerdict(status="unknown", detail=messages.say("confidence_unknown", why=why))
     start, end = (start, alert_at or n) if live else (0, n)
     # the start was chosen after the fact: its part of the error is what its bets had of the capital
     alpha = ALPHA / ((start + 1) * (start + 2))
@@ -189,17 +186,17 @@ def judged_confidence(
         after=_share(-stream.values[end:], stream.weights[end:], ALPHA) if end < n else None,
         dev=threshold.above,
     )
-    fix = (
-        [
-            (
-                "Check which model the server runs, then read the answers with low confidence: the key `confidence` in "
-                f".tuneworthy/{file}."
-            )
-        ]
-        if alert_at
-        else []
-    )
-    return replace(verdict, detail=" ".join([*_sentences(verdict, threshold, watch.margin), *fix]))
+    detail = _sentences(verdict, threshold, watch.margin)
+    if alert_at:
+        detail += (
+            " Check which model the server runs, then read the answers with low confidence: the key `confidence` in "
+            f".tuneworthy/{file}."
+        )
+    return replace(verdict, detail=detail)
+
+
+def _unknown(why: str) -> ConfidenceVerdict:
+    return ConfidenceVerdict(status="unknown", detail=messages.say("confidence_unknown", why=why))
 
 
 def _share(unsure: Floats, weights: Floats, alpha: float) -> Interval:
@@ -227,7 +224,7 @@ def rise(unsure: Floats, weights: Floats, ceiling: float) -> tuple[int | None, i
     return alert_at, start_of_rise(values[:alert_at], null, weights[:alert_at])
 
 
-def _sentences(verdict: ConfidenceVerdict, threshold: Threshold, margin: float) -> list[str]:
+def _sentences(verdict: ConfidenceVerdict, threshold: Threshold, margin: float) -> str:
     production = messages.say("rate", share=verdict.share, low=verdict.low, high=verdict.high)
     dev, wrong, others = (
         messages.say("rate", share=one.value, low=one.lo, high=one.hi)
@@ -247,8 +244,7 @@ def _sentences(verdict: ConfidenceVerdict, threshold: Threshold, margin: float) 
             f"{plural(n, 'session', 'sessions')}), after the alert {now} (n = {after.n:,}). On dev it is {dev} (n "
             f"= {n_dev:,})."
         )
-    return [
-        messages.say(name, since=since, margin=100 * margin),
-        shares,
-        f"On dev, {wrong} of the answers with low confidence are wrong, and {others} of the others.",
-    ]
+    return (
+        f"{messages.say(name, since=since, margin=100 * margin)} {shares} On dev, {wrong} of the answers with low "
+        f"confidence are wrong, and {others} of the others."
+    )

@@ -12,7 +12,7 @@ Source: nearest neighbours as a two-sample test: Schilling 1986 (doi 10.1080/016
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from math import ceil, log
 from typing import Any, Final
 
@@ -102,19 +102,7 @@ class TrafficDrift:
 
     @property
     def sentence(self) -> str:
-        return messages.say(
-            "drift" if self.shown else "no_drift",
-            n=self.n_uncovered,
-            n_all=self.n_questions,
-            share=self.share,
-            low=self.low,
-            high=self.high,
-            k=self.neighbours,
-            expected=self.expected,
-            n_cases=self.n_cases,
-            n_sessions=self.n_sessions,
-            p_value=self.p_value,
-        )
+        return messages.say("drift" if self.shown else "no_drift", **asdict(self))
 
     def sample_command(self, sources: Sequence[str]) -> str:
         """Return the command that draws so many new cases that about `WANTED` are of uncovered topics."""

@@ -82,14 +82,14 @@ say = Catalogue(
         ),
         # What traffic asks and the cases hardly cover
         "drift": (
-            "Traffic asks what the cases hardly cover: {n:,} of {n_all:,} different questions "
-            "({share:.1%} [{low:.1%}, {high:.1%}]) have no case among their {k} nearest neighbours; {expected:.1%} "
-            "would by chance (n = {n_cases:,} cases, {n_sessions:,} sessions, p = {p_value:.3f})."
+            "Traffic asks what the cases hardly cover: {n_uncovered:,} of {n_questions:,} different questions "
+            "({share:.1%} [{low:.1%}, {high:.1%}]) have no case among their {neighbours} nearest neighbours; "
+            "{expected:.1%} would by chance (n = {n_cases:,} cases, {n_sessions:,} sessions, p = {p_value:.3f})."
         ),
         "no_drift": (
-            "Nothing shows that the cases leave out what traffic asks: {n:,} of {n_all:,} different questions "
-            "({share:.1%} [{low:.1%}, {high:.1%}]) have no case among their {k} nearest neighbours; {expected:.1%} "
-            "would by chance (n = {n_cases:,} cases, {n_sessions:,} sessions, p = {p_value:.3f})."
+            "Nothing shows that the cases leave out what traffic asks: {n_uncovered:,} of {n_questions:,} different "
+            "questions ({share:.1%} [{low:.1%}, {high:.1%}]) have no case among their {neighbours} nearest neighbours; "
+            "{expected:.1%} would by chance (n = {n_cases:,} cases, {n_sessions:,} sessions, p = {p_value:.3f})."
         ),
         "sample": "Draw new cases from the traffic: {command}",
         "budget": "The replay stopped early: {why}",

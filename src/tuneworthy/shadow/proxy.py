@@ -49,10 +49,8 @@ IDLE_S: Final = 600.0
 # Whether a user leaves is watched only while an answer takes longer than this, seconds.
 _WATCH_S: Final = 0.05
 _ONE_CONNECTION: Final = frozenset(
-    {
-        *(b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te"),
-        *(b"trailer", b"transfer-encoding", b"upgrade", b"expect", b"http2-settings"),
-    }
+    b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding "
+    b"upgrade expect http2-settings".split()
 )
 _MARK: Final = next(iter(MARK)).lower().encode()
 _COUNTED: Final = (b"content-length", b"transfer-encoding", b"host")

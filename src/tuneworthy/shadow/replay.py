@@ -157,7 +157,7 @@ async def replay(
         detail = messages.say("rolled_back", why=canary.rolled_back)
         fix = verdict.fix if verdict.status == "fail" else messages.say("restart", command=command)
         verdict = replace(verdict, status="fail", detail=detail, fix=fix)
-    record = _record(recording, pairs, verdict, (candidate, production))
+    record = _record(recording, pairs, verdict, candidate, production)
     record = replace(
         record,
         command=command,
@@ -256,9 +256,12 @@ def _batches(recording: Recording, most: int) -> list[list[Asked]]:
 
 
 def _record(
-    recording: Recording, pairs: AnswerPairs, verdict: ShadowVerdict, variants: tuple[Variant, Variant | None]
+    recording: Recording,
+    pairs: AnswerPairs,
+    verdict: ShadowVerdict,
+    candidate: Variant,
+    production: Variant | None,
 ) -> ShadowRecord:
-    candidate, production = variants
     answered = [pair for pair in pairs if pair.answered]
     before = sum(len(pair.production.text) for pair in answered)
     return ShadowRecord(

@@ -51,6 +51,8 @@ GROSS: Final = 0.3
 # Points of a sequence that are kept for its chart, at most.
 POINTS: Final = 24
 Status = Literal["pass", "fail", "unknown"]
+# Returns both scores of a pair; None without a score.
+ScoreOf = Callable[[AnswerPair], Scores | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,7 +336,7 @@ def _with_sequence(result: MetricResult, stream: Stream) -> MetricResult:
 def _plain(
     sessions: Sequence[AnswerPairs],
     rules: ShadowRules,
-    score: Callable[[AnswerPair], Scores | None],
+    score: ScoreOf,
     closed: Set[str] = frozenset(),
 ) -> Stream:
     bets = [(_bet(members, rules, score), members[0].session.day) for members in sessions]
@@ -348,9 +350,7 @@ def _numbers(days: Sequence[str], closed: Set[str]) -> Ints:
     return np.array([places.get(day, -1) for day in days], dtype=np.int64)
 
 
-def _bet(
-    members: AnswerPairs, rules: ShadowRules, score: Callable[[AnswerPair], Scores | None]
-) -> tuple[float, float] | None:
+def _bet(members: AnswerPairs, rules: ShadowRules, score: ScoreOf) -> tuple[float, float] | None:
     differences = [found[1] - found[0] for pair in members if (found := score(pair)) is not None]
     return (sum(differences) / len(differences), len(differences) / rules.turns) if differences else None
 

@@ -27,6 +27,7 @@ import orjson
 
 from tuneworthy.cases.formats.dialects import check_words
 from tuneworthy.cases.formats.logs import exchange
+from tuneworthy.cases.formats.values import names
 from tuneworthy.cases.readers.faults import Dropped, RowFault
 from tuneworthy.config import load
 from tuneworthy.errors import BudgetSpent, TuneworthyError, UserError
@@ -61,12 +62,10 @@ from tuneworthy.types import Case, Example, JsonObject, Response, Variant
 NICENESS: Final = 10
 # Fields of a user's request that the candidate's prompt, its own sampling and the turn replace, or that concern
 # production's account. Others ask for an answer that the candidate would not give.
-_REPLACED: Final = frozenset(
-    {
-        *("stream", "stream_options", "max_tokens", "max_completion_tokens", "model", "messages", "tools"),
-        *("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "reasoning_effort", "verbosity"),
-        *("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"),
-    }
+_REPLACED: Final = names(
+    "stream stream_options max_tokens max_completion_tokens model messages tools temperature top_p seed "
+    "presence_penalty frequency_penalty reasoning_effort verbosity user metadata store service_tier safety_identifier "
+    "prompt_cache_key"
 )
 
 

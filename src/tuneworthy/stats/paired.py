@@ -106,8 +106,7 @@ def compare(
     (True, 0.25, 9, 0)
     """
     cases, groups = _stack(a_num, a_den, b_num, b_den), shared_sources(groups)
-    a, b = _scores(cases)
-    gains, losses = _discordant(cases) if is_binary(cases[:, ::2], cases[:, 1::2]) else (None, None)
+    (a, b), (gains, losses) = _scores(cases), _discordant(cases)
     if groups is None and gains is not None and losses is not None:
         p_value, p_worse = mcnemar_p_value(gains, losses), mcnemar_p_value(losses, gains)
         ci, method, n_groups = tango_interval(gains, losses, len(cases)), "mcnemar_mid_p", len(cases)
@@ -138,9 +137,8 @@ def non_inferior(
     if not 0 < margin < 1:
         raise ValueError(f"margin must lie between 0 and 1, got {margin}")
     cases, groups = _stack(a_num, a_den, b_num, b_den), shared_sources(groups)
-    a, b = _scores(cases)
-    if groups is None and is_binary(cases[:, ::2], cases[:, 1::2]):
-        gains, losses = _discordant(cases)
+    (a, b), (gains, losses) = _scores(cases), _discordant(cases)
+    if groups is None and gains is not None and losses is not None:
         lower = tango_interval(gains, losses, len(cases), 2 * alpha)[0]
     else:
         lower = ratio_difference_interval(cases, groups, 2 * alpha)[0]
@@ -206,8 +204,12 @@ def _scores(cases: Floats) -> Bounds:
     return float(a_num / a_den), float(b_num / b_den)
 
 
-def _discordant(cases: Floats) -> tuple[int, int]:
-    return int((cases[:, 2] > cases[:, 0]).sum()), int((cases[:, 2] < cases[:, 0]).sum())
+def _discordant(cases: Floats) -> tuple[int, int] | tuple[None, None]:
+    """Return the gains and the losses; None unless every case is right or wrong."""
+    a_num, _, b_num, _ = cases.T
+    if not is_binary(cases[:, ::2], cases[:, 1::2]):
+        return None, None
+    return int((b_num > a_num).sum()), int((b_num < a_num).sum())
 
 
 def p_value(value: float) -> str:

@@ -235,14 +235,13 @@ def open_artifact(store: Folder, kind: Kind, identity: str | None = None) -> Art
     hits = [one for one in artifacts(store, kind) if identity and one.id.startswith(identity)]
     found = latest_artifact(store, kind) if identity is None else hits[0] if len(hits) == 1 else None
     if found is None:
-        absent = identity is None
-        text = "No {kind} yet." if absent else "The ID prefix {start!r} does not match exactly one {kind}."
-        hint = (
-            "Run `tuneworthy {verb}`."
-            if absent
-            else "If you passed an ID, check it. Otherwise, run `tuneworthy {verb}`."
+        noun, verb = KINDS[kind], MADE_BY[kind]
+        if identity is None:
+            raise UserError(f"No {noun} yet.", hint=f"Run `tuneworthy {verb}`.")
+        raise UserError(
+            f"The ID prefix {identity!r} does not match exactly one {noun}.",
+            hint=f"If you passed an ID, check it. Otherwise, run `tuneworthy {verb}`.",
         )
-        raise UserError(text.format(kind=KINDS[kind], start=identity), hint=hint.format(verb=MADE_BY[kind]))
     found.verify()
     return found
 
