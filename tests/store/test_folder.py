@@ -111,6 +111,9 @@ def test_a_process_that_waits_for_another_ends_at_the_first_signal(tmp_path: Pat
         assert one.stdout is not None
         assert one.stdout.readline()
         one.send_signal(number)
-        assert one.wait(20) != 0
+        try:
+            assert one.wait(20) != 0
+        finally:
+            one.kill()
         assert one.stderr is not None
         assert b"KeyboardInterrupt" in one.stderr.read()

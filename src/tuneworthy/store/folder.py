@@ -137,9 +137,9 @@ class Folder:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                file.seek(0)
-                waiting(f"Process {file.read().strip() or '?'} is using this project. Waiting for it to finish.")
                 with handled_by(signal.default_int_handler):
+                    file.seek(0)
+                    waiting(f"Process {file.read().strip() or '?'} is using this project. Waiting for it to finish.")
                     fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             file.truncate()
