@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The machine may be busy: a slow input is no fault.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 # One thread per library: the small arrays of tests cost several times as much on two threads, and pytest-xdist uses
 # every core. Set before NumPy is imported; child processes inherit it.

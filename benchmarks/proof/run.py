@@ -115,7 +115,7 @@ def second_test(task: Task, folder: Path, before: dict[str, Any]) -> dict[str, A
     """
     began = time.monotonic()
     project = tuneworthy.open(folder)
-    measured = {row["option"]: row["score"] for row in before["options"] if row["kind"] != TUNED}
+    measured = {row["option"]: row["score"] for row in before["options"] if row["rung"] != TUNED}
     options = [name for name, score in measured.items() if score is not None]
     used = {normalise(row["input"]) for row in lines_of(folder / "cases.jsonl")}
     used |= {normalise(row["messages"][0]["content"]) for row in lines_of(folder / "examples.jsonl")}

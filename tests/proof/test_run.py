@@ -44,10 +44,11 @@ class Tool:
             self.kill_at.pop(0)
             raise Killed
         options = [
-            {"option": "baseline", "kind": "today", "score": 0.4},
-            {"option": "prompt", "kind": "variant", "score": 0.3},
-            {"option": "few_shot", "kind": "variant", "score": None},
-            {"option": "fine_tune", "kind": "fine_tune", "score": 0.95},
+            {"option": "baseline", "rung": "baseline", "score": 0.4},
+            {"option": "prompt", "rung": "prompt", "score": 0.3},
+            {"option": "few_shot", "rung": "few_shot", "score": None},
+            {"option": "fine_tune", "rung": "fine_tune", "kind": "fine_tune", "score": 0.95},
+            {"option": "fine_tune/greedy", "rung": "fine_tune", "kind": "tuned", "score": 0.97},
         ]  # of the pilot
         outcomes = ["undecided", "fine_tune", "do_not_ship"]  # of the three times that it decides
         verdict = {"outcome": outcomes[self.calls.count("decide")], "reason_code": "g", "recommendation": "baseline",
