@@ -11,10 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-# The machine may be busy: a slow input is no fault.
-settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("busy")
-
 # One thread per library: the small arrays of tests cost several times as much on two threads, and pytest-xdist uses
 # every core. Set before NumPy is imported; child processes inherit it.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -22,6 +18,10 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 from tuneworthy.cases import contamination
 from tuneworthy.trust import VARIABLE
 from tuneworthy.types import Case
+
+# The machine may be busy: a slow input is no fault.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture(autouse=True, scope="session")
