@@ -148,7 +148,7 @@ def _drawn_cases(
     notes += file.notes
     cases = list(map(_as_text, file.cases))
     if n is None and single_file:  # half of the rows, or all if the others would be too few for dev
-        n_answered = sum(case.labelled and case.expected is not None for case in cases)
+        n_answered = sum(case.has_answer for case in cases)
         half = min(n_answered // 2, MOST_CASES)
         n = half if n_answered - half >= MIN_EXAMPLES else None
     answered = [case for case in cases if case.labelled]
@@ -185,7 +185,7 @@ def _write(
     write_cases(own_path(root, CASES), cases)
     if rows:
         write_examples(own_path(root, EXAMPLES), rows)
-    answers = [answer_text(case.expected) for case in cases if case.labelled and case.expected is not None]
+    answers = [answer_text(case.expected) for case in cases if case.has_answer]
     answers += [row.answer for row in rows]
     objects = [case.expected for case in cases] + [parse_object(row.answer) for row in rows]
     schema = infer_schema([value for value in objects if isinstance(value, dict)]) if kind == "json" else None

@@ -125,6 +125,11 @@ class Case:
         """Whether a right answer (declining included) is known."""
         return self.expected is not UNLABELLED
 
+    @property
+    def has_answer(self) -> bool:
+        """Whether a right answer other than declining is known."""
+        return self.labelled and self.expected is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:

@@ -86,7 +86,7 @@ def _names(text: str) -> set[str]:
 def answer_of(row: CaseOrExample) -> str:
     if isinstance(row, Example):
         return row.answer
-    return answer_text(row.expected) if row.labelled and row.expected is not None else ""
+    return answer_text(row.expected) if row.has_answer else ""
 
 
 @lru_cache(maxsize=64)  # a row is compared with many cases in turn

@@ -241,7 +241,7 @@ def asked_case(example: Example, expected: Any = UNLABELLED) -> Case | None:
 
 def case_example(case: Case) -> Example | None:
     """Return `case` as an example, the inverse of `example_case`; None if it has no answer. Of several the first."""
-    if not case.labelled or case.expected is None or case.expected == []:
+    if not case.has_answer or case.expected == []:
         return None
     several = isinstance(case.expected, list) and not isinstance(case.expected[0], dict)
     first = case.expected[0] if several else case.expected
@@ -398,7 +398,7 @@ def labels_of(cases: Iterable[Case], examples: Examples = ()) -> tuple[str, ...]
 
     labels = set(answer_counts(examples))
     for case in cases:
-        if case.labelled and case.expected is not None:
+        if case.has_answer:
             accepted = case.expected if isinstance(case.expected, list) else [case.expected]
             labels.update(answer_text(value).strip() for value in accepted)
     return tuple(sorted(labels - {""}))

@@ -108,6 +108,6 @@ def _label_reason(texts: Sequence[str], counts: Counter[str]) -> str:
 
 
 def label_counts(cases: Iterable[Case]) -> dict[str, int]:
-    expected = [case.expected for case in cases if case.labelled and case.expected is not None]
+    expected = [case.expected for case in cases if case.has_answer]
     first = (value[0] if isinstance(value, list) and value else value for value in expected)
     return dict(Counter(answer_text(value).strip() for value in first).most_common())

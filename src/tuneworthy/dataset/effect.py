@@ -129,7 +129,7 @@ class EffectMeter:
             stays: Whether each row stays; only those are asked.
             owners: The row that each one repeats, of whose fold it is; mostly itself.
         """
-        cases = [case for case in self.dev if case.labelled and case.expected is not None]
+        cases = [case for case in self.dev if case.has_answer]
         expected = [_accepted(case) for case in cases]
         kind = self._kind([one[0] for one in expected], [row.answer for row in rows[:200]])
         most, ask = MOST_ROWS.get(kind, _MOST_OTHER)

@@ -45,7 +45,7 @@ def label_faults(grader: Grader, cases: Iterable[Case]) -> dict[str, str]:
     """
     if not grader.needs_expected:
         return {}
-    labelled = (case for case in cases if case.labelled and case.expected is not None)
+    labelled = (case for case in cases if case.has_answer)
     faults = {case.id: grader.label_fault(case.expected) for case in labelled}
     return {case_id: fault for case_id, fault in faults.items() if fault}
 

@@ -147,7 +147,7 @@ def canaries(cases: Sequence[Case] = (), *, needs_expected: bool = True) -> list
         cases: Labelled cases (dev); built-in questions appear in where there are fewer than two different answers.
         needs_expected: Whether the judge sees right answers; else those that are wrong in fact are left out.
     """
-    own = [case for case in cases if case.labelled and case.expected is not None]
+    own = [case for case in cases if case.has_answer]
     built_in = [
         Case(id=f"canary-{i}", input=row.question, expected=row.expected) for i, row in enumerate(_table().fallback)
     ]

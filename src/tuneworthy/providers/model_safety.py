@@ -120,6 +120,12 @@ def read_config(path: Path) -> JsonObject:
     return config
 
 
+def optional_config(folder: Path, name: str) -> JsonObject:
+    """Return a config as `read_config` does; empty if the folder does not have it."""
+    path = folder / name
+    return read_config(path) if path.is_file() else {}
+
+
 def number_of(value: object, what: str) -> float:
     """Return a number of an adapter's config.
 
@@ -225,13 +231,14 @@ def template_of(folder: Path) -> str | None:
             return read_input_text(path)
         except UnicodeDecodeError as error:
             raise model_fault(messages.say("not_utf8", path=path, reason=error.reason)) from None
-    path = folder / "tokenizer_config.json"
-    template = read_config(path).get("chat_template") if path.is_file() else None
+    template = optional_config(folder, "tokenizer_config.json").get("chat_template")
     if isinstance(template, list):
         named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, Mapping)}
         template = named.get("default")
     if template is not None and not isinstance(template, str):
-        raise model_fault(f"In {path}, the chat template is neither text nor a list of named templates.")
+        raise model_fault(
+            f"In {folder / 'tokenizer_config.json'}, the chat template is neither text nor a list of named templates."
+        )
     return template
 
 

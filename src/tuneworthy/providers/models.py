@@ -141,6 +141,10 @@ def pinned_models() -> tuple[PinnedModel, ...]:
     return TypeAdapter(tuple[PinnedModel, ...]).validate_python(rows["models"])
 
 
+def pin_of(spec: str) -> PinnedModel | None:
+    return next((pin for pin in pinned_models() if pin.spec == spec), None)
+
+
 def find(spec: str, root: Path, *, typed: bool = False) -> Path | None:
     """Return the file (or the folder of safetensors) of `spec`, or None if it is not on this machine.
 
@@ -203,7 +207,7 @@ def size_of(spec: str, root: Path) -> float | None:
         spec: See the module.
         root: The project folder, which a relative path starts from.
     """
-    pin = next((pin for pin in pinned_models() if pin.spec == spec), None)
+    pin = pin_of(spec)
     if pin is not None:
         return pin.parameters / 1e9
     try:
@@ -300,7 +304,7 @@ def check_pinned(spec: str, path: Path) -> str:
     Raises:
         ModelError: The file has another hash than the one that is pinned for `spec`.
     """
-    pin = next((pin for pin in pinned_models() if pin.spec == spec), None)
+    pin = pin_of(spec)
     for file in pin.files if pin else ():
         member = path / PurePosixPath(file.member).name if path.is_dir() else path
         if (digest := sha256_of(member)) != file.sha256:
@@ -317,9 +321,8 @@ def pinned(spec: str) -> PinnedModel:
     Raises:
         ModelError: The table has no such row.
     """
-    for pin in pinned_models():
-        if pin.spec == spec:
-            return pin
+    if (pin := pin_of(spec)) is not None:
+        return pin
     raise ModelError(
         f"{spec!r} is not one of the pinned models: {', '.join(pin.spec for pin in pinned_models())}.",
         hint="Specify other files as hf:ORG/REPO/FILE.gguf or by path.",

@@ -24,7 +24,7 @@ from tuneworthy.config.retrieval import (
 from tuneworthy.config.serving import may_serve
 from tuneworthy.errors import UserError
 from tuneworthy.providers.address import check_address
-from tuneworthy.providers.models import pinned_models
+from tuneworthy.providers.models import pin_of
 from tuneworthy.retrieval import chunking, messages
 from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.chunking import about_tokens, chunk_documents
@@ -96,7 +96,7 @@ class DocumentLibrary:
         """What dense vectors come from; empty without vectors (switched off, or torch is not installed)."""
         config = self.settings.encoder
         if isinstance(config, LocalEncoder):
-            pin = next((pin for pin in pinned_models() if pin.spec == config.model), None)
+            pin = pin_of(config.model)
             if not encoder_installed():
                 return {}
             return {"type": "local", "model": config.model, "sha256": pin.sha256 if pin else ""}
@@ -219,7 +219,7 @@ class DocumentLibrary:
         return [*self.named(case), *(frozenset[str]() for _ in self.unknown(case))]
 
     def oracle_passages(self, case: Case) -> OraclePassages:
-        answer = answer_text(case.expected) if case.labelled and case.expected is not None else ""
+        answer = answer_text(case.expected) if case.has_answer else ""
         return self._oracle.choose(self.named(case), f"{case.text}\n{answer}")
 
     async def passages(self, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, tuple[Passage, ...]]:

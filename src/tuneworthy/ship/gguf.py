@@ -19,7 +19,7 @@ from tuneworthy.errors import ModelError, UserError
 from tuneworthy.extras import require
 from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.gguf import read_header
-from tuneworthy.providers.model_safety import read_config, template_of
+from tuneworthy.providers.model_safety import optional_config, template_of
 from tuneworthy.providers.models import find, sha256_of
 from tuneworthy.ship import messages
 from tuneworthy.ship.gguf_model import GgufModel, Tensor
@@ -277,7 +277,7 @@ def _write_ends(writer: Any, ends: list[int], *, has_eot: bool = False) -> None:
 
 def adds_bos(folder: Path) -> bool:
     """Say whether the folder's tokenizer puts the begin token before a text."""
-    config = read_config(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
+    config = optional_config(folder, "tokenizer_config.json")
     bos = token_text(config.get("bos_token"))
     root = read_tokenizer(folder).post_processor or TokenizerStep()
     starts = [step.single[0] for step in root.steps if step.single]

@@ -15,7 +15,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from tuneworthy.errors import ModelError, UserError
-from tuneworthy.providers.model_safety import read_config
+from tuneworthy.providers.model_safety import optional_config, read_config
 from tuneworthy.ship import messages
 from tuneworthy.types import JsonObject
 
@@ -225,9 +225,8 @@ def end_ids(folder: Path) -> list[int]:
     end = token_text(read_config(folder / "tokenizer_config.json").get("eos_token"))
     ends = [ids[end]] if end in ids else []
     for name in ("generation_config.json", "config.json"):
-        if (folder / name).is_file():
-            listed = read_config(folder / name).get("eos_token_id")
-            ends += listed if isinstance(listed, list) else [listed] if isinstance(listed, int) else []
+        listed = optional_config(folder, name).get("eos_token_id")
+        ends += listed if isinstance(listed, list) else [listed] if isinstance(listed, int) else []
     return list(dict.fromkeys(ends))
 
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import render
-from tuneworthy.providers.model_safety import read_config, template_of
+from tuneworthy.providers.model_safety import optional_config, template_of
 from tuneworthy.ship import messages
 from tuneworthy.ship.ancestry import context_of
 from tuneworthy.ship.gguf import FILE, adds_bos
@@ -188,8 +188,7 @@ def modelfile(folder: Path, template: str, context: int) -> str:
         raise _refused(f"the stop token {bad[0][:40]!r} contains a quote or a line break")
     lines = [f"FROM ./{FILE}", f'TEMPLATE """{go}"""', f"PARAMETER num_ctx {context}"]
     lines += [f'PARAMETER stop "{stop}"' for stop in stops]
-    path = folder / "generation_config.json"
-    config = read_config(path) if path.is_file() else {}
+    config = optional_config(folder, "generation_config.json")
     if not config.get("do_sample"):
         config = {"temperature": 0}
     values = {key: config[key] for key in _SAMPLING if config.get(key) is not None}
@@ -201,7 +200,6 @@ def modelfile(folder: Path, template: str, context: int) -> str:
 
 
 def special_tokens(folder: Path) -> dict[str, str]:
-    path = folder / "tokenizer_config.json"
-    config = read_config(path) if path.is_file() else {}
+    config = optional_config(folder, "tokenizer_config.json")
     names = ("bos_token", "eos_token", "pad_token", "unk_token")
     return {name: text for name in names if (text := token_text(config.get(name))) is not None}

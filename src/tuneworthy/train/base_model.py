@@ -20,7 +20,7 @@ from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers import models
 from tuneworthy.providers.chat_template import ChatTemplate
 from tuneworthy.providers.gguf import read_header
-from tuneworthy.providers.model_safety import COUNTS, check_numbers, files_of, read_config, tensors_of
+from tuneworthy.providers.model_safety import COUNTS, check_numbers, files_of, optional_config, read_config, tensors_of
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, ModelSource, artifacts, write_artifact
 from tuneworthy.train import messages
@@ -217,8 +217,7 @@ def end_ids(folder: Path, tokenizer: Any) -> tuple[int, ...]:
     Raises:
         ModelError: The model has no such token, or one that is not a token of its tokenizer.
     """
-    path = folder / "generation_config.json"
-    listed = read_config(path).get("eos_token_id") if path.is_file() else None
+    listed = optional_config(folder, "generation_config.json").get("eos_token_id")
     ids = [*(listed if isinstance(listed, list) else [listed]), tokenizer.eos_token_id]
     ends = [number for number in ids if number is not None]
     if not ends or not all(isinstance(number, int) and 0 <= number < len(tokenizer) for number in ends):

@@ -109,10 +109,9 @@ def _question_row(case: Case, source: str) -> Example:
         turns = [{"role": "user", "content": variables_text(case.input), "input": case.input}]
     elif case.input is not None:
         turns = [{"role": "user", "content": case.input}]
-    answered = case.labelled and case.expected is not None
-    turns.append({"role": "assistant", "content": answer_text(case.expected) if answered else ""})
+    turns.append({"role": "assistant", "content": answer_text(case.expected) if case.has_answer else ""})
     meta: JsonObject = {"tools": list(case.tools)} if case.tools else {}
-    if answered:
+    if case.has_answer:
         meta["labelled"] = True
     return Example(
         id=content_hash(turns), source=source, messages=tuple(turns), group=case.group, tags=case.tags, meta=meta
