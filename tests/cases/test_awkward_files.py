@@ -415,7 +415,7 @@ def test_any_bytes_are_rows_or_rejects(suffix: str, content: bytes, cut: int) ->
 
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=6)
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(max_size=6)
     | st.sampled_from(["user", "assistant", "human", "gpt", "function_call", "tool", "", "q", "{}", "[]"]),
     lambda inner: st.lists(inner, max_size=3)
     | st.dictionaries(
