@@ -45,12 +45,12 @@ from tuneworthy.types import (
     Case,
     Cases,
     Failure,
-    Message,
     Passage,
     Request,
     Response,
     Timing,
     Trace,
+    Turns,
     Variant,
     canonical,
 )
@@ -149,7 +149,7 @@ class Runner:
         *,
         seed: int = 0,
         library: "DocumentLibrary | None" = None,
-        mask: Callable[[tuple[Message, ...]], tuple[Message, ...]] | None = None,
+        mask: Callable[[Turns], Turns] | None = None,
         grace_s: float = GRACE_S,
     ) -> None:
         self.store = store

@@ -4,7 +4,7 @@
 set that is too small says how many cases it would need.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from tuneworthy.arrays import Floats
 from tuneworthy.stats.paired import compare, non_inferior
 from tuneworthy.stats.power import LOSS, n_for_non_inferiority
-from tuneworthy.types import MOST_UNSCORED, JsonObject
+from tuneworthy.types import MOST_UNSCORED
 
 # One-sided error of "no worse by the margin"; all sets must pass, so no correction for their number is due.
 ALPHA = 0.05
@@ -51,9 +51,6 @@ class RegressionResult:
     lower: float | None = None
     needs: int | None = None
     detail: str = ""
-
-    def to_dict(self) -> JsonObject:
-        return asdict(self)
 
 
 def regression_result(

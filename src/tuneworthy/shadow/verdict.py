@@ -365,7 +365,8 @@ def _quality(sessions: Sequence[AnswerPairs], rules: ShadowRules, closed: Set[st
     due = [rules.is_due(members[0].session.name) for members in sessions]
     people = [_bet(members, rules, lambda pair: pair.truth) for members in sessions]
     ready = [
-        rules.complete or not needed or _is_labelled(members) for members, needed in zip(sessions, due, strict=True)
+        rules.complete or not needed or all(pair.truth is not None for pair in members if pair.answered)
+        for members, needed in zip(sessions, due, strict=True)
     ]
     end, waiting = len(sessions), sum(not labelled for labelled in ready)
     if waiting:
@@ -381,10 +382,6 @@ def _quality(sessions: Sequence[AnswerPairs], rules: ShadowRules, closed: Set[st
     h = np.array([people[n][0] if known[at] else 0.0 for at, n in enumerate(scored)])  # type: ignore[index]
     days = _numbers([sessions[n][0].session.day for n in scored], closed)
     return replace(corrected(d, h, known, w, rules.label_share), waiting=waiting, due=sum(due), days=days)
-
-
-def _is_labelled(members: AnswerPairs) -> bool:
-    return all(pair.truth is not None for pair in members if pair.answered)
 
 
 def corrected(judge: Floats, people: Floats, known: Bools, weights: Floats, share: float) -> Stream:
