@@ -7,7 +7,7 @@ import fcntl
 import os
 import signal
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,6 @@ from tuneworthy.errors import UserError
 from tuneworthy.redaction import redact_json
 from tuneworthy.signals import handled_by
 from tuneworthy.store.shapes import DamagedRecord, parsed
-from tuneworthy.types import Say
 
 NAME = ".tuneworthy"
 # Kinds of files that are opened by no one: reading or writing them could wait for ever.
@@ -123,7 +122,7 @@ class Folder:
         return os.access(self.path if self.path.exists() else self.root, os.W_OK)
 
     @contextmanager
-    def lock(self, waiting: Say, *, reading: bool = False) -> Iterator[None]:
+    def lock(self, waiting: Callable[[str], None], *, reading: bool = False) -> Iterator[None]:
         """Hold the project's lock: two commands that spend or decide run one after the other.
 
         Args:
