@@ -241,7 +241,7 @@ def test_copied_sessions_and_other_forms_of_answers_are_production_s(tmp_path: P
             for form in forms:
                 for _ in range(2):
                     assert b'"blue"' in await b.ask(**form), form
-            assert not b.asked and not b.canary._faults and not b.canary._n_failed
+            assert not b.asked and not b.canary._counted and not b.canary._n_failed
             usual = {"temperature": 0.5, "max_tokens": 4096, "stream": False, "tools": None}
             assert [of_candidate(await b.ask(**usual)) for _ in range(2)] == [False, True]
             b.app.share = 1.0
@@ -282,7 +282,7 @@ async def tried(canary: LiveCanary, outcome: str, n: int = 1, *, valid: Any = Tr
 
     canary.copies.ask = ask  # type: ignore[method-assign]
     for number in range(n):
-        await canary._ask(visit := Visit("s", b"", 0.0), b"%d" % (number if distinct else 0))
+        await canary._ask(visit := Visit("s", b"", 0.0), f"{outcome} {number if distinct else 0}".encode())
         if valid is not ...:
             canary.note(visit, 200, 0.1, valid=valid)
 
@@ -363,6 +363,27 @@ def test_what_is_no_fault_of_the_candidate_rolls_nothing_back(
         canary = canary_at(tmp_path)
         await tried(canary, outcome, 50, **settings)
         assert not canary.state.rolled_back
+
+    asyncio.run(work())
+
+
+def test_questions_are_not_remembered_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuneworthy.shadow.canary.MAX_KINDS", 10)
+    canary = canary_at(tmp_path)
+    asyncio.run(tried(canary, PAIRED, 30))
+    assert len(canary._counted) <= 11
+
+
+def test_a_candidate_that_always_fails_the_same_questions_is_rolled_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        canary = canary_at(tmp_path)
+        for _ in range(40):
+            await tried(canary, PAIRED, 3)
+            await tried(canary, FAILED, 1, distinct=False)
+            monkeypatch.setattr("tuneworthy.shadow.canary.ACCEPTED_S", 0.0)  # the next time is later
+        assert canary.state.rolled_back
 
     asyncio.run(work())
 

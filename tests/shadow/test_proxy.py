@@ -108,7 +108,10 @@ def test_headers_that_are_long_or_not_ascii_stay_what_they_are() -> None:
     [
         ("gzip, deflate, br, zstd", "gzip, deflate"),
         ("br;q=1.0, GZIP;q=0.8, *;q=0.1", "GZIP;q=0.8"),
-        ("br", ""),
+        ("br", "br"),
+        ("identity;q=0, br", "identity;q=0, br"),
+        ("gzip;q=0.0,deflate;q=0.5", "deflate;q=0.5"),
+        ("br;gzip=1, gzip", "gzip"),
         ("x-gzip, identity", "identity"),
     ],
 )

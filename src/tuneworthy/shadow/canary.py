@@ -7,8 +7,9 @@ request. So no user gets an invalid or a truncated answer.
 
 The candidate's faults are tested at each answer with a Shiryaev-Roberts detector: the mean of M = (M + 1) L over a few
 rates q above production's rate p, where L = q / p for a fault and (1 - q) / (1 - p) for an answer. A candidate that
-fails as often as production is rolled back once in 1 / `ALPHA` answers or later. A question counts as a fault once, and
-only if production does not fail on it too.
+fails as often as production is rolled back once in 1 / `ALPHA` answers or later. A question counts once within
+`ACCEPTED_S`: retries and popular questions are no further evidence. A fault counts only if production does not fail on
+the question too.
 
 Production answers the copied sessions. Their pairs are the evidence on quality, from the same traffic at all steps;
 each verdict on them is a decision: a pass lets a step end, harm ends the canary.
@@ -125,7 +126,7 @@ class LiveCanary:
         self._hash = partial(hmac.digest, token_bytes(32), digest="sha256")
         self._n_good, self._accepted, self._refused = 0, dict[bytes, float](), dict[bytes, float]()
         self._n_asked = self._n_failed = 0
-        self._faults, self._rate, self._detectors = set[bytes](), _rate(0, 0), [0.0] * len(RATES)
+        self._counted, self._rate, self._detectors = dict[bytes, float](), _rate(0, 0), [0.0] * len(RATES)
         # of production's answers: the end, whether it was a fault, and the duration in seconds
         self._production = deque[tuple[float, bool, float]](maxlen=MAX_WINDOW)
 
@@ -164,14 +165,12 @@ class LiveCanary:
 
     async def _ask(self, visit: Visit, body: bytes) -> bytes:
         report = await self.copies.ask(CopyHead(path=CHAT, session=visit.session), body, self.wait_s)
-        if report.outcome == PAIRED:
-            self._n_good += 1
-            self._count(is_fault=False)
-        elif report.outcome == FAILED and (question := self._hash(body)) not in self._faults:
-            self._faults.add(question)
-            visit.failed = True
-            if visit.is_over:  # the user left
-                self._count(is_fault=True)
+        question, now = self._hash(body), time.monotonic()
+        self._n_good += report.outcome == PAIRED
+        if report.outcome in {PAIRED, FAILED} and now - self._counted.get(question, -ACCEPTED_S) >= ACCEPTED_S:
+            self._counted[question], visit.failed = now, report.outcome == FAILED
+            if visit.is_over or not visit.failed:  # else production's answer comes, unless the user left
+                self._count(is_fault=visit.failed)
         return report.answer.encode()
 
     def note(self, visit: Visit, status: int, seconds: float, *, valid: bool | None) -> None:
@@ -196,7 +195,7 @@ class LiveCanary:
         elif valid is False:
             self._accepted.pop(kind, None)
             self._refused[kind] = now
-        for known in (self._accepted, self._refused):
+        for known in (self._accepted, self._refused, self._counted):
             if len(known) > MAX_KINDS:
                 del known[next(iter(known))]
         visit.is_over = True
@@ -212,7 +211,7 @@ class LiveCanary:
         if is_fault and sum(self._detectors) > len(RATES) / ALPHA:
             self._go_on(
                 0.0,
-                f"The candidate failed {self._n_failed:,} of {self._n_asked:,} requests of users. Production then "
+                f"The candidate failed {self._n_failed:,} of {self._n_asked:,} different requests. Production then "
                 f"answered them; it fails {self._rate:.1%} at most.",
             )
 

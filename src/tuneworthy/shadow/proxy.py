@@ -59,7 +59,9 @@ _MAX_DECODINGS: Final = 4
 # A decoded path that some server could take for one outside its folder: two dots at an end of a name, as `..;`.
 _CLIMBS: Final = re.compile(r"[\x00-\x1f\x7f]|%u|(?<!\w)\.\.|\.\.(?!\w)", re.IGNORECASE)
 # Codings of an answer that can be read here (`unpacked`), with their weights.
-_READABLE: Final = re.compile(rb"(?<![\w-])(?:gzip|deflate|identity)(?![\w-])(?:\s*;[^,]*)?", re.IGNORECASE)
+_READABLE: Final = re.compile(
+    rb"(?:^|,)\s*((?:gzip|deflate|identity)(?:\s*;\s*q=(?!0(?:\.0*)?\s*(?:,|$))[\d.]+)?)\s*(?=,|$)", re.IGNORECASE
+)
 _REFUSED_METHODS: Final = frozenset({"CONNECT", "TRACE"})
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -227,7 +229,7 @@ class ShadowProxy:
         headers = [*_end_to_end(request.headers, with_length=body is None), (b"via", b"1.1 " + self.pseudonym)]
         if tee := self._tee(request, headers, body, kept):
             headers = [
-                (name, b", ".join(_READABLE.findall(value)) if name == b"accept-encoding" else value)
+                (name, (name == b"accept-encoding" and b", ".join(_READABLE.findall(value))) or value)
                 for name, value in headers
             ]
         try:
