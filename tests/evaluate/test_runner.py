@@ -31,6 +31,19 @@ def test_traces_come_in_the_order_of_the_cases_with_each_cases_repeats_together(
     assert all(trace.variant_id == VARIANT.id and not trace.stored for trace in traces)
 
 
+@pytest.mark.parametrize("price", [None, DOLLAR_A_CALL])
+def test_no_call_is_sent_whose_answer_could_not_be_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, price: Price | None
+) -> None:
+    play(World(tmp_path, price=price).ask(questions(2)))
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))
+    world = World(tmp_path, price=price)
+    with pytest.raises(UserError, match="key"):
+        play(world.ask(questions(3, first=2)))
+    assert not world.provider.calls and world.budget.spent_usd == world.store.spending().usd
+
+
 def test_repeats_of_a_case_are_asked_one_after_the_other(tmp_path: Path) -> None:
     running: set[str] = set()
 

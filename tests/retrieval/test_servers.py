@@ -7,7 +7,7 @@ import json
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
@@ -98,6 +98,20 @@ def test_texts_are_sent_with_their_prefix_and_come_back_in_order_and_of_length_o
     assert seen[0]["input"] == ["query: a", "query: bb"] and seen[0]["path"] == "/v1/embeddings"
     assert seen[0]["key"] == "Bearer sk-test-secret-0000"
     assert np.allclose(np.linalg.norm(found, axis=1), 1) and found.shape == (2, 2)
+
+
+@pytest.mark.parametrize("usd_per_mtok", [0.0, 1.0])
+def test_no_text_is_sent_whose_answer_could_not_be_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usd_per_mtok: float
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))
+    store, budget = ResponseStore(tmp_path / "responses.sqlite"), Budget(1.0)
+    with serving((200, vectors)) as (url, seen), closing(store):
+        config = EncoderServer(type="server", base_url=url, model="m", usd_per_mtok=usd_per_mtok)
+        with pytest.raises(UserError, match="key"):
+            asyncio.run(ServerEncoder(config, Account(store, budget)).encode_chunks(["a"]))
+    assert not seen and budget.spent_usd == 0
 
 
 def test_a_reranker_scores_every_text_in_the_order_it_was_sent(account: Account) -> None:

@@ -69,18 +69,35 @@ def test_the_key_is_made_once_for_its_owner_only(alice: Path) -> None:
 
 
 def test_without_a_folder_that_can_be_written_answers_are_read_and_none_is_paid_for(alice: Path, path: Path) -> None:
+    key = Keyring().key
     shutil.rmtree(alice.parent)
     alice.parent.write_text("no folder")
     with closing(ResponseStore(path)) as store:
         assert sum(store.measured_elsewhere().values()) == 2
         for spend in (
-            lambda: store.open_call(NEW, 0.25),
+            store.require_key,
+            lambda: store.accept(key),
             lambda: store.put(NEW, Response(text="free"), 0.0),
             lambda: Keyring().signed(b"[]"),
         ):
             with pytest.raises(UserError):
                 spend()
-        assert (len(store), store.unanswered()) == (2, [])
+        assert (len(store), store.unanswered()) == (2, []) and store.measured_elsewhere() == {key: 2}
+
+
+@pytest.mark.parametrize("option", ["--repair", "--json", "--remeasure"])
+def test_doctor_works_without_a_key(option: str, alice: Path, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key = Keyring().key
+    folder = Folder(path.parent / "project")
+    folder.create()
+    path.rename(folder.responses)
+    shutil.rmtree(alice.parent)
+    alice.parent.write_text("no folder")
+    assert invoke(["doctor", "--project", str(folder.root), "--accept", key]) == 2
+    capsys.readouterr()
+    for words in (["doctor"], ["doctor", option]):
+        assert invoke([*words, "--project", str(folder.root)]) == 0
+        assert "Your key" not in capsys.readouterr().out
 
 
 def test_a_variable_names_the_key_of_ci(alice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,6 +323,12 @@ def test_a_copied_folder_is_shown_and_neither_believed_nor_bought_again(
     assert status == 0 and re.search(r"Accepted [1-9]\d+ answers.* tuneworthy run", output)
     assert run("run")[0] == 0 and not (copied / "calls").exists()
     assert "measured elsewhere" not in run("decide")[1]
+
+
+def test_a_run_is_decided_without_a_key(copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bob").write_text("no folder")
+    assert invoke(["decide", "--json", "--project", str(copied)]) == 4
+    assert orjson.loads(capsys.readouterr().out)["outcome"] and not (Folder(copied).path / "verdict.json").exists()
 
 
 def test_no_next_step_runs_into_answers_measured_elsewhere(

@@ -69,4 +69,4 @@ def _show(report: StoreReport) -> None:
     state = (
         f"The store has {count(n, 'fault')}. {n_can} can be repaired.{next_step}" if n else "The store has no faults."
     )
-    say(f"{repaired}{state} Your key: {Keyring().key}")
+    say(f"{repaired}{state}" + (f" Your key: {key}" if (key := Keyring().key) else ""))

@@ -327,6 +327,7 @@ class Runner:
         return await self.library.passages(variant.retrieval, cases)
 
     async def _ask(self, model: OpenModel, batch: Batch, answers: Answers) -> None:
+        self.store.require_key()
         workers = {
             number: asyncio.create_task(self._work(number, model, batch))
             for number in range(min(batch.wide, batch.remaining))

@@ -52,7 +52,9 @@ class Account:
 
         Raises:
             BudgetSpent: The call could exceed the budget; it must not be sent.
+            UserError: The answers could not be signed.
         """
+        self._store.require_key()
         if not ceiling_usd:
             yield Call(self._store, {}, 0.0)
             return

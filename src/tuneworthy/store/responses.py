@@ -179,7 +179,12 @@ class ResponseStore:
         return dict(self._rows(query))
 
     def accept(self, signer: str) -> int:
-        """Seal the answers that the key `signer` signed, and return their number; later answers of it are not."""
+        """Seal the answers that the key `signer` signed, and return their number; later answers of it are not.
+
+        Raises:
+            UserError: The user has no key, or the file cannot be written.
+        """
+        self.require_key()
         with explained(self.path):
             return self._db.execute(_ACCEPT, (signer,)).rowcount
 
@@ -231,13 +236,20 @@ class ResponseStore:
                 self._db.execute("INSERT INTO further_answers VALUES (?, ?, ?)", (key, cost_usd, created))
         return first
 
+    def require_key(self) -> None:
+        """Check that answers can be signed, before calls are sent.
+
+        Raises:
+            UserError: The user has no key.
+        """
+        self._keyring.signed(b"")
+
     def open_call(self, key: bytes, ceiling_usd: float) -> int:
         """Note that a call that costs money is about to be sent; return the note's number, never 0.
 
         Raises:
-            UserError: The answer could not be signed, or the file cannot be written.
+            UserError: The file cannot be written.
         """
-        self._keyring.key  # noqa: B018
         with explained(self.path):
             return (
                 self._db.execute("INSERT INTO open_calls VALUES (?, ?, ?)", (key, ceiling_usd, time.time())).lastrowid

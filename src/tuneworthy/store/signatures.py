@@ -85,8 +85,8 @@ class Keyring:
 
     @cached_property
     def key(self) -> str:
-        """The public key."""
-        return str(self._private.public_key().public_bytes_raw().hex())
+        """The public key; "" without one."""
+        return str(self._private.public_key().public_bytes_raw().hex()) if self._seed else ""
 
     def signed(self, text: bytes, *columns: object) -> bytes:
         """Return `text`, which has no line break, with a mark that is valid only next to `columns`."""
@@ -113,7 +113,7 @@ class Keyring:
             Ed25519PublicKey.from_public_bytes(bytes.fromhex(signer)).verify(signature, content)
         except (InvalidSignature, ValueError):
             return UNSIGNED
-        return "" if signer in self._accepted or (self._seed and signer == self.key) else signer
+        return "" if signer in self._accepted or signer == self.key else signer
 
     def _seal(self, content: bytes) -> str:
         return blake2b(content, key=self._seed or token_bytes(32), digest_size=32).hexdigest()

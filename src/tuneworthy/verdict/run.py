@@ -7,6 +7,7 @@ from tuneworthy.evaluate.runner import Progress
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.session import open_session
+from tuneworthy.store.signatures import Keyring
 from tuneworthy.types import Say
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.decide import decide
@@ -56,6 +57,6 @@ async def decide_project(
         if what_if is not None:
             return decide_if(what_if, evidence, costs)
         verdict = decide(evidence, costs)
-        if session.folder.writable:
+        if session.folder.writable and Keyring().key:
             store_verdict(project, verdict)
         return verdict
