@@ -20,7 +20,7 @@ from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.money.bills import Bill
 from tuneworthy.money.economics import can_pay, cost_is_a_reason, economics, monthly_saving, worth_from
 from tuneworthy.money.results import EconomicsResult
-from tuneworthy.providers.prices import Price, TokenRates
+from tuneworthy.providers.prices import FREE, Price, TokenRates
 from tuneworthy.types import RungStatus
 from tuneworthy.verdict.evidence import rungs_of
 
@@ -342,6 +342,37 @@ def test_a_price_that_is_set_after_the_run_applies_to_its_tokens(
     rung = rungs_of(record, project)["model"]
     assert rung.usd_per_1k == usd
     assert bool(rung.violated) == (usd is not None)
+
+
+@pytest.mark.parametrize("measured", [0.0, 0.05, 9.0])
+def test_answers_cost_what_their_tokens_cost_today(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: float
+) -> None:
+    row = ROWS["model"] | {"usd_per_1k": measured, "input_tokens": 20.4, "output_tokens": 1.4}
+    record = _record("model", baseline=ROWS["baseline"], model=row)
+
+    def judged(price: Price | None, extra: str = "") -> tuple[float | None, bool]:
+        monkeypatch.setattr("tuneworthy.ladder.bills.price_for", lambda _: price)
+        project = load(_priced(tmp_path, f"[constraints]\nusd_per_1k = 0.03\n{extra}"))
+        assert bills_of(project, record)["model"].usd_per_1k == known_usd(record.rungs[1], "strong", project)
+        rung = rungs_of(record, project)["model"]
+        return rung.usd_per_1k, bool(rung.violated)
+
+    price = Price(rates=TokenRates(input=1.0, output=10.0), batch_factor=0.5)
+    assert judged(price) == (pytest.approx(0.0344), True)
+    assert judged(price, "[economics]\nbatch_share = 1.0\n") == (pytest.approx(0.0344), False)
+    assert judged(FREE) == (0.0, False)
+    assert judged(None) == (None, False)
+
+
+def test_an_answer_is_not_priced_again_without_its_tokens_or_its_model(tmp_path: Path) -> None:
+    project = load(_priced(tmp_path))
+    tokens: dict[str, Any] = {"usd_per_1k": 0.5, "input_tokens": 9.0, "output_tokens": 9.0}
+    for row in ({"unreported": 1}, {"input_tokens": None}):
+        record = RungRecord(rung="model", status=RungStatus.REFERENCE, **(tokens | row))
+        assert known_usd(record, "strong", project) == 0.5
+    record = RungRecord(rung="model", status=RungStatus.REFERENCE, **tokens)
+    assert known_usd(record, "gone", project) == 0.5
 
 
 def test_a_quick_run_has_no_test_scores_and_so_no_bill(tmp_path: Path) -> None:

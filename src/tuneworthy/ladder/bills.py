@@ -67,7 +67,8 @@ def running_costs(project: Project, record: RunRecord) -> dict[str, RunningCost]
 def known_usd(row: RungRecord, model: str, project: Project) -> float | None:
     """Return the cost of a thousand answers; None where the price of the model, or the tokens, are not known.
 
-    A price that was added after the run applies to the tokens of the run.
+    It is the tokens of the run at today's price. Cascades, removed models and unreported tokens cost what they cost in
+    the run.
 
     Args:
         row: Of the rung.
@@ -77,11 +78,13 @@ def known_usd(row: RungRecord, model: str, project: Project) -> float | None:
     price = price_for(project.models[model]) if model in project.models else FREE
     if price is None:
         return None
-    if price.free or row.usd_per_1k:
+    if model not in project.models or (isinstance(row.detail, CascadeDetail) and row.usd_per_1k):
         return 0.0 if model.startswith(IN_PROCESS) else row.usd_per_1k
+    if price.free and row.usd_per_1k is not None:
+        return 0.0
     if row.unreported or row.input_tokens is None or row.output_tokens is None:
-        return None
-    return 1000 * price.cost(round(row.input_tokens), round(row.output_tokens))
+        return row.usd_per_1k or None
+    return 1000 * price.cost(row.input_tokens, row.output_tokens)
 
 
 def smallest_usd(project: Project, record: RunRecord) -> float | None:

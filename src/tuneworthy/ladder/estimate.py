@@ -235,7 +235,7 @@ class _Estimating:
 
     def _usd(self, variant: Variant) -> float:
         price = self.models[variant.model].price
-        return price.cost(round(self._read(variant)), round(self._written(variant))) if price else 0.0
+        return price.cost(self._read(variant), self._written(variant)) if price else 0.0
 
     def _seconds(self, variant: Variant, n_together: float, n_alone: int) -> float:
         config = config_of(self.project, variant.model)

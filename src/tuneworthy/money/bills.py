@@ -14,7 +14,7 @@ class Bill:
 
     Attributes:
         name: Of the variant.
-        usd_per_1k: A thousand answers as they were measured; None if the price is not known.
+        usd_per_1k: A thousand answers (see `known_usd`); None if the price is not known.
         input_tokens: Mean of an answer; None if the provider does not report it, like the output.
         price: Of the model, for cache and batch; None if it is free or not known.
         own_server: Whether the model runs on a server of one's own; of a cascade, its first part.
@@ -64,7 +64,7 @@ class Bill:
             or self.output_tokens is None
         ):
             return self.usd_per_1k
-        rates = price.rates_at(int(self.input_tokens))
+        rates = price.rates_at(self.input_tokens)
         cached = settings.cached_share * self.input_tokens
         cached_rate = rates.input if rates.cached_input is None else rates.cached_input
         dollars = (self.input_tokens - cached) * rates.input + cached * cached_rate + self.output_tokens * rates.output

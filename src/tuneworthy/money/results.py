@@ -114,7 +114,7 @@ def savings_of(reference: Bill | None, tuned: Bill | None) -> Savings | None:
     writes = _saving(reference.output_tokens, tuned.output_tokens)
     usd = shorter = None
     if reference.price is not None and not reference.price.free and reads and writes:
-        rates = reference.price.rates_at(int(reads.before))
+        rates = reference.price.rates_at(reads.before)
         usd, shorter = reference.usd_per_1k, (reads.tuned * rates.input + writes.tuned * rates.output) / 1000
     return Savings(
         against=reference.name,

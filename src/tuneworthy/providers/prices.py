@@ -69,15 +69,17 @@ class Price:
     def free(self) -> bool:
         return not any(rates.input or rates.output for rates in (self.rates, *(tier for _, tier in self.tiers)))
 
-    def rates_at(self, input_tokens: int) -> TokenRates:
+    def rates_at(self, input_tokens: float) -> TokenRates:
         rates = self.rates
         for above, tier in self.tiers:
             if input_tokens > above:
                 rates = tier
         return rates
 
-    def cost(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0, *, written_tokens: int = 0) -> float:
-        """Return what an answered call costs, US dollars.
+    def cost(
+        self, input_tokens: float, output_tokens: float, cached_tokens: int = 0, *, written_tokens: int = 0
+    ) -> float:
+        """Return what an answered call costs, US dollars; with means of tokens, the mean.
 
         Args:
             input_tokens: The whole prompt, cached and written tokens included.

@@ -486,7 +486,7 @@ def rungs_of(record: RunRecord, project: Project) -> dict[str, RungEvidence]:
         variant, bill = record.variant_of(row), bills.get(row.rung)
         name = variant.model if variant else ""
         usd = own_usd = known_usd(row, name, project)
-        if bill and bill.own_server:
+        if bill:
             served = bill.running(numbers).usd_per_1k_at(numbers.requests_per_month)
             usd = usd if served is None else served
         model = project.models.get(name)
