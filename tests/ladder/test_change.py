@@ -20,7 +20,7 @@ from tuneworthy.config import load
 from tuneworthy.evaluate import change as gate
 from tuneworthy.evaluate.models import Models
 from tuneworthy.ladder.variant_lookup import resolve
-from tuneworthy.types import Case
+from tuneworthy.types import Case, Example
 
 GRADER = """
 from pathlib import Path
@@ -211,7 +211,8 @@ def test_a_changed_model_is_named_by_its_id(tmp_path: Path, capsys: pytest.Captu
         edit(root, MODEL, model)
     edit(root, '"old"', '"new"')
     session = SimpleNamespace(project=load(tmp_path / "base"), data=SimpleNamespace(cases=[]),
-                              split=SimpleNamespace(dev=[]), models=Models(load(tmp_path / "base")))  # fmt: skip
+                              split=SimpleNamespace(dev=[], shots=[]),
+                              models=Models(load(tmp_path / "base")))  # fmt: skip
     assert resolve(cast(Any, session), str(root)).model == "change/new"
 
 
@@ -282,12 +283,13 @@ def spelled_from(first: int) -> Callable[[str], str]:
 DISGUISES: dict[str, Callable[[str], str]] = {
     **{f"words joined by {gap!r}": joined(gap) for gap in [
         "", "|", "+", "=", "$", "~", "^", "<", "`", "<b> </b>", "<!-- -->", " 1 ", "&nbsp;", "%20", "\u2800",
-        "\u02bc"]},
+        "\u02bc", "{{ x }}", " 1a ", " [x] ", " other ", " \u2167 ", "\u00aa", "\u24d0", "\U0001f170"]},
     **{f"letters joined by {gap!r}": gap.join for gap in [
-        " ", "\x07", "\u0301", "\u20dd", "\U000e0100", "\u17b4", "\u3164", "\U0001f600"]},
+        " ", "\x07", "\u0301", "\u0363", "\U000e0041", "\u20dd", "\U000e0100", "\u17b4", "\u3164", "\U0001f600"]},
     "tags of Unicode": spelled_from(0xE0061), "negative squares": spelled_from(0x1F170), "bold": spelled_from(0x1D41A),
     "small capitals": lambda text: text.translate(str.maketrans("abcdegijklmnoptuv", "ᴀʙᴄᴅᴇɢɪᴊᴋʟᴍɴᴏᴘᴛᴜᴠ")),
     "strokes": lambda text: text.translate(str.maketrans("bdhlot", "ƀđħłøŧ")),
+    "other words": lambda text: " ".join(f"{word} k{i}" for i, word in enumerate(text.split())),
     "numbers": lambda text: " ".join(f"{i} {word}" for i, word in enumerate(text.split())),
     "five of the eight words": lambda text: " ".join(text.split()[5:10]),
     "the last five words": lambda text: " ".join(text.split()[-5:]),
@@ -305,6 +307,48 @@ def test_one_long_question_or_answer_is_a_quote() -> None:
     assert quoted(ANSWERS[3], answers=ANSWERS) and not quoted(ANSWERS[3], answers=ANSWERS[4:])
 
 
+@pytest.mark.parametrize("ends", [["", "!", " please"], ["", "!", "?", "."], ["", " please", " now", " thanks"]])
+def test_a_question_of_several_variants_is_quoted(ends: list[str]) -> None:
+    """Each of its words is in as many texts as the language of the task."""
+    assert quoted(QUESTIONS[0], [text + end for text in QUESTIONS for end in ends])
+
+
+@pytest.mark.parametrize("n_words", [2, 3, 4])
+def test_few_short_questions_as_a_whole_are_quotes(n_words: int) -> None:
+    texts = [" ".join(Random(i).sample(THINGS, 1) + [f"{chr(97 + i // 26)}{chr(97 + i % 26)}kept"] * (n_words - 1))
+             for i in range(100)]  # fmt: skip
+    assert quoted("\n".join(f"{text} = refund" for text in texts[:5]), texts)
+    assert not quoted("\n".join(f"{text} = refund" for text in texts[:4]), texts)
+
+
+SEEN = [f"Please name the queue for {' '.join(Random(i).choices(THINGS, k=8))}." for i in range(200, 400)]
+
+
+@pytest.mark.parametrize(
+    ("added", "fails"), [([], False), (QUESTIONS[:1], True), ([" ".join(QUESTIONS[0].split()[5:])] * 5, False)]
+)
+def test_shots_of_the_base_are_no_quotes(added: list[str], fails: bool) -> None:
+    """Even if they have word sequences of cases."""
+    chats = [({"role": "user", "content": text}, {"role": "assistant", "content": "refund"}) for text in SEEN]
+    shots = [Example(id=str(i), messages=chat) for i, chat in enumerate(chats)]
+    new = "\n".join([*(f"Q: {text.upper()}\nA: refund" for text in SEEN), *added])
+    texts = [*QUESTIONS, *(f"{text[:-1]} and a lamp" for text in SEEN[:50])]
+    assert quoted(new, texts)
+    assert (
+        any(gate._count_quotes(new, "\n".join(gate._quoted_shots(new, shots)), texts, one) for one in gate.FILLERS)
+        is fails
+    )
+
+
+def test_a_prompt_may_share_a_few_words_with_each_long_text() -> None:
+    """But no passage, and no question behind a long text."""
+    words = [f"{a}{b}{c}" for a in "bcdfg" for b in "aeiou" for c in ("lan", "mor", "nit", "sub", "ren", "tok")]
+    texts = [" ".join(Random(i).choices(words, k=800)) for i in range(48)]
+    parts = [text.split()[start : start + 3] for text in texts for start in range(0, 500, 100)]
+    assert not quoted("\n\n".join(f"{' '.join(part)} or" for part in parts), texts)
+    assert quoted("\n".join(" ".join(text.split()[-8:]) for text in texts[:5]), texts)
+
+
 @pytest.mark.parametrize(
     ("prompt", "questions", "answers"),
     [
@@ -313,6 +357,11 @@ def test_one_long_question_or_answer_is_a_quote() -> None:
         ("No, they know: say yes or no, hello, thanks.", [*QUESTIONS, "yes", "no", "hello", "thanks", "say"], ["a"]),
         ("Please name the queue for a lamp, a river or a garden.", QUESTIONS, ["a"]),
         ("the garden copper, a velvet harbor, winter letter", QUESTIONS, ["a"]),
+        (
+            '{"from": 7, "to": 9, "a": {"from": 8, "to": 11}}',
+            QUESTIONS,
+            [str({"from": i, "to": i + 1, "a": {"from": i, "to": 99}}) for i in range(100)],
+        ),
         ('Answer as {"name": "...", "city": "..."}', QUESTIONS, [str({"name": i, "city": i}) for i in range(100)]),
     ],
 )

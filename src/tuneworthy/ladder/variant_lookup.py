@@ -111,7 +111,7 @@ def resolve(session: Session, name: str) -> Variant:
 def _proposed(session: Session, folder: Path) -> Variant:
     """Return today's variant of the project in `folder`, which is a change of the session's project."""
     base, change = session.project, load(folder)
-    if faults := faults_of(change, base, session.data.cases, session.split.dev):
+    if faults := faults_of(change, base, session.split.shots, session.data.cases, session.split.dev):
         raise GateFailed(
             "\n".join(["The base revision cannot judge this change:", *faults]),
             hint="Have a maintainer review and merge these edits first, or remove them. Then compare again.",
