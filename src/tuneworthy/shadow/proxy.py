@@ -305,12 +305,7 @@ class ShadowProxy:
                 has_begun = True
                 if tee:
                     tee.begin(answer)
-                async for part in answer.content.iter_any():
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
-                    if tee:
-                        tee.add(part)
-                watch.end()
-                await send({"type": "http.response.body", "body": b""})
+                await _send_body(answer, send, tee, watch)
         except asyncio.CancelledError:
             if not watch.is_gone:
                 raise
@@ -448,6 +443,20 @@ class _Tee:
         if self.status == 200 and not self.is_whole:
             return None
         return self.status == 200 and is_chat_answer(b"".join(self.parts), self.encoding, streamed=self.streamed)
+
+
+async def _send_body(answer: aiohttp.ClientResponse, send: Send, tee: _Tee | None, watch: _Watch) -> None:
+    """Send the parts of an answer as they come; the last one ends it, if it is known to be the last."""
+    more = True
+    async for part in answer.content.iter_any():
+        if not (more := not answer.content.at_eof()):
+            watch.end()
+        await send({"type": "http.response.body", "body": part, "more_body": more})
+        if tee:
+            tee.add(part)
+    if more:
+        watch.end()
+        await send({"type": "http.response.body", "body": b""})
 
 
 async def _read(receive: Receive, kept: _Kept) -> tuple[bytes | None, Receive]:

@@ -59,7 +59,7 @@ from tuneworthy.store.lines import append_line
 from tuneworthy.types import Case, Example, JsonObject, Response, Variant
 
 # The child of the proxy yields to the proxy, unless users wait for it.
-NICENESS: Final = 10
+NICENESS: Final = 19
 # Fields of a user's request that the candidate's prompt, its own sampling and the turn replace, or that concern
 # production's account. Others ask for an answer that the candidate would not give.
 _REPLACED: Final = names(
