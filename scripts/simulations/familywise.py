@@ -52,9 +52,13 @@ type = "exact"
 [models.small]
 provider = "scripted"
 function = "answers.py:small"
+input_usd_per_mtok = 0.0
+output_usd_per_mtok = 1.0
 [models.large]
 provider = "scripted"
 function = "answers.py:large"
+input_usd_per_mtok = 0.0
+output_usd_per_mtok = 1.0
 [ladder]
 baseline = "small"
 """
@@ -176,7 +180,7 @@ class Answers(Runner):
                 variant_id=identity,
                 repeat=0,
                 messages=(),
-                response=ANSWERS[bool(right[self.places[case.id]])],
+                response=replace(ANSWERS[bool(right[self.places[case.id]])], output_tokens=round(1e6 * usd)),
                 cost_usd=usd,
             )
             for case in cases
@@ -189,7 +193,9 @@ class Answers(Runner):
         return []
 
 
-ANSWERS = {value: Response(text=text, seconds=0.1) for value, text in ((True, "right"), (False, "wrong"))}
+ANSWERS = {
+    value: Response(text=text, seconds=0.1, input_tokens=1) for value, text in ((True, "right"), (False, "wrong"))
+}
 
 
 class SimulatedSession(Session):

@@ -88,7 +88,9 @@ def test_the_second_process_waits_and_is_told_for_whom_and_a_killed_holder_holds
 
 
 WAITER = """
-import sys
+import signal, sys
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # also where the tests run under `nohup`
+    signal.signal(number, signal.SIG_DFL)
 from pathlib import Path
 from tuneworthy import signals
 from tuneworthy.cli.interruption import run_async
