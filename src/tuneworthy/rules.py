@@ -1,8 +1,9 @@
 """The one rule engine: named rules that examine a subject and yield findings, with a documentation page each.
 
 Data checks, project checks, decoding lints, training lints, parity checks and gates are all rules. A rule is a function
-``subject -> findings`` or a class whose instances are such functions and whose arguments are the rule's settings. Its
-docstring is its documentation page. The engine names, orders, runs and documents rules; only a rule knows its subject.
+``subject -> findings`` or a class whose instances are such functions and whose arguments are the rule's settings. A
+finding may be its message only ("" for no finding). Its docstring is its documentation page. The engine names, orders,
+runs and documents rules; only a rule knows its subject.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -57,6 +58,7 @@ class Rule(Generic[F]):
         severity: Of its findings, unless a finding sets its own.
         group: Its heading, e.g. the stage of a gate.
         source: Evidence, as a link or a citation.
+        fix: Of its findings, unless a finding sets its own.
         codes: Code to words, for all that it can find.
         bad, good: A subject that trips it, and one that does not.
     """
@@ -66,6 +68,7 @@ class Rule(Generic[F]):
     severity: Severity = "error"
     group: str = ""
     source: str = ""
+    fix: str = ""
     codes: Mapping[str, str] = field(default_factory=dict)
     bad: Any = None
     good: Any = None
@@ -81,8 +84,10 @@ class Rule(Generic[F]):
 
     def run(self, *subject: Any, **settings: Any) -> Iterator[F]:
         result = self.build(**settings)(*subject)
-        for one in [result] if isinstance(result, Finding) else result:
-            yield replace(one, rule=self.name, severity=one.severity or self.severity, source=one.source or self.source)
+        for one in filter(None, [result] if isinstance(result, Finding | str) else result):
+            found: Any = Finding(message=one) if isinstance(one, str) else one
+            severity, source, fix = found.severity or self.severity, found.source or self.source, found.fix or self.fix
+            yield replace(found, rule=self.name, severity=severity, source=source, fix=fix)
 
 
 class RuleBook(Registry[Rule[F]]):
@@ -98,11 +103,17 @@ class RuleBook(Registry[Rule[F]]):
         super().__init__(kind, {})
         self._modules, self._rule_class = modules, rule_class
 
-    def rule(self, name: str, **facts: Any) -> Callable[[R], R]:
-        """Return a decorator that registers a function or class as the rule `name`; `facts` are fields of its class."""
+    def rule(self, name: str = "", **facts: Any) -> Callable[[R], R]:
+        """Return a decorator that registers a function or class as a rule.
+
+        Args:
+            name: Of the rule; the function's own name if "".
+            facts: Fields of the rule's class.
+        """
 
         def add(examine: R) -> R:
-            self.register(name)(self._rule_class(name=name, examine=examine, **facts))
+            own = name or examine.__name__
+            self.register(own)(self._rule_class(name=own, examine=examine, **facts))
             return examine
 
         return add

@@ -15,13 +15,13 @@ _TIGHT = np.array([0.85, 0.05, 0.03, *[0.007] * 10])
 
 
 @LINTS.rule(
-    "unset_sampling",
     severity="warning",
+    fix="Set temperature or min_p. Run `tuneworthy decode sweep` to compare settings.",
     source="https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",
     bad=Use(engine="openai"),
     good=Use(engine="openai", decoding={"temperature": 0}),
 )
-def unset_sampling(use: Use) -> Iterator[Finding]:
+def unset_sampling(use: Use) -> str:
     """Nothing is set where that means temperature 1 and the whole vocabulary, or whatever the model's file says.
 
     OpenAI samples at temperature 1 with no cut; vLLM takes the values of the model's generation_config.json, and does
@@ -29,73 +29,67 @@ def unset_sampling(use: Use) -> Iterator[Finding]:
     takes no sampling parameters, its effort is what can be set.
     """
     is_cut = use.value("top_k", 0) > 0 or use.value("top_p", 1) < 1 or use.value("min_p", 0) > 0
-    if use.engine in {"openai", "vllm"} and use.can_be_greedy and use.value("temperature", 1) >= 1 and not is_cut:
-        where = " (unless the model's generation_config.json says otherwise)" if use.engine == "vllm" else ""
-        yield Finding(
-            message=(
-                f"Temperature is at least 1, and no sampler truncates the distribution{where}, so any token can be "
-                "drawn."
-            ),
-            fix="Set temperature or min_p. Run `tuneworthy decode sweep` to compare settings.",
-        )
+    if use.engine not in {"openai", "vllm"} or not use.can_be_greedy or use.value("temperature", 1) < 1 or is_cut:
+        return ""
+    where = " (unless the model's generation_config.json says otherwise)" if use.engine == "vllm" else ""
+    return f"Temperature is at least 1, and no sampler truncates the distribution{where}, so any token can be drawn."
 
 
 @LINTS.rule(
-    "temperature_for_creativity",
     severity="note",
+    fix="Ask for variety in the prompt (directions, seed words), and set temperature to at most 1.",
     source="https://arxiv.org/abs/1904.09751",
     bad=Use(engine="vllm", purpose="creative", decoding={"temperature": 1.5, "min_p": 0.05}),
     good=Use(engine="vllm", purpose="creative", decoding={"temperature": 0.9, "min_p": 0.05}),
 )
-def temperature_for_creativity(use: Use) -> Iterator[Finding]:
+def temperature_for_creativity(use: Use) -> str:
     """A temperature above 1 is used to get more creative answers.
 
     A temperature divides all log-odds: it lifts unlikely tokens, wrong as well as fresh, and adds
     nothing that the prompt did not ask for.
     """
     temperature = use.value("temperature", 1)
-    if use.purpose == "creative" and temperature > 1:
-        yield Finding(
-            message=(
-                f"Temperature is {temperature:g}. For example, a long tail with a total probability of 15.0% at "
-                f"temperature 1 rises to {float(at_temperature(_TIGHT, temperature)[1:].sum()):.1%}."
-            ),
-            fix="Ask for variety in the prompt (directions, seed words), and set temperature to at most 1.",
+    return (
+        (
+            f"Temperature is {temperature:g}. For example, a long tail with a total probability of 15.0% at "
+            f"temperature 1 rises to {float(at_temperature(_TIGHT, temperature)[1:].sum()):.1%}."
         )
+        if use.purpose == "creative" and temperature > 1
+        else ""
+    )
 
 
 @LINTS.rule(
-    "repetition_penalty_high",
     severity="warning",
+    fix=(
+        "Remove the penalty. To prevent loops, use frequency_penalty, DRY (llama.cpp) or repetition_detection (vLLM)."
+    ),
     source="https://huggingface.co/docs/transformers/main_classes/text_generation",
     bad=Use(engine="vllm", decoding={"temperature": 0.7, "repetition_penalty": 1.2}),
     good=Use(engine="vllm", decoding={"temperature": 0.7, "repetition_penalty": 1.05}),
 )
-def repetition_penalty_high(use: Use) -> Iterator[Finding]:
+def repetition_penalty_high(use: Use) -> str:
     """A repetition penalty above 1.1 breaks grammar on long answers; mild values differ by model.
 
     It divides positive logits and multiplies negative logits, so it depends on an offset that changes no
     probability: at a logit of 20 and a penalty of 1.1 the odds are multiplied by 0.16, at 5 by 0.63.
     """
     penalty = use.value("repetition_penalty", 1)
-    if penalty > HIGHEST_PENALTY:
-        yield Finding(
-            message=f"repetition_penalty is {penalty:g}, above the recommended maximum of {HIGHEST_PENALTY:g}.",
-            fix=(
-                "Remove the penalty. To prevent loops, use frequency_penalty, DRY (llama.cpp) or "
-                "repetition_detection (vLLM)."
-            ),
-        )
+    return (
+        f"repetition_penalty is {penalty:g}, above the recommended maximum of {HIGHEST_PENALTY:g}."
+        if penalty > HIGHEST_PENALTY
+        else ""
+    )
 
 
 @LINTS.rule(
-    "repetition_penalty_quotes",
     severity="warning",
+    fix="Set repetition_penalty to 1.",
     source="https://docs.vllm.ai/en/latest/api/vllm/sampling_params.html",
     bad=Use(engine="vllm", decoding={"temperature": 0.2, "repetition_penalty": 1.05}, retrieved=True),
     good=Use(engine="vllm", decoding={"temperature": 0.2, "repetition_penalty": 1.0}, retrieved=True),
 )
-def repetition_penalty_quotes(use: Use) -> Iterator[Finding]:
+def repetition_penalty_quotes(use: Use) -> str:
     """A repetition penalty where the answer must repeat: words of retrieved text, the keys of JSON, a label.
 
     HF, vLLM and llama.cpp count the tokens of the prompt as well, so what appears in the documents is pushed down.
@@ -103,15 +97,10 @@ def repetition_penalty_quotes(use: Use) -> Iterator[Finding]:
     penalty = use.value("repetition_penalty", 1)
     repeated = {"json_schema": "repeat keys", "choice": "copy a label"}.get(use.output, "")
     must = "quote retrieved text" if use.retrieved else repeated
-    if penalty != 1 and must:
-        yield Finding(
-            message=f"repetition_penalty is {penalty:g}, but the answer has to {must}.",
-            fix="Set repetition_penalty to 1.",
-        )
+    return f"repetition_penalty is {penalty:g}, but the answer has to {must}." if penalty != 1 and must else ""
 
 
 @LINTS.rule(
-    "penalty_when_greedy",
     severity="warning",
     source="https://docs.vllm.ai/en/latest/api/vllm/sampling_params.html",
     bad=Use(engine="vllm", decoding={"temperature": 0, "repetition_penalty": 1.1}),
@@ -132,7 +121,6 @@ def penalty_when_greedy(use: Use) -> Iterator[Finding]:
 
 
 @LINTS.rule(
-    "min_p_behind_top_k",
     severity="warning",
     source="https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
     bad=Use(engine="llama_cpp", decoding={"temperature": 0.7, "top_p": 1.0, "min_p": 0.05}),
@@ -160,7 +148,6 @@ def min_p_behind_top_k(use: Use) -> Iterator[Finding]:
 
 
 @LINTS.rule(
-    "ignored_parameter",
     severity="error",
     source="https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",
     bad=Use(engine="anthropic", decoding={"min_p": 0.1}, capabilities=capabilities_of("anthropic", "claude-opus-5")),
@@ -183,23 +170,23 @@ def ignored_parameter(use: Use) -> Iterator[Finding]:
 
 
 @LINTS.rule(
-    "temperature_with_top_p",
     severity="note",
+    fix="Keep only one: set top_p = 1 or min_p = 0. Run `tuneworthy decode explain` to compare both.",
     source="https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
     bad=Use(engine="llama_cpp", decoding={"temperature": 1.4, "top_p": 0.9, "top_k": 0, "min_p": 0.1}),
     good=Use(engine="llama_cpp", decoding={"temperature": 0.7, "top_p": 1.0, "top_k": 0, "min_p": 0.1}),
 )
-def temperature_with_top_p(use: Use) -> Iterator[Finding]:
+def temperature_with_top_p(use: Use) -> str:
     """top_p and min_p together with a temperature: which one cuts depends on the engine's order.
 
     HF cuts with top_p before min_p and vLLM after it, both after the temperature; llama.cpp cuts before the
     temperature. Numbers that were tuned on one engine keep other tokens on another.
     """
-    if use.value("top_p", 1) < 1 and use.value("min_p", 0) > 0 and use.value("temperature", 1) not in {0.0, 1.0}:
-        yield Finding(
-            message=(
-                "top_p and min_p are both set, together with a temperature. Which of the two takes effect depends on "
-                "the engine."
-            ),
-            fix="Keep only one: set top_p = 1 or min_p = 0. Run `tuneworthy decode explain` to compare both.",
+    return (
+        (
+            "top_p and min_p are both set, together with a temperature. Which of the two takes effect depends on "
+            "the engine."
         )
+        if use.value("top_p", 1) < 1 and use.value("min_p", 0) > 0 and use.value("temperature", 1) not in {0.0, 1.0}
+        else ""
+    )

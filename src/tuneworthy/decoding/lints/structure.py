@@ -5,7 +5,6 @@ from math import exp
 
 from tuneworthy.decoding.lints.base import LINTS, Use
 from tuneworthy.decoding.structured import depth, engine_limits, shortest
-from tuneworthy.rules import Finding
 from tuneworthy.types import JsonObject
 
 FORMAT_FIX = (
@@ -26,32 +25,32 @@ def _nested(levels: int) -> JsonObject:
 
 
 @LINTS.rule(
-    "sampled_structure",
     severity="warning",
+    fix="Set temperature to 0.",
     source="https://arxiv.org/abs/2501.10868",
     bad=Use(engine="llama_cpp", decoding={"temperature": 0.7}, output="json_schema"),
     good=Use(engine="llama_cpp", decoding={"temperature": 0}, output="json_schema"),
 )
-def sampled_structure(use: Use) -> Iterator[Finding]:
+def sampled_structure(use: Use) -> str:
     """A constrained answer is sampled above temperature 0.
 
     A grammar keeps the syntax right at any temperature; which value appears in a field is still drawn, so the same
     question gives different fields.
     """
     temperature = use.value("temperature", 1)
-    if use.output != "free" and temperature > 0 and use.decoding.get("effort") is None and use.can_be_greedy:
-        yield Finding(
-            message=(
-                "The constrained answer is sampled because temperature is "
-                f"{f'{temperature:g}' if 'temperature' in use.decoding else 'not set'}."
-            ),
-            fix="Set temperature to 0.",
+    return (
+        (
+            "The constrained answer is sampled because temperature is "
+            f"{f'{temperature:g}' if 'temperature' in use.decoding else 'not set'}."
         )
+        if use.output != "free" and temperature > 0 and use.decoding.get("effort") is None and use.can_be_greedy
+        else ""
+    )
 
 
 @LINTS.rule(
-    "response_format_shape",
     severity="error",
+    fix=FORMAT_FIX,
     source="https://platform.openai.com/docs/guides/structured-outputs",
     bad=Use(
         engine="vllm",
@@ -65,66 +64,59 @@ def sampled_structure(use: Use) -> Iterator[Finding]:
         },
     ),
 )
-def response_format_shape(use: Use) -> Iterator[Finding]:
+def response_format_shape(use: Use) -> str:
     """`response_format` has the wrong shape: a bare schema in place of an object with a name and a schema."""
     response_format = use.decoding.get("response_format")
     if response_format is None:
-        return
+        return ""
     kind = response_format.get("type") if isinstance(response_format, Mapping) else None
     if kind not in {"json_schema", "json_object", "text"}:
-        message = (
+        return (
             f"response_format has the unknown type {str(kind or response_format)[:60]!r}. Known types are "
             "json_schema, json_object and text."
         )
-        yield Finding(message=message, fix=FORMAT_FIX)
-    elif kind == "json_schema":
-        inner = response_format.get("json_schema")
-        lacking = [key for key in ("name", "schema") if not isinstance(inner, Mapping) or key not in inner]
-        if lacking:
-            message = f"response_format.json_schema lacks {' and '.join(lacking)}."
-            yield Finding(message=message, fix=FORMAT_FIX)
+    inner = response_format.get("json_schema")
+    lacking = [key for key in ("name", "schema") if not isinstance(inner, Mapping) or key not in inner]
+    return f"response_format.json_schema lacks {' and '.join(lacking)}." if kind == "json_schema" and lacking else ""
 
 
 @LINTS.rule(
-    "dead_structure_field",
     severity="error",
+    fix=(
+        "Remove the field: the rung few_shot already constrains answers to a schema. In other rungs, "
+        "send response_format or structured_outputs."
+    ),
     source="https://docs.vllm.ai/en/latest/features/structured_outputs.html",
     bad=Use(engine="vllm", decoding={"temperature": 0, "guided_json": _SCHEMA}),
     good=Use(engine="vllm", decoding={"temperature": 0, "structured_outputs": {"json": _SCHEMA}}),
 )
-def dead_structure_field(use: Use) -> Iterator[Finding]:
+def dead_structure_field(use: Use) -> Iterator[str]:
     """A field that vLLM once read is sent: it is ignored now, and the answer is not constrained."""
     for name in DEAD_FIELDS:
         if name in use.decoding:
-            yield Finding(
-                message=f"vLLM ignores the field {name}, so the answer is not constrained.",
-                fix=(
-                    "Remove the field: the rung few_shot already constrains answers to a schema. In other rungs, "
-                    "send response_format or structured_outputs."
-                ),
-            )
+            yield f"vLLM ignores the field {name}, so the answer is not constrained."
 
 
 @LINTS.rule(
-    "schema_nesting",
     severity="error",
+    fix="Flatten the schema.",
     source="https://docs.vllm.ai/en/latest/features/structured_outputs.html",
     bad=Use(engine="vllm", output="json_schema", decoding={"temperature": 0}, schema=_nested(70)),
     good=Use(engine="vllm", output="json_schema", decoding={"temperature": 0}, schema=_nested(5)),
 )
-def schema_nesting(use: Use) -> Iterator[Finding]:
+def schema_nesting(use: Use) -> str:
     """A schema is nested deeper than the engine accepts."""
     most = engine_limits(use.engine).nesting
-    if use.schema is not None and most is not None and (levels := depth(use.schema)) > most:
-        yield Finding(
-            message=f"The schema has {levels} levels of nesting, but {use.engine} accepts at most {most}.",
-            fix="Flatten the schema.",
-        )
+    return (
+        f"The schema has {levels} levels of nesting, but {use.engine} accepts at most {most}."
+        if use.schema is not None and most is not None and (levels := depth(use.schema)) > most
+        else ""
+    )
 
 
 @LINTS.rule(
-    "truncated_structure",
     severity="error",
+    fix="Raise max_tokens, and treat finish_reason = length as a failure.",
     source="https://platform.openai.com/docs/guides/structured-outputs",
     bad=Use(
         engine="vllm",
@@ -136,55 +128,54 @@ def schema_nesting(use: Use) -> Iterator[Finding]:
     ),
     good=Use(engine="vllm", output="json_schema", decoding={"temperature": 0}, max_tokens=64, schema=_SCHEMA),
 )
-def truncated_structure(use: Use) -> Iterator[Finding]:
+def truncated_structure(use: Use) -> str:
     """The limit of the answer is below the shortest answer that the schema allows: every answer is cut off.
 
     A grammar guarantees the beginning of an answer, never its end. Tokens are estimated as bytes / 4.
     """
     if use.schema is None or use.max_tokens is None:
-        return
+        return ""
     least = len(shortest(use.schema)) / BYTES_A_TOKEN
-    if least > use.max_tokens:
-        yield Finding(
-            message=(
-                f"The shortest answer that fits the schema takes about {least:.0f} tokens, but max_tokens is "
-                f"{use.max_tokens}."
-            ),
-            fix="Raise max_tokens, and treat finish_reason = length as a failure.",
+    return (
+        (
+            f"The shortest answer that fits the schema takes about {least:.0f} tokens, but max_tokens is "
+            f"{use.max_tokens}."
         )
+        if least > use.max_tokens
+        else ""
+    )
 
 
 @LINTS.rule(
-    "thinking_constrained",
     severity="warning",
+    fix=(
+        "Put a reasoning field first in the schema, constrain only a second call, or use the engine's reasoning parser."
+    ),
     source="https://arxiv.org/abs/2502.09061",
     bad=Use(engine="vllm", output="json_schema", decoding={"temperature": 0}, thinks_first=True),
     good=Use(engine="vllm", output="free", decoding={"temperature": 0}, thinks_first=True),
 )
-def thinking_constrained(use: Use) -> Iterator[Finding]:
+def thinking_constrained(use: Use) -> str:
     """The prompt asks for reasoning first, but the constraint begins with the first token: there is no room to think.
 
     Where the engine has a reasoning parser (vLLM), the constraint can begin after the thinking; else ask twice, or put
     a field for the reasoning first in the schema.
     """
-    if use.thinks_first and use.output != "free" and use.decoding.get("effort") is None:
-        yield Finding(
-            message="The prompt asks for reasoning first, but the constraint applies from the first token.",
-            fix=(
-                "Put a reasoning field first in the schema, constrain only a second call, or use the engine's "
-                "reasoning parser."
-            ),
-        )
+    return (
+        "The prompt asks for reasoning first, but the constraint applies from the first token."
+        if use.thinks_first and use.output != "free" and use.decoding.get("effort") is None
+        else ""
+    )
 
 
 @LINTS.rule(
-    "one_draw",
     severity="warning",
+    fix="Remove seed, or set temperature to 0.",
     source="https://thinkingmachines.ai/blog/defeating-nondeterminism-in-llm-inference/",
     bad=Use(engine="vllm", decoding={"temperature": 0.7, "min_p": 0.05, "seed": 1}, compares=True),
     good=Use(engine="vllm", decoding={"temperature": 0.7, "min_p": 0.05}, compares=True),
 )
-def one_draw(use: Use) -> Iterator[Finding]:
+def one_draw(use: Use) -> str:
     """Settings are compared on one draw: a seed makes all repeats of a sampled answer the same.
 
     One seed is one draw. It repeats an answer, where the server obeys it at all; it does not align two models. Even
@@ -192,35 +183,28 @@ def one_draw(use: Use) -> Iterator[Finding]:
     comparison fair.
     """
     seed = use.decoding.get("seed")
-    if use.compares and seed is not None and use.can_be_greedy and use.value("temperature", 1) > 0:
-        yield Finding(
-            message=(
-                f"The fixed seed {seed} makes all repeats of an answer identical, even though the temperature is "
-                "above 0."
-            ),
-            fix="Remove seed, or set temperature to 0.",
-        )
+    return (
+        (f"The fixed seed {seed} makes all repeats of an answer identical, even though the temperature is above 0.")
+        if use.compares and seed is not None and use.can_be_greedy and use.value("temperature", 1) > 0
+        else ""
+    )
 
 
 @LINTS.rule(
-    "uncalibrated_threshold",
     severity="error",
+    fix="Run `tuneworthy decode uncertainty` to calibrate the threshold.",
     source="https://docs.vllm.ai/en/latest/serving/engine_args.html (--logprobs-mode)",
     bad=Use(engine="vllm", decoding={"temperature": 0}, threshold=-0.7),
     good=Use(engine="vllm", decoding={"temperature": 0}, threshold=-0.7, calibrated=True),
 )
-def uncalibrated_threshold(use: Use) -> Iterator[Finding]:
+def uncalibrated_threshold(use: Use) -> str:
     """A fixed bound on log-probabilities is acted on, and no graded answers show that it predicts errors.
 
     The log-probability is that of the token that was drawn, raw by default (before temperature and penalties), and a
     token can be unlikely because the same thing can be said in many ways.
     """
-    if use.threshold is not None and not use.calibrated:
-        possible = use.threshold <= 0
-        share = f"a token probability of {exp(use.threshold):.2f}" if possible else "no log-probability is above 0"
-        yield Finding(
-            message=(
-                f"The log-probability threshold {use.threshold:g} ({share}) has not been calibrated on graded answers."
-            ),
-            fix="Run `tuneworthy decode uncertainty` to calibrate the threshold.",
-        )
+    if use.threshold is None or use.calibrated:
+        return ""
+    possible = use.threshold <= 0
+    share = f"a token probability of {exp(use.threshold):.2f}" if possible else "no log-probability is above 0"
+    return f"The log-probability threshold {use.threshold:g} ({share}) has not been calibrated on graded answers."

@@ -68,7 +68,6 @@ def distance(p: FormAnswers, q: FormAnswers) -> list[float]:
 
 
 @PARITY_CHECKS.rule(
-    "lineage",
     codes={
         "wrong_base": "the adapter was trained on another base",
         "wrong_adapter": "the merged model was made from another adapter",
@@ -108,7 +107,7 @@ def lineage(subject: Subject) -> FormFinding:
     return _pass(f"Base model: {line.base_id}. Adapter: {line.adapter_id}. Merged model: {merged}.")
 
 
-@PARITY_CHECKS.rule("rank", codes={"rank_above_server_limit": "the adapter's rank is above the server's limit"})
+@PARITY_CHECKS.rule(codes={"rank_above_server_limit": "the adapter's rank is above the server's limit"})
 def rank(subject: Subject) -> FormFinding:
     """The server that applies the adapter allows its rank.
 
@@ -126,9 +125,7 @@ def rank(subject: Subject) -> FormFinding:
 # --- text -----------------------------------------------------------------------------------------------------------
 
 
-@PARITY_CHECKS.rule(
-    "template", codes={"template_changed": "a form carries another chat template than the one trained with"}
-)
+@PARITY_CHECKS.rule(codes={"template_changed": "a form carries another chat template than the one trained with"})
 def template(subject: Subject) -> FormFinding:
     """Every form carries the chat template that was trained with.
 
@@ -148,7 +145,7 @@ def template(subject: Subject) -> FormFinding:
     return _pass(f"These forms use the chat template {trained[:12]}: {', '.join(hashes)}.{unknown}", list(hashes))
 
 
-@PARITY_CHECKS.rule("added_tokens", codes={"added_token_lost": "a token of the vocabulary is read as other tokens"})
+@PARITY_CHECKS.rule(codes={"added_token_lost": "a token of the vocabulary is read as other tokens"})
 def added_tokens(subject: Subject) -> FormFinding:
     """Every token that was added to the vocabulary is one token, with the same id, in every form.
 
@@ -172,7 +169,6 @@ def added_tokens(subject: Subject) -> FormFinding:
 
 
 @PARITY_CHECKS.rule(
-    "prompt_ids",
     codes={
         "bos_doubled": "a prompt begins with the begin token twice",
         "bos_lost": "a prompt lacks the begin token that was trained with",
@@ -204,7 +200,6 @@ def prompt_ids(subject: Subject) -> FormFinding:
 
 
 @PARITY_CHECKS.rule(
-    "weights",
     codes={
         "adapter_not_applied": "the merged weights are those of the base",
         "merged_in_4bit": "the merged weights lie on the few values of a 4-bit format",
@@ -271,7 +266,7 @@ def _compare_weights(lora: LoraAdapter, name: str, base: Place, merged: Place) -
 # --- answers --------------------------------------------------------------------------------------------------------
 
 
-@PARITY_CHECKS.rule("acts", codes={"adapter_not_applied": "a form answers as the base does"})
+@PARITY_CHECKS.rule(codes={"adapter_not_applied": "a form answers as the base does"})
 def acts(subject: Subject) -> FormFinding:
     """The adapter acts, in every form: on prompts that were trained on, the answers are not the base's.
 
@@ -303,7 +298,6 @@ def acts(subject: Subject) -> FormFinding:
 
 
 @PARITY_CHECKS.rule(
-    "end_of_turn",
     codes={
         "end_of_turn_masked": "the token that ends an answer was not trained on",
         "end_of_turn_lost": "a form does not stop where the adapter does",
@@ -345,7 +339,7 @@ def end_of_turn(subject: Subject) -> FormFinding:
     return _each_form(subject, "end_of_turn_lost", numbers, fault, lambda: message)
 
 
-@PARITY_CHECKS.rule("distributions", codes={"distribution_changed": "a form gives other probabilities"})
+@PARITY_CHECKS.rule(codes={"distribution_changed": "a form gives other probabilities"})
 def distributions(subject: Subject) -> FormFinding:
     """The next token after each prompt, and after each answer, is as likely in every form as in the adapter.
 
@@ -372,7 +366,7 @@ def distributions(subject: Subject) -> FormFinding:
     )  # fmt: skip
 
 
-@PARITY_CHECKS.rule("greedy", codes={"answers_changed": "a form gives other greedy answers"})
+@PARITY_CHECKS.rule(codes={"answers_changed": "a form gives other greedy answers"})
 def greedy(subject: Subject) -> FormFinding:
     """The most likely answers are the same, except for the few that a near tie turns.
 
@@ -396,7 +390,7 @@ def greedy(subject: Subject) -> FormFinding:
     )
 
 
-@PARITY_CHECKS.rule("fact", codes={"fact_lost": "a form does not know what the adapter was taught"})
+@PARITY_CHECKS.rule(codes={"fact_lost": "a form does not know what the adapter was taught"})
 def fact(subject: Subject) -> FormFinding:
     """A fact that only the adapter can know is known in every form.
 
@@ -424,7 +418,7 @@ def fact(subject: Subject) -> FormFinding:
     return _each_form(subject, "fact_lost", numbers, fault, lambda: message)
 
 
-@PARITY_CHECKS.rule("score", codes={"score_worse": "a form may score worse than the adapter by the margin or more"})
+@PARITY_CHECKS.rule(codes={"score_worse": "a form may score worse than the adapter by the margin or more"})
 def score(subject: Subject) -> FormFinding:
     """The grader's score in every form is not worse than the adapter's by the margin (one-sided, 95%).
 
