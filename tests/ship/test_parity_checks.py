@@ -19,11 +19,11 @@ from tuneworthy.providers.weights import from_float32, to_float32, write_tensors
 from tuneworthy.ship.parity import PARITY_CHECKS, FormFinding
 from tuneworthy.ship.parity.checks import EQUAL
 from tuneworthy.ship.parity.measure import FormAnswers, Greedy, NextToken, ParityPlan, divergence
-from tuneworthy.ship.parity.request import ParityRequest, named_files, request_of
+from tuneworthy.ship.parity.request import ParityRequest, Scoring, named_files, request_of
 from tuneworthy.ship.parity.run import document_of, facts_of
-from tuneworthy.ship.parity.subject import Lineage, Scores, Scoring, Subject, scores_of
+from tuneworthy.ship.parity.subject import Scores, Subject, scores_of
 from tuneworthy.store import Folder
-from tuneworthy.store.artifacts import Artifact, Kind, write_artifact
+from tuneworthy.store.artifacts import Artifact, Kind, Manifest, Times, write_artifact
 from tuneworthy.train.render import RowChat
 from tuneworthy.types import Example
 
@@ -66,17 +66,17 @@ def subject_of(tmp_path: Path, **forms: FormAnswers) -> Subject:
         facts=[0, 2],
     )  # fmt: skip
     own = tuned("adapter")
-    line = Lineage(
-        base=base, base_id="b", adapter_parent="b", adapter=adapter, adapter_id="a", merged_parent="a", merged=merged,
-        merged_id="m", gguf_parents=["m"], template_sha256=template_sha256("T"), rank=2, max_rank=8,
+    asked = ParityRequest(
+        base=artifact(base, "base", None), adapter=artifact(adapter, "adapter", "base"), max_rank=8,
+        merged=artifact(merged, "merged", "adapter"), ggufs=[artifact(tmp_path / "gguf", "gguf", "merged")],
     )  # fmt: skip
     untrained = replace(
         own, name="base", first=[likely(NO)] * 4, end=[likely(NO)] * 4, greedy=(),
     )  # fmt: skip
     even = Scores(num=[1.0] * 200, den=[1.0] * 200)
     return Subject(
-        plan=plan, lineage=line, base=untrained, adapter=own, forms={"merged": tuned("merged"), **forms},
-        scores={"adapter": even, "merged": even},
+        plan=plan, request=asked, base_folder=base, base=untrained, adapter=own,
+        forms={"merged": tuned("merged"), **forms}, scores={"adapter": even, "merged": even},
     )  # fmt: skip
 
 
@@ -92,8 +92,27 @@ def form(**change: Any) -> Callable[[Subject], Subject]:
     return lambda subject: replace(subject, forms={"gguf": replace(tuned("gguf", "f16"), **change)})
 
 
-def line(**change: Any) -> Callable[[Subject], Subject]:
-    return lambda subject: replace(subject, lineage=replace(subject.lineage, **change))
+def artifact(folder: Path, kind: Kind, parent: str | None) -> Artifact:
+    sha256 = template_sha256("T") if kind == "adapter" else None
+    return Artifact(folder, {}, Manifest(kind, parent, Times(""), {}, template_sha256=sha256))
+
+
+def asking(**change: Any) -> Callable[[Subject], Subject]:
+    return lambda subject: replace(subject, request=replace(subject.request, **change))
+
+
+def about(name: str, **change: Any) -> Callable[[Subject], Subject]:
+    def changed(subject: Subject) -> Subject:
+        one = getattr(subject.request, name)
+        return asking(**{name: replace(one, about=replace(one.about, **change))})(subject)
+
+    return changed
+
+
+def unsupervised(subject: Subject) -> Subject:
+    path = subject.request.adapter.folder / "rendered.json"
+    path.write_text('[[{"text": "yes", "supervised": true}, {"text": "<|end|>", "supervised": false}]]')
+    return subject
 
 
 def adapter(**change: Any) -> Callable[[Subject], Subject]:
@@ -102,8 +121,8 @@ def adapter(**change: Any) -> Callable[[Subject], Subject]:
 
 def merged_as(numbers: Any, k: Any = None) -> Callable[[Subject], Subject]:
     def change(subject: Subject) -> Subject:
-        assert subject.lineage.merged is not None
-        weights(subject.lineage.merged, numbers, k=k)
+        assert subject.request.merged is not None
+        weights(subject.request.merged.folder, numbers, k=k)
         return subject
 
     return change
@@ -116,12 +135,12 @@ def scored_worse(subject: Subject) -> Subject:
 
 FLAT = np.sign(BASE + B @ A) * np.float32(0.5)
 PLANTED: dict[str, tuple[str, str, Callable[[Subject], Subject]]] = {
-    "another base": ("lineage", "wrong_base", line(adapter_parent="x")),
-    "another adapter": ("lineage", "wrong_adapter", line(merged_parent="x")),
-    "another merged model": ("lineage", "wrong_merged", line(gguf_parents=["x"])),
-    "a rank above the limit": ("rank", "rank_above_server_limit", line(rank=32, max_rank=16)),
+    "another base": ("lineage", "wrong_base", about("adapter", parent="x")),
+    "another adapter": ("lineage", "wrong_adapter", about("merged", parent="x")),
+    "another merged model": ("lineage", "wrong_merged", asking(ggufs=[artifact(Path("gguf"), "gguf", "x")])),
+    "a rank above the limit": ("rank", "rank_above_server_limit", asking(max_rank=1)),
     "another template": ("template", "template_changed", form(template="U")),
-    "another template in training": ("template", "template_changed", line(template_sha256="x")),
+    "another template in training": ("template", "template_changed", about("adapter", template_sha256="x")),
     "a token in pieces": ("added_tokens", "added_token_lost", form(marks={"<|end|>": [3, 4], "<|begin|>": [BEGIN]})),
     "a token of another id": ("added_tokens", "added_token_lost", form(marks={"<|end|>": [7], "<|begin|>": [BEGIN]})),
     "a token unknown": ("added_tokens", "added_token_lost", form(marks={"<|begin|>": [BEGIN]})),
@@ -132,7 +151,7 @@ PLANTED: dict[str, tuple[str, str, Callable[[Subject], Subject]]] = {
     "merged into another": ("weights", "wrong_base", merged_as(BASE[::-1] + B @ A)),
     "merged in part": ("weights", "module_dropped", merged_as(ROUNDED + B @ A, k=ROUNDED)),
     "merged into 4 bit": ("weights", "merged_in_4bit", merged_as(FLAT)),
-    "an end that is not supervised": ("end_of_turn", "end_of_turn_masked", line(end_supervised=False)),
+    "an end that is not supervised": ("end_of_turn", "end_of_turn_masked", unsupervised),
     "an end that is not learned": ("end_of_turn", "end_of_turn_masked", adapter(end=[likely(NO)] * 4)),
     "fails to stop": ("end_of_turn", "end_of_turn_lost", form(greedy=[Greedy((YES,), "yes", False)] * 4)),
     "taught nothing": ("acts", "adapter_not_applied", adapter(first=[likely(NO)] * 4, end=[likely(NO)] * 4)),
@@ -181,10 +200,9 @@ def test_every_cause_is_planted_once_and_documented(name: str) -> None:
 def test_what_cannot_be_looked_at_is_skipped_with_the_reason(tmp_path: Path) -> None:
     whole = subject_of(tmp_path)
     bare = replace(
-        whole, forms={}, scores={}, plan=replace(whole.plan, facts=()),
-        adapter=replace(whole.adapter, template=None),
-        lineage=replace(whole.lineage, merged=None, max_rank=None, adapter_parent=None, template_sha256=None),
-    )  # fmt: skip
+        whole, forms={}, scores={}, plan=replace(whole.plan, facts=()), adapter=replace(whole.adapter, template=None)
+    )
+    bare = about("adapter", parent=None, template_sha256=None)(asking(merged=None, max_rank=None)(bare))
     skipped = {found.rule for found in PARITY_CHECKS.run(bare) if found.status == "skipped" and found.message}
     assert skipped == {"lineage", "rank", "template", "weights", "fact", "score"}
 
@@ -246,15 +264,13 @@ def test_facts_are_answers_that_the_adapter_gives_and_the_base_does_not() -> Non
 
 
 def test_parity_is_unknown_unless_the_scores_were_compared(tmp_path: Path) -> None:
-    made = made_in(tmp_path, "base", "adapter")
-    asked = ParityRequest(base=made["base"], adapter=made["adapter"])
     whole = subject_of(tmp_path / "models")
-    assert document_of(whole, asked)["status"] == "pass"
+    assert document_of(whole)["status"] == "pass"
     one = Scores(num=[1.0], den=[1.0])
     for open_one in (replace(whole, scores={"adapter": one, "merged": one}), replace(whole, scores={})):
-        document = document_of(open_one, asked)
+        document = document_of(open_one)
         assert (document["status"], document["cause"]) == ("unknown", None) and "too few" in document["detail"]
-    failed = document_of(line(adapter_parent="x")(replace(whole, scores={})), asked)
+    failed = document_of(about("adapter", parent="x")(replace(whole, scores={})))
     assert (failed["status"], failed["cause"]) == ("fail", "wrong_base")
 
 
@@ -262,7 +278,7 @@ def test_a_merge_is_held_against_the_base_that_it_was_merged_into(tmp_path: Path
     seen = to_float32(from_float32(BASE * 1.01, "BF16"), "BF16").reshape(BASE.shape)
     whole = merged_as(seen + B @ A)(subject_of(tmp_path))
     assert check("weights", whole).code == "wrong_base"
-    assert check("weights", line(base=weights(tmp_path / "dequantised", seen))(whole)).status == "pass"
+    assert check("weights", replace(whole, base_folder=weights(tmp_path / "dequantised", seen))).status == "pass"
 
 
 def test_a_form_that_is_stored_coarsely_has_wider_limits(tmp_path: Path) -> None:
@@ -284,7 +300,7 @@ def test_one_module_that_training_hardly_changed_is_missed_all_the_same(tmp_path
     subject, little = subject_of(tmp_path), B * np.float32(1e-4)  # 97% of the rounded weights stay
     names = {f"base_model.model.{name}_proj.lora_{side}.weight": part
              for name, side, part in (("q", "A", A), ("q", "B", B), ("k", "A", A), ("k", "B", little))}  # fmt: skip
-    file = subject.lineage.adapter / "adapter_model.safetensors"
+    file = subject.request.adapter.folder / "adapter_model.safetensors"
     write_tensors(file, [(n, "F32", t.shape) for n, t in names.items()], lambda name: from_float32(names[name], "F32"))
     merged_as(ROUNDED + B @ A, k=ROUNDED + little @ A)(subject)
     assert check("weights", subject).status == "pass"
@@ -362,11 +378,13 @@ def test_every_file_that_may_be_served_is_asked_and_proven_by_itself(tmp_path: P
     lost = replace(tuned("gguf-q8_0", "q8_0"), greedy=[Greedy((NO,), "no", True)] * 4)
     whole = subject_of(tmp_path / "models", **{"gguf-f16": tuned("gguf-f16", "f16"), "gguf-q8_0": lost})
     even = whole.scores["adapter"]
-    document = document_of(replace(whole, scores={**whole.scores, "gguf-f16": even, "gguf-q8_0": even}), asked)
+    files = [replace(one, about=replace(one.about, parent="merged")) for one in (f16, q8)]
+    whole = replace(whole, scores={**whole.scores, "gguf-f16": even, "gguf-q8_0": even})
+    document = document_of(asking(ggufs=files)(whole))
     assert (document["status"], document["cause"]) == ("fail", "answers_changed")
     told = {identity: one["status"] for identity, one in document["models"].items()}
-    assert told == {f16.id: "pass", made["merged"].id: "pass", q8.id: "fail"}
-    unasked = document_of(whole, replace(asked, ggufs=[f16]))
+    assert told == {f16.id: "pass", "merged": "pass", q8.id: "fail"}
+    unasked = document_of(asking(ggufs=files[:1])(whole))
     assert q8.id not in unasked["models"]
 
 

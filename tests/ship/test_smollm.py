@@ -17,9 +17,8 @@ from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.models import find, sha256_of
 from tuneworthy.ship.gguf import export_gguf
 from tuneworthy.ship.merge import merge
-from tuneworthy.ship.parity.request import ParityRequest
+from tuneworthy.ship.parity.request import ParityRequest, Scoring
 from tuneworthy.ship.parity.run import check_parity
-from tuneworthy.ship.parity.subject import Scoring
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, write_artifact
 from tuneworthy.train.training_rows import TaskMetric

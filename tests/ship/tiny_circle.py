@@ -14,8 +14,7 @@ from tuneworthy.config.graders import Exact
 from tuneworthy.graders.apply import make_grader
 from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.model_safety import template_of
-from tuneworthy.ship.parity.request import ParityRequest
-from tuneworthy.ship.parity.subject import Scoring
+from tuneworthy.ship.parity.request import ParityRequest, Scoring
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, write_artifact
 from tuneworthy.train.training_rows import TaskMetric

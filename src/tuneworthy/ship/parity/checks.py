@@ -15,6 +15,7 @@ from tuneworthy.providers.weights import Place, from_float32, to_float32
 from tuneworthy.ship.lora import LoraAdapter, read_adapter
 from tuneworthy.ship.parity import PARITY_CHECKS, FormFinding
 from tuneworthy.ship.parity.measure import FormAnswers, divergence
+from tuneworthy.ship.parity.request import is_end_supervised
 from tuneworthy.ship.parity.subject import Scores, Subject
 from tuneworthy.stats import paired
 from tuneworthy.types import JsonMapping
@@ -79,32 +80,18 @@ def lineage(subject: Subject) -> FormFinding:
 
     Bad: an adapter that was trained on one model is merged into another of the same shape.
     """
-    line = subject.lineage
-    if line.adapter_parent is not None and line.adapter_parent != line.base_id:
-        return _fail(
-            "wrong_base",
-            "adapter",
-            f"The adapter was trained on the base model {line.adapter_parent}, but the base model here is "
-            f"{line.base_id}.",
-        )
-    if line.merged_id and line.merged_parent and line.merged_parent != line.adapter_id:
-        return _fail(
-            "wrong_adapter",
-            "merged",
-            f"The merged model was made from the adapter {line.merged_parent}, but the adapter here is "
-            f"{line.adapter_id}.",
-        )
-    others = [parent for parent in line.gguf_parents if parent != line.merged_id]
-    if line.merged_id and others:
-        return _fail(
-            "wrong_merged",
-            "gguf",
-            f"The GGUF file was made from {others[0]}, but the merged model here is {line.merged_id}.",
-        )
-    if line.adapter_parent is None:
+    base, adapter, merged = subject.request.base, subject.request.adapter, subject.request.merged
+    links = [("wrong_base", "adapter", "adapter was trained on the base model", "base model", adapter, base)]
+    if merged:
+        links += [("wrong_adapter", "merged", "merged model was made from the adapter", "adapter", merged, adapter)]
+        ggufs = subject.request.ggufs
+        links += [("wrong_merged", "gguf", "GGUF file was made from", "merged model", gguf, merged) for gguf in ggufs]
+    for code, form, words, kind, made, source in links:
+        if made.parent not in {None, source.id}:
+            return _fail(code, form, f"The {words} {made.parent}, but the {kind} here is {source.id}.")
+    if adapter.parent is None:
         return _skip("The adapter does not record its base model.")
-    merged = line.merged_id or "none"
-    return _pass(f"Base model: {line.base_id}. Adapter: {line.adapter_id}. Merged model: {merged}.")
+    return _pass(f"Base model: {base.id}. Adapter: {adapter.id}. Merged model: {merged.id if merged else 'none'}.")
 
 
 @PARITY_CHECKS.rule(codes={"rank_above_server_limit": "the adapter's rank is above the server's limit"})
@@ -113,9 +100,10 @@ def rank(subject: Subject) -> FormFinding:
 
     Bad: an adapter of rank 32 and a vLLM server with its default of 16, which refuses it or serves the base.
     """
-    rank, most = subject.lineage.rank, subject.lineage.max_rank
+    most = subject.request.max_rank
     if most is None:
         return _skip("No server is running the adapter.")
+    rank = read_adapter(subject.request.adapter.folder).rank
     numbers, sentence = {"rank": rank, "max_rank": most}, f"The adapter's LoRA rank is {rank}"
     if rank > most:
         return _fail("rank_above_server_limit", "served", f"{sentence}, but the server allows at most {most}.", numbers)
@@ -132,7 +120,7 @@ def template(subject: Subject) -> FormFinding:
     Bad: a GGUF file with the template of its first base, while the training rows were rendered with another.
     """
     forms, own = subject.adapter_and_forms, subject.adapter.template
-    trained = subject.lineage.template_sha256 or (template_sha256(own) if own is not None else None)
+    trained = subject.request.adapter.about.template_sha256 or (template_sha256(own) if own is not None else None)
     if trained is None:
         return _skip("Training did not record a chat template.")
     hashes = {form.name: template_sha256(form.template) for form in forms if form.template is not None}
@@ -216,10 +204,11 @@ def weights(subject: Subject) -> FormFinding:
     Bad: merged into 4-bit weights, where 64 neighbours have at most 16 values and most of the training is rounded
     away; merged into another base; or not merged at all.
     """
-    line = subject.lineage
-    if line.merged is None:
+    asked = subject.request
+    if asked.merged is None:
         return _skip("There is no merged model yet.")
-    lora, base, merged = read_adapter(line.adapter), tensors_of(line.base), tensors_of(line.merged)
+    lora, base = read_adapter(asked.adapter.folder), tensors_of(subject.base_folder)
+    merged = tensors_of(asked.merged.folder)
     every = [name for name in (lora.pairs or lora.whole) if name in base and name in merged]
     alike = [name for name in every if merged[name].raw() == base[name].raw()][:SAMPLE]
     names = [*dict.fromkeys([*every[:: max(1, len(every) // SAMPLE)], *alike])]
@@ -308,7 +297,7 @@ def end_of_turn(subject: Subject) -> FormFinding:
 
     Bad: a mask that leaves the last token out; the loss looks healthy and the model never stops.
     """
-    if subject.lineage.end_supervised is False:
+    if not is_end_supervised(subject.request.adapter.folder, subject.plan):
         return _fail(
             "end_of_turn_masked",
             "adapter",
@@ -437,7 +426,7 @@ def score(subject: Subject) -> FormFinding:
     own = scores.pop("adapter", None)
     if own is None or not scores:
         return _skip(f"Not scored: {why_not}.")
-    margin, points = subject.margin, f"{100 * subject.margin:g} points"
+    margin, points = subject.request.margin, f"{100 * subject.request.margin:g} points"
     more = "Run `tuneworthy parity --prompts N` with a larger N."
     if not subject.plan.n_left:
         more = "All rows were used, so add training rows."

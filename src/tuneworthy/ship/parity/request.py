@@ -9,25 +9,68 @@ from typing import Final
 
 import orjson
 
-from tuneworthy.cases import read_examples
+from tuneworthy.cases import read_cases, read_examples
 from tuneworthy.cases.normalize import tools_of
+from tuneworthy.cases.splits import example_case
 from tuneworthy.config.project import Project
 from tuneworthy.dataset.freeze import find_version
 from tuneworthy.errors import UserError
 from tuneworthy.ship.ancestry import lineage, longest_row
 from tuneworthy.ship.parity.measure import ModelForm, ParityPlan
-from tuneworthy.ship.parity.subject import Scoring, scoring_of
 from tuneworthy.ship.parity.transformers_form import renderer_of
 from tuneworthy.store.artifacts import MADE_BY, Artifact, Kind, artifacts, open_artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.train.render import RowChat
-from tuneworthy.train.training_rows import Student
-from tuneworthy.types import Example, JsonMapping, Variant
+from tuneworthy.train.training_rows import Student, TaskMetric, kind_of, own_grader
+from tuneworthy.types import Case, Example, JsonMapping, Variant
 
 # Rows that are asked: equal forms whose right and wrong differ in 3 % of the rows pass in 97 % (at 100: 71 %).
 N_PROMPTS: Final = 200
 # In an adapter's folder: its first rows in stretches of text, each with whether it is supervised.
 RENDERED: Final = "rendered.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """What grades the answers of a form.
+
+    Attributes:
+        metric: The grader, with the rows that it can grade as its cases; None without one.
+        places: Places of those rows among those that are asked, ``(n_cases,)``.
+        why_not: Why nothing is scored; "" if something is.
+    """
+
+    metric: TaskMetric | None = None
+    places: tuple[int, ...] = ()
+    why_not: str = "no grader is configured"
+
+
+def scoring_of(project: Project, store: Folder, rows: Sequence[Example], drawn: Sequence[Example]) -> Scoring:
+    """Return what grades `drawn`: the project's first grader, on those that are cases, each question once.
+
+    Args:
+        project: The project.
+        store: Its folder.
+        rows: Rows that were trained on, for graders that are made from examples.
+        drawn: Rows that are asked.
+
+    Raises:
+        UserError: The cases cannot be read, or the grader cannot be made.
+    """
+    if project.graders[0].type == "judge":
+        return Scoring(why_not="the first grader is a judge, which would need model calls")
+    cases = read_cases(project.path(project.cases.path)).cases
+    kind = kind_of(store, cases, rows)
+    gradable: dict[str, tuple[int, Case]] = {}
+    for place, row in enumerate(drawn):
+        if (case := example_case(row, kind)) is not None:
+            gradable.setdefault(case.id, (place, case))
+    if not gradable:
+        return Scoring(
+            why_not=f"none of the training rows used as prompts can be graded as a case of this task type ({kind.name})"
+        )
+    places, asked_cases = zip(*gradable.values(), strict=True)
+    return Scoring(TaskMetric(grader=own_grader(project, cases, rows, kind), cases=asked_cases), places, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,16 +254,14 @@ def _student(prompt: JsonMapping) -> Student:
     return Student(variant=Variant(name="trained", model="", model_identity={}, system=prompt.get("system"), user=user))
 
 
-def end_supervised(adapter: Path, end: str) -> bool | None:
-    """Say whether the rows that a run stored end with `end` inside the mask; None if it stored no rows.
+def is_end_supervised(adapter: Path, plan: ParityPlan) -> bool:
+    """Whether the mask of all rows that a run stored covers the token that ends an answer; true if it stored no rows.
 
     Args:
         adapter: Folder of the adapter.
-        end: Text of the token that ends an answer.
+        plan: Names the token.
     """
+    end = next((text for text, number in plan.marks.items() if number == plan.end), "").strip()
     path = adapter / RENDERED
-    if not path.is_file():
-        return None
-    rows = orjson.loads(path.read_bytes())
-    last = ["".join(part["text"] for part in row if part["supervised"]).rstrip() for row in rows]
-    return all(text.endswith(end.strip()) for text in last) if last else None
+    rows = orjson.loads(path.read_bytes()) if path.is_file() else ()
+    return all("".join(part["text"] for part in row if part["supervised"]).rstrip().endswith(end) for row in rows)

@@ -7,20 +7,19 @@ from pathlib import Path
 from typing import Final
 
 from tuneworthy.ship.ancestry import context_of
-from tuneworthy.ship.lora import all_trained, read_adapter
+from tuneworthy.ship.lora import all_trained
 from tuneworthy.ship.merged_weights import TORCH_DTYPES, dtype_of
 from tuneworthy.ship.parity import PARITY_CHECKS
 from tuneworthy.ship.parity.measure import FormAnswers, ModelForm, ParityPlan, measure
 from tuneworthy.ship.parity.request import (
     ParityRequest,
-    end_supervised,
     file_type,
     named_files,
     plan_of,
     tokenizer_folder,
 )
 from tuneworthy.ship.parity.server_forms import LlamaForm
-from tuneworthy.ship.parity.subject import Lineage, Subject, scores_of
+from tuneworthy.ship.parity.subject import Subject, scores_of
 from tuneworthy.ship.parity.transformers_form import (
     TransformersForm,
     ends_of,
@@ -49,14 +48,13 @@ def check_parity(store: Folder, request: ParityRequest, *, say: Say = lambda _: 
         UserError: There are no rows, or a model cannot be loaded.
     """
     with base_in_training(store, request.adapter, request.base, say) as base:
-        document = document_of(_subject(store, request, base, say), request)
+        document = document_of(_subject(store, request, base, say))
     store.write("parity", document)
     return document
 
 
 def _subject(store: Folder, request: ParityRequest, base_folder: Path, say: Say) -> Subject:
     plan = plan_of(request, context_of(store, request.adapter))
-    line = lineage_of(request, plan, base_folder)
     scoring = request.scoring_of(plan.rows)
     say(f"Measuring the base model {request.base.id} and the adapter {request.adapter.id}.")
     base, adapter, plan = _trained(request, plan, base_folder)
@@ -75,18 +73,19 @@ def _subject(store: Folder, request: ParityRequest, base_folder: Path, say: Say)
         say("Measuring the served model.")
         forms["served"] = measure("served", "bf16", request.served, plan)
     return Subject(
-        plan=plan, lineage=line, base=base, adapter=adapter, forms=forms, margin=request.margin,
+        plan=plan, request=request, base_folder=base_folder, base=base, adapter=adapter, forms=forms,
         scores=scores_of(scoring, adapter, forms), why_not_scored=scoring.why_not,
     )  # fmt: skip
 
 
-def document_of(subject: Subject, request: ParityRequest) -> JsonObject:
+def document_of(subject: Subject) -> JsonObject:
     """Run the checks and return the document on them.
 
     Its status is `fail` if a check failed, `unknown` if none did and the scores of the forms could not be compared.
     `models` has the same of the merged model, and of it with each GGUF file alone, by id: a file that fails does not
     condemn another, nor does another prove it.
     """
+    request = subject.request
     files = named_files(request)
     alone = {made.id: {*files} - {name} for name, made in files.items()}
     if request.merged is not None:
@@ -130,33 +129,6 @@ def _outcome(subject: Subject) -> JsonMapping:
         "cause": failed[0].code if failed else None,
         "checks": checks,
     }
-
-
-def lineage_of(request: ParityRequest, plan: ParityPlan, base_folder: Path) -> Lineage:
-    """Return the files behind the forms.
-
-    Args:
-        request: The forms to compare.
-        plan: The prompts to compare.
-        base_folder: The folder of the base as the adapter was trained on it.
-    """
-    end = next((text for text, number in plan.marks.items() if number == plan.end), "")
-    adapter, merged = request.adapter, request.merged
-    return Lineage(
-        base=base_folder,
-        base_id=request.base.id,
-        adapter=adapter.folder,
-        adapter_id=adapter.id,
-        adapter_parent=adapter.parent,
-        merged=merged.folder if merged else None,
-        merged_id=merged.id if merged else None,
-        merged_parent=merged.parent if merged else None,
-        gguf_parents=[gguf.parent for gguf in request.ggufs if gguf.parent],
-        template_sha256=adapter.about.template_sha256,
-        end_supervised=end_supervised(adapter.folder, end),
-        rank=read_adapter(adapter.folder).rank,
-        max_rank=request.max_rank,
-    )
 
 
 def _trained(
