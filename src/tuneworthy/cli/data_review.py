@@ -230,7 +230,7 @@ class _Rows:
 
 
 def findings_of(version: Version, plan: ReviewPlan) -> dict[str, list[str]]:
-    lines: dict[str, list[str]] = defaultdict(list)
+    lines = defaultdict(list)
     for finding in version.findings():
         if finding.id:
             lines[finding.id].append(

@@ -224,7 +224,7 @@ def run_checks(
         UserError: The policy masks what the check cannot mask, or a check yields a code that it does not describe.
     """
     before = rows = StoredRows(path)
-    stages: list[Stage] = []
+    stages = []
     changed: dict[int, Example] = {}
     for number, check in enumerate(checks):
         file = cache / f"{number:02}-{check.name}.jsonl" if cache else None
@@ -278,7 +278,7 @@ def _findings(check: DataCheck, rows: StoredRows, context: CheckContext) -> Iter
     if check.whole:
         yield from check.run(rows, context)
         return
-    on_set: set[tuple[str, str]] = set()
+    on_set = set()
     for first in range(0, len(rows), BATCH):
         for one in check.run(rows[first : first + BATCH], context):
             if one.row != WHOLE_SET:

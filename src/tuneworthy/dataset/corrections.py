@@ -189,7 +189,7 @@ def _contradictions(version: Version) -> tuple[set[str], dict[str, str]]:
     answers = Counter(answer for row in version.examples() if len(answer := row.answer) <= _LONGEST_LABEL)
     labels = {answer for answer, n in answers.items() if n > 1 and answer}
     first: dict[str, tuple[str, str]] = {}
-    pairs: dict[str, str] = {}
+    pairs = {}
     for row in version.examples():
         if row.answer in labels:
             texts = [str(message.get("content")) for message in row.messages[:-1]]

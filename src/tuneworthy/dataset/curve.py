@@ -188,7 +188,7 @@ def _sample(version: Version, meter: EffectMeter) -> AskedSample:
 
 
 def _drawn(sample: AskedSample, draws: Sequence[tuple[str, int, int]], train: Bools, fold: int) -> list[Ints]:
-    orders: dict[tuple[str, int], Ints] = {}
+    orders = {}
     for draw in range(DRAWS):
         rng = np.random.default_rng([fold, draw])
         orders["built", draw] = rng.permutation(np.flatnonzero(train & sample.stays))

@@ -182,7 +182,7 @@ def sharegpt_row(row: Example) -> JsonObject:
             or further keys.
     """
     turns = []
-    open_ids: list[str] = []
+    open_ids = []
     for message in row.messages:
         speaker, value, calls = _SPEAKERS.get(role_of(message)), message["content"], calls_of(message)
         if speaker is None:

@@ -177,7 +177,7 @@ def resolve(sampling: Sampling, engine: SamplingEngine) -> Resolved:
     True
     """
     chosen = sampling.set_values()
-    values: dict[str, float] = {**engine.defaults, **chosen}
+    values = {**engine.defaults, **chosen}
     origins = dict.fromkeys(engine.defaults, "default") | dict.fromkeys(chosen, "given")
     for name in engine.lacks:
         values[name], origins[name] = engine.defaults[name], "default"

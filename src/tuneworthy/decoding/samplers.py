@@ -203,7 +203,7 @@ def _acts(name: str, value: float, greedy: bool, engine: SamplingEngine, counts:
 
 
 def _counts(engine: SamplingEngine, prompt: Sequence[int], written: Sequence[int]) -> dict[str, dict[int, int]]:
-    found: dict[str, dict[int, int]] = {}
+    found = {}
     for name in PENALTIES:
         counted = [*prompt, *written] if name == "repetition_penalty" or name in engine.counts_prompt else [*written]
         if engine.repetition_window != "all":

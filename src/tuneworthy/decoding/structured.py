@@ -103,7 +103,7 @@ def _shortest_of(kind: str, schema: JsonMapping, root: JsonMapping, seen: int) -
 
 
 def _target(reference: str, root: JsonMapping) -> JsonSchema:
-    node: Any = root
+    node = root
     for part in str(reference).removeprefix("#/").split("/"):
         node = node.get(part, {}) if isinstance(node, Mapping) else {}
     return node if isinstance(node, dict) else {}

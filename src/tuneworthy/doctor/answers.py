@@ -152,7 +152,7 @@ def rows_of(database: sqlite3.Connection, table: str, path: Path) -> Iterator[An
 def _judged(table: str, number: int, values: JsonObject, path: Path) -> AnswerRow:
     where = f"{path}, {table} row {number}"
     shapes = {"key": bytes, "cost_usd": Dollars, "ceiling_usd": Dollars, "created": float}
-    faults: dict[str, str] = {}
+    faults = {}
     for column, value in values.items():
         try:
             if column == "body":

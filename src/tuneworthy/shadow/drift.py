@@ -220,7 +220,7 @@ def _topics(
     mutual = graph.multiply(graph.T)
     _, groups = connected_components(mutual, directed=False)
     degree = np.asarray(mutual.sum(axis=1)).ravel()
-    members: dict[int, list[int]] = defaultdict(list)
+    members = defaultdict(list)
     for n in np.argsort(-degree, kind="stable").tolist():
         members[groups[n]].append(n)
     usual = _frequencies(cases)

@@ -211,8 +211,8 @@ class _MessageEvent(WireModel):
 
 
 def _message(events: Iterator[JsonObject]) -> JsonObject:
-    message: JsonObject = {}
-    blocks: dict[int, JsonObject] = {}
+    message = {}
+    blocks = {}
     inputs: dict[int, str] = {}
     for event in map(_MessageEvent.model_validate, events):
         if event.type == "message_start":

@@ -156,7 +156,7 @@ def read_recording(
         UserError: There is no conversation, or no row has the key of the strata.
     """
     rows, n_unread = _rows(paths, format)
-    groups: dict[str, list[Example]] = defaultdict(list)
+    groups = defaultdict(list)
     for row in rows:
         groups[row.group or ""].append(row)
     if not groups:
@@ -397,7 +397,7 @@ def _rows(paths: Sequence[Path], format: str | None) -> tuple[list[Example], int
 
     A file with the rows of an earlier one is left out: its sessions would count twice. Two files of one name are two.
     """
-    rows: list[Example] = []
+    rows = []
     n_unread, known = 0, set()
     names = Counter(path.name for path in {*paths})
     facts = facts_of(paths) if format is None else {}
@@ -476,7 +476,7 @@ def masker_of(project: Project) -> Masker | None:
 
 def _turns(session: str, rows: Examples, most: int, seed: int) -> list[RecordedTurn]:
     """Return the turns of a session, each once, in order; of more than `most` those that a hash chooses."""
-    found: dict[str, RecordedTurn] = {}
+    found = {}
     for row in rows:
         places = [place for place, turn in enumerate(row.messages) if role_of(turn) == "assistant"]
         for place in places:

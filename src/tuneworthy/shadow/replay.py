@@ -21,7 +21,6 @@ from tuneworthy.cases.labelling import read_labels
 from tuneworthy.config.project import Project
 from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.graders.judging import DOCUMENT as JUDGE
-from tuneworthy.graders.judging import Item
 from tuneworthy.ladder.session import Session
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.canary import STATE, CanaryState
@@ -360,7 +359,7 @@ def _to_label(session: Session, pair: AnswerPair) -> list[dict[str, str]]:
     case = pair.turn.case
     if session.judging is None:
         return [{"id": case.id, "text": _shown(case)}]
-    items: list[Item] = [session.judging.item(case, trace.text) for trace in (pair.production, pair.candidate)]
+    items = [session.judging.item(case, trace.text) for trace in (pair.production, pair.candidate)]
     return [{"id": item.id, "text": f"question: {_shown(case)}\nanswer: {item.answer}"} for item in items]
 
 

@@ -4,7 +4,7 @@ import os
 from array import array
 from collections.abc import Sequence
 from tempfile import TemporaryFile
-from typing import Any, overload
+from typing import overload
 from weakref import finalize
 
 
@@ -12,7 +12,7 @@ class OwnFile:
     """Bytes that are written once and read on access; gone with the last object that reads them."""
 
     def __init__(self) -> None:
-        self._file: Any = TemporaryFile(buffering=1 << 20)  # noqa: SIM115
+        self._file = TemporaryFile(buffering=1 << 20)  # noqa: SIM115
         finalize(self, self._file.close)
         self._n_bytes = 0
 

@@ -9,7 +9,7 @@ from itertools import takewhile
 from logging import ERROR, getLogger
 from typing import Any
 
-from tuneworthy.types import JsonObject, Say, TokenLists
+from tuneworthy.types import Say, TokenLists
 
 BATCH = 32
 # Most tokens of all prompts and answers of a batch: what a model caches of each (at 7B up to 0.5 MiB) has to fit.
@@ -101,7 +101,7 @@ def answers(
     """
     filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
     rows = answer_ids(model, prompts, ends=ends, filler=filler, max_tokens=max_tokens, advance=advance)
-    answers: list[tuple[str, str]] = []
+    answers = []
     for ids, end in rows:
         text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         cuts = [place for mark in stop if (place := text.find(mark)) >= 0]
@@ -136,7 +136,7 @@ def answer_ids(
     import torch
     from transformers import GenerationConfig
 
-    drawn: JsonObject = {"temperature": 1.0, "top_p": NUCLEUS, "top_k": 0} if draw else {}
+    drawn = {"temperature": 1.0, "top_p": NUCLEUS, "top_k": 0} if draw else {}
     config = GenerationConfig(
         do_sample=draw,
         max_new_tokens=max_tokens,

@@ -257,7 +257,7 @@ class Renderer:
 
     def shown(self, row: TokenRow) -> list[tuple[str, bool]]:
         """Return the text of a row in stretches, each with whether it is supervised."""
-        stretches: list[tuple[str, bool]] = []
+        stretches = []
         at = 0
         for bit, run in groupby(row.mask):
             n = len(list(run))

@@ -30,7 +30,7 @@ class Concentration:
     cap: float = 0.1
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        places: dict[str, list[int]] = defaultdict(list)
+        places = defaultdict(list)
         for number, row in enumerate(rows):
             places[_same(row.answer)].append(number)
         cases: dict[str, int] = defaultdict(int)

@@ -96,7 +96,7 @@ class NearCheck:
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
         first: dict[int, int] = {}
         contents, left, keys = OwnTexts(), array("q"), array("Q")
-        of: dict[int, tuple[int, float]] = {}
+        of = {}
         for row, (text, short) in enumerate(map(_content, rows)):
             other = first.setdefault(_hash(f"{short}\0{text}"), row)
             if other != row:

@@ -24,7 +24,7 @@ def grounding(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFin
 
     Bad: "A table for two at the Anchor" with the answer `{"place": "Bellini"}`.
     """
-    copied: dict[str, list[bool]] = defaultdict(list)
+    copied = defaultdict(list)
     missing: dict[int, list[str]] = {}
     for number, row in enumerate(rows):
         answer = parse_object(row.answer)

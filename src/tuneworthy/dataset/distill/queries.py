@@ -27,7 +27,7 @@ from tuneworthy.dataset.importing.importer import import_files, source_files
 from tuneworthy.dataset.records import ImportRecord, ImportRequest, RowLine
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
-from tuneworthy.types import UNLABELLED, Case, Example, JsonObject, Message, Say, content_hash, role_of
+from tuneworthy.types import UNLABELLED, Case, Example, JsonObject, Say, content_hash, role_of
 
 # Checks that look at questions; personal data is masked behind `contamination`, whose cases are not masked.
 SIFTING: Final = ("feedback", "chat", "contamination", "exact", "near")
@@ -104,7 +104,7 @@ def _unanswered(paths: Sequence[Path], request: ImportRequest) -> bool:
 
 
 def _question_row(case: Case, source: str) -> Example:
-    turns: list[Message] = list(case.messages)
+    turns = list(case.messages)
     if isinstance(case.input, dict):
         turns = [{"role": "user", "content": variables_text(case.input), "input": case.input}]
     elif case.input is not None:

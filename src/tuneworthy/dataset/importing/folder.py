@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import orjson
 
@@ -90,9 +90,7 @@ class ImportWriter:
         self._part = self._imports / f".{made_by}.part"
         shutil.rmtree(self._part, ignore_errors=True)
         self._part.mkdir(parents=True)
-        self._files: dict[str, BinaryIO] = {
-            name: (self._part / name).open("wb", buffering=2**20) for name in (ROWS, REJECTS)
-        }
+        self._files = {name: (self._part / name).open("wb", buffering=2**20) for name in (ROWS, REJECTS)}
         self._rows, self._rejects = Counter[str](), Counter[str]()
         self._reasons: dict[str, RejectReason] = {}
         self._n_repaired = 0

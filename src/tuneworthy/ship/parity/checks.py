@@ -262,7 +262,7 @@ def acts(subject: Subject) -> FormFinding:
     Bad: a server that loads an adapter, finds no module by its names, and serves the base without a warning.
     """
     own, n = mean(distance(subject.adapter, subject.base)), len(subject.adapter.first)
-    numbers: Numbers = {"n": n, "adapter": own}
+    numbers = {"n": n, "adapter": own}
     if own < MIN_ACT:
         return _fail(
             "adapter_not_applied",
@@ -305,7 +305,7 @@ def end_of_turn(subject: Subject) -> FormFinding:
         )
     answers, n = subject.adapter.greedy, len(subject.adapter.end)
     middle = median(after.probability(subject.plan.end) for after in subject.adapter.end)
-    numbers: Numbers = {"n": n, "median_probability": middle}
+    numbers = {"n": n, "median_probability": middle}
     sentence = "After answers from the training data, the median probability of the end-of-turn token is"
     if middle < MIN_END:
         return _fail("end_of_turn_masked", "adapter", f"{sentence} only {middle:.2f} (n = {n}).", numbers)
@@ -339,7 +339,7 @@ def distributions(subject: Subject) -> FormFinding:
     """
     own, n = mean(distance(subject.adapter, subject.base)), len(subject.adapter.first)
     numbers: Numbers = {"n": n}
-    shown: list[str] = []
+    shown = []
 
     def fault(form: FormAnswers) -> str:
         values, limit = distance(subject.adapter, form), min(subject.limits(form).kl, MAX_SHARE * own)
@@ -439,8 +439,8 @@ def score(subject: Subject) -> FormFinding:
         few = f"There are too few answers (n = {len(own.num)}) to rule out a loss of {points}"
         return _skip(f"{reason}{few}, even if all forms are equal. {more}")
     counted = "" if graded else f", counting every answer that differs as wrong ({why_not})"
-    numbers: Numbers = {"margin": margin}
-    shown: list[str] = []
+    numbers = {"margin": margin}
+    shown = []
     for name, other in scores.items():
         test = compare(own, other)
         numbers |= {f"{name}_delta": test.delta, f"{name}_lower": test.lower, "n": test.n}
@@ -463,7 +463,7 @@ def _scores_by_agreement(subject: Subject) -> dict[str, Scores]:
     answers = subject.adapter.greedy
     places = [at for at, answer in enumerate(answers) if answer.ended]
     groups = [str(subject.plan.prompt_ids[at]) for at in places]
-    scores: dict[str, Scores] = {}
+    scores = {}
     for form in subject.adapter_and_forms if places else ():
         equal = [float(form.greedy[at].ids == answers[at].ids) for at in places]
         scores[form.name] = Scores(num=equal, den=[1.0] * len(places), groups=groups)
