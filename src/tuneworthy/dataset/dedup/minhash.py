@@ -30,13 +30,13 @@ class Packed:
 
     Attributes:
         first: The number of the first one.
-        buffer: (n_bytes,) uint8, folded UTF-8.
+        buffer: (n_characters,) uint32, their folded characters.
         starts: (n_rows + 1,) int64, where each row begins, and the end.
         classes: (1_114_112,) uint8, the class of each character that occurs.
     """
 
     first: int
-    buffer: NDArray[np.uint8]
+    buffer: NDArray[np.uint32]
     starts: Ints
     classes: NDArray[np.uint8]
 
@@ -50,10 +50,9 @@ def pack(texts: Sequence[str], rows: int = CHUNK) -> Iterator[Packed]:
     for first in range(0, len(texts), rows):
         plain = [folded(text) for text in texts[first : first + rows]]
         _classify(set().union(*(text for text in plain if not text.isascii())), classes)
-        encoded = [text.encode("utf-8", "surrogatepass") for text in plain]
-        starts = np.zeros(len(encoded) + 1, np.int64)
-        np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), out=starts[1:])
-        yield Packed(first, np.frombuffer(b"".join(encoded), np.uint8), starts, classes)
+        starts = np.cumsum([0, *map(len, plain)], dtype=np.int64)
+        characters = "".join(plain).encode("utf-32-le", "surrogatepass")
+        yield Packed(first, np.frombuffer(characters, np.uint32), starts, classes)
 
 
 def _classify(characters: Iterable[str], classes: NDArray[np.uint8]) -> None:
@@ -90,19 +89,6 @@ def band_keys(hashes: Hashes, starts: Ints, bands: int, rows: int, seed: int) ->
 
 
 @njit(cache=True, nogil=True)
-def _decode(buffer: NDArray[np.uint8], here: int) -> tuple[np.uint64, int]:
-    lead = buffer[here]
-    if lead < 0x80:
-        return _U(lead), here + 1
-    if lead < 0xE0:
-        return _U((lead & 31) << 6 | (buffer[here + 1] & 63)), here + 2
-    if lead < 0xF0:
-        return _U((lead & 15) << 12 | (buffer[here + 1] & 63) << 6 | (buffer[here + 2] & 63)), here + 3
-    high = (lead & 7) << 18 | (buffer[here + 1] & 63) << 12
-    return _U(high | (buffer[here + 2] & 63) << 6 | (buffer[here + 3] & 63)), here + 4
-
-
-@njit(cache=True, nogil=True)
 def _longer(word: np.uint64, code: np.uint64) -> np.uint64:
     """Return the state of a word's hash after one more character."""
     word = (word ^ code) * _A
@@ -134,7 +120,7 @@ def _push(ring: Hashes, n_words: int, word: np.uint64, out: Hashes, n: int) -> i
 
 @njit(cache=True, nogil=True)
 def _shingles(
-    buffer: NDArray[np.uint8],
+    buffer: NDArray[np.uint32],
     starts: Ints,
     classes: NDArray[np.uint8],
     size: int,
@@ -145,9 +131,8 @@ def _shingles(
     n = 0
     for row in range(len(starts) - 1):
         n_words, word, inside = 0, _U(0), False
-        here = starts[row]
-        while here < starts[row + 1]:
-            code, here = _decode(buffer, here)
+        for character in buffer[starts[row] : starts[row + 1]]:
+            code = _U(character)
             kind = classes[code]
             if kind == LETTER:
                 word, inside = _longer(word, code), True
