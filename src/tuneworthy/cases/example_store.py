@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from copy import copy
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Final, TypeVar, overload
+from typing import Final, TypeVar
 
 import numpy as np
 import orjson
@@ -20,7 +20,7 @@ from tuneworthy.arrays import Bools, Hashes, Ints
 from tuneworthy.cases.normalize import asked_id, normalised_bytes, question_of
 from tuneworthy.cases.stratified import Unit, components_of, members_of
 from tuneworthy.cases.task_kind import Kind, parse_object
-from tuneworthy.store.own_file import OwnFile
+from tuneworthy.store.own_file import OwnFile, StoredSequence
 from tuneworthy.types import UNLABELLED, Case, CaseOrExample, Cases, Example, Examples, JsonMapping
 
 R = TypeVar("R", Case, Example)
@@ -121,7 +121,7 @@ class ExampleWriter:
         return every.at(firsts), heads[1, again].tolist()
 
 
-class StoredExamples(Sequence[Example]):
+class StoredExamples(StoredSequence[Example]):
     """Examples of a file of this process's own, which goes with it; read on access.
 
     Args:
@@ -162,13 +162,8 @@ class StoredExamples(Sequence[Example]):
     def __iter__(self) -> Iterator[Example]:
         return map(self._read, self.places.tolist())
 
-    @overload
-    def __getitem__(self, number: int) -> Example: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[Example]: ...
-    def __getitem__(self, number: int | slice) -> Example | list[Example]:
-        places = self.places[number]
-        return list(map(self._read, places.tolist())) if isinstance(number, slice) else self._read(int(places))
+    def item(self, number: int) -> Example:
+        return self._read(int(self.places[number]))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence):

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 import orjson
 
 from tuneworthy.arrays import Ints
 from tuneworthy.dataset.records import row_of
+from tuneworthy.store.own_file import StoredSequence
 from tuneworthy.store.shapes import parsed
 from tuneworthy.types import Example
 
 
-class StoredRows(Sequence[Example]):
+class StoredRows(StoredSequence[Example]):
     """The rows of a JSONL file, those at `places`, some of them changed.
 
     Args:
@@ -64,13 +64,7 @@ class StoredRows(Sequence[Example]):
     def __iter__(self) -> Iterator[Example]:
         return map(self._seen, self.places.tolist())
 
-    @overload
-    def __getitem__(self, number: int) -> Example: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[Example]: ...
-    def __getitem__(self, number: int | slice) -> Example | list[Example]:
-        if isinstance(number, slice):
-            return [self._seen(place) for place in self.places[number].tolist()]
+    def item(self, number: int) -> Example:
         return self._seen(int(self.places[number]))
 
     def _seen(self, place: int) -> Example:

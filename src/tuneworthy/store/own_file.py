@@ -4,8 +4,26 @@ import os
 from array import array
 from collections.abc import Sequence
 from tempfile import TemporaryFile
-from typing import overload
+from typing import TypeVar, overload
 from weakref import finalize
+
+T = TypeVar("T")
+
+
+class StoredSequence(Sequence[T]):
+    """A sequence whose items are read on access; a slice is a list."""
+
+    def item(self, number: int) -> T:
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, number: int) -> T: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[T]: ...
+    def __getitem__(self, number: int | slice) -> T | list[T]:
+        if isinstance(number, slice):
+            return [self.item(one) for one in range(*number.indices(len(self)))]
+        return self.item(number)
 
 
 class OwnFile:
@@ -33,7 +51,7 @@ class OwnFile:
         return content
 
 
-class OwnTexts(Sequence[str]):
+class OwnTexts(StoredSequence[str]):
     """Texts in an own file; all are added before the first is read."""
 
     def __init__(self) -> None:
@@ -45,13 +63,7 @@ class OwnTexts(Sequence[str]):
     def __len__(self) -> int:
         return len(self._ends) - 1
 
-    @overload
-    def __getitem__(self, number: int) -> str: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[str]: ...
-    def __getitem__(self, number: int | slice) -> str | list[str]:
-        if isinstance(number, slice):
-            return [self[one] for one in range(*number.indices(len(self)))]
+    def item(self, number: int) -> str:
         if not 0 <= number < len(self):
             raise IndexError(number)
         return self._file.read(self._ends[number], self._ends[number + 1]).decode("utf-8", "surrogatepass")
