@@ -93,7 +93,7 @@ class Planted:
 class Says:
     """A judge that calls an answer bad in which "wrong" stands, and says nothing of one in which "hm" stands."""
 
-    def audit(self, rows: Sequence[Example]) -> AuditResult:
+    def __call__(self, rows: Sequence[Example]) -> AuditResult:
         said = [(None, "timeout") if "hm" in row.answer else ("wrong" not in row.answer, "") for row in rows]
         return AuditResult(said, 20)
 

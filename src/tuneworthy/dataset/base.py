@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.records import Action
@@ -25,7 +25,7 @@ from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.rules import Finding, R, Rule, RuleBook
 from tuneworthy.types import Case, Example, JsonObject
 
-# The `row` of a finding that is about all rows together; its action is `report`.
+# The `row` of a finding that is about all rows together.
 WHOLE_SET: Final = -1
 
 
@@ -34,13 +34,13 @@ class RowFinding(Finding):
     """One thing that a check found in the rows.
 
     Attributes:
-        row: Position in the rows that were examined, or `WHOLE_SET`.
+        row: Position in the rows that were examined; `WHOLE_SET` for a finding on all rows.
         other: The row that it repeats.
         score: How sure or how near, where the check measures it.
-        action: What is asked for.
+        action: What is asked for; a finding on all rows is reported, whatever it asks for.
     """
 
-    row: int
+    row: int = WHOLE_SET
     other: int | None = None
     score: float | None = None
     action: Action = "drop"
@@ -95,18 +95,8 @@ class AuditResult:
     n_canaries: int
 
 
-class Auditor(Protocol):
-    """A judge that says of each row whether it is good to train on."""
-
-    def audit(self, rows: Sequence[Example]) -> AuditResult:
-        """Judge all `rows`; a row that was judged before is not sent again.
-
-        Raises:
-            UserError: It calls a worthless answer good, so its opinions are worth nothing.
-            TuneworthyError: Budget spent, key refused, provider down.
-        """
-
-
+# Judges rows. Raises UserError where the judge calls a worthless answer good, so its opinions are worth nothing.
+Auditor = Callable[[Sequence[Example]], AuditResult]
 # Scores of the answer and of the worse answer of each pair by the project's first grader; None where it cannot score.
 PairScorer = Callable[[Sequence[Example]], Sequence[tuple[float | None, float | None]]]
 

@@ -83,15 +83,15 @@ def build_version(
         if old != cache:
             shutil.rmtree(old)
     run = partial(run_checks, path, checks, context, meter=meter, say=say)
-    checked = run(policy=policy, cache=cache)
-    checked = replace(checked, overlaps=_overlaps(checked, context))
-    effect, held, reporting = effect_of_all(checked, meter, say), dict(policy), list[str]()
-    while effect.loss and (check := _dearest(checked, held)):  # small losses that only show together
-        held |= dict.fromkeys(check.codes.keys() - set(check.gate), "report")
-        reporting.append(check.name)
-        checked = run(policy=held)
+    held, reporting = dict(policy), list[str]()
+    while True:
+        checked = run(policy=held, cache=None if reporting else cache)
         checked = replace(checked, overlaps=_overlaps(checked, context))
         effect = effect_of_all(checked, meter, say)
+        if not effect.loss or not (check := _dearest(checked, held)):
+            break
+        held |= dict.fromkeys(check.codes.keys() - set(check.gate), "report")  # small losses that only show together
+        reporting.append(check.name)
     recipe = _recipe(project, inputs, checked, depends, effect)
     recipe.notes.extend(
         f"Together, the checks cost accuracy, so `{name}` only reports what it finds." for name in reporting

@@ -12,7 +12,7 @@ that the result depends on.
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
@@ -232,7 +232,7 @@ def run_checks(
         if stage is None:
             say(f"Running the check {check.name} on {len(rows)} rows")
             started = time.perf_counter()
-            visible = rows.viewed(_ReadCounter(check.name, len(rows), say, partial(view, check.name) if view else None))
+            visible = rows.viewed(_counted(check.name, len(rows), say, view))
             decisions = [_decide(check, one, rows, policy) for one in _findings(check, visible, context)]
             stage = Stage(check, len(rows), decisions, time.perf_counter() - started)
             if meter is not None and stage.dropped:
@@ -247,30 +247,19 @@ def run_checks(
     return CheckedRows(rows, before, stages)
 
 
-@dataclass
-class _ReadCounter:
-    """A view of rows that says now and then how many a check has read.
+def _counted(check: str, n_rows: int, say: Say, view: View | None) -> Callable[[Example], Example]:
+    """Return a view of rows that says now and then how many of `n_rows` the check has read."""
+    n_read, last = 0, time.monotonic()
 
-    Attributes:
-        check: Name of the check.
-        n_rows: Rows that it examines.
-        say: Gets the sentence.
-        view: What the check sees of a row; all of it if None.
-    """
+    def read(row: Example) -> Example:
+        nonlocal n_read, last
+        n_read += 1
+        if n_read % SPACING == 0 and (now := time.monotonic()) - last >= EVERY_S:
+            last = now
+            say(f"{check}: {n_read:,} rows read so far (rows in the set: {n_rows:,})")
+        return view(check, row) if view else row
 
-    check: str
-    n_rows: int
-    say: Say
-    view: Callable[[Example], Example] | None
-    _n_read: int = 0
-    _last: float = field(default_factory=time.monotonic)
-
-    def __call__(self, row: Example) -> Example:
-        self._n_read += 1
-        if self._n_read % SPACING == 0 and (now := time.monotonic()) - self._last >= EVERY_S:
-            self._last = now
-            self.say(f"{self.check}: {self._n_read:,} rows read so far (rows in the set: {self.n_rows:,})")
-        return self.view(row) if self.view else row
+    return read
 
 
 def _findings(check: DataCheck, rows: StoredRows, context: CheckContext) -> Iterator[RowFinding]:

@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from tuneworthy.cases.pairs import rejected_answer, with_rejected
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, RowFinding
+from tuneworthy.dataset.base import CheckContext, DataCheck, RowFinding
 from tuneworthy.dataset.freeze import Version
 from tuneworthy.dataset.importing.folder import Import
 from tuneworthy.dataset.records import RowLine
@@ -94,7 +94,7 @@ class _Apply:
             )
         for (reviewer, code), n in sorted(applied.items()):
             verb = "gave rows a new answer" if code == "corrected" else "dropped rows"
-            yield RowFinding(row=WHOLE_SET, code=code, message=f"{reviewer} {verb} (n = {n})")
+            yield RowFinding(code=code, message=f"{reviewer} {verb} (n = {n})")
 
     def repair(self, row: Example) -> Example:
         answer = self.corrections[content_of(row)].answer

@@ -10,7 +10,8 @@ Invariants:
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -21,10 +22,9 @@ from tuneworthy.cases.pairs import rejected_answer
 from tuneworthy.cases.pii import Masker
 from tuneworthy.cases.splits import example_case
 from tuneworthy.cases.task_kind import guess_kind
-from tuneworthy.config.data import Audit
 from tuneworthy.config.graders import Judge
 from tuneworthy.config.project import Project
-from tuneworthy.dataset.base import AuditResult, PairScorer
+from tuneworthy.dataset.base import Auditor, AuditResult, PairScorer
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.budget import Budget
 from tuneworthy.evaluate.models import Models
@@ -48,84 +48,6 @@ the language of the question and in the form that is asked for. It makes nothing
 careful person who knows the subject would have sent. A question that cannot be answered is declined."""
 
 
-@dataclass
-class JudgeAuditor:
-    """The judge of `[data.judge]` (see `base.Auditor`).
-
-    Args:
-        project: Its models, its budget.
-        store: Its folder; the caller holds the lock.
-        config: The section.
-        labels: Of a task that has few; the judge gets them.
-        progress: Notified of calls.
-        max_usd: Spending limit of this run, in addition to the project's own budget.
-    """
-
-    project: Project
-    store: Folder
-    config: Audit
-    labels: Sequence[str] = ()
-    progress: Progress | None = None
-    max_usd: float | None = None
-
-    def identity(self) -> JsonObject:
-        return asyncio.run(self._identity())
-
-    def audit(self, rows: Sequence[Example]) -> AuditResult:
-        return asyncio.run(self._audit(rows))
-
-    async def _identity(self) -> JsonObject:
-        async with self._opened() as judge:
-            return dict(judge.identity)
-
-    async def _audit(self, rows: Sequence[Example]) -> AuditResult:
-        async with self._opened() as judge:
-            canaries = await validate_judge(judge, [case_of(row) for row in islice(rows, _CANARY_ROWS)])
-            if canaries.status == "fail":
-                raise UserError(
-                    f"The judge models.{self.config.model} in [data.judge] failed its test. "
-                    f"{' '.join(canaries.reasons)}",
-                    hint='Choose a different model, fix the rubric, or set off = ["judge_audit"] in [data].',
-                )
-            opinions = []
-            for first in range(0, len(rows), BLOCK):
-                block = [case_of(row) for row in rows[first : first + BLOCK]]
-                verdicts = await asyncio.gather(*(judge.verdict(case, case.expected) for case in block))
-                opinions += [(good, Masker().mask(why)[:_SHOWN]) for good, why in verdicts]
-        return AuditResult(opinions, canaries.n_canaries)
-
-    @asynccontextmanager
-    async def _opened(self) -> AsyncIterator[JudgeGrader]:
-        """Open the model and yield the grader, which gets no right answer: the one that it judges is all there is."""
-        store, models = ResponseStore(self.store.responses), Models(self.project)
-        spending, seed = store.spending(), self.project.split.seed
-        limits = [self.project.ladder.budget_usd, None if self.max_usd is None else spending.usd + self.max_usd]
-        limit = min((one for one in limits if one is not None), default=None)
-        budget = Budget(limit, spending.usd, spending.unanswered_usd)
-        runner = Runner(store, budget, ShotPool(()), self.progress, seed=seed)
-        context = GradingContext(root=self.project.root, asker=RequestBatcher(runner, models), seed=seed)
-        config = Judge(
-            type="judge",
-            model=self.config.model,
-            rubric=self._rubric(),
-            needs_expected=False,
-            mask=self.config.mask,
-            max_tokens=self.config.max_tokens,
-        )
-        try:
-            yield JudgeGrader(config, context)
-        finally:
-            await models.close()
-            store.close()
-
-    def _rubric(self) -> str:
-        rubric = self.config.rubric or _RUBRIC
-        if self.config.rubric or not self.labels:
-            return rubric
-        labels = "; ".join(self.labels)
-        return f"{rubric}\nThe answer is one of these labels, and none of the others fits better: {labels}"
-
-
 def case_of(row: Example) -> Case:
     """Return a row as a case: the question, instructions included, and the answer to judge in `expected`.
 
@@ -140,17 +62,70 @@ def case_of(row: Example) -> Case:
 
 
 def auditor_of(
-    project: Project,
-    store: Folder,
-    labels: Sequence[str],
-    progress: Progress | None = None,
-    max_usd: float | None = None,
-) -> tuple[JudgeAuditor | None, str | None]:
-    """Return the judge of `[data.judge]` and a hash of what its verdicts depend on; None for both without a judge."""
-    if project.data.judge is None or "judge_audit" in project.data.off:
+    project: Project, store: Folder, labels: Sequence[str], progress: Progress | None, max_usd: float | None
+) -> tuple[Auditor | None, str | None]:
+    """Return the judge of `[data.judge]` and a hash of what its verdicts depend on; None for both without a judge.
+
+    Args:
+        project: Its models, its budget.
+        store: Its folder; the caller holds the lock.
+        labels: Of a task that has few; the judge gets them.
+        progress: Notified of calls.
+        max_usd: Spending limit of this run, in addition to the project's own budget.
+    """
+    config = project.data.judge
+    if config is None or "judge_audit" in project.data.off:
         return None, None
-    auditor = JudgeAuditor(project, store, project.data.judge, labels, progress, max_usd)
-    return auditor, content_hash(auditor.identity())
+    rubric = config.rubric or _RUBRIC
+    if labels and not config.rubric:
+        rubric += f"\nThe answer is one of these labels, and none of the others fits better: {'; '.join(labels)}"
+    section = Judge(
+        type="judge",
+        model=config.model,
+        rubric=rubric,
+        needs_expected=False,
+        mask=config.mask,
+        max_tokens=config.max_tokens,
+    )
+    opened = partial(_opened, project, store, section, progress, max_usd)
+
+    async def identity() -> JsonObject:
+        async with opened() as judge:
+            return dict(judge.identity)
+
+    async def audit(rows: Sequence[Example]) -> AuditResult:
+        async with opened() as judge:
+            canaries = await validate_judge(judge, [case_of(row) for row in islice(rows, _CANARY_ROWS)])
+            if canaries.status == "fail":
+                raise UserError(
+                    f"The judge models.{section.model} in [data.judge] failed its test. {' '.join(canaries.reasons)}",
+                    hint='Choose a different model, fix the rubric, or set off = ["judge_audit"] in [data].',
+                )
+            opinions = []
+            for first in range(0, len(rows), BLOCK):
+                block = [case_of(row) for row in rows[first : first + BLOCK]]
+                verdicts = await asyncio.gather(*(judge.verdict(case, case.expected) for case in block))
+                opinions += [(good, Masker().mask(why)[:_SHOWN]) for good, why in verdicts]
+        return AuditResult(opinions, canaries.n_canaries)
+
+    return lambda rows: asyncio.run(audit(rows)), content_hash(asyncio.run(identity()))
+
+
+@asynccontextmanager
+async def _opened(
+    project: Project, store: Folder, section: Judge, progress: Progress | None, max_usd: float | None
+) -> AsyncIterator[JudgeGrader]:
+    """Open the model and yield the grader, which gets no right answer: the one that it judges is all there is."""
+    responses, models, seed = ResponseStore(store.responses), Models(project), project.split.seed
+    spending = responses.spending()
+    limits = [project.ladder.budget_usd, None if max_usd is None else spending.usd + max_usd]
+    limit = min((one for one in limits if one is not None), default=None)
+    runner = Runner(responses, Budget(limit, spending.usd, spending.unanswered_usd), ShotPool(()), progress, seed=seed)
+    try:
+        yield JudgeGrader(section, GradingContext(root=project.root, asker=RequestBatcher(runner, models), seed=seed))
+    finally:
+        await models.close()
+        responses.close()
 
 
 def pair_scorer(

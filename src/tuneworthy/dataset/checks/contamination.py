@@ -9,7 +9,7 @@ from typing import Final
 
 from tuneworthy.cases.contamination import KEPT_SHARE, search
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import WHOLE_SET, CheckContext, RowFinding, data_check
+from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.dataset.records import Action
 from tuneworthy.types import Example
 
@@ -64,9 +64,9 @@ class Contamination:
                 action="drop" if hit.certain else self.possible,
             )
         for case, n in shared.items():
-            yield _on_set(
-                POSSIBLE,
-                (
+            yield RowFinding(
+                code=POSSIBLE,
+                message=(
                     f"The system prompt or an earlier turn of {n} rows quotes the question of case {case}. Remove the "
                     "question from the prompt. These rows are kept."
                 ),
@@ -76,18 +76,15 @@ class Contamination:
             dearest = "; ".join(
                 f"{one.answer[:60]}: {one.n_dropped} of {one.n_rows} ({one.share:.1%})" for one in prices[:_SHOWN]
             )
-            yield _on_set(
-                "overlap_price", messages.say("price", n=n_dropped, share=n_dropped / len(rows), dearest=dearest)
+            yield RowFinding(
+                code="overlap_price",
+                message=messages.say("price", n=n_dropped, share=n_dropped / len(rows), dearest=dearest),
             )
         for one in prices:
             if one.n_kept:
-                yield _on_set(
-                    "overlap_kept",
-                    f"Every one of the {one.n_rows} rows with the answer {one.answer[:60]} overlaps a case. "
+                yield RowFinding(
+                    code="overlap_kept",
+                    message=f"Every one of the {one.n_rows} rows with the answer {one.answer[:60]} overlaps a case. "
                     f"{one.n_kept} of them are kept (share: {KEPT_SHARE:.0%}), so scores on these cases are too "
                     "high.",
                 )
-
-
-def _on_set(code: str, message: str) -> RowFinding:
-    return RowFinding(row=WHOLE_SET, code=code, message=message, action="report")

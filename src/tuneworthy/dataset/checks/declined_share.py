@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from tuneworthy.dataset.base import WHOLE_SET, CheckContext, RowFinding, data_check
+from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.graders.declining import Declines
 from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.types import Example, calls_of
@@ -35,4 +35,4 @@ def declined_share(rows: Sequence[Example], context: CheckContext) -> Iterator[R
             f"({n_unanswerable} of {len(expected)})."
         )
         code = "too_many_declined" if n_declined / len(rows) > high else "too_few_declined"
-        yield RowFinding(row=WHOLE_SET, code=code, message=message, action="report")
+        yield RowFinding(code=code, message=message)

@@ -5,7 +5,7 @@ The patterns are data (`degenerate.json`). RE2 searches them without look-around
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from itertools import pairwise
 from string import punctuation
@@ -47,9 +47,6 @@ _TASKS: Final = frozenset({"echo", "placeholder", "outside_labels"})
 _SEVERAL: Final = re.compile(r"[,;|\n]")
 
 
-Detector = Callable[[Example, CheckContext], bool]
-
-
 def _compiled() -> dict[str, Any]:
     """Compile `degenerate.json`: alternatives by name, in which ``<<PART>>`` is a list of words.
 
@@ -66,16 +63,6 @@ def _compiled() -> dict[str, Any]:
 
 
 _PATTERNS: Final = _compiled()
-# Detectors by code, the most certain first; a row has one code.
-_DETECTORS: Final[dict[str, Detector]] = {}
-
-
-def _detects(code: str) -> Callable[[Detector], Detector]:
-    def add(detector: Detector) -> Detector:
-        _DETECTORS[code] = detector
-        return detector
-
-    return add
 
 
 def _holds(name: str, text: str) -> bool:
@@ -124,8 +111,7 @@ def _repeats(tokens: Sequence[str], size: int) -> bool:
     return False
 
 
-@_detects("template_token")
-def _template_token(row: Example, context: CheckContext) -> bool:
+def _template_token(row: Example) -> bool:
     texts = (message.get("content") for message in row.messages)
     if any(isinstance(text, str) and _holds("control", text) for text in texts) or _holds("headings", row.answer):
         return True
@@ -133,8 +119,7 @@ def _template_token(row: Example, context: CheckContext) -> bool:
     return any(match.group() not in asked for match in _PATTERNS["tokens"].finditer(_bytes(row.answer)))
 
 
-@_detects("open_thinking")
-def _open_thinking(row: Example, context: CheckContext) -> bool:
+def _open_thinking(row: Example) -> bool:
     raw = _bytes(row.answer)
     ends = [match.end() for match in _PATTERNS["close"].finditer(raw)]
     starts = [match.start() for match in _PATTERNS["open"].finditer(raw)]
@@ -143,20 +128,17 @@ def _open_thinking(row: Example, context: CheckContext) -> bool:
     return len(starts) != len(ends) or starts[0] > ends[0] or not raw[ends[-1] :].strip()
 
 
-@_detects("traceback")
-def _traceback(row: Example, context: CheckContext) -> bool:
+def _traceback(row: Example) -> bool:
     prose = _without("code", row.answer)
     return _PATTERNS["traceback"].search(prose) is not None and not _holds("about_errors", row.question)
 
 
-@_detects("provider_error")
-def _provider_error(row: Example, context: CheckContext) -> bool:
+def _provider_error(row: Example) -> bool:
     match = _PATTERNS["error"].search(_bytes(row.answer)) if len(row.answer) <= _ERROR_CHARS else None
     return match is not None and match.start() <= _ERROR_HEAD and not _holds("about_errors", row.question)
 
 
-@_detects("placeholder")
-def _placeholder(row: Example, context: CheckContext) -> bool:
+def _placeholder(row: Example) -> bool:
     is_tag = _holds("whole_tag", row.answer)
     if not (is_tag or _holds("placeholders", row.answer)) or _holds("about_templates", row.question):
         return False
@@ -176,13 +158,11 @@ def _is_markup(raw: bytes, match: Any) -> bool:
     return text.startswith(b"[") and (after == b"(" or text + b": http" in raw)
 
 
-@_detects("loop")
-def _loop(row: Example, context: CheckContext) -> bool:
+def _loop(row: Example) -> bool:
     return loops(row.answer) and not loops(row.question)
 
 
-@_detects("echo")
-def _echo(row: Example, context: CheckContext) -> bool:
+def _echo(row: Example) -> bool:
     answer, question = row.answer.strip(), row.question.strip()
     if not 0.9 * len(question) <= len(answer) <= 1.2 * len(question) + 30 or len(question.split()) < _MIN_ECHO:
         return False
@@ -190,15 +170,26 @@ def _echo(row: Example, context: CheckContext) -> bool:
     return bool(whole) and (folded == whole or (folded.startswith(whole) and len(folded) <= 1.2 * len(whole)))
 
 
-@_detects("outside_labels")
-def _outside_labels(row: Example, context: CheckContext) -> bool:
+def _outside_labels(row: Example, labels: Sequence[str]) -> bool:
     answer = row.answer
-    if not context.labels or not answer.strip() or calls_of(row.messages[-1]):
+    if not labels or not answer.strip() or calls_of(row.messages[-1]):
         return False
-    known = set(map(normalise, context.labels))
+    known = set(map(normalise, labels))
     several = parse_object(answer)
     parts = several if isinstance(several, list) else _SEVERAL.split(answer)
     return normalise(answer) not in known and not all(normalise(str(part)) in known for part in parts)
+
+
+# Detectors by code, the most certain first; a row has one code.
+_DETECTORS: Final = {
+    "template_token": _template_token,
+    "open_thinking": _open_thinking,
+    "traceback": _traceback,
+    "provider_error": _provider_error,
+    "placeholder": _placeholder,
+    "loop": _loop,
+    "echo": _echo,
+}
 
 
 @data_check(
@@ -222,7 +213,7 @@ def degenerate(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFi
     expected = {label.casefold() for label in (*context.labels, *labels_of(context.cases))}
     codes = {}
     for number, row in enumerate(rows):
-        code = _code(row, context)
+        code = _code(row, context.labels)
         if code == "template_token" or (code and row.answer.strip().casefold() not in expected):
             codes[number] = code
     tasks = {code for code, n in Counter(codes.values()).items() if code in _TASKS and n > _IS_TASK * len(rows)}
@@ -234,8 +225,9 @@ def degenerate(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFi
         yield RowFinding(row=number, code=code, action="report" if code in tasks else "drop")
 
 
-def _code(row: Example, context: CheckContext) -> str:
-    return next((code for code, detects in _DETECTORS.items() if detects(row, context)), "")
+def _code(row: Example, labels: Sequence[str] = ()) -> str:
+    code = next((code for code, detects in _DETECTORS.items() if detects(row)), "")
+    return code or ("outside_labels" if _outside_labels(row, labels) else "")
 
 
 def is_degenerate(answer: str) -> bool:
@@ -244,4 +236,4 @@ def is_degenerate(answer: str) -> bool:
     >>> is_degenerate("503 Service Unavailable"), is_degenerate("card_lost")
     (True, False)
     """
-    return bool(_code(Example(messages=({"role": "assistant", "content": answer},), id=""), CheckContext()))
+    return bool(_code(Example(messages=({"role": "assistant", "content": answer},), id="")))

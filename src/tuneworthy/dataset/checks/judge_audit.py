@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import WHOLE_SET, CheckContext, RowFinding, data_check
+from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.dataset.records import Action
 from tuneworthy.types import Example
 
@@ -28,7 +28,7 @@ class JudgeAudit:
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
         if context.auditor is None or not rows:
             return
-        audit = context.auditor.audit(rows)
+        audit = context.auditor(rows)
         for number, (good, why) in enumerate(audit.opinions):
             if good is None:
                 yield RowFinding(row=number, code="not_judged", message=why, action="report")
@@ -45,4 +45,4 @@ def _summary(verdicts: Sequence[bool | None], n_canaries: int) -> RowFinding:
     low, high = clopper_pearson(n_bad, n) if n else (0.0, 1.0)
     share = n_bad / n if n else 0.0
     message = messages.say("judged", n=n, share=share, low=low, high=high, missing=n_missing, canaries=n_canaries)
-    return RowFinding(row=WHOLE_SET, code="judged", message=message, score=share, action="report")
+    return RowFinding(code="judged", message=message, score=share)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.pairs import REJECTED, rejected_answer
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import WHOLE_SET, CheckContext, RowFinding, data_check
+from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.types import Example
 
@@ -54,4 +54,4 @@ class PairLength:
         for code, n in (("longer", sum(gap > 0 for gap in gaps)), ("shorter", sum(gap < 0 for gap in gaps))):
             if gaps and n > self.most * len(gaps) and clopper_pearson(n, len(gaps))[0] > 0.5:
                 message = messages.say("pair_length", how=code, n=n, of=len(gaps), share=n / len(gaps))
-                yield RowFinding(row=WHOLE_SET, code=f"better_is_{code}", message=message, action="report")
+                yield RowFinding(code=f"better_is_{code}", message=message)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, Literal, Protocol
 from tuneworthy.cases import pii
 from tuneworthy.cases.pii import KINDS, Masker, PiiMatch, recurrences
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import WHOLE_SET, CheckContext, RowFinding, data_check
+from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.dataset.distill.teacher import KEY as TEACHER
 from tuneworthy.dataset.records import Action
 from tuneworthy.errors import UserError
@@ -182,7 +182,7 @@ class PersonalData:
                 f"{plural(len(left), 'contains', 'contain')} personal data, the first is {left[0]}; remove or "
                 f"edit {plural(len(left), 'it', 'them')}, then import the file again"
             )
-            yield RowFinding(row=WHOLE_SET, code="personal_data", message=message, action="report")
+            yield RowFinding(code="personal_data", message=message)
 
     def repair(self, row: Example) -> Example:
         masker = Masker()

@@ -7,7 +7,7 @@ from datetime import date
 
 from tuneworthy.cases.normalize import question_of
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import WHOLE_SET, CheckContext, RowFinding, data_check
+from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.dataset.checks.duplicates import answer_text
 from tuneworthy.dataset.distill.teacher import name_of, pin, teacher_of
 from tuneworthy.types import Example
@@ -38,10 +38,8 @@ class TeacherMix:
         if len(counts) > 1:
             code = "teachers_mixed_as_asked" if self.allowed else "teachers_mixed"
             yield RowFinding(
-                row=WHOLE_SET,
                 code=code,
                 message=messages.teachers([(n, names[key]) for key, n in counts.most_common()]),
-                action="report",
             )
 
 
@@ -71,13 +69,11 @@ def _compare_groups(rows: Sequence[Example], groups: Sequence[str], seed: int) -
     comparisons = tell_apart([question_of(row) for row in rows], [answer_text(row) for row in rows], groups, seed)
     for one in comparisons:
         code = "answers_drift" if one.drifts else "answers_steady"
-        yield RowFinding(row=WHOLE_SET, code=code, message=str(one), score=one.auc, action="report")
+        yield RowFinding(code=code, message=str(one), score=one.auc)
     if not comparisons:
         yield RowFinding(
-            row=WHOLE_SET,
             code="too_few_answers",
             message=messages.too_few_answers(MIN_ROWS, Counter(groups).most_common()),
-            action="report",
         )
 
 
