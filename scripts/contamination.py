@@ -194,7 +194,7 @@ def measure(name: str, data: DataSet, n_cases: int, seed: int) -> str:
     started = time.process_time()
     for kind in ("all",) if "all" in copies else tuple(copies):
         rows = Pairs([*clean, *copies[kind]])
-        hits = [hit for hit in search(rows, cases)[0] if hit.certain]
+        hits = [hit for hit in search(rows, cases) if hit.certain]
         kinds = [kind] * len(copies[kind])
         if kind == "all":
             kinds = [each for each in copies if each != "all" for _ in copies[each]]

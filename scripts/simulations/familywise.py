@@ -209,7 +209,7 @@ class SimulatedSession(Session):
         self.folder = Folder(root)
         self.split = _split(truth.n_test, truth.n_dev)
         self.task = TaskInfo(kind="short_answer")
-        contamination = SimpleNamespace(counts={})
+        contamination = SimpleNamespace(counts={}, alike=frozenset())
         self.data: Any = SimpleNamespace(notes=[], dataset=SimpleNamespace(contamination=contamination))
         self.pool = ShotPool(self.split.shots)
         self.library = None

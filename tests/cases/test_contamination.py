@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rows import case, example
 
-from tuneworthy.cases import contamination, contamination_index, find_overlaps
+from tuneworthy.cases import contamination_index, find_overlaps
 from tuneworthy.cases.contamination import search
 from tuneworthy.cases.contamination_index import ContaminationIndex
 from tuneworthy.cases.normalize import normalise, words
@@ -192,34 +192,17 @@ def test_rows_with_a_whole_test_question_are_copies_however_many_they_are(
     frames = [rng.sample(vocabulary, 6) for _ in range(n)]
     copies = [example(" ".join([*frame[:3], LONG, *frame[3:]]), "yes") for frame in frames]
     cases = [case(LONG, "yes"), *(case(" ".join(rng.sample(vocabulary, 12)), "no") for _ in range(50))]
-    found = [hit.row for hit in search([*clean, *copies], cases)[0] if hit.certain]
+    found = [hit.row for hit in search([*clean, *copies], cases) if hit.certain]
     assert found == list(range(600, 600 + n))
     monkeypatch.setattr(contamination_index, "_QUOTED", 1.0)  # only n-grams of few rows count
-    assert not search([*clean, *copies], cases)[0]
+    assert not search([*clean, *copies], cases)
 
 
 def test_a_row_of_frequent_words_with_another_answer_is_reported_and_stays() -> None:
     verbs = ["find", "lose", "sell", "send", "bend"]
     rows = [example(f"how do i {verb} my card", f"{verb} it") for verb in verbs] * 100
-    found = search(rows, [case("how do i block my card", "block it")])[0]
+    found = search(rows, [case("how do i block my card", "block it")])
     assert [hit.row for hit in found] == list(range(500)) and not any(hit.certain for hit in found)
-
-
-def test_where_cases_are_as_alike_only_exact_copies_are_certain(monkeypatch: pytest.MonkeyPatch) -> None:
-    things = ["lamp", "chair", "kettle", "mirror", "carpet", "oven", "clock", "tent"]
-    cases = [case(f"when will the {thing} that I ordered last week be delivered", "delivery") for thing in things]
-    rows = [
-        example(f"when will the {thing} that I ordered last week be delivered", "delivery")
-        for thing in ["headset", "phone", "drill", "lamp"]
-    ]
-    hits, _ = search(rows, cases)
-    assert [(hit.reason, hit.certain) for hit in hits] == [("edit", False)] * 3 + [("exact", True)]
-    alone, _ = search(rows, cases[:1])
-    assert [hit.certain for hit in alone] == [True] * 4  # one case shows no likeness of cases
-    others = [example(f"question number {i} about another thing", "other") for i in range(200)]
-    assert sum(hit.certain for hit in search([*rows, *others], cases)[0]) == 4  # few enough to drop them all the same
-    monkeypatch.setattr(contamination, "MOST_NATURAL", 0.0)  # switched off
-    assert all(hit.certain for hit in search(rows, cases)[0])
 
 
 def test_a_test_question_in_a_system_prompt_or_an_earlier_turn_is_found() -> None:
@@ -233,7 +216,7 @@ def test_a_test_question_in_a_system_prompt_or_an_earlier_turn_is_found() -> Non
 
 def test_a_prompt_that_all_rows_share_drops_none_of_them() -> None:
     rows = [example(f"question {i}", system=f"Be short. Example: {LONG}") for i in range(30)]
-    hits, _ = search(rows, [case(LONG, "card_arrival")])
+    hits = search(rows, [case(LONG, "card_arrival")])
     assert [hit.reason for hit in hits] == ["prompt"] * 30
     assert not any(hit.certain for hit in hits)
 
@@ -251,17 +234,8 @@ def test_another_question_about_one_passage_is_no_copy_unless_its_answer_is() ->
         example(f"{passage} What does that narrow line carry nowadays?", answer=other),
         example(f"Read this. {passage} What does the narrow line carry nowadays? Answer in a line.", answer=other),
     ]
-    certain = [hit.certain for hit in search(rows, [asked])[0]]
+    certain = [hit.certain for hit in search(rows, [asked])]
     assert certain == [False, True, True, True]
-
-
-def test_a_share_stays_where_every_row_of_an_answer_would_go() -> None:
-    cases = [case(f"{LONG} {word}", "arrival") for word in ("here", "there")] + [case("who are you", "name")] * 2
-    rows = [example(f"{LONG} {word}", "arrival") for word in VOCABULARY[:10]]
-    found = find_overlaps([*rows, example("who is it", "name")], cases)
-    assert (len(found.dropped), found.prices[0].n_rows, found.prices[0].n_kept) == (8, 10, 2)
-    copies = [example(f"{LONG} here{mark}", "arrival") for mark in ".!?,;:"]
-    assert len(find_overlaps(copies, cases).dropped) == 6
 
 
 VOCABULARY = [f"w{i}" for i in range(3000)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rows import case, example
 
-from tuneworthy.cases import Changes, Dataset, Split, changes, example_case, guess_kind, make_split
+from tuneworthy.cases import Changes, Dataset, Split, changes, dataset, example_case, guess_kind, make_split
 from tuneworthy.cases.splits import StoredSplit
 from tuneworthy.errors import UserError
+from tuneworthy.store import Folder
 from tuneworthy.store.shapes import parsed
 from tuneworthy.types import Case, Example
 
@@ -219,3 +221,26 @@ def test_overlaps_leave_the_examples_before_the_draw_and_dev_overlaps_after() ->
     if near:
         assert clean.split.counts["overlaps_dev"] == 1
         assert not {row.question for row in clean.split.shots} & {row.question for row in planted}
+
+
+def test_decisions_about_rows_are_stored_with_the_split_and_made_again_only_for_other_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases, examples = some_cases(60), some_examples(300)
+    copy = example("QUESTION 3!!", "alpha")
+    first = Dataset(cases=cases, examples=[*examples, copy], seed=2, dev_size=80)
+    stored = parsed(orjson.dumps(first.settled()), StoredSplit, "split.json")
+    (line,) = first.write_dropped(Folder(tmp_path)).read_text().splitlines()
+    assert orjson.loads(line).items() >= {"row": "QUESTION 3!!", "question": "question 3", "reason": "exact"}.items()
+
+    again = replace(first, stored=stored)
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset, "find_overlaps", None)  # nothing is searched
+        assert again.contamination.cases.dropped == first.contamination.cases.dropped
+        assert again.split.shots == first.split.shots and again.settled() == stored
+    more = replace(again, examples=[*examples, copy, example("question 4", "beta")])
+    assert [hit.case_id for hit in more.contamination.cases.dropped] == [case(f"question {i}").id for i in (3, 4)]
+    drawn = stored.dev[0].id
+    as_case = next(row for row in examples if row.question == next(c.input for c in first.split.dev if c.id == drawn))
+    known = replace(again, cases=[*cases, case(as_case.question, "alpha")])
+    assert drawn in {one.id for one in known.split.dev}  # a row that was drawn for dev stays there

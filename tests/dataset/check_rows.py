@@ -290,10 +290,6 @@ PLANTED: dict[str, list[Planted]] = {
                 [row("When do you close?", "opening hours")], whole=True, action="report",
                 cases=tuple(Case(id=f"l{i}", input=f"When does the {place} open on public holidays?",
                                  expected="opening hours") for i, place in enumerate(("cafe", "café", "bar")))),
-        Planted("overlap_kept", [row(f"When does the café open on {day}?", "opening hours") for day in DAYS],
-                [row(f"When do you close on {day}?", "opening hours") for day in DAYS], whole=True, action="report",
-                cases=tuple(Case(id=f"l{i}", input=f"When does the café open on {day}?", expected="opening hours")
-                            for i, day in enumerate(("holidays", "Easter", "weekends")))),
     ],
     "personal_data": [
         Planted("personal_data", [row("I am ada@example.org")], [row("I am ada at example")], action="mask"),

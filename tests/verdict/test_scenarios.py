@@ -12,14 +12,16 @@ from tests.verdict.planted import RUNGS, TRAINED, failures, project, rung, with_
 
 from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.ladder.adopt import AdoptionEvidence, decide_adoption
+from tuneworthy.ladder.record import DistinctScore, RungDifference
 from tuneworthy.money.serving import RunningCost
-from tuneworthy.stats.intervals import effective_n, score_interval, target_status
+from tuneworthy.stats.intervals import effective_n, score_interval, target_status, wilson
 from tuneworthy.stats.paired import compare, non_inferior
 from tuneworthy.stats.ppi import corrected_difference
 from tuneworthy.types import RungStatus
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence
+from tuneworthy.verdict.gates import to_decide
 
 NO_DOCUMENTS = {"retrieval": "no documents exist anywhere"}
 OPEN: dict[str, Any] = {"kind": "short_answer", "answers_open": True, "errors": (failures("unexplained", 58),)}
@@ -426,3 +428,40 @@ def test_too_few_shots_are_named_and_not_a_prompt_that_was_compared() -> None:
     )
     enough = decide(all_tried(*low, rung("few_shot", "few_shot/per_case-3", 0.3, status="no_gain"), has_examples=True))
     assert enough.reason_code != "rung_prompt"
+
+
+def repeated(score: float, n: int, rival: float | None = None, **more: Any) -> Evidence:
+    """A third of the cases are near-duplicates; classical scores .93, `score` on the distinct cases, like a rival."""
+    part = DistinctScore(n=n, score=score, ci95=wilson(score * n, n), n_effective=n)
+    low = [rung("baseline", "baseline/small", 0.7, status="reference"), rung("prompt", "prompt/xml", 0.7)]
+    low += [] if rival is None else [rung("model", "model/strong", 0.9, usd_per_1k=9.0, beats_majority=True)]
+    gap = RungDifference(a="classical", b="model", delta=(rival or 0) - score, ci95=(0.01, 0.3), no_worse=True)
+    gaps = () if rival is None else (replace(gap, p_value=0.5 if rival < score + 0.1 else 1e-4),)
+    evidence = all_tried(
+        rung("classical", "classical/linear", 0.93, on_distinct_cases=part), *low, target=0.85, has_examples=True
+    )
+    return replace(evidence, distinct_differences=gaps, **more)
+
+
+def test_rows_32_and_33_the_cases_without_a_near_duplicate_may_contradict_the_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def found(**about: Any) -> tuple[str, str, str]:
+        verdict = decide(repeated(**about))
+        gate = next(row for row in verdict.gates if row.gate == "contamination")
+        return verdict.outcome, verdict.reason_code, gate.status
+
+    settled, refuted = ("do_not_fine_tune", "target_met", "pass"), ("undecided", "gate_contamination", "fail")
+    assert found(score=0.91, n=120) == settled
+    assert decide(repeated(score=0.91, n=120)).options[0].on_distinct_cases.n == 120  # type: ignore[union-attr]
+    assert found(score=0.72, n=120) == refuted
+    assert "cases add" in decide(repeated(score=0.72, n=120)).next_action.command
+    assert found(score=0.72, n=25) == settled  # too few distinct cases
+    assert found(score=0.84, n=120) == settled  # losing significance contradicts nothing
+    assert found(score=0.86, n=120, rival=0.97) == refuted  # another option that meets the target is better there
+    assert found(score=0.86, n=120, rival=0.9) == settled
+    assert found(score=0.72, n=120, waivers={"contamination": "customers repeat"}) == (*settled[:2], "waived")
+    copies = {"waivers": {"contamination": "customers repeat"}, "overlaps": {"examples near test cases": 1}}
+    assert found(score=0.72, n=120, **copies) == refuted
+    monkeypatch.setattr(to_decide, "MIN_DISTINCT", 1000)  # switched off
+    assert found(score=0.72, n=120) == settled

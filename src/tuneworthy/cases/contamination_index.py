@@ -19,11 +19,10 @@ tokens, prompts only. For questions of fewer words see `gram_size`.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import repeat
 from math import inf
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from scipy.ndimage import maximum_filter1d
@@ -32,10 +31,10 @@ from scipy.sparse import csr_matrix, diags
 from tuneworthy.arrays import Hashes, Ints
 from tuneworthy.cases.agreement import Agreement, ExpectedAnswer, answer_of, form_of, padded_words
 from tuneworthy.cases.normalize import END, context_of, normalised_bytes, question_of, words_of_all
+from tuneworthy.cases.splits import OverlapHit, Reason
 from tuneworthy.cases.task_kind import guess_kind
-from tuneworthy.types import Case, CaseOrExample, Ids
+from tuneworthy.types import Case, CaseOrExample
 
-Reason = Literal["exact", "group", "prompt", "ngram", "edit"]
 # In the order of precedence.
 _REASONS: Final[tuple[Reason, ...]] = ("exact", "group", "prompt", "ngram", "edit")
 
@@ -69,36 +68,6 @@ COMMON: Final = 20
 # Maximum number of rows, and of characters, that are read at once; no result depends on it.
 _PORTION_ROWS, _PORTION = 1 << 11, 1 << 17
 _BASE: Final = np.uint64(0x9E3779B97F4A7C15)
-
-
-@dataclass(frozen=True, slots=True)
-class OverlapHit:
-    """A row that overlaps with cases.
-
-    Attributes:
-        row: Number of the row.
-        reason: `exact` (same letters and digits), `group` (same source), `prompt` (its system prompt quotes the
-            question), `ngram` (coverage), `edit` (one or two words apart).
-        score: Share of the case's words that the row covers, 0..1; 1 for `exact` and `group`.
-        cases: Ids of the cases, the one that is covered most first.
-        certain: Whether the evidence is enough to drop the row.
-        kept: Whether it was, but no row of its answer would be left.
-    """
-
-    row: int
-    reason: Reason
-    score: float
-    cases: Ids
-    certain: bool
-    kept: bool = False
-
-    @property
-    def case_id(self) -> str:
-        return self.cases[0]
-
-    @property
-    def is_near(self) -> bool:
-        return self.reason in {"ngram", "edit"}
 
 
 # Rows with their questions.
@@ -333,17 +302,6 @@ class ContaminationIndex:
                 ids = tuple(dict.fromkeys(self.cases[case].id for case in alike))
                 yield OverlapHit(first + number, _REASONS[reason], -minus_score, ids, not doubtful)
             first += len(portion)
-
-    def n_alike(self) -> int:
-        """Return how many cases are near copies of another case that is not of their group."""
-        first, n = 0, 0
-        for portion in _portions(self.cases):
-            for number, matches in self._matches(portion).items():
-                own = self.cases[first + number]
-                others = [self.cases[m.case] for m in matches if not m.doubtful and m.reason >= _REASONS.index("ngram")]
-                n += any(other.id != own.id and (own.group is None or other.group != own.group) for other in others)
-            first += len(portion)
-        return n
 
     def _matches(self, portion: _Portion) -> dict[int, list[_Match]]:
         found: dict[int, list[_Match]] = defaultdict(list)

@@ -4,21 +4,42 @@
 and no row of `dev_shots` overlaps a test case.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
+from pathlib import Path
+from typing import Final
 
-from tuneworthy.cases.contamination import Overlaps, find_overlaps
+from tuneworthy.cases.contamination import Overlaps, R, find_overlaps
+from tuneworthy.cases.normalize import question_of
 from tuneworthy.cases.readers.reader import read_cases, read_examples
-from tuneworthy.cases.splits import DEV, MIN_EXAMPLES, Changes, Split, StoredSplit, case_example, changes, make_split
+from tuneworthy.cases.splits import (
+    DEV,
+    MIN_EXAMPLES,
+    CaseFingerprint,
+    Changes,
+    OverlapHit,
+    Split,
+    StoredSplit,
+    case_example,
+    changes,
+    fingerprint,
+    make_split,
+)
+from tuneworthy.cases.task_kind import Kind
+from tuneworthy.cases.writer import json_lines
 from tuneworthy.config.project import Project
-from tuneworthy.store import Folder
+from tuneworthy.store import Folder, write_atomic
 from tuneworthy.text import count, plural
-from tuneworthy.types import Case, Cases, Example, Examples
+from tuneworthy.types import Case, Cases, Example, Examples, content_hash
+
+# The file of the dropped rows, in the store.
+DROPPED: Final = "overlaps.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContaminationReport:
-    """Overlapping rows, by comparison.
+    """The decision about each row, by comparison.
 
     Attributes:
         cases: Examples compared with all cases; those dropped are nowhere in the split.
@@ -29,6 +50,12 @@ class ContaminationReport:
     cases: Overlaps[Example]
     dev: Overlaps[Example]
     dev_test: Overlaps[Case]
+
+    @property
+    def alike(self) -> frozenset[str]:
+        """Ids of cases with a near-duplicate in an example that stays, or in dev; copies among dev count as well."""
+        hits = [*(hit for hit in self.cases.hits if not hit.certain), *self.dev_test.hits]
+        return frozenset(case for hit in hits for case in hit.cases)
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
@@ -78,7 +105,7 @@ class Dataset:
     def _drawn(self) -> tuple[Split, ContaminationReport]:
         from tuneworthy.cases.near_duplicates import group_near_duplicates
 
-        in_cases = find_overlaps(self.examples, self.cases)
+        in_cases = Overlaps(self.examples, self._hits("cases", self.examples, self.cases))
         cases, n_near = group_near_duplicates(self.cases)
         if self.stored is None:
             split = make_split(cases, in_cases.remaining, seed=self.seed, dev_size=self.dev_size)
@@ -88,8 +115,8 @@ class Dataset:
             dev, n_near_dev = group_near_duplicates(split.dev)
             split = replace(split, dev=dev)
             n_near += n_near_dev
-        in_dev = find_overlaps(split.shots, split.dev, among=self.examples)
-        between = find_overlaps(split.dev, split.test)
+        in_dev = Overlaps(split.shots, self._hits("dev", split.shots, split.dev))
+        between = Overlaps(split.dev, self._hits("dev_test", split.dev, split.test))
         dev_shots = _dev_shots(between.remaining) if split.origin == "cases" else ()
         reasons = list(split.reasons)
         for overlaps, where in ((in_cases, "the cases"), (in_dev, "dev")):
@@ -114,6 +141,52 @@ class Dataset:
         unique = tuple(dict.fromkeys(reasons))  # a stored split already has the reasons of the draw
         split = replace(split, shots=in_dev.remaining, dev_shots=dev_shots, counts=counts, reasons=unique)
         return split, ContaminationReport(cases=in_cases, dev=in_dev, dev_test=between)
+
+    def _key(self, test: Iterable[CaseFingerprint]) -> str:
+        """Return the hash of all that a decision about a row depends on."""
+        from tuneworthy.cases.example_store import ids_of
+
+        cases = [[case.group, astuple(fingerprint(case))] for case in self.cases]
+        return content_hash([ids_of(self.examples), cases, [entry.id for entry in test]])
+
+    def _hits(self, side: str, rows: Sequence[R], cases: Cases) -> Sequence[OverlapHit]:
+        """Return the stored decisions; new ones before the first run, and where cases or examples have changed.
+
+        An example that was drawn for dev stays in dev.
+        """
+        from tuneworthy.cases.example_store import asking
+
+        stored = self.stored
+        if stored and stored.judged and stored.judged == self._key(stored.test):
+            return stored.overlaps.get(side, ())
+        hits = find_overlaps(rows, cases, among=None if side == "dev_test" else self.examples).hits
+        if stored is None or side != "cases":
+            return hits
+        drawn = set(asking(self.examples, Kind(*stored.kind), [entry.id for entry in stored.dev]).tolist())
+        return [replace(hit, certain=hit.certain and hit.row not in drawn) for hit in hits]
+
+    def settled(self) -> StoredSplit:
+        """Return the split to store, with the decisions about rows."""
+        stored = self.stored or self.split.stored()
+        found = {name: tuple(getattr(self.contamination, name).hits) for name in ("cases", "dev", "dev_test")}
+        return replace(stored, judged=self._key(stored.test), overlaps=found)
+
+    def write_dropped(self, folder: Folder) -> Path:
+        """Write the dropped rows, the case of each and the reason, a line per row, and return the file."""
+        known = {case.id: case for case in (*self.split.dev, *self.cases)}
+        lines = [
+            {
+                "row": question_of(overlaps.rows[hit.row]),
+                "case": hit.case_id,
+                "question": question_of(known[hit.case_id]),
+                "reason": hit.reason,
+            }
+            for overlaps in (self.contamination.cases, self.contamination.dev)
+            for hit in overlaps.dropped
+        ]
+        folder.create()
+        write_atomic(folder.path / DROPPED, json_lines(lines))
+        return folder.path / DROPPED
 
 
 def _dev_shots(cases: Cases) -> tuple[Example, ...]:

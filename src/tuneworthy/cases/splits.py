@@ -21,10 +21,35 @@ MIN_EXAMPLES = 200
 MIN_DEV = 50
 MIN_TEST = 50
 MAX_DEV_SHARE = 0.3
+Reason = Literal["exact", "group", "prompt", "ngram", "edit"]
 # The `source` of an example that is a dev case.
 DEV = "dev"
 # Different answers from which a task is not one of labels, whatever white space is around them.
 _MOST_ANSWERS: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class OverlapHit:
+    """A row that overlaps with cases.
+
+    Attributes:
+        row: Number of the row.
+        reason: `exact` (same letters and digits), `group` (same source), `prompt` (its system prompt quotes the
+            question), `ngram` (coverage), `edit` (one or two words apart).
+        score: Share of the case's words that the row covers, 0..1; 1 for `exact` and `group`.
+        cases: Ids of the cases, the one that is covered most first.
+        certain: Whether the row is a copy, which is dropped; else it is a near-duplicate, which stays.
+    """
+
+    row: int
+    reason: Reason
+    score: float
+    cases: Ids
+    certain: bool
+
+    @property
+    def case_id(self) -> str:
+        return self.cases[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +92,16 @@ class StoredSplit(Draw):
 
     Attributes:
         comparisons: Number of comparisons made on test; None before the first plan.
+        judged: Hash of the rows and cases that `overlaps` is about.
+        overlaps: Copies and near-duplicates by comparison (see `dataset.ContaminationReport`).
     """
 
     kind: tuple[TaskKind, str]
     dev: tuple[CaseFingerprint, ...]
     test: tuple[CaseFingerprint, ...]
     comparisons: int | None = None
+    judged: str = ""
+    overlaps: Mapping[str, tuple[OverlapHit, ...]] = field(default_factory=dict)
     schema_version: Literal[1] = 1
 
 

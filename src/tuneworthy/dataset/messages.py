@@ -76,7 +76,6 @@ REASONS: Final = {
         "overlap_edit": "differs from a case's question by one or two words",
         "overlap_possible": "resembles a case's question, but its answer is different or the question is short",
         "overlap_price": "the rows that dropping overlaps costs",
-        "overlap_kept": "a share of overlapping rows kept, as no row of their answer would remain",
         "overlap_group": "in the same group as a case",
     },
     "exact": {"exact_duplicate": "the same letters and digits as an earlier row"},

@@ -9,9 +9,11 @@ from itertools import permutations
 
 import numpy as np
 
+from tuneworthy.cases.contamination import find_overlaps
 from tuneworthy.cases.normalize import words
 from tuneworthy.config import Project
 from tuneworthy.config.serving import violation
+from tuneworthy.dataset.freeze import find_version
 from tuneworthy.evaluate.latency import Latency, measure_latency, measure_together, time_calls
 from tuneworthy.evaluate.runner import usage
 from tuneworthy.graders.base import accepted
@@ -25,6 +27,7 @@ from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.comparison_plan import rungs_with_comparisons
 from tuneworthy.ladder.comparisons import earlier_levels
 from tuneworthy.ladder.record import (
+    DistinctScore,
     FieldScores,
     LabelBalance,
     LabelConfusion,
@@ -32,6 +35,7 @@ from tuneworthy.ladder.record import (
     RungRecord,
     WrongAnswer,
 )
+from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.ladder.session import Session
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.stats.calibration import LabelCalibration, calibration
@@ -138,7 +142,7 @@ async def measure_on_test(
             usd_per_1k=means.usd_per_1k,
         ),
     )
-    score, ci95, bounds, size, notes = _score(session, trial)
+    score, ci95, bounds, size, notes = _score(session, trial, test)
     if 0 < n_lost < len(traces):
         why = next(score.unscored for score in scores if score.unscored)
         notes = [
@@ -241,7 +245,7 @@ async def decide(
 def _meets(session: Session, one: Measurement) -> bool:
     """Whether a variant meets the target, as the verdict will say: one of as many options as the ladder has rungs."""
     task = session.project.task
-    score, _, _, size, _ = _score(session, one)
+    score, _, _, size, _ = _score(session, one, session.split.test)
     few = session.split.effective_groups < LEAST_GROUPS
     if task.target is None or size is None or few or one.beats_majority is False:
         return False
@@ -290,13 +294,55 @@ def compare_scored(
     return session.judging.correct(cases, a, b, gain, bound, groups=groups)
 
 
-def differences(session: Session, trials: Sequence[Measurement]) -> list[RungDifference]:
+def differences(
+    session: Session, trials: Sequence[Measurement], cases: Sequence[Case] | None = None
+) -> list[RungDifference]:
+    """Return the paired difference of every two variants.
+
+    Args:
+        session: The opened project.
+        trials: Their answers to `cases`.
+        cases: Test cases; all if None.
+    """
     found = []
     for a, b in permutations(trials, 2):
         if np.isfinite(a.num + b.num).any():
-            gain, bound, _ = compare_scored(session, session.split.test, a, b)
-            found.append(RungDifference(a=a.rung, b=b.rung, delta=gain.delta, ci95=gain.ci, no_worse=bound.holds))
+            gain, bound, _ = compare_scored(session, session.split.test if cases is None else cases, a, b)
+            row = RungDifference(a=a.rung, b=b.rung, delta=gain.delta, ci95=gain.ci, no_worse=bound.holds)
+            found.append(replace(row, p_value=gain.p_value))
     return found
+
+
+def distinct_cases(session: Session, tuned: RungRecord | None) -> list[Case]:
+    """Return the test cases without a near-duplicate in the examples, the dev cases or the training rows.
+
+    Args:
+        session: The opened project.
+        tuned: The rung of a fine-tuned model, if there is one.
+    """
+    alike = session.data.dataset.contamination.alike
+    version = str(tuned.detail.dataset) if tuned and isinstance(tuned.detail, TunedDetail) else ""
+    test = [case for case in session.split.test if case.id not in alike]
+    if version and test and (rows := find_version(session.folder, version)):
+        trained = {case for hit in find_overlaps([*rows.examples()], test).hits for case in hit.cases}
+        test = [case for case in test if case.id not in trained]
+    return test
+
+
+def on_cases(session: Session, trial: Measurement, cases: Sequence[Case]) -> tuple[Measurement, DistinctScore | None]:
+    """Return a measurement of all test cases on some of them, and its score there; None if that is not known."""
+    ids = {case.id for case in cases}
+    chosen = np.array([case.id in ids for case in session.split.test])
+    part = replace(
+        trial,
+        traces=[trace for trace in trial.traces if trace.case_id in ids],
+        num=trial.num[chosen],
+        den=trial.den[chosen],
+    )
+    score, ci95, _, size, corrected = _score(session, part, cases)
+    if ci95 is None or size is None or (session.judging and not corrected):
+        return part, None
+    return part, DistinctScore(n=len(cases), score=score, ci95=ci95, n_effective=size)
 
 
 def balance_of(session: Session) -> LabelBalance | None:
@@ -409,16 +455,18 @@ def wrong_answers(
     ]
 
 
-def _score(session: Session, trial: Measurement) -> tuple[float, Bounds | None, Bounds | None, float | None, list[str]]:
-    """Return the score on test, its interval, its one-sided bounds, its effective n, and notes.
+def _score(
+    session: Session, trial: Measurement, test: Sequence[Case]
+) -> tuple[float, Bounds | None, Bounds | None, float | None, list[str]]:
+    """Return the score on test cases, its interval, its one-sided bounds, its effective n, and notes.
 
     Where a judge grades and people judged enough, all are corrected by their verdicts.
     """
     scored = ~np.isnan(trial.num)
     if not scored.any():
         return trial.score, None, None, None, []
-    groups = session.groups(session.split.test)
-    if session.judging and (level := session.judging.level(session.split.test, trial, groups=groups)):
+    groups = session.groups(test)
+    if session.judging and (level := session.judging.level(test, trial, groups=groups)):
         note = f"score corrected with human ratings of {level.n_human} cases (judge alone: {trial.score:.1%})"
         spread = max(level.b * (1 - level.b), 1e-9)
         size = min(float(level.n), spread / level.error**2) if level.error > 0 else float(level.n_human)

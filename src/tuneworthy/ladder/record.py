@@ -13,7 +13,7 @@ from tuneworthy.stats.calibration import LabelCalibration
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import shaped
 from tuneworthy.store.signatures import UNSIGNED, document_origin, signed_document
-from tuneworthy.types import Bounds, Dollars, JsonMapping, JsonObject, RungStatus, Variant
+from tuneworthy.types import Bounds, Dollars, Ids, JsonMapping, JsonObject, RungStatus, Variant
 
 RecordName = Literal["run", "quick"]
 D = TypeVar("D")
@@ -91,6 +91,22 @@ class WrongAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DistinctScore:
+    """Score on the distinct test cases: those without a near-duplicate in the examples, training rows or dev cases.
+
+    Attributes:
+        n: Distinct test cases.
+        score: Primary grader, with its 95 % interval.
+        n_effective: Independent right/wrong cases that would be as precise.
+    """
+
+    n: int
+    score: float
+    ci95: Bounds
+    n_effective: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RungRecord:
     """One rung. Scores, intervals and latencies are of test; `candidates`, `reasons` and most of `detail` are of dev.
 
@@ -108,6 +124,7 @@ class RungRecord:
         score: Primary grader, with its 95 % interval.
         bounds95: One-sided 95 % lower and upper bound, each on its own.
         n_effective: Independent right/wrong cases that would be as precise.
+        on_distinct_cases: The same on the distinct test cases; None without such cases.
         delta_today: Paired difference to today's option, with its 95 % interval; descriptive.
         beats_majority: Whether it is shown to beat always giving the most frequent answer; None without a frequent
             answer.
@@ -155,6 +172,7 @@ class RungRecord:
     ci95: Bounds | None = None
     bounds95: Bounds | None = None
     n_effective: float | None = None
+    on_distinct_cases: DistinctScore | None = None
     delta_today: float | None = None
     delta_today_ci: Bounds | None = None
     beats_majority: bool | None = None
@@ -205,6 +223,7 @@ class RungDifference:
         b: Rung.
         delta: Score of `b` less that of `a`, with its 95 % interval.
         no_worse: Whether `b` is non-inferior to `a` by the margin, one-sided 5 %.
+        p_value: One-sided, of "`b` is not better".
     """
 
     a: str
@@ -212,6 +231,7 @@ class RungDifference:
     delta: float
     ci95: Bounds
     no_worse: bool
+    p_value: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,6 +359,8 @@ class RunRecord:
         split: How dev and test were drawn.
         overlaps: Rows dropped from the examples.
         differences: Of every two variants that were measured on test.
+        distinct_cases: Ids of the test cases without a near-duplicate in the examples, training rows or dev cases.
+        distinct_differences: `differences` on these cases.
         balance: The most frequent label; None for other tasks.
         variants: Variants compared on test, by id.
         judges: Model that judges to its identity.
@@ -367,6 +389,8 @@ class RunRecord:
     split: SplitRecord
     overlaps: OverlapCounts = field(default_factory=OverlapCounts)
     differences: Sequence[RungDifference] = ()
+    distinct_cases: Ids = ()
+    distinct_differences: Sequence[RungDifference] = ()
     balance: LabelBalance | None = None
     variants: Mapping[str, Variant] = field(default_factory=dict)
     judges: Mapping[str, JsonMapping] = field(default_factory=dict)

@@ -39,8 +39,10 @@ from tuneworthy.ladder.measurement import (
     confusion_of,
     constant_score,
     decide,
+    distinct_cases,
     first_error,
     measure_on_test,
+    on_cases,
     recall_of,
     with_decision,
     wrong_answers,
@@ -523,12 +525,17 @@ class LadderRun:
         session, project = self.session, self.session.project
         comparisons = read_comparisons(session.folder)
         found = differences_on_test(session, list(self.trials.values()))
+        distinct = distinct_cases(session, self.records.get("fine_tune")) if self.trials else []
+        parts = {name: on_cases(session, one, distinct) for name, one in self.trials.items()} if distinct else {}
         today = {row.b: row for row in found if row.a == "baseline"}
         rungs = [
-            replace(row, delta_today=today[row.rung].delta, delta_today_ci=today[row.rung].ci95)
-            if row.rung in today
-            else row
-            for row in self.records.values()
+            replace(
+                row,
+                on_distinct_cases=parts[name][1] if name in parts else None,
+                delta_today=today[name].delta if name in today else row.delta_today,
+                delta_today_ci=today[name].ci95 if name in today else row.delta_today_ci,
+            )
+            for name, row in self.records.items()
         ]
         return RunRecord(
             task=project.task.name,
@@ -556,6 +563,8 @@ class LadderRun:
             ),
             overlaps=OverlapCounts(**session.data.dataset.contamination.counts),
             differences=found,
+            distinct_cases=tuple(case.id for case in distinct),
+            distinct_differences=differences_on_test(session, [part for part, _ in parts.values()], distinct),
             balance=self.balance,
             variants=self.variants,
             judges={

@@ -226,8 +226,9 @@ async def open_session(
     folder = Folder(project.root)
     with nullcontext() if beside else folder.lock(waiting, reading=reading):
         data = read_data(project)  # now, as another process may just have drawn the split
-        if folder.writable and not beside and not (folder.path / "split.json").exists():
-            folder.write("split", data.split.stored())
+        if folder.writable and not beside and (split := data.dataset.settled()) != data.dataset.stored:
+            folder.write("split", split)
+            data.dataset.write_dropped(folder)
         store = ResponseStore(folder.responses)
         spending = store.spending()
         limits = [project.ladder.budget_usd, None if max_usd is None else spending.usd + max_usd]

@@ -272,6 +272,7 @@ class Evidence:
         other_models: Models besides the baseline's that may serve.
         barred_models: Those that a constraint bars from serving.
         differences: Of every two rungs that were measured on test.
+        distinct_differences: The same on the test cases without a near-duplicate in what an option learned from.
         balance: The most frequent label; None for other tasks.
         style_grader: Whether the primary grader judges style.
         preferences: Whether there are pairs or ratings of answers.
@@ -322,6 +323,7 @@ class Evidence:
     other_models: int = 0
     barred_models: int = 0
     differences: Sequence[RungDifference] = ()
+    distinct_differences: Sequence[RungDifference] = ()
     balance: LabelBalance | None = None
     style_grader: bool = False
     preferences: bool = False

@@ -14,7 +14,7 @@ from tuneworthy.types import Bounds
 from tuneworthy.verdict.base import ErrorShare, GateResult
 from tuneworthy.verdict.error_analysis import LABELS
 from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, most_of
-from tuneworthy.verdict.options import PROVEN, Option, is_saving, rank, recommend, tuned_score
+from tuneworthy.verdict.options import PROVEN, Option, is_saving, options_of, rank, recommend, tuned_score
 
 # Kinds of facts; each is about a subject.
 FactKind = Literal[
@@ -98,10 +98,7 @@ def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Sequence[
     status = {result.gate: result.status for result in gates}
     measured = [option for option in options if option.kind != "tuned"]
     values: dict[FactName, bool | None] = {("sound", gate): _SOUND.get(status[gate], True) for gate in SOUND}
-    for option in measured:
-        values["eligible", option.option] = option.eligible
-        values["meets", option.option] = _MEETS[option.target or "unresolved"]
-        values |= _of_option(evidence, option, measured)
+    values |= _of_options(evidence, measured)
     for gate, rung in RUNG_OF.items():
         if status[gate] in {"fail", "unknown"}:
             values["could_meet", rung] = None
@@ -116,6 +113,12 @@ def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Sequence[
     chosen = facts.recommendation
     bill = evidence.bill(evidence.rungs[chosen.rung] if chosen else None)
     return facts.suppose(("pays", ""), can_pay(bill, (0.0, most_gain(evidence, chosen)), evidence.economics))
+
+
+def winner_of(evidence: Evidence) -> Option | None:
+    """Return the option that is shown to meet the target and should run, whatever the gates say; None without one."""
+    measured = [option for option in options_of(evidence) if option.kind != "tuned"]
+    return DecisionFacts(values=_of_options(evidence, measured), options=measured).recommendation
 
 
 def _fallback(
@@ -169,6 +172,15 @@ def today_usd(options: Sequence[Option]) -> float | None:
 def best_model(measured: Sequence[Option]) -> Option | None:
     """Return the best option that was measured with a language model: the reference of the classical baseline."""
     return max((one for one in measured if one.kind != "classical"), key=lambda one: one.score or 0.0, default=None)
+
+
+def _of_options(evidence: Evidence, measured: Sequence[Option]) -> dict[FactName, bool | None]:
+    values: dict[FactName, bool | None] = {}
+    for option in measured:
+        values["eligible", option.option] = option.eligible
+        values["meets", option.option] = _MEETS[option.target or "unresolved"]
+        values |= _of_option(evidence, option, measured)
+    return values
 
 
 def _of_option(evidence: Evidence, option: Option, measured: Sequence[Option]) -> dict[FactName, bool | None]:

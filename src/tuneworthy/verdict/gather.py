@@ -8,8 +8,7 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
-from tuneworthy.cases.contamination import find_overlaps
-from tuneworthy.cases.normalize import words
+from tuneworthy.cases.normalize import normalised_bytes, question_of, words
 from tuneworthy.config import Project
 from tuneworthy.dataset.freeze import latest_version
 from tuneworthy.errors import Undecided, UserError, join_sentences
@@ -25,7 +24,7 @@ from tuneworthy.retrieval.library import documents_path
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.train.plan import Expected, expect
-from tuneworthy.types import Case
+from tuneworthy.types import Case, CaseOrExample
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.domain_text import domain_of
 from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model, load_error_analysis
@@ -170,6 +169,7 @@ def _with_run(evidence: Evidence, project: Project, run: RunRecord) -> Evidence:
         rungs=rungs_of(run, project),
         best=run.best.rung if run.best else None,
         differences=run.differences,
+        distinct_differences=run.distinct_differences,
         balance=run.balance,
         bills=bills_of(project, run),
         smaller_usd=smallest_usd(project, run),
@@ -212,25 +212,30 @@ def errors_of(session: Session, record: RunRecord) -> tuple[ErrorAnalysis | None
 
 
 def overlaps_left(data: TaskData) -> dict[str, int]:
-    """Count what still overlaps, although overlaps are dropped from the examples when they are read.
+    """Audit the split: count the rows on one side that are copies, or have the question or group, of another side.
 
-    What is really used is searched again: rows that shots are taken from against dev and test, and dev against test
-    (there only what is the same word by word, or of the same source; `check` reports near ones).
+    The decisions about rows are those stored with the split. A short question with another answer is no copy.
     """
-    split, dataset = data.split, data.dataset
-    kept = dataset.contamination.cases.kept | dataset.contamination.dev.kept
+    split, found = data.split, data.dataset.contamination
+    sides = (found.cases, found.dev, found.dev_test)
+    decided = {(one.rows[hit.row].id, hit.certain) for one in sides for hit in one.hits}
 
-    def left(cases: Sequence[Case]) -> int:
-        dropped = find_overlaps(split.shots, cases, among=dataset.examples).dropped
-        return sum(split.shots[overlap.row].id not in kept for overlap in dropped)
+    def crossing(rows: Sequence[CaseOrExample], cases: Sequence[Case], *, dropped: bool) -> int:
+        taken = {key for case in cases for key in (normalised_bytes(question_of(case)), case.group)} - {None}
+        return sum(
+            (dropped and (row.id, True) in decided)
+            or (
+                not taken.isdisjoint((normalised_bytes(question_of(row)), row.group)) and (row.id, False) not in decided
+            )
+            for row in rows
+        )
 
-    between = find_overlaps(split.dev, split.test).by_reason
-    stored = {
-        "examples near test cases": left(split.test),
-        "examples near development cases": left(split.dev),
-        "development cases in test": between["exact"] + between["group"],
+    counts = {
+        "examples near test cases": crossing(split.shots, split.test, dropped=True),
+        "examples near development cases": crossing(split.shots, split.dev, dropped=False),
+        "development cases in test": crossing(split.dev, split.test, dropped=False),
     }
-    return {name: count for name, count in stored.items() if count}
+    return {name: n for name, n in counts.items() if n}
 
 
 class StoredValidation(OpenRecord):

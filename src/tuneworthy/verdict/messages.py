@@ -33,6 +33,10 @@ DEV_DIFFERS_FIX: Final = (
 )
 NOTHING_ELIGIBLE: Final = "No variant that the constraints allow has been measured on the test set."
 RUN: Final = "Run `tuneworthy run`."
+REPEATS: Final = (
+    "Add test cases unlike the examples with `tuneworthy cases add`. Or, if traffic repeats as these rows do, list "
+    "`contamination` in [[waivers]] of tuneworthy.toml with this reason."
+)
 ADD_CASES: Final = (
     "Add cases: draw them with `tuneworthy cases sample --from FILE --n 100`, then run `tuneworthy cases label`."
 )

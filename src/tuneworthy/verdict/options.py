@@ -10,7 +10,7 @@ from tuneworthy.config.serving import Span, keeps_p95, may_serve
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.classical_models import IN_PROCESS
-from tuneworthy.ladder.record import RungRecord
+from tuneworthy.ladder.record import DistinctScore, RungRecord
 from tuneworthy.money.results import EconomicsResult
 from tuneworthy.money.serving import SAVING, OwnServer, RunningCost, saves
 from tuneworthy.text import plural
@@ -48,6 +48,7 @@ class Option:
         kind: Kind of the option.
         model: Key of `[models]` that answers; "" without one.
         score: On test, with its 95% interval; of `fine_tune` the lower bound of the forecast. None if not known.
+        on_distinct_cases: Score on the test cases without a near-duplicate in what an option learned from.
         delta_vs_today: Paired difference to today's option, with its 95% interval.
         target: Whether it meets the target; None without a target.
         violates: The broken constraint; "" without one.
@@ -70,6 +71,7 @@ class Option:
     model: str = ""
     score: float | None = None
     ci95: Bounds | None = None
+    on_distinct_cases: DistinctScore | None = None
     delta_vs_today: float | None = None
     delta_ci: Bounds | None = None
     target: Target | None = None
@@ -155,6 +157,7 @@ def option_of(evidence: Evidence, rung: RungEvidence) -> Option:
         model="" if rung.rung == "classical" else rung.model,
         score=rung.score,
         ci95=rung.ci95,
+        on_distinct_cases=rung.on_distinct_cases,
         delta_vs_today=None if today else rung.delta_today,
         delta_ci=None if today else rung.delta_today_ci,
         target=evidence.target_of(rung),

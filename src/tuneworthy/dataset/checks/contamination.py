@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tuneworthy.cases.contamination import KEPT_SHARE, search
+from tuneworthy.cases.contamination import answer_losses, search
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.dataset.records import Action
@@ -15,7 +15,7 @@ from tuneworthy.types import Example
 
 # Code of a row that may well mean something else than the case: no gate bars it.
 POSSIBLE: Final = "overlap_possible"
-_ON_SET: Final = frozenset({"overlap_price", "overlap_kept"})
+_ON_SET: Final = frozenset({"overlap_price"})
 # Answers whose price is shown, the dearest.
 _SHOWN: Final = 5
 
@@ -38,9 +38,8 @@ class Contamination:
     do I block my card", "how do I find my card"), they are only reported; a long answer is another one if it repeats a
     name or number that only its own question has, and the same answer says the less the more rows have it. So are rows
     that ask something else about a passage which a case has as well, unless they have its answer. A stretch
-    that more than 20 rows contain is a pattern and does not count, unless the row contains over 80% of the case. Where
-    every row of a label would go, a share of those that are no exact copies stays, and the finding says so. A reworded
-    case is not found.
+    that more than 20 rows contain is a pattern and does not count, unless the row contains over 80% of the case. A
+    reworded case is not found.
 
     Bad: a training row "Where's my card?" and the test question "where is my card".
     """
@@ -50,7 +49,7 @@ class Contamination:
     possible: Action = "report"
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        hits, prices = search(rows, context.cases, n=self.n, threshold=self.threshold)
+        hits = search(rows, context.cases, n=self.n, threshold=self.threshold)
         shared: dict[str, int] = {}
         for hit in hits:
             if hit.reason == "prompt" and not hit.certain:
@@ -72,19 +71,11 @@ class Contamination:
                 ),
             )
         n_dropped = sum(hit.certain for hit in hits)
-        if n_dropped and prices:
+        if losses := answer_losses(rows, context.cases, hits):
             dearest = "; ".join(
-                f"{one.answer[:60]}: {one.n_dropped} of {one.n_rows} ({one.share:.1%})" for one in prices[:_SHOWN]
+                f"{one.answer[:60]}: {one.n_dropped} of {one.n_rows} ({one.share:.1%})" for one in losses[:_SHOWN]
             )
             yield RowFinding(
                 code="overlap_price",
                 message=messages.say("price", n=n_dropped, share=n_dropped / len(rows), dearest=dearest),
             )
-        for one in prices:
-            if one.n_kept:
-                yield RowFinding(
-                    code="overlap_kept",
-                    message=f"Every one of the {one.n_rows} rows with the answer {one.answer[:60]} overlaps a case. "
-                    f"{one.n_kept} of them are kept (share: {KEPT_SHARE:.0%}), so scores on these cases are too "
-                    "high.",
-                )

@@ -2,10 +2,10 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from tuneworthy.cases import labels_of
-from tuneworthy.cases.contamination import AnswerLoss
+from tuneworthy.cases.contamination import answer_losses
 from tuneworthy.cases.messages import ONE_ID
 from tuneworthy.cases.splits import MIN_DEV, MIN_EXAMPLES, MIN_TEST
 from tuneworthy.cases.task_kind import label_counts
@@ -169,8 +169,8 @@ def imbalance(facts: Facts) -> Iterator[Finding]:
 def overlaps(facts: Facts) -> Iterator[Finding]:
     """Examples overlap cases: the same question, most of its words, or its source. They are dropped and counted.
 
-    Of labels and JSON, the answers that lose the largest share of their rows are named. Where an answer would lose
-    every row, a fifth of those that are no exact copies stays.
+    The file `overlaps.jsonl` in .tuneworthy lists them. Of labels and JSON, the answers that lose the largest share of
+    their rows are named.
     The gate `contamination` then passes, and no action is needed, unless too few remain to draw dev from.
     """
     if facts.data is None:
@@ -181,8 +181,9 @@ def overlaps(facts: Facts) -> Iterator[Finding]:
             f"Fewer than {MIN_EXAMPLES} scorable examples remain, so the dev set is drawn from the cases, which "
             "halves the test set. Check whether the overlap comes only from a shared template, or add examples."
         )
-    for side in ("cases", "dev"):
-        counts = facts.data.dataset.contamination.counts[side]
+    dataset = facts.data.dataset
+    for side, cases in (("cases", dataset.cases), ("dev", facts.data.split.dev)):
+        counts, found = dataset.contamination.counts[side], getattr(dataset.contamination, side)
         if total := sum(counts.values()):
             message = messages.say(
                 "overlapping",
@@ -191,8 +192,12 @@ def overlaps(facts: Facts) -> Iterator[Finding]:
                 side={"cases": "cases", "dev": "dev cases"}[side],
                 **counts,
             )
+            losses = answer_losses(found.rows, cases, found.hits)[:MOST_PRICES]
+            shares = "; ".join(f"{one.answer[:60]} {one.n_dropped} of {one.n_rows} ({one.share:.1%})" for one in losses)
+            price = f"The largest shares by answer: {shares}." if losses else ""
+            listed = f"Listed in {dataset.write_dropped(facts.folder)}." if facts.folder.writable else ""
             yield Finding(
-                message=join_sentences(message, _price(getattr(facts.data.dataset.contamination, side).prices)),
+                message=join_sentences(message, price, listed),
                 fix=(
                     "No example remains for few-shot prompts or training. Set [examples] to rows whose questions "
                     "are not cases."
@@ -200,17 +205,6 @@ def overlaps(facts: Facts) -> Iterator[Finding]:
                 if total == len(facts.examples)
                 else fix,
             )
-
-
-def _price(prices: Sequence[AnswerLoss]) -> str:
-    dearest = [f"{one.answer[:60]} {one.n_dropped} of {one.n_rows} ({one.share:.1%})" for one in prices[:MOST_PRICES]]
-    price = f"The largest shares by answer: {'; '.join(dearest)}." if dearest else ""
-    kept = [
-        (f"Every row with the answer {one.answer[:60]} overlaps a case, so {one.n_kept} of {one.n_rows} are kept.")
-        for one in prices
-        if one.n_kept
-    ]
-    return join_sentences(price, *kept)
 
 
 @check("dev_near_test", severity="note")

@@ -14,7 +14,7 @@ from tuneworthy.stats.power import LOSS, MOST_CASES
 from tuneworthy.store import ResponseStore
 from tuneworthy.text import count, plural
 
-NEVER_WAIVED = frozenset({"test_set", "baseline", "contamination", "judge", "parity"})
+NEVER_WAIVED = frozenset({"test_set", "baseline", "judge", "parity"})
 
 
 @check("target_missing", severity="warning")
@@ -130,7 +130,7 @@ def estimate(facts: Facts) -> Iterator[Finding]:
 
 @check("waiver")
 def waiver(facts: Facts) -> Iterator[Finding]:
-    """A gate is waived that cannot be: `test_set`, `baseline`, `contamination`, `judge` or `parity`."""
+    """A gate is waived that cannot be: `test_set`, `baseline`, `judge` or `parity`."""
     for entry in facts.project.waivers:
         if entry.gate in NEVER_WAIVED:
             yield Finding(

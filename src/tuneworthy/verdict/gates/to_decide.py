@@ -5,19 +5,25 @@ from functools import partial
 from math import isfinite
 from typing import Final
 
+from tuneworthy.cases.dataset import DROPPED
 from tuneworthy.errors import join_sentences
 from tuneworthy.money.economics import money_sentence
 from tuneworthy.money.results import EconomicsStatus
 from tuneworthy.rules import Finding, Status
+from tuneworthy.stats.intervals import LEVEL, upper_bound
 from tuneworthy.stats.power import LOSS, POWER, detectable
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.text import count
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import GateResult
 from tuneworthy.verdict.evidence import COPIES, FEWEST_SHOTS, STRUCTURE, Evidence, may_need_documents
+from tuneworthy.verdict.facts import winner_of
 from tuneworthy.verdict.gates import GATES, says
+from tuneworthy.verdict.options import options_of
 
 FEWEST_CASES = 50
+# Effective distinct test cases from which they can contradict the answer.
+MIN_DISTINCT: Final = 30
 # How far today's scores on dev and test must lie apart to show that the two are unlike: 1%, two-sided, normal.
 GAP_Z: Final = 2.576
 gate = partial(GATES.rule, group="to_decide")
@@ -98,17 +104,48 @@ def dev(evidence: Evidence) -> Finding:
 
 @gate("contamination")
 def contamination(evidence: Evidence) -> Finding:
-    """No row that shots or training use overlaps a test case."""
-    numbers = {"overlaps": dict(evidence.overlaps)}
-    if evidence.overlaps:
-        counts = ", ".join(f"{name}: {count}" for name, count in evidence.overlaps.items())
+    """No copy of a case is in use, and the distinct test cases do not contradict the answer.
+
+    Distinct test cases have no near-duplicate in the examples, the training rows or dev. With at least 30 effective
+    ones, the answer is contradicted if, at level 0.05 / number of options, the option that should run misses the target
+    there, or another option that meets the target is better there. The user may state that traffic repeats: list
+    `contamination` in [[waivers]] with the reason. That excuses no copy.
+    """
+    copies = ", ".join(f"{name}: {count}" for name, count in evidence.overlaps.items())
+    if copies:
         return says(
             "fail",
-            f"Examples, dev cases and test cases overlap ({counts}).",
-            "Remove the overlapping examples or cases, then run `tuneworthy run`.",
-            **numbers,
+            f"Copies cross the split ({copies}). Dropped rows are listed in .tuneworthy/{DROPPED}.",
+            "Remove the copied examples or cases, then run `tuneworthy run`.",
+            overlaps=dict(evidence.overlaps),
         )
-    return says("pass", "No example overlaps a test case.", **numbers)
+    winner = winner_of(evidence)
+    part = evidence.rungs[winner.rung].on_distinct_cases if winner else None
+    dropped = f"Copies of cases are dropped and listed in .tuneworthy/{DROPPED}."
+    if winner is None or evidence.target is None:
+        return says("pass", dropped, overlaps={})
+    if part is None or part.n_effective < MIN_DISTINCT:
+        n = 0.0 if part is None else part.n_effective
+        message = f"{n:.0f} effective test cases have no near-duplicate in the examples or dev, too few to compare. "
+        return says("pass", f"{message}The answer applies to traffic that repeats as these rows do.", overlaps={}, n=n)
+    upper = upper_bound(part.score * part.n_effective, part.n_effective, LEVEL / evidence.n_options)
+    better = [
+        option.option
+        for row in evidence.distinct_differences
+        if row.a == winner.rung and row.delta > 0 and row.p_value <= LEVEL / evidence.n_options
+        for option in options_of(evidence)
+        if option.rung == row.b and option.kind != "tuned" and option.target == "met" and option.eligible
+    ]
+    numbers = {"overlaps": {}, "n": part.n_effective, "score": part.score, "upper": upper, "better": better}
+    message = f"{winner.option} scores {part.score:.1%} on the {part.n} test cases without a near-duplicate"
+    if upper >= evidence.target and not better:
+        return says("pass", f"{message}. {dropped}", **numbers)
+    why = f"{', '.join(better)} scores higher there" if better else "below the target"
+    if reason := evidence.waivers.get("contamination"):
+        return says("waived", f"{message}: {why}. Traffic repeats: {join_sentences(reason)}", **numbers)
+    return says(
+        "fail", f"{message}: {why}. The answer applies only to repeated questions.", messages.REPEATS, **numbers
+    )
 
 
 @gate("classical")
