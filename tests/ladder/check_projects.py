@@ -241,6 +241,11 @@ def _grader(folder: Folder) -> None:
     folder.replace("[models.one]", '[[graders]]\ntype = "regex"\npattern = "("\n[models.one]')
 
 
+def _grader_tried(folder: Folder) -> None:
+    """The function takes one argument and gets three."""
+    folder.replace('type = "exact"', 'type = "python"\nfunction = "world.py:one"')
+
+
 def _grader_labels(folder: Folder) -> None:
     folder.replace('type = "exact"', 'type = "choice"\nlabels = ["crimson", "emerald"]')
 
@@ -336,7 +341,7 @@ PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {
     "duplicate_ids": (_duplicate_ids, "error"),
     "examples_file": (_examples_file, "error"),
     "unlabelled": (_unlabelled, "error"),
-    "unknown_labels": (_unknown_labels, "error"),
+    "unknown_labels": (_unknown_labels, "warning"),
     "unseen_labels": (_unseen_labels, "warning"),
     "label_variants": (_label_variants, "warning"),
     "imbalance": (_imbalance, "warning"),
@@ -355,6 +360,7 @@ PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {
     "documents_injected": (_documents_injected, "warning"),
     "search_servers": (_search_servers, "note"),
     "grader": (_grader, "error"),
+    "grader_tried": (_grader_tried, "error"),
     "grader_labels": (_grader_labels, "error"),
     "regressions": (_regressions, "error"),
     "judge_family": (_judge_family, "warning"),

@@ -13,16 +13,18 @@ from tuneworthy.cases.addition import add_cases
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.check import CheckReport, check_project
-from tuneworthy.ladder.checks import CHECKS
+from tuneworthy.ladder.checks import CHECKS, documents
 from tuneworthy.ladder.comparisons import plan_comparisons, planned_alpha, slot_of
+from tuneworthy.ladder.run import run_ladder
 from tuneworthy.ladder.rung import RUNGS
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.task_data import read_data
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.rules import SEVERITIES, Finding, Rule
 
-ALWAYS = {"estimate", "power", "imbalance"}
-"""Checks that say a word about every project of labels: what it will take, what it can show, its majority label."""
+ALWAYS = {"estimate", "power", "imbalance", "grader_tried"}
+"""Checks that say a word about every project of labels: what it will take, what it can show, its majority label, and
+how its grader scores three answers."""
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +32,7 @@ def _keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(KEY, "sk-test-secret-0000")
     monkeypatch.delenv(NO_KEY, raising=False)
     monkeypatch.setenv("TUNEWORTHY_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(documents, "lancedb_missing", lambda: "")
 
 
 def told(report: CheckReport) -> set[tuple[str, str]]:
@@ -41,12 +44,50 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     return told(check_project(clean(tmp_path_factory.mktemp("clean")).write(), contact=False))
 
 
-def test_a_clean_project_gets_only_its_three_notes(quiet: set[tuple[str, str]]) -> None:
+def test_a_clean_project_gets_only_its_four_notes(quiet: set[tuple[str, str]]) -> None:
     assert quiet == {(code, "note") for code in ALWAYS}
 
 
 def test_every_check_has_a_planted_fault() -> None:
-    assert set(CHECKS.all()) == {*PLANTED, *SERVED, "estimate", "trust"}  # trust: tests/hostile/test_trust.py
+    elsewhere = {"estimate", "trust", "documents_package"}  # trust: tests/hostile/test_trust.py
+    assert set(CHECKS.all()) == {*PLANTED, *SERVED, *elsewhere}
+
+
+def test_a_package_that_the_search_needs_is_named_before_the_run(
+    tmp_path: Path, quiet: set[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = clean(tmp_path / "project")
+    (folder.root / "documents.jsonl").write_text('{"id": "a", "text": "Facts."}\n')
+    folder.toml += '[documents]\npath = "documents.jsonl"\n'
+    assert told(check_project(folder.write(), contact=False)) == quiet
+    monkeypatch.setattr(documents, "lancedb_missing", lambda: "Run `pip install x`.")
+    report = check_project(folder.root, contact=False)
+    assert told(report) - quiet == {("documents_package", "warning")}
+    assert next(one.fix for one in report.findings if one.rule == "documents_package") == "Run `pip install x`."
+
+
+GRADERS = {
+    "return answer == expected": ("note", "right 1, nearly right 0, wrong 0"),
+    "return 0.5": ("warning", "right 0.5, nearly right 0.5, wrong 0.5"),
+    "raise ValueError(answer)": ("error", "(grade.py:2) for a right answer"),
+    "return {'crimson': 1, 'emerald': 1, 'sapphire': 1}[answer]": ("error", "(grade.py:2) for a nearly right answer"),
+}
+
+
+@pytest.mark.parametrize("body", GRADERS)
+def test_an_own_grader_is_tried_by_check_and_stops_a_run_before_its_first_call(body: str, tmp_path: Path) -> None:
+    level, words = GRADERS[body]
+    folder = clean(tmp_path / "project")
+    folder.replace('type = "exact"', 'type = "python"\nfunction = "grade.py:grade"')
+    (folder.root / "grade.py").write_text(f"def grade(answer, expected, case):\n    {body}\n")
+    report = check_project(folder.write(), contact=False)
+    (found,) = [one for one in report.findings if one.rule == "grader_tried"]
+    assert found.severity == level and words in found.message
+    if level == "error":
+        calls = []
+        with pytest.raises(UserError, match=r"grade\.py:2"):
+            asyncio.run(run_ladder(load(folder.root), ["baseline"], progress=calls.append))
+        assert not calls
 
 
 @pytest.mark.parametrize("code", PLANTED)

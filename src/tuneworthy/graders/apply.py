@@ -6,13 +6,13 @@ Build a grader with `make_grader`, judge with `grade_all`, sum up with `aggregat
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from tuneworthy.arrays import Floats
 from tuneworthy.errors import ProviderError
-from tuneworthy.graders.base import GRADERS, Grader, GradingContext
+from tuneworthy.graders.base import GRADERS, Grader, GradingContext, accepted
 from tuneworthy.graders.declining import built_in
 from tuneworthy.types import UNLABELLED, Case, Response, Score, Trace
 
@@ -21,6 +21,8 @@ NO_CASE = Score.failed("the trace belongs to none of the cases")
 
 # Traces graded before other tasks of the event loop get their turn.
 _TURN = 512
+# Types of graders that are not tried: one calls a model, the other reads no text.
+_UNTRIED: Final = frozenset({"judge", "tool_call"})
 
 
 def make_grader(config: Any, context: GradingContext | None = None) -> Grader:
@@ -48,6 +50,34 @@ def label_faults(grader: Grader, cases: Iterable[Case]) -> dict[str, str]:
     labelled = (case for case in cases if case.has_answer)
     faults = {case.id: grader.label_fault(case.expected) for case in labelled}
     return {case_id: fault for case_id, fault in faults.items() if fault}
+
+
+def try_grader(grader: Grader, cases: Iterable[Case]) -> dict[str, Score]:
+    """Return the scores of a right, a nearly right and a wrong answer to one case; empty if the grader is not tried.
+
+    Args:
+        grader: It; no model is called.
+        cases: The first with a usable label is answered, by its label and by another one.
+    """
+    usable = [case for case in cases if case.has_answer and not grader.label_fault(case.expected)]
+    if not usable or grader.identity.get("type") in _UNTRIED:
+        return {}
+    right, *more = accepted(usable[0].expected)
+    others = (accepted(case.expected)[0] for case in usable)
+    wrong = next((text for text in others if text not in {right, *more}), "?")
+    answers = {"right": right, "nearly right": f"The answer is {right}.", "wrong": wrong}
+    judge = _Rules(grader).judge
+    traces = {
+        name: Trace(case_id=usable[0].id, variant_id="", repeat=0, messages=(), response=Response(text=text))
+        for name, text in answers.items()
+    }
+    results = {name: judge(trace, usable[0]) for name, trace in traces.items()}
+    return {name: score for name, score in results.items() if isinstance(score, Score)}
+
+
+def grading_fault(scores: Mapping[str, Score]) -> str:
+    """Return why an answer that was tried has no score, as a clause; "" if all have one."""
+    return next((f"{score.unscored} for a {name} answer" for name, score in scores.items() if score.unscored), "")
 
 
 async def grade_all(grader: Grader, traces: Sequence[Trace], cases: Iterable[Case] | Mapping[str, Case]) -> list[Score]:

@@ -6,7 +6,9 @@ unscored, and never ends a run.
 
 import inspect
 import math
+import traceback
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 from tuneworthy.config.graders import PythonFunction
@@ -34,7 +36,17 @@ class PythonGrader(AnswerGrader[PythonFunction]):
         try:
             return as_score(self._function(trace.text, case.expected, case))
         except (Exception, SystemExit) as error:
-            return Score.failed(f"the grading function raised {f'{type(error).__name__}: {error}'}"[:500])
+            place = self._place(error)
+            return Score.failed(f"the grading function raised {f'{type(error).__name__}: {error}'[:400]}{place}")
+
+    def _place(self, error: BaseException) -> str:
+        """Return file and line of an exception; the line of its definition if the function cannot be called so."""
+        code = getattr(inspect.unwrap(self._function), "__code__", None)
+        if code is None:
+            return ""
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == code.co_filename]
+        return f" ({Path(code.co_filename).name}:{[code.co_firstlineno, *lines][-1]})"
 
 
 def as_score(result: Any) -> Score:

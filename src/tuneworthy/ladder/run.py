@@ -14,6 +14,7 @@ from tuneworthy.classical.base import METHODS
 from tuneworthy.config import Project
 from tuneworthy.errors import BudgetSpent, ModelError, OutsideFault, TuneworthyError, UnknownName, UserError
 from tuneworthy.evaluate.runner import Progress
+from tuneworthy.graders.apply import grading_fault, try_grader
 from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.ladder import messages
@@ -118,12 +119,15 @@ async def run_ladder(
         stopped: Gets the partial record if the run has to stop.
 
     Raises:
-        UserError: The data or a model cannot be used, or a rung is unknown.
+        UserError: The data, a grader or a model cannot be used, or a rung is unknown.
         BudgetSpent: The next call could exceed the budget; the run can be resumed.
         OutsideFault: A provider is down; the run can be resumed.
     """
     check_rungs(project, rungs)
     async with open_session(project, progress=progress, max_usd=max_usd, waiting=waiting) as session:
+        for name, grader in session.graders.items():
+            if fault := grading_fault(try_grader(grader, session.data.cases)):
+                raise UserError(f"The grader {name} cannot be used: {fault}.", hint=messages.FIX_GRADER)
         last = read_record(session.folder) if rungs else None
         wanted = {*rungs, *(record.rung for record in last.rungs)} if last else set(rungs)
         run = LadderRun(session, quick=quick, watcher=watcher)

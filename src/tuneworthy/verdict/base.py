@@ -177,9 +177,8 @@ class NextAction:
     chance_to_settle: float | None = None
 
     def __str__(self) -> str:
-        return join_sentences(
-            self.why, f"Run `{self.command}`." if self.command and self.command not in self.why else ""
-        )
+        named = all(command in self.why for command in self.command.split(" && "))
+        return join_sentences(self.why, "" if named else f"Run `{self.command}`.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

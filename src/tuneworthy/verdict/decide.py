@@ -3,7 +3,7 @@
 Once a tuned variant was compared on test, by a run that is up to date, `shipping` decides instead.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -35,7 +35,7 @@ from tuneworthy.verdict.next_action import next_action
 from tuneworthy.verdict.options import options_of, pilot_option
 from tuneworthy.verdict.outcome import Ruling, decided, open_facts
 from tuneworthy.verdict.sentences import Deliberation, reasons_in_sentences
-from tuneworthy.verdict.shipping import command_in, decide_shipping, expiries, take_home
+from tuneworthy.verdict.shipping import decide_shipping, expiries, take_home
 from tuneworthy.verdict.training_method import advice_of
 from tuneworthy.verdict.training_reasons import reasons_of
 
@@ -44,12 +44,13 @@ NO_TARGET = "no_target"
 LEAST_WORTH: Final = 0.005
 
 
-def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict) -> Verdict:
+def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict, tried: Container[str] = ()) -> Verdict:
     """Decide, before training or after it.
 
     Args:
         evidence: What was measured.
         costs: Returns what each rung that was not compared takes; what is not named is not known.
+        tried: Commands that were run on this evidence and changed nothing.
     """
     gates = run_gates(evidence)
     options = options_of(evidence)
@@ -66,6 +67,11 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict) -
     unknown = [] if ruling else open_facts(facts)
     evidence = replace(evidence, facts_open=unknown, training_reasons=reasons, money=money)
     gates = run_gates(evidence, known=gates)
+    step = None
+    if unknown and evidence.target is not None and not evidence.accept:
+        step = next_action(facts, evidence, gates, costs(), tried)
+        if step is None and chosen is not None:
+            ruling = Ruling(Outcome.DO_NOT_FINE_TUNE, "not_worth_knowing", chosen.option)
     outcome = ruling.outcome if ruling else Outcome.UNDECIDED
     if outcome is Outcome.FINE_TUNE:
         gates += run_gates(evidence, "to_train")
@@ -79,7 +85,7 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict) -
         errors=evidence.errors or (),
         forecast=evidence.forecast,
         economics=money,
-        next_action=_next(case, costs),
+        next_action=_changing(step or _next(case), tried),
         valid_until=min((date for date, _ in evidence.expires), default=""),
         options=options,
         recommendation=chosen.option if chosen else None,
@@ -148,7 +154,15 @@ def _code(evidence: Evidence, ruling: Ruling | None, unknown: Sequence[FactName]
     return f"{prefix}_{subject}" if prefix else f"{kind}_unknown"
 
 
-def _next(case: Deliberation, costs: Callable[[], Mapping[str, Cost]]) -> NextAction:
+def _changing(action: NextAction, tried: Container[str]) -> NextAction:
+    """Return a step, or if its command changed nothing, what to change before it is run again."""
+    if not action.command or action.command not in tried:
+        return action
+    why = f"Change the project first, as `{action.command}` changed nothing. {action.why}"
+    return replace(action, command="", why=why)
+
+
+def _next(case: Deliberation) -> NextAction:
     evidence, facts, ruling = case.evidence, case.facts, case.ruling
     if evidence.target is None:
         return NextAction(
@@ -159,12 +173,11 @@ def _next(case: Deliberation, costs: Callable[[], Mapping[str, Cost]]) -> NextAc
             person_minutes=2.0,
         )
     if evidence.accept:
-        return NextAction(command=command_in(evidence.accept), why=evidence.accept, calls=0, usd=0.0)
-    if ruling is None:
-        return next_action(facts, evidence, case.gates, costs())
+        return NextAction(command=messages.command_in(evidence.accept), why=evidence.accept, calls=0, usd=0.0)
+    assert ruling is not None, "an open outcome has a step"
     if ruling.outcome is Outcome.UNDECIDED:
         gate = case.gate(ruling.subject)
-        return NextAction(command=command_in(gate.fix), why=gate.fix or gate.message)
+        return NextAction(command=messages.command_in(gate.fix), why=gate.fix or gate.message)
     if ruling.outcome is Outcome.FINE_TUNE:
         return _train(evidence, [result for result in case.gates if result.stage == "to_train"])
     if ruling.code.startswith("errors_"):
@@ -203,14 +216,14 @@ def _train(evidence: Evidence, gates: Sequence[GateResult]) -> NextAction:
     if not still_open:
         waived = messages.waived_gates(gates)
         passed = (
-            f"All required checks before training pass or are waived ({waived}). Run `tuneworthy train`."
+            f"Run `tuneworthy train`: all required checks pass or are waived ({waived})."
             if waived
-            else "All required checks before training pass. Run `tuneworthy train`."
+            else "Run `tuneworthy train`: all required checks pass."
         )
         return NextAction(command="tuneworthy train", why=passed)
     first = still_open[0]
     fix = join_sentences(first.fix, evidence.forecast.cost) if first.gate == "pilot" else first.fix
-    return NextAction(command=command_in(fix), why=fix or first.message)
+    return NextAction(command=messages.command_in(fix), why=fix or first.message)
 
 
 def _would_change(facts: DecisionFacts, outcome: Outcome, money: EconomicsResult) -> list[str]:

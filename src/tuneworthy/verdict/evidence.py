@@ -24,6 +24,8 @@ STRUCTURE = ("xml", "xml_contract")
 FEWEST_SHOTS = 3
 # One-sided error of "most failures belong to this class", and of "at most half do".
 LEVER_ALPHA = 0.1
+# What training may lack, as it is named in the row of training.
+ROWS, RIGHTS, BASE = "training rows", "rights to train on the rows", "a base model with weights"
 # The classical baseline that copies the answer of the nearest example.
 COPIES = "classical/nearest"
 
@@ -70,6 +72,11 @@ class RungEvidence(RungRecord):
     def may_be_barred(self, limits: Constraints) -> bool:
         """Return whether it is open that the constraints bar its model, as a hosted one."""
         return self.may_forward and not serving.may_serve(limits, hosted=True)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the last run could not compare it, so that the same run would not either."""
+        return not self.tested and self.status in {"skipped", "failed", "violates_constraint"}
 
     @property
     def failure(self) -> str:
@@ -269,6 +276,7 @@ class Evidence:
         errors_stale: What changed since the failures were analysed; `errors` is then None.
         has_examples: Whether there is anything to take shots from.
         only_dev: Whether that is dev cases alone, which nothing is trained on.
+        lacking: Requirements of training that are missing (`ROWS`, `RIGHTS`, `BASE`), with the step that gets each.
         other_models: Models besides the baseline's that may serve.
         barred_models: Those that a constraint bars from serving.
         differences: Of every two rungs that were measured on test.
@@ -320,6 +328,7 @@ class Evidence:
     errors_stale: Sequence[str] = ()
     has_examples: bool = True
     only_dev: bool = False
+    lacking: Mapping[str, str] = field(default_factory=dict)
     other_models: int = 0
     barred_models: int = 0
     differences: Sequence[RungDifference] = ()

@@ -11,6 +11,7 @@ from typing import Any
 from tuneworthy.cases.normalize import normalised_bytes, question_of, words
 from tuneworthy.config import Project
 from tuneworthy.dataset.freeze import latest_version
+from tuneworthy.dataset.importing.folder import latest_import
 from tuneworthy.errors import Undecided, UserError, join_sentences
 from tuneworthy.graders.judging import DOCUMENT
 from tuneworthy.ladder.bills import bills_of, smallest_usd
@@ -23,12 +24,16 @@ from tuneworthy.providers.prices import price_for
 from tuneworthy.retrieval.library import documents_path
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord
+from tuneworthy.train.base_model import base_spec
 from tuneworthy.train.plan import Expected, expect
 from tuneworthy.types import Case, CaseOrExample
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.domain_text import domain_of
 from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model, load_error_analysis
 from tuneworthy.verdict.evidence import (
+    BASE,
+    RIGHTS,
+    ROWS,
     Evidence,
     JudgeEvidence,
     rungs_of,
@@ -143,6 +148,7 @@ def evidence_of(
         training=training,
     )
     evidence = _with_data(evidence, data) if data else evidence
+    evidence = replace(evidence, lacking=_lacking(project, evidence))
     return _with_run(evidence, project, run) if run else evidence
 
 
@@ -161,6 +167,23 @@ def _with_data(evidence: Evidence, data: TaskData) -> Evidence:
         preferences=evidence.preferences or has_preferences(data.dataset.examples),
         documents_named=any(case.documents for case in data.cases),
     )
+
+
+def _lacking(project: Project, evidence: Evidence) -> dict[str, str]:
+    """Return what training lacks, with the step that gets it: rows, the right to train on them, a base with weights."""
+    lacking, teacher, dataset = {}, project.teacher, evidence.training.dataset
+    has_rows = dataset or latest_import(Folder(project.root)) or (evidence.has_examples and not evidence.only_dev)
+    if not has_rows:
+        lacking[ROWS] = messages.DISTILL_ROWS if teacher else messages.IMPORT_ROWS
+    refused = teacher is not None and teacher.allows_training is False and not has_rows
+    if refused or (dataset and dataset.terms == "fail"):
+        lacking[RIGHTS] = messages.OTHER_TEACHER
+    try:
+        if project.train.method != "classifier":
+            base_spec(project)
+    except UserError as error:
+        lacking[BASE] = error.hint
+    return lacking
 
 
 def _with_run(evidence: Evidence, project: Project, run: RunRecord) -> Evidence:
@@ -258,7 +281,8 @@ def _judge(session: Session, record: RunRecord) -> JudgeEvidence | None:
     if stored is None:
         return JudgeEvidence(valid=False, detail="The judge has not been validated.", fix=messages.LABEL_JUDGE)
     bare = ", ".join(row.rung for row in record.rungs if row.reason_code == "judge")
-    detail, fix = join_sentences(stored["detail"], *stored["reasons"]), messages.LABEL_JUDGE
+    detail = join_sentences(stored["detail"], *stored["reasons"])
+    fix = messages.OTHER_JUDGE if stored["status"] == "fail" else messages.LABEL_JUDGE
     valid = stored["status"] == "pass" and not bare
     if stored["judge"] != record.provenance.graders.get("judge"):
         valid, detail, fix = False, "The run used a judge other than the validated one.", messages.RUN

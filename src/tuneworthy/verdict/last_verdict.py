@@ -5,14 +5,17 @@ validation and the project file (and for one about shipping the proofs, the data
 it was computed from, and its last day has not passed.
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final, NotRequired
 
 import orjson
 
 from tuneworthy.config import Project
+from tuneworthy.errors import UserError
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord, shaped
@@ -46,9 +49,11 @@ CHANGED_SINCE: Final = {
 
 
 class StoredHashes(OpenRecord):
-    """What `verdict.json` holds besides the verdict: the hashes of what it was computed from."""
+    """Content of `verdict.json` besides the verdict: hashes of its inputs, and commands that changed none of these."""
 
     of: dict[str, str]
+    tried: NotRequired[list[str]]
+    next_action: NotRequired[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +74,27 @@ class StoredVerdict:
         return not self.changed
 
 
-def store_verdict(project: Project, verdict: Verdict) -> None:
+def store_verdict(project: Project, verdict: Verdict, tried: Sequence[str] = ()) -> None:
+    """Store a verdict, with the commands that were tried (see `tried_commands`)."""
     options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-    document = orjson.loads(orjson.dumps(verdict, option=options)) | {"of": _hashes(project)}
+    document = orjson.loads(orjson.dumps(verdict, option=options)) | {"of": _hashes(project), "tried": [*tried]}
     Folder(project.root).write(FILE, signed_document(document))
+
+
+def tried_commands(project: Project) -> list[str]:
+    """Return the commands that earlier verdicts named, and that were run since and changed nothing.
+
+    The document of the run is written by each run, with the same content if nothing is new.
+    """
+    folder, document = Folder(project.root), None
+    with suppress(UserError):  # a damaged verdict is replaced
+        document = folder.read(FILE, StoredHashes)
+    if document is None or document["of"] != _hashes(project):
+        return []
+    written = [path.stat().st_mtime_ns for name in ("run", FILE) if (path := folder.path / f"{name}.json").exists()]
+    command = document.get("next_action", {}).get("command", "")
+    again = len(written) == 2 and written[0] > written[1] and command.startswith("tuneworthy run")
+    return [*document.get("tried", []), *([command] if again else [])]
 
 
 def load_verdict(project: Project, today: date | None = None) -> StoredVerdict | None:

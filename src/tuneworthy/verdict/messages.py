@@ -1,5 +1,6 @@
 """Sentences of the verdict: gates, reasons, next steps, costs, the pilot, the checklist, errors in documents."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -9,7 +10,10 @@ from tuneworthy.verdict.base import ErrorClass, ErrorShare, GateResult
 
 NO_OTHER_MODEL: Final = "The project file defines no other model."
 DOCUMENTS_MISSING: Final = "Most failures may need facts from documents, but the project has no documents."
-ADD_MODEL: Final = "Add a model to [models], or list `other_models` in [[waivers]] of tuneworthy.toml with a reason."
+ADD_MODEL: Final = (
+    "Add a model to [models] and run `tuneworthy run --rung model`, or list `other_models` in [[waivers]] of "
+    "tuneworthy.toml with a reason."
+)
 DO_SHADOW: Final = "Run `tuneworthy shadow replay FILES` with logs of real traffic."
 DOMAIN_UNKNOWN: Final = (
     "The bits per byte of the domain's text have not been measured. Run `tuneworthy decide --probe`."
@@ -26,10 +30,10 @@ GIVE_DOCUMENTS: Final = (
     "tuneworthy.toml with a reason."
 )
 LABEL_JUDGE: Final = "Run `tuneworthy cases label --judge`, then `tuneworthy run`."
+OTHER_JUDGE: Final = "Set another `model` or `rubric` for the judge in [[graders]], then run `tuneworthy run`."
 DEV_DIFFERS_FIX: Final = (
-    "Find out why dev and test differ: have a second person label some cases of both, draw the examples "
-    "and the cases from one source, and run `tuneworthy run`. Or list `dev` in [[waivers]] of "
-    "tuneworthy.toml with a reason."
+    "Run `tuneworthy cases label --all` as a second person to find wrong labels, and draw examples and cases from one "
+    "source. Then run `tuneworthy run`. Or list `dev` in [[waivers]] of tuneworthy.toml with a reason."
 )
 NOTHING_ELIGIBLE: Final = "No variant that the constraints allow has been measured on the test set."
 RUN: Final = "Run `tuneworthy run`."
@@ -37,14 +41,22 @@ REPEATS: Final = (
     "Add test cases unlike the examples with `tuneworthy cases add`. Or, if traffic repeats as these rows do, list "
     "`contamination` in [[waivers]] of tuneworthy.toml with this reason."
 )
+FIX_AND_RUN: Final = "Fix the cause, then run `tuneworthy run`."
 ADD_CASES: Final = (
-    "Add cases: draw them with `tuneworthy cases sample --from FILE --n 100`, then run `tuneworthy cases label`."
+    "Append labelled cases to the file of [cases], then run `tuneworthy cases add` and `tuneworthy run`. To draw cases "
+    "from logs, run `tuneworthy cases sample`."
 )
 GAIN_OPEN: Final = "The lower bound is not above zero, so the result is inconclusive."
 BUILD: Final = "Run `tuneworthy data build`."
 FIX_ROWS: Final = "Fix the rows, then run `tuneworthy data build`."
 DROP_LESS: Final = "Set policy in [data] to report for checks that drop good rows. Then run `tuneworthy data build`."
 PILOT: Final = "Run `tuneworthy train --pilot`."
+IMPORT_ROWS: Final = "Run `tuneworthy data import FILE` with logs or labelled rows, then `tuneworthy data build`."
+DISTILL_ROWS: Final = "Run `tuneworthy data distill FILE` with real questions, then `tuneworthy data build`."
+OTHER_TEACHER: Final = (
+    "Set a teacher in [teacher] whose terms allow training and run `tuneworthy data distill`, or remove its rows. Then "
+    "run `tuneworthy data build`."
+)
 NO_EXAMPLES: Final = "The project has no examples."
 
 # Names of the rungs, as nouns without an article.
@@ -142,4 +154,29 @@ def set_price(name: str) -> str:
 def add_cases(n: int, minutes: float, *, rated: bool = False) -> str:
     """Return the advice to add test cases, with the time of a person."""
     rating = ", including ratings of the answers with `tuneworthy cases label --judge`" if rated else ""
-    return f"Add {n} test cases (about {minutes:.0f} min of labelling{rating})."
+    return (
+        f"Add {n} test cases to the file of [cases] (about {minutes:.0f} min of labelling{rating}). Run "
+        "`tuneworthy cases add`, then `tuneworthy run`."
+    )
+
+
+def fix_rung(rung: str, gate: str, reason: str) -> str:
+    """Return how to compare a rung that a run skipped, or that failed, for `reason`.
+
+    >>> fix_rung("retrieval", "retrieval", "LanceDB is missing. Run `pip install lancedb`.")
+    'Run `pip install lancedb && tuneworthy run --rung retrieval`.'
+    """
+    run = f"tuneworthy run --rung {rung}"
+    if install := re.search("`(pip install [^`]+)`", reason):
+        return f"Run `{install[1]} && {run}`."
+    return f"Fix the cause, then run `{run}`. Or list `{gate}` in [[waivers]] of tuneworthy.toml with a reason."
+
+
+def command_in(text: str) -> str:
+    """Return the first command that a sentence names between code marks; "" if it names no command.
+
+    >>> command_in("Run `tuneworthy data build`.")
+    'tuneworthy data build'
+    """
+    command = re.search("`((?:tuneworthy|pip) [^`]+)`", text)
+    return command[1] if command else ""

@@ -2,24 +2,26 @@
 
 A step finds out some of the unknown facts. Its chance is the probability that the remaining facts no longer matter
 afterwards. Where no single step is likely enough to settle the answer, several are named together, with their cost.
+Where an option is good enough, a step that costs more than it can save in a year is not offered.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, combinations
+from math import inf
 from typing import Any, Final
 
 from tuneworthy.errors import join_sentences
-from tuneworthy.money.economics import SET_TRAFFIC, has_smaller, open_ranges
+from tuneworthy.money.economics import SET_TRAFFIC, has_smaller, monthly_saving, open_ranges
 from tuneworthy.stats.intervals import chance_of_status
 from tuneworthy.types import Bounds
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Cost, GateResult, NextAction
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
-from tuneworthy.verdict.facts import DEV, DecisionFacts, FactKind, FactName
+from tuneworthy.verdict.facts import DEV, RUNG_OF, DecisionFacts, FactKind, FactName
 from tuneworthy.verdict.gates.to_decide import lacks_shots
-from tuneworthy.verdict.options import Option, open_latency
+from tuneworthy.verdict.options import FEWEST_TIMED, Option, open_latency
 from tuneworthy.verdict.outcome import decided, open_facts
 from tuneworthy.verdict.suspects import RELABELLED
 
@@ -42,6 +44,8 @@ SEARCH: Final = frozenset({("could_meet", "retrieval"), ("lever", "knowledge")})
 # The highest chance that is stated of a step: the share of such steps that settled the question, of 451
 # (`scripts.simulations`, seeds 31, 33 and 57, 200 test cases), and of any other step.
 MAX_DOCUMENTS, MAX_RUN, MAX_MONEY, MAX_LABELS, SURE = 0.5, 0.85, 0.75, 0.7, 0.95
+# Chance below which a step is not offered where an option is good enough.
+MIN_CHANCE: Final = 0.05
 # Results of a step that are less likely are ignored, so that many open options take seconds.
 NEGLIGIBLE: Final = 1e-3
 # Part of the questions of cost that a price or the traffic settles while costs are assumed: simulated.
@@ -77,28 +81,73 @@ class Offer:
 
 
 def next_action(
-    facts: DecisionFacts, evidence: Evidence, gates: Sequence[GateResult], costs: Mapping[str, Cost]
-) -> NextAction:
-    """Return the next step of an undecided project.
+    facts: DecisionFacts,
+    evidence: Evidence,
+    gates: Sequence[GateResult],
+    costs: Mapping[str, Cost],
+    tried: Container[str] = (),
+) -> NextAction | None:
+    """Return the next step of an undecided project; None if an option is good enough and no step is worth its cost.
 
     Args:
         facts: That leave the outcome open.
         evidence: The measurements.
         gates: Of the stage `to_decide`.
         costs: Upper limits of the cost per rung, by name; an unknown one is left out.
+        tried: Commands that were run on this evidence and changed nothing.
     """
-    steps, futures = [*_Steps(facts, evidence, gates, costs).all()], _Futures(facts)
+    offered, futures, worth = [*_Steps(facts, evidence, gates, costs).all()], _Futures(facts), _Worth(facts, evidence)
+    steps = [step for step in offered if step.action.command not in tried and step.price <= worth.of(step)]
     ranked = sorted(((futures.chance(step.chances), step) for step in steps), key=lambda pair: -pair[0] / pair[1].price)
     together = _together([step for _, step in ranked[:MAX_COMBINED]])
-    ranked += [(futures.chance(plan.chances), plan) for plan in together]
-    action = NextAction(command="tuneworthy run", why="Run the ladder again.")
-    if ranked:  # the cheapest that is likely enough; else the likeliest, steps of a tenth apart
-        chance, best = max(ranked, key=lambda pair: (round(min(pair[0], LIKELY), 1), -pair[1].price))
-        action = replace(best.action, chance_to_settle=round(min(chance, best.most), 2))
+    ranked += [(futures.chance(plan.chances), plan) for plan in together if plan.price <= worth.of(plan)]
+    if worth.good_enough:
+        ranked = [pair for pair in ranked if pair[0] >= MIN_CHANCE]
+    if not ranked:
+        untried = NextAction(command="tuneworthy run", why="Run the ladder again.")
+        return None if worth.good_enough else next((step.action for step in offered), untried)
+    # The cheapest that is likely enough; else the likeliest, steps of a tenth apart.
+    chance, best = max(ranked, key=lambda pair: (round(min(pair[0], LIKELY), 1), -pair[1].price))
+    action = replace(best.action, chance_to_settle=round(min(chance, best.most), 2))
     first = _set_prices(evidence)
     if not action.command or not first:
         return action
     return replace(action, why=join_sentences(first, action.why.replace(f" {first}", "")))
+
+
+class _Worth:
+    """The most that the answers to open questions can save in a year.
+
+    Args:
+        facts: That are known now.
+        evidence: The measurements.
+
+    Attributes:
+        good_enough: Whether the recommended option is shown to meet the target, so that only money is open.
+    """
+
+    def __init__(self, facts: DecisionFacts, evidence: Evidence) -> None:
+        chosen = facts.recommendation
+        self.good_enough = chosen is not None and facts.works(chosen)
+        self._bill = chosen.usd_per_month if chosen and self.good_enough else None
+        self._months = {one.option: one.usd_per_month or 0.0 for one in facts.options}
+        saving = None
+        if chosen and facts.known("cost", chosen.option) is not False:
+            saving = monthly_saving(evidence.bill(evidence.rungs[chosen.rung]), evidence.economics)
+        self._trained = max(0.0, saving[1]) if saving else 0.0
+
+    def of(self, step: "Offer") -> float:
+        """Return US dollars: what a smaller model may save, and what options that the step may show to do save.
+
+        Infinite where quality, the soundness of the test or the bill itself is open.
+        """
+        if self._bill is None or any(kind == "sound" for kind, _ in step.chances):
+            return inf
+        saved = self._trained
+        for (kind, name), (shown, _) in step.chances.items():
+            if kind in {"meets", "eligible", "as_good", "could_meet"}:
+                saved += shown * max(0.0, self._bill - self._months.get(name, 0.0))
+        return 12 * saved
 
 
 def _set_prices(evidence: Evidence) -> str:
@@ -114,7 +163,7 @@ def _together(steps: Sequence[Offer]) -> Iterator[Offer]:
             continue
         actions = [step.action for step in plan]
         action = NextAction(
-            command=next((action.command for action in actions if action.command), ""),
+            command=" && ".join(dict.fromkeys(action.command for action in actions if action.command)),
             why=join_sentences(*map(str, actions)),
             **{name: _total(actions, name) for name in ("calls", "usd", "person_minutes")},
         )
@@ -217,6 +266,8 @@ class _Steps:
 
     def _can_run(self, rung: str) -> bool:
         evidence = self.evidence
+        if rung in evidence.rungs and evidence.rungs[rung].blocked:
+            return False
         if rung == "model":
             return evidence.other_models > 0
         if rung == "retrieval":  # to compare a search again that was measured shows nothing new
@@ -263,13 +314,13 @@ class _Steps:
     def _fix(self, fact: FactName, unknown: Sequence[FactName]) -> Offer:
         kind, subject = fact
         same = [other for other in unknown if other[1] == subject]
-        if kind == "could_meet" and subject == "retrieval":
+        if fact == ("could_meet", "retrieval") and not self.evidence.documents:
             return _step(messages.GIVE_DOCUMENTS, same, MINUTES_FOR_DOCUMENTS, most=MAX_DOCUMENTS)
-        if kind == "could_meet" and subject != "prompt":
+        if fact == ("could_meet", "model") and not self.evidence.other_models:
             return _step(messages.ADD_MODEL, same, MINUTES_TO_FIX, most=MAX_RUN)
-        gate = next(result for result in self.gates if result.gate == subject)
-        command = "tuneworthy run" if subject in {"baseline", "prompt"} else ""
-        return _uncounted(gate.fix or gate.detail, [fact], None, command=command)
+        gate = next(result for result in self.gates if subject in {result.gate, RUNG_OF.get(result.gate)})
+        fix = gate.fix or gate.detail
+        return _uncounted(fix, [fact] if kind == "sound" else same, None, command=messages.command_in(fix))
 
     def _eligible(self, fact: FactName, unknown: Sequence[FactName]) -> Offer:
         option, limits = next(one for one in self.facts.options if one.option == fact[1]), self.evidence.limits
@@ -284,13 +335,12 @@ class _Steps:
             return _step(messages.set_price(option.option) if option.usd_by_answer is None else SET_TRAFFIC, [fact])
         if option.latency_p95_ms is None or option.latency_p95_ci is None:
             return _uncounted("Run the ladder again.", [fact], None, command="tuneworthy run")
-        why = open_latency(limits, option.latency_p95_ms, option.latency_p95_ci)
-        fix = (
-            "Add test cases: up to 200 calls are timed."
-            if option.latency_p95_ci[1] is None
-            else "Set `constraints.p95_ms` to a limit outside this interval."
-        )
-        return _step(join_sentences(f"Whether {option.option} meets the latency limit is open: {why}.", fix), [fact])
+        why = f"{option.option}: {open_latency(limits, option.latency_p95_ms, option.latency_p95_ci)}."
+        if option.latency_p95_ci[1] is not None:
+            return _step(join_sentences("Set `constraints.p95_ms` to a limit outside this interval.", why), [fact])
+        minutes = FEWEST_TIMED * MINUTES_PER_CASE
+        add = messages.add_cases(FEWEST_TIMED, minutes)
+        return _uncounted(join_sentences(add, why), [fact], minutes, command="tuneworthy cases add")
 
     def _money(self, fact: FactName) -> Iterator[Offer]:
         evidence, open_costs = self.evidence, [one for one in open_facts(self.facts) if one[0] == "cost"]
@@ -305,7 +355,7 @@ class _Steps:
             pays = [one for one in open_facts(self.facts) if one[0] == "pays"]
             yield from self._with_costs(SET_TRAFFIC, [*open_costs, *pays])
         elif option is not None and has_smaller(option.usd_by_answer, evidence.smaller_usd):
-            yield self._narrow(fact)
+            yield from self._narrow(fact)
         else:
             yield _step("Add a smaller model to [models] as a candidate for training.", [fact], MINUTES_TO_FIX)
 
@@ -313,14 +363,16 @@ class _Steps:
         compared = (one for one in self.facts.options if one.option == fact[1] or one.kind == "today")
         return next((one for one in compared if one.usd_by_answer is None), None)
 
-    def _narrow(self, fact: FactName) -> Offer:
+    def _narrow(self, fact: FactName) -> Iterator[Offer]:
         settings = self.evidence.economics
-        names = open_ranges(settings)
+        names = [name for name in open_ranges(settings) if name != "success"]  # no one knows whether training succeeds
+        if not names:
+            return
         spans = [(name, *settings.spread(name)) for name in names if name != "costs"]
         shown = ", ".join(f"{name} = [{low:g}, {high:g}]" for name, low, high in spans)
         ranges = f"Narrow [economics.ranges]: within these ranges, training may or may not break even: {shown}."
         why = join_sentences(messages.SET_COSTS if "costs" in names else "", ranges if spans else "")
-        return _step(why, [fact], MINUTES_TO_EDIT * len(spans) + MINUTES_FOR_COSTS * ("costs" in names))
+        yield _step(why, [fact], MINUTES_TO_EDIT * len(spans) + MINUTES_FOR_COSTS * ("costs" in names))
 
     def _with_costs(self, why: str, facts: Sequence[FactName]) -> Iterator[Offer]:
         ranges = open_ranges(self.evidence.economics)
@@ -345,7 +397,8 @@ class _Steps:
             why = "Apply the corrected labels, then run the ladder and the error analysis again."
             step, chances = _step(why, [fact], command="tuneworthy cases label --suspects --apply"), (0.0, 0.8)
         elif name == DEV:
-            step, chances = _uncounted(messages.DEV_DIFFERS_FIX, [fact], RELABELLED * MINUTES_PER_CASE), (0.0, 0.6)
+            command, minutes = messages.command_in(messages.DEV_DIFFERS_FIX), RELABELLED * MINUTES_PER_CASE
+            step, chances = _uncounted(messages.DEV_DIFFERS_FIX, [fact], minutes, command=command), (0.0, 0.6)
         elif name == "unanalysed" and evidence.judge is not None:
             command, minutes = "tuneworthy cases label --judge", MIN_RATED * MINUTES_PER_RATING
             step, chances = _uncounted(messages.LABEL_JUDGE, [fact], minutes, command=command), (0.2, 0.6)
@@ -377,7 +430,8 @@ class _Steps:
             yield replace(step, chances=chances)
         on_target = {fact: sum(pair) for fact, pair in chances.items() if fact[0] == "meets"}
         near = [fact for fact, chance in on_target.items() if chance < LIKELY]
-        if near and max(on_target[fact] for fact in near) < UNLIKELY:
+        good_enough = self.facts.recommendation and self.facts.works(self.facts.recommendation)
+        if not good_enough and near and max(on_target[fact] for fact in near) < UNLIKELY:
             yield _step("Decide whether another target would do, and set `task.target`.", near)
 
     def _chance_with(self, more: int, fact: FactName) -> Bounds:

@@ -202,7 +202,7 @@ def pilot_option(evidence: Evidence, money: EconomicsResult) -> Option:
         "kind": "fine_tune",
         "score": bounds[0] if bounds else None,
         "one_off_usd": money.one_off_usd or 0.0,
-        "needs": "dataset, training, parity" if bounds else "dataset and pilot",
+        "needs": ", ".join([*evidence.lacking, "dataset, training, parity" if bounds else "dataset and pilot"]),
     }
     return _option(TUNED, TUNED, running, evidence.economics.requests_per_month, **fields)
 

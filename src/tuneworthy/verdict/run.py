@@ -15,7 +15,7 @@ from tuneworthy.verdict.domain_text import measure_domain
 from tuneworthy.verdict.error_analysis import best_language_model
 from tuneworthy.verdict.evidence import without_tuned
 from tuneworthy.verdict.gather import gather
-from tuneworthy.verdict.last_verdict import store_verdict
+from tuneworthy.verdict.last_verdict import store_verdict, tried_commands
 from tuneworthy.verdict.probes import analyse_errors
 from tuneworthy.verdict.project_state import step_costs
 from tuneworthy.verdict.what_if import decide_if
@@ -56,7 +56,8 @@ async def decide_project(
         costs = partial(step_costs, Facts(project, contact=False))
         if what_if is not None:
             return decide_if(what_if, evidence, costs)
-        verdict = decide(evidence, costs)
+        tried = tried_commands(project)
+        verdict = decide(evidence, costs, tried)
         if session.folder.writable and Keyring().key:
-            store_verdict(project, verdict)
+            store_verdict(project, verdict, tried)
         return verdict

@@ -122,7 +122,7 @@ def target_met(case: Deliberation, ruling: Ruling) -> str:
         return f"Training is not needed: an option meets the target of {case.target:.1%}, or a cheaper fix remains."
     met = (
         f"{chosen.option} meets the target of {case.target:.1%} without fine-tuning"
-        f"{_better(case.evidence, case.facts, chosen)}."
+        f"{_better(case.evidence, case.facts, chosen)}{_regret(case, chosen)}."
     )
     row = next(row for row in case.evidence.training_reasons if row.reason == "cost")
     saving = monthly_saving(case.evidence.bill(case.evidence.rungs[chosen.rung]), case.evidence.economics)
@@ -158,8 +158,34 @@ def levers_exhausted(case: Deliberation, ruling: Ruling) -> str:
     return sentence
 
 
+def not_worth_knowing(case: Deliberation, ruling: Ruling) -> str:
+    """Name the option that is good enough, and the regret."""
+    chosen = case.option(ruling.subject)
+    saving = monthly_saving(case.evidence.bill(case.evidence.rungs[chosen.rung]), case.evidence.economics)
+    regret = _regret(case, chosen)
+    if not regret and saving is not None and saving[1] > 0:
+        regret = f"; a smaller fine-tuned model may save up to ${saving[1]:,.0f} a month"
+        regret += f" or cost ${-saving[0]:,.0f} more" if saving[0] < 0 else ""
+    return f"{chosen.option} is good enough{regret}. No step that would settle more is worth its cost."
+
+
+def _regret(case: Deliberation, chosen: Option) -> str:
+    """Say what an option that may do saves, the cheapest of several, as the end of a sentence."""
+    facts = case.facts
+    open_options = [one for one in rank(facts.options) if one.eligible and facts.known("meets", one.option) is None]
+    other = next((one for one in open_options if is_saving(one, chosen) and one.usd_by_answer is not None), None)
+    if other is None or other.score is None or chosen.score is None or other.kind in PROVEN:
+        return ""
+    points = 100 * (other.score - chosen.score)
+    return (
+        f"; {other.option} scores {abs(points):.1f} points {'higher' if points > 0 else 'lower'} and costs "
+        f"{_price(other)} instead of {_price(chosen)}: take it if {other.score:.1%} will do"
+    )
+
+
 DECIDED: Final[Mapping[str, Callable[[Deliberation, Ruling], str]]] = {
     "target_met": target_met,
+    "not_worth_knowing": not_worth_knowing,
     "cost": lambda case, ruling: f"The target is met, but a smaller model may be worth training. {case.cost}",
     "constraint": constraint_decides,
     "rung_untried": lambda case, ruling: _rungs_open([ruling.subject]),

@@ -122,7 +122,7 @@ def _next_action(
     waive = (
         "" if first.gate in NEVER_WAIVED else f"Or list `{first.gate}` in [[waivers]] of tuneworthy.toml with a reason."
     )
-    return NextAction(command=command_in(first.fix), why=join_sentences(first.fix or first.message, waive))
+    return NextAction(command=messages.command_in(first.fix), why=join_sentences(first.fix or first.message, waive))
 
 
 def take_home(option: Option | None, *, beside: bool = False) -> NextAction:
@@ -142,13 +142,3 @@ def take_home(option: Option | None, *, beside: bool = False) -> NextAction:
     )
     runs_on = "" if option.option.endswith(option.model) else f" with the model `{option.model}`"
     return NextAction(command=f"tuneworthy export {export}", why=f"Deploy {option.option}{runs_on}.")
-
-
-def command_in(text: str) -> str:
-    """Return the first command that a sentence names between code marks; "" if it names none.
-
-    >>> command_in("Run `tuneworthy data build`.")
-    'tuneworthy data build'
-    """
-    command = text.partition("`tuneworthy")[2].partition("`")[0]
-    return f"tuneworthy{command}" if command else ""

@@ -77,7 +77,7 @@ def _unknown_labels(facts: Facts) -> dict[str, str]:
     return {label: case for label, case in labels.items() if label not in known_labels and label not in prompt}
 
 
-@check("unknown_labels")
+@check("unknown_labels", severity="warning")
 def unknown_labels(facts: Facts) -> Iterator[Finding]:
     """Right answers of test are labels that a model has no way to know: not from dev, examples, a grader or the prompt.
 

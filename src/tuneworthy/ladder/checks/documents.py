@@ -10,6 +10,7 @@ from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts, attempt
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.keys import read_key
+from tuneworthy.retrieval.index import lancedb_missing
 from tuneworthy.retrieval.library import documents_path, servers_of
 from tuneworthy.rules import Finding
 from tuneworthy.text import count
@@ -21,6 +22,13 @@ def documents_missing(facts: Facts) -> Iterator[Finding]:
     path = documents_path(facts.project)
     if path is not None and not path.exists():
         yield Finding(message=f"The path in [documents] does not exist: {path}.", fix="Fix documents.path.")
+
+
+@check("documents_package", severity="warning")
+def documents_package(facts: Facts) -> Iterator[Finding]:
+    """A package that the rung `retrieval` needs is not installed: a run skips the rung."""
+    if documents_path(facts.project) is not None and (missing := lancedb_missing()):
+        yield Finding(message="The run skips the rung retrieval.", fix=missing)
 
 
 @check("documents_named", severity="warning")

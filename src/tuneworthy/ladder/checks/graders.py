@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from tuneworthy.errors import TuneworthyError
-from tuneworthy.graders.apply import label_faults
+from tuneworthy.graders.apply import grading_fault, label_faults, try_grader
 from tuneworthy.graders.judging import family_warnings
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
@@ -24,6 +24,27 @@ def grader(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 message=f"[[graders]] {number} ({config.type}): {error.message}",
                 fix=error.hint or "Fix [[graders]].",
+            )
+
+
+@check("grader_tried", severity="note")
+def grader_tried(facts: Facts) -> Iterator[Finding]:
+    """Scores that each grader gives to a right, a nearly right and a wrong answer to one case.
+
+    An error if one cannot be scored, such as where a grading function raises an exception; a warning if a grading
+    function scores the wrong answer as high as the right one. No model is called, so a judge is not tried.
+    """
+    for number, (config, built, _) in enumerate(facts.graders, 1):
+        scores, name = try_grader(built, facts.labelled) if built else {}, f"[[graders]] {number} ({config.type})"
+        if fault := grading_fault(scores):
+            yield Finding(message=f"{name}: {fault}.", fix=messages.FIX_GRADER, severity="error")
+        elif scores:
+            blind = config.type == "python" and (scores["right"].value or 0) <= (scores["wrong"].value or 0)
+            shown = ", ".join(f"{answer} {score.value:.3g}" for answer, score in scores.items())
+            yield Finding(
+                message=f"{name} scores three answers to a case: {shown}.",
+                fix="Fix the function: it must score the right answer higher." if blind else "",
+                severity="warning" if blind else "note",
             )
 
 

@@ -72,7 +72,7 @@ def baseline(evidence: Evidence) -> Finding:
             stale=list(evidence.stale),
         )
     if subject is not None and subject.status == "failed":
-        return says("fail", subject.failure, messages.RUN)
+        return says("fail", subject.failure, messages.FIX_AND_RUN)
     if subject is None or subject.score is None:
         return says("unknown", "Today's setup has not been measured on the test set.", messages.RUN)
     return says("pass", f"Today's setup scores {subject.score:.1%}.", score=subject.score)
@@ -191,7 +191,7 @@ def prompt(evidence: Evidence) -> Finding:
     missing += [] if halved else ["a prompt of half the length"]
     if missing:
         fix = (
-            f"Set `k` in [few_shot] to {FEWEST_SHOTS} or more examples."
+            f"Set `k` in [few_shot] to {FEWEST_SHOTS} or more examples, then run `tuneworthy run`."
             if few and structure and halved
             else messages.RUN
         )
@@ -276,6 +276,8 @@ def decoding(evidence: Evidence) -> Finding:
 
 def _tested(evidence: Evidence, name: str) -> Finding:
     subject, fix = evidence.rungs.get(name), f"Run `tuneworthy run --rung {name}`."
+    if subject is not None and subject.blocked:
+        fix = messages.fix_rung(name, "other_models" if name == "model" else name, subject.reason)
     if subject is not None and subject.status == "failed":
         return says("fail", subject.failure, fix)
     if subject is None or subject.score is None:

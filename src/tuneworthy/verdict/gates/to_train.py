@@ -7,7 +7,7 @@ from tuneworthy.errors import join_sentences
 from tuneworthy.rules import Finding, Status
 from tuneworthy.types import JsonObject
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.evidence import Evidence
+from tuneworthy.verdict.evidence import BASE, RIGHTS, ROWS, Evidence
 from tuneworthy.verdict.gates import GATES, says
 
 gate = partial(GATES.rule, group="to_train")
@@ -16,12 +16,19 @@ NOT_FROZEN: Final = says(
     "No version of the training data is frozen.",
     "Run `tuneworthy data build` to build the dataset that the pilot and the training need.",
 )
+# The fix where the terms of a teacher are not known.
+SET_TERMS: Final = (
+    "Set `teacher.allows_training` after you have read the terms, then run `tuneworthy data distill` and "
+    "`tuneworthy data build`."
+)
 
 
 @gate("dataset_frozen")
 def dataset_frozen(evidence: Evidence) -> Finding:
     """A version of the training data is frozen, whole, and passed the gates of its build."""
-    subject = evidence.training.dataset
+    subject, lacking = evidence.training.dataset, evidence.lacking
+    if subject is None and {ROWS, RIGHTS} & {*lacking}:
+        return says("unknown", "There are no rows to train on.", lacking.get(RIGHTS) or lacking[ROWS])
     if subject is None:
         return NOT_FROZEN
     numbers = {
@@ -139,7 +146,9 @@ def teacher_terms(evidence: Evidence) -> Finding:
     subject = evidence.training.dataset
     if subject is None:
         return NOT_FROZEN
-    return says(subject.terms, messages.sentence(subject.terms_words), version=subject.version)
+    fixes = {"fail": messages.OTHER_TEACHER, "unknown": SET_TERMS}
+    fix = fixes.get(subject.terms, "")
+    return says(subject.terms, messages.sentence(subject.terms_words), fix, version=subject.version)
 
 
 @gate("pilot")
@@ -160,7 +169,7 @@ def pilot(evidence: Evidence) -> Finding:
         return says(
             "unknown",
             "The gain from training has not been measured.",
-            join_sentences(messages.PILOT, forecast.cost),
+            join_sentences(evidence.lacking.get(BASE) or messages.PILOT, forecast.cost),
             **numbers,
         )
     low, high = forecast.ci95
