@@ -162,8 +162,9 @@ def _together(steps: Sequence[Offer]) -> Iterator[Offer]:
         if len(chances) < sum(len(step.chances) for step in plan):  # two steps for one fact
             continue
         actions = [step.action for step in plan]
+        commands = dict.fromkeys(action.command for action in actions if action.command)
         action = NextAction(
-            command=" && ".join(dict.fromkeys(action.command for action in actions if action.command)),
+            command=" && ".join(one for one in commands if one != "tuneworthy run" or len(commands) == 1),
             why=join_sentences(*map(str, actions)),
             **{name: _total(actions, name) for name in ("calls", "usd", "person_minutes")},
         )
