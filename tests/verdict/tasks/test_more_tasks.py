@@ -118,7 +118,7 @@ def test_a_few_wrong_labels_matter_little_where_the_target_is_met(tmp_path: Path
     assert "--suspects" not in told.verdict["next_action"]["command"]
 
 
-def test_a_judge_that_misses_its_canaries_decides_nothing_and_another_one_is_wanted(tmp_path: Path, capsys: Capture) -> None:
+def test_a_judge_that_misses_its_canaries_decides_nothing(tmp_path: Path, capsys: Capture) -> None:
     models = {"today": strong(0.95), "second": strong(0.5), "judge": Scripted(answers=colour)}
     judge = '[[graders]]\ntype = "judge"\nmodel = "judge"\nrubric = "It names the colour."'
     task = made(tmp_path, models, graders=judge, n=100, n_examples=0, task={"target": 0.9})
