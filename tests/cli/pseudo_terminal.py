@@ -14,12 +14,13 @@ import termios
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def on_terminal(*words: str, columns: int, **environment: str) -> tuple[int, str]:
+def on_terminal(*words: str, columns: int, typed: str = "", **environment: str) -> tuple[int, str]:
     """Return the exit status of `tuneworthy WORDS` and all that it writes, escapes included.
 
     Args:
         words: The arguments.
         columns: Of the terminal, which has 40 lines.
+        typed: What the user types, ahead of the questions.
         environment: Variables beside those of this process.
     """
     ours, theirs = pty.openpty()
@@ -30,6 +31,7 @@ def on_terminal(*words: str, columns: int, **environment: str) -> tuple[int, str
         stdin=theirs, stdout=theirs, stderr=theirs, env={**usual, "TERM": "xterm-256color", **environment},
     )  # fmt: skip
     os.close(theirs)
+    os.write(ours, typed.encode())
     parts = []
     while True:
         try:

@@ -308,7 +308,7 @@ def test_without_a_run_there_is_nothing_to_show(tmp_path: Path, capsys: pytest.C
 def test_a_quick_run_is_enough_to_see_dev(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     models = {"weak": "answer(request, 0.3)", "strong": "answer(request, 0.9)"}
     root = write_simulation(tmp_path, models, n_cases=60, n_examples=210, rungs=["baseline", "model"])
-    assert invoke(["run", "--quick", "--project", str(root)]) == 0
+    assert invoke(["run", "--quick", "--project", str(root)]) == 4
     capsys.readouterr()
     assert invoke(["cases", "show", "--failed", "--json", "--project", str(root)]) == 0
     out, err = capsys.readouterr()

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from tests.cli.pseudo_terminal import on_terminal
 from tests.ladder.simulations import write_simulation
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.commands.case_answers import open_answers
+from tuneworthy.ladder.comparison_plan import read_comparisons
 from tuneworthy.ladder.record import BestVariant, RungRecord, RunRecord, read_record
 from tuneworthy.ladder.run import run_ladder
 from tuneworthy.ladder.rung import view_of
@@ -445,3 +447,135 @@ async def propose(root: Path) -> tuple[list[str], list[str]]:
     async with open_session(load(root)) as session:
         proposal = await ModelRung().propose(view_of(session, best=current(session), n_dev=80))
         return [one.name for one in proposal.candidates], list(proposal.notes)
+
+
+def good_enough(root: Path, models: dict[str, str] | None = None, target: float = 0.5, **options: Any) -> Path:
+    """A project whose baseline meets the target, and whose other answers cost money."""
+    models = models or {"weak": FAIR, "strong": GOOD}
+    options = {"rungs": ["classical", "baseline", "prompt", "model", "decoding"]} | options
+    root = world(root, models, dict.fromkeys(models, 5.0), n_cases=200, n_examples=220, **options)
+    edit(root, "target = 0.9", f"target = {target}")
+    return root
+
+
+def rows(record: RunRecord) -> list[tuple[Any, ...]]:
+    """The numbers of a run that times do not change."""
+    return [
+        (one.rung, one.status, one.reason_code, one.score, one.delta, one.alpha, one.cost_usd) for one in record.rungs
+    ]
+
+
+def spent_on(root: Path) -> float:
+    store = ResponseStore(Folder(root).responses)
+    usd = store.spending().usd
+    store.close()
+    return usd
+
+
+def test_a_run_until_the_target_is_whole_and_a_later_run_continues_it_as_if_it_had_never_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, twin = good_enough(tmp_path / "a"), good_enough(tmp_path / "b")
+    command = ["run", "--project", str(root), "--yes"]
+    assert invoke([*command, "--until", "target", "--json"]) == 0
+    out, err = capsys.readouterr()
+    stopped = read_record(Folder(root))
+    assert stopped is not None and json.loads(out) == stopped.to_dict() and not stopped.partial
+    assert {one.rung: one.reason_code for one in stopped.rungs if one.variant is None} == dict.fromkeys(
+        ["prompt", "model", "decoding"], "target_met"
+    )
+    today = rung(stopped, "baseline")
+    assert stopped.best == BestVariant("baseline", today.variant or "") and stopped.comparisons.made == 0
+    gain = f"{100 * (1 - (today.score or 0.0)):.1f} points"
+    assert err.count("Target met for $") == 1 and f"${today.cost_usd:.2f}" in err and gain in err
+    plan = read_comparisons(Folder(root))
+    assert not plan.passed or plan.passed == ("classical",)  # no slot of a rung that was not reached
+    assert invoke(["decide", "--project", str(root), "--json"]) in {3, 4}
+    verdict = json.loads(capsys.readouterr().out)
+    gates = {row["gate"]: row["status"] for row in verdict["gates"]}
+    assert gates["few_shot"] == gates["decoding"] == "unknown" and gates["baseline"] == "pass"
+
+    before = spent_on(root)
+    assert before == pytest.approx(stopped.cost_usd)
+    assert invoke([*command, "--max-usd", f"{before * 1.5}", "--json"]) == 4  # ends within a rung
+    assert read_record(Folder(root)) == stopped  # the whole record stays
+    assert spent_on(root) > before
+    straight, resumed = walk(twin), walk(root)
+    assert rows(resumed) == rows(straight) and spent_on(root) == pytest.approx(spent_on(twin))
+    assert read_comparisons(Folder(root)) == read_comparisons(Folder(twin))
+    assert resumed.comparisons.made > 0 and not any(one.reason_code == "target_met" for one in resumed.rungs)
+
+
+def test_a_run_of_one_rung_after_a_stop_leaves_the_others_unrun(tmp_path: Path) -> None:
+    root = good_enough(tmp_path)
+    assert invoke(["run", "--project", str(root), "--yes", "--until", "target"]) == 0
+    assert [one.rung for one in walk(root, rungs=["model"]).rungs] == ["classical", "baseline", "model"]
+
+
+def test_a_target_that_is_not_met_stops_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = good_enough(tmp_path, target=0.65, rungs=["baseline", "prompt"])  # 60% is within the interval
+    assert invoke(["run", "--project", str(root), "--yes", "--until", "target", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert "Target met" not in err and {row["reason_code"] for row in json.loads(out)["rungs"]} != {"target_met"}
+
+
+def test_a_target_that_only_the_classical_baseline_meets_stops_with_it_as_the_best(tmp_path: Path) -> None:
+    root = good_enough(tmp_path, {"weak": POOR}, learnable=True, target=0.8)
+    assert invoke(["run", "--project", str(root), "--yes", "--until", "target"]) == 0
+    record = last_record(root)
+    assert record.best is not None and record.best.rung == "classical" and record.comparisons.made == 0
+    assert "non-inferior" not in answer(record)  # that was not compared
+    assert rung(walk(root), "classical").alpha == pytest.approx(SHARED / 4)
+
+
+@pytest.mark.parametrize(("typed", "n_skipped"), [("y\nn\n", 3), ("y\n\n", 0)])
+def test_on_a_terminal_the_rest_is_run_unless_the_user_says_no(typed: str, n_skipped: int, tmp_path: Path) -> None:
+    root = good_enough(tmp_path)
+    status, text = on_terminal("run", "--project", str(root), columns=200, typed=typed)
+    assert status == 0 and text.count("Run the rest?") == 1
+    assert sum(one.reason_code == "target_met" for one in last_record(root).rungs) == n_skipped
+
+
+COUNTED = """
+DRAWS = itertools.count()
+
+
+def drawn(request, share):
+    \"\"\"The right label, but for a share of the sampled answers, drawn anew each time.\"\"\"
+    lost = request.decoding.get("temperature") != 0 and number(next(DRAWS), "draw") < share
+    return answer(request, 0.0 if lost else 0.8)
+
+
+"""
+
+
+@pytest.mark.parametrize(("share", "code"), [(0.0, "stable"), (0.5, "")])
+def test_decoding_is_skipped_where_a_second_answer_hardly_scores_differently(
+    share: float, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuneworthy.config.models.Scripted.repeatable", False)
+    models = {"weak": f"drawn(request, {share})"}
+    root = write_simulation(tmp_path, models, n_cases=60, n_examples=220, rungs=["baseline", "decoding"])
+    script = root / "world.py"
+    script.write_text(script.read_text().replace("CALLS = ", COUNTED + "CALLS = "))
+    found = rung(walk(root), "decoding")
+    assert (found.status is RungStatus.SKIPPED, found.reason_code == code) == (bool(code), bool(code))
+    if code:  # no candidate is called, and a grid is tried all the same
+        assert "0 of 40 dev cases" in found.reason and found.candidates_tried == 0
+        edit(root, "[ladder]", "[decoding]\ngrid = [{temperature = 0.3}]\n[ladder]")
+        assert rung(walk(root), "decoding").score is not None
+    else:
+        assert found.score is not None and found.candidates_tried > 1
+
+
+def test_a_quick_run_compares_each_rung_with_today_on_the_same_cases(tmp_path: Path) -> None:
+    models = {"weak": POOR, "strong": GOOD, "fair": FAIR}
+    record = walk(good_enough(tmp_path, models, rungs=["classical", "baseline", "model"]), quick=True)
+    today = rung(record, "baseline")
+    for name in ("classical", "model"):
+        row = rung(record, name)
+        first, *rest = row.candidates
+        assert first.variant == row.variant and first.n == 40 and all(other.n <= 40 for other in rest)
+        assert row.delta == pytest.approx(first.score - today.candidates[0].score)
+        assert row.delta_ci is not None and row.alpha is None and row.p_value is None
+    assert today.delta is None and today.candidates[0].n == 40

@@ -187,7 +187,7 @@ def test_a_hosted_model_that_may_not_serve_is_measured_as_a_teacher_unless_data_
         assert teacher.score > 0.8 and teacher.name == "model/cloud"
 
 
-def test_the_embedded_model_is_tuned_and_constrained_greedily(tmp_path: Path) -> None:
+def test_the_embedded_model_is_tuned_unless_its_answers_are_greedy(tmp_path: Path) -> None:
     """The proposals alone: nothing is asked, so no model file is needed."""
     from tuneworthy.ladder.rungs.decoding import DecodingRung
     from tuneworthy.providers.capabilities import capabilities_of
@@ -200,9 +200,13 @@ def test_the_embedded_model_is_tuned_and_constrained_greedily(tmp_path: Path) ->
         incumbent=free,
         models={"m": SimpleNamespace(provider=provider)},
         project=SimpleNamespace(
-            decoding=decoding, root=tmp_path, models={"m": SimpleNamespace(provider="llama_cpp")}, documents=None
+            decoding=decoding,
+            root=tmp_path,
+            models={"m": SimpleNamespace(provider="llama_cpp", repeatable=False)},
+            documents=None,
         ),
         task=SimpleNamespace(kind="label"),
+        n_dev=50,
     )
 
     def settings() -> list[dict[str, object]]:
@@ -210,11 +214,11 @@ def test_the_embedded_model_is_tuned_and_constrained_greedily(tmp_path: Path) ->
 
     assert {"temperature": 0.0} in settings()
     assert any("min_p" in setting for setting in settings())
-    view.incumbent = replace(
-        free, output=OutputFormat(kind="choice", choices=("a", "b")), decoding={"temperature": 0.0}
-    )
-    assert settings() == []
-    assert asyncio.run(DecodingRung().propose(view)).skip_code == "constrained"  # type: ignore[arg-type]
+    assert asyncio.run(DecodingRung().propose(view)).more_calls == {"m": 40}  # type: ignore[arg-type]
+    for output in (OutputFormat(kind="choice", choices=("a", "b")), free.output):
+        view.incumbent = replace(free, output=output, decoding={"temperature": 0.0})
+        assert settings() == []
+        assert asyncio.run(DecodingRung().propose(view)).skip_code == "greedy"  # type: ignore[arg-type]
     decoding.grid = [{"temperature": 0.5}]
     assert settings() == [{"temperature": 0.5}]
 

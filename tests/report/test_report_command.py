@@ -80,7 +80,7 @@ def test_no_run_yet_is_the_users_to_mend(project: Path, capsys: pytest.CaptureFi
 
 
 def test_a_quick_run_is_reported_as_such(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert invoke(["run", "--quick", "--project", str(project)]) == 0
+    assert invoke(["run", "--quick", "--project", str(project)]) == 4
     assert invoke(["report", "--project", str(project)]) == 0
     assert "Quick run: no verdict" in capsys.readouterr().out
 
@@ -89,7 +89,7 @@ def test_a_quick_run_is_out_of_date_by_a_setting_or_other_cases_and_not_by_a_pri
     def stale() -> int:
         return len(OpenProject(load(project))._stored()[0].stale)
 
-    assert invoke(["run", "--quick", "--project", str(project)]) == 0
+    assert invoke(["run", "--quick", "--project", str(project)]) == 4
     file, cases = project / "tuneworthy.toml", project / "cases.jsonl"
     text = file.read_text()
     file.write_text(f"{text}\n[economics]\nrequests_per_month = 20000\n")

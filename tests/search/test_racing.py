@@ -5,17 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from tuneworthy.ladder.record import CandidateResult, RungRecord
-from tuneworthy.ladder.run import LadderRun
 from tuneworthy.search.racing import ALPHA, DevScores, Race, _entry, cheapest_of_the_best, race
-from tuneworthy.types import Case, RungStatus, Variant
+from tuneworthy.types import Case, Variant
 
 DEV = [Case(id=str(i), input=str(i), expected="x") for i in range(120)]
 
@@ -193,28 +189,6 @@ def test_candidates_are_ranked_on_the_cases_that_both_have_scored() -> None:
     lost[3] = np.nan
     found = raced({"steady": right, "lucky": lost})
     assert found.entries[0].variant.name == "steady" and not any(entry.dropped for entry in found.entries)
-
-
-def test_a_quick_look_builds_on_a_winner_that_is_ahead_on_the_cases_of_both() -> None:
-    """The winner has seen 20 cases, easy ones, and the best so far all 40: on these 20 it is better."""
-    right = {name: [1.0] * n + [0.0] * (40 - n) for name, n in (("best", 16), ("winner", 15), ("ahead", 17))}
-
-    async def stored(one: Variant, cases: Sequence[Case]) -> DevScores:
-        num = np.array(right[one.name][: len(cases)])
-        return DevScores(num=num, den=np.ones(len(cases)), cost_usd=0.0, weight=(0.0, 1.0))
-
-    session: Any = SimpleNamespace(
-        measure=stored, split=SimpleNamespace(dev=DEV[:40]), project=SimpleNamespace(split=SimpleNamespace(seed=7))
-    )
-    assert np.mean(right["winner"][:20]) > np.mean(right["best"])
-    for winner, next_best in ((variant("winner"), "best"), (variant("ahead"), "ahead")):
-        walk = LadderRun(session, quick=True)
-        walk.best = variant("best")
-        walk._n_on_dev = {walk.best.id: 40}
-        row = CandidateResult(variant=winner.id, name=winner.name, n=20, score=0.75, ci95=(0.5, 0.9))
-        record = RungRecord(rung="prompt", status=RungStatus.INCONCLUSIVE, candidates=[row])
-        asyncio.run(walk._quick(record, winner))
-        assert walk.best.name == next_best
 
 
 def test_where_answers_of_all_are_lost_the_one_with_the_fewest_goes_on() -> None:

@@ -185,7 +185,7 @@ def test_most_failures_are_more_than_half_and_a_share_that_may_be_half_settles_n
     assert decide(worth_it(errors=(failures("label_or_grader", 33),))).outcome is UNDECIDED
 
 
-@pytest.mark.parametrize("code", ["no_parameters", "constrained"])
+@pytest.mark.parametrize("code", ["no_parameters", "greedy", "stable"])
 def test_decoding_that_has_nothing_to_change_is_no_lever(code: str) -> None:
     unstable = (failures("instability", 50), failures("unexplained", 10))
     nothing = rung("decoding", "", None, status="skipped", reason_code=code, reason="nothing to tune")

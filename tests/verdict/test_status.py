@@ -159,7 +159,8 @@ def test_what_is_waived_or_cannot_be_is_not_needed() -> None:
     assert statuses(waived)["model"] == "not_applicable"
     assert "nobody may see it" in waived.steps[3].evidence
     without = [one for one in run_record() if one.rung != "decoding"]
-    for code, status in (("no_parameters", "not_applicable"), ("constrained", "not_applicable"), ("other", "open")):
+    for code in ("no_parameters", "greedy", "stable", "other"):
+        status = "open" if code == "other" else "not_applicable"
         fixed = rung("decoding", score=0.6, status="skipped", reason_code=code, reason="takes none")
         assert statuses(checklist(seen([*without, replace(fixed, score=None)])))["decoding"] == status
 

@@ -1,7 +1,9 @@
 """Progress of calls: one live line on a terminal, a plain line every ten seconds elsewhere, and a line per rung."""
 
+import signal
 import time
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import click
 from rich.live import Live
@@ -15,9 +17,11 @@ from tuneworthy.ladder.run import RungWatcher
 from tuneworthy.ladder.time_left import TimeLeft
 from tuneworthy.report.numbers import percent
 from tuneworthy.report.text import clean
+from tuneworthy.signals import handled_by
 
 PLAIN_EVERY_S = 10.0
 REDRAWN_EVERY_S = 0.25
+AtTarget = Literal["run", "ask", "stop"]
 
 
 class RunProgress(Progress, RungWatcher):
@@ -25,9 +29,11 @@ class RunProgress(Progress, RungWatcher):
 
     Args:
         live: Whether one line is redrawn; if None, the console decides.
+        at_target: Once the target is met, whether to `run` the rest, to `stop`, or to `ask` once if that costs money.
     """
 
-    def __init__(self, *, live: bool | None = None) -> None:
+    def __init__(self, *, live: bool | None = None, at_target: AtTarget = "run") -> None:
+        self._at_target = at_target
         output = console(stderr=True)
         self._live = output.is_terminal and not output.is_dumb_terminal if live is None else live
         self._time = TimeLeft({})
@@ -61,6 +67,23 @@ class RunProgress(Progress, RungWatcher):
         self._time.finish(record.rung)
         score = "" if record.score is None else f", {percent(record.score)}"
         self.note(f"{record.rung} ({record.status.replace('_', ' ')}{score}): {clean(record.reason, 0)}")
+
+    def target_met(self, variant: str, score: float, usd: float, rest: Work) -> bool:
+        """Print the price of the remaining rungs and their possible gain; ask whether to run them."""
+        price = f"costs at most ${rest.usd:.2f}" if rest.usd else f"takes at most {duration(rest.seconds)}"
+        self.note(
+            f"Target met for ${usd:.2f} ({clean(variant)}: {percent(score)}). The rest {price} and can gain at most "
+            f"{100 * (1 - score):.1f} points."
+        )
+        if self._at_target != "ask" or not rest.usd:
+            return self._at_target != "stop"
+        self._at_target = "run"
+        self.end()
+        with handled_by(signal.default_int_handler):
+            try:
+                return click.confirm("Run the rest?", default=True, err=True)
+            except click.Abort:
+                raise KeyboardInterrupt from None
 
     # of the answers
     def begin(self, label: str, total: int, stored: int, *, alone: bool = False) -> None:

@@ -12,7 +12,7 @@ import click
 from tuneworthy.classical.decision import SPEC
 from tuneworthy.cli.interruption import Result, run_async
 from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options
-from tuneworthy.cli.progress import RunProgress
+from tuneworthy.cli.progress import AtTarget, RunProgress
 from tuneworthy.cli.tables import show_run
 from tuneworthy.config import Project, load
 from tuneworthy.config.graders import Choice, Judge
@@ -35,14 +35,26 @@ from tuneworthy.types import Variant
 @project_option
 @click.option("--rung", "rungs", multiple=True, metavar="NAME", help="Only this rung; repeatable.")
 @click.option("--quick", is_flag=True, help="Preview on 40 dev cases; nothing is compared on test.")
+@click.option("--until", type=click.Choice(["target"]), help="Stop after the rung that meets the target.")
 @spending_options
 @json_option
-def command(root: Path, rungs: tuple[str, ...], quick: bool, max_usd: float | None, yes: bool, as_json: bool) -> None:
+def command(
+    root: Path,
+    rungs: tuple[str, ...],
+    quick: bool,
+    until: str | None,
+    max_usd: float | None,
+    yes: bool,
+    as_json: bool,
+) -> int:
     """Run the ladder on one frozen test set.
 
     Each rung explores candidates on dev, compares the best one on test, and is adopted or not. To resume after an
     interruption, run the command again. Finished calls are never paid for twice. If a run has to
     stop (budget spent, provider down), it prints the rungs so far. With --json, `partial` gives the reason.
+
+    Once the target is met, a line says what the remaining rungs cost and can gain. On a terminal the command then asks
+    whether to run them if they cost money. A run that stops there is complete; a later run continues it.
 
     \b
     Example:
@@ -57,7 +69,8 @@ def command(root: Path, rungs: tuple[str, ...], quick: bool, max_usd: float | No
     def show(record: RunRecord) -> None:
         print_result(as_json, record.to_dict(), show_run, record, project)
 
-    record = walk(project, rungs, quick=quick, max_usd=max_usd, stopped=show)
+    at_target: AtTarget = "stop" if until else "run" if yes or not sys.stdin.isatty() else "ask"
+    record = walk(project, rungs, quick=quick, max_usd=max_usd, stopped=show, at_target=at_target)
     show(record)
     baseline = record.rung("baseline")
     if baseline and baseline.status == "failed":
@@ -67,6 +80,7 @@ def command(root: Path, rungs: tuple[str, ...], quick: bool, max_usd: float | No
                 "Fix the cause, then run `tuneworthy run` again. Finished calls are cached and never paid for twice."
             ),
         )
+    return Undecided.exit_status if quick else 0
 
 
 def walk(
@@ -76,9 +90,13 @@ def walk(
     quick: bool = False,
     max_usd: float | None = None,
     stopped: Callable[[RunRecord], None] = lambda _: None,
+    at_target: AtTarget = "run",
 ) -> RunRecord:
-    """Run the ladder and show how it goes; `stopped` gets the record if it has to stop."""
-    with RunProgress() as progress:
+    """Run the ladder and show how it goes; `stopped` gets the record if it has to stop.
+
+    `at_target` is that of `RunProgress`.
+    """
+    with RunProgress(at_target=at_target) as progress:
 
         def stop(record: RunRecord) -> None:
             progress.end()

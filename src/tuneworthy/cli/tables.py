@@ -17,6 +17,7 @@ from tuneworthy.report.tables import ladder_table
 from tuneworthy.report.text import clean
 
 LADDER = ("rung", "status", "variant", "score", "ci95", "gain", "cost", "p50")
+QUICK = ("rung", "variant", "score", "ci95", "gain")
 STYLES = {"adopted": "green", "no gain": "red", "reference": "cyan", "failed": "red"}
 
 
@@ -37,7 +38,7 @@ def show_ladder(record: RunRecord, project: Project | None = None) -> None:
     """Print the ladder as a table, with the user's own servers that `project` needs."""
     traffic, costs = (project.economics.requests_per_month, running_costs(project, record)) if project else (None, None)
     out = console()
-    ladder = ladder_table(record, traffic, costs).only(*LADDER)
+    ladder = ladder_table(record, traffic, costs).only(*(QUICK if record.quick else LADDER))
     for line in (ladder.title, "", *table_lines(ladder, out.width), ""):
         text = Text(line)
         for status, style in STYLES.items():
@@ -46,10 +47,15 @@ def show_ladder(record: RunRecord, project: Project | None = None) -> None:
 
 
 def closing_lines(record: RunRecord) -> list[str]:
-    """Return the lines below the table: its meaning and the next step."""
+    """Return the lines below the table: rungs without a result, its meaning and the next step."""
+    skipped = [rung for rung in record.rungs if rung.variant is None]
+    lines = [
+        f"{', '.join(rung.rung for rung in skipped if rung.reason == reason)}: {clean(reason)}."
+        for reason in dict.fromkeys(rung.reason for rung in skipped)
+    ]
     if record.quick:
-        return ["This was a quick run on dev, without a verdict. Next: tuneworthy run"]
-    lines = [clean(record.classical_wins)] if record.classical_wins else []
+        return [*lines, "This was a quick run on dev, without a verdict. Next: tuneworthy run"]
+    lines += [clean(record.classical_wins)] if record.classical_wins else []
     if record.partial:
         lines.append(f"The run is incomplete: {clean(record.partial.partition(':')[0])}.")  # the error says why
     best, target = best_of(record), target_of(record)

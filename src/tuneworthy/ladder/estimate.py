@@ -109,6 +109,25 @@ def _described(config: Any) -> Provider:
     return cast(Provider, SimpleNamespace(identity=identity, capabilities=capabilities, supports=capabilities.supports))
 
 
+def most_for(project: Project, data: TaskData, opened: Mapping[str, OpenModel], rungs: Sequence[str] = ()) -> Work:
+    """Return the most that rungs take in addition to the baseline; without rungs, the most that the baseline takes.
+
+    Args:
+        project: Its configuration.
+        data: Its data, split.
+        opened: As in `estimate_run`.
+        rungs: Some of the ladder, without the baseline.
+    """
+    ladder = project.ladder.model_copy(update={"rungs": [*rungs]})
+    found = estimate_run(project.model_copy(update={"ladder": ladder}), data, opened)
+    if found is None:
+        return Work()
+    start = most_for(project, data, opened) if rungs else Work()
+    return Work(
+        SPREAD * found.calls - start.calls, SPREAD * found.usd - start.usd, SPREAD * 60 * found.minutes - start.seconds
+    )
+
+
 def estimate_run(project: Project, data: TaskData, opened: Mapping[str, OpenModel]) -> Estimate | None:
     """Estimate a run; None where the prompt is so wrong that nothing can be proposed.
 

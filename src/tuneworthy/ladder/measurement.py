@@ -38,6 +38,7 @@ from tuneworthy.ladder.record import (
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.ladder.session import Session
 from tuneworthy.money.serving import RunningCost
+from tuneworthy.search.racing import DevScores
 from tuneworthy.stats.calibration import LabelCalibration, calibration
 from tuneworthy.stats.intervals import effective_n, score_bound, score_interval, target_status
 from tuneworthy.stats.paired import NonInferiority, PairedResult, compare, non_inferior, worst_case
@@ -80,15 +81,19 @@ class Measurement(ScoredAnswers):
         return float(self.num[scored].sum()) / total if total else 0.0
 
 
-def repeats_of(project: Project, variant: Variant) -> int:
+def is_sampled(project: Project, variant: Variant) -> bool:
+    """Return whether equal requests may get different answers."""
     config = project.models.get(variant.model)
     fixed = (
         variant.model.startswith(IN_PROCESS)
         or (config is not None and config.repeatable)
         or variant.output.kind == "ranked"
     )
-    varies = not fixed and float(variant.decoding.get("temperature", 1.0)) > 0
-    return max(SAMPLED_REPEATS, project.ladder.repeats) if varies else project.ladder.repeats
+    return not fixed and float(variant.decoding.get("temperature", 1.0)) > 0
+
+
+def repeats_of(project: Project, variant: Variant) -> int:
+    return max(SAMPLED_REPEATS if is_sampled(project, variant) else 1, project.ladder.repeats)
 
 
 async def measure_on_test(
@@ -223,7 +228,7 @@ async def decide(
         limited=session.project.constraints.p95_ms is not None,
         # A cascade is there to save money: its times are put together from those of its parts.
         time_ratio=None if trial.variant.cascade else trial.latency.ratio_to(best.latency),
-        loses_target=_meets(session, best) and not _meets(session, trial),
+        loses_target=meets_target(session, best) and not meets_target(session, trial),
         violated=trial.violated,
         unvalidated=unvalidated or fault,
         shown_before=_shown_before(session, best, trial),
@@ -242,11 +247,11 @@ async def decide(
     return gain, decision
 
 
-def _meets(session: Session, one: Measurement) -> bool:
+def meets_target(session: Session, one: Measurement) -> bool:
     """Whether a variant meets the target, as the verdict will say: one of as many options as the ladder has rungs."""
     task = session.project.task
     score, _, _, size, _ = _score(session, one, session.split.test)
-    few = session.split.effective_groups < LEAST_GROUPS
+    few = session.split.effective_groups < LEAST_GROUPS or one.unscored > MOST_UNSCORED * len(one.num)
     if task.target is None or size is None or few or one.beats_majority is False:
         return False
     options = 1 + len(rungs_with_comparisons(session.project, session.split, session.task))
@@ -292,6 +297,12 @@ def compare_scored(
     if session.judging is None:
         return gain, bound, ""
     return session.judging.correct(cases, a, b, gain, bound, groups=groups)
+
+
+async def describe_on_dev(session: Session, today: Variant, variant: Variant, dev: Sequence[Case]) -> PairedResult:
+    """Return the paired difference of a variant to today's on dev; it decides nothing."""
+    a, b = [await session.measure(one, dev) for one in (today, variant)]
+    return compare(*_common(a, b, session.groups(dev)), alpha=None, seed=session.project.split.seed)
 
 
 def differences(
@@ -497,7 +508,10 @@ def first_error(traces: Sequence[Trace]) -> str:
 
 
 def _common(
-    a: ScoredAnswers, b: ScoredAnswers, groups: np.ndarray | None, among: np.ndarray | bool = True
+    a: ScoredAnswers | DevScores,
+    b: ScoredAnswers | DevScores,
+    groups: np.ndarray | None,
+    among: np.ndarray | bool = True,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """Return `num` and `den` of both on the cases `among` all that both have scored, and the groups of these."""
     both = ~(np.isnan(a.num) | np.isnan(b.num)) & among

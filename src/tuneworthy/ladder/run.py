@@ -30,7 +30,7 @@ from tuneworthy.ladder.comparisons import (
     slot_of,
     take_comparison,
 )
-from tuneworthy.ladder.estimate import Work, estimate_run
+from tuneworthy.ladder.estimate import Work, estimate_run, most_for
 from tuneworthy.ladder.measurement import (
     Measurement,
     Pair,
@@ -40,9 +40,11 @@ from tuneworthy.ladder.measurement import (
     confusion_of,
     constant_score,
     decide,
+    describe_on_dev,
     distinct_cases,
     first_error,
     measure_on_test,
+    meets_target,
     on_cases,
     recall_of,
     with_decision,
@@ -78,6 +80,8 @@ QUICK_DEV = 40
 REFERENCE_RUNGS = ("classical", "baseline")
 # A rung with nothing to try needs no alpha, unless that will change: a model is still to be trained, say.
 KEEPS_ALPHA = frozenset({"baseline_failed", "no_tuned_model", "unavailable"})
+# Reason code of the rungs that a run did not reach, as it was stopped once the target was met.
+NOT_REACHED = "target_met"
 
 
 class RungWatcher:
@@ -91,6 +95,10 @@ class RungWatcher:
 
     def finish(self, record: RungRecord) -> None:
         """It is done; the classical baseline a second time, once it was compared with the best."""
+
+    def target_met(self, variant: str, score: float, usd: float, rest: Work) -> bool:
+        """Return whether to run the remaining rungs: `variant` meets the target, `rest` is the most that they take."""
+        return True
 
 
 async def run_ladder(
@@ -129,7 +137,7 @@ async def run_ladder(
             if fault := grading_fault(try_grader(grader, session.data.cases)):
                 raise UserError(f"The grader {name} cannot be used: {fault}.", hint=messages.FIX_GRADER)
         last = read_record(session.folder) if rungs else None
-        wanted = {*rungs, *(record.rung for record in last.rungs)} if last else set(rungs)
+        wanted = {*rungs, *(row.rung for row in (last.rungs if last else ()) if row.reason_code != NOT_REACHED)}
         run = LadderRun(session, quick=quick, watcher=watcher)
         try:
             record = await run.run(wanted)
@@ -184,6 +192,7 @@ class LadderRun:
         cascade: The cascade, once it was compared: nothing is built on it, but it may be the best.
         classical_leads: Whether it is ahead of today's variant on dev, so that it is compared with the best.
         trials: Measurements on test, by rung.
+        stopped: The variant that meets the target, if the run stopped because of that.
         balance: The most frequent label.
         constant: What always giving the most frequent answer scores, where that is a bar.
     """
@@ -203,23 +212,25 @@ class LadderRun:
         self.cascade: Measurement | None = None
         self.classical_leads = False
         self.trials: dict[str, Measurement] = {}
+        self.stopped: Measurement | None = None
         self.balance = None if quick else balance_of(session)
         self.constant: Pair | None = None
         dev = shuffled(session.split.dev, session.project.split.seed)
         self.dev = dev[:QUICK_DEV] if quick else dev
-        self._n_on_dev: dict[str, int] = {}
 
     async def run(self, rungs: Collection[str] = ()) -> RunRecord:
         ladder = self.session.project.ladder.rungs
         rungs = rungs or ladder
         names = [name for name in ladder if name in rungs and name not in REFERENCE_RUNGS]
         order = [*(["classical"] if "classical" in rungs else []), "baseline", *names]
+        if self.quick:  # each rung is compared with today's variant
+            order.sort(key="baseline".__ne__)
         if not self.quick:
             plan_comparisons(self.session)
             self.constant = await constant_score(self.session)
         estimate = None if self.quick else estimate_run(self.session.project, self.session.data, {})
         self.watcher.plan(order, estimate.rungs if estimate else {})
-        for name in order:
+        for place, name in enumerate(order, 1):
             await self._metered_rung(name)
             if name == "baseline" and self.classical and self.leader:
                 self.classical_leads = await self._leads(self.classical, self.leader.variant, self.dev)
@@ -227,11 +238,49 @@ class LadderRun:
                     pass_on(self.session, slot_of(self.session, "classical"))
             if name == "model" and not self.quick:
                 await self._teacher()
-        if "classical" in order and not self.quick:
+            if name != "classical" and self._stops(order[place:]):
+                break
+        if "classical" in order and not self.quick and not self.stopped:
             if self.classical and self.leader:
                 self.records["classical"] = await self._against_classical(self.classical, self.leader)
             self.watcher.finish(self.records["classical"])
         return self.record()
+
+    def _stops(self, rest: Sequence[str]) -> bool:
+        """Return whether the run stops here, as the target is met; then the rungs `rest` are skipped.
+
+        A stop cannot raise the rate of false findings. That a variant meets the target is tested at 0.05/m, with m
+        fixed by the plan, whether or not further rungs run. No comparison is made early, and no slot of a skipped rung
+        passes its alpha on: a later run finds the plan as it would have been.
+        """
+        session = self.session
+        met = [
+            one
+            for one in self.trials.values()
+            if one.rung != TEACHER and not one.violated and meets_target(session, one)
+            # An answer copied from another question meets no target.
+            if one.rung != "classical" or session.task.kind != "free_text"
+        ]
+        work = most_for(session.project, session.data, {}, rest) if met and rest else Work()
+        best = max(met, key=lambda one: (one is self.leader, one.score), default=None)
+        usd = sum(row.cost_usd for row in self.records.values())
+        if best is None or not work.calls or self.watcher.target_met(best.variant.name, best.score, usd, work):
+            return False
+        self.stopped = best
+        skipped = RungRecord(
+            rung="",
+            status=RungStatus.SKIPPED,
+            reason="not run, as the target was already met; `tuneworthy run` runs it",
+            reason_code=NOT_REACHED,
+        )
+        self.records |= {name: replace(skipped, rung=name) for name in rest}
+        return True
+
+    @property
+    def today(self) -> Variant | None:
+        """The baseline, once it was scored."""
+        row = self.records.get("baseline")
+        return self.variants[row.variant] if row and row.variant and row.status != "failed" else None
 
     async def _metered_rung(self, name: str) -> None:
         """Run one rung, store its record with its cost, and pass on the alpha of a rung that compared nothing."""
@@ -269,7 +318,7 @@ class LadderRun:
         distinct: dict[str, Variant] = {}
         for variant in (*proposal.candidates, *found.candidates):
             distinct.setdefault(variant.id, variant)
-        candidates = list(distinct.values())
+        candidates = [] if found.skipped else list(distinct.values())
         self.tried.extend(candidates)
         unavailable = await self._unavailable(candidates)
         candidates = [variant for variant in candidates if variant.model not in unavailable]
@@ -343,9 +392,12 @@ class LadderRun:
         raced = None
         if self.session.split.explore:
             raced = await race(candidates, unseen, self.session.measure, n_dev=len(self.dev))
-        elif self.quick:
-            raced = await race(candidates[:1], self.dev, self.session.measure)
         winner = raced.winner if raced else candidates[0]
+        if self.quick:  # the winner answers all of the cases, as today's variant does
+            rest = [entry for entry in (raced.entries if raced else ()) if entry.variant is not winner]
+            whole = await race([winner], self.dev, self.session.measure)
+            entries = [*whole.entries, *rest]
+            raced = replace(raced or whole, entries=entries, calls=sum(entry.n for entry in entries))
         self.variants[winner.id] = replace(winner, model_identity=dict(winner.model_identity))
         return winner, raced
 
@@ -369,8 +421,7 @@ class LadderRun:
             return {}
         traces = await self.session.ask(winner, raced[:n])
         _, _, scores = await self.session.score(traces, raced[:n])
-        baseline = self.records.get("baseline")
-        today = self.variants.get(baseline.variant or "") if baseline else None
+        today = self.today
         stored = self.session.runner.stored(today, raced[:n]) if today else traces if record.rung == "baseline" else []
         return {
             "reasons": dict(breakdown(scores).reasons),
@@ -387,10 +438,11 @@ class LadderRun:
         row = next((row for row in record.candidates if row.variant == winner.id), None)
         if row is None:
             return _failed(record, await self.session.ask(winner, self.dev))
-        self._n_on_dev[winner.id] = row.n
-        head = row.n if self.best is None else min(row.n, self._n_on_dev[self.best.id])
-        if record.rung != "classical" and (self.best is None or await self._ahead(winner, self.best, self.dev[:head])):
+        if record.rung != "classical" and (self.best is None or await self._ahead(winner, self.best, self.dev)):
             self.best = winner
+        if self.today:
+            gain = await describe_on_dev(self.session, self.today, winner, self.dev)
+            record = replace(record, delta=gain.delta, delta_ci=gain.ci)
         return replace(record, reason=f"{row.score:.1%} on {row.n} dev cases, not compared on the test set")
 
     async def _leads(self, trial: Measurement, best: Variant, dev: Sequence[Case]) -> bool:
@@ -492,7 +544,12 @@ class LadderRun:
         )
 
     def _best(self) -> BestVariant | None:
-        """Return the best variant that breaks no constraint: the classical baseline only if it was compared."""
+        """Return the best variant that breaks no constraint: the classical baseline only if it was compared.
+
+        Where the run stopped at the target, it is the one that meets the target.
+        """
+        if self.stopped:
+            return BestVariant(self.stopped.rung, self.stopped.variant.id)
         best = leader = self.leader
         for other in (self.cascade, self.classical):
             row = self.records.get(other.rung) if other else None

@@ -165,7 +165,7 @@ def _answer(record: RunRecord) -> str:
     )
     if best.rung == "classical" and model and model.score is not None:
         method = METHODS.get(str(best.name).removeprefix("classical/"), f"A classical baseline ({clean(best.name)})")
-        good = "" if model.violated or record.classical_wins else NO_WORSE
+        good = "" if model.violated or record.classical_wins or not best.compared_to else NO_WORSE
         kind = "language model" if model.rung == "model" else "prompt"
         other = f"the best {kind} ({clean(model.name)}) reaches {model.score:.1%}{_limit(model)}"
         return f"{method} {scores} without a language model{good}; {other}."

@@ -119,7 +119,10 @@ def _tokens(rung: RungRecord) -> str | None:
 
 def _reading(record: RunRecord) -> str:
     if record.quick:
-        return "Scores range from 0 to 1 and come from dev cases. The test set was not used, so there is no verdict."
+        return (
+            "Scores range from 0 to 1 and come from dev cases. The test set was not used, so there is no verdict. The "
+            "gain is the paired difference from today's variant on the same cases; it was not tested."
+        )
     repeats = max((rung.repeats for rung in record.rungs), default=1)
     timed = max((rung.latency_n for rung in record.rungs), default=0)
     repeated = f" Where answers vary, each case was answered up to {repeats} times." if repeats > 1 else ""

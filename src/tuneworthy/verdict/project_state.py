@@ -1,11 +1,9 @@
 """Read what the checklist looks at: a project's data and the documents in its folder; nothing is asked or locked."""
 
-from collections.abc import Sequence
-
 from tuneworthy.config import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.checks.facts import Facts
-from tuneworthy.ladder.estimate import SPREAD, estimate_run
+from tuneworthy.ladder.estimate import most_for
 from tuneworthy.ladder.provenance import changed_since, provenance
 from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.prompts.shots import ShotPool
@@ -58,25 +56,15 @@ def step_costs(facts: Facts) -> dict[str, Cost]:
     data = facts.data
     if data is None:
         return {}
-    models = {name: model for name, (model, _) in facts.opened.items() if model}
-
-    def estimate(rungs: list[str]) -> list[float]:
-        ladder = facts.project.ladder.model_copy(update={"rungs": rungs})
-        found = estimate_run(facts.project.model_copy(update={"ladder": ladder}), data, models)
-        return [found.calls, found.usd, found.minutes] if found else []
-
-    start = estimate([])
-    costs = {"baseline": _cost(start)} if start else {}
-    for name in facts.project.ladder.rungs if start else ():
-        whole = estimate([name]) if name not in {"classical", "baseline"} else []
-        if whole and whole[0] > start[0]:
-            costs[name] = _cost([a - b for a, b in zip(whole, start, strict=True)])
-    return costs
-
-
-def _cost(expected: Sequence[float]) -> Cost:
-    calls, usd, minutes = (SPREAD * number for number in expected)
-    return Cost(calls=int(calls), usd=usd, minutes=minutes)
+    project, models = facts.project, {name: model for name, (model, _) in facts.opened.items() if model}
+    rungs = [name for name in project.ladder.rungs if name not in {"classical", "baseline"}]
+    works = {"baseline": most_for(project, data, models)}
+    works |= {name: most_for(project, data, models, [name]) for name in rungs}
+    return {
+        name: Cost(calls=int(work.calls), usd=work.usd, minutes=work.seconds / 60)
+        for name, work in works.items()
+        if work.calls > 0
+    }
 
 
 def _stale(facts: Facts, record: RunRecord) -> list[str]:

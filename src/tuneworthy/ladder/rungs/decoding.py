@@ -6,7 +6,8 @@ from tuneworthy.config import Project
 from tuneworthy.decoding.lints import LINTS, Use
 from tuneworthy.decoding.presets import auto, engine_for, preset_of
 from tuneworthy.ladder import messages
-from tuneworthy.ladder.rung import Proposal, Rung, View, rung
+from tuneworthy.ladder.measurement import is_sampled
+from tuneworthy.ladder.rung import Proposal, Rung, SearchResult, View, rung
 from tuneworthy.ladder.task_info import TaskInfo
 from tuneworthy.ladder.tuned_models import config_of
 from tuneworthy.prompts.transforms import asks_to_think
@@ -14,14 +15,20 @@ from tuneworthy.providers.capabilities import Capabilities, RequestParts, filter
 from tuneworthy.store import Folder
 from tuneworthy.types import JsonMapping, JsonObject, Variant
 
+# Dev cases that are answered a second time to see whether sampling matters, and the fewest that can show it.
+MAX_REPEATED, MIN_REPEATED = 40, 20
+TO_TRY_ANYWAY = "to try settings anyway, list them in decoding.grid"
+
 
 @rung("decoding")
 class DecodingRung(Rung):
     """What `decode sweep` adopted for this prompt and model, the preset for the kind of task, greedy; or a grid.
 
     The grid of the project file replaces all of these. A setting that the model rejects is never a candidate, nor is a
-    parameter that a stored probe found to do nothing. Constrained output that is decoded greedily is left as it is
-    unless the project file names a grid. Findings of the decoding lints on candidates are noted.
+    parameter that a stored probe found to do nothing. Without a grid or an adopted sweep, the rung is skipped where
+    sampling hardly matters: answers are greedy, or a second answer to the same dev cases seldom scores differently. If
+    a share d of the cases scores differently, greedy answers gain at most d. Findings of the decoding lints on
+    candidates are noted.
     """
 
     async def propose(self, view: View) -> Proposal:
@@ -29,20 +36,18 @@ class DecodingRung(Rung):
         capabilities = getattr(view.models[best.model].provider, "capabilities", None)
         if capabilities is None:
             return Proposal(skipped=f"{best.model} accepts no sampling parameters", skip_code="no_parameters")
-        if not view.project.decoding.grid and best.output.kind != "free" and best.decoding.get("temperature") == 0:
+        chosen = _chosen(view)
+        if not chosen and best.decoding.get("temperature") == 0:
             return Proposal(
-                skipped=(
-                    "decoding is constrained and greedy, so sampling could only add noise; to try settings "
-                    "anyway, list them in decoding.grid"
-                ),
-                skip_code="constrained",
+                skipped=f"answers are greedy (temperature 0), so sampling could only add noise; {TO_TRY_ANYWAY}",
+                skip_code="greedy",
                 notes=_warnings(view, best),
             )
-        grid = view.project.decoding.grid or settings_for(view.project, view.task, best.model, capabilities)
-        swept = None if view.project.decoding.grid else swept_setting(Folder(view.project.root), best)
+        if not view.project.decoding.grid:
+            chosen += settings_for(view.project, view.task, best.model, capabilities)
         candidates: dict[str, Variant] = {}
         notes = []
-        for setting in [*([swept] if swept else []), *grid]:
+        for setting in chosen:
             usable, dropped = accepted(capabilities, setting)
             if dropped:
                 notes.append(messages.say("not_accepted", model=best.model, what=", ".join(dropped)))
@@ -56,7 +61,37 @@ class DecodingRung(Rung):
                 skip_code="no_parameters",
                 notes=notes,
             )
-        return Proposal(candidates=list(candidates.values()), notes=notes)
+        return Proposal(candidates=list(candidates.values()), notes=notes, more_calls={best.model: _n_repeated(view)})
+
+    async def search(self, view: View) -> SearchResult:
+        """Answer some dev cases a second time; skip the rung where fewer than the margin score differently."""
+        cases = view.dev[: _n_repeated(view)]
+        traces = await view.session.ask(view.incumbent, cases, repeats=2)
+        first, second = [(await view.session.score(traces[place::2], cases))[0] for place in (0, 1)]
+        differ = int((first != second).sum())  # an unscored answer differs
+        if differ >= view.project.task.margin * len(cases):
+            return SearchResult()
+        return SearchResult(
+            skipped=(
+                f"a second answer scores differently in {differ} of {len(cases)} dev cases, so sampling hardly "
+                f"matters; {TO_TRY_ANYWAY}"
+            ),
+            skip_code="stable",
+        )
+
+
+def _chosen(view: View) -> list[JsonObject]:
+    """Return the settings of the grid, else those of an adopted sweep."""
+    swept = swept_setting(Folder(view.project.root), view.incumbent)
+    return [*(view.project.decoding.grid or ([swept] if swept else []))]
+
+
+def _n_repeated(view: View) -> int:
+    """Return the number of dev cases to answer a second time; 0 where that says nothing."""
+    best = view.incumbent
+    capabilities = getattr(view.models[best.model].provider, "capabilities", None)
+    sampled = capabilities is not None and takes_temperature(capabilities) and is_sampled(view.project, best)
+    return min(MAX_REPEATED, view.n_dev) if sampled and view.n_dev >= MIN_REPEATED and not _chosen(view) else 0
 
 
 def provider_of(project: Project, model: str) -> str:

@@ -267,9 +267,9 @@ def retrieval(evidence: Evidence) -> Finding:
 
 @gate("decoding")
 def decoding(evidence: Evidence) -> Finding:
-    """Sampling parameters (or effort) were tuned, or cannot be: no parameters, or constrained output."""
+    """Sampling parameters (or effort) were tuned, or need not be: no parameters, greedy or hardly varying answers."""
     subject = evidence.rungs.get("decoding")
-    if subject is not None and subject.reason_code in {"no_parameters", "constrained"}:
+    if subject is not None and subject.reason_code in {"no_parameters", "greedy", "stable"}:
         return says("not_applicable", messages.sentence(subject.reason))
     return _tested(evidence, "decoding")
 
