@@ -39,7 +39,14 @@ def down():
 
 
 """
-NEVER_SCORED = "\n\ndef refuse(answer, expected, case):\n    raise ValueError('no grade')\n"
+NEVER_SCORED = """
+
+
+def refuse(answer, expected, case):
+    if answer.endswith("?"):
+        raise ValueError("no grade")
+    return 1.0
+"""
 
 
 def world(root: Path, models: dict[str, str], prices: dict[str, float] | None = None, **options: Any) -> Path:
@@ -150,7 +157,8 @@ RUNGS = ["classical", "baseline", "prompt", "model", "few_shot", "decoding"]
 def test_after_a_baseline_that_cannot_be_scored_the_other_rungs_are_skipped(
     quick: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = write_simulation(tmp_path, {"weak": POOR, "strong": GOOD}, n_cases=60, n_examples=220, rungs=RUNGS)
+    models = {"weak": f"{POOR} + '?'", "strong": GOOD}
+    root = write_simulation(tmp_path, models, n_cases=60, n_examples=220, rungs=RUNGS)
     script = root / "world.py"
     script.write_text(script.read_text() + NEVER_SCORED)
     edit(root, 'type = "exact"', 'type = "python"\nfunction = "world.py:refuse"')
@@ -527,7 +535,7 @@ def test_a_target_that_only_the_classical_baseline_meets_stops_with_it_as_the_be
     record = last_record(root)
     assert record.best is not None and record.best.rung == "classical" and record.comparisons.made == 0
     assert "non-inferior" not in answer(record)  # that was not compared
-    assert rung(walk(root), "classical").alpha == pytest.approx(SHARED / 4)
+    assert rung(walk(root), "classical").alpha == pytest.approx(SHARED / 3)  # as planned, before the stop
 
 
 @pytest.mark.parametrize(("typed", "n_skipped"), [("y\nn\n", 3), ("y\n\n", 0)])
