@@ -34,6 +34,25 @@ def test_labels_are_found_as_whole_phrases(answer: str, named: list[str]) -> Non
     assert FIND(answer) == named
 
 
+@pytest.mark.parametrize(
+    "answer", ["Ru\u0308cksendung", "**RU\u0308CKSENDUNG**", "It is Ru\u0308ck\u00adsendung.", "Ｒücksendung"]
+)
+@pytest.mark.parametrize("label", ["Rücksendung", "Ru\u0308cksendung"])
+def test_the_unicode_form_of_an_answer_does_not_matter(answer: str, label: str) -> None:
+    grader = build("choice", labels=[label, "Zahlung"])
+    assert judge(grader, answer, label).value == 1
+    assert judge(grader, answer, "Zahlung").value == 0
+
+
+def test_labels_that_only_a_compatible_form_makes_equal_are_told_apart() -> None:
+    grader = build("choice", labels=["m2", "m²", "Fläche"])
+    for label in ("m2", "m²", "Fläche"):
+        assert [judge(grader, f"It is {label}.", other).value for other in ("m2", "m²", "Fläche")] == [
+            float(other == label) for other in ("m2", "m²", "Fläche")
+        ]
+    assert judge(grader, "It is Fla\u0308che.", "Fläche").value == 1
+
+
 def test_the_exact_label_wins_over_labels_inside_it() -> None:
     grader = build("choice", labels=["refund", "refund or exchange", "exchange"])
     assert judge(grader, "refund or exchange", "refund or exchange").value == 1

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from tuneworthy.config.graders import BalancedAccuracy, Choice
 from tuneworthy.errors import UserError
 from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext, accepted
+from tuneworthy.graders.text import unicode_form
 from tuneworthy.types import Case, Score, Trace
 
 # Labels are looked for in the first so many characters of an answer.
@@ -18,39 +19,45 @@ _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]"
 
 
 def fold(label: str) -> str:
-    """Return `label` without case, and with underscores, hyphens and white space as one space.
+    """Return `label` in NFKC without case, and with underscores, hyphens and white space as one space.
 
     >>> fold("Card_Arrival")
     'card arrival'
     """
-    return " ".join(re.sub(r"[_\-]", " ", label.casefold()).split())
+    return " ".join(re.sub(r"[_\-]", " ", unicode_form(label).casefold()).split())
 
 
 class LabelFinder:
     """Finds the labels that a text names as whole words or phrases.
 
-    The longest label wins if one contains another. Case and underscores do not matter, except
+    The longest label wins if one contains another. Unicode form, case and underscores do not matter, except
     that a label of one character ("A") must be written as it is, or be the whole answer.
 
     Args:
         labels: All labels, distinct.
+
+    Attributes:
+        form: Unicode form in which labels and answers are compared: NFKC, or NFC where NFKC makes two labels equal.
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
-        self._exact = {label.strip(): label for label in labels}
+        self.form: Literal["NFKC", "NFC"] = "NFKC" if len({*map(unicode_form, labels)}) == len(labels) else "NFC"
+        self._raw = {label.strip(): label for label in labels}
+        self._exact = {unicode_form(label.strip(), self.form): label for label in labels}
         folded: dict[str, list[str]] = {}
         for label in labels:
             folded.setdefault(fold(label), []).append(label)
         self._folded = {key: names[0] for key, names in folded.items() if len(names) == 1}
-        single = [label for label in labels if len(label.strip()) == 1]
-        longer = [label for label in labels if len(label.strip()) > 1]
-        self._single = _pattern((re.escape(label.strip()) for label in single), 0)
+        single = [label for label in self._exact if len(label) == 1]
+        longer = [label for label in self._exact if len(label) > 1]
+        self._single = _pattern(map(re.escape, single), 0)
         self._longer = _pattern((_phrase(label) for label in sorted(longer, key=len, reverse=True)), re.IGNORECASE)
 
     def __call__(self, text: str) -> list[str]:
         answer = text[:MAX_CHARS].strip()
-        if answer in self._exact:
-            return [self._exact[answer]]
+        if answer in self._raw:
+            return [self._raw[answer]]
+        answer = unicode_form(answer, self.form)
         bare = fold(answer.strip(" \t\r\n.,;:!?\"'`*()[]{}"))
         if bare in self._folded:
             return [self._folded[bare]]
@@ -88,10 +95,10 @@ class ChoiceGrader(AnswerGrader[Choice | BalancedAccuracy]):
             raise UserError(
                 f"The grader needs at least 2 labels, but it has {len(labels)}.", hint="Set labels in [[graders]]."
             )
-        super().__init__(config, labels=sorted(labels))
+        self._find = LabelFinder(labels)
+        super().__init__(config, labels=sorted(labels), form=self._find.form)
         self.labels = tuple(labels)
         self._names = frozenset(labels)
-        self._find = LabelFinder(labels)
 
     def label_fault(self, expected: Any) -> str:
         unknown = [one for one in accepted(expected) if one not in self._names]

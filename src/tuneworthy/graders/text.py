@@ -1,7 +1,7 @@
 """Graders that compare texts: `exact`, `normalised_exact`, `includes`."""
 
 import unicodedata
-from typing import Any
+from typing import Any, Literal
 
 import regex
 
@@ -17,6 +17,15 @@ _INVISIBLE = regex.compile(r"[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069
 _PUNCTUATION = regex.compile(r"(?<=\d)[.,:/\-](?=\d)(*SKIP)(*FAIL)|(?<![\w.,])[-−](?=\d)(*SKIP)(*FAIL)|\p{P}")
 
 
+def unicode_form(text: str, form: Literal["NFKC", "NFC"] = "NFKC") -> str:
+    """Return `text` in one Unicode form, without invisible marks; case stays.
+
+    >>> unicode_form("Ru\u0308ckgabe"), unicode_form("Ｒｅｆ\u200bｕｎｄ")
+    ('Rückgabe', 'Refund')
+    """
+    return _INVISIBLE.sub("", unicodedata.normalize(form, text))
+
+
 def normalise(text: str) -> str:
     """Fold what people do not mean: Unicode form, case, punctuation, white space, invisible marks.
 
@@ -26,7 +35,7 @@ def normalise(text: str) -> str:
     >>> normalise("  It’s  WELL-known: 3.5%! "), normalise("?")
     ('its well known 3.5', '?')
     """
-    folded = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text[:MAX_CHARS]).casefold())
+    folded = unicode_form(text[:MAX_CHARS]).casefold()
     plain = " ".join(_PUNCTUATION.sub(" ", _APOSTROPHES.sub("", folded)).split())
     return plain or " ".join(folded.split())
 
