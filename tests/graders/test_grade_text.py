@@ -10,7 +10,7 @@ from grade_samples import build, judge
 
 from tuneworthy.errors import UserError
 from tuneworthy.graders import squad
-from tuneworthy.graders.text import normalise
+from tuneworthy.graders.text import differs_in_form, normalise, readable_by
 
 
 def value(name: str, answer: str, expected: Any, **arguments: Any) -> float | None:
@@ -40,6 +40,48 @@ def test_exact_compares_stripped_texts(answer: str, expected: Any, right: int) -
 def test_normalised_exact_folds_only_what_people_do_not_mean(left: str, right: str, same: bool) -> None:
     assert (normalise(left) == normalise(right)) is same
     assert value("normalised_exact", left, right) == same
+
+
+LABELS = ["Rücksendung", "typical case", "credit", "debit", "order 12", "públic", "public", "Київ", "が"]
+
+
+@pytest.mark.parametrize(
+    ("expected", "answer", "reader"),
+    [
+        ("Rücksendung", "RU\u0308CKSENDUNG", "choice"),
+        ("Rücksendung", "**Rucksendung**", "python"),
+        ("Rücksendung", "Rücksendng", "python"),
+        ("credit", "credits", "python"),
+        ("credit", "Credit.", ""),  # punctuation is a matter of format
+        ("credit", "not credit", ""),
+        ("debit", "credits", ""),
+        ("order 12", "order 13", ""),
+        ("typical case", "atypical case", ""),
+        ("typical case", "typical base", ""),
+        ("públic", "Públic", "choice"),
+        ("públic", "publik", ""),  # may be two labels
+        ("Київ", "Киів", ""),
+        ("が", "か", ""),
+        (None, "credit", ""),
+    ],
+)
+def test_the_lenient_reader_tells_a_wrong_answer_from_one_that_a_grader_cannot_read(
+    expected: str | None, answer: str, reader: str
+) -> None:
+    assert readable_by(answer, expected, LABELS, "exact") == reader
+    assert readable_by(answer, expected, LABELS, "choice") == (reader and "python")
+
+
+def test_a_misspelt_letter_is_forgiven_in_labels_only() -> None:
+    assert readable_by("Parts", "Paris", [], "exact") == ""
+    assert readable_by("PARIS", ["Paris", "Paname"], [], "exact") == "normalised_exact"
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"), [("Ru\u0308ck", True), ("Rück", False), ("rück", False), ("Ruck", False), ("R\nck", False)]
+)
+def test_only_a_canonical_form_makes_an_answer_the_same_text(answer: str, found: bool) -> None:
+    assert differs_in_form(answer, "Rück") is found
 
 
 def test_includes_needs_all_texts_and_folds_case() -> None:

@@ -100,6 +100,25 @@ def switch_off(name: str, monkeypatch: pytest.MonkeyPatch, status: Status = "pas
     monkeypatch.setattr(GATES, "get", get)
 
 
+def test_today_that_the_grader_cannot_read_is_regraded_before_a_dearer_model_is_recommended() -> None:
+    strong = rung("model", "model/strong", 0.95, status="adopted")
+    unread = with_rungs(rung("baseline", "baseline/small", 0.8, status="reference", unread=0.15), strong)
+    found = decide(unread)
+    assert (found.outcome, found.reason_code) == (UNDECIDED, "gate_baseline")
+    assert found.next_action.command == "tuneworthy run" and "[[graders]]" in found.next_action.why
+    few = with_rungs(rung("baseline", "baseline/small", 0.8, status="reference", unread=0.01), strong)
+    assert decide(few).reason_code == "target_met"
+
+
+def test_failures_that_the_grader_cannot_read_name_the_grader_first_and_ask_no_one_to_relabel() -> None:
+    found = decide(worth_it(errors=(replace(failures("label_or_grader", 40), fixed_by="choice"),), suspects=40))
+    assert (found.outcome, found.reason_code) == (DO_NOT, "errors_label_or_grader")
+    assert found.reasons[0].startswith("Change the grader") and "choice" in found.reasons[0]
+    assert found.next_action.command == "tuneworthy run"
+    few = decide(worth_it(errors=(replace(failures("label_or_grader", 20), fixed_by="choice"),)))
+    assert few.outcome is FINE_TUNE
+
+
 def test_every_gate_that_feeds_a_fact_is_planted() -> None:
     feed_nothing = {"power", "reason", "economics"}
     assert {result.gate for result in run_gates(worth_it())} - feed_nothing == set(TRIPPED)

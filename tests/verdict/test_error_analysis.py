@@ -143,6 +143,21 @@ def test_a_simulation_of_plain_wrong_answers_has_none_of_it(name: str, tmp_path:
     assert share(report, "unexplained") == 1
 
 
+UNREAD = "answer(request, 1) if number(question(request)) < 0.5 else answer(request, 1).replace('e', 'e\u0301')"
+
+
+def test_right_answers_that_the_grader_cannot_read_are_the_graders_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_simulation(tmp_path, {"weak": UNREAD, "other": "answer(request, 1)"}, n_cases=N_CASES, n_examples=0)
+    report = probe(tmp_path)
+    row = report.rows[0]
+    assert (row.name, row.share, row.fixed_by) == ("label_or_grader", 1, "python") and report.answers == {}
+    assert any('type = "python"' in limit for limit in row.limits)
+    monkeypatch.setattr("tuneworthy.verdict.probes.readable_by", lambda *_: "")
+    assert probe(tmp_path).rows[0].fixed_by != "python"
+
+
 def test_a_weaker_model_that_is_sometimes_right_is_no_evidence_of_reasoning(tmp_path: Path) -> None:
     write_simulation(
         tmp_path, {"weak": "answer(request, 0.7)", "other": "answer(request, 0.6, 's')"}, n_cases=N_CASES, n_examples=0
@@ -336,6 +351,7 @@ def test_switching_a_probe_off_moves_only_the_cases_of_its_class(finding: Failed
         (FailedCase(case="a", reason="refused", malformed=True, in_form=True, stronger=True), "refusal"),
         (FailedCase(case="a", malformed=True, in_form=True, suspected="red"), "format"),
         (FailedCase(case="a", malformed=True, in_form=False, suspected="red", oracle=True), "label_or_grader"),
+        (FailedCase(case="a", readable_by="choice", stronger=True), "label_or_grader"),
         (FailedCase(case="a", oracle=True, passes=4, stronger=True), "knowledge"),
         (FailedCase(case="a", oracle=False, passes=2, stronger=True), "instability"),
         (FailedCase(case="a", oracle=False, passes=1, stronger=True), "reasoning"),

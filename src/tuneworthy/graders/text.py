@@ -1,6 +1,7 @@
-"""Graders that compare texts: `exact`, `normalised_exact`, `includes`."""
+"""Graders that compare texts: `exact`, `normalised_exact`, `includes`; and a lenient reader for the error analysis."""
 
 import unicodedata
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import regex
@@ -12,18 +13,21 @@ from tuneworthy.types import Case, Score, Trace
 # Longest part of an answer that is normalised; what follows cannot make a wrong answer right.
 MAX_CHARS = 200_000
 
+_ACCENTS = regex.compile(r"(?<=[\p{Latin}\p{Greek}]\p{Mn}*)\p{Mn}")
+# A word in which one letter may be misspelt: shorter ones, numbers and identifiers differ in meaning.
+_LONG_WORD = regex.compile(r"[\p{Latin}\p{Greek}\p{Cyrillic}]{5,}")
 _APOSTROPHES = regex.compile(r"['’ʼ`´]")
 _INVISIBLE = regex.compile(r"[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\u00ad]")
 _PUNCTUATION = regex.compile(r"(?<=\d)[.,:/\-](?=\d)(*SKIP)(*FAIL)|(?<![\w.,])[-−](?=\d)(*SKIP)(*FAIL)|\p{P}")
 
 
 def unicode_form(text: str, form: Literal["NFKC", "NFC"] = "NFKC") -> str:
-    """Return `text` in one Unicode form, without invisible marks; case stays.
+    """Return `text` in one Unicode form, with single spaces and without invisible marks; case stays.
 
     >>> unicode_form("Ru\u0308ckgabe"), unicode_form("Ｒｅｆ\u200bｕｎｄ")
     ('Rückgabe', 'Refund')
     """
-    return _INVISIBLE.sub("", unicodedata.normalize(form, text))
+    return " ".join(_INVISIBLE.sub("", unicodedata.normalize(form, text[:MAX_CHARS])).split())
 
 
 def normalise(text: str) -> str:
@@ -35,9 +39,59 @@ def normalise(text: str) -> str:
     >>> normalise("  It’s  WELL-known: 3.5%! "), normalise("?")
     ('its well known 3.5', '?')
     """
-    folded = unicode_form(text[:MAX_CHARS]).casefold()
-    plain = " ".join(_PUNCTUATION.sub(" ", _APOSTROPHES.sub("", folded)).split())
-    return plain or " ".join(folded.split())
+    folded = unicode_form(text).casefold()
+    return " ".join(_PUNCTUATION.sub(" ", _APOSTROPHES.sub("", folded)).split()) or folded
+
+
+def differs_in_form(text: str, expected: Any) -> bool:
+    """Whether an answer is an expected text in another canonical Unicode form (NFC, NFD)."""
+    answer, *texts = (one.strip()[:MAX_CHARS] for one in (text, *accepted(expected)))
+    return answer not in texts and unicodedata.normalize("NFC", answer) in {
+        unicodedata.normalize("NFC", one) for one in texts
+    }
+
+
+def readable_by(text: str, expected: Any, labels: Sequence[str], grader: str) -> str:
+    """Return the grader that reads an answer which `grader` calls wrong as right; "" if the answer is wrong.
+
+    Ignores Unicode form, case, accents of Latin and Greek letters, and one misspelt letter in a word of a label. An
+    answer that also reads as another label is wrong; so is one in another script (`Kyiv` for `Київ`).
+
+    Args:
+        text: The answer.
+        expected: Of its case.
+        labels: Of a label task.
+        grader: Type of the primary grader.
+
+    Returns:
+        Its type; `python` where no built-in grader reads the answer; "" also where only punctuation differs.
+
+    >>> [readable_by(one, "Rückgabe", ["Rückgabe", "Zahlung"], "exact") for one in ("rückgabe", "Ruckgabe", "zahlung")]
+    ['choice', 'python', '']
+    """
+    right = set() if expected is None else {*accepted(expected)}
+    reader = "choice" if labels else "normalised_exact"
+    plain = reader if reader != grader else "python"
+    for name, key in (plain, lambda one: unicode_form(one).casefold()), ("", normalise), ("python", _without_accents):
+        if same := {one for one in {*right, *labels} if key(one) == key(text)}:
+            return name if same <= right else ""
+    near = {one for one in labels if _misspelt(_without_accents(one), _without_accents(text))}
+    return "python" if near and near <= right else ""
+
+
+def _without_accents(text: str) -> str:
+    return str(_ACCENTS.sub("", unicodedata.normalize("NFD", normalise(text))))
+
+
+def _misspelt(a: str, b: str) -> bool:
+    """Whether two texts differ in one letter of one word; never in its first, as in `typical` and `atypical`."""
+    one, other = a.split(), b.split()
+    pairs = [sorted(pair, key=len) for pair in zip(one, other, strict=False) if pair[0] != pair[1]]
+    if len(one) != len(other) or len(pairs) != 1 or not all(map(_LONG_WORD.fullmatch, pairs[0])):
+        return False
+    short, long = pairs[0]
+    same_size = len(short) == len(long) and sum(map(str.__ne__, short, long)) == 1
+    return short[0] == long[0] and (same_size or any(short == long[:at] + long[at + 1 :] for at in range(len(long))))
 
 
 @GRADERS.register("exact")

@@ -20,6 +20,7 @@ from tuneworthy.graders.base import accepted
 from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.graders.choice import LabelFinder
 from tuneworthy.graders.judging import ScoredAnswers
+from tuneworthy.graders.text import differs_in_form
 from tuneworthy.ladder.adopt import Adoption, AdoptionEvidence, decide_adoption
 from tuneworthy.ladder.bills import bill_of
 from tuneworthy.ladder.cascade import is_sent, large_of
@@ -147,6 +148,10 @@ async def measure_on_test(
             usd_per_1k=means.usd_per_1k,
         ),
     )
+    unread = sum(
+        (score.value or 0.0) < 1 and differs_in_form(trace.text, case.expected)
+        for trace, score, case in zip(traces, scores, (case for case in test for _ in range(repeats)), strict=True)
+    )
     score, ci95, bounds, size, notes = _score(session, trial, test)
     if 0 < n_lost < len(traces):
         why = next(score.unscored for score in scores if score.unscored)
@@ -170,6 +175,7 @@ async def measure_on_test(
         ci95=ci95,
         bounds95=bounds,
         n_effective=size,
+        unread=unread / len(traces),
         constant=len(traces) > 1 and len({" ".join(words(trace.text)) for trace in traces if trace.response}) == 1,
         latency_p50_ms=latency.quantile_ms(0.5),
         latency_p95_ms=latency.quantile_ms(0.95),

@@ -128,6 +128,8 @@ class RungRecord:
         delta_today: Paired difference to today's option, with its 95 % interval; descriptive.
         beats_majority: Whether it is shown to beat always giving the most frequent answer; None without a frequent
             answer.
+        unread: Share of the test answers that the grader calls wrong although they are an expected answer in another
+            Unicode form.
         constant: Whether it answers the same to every case.
         recall: Score on the test cases by label, for a label task.
         delta: Paired difference to `compared_to`, with its two-sided 95 % interval.
@@ -176,6 +178,7 @@ class RungRecord:
     delta_today: float | None = None
     delta_today_ci: Bounds | None = None
     beats_majority: bool | None = None
+    unread: float = 0.0
     constant: bool = False
     recall: Mapping[str, float] = field(default_factory=dict)
     delta: float | None = None

@@ -20,7 +20,7 @@ from tuneworthy.money.results import EconomicsResult
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.base import Cost, GateResult, NextAction, Outcome, TrainingAdvice
-from tuneworthy.verdict.error_analysis import LABELS
+from tuneworthy.verdict.error_analysis import FIXED_BY, LABELS
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.facts import (
     DecisionFacts,
@@ -181,8 +181,10 @@ def _next(case: Deliberation) -> NextAction:
     if ruling.outcome is Outcome.FINE_TUNE:
         return _train(evidence, [result for result in case.gates if result.stage == "to_train"])
     if ruling.code.startswith("errors_"):
-        command = "tuneworthy cases label --suspects --apply" if ruling.subject == LABELS else "tuneworthy run"
-        return NextAction(command=command, why=f"{case.lever(ruling.subject)}, then run the ladder and decide again.")
+        lever = case.lever(ruling.subject)
+        relabel = lever == messages.lever(FIXED_BY[LABELS])
+        command = "tuneworthy cases label --suspects --apply" if relabel else "tuneworthy run"
+        return NextAction(command=command, why=f"{lever}, then run the ladder and decide again.")
     why = _traffic_chooses(evidence, facts)
     return NextAction(command="", why=why, calls=0, usd=0.0) if why else take_home(facts.recommendation)
 

@@ -26,7 +26,7 @@ FILE = "errors"
 # The class of failures that people settle by labelling again.
 LABELS: Final = "label_or_grader"
 # Raised whenever the probes or the order of the classes change: stored results are then stale.
-VERSION = 10
+VERSION = 11
 # In the order in which a case is given its class; what none finds is `unexplained`.
 PROBES: tuple[ErrorClass, ...] = (
     "refusal",
@@ -63,6 +63,7 @@ class FailedCase:
         reason: The grader's.
         malformed: Whether the form of the answer is wrong.
         in_form: Whether it is right once its form is.
+        readable_by: The grader that reads it as right (`graders.lenient`); "" if it is wrong.
         suspected: The answer that is probably right instead of the label; "" if the label stands.
         doubtful: The same where the votes cannot tell a wrong label from an error that the voters share.
         oracle: Whether it is right with the document.
@@ -74,6 +75,7 @@ class FailedCase:
     reason: str = ""
     malformed: bool = False
     in_form: bool | None = None
+    readable_by: str = ""
     suspected: str | None = None
     doubtful: str = ""
     oracle: bool | None = None
@@ -108,7 +110,7 @@ def class_of(failed: FailedCase, enough: int = 2) -> ErrorClass:
     applies: Mapping[ErrorClass, bool] = {
         "refusal": failed.reason in REFUSALS,
         "format": failed.malformed and bool(failed.in_form),
-        "label_or_grader": bool(failed.suspected),
+        "label_or_grader": bool(failed.suspected or failed.readable_by),
         "knowledge": bool(failed.oracle),
         "instability": failed.passes is not None and failed.passes >= enough,
         "reasoning": bool(failed.stronger),
@@ -144,7 +146,8 @@ class ErrorAnalysis:
         suspects: Case id to the answer that is probably right instead of the label.
         doubtful: The same where the votes cannot tell a wrong label from an error that the voters share.
         label_chance: Probability that wrong labels are more than half of the failures, from the votes.
-        answers: Case id to what the variant answered, of all failed cases that were probed.
+        answers: Case id to what the variant answered, of the failed cases that were probed and are no matter of the
+            grader.
         not_probed: Probe to why it could not be made.
         rated: False where a judge finds the failures and people rated too few answers of this variant.
         stronger: Models that are shown to be stronger on dev.
@@ -179,6 +182,7 @@ def rows_of(
     limits: Mapping[str, Sequence[str]] | None = None,
     real: float = 1.0,
     unseen: int = 0,
+    grader: str = "",
 ) -> tuple[ErrorShare, ...]:
     """Return the classes with their shares, largest first; a class that could not be probed has no row.
 
@@ -188,6 +192,8 @@ def rows_of(
         limits: Class to what could not be measured of it; that of a class without a row stands with `unexplained`.
         real: Share of the failures that are failures by people, where a judge found them.
         unseen: Failures by people that the judge passes: no one knows their cause.
+        grader: The grader that reads most failures of the class `label_or_grader` as right; "" if their labels are
+            suspected.
     """
     counts = Counter({name: round(real * count) for name, count in Counter(classes.values()).items()})
     counts["unexplained"] += unseen
@@ -204,7 +210,7 @@ def rows_of(
             n=n,
             share=counts[name] / n,
             ci95=clopper_pearson(counts[name], n),
-            fixed_by=FIXED_BY[name],
+            fixed_by=(name == LABELS and grader) or FIXED_BY[name],
             probe=messages.PROBES[name],
             limits=tuple(known.get(name, ())),
         )

@@ -101,6 +101,11 @@ LEVERS: Final = {
 }
 
 
+def lever(fixed_by: str) -> str:
+    """Return what fixes a class of failures, without a full stop; a name that is no lever is that of a grader."""
+    return LEVERS.get(fixed_by) or f'Change the grader: set `type = "{fixed_by}"` in [[graders]]'
+
+
 # Target of a probe
 PROBES: Final[Mapping[ErrorClass, str]] = {
     "refusal": "The model refuses although there is an answer, or answers where it should refuse.",
@@ -125,8 +130,9 @@ def sentence(text: str) -> str:
 def error_share(row: ErrorShare) -> str:
     """Say how many failures have a cause: `... (66.7% of 60 wrong answers, 95% interval [53.3%, 78.3%])`."""
     low, high = row.ci95
+    cause = CAUSES[row.name] if row.fixed_by in ("", *LEVERS) else "the answer is right, but the grader cannot read it"
     answers = "wrong answer" if row.n == 1 else "wrong answers"
-    return f"{CAUSES[row.name]} ({row.share:.1%} of {row.n} {answers}, 95% interval [{low:.1%}, {high:.1%}])"
+    return f"{cause} ({row.share:.1%} of {row.n} {answers}, 95% interval [{low:.1%}, {high:.1%}])"
 
 
 def passed_pilot(gates: Sequence[GateResult]) -> GateResult | None:

@@ -5,10 +5,12 @@ it is stored, resumed and counted against the budget like any other.
 """
 
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cached_property
+from operator import itemgetter
 
 from tuneworthy.cases.task_kind import answer_text
 from tuneworthy.errors import ModelError, join_sentences
@@ -16,7 +18,7 @@ from tuneworthy.graders.base import FORM_REASONS, accepted
 from tuneworthy.graders.family import lineages
 from tuneworthy.graders.json_text import find_object
 from tuneworthy.graders.judging import JudgeErrors, Judging, ScoredAnswers
-from tuneworthy.graders.text import normalise
+from tuneworthy.graders.text import normalise, readable_by
 from tuneworthy.graders.validate import MIN_HUMAN
 from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.record import read_record
@@ -110,6 +112,11 @@ class _Probing:
         return enough_passes(len(self.session.task.labels))
 
     @property
+    def readers(self) -> Counter[str]:
+        """Count the right answers that the grader cannot read, by the grader that can."""
+        return Counter(failed.readable_by for failed in self.failed.values() if failed.readable_by)
+
+    @property
     def open(self) -> list[Case]:
         """The failed cases that no probe has explained yet."""
         return [
@@ -147,7 +154,13 @@ class _Probing:
         if len(wrong) > MOST_CASES:
             wrong = random.Random(self.session.project.split.seed).sample(wrong, MOST_CASES)
         self.cases = {case.id: case for case, _ in wrong}
-        self.failed = {case.id: FailedCase(case=case.id, reason=reason) for case, reason in wrong}
+        labels, grader = self.session.task.labels, self.session.project.graders[0].type
+        self.failed = {
+            case.id: FailedCase(
+                case=case.id, reason=reason, readable_by=readable_by(self.texts[case.id], case.expected, labels, grader)
+            )
+            for case, reason in wrong
+        }
 
     async def _judge_errors(self, judging: Judging, threshold: float) -> JudgeErrors | None:
         record, test = read_record(self.session.folder), self.session.split.test
@@ -171,6 +184,10 @@ class _Probing:
                     "share the same error."
                 )
             ]
+        for grader, n in self.readers.items():
+            found.setdefault(LABELS, []).append(
+                f"The grader cannot read {n} right {plural(n, 'answer', 'answers')}. {messages.lever(grader)}."
+            )
         if not self.repeats_vary:
             found["instability"] = ["Unstable answers were not measured: every repeated answer was the same."]
         return found
@@ -182,6 +199,7 @@ class _Probing:
             unrated = f"People have rated fewer than {MIN_HUMAN} answers of this variant"
             self.not_probed |= dict.fromkeys(PROBES, f"{unrated}, so the judge's errors cannot be corrected.")
         classes = {name: class_of(failed, self.enough) for name, failed in self.failed.items()}
+        grader, n = max(self.readers.items(), key=itemgetter(1), default=("", 0))
         judged = self.judge_errors or JudgeErrors(n=0, missed=0.0, false_alarms=0.0)
         sampled = len(self.failed) / self.n_failed if self.failed else 1.0
         rows = rows_of(
@@ -190,6 +208,7 @@ class _Probing:
             limits=self.limits(),
             real=1 - judged.false_alarms,
             unseen=round(judged.missed * len(self.right) * sampled),
+            grader=grader if 2 * n > list(classes.values()).count(LABELS) else "",
         )
         pass_rate = None
         passes = [row.passes for row in self.failed.values() if row.passes is not None]
@@ -206,7 +225,11 @@ class _Probing:
             suspects={name: failed.suspected for name, failed in self.failed.items() if failed.suspected},
             label_chance=self.label_chance,
             doubtful={name: failed.doubtful for name, failed in self.failed.items() if failed.doubtful},
-            answers={name: self._vote(self.texts[name], right=False) for name in self.failed},
+            answers={
+                name: self._vote(self.texts[name], right=False)
+                for name, failed in self.failed.items()
+                if not failed.readable_by
+            },
             not_probed=self.not_probed,
             rated=self.rated,
             stronger=[name for name, voter in (self._others or {}).items() if voter.stronger],

@@ -62,7 +62,7 @@ def test_set(evidence: Evidence) -> Finding:
 
 @gate("baseline")
 def baseline(evidence: Evidence) -> Finding:
-    """Prompt and model as they are today were measured on test."""
+    """Today's prompt and model were measured on test, and the grader reads right answers in any Unicode form."""
     subject = evidence.rungs.get("baseline")
     if evidence.stale:
         return says(
@@ -75,6 +75,16 @@ def baseline(evidence: Evidence) -> Finding:
         return says("fail", subject.failure, messages.FIX_AND_RUN)
     if subject is None or subject.score is None:
         return says("unknown", "Today's setup has not been measured on the test set.", messages.RUN)
+    worst = max(evidence.rungs.values(), key=lambda rung: rung.unread)
+    if worst.unread > evidence.margin:
+        reader = "choice" if evidence.kind == "label" else "normalised_exact"
+        return says(
+            "fail",
+            f"The grader cannot read {worst.unread:.1%} of the answers of {worst.label}: they are right, in another "
+            "Unicode form.",
+            f"{messages.lever(reader)}, then run `tuneworthy run`. Stored answers are used.",
+            unread=worst.unread,
+        )
     return says("pass", f"Today's setup scores {subject.score:.1%}.", score=subject.score)
 
 
