@@ -391,6 +391,7 @@ class Response:
         model: Name that the server reports.
         dropped: Parameters that were left out because the model does not accept them.
         seconds: Wall time of the successful attempt.
+        fingerprint: Of the server's configuration, as OpenAI reports it; "" if not given.
     """
 
     text: str
@@ -404,6 +405,7 @@ class Response:
     dropped: tuple[str, ...] = ()
     seconds: float = 0.0
     label_logprobs: Mapping[str, float] | None = None
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

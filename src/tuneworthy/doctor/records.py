@@ -12,6 +12,7 @@ from tuneworthy.dataset.importing.folder import file_digest
 from tuneworthy.dataset.records import ImportRecord, Recipe
 from tuneworthy.doctor.answers import Damage, quarantine
 from tuneworthy.errors import UserError
+from tuneworthy.evaluate.served_model import SERVED
 from tuneworthy.graders.judging import DOCUMENT as JUDGE
 from tuneworthy.ladder.commands.uncertainty import StoredUncertainty
 from tuneworthy.ladder.comparison_plan import read_comparisons
@@ -47,6 +48,7 @@ RECORDS: Final[Mapping[str, tuple[Any, str]]] = {
     "revealed": (list[Reveal], "It is unknown which test answers were shown. Restore the file from a backup."),
     "run": (dict, "Run `tuneworthy run` to rebuild the record from the stored answers."),
     "quick": (dict, "Run `tuneworthy run --quick` to rebuild the record from the stored answers."),
+    SERVED: (dict[str, list[str]], "Run `tuneworthy run`: a change of a model on a server is found again."),
     "verdict": (Verdict, "Run `tuneworthy decide` to compute the verdict again."),
     "errors": (ErrorAnalysis, "Run `tuneworthy decide --probe` to rebuild the error analysis from the stored answers."),
     "domain": (StoredDomain, "Run `tuneworthy decide --probe` to score the domain's text again."),

@@ -11,6 +11,7 @@ import orjson
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError, did_you_mean
 from tuneworthy.evaluate.limiter import Limiter
+from tuneworthy.evaluate.served_model import ServedCalls, with_served
 from tuneworthy.providers.base import Provider, open_provider
 from tuneworthy.providers.prices import Price, most_input_tokens, price_for
 from tuneworthy.providers.usage import believed
@@ -29,6 +30,7 @@ class OpenModel:
         concurrency: Calls in flight, at most.
         timeout_s: Longest time of a call, seconds.
         retries: Further attempts at a call that failed.
+        root: The project folder; None for a model whose answers no server gives.
     """
 
     name: str
@@ -38,9 +40,10 @@ class OpenModel:
     concurrency: int
     timeout_s: float
     retries: int
+    root: Path | None = None
 
     @classmethod
-    def of(cls, name: str, config: Any, provider: Provider) -> "OpenModel":
+    def of(cls, name: str, config: Any, provider: Provider, root: Path | None = None) -> "OpenModel":
         """Return a model with the price and the limits of its section."""
         price = price_for(config)
         return cls(
@@ -51,6 +54,7 @@ class OpenModel:
             concurrency=config.concurrency,
             timeout_s=config.timeout_s,
             retries=config.retries,
+            root=root,
         )
 
     @cached_property
@@ -58,12 +62,16 @@ class OpenModel:
         return Limiter(self.concurrency)
 
     @cached_property
+    def served(self) -> ServedCalls:
+        return ServedCalls(self.name, self.provider.identity, self.root)
+
+    @cached_property
     def identity(self) -> bytes:
         return canonical(self.provider.identity)
 
     def name_artifact(self, artifact: str | None) -> None:
         """Add the id of the served model to the identity; the address does not name it."""
-        self.provider.identity = {**self.provider.identity, "artifact": artifact}
+        self.provider.identity = with_served({**self.provider.identity, "artifact": artifact}, self.root)
         self.__dict__.pop("identity", None)
 
     def ceiling_usd(self, request: Request) -> float:
@@ -163,4 +171,6 @@ def open_model(name: str, config: Any, root: Path) -> OpenModel:
             f"The price of models.{name} is unknown.",
             hint="Set input_usd_per_mtok and output_usd_per_mtok for this model.",
         )
-    return OpenModel.of(name, config, open_provider(name, config, root))
+    provider = open_provider(name, config, root)
+    provider.identity = with_served(provider.identity, root)
+    return OpenModel.of(name, config, provider, root)

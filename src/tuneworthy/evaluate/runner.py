@@ -219,7 +219,8 @@ class Runner:
             BudgetSpent: The next call could exceed the budget.
             AuthError: The key was refused.
             UserError: The model never answered and its address or name is wrong, or the pipeline only fails.
-            OutsideFault: The provider is down: a call failed for good and no other succeeded meanwhile.
+            OutsideFault: The provider is down: a call failed for good and no other succeeded meanwhile. Or its server
+                answers with another model than before.
         """
         passages = await self._passages(variant, cases)
         jobs = self._jobs(
@@ -232,6 +233,7 @@ class Runner:
                 if not call.settled:
                     self._cut_off.setdefault(call.key, []).append(call.usd)
         missing = {}  # cases that ask the same are asked once
+        given = {}
         for job in jobs:
             answer, cost = answers.get(job.key, (None, 0.0))
             if answer is None and (failure := self._failures.get(job.key)):
@@ -249,7 +251,9 @@ class Runner:
                 if isinstance(answer, Response):
                     self._working.setdefault(model.identity, job)
                     answers[job.key] = answer, cost = model.settled(job.request, answer)
+                    given[job.key] = answer, job
                 self._count(model, job.key, answer, cost)
+        model.served.add(given, self.store)
         stored = answers.keys() - missing.keys()
         self.progress.begin(variant.name, len(jobs), len(jobs) - len(missing), alone=timing is not None)
         try:
@@ -391,6 +395,8 @@ class Runner:
             batch.sending.add(number)
             answer, cost = await self._send(model, batch, job, ceiling)
             self._count(model, job.key, answer, cost)
+            if isinstance(answer, Response):
+                model.served.add({job.key: (answer, job)}, self.store)
             self._answered.add(model.name)
             self._working.setdefault(model.identity, job)
             self._failures.pop(job.key, None)

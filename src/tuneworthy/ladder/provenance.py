@@ -13,6 +13,7 @@ from tuneworthy.config.ladder import Reflection
 from tuneworthy.config.project import Project
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.models import Models
+from tuneworthy.evaluate.served_model import SERVED
 from tuneworthy.graders.base import Grader
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.classical_models import IN_PROCESS
@@ -129,5 +130,8 @@ def _variants(record: RunRecord, project: Project, opened: Mapping[str, JsonMapp
         if name not in project.models:
             changed += [] if name.startswith((*IN_PROCESS, TUNED)) else [f"the model {name} has been removed"]
         elif name in opened and content_hash(dict(opened[name])) != content_hash(dict(identity)):
-            changed.append(f"the model {name} has changed")
+            served = opened[name].get(SERVED)
+            changed.append(
+                f"the model {name} has changed" + (f" (its server answers as {served[-1]})" if served else "")
+            )
     return changed

@@ -173,6 +173,7 @@ class _ChatUsage(WireModel):
 class _ChatCompletion(WireModel):
     choices: Annotated[list[_ChatChoice], Field(min_length=1)]
     model: Name = ""
+    system_fingerprint: Name = ""
     usage: Annotated[_ChatUsage, BeforeValidator(mapping)] = _ChatUsage()
 
 
@@ -203,6 +204,7 @@ def read_answer(answer: JsonMapping, request: Request, *, wrapped: bool) -> Resp
         tool_calls=tuple(call.model_dump() for call in message.tool_calls or ()),
         logprobs=logprobs,
         model=completion.model,
+        fingerprint=completion.system_fingerprint,
     )
 
 

@@ -310,6 +310,7 @@ _FIELDS = (
     "dropped",
     "seconds",
     "label_logprobs",
+    "fingerprint",
 )
 
 

@@ -9,9 +9,11 @@ from typing import Any
 from tuneworthy.config.grants import missing_grants
 from tuneworthy.config.serving import may_serve
 from tuneworthy.errors import AuthError, ModelError, TuneworthyError
+from tuneworthy.evaluate.served_model import SERVED
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts, attempt
+from tuneworthy.ladder.record import read_record
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.models import find
 from tuneworthy.providers.prices import NO_PRICE, price_for, table_date
@@ -98,6 +100,21 @@ def model_opens(facts: Facts) -> Iterator[Finding]:
         if not message.startswith(f"models.{name}"):
             message = messages.say("about_model", name=name, error=message)
         yield Finding(message=message, fix=error.hint or messages.say("fix_model", name=name))
+
+
+@check("served_model", severity="warning")
+def served_model(facts: Facts) -> Iterator[Finding]:
+    """The server of a model answers with another model than before, and no run has measured that one yet."""
+    record = read_record(facts.folder)
+    measured = [*record.variants.values()] if record else []
+    for name in used(facts):
+        model = facts.opened[name][0]
+        served = model and model.provider.identity.get(SERVED)
+        if served and all(one.model_identity.get(SERVED) != served for one in measured if one.model == name):
+            yield Finding(
+                message=f"models.{name}: Its server answers as {served[-1]} now, and no run has measured that model.",
+                fix="Run `tuneworthy run`. Only calls of the earlier model are repeated.",
+            )
 
 
 @check("server")
