@@ -48,7 +48,8 @@ def reply(name, request):
     documents = "DOCUMENT" in " ".join(message["content"] for message in request.messages)
     which = "documents" if documents and "documents" in answers else "plain"
     which = "shots" if shots and "shots" in answers and which == "plain" else which
-    return Response(text=answers[which], input_tokens=20, output_tokens=1)
+    read = sum(len(message["content"]) for message in request.messages) // 4
+    return Response(text=answers[which], input_tokens=max(1, read), output_tokens=max(1, len(answers[which]) // 4))
 '''
 
 
@@ -73,10 +74,11 @@ class Model:
     hosted: bool = True
     never: str = ""
 
-    def section(self, name: str) -> str:
+    def section(self, name: str, tokens: float) -> str:
+        """Return its section, priced for prompts of so many tokens."""
         lines = [f"[models.{name}]", 'provider = "scripted"', f'function = "replies.py:{name}"']
         if self.usd_per_1k is not None:
-            lines += [f"input_usd_per_mtok = {50 * self.usd_per_1k}", "output_usd_per_mtok = 0.0"]
+            lines += [f"input_usd_per_mtok = {1000 * self.usd_per_1k / tokens}", "output_usd_per_mtok = 0.0"]
         if self.latency_ms:
             lines.append(f"latency_ms = {self.latency_ms}")
         return "\n".join([*lines, *(["plays_hosted = true"] if self.hosted else []), ""])
@@ -218,7 +220,9 @@ def configure(task: Task, root: Path, rows: Sequence[Row]) -> None:
     before = before.replace("# target =", f"target = {task.target} #").replace(
         "margin = 0.05", f"margin = {task.margin}"
     )
-    sections = "\n".join(model.section(name) for name, model in task.models.items())
+    system = (root / "prompts/system.md").read_text()
+    letters = sum(len(str(row[name])) for row in rows for name in task.question) / len(rows) + len(system)
+    sections = "\n".join(model.section(name, letters / 4) for name, model in task.models.items())
     (root / "tuneworthy.toml").write_text(f"{before}{sections}\n{after}\n{task.lines}\n")
 
 

@@ -17,12 +17,13 @@ from urllib.parse import urlsplit
 import orjson
 
 from tuneworthy.cases import Rejects, labels_of, read_cases, read_examples, stream_examples
+from tuneworthy.cases.formats.columns import guess_columns
 from tuneworthy.cases.labelling import apply_labels, read_labels
 from tuneworthy.cases.normalize import variables_text
-from tuneworthy.cases.readers.reader import columns_of
+from tuneworthy.cases.readers.reader import first_rows
 from tuneworthy.cases.splits import MIN_EXAMPLES, MIN_TEST, case_example, kind_of
 from tuneworthy.cases.stratified import draw, units_of
-from tuneworthy.cases.task_kind import TaskKind, answer_text, are_numbers, parse_object
+from tuneworthy.cases.task_kind import TaskKind, answer_text, are_code, are_numbers, parse_object
 from tuneworthy.cases.writer import write_cases, write_examples
 from tuneworthy.config import FILE_NAME, load
 from tuneworthy.config.grants import grants_of
@@ -110,7 +111,8 @@ def make_project(
     models = _named(model, *compare)
     of_cases, of_rows = _columns(data, examples, inputs, expected)
     _refuse_log(data, named=any(of_cases.values()))
-    notes = _apply_labels(data)
+    notes = [*_guessed(data, of_cases), *(_guessed(examples, of_rows, examples=True) if examples else ())]
+    notes += _apply_labels(data)
     drawn, rest, rows = _drawn_cases(data, of_cases, n_cases, seed, notes, single_file=not examples)
     if examples:
         read = read_examples(examples, **of_rows, lenient=True)
@@ -225,8 +227,8 @@ def _columns(
         UserError: Two columns of one file have the answer.
     """
     names = {*inputs, *expected}
-    of_rows = columns_of(examples) & names if examples and names else set()
-    of_cases = names - of_rows | columns_of(data) & of_rows if of_rows else names
+    of_rows = names.intersection(chain(*first_rows(examples)[0])) if examples and names else set()
+    of_cases = names - of_rows | of_rows.intersection(chain(*first_rows(data)[0])) if of_rows else names
     columns: list[JsonObject] = []
     for path, present in ((data, of_cases), (examples, of_rows)):
         answers = [name for name in expected if name in present]
@@ -238,6 +240,27 @@ def _columns(
         questions = [name for name in inputs if name in present]
         columns.append({"input_column": questions, "expected_column": answers[0] if answers else None})
     return columns[0], columns[1]
+
+
+def _guessed(path: Path, columns: JsonObject, *, examples: bool = False) -> list[str]:
+    """Choose the columns of a table none of whose columns is named, and return a note on the choice.
+
+    Raises:
+        UserError: Several columns could be the answer.
+    """
+    rows, plain = first_rows(path, examples=examples)
+    if any(columns.values()) or not plain:
+        return []
+    question, answers = guess_columns(rows)
+    if len(answers) > 1:
+        raise UserError(
+            f"{path} has several columns that could be the expected answer: {', '.join(answers)}.",
+            hint="Name it with --expected. If the rows have no answer, name the column of the question with --input.",
+        )
+    columns |= {"input_column": [question] if question else [], "expected_column": next(iter(answers), None)}
+    if not question or not answers or (question, answers) == ("input", ["expected"]):
+        return []  # the reader of the file notes or reports it
+    return [f"Using column {question!r} as the input and column {answers[0]!r} as the expected answer."]
 
 
 def _refuse_log(data: Path, *, named: bool) -> None:
@@ -387,8 +410,8 @@ def project_file(
 MAJORITY = 0.8
 
 
-# A decimal or a negative number.
-_NUMBER_IN_TEXT = re.compile(r"\d[.,]\d|(?<![\w.,])[-−]\d")
+# A decimal or a negative number, a date or a time.
+_NUMBER_IN_TEXT = re.compile(r"\d[.,:/-]\d|(?<![\w.,])[-−]\d")
 # Share of such answers that can move a score by the margin of a new project.
 MANY_NUMBERS = 0.05
 
@@ -399,5 +422,7 @@ def _graders(kind: TaskKind, answers: Sequence[str]) -> list[str]:
         return ["numeric"]  # a solution whose last line is its number
     if kind == "short_answer" and are_numbers(answers):
         return ["numeric", "normalised_exact"]
+    if kind == "free_text" and are_code(answers):
+        return ["exact", "chrf"]
     numbers = sum(map(bool, map(_NUMBER_IN_TEXT.search, answers)))
     return ["normalised_exact"] if kind == "short_answer" and numbers > MANY_NUMBERS * len(answers) else GRADERS[kind]

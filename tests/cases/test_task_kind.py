@@ -9,7 +9,7 @@ import pytest
 from rows import case, example
 
 from tuneworthy.cases import guess_kind, labels_of
-from tuneworthy.cases.task_kind import are_numbers
+from tuneworthy.cases.task_kind import are_code, are_numbers
 from tuneworthy.types import UNLABELLED
 
 
@@ -21,7 +21,9 @@ from tuneworthy.types import UNLABELLED
         (["card_arrival"] * 5 + ["lost_card"] * 5, "label"),
         ([1, 2, 3, 1, 2, 3, 5, 5], "label"),
         ([str(n % 40) for n in range(200)], "short_answer"),
+        ([f"{1000 + n % 40:,}" for n in range(200)], "short_answer"),  # a number has a comma
         ([f"city {n}" for n in range(30)], "short_answer"),
+        ([f"SELECT a FROM t WHERE id = {n};" for n in range(30)], "free_text"),
         ([["Paris", "paris"], ["Rome"], ["Oslo"]], "short_answer"),
         ([{"a": 1}, {}, {"b": 2}], "json"),
         (['{"a": 1}', '{"a": 2}', "{}"], "json"),
@@ -62,6 +64,20 @@ def test_a_task_of_150_labels_stays_one_with_200_cases(seed: int) -> None:
 )  # fmt: skip
 def test_numbers_are_told_from_codes_and_texts(answer: str, is_number: bool) -> None:
     assert are_numbers([answer]) == is_number
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_code"),
+    [
+        ("SELECT a FROM t WHERE (id = 4);", True), (r"\b(cat|dog)s?\b", True), ("ls | wc -l > n.txt", True),
+        ("find . -name a.txt", True), ("Oslo (Norway)", False),
+        ("Dear A,\n\n- it costs $5 [see](http://a.b)" + " and so on" * 30, False),
+        ("Your order (number 5) is on its way to you, and should be there by Monday at the latest, we hope.", False),
+    ],
+)  # fmt: skip
+def test_a_formal_language_is_told_from_prose_by_the_density_of_its_marks(answer: str, is_code: bool) -> None:
+    assert are_code([answer] * 3) == is_code
+    assert not are_code([answer, "text", "more text"])
 
 
 def test_all_answers_must_be_numbers() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -401,3 +403,51 @@ def test_json_that_is_no_chat_stays_a_question(value: Any, tmp_path: Path) -> No
     path = tmp_path / "data.jsonl"
     path.write_text(json.dumps({"input": value, "expected": "x"}) + "\n")
     assert make_project(tmp_path / "p", path).n_cases == 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "columns_of_rows", "chosen"),
+    [
+        ("sentence,topic", ["a sentence {i}", "t{odd}"], ("a sentence 0", "t0")),
+        ("customer_message,reply", ["why {i}", "a long answer, the {i}th"], ("why 0", "a long answer, the 0th")),
+        ("qId,qText,verdict", ["{i}", "why {i}", "t{odd}"], ("why 0", "t0")),
+        ("text,slots,turn", ["why {i}", '{{"n": {i}}}', "{i}"], ("why 0", {"n": 0})),
+        ("phrase,iso_date", ["on day {i}", "2026-01-0{odd}"], ("on day 0", "2026-01-00")),
+        ("phrase,sent,topic", ["on day {i}", "2026-01-0{odd}", "t{odd}"], ("on day 0", "t0")),
+        ("question,label,answer", ["why {i}", "good", "t{odd}"], ("why 0", "t0")),
+        ("question,category,expected", ["why {i}", "x", "t{odd}"], ("why 0", "t0")),
+        ("question,category,answer", ["why {i}", "x", "t{odd}"], None),
+        ("text,coarse,fine", ["why {i}", "x", "t{odd}"], None),
+    ],
+)
+def test_the_columns_of_a_table_are_guessed_unless_two_could_be_the_answer(
+    columns: str, columns_of_rows: list[str], chosen: tuple[str, Any] | None, tmp_path: Path
+) -> None:
+    data = tmp_path / "d.csv"
+    rows = [[cell.format(i=i, odd=i % 2) for cell in columns_of_rows] for i in range(60)]
+    with data.open("w", newline="") as file:
+        csv.writer(file).writerows([columns.split(","), *rows])
+    if chosen is None:
+        with pytest.raises(UserError) as caught:
+            make_project(tmp_path / "p", data)
+        assert "--expected" in str(caught.value.hint)
+        made = make_project(tmp_path / "p", data, expected=[columns.rsplit(",", 1)[1]])
+        chosen = ("why 0", "t0")
+    else:
+        made = make_project(tmp_path / "p", data)
+    first = read_cases(made.root / "cases.jsonl").cases[0]
+    assert (first.input, first.expected) == chosen
+
+
+def test_rows_without_an_answer_stay_unlabelled_if_only_their_question_is_named(tmp_path: Path) -> None:
+    data = tmp_path / "d.csv"
+    data.write_text("text,channel,product\n" + "".join(f"why {i},mail,lamp\n" for i in range(60)))
+    made = make_project(tmp_path / "p", data, inputs=["text"])
+    assert not any(case.labelled for case in read_cases(made.root / "cases.jsonl").cases)
+
+
+def test_answers_in_a_formal_language_are_compared_exactly(tmp_path: Path) -> None:
+    data = tmp_path / "d.csv"
+    data.write_text("question,sql\n" + "".join(f"how many {i},SELECT n FROM t WHERE (id = {i});\n" for i in range(60)))
+    root = make_project(tmp_path / "p", data).root
+    assert re.findall(r'^type = "(\w+)"', (root / "tuneworthy.toml").read_text(), re.M) == ["exact", "chrf"]

@@ -19,6 +19,9 @@ _MAX_LABELS = 500
 _MAX_NUMBERS = 20
 _SHORT_WORDS = 10
 _MOST = 0.9
+# A mark of a formal language, such as SQL, a pattern or a command; a text in one has a mark per 100 characters.
+_MARK = re.compile(r"[][{}<>=|\\^]|(?<!\S)--?[a-z]")
+_MAX_TEXT_PER_MARK = 100
 # Of 200 cases of 150 equally frequent labels 74 % repeat, give or take 4 points.
 _REPEATED = 0.6
 # A number, or a worked solution whose last line is "#### 18"; no dates, versions or codes such as 00412.
@@ -48,6 +51,16 @@ def are_numbers(answers: Sequence[str]) -> bool:
     (True, True, False)
     """
     return bool(answers) and all(_NUMERIC.fullmatch(text.strip()) for text in answers)
+
+
+def are_code(answers: Sequence[str]) -> bool:
+    """Return whether most answers are written in a formal language.
+
+    >>> are_code(["SELECT name FROM city WHERE id = 4;", r"\\b(cat|dog)\\b"]), are_code(["Oslo (Norway)", "about 5"])
+    (True, False)
+    """
+    n_code = sum(0 < len(text) <= _MAX_TEXT_PER_MARK * len(_MARK.findall(text)) for text in answers)
+    return n_code > len(answers) / 2
 
 
 def parse_object(text: str) -> Any:
@@ -81,6 +94,8 @@ def guess_kind(expected_values: Iterable[Any]) -> Kind:
     counts = Counter(text.strip() for text in texts)
     if reason := _label_reason(texts, counts):
         return Kind("label", reason, tuple(sorted(counts)))
+    if are_code(texts):
+        return Kind("free_text", "most answers are written in a formal language")
     n_short = sum(len(words(text)) <= _SHORT_WORDS for text in texts)
     if n_short >= _MOST * len(texts):
         return Kind("short_answer", f"{n_short} of {len(texts)} answers have at most {_SHORT_WORDS} words")
@@ -97,8 +112,7 @@ def _label_reason(texts: Sequence[str], counts: Counter[str]) -> str:
     n, distinct = len(texts), len(counts)
     repeated = sum(count for count in counts.values() if count > 1)
     short = max(len(text.split()) for text in texts) <= _MAX_LABEL_WORDS and max(map(len, texts)) <= 100
-    numbers = all(text.strip().lstrip("+-").replace(".", "", 1).isdigit() for text in counts)
-    few = distinct <= (_MAX_NUMBERS if numbers else _MAX_LABELS) and distinct < n
+    few = distinct <= (_MAX_NUMBERS if are_numbers([*counts]) else _MAX_LABELS) and distinct < n
     if not (short and few and repeated >= _REPEATED * n):
         return ""
     return (

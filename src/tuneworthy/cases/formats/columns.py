@@ -41,6 +41,9 @@ _VERDICT = re.compile(
 )
 _PASSED_ON = ("id", "group", "tags", "documents", "tools")
 _LISTS = ("tags", "documents")
+# Columns that say something about a row, such as its date, by a word of their name or by their cells.
+_ABOUT = frozenset("id ids uuid index idx sku url link date time timestamp created updated received metadata".split())  # noqa: SIM905
+_ABOUT_CELL = re.compile(r"\s*|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?|https?://\S+")
 
 
 def expected_column(row: JsonMapping, among: Set[str]) -> str | None:
@@ -53,6 +56,35 @@ def expected_column(row: JsonMapping, among: Set[str]) -> str | None:
     if first is not None and first.lower() in _VERDICTS and _VERDICT.fullmatch(str(row.get(first))):
         return find_column(among - {first}, EXPECTED_NAMES) or first
     return first
+
+
+def guess_columns(rows: Sequence[JsonMapping]) -> tuple[str | None, list[str]]:
+    """Return the column of the question (None without a text), and the columns that could be the answer.
+
+    Known names come first. Otherwise the question is the column with a known word in its name, or with the longest
+    texts; the answer is the only other column with JSON objects, or any other.
+
+    >>> guess_columns([{"qText": "Where is my card?", "day": "2026-01-02", "slots": "{}"}])
+    ('qText', ['slots'])
+    """
+    cells = {name: [row.get(name) for row in rows] for row in rows for name in row}
+    named = [name for known in EXPECTED_NAMES for name in cells if name.lower() == known]
+    ranks = {name: _rank(name, cells[name]) for name in cells if name not in named}
+    rest = [name for name, (asks, *_) in ranks.items() if asks or len(cells) == 2]
+    objects = [name for name in rest if all(isinstance(parsed(cell), dict) for cell in cells[name] if cell)]
+    question = max((name for name in rest if name not in objects), key=ranks.__getitem__, default=None)
+    answer = expected_column(rows[0], set(named))
+    if answer is None:
+        return question, objects if len(objects) == 1 else [name for name in rest if name != question]
+    return question, [answer] if answer != named[0] or "expected" in answer.lower() else named
+
+
+def _rank(name: str, cells: Sequence[Any]) -> tuple[bool, int, int]:
+    """Return whether a column may be asked, how well its name is known, and the length of its cells."""
+    words = {word.lower() for word in re.findall("[A-Z]?[a-z]+|[A-Z]+", name)} - {"user"}
+    about = words & _ABOUT or name in _PASSED_ON or all(_ABOUT_CELL.fullmatch(str(cell or "")) for cell in cells)
+    known = [len(INPUT_NAMES) - i for i, word in enumerate(INPUT_NAMES) if word == name.lower()]
+    return not about, sum(known) or int(not words.isdisjoint(INPUT_NAMES)), sum(len(str(cell)) for cell in cells)
 
 
 def find_column(keys: Iterable[str], names: Sequence[str]) -> str | None:

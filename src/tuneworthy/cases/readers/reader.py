@@ -262,13 +262,18 @@ def facts_of(paths: Iterable[Path]) -> dict[str, list[Any]]:
     return facts
 
 
-def columns_of(path: Path) -> set[str]:
-    """Return the names of the columns (or keys) of the first rows of a file.
+def first_rows(path: Path, *, examples: bool = False) -> tuple[list[JsonObject], bool]:
+    """Return the first rows of a file, and whether it is a table of cases (or of `examples`) in no known format.
 
     Raises:
         DataError: The file cannot be read.
     """
-    return {key for _, row in _peek(open_rows(path, _Unheard(path)))[1] for key in row}
+    source = open_rows(path, _Unheard(path))
+    head = _peek(source)[1]
+    plain = False
+    with suppress(RowFault):  # the reader of the whole file reports it
+        plain = bool(head) and _chosen(_EXAMPLES if examples else _CASES, source, head, _Options()) is None
+    return [row for _, row in head], plain
 
 
 def _peek(source: RowSource) -> tuple[list[Row], list[tuple[int, JsonObject]]]:
