@@ -7,20 +7,20 @@ import pytest
 
 from tuneworthy.ladder.adopt import AdoptionEvidence, decide_adoption
 from tuneworthy.money import serving
-from tuneworthy.money.serving import OwnServer, RunningCost
+from tuneworthy.money.serving import RunningCost, Way
 from tuneworthy.stats.paired import compare, non_inferior
 from tuneworthy.types import RungStatus
 from tuneworthy.verdict import options
 from tuneworthy.verdict.options import Option, is_saving
 
 MARGIN = 0.05
-SERVER = OwnServer(usd_per_month=500.0, capacity=1e6)
+SERVER = Way(usd_per_month=500.0, capacity=1e6)
 
 
-def costs(mine: float, theirs: float = 1.0, *servers: OwnServer | None) -> tuple[RunningCost, RunningCost]:
+def costs(mine: float, theirs: float = 1.0, *servers: Way | None) -> tuple[RunningCost, RunningCost]:
     """Costs of the candidate and of the best so far by the answer, and their servers."""
-    own, other = servers or (None, None)
-    return RunningCost(usd_per_1k=mine, server=own), RunningCost(usd_per_1k=theirs, server=other)
+    own, other = ((server,) if server else () for server in servers or (None, None))
+    return RunningCost(usd_per_1k=mine, ways=own), RunningCost(usd_per_1k=theirs, ways=other)
 
 
 def evidence(gains: int, losses: int, n: int = 300, alpha: float | None = 0.008, **more: object) -> AdoptionEvidence:

@@ -74,7 +74,11 @@ def priced(evidence: Evidence, traffic: float = TRAFFIC) -> Evidence:
     if "fine_tune" in bills:
         bills["fine_tune"] = replace(bills["fine_tune"], own_server=True, tuned=True)
     return replace(
-        evidence, rungs=rungs, bills=bills, economics=Economics(requests_per_month=traffic), smaller_usd=0.35
+        evidence,
+        rungs=rungs,
+        bills=bills,
+        economics=Economics(requests_per_month=traffic, serve_hardware="l4"),
+        smaller_usd=0.35,
     )
 
 

@@ -228,7 +228,7 @@ def test_a_reason_is_cut_to_its_first_sentence_that_says_enough() -> None:
 
 def test_the_money_says_what_training_is_assumed_to_cost() -> None:
     assert report(worth_it()).cards[2].details[-1] == "from $903 a month, $5,785 once"
-    assert report(worth_it(economics=NEVER)).cards[2].details[-1] == "about $903 a month, $5,785 once"
+    assert report(worth_it(economics=NEVER)).cards[2].details[-1] == "about $340 a month, $5,785 once"
 
 
 @pytest.mark.parametrize("form", RENDERERS)

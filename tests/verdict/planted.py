@@ -8,6 +8,7 @@ from itertools import permutations
 from math import sqrt
 from typing import Any
 
+from tuneworthy.config.ladder import Economics
 from tuneworthy.dataset.records import Difference, Effect
 from tuneworthy.ladder.record import RungDifference
 from tuneworthy.ladder.rung_details import TunedDetail
@@ -90,6 +91,7 @@ def project(*rungs: RungEvidence, **more: Any) -> Evidence:
         "errors": (failures("unexplained", 50), failures("format", 10)),
         "bills": {one.rung: Bill(name=one.name, usd_per_1k=one.usd_per_1k) for one in rungs if one.score is not None},
         "smaller_usd": min((one.usd_per_1k or 0.0 for one in rungs if one.score is not None), default=None),
+        "economics": Economics(serve_hardware="l4"),
         "expires": (("2027-02-22", "prices and models should be checked again"),),
     }
     return Evidence(**(fields | more))
@@ -136,7 +138,9 @@ TRAINED = TrainingEvidence(
     tuned=TUNED_DETAIL,
     regressions=(GUARD,),
 )
-PROMISING = Forecast(status="measured", gain=0.2, ci95=(0.1, 0.3), n_examples=1500, points=((750, 0, 0.85),))
+PROMISING = Forecast(
+    status="measured", baseline=0.7, gain=0.2, ci95=(0.1, 0.3), n_examples=1500, points=((750, 0, 0.85),)
+)
 TUNED = rung(
     "fine_tune",
     "fine_tune/greedy",

@@ -327,8 +327,8 @@ LOCAL = '[models.weak]\nprovider = "openai"\nmodel = "m"\nbase_url = "http://127
 
 @pytest.mark.parametrize(("traffic", "eligible"), [("20_000", False), ("5_000_000", True), (None, None)])
 def test_a_cost_limit_counts_the_server_of_an_option(world: Path, traffic: str | None, eligible: bool | None) -> None:
-    """An L4 at $584: $29.20 per 1,000 answers at 20,000 a month, and below a dollar at 5,000,000."""
-    numbers = f"[economics]\nrequests_per_month = {traffic}\n" if traffic else ""
+    """A server at $584: $29.20 per 1,000 answers at 20,000 a month, and below a dollar at 5,000,000."""
+    numbers = "[economics]\nserve_usd_per_month = 584\n" + (f"requests_per_month = {traffic}\n" if traffic else "")
     edit(world, "[ladder]", f"[constraints]\nusd_per_1k = 1.0\n{numbers}[ladder]")
     edit(world, '[models.weak]\nprovider = "scripted"\nfunction = "world.py:weak"\n', LOCAL)
     found = decide(evidence(world))
@@ -346,6 +346,7 @@ def test_a_cost_limit_counts_the_server_of_an_option(world: Path, traffic: str |
 
 def test_tables_show_the_server_and_never_a_price_of_zero(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     edit(world, '[models.weak]\nprovider = "scripted"\nfunction = "world.py:weak"\n', LOCAL)
+    edit(world, "[ladder]", "[economics]\nserve_usd_per_month = 584\n[ladder]")
 
     def cells() -> tuple[str, str, str]:
         project = load(world)
@@ -363,7 +364,7 @@ def test_tables_show_the_server_and_never_a_price_of_zero(world: Path, capsys: p
 
     line, words, cell = cells()
     assert " server " in line and "from $584 a month" in words and cell == "server"
-    edit(world, "[ladder]", "[economics]\nrequests_per_month = 20_000\n[ladder]")
+    edit(world, "[economics]\n", "[economics]\nrequests_per_month = 20_000\n")
     line, words, cell = cells()
     assert "29.2" in line and "$584 a month" in words and cell == "29.20"
 

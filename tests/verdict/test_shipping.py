@@ -329,6 +329,23 @@ def test_the_review_shows_its_bound_and_the_pilot_its_gain() -> None:
     assert "at least +10.0 points" in gates["pilot"].detail and gates["pilot"].evidence["ci95"] == (0.1, 0.3)
 
 
+def test_the_forecast_is_the_score_of_the_untrained_model_and_its_gain_not_that_of_the_best_option() -> None:
+    # 30% before training, 10 to 30 points more with it; the best option scores 70%
+    found = decide(ready(forecast=replace(PROMISING, baseline=0.3)))
+    tuned = next(one for one in found.options if one.kind == "fine_tune")
+    assert tuned.score == pytest.approx(0.4)
+    assert found.economics.assumptions["gain"].value == pytest.approx(-0.3)
+    statuses = {gate.gate: gate.status for gate in found.gates}
+    assert statuses["pilot"] == "fail"
+    # the same gain of a model that is as good as the best option
+    assert {gate.gate: gate.status for gate in decide(ready()).gates}["pilot"] == "pass"
+    # where an option meets the target, a smaller model may lose the margin
+    met = ready(forecast=replace(PROMISING, baseline=0.58), target=0.6)
+    assert {gate.gate: gate.status for gate in run_gates(met, "to_train")}["pilot"] == "pass"
+    short = replace(met, forecast=replace(PROMISING, baseline=0.54))
+    assert {gate.gate: gate.status for gate in run_gates(short, "to_train")}["pilot"] == "unknown"
+
+
 def test_training_is_advised_outright_only_once_a_pilot_forecasts_a_gain() -> None:
     before, after = decide(ready(replace(TRAINED, pilot=None), forecast=Forecast(status="unknown"))), decide(ready())
     assert before.outcome == after.outcome == Outcome.FINE_TUNE

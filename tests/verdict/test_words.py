@@ -10,7 +10,7 @@ from tests.verdict.planted import failures, project, rung, with_rungs, worth_it
 
 from tuneworthy.config.ladder import Constraints
 from tuneworthy.ladder.record import LabelBalance
-from tuneworthy.money.serving import OwnServer, RunningCost
+from tuneworthy.money.serving import RunningCost, Way
 from tuneworthy.report.first_screen import answer_and_reasons
 from tuneworthy.stats.intervals import quantile_interval
 from tuneworthy.verdict.base import NextAction
@@ -75,8 +75,8 @@ def test_a_classical_baseline_that_is_passed_over_is_named_with_what_would_settl
 
 def test_what_stands_for_a_number_in_the_table_is_explained_only_where_it_is_there() -> None:
     open_target = Option(option="a", rung="model", kind="variant", target="unresolved")
-    server = OwnServer(usd_per_month=500.0, capacity=1e6)
-    served = replace(open_target, target="missed", running=RunningCost(usd_per_1k=0.0, server=server))
+    server = Way(usd_per_month=500.0, capacity=1e6)
+    served = replace(open_target, target="missed", running=RunningCost(usd_per_1k=0.0, ways=(server,)))
     assert [line.partition(":")[0] for line in legend([open_target])] == ["unresolved"]
     assert [line.partition(":")[0] for line in legend([served])] == ["server"]
     assert legend([replace(served, usd_per_month=500.0)]) == []

@@ -106,8 +106,9 @@ class Economics(Section):
     """GPU time of all trainings, pilot and repeats included, hours."""
     gpu_usd_per_hour: NonNegative = 1.79
     """Price of the GPU that trains, US dollars an hour."""
-    serve_hardware: HardwareName = "l4"
-    """Hardware of an own model: a machine without a GPU, a consumer card, an L4 or an H100."""
+    serve_hardware: HardwareName | None = None
+    """Hardware of an own model, by the hour: a machine without a GPU, a consumer card, an L4 or an H100. Not set: the
+    cheapest way that meets `constraints.p95_ms` and carries the traffic."""
     serve_params_b: Positive = 8.0
     """Size of that model, billions of parameters."""
     serve_load: Chance = 0.2

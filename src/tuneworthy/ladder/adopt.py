@@ -161,7 +161,7 @@ def _saving(evidence: AdoptionEvidence) -> str:
             mine, theirs = (cost.monthly_usd(evidence.requests) for cost in evidence.costs)
             return f"${mine:,.2f} instead of ${theirs:,.2f} a month ({evidence.requests:,.0f} requests)"
         mine, theirs = (cost.usd_per_1k for cost in evidence.costs)
-        if evidence.costs[0].server is not None:
+        if evidence.costs[0].ways:
             return "a lower price per answer (its server is not counted)"
         if not theirs:
             return "no cost, because it needs no server (the best variant so far does)"

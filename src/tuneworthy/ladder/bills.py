@@ -4,12 +4,13 @@ from contextlib import suppress
 from dataclasses import replace
 
 from tuneworthy.config.project import Project
+from tuneworthy.config.serving import may_serve
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import CascadeDetail
 from tuneworthy.money.bills import Bill
-from tuneworthy.money.serving import RunningCost
+from tuneworthy.money.serving import RunningCost, Training
 from tuneworthy.providers.models import size_of
 from tuneworthy.providers.prices import FREE, has_own_server, price_for
 from tuneworthy.train.base_model import base_spec
@@ -23,8 +24,15 @@ def bills_of(project: Project, record: RunRecord) -> dict[str, Bill]:
         if row.score is not None and (variant := record.variant_of(row))
     }
     measured = next((bill.tokens for bill in bills.values() if bill.tokens), None)
+    trainings: list[Training] = ["own"]
+    if project.train.base is None:  # no model to train has been chosen
+        trainings += ["hosted"] if may_serve(project.constraints, hosted=True) else []
+        trainings += ["encoder"] if record.balance else []
     return {
-        rung: bill if bill.tokens_to_serve else replace(bill, server_tokens=measured) for rung, bill in bills.items()
+        rung: replace(
+            bill, trainings=trainings, server_tokens=bill.server_tokens or (None if bill.tokens else measured)
+        )
+        for rung, bill in bills.items()
     }
 
 
@@ -36,6 +44,8 @@ def bill_of(project: Project, row: RungRecord, variant: Variant) -> Bill:
     model = first or variant.model
     section = project.models.get(model)
     own_server = has_own_server(section) if section else tuned and not model.startswith(IN_PROCESS)
+    # a tuned model runs where the model of today runs
+    serving = section or project.models.get(project.ladder.baseline)
     trained_b = _params_b(project, project.ladder.baseline)
     with suppress(UserError):  # the model that would be trained, if it is on this machine
         trained_b = size_of(base_spec(project), project.root)
@@ -46,10 +56,12 @@ def bill_of(project: Project, row: RungRecord, variant: Variant) -> Bill:
         output_tokens=row.output_tokens,
         price=price if charged is None or charged.free else None,  # two prices: as it was measured
         own_server=own_server,
+        yours=own_server and serving is not None and serving.local_file is None and has_own_server(serving),
         server_tokens=row.detail.first_tokens if isinstance(row.detail, CascadeDetail) else None,
         tuned=tuned,
         params_b=(trained_b if tuned else _params_b(project, model)) if own_server else None,
         trained_b=trained_b,
+        p95_ms=project.constraints.p95_ms,
         unreported=row.unreported_share,
     )
 

@@ -1,1 +1,1 @@
-"""Money: bills, serving cost, token savings, break-even of fine-tuning."""
+"""Money: bills, ways to serve a model, break-even of fine-tuning."""

@@ -1,9 +1,11 @@
 """Cost per answer of a measured option: dollars, tokens, and its own server."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tuneworthy.config.ladder import Economics
-from tuneworthy.money.serving import RunningCost, server_for, upkeep_usd
+from tuneworthy.money.serving import YOURS, RunningCost, Training, Way, upkeep_usd, ways_for
 from tuneworthy.providers.prices import Price
 from tuneworthy.types import Bounds
 
@@ -17,12 +19,15 @@ class Bill:
         usd_per_1k: A thousand answers (see `known_usd`); None if the price is not known.
         input_tokens: Mean of an answer; None if the provider does not report it, like the output.
         price: Of the model, for cache and batch; None if it is free or not known.
-        own_server: Whether the model runs on a server of one's own; of a cascade, its first part.
+        own_server: Whether the model runs on hardware of one's own; of a cascade, its first part.
+        yours: Whether that is a server at a local address, which is not billed.
         server_tokens: Of an answer of that server, if they differ; those of another option if
             unmeasured.
         tuned: Whether it was trained here, so that it needs upkeep.
         params_b: Size of the model on that server as its files say, billions of parameters; None if not known.
         trained_b: The same of the model that would be trained in its place.
+        p95_ms: Limit of the latency, which decides how it may be served.
+        trainings: Models that may take its place.
         unreported: Share of its answers whose tokens the provider did not report: they count at their maximum.
     """
 
@@ -32,10 +37,13 @@ class Bill:
     output_tokens: float | None = None
     price: Price | None = None
     own_server: bool = False
+    yours: bool = False
     server_tokens: Bounds | None = None
     tuned: bool = False
     params_b: float | None = None
     trained_b: float | None = None
+    p95_ms: float | None = None
+    trainings: Sequence[Training] = ("own",)
     unreported: float = 0.0
 
     @property
@@ -72,15 +80,22 @@ class Bill:
         return dollars * (1 - batch) / 1000
 
     def running(self, settings: Economics) -> RunningCost:
+        tokens = self.server_tokens or self.tokens
         return RunningCost(
             usd_per_1k=self.usd_with(settings),
-            server=server_for(
-                settings,
-                self.server_tokens or self.tokens,
-                self.params_b,
-                borrowed=self.tokens is None,
-            )
-            if self.own_server
-            else None,
+            ways=self._ways(settings, tokens, self.params_b, borrowed=self.tokens is None) if self.own_server else (),
             upkeep_usd=upkeep_usd(settings) if self.tuned else 0.0,
         )
+
+    def trained(self, settings: Economics) -> RunningCost:
+        """Return the running cost of a model that would be trained in its place, and reads and writes as much."""
+        return RunningCost(
+            usd_per_1k=settings.serve_usd_per_1k,
+            ways=self._ways(settings, self.tokens_to_serve, self.trained_b, trainings=self.trainings),
+            upkeep_usd=upkeep_usd(settings),
+        )
+
+    def _ways(self, settings: Economics, tokens: Bounds | None, params_b: float | None, **more: Any) -> tuple[Way, ...]:
+        if self.yours and settings.serve_usd_per_month is None:
+            return (YOURS,)
+        return ways_for(settings, tokens, params_b, p95_ms=self.p95_ms, **more)

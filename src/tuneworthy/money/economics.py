@@ -6,16 +6,18 @@ the reference: training is compared with its bill and its score. Invariants: mor
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import ceil, inf
-from typing import Final, Literal
+from math import ceil
+from typing import Final, Literal, get_args
+
+from scipy.optimize import brentq
 
 from tuneworthy.config.ladder import Economics, RangeName
 from tuneworthy.errors import join_sentences
 from tuneworthy.money.bills import Bill
-from tuneworthy.money.results import EconomicsResult, EconomicsStatus, Fact, UsdPer1k, savings_of
-from tuneworthy.money.serving import RunningCost, server_for, upkeep_usd
+from tuneworthy.money.results import EconomicsResult, EconomicsStatus, Fact, TrainingWay, UsdPer1k
+from tuneworthy.money.serving import RunningCost, Training
 from tuneworthy.money.sources import facts_of
 from tuneworthy.types import Bounds
 
@@ -26,6 +28,8 @@ SPREADING: Final = ("hours_data", "hours_engineering", "hours_retrain", "train_h
 FEWEST_SAVED = 0.2
 # Assumed upper limit of the traffic if `requests_per_month` is not set.
 MOST_REQUESTS = 10_000_000
+# The largest traffic at which a break-even is looked for, as a power of ten.
+MOST_POWER = 13
 Gain = Bounds
 # Of the ranges: the estimate, the end at which training pays least, the end at which it pays most.
 End = Literal["estimate", "worst", "best"]
@@ -60,9 +64,8 @@ class Money:
 
     def net_usd(self, requests: float) -> float:
         """Return the gain of a month with so many requests, one-off costs apart."""
-        before = self.before.server.monthly_usd(requests) if self.before.server else 0.0
-        tuned = self.tuned.server.monthly_usd(requests) if self.tuned.server else 0.0
-        return self.saved_usd * requests + before + self.before.upkeep_usd - tuned - self.tuned.upkeep_usd
+        before, tuned = (replace(one, usd_per_1k=0.0).monthly_usd(requests) or 0.0 for one in (self.before, self.tuned))
+        return self.saved_usd * requests + before - tuned
 
     def payback_months(self, requests: float) -> float | None:
         """Return the months until the one-off costs are saved; None if they never are."""
@@ -74,36 +77,44 @@ class Money:
         months = self.payback_months(requests)
         return months is not None and months <= self.horizon_months * (1 + 1e-9)
 
-    def break_even_volume(self) -> float | None:
-        """Return the fewest requests a month at which the one-off costs are saved within the horizon.
+    @property
+    def bends(self) -> list[float]:
+        """Capacities of the machines: requests a month beyond which a second one is needed."""
+        return [way.capacity for one in (self.before, self.tuned) for way in one.ways if way.capacity]
 
-        The net gain is straight between the capacities of the servers, where a second one is needed.
-        """
+    def break_even_volume(self) -> float | None:
+        """Return the fewest requests a month at which the one-off costs are saved within the horizon; None if never."""
         month = self.one_off_usd / self.horizon_months
-        bends = sorted({one.server.capacity for one in (self.before, self.tuned) if one.server})
-        for low, high in pairwise([0.0, *bends, inf]):
-            short = month - self.net_usd(low)
-            if short <= 0:
-                return low
-            step = 1.0 if high == inf else high - low
-            slope = (self.net_usd(low + step) - self.net_usd(low)) / step
-            if slope > 0 and low + short / slope <= high:
-                return low + short / slope
+        steps = sorted({0.0, *self.bends, *(10.0**power for power in range(MOST_POWER + 1))})
+        if self.net_usd(0.0) >= month:
+            return 0.0
+        for low, high in pairwise(steps):
+            if self.net_usd(high) >= month:
+                return float(brentq(lambda requests: self.net_usd(requests) - month, low, high))
         return None
 
 
-def one_off_usd(settings: Economics) -> float:
-    work = (settings.hours_data + settings.hours_engineering) * settings.usd_per_hour
-    return work + settings.train_hours * settings.gpu_usd_per_hour
+def one_off(settings: Economics) -> dict[str, float]:
+    """Return the parts of the one-off costs, US dollars: rows with their labels, training, checks and deployment."""
+    return {
+        "rows": settings.hours_data * settings.usd_per_hour,
+        "training": settings.train_hours * settings.gpu_usd_per_hour,
+        "checking": settings.hours_engineering * settings.usd_per_hour,
+    }
 
 
-def trained(settings: Economics, tokens: Bounds | None, params_b: float | None = None) -> RunningCost:
-    """Return the running cost of a tuned model that reads and writes so many tokens; its size as in `server_for`."""
-    return RunningCost(
-        usd_per_1k=settings.serve_usd_per_1k,
-        server=server_for(settings, tokens, params_b),
-        upkeep_usd=upkeep_usd(settings),
-    )
+def training_ways(running: RunningCost, requests: float | None) -> list[TrainingWay]:
+    """Return each training in its cheapest way, with its upkeep; the dollars are None where the traffic is."""
+    of = {name: [way for way in running.ways if way.training == name] for name in get_args(Training)}
+    costs = {name: replace(running, ways=ways) for name, ways in of.items() if ways}
+    return [
+        TrainingWay(
+            training=name,
+            serving=cost.title_at(requests),
+            usd_per_month=None if requests is None else cost.monthly_usd(requests),
+        )
+        for name, cost in costs.items()
+    ]
 
 
 def money(
@@ -138,9 +149,9 @@ def money(
     before = bill.running(settings)
     usd = None if before.usd_per_1k is None else before.usd_per_1k * factor("price")
     return Money(
-        before=RunningCost(usd_per_1k=usd, server=before.server, upkeep_usd=before.upkeep_usd),
-        tuned=tuned.running(settings) if tuned else trained(settings, bill.tokens_to_serve, bill.trained_b),
-        one_off_usd=one_off_usd(settings) / factor("success"),
+        before=replace(before, usd_per_1k=usd),
+        tuned=tuned.running(settings) if tuned else bill.trained(settings),
+        one_off_usd=sum(one_off(settings).values()) / factor("success"),
         worth=(gain or (0.0, 0.0))[at] * (settings.usd_per_wrong_answer or 0.0) * factor("wrong_answer"),
         required=required / 1000,
         horizon_months=settings.horizon_months,
@@ -205,11 +216,12 @@ def economics(
         break_even_band=band,
         running=point.tuned,
         break_even_month=month if status == "pays" else None,
-        usd_per_1k=_usd_per_1k(point, reference, settings),
+        usd_per_1k=_usd_per_1k(point, traffic),
+        ways=training_ways(point.tuned, traffic),
+        one_off=one_off(settings),
         one_off_usd=point.one_off_usd,
         monthly_usd=point.tuned.monthly_usd(traffic or 0.0),
         assumptions=facts,
-        saved=savings_of(reference, tuned),
     )
 
 
@@ -223,12 +235,10 @@ def _status(worst: Money, best: Money, settings: Economics, *, priced: bool) -> 
     return "never" if ends and priced and not best.pays(ends[1]) else "unknown"
 
 
-def _usd_per_1k(point: Money, reference: Bill | None, settings: Economics) -> UsdPer1k:
-    traffic, month = settings.requests_per_month, point.tuned.monthly_usd(settings.requests_per_month or 0.0)
-    discounted = settings.model_copy(update=dict.fromkeys(("cached_share", "batch_share"), 1.0))
+def _usd_per_1k(point: Money, traffic: float | None) -> UsdPer1k:
+    month = point.tuned.monthly_usd(traffic or 0.0)
     return UsdPer1k(
         reference=point.before.usd_per_1k,
-        reference_discounted=reference.usd_with(discounted) if reference else None,
         tuned_served=1000 * month / traffic if traffic and month is not None else None,
     )
 
@@ -277,8 +287,7 @@ def monthly_saving(bill: Bill, settings: Economics, required: float = 0.0) -> Ga
     found = []
     for end in ENDS[1:]:
         sums = money(bill, settings, end=end, required=required)
-        bends = [one.server.capacity for one in (sums.before, sums.tuned) if one.server]
-        volumes = [*ends, *(bend for bend in bends if ends[0] < bend < ends[1])]
+        volumes = [*ends, *(bend for bend in sums.bends if ends[0] < bend < ends[1])]
         months = [sums.net_usd(one) - sums.one_off_usd / sums.horizon_months for one in volumes]
         found += [min(months), max(months)]
     return min(found), max(found)
@@ -402,7 +411,7 @@ def _why(point: Money, band: tuple[float | None, float | None], settings: Econom
 def _no_bill(before: RunningCost, required: float | None) -> str:
     if before.usd_per_1k is None:
         text = "The saving on the bill is unknown, because no recommended option has a known price."
-    elif before.server is None:
+    elif not before.ways:
         text = "The recommended option has no cost per call, so training cannot reduce the bill."
     else:
         text = (

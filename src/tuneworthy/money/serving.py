@@ -1,13 +1,14 @@
-"""Cost of running an option: per answer, per month, and for its own servers.
+"""Cost of running an option: per answer, per month, and for each way to serve a model of one's own.
 
-A server's capacity follows from the tokens of an answer, the size of the model and the hardware. `hardware.json` is the
-table of machines and cards, with its date and sources.
+A machine's capacity follows from the tokens of an answer, the size of the model and the hardware. `hardware.json` is
+the table of machines, cards and hosted tuned models, with its date and sources. The cheapest way that meets the
+latency limit and carries the traffic counts.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
-from math import ceil
+from math import ceil, exp, expm1, inf
 from typing import Final, Literal
 
 from tuneworthy.config.ladder import Economics
@@ -16,14 +17,25 @@ from tuneworthy.types import Bounds
 
 Basis = Literal["measured", "computed", "published", "assumed", "project", ""]
 SizeFrom = Literal["project", "file", "assumed"]
+# A model of one's own, one that a vendor tunes and serves, or an encoder (training method `classifier`).
+Training = Literal["own", "hosted", "encoder"]
 
 HOURS: Final = 730.0
+SECONDS: Final = 3600 * HOURS
 # An option must cost (or take) at most this share of another to displace it without being better.
 SAVING: Final = 0.8
 # Memory for weights and answers in flight, as a multiple of the weights.
 HEADROOM: Final = 1.2
+# Memory of the process around a model on a CPU, GB. Assumed.
+PROCESS_GB: Final = 1.0
+# Size below which a model is served by the CPU next to the application, billions of parameters.
+MAX_CPU_B: Final = 1.0
+# The 95th percentile of latency as a multiple of the seconds of a mean answer. Assumed.
+TAIL: Final = 2.0
 # Tokens of an answer where no provider reports them: a prompt of a page, an answer of two sentences. Assumed.
 USUAL_TOKENS: Final = (600.0, 60.0)
+# Keys of `[economics]` that say how the model is served.
+PINNED: Final = frozenset({"serve_hardware", "serve_usd_per_month", "serve_capacity_per_month"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +49,9 @@ class Hardware:
         bytes_per_weight: As it is served there.
         prompt_tokens_per_s: Read by a model of a billion parameters at full load.
         answer_tokens_per_s: Written by it, all requests together.
-        usd_per_hour: Of one.
+        answers_at_once: Requests that share that rate.
+        usd_per_hour: Of one that always runs.
+        flex_usd_per_hour: Of one that scales to zero; None if it is not rented so.
         rates_source: Where the two rates are from, like `price_source` and its `mark`.
     """
 
@@ -47,7 +61,9 @@ class Hardware:
     bytes_per_weight: float
     prompt_tokens_per_s: float
     answer_tokens_per_s: float
+    answers_at_once: int
     usd_per_hour: float
+    flex_usd_per_hour: float | None = None
     rates_source: str
     price_source: str
     mark: Basis
@@ -58,30 +74,65 @@ class Hardware:
         >>> hardware("l4").cards_for(8), hardware("h100").cards_for(70)
         (1, 3)
         """
-        return max(1, ceil(HEADROOM * self.bytes_per_weight * params_b / self.memory_gb))
+        return max(1, ceil(self.memory_share(params_b)))
+
+    def memory_share(self, params_b: float) -> float:
+        return HEADROOM * self.bytes_per_weight * params_b / self.memory_gb
+
+    def seconds(self, params_b: float, tokens: Bounds, at_once: int = 1) -> float:
+        """Return the seconds of an answer: its share of a full machine, or with `answers_at_once` its latency."""
+        read, written = tokens
+        return params_b * (read / self.prompt_tokens_per_s + at_once * written / self.answer_tokens_per_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OwnServer:
-    """A server for one of the user's own models.
+class Way:
+    """A way to serve a model of one's own.
 
     Attributes:
-        usd_per_month: Price of one, all its cards together.
-        capacity: Requests per month for one, peaks allowed for.
+        usd_per_month: Price of one machine that runs all month, all its cards together.
+        title: The way in words, with its hardware.
+        training: Kind of the model that it serves.
+        capacity: Requests per month for one, peaks allowed for; None if it is not limited.
+        kept_s: Seconds for which a request keeps a machine that scales to zero; 0 if it always runs.
+        usd_per_1k: Price of a thousand answers where they are paid by the token.
+        latency_ms: The 95th percentile, as computed; None if it is unknown.
         params_b: Size of the model, billions of parameters; None if nothing was computed from it.
         size_from: Source of that size; `assumed` is the default of `[economics]`.
         tokens_assumed: Whether the capacity assumes token counts that nothing reported for this option.
+        source: Source of the price.
     """
 
     usd_per_month: float
-    capacity: float
+    title: str = "a server"
+    training: Training = "own"
+    capacity: float | None = None
+    kept_s: float = 0.0
+    usd_per_1k: float = 0.0
+    latency_ms: float | None = None
     params_b: float | None = None
     size_from: SizeFrom = "assumed"
     tokens_assumed: bool = False
+    source: str = ""
+
+    def machines(self, requests: float) -> float:
+        """Return the machines that a month needs, in parts; requests of a machine that scales to zero come at random.
+
+        Beyond the first they are counted in parts too, so that a sum never jumps.
+        """
+        on = -expm1(-requests * self.kept_s / SECONDS) if self.kept_s else 1.0
+        return max(on, requests / self.capacity) if self.capacity else on
 
     def monthly_usd(self, requests: float) -> float:
-        """Return the price of the servers; beyond the first they are counted in parts, so that a sum never jumps."""
-        return self.usd_per_month * max(1.0, requests / self.capacity)
+        return self.usd_per_month * self.machines(requests) + self.usd_per_1k / 1000 * requests
+
+    def cold_share(self, requests: float) -> float:
+        """Return the share of the requests that wait for a cold start."""
+        return exp(-requests * self.kept_s / SECONDS) if self.kept_s else 0.0
+
+
+# A server at a local address, which is not billed.
+YOURS: Final = Way(usd_per_month=0.0, title="your server")
 
 
 def saves(mine: float | None, theirs: float | None, *, spares_server: bool = False) -> bool:
@@ -106,19 +157,31 @@ class RunningCost:
 
     Attributes:
         usd_per_1k: Price of a thousand answers; None if it is unknown.
-        server: None if a vendor runs the model, or the calling program does.
+        ways: Ways to serve a model of one's own; the cheapest counts. Empty if a vendor runs the model, or the calling
+            program does.
         upkeep_usd: Per month, whatever the traffic.
     """
 
     usd_per_1k: float | None
-    server: OwnServer | None = None
+    ways: Sequence[Way] = ()
     upkeep_usd: float = 0.0
+
+    def way_at(self, requests: float | None) -> Way | None:
+        """Return the cheapest way for so many requests a month; None without one, or if it depends on the traffic."""
+        if requests is None and len(self.ways) > 1:
+            return None
+        return min(self.ways, key=lambda way: way.monthly_usd(requests or 0.0), default=None)
+
+    def title_at(self, requests: float | None) -> str:
+        way = self.way_at(requests)
+        return way.title if way else ""
 
     def monthly_usd(self, requests: float) -> float | None:
         """Return the cost of a month with so many requests; None if the price of an answer is not known."""
         if self.usd_per_1k is None:
             return None
-        servers = self.server.monthly_usd(requests) if self.server else 0.0
+        way = self.way_at(requests)
+        servers = way.monthly_usd(requests) if way else 0.0
         return self.usd_per_1k / 1000 * requests + servers + self.upkeep_usd
 
     def saves_against(self, other: "RunningCost", requests: float | None) -> bool:
@@ -130,7 +193,7 @@ class RunningCost:
             other: The displaced option.
             requests: A month; None if not known.
 
-        >>> own = RunningCost(usd_per_1k=0.0, server=OwnServer(usd_per_month=500.0, capacity=1e6))
+        >>> own = RunningCost(usd_per_1k=0.0, ways=[Way(usd_per_month=500.0, capacity=1e6)])
         >>> api = RunningCost(usd_per_1k=1.0)
         >>> own.saves_against(api, 10_000), own.saves_against(api, 1_000_000), own.saves_against(api, None)
         (False, True, True)
@@ -138,28 +201,43 @@ class RunningCost:
         mine, theirs = self.usd_per_1k, other.usd_per_1k
         if requests is not None:
             mine, theirs = self.monthly_usd(requests), other.monthly_usd(requests)
-        spares_server = requests is None and self.server is None and other.server is not None
+        spares_server = requests is None and not self.ways and bool(other.ways)
         return saves(mine, theirs, spares_server=spares_server)
 
     def usd_per_1k_at(self, requests: float | None) -> float | None:
         """Return the total cost of a thousand answers: with a server of one's own that depends on the traffic.
 
-        >>> own = RunningCost(usd_per_1k=0.0, server=OwnServer(usd_per_month=500.0, capacity=1e6))
+        >>> own = RunningCost(usd_per_1k=0.0, ways=[Way(usd_per_month=500.0, capacity=1e6)])
         >>> own.usd_per_1k_at(20_000), own.usd_per_1k_at(None)
         (25.0, None)
         """
-        if self.server is None:
+        if not self.ways or self.ways == (YOURS,):
             return self.usd_per_1k
         month = self.monthly_usd(requests) if requests else None
         return 1000 * month / requests if requests and month is not None else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostedTuning:
+    """A hosted model that can be tuned: US dollars a million tokens, and a month of storage."""
+
+    title: str
+    input: float
+    output: float
+    usd_per_month: float
+    source: str
+
+
 @dataclass(frozen=True, slots=True)
 class HardwareTable:
-    """Content of `hardware.json`."""
+    """Content of `hardware.json`: also the tuned encoder's size, and the seconds of a cold start and of idling."""
 
     date: str
     note: str
+    start_s: float
+    idle_s: float
+    encoder_b: float
+    hosted: Sequence[HostedTuning]
     hardware: Mapping[str, Hardware]
 
 
@@ -172,43 +250,86 @@ def hardware(name: str) -> Hardware:
     return hardware_table().hardware[name]
 
 
-def size_b(settings: Economics, params_b: float | None) -> float:
-    """Return the size of a model, billions of parameters: as the project sets it, else as read, else as assumed."""
-    return settings.serve_params_b if params_b is None or "serve_params_b" in settings.model_fields_set else params_b
-
-
-def server_for(
+def ways_for(
     settings: Economics,
     tokens: Bounds | None = None,
     params_b: float | None = None,
     *,
     borrowed: bool = False,
-) -> OwnServer:
-    """Return the server of an own model; values of the project file are taken as they are.
+    p95_ms: float | None = None,
+    trainings: Sequence[Training] = ("own",),
+) -> tuple[Way, ...]:
+    """Return the ways to serve a model that meet the latency limit, else the fastest; as the project file sets them.
 
     Args:
-        settings: Name the hardware, the load, and the size of the model where it cannot be read.
+        settings: May set the hardware, its price, its load, and the size of the model.
         tokens: Of the prompt and of the answer, means; None if they are not known.
         params_b: Size that was read from the model's files, billions of parameters; None if it was not.
         borrowed: Whether `tokens` are those of another option.
+        p95_ms: Limit of the latency; no vendor states that of a tuned model.
+        trainings: Models that may serve, unless the project sets the hardware: then a model of one's own.
 
-    >>> round(server_for(Economics(), (1000, 100)).capacity)
+    >>> round(ways_for(Economics(serve_hardware="l4"), (1000, 100))[0].capacity)
     863967
     """
-    row, size = hardware(settings.serve_hardware), size_b(settings, params_b)
-    cards, (read, written) = row.cards_for(size), tokens or USUAL_TOKENS
-    seconds = size * (read / row.prompt_tokens_per_s + written / row.answer_tokens_per_s) / cards
-    price, capacity = settings.serve_usd_per_month, settings.serve_capacity_per_month
-    size_from: SizeFrom = "assumed" if params_b is None else "file"
-    if "serve_params_b" in settings.model_fields_set:
-        size_from = "project"
-    return OwnServer(
-        usd_per_month=cards * row.usd_per_hour * HOURS if price is None else price,
-        capacity=settings.serve_load * HOURS * 3600 / max(seconds, 1e-9) if capacity is None else capacity,
-        params_b=size,
-        size_from=size_from,
-        tokens_assumed=capacity is None and (tokens is None or borrowed),
-    )
+    read, written = tokens or USUAL_TOKENS
+    given, table = settings.model_fields_set, hardware_table()
+    size_from: SizeFrom = "project" if "serve_params_b" in given else "assumed" if params_b is None else "file"
+    size = params_b if params_b is not None and size_from == "file" else settings.serve_params_b
+    assumed = settings.serve_capacity_per_month is None and (tokens is None or borrowed)
+    ways = [
+        replace(way, params_b=size, size_from=size_from, tokens_assumed=assumed)
+        for way in _own_ways(settings, size, (read, written))
+    ]
+    if not given & PINNED and "hosted" in trainings:
+        ways += [
+            Way(
+                title=row.title,
+                training="hosted",
+                usd_per_month=row.usd_per_month,
+                usd_per_1k=(read * row.input + written * row.output) / 1000,
+                source=row.source,
+            )
+            for row in table.hosted
+        ]
+    if not given & PINNED and "encoder" in trainings:
+        way = next(_own_ways(settings, table.encoder_b, (read, 0.0)))
+        ways.append(replace(way, title=f"tuned encoder, {way.title}", training="encoder"))
+    fast = [way for way in ways if p95_ms is None or (way.latency_ms or inf) <= p95_ms]
+    return tuple(fast or [min(ways, key=lambda way: way.latency_ms or inf)])
+
+
+def _own_ways(settings: Economics, size: float, tokens: Bounds) -> Iterator[Way]:
+    """Yield the CPU next to the application for a small model, else cards by the hour and cards that scale to zero."""
+    price, capacity, table = settings.serve_usd_per_month, settings.serve_capacity_per_month, hardware_table()
+    pinned = settings.serve_hardware or ("l4" if price is not None or capacity is not None else None)
+    for key in [pinned] if pinned else table.hardware:
+        row = table.hardware[key]
+        cards = row.cards_for(size)
+        latency_s = row.seconds(size, tokens, row.answers_at_once) / cards
+        full = SECONDS * settings.serve_load * cards / max(row.seconds(size, tokens), 1e-9)
+        way = Way(
+            usd_per_month=cards * row.usd_per_hour * HOURS if price is None else price,
+            title=f"{cards} {row.name}, by the hour",
+            capacity=full if capacity is None else capacity,
+            latency_ms=1000 * TAIL * latency_s,
+            source=f"{row.price_source}; rates: {row.rates_source}",
+        )
+        flex = row.flex_usd_per_hour
+        if pinned or flex is not None:
+            yield way
+        elif size < MAX_CPU_B:  # its part of the memory, or of the time where that is more
+            share = row.memory_share(size) + PROCESS_GB / row.memory_gb
+            price_of_share, title = share * way.usd_per_month, "CPU next to the application"
+            yield replace(way, title=title, usd_per_month=price_of_share, capacity=share * full)
+        if flex is not None and not pinned:
+            yield replace(
+                way,
+                title=f"{cards} {row.name}, scaled to zero",
+                usd_per_month=cards * flex * HOURS,
+                kept_s=table.start_s + table.idle_s + latency_s,
+                latency_ms=1000 * (table.start_s + TAIL * latency_s),
+            )
 
 
 def upkeep_usd(settings: Economics) -> float:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from tuneworthy.config.ladder import DEFAULT_RANGES, Economics
 from tuneworthy.money.bills import Bill
 from tuneworthy.money.results import Fact
-from tuneworthy.money.serving import USUAL_TOKENS, Basis, hardware, hardware_table, server_for, size_b
+from tuneworthy.money.serving import USUAL_TOKENS, Basis, hardware_table
 from tuneworthy.providers.prices import table_date
 from tuneworthy.store.shapes import bundled
 from tuneworthy.types import Bounds
@@ -97,23 +97,23 @@ def facts_of(reference: Bill | None, settings: Economics, gain: Bounds | None) -
 
 
 def _serving_facts(reference: Bill | None, settings: Economics, sources: Mapping[str, Source]) -> dict[str, Fact]:
-    """Return the hardware, and price and capacity of a server where the project file does not set them."""
-    row, tokens = hardware(settings.serve_hardware), reference.tokens_to_serve if reference else None
-    params_b = reference.trained_b if reference else None
-    server, day = server_for(settings, tokens, params_b), hardware_table().date
+    """Return the way to serve, and price and capacity of a machine where the project file does not set them."""
+    bill, day = reference or Bill(name="", usd_per_1k=None), hardware_table().date
+    way, tokens = bill.trained(settings).way_at(settings.requests_per_month), bill.tokens_to_serve
+    why = "the cheapest way that meets the latency limit and carries the traffic"
     facts = {
         "serve_hardware": Fact(settings.serve_hardware, "project file", "project")
-        if "serve_hardware" in settings.model_fields_set
-        else Fact(settings.serve_hardware, row.title, "assumed", day)
+        if settings.serve_hardware
+        else Fact(way.title if way else None, why, "computed", day)
     }
     if settings.serve_usd_per_month is None:
-        source = f"{row.cards_for(size_b(settings, params_b))} x {row.title}: {row.price_source}"
+        source = f"{way.title}: {way.source}" if way else "it depends on the traffic"
         unit = sources["serve_usd_per_month"].unit
-        facts["serve_usd_per_month"] = Fact(server.usd_per_month, source, row.mark, day, unit)
+        facts["serve_usd_per_month"] = Fact(way.usd_per_month if way else None, source, "published", day, unit)
     if settings.serve_capacity_per_month is None:
         read, written = tokens or USUAL_TOKENS
         known = "as measured" if tokens else "which are assumed"
-        source = f"{read:,.0f} prompt and {written:,.0f} answer tokens, {known}, on {row.title}: {row.rates_source}"
+        source = f"{read:,.0f} prompt and {written:,.0f} answer tokens, {known}, on {way.title if way else 'each way'}"
         unit = sources["serve_capacity_per_month"].unit
-        facts["serve_capacity_per_month"] = Fact(server.capacity, source, "computed", day, unit)
+        facts["serve_capacity_per_month"] = Fact(way.capacity if way else None, source, "computed", day, unit)
     return facts

@@ -126,7 +126,7 @@ def price_words(option: Option) -> str:
     if option.usd_per_1k is None:
         return "price unknown" if option.kind != "fine_tune" else "cost depends on traffic"
     if option.usd_per_1k == 0:
-        return "no cost per call"
+        return "your server, not billed" if option.yours else "no cost per call"
     return f"{at_most}{dollars(option.usd_per_1k)} per 1,000 answers"
 
 
@@ -298,9 +298,9 @@ def pilot_chart(forecast: Forecast, beside: Option | None, target: float | None)
     dots = [(float(size), score) for size, _, score in forecast.points]
     lines = [Line(label="pilot (mean)", points=means, dots=dots, kind="tuned")]
     ticks = [size for size, _ in means]
-    if forecast.ci95 is not None and forecast.n_examples and beside and beside.score is not None:
+    if forecast.ci95 is not None and forecast.n_examples and forecast.baseline is not None:
         size = float(forecast.n_examples)
-        low = min(1.0, max(0.0, beside.score + forecast.ci95[0]))
+        low = min(1.0, max(0.0, forecast.baseline + forecast.ci95[0]))
         lines.append(
             Line(
                 label=f"at least {low:.1%}",

@@ -6,6 +6,8 @@
 
 from collections.abc import Callable, Sequence
 
+from tuneworthy.money.serving import YOURS, RunningCost
+
 # Sign for a missing number.
 NONE = "–"
 
@@ -91,9 +93,12 @@ def amount(value: float | None) -> str:
     return dollars(value).removeprefix("$")
 
 
-def per_1k(usd: float | None, server: object = None) -> str:
-    """Return the cost of a thousand answers; the word for an own server whose traffic is unknown."""
-    return "server" if usd is None and server else amount(usd)
+def billed(usd: float | None, running: RunningCost | None) -> str:
+    """Return a cost, or the words for the user's own server, and for one whose traffic is unknown."""
+    ways = running.ways if running else ()
+    if not usd and YOURS in ways:
+        return "your server"
+    return "server" if usd is None and ways else amount(usd)
 
 
 def difference(delta: float | None, bounds: Sequence[float] | None) -> str:

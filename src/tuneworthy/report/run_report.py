@@ -9,7 +9,6 @@ from tuneworthy.errors import UserError
 from tuneworthy.ladder.bills import bills_of, running_costs
 from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.money.economics import money_sentence
-from tuneworthy.money.results import savings_sentence
 from tuneworthy.report import charts, findings, first_screen, tables
 from tuneworthy.report.answers import prompt_diff, wrong_table
 from tuneworthy.report.document import Block, Document, PagePart
@@ -133,8 +132,8 @@ def _cost(
     )
     barred = money is not None and money.status == "not_applicable"
     chart = charts.cost_chart(costs, project.economics) if costs and not barred else None
-    sentences = [money_sentence(verdict.economics), savings_sentence(verdict.economics.saved)] if verdict else []
-    return _section("cost", "Monthly cost by traffic", *map(plain, sentences), chart)
+    sentence = money_sentence(verdict.economics) if verdict else ""
+    return _section("cost", "Monthly cost by traffic", plain(sentence), chart)
 
 
 def _reasons(record: RunRecord, reasons: Sequence[str], verdict: Verdict | None, options: Sequence[Option]) -> PagePart:

@@ -7,8 +7,8 @@ from typing import Final
 import orjson
 
 from tuneworthy.errors import join_sentences
-from tuneworthy.money.results import EconomicsResult
-from tuneworthy.money.serving import SizeFrom, hardware
+from tuneworthy.money.results import EconomicsResult, Fact
+from tuneworthy.money.serving import SizeFrom, Training, Way, hardware_table
 from tuneworthy.types import JsonObject
 from tuneworthy.verdict.base import (
     DomainText,
@@ -101,7 +101,6 @@ def domain_sentence(verdict: Verdict) -> str:
     return row.evidence if row is not None and scored and not said else ""
 
 
-SERVER: Final = frozenset({"serve_usd_per_month", "serve_capacity_per_month"})
 SIZE_FROM: Final[Mapping[SizeFrom, str]] = {
     "file": "as its files say",
     "project": "as the project file says",
@@ -110,23 +109,39 @@ SIZE_FROM: Final[Mapping[SizeFrom, str]] = {
 
 
 def serving_sentence(verdict: Verdict) -> str:
-    """Name the assumed server of the recommended option, else of training; "" if there is no assumed server."""
-    facts, served = verdict.economics.assumptions, [option for option in verdict.options if option.server]
-    set_here = {name for name, fact in facts.items() if fact.mark == "project"}
-    if not served or not facts or set_here >= SERVER:
+    """Name the way in which the recommended option is served, else the trained model, and what the trainings cost.
+
+    "" if neither has one. The trainings are named only where training is in question.
+    """
+    requests = verdict.economics.assumptions.get("requests_per_month", Fact(None)).value
+    traffic = requests if isinstance(requests, float | int) else None
+    question = verdict.outcome is not Outcome.DO_NOT_FINE_TUNE
+    served = [one for one in verdict.options if one.server and (question or one.kind != "fine_tune")]
+    chosen = next((one for one in served if one.option == verdict.recommendation), served[-1] if served else None)
+    way = chosen.running.way_at(traffic) if chosen and chosen.running else None
+    text = _way_words(verdict, chosen, way, traffic) if chosen and way else ""
+    trainings = [row for row in verdict.economics.ways if row.usd_per_month is not None]
+    if not question or not trainings:
+        return text
+    each = "; ".join(f"{_TRAININGS[row.training]} ({row.serving}) ${row.usd_per_month:,.0f}" for row in trainings)
+    once = ", ".join(f"${usd:,.0f} {part}" for part, usd in verdict.economics.one_off.items())
+    return join_sentences(text, f"A month of each training, upkeep included: {each}. Once: {once}.")
+
+
+_TRAININGS: Final[Mapping[Training, str]] = {"own": "own model", "hosted": "hosted model", "encoder": "encoder"}
+
+
+def _way_words(verdict: Verdict, chosen: Option, way: Way, traffic: float | None) -> str:
+    if not way.params_b or not way.usd_per_month:
         return ""
-    chosen = next((option for option in served if option.option == verdict.recommendation), served[-1])
-    server, requests = chosen.server, facts["requests_per_month"].value
-    if server is None or server.params_b is None or not server.usd_per_month:
-        return ""
-    row = hardware(str(facts["serve_hardware"].value))
-    size = f"{server.params_b:.3g}B parameters ({SIZE_FROM[server.size_from]})"
-    cards = row.cards_for(server.params_b)
-    text = f"A server for {size} is {cards} {row.name} at ${server.usd_per_month:,.0f} a month"
-    if isinstance(requests, float | int):
-        n = max(1.0, float(f"{requests / server.capacity:.3g}"))
-        text += f"; {chosen.option} needs {n:,.10g} at this traffic"
-        text += ", an estimate without token counts" if server.tokens_assumed and chosen.score is not None else ""
-    keys = {"serve_hardware", "serve_params_b"} if server.size_from == "assumed" else {"serve_hardware"}
-    assumed = " and ".join(f"`economics.{key}`" for key in sorted(keys - set_here))
-    return f"{text}. To change this, set {assumed}." if assumed else f"{text}."
+    text = f"{chosen.option} is served by: {way.title}, ${way.usd_per_month:,.0f} a month, for "
+    text += f"{way.params_b:.3g}B parameters ({SIZE_FROM[way.size_from]})"
+    if traffic is not None:
+        text += f"; it needs {float(f'{way.machines(traffic):.3g}'):,.10g} at this traffic"
+        if cold := way.cold_share(traffic):
+            text += f", and {cold:.1%} of the requests wait {hardware_table().start_s:.0f} s for a cold start"
+        text += ", an estimate without token counts" if way.tokens_assumed and chosen.score is not None else ""
+    facts = verdict.economics.assumptions
+    keys = {"serve_hardware", "serve_params_b"} if way.size_from == "assumed" else {"serve_hardware"}
+    assumed = sorted(f"`economics.{key}`" for key in keys if facts[key].mark != "project")
+    return f"{text}. To change this, set {' and '.join(assumed)}." if assumed else f"{text}."

@@ -94,6 +94,7 @@ class Forecast:
 
     Attributes:
         status: `unknown` or `measured`.
+        baseline: Score of the model before training, with the serving prompt, on dev: the gain is over that.
         gain: Of the primary grader at `n_examples`: where the pilot ends, or less where its curve bends down.
         ci95: Its bounds: the lower bound is claimed; the upper is None unless the curve has flattened.
         n_examples: The size it is forecast for; at most twice the largest pilot.
@@ -102,6 +103,7 @@ class Forecast:
     """
 
     status: Literal["unknown", "measured"]
+    baseline: float | None = None
     gain: float | None = None
     ci95: tuple[float, float | None] | None = None
     n_examples: int | None = None

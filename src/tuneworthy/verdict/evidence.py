@@ -386,10 +386,12 @@ class Evidence:
     def bill(self, rung: RungEvidence | None) -> Bill:
         """Return what an answer of a rung costs; of none, one without a name and a price."""
         if rung is None:
-            tokens = next((bill.tokens_to_serve for bill in self.bills.values()), None)
-            trained_b = next((bill.trained_b for bill in self.bills.values()), None)
-            return Bill(name="", usd_per_1k=None, server_tokens=tokens, trained_b=trained_b)
-        return self.bills.get(rung.rung) or Bill(name=rung.name, usd_per_1k=rung.usd_per_1k)
+            bill = next(iter(self.bills.values()), Bill(name="", usd_per_1k=None))
+            bill = replace(bill, name="", usd_per_1k=None, price=None, own_server=False, yours=False, tuned=False)
+        else:
+            bill = self.bills.get(rung.rung) or Bill(name=rung.name, usd_per_1k=rung.usd_per_1k)
+        # after a pilot, only the model that it trained is in question
+        return replace(bill, trainings=("own",)) if self.forecast.status == "measured" else bill
 
     def difference_words(self, rung: RungEvidence) -> str:
         """Return how a rung compares with the best before it, as the end of a sentence; "" if it was not compared."""

@@ -110,7 +110,7 @@ def forecast(
     Args:
         points: The pilot, in any order; raw points are left out.
         n_examples: Size to forecast; brought down to twice the largest pilot if it is beyond.
-        baseline: Score of what training must beat, on the cases of the pilot.
+        baseline: Score of the model before any training, on the cases of the pilot.
         cost: Says what a pilot for a number of examples would cost.
 
     Returns:
@@ -129,6 +129,7 @@ def forecast(
     expected, low, high = _bounds(built, size)
     return Forecast(
         status="measured",
+        baseline=baseline,
         gain=expected - baseline,
         ci95=(low - baseline, None if high is None else high - baseline),
         n_examples=size,

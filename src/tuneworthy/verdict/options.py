@@ -12,7 +12,7 @@ from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.record import DistinctScore, RungRecord
 from tuneworthy.money.results import EconomicsResult
-from tuneworthy.money.serving import SAVING, OwnServer, RunningCost, saves
+from tuneworthy.money.serving import SAVING, YOURS, RunningCost, saves
 from tuneworthy.text import plural
 from tuneworthy.types import Bounds
 from tuneworthy.verdict.base import TUNED, Target
@@ -56,6 +56,7 @@ class Option:
         usd_per_1k: A thousand answers, US dollars, with their share of servers of one's own; None if the price is not
             known, or the traffic where there is such a server.
         usd_per_month: At the project's traffic: answers, servers of one's own, and the upkeep of a tuned model.
+        serving: The cheapest way to serve a model of one's own at that traffic, in words; "" without one.
         running: The same at any traffic; None if unknown.
         unreported: Share of its answers whose tokens the provider did not report. These count at their maximum cost, so
             that its prices are upper limits.
@@ -79,6 +80,7 @@ class Option:
     eligible: bool | None = True
     usd_per_1k: float | None = None
     usd_per_month: float | None = None
+    serving: str = ""
     running: RunningCost | None = None
     unreported: float = 0.0
     latency_p50_ms: float | None = None
@@ -95,9 +97,14 @@ class Option:
         return self.running.usd_per_1k if self.running else self.usd_per_1k
 
     @property
-    def server(self) -> OwnServer | None:
-        """The server of one's own that it needs."""
-        return self.running.server if self.running else None
+    def server(self) -> bool:
+        """Whether it runs on hardware of one's own, which is billed."""
+        return self.running is not None and bool(self.running.ways) and not self.yours
+
+    @property
+    def yours(self) -> bool:
+        """Whether it runs on the user's own server, which is not billed."""
+        return self.running is not None and YOURS in self.running.ways
 
 
 def options_of(evidence: Evidence) -> list[Option]:
@@ -125,6 +132,7 @@ def _option(name: str, rung: str, running: RunningCost, traffic: float | None, *
         option=name,
         rung=rung,
         running=running,
+        serving=running.title_at(traffic),
         usd_per_1k=running.usd_per_1k_at(traffic),
         usd_per_month=None if traffic is None else running.monthly_usd(traffic),
         **({"kind": KINDS.get(rung, "variant")} | fields),
@@ -208,11 +216,11 @@ def pilot_option(evidence: Evidence, money: EconomicsResult) -> Option:
 
 
 def tuned_score(evidence: Evidence) -> Bounds | None:
-    """Return the bounds of the score of a tuned model, by the pilot; None before one."""
-    ci95, top = evidence.forecast.ci95, evidence.top
-    if ci95 is None or top is None or top.score is None:
+    """Return the bounds of the score of a tuned model, by the pilot: its untrained score and gain; None before one."""
+    ci95, untrained = evidence.forecast.ci95, evidence.forecast.baseline
+    if ci95 is None or untrained is None:
         return None
-    low, high = (1.0 if gain is None else min(1.0, max(0.0, top.score + gain)) for gain in ci95)
+    low, high = (1.0 if gain is None else min(1.0, max(0.0, untrained + gain)) for gain in ci95)
     return low, high
 
 
@@ -229,6 +237,10 @@ def legend(options: Sequence[Option]) -> list[str]:
     if any(one.server and one.usd_per_month is None and one.usd_per_1k is None for one in options):
         lines.append(
             "server: the cost per answer depends on the traffic. Set `economics.requests_per_month` to see it."
+        )
+    if any(one.yours for one in options):
+        lines.append(
+            "your server: at a local address, not billed. Set `economics.serve_usd_per_month` to count its price."
         )
     return lines
 
@@ -268,7 +280,7 @@ def is_saving(option: Option, other: Option) -> bool:
     False
     """
     by_answer = option.usd_per_month is None or other.usd_per_month is None
-    spares_server = by_answer and option.server is None and other.server is not None
+    spares_server = by_answer and not option.server and other.server
     if saves(*(None if isinf(usd) else usd for usd in map(_usd, (option, other))), spares_server=spares_server):
         return True
     faster = _p95(option) <= SAVING * _p95(other) and _p95(option) + STEP_MS < _p95(other)

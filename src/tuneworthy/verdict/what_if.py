@@ -60,7 +60,7 @@ def _half_price(evidence: Evidence) -> Evidence:
             hosted=one.hosted,
             p95_ms=one.latency_p95_ms,
             p95_interval=one.latency_p95_ci,
-            usd_per_1k=running.usd_per_1k_at(evidence.economics.requests_per_month) if running.server else usd,
+            usd_per_1k=running.usd_per_1k_at(evidence.economics.requests_per_month) if running.ways else usd,
         )  # fmt: skip
         is_freed = one.tested and one.status == "violates_constraint" and not violated
         status = RungStatus.INCONCLUSIVE if is_freed else one.status

@@ -103,7 +103,7 @@ def _unpriced(evidence: Evidence, *rungs: RungEvidence) -> tuple[str, str] | Non
     for rung, cost in zip(rungs, costs, strict=True):
         if cost.usd_per_1k is None:
             return f"The price of {rung.name} is unknown.", messages.set_price(rung.name)
-    if evidence.economics.requests_per_month is None and len({cost.server is None for cost in costs}) > 1:
+    if evidence.economics.requests_per_month is None and len({bool(cost.ways) for cost in costs}) > 1:
         return (
             "One option is billed per answer and the other needs a server. Which costs less depends on the "
             "traffic, which is not set."

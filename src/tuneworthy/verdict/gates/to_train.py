@@ -9,6 +9,7 @@ from tuneworthy.types import JsonObject
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.evidence import BASE, RIGHTS, ROWS, Evidence
 from tuneworthy.verdict.gates import GATES, says
+from tuneworthy.verdict.options import tuned_score
 
 gate = partial(GATES.rule, group="to_train")
 NOT_FROZEN: Final = says(
@@ -153,7 +154,8 @@ def teacher_terms(evidence: Evidence) -> Finding:
 
 @gate("pilot")
 def pilot(evidence: Evidence) -> Finding:
-    """Small trainings on growing parts of the version forecast a gain: its lower bound is above 0."""
+    """Small trainings on growing parts of the version forecast a score whose lower bound is above that of the best
+    option without training; where that option meets the target, the loss is at most the margin."""
     subject, forecast = evidence.training.pilot, evidence.forecast
     numbers: JsonObject = {"gain": forecast.gain, "ci95": forecast.ci95, "n_examples": forecast.n_examples}
     numbers |= {"points": len(forecast.points), "built_gain": subject.built_gain if subject else None}
@@ -172,19 +174,23 @@ def pilot(evidence: Evidence) -> Finding:
             join_sentences(evidence.lacking.get(BASE) or messages.PILOT, forecast.cost),
             **numbers,
         )
-    low, high = forecast.ci95
+    best, bounds = evidence.top, tuned_score(evidence)
+    score = best.score if best is not None and best.score is not None else forecast.baseline
+    if bounds is None or score is None:
+        return says("unknown", messages.GAIN_OPEN, messages.PILOT, **numbers)
+    low, high = (bound - score for bound in bounds)
     above = (
         "there is no upper bound, because the curve has not flattened"
-        if high is None
+        if forecast.ci95[1] is None
         else f"it is at most {100 * high:+.1f} points, because the curve has flattened"
     )
     message = (
-        f"With {forecast.n_examples:,} training examples, the forecast gain is at least {100 * low:+.1f} points "
-        f"(training runs: {subject.n}); {above}."
+        f"With {forecast.n_examples:,} training examples, the forecast gain over the best option is at least "
+        f"{100 * low:+.1f} points (training runs: {subject.n}); {above}."
     )
-    if low > 0:
+    if low > (-evidence.margin if evidence.target_of(best) == "met" else 0.0):
         return says("pass", message, **numbers)
-    if high is not None and high < evidence.margin:
+    if high < evidence.margin:
         message += f" Even the upper bound is below the margin of {100 * evidence.margin:.1f} points."
         return says("fail", message, **numbers)
     return says(
