@@ -22,10 +22,10 @@ from tuneworthy.ladder.comparisons import read_comparisons
 from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.record import RungRecord, read_record
 from tuneworthy.ladder.rung_details import TunedDetail
-from tuneworthy.ladder.rungs.decoding import provider_of, store_sweep, swept_setting
+from tuneworthy.ladder.rungs.decoding import store_sweep, swept_setting
 from tuneworthy.ladder.rungs.fine_tune import presets
 from tuneworthy.ladder.session import open_session
-from tuneworthy.ladder.tuned_models import TunedModel, _is_base, tuned_models
+from tuneworthy.ladder.tuned_models import TunedModel, _is_base, config_of, tuned_models
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.report.tables import regressions_table
 from tuneworthy.search.sweep import Sweep
@@ -223,8 +223,8 @@ def test_the_provider_of_a_tuned_model_is_that_which_answers_for_its_file(tmp_pa
     root = write_simulation(tmp_path, {"weak": WEAK})
     make_models(root)
     (tuned,) = tuned_models(load(root))
-    assert provider_of(load(root), tuned.name) == "llama_cpp"
-    assert provider_of(load(root), "weak") == "scripted"
+    assert config_of(load(root), tuned.name).provider == "llama_cpp"
+    assert config_of(load(root), "weak").provider == "scripted"
 
 
 def test_the_decoding_of_a_hosted_best_runs_without_the_cuts_of_the_tuned_models_engine(tmp_path: Path) -> None:

@@ -131,8 +131,6 @@ def classical_best() -> RunRecord:
         rung("few_shot", "few_shot/fixed-4", 130, RungStatus.NO_GAIN, latency_p50_ms=900.0, **gain(-0.06, "prompt")),
         rung("decoding", "decoding/greedy", 141, RungStatus.NO_GAIN, latency_p50_ms=420.0, **gain(0.0, "prompt")),
         best="classical",
-        classical_wins="A classifier is significantly better than the best variant of the other rungs that was "
-        "adopted: classical/linear scores 0.840, prompt/contract 0.710.",
     )
 
 
@@ -225,7 +223,6 @@ def hostile() -> RunRecord:
         task=HOSTILE,
         primary=HOSTILE,
         rungs=rungs,
-        classical_wins=HOSTILE,
         notes=[HOSTILE],
         split=SplitRecord(origin=HOSTILE, reasons=[HOSTILE]),
         overlaps=OverlapCounts(cases={HOSTILE: 2}),

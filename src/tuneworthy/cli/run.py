@@ -155,24 +155,21 @@ def with_variants(
 
 def fetch_models(project: Project, names: Container[str] | None = None) -> None:
     """Fetch the embedded models that are not here yet: those of `names`, or all of the project."""
-    for name, model in project.models.items():
-        if names is not None and name not in names:
-            continue
-        spec = model.local_file
+    specs = {name: model.local_file for name, model in project.models.items() if names is None or name in names}
+    if isinstance(project.retrieval.reranker, CrossEncoderReranker):
+        specs["retrieval.reranker"] = project.retrieval.reranker.model
+    graded_by_label = any(isinstance(grader, Choice) for grader in project.graders)
+    if names is None and graded_by_label and "classical" in project.ladder.rungs:
+        specs["classical/decision"] = SPEC
+    for name, spec in specs.items():
         if spec is not None and find(spec, project.root) is None:
             note(f"Downloading the model {name} ({spec}).")
-            pull(spec, project.root)
-    reranker = project.retrieval.reranker
-    if isinstance(reranker, CrossEncoderReranker) and find(reranker.model, project.root) is None:
-        note(f"Downloading the model retrieval.reranker ({reranker.model}).")
-        pull(reranker.model, project.root)
-    graded_by_label = any(isinstance(grader, Choice) for grader in project.graders)
-    if names is None and graded_by_label and "classical" in project.ladder.rungs and find(SPEC, project.root) is None:
-        note(f"Downloading the model classical/decision ({SPEC}).")
-        try:
-            pull(SPEC, project.root)
-        except OutsideFault as error:  # the ladder goes on without it
-            note(error.message)
+            try:
+                pull(spec, project.root)
+            except OutsideFault as error:
+                if spec != SPEC:
+                    raise
+                note(error.message)  # the ladder goes on without it
 
 
 def _own_key(model: ModelSection) -> bool:

@@ -55,7 +55,6 @@ def closing_lines(record: RunRecord) -> list[str]:
     ]
     if record.quick:
         return [*lines, "This was a quick run on dev, without a verdict. Next: tuneworthy run"]
-    lines += [clean(record.classical_wins)] if record.classical_wins else []
     if record.partial:
         lines.append(f"The run is incomplete: {clean(record.partial.partition(':')[0])}.")  # the error says why
     best, target = best_of(record), target_of(record)

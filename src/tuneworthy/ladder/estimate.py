@@ -307,20 +307,16 @@ class _Estimating:
 
 
 def observed(project: Project) -> dict[str, _Observed]:
-    found: dict[str, _Observed] = {}
+    record = None
     with suppress(UserError):
         record = read_record(Folder(project.root))
-        for row in record.rungs if record else ():
-            variant = record.variant_of(row) if record else None
-            if (
-                variant
-                and variant.model in project.models
-                and row.output_tokens is not None
-                and row.latency_p50_ms is not None
-                and not variant.answer_after
-            ):
-                found.setdefault(variant.model, _Observed(variant, row.output_tokens, row.latency_p50_ms / 1000))
-    return found
+    rows = [(record.variant_of(row), row) for row in reversed(record.rungs)] if record else []
+    return {
+        variant.model: _Observed(variant, row.output_tokens, row.latency_p50_ms / 1000)
+        for variant, row in rows
+        if variant and variant.model in project.models and not variant.answer_after
+        if row.output_tokens is not None and row.latency_p50_ms is not None
+    }
 
 
 def prompt_tokens(variant: Variant, cases: Sequence[Case]) -> tuple[float, float]:

@@ -358,7 +358,6 @@ class RunRecord:
         best: A variant that breaks no constraint; the classical baseline where nothing above it is worth its price;
             None if nothing that was compared on test is eligible.
         partial: Why the run stopped before its end; "" for a whole one.
-        classical_wins: A sentence if the classical baseline is better than the best adopted variant, else "".
         split: How dev and test were drawn.
         overlaps: Rows dropped from the examples.
         differences: Of every two variants that were measured on test.
@@ -388,7 +387,6 @@ class RunRecord:
     rungs: Sequence[RungRecord]
     best: BestVariant | None
     partial: str = ""
-    classical_wins: str = ""
     split: SplitRecord
     overlaps: OverlapCounts = field(default_factory=OverlapCounts)
     differences: Sequence[RungDifference] = ()

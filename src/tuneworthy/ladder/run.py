@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from tuneworthy.classical.base import METHODS
 from tuneworthy.config import Project
 from tuneworthy.errors import BudgetSpent, ModelError, OutsideFault, TuneworthyError, UnknownName, UserError
 from tuneworthy.evaluate.runner import Progress
@@ -237,7 +236,7 @@ class LadderRun:
                 if not self.classical_leads:
                     pass_on(self.session, slot_of(self.session, "classical"))
             if name == "model" and not self.quick:
-                await self._teacher()
+                await self._metered_rung(TEACHER)
             if name != "classical" and self._stops(order[place:]):
                 break
         if "classical" in order and not self.quick and not self.stopped:
@@ -257,7 +256,7 @@ class LadderRun:
         met = [
             one
             for one in self.trials.values()
-            if one.rung != TEACHER and not one.violated and meets_target(session, one)
+            if not one.violated and meets_target(session, one)
             # An answer copied from another question meets no target.
             if one.rung != "classical" or session.task.kind != "free_text"
         ]
@@ -287,7 +286,9 @@ class LadderRun:
         self.current = name
         self.watcher.start(name)
         with self.session.runner.metered() as spent:
-            record = await self._rung(name)
+            record = await (self._teacher() if name == TEACHER else self._rung(name))
+        if record is None:
+            return
         self.records[name] = replace(record, cost_usd=spent.usd)
         log.info("Rung %s: %s (%s), $%.4f", name, record.status, record.reason_code, spent.usd)
         if record.variant is None and record.reason_code not in KEEPS_ALPHA and not self.quick:
@@ -349,25 +350,20 @@ class LadderRun:
         detail = await rung.after_test(replace(view, dev=self.dev or session.split.dev), winner)
         return replace(record, detail=detail or record.detail)
 
-    async def _teacher(self) -> None:
+    async def _teacher(self) -> RungRecord | None:
         """Measure the hosted model that is best on dev where hosted models may not serve: it may teach.
 
         No comparison is made, as it cannot be adopted.
         """
-        session = self.session
-        variants = teachers(view_of(session, best=self.best, n_dev=len(self.dev), dev=self.dev)) if self.best else []
-        if not variants:
-            return
-        self.watcher.start(TEACHER)
-        with session.runner.metered() as spent:
-            unavailable = await self._unavailable(variants)
-            candidates = [variant for variant in variants if variant.model not in unavailable]
-            record = RungRecord(rung=TEACHER, status=RungStatus.FAILED, reason="; ".join(unavailable.values()))
-            if candidates:
-                winner, raced = await self._explore(candidates, self.dev)
-                record = await self._test(_explored(TEACHER, winner, raced, len(candidates), []), winner, ())
-        self.records[TEACHER] = replace(record, cost_usd=spent.usd)
-        self.watcher.finish(self.records[TEACHER])
+        view = view_of(self.session, best=self.best, n_dev=len(self.dev), dev=self.dev)
+        variants = teachers(view) if self.best else []
+        unavailable = await self._unavailable(variants)
+        candidates = [variant for variant in variants if variant.model not in unavailable]
+        if not candidates:
+            reason = "; ".join(unavailable.values())
+            return RungRecord(rung=TEACHER, status=RungStatus.FAILED, reason=reason) if variants else None
+        winner, raced = await self._explore(candidates, self.dev)
+        return await self._test(_explored(TEACHER, winner, raced, len(candidates), []), winner, ())
 
     async def _unavailable(self, candidates: Sequence[Variant]) -> dict[str, str]:
         """Ask each model but the best's own one case of dev; return those that refuse every request, and why."""
@@ -565,18 +561,6 @@ class LadderRun:
             if one.rung not in {"classical", TEACHER, "fine_tune"} and self.session.project.may_serve(one.variant.model)
         ]
 
-    def _classical_wins(self) -> str:
-        """Return a sentence if the classical baseline is shown to be better than the best adopted variant, else ""."""
-        classical, best = self.classical, self.leader
-        if classical is None or best is None or self.records["classical"].reason_code != "better":
-            return ""
-        name = classical.variant.name
-        what = METHODS.get(name.removeprefix("classical/"), "A method without a language model")
-        return (
-            f"{what} is significantly better than the best variant of the other rungs that was adopted: {name} scores "
-            f"{classical.score:.1%}, {best.variant.name} {best.score:.1%}."
-        )
-
     def record(self, *, partial: str = "") -> RunRecord:
         """Return the record of the rungs that were run.
 
@@ -614,7 +598,6 @@ class LadderRun:
             rungs=rungs,
             best=self._best(),
             partial=partial,
-            classical_wins=self._classical_wins(),
             split=SplitRecord(
                 origin=session.split.origin,
                 reasons=list(session.split.reasons),
@@ -695,8 +678,8 @@ def _explored(name: str, winner: Variant, raced: Race | None, tried: int, notes:
 
 
 def _takes_over(best: Measurement, trial: Measurement) -> bool:
-    whole = trial.unscored <= MOST_UNSCORED * len(trial.num)
-    return bool(best.violated) and not trial.violated and whole and trial.score > 0
+    eligible = not trial.violated and trial.unscored <= MOST_UNSCORED * len(trial.num)
+    return bool(best.violated) and eligible and trial.score > 0
 
 
 def _reference(record: RungRecord, what: str) -> RungRecord:

@@ -24,7 +24,11 @@ from tuneworthy.verdict.base import Target as TargetStatus
 RIGHT_OR_WRONG: Final = frozenset(
     {"exact", "normalised_exact", "includes", "regex", "numeric", "squad_em", "choice", "tool_call"}
 )
-NO_WORSE: Final = " and is non-inferior to the best variant of the other rungs at lower cost or latency"
+# By reason code of the classical baseline: how it compares with the best variant of the other rungs.
+AHEAD: Final = {
+    "better": " and is significantly better than the best variant of the other rungs",
+    "cheaper": " and is non-inferior to the best variant of the other rungs at lower cost or latency",
+}
 STEP_NAMES: Final = {
     "prompt": "A rewritten prompt",
     "retrieval": "A prompt with retrieved documents",
@@ -165,7 +169,7 @@ def _answer(record: RunRecord) -> str:
     )
     if best.rung == "classical" and model and model.score is not None:
         method = METHODS.get(str(best.name).removeprefix("classical/"), f"A classical baseline ({clean(best.name)})")
-        good = "" if model.violated or record.classical_wins or not best.compared_to else NO_WORSE
+        good = "" if model.violated else AHEAD.get(best.reason_code, "")
         kind = "language model" if model.rung == "model" else "prompt"
         other = f"the best {kind} ({clean(model.name)}) reaches {model.score:.1%}{_limit(model)}"
         return f"{method} {scores} without a language model{good}; {other}."
@@ -210,7 +214,6 @@ def warnings(record: RunRecord, project: Project | None = None, today: date | No
         if record.quick
         else []
     )
-    lines += [clean(record.classical_wins)] if record.classical_wins else []
     lines += [majority_sentence(record)] if record.balance and record.balance.share >= MAJORITY else []
     lines += [constant_sentence(rung) for rung in record.rungs if rung.constant and rung.score is not None]
     lines += [

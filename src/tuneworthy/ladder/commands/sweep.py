@@ -12,8 +12,9 @@ import numpy as np
 
 from tuneworthy.errors import UserError
 from tuneworthy.evaluate.runner import usage
-from tuneworthy.ladder.rungs.decoding import accepted, prompt_key, provider_of, settings_for, store_sweep, with_setting
+from tuneworthy.ladder.rungs.decoding import accepted, prompt_key, settings_for, store_sweep, with_setting
 from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.tuned_models import config_of
 from tuneworthy.ladder.variant_lookup import describe
 from tuneworthy.providers.capabilities import Capabilities, takes_temperature
 from tuneworthy.search.racing import DevScores
@@ -93,7 +94,7 @@ class DecodingSweep:
                 hint="Choose a variant that uses a different model.",
             )
         self.session, self.base, self.repeats, self.capabilities = session, base, repeats, capabilities
-        self.provider = provider_of(session.project, base.model)
+        self.provider = config_of(session.project, base.model).provider
         self.parts: dict[tuple[str, int], ObjectiveParts] = {}
 
     async def run(self, calls: int) -> SweepReport:

@@ -94,10 +94,6 @@ def _n_repeated(view: View) -> int:
     return min(MAX_REPEATED, view.n_dev) if sampled and view.n_dev >= MIN_REPEATED and not _chosen(view) else 0
 
 
-def provider_of(project: Project, model: str) -> str:
-    return config_of(project, model).provider
-
-
 def with_setting(base: Variant, setting: JsonMapping, capabilities: Capabilities) -> Variant:
     """Return a variant with other parameters, and with more room to think where their effort needs more."""
     room, before = (capabilities.thinking_tokens(one.get("effort")) for one in (setting, base.decoding))
@@ -111,7 +107,7 @@ def with_setting(base: Variant, setting: JsonMapping, capabilities: Capabilities
 
 def _warnings(view: View, variant: Variant) -> list[str]:
     use = Use(
-        engine=engine_for(provider_of(view.project, variant.model)) or "",
+        engine=engine_for(config_of(view.project, variant.model).provider) or "",
         decoding=variant.decoding,
         output=variant.output.kind,
         schema=variant.output.schema,
@@ -146,12 +142,12 @@ def settings_for(project: Project, task: TaskInfo, model: str, capabilities: Cap
         else preset_of(project.decoding.preset)
     )
     if capabilities.efforts and not takes_temperature(capabilities):
-        first = chosen.fit(provider_of(project, model), capabilities)
+        first = chosen.fit(config_of(project, model).provider, capabilities)
         return [first, *[{"effort": one} for one in capabilities.efforts if one != first.get("effort")]]
     greedy = {"temperature": 0.0}
     sampled = chosen if chosen.values["temperature"].value > 0 else preset_of("rag")
-    warm = sampled.fit(provider_of(project, model), capabilities)
-    mild = preset_of("rag" if sampled.name != "rag" else "chat").fit(provider_of(project, model), capabilities)
+    warm = sampled.fit(config_of(project, model).provider, capabilities)
+    mild = preset_of("rag" if sampled.name != "rag" else "chat").fit(config_of(project, model).provider, capabilities)
     return [greedy, warm, mild] if chosen.values["temperature"].value == 0 else [warm, greedy, mild]
 
 

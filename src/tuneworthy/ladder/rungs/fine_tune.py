@@ -16,9 +16,9 @@ from tuneworthy.ladder import messages
 from tuneworthy.ladder.classical_models import add_classifiers
 from tuneworthy.ladder.rung import Proposal, Rung, View, rung
 from tuneworthy.ladder.rung_details import TunedDetail
-from tuneworthy.ladder.rungs.decoding import label, provider_of, swept_setting
+from tuneworthy.ladder.rungs.decoding import label, swept_setting
 from tuneworthy.ladder.session import Session
-from tuneworthy.ladder.tuned_models import TunedModel, add_base, add_tuned, missing, tuned_models
+from tuneworthy.ladder.tuned_models import TunedModel, add_base, add_tuned, config_of, missing, tuned_models
 from tuneworthy.providers.capabilities import filter_parameters
 from tuneworthy.regressions.compare import RegressionResult, regression_result
 from tuneworthy.regressions.sets import RegressionSet, regression_sets
@@ -155,7 +155,7 @@ def presets(view: View, tuned: TunedModel) -> list[Setting]:
         settings.append((f"greedy+{structured.kind}", dict(GREEDY), structured))
     own = [dict(one) for one in view.project.decoding.grid or ()]
     if view.best is not None and view.best.decoding:
-        source = engine_for(provider_of(view.project, view.best.model))
+        source = engine_for(config_of(view.project, view.best.model).provider)
         own.append(carried(view.best.decoding, source, engine_for(tuned.detail.engine)))
     for decoding in own:
         if all(decoding != other for _, other, _ in settings):
