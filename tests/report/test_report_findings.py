@@ -71,8 +71,8 @@ def test_the_answer_names_what_it_is_in_plain_words() -> None:
         "(baseline/weak) reaches 34.5%."
     )
     assert findings.answer(records.classical_best()) == (
-        "A linear classifier answers 84.0% of the test cases correctly without a language model and is significantly better than "
-        "the best variant of the other rungs; the best prompt (prompt/contract) reaches 71.0%."
+        "A linear classifier answers 84.0% of the test cases correctly without a language model and is significantly "
+        "better than the best variant of the other rungs; the best prompt (prompt/contract) reaches 71.0%."
     )
     assert "scores 85.0% on the test set (json_fields)" in findings.answer(records.json_task())
 
