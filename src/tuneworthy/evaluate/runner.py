@@ -233,7 +233,6 @@ class Runner:
                 if not call.settled:
                     self._cut_off.setdefault(call.key, []).append(call.usd)
         missing = {}  # cases that ask the same are asked once
-        given = {}
         for job in jobs:
             answer, cost = answers.get(job.key, (None, 0.0))
             if answer is None and (failure := self._failures.get(job.key)):
@@ -251,9 +250,11 @@ class Runner:
                 if isinstance(answer, Response):
                     self._working.setdefault(model.identity, job)
                     answers[job.key] = answer, cost = model.settled(job.request, answer)
-                    given[job.key] = answer, job
                 self._count(model, job.key, answer, cost)
-        model.served.add(given, self.store)
+        model.served.add(
+            {job.key: (answer, job) for job in jobs if isinstance(answer := answers.get(job.key, [None])[0], Response)},
+            self.store,
+        )
         stored = answers.keys() - missing.keys()
         self.progress.begin(variant.name, len(jobs), len(jobs) - len(missing), alone=timing is not None)
         try:

@@ -4,10 +4,10 @@ Invariant: answers of two models are never compared. A change stops the run; fro
 the identity of each variant, so that the next run measures it.
 """
 
-from collections.abc import Mapping, Sequence
-from operator import itemgetter
+from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from tuneworthy.errors import OutsideFault
 from tuneworthy.evaluate.batch import Job
@@ -25,10 +25,9 @@ MIN_CALLS: Final = 20
 
 def with_served(identity: JsonMapping, root: Path | None) -> JsonMapping:
     """Return the identity of a model with the models that its server reported, if these changed in the project."""
-    plain = _plain(identity)
     changes = Folder(root).read(SERVED, dict[str, list[str]]) if root else None
-    served = (changes or {}).get(content_hash(plain))
-    return {**plain, SERVED: served} if served else plain
+    served = (changes or {}).get(_key(identity))
+    return {**identity, SERVED: served} if served else identity
 
 
 class ServedCalls:
@@ -42,7 +41,8 @@ class ServedCalls:
 
     def __init__(self, name: str, identity: JsonMapping, root: Path | None) -> None:
         self._name, self._identity, self._root = name, identity, root
-        self._calls: dict[bytes, tuple[float, Response, Job]] = {}
+        self._calls: dict[bytes, tuple[float, str, str, str]] = {}  # time, name, fingerprint, case
+        self._latest: deque[tuple[Response, Job]] = deque(maxlen=2 * MIN_CALLS)
         self._marks: set[tuple[str, str]] = set()
         self._error: OutsideFault | None = None
         self._present: list[str] = []
@@ -54,31 +54,33 @@ class ServedCalls:
             OutsideFault: They come from another model than earlier answers.
         """
         dates = store.dates([*answered.keys() - self._calls.keys()])
-        self._calls |= {key: (at, *answered[key]) for key, at in dates.items()}
-        marks = {(answer.model, answer.fingerprint) for answer, _ in answered.values()}
+        calls = {
+            key: (dates[key], one.model, one.fingerprint, job.case.id)
+            for key, (one, job) in answered.items()
+            if key in dates
+        }
+        marks = {call[1:3] for call in calls.values()}
+        self._calls |= calls
+        self._latest.extend(answered.values())
         if self._error is None and (not marks <= self._marks or len(self._calls) % MIN_CALLS == 0):
             self._marks |= marks
-            self._error = self._change("model", 1) or self._change("fingerprint", MIN_CALLS)
+            self._error = self._change(1, 1) or self._change(2, MIN_CALLS)
         if self._error:
             identity = canonical(with_served(self._identity, self._root))
-            for _, answer, job in self._calls.values():
+            for answer, job in (*self._latest, *answered.values()):
                 if answer.model in self._present or answer.fingerprint in self._present:
                     key = response_key(identity, outgoing(job.request), job.repeat)
                     store.put(key, answer, 0.0)  # its cost counts under its first key
             raise self._error
 
-    def _change(self, field: str, least: int) -> OutsideFault | None:
+    def _change(self, field: Literal[1, 2], least: int) -> OutsideFault | None:
         """Record a change of the name or the fingerprint, and return the error that names the calls; None without one.
 
         Args:
-            field: Of the answers.
+            field: Its place in a call.
             least: Answers in a row that show a change. Fingerprints that return, or that hardly repeat, show none.
         """
-        given = [
-            (mark, job.case.id)
-            for _, answer, job in sorted(self._calls.values(), key=itemgetter(0))
-            if (mark := getattr(answer, field))
-        ]
+        given = [(call[field], call[3]) for call in sorted(self._calls.values()) if call[field]]
         recent, known = {mark for mark, _ in given[-least:]}, self._identity.get(SERVED, [])
         old, new = ([one for one in given if (one[0] in recent) is side] for side in (False, True))
         returns = not recent.isdisjoint(known)
@@ -86,13 +88,18 @@ class ServedCalls:
             return None
         self._present = sorted(recent)
         if self._root:
-            folder, plain = Folder(self._root), content_hash(_plain(self._identity))
-            marks = dict.fromkeys(known or (mark for mark, _ in old))
-            history = [*(mark for mark in marks if mark not in recent), *self._present]
-            folder.write(SERVED, (folder.read(SERVED, dict[str, list[str]]) or {}) | {plain: history})
+            folder, marks = Folder(self._root), known or dict.fromkeys(mark for mark, _ in old)
+            history = {_key(self._identity): [*(mark for mark in marks if mark not in recent), *self._present]}
+            folder.write(SERVED, (folder.read(SERVED, dict[str, list[str]]) or {}) | history)
+        said = [
+            f"{', '.join(dict.fromkeys(mark for mark, _ in part))} in {count(len(part), 'call')} (first cases: "
+            f"{', '.join(list(dict.fromkeys(case for _, case in part))[:3])})"
+            for part in (old, new)
+        ]
         pin = f"set `model` in [models.{self._name}] to a dated name"
+        what = "model" if field == 1 else "fingerprint"
         return OutsideFault(
-            f"The server of models.{self._name} changed its {field}: {_said(old)}, then {_said(new)}.",
+            f"The server of models.{self._name} changed its {what}: {said[0]}, then {said[1]}.",
             hint=f"A router or its fallbacks alternate between models: {pin}, then run `tuneworthy run`."
             if returns
             else "Run `tuneworthy run` to measure the present model: only calls of the earlier one are repeated. To "
@@ -100,11 +107,5 @@ class ServedCalls:
         )
 
 
-def _said(given: Sequence[tuple[str, str]]) -> str:
-    """Name the marks of answers, their number and their first cases."""
-    marks, cases = (list(dict.fromkeys(part)) for part in zip(*given, strict=True))
-    return f"{', '.join(marks)} in {count(len(given), 'call')} (first cases: {', '.join(cases[:3])})"
-
-
-def _plain(identity: JsonMapping) -> JsonMapping:
-    return {key: value for key, value in identity.items() if key != SERVED}
+def _key(identity: JsonMapping) -> str:
+    return content_hash({key: value for key, value in identity.items() if key != SERVED})

@@ -86,12 +86,10 @@ def _without_accents(text: str) -> str:
 def _misspelt(a: str, b: str) -> bool:
     """Whether two texts differ in one letter of one word; never in its first, as in `typical` and `atypical`."""
     one, other = a.split(), b.split()
-    pairs = [sorted(pair, key=len) for pair in zip(one, other, strict=False) if pair[0] != pair[1]]
+    pairs = [pair for pair in zip(one, other, strict=False) if pair[0] != pair[1]]
     if len(one) != len(other) or len(pairs) != 1 or not all(map(_LONG_WORD.fullmatch, pairs[0])):
         return False
-    short, long = pairs[0]
-    same_size = len(short) == len(long) and sum(map(str.__ne__, short, long)) == 1
-    return short[0] == long[0] and (same_size or any(short == long[:at] + long[at + 1 :] for at in range(len(long))))
+    return pairs[0][0][0] == pairs[0][1][0] and bool(regex.fullmatch(f"(?:{pairs[0][0]}){{e<=1}}", pairs[0][1]))
 
 
 @GRADERS.register("exact")

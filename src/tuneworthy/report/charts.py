@@ -22,7 +22,7 @@ from tuneworthy.report.text import clean
 from tuneworthy.text import count
 from tuneworthy.types import Bounds, RungStatus
 from tuneworthy.verdict.base import TUNED, ErrorShare, Forecast
-from tuneworthy.verdict.messages import CAUSES, lever
+from tuneworthy.verdict.messages import CAUSES, LEVERS
 from tuneworthy.verdict.options import Option
 
 # Width of a line chart on the first screen; points of a line per power of ten.
@@ -224,16 +224,16 @@ def causes_table(errors: Sequence[ErrorShare]) -> Table | None:
     if not rows:
         return None
     columns = [
-        text_column("cause", "cause", lambda row: CAUSES[row.name]),
+        text_column("cause", "cause", lambda row: CAUSES.get(row.fixed_by, CAUSES[row.name])),
         Column("share", "share", percent),
         Column("ci95", "95% interval", percent_range),
         Column("n_failed", "failures", integer),
-        text_column("fix", "fix", lambda row: lever(row.fixed_by) if row.fixed_by else "no known fix"),
+        text_column("fix", "fix", lambda row: LEVERS.get(row.fixed_by, row.fixed_by) or "no known fix"),
         text_column("probe", "how it is found", lambda row: join_sentences(row.probe, *row.limits), most=0),
     ]
     bars = [Bar(value=row.share, interval=row.ci95, kind="best" if row.fixed_by else "lost") for row in rows]
     return Table.of(
-        f"{rows[0].share:.1%} of the wrong dev answers: {CAUSES[rows[0].name]}",
+        f"{rows[0].share:.1%} of the wrong dev answers: {CAUSES.get(rows[0].fixed_by, CAUSES[rows[0].name])}",
         columns,
         rows,
         f"Shares are of {rows[0].n} wrong answers on dev. Each counts in the first class that applies.",

@@ -20,7 +20,6 @@ from tuneworthy.money.results import EconomicsResult
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.base import Cost, GateResult, NextAction, Outcome, TrainingAdvice
-from tuneworthy.verdict.error_analysis import FIXED_BY, LABELS
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.facts import (
     DecisionFacts,
@@ -182,7 +181,7 @@ def _next(case: Deliberation) -> NextAction:
         return _train(evidence, [result for result in case.gates if result.stage == "to_train"])
     if ruling.code.startswith("errors_"):
         lever = case.lever(ruling.subject)
-        relabel = lever == messages.lever(FIXED_BY[LABELS])
+        relabel = lever == messages.LEVERS["cases label"]
         command = "tuneworthy cases label --suspects --apply" if relabel else "tuneworthy run"
         return NextAction(command=command, why=f"{lever}, then run the ladder and decide again.")
     why = _traffic_chooses(evidence, facts)

@@ -211,7 +211,7 @@ def rows_of(
             share=counts[name] / n,
             ci95=clopper_pearson(counts[name], n),
             fixed_by=(name == LABELS and grader) or FIXED_BY[name],
-            probe=messages.PROBES[name],
+            probe=messages.PROBES[grader if name == LABELS and grader else name],
             limits=tuple(known.get(name, ())),
         )
         for name in names

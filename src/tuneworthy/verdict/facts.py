@@ -12,8 +12,9 @@ from tuneworthy.config.serving import keeps_p95, may_serve
 from tuneworthy.money.economics import can_pay, cost_is_a_reason
 from tuneworthy.types import Bounds
 from tuneworthy.verdict.base import ErrorShare, GateResult
-from tuneworthy.verdict.error_analysis import FIXED_BY, LABELS
+from tuneworthy.verdict.error_analysis import LABELS
 from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, most_of
+from tuneworthy.verdict.messages import READERS
 from tuneworthy.verdict.options import PROVEN, Option, is_saving, options_of, rank, recommend, tuned_score
 
 # Kinds of facts; each is about a subject.
@@ -240,10 +241,9 @@ def _levers(evidence: Evidence, status: Mapping[str, str]) -> dict[str, bool | N
             levers[row.name] = most_of(row)  # the search fails, and the documents are worth finding
         if not row.fixed_by or row.fixed_by in settled:
             continue
-        if row.name == LABELS and row.fixed_by != FIXED_BY[LABELS]:
-            levers[row.name] = row.share > 0.5  # the fix is certain: the grader cannot read right answers
-        elif row.name == LABELS:
-            levers[row.name] = _labels_are_wrong(evidence, row)
+        if row.name == LABELS:  # that a grader cannot read right answers is certain, that labels are wrong is not
+            is_grader = row.fixed_by in READERS
+            levers[row.name] = row.share > 0.5 if is_grader else _labels_are_wrong(evidence, row)
         elif rung is None or not rung.tested or (is_knowledge and reaches):
             levers[row.name] = most_of(row)
     return levers | _unprobed_levers(evidence, findable=reaches and "retrieval" not in settled)

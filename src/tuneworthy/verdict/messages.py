@@ -6,7 +6,7 @@ from typing import Final
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.types import Bounds
-from tuneworthy.verdict.base import ErrorClass, ErrorShare, GateResult
+from tuneworthy.verdict.base import ErrorShare, GateResult
 
 NO_OTHER_MODEL: Final = "The project file defines no other model."
 DOCUMENTS_MISSING: Final = "Most failures may need facts from documents, but the project has no documents."
@@ -72,7 +72,10 @@ RUNG_LABELS: Final = {
     "fine_tune": "fine-tuned model",
     "teacher": "hosted teacher model",
 }
-CAUSES: Final[Mapping[ErrorClass, str]] = {
+# Graders that read answers which a stricter one cannot.
+READERS: Final = ("choice", "normalised_exact", "python")
+# By class of failures, or by the grader that fixes it.
+CAUSES: Final[Mapping[str, str]] = {
     "refusal": "the model refuses, or answers where it should refuse",
     "format": "the answer has the wrong format",
     "label_or_grader": "the expected answer is probably wrong",
@@ -80,6 +83,7 @@ CAUSES: Final[Mapping[ErrorClass, str]] = {
     "instability": "the model is correct on another attempt",
     "reasoning": "only a stronger model is correct",
     "unexplained": "no automatic check finds a cause",
+    **dict.fromkeys(READERS, "the answer is right, but the grader cannot read it"),
 }
 # Measurement of a probe, as the subject of a sentence.
 WHAT: Final = {
@@ -98,16 +102,13 @@ LEVERS: Final = {
     "few_shot": "Add few-shot examples, or constrain the output format",
     "decoding": "Change the sampling settings",
     "cases label": "Correct the expected answers",
+    **{name: f'Change the grader: set `type = "{name}"` in [[graders]]' for name in READERS},
 }
 
 
-def lever(fixed_by: str) -> str:
-    """Return what fixes a class of failures, without a full stop; a name that is no lever is that of a grader."""
-    return LEVERS.get(fixed_by) or f'Change the grader: set `type = "{fixed_by}"` in [[graders]]'
-
-
 # Target of a probe
-PROBES: Final[Mapping[ErrorClass, str]] = {
+PROBES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(READERS, "Only a lenient reader finds the expected answer."),
     "refusal": "The model refuses although there is an answer, or answers where it should refuse.",
     "format": "The format is wrong, but the answer is correct with constrained output or lenient parsing.",
     "label_or_grader": "An accuracy-weighted vote of models and the classical baseline contradicts the label.",
@@ -130,8 +131,8 @@ def sentence(text: str) -> str:
 def error_share(row: ErrorShare) -> str:
     """Say how many failures have a cause: `... (66.7% of 60 wrong answers, 95% interval [53.3%, 78.3%])`."""
     low, high = row.ci95
-    cause = CAUSES[row.name] if row.fixed_by in ("", *LEVERS) else "the answer is right, but the grader cannot read it"
     answers = "wrong answer" if row.n == 1 else "wrong answers"
+    cause = CAUSES.get(row.fixed_by, CAUSES[row.name])
     return f"{cause} ({row.share:.1%} of {row.n} {answers}, 95% interval [{low:.1%}, {high:.1%}])"
 
 

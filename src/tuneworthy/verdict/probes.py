@@ -91,6 +91,7 @@ class _Probing:
         self.cost_usd = 0.0
         self.label_chance = 0.0
         self.judge_errors: JudgeErrors | None = None
+        self.readers: Counter[str] = Counter()  # right answers that the grader cannot read, by the grader that can
         self.repeats_vary = True
         self.made: Mapping[ErrorClass, Callable[[], Awaitable[None]]] = {
             "format": self._format,
@@ -110,11 +111,6 @@ class _Probing:
     def enough(self) -> int:
         """Passes that are not luck."""
         return enough_passes(len(self.session.task.labels))
-
-    @property
-    def readers(self) -> Counter[str]:
-        """Count the right answers that the grader cannot read, by the grader that can."""
-        return Counter(failed.readable_by for failed in self.failed.values() if failed.readable_by)
 
     @property
     def open(self) -> list[Case]:
@@ -161,6 +157,7 @@ class _Probing:
             )
             for case, reason in wrong
         }
+        self.readers.update(failed.readable_by for failed in self.failed.values() if failed.readable_by)
 
     async def _judge_errors(self, judging: Judging, threshold: float) -> JudgeErrors | None:
         record, test = read_record(self.session.folder), self.session.split.test
@@ -186,7 +183,7 @@ class _Probing:
             ]
         for grader, n in self.readers.items():
             found.setdefault(LABELS, []).append(
-                f"The grader cannot read {n} right {plural(n, 'answer', 'answers')}. {messages.lever(grader)}."
+                f"The grader cannot read {n} right {plural(n, 'answer', 'answers')}. {messages.LEVERS[grader]}."
             )
         if not self.repeats_vary:
             found["instability"] = ["Unstable answers were not measured: every repeated answer was the same."]

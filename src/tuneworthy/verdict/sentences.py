@@ -56,7 +56,7 @@ class Deliberation:
     def lever(self, name: str) -> str:
         """Return the fix for a class of failures; wrong labels, which people find, may have no row."""
         row = self.failures(name)
-        return messages.lever(row.fixed_by if row else FIXED_BY[LABELS])
+        return messages.LEVERS[row.fixed_by if row else FIXED_BY[LABELS]]
 
     @property
     def cost(self) -> str:
@@ -83,7 +83,7 @@ def reasons_in_sentences(case: Deliberation) -> list[str]:
         first = case.gate(case.ruling.subject).message
     elif case.ruling.code.startswith("errors_"):
         row, lever = case.failures(case.ruling.subject), case.lever(case.ruling.subject)
-        if row is not None and row.fixed_by not in messages.LEVERS:
+        if row is not None and row.fixed_by in messages.READERS:
             first = f"{lever}. The cause of most failures: {messages.error_share(row)}."
         elif row is None or (case.ruling.subject == LABELS and not most_of(row)):
             first = (

@@ -106,13 +106,12 @@ def model_opens(facts: Facts) -> Iterator[Finding]:
 def served_model(facts: Facts) -> Iterator[Finding]:
     """The server of a model answers with another model than before, and no run has measured that one yet."""
     record = read_record(facts.folder)
-    measured = [*record.variants.values()] if record else []
+    measured = [dict(variant.model_identity) for variant in record.variants.values()] if record else []
     for name in used(facts):
-        model = facts.opened[name][0]
-        served = model and model.provider.identity.get(SERVED)
-        if served and all(one.model_identity.get(SERVED) != served for one in measured if one.model == name):
+        identity = model.provider.identity if (model := facts.opened[name][0]) else {}
+        if SERVED in identity and identity not in measured:
             yield Finding(
-                message=f"models.{name}: Its server answers as {served[-1]} now, and no run has measured that model.",
+                message=f"models.{name}: Its server answers as {identity[SERVED][-1]} now. No run has measured that.",
                 fix="Run `tuneworthy run`. Only calls of the earlier model are repeated.",
             )
 

@@ -77,12 +77,11 @@ def baseline(evidence: Evidence) -> Finding:
         return says("unknown", "Today's setup has not been measured on the test set.", messages.RUN)
     worst = max(evidence.rungs.values(), key=lambda rung: rung.unread)
     if worst.unread > evidence.margin:
-        reader = "choice" if evidence.kind == "label" else "normalised_exact"
         return says(
             "fail",
             f"The grader cannot read {worst.unread:.1%} of the answers of {worst.label}: they are right, in another "
             "Unicode form.",
-            f"{messages.lever(reader)}, then run `tuneworthy run`. Stored answers are used.",
+            f"{messages.LEVERS[messages.READERS[evidence.kind != 'label']]}, then run `tuneworthy run`.",
             unread=worst.unread,
         )
     return says("pass", f"Today's setup scores {subject.score:.1%}.", score=subject.score)
