@@ -12,7 +12,7 @@ import pytest
 
 from tests.ladder.simulations import write_simulation
 from tuneworthy.config import load
-from tuneworthy.ladder.record import RunRecord
+from tuneworthy.ladder.record import BestVariant, RunRecord
 from tuneworthy.ladder.run import LadderRun
 from tuneworthy.ladder.session import open_session
 from tuneworthy.types import OutputFormat, Variant
@@ -51,7 +51,7 @@ def test_a_rung_that_helps_is_adopted(rung: str, tmp_path: Path) -> None:
     found = record.rung(rung)
     assert found is not None and found.status == "adopted", found
     assert found.reason_code == "better" and found.delta_ci is not None and found.delta_ci[0] > 0
-    assert record.best == {"rung": rung, "variant": found.variant}
+    assert record.best == BestVariant(rung, found.variant or "")
 
 
 @pytest.mark.slow
@@ -61,7 +61,7 @@ def test_a_rung_that_hurts_is_refused(rung: str, tmp_path: Path) -> None:
     record = run_ladder(write_simulation(tmp_path, models, rungs=["baseline", rung], **options))
     found = record.rung(rung)
     assert found is not None and found.status in {"no_gain", "inconclusive"}, found
-    assert record.best is not None and record.best["rung"] == "baseline"
+    assert record.best is not None and record.best.rung == "baseline"
 
 
 @pytest.mark.slow
@@ -69,14 +69,14 @@ def test_a_classical_baseline_that_beats_every_prompt_is_the_best(tmp_path: Path
     record = run_ladder(
         write_simulation(tmp_path, {"weak": "answer(request, 0.4)"}, learnable=True, rungs=["classical", "baseline"])
     )
-    assert record.best is not None and record.best["rung"] == "classical"
+    assert record.best is not None and record.best.rung == "classical"
     assert record.rungs[0].reason_code == "better"
 
 
 @pytest.mark.slow
 def test_a_classical_baseline_that_has_nothing_to_learn_from_stays_a_reference(tmp_path: Path) -> None:
     record = run_ladder(write_simulation(tmp_path, {"good": "answer(request, 0.9)"}, rungs=["classical", "baseline"]))
-    assert record.best is not None and record.best["rung"] == "baseline"
+    assert record.best is not None and record.best.rung == "baseline"
 
 
 @pytest.mark.slow
@@ -88,7 +88,7 @@ def test_all_that_follows_is_asked_with_the_parameters_of_today(tmp_path: Path) 
     for rung in ("baseline", "few_shot"):
         row = record.rung(rung)
         assert row is not None and row.variant is not None
-        assert record.variants[row.variant]["decoding"]["temperature"] == 0.0
+        assert record.variants[row.variant].decoding["temperature"] == 0.0
 
 
 def test_the_baseline_is_a_reference_that_later_rungs_are_compared_with(tmp_path: Path) -> None:
