@@ -142,7 +142,6 @@ def test_the_ladder_table_has_a_month_only_where_traffic_is_told() -> None:
     assert "month" not in keys
     table = tables.ladder_table(records.plain(), 200_000)
     assert [row[0] for row in table.only("month").rows][3] == "420"
-    assert table.best == 3
 
 
 def test_candidates_are_all_listed_with_what_became_of_them() -> None:

@@ -97,9 +97,7 @@ def ladder_table(
     title = f"{clean(record.task)}: {clean(record.primary)} on {where}"
     left_out = _left_out(record, traffic)
     shown = [column for column in columns if column.key not in left_out]
-    best = record.best.variant if record.best else None
-    marked = next((place for place, rung in enumerate(record.rungs) if best and rung.variant == best), None)
-    return Table.of(title, shown, record.rungs, _reading(record), best=marked)
+    return Table.of(title, shown, record.rungs, _reading(record))  # only a verdict marks a row
 
 
 def _left_out(record: RunRecord, traffic: float | None) -> set[str]:
