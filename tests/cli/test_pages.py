@@ -70,8 +70,6 @@ ELSEWHERE = {
     ("install.md", 'export PIP_NO_INDEX=1 PIP_FIND_LINKS="$PWD/wheelhouse"'): PACKAGING
     + "test_it_installs_without_a_network",
     ("install.md", "make setup"): PACKAGING + "test_make_has_what_the_pages_name",
-    ("concepts/economics.md", "tuneworthy decide --what-if api_half_price"): "cli/test_verbs.py::"
-    "test_a_what_if_shows_a_verdict_and_leaves_the_stored_one_as_it_is",
     ("quickstart.md", "export OPENAI_API_KEY=..."): "e2e/test_quickstart.py::"
     "test_the_path_of_the_page_ends_in_a_verdict",
     ("quickstart.md", "tuneworthy check"): "e2e/test_quickstart.py::test_the_path_of_the_page_ends_in_a_verdict",

@@ -12,7 +12,6 @@ import pytest
 
 from tests.ladder.simulations import write_simulation
 from tuneworthy.cli import VERBS, invoke
-from tuneworthy.verdict.what_if import ASSUMPTIONS
 
 KEYS = "task n_dev n_test alpha comparisons cost_usd rungs best"
 RUNG_KEYS = (
@@ -259,25 +258,6 @@ def test_decide_prints_the_contract_as_json(run_record: Path, capsys: pytest.Cap
     assert all({"gate", "stage", "status", "evidence", "detail"} <= set(gate) for gate in verdict["gates"])
     assert {"status", "gain", "ci95", "n_examples"} <= set(verdict["forecast"])
     assert {"status", "break_even_requests_per_month", "assumptions"} <= set(verdict["economics"])
-
-
-@pytest.mark.parametrize("name", ASSUMPTIONS)
-def test_a_what_if_shows_a_verdict_and_leaves_the_stored_one_as_it_is(
-    name: str, run_record: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = run_record / "tuneworthy.toml"
-    line = 'function = "world.py:strong"'
-    text = file.read_text().replace(line, f"{line}\nplays_hosted = true\n{PAID}")
-    assert "plays_hosted" in text
-    file.write_text(f"{text}\n[economics]\nrequests_per_month = 1000000\n")
-    invoke(["decide", "--project", str(run_record)])
-    folder = run_record / ".tuneworthy"
-    before = {path: path.read_bytes() for path in folder.rglob("*.json")}
-    verdict = told(capsys, "decide", "--what-if", name, "--project", run_record)
-    assert set(VERDICT_KEYS.split()) <= set(verdict)
-    assert verdict["reasons"][0].startswith("Assumption: ") and "unchanged" in verdict["reasons"][-1]
-    assert {path: path.read_bytes() for path in folder.rglob("*.json")} == before
-    assert any(path.name == "verdict.json" for path in before)
 
 
 def test_decide_exits_4_where_the_ladder_was_not_walked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -186,6 +186,11 @@ def test_trainings_are_not_priced_where_training_is_not_in_question() -> None:
     assert met.outcome == "do_not_fine_tune"
     assert "CPU next to the application" in serving_sentence(met) and "training" not in serving_sentence(met)
 
+    def domain(found: Verdict) -> str:
+        return next(row.evidence for row in found.training.reasons if row.reason == "domain")
+
+    assert "--probe" in domain(verdict(SMALL, SHORT, 200_000)) and "--probe" not in domain(met)
+
 
 def test_more_traffic_never_costs_less() -> None:
     for way in ways_for(Project.model_fields["economics"].get_default(call_default_factory=True)):

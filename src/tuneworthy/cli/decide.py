@@ -21,7 +21,6 @@ from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.messages import error_share
 from tuneworthy.verdict.options import legend, marked
 from tuneworthy.verdict.run import decide_project
-from tuneworthy.verdict.what_if import ASSUMPTIONS
 
 EXIT = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "undecided": 4}
 
@@ -29,28 +28,14 @@ EXIT = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "und
 @click.command("decide")
 @project_option
 @click.option("--probe", is_flag=True, help="Analyse failed dev cases and domain text first; this calls the models.")
-@click.option(
-    "--what-if",
-    type=click.Choice(list(ASSUMPTIONS)),
-    metavar="NAME",
-    help="Verdict under one assumption (see above); not stored.",
-)
 @spending_options
 @json_option
-def command(root: Path, probe: bool, what_if: str | None, max_usd: float | None, yes: bool, as_json: bool) -> int:
+def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: bool) -> int:
     """Decide whether to fine-tune, with the evidence.
 
     Shows the answer, the options side by side, and the next step, from the last run. Once a fine-tuned model has
     been compared on test (`run --rung fine_tune`), the command decides whether to ship that model. Exit status: 0
     fine-tune or ship, 3 do not, 4 undecided.
-
-    With --what-if NAME, the command shows the verdict under one assumption next to the current verdict, which stays as
-    it is. The exit status is then 0.
-
-    \b
-    NAME is one of:
-      traffic_x10     The traffic is ten times as high.
-      api_half_price  Every API costs half as much.
 
     \b
     Example:
@@ -59,11 +44,9 @@ def command(root: Path, probe: bool, what_if: str | None, max_usd: float | None,
     project = load(root)
     if probe:
         agree_to_spend(project, max_usd, yes)
-    verdict = run_async(
-        decide_project(project, probe=probe, max_usd=max_usd, what_if=what_if, progress=RunProgress(), waiting=note)
-    )
+    verdict = run_async(decide_project(project, probe=probe, max_usd=max_usd, progress=RunProgress(), waiting=note))
     print_result(as_json, verdict.to_dict(), partial(show, task=project.task), verdict)
-    return 0 if what_if else EXIT[verdict.outcome]
+    return EXIT[verdict.outcome]
 
 
 def show(verdict: Verdict, task: TaskSection) -> None:

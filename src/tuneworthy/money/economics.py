@@ -216,7 +216,7 @@ def economics(
         break_even_band=band,
         running=point.tuned,
         break_even_month=month if status == "pays" else None,
-        usd_per_1k=_usd_per_1k(point, traffic),
+        usd_per_1k=UsdPer1k(reference=usd, tuned_served=point.tuned.usd_per_1k_at(traffic)),
         ways=training_ways(point.tuned, traffic),
         one_off=one_off(settings),
         one_off_usd=point.one_off_usd,
@@ -233,14 +233,6 @@ def _status(worst: Money, best: Money, settings: Economics, *, priced: bool) -> 
     if ends and worst.pays(ends[0]):
         return "pays"
     return "never" if ends and priced and not best.pays(ends[1]) else "unknown"
-
-
-def _usd_per_1k(point: Money, traffic: float | None) -> UsdPer1k:
-    month = point.tuned.monthly_usd(traffic or 0.0)
-    return UsdPer1k(
-        reference=point.before.usd_per_1k,
-        tuned_served=1000 * month / traffic if traffic and month is not None else None,
-    )
 
 
 def assumed_costs(settings: Economics) -> list[str]:

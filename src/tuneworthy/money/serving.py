@@ -8,7 +8,7 @@ latency limit and carries the traffic counts.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from math import ceil, exp, expm1, inf
+from math import ceil, expm1, inf
 from typing import Final, Literal
 
 from tuneworthy.config.ladder import Economics
@@ -44,7 +44,6 @@ class Hardware:
 
     Attributes:
         name: Short name, for people.
-        title: Full name with its size.
         memory_gb: Of one machine or card.
         bytes_per_weight: As it is served there.
         prompt_tokens_per_s: Read by a model of a billion parameters at full load.
@@ -52,11 +51,10 @@ class Hardware:
         answers_at_once: Requests that share that rate.
         usd_per_hour: Of one that always runs.
         flex_usd_per_hour: Of one that scales to zero; None if it is not rented so.
-        rates_source: Where the two rates are from, like `price_source` and its `mark`.
+        rates_source: Where the two rates are from, like `price_source`; both are published or assumed, as they say.
     """
 
     name: str
-    title: str
     memory_gb: float
     bytes_per_weight: float
     prompt_tokens_per_s: float
@@ -66,13 +64,12 @@ class Hardware:
     flex_usd_per_hour: float | None = None
     rates_source: str
     price_source: str
-    mark: Basis
 
     def cards_for(self, params_b: float) -> int:
         """Return the number of cards for a model of so many billion parameters.
 
-        >>> hardware("l4").cards_for(8), hardware("h100").cards_for(70)
-        (1, 3)
+        >>> [hardware_table().hardware[name].cards_for(size) for name, size in (("l4", 8), ("h100", 70))]
+        [1, 3]
         """
         return max(1, ceil(self.memory_share(params_b)))
 
@@ -125,10 +122,6 @@ class Way:
 
     def monthly_usd(self, requests: float) -> float:
         return self.usd_per_month * self.machines(requests) + self.usd_per_1k / 1000 * requests
-
-    def cold_share(self, requests: float) -> float:
-        """Return the share of the requests that wait for a cold start."""
-        return exp(-requests * self.kept_s / SECONDS) if self.kept_s else 0.0
 
 
 # A server at a local address, which is not billed.
@@ -244,10 +237,6 @@ class HardwareTable:
 @cache
 def hardware_table() -> HardwareTable:
     return bundled("tuneworthy.money", "hardware.json", HardwareTable)
-
-
-def hardware(name: str) -> Hardware:
-    return hardware_table().hardware[name]
 
 
 def ways_for(

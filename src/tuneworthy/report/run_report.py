@@ -1,6 +1,7 @@
 """The report of a run: its first screen, then pictures, tables and method."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -127,9 +128,10 @@ def _cost(
         return _section("cost", "")
     today = first_screen.option_of(options, {"today"})
     money = verdict.economics if verdict else None
-    costs = charts.monthly_costs(
-        today, best, project.economics, bills_of(project, record), money.break_even_band if money else None
-    )
+    bills = bills_of(project, record)
+    if verdict is not None and verdict.forecast.status == "measured":  # as in the verdict: the model of the pilot
+        bills = {rung: replace(bill, trainings=("own",)) for rung, bill in bills.items()}
+    costs = charts.monthly_costs(today, best, project.economics, bills, money.break_even_band if money else None)
     barred = money is not None and money.status == "not_applicable"
     chart = charts.cost_chart(costs, project.economics) if costs and not barred else None
     sentence = money_sentence(verdict.economics) if verdict else ""

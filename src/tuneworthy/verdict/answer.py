@@ -138,7 +138,7 @@ def _way_words(verdict: Verdict, chosen: Option, way: Way, traffic: float | None
     text += f"{way.params_b:.3g}B parameters ({SIZE_FROM[way.size_from]})"
     if traffic is not None:
         text += f"; it needs {float(f'{way.machines(traffic):.3g}'):,.10g} at this traffic"
-        if cold := way.cold_share(traffic):
+        if way.kept_s and (cold := max(0.0, 1 - way.machines(traffic))):
             text += f", and {cold:.1%} of the requests wait {hardware_table().start_s:.0f} s for a cold start"
         text += ", an estimate without token counts" if way.tokens_assumed and chosen.score is not None else ""
     facts = verdict.economics.assumptions

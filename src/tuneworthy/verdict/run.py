@@ -18,7 +18,6 @@ from tuneworthy.verdict.gather import gather
 from tuneworthy.verdict.last_verdict import store_verdict, tried_commands
 from tuneworthy.verdict.probes import analyse_errors
 from tuneworthy.verdict.project_state import step_costs
-from tuneworthy.verdict.what_if import decide_if
 
 
 async def decide_project(
@@ -26,7 +25,6 @@ async def decide_project(
     *,
     probe: bool = False,
     max_usd: float | None = None,
-    what_if: str | None = None,
     progress: Progress | None = None,
     waiting: Say = lambda _: None,
 ) -> Verdict:
@@ -36,7 +34,6 @@ async def decide_project(
         project: From `config.load`.
         probe: First analyse why the best variant fails on dev, and how strange the domain's text is to the base.
         max_usd: Most that the probes may spend.
-        what_if: An assumption (`what_if.ASSUMPTIONS`); its verdict is returned and not stored.
         progress: Called with what was answered.
         waiting: Called if another process works on the project.
 
@@ -54,8 +51,6 @@ async def decide_project(
             await measure_domain(session)
         evidence = gather(session)
         costs = partial(step_costs, Facts(project, contact=False))
-        if what_if is not None:
-            return decide_if(what_if, evidence, costs)
         tried = tried_commands(project)
         verdict = decide(evidence, costs, tried)
         if session.folder.writable and Keyring().key:

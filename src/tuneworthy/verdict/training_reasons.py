@@ -147,7 +147,9 @@ def style(evidence: Evidence, facts: DecisionFacts) -> Reading:
 def domain(evidence: Evidence, facts: DecisionFacts) -> Reading:
     text = evidence.domain
     if text.domain is None or text.general is None:
-        return None, text.why
+        return None, "It is not measured, as an option meets the target." if _meeting(
+            facts, eligible=True
+        ) else text.why
     is_gap = text.domain >= (1 + DOMAIN_GAP) * text.general
     finding = "a gap: at least" if is_gap else "no gap: less than"
     return is_gap, (
