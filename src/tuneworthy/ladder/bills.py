@@ -24,10 +24,10 @@ def bills_of(project: Project, record: RunRecord) -> dict[str, Bill]:
         if row.score is not None and (variant := record.variant_of(row))
     }
     measured = next((bill.tokens for bill in bills.values() if bill.tokens), None)
-    trainings: list[Training] = ["own"]
-    if project.train.base is None:  # no model to train has been chosen
-        trainings += ["hosted"] if may_serve(project.constraints, hosted=True) else []
-        trainings += ["encoder"] if record.balance else []
+    # once the model to train is chosen, no other comes into question
+    rivals = () if project.train.base else ("hosted", "encoder")
+    allowed = {"own": True, "hosted": may_serve(project.constraints, hosted=True), "encoder": bool(record.balance)}
+    trainings: list[Training] = [name for name in ("own", *rivals) if allowed[name]]
     return {
         rung: replace(
             bill, trainings=trainings, server_tokens=bill.server_tokens or (None if bill.tokens else measured)
