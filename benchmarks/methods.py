@@ -223,6 +223,7 @@ def timed(project: Path) -> dict[str, float]:
     from tuneworthy.cases import read_dataset
     from tuneworthy.config import load
     from tuneworthy.ship.parity.server_forms import LlamaForm
+    from tuneworthy.ship.serve import llama_cpp
     from tuneworthy.store import Folder
 
     path = Path(command(project, "export", "gguf")["output"]["path"])
@@ -230,14 +231,12 @@ def timed(project: Path) -> dict[str, float]:
     ask = Answers(opened, Folder(project), read_dataset(opened).split.test[:TIMED])
     student, times = ask.prepared.material.student, []
     prompts = ask.prepared.renderer.prompts([student.question(case) for case in ask.cases])
-    form = LlamaForm(path, project / "llama.log", 1_024)
-    try:
+    with llama_cpp(path, project / "llama.log", 1_024) as engine:
+        form = LlamaForm(engine)
         for ids in prompts:
             began = time.perf_counter()
             form.answer(ids or [], student.variant.max_tokens)
             times.append(time.perf_counter() - began)
-    finally:
-        form.close()
     return {"": 1000 * median(times[5:])}  # the first ones warm up
 
 

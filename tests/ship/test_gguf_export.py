@@ -246,14 +246,15 @@ def test_llama_cpp_computes_what_transformers_does(
     from tuneworthy.ship.parity.measure import divergence
     from tuneworthy.ship.parity.server_forms import LlamaForm
     from tuneworthy.ship.parity.transformers_form import TransformersForm, renderer_of
+    from tuneworthy.ship.serve import llama_cpp
 
     tokenizer = tokenizer_of(kind)
     model = model_of(architecture, len(tokenizer), **more)
     folder = save(model, tokenizer, tmp_path / "hf")
     write_gguf(folder, tmp_path / "m.gguf", "f16")
     theirs = TransformersForm(model, renderer_of(folder), [1])
-    ours = LlamaForm(tmp_path / "m.gguf", tmp_path / "log", 512)
-    try:
+    with llama_cpp(tmp_path / "m.gguf", tmp_path / "log", 512) as engine:
+        ours = LlamaForm(engine)
         chats = [Chat(messages=messages, generation_prompt=True) for messages in CHATS]
         ids = theirs.prompt_ids(chats)
         assert ours.prompt_ids(chats) == ids
@@ -261,8 +262,6 @@ def test_llama_cpp_computes_what_transformers_does(
         apart = [divergence(one, other) for one, other in zip(wanted, ours.following(ids), strict=True)]
         far = [divergence(wanted[0], other) for other in wanted[1:]]
         assert max(apart) < 1e-3 < mean(far), "the figures must be able to tell"
-    finally:
-        ours.close()
 
 
 def test_a_base_may_be_exported_without_an_adapter(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tuneworthy.config import Project, load
 from tuneworthy.errors import OutsideFault, UserError
 from tuneworthy.ladder.commands.export_classifier import export_classifier
 from tuneworthy.providers.address import free_port
+from tuneworthy.ship.gguf import FILE
 from tuneworthy.ship.serve import NAME, ServingChoice, choose, llama_cpp
 from tuneworthy.ship.served import noted
 from tuneworthy.store import Folder
@@ -68,12 +69,12 @@ def command(what: str, identity: str | None, port: int | None, only_print: bool,
 def _serve(store: Folder, choice: ServingChoice, port: int) -> None:
     with (
         _until_stopped(choice.line),
-        llama_cpp(choice, store.logs / "serve.log", port=port) as engine,
+        llama_cpp(choice.artifact.folder / FILE, store.logs / "serve.log", choice.context, port=port) as engine,
         noted(store, choice.artifact, "llama_cpp", engine.address),
     ):
         note(
-            f"Serving the {KINDS[choice.what]} {choice.artifact.id} at {engine.address}/v1 as {NAME}. Press Ctrl-C to "
-            f"stop.\nAPI key, valid until the server stops: {engine.api_key}"
+            f"Serving the {KINDS['gguf']} {choice.artifact.id} at {engine.address}/v1 as {NAME}. Press Ctrl-C to stop."
+            f"\nAPI key, valid until the server stops: {engine.api_key}"
         )
         _watch(lambda: bool(engine.alive), "llama.cpp", engine.log)
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from tuneworthy.errors import UserError
 from tuneworthy.extras import require
 from tuneworthy.providers.gguf import read_header
-from tuneworthy.ship.ancestry import LEAST, context_of, lineage
+from tuneworthy.ship.ancestry import context_of, lineage
 from tuneworthy.ship.gguf import FILE
 from tuneworthy.ship.lora import all_trained, read_adapter
 from tuneworthy.store.artifacts import Artifact, open_artifact
@@ -31,16 +31,14 @@ class ServingChoice:
     """Artifact to serve.
 
     Attributes:
-        what: Its kind.
         artifact: The artifact.
         line: The command to run it by hand: `llama-server` for a GGUF file, else `vllm serve`.
         context: Tokens of a request and its answer that there is room for.
     """
 
-    what: What
     artifact: Artifact
     line: str
-    context: int = LEAST
+    context: int
 
 
 def choose(store: Folder, what: What, identity: str | None = None, *, port: int) -> ServingChoice:
@@ -68,7 +66,7 @@ def choose(store: Folder, what: What, identity: str | None = None, *, port: int)
     if what == "gguf":
         line = ["llama-server", "-m", str(made.folder / FILE), *place, "--jinja", "-np", str(SLOTS),
                 "-c", str(SLOTS * context)]  # fmt: skip
-        return ServingChoice(what=what, artifact=made, line=shlex.join(line), context=context)
+        return ServingChoice(artifact=made, line=shlex.join(line), context=context)
     model, names = made.folder, ["--served-model-name", NAME]
     if what == "adapter":
         if all_trained(made.folder):
@@ -81,7 +79,7 @@ def choose(store: Folder, what: What, identity: str | None = None, *, port: int)
                  "--lora-modules", f"{NAME}={made.folder}"]  # fmt: skip
     line = ["vllm", "serve", str(model), *place, *names, "--generation-config", "vllm", "--max-logprobs",
             str(MAX_LOGPROBS), "--max-model-len", str(context)]  # fmt: skip
-    return ServingChoice(what=what, artifact=made, line=shlex.join(line), context=context)
+    return ServingChoice(artifact=made, line=shlex.join(line), context=context)
 
 
 def rank_limit(rank: int) -> int:
@@ -100,21 +98,27 @@ def rank_limit(rank: int) -> int:
 
 
 @contextmanager
-def llama_cpp(choice: ServingChoice, log: Path, *, port: int) -> Iterator[Any]:
-    """Run the embedded llama.cpp while the block runs; yields its engine (`address`, `api_key`, `alive`)."""
+def llama_cpp(path: Path, log: Path, context: int, *, port: int = 0) -> Iterator[Any]:
+    """Run the embedded llama.cpp while the block runs; yields its engine (`address`, `api_key`, `alive`).
+
+    Args:
+        path: The GGUF file.
+        log: File for what llama.cpp prints.
+        context: Tokens of a request and its answer that there is room for, unless the model reads fewer.
+        port: Port on 127.0.0.1; 0 for a free one.
+
+    Raises:
+        ModelError: The file does not load.
+    """
     require("xllamacpp")
     from tuneworthy.providers.llama_child import EngineSettings
     from tuneworthy.providers.llama_cpp import Engine, cores
 
-    path = choice.artifact.folder / FILE
-    header = read_header(path)
+    context = min(context, read_header(path).context_length or context)
+    file = str(path.resolve())
     engine = Engine(
-        EngineSettings(
-            path=str(path.resolve()), alias=NAME, slots=SLOTS, port=port, threads=cores(),
-            context=min(choice.context, header.context_length or choice.context),
-        ),
-        log,
-    )  # fmt: skip
+        EngineSettings(path=file, alias=NAME, slots=SLOTS, port=port, threads=cores(), context=context), log
+    )
     asyncio.run(engine.start())
     try:
         yield engine

@@ -116,60 +116,49 @@ def served_model(facts: Facts) -> Iterator[Finding]:
             )
 
 
-@check("server")
-def server(facts: Facts) -> Iterator[Finding]:
+@check(fix="Start the server, or fix base_url.")
+def server(facts: Facts) -> Iterator[str]:
     """The server of an OpenAI-compatible model does not answer one GET of its list of models within 3 seconds.
 
     The GET costs nothing; `--offline` leaves it out.
     """
     for name, answer in facts.servers.items():
         if answer.status is None or answer.status >= 500:
-            yield Finding(
-                message=(
-                    f"models.{name}: {answer.url} is not responding ({answer.fault or f'status {answer.status}'})."
-                ),
-                fix="Start the server, or fix base_url.",
-            )
+            yield f"models.{name}: {answer.url} is not responding ({answer.fault or f'status {answer.status}'})."
 
 
-@check("key_refused")
-def key_refused(facts: Facts) -> Iterator[Finding]:
+@check(fix="Set the environment variable named in api_key_env to a valid API key.")
+def key_refused(facts: Facts) -> Iterator[str]:
     """The server of an OpenAI-compatible model refuses the key."""
     for name, answer in facts.servers.items():
         variable = getattr(facts.project.models[name], "api_key_env", None)
         has_key = bool(variable and os.environ.get(variable))
         if answer.status in {401, 403} and (has_key or facts.opened[name][1] is None):
             fault = f"rejects the API key in {variable}" if has_key else "requires an API key"
-            yield Finding(
-                message=f"models.{name}: {answer.url} {fault} (HTTP {answer.status}).",
-                fix="Set the environment variable named in api_key_env to a valid API key.",
-            )
+            yield f"models.{name}: {answer.url} {fault} (HTTP {answer.status})."
 
 
-@check("model_unknown", severity="warning")
-def model_unknown(facts: Facts) -> Iterator[Finding]:
+@check(severity="warning", fix="If calls fail, fix the model name.")
+def model_unknown(facts: Facts) -> Iterator[str]:
     """The server lists its models, and this one is not among them. A warning: not every server lists all."""
     for name, answer in facts.servers.items():
         model = getattr(facts.project.models[name], "model", "")
         if answer.models and model not in answer.models:
-            yield Finding(
-                message=(
-                    f"models.{name}: {answer.url} does not list the model {model!r}. It lists "
-                    f"{messages.listed(answer.models)}."
-                ),
-                fix="If calls fail, fix the model name.",
+            yield (
+                f"models.{name}: {answer.url} does not list the model {model!r}. It lists "
+                f"{messages.listed(answer.models)}."
             )
 
 
-@check("model_refused")
-def model_refused(facts: Facts) -> Iterator[Finding]:
+@check(fix="Fix the server.")
+def model_refused(facts: Facts) -> Iterator[str]:
     """The server of a free model refuses a completion of one token. No billed model is called."""
     for name, answer in facts.servers.items():
         if answer.refusal:
-            yield Finding(message=messages.say("about_model", name=name, error=answer.refusal), fix="Fix the server.")
+            yield messages.say("about_model", name=name, error=answer.refusal)
 
 
-@check("on_device", severity="warning")
+@check(severity="warning")
 def on_device(facts: Facts) -> Iterator[Finding]:
     """Hosted models where the constraints keep them from serving: they are measured, and may teach.
 
@@ -215,8 +204,8 @@ def price_unknown(facts: Facts) -> Iterator[Finding]:
             )
 
 
-@check("shares_unused", severity="warning")
-def shares_unused(facts: Facts) -> Iterator[Finding]:
+@check(severity="warning", fix="Set the average price per token that you pay, with caching and batches.")
+def shares_unused(facts: Facts) -> Iterator[str]:
     """`economics.cached_share` or `economics.batch_share` is set, but no cached or batch price of a model is known.
 
     Prices in the project file replace those of the table, and have no cached rate.
@@ -229,32 +218,25 @@ def shares_unused(facts: Facts) -> Iterator[Finding]:
         unused = ["cached_share"] if numbers.cached_share and price.rates.cached_input is None else []
         unused += ["batch_share"] if numbers.batch_share and price.batch_factor is None else []
         if unused:
-            yield Finding(
-                message=(
-                    f"models.{name} has no known cached or batch price, so {' and '.join(unused)} in [economics] does "
-                    "not lower its bill."
-                ),
-                fix="Set the average price per token that you pay, with caching and batches.",
+            yield (
+                f"models.{name} has no known cached or batch price, so {' and '.join(unused)} in [economics] does "
+                "not lower its bill."
             )
 
 
-@check("model_retires", severity="warning")
-def model_retires(facts: Facts) -> Iterator[Finding]:
+@check(severity="warning", fix="Switch to a successor model.")
+def model_retires(facts: Facts) -> Iterator[str]:
     """A hosted model is switched off within 90 days (or was already): measurements will soon be out of date."""
     for name, model in used(facts).items():
         price = price_for(model)
         if price and price.retires_within(RETIRES_DAYS):
-            yield Finding(
-                message=(
-                    f"models.{name}: The provider's retirement date for {getattr(model, 'model', '')} is "
-                    f"{price.retires}."
-                ),
-                fix="Switch to a successor model.",
+            yield (
+                f"models.{name}: The provider's retirement date for {getattr(model, 'model', '')} is {price.retires}."
             )
 
 
-@check("thinking_cut", severity="warning")
-def thinking_cut(facts: Facts) -> Iterator[Finding]:
+@check(severity="warning", fix=messages.say("raise_max_tokens"))
+def thinking_cut(facts: Facts) -> str:
     """The baseline's model thinks before it answers, hidden, and its thinking counts against `prompt.max_tokens`.
 
     With fewer than 1,024 tokens it is often cut off before the answer, which then counts as wrong. Candidates of the
@@ -262,11 +244,11 @@ def thinking_cut(facts: Facts) -> Iterator[Finding]:
     """
     limit, name = facts.project.prompt.max_tokens, facts.project.ladder.baseline
     capabilities = facts.baseline_capabilities
-    if capabilities is not None and capabilities.thinking_tokens() and limit < THINKING_TOKENS:
-        yield Finding(
-            message=(
-                f"prompt.max_tokens is {limit}, but models.{name} is a reasoning model and needs at least "
-                f"{THINKING_TOKENS} tokens."
-            ),
-            fix=messages.say("raise_max_tokens"),
+    return (
+        (
+            f"prompt.max_tokens is {limit}, but models.{name} is a reasoning model and needs at least "
+            f"{THINKING_TOKENS} tokens."
         )
+        if capabilities is not None and capabilities.thinking_tokens() and limit < THINKING_TOKENS
+        else ""
+    )

@@ -40,16 +40,16 @@ def prompt_file(facts: Facts) -> Iterator[Finding]:
             yield Finding(message=f"prompt.{key}: {value} is not valid UTF-8.", fix="Save the file as UTF-8.")
 
 
-@check("prompt_template")
-def prompt_template(facts: Facts) -> Iterator[Finding]:
+@check(fix="Fix the template.")
+def prompt_template(facts: Facts) -> Iterator[str]:
     """A template of `[prompt]` is not Jinja (a brace or tag is not closed), or does not end."""
     for key, text in facts.prompt_texts.items():
         if error := _fault(text):
-            yield Finding(message=f"prompt.{key} is not a valid Jinja template: {error}.", fix="Fix the template.")
+            yield f"prompt.{key} is not a valid Jinja template: {error}."
 
 
-@check("prompt_variables")
-def prompt_variables(facts: Facts) -> Iterator[Finding]:
+@check(fix="Use only variables that every case has, or add the missing variables to the cases.")
+def prompt_variables(facts: Facts) -> Iterator[str]:
     """The prompt uses a variable that some cases do not have.
 
     If `input` is an object, its keys are the variables. If `input` is text, the variables are `input` and the lines of
@@ -72,28 +72,23 @@ def prompt_variables(facts: Facts) -> Iterator[Finding]:
                 lacking.append(one.id)
                 reason = reason or join_sentences(error.message, "")
         if lacking:
-            yield Finding(
-                message=(
-                    f"prompt.{key}: {reason} This affects {count(len(lacking), 'case')}, starting with {lacking[0]}."
-                ),
-                fix="Use only variables that every case has, or add the missing variables to the cases.",
-            )
+            yield f"prompt.{key}: {reason} This affects {count(len(lacking), 'case')}, starting with {lacking[0]}."
 
 
-@check("no_input", severity="warning")
-def no_input(facts: Facts) -> Iterator[Finding]:
+@check(severity="warning", fix="Put {{ input }} where the question belongs.")
+def no_input(facts: Facts) -> str:
     """The user template does not use the case at all: every question would be the same."""
     plain = [case for case in facts.cases if not case.messages]
     user = facts.prompt_texts.get("user")
-    if plain and user is not None and "{{" not in user and "{%" not in user:
-        yield Finding(
-            message=f"prompt.user ({user[:40]!r}) uses no variable, so the user message is the same for every case.",
-            fix="Put {{ input }} where the question belongs.",
-        )
+    return (
+        f"prompt.user ({user[:40]!r}) uses no variable, so the user message is the same for every case."
+        if plain and user is not None and "{{" not in user and "{%" not in user
+        else ""
+    )
 
 
-@check("answer_limit", severity="warning")
-def answer_limit(facts: Facts) -> Iterator[Finding]:
+@check(severity="warning", fix=messages.say("raise_max_tokens"))
+def answer_limit(facts: Facts) -> str:
     """`prompt.max_tokens` is shorter than some right answers, so they would be cut off and count as wrong.
 
     Tokens are estimated as bytes / 4.
@@ -104,18 +99,18 @@ def answer_limit(facts: Facts) -> Iterator[Finding]:
         for case in facts.labelled
         if case.expected is not None and (size := len(answer_text(case.expected).encode()) / BYTES_A_TOKEN) > limit
     ]
-    if longer:
-        yield Finding(
-            message=(
-                f"prompt.max_tokens is {limit}, but {len(longer)} of {len(facts.labelled)} expected answers "
-                f"{plural(len(longer), 'is', 'are')} longer. The longest has about {round(max(longer))} tokens."
-            ),
-            fix=messages.say("raise_max_tokens"),
+    return (
+        (
+            f"prompt.max_tokens is {limit}, but {len(longer)} of {len(facts.labelled)} expected answers "
+            f"{plural(len(longer), 'is', 'are')} longer. The longest has about {round(max(longer))} tokens."
         )
+        if longer
+        else ""
+    )
 
 
-@check("context", severity="warning")
-def context(facts: Facts) -> Iterator[Finding]:
+@check(severity="warning", fix="Raise the context length, or lower few_shot.k or prompt.max_tokens.")
+def context(facts: Facts) -> Iterator[str]:
     """Prompt and answer may not fit the context of an embedded model: the call would be refused.
 
     Shots are counted with their largest number.
@@ -136,25 +131,25 @@ def context(facts: Facts) -> Iterator[Finding]:
     most = longest + prompt.max_tokens + (max(facts.project.few_shot.k, default=0) * size if shots else 0)
     for name, model in facts.project.models.items():
         if model.slot_context is not None and most > model.slot_context:
-            yield Finding(
-                message=(
-                    f"models.{name}.context is {model.slot_context} tokens, but the longest case needs about "
-                    f"{round(most)}, including few-shot examples and the answer."
-                ),
-                fix="Raise the context length, or lower few_shot.k or prompt.max_tokens.",
+            yield (
+                f"models.{name}.context is {model.slot_context} tokens, but the longest case needs about "
+                f"{round(most)}, including few-shot examples and the answer."
             )
 
 
-@check("nothing_searched", severity="warning")
-def nothing_searched(facts: Facts) -> Iterator[Finding]:
+@check(severity="warning", fix="Fix the cause, or remove [reflection].")
+def nothing_searched(facts: Facts) -> str:
     """A run skips `[reflection]`.
 
     Reasons: GEPA is not installed, dev has fewer than 50 cases or groups that are too large, the cases have their own
     system turn, or the model is your own pipeline.
     """
     if facts.data is None:
-        return
+        return ""
     project, split = facts.project, facts.data.split
     dev = shuffled(split.dev, project.split.seed)
-    if why := why_not_optimised(project, project.ladder.baseline, dev, searched=split.explore):
-        yield Finding(message=why[0].upper() + why[1:], fix="Fix the cause, or remove [reflection].")
+    return (
+        why[0].upper() + why[1:]
+        if (why := why_not_optimised(project, project.ladder.baseline, dev, searched=split.explore))
+        else ""
+    )

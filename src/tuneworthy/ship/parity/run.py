@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from tuneworthy.ship.ancestry import context_of
+from tuneworthy.ship.gguf import FILE
 from tuneworthy.ship.lora import all_trained
 from tuneworthy.ship.merged_weights import TORCH_DTYPES, dtype_of
 from tuneworthy.ship.parity import PARITY_CHECKS
@@ -28,6 +29,7 @@ from tuneworthy.ship.parity.transformers_form import (
     with_adapter,
 )
 from tuneworthy.ship.qlora import base_in_training
+from tuneworthy.ship.serve import llama_cpp
 from tuneworthy.store.folder import Folder
 from tuneworthy.types import JsonMapping, JsonObject, Say
 
@@ -64,11 +66,8 @@ def _subject(store: Folder, request: ParityRequest, base_folder: Path, say: Say)
         forms["merged"] = _merged(request.merged.folder, plan)
     for name, gguf in named_files(request).items():
         say(f"Measuring the GGUF file {gguf.id} in llama.cpp.")
-        form = LlamaForm(gguf.folder / "model.gguf", store.logs / "parity.log", plan.room)
-        try:
-            forms[name] = measure(name, file_type(gguf), form, plan)
-        finally:
-            form.close()
+        with llama_cpp(gguf.folder / FILE, store.logs / "parity.log", plan.room) as engine:
+            forms[name] = measure(name, file_type(gguf), LlamaForm(engine), plan)
     if request.served is not None:
         say("Measuring the served model.")
         forms["served"] = measure("served", "bf16", request.served, plan)

@@ -1,25 +1,20 @@
 """The forms that a server runs: a GGUF file in the embedded llama.cpp, and vLLM with a merged model or an adapter."""
 
-import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Final
 
 from tuneworthy.errors import ModelError, OutsideFault, ProviderError, UserError
-from tuneworthy.extras import require
-from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.http_client import HttpClient, blocking
 from tuneworthy.providers.keys import Key
 from tuneworthy.ship.parity.measure import TOP, Greedy, ModelForm, NextToken
+from tuneworthy.ship.serve import SLOTS
 from tuneworthy.train.render import RowChat
 from tuneworthy.types import JsonMapping, JsonObject, TokenLists
 
 TIMEOUT_S: Final = 300.0
 # Log-probabilities that a vLLM server gives unless it was started with more.
 VLLM_TOP: Final = 20
-# Answers that llama.cpp writes side by side: it reads the weights once for all.
-SLOTS: Final = 4
 
 
 class ServerForm(ModelForm):
@@ -58,36 +53,11 @@ def _body(chat: RowChat) -> JsonObject:
 
 
 class LlamaForm(ServerForm):
-    """A GGUF file in a llama.cpp of its own; close it.
+    """A GGUF file in a llama.cpp (`ship.serve.llama_cpp`) of its own."""
 
-    Args:
-        path: The file.
-        log: File for what llama.cpp prints.
-        context: Tokens of a prompt and its answer that there is room for.
-
-    Raises:
-        ModelError: It does not load.
-    """
-
-    def __init__(self, path: Path, log: Path, context: int) -> None:
-        require("xllamacpp")
-        from tuneworthy.providers.llama_child import EngineSettings
-        from tuneworthy.providers.llama_cpp import Engine, cores
-
-        header = read_header(path)
-        self._engine = Engine(
-            EngineSettings(
-                path=str(path.resolve()), alias=path.stem, slots=SLOTS, threads=cores(),
-                context=min(context, header.context_length or context),
-            ),
-            log,
-        )  # fmt: skip
+    def __init__(self, engine: Any) -> None:
+        super().__init__(engine.address, api_key=engine.api_key)
         self._letter: int | None = None
-        asyncio.run(self._engine.start())
-        super().__init__(self._engine.address, api_key=self._engine.api_key)
-
-    def close(self) -> None:
-        self._engine.close()
 
     def template(self) -> str | None:
         template: str | None = self._post("props", {}).get("chat_template")
