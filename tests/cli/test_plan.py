@@ -13,11 +13,13 @@ from tests.ladder.tuned_simulations import make_artifact
 from tests.report.report_records import record
 from tests.train.shapes import LLAMA_70B, SMOLLM2_135M
 from tuneworthy.cli import invoke
-from tuneworthy.config import Project
+from tuneworthy.config import Project, load
 from tuneworthy.ladder.record import RungRecord, write_record
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.store import Folder
-from tuneworthy.train.plan import base_folder
+from tuneworthy.train import plan
+from tuneworthy.train.plan import plan_project
+from tuneworthy.train.shape import read_shape
 from tuneworthy.verdict.base import TrainingAdvice
 
 PROJECT = """
@@ -150,13 +152,17 @@ def test_nothing_is_emitted_for_a_base_whose_tokenizer_is_not_here(
     assert not out.exists()
 
 
-def test_what_is_emitted_names_a_base_that_other_trainers_can_load(project: Path) -> None:
+def test_what_is_emitted_names_a_base_that_other_trainers_can_load(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (project / "one.gguf").write_bytes(b"GGUF")
-    assert base_folder("one.gguf", project) is None
-    assert base_folder("model", project) == project / "model"
+    opened, shape = load(project), read_shape(project / "model")
+    monkeypatch.setattr(plan, "read_shape", lambda path: shape)
+    assert plan_project(opened, base="one.gguf").folder is None
+    assert plan_project(opened, base="model").folder == project / "model"
     made = make_artifact(project, "base", source={"spec": "one.gguf", "sha256": "0" * 64})
     make_artifact(project, "base", source={"spec": "other.gguf", "sha256": "1" * 64})
-    assert base_folder("one.gguf", project) == made.folder
+    assert plan_project(opened, base="one.gguf").folder == made.folder
 
 
 def test_a_config_is_linted_without_a_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

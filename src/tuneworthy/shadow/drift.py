@@ -12,7 +12,7 @@ Source: nearest neighbours as a two-sample test: Schilling 1986 (doi 10.1080/016
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from math import ceil, log
 from typing import Any, Final
 
@@ -98,7 +98,7 @@ class TrafficDrift:
     expected: float
     p_value: float
     shown: bool
-    topics: Sequence[Topic] = field(default_factory=list)
+    topics: Sequence[Topic] = ()
 
     @property
     def sentence(self) -> str:

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from heapq import nsmallest
 from operator import itemgetter
@@ -18,6 +18,7 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.cases.labelling import read_labels
+from tuneworthy.cases.writer import write_rows
 from tuneworthy.config.project import Project
 from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.graders.judging import DOCUMENT as JUDGE
@@ -36,7 +37,7 @@ from tuneworthy.shadow.confidence import (
 from tuneworthy.shadow.pairs import AnswerPair, AnswerPairs, PairJudge, failed, recorded
 from tuneworthy.shadow.recording import MOST_STRATA, RecordedTurn, Recording, TrafficSession, masker_of
 from tuneworthy.shadow.verdict import COMPARED, LIMITED, ShadowRules, ShadowVerdict, judged
-from tuneworthy.store import Folder, write_atomic
+from tuneworthy.store import Folder
 from tuneworthy.store.lines import exclusive, read_lines, write_line
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.text import plural
@@ -95,7 +96,7 @@ class ShadowRecord:
     n_pairs: int
     cost_usd: float
     length_ratio: float | None = None
-    notes: Sequence[str] = field(default_factory=list)
+    notes: Sequence[str] = ()
     partial: str = ""
     command: str = ""
     masked: bool = True
@@ -317,7 +318,7 @@ def _store(session: Session, record: ShadowRecord, pairs: AnswerPairs, rules: Sh
 
 def _write(folder: Folder, name: str, rows: Sequence[JsonObject], *, more: bool) -> None:
     if not more:
-        write_atomic(folder.path / name, (orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))
+        write_rows(folder.path / name, rows)
         return
     with exclusive(folder.path / name) as file:
         for row in rows:

@@ -148,7 +148,7 @@ class ShadowVerdict:
     detail: str
     fix: str = ""
     below: bool = False
-    results: Sequence[MetricResult] = field(default_factory=list)
+    results: Sequence[MetricResult] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +195,7 @@ class ShadowRules:
 
 
 def judged(pairs: AnswerPairs, rules: ShadowRules) -> ShadowVerdict:
-    sessions = [list(group) for _, group in groupby(pairs, key=lambda pair: pair.session.name)]
+    sessions = _by_session(pairs)
     counts = Counter(members[0].session.day for members in sessions)
     closed = {day for day, n in counts.items() if rules.days.get(day) == n}
     results = [_result(sessions, name, rules, closed) for name in (*COMPARED, *rules.limits)]
@@ -206,10 +206,13 @@ def judged(pairs: AnswerPairs, rules: ShadowRules) -> ShadowVerdict:
     return _verdict(results, pairs, rules)
 
 
+def _by_session(pairs: AnswerPairs) -> list[list[AnswerPair]]:
+    return [list(group) for _, group in groupby(pairs, key=lambda pair: pair.session.name)]
+
+
 def metric_stream(pairs: AnswerPairs, rules: ShadowRules, metric: str) -> Stream:
     """Return the bets on a metric that is known per answered turn; `pairs` are in the order of their sessions."""
-    sessions = [list(group) for _, group in groupby(pairs, key=lambda pair: pair.session.name)]
-    return _plain(sessions, rules, lambda pair: pair.scores.get(metric))
+    return _plain(_by_session(pairs), rules, lambda pair: pair.scores.get(metric))
 
 
 def _verdict(results: Sequence[MetricResult], pairs: AnswerPairs, rules: ShadowRules) -> ShadowVerdict:

@@ -98,17 +98,17 @@ def changed(folder: Path, record: str) -> Path | None:
         return path
     files: dict[Path, str] = {folder / name: entry["sha256"] for name, entry in document["files"].items()}
     for file, digest in files.items():
-        if not file.is_file() or _sha256(file) != digest:
+        if not file.is_file() or sha256_of_file(file) != digest:
             return file
     new = (file for file in sorted(folder.rglob("*")) if file.is_file() and file not in files and file != path)
     return next((file for file in new if not any(part[0] == "." for part in file.relative_to(folder).parts)), None)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _synced(path: Path) -> JsonObject:
     sync(path)
-    return {"sha256": _sha256(path), "n_bytes": path.stat().st_size}
+    return {"sha256": sha256_of_file(path), "n_bytes": path.stat().st_size}

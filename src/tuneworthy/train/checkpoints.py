@@ -8,7 +8,6 @@
 A checkpoint that has no seal, or does not match its seal, is from a run that was killed while writing, and is removed.
 """
 
-import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import orjson
 from typing_extensions import TypedDict
 
 from tuneworthy.store.folder import write_atomic
+from tuneworthy.store.frozen import sha256_of_file
 from tuneworthy.store.shapes import DamagedRecord, parsed
 from tuneworthy.train.batch_layout import StepsOfAKind
 from tuneworthy.types import JsonMapping, JsonObject
@@ -46,7 +46,7 @@ def seal(folder: Path, progress: JsonMapping, best: Path | None = None) -> None:
     """
     names = {path.name: path for path in sorted(folder.iterdir()) if path.is_file() and path.name != SEAL}
     names |= {f"../{best.name}/{path.name}": path for path in sorted(best.iterdir())} if best else {}
-    files = {name: _sha256(path) for name, path in names.items()}
+    files = {name: sha256_of_file(path) for name, path in names.items()}
     write_atomic(folder / SEAL, orjson.dumps({"files": files, "progress": dict(progress)}))
 
 
@@ -65,7 +65,7 @@ def newest(run: Path) -> tuple[Path, JsonObject] | None:
 def _progress(folder: Path) -> JsonObject | None:
     try:
         document = parsed((folder / SEAL).read_bytes(), StoredSeal, folder / SEAL)
-        whole = all(_sha256(folder / name) == digest for name, digest in document["files"].items())
+        whole = all(sha256_of_file(folder / name) == digest for name, digest in document["files"].items())
     except (OSError, DamagedRecord):
         return None
     return document["progress"] if whole else None
@@ -188,8 +188,3 @@ def _jsonable(values: Mapping[str, Any]) -> JsonObject:
         if value is None or isinstance(value, int | float | str)
         or (isinstance(value, list | tuple) and all(isinstance(number, int | float) for number in value))
     }  # fmt: skip
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,7 +15,6 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.errors import UnknownName, UserError
-from tuneworthy.train.batch_layout import IGNORED
 from tuneworthy.train.plan import Planned
 from tuneworthy.train.render import TokenRow
 from tuneworthy.train.settings import TrainingSettings
@@ -136,8 +135,7 @@ def rows_of(planned: Planned) -> Sequence[TokenRow]:
 def row_lines(rows: Iterable[TokenRow]) -> Iterator[bytes]:
     """Yield a line of JSON for each row: `input_ids`, `attention_mask`, `labels` (-100 where nothing is supervised)."""
     for row in rows:
-        labels = [number if bit else IGNORED for number, bit in zip(row.ids, row.mask, strict=True)]
         yield orjson.dumps(
-            {"input_ids": row.ids, "attention_mask": [1] * len(row.ids), "labels": labels},
+            {"input_ids": row.ids, "attention_mask": [1] * len(row.ids), "labels": row.labels},
             option=orjson.OPT_APPEND_NEWLINE,
         )

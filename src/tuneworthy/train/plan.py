@@ -23,7 +23,6 @@ from tuneworthy.train.memory import Device
 from tuneworthy.train.rehearsal import stored_rows
 from tuneworthy.train.render import Rendered, Renderer, TokenRow
 from tuneworthy.train.row_lengths import RowLengths, count, estimate
-from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import Shape, count_layers, read_shape
 from tuneworthy.train.training_rows import Material, gather, start_of
 from tuneworthy.types import JsonObject
@@ -101,28 +100,27 @@ def plan_project(project: Project, gpu_gib: float | None = None, base: str | Non
     if path is None:
         hint = f"Run `tuneworthy models pull {spec}`." if ":" in spec else messages.SET_BASE
         raise UserError(f"The weights of the model {spec} are not on this machine.", hint=hint)
-    folder = base_folder(spec, project.root, typed=base is not None)
+    store = Folder(project.root)
+    made = next((one for one in reversed(artifacts(store, "base")) if one.about.source.spec == spec), None)
+    folder = made.folder.resolve() if made else path.resolve() if path.is_dir() else None
     shape = count_layers(read_shape(path), folder or path)
     material = material_of(project)
     renderer = None if folder is None else renderer_of(folder)
     rendered = None if renderer is None else material.rendered(renderer, project.train.max_length or 2**31)
-    version = latest_version(Folder(project.root))
+    version = latest_version(store)
     dataset = None if version is None else version.id
     chats = (material.student.row(row) for row in material.train)
     rows = estimate(chats, dataset) if rendered is None else count(rendered, dataset)
-    made = _made_base(spec, project.root)
-    start = start_of(project, Folder(project.root), made.id if made else None, material.student.document())
+    start = start_of(project, store, made.id if made else None, material.student.document())
     device, advice, times = advised(project, shape, rows, gpu_gib, start)
-    rendered = None if rendered is None else rendered.within(advice.settings.max_length)
-    own = None if rendered is None else _stored_rehearsal(project.root, spec, advice.settings, len(rendered.rows))
+    own: Sequence[TokenRow] | None = None
+    if rendered is not None:
+        rendered = rendered.within(advice.settings.max_length)
+        if not (n := advice.settings.n_rehearsal(len(rendered.rows))):
+            own = ()
+        elif made:
+            own = stored_rows(store.path / "training", made.id, advice.settings.seed, n)
     return Planned(spec, folder, shape, material, rendered, rows, device, advice, times, own)
-
-
-def _stored_rehearsal(root: Path, spec: str, settings: TrainingSettings, n_rows: int) -> Sequence[TokenRow] | None:
-    n, made = settings.n_rehearsal(n_rows), _made_base(spec, root)
-    if not n:
-        return ()
-    return None if made is None else stored_rows(Folder(root).path / "training", made.id, settings.seed, n)
 
 
 def advised(
@@ -148,25 +146,6 @@ def advised(
         shape, rows, available=available, device=device, train=project.train, has_bf16=has_bf16(device), start=start
     )
     return device, advice, () if advice.memory.fit == "does not fit" else durations(shape, advice, rows, gib)
-
-
-def base_folder(spec: str, root: Path, *, typed: bool = False) -> Path | None:
-    """Return the base as a folder of safetensors, with its tokenizer; None for a GGUF file that `train` made none of.
-
-    Args:
-        spec: As the project names it.
-        root: The project folder.
-        typed: Whether the user typed it.
-    """
-    if made := _made_base(spec, root):
-        return made.folder.resolve()
-    path = find(spec, root, typed=typed)
-    return path.resolve() if path is not None and path.is_dir() else None
-
-
-def _made_base(spec: str, root: Path) -> Artifact | None:
-    made = [base for base in artifacts(Folder(root), "base") if base.about.source.spec == spec]
-    return made[-1] if made else None
 
 
 def renderer_of(folder: Path) -> Renderer | None:

@@ -18,6 +18,7 @@ from typing import Any, Final
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat, ChatTemplate
 from tuneworthy.train import messages
+from tuneworthy.train.batch_layout import IGNORED
 from tuneworthy.types import JsonObject, Turns, role_of, text_of
 
 # Around what is supervised, where colours cannot be shown.
@@ -67,6 +68,11 @@ class TokenRow:
     @property
     def n_supervised(self) -> int:
         return sum(self.mask)
+
+    @property
+    def labels(self) -> list[int]:
+        """The ids, -100 where nothing is supervised."""
+        return [number if bit else IGNORED for number, bit in zip(self.ids, self.mask, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

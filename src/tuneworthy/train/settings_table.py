@@ -37,8 +37,8 @@ NAMES: Final = {
 # Names that a run has, and a config of adapters does not.
 _OF_RUNS: Final = frozenset({"learning_rate", "micro_batch_size", "accumulation", "epochs", "max_length", "packing"})
 _OF_AXOLOTL: Final = frozenset({"base_model", "datasets", "sequence_len", "adapter", "micro_batch_size"})
-# PEFT's defaults.
-_RANK, _ALPHA = 8.0, 8.0
+# PEFT's default of rank and alpha.
+_PEFT_DEFAULT: Final = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +91,14 @@ class SettingsTable:
 
     @property
     def rank(self) -> float | None:
-        return self.number("rank") if "rank" in self.values else _RANK if self.adapters else None
+        return self._of_adapter("rank")
 
     @property
     def alpha(self) -> float | None:
-        return self.number("alpha") if "alpha" in self.values else _ALPHA if self.adapters else None
+        return self._of_adapter("alpha")
+
+    def _of_adapter(self, name: str) -> float | None:
+        return self.number(name) if name in self.values else _PEFT_DEFAULT if self.adapters else None
 
     @property
     def targets(self) -> list[str] | None:

@@ -446,8 +446,7 @@ def training_arguments(kind: type[Any], settings: TrainingSettings, run: Path, t
 
 
 def _dataset(rows: Sequence[TokenRow]) -> Dataset:
-    labels = [[number if bit else IGNORED for number, bit in zip(row.ids, row.mask, strict=True)] for row in rows]
-    return Dataset.from_dict({"input_ids": [row.ids for row in rows], "labels": labels})
+    return Dataset.from_dict({"input_ids": [row.ids for row in rows], "labels": [row.labels for row in rows]})
 
 
 def _pair_dataset(pairs: Sequence[TokenPair]) -> Dataset:

@@ -21,6 +21,8 @@ from tuneworthy.types import Example, Turns, content_hash
 _DIGEST: Final = 8
 # How often a row is masked: what stood close to a value may be found only where the value is gone.
 _ROUNDS: Final = 3
+# Least confidence of a match of Presidio.
+MIN_CONFIDENCE: Final = 0.5
 EngineName = Literal["patterns", "presidio"]
 
 
@@ -36,8 +38,6 @@ class Presidio:
 
     Args:
         analyzer: Made with `presidio_analyzer.AnalyzerEngine()` if None.
-        language: Of the texts.
-        score: Least confidence of what counts, 0..1.
 
     Raises:
         UserError: presidio-analyzer is not installed.
@@ -50,7 +50,7 @@ class Presidio:
         "US_BANK_NUMBER": "account", "CRYPTO": "account",
     }  # fmt: skip
 
-    def __init__(self, analyzer: Any = None, *, language: str = "en", score: float = 0.5) -> None:
+    def __init__(self, analyzer: Any = None) -> None:
         if analyzer is None:
             try:
                 analyzer = import_module("presidio_analyzer").AnalyzerEngine()
@@ -59,18 +59,17 @@ class Presidio:
                     "The package presidio-analyzer is not installed.",
                     hint="Run `pip install presidio-analyzer`, then install the spaCy model that it requests.",
                 ) from None
-        self.analyzer, self.language, self.score = analyzer, language, score
+        self.analyzer = analyzer
 
     def find_all(self, texts: Sequence[str]) -> Iterator[tuple[int, list[PiiMatch]]]:
         ours = dict(pii.find_all(texts))
         for number, text in enumerate(texts):
             matches = ours.get(number, [])
-            results = self.analyzer.analyze(text=text, language=self.language, entities=list(self.kinds))
+            results = self.analyzer.analyze(text=text, language="en", entities=list(self.kinds))
             for result in sorted(results, key=lambda result: (result.start, -result.end)):
-                if result.score >= self.score and (kind := self.kinds.get(result.entity_type)):
+                if result.score >= MIN_CONFIDENCE and (kind := self.kinds.get(result.entity_type)):
                     match = pii.match_of(text, kind, result.start, result.end)
-                    if all(match.end <= other.start or other.end <= match.start for other in matches):
-                        matches = [*matches, match]
+                    matches = [*matches, *_apart(match, matches)]
             if matches:
                 yield number, sorted(matches, key=lambda match: match.start)
 
@@ -113,11 +112,15 @@ def _texts(value: Any, name: str = "") -> Iterator[str]:
 MASK: Final = re.compile(r"\[[A-Z_]+_[0-9a-f]+\]")
 
 
+def _apart(match: PiiMatch, others: Iterable[PiiMatch]) -> list[PiiMatch]:
+    """Return the match, or nothing if it overlaps another one."""
+    return [match] if all(match.end <= other.start or other.end <= match.start for other in others) else []
+
+
 def _longest(matches: Iterable[PiiMatch]) -> list[PiiMatch]:
     chosen: list[PiiMatch] = []
     for match in sorted(matches, key=lambda match: match.start - match.end):
-        if all(match.end <= other.start or other.end <= match.start for other in chosen):
-            chosen.append(match)
+        chosen += _apart(match, chosen)
     return sorted(chosen, key=lambda match: match.start)
 
 
