@@ -20,16 +20,15 @@ from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.cases.writer import json_lines
 from tuneworthy.config.data import DataSection
 from tuneworthy.config.project import Project
-from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, data_checks
 from tuneworthy.dataset.check_runner import BATCH, CheckedRows, run_checks
 from tuneworthy.dataset.checks.contamination import Contamination
 from tuneworthy.dataset.distill.teacher import teachers_of
 from tuneworthy.dataset.effect import EffectMeter
-from tuneworthy.dataset.freeze import ROWS, Version, freeze
+from tuneworthy.dataset.freeze import Version, freeze
 from tuneworthy.dataset.judge_auditor import auditor_of, pair_scorer
 from tuneworthy.dataset.records import Action, BuildTimes, Depends, Effect, LabelRow, Recipe
-from tuneworthy.dataset.rows import StoredRows
+from tuneworthy.dataset.rows import ROWS, StoredRows
 from tuneworthy.dataset.sources import BuildInputs, encoder_of, gather
 from tuneworthy.errors import UserError, did_you_mean
 from tuneworthy.evaluate.runner import Progress
@@ -108,7 +107,7 @@ def build_version(
         "rejects.jsonl": json_lines(line.to_dict() for line in checked.rejects()),
         "findings.jsonl": json_lines(line.to_dict() for line in checked.findings()),
     }
-    say(messages.say("writing_version", n=len(checked.rows)))
+    say(f"Writing {len(checked.rows):,} rows")
     version = freeze(store, contents, replace(recipe, unsafe=bool(recipe.failed), times=times))
     shutil.rmtree(cache.parent, ignore_errors=True)
     return version, version.recipe

@@ -11,7 +11,6 @@ from itertools import pairwise
 from typing import Final
 
 from tuneworthy.cases.pii import Masker, PiiMatch
-from tuneworthy.dataset import messages
 from tuneworthy.dataset.checks.personal_data import open_engine
 from tuneworthy.dataset.distill.teacher import name_of, terms_of
 from tuneworthy.dataset.effect import build_words, effect_words
@@ -167,7 +166,7 @@ class DatasetCard:
 def card_of(version: Version) -> DatasetCard:
     recipe = version.recipe
     mask = Masker(look=look_of(recipe.settings["pii_engine"])).mask
-    retained = _RetainedRowScan(version, mask)
+    examples, distributions, licences = _retained(version, mask)
     return DatasetCard(
         task=recipe.task,
         version=version.id,
@@ -177,16 +176,16 @@ def card_of(version: Version) -> DatasetCard:
         summary=summary_of(recipe),
         unsafe=recipe.failed if recipe.unsafe else (),
         funnel=_funnel(recipe),
-        reasons=_reasons(recipe, {**_dropped_examples(version.rejects(), mask), **retained.examples}),
+        reasons=_reasons(recipe, {**_dropped_examples(version.rejects(), mask), **examples}),
         effects=[
             *(_effect(one.check, one.effect, mask) for one in recipe.checks if one.effect),
             _effect("", recipe.effect, mask),
         ],
         set_findings=[(check.check, one.detail or one.words) for check in recipe.checks for one in check.whole_set],
-        distributions=[*retained.distributions(), *_label_rows(recipe.labels, mask)],
+        distributions=[*distributions, *_label_rows(recipe.labels, mask)],
         gates=[(one.check, "passed" if one.passed else "failed", one.detail) for one in recipe.gates],
         provenance=_provenance(recipe),
-        licences=_licences(recipe, retained.licences),
+        licences=_licences(recipe, licences),
         notes=recipe.notes,
     )
 
@@ -218,57 +217,41 @@ def _dropped_examples(rejects: Iterable[RowLine], mask: Mask) -> Examples:
     return examples
 
 
-class _RetainedRowScan:
-    """One pass over the rows that stay: a few of each reason, lengths, labels, files, licences."""
-
-    def __init__(self, version: Version, mask: Mask) -> None:
-        drawn: dict[str, list[RowLine]] = {}
-        counts: Counter[tuple[str, str | None]] = Counter()
-        for one in version.findings():
-            key = one.reason, one.action
-            if one.id and counts[key] < EXAMPLES:
-                counts[key] += 1
-                drawn.setdefault(one.source, []).append(one)
-        self.examples: Examples = {}
-        self.questions: Counter[int] = Counter()
-        self.answers: Counter[int] = Counter()
-        self.turns: Counter[int] = Counter()
-        self.files: Counter[str] = Counter()
-        self.labels: Counter[str] = Counter()
-        self.licences: Counter[str] = Counter()
-        self._version, self._mask = version, mask
-        for row in version.examples():
-            self._count(row)
-            for one in drawn.get(row.source, ()):
-                self.examples.setdefault((one.reason, str(one.action)), []).append(_shown(one, row, mask))
-
-    def _count(self, row: Example) -> None:
-        self.questions[_bin(len(row.question))] += 1
-        self.answers[_bin(len(row.answer))] += 1
-        self.turns[sum(role_of(message) == "user" for message in row.messages)] += 1
-        self.files[row.source.rpartition(":")[0] or row.source] += 1
-        if len(self.labels) <= 500 and len(answer := row.answer.strip()) <= _LABEL:
-            self.labels[answer] += 1
-        for key in ("licence", "license"):
-            if row.meta.get(key):
-                self.licences[str(row.meta[key])] += 1
-
-    def distributions(self) -> list[RowCounts]:
-        n = self._version.n_rows
-        turns = [(str(turns), count) for turns, count in sorted(self.turns.items())]
-        more = f"files not shown: {len(self.files) - TOP}" if len(self.files) > TOP else ""
-        distributions = [
-            RowCounts("Question length in characters", _binned(self.questions)),
-            RowCounts("Answer length in characters", _binned(self.answers)),
-            RowCounts(messages.say("user_turns"), turns),
-            RowCounts(messages.say("files"), self.files.most_common(TOP), more),
-        ]
-        if self.labels and self.labels.total() == n and len(self.labels) <= max(2, n // 4):
-            squares = sum(count * count for count in self.labels.values())
-            note = f"{len(self.labels)} distinct answers, as varied as {n * n / squares:.1f} equally frequent ones"
-            top = [(_cut(self._mask(answer)), count) for answer, count in self.labels.most_common(TOP)]
-            distributions.append(RowCounts("Most frequent answers", top, note))
-        return distributions
+def _retained(version: Version, mask: Mask) -> tuple[Examples, list[RowCounts], Counter[str]]:
+    """Return, of the rows that stay, a few with each finding, the distributions, and the licences."""
+    drawn, n_drawn = defaultdict[str, list[RowLine]](list), Counter[tuple[str, str | None]]()
+    for one in version.findings():
+        key = one.reason, one.action
+        if one.id and n_drawn[key] < EXAMPLES:
+            n_drawn[key] += 1
+            drawn[one.source].append(one)
+    examples: Examples = defaultdict(list)
+    questions, answers, turns = Counter[int](), Counter[int](), Counter[int]()
+    files, labels, licences = Counter[str](), Counter[str](), Counter[str]()
+    for row in version.examples():
+        questions[_bin(len(row.question))] += 1
+        answers[_bin(len(row.answer))] += 1
+        turns[sum(role_of(message) == "user" for message in row.messages)] += 1
+        files[row.source.rpartition(":")[0] or row.source] += 1
+        if len(labels) <= 500 and len(answer := row.answer.strip()) <= _LABEL:
+            labels[answer] += 1
+        licences.update(str(row.meta[key]) for key in ("licence", "license") if row.meta.get(key))
+        for one in drawn.get(row.source, ()):
+            examples[one.reason, str(one.action)].append(_shown(one, row, mask))
+    more = f"files not shown: {len(files) - TOP}" if len(files) > TOP else ""
+    distributions = [
+        RowCounts("Question length in characters", _binned(questions)),
+        RowCounts("Answer length in characters", _binned(answers)),
+        RowCounts("User turns", [(str(n), count) for n, count in sorted(turns.items())]),
+        RowCounts("Files", files.most_common(TOP), more),
+    ]
+    n = version.n_rows
+    if labels and labels.total() == n and len(labels) <= max(2, n // 4):
+        squares = sum(count * count for count in labels.values())
+        note = f"{len(labels)} distinct answers, as varied as {n * n / squares:.1f} equally frequent ones"
+        top = [(_cut(mask(answer)), count) for answer, count in labels.most_common(TOP)]
+        distributions.append(RowCounts("Most frequent answers", top, note))
+    return examples, distributions, licences
 
 
 def _funnel(recipe: Recipe) -> list[FunnelStep]:
@@ -312,7 +295,7 @@ def _shown(one: RowLine, row: Example, mask: Mask) -> CardRow:
     other = one.other.source if one.other else ""
     overlaps = one.reason.startswith(("overlap_", "held_out"))
     if overlaps or one.contamination:
-        return CardRow(one.source, messages.say("hidden"), "", one.detail if overlaps else "", other)
+        return CardRow(one.source, "hidden because it overlaps a case", "", one.detail if overlaps else "", other)
     return CardRow(one.source, _cut(mask(row.question)), _cut(mask(row.answer)), mask(one.detail), other)
 
 

@@ -154,11 +154,14 @@ class CheckedRows:
                 yield self._line(stage, one, row={"messages": list(row.messages), "meta": dict(row.meta)})
             changed |= stage.changed
 
+    @cached_property
+    def _retained(self) -> set[int]:
+        return {WHOLE_SET, *self.rows.places.tolist()}
+
     def findings(self) -> Iterator[RowLine]:
-        retained = {WHOLE_SET, *self.rows.places.tolist()}
         for stage in self.stages:
             for one in stage.on_retained:
-                if one.place in retained:
+                if one.place in self._retained:
                     yield self._line(stage, one, action=one.action)
 
     def _line(self, stage: Stage, one: RowDecision, row: Any = None, action: Action | None = None) -> RowLine:
@@ -182,11 +185,10 @@ class CheckedRows:
 
     @cached_property
     def gates(self) -> list[DataGate]:
-        retained = {WHOLE_SET, *self.rows.places.tolist()}
         gates = []
         for stage in self.stages:
             if barred := stage.check.gate:
-                stays = (one for one in stage.on_retained if one.action == "report" and one.place in retained)
+                stays = (one for one in stage.on_retained if one.action == "report" and one.place in self._retained)
                 remaining = Counter(one.code for one in stays if one.code in barred)
                 listed = ", ".join(f"{code} (n = {n})" for code, n in sorted(remaining.items()))
                 detail = f"still present: {listed}" if listed else stage.check.blind

@@ -15,6 +15,7 @@ from typing import Final
 
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.records import Recipe, RowLine
+from tuneworthy.dataset.rows import ROWS, RowFolder
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.store.frozen import changed, freeze_folder
@@ -23,29 +24,17 @@ from tuneworthy.store.shapes import Pointer
 from tuneworthy.types import Example
 
 RECIPE: Final = "recipe.json"
-ROWS: Final = "rows.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class Version(RowFolder):
     """A frozen version: its folder and the content of its `recipe.json`."""
 
-    folder: Path
     recipe: Recipe
-
-    @property
-    def id(self) -> str:
-        return self.folder.name
 
     @property
     def n_rows(self) -> int:
         return self.recipe.files[ROWS].n
-
-    def examples(self) -> Iterator[Example]:
-        return read_lines(self.folder / ROWS, Example)
-
-    def rejects(self) -> Iterator[RowLine]:
-        return read_lines(self.folder / "rejects.jsonl", RowLine)
 
     def dropped(self) -> Iterator[Example]:
         for line in self.rejects():

@@ -8,13 +8,10 @@ from tuneworthy.catalogue import Catalogue
 say = Catalogue(
     {
         "open_sentence": "unfinished sentence",
-        "no_end": "no full stop, unlike nearly all answers",
         "refused_by_log": "the finish reason indicates a refusal",
         "refused_by_text": "the wording indicates a refusal",
-        "names": "names of people and places",
         "case": "case {case}",
         "price": ("Dropping overlaps costs {n} rows ({share:.1%}). The largest shares by answer: {dearest}."),
-        "pair_length": "The better answer is the {how} one in {share:.1%} of pairs ({n} of {of}).",
         "judged": (
             "The judge rates {share:.1%} [{low:.1%}, {high:.1%}] of {n} rows as bad. Rows without a rating: {missing}. "
             "As a test, the judge also rated {canaries} worthless answers and rejected all of them."
@@ -23,13 +20,7 @@ say = Catalogue(
             "These files have not changed since their last import, so `data import` does not read them again."
         ),
         "reasons_in": "See the reasons in {path}.",
-        "encoder": "Sentence encoder: {spec}",
-        "writing_version": "Writing {n:,} rows",
         "build_again": "Run `tuneworthy data build`.",
-        "not_asked": "  questions skipped: {n} ({reason}: {description})",
-        "hidden": "hidden because it overlaps a case",
-        "user_turns": "User turns",
-        "files": "Files",
         "accuracy_higher": ". Dropping the {n} optional {n:one|ones} raises accuracy: {effect}",
         "accuracy_lower": ". Dropping the {n} optional {n:one|ones} lowers accuracy: {effect}",
         "accuracy_open": ". Dropping the {n} optional {n:one|ones} has no measurable effect on accuracy: {effect}",

@@ -5,16 +5,39 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import orjson
 
 from tuneworthy.arrays import Ints
-from tuneworthy.dataset.records import row_of
+from tuneworthy.dataset.records import RowLine, row_of
+from tuneworthy.store.lines import read_lines
 from tuneworthy.store.own_file import StoredSequence
 from tuneworthy.store.shapes import parsed
 from tuneworthy.types import Example
+
+ROWS: Final = "rows.jsonl"
+REJECTS: Final = "rejects.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class RowFolder:
+    """A folder of rows, named by its id."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    def examples(self) -> Iterator[Example]:
+        return read_lines(self.folder / ROWS, Example)
+
+    def rejects(self) -> Iterator[RowLine]:
+        return read_lines(self.folder / REJECTS, RowLine)
 
 
 class StoredRows(StoredSequence[Example]):

@@ -185,5 +185,5 @@ def encoder_of(project: Project, store: Folder, say: Say = lambda _: None) -> tu
     spec = project.data.encoder
     if spec == "off":
         return None, None
-    say(messages.say("encoder", spec=spec))
+    say(f"Sentence encoder: {spec}")
     return CachedEncoder(load_encoder(spec), store.path / "vectors" / f"{content_hash(spec)}.bin"), spec

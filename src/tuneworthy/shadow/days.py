@@ -110,7 +110,7 @@ def forecast(margin: float, pass_alpha: float, stop_alpha: float, blocks: Blocks
     days = decision_days((between**2 + within) ** 0.5, margin, pass_alpha, stop_alpha)
     first_step = MIN_DAYS if between <= USUAL_BETWEEN else days[-1]
     to_pass, *to_stop = map(_words, days)
-    first = messages.say("first_step", first=_words(first_step)) if (first_step or 366) > len(blocks.places) else ""
+    first = f"First step: {_words(first_step)}." if (first_step or 366) > len(blocks.places) else ""
     return messages.say(
         "forecast",
         sessions=blocks.n / len(blocks.places),

@@ -55,13 +55,11 @@ say = Catalogue(
             "{n:,} {n:session has|sessions have} no date. Without days, a candidate can fail but cannot pass "
             "(--one-period)."
         ),
-        "one_period": "The log counts as one period: the result is not about other days.",
         "forecast": (
             "Forecast at {sessions:,.0f} sessions a day and a standard deviation of {between:.1f} points between days "
             "({known}): an equal candidate passes after {to_pass} in all; a loss of {losses} points beyond the margin "
             "is shown after {to_stop}. {first}"
         ),
-        "first_step": "First step: {first}.",
         "forecast_before": (
             "Traffic to this candidate is not known yet. Forecast by copied sessions a day: an equal candidate passes "
             "after {rows} if people label {share:.0%} of the sessions (`shadow.label_share`)."
@@ -72,10 +70,6 @@ say = Catalogue(
             "once and run `tuneworthy shadow label`, or collect more traffic."
         ),
         "more_traffic": "Let `tuneworthy shadow proxy` run on, or replay more traffic.",
-        "repair": (
-            "Fix the candidate's errors, then run the replay again. Failed copies stay failed: for a new recording, "
-            "move `.tuneworthy/shadow/traffic.jsonl` away."
-        ),
         "restart": (
             "See its errors in `.tuneworthy/logs/shadow.log`. To try again after a repair, end the proxy and run "
             "`{command} --restart`."
@@ -92,7 +86,6 @@ say = Catalogue(
             "{expected:.1%} would by chance (n = {n_cases:,} cases, {n_sessions:,} sessions, p = {p_value:.3f})."
         ),
         "sample": "Draw new cases from the traffic: {command}",
-        "budget": "The replay stopped early: {why}",
         # Confidence
         "rate": "{share:.1%} [{low:.1%}, {high:.1%}]",
         "confidence_alert": (

@@ -181,7 +181,11 @@ def read_recording(
     drawn = "recording" if len(sessions) < len(groups) else "recording_all"
     summary = [messages.say(drawn, n=len(sessions), n_all=len(groups), n_turns=n_turns), *_note("masked", n_masked)]
     labelled = all(TRUTH in row.meta for row in [*rows, *chain(*masked.values())])
-    notes += [messages.say("one_period")] if one_period else _note("undated", [*days.values()].count(""))
+    notes += (
+        ["The log counts as one period: the result is not about other days."]
+        if one_period
+        else _note("undated", [*days.values()].count(""))
+    )
     questions = {content_hash([turn.case.text for turn in session.turns]) for session in sessions}
     notes = [" ".join(summary), *notes, *_repeated(len(sessions), len(questions))]
     return Recording(sessions, len(groups), labelled, notes, paths=paths)

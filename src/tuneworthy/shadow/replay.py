@@ -165,7 +165,7 @@ async def replay(
         production_id=production.id if production else "",
         grader=content_hash(dict(session.primary.identity)),
         confidence=_confidence(session, recording, pairs, rules, watch),
-        partial=messages.say("budget", why=fault.message) if fault else "",
+        partial=f"The replay stopped early: {fault.message}" if fault else "",
     )
     _store(session, record, [] if before and fault else pairs[len(before) :], rules, more=bool(before))
     if fault is not None:

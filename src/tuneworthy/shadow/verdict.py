@@ -223,7 +223,10 @@ def _verdict(results: Sequence[MetricResult], pairs: AnswerPairs, rules: ShadowR
     below, status, fix = quality.below_at is not None and not stopped, "unknown", ""
     if missing > MOST_UNSCORED * len(pairs):
         unscored = messages.say("unscored", n=missing, n_all=len(pairs), most=MOST_UNSCORED)
-        fix = messages.say("repair")
+        fix = (
+            "Fix the candidate's errors, then run the replay again. Failed copies stay failed: for a new recording, "
+            "move `.tuneworthy/shadow/traffic.jsonl` away."
+        )
     if stopped:
         reasons, status = [_stop_sentence(result, pairs, rules) for result in stopped], "fail"
         detail = " ".join([*reasons, unscored]).rstrip()

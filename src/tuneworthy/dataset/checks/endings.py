@@ -136,7 +136,7 @@ class Truncation:
                 n_prose += 1
                 open_ends += [number] if ends and not reason else []
         if n_prose >= _MIN_PROSE and len(open_ends) <= (1 - _USUALLY_ENDED) * n_prose:
-            sign = messages.say("no_end")
+            sign = "no full stop, unlike nearly all answers"
             yield from (RowFinding(row=n, code="cut_off", message=sign, action="report") for n in open_ends)
 
 

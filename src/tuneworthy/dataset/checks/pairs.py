@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.pairs import REJECTED, rejected_answer
-from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.types import Example
@@ -53,5 +52,5 @@ class PairLength:
         gaps = [len(row.answer) - len(worse) for row in rows if (worse := rejected_answer(row))]
         for code, n in (("longer", sum(gap > 0 for gap in gaps)), ("shorter", sum(gap < 0 for gap in gaps))):
             if gaps and n > self.most * len(gaps) and clopper_pearson(n, len(gaps))[0] > 0.5:
-                message = messages.say("pair_length", how=code, n=n, of=len(gaps), share=n / len(gaps))
+                message = f"The better answer is the {code} one in {n / len(gaps):.1%} of pairs ({n} of {len(gaps)})."
                 yield RowFinding(code=f"better_is_{code}", message=message)

@@ -160,7 +160,7 @@ class PersonalData:
 
     @property
     def blind(self) -> str:
-        names = [] if self.engine == "presidio" else [messages.say("names")]
+        names = [] if self.engine == "presidio" else ["names of people and places"]
         off = [kind for kind in KINDS if kind not in self.kinds]
         unnamed = (
             "user names, number plates without a word that names them, streets without a word such as Street, and "

@@ -22,9 +22,10 @@ from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext, data_checks
 from tuneworthy.dataset.build import configured_checks
 from tuneworthy.dataset.check_runner import run_checks
-from tuneworthy.dataset.importing.folder import ROWS, Import, finished_import, latest_import, write_import
+from tuneworthy.dataset.importing.folder import Import, finished_import, latest_import, write_import
 from tuneworthy.dataset.importing.importer import import_files, source_files
 from tuneworthy.dataset.records import ImportRecord, ImportRequest, RowLine
+from tuneworthy.dataset.rows import ROWS
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.types import UNLABELLED, Case, Example, JsonObject, Say, content_hash, role_of

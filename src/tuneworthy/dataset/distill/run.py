@@ -209,7 +209,7 @@ def _questions(
     n_read = queries.record.n_kept
     say(f"Questions read: {n_read}. The teacher answers {len(sifted.rows)} of them.")
     for reason, n in Counter(line.reason for line in sifted.rejects).most_common():
-        say(messages.say("not_asked", n=n, reason=reason, description=sifted.descriptions[reason]))
+        say(f"  questions skipped: {n} ({reason}: {sifted.descriptions[reason]})")
     if not sifted.rows:
         raise UserError(
             f"No question passed the checks (questions read: {n_read}).",

@@ -14,40 +14,26 @@ import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
 
 import orjson
 
 from tuneworthy.dataset.records import ImportRecord, RejectReason, RowLine, row_of
+from tuneworthy.dataset.rows import REJECTS, ROWS, RowFolder
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
-from tuneworthy.store.lines import read_lines, sync
+from tuneworthy.store.lines import sync
 from tuneworthy.store.shapes import Pointer
 from tuneworthy.types import Example, JsonMapping, content_hash
 
-ROWS: Final = "rows.jsonl"
-REJECTS: Final = "rejects.jsonl"
-
 
 @dataclass(frozen=True, slots=True)
-class Import:
+class Import(RowFolder):
     """A finished import: its folder and the content of its `import.json`."""
 
-    folder: Path
     record: ImportRecord
-
-    @property
-    def id(self) -> str:
-        return self.folder.name
-
-    def examples(self) -> Iterator[Example]:
-        return read_lines(self.folder / ROWS, Example)
-
-    def rejects(self) -> Iterator[RowLine]:
-        return read_lines(self.folder / REJECTS, RowLine)
 
 
 def latest_import(store: Folder) -> Import | None:
@@ -102,15 +88,15 @@ class ImportWriter:
         for file in self._files.values():
             file.close()
 
-    def add(self, row: Example, *, repaired: bool = False) -> None:
+    def add(self, row: Example) -> None:
         self._write(ROWS, row_of(row))
         self._rows[_file_of(row)] += 1
-        self._n_repaired += repaired
+        self._n_repaired += row.meta.get("repaired") == "correction"
 
     def carry(self, base: Import, names: Set[str]) -> list[str]:
         for row in base.examples():
             if _file_of(row) in names:
-                self.add(row, repaired=row.meta.get("repaired") == "correction")
+                self.add(row)
         for line in base.rejects():
             if _file_of(line) in names:
                 self.reject(line, base.record.reasons[line.reason].words)

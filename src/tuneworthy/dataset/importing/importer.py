@@ -9,8 +9,8 @@ Where rows are scored in other rows or files (`cases.formats.registry.Format.fac
 import re
 import sys
 import time
-from collections.abc import Sequence, Set
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import asdict, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +27,6 @@ from tuneworthy.cases.readers.faults import kind_of
 from tuneworthy.cases.readers.reader import facts_of
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.importing.folder import (
-    REJECTS,
     Import,
     ImportWriter,
     file_digest,
@@ -43,6 +42,7 @@ from tuneworthy.dataset.records import (
     ShownTurn,
     SourceRecord,
 )
+from tuneworthy.dataset.rows import REJECTS
 from tuneworthy.errors import UserError
 from tuneworthy.people.feedback import Scales, has_feedback, settle, unused_scores
 from tuneworthy.store import Folder
@@ -136,7 +136,7 @@ def _read_files(
     for path, source in zip(paths, sources, strict=True):
         journal = Rejects(path)
         journal.facts, journal.alone = facts, len(paths) == 1
-        about.sources.append(_SourceReader(path, source, journal, writer).read(request, say))
+        about.sources.append(_read_source(path, source, journal, writer, request=request, say=say))
         about.notes.extend(f"{source.name}: {note}" for note in journal.notes())
 
 
@@ -179,99 +179,80 @@ def names_of(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-@dataclass
-class _SourceReader:
-    path: Path
-    source: SourceRecord
-    journal: Rejects
-    writer: ImportWriter
-    scales: Scales = field(default_factory=Scales)
-    n_rated: int = 0
-    example: list[ShownTurn] = field(default_factory=list)
+def _read_source(
+    path: Path, source: SourceRecord, journal: Rejects, writer: ImportWriter, *, request: ImportRequest, say: Say
+) -> SourceRecord:
+    """Write the rows of a file and its rejects; return its record with the format and an example."""
+    stream = stream_examples(
+        path, journal, input_column=request.inputs, expected_column=request.expected, format=request.format
+    )
+    head, scales = list(islice(stream.rows, PEEK)), Scales()
+    for _, fields in head:
+        if fields is not None:
+            scales.add_row(fields["messages"], fields.get("meta", {}))
+    scales.forget_single()
+    n_rated, example = 0, list[ShownTurn]()
+    for n, (line, fields) in enumerate(chain(head, stream.rows), 1):
+        _write_rejects(journal.take(line), source, writer)
+        if fields is not None:
+            n_rated += has_feedback(fields.get("meta", {}))
+            row = _settled(f"{source.name}:{line}", line, fields, scales, journal)
+            if isinstance(row, Reject):
+                _write_rejects([row], source, writer)
+            else:
+                writer.add(row)
+                example = example or [_shown_turn(turn) for turn in row.messages[-2:]]
+        if n % _SAY_EVERY == 0:
+            say(f"{source.name}: {n} rows read")
+    _write_rejects(journal.take(sys.maxsize), source, writer)
+    if path.stat().st_size != source.n_bytes:
+        raise UserError(f"{path} changed while it was being imported.", hint="Copy the file, then import the copy.")
+    entry = stream.entry
+    return replace(
+        source,
+        format=stream.format,
+        title=entry.title if entry else "",
+        unit=entry.unit if entry else "row",
+        companion=bool(entry and entry.companion),
+        n_rated=n_rated,
+        example=example,
+    )
 
-    def read(self, request: ImportRequest, say: Say) -> SourceRecord:
-        stream = stream_examples(
-            self.path,
-            self.journal,
-            input_column=request.inputs,
-            expected_column=request.expected,
-            format=request.format,
-        )
-        head = list(islice(stream.rows, PEEK))
-        for _, fields in head:
-            if fields is not None:
-                self.scales.add_row(fields["messages"], fields.get("meta", {}))
-        self.scales.forget_single()
-        for n, (line, fields) in enumerate(chain(head, stream.rows), 1):
-            self._reject_up_to(line)
-            if fields is not None:
-                self._take(line, fields)
-            if n % _SAY_EVERY == 0:
-                say(f"{self.source.name}: {n} rows read")
-        self._reject_up_to(sys.maxsize)
-        if self.path.stat().st_size != self.source.n_bytes:
-            raise UserError(
-                f"{self.path} changed while it was being imported.", hint="Copy the file, then import the copy."
-            )
-        entry = stream.entry
-        return replace(
-            self.source,
-            format=stream.format,
-            title=entry.title if entry else "",
-            unit=entry.unit if entry else "row",
-            companion=bool(entry and entry.companion),
-            n_rated=self.n_rated,
-            example=self.example,
-        )
 
-    def _take(self, line: int, fields: Fields) -> None:
-        chat, meta = fields["messages"], fields.get("meta", {})
-        self.n_rated += has_feedback(meta)
-        for name in sorted(unused_scores(meta)):
-            self.journal.note(
-                f"the score {name[:40]!r} is not used, because its name does not say whether a high one is good"
-            )
-        settled, raw = settle(chat, meta, self.scales), {"messages": chat, "meta": meta}
-        if settled.drops:
-            self._reject(Reject(line, settled.drops, messages.REASONS["feedback"][settled.drops], raw=raw))
-            return
-        turns = _without_unread_keys(settled.messages, self.journal)
-        if reject := _fault(line, turns, raw, repaired=settled.repaired):
-            self._reject(reject)
-            return
-        if any(_INVISIBLE.search(str(turn["content"])) for turn in turns):
-            self.journal.note("zero-width or bidirectional control characters kept unchanged")
-        for turn in () if self.example else turns[-2:]:
-            calls = [call["function"]["name"] for call in calls_of(turn)]
-            self.example.append(ShownTurn(role_of(turn), text_of(turn)[:_SHOWN], calls))
-        row = Example(
-            id=content_hash(turns),
-            source=f"{self.source.name}:{line}",
-            messages=tuple(turns),
-            group=fields.get("group"),
-            tags=tuple(fields.get("tags") or ()),
-            meta=settled.meta,
-        )
-        self.writer.add(row, repaired=settled.repaired)
+def _settled(place: str, line: int, fields: Fields, scales: Scales, journal: Rejects) -> Example | Reject:
+    """Return a row after its feedback, or why it is left out; `place` is its file and line."""
+    chat, meta = fields["messages"], fields.get("meta", {})
+    for name in sorted(unused_scores(meta)):
+        journal.note(f"the score {name[:40]!r} is not used, because its name does not say whether a high one is good")
+    settled, raw = settle(chat, meta, scales), {"messages": chat, "meta": meta}
+    if settled.drops:
+        return Reject(line, settled.drops, messages.REASONS["feedback"][settled.drops], raw=raw)
+    turns = _without_unread_keys(settled.messages, journal)
+    if reject := _fault(line, turns, raw, repaired=settled.repaired):
+        return reject
+    if any(_INVISIBLE.search(str(turn["content"])) for turn in turns):
+        journal.note("zero-width or bidirectional control characters kept unchanged")
+    return Example(
+        id=content_hash(turns),
+        source=place,
+        messages=tuple(turns),
+        group=fields.get("group"),
+        tags=tuple(fields.get("tags") or ()),
+        meta=settled.meta,
+    )
 
-    def _reject_up_to(self, line: int) -> None:
-        for reject in self.journal.take(line):
-            self._reject(reject)
 
-    def _reject(self, reject: Reject) -> None:
-        row, text, n_bytes = _shown(reject.raw)
-        detail = f"expected {reject.words}, got {reject.got}" if reject.got else reject.words
-        self.writer.reject(
-            RowLine(
-                source=f"{self.source.name}:{reject.line}",
-                reason=reject.reason,
-                detail=detail,
-                row=row,
-                text=text,
-                n_bytes=n_bytes,
-            ),
-            reject.words,
-        )
+def _shown_turn(turn: Message) -> ShownTurn:
+    return ShownTurn(role_of(turn), text_of(turn)[:_SHOWN], [call["function"]["name"] for call in calls_of(turn)])
+
+
+def _write_rejects(rejects: Iterable[Reject], source: SourceRecord, writer: ImportWriter) -> None:
+    for one in rejects:
+        row, text, n_bytes = _shown(one.raw)
+        detail = f"expected {one.words}, got {one.got}" if one.got else one.words
+        place = f"{source.name}:{one.line}"
+        line = RowLine(source=place, reason=one.reason, detail=detail, row=row, text=text, n_bytes=n_bytes)
+        writer.reject(line, one.words)
 
 
 def _fault(line: int, turns: Sequence[Message], raw: Any, *, repaired: bool) -> Reject | None:
