@@ -42,7 +42,7 @@ def main() -> None:
     base = folder / "base"
     if not base.exists():
         write_tiny(base)
-    steps = [(checkpoints, name) for name in ("write_atomic", "seal", "save_random")]
+    steps = [(checkpoints, "write_atomic"), (checkpoints, "seal"), (checkpoints.PlainTrainer, "_save_rng_state")]
     steps += [(trainer, "keep_best"), (trainer, "summed_loss"), (safetensors.torch, "save_file")]
     for owner, name in steps:
         setattr(owner, name, counted(getattr(owner, name)))

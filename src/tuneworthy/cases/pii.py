@@ -53,6 +53,10 @@ class PiiMatch:
     digest: str
 
 
+# Finds personal data in a text (see `Masker`).
+Look = Callable[[str], list[PiiMatch]]
+
+
 def _data(name: str) -> Any:
     return orjson.loads(files("tuneworthy.cases").joinpath(name).read_bytes())
 
@@ -415,7 +419,7 @@ def _moved(match: PiiMatch, places: Sequence[int]) -> PiiMatch:
     return replace(match, start=places[match.start], end=places[match.end - 1] + 1)
 
 
-def recurrences(text: str, matches: Iterable[PiiMatch]) -> Callable[[str], list[PiiMatch]]:
+def recurrences(text: str, matches: Iterable[PiiMatch]) -> Look:
     """Return a function that finds the values of `matches` in other texts: later mentions may lack the naming word.
 
     >>> text = "my account number is 12345678"
@@ -480,7 +484,7 @@ class Masker:
     """
 
     counts: Counter[str] = field(default_factory=Counter)
-    look: Callable[[str], list[PiiMatch]] = find
+    look: Look = find
     _numbers: dict[str, int] = field(default_factory=dict)
     _last: Counter[str] = field(default_factory=Counter)
 

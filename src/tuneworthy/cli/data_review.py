@@ -1,8 +1,6 @@
 """`tuneworthy data review`: people judge a random sample of a frozen version."""
 
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +30,14 @@ from tuneworthy.config import load
 from tuneworthy.dataset.corrections import FILE_NAME as CORRECTIONS
 from tuneworthy.dataset.corrections import read_corrections, suspect_rows
 from tuneworthy.dataset.freeze import Version, open_version
+from tuneworthy.dataset.rows import ROWS, StoredRows
 from tuneworthy.people.review import BOUND, Review
 from tuneworthy.people.review_log import FILE_NAME, ReviewPlan, content_of
 from tuneworthy.people.review_state import State
 from tuneworthy.report.text import clean
 from tuneworthy.stats.acceptance import operating_characteristic
 from tuneworthy.store import Folder
-from tuneworthy.types import SECOND_SHARE, Example
+from tuneworthy.types import SECOND_SHARE
 
 BAD_RATES = (0.005, 0.01, 0.02)
 STATUS = {"accepted": 0, "rejected": 3, "open": 4, "no_plan": 4}
@@ -219,16 +218,6 @@ def status_command(version_id: str | None, root: Path, as_json: bool) -> int:
     return show(open_review(root, version_id), as_json=as_json)
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Rows of a version that are read again at each iteration."""
-
-    version: Version
-
-    def __iter__(self) -> Iterator[Example]:
-        return self.version.examples()
-
-
 def findings_of(version: Version, plan: ReviewPlan) -> dict[str, list[str]]:
     lines = defaultdict(list)
     for finding in version.findings():
@@ -248,7 +237,7 @@ def open_review(root: Path, version_id: str | None) -> Review:
         UserError: There is no such version.
     """
     version = open_version(Folder(root), version_id)
-    return Review(root / FILE_NAME, version.id, _Rows(version))
+    return Review(root / FILE_NAME, version.id, StoredRows(version.folder / ROWS))
 
 
 def show(review: Review, *, as_json: bool) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from tuneworthy.cases.pii import Masker, PiiMatch
+from tuneworthy.cases.pii import Look, Masker
 from tuneworthy.dataset.checks.personal_data import open_engine
 from tuneworthy.dataset.distill.teacher import name_of, terms_of
 from tuneworthy.dataset.effect import build_words, effect_words
@@ -194,8 +194,6 @@ def summary_of(recipe: Recipe) -> str:
     return build_words(recipe.input.n_kept, {one.check: one.n_drop for one in recipe.checks}, recipe.effect)
 
 
-# Finds personal data in a text (see `Masker`).
-Look = Callable[[str], list[PiiMatch]]
 Mask = Callable[[str], str]
 
 

@@ -141,10 +141,6 @@ class SourceRecord:
     n_kept: int = 0
     n_rejected: int = 0
 
-    def same_as(self, other: SourceRecord | None) -> bool:
-        """Whether another record is about the same bytes, read in the same way."""
-        return other is not None and (self.sha256, self.read) == (other.sha256, other.read)
-
 
 @dataclass(slots=True)
 class RejectReason:

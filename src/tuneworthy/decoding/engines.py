@@ -7,7 +7,7 @@ cut after the temperature, llama.cpp before it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib.resources import files
 from typing import Literal, TypeVar
@@ -136,7 +136,7 @@ class Resolved:
     values: Mapping[str, float]
     origins: Mapping[str, str]
     greedy: bool
-    ignored: tuple[str, ...] = field(default=())
+    ignored: tuple[str, ...] = ()
 
 
 def read_rows(file: str, key: str, kind: type[T]) -> Iterator[T]:

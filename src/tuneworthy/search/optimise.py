@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
@@ -182,7 +183,25 @@ async def optimise(
         raise ValueError(why)
     train, val = sides(cases, budget)
     adapter = _GepaAdapter(evaluate, reflect, budget=budget, round_calls=2 * MINIBATCH + ATTEMPTS + len(val))
-    result = await adapter.in_thread(lambda: _gepa(prompt, train, val, adapter, seed))
+    import gepa
+
+    search = partial(
+        gepa.optimize,
+        seed_candidate={PART: prompt},
+        trainset=train,
+        valset=val,
+        adapter=adapter,
+        reflection_lm=adapter.reflect,
+        reflection_prompt_template=ASK,
+        reflection_minibatch_size=MINIBATCH,
+        stop_callbacks=[adapter.enough],
+        logger=SimpleNamespace(log=lambda message: None),  # what came of the search is in the result
+        run_dir=None,
+        track_best_outputs=False,
+        raise_on_exception=True,
+        seed=seed,
+    )
+    result = await adapter.in_thread(search)  # it writes nothing (no `run_dir`) and sends nothing
     prompts = _prompts(result, val, adapter.unscored)
     return Optimised(
         prompts=prompts,
@@ -206,27 +225,6 @@ def _prompts(result: Any, val: Sequence[Case], unscored: Collection[tuple[str, s
         without = sum((text, case.id) in unscored for case in val)
         prompts.append(Rewrite(text, parents[0], float(score), (interval.lo, interval.hi), without))
     return prompts
-
-
-def _gepa(prompt: str, train: list[Case], val: list[Case], adapter: _GepaAdapter, seed: int) -> Any:
-    """Run GEPA to its end; it writes nothing (no `run_dir`) and sends nothing."""
-    import gepa
-
-    return gepa.optimize(
-        seed_candidate={PART: prompt},
-        trainset=train,
-        valset=val,
-        adapter=adapter,
-        reflection_lm=adapter.reflect,
-        reflection_prompt_template=ASK,
-        reflection_minibatch_size=MINIBATCH,
-        stop_callbacks=[adapter.enough],
-        logger=SimpleNamespace(log=lambda message: None),  # what came of the search is in the result
-        run_dir=None,
-        track_best_outputs=False,
-        raise_on_exception=True,
-        seed=seed,
-    )
 
 
 class _GepaAdapter:

@@ -34,7 +34,6 @@ say = Catalogue(
         "upstream_down": "{host} cannot be reached, or gives no answer that is HTTP ({error}).",
         "upstream_late": "{host} sends no answer.",
         # Output of a replay
-        "worse": "{metric} is worse by more than {margin:.1f} points{where}: {interval}",
         "interval": "{estimate:+.1f} points [{low:+.1f}, {high:+.1f}], n = {n} {n:session|sessions}.",
         "no_interval": (
             "{estimate:+.1f} points, n = {n} {n:session|sessions}. An interval needs {days} finished days, or more."
@@ -43,14 +42,7 @@ say = Catalogue(
         "open_level": (
             "{estimate:.1%}, n = {n} {n:session|sessions}. An interval needs {days} finished days, or more."
         ),
-        "shown": "{metric} is at most {margin:.1f} points worse than production: {interval}",
         "unscored": "The candidate gave no answer to {n} of {n_all} turns; a pass allows {most:.0%}.",
-        "more_sessions": "{metric} may be more than {margin:.1f} points worse than production: {interval}",
-        "add_days": (
-            "A result needs {least} finished days (UTC) with dates, and often more. The recording has {n}. Let "
-            "`tuneworthy shadow proxy` run on, or replay a log over more days, with a `timestamp` in each row. If "
-            "other days do not matter, add --one-period."
-        ),
         "undated": (
             "{n:,} {n:session has|sessions have} no date. Without days, a candidate can fail but cannot pass "
             "(--one-period)."

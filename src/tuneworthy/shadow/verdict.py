@@ -242,15 +242,25 @@ def _verdict(results: Sequence[MetricResult], pairs: AnswerPairs, rules: ShadowR
         fix = messages.say("label")
     elif open_ones := [result for result in overall if result.passed_at is None]:
         first = open_ones[0]
-        words = {"metric": messages.METRICS[first.metric], "margin": 100 * first.margin, "interval": interval(first)}
-        detail = f"{messages.say('more_sessions', **words)} {quality.forecast}".rstrip()
+        detail = (
+            f"{messages.METRICS[first.metric]} may be more than {100 * first.margin:.1f} points worse than production: "
+            f"{interval(first)} {quality.forecast}"
+        ).rstrip()
         is_labels = first.metric == "quality" and not rules.complete and rules.label_share < 1
         fix = messages.say("more_labels" if is_labels else "more_traffic", share=rules.label_share)
         if first.n_days < MIN_DAYS:
-            fix = f"{messages.say('add_days', least=MIN_DAYS, n=first.n_days)} {fix if is_labels else ''}".rstrip()
+            fix = (
+                f"A result needs {MIN_DAYS} finished days (UTC) with dates, and often more. The recording has "
+                f"{first.n_days}. Let `tuneworthy shadow proxy` run on, or replay a log over more days, with a "
+                "`timestamp` in each row. If other days do not matter, add --one-period. "
+                f"{fix if is_labels else ''}"
+            ).rstrip()
     else:
-        metric, status = messages.METRICS[quality.metric], "pass"
-        detail = messages.say("shown", metric=metric, margin=100 * quality.margin, interval=interval(quality))
+        status = "pass"
+        detail = (
+            f"{messages.METRICS[quality.metric]} is at most {100 * quality.margin:.1f} points worse than production: "
+            f"{interval(quality)}"
+        )
         detail += " Quality is lower than in production, but by less than the margin." if below else ""
     return ShadowVerdict(status=status, detail=detail, fix=fix, below=below, results=results)
 
@@ -264,7 +274,7 @@ def _stop_sentence(result: MetricResult, pairs: AnswerPairs, rules: ShadowRules)
         )
     where = f" in {result.stratum}" if result.stratum else ""
     metric, margin = messages.METRICS[result.metric], 100 * result.margin
-    return messages.say("worse", metric=metric, margin=margin, where=where, interval=interval(result))
+    return f"{metric} is worse by more than {margin:.1f} points{where}: {interval(result)}"
 
 
 def interval(result: MetricResult) -> str:

@@ -71,75 +71,6 @@ def _progress(folder: Path) -> JsonObject | None:
     return document["progress"] if whole else None
 
 
-def save_optimiser(folder: Path, optimizer: Any, scheduler: Any) -> None:
-    """Write the state of optimiser and schedule: tensors as safetensors, the rest as JSON."""
-    from safetensors.torch import save_file
-
-    state = optimizer.state_dict()
-    tensors, plain = {}, {}
-    for index, entry in state["state"].items():
-        # bitsandbytes wraps the state of a parameter that it quantised in another dictionary
-        inner = [value for value in entry.values() if isinstance(value, dict)]
-        flat = {k: v for part in (entry, *inner) for k, v in part.items() if not isinstance(v, dict)}
-        for name, value in flat.items():
-            if hasattr(value, "detach"):
-                shared = value.numel() < SMALL  # states share tables; a copy of the moments would raise the peak
-                tensors[f"{index}.{name}"] = value.detach().clone() if shared else value.detach().contiguous()
-            else:
-                plain[f"{index}.{name}"] = value
-    save_file(tensors, folder / OPTIMISER)
-    groups = [{key: value for key, value in group.items() if key != "params"} for group in state["param_groups"]]
-    counters = {
-        "plain": plain,
-        "groups": [_jsonable(group) for group in groups],
-        "params": [group["params"] for group in state["param_groups"]],
-        "schedule": _jsonable(scheduler.state_dict()),
-    }
-    write_atomic(folder / COUNTERS, orjson.dumps(counters))
-
-
-def load_optimiser(folder: Path, optimizer: Any, scheduler: Any) -> None:
-    """Restore what `save_optimiser` wrote."""
-    from safetensors.torch import load_file
-
-    counters = orjson.loads((folder / COUNTERS).read_bytes())
-    state: dict[int, JsonObject] = {}
-    for key, value in [*load_file(folder / OPTIMISER).items(), *counters["plain"].items()]:
-        index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = value
-    own = optimizer.state_dict()["param_groups"]
-    groups = [
-        {**now, **then, "params": params}
-        for now, then, params in zip(own, counters["groups"], counters["params"], strict=True)
-    ]
-    for group, now in zip(groups, own, strict=True):
-        if isinstance(now.get("betas"), tuple):
-            group["betas"] = tuple(group["betas"])
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
-    scheduler.load_state_dict({**scheduler.state_dict(), **counters["schedule"]})
-
-
-def save_random(folder: Path) -> None:
-    """Write the states of torch's random generators, which dropout draws from."""
-    import torch
-    from safetensors.torch import save_file
-
-    states = {"cpu": torch.random.get_rng_state()}
-    if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.random.get_rng_state()
-    save_file(states, folder / "random.safetensors")
-
-
-def load_random(folder: Path) -> None:
-    import torch
-    from safetensors.torch import load_file
-
-    states = load_file(folder / "random.safetensors")
-    torch.random.set_rng_state(states["cpu"])
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.random.set_rng_state(states["cuda"])
-
-
 class PlainTrainer:
     """Mixin, before a trainer of transformers: checkpoints without pickle, and steps of one kind of rows.
 
@@ -161,18 +92,74 @@ class PlainTrainer:
         save_weights(self.accelerator.unwrap_model(self.model), Path(output_dir or self.args.output_dir))
 
     def _save_optimizer_and_scheduler(self: Any, output_dir: str) -> None:
-        save_optimiser(Path(output_dir), self.optimizer, self.lr_scheduler)
+        """Write the state of optimiser and schedule: tensors as safetensors, the rest as JSON."""
+        from safetensors.torch import save_file
+
+        folder = Path(output_dir)
+        state = self.optimizer.state_dict()
+        tensors, plain = {}, {}
+        for index, entry in state["state"].items():
+            # bitsandbytes wraps the state of a parameter that it quantised in another dictionary
+            inner = [value for value in entry.values() if isinstance(value, dict)]
+            flat = {k: v for part in (entry, *inner) for k, v in part.items() if not isinstance(v, dict)}
+            for name, value in flat.items():
+                if hasattr(value, "detach"):
+                    shared = value.numel() < SMALL  # states share tables; a copy of the moments would raise the peak
+                    tensors[f"{index}.{name}"] = value.detach().clone() if shared else value.detach().contiguous()
+                else:
+                    plain[f"{index}.{name}"] = value
+        save_file(tensors, folder / OPTIMISER)
+        groups = [{key: value for key, value in group.items() if key != "params"} for group in state["param_groups"]]
+        counters = {
+            "plain": plain,
+            "groups": [_jsonable(group) for group in groups],
+            "params": [group["params"] for group in state["param_groups"]],
+            "schedule": _jsonable(self.lr_scheduler.state_dict()),
+        }
+        write_atomic(folder / COUNTERS, orjson.dumps(counters))
 
     def _load_optimizer_and_scheduler(self: Any, checkpoint: str | None) -> None:
-        if checkpoint is not None:
-            load_optimiser(Path(checkpoint), self.optimizer, self.lr_scheduler)
+        from safetensors.torch import load_file
+
+        if checkpoint is None:
+            return
+        folder = Path(checkpoint)
+        counters = orjson.loads((folder / COUNTERS).read_bytes())
+        state: dict[int, JsonObject] = {}
+        for key, value in [*load_file(folder / OPTIMISER).items(), *counters["plain"].items()]:
+            index, _, name = key.partition(".")
+            state.setdefault(int(index), {})[name] = value
+        own = self.optimizer.state_dict()["param_groups"]
+        groups = [
+            {**now, **then, "params": params}
+            for now, then, params in zip(own, counters["groups"], counters["params"], strict=True)
+        ]
+        for group, now in zip(groups, own, strict=True):
+            if isinstance(now.get("betas"), tuple):
+                group["betas"] = tuple(group["betas"])
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self.lr_scheduler.load_state_dict({**self.lr_scheduler.state_dict(), **counters["schedule"]})
 
     def _save_rng_state(self, output_dir: str) -> None:
-        save_random(Path(output_dir))
+        """Write the states of torch's random generators, which dropout draws from."""
+        import torch
+        from safetensors.torch import save_file
+
+        states = {"cpu": torch.random.get_rng_state()}
+        if torch.cuda.is_available():
+            states["cuda"] = torch.cuda.random.get_rng_state()
+        save_file(states, Path(output_dir) / "random.safetensors")
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        if checkpoint is not None:
-            load_random(Path(checkpoint))
+        import torch
+        from safetensors.torch import load_file
+
+        if checkpoint is None:
+            return
+        states = load_file(Path(checkpoint) / "random.safetensors")
+        torch.random.set_rng_state(states["cpu"])
+        if "cuda" in states and torch.cuda.is_available():
+            torch.cuda.random.set_rng_state(states["cuda"])
 
 
 def save_weights(model: Any, folder: Path) -> None:

@@ -95,10 +95,6 @@ class EncoderWithHead(torch.nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         save_file(self.state_dict(), folder / WEIGHTS)
 
-    def named(self) -> dict[str, torch.Tensor]:
-        """Return the weights by the names that they are stored under."""
-        return {name.removeprefix("encoder."): weight for name, weight in self.state_dict().items()}
-
 
 class EncoderTrainer(PlainTrainer, Trainer):
     """Trainer of transformers for an `EncoderWithHead`."""
@@ -228,7 +224,10 @@ def _write(
         say("Without held-out rows, the probabilities of the classifier are not calibrated.")
 
     def fill(folder: Path) -> None:
-        save_file({name: weight.float().contiguous() for name, weight in model.named().items()}, folder / WEIGHTS)
+        weights = {
+            name.removeprefix("encoder."): weight.float().contiguous() for name, weight in model.state_dict().items()
+        }
+        save_file(weights, folder / WEIGHTS)
         write_atomic(folder / SETTINGS, orjson.dumps(state))
         write_atomic(folder / "curves.json", orjson.dumps(progress))
         stored = read_classifier(folder)

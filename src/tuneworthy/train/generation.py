@@ -20,6 +20,8 @@ SHARED = 16
 NUCLEUS = 0.95
 # Seconds between two sentences on how far it is.
 EVERY_S = 10.0
+# Ids of each answer, and of the token that ended it; None where it was cut off.
+AnswerIds = list[tuple[list[int], int | None]]
 Advance = Callable[[int], None]
 
 
@@ -118,7 +120,7 @@ def answer_ids(
     max_tokens: int,
     draw: bool = False,
     advance: Advance = lambda _: None,
-) -> list[tuple[list[int], int | None]]:
+) -> AnswerIds:
     """Return the ids of each answer without the one that ended it, and that one; None if none did.
 
     What the model's own generation configuration says of how to answer is ignored. Tokens that all prompts begin with,
@@ -145,7 +147,7 @@ def answer_ids(
         use_cache=True,
         **drawn,
     )
-    answers_of: list[tuple[list[int], int | None]] = [([], None)] * len(prompts)
+    answers_of: AnswerIds = [([], None)] * len(prompts)
     device = model.device
     start, cache = shared_start(model, prompts)
     for chosen in batches([len(ids) for ids in prompts], max_tokens):

@@ -252,7 +252,7 @@ def fits(
 
 
 def what_would_fit(
-    shape: Shape, settings: TrainingSettings, available: float, device: Device, rows: Sequence[RowLengths] = ()
+    shape: Shape, settings: TrainingSettings, available: float, device: Device, rows: Sequence[RowLengths]
 ) -> Sequence[str]:
     """Return the changes to a run of one row that fit, and GPUs that are large enough."""
     length, method = settings.max_length // 2, {"full": "lora", "lora": "qlora"}.get(settings.method)

@@ -32,6 +32,8 @@ from tuneworthy.train.training_rows import Material, TaskMetric, gather
 from tuneworthy.types import Example, JsonObject, Say, content_hash
 
 Side = Literal["built", "raw"]
+# Rows, seed, and which rows.
+PilotRun = tuple[int, int, Side]
 FILE = "pilot"
 
 
@@ -96,7 +98,8 @@ def run_pilot(
             pool = material.train if side == "built" else raw
             order = sorted(pool, key=lambda row: row.id)
             random.Random(seed).shuffle(order)  # a larger size of one seed has the rows of the smaller one
-            some = material.with_rows(order[:size])
+            drawn = content_hash([material.dataset, [row.id for row in order[:size]]])
+            some = replace(material, train=tuple(order[:size]), dataset=drawn)
             points.append(_point(project, store, some, metric, (size, seed, side), own=own, say=say))
             store.write(FILE, document)
             say(f"{size} {side} rows, seed {seed}: dev score {points[-1]['score']:.1%}.")
@@ -125,13 +128,13 @@ class StoredPilot(OpenRecord):
     baseline: float
 
 
-def _plan(sizes: Sequence[int], n_seeds: int, raw: bool) -> list[tuple[int, int, Side]]:
+def _plan(sizes: Sequence[int], n_seeds: int, raw: bool) -> list[PilotRun]:
     """Return (size, seed, side) of every training, the small ones first; raw rows only at the largest size.
 
     >>> _plan([10, 20], 1, True)
     [(10, 0, 'built'), (20, 0, 'built'), (20, 0, 'raw')]
     """
-    plan: list[tuple[int, int, Side]] = [(size, seed, "built") for size in sizes for seed in range(n_seeds)]
+    plan: list[PilotRun] = [(size, seed, "built") for size in sizes for seed in range(n_seeds)]
     return plan + [(max(sizes), seed, "raw") for seed in range(n_seeds) if raw]
 
 
@@ -140,7 +143,7 @@ def _point(
     store: Folder,
     material: Material,
     metric: TaskMetric,
-    which: tuple[int, int, Side],
+    which: PilotRun,
     *,
     own: Sequence[TokenRow],
     say: Say,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from tuneworthy.cases import Dataset, guess_kind, labels_of, read_dataset
@@ -175,10 +175,6 @@ class Material:
         if not self.paired:
             return renderer.rows(chats, max_length)
         return renderer.pairs(chats, [rejected_answer(row) for row in self.train], max_length)
-
-    def with_rows(self, rows: Sequence[Example]) -> Material:
-        """Return the same with other rows to train on; the held-out rows stay."""
-        return replace(self, train=tuple(rows), dataset=content_hash([self.dataset, [row.id for row in rows]]))
 
 
 def gather(

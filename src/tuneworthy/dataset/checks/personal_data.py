@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any, ClassVar, Final, Literal, Protocol
 
 from tuneworthy.cases import pii
-from tuneworthy.cases.pii import KINDS, Masker, PiiMatch, recurrences
+from tuneworthy.cases.pii import KINDS, Look, Masker, PiiMatch, recurrences
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.dataset.distill.teacher import KEY as TEACHER
@@ -196,7 +196,7 @@ class PersonalData:
             row = self._masked(row, masker, recurrences(text, matches))
         return row
 
-    def _masked(self, row: Example, masker: Masker, again: Callable[[str], list[PiiMatch]]) -> Example:
+    def _masked(self, row: Example, masker: Masker, again: Look) -> Example:
         def look(text: str) -> list[PiiMatch]:
             return _longest([*again(text), *self._look(text)])
 
