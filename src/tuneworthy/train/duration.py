@@ -64,7 +64,7 @@ class Duration:
 def readable_time(seconds: float) -> str:
     """Return a time for people.
 
-    >>> words(90), words(5400)
+    >>> readable_time(90), readable_time(5400)
     ('1.5 min', '1.5 h')
     """
     if seconds < 60:
