@@ -33,7 +33,7 @@ from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.stats.comparisons import ComparisonPlan
 from tuneworthy.store import Folder
 from tuneworthy.types import Cascade, Failure, Response, Trace, Variant
-from tuneworthy.verdict.options import Option, rank, recommend
+from tuneworthy.verdict.options import Option, recommend
 
 T = TypeVar("T")
 PRICED = "input_usd_per_mtok = 1000.0\noutput_usd_per_mtok = 1000.0\nlatency_ms = 20.0\n"
@@ -475,19 +475,16 @@ def test_litellm_loads_the_configuration_and_asks_the_router(
     assert done.stdout.split("\n")[:2] == ["green", "asked qwz"], done.stderr
 
 
-def test_a_cascade_that_was_not_adopted_runs_only_where_nothing_else_meets_the_target() -> None:
+def test_a_cascade_follows_the_rule_of_all_options() -> None:
     cheap, large = (
         Option(option=name, rung=name, kind=kind, usd_per_1k=usd)
         for name, kind, usd in (("cascade", "cascade", 9.7), ("model", "variant", 10.0))  # type: ignore[misc]
     )
     today = Option(option="today", rung="baseline", kind="today", usd_per_1k=1.0)
-    options = rank([today, large, cheap])
 
-    def chosen(meets: set[str], *, adopted: bool) -> str | None:
-        found = recommend(options, lambda option: option.option in meets, lambda _: adopted)
+    def chosen(*meets: str) -> str | None:
+        found = recommend([today, large, cheap], lambda option: option.option in meets, frozenset())
         return found and found.option
 
-    assert chosen({"cascade", "model"}, adopted=False) == "model"
-    assert chosen({"cascade", "model"}, adopted=True) == "cascade"
-    assert chosen({"cascade"}, adopted=False) == "cascade"
-    assert chosen({"cascade", "today"}, adopted=True) == "today"
+    assert chosen("cascade", "model") == chosen("cascade") == "cascade"
+    assert chosen("cascade", "today") == "today"

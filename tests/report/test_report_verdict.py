@@ -158,9 +158,11 @@ def test_the_paragraph_holds_answer_scores_intervals_n_money_and_the_command() -
 def test_the_card_without_training_says_which_rule_chose_its_option() -> None:
     cards = {name: report(EVIDENCE[name]).cards[1] for name in EVIDENCE} | {"met": report(with_rungs(MET)).cards[1]}
     assert {card.label for card in cards.values()} == {"Without training"}
-    assert cards["met"].details[0] == "recommended: the cheapest that meets the target"
+    assert cards["met"].details[0] == (
+        "recommended: it meets the target at the lowest cost, or is significantly better at the same cost"
+    )
     today = report(with_rungs(replace(MET, rung="baseline", name="baseline/small"))).cards[1]
-    assert today.details[0].startswith("recommended: it meets the target, and no other option that does")
+    assert today.details[0].startswith("recommended: it meets the target, and no other option is")
     adopted = document(records.plain(), today=TODAY).cards[1]  # few_shot scores higher, which no test shows
     assert adopted.details[0] == "adopted: no other option scores significantly higher"
 

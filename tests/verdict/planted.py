@@ -32,7 +32,7 @@ N_TEST = 200
 def rung(name: str, variant: str, score: float | None, **more: Any) -> RungEvidence:
     """A rung that was measured on test (or not, without a score)."""
     ci95 = None if score is None else wilson(score * N_TEST, N_TEST)
-    base: dict[str, Any] = {"rung": name, "status": "inconclusive", "name": variant}
+    base: dict[str, Any] = {"rung": name, "status": "inconclusive", "name": variant, "variant": variant}
     measured = {"score": score, "ci95": ci95, "n": N_TEST, "n_effective": float(N_TEST), "usd_per_1k": 0.0}
     return RungEvidence(**(base | {"latency_p50_ms": 100.0, "latency_p95_ms": 200.0} | measured | more))
 
@@ -77,7 +77,12 @@ def differences(rungs: Iterable[RungEvidence], margin: float = 0.05) -> tuple[Ru
 def project(*rungs: RungEvidence, **more: Any) -> Evidence:
     """Evidence of these rungs; the best is the last one adopted."""
     adopted = [one.rung for one in rungs if one.status == "adopted" and one.score is not None]
-    rungs_by_name = {one.rung: one for one in rungs}
+    rungs_by_name, last = {}, next((one.variant for one in rungs if one.rung == "baseline"), None)
+    for one in rungs:  # one that was adopted is better than the one before, unless it says why else
+        row = replace(one, compared_to=one.compared_to or last) if one.score is not None else one
+        if one.status == "adopted":
+            row, last = replace(row, reason_code=one.reason_code or "better"), one.variant
+        rungs_by_name[one.rung] = row
     fields: dict[str, Any] = {
         "target": 0.9,
         "margin": 0.05,

@@ -11,7 +11,7 @@ import pytest
 
 from tuneworthy.verdict import outcome as outcome_module
 from tuneworthy.verdict.facts import TRUE_UNLESS_LISTED, DecisionFacts
-from tuneworthy.verdict.options import Option, rank, recommend
+from tuneworthy.verdict.options import Option, best_unmet, best_within_bill, costs_at_most, recommend
 from tuneworthy.verdict.outcome import completions, decided, open_facts
 
 TODAY = Option(option="today", rung="baseline", kind="today", usd_per_1k=1.0)
@@ -57,10 +57,10 @@ def test_an_option_that_saves_nothing_hides_none_that_does() -> None:
     cheaper = replace(SMALL, option="a little cheaper", usd_per_1k=0.95, latency_p95_ms=990.0)
     faster = replace(SMALL, option="twice as fast", usd_per_1k=0.97, latency_p95_ms=500.0)
     for options in ([faster, today], [cheaper, faster, today]):
-        chosen = recommend(rank(options), lambda _: True, lambda _: True)
+        chosen = recommend(options, lambda _: True, frozenset())
         assert chosen is faster
-    assert recommend(rank([cheaper, today]), lambda _: True, lambda _: True) is today
-    assert recommend(rank([cheaper, faster, today]), lambda one: one is not today, lambda _: True) is cheaper
+    assert recommend([cheaper, today], lambda _: True, frozenset()) is today
+    assert recommend([cheaper, faster, today], lambda one: one is not today, frozenset()) is cheaper
 
 
 def test_what_cannot_matter_is_never_enumerated() -> None:
@@ -81,14 +81,16 @@ def test_a_rule_that_guesses_an_unknown_fact_shows(monkeypatch: pytest.MonkeyPat
 
 def test_an_outcome_is_that_of_every_completion_of_all_facts_of_the_options() -> None:
     draw = random.Random(7)
-    kinds = ("eligible", "meets", "cost", "distil", "as_good")
+    kinds = ("eligible", "meets", "cost", "distil")
     classical = Option(option="words", rung="classical", kind="classical", usd_per_1k=0.0)
     for _ in range(300):
         options = draw.sample([TODAY, SMALL, classical], k=draw.choice([2, 3]))
         names = [(kind, option.option) for option in options for kind in kinds]
         values = {name: draw.choice([True, False]) for name in names} | {("pays", ""): draw.choice([True, False])}
         unknown = draw.sample(names, k=6)
-        found = DecisionFacts(values=values | dict.fromkeys(unknown), options=options)  # type: ignore[arg-type]
+        names_of = [one.option for one in options]
+        better = {(one, other) for one in names_of for other in names_of if one < other and draw.random() < 0.3}
+        found = DecisionFacts(values=values | dict.fromkeys(unknown), options=options, better=better)  # type: ignore[arg-type]
         completed = [
             decided(replace(found, values=values | dict(zip(unknown, completion, strict=True))))  # type: ignore[arg-type]
             for completion in product([True, False], repeat=len(unknown))
@@ -104,3 +106,76 @@ def test_the_options_make_a_chain_of_questions_and_not_a_product() -> None:
     found = DecisionFacts(values={(kind, one.option): None for one in options for kind in kinds}, options=options)  # type: ignore[misc]
     assert len(list(islice(completions(found), 1000))) < 50
     assert decided(found) is None and len(open_facts(found)) == 48
+
+
+def table(draw: random.Random) -> tuple[list[Option], set[tuple[str, str]], set[str]]:
+    """Return random options, which are shown to be better than which, and which work."""
+    models = {name: draw.choice([0.0, 10 ** draw.uniform(-2, 2), None]) for name in "abc"}
+    options, truth = [], {}
+    for n in range(draw.randint(2, 9)):
+        model = draw.choice("abc")
+        usd = models[model]
+        if usd and draw.random() < 0.5:  # shots, another prompt
+            usd *= draw.choice([0.97, 1.04, 1.5, 3.0, 10 ** draw.uniform(-0.3, 0.5)])
+        score = draw.uniform(0.4, 1.0)
+        truth[f"o{n}"] = score
+        options.append(
+            Option(
+                option=f"o{n}",
+                rung="prompt",
+                kind="today" if n == 0 else "variant",
+                model=model,
+                score=score,
+                usd_per_month=usd,
+                latency_p95_ms=draw.choice([None, 10 ** draw.uniform(1, 4)]),
+            )
+        )
+    better = {
+        (one, other) for one in truth for other in truth if truth[one] - truth[other] > 0.08 and draw.random() < 0.7
+    }
+    while more := {(a, d) for a, b in better for c, d in better if b == c} - better:
+        better |= more
+    target = draw.uniform(0.5, 1.0)
+    return options, better, {name for name, score in truth.items() if score > target and draw.random() < 0.9}
+
+
+def test_the_recommended_option_is_never_dominated_and_others_do_not_move_it() -> None:
+    draw, moved, met = random.Random(11), 0, 0
+    for _ in range(10_000):
+        options, better, works = table(draw)
+        mark = recommend(options, lambda one: one.option in works, better)  # noqa: B023
+        if mark is None:
+            continue
+        met += 1
+        ahead = [one for one in options if one.option in works and (one.option, mark.option) in better]
+        assert not any(costs_at_most(one, mark) for one in ahead), (mark, ahead, options)
+        others = [one for one in options if one is not mark and one.kind != "today"]
+        if others:
+            gone = draw.choice(others)
+            fewer = [one for one in options if one is not gone]
+            moved += recommend(fewer, lambda one: one.option in works, better) is not mark  # noqa: B023
+    assert met > 5_000 and moved <= 0.001 * 10_000
+
+
+def test_without_an_option_that_meets_the_target_only_shown_gains_move_it_from_today() -> None:
+    options = [TODAY, SMALL, replace(SMALL, option="large", usd_per_1k=5.0)]
+
+    def names(better: set[tuple[str, str]], barred: str = "") -> str:
+        found = best_unmet(options, lambda one: one.option != barred, better)
+        return found.option if found else ""
+
+    assert names(set()) == "today" and names(set(), "today") == ""
+    gains = {("small", "today"), ("large", "today")}
+    assert names(gains) == "small" and names(gains | {("large", "small")}) == "large"
+    assert names(gains, "small") == "large"
+
+
+def test_the_highest_score_within_the_bill_needs_a_bill() -> None:
+    scored = [replace(one, score=score) for one, score in ((TODAY, 0.8), (SMALL, 0.8), (TODAY, 0.95))]
+    dear = replace(scored[2], option="dear", kind="variant", usd_per_1k=1.01)
+    options = [*scored[:2], dear]
+    found = best_within_bill(options, lambda _: True, scored[0])
+    assert found is scored[0] and best_within_bill(options, lambda _: True, dear) is scored[1]
+    same = replace(dear, usd_per_1k=1.0)
+    assert best_within_bill([*options, same], lambda _: True, scored[0]) is same
+    assert best_within_bill([replace(TODAY, usd_per_1k=None), *options[1:]], lambda _: True, None) is None

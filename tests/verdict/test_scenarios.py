@@ -53,7 +53,7 @@ PAID = {"usd_per_1k": 1.02555}
 LARGE = rung("baseline", "baseline/large", 0.93, status="reference", **PAID)
 SMALL = rung("model", "model/small", 0.74, usd_per_1k=0.05)
 SLOW = rung("model", "model/strong", 0.93, status="violates_constraint", latency_p95_ms=1500.0, reason="p95 is 1500 ms")
-HOSTED = rung("teacher", "model/strong", 0.95, status="violates_constraint", hosted=True, reason="it is hosted")
+HOSTED = rung("teacher", "model/hosted", 0.95, status="violates_constraint", hosted=True, reason="it is hosted")
 TUNED = rung("fine_tune", "fine_tune/tuned", 0.91, status="inconclusive")
 
 
@@ -250,7 +250,7 @@ ROWS: dict[str, Row] = {
         ),
         "do_not_fine_tune",
         "model/small",
-        lambda v: "scores 7.0 points higher and costs $18,000 more a month" in v.reasons[0],
+        lambda v: "+7.0 points for $18,000 more a month, $2,571.43 a point" in v.reasons[0],
     ),
     "26 not resolved": (
         lambda: tuned(
@@ -302,10 +302,68 @@ ROWS: dict[str, Row] = {
             waivers={},
         ),
         "undecided",
-        "prompt/xml",
-        lambda v: v.reason_code == "gate_shadow",
+        "fine_tune/tuned",
+        lambda v: v.reason_code == "gate_shadow" and list(v.after_gates) == ["shadow"],
+    ),
+    "30 better at the same price": (
+        lambda: all_tried(
+            rung("baseline", "baseline/today", 0.848, status="reference", usd_per_1k=1.0),
+            rung("few_shot", "few_shot/per_case-8", 0.988, status="adopted", usd_per_1k=1.0),
+            target=0.8,
+            economics=Economics(requests_per_month=20_000),
+            usd=1.0,
+        ),
+        "do_not_fine_tune",
+        "few_shot/per_case-8",
+        lambda v: v.best_within_bill == v.recommendation and "highest within today's bill" in v.reasons[0],
+    ),
+    "40 after shadow": (
+        lambda: tuned(
+            rung("baseline", "baseline/small", 0.0, status="reference"),
+            replace(TUNED, score=0.808, status="adopted", reason_code="better"),
+            rows={("baseline", "fine_tune"): (0.808, 0.75, 0.86, True)},
+            target=0.7,
+            waivers={},
+        ),
+        "undecided",
+        "fine_tune/tuned",
+        lambda v: "shadow replay" in v.next_action.command and list(v.after_gates) == ["shadow"],
+    ),
+    "42 a critical label": (
+        lambda: critical(11, 11),
+        "undecided",
+        "baseline/small",
+        lambda v: targets(v) == ("missed", "unresolved"),
+    ),
+    "42 a critical label, enough cases": (
+        lambda: critical(60, 59),
+        "do_not_fine_tune",
+        "model/strong",
+        lambda v: targets(v) == ("missed", "met"),
     ),
 }
+
+
+def targets(verdict: Verdict) -> tuple[str | None, ...]:
+    """Whether today's option and the strong model meet the target."""
+    found = {one.option: one.target for one in verdict.options}
+    return found["baseline/small"], found["model/strong"]
+
+
+def critical(n: int, found: int, **more: Any) -> Evidence:
+    """Today's option never finds a critical label; another one finds it in `found` of `n` cases."""
+    return all_tried(
+        rung("baseline", "baseline/small", 0.973, status="reference", recall={"ok": 1.0, "critical": 0.0}),
+        rung("model", "model/strong", 0.98, recall={"ok": 0.98, "critical": found / n}),
+        label_cases={"ok": 400 - n, "critical": n},
+        **({"critical": {"critical": 0.85}} | more),
+    )
+
+
+def test_a_missed_rare_label_is_named_in_the_first_sentence_and_decides_only_if_it_is_critical() -> None:
+    found = decide(critical(11, 11, critical={}))
+    assert found.recommendation == "baseline/small" and "`critical` (0 of 11)" in found.reasons[0]
+    assert "model/strong finds 11 of 11" in found.reasons[0]
 
 
 def reason(verdict: Verdict, name: str) -> str:

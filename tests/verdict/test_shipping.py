@@ -189,7 +189,8 @@ def test_a_gate_before_shipping_trips_alone_and_keeps_it_from_shipping_until_it_
     wanted = DO_NOT_SHIP if gate.status == "fail" else UNDECIDED
     assert (found.outcome, found.reason_code) == (wanted, f"gate_{name}")
     assert EXIT[found.outcome] == {"fail": 3, "unknown": 4}[gate.status] and name in found.reasons[0]
-    assert found.recommendation != TUNED.name
+    assert (found.recommendation == TUNED.name) is (gate.status == "unknown" and name != "improvement")
+    assert list(found.after_gates) == [name] * (found.recommendation == TUNED.name)
     switch_off(name, monkeypatch)
     assert decide(world).outcome is SHIP
 
@@ -294,7 +295,7 @@ def test_no_worse_is_enough_if_it_saves_or_is_the_only_one_that_meets_the_target
 @pytest.mark.parametrize("high", [0.04, 0.06])
 def test_an_unknown_price_is_no_saving_and_is_asked_for(high: float) -> None:
     same = against(0.0, -0.04, high, no_worse=True)
-    rungs = {**same.rungs, "model": replace(RUNGS[3], usd_per_1k=None)}
+    rungs = {**same.rungs, "model": replace(same.rungs["model"], usd_per_1k=None)}
     bills = {**same.bills, "model": replace(same.bills["model"], usd_per_1k=None)}
     found = decide(replace(same, rungs=rungs, bills=bills))
     assert found.outcome is UNDECIDED

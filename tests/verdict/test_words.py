@@ -61,18 +61,6 @@ def test_a_command_is_an_instruction_and_several_actions_name_each_of_theirs() -
     assert "Run `tuneworthy decide --probe`." in str(action) and "Run `tuneworthy run --rung prompt`." in str(action)
 
 
-def test_a_classical_baseline_that_is_passed_over_is_named_with_what_would_settle_it() -> None:
-    cheap = rung("classical", "classical/linear", 0.955, status="reference")
-    dear = rung("model", "model/strong", 0.975, status="adopted", usd_per_1k=2.0)
-    today = rung("baseline", "baseline/small", 0.5, status="reference", usd_per_1k=1.0)
-    first = decide(with_rungs(cheap, today, dear, margin=0.03, best="model")).reasons[0]
-    assert "classical/linear meets the target too, at $0.0000 per 1,000 answers instead of $2.0000" in first
-    assert "may score more than 3.0 points below model/strong (difference -2.0 points" in first
-    assert "More test cases would settle it" in first
-    close = replace(cheap, score=0.975)
-    assert "meets the target too" not in decide(with_rungs(close, today, dear, margin=0.03, best="model")).reasons[0]
-
-
 def test_what_stands_for_a_number_in_the_table_is_explained_only_where_it_is_there() -> None:
     open_target = Option(option="a", rung="model", kind="variant", target="unresolved")
     server = Way(usd_per_month=500.0, capacity=1e6)

@@ -54,10 +54,11 @@ def show(verdict: Verdict, task: TaskSection) -> None:
     target = task.target
     show_answer(verdict, [marked(option) for option in verdict.options])
     say("")
-    for line in table_lines(options_table(verdict.options, verdict.recommendation, target)):
+    for line in table_lines(options_table(verdict, target)):
         say(line)
     if verdict.recommendation:
-        say("* recommended for now" if verdict.outcome is Outcome.UNDECIDED else "* recommended")
+        after = f" after {', '.join(verdict.after_gates)}" if verdict.after_gates else ""
+        say(f"* recommended{after or ' for now' if verdict.outcome is Outcome.UNDECIDED else ''}")
     if target is not None and any(one.target == "met" and one.ci95 and one.ci95[0] < target for one in verdict.options):
         say(
             f"met: the score reaches {target:.1%}, and its one-sided lower limit is above "

@@ -34,6 +34,16 @@ class TaskSection(Margined):
     """The reason to train that the team has in mind; it is measured, and decides nothing."""
     target: Share | None = None
     """The score of the primary grader on test that is good enough. Without it there is no outcome, only options."""
+    critical: dict[str, Share] | list[str] = {}
+    """Labels that must not be missed, each with the recall that it needs; of a list, the target less the margin. An
+    option whose lower bound of the recall is below does not meet the target."""
+
+    @property
+    def critical_recall(self) -> dict[str, float]:
+        """The recall that each critical label needs."""
+        if isinstance(self.critical, dict):
+            return dict(self.critical)
+        return dict.fromkeys(self.critical, max(0.0, (self.target or 1.0) - self.margin))
 
 
 class DataPath(Section):

@@ -1,6 +1,6 @@
 """Records of a run: one for the whole and one per rung. The only place that turns records to JSON and back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
@@ -135,6 +135,7 @@ class RungRecord:
         delta: Paired difference to `compared_to`, with its two-sided 95 % interval.
         p_value: One-sided; None, like `alpha`, if the difference is only described.
         alpha: Of this comparison, one-sided, with the α that earlier rungs passed on.
+        beats_today: Whether a comparison of the plan shows it to be better than today's option, where none before does.
         cost_usd: All calls that this rung was the first to need: the race, test, latency, a judge's; stored calls too.
         usd_per_1k: A thousand test answers.
         latency_p50_ms: Single calls at concurrency 1, as many as `latency_n`.
@@ -185,6 +186,7 @@ class RungRecord:
     delta_ci: Bounds | None = None
     p_value: float | None = None
     alpha: float | None = None
+    beats_today: bool = False
     cost_usd: Dollars = 0.0
     usd_per_1k: Dollars | None = None
     latency_p50_ms: float | None = None
@@ -215,6 +217,18 @@ class RungRecord:
     def unreported_share(self) -> float:
         """Share of the answers on test that count at their maximum cost; 0 where nothing is paid."""
         return self.unreported / max(1, self.n * self.repeats) if self.usd_per_1k else 0.0
+
+
+def shown_better(rungs: Iterable[RungRecord]) -> set[tuple[str, str]]:
+    """Return pairs of rungs (a, b) where a comparison of the plan, or a chain of them, shows a to be better than b."""
+    rungs = list(rungs)
+    by_variant = {one.variant: one.rung for one in reversed(rungs) if one.variant}
+    known = {one.rung for one in rungs}
+    found = {(one.rung, by_variant.get(one.compared_to or "", "")) for one in rungs if one.reason_code == "better"}
+    found |= {(one.rung, "baseline") for one in rungs if one.beats_today}
+    while more := {(a, d) for a, b in found for c, d in found if b == c} - found:
+        found |= more
+    return {pair for pair in found if known.issuperset(pair)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

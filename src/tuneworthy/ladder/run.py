@@ -36,6 +36,7 @@ from tuneworthy.ladder.measurement import (
     balance_of,
     beats_constant,
     calibration_of,
+    compare_scored,
     confusion_of,
     constant_score,
     decide,
@@ -62,6 +63,7 @@ from tuneworthy.ladder.record import (
     RunRecord,
     SplitRecord,
     read_record,
+    shown_better,
     write_record,
 )
 from tuneworthy.ladder.rung import RUNGS, Proposal, SearchResult, view_of
@@ -77,6 +79,8 @@ log = logging.getLogger(__name__)
 
 QUICK_DEV = 40
 REFERENCE_RUNGS = ("classical", "baseline")
+# Reasons why the scores of a rung show nothing.
+UNFIT = frozenset({"few_groups", "judge", "unscored", "unscored_flip"})
 # A rung with nothing to try needs no alpha, unless that will change: a model is still to be trained, say.
 KEEPS_ALPHA = frozenset({"baseline_failed", "no_tuned_model", "unavailable"})
 # Reason code of the rungs that a run did not reach, as it was stopped once the target was met.
@@ -243,6 +247,8 @@ class LadderRun:
             if self.classical and self.leader:
                 self.records["classical"] = await self._against_classical(self.classical, self.leader)
             self.watcher.finish(self.records["classical"])
+        if not self.quick and not self.stopped:
+            self._against_today()
         return self.record()
 
     def _stops(self, rest: Sequence[str]) -> bool:
@@ -538,6 +544,21 @@ class LadderRun:
             status=RungStatus.REFERENCE,
             reason=why,
         )
+
+    def _against_today(self) -> None:
+        """Compare the best with today's option, with alpha of the reserve, where no chain of comparisons shows it."""
+        best, today = self._best(), self.trials.get("baseline")
+        shown = shown_better(self.records.values())
+        if best is None or today is None or best.rung == "baseline" or (best.rung, "baseline") in shown:
+            return
+        trial, session = self.trials[best.rung], self.session
+        if trial.score <= today.score or self.records[best.rung].reason_code in UNFIT:
+            return
+        with suppress(UserError):  # the test set may be used up
+            alpha = take_comparison(session, "today", today.variant, trial.variant)
+            gain, _, unvalidated = compare_scored(session, session.split.test, today, trial, alpha)
+            beats = gain.better and not unvalidated
+            self.records[best.rung] = replace(self.records[best.rung], beats_today=beats)
 
     def _best(self) -> BestVariant | None:
         """Return the best variant that breaks no constraint: the classical baseline only if it was compared.

@@ -18,7 +18,7 @@ from tuneworthy.report.text import clean, plain
 from tuneworthy.text import plural
 from tuneworthy.verdict.answer import Verdict, answer_of
 from tuneworthy.verdict.last_verdict import StoredVerdict
-from tuneworthy.verdict.options import Option, recorded_option
+from tuneworthy.verdict.options import Option, per_point, recorded_option
 
 TRAINED = frozenset({"tuned", "fine_tune"})
 # Words of a name in the paragraph; characters of a name on a card.
@@ -153,19 +153,27 @@ def cards(record: RunRecord, options: Sequence[Option], verdict: Verdict | None)
             "fine-tuned model",
             [detail, _with_once(tuned)],
         )
-    return [
-        _card("Today", today, record),
-        _card("Without training", best, record, rule, "today's setup" if best is today else ""),
-        with_training,
-    ]
+    without = _card("Without training", best, record, rule, "today's setup" if best is today else "")
+    if best and (words := _within_bill(options, verdict, best)):
+        without = replace(without, details=[*without.details, words])
+    return [_card("Today", today, record), without, with_training]
+
+
+def _within_bill(options: Sequence[Option], verdict: Verdict | None, best: Option) -> str:
+    """Name the option with the highest score within today's bill, and the price of a point; "" if it is `best`."""
+    within = next((one for one in options if verdict and one.option == verdict.best_within_bill), None)
+    if within is None or within.option == best.option:
+        return ""
+    point = per_point(best, within)
+    return f"best within today's bill: {_few(within.option)}, {score_of(within)}" + (f", {point}" if point else "")
 
 
 def _rule(best: Option, options: Sequence[Option], verdict: Verdict | None) -> str:
     if verdict and best.option == verdict.recommendation and best.target == "met":
         return (
-            "recommended: it meets the target, and no other option that does is at least 20% cheaper or faster"
+            "recommended: it meets the target, and no other option is shown to be better or 20% cheaper or faster"
             if best.kind == "today"
-            else "recommended: the cheapest that meets the target"
+            else "recommended: it meets the target at the lowest cost, or is significantly better at the same cost"
         )
     most = max((option.score or 0.0 for option in options if option.kind not in TRAINED), default=0.0)
     return (
@@ -249,6 +257,8 @@ def _options_to_paste(record: RunRecord, options: Sequence[Option], verdict: Ver
         where = ""
     if best:
         yield _scored("Without training", best, where)
+    if best and (words := _within_bill(options, verdict, best)) and (not today or today.option not in words):
+        yield f"{words[0].upper()}{words[1:]}."
     if tuned:
         yield _scored("With training", tuned, "")
 

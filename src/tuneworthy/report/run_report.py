@@ -148,7 +148,7 @@ def _reasons(record: RunRecord, reasons: Sequence[str], verdict: Verdict | None,
     shown += [domain_sentence(verdict)] if verdict else []
     found = (
         [
-            tables.options_table(options, verdict.recommendation, record.target, serving_sentence(verdict)),
+            tables.options_table(verdict, record.target, serving_sentence(verdict)),
             tables.gates_table(verdict.gates),
         ]
         if verdict

@@ -34,6 +34,7 @@ from tuneworthy.report.table import Bar, Bars, Column, Table, entry_column, name
 from tuneworthy.report.text import clean, plain
 from tuneworthy.text import count, plural
 from tuneworthy.types import JsonMapping
+from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.base import GateResult
 from tuneworthy.verdict.options import Option, cost_note, legend
 
@@ -476,14 +477,11 @@ OPTION_COLUMNS: Sequence[Column] = (
 )
 
 
-def options_table(
-    options: Sequence[Option], chosen: str | None = None, target: float | None = None, serving: str = ""
-) -> Table:
+def options_table(verdict: Verdict, target: float | None = None, serving: str = "") -> Table:
     """Return the options of a verdict side by side.
 
     Args:
-        options: Of the verdict.
-        chosen: Name of the recommended option.
+        verdict: Has the options, and which is recommended.
         target: Shown in the heading.
         serving: Sentence on the assumed server.
     """
@@ -491,11 +489,16 @@ def options_table(
     columns = [
         replace(column, heading=heading if column.key == "target" else column.heading) for column in OPTION_COLUMNS
     ]
-    if any(option.usd_per_month is not None for option in options):
+    if any(option.usd_per_month is not None for option in verdict.options):
         columns = [replace(column, wide=column.wide or column.key == "usd_per_1k") for column in columns]
-    note = join_sentences("", *map(plain, legend(options)), serving)
-    best = next((place for place, option in enumerate(options) if option.option == chosen), None)
-    return Table.of("All options", columns, options, note, best=best).filled()
+    note = join_sentences("", *map(plain, legend(verdict.options)), serving)
+    gates = f"recommended after {', '.join(verdict.after_gates)}" if verdict.after_gates else ""
+    marks = {verdict.recommendation: gates, verdict.best_within_bill: "highest score within today's bill"}
+    rows = [
+        replace(row, notes=[*row.notes, mark]) if (mark := marks.get(row.option)) else row for row in verdict.options
+    ]
+    best = next((place for place, row in enumerate(rows) if row.option == verdict.recommendation), None)
+    return Table.of("All options", columns, rows, note, best=best).filled()
 
 
 def option_notes(option: Option) -> list[str]:

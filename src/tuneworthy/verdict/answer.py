@@ -42,7 +42,9 @@ class Verdict:
         outcome: The answer for machines, with the stage it is about and a code of what decided.
         reasons: At most three sentences for people, the weightiest first.
         options: What could run tomorrow.
-        recommendation: Name of the option to run; None before one was measured.
+        recommendation: Name of the option to run; None if there is no such option.
+        best_within_bill: Name of the option with the highest score that costs no more than today's; None if unknown.
+        after_gates: Open gates that the recommended option has to pass first: of a fine-tuned model.
         training: Which training, and the reasons to train.
         domain_text: Evidence for the reason `domain`.
         gates: All gates of the stages so far.
@@ -67,6 +69,8 @@ class Verdict:
     valid_until: str
     options: Sequence[Option] = ()
     recommendation: str | None = None
+    best_within_bill: str | None = None
+    after_gates: Sequence[str] = ()
     domain_text: DomainText | None = None
     training: TrainingAdvice = field(default_factory=TrainingAdvice)
     would_change: Sequence[str] = ()

@@ -17,6 +17,7 @@ from tuneworthy.money.economics import (
     worth_from,
 )
 from tuneworthy.money.results import EconomicsResult
+from tuneworthy.money.serving import RunningCost
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.base import Cost, GateResult, NextAction, Outcome, TrainingAdvice
@@ -31,7 +32,7 @@ from tuneworthy.verdict.facts import (
 )
 from tuneworthy.verdict.gates import run_gates
 from tuneworthy.verdict.next_action import next_action
-from tuneworthy.verdict.options import options_of, pilot_option
+from tuneworthy.verdict.options import Option, options_of, pilot_option
 from tuneworthy.verdict.outcome import Ruling, decided, open_facts
 from tuneworthy.verdict.sentences import Deliberation, reasons_in_sentences
 from tuneworthy.verdict.shipping import decide_shipping, expiries, take_home
@@ -56,13 +57,13 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict, t
     facts = facts_of(evidence, gates, options)
     ruling = decided(facts) if evidence.target is not None else None
     reasons = reasons_of(evidence, facts)
-    chosen = facts.recommendation
+    chosen, within = facts.recommendation, facts.within_bill
     money = money_of(evidence, facts, ruling)
     options = options if evidence.tuned else [*options, pilot_option(evidence, money)]
     if evidence.tuned is not None and not evidence.stale:
         rung = chosen.rung if chosen else None
         trained = replace(evidence, recommended=rung, training_reasons=reasons, money=money)
-        return decide_shipping(trained, options, chosen)
+        return decide_shipping(trained, options, facts)
     unknown = [] if ruling else open_facts(facts)
     evidence = replace(evidence, facts_open=unknown, training_reasons=reasons, money=money)
     gates = run_gates(evidence, known=gates)
@@ -88,6 +89,7 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict, t
         valid_until=min((date for date, _ in evidence.expires), default=""),
         options=options,
         recommendation=chosen.option if chosen else None,
+        best_within_bill=within.option if within else None,
         training=advice_of(evidence, ruling, reasons)
         if ruling and outcome is Outcome.FINE_TUNE
         else TrainingAdvice(reasons=reasons),
@@ -184,24 +186,43 @@ def _next(case: Deliberation) -> NextAction:
         relabel = lever == messages.LEVERS["cases label"]
         command = "tuneworthy cases label --suspects --apply" if relabel else "tuneworthy run"
         return NextAction(command=command, why=f"{lever}, then run the ladder and decide again.")
-    why = _traffic_chooses(evidence, facts)
+    why = _setting_chooses(evidence, facts)
     return NextAction(command="", why=why, calls=0, usd=0.0) if why else take_home(facts.recommendation)
 
 
-def _traffic_chooses(evidence: Evidence, facts: DecisionFacts) -> str:
-    chosen = facts.recommendation
-    if chosen is None or evidence.economics.requests_per_month is not None:
+def _setting_chooses(evidence: Evidence, facts: DecisionFacts) -> str:
+    """Name the setting that the recommendation depends on: the traffic, or the price of a model; "" without one."""
+    chosen, traffic = facts.recommendation, evidence.economics.requests_per_month
+    if chosen is None:
         return ""
-    for requests, how in ((1.0, "low"), (float(MOST_REQUESTS), "high")):
-        months = [one.running.monthly_usd(requests) if one.running else None for one in facts.options]
-        options = [replace(one, usd_per_month=usd) for one, usd in zip(facts.options, months, strict=True)]
-        other = replace(facts, options=options).recommendation
+    for requests, how in ((1.0, "low"), (float(MOST_REQUESTS), "high")) if traffic is None else ():
+        other = _at(facts, facts.options, requests)
         if other is not None and other.option != chosen.option:
             return (
                 f"Set `economics.requests_per_month` and run `tuneworthy decide` again. At {how} traffic, "
                 f"{other.option} would be recommended, because it costs less than {chosen.option}."
             )
-    return ""
+    free = [
+        replace(one, running=RunningCost(usd_per_1k=0.0)) if one.usd_by_answer is None else one for one in facts.options
+    ]
+    other = _at(facts, free, traffic)
+    if other is None or other.option == chosen.option:
+        return ""
+    return f"{messages.set_price(other.option)} If that is low, {other.option} would be recommended."
+
+
+def _at(facts: DecisionFacts, options: Sequence[Option], requests: float | None) -> Option | None:
+    """Return the recommendation among options with their costs at this traffic."""
+    costs = [(one, one.running or RunningCost(usd_per_1k=None)) for one in options]
+    priced = [
+        replace(
+            one,
+            usd_per_1k=cost.usd_per_1k_at(requests),
+            usd_per_month=None if requests is None else cost.monthly_usd(requests),
+        )
+        for one, cost in costs
+    ]
+    return replace(facts, options=priced).recommendation
 
 
 def _train(evidence: Evidence, gates: Sequence[GateResult]) -> NextAction:

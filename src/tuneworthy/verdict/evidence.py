@@ -9,7 +9,14 @@ from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.config.task import Motivation
 from tuneworthy.dataset.records import Effect
 from tuneworthy.ladder.bills import bills_of, known_usd
-from tuneworthy.ladder.record import BestVariant, LabelBalance, RungDifference, RungRecord, RunRecord
+from tuneworthy.ladder.record import (
+    BestVariant,
+    LabelBalance,
+    RungDifference,
+    RungRecord,
+    RunRecord,
+    shown_better,
+)
 from tuneworthy.ladder.rung_details import CascadeDetail, RetrievalDetail, TunedDetail
 from tuneworthy.money.bills import Bill
 from tuneworthy.money.results import EconomicsResult
@@ -282,6 +289,8 @@ class Evidence:
         differences: Of every two rungs that were measured on test.
         distinct_differences: The same on the test cases without a near-duplicate in what an option learned from.
         balance: The most frequent label; None for other tasks.
+        label_cases: Test cases of each label; empty for other tasks.
+        critical: Label to the recall that an option needs to meet the target.
         style_grader: Whether the primary grader judges style.
         preferences: Whether there are pairs or ratings of answers.
         limits: The constraints.
@@ -334,6 +343,8 @@ class Evidence:
     differences: Sequence[RungDifference] = ()
     distinct_differences: Sequence[RungDifference] = ()
     balance: LabelBalance | None = None
+    label_cases: Mapping[str, int] = field(default_factory=dict)
+    critical: Mapping[str, float] = field(default_factory=dict)
     style_grader: bool = False
     preferences: bool = False
     limits: Constraints = field(default_factory=Constraints)
@@ -376,6 +387,13 @@ class Evidence:
     def top(self) -> RungEvidence | None:
         """The best that may be used without training (see `best_eligible`)."""
         return best_eligible(self.upstream, self.best)
+
+    @property
+    def better(self) -> frozenset[tuple[str, str]]:
+        """Names of options (a, b) where a is shown to be better than b; see `shown_better`."""
+        copies = self.accepts_copies and "classical" not in self.waivers
+        rungs = [one for one in self.rungs.values() if one.tested and not (copies and one.rung == "classical")]
+        return frozenset((self.rungs[a].name, self.rungs[b].name) for a, b in shown_better(rungs))
 
     def difference(self, a: RungEvidence | None, b: RungEvidence | None) -> RungDifference | None:
         """Return the paired difference of `b` to `a` on test; None if it was not measured, or shows nothing."""
@@ -432,8 +450,8 @@ class Evidence:
     def target_of(self, rung: RungEvidence | None) -> Target | None:
         """Say whether a measured variant meets the target; None without a target.
 
-        One with holes settles nothing, nor do copied answers, unless the team waives that; and where one answer is
-        frequent, always giving that must be beaten.
+        One with holes settles nothing, nor do copied answers, unless the team waives that; where one answer is
+        frequent, always giving that must be beaten; and the recall of a critical label must be reached.
         """
         if self.target is None:
             return None
@@ -447,7 +465,18 @@ class Evidence:
         status = target_status(
             rung.score, rung.n_effective, self.target, self.margin, options=options, additions=self.additions
         )
-        return "unresolved" if status == "met" and rung.beats_majority is False else status
+        recalls = [self.recall_of(rung, label, options) for label in self.critical]
+        if status == "met" and rung.beats_majority is False:
+            return "unresolved"
+        return min([status, *recalls], key=("missed", "unresolved", "met").index)
+
+    def recall_of(self, rung: RungEvidence, label: str, options: int = 1) -> Target:
+        """Say whether the recall of a critical label is reached, by its one-sided bound at 0.05 / `options`."""
+        n, needed = self.label_cases.get(label, 0), self.critical[label]
+        found, alpha = round(rung.recall.get(label, 0.0) * n), 0.05 / options
+        if n and lower_bound(found, n, alpha) >= needed:
+            return "met"
+        return "missed" if n and upper_bound(found, n, alpha) < needed else "unresolved"
 
 
 def best_eligible(rungs: Mapping[str, RungEvidence], best: str | None) -> RungEvidence | None:

@@ -15,14 +15,22 @@ from tuneworthy.verdict.base import ErrorShare, GateResult
 from tuneworthy.verdict.error_analysis import LABELS
 from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, most_of
 from tuneworthy.verdict.messages import READERS
-from tuneworthy.verdict.options import PROVEN, Option, is_saving, options_of, rank, recommend, tuned_score
+from tuneworthy.verdict.options import (
+    MADE_UP,
+    Better,
+    Option,
+    best_unmet,
+    best_within_bill,
+    options_of,
+    recommend,
+    tuned_score,
+)
 
 # Kinds of facts; each is about a subject.
 FactKind = Literal[
     "sound",  # a gate that any answer needs
     "meets",  # an option meets the target
     "eligible",  # the constraints allow an option
-    "as_good",  # the classical baseline is non-inferior to the best; the cascade was adopted
     "could_meet",  # a rung that was not compared; also `retrieval` where documents may be missing
     "could_teach",  # a model that a constraint bars from serving, where no other model is named
     "cost",  # a smaller fine-tuned model would save more than it costs against an option
@@ -31,7 +39,7 @@ FactKind = Literal[
     "pays",  # training pays
 ]
 FactName = tuple[FactKind, str]
-TRUE_UNLESS_LISTED: Final[frozenset[FactKind]] = frozenset({"sound", "eligible", "as_good", "pays"})
+TRUE_UNLESS_LISTED: Final[frozenset[FactKind]] = frozenset({"sound", "eligible", "pays"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +49,12 @@ class DecisionFacts:
     Attributes:
         values: None where a fact is unknown.
         options: Options measured on test, in the order of the ladder.
-        fallback: Name of the option that runs where no option meets the target: the last one adopted.
+        better: Which are shown to be better than which; see `Evidence.better`.
     """
 
     values: Mapping[FactName, bool | None]
     options: Sequence[Option] = ()
-    fallback: str | None = None
+    better: Better = frozenset()
 
     def known(self, kind: FactKind, subject: str = "") -> bool | None:
         return self.values.get((kind, subject), kind in TRUE_UNLESS_LISTED)
@@ -59,16 +67,32 @@ class DecisionFacts:
         """Return the same with one fact decided."""
         return replace(self, values={**self.values, fact: value})
 
+    def with_options(self, options: Sequence[Option]) -> "DecisionFacts":
+        """Return the same with further options, of which only is known whether they may serve and meet the target."""
+        new = {one.option: one for one in options if one not in self.options}
+        values: dict[FactName, bool | None] = {("eligible", name): one.eligible for name, one in new.items()}
+        values |= {("meets", name): _MEETS[one.target or "unresolved"] for name, one in new.items()}
+        return replace(self, options=[*self.options, *new.values()], values={**self.values, **values})
+
     def works(self, option: Option, *, eligible: bool | None = True) -> bool:
         """Return whether an option is shown to meet the target, and the constraints allow it or rule it out."""
         meets = self.known("meets", option.option)
         return meets is True and self.known("eligible", option.option) is eligible
 
+    def allows(self, option: Option) -> bool:
+        """Return whether the constraints are known to allow an option."""
+        return self.known("eligible", option.option) is True
+
     @property
     def recommendation(self) -> Option | None:
-        """The option that is shown to meet the target and should run; else the last one adopted."""
-        shown = recommend(rank(self.options), self.works, lambda option: bool(self.known("as_good", option.option)))
-        return shown or next((option for option in self.options if option.option == self.fallback), None)
+        """The option that is shown to meet the target and should run; else see `best_unmet`."""
+        shown = recommend(self.options, self.works, self.better)
+        return shown or best_unmet(self.options, self.allows, self.better)
+
+    @property
+    def within_bill(self) -> Option | None:
+        """See `best_within_bill`."""
+        return best_within_bill(self.options, self.allows, self.recommendation)
 
 
 # The lever that represents all others where dev is unlike test.
@@ -109,8 +133,7 @@ def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Sequence[
         values["could_teach", "model"] = None
     for name, value in _levers(evidence, status).items():
         values["lever", name] = value
-    fallback = _fallback(evidence, values, measured, copied=status["classical"] == "fail")
-    facts = DecisionFacts(values=values, options=measured, fallback=fallback.option if fallback else None)
+    facts = DecisionFacts(values=values, options=measured, better=evidence.better)
     chosen = facts.recommendation
     bill = evidence.bill(evidence.rungs[chosen.rung] if chosen else None)
     return facts.suppose(("pays", ""), can_pay(bill, (0.0, most_gain(evidence, chosen)), evidence.economics))
@@ -119,29 +142,9 @@ def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Sequence[
 def winner_of(evidence: Evidence) -> Option | None:
     """Return the option that is shown to meet the target and should run, whatever the gates say; None without one."""
     measured = [option for option in options_of(evidence) if option.kind != "tuned"]
-    return DecisionFacts(values=_of_options(evidence, measured), options=measured).recommendation
-
-
-def _fallback(
-    evidence: Evidence, values: Mapping[FactName, bool | None], measured: Sequence[Option], *, copied: bool
-) -> Option | None:
-    """Return the option adopted last, or a classical baseline that is as good and saves against it.
-
-    Args:
-        evidence: Measurements of the project.
-        values: Facts of the options.
-        measured: Options without training.
-        copied: Whether the grader accepts copied answers.
-    """
-    top = evidence.top
-    last = next((option for option in measured if top is not None and option.rung == top.rung), None)
-    if copied:
-        return best_model(measured) if last is not None and last.kind == "classical" else last
-    for option in measured:
-        saves = option.kind == "classical" and option.eligible and (option.score or 0.0) > 0
-        if saves and last and values["as_good", option.option] and is_saving(option, last):
-            last = option
-    return last
+    return DecisionFacts(
+        values=_of_options(evidence, measured), options=measured, better=evidence.better
+    ).recommendation
 
 
 def gain_over(evidence: Evidence, reference: Option | None) -> Bounds | None:
@@ -170,11 +173,6 @@ def today_usd(options: Sequence[Option]) -> float | None:
     return next((one.usd_by_answer for one in options if one.kind == "today"), None)
 
 
-def best_model(measured: Sequence[Option]) -> Option | None:
-    """Return the best option that was measured with a language model: the reference of the classical baseline."""
-    return max((one for one in measured if one.kind != "classical"), key=lambda one: one.score or 0.0, default=None)
-
-
 def _of_options(evidence: Evidence, measured: Sequence[Option]) -> dict[FactName, bool | None]:
     values: dict[FactName, bool | None] = {}
     for option in measured:
@@ -186,20 +184,12 @@ def _of_options(evidence: Evidence, measured: Sequence[Option]) -> dict[FactName
 
 def _of_option(evidence: Evidence, option: Option, measured: Sequence[Option]) -> dict[FactName, bool | None]:
     values: dict[FactName, bool | None] = {}
-    best = best_model(measured)
     values["cost", option.option] = cost_is_a_reason(
         evidence.bill(evidence.rungs[option.rung]),
         today_usd(measured),
         evidence.economics,
         evidence.smaller_usd,
     )
-    if option.kind == "classical" and best:
-        row = evidence.difference(evidence.rungs[best.rung], evidence.rungs[option.rung])
-        values["as_good", option.option] = row is not None and row.no_worse
-    elif option.kind == "classical":
-        values["as_good", option.option] = True
-    elif option.kind == "cascade":
-        values["as_good", option.option] = evidence.rungs[option.rung].status == "adopted"
     if option.eligible is not True:
         values["distil", option.option] = _can_distil(evidence, option, measured)
     return values
@@ -211,7 +201,7 @@ def _can_distil(evidence: Evidence, option: Option, measured: Sequence[Option]) 
         return not limits.data_stays
     if keeps_p95(limits, option.latency_p95_ms, option.latency_p95_ci) is not True:
         fast = any(
-            other.kind not in PROVEN
+            other.kind not in MADE_UP
             and other.eligible
             and keeps_p95(limits, other.latency_p95_ms, other.latency_p95_ci)
             for other in measured

@@ -129,6 +129,7 @@ def evidence_of(
     version = latest_version(Folder(project.root))
     evidence = Evidence(
         target=project.task.target,
+        critical=project.task.critical_recall,
         margin=project.task.margin,
         motivation=project.task.motivation,
         waivers={waiver.gate: waiver.reason for waiver in project.waivers},
@@ -159,6 +160,7 @@ def _with_data(evidence: Evidence, data: TaskData) -> Evidence:
         kind=data.task.kind,
         answers_open=answers_open(data),
         n_test=len(split.test),
+        label_cases=Counter(str(case.expected) for case in split.test) if data.task.kind == "label" else {},
         additions=len(split.additions),
         n_groups=split.effective_groups,
         overlaps=overlaps_left(data),

@@ -60,7 +60,6 @@ PRIORS: Final[Mapping[FactKind, float]] = {
     "lever": 0.3,
     "pays": 0.5,
     "eligible": 0.5,
-    "as_good": 0.5,
     "meets": 0.3,
 }
 Chances = Mapping[FactName, Bounds]
@@ -145,7 +144,7 @@ class _Worth:
             return inf
         saved = self._trained
         for (kind, name), (shown, _) in step.chances.items():
-            if kind in {"meets", "eligible", "as_good", "could_meet"}:
+            if kind in {"meets", "eligible", "could_meet"}:
                 saved += shown * max(0.0, self._bill - self._months.get(name, 0.0))
         return 12 * saved
 
@@ -414,7 +413,7 @@ class _Steps:
 
     def _more_cases(self, unknown: Sequence[FactName]) -> Iterator[Offer]:
         """Offer to add test cases, or to change a target that is so near that many cases may not settle it."""
-        evidence, moving = self.evidence, [fact for fact in unknown if fact[0] in {"meets", "as_good"}]
+        evidence, moving = self.evidence, [fact for fact in unknown if fact[0] == "meets"]
         if evidence.target is None or not moving:
             return
         tested = [rung for rung in evidence.rungs.values() if rung.tested]
@@ -437,7 +436,7 @@ class _Steps:
 
     def _chance_with(self, more: int, fact: FactName) -> Bounds:
         evidence, rung = self.evidence, self._rung(fact[1])
-        if fact[0] == "as_good" or rung.score is None or rung.n_effective is None or evidence.target is None:
+        if rung.score is None or rung.n_effective is None or evidence.target is None:
             return 0.3, 0.3
         return chance_of_status(
             rung.score,

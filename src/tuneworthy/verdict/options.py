@@ -1,6 +1,6 @@
 """Options of a verdict: everything that could run tomorrow, with its score, price and limits, and which should run."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from math import inf, isinf
 from typing import Any, Final, Literal
@@ -25,8 +25,12 @@ KINDS: Final[Mapping[str, OptionKind]] = {
     CASCADE: "cascade",
     TUNED: "tuned",
 }
-# Kinds that run only where they are shown to be as good, and for a cascade to save, or where nothing else will do.
-PROVEN: Final = frozenset({"classical", "cascade"})
+# Kinds without a model of their own that training could make smaller.
+MADE_UP: Final = frozenset({"classical", "cascade"})
+# A cost at most so many times another counts as the same.
+ALIKE: Final = 1.05
+# Pairs of names: the first option is shown to be better than the second.
+Better = Set[tuple[str, str]]
 # Latencies are compared in steps of so many milliseconds: smaller differences are noise of the measurement.
 STEP_MS: Final = 25.0
 # An option whose recall of a label is at most this, where the label is rare, is marked.
@@ -273,7 +277,7 @@ def rank(options: Sequence[Option]) -> list[Option]:
 
 
 def is_saving(option: Option, other: Option) -> bool:
-    """Return whether `option` is at least 20% cheaper than `other`, or 20% faster and no dearer by the answer.
+    """Return whether `option` is at least 20% cheaper than `other`, or 20% faster and no dearer.
 
     >>> small, large = (Option(option=str(usd), rung="model", kind="variant", usd_per_1k=usd) for usd in (0.9, 1.0))
     >>> is_saving(small, large)
@@ -284,37 +288,111 @@ def is_saving(option: Option, other: Option) -> bool:
     if saves(*(None if isinf(usd) else usd for usd in map(_usd, (option, other))), spares_server=spares_server):
         return True
     faster = _p95(option) <= SAVING * _p95(other) and _p95(option) + STEP_MS < _p95(other)
-    return faster and _by_answer(option) <= _by_answer(other)
+    return faster and costs_at_most(option, other)
 
 
-def recommend(
-    ranked: Sequence[Option], works: Callable[[Option], bool], as_good: Callable[[Option], bool]
-) -> Option | None:
+def costs_at_most(option: Option, other: Option, factor: float = 1.0) -> bool:
+    """Return whether `option` costs at most `factor` times as much as `other`; an unknown cost is the highest.
+
+    Two unknown costs are equal only where one model answers. Without traffic, a server or upkeep costs more than none.
+    """
+    mine, theirs = _usd(option), _usd(other)
+    if isinf(mine):
+        return isinf(theirs) and option.model == other.model
+    if option.usd_per_month is None and _fixed(option) > _fixed(other):
+        return False
+    return mine <= factor * theirs
+
+
+def recommend(options: Sequence[Option], works: Callable[[Option], bool], better: Better) -> Option | None:
     """Return the option that meets the target and should run; None if no option meets it.
 
-    Today's option if it meets the target and nothing that meets it is a saving; then the cheapest saving; else the
-    cheapest that meets it. The classical baseline only if it is as good as the best that was measured, a cascade only
-    if it was adopted, or nothing else meets the target.
+    Where today's option works: the cheapest that works, saves against it, and is not beaten by one that costs no more;
+    without such a saving today's. Otherwise the cheapest that works (of equal costs, the highest score). From there it
+    moves once to an option that is shown to be better and costs at most `ALIKE` times as much, of several to the
+    highest score; a saving only to another saving. Savings are those against today's option and not against one on the
+    way, so that an option that is not chosen hardly ever changes the choice.
 
     Args:
-        ranked: From `rank`.
-        works: Whether an option may serve and meets the target; asked only as far as it matters.
-        as_good: Whether the classical baseline is non-inferior to the best, or a cascade was adopted.
+        options: In any order.
+        works: Whether an option may serve and meets the target; asked only where it matters.
+        better: From `Evidence.better`.
     """
-    working = (option for option in ranked if works(option))
-    cheapest = first = next(working, None)
-    while cheapest is not None and cheapest.kind in PROVEN and not as_good(cheapest):
-        cheapest = next(working, None)
-    cheapest = cheapest or first
-    today = next((option for option in ranked if option.kind == "today"), None)
-    if cheapest is None or today is None or today is cheapest or is_saving(cheapest, today) or not works(today):
-        return cheapest
-    savings = (option for option in ranked if is_saving(option, today) and works(option))
-    return next((option for option in savings if option.kind not in PROVEN or as_good(option)), today)
+    ranked = sorted(options, key=lambda one: (_usd(one), _by_answer(one), _minus_score(one), _p95(one)))
+    by_score = sorted(ranked, key=_minus_score)
+
+    def ahead_of(mark: Option, among: Sequence[Option], factor: float) -> list[Option]:
+        return [one for one in among if (one.option, mark.option) in better and costs_at_most(one, mark, factor)]
+
+    def stays(option: Option) -> bool:
+        return works(option) and not any(works(rival) for rival in ahead_of(option, ranked, 1.0))
+
+    def improved(mark: Option, among: Sequence[Option]) -> Option:
+        return next((one for one in ahead_of(mark, among, ALIKE) if stays(one)), mark)
+
+    start = next((one for one in sorted(ranked, key=lambda one: one.kind != "today") if works(one)), None)
+    if start is None or start.kind != "today":
+        return start and improved(start, by_score)
+    savings = [one for one in by_score if is_saving(one, start)]
+    cheapest = next((one for one in ranked if one in savings and stays(one)), None)
+    return improved(cheapest, savings) if cheapest else improved(start, by_score)
+
+
+def best_unmet(options: Sequence[Option], eligible: Callable[[Option], bool], better: Better) -> Option | None:
+    """Return the option that should run where no option meets the target; None if nothing may.
+
+    Of the eligible options that are shown to be better than today's: the cheapest that no other is shown to beat; else
+    today's.
+    """
+    today = next((option for option in options if option.kind == "today"), None)
+    ahead = [one for one in rank(options) if today and (one.option, today.option) in better and eligible(one)]
+    unbeaten = (one for one in ahead if not any((other.option, one.option) in better for other in ahead))
+    return next(unbeaten, today if today and eligible(today) else None)
+
+
+def best_within_bill(
+    options: Sequence[Option], eligible: Callable[[Option], bool], chosen: Option | None
+) -> Option | None:
+    """Return the option with the highest score that costs no more than today's; None if today's cost is unknown.
+
+    Of equal scores, `chosen`, then the cheapest.
+    """
+    today = next((option for option in options if option.kind == "today"), None)
+    if today is None or isinf(_usd(today)):
+        return None
+    within = (one for one in rank(options) if one.score is not None and costs_at_most(one, today) and eligible(one))
+    return min(within, key=lambda one: (_minus_score(one), one is not chosen), default=None)
+
+
+def more_usd(option: Option, other: Option) -> float | None:
+    """Return what `other` costs more than `option`, US dollars: a month, else per 1,000 answers."""
+    for mine, theirs in ((option.usd_per_month, other.usd_per_month), (option.usd_per_1k, other.usd_per_1k)):
+        if mine is not None and theirs is not None:
+            return theirs - mine
+    return None
+
+
+def per_point(option: Option, other: Option) -> str:
+    """Return the price of a point of the score between two options; "" if the cost or the score is the same.
+
+    >>> small = Option(option="small", rung="model", kind="variant", usd_per_1k=0.5, score=0.5)
+    >>> per_point(small, Option(option="large", rung="model", kind="variant", usd_per_1k=0.7, score=0.7))
+    '$0.01 a point'
+    """
+    usd, more = more_usd(option, other), 100 * ((other.score or 0.0) - (option.score or 0.0))
+    return f"${abs(usd / more):,.2f} a point" if usd and more else ""
+
+
+def _minus_score(option: Option) -> float:
+    return -(option.score or 0.0)
 
 
 def _usd(option: Option) -> float:
     return _by_answer(option) if option.usd_per_month is None else option.usd_per_month
+
+
+def _fixed(option: Option) -> tuple[bool, float]:
+    return option.server is not None, option.running.upkeep_usd if option.running else 0.0
 
 
 def _by_answer(option: Option) -> float:

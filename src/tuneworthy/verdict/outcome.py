@@ -116,7 +116,7 @@ def _rule(facts: DecisionFacts, ask: Ask) -> Ruling:
     winner = recommend(
         ranked,
         lambda option: ask({("eligible", option.option): True, ("meets", option.option): True}),
-        lambda option: ask({("as_good", option.option): True}),
+        facts.better,
     )
     untried = facts.subjects("could_meet")  # (e): `retrieval` is one where documents may be missing
     if winner is not None:  # (b)

@@ -11,11 +11,24 @@ from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import ErrorShare, GateResult
 from tuneworthy.verdict.error_analysis import FIXED_BY, LABELS
 from tuneworthy.verdict.evidence import Evidence, most_of
-from tuneworthy.verdict.facts import DEV, DecisionFacts, FactKind, FactName, best_model
+from tuneworthy.verdict.facts import DEV, DecisionFacts, FactKind, FactName
 from tuneworthy.verdict.gates.to_decide import lacks_shots
-from tuneworthy.verdict.options import PROVEN, Option, is_saving, marked, open_latency, rank
+from tuneworthy.verdict.options import (
+    MADE_UP,
+    MISSED_RECALL,
+    MOST_RECALLS,
+    Option,
+    is_saving,
+    marked,
+    more_usd,
+    open_latency,
+    per_point,
+    rank,
+)
 from tuneworthy.verdict.outcome import Ruling
 
+# Test cases of a label from which a missed one is named in the first sentence.
+FEWEST_MISSED: Final = 5
 COULD_TEACH: Final = (
     f"{messages.NO_OTHER_MODEL} A model that the constraints rule out in production could still teach a smaller one."
 )
@@ -94,14 +107,15 @@ def reasons_in_sentences(case: Deliberation) -> list[str]:
             first = f"A cheaper fix exists for most failures. Their cause: {messages.error_share(row)}. {lever}."
     else:
         first = DECIDED[case.ruling.code](case, case.ruling)
-    sentences = [join_sentences(first, _passed_over(case))]
+    sentences = [first]
     named = next((row for row in evidence.training_reasons if row.reason == evidence.motivation), None)
     if named is not None:
         sentences.append(f"Your reason to train ({named.reason}) is {STATUS_WORDS[named.status]}: {named.evidence}")
-    return [*sentences, *_scores(evidence, case.facts)][:3]
+    said = case.ruling is not None and case.ruling.code == "target_met"
+    return [*sentences, *_scores(evidence, case.facts, "" if said else _second_row(case.facts))][:3]
 
 
-def _scores(evidence: Evidence, facts: DecisionFacts) -> list[str]:
+def _scores(evidence: Evidence, facts: DecisionFacts, second: str) -> list[str]:
     base, chosen, n = evidence.rungs.get("baseline"), facts.recommendation, evidence.n_test
     sentences = []
     if base is not None and base.tested:
@@ -110,7 +124,7 @@ def _scores(evidence: Evidence, facts: DecisionFacts) -> list[str]:
         if chosen is not None:
             best = evidence.rungs[chosen.rung]
             other = "" if best is base else f"; {best.label} scores {best.score_on(n)}"
-            sentences.append(f"Today's setup scores {base.score_on(n)}{other}.")
+            sentences.append(join_sentences(f"Today's setup scores {base.score_on(n)}{other}.", second))
     noted = next((one for one in facts.options if one.notes and one.eligible is not None and one is not chosen), None)
     return [*sentences, marked(noted)] if noted else sentences
 
@@ -124,8 +138,9 @@ def target_met(case: Deliberation, ruling: Ruling) -> str:
         return f"Training is not needed: an option meets the target of {case.target:.1%}, or a cheaper fix remains."
     met = (
         f"{chosen.option} meets the target of {case.target:.1%} without fine-tuning"
-        f"{_better(case.evidence, case.facts, chosen)}{_regret(case, chosen)}."
-    )
+        f"{_missed_labels(case, chosen)}{_better(case.evidence, case.facts, chosen)}{_regret(case, chosen)}. "
+        f"{_second_row(case.facts)}"
+    ).rstrip()
     row = next(row for row in case.evidence.training_reasons if row.reason == "cost")
     saving = monthly_saving(case.evidence.bill(case.evidence.rungs[chosen.rung]), case.evidence.economics)
     is_asked = case.evidence.motivation == "cost"
@@ -176,7 +191,7 @@ def _regret(case: Deliberation, chosen: Option) -> str:
     facts = case.facts
     open_options = [one for one in rank(facts.options) if one.eligible and facts.known("meets", one.option) is None]
     other = next((one for one in open_options if is_saving(one, chosen) and one.usd_by_answer is not None), None)
-    if other is None or other.score is None or chosen.score is None or other.kind in PROVEN:
+    if other is None or other.score is None or chosen.score is None or other.kind in MADE_UP:
         return ""
     points = 100 * (other.score - chosen.score)
     return (
@@ -196,27 +211,6 @@ DECIDED: Final[Mapping[str, Callable[[Deliberation, Ruling], str]]] = {
 }
 
 
-def _passed_over(case: Deliberation) -> str:
-    evidence, facts = case.evidence, case.facts
-    chosen, option = facts.recommendation, next((one for one in facts.options if one.kind == "classical"), None)
-    best = best_model(facts.options)
-    if chosen is None or option is None or option is chosen or best is None or not is_saving(option, chosen):
-        return ""
-    row = evidence.difference(evidence.rungs[best.rung], evidence.rungs[option.rung])
-    sound = all(facts.known("sound", gate) for gate in facts.subjects("sound"))
-    if row is None or not sound or not facts.works(option) or facts.known("as_good", option.option):
-        return ""
-    margin, (low, high) = evidence.margin, row.ci95
-    scores, next_step = "may score", "More test cases would settle it (`tuneworthy cases add`)."
-    if high < -margin:
-        scores, next_step = "scores", "A larger `task.margin` would allow it."
-    return (
-        f"{option.option} meets the target too, at {_price(option)} instead of {_price(chosen)}, but {scores} more "
-        f"than {100 * margin:.1f} points below {best.option} (difference {100 * row.delta:+.1f} points, 95% interval "
-        f"[{100 * low:+.1f}, {100 * high:+.1f}]). {next_step}"
-    )
-
-
 def _price(option: Option) -> str:
     if option.usd_per_month is not None:
         return f"${option.usd_per_month:,.2f} a month"
@@ -226,10 +220,12 @@ def _price(option: Option) -> str:
 
 
 def _better(evidence: Evidence, facts: DecisionFacts, chosen: Option) -> str:
-    found = _shown_better(evidence, facts.options, chosen)
-    if found is None:
+    """Name the best option that is shown to be better than the chosen one, with the price of the difference."""
+    ahead = [one for one in rank(facts.options) if (one.option, chosen.option) in facts.better and facts.allows(one)]
+    if not ahead:
         return ""
-    option, delta = found
+    option = max(ahead, key=lambda one: one.score or 0.0)
+    delta = (option.score or 0.0) - (chosen.score or 0.0)
     value, traffic = evidence.economics.usd_per_wrong_answer, evidence.economics.requests_per_month
     worth = (
         f" (worth ${value * delta * traffic:,.0f} a month at ${value:,.10g} per wrong answer)"
@@ -239,32 +235,47 @@ def _better(evidence: Evidence, facts: DecisionFacts, chosen: Option) -> str:
     return f"; {option.option} scores {100 * delta:.1f} points higher {_dearer(chosen, option)}{worth}"
 
 
-def _shown_better(evidence: Evidence, options: Sequence[Option], chosen: Option) -> tuple[Option, float] | None:
-    """Return the option that may serve and is shown to be better than the chosen one by most, and by how much.
+def _missed_labels(case: Deliberation, chosen: Option) -> str:
+    """Name the labels that the chosen option rarely finds, and an option that finds the first more often."""
+    cases, options = case.evidence.label_cases, case.facts.options
+    recall = {one.option: case.evidence.rungs[one.rung].recall for one in options}
+    rare = [label for label, share in recall[chosen.option].items() if share <= MISSED_RECALL]
+    rare = [label for label in rare if label in case.evidence.critical or cases.get(label, 0) >= FEWEST_MISSED]
+    if not rare:
+        return ""
+    missed = [f"`{label}` ({recall[chosen.option][label] * cases[label]:.0f} of {cases[label]})" for label in rare]
+    finds = max(options, key=lambda one: recall[one.option].get(rare[0], 0.0))
+    n = recall[finds.option].get(rare[0], 0.0) * cases[rare[0]]
+    other = f"; {finds.option} finds {n:.0f} of {cases[rare[0]]}" if finds is not chosen else ""
+    return f", but rarely or never finds {', '.join(missed[:MOST_RECALLS])}{other}"
 
-    Of several that are better by as much it is the cheapest.
-    """
-    best: tuple[Option, float] | None = None
-    for option in rank(options):
-        row = evidence.difference(evidence.rungs.get(chosen.rung), evidence.rungs.get(option.rung))
-        if row and row.ci95[0] > 0 and option.eligible and option is not chosen and (not best or row.delta > best[1]):
-            best = option, row.delta
-    return best
+
+def _second_row(facts: DecisionFacts) -> str:
+    """Name the best option within today's bill, and the price of a point between it and the recommended one."""
+    chosen, best = facts.recommendation, facts.within_bill
+    if chosen is None or best is None or best.score is None or chosen.score is None:
+        return ""
+    if best.option == chosen.option:
+        return "It also scores highest within today's bill."
+    point = per_point(chosen, best)
+    shown = "" if (best.option, chosen.option) in facts.better else ", not shown to be better"
+    return (
+        f"Within today's bill, {best.option} scores highest: {best.score:.1%} "
+        f"({100 * (best.score - chosen.score):+.1f} points {_dearer(chosen, best)}{point and ', '}{point}{shown})."
+    )
 
 
 def _dearer(chosen: Option, option: Option) -> str:
-    mine, theirs, unit = chosen.usd_per_month, option.usd_per_month, "a month"
-    if mine is None or theirs is None:
-        mine, theirs, unit = chosen.usd_per_1k, option.usd_per_1k, "per 1,000 answers"
-    if mine is None or theirs is None:
+    more = more_usd(chosen, option)
+    if more is None:
         if chosen.usd_by_answer is None or option.usd_by_answer is None:
             return "at an unknown price"
-        return "and costs more or less, depending on the traffic"
-    more = theirs - mine
+        return "for more or less, depending on the traffic"
     if more == 0:
         return "at the same price"
-    usd = f"${abs(more):,.0f}" if abs(more) >= 10 or unit == "a month" else f"${abs(more):,.4f}"
-    return f"and costs {usd} {'more' if more > 0 else 'less'} {unit}"
+    is_month = chosen.usd_per_month is not None and option.usd_per_month is not None
+    usd = f"${abs(more):,.0f}" if abs(more) >= 10 or is_month else f"${abs(more):,.4f}"
+    return f"for {usd} {'more' if more > 0 else 'less'} {'a month' if is_month else 'per 1,000 answers'}"
 
 
 # --- open ---------------------------------------------------------------------------------------------------------
@@ -328,7 +339,7 @@ def limit_open(case: Deliberation, subject: str) -> str:
 
 
 def distil_open(case: Deliberation, subject: str) -> str:
-    options = [one for one in case.facts.options if one.option == subject or one.kind not in PROVEN]
+    options = [one for one in case.facts.options if one.option == subject or one.kind not in MADE_UP]
     return (
         _latency_open(case.evidence, options)
         or "It has not been measured whether a smaller model meets the latency limit."
@@ -369,7 +380,6 @@ def pays_open(case: Deliberation, subject: str) -> str:
 OPEN: Final[Mapping[FactKind, Callable[[Deliberation, str], str]]] = {
     "sound": lambda case, subject: case.gate(subject).message,
     "meets": target_open,
-    "as_good": target_open,
     "could_meet": could_meet,
     "could_teach": lambda case, subject: COULD_TEACH,
     "cost": cost_open,

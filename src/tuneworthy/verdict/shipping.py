@@ -7,13 +7,13 @@ from tuneworthy.verdict import messages
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.base import GateResult, NextAction, Outcome, TrainingAdvice
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
-from tuneworthy.verdict.facts import SOUND
+from tuneworthy.verdict.facts import SOUND, DecisionFacts
 from tuneworthy.verdict.gates import NEVER_WAIVED, run_gates
 from tuneworthy.verdict.next_action import MINUTES_PER_CASE
 from tuneworthy.verdict.options import Option
 
 
-def decide_shipping(evidence: Evidence, options: Sequence[Option], without: Option | None) -> Verdict:
+def decide_shipping(evidence: Evidence, options: Sequence[Option], facts: DecisionFacts) -> Verdict:
     """Decide after training.
 
     `ship` if the test is sound and every gate of `to_ship` passes or is waived; `do_not_ship` if one failed; else
@@ -22,9 +22,9 @@ def decide_shipping(evidence: Evidence, options: Sequence[Option], without: Opti
     Args:
         evidence: With the reasons and the economics, whose tuned variant was compared on test by a current run.
         options: From `options_of`.
-        without: What should run without training.
+        facts: Of the options without training.
     """
-    tuned = evidence.tuned
+    tuned, without = evidence.tuned, facts.recommendation
     if tuned is None:
         raise ValueError("no tuned variant was compared on test")
     before, training = run_gates(evidence), run_gates(evidence, "to_train")
@@ -34,7 +34,10 @@ def decide_shipping(evidence: Evidence, options: Sequence[Option], without: Opti
     outcome = Outcome.SHIP
     if still_open:
         outcome = Outcome.DO_NOT_SHIP if still_open[0].status == "fail" else Outcome.UNDECIDED
-    chosen = tuned.name if outcome is Outcome.SHIP or without is None else without.option
+    if outcome is not Outcome.DO_NOT_SHIP and all(result.gate != "improvement" for result in still_open):
+        facts = facts.with_options(options)
+    chosen = next(one for one in options if one.kind == "tuned") if outcome is Outcome.SHIP else facts.recommendation
+    within = facts.within_bill
     proofs = evidence.training
     stale = [*evidence.errors_stale, *proofs.changed]
     for proof in (proofs.pilot, proofs.parity, proofs.serving, proofs.shadow):
@@ -51,7 +54,9 @@ def decide_shipping(evidence: Evidence, options: Sequence[Option], without: Opti
         next_action=_next_action(evidence, outcome, still_open, without),
         valid_until=min((date for date, _ in evidence.expires), default=""),
         options=options,
-        recommendation=chosen,
+        recommendation=chosen.option if chosen else None,
+        best_within_bill=within.option if within else None,
+        after_gates=[result.gate for result in still_open] if chosen and chosen.kind == "tuned" else [],
         training=TrainingAdvice(reasons=evidence.training_reasons),
         domain_text=evidence.domain,
         would_change=[

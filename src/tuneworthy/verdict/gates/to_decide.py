@@ -324,7 +324,7 @@ def power(evidence: Evidence) -> Finding:
             **numbers,
             unscored=top.unscored,
         )
-    unsettled = [subject for kind, subject in evidence.facts_open if kind in {"meets", "as_good"}]
+    unsettled = [subject for kind, subject in evidence.facts_open if kind == "meets"]
     if not unsettled:
         return says("pass", "The test set is large enough to decide the outcome.", **numbers)
     return says(
