@@ -142,9 +142,8 @@ def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Sequence[
 def winner_of(evidence: Evidence) -> Option | None:
     """Return the option that is shown to meet the target and should run, whatever the gates say; None without one."""
     measured = [option for option in options_of(evidence) if option.kind != "tuned"]
-    return DecisionFacts(
-        values=_of_options(evidence, measured), options=measured, better=evidence.better
-    ).recommendation
+    facts = DecisionFacts(values=_of_options(evidence, measured), options=measured, better=evidence.better)
+    return recommend(facts.options, facts.works, facts.better)
 
 
 def gain_over(evidence: Evidence, reference: Option | None) -> Bounds | None:
