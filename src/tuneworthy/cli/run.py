@@ -34,7 +34,7 @@ from tuneworthy.types import Variant
 @click.command("run")
 @project_option
 @click.option("--rung", "rungs", multiple=True, metavar="NAME", help="Only this rung; repeatable.")
-@click.option("--quick", is_flag=True, help="Preview on 40 dev cases; nothing is compared on test.")
+@click.option("--quick", is_flag=True, help="Preview on 40 dev cases, without test; exit status 4.")
 @click.option("--until", type=click.Choice(["target"]), help="Stop after the rung that meets the target.")
 @spending_options
 @json_option
