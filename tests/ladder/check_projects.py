@@ -178,6 +178,10 @@ def _unknown_labels(folder: Folder) -> None:
     folder.cases += [case(i, expected="saphire") for i in range(200, 203)]
 
 
+def _critical_labels(folder: Folder) -> None:
+    folder.replace("[task]", '[task]\ncritical = ["crimsn"]')
+
+
 def _unseen_labels(folder: Folder) -> None:
     folder.replace("Name the colour.", "Name the colour; amber is one.")
     folder.cases += [case(i, expected="amber") for i in range(200, 204)]
@@ -342,6 +346,7 @@ PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {
     "examples_file": (_examples_file, "error"),
     "unlabelled": (_unlabelled, "error"),
     "unknown_labels": (_unknown_labels, "warning"),
+    "critical_labels": (_critical_labels, "error"),
     "unseen_labels": (_unseen_labels, "warning"),
     "label_variants": (_label_variants, "warning"),
     "imbalance": (_imbalance, "warning"),

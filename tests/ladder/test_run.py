@@ -17,7 +17,7 @@ from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.commands.case_answers import open_answers
 from tuneworthy.ladder.comparison_plan import read_comparisons
-from tuneworthy.ladder.record import BestVariant, RungRecord, RunRecord, read_record
+from tuneworthy.ladder.record import BestVariant, RungRecord, RunRecord, read_record, shown_better
 from tuneworthy.ladder.run import run_ladder
 from tuneworthy.ladder.rung import view_of
 from tuneworthy.ladder.rungs.model import ModelRung
@@ -464,6 +464,17 @@ def good_enough(root: Path, models: dict[str, str] | None = None, target: float 
     root = world(root, models, dict.fromkeys(models, 5.0), n_cases=200, n_examples=220, **options)
     edit(root, "target = 0.9", f"target = {target}")
     return root
+
+
+def test_a_gain_over_a_cheaper_option_is_compared_with_today_once_more(tmp_path: Path) -> None:
+    shots = 'answer(request, 0.95 if has_shots(request) else 0.6, "b")'
+    models, prices = {"dear": FAIR, "cheap": shots}, {"dear": 100.0, "cheap": 1.0}
+    record = walk(world(tmp_path, models, prices, rungs=["baseline", "model", "few_shot"]))
+    assert [rung(record, name).reason_code for name in ("model", "few_shot")] == ["cheaper", "better"]
+    assert shown_better(record.rungs) == {("few_shot", "model"), ("few_shot", "baseline")}
+    assert record.comparisons.made == 2 and rung(record, "few_shot").beats_today  # the model does not lead on dev
+    direct = walk(world(tmp_path / "direct", {"weak": POOR, "strong": GOOD}, rungs=["baseline", "model"]))
+    assert shown_better(direct.rungs) == {("model", "baseline")} and direct.comparisons.made == 1
 
 
 def rows(record: RunRecord) -> list[tuple[Any, ...]]:

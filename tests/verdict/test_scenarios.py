@@ -333,7 +333,7 @@ ROWS: dict[str, Row] = {
         lambda: critical(11, 11),
         "undecided",
         "baseline/small",
-        lambda v: targets(v) == ("missed", "unresolved"),
+        lambda v: targets(v) == ("missed", "unresolved") and "label `critical`" in v.next_action.why,
     ),
     "42 a critical label, enough cases": (
         lambda: critical(60, 59),

@@ -551,14 +551,14 @@ class LadderRun:
         shown = shown_better(self.records.values())
         if best is None or today is None or best.rung == "baseline" or (best.rung, "baseline") in shown:
             return
-        trial, session = self.trials[best.rung], self.session
-        if trial.score <= today.score or self.records[best.rung].reason_code in UNFIT:
+        trial, record, session = self.trials[best.rung], self.records[best.rung], self.session
+        if trial.score <= today.score or record.reason_code in UNFIT or record.compared_to == today.variant.id:
             return
         with suppress(UserError):  # the test set may be used up
             alpha = take_comparison(session, "today", today.variant, trial.variant)
             gain, _, unvalidated = compare_scored(session, session.split.test, today, trial, alpha)
             beats = gain.better and not unvalidated
-            self.records[best.rung] = replace(self.records[best.rung], beats_today=beats)
+            self.records[best.rung] = replace(record, beats_today=beats)
 
     def _best(self) -> BestVariant | None:
         """Return the best variant that breaks no constraint: the classical baseline only if it was compared.

@@ -472,8 +472,11 @@ class Evidence:
 
     def recall_of(self, rung: RungEvidence, label: str, options: int = 1) -> Target:
         """Say whether the recall of a critical label is reached, by its one-sided bound at 0.05 / `options`."""
-        n, needed = self.label_cases.get(label, 0), self.critical[label]
-        found, alpha = round(rung.recall.get(label, 0.0) * n), 0.05 / options
+        return self.recall_with(self.label_cases.get(label, 0), rung, label, options)
+
+    def recall_with(self, n: int, rung: RungEvidence, label: str, options: int) -> Target:
+        """Say the same as if it was measured with `n` cases of the label."""
+        needed, found, alpha = self.critical[label], round(rung.recall.get(label, 0.0) * n), 0.05 / options
         if n and lower_bound(found, n, alpha) >= needed:
             return "met"
         return "missed" if n and upper_bound(found, n, alpha) < needed else "unresolved"

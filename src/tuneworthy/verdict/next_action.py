@@ -414,6 +414,8 @@ class _Steps:
     def _more_cases(self, unknown: Sequence[FactName]) -> Iterator[Offer]:
         """Offer to add test cases, or to change a target that is so near that many cases may not settle it."""
         evidence, moving = self.evidence, [fact for fact in unknown if fact[0] == "meets"]
+        for fact in moving:
+            yield from self._cases_of_label(fact)
         if evidence.target is None or not moving:
             return
         tested = [rung for rung in evidence.rungs.values() if rung.tested]
@@ -433,6 +435,20 @@ class _Steps:
         good_enough = self.facts.recommendation and self.facts.works(self.facts.recommendation)
         if not good_enough and near and max(on_target[fact] for fact in near) < UNLIKELY:
             yield _step("Decide whether another target would do, and set `task.target`.", near)
+
+    def _cases_of_label(self, fact: FactName) -> Iterator[Offer]:
+        """Offer to add cases of a critical label, as many as show the recall that was measured to be enough."""
+        evidence, rung = self.evidence, self._rung(fact[1])
+        for label in evidence.critical:
+            n, options = evidence.label_cases.get(label, 0), evidence.n_options
+            if evidence.recall_of(rung, label, options) != "unresolved":
+                continue
+            enough = (m for m in range(n + 10, n + 500, 10) if evidence.recall_with(m, rung, label, options) == "met")
+            more = next(enough, n + 100) - n
+            minutes = more * MINUTES_PER_CASE
+            why = f"Add {more} test cases with the label `{label}` (about {minutes:.0f} min of labelling)."
+            step = _step(why, [fact], minutes, command="tuneworthy cases add")
+            yield replace(step, chances={fact: (0.6, 0.2)})
 
     def _chance_with(self, more: int, fact: FactName) -> Bounds:
         evidence, rung = self.evidence, self._rung(fact[1])

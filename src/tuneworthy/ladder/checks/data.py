@@ -95,6 +95,19 @@ def unknown_labels(facts: Facts) -> Iterator[Finding]:
         )
 
 
+@check("critical_labels")
+def critical_labels(facts: Facts) -> Iterator[Finding]:
+    """`task.critical` names labels that no test case expects, so that their recall cannot be measured."""
+    if facts.data is None:
+        return
+    missing = sorted(set(facts.project.task.critical) - set(labels_of(facts.data.split.test)))
+    if missing or (facts.project.task.critical and facts.data.task.kind != "label"):
+        yield Finding(
+            message=f"`task.critical` names labels that no test case expects ({messages.listed(missing)}).",
+            fix="Correct the spelling, or add cases with these labels.",
+        )
+
+
 @check("unseen_labels", severity="warning")
 def unseen_labels(facts: Facts) -> Iterator[Finding]:
     """Right answers occur that no example has.
