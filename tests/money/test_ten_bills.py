@@ -135,6 +135,7 @@ def test_each_training_is_a_priced_row_by_hand() -> None:
     assert option(busy, "fine_tune")["serving"].startswith("tuned encoder")
     row = next(one for one in busy.options if one.kind == "fine_tune")
     assert "for tuned encoder, CPU next to the application" in cost_note(row)
+    assert cost_note(verdict(LARGE, PAGE, 1).options[0]) == ""  # less than a dollar
     said = serving_sentence(busy)
     assert "hosted model (tuned Amazon Nova Micro" in said
     assert "$3,600 rows, $25 training, $2,160 checking" in said

@@ -263,9 +263,8 @@ def cost_note(option: Option) -> str:
     servers = month - answers - running.upkeep_usd
     named = {"answers": answers, option.serving or "servers": servers, "upkeep and retraining": running.upkeep_usd}
     parts = [f"${usd:,.0f} for {what}" for what, usd in named.items() if usd >= 1]
-    made_of = (
-        f"A month costs {', '.join(parts)}." if len(parts) > 1 or running.upkeep_usd >= 1 or option.serving else ""
-    )
+    is_plain = len(parts) == 1 and running.upkeep_usd < 1 and not option.serving
+    made_of = f"A month costs {', '.join(parts)}." if parts and not is_plain else ""
     return join_sentences(made_of, upper)
 
 
