@@ -89,13 +89,14 @@ class Task:
     """A CSV file, and its truth, which is written before it is run.
 
     Attributes:
-        rows: Makes the rows from the folder of public data.
+        rows: Makes the rows from the folder of public data. `_truth` is the right answer where the label is wrong; such
+            columns are not written.
         question: Columns that are asked; `answer`: the column of the right answer.
         kind: Right kind; `graders`: right first graders.
         outcome: Right outcomes; `recommended`: beginnings of right recommendations, any if empty.
         models: Today's first.
         args: For `init`. Where `asks`, `init` must first stop and name `--expected`; it then gets these.
-        truth: The right answer of a row, where the file's answer is a wrong label.
+        examples: Makes the rows of a second file.
         lines: Text that is added to the project file; `ladder`: to its section of that name.
         acceptable: Whether an undecided answer is acceptable.
     """
@@ -112,7 +113,7 @@ class Task:
     recommended: Sequence[str] = ()
     args: Sequence[str] = ()
     asks: bool = False
-    truth: Callable[[Row], str] | None = None
+    examples: Callable[[Path], list[Row]] | None = None
     requests_per_month: float | None = 200_000
     margin: float = 0.05
     lines: str = ""
@@ -121,7 +122,6 @@ class Task:
     delimiter: str = ","
     bom: bool = False
     documents: Callable[[Path], Mapping[str, str]] | None = None
-    case: Callable[[Row], Mapping[str, Any]] | None = None
     public: bool = True
 
 
@@ -173,16 +173,20 @@ def _wrong(kind: str, right: str, others: Sequence[str], draw: random.Random) ->
 def _answers(task: Task, rows: Sequence[Row]) -> dict[str, dict[str, dict[str, str]]]:
     """Return question to model to condition to answer."""
     keys = [" ".join(str(row[task.question[-1]]).split()) for row in rows]
-    truths = [_first(task.truth(row) if task.truth else str(row[task.answer])) for row in rows]
+    groups = {key: str(row.get("group", key)) for key, row in zip(keys, rows, strict=True)}
+    truths = [_first(str(row.get("_truth", row[task.answer]))) for row in rows]
     answers: dict[str, dict[str, dict[str, str]]] = {key: {} for key in keys}
     for name, model in task.models.items():
         for which, share in (("plain", model.right), ("shots", model.shots), ("documents", model.documents)):
             if share is None:
                 continue
-            right = set(_order(name, keys)[: round(share * len(keys))])
+            names = _order(name, sorted({*groups.values()}))
+            known = set(names[: round(share * len(names))])
+            right = {key for key in keys if groups[key] in known}
             draw = random.Random(f"{task.name}{name}")
+            said = [text for text in truths if text != model.never]
             for key, truth in zip(keys, truths, strict=True):
-                wrong = _wrong(task.kind, truth, [text for text in truths if text != model.never], draw)
+                wrong = _wrong(task.kind, truth, said, draw)
                 answers[key].setdefault(name, {})[which] = truth if key in right and truth != model.never else wrong
     return answers
 
@@ -194,14 +198,20 @@ def _first(answer: str) -> str:
 
 def write_rows(task: Task, rows: Sequence[Row], path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8-sig" if task.bom else "utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), delimiter=task.delimiter)
+        columns = [name for name in rows[0] if not name.startswith("_")]
+        writer = csv.DictWriter(file, columns, delimiter=task.delimiter, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
 
 
 def command(*words: str | Path, root: Path) -> subprocess.CompletedProcess[str]:
     """Run the command line that belongs to this Python, trusting the task's folder."""
-    environment = os.environ | {"TUNEWORTHY_TRUST": str(root), "NO_COLOR": "1"}
+    environment = os.environ | {
+        "TUNEWORTHY_TRUST": str(root),
+        "NO_COLOR": "1",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
     words = (sys.executable, "-m", "tuneworthy", *map(str, words))
     return subprocess.run(words, capture_output=True, text=True, timeout=LIMIT_S, env=environment, check=False)
 
@@ -242,10 +252,15 @@ def _judge(task: Task, data: Path, folder: Path, judged: Judged, only_init: bool
     folder.mkdir(parents=True, exist_ok=True)
     source, root = folder / f"{task.name}.csv", folder / task.name
     write_rows(task, rows, source)
-    call = partial(command, root=root)
-    made = call("init", root, "--data", source, "--json", *(() if task.asks else task.args))
+    call, args = partial(command, root=root), [*task.args]
+    if task.examples:
+        more, file = task.examples(data), folder / f"{task.name}.examples.csv"
+        write_rows(task, more, file)
+        args += ["--examples", str(file)]
+        rows = [*rows, *more]
+    made = call("init", root, "--data", source, "--json", *(() if task.asks else args))
     if task.asks and made.returncode == 2 and "--expected" in made.stderr:
-        made = call("init", root, "--data", source, "--json", *task.args)
+        made = call("init", root, "--data", source, "--json", *args)
     elif task.asks and made.returncode == 0:
         judged.notes.append("init did not ask for --expected")
     judged.column = made.returncode == 0 and _has_columns(task, rows, root) and not judged.notes
@@ -258,7 +273,7 @@ def _judge(task: Task, data: Path, folder: Path, judged: Judged, only_init: bool
     if only_init:
         return
     configure(task, root, rows)
-    _add_parts(task, rows, data, root)
+    _add_documents(task, data, root)
     checked = call("check", "--project", root)
     if checked.returncode not in (0, 4):
         judged.notes.append(f"check {checked.returncode}: {_short(checked.stderr or checked.stdout)}")
@@ -286,7 +301,7 @@ def _has_columns(task: Task, rows: Sequence[Row], root: Path) -> bool:
     questions = "\n".join(" ".join(case["input"].split()) for case in cases)
     known = sum(" ".join(str(row[name]).split()) in questions for row in rows for name in task.question)
     answers = all(json.dumps(case.get("expected")) in right for case in cases)
-    return answers and known >= 0.8 * len(cases) * len(task.question)
+    return answers and known >= 0.8 * len(cases)
 
 
 def _judge_init(task: Task, root: Path, kind: str, judged: Judged) -> None:
@@ -306,16 +321,11 @@ def _parsed(cell: Any) -> Any:
     return json.loads(text) if text[:1] in ("{", "[") else text
 
 
-def _add_parts(task: Task, rows: Sequence[Row], data: Path, root: Path) -> None:
-    """Add documents, and what a case has in addition to question and answer."""
+def _add_documents(task: Task, data: Path, root: Path) -> None:
     if task.documents:
         (root / "documents").mkdir()
         for name, text in task.documents(data).items():
             (root / "documents" / name).write_text(text)
-    if task.case:
-        by_question = {" ".join(str(row[task.question[-1]]).split()): row for row in rows}
-        cases = [case | task.case(by_question[" ".join(case["input"].split())]) for case in _cases(root)]
-        (root / "cases.jsonl").write_text("".join(json.dumps(case) + "\n" for case in cases))
 
 
 def _judge_verdict(task: Task, verdict: Mapping[str, Any], judged: Judged) -> None:
