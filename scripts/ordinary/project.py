@@ -37,9 +37,10 @@ QUESTIONS = json.loads((Path(__file__).parent / "answers.json").read_text())
 
 @cache
 def question(text):
-    """The longest known question in a prompt."""
+    """The longest known question in a prompt; parts of a question are lines."""
     text = " ".join(text.split())
-    return text if text in QUESTIONS else max((known for known in QUESTIONS if known in text), key=len)
+    found = (known for known in QUESTIONS if all(part in text for part in known.split("\\n")))
+    return text if text in QUESTIONS else max(found, key=len)
 
 
 def reply(name, request):
@@ -172,7 +173,7 @@ def _wrong(kind: str, right: str, others: Sequence[str], draw: random.Random) ->
 
 def _answers(task: Task, rows: Sequence[Row]) -> dict[str, dict[str, dict[str, str]]]:
     """Return question to model to condition to answer."""
-    keys = [" ".join(str(row[task.question[-1]]).split()) for row in rows]
+    keys = ["\n".join(" ".join(str(row[name]).split()) for name in task.question) for row in rows]
     groups = {key: str(row.get("group", key)) for key, row in zip(keys, rows, strict=True)}
     truths = [_first(str(row.get("_truth", row[task.answer]))) for row in rows]
     answers: dict[str, dict[str, dict[str, str]]] = {key: {} for key in keys}

@@ -17,10 +17,9 @@ from urllib.parse import urlsplit
 import orjson
 
 from tuneworthy.cases import Rejects, labels_of, read_cases, read_examples, stream_examples
-from tuneworthy.cases.formats.columns import guess_columns
 from tuneworthy.cases.labelling import apply_labels, read_labels
 from tuneworthy.cases.normalize import variables_text
-from tuneworthy.cases.readers.reader import first_rows
+from tuneworthy.cases.readers.reader import columns_of, guess_columns
 from tuneworthy.cases.splits import MIN_EXAMPLES, MIN_TEST, case_example, kind_of
 from tuneworthy.cases.stratified import draw, units_of
 from tuneworthy.cases.task_kind import TaskKind, answer_text, are_code, are_numbers, parse_object
@@ -111,8 +110,7 @@ def make_project(
     models = _named(model, *compare)
     of_cases, of_rows = _columns(data, examples, inputs, expected)
     _refuse_log(data, named=any(of_cases.values()))
-    notes = [*_guessed(data, of_cases), *(_guessed(examples, of_rows, examples=True) if examples else ())]
-    notes += _apply_labels(data)
+    notes = _apply_labels(data)
     drawn, rest, rows = _drawn_cases(data, of_cases, n_cases, seed, notes, single_file=not examples)
     if examples:
         read = read_examples(examples, **of_rows, lenient=True)
@@ -221,46 +219,28 @@ def keep_file(path: Path, content: bytes | None = None, *, sources: Iterable[Pat
 def _columns(
     data: Path, examples: Path | None, inputs: Sequence[str], expected: Sequence[str]
 ) -> tuple[JsonObject, JsonObject]:
-    """Return the named columns of `data` and of `examples`: each for the file that has it, else for `data`.
+    """Return the columns of `data` and of `examples`: the named ones that the file has, else those that are guessed.
 
     Raises:
-        UserError: Two columns of one file have the answer.
+        UserError: Two columns of one file could have the answer.
     """
     names = {*inputs, *expected}
-    of_rows = names.intersection(chain(*first_rows(examples)[0])) if examples and names else set()
-    of_cases = names - of_rows | of_rows.intersection(chain(*first_rows(data)[0])) if of_rows else names
+    of_rows = columns_of(examples) & names if examples and names else set()
+    of_cases = names - of_rows | columns_of(data) & of_rows if of_rows else names
     columns: list[JsonObject] = []
     for path, present in ((data, of_cases), (examples, of_rows)):
+        questions = [name for name in inputs if name in present]
         answers = [name for name in expected if name in present]
+        if path and not present:
+            questions, answers = guess_columns(path, examples=path is examples)
         if len(answers) > 1:
             raise UserError(
-                f"{path} has several columns of --expected: {', '.join(answers)}.",
-                hint="Name one column of the expected answer for each file.",
+                f"{path} has several columns that could be the expected answer: {', '.join(answers)}.",
+                hint="Name one for each file with --expected. If the rows have no answer, name only their question with "
+                "--input.",
             )
-        questions = [name for name in inputs if name in present]
         columns.append({"input_column": questions, "expected_column": answers[0] if answers else None})
     return columns[0], columns[1]
-
-
-def _guessed(path: Path, columns: JsonObject, *, examples: bool = False) -> list[str]:
-    """Choose the columns of a table none of whose columns is named, and return a note on the choice.
-
-    Raises:
-        UserError: Several columns could be the answer.
-    """
-    rows, plain = first_rows(path, examples=examples)
-    if any(columns.values()) or not plain:
-        return []
-    question, answers = guess_columns(rows)
-    if len(answers) > 1:
-        raise UserError(
-            f"{path} has several columns that could be the expected answer: {', '.join(answers)}.",
-            hint="Name it with --expected. If the rows have no answer, name the column of the question with --input.",
-        )
-    columns |= {"input_column": [question] if question else [], "expected_column": next(iter(answers), None)}
-    if not question or not answers or (question, answers) == ("input", ["expected"]):
-        return []  # the reader of the file notes or reports it
-    return [f"Using column {question!r} as the input and column {answers[0]!r} as the expected answer."]
 
 
 def _refuse_log(data: Path, *, named: bool) -> None:

@@ -346,7 +346,7 @@ def test_named_columns_apply_to_each_file_that_has_them(tmp_path: Path, capfd: p
     assert invoke([*command, "--expected", "gaol"]) == 2  # no file has it
     assert "cases.jsonl:1: expected a column 'gaol'" in capfd.readouterr().err
     assert invoke([*command, "--expected", "goal", "--expected", "was"]) == 2
-    assert "logs.csv has several columns of --expected: goal, was." in capfd.readouterr().err
+    assert "logs.csv has several columns that could be the expected answer: goal, was." in capfd.readouterr().err
     assert invoke(command) == 2  # the other column is guessed, which is said
     assert "no column as the expected answer" in capfd.readouterr().err
 

@@ -58,24 +58,25 @@ def expected_column(row: JsonMapping, among: Set[str]) -> str | None:
     return first
 
 
-def guess_columns(rows: Sequence[JsonMapping]) -> tuple[str | None, list[str]]:
-    """Return the column of the question (None without a text), and the columns that could be the answer.
+def question_and_answers(rows: Sequence[JsonMapping]) -> tuple[list[str], list[str]]:
+    """Return the column of the question, unless no column is text, and the columns that could be the answer.
 
     Known names come first. Otherwise the question is the column with a known word in its name, or with the longest
     texts; the answer is the only other column with JSON objects, or any other.
 
-    >>> guess_columns([{"qText": "Where is my card?", "day": "2026-01-02", "slots": "{}"}])
-    ('qText', ['slots'])
+    >>> question_and_answers([{"qText": "Where is my card?", "day": "2026-01-02", "slots": "{}"}])
+    (['qText'], ['slots'])
     """
     cells = {name: [row.get(name) for row in rows] for row in rows for name in row}
     named = [name for known in EXPECTED_NAMES for name in cells if name.lower() == known]
     ranks = {name: _rank(name, cells[name]) for name in cells if name not in named}
     rest = [name for name, (asks, *_) in ranks.items() if asks or len(cells) == 2]
     objects = [name for name in rest if all(isinstance(parsed(cell), dict) for cell in cells[name] if cell)]
-    question = max((name for name in rest if name not in objects), key=ranks.__getitem__, default=None)
+    texts = [name for name in rest if name not in objects]
+    question = sorted(texts, key=ranks.__getitem__)[-1:]
     answer = expected_column(rows[0], set(named))
     if answer is None:
-        return question, objects if len(objects) == 1 else [name for name in rest if name != question]
+        return question, objects if len(objects) == 1 else [name for name in rest if name not in question]
     return question, [answer] if answer != named[0] or "expected" in answer.lower() else named
 
 
@@ -138,12 +139,13 @@ class Columns:
                 hint=f"Rename the columns to `input` and `expected`, {messages.NAME_COLUMNS}",
             )
         self.expected = expected or expected_column(first, keys - set(self.inputs))
-        self._note_choice(keys, guessed=not (inputs and expected))
+        self._note_choice(keys)
 
-    def _note_choice(self, keys: Set[str], *, guessed: bool) -> None:
-        if guessed and self.inputs and (self.inputs, self.expected) != (("input",), "expected"):
+    def _note_choice(self, keys: Set[str]) -> None:
+        if self.inputs and (self.inputs, self.expected) != (("input",), "expected"):
+            names = ", ".join(map(repr, self.inputs))
             expected = f"column {self.expected!r}" if self.expected else "no column"
-            self.journal.note(f"using column {self.inputs[0]!r} as the input and {expected} as the expected answer", 0)
+            self.journal.note(f"using column {names} as the input and {expected} as the expected answer", 0)
         unread = keys - {*self.inputs, self.expected, self.messages, *_PASSED_ON}
         self.rest = tuple(sorted(unread)) if self.keep_rest else ()
         if unread and not self.rest:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.case_rows import native_fields
-from tuneworthy.cases.formats.columns import Columns, parsed
+from tuneworthy.cases.formats.columns import Columns, parsed, question_and_answers
 from tuneworthy.cases.formats.dialects import check_words
 from tuneworthy.cases.formats.example_rows import native_example
 from tuneworthy.cases.formats.registry import CASE_FORMATS, EXAMPLE_FORMATS, Convert, Fields, Format, detect, unread
@@ -262,18 +262,27 @@ def facts_of(paths: Iterable[Path]) -> dict[str, list[Any]]:
     return facts
 
 
-def first_rows(path: Path, *, examples: bool = False) -> tuple[list[JsonObject], bool]:
-    """Return the first rows of a file, and whether it is a table of cases (or of `examples`) in no known format.
+def columns_of(path: Path) -> set[str]:
+    """Return the names of the columns (or keys) of the first rows of a file.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    return {key for _, row in _peek(open_rows(path, _Unheard(path)))[1] for key in row}
+
+
+def guess_columns(path: Path, *, examples: bool = False) -> tuple[list[str], list[str]]:
+    """Return the column of the question and those that could be the answer; none for a file in a known format.
 
     Raises:
         DataError: The file cannot be read.
     """
     source = open_rows(path, _Unheard(path))
     head = _peek(source)[1]
-    plain = False
     with suppress(RowFault):  # the reader of the whole file reports it
-        plain = bool(head) and _chosen(_EXAMPLES if examples else _CASES, source, head, _Options()) is None
-    return [row for _, row in head], plain
+        if head and _chosen(_EXAMPLES if examples else _CASES, source, head, _Options()) is None:
+            return question_and_answers([row for _, row in head])
+    return [], []
 
 
 def _peek(source: RowSource) -> tuple[list[Row], list[tuple[int, JsonObject]]]:
