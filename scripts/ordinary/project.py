@@ -282,8 +282,7 @@ def _judge(task: Task, data: Path, folder: Path, judged: Judged, only_init: bool
     if ran.returncode:
         judged.notes.append(f"run {ran.returncode}: {_short(ran.stderr)}")
     (folder / f"{task.name}.run.json").write_text(ran.stdout)
-    call("decide", "--project", root, "--probe", "--yes")
-    decided = call("decide", "--project", root, "--json")
+    decided = call("decide", "--project", root, "--probe", "--yes", "--json")
     (folder / f"{task.name}.json").write_text(decided.stdout)
     if decided.returncode not in (0, 3, 4):
         judged.notes.append(f"decide {decided.returncode}: {_short(decided.stderr)}")

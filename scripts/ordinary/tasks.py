@@ -109,7 +109,7 @@ TASKS: Final[list[Task]] = [
         models={"today": Model(right=0.7), "multilingual": Model(right=0.96)},
         target=0.87,
         outcome=["do_not_fine_tune"],
-        recommended=["model/multilingual"],
+        recommended=["model/multilingual", "cascade"],
     ),
     _task(
         "long-news",

@@ -236,8 +236,7 @@ def _columns(
         if len(answers) > 1:
             raise UserError(
                 f"{path} has several columns that could be the expected answer: {', '.join(answers)}.",
-                hint="Name one for each file with --expected. If the rows have no answer, name only their question with "
-                "--input.",
+                hint="Name one per file with --expected. If there is no answer, name only the question with --input.",
             )
         columns.append({"input_column": questions, "expected_column": answers[0] if answers else None})
     return columns[0], columns[1]

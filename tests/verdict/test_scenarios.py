@@ -518,6 +518,8 @@ def test_rows_32_and_33_the_cases_without_a_near_duplicate_may_contradict_the_an
     assert found(score=0.84, n=120) == settled  # losing significance contradicts nothing
     assert found(score=0.86, n=120, rival=0.97) == refuted  # another option that meets the target is better there
     assert found(score=0.86, n=120, rival=0.9) == settled
+    gaps = repeated(score=0.86, n=120, rival=0.97).distinct_differences
+    assert found(score=0.86, n=120, rival=0.97, differences=gaps)[2] == "pass"  # it is better on all cases, too
     assert found(score=0.72, n=120, waivers={"contamination": "customers repeat"}) == (*settled[:2], "waived")
     copies = {"waivers": {"contamination": "customers repeat"}, "overlaps": {"examples near test cases": 1}}
     assert found(score=0.72, n=120, **copies) == refuted
