@@ -2,8 +2,8 @@
 
 Data checks, project checks, decoding lints, training lints, parity checks and gates are all rules. A rule is a function
 ``subject -> findings`` or a class whose instances are such functions and whose arguments are the rule's settings. A
-finding may be its message only ("" for no finding). Its docstring is its documentation page. The engine names, orders,
-runs and documents rules; only a rule knows its subject.
+finding may be its message only ("" for no finding), or an error, whose message and hint it repeats. Its docstring is
+its documentation page. The engine names, orders, runs and documents rules; only a rule knows its subject.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -13,6 +13,7 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Any, Final, Generic, Literal, TypeVar
 
+from tuneworthy.errors import TuneworthyError
 from tuneworthy.registry import Registry
 
 Severity = Literal["error", "warning", "note"]
@@ -85,7 +86,8 @@ class Rule(Generic[F]):
     def run(self, *subject: Any, **settings: Any) -> Iterator[F]:
         result = self.build(**settings)(*subject)
         for one in filter(None, [result] if isinstance(result, Finding | str) else result):
-            found: Any = Finding(message=one) if isinstance(one, str) else one
+            error = one if isinstance(one, TuneworthyError) else TuneworthyError(str(one))
+            found: Any = one if isinstance(one, Finding) else Finding(message=error.message, fix=error.hint)
             severity, source, fix = found.severity or self.severity, found.source or self.source, found.fix or self.fix
             yield replace(found, rule=self.name, severity=severity, source=source, fix=fix)
 

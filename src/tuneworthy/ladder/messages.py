@@ -51,8 +51,6 @@ say = Catalogue(
             "question: {exact}, quoted in a prompt: {prompt}, most n-grams in common: {ngram}, one or two words "
             "apart: {edit}, same group: {group}."
         ),
-        # check: graders
-        "fix_answers": "Correct the expected answers, or choose a different grader.",
         # check: models
         "about_model": "models.{name}: {error}",
         "fix_model": "Fix [models.{name}].",

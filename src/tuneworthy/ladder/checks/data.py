@@ -9,7 +9,7 @@ from tuneworthy.cases.contamination import answer_losses
 from tuneworthy.cases.messages import ONE_ID
 from tuneworthy.cases.splits import MIN_DEV, MIN_EXAMPLES, MIN_TEST
 from tuneworthy.cases.task_kind import label_counts
-from tuneworthy.errors import DataError, join_sentences
+from tuneworthy.errors import DataError, UserError, join_sentences
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts
@@ -20,50 +20,44 @@ from tuneworthy.text import count, plural
 
 # Share of the most frequent label from which a share of right answers says little.
 MAJORITY = 0.8
+FIX_ROW = "Fix or remove the row."
 # Answers whose price is named.
 MOST_PRICES = 5
 # Separators between the words of a label; a hyphen before or after them may be a sign (-1, A-).
 _SEPARATOR = re.compile(r"[\s_]+|(?<=\w)-(?=\w)")
 
 
-@check("cases_file")
-def cases_file(facts: Facts) -> Iterator[Finding]:
+@check(fix=FIX_ROW)
+def cases_file(facts: Facts) -> Iterable[DataError]:
     """The file of the cases cannot be read, or has wrong rows: each with its line and the expected form.
 
     The first 20 faults are listed one by one.
     """
-    return _of_rows(fault for fault in facts.case_faults if fault.expected != ONE_ID.expected)
+    return (fault for fault in facts.case_faults if fault.expected != ONE_ID.expected)
 
 
-@check("duplicate_ids")
-def duplicate_ids(facts: Facts) -> Iterator[Finding]:
+@check(fix=FIX_ROW)
+def duplicate_ids(facts: Facts) -> Iterable[DataError]:
     """Two cases have one id, so that answers could not be told apart.
 
     Two rows without ids that ask the same and expect the same are no fault: the later one is dropped.
     """
-    return _of_rows(fault for fault in facts.case_faults if fault.expected == ONE_ID.expected)
+    return (fault for fault in facts.case_faults if fault.expected == ONE_ID.expected)
 
 
-@check("examples_file")
-def examples_file(facts: Facts) -> Iterator[Finding]:
+@check(fix=FIX_ROW)
+def examples_file(facts: Facts) -> Iterable[DataError]:
     """The file of the examples cannot be read, or has wrong rows (see cases_file)."""
-    return _of_rows(facts.example_faults)
+    return facts.example_faults
 
 
-def _of_rows(faults: Iterable[DataError]) -> Iterator[Finding]:
-    return (Finding(message=fault.message, fix=fault.hint or "Fix or remove the row.") for fault in faults)
-
-
-@check("unlabelled")
-def unlabelled(facts: Facts) -> Iterator[Finding]:
+@check(fix="Run `tuneworthy cases label` to label them, or remove them.")
+def unlabelled(facts: Facts) -> Iterator[str]:
     """Cases have no right answer. (`"expected": null` is one: declining is right.)"""
     if missing := [case.id for case in facts.cases if not case.labelled]:
-        yield Finding(
-            message=(
-                f"{len(missing)} of {len(facts.cases)} cases in {facts.project.cases.path} "
-                f"{plural(len(missing), 'has', 'have')} no expected answer ({messages.listed(missing)})."
-            ),
-            fix="Run `tuneworthy cases label` to label them, or remove them.",
+        yield (
+            f"{len(missing)} of {len(facts.cases)} cases in {facts.project.cases.path} "
+            f"{plural(len(missing), 'has', 'have')} no expected answer ({messages.listed(missing)})."
         )
 
 
@@ -77,39 +71,36 @@ def _unknown_labels(facts: Facts) -> dict[str, str]:
     return {label: case for label, case in labels.items() if label not in known_labels and label not in prompt}
 
 
-@check("unknown_labels", severity="warning")
-def unknown_labels(facts: Facts) -> Iterator[Finding]:
+@check(
+    severity="warning",
+    fix="Correct the spelling, add examples with these labels, or list them in the prompt.",
+)
+def unknown_labels(facts: Facts) -> Iterator[str]:
     """Right answers of test are labels that a model has no way to know: not from dev, examples, a grader or the prompt.
 
     Mostly a typing error. Skipped where a model is a pipeline of the user's own, which may know them.
     """
     if labels := _unknown_labels(facts):
         first = min(labels)
-        yield Finding(
-            message=(
-                f"In {facts.project.path(facts.project.cases.path)}, {count(len(labels), 'label')} of test cases "
-                f"({messages.listed(sorted(labels))}) {plural(len(labels), 'occurs', 'occur')} in no dev case, "
-                f"example, grader or prompt. For example, case {labels[first]} has the label {first}."
-            ),
-            fix="Correct the spelling, add examples with these labels, or list them in the prompt.",
+        yield (
+            f"In {facts.project.path(facts.project.cases.path)}, {count(len(labels), 'label')} of test cases "
+            f"({messages.listed(sorted(labels))}) {plural(len(labels), 'occurs', 'occur')} in no dev case, "
+            f"example, grader or prompt. For example, case {labels[first]} has the label {first}."
         )
 
 
-@check("critical_labels")
-def critical_labels(facts: Facts) -> Iterator[Finding]:
+@check(fix="Correct the spelling, or add cases with these labels.")
+def critical_labels(facts: Facts) -> Iterator[str]:
     """`task.critical` names labels that no test case expects, so that their recall cannot be measured."""
     if facts.data is None:
         return
     missing = sorted(set(facts.project.task.critical) - set(labels_of(facts.data.split.test)))
     if missing or (facts.project.task.critical and facts.data.task.kind != "label"):
-        yield Finding(
-            message=f"`task.critical` names labels that no test case expects ({messages.listed(missing)}).",
-            fix="Correct the spelling, or add cases with these labels.",
-        )
+        yield f"`task.critical` names labels that no test case expects ({messages.listed(missing)})."
 
 
-@check("unseen_labels", severity="warning")
-def unseen_labels(facts: Facts) -> Iterator[Finding]:
+@check(severity="warning", fix="Add examples with these labels, or correct the spelling.")
+def unseen_labels(facts: Facts) -> Iterator[str]:
     """Right answers occur that no example has.
 
     A warning, not an error: the prompt may name the label, so a model can still answer it. But shots and the classical
@@ -120,16 +111,13 @@ def unseen_labels(facts: Facts) -> Iterator[Finding]:
     expected = {*labels_of((), facts.examples), *_unknown_labels(facts)}
     counts = Counter(label for case in facts.labelled for label in labels_of([case]) if label not in expected)
     if counts:
-        yield Finding(
-            message=messages.say(
-                "unseen_labels", n=len(counts), labels=messages.listed(sorted(counts)), n_cases=counts.total()
-            ),
-            fix="Add examples with these labels, or correct the spelling.",
+        yield messages.say(
+            "unseen_labels", n=len(counts), labels=messages.listed(sorted(counts)), n_cases=counts.total()
         )
 
 
-@check("label_variants", severity="warning")
-def label_variants(facts: Facts) -> Iterator[Finding]:
+@check(severity="warning", fix="Write each label in one way in cases, examples and prompt.")
+def label_variants(facts: Facts) -> Iterator[str]:
     """Labels differ only in case, hyphens, underscores or spaces, and count as different answers.
 
     Mostly one label, written in several ways: a model that knows it cannot know which way a case expects.
@@ -140,17 +128,14 @@ def label_variants(facts: Facts) -> Iterator[Finding]:
     for label in labels_of(facts.labelled, facts.examples):
         ways[_SEPARATOR.sub(" ", label.casefold()).strip() if len(label) > 1 else label].append(label)
     if variants := [names for names in ways.values() if len(names) > 1]:
-        yield Finding(
-            message=(
-                f"{count(len(variants), 'label is', 'labels are')} written in several ways "
-                f"({messages.listed([' / '.join(names) for names in variants])}). Each way counts as an answer of its "
-                "own: even a perfect model can lose points."
-            ),
-            fix="Write each label in one way in cases, examples and prompt.",
+        yield (
+            f"{count(len(variants), 'label is', 'labels are')} written in several ways "
+            f"({messages.listed([' / '.join(names) for names in variants])}). Each way counts as an answer of its "
+            "own: even a perfect model can lose points."
         )
 
 
-@check("imbalance", severity="note")
+@check(severity="note")
 def imbalance(facts: Facts) -> Iterator[Finding]:
     """How frequent the most frequent label of dev is: what always answering it scores.
 
@@ -220,8 +205,8 @@ def overlaps(facts: Facts) -> Iterator[Finding]:
             )
 
 
-@check("dev_near_test", severity="note")
-def dev_near_test(facts: Facts) -> Iterator[Finding]:
+@check(severity="note", fix="Assign the same group to all cases from the same source.")
+def dev_near_test(facts: Facts) -> Iterator[str]:
     """Dev cases nearly repeat test cases, so choices made on dev look slightly too good on test.
 
     They stay. Give rows that come from one source the same `group`: a group is never split between dev and test.
@@ -230,14 +215,11 @@ def dev_near_test(facts: Facts) -> Iterator[Finding]:
         return
     counts = facts.data.dataset.contamination.counts["dev_test"]
     if total := sum(counts.values()):
-        yield Finding(
-            message=messages.say("dev_near_test", total=total, n_dev=len(facts.data.split.dev), **counts),
-            fix="Assign the same group to all cases from the same source.",
-        )
+        yield messages.say("dev_near_test", total=total, n_dev=len(facts.data.split.dev), **counts)
 
 
-@check("near_duplicates", severity="note")
-def near_duplicates(facts: Facts) -> Iterator[Finding]:
+@check(severity="note")
+def near_duplicates(facts: Facts) -> Iterator[str]:
     """Cases reword other cases. They become one group, stay on one side of the split, and widen the intervals.
 
     Words are compared; rare words weigh more. Rewordings with other words, or in another language, are not
@@ -245,66 +227,53 @@ def near_duplicates(facts: Facts) -> Iterator[Finding]:
     """
     if facts.data is not None and (n := facts.data.split.counts.get("near_duplicates")):
         split = facts.data.split
-        yield Finding(
-            message=(
-                f"{count(n, 'case is a near-duplicate', 'cases are near-duplicates')} of other cases and "
-                f"{plural(n, 'is', 'are')} grouped with them. The {len(split.test)} test cases count as "
-                f"{split.effective_groups:.0f} independent sources."
-            )
+        yield (
+            f"{count(n, 'case is a near-duplicate', 'cases are near-duplicates')} of other cases and "
+            f"{plural(n, 'is', 'are')} grouped with them. The {len(split.test)} test cases count as "
+            f"{split.effective_groups:.0f} independent sources."
         )
 
 
-@check("reader_notes", severity="note")
-def reader_notes(facts: Facts) -> Iterator[Finding]:
+@check(severity="note")
+def reader_notes(facts: Facts) -> list[str]:
     """Guesses, conversions and drops of the reader."""
-    for path, line in facts.reader_notes:
-        yield Finding(message=f"{path}: {line}")
+    return facts.reader_notes
 
 
-@check("empty_split")
-def empty_split(facts: Facts) -> Iterator[Finding]:
+@check()
+def empty_split(facts: Facts) -> list[UserError]:
     """Dev or test would be empty: too few cases and examples, or all cases in one group."""
-    if facts.split_fault and not facts.has_split:
-        yield Finding(message=facts.split_fault.message, fix=facts.split_fault.hint)
+    return [facts.split_fault] if facts.split_fault and not facts.has_split else []
 
 
-@check("edited_cases")
-def edited_cases(facts: Facts) -> Iterator[Finding]:
+@check()
+def edited_cases(facts: Facts) -> list[UserError]:
     """Cases of the first run were edited or removed, so earlier results and test comparisons no longer apply.
 
     A label that is corrected is no fault: all variants are scored again.
     """
-    if facts.split_fault and facts.has_split:
-        yield Finding(message=facts.split_fault.message, fix=facts.split_fault.hint)
+    return [facts.split_fault] if facts.split_fault and facts.has_split else []
 
 
-@check("small_test", severity="warning")
-def small_test(facts: Facts) -> Iterator[Finding]:
+@check(severity="warning", fix=ADD_CASES)
+def small_test(facts: Facts) -> Iterator[str]:
     """Test has fewer than 50 cases: the gate `test_set` fails, and only huge differences can be seen."""
     if facts.data and len(facts.data.split.test) < MIN_TEST:
-        yield Finding(
-            message=(
-                f"The test set has {count(len(facts.data.split.test), 'case')}, but at least {MIN_TEST} are needed."
-            ),
-            fix=ADD_CASES,
-        )
+        yield f"The test set has {count(len(facts.data.split.test), 'case')}, but at least {MIN_TEST} are needed."
 
 
-@check("small_dev", severity="warning")
-def small_dev(facts: Facts) -> Iterator[Finding]:
+@check(severity="warning", fix="Add cases, or provide at least 200 scorable examples.")
+def small_dev(facts: Facts) -> Iterator[str]:
     """Dev has fewer than 50 cases: nothing is explored, each rung compares one candidate, fixed beforehand."""
     if facts.data and not facts.data.split.explore:
-        yield Finding(
-            message=(
-                f"The dev set has {count(len(facts.data.split.dev), 'case')}, but comparing candidates needs at "
-                f"least {MIN_DEV}. Each rung therefore tries one predefined candidate."
-            ),
-            fix="Add cases, or provide at least 200 scorable examples.",
+        yield (
+            f"The dev set has {count(len(facts.data.split.dev), 'case')}, but comparing candidates needs at "
+            f"least {MIN_DEV}. Each rung therefore tries one predefined candidate."
         )
 
 
-@check("few_groups", severity="warning")
-def few_groups(facts: Facts) -> Iterator[Finding]:
+@check(severity="warning", fix="Add cases from other sources.")
+def few_groups(facts: Facts) -> Iterator[str]:
     """Test counts as fewer than 20 groups of one size: the gate `test_set` fails, and nothing is claimed.
 
     Groups are those that the cases name, and near-duplicates (see near_duplicates). Large groups count for less.
@@ -313,7 +282,4 @@ def few_groups(facts: Facts) -> Iterator[Finding]:
         return
     n = facts.data.split.effective_groups
     if n < LEAST_GROUPS:
-        yield Finding(
-            message=f"The test cases count as {n:.1f} independent sources; at least {LEAST_GROUPS} are needed.",
-            fix="Add cases from other sources.",
-        )
+        yield f"The test cases count as {n:.1f} independent sources; at least {LEAST_GROUPS} are needed."

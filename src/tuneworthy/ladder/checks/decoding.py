@@ -15,7 +15,7 @@ ENGINES = frozenset({"llama_cpp", "vllm", "openai", "anthropic"})
 GREEDY = {"temperature": 0.0}
 
 
-@check("decoding_settings", severity="warning")
+@check(severity="warning")
 def decoding_settings(facts: Facts) -> Iterator[Finding]:
     """A decoding lint warns of a setting of `[decoding]`; each finding has its fix.
 

@@ -1,6 +1,6 @@
 """Checks of the documents: missing and dropped documents, and texts that give orders to the model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from tuneworthy.config.retrieval import NO_PRICE
@@ -16,52 +16,47 @@ from tuneworthy.rules import Finding
 from tuneworthy.text import count
 
 
-@check("documents_missing")
-def documents_missing(facts: Facts) -> Iterator[Finding]:
+@check(fix="Fix documents.path.")
+def documents_missing(facts: Facts) -> Iterator[str]:
     """There is nothing at the path of `[documents]`."""
     path = documents_path(facts.project)
     if path is not None and not path.exists():
-        yield Finding(message=f"The path in [documents] does not exist: {path}.", fix="Fix documents.path.")
+        yield f"The path in [documents] does not exist: {path}."
 
 
-@check("documents_package", severity="warning")
+@check(severity="warning")
 def documents_package(facts: Facts) -> Iterator[Finding]:
     """A package that the rung `retrieval` needs is not installed: a run skips the rung."""
     if documents_path(facts.project) is not None and (missing := lancedb_missing()):
         yield Finding(message="The run skips the rung retrieval.", fix=missing)
 
 
-@check("documents_named", severity="warning")
-def documents_named(facts: Facts) -> Iterator[Finding]:
+@check(severity="warning", fix="Add the documents at documents.path, or fix the `documents` field of the cases.")
+def documents_named(facts: Facts) -> Iterator[str]:
     """Cases name documents that do not exist: no search can find them, and the oracle run cannot show them."""
     corpus = facts.corpus
     if corpus is None:
         return
     if missing := list(dict.fromkeys(one for case in facts.cases for one in case.documents if not corpus.ids([one]))):
-        yield Finding(
-            message=(
-                f"Cases list {count(len(missing), 'document that does', 'documents that do')} not exist: "
-                f"{messages.listed(missing)}."
-            ),
-            fix="Add the documents at documents.path, or fix the `documents` field of the cases.",
+        yield (
+            f"Cases list {count(len(missing), 'document that does', 'documents that do')} not exist: "
+            f"{messages.listed(missing)}."
         )
 
 
-@check("documents_read", severity="note")
-def documents_read(facts: Facts) -> Iterator[Finding]:
+@check(severity="note")
+def documents_read(facts: Facts) -> Iterable[str]:
     """Documents that were dropped, with the reason; names that several share; a document that is far larger."""
-    for note in facts.corpus.notes if facts.corpus else ():
-        yield Finding(message=note)
+    return facts.corpus.notes if facts.corpus else ()
 
 
-@check("documents_injected", severity="warning")
-def documents_injected(facts: Facts) -> Iterator[Finding]:
+@check(severity="warning", fix="Check where these documents come from, or remove them.")
+def documents_injected(facts: Facts) -> str:
     """Documents contain sentences that give orders to a model. They are shown as data; a model may obey them."""
-    if facts.corpus and facts.corpus.injection_note:
-        yield Finding(message=facts.corpus.injection_note, fix="Check where these documents come from, or remove them.")
+    return facts.corpus.injection_note if facts.corpus else ""
 
 
-@check("search_servers", severity="note")
+@check(severity="note")
 def search_servers(facts: Facts) -> Iterator[Finding]:
     """Servers of `[retrieval]` that get the documents and questions, with the calls and dollars of a run.
 

@@ -98,11 +98,11 @@ class Facts:
         return self._example_file[1]
 
     @property
-    def reader_notes(self) -> list[tuple[str, str]]:
-        """(file, its guesses and dropped rows)."""
+    def reader_notes(self) -> list[str]:
+        """Guesses and dropped rows of each file."""
         examples = self.project.examples.path if self.project.examples else ""
         files = ((self.project.cases.path, self._case_file[0]), (examples, self._example_file[0]))
-        return [(path, line) for path, file in files if file for line in file.notes]
+        return [f"{path}: {line}" for path, file in files if file for line in file.notes]
 
     @property
     def cases(self) -> Sequence[Case]:

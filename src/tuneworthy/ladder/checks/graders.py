@@ -13,21 +13,20 @@ from tuneworthy.rules import Finding
 from tuneworthy.text import count
 from tuneworthy.trust import Untrusted
 
+FIX_ANSWERS = "Correct the expected answers, or choose a different grader."
 
-@check("grader")
+
+@check(fix="Fix [[graders]].")
 def grader(facts: Facts) -> Iterator[Finding]:
     """A grader cannot be built: its file is missing, its pattern or schema wrong, its labels or texts too few."""
     if facts.case_faults:
         return  # labels and texts are not known
     for number, (config, _, error) in enumerate(facts.graders, 1):
         if error and not isinstance(error, Untrusted):
-            yield Finding(
-                message=f"[[graders]] {number} ({config.type}): {error.message}",
-                fix=error.hint or "Fix [[graders]].",
-            )
+            yield Finding(message=f"[[graders]] {number} ({config.type}): {error.message}", fix=error.hint)
 
 
-@check("grader_tried", severity="note")
+@check(severity="note")
 def grader_tried(facts: Facts) -> Iterator[Finding]:
     """Scores that each grader gives to a right, a nearly right and a wrong answer to one case.
 
@@ -48,7 +47,7 @@ def grader_tried(facts: Facts) -> Iterator[Finding]:
             )
 
 
-@check("grader_labels")
+@check(fix=FIX_ANSWERS)
 def grader_labels(facts: Facts) -> Iterator[Finding]:
     """A grader cannot use the right answer of some cases, which would never be scored.
 
@@ -63,13 +62,12 @@ def grader_labels(facts: Facts) -> Iterator[Finding]:
                     f"[[graders]] {number} ({config.type}): {reason.rstrip('.')}. This affects {len(faults)} of "
                     f"{len(facts.labelled)} cases, starting with {case_id}."
                 ),
-                fix=messages.say("fix_answers"),
                 severity="error" if number == 1 else "warning",
             )
 
 
-@check("regressions")
-def regressions(facts: Facts) -> Iterator[Finding]:
+@check(fix=FIX_ANSWERS)
+def regressions(facts: Facts) -> Iterator[Finding | str]:
     """A regression set cannot be used: its file is invalid or missing, a case is unlabelled, or a name repeats."""
     if not facts.project.regressions:
         return
@@ -79,20 +77,16 @@ def regressions(facts: Facts) -> Iterator[Finding]:
     for regression_set in sets or ():
         if faults := label_faults(regression_set.grader, regression_set.cases):
             case_id, reason = next(iter(faults.items()))
-            yield Finding(
-                message=(
-                    f"[[regressions]] {regression_set.name}: {reason.rstrip('.')}. This affects "
-                    f"{count(len(faults), 'case')}, starting with {case_id}."
-                ),
-                fix=messages.say("fix_answers"),
+            yield (
+                f"[[regressions]] {regression_set.name}: {reason.rstrip('.')}. This affects "
+                f"{count(len(faults), 'case')}, starting with {case_id}."
             )
 
 
-@check("judge_family", severity="warning")
-def judge_family(facts: Facts) -> Iterator[Finding]:
+@check(severity="warning", fix="Choose a judge from a different model family.")
+def judge_family(facts: Facts) -> list[str]:
     """A judge and a model that it judges are of one family, or one model: a judge favours its own family.
 
     Human verdicts correct the comparison for that; a judge of another family needs fewer.
     """
-    for warning in family_warnings(facts.project):
-        yield Finding(message=warning, fix="Choose a judge from a different model family.")
+    return family_warnings(facts.project)

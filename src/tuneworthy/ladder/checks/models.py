@@ -28,16 +28,13 @@ def used(facts: Facts) -> dict[str, Any]:
     return {name: model for name, model in facts.project.models.items() if not facts.excluded(name)}
 
 
-@check("missing_key")
-def missing_key(facts: Facts) -> Iterator[Finding]:
+@check()
+def missing_key(facts: Facts) -> list[TuneworthyError]:
     """The environment variable with the key of a hosted model is not set. Keys come from nowhere else."""
-    for name in used(facts):
-        error = facts.opened[name][1]
-        if isinstance(error, AuthError):
-            yield Finding(message=error.message, fix=error.hint)
+    return [error for name in used(facts) if isinstance(error := facts.opened[name][1], AuthError)]
 
 
-@check("trust")
+@check()
 def trust(facts: Facts) -> Iterator[Finding]:
     """The project wants to run code, call a server, send a key or use an outside file, and you did not allow it.
 
@@ -57,7 +54,7 @@ def _files(facts: Facts) -> Iterator[tuple[str, str, Path | None, ModelError | N
             yield name, spec, *attempt(ModelError, partial(find, spec, facts.project.root))
 
 
-@check("model_missing")
+@check()
 def model_missing(facts: Facts) -> Iterator[Finding]:
     """The file of an embedded model is not there and cannot be fetched; a note if a run fetches it."""
     for name, model, path, error in _files(facts):
@@ -76,7 +73,7 @@ def model_missing(facts: Facts) -> Iterator[Finding]:
             )
 
 
-@check("model_file")
+@check()
 def model_file(facts: Facts) -> Iterator[Finding]:
     """The file of an embedded model is not a GGUF file, is cut off, or is a folder."""
     for name, _, path, _ in _files(facts):
@@ -89,7 +86,7 @@ def model_file(facts: Facts) -> Iterator[Finding]:
             yield Finding(message=messages.say("about_model", name=name, error=error.message), fix=error.hint)
 
 
-@check("model_opens")
+@check()
 def model_opens(facts: Facts) -> Iterator[Finding]:
     """A model cannot be opened: a function that does not load, a bad address, a package that is missing."""
     for name, model in used(facts).items():
@@ -102,18 +99,15 @@ def model_opens(facts: Facts) -> Iterator[Finding]:
         yield Finding(message=message, fix=error.hint or messages.say("fix_model", name=name))
 
 
-@check("served_model", severity="warning")
-def served_model(facts: Facts) -> Iterator[Finding]:
+@check(severity="warning", fix="Run `tuneworthy run`. Only calls of the earlier model are repeated.")
+def served_model(facts: Facts) -> Iterator[str]:
     """The server of a model answers with another model than before, and no run has measured that one yet."""
     record = read_record(facts.folder)
     measured = [dict(variant.model_identity) for variant in record.variants.values()] if record else []
     for name in used(facts):
         identity = model.provider.identity if (model := facts.opened[name][0]) else {}
         if SERVED in identity and identity not in measured:
-            yield Finding(
-                message=f"models.{name}: Its server answers as {identity[SERVED][-1]} now. No run has measured that.",
-                fix="Run `tuneworthy run`. Only calls of the earlier model are repeated.",
-            )
+            yield f"models.{name}: Its server answers as {identity[SERVED][-1]} now. No run has measured that."
 
 
 @check(fix="Start the server, or fix base_url.")
@@ -189,18 +183,15 @@ def on_device(facts: Facts) -> Iterator[Finding]:
             )
 
 
-@check("price_unknown")
-def price_unknown(facts: Facts) -> Iterator[Finding]:
+@check(fix=NO_PRICE)
+def price_unknown(facts: Facts) -> Iterator[str]:
     """The price of a hosted model is not in the price table: no budget could be kept."""
     for name, model in used(facts).items():
         if model.hosted and price_for(model) is None:
-            yield Finding(
-                message=(
-                    f"models.{name}: The price table dated {table_date()} has no price for "
-                    f"{getattr(model, 'model', model.provider)}. The estimate leaves it out, no budget can be "
-                    "enforced, and which option is cheapest stays undecided."
-                ),
-                fix=NO_PRICE,
+            yield (
+                f"models.{name}: The price table dated {table_date()} has no price for "
+                f"{getattr(model, 'model', model.provider)}. The estimate leaves it out, no budget can be "
+                "enforced, and which option is cheapest stays undecided."
             )
 
 

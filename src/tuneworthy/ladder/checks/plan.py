@@ -17,61 +17,53 @@ from tuneworthy.text import count, plural
 NEVER_WAIVED = frozenset({"test_set", "baseline", "judge", "parity"})
 
 
-@check("target_missing", severity="warning")
-def target_missing(facts: Facts) -> Iterator[Finding]:
+@check(severity="warning", fix="Set task.target to the lowest acceptable score on the first grader.")
+def target_missing(facts: Facts) -> str:
     """The project sets no `task.target`: `decide` then shows the options and their prices, and gives no outcome."""
-    if facts.project.task.target is None:
-        yield Finding(
-            message="task.target is not set, so `decide` shows options and prices, and the verdict stays undecided.",
-            fix="Set task.target to the lowest acceptable score on the first grader.",
-        )
+    return (
+        "task.target is not set, so `decide` shows options and prices, and the verdict stays undecided."
+        if facts.project.task.target is None
+        else ""
+    )
 
 
-@check("traffic_missing", severity="warning")
-def traffic_missing(facts: Facts) -> Iterator[Finding]:
+@check(severity="warning", fix="Set economics.requests_per_month to the number of requests that you expect.")
+def traffic_missing(facts: Facts) -> str:
     """The project sets no `economics.requests_per_month`: there is no monthly bill, and no month in which training has
     paid back."""
-    if facts.project.economics.requests_per_month is None:
-        yield Finding(
-            message=(
-                "economics.requests_per_month is not set, so `decide` shows no monthly cost of answers, and whether "
-                "training saves money stays undecided."
-            ),
-            fix="Set economics.requests_per_month to the number of requests that you expect.",
-        )
+    return (
+        "economics.requests_per_month is not set, so `decide` shows no monthly cost of answers, and whether "
+        "training saves money stays undecided."
+        if facts.project.economics.requests_per_month is None
+        else ""
+    )
 
 
-@check("budget_missing", severity="warning")
-def budget_missing(facts: Facts) -> Iterator[Finding]:
+@check(severity="warning", fix="Set ladder.budget_usd, or pass --max-usd to `tuneworthy run`.")
+def budget_missing(facts: Facts) -> Iterator[str]:
     """A model costs money, and `ladder.budget_usd` sets no limit: `run` asks, or needs `--max-usd` or `--yes`."""
     prices = {name: price_for(model) for name, model in facts.project.models.items() if not facts.excluded(name)}
     paid = [name for name, price in prices.items() if price is not None and not price.free]
     paid += paid_servers(facts.project)
     if paid and facts.project.ladder.budget_usd is None:
-        yield Finding(
-            message=f"ladder.budget_usd is not set, but these services are billed: {', '.join(paid)}.",
-            fix="Set ladder.budget_usd, or pass --max-usd to `tuneworthy run`.",
-        )
+        yield f"ladder.budget_usd is not set, but these services are billed: {', '.join(paid)}."
 
 
-@check("budget_short", severity="warning")
-def budget_short(facts: Facts) -> Iterator[Finding]:
+@check(severity="warning", fix="Raise the budget, or run fewer rungs (ladder.rungs).")
+def budget_short(facts: Facts) -> Iterator[str]:
     """The budget does not cover the expected cost of a run: it would stop on the way (and can be resumed)."""
     budget = facts.project.ladder.budget_usd
     if budget is None or facts.estimate is None or SPREAD * facts.estimate.usd <= budget:
         return
     usd = facts.estimate.usd
-    yield Finding(
-        message=(
-            f"ladder.budget_usd is ${budget:.2f}, but the estimated cost of a run is ${usd:.2f}, and it can be up to "
-            f"${SPREAD * usd:.2f}."
-        ),
-        fix="Raise the budget, or run fewer rungs (ladder.rungs).",
+    yield (
+        f"ladder.budget_usd is ${budget:.2f}, but the estimated cost of a run is ${usd:.2f}, and it can be up to "
+        f"${SPREAD * usd:.2f}."
     )
 
 
 @check("power", severity="note")
-def power_of_test(facts: Facts) -> Iterator[Finding]:
+def power_of_test(facts: Facts) -> Iterator[Finding | str]:
     """Smallest difference that the test set can show at its size and the alpha per comparison, against `task.margin`.
 
     A warning if a gain of `margin` will mostly stay unresolved. Assumed: the better variant gets 5% of the cases wrong
@@ -96,9 +88,7 @@ def power_of_test(facts: Facts) -> Iterator[Finding]:
     text += f" Showing non-inferiority within the margin takes {power.n_no_worse:,} cases."
     text += f" `compare` on dev has {len(facts.data.split.dev) if facts.data else 0}."
     if power.difference <= power.margin:
-        yield Finding(
-            message=f"{text} A gain as large as the margin ({100 * power.margin:.1f} points) can be detected."
-        )
+        yield f"{text} A gain as large as the margin ({100 * power.margin:.1f} points) can be detected."
         return
     needed = f"about {power.n_for_margin:,}" if power.n_for_margin else f"more than {MOST_CASES:,}"
     yield Finding(
@@ -111,8 +101,8 @@ def power_of_test(facts: Facts) -> Iterator[Finding]:
     )
 
 
-@check("estimate", severity="note")
-def estimate(facts: Facts) -> Iterator[Finding]:
+@check(severity="note")
+def estimate(facts: Facts) -> Iterator[str]:
     """Calls, dollars and minutes of the whole run, from the candidates that the rungs would propose.
 
     Expected values: each rung builds on today's variant or on the variant of the rung before. Tokens
@@ -125,15 +115,14 @@ def estimate(facts: Facts) -> Iterator[Finding]:
         with closing(ResponseStore(facts.folder.responses)) as store:
             stored = len(store) - sum(store.measured_elsewhere().values())
     more = f"; {stored:,} cached {plural(stored, 'answer is', 'answers are')} free" if stored else ""
-    yield Finding(message=f"{facts.estimate}{more}.")
+    yield f"{facts.estimate}{more}."
 
 
-@check("waiver")
-def waiver(facts: Facts) -> Iterator[Finding]:
+@check(fix="Remove this waiver.")
+def waiver(facts: Facts) -> list[str]:
     """A gate is waived that cannot be: `test_set`, `baseline`, `judge` or `parity`."""
-    for entry in facts.project.waivers:
-        if entry.gate in NEVER_WAIVED:
-            yield Finding(
-                message=f"The gate {entry.gate!r} in [[waivers]] of tuneworthy.toml cannot be waived.",
-                fix="Remove this waiver.",
-            )
+    return [
+        f"The gate {entry.gate!r} in [[waivers]] of tuneworthy.toml cannot be waived."
+        for entry in facts.project.waivers
+        if entry.gate in NEVER_WAIVED
+    ]

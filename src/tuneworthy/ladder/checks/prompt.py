@@ -24,7 +24,7 @@ def _fault(text: str) -> str:
     return ""
 
 
-@check("prompt_file")
+@check()
 def prompt_file(facts: Facts) -> Iterator[Finding]:
     """A template file that `[prompt]` names is not there, or is not UTF-8.
 
