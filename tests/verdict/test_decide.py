@@ -105,6 +105,7 @@ def test_today_that_the_grader_cannot_read_is_regraded_before_a_dearer_model_is_
     unread = with_rungs(rung("baseline", "baseline/small", 0.8, status="reference", unread=0.15), strong)
     found = decide(unread)
     assert (found.outcome, found.reason_code) == (UNDECIDED, "gate_baseline")
+    assert found.recommendation == "baseline/small"
     assert found.next_action.command == "tuneworthy run" and "[[graders]]" in found.next_action.why
     few = with_rungs(rung("baseline", "baseline/small", 0.8, status="reference", unread=0.01), strong)
     assert decide(few).reason_code == "target_met"

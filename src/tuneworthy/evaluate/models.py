@@ -72,7 +72,8 @@ class OpenModel:
     def name_artifact(self, artifact: str | None) -> None:
         """Add the id of the served model to the identity; the address does not name it."""
         self.provider.identity = with_served({**self.provider.identity, "artifact": artifact}, self.root)
-        self.__dict__.pop("identity", None)
+        for name in ("identity", "served"):
+            self.__dict__.pop(name, None)
 
     def ceiling_usd(self, request: Request) -> float:
         request = _bounded(request)

@@ -86,6 +86,8 @@ class DecisionFacts:
     @property
     def recommendation(self) -> Option | None:
         """The option that is shown to meet the target and should run; else see `best_unmet`."""
+        if self.known("sound", "baseline") is False:  # nothing is shown to be better than today
+            return next((option for option in self.options if option.kind == "today"), None)
         shown = recommend(self.options, self.works, self.better)
         return shown or best_unmet(self.options, self.allows, self.better)
 

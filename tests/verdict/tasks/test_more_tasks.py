@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,25 @@ def test_a_rare_label_that_is_never_found_is_named_though_the_target_is_met(tmp_
     told = ask(made(tmp_path, models, truth=uneven, task={"target": 0.95}), capsys)
     assert (told.outcome, told.verdict["recommendation"]) == ("do_not_fine_tune", "baseline/today")
     assert "recall of refund: 0.0%" in told.terminal
+
+
+def test_right_answers_in_another_unicode_form_cost_no_dearer_model(tmp_path: Path, capsys: Capture) -> None:
+    names = ("Rücksendung", "Zahlung", "Größe")
+    right = {p: right_on(p, str(p)) for p in (0.98, 0.99)}
+
+    def label(i: int, p: float | None = None) -> str:
+        return names[LABELS.index(colour(i) if p is None else right[p](i))]
+
+    models = {
+        "today": Scripted(answers=lambda i: unicodedata.normalize("NFD", label(i, 0.98)), usd_per_1k=0.05),
+        "strong": Scripted(answers=lambda i: label(i, 0.99), usd_per_1k=1.5),
+    }
+    task = made(tmp_path, models, truth=label, sections="[economics]\nrequests_per_month = 200000\n")
+    told = ask(task, capsys)
+    assert (told.verdict["reason_code"], told.verdict["recommendation"]) == ("gate_baseline", "baseline/today")
+    assert "[[graders]]" in told.verdict["next_action"]["why"]
+    told = ask(task.edit('type = "exact"', 'type = "choice"'), capsys)
+    assert (told.outcome, told.verdict["recommendation"]) == ("do_not_fine_tune", "baseline/today")
 
 
 def test_what_is_always_wrong_is_no_improvement_however_fast(tmp_path: Path, capsys: Capture) -> None:
