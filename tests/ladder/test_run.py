@@ -540,6 +540,15 @@ def test_a_target_that_is_not_met_stops_nothing(tmp_path: Path, capsys: pytest.C
     assert "Target met" not in err and {row["reason_code"] for row in json.loads(out)["rungs"]} != {"target_met"}
 
 
+def test_a_critical_label_that_is_missed_stops_nothing(tmp_path: Path) -> None:
+    root = good_enough(tmp_path, rungs=["baseline", "prompt"])
+    for needed, stopped in ((0.9, False), (0.3, True)):
+        text = (root / "tuneworthy.toml").read_text().replace("critical = {red = 0.9}\n", "")
+        (root / "tuneworthy.toml").write_text(text.replace("[task]\n", f"[task]\ncritical = {{red = {needed}}}\n"))
+        assert invoke(["run", "--project", str(root), "--yes", "--until", "target"]) == 0
+        assert (rung(last_record(root), "prompt").reason_code == "target_met") is stopped
+
+
 def test_a_target_that_only_the_classical_baseline_meets_stops_with_it_as_the_best(tmp_path: Path) -> None:
     root = good_enough(tmp_path, {"weak": POOR}, learnable=True, target=0.8)
     assert invoke(["run", "--project", str(root), "--yes", "--until", "target"]) == 0

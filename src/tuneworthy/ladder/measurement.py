@@ -41,7 +41,7 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.search.racing import DevScores
 from tuneworthy.stats.calibration import LabelCalibration, calibration
-from tuneworthy.stats.intervals import effective_n, score_bound, score_interval, target_status
+from tuneworthy.stats.intervals import effective_n, lower_bound, score_bound, score_interval, target_status
 from tuneworthy.stats.paired import NonInferiority, PairedResult, compare, non_inferior, worst_case
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.types import MOST_UNSCORED, Bounds, Case, Response, Score, Trace, Variant
@@ -262,7 +262,13 @@ def meets_target(session: Session, one: Measurement) -> bool:
         return False
     options = 1 + len(rungs_with_comparisons(session.project, session.split, session.task))
     more = len(session.split.additions)
-    return target_status(score, size, task.target, task.margin, options=options, additions=more) == "met"
+    n = Counter(str(case.expected) for case in session.split.test)
+    recall = {label: value for label, value in recall_of(session, one).items() if n[label]} if task.critical else {}
+    reached = all(
+        label in recall and lower_bound(round(recall[label] * n[label]), n[label], 0.05 / options) >= needed
+        for label, needed in task.critical_recall.items()
+    )
+    return reached and target_status(score, size, task.target, task.margin, options=options, additions=more) == "met"
 
 
 def _shown_before(session: Session, best: Measurement, trial: Measurement) -> PairedResult | None:
