@@ -8,10 +8,13 @@ with a right label that are suspected.
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 
+from tuneworthy.verdict.label_audit import audited_share
 from tuneworthy.verdict.label_votes import CLASSIFIER, GIVEN, Suspicion, suspect
+from tuneworthy.verdict.suspects import SESSION
 
 CORRELATIONS = (0.0, 0.3, 0.6, 0.9)
 NOISES = (0.0, 0.05, 0.1, 0.2)
@@ -156,12 +159,68 @@ def _share(part: int, whole: int) -> str:
     return f"{part / whole:.2f}" if whole else "-"
 
 
+def draw_audit(
+    rng: np.random.Generator, *, n: int, noise: float, right: float, lure: float, hard: float
+) -> tuple[list[tuple[int, int, int]], float]:
+    """Draw one audit of test: its strata, and the share of these labels that is wrong.
+
+    Args:
+        n: Test cases.
+        noise: Probability that a label is wrong.
+        right: Probability that an option is right.
+        lure: Probability that a wrong answer, or an answer to a case with a wrong label, repeats the wrong label.
+        hard: How many times as likely a label is wrong where the options are wrong.
+    """
+    easy = noise / (right + hard * (1 - right))
+    knows = rng.random(n) < right
+    wrong = rng.random(n) < np.where(knows, easy, min(1.0, hard * easy))
+    repeats = rng.random(n) < lure
+    failed = np.where(wrong, ~repeats, ~knows)
+    strata = []
+    for stratum, most in SESSION.items():
+        members = rng.permutation(np.flatnonzero(failed == stratum))
+        seen = members[:most]
+        strata.append((len(members), len(seen), int(wrong[seen].sum())))
+    return strata, float(wrong.mean())
+
+
+AUDITS = tuple(product((60, 100, 200, 300, 600), (0.6, 0.8, 0.95), (0.0, 0.2), (1.0, 3.0)))
+
+
+def ceilings(seed: int, draws: int) -> list[tuple[str, ...]]:
+    """Return the rows of the table of audits: coverage of the planted rate and of the share of these labels."""
+    rows = []
+    for noise in (0.0, *NOISES[1:]):
+        found = []
+        for n, right, lure, hard in AUDITS:
+            rng = np.random.default_rng([seed, n, *(round(1000 * x) for x in (noise, right, lure, hard))])
+            hits = []
+            for _ in range(draws):
+                strata, share = draw_audit(rng, n=n, noise=noise, right=right, lure=lure, hard=hard)
+                p, low, high = audited_share(strata, sum(row[2] for row in strata))
+                hits.append((low <= noise <= high, low <= share <= high, p - share, high - low))
+            found.append(np.mean(hits, axis=0))
+        means, least = np.mean(found, axis=0), np.min(found, axis=0)
+        cells = [f"{means[0]:.3f}", f"{least[0]:.3f}", f"{means[1]:.3f}", f"{least[1]:.3f}"]
+        rows.append((f"{noise:.0%}", *cells, f"{100 * means[2]:+.2f}", f"{100 * means[3]:.1f}"))
+    return rows
+
+
+CEILING_HEAD = (
+    "wrong labels",
+    "covers the rate",
+    "worst cell",
+    "covers these labels",
+    "worst cell",
+    "bias, points",
+    "width, points",
+)
 HEAD = ("voters", "correlation", "wrong labels", "recall", "with doubtful", "precision", "clean accused", "95th world")
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
+def table(rows: Sequence[Sequence[str]], head: Sequence[str] = HEAD) -> str:
     """Return a Markdown table."""
-    lines = [HEAD, ["---"] * len(HEAD), *rows]
+    lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -170,7 +229,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=17)
     parser.add_argument("--worlds", type=int, default=60, help="in each cell")
+    parser.add_argument("--ceilings", type=int, default=0, help="audits in each cell, instead of the votes")
     chosen = parser.parse_args()
+    if chosen.ceilings:
+        print(table(ceilings(chosen.seed, chosen.ceilings), CEILING_HEAD))
+        return
     print(table(measure(suspect_world, chosen.seed, chosen.worlds)))
 
 

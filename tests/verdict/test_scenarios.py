@@ -12,13 +12,14 @@ from tests.verdict.planted import RUNGS, TRAINED, failures, project, rung, with_
 
 from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.ladder.adopt import AdoptionEvidence, decide_adoption
-from tuneworthy.ladder.record import DistinctScore, RungDifference
+from tuneworthy.ladder.record import CandidateResult, DistinctScore, RungDifference
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.stats.intervals import effective_n, score_interval, target_status, wilson
 from tuneworthy.stats.paired import compare, non_inferior
 from tuneworthy.stats.ppi import corrected_difference
 from tuneworthy.types import RungStatus
 from tuneworthy.verdict.answer import Verdict
+from tuneworthy.verdict.base import LabelCeiling
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence
 from tuneworthy.verdict.gates import to_decide
@@ -80,6 +81,19 @@ def balanced(*rungs: Any, **more: Any) -> Evidence:
 
 Row = tuple[Callable[[], Evidence], str, str | None, Callable[[Verdict], bool]]
 TODAY = rung("baseline", "baseline/small", 0.93, status="reference", beats_majority=False)
+CEILING = LabelCeiling(share=0.1, ci95=(0.07, 0.16), ceiling=0.9, n=66, decides=True)
+
+
+def noisy_labels(**more: Any) -> Evidence:
+    """All models score 87% against labels of which a tenth is wrong; people relabelled nine failures of dev."""
+    return with_rungs(
+        rung("model", "model/strong", 0.87, status="adopted"),
+        target=0.95,
+        errors=(failures("unexplained", 9, 9),),
+        **({"suspects": 0, "relabelled": 9, "wrong_labels": (7, 9)} | more),
+    )
+
+
 ROWS: dict[str, Row] = {
     "1 majority": (
         lambda: balanced(rung("classical", "classical/majority", 0.93, **CONSTANT), TODAY, STRONG),
@@ -163,6 +177,38 @@ ROWS: dict[str, Row] = {
         "do_not_fine_tune",
         "model/strong",
         lambda v: "label" in v.next_action.command,
+    ),
+    "34 test not audited": (
+        noisy_labels,
+        "undecided",
+        "model/strong",
+        lambda v: (
+            v.next_action.command == "tuneworthy cases label --audit"
+            and v.next_action.person_minutes == 2 * (26 + 40)
+            and "7 of 9" in v.reasons[0]
+        ),
+    ),
+    "34 ceiling below the target": (
+        lambda: noisy_labels(label_ceiling=replace(CEILING, uncorrected=True)),
+        "do_not_fine_tune",
+        "model/strong",
+        lambda v: (
+            v.next_action.command == "tuneworthy cases label --audit --apply"
+            and "lower the target" in v.reasons[0]
+            and v.to_dict()["label_ceiling"]["ceiling"] == 0.9
+        ),
+    ),
+    "34 labels of test are right": (
+        lambda: noisy_labels(label_ceiling=replace(CEILING, share=0.0, ceiling=1.0, decides=False)),
+        "fine_tune",
+        "model/strong",
+        lambda v: v.reason_code == "levers_exhausted",
+    ),
+    "34 audit open": (
+        lambda: noisy_labels(label_ceiling=replace(CEILING, decides=None, to_label=40)),
+        "undecided",
+        "model/strong",
+        lambda v: v.next_action.command == "tuneworthy cases label --audit" and v.next_action.person_minutes == 80,
     ),
     "12 lever spent": (
         lambda: with_rungs(rung("model", "model/strong", 0.8, status="adopted"), errors=(failures("reasoning", 36),)),
@@ -378,6 +424,25 @@ def test_a_situation_gets_its_verdict(name: str) -> None:
         assert (verdict.outcome, verdict.reason_code, verdict.reasons) and verdict.outcome == outcome, verdict
     assert verdict.recommendation == recommendation
     assert also(verdict), (verdict.reason_code, verdict.reasons, verdict.next_action, verdict.training)
+
+
+@pytest.mark.parametrize("change", ["dev waived", "dev unlike test", "not analysed", "corrected"])
+def test_row_34_no_other_gate_erases_that_people_found_wrong_labels(change: str) -> None:
+    candidates = [CandidateResult(variant="v", name="today", n=80, score=0.97, ci95=(0.92, 0.99))]
+    today = rung("baseline", "baseline/small", 0.55, status="reference", candidates=candidates)
+    evidence = noisy_labels()
+    evidence = replace(evidence, rungs={**evidence.rungs, "baseline": today})
+    if change == "dev waived":
+        evidence = replace(evidence, waivers={"dev": "newer cases"})
+    elif change == "not analysed":
+        evidence = replace(evidence, errors=None)
+    elif change == "corrected":  # of dev: the new analysis sees right labels
+        evidence = replace(evidence, suspects=9, relabelled=0, waivers={"dev": "newer cases"})
+    verdict = decide(evidence)
+    assert (verdict.outcome, verdict.reason_code) == ("undecided", "errors_label_or_grader")
+    assert verdict.next_action.command == "tuneworthy cases label --audit"
+    few = decide(replace(evidence, wrong_labels=(1, 9), labels_confirmed=False))
+    assert few.reason_code != "errors_label_or_grader", few.reasons  # one of nine leaves a ceiling of 98.6%
 
 
 @pytest.mark.parametrize("named", [None, "quality", "cost", "latency", "locality", "format", "style", "domain"])

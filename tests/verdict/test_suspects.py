@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
 import pytest
+from scripts.simulations.label_errors import draw_audit
 from tests.ladder.simulations import write_simulation
 
 from tuneworthy.cases import read_cases
 from tuneworthy.cases.labelling import LabelSession, read_labels
 from tuneworthy.cli import invoke, label_terminal
 from tuneworthy.config import load
+from tuneworthy.ladder.commands.case_answers import open_answers
 from tuneworthy.ladder.task_data import read_data
 from tuneworthy.stats.intervals import lower_bound
 from tuneworthy.store import Folder
 from tuneworthy.types import Case
+from tuneworthy.verdict import label_audit
 from tuneworthy.verdict.error_analysis import FILE, ErrorAnalysis
+from tuneworthy.verdict.label_audit import audited_share
 from tuneworthy.verdict.suspects import (
     AT_MOST,
     DRAW_SEED,
     LOOK_ALPHA,
     RELABELLED,
+    SESSION,
     Relabelling,
     chance_to_show,
     drawn,
@@ -152,7 +160,7 @@ def test_a_session_ends_as_soon_as_its_labels_settle_the_question(
     monkeypatch.setattr(
         label_terminal, "ask_line", lambda _: next(label for text, label in said.items() if text in shown[-1])
     )
-    path, n_given = label_terminal.suspects_on_terminal(root, "ada")
+    path, n_given = label_terminal.relabel_on_terminal(root, "ada", audit=False)
     assert n_given == RELABELLED == len(read_labels(path)) < len(names)
     assert "15 labels settle the question" in shown[-1]
 
@@ -178,3 +186,150 @@ def test_the_labels_of_suspects_are_written_into_the_cases_and_those_of_examples
         written = [one.expected for one in read_cases(root / "cases.jsonl").cases if one.id == case.id]
         assert written == (["blue"] if n_examples == 0 else [])
         assert (f"Correct this example: {case.text}" in capsys.readouterr().out) is bool(n_examples)
+
+
+# --- audit of test ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose models are right on 95%, with every tenth label of the cases wrong, measured on test."""
+    root = write_simulation(
+        tmp_path_factory.mktemp("audit") / "world",
+        {"weak": "answer(request, 0.95)", "other": "answer(request, 0.94, 'b')"},
+        n_cases=200,
+        rungs=["model"],
+    )
+    path = root / "cases.jsonl"
+    rows = [orjson.loads(line) for line in path.read_bytes().splitlines()]
+    for at, row in enumerate(rows):
+        row["expected"] = "red" if at % 10 == 0 and row["expected"] != "red" else row["expected"]
+    path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    assert invoke(["run", "--rung", "baseline", "--rung", "model", "--yes", "--project", str(root)]) == 0
+    return root
+
+
+@pytest.fixture
+def noisy(measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy, and a person who knows the right label of every question."""
+    shown: list[str] = []
+
+    def truth(_: str) -> str:
+        return ("red", "green", "blue")[int(re.findall(r"item (\d+)", shown[-1])[-1]) % 3]
+
+    monkeypatch.setattr(label_terminal, "note", lambda *lines: shown.append("\n".join(lines)))
+    monkeypatch.setattr(label_terminal, "ask_line", truth)
+    shutil.copytree(measured, tmp_path / "world")
+    return tmp_path / "world"
+
+
+def verdict_of(root: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    capsys.readouterr()
+    invoke(["decide", "--json", "--project", str(root)])
+    answer: dict[str, Any] = orjson.loads(capsys.readouterr().out)
+    return answer
+
+
+def test_an_audit_of_test_finds_the_share_of_wrong_labels_and_its_labels_mend_every_score(
+    noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    label = ["cases", "label", "--audit", "--labeller", "ada", "--project", str(noisy)]
+    assert verdict_of(noisy, capsys)["label_ceiling"] is None
+    assert invoke(label) == 0
+    strata = Folder(noisy).read(label_audit.FILE, dict[str, bool]) or {}
+    audited = read_relabelled(load(noisy))
+    assert len(strata) == 200 and sum(strata[case] for case in audited) == sum(strata.values()) > 10
+    assert sum(not strata[case] for case in audited) == SESSION[False]
+    verdict = verdict_of(noisy, capsys)
+    found, today = verdict["label_ceiling"], verdict["options"][0]
+    cases = read_cases(noisy / "cases.jsonl").cases
+    wrong = np.mean([case.expected != ("red", "green", "blue")[int(case.text.split()[1]) % 3] for case in cases])
+    assert found["share"] == pytest.approx(wrong, abs=0.02) and found["n"] == len(audited)
+    assert found["ci95"][0] <= wrong <= found["ci95"][1] and found["ceiling"] == 1 - found["share"]
+    assert today["score"] < 0.91 and found["scores"][today["option"]] == pytest.approx(0.95, abs=0.02)
+    assert invoke([*label, "--apply"]) == 0
+    assert "was not audited" not in capsys.readouterr().out
+    assert invoke(["run", "--rung", "baseline", "--rung", "model", "--yes", "--project", str(noisy)]) == 0
+    after = verdict_of(noisy, capsys)
+    assert after["label_ceiling"]["share"] < 0.02 and after["options"][0]["score"] == pytest.approx(0.95, abs=0.02)
+    assert (Folder(noisy).read(label_audit.FILE, dict[str, bool]) or {}) == strata
+
+
+def test_the_sheet_of_an_audit_tells_neither_label_nor_answer_nor_stratum(
+    noisy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(label_terminal, "note", lambda *lines: shown.append("\n".join(lines)))
+    monkeypatch.setattr(label_terminal, "ask_line", lambda _: "/quit" if len(shown) > 30 else "/skip")
+    assert invoke(["cases", "label", "--audit", "--labeller", "ada", "--project", str(noisy)]) == 0
+    sheets = [text for text in shown if "item " in text]
+    assert len(sheets) > 10 and not any(label in sheet for sheet in sheets for label in ("red", "green", "blue"))
+    strata = Folder(noisy).read(label_audit.FILE, dict[str, bool]) or {}
+    order = [
+        strata[case.id] for sheet in sheets for case in read_cases(noisy / "cases.jsonl").cases if case.text in sheet
+    ]
+    assert 0 < sum(order[:15]) < 15  # mixed
+
+
+def test_a_test_case_that_is_added_gets_a_stratum_and_no_other_case_changes_its_own(noisy: Path) -> None:
+    strata = {case.id: False for case in read_data(load(noisy)).split.test}
+    first = min(strata)
+    del strata[first]
+    Folder(noisy).write(label_audit.FILE, strata)
+    with open_answers(load(noisy)) as answers:
+        drawn = label_audit.cases_to_audit(answers)
+    stored = Folder(noisy).read(label_audit.FILE, dict[str, bool]) or {}
+    assert stored.keys() == {*strata, first} and stored.items() >= strata.items()
+    assert len(drawn) == SESSION[False] + stored[first]
+
+
+@pytest.mark.parametrize(("right", "answer"), [("b", False), ("g", True)])
+def test_where_answers_are_no_labels_a_person_says_whether_the_expected_answer_is_right(
+    right: str, answer: bool, noisy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = Folder(noisy).read("split", dict[str, Any]) or {}
+    Folder(noisy).write("split", {**stored, "kind": ["free_text", "texts"]})
+    shown: list[str] = []
+    monkeypatch.setattr(label_terminal, "note", lambda *lines: shown.append("\n".join(lines)))
+    monkeypatch.setattr(label_terminal, "ask_line", lambda _: right)
+    assert invoke(["cases", "label", "--audit", "--labeller", "ada", "--project", str(noisy)]) == 0
+    assert sum("reference: " in text for text in shown) == len(read_labels(suspects_path(load(noisy))))
+    found = verdict_of(noisy, capsys)["label_ceiling"]
+    assert found["share"] == (0.0 if answer else 1.0) and found["scores"] == {}
+    before = (noisy / "cases.jsonl").read_bytes()
+    capsys.readouterr()
+    assert invoke(["cases", "label", "--audit", "--apply", "--project", str(noisy)]) == 0
+    assert ("Correct this example" in capsys.readouterr().out) is not answer
+    assert (noisy / "cases.jsonl").read_bytes() == before
+
+
+def test_labels_of_dev_alone_offer_the_audit_of_test(noisy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = read_data(load(noisy))
+    for case, offered in ((data.split.dev[0], True), (data.split.test[0], False)):
+        row = {"case": case.id, "labeller": "ada", "label": case.expected, "time": "now"}
+        suspects_path(load(noisy)).write_bytes(orjson.dumps(row) + b"\n")
+        capsys.readouterr()
+        assert invoke(["cases", "label", "--suspects", "--apply", "--project", str(noisy)]) == 0
+        assert ("--audit" in capsys.readouterr().out) is offered
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.1, 0.2])
+def test_the_interval_of_the_share_covers_the_truth_where_errors_are_random_hard_or_alluring(noise: float) -> None:
+    rng, hits = np.random.default_rng(7), []
+    for draw in range(500):
+        n, lure, hard = (100, 300)[draw % 2], (0.0, 0.3)[draw // 2 % 2], (1.0, 3.0)[draw // 4 % 2]
+        strata, share = draw_audit(rng, n=n, noise=noise, right=0.85, lure=lure, hard=hard)
+        _, low, high = audited_share(strata, sum(row[2] for row in strata))
+        _, narrow, _ = audited_share([(row[1], row[1], row[2]) for row in strata], sum(row[2] for row in strata))
+        hits.append((low <= noise <= high, low <= share <= high, narrow <= share))
+    covered = np.mean(hits, axis=0)
+    assert covered[0] >= 0.93 and covered[1] >= 0.93
+    assert covered[2] < 0.9  # as if the sample were all of test: its failures are over-represented
+
+
+def test_corrected_labels_no_longer_count_and_unseen_strata_widen_the_interval() -> None:
+    strata = [(40, 40, 30), (260, 40, 0)]
+    assert audited_share(strata, 30)[0] == pytest.approx(0.1) and audited_share(strata, 0)[0] == 0.0
+    assert audited_share([(40, 40, 30), (260, 260, 0)], 30)[2] < audited_share(strata, 30)[2]
+    assert audited_share([(40, 40, 30), (260, 0, 0)], 30)[2] > 0.95
+    assert audited_share(strata, 30, 0.25)[1] < audited_share(strata, 30)[1]  # few sources

@@ -1,6 +1,6 @@
 """`tuneworthy cases`."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -12,10 +12,10 @@ from tuneworthy.cases.sampling import sample_cases
 from tuneworthy.cases.writer import write_cases
 from tuneworthy.cli.label_terminal import (
     LabelFiles,
-    examples_to_correct,
+    apply_relabelled,
     judge_on_terminal,
     label_on_terminal,
-    suspects_on_terminal,
+    relabel_on_terminal,
 )
 from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import (
@@ -174,6 +174,7 @@ def _show_added(result: AddedCases) -> None:
 )
 @click.option("--n", type=CountFrom(50), default=60, show_default=True, help="With --judge, number of test cases.")
 @click.option("--suspects", is_flag=True, help="Relabel failed cases whose label may be wrong.")
+@click.option("--audit", is_flag=True, help="Label a random sample of the test cases again.")
 @click.option("--overwrite", is_flag=True, help="With --apply, replace expected answers that differ.")
 @project_option
 @json_option
@@ -187,6 +188,7 @@ def label(
     rungs: tuple[str, ...],
     n: int,
     suspects: bool,
+    audit: bool,
     overwrite: bool,
     root: Path,
     as_json: bool,
@@ -195,20 +197,18 @@ def label(
 
     A second labeller gets a share of the cases. No score above the agreement between the two is meaningful.
 
-    Every label is saved immediately: stop with /quit and resume later. --apply writes the labels into the cases. If
-    the labellers disagree on a case, resolve it in the file.
+    Every label is saved immediately: stop with /quit and resume later. --apply writes the labels into the cases. Cases
+    on which the labellers disagree are left to you.
 
-    With --judge you rate answers from the last run without seeing which variant gave them: at least 50 per compared
-    variant, before the grader `judge` decides anything. The next run corrects the judge's scores by them.
+    --judge: rate answers of the last run, at least 50 per compared variant, without seeing which variant gave them. The
+    next run corrects the judge's scores by them.
 
-    With --suspects you relabel failed dev cases whose expected answer may be wrong. --suspects --apply writes these
-    labels into the cases and lists the examples to correct by hand.
+    --suspects: relabel failed dev cases. --audit: relabel a random sample of test, which shows the share of wrong
+    labels and the highest score they allow. Either with --apply writes both and lists the examples to correct by hand.
 
     \b
     Example:
       tuneworthy cases label --labeller ada
-      tuneworthy cases label --apply
-      tuneworthy cases label --judge
     """
     if judge and (applied or every):
         raise click.UsageError(
@@ -219,16 +219,14 @@ def label(
         path, n_new = judge_on_terminal(
             root, person(labeller, "--labeller"), labels=labels, rungs=rungs, n=n, share=share
         )
-    elif suspects and applied:
-        project = load(root)
-        path, cases = suspects_path(project), project.path(project.cases.path)
-        done = apply_labels(cases, read_labels(path), overwrite=True)
+    elif (suspects or audit) and applied:
+        project, (done, sentences) = load(root), apply_relabelled(root)
+        path = suspects_path(project)
         if not as_json:
-            _show_applied(cases, replace(done, unknown=()))
-            for question, label in examples_to_correct(project, read_labels(path)):
-                say(f"Correct this example: {question} The answer is {label!r}.")
-    elif suspects:
-        path, n_new = suspects_on_terminal(root, person(labeller, "--labeller"))
+            _show_applied(project.path(project.cases.path), done)
+            say(*sentences)
+    elif suspects or audit:
+        path, n_new = relabel_on_terminal(root, person(labeller, "--labeller"), audit=audit)
     else:
         files = LabelFiles.of(root, labels)
         path = files.labels
@@ -241,7 +239,7 @@ def label(
     ceiling = agreement(read_labels(path))
     document = {"labels": str(path), "given": n_new, "agreement": ceiling, "applied": done}
     print_result(as_json, document, say, sentence(str(ceiling)))
-    if n_new and not (as_json or judge or suspects):
+    if n_new and not (as_json or judge or suspects or audit):
         say("Next: tuneworthy cases label --apply")
 
 

@@ -65,8 +65,8 @@ def show(verdict: Verdict, task: TaskSection) -> None:
             f"{target - task.margin:.1%}, the target minus the margin. The 95% interval may begin below the "
             "target."
         )
-    for sentence in (*legend(verdict.options), serving_sentence(verdict)):
-        if sentence:
+    for sentence in (*legend(verdict.options), serving_sentence(verdict), str(verdict.label_ceiling or "")):
+        if sentence and sentence not in verdict.reasons[0]:
             say(clean(sentence, 0))
     for row in verdict.errors:
         if row.n_failed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,17 @@ import click
 import orjson
 
 from tuneworthy.cases import read_cases, read_examples
-from tuneworthy.cases.labelling import QUIT, SKIP, UNDO, Label, LabelSession, read_labels, run_terminal
+from tuneworthy.cases.labelling import (
+    GREETING,
+    QUIT,
+    SKIP,
+    UNDO,
+    Applied,
+    LabelSession,
+    apply_labels,
+    read_labels,
+    run_terminal,
+)
 from tuneworthy.cases.task_kind import answer_text, guess_kind
 from tuneworthy.cli.options import note
 from tuneworthy.config import FILE_NAME, Project, load
@@ -25,7 +35,16 @@ from tuneworthy.report.text import clean
 from tuneworthy.text import count, plural
 from tuneworthy.trust import own_path
 from tuneworthy.types import Case, Example
-from tuneworthy.verdict.suspects import DRAW_SEED, RELABELLED, drawn_suspects, found_so_far, suspects_path
+from tuneworthy.verdict.label_audit import cases_to_audit
+from tuneworthy.verdict.suspects import (
+    DRAW_SEED,
+    RELABELLED,
+    contradicts,
+    drawn_suspects,
+    found_so_far,
+    is_rated,
+    suspects_path,
+)
 
 JSON_GRADERS = frozenset({"json_fields", "json_schema", "tool_call"})
 MOST_LISTED = 100
@@ -33,6 +52,9 @@ VERDICT_GREETING = (
     f"Type g (good) or b (bad). {UNDO} takes your last rating back, {SKIP} skips a case for now, and {QUIT} "
     "stops. Every rating is saved."
 )
+EXPECTED_GREETING = f"Is the reference right? {VERDICT_GREETING}"
+# Of the order of an audit, which mixes both strata and is not that of the draw.
+AUDIT_SEED = DRAW_SEED + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,28 +107,41 @@ def label_on_terminal(files: LabelFiles, labeller: str, *, share: float, every: 
     return run_terminal(session, ask_line, note, parse=answer_parser(files.project, files.labels, cases))
 
 
-def suspects_on_terminal(root: Path, labeller: str) -> tuple[Path, int]:
-    """Let a person label the suspected failures of the last error analysis again, blind.
+def relabel_on_terminal(root: Path, labeller: str, *, audit: bool) -> tuple[Path, int]:
+    """Let a person label failed dev cases of the last error analysis, or a random sample of test, again, blind.
+
+    Tasks without labels show the expected answers of test, and the person says whether these are right.
 
     Returns:
         The label file, and how many labels were given.
 
     Raises:
-        UserError: There is no error analysis, or it suspects no label.
+        UserError: There is no run, or no failed case.
     """
     project = load(root)
-    data, names, path = read_data(project), drawn_suspects(project), suspects_path(project)
-    pool = [case for case in data.split.dev if case.id in names]
-    if not pool:
+    data, names, path, greeting = read_data(project), drawn_suspects(project), suspects_path(project), GREETING
+    session: LabelSession = _SuspectSession(project, [case for case in data.split.dev if case.id in names], labeller)
+    parse = answer_parser(project, path, data.cases) if data.task.kind == "label" or not audit else parse_verdict
+    if audit:
+        with open_answers(project) as answers:
+            cases = cases_to_audit(answers)
+        if parse is parse_verdict:
+            cases, greeting = [Case(id=case.id, input=_sheet(case)) for case in cases], EXPECTED_GREETING
+        session = LabelSession(cases, path, labeller, seed=AUDIT_SEED, share=1.0)
+    if not session.assigned:
         raise UserError(
             "No stored error analysis marks an expected answer as probably wrong.",
             hint="Run `tuneworthy decide --probe` to look for such answers.",
         )
-    session = _SuspectSession(project, pool, labeller)
-    n_given = run_terminal(session, ask_line, note, parse=answer_parser(project, path, data.cases))
-    if (found := found_so_far(project)) and found.wrong is not None:
+    n_given = run_terminal(session, ask_line, note, parse=parse, greeting=greeting)
+    if not audit and (found := found_so_far(project)) and found.wrong is not None:
         note(f"These {found.n} labels settle the question. Run `tuneworthy decide` to use them.")
     return path, n_given
+
+
+def _sheet(case: Case) -> str:
+    reference = "(a refusal is expected)" if case.expected is None else clean(case.expected, 0)
+    return f"question: {clean(case.text, 0)}" + (f"\nreference: {reference}" if case.labelled else "")
 
 
 class _SuspectSession(LabelSession):
@@ -122,13 +157,26 @@ class _SuspectSession(LabelSession):
         return super().next() if found is None or found.wrong is None else None
 
 
-def examples_to_correct(project: Project, labels: Sequence[Label]) -> list[tuple[str, str]]:
-    """Return question and label of the relabelled dev cases that were drawn from the examples, where they differ."""
-    said = {label.case: answer_text(label.label) for label in labels}
-    data = read_data(project)
-    own = {case.id for case in data.cases}
-    rows = [case for case in data.split.dev if case.id in said and case.id not in own]
-    return [(clean(case.text), said[case.id]) for case in rows if answer_text(case.expected) != said[case.id]]
+def apply_relabelled(root: Path) -> tuple[Applied, list[str]]:
+    """Write the labels of failed cases and of the audit into the cases.
+
+    Returns:
+        The result, and a sentence for each correction to make by hand, and for test if it was not audited.
+    """
+    project = load(root)
+    data, labels = read_data(project), read_labels(suspects_path(project))
+    rows = [row for row in labels if not is_rated(data, row.label)]
+    done = apply_labels(project.path(project.cases.path), rows, overwrite=True)
+    data, given = read_data(project), {row.case: row.label for row in labels}
+    _, still = contradicts(data, given)
+    sentences = []
+    for case in (*data.split.dev, *data.split.test):
+        if case.id in still:
+            answer = "" if is_rated(data, given[case.id]) else f" The answer is {answer_text(given[case.id])!r}."
+            sentences.append(f"Correct this example: {clean(case.text)}{answer}")
+    if not given.keys() & {case.id for case in data.split.test}:
+        sentences.append("The labels of test were not audited. Next: tuneworthy cases label --audit")
+    return replace(done, unknown=()), sentences
 
 
 def judge_on_terminal(
@@ -158,10 +206,7 @@ def judge_on_terminal(
     shown = []
     for item in items:
         case = item.case
-        reference = "(a refusal is expected)" if case.expected is None else clean(case.expected, 0)
-        expected = f"\nreference: {reference}" if case.labelled else ""
-        sheet = f"question: {clean(case.text, 0)}{expected}\nanswer: {clean(item.answer, 0)}"
-        shown.append(Case(id=item.id, input=sheet))
+        shown.append(Case(id=item.id, input=f"{_sheet(case)}\nanswer: {clean(item.answer, 0)}"))
     session = LabelSession(shown, path, labeller, seed=project.split.seed, share=share)
     note(
         f"{count(len(shown), 'answer')} to at most {n} test cases, in random order. The variant of each answer is "

@@ -145,7 +145,7 @@ def _reasons(record: RunRecord, reasons: Sequence[str], verdict: Verdict | None,
     shown += (
         ["Each of these would change the answer:", *verdict.would_change] if verdict and verdict.would_change else []
     )
-    shown += [domain_sentence(verdict)] if verdict else []
+    shown += [domain_sentence(verdict), str(verdict.label_ceiling or "")] if verdict else []
     found = (
         [
             tables.options_table(verdict, record.target, serving_sentence(verdict)),

@@ -15,6 +15,7 @@ from tuneworthy.verdict.base import (
     ErrorShare,
     Forecast,
     GateResult,
+    LabelCeiling,
     NextAction,
     Outcome,
     Stage,
@@ -45,6 +46,7 @@ class Verdict:
         recommendation: Name of the option to run; None if there is no such option.
         best_within_bill: Name of the option with the highest score that costs no more than today's; None if unknown.
         after_gates: Open gates that the recommended option has to pass first: of a fine-tuned model.
+        label_ceiling: Share of wrong labels of test, and the score that it allows; None before the audit.
         training: Which training, and the reasons to train.
         domain_text: Evidence for the reason `domain`.
         gates: All gates of the stages so far.
@@ -72,6 +74,7 @@ class Verdict:
     best_within_bill: str | None = None
     after_gates: Sequence[str] = ()
     domain_text: DomainText | None = None
+    label_ceiling: LabelCeiling | None = None
     training: TrainingAdvice = field(default_factory=TrainingAdvice)
     would_change: Sequence[str] = ()
     stale: Sequence[str] = ()

@@ -3,7 +3,7 @@
 Values only. Each part is computed in a file of its own and stored or shown as plain data.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal
@@ -86,6 +86,42 @@ class ErrorShare:
     fixed_by: str
     probe: str
     limits: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelCeiling:
+    """The blind audit of test labels: the score that a model which is always right gets against them.
+
+    A model that repeats errors of the labels, as one trained on such labels may, can score above that.
+
+    Attributes:
+        share: Share of test cases whose label is wrong now, with its 95% interval.
+        ceiling: 1 - share.
+        n: Test cases that people labelled.
+        scores: Score of each option if all labels were right; empty for tasks without labels.
+        decides: Whether wrong labels keep options from the target: the upper bound of the ceiling is below it, or most
+            failures of the best option are the label's. None where the audit does not settle it.
+        uncorrected: Whether the files still have a label that people contradict.
+        to_label: Test cases that people are to label next.
+    """
+
+    share: float
+    ci95: Bounds
+    ceiling: float
+    n: int
+    scores: Mapping[str, float] = field(default_factory=dict)
+    decides: bool | None = None
+    uncorrected: bool = False
+    to_label: int = 0
+
+    def __str__(self) -> str:
+        low, high = self.ci95
+        best = max(self.scores, key=lambda name: self.scores[name], default="")
+        return join_sentences(
+            f"{self.share:.1%} of the test labels are wrong (95% interval [{low:.1%}, {high:.1%}], {self.n} audited "
+            f"cases). A model that is always right scores {self.ceiling:.1%} on them [{1 - high:.1%}, {1 - low:.1%}].",
+            f"With right labels, {best} scores about {self.scores[best]:.1%}." if best and self.share else "",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

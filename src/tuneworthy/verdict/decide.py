@@ -21,6 +21,7 @@ from tuneworthy.money.serving import RunningCost
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.base import Cost, GateResult, NextAction, Outcome, TrainingAdvice
+from tuneworthy.verdict.error_analysis import LABELS
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.facts import (
     DecisionFacts,
@@ -31,7 +32,7 @@ from tuneworthy.verdict.facts import (
     today_usd,
 )
 from tuneworthy.verdict.gates import run_gates
-from tuneworthy.verdict.next_action import next_action
+from tuneworthy.verdict.next_action import label_step, next_action, relabel_step
 from tuneworthy.verdict.options import Option, options_of, pilot_option
 from tuneworthy.verdict.outcome import Ruling, decided, open_facts
 from tuneworthy.verdict.sentences import Deliberation, reasons_in_sentences
@@ -94,6 +95,7 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict, t
         if ruling and outcome is Outcome.FINE_TUNE
         else TrainingAdvice(reasons=reasons),
         domain_text=evidence.domain,
+        label_ceiling=evidence.label_ceiling,
         would_change=[*_would_change(facts, outcome, money), *expiries(evidence)],
         stale=[*evidence.stale, *evidence.errors_stale],
     )
@@ -182,10 +184,11 @@ def _next(case: Deliberation) -> NextAction:
     if ruling.outcome is Outcome.FINE_TUNE:
         return _train(evidence, [result for result in case.gates if result.stage == "to_train"])
     if ruling.code.startswith("errors_"):
-        lever = case.lever(ruling.subject)
-        relabel = lever == messages.LEVERS["cases label"]
-        command = "tuneworthy cases label --suspects --apply" if relabel else "tuneworthy run"
-        return NextAction(command=command, why=f"{lever}, then run the ladder and decide again.")
+        lever, relabel = case.lever(ruling.subject), messages.LEVERS["cases label"]
+        if lever == relabel or (ruling.subject == LABELS and evidence.label_ceiling is not None):
+            step = label_step(evidence)
+            return replace(step, why=join_sentences(f"{relabel}.", step.why))
+        return NextAction(command="tuneworthy run", why=f"{lever}, then run the ladder and decide again.")
     why = _setting_chooses(evidence, facts)
     return NextAction(command="", why=why, calls=0, usd=0.0) if why else take_home(facts.recommendation)
 
@@ -226,6 +229,10 @@ def _at(facts: DecisionFacts, options: Sequence[Option], requests: float | None)
 
 
 def _train(evidence: Evidence, gates: Sequence[GateResult]) -> NextAction:
+    if evidence.labels_matter(evidence.contradicted):
+        step = relabel_step(evidence)
+        why = "Check labels before you train: models contradict so many that these may decide about the target."
+        return replace(step, why=join_sentences(why, step.why))
     if evidence.training.adapter is not None:
         return NextAction(
             command="tuneworthy run --rung fine_tune",

@@ -25,7 +25,7 @@ from tuneworthy.stats.intervals import lower_bound, target_status, upper_bound
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.types import MOST_UNSCORED, Bounds, JsonMapping
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import TUNED, DomainText, ErrorShare, Forecast, Target, TrainingReason
+from tuneworthy.verdict.base import TUNED, DomainText, ErrorShare, Forecast, LabelCeiling, Target, TrainingReason
 
 STRUCTURE = ("xml", "xml_contract")
 FEWEST_SHOTS = 3
@@ -307,6 +307,9 @@ class Evidence:
         label_chance: Probability that wrong labels are most of the failures, from the votes of models.
         labels_confirmed: Whether people's labels show that wrong labels are most of the failures; None where they do
             not settle it.
+        wrong_labels: Dev cases whose label people found to be wrong, corrected ones included, of those they labelled.
+        contradicted: Share of the failures whose label models contradict, as far as people labelled no failure again.
+        label_ceiling: Findings of people about the labels of test; None before they labelled a part of it.
         pass_rate: Share of samples on dev that pass; None if failures were not sampled again.
         domain: How strange the text of the domain is to the base.
         forecast: Of the pilot.
@@ -360,6 +363,9 @@ class Evidence:
     relabelled: int = 0
     label_chance: float = 0.0
     labels_confirmed: bool | None = None
+    wrong_labels: tuple[int, int] = (0, 0)
+    label_ceiling: LabelCeiling | None = None
+    contradicted: float = 0.0
     pass_rate: float | None = None
     domain: DomainText = field(default_factory=lambda: DomainText(why=messages.DOMAIN_UNKNOWN))
     forecast: Forecast = field(default_factory=lambda: Forecast(status="unknown"))
@@ -377,6 +383,26 @@ class Evidence:
     def few_groups(self) -> bool:
         """Whether the test cases share so few sources that nothing may be claimed."""
         return self.n_groups is not None and self.n_groups < LEAST_GROUPS
+
+    @property
+    def labels_in_doubt(self) -> bool:
+        """Whether the findings of people on dev ask for an audit of test.
+
+        They do where most relabelled failures are the label's, or as many on test would decide about the target.
+        """
+        wrong, n = self.wrong_labels
+        if not wrong or self.label_ceiling is not None:
+            return False
+        return 2 * wrong >= n or self.labels_matter(wrong / n)
+
+    def labels_matter(self, share: float) -> bool:
+        """Return whether labels decide if this share of the failures on test is the label's.
+
+        Either the ceiling is then below the target, or the best option meets it with right labels.
+        """
+        score = self.top.score if self.top and self.top.score is not None else 0.0
+        wrong, target = share * (1 - score), self.target or 0.0
+        return 1 - wrong < target or (wrong > 0 and score < target <= score + wrong)
 
     @property
     def upstream(self) -> Mapping[str, RungEvidence]:

@@ -217,6 +217,11 @@ def _levers(evidence: Evidence, status: Mapping[str, str]) -> dict[str, bool | N
 
     A rung that can still be compared is left to `could_meet`: once it was compared, the lever is spent.
     """
+    audit = evidence.label_ceiling
+    if evidence.labels_in_doubt:  # of people, so that no gate, open or waived, hides it
+        return {LABELS: (evidence.labels_confirmed or None) if status["dev"] != "unknown" else None}
+    if audit is not None and audit.decides is not False:
+        return {LABELS: audit.decides}
     if evidence.errors is None:
         return {"unanalysed": None}
     if status["dev"] == "unknown":
@@ -243,7 +248,8 @@ def _levers(evidence: Evidence, status: Mapping[str, str]) -> dict[str, bool | N
 def _unprobed_levers(evidence: Evidence, *, findable: bool) -> dict[str, bool | None]:
     levers: dict[str, bool | None] = {}
     probed = {row.name for row in evidence.errors or ()}
-    if LABELS not in probed and (evidence.relabelled or (evidence.suspects and not evidence.answers_open)):
+    people_must_tell = evidence.relabelled or (evidence.suspects and not evidence.answers_open)
+    if LABELS not in probed and evidence.label_ceiling is None and people_must_tell:
         levers[LABELS] = evidence.labels_confirmed  # no model could tell, so people must
     if "knowledge" not in probed and evidence.documents and findable:
         levers["knowledge"] = None  # the share of failures without their document is unknown
@@ -251,8 +257,10 @@ def _unprobed_levers(evidence: Evidence, *, findable: bool) -> dict[str, bool | 
 
 
 def _labels_are_wrong(evidence: Evidence, row: ErrorShare) -> bool | None:
-    unlikely = most_of(row) is False and evidence.label_chance < LEVER_ALPHA and not evidence.relabelled
-    return False if unlikely else evidence.labels_confirmed
+    if evidence.label_ceiling is not None:
+        return False
+    is_few = most_of(row) is False and evidence.label_chance < LEVER_ALPHA and not evidence.labels_matter(row.share)
+    return False if is_few and not evidence.relabelled else evidence.labels_confirmed
 
 
 def _oracle_reaches(evidence: Evidence) -> bool:

@@ -43,7 +43,7 @@ from tuneworthy.verdict.evidence import (
 )
 from tuneworthy.verdict.gather_training import training_of
 from tuneworthy.verdict.last_verdict import FRESH_DAYS
-from tuneworthy.verdict.suspects import read_relabelled, relabelling
+from tuneworthy.verdict.suspects import contradicts, read_relabelled, relabelling
 from tuneworthy.verdict.training_method import FEWEST_PREFERENCES, has_preferences
 
 # Share of dev whose answers must appear in the input, or be one of a closed set, for a task that needs no documents.
@@ -70,7 +70,10 @@ def gather(session: Session) -> Evidence:
     )
     evidence = evidence_of(project, session.data, record, stale=stale, expect=partial(expect, project))
     report, errors_stale = errors_of(session, without_tuned(record, project))
-    labels = relabelling(report, read_relabelled(project)) if report else None
+    given = read_relabelled(project)
+    labels = relabelling(report, given) if report else None
+    was, _ = contradicts(session.data, given)
+    relabelled = given.keys() & {case.id for case in session.split.dev}
     expires = [
         ((date.today() + timedelta(days=FRESH_DAYS)).isoformat(), "prices and models are due for a check"),
         *(
@@ -90,6 +93,10 @@ def gather(session: Session) -> Evidence:
         relabelled=labels.n if labels else 0,
         label_chance=report.label_chance if report else 0.0,
         labels_confirmed=labels.wrong if labels else None,
+        contradicted=(len(report.suspects) + len(report.doubtful)) / report.n_probed
+        if report and report.n_probed and not given
+        else 0.0,
+        wrong_labels=(len(was & relabelled), len(relabelled)),
         pass_rate=report.pass_rate if report else None,
         domain=domain_of(session),
         judge=_judge(session, record),

@@ -18,12 +18,13 @@ from tuneworthy.stats.intervals import chance_of_status
 from tuneworthy.types import Bounds
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Cost, GateResult, NextAction
+from tuneworthy.verdict.error_analysis import LABELS
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.facts import DEV, RUNG_OF, DecisionFacts, FactKind, FactName
 from tuneworthy.verdict.gates.to_decide import lacks_shots
 from tuneworthy.verdict.options import FEWEST_TIMED, Option, open_latency
 from tuneworthy.verdict.outcome import decided, open_facts
-from tuneworthy.verdict.suspects import RELABELLED
+from tuneworthy.verdict.suspects import RELABELLED, SESSION
 
 # The worth of a minute of a person and of a step of any kind when steps are compared, US dollars: assumed.
 USD_PER_MINUTE, USD_PER_STEP = 1.5, 1.0
@@ -228,6 +229,41 @@ def _step(
     return Offer(action, chances, most)
 
 
+def relabel_step(evidence: Evidence) -> NextAction:
+    """Return the step that finds out whether failures of dev are the label's."""
+    n = evidence.suspects or RELABELLED
+    minutes = n * MINUTES_PER_CASE
+    why = (
+        f"Relabel up to {n} failed cases without seeing the expected answers ({minutes:.0f} min at most: it ends "
+        "as soon as they settle the question)."
+    )
+    return NextAction(command="tuneworthy cases label --suspects", why=why, calls=0, usd=0.0, person_minutes=minutes)
+
+
+def label_step(evidence: Evidence) -> NextAction:
+    """Return the next step on labels: audit test, correct the labels that people contradict, or find why dev differs.
+
+    Test is audited before a label is corrected, so that dev and test are corrected together.
+    """
+    audit = evidence.label_ceiling
+    if audit is not None and audit.uncorrected:
+        why = "Write the labels of people into the cases, then run the ladder and the error analysis again."
+        return NextAction(command="tuneworthy cases label --audit --apply", why=why, usd=0.0, person_minutes=2.0)
+    if audit is not None and audit.decides is False:
+        fix = messages.command_in(messages.DEV_DIFFERS_FIX)
+        more = "tuneworthy cases label --suspects" if evidence.suspects else fix
+        return NextAction(command=more, why=messages.DEV_DIFFERS_FIX, person_minutes=RELABELLED * MINUTES_PER_CASE)
+    score = evidence.top.score if evidence.top and evidence.top.score is not None else 0.5
+    failed = round(evidence.n_test * (1 - score))
+    n = audit.to_label if audit else min(SESSION[True], failed) + min(SESSION[False], evidence.n_test - failed)
+    minutes = n * MINUTES_PER_CASE
+    why = (
+        f"Audit the labels of test: label {n} test cases, drawn at random, without seeing the expected answers (about "
+        f"{minutes:.0f} min). Then correct dev and test together with `tuneworthy cases label --audit --apply`."
+    )
+    return NextAction(command="tuneworthy cases label --audit", why=why, calls=0, usd=0.0, person_minutes=minutes)
+
+
 # A step whose calls are not counted.
 _uncounted: Final = partial(_step, usd=None, calls=None)
 
@@ -251,7 +287,8 @@ class _Steps:
         for fact in unknown:
             if fact not in runnable:
                 yield from self._of_fact(fact, unknown)
-        yield from self._more_cases(unknown)
+        if ("lever", LABELS) not in unknown or not self._labels_found:  # whose labels would be as wrong
+            yield from self._more_cases(unknown)
         if classical and copied:
             yield _step(classical.fix, copied, MINUTES_TO_FIX)
 
@@ -297,7 +334,7 @@ class _Steps:
         elif kind == "cost":
             yield from self._money(fact)
         elif kind == "lever":
-            yield self._lever(fact)
+            yield self._lever(fact, unknown)
         elif kind == "eligible":
             yield self._eligible(fact, unknown)
         elif kind == "pays":
@@ -382,24 +419,21 @@ class _Steps:
             both = join_sentences(why, messages.SET_COSTS)
             yield _step(both, facts, MINUTES_TO_EDIT + MINUTES_FOR_COSTS, most=most)
 
-    def _lever(self, fact: FactName) -> Offer:
+    @property
+    def _labels_found(self) -> bool:
+        """Whether people found wrong labels on dev, or audited test."""
+        return self.evidence.labels_in_doubt or self.evidence.label_ceiling is not None
+
+    def _lever(self, fact: FactName, unknown: Sequence[FactName]) -> Offer:
         evidence, name = self.evidence, fact[1]
-        if name == "label_or_grader" and evidence.suspects != 0:
-            n = evidence.suspects or RELABELLED
-            minutes = n * MINUTES_PER_CASE
-            why = (
-                f"Relabel up to {n} failed cases without seeing the expected answers ({minutes:.0f} min at most: it "
-                "ends as soon as they settle the question)."
-            )
-            step = _step(why, [fact], minutes, command="tuneworthy cases label --suspects", most=MAX_LABELS)
-            return replace(step, chances={fact: evidence.relabel_chances})
-        if name == "label_or_grader":  # all are labelled, and the failures are too few to settle it
-            why = "Apply the corrected labels, then run the ladder and the error analysis again."
-            step, chances = _step(why, [fact], command="tuneworthy cases label --suspects --apply"), (0.0, 0.8)
-        elif name == DEV:
-            command, minutes = messages.command_in(messages.DEV_DIFFERS_FIX), RELABELLED * MINUTES_PER_CASE
-            step, chances = _uncounted(messages.DEV_DIFFERS_FIX, [fact], minutes, command=command), (0.0, 0.6)
-        elif name == "unanalysed" and evidence.judge is not None:
+        if name == DEV or (name == LABELS and (self._labels_found or evidence.suspects == 0)):
+            action = label_step(evidence)
+            settles = (0.6, 0.3) if name == LABELS and "--apply" not in action.command else (0.0, 0.6)
+            scores = {one: (0.4, 0.4) for one in unknown if one[0] == "meets"}  # right labels change them
+            return Offer(action, {fact: settles, **scores}, MAX_LABELS)
+        if name == LABELS:
+            return Offer(relabel_step(evidence), {fact: evidence.relabel_chances}, MAX_LABELS)
+        if name == "unanalysed" and evidence.judge is not None:
             command, minutes = "tuneworthy cases label --judge", MIN_RATED * MINUTES_PER_RATING
             step, chances = _uncounted(messages.LABEL_JUDGE, [fact], minutes, command=command), (0.2, 0.6)
         elif name == "unanalysed":

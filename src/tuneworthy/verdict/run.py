@@ -15,6 +15,7 @@ from tuneworthy.verdict.domain_text import measure_domain
 from tuneworthy.verdict.error_analysis import best_language_model
 from tuneworthy.verdict.evidence import without_tuned
 from tuneworthy.verdict.gather import gather
+from tuneworthy.verdict.label_audit import with_audit
 from tuneworthy.verdict.last_verdict import store_verdict, tried_commands
 from tuneworthy.verdict.probes import analyse_errors
 from tuneworthy.verdict.project_state import step_costs
@@ -49,7 +50,7 @@ async def decide_project(
         if probe and variant is not None:
             await analyse_errors(session, variant)
             await measure_domain(session)
-        evidence = gather(session)
+        evidence = await with_audit(gather(session), session)
         costs = partial(step_costs, Facts(project, contact=False))
         tried = tried_commands(project)
         verdict = decide(evidence, costs, tried)

@@ -96,7 +96,10 @@ def reasons_in_sentences(case: Deliberation) -> list[str]:
         first = case.gate(case.ruling.subject).message
     elif case.ruling.code.startswith("errors_"):
         row, lever = case.failures(case.ruling.subject), case.lever(case.ruling.subject)
-        if row is not None and row.fixed_by in messages.READERS:
+        if evidence.label_ceiling is not None and case.ruling.subject == LABELS:
+            relabel = messages.LEVERS["cases label"]
+            first = join_sentences(str(evidence.label_ceiling), f"{relabel}, or lower the target.")
+        elif row is not None and row.fixed_by in messages.READERS:
             first = f"{lever}. The cause of most failures: {messages.error_share(row)}."
         elif row is None or (case.ruling.subject == LABELS and not most_of(row)):
             first = (
@@ -357,6 +360,16 @@ def lever_open(case: Deliberation, name: str) -> str:
     row = case.failures(name)
     if name == DEV:
         return case.gate("dev").message
+    wrong, n = case.evidence.wrong_labels
+    if name == LABELS and case.evidence.label_ceiling:
+        return join_sentences(
+            str(case.evidence.label_ceiling), "Whether wrong labels decide about the target is still open."
+        )
+    if name == LABELS and case.evidence.labels_in_doubt:
+        return (
+            f"People found the label of {wrong} of {n} failed dev cases to be wrong. The labels of test have not been "
+            "audited."
+        )
     if name == LABELS and case.evidence.relabelled:
         return (
             f"People relabelled {case.evidence.relabelled} wrong answers. Whether most of the expected answers are "
@@ -364,9 +377,12 @@ def lever_open(case: Deliberation, name: str) -> str:
         )
     if row is None:
         return "The causes of wrong answers have not been analysed. A cheaper fix may exist for most of them."
-    share = messages.error_share(row)
     if name == LABELS:
-        return f"Most failures may be label errors, but people have not confirmed enough of them. Cause: {share}."
+        return (
+            f"Models suspect {row.n_failed} of {row.n} wrong answers to be label errors. Only people can tell whether "
+            "most are, and they have not checked enough of them."
+        )
+    share = messages.error_share(row)
     return f"A cheaper fix may exist for most failures, but the evidence is inconclusive. Possible cause: {share}."
 
 

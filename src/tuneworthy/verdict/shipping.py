@@ -59,6 +59,7 @@ def decide_shipping(evidence: Evidence, options: Sequence[Option], facts: Decisi
         after_gates=[result.gate for result in still_open] if chosen and chosen.kind == "tuned" else [],
         training=TrainingAdvice(reasons=evidence.training_reasons),
         domain_text=evidence.domain,
+        label_ceiling=evidence.label_ceiling,
         would_change=[
             f"Passing these gates: {', '.join(result.gate for result in still_open)}."
             if still_open

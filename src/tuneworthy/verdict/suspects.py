@@ -4,11 +4,11 @@ Not only of those that models suspect: what they do not see would count as right
 the outcome hangs on.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import scipy
 
@@ -17,6 +17,7 @@ from tuneworthy.cases.stratified import rank
 from tuneworthy.cases.task_kind import answer_text
 from tuneworthy.config.project import Project
 from tuneworthy.graders.text import normalise
+from tuneworthy.ladder.task_data import TaskData
 from tuneworthy.stats.intervals import lower_bound, upper_bound
 from tuneworthy.store import Folder
 from tuneworthy.types import Bounds, JsonMapping, JsonObject
@@ -30,6 +31,8 @@ RELABELLED: Final = 15
 # Failures of a session that is never settled: where 70% are the label's, four looks show it in 95% of the sessions,
 # after 31 labels on average; where 90% are (or 10%), after 16.
 AT_MOST: Final = 60
+# Test cases of a session of the audit: of those that one of the best options fails, and of all others.
+SESSION: Final[Mapping[bool, int]] = {True: AT_MOST, False: 40}
 # Level of each look. Where exactly half are the label's, one of four looks says most in 9% of the sessions, few in 9%.
 LOOK_ALPHA: Final = 0.05
 # Parameter of the beta distribution of the share of failures that are the label's, before people labelled any: mostly
@@ -85,7 +88,7 @@ def relabelling(report: ErrorAnalysis, labels: JsonMapping) -> Relabelling:
     """
     order = _order(report)
     m = _unbroken(order, labels)
-    k = sum(normalise(answer_text(labels[case])) == normalise(report.answers[case]) for case in order[:m])
+    k = sum(_text(labels[case]) == normalise(report.answers[case]) for case in order[:m])
     wrong: bool | None = None
     if order and m >= min(RELABELLED, len(order)):
         alpha = LOOK_ALPHA if len(order) > RELABELLED else LEVER_ALPHA  # the only look
@@ -136,6 +139,35 @@ def _order(report: ErrorAnalysis) -> list[str]:
 def _unbroken(order: Sequence[str], labelled: Collection[str]) -> int:
     """Return how many of the first cases are labelled without a gap, so that they stay a random draw."""
     return next((index for index, case in enumerate(order) if case not in labelled), len(order))
+
+
+def contradicts(data: TaskData, labels: JsonMapping) -> tuple[set[str], set[str]]:
+    """Return the cases whose label people contradict: as it was at the first run, and as it is now.
+
+    Args:
+        data: Cases, and what was corrected since the first run.
+        labels: Case to what people gave: a label, or for other tasks whether the expected answer is right.
+    """
+    was, still, changed = set(), set(), {*data.dataset.changes.relabelled}
+    for case in (*data.split.dev, *data.split.test):
+        label = labels.get(case.id, case.expected)
+        corrected, is_rating = case.id in changed, is_rated(data, label)
+        accepts = [case.expected, *(case.expected if isinstance(case.expected, list) else ())]
+        differs = not label if is_rating else _text(label) not in map(_text, accepts)
+        if differs or (corrected and case.id in labels and not is_rating):
+            was.add(case.id)
+        if differs and not (corrected and is_rating):
+            still.add(case.id)
+    return was, still
+
+
+def is_rated(data: TaskData, label: Any) -> bool:
+    """Return whether what a person gave says that the expected answer is right or wrong, and is no label."""
+    return isinstance(label, bool) and data.task.kind != "label"
+
+
+def _text(label: Any) -> str:
+    return normalise(answer_text(label))
 
 
 def read_relabelled(project: Project) -> JsonObject:

@@ -168,6 +168,11 @@ class StoredAnswers:
             reasons=dict(Counter(answer.reason or "wrong" for answer in failed).most_common()),
         )
 
+    def failing(self, rungs: Sequence[str], cases: Sequence[Case]) -> set[str]:
+        """Return the ids of the cases that one of these rungs does not answer fully right; shows no answer."""
+        answers = [one for rung in rungs for one in self._answers(*self._rung(rung), cases)]
+        return {answer.case for answer in answers if answer.score is not None and answer.score < 1}
+
     def to_judge(self, rungs: Sequence[str] = (), *, n: int, command: str) -> list[Item]:
         """Return answers to test cases for people to judge, blind to the variant; recorded as revealed.
 
