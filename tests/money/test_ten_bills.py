@@ -177,7 +177,7 @@ def test_a_cold_start_is_stated_and_only_where_there_is_one() -> None:
 
 def test_your_server_is_named_and_not_billed_until_it_has_a_price() -> None:
     found = verdict(LOCAL, PAGE, 200_000)
-    cells = options_table(found.options, None, 0.9).rows[0]
+    cells = options_table(found, 0.9).rows[0]
     assert cells.count("your server") == 2 and "584" not in str(found.to_dict()["options"])
     # a trained model would run on it as well
     assert option(found, "fine_tune")["usd_per_month"] == pytest.approx(UPKEEP, rel=0.01)
