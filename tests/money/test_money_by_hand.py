@@ -243,11 +243,6 @@ def test_amounts_are_written_with_their_sign_first_and_without_powers_of_ten() -
     # 5e13 / 1,439,945.66 = 3.47e7 servers
     many = decide(worth_it(economics=Economics(requests_per_month=5e13)))
     assert "it needs 34,700,000 at this traffic" in serving_sentence(many)
-    small = rung("baseline", "baseline/small", 0.92, status="reference", usd_per_1k=0.1, hosted=True)
-    large = rung("model", "model/api", 0.98, usd_per_1k=1.02555, hosted=True)
-    settings = Economics(requests_per_month=1e7, usd_per_wrong_answer=2_000_000)
-    better = decide(project(RUNGS[0], small, large, target=0.85, economics=settings)).reasons[0]
-    assert "at $2,000,000 per wrong answer" in better
 
 
 def test_a_saving_below_a_fifth_says_so_and_what_would_change_it() -> None:
@@ -281,8 +276,6 @@ def test_where_the_target_is_met_the_value_of_a_better_answer_does_not_count() -
     verdict = cost_in_question(3_000_000, small=0.87, today=0.95, target=0.85, economics={"usd_per_wrong_answer": 0.1})
     assert (verdict.recommendation, verdict.economics.status) == ("model/small", "never")
     assert "the value of better answers does not count" in verdict.economics.why
-    # 3,000,000 x 0.08 x $0.10
-    assert "8.0 points higher" in verdict.reasons[0] and "worth $24,000 a month" in verdict.reasons[0]
 
 
 def none_meets(traffic: float, value: float | None, **more: Any) -> Verdict:
@@ -396,9 +389,6 @@ def test_without_the_traffic_a_server_has_no_price_and_the_next_step_asks_for_it
     assert why.startswith("Set `economics.requests_per_month`") and "At low traffic, model/api" in why
     assert "depending on the traffic" in verdict.reasons[0] and "$" not in verdict.reasons[0]
     assert "costs nothing" not in str(verdict.training) and "no cost per call" not in verdict.economics.why
-    # An API that costs more than a server at any traffic leaves nothing to ask: both need one.
-    both = decide(own(project(RUNGS[0], local, api, target=0.85, economics=Economics()), "baseline", "model"))
-    assert "requests_per_month" not in both.next_action.why
 
 
 def test_a_model_on_a_server_that_meets_the_target_leaves_no_bill_to_cut_at_any_traffic() -> None:

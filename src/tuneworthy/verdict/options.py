@@ -302,6 +302,8 @@ def costs_at_most(option: Option, other: Option, factor: float = 1.0) -> bool:
         return isinf(theirs) and option.model == other.model
     if option.usd_per_month is None and _fixed(option) > _fixed(other):
         return False
+    if mine == theirs:  # of months that cost nothing, as without any traffic, the cost of an answer
+        return _by_answer(option) <= factor * _by_answer(other)
     return mine <= factor * theirs
 
 
@@ -393,7 +395,7 @@ def _usd(option: Option) -> float:
 
 
 def _fixed(option: Option) -> tuple[bool, float]:
-    return option.server is not None, option.running.upkeep_usd if option.running else 0.0
+    return option.server, option.running.upkeep_usd if option.running else 0.0
 
 
 def _by_answer(option: Option) -> float:
