@@ -118,8 +118,9 @@ def most_for(project: Project, data: TaskData, opened: Mapping[str, OpenModel], 
         opened: As in `estimate_run`.
         rungs: Some of the ladder, without the baseline.
     """
-    ladder = project.ladder.model_copy(update={"rungs": [*rungs]})
-    found = estimate_run(project.model_copy(update={"ladder": ladder}), data, opened)
+    found = estimate_run(
+        project.model_copy(update={"ladder": project.ladder.model_copy(update={"rungs": [*rungs]})}), data, opened
+    )
     if found is None:
         return Work()
     start = most_for(project, data, opened) if rungs else Work()

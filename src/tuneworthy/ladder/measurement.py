@@ -261,14 +261,19 @@ def meets_target(session: Session, one: Measurement) -> bool:
     if task.target is None or size is None or few or one.beats_majority is False:
         return False
     options = 1 + len(rungs_with_comparisons(session.project, session.split, session.task))
-    more = len(session.split.additions)
     n = Counter(str(case.expected) for case in session.split.test)
     recall = {label: value for label, value in recall_of(session, one).items() if n[label]} if task.critical else {}
     reached = all(
         label in recall and lower_bound(round(recall[label] * n[label]), n[label], 0.05 / options) >= needed
         for label, needed in task.critical_recall.items()
     )
-    return reached and target_status(score, size, task.target, task.margin, options=options, additions=more) == "met"
+    return (
+        reached
+        and target_status(
+            score, size, task.target, task.margin, options=options, additions=len(session.split.additions)
+        )
+        == "met"
+    )
 
 
 def _shown_before(session: Session, best: Measurement, trial: Measurement) -> PairedResult | None:

@@ -258,18 +258,22 @@ class LadderRun:
         fixed by the plan, whether or not further rungs run. No comparison is made early, and no slot of a skipped rung
         passes its alpha on: a later run finds the plan as it would have been.
         """
-        session = self.session
         met = [
             one
             for one in self.trials.values()
-            if not one.violated and meets_target(session, one)
+            if not one.violated and meets_target(self.session, one)
             # An answer copied from another question meets no target.
-            if one.rung != "classical" or session.task.kind != "free_text"
+            if one.rung != "classical" or self.session.task.kind != "free_text"
         ]
-        work = most_for(session.project, session.data, {}, rest) if met and rest else Work()
+        work = most_for(self.session.project, self.session.data, {}, rest) if met and rest else Work()
         best = max(met, key=lambda one: (one is self.leader, one.score), default=None)
-        usd = sum(row.cost_usd for row in self.records.values())
-        if best is None or not work.calls or self.watcher.target_met(best.variant.name, best.score, usd, work):
+        if (
+            best is None
+            or not work.calls
+            or self.watcher.target_met(
+                best.variant.name, best.score, sum(row.cost_usd for row in self.records.values()), work
+            )
+        ):
             return False
         self.stopped = best
         skipped = RungRecord(
@@ -361,13 +365,17 @@ class LadderRun:
 
         No comparison is made, as it cannot be adopted.
         """
-        view = view_of(self.session, best=self.best, n_dev=len(self.dev), dev=self.dev)
-        variants = teachers(view) if self.best else []
+        variants = (
+            teachers(view_of(self.session, best=self.best, n_dev=len(self.dev), dev=self.dev)) if self.best else []
+        )
         unavailable = await self._unavailable(variants)
         candidates = [variant for variant in variants if variant.model not in unavailable]
         if not candidates:
-            reason = "; ".join(unavailable.values())
-            return RungRecord(rung=TEACHER, status=RungStatus.FAILED, reason=reason) if variants else None
+            return (
+                RungRecord(rung=TEACHER, status=RungStatus.FAILED, reason="; ".join(unavailable.values()))
+                if variants
+                else None
+            )
         winner, raced = await self._explore(candidates, self.dev)
         return await self._test(_explored(TEACHER, winner, raced, len(candidates), []), winner, ())
 
@@ -396,9 +404,8 @@ class LadderRun:
             raced = await race(candidates, unseen, self.session.measure, n_dev=len(self.dev))
         winner = raced.winner if raced else candidates[0]
         if self.quick:  # the winner answers all of the cases, as today's variant does
-            rest = [entry for entry in (raced.entries if raced else ()) if entry.variant is not winner]
             whole = await race([winner], self.dev, self.session.measure)
-            entries = [*whole.entries, *rest]
+            entries = [*whole.entries, *(one for one in (raced or whole).entries if one.variant is not winner)]
             raced = replace(raced or whole, entries=entries, calls=sum(entry.n for entry in entries))
         self.variants[winner.id] = replace(winner, model_identity=dict(winner.model_identity))
         return winner, raced
@@ -423,8 +430,8 @@ class LadderRun:
             return {}
         traces = await self.session.ask(winner, raced[:n])
         _, _, scores = await self.session.score(traces, raced[:n])
-        today = self.today
-        stored = self.session.runner.stored(today, raced[:n]) if today else traces if record.rung == "baseline" else []
+        own = traces if record.rung == "baseline" else []
+        stored = self.session.runner.stored(self.today, raced[:n]) if self.today else own
         return {
             "reasons": dict(breakdown(scores).reasons),
             "confusion": confusion_of(self.session, raced[:n], traces),
@@ -699,13 +706,21 @@ def _explored(name: str, winner: Variant, raced: Race | None, tried: int, notes:
 
 
 def _takes_over(best: Measurement, trial: Measurement) -> bool:
-    eligible = not trial.violated and trial.unscored <= MOST_UNSCORED * len(trial.num)
-    return bool(best.violated) and eligible and trial.score > 0
+    return (
+        bool(best.violated)
+        and trial.score > 0
+        and not trial.violated
+        and trial.unscored <= MOST_UNSCORED * len(trial.num)
+    )
 
 
 def _reference(record: RungRecord, what: str) -> RungRecord:
-    why = messages.say("ineligible", why=record.violated) if record.violated else ""
-    return replace(record, status=RungStatus.REFERENCE, reason=what + why, reason_code="reference")
+    return replace(
+        record,
+        status=RungStatus.REFERENCE,
+        reason=what + (messages.say("ineligible", why=record.violated) if record.violated else ""),
+        reason_code="reference",
+    )
 
 
 def _failed(record: RungRecord, traces: Sequence[Trace]) -> RungRecord:
