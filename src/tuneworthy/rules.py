@@ -7,7 +7,7 @@ its documentation page. The engine names, orders, runs and documents rules; only
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from importlib import import_module
 from inspect import cleandoc
 from pathlib import Path
@@ -15,13 +15,14 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.registry import Registry
+from tuneworthy.types import frozen
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "note")
 Status = Literal["pass", "fail", "waived", "unknown", "not_applicable", "skipped"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Finding:
     """One thing that a rule found.
 
@@ -49,7 +50,7 @@ F = TypeVar("F", bound=Finding)
 R = TypeVar("R", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Rule(Generic[F]):
     """A registered rule.
 

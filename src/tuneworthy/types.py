@@ -10,11 +10,12 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar, dataclass_transform
 
 import orjson
 from annotated_types import Interval
 
+T = TypeVar("T")
 JsonObject = dict[str, Any]
 # The same where it is only read.
 JsonMapping = Mapping[str, Any]
@@ -77,7 +78,13 @@ def content_hash(value: Any, length: int = 16) -> str:
     return hashlib.sha256(canonical(value)).hexdigest()[:length]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
+def frozen(kind: type[T]) -> type[T]:
+    """Make a class a dataclass that is frozen, has slots, and takes its fields by name only."""
+    return dataclass(frozen=True, slots=True, kw_only=True)(kind)
+
+
+@frozen
 class Case:
     """A question and its expected answer.
 
@@ -131,7 +138,7 @@ class Case:
         return self.labelled and self.expected is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Example:
     """A training or few-shot record with its provenance.
 
@@ -174,7 +181,7 @@ OutputKind = Literal["free", "choice", "json_schema", "ranked"]
 Ranking = Literal["", "sum", "per_byte", "prior"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class OutputFormat:
     """How the answer is constrained: not at all, to one of `choices`, or to a JSON `schema`.
 
@@ -193,7 +200,7 @@ class OutputFormat:
     prior: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Shots:
     """Which examples appear in the prompt.
 
@@ -210,7 +217,7 @@ class Shots:
     ids: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Passage:
     """A piece of a document that is shown to a model: data, never instructions.
 
@@ -225,7 +232,7 @@ class Passage:
     heading: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Retrieval:
     """Selection of the passages before the question.
 
@@ -256,7 +263,7 @@ class Retrieval:
     cite: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Cascade:
     """Who answers before the variant that has it: a cheap variant, where it is sure.
 
@@ -269,7 +276,7 @@ class Cascade:
     threshold: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Variant:
     """The thing compared. Its identity is a hash of the resolved content; `name` is only for people.
 
@@ -345,7 +352,7 @@ class Timing:
     group: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Request:
     """One question to a provider, fully resolved.
 
@@ -375,7 +382,7 @@ class Request:
     source: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Response:
     """A provider's answer.
 
@@ -408,7 +415,7 @@ class Response:
     fingerprint: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Failure:
     """Why a call gave no response (see `errors.ProviderError` for the codes)."""
 
@@ -420,7 +427,7 @@ class Failure:
 Answer = Response | Failure
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Trace:
     """One case answered once by one variant.
 
@@ -445,7 +452,7 @@ class Trace:
         return self.response.text if self.response else ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Score:
     """A trace judged by a grader: a contribution (`num`, `den`) to a ratio, or unscored.
 

@@ -5,7 +5,7 @@ and training rows stay as they are.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from tuneworthy.cases.contamination import find_overlaps
@@ -19,10 +19,10 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.text import count, plural
-from tuneworthy.types import Case, Cases, Ids
+from tuneworthy.types import Case, Cases, Ids, frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AddedCases:
     """The result of adding cases.
 

@@ -31,13 +31,13 @@ from tuneworthy.cases.writer import json_lines
 from tuneworthy.config.project import Project
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.text import count, plural
-from tuneworthy.types import Case, Cases, Example, Examples, content_hash
+from tuneworthy.types import Case, Cases, Example, Examples, content_hash, frozen
 
 # The file of the dropped rows, in the store.
 DROPPED: Final = "overlaps.jsonl"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ContaminationReport:
     """The decision about each row, by comparison.
 

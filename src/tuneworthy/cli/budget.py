@@ -1,7 +1,6 @@
 """`tuneworthy budget`: the cost of a project's calls, and the release of unbilled calls."""
 
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -11,9 +10,10 @@ from tuneworthy.config import Project, load
 from tuneworthy.errors import UserError, join_sentences
 from tuneworthy.store import Expenses, Folder, ResponseStore
 from tuneworthy.store.signatures import MeasuredElsewhere
+from tuneworthy.types import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class BudgetState:
     """Spending of a budget, US dollars.
 

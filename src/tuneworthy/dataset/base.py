@@ -23,13 +23,13 @@ from tuneworthy.dataset import messages
 from tuneworthy.dataset.records import Action
 from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.rules import Finding, R, Rule, RuleBook
-from tuneworthy.types import Case, Example, JsonObject
+from tuneworthy.types import Case, Example, JsonObject, frozen
 
 # The `row` of a finding that is about all rows together.
 WHOLE_SET: Final = -1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RowFinding(Finding):
     """One thing that a check found in the rows.
 
@@ -46,7 +46,7 @@ class RowFinding(Finding):
     action: Action = "drop"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DataCheck(Rule[RowFinding]):
     """A registered data check.
 
@@ -101,7 +101,7 @@ Auditor = Callable[[Sequence[Example]], AuditResult]
 PairScorer = Callable[[Sequence[Example]], Sequence[tuple[float | None, float | None]]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CheckContext:
     """What checks may look at besides the rows.
 

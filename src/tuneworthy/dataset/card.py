@@ -16,7 +16,7 @@ from tuneworthy.dataset.distill.teacher import name_of, terms_of
 from tuneworthy.dataset.effect import build_words, effect_words
 from tuneworthy.dataset.freeze import Version
 from tuneworthy.dataset.records import Effect, LabelRow, Recipe, RowLine, TeacherRecord
-from tuneworthy.types import Example, JsonMapping, role_of
+from tuneworthy.types import Example, JsonMapping, frozen, role_of
 
 # Rows that are shown for each reason.
 EXAMPLES: Final = 3
@@ -122,7 +122,7 @@ class RowCounts:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DatasetCard:
     """A card.
 

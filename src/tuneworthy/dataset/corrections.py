@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -23,14 +23,14 @@ from tuneworthy.errors import UserError
 from tuneworthy.people.feedback import Scales, has_feedback, settle
 from tuneworthy.people.review_log import content_of, now
 from tuneworthy.store.lines import append_line, read_lines, refuse_link
-from tuneworthy.types import Case, Example, Message, content_hash, role_of
+from tuneworthy.types import Case, Example, Message, content_hash, frozen, role_of
 
 # In the project folder, next to the reviews: it is people's work.
 FILE_NAME: Final = "corrections.jsonl"
 Decision = Literal["answer", "keep", "drop", "open"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Correction:
     """One person's decision about one row.
 
@@ -113,7 +113,7 @@ def corrections_check(corrections: Mapping[str, Correction]) -> DataCheck:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SuspectRow:
     """A row that waits for a decision.
 

@@ -36,7 +36,7 @@ from tuneworthy.dataset.sources import cases_hash, measured_cases
 from tuneworthy.errors import Undecided, UserError
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.stats.paired import compare
-from tuneworthy.types import Bounds, Say
+from tuneworthy.types import Bounds, Say, frozen
 
 # Times that the largest size is halved at most, and the smallest size.
 HALVINGS: Final = 4
@@ -64,7 +64,7 @@ class SizePoint:
     raw: Difference | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DatasetCurve:
     """Learning curves of a version.
 

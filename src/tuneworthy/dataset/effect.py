@@ -28,7 +28,7 @@ from tuneworthy.dataset.records import Difference, Effect
 from tuneworthy.dataset.rows import StoredRows
 from tuneworthy.graders.squad import token_f1
 from tuneworthy.stats.paired import compare
-from tuneworthy.types import UNLABELLED, Case, Example
+from tuneworthy.types import UNLABELLED, Case, Example, frozen
 
 # Share of the rows below which leaving them out is not measured.
 FEW: Final = 0.005
@@ -51,7 +51,7 @@ _OTHER: Final = " other"
 Arms = Callable[[Bools, int], Sequence[Ints]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class EffectMeter:
     """Measures what it does to accuracy that rows leave.
 

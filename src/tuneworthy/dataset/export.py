@@ -28,7 +28,7 @@ from tuneworthy.people.review_state import State
 from tuneworthy.store import write_atomic
 from tuneworthy.store.shapes import DamagedRecord, parsed
 from tuneworthy.trust import own_path
-from tuneworthy.types import Example
+from tuneworthy.types import Example, frozen
 
 MANIFEST: Final = "manifest.json"
 # Folder in that of an export where its files are written before they are moved to their places.
@@ -53,7 +53,7 @@ class DrawnSplit:
     kept_together: str = "rows of the same group, and rows with the same question"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DatasetManifest:
     """`manifest.json` of an export.
 

@@ -7,10 +7,10 @@ Raise `SCHEMA_VERSION` whenever a document changes so that an earlier reader wou
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Literal
 
-from tuneworthy.types import Bounds, Example, JsonObject
+from tuneworthy.types import Bounds, Example, JsonObject, frozen
 
 SCHEMA_VERSION: Final = 5
 
@@ -29,7 +29,7 @@ class RowPlace:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RowLine:
     """A line of `rejects.jsonl` (a dropped row) or `findings.jsonl` (a finding on a row that stays).
 
@@ -69,7 +69,7 @@ class RowLine:
         return Example(id=self.id, source=self.source, messages=tuple(chat), meta=self.row.get("meta", {}))
 
     def to_dict(self) -> JsonObject:
-        values = {name: getattr(self, name) for name in self.__slots__}
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
         return {name: value for name, value in values.items() if not (value is None or value is False or value == "")}
 
 
@@ -82,7 +82,7 @@ def row_of(example: Example) -> JsonObject:
 # --- imports --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ImportRequest:
     """How to read the files: see `cases.read_examples`."""
 
@@ -91,7 +91,7 @@ class ImportRequest:
     format: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ReadAs(ImportRequest):
     """How a file was read, and by which release."""
 
@@ -107,7 +107,7 @@ class ShownTurn:
     calls: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SourceRecord:
     """A file of an import.
 
@@ -151,7 +151,7 @@ class RejectReason:
     n: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TeacherPin:
     """The model that answered a row (`meta.teacher`): all that makes answers alike, and its terms.
 
@@ -182,7 +182,7 @@ class TeacherPin:
     samples: JsonObject | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TeacherRecord(TeacherPin):
     """A teacher of a version: hash of the pin, number of rows, first and last day of its answers."""
 
@@ -202,7 +202,7 @@ class TeacherScore:
     unscored: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DistillRecord:
     """How a teacher answered the questions of an import.
 
@@ -233,7 +233,7 @@ class DistillRecord:
     agreement: TeacherScore | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ImportRecord:
     """`import.json`.
 
@@ -291,7 +291,7 @@ class Difference:
         return self.ci95[1] < 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Effect:
     """Effect of dropping rows on accuracy.
 
@@ -343,7 +343,7 @@ class SetFinding:
     score: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CheckRecord:
     """Result of one check: rows in and out, rows by action and by code, findings on the set, effect on accuracy."""
 
@@ -387,7 +387,7 @@ class HashedCount:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Depends:
     """Everything but rows and settings that a build depends on.
 
@@ -414,7 +414,7 @@ class Depends:
     judge: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FileRecord:
     """A file of a version: hash, size and lines."""
 
@@ -431,7 +431,7 @@ class BuildTimes:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Recipe:
     """`recipe.json`: how a version was built.
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from tuneworthy.cases import Dataset, guess_kind, labels_of, read_dataset
 from tuneworthy.cases.splits import Split, example_case, fingerprint
@@ -22,7 +22,7 @@ from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.people.review_log import content_of, rows_found_bad
 from tuneworthy.retrieval.encoder import CachedEncoder, Encoder, load_encoder
 from tuneworthy.store import Folder
-from tuneworthy.types import Case, Example, Say, content_hash
+from tuneworthy.types import Case, Example, Say, content_hash, frozen
 
 _MIN_OF_A_LABEL = 4
 _LONGEST_LABEL = 100
@@ -53,7 +53,7 @@ def review_check(bad: frozenset[str]) -> DataCheck:
     return DataCheck(name="review", examine=review, codes=messages.REASONS["review"], certain=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class BuildInputs:
     """What a build starts from.
 

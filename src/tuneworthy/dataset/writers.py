@@ -26,7 +26,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.extras import require
 from tuneworthy.registry import Registry
 from tuneworthy.store import write_atomic
-from tuneworthy.types import Example, JsonObject, calls_of, role_of
+from tuneworthy.types import Example, JsonObject, calls_of, frozen, role_of
 
 Convert = Callable[[Example], JsonObject]
 
@@ -54,7 +54,7 @@ class Written:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Writer:
     """One format.
 

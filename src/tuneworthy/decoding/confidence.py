@@ -9,9 +9,8 @@ Source: https://docs.vllm.ai/en/latest/serving/engine_args.html (`--logprobs-mod
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from tuneworthy.types import JsonMapping
+from tuneworthy.types import JsonMapping, frozen
 
 # Signals of an answer, higher where the model is less certain; the first decides.
 SIGNALS = {
@@ -26,7 +25,7 @@ PRIMARY = "mean_surprise"
 DISAGREEMENT = "disagreement"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Token:
     """One token of an answer.
 

@@ -7,7 +7,7 @@ cut after the temperature, llama.cpp before it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import lru_cache
 from importlib.resources import files
 from typing import Literal, TypeVar
@@ -16,7 +16,7 @@ import orjson
 from pydantic import TypeAdapter
 
 from tuneworthy.errors import UnknownName, UserError
-from tuneworthy.types import Bounds, JsonMapping, JsonObject
+from tuneworthy.types import Bounds, JsonMapping, JsonObject, frozen
 
 T = TypeVar("T")
 EngineName = Literal["hf", "vllm", "llama_cpp"]
@@ -36,7 +36,7 @@ _SPANS: Mapping[str, Bounds] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Sampling:
     """Sampling parameters; None is not set, and means something else on each engine.
 
@@ -78,7 +78,7 @@ class Sampling:
         return {name: value for name, value in values.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SamplingEngine:
     """How one engine samples.
 
@@ -122,7 +122,7 @@ class SamplingEngine:
         return {name: one for name, one in values.items() if self.generation_config or self.defaults[name] != one}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Resolved:
     """Effective parameters of an engine for a set of parameters.
 

@@ -5,7 +5,6 @@ llama.cpp, which cuts before the temperature. A model without sampling parameter
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ from tuneworthy.decoding.engines import NEUTRAL, EngineName, engine_of, read_row
 from tuneworthy.decoding.samplers import min_p_at_one
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.providers.capabilities import Capabilities, filter_parameters, takes_temperature
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonObject, frozen
 
 Mark = Literal["customary", "measured", "contested"]
 LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -21,7 +20,7 @@ _ENGINES: Mapping[str, EngineName] = {"llama_cpp": "llama_cpp", "vllm": "vllm"}
 _VARIED = frozenset({"creative", "brainstorm"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Value:
     """A value, its trust mark and its source."""
 
@@ -30,7 +29,7 @@ class Value:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Preset:
     """The parameters for one kind of use.
 

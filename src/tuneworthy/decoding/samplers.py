@@ -17,7 +17,7 @@ import numpy as np
 
 from tuneworthy.decoding.engines import Resolved, Sampling, SamplingEngine, resolve
 from tuneworthy.errors import UserError
-from tuneworthy.types import JsonMapping
+from tuneworthy.types import JsonMapping, frozen
 
 PENALTIES = ("repetition_penalty", "frequency_penalty", "presence_penalty")
 NEUTRAL = {
@@ -79,7 +79,7 @@ class SamplingStep:
     left: Candidates
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Trail:
     """All steps of one engine.
 

@@ -4,14 +4,13 @@ The table is data (`structured.json`), with its source and date.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from tuneworthy.decoding.engines import read_rows
-from tuneworthy.types import JsonMapping, JsonSchema
+from tuneworthy.types import JsonMapping, JsonSchema, frozen
 
 _DEEPEST = 200
 _SHORTEST: Mapping[str, str] = {
@@ -19,7 +18,7 @@ _SHORTEST: Mapping[str, str] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StructuredOutputLimits:
     """What one engine does.
 

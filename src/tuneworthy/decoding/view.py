@@ -2,19 +2,18 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from tuneworthy.decoding.engines import NAMES, Sampling, engine_of
 from tuneworthy.decoding.samplers import Trail, explain, logits_of, min_p_at_one, ranked
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonObject, frozen
 
 # Tokens that the unknown mass is spread over, at most.
 MOST_SHARED = 150_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Position:
     """The distribution at one position.
 
@@ -32,7 +31,7 @@ class Position:
         return self.labels[token] if token < len(self.labels) else f"#{token}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Comparison:
     """The same parameters on several engines.
 

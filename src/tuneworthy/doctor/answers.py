@@ -18,7 +18,7 @@ from tuneworthy.store import Folder
 from tuneworthy.store.database import UNREADABLE, address_for_reading, explained, foreign_objects
 from tuneworthy.store.responses import SCHEMA, decoded
 from tuneworthy.store.shapes import DamagedRecord, shaped
-from tuneworthy.types import Dollars, JsonObject
+from tuneworthy.types import Dollars, JsonObject, frozen
 
 QUARANTINE: Final = "quarantine"
 # Column of a bad value to the consequence.
@@ -39,7 +39,7 @@ COLUMNS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Damage:
     """Something that is wrong with a file.
 

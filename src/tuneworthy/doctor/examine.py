@@ -1,7 +1,6 @@
 """Examine a whole store, and repair what can be repaired."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 
 from tuneworthy.doctor.answers import Damage, answer_damages, quarantine, search_damages
@@ -9,10 +8,10 @@ from tuneworthy.doctor.records import frozen_damages, record_damages, work_damag
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.store.folder import SPECIAL, entries
-from tuneworthy.types import JsonObject, Say
+from tuneworthy.types import JsonObject, Say, frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StoreReport:
     """Result of an examination and of a repair.
 

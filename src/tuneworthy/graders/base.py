@@ -10,7 +10,7 @@ cases where declining is right.
 """
 
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from tuneworthy.errors import UserError
 from tuneworthy.graders.declining import Declines
 from tuneworthy.registry import Registry
-from tuneworthy.types import Case, Example, JsonMapping, Score, Trace, Variant
+from tuneworthy.types import Case, Example, JsonMapping, Score, Trace, Variant, frozen
 
 C = TypeVar("C", bound=BaseModel)
 
@@ -88,7 +88,7 @@ class ModelCaller(Protocol):
         """Call the model; calls that are made at the same time go out together."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class GradingContext:
     """What graders may be built from: the project folder, the examples, the labels with their counts, models to call.
 

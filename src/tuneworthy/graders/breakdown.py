@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tuneworthy.graders.json_fields import Counts
-from tuneworthy.types import Score
+from tuneworthy.types import Score, frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Breakdown:
     """Outcomes of a set of traces.
 

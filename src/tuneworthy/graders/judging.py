@@ -26,7 +26,7 @@ from tuneworthy.graders.validate import MIN_HUMAN, JudgedAnswer, JudgeValidation
 from tuneworthy.stats.paired import NonInferiority, PairedResult
 from tuneworthy.stats.ppi import Corrected, corrected_difference
 from tuneworthy.store import Folder
-from tuneworthy.types import Case, Trace, content_hash
+from tuneworthy.types import Case, Trace, content_hash, frozen
 
 # `.tuneworthy/judge.json`: the last validation, for the gate and the report.
 DOCUMENT = "judge"
@@ -45,7 +45,7 @@ class ScoredAnswers:
         return np.asarray(self.num / self.den)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class JudgeErrors:
     """How people's verdicts on the answers of one variant differ from the judge's.
 

@@ -15,7 +15,7 @@ from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.stats.confusion import Confusion, residual_bad
 from tuneworthy.store.shapes import bundled
 from tuneworthy.text import count, plural
-from tuneworthy.types import Bounds, Case, JsonObject, canonical
+from tuneworthy.types import Bounds, Case, JsonObject, canonical, frozen
 
 # Minimum of rated answers per variant of a comparison.
 MIN_HUMAN = 50
@@ -25,7 +25,7 @@ MOST_UNREAD = 0.02
 Status = Literal["pass", "fail", "unknown"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Canary:
     """An answer that is never good, to a question."""
 
@@ -35,7 +35,7 @@ class Canary:
     answer: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class JudgedAnswer:
     """An answer that people judged: good or not."""
 
@@ -44,7 +44,7 @@ class JudgedAnswer:
     good: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class JudgeValidation:
     """Evidence on a judge from canaries and people's verdicts.
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from tuneworthy.money.serving import SAVING, RunningCost
 from tuneworthy.stats.paired import NonInferiority, PairedResult, p_value
-from tuneworthy.types import MOST_UNSCORED, RungStatus
+from tuneworthy.types import MOST_UNSCORED, RungStatus, frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AdoptionEvidence:
     """All that the rule looks at.
 

@@ -8,7 +8,7 @@ Nothing is asked of a model: servers that the project file names get one GET tha
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from tuneworthy.config import load
@@ -18,12 +18,12 @@ from tuneworthy.ladder.checks.facts import Facts, Power, attempt
 from tuneworthy.ladder.estimate import Estimate
 from tuneworthy.rules import SEVERITIES, Finding, Rule, Severity
 from tuneworthy.trust import Untrusted
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonObject, frozen
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CheckReport:
     """The findings of all checks.
 

@@ -40,7 +40,7 @@ from tuneworthy.retrieval.oracle import ROOM
 from tuneworthy.search.racing import schedule
 from tuneworthy.store import Folder
 from tuneworthy.text import count
-from tuneworthy.types import Case, Variant, text_of
+from tuneworthy.types import Case, Variant, frozen, text_of
 
 SAMPLED_CASES = 50
 BYTES_A_TOKEN = 4
@@ -75,7 +75,7 @@ class Work:
         return Work(self.calls + other.calls, self.usd + other.usd, self.seconds + other.seconds)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Estimate:
     """Expected values of a run without stored answers.
 

@@ -13,13 +13,13 @@ from tuneworthy.stats.calibration import LabelCalibration
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import shaped
 from tuneworthy.store.signatures import UNSIGNED, document_origin, signed_document
-from tuneworthy.types import Bounds, Dollars, Ids, JsonMapping, JsonObject, RungStatus, Variant
+from tuneworthy.types import Bounds, Dollars, Ids, JsonMapping, JsonObject, RungStatus, Variant, frozen
 
 RecordName = Literal["run", "quick"]
 D = TypeVar("D")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CandidateResult:
     """A candidate on dev.
 
@@ -45,7 +45,7 @@ class CandidateResult:
     calibration: LabelCalibration | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FieldScores:
     """How well one field of a JSON task is filled in; None where that is not defined."""
 
@@ -54,7 +54,7 @@ class FieldScores:
     f1: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LabelConfusion:
     """How many dev cases of a label got an answer.
 
@@ -69,7 +69,7 @@ class LabelConfusion:
     n: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class WrongAnswer:
     """A dev case that a variant answers wrongly; all texts are short, and personal data in them is masked.
 
@@ -90,7 +90,7 @@ class WrongAnswer:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DistinctScore:
     """Score on the distinct test cases: those without a near-duplicate in the examples, training rows or dev cases.
 
@@ -106,7 +106,7 @@ class DistinctScore:
     n_effective: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RungRecord:
     """One rung. Scores, intervals and latencies are of test; `candidates`, `reasons` and most of `detail` are of dev.
 
@@ -231,7 +231,7 @@ def shown_better(rungs: Iterable[RungRecord]) -> set[tuple[str, str]]:
     return {pair for pair in found if known.issuperset(pair)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RungDifference:
     """The paired difference of two measured variants on test; descriptive, no comparison of the plan.
 
@@ -251,7 +251,7 @@ class RungDifference:
     p_value: float = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LabelBalance:
     """The most frequent label of a label task.
 
@@ -286,7 +286,7 @@ class BestVariant:
     variant: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SplitRecord:
     """How dev and test were drawn.
 
@@ -305,7 +305,7 @@ class SplitRecord:
     additions: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class OverlapCounts:
     """Rows that overlap, by reason.
 
@@ -320,7 +320,7 @@ class OverlapCounts:
     dev_test: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Provenance:
     """Versions, seed, hashes and settings: what someone needs to get the same numbers.
 
@@ -351,7 +351,7 @@ class Provenance:
     settings: JsonMapping
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunRecord:
     """A run of the ladder.
 

@@ -18,7 +18,7 @@ from tuneworthy.ladder.task_info import TaskInfo
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.registry import Registry
 from tuneworthy.retrieval.library import DocumentLibrary
-from tuneworthy.types import Case, Variant
+from tuneworthy.types import Case, Variant, frozen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ def view_of(session: Session, **state: Any) -> View:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Proposal:
     """Candidates of a rung.
 
@@ -104,7 +104,7 @@ class Proposal:
     more_calls: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SearchResult:
     """Result of a rung's search with models.
 

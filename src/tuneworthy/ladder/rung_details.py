@@ -1,15 +1,14 @@
 """Records of single rungs in addition to the shared part; `kind` names the rung."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from tuneworthy.regressions.compare import RegressionResult
 from tuneworthy.search.optimise import Optimised
-from tuneworthy.types import Bounds
+from tuneworthy.types import Bounds, frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class GepaDetail:
     """How GEPA searched for a better prompt.
 
@@ -30,7 +29,7 @@ class GepaDetail:
     file: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PromptDetail:
     """The search of the rung `prompt`; None without one."""
 
@@ -38,7 +37,7 @@ class PromptDetail:
     gepa: GepaDetail | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DocumentsDetail:
     """What is searched.
 
@@ -59,7 +58,7 @@ class DocumentsDetail:
     injected: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SearchQuality:
     """How well one form of the search finds the documents that cases name.
 
@@ -78,7 +77,7 @@ class SearchQuality:
     ci95: Mapping[str, Bounds]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Attribution:
     """Where wrong answers come from: the index, the search or the answer.
 
@@ -99,7 +98,7 @@ class Attribution:
     not_there: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class OracleDetail:
     """Upper bound of any search: the score with the documents that a case names.
 
@@ -121,7 +120,7 @@ class OracleDetail:
     cut_share: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StageTime:
     """Milliseconds of one stage of a search."""
 
@@ -129,7 +128,7 @@ class StageTime:
     p95: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CitationCounts:
     """How answers cite.
 
@@ -146,7 +145,7 @@ class CitationCounts:
     supported: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RetrievalDetail:
     """Result of the rung `retrieval`.
 
@@ -168,7 +167,7 @@ class RetrievalDetail:
     citations: CitationCounts | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ModelResult:
     """A model on the dev cases that it was asked.
 
@@ -193,7 +192,7 @@ class ModelResult:
     pareto: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ModelDetail:
     """All models of the rung `model`, side by side."""
 
@@ -201,7 +200,7 @@ class ModelDetail:
     models: Sequence[ModelResult]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TunedDetail:
     """Parts of the variant of the rung `fine_tune`, and measurements in addition to its score.
 
@@ -229,7 +228,7 @@ class TunedDetail:
     regressions: Sequence[RegressionResult] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CascadeDetail:
     """Measurements of the rung `cascade` in addition to its score.
 

@@ -4,7 +4,6 @@ Graders know all labels; labels in prompts and constraints come from here.
 """
 
 from collections import Counter
-from dataclasses import dataclass
 
 from tuneworthy.cases.example_store import answer_counts
 from tuneworthy.cases.splits import Split, labels_of
@@ -13,10 +12,10 @@ from tuneworthy.config.graders import Choice
 from tuneworthy.config.project import Project
 from tuneworthy.ladder import messages
 from tuneworthy.prompts.schema import infer_schema
-from tuneworthy.types import JsonObject, OutputFormat
+from tuneworthy.types import JsonObject, OutputFormat, frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TaskInfo:
     """What rungs know of the task.
 

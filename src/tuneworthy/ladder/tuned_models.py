@@ -17,7 +17,7 @@ from tuneworthy.ship.ancestry import context_of
 from tuneworthy.ship.served import served_artifact
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts, find_artifact, latest_artifact
-from tuneworthy.types import JsonMapping, JsonObject
+from tuneworthy.types import JsonMapping, JsonObject, frozen
 
 # How the names of tuned models begin: their parts are in the record of their rung.
 TUNED = "tuned:"
@@ -27,7 +27,7 @@ BASE = "base:"
 MOST = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TunedModel:
     """A tuned model that can answer.
 

@@ -1,16 +1,15 @@
 """Cost per answer of a measured option: dollars, tokens, and its own server."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tuneworthy.config.ladder import Economics
 from tuneworthy.money.serving import YOURS, RunningCost, Training, Way, upkeep_usd, ways_for
 from tuneworthy.providers.prices import Price
-from tuneworthy.types import Bounds
+from tuneworthy.types import Bounds, frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Bill:
     """Cost of an answer of a measured option.
 

@@ -6,7 +6,7 @@ the reference: training is compared with its bill and its score. Invariants: mor
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from math import ceil
 from typing import Final, Literal, get_args
@@ -19,7 +19,7 @@ from tuneworthy.money.bills import Bill
 from tuneworthy.money.results import EconomicsResult, EconomicsStatus, Fact, TrainingWay, UsdPer1k
 from tuneworthy.money.serving import RunningCost, Training
 from tuneworthy.money.sources import facts_of
-from tuneworthy.types import Bounds
+from tuneworthy.types import Bounds, frozen
 
 SET_TRAFFIC: Final = "Set `economics.requests_per_month`."
 # The costs of training and upkeep that are a range where the project file does not give them.
@@ -36,7 +36,7 @@ End = Literal["estimate", "worst", "best"]
 ENDS: Final[tuple[End, ...]] = ("estimate", "worst", "best")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Money:
     """The arithmetic of training against one option; all in US dollars.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tuneworthy.money.serving import Basis, RunningCost, Training
+from tuneworthy.types import frozen
 
 EconomicsStatus = Literal["pays", "never", "unknown", "not_applicable"]
 
@@ -28,7 +29,7 @@ class Fact:
     unit: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class UsdPer1k:
     """Cost per thousand answers: the replaced option, the fine-tuned model."""
 
@@ -36,7 +37,7 @@ class UsdPer1k:
     tuned_served: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TrainingWay:
     """A kind of training, the cheapest way to serve its model, and a month of it with upkeep."""
 
@@ -45,7 +46,7 @@ class TrainingWay:
     usd_per_month: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class EconomicsResult:
     """Whether training pays.
 

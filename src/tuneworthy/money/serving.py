@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from tuneworthy.config.ladder import Economics
 from tuneworthy.store.shapes import bundled
-from tuneworthy.types import Bounds
+from tuneworthy.types import Bounds, frozen
 
 Basis = Literal["measured", "computed", "published", "assumed", "project", ""]
 SizeFrom = Literal["project", "file", "assumed"]
@@ -38,7 +38,7 @@ USUAL_TOKENS: Final = (600.0, 60.0)
 PINNED: Final = frozenset({"serve_hardware", "serve_usd_per_month", "serve_capacity_per_month"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Hardware:
     """A row of `hardware.json`.
 
@@ -82,7 +82,7 @@ class Hardware:
         return params_b * (read / self.prompt_tokens_per_s + at_once * written / self.answer_tokens_per_s)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Way:
     """A way to serve a model of one's own.
 
@@ -144,7 +144,7 @@ def saves(mine: float | None, theirs: float | None, *, spares_server: bool = Fal
     return mine <= SAVING * theirs and (mine < theirs or spares_server)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunningCost:
     """Running cost of an option.
 
@@ -210,7 +210,7 @@ class RunningCost:
         return 1000 * month / requests if requests and month is not None else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class HostedTuning:
     """A hosted model that can be tuned: US dollars a million tokens, and a month of storage."""
 

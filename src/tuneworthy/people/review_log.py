@@ -17,7 +17,7 @@ from tuneworthy.cases.stratified import rank
 from tuneworthy.errors import DataError
 from tuneworthy.store.lines import refuse_link
 from tuneworthy.store.shapes import DamagedRecord, shaped
-from tuneworthy.types import Example, JsonObject, content_hash
+from tuneworthy.types import Example, JsonObject, content_hash, frozen
 
 # In the project folder and not in the tool's own: it is people's work.
 FILE_NAME: Final = "reviews.jsonl"
@@ -26,7 +26,7 @@ MOST_MISSED: Final = 2
 Trust = Literal["trusted", "unfinished", "distrusted"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ReviewPlan:
     """A sample of the rows of a version, fixed, and what it decides.
 
@@ -82,7 +82,7 @@ class ReviewPlan:
         return tuple((planted if place in places else rows).pop(0) for place in order)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RowVerdict:
     """One reviewer's verdict on one row of a sample; a bad row has a reason."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -12,7 +12,7 @@ from tuneworthy.people.review_log import Ledger, ReviewPlan, RowVerdict
 from tuneworthy.stats.acceptance import is_accepted, is_rejected
 from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.text import plural
-from tuneworthy.types import Bounds, JsonObject
+from tuneworthy.types import Bounds, JsonObject, frozen
 
 ALPHA: Final = 0.05
 CONFIDENCE: Final = 1 - ALPHA
@@ -21,7 +21,7 @@ Status = Literal["no_plan", "open", "accepted", "rejected"]
 Share = Bounds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class State:
     """How far the review of a version is, and its result.
 

@@ -8,7 +8,7 @@ Source: capabilities.json names the source, its mark and the date of every row.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from importlib.resources import files
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from pydantic import TypeAdapter
 
 from tuneworthy.config.models import ModelSection
-from tuneworthy.types import JsonMapping, JsonObject
+from tuneworthy.types import JsonMapping, JsonObject, frozen
 
 # The JSON of a request, and the parts left out (``"name: reason"``).
 RequestParts = tuple[JsonObject, tuple[str, ...]]
@@ -35,7 +35,7 @@ ChoiceStyle = Literal["none", "grammar", "structured_outputs", "wrapped_schema"]
 SchemaStyle = Literal["none", "response_format", "output_config"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Parameter:
     """How one decoding parameter is sent.
 
@@ -71,7 +71,7 @@ class Parameter:
         return ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Capabilities:
     """One row of the table.
 
@@ -198,7 +198,7 @@ def takes_temperature(capabilities: Capabilities, value: float = 0.0, *, effort:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _ModelFamily(Capabilities):
     """Row of the table: patterns of what it applies to, and sets of parameters that several rows share."""
 
@@ -208,7 +208,7 @@ class _ModelFamily(Capabilities):
     parameter_sets: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _CapabilityTable:
     date: str
     parameter_sets: Mapping[str, Mapping[str, Parameter]]

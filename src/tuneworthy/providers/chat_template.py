@@ -8,7 +8,6 @@ https://nvd.nist.gov/vuln/detail/CVE-2024-34359.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
@@ -16,7 +15,7 @@ from tuneworthy import limited
 from tuneworthy.errors import ModelError
 from tuneworthy.providers.model_safety import MAX_TEMPLATE_CHARS
 from tuneworthy.providers.template_child import render_chat
-from tuneworthy.types import JsonMapping, Message
+from tuneworthy.types import JsonMapping, Message, frozen
 
 # Processor time of one child, to which each chat adds `EACH_S`; `MOST_S` at most, however many chats there are.
 TIMEOUT_S: Final = 5.0
@@ -26,7 +25,7 @@ MOST_S: Final = 300.0
 MAX_CHARS: Final = 2**22
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Chat:
     """A chat that is to be rendered.
 
@@ -41,7 +40,7 @@ class Chat:
     tools: Sequence[JsonMapping] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ChatTemplate:
     """The template of a model.
 

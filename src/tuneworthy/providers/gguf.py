@@ -13,13 +13,14 @@ Source: ggml docs/gguf.md (version 3), ggml/include/gguf.h.
 import os
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import BinaryIO, Final, TypeGuard
 
 from tuneworthy.errors import ModelError
 from tuneworthy.input_files import open_input
 from tuneworthy.providers import messages
+from tuneworthy.types import frozen
 
 MAGIC = b"GGUF"
 MAX_KEYS = 4096
@@ -53,7 +54,7 @@ _FILE_TYPES = {
 Scalar = int | float | bool | str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class GgufHeader:
     """What a GGUF file says about itself.
 

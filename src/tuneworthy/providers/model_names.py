@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.trust import LOOPBACK, origin_of
-from tuneworthy.types import JsonMapping
+from tuneworthy.types import JsonMapping, frozen
 
 MODEL_FORM: Final = "Write PROVIDER:NAME, for example openai:gpt-6-luna, or openai:NAME@URL for another server."
 
@@ -47,7 +47,7 @@ VENDORS: Final = {
 _NAME_AT_URL: Final = re.compile(r"(.+)@(https?://.+)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class NamedModel:
     """A model as the project file has it.
 

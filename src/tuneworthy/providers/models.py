@@ -19,7 +19,6 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
@@ -36,7 +35,7 @@ from tuneworthy.signals import handled_by
 from tuneworthy.store.folder import write_atomic
 from tuneworthy.store.shapes import parsed
 from tuneworthy.trust import path_of
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonObject, frozen
 
 # Called now and then while a model is fetched: bytes so far, bytes in all if known.
 Progress = Callable[[int, int | None], None]
@@ -47,7 +46,7 @@ _HF = re.compile(r"hf:([\w.-]+/[\w.-]+)(?:@([\w.-]+))?(?:/([\w./-]+\.gguf))?", r
 MAX_NAME = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PinnedFile:
     """A file inside a wheel.
 
@@ -62,7 +61,7 @@ class PinnedFile:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PinnedModel:
     """A row of `models.json`.
 
@@ -102,7 +101,7 @@ class PinnedModel:
         return store() / "pypi" / f"{self.package}-{self.version}" / PurePosixPath(file.member).name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class HubDownload:
     """A download from the hub.
 
@@ -117,7 +116,7 @@ class HubDownload:
     sha256: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ModelFile:
     """A model that is known or present: what `models list` shows (`path` is None if it is not here yet)."""
 

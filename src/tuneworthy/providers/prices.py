@@ -6,7 +6,7 @@ Source: prices.json names the sources and the mark of every row.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter
 
+from tuneworthy.types import frozen
+
 # Tokens that a chat template may add to a prompt, at most.
 TEMPLATE_TOKENS = 128
 # Tokens that a provider may add for tools or a schema, at most.
@@ -24,7 +26,7 @@ FEATURE_TOKENS = 1024
 NO_PRICE = "Set input_usd_per_mtok and output_usd_per_mtok (0 if the model is free)."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TokenRates:
     """US dollars a million tokens.
 
@@ -41,7 +43,7 @@ class TokenRates:
     cache_write: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Price:
     """What one model costs.
 
@@ -191,12 +193,12 @@ def table_date() -> date:
     return _table().date
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _PriceTier(TokenRates):
     above_tokens: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _PriceRow(TokenRates):
     provider: str
     models: tuple[str, ...]
@@ -208,7 +210,7 @@ class _PriceRow(TokenRates):
     retires: date | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _PriceTable:
     date: date
     prices: tuple[_PriceRow, ...]

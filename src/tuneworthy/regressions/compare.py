@@ -4,7 +4,7 @@
 set that is too small says how many cases it would need.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from tuneworthy.arrays import Floats
 from tuneworthy.stats.paired import compare, non_inferior
 from tuneworthy.stats.power import LOSS, n_for_non_inferiority
-from tuneworthy.types import MOST_UNSCORED
+from tuneworthy.types import MOST_UNSCORED, frozen
 
 # One-sided error of "no worse by the margin"; all sets must pass, so no correction for their number is due.
 ALPHA = 0.05
@@ -20,7 +20,7 @@ FEWEST = 8
 Status = Literal["pass", "fail", "unknown"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RegressionResult:
     """The result of a regression set.
 

@@ -6,7 +6,6 @@ too small to tell two good models apart, and is no benchmark.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.resources import as_file, files
 
 from tuneworthy.cases import read_cases
@@ -15,7 +14,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.graders.apply import make_grader
 from tuneworthy.graders.base import Grader, GradingContext
-from tuneworthy.types import Cases, JsonMapping, content_hash
+from tuneworthy.types import Cases, JsonMapping, content_hash, frozen
 
 GENERAL = "general"
 # Its cases can show no less: 62 cases with 10% differing show a loss below 10 points (Nam 1997).
@@ -23,7 +22,7 @@ GENERAL_MARGIN = 0.1
 GENERAL_TOKENS = 64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RegressionSet:
     """Labelled cases with their grader.
 

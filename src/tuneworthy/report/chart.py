@@ -1,13 +1,12 @@
 """Line charts as values: `lines.html.j2` draws one, and its table has every number that it shows."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import ceil, floor, log10
 from typing import Final, Literal
 
 from tuneworthy.report.numbers import NONE, dollars, integer, percent, points, short
 from tuneworthy.report.table import Column, Kind, Table
-from tuneworthy.types import Bounds
+from tuneworthy.types import Bounds, frozen
 
 Unit = Literal["percent", "usd", "points"]
 Points = Sequence[Bounds]
@@ -18,7 +17,7 @@ LEFT, RIGHT, TOP, BOTTOM = 66, 24, 24, 290
 TICK_WIDTH, TICKS = 52, 6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Line:
     """A line of a line chart.
 
@@ -41,7 +40,7 @@ class Line:
         return [(x, high) for x, _, high in self.band] + [(x, low) for x, low, _ in reversed(self.band)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LineChart:
     """Lines over a logarithmic horizontal axis.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tuneworthy.report.answers import Diff
 from tuneworthy.report.chart import LineChart
 from tuneworthy.report.table import Table
+from tuneworthy.types import frozen
 
 Block = str | Table | LineChart | Diff
 
@@ -57,7 +58,7 @@ class PagePart:
     blocks: Sequence[Block]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Document:
     """A page.
 

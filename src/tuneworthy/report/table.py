@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from tuneworthy.report.numbers import NONE, text
 from tuneworthy.report.text import MOST, clean
-from tuneworthy.types import Bounds, JsonMapping
+from tuneworthy.types import Bounds, JsonMapping, frozen
 
 ColumnKind = Literal["text", "name", "status", "number"]
 Kind = Literal["today", "best", "tuned", "plain", "lost"]
@@ -57,7 +57,7 @@ def entry_column(key: str, heading: str, form: Callable[[Any], str], mapping: Ca
     return Column(key, heading, form, value=lambda row: mapping(row).get(key))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Bar:
     """The bar of a row.
 

@@ -23,6 +23,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.input_files import open_input, read_input
 from tuneworthy.retrieval import messages
 from tuneworthy.retrieval.parsing import PARSERS, DocumentSection, Unreadable
+from tuneworthy.types import frozen
 
 # A larger document is reported: it makes thousands of chunks.
 LARGE_BYTES = 4 * 2**20
@@ -32,7 +33,7 @@ TEXT_KEYS = ("text", "content", "contents", "body", "page_content")
 NAME_KEYS = ("id", "_id", "name", "doc_id", "document_id")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SourceDocument:
     """One document.
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from tuneworthy.cases.stratified import units_of
 from tuneworthy.stats.intervals import score_interval
-from tuneworthy.types import Bounds, Case
+from tuneworthy.types import Bounds, Case, frozen
 
 # Answers that the rewriting model sees at a time, as in the paper.
 MINIBATCH = 3
@@ -90,7 +90,7 @@ class Rewrite:
     unscored: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Optimised:
     """What came of a search.
 

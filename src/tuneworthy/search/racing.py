@@ -18,14 +18,14 @@ inequality bounds it at all times); Karnin, Koren, Somekh, ICML 2013 (sequential
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
 from tuneworthy.stats.betting import wager
 from tuneworthy.stats.intervals import score_interval
-from tuneworthy.types import MOST_UNSCORED, Bounds, Case, Variant
+from tuneworthy.types import MOST_UNSCORED, Bounds, Case, Variant, frozen
 
 # Most of the full grid's calls that a race takes.
 SHARE = 1 / 3
@@ -39,7 +39,7 @@ LOOKS = 2
 Exit = Literal["", "unscored", "bound", "budget"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DevScores:
     """A candidate's answers on the head of dev.
 
@@ -59,7 +59,7 @@ class DevScores:
 Measure = Callable[[Variant, Sequence[Case]], Awaitable[DevScores]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Entry:
     """How far a candidate came.
 
@@ -87,7 +87,7 @@ class Entry:
         return int(np.isnan(self.measured.num).sum())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Race:
     """All candidates.
 

@@ -12,7 +12,6 @@ Source: docs/evidence/facts.md#test-scores (the best of many); Optuna's TPE (Ber
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from tuneworthy.providers.capabilities import Capabilities, takes_temperature
 from tuneworthy.search.racing import DevScores, Entry, Measure, race, schedule
 from tuneworthy.stats.paired import PairedResult, compare
 from tuneworthy.text import count
-from tuneworthy.types import Case, JsonMapping, Variant
+from tuneworthy.types import Case, JsonMapping, Variant, frozen
 
 ALPHA = 0.025
 WIDTH = 4
@@ -40,7 +39,7 @@ Make = Callable[[JsonMapping], Variant]
 Suggest = Callable[[Any], dict[str, Any]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SettingTrial:
     """One setting.
 
@@ -57,7 +56,7 @@ class SettingTrial:
     objective: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Sweep:
     """Result of a sweep.
 
@@ -88,7 +87,7 @@ class Sweep:
         return self.winner.decoding
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SweepPlan:
     """How much may be asked.
 

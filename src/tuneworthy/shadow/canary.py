@@ -41,7 +41,7 @@ from tuneworthy.shadow.copies import FAILED, MOST_BYTES, PAIRED, Copies, CopyHea
 from tuneworthy.shadow.protocols import answer_of, unpacked
 from tuneworthy.store import Folder
 from tuneworthy.text import has_text
-from tuneworthy.types import Request
+from tuneworthy.types import Request, frozen
 
 CHAT: Final = "/v1/chat/completions"
 # Below `.tuneworthy`: the state of the candidate with this id.
@@ -71,7 +71,7 @@ _CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key", b"api-key"})
 _REFUSALS: Final = frozenset({401, 402, 403, 407, 429})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CanaryState:
     """Progress of a canary.
 

@@ -9,7 +9,7 @@ Invariant: false alerts are at most `ALPHA` at any number of looks, half for the
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from typing import Final, Literal
 
@@ -31,7 +31,7 @@ from tuneworthy.shadow.verdict import ALPHA, ShadowRules, metric_stream
 from tuneworthy.stats.betting import confidence_sequence, log_capital_of_any_start, start_of_rise
 from tuneworthy.stats.intervals import Interval
 from tuneworthy.text import plural
-from tuneworthy.types import Cases, Trace, Variant
+from tuneworthy.types import Cases, Trace, Variant, frozen
 
 # Score of a pair: 1 if the candidate's answer is not below the threshold of confidence.
 CONFIDENCE: Final = "confidence"
@@ -39,7 +39,7 @@ CONFIDENCE: Final = "confidence"
 RECENT: Final = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ConfidenceWatch:
     """Threshold of low confidence, and the tolerated rise above dev.
 
@@ -58,7 +58,7 @@ class ConfidenceWatch:
     samples: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ConfidenceVerdict:
     """Whether low confidence is more frequent in traffic than on dev.
 

@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ import orjson
 
 from tuneworthy import processes
 from tuneworthy.shadow import messages
+from tuneworthy.types import frozen
 
 # Marks requests that are not a user's.
 MARK: Final = {"X-Tuneworthy-Shadow": "1"}
@@ -48,7 +49,7 @@ _GRACE_S: Final = 15.0
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CopyHead:
     """Facts about a copy, or about a user's request to the candidate.
 
@@ -69,7 +70,7 @@ class CopyHead:
     number: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class WorkerReport:
     """Line that the child writes; None says nothing about a field.
 

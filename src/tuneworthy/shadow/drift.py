@@ -12,7 +12,7 @@ Source: nearest neighbours as a two-sample test: Schilling 1986 (doi 10.1080/016
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from math import ceil, log
 from typing import Any, Final
 
@@ -32,7 +32,7 @@ from tuneworthy.shadow.replay import PAIRS
 from tuneworthy.stats.intervals import wilson
 from tuneworthy.store import Folder
 from tuneworthy.store.lines import read_lines
-from tuneworthy.types import JsonMapping, JsonObject
+from tuneworthy.types import JsonMapping, JsonObject, frozen
 
 CHANCE: Final = 0.01
 ALPHA: Final = 0.05
@@ -51,7 +51,7 @@ WANTED: Final = 10
 _BLOCK: Final = 512
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Topic:
     """Questions without a case near them, which are near one another.
 
@@ -68,7 +68,7 @@ class Topic:
     examples: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TrafficDrift:
     """How much of traffic the cases hardly cover.
 

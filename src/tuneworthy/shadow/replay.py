@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from heapq import nsmallest
 from operator import itemgetter
@@ -41,7 +41,7 @@ from tuneworthy.store import Folder
 from tuneworthy.store.lines import exclusive, read_lines, write_line
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.text import plural
-from tuneworthy.types import Case, JsonObject, Trace, Variant, calls_of, content_hash, role_of
+from tuneworthy.types import Case, JsonObject, Trace, Variant, calls_of, content_hash, frozen, role_of
 
 # `.tuneworthy/shadow.json`: the last replay, for the gate and the report; next to it, the pairs, the worst first.
 DOCUMENT: Final = "shadow"
@@ -61,7 +61,7 @@ class StoredTurn(OpenRecord):
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ShadowRecord:
     """Result of a replay.
 

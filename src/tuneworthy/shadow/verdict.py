@@ -24,7 +24,7 @@ Source: `stats.blocks`; Waudby-Smith et al. 2024 (arXiv 2210.10768) and Csillag 
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import groupby
 from typing import Final, Literal
 
@@ -37,7 +37,7 @@ from tuneworthy.shadow.days import MIN_DAYS, Blocks, forecast
 from tuneworthy.shadow.pairs import AnswerPair, AnswerPairs, Scores
 from tuneworthy.stats.blocks import running_mean
 from tuneworthy.text import count
-from tuneworthy.types import MOST_UNSCORED
+from tuneworthy.types import MOST_UNSCORED, frozen
 
 ALPHA: Final = 0.05
 # Metrics that must be shown to be no worse, in every stratum.
@@ -55,7 +55,7 @@ Status = Literal["pass", "fail", "unknown"]
 ScoreOf = Callable[[AnswerPair], Scores | None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Stream:
     """Differences of one metric, in the order of the sessions.
 
@@ -88,7 +88,7 @@ class Stream:
         return int(places[0]) if len(places) else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MetricResult:
     """Result of a metric, over all traffic or in one stratum; differences in shares, candidate minus production.
 
@@ -132,7 +132,7 @@ class MetricResult:
         return self.high - self.low >= 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ShadowVerdict:
     """Whether the candidate may take over traffic, as far as recorded traffic shows.
 
@@ -151,7 +151,7 @@ class ShadowVerdict:
     results: Sequence[MetricResult] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ShadowRules:
     """Input of the rules before any answer: nothing in it may depend on answers.
 

@@ -7,7 +7,6 @@ Source: llama.cpp convert_hf_to_gguf.py (get_vocab_base, get_vocab_base_pre), sr
 """
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -17,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers.model_safety import optional_config, read_config
 from tuneworthy.ship import messages
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonObject, frozen
 
 # llama.cpp's types of tokens.
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
@@ -80,7 +79,7 @@ class TokenizerFile(BaseModel):
     post_processor: TokenizerStep | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Vocabulary:
     """A tokenizer as llama.cpp reads it.
 

@@ -4,7 +4,6 @@ import asyncio
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -16,6 +15,7 @@ from tuneworthy.ship.gguf import FILE
 from tuneworthy.ship.lora import all_trained, read_adapter
 from tuneworthy.store.artifacts import Artifact, open_artifact
 from tuneworthy.store.folder import Folder
+from tuneworthy.types import frozen
 
 What = Literal["merged", "adapter", "gguf"]
 NAME: Final = "tuned"
@@ -26,7 +26,7 @@ RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 MAX_LOGPROBS: Final = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ServingChoice:
     """Artifact to serve.
 

@@ -15,10 +15,10 @@ import numpy as np
 import scipy
 
 from tuneworthy.arrays import Bools, Floats, Ints
-from tuneworthy.types import Bounds
+from tuneworthy.types import Bounds, frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Auroc:
     """An area with its interval.
 

@@ -6,14 +6,13 @@ and Wiener 2010 (accuracy at coverage).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tuneworthy.arrays import Floats
-from tuneworthy.types import Bounds
+from tuneworthy.types import Bounds, frozen
 
 from .intervals import wilson
 
@@ -22,7 +21,7 @@ COVERAGES = (0.5, 0.8, 1.0)
 DRAWS = 500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Coverage:
     """Accuracy among the cases that a classifier is most sure of.
 
@@ -39,7 +38,7 @@ class Coverage:
     ci95: Bounds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LabelCalibration:
     """Calibration of the probabilities of all labels.
 

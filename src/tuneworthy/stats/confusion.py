@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from tuneworthy.types import Bounds
+from tuneworthy.types import Bounds, frozen
 
 from .intervals import clopper_pearson
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Confusion:
     """Counts of answers by people's and the judge's verdict.
 

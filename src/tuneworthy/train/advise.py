@@ -18,7 +18,7 @@ from tuneworthy.train.rehearsal import LONGEST, expected_rows
 from tuneworthy.train.row_lengths import RowLengths
 from tuneworthy.train.settings import ALL_LINEAR, TrainingSettings
 from tuneworthy.train.shape import Shape
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonObject, frozen
 
 RANKS: Final = (16, 32, 64, 128, 256)
 ALPHA: Final = 32.0
@@ -40,7 +40,7 @@ PAIRS_LESS: Final = 40
 STEP_ROUND: Final = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Knob:
     """One setting and why it has its value.
 
@@ -67,7 +67,7 @@ def chosen_knob(train: Train, name: str, value: Any, reason: str, source: str) -
     return Knob(name=name, value=own, reason=reason, source=messages.PROJECT_FILE, from_project=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Advice:
     """Settings with their reasons, and whether they fit.
 

@@ -5,7 +5,7 @@ every question say nothing of a label.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -24,7 +24,7 @@ from tuneworthy.text import count, plural
 from tuneworthy.train import messages
 from tuneworthy.train.advise import Knob, chosen_knob
 from tuneworthy.train.training_rows import SEED, Material, Student, gather
-from tuneworthy.types import Case, JsonMapping, JsonObject, Say, content_hash, text_of
+from tuneworthy.types import Case, JsonMapping, JsonObject, Say, content_hash, frozen, text_of
 
 METHOD: Final = "classifier"
 BATCH: Final = 32
@@ -44,7 +44,7 @@ LENGTH: Final = 256
 BYTES_A_WEIGHT: Final = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ClassifierSettings:
     """The settings of one run.
 
@@ -65,7 +65,7 @@ class ClassifierSettings:
     seed: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TextEncoder:
     """An encoder that can be tuned: an uncased BERT.
 
@@ -86,7 +86,7 @@ class TextEncoder:
     n_params: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ClassifierPlan:
     """Inputs of a run.
 

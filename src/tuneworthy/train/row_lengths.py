@@ -1,7 +1,7 @@
 """How long the rows are, in tokens: as they are rendered where the tokenizer is at hand, else by their bytes."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import pstdev
 from typing import Final
 
@@ -10,7 +10,7 @@ import orjson
 from tuneworthy.errors import UserError
 from tuneworthy.train.batch_layout import common_prefix
 from tuneworthy.train.render import Rendered, RowChat, TokenRow
-from tuneworthy.types import Message, calls_of, role_of, text_of
+from tuneworthy.types import Message, calls_of, frozen, role_of, text_of
 
 # Of English text, rather too few: an estimate that is too long costs memory, one too short loses rows.
 BYTES_A_TOKEN: Final = 3.0
@@ -18,7 +18,7 @@ BYTES_A_TOKEN: Final = 3.0
 TURN_TOKENS: Final = 6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RowLengths:
     """The rows in numbers.
 

@@ -3,11 +3,11 @@
 Adapters are scaled by alpha / rank: what counts is that scale together with the learning rate, never alpha alone.
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Final, Literal, Self
 
 from tuneworthy.errors import UserError
-from tuneworthy.types import JsonMapping, JsonObject
+from tuneworthy.types import JsonMapping, JsonObject, frozen
 
 Method = Literal["lora", "qlora", "full", "preference"]
 Schedule = Literal["linear", "cosine", "constant"]
@@ -22,7 +22,7 @@ MOST_REHEARSAL: Final = 512
 _MEMORY: Final = frozenset({"micro_batch_size", "gradient_checkpointing"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TrainingSettings:
     """The settings of one run.
 

@@ -18,7 +18,7 @@ from tuneworthy.providers.model_safety import read_config
 from tuneworthy.train import messages
 from tuneworthy.train.attention import supports
 from tuneworthy.train.settings import ALL_LINEAR
-from tuneworthy.types import JsonMapping
+from tuneworthy.types import JsonMapping, frozen
 
 # Largest number that a width or a vocabulary may be.
 MAX_SIZE: Final = 2**24
@@ -68,7 +68,7 @@ class LinearLayer:
         return self.n * self.d_out * self.d_in
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Shape:
     """The shape of a decoder-only model.
 

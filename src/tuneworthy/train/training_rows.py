@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Final
 
 from tuneworthy.cases import Dataset, guess_kind, labels_of, read_dataset
@@ -28,7 +28,19 @@ from tuneworthy.store.shapes import Pointer
 from tuneworthy.text import plural
 from tuneworthy.train import messages
 from tuneworthy.train.render import Rendered, Renderer, RowChat
-from tuneworthy.types import Case, Example, JsonMapping, JsonObject, Response, Say, Score, Trace, Variant, content_hash
+from tuneworthy.types import (
+    Case,
+    Example,
+    JsonMapping,
+    JsonObject,
+    Response,
+    Say,
+    Score,
+    Trace,
+    Variant,
+    content_hash,
+    frozen,
+)
 
 # Seed of the held-out rows, the order of rows, the new weights and the dropout.
 SEED: Final = 0
@@ -40,7 +52,7 @@ HELD_OUT_FEWEST: Final = 20
 ANSWER_SLACK: Final = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Student:
     """How the model that is trained is asked: the project's prompt for the student, without examples.
 
@@ -82,7 +94,7 @@ class Student:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TaskMetric:
     """The project's primary grader on the rows that were held out.
 
@@ -135,7 +147,7 @@ class TaskMetric:
         return asyncio.run(grade_all(self.grader, traces, self.cases))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Material:
     """All that a run is made of, but for the model.
 

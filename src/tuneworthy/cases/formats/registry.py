@@ -7,21 +7,20 @@ tried in their order, then formats of installed packages (entry points ``tunewor
 
 import re
 from collections.abc import Callable, Iterable, Set
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 from tuneworthy.cases.readers.faults import Journal
 from tuneworthy.cases.readers.files import Rows
 from tuneworthy.registry import Registry
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonObject, frozen
 
 Fields = JsonObject
 Convert = Callable[[JsonObject, Journal], Fields]
 Detect = Callable[[Set[str], JsonObject], bool]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Format:
     """One format of rows.
 

@@ -1,18 +1,18 @@
 """What decoding lints examine: one use of a model, as far as it is known."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from tuneworthy.providers.capabilities import Capabilities, takes_temperature
 from tuneworthy.rules import Finding, RuleBook
-from tuneworthy.types import JsonMapping
+from tuneworthy.types import JsonMapping, frozen
 
 LINTS: Final[RuleBook[Finding]] = RuleBook(
     "decoding_lints", [f"tuneworthy.decoding.lints.{name}" for name in ("sampling", "structure")]
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Use:
     """How a model is used, as far as it is known.
 

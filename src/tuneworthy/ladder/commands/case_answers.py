@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -26,12 +26,12 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.task_data import read_data, record_reveal
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.store import Folder, ResponseStore
-from tuneworthy.types import Case, JsonMapping, RungStatus, Say, Variant
+from tuneworthy.types import Case, JsonMapping, RungStatus, Say, Variant, frozen
 
 COMMAND = "cases show"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StoredAnswer:
     """One stored answer of one rung's variant, judged by the primary grader.
 
@@ -54,7 +54,7 @@ class StoredAnswer:
     detail: JsonMapping = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CaseAnswers:
     """A case and the answers by rung.
 
@@ -71,7 +71,7 @@ class CaseAnswers:
     hidden: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Failures:
     """The failed cases of one variant.
 

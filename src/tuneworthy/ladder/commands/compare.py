@@ -1,6 +1,6 @@
 """Two variants, paired, on dev or (as a test comparison) on test: for people, and as a gate in CI."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 import numpy as np
@@ -13,7 +13,7 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.search.sweep import ADD_CASES
 from tuneworthy.stats.paired import PairedResult
 from tuneworthy.text import count, plural
-from tuneworthy.types import MOST_UNSCORED, Variant
+from tuneworthy.types import MOST_UNSCORED, Variant, frozen
 
 # One-sided, as all comparisons; on dev it agrees with the 95 % interval.
 DEV_ALPHA = 0.025
@@ -30,7 +30,7 @@ class ComparisonOutcome(StrEnum):
     UNRESOLVED = "unresolved"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class VariantComparison:
     """The comparison of variant B with variant A.
 

@@ -27,7 +27,7 @@ from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.templates import chat, plain_pieces
-from tuneworthy.types import JsonMapping, Variant, text_of
+from tuneworthy.types import JsonMapping, Variant, frozen, text_of
 
 # Those whose winner may be a classifier.
 RUNGS: Final = ("classical", "fine_tune")
@@ -70,7 +70,7 @@ class MeasuredAnswer:
     logprobs: Sequence[float] | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ClassifierExport:
     """What was exported.
 

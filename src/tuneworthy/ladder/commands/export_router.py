@@ -5,7 +5,6 @@ case.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -23,7 +22,7 @@ from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.rung_details import CascadeDetail
 from tuneworthy.ladder.session import Session
 from tuneworthy.store import write_atomic
-from tuneworthy.types import Bounds, RungStatus, Variant
+from tuneworthy.types import Bounds, RungStatus, Variant, frozen
 
 ROUTER: Final = '''"""Answer with the classifier where it is sure, and ask a large model elsewhere. Needs NumPy."""
 
@@ -129,7 +128,7 @@ print(json.dumps([router.answer(text, lambda _: large, filled=filled) for filled
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RouterExport:
     """What was exported, as it was measured on test.
 

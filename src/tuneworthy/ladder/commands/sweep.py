@@ -6,7 +6,7 @@ setting: it is excluded from all of these and counted.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 
@@ -19,13 +19,13 @@ from tuneworthy.ladder.variant_lookup import describe
 from tuneworthy.providers.capabilities import Capabilities, takes_temperature
 from tuneworthy.search.racing import DevScores
 from tuneworthy.search.sweep import WIDTH, Sweep, SweepPlan, space, sweep
-from tuneworthy.types import Case, JsonMapping, JsonObject, Score, Trace, Variant
+from tuneworthy.types import Case, JsonMapping, JsonObject, Score, Trace, Variant, frozen
 
 # Of consistency, and of validity, against 1 of the score.
 WEIGHT = 0.1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ObjectiveParts:
     """The parts of a variant's objective, on the cases outside the search.
 
@@ -44,7 +44,7 @@ class ObjectiveParts:
     failed: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SweepReport:
     base: Variant
     found: Sweep

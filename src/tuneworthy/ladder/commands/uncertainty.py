@@ -22,7 +22,7 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.stats.auroc import Auroc, auroc
 from tuneworthy.stats.intervals import Interval, score_interval
 from tuneworthy.text import plural
-from tuneworthy.types import Case, JsonObject, Score, Trace, Variant
+from tuneworthy.types import Case, JsonObject, Score, Trace, Variant, frozen
 
 # `.tuneworthy/uncertainty.json`.
 DOCUMENT = "uncertainty"
@@ -35,7 +35,7 @@ SAMPLED_AT = 1.0
 MOST_SPOTS = 12
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AnswerSignals:
     """One answer: its tokens and signals, whether it is wrong (None if not graded), how much its repeats disagree.
 
@@ -57,7 +57,7 @@ class AnswerSignals:
         return (self.disagreement or 0.0) if signal == DISAGREEMENT else self.signals[signal]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Threshold:
     """A bound on a signal, with its cross-validated effect.
 
@@ -82,7 +82,7 @@ class Threshold:
     wrong_others: Interval
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Calibration:
     """Whether signals predict wrong answers.
 
@@ -107,7 +107,7 @@ class Calibration:
     signal: str = PRIMARY
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Spot:
     """A text at which a model is unsure: how often in wrong and in right answers, and the alternatives."""
 
@@ -119,7 +119,7 @@ class Spot:
     cases: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class UncertaintyReport:
     """The result of `decode uncertainty`; the variant by its name and its ID."""
 

@@ -5,13 +5,13 @@ checks run in order, from causes to what follows from them: the cause of a faile
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from tuneworthy.rules import Finding, RuleBook
+from tuneworthy.types import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FormFinding(Finding):
     """Finding of a parity check; its code is the cause of a failure.
 

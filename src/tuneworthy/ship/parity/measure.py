@@ -11,7 +11,7 @@ from math import exp, log
 from typing import Final
 
 from tuneworthy.train.render import RowChat
-from tuneworthy.types import Example, TokenLists
+from tuneworthy.types import Example, TokenLists, frozen
 
 # Most likely tokens that a form is asked for; the others are one bucket.
 TOP: Final = 200
@@ -100,7 +100,7 @@ class ModelForm:
         return [self.answer(ids, n) for ids, n in zip(prompts, most, strict=True)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ParityPlan:
     """What every form is asked; made once, from the adapter's own tokenizer.
 
@@ -143,7 +143,7 @@ class ParityPlan:
         return form.greedy(prompts, [min(self.n_greedy, self.context - len(ids)) for ids in prompts])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FormAnswers:
     """Answers of a form.
 

@@ -22,7 +22,7 @@ from tuneworthy.store.artifacts import MADE_BY, Artifact, Kind, artifacts, open_
 from tuneworthy.store.folder import Folder
 from tuneworthy.train.render import RowChat
 from tuneworthy.train.training_rows import Student, TaskMetric, kind_of, own_grader
-from tuneworthy.types import Case, Example, JsonMapping, Variant
+from tuneworthy.types import Case, Example, JsonMapping, Variant, frozen
 
 # Rows that are asked: equal forms whose right and wrong differ in 3 % of the rows pass in 97 % (at 100: 71 %).
 N_PROMPTS: Final = 200
@@ -73,7 +73,7 @@ def scoring_of(project: Project, store: Folder, rows: Sequence[Example], drawn: 
     return Scoring(TaskMetric(grader=own_grader(project, cases, rows, kind), cases=asked_cases), places, "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ParityRequest:
     """Forms to compare.
 

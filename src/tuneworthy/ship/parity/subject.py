@@ -9,6 +9,7 @@ from typing import Final
 
 from tuneworthy.ship.parity.measure import FormAnswers, ParityPlan
 from tuneworthy.ship.parity.request import ParityRequest, Scoring
+from tuneworthy.types import frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ LIMITS: Final = {
 COARSE: Final = FormLimits(0.3, 0.5)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Scores:
     """The grader's contributions of the same cases in one form, ``(n_cases,)`` each (see `stats.paired`)."""
 
@@ -43,7 +44,7 @@ class Scores:
     groups: Sequence[str] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Subject:
     """Subject of a parity check.
 
