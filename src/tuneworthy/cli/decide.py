@@ -57,8 +57,8 @@ def show(verdict: Verdict, task: TaskSection) -> None:
     for line in table_lines(options_table(verdict, target)):
         say(line)
     if verdict.recommendation:
-        after = f" after {', '.join(verdict.after_gates)}" if verdict.after_gates else ""
-        say(f"* recommended{after or ' for now' if verdict.outcome is Outcome.UNDECIDED else ''}")
+        after = f" after {', '.join(verdict.after_gates)}" if verdict.after_gates else " for now"
+        say(f"* recommended{after if verdict.outcome is Outcome.UNDECIDED else ''}")
     if target is not None and any(one.target == "met" and one.ci95 and one.ci95[0] < target for one in verdict.options):
         say(
             f"met: the score reaches {target:.1%}, and its one-sided lower limit is above "
@@ -68,16 +68,20 @@ def show(verdict: Verdict, task: TaskSection) -> None:
     for sentence in (*legend(verdict.options), serving_sentence(verdict), str(verdict.label_ceiling or "")):
         if sentence and sentence not in verdict.reasons[0]:
             say(clean(sentence, 0))
-    for row in verdict.errors:
-        if row.n_failed:
-            where = "dev without fine-tuning" if verdict.stage == "to_ship" else "dev"
-            say(f"Failures on {where}: {error_share(row)}.")
-        for limit in row.limits:
-            say(f"  {clean(limit, 0)}")
+    _show_errors(verdict)
     if sentence := domain_sentence(verdict):
         say(clean(sentence, 0))
     say("")
     show_next(verdict)
+
+
+def _show_errors(verdict: Verdict) -> None:
+    where = "dev without fine-tuning" if verdict.stage == "to_ship" else "dev"
+    for row in verdict.errors:
+        if row.n_failed:
+            say(f"Failures on {where}: {error_share(row)}.")
+        for limit in row.limits:
+            say(f"  {clean(limit, 0)}")
 
 
 def show_answer(verdict: Verdict, in_table: Collection[str] = ()) -> None:

@@ -62,8 +62,7 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict, t
     money = money_of(evidence, facts, ruling)
     options = options if evidence.tuned else [*options, pilot_option(evidence, money)]
     if evidence.tuned is not None and not evidence.stale:
-        rung = chosen.rung if chosen else None
-        trained = replace(evidence, recommended=rung, training_reasons=reasons, money=money)
+        trained = replace(evidence, recommended=chosen.rung if chosen else None, training_reasons=reasons, money=money)
         return decide_shipping(trained, options, facts)
     unknown = [] if ruling else open_facts(facts)
     evidence = replace(evidence, facts_open=unknown, training_reasons=reasons, money=money)
@@ -89,8 +88,8 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict, t
         next_action=_changing(step or _next(case), tried),
         valid_until=min((date for date, _ in evidence.expires), default=""),
         options=options,
-        recommendation=chosen.option if chosen else None,
-        best_within_bill=within.option if within else None,
+        recommendation=_name(chosen),
+        best_within_bill=_name(within),
         training=advice_of(evidence, ruling, reasons)
         if ruling and outcome is Outcome.FINE_TUNE
         else TrainingAdvice(reasons=reasons),
@@ -99,6 +98,10 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict, t
         would_change=[*_would_change(facts, outcome, money), *expiries(evidence)],
         stale=[*evidence.stale, *evidence.errors_stale],
     )
+
+
+def _name(option: Option | None) -> str | None:
+    return option.option if option else None
 
 
 def money_of(evidence: Evidence, facts: DecisionFacts, ruling: Ruling | None) -> EconomicsResult:
@@ -203,7 +206,7 @@ def _setting_chooses(evidence: Evidence, facts: DecisionFacts) -> str:
         if other is not None and other.option != chosen.option:
             return (
                 f"Set `economics.requests_per_month` and run `tuneworthy decide` again. At {how} traffic, "
-                f"{other.option} would be recommended, because it costs less than {chosen.option}."
+                f"{other.option} would be recommended instead of {chosen.option}."
             )
     free = [
         replace(one, running=RunningCost(usd_per_1k=0.0)) if one.usd_by_answer is None else one for one in facts.options

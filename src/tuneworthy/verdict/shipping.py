@@ -34,10 +34,8 @@ def decide_shipping(evidence: Evidence, options: Sequence[Option], facts: Decisi
     outcome = Outcome.SHIP
     if still_open:
         outcome = Outcome.DO_NOT_SHIP if still_open[0].status == "fail" else Outcome.UNDECIDED
-    if outcome is not Outcome.DO_NOT_SHIP and all(result.gate != "improvement" for result in still_open):
-        facts = facts.with_options(options)
-    chosen = next(one for one in options if one.kind == "tuned") if outcome is Outcome.SHIP else facts.recommendation
-    within = facts.within_bill
+    names = [result.gate for result in still_open]
+    chosen, within = _marked(facts, options, outcome, improves="improvement" not in names)
     proofs = evidence.training
     stale = [*evidence.errors_stale, *proofs.changed]
     for proof in (proofs.pilot, proofs.parity, proofs.serving, proofs.shadow):
@@ -45,7 +43,7 @@ def decide_shipping(evidence: Evidence, options: Sequence[Option], facts: Decisi
     return Verdict(
         outcome=outcome,
         stage="to_ship",
-        reason_code=f"gate_{still_open[0].gate}" if still_open else "tuned_improves",
+        reason_code=f"gate_{names[0]}" if names else "tuned_improves",
         reasons=_reasons(evidence, tuned, still_open, options, messages.waived_gates([*before, *training, *gates])),
         gates=[*before, *training, *gates],
         errors=evidence.errors or (),
@@ -56,18 +54,29 @@ def decide_shipping(evidence: Evidence, options: Sequence[Option], facts: Decisi
         options=options,
         recommendation=chosen.option if chosen else None,
         best_within_bill=within.option if within else None,
-        after_gates=[result.gate for result in still_open] if chosen and chosen.kind == "tuned" else [],
+        after_gates=names if chosen and chosen.kind == "tuned" else [],
         training=TrainingAdvice(reasons=evidence.training_reasons),
         domain_text=evidence.domain,
         label_ceiling=evidence.label_ceiling,
         would_change=[
-            f"Passing these gates: {', '.join(result.gate for result in still_open)}."
-            if still_open
+            f"Passing these gates: {', '.join(names)}."
+            if names
             else "A new adapter, a new export, or a cheaper model that is as good.",
             *expiries(evidence),
         ],
         stale=stale,
     )
+
+
+def _marked(
+    facts: DecisionFacts, options: Sequence[Option], outcome: Outcome, *, improves: bool
+) -> tuple[Option | None, Option | None]:
+    """Return the recommended option and the best within the bill; one that is tuned unless a gate rules it out."""
+    if outcome is not Outcome.DO_NOT_SHIP and improves:
+        facts = facts.with_options(options)
+    if outcome is Outcome.SHIP:
+        return next(one for one in options if one.kind == "tuned"), facts.within_bill
+    return facts.recommendation, facts.within_bill
 
 
 def expiries(evidence: Evidence) -> list[str]:
