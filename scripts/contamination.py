@@ -134,9 +134,14 @@ def chats(path: Path, n_cases: int, seed: int) -> DataSet:
 
 
 def edited(text: str, n: int, vocabulary: Sequence[str], rng: random.Random) -> str:
-    """Return `text` with `n` words replaced, added, left out or moved by one."""
+    """Return `text` with `n` words replaced, added, left out or moved by one; names and numbers stay.
+
+    A question with another name or number is another question.
+    """
     words = text.split(" ")
-    for place in sorted(rng.sample(range(len(words)), n), reverse=True):
+    plain = [place for place, word in enumerate(words) if not place or (word.islower() and word.isascii())]
+    plain = [place for place in plain if not any(map(str.isdigit, words[place]))]
+    for place in sorted(rng.sample(plain, min(n, len(plain))), reverse=True):
         kind = rng.choice(("replace", "add", "drop", "move"))
         if kind == "replace":
             words[place] = rng.choice(vocabulary)
@@ -163,9 +168,15 @@ def folded(text: str, rng: random.Random) -> str:
 
 def planted(cases: list[tuple[str, str]], rows: list[tuple[str, str]], rng: random.Random) -> dict[str, list[Any]]:
     """Return copies of cases by kind, each of a case of its own where there are enough of at least 4 words."""
-    vocabulary = [word for question, _ in rng.sample(rows, min(len(rows), 2000)) for word in question.split()]
+    vocabulary = [
+        word
+        for question, _ in rng.sample(rows, min(len(rows), 2000))
+        for word in question.split()
+        if word.islower() and not any(map(str.isdigit, word))
+    ]
     long = [case for case in cases if len(case[0].split()) >= 4]
     quoted = [case for case in cases if len(case[0].split()) >= 6]
+    label = "{} (sure)" if all(answer.isidentifier() for _, answer in cases) else "{}"
     return {
         "exact": [("", *case) for case in cases],
         "folded": [("", folded(question, rng), answer) for question, answer in cases],
@@ -175,6 +186,8 @@ def planted(cases: list[tuple[str, str]], rows: list[tuple[str, str]], rng: rand
         ],
         "one word": [("", edited(question, 1, vocabulary, rng), answer) for question, answer in long],
         "two words": [("", edited(question, 2, vocabulary, rng), answer) for question, answer in long],
+        "wrapped": [("", f"hello, {question} thanks for your help", answer) for question, answer in long],
+        "other answer": [("", edited(question, 1, vocabulary, rng), label.format(answer)) for question, answer in long],
     }
 
 

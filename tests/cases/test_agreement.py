@@ -55,16 +55,14 @@ TOLD = "Let the {} cool down first, then take the grates out and soak them for {
     ("question", "answer", "drops"),
     [
         ("what gets the grease off my Maple grill", ADVICE.format("Maple", 20), False),
-        ("What gets the grease off my maple grill", TOLD.format("Maple", 15), False),
-        ("what gets the grease off my Maple grill", ADVICE.format("Hazel", 15), True),  # the answer of the case
+        ("What gets the grease off my maple grill", TOLD.format("Maple", 15), True),  # no name in capitals
+        ("what gets the grease off my Maple grill", ADVICE.format("Hazel", 15), False),  # another name
         ("what gets the grease off a Hazel grill", ADVICE.format("Hazel", 20), True),  # no name is another one
         ("what takes the grease off my Hazel grill", TOLD.format("Hazel", 15), True),
         ("what gets the Grease off my grill", TOLD.format("grill", 15), True),  # it leaves a name out
     ],
 )
-def test_long_answers_that_name_what_only_their_question_names_are_of_another_question(
-    question: str, answer: str, drops: bool
-) -> None:
+def test_questions_with_other_names_are_other_questions(question: str, answer: str, drops: bool) -> None:
     cases = [case("what gets the grease off my Hazel grill", ADVICE.format("Hazel", 15))]
     rest = [
         example(f"question {i} of others", f"{i} has an answer of its own, longer than ten words are")

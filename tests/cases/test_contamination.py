@@ -12,7 +12,6 @@ from rows import case, example
 
 from tuneworthy.cases import contamination_index, find_overlaps
 from tuneworthy.cases.contamination import search
-from tuneworthy.cases.contamination_index import ContaminationIndex
 from tuneworthy.cases.normalize import normalise, words
 from tuneworthy.types import Case, Example
 
@@ -165,12 +164,13 @@ def test_a_short_text_with_another_answer_reveals_nothing() -> None:
 def test_an_answer_that_most_rows_have_is_little_evidence_and_a_rare_one_much(monkeypatch: pytest.MonkeyPatch) -> None:
     common = ["can I bring my yoghurt", "can I bring my children", "I want to sit by the door"]
     others = [example(f"{common[i % 3]} {VOCABULARY[i % len(VOCABULARY)]} number {i}", "{}") for i in range(300)]
-    copies = [example("can I bring my cat today", answer) for answer in ("{}", '{"pet": "cat"}')]
-    asked = [case("can I bring my dog today", json) for json in ({}, {"pet": "cat"})]
+    copies = [example("to sit by my door", answer) for answer in ("{}", '{"pet": "cat"}')]
+    asked = [case("to sit by the door", json) for json in ({}, {"pet": "cat"})]
     rows = [*copies, *others]
-    assert [leak.row for one in asked for leak in find_overlaps(rows, [one]).dropped] == [1]
-    monkeypatch.setattr(contamination_index, "_MIN_BITS", (0.0, 0.0, 0.0))  # switched off
-    assert [leak.row for one in asked for leak in find_overlaps(rows, [one]).dropped] == [0, 1]
+    cases = [[one, case("can I bring my yoghurt or my children", {})] for one in asked]
+    assert [hit.row for some in cases for hit in find_overlaps(rows, some).dropped] == [1]
+    monkeypatch.setattr(contamination_index, "_MAX_ANSWER_BITS", 0.0)  # switched off
+    assert not any(find_overlaps(rows, some).dropped for some in cases)
 
 
 def test_a_pattern_that_hundreds_of_rows_share_is_no_evidence() -> None:
@@ -194,15 +194,15 @@ def test_rows_with_a_whole_test_question_are_copies_however_many_they_are(
     cases = [case(LONG, "yes"), *(case(" ".join(rng.sample(vocabulary, 12)), "no") for _ in range(50))]
     found = [hit.row for hit in search([*clean, *copies], cases) if hit.certain]
     assert found == list(range(600, 600 + n))
-    monkeypatch.setattr(contamination_index, "_QUOTED", 1.0)  # only n-grams of few rows count
-    assert not search([*clean, *copies], cases)
+    monkeypatch.setattr(contamination_index, "_QUOTED", 1.1)  # only stretches of few rows count
+    assert not any(hit.certain for hit in search([*clean, *copies], cases))
 
 
-def test_a_row_of_frequent_words_with_another_answer_is_reported_and_stays() -> None:
+def test_a_row_with_another_answer_is_a_near_duplicate_and_stays() -> None:
     verbs = ["find", "lose", "sell", "send", "bend"]
-    rows = [example(f"how do i {verb} my card", f"{verb} it") for verb in verbs] * 100
+    rows = [example(f"how do i {verb} my card", f"{verb} it") for verb in verbs]
     found = search(rows, [case("how do i block my card", "block it")])
-    assert [hit.row for hit in found] == list(range(500)) and not any(hit.certain for hit in found)
+    assert [hit.row for hit in found] == list(range(5)) and not any(hit.certain for hit in found)
 
 
 def test_a_test_question_in_a_system_prompt_or_an_earlier_turn_is_found() -> None:
@@ -260,18 +260,26 @@ def test_a_template_that_many_cases_share_is_no_overlap_and_hides_none() -> None
     assert leak.cases == (cases[7].id,)
 
 
-def test_questions_in_a_template_that_begin_alike_are_compared_as_without_it() -> None:
-    begins = "how do i", "when will my", "is there a"
+def test_the_size_of_a_portion_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(5)
-    questions = [f"{begins[i % 3]} {' '.join(rng.choices(VOCABULARY[:9], k=3))}" for i in range(200)]
-    asked = [f"{begins[i % 3]} {' '.join(rng.choices(VOCABULARY[:9], k=3))}" for i in range(600)]
-    plain = ContaminationIndex([case(text) for text in questions]).find(map(example, asked))
-    templated = ContaminationIndex([case(f"{TEMPLATE} {text}") for text in questions]).find(
-        example(f"{TEMPLATE} {text}") for text in asked
-    )
-    matches = [(hit.row, hit.reason) for hit in plain]
-    assert len(matches) > 50
-    assert [(hit.row, hit.reason) for hit in templated] == matches
+    asked = [f"how do i {' '.join(rng.choices(VOCABULARY[:9], k=3))}" for _ in range(200)]
+    cases = [case(text) for text in asked[:50]]
+    rows = [example(f"{text} {rng.choice(VOCABULARY[:9])}", system=f"Example: {asked[k % 60]}") for k, text in
+            enumerate(asked)]  # fmt: skip
+    found = search(rows, cases)
+    monkeypatch.setattr(contamination_index, "_PORTION_ROWS", 7)
+    assert len(found) > 50 and search(rows, cases) == found
+
+
+def test_names_numbers_and_identifiers_tell_questions_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = "how do I use pandas.Series.{} with the options of version {} in Oslo"
+    rows = [example(asked.format("rmod", 2), "docs"), example(asked.format("rdiv", 3), "docs"),
+            example(asked.format("rdiv", 2).replace("Oslo", "Rome"), "docs"),
+            example(asked.format("rdiv", 2).replace("how do", "when do"), "docs")]  # fmt: skip
+    cases = [case(asked.format("rdiv", 2), "docs")]
+    assert [hit.certain for hit in search(rows, cases)] == [False, False, False, True]
+    monkeypatch.setattr(contamination_index, "_differ", lambda *_: False)  # switched off
+    assert all(hit.certain for hit in search(rows, cases))
 
 
 def test_what_few_cases_share_still_counts() -> None:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -17,9 +16,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.dataset.check_rows import CASE, LABELS, PLANTED, Planted, clean, labelled, row
-from tests.dataset.plain_overlap import plain_hits
-from tuneworthy.cases import contamination_index
-from tuneworthy.cases.contamination_index import ContaminationIndex
 from tuneworthy.cases.normalize import words, words_of_all
 from tuneworthy.cases.pairs import rejected_answer
 from tuneworthy.cases.pii import KINDS
@@ -291,29 +287,6 @@ def test_presidio_stands_behind_the_same_door() -> None:
 WORDS = st.lists(st.sampled_from(["where", "is", "my", "card", "Card’s", "über", "手機", "?", "I", "a.b"]), max_size=14)
 
 
-@settings(max_examples=150, deadline=None)
-@given(
-    st.lists(WORDS, max_size=12),
-    st.lists(WORDS, max_size=5),
-    st.sampled_from([3, 5, 8]),
-    st.integers(1, 30),
-    st.integers(1, 99),
-)
-@example(asked=[], tested=[["where"] * 3], n=3, copies=20, portion=1)  # a text too short for n-grams counts, too
-@example(asked=[], tested=[["where"] * 3], n=5, copies=21, portion=1)  # its only rare word is another one
-def test_many_rows_at_once_are_compared_as_one_by_one(
-    asked: list[list[str]], tested: list[list[str]], n: int, copies: int, portion: int
-) -> None:
-    rows = [replace(row(" ".join(words)), group="g" if len(words) == 7 else None) for words in asked]
-    cases = [Case(id=str(i), input=" ".join(words), group="g" if i == 2 else None) for i, words in enumerate(tested)]
-    shared = "the same instructions stand in front of every single question that is asked"
-    cases += [Case(id=f"s{i}", input=f"{shared} {i} {' '.join(tested[0]) if tested else ''}") for i in range(copies)]
-    rows.append(row(f"{shared} {' '.join(tested[-1]) if tested else 'x'}"))
-    with mock.patch.multiple(contamination_index, _PORTION=portion, _PASSAGE=1000):  # of certain and doubtful alike
-        hits = [(hit.row, hit.reason, hit.score, hit.case_id) for hit in ContaminationIndex(cases, n=n).find(rows)]
-    assert hits == plain_hits(rows, cases, n)
-
-
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.text() | WORDS.map(" ".join), max_size=5))
 def test_the_words_of_many_texts_are_those_of_each(texts: list[str]) -> None:
@@ -447,11 +420,6 @@ def test_rare_labels_are_in_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = np.unique(np.array(labels), return_inverse=True)[1]
     assert np.bincount(codes[label_errors._learned(codes, 3)]).tolist() == [26, 8, 26]
     assert label_errors._learned(codes[:50], 3).tolist() == list(range(50))
-
-
-def test_an_unknown_share_or_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="n must be"):
-        ContaminationIndex([CASE], n=0)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ import pytest
 from tests.dataset.test_planted_faults import DATA, PLACES, SEED, edited, personal
 from tests.real_data import needs_real_data
 from tuneworthy.cases import read_cases, read_examples
-from tuneworthy.cases.contamination_index import ContaminationIndex
+from tuneworthy.cases.contamination import search
 from tuneworthy.cli import invoke
 from tuneworthy.dataset.freeze import Version, open_version
 from tuneworthy.stats.intervals import clopper_pearson
@@ -64,7 +64,7 @@ def plant(n_train: int, n_overlaps: int, n_wrong: int) -> Corpus:
     cases = list(read_cases(DATA / "test.csv").cases)
     train = train if n_train >= len(train) else rng.sample(train, n_train)
     labels = sorted({each.answer for each in train})
-    innocent = sorted(set(range(len(train))) - {hit.row for hit in ContaminationIndex(cases).find(train)})
+    innocent = sorted(set(range(len(train))) - {hit.row for hit in search(train, cases)})
     wrong = set(rng.sample(innocent, n_wrong))
     corpus = Corpus()
     for number, each in enumerate(train):

@@ -5,12 +5,11 @@ from collections.abc import Collection
 from functools import lru_cache
 from typing import Any, Final, Literal
 
-from tuneworthy.cases.normalize import normalised_bytes, question_of, words
+from tuneworthy.cases.normalize import normalised_bytes, words
 from tuneworthy.cases.task_kind import answer_text, parse_object
 from tuneworthy.types import UNLABELLED, CaseOrExample, Example, canonical
 
-# `other`: a label, JSON or a short answer that is not the expected one, or free text about another name, number or
-# code. `unlike`: free text in other words.
+# `other`: a label, JSON or a short answer that is not the expected one. `unlike`: free text in other words.
 Agreement = Literal["same", "other", "unlike", "unknown"]
 
 # Words of an answer that is compared as a whole.
@@ -25,17 +24,14 @@ class ExpectedAnswer:
     Args:
         expected: As in `Case`; of a list of texts, each is right.
         labels: All labels of a task that has few, as `padded_words` returns them.
-        question: Of the case.
     """
 
-    def __init__(self, expected: Any, labels: Collection[str] = (), question: str = "") -> None:
+    def __init__(self, expected: Any, labels: Collection[str] = ()) -> None:
         self._labels = labels
-        self._question = question
         self._known = expected is not UNLABELLED and expected is not None and expected != ""
         several = isinstance(expected, list) and bool(expected) and not isinstance(expected[0], dict)
         texts = [answer_text(value) for value in (expected if several else [expected])] if self._known else []
         self.forms = {form_of(text) for text in texts}
-        self._texts = texts
         self._words = [words(text) for text in texts]
 
     def agreement(self, row: CaseOrExample) -> Agreement:
@@ -53,20 +49,8 @@ class ExpectedAnswer:
             return "same" if self._names_label(padded_words(answer)) else "other"
         if short:  # the answer may come after some reasoning
             return "same" if any(each and own[-len(each) :] == each for each in self._words) else "unknown"
-        alike = [
-            text
-            for text, each in zip(self._texts, self._words, strict=True)
-            if len({*own} & {*each}) >= _ALIKE * len({*own, *each})
-        ]
-        if not alike:
-            return "unlike"
-        return "other" if all(self._is_of_another(question_of(row), answer, text) for text in alike) else "same"
-
-    def _is_of_another(self, question: str, answer: str, expected: str) -> bool:
-        """Whether each question has a name, number or code that the other has not, and only its own answer has, too."""
-        asked = set(words(question)), set(words(self._question))
-        named = _names(answer), _names(expected)
-        return all((asked[i] - asked[1 - i]) & (named[i] - named[1 - i]) for i in (0, 1))
+        alike = any(len({*own} & {*each}) >= _ALIKE * len({*own, *each}) for each in self._words)
+        return "same" if alike else "unlike"
 
     def _names_label(self, answer: str) -> bool:
         """Whether the right label is the only one in an answer; one within a longer one does not count."""
@@ -77,10 +61,6 @@ class ExpectedAnswer:
 
 def padded_words(text: str) -> str:
     return f" {' '.join(words(text))} "
-
-
-def _names(text: str) -> set[str]:
-    return set(words(" ".join(part for part in text.split() if part != part.lower() or any(map(str.isdigit, part)))))
 
 
 def answer_of(row: CaseOrExample) -> str:

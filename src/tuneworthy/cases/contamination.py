@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -64,27 +64,37 @@ class Overlaps(Generic[R]):
 
 
 def search(
-    rows: Sequence[R],
-    cases: Iterable[Case],
-    *,
-    n: int = 8,
-    threshold: float = 0.5,
-    among: Sequence[CaseOrExample] | None = None,
+    rows: Sequence[R], cases: Iterable[Case], *, among: Sequence[CaseOrExample] | None = None
 ) -> list[OverlapHit]:
     """Return the rows whose question overlaps with one of `cases`, in order.
 
     Args:
         rows: Examples (or dev cases).
         cases: Cases that no row may overlap.
-        n: Words of an n-gram, for cases of at least that many words.
-        threshold: Coverage of a case, 0..1, above which a row overlaps.
-        among: All rows, whose patterns weigh less, if `rows` is a part.
+        among: All rows, which show how frequent words are, if `rows` is a part.
     """
-    from tuneworthy.cases.contamination_index import ContaminationIndex
+    from tuneworthy.cases.contamination_index import COMMON, REASONS, ContaminationIndex, Match
 
-    index = ContaminationIndex(cases if len(rows) else [], n=n, threshold=threshold)
-    index.weigh(rows if among is None else among)
-    return list(index.find(rows))
+    cases = list(cases)
+    if not len(rows) or not cases:
+        return []
+    index = ContaminationIndex(cases, rows if among is None else among)
+    by_row: dict[int, list[Match]] = defaultdict(list)
+    for row, match in index.matches(rows):
+        by_row[row].append(match)
+    quotes = Counter(one.case for some in by_row.values() for one in some if REASONS[one.rank] == "prompt")
+    shared = {case for case, n in quotes.items() if n > COMMON}  # a prompt of many rows is no copy of a case
+    hits = []
+    for row, matches in sorted(by_row.items()):
+        some = sorted(
+            one._replace(doubtful=True) if REASONS[one.rank] == "prompt" and one.case in shared else one
+            for one in matches
+        )
+        first = some[0]
+        alike = [cases[one.case].id for one in some if first.doubtful or one[:2] == first[:2]]
+        ids = tuple(dict.fromkeys(alike))
+        hits.append(OverlapHit(row, REASONS[first.rank], -first.minus_score, ids, not first.doubtful))
+    return hits
 
 
 def find_overlaps(

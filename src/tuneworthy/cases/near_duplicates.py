@@ -1,33 +1,23 @@
-"""Cases that reword one source: found by their words, and merged with the declared groups.
+"""Groups of cases that copy one another, merged with the declared groups.
 
-A rewording shares the rare words of its source in any order. Texts are compared by the cosine of their words, each
-weighed by its rarity, so that a template that all cases share counts for nothing. Cases with one expected
-answer need less in common than cases with different answers. Groups are cut from average linkage: a chain of neighbours
-does not make one group of a whole intent.
+Copies are those of `contamination_index`. In a group each case is a copy of every other (complete linkage): a chain of
+neighbours never makes one group of a whole intent, and natural near-duplicates stay separate cases.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from tuneworthy.cases.normalize import normalise, question_of, words
-from tuneworthy.cases.stratified import components_of, members_of, numbered, units_of
-from tuneworthy.types import UNLABELLED, Case, Cases, canonical
-
-# Similarity from which two cases are one source, where they expect one answer, and where they do not. On real
-# questions (BANKING77, restaurant8k, XQuAD; docs/limits.md) these find 95 % of wrapped, reordered and shortened
-# rewordings, and 67 % to 84 % of those with two other words.
-SAME_ANSWER: Final = 0.5
-OTHER_ANSWER: Final = 0.7
-# Cases that are compared with all others at once.
-_BLOCK: Final = 1000
+from tuneworthy.cases.contamination_index import REASONS, ContaminationIndex
+from tuneworthy.cases.stratified import components_of, members_of, units_of
+from tuneworthy.types import Case, Cases
 
 
 class GroupedCases(NamedTuple):
-    """Cases whose `group` joins declared groups and rewordings.
+    """Cases whose `group` joins declared groups and copies.
 
     Attributes:
         cases: In their order.
@@ -39,7 +29,7 @@ class GroupedCases(NamedTuple):
 
 
 def group_near_duplicates(cases: Cases) -> GroupedCases:
-    """Return `cases` with one group for those that share a source; a case without rewordings keeps its group.
+    """Return `cases` with one group for those that share a source; a case without copies keeps its group.
 
     The name of a group depends on its members only: the first declared name, else the smallest id.
     """
@@ -70,49 +60,17 @@ def near_duplicates(new: Iterable[Case], of: Cases) -> dict[str, str]:
 
 
 def _alike(cases: Cases) -> Iterator[tuple[int, int]]:
-    from scipy.cluster.hierarchy import fcluster, linkage
-    from scipy.spatial.distance import squareform
-
-    if len(cases) < 2:
-        return
-    vectors = _vectors([question_of(case) for case in cases])
-    forms = (case.id.encode() + b"?" if case.expected is UNLABELLED else canonical(case.expected) for case in cases)
-    answers = np.array(numbered(forms))  # an unknown answer is like no other
-    n = len(cases)
-    near = []
-    for first in range(0, n, _BLOCK):
-        similar = (vectors[first : first + _BLOCK] @ vectors.T).tocoo()
-        alike = similar.data >= SAME_ANSWER
-        near.append(np.array([similar.row[alike] + first, similar.col[alike]]))
-    component = components_of(np.concatenate(near, axis=1).T, n)
-    order = np.argsort(component, kind="stable")
-    for places in np.split(order, np.flatnonzero(np.diff(component[order])) + 1):
-        if len(places) == 1:
-            continue
-        part = vectors[places]
-        similarity = (part @ part.T).toarray()
-        same = answers[places][:, None] == answers[places][None]
-        similarity = np.minimum(1.0, np.where(same, similarity * (OTHER_ANSWER / SAME_ANSWER), similarity))
-        np.fill_diagonal(similarity, 1.0)
-        tree = linkage(squareform(1 - similarity, checks=False), "average")
-        source = fcluster(tree, 1 - OTHER_ANSWER + 1e-9, "distance")
-        for number in np.unique(source):
-            head, *rest = places[source == number].tolist()
-            yield from ((head, other) for other in rest)
-
-
-def _vectors(texts: Sequence[str]) -> Any:
-    """Return TF-IDF unit vectors of the texts, `(n_texts, n_words)`, a rare word long and a common one short."""
-    from scipy.sparse import csr_array
-
-    numbers: dict[str, int] = defaultdict(lambda: len(numbers))
-    owners, columns = [], []
-    for number, text in enumerate(texts):
-        own = [numbers[word] for word in words(text) or [normalise(text)]]
-        owners += [number] * len(own)
-        columns += own
-    vectors = csr_array((np.ones(len(columns)), (owners, columns)), shape=(len(texts), len(numbers)))
-    n_cases = np.bincount(vectors.indices, minlength=len(numbers))
-    vectors.data = (1 + np.log(vectors.data)) * np.log((len(texts) + 1) / n_cases)[vectors.indices]
-    vectors.data /= np.repeat(np.sqrt(vectors.power(2).sum(axis=1)), np.diff(vectors.indptr))
-    return vectors
+    """Yield the first case of each group with each other case of the group."""
+    linked: dict[int, set[int]] = defaultdict(set)
+    for one, match in ContaminationIndex(cases, cases).matches(cases):
+        if not match.doubtful and REASONS[match.rank] != "group":
+            linked[one].add(match.case)
+            linked[match.case].add(one)
+    groups: list[set[int]] = []
+    for one in sorted(linked, key=lambda number: cases[number].id):
+        group = next((group for group in groups if group <= linked[one]), None)
+        if group is None:
+            groups.append({one})
+        else:
+            yield min(group), one
+            group.add(one)

@@ -14,15 +14,14 @@ from functools import partial
 import numpy as np
 
 from tuneworthy import __version__
-from tuneworthy.cases.contamination_index import ContaminationIndex
+from tuneworthy.cases.contamination import search
 from tuneworthy.cases.pairs import rejected_answer
 from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.cases.writer import json_lines
 from tuneworthy.config.data import DataSection
 from tuneworthy.config.project import Project
 from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, data_checks
-from tuneworthy.dataset.check_runner import BATCH, CheckedRows, run_checks
-from tuneworthy.dataset.checks.contamination import Contamination
+from tuneworthy.dataset.check_runner import CheckedRows, run_checks
 from tuneworthy.dataset.distill.teacher import teachers_of
 from tuneworthy.dataset.effect import EffectMeter
 from tuneworthy.dataset.freeze import Version, freeze
@@ -156,13 +155,9 @@ def _overlaps(checked: CheckedRows, context: CheckContext) -> frozenset[int]:
     """Return the places of rows that overlap with a case, found by the check or dropped before it ran."""
     places = {one.place for stage in checked.stages for one in stage.decisions
               if one.code.startswith("overlap_") and one.place != WHOLE_SET}  # fmt: skip
-    settings = [stage.check.settings for stage in checked.stages if stage.check.name == "contamination"]
-    contamination = Contamination(**(settings[0] if settings else {}))
     changed = {place: row for stage in checked.stages for place, row in stage.changed.items()}
     dropped = checked.before.keep(np.setdiff1d(checked.before.places, checked.rows.places), changed)
-    index = ContaminationIndex(context.cases, n=contamination.n, threshold=contamination.threshold)
-    for first in range(0, len(dropped), BATCH):
-        places.update(int(dropped.places[first + hit.row]) for hit in index.find(dropped[first : first + BATCH]))
+    places.update(int(dropped.places[hit.row]) for hit in search(dropped, context.cases))
     return frozenset(places)
 
 

@@ -44,12 +44,10 @@ class Contamination:
     Bad: a training row "Where's my card?" and the test question "where is my card".
     """
 
-    n: int = 8
-    threshold: float = 0.5
     possible: Action = "report"
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        hits = search(rows, context.cases, n=self.n, threshold=self.threshold)
+        hits = search(rows, context.cases)
         shared: dict[str, int] = {}
         for hit in hits:
             if hit.reason == "prompt" and not hit.certain:
