@@ -19,7 +19,7 @@ from tuneworthy.report.text import clean
 from tuneworthy.verdict.answer import Verdict, answer_of, domain_sentence, serving_sentence
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.messages import error_share
-from tuneworthy.verdict.options import legend, marked
+from tuneworthy.verdict.options import distinct_words, legend, marked
 from tuneworthy.verdict.run import decide_project
 
 EXIT = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "undecided": 4}
@@ -65,7 +65,8 @@ def show(verdict: Verdict, task: TaskSection) -> None:
             f"{target - task.margin:.1%}, the target minus the margin. The 95% interval may begin below the "
             "target."
         )
-    for sentence in (*legend(verdict.options), serving_sentence(verdict), str(verdict.label_ceiling or "")):
+    distinct, ceiling = distinct_words(verdict.options, verdict.recommendation), str(verdict.label_ceiling or "")
+    for sentence in (distinct, *legend(verdict.options), serving_sentence(verdict), ceiling):
         if sentence and sentence not in verdict.reasons[0]:
             say(clean(sentence, 0))
     _show_errors(verdict)

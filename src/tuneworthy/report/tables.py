@@ -464,6 +464,7 @@ OPTION_COLUMNS: Sequence[Column] = (
     name_column("option", "option"),
     Column("score", "score", percent),
     Column("ci95", "95% interval", percent_range),
+    Column("on_distinct_cases", "without near-duplicates", lambda one: percent(one.score) if one else NONE, wide=True),
     Column("delta_vs_today", "vs today", points),
     Column("delta_ci", "difference, 95% interval", points_range, wide=True),
     Column("target", "target", kind="status"),

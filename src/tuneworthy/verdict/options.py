@@ -233,6 +233,18 @@ def marked(option: Option) -> str:
     return f"{option.option}: {'; '.join(option.notes)}."
 
 
+def distinct_words(options: Sequence[Option], chosen: str | None) -> str:
+    """Say what the recommended option scores on the distinct test cases; "" if not measured, or if all are distinct."""
+    part = next((one.on_distinct_cases for one in options if one.option == chosen and one.on_distinct_cases), None)
+    if part is None or any(one.option == chosen and one.ci95 == part.ci95 for one in options):
+        return ""
+    low, high = part.ci95
+    return (
+        f"On the {part.n} test cases without a near-duplicate in the examples or dev, {chosen} scores {part.score:.1%} "
+        f"(95% interval [{low:.1%}, {high:.1%}])."
+    )
+
+
 def legend(options: Sequence[Option]) -> list[str]:
     """Explain the words that replace a number in a table of options, as far as they occur."""
     lines = []
