@@ -61,6 +61,8 @@ def test_an_option_that_saves_nothing_hides_none_that_does() -> None:
         assert chosen is faster
     assert recommend([cheaper, today], lambda _: True, frozenset()) is today
     assert recommend([cheaper, faster, today], lambda one: one is not today, frozenset()) is cheaper
+    alike = replace(cheaper, option="a later rung", latency_p95_ms=980.0)  # as good at the same cost: noise of latency
+    assert recommend([cheaper, alike, today], lambda one: one is not today, frozenset()) is cheaper
 
 
 def test_what_cannot_matter_is_never_enumerated() -> None:

@@ -323,17 +323,17 @@ def recommend(options: Sequence[Option], works: Callable[[Option], bool], better
     """Return the option that meets the target and should run; None if no option meets it.
 
     Where today's option works: the cheapest that works, saves against it, and is not beaten by one that costs no more;
-    without such a saving today's. Otherwise the cheapest that works (of equal costs, the highest score). From there it
-    moves once to an option that is shown to be better and costs at most `ALIKE` times as much, of several to the
-    highest score; a saving only to another saving. Savings are those against today's option and not against one on the
-    way, so that an option that is not chosen hardly ever changes the choice.
+    otherwise today's. If it does not work: the cheapest that works (of equal costs, the highest score; then the first).
+    From there it moves once to an option that is shown to be better and costs at most `ALIKE` times as much, of several
+    to the highest score; a saving only to another saving. Savings are those against today's option and not against one
+    on the way, so that an option that is not chosen hardly ever changes the choice.
 
     Args:
         options: In any order.
         works: Whether an option may serve and meets the target; asked only where it matters.
         better: From `Evidence.better`.
     """
-    ranked = sorted(options, key=lambda one: (_usd(one), _by_answer(one), _minus_score(one), _p95(one)))
+    ranked = sorted(options, key=lambda one: (_usd(one), _by_answer(one), _minus_score(one)))
     by_score = sorted(ranked, key=_minus_score)
 
     def ahead_of(mark: Option, among: Sequence[Option], factor: float) -> list[Option]:
