@@ -280,6 +280,9 @@ class _Probing:
         failed = self.open
         control = [case for case in self.right if case.id in voted] or self.right[:MOST_CASES]
         families = self._families(failed, control, others, by_classifier)
+        cases = [*failed, *control]
+        alike = {tuple(row.get(case.id, "") for case in cases): row for row in reversed(families.values())}
+        families = {name: row for name, row in families.items() if any(row is one for one in alike.values())}
         if len(families) < 2:
             self.not_probed[LABELS] = (
                 "All models are from one family, and there are too few examples to train a classifier."
@@ -287,9 +290,6 @@ class _Probing:
                 else "The project has no other model and too few examples to train a classifier."
             )
             return
-        cases = [*failed, *control]
-        alike = {tuple(row.get(case.id, "") for case in cases): row for row in reversed(families.values())}
-        families = {name: row for name, row in families.items() if any(row is one for one in alike.values())}
         weights = {case.id: self._weight(failed, self.n_failed) for case in failed}
         found = suspect(
             {case.id: {name: row.get(case.id, "") for name, row in families.items()} for case in cases},
