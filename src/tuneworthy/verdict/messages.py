@@ -22,6 +22,10 @@ FIX_SEARCH: Final = (
     "Change [retrieval] (chunks, encoder, language) or correct the `documents` field of the cases. Then "
     "run `tuneworthy run`."
 )
+NAME_DOCUMENTS: Final = (
+    "Add the ids of the documents that contain the answer to the field `documents` of the cases. Run `tuneworthy run`, "
+    "then `tuneworthy decide --probe`."
+)
 SET_COSTS: Final = (
     "Set your own costs of data, training, serving and upkeep in [economics]; assumed costs count as a range."
 )

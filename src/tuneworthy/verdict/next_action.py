@@ -9,11 +9,11 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, combinations
-from math import inf
+from math import floor, inf
 from typing import Any, Final
 
 from tuneworthy.errors import join_sentences
-from tuneworthy.money.economics import SET_TRAFFIC, has_smaller, monthly_saving, open_ranges
+from tuneworthy.money.economics import SET_TRAFFIC, has_smaller, monthly_saving, one_off_usd, open_ranges
 from tuneworthy.stats.intervals import chance_of_status
 from tuneworthy.types import Bounds
 from tuneworthy.verdict import messages
@@ -36,6 +36,9 @@ MINUTES_FOR_COSTS, MINUTES_FOR_DOCUMENTS, MINUTES_TO_FIX, MINUTES_TO_TRY = 20.0,
 MIN_RATED: Final = 50
 # Test cases that are offered to be added, as multiples of the present number.
 GROWTH: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
+# Additions after which another target is offered too.
+MAX_ADDITIONS: Final = 2
+OTHER_TARGET: Final = "Decide whether another target would do, and set `task.target`."
 # Chance from which a step is likely enough to settle the answer, and below which further cases are not the only step.
 LIKELY, UNLIKELY = 0.8, 0.5
 # Steps that are named together, at most, and steps that are combined: the best for their price.
@@ -104,8 +107,8 @@ def next_action(
     if worth.good_enough:
         ranked = [pair for pair in ranked if pair[0] >= MIN_CHANCE]
     if not ranked:
-        untried = NextAction(command="tuneworthy run", why="Run the ladder again.")
-        return None if worth.good_enough else next((step.action for step in offered), untried)
+        tried_again = (step.action for step in offered if step.price <= worth.of(step))
+        return None if worth.good_enough else next(tried_again, NextAction(command="", why=OTHER_TARGET))
     # The cheapest that is likely enough; else the likeliest, steps of a tenth apart.
     chance, best = max(ranked, key=lambda pair: (round(min(pair[0], LIKELY), 1), -pair[1].price))
     action = replace(best.action, chance_to_settle=round(min(chance, best.most), 2))
@@ -135,14 +138,17 @@ class _Worth:
         if chosen and facts.known("cost", chosen.option) is not False:
             saving = monthly_saving(evidence.bill(evidence.rungs[chosen.rung]), evidence.economics)
         self._trained = max(0.0, saving[1]) if saving else 0.0
+        self._one_off = one_off_usd(evidence.economics)
 
     def of(self, step: "Offer") -> float:
-        """Return US dollars: what a smaller model may save, and what options that the step may show to do save.
+        """Return US dollars: savings by a smaller model, and by options that the step may show to meet the target.
 
-        Infinite where quality, the soundness of the test or the bill itself is open.
+        Where quality or the bill is open, the cost of training in vain. Infinite where the test may be unsound.
         """
-        if self._bill is None or any(kind == "sound" for kind, _ in step.chances):
+        if any(kind == "sound" for kind, _ in step.chances):
             return inf
+        if self._bill is None:
+            return self._one_off
         saved = self._trained
         for (kind, name), (shown, _) in step.chances.items():
             if kind in {"meets", "eligible", "could_meet"}:
@@ -327,7 +333,10 @@ class _Steps:
 
     def _of_fact(self, fact: FactName, unknown: Sequence[FactName]) -> Iterator[Offer]:
         kind, evidence = fact[0], self.evidence
-        if evidence.search is not None and fact in SEARCH:
+        if fact == ("lever", "knowledge") and all(row.name != "knowledge" for row in evidence.errors or ()):
+            why, command = messages.NAME_DOCUMENTS, "tuneworthy run && tuneworthy decide --probe"
+            yield _uncounted(why, [fact], MINUTES_FOR_DOCUMENTS, command=command, most=MAX_DOCUMENTS)
+        elif evidence.search is not None and fact in SEARCH:
             yield _step(messages.FIX_SEARCH, [one for one in unknown if one in SEARCH], MINUTES_FOR_DOCUMENTS)
         elif kind in {"sound", "could_meet"}:
             yield self._fix(fact, unknown)
@@ -433,7 +442,7 @@ class _Steps:
             return Offer(action, {fact: settles, **scores}, MAX_LABELS)
         if name == LABELS:
             return Offer(relabel_step(evidence), {fact: evidence.relabel_chances}, MAX_LABELS)
-        if name == "unanalysed" and evidence.judge is not None:
+        if name == "unanalysed" and evidence.judge is not None and evidence.suspects is not None:
             command, minutes = "tuneworthy cases label --judge", MIN_RATED * MINUTES_PER_RATING
             step, chances = _uncounted(messages.LABEL_JUDGE, [fact], minutes, command=command), (0.2, 0.6)
         elif name == "unanalysed":
@@ -467,8 +476,17 @@ class _Steps:
         on_target = {fact: sum(pair) for fact, pair in chances.items() if fact[0] == "meets"}
         near = [fact for fact, chance in on_target.items() if chance < LIKELY]
         good_enough = self.facts.recommendation and self.facts.works(self.facts.recommendation)
-        if not good_enough and near and max(on_target[fact] for fact in near) < UNLIKELY:
-            yield _step("Decide whether another target would do, and set `task.target`.", near)
+        spent = evidence.additions >= MAX_ADDITIONS
+        if not good_enough and near and (spent or max(on_target[fact] for fact in near) < UNLIKELY):
+            rungs = [self._rung(name) for _, name in near]
+            percents = range(floor(100 * evidence.target), 0, -1)
+            met = (
+                f"Set `task.target` to {percent}% if that is good enough: a target of {percent}% is met by {rung.name}."
+                for percent in percents
+                for rung in rungs
+                if replace(evidence, target=percent / 100).target_of(rung) == "met"
+            )
+            yield _step(next(met, OTHER_TARGET), near)
 
     def _cases_of_label(self, fact: FactName) -> Iterator[Offer]:
         """Offer to add cases of a critical label, as many as show the recall that was measured to be enough."""
