@@ -37,6 +37,7 @@ KINDS: Final = (
     "few_groups", "copies", "no_traffic", "no_price", "latency_straddles", "latency_few_calls", "no_examples",
     "no_other_model", "no_target", "refused_key", "failed_baseline", "dev_differs", "search_fails", "copied_answers",
     "stale", "cheaper_unresolved", "no_rights", "no_base", "price_limit", "forwards", "few_shots", "barred",
+    "left_out",
 )  # fmt: skip
 MOST_STEPS: Final = 12
 # What a step that is not a command may begin with.
@@ -128,6 +129,8 @@ def draw(seed: int) -> State:
         groups=12.0 if kind == "few_groups" else None, run=frozenset(), does=frozenset(does),
         p95_limit=800.0 if kind.startswith("latency") else None,
     )  # fmt: skip
+    if kind == "left_out":
+        return replace(state, run=frozenset(set(state.ladder) - {"few_shot", "model"}))
     skipped = {rng.choice(["prompt", "few_shot", "decoding", "model"])} if rng.random() < 0.3 else set()
     return replace(state, run=frozenset(set(state.ladder) - skipped))
 
@@ -160,6 +163,11 @@ def _measured(state: State, name: str) -> RungEvidence:
         may_forward=kind == "forwards" and not state.has("forwards") and name != "classical",
         hosted=kind == "barred" and name == "model",
     )  # fmt: skip
+
+
+def kind_lists(state: State) -> bool:
+    """Whether the project file lists every rung."""
+    return state.kind != "left_out" or state.has("listed")
 
 
 def evidence(state: State) -> Evidence:
@@ -201,6 +209,7 @@ def evidence(state: State) -> Evidence:
         additions=state.additions,
         n_groups=state.groups, kind="free_text" if open_answers else "label", answers_open=open_answers,
         documents=state.has("documents"), documents_named=state.has("documents"), has_examples=state.has("examples"),
+        left_out=[] if kind_lists(state) else sorted({"few_shot", "model"} - state.run),
         other_models=int(state.has("other_model")), errors=errors, search=search, judge=judge, lacking=lacking,
         waivers=waivers, limits=Constraints(**limits), economics=Economics(**economics),
         stale=() if state.has("fresh") else ("The prompt has changed",),
@@ -234,6 +243,7 @@ Change = Callable[[State, "re.Match[str]"], State | None]
 
 def _ran(state: State, match: re.Match[str]) -> State:
     rungs = set(re.findall(r"--rung (\w+)", match[0])) or set(state.ladder)
+    rungs -= set() if kind_lists(state) else {"few_shot", "model"}
     return state.but("fresh", run=state.run | (rungs & {*state.ladder}) | {"baseline"})
 
 
@@ -249,6 +259,7 @@ COMMANDS: Final[dict[str, Change]] = {
     r"tuneworthy cases label --judge": lambda state, _: state.but("rated"),
     r"tuneworthy cases label --suspects --apply": lambda state, _: state.but(labels=0.0, drop=("errors",)),
     r"tuneworthy cases label --suspects": lambda state, _: state.but(relabelled=state.relabelled + 15),
+    r"tuneworthy cases label --apply --overwrite": lambda state, _: state,
     r"tuneworthy cases label --all": lambda state, _: state.but("labelled twice"),
     r"tuneworthy decide --probe": lambda state, _: state.but("errors"),
 }
@@ -264,6 +275,11 @@ def _documents(state: State, match: re.Match[str]) -> State:
 
 def _other_model(state: State, match: re.Match[str]) -> State:
     return state.but("other_model", run=state.run | {"model"}) if state.seed % 2 else state.but("waived other_models")
+
+
+def _smaller(state: State) -> State:
+    usd = state.usd | {"model": 0.05 * state.usd["baseline"]}
+    return state.but("other_model", run=state.run | {"model"}, usd=usd, p95=state.p95 | {"model": 200.0})
 
 
 def _lower(state: State, match: re.Match[str]) -> State | None:
@@ -295,7 +311,7 @@ EDITS: Final[dict[str, Change]] = {
     re.escape(messages.SET_COSTS): lambda state, _: state.but("costs"),
     r"Add the documents that contain": _documents,
     r"Add a model to \[models\]": _other_model,
-    r"Add a smaller (?:or faster )?model": lambda state, _: state.but("other_model", run=state.run | {"model"}),
+    r"Add a smaller (?:or faster )?model": lambda state, _: _smaller(state),
     r"Add the ids of the documents": lambda state, _: state.but("named"),
     r"Change \[retrieval\]": lambda state, _: state.but("searched"),
     r"put a grader first": lambda state, _: state.but("grader") if state.seed % 2 else state.but("waived classical"),
@@ -308,6 +324,7 @@ EDITS: Final[dict[str, Change]] = {
     r"Remove the copied": lambda state, _: state.but("cleaned"),
     r"Set `k` in \[few_shot\]": lambda state, _: state.but("shots"),
     r"Set `models.\S+.forwards`": lambda state, _: state.but("forwards"),
+    r"Add `\w+` to `ladder.rungs`": lambda state, _: state.but("listed"),
     r"Fix the cause": _cause,
 }
 

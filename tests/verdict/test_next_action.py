@@ -250,6 +250,12 @@ def test_a_rung_that_failed_is_not_just_run_again() -> None:
     assert step.why.startswith("Fix the cause") and "`other_models`" in step.why
 
 
+def test_a_rung_that_the_project_leaves_out_is_added_before_it_is_run() -> None:
+    step = decide(with_rungs(without="model", left_out=["model"])).next_action
+    assert step.why.startswith("Add `model` to `ladder.rungs`") and step.command == "tuneworthy run --rung model"
+    assert decide(with_rungs(without="model")).next_action.why.startswith("Compare these rungs")
+
+
 def test_a_command_that_changed_nothing_is_not_named_again() -> None:
     evidence = with_rungs(skipped("model", "the key is refused", "failed"))
     first = decide(evidence).next_action

@@ -403,7 +403,7 @@ def _from_cases(cases: Cases, kind: Kind, *, seed: int, n_scorable: int) -> tupl
             f"{len(cases)} labelled {plural(len(cases), 'case', 'cases')} and {n_scorable} scorable "
             f"{plural(n_scorable, 'example', 'examples')} are too few. Dev and test need more than {MIN_TEST} "
             f"labelled cases, or {MIN_EXAMPLES} scorable examples.",
-            hint="Run `tuneworthy cases sample --from FILE --n 100`, then `tuneworthy cases label`.",
+            hint="Append labelled cases to the file of [cases]. `tuneworthy cases sample` draws cases from logs.",
         )
     units = units_of(cases)
     for unit in units:

@@ -284,6 +284,7 @@ class Evidence:
         has_examples: Whether there is anything to take shots from.
         only_dev: Whether that is dev cases alone, which nothing is trained on.
         lacking: Requirements of training that are missing (`ROWS`, `RIGHTS`, `BASE`), with the step that gets each.
+        left_out: Rungs that the project file does not list.
         other_models: Models besides the baseline's that may serve.
         barred_models: Those that a constraint bars from serving.
         differences: Of every two rungs that were measured on test.
@@ -341,6 +342,7 @@ class Evidence:
     has_examples: bool = True
     only_dev: bool = False
     lacking: Mapping[str, str] = field(default_factory=dict)
+    left_out: Sequence[str] = ()
     other_models: int = 0
     barred_models: int = 0
     differences: Sequence[RungDifference] = ()

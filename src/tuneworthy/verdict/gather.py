@@ -41,6 +41,7 @@ from tuneworthy.verdict.evidence import (
     with_eligible_best,
     without_tuned,
 )
+from tuneworthy.verdict.facts import RUNG_OF
 from tuneworthy.verdict.gather_training import training_of
 from tuneworthy.verdict.last_verdict import FRESH_DAYS
 from tuneworthy.verdict.suspects import contradicts, read_relabelled, relabelling
@@ -143,6 +144,7 @@ def evidence_of(
         stale=stale,
         accept=record.accept if record else "",
         has_examples=False,
+        left_out=[rung for rung in RUNG_OF.values() if rung not in project.ladder.rungs],
         other_models=len(eligible),
         unpriced=[name for name in hosted if price_for(project.models[name]) is None],
         barred_models=len(others) - len(eligible),

@@ -36,8 +36,8 @@ GIVE_DOCUMENTS: Final = (
 LABEL_JUDGE: Final = "Run `tuneworthy cases label --judge`, then `tuneworthy run`."
 OTHER_JUDGE: Final = "Set another `model` or `rubric` for the judge in [[graders]], then run `tuneworthy run`."
 DEV_DIFFERS_FIX: Final = (
-    "Run `tuneworthy cases label --all` as a second person to find wrong labels, and draw examples and cases from one "
-    "source. Then run `tuneworthy run`. Or list `dev` in [[waivers]] of tuneworthy.toml with a reason."
+    "Run `tuneworthy cases label --all` as a second person, `tuneworthy cases label --apply --overwrite` to correct "
+    "wrong labels, and `tuneworthy run`. Or list `dev` in [[waivers]] of tuneworthy.toml with a reason."
 )
 NOTHING_ELIGIBLE: Final = "No variant that the constraints allow has been measured on the test set."
 RUN: Final = "Run `tuneworthy run`."
@@ -164,15 +164,20 @@ def set_price(name: str) -> str:
 
 def add_cases(n: int, minutes: float, *, rated: bool = False) -> str:
     """Return the advice to add test cases, with the time of a person."""
-    rating = ", including ratings of the answers with `tuneworthy cases label --judge`" if rated else ""
+    work, then = "labelling", "then `tuneworthy run`"
+    if rated:
+        work, then = (
+            "labelling and ratings of the answers",
+            f"`tuneworthy run` and `tuneworthy cases label --judge`, {then}",
+        )
     return (
-        f"Add {n} test cases to the file of [cases] (about {minutes:.0f} min of labelling{rating}). Run "
-        "`tuneworthy cases add`, then `tuneworthy run`."
+        f"Add {n} test cases to the file of [cases] (about {minutes:.0f} min of {work}). Run `tuneworthy cases add`, "
+        f"{then}."
     )
 
 
 def fix_rung(rung: str, gate: str, reason: str) -> str:
-    """Return how to compare a rung that a run skipped, or that failed, for `reason`.
+    """Return how to compare a rung that a run skipped, or that failed, for `reason`; "" if the project leaves it out.
 
     >>> fix_rung("retrieval", "retrieval", "LanceDB is missing. Run `pip install lancedb`.")
     'Run `pip install lancedb && tuneworthy run --rung retrieval`.'
@@ -180,7 +185,8 @@ def fix_rung(rung: str, gate: str, reason: str) -> str:
     run = f"tuneworthy run --rung {rung}"
     if install := re.search("`(pip install [^`]+)`", reason):
         return f"Run `{install[1]} && {run}`."
-    return f"Fix the cause, then run `{run}`. Or list `{gate}` in [[waivers]] of tuneworthy.toml with a reason."
+    first = "Fix the cause" if reason else f"Add `{rung}` to `ladder.rungs`"
+    return f"{first}, then run `{run}`. Or list `{gate}` in [[waivers]] of tuneworthy.toml with a reason."
 
 
 def command_in(text: str) -> str:

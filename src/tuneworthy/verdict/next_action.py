@@ -99,7 +99,11 @@ def next_action(
         costs: Upper limits of the cost per rung, by name; an unknown one is left out.
         tried: Commands that were run on this evidence and changed nothing.
     """
-    offered, futures, worth = [*_Steps(facts, evidence, gates, costs).all()], _Futures(facts), _Worth(facts, evidence)
+    by_words: dict[str, Offer] = {}
+    for step in _Steps(facts, evidence, gates, costs).all():
+        same = by_words.setdefault(step.action.why, step)
+        by_words[step.action.why] = replace(same, chances={**same.chances, **step.chances})
+    offered, futures, worth = [*by_words.values()], _Futures(facts), _Worth(facts, evidence)
     steps = [step for step in offered if step.action.command not in tried and step.price <= worth.of(step)]
     ranked = sorted(((futures.chance(step.chances), step) for step in steps), key=lambda pair: -pair[0] / pair[1].price)
     together = _together([step for _, step in ranked[:MAX_COMBINED]])
@@ -287,7 +291,7 @@ class _Steps:
         classical = next((one for one in self.gates if one.gate == "classical" and one.status == "fail"), None)
         copied = self._copied() if classical else []
         unknown = [fact for fact in open_facts(self.facts) if fact not in copied]
-        runnable = [fact for fact in unknown if fact[0] == "could_meet" and self._can_run(fact[1])]
+        runnable = [fact for fact in unknown if fact[0] == "could_meet" and self._can_run(self._rung_for(fact))]
         for some in [runnable, *([fact] for fact in runnable)] if runnable else ():
             yield self._run(some)
         for fact in unknown:
@@ -307,9 +311,15 @@ class _Steps:
     def _rung(self, option: str) -> RungEvidence:
         return self.evidence.rungs[next(one for one in self.facts.options if one.option == option).rung]
 
+    def _rung_for(self, fact: FactName) -> str:
+        """Return the rung that answers a question; shots that `prompt` lacks are tried by the rung `few_shot`."""
+        few_shot = self.evidence.rungs.get("few_shot")
+        is_shots = fact == ("could_meet", "prompt") and lacks_shots(self.gates) and not (few_shot and few_shot.tested)
+        return "few_shot" if is_shots else fact[1]
+
     def _can_run(self, rung: str) -> bool:
         evidence = self.evidence
-        if rung in evidence.rungs and evidence.rungs[rung].blocked:
+        if rung in evidence.left_out or (rung in evidence.rungs and evidence.rungs[rung].blocked):
             return False
         if rung == "model":
             return evidence.other_models > 0
@@ -318,7 +328,7 @@ class _Steps:
         return rung != "prompt" or not lacks_shots(self.gates)
 
     def _run(self, some: Sequence[FactName]) -> Offer:
-        rungs = [rung for _, rung in some]
+        rungs = list(dict.fromkeys(map(self._rung_for, some)))
         known = [self.costs[rung] for rung in rungs if rung in self.costs]
         is_known = len(known) == len(rungs)
         return _step(
@@ -358,14 +368,18 @@ class _Steps:
             )
 
     def _fix(self, fact: FactName, unknown: Sequence[FactName]) -> Offer:
-        kind, subject = fact
-        same = [other for other in unknown if other[1] == subject]
+        kind, subject = fact[0], self._rung_for(fact)
+        same = [other for other in unknown if other[1] in {subject, fact[1]}]
         if fact == ("could_meet", "retrieval") and not self.evidence.documents:
             return _step(messages.GIVE_DOCUMENTS, same, MINUTES_FOR_DOCUMENTS, most=MAX_DOCUMENTS)
         if fact == ("could_meet", "model") and not self.evidence.other_models:
             return _step(messages.ADD_MODEL, same, MINUTES_TO_FIX, most=MAX_RUN)
         gate = next(result for result in self.gates if subject in {result.gate, RUNG_OF.get(result.gate)})
-        fix = gate.fix or gate.detail
+        fix, record = gate.fix or gate.detail, self.evidence.rungs.get(subject)
+        if kind == "could_meet" and subject in self.evidence.left_out:
+            fix = messages.fix_rung(subject, gate.gate, "")
+        elif kind == "could_meet" and record is not None and record.blocked:
+            fix = messages.fix_rung(subject, gate.gate, record.reason)
         return _uncounted(fix, [fact] if kind == "sound" else same, None, command=messages.command_in(fix))
 
     def _eligible(self, fact: FactName, unknown: Sequence[FactName]) -> Offer:
@@ -403,7 +417,11 @@ class _Steps:
         elif option is not None and has_smaller(option.usd_by_answer, evidence.smaller_usd):
             yield from self._narrow(fact)
         else:
-            yield _step("Add a smaller model to [models] as a candidate for training.", [fact], MINUTES_TO_FIX)
+            yield _step(
+                "Add a smaller model to [models] as a candidate for training, and run `tuneworthy run --rung model`.",
+                [fact],
+                MINUTES_TO_FIX,
+            )
 
     def _unpriced(self, fact: FactName) -> Option | None:
         compared = (one for one in self.facts.options if one.option == fact[1] or one.kind == "today")

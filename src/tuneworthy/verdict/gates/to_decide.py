@@ -203,7 +203,7 @@ def prompt(evidence: Evidence) -> Finding:
     if missing:
         fix = (
             f"Set `k` in [few_shot] to {FEWEST_SHOTS} or more examples, then run `tuneworthy run`."
-            if few and structure and halved
+            if few and structure and halved and "few_shot" in evidence.rungs
             else messages.RUN
         )
         return says("unknown", f"These prompt changes have not been tried: {', '.join(missing)}.", fix, **numbers)
@@ -287,8 +287,6 @@ def decoding(evidence: Evidence) -> Finding:
 
 def _tested(evidence: Evidence, name: str) -> Finding:
     subject, fix = evidence.rungs.get(name), f"Run `tuneworthy run --rung {name}`."
-    if subject is not None and subject.blocked:
-        fix = messages.fix_rung(name, "other_models" if name == "model" else name, subject.reason)
     if subject is not None and subject.status == "failed":
         return says("fail", subject.failure, fix)
     if subject is None or subject.score is None:
