@@ -314,5 +314,5 @@ def test_a_step_that_costs_more_than_it_saves_in_a_year_is_not_offered() -> None
 
 
 def test_without_the_worth_of_knowing_the_step_is_offered(monkeypatch: Any) -> None:
-    monkeypatch.setattr(module._Worth, "of", lambda self, step: float("inf"))
+    monkeypatch.setattr(module, "_worth", lambda *_: float("inf"))
     assert small_open(2_000_000, 20_000).outcome == "undecided"

@@ -36,17 +36,12 @@ class PythonGrader(AnswerGrader[PythonFunction]):
         try:
             return as_score(self._function(trace.text, case.expected, case))
         except (Exception, SystemExit) as error:
-            place = self._place(error)
+            frames = [(one.filename, one.lineno) for one in traceback.extract_tb(error.__traceback__)[1:]]
+            code = getattr(self._function, "__code__", None)
+            own = [(code.co_filename, code.co_firstlineno)] if code else []  # where its arguments do not fit
+            file, line = [*own, *(frame for frame in frames if frame[0] == own[0][0])][-1] if own else ("", 0)
+            place = f" ({Path(file).name}:{line})" if own else ""
             return Score.failed(f"the grading function raised {f'{type(error).__name__}: {error}'[:400]}{place}")
-
-    def _place(self, error: BaseException) -> str:
-        """Return file and line of an exception; the line of its definition if the function cannot be called so."""
-        code = getattr(inspect.unwrap(self._function), "__code__", None)
-        if code is None:
-            return ""
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == code.co_filename]
-        return f" ({Path(code.co_filename).name}:{[code.co_firstlineno, *lines][-1]})"
 
 
 def as_score(result: Any) -> Score:

@@ -13,7 +13,7 @@ from math import floor, inf
 from typing import Any, Final
 
 from tuneworthy.errors import join_sentences
-from tuneworthy.money.economics import SET_TRAFFIC, has_smaller, monthly_saving, one_off_usd, open_ranges
+from tuneworthy.money.economics import SET_TRAFFIC, has_smaller, monthly_saving, one_off, open_ranges
 from tuneworthy.stats.intervals import chance_of_status
 from tuneworthy.types import Bounds
 from tuneworthy.verdict import messages
@@ -103,16 +103,17 @@ def next_action(
     for step in _Steps(facts, evidence, gates, costs).all():
         same = by_words.setdefault(step.action.why, step)
         by_words[step.action.why] = replace(same, chances={**same.chances, **step.chances})
-    offered, futures, worth = [*by_words.values()], _Futures(facts), _Worth(facts, evidence)
-    steps = [step for step in offered if step.action.command not in tried and step.price <= worth.of(step)]
+    futures, good_enough = _Futures(facts), _good_enough(facts)
+    offered = [step for step in by_words.values() if step.price <= _worth(facts, evidence, step)]
+    steps = [step for step in offered if step.action.command not in tried]
     ranked = sorted(((futures.chance(step.chances), step) for step in steps), key=lambda pair: -pair[0] / pair[1].price)
     together = _together([step for _, step in ranked[:MAX_COMBINED]])
-    ranked += [(futures.chance(plan.chances), plan) for plan in together if plan.price <= worth.of(plan)]
-    if worth.good_enough:
+    ranked += [(futures.chance(plan.chances), plan) for plan in together if plan.price <= _worth(facts, evidence, plan)]
+    if good_enough:
         ranked = [pair for pair in ranked if pair[0] >= MIN_CHANCE]
     if not ranked:
-        tried_again = (step.action for step in offered if step.price <= worth.of(step))
-        return None if worth.good_enough else next(tried_again, NextAction(command="", why=OTHER_TARGET))
+        again = next((step.action for step in offered), NextAction(command="", why=OTHER_TARGET))
+        return None if good_enough else again
     # The cheapest that is likely enough; else the likeliest, steps of a tenth apart.
     chance, best = max(ranked, key=lambda pair: (round(min(pair[0], LIKELY), 1), -pair[1].price))
     action = replace(best.action, chance_to_settle=round(min(chance, best.most), 2))
@@ -122,42 +123,27 @@ def next_action(
     return replace(action, why=join_sentences(first, action.why.replace(f" {first}", "")))
 
 
-class _Worth:
-    """The most that the answers to open questions can save in a year.
+def _worth(facts: DecisionFacts, evidence: Evidence, step: Offer) -> float:
+    """Return the most that a step can save in a year, US dollars: by training, and by options that it may show to do.
 
-    Args:
-        facts: That are known now.
-        evidence: The measurements.
-
-    Attributes:
-        good_enough: Whether the recommended option is shown to meet the target, so that only money is open.
+    Where quality or the bill is open, the cost of training in vain. Infinite where the test may be unsound.
     """
+    chosen, shown = facts.recommendation, step.chances.items()
+    if any(kind == "sound" for (kind, _), _ in shown):
+        return inf
+    if chosen is None or chosen.usd_per_month is None or not facts.works(chosen):
+        return sum(one_off(evidence.economics).values())
+    bill, months = chosen.usd_per_month, {one.option: one.usd_per_month or 0.0 for one in facts.options}
+    pays = facts.known("cost", chosen.option) is not False
+    saving = monthly_saving(evidence.bill(evidence.rungs[chosen.rung]), evidence.economics) if pays else None
+    kinds = {"meets", "eligible", "could_meet"}
+    by_options = (true * (bill - months.get(name, 0.0)) for (kind, name), (true, _) in shown if kind in kinds)
+    return 12 * (max(0.0, saving[1] if saving else 0.0) + sum(max(0.0, usd) for usd in by_options))
 
-    def __init__(self, facts: DecisionFacts, evidence: Evidence) -> None:
-        chosen = facts.recommendation
-        self.good_enough = chosen is not None and facts.works(chosen)
-        self._bill = chosen.usd_per_month if chosen and self.good_enough else None
-        self._months = {one.option: one.usd_per_month or 0.0 for one in facts.options}
-        saving = None
-        if chosen and facts.known("cost", chosen.option) is not False:
-            saving = monthly_saving(evidence.bill(evidence.rungs[chosen.rung]), evidence.economics)
-        self._trained = max(0.0, saving[1]) if saving else 0.0
-        self._one_off = one_off_usd(evidence.economics)
 
-    def of(self, step: "Offer") -> float:
-        """Return US dollars: savings by a smaller model, and by options that the step may show to meet the target.
-
-        Where quality or the bill is open, the cost of training in vain. Infinite where the test may be unsound.
-        """
-        if any(kind == "sound" for kind, _ in step.chances):
-            return inf
-        if self._bill is None:
-            return self._one_off
-        saved = self._trained
-        for (kind, name), (shown, _) in step.chances.items():
-            if kind in {"meets", "eligible", "could_meet"}:
-                saved += shown * max(0.0, self._bill - self._months.get(name, 0.0))
-        return 12 * saved
+def _good_enough(facts: DecisionFacts) -> bool:
+    """Return whether the recommended option is shown to meet the target, so that only money is open."""
+    return facts.recommendation is not None and facts.works(facts.recommendation)
 
 
 def _set_prices(evidence: Evidence) -> str:
@@ -493,15 +479,12 @@ class _Steps:
             yield replace(step, chances=chances)
         on_target = {fact: sum(pair) for fact, pair in chances.items() if fact[0] == "meets"}
         near = [fact for fact, chance in on_target.items() if chance < LIKELY]
-        good_enough = self.facts.recommendation and self.facts.works(self.facts.recommendation)
-        spent = evidence.additions >= MAX_ADDITIONS
-        if not good_enough and near and (spent or max(on_target[fact] for fact in near) < UNLIKELY):
-            rungs = [self._rung(name) for _, name in near]
-            percents = range(floor(100 * evidence.target), 0, -1)
+        few_hopes = evidence.additions >= MAX_ADDITIONS or max(map(on_target.__getitem__, near), default=1.0) < UNLIKELY
+        if near and few_hopes and not _good_enough(self.facts):
             met = (
                 f"Set `task.target` to {percent}% if that is good enough: a target of {percent}% is met by {rung.name}."
-                for percent in percents
-                for rung in rungs
+                for percent in range(floor(100 * evidence.target), 0, -1)
+                for rung in (self._rung(name) for _, name in near)
                 if replace(evidence, target=percent / 100).target_of(rung) == "met"
             )
             yield _step(next(met, OTHER_TARGET), near)
