@@ -22,7 +22,7 @@ from tuneworthy.stats.intervals import wilson
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.answer import Verdict
-from tuneworthy.verdict.base import NextAction, Outcome
+from tuneworthy.verdict.base import LabelCeiling, NextAction, Outcome
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import BASE, RIGHTS, ROWS, Evidence, JudgeEvidence, RungEvidence, SearchEvidence
 from tuneworthy.verdict.suspects import chance_to_show
@@ -44,6 +44,7 @@ MOST_STEPS: Final = 12
 IMPERATIVE: Final = (
     "Run", "Set", "Add", "Append", "Change", "Compare", "Fix", "Remove", "Relabel", "Try", "Analyse", "Apply", "Keep",
     "Narrow", "Decide", "Deploy", "In [[graders]], put", "Correct", "Measure", "Rewrite", "Use", "Serve",
+    "Audit", "Write", "Find", "Check",
 )  # fmt: skip
 
 
@@ -221,6 +222,13 @@ def evidence(state: State) -> Evidence:
     )  # fmt: skip
     if state.kind == "dev_differs" and "baseline" in found.rungs:
         found = replace(found, rungs={**found.rungs, "baseline": _unlike(state, found.rungs["baseline"])})
+    ceiling = None
+    if state.has("audited"):
+        decides = state.labels > 0.5 and not state.has("corrected")
+        ceiling = LabelCeiling(
+            share=0.1, ci95=(0.06, 0.15), ceiling=0.9, n=150, decides=decides, uncorrected=not state.has("corrected")
+        )
+    found = replace(found, label_ceiling=ceiling)
     if state.kind != "label_noise":
         return found
     confirmed = None if labelled < 15 else state.labels > 0.5 if k in range(20, 60) or labelled > 30 else None
@@ -233,7 +241,11 @@ def evidence(state: State) -> Evidence:
 def _unlike(state: State, today: RungEvidence) -> RungEvidence:
     from tuneworthy.ladder.record import CandidateResult
 
-    score = 0.05 if not state.has("labelled twice") or state.labels < 0.5 else float(today.score or 0.0)
+    score = (
+        0.05
+        if not (state.has("labelled twice") or state.has("corrected")) or state.labels < 0.5
+        else float(today.score or 0.0)
+    )
     row = CandidateResult(variant="v", name=today.name, n=200, score=score, ci95=wilson(score * 200, 200))
     return replace(today, candidates=(row,))
 
@@ -259,6 +271,8 @@ COMMANDS: Final[dict[str, Change]] = {
     r"tuneworthy cases label --judge": lambda state, _: state.but("rated"),
     r"tuneworthy cases label --suspects --apply": lambda state, _: state.but(labels=0.0, drop=("errors",)),
     r"tuneworthy cases label --suspects": lambda state, _: state.but(relabelled=state.relabelled + 15),
+    r"tuneworthy cases label --audit --apply": lambda state, _: state.but("audited", "corrected"),
+    r"tuneworthy cases label --audit": lambda state, _: state.but("audited"),
     r"tuneworthy cases label --apply --overwrite": lambda state, _: state,
     r"tuneworthy cases label --all": lambda state, _: state.but("labelled twice"),
     r"tuneworthy decide --probe": lambda state, _: state.but("errors"),

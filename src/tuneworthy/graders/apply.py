@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from tuneworthy.arrays import Floats
-from tuneworthy.errors import ProviderError
+from tuneworthy.errors import ProviderError, UserError
 from tuneworthy.graders.base import GRADERS, Grader, GradingContext, accepted
 from tuneworthy.graders.declining import built_in
 from tuneworthy.types import UNLABELLED, Case, Response, Score, Trace
@@ -21,6 +21,7 @@ NO_CASE = Score.failed("the trace belongs to none of the cases")
 
 # Traces graded before other tasks of the event loop get their turn.
 _TURN = 512
+FIX_GRADER: Final = "Fix this grader in [[graders]]. It must score every answer, a wrong one too."
 # Types of graders that are not tried: one calls a model, the other reads no text.
 _UNTRIED: Final = frozenset({"judge", "tool_call"})
 
@@ -78,6 +79,13 @@ def try_grader(grader: Grader, cases: Iterable[Case]) -> dict[str, Score]:
 def grading_fault(scores: Mapping[str, Score]) -> str:
     """Return why an answer that was tried has no score, as a clause; "" if all have one."""
     return next((f"{score.unscored} for a {name} answer" for name, score in scores.items() if score.unscored), "")
+
+
+def refuse_faulty(graders: Mapping[str, Grader], cases: Sequence[Case]) -> None:
+    """Raise `UserError` for the first grader that cannot score an answer (see `try_grader`)."""
+    for name, grader in graders.items():
+        if fault := grading_fault(try_grader(grader, cases)):
+            raise UserError(f"The grader {name} cannot be used: {fault}.", hint=FIX_GRADER)
 
 
 async def grade_all(grader: Grader, traces: Sequence[Trace], cases: Iterable[Case] | Mapping[str, Case]) -> list[Score]:

@@ -70,7 +70,6 @@ say = Catalogue(
 
 
 MOST_NAMED: Final = 5
-FIX_GRADER: Final = "Fix this grader in [[graders]]. It must score every answer, a wrong one too."
 
 
 def listed(names: Sequence[str]) -> str:

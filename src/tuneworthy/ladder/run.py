@@ -13,7 +13,7 @@ from typing import Any
 from tuneworthy.config import Project
 from tuneworthy.errors import BudgetSpent, ModelError, OutsideFault, TuneworthyError, UnknownName, UserError
 from tuneworthy.evaluate.runner import Progress
-from tuneworthy.graders.apply import grading_fault, try_grader
+from tuneworthy.graders.apply import refuse_faulty
 from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.ladder import messages
@@ -136,9 +136,7 @@ async def run_ladder(
     """
     check_rungs(project, rungs)
     async with open_session(project, progress=progress, max_usd=max_usd, waiting=waiting) as session:
-        for name, grader in session.graders.items():
-            if fault := grading_fault(try_grader(grader, session.data.cases)):
-                raise UserError(f"The grader {name} cannot be used: {fault}.", hint=messages.FIX_GRADER)
+        refuse_faulty(session.graders, session.data.cases)
         last = read_record(session.folder) if rungs else None
         wanted = {*rungs, *(row.rung for row in (last.rungs if last else ()) if row.reason_code != NOT_REACHED)}
         run = LadderRun(session, quick=quick, watcher=watcher)

@@ -103,7 +103,7 @@ async def with_audit(evidence: Evidence, session: Session) -> Evidence:
     unseen = np.array([sizes[strata[case.id]] / seen[strata[case.id]] - 1 for case in cases])
     corrected = np.array([case.id in was - still for case in cases])
     scores, excused, n_failed = {}, 0, 0
-    for row in record.rungs if is_label else ():
+    for row in record.rungs if is_label and not evidence.stale else ():  # else shots may have changed
         if (variant := record.variant_of(row)) is None or row.score is None:
             continue
         traces, relabelled = session.stored(variant, cases, repeats=row.repeats), _relabelled(cases, labels)

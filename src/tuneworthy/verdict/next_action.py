@@ -36,7 +36,7 @@ MINUTES_FOR_COSTS, MINUTES_FOR_DOCUMENTS, MINUTES_TO_FIX, MINUTES_TO_TRY = 20.0,
 MIN_RATED: Final = 50
 # Test cases that are offered to be added, as multiples of the present number.
 GROWTH: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
-# Additions after which another target is offered too.
+# Additions after which another target is offered too, and where an option is good enough, no further cases.
 MAX_ADDITIONS: Final = 2
 OTHER_TARGET: Final = "Decide whether another target would do, and set `task.target`."
 # Chance from which a step is likely enough to settle the answer, and below which further cases are not the only step.
@@ -254,8 +254,9 @@ def label_step(evidence: Evidence) -> NextAction:
     n = audit.to_label if audit else min(SESSION[True], failed) + min(SESSION[False], evidence.n_test - failed)
     minutes = n * MINUTES_PER_CASE
     why = (
-        f"Audit the labels of test: label {n} test cases, drawn at random, without seeing the expected answers (about "
-        f"{minutes:.0f} min). Then correct dev and test together with `tuneworthy cases label --audit --apply`."
+        f"Audit the labels of test with `tuneworthy cases label --audit`: label {n} test cases, drawn at random, "
+        f"without seeing the expected answers (about {minutes:.0f} min). Then correct dev and test together with `tuneworthy "
+        "cases label --audit --apply`."
     )
     return NextAction(command="tuneworthy cases label --audit", why=why, calls=0, usd=0.0, person_minutes=minutes)
 
@@ -463,7 +464,8 @@ class _Steps:
         evidence, moving = self.evidence, [fact for fact in unknown if fact[0] == "meets"]
         for fact in moving:
             yield from self._cases_of_label(fact)
-        if evidence.target is None or not moving:
+        often = evidence.additions >= MAX_ADDITIONS
+        if evidence.target is None or not moving or (often and _good_enough(self.facts)):
             return
         tested = [rung for rung in evidence.rungs.values() if rung.tested]
         # Where a judge grades, further cases say nothing before people rate the answers to them.
@@ -479,7 +481,7 @@ class _Steps:
             yield replace(step, chances=chances)
         on_target = {fact: sum(pair) for fact, pair in chances.items() if fact[0] == "meets"}
         near = [fact for fact, chance in on_target.items() if chance < LIKELY]
-        few_hopes = evidence.additions >= MAX_ADDITIONS or max(map(on_target.__getitem__, near), default=1.0) < UNLIKELY
+        few_hopes = often or max(map(on_target.__getitem__, near), default=1.0) < UNLIKELY
         if near and few_hopes and not _good_enough(self.facts):
             met = (
                 f"Set `task.target` to {percent}% if that is good enough: a target of {percent}% is met by {rung.name}."

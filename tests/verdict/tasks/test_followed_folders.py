@@ -132,7 +132,8 @@ class Person:
 
     def invoke(self, *words: str) -> tuple[int, str]:
         status = invoke([*words, "--project", str(self.project.root)])
-        return status, self.capsys.readouterr().out
+        shown = self.capsys.readouterr()
+        return status, shown.out if status in {0, 3, 4} else shown.err
 
     def command(self, text: str) -> None:
         """Run a printed command, with a file where one has to be supplied."""
@@ -147,9 +148,9 @@ class Person:
             row = {"messages": [{"role": "user", "content": "q0q"}, {"role": "assistant", "content": "red"}]}
             rows.write_text(json.dumps(row) + "\n")
             words[words.index("FILE")] = str(rows)
-        status, _ = self.invoke(*words[1:])
+        status, shown = self.invoke(*words[1:])
         if status not in {0, 3, 4}:
-            self.faults.append(f"`{text}` ends with {status}")
+            self.faults.append(f"`{text}` ends with {status}: {shown[-400:]}")
 
     def answer(self, prompt: str) -> str:
         """Label a case, or rate an answer, by the truth."""

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 
 from tuneworthy.errors import TuneworthyError
-from tuneworthy.graders.apply import grading_fault, label_faults, try_grader
+from tuneworthy.graders.apply import FIX_GRADER, grading_fault, label_faults, try_grader
 from tuneworthy.graders.judging import family_warnings
-from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts, attempt
 from tuneworthy.regressions.sets import regression_sets
@@ -36,7 +35,7 @@ def grader_tried(facts: Facts) -> Iterator[Finding]:
     for number, (config, built, _) in enumerate(facts.graders, 1):
         scores, name = try_grader(built, facts.labelled) if built else {}, f"[[graders]] {number} ({config.type})"
         if fault := grading_fault(scores):
-            yield Finding(message=f"{name}: {fault}.", fix=messages.FIX_GRADER, severity="error")
+            yield Finding(message=f"{name}: {fault}.", fix=FIX_GRADER, severity="error")
         elif scores:
             blind = config.type == "python" and (scores["right"].value or 0) <= (scores["wrong"].value or 0)
             shown = ", ".join(f"{answer} {score.value:.3g}" for answer, score in scores.items())
