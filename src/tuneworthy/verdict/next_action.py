@@ -255,8 +255,8 @@ def label_step(evidence: Evidence) -> NextAction:
     minutes = n * MINUTES_PER_CASE
     why = (
         f"Audit the labels of test with `tuneworthy cases label --audit`: label {n} test cases, drawn at random, "
-        f"without seeing the expected answers (about {minutes:.0f} min). Then correct dev and test together with `tuneworthy "
-        "cases label --audit --apply`."
+        f"without seeing the expected answers (about {minutes:.0f} min). Then correct dev and test together with "
+        "`tuneworthy cases label --audit --apply`."
     )
     return NextAction(command="tuneworthy cases label --audit", why=why, calls=0, usd=0.0, person_minutes=minutes)
 
