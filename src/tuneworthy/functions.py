@@ -174,14 +174,7 @@ def _module_of_file(place: str, root: Path) -> ModuleType:
         exec(code, module.__dict__)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise (
-            error
-            if isinstance(error, Untrusted)
-            else UserError(
-                f"Importing {place} failed: {last_line(error)}.",
-                hint="Fix the file, then run the command again.",
-            )
-        ) from error
+        raise _import_fault(error, place, "Fix the file, then run the command again.") from error
     return module
 
 
@@ -189,8 +182,12 @@ def _module_of_name(place: str) -> ModuleType:
     try:
         return import_module(place)
     except (Exception, SystemExit) as error:
-        raise (
-            error
-            if isinstance(error, Untrusted)
-            else UserError(f"Importing {place} failed: {last_line(error)}.", hint=FUNCTION_FORM)
-        ) from error
+        raise _import_fault(error, place, FUNCTION_FORM) from error
+
+
+def _import_fault(error: BaseException, place: str, hint: str) -> UserError:
+    return (
+        error
+        if isinstance(error, Untrusted)
+        else UserError(f"Importing {place} failed: {last_line(error)}.", hint=hint)
+    )

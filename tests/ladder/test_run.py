@@ -23,7 +23,7 @@ from tuneworthy.ladder.rung import view_of
 from tuneworthy.ladder.rungs.model import ModelRung
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import current, resolve
-from tuneworthy.report.findings import answer, best_model_of, target_of
+from tuneworthy.report.findings import answer, best_model_of, target_sentence
 from tuneworthy.report.run_report import last_record
 from tuneworthy.stats.comparisons import SHARED
 from tuneworthy.store import Folder, ResponseStore
@@ -91,7 +91,7 @@ def test_a_baseline_that_breaks_a_constraint_is_measured_and_is_never_the_best(t
     assert baseline.violated in baseline.reason
     assert record.best is None
     assert "meets the constraints" in answer(record)
-    assert target_of(record) is None
+    assert not target_sentence(record)
 
 
 def test_the_first_eligible_variant_is_the_best_without_being_better_and_is_not_called_adopted(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_a_budget_that_runs_out_leaves_what_was_walked_and_says_that_it_is_not_t
     assert len(stored.pop("mark")) == 256 and stored == record
     assert "Raise budget_usd" in err
     stored = last_record(root)
-    assert answer(stored).startswith("The run is incomplete") and target_of(stored) is None
+    assert answer(stored).startswith("The run is incomplete") and not target_sentence(stored)
     with open_answers(load(root), say=lambda words: capsys.readouterr() and print(words)) as answers:
         assert "The run is incomplete" in capsys.readouterr().out
         assert answers.record.partial

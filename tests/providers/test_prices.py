@@ -19,8 +19,8 @@ from tuneworthy.providers.prices import FREE, Price, TokenRates, price_for, pric
 
 DOCUMENT = json.loads((Path(prices.__file__).parent / "prices.json").read_bytes())
 ROWS = DOCUMENT["prices"]
-NAMES = {"provider", "models", "input", "output", "cached_input", "cache_write", "batch_factor", "context",
-         "max_output", "retires", "tiers", "mark", "retires_mark"}  # fmt: skip
+NAMES = {"provider", "models", "rates", "batch_factor", "context", "max_output", "retires", "tiers", "mark",
+         "retires_mark"}  # fmt: skip
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["models"][0])
@@ -28,7 +28,7 @@ def test_each_row_is_well_formed(row: dict[str, Any]) -> None:
     assert set(row) <= NAMES
     assert row["provider"] in {"openai", "anthropic"}
     assert row["mark"] in {"V", "V2", "K"}
-    for rates in (row, *row.get("tiers", ())):
+    for rates in (row["rates"], *(rates for _, rates in row.get("tiers", ()))):
         assert 0 < rates["input"] <= rates["output"]
         assert rates.get("cached_input", 0) < rates["input"] <= rates.get("cache_write", rates["input"])
     assert row.get("batch_factor", 0.5) == 0.5

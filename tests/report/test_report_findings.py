@@ -44,25 +44,16 @@ def test_of_several_options_and_after_added_cases_the_target_is_met_at_a_stricte
 
 
 def test_the_target_is_judged_by_the_one_sided_bounds() -> None:
-    met = findings.target_of(records.plain())
-    assert met
-    assert met.status == "met"
-    assert "92.9%" in met.sentence  # Clopper-Pearson, 192 of 200
-    open_ = findings.target_of(records.classical_best())
-    assert open_
-    assert open_.status == "unresolved"
-    record = replace(records.classical_best(), target=0.95)
-    missed = findings.target_of(record)
-    assert missed
-    assert missed.status == "missed"
+    met = findings.target_sentence(records.plain())
+    assert "is met" in met and "92.9%" in met  # Clopper-Pearson, 192 of 200
+    assert "unresolved" in findings.target_sentence(records.classical_best())
+    assert "is missed" in findings.target_sentence(replace(records.classical_best(), target=0.95))
 
 
 def test_a_record_without_bounds_is_judged_by_its_interval_and_says_so() -> None:
     record = records.plain()
     record = replace(record, rungs=[replace(rung, bounds95=None) for rung in record.rungs])
-    target = findings.target_of(record)
-    assert target
-    assert "95% interval limit" in target.sentence
+    assert "95% interval limit" in findings.target_sentence(record)
 
 
 def test_the_answer_names_what_it_is_in_plain_words() -> None:
@@ -223,6 +214,6 @@ def test_a_long_name_is_cut() -> None:
 def test_a_score_that_leaves_out_what_could_not_be_scored_settles_no_target() -> None:
     record = records.plain()
     rungs = [replace(r, unscored=r.n // 10) if r.rung == "model" else r for r in record.rungs]
-    found, before = findings.target_of(replace(record, rungs=rungs)), findings.target_of(record)
-    assert before and before.status == "met"
-    assert found and found.status == "unresolved" and "20 of 200 test cases could not be scored" in found.sentence
+    found, before = findings.target_sentence(replace(record, rungs=rungs)), findings.target_sentence(record)
+    assert "is met:" in before
+    assert "unresolved" in found and "20 of 200 test cases could not be scored" in found

@@ -17,7 +17,7 @@ from tuneworthy.retrieval.chunking import Chunk
 from tuneworthy.retrieval.encoder import TokenVectors
 from tuneworthy.retrieval.index import ABOUT, RankedChunks, open_index
 from tuneworthy.retrieval.quality import quality
-from tuneworthy.retrieval.searcher import blend, fuse, max_sim, rarity_of
+from tuneworthy.retrieval.searcher import blend, fuse, max_sim
 from tuneworthy.retrieval.searches import SearchStore
 from tuneworthy.types import Passage
 
@@ -52,7 +52,7 @@ def tokens(*ids: int) -> TokenVectors:
 
 
 def test_rare_words_of_the_question_weigh_more() -> None:
-    rarity = rarity_of(np.array([90, 1, 0, 0, 0, 0, 0, 0]), 100)
+    rarity = np.array([0.11, 4.21, 5.31, 5.31, 5.31, 5.31, 5.31, 5.31])
     common, rare = max_sim(tokens(0, 1), [tokens(0, 2), tokens(1, 2)], rarity)
     assert rare > 0.9
     assert common < 0.1

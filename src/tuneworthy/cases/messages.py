@@ -3,8 +3,6 @@
 A `Fault` completes "expected ..., got ..."; a `DropReason` completes "dropped: ...".
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import Final, NamedTuple
 

@@ -49,29 +49,22 @@ VERBS = {
 }
 
 
-_FREE_SPACE = "Free some space, then run the same command again. Finished calls are never paid for twice."
-_RAISE_LIMIT = "Allow more open files, for example with `ulimit -n 1024`, then run the same command again."
-_GET_RIGHTS = "Get read and write permission for this path, or copy the project to a folder of your own."
-_CHECK_PATH = "Check this path, then run the same command again."
 # What to do about an error of the operating system; any other one is a bug.
 SYSTEM_HINTS = {
-    errno.EPIPE: "",
-    errno.ENOMEM: "Close other programs, or allow at least 1 GiB (`ulimit -v`), then run the same command again.",
-    errno.ENOSPC: _FREE_SPACE,
-    errno.EDQUOT: _FREE_SPACE,
-    errno.EFBIG: _FREE_SPACE,
-    errno.EIO: _CHECK_PATH,
-    errno.EMFILE: _RAISE_LIMIT,
-    errno.ENFILE: _RAISE_LIMIT,
-    errno.EROFS: _GET_RIGHTS,
-    errno.EACCES: _GET_RIGHTS,
-    errno.EPERM: _GET_RIGHTS,
-    errno.ENOENT: _CHECK_PATH,
-    errno.EEXIST: _CHECK_PATH,
-    errno.ENOTDIR: _CHECK_PATH,
-    errno.EISDIR: _CHECK_PATH,
-    errno.ELOOP: _CHECK_PATH,
-    errno.ENAMETOOLONG: _CHECK_PATH,
+    getattr(errno, name): hint
+    for names, hint in {
+        "EPIPE": "",
+        "ENOMEM": "Close other programs, or allow at least 1 GiB (`ulimit -v`), then run the same command again.",
+        "ENOSPC EDQUOT EFBIG": (
+            "Free some space, then run the same command again. Finished calls are never paid for twice."
+        ),
+        "EMFILE ENFILE": ("Allow more open files, for example with `ulimit -n 1024`, then run the same command again."),
+        "EROFS EACCES EPERM": (
+            "Get read and write permission for this path, or copy the project to a folder of your own."
+        ),
+        "EIO ENOENT EEXIST ENOTDIR EISDIR ELOOP ENAMETOOLONG": "Check this path, then run the same command again.",
+    }.items()
+    for name in names.split()
 }
 
 

@@ -9,7 +9,7 @@ from tuneworthy.cli.terminal import console
 from tuneworthy.config import Project
 from tuneworthy.ladder.bills import running_costs
 from tuneworthy.ladder.record import RunRecord
-from tuneworthy.report.findings import best_of, constant_sentence, majority_sentence, target_of
+from tuneworthy.report.findings import best_of, constant_sentence, majority_sentence, target_sentence
 from tuneworthy.report.numbers import percent, percent_range
 from tuneworthy.report.render import table_lines
 from tuneworthy.report.table import Table
@@ -57,12 +57,10 @@ def closing_lines(record: RunRecord) -> list[str]:
         return [*lines, "This was a quick run on dev, without a verdict. Next: tuneworthy run"]
     if record.partial:
         lines.append(f"The run is incomplete: {clean(record.partial.partition(':')[0])}.")  # the error says why
-    best, target = best_of(record), target_of(record)
+    best = best_of(record)
     if best and best.score is not None and best.ci95:
         score, bounds = percent(best.score), percent_range(best.ci95)
         lines.append(f"Best: {clean(best.name)} with {score} (95% interval {bounds}).")
     lines += [constant_sentence(rung) for rung in record.rungs if rung.constant and rung.score is not None]
-    lines += filter(None, [majority_sentence(record)])
-    if target:
-        lines.append(target.sentence)
+    lines += filter(None, [majority_sentence(record), target_sentence(record)])
     return lines if record.partial else [*lines, "Next: tuneworthy decide"]

@@ -6,13 +6,22 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field
 
 from tuneworthy.config.base import Chance, Count, ModelUser, NonNegative, Parameters, Positive, Section, Share
-from tuneworthy.config.strangers import open_name
+from tuneworthy.errors import UnknownName
+from tuneworthy.registry import installed
 from tuneworthy.types import Bounds
 
 PresetName = Literal["auto", "code", "extract", "rag", "chat", "creative", "brainstorm"]
 # The built-in rungs in the order of the ladder.
 RUNGS: Final = ("classical", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "cascade", "fine_tune")
-RungName = open_name("rungs", "rung", RUNGS)
+
+
+def _known_rung(name: str) -> str:
+    if name not in RUNGS and name not in installed("rungs"):
+        raise ValueError(str(UnknownName("rung", name, [*RUNGS, *sorted(installed("rungs"))])))
+    return name
+
+
+RungName = Annotated[str, AfterValidator(_known_rung), Field(json_schema_extra={"enum": list(RUNGS)})]
 
 
 class Ladder(Section):
@@ -24,7 +33,7 @@ class Ladder(Section):
     """Most that all calls of this project may cost; needed where a model costs money."""
     repeats: int = Field(default=1, ge=1, le=100)
     """Answers to each test case; at least 3 are taken where the temperature is above 0."""
-    rungs: list[RungName] = list(RUNGS)  # type: ignore[valid-type]
+    rungs: list[RungName] = list(RUNGS)
     """Rungs to run, in this order; those of installed packages too."""
 
 

@@ -5,11 +5,11 @@ A name that is not ours is looked up among the entry points of its kind; the obj
 with it; before, any keys pass.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, WrapValidator
+from pydantic import ConfigDict, ValidationInfo, WrapValidator
 
 from tuneworthy.config.base import Section
 from tuneworthy.config.removed import REMOVED
@@ -57,14 +57,3 @@ def tagged_section(
         return section.model_validate(value)
 
     return WrapValidator(validate)
-
-
-def open_name(kind: str, noun: str, known: Collection[str]) -> Any:
-    """Return the type of a name: one of `known`, or one that an installed package offers."""
-
-    def check(name: str) -> str:
-        if name not in known and name not in installed(kind):
-            raise ValueError(str(UnknownName(noun, name, [*known, *sorted(installed(kind))])))
-        return name
-
-    return Annotated[str, AfterValidator(check), Field(json_schema_extra={"enum": list(known)})]

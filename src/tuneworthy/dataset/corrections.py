@@ -4,8 +4,6 @@ A row is named as in reviews, by the hash of its messages; the last decision on 
 before all checks, so that these see the corrected rows. They never touch a frozen version.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace

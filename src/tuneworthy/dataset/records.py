@@ -4,8 +4,6 @@ Each is written with `orjson` and read through `store.shapes`, so that a reader 
 Raise `SCHEMA_VERSION` whenever a document changes so that an earlier reader would misread it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Literal

@@ -78,8 +78,7 @@ class _OverlapGrader(AnswerGrader[C]):
 class RougeLGrader(_OverlapGrader[RougeL]):
     """ROUGE-L F1."""
 
-    def overlap(self, answer: str, expected: str) -> float:
-        return rouge_l(answer, expected)
+    overlap = staticmethod(rouge_l)
 
 
 @GRADERS.register("chrf")

@@ -1,7 +1,5 @@
 """How far the review of a version is and what it says, from the file of reviews alone (see `review`)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path

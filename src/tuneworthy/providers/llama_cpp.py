@@ -8,8 +8,6 @@ min_p .05.
 Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re

@@ -194,20 +194,11 @@ def table_date() -> date:
 
 
 @frozen
-class _PriceTier(TokenRates):
-    above_tokens: int
+class _PriceRow(Price):
+    """Row of the table: the vendor, and patterns of the models."""
 
-
-@frozen
-class _PriceRow(TokenRates):
     provider: str
     models: tuple[str, ...]
-    mark: str
-    tiers: tuple[_PriceTier, ...] = ()
-    batch_factor: float | None = None
-    context: int | None = None
-    max_output: int | None = None
-    retires: date | None = None
 
 
 @frozen
@@ -222,18 +213,8 @@ def _table() -> _PriceTable:
 
 
 def _row_price(provider: str, model: str) -> Price | None:
-    for row in _table().prices:
-        if row.provider == provider and any(fnmatchcase(model.lower(), pattern) for pattern in row.models):
-            tiers = tuple((tier.above_tokens, _rates(tier)) for tier in row.tiers)
-            return Price(
-                rates=_rates(row), tiers=tiers, batch_factor=row.batch_factor, context=row.context,
-                max_output=row.max_output, retires=row.retires, mark=row.mark,
-            )  # fmt: skip
-    return None
-
-
-def _rates(row: TokenRates) -> TokenRates:
-    return TokenRates(input=row.input, output=row.output, cached_input=row.cached_input, cache_write=row.cache_write)
+    rows = (row for row in _table().prices if row.provider == provider)
+    return next((row for row in rows if any(fnmatchcase(model.lower(), pattern) for pattern in row.models)), None)
 
 
 def _or(value: float | None, default: float) -> float:

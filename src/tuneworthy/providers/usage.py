@@ -52,10 +52,6 @@ def cut(text: str, max_tokens: int) -> str:
     return text[: max_tokens * _MOST_CHARACTERS]
 
 
-def arguments_text(value: Any) -> Any:
-    return orjson.dumps(value).decode() if isinstance(value, dict) else value or ""
-
-
 class WireModel(BaseModel):
     """Part of an answer of a server; unknown fields are dropped."""
 
@@ -67,7 +63,9 @@ class CalledFunction(WireModel):
 
     model_config = ConfigDict(extra="allow")
     name: str
-    arguments: Annotated[str, BeforeValidator(arguments_text)] = ""
+    arguments: Annotated[
+        str, BeforeValidator(lambda value: orjson.dumps(value).decode() if isinstance(value, dict) else value or "")
+    ] = ""
 
 
 class WireToolCall(WireModel):

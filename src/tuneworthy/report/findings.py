@@ -4,7 +4,6 @@ Invariant: every sentence is computed from the record; two scores are said to di
 paired.
 """
 
-from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
@@ -46,14 +45,6 @@ MAJORITY: Final = 0.8
 PRICES_DAYS: Final = 90
 
 
-@dataclass(frozen=True, slots=True)
-class TargetFinding:
-    """Whether the best variant is good enough, with the sentence that says why."""
-
-    status: TargetStatus
-    sentence: str
-
-
 def best_of(record: RunRecord) -> RungRecord | None:
     """Return the rung with the best variant, the classical baseline included."""
     rung = record.rung(record.best.rung) if record.best else None
@@ -80,39 +71,36 @@ def measured(rung: RungRecord) -> bool:
     return rung.score is not None and rung.ci95 is not None
 
 
-def target_of(record: RunRecord) -> TargetFinding | None:
-    """Say whether the best variant meets the target; None where nothing was compared, or not all that should be."""
+def target_sentence(record: RunRecord) -> str:
+    """Say whether the best variant meets the target, and why; "" where not all that should be was compared."""
     best, target = best_of(record), record.target
     if record.quick or record.partial or target is None or best is None or best.score is None or best.ci95 is None:
-        return None
+        return ""
     lower, upper = best.bounds95 or best.ci95
     bound = "one-sided 95% bound" if best.bounds95 else "95% interval limit"
     status, met = status_of(record, best), f"the target of {target:.1%} is met"
     score = percent(best.score)
     if best.unscored > MOST_UNSCORED * best.n:
-        return TargetFinding(
-            "unresolved",
+        return (
             f"It is unresolved whether {met}. {best.unscored} of {best.n} test cases could not be scored, and the "
-            f"score of {score} excludes them.",
+            f"score of {score} excludes them."
         )
     if status == "met":
-        sentence = (
+        return (
             f"T{met[1:]}: the score of {score} reaches it, and the lower limit of {lower:.1%} ({bound}) "
             f"is above {target - record.margin:.1%}, the target minus the margin. The limit may be below "
             "the target itself."
         )
-    elif status == "missed":
-        sentence = (
+    if status == "missed":
+        return (
             f"The target of {target:.1%} is missed: the score is {score}, and even its upper limit of "
             f"{upper:.1%} ({bound}) is below the target."
         )
-    else:
-        sentence = (
-            f"It is unresolved whether {met}: the score is {score}, but with {best.n} test cases the true score may "
-            f"lie anywhere in {percent_range((lower, upper))} ({bound}s). More test cases would narrow "
-            "this range."
-        )
-    return TargetFinding(status, sentence)
+    return (
+        f"It is unresolved whether {met}: the score is {score}, but with {best.n} test cases the true score may "
+        f"lie anywhere in {percent_range((lower, upper))} ({bound}s). More test cases would narrow "
+        "this range."
+    )
 
 
 def status_of(record: RunRecord, best: RungRecord) -> TargetStatus:

@@ -139,9 +139,8 @@ def _cost(
 
 
 def _reasons(record: RunRecord, reasons: Sequence[str], verdict: Verdict | None, options: Sequence[Option]) -> PagePart:
-    target = findings.target_of(record)
     first = [] if first_screen.in_short(reasons[0]) == reasons[0] else reasons[:1]
-    shown = [*first, *reasons[1:], target.sentence if target else ""]
+    shown = [*first, *reasons[1:], findings.target_sentence(record)]
     shown += (
         ["Each of these would change the answer:", *verdict.would_change] if verdict and verdict.would_change else []
     )

@@ -1,7 +1,5 @@
 """The tables of a run: pure functions of its record; no cell shows a single test case."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace

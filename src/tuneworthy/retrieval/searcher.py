@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from tuneworthy.arrays import Floats, Floats32, Ints
+from tuneworthy.arrays import Floats, Floats32
 from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.chunking import Chunk
 from tuneworthy.retrieval.encoder import SentenceEncoder, TokenVectors
@@ -165,12 +165,13 @@ class Searcher:
 
     @cached_property
     def _rarity(self) -> Floats:
+        """Inverse document frequency of BM25 per piece of the vocabulary, from a sample of the chunks."""
         tokenizer = self._rerankers.local.tokenizer
         texts = self.index.sample()
         counts = np.zeros(tokenizer.size, np.int64)
         for text in texts:
             counts[np.unique(tokenizer.encode(text))] += 1
-        return rarity_of(counts, len(texts))
+        return np.log1p((len(texts) - counts + 0.5) / (counts + 0.5))
 
 
 # By number of chunk.
@@ -232,11 +233,6 @@ def max_sim(question: TokenVectors, chunks: Sequence[TokenVectors], rarity: Floa
         float((query @ chunk.vectors.astype(np.float32).T).max(axis=1) @ weights) if len(chunk.ids) else 0.0
         for chunk in chunks
     ]
-
-
-def rarity_of(counts: Ints, n_chunks: int) -> Floats:
-    """Return the inverse document frequency of BM25 for pieces that occur in `counts` of `n_chunks` chunks."""
-    return np.log1p((n_chunks - counts + 0.5) / (counts + 0.5))
 
 
 def _scaled(ranked: RankedChunks) -> dict[int, float]:

@@ -4,8 +4,6 @@ Invariant: neither dev nor test is here. The frozen version lost them when it wa
 now. What is held out to stop in time is drawn from the rest.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """The forms that transformers runs: the base, the adapter on it, the merged model."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from inspect import signature
 from pathlib import Path
