@@ -7,8 +7,7 @@ Invariants: a case never changes its stratum, and the sample of a stratum is ran
 inclusion probability give the share in all of test, whatever the failures have in common.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
 from math import sqrt
@@ -16,12 +15,13 @@ from typing import Final
 
 import numpy as np
 
+from tuneworthy.arrays import Bools, Floats
 from tuneworthy.cases.stratified import rank
 from tuneworthy.ladder.commands.case_answers import StoredAnswers
-from tuneworthy.ladder.record import RunRecord, read_record
+from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.intervals import clopper_pearson, lower_bound, upper_bound
-from tuneworthy.types import Case, JsonMapping
+from tuneworthy.types import Bounds, Case, JsonMapping, frozen
 from tuneworthy.verdict.base import LabelCeiling
 from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, with_eligible_best
 from tuneworthy.verdict.suspects import DRAW_SEED, RELABELLED, SESSION, contradicts, read_relabelled
@@ -89,51 +89,124 @@ async def with_audit(evidence: Evidence, session: Session) -> Evidence:
     """Return the evidence with the findings of people about the labels of test; the same if they labelled no case."""
     strata, labels = session.folder.read(FILE, dict[str, bool]) or {}, read_relabelled(session.project)
     test = [case for case in session.split.test if case.id in strata]
-    cases = [case for case in test if case.id in labels]
-    record, is_label = read_record(session.folder), session.task.kind == "label"
+    cases, record = [case for case in test if case.id in labels], read_record(session.folder)
     if not cases or record is None:
         return evidence
     was, still = contradicts(session.data, labels)
-    sizes, seen, wrong = (
-        Counter(strata[case.id] for case in some) for some in (test, cases, [case for case in cases if case.id in was])
-    )
+    counts = {one: _count([case.id for case in test if strata[case.id] is one], labels, was) for one in SESSION}
     n_wrong = len(still & {case.id for case in cases})
     effective = min(1.0, session.split.effective_groups / len(session.split.test))
-    share_at = partial(audited_share, [(sizes[one], seen[one], wrong[one]) for one in SESSION], n_wrong, effective)
-    unseen = np.array([sizes[strata[case.id]] / seen[strata[case.id]] - 1 for case in cases])
-    corrected = np.array([case.id in was - still for case in cases])
-    scores, excused, n_failed = {}, 0, 0
-    for row in record.rungs if is_label and not evidence.stale else ():  # else shots may have changed
-        if (variant := record.variant_of(row)) is None or row.score is None:
-            continue
-        traces, relabelled = session.stored(variant, cases, repeats=row.repeats), _relabelled(cases, labels)
-        now, true = [num / den for num, den, _ in [await session.score(traces, some) for some in (cases, relabelled)]]
-        gain = np.where(corrected, true, true - now)  # over the labels as they were
-        more = np.nansum(true - now + unseen * gain) / len(test)
-        scores[row.name or row.rung] = float(np.clip(row.score + more, 0, 1))
-        if evidence.top is not None and row.rung == evidence.top.rung:
-            n_failed, excused = int(((now < 1) | (gain > 0)).sum()), int((gain > 0).sum())
-    (share, *ci95), (_, least, most) = share_at(), share_at(alpha=2 * LEVER_ALPHA)
-    target, decides = evidence.target or 0.0, None
-    enough = seen[True] >= min(RELABELLED, sizes[True])
-    excused = excused if n_wrong or seen[True] < sizes[True] else 0  # else no failure is left that may be the label's
-    if 1 - least < target or (enough and excused and lower_bound(excused, n_failed, LEVER_ALPHA) > 0.5):
-        decides = True
-    elif enough and (1 - most >= target or (len(cases) == len(test) and not n_wrong)):
-        is_few = not excused or upper_bound(excused, n_failed, LEVER_ALPHA) <= 0.5
-        decides = False if is_few and (not excused or max(scores.values()) < target) else None
+    share_at = partial(audited_share, list(counts.values()), n_wrong, effective)
+    (share, *ci95), (_, *ends) = share_at(), share_at(alpha=2 * LEVER_ALPHA)
+    audited = _Audited(
+        cases=cases,
+        labels=labels,
+        unseen=np.array([counts[strata[case.id]][0] / counts[strata[case.id]][1] - 1 for case in cases]),
+        corrected=np.array([case.id in was - still for case in cases]),
+        n_test=len(test),
+    )
+    # Once labels changed, shots may have changed too.
+    rungs = record.rungs if session.task.kind == "label" and not evidence.stale else ()
+    gains = {row.rung: await audited.gain(session, record, row) for row in rungs if row.score is not None}
+    scores = {row.name or row.rung: audited.score(row, found) for row in rungs if (found := gains.get(row.rung))}
+    top = gains.get(evidence.top.rung) if evidence.top else None
     ceiling = LabelCeiling(
         share=share,
         ci95=(ci95[0], ci95[1]),
         ceiling=1 - share,
         n=len(cases),
         scores=scores,
-        decides=decides,
         uncorrected=bool(still),
-        to_label=sum(min(n, sizes[one] - seen[one]) for one, n in SESSION.items()),
+        to_label=sum(min(n, counts[one][0] - counts[one][1]) for one, n in SESSION.items()),
     )
-    return replace(evidence, label_ceiling=ceiling)
+    n_failed, excused = audited.failures(top) if top else (0, 0)
+    size, seen, _ = counts[True]
+    if not n_wrong and seen == size:
+        excused = 0  # no failure is left that may be the label's
+    enough, all_right = seen >= min(RELABELLED, size), len(cases) == len(test) and not n_wrong
+    decides = _decides(
+        (1 - ends[1], 1 - ends[0]),
+        evidence.target or 0.0,
+        (excused, n_failed),
+        scores,
+        enough=enough,
+        all_right=all_right,
+    )
+    return replace(evidence, label_ceiling=replace(ceiling, decides=decides))
 
 
-def _relabelled(cases: Sequence[Case], labels: JsonMapping) -> list[Case]:
-    return [replace(case, expected=labels[case.id]) for case in cases]
+def _count(cases: Sequence[str], labelled: Collection[str], wrong: Set[str]) -> Stratum:
+    seen = [name for name in cases if name in labelled]
+    return len(cases), len(seen), len(wrong & {*seen})
+
+
+def _decides(
+    ceiling: Bounds,
+    target: float,
+    failures: tuple[int, int],
+    scores: Mapping[str, float],
+    *,
+    enough: bool,
+    all_right: bool,
+) -> bool | None:
+    """Say whether wrong labels keep options from the target; None where the audit does not settle it.
+
+    Args:
+        ceiling: Bounds of the score that a model which is always right gets.
+        target: The target.
+        failures: Failures of the best option that are the label's, and all.
+        scores: Of the options if all labels were right.
+        enough: Whether enough failures are audited.
+        all_right: Whether all of test is audited, and no label is wrong.
+    """
+    excused, n_failed = failures
+    if ceiling[1] < target or (enough and excused and lower_bound(excused, n_failed, LEVER_ALPHA) > 0.5):
+        return True
+    if not enough or (ceiling[0] < target and not all_right):
+        return None
+    is_few = not excused or (upper_bound(excused, n_failed, LEVER_ALPHA) <= 0.5 and max(scores.values()) < target)
+    return False if is_few else None
+
+
+# Per audited case: whether it was failed, what right labels change now, and what they changed since the first audit.
+_Gains = tuple[Bools, Floats, Floats]
+
+
+@frozen
+class _Audited:
+    """Audited cases with people's labels.
+
+    Attributes:
+        cases: Test cases that people labelled.
+        labels: Their labels, by case.
+        unseen: Cases that a case stands for besides itself, by its stratum.
+        corrected: Whether its label was wrong and is corrected.
+        n_test: Cases in all strata.
+    """
+
+    cases: Sequence[Case]
+    labels: JsonMapping
+    unseen: Floats
+    corrected: Bools
+    n_test: int
+
+    async def gain(self, session: Session, record: RunRecord, row: RungRecord) -> _Gains | None:
+        """Score the stored answers of a rung by both labels; None without its variant."""
+        if (variant := record.variant_of(row)) is None:
+            return None
+        traces = session.stored(variant, self.cases, repeats=row.repeats)
+        relabelled = [replace(case, expected=self.labels[case.id]) for case in self.cases]
+        now, true = [
+            num / den for num, den, _ in [await session.score(traces, one) for one in (self.cases, relabelled)]
+        ]
+        return now < 1, true - now, np.where(self.corrected, true, true - now)
+
+    def score(self, row: RungRecord, gains: _Gains) -> float:
+        """Return the score of a rung if all labels were right."""
+        _, now, since = gains
+        return float(np.clip((row.score or 0.0) + np.nansum(now + self.unseen * since) / self.n_test, 0, 1))
+
+    def failures(self, gains: _Gains) -> tuple[int, int]:
+        """Return the failed cases, and those that are right by people's labels."""
+        failed, _, since = gains
+        return int((failed | (since > 0)).sum()), int((since > 0).sum())
