@@ -291,3 +291,17 @@ def test_steps_lead_to_an_answer_in_sixty_folders(
     settled = [one for one in people if one.settled]
     assert len(settled) >= 54
     assert sum(len(one.steps) for one in settled) / len(settled) <= 4
+
+
+def test_a_run_that_changed_nothing_is_not_the_next_step_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = Person(made(tmp_path / "project", KINDS.index("judge_fooled")), "judge_fooled", capsys)
+    person.command("tuneworthy run")
+    commands = []
+    for _ in range(2):  # to decide again is no attempt
+        commands += [json.loads(person.invoke("decide", "--json")[1])["next_action"]["command"] for _ in range(2)]
+        person.command("tuneworthy run")
+    assert commands == ["tuneworthy run"] * 2 + [""] * 2, commands
+    person.edit(r'model = "fooled"$', 'model = "fair"')
+    assert json.loads(person.invoke("decide", "--json")[1])["next_action"]["command"] == "tuneworthy run"
