@@ -24,7 +24,7 @@ from tuneworthy.providers.prices import price_for
 from tuneworthy.retrieval.library import documents_path
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord
-from tuneworthy.train.base_model import base_spec
+from tuneworthy.train.messages import SET_BASE
 from tuneworthy.train.plan import Expected, expect
 from tuneworthy.types import Case, CaseOrExample
 from tuneworthy.verdict import messages
@@ -182,19 +182,15 @@ def _with_data(evidence: Evidence, data: TaskData) -> Evidence:
 
 def _lacking(project: Project, evidence: Evidence) -> dict[str, str]:
     """Return what training lacks, with the step that gets it: rows, the right to train on them, a base with weights."""
-    lacking, teacher, dataset = {}, project.teacher, evidence.training.dataset
+    teacher, dataset, train = project.teacher, evidence.training.dataset, project.train
     has_rows = dataset or latest_import(Folder(project.root)) or (evidence.has_examples and not evidence.only_dev)
-    if not has_rows:
-        lacking[ROWS] = messages.DISTILL_ROWS if teacher else messages.IMPORT_ROWS
-    refused = teacher is not None and teacher.allows_training is False and not has_rows
-    if refused or (dataset and dataset.terms == "fail"):
-        lacking[RIGHTS] = messages.OTHER_TEACHER
-    try:
-        if project.train.method != "classifier":
-            base_spec(project)
-    except UserError as error:
-        lacking[BASE] = error.hint
-    return lacking
+    refused = (
+        dataset.terms == "fail" if dataset else bool(teacher and teacher.allows_training is False and not has_rows)
+    )
+    has_base = train.base or train.method == "classifier" or project.models[project.ladder.baseline].local_file
+    rows = messages.DISTILL_ROWS if teacher else messages.IMPORT_ROWS
+    needs = ((ROWS, has_rows, rows), (RIGHTS, not refused, messages.OTHER_TEACHER), (BASE, has_base, SET_BASE))
+    return {name: step for name, is_there, step in needs if not is_there}
 
 
 def _with_run(evidence: Evidence, project: Project, run: RunRecord) -> Evidence:

@@ -91,10 +91,10 @@ def tried_commands(project: Project) -> list[str]:
         document = folder.read(FILE, StoredHashes)
     if document is None or document["of"] != _hashes(project):
         return []
-    written = [path.stat().st_mtime_ns for name in ("run", FILE) if (path := folder.path / f"{name}.json").exists()]
+    run, verdict = ((folder.path / f"{name}.json").stat().st_mtime_ns for name in ("run", FILE))
     command = document.get("next_action", {}).get("command", "")
-    again = len(written) == 2 and written[0] > written[1] and command.startswith("tuneworthy run")
-    return [*document.get("tried", []), *([command] if again else [])]
+    again = [command] if run > verdict and command.startswith("tuneworthy run") else []
+    return [*document.get("tried", []), *again]
 
 
 def load_verdict(project: Project, today: date | None = None) -> StoredVerdict | None:
