@@ -193,6 +193,7 @@ TASKS: Final[list[Task]] = [
         requests_per_month=None,
         outcome=["do_not_fine_tune"],
         recommended=["baseline/today"],
+        acceptable=True,
     ),
     _task(
         "mattress-no-price",
@@ -238,6 +239,7 @@ TASKS: Final[list[Task]] = [
         target=0.92,
         requests_per_month=20_000_000,
         outcome=["fine_tune"],
+        acceptable=True,
     ),
     _task(
         "word-problems-strong",
