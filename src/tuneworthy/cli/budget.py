@@ -77,7 +77,7 @@ def words(money: BudgetState) -> str:
 @project_option
 @click.option("--release", is_flag=True, help="Stop counting calls without an answer.")
 @json_option
-def command(root: Path, release: bool, as_json: bool) -> None:
+def command(root: Path, release: bool) -> None:
     """Show the spending; release unbilled calls.
 
     An interrupted call counts at its maximum cost until the same request is answered. If your provider did not bill
@@ -99,4 +99,4 @@ def command(root: Path, release: bool, as_json: bool) -> None:
             f"(n = {spending.n_unanswered})."
         )
     money = read_money(project)
-    print_result(as_json, money, say, words(money))
+    print_result(money, say, words(money))

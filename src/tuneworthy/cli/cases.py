@@ -33,6 +33,7 @@ from tuneworthy.cli.options import (
     print_result,
     project_option,
     say,
+    wants_json,
 )
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
@@ -68,7 +69,7 @@ def command() -> None:
 @click.option("--out", type=PATH, help="File to write (default: cases.jsonl).")
 @project_option
 @json_option
-def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_json: bool) -> None:
+def sample(source: Path, n: int, seed: int, out: Path | None, root: Path) -> None:
     """Draw cases from logs.
 
     Draws a stratified sample without duplicates and with few near-duplicates. Questions that are cases of the project
@@ -86,7 +87,7 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
     own = LabelFiles.of(root, None).cases
     drawn = sample_cases(source, n, seed, present=read_cases(own).cases if own.exists() else ())
     write_cases(target, drawn.cases)
-    if as_json:
+    if wants_json():
         counts = {key: value for key, value in asdict(drawn).items() if key != "cases"}
         print_json({"path": str(target), "n": len(drawn.cases), **counts})
         return
@@ -113,7 +114,7 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path, as_jso
 @expected_option
 @project_option
 @json_option
-def add(source: Path | None, inputs: tuple[str, ...], expected: str | None, root: Path, as_json: bool) -> None:
+def add(source: Path | None, inputs: tuple[str, ...], expected: str | None, root: Path) -> None:
     """Extend the test set.
 
     Adds the labelled cases in FILE to the project's cases and to its test set. Without FILE, adds the cases that
@@ -131,7 +132,7 @@ def add(source: Path | None, inputs: tuple[str, ...], expected: str | None, root
     project = load(root)
     with Folder(project.root).lock(note):
         result = add_cases(project, source, inputs, expected)
-    print_result(as_json, result, _show_added, result)
+    print_result(result, _show_added, result)
 
 
 def _show_added(result: AddedCases) -> None:
@@ -191,7 +192,6 @@ def label(
     audit: bool,
     overwrite: bool,
     root: Path,
-    as_json: bool,
 ) -> None:
     """Label cases blind, one at a time.
 
@@ -222,7 +222,7 @@ def label(
     elif (suspects or audit) and applied:
         project, (done, sentences) = load(root), apply_relabelled(root)
         path = suspects_path(project)
-        if not as_json:
+        if not wants_json():
             _show_applied(project.path(project.cases.path), done)
             say(*sentences)
     elif suspects or audit:
@@ -234,12 +234,12 @@ def label(
             done = apply_labels(files.cases, read_labels(path), overwrite=overwrite)
         else:
             n_new = label_on_terminal(files, person(labeller, "--labeller"), share=share, every=every)
-        if done and not as_json:
+        if done and not wants_json():
             _show_applied(files.cases, done)
     ceiling = agreement(read_labels(path))
     document = {"labels": str(path), "given": n_new, "agreement": ceiling, "applied": done}
-    print_result(as_json, document, say, sentence(str(ceiling)))
-    if n_new and not (as_json or judge or suspects or audit):
+    print_result(document, say, sentence(str(ceiling)))
+    if n_new and not (wants_json() or judge or suspects or audit):
         say("Next: tuneworthy cases label --apply")
 
 
@@ -264,7 +264,7 @@ def _show_applied(path: Path, done: Applied) -> None:
 @click.option("--reveal-test", is_flag=True, help="Show answers to test cases; later runs report that you did.")
 @project_option
 @json_option
-def show(case_id: str | None, failed: bool, variant: str | None, reveal_test: bool, root: Path, as_json: bool) -> None:
+def show(case_id: str | None, failed: bool, variant: str | None, reveal_test: bool, root: Path) -> None:
     """Show why a case failed.
 
     Shows the question of case ID, the expected answer, and each rung's answer and score.
@@ -282,10 +282,10 @@ def show(case_id: str | None, failed: bool, variant: str | None, reveal_test: bo
     with open_answers(load(root), say=note) as answers:
         if case_id is None:
             failures = answers.failed(variant, reveal_test=reveal_test)
-            print_result(as_json, failures, _show_failures, failures)
+            print_result(failures, _show_failures, failures)
         else:
             shown = answers.of_case(case_id, variant, reveal_test=reveal_test)
-            print_result(as_json, shown, _show_case, shown)
+            print_result(shown, _show_case, shown)
 
 
 def _show_case(found: CaseAnswers) -> None:

@@ -16,7 +16,7 @@ from tuneworthy.text import count
 @project_option
 @click.option("--offline", is_flag=True, help="Do not contact the servers that the project file names.")
 @json_option
-def command(root: Path, offline: bool, as_json: bool) -> int:
+def command(root: Path, offline: bool) -> int:
     """Check the project before money is spent.
 
     Validates the project file, data, graders, keys, model files, prices and budget, looks for contamination, and
@@ -30,7 +30,7 @@ def command(root: Path, offline: bool, as_json: bool) -> int:
     """
     report = check_project(root, contact=not offline)
     note_elsewhere(root)
-    print_result(as_json, report.to_dict(), _show, report)
+    print_result(report.to_dict(), _show, report)
     return 2 if report.count("error") else 0
 
 

@@ -5,7 +5,16 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli.data_import import say_import
-from tuneworthy.cli.options import PATH, json_option, note, print_result, project_option, say, spending_options
+from tuneworthy.cli.options import (
+    PATH,
+    json_option,
+    note,
+    print_result,
+    project_option,
+    say,
+    spending_options,
+    wants_json,
+)
 from tuneworthy.cli.progress import RunProgress
 from tuneworthy.cli.run import agree_to_spend, fetch_models
 from tuneworthy.config import load
@@ -27,7 +36,7 @@ from tuneworthy.store import Folder
 @spending_options
 @project_option
 @json_option
-def command(files: tuple[Path, ...], unsafe: bool, max_usd: float | None, yes: bool, root: Path, as_json: bool) -> int:
+def command(files: tuple[Path, ...], unsafe: bool, max_usd: float | None, yes: bool, root: Path) -> int:
     """Check the rows of the latest import (or else of the examples file), and freeze the rows that pass as a version.
 
     With FILES, these are imported first, as `data import` does.
@@ -51,14 +60,14 @@ def command(files: tuple[Path, ...], unsafe: bool, max_usd: float | None, yes: b
         agree_to_spend(project, max_usd, yes, judge)
         progress = RunProgress()
     with store.lock(note):
-        if files and not as_json:
+        if files and not wants_json():
             say_import(import_files(store, files, say=note))
         elif files:
             import_files(store, files, say=note)
         version, recipe = build_version(project, store, unsafe=unsafe, max_usd=max_usd, progress=progress, say=note)
     frozen = {"version": version.id, "path": str(version.folder)} if version else {"version": None}
     document = {**frozen, "failed_gates": list(recipe.failed), **recipe.to_dict()}
-    print_result(as_json, document, _say, version, recipe, root / REVIEWS)
+    print_result(document, _say, version, recipe, root / REVIEWS)
     return 0 if version else 3
 
 

@@ -20,7 +20,7 @@ from tuneworthy.store import Folder
 @version_option
 @project_option
 @json_option
-def command(version_id: str | None, root: Path, as_json: bool) -> int:
+def command(version_id: str | None, root: Path) -> int:
     """Show how the score grows with the number of rows.
 
     Trains the classical baseline on random subsets of a frozen version, each twice as large as the one before,
@@ -38,7 +38,7 @@ def command(version_id: str | None, root: Path, as_json: bool) -> int:
     """
     project = load(root)
     curve = curve_of(project, open_version(Folder(project.root), version_id), note)
-    print_result(as_json, curve, _say, curve)
+    print_result(curve, _say, curve)
     return 4 if curve.size is None else 0
 
 

@@ -53,7 +53,6 @@ def command(
     root: Path,
     max_usd: float | None,
     yes: bool,
-    as_json: bool,
     **request: Any,
 ) -> None:
     """Create training rows from the answers of a teacher.
@@ -74,7 +73,7 @@ def command(
     project = load(root)
     fetch_models(project)
     rows, calls = run_async(_run(project, files, ImportRequest(**request), limit=limit, max_usd=max_usd, yes=yes))
-    print_result(as_json, {"path": str(rows.folder), "calls": calls, **asdict(rows.record)}, _say, rows, calls)
+    print_result({"path": str(rows.folder), "calls": calls, **asdict(rows.record)}, _say, rows, calls)
 
 
 async def _run(

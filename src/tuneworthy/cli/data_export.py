@@ -52,7 +52,7 @@ from tuneworthy.trust import own_path
 @project_option
 @json_option
 def command(
-    name: str, version_id: str | None, validation: float, seed: int | None, out: Path | None, root: Path, as_json: bool
+    name: str, version_id: str | None, validation: float, seed: int | None, out: Path | None, root: Path
 ) -> None:
     """Write a frozen version in the format of a trainer.
 
@@ -72,7 +72,7 @@ def command(
     seed = project.split.seed if seed is None else seed
     with writing_to(folder):
         paths, manifest = export_version(version, name, folder, share=validation, seed=seed, review=state)
-    print_result(as_json, {"path": str(folder), **asdict(manifest)}, _say, paths, manifest)
+    print_result({"path": str(folder), **asdict(manifest)}, _say, paths, manifest)
 
 
 def _say(paths: tuple[Path, ...], manifest: DatasetManifest) -> None:

@@ -37,7 +37,6 @@ def command(
     files: tuple[Path, ...],
     replace: bool,
     root: Path,
-    as_json: bool,
     **request: Any,
 ) -> None:
     """Import logs and data files as examples.
@@ -57,7 +56,7 @@ def command(
     store = Folder(root)
     with store.lock(note):
         done = import_files(store, files, ImportRequest(**request), note, fresh=replace)
-    print_result(as_json, {"path": str(done.folder), **asdict(done.record)}, _say, done)
+    print_result({"path": str(done.folder), **asdict(done.record)}, _say, done)
 
 
 def _say(done: Import) -> None:

@@ -23,6 +23,7 @@ from tuneworthy.cli.options import (
     project_option,
     say,
     version_option,
+    wants_json,
 )
 from tuneworthy.cli.review_terminal import correct, review_on_terminal
 from tuneworthy.config import FILE_NAME as PROJECT
@@ -84,7 +85,7 @@ def command() -> None:
 @click.option("--bound", type=OPEN_SHARE, default=BOUND, show_default=True, help="Share of good rows to demonstrate.")
 @project_option
 @json_option
-def plan_command(version_id: str | None, bound: float, root: Path, as_json: bool) -> None:
+def plan_command(version_id: str | None, bound: float, root: Path) -> None:
     """List possible review plans without fixing one.
 
     \b
@@ -96,7 +97,7 @@ def plan_command(version_id: str | None, bound: float, root: Path, as_json: bool
         (n, n_bad, [operating_characteristic(n, n - n_bad, 1 - rate) for rate in BAD_RATES])
         for n, n_bad in review.choices(bound=bound)
     ]
-    if as_json:
+    if wants_json():
         names = [f"{rate:.1%}" for rate in BAD_RATES]
         rows = [
             {"n": n, "max_bad": n_bad, "passes": dict(zip(names, chances, strict=True))} for n, n_bad, chances in plans
@@ -133,9 +134,7 @@ def plan_command(version_id: str | None, bound: float, root: Path, as_json: bool
 @share_option
 @project_option
 @json_option
-def start(
-    version_id: str | None, complete: bool, reviewer: str | None, share: float, root: Path, as_json: bool, **plan: Any
-) -> int:
+def start(version_id: str | None, complete: bool, reviewer: str | None, share: float, root: Path, **plan: Any) -> int:
     """Fix a plan and review its rows, or resume it.
 
     \b
@@ -150,7 +149,7 @@ def start(
     fixed = review.plan(**plan)
     findings = findings_of(open_version(Folder(root), version_id), fixed)
     review_on_terminal(review, fixed, name, share=share, complete=complete, findings=findings)
-    return show(review, as_json=as_json)
+    return show(review)
 
 
 @command.command("findings")
@@ -159,7 +158,7 @@ def start(
 @reviewer_option
 @project_option
 @json_option
-def findings_command(version_id: str | None, n: int, reviewer: str | None, root: Path, as_json: bool) -> None:
+def findings_command(version_id: str | None, n: int, reviewer: str | None, root: Path) -> None:
     """Correct the rows that the checks reported.
 
     Shows rows with a suspected label, two labels for one question, an overlap or another finding, the likeliest wrong
@@ -180,7 +179,7 @@ def findings_command(version_id: str | None, n: int, reviewer: str | None, root:
         if suspects
         else f"No row of version {version.id} needs a decision."
     )
-    print_result(as_json, document, say, text)
+    print_result(document, say, text)
 
 
 @command.command("correct")
@@ -190,9 +189,7 @@ def findings_command(version_id: str | None, n: int, reviewer: str | None, root:
 @version_option
 @project_option
 @json_option
-def correct_command(
-    row: str, because: str, reviewer: str | None, version_id: str | None, root: Path, as_json: bool
-) -> int:
+def correct_command(row: str, because: str, reviewer: str | None, version_id: str | None, root: Path) -> int:
     """Change your rating of ROW from good to bad.
 
     \b
@@ -201,21 +198,21 @@ def correct_command(
     """
     review = open_review(root, version_id)
     correct(review, person(reviewer, "--reviewer"), row, because)
-    return show(review, as_json=as_json)
+    return show(review)
 
 
 @command.command("status")
 @version_option
 @project_option
 @json_option
-def status_command(version_id: str | None, root: Path, as_json: bool) -> int:
+def status_command(version_id: str | None, root: Path) -> int:
     """Show the progress of the review.
 
     \b
     Example:
       tuneworthy data review status --json
     """
-    return show(open_review(root, version_id), as_json=as_json)
+    return show(open_review(root, version_id))
 
 
 def findings_of(version: Version, plan: ReviewPlan) -> dict[str, list[str]]:
@@ -240,10 +237,10 @@ def open_review(root: Path, version_id: str | None) -> Review:
     return Review(root / FILE_NAME, version.id, StoredRows(version.folder / ROWS))
 
 
-def show(review: Review, *, as_json: bool) -> int:
+def show(review: Review) -> int:
     """Print how far the review is and return the exit status that says it."""
     state = review.state()
-    print_result(as_json, state.to_dict(), _show, state)
+    print_result(state.to_dict(), _show, state)
     return STATUS[state.status]
 
 

@@ -30,7 +30,7 @@ EXIT = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "und
 @click.option("--probe", is_flag=True, help="Analyse failed dev cases and domain text first; this calls the models.")
 @spending_options
 @json_option
-def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: bool) -> int:
+def command(root: Path, probe: bool, max_usd: float | None, yes: bool) -> int:
     """Decide whether to fine-tune, with the evidence.
 
     Shows the answer, the options side by side, and the next step, from the last run. Once a fine-tuned model has
@@ -45,7 +45,7 @@ def command(root: Path, probe: bool, max_usd: float | None, yes: bool, as_json: 
     if probe:
         agree_to_spend(project, max_usd, yes)
     verdict = run_async(decide_project(project, probe=probe, max_usd=max_usd, progress=RunProgress(), waiting=note))
-    print_result(as_json, verdict.to_dict(), partial(show, task=project.task), verdict)
+    print_result(verdict.to_dict(), partial(show, task=project.task), verdict)
     return EXIT[verdict.outcome]
 
 

@@ -75,7 +75,7 @@ def sampling_options(function: F) -> F:
 def command(
     probs: str | None, case: str | None, place: int, prompt: str | None, model: str | None,
     seen: str, preset: str | None, engines: tuple[str, ...], top: int, out: Path | None, yes: bool, root: Path,
-    as_json: bool, **parameters: float | None,
+    **parameters: float | None,
 ) -> None:  # fmt: skip
     """Show which tokens survive each sampler, engine by engine.
 
@@ -104,7 +104,7 @@ def command(
     if out:
         write_page(out, document(shown))
         note(f"Wrote {out}.")
-    print_result(as_json, shown.to_dict(top), _show, shown, top)
+    print_result(shown.to_dict(top), _show, shown, top)
 
 
 def _sampling(parameters: dict[str, float | None], preset: str | None, engine: str) -> Sampling:

@@ -23,9 +23,7 @@ CALLS = 1000
 @project_option
 @spending_options
 @json_option
-def command(
-    variant: str, calls: int, repeats: int, root: Path, max_usd: float | None, yes: bool, as_json: bool
-) -> None:
+def command(variant: str, calls: int, repeats: int, root: Path, max_usd: float | None, yes: bool) -> None:
     """Tune the sampling parameters on dev.
 
     Optuna proposes settings, and racing drops weak settings on one half of dev. The winner is compared once with
@@ -49,7 +47,7 @@ def command(
         max_usd=max_usd,
         yes=yes,
     )
-    print_result(as_json, report.to_dict(), _show, report)
+    print_result(report.to_dict(), _show, report)
 
 
 def _show(report: SweepReport) -> None:

@@ -44,7 +44,7 @@ from tuneworthy.report.write import write_text
 @json_option
 def command(
     variant: str, limit: int | None, samples: int, threshold: float | None, show: int, out: Path | None, root: Path,
-    max_usd: float | None, yes: bool, as_json: bool,
+    max_usd: float | None, yes: bool,
 ) -> None:  # fmt: skip
     """Find where a model is unsure, and whether that predicts errors.
 
@@ -78,7 +78,7 @@ def command(
         supported, words = examine_threshold(report, threshold)
         use = Use(decoding={"temperature": 0}, threshold=threshold, calibrated=supported)
         lints = [words, *[f"{one.message} {one.fix} ({one.rule})" for one in LINTS.run(use)]]
-    print_result(as_json, report.to_dict() | {"lints": lints}, _show, report, show, lints)
+    print_result(report.to_dict() | {"lints": lints}, _show, report, show, lints)
 
 
 def _show(report: UncertaintyReport, most: int, lints: list[str]) -> None:

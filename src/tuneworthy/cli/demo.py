@@ -13,7 +13,7 @@ from tuneworthy.api import OpenProject
 from tuneworthy.cli import root
 from tuneworthy.cli.decide import show_answer, show_next
 from tuneworthy.cli.interruption import run_async
-from tuneworthy.cli.options import PATH, json_option, note, print_result, remember_project, say
+from tuneworthy.cli.options import PATH, json_option, note, print_result, remember_project, say, wants_json
 from tuneworthy.cli.run import fetch_models, walk
 from tuneworthy.cli.tables import show_ladder
 from tuneworthy.config import Project, load
@@ -44,7 +44,7 @@ GOES_ON = frozenset({"parity"})
 @click.argument("folder", type=PATH, default="tuneworthy-demo", callback=remember_project)
 @click.option("--train", is_flag=True, help="Further steps: dataset, adapter, merge, export, parity, verdict.")
 @json_option
-def command(folder: Path, train: bool, as_json: bool) -> int:
+def command(folder: Path, train: bool) -> int:
     """Create a small project and run its ladder.
 
     Writes the project into FOLDER, runs the ladder with the embedded model, and ends with the verdict and the report.
@@ -65,15 +65,15 @@ def command(folder: Path, train: bool, as_json: bool) -> int:
     record = walk(project)
     verdict = run_async(decide_project(project))
     if train:
-        with redirect_stdout(sys.stderr) if as_json else nullcontext():
+        with redirect_stdout(sys.stderr) if wants_json() else nullcontext():
             if status := go_on(folder):
                 return status
         project, record = load(folder), last_record(folder)
         verdict = run_async(decide_project(project))
     page = folder / "report.html"
     OpenProject(project).write_report(page)
-    print_result(as_json, record.to_dict(), _show, project, record, verdict)
-    click.echo(f"Report: {page}", err=as_json)
+    print_result(record.to_dict(), _show, project, record, verdict)
+    click.echo(f"Report: {page}", err=wants_json())
     return 0
 
 

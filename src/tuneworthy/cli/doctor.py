@@ -21,7 +21,7 @@ from tuneworthy.text import count
 @click.option("--accept", "signer", metavar="KEY", help="Accept the answers that KEY signed so far.")
 @click.option("--remeasure", is_flag=True, help="Remove answers measured elsewhere, so that `run` requests them again.")
 @json_option
-def command(root: Path, repairs: bool, signer: str | None, remeasure: bool, as_json: bool) -> int:
+def command(root: Path, repairs: bool, signer: str | None, remeasure: bool) -> int:
     """Check and repair stored answers, records and models.
 
     Checks every stored answer, every record, the hash of every model and dataset, and the lock, and shows
@@ -54,7 +54,7 @@ def command(root: Path, repairs: bool, signer: str | None, remeasure: bool, as_j
             note(f"Accepted {count(n_accepted, 'answer')}, removed {n_removed}. Next: tuneworthy run")
     report = repair(folder, note) if repairs else examine(folder)
     note_elsewhere(folder.root)
-    print_result(as_json, report.to_dict(), _show, report)
+    print_result(report.to_dict(), _show, report)
     return 2 if report.damages else 0
 
 

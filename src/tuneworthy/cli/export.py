@@ -43,7 +43,7 @@ for _model in (gguf, ollama):
 @project_option
 @click.option("--out", type=PATH, help="Folder to write (default: variant-NAME).")
 @json_option
-def variant(which: str, root: Path, out: Path | None, as_json: bool) -> None:
+def variant(which: str, root: Path, out: Path | None) -> None:
     """Write the prompt and a client snippet of a variant.
 
     WHICH is `best`, a rung of the last run, or a variant ID.
@@ -53,7 +53,7 @@ def variant(which: str, root: Path, out: Path | None, as_json: bool) -> None:
       tuneworthy export variant best --out winner
     """
     paths = list(map(str, run_async(_write(load(root), which, out))))
-    print_result(as_json, paths, say, "\n".join(paths))
+    print_result(paths, say, "\n".join(paths))
 
 
 async def _write(project: Project, which: str, out: Path | None) -> list[Path]:
@@ -68,7 +68,7 @@ async def _write(project: Project, which: str, out: Path | None) -> list[Path]:
 @project_option
 @export_option("classifier")
 @json_option
-def classifier(which: str | None, root: Path, out: Path, as_json: bool) -> None:
+def classifier(which: str | None, root: Path, out: Path) -> None:
     """Write a classifier as a folder that runs on its own.
 
     WHICH is the classical baseline (`classical`) or a fine-tuned encoder (`fine_tune`). Without it, the command exports
@@ -88,7 +88,7 @@ def classifier(which: str | None, root: Path, out: Path, as_json: bool) -> None:
         f"{export.name}, {export.size / 1e6:.1f} MB. Its answers match the run on all {export.n_test:,} test cases and "
         f"{export.n_dev:,} dev cases. Median latency: {export.p50_ms:.1f} ms."
     )
-    print_result(as_json, document, say, "\n".join([*document["paths"], line]))
+    print_result(document, say, "\n".join([*document["paths"], line]))
 
 
 async def write_export(write: Callable[..., Awaitable[Export]], project: Project, folder: Path, *names: Any) -> Export:
@@ -102,7 +102,7 @@ async def write_export(write: Callable[..., Awaitable[Export]], project: Project
 @project_option
 @export_option("router")
 @json_option
-def router(root: Path, out: Path, as_json: bool) -> None:
+def router(root: Path, out: Path) -> None:
     """Write the measured cascade as a router.
 
     The folder contains `router.py`, its classifier, the prompt and client of the large model, and a configuration for
@@ -119,4 +119,4 @@ f"{export.sent:.1%} of the {export.n_test:,} test cases. Its answers to them are
 f"{export.score or 0.0:.1%}, at ${export.usd_per_1k or 0.0:,.2f} per 1,000 answers against "
 f"${export.large_usd_per_1k or 0.0:,.2f}.")  # fmt: skip
     document = asdict(export) | {"paths": list(map(str, export.paths))}
-    print_result(as_json, document, say, "\n".join([*document["paths"], line]))
+    print_result(document, say, "\n".join([*document["paths"], line]))

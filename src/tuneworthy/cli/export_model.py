@@ -37,7 +37,7 @@ _PART = 1 << 22
 @project_option
 @json_option
 def gguf(
-    file_type: str, merged: str | None, untouched: bool, out: Path | None, root: Path, as_json: bool
+    file_type: str, merged: str | None, untouched: bool, out: Path | None, root: Path
 ) -> None:  # fmt: skip
     """Write the merged model as a GGUF file.
 
@@ -64,7 +64,6 @@ def gguf(
             write_atomic(out, iter(lambda: file.read(_PART), b""))
         path = out
     print_result(
-        as_json,
         {"id": made.id, "path": str(path), **made.manifest},
         say,
         f"gguf {made.id} ({file_type}, {path.stat().st_size / 2**20:.0f} MiB)\n{path}",
@@ -76,7 +75,7 @@ def gguf(
 @export_option("ollama")
 @project_option
 @json_option
-def ollama(which: str | None, out: Path, root: Path, as_json: bool) -> None:
+def ollama(which: str | None, out: Path, root: Path) -> None:
     """Write a folder for `ollama create`.
 
     The folder contains the GGUF file and a Modelfile with template, parameters and stop texts. Ollama has its own
@@ -92,4 +91,4 @@ def ollama(which: str | None, out: Path, root: Path, as_json: bool) -> None:
     with writing_to(out):
         written = export_ollama(store, open_artifact(store, "gguf", which), out)
     paths = list(map(str, written))
-    print_result(as_json, paths, say, "\n".join(paths))
+    print_result(paths, say, "\n".join(paths))

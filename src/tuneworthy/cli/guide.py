@@ -12,7 +12,7 @@ from tuneworthy.verdict.guide import row as row_of
 @click.command("guide")
 @click.argument("problem", required=False)
 @json_option
-def command(problem: str | None, as_json: bool) -> None:
+def command(problem: str | None) -> None:
     """Show which lever fits which problem.
 
     With PROBLEM, shows one row with its sources.
@@ -25,10 +25,10 @@ def command(problem: str | None, as_json: bool) -> None:
       tuneworthy guide strict_format
     """
     if problem is None:
-        print_result(as_json, {name: row.to_dict() for name, row in load_guide().items()}, _show_guide)
+        print_result({name: row.to_dict() for name, row in load_guide().items()}, _show_guide)
     else:
         row = row_of(problem)
-        print_result(as_json, row.to_dict(), _show_row, row)
+        print_result(row.to_dict(), _show_row, row)
 
 
 def _show_row(found: Row) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tuneworthy.cli.options import PATH, POSITIVE, SEED, json_option, note, print_json, say
+from tuneworthy.cli.options import PATH, POSITIVE, SEED, json_option, note, print_json, say, wants_json
 from tuneworthy.scaffold import EMBEDDED, make_project
 from tuneworthy.verdict.messages import sentence
 
@@ -37,7 +37,7 @@ from tuneworthy.verdict.messages import sentence
     help="Seed of the draw and of the project.",
 )
 @json_option
-def command(folder: Path, data: Path, as_json: bool, **settings: Any) -> None:
+def command(folder: Path, data: Path, **settings: Any) -> None:
     """Create a project from data files.
 
     Writes FOLDER with cases, examples, a prompt and a commented project file. Detects the task type and chooses the
@@ -53,7 +53,7 @@ def command(folder: Path, data: Path, as_json: bool, **settings: Any) -> None:
       tuneworthy init my-task --data test.csv --examples train.csv --n-cases 300
     """
     made = make_project(folder, data, **settings)
-    if as_json:
+    if wants_json():
         document = asdict(made)
         print_json({"project": str(document.pop("root")), **document})
         return

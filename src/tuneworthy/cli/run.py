@@ -45,7 +45,6 @@ def command(
     until: str | None,
     max_usd: float | None,
     yes: bool,
-    as_json: bool,
 ) -> int:
     """Run the ladder on one frozen test set.
 
@@ -67,7 +66,7 @@ def command(
     agree_to_spend(project, max_usd, yes)
 
     def show(record: RunRecord) -> None:
-        print_result(as_json, record.to_dict(), show_run, record, project)
+        print_result(record.to_dict(), show_run, record, project)
 
     at_target: AtTarget = "stop" if until else "run" if yes or not sys.stdin.isatty() else "ask"
     record = walk(project, rungs, quick=quick, max_usd=max_usd, stopped=show, at_target=at_target)

@@ -54,7 +54,6 @@ def command(
     root: Path,
     max_usd: float | None,
     yes: bool,
-    as_json: bool,
 ) -> int:
     """Replay recorded traffic to a candidate and judge its answers.
 
@@ -92,7 +91,7 @@ def command(
         return replay(session, recording, *variants, per_minute=per_minute, command=again)
 
     record = with_variants(project, words, work, max_usd=max_usd, yes=yes)
-    print_result(as_json, record, show, record, project)
+    print_result(record, show, record, project)
     return STATUS[record.verdict.status]
 
 

@@ -30,7 +30,7 @@ ALERTS = {"alert": 3, "quiet": 0, "unknown": 4}
 @click.option("--pairs", type=COUNT, default=20, show_default=True, help="Number of worse pairs to show.")
 @project_option
 @json_option
-def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> int:
+def command(out: Path | None, pairs: int, root: Path) -> int:
     """Show the last replay, or write it as a page.
 
     The exit status is 0 if the candidate passed, 3 if it failed, and 4 if that is not decided yet. The page has the
@@ -62,7 +62,7 @@ def command(out: Path | None, pairs: int, root: Path, as_json: bool) -> int:
         record = replace(record, confidence=ConfidenceVerdict(status="unknown", detail=detail))
     found = traffic_drift(project, Folder(project.root))
     if out is None:
-        print_result(as_json, {**asdict(record), "drift": found}, show, record, project, found)
+        print_result({**asdict(record), "drift": found}, show, record, project, found)
     else:
         write_page(out, document(record, project.task.name, worst_pairs(Folder(project.root), pairs), found))
         note(f"Report: {out}")

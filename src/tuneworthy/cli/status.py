@@ -17,7 +17,7 @@ _WORDS = {"done": "done", "open": "open", "not_applicable": "not needed"}
 @click.command("status")
 @project_option
 @json_option
-def command(root: Path, as_json: bool) -> None:
+def command(root: Path) -> None:
     """Show the two-week checklist and the cheapest next step.
 
     Shows a checklist from cases to real traffic, filled in from measurements. Calls no model. Cost estimates ignore
@@ -30,7 +30,7 @@ def command(root: Path, as_json: bool) -> None:
     project = load(root)
     note_elsewhere(project.root)
     found, money = checklist(read_state(project)), read_money(project)
-    print_result(as_json, {**found.to_dict(), "money": money}, _show, found, money)
+    print_result({**found.to_dict(), "money": money}, _show, found, money)
 
 
 def _show(found: Checklist, money: BudgetState) -> None:

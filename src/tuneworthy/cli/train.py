@@ -28,7 +28,6 @@ def command(
     lr_check: bool,
     pilot: bool,
     root: Path,
-    as_json: bool,
 ) -> None:
     """Train an adapter, all weights or a classifier.
 
@@ -55,21 +54,21 @@ def command(
             from tuneworthy.train.classifier import train_classifier  # needs torch
 
             made, again = train_classifier(project, store, unsafe=unsafe, say=note)
-            _print(made, again, as_json)
+            _print(made, again)
             return
         if pilot:
             from tuneworthy.train.pilot import run_pilot  # needs torch
 
             document = run_pilot(project, store, sizes=pilot_sizes, n_seeds=FEWEST_SEEDS, unsafe=unsafe, say=note)
-            print_result(as_json, document, _show_pilot, document, store.path / "pilot.json")
+            print_result(document, _show_pilot, document, store.path / "pilot.json")
             return
         made, again = train_project(project, store, unsafe=unsafe, lr_check=lr_check, say=note, show=_show_rows)
-    _print(made, again, as_json)
+    _print(made, again)
 
 
-def _print(made: Artifact, again: bool, as_json: bool) -> None:
+def _print(made: Artifact, again: bool) -> None:
     document = {made.kind: made.id, "path": str(made.folder), "again": again, **made.manifest}
-    print_result(as_json, document, _say, made, again)
+    print_result(document, _say, made, again)
 
 
 def _show_pilot(document: JsonMapping, path: Path) -> None:

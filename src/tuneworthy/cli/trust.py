@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import json_option, note, print_json, project_option, say
+from tuneworthy.cli.options import json_option, note, print_json, project_option, say, wants_json
 from tuneworthy.config import load
 from tuneworthy.config.grants import grants_of
 from tuneworthy.store import Folder
@@ -19,7 +19,7 @@ from tuneworthy.trust import VARIABLE, Grant, Untrusted, allow, allowed, content
 @click.option("--show", is_flag=True, help="Only show what is allowed and what is missing.")
 @click.option("--revoke", is_flag=True, help="Revoke all permissions.")
 @json_option
-def command(root: Path, show: bool, revoke: bool, as_json: bool) -> None:
+def command(root: Path, show: bool, revoke: bool) -> None:
     """Allow the permissions of a project file.
 
     A project file can name Python functions, keys, servers and files outside its folder. They stay unused
@@ -45,7 +45,7 @@ def command(root: Path, show: bool, revoke: bool, as_json: bool) -> None:
     grants = sorted({*grants, *(grant for grant in contents(project.root) if grant.what in names)})
     missing = [grant for grant in grants if not is_allowed(project.root, grant)]
     stored = [grant for grant in grants if grant not in missing]
-    if as_json:
+    if wants_json():
         rows = {name: [one._asdict() for one in listed] for name, listed in (("allowed", stored), ("missing", missing))}
         print_json({"project": str(project.root), **rows})
         return
