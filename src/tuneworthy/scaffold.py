@@ -360,7 +360,7 @@ def project_file(
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     share = max(Counter(answers).values(), default=0) / max(1, len(answers)) if kind == "label" else 0.0
-    numeric = kind in {"short_answer", "free_text"} and are_numbers(answers)
+    graders = ["balanced_accuracy", *GRADERS[kind]] if share > MAJORITY else _graders(kind, answers)
     longest = max((len(answer.encode()) for answer in answers), default=200)
     section = models[0].section
     host = urlsplit(section.get("base_url", "https://api.openai.com")).hostname or ""
@@ -378,8 +378,8 @@ def project_file(
         seed=seed,
         max_tokens=capabilities.thinking_tokens() + 8 * math.ceil((longest / (2 if kind == "json" else 3) + 8) / 8),
         one_line=kind in {"label", "short_answer"} and not any("\n" in answer for answer in answers),
-        greedy=(numeric or kind != "free_text") and takes_temperature(capabilities),
-        graders=["balanced_accuracy", *GRADERS[kind]] if share > MAJORITY else _graders(kind, answers),
+        greedy=(graders[0] == "numeric" or kind != "free_text") and takes_temperature(capabilities),
+        graders=graders,
         models=models,
         write=lambda value: orjson.dumps(value).decode(),
     )

@@ -19,16 +19,17 @@ from tuneworthy.cli.invocation import Invocation
 from tuneworthy.cli.options import print_json
 from tuneworthy.cli.safe_stream import safe_streams
 from tuneworthy.cli.tables import show_run
+from tuneworthy.config import load
 
 
 @pytest.mark.parametrize(("columns", "headings"), [("80", "$/1,000"), ("", "p50 ms")])
 def test_the_table_of_a_run_keeps_its_names_and_honours_the_width(
-    columns: str, headings: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    columns: str, headings: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     record = report_records.plain()
     with safe_streams(Invocation()):
-        show_run(record)
+        show_run(record, load(check_projects.clean(tmp_path).write()))
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].split()[:3] == ["rung", "status", "variant"]
     assert lines[2].endswith(headings)

@@ -1,9 +1,11 @@
 """The golden values of docs/evidence/facts.md#data on judges."""
 
+from dataclasses import replace
+
 import pytest
 from scipy.stats import beta
 
-from tuneworthy.stats.confusion import Confusion, residual_bad
+from tuneworthy.stats.confusion import Confusion
 
 
 def test_always_good_at_a_base_rate_of_ninety_percent_agrees_on_ninety_and_has_kappa_zero():
@@ -16,8 +18,9 @@ def test_a_sensitive_judge_that_misses_half_of_the_bad_looks_well_and_is_not():
     table = Confusion(good_good=855, good_bad=45, bad_good=50, bad_bad=50)  # sensitivity .95, specificity .5
     assert table.agreement == pytest.approx(0.905)
     assert table.kappa == pytest.approx(0.46, abs=0.005)
-    assert residual_bad(0.08, sensitivity=0.95, specificity=0.5) == pytest.approx(0.044, abs=0.0005)
-    assert residual_bad(0.08, sensitivity=0.95, specificity=0.8) == pytest.approx(0.018, abs=0.0005)
+    half = Confusion(good_good=874, good_bad=46, bad_good=40, bad_bad=40)
+    assert half.residual_bad == pytest.approx(0.044, abs=0.0005)
+    assert replace(half, bad_good=16, bad_bad=64).residual_bad == pytest.approx(0.018, abs=0.0005)
 
 
 def test_the_intervals_are_clopper_pearsons():

@@ -91,7 +91,6 @@ def clip(text: str, max_chars: int) -> str:
 
 
 def word_ngrams(text: str) -> list[str]:
-    """Return words and pairs of words."""
     words = re.findall(TOKEN_PATTERN, text)
     return [*words, *(f"{first} {second}" for first, second in pairwise(words))]
 
@@ -148,7 +147,6 @@ class TfidfRows:
             self.size += len(terms)
 
     def row(self, text: str) -> Row:
-        """Return the features of `text`."""
         text = clip(text, self._max_chars).lower()
         columns, values = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
         for ngrams, idf, first in self._blocks:
@@ -185,7 +183,6 @@ class LinearLabels:
         return softmax(spread(raw, self._columns, len(self.labels)) * self._temperature)
 
     def best(self, row: Row) -> str:
-        """Return the most probable label."""
         return self.labels[int(self.probabilities(row).argmax())]
 
 
@@ -291,11 +288,9 @@ class Answerer:
     is_json = False
 
     def predict(self, questions: Sequence[str]) -> list[str]:
-        """Return an answer for each question."""
         return [self.answer(question) for question in questions]
 
     def answer(self, question: str) -> str:
-        """Return the answer to `question`."""
         raise NotImplementedError
 
 
@@ -318,7 +313,6 @@ class ConstantObject(Answerer):
         self._answer = answer
 
     def answer(self, question: str) -> str:
-        """Return the object."""
         return self._answer
 
 

@@ -27,18 +27,17 @@ def show_tables(tables: Iterable[Table]) -> None:
             say(line)
 
 
-def show_run(record: RunRecord, project: Project | None = None) -> None:
+def show_run(record: RunRecord, project: Project) -> None:
     """Print the ladder as a table, and what follows from it."""
     show_ladder(record, project)
     for line in closing_lines(record):
         say(line)
 
 
-def show_ladder(record: RunRecord, project: Project | None = None) -> None:
+def show_ladder(record: RunRecord, project: Project) -> None:
     """Print the ladder as a table, with the user's own servers that `project` needs."""
-    traffic, costs = (project.economics.requests_per_month, running_costs(project, record)) if project else (None, None)
-    out = console()
-    ladder = ladder_table(record, traffic, costs).only(*(QUICK if record.quick else LADDER))
+    out, traffic = console(), project.economics.requests_per_month
+    ladder = ladder_table(record, traffic, running_costs(project, record)).only(*(QUICK if record.quick else LADDER))
     for line in (ladder.title, "", *table_lines(ladder, out.width), ""):
         text = Text(line)
         for status, style in STYLES.items():

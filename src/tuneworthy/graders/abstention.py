@@ -17,7 +17,7 @@ class AbstentionGrader(AnswerGrader[Abstention]):
     """Right if the case has an answer and the model gives any."""
 
     def __init__(self, config: Abstention, context: GradingContext) -> None:
-        self.declines = self._detector = built_in()
+        self._detector = built_in()
         super().__init__(config, phrases_hash=self._detector.identity)
 
     def __call__(self, trace: Trace, case: Case) -> Score:

@@ -147,7 +147,7 @@ class _Rules:
 
     def __init__(self, grader: Grader) -> None:
         self._grader = grader
-        self._declines = grader.declines or built_in()
+        self._declines = built_in()
         self._right = Score(num=grader.unit, den=grader.unit)
         self._answered = Score(reason="answered_unanswerable", den=grader.unit)
 

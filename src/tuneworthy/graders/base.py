@@ -18,7 +18,6 @@ import orjson
 from pydantic import BaseModel
 
 from tuneworthy.errors import UserError
-from tuneworthy.graders.declining import Declines
 from tuneworthy.registry import Registry
 from tuneworthy.types import Case, Example, JsonMapping, Score, Trace, Variant, frozen
 
@@ -44,14 +43,12 @@ class Grader:
             answer.
         unit: The `den` of one right answer.
         declined_reasons: Reasons that `refused` may replace where an answer declines; all if None.
-        declines: Detector of answers that decline; the built-in one if None.
     """
 
     identity: JsonMapping
     needs_expected: bool = True
     unit: float = 1.0
     declined_reasons: frozenset[str] | None = None
-    declines: Declines | None = None
 
     def label_fault(self, expected: Any) -> str:
         return ""

@@ -6,7 +6,7 @@ sorry, but"), starts, parts of the first sentences, and keys whose null means "n
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
@@ -27,11 +27,11 @@ _ENDS = " \t\r\n\"'`*_.!?)]}“”«»„"
 class DeclinePhrases:
     """Content of `declining.json`: phrases that decline, and keys that do so as null."""
 
-    whole: list[str] = field(default_factory=list)
-    openers: list[str] = field(default_factory=list)
-    starts: list[str] = field(default_factory=list)
-    parts: list[str] = field(default_factory=list)
-    null_keys: list[str] = field(default_factory=list)
+    whole: list[str]
+    openers: list[str]
+    starts: list[str]
+    parts: list[str]
+    null_keys: list[str]
 
 
 @cache

@@ -12,7 +12,7 @@ from typing import Literal
 
 from tuneworthy.graders.base import accepted
 from tuneworthy.graders.judge import JudgeGrader
-from tuneworthy.stats.confusion import Confusion, residual_bad
+from tuneworthy.stats.confusion import Confusion
 from tuneworthy.store.shapes import bundled
 from tuneworthy.text import count, plural
 from tuneworthy.types import Bounds, Case, JsonObject, canonical, frozen
@@ -68,13 +68,6 @@ class JudgeValidation:
     confusion: Confusion
     warnings: Sequence[str] = ()
 
-    def residual_bad(self) -> float | None:
-        """Return the share of bad answers among those that it lets through, at people's base rate; None if unknown."""
-        table = self.confusion
-        if table.sensitivity is None or table.specificity is None:
-            return None
-        return residual_bad(table.n_bad / table.n, sensitivity=table.sensitivity, specificity=table.specificity)
-
     def __str__(self) -> str:
         table = self.confusion
         caught = f"{self.n_canaries - len(self.fooled)} of {self.n_canaries} worthless answers caught"
@@ -99,7 +92,7 @@ class JudgeValidation:
             "sensitivity_ci95": table.sensitivity_interval(),
             "specificity": table.specificity,
             "specificity_ci95": table.specificity_interval(),
-            "residual_bad": self.residual_bad(),
+            "residual_bad": table.residual_bad,
         }
 
 

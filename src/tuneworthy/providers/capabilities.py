@@ -184,17 +184,16 @@ def filter_parameters(capabilities: Capabilities, decoding: JsonMapping) -> Requ
     return sent, tuple(dropped)
 
 
-def takes_temperature(capabilities: Capabilities, value: float = 0.0, *, effort: str | None = None) -> bool:
-    """Whether a model accepts a temperature: some take none, some only 1, some only with one effort.
+def takes_temperature(capabilities: Capabilities, *, effort: str | None = None) -> bool:
+    """Whether a model accepts the temperature 0, greedy: some take none, some only 1, some only with one effort.
 
     Args:
         capabilities: Parameters that the model accepts.
-        value: The temperature; 0 is greedy.
         effort: Effort of the request; None is the model's own.
     """
     return not any(
         note.startswith("temperature:")
-        for note in filter_parameters(capabilities, {"effort": effort, "temperature": value})[1]
+        for note in filter_parameters(capabilities, {"effort": effort, "temperature": 0.0})[1]
     )
 
 

@@ -56,20 +56,13 @@ class ChatTemplate:
     def sha256(self) -> str:
         return template_sha256(self.source)
 
-    def render(
-        self, chats: Sequence[Chat], *, timeout_s: float = TIMEOUT_S, max_chars: int = MAX_CHARS
-    ) -> list[str | None]:
+    def render(self, chats: Sequence[Chat]) -> list[str | None]:
         """Return the text of each chat; None where the template refuses it.
-
-        Args:
-            chats: All that is to be rendered: a child is started once.
-            timeout_s: Limit of all of them, seconds of processor time; `EACH_S` a chat is added, up to `MOST_S`.
-            max_chars: Limit of one text.
 
         Raises:
             ModelError: The template is no Jinja, or meets a limit.
         """
-        return [answer.get("text") for answer in _answers(self, chats, timeout_s, max_chars)]
+        return [answer.get("text") for answer in _answers(self, chats)]
 
 
 def template_sha256(template: str) -> str:
@@ -82,8 +75,6 @@ def render(
     *,
     tokens: Mapping[str, str] | None = None,
     generation_prompt: bool = True,
-    timeout_s: float = TIMEOUT_S,
-    max_chars: int = MAX_CHARS,
 ) -> list[str]:
     """Return each chat as the text that the model reads, where the template must take every one.
 
@@ -92,8 +83,6 @@ def render(
         chats: Lists of messages.
         tokens: Texts of `bos_token`, `eos_token` and the like.
         generation_prompt: Whether the text ends where the assistant's answer begins.
-        timeout_s: Limit of the call, seconds of processor time; `EACH_S` a chat is added, up to `MOST_S`.
-        max_chars: Limit of one text.
 
     Raises:
         ModelError: The template is no Jinja, refuses a chat, reaches for what it must not, or meets a limit.
@@ -101,25 +90,23 @@ def render(
     answers = _answers(
         ChatTemplate(source=template, special_tokens=tokens or {}),
         [Chat(messages=chat, generation_prompt=generation_prompt) for chat in chats],
-        timeout_s,
-        max_chars,
     )
     if refused := next((answer["refused"] for answer in answers if "refused" in answer), None):
         raise _fault(f"it cannot render the chat ({refused[:300]})")
     return [answer["text"] for answer in answers]
 
 
-def _answers(template: ChatTemplate, chats: Sequence[Chat], timeout_s: float, max_chars: int) -> list[dict[str, str]]:
+def _answers(template: ChatTemplate, chats: Sequence[Chat]) -> list[dict[str, str]]:
     if len(template.source) > MAX_TEMPLATE_CHARS:
         raise _fault(f"it has {len(template.source)} characters, more than the limit of {MAX_TEMPLATE_CHARS}")
     tokens = dict(template.special_tokens)
     tasks = (
         (template.source, tokens, {"messages": list(chat.messages), "tools": list(chat.tools) or None,
-                                   "add_generation_prompt": chat.generation_prompt}, max_chars)
+                                   "add_generation_prompt": chat.generation_prompt}, MAX_CHARS)
         for chat in chats
     )  # fmt: skip
     try:
-        return limited.each(render_chat, tasks, limit_s=min(timeout_s + EACH_S * len(chats), MOST_S))
+        return limited.each(render_chat, tasks, limit_s=min(TIMEOUT_S + EACH_S * len(chats), MOST_S))
     except limited.OverLimit as error:
         raise _fault(f"it cannot render the chat ({error.reason[:300]})") from None
 

@@ -79,6 +79,17 @@ def regression_result(
     paired = compare(*sides, alpha=ALPHA)
     needs = None if bound.holds or paired.worse else _needed(sides, margin)
     status: Status = "pass" if bound.holds else "fail" if paired.worse else "unknown"
+    words = {"pass": "no loss beyond the margin", "fail": "worse", "unknown": "inconclusive"}[status]
+    detail = (
+        f"{paired.b:.1%} on {paired.n} cases, against {paired.a:.1%} for the base model: {words} "
+        f"(loss at most {100 * max(0.0, -bound.lower):.1f} points with 95% confidence, margin {100 * margin:g} points)"
+    )
+    if status == "unknown":
+        detail += (
+            ", and the score fell, so only many more cases could rule out a loss"
+            if needs is None or needs <= paired.n
+            else f", and about {needs:,} cases would be needed to show that there is no loss"
+        )
     return replace(
         result,
         status=status,
@@ -87,7 +98,7 @@ def regression_result(
         delta=paired.delta,
         lower=bound.lower,
         needs=needs,
-        detail=outcome(status, paired.b, paired.a, paired.n, max(0.0, -bound.lower), margin, needs),
+        detail=detail,
     )
 
 
@@ -95,24 +106,3 @@ def _needed(sides: tuple[Floats, ...], margin: float) -> int:
     """Return the cases that show "no worse by the margin" if the two are as good and differ as often as seen here."""
     base, tuned = sides[0] / sides[1], sides[2] / sides[3]
     return n_for_non_inferiority(margin, float((tuned != base).mean()) or 2 * LOSS, ALPHA)
-
-
-def outcome(  # noqa: PLR0917
-    status: Status,
-    tuned: float,
-    base: float,
-    n: int,
-    loss: float,
-    margin: float,
-    needs: int | None,
-) -> str:
-    result = {"pass": "no loss beyond the margin", "fail": "worse", "unknown": "inconclusive"}[status]
-    text = (
-        f"{tuned:.1%} on {n} cases, against {base:.1%} for the base model: {result} "
-        f"(loss at most {100 * loss:.1f} points with 95% confidence, margin {100 * margin:g} points)"
-    )
-    if status != "unknown":
-        return text
-    if needs is None or needs <= n:
-        return f"{text}, and the score fell, so only many more cases could rule out a loss"
-    return f"{text}, and about {needs:,} cases would be needed to show that there is no loss"

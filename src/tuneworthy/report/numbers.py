@@ -2,6 +2,8 @@
 
 >>> score(0.96), signed(0.05), percent(0.345), integer(12345), percent(None)
 ('0.960', '+0.050', '34.5%', '12,345', '–')
+>>> interval((0.9231, 0.9796)), percent_range((0.9231, 0.9796)), points_range((0.31, 0.45)), interval(None)
+('[0.923, 0.980]', '[92.3%, 98.0%]', '[+31.0, +45.0]', '–')
 """
 
 from collections.abc import Callable, Sequence
@@ -24,29 +26,8 @@ def _format(shape: str) -> Callable[[float | None], str]:
 score, signed, percent, integer = _format(".3f"), _format("+.3f"), _format(".1%"), _format(",.0f")
 
 
-def interval(bounds: Sequence[float] | None, *, signed: bool = False) -> str:
-    """Return an interval of scores, or of differences if `signed`.
-
-    >>> interval((0.9231, 0.9796)), interval((-0.01, 0.2), signed=True)
-    ('[0.923, 0.980]', '[-0.010, +0.200]')
-    """
-    if bounds is None:
-        return NONE
-    shape = "+.3f" if signed else ".3f"
-    return f"[{bounds[0]:{shape}}, {bounds[1]:{shape}}]"
-
-
 def with_interval(value: float, bounds: Sequence[float]) -> str:
     return f"{score(value)} {interval(bounds)}"
-
-
-def percent_range(bounds: Sequence[float] | None) -> str:
-    """Return an interval of shares in percent, or a dash.
-
-    >>> percent_range((0.9231, 0.9796))
-    '[92.3%, 98.0%]'
-    """
-    return NONE if bounds is None else f"[{bounds[0]:.1%}, {bounds[1]:.1%}]"
 
 
 def points(value: float | None) -> str:
@@ -58,13 +39,12 @@ def points(value: float | None) -> str:
     return NONE if value is None else f"{round(100 * value, 1) + 0.0:+.1f}"
 
 
-def points_range(bounds: Sequence[float] | None) -> str:
-    """Return an interval of differences in percentage points, or a dash.
+def _range(form: Callable[[float], str]) -> Callable[[Sequence[float] | None], str]:
+    return lambda bounds: NONE if bounds is None else f"[{form(bounds[0])}, {form(bounds[1])}]"
 
-    >>> points_range((0.31, 0.45))
-    '[+31.0, +45.0]'
-    """
-    return NONE if bounds is None else f"[{points(bounds[0])}, {points(bounds[1])}]"
+
+# An interval of scores, of shares in percent, of differences in percentage points; a dash for None.
+interval, percent_range, points_range = map(_range, (score, percent, points))
 
 
 def dollars(value: float | None) -> str:
@@ -107,7 +87,7 @@ def difference(delta: float | None, bounds: Sequence[float] | None) -> str:
     >>> difference(0.15, (0.08, 0.22)), difference(None, None)
     ('+0.150 [+0.080, +0.220]', '–')
     """
-    return NONE if delta is None or bounds is None else f"{delta:+.3f} {interval(bounds, signed=True)}"
+    return NONE if delta is None or bounds is None else f"{delta:+.3f} {_range(signed)(bounds)}"
 
 
 def milliseconds(value: float | None) -> str:

@@ -48,20 +48,17 @@ P50 = Column("p50", "p50 ms", milliseconds, value=attrgetter("latency_p50_ms"))
 P95 = Column("p95", "p95 ms", milliseconds, value=attrgetter("latency_p95_ms"))
 
 
-def ladder_table(
-    record: RunRecord, requests_per_month: float | None = None, costs: Mapping[str, RunningCost] | None = None
-) -> Table:
+def ladder_table(record: RunRecord, traffic: float | None = None, costs: Mapping[str, RunningCost] = {}) -> Table:
     """Return one row per rung: score on test, gain, cost, latency and tokens.
 
     Args:
         record: Of the run.
-        requests_per_month: Adds the monthly bill.
+        traffic: Requests per month; adds the monthly bill.
         costs: Running cost by rung, the user's own servers included.
     """
-    traffic = requests_per_month
 
     def cost(rung: RungRecord) -> RunningCost:
-        return (costs or {}).get(rung.rung) or RunningCost(usd_per_1k=rung.usd_per_1k)
+        return costs.get(rung.rung) or RunningCost(usd_per_1k=rung.usd_per_1k)
 
     def lead(rung: RungRecord) -> RungRecord | CandidateResult:
         return rung.candidates[0] if record.quick and rung.candidates else rung

@@ -104,19 +104,17 @@ class Confusion:
         high = hit - false + float(((hit_hi - hit) ** 2 + (false - false_lo) ** 2) ** 0.5)
         return True if low > 0 else False if high <= 0 else None
 
+    @property
+    def residual_bad(self) -> float | None:
+        """Share of bad answers among those that the judge lets through, at people's base rate; None if unknown.
 
-def residual_bad(bad: float, *, sensitivity: float, specificity: float) -> float:
-    """Return the share of bad answers among those that a judge lets through.
+        Source: Bayes' rule.
 
-    Args:
-        bad: Share of bad answers before, 0..1.
-        sensitivity: Share of good answers that the judge calls good.
-        specificity: Share of bad answers that it calls bad.
-
-    Source: Bayes' rule.
-
-    >>> round(residual_bad(0.08, sensitivity=0.95, specificity=0.5), 3)
-    0.044
-    """
-    wrongly, rightly = bad * (1 - specificity), (1 - bad) * sensitivity
-    return wrongly / (wrongly + rightly) if wrongly + rightly else 0.0
+        >>> Confusion(good_good=874, good_bad=46, bad_good=40, bad_bad=40).residual_bad
+        0.0437636761487965
+        """
+        if self.sensitivity is None or self.specificity is None:
+            return None
+        bad = self.n_bad / self.n
+        wrongly, rightly = bad * (1 - self.specificity), (1 - bad) * self.sensitivity
+        return wrongly / (wrongly + rightly) if wrongly + rightly else 0.0
