@@ -1,12 +1,11 @@
 """Packages of extras, which only some graders and commands need."""
 
 from importlib.util import find_spec
-from typing import Final
 
 from tuneworthy.errors import MissingPackage
 
-_DATA: Final = 'Run `pip install "tuneworthy[data]"`.'
-MISSING: Final = {
+_DATA = 'Run `pip install "tuneworthy[data]"`.'
+MISSING = {
     "numba": MissingPackage(
         "The check `near` needs numba, which is not installed.",
         hint='Run `pip install "tuneworthy[data]"`, or set `off = ["near"]` in [data].',

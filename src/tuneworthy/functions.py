@@ -42,7 +42,7 @@ from tuneworthy.types import content_hash
 
 # Resolved folders of the projects whose functions were loaded.
 _ROOTS: Final[list[Path]] = []
-_INSTALLED: Final = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib"))
+_INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib"))
 
 
 class _SourceLoader(SourceFileLoader):

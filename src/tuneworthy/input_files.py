@@ -5,12 +5,11 @@ import os
 import stat
 from io import BufferedReader
 from pathlib import Path
-from typing import Final
 
 from tuneworthy.errors import UserError
 
 # Of a file that is read as a whole, bytes.
-MAX_WHOLE: Final = 64 * 2**20
+MAX_WHOLE = 64 * 2**20
 
 
 def open_input(path: Path) -> BufferedReader:

@@ -20,19 +20,19 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from time import monotonic
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy import processes
 from tuneworthy.errors import UserError
 
 # Wall time over processor time, at most: a machine may be busy, and the child cannot sleep.
-WALL: Final = 20.0
+WALL = 20.0
 # Of the whole child, bytes.
-MAX_MEMORY: Final = 2**30
+MAX_MEMORY = 2**30
 # Of all answers to one call, bytes: they come into this process.
-MAX_ANSWERS: Final = 2**30
+MAX_ANSWERS = 2**30
 # How often the same text may meet a limit before it is refused at once.
-MAX_TRIES: Final = 3
+MAX_TRIES = 3
 
 
 class OverLimit(UserError):

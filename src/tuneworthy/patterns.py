@@ -3,7 +3,7 @@ that can be stopped."""
 
 import re
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 import regex
 
@@ -11,7 +11,7 @@ from tuneworthy import limited
 from tuneworthy.errors import UserError
 
 # Of compiling, seconds of processor time.
-COMPILE_S: Final = 2.0
+COMPILE_S = 2.0
 
 
 @lru_cache(maxsize=4096)

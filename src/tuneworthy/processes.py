@@ -14,25 +14,25 @@ from contextlib import suppress
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, CompletedProcess, Popen, TimeoutExpired
 from subprocess import run as _run
-from typing import IO, Any, Final, TypeAlias
+from typing import IO, Any, TypeAlias
 
 Child: TypeAlias = Popen[bytes]
 # Of a line of a child's output, bytes.
-MOST_LINE: Final = 2**25
+MOST_LINE = 2**25
 
 # Variables of a child: where programs, caches, libraries and devices are, how to reach the network.
-_PASSED: Final = frozenset(
+_PASSED = frozenset(
     {"ALL_PROXY", "HOME", "HTTPS_PROXY", "HTTP_PROXY", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LOGNAME", "NO_PROXY",
      "PATH", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE", "TEMP", "TMP", "TMPDIR", "TUNEWORTHY_HOME", "TZ",
      "USER", "VIRTUAL_ENV"}
 )  # fmt: skip
-_PASSED_PREFIXES: Final = (
+_PASSED_PREFIXES = (
     "CUDA", "GOMP_", "HF_HOME", "HF_HUB_", "HIP", "HSA_", "KMP_", "LC_", "MKL_", "NCCL_", "NVIDIA_", "OMP_",
     "OPENBLAS_", "PYTORCH_", "ROCM_", "ROCR_", "TORCH", "TRANSFORMERS_", "TRITON_", "VLLM_", "XDG_CACHE_",
 )  # fmt: skip
-_SECRET_PARTS: Final = ("KEY", "TOKEN", "SECRET", "PASSW", "CREDENTIAL", "AUTH")
+_SECRET_PARTS = ("KEY", "TOKEN", "SECRET", "PASSW", "CREDENTIAL", "AUTH")
 # Imports this package from its own folder, which then comes last: nothing next to it replaces a module of Python.
-_MAIN: Final = (
+_MAIN = (
     "import sys; sys.path.insert(0, sys.argv[1]); import tuneworthy; sys.path.append(sys.path.pop(0)); "
     "from importlib import import_module; sys.exit(import_module(sys.argv[2]).main(*sys.argv[3:]))"
 )

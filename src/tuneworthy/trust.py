@@ -26,8 +26,8 @@ from tuneworthy.errors import UserError
 
 Kind = Literal["code", "content", "server", "key", "file"]
 # Folders whose projects are trusted, as a PATH: for CI, which has no one to ask.
-VARIABLE: Final = "TUNEWORTHY_TRUST"
-LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+VARIABLE = "TUNEWORTHY_TRUST"
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 # A vendor's own key to the vendor's own server is no secret told to a stranger.
 VENDORS: Final[Mapping[str, str]] = {
     "ANTHROPIC_API_KEY": "https://api.anthropic.com",
@@ -52,14 +52,14 @@ _SENTENCES: Final[Mapping[Kind, str]] = {
     "key": "send the API key in {what} to {where}",
     "file": "use {what} outside the project folder ({where})",
 }
-SKIPPED_HINT: Final = (
+SKIPPED_HINT = (
     "`tuneworthy trust` skips hidden folders, virtual environments and linked folders. Move the file to another folder "
     f"of the project. In CI, set {VARIABLE} to the project folder."
 )
-FUNCTION_FORM: Final = (
+FUNCTION_FORM = (
     "Write `file.py:name` for a file in the project folder, or `package.module:name` for an installed package."
 )
-_PORTS: Final = {"http": 80, "https": 443}
+_PORTS = {"http": 80, "https": 443}
 
 
 class Grant(NamedTuple):

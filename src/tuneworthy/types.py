@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, TypeVar, dataclass_transform
+from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
 import orjson
 from annotated_types import Interval
@@ -48,11 +48,11 @@ JsonSchema = JsonObject
 # Share of the cases that may be unscored where a score decides anything.
 MOST_UNSCORED = 0.02
 # No amount of money, number of requests or time reaches it: products of several stay finite.
-MAX_AMOUNT: Final = 1e15
+MAX_AMOUNT = 1e15
 # US dollars: neither nan nor infinite.
 Dollars = Annotated[float, Interval(ge=0, lt=MAX_AMOUNT)]
 # Share of the cases or rows that a second person judges, so that the agreement of people is known.
-SECOND_SHARE: Final = 0.25
+SECOND_SHARE = 0.25
 
 
 class Unlabelled:
@@ -65,7 +65,7 @@ class Unlabelled:
         return False
 
 
-UNLABELLED: Final = Unlabelled()
+UNLABELLED = Unlabelled()
 
 
 def canonical(value: Any) -> bytes:

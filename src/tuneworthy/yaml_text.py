@@ -1,12 +1,12 @@
 """YAML of strangers: its size is known before it is built."""
 
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy.errors import UserError
 
 # Values of a document, those that an alias repeats counted again.
-MAX_NODES: Final = 10**6
-MAX_DEPTH: Final = 200
+MAX_NODES = 10**6
+MAX_DEPTH = 200
 
 
 def check_size(text: str, loader: Any, most: int = MAX_NODES) -> None:

@@ -15,7 +15,6 @@ import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import orjson
@@ -24,9 +23,9 @@ from tuneworthy.classical.encoder import CHOICE, QUESTION, DecisionModel, Encode
 from tuneworthy.input_files import read_input
 from tuneworthy.retrieval.encoder import read_safetensors
 
-SPEC: Final = "pypi:sparrow-decider"
-WEIGHTS: Final = "model.safetensors"
-SETTINGS: Final = "classifier.json"
+SPEC = "pypi:sparrow-decider"
+WEIGHTS = "model.safetensors"
+SETTINGS = "classifier.json"
 
 
 def read_decision_model(

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -19,13 +19,13 @@ from tuneworthy.cases.normalize import normalise
 from tuneworthy.stats.auroc import fold_areas
 from tuneworthy.types import Bounds
 
-FOLDS: Final = 5
+FOLDS = 5
 # Least number of rows of a group that is compared with the others.
-MIN_ROWS: Final = 40
+MIN_ROWS = 40
 # Rows of either side that are used, a seeded draw.
-MAX_ROWS: Final = 1000
-MAX_GROUPS: Final = 6
-_STYLE_WEIGHT: Final = 0.5
+MAX_ROWS = 1000
+MAX_GROUPS = 6
+_STYLE_WEIGHT = 0.5
 _SENTENCE = re.compile(r"[.!?…]+(?=\s|$)")
 
 

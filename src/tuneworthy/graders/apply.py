@@ -6,7 +6,7 @@ Build a grader with `make_grader`, judge with `grade_all`, sum up with `aggregat
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +21,9 @@ NO_CASE = Score.failed("the trace belongs to none of the cases")
 
 # Traces graded before other tasks of the event loop get their turn.
 _TURN = 512
-FIX_GRADER: Final = "Fix this grader in [[graders]]. It must score every answer, a wrong one too."
+FIX_GRADER = "Fix this grader in [[graders]]. It must score every answer, a wrong one too."
 # Types of graders that are not tried: one calls a model, the other reads no text.
-_UNTRIED: Final = frozenset({"judge", "tool_call"})
+_UNTRIED = frozenset({"judge", "tool_call"})
 
 
 def make_grader(config: Any, context: GradingContext | None = None) -> Grader:

@@ -12,7 +12,7 @@ cases where declining is right.
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import orjson
 from pydantic import BaseModel
@@ -23,15 +23,15 @@ from tuneworthy.types import Case, Example, JsonMapping, Score, Trace, Variant, 
 
 C = TypeVar("C", bound=BaseModel)
 
-RIGHT: Final = Score(num=1.0)
-WRONG: Final = Score(reason="wrong")
-FORMAT: Final = Score(reason="format")
+RIGHT = Score(num=1.0)
+WRONG = Score(reason="wrong")
+FORMAT = Score(reason="format")
 
 # Reasons that a stricter output format removes.
-FORM_REASONS: Final = frozenset({"format", "truncated", "schema"})
+FORM_REASONS = frozenset({"format", "truncated", "schema"})
 
 # Raised whenever the semantics of a grader change: part of every identity, so all answers are scored again.
-GRADING_VERSION: Final = 1
+GRADING_VERSION = 1
 
 
 class Grader:

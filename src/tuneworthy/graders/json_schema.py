@@ -6,7 +6,7 @@ fetched. A schema is checked and applied in the limited child: its patterns and 
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urldefrag
 
 import jsonschema
@@ -23,9 +23,9 @@ from tuneworthy.input_files import read_input
 from tuneworthy.types import Case, Score, Trace, content_hash
 
 # Of checking a schema and of judging one answer by it, seconds of processor time.
-OPEN_S: Final = 10.0
-APPLY_S: Final = 2.0
-_FIX_SCHEMA: Final = "Fix the schema file."
+OPEN_S = 10.0
+APPLY_S = 2.0
+_FIX_SCHEMA = "Fix the schema file."
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
 

@@ -6,17 +6,17 @@ The result is strict JSON (no NaN, no lone surrogates), so it can be stored agai
 import json
 import re
 from itertools import chain
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
 from tuneworthy.types import JsonObject
 
-MAX_CHARS: Final = 1_000_000
+MAX_CHARS = 1_000_000
 # How deep a value may nest: it is stored in a record again, and a writer ends at 254 levels.
-MAX_DEPTH: Final = 200
+MAX_DEPTH = 200
 # How many opening braces are tried before an answer counts as unreadable.
-MAX_STARTS: Final = 32
+MAX_STARTS = 32
 
 _FENCE = re.compile(r"```[A-Za-z0-9]*[ \t]*\r?\n(.*?)```", re.DOTALL)
 _START = re.compile(r'\{\s*["}]')
@@ -32,7 +32,7 @@ class _Nothing:
 
 
 # No JSON was found (None is JSON's null).
-NOTHING: Final = _Nothing()
+NOTHING = _Nothing()
 
 
 def find_json(text: str, *, strict: bool = False) -> Any:

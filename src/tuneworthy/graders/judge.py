@@ -13,7 +13,7 @@ Source: arXiv 2306.05685 (position bias); arXiv 2507.08794 (one token fools a ju
 import json
 import re
 from collections.abc import Awaitable
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy.config.graders import Judge
 from tuneworthy.errors import UserError
@@ -21,8 +21,8 @@ from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, WRONG, AnswerGrader,
 from tuneworthy.input_files import read_input_text
 from tuneworthy.types import Case, OutputFormat, Response, Score, Trace, Variant, content_hash
 
-GOOD: Final = "good"
-BAD: Final = "bad"
+GOOD = "good"
+BAD = "bad"
 # Longest material that is sent; longer answers are unscored, because a part of an answer is another answer.
 MAX_CHARS = 60_000
 

@@ -1,9 +1,7 @@
 """Why an answer is not correct; the text sent to a judge is in `judge`."""
 
-from typing import Final
-
 # Every reason that a built-in grader gives; prompt search shows them to a model, so a new wording is a new prompt.
-REASONS: Final = {
+REASONS = {
     "wrong": "readable, but wrong",
     "partial": "partly correct",
     "format": "the answer cannot be parsed",

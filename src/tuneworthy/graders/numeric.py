@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy.config.graders import Numeric
 from tuneworthy.graders.base import GRADERS, RIGHT, AnswerGrader
@@ -35,7 +35,7 @@ _COMMA = _compile(r"\.", ",")
 
 
 # Difference that is always allowed, as a share of the expected number.
-RELATIVE_TOLERANCE: Final = 1e-6
+RELATIVE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy.cases.normalize import folded
 from tuneworthy.cases.task_kind import parse_object
@@ -20,21 +20,21 @@ from tuneworthy.store.shapes import bundled
 from tuneworthy.types import UNLABELLED
 
 # Sentences at the beginning of an answer that are read, and characters.
-_SENTENCES: Final = 3
-_HEAD: Final = 400
+_SENTENCES = 3
+_HEAD = 400
 # Characters of an answer from which a refusing sentence is only a remark.
-LONGEST: Final = 1500
+LONGEST = 1500
 # Probability from which a sentence refuses.
-THRESHOLD: Final = 0.7
+THRESHOLD = 0.7
 # Rows that are composed from each refusal and each answer.
-_PER_REFUSAL: Final = 6
-_PER_ANSWER: Final = 4
-_SEED: Final = 19
-_END: Final = re.compile(r"(?<=[.!?])\s+|\n+")
-_PLAIN: Final = str.maketrans({"’": "'", "ʼ": "'", "´": "'"})
-_TOKEN: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
+_PER_REFUSAL = 6
+_PER_ANSWER = 4
+_SEED = 19
+_END = re.compile(r"(?<=[.!?])\s+|\n+")
+_PLAIN = str.maketrans({"’": "'", "ʼ": "'", "´": "'"})
+_TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 # Concepts that every refusal has; most sentences have no such concept.
-_CUES: Final = frozenset({"NEG", "DENY", "BOT", "WILL"})
+_CUES = frozenset({"NEG", "DENY", "BOT", "WILL"})
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 # Of a prompt, characters.
-MAX_CHARS: Final = 2**25
+MAX_CHARS = 2**25
 
 
 def variables_of(source: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy import limited
 from tuneworthy.cases.normalize import read_variables
@@ -14,13 +14,13 @@ from tuneworthy.prompts.prompt_child import fill, variables_of
 from tuneworthy.types import Case, Example, JsonMapping, Message, Passage, Turns, Variant, role_of, text_of
 
 # Of one template, seconds of processor time; far above the need of a prompt.
-LIMIT_S: Final = 2.0
+LIMIT_S = 2.0
 
 
-_VARIABLE: Final = re.compile(r"\{\{ *([A-Za-z_]\w*) *\}\}")
-_OPENS: Final = re.compile(r"\{(?=[{%#])")
+_VARIABLE = re.compile(r"\{\{ *([A-Za-z_]\w*) *\}\}")
+_OPENS = re.compile(r"\{(?=[{%#])")
 # Names that have a meaning of their own in Jinja.
-_OWN_NAMES: Final = frozenset(
+_OWN_NAMES = frozenset(
     ["true", "false", "none", "True", "False", "None", "range", "dict", "lipsum", "cycler", "joiner", "namespace"]
 )
 

@@ -9,7 +9,6 @@ https://nvd.nist.gov/vuln/detail/CVE-2024-34359.
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Final
 
 from tuneworthy import limited
 from tuneworthy.errors import ModelError
@@ -18,11 +17,11 @@ from tuneworthy.providers.template_child import render_chat
 from tuneworthy.types import JsonMapping, Message, frozen
 
 # Processor time of one child, to which each chat adds `EACH_S`; `MOST_S` at most, however many chats there are.
-TIMEOUT_S: Final = 5.0
-EACH_S: Final = 0.05
-MOST_S: Final = 300.0
+TIMEOUT_S = 5.0
+EACH_S = 0.05
+MOST_S = 300.0
 # Of one rendered chat.
-MAX_CHARS: Final = 2**22
+MAX_CHARS = 2**22
 
 
 @frozen

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import BinaryIO, Final, TypeGuard
+from typing import BinaryIO, TypeGuard
 
 from tuneworthy.errors import ModelError
 from tuneworthy.input_files import open_input
@@ -33,12 +33,12 @@ MAX_ELEMENTS = 2_000_000
 # Strings in all arrays together: what bounds the time.
 MAX_STRINGS = 8_000_000
 _STRING, _ARRAY, _BOOL = 8, 9, 7
-_SCALARS: Final = {
+_SCALARS = {
     kind: struct.Struct("<" + letter)
     for kind, letter in zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIifBQqd", strict=True)
 }
 # Weights and bytes of a block of each tensor type; a type that is not here counts as one byte at least.
-_BLOCKS: Final = {
+_BLOCKS = {
     0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36),
     10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292), 20: (32, 18),
     23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 30: (1, 2),

@@ -8,14 +8,13 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 from urllib.parse import urlsplit
 
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.trust import LOOPBACK, origin_of
 from tuneworthy.types import JsonMapping, frozen
 
-MODEL_FORM: Final = "Write PROVIDER:NAME, for example openai:gpt-6-luna, or openai:NAME@URL for another server."
+MODEL_FORM = "Write PROVIDER:NAME, for example openai:gpt-6-luna, or openai:NAME@URL for another server."
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class Vendor:
     url_variable: str = ""
 
 
-VENDORS: Final = {
+VENDORS = {
     "openai": Vendor("openai", key="OPENAI_API_KEY", url_variable="OPENAI_BASE_URL"),
     "anthropic": Vendor("anthropic", key="ANTHROPIC_API_KEY", url_variable="ANTHROPIC_BASE_URL"),
     "gemini": Vendor("openai", url="https://generativelanguage.googleapis.com/v1beta/openai", key="GEMINI_API_KEY"),
@@ -44,7 +43,7 @@ VENDORS: Final = {
     "llama_cpp": Vendor("llama_cpp"),
     "http": Vendor("http"),
 }
-_NAME_AT_URL: Final = re.compile(r"(.+)@(https?://.+)")
+_NAME_AT_URL = re.compile(r"(.+)@(https?://.+)")
 
 
 @frozen

@@ -9,7 +9,7 @@ Source: https://huggingface.co/docs/hub/security-pickle; https://nvd.nist.gov/vu
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -21,23 +21,23 @@ from tuneworthy.providers.weights import Place, read_tensors
 from tuneworthy.types import JsonObject
 
 # Of a config; real ones stay below 100 kB.
-MAX_JSON_BYTES: Final = 4 * 2**20
+MAX_JSON_BYTES = 4 * 2**20
 # Of a tokenizer.json; the largest in use has 35 MB.
-MAX_TOKENIZER_BYTES: Final = 128 * 2**20
-MAX_TEMPLATE_CHARS: Final = 2**20
-PICKLES: Final = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".pt2"})
+MAX_TOKENIZER_BYTES = 128 * 2**20
+MAX_TEMPLATE_CHARS = 2**20
+PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".pt2"})
 # Keys of a config that make a library run code of the model's own.
-CODE_KEYS: Final = ("auto_map", "trust_remote_code", "custom_pipelines")
+CODE_KEYS = ("auto_map", "trust_remote_code", "custom_pipelines")
 # Keys that name an attention; with a slash, it is a repository whose code the package kernels downloads and runs.
-ATTENTION_KEYS: Final = ("attn_implementation", "_attn_implementation")
-INDEX: Final = "model.safetensors.index.json"
+ATTENTION_KEYS = ("attn_implementation", "_attn_implementation")
+INDEX = "model.safetensors.index.json"
 # Types of tensors that are no weights.
-COUNTS: Final = frozenset({"I64", "I32", "BOOL"})
+COUNTS = frozenset({"I64", "I32", "BOOL"})
 # Endings of the files that are taken out of a model folder.
-LOADABLE: Final = frozenset({".json", ".jinja", ".txt", ".model", ".safetensors"})
+LOADABLE = frozenset({".json", ".jinja", ".txt", ".model", ".safetensors"})
 # JSON that maps words or tensors to numbers: it may be long, and any word may be a key of it.
-_TABLES: Final = frozenset({"tokenizer.json", "vocab.json", "added_tokens.json", INDEX})
-_CONFIGS: Final = ("config.json", "generation_config.json", "tokenizer_config.json", "adapter_config.json",
+_TABLES = frozenset({"tokenizer.json", "vocab.json", "added_tokens.json", INDEX})
+_CONFIGS = ("config.json", "generation_config.json", "tokenizer_config.json", "adapter_config.json",
                    "special_tokens_map.json", "processor_config.json", "preprocessor_config.json")  # fmt: skip
 
 

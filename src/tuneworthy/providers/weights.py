@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     from tuneworthy.arrays import Floats32
 
 # A model of 100,000 tensors has a header of about 10 MB.
-MAX_HEADER_BYTES: Final = 16 * 2**20
-MAX_TENSORS: Final = 200_000
-MAX_DIMS: Final = 8
-BITS: Final = {
+MAX_HEADER_BYTES = 16 * 2**20
+MAX_TENSORS = 200_000
+MAX_DIMS = 8
+BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
     "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64, "C64": 64, "F4": 4,
 }  # fmt: skip
 # Least share of the bytes that numbers take in a model whose weights are not packed several to a number.
-PLAIN: Final = 0.9
+PLAIN = 0.9
 # Types that weights are computed in here.
-FLOATS: Final = ("F32", "F16", "BF16")
-_PICKLE: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+FLOATS = ("F32", "F16", "BF16")
+_PICKLE = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from math import ceil, floor, log10
-from typing import Final, Literal
+from typing import Literal
 
 from tuneworthy.report.numbers import NONE, dollars, integer, percent, points, short
 from tuneworthy.report.table import Column, Kind, Table
@@ -10,7 +10,7 @@ from tuneworthy.types import Bounds, frozen
 
 Unit = Literal["percent", "usd", "points"]
 Points = Sequence[Bounds]
-FORMS: Final = {"percent": percent, "usd": dollars, "points": points}
+FORMS = {"percent": percent, "usd": dollars, "points": points}
 # Height of the drawing, and the space around its plot, pixels.
 LEFT, RIGHT, TOP, BOTTOM = 66, 24, 24, 290
 # Distance of two numbers on the horizontal axis, at least, pixels; numbers on the vertical axis, at most.

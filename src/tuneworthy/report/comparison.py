@@ -62,7 +62,7 @@ FORMATS: Final[Mapping[str, Callable[[VariantComparison], str]]] = {
     "markdown": comparison_markdown,
     "junit": comparison_junit,
 }
-ENDINGS: Final = {".txt": "text", ".json": "json", ".md": "markdown", ".xml": "junit"}
+ENDINGS = {".txt": "text", ".json": "json", ".md": "markdown", ".xml": "junit"}
 
 
 def answer(result: VariantComparison) -> str:

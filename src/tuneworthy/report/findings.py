@@ -5,7 +5,6 @@ paired.
 """
 
 from datetime import date
-from typing import Final
 
 from tuneworthy.classical.base import METHODS
 from tuneworthy.config import Project
@@ -20,15 +19,15 @@ from tuneworthy.types import MOST_UNSCORED, RungStatus
 from tuneworthy.verdict.base import Target as TargetStatus
 
 # Graders whose score is the share of cases that are answered correctly.
-RIGHT_OR_WRONG: Final = frozenset(
+RIGHT_OR_WRONG = frozenset(
     {"exact", "normalised_exact", "includes", "regex", "numeric", "squad_em", "choice", "tool_call"}
 )
 # By reason code of the classical baseline: how it compares with the best variant of the other rungs.
-AHEAD: Final = {
+AHEAD = {
     "better": " and is significantly better than the best variant of the other rungs",
     "cheaper": " and is non-inferior to the best variant of the other rungs at lower cost or latency",
 }
-STEP_NAMES: Final = {
+STEP_NAMES = {
     "prompt": "A rewritten prompt",
     "retrieval": "A prompt with retrieved documents",
     "model": "A different model",
@@ -38,11 +37,11 @@ STEP_NAMES: Final = {
     "fine_tune": "A fine-tuned model",
 }
 # Notes of the record at the head, at most; all are with the splits.
-NOTES: Final = 5
-RETIRES_DAYS: Final = 90
+NOTES = 5
+RETIRES_DAYS = 90
 # Share of the most frequent label from which the report warns.
-MAJORITY: Final = 0.8
-PRICES_DAYS: Final = 90
+MAJORITY = 0.8
+PRICES_DAYS = 90
 
 
 def best_of(record: RunRecord) -> RungRecord | None:

@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any
 
 from markupsafe import Markup
 
@@ -23,9 +23,9 @@ from tuneworthy.text import visible
 from tuneworthy.types import JsonObject
 from tuneworthy.verdict.messages import RUNG_LABELS
 
-POLICY: Final = "default-src 'none'; style-src '{style}'; base-uri 'none'; form-action 'none'"
+POLICY = "default-src 'none'; style-src '{style}'; base-uri 'none'; form-action 'none'"
 # Spaces at which no line should break.
-_TOGETHER: Final = re.compile(
+_TOGETHER = re.compile(
     r"(?<=\d) (?=(?:ms|points)(?![a-z]))"  # a number and its unit
     r"|(?<=[+\-\d]\d\d\d,) (?=[+\-\d])|(?<=\.\d\d\d,) (?=[+\-\d])"  # the ends of an interval
     r"|(?<=\b[nαp]) (?=[=<])|(?<=[=<]) (?=\d)|(?<=target) (?=\d)"

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from operator import attrgetter, itemgetter
-from typing import Final
 
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.rung_details import RetrievalDetail
@@ -13,7 +12,7 @@ from tuneworthy.retrieval.oracle import ROOM
 
 MEASURES = ("recall@1", "recall@5", "mrr", "ndcg@10")
 MOST_NAMED = 5
-CAUSES: Final = {
+CAUSES = {
     "not_in_index": "a document with the answer is not in the index: it was not read or has a different name",
     "not_retrieved": "no document with the answer was retrieved",
     "partly_retrieved": "only some of the documents with the answer were retrieved",
@@ -21,7 +20,7 @@ CAUSES: Final = {
     "used_and_wrong": "the answer uses a relevant document but is wrong",
     "no_document_named": "the case lists no document",
 }
-STAGES: Final = {
+STAGES = {
     "encode": "question embedding",
     "words": "keyword search (BM25)",
     "vectors": "vector search",

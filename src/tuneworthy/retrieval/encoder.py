@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -216,7 +216,7 @@ def check_installed() -> None:
 
 
 # Texts that are encoded at a time; texts encoded before the process died stay encoded.
-CHUNK: Final = 2048
+CHUNK = 2048
 
 
 class CachedEncoder:

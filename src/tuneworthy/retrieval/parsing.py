@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy import limited
 from tuneworthy.errors import UserError
 from tuneworthy.retrieval import messages
 
 # Of one document, seconds of processor time; a PDF of 1,000 pages takes 20.
-LIMIT_S: Final = 60.0
+LIMIT_S = 60.0
 
 _SKIPPED = frozenset({"script", "style", "template", "noscript", "svg", "nav", "head"})
 _BLOCKS = frozenset(
@@ -186,12 +186,12 @@ def _limited(kind: str, content: bytes) -> list[DocumentSection]:
     return [DocumentSection(*section) for section in answer]
 
 
-_STRUCTURED: Final = {
+_STRUCTURED = {
     "Markdown": parse_markdown,
     "HTML": parse_html,
     "PDF": parse_pdf,
 }
-_PACKAGES: Final = {"HTML": "lxml", "PDF": "pypdf"}
+_PACKAGES = {"HTML": "lxml", "PDF": "pypdf"}
 # By ending; `.jsonl` has a document per line and is read by `documents`.
 PARSERS: Mapping[str, Callable[[bytes], Sequence[DocumentSection]]] = {
     ".txt": lambda content: [DocumentSection("", _decoded(content))],

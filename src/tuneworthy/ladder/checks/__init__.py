@@ -1,11 +1,9 @@
 """The book of checks of a project, and the built-in checks by area; see `tuneworthy.ladder.check`."""
 
-from typing import Final
-
 from tuneworthy.rules import Finding, RuleBook
 
 # Modules of the built-in checks, in the order in which their findings are shown.
-AREAS: Final = ("prompt", "data", "documents", "graders", "models", "decoding", "plan")
+AREAS = ("prompt", "data", "documents", "graders", "models", "decoding", "plan")
 
-CHECKS: Final = RuleBook[Finding]("checks", [f"{__name__}.{area}" for area in AREAS])
+CHECKS = RuleBook[Finding]("checks", [f"{__name__}.{area}" for area in AREAS])
 check = CHECKS.rule
