@@ -139,9 +139,11 @@ class Judging:
         items = (self.item(by_id[trace.case_id], trace.text) for trace in _first(traces))
         self._answers |= {item.id: item for item in items}
         answers = [
-            JudgedAnswer(case=self._answers[key].case, answer=self._answers[key].answer, good=value > 0.5)
+            JudgedAnswer(case=one.case, answer=one.answer, good=value > 0.5)
             for key, value in self._verdicts.items()
-            if value != 0.5 and self._asks(key)
+            if value != 0.5
+            and (one := self._answers.get(key)) is not None
+            and not (self.judge.needs_expected and one.case.expected is None)
         ]
         self.validation = await validate_judge(
             self.judge, self.split.dev, answers, warnings=family_warnings(self.project)
@@ -221,10 +223,6 @@ class Judging:
     def verdict(self, case: Case, answer: str) -> float | None:
         found = self._verdict(case, answer)
         return None if np.isnan(found) else found
-
-    def _asks(self, key: str) -> bool:
-        one = self._answers.get(key)
-        return one is not None and not (self.judge.needs_expected and one.case.expected is None)
 
     def _order(self, cases: Sequence[Case]) -> list[Case]:
         return sorted(cases, key=lambda case: rank(self.project.split.seed, f"verdict {case.id}"))

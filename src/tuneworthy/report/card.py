@@ -81,18 +81,8 @@ def _cards(card: DatasetCard, review: str) -> list[Card]:
             f"{share} of the rows that were read",
             [f"{masked} {plural(masked, 'row has', 'rows have')} masked personal data"],
         ),
-        Card(
-            "Gates",
-            f"{passed} of {len(card.gates)} passed",
-            "",
-            [],
-        ),
-        Card(
-            "Human review",
-            ("reviewed" if review else "none"),
-            clean(review, 0) or "nobody has reviewed these rows",
-            [],
-        ),
+        Card("Gates", f"{passed} of {len(card.gates)} passed"),
+        Card("Human review", "reviewed" if review else "none", clean(review, 0) or "nobody has reviewed these rows"),
     ]
 
 

@@ -29,8 +29,8 @@ class Card:
 
     label: str
     value: str
-    name: str
-    details: Sequence[str]
+    name: str = ""
+    details: Sequence[str] = ()
     status: str = ""
     mark: str = ""
 

@@ -41,13 +41,13 @@ def options_in(
     record: RunRecord,
     verdict: Verdict | None,
     requests_per_month: float | None,
-    costs: Mapping[str, RunningCost] | None = None,
+    costs: Mapping[str, RunningCost] = {},
 ) -> list[Option]:
     """Return the options of the verdict; without one, the measurements on test (on dev in a quick run)."""
     if verdict is not None:
         return list(verdict.options)
     return [
-        _option(record, rung, requests_per_month, (costs or {}).get(rung.rung))
+        _option(record, rung, requests_per_month, costs.get(rung.rung))
         for rung in record.rungs
         if rung.score is not None or _lead(record, rung)
     ]
@@ -185,7 +185,7 @@ def _rule(best: Option, options: Sequence[Option], verdict: Verdict | None) -> s
 
 def _card(label: str, option: Option | None, record: RunRecord, rule: str = "", name: str = "") -> Card:
     if option is None:
-        return Card(label, "unknown", "not measured", [])
+        return Card(label, "unknown", "not measured")
     bounds = [f"95% interval {percent_range(option.ci95)}"] if option.ci95 else []
     if option.share_sent is not None:
         bounds.append(f"the large model answers {option.share_sent:.1%} of the cases")
@@ -217,7 +217,7 @@ def paragraph(
     record: RunRecord,
     requests_per_month: float | None = None,
     stored: StoredVerdict | None = None,
-    costs: Mapping[str, RunningCost] | None = None,
+    costs: Mapping[str, RunningCost] = {},
 ) -> str:
     """Return the paragraph to paste: plain text, one line, at most 60 words.
 

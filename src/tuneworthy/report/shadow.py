@@ -119,7 +119,7 @@ def _answer(verdict: ShadowVerdict, candidate: str, margin: float) -> str:
 def _quality_card(quality: MetricResult) -> Card:
     if quality.estimate is None:
         labelled = f"{quality.due - quality.waiting} of {quality.due} sessions labelled" if quality.waiting else ""
-        return Card("Quality against production", "unknown", labelled, [])
+        return Card("Quality against production", "unknown", labelled)
     return Card(
         "Quality against production",
         points(quality.estimate),

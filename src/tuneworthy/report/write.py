@@ -42,7 +42,7 @@ def write(
     if path.suffix != ".json":
         write_page(path, document(record, project, today, verdict), (*PAGES, ".json"))
         return
-    traffic, costs = (project.economics.requests_per_month, running_costs(project, record)) if project else (None, None)
+    traffic, costs = (project.economics.requests_per_month, running_costs(project, record)) if project else (None, {})
     decided = {"verdict": verdict.verdict.to_dict()} if verdict and verdict.holds else {}
     content = record.to_dict() | decided | {"paragraph": paragraph(record, traffic, verdict, costs)}
     write_text(path, orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())
