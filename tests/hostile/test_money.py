@@ -183,7 +183,7 @@ def test_a_project_cannot_lower_the_price_of_a_vendor(rates: tuple[float | None,
     assert listed is not None and price is not None
     held = price.rates.input >= listed.rates.input and price.rates.output >= listed.rates.output
     tried("price that is not true", f"{rates}", held, price)
-    lower = price_of("openai", "gpt-6-sol", named)  # the guard is off: as the project file says
+    lower = price_of("openai", "gpt-6-sol", *rates)  # the guard is off: as the project file says
     assert lower is not None and min(lower.rates.output, lower.rates.input) < listed.rates.output
 
 

@@ -111,13 +111,13 @@ def test_a_retirement_is_seen_in_time() -> None:
 
 
 def test_the_project_files_price_wins() -> None:
-    both = price_of("openai", "anything", {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0})
+    both = price_of("openai", "anything", 1.0, 2.0)
     assert both == Price(rates=TokenRates(input=1.0, output=2.0), source="project file", mark="V")
-    one = price_of("openai", "gpt-6-sol", {"input_usd_per_mtok": 7.0, "output_usd_per_mtok": None})
+    one = price_of("openai", "gpt-6-sol", 7.0)
     assert one is not None
     assert (one.rates, one.tiers) == (TokenRates(input=7.0, output=10.0), ())
-    assert price_of("openai", "anything", {"input_usd_per_mtok": 1.0}) is None
-    free = price_of("openai", "anything", {"input_usd_per_mtok": 0.0, "output_usd_per_mtok": 0.0})
+    assert price_of("openai", "anything", 1.0) is None
+    free = price_of("openai", "anything", 0.0, 0.0)
     assert free is not None
     assert free.free
 
@@ -127,7 +127,7 @@ def test_an_unknown_hosted_model_has_no_price_and_a_local_one_is_free() -> None:
     assert price_of("local", "anything") is FREE
     assert FREE.free
     assert FREE.cost(10**9, 10**9) == 0
-    local = price_of("local", "x", {"output_usd_per_mtok": 2.0})
+    local = price_of("local", "x", new_output=2.0)
     assert local is not None
     assert not local.free
 

@@ -5,7 +5,6 @@ An unknown price of a hosted model is None, never zero: the caller turns it into
 Source: prices.json names the sources and the mark of every row.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
@@ -131,22 +130,21 @@ def most_input_tokens(prompt_bytes: int, *, features: bool) -> int:
 FREE = Price(rates=TokenRates(input=0.0, output=0.0), source="local", mark="V")
 
 
-def price_of(provider: str, model: str, overrides: Mapping[str, float | None] | None = None) -> Price | None:
+def price_of(
+    provider: str, model: str, new_input: float | None = None, new_output: float | None = None
+) -> Price | None:
     """Return the price of `model` at its vendor.
 
     Args:
         provider: Provider of the price table; `local` for a model that is not hosted.
         model: Model id, as sent.
-        overrides: `input_usd_per_mtok` and `output_usd_per_mtok` of the project file; each replaces the table's
-            rate (and the cached rates and tiers with it).
+        new_input: Rate of the project file; replaces the table's rate (and the cached rates and tiers with it).
+        new_output: Likewise.
 
     Returns:
         None if it is hosted and either rate is unknown.
     """
-    price = _row_price(provider, model)
-    new_input, new_output = ((overrides or {}).get(f"{kind}_usd_per_mtok") for kind in ("input", "output"))
-    if provider == "local":
-        price = FREE
+    price = FREE if provider == "local" else _row_price(provider, model)
     if new_input is None and new_output is None:
         return price
     if price is None:
@@ -163,13 +161,13 @@ def price_for(config: Any) -> Price | None:
     The table holds at the vendor's own host only: a gateway sets its own prices. There the project file, which may be a
     stranger's, can raise a rate and not lower it: a budget would not hold.
     """
-    overrides = {"input_usd_per_mtok": config.input_usd_per_mtok, "output_usd_per_mtok": config.output_usd_per_mtok}
     provider = "local"
     if config.hosted:
         host = urlsplit(getattr(config, "base_url", "")).hostname or ""
         provider = config.provider if any(fnmatchcase(host, own) for own in config.vendor_hosts) else "gateway"
     model = getattr(config, "model", "")
-    price, listed = price_of(provider, model, overrides), _row_price(provider, model)
+    price = price_of(provider, model, config.input_usd_per_mtok, config.output_usd_per_mtok)
+    listed = _row_price(provider, model)
     if price is None or listed is None:
         return price
     least = listed.rates
