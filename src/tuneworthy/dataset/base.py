@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.records import Action
@@ -26,7 +26,7 @@ from tuneworthy.rules import Finding, R, Rule, RuleBook
 from tuneworthy.types import Case, Example, JsonObject, frozen
 
 # The `row` of a finding that is about all rows together.
-WHOLE_SET: Final = -1
+WHOLE_SET = -1
 
 
 @frozen
@@ -125,7 +125,7 @@ class CheckContext:
 # The built-in checks in the order in which they run: what is cheap and certain first.
 # Overlaps with the cases leave before duplicates do. Otherwise an overlapping row would be dropped as the duplicate
 # of a row that stays, or a clean row as the duplicate of one that overlaps.
-MODULES: Final = tuple(
+MODULES = tuple(
     f"tuneworthy.dataset.checks.{name}"
     for name in (
         "chat",
@@ -146,7 +146,7 @@ MODULES: Final = tuple(
     )
 )
 
-DATA_CHECKS: Final = RuleBook("data_checks", MODULES, DataCheck)
+DATA_CHECKS = RuleBook("data_checks", MODULES, DataCheck)
 
 
 def data_check(name: str, **facts: Any) -> Callable[[R], R]:

@@ -8,7 +8,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
 
 from tuneworthy.cases.pii import Look, Masker
 from tuneworthy.dataset.checks.personal_data import open_engine
@@ -19,12 +18,12 @@ from tuneworthy.dataset.records import Effect, LabelRow, Recipe, RowLine, Teache
 from tuneworthy.types import Example, JsonMapping, frozen, role_of
 
 # Rows that are shown for each reason.
-EXAMPLES: Final = 3
+EXAMPLES = 3
 # Characters of a question or an answer that are shown.
-SHOWN: Final = 160
-TOP: Final = 10
-_LABEL: Final = 60
-_BOUNDS: Final = (0, 50, 100, 200, 400, 800, 1600, 3200, 6400)
+SHOWN = 160
+TOP = 10
+_LABEL = 60
+_BOUNDS = (0, 50, 100, 200, 400, 800, 1600, 3200, 6400)
 
 
 @dataclass(frozen=True, slots=True)

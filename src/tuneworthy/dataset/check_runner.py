@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -39,10 +39,10 @@ from tuneworthy.store.shapes import DamagedRecord, parsed
 from tuneworthy.types import Example, Say
 
 # Rows that a check gets at a time if it does not need all of them.
-BATCH: Final = 20_000
+BATCH = 20_000
 # Seconds between two sentences on how far a check is, and rows after which the time is looked at.
-EVERY_S: Final = 10.0
-SPACING: Final = 1024
+EVERY_S = 10.0
+SPACING = 1024
 # Check and row to the row as the check may see it.
 View = Callable[[str, Example], Example]
 

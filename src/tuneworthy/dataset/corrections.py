@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from tuneworthy.cases.pairs import rejected_answer, with_rejected
 from tuneworthy.dataset import messages
@@ -24,7 +24,7 @@ from tuneworthy.store.lines import append_line, read_lines, refuse_link
 from tuneworthy.types import Case, Example, Message, content_hash, frozen, role_of
 
 # In the project folder, next to the reviews: it is people's work.
-FILE_NAME: Final = "corrections.jsonl"
+FILE_NAME = "corrections.jsonl"
 Decision = Literal["answer", "keep", "drop", "open"]
 
 
@@ -132,10 +132,10 @@ class SuspectRow:
 
 
 # Of two answers to the same question one at least is wrong: each with this probability or more.
-_GAIN_OF_PAIR: Final = 0.5
-_LONGEST_LABEL: Final = 100
+_GAIN_OF_PAIR = 0.5
+_LONGEST_LABEL = 100
 # Characters of a case's question.
-_SHOWN: Final = 300
+_SHOWN = 300
 
 
 def suspect_rows(

@@ -15,7 +15,6 @@ from functools import partial
 from heapq import nsmallest
 from itertools import chain, repeat
 from math import hypot
-from typing import Final
 
 import numpy as np
 from scipy.special import stdtrit
@@ -39,10 +38,10 @@ from tuneworthy.stats.paired import compare
 from tuneworthy.types import Bounds, Say, frozen
 
 # Times that the largest size is halved at most, and the smallest size.
-HALVINGS: Final = 4
-MIN_SIZE: Final = 10
+HALVINGS = 4
+MIN_SIZE = 10
 # Draws of a random subset for each seed.
-DRAWS: Final = 3
+DRAWS = 3
 # Rows, and how many of them.
 Subset = tuple[str, int]
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from xxhash import xxh3_64_intdigest
@@ -31,21 +31,21 @@ from tuneworthy.stats.paired import compare
 from tuneworthy.types import UNLABELLED, Case, Example, frozen
 
 # Share of the rows below which leaving them out is not measured.
-FEW: Final = 0.005
-SEEDS: Final = 3
+FEW = 0.005
+SEEDS = 3
 # Rows that are trained on and questions that are asked at most, by kind of task: seconds each.
-MOST_ROWS: Final = {"label": (10_000, 3_000), "json": (2_000, 600)}
-_MOST_OTHER: Final = (6_000, 1_500)
-MOST_DRAWN: Final = max(MOST_ROWS.values())[0]
+MOST_ROWS = {"label": (10_000, 3_000), "json": (2_000, 600)}
+_MOST_OTHER = (6_000, 1_500)
+MOST_DRAWN = max(MOST_ROWS.values())[0]
 # Fewer dev cases, or rows, measure nothing.
-MIN_ASKED: Final = 50
-MOST_WEIGHT: Final = 3.0
+MIN_ASKED = 50
+MOST_WEIGHT = 3.0
 # Labels that are shown: those that lose the greatest share.
-SHOWN: Final = 5
+SHOWN = 5
 # Checks that the sentence about a build names: those that drop most rows.
-MOST_CHECKS: Final = 3
+MOST_CHECKS = 3
 # Answers outside the label set, as one class.
-_OTHER: Final = " other"
+_OTHER = " other"
 
 # Which of the rows may be trained on, and the seed, to the rows that each arm trains on.
 Arms = Callable[[Bools, int], Sequence[Ints]]

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import orjson
@@ -30,9 +29,9 @@ from tuneworthy.store.shapes import DamagedRecord, parsed
 from tuneworthy.trust import own_path
 from tuneworthy.types import Example, frozen
 
-MANIFEST: Final = "manifest.json"
+MANIFEST = "manifest.json"
 # Folder in that of an export where its files are written before they are moved to their places.
-SCRATCH: Final = ".export"
+SCRATCH = ".export"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ See `store.frozen` for how it is written, and what its id is a hash of.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.records import Recipe, RowLine
@@ -23,7 +22,7 @@ from tuneworthy.store.lines import read_lines
 from tuneworthy.store.shapes import Pointer
 from tuneworthy.types import Example
 
-RECIPE: Final = "recipe.json"
+RECIPE = "recipe.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import Final
 
 import orjson
 
@@ -39,10 +38,10 @@ from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import Case, Example, JsonObject, Response, Trace, calls_of, content_hash, role_of, text_of
 
 # Rows that are judged concurrently.
-BLOCK: Final = 1_000
-_SHOWN: Final = 200
-_CANARY_ROWS: Final = 50
-_RUBRIC: Final = """\
+BLOCK = 1_000
+_SHOWN = 200
+_CANARY_ROWS = 50
+_RUBRIC = """\
 The answer does what the question, and the instructions before it if there are any, ask for. It is right, complete, in \
 the language of the question and in the form that is asked for. It makes nothing up, breaks off nowhere, and is what a \
 careful person who knows the subject would have sent. A question that cannot be answered is declined."""

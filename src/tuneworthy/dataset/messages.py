@@ -1,7 +1,6 @@
 """Every sentence of this folder that a person reads at run time."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from tuneworthy.catalogue import Catalogue
 
@@ -30,7 +29,7 @@ say = Catalogue(
 
 # --- what data checks find: check, code, description ----------------------------------------------------------------
 
-REASONS: Final = {
+REASONS = {
     "held_out": {"held_out": "a row from the dev set"},
     "chat": {
         "bad_chat": "not a valid chat that ends with an answer",
@@ -113,13 +112,13 @@ REASONS: Final = {
     "review": {"found_bad": "a reviewer rated the row as bad"},
 }
 # Kind of task to what the score of a learning curve is; "" for the others.
-METRICS: Final = {"label": "accuracy", "json": "exact match", "": "token F1"}
-MORE_LIKE: Final = "the label {label!r} looks more likely"
-CORRECTION: Final = {"correction": "the correction replaces the answer"}
+METRICS = {"label": "accuracy", "json": "exact match", "": "token F1"}
+MORE_LIKE = "the label {label!r} looks more likely"
+CORRECTION = {"correction": "the correction replaces the answer"}
 
 # --- details of a finding -------------------------------------------------------------------------------------------
 
-_SHOWN: Final = 4
+_SHOWN = 4
 
 
 def finish_reason(reason: str) -> str:
@@ -140,7 +139,7 @@ def too_few_answers(least: int, counts: Sequence[tuple[str, int]]) -> str:
 # --- distil ---------------------------------------------------------------------------------------------------------
 
 # Reason to description, for all that can be wrong with a teacher's answer.
-TEACHER_REASONS: Final = {
+TEACHER_REASONS = {
     "truncated": "the teacher's answer hit the token limit",
     "teacher_refused": "the teacher refused",
     "content_filter": "the provider blocked the teacher's answer",
@@ -151,7 +150,7 @@ TEACHER_REASONS: Final = {
     "unscored": "the grader could not score the teacher's answer",
     "disagreement": "too few of the teacher's answers agree",
 }
-BEYOND_LIMIT: Final = {"beyond_limit": "not drawn because of --limit"}
+BEYOND_LIMIT = {"beyond_limit": "not drawn because of --limit"}
 
 
 def several_teachers(names: Sequence[str], *, allowed: bool) -> str:
@@ -163,7 +162,7 @@ def several_teachers(names: Sequence[str], *, allowed: bool) -> str:
 # --- export ---------------------------------------------------------------------------------------------------------
 
 # What becomes of tools and their calls, by format.
-TOOL_CALLS: Final = {
+TOOL_CALLS = {
     "openai": "Any tools and tool calls keep OpenAI's format.",
     "trl": "Any tools and tool calls are kept, with arguments as objects. The loss covers the last message only.",
     "preference": (

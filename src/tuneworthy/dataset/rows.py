@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import orjson
@@ -19,8 +18,8 @@ from tuneworthy.store.own_file import StoredSequence
 from tuneworthy.store.shapes import parsed
 from tuneworthy.types import Example
 
-ROWS: Final = "rows.jsonl"
-REJECTS: Final = "rejects.jsonl"
+ROWS = "rows.jsonl"
+REJECTS = "rejects.jsonl"
 
 
 @dataclass(frozen=True, slots=True)

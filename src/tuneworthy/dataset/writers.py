@@ -14,7 +14,6 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Final
 
 import orjson
 
@@ -169,9 +168,9 @@ def preference_row(row: Example) -> JsonObject:
 
 # --- turns --------------------------------------------------------------------------------------------------------
 
-_SPEAKERS: Final = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
-_NO_KEYS: Final = "a message with keys other than role and content"
-_NOT_ALTERNATING: Final = "user and assistant turns that do not alternate"
+_SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
+_NO_KEYS = "a message with keys other than role and content"
+_NOT_ALTERNATING = "user and assistant turns that do not alternate"
 
 
 def sharegpt_row(row: Example) -> JsonObject:
@@ -245,7 +244,7 @@ def alpaca_row(row: Example) -> JsonObject:
 
 # --- files of trainers ---------------------------------------------------------------------------------------------
 
-_SHAREGPT: Final = {
+_SHAREGPT = {
     "formatting": "sharegpt",
     "columns": {"messages": "conversations", "tools": "tools"},
     "tags": {
@@ -258,7 +257,7 @@ _SHAREGPT: Final = {
         "system_tag": "system",
     },
 }
-_CHAT_TEMPLATE: Final = {
+_CHAT_TEMPLATE = {
     "ds_type": "json",
     "type": "chat_template",
     "field_messages": "messages",
@@ -302,10 +301,8 @@ def axolotl_row(row: Example) -> JsonObject:
 
 # --- Parquet ------------------------------------------------------------------------------------------------------
 
-_BATCH: Final = 4096
-_MESSAGE_KEYS: Final = frozenset(
-    {"role", "content", "name", "tool_calls", "tool_call_id", "weight", "reasoning_content"}
-)
+_BATCH = 4096
+_MESSAGE_KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "weight", "reasoning_content"})
 
 
 def parquet_row(row: Example) -> JsonObject:

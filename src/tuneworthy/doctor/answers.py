@@ -11,7 +11,6 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from tuneworthy.retrieval.searches import SCHEMA as SEARCHES
 from tuneworthy.store import Folder
@@ -20,9 +19,9 @@ from tuneworthy.store.responses import SCHEMA, decoded
 from tuneworthy.store.shapes import DamagedRecord, shaped
 from tuneworthy.types import Dollars, JsonObject, frozen
 
-QUARANTINE: Final = "quarantine"
+QUARANTINE = "quarantine"
 # Column of a bad value to the consequence.
-ROW_COSTS: Final = {
+ROW_COSTS = {
     "key": "The answer can no longer be found. Its cost still counts.",
     "body": "One answer must be requested and paid for again. Its earlier cost still counts.",
     "cost_usd": (
@@ -32,7 +31,7 @@ ROW_COSTS: Final = {
     "ceiling_usd": "The cost is unknown, so the budget cannot be enforced. A repair assumes the file's highest cost.",
     "created": "The signature of one answer is void, so it must be requested again. Its earlier cost still counts.",
 }
-COLUMNS: Final = {
+COLUMNS = {
     "responses": ("key", "body", "cost_usd", "created"),
     "further_answers": ("key", "cost_usd", "created"),
     "open_calls": ("key", "ceiling_usd", "created"),

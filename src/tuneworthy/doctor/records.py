@@ -71,7 +71,7 @@ RECORDS: Final[Mapping[str, tuple[Any, str]]] = {
     "imports/latest": (Pointer, "Run `tuneworthy data import` to find the latest import again."),
 }
 # Records that nothing else in the store can replace.
-IRREPLACEABLE: Final = frozenset({"comparisons", "revealed"})
+IRREPLACEABLE = frozenset({"comparisons", "revealed"})
 # Folder to the record of its subfolders, its shape, and the consequence of damage.
 FROZEN: Final[Mapping[str, tuple[str, Any, str]]] = {
     "models": (MANIFEST, Manifest, "This model cannot be used. Rerun the command that created it."),

@@ -30,7 +30,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from secrets import token_bytes
-from typing import Final
 
 import orjson
 from scipy.special import betaincinv
@@ -43,12 +42,12 @@ from tuneworthy.store import Folder
 from tuneworthy.text import has_text
 from tuneworthy.types import Request, frozen
 
-CHAT: Final = "/v1/chat/completions"
+CHAT = "/v1/chat/completions"
 # Below `.tuneworthy`: the state of the candidate with this id.
-STATE: Final = "shadow/canary-{}"
-STEPS: Final = (0.01, 0.05, 0.25, 1.0)
+STATE = "shadow/canary-{}"
+STEPS = (0.01, 0.05, 0.25, 1.0)
 # A step ends only after so many answers of the candidate to users.
-MIN_ANSWERS: Final = 100
+MIN_ANSWERS = 100
 # How long production's answer admits further requests of its kind, seconds; and how many kinds are remembered.
 ACCEPTED_S, MAX_KINDS = 120.0, 10_000
 # Production's answers count for so long, seconds, and at most so many.
@@ -61,14 +60,14 @@ ALPHA, QUANTILE, RATES = 1e-5, 0.99, (0.05, 0.25, 0.9)
 # wait, until production gave so many answers.
 SLOWER, MIN_WAIT_S, FIRST_WAIT_S, MIN_TIMED = 3.0, 2.0, 10.0, 20
 # Headers that differ among the requests of one client, and carry no credential.
-_OF_ONE_REQUEST: Final = frozenset(
+_OF_ONE_REQUEST = frozenset(
     b"content-length traceparent tracestate sentry-trace idempotency-key x-request-id x-client-request-id "
     b"x-stainless-retry-count".split()
 )
 # Headers with a key. Without any of them, or if it is one of them, the header of the session may be the credential.
-_CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key", b"api-key"})
+_CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key"})
 # Statuses by which production refuses a client; others but 200 are faults.
-_REFUSALS: Final = frozenset({401, 402, 403, 407, 429})
+_REFUSALS = frozenset({401, 402, 403, 407, 429})
 
 
 @frozen

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import groupby
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -34,9 +34,9 @@ from tuneworthy.text import plural
 from tuneworthy.types import Cases, Trace, Variant, frozen
 
 # Score of a pair: 1 if the candidate's answer is not below the threshold of confidence.
-CONFIDENCE: Final = "confidence"
+CONFIDENCE = "confidence"
 # Of so many of the last sessions, more than half must have a signal, or it is not known how confident answers are.
-RECENT: Final = 100
+RECENT = 100
 
 
 @frozen

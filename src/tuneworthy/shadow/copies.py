@@ -15,7 +15,6 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Final
 
 import orjson
 
@@ -24,13 +23,13 @@ from tuneworthy.shadow import messages
 from tuneworthy.types import frozen
 
 # Marks requests that are not a user's.
-MARK: Final = {"X-Tuneworthy-Shadow": "1"}
+MARK = {"X-Tuneworthy-Shadow": "1"}
 # A request or an answer above it is not copied, bytes.
-MOST_BYTES: Final = 2**20
+MOST_BYTES = 2**20
 # Unsent bytes in the pipe to the child, at most.
-MOST_WAITING: Final = 8 * 2**20
+MOST_WAITING = 8 * 2**20
 # Users who wait for the candidate, at most.
-MAX_USERS: Final = 64
+MAX_USERS = 64
 # Outcomes that the child reports; the others are counted here.
 PAIRED, UNREADABLE, PERSONAL, FAILED, UNSTORED, BUDGET = (
     "paired",
@@ -42,10 +41,10 @@ PAIRED, UNREADABLE, PERSONAL, FAILED, UNSTORED, BUDGET = (
 )
 BUSY, STARTING, LOST, LARGE = "busy", "starting", "lost", "too_large"
 # Why no more copies are made: the verdict is clear, or `shadow.sessions` have ended. `BUDGET` is another reason.
-ENOUGH: Final = "enough"
-OUTCOMES: Final = (PAIRED, UNREADABLE, PERSONAL, FAILED, UNSTORED, BUDGET, BUSY, STARTING, LOST, LARGE)
+ENOUGH = "enough"
+OUTCOMES = (PAIRED, UNREADABLE, PERSONAL, FAILED, UNSTORED, BUDGET, BUSY, STARTING, LOST, LARGE)
 # How long a child may take to end once it gets no more copies, seconds.
-_GRACE_S: Final = 15.0
+_GRACE_S = 15.0
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 60.0
 
 

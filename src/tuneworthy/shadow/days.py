@@ -6,7 +6,6 @@ one period, each session is a block.
 """
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
@@ -15,19 +14,19 @@ from tuneworthy.shadow import messages
 from tuneworthy.stats.blocks import block_sequence, blocks_until, running_mean
 
 # Finished blocks before any result: weekdays differ.
-MIN_DAYS: Final = 7
+MIN_DAYS = 7
 # Blocks for which the sequence is narrowest: days, and sessions if each is a block.
-HORIZON: Final = 14
-SESSIONS_HORIZON: Final = 100
+HORIZON = 14
+SESSIONS_HORIZON = 100
 # Disagreements that are added to the variance, so that a few sessions without any are not certain.
-ADDED: Final = 6
+ADDED = 6
 # Largest standard deviation between days at which a first step of `MIN_DAYS` is enough; assumed if it is not measured.
-USUAL_BETWEEN: Final = 0.04
+USUAL_BETWEEN = 0.04
 # Share of answers that differ in quality, and labelled sessions a day, before any is known.
-CHANGED: Final = 0.15
-USUAL_TRAFFIC: Final = (30, 100, 300)
+CHANGED = 0.15
+USUAL_TRAFFIC = (30, 100, 300)
 # Losses beyond the margin whose days are forecast.
-LOSSES: Final = (0.05, 0.1)
+LOSSES = (0.05, 0.1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from math import ceil, log
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -34,21 +34,21 @@ from tuneworthy.store import Folder
 from tuneworthy.store.lines import read_lines
 from tuneworthy.types import JsonMapping, JsonObject, frozen
 
-CHANCE: Final = 0.01
-ALPHA: Final = 0.05
+CHANCE = 0.01
+ALPHA = 0.05
 # Times that it is drawn by lot who is a case.
-DRAWS: Final = 999
+DRAWS = 999
 # Fewer cases, or questions of traffic, say nothing; of more, a sample is taken.
-LEAST: Final = 30
-MOST: Final = 5000
+LEAST = 30
+MOST = 5000
 # Topics that are named, at most; the questions of one, at least; its words, and its examples.
-TOPICS: Final = 5
-LEAST_OF_TOPIC: Final = 3
+TOPICS = 5
+LEAST_OF_TOPIC = 3
 _WORDS, _EXAMPLES = 5, 2
 # Uncovered questions among the new cases that are drawn.
-WANTED: Final = 10
+WANTED = 10
 # Rows of the matrix of similarities that are computed at a time.
-_BLOCK: Final = 512
+_BLOCK = 512
 
 
 @frozen

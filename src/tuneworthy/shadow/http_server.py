@@ -15,7 +15,7 @@ import math
 import resource
 import socket
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any
 
 import httptools  # of the extra `proxy`
 import uvicorn
@@ -24,21 +24,21 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from tuneworthy.errors import UserError
 from tuneworthy.shadow.proxy import MAX_HEADERS, App, ShadowProxy
 
-BACKLOG: Final = 2048
+BACKLOG = 2048
 # Idle connections are closed after that, seconds; clients close theirs sooner.
-KEEP_ALIVE_S: Final = 75
+KEEP_ALIVE_S = 75
 # How long open answers may take once the proxy is stopped, seconds.
-GRACE_S: Final = 30
+GRACE_S = 30
 # Time for all headers of a request; and for `MIN_RATE` in its body, or in an answer that waits to be read; seconds.
-LIMIT_S: Final = {"head": 10.0, "body": 20.0, "answer": 60.0}
+LIMIT_S = {"head": 10.0, "body": 20.0, "answer": 60.0}
 # Bytes a second.
-MIN_RATE: Final = 500
+MIN_RATE = 500
 # Connections of users, half of them from one address.
-MAX_CONNECTIONS: Final = 4096
+MAX_CONNECTIONS = 4096
 # Files of the process that are no connections of users or to the upstream.
-RESERVED_FILES: Final = 96
+RESERVED_FILES = 96
 # Requests of one connection that wait for the answer before theirs.
-MAX_PIPELINED: Final = 32
+MAX_PIPELINED = 32
 
 
 def listen(host: str, port: int) -> socket.socket:

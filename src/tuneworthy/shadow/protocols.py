@@ -20,10 +20,10 @@ from tuneworthy.graders.tool_call import read_call
 from tuneworthy.providers.usage import WireModel, mapping
 from tuneworthy.types import JsonObject, Response, content_hash
 
-_GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 # Keys of a request, in all protocols, that make up the question; and types of tools that the client runs.
-_ASKING: Final = ("model", "messages", "input", "system", "instructions", "tools", "functions")
-_OWN_TOOLS: Final = frozenset({"function", "custom"})
+_ASKING = ("model", "messages", "input", "system", "instructions", "tools", "functions")
+_OWN_TOOLS = frozenset({"function", "custom"})
 
 
 def session_name(header: str, body: bytes) -> str:

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Self
 from urllib.parse import unquote
 
 import aiohttp
@@ -39,30 +39,30 @@ from tuneworthy.shadow.protocols import STREAMS, session_name
 
 HEALTH, METRICS = b"/-/health", b"/-/metrics"
 # Bodies of requests and answers that are kept for copies, all together, bytes; further ones are passed on as they come.
-MAX_KEPT: Final = 128 * 2**20
+MAX_KEPT = 128 * 2**20
 # Of all headers of a request together, bytes.
-MAX_HEADERS: Final = 64 * 2**10
+MAX_HEADERS = 64 * 2**10
 # Of the path and the query of a request, bytes.
-MOST_TARGET: Final = 16 * 2**10
+MOST_TARGET = 16 * 2**10
 # How long the upstream may send nothing, seconds.
-IDLE_S: Final = 600.0
+IDLE_S = 600.0
 # Whether a user leaves is watched only while an answer takes longer than this, seconds.
-_WATCH_S: Final = 0.05
-_ONE_CONNECTION: Final = frozenset(
+_WATCH_S = 0.05
+_ONE_CONNECTION = frozenset(
     b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding "
     b"upgrade expect http2-settings".split()
 )
-_MARK: Final = next(iter(MARK)).lower().encode()
-_COUNTED: Final = (b"content-length", b"transfer-encoding", b"host")
+_MARK = next(iter(MARK)).lower().encode()
+_COUNTED = (b"content-length", b"transfer-encoding", b"host")
 # Unlikely depth of percent-encoding in a path.
-_MAX_DECODINGS: Final = 4
+_MAX_DECODINGS = 4
 # A decoded path that some server could take for one outside its folder: two dots at an end of a name, as `..;`.
-_CLIMBS: Final = re.compile(r"[\x00-\x1f\x7f]|%u|(?<!\w)\.\.|\.\.(?!\w)", re.IGNORECASE)
+_CLIMBS = re.compile(r"[\x00-\x1f\x7f]|%u|(?<!\w)\.\.|\.\.(?!\w)", re.IGNORECASE)
 # Codings of an answer that can be read here (`unpacked`), with their weights.
-_READABLE: Final = re.compile(
+_READABLE = re.compile(
     rb"(?:^|,)\s*((?:gzip|deflate|identity)(?:\s*;\s*q=(?!0(?:\.0*)?\s*(?:,|$))[\d.]+)?)\s*(?=,|$)", re.IGNORECASE
 )
-_REFUSED_METHODS: Final = frozenset({"CONNECT", "TRACE"})
+_REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})
 
 Headers = Sequence[tuple[bytes, bytes]]
 Scope = MutableMapping[str, Any]
@@ -79,7 +79,7 @@ class _Refused(Exception):
 
 
 # What can go wrong between the proxy and a server.
-_FAULTS: Final = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, TimeoutError, OSError)
+_FAULTS = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, TimeoutError, OSError)
 
 
 def _refusal(error: Exception, where: URL) -> _Refused:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from itertools import chain, product
 from pathlib import Path
 from sys import maxsize
-from typing import Any, Final
+from typing import Any
 
 import orjson
 from pydantic import TypeAdapter
@@ -53,28 +53,28 @@ from tuneworthy.types import (
 )
 
 # Strata that are examined one by one; the others, with fewest sessions, are one.
-MOST_STRATA: Final = 50
-OTHERS: Final = "others"
+MOST_STRATA = 50
+OTHERS = "others"
 # Key of a row with the right answer of its last turn.
-TRUTH: Final = "truth"
+TRUTH = "truth"
 # What `shadow proxy` records, below `.tuneworthy`: a row a turn, masked as `data.policy` says, in the order of time.
-TRAFFIC: Final = "shadow/traffic.jsonl"
+TRAFFIC = "shadow/traffic.jsonl"
 # Keys of its rows: when one was written, seconds since the epoch; whether it went through the masks; and the id of the
 # variant that failed to answer it.
-WRITTEN: Final = "written"
-CLEAN: Final = "clean"
-FAILED_BY: Final = "failed_by"
+WRITTEN = "written"
+CLEAN = "clean"
+FAILED_BY = "failed_by"
 # Key of a row that is sent or stored along with its messages.
-_SENT: Final = frozenset({"tools"})
+_SENT = frozenset({"tools"})
 # Of the name of a stratum, characters: a client may have chosen it, and it is stored with each of its metrics.
-_MOST_NAME: Final = 100
+_MOST_NAME = 100
 # Where more of the sessions than this share ask only what others ask, a note says so.
-_MOST_REPEATED: Final = 0.1
+_MOST_REPEATED = 0.1
 # Keys of a row, or of its `metadata`, with its date: ISO 8601, or seconds or milliseconds since the epoch.
-DATE_KEYS: Final = (WRITTEN, "timestamp", "date", "created_at", "created", "start_time", "ended")
-_DATE: Final = TypeAdapter(datetime)
+DATE_KEYS = (WRITTEN, "timestamp", "date", "created_at", "created", "start_time", "ended")
+_DATE = TypeAdapter(datetime)
 # Keys of a row, or of its `metadata`, that name its session where no format does.
-SESSION_KEYS: Final = ("session_id", "conversation_id", "thread_id", "sessionId", "conversationId", "threadId")
+SESSION_KEYS = ("session_id", "conversation_id", "thread_id", "sessionId", "conversationId", "threadId")
 
 
 class NothingEnded(UserError):

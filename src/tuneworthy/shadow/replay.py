@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from heapq import nsmallest
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -44,13 +44,13 @@ from tuneworthy.text import plural
 from tuneworthy.types import Case, JsonObject, Trace, Variant, calls_of, content_hash, frozen, role_of
 
 # `.tuneworthy/shadow.json`: the last replay, for the gate and the report; next to it, the pairs, the worst first.
-DOCUMENT: Final = "shadow"
-PAIRS: Final = "shadow/pairs.jsonl"
-QUEUE: Final = "shadow/labels.jsonl"
+DOCUMENT = "shadow"
+PAIRS = "shadow/pairs.jsonl"
+QUEUE = "shadow/labels.jsonl"
 # Turns that are asked before the rules are applied again.
-TURNS: Final = 400
+TURNS = 400
 # Changes by which a pair got worse; where the truth is not known, other answers only differ.
-DECISIVE: Final = frozenset({*COMPARED, "judge"})
+DECISIVE = frozenset({*COMPARED, "judge"})
 Asked = tuple[TrafficSession, RecordedTurn]
 
 

@@ -26,7 +26,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import field, replace
 from itertools import groupby
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -39,17 +39,17 @@ from tuneworthy.stats.blocks import running_mean
 from tuneworthy.text import count
 from tuneworthy.types import MOST_UNSCORED, frozen
 
-ALPHA: Final = 0.05
+ALPHA = 0.05
 # Metrics that must be shown to be no worse, in every stratum.
-COMPARED: Final = ("quality", "format", "refusal")
+COMPARED = ("quality", "format", "refusal")
 # Metrics that compare the candidate with a limit of the project file.
-LIMITED: Final = ("latency", "cost")
+LIMITED = ("latency", "cost")
 # Metrics that are shown as shares and decide nothing: a replay times answers under its own load.
-SHARES: Final = ("agreement", "latency")
+SHARES = ("agreement", "latency")
 # Harm beyond the margin that stops at once, whatever the day.
-GROSS: Final = 0.3
+GROSS = 0.3
 # Points of a sequence that are kept for its chart, at most.
-POINTS: Final = 24
+POINTS = 24
 Status = Literal["pass", "fail", "unknown"]
 # Returns both scores of a pair; None without a score.
 ScoreOf = Callable[[AnswerPair], Scores | None]

@@ -21,7 +21,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -59,10 +59,10 @@ from tuneworthy.store.lines import append_line
 from tuneworthy.types import Case, Example, JsonObject, Response, Variant
 
 # The child of the proxy yields to the proxy, unless users wait for it.
-NICENESS: Final = 19
+NICENESS = 19
 # Fields of a user's request that the candidate's prompt, its own sampling and the turn replace, or that concern
 # production's account. Others ask for an answer that the candidate would not give.
-_REPLACED: Final = names(
+_REPLACED = names(
     "stream stream_options max_tokens max_completion_tokens model messages tools temperature top_p seed "
     "presence_penalty frequency_penalty reasoning_effort verbosity user metadata store service_tier safety_identifier "
     "prompt_cache_key"

@@ -1,7 +1,5 @@
 """Lineage of an artifact: the adapter and base of a merge, and the context length that its rows need."""
 
-from typing import Final
-
 from tuneworthy.errors import UserError
 from tuneworthy.providers.model_safety import read_config
 from tuneworthy.ship import messages
@@ -9,9 +7,9 @@ from tuneworthy.store.artifacts import Artifact, Manifest, find_artifact, open_a
 from tuneworthy.store.folder import Folder
 
 # Tokens that a chat has room for at least, if the model can read as many.
-LEAST: Final = 4096
+LEAST = 4096
 # Longer contexts are rounded up to its multiple.
-ROUND: Final = 1024
+ROUND = 1024
 
 
 def lineage(store: Folder, adapter: str | None = None, base: str | None = None) -> tuple[Artifact, Artifact]:

@@ -10,7 +10,7 @@ Source: ggml docs/gguf.md; llama.cpp convert_hf_to_gguf.py.
 from contextlib import closing
 from math import prod
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -34,12 +34,12 @@ from tuneworthy.store.artifacts import Artifact, find_artifact, write_artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.types import JsonObject, Say
 
-FILE: Final = "model.gguf"
-WRITTEN: Final = ("f16", "q8_0")
-QUANTIZE: Final = "llama-quantize"
-K_QUANTS: Final = ("q2_k", "q3_k_m", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m", "q6_k")
-_FILE_TYPE: Final = {"f16": 1, "q8_0": 7}
-_LEFT_OUT: Final = ("GGUF.", "general.architecture", "general.file_type", "general.quantization_version",
+FILE = "model.gguf"
+WRITTEN = ("f16", "q8_0")
+QUANTIZE = "llama-quantize"
+K_QUANTS = ("q2_k", "q3_k_m", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m", "q6_k")
+_FILE_TYPE = {"f16": 1, "q8_0": 7}
+_LEFT_OUT = ("GGUF.", "general.architecture", "general.file_type", "general.quantization_version",
                     "tokenizer.chat_template")  # fmt: skip
 
 

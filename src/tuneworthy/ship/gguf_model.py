@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import pi
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -44,7 +44,7 @@ class Architecture:
 
 
 # Class of a model, as its config names it.
-ARCHITECTURES: Final = {
+ARCHITECTURES = {
     "LlamaForCausalLM": Architecture("llama", permute=True),
     "MistralForCausalLM": Architecture("llama", permute=True),
     "Qwen2ForCausalLM": Architecture("qwen2"),
@@ -55,10 +55,10 @@ ARCHITECTURES: Final = {
     "Qwen3MoeForCausalLM": Architecture("qwen3moe", own_head_size=True),
 }
 # One weight of one expert; the file has those of all experts of a layer as one tensor.
-_EXPERT: Final = re.compile(r"(?P<experts>.+\.experts)\.(?P<number>\d+)\.(?P<part>\w+\.weight)")
+_EXPERT = re.compile(r"(?P<experts>.+\.experts)\.(?P<number>\d+)\.(?P<part>\w+\.weight)")
 # What llama.cpp takes for granted of Gemma 3: a layer in six sees everything, the others a window, each with its base.
-_WINDOWED: Final = 6
-_LOCAL_BASE: Final = 10000.0
+_WINDOWED = 6
+_LOCAL_BASE = 10000.0
 
 
 class RopeConfig(BaseModel):

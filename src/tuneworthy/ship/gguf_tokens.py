@@ -8,7 +8,7 @@ Source: llama.cpp convert_hf_to_gguf.py (get_vocab_base, get_vocab_base_pre), sr
 
 import re
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -23,9 +23,9 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 _LETTERS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
 _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 # Regular expression of a pre-tokenizer to the name that llama.cpp knows it by.
-_RULES: Final = {_LETTERS + "{1,3}" + _REST: "llama-bpe", _LETTERS + _REST: "qwen2"}
-_SPACE: Final = "\u2581"
-_BYTE_TOKEN: Final = re.compile("<0x..>", re.DOTALL)
+_RULES = {_LETTERS + "{1,3}" + _REST: "llama-bpe", _LETTERS + _REST: "qwen2"}
+_SPACE = "\u2581"
+_BYTE_TOKEN = re.compile("<0x..>", re.DOTALL)
 
 
 M = TypeVar("M", bound=BaseModel)

@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from tuneworthy.arrays import Floats32
 from tuneworthy.errors import ModelError, UserError
@@ -18,7 +17,7 @@ from tuneworthy.providers.model_safety import number_of, read_config, tensors_of
 from tuneworthy.providers.weights import Place
 from tuneworthy.ship import messages
 
-_PART: Final = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
+_PART = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
 
 
 @dataclass(frozen=True, slots=True)

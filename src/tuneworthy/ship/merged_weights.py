@@ -8,7 +8,6 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import orjson
@@ -21,13 +20,13 @@ from tuneworthy.ship.lora import LoraAdapter, read_adapter
 from tuneworthy.store.folder import write_atomic
 
 # What torch calls the types of safetensors.
-TORCH_DTYPES: Final = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
-TOKENIZER_FILES: Final = (
+TORCH_DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
+TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json",
     "tokenizer.model", "vocab.json", "merges.txt",
 )  # fmt: skip
-_COPIED: Final = ("config.json", "generation_config.json")
-_HEAD: Final = "lm_head.weight"
+_COPIED = ("config.json", "generation_config.json")
+_HEAD = "lm_head.weight"
 
 
 def share_lost(errors: Sequence[float]) -> dict[str, float | int]:

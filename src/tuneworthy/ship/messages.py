@@ -1,19 +1,17 @@
 """Every sentence about merging, exporting, parity and serving that a person reads."""
 
-from typing import Final
-
-TRAIN_AGAIN: Final = (
+TRAIN_AGAIN = (
     "Run `tuneworthy train` to train the adapter again. If it reports that this run has finished, change [train] first."
 )
-USE_Q8: Final = "Pass --type q8_0."
-USE_CONVERTER: Final = "Convert the model with llama.cpp's convert_hf_to_gguf.py."
-MERGE_INTO_16BIT: Final = "Merge into the original 16-bit base model."
-MERGE_INTO_OWN_BASE: Final = "Merge into the base model that the adapter was trained on."
-ADD_TEMPLATE: Final = "Add chat_template.jinja to the folder."
+USE_Q8 = "Pass --type q8_0."
+USE_CONVERTER = "Convert the model with llama.cpp's convert_hf_to_gguf.py."
+MERGE_INTO_16BIT = "Merge into the original 16-bit base model."
+MERGE_INTO_OWN_BASE = "Merge into the base model that the adapter was trained on."
+ADD_TEMPLATE = "Add chat_template.jinja to the folder."
 
 
 # Settings of PEFT that `train` never makes.
-UNMERGEABLE_SETTINGS: Final = {
+UNMERGEABLE_SETTINGS = {
     "use_dora": "is a DoRA adapter",
     "use_rslora": "is scaled by rsLoRA",
     "modules_to_save": "trains whole modules",

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from tuneworthy.errors import UserError
 from tuneworthy.extras import require
@@ -18,12 +18,12 @@ from tuneworthy.store.folder import Folder
 from tuneworthy.types import frozen
 
 What = Literal["merged", "adapter", "gguf"]
-NAME: Final = "tuned"
+NAME = "tuned"
 # Requests that the embedded llama.cpp answers together.
-SLOTS: Final = 4
+SLOTS = 4
 # Accepted values of vLLM's `--max-lora-rank`. Source: vLLM vllm/config/lora.py.
-RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-MAX_LOGPROBS: Final = 200
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+MAX_LOGPROBS = 200
 
 
 @frozen

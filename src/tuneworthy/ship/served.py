@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
-from typing import Final
 from urllib.parse import urlsplit
 
 import orjson
@@ -27,10 +26,10 @@ from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.trust import LOOPBACK
 from tuneworthy.types import JsonMapping
 
-NOTE: Final = "served"
-TIMEOUT_S: Final = 5.0
+NOTE = "served"
+TIMEOUT_S = 5.0
 # Largest answer that is read.
-MOST_BYTES: Final = 4 * 2**20
+MOST_BYTES = 4 * 2**20
 
 
 class ServedNote(OpenRecord):

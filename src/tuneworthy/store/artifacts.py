@@ -19,8 +19,8 @@ from tuneworthy.store.frozen import changed, freeze_folder
 from tuneworthy.store.shapes import Pointer, shaped
 from tuneworthy.types import JsonMapping, JsonObject
 
-FORMAT: Final = 1
-MANIFEST: Final = "manifest.json"
+FORMAT = 1
+MANIFEST = "manifest.json"
 Kind = Literal["base", "adapter", "merged", "gguf", "classifier"]
 # Kind to the verb of the command line that makes it.
 MADE_BY: Final[Mapping[str, str]] = {

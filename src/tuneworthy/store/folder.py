@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 
@@ -23,7 +23,7 @@ from tuneworthy.store.shapes import DamagedRecord, parsed
 
 NAME = ".tuneworthy"
 # Kinds of files that are opened by no one: reading or writing them could wait for ever.
-SPECIAL: Final = frozenset({stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK})
+SPECIAL = frozenset({stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK})
 T = TypeVar("T")
 
 

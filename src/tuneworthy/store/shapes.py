@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 from typing_extensions import TypedDict
@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 from tuneworthy.errors import UserError
 
 T = TypeVar("T")
-ANOTHER_VERSION: Final = "was written by another version of tuneworthy"
+ANOTHER_VERSION = "was written by another version of tuneworthy"
 
 
 class OpenRecord(TypedDict):

@@ -20,7 +20,7 @@ from hmac import compare_digest
 from pathlib import Path
 from secrets import token_bytes
 from tempfile import NamedTemporaryFile
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -32,11 +32,11 @@ from tuneworthy.trust import trust_file
 from tuneworthy.types import JsonMapping, JsonObject, canonical
 
 # Path of the key, for CI.
-VARIABLE: Final = "TUNEWORTHY_KEY"
-UNSIGNED: Final = "no valid signature"
+VARIABLE = "TUNEWORTHY_KEY"
+UNSIGNED = "no valid signature"
 # Ends of the public key and of the signature in a mark.
 _KEY, _SIGNATURE = 64, 192
-_HEX: Final = re.compile(f"[0-9a-f]{{{_KEY}}}")
+_HEX = re.compile(f"[0-9a-f]{{{_KEY}}}")
 
 
 class MeasuredElsewhere(UserError):

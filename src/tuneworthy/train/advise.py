@@ -7,7 +7,7 @@ hand.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy.config.train import Train
 from tuneworthy.store.artifacts import Artifact
@@ -20,24 +20,24 @@ from tuneworthy.train.settings import ALL_LINEAR, TrainingSettings
 from tuneworthy.train.shape import Shape
 from tuneworthy.types import JsonObject, frozen
 
-RANKS: Final = (16, 32, 64, 128, 256)
-ALPHA: Final = 32.0
+RANKS = (16, 32, 64, 128, 256)
+ALPHA = 32.0
 # Exponent of the fit of the learning rate over the width, by family.
-FIT: Final = {"llama": 0.781, "qwen2": 0.0775, "qwen3": 0.0775}
-FULL_RATE: Final = 5e-5
-LORA_TIMES: Final = 10
-MAX_RATE: Final = 1e-3
-SHORT_STEPS: Final = 100
-SHORT_TIMES: Final = 15
-PLAIN_RATE: Final = 2e-4
-MAX_BATCH: Final = 31
-EPOCHS: Final = 3.0
-REHEARSAL: Final = 0.05
+FIT = {"llama": 0.781, "qwen2": 0.0775, "qwen3": 0.0775}
+FULL_RATE = 5e-5
+LORA_TIMES = 10
+MAX_RATE = 1e-3
+SHORT_STEPS = 100
+SHORT_TIMES = 15
+PLAIN_RATE = 2e-4
+MAX_BATCH = 31
+EPOCHS = 3.0
+REHEARSAL = 0.05
 # Of DPO: TRL's default, and how many times lower its rate is than that of training on answers.
-BETA: Final = 0.1
-PAIRS_LESS: Final = 40
+BETA = 0.1
+PAIRS_LESS = 40
 # Lengths are rounded up to its multiple.
-STEP_ROUND: Final = 8
+STEP_ROUND = 8
 
 
 @frozen

@@ -10,15 +10,15 @@ It is given to transformers under the name `NAME`, and works with every model wh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
 
-NAME: Final = "tuneworthy_rows"
+NAME = "tuneworthy_rows"
 # Rows are padded to a multiple of this many tokens, so that few sizes occur.
-ROUNDED: Final = 16
-_PECULIAR: Final = ("sliding_window", "attn_logit_softcapping", "attention_chunk_size", "layer_types", "sinks")
+ROUNDED = 16
+_PECULIAR = ("sliding_window", "attn_logit_softcapping", "attention_chunk_size", "layer_types", "sinks")
 
 
 def supports(config: Any) -> bool:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy.config.project import Project
 from tuneworthy.errors import ModelError, UserError
@@ -27,12 +27,12 @@ from tuneworthy.train import messages
 from tuneworthy.train.shape import read_shape
 from tuneworthy.types import Say
 
-SIXTEEN_BIT: Final = {"BF16": "bfloat16", "F16": "float16"}
+SIXTEEN_BIT = {"BF16": "bfloat16", "F16": "float16"}
 # Entries of the loading report of transformers: weights that it draws at random, or drops.
-LOADING_FAULTS: Final = ("missing_keys", "mismatched_keys", "unexpected_keys")
-LIBRARIES: Final = ("torch", "transformers", "trl", "peft", "accelerate", "gguf", "bitsandbytes")
+LOADING_FAULTS = ("missing_keys", "mismatched_keys", "unexpected_keys")
+LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "gguf", "bitsandbytes")
 # Pre-tokenisers of GGUF files that take digits one by one. Source: llama.cpp, src/llama-vocab.cpp.
-DIGITS_APART: Final = frozenset({"smollm", "starcoder", "refact", "command-r", "codeshell"})
+DIGITS_APART = frozenset({"smollm", "starcoder", "refact", "command-r", "codeshell"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ A checkpoint that has no seal, or does not match its seal, is from a run that wa
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import orjson
 from typing_extensions import TypedDict
@@ -22,11 +22,11 @@ from tuneworthy.store.shapes import DamagedRecord, parsed
 from tuneworthy.train.batch_layout import StepsOfAKind
 from tuneworthy.types import JsonMapping, JsonObject
 
-SEAL: Final = "seal.json"
-OPTIMISER: Final = "optimiser.safetensors"
-COUNTERS: Final = "counters.json"
+SEAL = "seal.json"
+OPTIMISER = "optimiser.safetensors"
+COUNTERS = "counters.json"
 # Tensors with fewer numbers are copied before they are written.
-SMALL: Final = 4096
+SMALL = 4096
 
 
 class StoredSeal(TypedDict):

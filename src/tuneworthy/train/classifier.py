@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import orjson
@@ -35,15 +35,15 @@ from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.trainer import TrainingProgress, Watcher, peak_bytes, training_arguments
 from tuneworthy.types import Say, TokenLists, content_hash
 
-WEIGHT_DECAY: Final = 0.01
+WEIGHT_DECAY = 0.01
 # Steps of rows of like length, which are drawn together.
-SORTED: Final = 4
+SORTED = 4
 # Weight of the log loss among epochs of equal score.
-TIE: Final = 1e-6
+TIE = 1e-6
 # Held-out texts (or rows, without them) whose logits are compared; the largest difference that is rounding.
-COMPARED: Final = 128
-ROUNDING: Final = 1e-3
-TEMPERATURES: Final = np.geomspace(0.1, 10, 81)
+COMPARED = 128
+ROUNDING = 1e-3
+TEMPERATURES = np.geomspace(0.1, 10, 81)
 
 
 class EncoderWithHead(torch.nn.Module):

@@ -9,7 +9,6 @@ from dataclasses import asdict, replace
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Final
 
 from tuneworthy.cases.splits import asked_case
 from tuneworthy.classical.encoder import WordPieces
@@ -26,22 +25,22 @@ from tuneworthy.train.advise import Knob, chosen_knob
 from tuneworthy.train.training_rows import SEED, Material, Student, gather
 from tuneworthy.types import Case, JsonMapping, JsonObject, Say, content_hash, frozen, text_of
 
-METHOD: Final = "classifier"
-BATCH: Final = 32
-EPOCHS: Final = 6.0
+METHOD = "classifier"
+BATCH = 32
+EPOCHS = 6.0
 # Where there are fewer rows than that, a run has too few steps at so few epochs.
-FEW_ROWS: Final = 3_000
-MORE_EPOCHS: Final = 20.0
+FEW_ROWS = 3_000
+MORE_EPOCHS = 20.0
 # Peak of the schedule: of a small encoder, and of one with more weights than this.
-SMALL_RATE: Final = 2e-4
-LARGE_RATE: Final = 3e-5
-SMALL: Final = 50e6
-WARMUP: Final = 0.1
-DROPOUT: Final = 0.1
+SMALL_RATE = 2e-4
+LARGE_RATE = 3e-5
+SMALL = 50e6
+WARMUP = 0.1
+DROPOUT = 0.1
 # Most pieces of a text that are read, unless a row is longer: all-MiniLM-L6-v2 was trained with as many.
-LENGTH: Final = 256
+LENGTH = 256
 # Bytes a weight takes: itself, its gradient and two moments, in float32.
-BYTES_A_WEIGHT: Final = 16
+BYTES_A_WEIGHT = 16
 
 
 @frozen

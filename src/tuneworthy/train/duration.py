@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Final
 
 from tuneworthy.train.memory import Device
 from tuneworthy.train.row_lengths import RowLengths
@@ -19,13 +18,13 @@ from tuneworthy.train.shape import Shape
 from tuneworthy.types import JsonObject
 
 # Share of the peak that training uses.
-USED: Final = {"cuda": (0.30, 0.45), "cpu": (0.15, 0.35)}
+USED = {"cuda": (0.30, 0.45), "cpu": (0.15, 0.35)}
 # How many times longer products with NF4 weights take.
-DEQUANTISING: Final = (1.0, 2.0)
+DEQUANTISING = (1.0, 2.0)
 # Seconds that products are timed for.
-SAMPLE_S: Final = 0.2
+SAMPLE_S = 0.2
 # Rows and columns of the matrices that are multiplied.
-SIDE: Final = 512
+SIDE = 512
 
 
 @dataclass(frozen=True, slots=True)

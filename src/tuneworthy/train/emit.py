@@ -10,7 +10,7 @@ Pre-Tokenized Dataset".
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -20,8 +20,8 @@ from tuneworthy.train.render import TokenRow
 from tuneworthy.train.settings import TrainingSettings
 
 # File of the rows.
-ROWS: Final = "rows.jsonl"
-_STOPS: Final = "stops early on the loss or after a fixed number of epochs, not on the task metric."
+ROWS = "rows.jsonl"
+_STOPS = "stops early on the loss or after a fixed number of epochs, not on the task metric."
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class TrainerFormat:
     notes: Sequence[str]
 
 
-FORMATS: Final = {
+FORMATS = {
     "trl": TrainerFormat("train_trl.py", ("python", "train_trl.py"), (f"TRL {_STOPS}",)),
     "unsloth": TrainerFormat(
         "train_unsloth.py", ("python", "train_unsloth.py"), ("Unsloth needs a GPU.", f"Its TRL {_STOPS}")

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Final
 
 import orjson
 
-GIB: Final = 2**30
+GIB = 2**30
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,16 +11,16 @@ from tuneworthy.train.settings_table import SettingsTable
 
 # Rules on a `SettingsTable`; `bad` and `good` are settings by the keys of a library.
 LINTS: Final[RuleBook[Finding]] = RuleBook("train_lints", ["tuneworthy.train.lints"])
-ATTENTION: Final = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "query_key_value", "c_attn", "Wqkv"})
-MOE_NAMES: Final = (
+ATTENTION = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "query_key_value", "c_attn", "Wqkv"})
+MOE_NAMES = (
     "mixtral", "moe", "-a3b", "-a22b", "gpt-oss", "deepseek-v2", "deepseek-v3", "deepseek-r1", "llama-4",
 )  # fmt: skip
-_ALL_LINEAR: Final = 'Set target_modules="all-linear", or lora_target_linear: true in Axolotl.'
+_ALL_LINEAR = 'Set target_modules="all-linear", or lora_target_linear: true in Axolotl.'
 MIN_RATE, MAX_RATE = 1e-4, 1e-3
-MAX_BATCH: Final = 32
-TRL_RATE: Final = 2e-5
+MAX_BATCH = 32
+TRL_RATE = 2e-5
 # Settings that TRL 1.16 or transformers 5.24 renamed or dropped, and what to write instead.
-GONE: Final = {
+GONE = {
     "tokenizer": "processing_class",
     "warmup_ratio": "warmup_steps, where a value below 1 is a ratio",
     "group_by_length": 'train_sampling_strategy="group_by_length"',
@@ -31,9 +31,9 @@ GONE: Final = {
     "no_cuda": "use_cpu",
     "overwrite_output_dir": "",
 }
-_REMOVE: Final = "Remove this setting."
+_REMOVE = "Remove this setting."
 # vLLM's default of max_lora_rank.
-SERVED_RANK: Final = 16
+SERVED_RANK = 16
 
 
 # --- adapters ---

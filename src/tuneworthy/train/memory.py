@@ -13,7 +13,7 @@ kernels/chunked_logprob.py; arXiv 2305.14314 (NF4, double quantisation).
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Literal
 
 from tuneworthy.train.attention import ROUNDED
 from tuneworthy.train.batch_layout import SUPERVISED_ROUNDED, TOKENS_ROUNDED
@@ -26,20 +26,20 @@ from tuneworthy.types import Bounds, JsonObject
 Device = Literal["cpu", "cuda"]
 # Bytes of a weight in NF4 with double quantisation: 4 bits, 8 for the scale per 64, 32 for the scale per 64 ·
 # 256.
-NF4_BYTES: Final = (4 + 8 / 64 + 32 / (64 * 256)) / 8
+NF4_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8
 # Largest tile of TRL's fused output head.
 TILE_TOKENS, TILE_VOCAB = 4096, 32768
 # Bytes of temporaries for each number of the tile in its backward pass; Triton works in place.
-TILE_BYTES: Final = {"cpu": 29, "cuda": 0}
+TILE_BYTES = {"cpu": 29, "cuda": 0}
 # Bytes of a logit where the head is computed at supervised places only: log-probabilities and two gradients.
-HEAD_BYTES: Final = 12
+HEAD_BYTES = 12
 # Imports on first use on a CPU; on a GPU the context and gaps, 0.5 to 2 GB.
-FIXED: Final = {"cpu": 80 * 2**20, "cuda": 1 * GIB}
+FIXED = {"cpu": 80 * 2**20, "cuda": 1 * GIB}
 # Gaps that the C library's allocator leaves between activations, as a share; on a GPU part of `FIXED`.
-GAPS: Final = {"cpu": 0.15, "cuda": 0.0}
+GAPS = {"cpu": 0.15, "cuda": 0.0}
 # Lowest and highest share of the estimate that is expected; benchmarks/memory.py has the measurements.
-BAND: Final = (0.85, 1.2)
-DTYPE_BYTES: Final = {"bfloat16": 2, "float16": 2, "float32": 4}
+BAND = (0.85, 1.2)
+DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 
 Fit = Literal["fits", "fits with checkpointing", "does not fit"]

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
 
 from tuneworthy.config.project import Project
 from tuneworthy.dataset.freeze import latest_version
@@ -28,11 +27,11 @@ from tuneworthy.train.training_rows import Material, gather, start_of
 from tuneworthy.types import JsonObject
 
 # What torch, transformers, peft and trl take before anything is loaded (0.45 GB measured), bytes.
-IMPORTS: Final = 0.5 * GIB
+IMPORTS = 0.5 * GIB
 # Of the machine's memory, for everything else that runs.
-RESERVED: Final = 1.0 * GIB
+RESERVED = 1.0 * GIB
 # Rows that are measured where no tokenizer is loaded.
-SAMPLED: Final = 200
+SAMPLED = 200
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from math import ceil
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -25,25 +25,25 @@ from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.types import Say, content_hash
 
 # Version of how rows are written: with another one they are written again.
-VERSION: Final = 1
+VERSION = 1
 # No template that is meant well puts more before a user's turn.
-OPENING_TOKENS: Final = 1024
+OPENING_TOKENS = 1024
 # A question that has not ended by then is left out.
-QUESTION_TOKENS: Final = 64
+QUESTION_TOKENS = 64
 # An answer that has not ended by then is cut: its end is not supervised then.
-ANSWER_TOKENS: Final = 96
+ANSWER_TOKENS = 96
 # Tokens of a row, about: question, answer and what the template adds.
-LONGEST: Final = 256
+LONGEST = 256
 # Of what the template adds to a row, tokens, about.
-TEMPLATE_TOKENS: Final = 32
+TEMPLATE_TOKENS = 32
 # Tokens of a row on average, and their deviation: most answers are cut, and questions have half of their limit.
 USUAL, DEVIATION = 160, 16.0
 # Questions that are drawn at once.
-DRAWN: Final = 32
+DRAWN = 32
 # Questions besides those that are wanted: now and then the template refuses one, or nothing answers it.
-SPARE: Final = 8
+SPARE = 8
 # Draws for each row that is wanted, at most: some models write few questions that end.
-DRAWS_A_ROW: Final = 4
+DRAWS_A_ROW = 4
 
 
 def stored_rows(training: Path, base_id: str, seed: int, n: int) -> list[TokenRow] | None:

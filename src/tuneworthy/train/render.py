@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat, ChatTemplate
@@ -24,9 +24,9 @@ from tuneworthy.types import JsonObject, Turns, role_of, text_of
 # Around what is supervised, where colours cannot be shown.
 OPEN, CLOSE = "⟦", "⟧"
 # Placeholder of a user's text, to find the text that the template writes around it.
-MARK: Final = "what-the-user-says"
+MARK = "what-the-user-says"
 # Reason why a row is not trained on, to words.
-REASONS: Final = {
+REASONS = {
     "too_long": "longer than max_length",
     "refused": "rejected by the chat template",
     "no_answer": "not ending with an assistant answer",

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from statistics import pstdev
-from typing import Final
 
 import orjson
 
@@ -13,9 +12,9 @@ from tuneworthy.train.render import Rendered, RowChat, TokenRow
 from tuneworthy.types import Message, calls_of, frozen, role_of, text_of
 
 # Of English text, rather too few: an estimate that is too long costs memory, one too short loses rows.
-BYTES_A_TOKEN: Final = 3.0
+BYTES_A_TOKEN = 3.0
 # What a chat template puts around a turn: role, markers, line breaks.
-TURN_TOKENS: Final = 6
+TURN_TOKENS = 6
 
 
 @frozen

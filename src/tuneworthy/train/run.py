@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from math import inf, isfinite
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from tuneworthy.train.trainer import Ran
 
 # Rows whose text and mask are shown and stored.
-SHOWN: Final = 3
-RATE_FACTORS: Final = (0.4, 1.0, 2.5)
+SHOWN = 3
+RATE_FACTORS = (0.4, 1.0, 2.5)
 # Steps of each run of the check of the learning rate, at most; a third of the run's own if that is less.
-RATE_STEPS: Final = 40
+RATE_STEPS = 40
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Adapters are scaled by alpha / rank: what counts is that scale together with the
 """
 
 from dataclasses import asdict, fields
-from typing import Final, Literal, Self
+from typing import Literal, Self
 
 from tuneworthy.errors import UserError
 from tuneworthy.types import JsonMapping, JsonObject, frozen
@@ -14,12 +14,12 @@ Schedule = Literal["linear", "cosine", "constant"]
 Dtype = Literal["bfloat16", "float16", "float32"]
 
 # PEFT's word for every linear layer except the output head.
-ALL_LINEAR: Final = "all-linear"
+ALL_LINEAR = "all-linear"
 
 # Rows that a base writes itself, about, however many rows the task has.
-MOST_REHEARSAL: Final = 512
+MOST_REHEARSAL = 512
 
-_MEMORY: Final = frozenset({"micro_batch_size", "gradient_checkpointing"})
+_MEMORY = frozenset({"micro_batch_size", "gradient_checkpointing"})
 
 
 @frozen

@@ -7,7 +7,7 @@ adapter_config.json. `NAMES` maps every library's keys to one name.
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import orjson
 
@@ -16,10 +16,10 @@ from tuneworthy.input_files import read_input_text
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.types import JsonMapping
 
-MAX_BYTES: Final = 2 * 2**20
+MAX_BYTES = 2 * 2**20
 
 # Key of a library to the name that lints use.
-NAMES: Final = {
+NAMES = {
     "r": "rank", "lora_r": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout",
     "target_modules": "target_modules", "lora_target_modules": "target_modules",
     "target_parameters": "target_parameters", "lora_target_parameters": "target_parameters",
@@ -35,10 +35,10 @@ NAMES: Final = {
     "load_best_model_at_end": "best_at_end", "early_stopping_patience": "early_stopping",
 }  # fmt: skip
 # Names that a run has, and a config of adapters does not.
-_OF_RUNS: Final = frozenset({"learning_rate", "micro_batch_size", "accumulation", "epochs", "max_length", "packing"})
-_OF_AXOLOTL: Final = frozenset({"base_model", "datasets", "sequence_len", "adapter", "micro_batch_size"})
+_OF_RUNS = frozenset({"learning_rate", "micro_batch_size", "accumulation", "epochs", "max_length", "packing"})
+_OF_AXOLOTL = frozenset({"base_model", "datasets", "sequence_len", "adapter", "micro_batch_size"})
 # PEFT's default of rank and alpha.
-_PEFT_DEFAULT: Final = 8.0
+_PEFT_DEFAULT = 8.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
 
 from tuneworthy.errors import ModelError
 from tuneworthy.providers.gguf import GgufHeader, read_header
@@ -21,22 +20,22 @@ from tuneworthy.train.settings import ALL_LINEAR
 from tuneworthy.types import JsonMapping, frozen
 
 # Largest number that a width or a vocabulary may be.
-MAX_SIZE: Final = 2**24
+MAX_SIZE = 2**24
 # Most layers, and experts of a layer: libraries name and make them one by one. The deepest models have 130.
-MAX_COUNT: Final = 4096
+MAX_COUNT = 4096
 # Architectures whose weights are estimated to 2%; of these, the ones whose embeddings and head are one matrix where
 # config.json does not say, and the ones whose MLP has no gate.
-KNOWN: Final = frozenset({
+KNOWN = frozenset({
     "llama", "mistral", "qwen2", "qwen3", "granite", "smollm3", "olmo2", "gemma", "gemma2", "gemma3_text", "phi3",
     "starcoder2", "gpt_neox", "mixtral", "qwen2_moe", "qwen3_moe",
 })  # fmt: skip
-TIED: Final = frozenset({"smollm3", "gemma", "gemma2", "gemma3_text", "starcoder2"})
-UNGATED: Final = frozenset({"starcoder2", "gpt_neox"})
+TIED = frozenset({"smollm3", "gemma", "gemma2", "gemma3_text", "starcoder2"})
+UNGATED = frozenset({"starcoder2", "gpt_neox"})
 # Architectures named differently in GGUF and config.json.
-GGUF_NAMES: Final = {
+GGUF_NAMES = {
     "gemma3": "gemma3_text", "qwen2moe": "qwen2_moe", "qwen3moe": "qwen3_moe", "gptneox": "gpt_neox",
 }  # fmt: skip
-GGUF_KEYS: Final = {
+GGUF_KEYS = {
     "block_count": "num_hidden_layers", "embedding_length": "hidden_size", "feed_forward_length": "intermediate_size",
     "attention.head_count": "num_attention_heads", "attention.head_count_kv": "num_key_value_heads",
     "attention.key_length": "head_dim", "expert_count": "num_experts", "expert_used_count": "num_experts_per_tok",

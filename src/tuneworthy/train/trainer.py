@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -34,18 +34,18 @@ from tuneworthy.train.render import TokenPair, TokenRow
 from tuneworthy.train.settings import ALL_LINEAR, TrainingSettings
 from tuneworthy.types import JsonObject, Say
 
-EVALS_PER_EPOCH: Final = 2.0
+EVALS_PER_EPOCH = 2.0
 # The run ends when the task metric did not improve in this many evaluations in a row: after an epoch, so that a run
 # of two epochs can end early.
-PATIENCE: Final = 2
+PATIENCE = 2
 # Most that the loss of the first rows may differ between our batches and plain ones, as a share of it.
-LOSS_TOLERANCE: Final = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 1e-2}
+LOSS_TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 1e-2}
 # Settings of models with experts, which PEFT would adapt as fused parameters: `merge` cannot write these.
-EXPERTS: Final = ("num_experts", "num_local_experts")
+EXPERTS = ("num_experts", "num_local_experts")
 # What a run on pairs records of each step beside: share of pairs in the right order, and by how much.
-PAIRED: Final = ("accuracies", "margins")
+PAIRED = ("accuracies", "margins")
 # About as many are written in a run, besides those at each evaluation.
-CHECKPOINTS: Final = 20
+CHECKPOINTS = 20
 
 
 class DivergedError(UserError):

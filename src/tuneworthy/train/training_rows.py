@@ -7,7 +7,6 @@ now. What is held out to stop in time is drawn from the rest.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Final
 
 from tuneworthy.cases import Dataset, guess_kind, labels_of, read_dataset
 from tuneworthy.cases.pairs import rejected_answer
@@ -41,13 +40,13 @@ from tuneworthy.types import (
 )
 
 # Seed of the held-out rows, the order of rows, the new weights and the dropout.
-SEED: Final = 0
-HELD_OUT_MOST: Final = 128
-HELD_OUT_SHARE: Final = 0.1
+SEED = 0
+HELD_OUT_MOST = 128
+HELD_OUT_SHARE = 0.1
 # Fewer rows than that tell nothing: then no row is held out, and the run goes on to its end.
-HELD_OUT_FEWEST: Final = 20
+HELD_OUT_FEWEST = 20
 # Answers may be so many times as long as the longest answer of the rows: longer ones are wrong.
-ANSWER_SLACK: Final = 2
+ANSWER_SLACK = 2
 
 
 @frozen

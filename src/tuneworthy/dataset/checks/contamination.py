@@ -5,7 +5,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from tuneworthy.cases.contamination import answer_losses, search
 from tuneworthy.dataset import messages
@@ -14,10 +13,10 @@ from tuneworthy.dataset.records import Action
 from tuneworthy.types import Example
 
 # Code of a row that may well mean something else than the case: no gate bars it.
-POSSIBLE: Final = "overlap_possible"
-_ON_SET: Final = frozenset({"overlap_price"})
+POSSIBLE = "overlap_possible"
+_ON_SET = frozenset({"overlap_price"})
 # Answers whose price is shown, the dearest.
-_SHOWN: Final = 5
+_SHOWN = 5
 
 
 @data_check(

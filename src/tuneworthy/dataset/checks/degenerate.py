@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from itertools import pairwise
 from string import punctuation
-from typing import Any, Final
+from typing import Any
 
 import orjson
 import re2
@@ -21,30 +21,30 @@ from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.types import UNLABELLED, Example, calls_of
 
 # Words of a question from which an answer that equals it is an echo, and no label that is the question's one word.
-_MIN_ECHO: Final = 3
+_MIN_ECHO = 3
 # Words of an answer from which it can be a loop; words of the longest unit that is repeated.
-_MIN_LOOP: Final = 10
-_LONGEST_UNIT: Final = 60
+_MIN_LOOP = 10
+_LONGEST_UNIT = 60
 # Share of distinct pairs of words above which no loop is looked for.
-_DISTINCT: Final = 0.8
+_DISTINCT = 0.8
 # Repetitions after the first: of a short unit, and of one of `_LONG_UNIT` words.
-_REPEATED: Final = 3
-_LONG_UNIT: Final = 8
+_REPEATED = 3
+_LONG_UNIT = 8
 # Share of an answer, or words, that a loop makes up: lists and tables repeat a little.
-_MUCH: Final = 1 / 3
-_LONG_RUN: Final = 60
+_MUCH = 1 / 3
+_LONG_RUN = 60
 # Words of an answer up to which one word again and again means as many items.
-_MOST_ITEMS: Final = 50
+_MOST_ITEMS = 50
 # Characters of an answer in which a provider's error is the only text.
-_ERROR_CHARS: Final = 1000
-_ERROR_HEAD: Final = 120
+_ERROR_CHARS = 1000
+_ERROR_HEAD = 120
 # Share of the answers with one code above which that is the task; and rows from which it is known.
-_IS_TASK: Final = 0.05
-_MIN_ROWS: Final = 100
+_IS_TASK = 0.05
+_MIN_ROWS = 100
 # Codes that a task can ask for. A log of an outage is full of errors, and no one asks for those.
-_TASKS: Final = frozenset({"echo", "placeholder", "outside_labels"})
+_TASKS = frozenset({"echo", "placeholder", "outside_labels"})
 # Separators of several labels.
-_SEVERAL: Final = re.compile(r"[,;|\n]")
+_SEVERAL = re.compile(r"[,;|\n]")
 
 
 def _compiled() -> dict[str, Any]:
@@ -62,7 +62,7 @@ def _compiled() -> dict[str, Any]:
     return patterns
 
 
-_PATTERNS: Final = _compiled()
+_PATTERNS = _compiled()
 
 
 def _holds(name: str, text: str) -> bool:
@@ -181,7 +181,7 @@ def _outside_labels(row: Example, labels: Sequence[str]) -> bool:
 
 
 # Detectors by code, the most certain first; a row has one code.
-_DETECTORS: Final = {
+_DETECTORS = {
     "template_token": _template_token,
     "open_thinking": _open_thinking,
     "traceback": _traceback,

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 from tuneworthy.cases.agreement import padded_words
 from tuneworthy.cases.task_kind import parse_object
@@ -10,8 +9,8 @@ from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.types import Example, text_of
 
 # Share of the values of a key that appear in the input from which the key is copied, and values needed to say so.
-COPIED: Final = 0.85
-MIN_VALUES: Final = 50
+COPIED = 0.85
+MIN_VALUES = 50
 
 
 @data_check("grounding", whole=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import import_module
-from typing import Any, ClassVar, Final, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from tuneworthy.cases import pii
 from tuneworthy.cases.pii import KINDS, Look, Masker, PiiMatch, recurrences
@@ -18,11 +18,11 @@ from tuneworthy.errors import UserError
 from tuneworthy.text import number_text, plural
 from tuneworthy.types import Example, Turns, content_hash
 
-_DIGEST: Final = 8
+_DIGEST = 8
 # How often a row is masked: what stood close to a value may be found only where the value is gone.
-_ROUNDS: Final = 3
+_ROUNDS = 3
 # Least confidence of a match of Presidio.
-MIN_CONFIDENCE: Final = 0.5
+MIN_CONFIDENCE = 0.5
 EngineName = Literal["patterns", "presidio"]
 
 
@@ -109,7 +109,7 @@ def _texts(value: Any, name: str = "") -> Iterator[str]:
         yield name + (value if isinstance(value, str) else "")
 
 
-MASK: Final = re.compile(r"\[[A-Z_]+_[0-9a-f]+\]")
+MASK = re.compile(r"\[[A-Z_]+_[0-9a-f]+\]")
 
 
 def _apart(match: PiiMatch, others: Iterable[PiiMatch]) -> list[PiiMatch]:

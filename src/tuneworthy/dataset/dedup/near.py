@@ -7,7 +7,7 @@ So a kept row never represents a chain of rows that grow apart, and the result d
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -17,7 +17,7 @@ from tuneworthy.arrays import Floats, Hashes, Ints
 from tuneworthy.dataset.dedup.minhash import band_keys, pack, shingles
 
 # Kept rows of one bucket that a row is compared with, the latest first: a template in every row stays affordable.
-LIMIT: Final = 256
+LIMIT = 256
 # Places in `UniqueRows.counts`.
 ROWS, SHINGLES, CUT = 0, 1, 2
 _U = np.uint64

@@ -8,7 +8,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from importlib.resources import files
-from typing import Final
 
 import orjson
 import re2
@@ -31,15 +30,15 @@ _HOLDS_SIGN = re2.compile(
     r"[a-z]<gap>[-–−*/]|#".replace("<gap>", r"[\s\pZ\x{b}\x{1c}-\x{1f}\x{85}]*")
 )
 _SYMBOLS = str.maketrans("-‐‑‒–—−*×/.,:·%#()", "−−−−−−−∗∗÷∙∘∶∙∝♯⊂⊃", " \t\n")
-_WORDS: Final = orjson.loads(files("tuneworthy.dataset.dedup").joinpath("words.json").read_bytes())
+_WORDS = orjson.loads(files("tuneworthy.dataset.dedup").joinpath("words.json").read_bytes())
 # Words, in five languages, that say nothing about what is asked: politeness, greetings and particles.
 _FILLER, _NEGATIONS, _NUMBERS = (
     frozenset(" ".join(_WORDS[kind].values()).split()) for kind in ("filler", "negations", "numbers")
 )
-_PHRASES: Final = [f" {phrase} " for phrase in _WORDS["phrases"]]
+_PHRASES = [f" {phrase} " for phrase in _WORDS["phrases"]]
 # Letters of a word that may be mistyped, and from which it may be in two places.
-_MISTYPED: Final = 4
-_LONG: Final = 8
+_MISTYPED = 4
+_LONG = 8
 
 
 def signed(text: str) -> str:

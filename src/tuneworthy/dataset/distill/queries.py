@@ -10,7 +10,7 @@ Invariant: what `sift` lets through holds no personal data that the engine recog
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy.cases.normalize import variables_text
 from tuneworthy.cases.sampling import bare_questions, is_text
@@ -31,11 +31,11 @@ from tuneworthy.store import Folder
 from tuneworthy.types import UNLABELLED, Case, Example, JsonObject, Say, content_hash, role_of
 
 # Checks that look at questions; personal data is masked behind `contamination`, whose cases are not masked.
-SIFTING: Final = ("feedback", "chat", "contamination", "exact", "near")
+SIFTING = ("feedback", "chat", "contamination", "exact", "near")
 # Replaces a row's own answer: only questions are compared.
-_ANSWER: Final = {"role": "assistant", "content": "-"}
-_SENT_KEYS: Final = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
-_QUESTION_META: Final = ("tools", "licence", "license")
+_ANSWER = {"role": "assistant", "content": "-"}
+_SENT_KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
+_QUESTION_META = ("tools", "licence", "license")
 
 
 @dataclass(frozen=True, slots=True)

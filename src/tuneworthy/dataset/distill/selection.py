@@ -7,7 +7,6 @@ enough; else the one that most samples gave, if enough of them did; else the fir
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 import orjson
 
@@ -19,7 +18,7 @@ from tuneworthy.dataset.checks.endings import CUT, NATURAL, REFUSED
 from tuneworthy.graders.refusals import refuses
 from tuneworthy.types import UNLABELLED, Score, Trace
 
-_BLOCKED: Final = REFUSED - {"refusal"}
+_BLOCKED = REFUSED - {"refusal"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,14 @@ parameters. Rows with different pins have different teachers; the day of the ans
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
-from typing import Final, Literal
+from typing import Literal
 
 from tuneworthy.dataset.records import TeacherPin, TeacherRecord
 from tuneworthy.types import Example, JsonObject, Variant, content_hash
 
 # Key of the teacher in a row's `meta`.
-KEY: Final = "teacher"
-_NOT_PROMPT: Final = ("name", "notes", "model", "model_identity", "decoding", "max_tokens")
+KEY = "teacher"
+_NOT_PROMPT = ("name", "notes", "model", "model_identity", "decoding", "max_tokens")
 Terms = Literal["pass", "fail", "unknown", "not_applicable"]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import asdict, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -48,14 +48,14 @@ from tuneworthy.people.feedback import Scales, has_feedback, settle, unused_scor
 from tuneworthy.store import Folder
 from tuneworthy.types import Example, Message, Say, Turns, calls_of, content_hash, role_of, text_of
 
-MAX_SHOWN_ROW: Final = 64 * 1024
+MAX_SHOWN_ROW = 64 * 1024
 # Rows whose ratings set the scales of a file.
-PEEK: Final = 1000
-DETECT: Final = ImportRequest()
-_SAY_EVERY: Final = 20_000
-_SHOWN: Final = 300
-_KEYS: Final = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "weight", "reasoning_content"})
-_INVISIBLE: Final = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u202a-\u202e]")
+PEEK = 1000
+DETECT = ImportRequest()
+_SAY_EVERY = 20_000
+_SHOWN = 300
+_KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "weight", "reasoning_content"})
+_INVISIBLE = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u202a-\u202e]")
 
 
 def import_files(

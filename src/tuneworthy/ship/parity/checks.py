@@ -5,7 +5,6 @@ They run in order, from causes to consequences.
 
 from collections.abc import Callable, Sequence
 from statistics import mean, median
-from typing import Final
 
 import numpy as np
 
@@ -21,20 +20,20 @@ from tuneworthy.stats import paired
 from tuneworthy.types import JsonMapping
 
 # Smallest median probability that an answer which was trained on ends where it ended.
-MIN_END: Final = 0.3
+MIN_END = 0.3
 # Smallest mean KL between adapter and base, nats: below it, training taught nothing or nothing is applied.
-MIN_ACT: Final = 0.01
+MIN_ACT = 0.01
 # Smallest share of the adapter's distance from the base that a form must keep.
-MIN_SHARE: Final = 0.5
+MIN_SHARE = 0.5
 # Largest distance from the adapter, as a share of the adapter's own distance from the base.
-MAX_SHARE: Final = 0.1
+MAX_SHARE = 0.1
 # Weights that are compared, spread over the model.
-SAMPLE: Final = 16
+SAMPLE = 16
 # Weights that share a scale in 4-bit formats, and the most values that such a block can have.
 BLOCK, LEVELS = 64, 16
 # Smallest share of weights that are the rounded sum of base and adapter; the order of additions may change the rest.
-EQUAL: Final = 0.98
-_NO_OTHER: Final = "there is no other form of the model to compare"
+EQUAL = 0.98
+_NO_OTHER = "there is no other form of the model to compare"
 Numbers = dict[str, float | int]
 
 

@@ -8,19 +8,18 @@ tokenizer gives, so that another reading of the text cannot hide behind another 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, log
-from typing import Final
 
 from tuneworthy.train.render import RowChat
 from tuneworthy.types import Example, TokenLists, frozen
 
 # Most likely tokens that a form is asked for; the others are one bucket.
-TOP: Final = 200
+TOP = 200
 # Tokens that a greedy answer may be longer than the longest one that was trained on.
-SLACK: Final = 16
+SLACK = 16
 # Rows whose next tokens are compared; all are answered, since right and wrong say less.
-COMPARED: Final = 100
+COMPARED = 100
 # Least probability of the bucket: it is a difference of rounded numbers.
-_LEAST: Final = 1e-9
+_LEAST = 1e-9
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import orjson
 
@@ -25,9 +24,9 @@ from tuneworthy.train.training_rows import Student, TaskMetric, kind_of, own_gra
 from tuneworthy.types import Case, Example, JsonMapping, Variant, frozen
 
 # Rows that are asked: equal forms whose right and wrong differ in 3 % of the rows pass in 97 % (at 100: 71 %).
-N_PROMPTS: Final = 200
+N_PROMPTS = 200
 # In an adapter's folder: its first rows in stretches of text, each with whether it is supervised.
-RENDERED: Final = "rendered.json"
+RENDERED = "rendered.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ import gc
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from tuneworthy.ship.ancestry import context_of
 from tuneworthy.ship.gguf import FILE
@@ -33,9 +32,9 @@ from tuneworthy.ship.serve import llama_cpp
 from tuneworthy.store.folder import Folder
 from tuneworthy.types import JsonMapping, JsonObject, Say
 
-MAX_FACTS: Final = 10
+MAX_FACTS = 10
 # The check without which parity is not shown.
-SCORE: Final = "score"
+SCORE = "score"
 
 
 def check_parity(store: Folder, request: ParityRequest, *, say: Say = lambda _: None) -> JsonObject:

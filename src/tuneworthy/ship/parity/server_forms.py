@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy.errors import ModelError, OutsideFault, ProviderError, UserError
 from tuneworthy.providers.http_client import HttpClient, blocking
@@ -12,9 +12,9 @@ from tuneworthy.ship.serve import SLOTS
 from tuneworthy.train.render import RowChat
 from tuneworthy.types import JsonMapping, JsonObject, TokenLists
 
-TIMEOUT_S: Final = 300.0
+TIMEOUT_S = 300.0
 # Log-probabilities that a vLLM server gives unless it was started with more.
-VLLM_TOP: Final = 20
+VLLM_TOP = 20
 
 
 class ServerForm(ModelForm):

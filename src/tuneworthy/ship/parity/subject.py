@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
 
 from tuneworthy.ship.parity.measure import FormAnswers, ParityPlan
 from tuneworthy.ship.parity.request import ParityRequest, Scoring
@@ -25,14 +24,14 @@ class FormLimits:
     agreement: float
 
 
-LIMITS: Final = {
+LIMITS = {
     "f32": FormLimits(0.02, 0.9),
     "bf16": FormLimits(0.02, 0.9),
     "f16": FormLimits(0.02, 0.9),
     "q8_0": FormLimits(0.05, 0.8),
 }
 # Limits of anything below 8 bits, where the score decides.
-COARSE: Final = FormLimits(0.3, 0.5)
+COARSE = FormLimits(0.3, 0.5)
 
 
 @frozen
