@@ -256,7 +256,7 @@ class SimulationSession(Session):
         self.answers = answers = Answers(world)
         dev, test = answers.cases[: world.n_dev], answers.cases[world.n_dev :]
         if world.group_size > 1:
-            dev, test = group_near_duplicates(dev).cases, group_near_duplicates(test).cases
+            dev, test = group_near_duplicates(dev)[0], group_near_duplicates(test)[0]
         bounds = np.cumsum([world.n_test - sum(world.added), *world.added])
         additions = [test[start:end] for start, end in pairwise(bounds)]
         kind = Kind(world.kind, "", answers.labels if world.kind == "label" else ())

@@ -104,7 +104,7 @@ def test_inspect_choices_are_written_below_the_question(file: Path) -> None:
 def test_an_archived_langfuse_item_is_left_out_and_counted(file: Path) -> None:
     rows = [{"input": "a", "expectedOutput": "x"}, {"input": "b", "expectedOutput": "y", "status": "ARCHIVED"}]
     read = read_cases(write(file, *rows))
-    assert [(row.line, row.reason) for row in read.dropped] == [(2, "the Langfuse item is archived")]
+    assert [(row.line, row.words) for row in read.dropped] == [(2, "the Langfuse item is archived")]
     assert "dropped: the Langfuse item is archived (1 row)" in read.notes
 
 

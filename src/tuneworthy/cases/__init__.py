@@ -5,7 +5,7 @@ Importing this loads neither pyarrow nor yaml nor scikit-learn; what needs them 
 
 from tuneworthy.cases.contamination import Overlaps, find_overlaps
 from tuneworthy.cases.dataset import Dataset, dataset_of, read_dataset
-from tuneworthy.cases.readers.faults import DroppedRow, Reject, Rejects
+from tuneworthy.cases.readers.faults import Reject, Rejects
 from tuneworthy.cases.readers.reader import (
     CaseFile,
     ExampleFile,
@@ -30,7 +30,6 @@ __all__ = [
     "Changes",
     "DataFaults",
     "Dataset",
-    "DroppedRow",
     "ExampleFile",
     "ExampleStream",
     "Kind",

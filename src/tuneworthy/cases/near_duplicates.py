@@ -7,7 +7,6 @@ neighbours never makes one group of a whole intent, and natural near-duplicates 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -16,22 +15,13 @@ from tuneworthy.cases.stratified import components_of, members_of, units_of
 from tuneworthy.types import Case, Cases
 
 
-class GroupedCases(NamedTuple):
-    """Cases whose `group` joins declared groups and copies.
-
-    Attributes:
-        cases: In their order.
-        n_near: Cases that were joined with another one that no declared group joins them with.
-    """
-
-    cases: tuple[Case, ...]
-    n_near: int
-
-
-def group_near_duplicates(cases: Cases) -> GroupedCases:
+def group_near_duplicates(cases: Cases) -> tuple[tuple[Case, ...], int]:
     """Return `cases` with one group for those that share a source; a case without copies keeps its group.
 
     The name of a group depends on its members only: the first declared name, else the smallest id.
+
+    Returns:
+        The cases in their order, and how many were joined with another one that no declared group joins them with.
     """
     cases = list(cases)
     declared = np.zeros(len(cases), np.int64)
@@ -47,7 +37,7 @@ def group_near_duplicates(cases: Cases) -> GroupedCases:
         n_near += len(some) if len({case.source for case in some}) > 1 else 0
         for i in places:
             cases[i] = replace(cases[i], group=group)
-    return GroupedCases(tuple(cases), n_near)
+    return tuple(cases), n_near
 
 
 def near_duplicates(new: Iterable[Case], of: Cases) -> dict[str, str]:

@@ -10,11 +10,11 @@ from rich.live import Live
 from rich.text import Text
 
 from tuneworthy.cli.terminal import console
+from tuneworthy.cli.time_left import TimeLeft
 from tuneworthy.evaluate.runner import Progress
 from tuneworthy.ladder.estimate import Work
 from tuneworthy.ladder.record import RungRecord
 from tuneworthy.ladder.run import RungWatcher
-from tuneworthy.ladder.time_left import TimeLeft
 from tuneworthy.report.numbers import percent
 from tuneworthy.report.text import clean
 from tuneworthy.signals import handled_by

@@ -705,6 +705,12 @@ class Usage:
     unreported: int
 
     @property
+    def tokens(self) -> Bounds | None:
+        return (
+            None if self.input_tokens is None or self.output_tokens is None else (self.input_tokens, self.output_tokens)
+        )
+
+    @property
     def weight(self) -> Bounds:
         return self.usd_per_1k or 0.0, (self.input_tokens or 0) + OUTPUT_WEIGHT * (self.output_tokens or 0)
 

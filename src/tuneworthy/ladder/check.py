@@ -14,7 +14,7 @@ from pathlib import Path
 from tuneworthy.config import load
 from tuneworthy.errors import ConfigError, TuneworthyError
 from tuneworthy.ladder.checks import CHECKS
-from tuneworthy.ladder.checks.facts import Facts, Power, attempt
+from tuneworthy.ladder.checks.facts import Facts, NoData, Power, attempt
 from tuneworthy.ladder.estimate import Estimate
 from tuneworthy.rules import SEVERITIES, Finding, Rule, Severity
 from tuneworthy.trust import Untrusted
@@ -76,7 +76,7 @@ def check_project(
         logger.debug("check %s", rule.name)
         try:
             findings += list(rule.run(facts))
-        except Untrusted:  # the check `trust` reports it
+        except (Untrusted, NoData):  # other checks report it
             continue
         except TuneworthyError as error:
             findings.append(Finding(message=error.message, fix=error.hint, severity="error", rule=rule.name))

@@ -146,15 +146,6 @@ def estimate_run(project: Project, data: TaskData, opened: Mapping[str, OpenMode
         return None  # the check that finds the reason reports it
 
 
-@dataclass(frozen=True, slots=True)
-class _Observed:
-    """Measurements of a model in the last run: mean tokens of an answer of `variant`, and seconds of a single call."""
-
-    variant: Variant
-    output_tokens: float
-    seconds: float
-
-
 class _Estimating:
     def __init__(self, project: Project, data: TaskData, models: Models) -> None:
         self.project, self.task, self.models, self.split = project, data.task, models, data.split
@@ -264,8 +255,8 @@ class _Estimating:
             together -= self._written(variant) * (1 / LOCAL_WRITE - 1 / LOCAL_READ) / self._speed(config.local_file)
         else:
             together /= sqrt(config.concurrency * min(config.concurrency, FEWEST_IN_FLIGHT))
-        known = self.observed.get(variant.model)
-        factor = known.seconds / max(self._alone(known.variant), 1e-9) if known else 1.0
+        measured, _, seconds = self.observed.get(variant.model, (None, 0.0, 0.0))
+        factor = seconds / max(self._alone(measured), 1e-9) if measured else 1.0
         return factor * (n_together * together + n_alone * alone)
 
     def _alone(self, variant: Variant) -> float:
@@ -297,9 +288,9 @@ class _Estimating:
         if variant.output.kind == "ranked":
             tokens = sum(1 + len(label.encode()) / BYTES_A_TOKEN for label in variant.output.choices)
             return tokens * RANKED_SHARE
-        known, effort = self.observed.get(variant.model), variant.decoding.get("effort")
-        if known and not variant.answer_after and not effort:
-            return known.output_tokens
+        measured, effort = variant.model in self.observed, variant.decoding.get("effort")
+        if measured and not variant.answer_after and not effort:
+            return self.observed[variant.model][1]
         answer = LONGER * self.answer + AROUND + (COT_TOKENS if variant.answer_after else 0)
         capabilities = getattr(self.models[variant.model].provider, "capabilities", None)
         if capabilities and (effort or capabilities.thinks in {"by_default", "always"}):
@@ -307,13 +298,14 @@ class _Estimating:
         return min(answer, float(variant.max_tokens))
 
 
-def observed(project: Project) -> dict[str, _Observed]:
+def observed(project: Project) -> dict[str, tuple[Variant, float, float]]:
+    """Return by model, of the last run, a variant, its mean tokens of an answer, and its seconds of a single call."""
     record = None
     with suppress(UserError):
         record = read_record(Folder(project.root))
     rows = [(record.variant_of(row), row) for row in reversed(record.rungs)] if record else []
     return {
-        variant.model: _Observed(variant, row.output_tokens, row.latency_p50_ms / 1000)
+        variant.model: (variant, row.output_tokens, row.latency_p50_ms / 1000)
         for variant, row in rows
         if variant and variant.model in project.models and not variant.answer_after
         if row.output_tokens is not None and row.latency_p50_ms is not None

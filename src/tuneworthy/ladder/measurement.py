@@ -322,7 +322,7 @@ async def describe_on_dev(session: Session, today: Variant, variant: Variant, de
     return compare(*_common(a, b, session.groups(dev)), alpha=None, seed=session.project.split.seed)
 
 
-def differences(
+def differences_on_test(
     session: Session, trials: Sequence[Measurement], cases: Sequence[Case] | None = None
 ) -> list[RungDifference]:
     """Return the paired difference of every two variants.
@@ -336,8 +336,16 @@ def differences(
     for a, b in permutations(trials, 2):
         if np.isfinite(a.num + b.num).any():
             gain, bound, _ = compare_scored(session, session.split.test if cases is None else cases, a, b)
-            row = RungDifference(a=a.rung, b=b.rung, delta=gain.delta, ci95=gain.ci, no_worse=bound.holds)
-            found.append(replace(row, p_value=gain.p_value))
+            found.append(
+                RungDifference(
+                    a=a.rung,
+                    b=b.rung,
+                    delta=gain.delta,
+                    ci95=gain.ci,
+                    no_worse=bound.holds,
+                    p_value=gain.p_value,
+                )
+            )
     return found
 
 

@@ -41,6 +41,7 @@ from tuneworthy.ladder.measurement import (
     constant_score,
     decide,
     describe_on_dev,
+    differences_on_test,
     distinct_cases,
     first_error,
     measure_on_test,
@@ -49,9 +50,6 @@ from tuneworthy.ladder.measurement import (
     recall_of,
     with_decision,
     wrong_answers,
-)
-from tuneworthy.ladder.measurement import (
-    differences as differences_on_test,
 )
 from tuneworthy.ladder.provenance import provenance
 from tuneworthy.ladder.record import (
@@ -224,13 +222,15 @@ class LadderRun:
         rungs = rungs or ladder
         names = [name for name in ladder if name in rungs and name not in REFERENCE_RUNGS]
         order = [*(["classical"] if "classical" in rungs else []), "baseline", *names]
+        takes: Mapping[str, Work] = {}
         if self.quick:  # each rung is compared with today's variant
             order.sort(key="baseline".__ne__)
-        if not self.quick:
+        else:
             plan_comparisons(self.session)
             self.constant = await constant_score(self.session)
-        estimate = None if self.quick else estimate_run(self.session.project, self.session.data, {})
-        self.watcher.plan(order, estimate.rungs if estimate else {})
+            estimate = estimate_run(self.session.project, self.session.data, {})
+            takes = estimate.rungs if estimate else {}
+        self.watcher.plan(order, takes)
         for place, name in enumerate(order, 1):
             await self._metered_rung(name)
             if name == "baseline" and self.classical and self.leader:
@@ -241,13 +241,17 @@ class LadderRun:
                 await self._metered_rung(TEACHER)
             if name != "classical" and self._stops(order[place:]):
                 break
-        if "classical" in order and not self.quick and not self.stopped:
-            if self.classical and self.leader:
-                self.records["classical"] = await self._against_classical(self.classical, self.leader)
-            self.watcher.finish(self.records["classical"])
         if not self.quick and not self.stopped:
-            self._against_today()
+            await self._last_comparisons()
         return self.record()
+
+    async def _last_comparisons(self) -> None:
+        """Compare the best with the classical baseline, then with today's option."""
+        if self.classical and self.leader:
+            self.records["classical"] = await self._against_classical(self.classical, self.leader)
+        if "classical" in self.records:
+            self.watcher.finish(self.records["classical"])
+        self._against_today()
 
     def _stops(self, rest: Sequence[str]) -> bool:
         """Return whether the run stops here, as the target is met; then the rungs `rest` are skipped.
@@ -274,13 +278,10 @@ class LadderRun:
         ):
             return False
         self.stopped = best
-        skipped = RungRecord(
-            rung="",
-            status=RungStatus.SKIPPED,
-            reason="not run, as the target was already met; `tuneworthy run` runs it",
-            reason_code=NOT_REACHED,
-        )
-        self.records |= {name: replace(skipped, rung=name) for name in rest}
+        why = "not run, as the target was already met; `tuneworthy run` runs it"
+        self.records |= {
+            name: RungRecord(rung=name, status=RungStatus.SKIPPED, reason=why, reason_code=NOT_REACHED) for name in rest
+        }
         return True
 
     @property
@@ -333,11 +334,7 @@ class LadderRun:
         candidates = [variant for variant in candidates if variant.model not in unavailable]
         notes = [*proposal.notes, *found.notes, *proposal.ineligible, *unavailable.values()]
         if not candidates:
-            skipped = replace(
-                proposal,
-                skipped=proposal.skipped or found.skipped,
-                skip_code=proposal.skip_code or found.skip_code,
-            )
+            skipped = proposal if proposal.skipped else found
             return _nothing_to_try(name, skipped, list(unavailable.values()), notes)
         unseen = [case for case in self.dev if case.id not in found.made_from]
         winner, raced = await self._explore(candidates, unseen)
@@ -603,8 +600,8 @@ class LadderRun:
             replace(
                 row,
                 on_distinct_cases=parts[name][1] if name in parts else None,
-                delta_today=today[name].delta if name in today else row.delta_today,
-                delta_today_ci=today[name].ci95 if name in today else row.delta_today_ci,
+                delta_today=today[name].delta if name in today else None,
+                delta_today_ci=today[name].ci95 if name in today else None,
             )
             for name, row in self.records.items()
         ]

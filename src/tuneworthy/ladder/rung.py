@@ -105,23 +105,16 @@ class Proposal:
 
 
 @frozen
-class SearchResult:
-    """Result of a rung's search with models.
+class SearchResult(Proposal):
+    """Result of a rung's search with models: further candidates, or why there is nothing to try after all.
 
     Attributes:
-        candidates: Variants in addition to the proposed candidates.
-        made_from: Ids of the dev cases that they were made from: no race uses these.
+        made_from: Ids of the dev cases that the candidates were made from: no race uses these.
         detail: How they were found.
-        notes: Skipped steps, with reasons.
-        skipped: Why there is nothing to try ("" if there is something), like `skip_code` as in a proposal.
     """
 
-    candidates: Sequence[Variant] = ()
     made_from: frozenset[str] = frozenset()
     detail: Detail | None = None
-    notes: Sequence[str] = ()
-    skipped: str = ""
-    skip_code: str = ""
 
 
 class Rung(ABC):

@@ -5,7 +5,7 @@ its source. A tuned model is asked with the prompt that it was trained with. Wha
 a server answers is stored under the artifact that it serves, never only under its address.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tuneworthy.config.models import LlamaCpp, Model
 from tuneworthy.config.project import Project
@@ -104,26 +104,14 @@ def add_tuned(models: Models, project: Project) -> tuple[list[TunedModel], list[
     return opened, faults
 
 
-@dataclass(frozen=True, slots=True)
-class Against:
-    """The rival of a tuned model.
-
-    Attributes:
-        model: Name among the opened models.
-        title: What it is, in words.
-        base: Id of the base that it is; None if it is another model.
-    """
-
-    model: str
-    title: str
-    base: str | None = None
-
-
-def add_base(models: Models, project: Project, tuned: TunedModel) -> Against:
-    """Return the model to compare a tuned one with: its base as far as it can be asked here.
+def add_base(models: Models, project: Project, tuned: TunedModel) -> tuple[str, str, str | None]:
+    """Add the model to compare a tuned one with: its base as far as it can be asked here.
 
     That is a GGUF file of the base in the tuned file's format, else a model of the project file that is the base, else
     any GGUF file of the base, else the model in use today.
+
+    Returns:
+        Its name among the opened models, what it is in words, and the id of the base, None if it is another model.
     """
     store = Folder(project.root)
     base = find_artifact(store, tuned.detail.base) if tuned.detail.base else None
@@ -132,14 +120,14 @@ def add_base(models: Models, project: Project, tuned: TunedModel) -> Against:
         alike = [one for one in exported if one.about.file_type == tuned.detail.file_type]
         named = next((name for name in project.answering if _is_base(models, project, name, base)), None)
         if named is not None and not alike:
-            return Against(named, f"its base model, models.{named}", base.id)
+            return named, f"its base model, models.{named}", base.id
         if exported:
             first = (alike or exported)[0]
             name = BASE + first.id[:8]
             models.add(open_model(name, gguf_config(project, first), project.root))
-            return Against(name, f"its base model, exported as {first.id[:8]}", base.id)
+            return name, f"its base model, exported as {first.id[:8]}", base.id
     today = project.ladder.baseline
-    return Against(today, f"today's model, models.{today}")
+    return today, f"today's model, models.{today}", None
 
 
 def _is_base(models: Models, project: Project, name: str, base: Artifact) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 from tuneworthy.cases.formats.chats import is_blank, text_of_parts
 from tuneworthy.cases.pairs import with_rejected
@@ -167,7 +167,7 @@ def read_feedback(meta: JsonMapping, scales: Scales) -> Feedback:
     opinion: Opinion = "none"
     escalated, corrected, correction = False, False, None
     entries = list(_entries(meta))
-    has_down = any(entry.key == "thumbsdown" for entry in entries)
+    has_down = any(key == "thumbsdown" for _, key, _ in entries)
     for kind, key, value in entries:
         if kind == "corrects":
             text = _corrected_text(value)
@@ -188,22 +188,19 @@ def read_feedback(meta: JsonMapping, scales: Scales) -> Feedback:
     return Feedback(opinion, escalated, corrected, correction)
 
 
-class _FeedbackEntry(NamedTuple):
-    kind: Kind
-    key: str
-    value: Any
+Entry = tuple[Kind, str, Any]
 
 
-def _entries(value: Any, *, inside: bool = False, depth: int = 0) -> Iterator[_FeedbackEntry]:
+def _entries(value: Any, *, inside: bool = False, depth: int = 0) -> Iterator[Entry]:
     """Yield the feedback in an object; in one that is `inside` another feedback object, a bare score counts too.
 
     A feedback object without a known key is yielded as `feedback` with the value ``"?"``: unclear.
     """
     for item in value if isinstance(value, list) and inside else ():
-        nested = isinstance(item, Mapping)
-        yield from (
-            _entries(item, inside=True, depth=depth + 1) if nested else [_FeedbackEntry("rates", "feedback", item)]
-        )
+        if isinstance(item, Mapping):
+            yield from _entries(item, inside=True, depth=depth + 1)
+        else:
+            yield "rates", "feedback", item
     if not isinstance(value, Mapping) or depth > 4:
         return
     recognised = False
@@ -218,9 +215,9 @@ def _entries(value: Any, *, inside: bool = False, depth: int = 0) -> Iterator[_F
                 yield from _entries(item, inside=kind == "rates", depth=depth + 1)
         elif kind not in {None, "wraps", "scores"} or (_rates_inside if inside else _is_verdict)(key, item):
             recognised = True
-            yield _FeedbackEntry(kind or "rates", key, item)
+            yield kind or "rates", key, item
     if inside and value and not recognised:
-        yield _FeedbackEntry("rates", "feedback", "?")
+        yield "rates", "feedback", "?"
 
 
 def _rates_inside(key: str, value: Any) -> bool:
@@ -249,26 +246,26 @@ def _scores_in(value: Any) -> Iterator[tuple[str, Any]]:
             yield from ((name, inner[key]) for key in ("value", "score", "label") if inner.get(key) is not None)
 
 
-def _scored(name: str, value: Any) -> Iterator[_FeedbackEntry]:
+def _scored(name: str, value: Any) -> Iterator[Entry]:
     """Yield the feedback in a score; nothing where its name does not say whether a high score is good."""
     word, said = _bare_key(name), _bare(value) if isinstance(value, str) else ""
     if _KIND_OF.get(word) == "corrects":
-        yield _FeedbackEntry("corrects", "correction", value)
+        yield "corrects", "correction", value
     elif "escalat" in word:
-        yield _FeedbackEntry("escalates", "escalated", value)
+        yield "escalates", "escalated", value
     elif said in _JUDGES:
-        yield _FeedbackEntry("rates", "label", value)
+        yield "rates", "label", value
     elif _WORSE.search(word):
         number = _number(value)
         bad = number >= 0.5 if number is not None and number <= 1 else said in {"yes", "true"} | _BAD - {"no", "false"}
-        yield _FeedbackEntry("against", "flagged", bad or value is True)
+        yield "against", "flagged", bad or value is True
     elif _BETTER.search(word):
         for one in value if isinstance(value, list) else [value]:
-            yield _FeedbackEntry("rates", word, one)
+            yield "rates", word, one
 
 
 def has_feedback(meta: JsonMapping) -> bool:
-    return any(entry.value is not None and entry.value not in ("", {}, []) for entry in _entries(meta))
+    return any(value is not None and value not in ("", {}, []) for *_, value in _entries(meta))
 
 
 def unused_scores(meta: JsonMapping) -> set[str]:

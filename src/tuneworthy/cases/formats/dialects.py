@@ -6,7 +6,6 @@ fault.
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
@@ -22,6 +21,8 @@ _TEXTS: Final = frozenset({"text", "input_text", "output_text"})
 _THOUGHTS: Final = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning_content", "summary_text"})
 _CALLS: Final = frozenset({"tool_use", "tool_call", "functionCall", "function_call"})
 _RESULTS: Final = frozenset({"tool_result", "tool_call_response", "functionResponse"})
+# Calls that are items of their own: parts of the assistant's message before them, if there is one.
+_LOOSE_CALLS: Final = ("function_call", "custom_tool_call", "local_shell_call")
 _BARE_KEYS: Final = ("text", "functionCall", "functionResponse")
 _READ: Final = frozenset({"role", "content", "parts", "function_call", "type", "finish_reason"})
 _LANGCHAIN: Final = re.compile(r"(human|ai|system|tool|function|chat)(?:Message(?:Chunk)?)?", re.IGNORECASE)
@@ -51,11 +52,11 @@ def modern(value: Any, name: str = "messages") -> Any:
         return value
     turns: list[Any] = []
     for i, item in enumerate(value):
-        for turn in _turns(item, f"{name}[{i}]"):
-            if isinstance(turn, _LooseCall) and turns and at(turns[-1], "role") == "assistant":
-                turns[-1] = {**turns[-1], "tool_calls": [*turns[-1].get("tool_calls", ()), turn.value]}
-            else:
-                turns.append(turn.message if isinstance(turn, _LooseCall) else turn)
+        more = _turns(item, f"{name}[{i}]")
+        if at(item, "type") in _LOOSE_CALLS and turns and at(turns[-1], "role") == "assistant":
+            turns[-1] = {**turns[-1], "tool_calls": [*turns[-1].get("tool_calls", ()), *more[0]["tool_calls"]]}
+        else:
+            turns += more
     return turns
 
 
@@ -91,24 +92,6 @@ def check_words(turns: Sequence[Message]) -> None:
         content = at(turn, "content")
         if at(turn, "role") == "assistant" and isinstance(content, str) and is_written_down(content):
             raise RowFault(messages.WRITTEN_DOWN, content)
-
-
-@dataclass(frozen=True, slots=True)
-class _LooseCall:
-    """A call that is an item of its own: part of the assistant's message before it, if there is one."""
-
-    value: JsonObject
-
-    @property
-    def message(self) -> JsonObject:
-        return {"role": "assistant", "content": None, "tool_calls": [self.value]}
-
-
-@dataclass(slots=True)
-class _Parts:
-    texts: list[str] = field(default_factory=list)
-    calls: list[JsonObject] = field(default_factory=list)
-    results: list[JsonObject] = field(default_factory=list)
 
 
 def _is_plain(message: Any) -> bool:
@@ -154,24 +137,24 @@ def _message(item: JsonObject, where: str) -> list[Any]:
     message["content"] = content
     results: list[JsonObject] = []
     if isinstance(content, list):
-        parts = _parts(content, where)
-        calls, results = calls + parts.calls, parts.results
-        message["content"] = "\n".join(parts.texts) if parts.texts or not calls else None
-        if content and not parts.texts and not calls:
+        texts, more, results = _parts(content, where)
+        calls += more
+        message["content"] = "\n".join(texts) if texts or not calls else None
+        if content and not texts and not calls:
             return results
     if calls:
         message["tool_calls"] = calls
     return [*results, message]
 
 
-def _parts(content: list[Any], where: str) -> _Parts:
-    """Read the parts of a message.
+def _parts(content: list[Any], where: str) -> tuple[list[str], list[JsonObject], list[JsonObject]]:
+    """Read the texts, calls and results in a message.
 
     Raises:
         RowFault: One is neither text nor a call nor a result.
         Dropped: The model refused.
     """
-    parts = _Parts()
+    texts, calls, results = list[str](), list[JsonObject](), list[JsonObject]()
     for part in content:
         block = {"type": "text", "text": part} if isinstance(part, str) else part
         if not isinstance(block, dict):
@@ -179,16 +162,16 @@ def _parts(content: list[Any], where: str) -> _Parts:
         kind = word_at(block, "type") or next((key for key in _BARE_KEYS if key in block), "")
         text = block.get("text", at(block, "content")) if kind in _TEXTS else None
         if isinstance(text, str):
-            parts.texts.append(text)
+            texts.append(text)
         elif kind in _CALLS:
-            parts.calls.append(_call(dict_at(block, kind) or block))
+            calls.append(_call(dict_at(block, kind) or block))
         elif kind in _RESULTS:
-            parts.results.append(_result(dict_at(block, kind) or block, where))
+            results.append(_result(dict_at(block, kind) or block, where))
         elif kind == "refusal":
             raise Dropped(messages.REFUSED)
         elif kind not in _THOUGHTS:
             raise RowFault(messages.text_part(where), block)
-    return parts
+    return texts, calls, results
 
 
 def _call(block: JsonObject) -> JsonObject:
@@ -205,7 +188,7 @@ def _call(block: JsonObject) -> JsonObject:
 def _result(block: JsonObject, where: str) -> JsonObject:
     value = next((block[key] for key in ("content", "output", "response", "result") if key in block), None)
     if isinstance(value, list) and all(isinstance(part, dict) and "type" in part for part in value):
-        value = "\n".join(_parts(value, where).texts)
+        value = "\n".join(_parts(value, where)[0])
     text = value if isinstance(value, str) else "" if value is None else orjson.dumps(value).decode()
     result = {"role": "tool", "content": text}
     if identity := first_at(block, "tool_use_id", "call_id", "id"):
@@ -237,7 +220,7 @@ _ITEMS: Final[dict[str, Callable[[JsonObject, str], list[Any]]]] = {
     "message": _message,
     "reasoning": lambda item, where: [],
     **dict.fromkeys(
-        ("function_call", "custom_tool_call", "local_shell_call"), lambda item, where: [_LooseCall(_call(item))]
+        _LOOSE_CALLS, lambda item, where: [{"role": "assistant", "content": None, "tool_calls": [_call(item)]}]
     ),
     **dict.fromkeys(("function_call_output", "custom_tool_call_output"), lambda item, where: [_result(item, where)]),
     **dict.fromkeys(

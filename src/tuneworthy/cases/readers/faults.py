@@ -56,16 +56,8 @@ def data_error(path: object, fault: Fault, got: str, line: int | None = None) ->
 
 
 @dataclass(frozen=True, slots=True)
-class DroppedRow:
-    """A row that was left out: its 1-based line, and why."""
-
-    line: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Reject:
-    """A row of a stream that was left out, in full: nothing is lost silently.
+    """A row that was left out; of a stream, in full: nothing is lost silently.
 
     Attributes:
         line: 1-based line, or number of the row or element.
@@ -101,7 +93,7 @@ class Journal:
 
     def __init__(self, path: Path, *, lenient: bool = False) -> None:
         self.path, self.lenient = path, lenient
-        self.dropped: list[DroppedRow] = []
+        self.dropped: list[Reject] = []
         self.n_faults = 0
         self._faults: list[DataError] = []
         self._notes: Counter[str] = Counter()
@@ -116,14 +108,14 @@ class Journal:
             self._faults.append(data_error(self.path, fault, got, line))
 
     def drop(self, line: int, reason: DropReason, raw: Any = None) -> None:
-        self.dropped.append(DroppedRow(line, reason.text))
+        self.dropped.append(Reject(line, reason.code, reason.text))
 
     def note(self, text: str, n: int = 1) -> None:
         self._notes[text] += n
 
     def notes(self) -> tuple[str, ...]:
         """One line for each thing that was changed or left out, with its count."""
-        reasons = Counter(row.reason for row in self.dropped)
+        reasons = Counter(row.words for row in self.dropped)
         changed = [f"{note} ({count(n, 'row')})" if n else note for note, n in self._notes.items()]
         return (*changed, *(f"dropped: {reason} ({count(n, 'row')})" for reason, n in reasons.items()))
 

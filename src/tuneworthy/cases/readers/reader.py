@@ -22,7 +22,6 @@ from tuneworthy.cases.messages import DropReason, Fault
 from tuneworthy.cases.readers.faults import (
     NO_FACTS,
     Dropped,
-    DroppedRow,
     Journal,
     Reject,
     Rejects,
@@ -61,7 +60,7 @@ class CaseFile:
     cases: tuple[Case, ...]
     format: str
     notes: tuple[str, ...] = ()
-    dropped: tuple[DroppedRow, ...] = ()
+    dropped: tuple[Reject, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ class ExampleFile:
     examples: Examples
     format: str
     notes: tuple[str, ...] = ()
-    dropped: tuple[DroppedRow, ...] = ()
+    dropped: tuple[Reject, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,12 +63,11 @@ def unlabelled(facts: Facts) -> Iterator[str]:
 
 def _unknown_labels(facts: Facts) -> dict[str, str]:
     """Return the labels of test that a model has no way to know, each with the id of a case."""
-    models = facts.project.models.values()
-    if facts.data is None or facts.data.task.kind != "label" or any(m.own_pipeline for m in models):
+    data, prompt = facts.label_data, " ".join(facts.prompt_texts.values())
+    if any(model.own_pipeline for model in facts.project.models.values()):
         return {}
-    known_labels, prompt = set(facts.data.task.labels), " ".join(facts.prompt_texts.values())
-    labels = {label: case.id for case in facts.data.split.test for label in labels_of([case])}
-    return {label: case for label, case in labels.items() if label not in known_labels and label not in prompt}
+    labels = {label: case.id for case in data.split.test for label in labels_of([case])}
+    return {label: case for label, case in labels.items() if label not in data.task.labels and label not in prompt}
 
 
 @check(
@@ -92,10 +91,9 @@ def unknown_labels(facts: Facts) -> Iterator[str]:
 @check(fix="Correct the spelling, or add cases with these labels.")
 def critical_labels(facts: Facts) -> Iterator[str]:
     """`task.critical` names labels that no test case expects, so that their recall cannot be measured."""
-    if facts.data is None:
-        return
-    missing = sorted(set(facts.project.task.critical) - set(labels_of(facts.data.split.test)))
-    if missing or (facts.project.task.critical and facts.data.task.kind != "label"):
+    data = facts.run_data
+    missing = sorted(set(facts.project.task.critical) - set(labels_of(data.split.test)))
+    if missing or (facts.project.task.critical and data.task.kind != "label"):
         yield f"`task.critical` names labels that no test case expects ({messages.listed(missing)})."
 
 
@@ -106,11 +104,9 @@ def unseen_labels(facts: Facts) -> Iterator[str]:
     A warning, not an error: the prompt may name the label, so a model can still answer it. But shots and the classical
     baseline cannot show it, and the ladder then looks better or worse than with more examples.
     """
-    if facts.data is None or facts.data.task.kind != "label" or not facts.examples:
-        return
     expected = {*labels_of((), facts.examples), *_unknown_labels(facts)}
     counts = Counter(label for case in facts.labelled for label in labels_of([case]) if label not in expected)
-    if counts:
+    if counts and facts.examples:
         yield messages.say(
             "unseen_labels", n=len(counts), labels=messages.listed(sorted(counts)), n_cases=counts.total()
         )
@@ -122,10 +118,8 @@ def label_variants(facts: Facts) -> Iterator[str]:
 
     Mostly one label, written in several ways: a model that knows it cannot know which way a case expects.
     """
-    if facts.data is None or facts.data.task.kind != "label":
-        return
     ways = defaultdict(list)
-    for label in labels_of(facts.labelled, facts.examples):
+    for label in facts.label_data.labels:
         ways[_SEPARATOR.sub(" ", label.casefold()).strip() if len(label) > 1 else label].append(label)
     if variants := [names for names in ways.values() if len(names) > 1]:
         yield (
@@ -141,9 +135,8 @@ def imbalance(facts: Facts) -> Iterator[Finding]:
 
     A warning where it is more than 80%: `balanced_accuracy` then says more than a share of right answers.
     """
-    if facts.data is None or facts.data.task.kind != "label":
-        return
-    counts = label_counts(facts.data.split.dev or facts.data.split.test)
+    split = facts.label_data.split
+    counts = label_counts(split.dev or split.test)
     label, n = next(iter(counts.items()), ("", 0))
     share = n / max(1, sum(counts.values()))
     grader, even = facts.project.graders[0].type, 1 / max(1, len(counts))
@@ -171,16 +164,15 @@ def overlaps(facts: Facts) -> Iterator[Finding]:
     their rows are named.
     The gate `contamination` then passes, and no action is needed, unless too few remain to draw dev from.
     """
-    if facts.data is None:
-        return
+    data = facts.run_data
     fix = "No action needed: these examples are used neither for few-shot prompts nor for training."
-    if facts.data.split.origin == "cases" and len(facts.examples) >= MIN_EXAMPLES:
+    if data.split.origin == "cases" and len(facts.examples) >= MIN_EXAMPLES:
         fix = (
             f"Fewer than {MIN_EXAMPLES} scorable examples remain, so the dev set is drawn from the cases, which "
             "halves the test set. Check whether the overlap comes only from a shared template, or add examples."
         )
-    dataset = facts.data.dataset
-    for side, cases in (("cases", dataset.cases), ("dev", facts.data.split.dev)):
+    dataset = data.dataset
+    for side, cases in (("cases", dataset.cases), ("dev", data.split.dev)):
         counts, found = dataset.contamination.counts[side], getattr(dataset.contamination, side)
         if total := sum(counts.values()):
             message = messages.say(
@@ -211,11 +203,10 @@ def dev_near_test(facts: Facts) -> Iterator[str]:
 
     They stay. Give rows that come from one source the same `group`: a group is never split between dev and test.
     """
-    if facts.data is None:
-        return
-    counts = facts.data.dataset.contamination.counts["dev_test"]
+    data = facts.run_data
+    counts = data.dataset.contamination.counts["dev_test"]
     if total := sum(counts.values()):
-        yield messages.say("dev_near_test", total=total, n_dev=len(facts.data.split.dev), **counts)
+        yield messages.say("dev_near_test", total=total, n_dev=len(data.split.dev), **counts)
 
 
 @check(severity="note")
@@ -225,8 +216,8 @@ def near_duplicates(facts: Facts) -> Iterator[str]:
     Words are compared; rare words weigh more. Rewordings with other words, or in another language, are not
     found: give such cases the same `group`.
     """
-    if facts.data is not None and (n := facts.data.split.counts.get("near_duplicates")):
-        split = facts.data.split
+    split = facts.run_data.split
+    if n := split.counts.get("near_duplicates"):
         yield (
             f"{count(n, 'case is a near-duplicate', 'cases are near-duplicates')} of other cases and "
             f"{plural(n, 'is', 'are')} grouped with them. The {len(split.test)} test cases count as "
@@ -258,16 +249,17 @@ def edited_cases(facts: Facts) -> list[UserError]:
 @check(severity="warning", fix=ADD_CASES)
 def small_test(facts: Facts) -> Iterator[str]:
     """Test has fewer than 50 cases: the gate `test_set` fails, and only huge differences can be seen."""
-    if facts.data and len(facts.data.split.test) < MIN_TEST:
-        yield f"The test set has {count(len(facts.data.split.test), 'case')}, but at least {MIN_TEST} are needed."
+    if (n := len(facts.run_data.split.test)) < MIN_TEST:
+        yield f"The test set has {count(n, 'case')}, but at least {MIN_TEST} are needed."
 
 
 @check(severity="warning", fix="Add cases, or provide at least 200 scorable examples.")
 def small_dev(facts: Facts) -> Iterator[str]:
     """Dev has fewer than 50 cases: nothing is explored, each rung compares one candidate, fixed beforehand."""
-    if facts.data and not facts.data.split.explore:
+    split = facts.run_data.split
+    if not split.explore:
         yield (
-            f"The dev set has {count(len(facts.data.split.dev), 'case')}, but comparing candidates needs at "
+            f"The dev set has {count(len(split.dev), 'case')}, but comparing candidates needs at "
             f"least {MIN_DEV}. Each rung therefore tries one predefined candidate."
         )
 
@@ -278,8 +270,7 @@ def few_groups(facts: Facts) -> Iterator[str]:
 
     Groups are those that the cases name, and near-duplicates (see near_duplicates). Large groups count for less.
     """
-    if facts.data is None or not any(case.group for case in facts.data.split.test):
-        return
-    n = facts.data.split.effective_groups
-    if n < LEAST_GROUPS:
+    split = facts.run_data.split
+    n = split.effective_groups
+    if n < LEAST_GROUPS and any(case.group for case in split.test):
         yield f"The test cases count as {n:.1f} independent sources; at least {LEAST_GROUPS} are needed."

@@ -34,6 +34,10 @@ T = TypeVar("T")
 E = TypeVar("E", bound=TuneworthyError)
 
 
+class NoData(Exception):
+    """A check needs the data, and other checks report why there is no data."""
+
+
 @dataclass(frozen=True, slots=True)
 class Power:
     """What difference the test set can show.
@@ -130,6 +134,28 @@ class Facts:
     def data(self) -> TaskData | None:
         """The data as a run would have it (labelled cases only); None if there is no data, see `split_fault`."""
         return self._data[0]
+
+    @property
+    def run_data(self) -> TaskData:
+        """As `data`, for a check that says nothing without data.
+
+        Raises:
+            NoData: There is no data.
+        """
+        if self.data is None:
+            raise NoData
+        return self.data
+
+    @property
+    def label_data(self) -> TaskData:
+        """As `run_data`, for a check of label tasks.
+
+        Raises:
+            NoData: There is no data, or the task is another one.
+        """
+        if self.run_data.task.kind != "label":
+            raise NoData
+        return self.run_data
 
     @property
     def split_fault(self) -> UserError | None:

@@ -115,9 +115,7 @@ def context(facts: Facts) -> Iterator[str]:
 
     Shots are counted with their largest number.
     """
-    if facts.data is None:
-        return
-    texts, prompt = facts.prompt_texts, facts.project.prompt
+    split, texts, prompt = facts.run_data.split, facts.prompt_texts, facts.project.prompt
     variant = Variant(
         name="today",
         model="",
@@ -125,8 +123,8 @@ def context(facts: Facts) -> Iterator[str]:
         system=texts.get("system"),
         user=texts.get("user", "{{ input }}"),
     )
-    _, longest = prompt_tokens(variant, [*facts.data.split.dev, *facts.data.split.test])
-    shots = facts.data.split.pool[:1000]
+    _, longest = prompt_tokens(variant, [*split.dev, *split.test])
+    shots = split.pool[:1000]
     size = sum(len((shot.question + shot.answer).encode()) for shot in shots) / max(1, len(shots)) / BYTES_A_TOKEN + 8
     most = longest + prompt.max_tokens + (max(facts.project.few_shot.k, default=0) * size if shots else 0)
     for name, model in facts.project.models.items():
@@ -144,12 +142,7 @@ def nothing_searched(facts: Facts) -> str:
     Reasons: GEPA is not installed, dev has fewer than 50 cases or groups that are too large, the cases have their own
     system turn, or the model is your own pipeline.
     """
-    if facts.data is None:
-        return ""
-    project, split = facts.project, facts.data.split
+    project, split = facts.project, facts.run_data.split
     dev = shuffled(split.dev, project.split.seed)
-    return (
-        why[0].upper() + why[1:]
-        if (why := why_not_optimised(project, project.ladder.baseline, dev, searched=split.explore))
-        else ""
-    )
+    why = why_not_optimised(project, project.ladder.baseline, dev, searched=split.explore)
+    return why[:1].upper() + why[1:]

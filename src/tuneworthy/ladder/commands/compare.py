@@ -13,7 +13,7 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.search.sweep import ADD_CASES
 from tuneworthy.stats.paired import PairedResult
 from tuneworthy.text import count, plural
-from tuneworthy.types import MOST_UNSCORED, Variant, frozen
+from tuneworthy.types import MOST_UNSCORED, Cases, Variant, frozen
 
 # One-sided, as all comparisons; on dev it agrees with the 95 % interval.
 DEV_ALPHA = 0.025
@@ -106,12 +106,7 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
             hint=ADD_CASES if on_test else "Add cases, or pass --test to compare on the test set.",
         )
     alpha = take_comparison(session, "compare", a, b) if on_test else DEV_ALPHA
-    sides = []
-    for variant in (a, b):
-        repeats = repeats_of(session.project, variant) if on_test else 1
-        traces = await session.ask(variant, cases, repeats=repeats)
-        num, den, _ = await session.score(traces, cases)
-        sides.append(ScoredAnswers(traces=traces, num=num, den=den))
+    sides = [await _answers(session, one, cases, repeats_of(session.project, one) if on_test else 1) for one in (a, b)]
     before, after = (side.scores for side in sides)
     both = ~np.isnan(before + after)
     if both.sum() < FEWEST:
@@ -128,7 +123,7 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
     paired, bound, unvalidated = compare_scored(session, cases, sides[0], sides[1], alpha)
     unscored = int((~both).sum())
     barred = bool(unvalidated) or unscored > MOST_UNSCORED * len(cases)
-    ids = np.array([case.id for case in cases])
+    ids, shown = np.array([case.id for case in cases]), not on_test
     return replace(
         result,
         answer=ComparisonOutcome.UNRESOLVED if barred else _answer(paired, bound.holds),
@@ -136,10 +131,16 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
         lower=bound.lower,
         unscored=unscored,
         cost_usd=sum(trace.cost_usd for trace in all_traces),
-        losses=() if on_test else tuple(ids[after < before].tolist()),
-        gains=() if on_test else tuple(ids[after > before].tolist()),
+        losses=tuple(ids[shown & (after < before)].tolist()),
+        gains=tuple(ids[shown & (after > before)].tolist()),
         unvalidated=unvalidated,
     )
+
+
+async def _answers(session: Session, variant: Variant, cases: Cases, repeats: int) -> ScoredAnswers:
+    traces = await session.ask(variant, cases, repeats=repeats)
+    num, den, _ = await session.score(traces, cases)
+    return ScoredAnswers(traces=traces, num=num, den=den)
 
 
 def _answer(paired: PairedResult, no_worse: bool) -> ComparisonOutcome:

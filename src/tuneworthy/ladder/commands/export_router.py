@@ -5,6 +5,7 @@ case.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -165,9 +166,9 @@ async def export_router(session: Session, folder: Path) -> RouterExport:
         GateFailed: The cascade was not adopted, or the router answers a case otherwise than it was measured.
     """
     last = finished_run(session)
-    rung = last.rung(CASCADE)
+    rung, detail = last.rung(CASCADE), last.detail(CascadeDetail)
     variant = last.variant_of(rung) if rung else None
-    if rung is None or variant is None or variant.cascade is None or not isinstance(rung.detail, CascadeDetail):
+    if not (rung and detail and variant and variant.cascade):
         why = rung.reason.rstrip(".") if rung else "its rung was not run"
         raise UserError(
             f"The last run measured no cascade: {why}.",
@@ -201,17 +202,19 @@ async def export_router(session: Session, folder: Path) -> RouterExport:
         files = {str(path.relative_to(work)): path.read_bytes() for path in sorted(work.rglob("*")) if path.is_file()}
     others = [*LITELLM, *(f"large/{file}" for file in OTHERS)]
     paths = write_export(folder, files, ("router.py", ROUTER.partition("\n")[0].encode()), others)
-    alone = next((row for row in last.rungs if row.variant == rung.detail.large), None)
+    alone = next(
+        (row for row in last.rungs if row.variant == detail.large), replace(rung, name=large.model, usd_per_1k=None)
+    )
     return RouterExport(
         name=variant.name,
-        large=alone.name or "" if alone else large.model,
+        large=alone.name or "",
         threshold=variant.cascade.threshold,
-        sent=rung.detail.sent,
+        sent=detail.sent,
         n_test=n_test,
         score=rung.score,
         ci95=rung.ci95,
         usd_per_1k=rung.usd_per_1k,
-        large_usd_per_1k=alone.usd_per_1k if alone else None,
+        large_usd_per_1k=alone.usd_per_1k,
         paths=paths,
     )
 

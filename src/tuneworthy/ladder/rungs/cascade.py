@@ -95,12 +95,7 @@ class CascadeRung(Rung):
         return Proposal(skipped=why, skip_code=code)
 
     async def search(self, view: View) -> SearchResult:
-        session, dev = view.session, view.dev
-        paid = [variant for variant in view.measured if session.models[variant.model].price is not None]
-        large = [part for variant in paid if (part := await part_of(session, variant, dev)).whole]
-        able = [variant for variant in view.tried if any(map(confidence_of, session.stored(variant, dev[:1])))]
-        parts = [await part_of(session, variant, dev) for variant in able]
-        sure = [part for part in parts if part.whole and (part.sure > 0).mean() >= 1 - MOST_UNSCORED]
+        large, sure = await _parts(view)
         if not large:
             return _skipped("no language model with a price was measured on dev and test", "no_dearer_model")
         if not sure:
@@ -119,7 +114,7 @@ class CascadeRung(Rung):
         cheapest = [min(found, key=lambda pair: pair.usd) for found in pairs]
         cheapest = [pair for pair in cheapest if isfinite(pair.threshold)]
         if not cheapest:
-            return _skipped(f"no threshold keeps the score of {name} on the {len(dev)} dev cases", "no_threshold")
+            return _skipped(f"no threshold keeps the score of {name} on the {len(view.dev)} dev cases", "no_threshold")
         first, last = cheapest[0], cheapest[-1]
         chosen = last if last.score > first.score + view.project.task.margin else first
         return SearchResult(candidates=[chosen.variant])
@@ -130,14 +125,24 @@ class CascadeRung(Rung):
         cascade, test = winner.cascade, session.split.test
         own = await session.ask(cascade.first, test)
         means = usage(own)
-        read, written = means.input_tokens, means.output_tokens
         return CascadeDetail(
             first=cascade.first.name,
             large=large_of(winner).id,
             threshold=cascade.threshold,
             sent=sum(is_sent(cascade, trace) for trace in own) / len(test),
-            first_tokens=None if read is None or written is None else (read, written),
+            first_tokens=means.tokens,
         )
+
+
+async def _parts(view: View) -> tuple[list[CascadePart], list[CascadePart]]:
+    """Return the variants with a price, and those with probabilities, that answered (nearly) all dev cases."""
+    session, dev = view.session, view.dev
+    paid = [variant for variant in view.measured if session.models[variant.model].price is not None]
+    able = [variant for variant in view.tried if any(map(confidence_of, session.stored(variant, dev[:1])))]
+    large, parts = [
+        [part for variant in some if (part := await part_of(session, variant, dev)).whole] for some in (paid, able)
+    ]
+    return large, [part for part in parts if (part.sure > 0).mean() >= 1 - MOST_UNSCORED]
 
 
 def _skipped(reason: str, code: str) -> SearchResult:

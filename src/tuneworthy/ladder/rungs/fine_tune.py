@@ -76,14 +76,14 @@ class FineTuneRung(Rung):
                 ),
                 hint="Run `tuneworthy serve` to start the fine-tuned model, then run `tuneworthy run` again.",
             )
-        against = add_base(session.models, session.project, tuned)
+        base, title, compared_base = add_base(session.models, session.project, tuned)
         context = GradingContext(root=session.project.root, asker=session.asker, seed=session.project.split.seed)
         sets = regression_sets(session.project, context)
         return replace(
             tuned.detail,
-            compared_with=against.title,
-            compared_base=against.base,
-            regressions=await guard(session, against.model, tuned.name, sets),
+            compared_with=title,
+            compared_base=compared_base,
+            regressions=await guard(session, base, tuned.name, sets),
         )
 
 
@@ -172,11 +172,12 @@ async def guard(session: Session, base: str, tuned: str, sets: Sequence[Regressi
         tuned: Name of the tuned one.
         sets: The regression sets.
     """
-    found = []
-    for one in sets:
-        sides = [await _score(session, name, one) for name in (base, tuned)]
-        found.append(regression_result(one.name, one.hash, sides[0], sides[1], one.margin))
-    return found
+    return [
+        regression_result(
+            one.name, one.hash, await _score(session, base, one), await _score(session, tuned, one), one.margin
+        )
+        for one in sets
+    ]
 
 
 async def _score(session: Session, model: str, one: RegressionSet) -> tuple[Floats, Floats]:

@@ -84,19 +84,9 @@ class RetrievalRung(Rung):
 
     async def propose(self, view: View) -> Proposal:
         best, library = view.incumbent, view.library
-        if library is None:
-            return Proposal(skipped="the project has no documents", skip_code="no_documents")
-        if view.project.models[best.model].own_pipeline:
-            return Proposal(
-                skipped=f"{best.model} is your own pipeline, which has its own retrieval", skip_code="own_pipeline"
-            )
-        if missing := lancedb_missing():
-            return Proposal(skipped=missing, skip_code="no_lancedb")
-        if not library.corpus.documents:
-            return Proposal(skipped="all documents are empty", skip_code="no_documents")
-        if not may_serve(view.project.constraints, hosted=bool(library.hosted)):
-            why = messages.say("hosted_forbidden", model=", ".join(library.hosted))
-            return Proposal(skipped=why, skip_code="constraint", ineligible=[why])
+        why, code = _barred(view)
+        if library is None or code:
+            return Proposal(skipped=why, skip_code=code, ineligible=[why] if code == "constraint" else [])
         notes = list(library.notes)
         if view.dev and not library.encoder_identity and library.settings.encoder.type in messages.NO_ENCODER:
             notes.append(f"retrieval uses keyword search only: {messages.NO_ENCODER[library.settings.encoder.type]}")
@@ -107,25 +97,18 @@ class RetrievalRung(Rung):
                     "search_not_tuned", n=sum(bool(library.named(case)) for case in view.dev), least=FEWEST_NAMED
                 )
             )
-        found: list[Variant] = []
-        too_long: list[Variant] = []
-        for form in forms:
-            for k in library.settings.k:
-                variant = _variant(best, form, k)
-                (found if await _fits(view, library, variant) else too_long).append(variant)
-        if too_long:
+        variants = [_variant(best, form, k) for form in forms for k in library.settings.k]
+        found = [variant for variant in variants if await _fits(view, library, variant)]
+        if too_long := [variant.name for variant in variants if variant not in found]:
             notes.append(
                 f"candidates skipped because their prompts exceed the context length of {best.model}: "
-                f"{', '.join(variant.name for variant in too_long)}"
+                f"{', '.join(too_long)}"
             )
         if not found:
             return Proposal(
                 skipped=f"no passage fits within the context length of {best.model}", skip_code="context", notes=notes
             )
-        first = [variant for variant in found if variant.name.rpartition("-")[0] == found[0].name.rpartition("-")[0]]
-        middle = first[len(first) // 2]
-        found = [middle, *(variant for variant in found if variant is not middle)]
-        return Proposal(candidates=found, notes=notes, more_calls={best.model: 2 * view.n_dev})
+        return Proposal(candidates=_preregistered_first(found), notes=notes, more_calls={best.model: 2 * view.n_dev})
 
     async def examine(self, view: View, tried: Sequence[Variant], winner: Variant) -> RetrievalDetail:
         session = view.session
@@ -225,20 +208,15 @@ def attribute(
         passages: Passages by case id.
         groups: `(n_cases,)` numbers of the cases' sources, or None.
     """
-    missed: Counter[str] = Counter()
-    not_there: Counter[str] = Counter()
     scored = [place for place, score in enumerate(scores) if score.value is not None]
     failed = [place for place in scored if (scores[place].value or 0.0) < 1]
+    missed, not_there = Counter[str](), Counter[str]()
     whys = []
     for place in failed:
-        case, trace = cases[place], traces[place]
-        right, unknown = library.named(case), library.unknown(case)
-        shown = {passage.document for passage in passages[case.id]}
-        away = [ids for ids in right if not ids & shown]
-        named = [one for one in passages[case.id] if any(one.document in ids for ids in right)]
-        not_there.update(unknown)
-        missed.update(min(ids) for ids in away)
-        whys.append(_miss(case, right, unknown, away) or cause(trace, named))
+        why, away = _miss(library, cases[place], traces[place], passages[cases[place].id])
+        whys.append(why)
+        missed.update(away)
+        not_there.update(library.unknown(cases[place]))
     found = Counter(whys)
     known = np.array([why != "no_document_named" for why in whys], bool)
     lost = np.array([why in LOST for why in whys], float)[known]
@@ -254,14 +232,17 @@ def attribute(
     )
 
 
-def _miss(case: Case, right: Sequence[Any], unknown: Sequence[str], away: Sequence[Any]) -> str:
+def _miss(library: DocumentLibrary, case: Case, trace: Trace, shown: Sequence[Passage]) -> tuple[str, list[str]]:
+    """Return why an answer is wrong, and the documents that were not shown although they were needed."""
+    right, documents = library.named(case), {passage.document for passage in shown}
+    away = [min(ids) for ids in right if not ids & documents]
     if not case.documents:
-        return "no_document_named"
-    if unknown:
-        return "not_in_index"
+        return "no_document_named", away
+    if library.unknown(case):
+        return "not_in_index", away
     if away:
-        return "partly_retrieved" if len(away) < len(right) else "not_retrieved"
-    return ""
+        return "partly_retrieved" if len(away) < len(right) else "not_retrieved", away
+    return cause(trace, [one for one in shown if any(one.document in ids for ids in right)]), away
 
 
 def cause(trace: Trace, right: Sequence[Passage]) -> str:
@@ -318,6 +299,29 @@ async def _oracle(
         n_cut=len(cut),
         cut_share=float(np.mean(cut)) if cut else None,
     )
+
+
+def _preregistered_first(found: Sequence[Variant]) -> list[Variant]:
+    """Return the candidates with the middle number of passages of the first form of the search first."""
+    form = found[0].name.rpartition("-")[0]
+    first = [variant for variant in found if variant.name.rpartition("-")[0] == form]
+    return sorted(found, key=lambda variant: variant is not first[len(first) // 2])
+
+
+def _barred(view: View) -> tuple[str, str]:
+    """Return why the rung has nothing to try, in words and as a code; two empty texts if it has."""
+    library, model = view.library, view.incumbent.model
+    if library is None:
+        return "the project has no documents", "no_documents"
+    if view.project.models[model].own_pipeline:
+        return f"{model} is your own pipeline, which has its own retrieval", "own_pipeline"
+    if missing := lancedb_missing():
+        return missing, "no_lancedb"
+    if not library.corpus.documents:
+        return "all documents are empty", "no_documents"
+    if not may_serve(view.project.constraints, hosted=bool(library.hosted)):
+        return messages.say("hosted_forbidden", model=", ".join(library.hosted)), "constraint"
+    return "", ""
 
 
 def _variant(best: Variant, form: SearchForm, k: int) -> Variant:

@@ -6,7 +6,6 @@ numbered attributes of OpenLLMetry and OpenInference. Evaluations are events of 
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tuneworthy.cases import messages
@@ -60,7 +59,6 @@ def _attributes(pairs: Any) -> JsonObject:
     return {str(pair["key"]): _value(at(pair, "value")) for pair in listed if isinstance(pair, dict) and "key" in pair}
 
 
-@dataclass(slots=True)
 class _OtelPart:
     """A span, a log record or an event.
 
@@ -72,17 +70,11 @@ class _OtelPart:
         events: Of a span.
     """
 
-    row: JsonObject
-    own: JsonObject = field(init=False)
-    name: str = field(init=False)
-    place: str = field(init=False)
-    events: "list[_OtelPart]" = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.own = _attributes(at(self.row, "attributes"))
-        self.name = str(at(self.row, "eventName") or at(self.own, "event.name") or at(self.row, "name") or "")
-        self.place = str(first_at(self.row, "spanId", "context/span_id") or "")
-        self.events = [_OtelPart(event) for event in dicts_at(self.row, "events")]
+    def __init__(self, row: JsonObject) -> None:
+        self.row, self.own = row, _attributes(at(row, "attributes"))
+        self.name = str(at(row, "eventName") or at(self.own, "event.name") or at(row, "name") or "")
+        self.place = str(first_at(row, "spanId", "context/span_id") or "")
+        self.events = [_OtelPart(event) for event in dicts_at(row, "events")]
 
     @property
     def is_call(self) -> bool:

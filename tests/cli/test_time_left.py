@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tuneworthy.cli.time_left import TimeLeft
 from tuneworthy.ladder.estimate import Work
-from tuneworthy.ladder.time_left import TimeLeft
 
 RECORDED = json.loads((Path(__file__).parent / "demo_timings.json").read_text())
 
