@@ -8,7 +8,6 @@ crash cut off is ignored, and its case is asked again.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -22,7 +21,8 @@ from tuneworthy.cases.stratified import numbered, rank
 from tuneworthy.cases.writer import write_rows
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.input_files import read_input
-from tuneworthy.store.lines import append_line, refuse_link
+from tuneworthy.store.lines import append_line, now, refuse_link
+from tuneworthy.store.shapes import DamagedRecord
 from tuneworthy.types import SECOND_SHARE, UNLABELLED, Bounds, Case, Cases, Ids, JsonObject, Say, canonical
 
 QUIT: Final = "/quit"
@@ -54,33 +54,45 @@ def read_labels(path: Path | str) -> list[Label]:
     Raises:
         DataError: A line other than a cut-off last one is wrong.
     """
-    file = Path(path)
-    refuse_link(file)
-    try:
-        lines = read_input(file).splitlines(keepends=True)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise DataError(file, None, "a label file", str(error.strerror)) from None
     labels: list[Label] = []
+
+    def add(row: Any) -> None:
+        case, labeller = str(row["case"]), str(row["labeller"])
+        if row.get("undo") is True:
+            labels.pop(max(at for at, one in enumerate(labels) if (one.case, one.labeller) == (case, labeller)))
+        else:
+            labels.append(Label(case, labeller, row["label"], str(row["time"])))
+
+    read_entries(Path(path), add, "a label file", 'a label with the keys "case", "labeller", "label" and "time"')
+    return labels
+
+
+def read_entries(path: Path, add: Callable[[Any], None], file: str, entry: str) -> None:
+    """Read a file of people's work that is only ever appended to; no file has no lines.
+
+    Args:
+        path: Of the file.
+        add: Takes the JSON of a line; raises if it is wrong.
+        file: The right file, for the message.
+        entry: A right line, for the message.
+
+    Raises:
+        DataError: A line other than a cut-off last one is wrong.
+    """
+    refuse_link(path)
+    try:
+        lines = read_input(path).splitlines(keepends=True)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DataError(path, None, file, str(error.strerror)) from None
     for number, line in enumerate(lines, 1):
         try:
-            row = orjson.loads(line)
-            case, labeller = str(row["case"]), str(row["labeller"])
-            if row.get("undo") is True:
-                labels.pop(max(at for at, one in enumerate(labels) if (one.case, one.labeller) == (case, labeller)))
-            else:
-                labels.append(Label(case, labeller, row["label"], str(row["time"])))
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError):
+            add(orjson.loads(line))
+        except (KeyError, TypeError, AttributeError, ValueError, DamagedRecord):
             if number == len(lines) and not line.endswith(b"\n"):
-                break
-            raise DataError(
-                file,
-                number,
-                'a label with the keys "case", "labeller", "label" and "time"',
-                show(line.decode(errors="replace").strip()),
-            ) from None
-    return labels
+                return
+            raise DataError(path, number, entry, show(line.decode(errors="replace").strip())) from None
 
 
 class LabelSession:
@@ -130,7 +142,7 @@ class LabelSession:
         """
         if case_id not in self._queue:
             raise UserError(f"The case {show(case_id)} is not waiting for a label from {self.labeller}.")
-        append_line(self.path, {"case": case_id, "labeller": self.labeller, "label": label, "time": _now()})
+        append_line(self.path, {"case": case_id, "labeller": self.labeller, "label": label, "time": now()})
         del self._queue[case_id]
         self._given.append(case_id)
 
@@ -143,16 +155,12 @@ class LabelSession:
         if not self._given:
             raise UserError("There is no label of yours to take back.")
         case_id = self._given.pop()
-        append_line(self.path, {"case": case_id, "labeller": self.labeller, "undo": True, "time": _now()})
+        append_line(self.path, {"case": case_id, "labeller": self.labeller, "undo": True, "time": now()})
         self._queue = {case_id: self._cases[case_id], **self._queue}
 
     def skip(self, case_id: str) -> None:
         if case_id in self._queue:
             self._queue[case_id] = self._queue.pop(case_id)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True, slots=True)

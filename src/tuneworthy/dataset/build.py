@@ -8,7 +8,6 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from functools import partial
 
 import numpy as np
@@ -32,6 +31,7 @@ from tuneworthy.dataset.sources import BuildInputs, encoder_of, gather
 from tuneworthy.errors import UserError, did_you_mean
 from tuneworthy.evaluate.runner import Progress
 from tuneworthy.store import Folder
+from tuneworthy.store.lines import now
 from tuneworthy.text import count
 from tuneworthy.types import JsonObject, Say, content_hash
 
@@ -100,7 +100,7 @@ def build_version(
         raise _nothing_left(checked)
     if recipe.failed and not unsafe:
         return None, recipe
-    times = replace(recipe.times, created=datetime.now(UTC).isoformat(timespec="seconds"))
+    times = replace(recipe.times, created=now())
     contents = {
         ROWS: (checked.rows.line(place) for place in checked.rows.places.tolist()),
         "rejects.jsonl": json_lines(line.to_dict() for line in checked.rejects()),

@@ -19,8 +19,8 @@ from tuneworthy.dataset.records import RowLine
 from tuneworthy.dataset.rows import StoredRows
 from tuneworthy.errors import UserError
 from tuneworthy.people.feedback import Scales, has_feedback, settle
-from tuneworthy.people.review_log import content_of, now
-from tuneworthy.store.lines import append_line, read_lines, refuse_link
+from tuneworthy.people.review_log import content_of
+from tuneworthy.store.lines import append_line, now, read_lines, refuse_link
 from tuneworthy.types import Case, Example, Message, content_hash, frozen, role_of
 
 # In the project folder, next to the reviews: it is people's work.

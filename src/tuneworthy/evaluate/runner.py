@@ -232,7 +232,7 @@ class Runner:
             for call in self.store.unanswered():
                 if not call.settled:
                     self._cut_off.setdefault(call.key, []).append(call.usd)
-        missing = {}  # cases that ask the same are asked once
+        missing, responses = dict[bytes, Job](), dict[bytes, tuple[Response, Job]]()  # equal requests are sent once
         for job in jobs:
             answer, cost = answers.get(job.key, (None, 0.0))
             if answer is None and (failure := self._failures.get(job.key)):
@@ -250,11 +250,9 @@ class Runner:
                 if isinstance(answer, Response):
                     self._working.setdefault(model.identity, job)
                     answers[job.key] = answer, cost = model.settled(job.request, answer)
+                    responses[job.key] = answer, job
                 self._count(model, job.key, answer, cost)
-        model.served.add(
-            {job.key: (answer, job) for job in jobs if isinstance(answer := answers.get(job.key, [None])[0], Response)},
-            self.store,
-        )
+        model.served.add(responses, self.store)
         stored = answers.keys() - missing.keys()
         self.progress.begin(variant.name, len(jobs), len(jobs) - len(missing), alone=timing is not None)
         try:

@@ -5,7 +5,7 @@ the identity of each variant, so that the next run measures it.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -25,8 +25,7 @@ MIN_CALLS: Final = 20
 
 def with_served(identity: JsonMapping, root: Path | None) -> JsonMapping:
     """Return the identity of a model with the models that its server reported, if these changed in the project."""
-    changes = Folder(root).read(SERVED, dict[str, list[str]]) if root else None
-    served = (changes or {}).get(_key(identity))
+    served = _changes(root).get(_key(identity)) if root else None
     return {**identity, SERVED: served} if served else identity
 
 
@@ -88,23 +87,27 @@ class ServedCalls:
             return None
         self._present = sorted(recent)
         if self._root:
-            folder, marks = Folder(self._root), known or dict.fromkeys(mark for mark, _ in old)
-            history = {_key(self._identity): [*(mark for mark in marks if mark not in recent), *self._present]}
-            folder.write(SERVED, (folder.read(SERVED, dict[str, list[str]]) or {}) | history)
-        said = [
-            f"{', '.join(dict.fromkeys(mark for mark, _ in part))} in {count(len(part), 'call')} (first cases: "
-            f"{', '.join(list(dict.fromkeys(case for _, case in part))[:3])})"
-            for part in (old, new)
-        ]
+            earlier = [mark for mark in known or dict.fromkeys(mark for mark, _ in old) if mark not in recent]
+            history = {_key(self._identity): [*earlier, *self._present]}
+            Folder(self._root).write(SERVED, _changes(self._root) | history)
         pin = f"set `model` in [models.{self._name}] to a dated name"
         what = "model" if field == 1 else "fingerprint"
         return OutsideFault(
-            f"The server of models.{self._name} changed its {what}: {said[0]}, then {said[1]}.",
+            f"The server of models.{self._name} changed its {what}: {_named(old)}, then {_named(new)}.",
             hint=f"A router or its fallbacks alternate between models: {pin}, then run `tuneworthy run`."
             if returns
             else "Run `tuneworthy run` to measure the present model: only calls of the earlier one are repeated. To "
             f"rule out another change, {pin}; this repeats all calls.",
         )
+
+
+def _named(calls: Sequence[tuple[str, str]]) -> str:
+    marks, cases = (list(dict.fromkeys(column)) for column in zip(*calls, strict=True))
+    return f"{', '.join(marks)} in {count(len(calls), 'call')} (first cases: {', '.join(cases[:3])})"
+
+
+def _changes(root: Path) -> dict[str, list[str]]:
+    return Folder(root).read(SERVED, dict[str, list[str]]) or {}
 
 
 def _key(identity: JsonMapping) -> str:

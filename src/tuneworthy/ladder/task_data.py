@@ -7,7 +7,6 @@ every later run, not forbidden.
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from typing_extensions import TypedDict
 
@@ -19,6 +18,7 @@ from tuneworthy.ladder import messages
 from tuneworthy.ladder.comparison_plan import read_comparisons
 from tuneworthy.ladder.task_info import TaskInfo, task_of
 from tuneworthy.store import Folder
+from tuneworthy.store.lines import now
 from tuneworthy.text import count, plural
 from tuneworthy.types import Case
 
@@ -138,7 +138,6 @@ def record_reveal(folder: Folder, case_ids: Iterable[str], command: str) -> None
     """
     rows = folder.read(REVEALED, list[Reveal]) or []
     noted = {row["case"] for row in rows}
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    fresh = [{"case": one, "time": now, "command": command} for one in dict.fromkeys(case_ids) if one not in noted]
+    fresh = [{"case": one, "time": now(), "command": command} for one in dict.fromkeys(case_ids) if one not in noted]
     if fresh:
         folder.write(REVEALED, [*rows, *fresh])

@@ -189,10 +189,8 @@ def economics(
             then the question, and the value of a better answer does not count.
     """
     bill, traffic = reference or Bill(name="", usd_per_1k=None), settings.requests_per_month
-    must = required or 0.0
-    claimed = gain if most is None else (gain[0] if gain else 0.0, most)
-    span = claimed if required is None else None
-    point, worst, best = (money(bill, settings, span, end, tuned, required=must) for end in ENDS)
+    span = _claimed(gain, most, required)
+    point, worst, best = (money(bill, settings, span, end, tuned, required=required or 0.0) for end in ENDS)
     usd = point.before.usd_per_1k
     saves = best.saved_usd > 0 or point.net_usd(0.0) > 0 or (bool(usd) if most is None else usd is not None)
     status: EconomicsStatus = "unknown"
@@ -200,7 +198,7 @@ def economics(
         status = _STATUS[saves_enough(bill, settings, required)]
     elif saves:
         status = _status(worst, best, settings, priced=most is None or usd is not None)
-    months = point.payback_months(traffic) if traffic and status != "unknown" else None
+    months = point.payback_months(traffic) if traffic else None
     month = None if months is None else ceil(months - 1e-9)
     facts = facts_of(reference, settings, gain)
     if status == "never" and month is not None:
@@ -223,6 +221,12 @@ def economics(
         monthly_usd=point.tuned.monthly_usd(traffic or 0.0),
         assumptions=facts,
     )
+
+
+def _claimed(gain: Gain | None, most: float | None, required: float | None) -> Gain | None:
+    if required is not None:
+        return None
+    return gain if most is None else (gain[0] if gain else 0.0, most)
 
 
 _STATUS: Final[Mapping[bool | None, EconomicsStatus]] = {True: "pays", False: "never", None: "unknown"}

@@ -35,10 +35,10 @@ from tuneworthy.cases.labelling import MIN_SECOND
 from tuneworthy.cases.readers.faults import show
 from tuneworthy.cases.stratified import rank
 from tuneworthy.errors import UserError
-from tuneworthy.people.review_log import Ledger, ReviewPlan, RowVerdict, content_of, now
+from tuneworthy.people.review_log import Ledger, ReviewPlan, RowVerdict, content_of
 from tuneworthy.people.review_state import ALPHA, State, build_state, state_of, status_of, tally
 from tuneworthy.stats.acceptance import attempt_alpha, lot_plan_size, most_allowed
-from tuneworthy.store.lines import append_line, exclusive, write_line
+from tuneworthy.store.lines import append_line, exclusive, now, write_line
 from tuneworthy.types import SECOND_SHARE, Example, JsonMapping, Message, content_hash, role_of
 
 BOUND: Final = 0.95

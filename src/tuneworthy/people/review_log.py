@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import orjson
-
-from tuneworthy.cases.readers.faults import show
+from tuneworthy.cases.labelling import read_entries
 from tuneworthy.cases.stratified import rank
-from tuneworthy.errors import DataError
-from tuneworthy.store.lines import refuse_link
-from tuneworthy.store.shapes import DamagedRecord, shaped
+from tuneworthy.store.shapes import shaped
 from tuneworthy.types import Example, JsonObject, content_hash, frozen
 
 # In the project folder and not in the tool's own: it is people's work.
@@ -107,31 +102,13 @@ class Ledger:
 
     @classmethod
     def read(cls, path: Path) -> Ledger:
-        """Read a file; without one the ledger is empty, and a last line that was cut off does not count.
+        """Read a file; without one the ledger is empty.
 
         Raises:
             DataError: Another line is wrong.
         """
         ledger = cls()
-        refuse_link(path)
-        try:
-            lines = path.read_bytes().splitlines(keepends=True)
-        except FileNotFoundError:
-            return ledger
-        except OSError as error:
-            raise DataError(path, None, "a readable review file", str(error.strerror)) from None
-        for number, line in enumerate(lines, 1):
-            try:
-                ledger._add(orjson.loads(line))
-            except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, DamagedRecord):
-                if number == len(lines) and not line.endswith(b"\n"):
-                    break
-                raise DataError(
-                    path,
-                    number,
-                    f"a line whose kind is one of {', '.join(KINDS)}",
-                    show(line.decode(errors="replace").strip()),
-                ) from None
+        read_entries(path, ledger._add, "a readable review file", f"a line whose kind is one of {', '.join(KINDS)}")
         return ledger
 
     def _add(self, row: JsonObject) -> None:
@@ -203,7 +180,3 @@ def rows_found_bad(path: Path) -> frozenset[str]:
 def content_of(row: Example) -> str:
     """Return the name of a row in reviews: the hash of its messages as they are, whatever its id is."""
     return content_hash(list(row.messages))
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

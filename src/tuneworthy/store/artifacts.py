@@ -9,13 +9,13 @@ See `frozen` for how they are written; a folder without a manifest is no artifac
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
 from tuneworthy.errors import UserError
 from tuneworthy.store.folder import Folder
 from tuneworthy.store.frozen import changed, freeze_folder
+from tuneworthy.store.lines import now
 from tuneworthy.store.shapes import Pointer, shaped
 from tuneworthy.types import JsonMapping, JsonObject
 
@@ -205,8 +205,7 @@ def write_artifact(
     """
     store.create()
     document = {**about, "format": FORMAT, "kind": kind, "parent": parent}
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    folder = freeze_folder(store.path / "models", MANIFEST, fill, document, times={"created": now})
+    folder = freeze_folder(store.path / "models", MANIFEST, fill, document, times={"created": now()})
     if latest:
         store.write(f"models/latest-{kind}", {"id": folder.name})
     found = find_artifact(store, folder.name)

@@ -8,6 +8,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -44,6 +45,11 @@ def exclusive(path: Path) -> Iterator[BinaryIO]:
         if new:
             sync(path.parent)
         yield file
+
+
+def now() -> str:
+    """Return the time in UTC as lines have it, ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def refuse_link(path: Path) -> None:

@@ -6,6 +6,7 @@ column an empty cell means *not labelled* and the word ``null`` means *declining
 
 import re
 from collections.abc import Iterable, Sequence, Set
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -67,17 +68,21 @@ def question_and_answers(rows: Sequence[JsonMapping]) -> tuple[list[str], list[s
     >>> question_and_answers([{"qText": "Where is my card?", "day": "2026-01-02", "slots": "{}"}])
     (['qText'], ['slots'])
     """
-    cells = {name: [row.get(name) for row in rows] for row in rows for name in row}
-    named = [name for known in EXPECTED_NAMES for name in cells if name.lower() == known]
+    cells = {name: [row.get(name) for row in rows] for name in dict.fromkeys(chain.from_iterable(rows))}
+    named = [name for name in cells if name.lower() in EXPECTED_NAMES]
+    named.sort(key=lambda name: EXPECTED_NAMES.index(name.lower()))
     ranks = {name: _rank(name, cells[name]) for name in cells if name not in named}
     rest = [name for name, (asks, *_) in ranks.items() if asks or len(cells) == 2]
-    objects = [name for name in rest if all(isinstance(parsed(cell), dict) for cell in cells[name] if cell)]
-    texts = [name for name in rest if name not in objects]
-    question = sorted(texts, key=ranks.__getitem__)[-1:]
+    objects = [name for name in rest if _are_objects(cells[name])]
+    question = sorted((name for name in rest if name not in objects), key=ranks.__getitem__)[-1:]
     answer = expected_column(rows[0], set(named))
     if answer is None:
         return question, objects if len(objects) == 1 else [name for name in rest if name not in question]
     return question, [answer] if answer != named[0] or "expected" in answer.lower() else named
+
+
+def _are_objects(cells: Sequence[Any]) -> bool:
+    return all(isinstance(parsed(cell), dict) for cell in cells if cell)
 
 
 def _rank(name: str, cells: Sequence[Any]) -> tuple[bool, int, int]:

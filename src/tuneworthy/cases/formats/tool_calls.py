@@ -76,15 +76,12 @@ def with_calls(turns: Sequence[Message]) -> Turns:
 
 def with_weights(turns: Sequence[Message]) -> Turns:
     """Return messages in which Axolotl's `train` is OpenAI's `weight`: whether an answer is learned from."""
-    if not any("train" in message for message in turns):
-        return tuple(turns)
-    out: list[Message] = []
-    for message in turns:
-        new = dict(message)
-        if isinstance(message.get("train"), bool):
-            new["weight"] = int(new.pop("train"))
-        out.append(new)
-    return tuple(out)
+    return tuple(
+        {key: item for key, item in message.items() if key != "train"} | {"weight": int(message["train"])}
+        if isinstance(message.get("train"), bool)
+        else message
+        for message in turns
+    )
 
 
 def call_of(value: Any, where: str, n: int) -> JsonObject:

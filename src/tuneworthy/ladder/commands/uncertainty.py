@@ -151,21 +151,13 @@ class StoredTokens:
 
 
 @dataclass(frozen=True)
-class StoredCalibration:
-    """A threshold, or why it is refused."""
-
-    threshold: Threshold | None
-    refused: str
-
-
-@dataclass(frozen=True)
 class StoredUncertainty:
     """Contents of `uncertainty.json` that other commands read."""
 
     variant: str
     variant_id: str
     samples: int
-    calibration: StoredCalibration
+    calibration: Calibration
     answers: list[StoredTokens]
 
 
