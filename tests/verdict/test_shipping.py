@@ -24,7 +24,7 @@ from tests.verdict.planted import (
 
 from tuneworthy.cli.decide import EXIT
 from tuneworthy.dataset.records import Difference
-from tuneworthy.ladder.record import RungDifference
+from tuneworthy.ladder.record import DistinctScore, RungDifference
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.rules import Finding
 from tuneworthy.verdict.answer import answer_of
@@ -36,6 +36,9 @@ from tuneworthy.verdict.options import Option
 from tuneworthy.verdict.shipping import take_home
 
 SHIP, DO_NOT_SHIP, UNDECIDED = Outcome.SHIP, Outcome.DO_NOT_SHIP, Outcome.UNDECIDED
+
+
+TUNED_MEETS = replace(TUNED, score=0.95)
 
 
 def data(**changed: Any) -> TrainingEvidence:
@@ -379,3 +382,25 @@ def test_cheaper_rungs_that_were_not_run_are_named_where_the_answer_is_ship(rung
     assert rung in found.reasons[0].partition("may do as well: ")[2]
     waived = decide(replace(part, waivers=dict.fromkeys(("classical", "prompt", "few_shot"), "tried elsewhere")))
     assert "may do as well" not in waived.reasons[0]
+
+
+@pytest.mark.parametrize(("found", "wanted"), [(0.0, DO_NOT_SHIP), (0.9, UNDECIDED), (1.0, SHIP)])
+def test_a_tuned_model_must_find_a_critical_label_that_another_option_finds(found: float, wanted: Outcome) -> None:
+    def recalls(**by_rung: float) -> Evidence:
+        rungs = {
+            name: replace(one, recall={"x": by_rung.get(name, 0.0)}) for name, one in trained(target=0.6).rungs.items()
+        }
+        return replace(trained(target=0.6), rungs=rungs, critical={"x": 0.85}, label_cases={"x": 60})
+
+    assert decide(recalls(model=1.0, fine_tune=found)).outcome is wanted
+    assert decide(recalls(fine_tune=found)).outcome is SHIP  # nothing else finds it either
+
+
+def test_a_tuned_model_that_only_repeats_what_it_was_trained_on_does_not_ship() -> None:
+    def on_distinct(score: float, n: float = 100.0) -> Outcome:
+        part = DistinctScore(n=100, score=score, ci95=(score - 0.1, score + 0.1), n_effective=n)
+        rungs = {**trained(TUNED_MEETS).rungs, "fine_tune": replace(TUNED_MEETS, on_distinct_cases=part)}
+        return decide(replace(trained(TUNED_MEETS), rungs=rungs)).outcome
+
+    assert on_distinct(0.4) is DO_NOT_SHIP
+    assert on_distinct(0.95) is on_distinct(0.4, n=29.0) is SHIP

@@ -1,6 +1,6 @@
 """[task], [cases], [examples], [split], [prompt]: the task, its data, and the prompt."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -34,7 +34,7 @@ class TaskSection(Margined):
     """The reason to train that the team has in mind; it is measured, and decides nothing."""
     target: Share | None = None
     """The score of the primary grader on test that is good enough. Without it there is no outcome, only options."""
-    critical: dict[str, Share] | list[str] = {}
+    critical: dict[str, Annotated[float, Field(ge=0, lt=1)]] | list[str] = {}
     """Labels that must not be missed, each with the recall that it needs; of a list, the target less the margin. An
     option whose lower bound of the recall is below does not meet the target."""
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from tuneworthy.cases.contamination import find_overlaps
 from tuneworthy.cases.normalize import words
+from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.config import Project
 from tuneworthy.config.serving import violation
 from tuneworthy.dataset.freeze import find_version
@@ -261,10 +262,11 @@ def meets_target(session: Session, one: Measurement) -> bool:
     if task.target is None or size is None or few or one.beats_majority is False:
         return False
     options = 1 + len(rungs_with_comparisons(session.project, session.split, session.task))
-    n = Counter(str(case.expected) for case in session.split.test)
-    recall = {label: value for label, value in recall_of(session, one).items() if n[label]} if task.critical else {}
+    n, recall = label_counts(session.split.test), recall_of(session, one) if task.critical else {}
     reached = all(
-        label in recall and lower_bound(round(recall[label] * n[label]), n[label], 0.05 / options) >= needed
+        label in recall
+        and label in n
+        and lower_bound(round(recall[label] * n[label]), n[label], 0.05 / options) >= needed
         for label, needed in task.critical_recall.items()
     )
     return (

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from tuneworthy.cases.normalize import normalised_bytes, question_of, words
+from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.config import Project
 from tuneworthy.dataset.freeze import latest_version
 from tuneworthy.dataset.importing.folder import latest_import
@@ -169,7 +170,7 @@ def _with_data(evidence: Evidence, data: TaskData) -> Evidence:
         kind=data.task.kind,
         answers_open=answers_open(data),
         n_test=len(split.test),
-        label_cases=Counter(str(case.expected) for case in split.test) if data.task.kind == "label" else {},
+        label_cases=label_counts(split.test) if data.task.kind == "label" else {},
         additions=len(split.additions),
         n_groups=split.effective_groups,
         overlaps=overlaps_left(data),

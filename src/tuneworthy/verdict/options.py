@@ -388,14 +388,14 @@ def more_usd(option: Option, other: Option) -> float | None:
 
 
 def per_point(option: Option, other: Option) -> str:
-    """Return the price of a point of the score between two options; "" if the cost or the score is the same.
+    """Return the price of a point of the score between two options; "" unless the better one costs more.
 
     >>> small = Option(option="small", rung="model", kind="variant", usd_per_1k=0.5, score=0.5)
     >>> per_point(small, Option(option="large", rung="model", kind="variant", usd_per_1k=0.7, score=0.7))
     '$0.01 a point'
     """
     usd, more = more_usd(option, other), 100 * ((other.score or 0.0) - (option.score or 0.0))
-    return f"${abs(usd / more):,.2f} a point" if usd and more else ""
+    return f"${usd / more:,.2f} a point" if usd and more and usd / more > 0 else ""
 
 
 def _minus_score(option: Option) -> float:

@@ -261,9 +261,10 @@ def _second_row(facts: DecisionFacts) -> str:
     if best.option == chosen.option:
         return "It also scores highest within today's bill."
     point = per_point(chosen, best)
-    shown = "" if (best.option, chosen.option) in facts.better else ", not shown to be better"
+    is_more = best.score > chosen.score and (best.option, chosen.option) not in facts.better
+    shown, name = ", not shown to be better" * is_more, "today's setup" if best.kind == "today" else best.option
     return (
-        f"Within today's bill, {best.option} scores highest: {best.score:.1%} "
+        f"Within today's bill, {name} scores highest: {best.score:.1%} "
         f"({100 * (best.score - chosen.score):+.1f} points {_dearer(chosen, best)}{point and ', '}{point}{shown})."
     )
 
@@ -289,7 +290,13 @@ def target_open(case: Deliberation, subject: str) -> str:
     copies = next((one for one in case.gates if one.gate == "classical" and one.status == "fail"), None)
     if option.kind == "classical" and copies is not None:
         return copies.message
-    score = case.evidence.rungs[option.rung].score_on(case.evidence.n_test)
+    evidence, rung = case.evidence, case.evidence.rungs[option.rung]
+    for label, needed in evidence.critical.items():
+        if evidence.recall_of(rung, label, evidence.n_options) == "unresolved":
+            n = evidence.label_cases.get(label, 0)
+            found = f"{rung.recall.get(label, 0.0):.1%} of {n} test cases" if n else "no test case has this label"
+            return f"Whether {subject} finds at least {needed:.1%} of the critical label `{label}` is open: {found}."
+    score = rung.score_on(evidence.n_test)
     return f"{subject} scores {score}, so it may or may not meet the target of {case.target:.1%}."
 
 

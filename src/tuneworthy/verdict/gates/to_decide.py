@@ -19,7 +19,7 @@ from tuneworthy.verdict.base import GateResult
 from tuneworthy.verdict.evidence import COPIES, FEWEST_SHOTS, STRUCTURE, Evidence, may_need_documents
 from tuneworthy.verdict.facts import winner_of
 from tuneworthy.verdict.gates import GATES, says
-from tuneworthy.verdict.options import options_of
+from tuneworthy.verdict.options import Option, options_of
 
 FEWEST_CASES = 50
 # Effective distinct test cases from which they can contradict the answer.
@@ -128,11 +128,19 @@ def contamination(evidence: Evidence) -> Finding:
             "Remove the copied examples or cases, then run `tuneworthy run`.",
             overlaps=dict(evidence.overlaps),
         )
-    winner = winner_of(evidence)
-    part = evidence.rungs[winner.rung].on_distinct_cases if winner else None
     dropped = f"Copies of cases are dropped and listed in .tuneworthy/{DROPPED}."
-    if winner is None or evidence.target is None:
+    tuned = [one for one in options_of(evidence) if one.kind == "tuned" and one.target == "met"]
+    winner = winner_of(evidence)
+    marked = [*tuned, *([winner] if winner else [])]
+    if not marked or evidence.target is None:
         return says("pass", dropped, overlaps={})
+    findings = [_on_distinct_cases(evidence, option, dropped) for option in marked]
+    return next((one for one in findings if one.status != "pass"), findings[-1])
+
+
+def _on_distinct_cases(evidence: Evidence, winner: Option, dropped: str) -> Finding:
+    """Say whether the distinct test cases contradict that an option meets the target and is the one to run."""
+    part, target = evidence.rungs[winner.rung].on_distinct_cases, evidence.target or 0.0
     if part is None or part.n_effective < MIN_DISTINCT:
         n = 0.0 if part is None else part.n_effective
         message = f"{n:.0f} effective test cases have no near-duplicate in the examples or dev, too few to compare. "
@@ -149,7 +157,7 @@ def contamination(evidence: Evidence) -> Finding:
     ]
     numbers = {"overlaps": {}, "n": part.n_effective, "score": part.score, "upper": upper, "better": better}
     message = f"{winner.option} scores {part.score:.1%} on the {part.n} test cases without a near-duplicate"
-    if upper >= evidence.target and not better:
+    if upper >= target and not better:
         return says("pass", f"{message}. {dropped}", **numbers)
     why = f"{', '.join(better)} scores higher there" if better else "below the target"
     if reason := evidence.waivers.get("contamination"):
