@@ -35,6 +35,50 @@ def test_labels_are_found_as_whole_phrases(answer: str, named: list[str]) -> Non
 
 
 @pytest.mark.parametrize(
+    ("labels", "answers"),
+    [
+        (
+            "-1 0 1",
+            {
+                "-1.": "-1",
+                "Sentiment: -1": "-1",
+                "−1": "-1",
+                "**–1**": "-1",
+                "-1 (negative)": "-1",
+                '{"label": -1}': "-1",
+            },
+        ),
+        (
+            "-1 0 1",
+            {"Sentiment: 1": "1", "result--1": "1", "1.0": "1", "level-1": "1", "1.5": "", "-2": "", "1,000": ""},
+        ),
+        ("+1 -1", {"Label: +1": "+1", "Label: -1": "-1"}),
+        (
+            "A A+ A- B",
+            {"Grade: A-": "A-", "A-.": "A-", "Grade: A+": "A+", "Grade: A": "A", "B- then": "B", "It is B-": ""},
+        ),
+        ("C C++ C#", {"It is C++17": "C++", "It is C#.": "C#", "Language: C": "C"}),
+        ("C Go", {"It is C++": "", "It is C#": "", "It is C+.": "", "It is C.": "C"}),
+        ("$ $$ $$$", {"Price: $$": "$$", "Price: $": "$"}),
+        ("0.5 5 1-2 12", {"Answer: 0.5": "0.5", "Answer: 5.": "5", "Answer: 1-2": "1-2", "Answer: 12": "12"}),
+        ("es es-MX", {"Locale: es_mx": "es-MX", "Locale: es": "es"}),
+        ("toxic non-toxic", {"It is non-toxic": "non-toxic", "It is toxic": "toxic", "It is not toxic": ""}),
+        ("- +", {"-": "-", "It is -.": "-", "It is +": "+", "": "", "non-spam": ""}),
+        ("2 4", {"It is 2²": "", "10⁴": "", "It is 2": "2"}),
+        (
+            "spam ham",
+            {"spam###": "spam", "not spam": "", "not spam but ham": "ham", "non-spam": "", "cannot, spam": "spam"},
+        ),
+    ],
+)
+def test_signs_and_decimals_belong_to_a_label(labels: str, answers: dict[str, str]) -> None:
+    find = LabelFinder(labels.split())
+    assert {answer: find(answer) for answer in answers} == {
+        answer: [name] if name else [] for answer, name in answers.items()
+    }
+
+
+@pytest.mark.parametrize(
     "answer", ["Ru\u0308cksendung", "**RU\u0308CKSENDUNG**", "It is Ru\u0308ck\u00adsendung.", "Ｒücksendung"]
 )
 @pytest.mark.parametrize("label", ["Rücksendung", "Ru\u0308cksendung"])
@@ -45,12 +89,18 @@ def test_the_unicode_form_of_an_answer_does_not_matter(answer: str, label: str) 
 
 
 def test_labels_that_only_a_compatible_form_makes_equal_are_told_apart() -> None:
-    grader = build("choice", labels=["m2", "m²", "Fläche"])
-    for label in ("m2", "m²", "Fläche"):
-        assert [judge(grader, f"It is {label}.", other).value for other in ("m2", "m²", "Fläche")] == [
-            float(other == label) for other in ("m2", "m²", "Fläche")
+    labels = ("m2", "m²", "m₂", "Fläche")
+    grader = build("choice", labels=[*labels])
+    for label in labels:
+        assert [judge(grader, f"It is {label}.", other).value for other in labels] == [
+            float(other == label) for other in labels
         ]
     assert judge(grader, "It is Fla\u0308che.", "Fläche").value == 1
+
+
+def test_a_square_is_no_other_label() -> None:
+    grader = build("choice", labels=["22", "4"])
+    assert [judge(grader, answer, "22").value for answer in ("It is 2²", "2²", "２２")] == [0, 0, 1]
 
 
 def test_the_exact_label_wins_over_labels_inside_it() -> None:

@@ -35,6 +35,7 @@ def test_exact_compares_stripped_texts(answer: str, expected: Any, right: int) -
         ("It’s fine!", "its FINE", True), ("well-known", "well known", True), ("ﬁne", "fine", True),
         ("Straße", "STRASSE", True), ("3.5", "35", False), ("-5", "5", False), ("?", "!", False),
         ("\u200fنعم", "نعم", True), ("10:30", "1030", False), ("a.b", "a b", True), ("«oui»", "oui", True),
+        ("x²", "x2", False), ("2²", "22", False), ("x²", "x^2", True), ("CO₂", "co2", True),
     ],
 )  # fmt: skip
 def test_normalised_exact_folds_only_what_people_do_not_mean(left: str, right: str, same: bool) -> None:
@@ -50,8 +51,8 @@ LABELS = ["Rücksendung", "typical case", "credit", "debit", "order 12", "públi
     [
         ("Rücksendung", "RU\u0308CKSENDUNG", "choice"),
         ("Rücksendung", "**Rucksendung**", "python"),
-        ("Rücksendung", "Rücksendng", "python"),
-        ("credit", "credits", "python"),
+        ("Rücksendung", "Rücksendng", ""),  # constrained output shows whether a misspelt label is right
+        ("credit", "credits", ""),
         ("credit", "Credit.", ""),  # punctuation is a matter of format
         ("credit", "not credit", ""),
         ("debit", "credits", ""),
@@ -72,9 +73,30 @@ def test_the_lenient_reader_tells_a_wrong_answer_from_one_that_a_grader_cannot_r
     assert readable_by(answer, expected, LABELS, "choice") == (reader and "python")
 
 
-def test_a_misspelt_letter_is_forgiven_in_labels_only() -> None:
-    assert readable_by("Parts", "Paris", [], "exact") == ""
+@pytest.mark.parametrize(
+    ("answer", "expected"), [("alkene", "alkane"), ("payer", "payee"), ("employer", "employee"), ("lessor", "lesser")]
+)
+def test_another_word_is_no_misspelt_label(answer: str, expected: str) -> None:
+    assert readable_by(answer, expected, [expected, "other"], "choice") == ""
+
+
+def test_accents_are_ignored_in_labels_only() -> None:
+    assert readable_by("publico", "público", ["público", "privado"], "exact") == "python"
+    assert [readable_by(one, "año", [], "exact") for one in ("ano", "Año")] == ["", "normalised_exact"]
     assert readable_by("PARIS", ["Paris", "Paname"], [], "exact") == "normalised_exact"
+
+
+@pytest.mark.parametrize(
+    ("question", "reader"),
+    [
+        ("in paris we met anna", ""),
+        ("Restore the capitals: in paris we met anna", ""),
+        ("Where did we meet Anna?", "normalised_exact"),
+        ("Read the letter, which says so much: in paris we met anna. " * 5, "normalised_exact"),
+    ],
+)
+def test_the_form_is_the_task_where_the_question_is_the_answer_in_another_form(question: str, reader: str) -> None:
+    assert readable_by("in Paris we met anna", "In Paris we met Anna", [], "exact", question) == reader
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,23 @@ def test_right_answers_that_the_grader_cannot_read_are_the_graders_fault(
     assert probe(tmp_path).rows[0].fixed_by != "python"
 
 
+@pytest.mark.parametrize("copied", [True, False])
+def test_neither_grader_nor_format_is_to_blame_where_the_form_is_the_task(copied: bool, tmp_path: Path) -> None:
+    name = "question(request).split(' in ')[0]"
+    answers = f"{name}.title() if number(question(request)) < 0.5 else {name}"
+    write_simulation(tmp_path, {"weak": answers}, n_cases=N_CASES, n_examples=0, apart=False)
+    elsewhere = "" if copied else f" in {'a long letter about many other things ' * 3}"
+
+    def ask_for_capitals(row: dict[str, str], _: int) -> None:
+        row["expected"] = row["input"].title()
+        row["input"] += elsewhere
+
+    edit_cases(tmp_path, ask_for_capitals)
+    report = probe(tmp_path)
+    assert report.n_failed > 30
+    assert share(report, "unexplained" if copied else "label_or_grader") == 1
+
+
 def test_a_weaker_model_that_is_sometimes_right_is_no_evidence_of_reasoning(tmp_path: Path) -> None:
     write_simulation(
         tmp_path, {"weak": "answer(request, 0.7)", "other": "answer(request, 0.6, 's')"}, n_cases=N_CASES, n_examples=0

@@ -1,7 +1,7 @@
 """Grader `choice`: the answer names exactly one of the labels, and it is the expected one."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -16,22 +16,34 @@ MAX_CHARS = 20_000
 
 # Scripts that write no spaces between words, where a label has no word boundary.
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]")
+# A hyphen that belongs to a name, unlike one between words: before a number (-1), or after the last letter (A-).
+_SIGN = re.compile(r"(?<![^\W_])(?<!-)-(?=\.?\d)|(?<=[^\W_])-(?![\w-])")
+# No label is negated, or part of a word, a number (1 of -1 and 1.5, but not of 1.0) or a signed name (C of C++).
+_BEFORE = r"(?<!\w)(?!(?:(?<=[−^])|(?<=\d[.,]))\d)"
+_AFTER = r"(?!\w|\^|#(?!#)|\+\+|\+(?!\w)|−(?! *\w)|(?<=\d)(?:,|\.(?!0+\b))\d)"
+_NEGATED = r"(?<!\bnot )(?<!\bnon[- ])"
 
 
 def fold(label: str) -> str:
-    """Return `label` in NFKC without case, and with underscores, hyphens and white space as one space.
+    """Return `label` in NFKC without case, and with underscores, hyphens and white space as one space; signs stay.
 
-    >>> fold("Card_Arrival")
-    'card arrival'
+    >>> fold("Card_Arrival"), fold("-1"), fold("A-")
+    ('card arrival', '−1', 'a−')
     """
-    return " ".join(re.sub(r"[_\-]", " ", unicode_form(label).casefold()).split())
+    return " ".join(re.sub(r"[_\-]", " ", _signed(unicode_form(label)).casefold()).split()) or label
+
+
+def _signed(text: str) -> str:
+    """Return `text` with each hyphen that belongs to a name, also if typed as a dash, as a minus sign."""
+    return _SIGN.sub("−", re.sub("[−–]", "-", text))
 
 
 class LabelFinder:
     """Finds the labels that a text names as whole words or phrases.
 
     The longest label wins if one contains another. Unicode form, case and underscores do not matter, except
-    that a label of one character ("A") must be written as it is, or be the whole answer.
+    that a label of one character ("A") must be written as it is, or be the whole answer. Signs and decimals matter:
+    -1 and 1.5 do not name 1, and A- does not name A.
 
     Args:
         labels: All labels, distinct.
@@ -43,44 +55,36 @@ class LabelFinder:
     def __init__(self, labels: Sequence[str]) -> None:
         self.form: Literal["NFKC", "NFC"] = "NFKC" if len({*map(unicode_form, labels)}) == len(labels) else "NFC"
         self._raw = {label.strip(): label for label in labels}
-        self._exact = {unicode_form(label.strip(), self.form): label for label in labels}
+        self._exact = {_signed(unicode_form(label.strip(), self.form)): label for label in labels}
         folded: dict[str, list[str]] = {}
         for label in labels:
             folded.setdefault(fold(label), []).append(label)
         self._folded = {key: names[0] for key, names in folded.items() if len(names) == 1}
-        single = [label for label in self._exact if len(label) == 1]
-        longer = [label for label in self._exact if len(label) > 1]
-        self._single = _pattern(map(re.escape, single), 0)
-        self._longer = _pattern((_phrase(label) for label in sorted(longer, key=len, reverse=True)), re.IGNORECASE)
+        phrases = "|".join(map(_phrase, sorted(filter(None, self._exact), key=len, reverse=True)))
+        self._pattern = re.compile(f"{_NEGATED}(?:{phrases})", re.IGNORECASE) if phrases else None
 
     def __call__(self, text: str) -> list[str]:
         answer = text[:MAX_CHARS].strip()
         if answer in self._raw:
             return [self._raw[answer]]
-        answer = unicode_form(answer, self.form)
+        answer = _signed(unicode_form(answer, self.form))
         bare = fold(answer.strip(" \t\r\n.,;:!?\"'`*()[]{}"))
         if bare in self._folded:
             return [self._folded[bare]]
         found: dict[str, None] = {}
-        for pattern in (self._longer, self._single):
-            for match in pattern.finditer(answer) if pattern else ():
-                if name := self._exact.get(match[0]) or self._folded.get(fold(match[0])):
-                    found[name] = None
+        for match in self._pattern.finditer(answer) if self._pattern else ():
+            if name := self._exact.get(match[0]) or self._folded.get(fold(match[0])):
+                found[name] = None
         return list(found)
 
 
 def _phrase(label: str) -> str:
-    words = [re.escape(word) for word in re.split(r"[\s_\-]+", label.strip()) if word]
-    return r"[\s_\-]*".join(words) if _UNSPACED.search(label) else r"[\s_\-]+".join(words) or re.escape(label.strip())
-
-
-def _pattern(phrases: Iterable[str], flags: int) -> re.Pattern[str] | None:
-    bounded = []
-    for phrase in phrases:
-        before = "" if _UNSPACED.match(phrase) else r"(?<!\w)"
-        after = "" if _UNSPACED.match(phrase[-1:]) else r"(?!\w)"
-        bounded.append(f"{before}{phrase}{after}")
-    return re.compile("|".join(bounded), flags) if bounded else None
+    """Return a pattern for one label, signs and boundaries included."""
+    words = [re.escape(word) for word in re.split(r"[\s_\-]+", label) if word]
+    phrase = (r"[\s_\-]*" if _UNSPACED.search(label) else r"[\s_\-]+").join(words) or re.escape(label)
+    before = "" if _UNSPACED.match(label) else _BEFORE
+    after = "" if _UNSPACED.match(label[-1:]) or label.endswith(("+", "#", "−")) else _AFTER
+    return f"{before}(?-i:{phrase}){after}" if len(label) == 1 else before + phrase + after
 
 
 @GRADERS.register("choice")

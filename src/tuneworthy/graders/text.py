@@ -1,7 +1,7 @@
 """Graders that compare texts: `exact`, `normalised_exact`, `includes`; and a lenient reader for the error analysis."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import regex
@@ -12,10 +12,11 @@ from tuneworthy.types import Case, Score, Trace
 
 # Longest part of an answer that is normalised; what follows cannot make a wrong answer right.
 MAX_CHARS = 200_000
+# A question that contains the answer and is at most so many times as long repeats it, with an instruction.
+MAX_INSTRUCTION = 4
 
 _ACCENTS = regex.compile(r"(?<=[\p{Latin}\p{Greek}]\p{Mn}*)\p{Mn}")
-# A word in which one letter may be misspelt: shorter ones, numbers and identifiers differ in meaning.
-_LONG_WORD = regex.compile(r"[\p{Latin}\p{Greek}\p{Cyrillic}]{5,}")
+_RAISED = regex.compile(r"[⁰¹²³⁴-⁹]+")
 _APOSTROPHES = regex.compile(r"['’ʼ`´]")
 _INVISIBLE = regex.compile(r"[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\u00ad]")
 _PUNCTUATION = regex.compile(r"(?<=\d)[.,:/\-](?=\d)(*SKIP)(*FAIL)|(?<![\w.,])[-−](?=\d)(*SKIP)(*FAIL)|\p{P}")
@@ -24,10 +25,13 @@ _PUNCTUATION = regex.compile(r"(?<=\d)[.,:/\-](?=\d)(*SKIP)(*FAIL)|(?<![\w.,])[-
 def unicode_form(text: str, form: Literal["NFKC", "NFC"] = "NFKC") -> str:
     """Return `text` in one Unicode form, with single spaces and without invisible marks; case stays.
 
-    >>> unicode_form("Ru\u0308ckgabe"), unicode_form("Ｒｅｆ\u200bｕｎｄ")
-    ('Rückgabe', 'Refund')
+    NFKC turns raised digits into an exponent, so that a square is no number of its own (2² is not 22).
+
+    >>> unicode_form("Ru\u0308ckgabe"), unicode_form("Ｒｅｆ\u200bｕｎｄ"), unicode_form("m²")
+    ('Rückgabe', 'Refund', 'm^2')
     """
-    return " ".join(_INVISIBLE.sub("", unicodedata.normalize(form, text[:MAX_CHARS])).split())
+    text = _RAISED.sub(r"^\g<0>", text[:MAX_CHARS]) if form == "NFKC" else text[:MAX_CHARS]
+    return " ".join(_INVISIBLE.sub("", unicodedata.normalize(form, text)).split())
 
 
 def normalise(text: str) -> str:
@@ -51,17 +55,19 @@ def differs_in_form(text: str, expected: Any) -> bool:
     }
 
 
-def readable_by(text: str, expected: Any, labels: Sequence[str], grader: str) -> str:
+def readable_by(text: str, expected: Any, labels: Sequence[str], grader: str, question: str = "") -> str:
     """Return the grader that reads an answer which `grader` calls wrong as right; "" if the answer is wrong.
 
-    Ignores Unicode form, case, accents of Latin and Greek letters, and one misspelt letter in a word of a label. An
-    answer that also reads as another label is wrong; so is one in another script (`Kyiv` for `Київ`).
+    Ignores Unicode form and case, and in label tasks the accents of Latin and Greek letters. An answer that also
+    reads as another label is wrong; so is one in another script (`Kyiv` for `Київ`), and each answer to a case whose
+    question reads as the expected answer: there the form is the task (restore capitals).
 
     Args:
         text: The answer.
         expected: Of its case.
         labels: Of a label task.
         grader: Type of the primary grader.
+        question: Of its case.
 
     Returns:
         Its type; `python` where no built-in grader reads the answer; "" also where only punctuation differs.
@@ -74,22 +80,25 @@ def readable_by(text: str, expected: Any, labels: Sequence[str], grader: str) ->
     plain = reader if reader != grader else "python"
     for name, key in (plain, lambda one: unicode_form(one).casefold()), ("", normalise), ("python", _without_accents):
         if same := {one for one in {*right, *labels} if key(one) == key(text)}:
-            return name if same <= right else ""
-    near = {one for one in labels if _misspelt(_without_accents(one), _without_accents(text))}
-    return "python" if near and near <= right else ""
+            blamed = same <= right and (labels or key is not _without_accents)
+            return name if blamed and not restates(question, right, key) else ""
+    return ""
+
+
+def restates(question: str, texts: Iterable[str], key: Callable[[str], str] = normalise) -> bool:
+    """Whether a question is one of the expected texts in another form, perhaps with an instruction.
+
+    Args:
+        question: Of the case.
+        texts: The expected texts.
+        key: Equal for texts that differ only in form.
+    """
+    asked = key(question)
+    return any(key(one) in asked and len(asked) <= MAX_INSTRUCTION * len(key(one)) for one in texts)
 
 
 def _without_accents(text: str) -> str:
     return str(_ACCENTS.sub("", unicodedata.normalize("NFD", normalise(text))))
-
-
-def _misspelt(a: str, b: str) -> bool:
-    """Whether two texts differ in one letter of one word; never in its first, as in `typical` and `atypical`."""
-    one, other = a.split(), b.split()
-    pairs = [pair for pair in zip(one, other, strict=False) if pair[0] != pair[1]]
-    if len(one) != len(other) or len(pairs) != 1 or not all(map(_LONG_WORD.fullmatch, pairs[0])):
-        return False
-    return pairs[0][0][0] == pairs[0][1][0] and bool(regex.fullmatch(f"(?:{pairs[0][0]}){{e<=1}}", pairs[0][1]))
 
 
 @GRADERS.register("exact")

@@ -26,7 +26,7 @@ FILE = "errors"
 # The class of failures that people settle by labelling again.
 LABELS: Final = "label_or_grader"
 # Raised whenever the probes or the order of the classes change: stored results are then stale.
-VERSION = 11
+VERSION = 12
 # In the order in which a case is given its class; what none finds is `unexplained`.
 PROBES: tuple[ErrorClass, ...] = (
     "refusal",
@@ -63,7 +63,7 @@ class FailedCase:
         reason: The grader's.
         malformed: Whether the form of the answer is wrong.
         in_form: Whether it is right once its form is.
-        readable_by: The grader that reads it as right (`graders.lenient`); "" if it is wrong.
+        readable_by: The grader that reads it as right (`graders.text`); "" if it is wrong.
         suspected: The answer that is probably right instead of the label; "" if the label stands.
         doubtful: The same where the votes cannot tell a wrong label from an error that the voters share.
         oracle: Whether it is right with the document.

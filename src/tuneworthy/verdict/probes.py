@@ -15,10 +15,11 @@ from operator import itemgetter
 from tuneworthy.cases.task_kind import answer_text
 from tuneworthy.errors import ModelError, join_sentences
 from tuneworthy.graders.base import FORM_REASONS, accepted
+from tuneworthy.graders.choice import LabelFinder
 from tuneworthy.graders.family import lineages
 from tuneworthy.graders.json_text import find_object
 from tuneworthy.graders.judging import JudgeErrors, Judging, ScoredAnswers
-from tuneworthy.graders.text import normalise, readable_by
+from tuneworthy.graders.text import normalise, readable_by, restates
 from tuneworthy.graders.validate import MIN_HUMAN
 from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.record import read_record
@@ -153,7 +154,9 @@ class _Probing:
         labels, grader = self.session.task.labels, self.session.project.graders[0].type
         self.failed = {
             case.id: FailedCase(
-                case=case.id, reason=reason, readable_by=readable_by(self.texts[case.id], case.expected, labels, grader)
+                case=case.id,
+                reason=reason,
+                readable_by=readable_by(self.texts[case.id], case.expected, labels, grader, case.text),
             )
             for case, reason in wrong
         }
@@ -420,8 +423,9 @@ def answer_key(text: str, kind: str, labels: Sequence[str]) -> str:
     if kind == "json":
         value = find_object(text)
         return "" if value is None else canonical(value).decode()
-    key = normalise(text)
-    return key if kind != "label" else next((label for label in labels if normalise(label) == key), "")
+    if kind != "label":
+        return normalise(text)
+    return next((label for key in (str.strip, normalise) for label in labels if key(label) == key(text)), "")
 
 
 def form(case: Case, text: str, reason: str, labels: Sequence[str], schema: JsonMapping | None) -> tuple[bool, bool]:
@@ -440,17 +444,16 @@ def form(case: Case, text: str, reason: str, labels: Sequence[str], schema: Json
     (False, False)
     """
     if labels:
-        words, names = f" {normalise(text)} ", {label: normalise(label) for label in labels}
-        named = {label for label, name in names.items() if f" {name} " in words}
-        longest = {a for a in named if not any(f" {names[a]} " in f" {names[b]} " for b in named if b != a)}
-        return text.strip() not in labels, bool(longest) and longest <= set(_expected(case))
+        named = LabelFinder(labels)(text)
+        return text.strip() not in labels, bool(named) and set(named) <= set(_expected(case))
     if schema is not None:
         import jsonschema
 
         found = find_object(text)
         valid = found is not None and jsonschema.Draft202012Validator(dict(schema)).is_valid(found)
         return reason in FORM_REASONS or not valid, False
-    inside = any(f" {normalise(one)} " in f" {normalise(text)} " for one in _expected(case))
+    texts = _expected(case)
+    inside = any(f" {normalise(one)} " in f" {normalise(text)} " for one in texts) and not restates(case.text, texts)
     return reason in FORM_REASONS or inside, inside
 
 
