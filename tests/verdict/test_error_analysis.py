@@ -476,3 +476,4 @@ def test_answers_are_compared_by_what_they_say() -> None:
     assert answer_key('{"a": 1, "b": 2}', "json", ()) == answer_key('```\n{"b": 2, "a": 1}\n```', "json", ())
     assert answer_key("no json", "json", ()) == ""
     assert answer_key("The Oslo!", "short_answer", ()) == "the oslo"
+    assert [answer_key(one, "label", ("A-", "A", "C#", "C")) for one in ("A", "C", "A-")] == ["A", "C", "A-"]
