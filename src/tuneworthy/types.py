@@ -7,7 +7,7 @@ A `Message` is a chat message in the OpenAI shape: ``{"role": ..., "content": ..
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
@@ -16,6 +16,7 @@ import orjson
 from annotated_types import Interval
 
 T = TypeVar("T")
+K = TypeVar("K")
 JsonObject = dict[str, Any]
 # The same where it is only read.
 JsonMapping = Mapping[str, Any]
@@ -71,6 +72,18 @@ UNLABELLED = Unlabelled()
 def canonical(value: Any) -> bytes:
     """Serialise JSON-able `value` with sorted keys, the form that every hash is taken of."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+
+
+def grouped(pairs: Iterable[tuple[K, T]]) -> dict[K, list[T]]:
+    """Return the values of each key, keys and values in the order in which they appear.
+
+    >>> grouped([("a", 1), ("b", 2), ("a", 3)])
+    {'a': [1, 3], 'b': [2]}
+    """
+    found: dict[K, list[T]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return found
 
 
 def content_hash(value: Any, length: int = 16) -> str:

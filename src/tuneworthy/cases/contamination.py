@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from tuneworthy.cases.splits import OverlapHit
 from tuneworthy.cases.task_kind import guess_kind, parse_object
-from tuneworthy.types import Case, CaseOrExample, Example, Examples
+from tuneworthy.types import Case, CaseOrExample, Example, Examples, grouped
 
 R = TypeVar("R", Case, Example)
 
@@ -73,15 +73,13 @@ def search(
         cases: Cases that no row may overlap.
         among: All rows, which show how frequent words are, if `rows` is a part.
     """
-    from tuneworthy.cases.contamination_index import COMMON, REASONS, ContaminationIndex, Match
+    from tuneworthy.cases.contamination_index import COMMON, REASONS, ContaminationIndex
 
     cases = list(cases)
     if not len(rows) or not cases:
         return []
     index = ContaminationIndex(cases, rows if among is None else among)
-    by_row: dict[int, list[Match]] = defaultdict(list)
-    for row, match in index.matches(rows):
-        by_row[row].append(match)
+    by_row = grouped(index.matches(rows))
     quotes = Counter(one.case for some in by_row.values() for one in some if REASONS[one.rank] == "prompt")
     shared = {case for case, n in quotes.items() if n > COMMON}  # a prompt of many rows is no copy of a case
     hits = []

@@ -12,7 +12,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -22,7 +22,7 @@ from tuneworthy.cases.agreement import Agreement, ExpectedAnswer, answer_of, for
 from tuneworthy.cases.normalize import END, context_of, normalised_bytes, question_of, words, words_of_all
 from tuneworthy.cases.splits import Reason
 from tuneworthy.cases.task_kind import guess_kind
-from tuneworthy.types import Case, CaseOrExample
+from tuneworthy.types import Case, CaseOrExample, grouped
 
 # Words of a stretch, and the minimum words of a case that is compared, and of one that a prompt quotes.
 _STRETCH, _MIN_WORDS, _MIN_QUOTED = 8, 4, 6
@@ -103,10 +103,8 @@ class ContaminationIndex:
         self._questions = [question_of(case) for case in cases]
         labels = {padded_words(label) for label in guess_kind(case.expected for case in cases).labels}
         self._answers = [ExpectedAnswer(case.expected, labels) for case in cases]
-        self._exact, self._groups = defaultdict[Any, list[int]](list), defaultdict[Any, list[int]](list)
-        for number, case in enumerate(cases):
-            self._exact[normalised_bytes(self._questions[number])].append(number)
-            self._groups[case.group].append(number)
+        self._exact = grouped((normalised_bytes(text), number) for number, text in enumerate(self._questions))
+        self._groups = grouped((case.group, number) for number, case in enumerate(cases))
         self._numbers = {END: 1}
         for word in words_of_all(self._questions):
             self._numbers.setdefault(word, len(self._numbers) + 1)

@@ -19,7 +19,7 @@ from tuneworthy.cases.task_kind import answer_text, guess_kind
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.input_files import open_input
 from tuneworthy.text import count, plural
-from tuneworthy.types import UNLABELLED, Case, Cases, Example, content_hash
+from tuneworthy.types import UNLABELLED, Case, Cases, Example, content_hash, grouped
 
 NEAR = 0.8
 MIN_CLUSTERED = 50
@@ -199,9 +199,8 @@ def _draw(cases: Cases, strata: Sequence[str], n: int, seed: int) -> tuple[list[
     Where a stratum runs out, the others fill up; near-duplicates are not used even then.
     """
     order = {case.id: rank(seed, case.id) for case in cases}
-    queues: dict[str, list[int]] = defaultdict(list)
-    for i in sorted(range(len(cases)), key=lambda i: order[cases[i].id], reverse=True):
-        queues[strata[i]].append(i)
+    last_first = sorted(range(len(cases)), key=lambda i: order[cases[i].id], reverse=True)
+    queues = grouped((strata[i], i) for i in last_first)
     left = quotas(Counter(strata), min(n, len(cases)), seed)
     near = NearDuplicateFilter()
     chosen: list[int] = []

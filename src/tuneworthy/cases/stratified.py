@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tuneworthy.cases.normalize import normalise, question_of
-from tuneworthy.types import CaseOrExample
+from tuneworthy.types import CaseOrExample, grouped
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,10 +64,7 @@ def components_of(edges: ArrayLike, n: int) -> NDArray[np.int32]:
 
 def members_of(numbers: Iterable[int]) -> list[list[int]]:
     """Return the places of each number, in the order in which the numbers first appear."""
-    members: dict[int, list[int]] = defaultdict(list)
-    for place, number in enumerate(numbers):
-        members[number].append(place)
-    return list(members.values())
+    return list(grouped((number, place) for place, number in enumerate(numbers)).values())
 
 
 def numbered(values: Iterable[Hashable]) -> list[int]:

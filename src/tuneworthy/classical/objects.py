@@ -27,6 +27,7 @@ from tuneworthy.classical.runtime import (
 )
 from tuneworthy.classical.spans import Span, Text
 from tuneworthy.classical.tagger import OUTSIDE, text_features
+from tuneworthy.types import grouped
 
 MAX_LITERALS = 200  # values that a field classifier tells apart
 MIN_LITERAL = 2  # rows that a value must occur in to be learnt as itself
@@ -151,10 +152,7 @@ def _tags(n: int, fields_by_span: Mapping[Span, tuple[int, ...]], kinds: Sequenc
 
 
 def _fields_by_span(spans: Sequence[Sequence[Span]]) -> dict[Span, tuple[int, ...]]:
-    fields: dict[Span, list[int]] = {}
-    for number, of_field in enumerate(spans):
-        for span in dict.fromkeys(of_field):
-            fields.setdefault(span, []).append(number)
+    fields = grouped((span, number) for number, of_field in enumerate(spans) for span in dict.fromkeys(of_field))
     return {span: tuple(fields[span]) for span in sorted(fields, key=lambda s: (s[0] - s[1], s))}
 
 

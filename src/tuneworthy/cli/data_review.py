@@ -1,6 +1,5 @@
 """`tuneworthy data review`: people judge a random sample of a frozen version."""
 
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ from tuneworthy.people.review_state import State
 from tuneworthy.report.text import clean
 from tuneworthy.stats.acceptance import operating_characteristic
 from tuneworthy.store import Folder
-from tuneworthy.types import SECOND_SHARE
+from tuneworthy.types import SECOND_SHARE, grouped
 
 BAD_RATES = (0.005, 0.01, 0.02)
 STATUS = {"accepted": 0, "rejected": 3, "open": 4, "no_plan": 4}
@@ -216,12 +215,11 @@ def status_command(version_id: str | None, root: Path) -> int:
 
 
 def findings_of(version: Version, plan: ReviewPlan) -> dict[str, list[str]]:
-    lines = defaultdict(list)
-    for finding in version.findings():
-        if finding.id:
-            lines[finding.id].append(
-                f"A check reported on that row: {finding.check}/{finding.reason}: {clean(finding.detail)}"
-            )
+    lines = grouped(
+        (one.id, f"A check reported on that row: {one.check}/{one.reason}: {clean(one.detail)}")
+        for one in version.findings()
+        if one.id
+    )
     rows = frozenset(plan.rows)
     named = ((content_of(row), row.id) for row in version.examples() if row.id in lines)
     return {name: lines[row_id] for name, row_id in named if name in rows}

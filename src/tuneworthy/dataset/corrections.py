@@ -4,7 +4,7 @@ A row is named as in reviews, by the hash of its messages; the last decision on 
 before all checks, so that these see the corrected rows. They never touch a frozen version.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.people.feedback import Scales, has_feedback, settle
 from tuneworthy.people.review_log import content_of
 from tuneworthy.store.lines import append_line, now, read_lines, refuse_link
-from tuneworthy.types import Case, Example, Message, content_hash, frozen, role_of
+from tuneworthy.types import Case, Example, Message, content_hash, frozen, grouped, role_of
 
 # In the project folder, next to the reviews: it is people's work.
 FILE_NAME = "corrections.jsonl"
@@ -147,10 +147,8 @@ def suspect_rows(
     those that a row resembles are shown with their questions.
     """
     asked = {messages.say("case", case=case.id): f' "{case.text[:_SHOWN]}"' for case in cases}
-    lines = defaultdict(list)
-    for finding in version.findings():
-        if finding.id and finding.action == "report":
-            lines[finding.id].append(finding)
+    findings = (one for one in version.findings() if one.action == "report")
+    lines = grouped((one.id, one) for one in findings if one.id)
     labels, pairs = _contradictions(version)
     rows = {row.id: row for row in version.examples() if row.id in lines or row.id in pairs}
     names = {row_id: content_of(row) for row_id, row in rows.items()}

@@ -3,13 +3,12 @@
 Invariant: a cascade's answer to a case is a function of the stored answers of both parts and of the threshold.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from math import exp, fsum
 from typing import Final
 
-from tuneworthy.types import Cascade, Trace, Variant
+from tuneworthy.types import Cascade, Trace, Variant, grouped
 
 # The rung that measures one.
 CASCADE: Final = "cascade"
@@ -47,9 +46,7 @@ def joined(variant: Variant, own: Sequence[Trace], large: Sequence[Trace], repea
         repeats: Answers to each case.
     """
     assert variant.cascade is not None
-    identity, answers = variant.id, defaultdict[str, list[Trace]](list)
-    for trace in large:
-        answers[trace.case_id].append(trace)
+    identity, answers = variant.id, grouped((trace.case_id, trace) for trace in large)
     told = all(one.response is None or one.response.input_tokens is not None for one in large)
     none, found = 0 if told else None, list[Trace]()
     for trace in own:
@@ -66,6 +63,6 @@ def joined(variant: Variant, own: Sequence[Trace], large: Sequence[Trace], repea
                 cost_usd=one.cost_usd + trace.cost_usd,
                 response=one.response and replace(one.response, seconds=one.response.seconds + seconds),
             )
-            for one in answers[trace.case_id]
+            for one in answers.get(trace.case_id, ())
         ]
     return found

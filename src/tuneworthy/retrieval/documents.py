@@ -23,7 +23,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.input_files import open_input, read_input
 from tuneworthy.retrieval import messages
 from tuneworthy.retrieval.parsing import PARSERS, DocumentSection, Unreadable
-from tuneworthy.types import frozen
+from tuneworthy.types import frozen, grouped
 
 # A larger document is reported: it makes thousands of chunks.
 LARGE_BYTES = 4 * 2**20
@@ -104,9 +104,7 @@ class Corpus:
 
     @property
     def notes(self) -> list[str]:
-        by_reason: dict[str, list[str]] = defaultdict(list)
-        for name, reason in self.left_out:
-            by_reason[reason].append(name)
+        by_reason = grouped((reason, name) for name, reason in self.left_out)
         notes = [f"documents: {len(names)} left out ({reason}): {_first(names)}" for reason, names in by_reason.items()]
         notes += [
             (f"documents: {count} share the name {name!r}. Their IDs are numbered, and a case may match any of them.")

@@ -24,7 +24,7 @@ from tuneworthy.providers.capabilities import Capabilities, takes_temperature
 from tuneworthy.search.racing import DevScores, Entry, Measure, race, schedule
 from tuneworthy.stats.paired import PairedResult, compare
 from tuneworthy.text import count
-from tuneworthy.types import Case, JsonMapping, Variant, frozen
+from tuneworthy.types import Case, JsonMapping, Variant, frozen, grouped
 
 ALPHA = 0.025
 WIDTH = 4
@@ -112,10 +112,7 @@ def halves(cases: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]]:
     Raises:
         Undecided: A half would have fewer than 20 cases.
     """
-    groups: dict[str, list[Case]] = {}
-    for case in sorted(cases, key=lambda one: one.id):
-        groups.setdefault(case.source, []).append(case)
-    order = list(groups.values())
+    order = list(grouped((case.source, case) for case in sorted(cases, key=lambda one: one.id)).values())
     random.Random(seed).shuffle(order)
     search, confirm = list[Case](), list[Case]()
     for group in order:

@@ -10,7 +10,7 @@ Source: nearest neighbours as a two-sample test: Schilling 1986 (doi 10.1080/016
 """
 
 import shlex
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from math import ceil, log
@@ -32,7 +32,7 @@ from tuneworthy.shadow.replay import PAIRS
 from tuneworthy.stats.intervals import wilson
 from tuneworthy.store import Folder
 from tuneworthy.store.lines import read_lines
-from tuneworthy.types import JsonMapping, JsonObject, frozen
+from tuneworthy.types import JsonMapping, JsonObject, frozen, grouped
 
 CHANCE = 0.01
 ALPHA = 0.05
@@ -220,9 +220,7 @@ def _topics(
     mutual = graph.multiply(graph.T)
     _, groups = connected_components(mutual, directed=False)
     degree = np.asarray(mutual.sum(axis=1)).ravel()
-    members = defaultdict(list)
-    for n in np.argsort(-degree, kind="stable").tolist():
-        members[groups[n]].append(n)
+    members = grouped((groups[n], n) for n in np.argsort(-degree, kind="stable").tolist())
     usual = _frequencies(cases)
     topics = []
     for group in members.values():

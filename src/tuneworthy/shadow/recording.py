@@ -48,6 +48,7 @@ from tuneworthy.types import (
     Response,
     calls_of,
     content_hash,
+    grouped,
     role_of,
     text_of,
 )
@@ -156,9 +157,7 @@ def read_recording(
         UserError: There is no conversation, or no row has the key of the strata.
     """
     rows, n_unread = _rows(paths, format)
-    groups = defaultdict(list)
-    for row in rows:
-        groups[row.group or ""].append(row)
+    groups = grouped((row.group or "", row) for row in rows)
     if not groups:
         raise UserError(
             f"The recording has no conversation with an answer. {count(n_unread, 'row was', 'rows were')} left out.",

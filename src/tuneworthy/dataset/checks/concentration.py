@@ -9,7 +9,7 @@ import numpy as np
 from tuneworthy.cases.task_kind import label_counts, parse_object
 from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.stats.intervals import wilson
-from tuneworthy.types import Example, canonical
+from tuneworthy.types import Example, canonical, grouped
 
 # In fewer rows, shares say nothing.
 MIN_ROWS = 50
@@ -30,9 +30,7 @@ class Concentration:
     cap: float = 0.1
 
     def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
-        places = defaultdict(list)
-        for number, row in enumerate(rows):
-            places[_same(row.answer)].append(number)
+        places = grouped((_same(row.answer), number) for number, row in enumerate(rows))
         cases: dict[str, int] = defaultdict(int)
         for answer, n in label_counts(context.cases).items():
             cases[_same(answer)] += n

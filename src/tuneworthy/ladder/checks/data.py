@@ -1,7 +1,7 @@
 """Checks of the data: cases, examples, labels, overlaps and the split."""
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from tuneworthy.cases import labels_of
@@ -17,6 +17,7 @@ from tuneworthy.rules import Finding
 from tuneworthy.search.sweep import ADD_CASES
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.text import count, plural
+from tuneworthy.types import grouped
 
 # Share of the most frequent label from which a share of right answers says little.
 MAJORITY = 0.8
@@ -118,9 +119,10 @@ def label_variants(facts: Facts) -> Iterator[str]:
 
     Mostly one label, written in several ways: a model that knows it cannot know which way a case expects.
     """
-    ways = defaultdict(list)
-    for label in facts.label_data.labels:
-        ways[_SEPARATOR.sub(" ", label.casefold()).strip() if len(label) > 1 else label].append(label)
+    ways = grouped(
+        (_SEPARATOR.sub(" ", label.casefold()).strip() if len(label) > 1 else label, label)
+        for label in facts.label_data.labels
+    )
     if variants := [names for names in ways.values() if len(names) > 1]:
         yield (
             f"{count(len(variants), 'label is', 'labels are')} written in several ways "

@@ -22,7 +22,7 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.stats.auroc import Auroc, auroc
 from tuneworthy.stats.intervals import Interval, score_interval
 from tuneworthy.text import plural
-from tuneworthy.types import Case, JsonObject, Score, Trace, Variant, frozen
+from tuneworthy.types import Case, JsonObject, Score, Trace, Variant, frozen, grouped
 
 # `.tuneworthy/uncertainty.json`.
 DOCUMENT = "uncertainty"
@@ -238,11 +238,8 @@ async def sampled_answers(
     """Return further answers to each case, sampled; a seed would make them all alike."""
     free = {name: value for name, value in variant.decoding.items() if name != "seed"}
     hot = replace(variant, name=f"{variant.name}/sampled", decoding={**free, "temperature": SAMPLED_AT})
-    found: dict[str, list[str]] = {}
-    for trace in await session.ask(hot, cases, repeats=samples):
-        if trace.response:
-            found.setdefault(trace.case_id, []).append(trace.text)
-    return found
+    traces = await session.ask(hot, cases, repeats=samples)
+    return grouped((trace.case_id, trace.text) for trace in traces if trace.response)
 
 
 def _watched(case: Case, trace: Trace, score: Score, repeats: list[str] | None, signal: str) -> AnswerSignals:
@@ -386,11 +383,12 @@ def hot_spots(answers: Sequence[AnswerSignals]) -> list[Spot]:
     if not every:
         return []
     bound = float(np.quantile(every, 0.9))
-    places: dict[str, list[tuple[AnswerSignals, Token]]] = {}
-    for answer in answers:
-        for token in answer.tokens:
-            if token.entropy >= bound and token.entropy > 0:
-                places.setdefault(token.text.strip().lower() or token.text, []).append((answer, token))
+    places = grouped(
+        (token.text.strip().lower() or token.text, (answer, token))
+        for answer in answers
+        for token in answer.tokens
+        if token.entropy >= bound and token.entropy > 0
+    )
     spots = []
     for text, hits in places.items():
         instead = Counter(other for _, token in hits for other, _ in token.top if other != token.text)
