@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from tuneworthy.cases.normalize import normalised_bytes, words
 from tuneworthy.cases.task_kind import answer_text, parse_object
@@ -13,9 +13,9 @@ from tuneworthy.types import UNLABELLED, CaseOrExample, Example, canonical
 Agreement = Literal["same", "other", "unlike", "unknown"]
 
 # Words of an answer that is compared as a whole.
-_SHORT: Final = 10
+_SHORT = 10
 # Share of the words of two texts, together, that both have.
-_ALIKE: Final = 0.5
+_ALIKE = 0.5
 
 
 class ExpectedAnswer:

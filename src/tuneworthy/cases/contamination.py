@@ -1,7 +1,5 @@
 """Decontamination: rows that copy a question of dev or test are dropped; near-duplicates stay and are counted."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -12,7 +12,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -31,22 +31,22 @@ _QUOTED, _COVERED = 0.8, 0.5
 # Words that may differ in a copy; cases of more words are found by stretches only.
 _APART, _MAX_WORDS = 2, 60
 # Similarity of near-duplicates, and of copies with up to one changed word or more, to which each bit of evidence adds.
-NEAR: Final = 0.65
+NEAR = 0.65
 _COPY_OF_ONE, _COPY, _LEAST, _PER_BIT, _MAX_BITS = 0.94, 1.06, 0.5, 0.018, 40.0
 # Bits of evidence for a copy by stretches, and the maximum that an answer adds.
 _MIN_EVIDENCE, _MAX_ANSWER_BITS = 13.5, 11.5
 # Minimum words of a case, by the agreement of the answers.
-_WORDS: Final[dict[Agreement, float]] = {"same": 0, "unknown": 8, "unlike": 20, "other": np.inf}
+_WORDS: dict[Agreement, float] = {"same": 0, "unknown": 8, "unlike": 20, "other": np.inf}
 # Rows in which words are counted at most, and rows without any word of the cases that are counted in addition.
 _WEIGHED, _PRIOR = 20_000, 200
 # More cases with one stretch make it a template (GPT-3's filter draws that line at 10).
-COMMON: Final = 20
+COMMON = 20
 # Cases that may share a stretch however few there are.
-_FEW: Final = 8
+_FEW = 8
 _PORTION_ROWS, _PORTION = 1 << 11, 1 << 17
-_BASE: Final = np.uint64(0x9E3779B97F4A7C15)
+_BASE = np.uint64(0x9E3779B97F4A7C15)
 # Tokens that distinguish questions: numbers, identifiers, and capitalised words inside a sentence.
-_SPECIFIC: Final = re.compile(r"\S*(?:\d|\w[._]\w|[a-z][A-Z])\S*|(?<=[\w,] )\W?[A-Z]\w\S*")
+_SPECIFIC = re.compile(r"\S*(?:\d|\w[._]\w|[a-z][A-Z])\S*|(?<=[\w,] )\W?[A-Z]\w\S*")
 
 
 class Match(NamedTuple):
@@ -65,7 +65,7 @@ class Match(NamedTuple):
     case: int
 
 
-REASONS: Final[tuple[Reason, ...]] = ("exact", "group", "prompt", "ngram", "edit")
+REASONS: tuple[Reason, ...] = ("exact", "group", "prompt", "ngram", "edit")
 _EXACT, _GROUP, _PROMPT, _NGRAM, _EDIT = range(5)
 
 

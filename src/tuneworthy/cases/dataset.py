@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final
 
 from tuneworthy.cases.contamination import Overlaps, R, find_overlaps
 from tuneworthy.cases.normalize import question_of
@@ -34,7 +33,7 @@ from tuneworthy.text import count, plural
 from tuneworthy.types import Case, Cases, Example, Examples, content_hash, frozen
 
 # The file of the dropped rows, in the store.
-DROPPED: Final = "overlaps.jsonl"
+DROPPED = "overlaps.jsonl"
 
 
 @frozen

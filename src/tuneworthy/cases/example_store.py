@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from copy import copy
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import orjson
@@ -26,8 +26,8 @@ from tuneworthy.types import UNLABELLED, Case, CaseOrExample, Cases, Example, Ex
 R = TypeVar("R", Case, Example)
 
 # Characters of an answer by which equally frequent answers are put in order.
-_PREFIX: Final = 200
-_IS_HASH: Final = re.compile("[0-9a-f]{16}")
+_PREFIX = 200
+_IS_HASH = re.compile("[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

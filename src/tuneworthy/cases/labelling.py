@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import orjson
 
@@ -25,16 +25,16 @@ from tuneworthy.store.lines import append_line, now, refuse_link
 from tuneworthy.store.shapes import DamagedRecord
 from tuneworthy.types import SECOND_SHARE, UNLABELLED, Bounds, Case, Cases, Ids, JsonObject, Say, canonical
 
-QUIT: Final = "/quit"
-SKIP: Final = "/skip"
-DECLINE: Final = "/decline"
-UNDO: Final = "/undo"
-GREETING: Final = (
+QUIT = "/quit"
+SKIP = "/skip"
+DECLINE = "/decline"
+UNDO = "/undo"
+GREETING = (
     f"Type the expected answer. Type {DECLINE} if the model should decline, {UNDO} to take your last label back, "
     f"{SKIP} to skip the case for now, or {QUIT} to stop. Your labels are saved."
 )
 # No answer begins with these: a slip in a command must not become the truth.
-COMMANDS: Final = ("/", "?")
+COMMANDS = ("/", "?")
 MIN_SECOND = 30
 
 

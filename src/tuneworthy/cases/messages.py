@@ -4,7 +4,7 @@ A `Fault` completes "expected ..., got ..."; a `DropReason` completes "dropped: 
 """
 
 from collections.abc import Collection
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 
 class Fault(NamedTuple):
@@ -22,38 +22,36 @@ class DropReason(NamedTuple):
     code: str = "left_out"
 
 
-UTF8: Final = Fault(
-    "UTF-8 text", "Save the file as UTF-8, for example with iconv -f WINDOWS-1252 -t UTF-8.", "not_utf8"
-)
-NO_ROW: Final = Fault("at least one row", "Add rows, or choose another file.")
-YAML: Final = Fault("valid YAML")
-PLAIN_VALUES: Final = Fault("values that JSON can represent", "Convert the column to text.", "not_json")
-ONE_ID: Final = Fault("a unique `id`", "Give each case a unique `id`, or remove one of the rows.")
-NAME_COLUMNS: Final = (
+UTF8 = Fault("UTF-8 text", "Save the file as UTF-8, for example with iconv -f WINDOWS-1252 -t UTF-8.", "not_utf8")
+NO_ROW = Fault("at least one row", "Add rows, or choose another file.")
+YAML = Fault("valid YAML")
+PLAIN_VALUES = Fault("values that JSON can represent", "Convert the column to text.", "not_json")
+ONE_ID = Fault("a unique `id`", "Give each case a unique `id`, or remove one of the rows.")
+NAME_COLUMNS = (
     "or pass --input COLUMN --expected COLUMN (only `init`, `cases add`, `data import` and `data distill` have these "
     "options)."
 )
-INPUT_TEXT: Final = Fault("a non-empty string for `input`", "Add the question, or remove the row.")
-TOOLS: Final = Fault("objects in `tools`", "Write each tool as a JSON schema in OpenAI's format.", "bad_tools")
-EMPTY_ANSWER: Final = Fault("a non-empty assistant answer", "Add the answer, or remove the row.", "empty_answer")
-A_QUESTION: Final = Fault("a non-empty question", "Add the question, or remove the row.", "no_question")
-REQUEST_INPUT: Final = Fault("a string or a list for `request.input`", code="no_messages")
-WRITTEN_DOWN: Final = Fault(
+INPUT_TEXT = Fault("a non-empty string for `input`", "Add the question, or remove the row.")
+TOOLS = Fault("objects in `tools`", "Write each tool as a JSON schema in OpenAI's format.", "bad_tools")
+EMPTY_ANSWER = Fault("a non-empty assistant answer", "Add the answer, or remove the row.", "empty_answer")
+A_QUESTION = Fault("a non-empty question", "Add the question, or remove the row.", "no_question")
+REQUEST_INPUT = Fault("a string or a list for `request.input`", code="no_messages")
+WRITTEN_DOWN = Fault(
     "an answer in words or data",
     'Export the messages themselves, or convert each row to {"messages": [...]}.',
     "answer_is_messages",
 )
 # Faults that a lenient reader turns into dropped rows.
-BLANK: Final = {
+BLANK = {
     INPUT_TEXT: DropReason("the row has no question"),
     A_QUESTION: DropReason("the row has no question"),
     EMPTY_ANSWER: DropReason("the row has no answer"),
 }
-NO_RESPONSE: Final = DropReason("the log has no response", "no_response")
-FAILED_REQUEST: Final = DropReason("the request failed, so the response has no choices", "failed_request")
-REFUSED: Final = DropReason("the model refused", "refused")
-EMPTY_RESPONSE: Final = DropReason("the response is empty", "empty_answer")
-NO_CONTENT: Final = DropReason("the call was recorded without its messages", "no_messages")
+NO_RESPONSE = DropReason("the log has no response", "no_response")
+FAILED_REQUEST = DropReason("the request failed, so the response has no choices", "failed_request")
+REFUSED = DropReason("the model refused", "refused")
+EMPTY_RESPONSE = DropReason("the response is empty", "empty_answer")
+NO_CONTENT = DropReason("the call was recorded without its messages", "no_messages")
 
 
 def text_part(where: str) -> Fault:

@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy.cases.formats.chats import turns_text
 from tuneworthy.cases.formats.columns import parsed
@@ -65,7 +65,7 @@ _LINES[10] = 10
 # Ends a text among the words of several; no word is that.
 END = "."
 # Letters that look like ASCII letters: in any word, and (capitals) in a word that also has an ASCII letter.
-_DATA: Final = json.loads(files("tuneworthy.cases").joinpath("lookalikes.json").read_text("utf-8"))
+_DATA = json.loads(files("tuneworthy.cases").joinpath("lookalikes.json").read_text("utf-8"))
 _LOOKALIKES, _IN_LATIN = (str.maketrans(*_DATA[key]) for key in ("anywhere", "in_latin_words"))
 _CAPITAL = re.compile(f"[{_DATA['in_latin_words'][0]}]")
 _MIXED = re.compile(rf"\w*{_CAPITAL.pattern}\w*")

@@ -1,13 +1,12 @@
 """Preference pairs: rows with a worse answer in `meta`."""
 
 from collections.abc import Mapping
-from typing import Final
 
 from tuneworthy.cases.formats.chats import is_blank
 from tuneworthy.types import Example, JsonMapping, JsonObject, Message
 
 # The key of the worse answer in a row's `meta`.
-REJECTED: Final = "rejected"
+REJECTED = "rejected"
 
 
 def rejected_answer(row: Example) -> str:

@@ -23,7 +23,7 @@ from functools import lru_cache
 from importlib import import_module
 from importlib.resources import files
 from operator import itemgetter
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import orjson
 import re2
@@ -33,7 +33,7 @@ from stdnum.iso7064 import mod_97_10
 from tuneworthy.text import number_text
 
 # In the order in which they are looked for: a stretch that is one is not taken for the next.
-KINDS: Final = ("key", "email", "iban", "id", "account", "device", "card", "ip", "birth_date", "phone", "address")
+KINDS = ("key", "email", "iban", "id", "account", "device", "card", "ip", "birth_date", "phone", "address")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +61,19 @@ def _data(name: str) -> Any:
     return orjson.loads(files("tuneworthy.cases").joinpath(name).read_bytes())
 
 
-_VENDORS: Final = _data("keys.json")
-_VENDOR_KEYS: Final = "|".join(_VENDORS["vendors"].values())
+_VENDORS = _data("keys.json")
+_VENDOR_KEYS = "|".join(_VENDORS["vendors"].values())
 _KEY = re.compile(
     rf"(?<![A-Za-z0-9_-])(?:{_VENDOR_KEYS})(?![A-Za-z0-9_])|(?:{'|'.join(_VENDORS['elsewhere'].values())})"
 )
-_SECRET_NAMES: Final = (
+_SECRET_NAMES = (
     "pass(?:word|wd|phrase|code)|pwd|passwort|kennwort|mot de passe|contrase(?:ñ|n)a|"
     "secret(?:[_-]?(?:access[_-]?)?key)?|"
     "api[_-]?key|access[_-]?key|(?:access|auth|api|refresh)?[_-]?token|client[_-]?secret|account[_-]?key|private[_-]?key|"
     "(?-i:[A-Z0-9]_PASS)"
 )
 # Words that name a secret, with the text after them; the secret is the group.
-_SECRETS: Final = tuple(
+_SECRETS = tuple(
     re.compile(pattern)
     for pattern in (
         rf"(?ai:(?:{_SECRET_NAMES})[\"'`]?\]?[ \t]*"
@@ -116,13 +116,13 @@ _PHONE = re.compile(
 Spans = Iterator[tuple[int, int, bool]]
 # Start of an anchor whose pattern allows no letter or digit before it. Without it a value may start anywhere in a word,
 # and nearly every random name adds states to RE2's automaton, up to `_ANCHOR_BYTES`.
-_EDGE: Final = "(?:^|[^A-Za-z0-9])"
+_EDGE = "(?:^|[^A-Za-z0-9])"
 # Memory of the search for all anchors.
-_ANCHOR_BYTES: Final = 64 << 20
+_ANCHOR_BYTES = 64 << 20
 # The patterns of `_SECRETS` behind which any value is a secret.
-_SURE: Final = frozenset({2, 3, 4})
+_SURE = frozenset({2, 3, 4})
 # Characters behind the word that names an identifier in which it is looked for.
-_NEAR: Final = 48
+_NEAR = 48
 # Letters and digits of a value that is looked for elsewhere; of one that may be divided into groups in another way; and
 # digits from which a number is one within a word too.
 _LEAST, _MOST_GROUPED, _MANY_DIGITS = 4, 40, 8
@@ -335,10 +335,10 @@ def _of_kind(kind: str) -> list[_Pattern]:
     return patterns
 
 
-_IDENTIFIERS: Final = _data("identifiers.json")
-_KEYS: Final = "|".join(one for each in _VENDORS.values() for one in each.values())
+_IDENTIFIERS = _data("identifiers.json")
+_KEYS = "|".join(one for each in _VENDORS.values() for one in each.values())
 # In the order in which they are looked for.
-_PATTERNS: Final = (
+_PATTERNS = (
     _Pattern("key", _anchor_of(_KEYS), _matches(_KEY, len)),
     _Pattern(
         "key", rf"(?i:{_SECRET_NAMES}|\b(?:bearer|basic|digest)\b|://|[;?&]\s*[a-z_]+=|curl|--user)|_KEY", _secrets
@@ -359,22 +359,22 @@ _PATTERNS: Final = (
     *_of_kind("address"),
 )  # fmt: skip
 
-_ANCHORS: Final = [pattern.anchor for pattern in _PATTERNS]
-_ANY: Final[Callable[[bytes], Any]] = re2.compile(
+_ANCHORS = [pattern.anchor for pattern in _PATTERNS]
+_ANY: Callable[[bytes], Any] = re2.compile(
     "|".join(f"(?:{anchor})" for anchor in _ANCHORS).encode(), _anchor_options()
 ).search
-_WHICH: Final = _which(_ANCHORS)
+_WHICH = _which(_ANCHORS)
 
 
 # Characters that look like another one, and those that cannot be seen.
-_DASHES: Final = (*range(0x2010, 0x2016), 0x2212, 0xFE58, 0xFE63)
-_SPACES: Final = (0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000)
-_LIKE: Final = (
+_DASHES = (*range(0x2010, 0x2016), 0x2212, 0xFE58, 0xFE63)
+_SPACES = (0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000)
+_LIKE = (
     dict.fromkeys(_DASHES, "-")
     | dict.fromkeys(_SPACES, " ")
     | {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full width
 )
-_INVISIBLE: Final = "\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"
+_INVISIBLE = "\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"
 _VISIBLE, _ODD = re.compile(f"[^{_INVISIBLE}]"), re.compile(f"[{_INVISIBLE}{re.escape(''.join(map(chr, _LIKE)))}]")
 
 

@@ -4,11 +4,9 @@ With at least 200 scorable examples, dev is a slice of the examples and all case
 test = max(50, half), and dev cases double as examples. No group and no question is on both sides.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from tuneworthy.cases.normalize import asked_part, tools_of
 from tuneworthy.cases.stratified import draw, units_of
@@ -25,7 +23,7 @@ Reason = Literal["exact", "group", "prompt", "ngram", "edit"]
 # The `source` of an example that is a dev case.
 DEV = "dev"
 # Different answers from which a task is not one of labels, whatever white space is around them.
-_MOST_ANSWERS: Final = 5_000
+_MOST_ANSWERS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +146,7 @@ class Split(Draw):
         )
 
     @classmethod
-    def restored(cls, stored: StoredSplit, cases: Iterable[Case], examples: Examples = ()) -> Split:
+    def restored(cls, stored: StoredSplit, cases: Iterable[Case], examples: Examples = ()) -> "Split":
         """Return the stored split with the cases and examples as they are now.
 
         Cases that were added since then are not in it (see `changes`); examples that were added join the shots.

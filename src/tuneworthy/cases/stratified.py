@@ -4,8 +4,6 @@ The order of the draw comes from hashes of seed and id, not from a shuffle: it d
 order of the file, and a row that is added moves few others.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
@@ -50,7 +48,7 @@ def units_of(rows: Sequence[CaseOrExample]) -> list[Unit]:
     return [Unit(min(rows[i].id for i in group), group) for group in members]
 
 
-def components_of(edges: ArrayLike, n: int) -> NDArray[np.int32]:
+def components_of(edges: "ArrayLike", n: int) -> "NDArray[np.int32]":
     """Return the number of the component of each of `n` nodes, which `edges`, `(n_edges, 2)`, connect."""
     import numpy as np
     from scipy.sparse import coo_array

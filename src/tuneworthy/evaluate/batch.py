@@ -4,8 +4,6 @@ Invariant: a batch ends once, either because all its jobs are finished or becaus
 it hands out no job, and whatever still comes (a retry whose time is up, a following repeat) goes nowhere.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import Iterable
@@ -40,7 +38,7 @@ class Job:
     request: Request
     key: bytes
     shown: tuple[str, ...] = ()
-    following: Job | None = None
+    following: "Job | None" = None
     attempts: int = 0
     rate_limited: int = 0
     first_sent: float = 0.0

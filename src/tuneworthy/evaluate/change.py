@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import chain
-from typing import Final
 
 from tuneworthy.cases.normalize import words
 from tuneworthy.config.base import FunctionSection
@@ -18,10 +17,10 @@ from tuneworthy.config.models import ModelSection
 from tuneworthy.config.project import FILE_NAME, Project
 from tuneworthy.types import Cases, Examples, text_of
 
-_BLOCK: Final = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
-_PLAIN: Final = re.compile(r"\{\{ *\w+ *\}\}")
+_BLOCK = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+_PLAIN = re.compile(r"\{\{ *\w+ *\}\}")
 # Ignored between the words of a quote: nothing, or tags, entities, digits and special forms of letters.
-FILLERS: Final = (
+FILLERS = (
     r"(?!)",
     r"<[!/?]?[A-Za-z-][^<>]*>|&#?\w+;|\d|[ªº\u0363-\u036f\u1d2c-\u1d6a\u1dd3-\u1df4\u2070-\u218b\u2460-\u24ff]"
     r"|[\uff21-\uff5a\U0001d400-\U0001d7ff\U0001f130-\U0001f189\U000e0000-\U000e007f]",
@@ -30,7 +29,7 @@ FILLERS: Final = (
 _WORDS, _SHARED = 3, 3
 # Number and share of texts that may be quoted: in part, at length, as a whole. On banking77 the definitions of 77
 # labels quote 8% of 280 questions in part, and up to five at length.
-_MOST: Final = ((4, 0.1), (4, 0.02), (0, 0.0))
+_MOST = ((4, 0.1), (4, 0.02), (0, 0.0))
 
 
 def faults_of(change: Project, base: Project, shots: Examples, *groups: Cases) -> list[str]:

@@ -1,7 +1,5 @@
 """How long one answer takes, measured apart: fresh calls, one at a time, nothing else in flight."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -39,7 +37,7 @@ class Latency:
 
         return quantile_interval([1000 * one for one in self.seconds.values()], q) if self.seconds else None
 
-    def ratio_to(self, other: Latency) -> Bounds | None:
+    def ratio_to(self, other: "Latency") -> Bounds | None:
         """Return the geometric mean of the paired ratios self/other and its one-sided 95 % upper bound.
 
         None with fewer than 8 common cases, or where the medians are less than a millisecond apart.

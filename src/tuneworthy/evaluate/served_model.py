@@ -7,7 +7,7 @@ the identity of each variant, so that the next run measures it.
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from tuneworthy.errors import OutsideFault
 from tuneworthy.evaluate.batch import Job
@@ -17,10 +17,10 @@ from tuneworthy.text import count
 from tuneworthy.types import JsonMapping, Response, canonical, content_hash
 
 # The record of changes, and the key of the reported models in an identity, the present one last.
-SERVED: Final = "served"
+SERVED = "served"
 # Answers with earlier fingerprints only, and with later ones only, that show a change: a provider that balances load
 # mixes the fingerprints of several backends.
-MIN_CALLS: Final = 20
+MIN_CALLS = 20
 
 
 def with_served(identity: JsonMapping, root: Path | None) -> JsonMapping:

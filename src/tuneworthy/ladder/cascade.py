@@ -6,12 +6,11 @@ Invariant: a cascade's answer to a case is a function of the stored answers of b
 from collections.abc import Sequence
 from dataclasses import replace
 from math import exp, fsum
-from typing import Final
 
 from tuneworthy.types import Cascade, Trace, Variant, grouped
 
 # The rung that measures one.
-CASCADE: Final = "cascade"
+CASCADE = "cascade"
 
 
 def large_of(variant: Variant) -> Variant:

@@ -5,7 +5,6 @@ Reasons and notes of a rung are clauses: they follow a colon or go in brackets, 
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from tuneworthy.catalogue import Catalogue
 
@@ -69,7 +68,7 @@ say = Catalogue(
 ).say
 
 
-MOST_NAMED: Final = 5
+MOST_NAMED = 5
 
 
 def listed(names: Sequence[str]) -> str:
@@ -82,14 +81,14 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
-NO_ENCODER: Final[Mapping[str, str]] = {
+NO_ENCODER: Mapping[str, str] = {
     "local": 'torch is not installed; run `pip install "tuneworthy[semantic]"`',
     "llama_cpp": 'xllamacpp is not installed; run `pip install "tuneworthy[local]"`',
 }
 
 
 # What changed since a run
-CHANGED: Final[Mapping[str, str]] = {
+CHANGED: Mapping[str, str] = {
     "split": "the cases or the dev set have changed",
     "labels": "labels of cases have changed",
     "groups": "the groups of the cases have changed",

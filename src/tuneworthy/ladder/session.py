@@ -1,7 +1,5 @@
 """An opened project: its data read and split, its store and models at hand. What all commands that ask share."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
@@ -98,7 +96,7 @@ class Session:
         return next(iter(self.graders.values()))
 
     @cached_property
-    def judging(self) -> Judging | None:
+    def judging(self) -> "Judging | None":
         """Reason that bars a judge from deciding; None unless the primary grader is one."""
         if self.project.graders[0].type != "judge":
             return None

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 from math import ceil
-from typing import Final, Literal, get_args
+from typing import Literal, get_args
 
 from scipy.optimize import brentq
 
@@ -21,9 +21,9 @@ from tuneworthy.money.serving import RunningCost, Training
 from tuneworthy.money.sources import facts_of
 from tuneworthy.types import Bounds, frozen
 
-SET_TRAFFIC: Final = "Set `economics.requests_per_month`."
+SET_TRAFFIC = "Set `economics.requests_per_month`."
 # The costs of training and upkeep that are a range where the project file does not give them.
-SPREADING: Final = ("hours_data", "hours_engineering", "hours_retrain", "train_hours", "upkeep_usd_per_month")
+SPREADING = ("hours_data", "hours_engineering", "hours_retrain", "train_hours", "upkeep_usd_per_month")
 # A saving below this share of the bill is no reason to train, as no option displaces another for less.
 FEWEST_SAVED = 0.2
 # Assumed upper limit of the traffic if `requests_per_month` is not set.
@@ -33,7 +33,7 @@ MOST_POWER = 13
 Gain = Bounds
 # Of the ranges: the estimate, the end at which training pays least, the end at which it pays most.
 End = Literal["estimate", "worst", "best"]
-ENDS: Final[tuple[End, ...]] = ("estimate", "worst", "best")
+ENDS: tuple[End, ...] = ("estimate", "worst", "best")
 
 
 @frozen
@@ -229,7 +229,7 @@ def _claimed(gain: Gain | None, most: float | None, required: float | None) -> G
     return gain if most is None else (gain[0] if gain else 0.0, most)
 
 
-_STATUS: Final[Mapping[bool | None, EconomicsStatus]] = {True: "pays", False: "never", None: "unknown"}
+_STATUS: Mapping[bool | None, EconomicsStatus] = {True: "pays", False: "never", None: "unknown"}
 
 
 def _status(worst: Money, best: Money, settings: Economics, *, priced: bool) -> EconomicsStatus:

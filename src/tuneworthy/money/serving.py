@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from math import ceil, expm1, inf
-from typing import Final, Literal
+from typing import Literal
 
 from tuneworthy.config.ladder import Economics
 from tuneworthy.store.shapes import bundled
@@ -20,22 +20,22 @@ SizeFrom = Literal["project", "file", "assumed"]
 # A model of one's own, one that a vendor tunes and serves, or an encoder (training method `classifier`).
 Training = Literal["own", "hosted", "encoder"]
 
-HOURS: Final = 730.0
-SECONDS: Final = 3600 * HOURS
+HOURS = 730.0
+SECONDS = 3600 * HOURS
 # An option must cost (or take) at most this share of another to displace it without being better.
-SAVING: Final = 0.8
+SAVING = 0.8
 # Memory for weights and answers in flight, as a multiple of the weights.
-HEADROOM: Final = 1.2
+HEADROOM = 1.2
 # Memory of the process around a model on a CPU, GB. Assumed.
-PROCESS_GB: Final = 1.0
+PROCESS_GB = 1.0
 # Size below which a model is served by the CPU next to the application, billions of parameters.
-MAX_CPU_B: Final = 1.0
+MAX_CPU_B = 1.0
 # The 95th percentile of latency as a multiple of the seconds of a mean answer. Assumed.
-TAIL: Final = 2.0
+TAIL = 2.0
 # Tokens of an answer where no provider reports them: a prompt of a page, an answer of two sentences. Assumed.
-USUAL_TOKENS: Final = (600.0, 60.0)
+USUAL_TOKENS = (600.0, 60.0)
 # Keys of `[economics]` that say how the model is served.
-PINNED: Final = frozenset({"serve_hardware", "serve_usd_per_month", "serve_capacity_per_month"})
+PINNED = frozenset({"serve_hardware", "serve_usd_per_month", "serve_capacity_per_month"})
 
 
 @frozen
@@ -125,7 +125,7 @@ class Way:
 
 
 # A server at a local address, which is not billed.
-YOURS: Final = Way(usd_per_month=0.0, title="your server")
+YOURS = Way(usd_per_month=0.0, title="your server")
 
 
 def saves(mine: float | None, theirs: float | None, *, spares_server: bool = False) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy.config.ladder import DEFAULT_RANGES, Economics
 from tuneworthy.money.bills import Bill
@@ -13,9 +13,9 @@ from tuneworthy.providers.prices import table_date
 from tuneworthy.store.shapes import bundled
 from tuneworthy.types import Bounds
 
-PRICE: Final = "reference_usd_per_1k"
+PRICE = "reference_usd_per_1k"
 # Meaning of the two numbers of a range, by its key in [economics.ranges].
-RANGES: Final = {
+RANGES = {
     "traffic": "lowest and highest traffic, as factors of requests_per_month",
     "price": "lowest and highest future price of the provider, as factors of today's price",
     "costs": "lowest and highest cost of training and upkeep, as factors of the values that the project does not set",

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from tuneworthy.cases.formats.chats import is_blank, text_of_parts
 from tuneworthy.cases.pairs import with_rejected
@@ -27,7 +27,7 @@ def _set_of(text: str) -> frozenset[str]:
 
 
 Kind = Literal["rates", "against", "corrects", "escalates", "outcome", "wraps", "scores"]
-_KEYS: Final[Mapping[Kind, str]] = {
+_KEYS: Mapping[Kind, str] = {
     "rates": (
         "feedback userfeedback thumb thumbs thumbsup vote rating userrating stars reaction csat liked like helpful "
         "resolved accepted satisfied"
@@ -45,40 +45,40 @@ _KEYS: Final[Mapping[Kind, str]] = {
     "wraps": "metadata meta",
     "scores": "scores labels annotations evaluations",
 }
-_KIND_OF: Final[Mapping[str, Kind]] = {key: kind for kind, keys in _KEYS.items() for key in keys.split()}
-_INSIDE: Final = _set_of("score value rating type label thumb thumbs sentiment vote name key result")
+_KIND_OF: Mapping[str, Kind] = {key: kind for kind, keys in _KEYS.items() for key in keys.split()}
+_INSIDE = _set_of("score value rating type label thumb thumbs sentiment vote name key result")
 # What the name of a score says: of which more is worse, and of which more is better. The first is looked for first:
 # "incorrect" is not "correct".
-_WORSE: Final = re.compile(
+_WORSE = re.compile(
     "unhelp|incorrect|inaccura|irrelevan|unsatisf|dislike|downvote|thumbsdown|toxic|hallucinat|harm|bias|error|fail"
     "|reject|wrong|bad|complain|flag|unsafe|refus|offtopic"
 )
-_BETTER: Final = re.compile(
+_BETTER = re.compile(
     "feedback|thumb|rating|vote|like|helpful|quality|correct|accura|relevan|satisf|csat|accept|resolved|success|pass"
     "|useful|faithful|grounded|good|stars|userscore|review"
 )
-_GOOD: Final = _set_of(
+_GOOD = _set_of(
     "thumbsup thumbup up positive pos good like liked yes true correct right helpful accepted accept upvote great "
     "excellent satisfied resolved 👍"
 )
-_BAD: Final = _set_of(
+_BAD = _set_of(
     "thumbsdown thumbdown down negative neg bad dislike disliked no false incorrect wrong unhelpful nothelpful "
     "rejected reject downvote poor terrible unsatisfied unresolved hallucination "
     "hallucinated offtopic harmful 👎"
 )
 # Words that judge an answer wherever they occur; "positive" or "no" may be the answer itself.
-_JUDGES: Final = _set_of(
+_JUDGES = _set_of(
     "good bad thumbsup thumbsdown upvote downvote accepted rejected helpful unhelpful correct incorrect wrong 👍 👎"
 )
-_NEUTRAL: Final = frozenset({"", "none", "null", "neutral", "na", "unrated", "norating", "skipped", "pending"})
-_RANK: Final[dict[Opinion, int]] = {"none": 0, "good": 1, "unclear": 2, "bad": 3}
-_HANDED_OVER: Final = ("escalat", "handoff")
-_STARS: Final = frozenset({"stars", "csat"})
-_TOPS: Final = (1.0, 5.0, 10.0, 100.0)
-SETTLED: Final = "feedback_settled"
+_NEUTRAL = frozenset({"", "none", "null", "neutral", "na", "unrated", "norating", "skipped", "pending"})
+_RANK: dict[Opinion, int] = {"none": 0, "good": 1, "unclear": 2, "bad": 3}
+_HANDED_OVER = ("escalat", "handoff")
+_STARS = frozenset({"stars", "csat"})
+_TOPS = (1.0, 5.0, 10.0, 100.0)
+SETTLED = "feedback_settled"
 # Where `meta` keeps the ratings of single turns that could not be judged yet; a list of objects.
-TURNS: Final = "feedback_of_turns"
-_OWN: Final = frozenset({"role", "content", "tool_calls", "tool_call_id", "name"})
+TURNS = "feedback_of_turns"
+_OWN = frozenset({"role", "content", "tool_calls", "tool_call_id", "name"})
 
 
 @dataclass(slots=True)

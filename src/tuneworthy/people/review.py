@@ -20,8 +20,6 @@ The file is only ever appended to, a line on disk the moment it is given: plans 
 A row is named by the hash of its messages. This module knows no project and no terminal: a web page uses it as well.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,7 +27,7 @@ from dataclasses import asdict, replace
 from heapq import nsmallest
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy.cases.labelling import MIN_SECOND
 from tuneworthy.cases.readers.faults import show
@@ -41,11 +39,11 @@ from tuneworthy.stats.acceptance import attempt_alpha, lot_plan_size, most_allow
 from tuneworthy.store.lines import append_line, exclusive, now, write_line
 from tuneworthy.types import SECOND_SHARE, Example, JsonMapping, Message, content_hash, role_of
 
-BOUND: Final = 0.95
-MAX_BAD: Final = 1
-N_PLANTED: Final = 8
+BOUND = 0.95
+MAX_BAD = 1
+N_PLANTED = 8
 # Of the answers of a version: enough to find another one for each planted row.
-_MOST_ANSWERS: Final = 256
+_MOST_ANSWERS = 256
 
 
 def sample_size(n_rows: int, n_known: int, n_known_bad: int, attempt: int, *, bound: float, max_bad: int) -> int | None:
@@ -164,7 +162,7 @@ class Review:
 
     def reviewing(
         self, reviewer: str, plan: ReviewPlan, *, share: float = SECOND_SHARE, complete: bool = False
-    ) -> Reviewing:
+    ) -> "Reviewing":
         """Return the way of one reviewer through a plan (see `Reviewing`).
 
         Raises:

@@ -1,13 +1,11 @@
 """The file of reviews: plans and verdicts, a line each, only ever appended to (see `review`)."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from tuneworthy.cases.labelling import read_entries
 from tuneworthy.cases.stratified import rank
@@ -15,9 +13,9 @@ from tuneworthy.store.shapes import shaped
 from tuneworthy.types import Example, JsonObject, content_hash, frozen
 
 # In the project folder and not in the tool's own: it is people's work.
-FILE_NAME: Final = "reviews.jsonl"
+FILE_NAME = "reviews.jsonl"
 # Planted bad rows that a reviewer may rate good: with 8 of them, who misses 5 % of bad rows misses more once in 170.
-MOST_MISSED: Final = 2
+MOST_MISSED = 2
 Trust = Literal["trusted", "unfinished", "distrusted"]
 
 
@@ -89,8 +87,8 @@ class RowVerdict:
     time: str
 
 
-KINDS: Final[dict[str, type[ReviewPlan | RowVerdict]]] = {"plan": ReviewPlan, "verdict": RowVerdict}
-_LISTS: Final = frozenset({"rows", "known", "planted"})
+KINDS: dict[str, type[ReviewPlan | RowVerdict]] = {"plan": ReviewPlan, "verdict": RowVerdict}
+_LISTS = frozenset({"rows", "known", "planted"})
 
 
 @dataclass(slots=True)
@@ -101,7 +99,7 @@ class Ledger:
     verdicts: dict[str, list[RowVerdict]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
-    def read(cls, path: Path) -> Ledger:
+    def read(cls, path: Path) -> "Ledger":
         """Read a file; without one the ledger is empty.
 
         Raises:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from tuneworthy.cases.labelling import Agreement, Label, agreement
 from tuneworthy.people.review_log import Ledger, ReviewPlan, RowVerdict
@@ -12,8 +12,8 @@ from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.text import plural
 from tuneworthy.types import Bounds, JsonObject, frozen
 
-ALPHA: Final = 0.05
-CONFIDENCE: Final = 1 - ALPHA
+ALPHA = 0.05
+CONFIDENCE = 1 - ALPHA
 Status = Literal["no_plan", "open", "accepted", "rejected"]
 # An interval, 95 % unless said otherwise.
 Share = Bounds

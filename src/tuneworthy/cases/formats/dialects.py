@@ -6,7 +6,7 @@ fault.
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -16,23 +16,23 @@ from tuneworthy.cases.formats.values import at, dict_at, first_at, word_at
 from tuneworthy.cases.readers.faults import Dropped, RowFault
 from tuneworthy.types import JsonObject, Message
 
-_ROLE_NAMES: Final = {"human": "user", "ai": "assistant", "model": "assistant", "function": "tool"}
-_TEXTS: Final = frozenset({"text", "input_text", "output_text"})
-_THOUGHTS: Final = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning_content", "summary_text"})
-_CALLS: Final = frozenset({"tool_use", "tool_call", "functionCall", "function_call"})
-_RESULTS: Final = frozenset({"tool_result", "tool_call_response", "functionResponse"})
+_ROLE_NAMES = {"human": "user", "ai": "assistant", "model": "assistant", "function": "tool"}
+_TEXTS = frozenset({"text", "input_text", "output_text"})
+_THOUGHTS = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning_content", "summary_text"})
+_CALLS = frozenset({"tool_use", "tool_call", "functionCall", "function_call"})
+_RESULTS = frozenset({"tool_result", "tool_call_response", "functionResponse"})
 # Calls that are items of their own: parts of the assistant's message before them, if there is one.
-_LOOSE_CALLS: Final = ("function_call", "custom_tool_call", "local_shell_call")
-_BARE_KEYS: Final = ("text", "functionCall", "functionResponse")
-_READ: Final = frozenset({"role", "content", "parts", "function_call", "type", "finish_reason"})
-_LANGCHAIN: Final = re.compile(r"(human|ai|system|tool|function|chat)(?:Message(?:Chunk)?)?", re.IGNORECASE)
+_LOOSE_CALLS = ("function_call", "custom_tool_call", "local_shell_call")
+_BARE_KEYS = ("text", "functionCall", "functionResponse")
+_READ = frozenset({"role", "content", "parts", "function_call", "type", "finish_reason"})
+_LANGCHAIN = re.compile(r"(human|ai|system|tool|function|chat)(?:Message(?:Chunk)?)?", re.IGNORECASE)
 # Signs of messages that a program wrote down: as JSON or as Python writes a dictionary, and as Python shows an object.
-_AS_DATA: Final = re.compile(
+_AS_DATA = re.compile(
     r"""\\*["']role\\*["']\s*:\s*\\*["'](?:system|developer|user|assistant|tool|human|ai|model)\\*["']"""
     r"""|\\*["']lc\\*["']\s*:\s*1\b|\\*["']generations\\*["']\s*:\s*\["""
 )
-_SAYS: Final = re.compile(r"""\\*["'](?:content|parts|kwargs|text|tool_calls)\\*["']\s*:""")
-_AS_OBJECT: Final = re.compile(
+_SAYS = re.compile(r"""\\*["'](?:content|parts|kwargs|text|tool_calls)\\*["']\s*:""")
+_AS_OBJECT = re.compile(
     r"\s*\[?\s*(?:(?:AI|Human|System|Tool|Function|Chat)Message(?:Chunk)?|ChatCompletion(?:Message)?|ChatGeneration"
     r"|LLMResult|ChatResult|ModelResponse|Message|Choices?)"
     r"\((?:content|id|role|finish_reason|generations|message|text|name)="
@@ -216,7 +216,7 @@ def _langchain(item: JsonObject, where: str) -> list[Any]:
     return [*turns, message]
 
 
-_ITEMS: Final[dict[str, Callable[[JsonObject, str], list[Any]]]] = {
+_ITEMS: dict[str, Callable[[JsonObject, str], list[Any]]] = {
     "message": _message,
     "reasoning": lambda item, where: [],
     **dict.fromkeys(

@@ -5,7 +5,7 @@ wrap them in. A response that is a text stays text, even if it is JSON, unless t
 """
 
 from collections.abc import Callable, Set
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.chats import check_chat, check_messages, is_blank
@@ -21,26 +21,24 @@ from tuneworthy.types import JsonMapping, JsonObject, Turns
 Answer = tuple[list[Any], str | None]
 
 # Finish reasons of other APIs, in OpenAI's terms.
-_ENDINGS: Final = {
+_ENDINGS = {
     **dict.fromkeys(("max_output_tokens", "max_tokens", "model_context_window_exceeded"), "length"),
     **dict.fromkeys(("end_turn", "stop_sequence", "completed"), "stop"),
     **dict.fromkeys(("tool_use", "tool_call"), "tool_calls"),
     **dict.fromkeys(("refusal", "safety"), "content_filter"),
 }
 # Keys of a request in addition to its messages.
-_SETTINGS: Final = names(
+_SETTINGS = names(
     "model tools tool_choice temperature top_p top_k max_tokens max_completion_tokens stop max_output_tokens stream "
     "stop_sequences seed n user metadata response_format system instructions systemInstruction system_instruction "
     "generationConfig functions function_call parallel_tool_calls reasoning reasoning_effort store service_tier "
     "logprobs top_logprobs frequency_penalty presence_penalty text truncation include thinking betas timeout "
     "extra_headers extra_body extra_query stream_options previous_response_id args"
 )
-_ASKS: Final = ("messages", "contents", "input", "prompt", "prompts", "kwargs", "inputs")
+_ASKS = ("messages", "contents", "input", "prompt", "prompts", "kwargs", "inputs")
 # Keys of objects that wrap only an answer.
-_TEXT_KEYS: Final = names(
-    "output answer response text result completion content generated_text output_text message messages"
-)
-_SAID_KEYS: Final = ("role", "content", "tool_calls", "tool_call_id", "name")
+_TEXT_KEYS = names("output answer response text result completion content generated_text output_text message messages")
+_SAID_KEYS = ("role", "content", "tool_calls", "tool_call_id", "name")
 
 
 def fields_of(turns: Turns, row: JsonMapping, read: Set[str]) -> Fields:
@@ -231,7 +229,7 @@ def _has(items: Any, marks: Set[str]) -> bool:
 
 
 # Keys of the answers in API responses: how they are read, and the keys of an answer.
-_ANSWERS: Final[dict[str, tuple[Callable[[JsonObject], Answer], Set[str]]]] = {
+_ANSWERS: dict[str, tuple[Callable[[JsonObject], Answer], Set[str]]] = {
     "choices": (_choices, {"message", "text"}),
     "output": (_output, {"type"}),
     "generations": (lambda result: answered(result["generations"][:1]), {"message", "text"}),

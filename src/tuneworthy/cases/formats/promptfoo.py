@@ -2,7 +2,6 @@
 
 import math
 from itertools import product
-from typing import Final
 
 from tuneworthy.cases.formats.values import at
 from tuneworthy.cases.readers.faults import Journal, RowFault, show
@@ -10,7 +9,7 @@ from tuneworthy.cases.readers.files import Rows
 from tuneworthy.types import JsonObject
 
 # Of the values of the lists of one test: a few lines could name more cases than fit in memory.
-MAX_COMBINATIONS: Final = 10_000
+MAX_COMBINATIONS = 10_000
 # In this order: what says most about the right answer comes first.
 _ANSWERS = ("equals", "contains-all", "contains-any", "contains", "icontains", "icontains-all", "icontains-any")
 _REFERENCES = ("contains-json", "similar", "rouge-n", "bleu", "factuality", "answer-relevance", "regex", "starts-with")

@@ -8,7 +8,7 @@ tried in their order, then formats of installed packages (entry points ``tunewor
 import re
 from collections.abc import Callable, Iterable, Set
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy.cases.readers.faults import Journal
 from tuneworthy.cases.readers.files import Rows
@@ -100,7 +100,7 @@ def bare(key: str) -> str:
 
 
 # One tool per line, and keys that together appear in no other format's rows.
-_TABLE: Final = """
+_TABLE = """
 MLflow traces: trace_id trace_metadata
 MLflow traces: request_id request_metadata execution_time_ms
 W&B Weave calls: op_name started_at
@@ -150,7 +150,7 @@ SHP rows: human_ref_A human_ref_B
 traces of an unknown tool: trace_id span_id
 traces of an unknown tool: traceId spanId
 """
-_UNREAD: Final = [(title, frozenset(marks.split())) for title, marks in re.findall(r"(.+): (.+)", _TABLE)]
+_UNREAD = [(title, frozenset(marks.split())) for title, marks in re.findall(r"(.+): (.+)", _TABLE)]
 
 
 def unread(keys: Set[str]) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -21,7 +21,7 @@ from tuneworthy.errors import DataError, DataFaults
 from tuneworthy.text import count
 
 MAX_SHOWN = 20
-NO_FACTS: Final[Mapping[str, list[Any]]] = MappingProxyType({})
+NO_FACTS: Mapping[str, list[Any]] = MappingProxyType({})
 
 
 class RowFault(Exception):

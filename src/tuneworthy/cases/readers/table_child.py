@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -96,7 +96,7 @@ def _cell_text(cell: Any) -> str:
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
-_READERS: Final[dict[str, Callable[[str, int, int, list[str]], Iterator[list[Any]]]]] = {
+_READERS: dict[str, Callable[[str, int, int, list[str]], Iterator[list[Any]]]] = {
     "parquet": _parquet,
     "excel": _excel,
 }

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -30,11 +30,11 @@ from tuneworthy.prompts.templates import chat, plain_pieces
 from tuneworthy.types import JsonMapping, Variant, frozen, text_of
 
 # Those whose winner may be a classifier.
-RUNGS: Final = ("classical", "fine_tune")
+RUNGS = ("classical", "fine_tune")
 # Log-probabilities that differ by less are the same: weights are stored with 7 digits.
-SAME: Final = 1e-3
+SAME = 1e-3
 # Answers the cases with the folder's module.
-CHECK: Final = """
+CHECK = """
 import classifier
 answers, seconds, shares = [], [], []
 for filled, text in cases:

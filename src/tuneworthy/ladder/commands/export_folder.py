@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import orjson
@@ -19,7 +19,7 @@ from tuneworthy.store import write_atomic
 from tuneworthy.trust import own_path
 
 # Beginning of a script that can import the modules of a folder, NumPy and nothing else, and reads its cases.
-CLOSED: Final = """
+CLOSED = """
 import json, sys, time
 folder, packages, work, *modules = sys.argv[1:]
 allowed = {*sys.stdlib_module_names, "numpy", *modules}

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
 
 import orjson
 
@@ -25,7 +24,7 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.store import write_atomic
 from tuneworthy.types import Bounds, RungStatus, Variant, frozen
 
-ROUTER: Final = '''"""Answer with the classifier where it is sure, and ask a large model elsewhere. Needs NumPy."""
+ROUTER = '''"""Answer with the classifier where it is sure, and ask a large model elsewhere. Needs NumPy."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -52,7 +51,7 @@ def answer(text: str | Mapping[str, Any], ask: Callable[[Any], str], *, filled: 
     return ask(text) if label is None else label
 '''
 # LiteLLM routes by model, cost or load, not by how sure a model is: a custom provider asks the router.
-LITELLM: Final = {
+LITELLM = {
     "litellm_config.yaml": """# Set LITELLM_MASTER_KEY, the key that clients send, and start it in this folder:
 # litellm --config litellm_config.yaml
 model_list:
@@ -123,7 +122,7 @@ cascade = Cascade()
 ''',
 }
 # Answers the cases with the router; a marker replaces the large model's answers.
-CHECK: Final = """
+CHECK = """
 import router
 print(json.dumps([router.answer(text, lambda _: large, filled=filled) for filled, text, large in cases]))
 """

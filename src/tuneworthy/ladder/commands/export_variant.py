@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -78,7 +78,7 @@ PASSAGES = """    passages = SEARCH.passages(text)
 
 
 # Files of some variants only.
-OTHERS: Final = ("request.json", "client.py", "shots.jsonl")
+OTHERS = ("request.json", "client.py", "shots.jsonl")
 
 
 def filled(request: str, variables: Collection[str], case: str | Mapping[str, Any]) -> Any:

@@ -2,7 +2,7 @@
 
 from collections.abc import Set
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.logs import exchange
@@ -12,9 +12,9 @@ from tuneworthy.cases.readers.faults import Dropped, Journal
 from tuneworthy.cases.readers.files import Row, Rows
 from tuneworthy.types import JsonObject
 
-_LINES: Final = frozenset({"session_meta", "response_item", "event_msg", "turn_context", "compacted"})
-_CALLS: Final = frozenset({"function_call", "custom_tool_call", "local_shell_call"})
-_ITEMS: Final = _CALLS | {"message", "function_call_output", "custom_tool_call_output"}
+_LINES = frozenset({"session_meta", "response_item", "event_msg", "turn_context", "compacted"})
+_CALLS = frozenset({"function_call", "custom_tool_call", "local_shell_call"})
+_ITEMS = _CALLS | {"message", "function_call_output", "custom_tool_call_output"}
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """Langfuse: traces, observations, and their scores, from its API, its SDK or its exports."""
 
 from collections.abc import Iterator, Set
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.columns import parsed
@@ -11,9 +11,9 @@ from tuneworthy.cases.formats.values import at, first_at, names, word_at
 from tuneworthy.cases.readers.faults import Dropped, Journal
 from tuneworthy.types import JsonMapping, JsonObject
 
-_OF_A_TRACE: Final = names("htmlpath observations scores sessionid userid public release environment bookmarked")
+_OF_A_TRACE = names("htmlpath observations scores sessionid userid public release environment bookmarked")
 # Identity, time and cost: nothing to learn from, or personal.
-_LEFT_OUT: Final = _OF_A_TRACE | names(
+_LEFT_OUT = _OF_A_TRACE | names(
     "id input output timestamp traceid starttime endtime completionstarttime unit usage parentobservationid type "
     "level statusmessage latency totalcost projectid createdat tags updatedat externalid usagedetails costdetails "
     "modelid internalmodelid inputprice version outputprice totalprice modelparameters timetofirsttoken promptid "

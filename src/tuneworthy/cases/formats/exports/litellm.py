@@ -6,7 +6,7 @@ Source: `StandardLoggingPayload` of litellm 1.110.2 (litellm/types/utils.py);
 https://docs.litellm.ai/docs/proxy/logging_spec and https://docs.litellm.ai/docs/traffic_mirroring.
 """
 
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.logs import exchange
@@ -16,7 +16,7 @@ from tuneworthy.cases.readers.faults import Dropped, Journal
 from tuneworthy.types import JsonObject
 
 # Replaces texts that LiteLLM was configured not to log.
-_REDACTED: Final = "redacted-by-litellm"
+_REDACTED = "redacted-by-litellm"
 
 
 def _example(row: JsonObject, journal: Journal) -> Fields:

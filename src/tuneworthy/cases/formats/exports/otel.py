@@ -6,7 +6,7 @@ numbered attributes of OpenLLMetry and OpenInference. Evaluations are events of 
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.columns import parsed
@@ -17,10 +17,10 @@ from tuneworthy.cases.readers.faults import Dropped, Journal
 from tuneworthy.cases.readers.files import Rows
 from tuneworthy.types import JsonObject
 
-_EVALUATION: Final = "gen_ai.evaluation.result"
-_DETAILS: Final = "gen_ai.client.inference.operation.details"
-_CHATS: Final = frozenset({"chat", "generate_content", "text_completion", "completion"})
-_ROLES: Final = {
+_EVALUATION = "gen_ai.evaluation.result"
+_DETAILS = "gen_ai.client.inference.operation.details"
+_CHATS = frozenset({"chat", "generate_content", "text_completion", "completion"})
+_ROLES = {
     "gen_ai.system.message": "system",
     "gen_ai.user.message": "user",
     "gen_ai.assistant.message": "assistant",
@@ -28,17 +28,17 @@ _ROLES: Final = {
     "gen_ai.choice": "assistant",
 }
 # Attributes of a request and of its response, also as prefixes of numbered attributes, the current first.
-_ASKED: Final = ("gen_ai.input.messages", "gen_ai.prompt", "llm.input_messages", "input.value")
-_ANSWERED: Final = ("gen_ai.output.messages", "gen_ai.completion", "llm.output_messages", "output.value")
-_CALL_PREFIXES: Final = (
+_ASKED = ("gen_ai.input.messages", "gen_ai.prompt", "llm.input_messages", "input.value")
+_ANSWERED = ("gen_ai.output.messages", "gen_ai.completion", "llm.output_messages", "output.value")
+_CALL_PREFIXES = (
     *("gen_ai.input.", "gen_ai.output.", "gen_ai.prompt", "gen_ai.completion"),
     *("llm.input_messages", "llm.output_messages"),
 )
 # Keys of a single span: of OTLP, of the SDK's own JSON, and of OTLP's by Python.
-_SPAN: Final = frozenset({"spanId", "context", "start_time_unix_nano"})
-_STARTED: Final = ("startTimeUnixNano", "start_time_unix_nano", "timeUnixNano")
-_FAILED: Final = frozenset({"2", "STATUS_CODE_ERROR", "ERROR"})
-_ENDINGS: Final = {"tool_call": "tool_calls", "max_tokens": "length"}
+_SPAN = frozenset({"spanId", "context", "start_time_unix_nano"})
+_STARTED = ("startTimeUnixNano", "start_time_unix_nano", "timeUnixNano")
+_FAILED = frozenset({"2", "STATUS_CODE_ERROR", "ERROR"})
+_ENDINGS = {"tool_call": "tool_calls", "max_tokens": "length"}
 
 
 def _value(value: Any) -> Any:
