@@ -78,7 +78,7 @@ def run_record(root: Path) -> tuple[RunRecord, RungRecord]:
 
 def to_judge(root: Path, n: int = 60) -> list[Item]:
     with open_answers(load(root)) as answers:
-        return answers.to_judge(n=n, command="test")
+        return answers.to_judge(n=n)
 
 
 def judge_by_hand(root: Path, n: int = 60) -> int:

@@ -423,9 +423,7 @@ def _from_cases(cases: Cases, kind: Kind, *, seed: int, n_scorable: int) -> tupl
 def labels_of(cases: Iterable[Case], examples: Examples = ()) -> tuple[str, ...]:
     from tuneworthy.cases.example_store import answer_counts
 
-    labels = set(answer_counts(examples))
-    for case in cases:
-        if case.has_answer:
-            accepted = case.expected if isinstance(case.expected, list) else [case.expected]
-            labels.update(answer_text(value).strip() for value in accepted)
-    return tuple(sorted(labels - {""}))
+    expected = (case.expected for case in cases if case.has_answer)
+    accepted = (value if isinstance(value, list) else [value] for value in expected)
+    labels = {answer_text(value).strip() for values in accepted for value in values}
+    return tuple(sorted({*answer_counts(examples), *labels} - {""}))

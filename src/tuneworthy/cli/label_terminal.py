@@ -200,7 +200,7 @@ def judge_on_terminal(
     """
     project = load(root)
     with open_answers(project) as answers:
-        items = answers.to_judge(rungs, n=n, command="cases label --judge")
+        items = answers.to_judge(rungs, n=n)
         rubric = answers.judge.rubric
     path = labels or verdicts_path(project)
     shown = []

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import permutations
 
@@ -122,15 +122,7 @@ async def measure_on_test(
     limits, model = session.project.constraints, session.models[variant.model]
     latency = await measure_latency(partial(_time, session, variant), [*dev, *test], limits=limits)
     means = usage(traces)
-    record = replace(
-        record,
-        n=len(test),
-        usd_per_1k=means.usd_per_1k,
-        input_tokens=means.input_tokens,
-        output_tokens=means.output_tokens,
-        unreported=means.unreported,
-        repeats=repeats,
-    )
+    record = replace(record, n=len(test), repeats=repeats, **asdict(means))
     trial = Measurement(
         rung=record.rung,
         variant=variant,

@@ -6,6 +6,7 @@ changed, but a record without settings whose project file has another hash is.
 
 from collections.abc import Mapping
 from contextlib import suppress
+from operator import attrgetter
 
 from tuneworthy import __version__
 from tuneworthy.cases.splits import Split
@@ -51,14 +52,13 @@ def provenance(
     )
 
 
+# Keys of the project file in addition to those of whole sections.
+SETTINGS = "task.target", "task.margin", "ladder.baseline", "ladder.repeats", "split.seed", "prompt.rank_labels"
+
+
 def settings(project: Project) -> JsonObject:
     return {
-        "task.target": project.task.target,
-        "task.margin": project.task.margin,
-        "ladder.baseline": project.ladder.baseline,
-        "ladder.repeats": project.ladder.repeats,
-        "split.seed": project.split.seed,
-        "prompt.rank_labels": project.prompt.rank_labels,
+        **{key: attrgetter(key)(project) for key in SETTINGS},
         **{f"reflection.{key}": getattr(project.reflection, key, None) for key in Reflection.model_fields},
         **{
             f"{section}.{key}": value
@@ -91,9 +91,11 @@ def changed_since(record: RunRecord, project: Project, now: Provenance, opened: 
         changed = [
             change for change in changed if change not in {messages.CHANGED["labels"], messages.CHANGED["groups"]}
         ]
-    for name, grader in now.graders.items():
-        if then.graders and then.graders.get(name) != grader:
-            changed.append(f"the {'judge' if name.startswith('judge') else f'grader {name}'} has changed")
+    changed += [
+        f"the {'judge' if name.startswith('judge') else f'grader {name}'} has changed"
+        for name, grader in now.graders.items()
+        if then.graders and then.graders.get(name) != grader
+    ]
     if record.primary != project.graders[0].type:
         changed.append("the first grader has changed")
     changed += _variants(record, project, opened)

@@ -337,8 +337,9 @@ class LadderRun:
             skipped = proposal if proposal.skipped else found
             return _nothing_to_try(name, skipped, list(unavailable.values()), notes)
         unseen = [case for case in self.dev if case.id not in found.made_from]
-        winner, raced = await self._explore(candidates, unseen)
-        record = _explored(name, winner, raced, len(candidates) if session.split.explore else 1, notes)
+        raced = await self._explore(candidates, unseen)
+        winner = raced.winner
+        record = _explored(name, raced, len(candidates) if session.split.explore else 1, notes)
         record = replace(record, candidates=self._calibrated(record.candidates, candidates, unseen))
         with session.runner.metered() as spent:
             detail = await rung.examine(view, candidates, winner)
@@ -371,8 +372,8 @@ class LadderRun:
                 if variants
                 else None
             )
-        winner, raced = await self._explore(candidates, self.dev)
-        return await self._test(_explored(TEACHER, winner, raced, len(candidates), []), winner, ())
+        raced = await self._explore(candidates, self.dev)
+        return await self._test(_explored(TEACHER, raced, len(candidates), []), raced.winner, ())
 
     async def _unavailable(self, candidates: Sequence[Variant]) -> dict[str, str]:
         """Ask each model but the best's own one case of dev; return those that refuse every request, and why."""
@@ -385,7 +386,7 @@ class LadderRun:
                     refused[variant.model] = f"{variant.model} is not available: {error.message}"
         return refused
 
-    async def _explore(self, candidates: Sequence[Variant], unseen: Sequence[Case]) -> tuple[Variant, Race | None]:
+    async def _explore(self, candidates: Sequence[Variant], unseen: Sequence[Case]) -> Race:
         """Race the candidates on dev, and note the winner.
 
         Where dev is too small, the first candidate is preregistered, and only a quick run asks it.
@@ -394,16 +395,16 @@ class LadderRun:
             candidates: Variants.
             unseen: The cases of dev from which no candidate was made.
         """
-        raced = None
+        raced = Race(entries=(), winner=candidates[0], calls=0, calls_full=0)
         if self.session.split.explore:
             raced = await race(candidates, unseen, self.session.measure, n_dev=len(self.dev))
-        winner = raced.winner if raced else candidates[0]
+        winner = raced.winner
         if self.quick:  # the winner answers all of the cases, as today's variant does
             whole = await race([winner], self.dev, self.session.measure)
-            entries = [*whole.entries, *(one for one in (raced or whole).entries if one.variant is not winner)]
-            raced = replace(raced or whole, entries=entries, calls=sum(entry.n for entry in entries))
+            entries = [*whole.entries, *(one for one in raced.entries if one.variant is not winner)]
+            raced = replace(raced if raced.entries else whole, entries=entries, calls=sum(entry.n for entry in entries))
         self.variants[winner.id] = replace(winner, model_identity=dict(winner.model_identity))
-        return winner, raced
+        return raced
 
     def _calibrated(
         self, rows: Sequence[CandidateResult], variants: Sequence[Variant], raced: Sequence[Case]
@@ -666,8 +667,8 @@ def _nothing_to_try(name: str, proposal: Proposal, unavailable: Sequence[str], n
     )
 
 
-def _explored(name: str, winner: Variant, raced: Race | None, tried: int, notes: Sequence[str]) -> RungRecord:
-    entries = raced.entries if raced else ()
+def _explored(name: str, raced: Race, tried: int, notes: Sequence[str]) -> RungRecord:
+    entries, winner = raced.entries, raced.winner
     mute = [
         f"{one.variant.name}: none of the answers to {one.n} dev cases could be scored"
         for one in entries
@@ -693,9 +694,9 @@ def _explored(name: str, winner: Variant, raced: Race | None, tried: int, notes:
             for entry in entries
             if entry.scored
         ],
-        calls=raced.calls if raced else 0,
-        calls_full=raced.calls_full if raced else 0,
-        saved_usd=raced.saved_usd if raced else 0.0,
+        calls=raced.calls,
+        calls_full=raced.calls_full,
+        saved_usd=raced.saved_usd,
         notes=[*notes, *mute],
     )
 

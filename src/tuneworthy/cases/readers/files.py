@@ -438,9 +438,12 @@ def _is_header(names: Sequence[str], journal: Journal) -> bool:
     return len(names) <= MAX_COLUMNS and not repeated
 
 
-def _batches(kind: str, path: Path, journal: Journal) -> Iterator[tuple[list[Any], str]]:
-    """Yield batches from the child with the error that ends the file, or ""; single rows once a batch is too much."""
-    number, size = 0, _BATCH
+def _table(kind: str, path: Path, journal: Journal) -> Iterator[tuple[int, Any, str]]:
+    """Yield the numbered rows from the child, last with the error that ends the file; single rows where a batch fails.
+
+    Past the limit of unpacked rows, None ends them.
+    """
+    number, size, unpacked = 0, _BATCH, 0
     rows: list[Any] = [""]
     while rows:
         try:
@@ -452,59 +455,54 @@ def _batches(kind: str, path: Path, journal: Journal) -> Iterator[tuple[list[Any
             rows, error, ignored = [], over.reason, []
         if ignored:
             journal.note(f"ignored sheets: {', '.join(ignored)}", 0)
-        number += len(rows)
-        yield rows, error
+        for row in rows:
+            number, unpacked = number + 1, unpacked + sum(len(cell or "") for cell in row)
+            if unpacked > journal.MAX_UNPACKED:
+                yield *_too_much(number, journal), ""
+                return
+            yield number, row, ""
+        if error:
+            yield number + 1, None, error
 
 
 def _excel(path: Path, journal: Journal) -> Rows:
     require("python_calamine")
     names: list[str] | None = None
-    number, unpacked = 0, 0
-    for rows, error in _batches("excel", path, journal):
-        for cells in rows:
-            number, unpacked = number + 1, unpacked + sum(map(len, cells))
-            if unpacked > journal.MAX_UNPACKED:
-                yield _too_much(number, journal)
-                return
-            if not any(cells):
-                continue
-            if names is None:
-                names = [name.strip() for name in cells]
-                if not _is_header([name for name in names if name], journal):
-                    yield number, None
-                    return
-            else:
-                if any(cell and not name for name, cell in zip_longest(names, cells)):
-                    journal.note("a cell in a column without a name is ignored")
-                yield number, {name: cell for name, cell in zip(names, cells, strict=False) if name}
+    for number, cells, error in _table("excel", path, journal):
         if error:
             raise data_error(
                 path, Fault("an Excel file that can be read", "Remove its password, or save the sheet as CSV."), error
             )
+        if cells is None:
+            yield number, None
+        elif any(cells) and names is None:
+            names = [name.strip() for name in cells]
+            if not _is_header([name for name in names if name], journal):
+                yield number, None
+                return
+        elif any(cells):
+            if any(cell and not name for name, cell in zip_longest(names or (), cells)):
+                journal.note("a cell in a column without a name is ignored")
+            yield number, {name: cell for name, cell in zip(names or (), cells, strict=False) if name}
 
 
 def _parquet(path: Path, journal: Journal) -> Rows:
     require("pyarrow")
-    number, unpacked = 0, 0
-    for rows, end in _batches("parquet", path, journal):
-        for text, error in rows:
-            number, unpacked = number + 1, unpacked + len(text or "")
-            if unpacked > journal.MAX_UNPACKED:
-                yield _too_much(number, journal)
-                return
-            row = None
+    for number, cells, end in _table("parquet", path, journal):
+        row = None
+        if end and number == 1:
+            raise data_error(path, Fault("a Parquet file", "Create the file again."), end)
+        if end:
+            journal.fault(number, Fault("a complete Parquet file", "Create the file again.", "cut_off"), end)
+        elif cells:
+            text, error = cells
             if text is None:
                 journal.fault(number, messages.PLAIN_VALUES, error)
             elif len(text) > MAX_LINE:
                 _too_long(len(text), number, text, journal)
             else:
                 row = orjson.loads(text)
-            yield number, row
-        if end and not number:
-            raise data_error(path, Fault("a Parquet file", "Create the file again."), end)
-        if end:
-            journal.fault(number + 1, Fault("a complete Parquet file", "Create the file again.", "cut_off"), end)
-            yield number + 1, None
+        yield number, row
 
 
 def _yaml(path: Path, journal: Journal) -> Rows:

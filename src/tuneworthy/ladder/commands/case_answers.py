@@ -173,13 +173,12 @@ class StoredAnswers:
         answers = [one for rung in rungs for one in self._answers(*self._rung(rung), cases)]
         return {answer.case for answer in answers if answer.score is not None and answer.score < 1}
 
-    def to_judge(self, rungs: Sequence[str] = (), *, n: int, command: str) -> list[Item]:
+    def to_judge(self, rungs: Sequence[str] = (), *, n: int) -> list[Item]:
         """Return answers to test cases for people to judge, blind to the variant; recorded as revealed.
 
         Args:
             rungs: Whose answers; those of all rungs that were compared on test if empty.
             n: Cases, the first of a seeded order.
-            command: What shows them.
 
         Raises:
             UserError: The primary grader is no judge, no such rung, or nothing was compared on test.
@@ -190,7 +189,7 @@ class StoredAnswers:
         items = Judging(project, split, self.judge).items(traces, n)
         if not items:
             raise UserError("There are no stored answers to test cases.", hint="Run `tuneworthy run` without --quick.")
-        record_reveal(self.session.folder, (item.case.id for item in items), command)
+        record_reveal(self.session.folder, (item.case.id for item in items), "cases label --judge")
         return items
 
     @cached_property

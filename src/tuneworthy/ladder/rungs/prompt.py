@@ -27,17 +27,12 @@ class PromptRung(Rung):
 
     async def propose(self, view: View) -> Proposal:
         best, task = view.incumbent, view.task
-        candidates = []
-        for name in applicable(best, task.kind):
-            if "contract" in name and not task.closed:
-                continue  # it would forbid the labels that are not known
-            candidates.append(
-                replace(
-                    TRANSFORMS[name](best, AnswerForm(task.kind, task.labels, task.schema)),
-                    name=f"prompt/{name}",
-                    notes=(*best.notes, name),
-                )
-            )
+        form = AnswerForm(task.kind, task.labels, task.schema)
+        candidates = [
+            replace(TRANSFORMS[name](best, form), name=f"prompt/{name}", notes=(*best.notes, name))
+            for name in applicable(best, task.kind)
+            if task.closed or "contract" not in name  # it would forbid the labels that are not known
+        ]
         if can_rank(view):
             candidates += [_variant(best, _output(view, way)) for way in RANKED]
         corrected = view.searched and can_rank(view)
