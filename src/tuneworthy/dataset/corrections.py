@@ -147,8 +147,7 @@ def suspect_rows(
     those that a row resembles are shown with their questions.
     """
     asked = {messages.say("case", case=case.id): f' "{case.text[:_SHOWN]}"' for case in cases}
-    findings = (one for one in version.findings() if one.action == "report")
-    lines = grouped((one.id, one) for one in findings if one.id)
+    lines = grouped((one.id, one) for one in version.findings() if one.id and one.action == "report")
     labels, pairs = _contradictions(version)
     rows = {row.id: row for row in version.examples() if row.id in lines or row.id in pairs}
     names = {row_id: content_of(row) for row_id, row in rows.items()}
