@@ -132,6 +132,7 @@ class Runner:
         library: Where passages come from.
         mask: Returns a whole chat as it may be sent, with personal data masked; None sends it as it is.
         grace_s: How long calls in flight may take once the run is stopped, seconds.
+        compares: Whether answers are compared, so that a server that changes its model stops the run.
 
     Attributes:
         sent: Calls that were sent to a provider.
@@ -151,8 +152,9 @@ class Runner:
         library: "DocumentLibrary | None" = None,
         mask: Callable[[Turns], Turns] | None = None,
         grace_s: float = GRACE_S,
+        compares: bool = True,
     ) -> None:
-        self.store = store
+        self.store, self.compares = store, compares
         self.budget = budget
         self.pool = pool
         self.library = library
@@ -252,7 +254,8 @@ class Runner:
                     answers[job.key] = answer, cost = model.settled(job.request, answer)
                     responses[job.key] = answer, job
                 self._count(model, job.key, answer, cost)
-        model.served.add(responses, self.store)
+        if self.compares:
+            model.served.add(responses, self.store)
         stored = answers.keys() - missing.keys()
         self.progress.begin(variant.name, len(jobs), len(jobs) - len(missing), alone=timing is not None)
         try:
@@ -394,7 +397,7 @@ class Runner:
             batch.sending.add(number)
             answer, cost = await self._send(model, batch, job, ceiling)
             self._count(model, job.key, answer, cost)
-            if isinstance(answer, Response):
+            if isinstance(answer, Response) and self.compares:
                 model.served.add({job.key: (answer, job)}, self.store)
             self._answered.add(model.name)
             self._working.setdefault(model.identity, job)

@@ -134,7 +134,9 @@ async def distill(
         return mask_row(Example(messages=chat, id="")).messages
 
     mask = None if teacher.personal_data == "send" else masked
-    runner = Runner(session.store, session.budget, shots, session.progress, library=session.library, mask=mask)
+    runner = Runner(
+        session.store, session.budget, shots, session.progress, library=session.library, mask=mask, compares=False
+    )
     answered = await _ask(runner, teacher, teaching, sifted.rows, seed=project.split.seed)
     rows = [row for one in answered if (row := _student_row(one, project, teaching, description)) is not None]
     names = {pin(one): name_of(one) for one in map(teacher_of, rows) if one}
