@@ -195,6 +195,10 @@ class Runner:
             for meter in self._meters:
                 meter.costs.append(cost_usd)
 
+    def _same_model(self, model: OpenModel, answered: Mapping[bytes, tuple[Response, Job]]) -> None:
+        if self.compares:
+            model.served.add(answered, self.store)
+
     async def run(
         self,
         variant: Variant,
@@ -254,8 +258,7 @@ class Runner:
                     answers[job.key] = answer, cost = model.settled(job.request, answer)
                     responses[job.key] = answer, job
                 self._count(model, job.key, answer, cost)
-        if self.compares:
-            model.served.add(responses, self.store)
+        self._same_model(model, responses)
         stored = answers.keys() - missing.keys()
         self.progress.begin(variant.name, len(jobs), len(jobs) - len(missing), alone=timing is not None)
         try:
@@ -397,8 +400,8 @@ class Runner:
             batch.sending.add(number)
             answer, cost = await self._send(model, batch, job, ceiling)
             self._count(model, job.key, answer, cost)
-            if isinstance(answer, Response) and self.compares:
-                model.served.add({job.key: (answer, job)}, self.store)
+            if isinstance(answer, Response):
+                self._same_model(model, {job.key: (answer, job)})
             self._answered.add(model.name)
             self._working.setdefault(model.identity, job)
             self._failures.pop(job.key, None)
