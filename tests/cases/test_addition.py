@@ -10,12 +10,14 @@ import pytest
 from tests.ladder.check_projects import Folder as World
 from tests.ladder.check_projects import case, clean
 
+from tuneworthy.cases import dataset
 from tuneworthy.cases.addition import AddedCases, add_cases
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.task_data import read_data
 from tuneworthy.store import Folder
+from tuneworthy.verdict.gather import overlaps_left
 
 
 def begun(root: Path) -> World:
@@ -48,7 +50,7 @@ def test_new_cases_join_test_and_nothing_else_moves(tmp_path: Path) -> None:
     assert [len(ids) for ids in read_data(load(tmp_path)).split.additions] == [60, 1]
 
 
-def test_what_repeats_is_refused_and_what_rewords_a_test_case_is_grouped(tmp_path: Path) -> None:
+def test_what_repeats_or_rewords_a_test_case_is_refused(tmp_path: Path) -> None:
     begun(tmp_path)
     test = read_data(load(tmp_path)).split.test
     result = add(
@@ -58,7 +60,13 @@ def test_what_repeats_is_refused_and_what_rewords_a_test_case_is_grouped(tmp_pat
         {"input": turned(test[5].text), "expected": test[5].expected},
         case(501),
     )
-    assert (len(result.repeated), len(result.added), result.grouped) == (2, 2, 1)
+    assert (len(result.repeated), len(result.overlapping), len(result.added)) == (2, 1, 1)
+
+
+def test_added_cases_that_copy_one_another_are_one_group(tmp_path: Path) -> None:
+    begun(tmp_path)
+    new = case(501)
+    assert len(add(tmp_path, new, new | {"input": turned(new["input"])}, case(502)).added) == 3
     split = read_data(load(tmp_path)).split
     assert split.effective_groups < len(split.test)
 
@@ -78,6 +86,79 @@ def test_what_rewords_dev_or_overlaps_an_example_is_refused(tmp_path: Path) -> N
     assert len((tmp_path / "cases.jsonl").read_text().splitlines()) == 91
     after = read_data(load(tmp_path)).split
     assert [one.id for one in after.shots] == [one.id for one in split.shots]
+
+
+def with_twins(root: Path) -> World:
+    """A begun project without examples; 40 of its cases reword another case that has another label."""
+    world = clean(root)
+    world.cases = [case(i) for i in range(160)]
+    world.cases += [
+        {"input": turned(row["input"]), "expected": case(i + 1)["expected"]} for i, row in enumerate(world.cases[:40])
+    ]
+    world.replace("[examples]", "")
+    world.write()
+    Folder(root).write("split", read_data(load(root)).dataset.settled())
+    return world
+
+
+def relabel(world: World) -> None:
+    for twin, row in zip(world.cases[160:200], world.cases, strict=False):
+        twin["expected"] = row["expected"]
+    world.write()
+
+
+def test_corrected_labels_move_no_case_and_let_no_copy_cross_the_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = with_twins(tmp_path)
+    before = read_data(load(tmp_path))
+    relabel(world)
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset, "find_overlaps", None)  # nothing is judged again
+        after = read_data(load(tmp_path))
+    assert len(after.dataset.changes.relabelled) == 40 and overlaps_left(after) == {}
+    for one, other in ((before.split.dev, after.split.dev), (before.split.test, after.split.test)):
+        assert [(case.id, case.group) for case in one] == [(case.id, case.group) for case in other]
+
+
+def test_a_copy_that_comes_to_cross_the_split_leaves_dev_and_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = with_twins(tmp_path)
+    stored = read_data(load(tmp_path)).split
+    dev, test = stored.dev[0], stored.test[0]
+    for row in world.cases:
+        row.update({"group": "same"} if row["input"] in {dev.text, test.text} else {})
+    world.write()
+    data = read_data(load(tmp_path))
+    assert overlaps_left(data) == {} and [one.id for one in data.split.dev] == [one.id for one in stored.dev[1:]]
+    assert data.split.counts["dev"] == len(data.split.dev)
+    assert set(data.split.reasons) > set(stored.reasons)
+    listed = [json.loads(line) for line in data.dataset.write_dropped(Folder(tmp_path)).read_text().splitlines()]
+    assert {"row": dev.text, "question": test.text}.items() <= next(
+        row for row in listed if row["reason"] == "group"
+    ).items()
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset.ContaminationReport, "left_out", ())
+        assert overlaps_left(read_data(load(tmp_path))) == {"development cases in test": 1}
+    for row in world.cases:
+        row["group"] = "same"
+    world.write()
+    with pytest.raises(UserError, match="Every dev case"):
+        read_data(load(tmp_path))
+
+
+def test_rows_that_are_added_by_hand_and_refused_change_nothing(tmp_path: Path) -> None:
+    world = with_twins(tmp_path)
+    before = read_data(load(tmp_path)).split
+    copies = [{"input": f"{one.text} now", "expected": one.expected} for one in (*before.dev[:9], *before.test[:9])]
+    world.cases += [*copies, *(case(i) for i in range(500, 510))]
+    world.write()
+    result = add_cases(load(tmp_path))
+    assert (len(result.overlapping), len(result.added)) == (18, 10)
+    data = read_data(load(tmp_path))
+    assert overlaps_left(data) == {} and len(data.split.test) == len(before.test) + 10
+    assert [(one.id, one.group) for one in data.split.dev] == [(one.id, one.group) for one in before.dev]
 
 
 def test_a_case_of_a_group_that_stands_in_dev_is_refused(tmp_path: Path) -> None:

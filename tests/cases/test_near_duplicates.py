@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from tests.real_data import REAL_DATA, needs_real_data
 
-from tuneworthy.cases.near_duplicates import group_near_duplicates, near_duplicates
+from tuneworthy.cases.near_duplicates import group_near_duplicates
 from tuneworthy.cases.normalize import normalise, words
 from tuneworthy.stats.ratios import effective_groups
 from tuneworthy.types import Case
@@ -90,13 +90,17 @@ def test_names_of_groups_do_not_hang_on_the_order_of_the_file() -> None:
     assert {case.id: case.group for case in one} == {case.id: case.group for case in other}
 
 
-def test_new_cases_that_reword_old_ones_are_named() -> None:
-    old = cases(*[(f"{word} bottle of {word}wine in the {word} cellar", "a") for word in ("amber", "bacon", "coral")])
-    new = [
-        Case(id="n1", input="in the cellar amber bottle of amberwine amber", expected="a"),
-        Case(id="n2", input="something else entirely", expected="a"),
-    ]
-    assert near_duplicates(new, old) == {"n1": "c000"}
+def test_groups_that_were_judged_earlier_are_joined_with_declared_groups_and_no_copy_is_searched() -> None:
+    text = "how do I activate my new card today"
+    some = cases((text, "a"), (f"{text} please", "a"), ("other", "b"), ("another", "b"))
+    first, n_first = group_near_duplicates(some)
+    judged = {case.id: case.group for case in first if case.group}
+    assert n_first == len(judged) == 2 and group_near_duplicates(some, {}) == (tuple(some), 0)
+    assert group_near_duplicates([replace(case, expected=case.id) for case in some], judged)[1] == 2
+    found, _ = group_near_duplicates(
+        [replace(case, group=group) for case, group in zip(some, "gyg", strict=False)], judged
+    )
+    assert [case.group for case in found] == ["g", "g", "g"]
 
 
 @pytest.mark.parametrize("texts", [[], ["one"], ["", ""], ["?!", "?!"]])

@@ -160,7 +160,7 @@ def test_a_session_ends_as_soon_as_its_labels_settle_the_question(
     monkeypatch.setattr(
         label_terminal, "ask_line", lambda _: next(label for text, label in said.items() if text in shown[-1])
     )
-    path, n_given = label_terminal.relabel_on_terminal(root, "ada", audit=False)
+    path, n_given, _ = label_terminal.relabel_on_terminal(root, "ada", audit=False)
     assert n_given == RELABELLED == len(read_labels(path)) < len(names)
     assert "15 labels settle the question" in shown[-1]
 
@@ -236,6 +236,7 @@ def test_an_audit_of_test_finds_the_share_of_wrong_labels_and_its_labels_mend_ev
     label = ["cases", "label", "--audit", "--labeller", "ada", "--project", str(noisy)]
     assert verdict_of(noisy, capsys)["label_ceiling"] is None
     assert invoke(label) == 0
+    assert capsys.readouterr().out == f"Next: tuneworthy cases label --project {noisy} --audit --apply\n"
     strata = Folder(noisy).read(label_audit.FILE, dict[str, bool]) or {}
     audited = read_relabelled(load(noisy))
     assert len(strata) == 200 and sum(strata[case] for case in audited) == sum(strata.values()) > 10
@@ -248,7 +249,7 @@ def test_an_audit_of_test_finds_the_share_of_wrong_labels_and_its_labels_mend_ev
     assert found["ci95"][0] <= wrong <= found["ci95"][1] and found["ceiling"] == 1 - found["share"]
     assert today["score"] < 0.91 and found["scores"][today["option"]] == pytest.approx(0.95, abs=0.02)
     assert invoke([*label, "--apply"]) == 0
-    assert "was not audited" not in capsys.readouterr().out
+    assert capsys.readouterr().out.endswith(f"Next: tuneworthy run --project {noisy}\n")
     assert invoke(["run", "--rung", "baseline", "--rung", "model", "--yes", "--project", str(noisy)]) == 0
     after = verdict_of(noisy, capsys)
     assert after["label_ceiling"]["share"] < 0.02 and after["options"][0]["score"] == pytest.approx(0.95, abs=0.02)
@@ -310,7 +311,8 @@ def test_labels_of_dev_alone_offer_the_audit_of_test(noisy: Path, capsys: pytest
         suspects_path(load(noisy)).write_bytes(orjson.dumps(row) + b"\n")
         capsys.readouterr()
         assert invoke(["cases", "label", "--suspects", "--apply", "--project", str(noisy)]) == 0
-        assert ("--audit" in capsys.readouterr().out) is offered
+        next_step = capsys.readouterr().out.partition("Next: tuneworthy run ")[2]
+        assert ("--audit" in next_step) is offered and next_step
 
 
 @pytest.mark.parametrize("noise", [0.05, 0.1, 0.2])

@@ -1,7 +1,7 @@
 """Extension of the test set: new cases join test, and no present case moves.
 
-Invariant: no added case repeats a case, rewords a dev case, shares its group or overlaps an example, so that dev, shots
-and training rows stay as they are.
+Invariant: no added case copies a case, has the group of a dev case or overlaps an example, so that dev, shots and
+training rows stay as they are, and no copy crosses the split.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tuneworthy.cases.contamination import find_overlaps
 from tuneworthy.cases.dataset import Dataset, read_dataset
-from tuneworthy.cases.near_duplicates import near_duplicates
+from tuneworthy.cases.near_duplicates import group_near_duplicates
 from tuneworthy.cases.normalize import normalise, question_of
 from tuneworthy.cases.readers.reader import read_cases
 from tuneworthy.cases.splits import fingerprint
@@ -29,15 +29,13 @@ class AddedCases:
     Attributes:
         added: Ids of the added cases.
         repeated: Ids of cases with the question of a present case.
-        overlapping: Ids of cases that reword a dev case, share its group or overlap an example.
-        grouped: Number of added cases that reword a test case: they count as one group with it.
+        overlapping: Ids of cases that reword a case, have the group of a dev case or overlap an example.
         n_test: Test cases now; None before the first run, which draws them.
     """
 
     added: Ids
     repeated: Ids
     overlapping: Ids
-    grouped: int = 0
     n_test: int | None = None
 
 
@@ -74,15 +72,18 @@ def add_cases(
     if rows := [case for case in new if case.id not in overlapping]:
         _append(project.path(project.cases.path), rows)
     ids = tuple(case.id for case in added)
-    result = AddedCases(added=ids, repeated=tuple(repeated), overlapping=tuple(sorted(overlapping)))
-    if dataset.stored is None:
-        return result
-    test = dataset.split.test
-    if added:
-        prints = tuple(sorted([*dataset.stored.test, *map(fingerprint, added)], key=lambda entry: entry.id))
-        stored = replace(dataset.stored, test=prints, additions=(*dataset.stored.additions, ids))
+    if added and dataset.stored:
+        base = dataset.settled()
+        prints = tuple(sorted([*base.test, *map(fingerprint, added)], key=lambda entry: entry.id))
+        groups = {case.id: case.group for case in group_near_duplicates(added)[0] if case.group}
+        stored = replace(base, test=prints, additions=(*base.additions, ids), groups={**(base.groups or {}), **groups})
         Folder(project.root).write("split", stored)
-    return replace(result, grouped=len(near_duplicates(added, test)), n_test=len(test) + len(added))
+    return AddedCases(
+        added=ids,
+        repeated=tuple(repeated),
+        overlapping=tuple(sorted(overlapping)),
+        n_test=len(dataset.split.test) + len(added) if dataset.stored else None,
+    )
 
 
 def _new_cases(given: Cases, known: Cases) -> tuple[list[Case], list[str]]:
@@ -100,10 +101,13 @@ def _new_cases(given: Cases, known: Cases) -> tuple[list[Case], list[str]]:
 
 
 def _overlapping(dataset: Dataset, candidates: Cases) -> set[str]:
-    """Return the ids of the candidates that reword a dev case, share its group, or overlap an example in use."""
-    dev = dataset.split.dev
-    groups = {case.group for case in dev} - {None}
-    refused = set(near_duplicates(candidates, dev)) | {case.id for case in candidates if case.group in groups}
+    """Return the ids of the candidates that copy a case, have the group of a dev case, or overlap an example in use."""
+    split, left = dataset.split, dataset.contamination.dev_test.rows
+    among, ids = (*left, *split.test, *candidates), {case.id for case in left}
+    groups = {case.group for case in (*left, *dataset.cases) if case.id in ids} - {None}
+    copies = [hit for side in (left, split.test) for hit in find_overlaps(candidates, side, among=among).dropped]
+    refused = {candidates[hit.row].id for hit in copies if hit.reason != "group"}
+    refused |= {case.id for case in candidates if case.group in groups}
     waiting = {case.id for case in candidates}
     known = [case for case in dataset.cases if case.id not in waiting]
     rows = dataset.contamination.cases.remaining

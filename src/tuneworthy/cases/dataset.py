@@ -4,10 +4,11 @@
 and no row of `dev_shots` overlaps a test case.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from tuneworthy.cases.contamination import Overlaps, R, find_overlaps
 from tuneworthy.cases.normalize import question_of
@@ -15,7 +16,6 @@ from tuneworthy.cases.readers.reader import read_cases, read_examples
 from tuneworthy.cases.splits import (
     DEV,
     MIN_EXAMPLES,
-    CaseFingerprint,
     Changes,
     OverlapHit,
     Split,
@@ -28,8 +28,9 @@ from tuneworthy.cases.splits import (
 from tuneworthy.cases.task_kind import Kind
 from tuneworthy.cases.writer import json_lines
 from tuneworthy.config.project import Project
+from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
-from tuneworthy.text import count, plural
+from tuneworthy.text import count
 from tuneworthy.types import Case, Cases, Example, Examples, content_hash, frozen
 
 # The file of the dropped rows, in the store.
@@ -43,12 +44,17 @@ class ContaminationReport:
     Attributes:
         cases: Examples compared with all cases; those dropped are nowhere in the split.
         dev: The remaining examples compared with dev; those dropped are no shots.
-        dev_test: Dev compared with test; reported only, nothing is dropped.
+        dev_test: Dev compared with test. Copies are no shots; `left_out` leave dev, the others are reported.
     """
 
     cases: Overlaps[Example]
     dev: Overlaps[Example]
     dev_test: Overlaps[Case]
+
+    @property
+    def left_out(self) -> list[OverlapHit]:
+        """Dev cases with the question or group of a test case: a group that was declared after the draw."""
+        return [hit for hit in self.dev_test.dropped if hit.reason in ("exact", "group")]
 
     @property
     def alike(self) -> frozenset[str]:
@@ -102,28 +108,47 @@ class Dataset:
 
     @cached_property
     def _drawn(self) -> tuple[Split, ContaminationReport]:
+        from tuneworthy.cases.example_store import others, some_of
         from tuneworthy.cases.near_duplicates import group_near_duplicates
 
-        in_cases = Overlaps(self.examples, self._hits("cases", self.examples, self.cases))
-        cases, n_near = group_near_duplicates(self.cases)
-        if self.stored is None:
-            split = make_split(cases, in_cases.remaining, seed=self.seed, dev_size=self.dev_size)
-        else:
-            split = Split.restored(self.stored, cases, in_cases.remaining)
+        stored = self.stored
+        compared, groups = (stored.compared(self.cases), stored.groups) if stored else (self.cases, None)
+        in_cases = Overlaps(self.examples, self._hits("cases", self.examples, compared))
+        cases, n_near = group_near_duplicates(compared, groups)
+        split = (
+            Split.restored(stored, cases, in_cases.remaining)
+            if stored
+            else make_split(cases, in_cases.remaining, seed=self.seed, dev_size=self.dev_size)
+        )
         if split.origin == "examples":
-            dev, n_near_dev = group_near_duplicates(split.dev)
+            dev, n_near_dev = group_near_duplicates(split.dev, groups)
             split = replace(split, dev=dev)
             n_near += n_near_dev
         in_dev = Overlaps(split.shots, self._hits("dev", split.shots, split.dev))
         between = Overlaps(split.dev, self._hits("dev_test", split.dev, split.test))
+        report = ContaminationReport(cases=in_cases, dev=in_dev, dev_test=between)
+        dev = tuple(some_of(split.dev, others(split.dev, (hit.row for hit in report.left_out))))
+        if not dev:
+            raise UserError(
+                "Every dev case has the question or group of a test case.",
+                hint="Undo the change of `group` in the cases or examples.",
+            )
         dev_shots = _dev_shots(between.remaining) if split.origin == "cases" else ()
         reasons = list(split.reasons)
-        for overlaps, where in ((in_cases, "the cases"), (in_dev, "dev")):
-            if n := len(overlaps.dropped):
-                reasons.append(
-                    f"{count(n, 'example overlaps', 'examples overlap')} with {where} and {plural(n, 'is', 'are')} "
-                    "dropped"
-                )
+        for n, one, many in (
+            (
+                len(in_cases.dropped),
+                "example overlaps with the cases and is",
+                "examples overlap with the cases and are",
+            ),
+            (len(in_dev.dropped), "example overlaps with dev and is", "examples overlap with dev and are"),
+            (
+                len(report.left_out),
+                "dev case shares a source with test and is",
+                "dev cases share a source with test and are",
+            ),
+        ):
+            reasons += [f"{count(n, one, many)} dropped"] if n else []
         if dev_shots:
             reasons.append(
                 f"{len(dev_shots)} dev cases double as examples, because fewer than {MIN_EXAMPLES} examples can be "
@@ -131,6 +156,7 @@ class Dataset:
             )
         counts = {
             **split.counts,
+            "dev": len(dev),
             "shots": len(in_dev.remaining) + len(dev_shots),
             "overlaps_cases": len(in_cases.dropped),
             "overlaps_dev": len(in_dev.dropped),
@@ -138,25 +164,27 @@ class Dataset:
             "near_duplicates": n_near,
         }
         unique = tuple(dict.fromkeys(reasons))  # a stored split already has the reasons of the draw
-        split = replace(split, shots=in_dev.remaining, dev_shots=dev_shots, counts=counts, reasons=unique)
-        return split, ContaminationReport(cases=in_cases, dev=in_dev, dev_test=between)
+        split = replace(split, dev=dev, shots=in_dev.remaining, dev_shots=dev_shots, counts=counts, reasons=unique)
+        return split, report
 
-    def _key(self, test: Iterable[CaseFingerprint]) -> str:
-        """Return the hash of all that a decision about a row depends on."""
-        from tuneworthy.cases.example_store import ids_of
+    def _key(self, stored: StoredSplit) -> str:
+        """Return the hash of the compared rows, questions and groups; a label that is corrected changes no decision."""
+        from tuneworthy.cases.example_store import columns_of, ids_of
 
-        cases = [[case.group, astuple(fingerprint(case))] for case in self.cases]
-        return content_hash([ids_of(self.examples), cases, [entry.id for entry in test]])
+        rows = columns_of(self.examples)
+        cases = [[case.group, case.id, fingerprint(case).question] for case in stored.compared(self.cases)]
+        test = [entry.id for entry in stored.test]
+        return content_hash([ids_of(self.examples), rows.groups.tolist(), [*rows.names], cases, test])
 
     def _hits(self, side: str, rows: Sequence[R], cases: Cases) -> Sequence[OverlapHit]:
-        """Return the stored decisions; new ones before the first run, and where cases or examples have changed.
+        """Return the stored decisions; new ones before the first run, and once rows were added or examples changed.
 
         An example that was drawn for dev stays in dev.
         """
         from tuneworthy.cases.example_store import asking
 
         stored = self.stored
-        if stored and stored.judged and stored.judged == self._key(stored.test):
+        if stored and stored.judged and stored.judged == self._key(stored):
             return stored.overlaps.get(side, ())
         hits = find_overlaps(rows, cases, among=None if side == "dev_test" else self.examples).hits
         if stored is None or side != "cases":
@@ -167,12 +195,18 @@ class Dataset:
     def settled(self) -> StoredSplit:
         """Return the split to store, with the decisions about rows."""
         stored = self.stored or self.split.stored()
-        found = {name: tuple(getattr(self.contamination, name).hits) for name in ("cases", "dev", "dev_test")}
-        return replace(stored, judged=self._key(stored.test), overlaps=found)
+        report = self.contamination
+        found = {name: tuple(getattr(report, name).hits) for name in ("cases", "dev", "dev_test")}
+        now = {case.id: case.group for case in (*report.dev_test.rows, *self.split.test) if case.group}
+        return replace(
+            stored, judged=self._key(stored), overlaps=found, groups=now if stored.groups is None else stored.groups
+        )
 
     def write_dropped(self, folder: Folder) -> Path:
         """Write the dropped rows, the case of each and the reason, a line per row, and return the file."""
-        known = {case.id: case for case in (*self.split.dev, *self.cases)}
+        report = self.contamination
+        known = {case.id: case for case in (*report.dev_test.rows, *self.cases)}
+        left: list[tuple[Overlaps[Any], list[OverlapHit]]] = [(one, one.dropped) for one in (report.cases, report.dev)]
         lines = [
             {
                 "row": question_of(overlaps.rows[hit.row]),
@@ -180,8 +214,8 @@ class Dataset:
                 "question": question_of(known[hit.case_id]),
                 "reason": hit.reason,
             }
-            for overlaps in (self.contamination.cases, self.contamination.dev)
-            for hit in overlaps.dropped
+            for overlaps, hits in (*left, (report.dev_test, report.left_out))
+            for hit in hits
         ]
         folder.create()
         write_atomic(folder.path / DROPPED, json_lines(lines))

@@ -195,11 +195,6 @@ class Agreement:
     pabak: float | None = None
 
     def __str__(self) -> str:
-        if self.raw is None:
-            return (
-                "No case has labels from two labellers, so their agreement and the highest meaningful score are "
-                "unknown."
-            )
         kappa = "not defined" if self.kappa is None else f"{self.kappa:.2f}"
         low, high = self.ci95
         return (

@@ -5,20 +5,24 @@ neighbours never makes one group of a whole intent, and natural near-duplicates 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from tuneworthy.cases.contamination_index import REASONS, ContaminationIndex
-from tuneworthy.cases.stratified import components_of, members_of, units_of
+from tuneworthy.cases.stratified import components_of, members_of, numbered, units_of
 from tuneworthy.types import Case, Cases
 
 
-def group_near_duplicates(cases: Cases) -> tuple[tuple[Case, ...], int]:
+def group_near_duplicates(cases: Cases, groups: Mapping[str, str] | None = None) -> tuple[tuple[Case, ...], int]:
     """Return `cases` with one group for those that share a source; a case without copies keeps its group.
 
     The name of a group depends on its members only: the first declared name, else the smallest id.
+
+    Args:
+        cases: The cases.
+        groups: Group by id, as judged earlier; copies are searched if None.
 
     Returns:
         The cases in their order, and how many were joined with another one that no declared group joins them with.
@@ -27,7 +31,9 @@ def group_near_duplicates(cases: Cases) -> tuple[tuple[Case, ...], int]:
     declared = np.zeros(len(cases), np.int64)
     for number, unit in enumerate(units_of(cases)):
         declared[unit.members] = number
-    pairs = np.array([*_alike(cases)], np.int64).reshape(-1, 2)
+    judged = members_of(numbered((groups or {}).get(case.id, case.id) for case in cases))
+    found = _alike(cases) if groups is None else ((some[0], other) for some in judged for other in some[1:])
+    pairs = np.array([*found], np.int64).reshape(-1, 2)
     n_near = 0
     for places in members_of(components_of(declared[pairs], len(cases))[declared].tolist()):
         if len(places) == 1:
@@ -38,15 +44,6 @@ def group_near_duplicates(cases: Cases) -> tuple[tuple[Case, ...], int]:
         for i in places:
             cases[i] = replace(cases[i], group=group)
     return tuple(cases), n_near
-
-
-def near_duplicates(new: Iterable[Case], of: Cases) -> dict[str, str]:
-    new = list(new)
-    grouped, _ = group_near_duplicates([*(replace(case, group=None) for case in (*of, *new))])
-    first: dict[str, str] = {}
-    for case in grouped[: len(of)]:
-        first.setdefault(case.source, case.id)
-    return {case.id: first[case.source] for case in grouped[len(of) :] if case.source in first}
 
 
 def _alike(cases: Cases) -> Iterator[tuple[int, int]]:

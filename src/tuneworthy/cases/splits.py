@@ -92,6 +92,7 @@ class StoredSplit(Draw):
         comparisons: Number of comparisons made on test; None before the first plan.
         judged: Hash of the rows and cases that `overlaps` is about.
         overlaps: Copies and near-duplicates by comparison (see `dataset.ContaminationReport`).
+        groups: Group of each case that has one, copies included, as judged when the case joined the split; None before.
     """
 
     kind: tuple[TaskKind, str]
@@ -100,7 +101,13 @@ class StoredSplit(Draw):
     comparisons: int | None = None
     judged: str = ""
     overlaps: Mapping[str, tuple[OverlapHit, ...]] = field(default_factory=dict)
+    groups: Mapping[str, str] | None = None
     schema_version: Literal[1] = 1
+
+    def compared(self, cases: Cases) -> Cases:
+        """Return those of `cases` that are in the split; rows in the file that were never added have no effect."""
+        ids = {entry.id for entry in ((*self.dev, *self.test) if self.origin == "cases" else self.test)}
+        return [case for case in cases if case.id in ids]
 
 
 @dataclass(frozen=True, kw_only=True)

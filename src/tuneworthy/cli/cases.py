@@ -43,7 +43,6 @@ from tuneworthy.text import count
 from tuneworthy.trust import own_path
 from tuneworthy.types import SECOND_SHARE
 from tuneworthy.verdict.messages import sentence
-from tuneworthy.verdict.suspects import suspects_path
 
 
 @click.group("cases", cls=CommandGroup)
@@ -118,8 +117,7 @@ def add(source: Path | None, inputs: tuple[str, ...], expected: str | None, root
     """Extend the test set.
 
     Adds the labelled cases in FILE to the project's cases and to its test set. Without FILE, adds the cases that
-    you appended to the project's own file. Cases that repeat a question, reword a dev case or overlap an example
-    are refused.
+    you appended to the project's own file. Cases that repeat or reword a case or overlap an example are refused.
 
     The next `run` measures every variant on the new cases; stored answers are kept. The new comparisons take their
     error rate from the reserve.
@@ -132,17 +130,15 @@ def add(source: Path | None, inputs: tuple[str, ...], expected: str | None, root
     project = load(root)
     with Folder(project.root).lock(note):
         result = add_cases(project, source, inputs, expected)
-    print_result(result, _show_added, result)
+    print_result(result, _show_added, result, source)
 
 
-def _show_added(result: AddedCases) -> None:
-    added, n_test, grouped = count(len(result.added), "case"), result.n_test, result.grouped
-    reword = "rewords a test case and is" if grouped == 1 else "reword a test case and are"
-    near = f" {grouped} of them {reword} grouped with it." if grouped else ""
+def _show_added(result: AddedCases, source: Path | None) -> None:
+    added, n_test = count(len(result.added), "case"), result.n_test
     if n_test is None:
         say(f"{added} added. The first run draws the test set. Next: tuneworthy check")
     elif result.added:
-        say(f"{added} added. The test set has {n_test} cases.{near} Next: tuneworthy run")
+        say(f"{added} added. The test set has {n_test} cases. Next: tuneworthy run")
     else:
         say(f"No case was added. The test set has {n_test} cases.")
     if result.repeated:
@@ -152,8 +148,8 @@ def _show_added(result: AddedCases) -> None:
         )
     if result.overlapping:
         say(
-            f"Refused {count(len(result.overlapping), 'case')}, too similar to a dev case or an example: "
-            f"{', '.join(result.overlapping[:5])}."
+            f"Refused {count(len(result.overlapping), 'case')}, too similar to another case or an example: "
+            f"{', '.join(result.overlapping[:5])}.{'' if source else ' Remove the refused rows from the file.'}"
         )
 
 
@@ -214,33 +210,28 @@ def label(
         raise click.UsageError(
             "--judge cannot be combined with --apply or --all, because ratings of answers are not labels of cases."
         )
-    n_new, done = 0, None
+    files, n_new, done = LabelFiles.of(root, labels), 0, None
+    lines: list[str] = []
+    path, next_step = files.labels, "tuneworthy run" if files.project else ""
     if judge:
         path, n_new = judge_on_terminal(
             root, person(labeller, "--labeller"), labels=labels, rungs=rungs, n=n, share=share
         )
     elif (suspects or audit) and applied:
-        project, (done, sentences) = load(root), apply_relabelled(root)
-        path = suspects_path(project)
-        if not wants_json():
-            _show_applied(project.path(project.cases.path), done)
-            say(*sentences)
+        path, done, lines, next_step = apply_relabelled(root)
     elif suspects or audit:
-        path, n_new = relabel_on_terminal(root, person(labeller, "--labeller"), audit=audit)
+        path, n_new, next_step = relabel_on_terminal(root, person(labeller, "--labeller"), audit=audit)
+    elif applied:
+        done = apply_labels(files.cases, read_labels(path), overwrite=overwrite)
     else:
-        files = LabelFiles.of(root, labels)
-        path = files.labels
-        if applied:
-            done = apply_labels(files.cases, read_labels(path), overwrite=overwrite)
-        else:
-            n_new = label_on_terminal(files, person(labeller, "--labeller"), share=share, every=every)
-        if done and not wants_json():
-            _show_applied(files.cases, done)
+        n_new = label_on_terminal(files, person(labeller, "--labeller"), share=share, every=every)
+        next_step = "tuneworthy cases label --apply" if n_new else ""
+    if done and not wants_json():
+        _show_applied(files.cases, done)
     ceiling = agreement(read_labels(path))
     document = {"labels": str(path), "given": n_new, "agreement": ceiling, "applied": done}
-    print_result(document, say, sentence(str(ceiling)))
-    if n_new and not (wants_json() or judge or suspects or audit):
-        say("Next: tuneworthy cases label --apply")
+    lines += [sentence(str(ceiling))] if ceiling.n else []
+    print_result(document, say, *lines, *([f"Next: {next_step}"] if next_step else []))
 
 
 def _show_applied(path: Path, done: Applied) -> None:

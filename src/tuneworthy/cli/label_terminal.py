@@ -43,6 +43,7 @@ from tuneworthy.verdict.suspects import (
     drawn_suspects,
     found_so_far,
     is_rated,
+    read_relabelled,
     suspects_path,
 )
 
@@ -107,13 +108,13 @@ def label_on_terminal(files: LabelFiles, labeller: str, *, share: float, every: 
     return run_terminal(session, ask_line, note, parse=answer_parser(files.project, files.labels, cases))
 
 
-def relabel_on_terminal(root: Path, labeller: str, *, audit: bool) -> tuple[Path, int]:
+def relabel_on_terminal(root: Path, labeller: str, *, audit: bool) -> tuple[Path, int, str]:
     """Let a person label failed dev cases of the last error analysis, or a random sample of test, again, blind.
 
     Tasks without labels show the expected answers of test, and the person says whether these are right.
 
     Returns:
-        The label file, and how many labels were given.
+        The label file, how many labels were given, and the next command.
 
     Raises:
         UserError: There is no run, or no failed case.
@@ -135,8 +136,9 @@ def relabel_on_terminal(root: Path, labeller: str, *, audit: bool) -> tuple[Path
         )
     n_given = run_terminal(session, ask_line, note, parse=parse, greeting=greeting)
     if not audit and (found := found_so_far(project)) and found.wrong is not None:
-        note(f"These {found.n} labels settle the question. Run `tuneworthy decide` to use them.")
-    return path, n_given
+        note(f"These {found.n} labels settle the question.")
+    wrong = audit and contradicts(data, read_relabelled(project))[1]
+    return path, n_given, "tuneworthy cases label --audit --apply" if wrong else "tuneworthy decide"
 
 
 def _sheet(case: Case) -> str:
@@ -157,14 +159,15 @@ class _SuspectSession(LabelSession):
         return super().next() if found is None or found.wrong is None else None
 
 
-def apply_relabelled(root: Path) -> tuple[Applied, list[str]]:
+def apply_relabelled(root: Path) -> tuple[Path, Applied, list[str], str]:
     """Write the labels of failed cases and of the audit into the cases.
 
     Returns:
-        The result, and a sentence for each correction to make by hand, and for test if it was not audited.
+        The label file, the result, a sentence for each correction to make by hand, and the next commands.
     """
     project = load(root)
-    data, labels = read_data(project), read_labels(suspects_path(project))
+    path, data = suspects_path(project), read_data(project)
+    labels = read_labels(path)
     rows = [row for row in labels if not is_rated(data, row.label)]
     done = apply_labels(project.path(project.cases.path), rows, overwrite=True)
     data, given = read_data(project), {row.case: row.label for row in labels}
@@ -174,9 +177,9 @@ def apply_relabelled(root: Path) -> tuple[Applied, list[str]]:
         if case.id in still:
             answer = "" if is_rated(data, given[case.id]) else f" The answer is {answer_text(given[case.id])!r}."
             sentences.append(f"Correct this example: {clean(case.text)}{answer}")
-    if not given.keys() & {case.id for case in data.split.test}:
-        sentences.append("The labels of test were not audited. Next: tuneworthy cases label --audit")
-    return replace(done, unknown=()), sentences
+    audited = given.keys() & {case.id for case in data.split.test}
+    next_step = f"tuneworthy run{'' if audited else ', then tuneworthy cases label --audit'}"
+    return path, replace(done, unknown=()), sentences, next_step
 
 
 def judge_on_terminal(

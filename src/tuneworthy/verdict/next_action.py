@@ -243,7 +243,7 @@ def label_step(evidence: Evidence) -> NextAction:
     """
     audit = evidence.label_ceiling
     if audit is not None and audit.uncorrected:
-        why = "Write the labels of people into the cases, then run the ladder and the error analysis again."
+        why = "Write the labels of `cases label --audit` into the cases, then run the ladder and `decide --probe`."
         return NextAction(command="tuneworthy cases label --audit --apply", why=why, usd=0.0, person_minutes=2.0)
     if audit is not None and audit.decides is False:
         fix = messages.command_in(messages.DEV_DIFFERS_FIX)

@@ -124,7 +124,7 @@ def contamination(evidence: Evidence) -> Finding:
     if copies:
         return says(
             "fail",
-            f"Copies cross the split ({copies}). Dropped rows are listed in .tuneworthy/{DROPPED}.",
+            f"Copies cross the split ({copies}).",
             "Remove the copied examples or cases, then run `tuneworthy run`.",
             overlaps=dict(evidence.overlaps),
         )
