@@ -9,9 +9,8 @@ import click
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import json_option, note, print_result, project_option, say, spending_options
 from tuneworthy.cli.progress import RunProgress
-from tuneworthy.cli.run import agree_to_spend
-from tuneworthy.config import load
-from tuneworthy.config.task import TaskSection
+from tuneworthy.cli.run import agree_to_spend, with_consent
+from tuneworthy.config import Project, load
 from tuneworthy.errors import join_sentences
 from tuneworthy.report.render import table_lines
 from tuneworthy.report.tables import options_table
@@ -45,13 +44,13 @@ def command(root: Path, probe: bool, max_usd: float | None, yes: bool) -> int:
     if probe:
         agree_to_spend(project, max_usd, yes)
     verdict = run_async(decide_project(project, probe=probe, max_usd=max_usd, progress=RunProgress(), waiting=note))
-    print_result(verdict.to_dict(), partial(show, task=project.task), verdict)
+    print_result(verdict.to_dict(), partial(show, project=project), verdict)
     return EXIT[verdict.outcome]
 
 
-def show(verdict: Verdict, task: TaskSection) -> None:
+def show(verdict: Verdict, project: Project) -> None:
     """Print the answer, the options with the target, the error analysis, and the next step."""
-    target = task.target
+    target = project.task.target
     show_answer(verdict, [marked(option) for option in verdict.options])
     say("")
     for line in table_lines(options_table(verdict, target)):
@@ -62,7 +61,7 @@ def show(verdict: Verdict, task: TaskSection) -> None:
     if target is not None and any(one.target == "met" and one.ci95 and one.ci95[0] < target for one in verdict.options):
         say(
             f"met: the score reaches {target:.1%}, and its one-sided lower limit is above "
-            f"{target - task.margin:.1%}, the target minus the margin. The 95% interval may begin below the "
+            f"{target - project.task.margin:.1%}, the target minus the margin. The 95% interval may begin below the "
             "target."
         )
     distinct, ceiling = distinct_words(verdict.options, verdict.recommendation), str(verdict.label_ceiling or "")
@@ -73,7 +72,7 @@ def show(verdict: Verdict, task: TaskSection) -> None:
     if sentence := domain_sentence(verdict):
         say(clean(sentence, 0))
     say("")
-    show_next(verdict)
+    show_next(verdict, project)
 
 
 def _show_errors(verdict: Verdict) -> None:
@@ -93,9 +92,9 @@ def show_answer(verdict: Verdict, in_table: Collection[str] = ()) -> None:
             say(f"  {clean(reason, 0)}")
 
 
-def show_next(verdict: Verdict) -> None:
+def show_next(verdict: Verdict, project: Project) -> None:
     """Print the next step, and how long the answer is valid."""
-    settles = verdict.next_action.chance_to_settle
+    settles, step = verdict.next_action.chance_to_settle, clean(str(verdict.next_action), 0)
     chance = "" if settles is None else f"The chance of settling this question is then about {settles:.0%}."
-    say(f"Next: {join_sentences(clean(str(verdict.next_action), 0), chance)}")
+    say(f"Next: {join_sentences(with_consent(step, project, verdict.next_action.usd), chance)}")
     say(f"Valid until {verdict.valid_until}.\n")

@@ -81,7 +81,7 @@ def _show(project: Project, record: RunRecord, verdict: Verdict) -> None:
     show_ladder(record, project)
     show_answer(verdict)
     say("")
-    show_next(verdict)
+    show_next(verdict, project)
 
 
 def go_on(folder: Path) -> int:

@@ -107,7 +107,7 @@ def router(root: Path, out: Path) -> None:
 
     The folder contains `router.py`, its classifier, the prompt and client of the large model, and a configuration for
     LiteLLM. It needs NumPy, not tuneworthy. The command first checks that its answers to the test cases are those of
-    the run. It writes nothing (exit status 3) if the cascade was not adopted.
+    the run. It writes nothing (exit status 3) if the cascade has no score on test, or violates a constraint.
 
     \b
     Example:

@@ -38,7 +38,7 @@ class RunProgress(Progress, RungWatcher):
         self._live = output.is_terminal and not output.is_dumb_terminal if live is None else live
         self._time = TimeLeft({})
         self._rungs: set[str] = set()
-        self._rung = self._label = ""
+        self._rung = self._label = self._met = ""
         self._cost_usd = 0.0
         self._printed = time.monotonic()
         self._screen = Live(
@@ -68,13 +68,15 @@ class RunProgress(Progress, RungWatcher):
         score = "" if record.score is None else f", {percent(record.score)}"
         self.note(f"{record.rung} ({record.status.replace('_', ' ')}{score}): {clean(record.reason, 0)}")
 
-    def target_met(self, variant: str, score: float, usd: float, rest: Work) -> bool:
-        """Print the price of the remaining rungs and their possible gain; ask whether to run them."""
-        price = f"costs at most ${rest.usd:.2f}" if rest.usd else f"takes at most {duration(rest.seconds)}"
-        self.note(
-            f"Target met for ${usd:.2f} ({clean(variant)}: {percent(score)}). The rest {price} and can gain at most "
-            f"{100 * (1 - score):.1f} points."
-        )
+    def target_met(self, variant: str, score: float, usd: float, rest: Work, bill: str) -> bool:
+        """Print the price of the remaining rungs and their possible gain, once a variant; ask whether to run them."""
+        price = f"costs about ${rest.usd:.2f}" if rest.usd else f"takes about {duration(rest.seconds)}"
+        if variant != self._met:
+            self.note(
+                f"Target met for ${usd:.2f} ({clean(variant)}: {percent(score)}). The rest {price} and can gain at "
+                f"most {100 * (1 - score):.1f} points{bill and ', or lower the bill of ' + bill}."
+            )
+        self._met = variant
         if self._at_target != "ask" or not rest.usd:
             return self._at_target != "stop"
         self._at_target = "run"

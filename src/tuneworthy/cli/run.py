@@ -1,9 +1,11 @@
 """`tuneworthy run`."""
 
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Callable, Container, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,12 @@ from tuneworthy.providers.prices import price_for
 from tuneworthy.retrieval.library import paid_servers
 from tuneworthy.trust import key_grant
 from tuneworthy.types import Variant
+
+# Commands that ask before they spend money, to the end of the code.
+ASKING = re.compile(
+    r"tuneworthy (?:run|compare|decide --probe|data (?:build|distill)|decode (?:sweep|uncertainty)|shadow replay)\b"
+    r"(?![^`]*--(?:yes|max-usd))[^`&]*?(?=`| &&|$)"
+)
 
 
 @click.command("run")
@@ -175,6 +183,21 @@ def _own_key(model: ModelSection) -> bool:
     """Whether a key goes to its vendor, for which no trust is asked: what that costs is not for the project to say."""
     variable = model.key_variable
     return bool(variable and os.environ.get(variable)) and key_grant(variable, getattr(model, "base_url", "")) is None
+
+
+def with_consent(text: str, project: Project, usd: float | None = None) -> str:
+    """Add `--max-usd` or `--yes` to commands in `text` that would be refused without a terminal to ask.
+
+    Args:
+        text: The next step, in words.
+        project: Its configuration.
+        usd: Cost of the step; None if it is not known.
+    """
+    try:
+        agree_to_spend(project, None, yes=sys.stdin.isatty())
+    except UserError:
+        return ASKING.sub(rf"\g<0> --max-usd {ceil(100 * usd) / 100:.2f}" if usd else r"\g<0> --yes", text)
+    return text
 
 
 def agree_to_spend(project: Project, max_usd: float | None, yes: bool, names: Container[str] | None = None) -> None:

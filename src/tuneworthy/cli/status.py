@@ -6,7 +6,8 @@ import click
 
 from tuneworthy.cli.budget import BudgetState, note_elsewhere, read_money, words
 from tuneworthy.cli.options import json_option, print_result, project_option, say
-from tuneworthy.config import load
+from tuneworthy.cli.run import with_consent
+from tuneworthy.config import Project, load
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.playbook import Checklist, checklist
 from tuneworthy.verdict.project_state import read_state
@@ -30,10 +31,10 @@ def command(root: Path) -> None:
     project = load(root)
     note_elsewhere(project.root)
     found, money = checklist(read_state(project)), read_money(project)
-    print_result({**found.to_dict(), "money": money}, _show, found, money)
+    print_result({**found.to_dict(), "money": money}, _show, found, money, project)
 
 
-def _show(found: Checklist, money: BudgetState) -> None:
+def _show(found: Checklist, money: BudgetState, project: Project) -> None:
     for step in found.steps:
         say(f"day {step.day:<5}  {_WORDS[step.status]:<13}  {step.title}", f"{'':26}{clean(step.evidence)}")
     for note in found.notes:
@@ -41,9 +42,11 @@ def _show(found: Checklist, money: BudgetState) -> None:
     if money.spent_usd:
         say("\n" + words(money))
     if found.next is None:
-        done = f"Next: {clean(found.action, 0)}" if found.action else "All steps are done."
+        done = f"Next: {with_consent(clean(found.action, 0), project)}" if found.action else "All steps are done."
         say(f"\n{done}")
         return
-    say("\n" + f"Next: {found.next.title}: {clean(found.next.do)}")
+    title = "" if found.next.step == "decision" else f"{found.next.title}: "
+    usd = found.next.cost.usd if found.next.cost else None
+    say(f"\nNext: {title}{with_consent(clean(found.next.do), project, usd)}")
     if found.next.cost is not None:
         say(f"Estimate: {found.next.cost}.")

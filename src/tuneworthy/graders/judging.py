@@ -260,11 +260,12 @@ def _first(traces: Iterable[Trace]) -> list[Trace]:
 
 
 def family_warnings(project: Project) -> list[str]:
+    """Return a warning for each model that answers and is of the family of a judge."""
     names = {name: str(getattr(model, "model", name)) for name, model in project.models.items()}
     warnings = []
     for grader in project.graders:
         if isinstance(grader, Judge):
-            for name, model in names.items():
-                if shared := same_family(names[grader.model], model):
+            for name in project.answering:
+                if shared := same_family(names[grader.model], names[name]):
                     warnings.append(f"models.{grader.model} judges answers from models.{name}, although {shared}.")
     return warnings

@@ -6,7 +6,7 @@ and answers are about as long as the expected answers. Lengths and times are tho
 it measured.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -109,7 +109,15 @@ def _described(config: Any) -> Provider:
     return cast(Provider, SimpleNamespace(identity=identity, capabilities=capabilities, supports=capabilities.supports))
 
 
-def most_for(project: Project, data: TaskData, opened: Mapping[str, OpenModel], rungs: Sequence[str] = ()) -> Work:
+def most_for(
+    project: Project,
+    data: TaskData,
+    opened: Mapping[str, OpenModel],
+    rungs: Sequence[str] = (),
+    *,
+    uncounted: Collection[str] = (),
+    spread: float = SPREAD,
+) -> Work:
     """Return the most that rungs take in addition to the baseline; without rungs, the most that the baseline takes.
 
     Args:
@@ -117,41 +125,46 @@ def most_for(project: Project, data: TaskData, opened: Mapping[str, OpenModel], 
         data: Its data, split.
         opened: As in `estimate_run`.
         rungs: Some of the ladder, without the baseline.
+        uncounted: As in `estimate_run`.
+        spread: The most, as a multiple of the expectation; 1 for the expectation.
     """
-    found = estimate_run(
-        project.model_copy(update={"ladder": project.ladder.model_copy(update={"rungs": [*rungs]})}), data, opened
-    )
+    ladder = project.ladder.model_copy(update={"rungs": [*rungs]})
+    found = estimate_run(project.model_copy(update={"ladder": ladder}), data, opened, uncounted)
     if found is None:
         return Work()
-    start = most_for(project, data, opened) if rungs else Work()
+    start = most_for(project, data, opened, uncounted=uncounted, spread=spread) if rungs else Work()
     return Work(
-        SPREAD * found.calls - start.calls, SPREAD * found.usd - start.usd, SPREAD * 60 * found.minutes - start.seconds
+        spread * found.calls - start.calls, spread * found.usd - start.usd, spread * 60 * found.minutes - start.seconds
     )
 
 
-def estimate_run(project: Project, data: TaskData, opened: Mapping[str, OpenModel]) -> Estimate | None:
+def estimate_run(
+    project: Project, data: TaskData, opened: Mapping[str, OpenModel], uncounted: Collection[str] = ()
+) -> Estimate | None:
     """Estimate a run; None where the prompt is so wrong that nothing can be proposed.
 
     Args:
         project: Its configuration.
         data: Its data, split.
         opened: Those of its models that could be opened.
+        uncounted: Models that report no token counts. Answers of their providers count at their maximum cost.
     """
     models = Models(project)
     for name, config in project.models.items():
         models.add(opened.get(name) or OpenModel.of(name, config, _described(config)))
     try:
-        return _Estimating(project, data, models).run()
+        return _Estimating(project, data, models, uncounted).run()
     except UserError:
         return None  # the check that finds the reason reports it
 
 
 class _Estimating:
-    def __init__(self, project: Project, data: TaskData, models: Models) -> None:
+    def __init__(self, project: Project, data: TaskData, models: Models, uncounted: Collection[str]) -> None:
         self.project, self.task, self.models, self.split = project, data.task, models, data.split
         self.library = open_library(project)
         self.pool = ShotPool(self.split.pool)
         self.observed = observed(project)
+        self.silent = {model.provider for name, model in project.models.items() if name in uncounted}
         self.used: dict[str, Work] = {}
         sizes = [len(answer_text(c.expected).encode()) for c in self.split.test if c.expected is not None]
         self.answer = 2 + (sum(sizes) / len(sizes) if sizes else 40.0) / BYTES_A_TOKEN
@@ -246,6 +259,8 @@ class _Estimating:
 
     def _usd(self, variant: Variant) -> float:
         price = self.models[variant.model].price
+        if price and config_of(self.project, variant.model).provider in self.silent:
+            return price.ceiling(round(BYTES_A_TOKEN * self._read(variant)), variant.max_tokens)
         return price.cost(self._read(variant), self._written(variant)) if price else 0.0
 
     def _seconds(self, variant: Variant, n_together: float, n_alone: int) -> float:

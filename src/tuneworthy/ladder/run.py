@@ -18,6 +18,7 @@ from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.adopt import Adoption
+from tuneworthy.ladder.bills import bill_of
 from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.comparison_plan import read_comparisons
 from tuneworthy.ladder.comparisons import (
@@ -97,8 +98,16 @@ class RungWatcher:
     def finish(self, record: RungRecord) -> None:
         """It is done; the classical baseline a second time, once it was compared with the best."""
 
-    def target_met(self, variant: str, score: float, usd: float, rest: Work) -> bool:
-        """Return whether to run the remaining rungs: `variant` meets the target, `rest` is the most that they take."""
+    def target_met(self, variant: str, score: float, usd: float, rest: Work, bill: str) -> bool:
+        """Return whether to run the remaining rungs: `variant` meets the target.
+
+        Args:
+            variant: Its name.
+            score: On test, 0..1.
+            usd: Cost of the rungs so far.
+            rest: Expected work of the remaining rungs.
+            bill: Today's cost, in words, if a remaining rung may lower it; "" otherwise.
+        """
         return True
 
 
@@ -267,22 +276,31 @@ class LadderRun:
             # An answer copied from another question meets no target.
             if one.rung != "classical" or self.session.task.kind != "free_text"
         ]
-        work = most_for(self.session.project, self.session.data, {}, rest) if met and rest else Work()
         best = max(met, key=lambda one: (one is self.leader, one.score), default=None)
-        if (
-            best is None
-            or not work.calls
-            or self.watcher.target_met(
-                best.variant.name, best.score, sum(row.cost_usd for row in self.records.values()), work
-            )
-        ):
+        if best is None or not rest:
+            return False
+        session, usd = self.session, sum(row.cost_usd for row in self.records.values())
+        uncounted = [name for name, n in session.runner.doubtful.items() if n]
+        work = most_for(session.project, session.data, {}, rest, uncounted=uncounted, spread=1.0)
+        bill = self._bill(best) if "model" in rest or not self.classical else ""
+        if not work.calls or self.watcher.target_met(best.variant.name, best.score, usd, work, bill):
             return False
         self.stopped = best
-        why = "not run, as the target was already met; `tuneworthy run` runs it"
+        why = "not run, as the target was already met; to continue, run `tuneworthy run`"
         self.records |= {
             name: RungRecord(rung=name, status=RungStatus.SKIPPED, reason=why, reason_code=NOT_REACHED) for name in rest
         }
         return True
+
+    def _bill(self, best: Measurement) -> str:
+        """Return the cost of today's setup, in words; "" if it costs nothing, or `best` is another variant."""
+        if best.rung != "baseline":
+            return ""
+        project, row = self.session.project, self.records["baseline"]
+        traffic, cost = project.economics.requests_per_month, bill_of(project, row, best.variant)
+        month = cost.running(project.economics).monthly_usd(traffic or 0.0)
+        by_answer = f"${cost.usd_per_1k:,.2f} per 1,000 answers" if cost.usd_per_1k else ""
+        return f"${month:,.{2 if month < 10 else 0}f} a month" if month and traffic else by_answer
 
     @property
     def today(self) -> Variant | None:

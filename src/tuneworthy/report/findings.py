@@ -84,6 +84,8 @@ def target_sentence(record: RunRecord) -> str:
             f"It is unresolved whether {met}. {best.unscored} of {best.n} test cases could not be scored, and the "
             f"score of {score} excludes them."
         )
+    if _judge_open(record):
+        return f"It is open whether {met}: people's ratings do not support the judge's scores yet."
     if status == "met":
         return (
             f"T{met[1:]}: the score of {score} reaches it, and the lower limit of {lower:.1%} ({bound}) "
@@ -102,11 +104,16 @@ def target_sentence(record: RunRecord) -> str:
     )
 
 
+def _judge_open(record: RunRecord) -> bool:
+    """Return whether a judge graded that people's ratings did not validate, so that its scores decide nothing."""
+    return any(rung.reason_code == "judge" for rung in record.rungs)
+
+
 def status_of(record: RunRecord, best: RungRecord) -> TargetStatus:
     """Say whether a measured rung meets the target, by the rule of the verdict."""
     groups = record.split.effective_groups
     too_few = groups is not None and groups < LEAST_GROUPS
-    if record.target is None or best.score is None or best.n_effective is None or too_few:
+    if record.target is None or best.score is None or best.n_effective is None or too_few or _judge_open(record):
         return "unresolved"
     options = (
         1 if best.rung == "fine_tune" else sum(r.score is not None and r.rung != "fine_tune" for r in record.rungs)

@@ -254,6 +254,10 @@ def legend(options: Sequence[Option]) -> list[str]:
         lines.append(
             "server: the cost per answer depends on the traffic. Set `economics.requests_per_month` to see it."
         )
+    if any(one.unreported for one in options):
+        lines.append(
+            "upper limit: the provider reports no token counts for some answers, which count at their maximum cost."
+        )
     if any(one.yours for one in options):
         lines.append(
             "your server: at a local address, not billed. Set `economics.serve_usd_per_month` to count its price."
@@ -263,11 +267,7 @@ def legend(options: Sequence[Option]) -> list[str]:
 
 def cost_note(option: Option) -> str:
     """Name the parts of the cost of a month, and whether it is an upper limit; "" where one price is the whole cost."""
-    upper = (
-        f"cost is an upper limit: no token counts from the provider for {option.unreported:.1%} of the answers"
-        if option.unreported
-        else ""
-    )
+    upper = "cost is an upper limit" if option.unreported else ""
     month, running = option.usd_per_month, option.running
     if not month or not option.usd_per_1k or running is None or running.usd_per_1k is None:
         return upper

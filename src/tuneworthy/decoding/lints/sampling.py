@@ -148,7 +148,7 @@ def min_p_behind_top_k(use: Use) -> Iterator[Finding]:
 
 
 @LINTS.rule(
-    severity="error",
+    severity="warning",
     source="https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",
     bad=Use(engine="anthropic", decoding={"min_p": 0.1}, capabilities=capabilities_of("anthropic", "claude-opus-5")),
     good=Use(engine="vllm", decoding={"min_p": 0.1}, capabilities=capabilities_of("vllm", "m")),

@@ -173,30 +173,23 @@ def overlaps(facts: Facts) -> Iterator[Finding]:
             f"Fewer than {MIN_EXAMPLES} scorable examples remain, so the dev set is drawn from the cases, which "
             "halves the test set. Check whether the overlap comes only from a shared template, or add examples."
         )
-    dataset = data.dataset
+    dataset, dropped, sentences = data.dataset, 0, []
     for side, cases in (("cases", dataset.cases), ("dev", data.split.dev)):
         counts, found = dataset.contamination.counts[side], getattr(dataset.contamination, side)
         if total := sum(counts.values()):
-            message = messages.say(
-                "overlapping",
-                total=total,
-                n_examples=len(facts.examples),
-                side={"cases": "cases", "dev": "dev cases"}[side],
-                **counts,
-            )
+            where = {"cases": "cases", "dev": "dev cases"}[side]
+            message = messages.say("overlapping", total=total, n_examples=len(facts.examples), side=where, **counts)
             losses = answer_losses(found.rows, cases, found.hits)[:MOST_PRICES]
             shares = "; ".join(f"{one.answer[:60]} {one.n_dropped} of {one.n_rows} ({one.share:.1%})" for one in losses)
-            price = f"The largest shares by answer: {shares}." if losses else ""
-            listed = f"Listed in {dataset.write_dropped(facts.folder)}." if facts.folder.writable else ""
-            yield Finding(
-                message=join_sentences(message, price, listed),
-                fix=(
-                    "No example remains for few-shot prompts or training. Set [examples] to rows whose questions "
-                    "are not cases."
-                )
-                if total == len(facts.examples)
-                else fix,
-            )
+            sentences += [message, f"The largest shares by answer: {shares}." if losses else ""]
+            dropped += total
+    if dropped == len(facts.examples):
+        fix = (
+            "No example remains for few-shot prompts or training. Set [examples] to rows whose questions are not cases."
+        )
+    if dropped:
+        listed = f"Listed in {dataset.write_dropped(facts.folder)}." if facts.folder.writable else ""
+        yield Finding(message=join_sentences(*sentences, listed), fix=fix)
 
 
 @check(severity="note", fix="Assign the same group to all cases from the same source.")

@@ -12,6 +12,9 @@ from tuneworthy.rules import Finding
 from tuneworthy.text import count
 from tuneworthy.trust import Untrusted
 
+NEARLY_RIGHT = "Nearly right is the right answer after the words `The answer is`."
+# By type of grader: what its scores mean, where the usual words would mislead.
+NEARLY = {"json_schema": "It checks only the form: an answer in the right form scores 1 even if it is wrong."}
 FIX_ANSWERS = "Correct the expected answers, or choose a different grader."
 
 
@@ -40,7 +43,7 @@ def grader_tried(facts: Facts) -> Iterator[Finding]:
             blind = config.type == "python" and (scores["right"].value or 0) <= (scores["wrong"].value or 0)
             shown = ", ".join(f"{answer} {score.value:.3g}" for answer, score in scores.items())
             yield Finding(
-                message=f"{name} scores three answers to a case: {shown}.",
+                message=f"{name} scores three answers to a case: {shown}. {NEARLY.get(config.type, NEARLY_RIGHT)}",
                 fix="Fix the function: it must score the right answer higher." if blind else "",
                 severity="warning" if blind else "note",
             )

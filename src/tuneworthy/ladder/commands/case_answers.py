@@ -78,7 +78,7 @@ class Failures:
     Attributes:
         on: `dev`, or `dev and test`.
         n: Cases with a stored answer that is scored.
-        failed: Answers that are not fully right, worst first.
+        failed: Answers that are not fully right, worst first; of a case that was asked several times, the worst.
         reasons: How often each occurs.
     """
 
@@ -157,13 +157,14 @@ class StoredAnswers:
         answers = [answer for answer in self._answers(row, variant, cases) if answer.score is not None]
         if reveal_test:
             record_reveal(self.session.folder, (a.case for a in answers if self._sides[a.case] == "test"), COMMAND)
-        failed = sorted((a for a in answers if a.score is not None and a.score < 1), key=lambda a: (a.score, a.case))
+        worst = {a.case: a for a in sorted(answers, key=lambda a: (-(a.score or 0.0), -a.repeat))}  # of its repeats
+        failed = sorted((a for a in worst.values() if (a.score or 0.0) < 1), key=lambda a: (a.score or 0.0, a.case))
         return Failures(
             rung=row.rung,
             name=variant.name,
             grader=self.session.project.graders[0].type,
             on="dev and test" if reveal_test else "dev",
-            n=len({answer.case for answer in answers}),
+            n=len(worst),
             failed=failed,
             reasons=dict(Counter(answer.reason or "wrong" for answer in failed).most_common()),
         )

@@ -22,7 +22,7 @@ from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.rung_details import CascadeDetail
 from tuneworthy.ladder.session import Session
 from tuneworthy.store import write_atomic
-from tuneworthy.types import Bounds, RungStatus, Variant, frozen
+from tuneworthy.types import Bounds, Variant, frozen
 
 ROUTER = '''"""Answer with the classifier where it is sure, and ask a large model elsewhere. Needs NumPy."""
 
@@ -162,7 +162,8 @@ async def export_router(session: Session, folder: Path) -> RouterExport:
     Raises:
         UserError: There is no finished run, no cascade in it, one whose first part is no classifier, or `folder`
             has other files.
-        GateFailed: The cascade was not adopted, or the router answers a case otherwise than it was measured.
+        GateFailed: The cascade has no score on test, violates a constraint, or the router answers a case otherwise
+            than it was measured.
     """
     last = finished_run(session)
     rung, detail = last.rung(CASCADE), last.detail(CascadeDetail)
@@ -174,10 +175,10 @@ async def export_router(session: Session, folder: Path) -> RouterExport:
             hint="Add the rung `cascade` to ladder.rungs unless it is listed, then run `tuneworthy run`.",
         )
     first, large = variant.cascade.first, large_of(variant)
-    if rung.status is not RungStatus.ADOPTED:
+    if rung.score is None or rung.violated:
+        why = f"violates a constraint: {rung.violated}" if rung.violated else f"has no score: {rung.reason}"
         raise GateFailed(
-            f"Nothing was written, because the cascade was not adopted: {rung.reason.rstrip('.')}.",
-            hint=messages.say("router_hint"),
+            f"Nothing was written, because the cascade {why.rstrip('.')}.", hint=messages.say("router_hint")
         )
     if not first.model.startswith(IN_PROCESS):
         raise UserError(
