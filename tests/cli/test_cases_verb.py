@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tuneworthy.cases.labelling import read_labels
 from tuneworthy.cli import invoke
 from tuneworthy.cli.label_terminal import choose, parse_json
 from tuneworthy.errors import UserError
+from tuneworthy.ladder.commands.case_answers import StoredAnswer, StoredAnswers
 
 TOPICS = (
     "rain on the roof",
@@ -241,6 +243,24 @@ def test_the_failed_dev_cases_of_the_best_variant_are_listed_with_reasons(
     assert invoke(["cases", "show", "--failed", "--variant", "baseline", "--project", str(run_record)]) == 0
     assert "dev cases failed according to the grader `exact`." in capsys.readouterr().out
     assert stored(run_record) == before
+
+
+def test_a_case_that_was_answered_several_times_fails_once_with_its_worst_answer(
+    run_record: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failures() -> Any:
+        assert invoke(["cases", "show", "--failed", "--json", "--project", str(run_record)]) == 0
+        return document(capsys)
+
+    once, answers = failures(), StoredAnswers._answers
+
+    def thrice(self: StoredAnswers, *which: Any) -> list[StoredAnswer]:
+        found = answers(self, *which)
+        right = [replace(one, repeat=2, score=1.0, reason="") for one in found]
+        return [*right, *found, *(replace(one, repeat=1) for one in found)]
+
+    monkeypatch.setattr(StoredAnswers, "_answers", thrice)
+    assert failures() == once and once["failed"]
 
 
 def test_a_dev_case_shows_each_rungs_answer_and_score(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,6 +60,17 @@ def test_without_a_terminal_each_rung_and_now_and_then_the_whole_is_a_line(
     assert sum(line.startswith("Calls:") for line in lines) == 5  # of 60 seconds
 
 
+def test_a_met_target_is_said_once_for_a_variant_with_the_bill_that_may_fall(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown = RunProgress(live=False)
+    for variant, bill in (("a", "$402 a month"), ("a", ""), ("b", "")):
+        assert shown.target_met(variant, 0.95, 0.4, Work(10, 1.2, 5.0), bill)
+    first, second = capsys.readouterr().err.splitlines()
+    assert "about $1.20" in first and "5.0 points" in first and "$402 a month" in first and "bill" not in second
+    assert not RunProgress(at_target="stop").target_met("a", 0.95, 0.4, Work(10, 1.2, 5.0), "")
+
+
 @pytest.mark.parametrize(
     ("columns", "environment"),
     [

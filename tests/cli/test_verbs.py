@@ -12,6 +12,8 @@ import pytest
 
 from tests.ladder.simulations import write_simulation
 from tuneworthy.cli import VERBS, invoke
+from tuneworthy.cli.run import with_consent
+from tuneworthy.config import load
 
 KEYS = "task n_dev n_test alpha comparisons cost_usd rungs best"
 RUNG_KEYS = (
@@ -142,6 +144,27 @@ def test_money_is_not_spent_unasked(
     assert line.startswith("error[E-INPUT-01]: No budget is set, but these services are billed: weak.")
     assert invoke([*verb, "--yes"]) != 2
     assert invoke([*verb, "--max-usd", "100"]) != 2
+
+
+def test_a_printed_step_carries_the_consent_it_needs_without_a_terminal(
+    run_record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = (
+        "Do it: `tuneworthy run --rung model`. `tuneworthy decide --probe && tuneworthy decide`, `tuneworthy status`."
+    )
+    assert with_consent(step, load(run_record), 0.5) == step  # nothing is billed
+    file = run_record / "tuneworthy.toml"
+    file.write_text(file.read_text().replace('"world.py:weak"\n', f'"world.py:weak"\n{PAID}'))
+    found = with_consent(step, load(run_record), 0.501)
+    assert "`tuneworthy run --rung model --max-usd 0.51`" in found and "`tuneworthy status`" in found
+    assert "`tuneworthy decide --probe --max-usd 0.51 && tuneworthy decide`" in found
+    assert with_consent(found, load(run_record), 0.5) == found
+    assert with_consent("tuneworthy run", load(run_record)) == "tuneworthy run --yes"
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.stdin.isatty", lambda: True, raising=False)
+        assert with_consent(step, load(run_record)) == step
+    file.write_text(file.read_text().replace("[ladder]\n", "[ladder]\nbudget_usd = 5.0\n"))
+    assert with_consent(step, load(run_record)) == step
 
 
 def test_free_models_are_asked_without_a_word_beside_paid_ones(

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -24,7 +25,7 @@ from tuneworthy.ladder.cascade import is_sent, joined, large_of
 from tuneworthy.ladder.commands import export_router
 from tuneworthy.ladder.comparison_plan import read_comparisons, rungs_with_comparisons, with_slots
 from tuneworthy.ladder.measurement import _time
-from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
+from tuneworthy.ladder.record import RungRecord, RunRecord, read_record, write_record
 from tuneworthy.ladder.rung import View
 from tuneworthy.ladder.rung_details import CascadeDetail
 from tuneworthy.ladder.rungs import cascade
@@ -238,14 +239,22 @@ def test_a_confidence_that_says_nothing_is_not_recommended(tmp_path: Path, capsy
     assert not (root / "out").exists()
 
 
-def test_a_cascade_that_was_not_adopted_is_not_exported(
+def test_a_measured_cascade_is_exported_whether_or_not_it_was_adopted_unless_it_breaks_a_constraint(
     tmp_path: Path, walked: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = shutil.copytree(walked, tmp_path / "world", ignore=shutil.ignore_patterns("out"))
     monkeypatch.setattr(cascade, "choose_threshold", lambda *_: 0.0)
     assert row_of(run(root)).status == "no_gain"
-    assert "was not adopted" in export(root, capsys, status=3)
-    assert not (root / "out").exists()
+    assert export(root, capsys)["n_test"] == 240
+    shutil.rmtree(root / "out")
+    found = read_record(Folder(root))
+    assert found is not None
+    changes: list[dict[str, Any]] = [{"violated": "too slow", "reason": "too slow"}, {"score": None}]
+    for change in changes:
+        rungs = [replace(row, **change) if row.rung == "cascade" else row for row in found.rungs]
+        write_record(Folder(root), replace(found, rungs=rungs))
+        assert "Nothing was written" in export(root, capsys, status=3)
+        assert not (root / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,16 @@ def test_overlaps_that_leave_too_few_examples_for_dev_are_not_called_nothing_to_
         assert todo in found
 
 
+def test_a_model_that_only_judges_is_not_compared_with_itself(tmp_path: Path) -> None:
+    for judge, n in (("one", 1), ("two", 0)):
+        folder = clean(tmp_path / judge)
+        judged = f'[[graders]]\ntype = "judge"\nmodel = "{judge}"\nrubric = "Right?"\n[models.one]'
+        folder.replace("[models.one]", judged)
+        folder.toml += '[models.two]\nprovider = "scripted"\nfunction = "world.py:one"\n' if n == 0 else ""
+        report = check_project(folder.write(), contact=False)
+        assert sum(one.rule == "judge_family" for one in report.findings) == n
+
+
 def test_a_password_in_an_address_is_neither_shown_nor_sent(tmp_path: Path) -> None:
     folder = clean(tmp_path / "project")
     with model_server(200, {"data": [{"id": "mine"}]}) as (base_url, seen):

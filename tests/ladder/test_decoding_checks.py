@@ -117,7 +117,8 @@ def test_a_field_of_the_request_that_constrains_nothing_is_an_error(tmp_path: Pa
     root = write_simulation(tmp_path, MODELS, rungs=["baseline", "decoding"])
     found = told(root, f"grid = [{{temperature = 0.0, {field}}}]")
     assert ("decoding.grid[0]", code) in codes(found)
-    assert {level for level, _ in found} == {"error"}
+    assert {level for level, words in found if code in words} == {"error"}
+    assert {level for level, words in found if "ignored_parameter" in words} <= {"warning"}
 
 
 @pytest.mark.usefixtures("penalised")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tests.ladder.test_retrieval_rung import READS, needs_lancedb, run_ladder, w
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.ladder.checks.facts import Facts
-from tuneworthy.ladder.estimate import SPREAD, Estimate, observed
+from tuneworthy.ladder.estimate import SPREAD, Estimate, most_for, observed
 from tuneworthy.ladder.session import open_session
 
 
@@ -78,6 +79,23 @@ def test_a_model_without_its_key_is_estimated_all_the_same(tmp_path: Path, monke
     without = estimate(root)
     monkeypatch.setenv(KEY, "sk-test-secret-0000")
     assert without.usd == estimate(root).usd
+
+
+def test_answers_without_token_counts_are_estimated_at_their_maximum(tmp_path: Path) -> None:
+    models = {"weak": "answer(request, 0.4)", "strong": "answer(request, 0.95)"}
+    root = write_simulation(tmp_path, models, n_cases=60, n_examples=210, rungs=["baseline", "model"])
+    path = root / "tuneworthy.toml"
+    path.write_text(path.read_text().replace('py:strong"\n', f'py:strong"\n{PRICE}'))
+    facts = Facts(load(root), contact=False)
+    assert facts.data is not None
+    counted, silent, other = (
+        most_for(facts.project, facts.data, {}, ["model"], uncounted=names, spread=1.0)
+        for names in ((), ("weak",), ("elsewhere",))
+    )
+    assert silent.usd > 2 * counted.usd > 0 and silent.calls == counted.calls
+    assert other == counted == replace(counted, usd=other.usd)
+    most = most_for(facts.project, facts.data, {}, ["model"])
+    assert most.usd == pytest.approx(SPREAD * counted.usd)
 
 
 def test_a_small_dev_takes_one_candidate_a_rung(tmp_path: Path) -> None:

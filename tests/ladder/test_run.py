@@ -508,6 +508,7 @@ def test_a_run_until_the_target_is_whole_and_a_later_run_continues_it_as_if_it_h
     assert stopped.best == BestVariant("baseline", today.variant or "") and stopped.comparisons.made == 0
     gain = f"{100 * (1 - (today.score or 0.0)):.1f} points"
     assert err.count("Target met for $") == 1 and f"${today.cost_usd:.2f}" in err and gain in err
+    assert "a month" in err  # today's bill, which another model may lower
     plan = read_comparisons(Folder(root))
     assert not plan.passed or plan.passed == ("classical",)  # no slot of a rung that was not reached
     assert invoke(["decide", "--project", str(root), "--json"]) == 3
@@ -531,6 +532,22 @@ def test_a_run_of_one_rung_after_a_stop_leaves_the_others_unrun(tmp_path: Path) 
     root = good_enough(tmp_path)
     assert invoke(["run", "--project", str(root), "--yes", "--until", "target"]) == 0
     assert [one.rung for one in walk(root, rungs=["model"]).rungs] == ["classical", "baseline", "model"]
+
+
+def test_only_today_is_said_to_have_a_bill_to_lower_and_only_if_it_costs_money_and_options_are_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    projects = {
+        "other": good_enough(tmp_path / "other"),
+        "tried": good_enough(tmp_path / "tried", rungs=["classical", "baseline", "prompt"]),
+        "classical": good_enough(tmp_path / "classical", rungs=["baseline", "prompt"]),
+    }
+    told = {}
+    for name, root in projects.items():
+        assert invoke(["run", "--project", str(root), "--yes", "--until", "target"]) == 0
+        told[name] = capsys.readouterr().err
+    assert all("Target met" in one for one in told.values())
+    assert {name for name, one in told.items() if "per 1,000 answers" in one} == {"other", "classical"}
 
 
 def test_a_target_that_is_not_met_stops_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,6 +50,16 @@ def test_the_target_is_judged_by_the_one_sided_bounds() -> None:
     assert "is missed" in findings.target_sentence(replace(records.classical_best(), target=0.95))
 
 
+def test_the_scores_of_a_judge_that_is_not_validated_leave_the_target_open() -> None:
+    record = records.plain()
+    for target in (record.target, 0.99):
+        judged = [replace(one, reason_code="judge") if one.rung == "prompt" else one for one in record.rungs]
+        open_ = replace(record, target=target, rungs=judged)
+        found = findings.target_sentence(open_)
+        assert "is open" in found and "judge" in found and "is open" not in findings.target_sentence(record)
+        assert findings.status_of(open_, open_.rungs[-1]) == "unresolved"
+
+
 def test_a_record_without_bounds_is_judged_by_its_interval_and_says_so() -> None:
     record = records.plain()
     record = replace(record, rungs=[replace(rung, bounds95=None) for rung in record.rungs])

@@ -68,6 +68,8 @@ def test_what_stands_for_a_number_in_the_table_is_explained_only_where_it_is_the
     assert [line.partition(":")[0] for line in legend([open_target])] == ["unresolved"]
     assert [line.partition(":")[0] for line in legend([served])] == ["server"]
     assert legend([replace(served, usd_per_month=500.0)]) == []
+    silent = replace(open_target, target="met", unreported=0.5)
+    assert [line.partition(":")[0] for line in legend([silent, silent])] == ["upper limit"]
 
 
 def test_labels_beyond_the_first_three_that_are_hardly_found_are_counted() -> None:

@@ -45,8 +45,7 @@ def _show(found: Checklist, money: BudgetState, project: Project) -> None:
         done = f"Next: {with_consent(clean(found.action, 0), project)}" if found.action else "All steps are done."
         say(f"\n{done}")
         return
-    title = "" if found.next.step == "decision" else f"{found.next.title}: "
-    usd = found.next.cost.usd if found.next.cost else None
-    say(f"\nNext: {title}{with_consent(clean(found.next.do), project, usd)}")
-    if found.next.cost is not None:
-        say(f"Estimate: {found.next.cost}.")
+    cost, title = found.next.cost, "" if found.next.step == "decision" else f"{found.next.title}: "
+    say(f"\nNext: {title}{with_consent(clean(found.next.do), project, cost.usd if cost else None)}")
+    if cost is not None:
+        say(f"Estimate: {cost}.")

@@ -67,8 +67,7 @@ def command(
 
 
 def _print(made: Artifact, again: bool) -> None:
-    document = {made.kind: made.id, "path": str(made.folder), "again": again, **made.manifest}
-    print_result(document, _say, made, again)
+    print_result({made.kind: made.id, "path": str(made.folder), "again": again, **made.manifest}, _say, made, again)
 
 
 def _show_pilot(document: JsonMapping, path: Path) -> None:

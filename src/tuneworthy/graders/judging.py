@@ -260,7 +260,6 @@ def _first(traces: Iterable[Trace]) -> list[Trace]:
 
 
 def family_warnings(project: Project) -> list[str]:
-    """Return a warning for each model that answers and is of the family of a judge."""
     names = {name: str(getattr(model, "model", name)) for name, model in project.models.items()}
     warnings = []
     for grader in project.graders:

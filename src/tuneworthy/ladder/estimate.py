@@ -301,8 +301,7 @@ class _Estimating:
     def _written(self, variant: Variant) -> float:
         """Return the tokens of an answer, as observed where that is known; of a ranking, those of all labels."""
         if variant.output.kind == "ranked":
-            tokens = sum(1 + len(label.encode()) / BYTES_A_TOKEN for label in variant.output.choices)
-            return tokens * RANKED_SHARE
+            return sum(1 + len(label.encode()) / BYTES_A_TOKEN for label in variant.output.choices) * RANKED_SHARE
         measured, effort = variant.model in self.observed, variant.decoding.get("effort")
         if measured and not variant.answer_after and not effort:
             return self.observed[variant.model][1]

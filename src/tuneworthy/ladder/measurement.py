@@ -184,8 +184,7 @@ async def measure_on_test(
 
 async def _time(session: Session, variant: Variant, cases: Sequence[Case]) -> Latency:
     """Return the times of single calls; of a cascade, case by case, those of the parts that answer the case."""
-    model = session.models[variant.model]
-    latency = await time_calls(session.runner, large_of(variant), model, cases)
+    latency = await time_calls(session.runner, large_of(variant), session.models[variant.model], cases)
     if variant.cascade is None:
         return latency
     cascade, large = variant.cascade, latency.seconds
@@ -418,8 +417,7 @@ async def constant_score(session: Session) -> Pair | None:
 
 
 def beats_constant(session: Session, trial: Measurement, constant: Pair) -> bool:
-    always = replace(trial, num=constant[0], den=constant[1])
-    both = _common(always, trial, session.groups(session.split.test))
+    both = _common(replace(trial, num=constant[0], den=constant[1]), trial, session.groups(session.split.test))
     return compare(*both, alpha=0.05, seed=session.project.split.seed).better
 
 

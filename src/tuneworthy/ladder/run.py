@@ -299,8 +299,9 @@ class LadderRun:
         project, row = self.session.project, self.records["baseline"]
         traffic, cost = project.economics.requests_per_month, bill_of(project, row, best.variant)
         month = cost.running(project.economics).monthly_usd(traffic or 0.0)
-        by_answer = f"${cost.usd_per_1k:,.2f} per 1,000 answers" if cost.usd_per_1k else ""
-        return f"${month:,.{2 if month < 10 else 0}f} a month" if month and traffic else by_answer
+        if month and traffic:
+            return f"${month:,.{2 if month < 10 else 0}f} a month"
+        return f"${cost.usd_per_1k:,.2f} per 1,000 answers" if cost.usd_per_1k else ""
 
     @property
     def today(self) -> Variant | None:
@@ -470,8 +471,7 @@ class LadderRun:
 
     async def _leads(self, trial: Measurement, best: Variant, dev: Sequence[Case]) -> bool:
         """Whether a trial may serve and is ahead on dev, so that it is compared; where dev is small, all are."""
-        ahead = not self.session.split.explore or await self._ahead(trial.variant, best, dev)
-        return ahead and not trial.violated
+        return (not self.session.split.explore or await self._ahead(trial.variant, best, dev)) and not trial.violated
 
     async def _ahead(self, variant: Variant, best: Variant, dev: Sequence[Case]) -> bool:
         ours, theirs = [await self.session.measure(one, dev) for one in (variant, best)]
@@ -578,8 +578,7 @@ class LadderRun:
         with suppress(UserError):  # the test set may be used up
             alpha = take_comparison(session, "today", today.variant, trial.variant)
             gain, _, unvalidated = compare_scored(session, session.split.test, today, trial, alpha)
-            beats = gain.better and not unvalidated
-            self.records[best.rung] = replace(record, beats_today=beats)
+            self.records[best.rung] = replace(record, beats_today=gain.better and not unvalidated)
 
     def _best(self) -> BestVariant | None:
         """Return the best variant that breaks no constraint: the classical baseline only if it was compared.

@@ -231,8 +231,7 @@ async def open_session(
         spending = store.spending()
         limits = [project.ladder.budget_usd, None if max_usd is None else spending.usd + max_usd]
         limit = min((one for one in limits if one is not None), default=None)
-        budget = Budget(limit, spending.usd, spending.unanswered_usd)
-        session = Session(project, data, store, progress, budget)
+        session = Session(project, data, store, progress, Budget(limit, spending.usd, spending.unanswered_usd))
         try:
             yield session
         finally:

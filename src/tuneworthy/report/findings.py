@@ -85,7 +85,7 @@ def target_sentence(record: RunRecord) -> str:
             f"score of {score} excludes them."
         )
     if _judge_open(record):
-        return f"It is open whether {met}: people's ratings do not support the judge's scores yet."
+        return f"It is open whether {met}: the judge is not validated, so its scores decide nothing."
     if status == "met":
         return (
             f"T{met[1:]}: the score of {score} reaches it, and the lower limit of {lower:.1%} ({bound}) "
@@ -105,7 +105,7 @@ def target_sentence(record: RunRecord) -> str:
 
 
 def _judge_open(record: RunRecord) -> bool:
-    """Return whether a judge graded that people's ratings did not validate, so that its scores decide nothing."""
+    """Return whether a judge graded that is not validated."""
     return any(rung.reason_code == "judge" for rung in record.rungs)
 
 

@@ -224,8 +224,7 @@ class Facts:
     def estimate(self) -> Estimate | None:
         if self.data is None:
             return None
-        models = {name: model for name, (model, _) in self.opened.items() if model}
-        return estimate_run(self.project, self.data, models)
+        return estimate_run(self.project, self.data, {name: one for name, (one, _) in self.opened.items() if one})
 
     @cached_property
     def power(self) -> Power | None:

@@ -13,8 +13,7 @@ from tuneworthy.text import count
 from tuneworthy.trust import Untrusted
 
 NEARLY_RIGHT = "Nearly right is the right answer after the words `The answer is`."
-# By type of grader: what its scores mean, where the usual words would mislead.
-NEARLY = {"json_schema": "It checks only the form: an answer in the right form scores 1 even if it is wrong."}
+FORM_ONLY = "It checks only the form, so a wrong answer in the right form scores 1."
 FIX_ANSWERS = "Correct the expected answers, or choose a different grader."
 
 
@@ -41,9 +40,10 @@ def grader_tried(facts: Facts) -> Iterator[Finding]:
             yield Finding(message=f"{name}: {fault}.", fix=FIX_GRADER, severity="error")
         elif scores:
             blind = config.type == "python" and (scores["right"].value or 0) <= (scores["wrong"].value or 0)
+            meaning = FORM_ONLY if config.type == "json_schema" else NEARLY_RIGHT
             shown = ", ".join(f"{answer} {score.value:.3g}" for answer, score in scores.items())
             yield Finding(
-                message=f"{name} scores three answers to a case: {shown}. {NEARLY.get(config.type, NEARLY_RIGHT)}",
+                message=f"{name} scores three answers to a case: {shown}. {meaning}",
                 fix="Fix the function: it must score the right answer higher." if blind else "",
                 severity="warning" if blind else "note",
             )

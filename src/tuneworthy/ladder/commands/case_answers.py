@@ -233,8 +233,8 @@ class StoredAnswers:
         if word == "best":
             rows = [row for row, _ in rungs.values()]
             candidates = [row for row in rows if row.rung != "classical"] or rows
-            best = self.record.best or max(candidates, key=lambda row: row.candidates[0].score if row.candidates else 0)
-            return rungs[best.rung]
+            first = max(candidates, key=lambda row: row.candidates[0].score if row.candidates else 0)
+            return rungs[(self.record.best or first).rung]
         if word not in rungs:
             raise UnknownName("rung in the last run", word, ["best", *rungs])
         return rungs[word]

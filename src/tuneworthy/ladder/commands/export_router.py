@@ -176,9 +176,9 @@ async def export_router(session: Session, folder: Path) -> RouterExport:
         )
     first, large = variant.cascade.first, large_of(variant)
     if rung.score is None or rung.violated:
-        why = f"violates a constraint: {rung.violated}" if rung.violated else f"has no score: {rung.reason}"
         raise GateFailed(
-            f"Nothing was written, because the cascade {why.rstrip('.')}.", hint=messages.say("router_hint")
+            f"Nothing was written, because the cascade cannot run as measured: {rung.reason.rstrip('.')}.",
+            hint=messages.say("router_hint"),
         )
     if not first.model.startswith(IN_PROCESS):
         raise UserError(

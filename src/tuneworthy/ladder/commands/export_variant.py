@@ -120,8 +120,7 @@ def export_variant(session: Session, variant: Variant, folder: Path) -> list[Pat
     turns += [turn for shot in shots for turn in shot_turns(shot, variant)]
     turns.append({"role": "user", "content": _places(variant.user)})
     if variant.shots is not None and not fixed:
-        rows = [{"messages": example.messages} for example in session.pool.examples]
-        pool = b"".join(json_lines(rows))
+        pool = b"".join(json_lines([{"messages": example.messages} for example in session.pool.examples]))
         client, differs = {"shots.jsonl": pool}, ""
     else:
         client, differs = _client(session, variant, turns, shots)
