@@ -44,7 +44,7 @@ MOST_STEPS: Final = 12
 IMPERATIVE: Final = (
     "Run", "Set", "Add", "Append", "Change", "Compare", "Fix", "Remove", "Relabel", "Try", "Analyse", "Apply", "Keep",
     "Narrow", "Decide", "Deploy", "In [[graders]], put", "Correct", "Measure", "Rewrite", "Use", "Serve",
-    "Audit", "Write", "Find", "Check",
+    "Audit", "Write", "Find", "Check", "List", "Raise",
 )  # fmt: skip
 
 
@@ -340,6 +340,7 @@ EDITS: Final[dict[str, Change]] = {
     r"Set `models.\S+.forwards`": lambda state, _: state.but("forwards"),
     r"Add `\w+` to `ladder.rungs`": lambda state, _: state.but("listed"),
     r"Fix the cause": _cause,
+    r"^List `dev` in": _waived("dev"),
 }
 
 

@@ -10,12 +10,13 @@ import pytest
 from tests.verdict.planted import RUNGS, failures, project, ready, rung, with_rungs, worth_it
 
 from tuneworthy.config.ladder import Constraints, Economics
+from tuneworthy.ladder.record import CandidateResult
 from tuneworthy.money.bills import Bill
 from tuneworthy.money.economics import SPREADING, cost_is_a_reason
 from tuneworthy.verdict import messages
 from tuneworthy.verdict import next_action as module
 from tuneworthy.verdict.answer import Verdict
-from tuneworthy.verdict.base import Forecast, NextAction
+from tuneworthy.verdict.base import Forecast, LabelCeiling, NextAction
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import BASE, RIGHTS, ROWS, Evidence, JudgeEvidence, SearchEvidence
 from tuneworthy.verdict.facts import DecisionFacts
@@ -316,3 +317,71 @@ def test_a_step_that_costs_more_than_it_saves_in_a_year_is_not_offered() -> None
 def test_without_the_worth_of_knowing_the_step_is_offered(monkeypatch: Any) -> None:
     monkeypatch.setattr(module, "_worth", lambda *_: float("inf"))
     assert small_open(2_000_000, 20_000).outcome == "undecided"
+
+
+BUSY: Any = {"economics": Economics(requests_per_month=20_000_000), "target": 0.8}
+
+
+def good_enough(*changed: Any, **more: Any) -> Evidence:
+    """Today's large model meets the target; a smaller one may be trained."""
+    rungs = [LARGE, *({one.rung: one for one in REST} | {one.rung: one for one in changed}).values()]
+    rungs = [*{one.rung: one for one in rungs[:1] + rungs[2:]}.values()]
+    return project(*rungs, **(BUSY | {"has_examples": False, "smaller_usd": 1.0} | more))
+
+
+def test_a_step_that_failed_leaves_the_question_open_and_says_why() -> None:
+    down = good_enough(skipped("model", "small is not available: 503", "failed"))
+    spent = good_enough(SMALL, stale=("the run is incomplete: stopped at the rung few_shot: The budget of $1.9 is",))
+    for evidence, cause in ((down, "small is not available: 503"), (spent, "Raise `ladder.budget_usd`")):
+        first = decide(evidence)
+        assert first.outcome == "undecided" and first.next_action.command and cause in first.next_action.why
+        again = decide(evidence, tried=[first.next_action.command])
+        assert (again.outcome, again.next_action.command) == ("undecided", "") and cause in again.next_action.why
+    changed = decide(good_enough(SMALL, stale=("the prompt has changed",))).next_action
+    assert changed.why.startswith(messages.RUN)
+    assert decide(good_enough(SMALL, smaller_usd=0.05)).outcome == "fine_tune"
+
+
+def test_an_open_gate_is_never_not_worth_knowing(monkeypatch: Any) -> None:
+    monkeypatch.setattr(module, "MIN_CHANCE", 2.0)
+    assert decide(good_enough(SMALL, stale=("the prompt has changed",))).outcome == "undecided"
+    assert decide(good_enough(skipped("model", "not run"))).reason_code == "not_worth_knowing"
+
+
+def test_rungs_that_a_run_did_not_reach_are_run_and_no_model_is_asked_for() -> None:
+    late = replace(skipped("model", "not run, as the target was already met"), reason_code="target_met")
+    step = decide(good_enough(late)).next_action
+    assert step.command == "tuneworthy run --rung model" and step.why.startswith("Compare these rungs")
+    assert "smaller model" not in step.why
+    failed = decide(good_enough(skipped("model", "the key is refused"))).next_action
+    assert failed.why.startswith("Fix the cause") and "smaller model" not in failed.why
+    assert "Add a smaller model" in decide(good_enough(replace(SMALL, usd_per_1k=1.0))).next_action.why
+
+
+def test_while_a_critical_recall_is_open_only_cases_of_that_label_are_added() -> None:
+    found = {"ok": 1.0, "critical": 0.9}
+    rungs = [replace(one, score=0.97, recall=found) for one in RUNGS if one.rung in {"baseline", "model"}]
+    more: dict[str, Any] = {"label_cases": {"ok": 190, "critical": 10}, "economics": BUSY["economics"]}
+    step = decide(project(*rungs, critical={"critical": 0.8}, **more)).next_action
+    assert "label `critical`" in step.why and "to the file of [cases]" not in step.why
+    unresolved = [replace(one, score=0.87, recall=found) for one in rungs]
+    assert "to the file of [cases]" in decide(project(*unresolved, **more)).next_action.why
+
+
+def test_the_traffic_comes_first_of_steps_together() -> None:
+    alone = [one for one in REST if one.rung not in {"baseline", "model"}]
+    step = decide(project(LARGE, *alone, target=0.8, has_examples=False, other_models=0, smaller_usd=1.0)).next_action
+    assert step.why.startswith("Set `economics.requests_per_month`.") and "Add a model to [models]" in step.why
+
+
+def test_once_people_found_the_labels_right_the_waiver_settles_why_dev_differs() -> None:
+    dev = CandidateResult(variant="v", name="baseline/small", n=200, score=0.05, ci95=(0.02, 0.09))
+    today = replace(RUNGS[1], candidates=(dev,))
+    audit = LabelCeiling(share=0.0, ci95=(0.0, 0.02), ceiling=1.0, n=100, decides=False)
+
+    def step(suspects: int, **more: Any) -> Verdict:
+        return decide(with_rungs(today, label_ceiling=audit, suspects=suspects, **more))
+
+    assert step(12).next_action.command == "tuneworthy cases label --suspects"
+    assert step(0).next_action.why == messages.WAIVE_DEV and step(0).outcome == "undecided"
+    assert step(0, waivers={"dev": "as people found"}).outcome == "fine_tune"

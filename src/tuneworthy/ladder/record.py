@@ -17,6 +17,8 @@ from tuneworthy.types import Bounds, Dollars, Ids, JsonMapping, JsonObject, Rung
 
 RecordName = Literal["run", "quick"]
 D = TypeVar("D")
+# Reason code of the rungs that a run did not reach, as it was stopped once the target was met.
+NOT_REACHED = "target_met"
 
 
 @frozen

@@ -54,6 +54,7 @@ from tuneworthy.ladder.measurement import (
 )
 from tuneworthy.ladder.provenance import provenance
 from tuneworthy.ladder.record import (
+    NOT_REACHED,
     BestVariant,
     CandidateResult,
     ComparisonCount,
@@ -82,8 +83,6 @@ REFERENCE_RUNGS = ("classical", "baseline")
 UNFIT = frozenset({"few_groups", "judge", "unscored", "unscored_flip"})
 # A rung with nothing to try needs no alpha, unless that will change: a model is still to be trained, say.
 KEEPS_ALPHA = frozenset({"baseline_failed", "no_tuned_model", "unavailable"})
-# Reason code of the rungs that a run did not reach, as it was stopped once the target was met.
-NOT_REACHED = "target_met"
 
 
 class RungWatcher:

@@ -30,7 +30,7 @@ ALPHA = 0.025
 WIDTH = 4
 # Cases per half, at least.
 FEWEST = 20
-ADD_CASES = "Run `tuneworthy cases sample --from FILE --n 100` to draw more cases, then run `tuneworthy cases label`."
+ADD_CASES = "Append labelled cases to the file of [cases]. `tuneworthy cases sample` draws cases from logs."
 # Random proposals before Optuna learns from results.
 STARTUP = 8
 

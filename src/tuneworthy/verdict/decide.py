@@ -164,8 +164,9 @@ def _changing(action: NextAction, tried: Container[str]) -> NextAction:
     """Return a step, or if its command changed nothing, what to change before it is run again."""
     if not action.command or action.command not in tried:
         return action
-    why = f"Change the project first, as `{action.command}` changed nothing. {action.why}"
-    return replace(action, command="", why=why)
+    return replace(
+        action, command="", why=f"Change the project first, as `{action.command}` changed nothing. {action.why}"
+    )
 
 
 def _next(case: Deliberation) -> NextAction:
@@ -246,13 +247,8 @@ def _train(evidence: Evidence, gates: Sequence[GateResult]) -> NextAction:
         )
     still_open = [result for result in gates if result.is_open]
     if not still_open:
-        waived = messages.waived_gates(gates)
-        passed = (
-            f"Run `tuneworthy train`: all required checks pass or are waived ({waived})."
-            if waived
-            else "Run `tuneworthy train`: all required checks pass."
-        )
-        return NextAction(command="tuneworthy train", why=passed)
+        waived = f" or are waived ({names})" if (names := messages.waived_gates(gates)) else ""
+        return NextAction(command="tuneworthy train", why=f"Run `tuneworthy train`: all required checks pass{waived}.")
     first = still_open[0]
     fix = join_sentences(first.fix, evidence.forecast.cost) if first.gate == "pilot" else first.fix
     return NextAction(command=messages.command_in(fix), why=fix or first.message)

@@ -10,6 +10,7 @@ from tuneworthy.config.task import Motivation
 from tuneworthy.dataset.records import Effect
 from tuneworthy.ladder.bills import bills_of, known_usd
 from tuneworthy.ladder.record import (
+    NOT_REACHED,
     BestVariant,
     LabelBalance,
     RungDifference,
@@ -83,7 +84,11 @@ class RungEvidence(RungRecord):
     @property
     def blocked(self) -> bool:
         """Whether the last run could not compare it, so that the same run would not either."""
-        return not self.tested and self.status in {"skipped", "failed", "violates_constraint"}
+        return (
+            not self.tested
+            and self.reason_code != NOT_REACHED
+            and self.status in {"skipped", "failed", "violates_constraint"}
+        )
 
     @property
     def failure(self) -> str:

@@ -39,8 +39,13 @@ DEV_DIFFERS_FIX: Final = (
     "Run `tuneworthy cases label --all` as a second person, `tuneworthy cases label --apply --overwrite` to correct "
     "wrong labels, and `tuneworthy run`. Or list `dev` in [[waivers]] of tuneworthy.toml with a reason."
 )
+WAIVE_DEV: Final = (
+    "List `dev` in [[waivers]] of tuneworthy.toml with this reason: people found the labels of test and of the "
+    "failures on dev to be right. The causes of errors on dev then count for test."
+)
 NOTHING_ELIGIBLE: Final = "No variant that the constraints allow has been measured on the test set."
 RUN: Final = "Run `tuneworthy run`."
+RAISE_BUDGET: Final = "Raise `ladder.budget_usd` or `--max-usd`, then run `tuneworthy run`."
 REPEATS: Final = (
     "Add test cases unlike the examples with `tuneworthy cases add`. Or, if traffic repeats as these rows do, list "
     "`contamination` in [[waivers]] of tuneworthy.toml with this reason."
@@ -186,7 +191,10 @@ def fix_rung(rung: str, gate: str, reason: str) -> str:
     if install := re.search("`(pip install [^`]+)`", reason):
         return f"Run `{install[1]} && {run}`."
     first = "Fix the cause" if reason else f"Add `{rung}` to `ladder.rungs`"
-    return f"{first}, then run `{run}`. Or list `{gate}` in [[waivers]] of tuneworthy.toml with a reason."
+    return join_sentences(
+        f"{first}, then run `{run}`. Or list `{gate}` in [[waivers]] of tuneworthy.toml with a reason.",
+        f"The last error: {reason}" if reason else "",
+    )
 
 
 def command_in(text: str) -> str:

@@ -48,7 +48,7 @@ SEARCH: Final = frozenset({("could_meet", "retrieval"), ("lever", "knowledge")})
 # The highest chance that is stated of a step: the share of such steps that settled the question, of 451
 # (`scripts.simulations`, seeds 31, 33 and 57, 200 test cases), and of any other step.
 MAX_DOCUMENTS, MAX_RUN, MAX_MONEY, MAX_LABELS, SURE = 0.5, 0.85, 0.75, 0.7, 0.95
-# Chance below which a step is not offered where an option is good enough.
+# Chance below which a step is not offered where an option is good enough, or where a likelier step failed.
 MIN_CHANCE: Final = 0.05
 # Results of a step that are less likely are ignored, so that many open options take seconds.
 NEGLIGIBLE: Final = 1e-3
@@ -92,6 +92,8 @@ def next_action(
 ) -> NextAction | None:
     """Return the next step of an undecided project; None if an option is good enough and no step is worth its cost.
 
+    A step that was tried and changed nothing is named again where no other step is left: its question is still open.
+
     Args:
         facts: That leave the outcome open.
         evidence: The measurements.
@@ -103,17 +105,18 @@ def next_action(
     for step in _Steps(facts, evidence, gates, costs).all():
         same = by_words.setdefault(step.action.why, step)
         by_words[step.action.why] = replace(same, chances={**same.chances, **step.chances})
-    futures, good_enough = _Futures(facts), _good_enough(facts)
+    futures = _Futures(facts)
+    good_enough = _good_enough(facts) and all(kind != "sound" for kind, _ in open_facts(facts))
     offered = [step for step in by_words.values() if step.price <= _worth(facts, evidence, step)]
     steps = [step for step in offered if step.action.command not in tried]
     ranked = sorted(((futures.chance(step.chances), step) for step in steps), key=lambda pair: -pair[0] / pair[1].price)
     together = _together([step for _, step in ranked[:MAX_COMBINED]])
     ranked += [(futures.chance(plan.chances), plan) for plan in together if plan.price <= _worth(facts, evidence, plan)]
-    if good_enough:
+    failed = next((step.action for step in offered if step not in steps), None)
+    if good_enough or failed:
         ranked = [pair for pair in ranked if pair[0] >= MIN_CHANCE]
     if not ranked:
-        again = next((step.action for step in offered), NextAction(command="", why=OTHER_TARGET))
-        return None if good_enough else again
+        return failed if failed or good_enough else NextAction(command="", why=OTHER_TARGET)
     # The cheapest that is likely enough; else the likeliest, steps of a tenth apart.
     chance, best = max(ranked, key=lambda pair: (round(min(pair[0], LIKELY), 1), -pair[1].price))
     action = replace(best.action, chance_to_settle=round(min(chance, best.most), 2))
@@ -153,7 +156,8 @@ def _set_prices(evidence: Evidence) -> str:
 
 def _together(steps: Sequence[Offer]) -> Iterator[Offer]:
     for some in chain.from_iterable(combinations(steps, size) for size in range(2, MAX_TOGETHER + 1)):
-        plan = sorted(some, key=lambda step: step.price)
+        # The traffic first, as it may settle the question without the rest.
+        plan = sorted(some, key=lambda step: (SET_TRAFFIC not in step.action.why, step.price))
         chances = {fact: pair for step in plan for fact, pair in step.chances.items()}
         if len(chances) < sum(len(step.chances) for step in plan):  # two steps for one fact
             continue
@@ -246,9 +250,8 @@ def label_step(evidence: Evidence) -> NextAction:
         why = "Write the labels of `cases label --audit` into the cases, then run the ladder and `decide --probe`."
         return NextAction(command="tuneworthy cases label --audit --apply", why=why, usd=0.0, person_minutes=2.0)
     if audit is not None and audit.decides is False:
-        fix = messages.command_in(messages.DEV_DIFFERS_FIX)
-        more = "tuneworthy cases label --suspects" if evidence.suspects else fix
-        return NextAction(command=more, why=messages.DEV_DIFFERS_FIX, person_minutes=RELABELLED * MINUTES_PER_CASE)
+        waive = NextAction(command="", why=messages.WAIVE_DEV, calls=0, usd=0.0, person_minutes=MINUTES_TO_EDIT)
+        return relabel_step(evidence) if evidence.suspects else waive
     score = evidence.top.score if evidence.top and evidence.top.score is not None else 0.5
     failed = round(evidence.n_test * (1 - score))
     n = audit.to_label if audit else min(SESSION[True], failed) + min(SESSION[False], evidence.n_test - failed)
@@ -363,10 +366,9 @@ class _Steps:
             return _step(messages.ADD_MODEL, same, MINUTES_TO_FIX, most=MAX_RUN)
         gate = next(result for result in self.gates if subject in {result.gate, RUNG_OF.get(result.gate)})
         fix, record = gate.fix or gate.detail, self.evidence.rungs.get(subject)
-        if kind == "could_meet" and subject in self.evidence.left_out:
-            fix = messages.fix_rung(subject, gate.gate, "")
-        elif kind == "could_meet" and record is not None and record.blocked:
-            fix = messages.fix_rung(subject, gate.gate, record.reason)
+        reason = "" if subject in self.evidence.left_out else record.reason if record and record.blocked else None
+        if kind == "could_meet" and reason is not None:
+            fix = messages.fix_rung(subject, gate.gate, reason)
         return _uncounted(fix, [fact] if kind == "sound" else same, None, command=messages.command_in(fix))
 
     def _eligible(self, fact: FactName, unknown: Sequence[FactName]) -> Offer:
@@ -386,8 +388,8 @@ class _Steps:
         if option.latency_p95_ci[1] is not None:
             return _step(join_sentences("Set `constraints.p95_ms` to a limit outside this interval.", why), [fact])
         minutes = FEWEST_TIMED * MINUTES_PER_CASE
-        add = messages.add_cases(FEWEST_TIMED, minutes)
-        return _uncounted(join_sentences(add, why), [fact], minutes, command="tuneworthy cases add")
+        why = join_sentences(messages.add_cases(FEWEST_TIMED, minutes), why)
+        return _uncounted(why, [fact], minutes, command="tuneworthy cases add")
 
     def _money(self, fact: FactName) -> Iterator[Offer]:
         evidence, open_costs = self.evidence, [one for one in open_facts(self.facts) if one[0] == "cost"]
@@ -403,6 +405,10 @@ class _Steps:
             yield from self._with_costs(SET_TRAFFIC, [*open_costs, *pays])
         elif option is not None and has_smaller(option.usd_by_answer, evidence.smaller_usd):
             yield from self._narrow(fact)
+        elif evidence.other_models and self.facts.known("could_meet", "model") is None:  # that step measures them
+            rung: FactName = ("could_meet", "model")
+            offer = self._run([rung]) if self._can_run("model") else self._fix(rung, [rung])
+            yield replace(offer, chances=_step("", [fact]).chances)
         else:
             yield _step(
                 "Add a smaller model to [models] as a candidate for training, and run `tuneworthy run --rung model`.",
@@ -439,7 +445,7 @@ class _Steps:
         return self.evidence.labels_in_doubt or self.evidence.label_ceiling is not None
 
     def _lever(self, fact: FactName, unknown: Sequence[FactName]) -> Offer:
-        evidence, name = self.evidence, fact[1]
+        evidence, name, minutes, chances = self.evidence, fact[1], 0.0, (0.0, 0.8)
         if name == DEV or (name == LABELS and (self._labels_found or evidence.suspects == 0)):
             action = label_step(evidence)
             settles = (0.6, 0.3) if name == LABELS and "--apply" not in action.command else (0.0, 0.6)
@@ -448,22 +454,22 @@ class _Steps:
         if name == LABELS:
             return Offer(relabel_step(evidence), {fact: evidence.relabel_chances}, MAX_LABELS)
         if name == "unanalysed" and evidence.judge is not None and evidence.suspects is not None:
-            command, minutes = "tuneworthy cases label --judge", MIN_RATED * MINUTES_PER_RATING
-            step, chances = _uncounted(messages.LABEL_JUDGE, [fact], minutes, command=command), (0.2, 0.6)
+            why, command, chances = messages.LABEL_JUDGE, "tuneworthy cases label --judge", (0.2, 0.6)
+            minutes = MIN_RATED * MINUTES_PER_RATING
         elif name == "unanalysed":
-            why = "Analyse the causes of wrong answers on dev."
-            step, chances = _uncounted(why, [fact], 0.0, command="tuneworthy decide --probe"), (0.2, 0.7)
+            why, command = "Analyse the causes of wrong answers on dev.", "tuneworthy decide --probe"
+            chances = (0.2, 0.7)
         else:
             rung = next(row for row in evidence.errors or () if row.name == name).fixed_by
-            why = f"Try `{rung}`, which may fix most failures."
-            step, chances = _uncounted(why, [fact], 0.0, command=f"tuneworthy run --rung {rung}"), (0.0, 0.8)
-        return replace(step, chances={fact: chances})
+            why, command = f"Try `{rung}`, which may fix most failures.", f"tuneworthy run --rung {rung}"
+        return replace(_uncounted(why, [], minutes, command=command), chances={fact: chances})
 
     def _more_cases(self, unknown: Sequence[FactName]) -> Iterator[Offer]:
         """Offer to add test cases, or to change a target that is so near that many cases may not settle it."""
         evidence, moving = self.evidence, [fact for fact in unknown if fact[0] == "meets"]
         for fact in moving:
             yield from self._cases_of_label(fact)
+        moving = [fact for fact in moving if not self._open_recalls(fact)]  # other cases settle no recall
         often = evidence.additions >= MAX_ADDITIONS
         if evidence.target is None or not moving or (often and _good_enough(self.facts)):
             return
@@ -477,8 +483,8 @@ class _Steps:
             minutes = more * (MINUTES_PER_CASE + rating)
             usd = sum((rung.usd_per_1k or 0.0) / 1000 * more for rung in tested)
             why = messages.add_cases(more, minutes, rated=bool(rating))
-            step = _step(why, [], minutes, command="tuneworthy cases add", usd=usd, calls=more * len(tested))
-            yield replace(step, chances=chances)
+            work: dict[str, Any] = {"usd": usd, "calls": more * len(tested)}
+            yield replace(_step(why, [], minutes, command="tuneworthy cases add", **work), chances=chances)
         on_target = {fact: sum(pair) for fact, pair in chances.items() if fact[0] == "meets"}
         near = [fact for fact, chance in on_target.items() if chance < LIKELY]
         few_hopes = often or max(map(on_target.__getitem__, near), default=1.0) < UNLIKELY
@@ -494,16 +500,19 @@ class _Steps:
     def _cases_of_label(self, fact: FactName) -> Iterator[Offer]:
         """Offer to add cases of a critical label, as many as show the recall that was measured to be enough."""
         evidence, rung = self.evidence, self._rung(fact[1])
-        for label in evidence.critical:
+        for label in self._open_recalls(fact):
             n, options = evidence.label_cases.get(label, 0), evidence.n_options
-            if evidence.recall_of(rung, label, options) != "unresolved":
-                continue
             enough = (m for m in range(n + 10, n + 500, 10) if evidence.recall_with(m, rung, label, options) == "met")
             more = next(enough, n + 100) - n
             minutes = more * MINUTES_PER_CASE
             why = f"Add {more} test cases with the label `{label}` (about {minutes:.0f} min of labelling)."
-            step = _step(why, [fact], minutes, command="tuneworthy cases add")
-            yield replace(step, chances={fact: (0.6, 0.2)})
+            yield replace(_step(why, [], minutes, command="tuneworthy cases add"), chances={fact: (0.6, 0.2)})
+
+    def _open_recalls(self, fact: FactName) -> list[str]:
+        """Return the critical labels that leave open whether an option meets the target."""
+        evidence, rung = self.evidence, self._rung(fact[1])
+        found = {label: evidence.recall_of(rung, label, evidence.n_options) for label in evidence.critical}
+        return [label for label, status in found.items() if status == "unresolved"]
 
     def _chance_with(self, more: int, fact: FactName) -> Bounds:
         evidence, rung = self.evidence, self._rung(fact[1])

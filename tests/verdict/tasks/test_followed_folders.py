@@ -201,6 +201,7 @@ class Person:
             r"Set `task.target` in": lambda: self.section("task", "target = 0.8"),
             r"Add a model to \[models\]": lambda: self.waive("other_models"),
             r"Add the documents that": lambda: self.waive("retrieval"),
+            r"^List `dev` in": lambda: self.waive("dev"),
             r"Set `k` in \[few_shot\]": lambda: self.section("few_shot", "k = [4]"),
         }
         for pattern, change in edits.items():
