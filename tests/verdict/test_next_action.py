@@ -142,6 +142,8 @@ def test_where_only_the_chance_of_success_is_open_the_answer_is_the_recommendati
     assert (found.outcome, found.reason_code) == ("do_not_fine_tune", "not_worth_knowing")
     assert found.recommendation == "baseline/large" and "may save up to $" in found.reasons[0]
     assert verdict(traffic, **sure).outcome == "fine_tune"
+    busiest = verdict([traffic, *open_costs][-1])  # training pays in the middle of its range
+    assert (busiest.outcome, busiest.reason_code) == ("fine_tune", "cost")
 
 
 def test_a_missing_price_of_today_is_named_before_any_range() -> None:

@@ -12,6 +12,7 @@ from tuneworthy.money.economics import (
     FEWEST_SAVED,
     MOST_REQUESTS,
     economics,
+    monthly_saving,
     paid_bill,
     required_usd,
     worth_from,
@@ -71,7 +72,7 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict, t
     if unknown and evidence.target is not None and not evidence.accept:
         step = next_action(facts, evidence, gates, costs(), tried)
         if step is None and chosen is not None:
-            ruling = Ruling(Outcome.DO_NOT_FINE_TUNE, "not_worth_knowing", chosen.option)
+            ruling = _unsettled(evidence, facts, chosen)
     outcome = ruling.outcome if ruling else Outcome.UNDECIDED
     if outcome is Outcome.FINE_TUNE:
         gates += run_gates(evidence, "to_train")
@@ -100,6 +101,14 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict, t
     )
 
 
+def _unsettled(evidence: Evidence, facts: DecisionFacts, chosen: Option) -> Ruling:
+    """Return the ruling where no step is worth its cost: not to train, unless that pays in the middle of its range."""
+    bill, required = evidence.bill(evidence.rungs[chosen.rung]), evidence.money.required_usd_per_1k or 0.0
+    pays = sum(monthly_saving(bill, evidence.economics, required) or ()) > 0
+    trained = decided(facts.suppose(("cost", chosen.option), True)) if pays else None
+    return trained or Ruling(Outcome.DO_NOT_FINE_TUNE, "not_worth_knowing", chosen.option)
+
+
 def _name(option: Option | None) -> str | None:
     return option.option if option else None
 
@@ -125,8 +134,11 @@ def money_of(evidence: Evidence, facts: DecisionFacts, ruling: Ruling | None) ->
         )
     most = most_gain(evidence, reference)
     found = economics(bill, settings, gain, most=most if valued else None)
-    barred = any(facts.works(option, eligible=False) for option in facts.options)
-    if barred and ruling and ruling.code in {"constraint", *(() if valued else ("levers_exhausted",))}:
+    if (
+        ruling
+        and ruling.code in {"constraint", *(() if valued else ("levers_exhausted",))}
+        and any(facts.works(option, eligible=False) for option in facts.options)
+    ):
         return replace(
             found,
             status="not_applicable",
@@ -220,23 +232,22 @@ def _setting_chooses(evidence: Evidence, facts: DecisionFacts) -> str:
 
 def _at(facts: DecisionFacts, options: Sequence[Option], requests: float | None) -> Option | None:
     """Return the recommendation among options with their costs at this traffic."""
-    costs = [(one, one.running or RunningCost(usd_per_1k=None)) for one in options]
     priced = [
         replace(
             one,
             usd_per_1k=cost.usd_per_1k_at(requests),
             usd_per_month=None if requests is None else cost.monthly_usd(requests),
         )
-        for one, cost in costs
+        for one in options
+        for cost in [one.running or RunningCost(usd_per_1k=None)]
     ]
     return replace(facts, options=priced).recommendation
 
 
 def _train(evidence: Evidence, gates: Sequence[GateResult]) -> NextAction:
     if evidence.labels_matter(evidence.contradicted):
-        step = relabel_step(evidence)
-        why = "Check labels before you train: models contradict so many that these may decide about the target."
-        return replace(step, why=join_sentences(why, step.why))
+        step, why = relabel_step(evidence), "Check labels before you train: models contradict so many that these may "
+        return replace(step, why=f"{why}decide about the target. {step.why}")
     if evidence.training.adapter is not None:
         return NextAction(
             command="tuneworthy run --rung fine_tune",

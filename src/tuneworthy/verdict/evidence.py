@@ -437,8 +437,8 @@ class Evidence:
     def bill(self, rung: RungEvidence | None) -> Bill:
         """Return what an answer of a rung costs; of none, one without a name and a price."""
         if rung is None:
-            bill = next(iter(self.bills.values()), Bill(name="", usd_per_1k=None))
-            bill = replace(bill, name="", usd_per_1k=None, price=None, own_server=False, yours=False, tuned=False)
+            first = next(iter(self.bills.values()), Bill(name="", usd_per_1k=None))
+            bill = replace(first, name="", usd_per_1k=None, price=None, own_server=False, yours=False, tuned=False)
         else:
             bill = self.bills.get(rung.rung) or Bill(name=rung.name, usd_per_1k=rung.usd_per_1k)
         # after a pilot, only the model that it trained is in question

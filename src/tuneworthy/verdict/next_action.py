@@ -101,13 +101,8 @@ def next_action(
         costs: Upper limits of the cost per rung, by name; an unknown one is left out.
         tried: Commands that were run on this evidence and changed nothing.
     """
-    by_words: dict[str, Offer] = {}
-    for step in _Steps(facts, evidence, gates, costs).all():
-        same = by_words.setdefault(step.action.why, step)
-        by_words[step.action.why] = replace(same, chances={**same.chances, **step.chances})
-    futures = _Futures(facts)
+    futures, offered = _Futures(facts), _Steps(facts, evidence, gates, costs).offered()
     good_enough = _good_enough(facts) and all(kind != "sound" for kind, _ in open_facts(facts))
-    offered = [step for step in by_words.values() if step.price <= _worth(facts, evidence, step)]
     steps = [step for step in offered if step.action.command not in tried]
     ranked = sorted(((futures.chance(step.chances), step) for step in steps), key=lambda pair: -pair[0] / pair[1].price)
     together = _together([step for _, step in ranked[:MAX_COMBINED]])
@@ -116,14 +111,11 @@ def next_action(
     if good_enough or failed:
         ranked = [pair for pair in ranked if pair[0] >= MIN_CHANCE]
     if not ranked:
-        return failed if failed or good_enough else NextAction(command="", why=OTHER_TARGET)
+        return failed if failed or good_enough else replace(_step(OTHER_TARGET, []).action, chance_to_settle=SURE)
     # The cheapest that is likely enough; else the likeliest, steps of a tenth apart.
     chance, best = max(ranked, key=lambda pair: (round(min(pair[0], LIKELY), 1), -pair[1].price))
     action = replace(best.action, chance_to_settle=round(min(chance, best.most), 2))
-    first = _set_prices(evidence)
-    if not action.command or not first:
-        return action
-    return replace(action, why=join_sentences(first, action.why.replace(f" {first}", "")))
+    return _with_prices(action, evidence) if action.command else action
 
 
 def _worth(facts: DecisionFacts, evidence: Evidence, step: Offer) -> float:
@@ -139,8 +131,11 @@ def _worth(facts: DecisionFacts, evidence: Evidence, step: Offer) -> float:
     bill, months = chosen.usd_per_month, {one.option: one.usd_per_month or 0.0 for one in facts.options}
     pays = facts.known("cost", chosen.option) is not False
     saving = monthly_saving(evidence.bill(evidence.rungs[chosen.rung]), evidence.economics) if pays else None
-    kinds = {"meets", "eligible", "could_meet"}
-    by_options = (true * (bill - months.get(name, 0.0)) for (kind, name), (true, _) in shown if kind in kinds)
+    by_options = (
+        true * (bill - months.get(name, 0.0))
+        for (kind, name), (true, _) in shown
+        if kind in {"meets", "eligible", "could_meet"}
+    )
     return 12 * (max(0.0, saving[1] if saving else 0.0) + sum(max(0.0, usd) for usd in by_options))
 
 
@@ -149,9 +144,14 @@ def _good_enough(facts: DecisionFacts) -> bool:
     return facts.recommendation is not None and facts.works(facts.recommendation)
 
 
+def _with_prices(action: NextAction, evidence: Evidence) -> NextAction:
+    first = _set_prices(evidence)
+    return replace(action, why=join_sentences(first, action.why.replace(f" {first}", ""))) if first else action
+
+
 def _set_prices(evidence: Evidence) -> str:
     sections = ", ".join(f"[models.{name}]" for name in evidence.unpriced)
-    return f"Set `input_usd_per_mtok` and `output_usd_per_mtok` in {sections}." if evidence.unpriced else ""
+    return f"Set `input_usd_per_mtok` and `output_usd_per_mtok` in {sections}." if sections else ""
 
 
 def _together(steps: Sequence[Offer]) -> Iterator[Offer]:
@@ -172,7 +172,7 @@ def _together(steps: Sequence[Offer]) -> Iterator[Offer]:
 
 
 def _total(actions: Sequence[NextAction], name: str) -> Any:
-    known = [number for action in actions if (number := getattr(action, name)) is not None]
+    known = [getattr(action, name) for action in actions if getattr(action, name) is not None]
     return sum(known) if known else None
 
 
@@ -206,8 +206,7 @@ class _Futures:
         fact = next((name for name in still_open if name in chances), None)
         if fact is None:
             return 0.0 if still_open else 1.0
-        rest = {name: pair for name, pair in chances.items() if name != fact}
-        true, false = chances[fact]
+        (true, false), rest = chances[fact], {name: pair for name, pair in chances.items() if name != fact}
         weights = {results | {(fact, True)}: true, results | {(fact, False)}: false, results: 1 - true - false}
         return sum(weight * self.chance(rest, after, likely * weight) for after, weight in weights.items())
 
@@ -225,14 +224,12 @@ def _step(
 ) -> Offer:
     """Return a step that shows facts by their priors, as far as it shows them: with the chance `weight`."""
     action = NextAction(command=command, why=why, calls=calls, usd=usd, person_minutes=minutes)
-    chances = {fact: (weight * PRIORS[fact[0]], weight * (1 - PRIORS[fact[0]])) for fact in facts}
-    return Offer(action, chances, most)
+    return Offer(action, {fact: (weight * PRIORS[fact[0]], weight * (1 - PRIORS[fact[0]])) for fact in facts}, most)
 
 
 def relabel_step(evidence: Evidence) -> NextAction:
     """Return the step that finds out whether failures of dev are the label's."""
-    n = evidence.suspects or RELABELLED
-    minutes = n * MINUTES_PER_CASE
+    minutes = (n := evidence.suspects or RELABELLED) * MINUTES_PER_CASE
     why = (
         f"Relabel up to {n} failed cases without seeing the expected answers ({minutes:.0f} min at most: it ends "
         "as soon as they settle the question)."
@@ -250,10 +247,8 @@ def label_step(evidence: Evidence) -> NextAction:
         why = "Write the labels of `cases label --audit` into the cases, then run the ladder and `decide --probe`."
         return NextAction(command="tuneworthy cases label --audit --apply", why=why, usd=0.0, person_minutes=2.0)
     if audit is not None and audit.decides is False:
-        waive = NextAction(command="", why=messages.WAIVE_DEV, calls=0, usd=0.0, person_minutes=MINUTES_TO_EDIT)
-        return relabel_step(evidence) if evidence.suspects else waive
-    score = evidence.top.score if evidence.top and evidence.top.score is not None else 0.5
-    failed = round(evidence.n_test * (1 - score))
+        return relabel_step(evidence) if evidence.suspects else _step(messages.WAIVE_DEV, []).action
+    failed = round(evidence.n_test * (1 - (evidence.top.score or 0.5 if evidence.top else 0.5)))
     n = audit.to_label if audit else min(SESSION[True], failed) + min(SESSION[False], evidence.n_test - failed)
     minutes = n * MINUTES_PER_CASE
     why = (
@@ -277,6 +272,14 @@ class _Steps:
     gates: Sequence[GateResult]
     costs: Mapping[str, Cost]
 
+    def offered(self) -> list[Offer]:
+        """Return the steps that cost no more than they can save; steps in the same words are one step."""
+        by_words: dict[str, Offer] = {}
+        for step in self.all():
+            same = by_words.setdefault(step.action.why, step)
+            by_words[step.action.why] = replace(same, chances={**same.chances, **step.chances})
+        return [step for step in by_words.values() if step.price <= _worth(self.facts, self.evidence, step)]
+
     def all(self) -> Iterator[Offer]:
         classical = next((one for one in self.gates if one.gate == "classical" and one.status == "fail"), None)
         copied = self._copied() if classical else []
@@ -295,8 +298,7 @@ class _Steps:
     def _copied(self) -> list[FactName]:
         """Return the open question about the target while classical baselines may have copied test cases."""
         names = {"classical", *(one.option for one in self.facts.options if one.kind == "classical")}
-        kinds = {"could_meet", "meets"}
-        return [fact for fact in open_facts(self.facts) if fact[0] in kinds and fact[1] in names]
+        return [fact for fact in open_facts(self.facts) if fact[0] in {"could_meet", "meets"} and fact[1] in names]
 
     def _rung(self, option: str) -> RungEvidence:
         return self.evidence.rungs[next(one for one in self.facts.options if one.option == option).rung]
@@ -334,8 +336,13 @@ class _Steps:
     def _of_fact(self, fact: FactName, unknown: Sequence[FactName]) -> Iterator[Offer]:
         kind, evidence = fact[0], self.evidence
         if fact == ("lever", "knowledge") and all(row.name != "knowledge" for row in evidence.errors or ()):
-            why, command = messages.NAME_DOCUMENTS, "tuneworthy run && tuneworthy decide --probe"
-            yield _uncounted(why, [fact], MINUTES_FOR_DOCUMENTS, command=command, most=MAX_DOCUMENTS)
+            yield _uncounted(
+                messages.NAME_DOCUMENTS,
+                [fact],
+                MINUTES_FOR_DOCUMENTS,
+                command="tuneworthy run && tuneworthy decide --probe",
+                most=MAX_DOCUMENTS,
+            )
         elif evidence.search is not None and fact in SEARCH:
             yield _step(messages.FIX_SEARCH, [one for one in unknown if one in SEARCH], MINUTES_FOR_DOCUMENTS)
         elif kind in {"sound", "could_meet"}:
@@ -378,8 +385,9 @@ class _Steps:
                 f"Set `models.{rung.model}.forwards` to true if the server at this local address passes calls on "
                 "to a hosted model, and to false if it runs the model."
             )
-            open_limits = [one for one in unknown if one[0] == "eligible"]
-            return _step(why, [one for one in open_limits if self._rung(one[1]).model == rung.model])
+            return _step(
+                why, [one for one in unknown if one[0] == "eligible" and self._rung(one[1]).model == rung.model]
+            )
         if limits.usd_per_1k is not None and option.usd_per_1k is None:
             return _step(messages.set_price(option.option) if option.usd_by_answer is None else SET_TRAFFIC, [fact])
         if option.latency_p95_ms is None or option.latency_p95_ci is None:
@@ -407,8 +415,10 @@ class _Steps:
             yield from self._narrow(fact)
         elif evidence.other_models and self.facts.known("could_meet", "model") is None:  # that step measures them
             rung: FactName = ("could_meet", "model")
-            offer = self._run([rung]) if self._can_run("model") else self._fix(rung, [rung])
-            yield replace(offer, chances=_step("", [fact]).chances)
+            yield replace(
+                self._run([rung]) if self._can_run("model") else self._fix(rung, [rung]),
+                chances=_step("", [fact]).chances,
+            )
         else:
             yield _step(
                 "Add a smaller model to [models] as a candidate for training, and run `tuneworthy run --rung model`.",
@@ -417,8 +427,8 @@ class _Steps:
             )
 
     def _unpriced(self, fact: FactName) -> Option | None:
-        compared = (one for one in self.facts.options if one.option == fact[1] or one.kind == "today")
-        return next((one for one in compared if one.usd_by_answer is None), None)
+        unpriced = (one for one in self.facts.options if one.usd_by_answer is None)
+        return next((one for one in unpriced if one.option == fact[1] or one.kind == "today"), None)
 
     def _narrow(self, fact: FactName) -> Iterator[Offer]:
         settings = self.evidence.economics
@@ -481,14 +491,13 @@ class _Steps:
             more = max(50, round(factor * evidence.n_test / 50) * 50)
             chances = {fact: self._chance_with(more, fact) for fact in moving}
             minutes = more * (MINUTES_PER_CASE + rating)
-            usd = sum((rung.usd_per_1k or 0.0) / 1000 * more for rung in tested)
             why = messages.add_cases(more, minutes, rated=bool(rating))
+            usd = sum((rung.usd_per_1k or 0.0) / 1000 * more for rung in tested)
             work: dict[str, Any] = {"usd": usd, "calls": more * len(tested)}
             yield replace(_step(why, [], minutes, command="tuneworthy cases add", **work), chances=chances)
         on_target = {fact: sum(pair) for fact, pair in chances.items() if fact[0] == "meets"}
         near = [fact for fact, chance in on_target.items() if chance < LIKELY]
-        few_hopes = often or max(map(on_target.__getitem__, near), default=1.0) < UNLIKELY
-        if near and few_hopes and not _good_enough(self.facts):
+        if near and (often or max(map(on_target.__getitem__, near)) < UNLIKELY) and not _good_enough(self.facts):
             met = (
                 f"Set `task.target` to {percent}% if that is good enough: a target of {percent}% is met by {rung.name}."
                 for percent in range(floor(100 * evidence.target), 0, -1)
