@@ -244,11 +244,16 @@ def label_step(evidence: Evidence) -> NextAction:
     """
     audit = evidence.label_ceiling
     if audit is not None and audit.uncorrected:
-        why = "Write the labels of `cases label --audit` into the cases, then run the ladder and `decide --probe`."
-        return NextAction(command="tuneworthy cases label --audit --apply", why=why, usd=0.0, person_minutes=2.0)
+        return NextAction(
+            command="tuneworthy cases label --audit --apply",
+            why="Write the labels of `cases label --audit` into the cases, then run the ladder and `decide --probe`.",
+            usd=0.0,
+            person_minutes=2.0,
+        )
     if audit is not None and audit.decides is False:
         return relabel_step(evidence) if evidence.suspects else _step(messages.WAIVE_DEV, []).action
-    failed = round(evidence.n_test * (1 - (evidence.top.score or 0.5 if evidence.top else 0.5)))
+    score = evidence.top.score if evidence.top and evidence.top.score is not None else 0.5
+    failed = round(evidence.n_test * (1 - score))
     n = audit.to_label if audit else min(SESSION[True], failed) + min(SESSION[False], evidence.n_test - failed)
     minutes = n * MINUTES_PER_CASE
     why = (
