@@ -156,8 +156,8 @@ def test_a_printed_step_carries_the_consent_it_needs_without_a_terminal(
     file = run_record / "tuneworthy.toml"
     file.write_text(file.read_text().replace('"world.py:weak"\n', f'"world.py:weak"\n{PAID}'))
     found = with_consent(step, load(run_record), 0.501)
-    assert "`tuneworthy run --rung model --max-usd 0.51`" in found and "`tuneworthy status`" in found
-    assert "`tuneworthy decide --probe --max-usd 0.51 && tuneworthy decide`" in found
+    assert "`tuneworthy run --rung model --max-usd 2`" in found and "`tuneworthy status`" in found
+    assert "`tuneworthy decide --probe --max-usd 2 && tuneworthy decide`" in found
     assert with_consent(found, load(run_record), 0.5) == found
     assert with_consent("tuneworthy run", load(run_record)) == "tuneworthy run --yes"
     with monkeypatch.context() as patched:

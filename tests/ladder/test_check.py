@@ -10,6 +10,7 @@ import pytest
 
 from tests.ladder.check_projects import KEY, LABELS, NO_KEY, PLANTED, SERVED, case, clean, example, model_server, served
 from tuneworthy.cases.addition import add_cases
+from tuneworthy.cases.dataset import ContaminationReport
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.check import CheckReport, check_project
@@ -157,6 +158,24 @@ def test_overlaps_that_leave_too_few_examples_for_dev_are_not_called_nothing_to_
         report = check_project(folder.write(), contact=False)
         (found,) = [str(one) for one in report.findings if one.rule == "contamination"]
         assert todo in found
+
+
+def test_overlaps_with_cases_and_with_dev_are_one_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = dict.fromkeys(("exact", "prompt", "ngram", "edit", "group"), 1)
+    monkeypatch.setattr(ContaminationReport, "counts", dict.fromkeys(("cases", "dev", "dev_test"), counts))
+    report = check_project(clean(tmp_path / "project").write(), contact=False)
+    (found,) = [one for one in report.findings if one.rule == "contamination"]
+    assert found.message.count("5 of 220 examples overlap") == 2
+
+
+def test_scores_of_tried_graders_are_explained(tmp_path: Path) -> None:
+    folder = clean(tmp_path / "project")
+    folder.replace('type = "exact"', 'type = "exact"\n[[graders]]\ntype = "json_schema"\npath = "schema.json"')
+    folder.cases = [{**one, "expected": {"a": n}} for n, one in enumerate(folder.cases)]
+    root = folder.write()
+    (root / "schema.json").write_text('{"type": "object"}')
+    found = [one.message for one in check_project(root, contact=False).findings if one.rule == "grader_tried"]
+    assert ["only the form" in one for one in found] == [False, True], found
 
 
 def test_a_model_that_only_judges_is_not_compared_with_itself(tmp_path: Path) -> None:

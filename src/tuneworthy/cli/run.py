@@ -188,6 +188,8 @@ def _own_key(model: ModelSection) -> bool:
 def with_consent(text: str, project: Project, usd: float | None = None) -> str:
     """Add `--max-usd` or `--yes` to commands in `text` that would be refused without a terminal to ask.
 
+    The limit is twice the cost, in whole dollars, so that a run that costs somewhat more than expected ends.
+
     Args:
         text: The next step, in words.
         project: Its configuration.
@@ -196,7 +198,7 @@ def with_consent(text: str, project: Project, usd: float | None = None) -> str:
     try:
         agree_to_spend(project, None, yes=sys.stdin.isatty())
     except UserError:
-        return ASKING.sub(rf"\g<0> --max-usd {ceil(100 * usd) / 100:.2f}" if usd else r"\g<0> --yes", text)
+        return ASKING.sub(rf"\g<0> --max-usd {ceil(2 * usd)}" if usd else r"\g<0> --yes", text)
     return text
 
 
