@@ -12,7 +12,9 @@ from rows import case, example
 
 from tuneworthy.cases import contamination_index, find_overlaps
 from tuneworthy.cases.contamination import search
+from tuneworthy.cases.near_duplicates import group_near_duplicates
 from tuneworthy.cases.normalize import normalise, words
+from tuneworthy.stats.ratios import effective_groups
 from tuneworthy.types import Case, Example
 
 LONG = "I ordered a new card two weeks ago and it still has not arrived at my home address"
@@ -26,6 +28,8 @@ LONG = "I ordered a new card two weeks ago and it still has not arrived at my ho
         ("Straße", "STRASSE!"),
         ("???", "???"),
         ("我的卡在哪里？", "我的卡在哪里"),
+        ("¿Dónde está mi transacción más reciente?", "donde esta mi transaccion mas reciente"),
+        ("Warum fehlt die Rückgabe?", "Warum&nbsp;fehlt die R&uuml;ckgabe&#63;"),
     ],
 )
 def test_the_same_letters_and_digits_are_a_overlap(question: str, row: str) -> None:
@@ -280,6 +284,25 @@ def test_names_numbers_and_identifiers_tell_questions_apart(monkeypatch: pytest.
     assert [hit.certain for hit in search(rows, cases)] == [False, False, False, True]
     monkeypatch.setattr(contamination_index, "_differ", lambda *_: False)  # switched off
     assert all(hit.certain for hit in search(rows, cases))
+
+
+def test_words_that_take_turns_in_one_place_tell_questions_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    things = ["lamp", "chair", "kettle", "router", "jacket", "drill", "tent", "printer"]
+    asked = "please send the receipt of the {} again because we {} it"
+    rows = [example(asked.format(*words)) for words in (("lamp", "lost"), ("chair", "lost"), ("bill", "burnt"))]
+    rows += [example(asked.format(thing, "tore")) for thing in things]
+    rows += [example(f"question {i} about {VOCABULARY[i]} and {VOCABULARY[-i]}") for i in range(300)]
+    cases = [case(asked.format(thing, "burnt")) for thing in things[1:]]
+    copied = [[case(asked.format(thing, did)) for thing in things] for did in ("burnt", "ate")]
+
+    def found() -> tuple[list[bool], float]:
+        hits = search(rows, [case("where is my lamp"), *cases])
+        grouped = group_near_duplicates([*copied[0], *copied[1]]).cases
+        return [hit.certain for hit in hits[:3]], effective_groups([one.source for one in grouped])
+
+    assert found() == ([False, True, True], 8)
+    monkeypatch.setattr(contamination_index, "_TURNS", 99)  # switched off
+    assert found() == ([True, True, True], 1)
 
 
 def test_what_few_cases_share_still_counts() -> None:

@@ -2,8 +2,9 @@
 
 Words are weighted by their information in bits, log2(rows / rows with the word), so that two texts are as similar as
 the bits that they share. A row is a copy if it has the same answer, names and numbers, differs in at most two words,
-and shares more bits than chance explains. Stretches of words find a case inside a longer row or a system prompt.
-Stretches in many cases (a template, instructions) are removed from both sides first.
+and shares more bits than chance explains. Neither accents nor HTML entities count. Stretches of words find a case
+inside a longer row or a system prompt. Stretches in many cases (a template, instructions) are removed from both first.
+Words that take turns in one place of a phrase ("the _ has not arrived") tell questions apart as names do.
 
 Source: open-instruct's decontamination; Tülu 3 (arXiv 2411.15124) section 3.2, for the stretches of 8 words.
 """
@@ -17,9 +18,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
-from tuneworthy.arrays import Floats, Hashes, Ints
+from tuneworthy.arrays import Bools, Floats, Hashes, Ints
 from tuneworthy.cases.agreement import Agreement, ExpectedAnswer, answer_of, form_of, padded_words
-from tuneworthy.cases.normalize import END, context_of, normalised_bytes, question_of, words, words_of_all
+from tuneworthy.cases.normalize import END, context_of, normalised_bytes, plain, question_of, words, words_of_all
 from tuneworthy.cases.splits import Reason
 from tuneworthy.cases.task_kind import guess_kind
 from tuneworthy.types import Case, CaseOrExample, grouped
@@ -43,6 +44,8 @@ _WEIGHED, _PRIOR = 20_000, 200
 COMMON = 20
 # Cases that may share a stretch however few there are.
 _FEW = 8
+# Words that take turns in one place, and the texts with each, from which they tell questions apart.
+_TURNS, _EACH = 8, 2
 _PORTION_ROWS, _PORTION = 1 << 11, 1 << 17
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 # Tokens that distinguish questions: numbers, identifiers, and capitalised words inside a sentence.
@@ -100,7 +103,7 @@ class ContaminationIndex:
     """
 
     def __init__(self, cases: Sequence[Case], rows: Sequence[CaseOrExample]) -> None:
-        self._questions = [question_of(case) for case in cases]
+        self._questions = [plain(question_of(case)) for case in cases]
         labels = {padded_words(label) for label in guess_kind(case.expected for case in cases).labels}
         self._answers = [ExpectedAnswer(case.expected, labels) for case in cases]
         self._exact = grouped((normalised_bytes(text), number) for number, text in enumerate(self._questions))
@@ -126,7 +129,14 @@ class ContaminationIndex:
         self._keys, key = np.unique(hashes, return_inverse=True)
         self._stretched = _ones(key, owner, (len(self._keys), len(cases)))
         self._n_stretches = self._stretched.sum(axis=0)
+        self._frames, frame = np.unique(self._framed(texts), return_inverse=True)
+        n_times = np.full(len(frame), float(rows is not cases))
+        self._turns = csr_array((n_times, (frame, texts.words)), shape=(len(self._frames), len(self._random)))
         n_with = self._weigh(rows)
+        turns = enumerate((self._turns >= _EACH).tolil().rows)
+        taking = {place: {*some} - {0, 1} for place, some in turns if len(some) >= _TURNS}
+        some = zip(texts.owner.tolist(), frame.tolist(), texts.words.tolist(), strict=True)
+        self._in_turn = grouped((case, (word, taking[at])) for case, at, word in some if word in taking.get(at, ()))
         self._rare = self._stretched * (n_with <= COMMON)[:, None]
         self._bags = self._bag(texts)
         self._case_bits = self._bags @ self._bits
@@ -140,6 +150,11 @@ class ContaminationIndex:
             return read
         places = _places(read, _STRETCH)[np.isin(_stretches(read, self._random, _STRETCH)[1], self._template)]
         return _Texts.of(np.delete(read.words, np.unique(np.add.outer(places, np.arange(_STRETCH)))))
+
+    def _framed(self, texts: _Texts) -> Hashes:
+        """Return a hash of the words before and after each word."""
+        words = self._random[texts.words]
+        return np.roll(words, 1) * _BASE + np.roll(words, -1)
 
     def _bag(self, texts: _Texts) -> csr_array:
         """Return the words of each text, `(n_texts, n_words)`: ones, and the number of words that no case has."""
@@ -158,6 +173,8 @@ class ContaminationIndex:
             texts = self._read([question for _, question in portion])
             n_with += np.bincount(self._bag(texts).indices, minlength=len(n_with))
             n_stretched += self._found(texts).sum(axis=0)
+            place, known = _find(self._framed(texts), self._frames)
+            self._turns += _ones(place, texts.words[known], self._turns.shape, distinct=False)
             counts.update(form for row, _ in portion if (form := form_of(answer_of(row))) in forms)
         n_with[0] = 0
         self._bits = np.log2((n_rows + _PRIOR) / (n_with + 0.5))
@@ -179,7 +196,7 @@ class ContaminationIndex:
                     says = self._n_words[case] >= _MIN_WORDS or self._answers[case].agreement(row) != "other"
                     yield number, Match(not says, _EXACT, -1.0, case)
                 for text in context_of(row):
-                    contexts[text].append(number)
+                    contexts[plain(text)].append(number)
             for number, match in self._near(portion):
                 yield first + number, match
             covered = self._coverage(self._found(self._read([*contexts])), self._stretched, _QUOTED)
@@ -194,10 +211,9 @@ class ContaminationIndex:
         owners, keys = [texts.owner[:0]], [texts.owner[:0]]
         for size in self._sizes:
             owner, hashes = _stretches(texts, self._random, size)
-            place = np.minimum(np.searchsorted(self._keys, hashes), len(self._keys) - 1)
-            known = self._keys[place] == hashes
+            place, known = _find(hashes, self._keys)
             owners.append(owner[known])
-            keys.append(place[known])
+            keys.append(place)
         return _ones(np.concatenate(owners), np.concatenate(keys), (len(texts.ends), len(self._keys)))
 
     def _coverage(self, found: csr_array, stretches: csr_array, least: float) -> dict[tuple[int, int], float]:
@@ -237,6 +253,9 @@ class ContaminationIndex:
             contains = quoted[k] or (covers[k] and agreement != "unlike")
             long_enough = n_words[k] >= (0 if contains and agreement == "unknown" else _WORDS[agreement])
             copies = (contains or edited[k]) and long_enough and not _differ(question, self._questions[c])
+            if copies and c in self._in_turn:
+                has, asks = (words_in[[n]].indices.tolist() for words_in, n in ((bags, row[k]), (self._bags, c)))
+                copies = not any(word not in has and some & {*has} - {*asks} for word, some in self._in_turn[c])
             rank = _NGRAM if score[k] > _COVERED else _EDIT
             yield int(row[k]), Match(not copies, rank, -float(score[k] or alike[k]), c)
 
@@ -251,6 +270,13 @@ def _differ(one: str, other: str) -> bool:
     has = [set(words(text)) for text in texts]
     names = [{word for token in _SPECIFIC.findall(text) for word in words(token)} for text in texts]
     return all(names[k] - has[1 - k] for k in (0, 1))
+
+
+def _find(hashes: Hashes, keys: Hashes) -> tuple[Ints, Bools]:
+    """Return the places among sorted `keys` of the hashes that are keys, and whether each hash is."""
+    place = np.minimum(np.searchsorted(keys, hashes), len(keys) - 1)
+    known = keys[place] == hashes
+    return place[known], known
 
 
 def _places(texts: _Texts, size: int) -> Ints:
@@ -280,7 +306,7 @@ def portions(rows: Iterable[CaseOrExample]) -> Iterator[list[tuple[CaseOrExample
     portion: list[tuple[CaseOrExample, str]] = []
     size = 0
     for row in rows:
-        question = question_of(row)
+        question = plain(question_of(row))
         portion.append((row, question))
         size += len(question) + sum(map(len, context_of(row))) + 1
         if size >= _PORTION or len(portion) == _PORTION_ROWS:

@@ -1,5 +1,6 @@
 """Texts made comparable: for exact matches (letters and digits only) and as words for n-grams."""
 
+import html
 import json
 import re
 import unicodedata
@@ -73,6 +74,16 @@ _ASCII = re.compile("[A-Za-z]")
 _UNSEEN = _FormatTable()
 _DROPPED = bytes(code for code in range(128) if not chr(code).translate(_EXACT))
 _LOWER = bytes(range(256)).lower()
+_ACCENT = re.compile("[\u0300-\u036f]")
+
+
+def plain(text: str) -> str:
+    """Return `text` without HTML entities and without accents, which people omit when they retype a text.
+
+    >>> plain("&iquest;D&oacute;nde&nbsp;está?") == "¿Donde\\xa0esta?"
+    True
+    """
+    return unicodedata.normalize("NFC", _ACCENT.sub("", unicodedata.normalize("NFD", html.unescape(text))))
 
 
 def folded(text: str) -> str:
