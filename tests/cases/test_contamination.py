@@ -297,7 +297,7 @@ def test_words_that_take_turns_in_one_place_tell_questions_apart(monkeypatch: py
 
     def found() -> tuple[list[bool], float]:
         hits = search(rows, [case("where is my lamp"), *cases])
-        grouped = group_near_duplicates([*copied[0], *copied[1]])
+        grouped, _ = group_near_duplicates([*copied[0], *copied[1]])
         return [hit.certain for hit in hits[:3]], effective_groups([one.source for one in grouped])
 
     assert found() == ([False, True, True], 8)
