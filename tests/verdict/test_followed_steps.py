@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 from tests.verdict import random_projects
-from tests.verdict.random_projects import KINDS, Followed, follow
+from tests.verdict.random_projects import KINDS, Followed, draw, follow
 
+from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import RungEvidence
 
 
@@ -50,3 +51,17 @@ def test_the_rules_are_missed_where_they_are_off(monkeypatch: pytest.MonkeyPatch
     assert not installs()
     monkeypatch.setattr(random_projects.messages, "OTHER_JUDGE", random_projects.messages.LABEL_JUDGE)
     assert any(one.faults for one in of_kind("judge_fooled"))
+
+
+def after_failing_steps(seed: int) -> list[str]:
+    """Outcomes while each printed run changes nothing."""
+    evidence, tried, outcomes = random_projects.evidence(draw(seed)), set[str](), list[str]()
+    while len(outcomes) < 2:
+        verdict = decide(evidence, tried=tried)
+        outcomes.append(verdict.outcome.value)
+        tried |= {verdict.next_action.command} if verdict.next_action.command.startswith("tuneworthy run") else set()
+    return outcomes
+
+
+def test_a_step_that_fails_never_turns_an_open_question_into_an_answer() -> None:
+    assert all(len(set(after_failing_steps(seed))) == 1 for seed in range(30))
