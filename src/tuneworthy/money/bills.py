@@ -48,9 +48,7 @@ class Bill:
     @property
     def tokens(self) -> Bounds | None:
         """Those of the prompt and of the answer; None without a language model."""
-        if not self.input_tokens or self.output_tokens is None:
-            return None
-        return self.input_tokens, self.output_tokens
+        return None if not self.input_tokens or self.output_tokens is None else (self.input_tokens, self.output_tokens)
 
     @property
     def tokens_to_serve(self) -> Bounds | None:

@@ -59,8 +59,7 @@ class Money:
     @property
     def saved_usd(self) -> float:
         """Saving and value of a tuned answer, less the required saving."""
-        usd = (self.before.usd_per_1k or 0.0) - (self.tuned.usd_per_1k or 0.0)
-        return usd / 1000 + self.worth - self.required
+        return ((self.before.usd_per_1k or 0.0) - (self.tuned.usd_per_1k or 0.0)) / 1000 + self.worth - self.required
 
     def net_usd(self, requests: float) -> float:
         """Return the gain of a month with so many requests, one-off costs apart."""
@@ -106,14 +105,13 @@ def one_off(settings: Economics) -> dict[str, float]:
 def training_ways(running: RunningCost, requests: float | None) -> list[TrainingWay]:
     """Return each training in its cheapest way, with its upkeep; the dollars are None where the traffic is."""
     of = {name: [way for way in running.ways if way.training == name] for name in get_args(Training)}
-    costs = {name: replace(running, ways=ways) for name, ways in of.items() if ways}
     return [
         TrainingWay(
             training=name,
             serving=cost.title_at(requests),
             usd_per_month=None if requests is None else cost.monthly_usd(requests),
         )
-        for name, cost in costs.items()
+        for name, cost in {name: replace(running, ways=ways) for name, ways in of.items() if ways}.items()
     ]
 
 
@@ -342,8 +340,7 @@ def cost_is_a_reason(
     """
     usd = bill.usd_with(settings)
     saves = saves_enough(bill, settings, required_usd(bill, today_usd, settings))
-    known = has_smaller(usd, smaller_usd) and today_usd is not None
-    return saves if known or saves is False else None
+    return saves if (has_smaller(usd, smaller_usd) and today_usd is not None) or saves is False else None
 
 
 def can_pay(bill: Bill, gain: Gain, settings: Economics) -> bool | None:
@@ -371,8 +368,7 @@ def worth_from(bill: Bill, most_gain: float, settings: Economics) -> float | Non
     if not traffic or most_gain <= 0 or bill.usd_per_1k is None:
         return None
     sums = money(bill, settings)
-    short = sums.one_off_usd / settings.horizon_months - sums.net_usd(traffic)
-    return max(0.0, short) / (most_gain * traffic)
+    return max(0.0, (sums.one_off_usd / settings.horizon_months - sums.net_usd(traffic))) / (most_gain * traffic)
 
 
 def _why(point: Money, band: tuple[float | None, float | None], settings: Economics, required: float | None) -> str:

@@ -174,8 +174,7 @@ class RunningCost:
         if self.usd_per_1k is None:
             return None
         way = self.way_at(requests)
-        servers = way.monthly_usd(requests) if way else 0.0
-        return self.usd_per_1k / 1000 * requests + servers + self.upkeep_usd
+        return self.usd_per_1k / 1000 * requests + (way.monthly_usd(requests) if way else 0.0) + self.upkeep_usd
 
     def saves_against(self, other: "RunningCost", requests: float | None) -> bool:
         """Return whether this costs at least 20 % less than `other`.
@@ -194,8 +193,7 @@ class RunningCost:
         mine, theirs = self.usd_per_1k, other.usd_per_1k
         if requests is not None:
             mine, theirs = self.monthly_usd(requests), other.monthly_usd(requests)
-        spares_server = requests is None and not self.ways and bool(other.ways)
-        return saves(mine, theirs, spares_server=spares_server)
+        return saves(mine, theirs, spares_server=(requests is None and not self.ways and bool(other.ways)))
 
     def usd_per_1k_at(self, requests: float | None) -> float | None:
         """Return the total cost of a thousand answers: with a server of one's own that depends on the traffic.

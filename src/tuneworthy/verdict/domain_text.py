@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from math import log
-from typing import Final
 
 from tuneworthy.config import Project
 from tuneworthy.dataset.checks.language import language_of
@@ -21,13 +20,13 @@ from tuneworthy.types import OutputFormat, Request, content_hash
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import DomainText
 
-FILE: Final = "domain"
+FILE = "domain"
 # Raised whenever other texts are drawn, or they are cut or scored in another way.
-VERSION: Final = 2
+VERSION = 2
 MIN_TEXTS, MAX_TEXTS = 20, 200
-MIN_BYTES: Final = 10
+MIN_BYTES = 10
 # Texts per call.
-BATCH: Final = 8
+BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)

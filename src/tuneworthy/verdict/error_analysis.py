@@ -18,7 +18,7 @@ from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.intervals import clopper_pearson
-from tuneworthy.types import JsonMapping, JsonObject, Variant, content_hash
+from tuneworthy.types import JsonMapping, JsonObject, Variant, content_hash, frozen
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import ErrorClass, ErrorShare
 
@@ -83,7 +83,7 @@ class FailedCase:
     stronger: bool | None = None
 
 
-ANALYSIS_PARTS: Final = {
+ANALYSIS_PARTS = {
     "version": "the version of the error analysis",
     "variant": "the best variant",
     "graders": "the primary grader",
@@ -132,7 +132,7 @@ def enough_passes(n_labels: int) -> int:
     return next((m for m in range(2, SAMPLES) if bdtrc(m - 1, SAMPLES, 1 / n_labels) <= LUCK), SAMPLES)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ErrorAnalysis:
     """The error analysis of one variant on dev.
 

@@ -1,7 +1,7 @@
 """What a verdict rests on: measurements of a project gathered in one value, with what has gone stale named."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from typing import Literal
 
 from tuneworthy.config import Project, serving
@@ -24,7 +24,7 @@ from tuneworthy.money.results import EconomicsResult
 from tuneworthy.regressions.compare import RegressionResult
 from tuneworthy.stats.intervals import lower_bound, target_status, upper_bound
 from tuneworthy.stats.ratios import LEAST_GROUPS
-from tuneworthy.types import MOST_UNSCORED, Bounds, JsonMapping
+from tuneworthy.types import MOST_UNSCORED, Bounds, JsonMapping, frozen
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import TUNED, DomainText, ErrorShare, Forecast, LabelCeiling, Target, TrainingReason
 
@@ -38,7 +38,7 @@ ROWS, RIGHTS, BASE = "training rows", "rights to train on the rows", "a base mod
 COPIES = "classical/nearest"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RungEvidence(RungRecord):
     """A rung of a run as the verdict reads it: its price and its constraints are those of the project file now.
 
@@ -116,7 +116,7 @@ class RungEvidence(RungRecord):
         return f"{self.score:.1%} ({bounds}{n_test - self.unscored} test cases)"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SearchEvidence:
     """How well documents were found for the rung `retrieval`, on dev.
 
@@ -135,7 +135,7 @@ class SearchEvidence:
     oracle_upper: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class JudgeEvidence:
     """The validation of a model that grades; None in `AdoptionEvidence` where no model grades.
 
@@ -152,7 +152,7 @@ class JudgeEvidence:
     numbers: JsonMapping = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DatasetEvidence:
     """A frozen version of the training data.
 
@@ -193,7 +193,7 @@ class DatasetEvidence:
     newer: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PilotEvidence:
     """A pilot: small trainings of growing size.
 
@@ -208,7 +208,7 @@ class PilotEvidence:
     built_gain: tuple[float, Bounds] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ProofEvidence:
     """A proof of a model: that its file is the one that was measured (`parity`), that it is served (`serving`), or that
     it does no worse on recorded traffic (`shadow`).
@@ -226,7 +226,7 @@ class ProofEvidence:
     numbers: JsonMapping = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TrainingEvidence:
     """All that is known of training and shipping.
 
@@ -266,7 +266,7 @@ class TrainingEvidence:
         return tuned is not None and tuned.base is not None and tuned.compared_base == tuned.base
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Evidence:
     """All measurements that gates and decision look at.
 
@@ -398,9 +398,7 @@ class Evidence:
         They do where most relabelled failures are the label's, or as many on test would decide about the target.
         """
         wrong, n = self.wrong_labels
-        if not wrong or self.label_ceiling is not None:
-            return False
-        return 2 * wrong >= n or self.labels_matter(wrong / n)
+        return False if not wrong or self.label_ceiling is not None else 2 * wrong >= n or self.labels_matter(wrong / n)
 
     def labels_matter(self, share: float) -> bool:
         """Return whether labels decide if this share of the failures on test is the label's.

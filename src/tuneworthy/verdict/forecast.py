@@ -14,7 +14,6 @@ Source: Viering and Loog 2021 (https://arxiv.org/abs/2103.10948), section 6: lea
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -24,7 +23,7 @@ from tuneworthy.arrays import Floats
 from tuneworthy.config.ladder import Economics
 from tuneworthy.errors import join_sentences
 from tuneworthy.train.plan import Expected
-from tuneworthy.types import Bounds
+from tuneworthy.types import Bounds, frozen
 from tuneworthy.verdict.base import Forecast
 
 FEWEST_SIZES, FEWEST_SEEDS = 4, 2
@@ -41,7 +40,7 @@ EPOCHS = 3
 HOURS_PER_ROW = 1.5 / 2000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PilotPoint:
     """One training of a pilot.
 
@@ -174,8 +173,7 @@ def _bounds(points: Sequence[PilotPoint], size: int) -> tuple[float, float, floa
     expected = float(np.clip(ahead if bends else means[-1], 0.0, 1.0))
     deviation, freedom = _noise(points, cells)
     t = float(stdtrit(freedom, 1 - BOUND_ALPHA))
-    spread = 1 + (leverage if bends else 1 / float(counts[-1]))
-    low = max(0.0, expected - t * deviation * spread**0.5)
+    low = max(0.0, expected - t * deviation * (1 + (leverage if bends else 1 / float(counts[-1]))) ** 0.5)
     rises = np.diff(means) / np.diff(x)
     steepest = rises[-1] + t * deviation * (1 / counts[-1] + 1 / counts[-2]) ** 0.5 / (x[-1] - x[-2])
     if max(steepest, rises[-2]) >= FLAT:
@@ -203,5 +201,4 @@ def _noise(points: Sequence[PilotPoint], cells: Sequence[Floats]) -> Bounds:
     within = max(0.0, (variance * freedom - sum(whole)) / max(1, freedom - (n_seeds - 1)))
     parts = (between / n_sizes, n_seeds - 1), ((n_sizes - 1) * within / n_sizes, freedom - (n_seeds - 1))
     spread = sum(part**2 / df for part, df in parts if df > 0)
-    total = sum(part for part, _ in parts)
-    return variance**0.5, max(1.0, total**2 / spread) if spread > 0 else float(freedom)
+    return variance**0.5, max(1.0, sum(part for part, _ in parts) ** 2 / spread) if spread > 0 else float(freedom)

@@ -4,7 +4,7 @@ Invariant: whatever is about another dataset, adapter, base or regression set th
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import Literal
 
@@ -26,7 +26,7 @@ from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Kind, ModelSource, latest_artifact
 from tuneworthy.store.shapes import shaped
 from tuneworthy.train.plan import Expected
-from tuneworthy.types import Case, JsonMapping, JsonObject
+from tuneworthy.types import Case, JsonMapping, JsonObject, frozen
 from tuneworthy.verdict.base import Forecast
 from tuneworthy.verdict.evidence import DatasetEvidence, PilotEvidence, ProofEvidence, TrainingEvidence
 from tuneworthy.verdict.forecast import PilotPoint, built_against_raw, forecast, pilot_cost
@@ -112,7 +112,7 @@ def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetE
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PilotDocument:
     """Stored pilot: its training runs, the score to beat, and ids of dataset and base model."""
 
@@ -123,7 +123,7 @@ class PilotDocument:
     base: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ProofCheck:
     """One check of a proof."""
 
@@ -132,7 +132,7 @@ class ProofCheck:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ProofDocument:
     """Stored result of `parity` or `serve`: outcome, checks, and ids of the models that it covers."""
 

@@ -4,7 +4,7 @@ The rows appear in `guide.json`. A cell without a source is practice that nothin
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache
 from types import MappingProxyType
 from typing import Literal, get_args
@@ -12,12 +12,12 @@ from typing import Literal, get_args
 from tuneworthy.config.task import Problem
 from tuneworthy.errors import UnknownName
 from tuneworthy.store.shapes import bundled
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonObject, frozen
 
 Training = Literal["yes", "no", "conditional"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Cell:
     """One cell.
 
@@ -34,7 +34,7 @@ class Cell:
     rungs: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Row:
     """A kind of problem.
 
@@ -62,7 +62,7 @@ class Row:
         return {**asdict(self), "training": self.training}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Guide:
     """Content of `guide.json`."""
 

@@ -7,10 +7,9 @@ it was computed from, and its last day has not passed.
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import sha256
-from typing import Any, Final, NotRequired
+from typing import Any, NotRequired
 
 import orjson
 
@@ -20,19 +19,19 @@ from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord, shaped
 from tuneworthy.store.signatures import document_origin, signed_document
-from tuneworthy.types import content_hash
+from tuneworthy.types import content_hash, frozen
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.suspects import suspects_path
 
-FILE: Final = "verdict"
+FILE = "verdict"
 # How long a verdict holds where no price or model in it ends sooner.
-FRESH_DAYS: Final = 90
-DECIDING: Final = ("run", "errors", "judge", "project", "suspects")
+FRESH_DAYS = 90
+DECIDING = ("run", "errors", "judge", "project", "suspects")
 # What a verdict about shipping rests on besides that.
-SHIPPING: Final = ("pilot", "parity", "serving", "shadow", "datasets/latest", "models/latest-adapter", "reviews")
+SHIPPING = ("pilot", "parity", "serving", "shadow", "datasets/latest", "models/latest-adapter", "reviews")
 
 
-CHANGED_SINCE: Final = {
+CHANGED_SINCE = {
     "run": "the ladder was run again",
     "errors": "the error analysis was run again",
     "judge": "the judge was validated again",
@@ -56,7 +55,7 @@ class StoredHashes(OpenRecord):
     next_action: NotRequired[dict[str, Any]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StoredVerdict:
     """A verdict that was stored.
 
@@ -93,8 +92,7 @@ def tried_commands(project: Project) -> list[str]:
         return []
     run, verdict = ((folder.path / f"{name}.json").stat().st_mtime_ns for name in ("run", FILE))
     command = document.get("next_action", {}).get("command", "")
-    again = [command] if run > verdict and command.startswith("tuneworthy run") else []
-    return [*document.get("tried", []), *again]
+    return [*document.get("tried", []), *([command] if run > verdict and command.startswith("tuneworthy run") else [])]
 
 
 def load_verdict(project: Project, today: date | None = None) -> StoredVerdict | None:

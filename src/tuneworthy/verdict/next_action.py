@@ -33,27 +33,27 @@ MINUTES_PER_CASE, MINUTES_PER_RATING, MINUTES_TO_EDIT = 2.0, 0.5, 2.0
 # The same: to find out own costs, to fix the search or get documents, to add a model or fix a grader, to try a model.
 MINUTES_FOR_COSTS, MINUTES_FOR_DOCUMENTS, MINUTES_TO_FIX, MINUTES_TO_TRY = 20.0, 60.0, 10.0, 15.0
 # Answers of a variant that people rate at least, before its failures count.
-MIN_RATED: Final = 50
+MIN_RATED = 50
 # Test cases that are offered to be added, as multiples of the present number.
-GROWTH: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
+GROWTH = (0.25, 0.5, 1.0, 2.0, 4.0)
 # Additions after which another target is offered too, and where an option is good enough, no further cases.
-MAX_ADDITIONS: Final = 2
-OTHER_TARGET: Final = "Decide whether another target would do, and set `task.target`."
+MAX_ADDITIONS = 2
+OTHER_TARGET = "Decide whether another target would do, and set `task.target`."
 # Chance from which a step is likely enough to settle the answer, and below which further cases are not the only step.
 LIKELY, UNLIKELY = 0.8, 0.5
 # Steps that are named together, at most, and steps that are combined: the best for their price.
 MAX_TOGETHER, MAX_COMBINED = 3, 8
 # Facts that a better search settles.
-SEARCH: Final = frozenset({("could_meet", "retrieval"), ("lever", "knowledge")})
+SEARCH = frozenset({("could_meet", "retrieval"), ("lever", "knowledge")})
 # The highest chance that is stated of a step: the share of such steps that settled the question, of 451
 # (`scripts.simulations`, seeds 31, 33 and 57, 200 test cases), and of any other step.
 MAX_DOCUMENTS, MAX_RUN, MAX_MONEY, MAX_LABELS, SURE = 0.5, 0.85, 0.75, 0.7, 0.95
 # Chance below which a step is not offered where an option is good enough, or where a likelier step failed.
-MIN_CHANCE: Final = 0.05
+MIN_CHANCE = 0.05
 # Results of a step that are less likely are ignored, so that many open options take seconds.
-NEGLIGIBLE: Final = 1e-3
+NEGLIGIBLE = 1e-3
 # Part of the questions of cost that a price or the traffic settles while costs are assumed: simulated.
-SETTLED_BY_TRAFFIC: Final = 0.7
+SETTLED_BY_TRAFFIC = 0.7
 # How likely an unknown fact is true where nothing was measured: assumed.
 PRIORS: Final[Mapping[FactKind, float]] = {
     "sound": 0.9,
@@ -265,7 +265,7 @@ def label_step(evidence: Evidence) -> NextAction:
 
 
 # A step whose calls are not counted.
-_uncounted: Final = partial(_step, usd=None, calls=None)
+_uncounted = partial(_step, usd=None, calls=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -451,8 +451,7 @@ class _Steps:
         most = MAX_MONEY if {*ranges} - {"costs"} else SURE
         yield _step(why, facts, weight=SETTLED_BY_TRAFFIC if "costs" in ranges else 1.0, most=most)
         if "costs" in ranges:
-            both = join_sentences(why, messages.SET_COSTS)
-            yield _step(both, facts, MINUTES_TO_EDIT + MINUTES_FOR_COSTS, most=most)
+            yield _step(join_sentences(why, messages.SET_COSTS), facts, MINUTES_TO_EDIT + MINUTES_FOR_COSTS, most=most)
 
     @property
     def _labels_found(self) -> bool:

@@ -5,12 +5,12 @@ gates of `verdict.gates`, so that the list and the verdict never disagree.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Final, Literal, NamedTuple, get_args
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.text import count
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonObject, frozen
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.answer import Verdict, answer_of
 from tuneworthy.verdict.base import Cost, GateResult, Outcome, Stage
@@ -37,7 +37,7 @@ LEVERS: Final[Mapping[str, StepRow]] = {
     "retrieval": StepRow("4-5", "Add retrieval if the answers are in documents", ["retrieval"], ["retrieval"]),
     "decoding": StepRow("6", "Tune sampling", ["decoding"], ["decoding"]),
 }
-MERGE: Final = "tuneworthy merge, tuneworthy export gguf, "
+MERGE = "tuneworthy merge, tuneworthy export gguf, "
 STEPS: Final[Mapping[str, StepRow]] = {
     "cases": StepRow("1", "Build the test set"),
     "baseline": StepRow("1-2", "Measure the baseline", ["baseline"], ["baseline"]),
@@ -65,7 +65,7 @@ StepStatus = Literal["done", "open", "not_applicable"]
 Judged = tuple[StepStatus, str, str, Cost | None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ProjectState:
     """Contents of a project folder.
 
@@ -95,7 +95,7 @@ class ProjectState:
         return self.verdict is not None and self.verdict.outcome is not Outcome.UNDECIDED and not self.verdict_stale
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Step:
     """A step.
 
@@ -118,7 +118,7 @@ class Step:
     cost: Cost | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Checklist:
     """All steps in order, the next one (None if every step is done), and notes for the reader.
 
@@ -144,8 +144,7 @@ def checklist(state: ProjectState) -> Checklist:
     special = {"cases": _cases, "decision": _decision, "training": _training}
     steps = []
     for name, row in STEPS.items():
-        judge = special.get(name) or (_lever if row.rungs else _later)
-        status, evidence, do, cost = judge(state, gates, name)
+        status, evidence, do, cost = (special.get(name) or (_lever if row.rungs else _later))(state, gates, name)
         steps.append(Step(step=name, day=row.day, title=row.title, status=status, evidence=evidence, do=do, cost=cost))
     following = _next(state, steps)
     action = str(state.verdict.next_action) if following is None and state.verdict and state.decided else ""

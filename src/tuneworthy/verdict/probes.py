@@ -201,13 +201,12 @@ class _Probing:
         classes = {name: class_of(failed, self.enough) for name, failed in self.failed.items()}
         grader, n = max(self.readers.items(), key=itemgetter(1), default=("", 0))
         judged = self.judge_errors or JudgeErrors(n=0, missed=0.0, false_alarms=0.0)
-        sampled = len(self.failed) / self.n_failed if self.failed else 1.0
         rows = rows_of(
             classes,
             [name for name in PROBES if name not in self.not_probed],
             limits=self.limits(),
             real=1 - judged.false_alarms,
-            unseen=round(judged.missed * len(self.right) * sampled),
+            unseen=round(judged.missed * len(self.right) * (len(self.failed) / self.n_failed if self.failed else 1.0)),
             grader=grader if 2 * n > list(classes.values()).count(LABELS) else "",
         )
         pass_rate = None

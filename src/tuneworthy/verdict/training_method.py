@@ -11,10 +11,10 @@ from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.outcome import Ruling
 
 # Share of right samples between which a model can learn from its own answers.
-LEARNABLE: Final = (0.1, 0.7)
+LEARNABLE = (0.1, 0.7)
 # Pairs or rated answers from which there is something to prefer, and the keys of a row or turn that rate an answer.
-FEWEST_PREFERENCES: Final = 50
-RATINGS: Final = ("rating", "feedback", "score", "thumbs")
+FEWEST_PREFERENCES = 50
+RATINGS = ("rating", "feedback", "score", "thumbs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +76,14 @@ def method_of(evidence: Evidence, ruling: Ruling) -> Method:
     if evidence.preferences:
         return "preference"
     rate = evidence.pass_rate
-    checked = evidence.judge.valid if evidence.judge else evidence.kind != "free_text"
     if (
         (evidence.only_dev or not evidence.has_examples)
-        and checked
+        and (evidence.judge.valid if evidence.judge else evidence.kind != "free_text")
         and rate is not None
         and LEARNABLE[0] <= rate <= LEARNABLE[1]
     ):
         return "rl"
-    if evidence.kind == "label" and evidence.best == "classical":
-        return "classifier"
-    return "sft"
+    return "classifier" if evidence.kind == "label" and evidence.best == "classical" else "sft"
 
 
 def has_preferences(examples: Iterable[Example]) -> bool:

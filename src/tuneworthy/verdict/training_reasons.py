@@ -22,8 +22,8 @@ from tuneworthy.verdict.options import Option
 # Lower bound of the share of failures from which a class is a reason.
 CLASS_SHARE = 0.2
 STATUS: Final[Mapping[bool | None, ReasonStatus]] = {True: "measured", False: "refuted", None: "unknown"}
-NO_TARGET: Final = "The project sets no target."
-ERRORS_UNKNOWN: Final = "The causes of wrong answers have not been analysed."
+NO_TARGET = "The project sets no target."
+ERRORS_UNKNOWN = "The causes of wrong answers have not been analysed."
 # Whether a reason is measured (None: unknown), with its evidence as a sentence.
 Reading = tuple[bool | None, str]
 
@@ -186,9 +186,8 @@ REASONS: Final[Mapping[ReasonName, Callable[[Evidence, DecisionFacts], Reading]]
 
 def reasons_of(evidence: Evidence, facts: DecisionFacts) -> list[TrainingReason]:
     """Return all reasons to train; the reason that the team has in mind first."""
-    readings = {name: read(evidence, facts) for name, read in REASONS.items()}
     rows = [
         TrainingReason(reason=name, status=STATUS[value], evidence=sentence)
-        for name, (value, sentence) in readings.items()
+        for name, (value, sentence) in {name: read(evidence, facts) for name, read in REASONS.items()}.items()
     ]
     return sorted(rows, key=lambda row: row.reason != evidence.motivation)
