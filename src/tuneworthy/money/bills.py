@@ -93,6 +93,8 @@ class Bill:
         )
 
     def _ways(self, settings: Economics, tokens: Bounds | None, params_b: float | None, **more: Any) -> tuple[Way, ...]:
-        if self.yours and settings.serve_usd_per_month is None:
-            return (YOURS,)
-        return ways_for(settings, tokens, params_b, p95_ms=self.p95_ms, **more)
+        return (
+            (YOURS,)
+            if self.yours and settings.serve_usd_per_month is None
+            else ways_for(settings, tokens, params_b, p95_ms=self.p95_ms, **more)
+        )

@@ -368,7 +368,7 @@ def worth_from(bill: Bill, most_gain: float, settings: Economics) -> float | Non
     if not traffic or most_gain <= 0 or bill.usd_per_1k is None:
         return None
     sums = money(bill, settings)
-    return max(0.0, (sums.one_off_usd / settings.horizon_months - sums.net_usd(traffic))) / (most_gain * traffic)
+    return max(0.0, sums.one_off_usd / settings.horizon_months - sums.net_usd(traffic)) / (most_gain * traffic)
 
 
 def _why(point: Money, band: tuple[float | None, float | None], settings: Economics, required: float | None) -> str:
@@ -410,9 +410,11 @@ def _no_bill(before: RunningCost, required: float | None) -> str:
             "The recommended option runs on a server of your own. A fine-tuned model would need one as well, so "
             "training cannot reduce the bill."
         )
-    if required is not None:
-        return text
-    return join_sentences(text, "To count the value of better answers, set `economics.usd_per_wrong_answer`.")
+    return (
+        text
+        if required is not None
+        else join_sentences(text, "To count the value of better answers, set `economics.usd_per_wrong_answer`.")
+    )
 
 
 def money_sentence(result: EconomicsResult) -> str:

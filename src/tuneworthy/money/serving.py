@@ -139,9 +139,11 @@ def saves(mine: float | None, theirs: float | None, *, spares_server: bool = Fal
     >>> saves(0.8, 1.0), saves(0.9, 1.0), saves(0.0, 0.0), saves(0.0, 0.0, spares_server=True), saves(1.0, None)
     (True, False, False, True, True)
     """
-    if mine is None or theirs is None:
-        return mine is not None
-    return mine <= SAVING * theirs and (mine < theirs or spares_server)
+    return (
+        mine is not None
+        if mine is None or theirs is None
+        else mine <= SAVING * theirs and (mine < theirs or spares_server)
+    )
 
 
 @frozen
@@ -161,9 +163,11 @@ class RunningCost:
 
     def way_at(self, requests: float | None) -> Way | None:
         """Return the cheapest way for so many requests a month; None without one, or if it depends on the traffic."""
-        if requests is None and len(self.ways) > 1:
-            return None
-        return min(self.ways, key=lambda way: way.monthly_usd(requests or 0.0), default=None)
+        return (
+            None
+            if requests is None and len(self.ways) > 1
+            else min(self.ways, key=lambda way: way.monthly_usd(requests or 0.0), default=None)
+        )
 
     def title_at(self, requests: float | None) -> str:
         way = self.way_at(requests)
@@ -193,7 +197,7 @@ class RunningCost:
         mine, theirs = self.usd_per_1k, other.usd_per_1k
         if requests is not None:
             mine, theirs = self.monthly_usd(requests), other.monthly_usd(requests)
-        return saves(mine, theirs, spares_server=(requests is None and not self.ways and bool(other.ways)))
+        return saves(mine, theirs, spares_server=requests is None and not self.ways and bool(other.ways))
 
     def usd_per_1k_at(self, requests: float | None) -> float | None:
         """Return the total cost of a thousand answers: with a server of one's own that depends on the traffic.

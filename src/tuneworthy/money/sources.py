@@ -61,9 +61,11 @@ def facts_of(reference: Bill | None, settings: Economics, gain: Bounds | None) -
 
     def setting(name: str, row: Source) -> Fact:
         value: Any = getattr(settings, name)
-        if name in given:
-            return Fact(value, "project file", "project", unit=row.unit)
-        return Fact(value, row.source, row.mark, table.date, row.unit)
+        return (
+            Fact(value, "project file", "project", unit=row.unit)
+            if name in given
+            else Fact(value, row.source, row.mark, table.date, row.unit)
+        )
 
     facts = {name: setting(name, row) for name, row in table.sources.items()}
     if reference is not None and reference.trained_b is not None and "serve_params_b" not in given:

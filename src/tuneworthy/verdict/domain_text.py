@@ -143,6 +143,8 @@ def _cut(text: str, size: int) -> str:
     ('the river', 'unbr')
     """
     content = text.encode()
-    if len(content) <= size:
-        return text
-    return content[: size + 1].decode(errors="ignore").rpartition(" ")[0] or content[:size].decode(errors="ignore")
+    return (
+        text
+        if len(content) <= size
+        else content[: size + 1].decode(errors="ignore").rpartition(" ")[0] or content[:size].decode(errors="ignore")
+    )

@@ -43,7 +43,7 @@ SAMPLES = 4
 # Accepted chance of passing by guessing: with few labels more of the k answers must be right.
 LUCK = 0.15
 # Rung or command; "" where no lever but training is known.
-FIXED_BY: Mapping[ErrorClass, str] = {
+FIXED_BY = {
     "refusal": "prompt",
     "format": "few_shot",
     "label_or_grader": "cases label",
@@ -107,7 +107,7 @@ def class_of(failed: FailedCase, enough: int = 2) -> ErrorClass:
     >>> class_of(FailedCase(case="b", passes=1, stronger=True))
     'reasoning'
     """
-    applies: Mapping[ErrorClass, bool] = {
+    applies = {
         "refusal": failed.reason in REFUSALS,
         "format": failed.malformed and bool(failed.in_form),
         "label_or_grader": bool(failed.suspected or failed.readable_by),
@@ -127,9 +127,11 @@ def enough_passes(n_labels: int) -> int:
     >>> enough_passes(0), enough_passes(77), enough_passes(3), enough_passes(2)
     (2, 2, 3, 4)
     """
-    if n_labels < 2:
-        return 2
-    return next((m for m in range(2, SAMPLES) if bdtrc(m - 1, SAMPLES, 1 / n_labels) <= LUCK), SAMPLES)
+    return (
+        2
+        if n_labels < 2
+        else next((m for m in range(2, SAMPLES) if bdtrc(m - 1, SAMPLES, 1 / n_labels) <= LUCK), SAMPLES)
+    )
 
 
 @frozen
@@ -252,9 +254,11 @@ def load_error_analysis(session: Session, variant: Variant) -> tuple[ErrorAnalys
         return None, []
     now = fingerprint(session, variant)
     changed = [words for part, words in ANALYSIS_PARTS.items() if stored.of.get(part) != now[part]]
-    if stored.of.get("version") != VERSION:
-        return None, changed[:1]
-    return session.folder.read(FILE, ErrorAnalysis), changed
+    return (
+        (None, changed[:1])
+        if stored.of.get("version") != VERSION
+        else (session.folder.read(FILE, ErrorAnalysis), changed)
+    )
 
 
 def best_language_model(record: RunRecord) -> Variant | None:

@@ -398,7 +398,7 @@ class Evidence:
         They do where most relabelled failures are the label's, or as many on test would decide about the target.
         """
         wrong, n = self.wrong_labels
-        return False if not wrong or self.label_ceiling is not None else 2 * wrong >= n or self.labels_matter(wrong / n)
+        return bool(wrong) and self.label_ceiling is None and (2 * wrong >= n or self.labels_matter(wrong / n))
 
     def labels_matter(self, share: float) -> bool:
         """Return whether labels decide if this share of the failures on test is the label's.
@@ -428,9 +428,11 @@ class Evidence:
 
     def difference(self, a: RungEvidence | None, b: RungEvidence | None) -> RungDifference | None:
         """Return the paired difference of `b` to `a` on test; None if it was not measured, or shows nothing."""
-        if a is None or b is None or self.few_groups:
-            return None
-        return next((row for row in self.differences if (row.a, row.b) == (a.rung, b.rung)), None)
+        return (
+            None
+            if a is None or b is None or self.few_groups
+            else next((row for row in self.differences if (row.a, row.b) == (a.rung, b.rung)), None)
+        )
 
     def bill(self, rung: RungEvidence | None) -> Bill:
         """Return what an answer of a rung costs; of none, one without a name and a price."""
@@ -445,9 +447,11 @@ class Evidence:
     def difference_words(self, rung: RungEvidence) -> str:
         """Return how a rung compares with the best before it, as the end of a sentence; "" if it was not compared."""
         against = next((other for other in self.rungs.values() if other.variant == rung.compared_to), None)
-        if against is None or rung.delta is None or rung.delta_ci is None:
-            return ""
-        return "; " + messages.difference(against.label, rung.delta, rung.delta_ci)
+        return (
+            ""
+            if against is None or rung.delta is None or rung.delta_ci is None
+            else "; " + messages.difference(against.label, rung.delta, rung.delta_ci)
+        )
 
     @property
     def without_training(self) -> RungEvidence | None:
@@ -486,9 +490,14 @@ class Evidence:
         """
         if self.target is None:
             return None
-        if rung is not None and rung.rung == "classical" and self.accepts_copies and "classical" not in self.waivers:
-            return "unresolved"
-        if rung is None or rung.has_holes or rung.score is None or rung.n_effective is None or self.few_groups:
+        if (
+            rung is None
+            or rung.has_holes
+            or rung.score is None
+            or rung.n_effective is None
+            or self.few_groups
+            or (rung.rung == "classical" and self.accepts_copies and "classical" not in self.waivers)
+        ):
             return "unresolved"
         if rung.constant and rung.beats_majority is False:
             return "missed"
@@ -497,9 +506,11 @@ class Evidence:
             rung.score, rung.n_effective, self.target, self.margin, options=options, additions=self.additions
         )
         recalls = [self.recall_of(rung, label, options) for label in self.critical]
-        if status == "met" and rung.beats_majority is False:
-            return "unresolved"
-        return min([status, *recalls], key=("missed", "unresolved", "met").index)
+        return (
+            "unresolved"
+            if status == "met" and rung.beats_majority is False
+            else min([status, *recalls], key=("missed", "unresolved", "met").index)
+        )
 
     def recall_of(self, rung: RungEvidence, label: str, options: int = 1) -> Target:
         """Say whether the recall of a critical label is reached, by its one-sided bound at 0.05 / `options`."""
@@ -566,10 +577,11 @@ def rungs_of(record: RunRecord, project: Project) -> dict[str, RungEvidence]:
             served = bill.running(numbers).usd_per_1k_at(numbers.requests_per_month)
             usd = usd if served is None else served
         model = project.models.get(name)
+        hosted = model is not None and model.hosted
         violated = row.violated or serving.violation(
             project.constraints,
             model=name,
-            hosted=model is not None and model.hosted,
+            hosted=hosted,
             p95_ms=row.latency_p95_ms,
             p95_interval=row.latency_p95_ci,
             usd_per_1k=usd,
@@ -580,8 +592,9 @@ def rungs_of(record: RunRecord, project: Project) -> dict[str, RungEvidence]:
             "usd_per_1k": own_usd,
             "violated": violated,
         }
-        hosted, may_forward = (model.hosted, model.may_forward) if model else (False, False)
-        rungs[row.rung] = RungEvidence(**known, model=name, hosted=hosted, may_forward=may_forward)
+        rungs[row.rung] = RungEvidence(
+            **known, model=name, hosted=hosted, may_forward=model is not None and model.may_forward
+        )
     return rungs
 
 

@@ -226,10 +226,9 @@ def _keys(case: Case) -> set[str]:
 
 
 def _values(expected: Any) -> list[Any]:
-    if isinstance(expected, dict):
-        return [leaf for value in expected.values() for leaf in _values(value)]
-    if isinstance(expected, list):
-        return [leaf for value in expected for leaf in _values(value)]
+    if isinstance(expected, dict | list):
+        inner = expected.values() if isinstance(expected, dict) else expected
+        return [leaf for value in inner for leaf in _values(value)]
     return [] if expected in (None, "") else [expected]
 
 

@@ -65,8 +65,9 @@ def training_of(
     tested = (tuned.classifier or tuned.adapter) if tuned else None
     regressions, sets_missing, changed = _regressions(project, tuned)
     if trained is not None and tested not in {None, trained.id}:
-        newer = f"The fine-tuned model {trained.id} is newer than the one compared on the test set ({tested})"
-        changed = [newer, *changed]
+        changed.insert(
+            0, f"The fine-tuned model {trained.id} is newer than the one compared on the test set ({tested})"
+        )
     return TrainingEvidence(
         dataset=None if version is None else _dataset(store, version, cases),
         pilot=pilot,
@@ -167,9 +168,11 @@ def _pilot(store: Folder, version: Version | None, cost: Callable[[int], str]) -
     if base is not None and found.base not in {base.id, source.spec, source.sha256}:
         changed.append(f"the base model of the pilot runs is {found.base}, not {base.id}")
     pilot = PilotEvidence(n=len(found.points), changed=changed, built_gain=built_against_raw(found.points))
-    if changed:
-        return pilot, Forecast(status="unknown", cost=cost(n))
-    return pilot, forecast(found.points, found.n_examples, found.baseline, cost=cost)
+    return (
+        (pilot, Forecast(status="unknown", cost=cost(n)))
+        if changed
+        else (pilot, forecast(found.points, found.n_examples, found.baseline, cost=cost))
+    )
 
 
 def _proof(store: Folder, name: str, tuned: TunedDetail | None) -> ProofEvidence | None:
@@ -184,21 +187,19 @@ def _proof(store: Folder, name: str, tuned: TunedDetail | None) -> ProofEvidence
     detail = proof.detail or "; ".join(failed) or f"checks passed: {len(proof.checks)}"
     detail += f" (cause: `{proof.cause}`)" if proof.cause else ""
     ids = proof.ids if name == PARITY else {"artifact": proof.artifact}
-    numbers: JsonObject = {form: identity for form, identity in ids.items() if identity}
-    numbers["checks"] = {check.name: check.status for check in proof.checks}
-    if proof.engine:
-        numbers["engine"] = proof.engine
-    changed = []
-    if name == PARITY:
-        for form, shown in proof.ids.items():
-            current = getattr(made, form)
-            if current not in {None, shown}:
-                changed.append(
-                    f"The parity check does not cover the current model (form `{form}`): it covers "
-                    f"{shown or 'no such file'}, but {subject} {current}"
-                )
-    else:
-        changed = _not_served(proof, made, subject)
+    checks = {check.name: check.status for check in proof.checks}
+    known = {**ids, "checks": checks, "engine": proof.engine}
+    numbers = {key: value for key, value in known.items() if value or key == "checks"}
+    changed = (
+        _not_served(proof, made, subject)
+        if name != PARITY
+        else [
+            f"The parity check does not cover the current model (form `{form}`): it covers "
+            f"{shown or 'no such file'}, but {subject} {current}"
+            for form, shown in proof.ids.items()
+            if (current := getattr(made, form)) not in {None, shown}
+        ]
+    )
     return ProofEvidence(status=proof.status, detail=detail, changed=changed, numbers=numbers)
 
 
@@ -216,8 +217,8 @@ def _shadow(project: Project, store: Folder, record: RunRecord | None) -> ProofE
         return None
     verdict, margin = found.verdict, found.verdict.results[0].margin
     today, grader = record.rung("baseline"), record.provenance.graders.get(record.primary)
-    same = (rung.variant, grader, project.task.margin) == (found.variant, found.grader, margin)
-    same = same and found.production_id in {"", today.variant if today else ""}
+    now, then = (rung.variant, grader, project.task.margin), (found.variant, found.grader, margin)
+    same = now == then and found.production_id in {"", today.variant if today else ""}
     other = (
         f"The shadow replay tested {found.candidate} ({found.variant[:8]}) at a margin of {100 * margin:.1f} "
         "points. The last run has another tuned model, production, grader or margin."

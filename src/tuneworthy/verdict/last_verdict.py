@@ -122,7 +122,8 @@ def load_verdict(project: Project, today: date | None = None) -> StoredVerdict |
 def _hashes(project: Project) -> dict[str, str]:
     folder, beside = Folder(project.root), {"reviews": project.root / REVIEWS, "suspects": suspects_path(project)}
     documents = [name for name in (*DECIDING, *SHIPPING) if name not in {"project", *beside}]
-    hashes = {name: content_hash(folder.read(name, object)) for name in documents}
-    for name, path in beside.items():
-        hashes[name] = sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-    return hashes | {"project": content_hash(project.model_dump(mode="json"))}
+    return {
+        **{name: content_hash(folder.read(name, object)) for name in documents},
+        **{name: sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for name, path in beside.items()},
+        "project": content_hash(project.model_dump(mode="json")),
+    }

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, combinations
 from math import floor, inf
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.money.economics import SET_TRAFFIC, has_smaller, monthly_saving, one_off, open_ranges
@@ -20,7 +20,7 @@ from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Cost, GateResult, NextAction
 from tuneworthy.verdict.error_analysis import LABELS
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
-from tuneworthy.verdict.facts import DEV, RUNG_OF, DecisionFacts, FactKind, FactName
+from tuneworthy.verdict.facts import DEV, RUNG_OF, DecisionFacts, FactName
 from tuneworthy.verdict.gates.to_decide import lacks_shots
 from tuneworthy.verdict.options import FEWEST_TIMED, Option, open_latency
 from tuneworthy.verdict.outcome import decided, open_facts
@@ -55,7 +55,7 @@ NEGLIGIBLE = 1e-3
 # Part of the questions of cost that a price or the traffic settles while costs are assumed: simulated.
 SETTLED_BY_TRAFFIC = 0.7
 # How likely an unknown fact is true where nothing was measured: assumed.
-PRIORS: Final[Mapping[FactKind, float]] = {
+PRIORS = {
     "sound": 0.9,
     "could_meet": 0.15,
     "could_teach": 0.15,
@@ -497,9 +497,9 @@ class _Steps:
             minutes = more * (MINUTES_PER_CASE + rating)
             why = messages.add_cases(more, minutes, rated=bool(rating))
             usd = sum((rung.usd_per_1k or 0.0) / 1000 * more for rung in tested)
-            work: dict[str, Any] = {"usd": usd, "calls": more * len(tested)}
-            yield replace(_step(why, [], minutes, command="tuneworthy cases add", **work), chances=chances)
-        on_target = {fact: sum(pair) for fact, pair in chances.items() if fact[0] == "meets"}
+            step = _step(why, [], minutes, command="tuneworthy cases add", usd=usd, calls=more * len(tested))
+            yield replace(step, chances=chances)
+        on_target = {fact: sum(pair) for fact, pair in chances.items()}
         near = [fact for fact, chance in on_target.items() if chance < LIKELY]
         if near and (often or max(map(on_target.__getitem__, near)) < UNLIKELY) and not _good_enough(self.facts):
             met = (
@@ -524,8 +524,8 @@ class _Steps:
     def _open_recalls(self, fact: FactName) -> list[str]:
         """Return the critical labels that leave open whether an option meets the target."""
         evidence, rung = self.evidence, self._rung(fact[1])
-        found = {label: evidence.recall_of(rung, label, evidence.n_options) for label in evidence.critical}
-        return [label for label, status in found.items() if status == "unresolved"]
+        options = evidence.n_options
+        return [one for one in evidence.critical if evidence.recall_of(rung, one, options) == "unresolved"]
 
     def _chance_with(self, more: int, fact: FactName) -> Bounds:
         evidence, rung = self.evidence, self._rung(fact[1])

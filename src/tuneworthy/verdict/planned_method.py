@@ -34,9 +34,11 @@ class PlannedMethod:
     @property
     def sentence(self) -> str:
         """The whole for people; "" if there is nothing to say."""
-        if self.method is None:
-            return join_sentences(self.why, self.step)
-        return f"Method: {self.method}. {self.why} {self.step} [{self.source}]"
+        return (
+            join_sentences(self.why, self.step)
+            if self.method is None
+            else f"Method: {self.method}. {self.why} {self.step} [{self.source}]"
+        )
 
 
 def planned_method(project: Project) -> PlannedMethod:

@@ -5,8 +5,8 @@ gates of `verdict.gates`, so that the list and the verdict never disagree.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, field
-from typing import Final, Literal, NamedTuple, get_args
+from dataclasses import asdict, dataclass, field
+from typing import Literal, NamedTuple, get_args
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.text import count
@@ -31,14 +31,14 @@ class StepRow(NamedTuple):
 
 
 # The levers may be taken in any order.
-LEVERS: Final[Mapping[str, StepRow]] = {
+LEVERS = {
     "prompt": StepRow("1-2", "Improve the prompt", ["prompt", "few_shot"], ["prompt", "few_shot"]),
     "model": StepRow("3", "Try a different model", ["other_models"], ["model"]),
     "retrieval": StepRow("4-5", "Add retrieval if the answers are in documents", ["retrieval"], ["retrieval"]),
     "decoding": StepRow("6", "Tune sampling", ["decoding"], ["decoding"]),
 }
 MERGE = "tuneworthy merge, tuneworthy export gguf, "
-STEPS: Final[Mapping[str, StepRow]] = {
+STEPS = {
     "cases": StepRow("1", "Build the test set"),
     "baseline": StepRow("1-2", "Measure the baseline", ["baseline"], ["baseline"]),
     **LEVERS,
@@ -95,7 +95,7 @@ class ProjectState:
         return self.verdict is not None and self.verdict.outcome is not Outcome.UNDECIDED and not self.verdict_stale
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Step:
     """A step.
 
@@ -142,10 +142,10 @@ Gates = Mapping[str, GateResult]
 def checklist(state: ProjectState) -> Checklist:
     gates = {result.gate: result for stage in get_args(Stage) for result in run_gates(state.evidence, stage)}
     special = {"cases": _cases, "decision": _decision, "training": _training}
-    steps = []
-    for name, row in STEPS.items():
-        status, evidence, do, cost = (special.get(name) or (_lever if row.rungs else _later))(state, gates, name)
-        steps.append(Step(step=name, day=row.day, title=row.title, status=status, evidence=evidence, do=do, cost=cost))
+    judges = {name: special.get(name) or (_lever if row.rungs else _later) for name, row in STEPS.items()}
+    steps = [
+        Step(name, STEPS[name].day, STEPS[name].title, *judge(state, gates, name)) for name, judge in judges.items()
+    ]
     following = _next(state, steps)
     action = str(state.verdict.next_action) if following is None and state.verdict and state.decided else ""
     note = (
@@ -235,9 +235,11 @@ def _later(state: ProjectState, gates: Gates, name: str) -> Judged:
     text = ", ".join(f"{result.gate}: {result.status}" for result in results)
     if state.decided and state.verdict is not None and state.verdict.outcome is Outcome.DO_NOT_FINE_TUNE:
         return "not_applicable", "The verdict is not to fine-tune, so this step is not needed.", "", None
-    if not open_gates:
-        return "done", text, "", None
-    return "open", join_sentences(text, open_gates[0].message), STEPS[name].do, None
+    return (
+        ("done", text, "", None)
+        if not open_gates
+        else ("open", join_sentences(text, open_gates[0].message), STEPS[name].do, None)
+    )
 
 
 def _training(state: ProjectState, gates: Gates, name: str) -> Judged:

@@ -6,7 +6,7 @@ it is stored, resumed and counted against the budget like any other.
 
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -28,7 +28,6 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.text import plural
 from tuneworthy.types import Case, JsonMapping, Trace, Variant, canonical
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import ErrorClass
 from tuneworthy.verdict.error_analysis import (
     FILE,
     LABELS,
@@ -46,7 +45,7 @@ from tuneworthy.verdict.label_votes import CLASSIFIER, GIVEN, Voter, classifier_
 
 # Probes whose answers a judge would have to grade, and the share of its verdicts on the failed variant that people
 # may overrule: beyond it, nothing that it says of other answers counts.
-GRADED: tuple[ErrorClass, ...] = ("format", "knowledge", "instability", "reasoning")
+GRADED = ("format", "knowledge", "instability", "reasoning")
 MOST_OVERRULED = 0.1
 # Score from which a free text is no failure, where the project sets no target.
 GOOD_TEXT = 0.9
@@ -87,14 +86,12 @@ class _Probing:
         self.texts: dict[str, str] = {}
         self.failed: dict[str, FailedCase] = {}
         self.not_probed: dict[str, str] = {}
-        self.n_failed = 0
-        self.calls = 0
-        self.cost_usd = 0.0
-        self.label_chance = 0.0
+        self.n_failed = self.calls = 0
+        self.cost_usd = self.label_chance = 0.0
         self.judge_errors: JudgeErrors | None = None
         self.readers: Counter[str] = Counter()  # right answers that the grader cannot read, by the grader that can
         self.repeats_vary = True
-        self.made: Mapping[ErrorClass, Callable[[], Awaitable[None]]] = {
+        self.made = {
             "format": self._format,
             "label_or_grader": self._label_or_grader,
             "knowledge": self._knowledge,
@@ -422,9 +419,11 @@ def answer_key(text: str, kind: str, labels: Sequence[str]) -> str:
     if kind == "json":
         value = find_object(text)
         return "" if value is None else canonical(value).decode()
-    if kind != "label":
-        return normalise(text)
-    return next((label for key in (str.strip, normalise) for label in labels if key(label) == key(text)), "")
+    return (
+        normalise(text)
+        if kind != "label"
+        else next((label for key in (str.strip, normalise) for label in labels if key(label) == key(text)), "")
+    )
 
 
 def form(case: Case, text: str, reason: str, labels: Sequence[str], schema: JsonMapping | None) -> tuple[bool, bool]:

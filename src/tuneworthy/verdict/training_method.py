@@ -1,8 +1,7 @@
 """Training method for a verdict to train: SFT, preference, RL, distillation or classifier. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from tuneworthy.cases.pairs import rejected_answer
 from tuneworthy.types import Example
@@ -26,7 +25,7 @@ class TrainingMethod:
     step: str
 
 
-METHODS: Final[Mapping[Method, TrainingMethod]] = {
+METHODS = {
     "sft": TrainingMethod(
         "Training on labelled examples is the default, and nothing measured speaks for another method.",
         "https://arxiv.org/abs/2405.00732",

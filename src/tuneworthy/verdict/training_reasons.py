@@ -46,9 +46,11 @@ def quality(evidence: Evidence, facts: DecisionFacts) -> Reading:
         return None, NO_TARGET
     if met := _meeting(facts, eligible=True):
         return False, f"{met[0].option} meets the target of {evidence.target:.1%}."
-    if unsettled := _unsettled(facts):
-        return None, unsettled
-    return True, f"No eligible option meets the target of {evidence.target:.1%}."
+    return (
+        (None, unsettled)
+        if (unsettled := _unsettled(facts))
+        else (True, f"No eligible option meets the target of {evidence.target:.1%}.")
+    )
 
 
 def cost(evidence: Evidence, facts: DecisionFacts) -> Reading:
@@ -59,9 +61,11 @@ def cost(evidence: Evidence, facts: DecisionFacts) -> Reading:
     if evidence.target is None:
         return None, NO_TARGET
     if not facts.known("meets", chosen.option):
-        if unsettled := _unsettled(facts):
-            return None, unsettled
-        return False, "No eligible option meets the target, so there is no bill to reduce."
+        return (
+            (None, unsettled)
+            if (unsettled := _unsettled(facts))
+            else (False, "No eligible option meets the target, so there is no bill to reduce.")
+        )
     if chosen.usd_by_answer is None:
         return value, f"The price of {chosen.option} is unknown."
     if chosen.usd_by_answer == 0:
@@ -188,6 +192,7 @@ def reasons_of(evidence: Evidence, facts: DecisionFacts) -> list[TrainingReason]
     """Return all reasons to train; the reason that the team has in mind first."""
     rows = [
         TrainingReason(reason=name, status=STATUS[value], evidence=sentence)
-        for name, (value, sentence) in {name: read(evidence, facts) for name, read in REASONS.items()}.items()
+        for name, read in REASONS.items()
+        for value, sentence in [read(evidence, facts)]
     ]
     return sorted(rows, key=lambda row: row.reason != evidence.motivation)
