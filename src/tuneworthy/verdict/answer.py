@@ -1,7 +1,7 @@
 """Verdict: outcome, reasons, options and next step as one value."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 import orjson
@@ -9,7 +9,7 @@ import orjson
 from tuneworthy.errors import join_sentences
 from tuneworthy.money.results import EconomicsResult, Fact
 from tuneworthy.money.serving import SizeFrom, Training, Way, hardware_table
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonObject, frozen
 from tuneworthy.verdict.base import (
     DomainText,
     ErrorShare,
@@ -32,10 +32,10 @@ ANSWERS: Final[Mapping[Outcome, str]] = {
     Outcome.SHIP: "Ship the fine-tuned model",
     Outcome.DO_NOT_SHIP: "Do not ship the fine-tuned model",
 }
-AFTER_PILOT: Final = "Fine-tune"
+AFTER_PILOT = "Fine-tune"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Verdict:
     """The answer.
 
@@ -95,9 +95,11 @@ class Verdict:
 
 def answer_of(verdict: Verdict) -> str:
     """Return the answer without a full stop; training is advised outright only once a pilot forecasts a gain."""
-    if verdict.outcome is Outcome.FINE_TUNE and passed_pilot(verdict.gates):
-        return AFTER_PILOT
-    return ANSWERS[verdict.outcome]
+    return (
+        AFTER_PILOT
+        if verdict.outcome is Outcome.FINE_TUNE and passed_pilot(verdict.gates)
+        else ANSWERS[verdict.outcome]
+    )
 
 
 def domain_sentence(verdict: Verdict) -> str:

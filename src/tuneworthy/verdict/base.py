@@ -4,16 +4,16 @@ Values only. Each part is computed in a file of its own and stored or shown as p
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field, fields
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Literal
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.rules import Status
-from tuneworthy.types import Bounds, JsonMapping
+from tuneworthy.types import Bounds, JsonMapping, frozen
 
 # The rung of tuned models.
-TUNED: Final = "fine_tune"
+TUNED = "fine_tune"
 
 Stage = Literal["to_decide", "to_train", "to_ship"]
 Target = Literal["met", "missed", "unresolved"]
@@ -33,7 +33,7 @@ class Outcome(StrEnum):
     DO_NOT_SHIP = "do_not_ship"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class GateResult:
     """What a gate says of a project, after waivers.
 
@@ -63,7 +63,7 @@ class GateResult:
         return self.status in {"fail", "unknown"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ErrorShare:
     """A class of failures on dev.
 
@@ -88,7 +88,7 @@ class ErrorShare:
     limits: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LabelCeiling:
     """The blind audit of test labels: the score that a model which is always right gets against them.
 
@@ -124,7 +124,7 @@ class LabelCeiling:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Forecast:
     """What training is expected to gain; `unknown` before a pilot (target minus baseline is never called a gain).
 
@@ -147,7 +147,7 @@ class Forecast:
     cost: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TrainingReason:
     """A reason to train, and what the measurements say of it."""
 
@@ -158,10 +158,10 @@ class TrainingReason:
 
 # How many more bits per byte, as a share of those of general sentences, make a gap. Assumed: clear of what people write
 # to a service (up to 40% with SmolLM2-135M), and far below notes in abbreviations (240% and more).
-DOMAIN_GAP: Final = 0.5
+DOMAIN_GAP = 0.5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DomainText:
     """How unusual the text of the domain is to a model.
 
@@ -178,7 +178,7 @@ class DomainText:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TrainingAdvice:
     """Which training fits, and the reasons for and against any.
 
@@ -195,7 +195,7 @@ class TrainingAdvice:
     reasons: Sequence[TrainingReason] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class NextAction:
     """The next step.
 
@@ -219,7 +219,7 @@ class NextAction:
         return join_sentences(self.why, "" if named else f"Run `{self.command}`.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Cost:
     """The cost of a step, at most.
 
@@ -234,7 +234,7 @@ class Cost:
     person_minutes: float = 0.0
 
     def __add__(self, other: "Cost") -> "Cost":
-        return Cost(**{name: getattr(self, name) + getattr(other, name) for name in self.__slots__})
+        return Cost(**{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self)})
 
     @property
     def order(self) -> tuple[float, float, float]:

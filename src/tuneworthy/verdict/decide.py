@@ -5,7 +5,6 @@ Once a tuned variant was compared on test, by a run that is up to date, `shippin
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.money.economics import (
@@ -43,7 +42,7 @@ from tuneworthy.verdict.training_reasons import reasons_of
 
 NO_TARGET = "no_target"
 # A cost of a wrong answer below which no team decides, US dollars.
-LEAST_WORTH: Final = 0.005
+LEAST_WORTH = 0.005
 
 
 def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict, tried: Container[str] = ()) -> Verdict:
@@ -174,10 +173,12 @@ def _code(evidence: Evidence, ruling: Ruling | None, unknown: Sequence[FactName]
 
 def _changing(action: NextAction, tried: Container[str]) -> NextAction:
     """Return a step, or if its command changed nothing, what to change before it is run again."""
-    if not action.command or action.command not in tried:
-        return action
-    return replace(
-        action, command="", why=f"Change the project first, as `{action.command}` changed nothing. {action.why}"
+    return (
+        action
+        if not action.command or action.command not in tried
+        else replace(
+            action, command="", why=f"Change the project first, as `{action.command}` changed nothing. {action.why}"
+        )
     )
 
 
@@ -225,9 +226,11 @@ def _setting_chooses(evidence: Evidence, facts: DecisionFacts) -> str:
         replace(one, running=RunningCost(usd_per_1k=0.0)) if one.usd_by_answer is None else one for one in facts.options
     ]
     other = _at(facts, free, traffic)
-    if other is None or other.option == chosen.option:
-        return ""
-    return f"{messages.set_price(other.option)} If that is low, {other.option} would be recommended."
+    return (
+        ""
+        if other is None or other.option == chosen.option
+        else f"{messages.set_price(other.option)} If that is low, {other.option} would be recommended."
+    )
 
 
 def _at(facts: DecisionFacts, options: Sequence[Option], requests: float | None) -> Option | None:

@@ -5,12 +5,12 @@ where `TRUE_UNLESS_LISTED` has its kind.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Literal
 
 from tuneworthy.config.serving import keeps_p95, may_serve
 from tuneworthy.money.economics import can_pay, cost_is_a_reason
-from tuneworthy.types import Bounds
+from tuneworthy.types import Bounds, frozen
 from tuneworthy.verdict.base import ErrorShare, GateResult
 from tuneworthy.verdict.error_analysis import LABELS
 from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, most_of
@@ -42,7 +42,7 @@ FactName = tuple[FactKind, str]
 TRUE_UNLESS_LISTED: Final[frozenset[FactKind]] = frozenset({"sound", "eligible", "pays"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DecisionFacts:
     """Facts of a project before training.
 
@@ -98,11 +98,11 @@ class DecisionFacts:
 
 
 # The lever that represents all others where dev is unlike test.
-DEV: Final = "dev"
+DEV = "dev"
 # Gates that any answer needs.
-SOUND: Final = ("test_set", "baseline", "contamination", "judge")
+SOUND = ("test_set", "baseline", "contamination", "judge")
 # Gate to the rung whose measurement it asks for.
-RUNG_OF: Final = {
+RUNG_OF = {
     "classical": "classical",
     "prompt": "prompt",
     "retrieval": "retrieval",
@@ -110,8 +110,8 @@ RUNG_OF: Final = {
     "few_shot": "few_shot",
     "decoding": "decoding",
 }
-_SOUND: Final = {"fail": False, "unknown": None}
-_MEETS: Final = {"met": True, "missed": False, "unresolved": None}
+_SOUND = {"fail": False, "unknown": None}
+_MEETS = {"met": True, "missed": False, "unresolved": None}
 
 
 def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Sequence[Option]) -> DecisionFacts:

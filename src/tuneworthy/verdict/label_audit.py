@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
 from math import sqrt
-from typing import Final
 
 import numpy as np
 
@@ -27,7 +26,7 @@ from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, with_eligible_bes
 from tuneworthy.verdict.suspects import DRAW_SEED, RELABELLED, SESSION, contradicts, read_relabelled
 
 # Test case to whether one of the best options failed it when its stratum was stored.
-FILE: Final = "label_audit"
+FILE = "label_audit"
 # A stratum: its cases, those that people labelled, and those whose label they found to be wrong.
 Stratum = tuple[int, int, int]
 

@@ -16,6 +16,7 @@ from tuneworthy.arrays import Floats, Ints
 from tuneworthy.classical.base import CLASSICAL_MODELS, ProbabilisticModel, QuestionAnswer
 from tuneworthy.graders.base import accepted
 from tuneworthy.ladder.session import Session
+from tuneworthy.types import frozen
 
 # The vote for the label as it is.
 GIVEN = "\0given"
@@ -74,7 +75,7 @@ def shown_stronger(fixed: float, broken: float) -> bool:
     return fixed - broken > ONE_SIDED * sqrt(changed)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Suspicion:
     """What the votes say of the labels of failed cases.
 

@@ -8,68 +8,64 @@ from tuneworthy.errors import join_sentences
 from tuneworthy.types import Bounds
 from tuneworthy.verdict.base import ErrorShare, GateResult
 
-NO_OTHER_MODEL: Final = "The project file defines no other model."
-DOCUMENTS_MISSING: Final = "Most failures may need facts from documents, but the project has no documents."
-ADD_MODEL: Final = (
+NO_OTHER_MODEL = "The project file defines no other model."
+DOCUMENTS_MISSING = "Most failures may need facts from documents, but the project has no documents."
+ADD_MODEL = (
     "Add a model to [models] and run `tuneworthy run --rung model`, or list `other_models` in [[waivers]] of "
     "tuneworthy.toml with a reason."
 )
-DO_SHADOW: Final = "Run `tuneworthy shadow replay FILES` with logs of real traffic."
-DOMAIN_UNKNOWN: Final = (
-    "The bits per byte of the domain's text have not been measured. Run `tuneworthy decide --probe`."
-)
-FIX_SEARCH: Final = (
+DO_SHADOW = "Run `tuneworthy shadow replay FILES` with logs of real traffic."
+DOMAIN_UNKNOWN = "The bits per byte of the domain's text have not been measured. Run `tuneworthy decide --probe`."
+FIX_SEARCH = (
     "Change [retrieval] (chunks, encoder, language) or correct the `documents` field of the cases. Then "
     "run `tuneworthy run`."
 )
-NAME_DOCUMENTS: Final = (
+NAME_DOCUMENTS = (
     "Add the ids of the documents that contain the answer to the field `documents` of the cases. Run `tuneworthy run`, "
     "then `tuneworthy decide --probe`."
 )
-SET_COSTS: Final = (
-    "Set your own costs of data, training, serving and upkeep in [economics]; assumed costs count as a range."
-)
-GIVE_DOCUMENTS: Final = (
+SET_COSTS = "Set your own costs of data, training, serving and upkeep in [economics]; assumed costs count as a range."
+GIVE_DOCUMENTS = (
     "Add the documents that contain the answers to [documents], or list `retrieval` in [[waivers]] of "
     "tuneworthy.toml with a reason."
 )
-LABEL_JUDGE: Final = "Run `tuneworthy cases label --judge`, then `tuneworthy run`."
-OTHER_JUDGE: Final = "Set another `model` or `rubric` for the judge in [[graders]], then run `tuneworthy run`."
-DEV_DIFFERS_FIX: Final = (
+LABEL_JUDGE = "Run `tuneworthy cases label --judge`, then `tuneworthy run`."
+OTHER_JUDGE = "Set another `model` or `rubric` for the judge in [[graders]], then run `tuneworthy run`."
+DEV_DIFFERS_FIX = (
     "Run `tuneworthy cases label --all` as a second person, `tuneworthy cases label --apply --overwrite` to correct "
     "wrong labels, and `tuneworthy run`. Or list `dev` in [[waivers]] of tuneworthy.toml with a reason."
 )
-WAIVE_DEV: Final = (
+WAIVE_DEV = (
     "List `dev` in [[waivers]] of tuneworthy.toml with this reason: people found the labels of test and of the "
     "failures on dev to be right. The causes of errors on dev then count for test."
 )
-NOTHING_ELIGIBLE: Final = "No variant that the constraints allow has been measured on the test set."
-RUN: Final = "Run `tuneworthy run`."
-RAISE_BUDGET: Final = "Raise `ladder.budget_usd` or `--max-usd`, then run `tuneworthy run`."
-REPEATS: Final = (
+NOTHING_ELIGIBLE = "No variant that the constraints allow has been measured on the test set."
+RUN = "Run `tuneworthy run`."
+RAISE_BUDGET = "Raise `ladder.budget_usd` or `--max-usd`, then run `tuneworthy run`."
+REPEATS = (
     "Add test cases unlike the examples with `tuneworthy cases add`. Or, if traffic repeats as these rows do, list "
     "`contamination` in [[waivers]] of tuneworthy.toml with this reason."
 )
-FIX_AND_RUN: Final = "Fix the cause, then run `tuneworthy run`."
-ADD_CASES: Final = (
+FIX_AND_RUN = "Fix the cause, then run `tuneworthy run`."
+ADD_CASES = (
     "Append labelled cases to the file of [cases], then run `tuneworthy cases add` and `tuneworthy run`. To draw cases "
     "from logs, run `tuneworthy cases sample`."
 )
-GAIN_OPEN: Final = "The lower bound is not above zero, so the result is inconclusive."
-BUILD: Final = "Run `tuneworthy data build`."
-FIX_ROWS: Final = "Fix the rows, then run `tuneworthy data build`."
-DROP_LESS: Final = "Set policy in [data] to report for checks that drop good rows. Then run `tuneworthy data build`."
-PILOT: Final = "Run `tuneworthy train --pilot`."
-IMPORT_ROWS: Final = "Run `tuneworthy data import FILE` with logs or labelled rows, then `tuneworthy data build`."
-DISTILL_ROWS: Final = "Run `tuneworthy data distill FILE` with real questions, then `tuneworthy data build`."
-OTHER_TEACHER: Final = (
+GAIN_OPEN = "The lower bound is not above zero, so the result is inconclusive."
+BUILD = "Run `tuneworthy data build`."
+FIX_ROWS = "Fix the rows, then run `tuneworthy data build`."
+DROP_LESS = "Set policy in [data] to report for checks that drop good rows. Then run `tuneworthy data build`."
+PILOT = "Run `tuneworthy train --pilot`."
+IMPORT_ROWS = "Run `tuneworthy data import FILE` with logs or labelled rows, then `tuneworthy data build`."
+DISTILL_ROWS = "Run `tuneworthy data distill FILE` with real questions, then `tuneworthy data build`."
+OTHER_TEACHER = (
     "Set a teacher in [teacher] whose terms allow training and run `tuneworthy data distill`, or remove its rows. Then "
     "run `tuneworthy data build`."
 )
-NO_EXAMPLES: Final = "The project has no examples."
+NO_EXAMPLES = "The project has no examples."
 
 # Names of the rungs, as nouns without an article.
-RUNG_LABELS: Final = {
+RUNG_LABELS = {
     "classical": "classical baseline",
     "baseline": "today's setup",
     "prompt": "rewritten prompt",
@@ -82,7 +78,7 @@ RUNG_LABELS: Final = {
     "teacher": "hosted teacher model",
 }
 # Graders that read answers which a stricter one cannot.
-READERS: Final = ("choice", "normalised_exact", "python")
+READERS = ("choice", "normalised_exact", "python")
 # By class of failures, or by the grader that fixes it.
 CAUSES: Final[Mapping[str, str]] = {
     "refusal": "the model refuses, or answers where it should refuse",
@@ -95,7 +91,7 @@ CAUSES: Final[Mapping[str, str]] = {
     **dict.fromkeys(READERS, "the answer is right, but the grader cannot read it"),
 }
 # Measurement of a probe, as the subject of a sentence.
-WHAT: Final = {
+WHAT = {
     "refusal": "Wrong refusals",
     "format": "Wrong formats",
     "label_or_grader": "Wrong labels",
@@ -104,7 +100,7 @@ WHAT: Final = {
     "reasoning": "Failures that a stronger model avoids",
 }
 # What fixes a class of failures, without a full stop.
-LEVERS: Final = {
+LEVERS = {
     "prompt": "Rewrite the prompt",
     "retrieval": "Add the documents to the prompt",
     "model": "Use a stronger model",

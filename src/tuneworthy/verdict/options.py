@@ -1,7 +1,6 @@
 """Options of a verdict: everything that could run tomorrow, with its score, price and limits, and which should run."""
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
 from math import inf, isinf
 from typing import Any, Final, Literal
 
@@ -14,7 +13,7 @@ from tuneworthy.ladder.record import DistinctScore, RungRecord
 from tuneworthy.money.results import EconomicsResult
 from tuneworthy.money.serving import SAVING, YOURS, RunningCost, saves
 from tuneworthy.text import plural
-from tuneworthy.types import Bounds
+from tuneworthy.types import Bounds, frozen
 from tuneworthy.verdict.base import TUNED, Target
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 
@@ -26,13 +25,13 @@ KINDS: Final[Mapping[str, OptionKind]] = {
     TUNED: "tuned",
 }
 # Kinds without a model of their own that training could make smaller.
-MADE_UP: Final = frozenset({"classical", "cascade"})
+MADE_UP = frozenset({"classical", "cascade"})
 # A cost at most so many times another counts as the same.
-ALIKE: Final = 1.05
+ALIKE = 1.05
 # Pairs of names: the first option is shown to be better than the second.
 Better = Set[tuple[str, str]]
 # Latencies are compared in steps of so many milliseconds: smaller differences are noise of the measurement.
-STEP_MS: Final = 25.0
+STEP_MS = 25.0
 # An option whose recall of a label is at most this, where the label is rare, is marked.
 MISSED_RECALL = 0.1
 RARE = 0.1
@@ -42,7 +41,7 @@ MOST_RECALLS = 3
 FEWEST_TIMED = 72
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Option:
     """A row of the verdict: something that could run tomorrow.
 

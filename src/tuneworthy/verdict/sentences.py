@@ -28,11 +28,11 @@ from tuneworthy.verdict.options import (
 from tuneworthy.verdict.outcome import Ruling
 
 # Test cases of a label from which a missed one is named in the first sentence.
-FEWEST_MISSED: Final = 5
-COULD_TEACH: Final = (
+FEWEST_MISSED = 5
+COULD_TEACH = (
     f"{messages.NO_OTHER_MODEL} A model that the constraints rule out in production could still teach a smaller one."
 )
-STATUS_WORDS: Final = {
+STATUS_WORDS = {
     "measured": "confirmed",
     "refuted": "not confirmed",
     "unknown": "not measured yet",
@@ -147,9 +147,11 @@ def target_met(case: Deliberation, ruling: Ruling) -> str:
     row = next(row for row in case.evidence.training_reasons if row.reason == "cost")
     saving = monthly_saving(case.evidence.bill(case.evidence.rungs[chosen.rung]), case.evidence.economics)
     is_asked = case.evidence.motivation == "cost"
-    if row.status != "refuted" or is_asked or not chosen.usd_by_answer or saving is None or saving[1] <= 0:
-        return met
-    return join_sentences(met, row.evidence)
+    return (
+        met
+        if row.status != "refuted" or is_asked or not chosen.usd_by_answer or saving is None or saving[1] <= 0
+        else join_sentences(met, row.evidence)
+    )
 
 
 def constraint_decides(case: Deliberation, ruling: Ruling) -> str:
@@ -324,9 +326,11 @@ def _rungs_open(rungs: Sequence[str]) -> str:
 
 def cost_open(case: Deliberation, subject: str) -> str:
     option = case.option(subject)
-    if option.usd_by_answer is None and option != case.facts.recommendation:
-        return f"{subject} may be good enough at a lower price, but its price is unknown."
-    return case.cost
+    return (
+        f"{subject} may be good enough at a lower price, but its price is unknown."
+        if option.usd_by_answer is None and option != case.facts.recommendation
+        else case.cost
+    )
 
 
 def limit_open(case: Deliberation, subject: str) -> str:

@@ -74,9 +74,11 @@ def _marked(
     """Return the recommended option and the best within the bill; one that is tuned unless a gate rules it out."""
     if outcome is not Outcome.DO_NOT_SHIP and improves:
         facts = facts.with_options(options)
-    if outcome is Outcome.SHIP:
-        return next(one for one in options if one.kind == "tuned"), facts.within_bill
-    return facts.recommendation, facts.within_bill
+    return (
+        (next(one for one in options if one.kind == "tuned"), facts.within_bill)
+        if outcome is Outcome.SHIP
+        else (facts.recommendation, facts.within_bill)
+    )
 
 
 def expiries(evidence: Evidence) -> list[str]:

@@ -5,7 +5,6 @@ the outcome hangs on.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -20,25 +19,25 @@ from tuneworthy.graders.text import normalise
 from tuneworthy.ladder.task_data import TaskData
 from tuneworthy.stats.intervals import lower_bound, upper_bound
 from tuneworthy.store import Folder
-from tuneworthy.types import Bounds, JsonMapping, JsonObject
+from tuneworthy.types import Bounds, JsonMapping, JsonObject, frozen
 from tuneworthy.verdict.error_analysis import FILE, ErrorAnalysis
 from tuneworthy.verdict.evidence import LEVER_ALPHA
 
 # Order of the draw, which is that of the labelling session: who stops early leaves a random part labelled.
-DRAW_SEED: Final = 0
+DRAW_SEED = 0
 # Failures that people label again at least before these decide; after every fifteen a session looks whether they do.
-RELABELLED: Final = 15
+RELABELLED = 15
 # Failures of a session that is never settled: where 70% are the label's, four looks show it in 95% of the sessions,
 # after 31 labels on average; where 90% are (or 10%), after 16.
-AT_MOST: Final = 60
+AT_MOST = 60
 # Test cases of a session of the audit: of those that one of the best options fails, and of all others.
 SESSION: Final[Mapping[bool, int]] = {True: AT_MOST, False: 40}
 # Level of each look. Where exactly half are the label's, one of four looks says most in 9% of the sessions, few in 9%.
-LOOK_ALPHA: Final = 0.05
+LOOK_ALPHA = 0.05
 # Parameter of the beta distribution of the share of failures that are the label's, before people labelled any: mostly
 # one kind of failure.
-ONE_KIND: Final = 0.5
-FILE_SUFFIX: Final = ".suspects.jsonl"
+ONE_KIND = 0.5
+FILE_SUFFIX = ".suspects.jsonl"
 
 
 def suspects_path(project: Project) -> Path:
@@ -64,7 +63,7 @@ def drawn_suspects(project: Project) -> list[str]:
     return drawn(report, read_relabelled(project)) if report else []
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Relabelling:
     """What people found who labelled failed cases again.
 

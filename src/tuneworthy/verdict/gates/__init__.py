@@ -10,8 +10,8 @@ from tuneworthy.verdict.base import GateResult, Stage
 from tuneworthy.verdict.evidence import Evidence
 
 # Gates that follow from the result and feed no fact.
-READ_OFF: Final = frozenset({"power", "reason", "economics"})
-NEVER_WAIVED: Final = frozenset({"test_set", "baseline", "contamination", "judge", "parity"})
+READ_OFF = frozenset({"power", "reason", "economics"})
+NEVER_WAIVED = frozenset({"test_set", "baseline", "contamination", "judge", "parity"})
 # Each rule says pass, fail, unknown or not applicable; its group is the stage in which it is needed.
 GATES: Final[RuleBook[Finding]] = RuleBook(
     "gates", [f"tuneworthy.verdict.gates.{stage}" for stage in ("to_decide", "to_train", "to_ship")]

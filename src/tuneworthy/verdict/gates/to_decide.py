@@ -23,9 +23,9 @@ from tuneworthy.verdict.options import Option, options_of
 
 FEWEST_CASES = 50
 # Effective distinct test cases from which they can contradict the answer.
-MIN_DISTINCT: Final = 30
+MIN_DISTINCT = 30
 # How far today's scores on dev and test must lie apart to show that the two are unlike: 1%, two-sided, normal.
-GAP_Z: Final = 2.576
+GAP_Z = 2.576
 gate = partial(GATES.rule, group="to_decide")
 
 
@@ -246,9 +246,11 @@ def other_models(evidence: Evidence) -> Finding:
     """Another model that the constraints allow was compared on test."""
     if evidence.other_models:
         return _tested(evidence, "model")
-    if evidence.barred_models:
-        return says("not_applicable", "The constraints rule out every other model in the project.", other_models=0)
-    return says("unknown", messages.NO_OTHER_MODEL, messages.ADD_MODEL, other_models=0)
+    return (
+        says("not_applicable", "The constraints rule out every other model in the project.", other_models=0)
+        if evidence.barred_models
+        else says("unknown", messages.NO_OTHER_MODEL, messages.ADD_MODEL, other_models=0)
+    )
 
 
 @gate("retrieval")
@@ -289,9 +291,11 @@ def retrieval(evidence: Evidence) -> Finding:
 def decoding(evidence: Evidence) -> Finding:
     """Sampling parameters (or effort) were tuned, or need not be: no parameters, greedy or hardly varying answers."""
     subject = evidence.rungs.get("decoding")
-    if subject is not None and subject.reason_code in {"no_parameters", "greedy", "stable"}:
-        return says("not_applicable", messages.sentence(subject.reason))
-    return _tested(evidence, "decoding")
+    return (
+        says("not_applicable", messages.sentence(subject.reason))
+        if subject is not None and subject.reason_code in {"no_parameters", "greedy", "stable"}
+        else _tested(evidence, "decoding")
+    )
 
 
 def _tested(evidence: Evidence, name: str) -> Finding:
@@ -313,9 +317,11 @@ def _tested(evidence: Evidence, name: str) -> Finding:
 def judge(evidence: Evidence) -> Finding:
     """If a model grades, it was validated against people and canaries."""
     subject = evidence.judge
-    if subject is None:
-        return says("not_applicable", "The project uses no LLM judge.")
-    return says("pass" if subject.valid else "fail", subject.detail, subject.fix, **subject.numbers)
+    return (
+        says("not_applicable", "The project uses no LLM judge.")
+        if subject is None
+        else says("pass" if subject.valid else "fail", subject.detail, subject.fix, **subject.numbers)
+    )
 
 
 @gate("power")

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import Final
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.record import RungDifference
@@ -17,12 +16,12 @@ from tuneworthy.verdict.options import is_saving, option_of
 
 gate = partial(GATES.rule, group="to_ship")
 # Measured reasons to train for which a little quality may be given.
-EXCUSES: Final = frozenset({"cost", "latency", "locality"})
-MORE_REHEARSAL: Final = (
+EXCUSES = frozenset({"cost", "latency", "locality"})
+MORE_REHEARSAL = (
     "Increase `rehearsal` in [train] and train again, or add a larger set in [[regressions]] and run "
     "`tuneworthy run --rung fine_tune`."
 )
-RUN: Final = f"Run `tuneworthy run --rung {TUNED}`."
+RUN = f"Run `tuneworthy run --rung {TUNED}`."
 
 
 @gate("parity")
@@ -216,6 +215,8 @@ def _proof(subject: ProofEvidence | None, missing: str, command: str) -> Finding
     if subject is None:
         return says("unknown", missing, fix)
     numbers = {**subject.numbers, "changed": list(subject.changed)}
-    if subject.changed:
-        return says("unknown", messages.sentence("; ".join(subject.changed)), fix, **numbers)
-    return says(subject.status, messages.sentence(subject.detail or subject.status), **numbers)
+    return (
+        says("unknown", messages.sentence("; ".join(subject.changed)), fix, **numbers)
+        if subject.changed
+        else says(subject.status, messages.sentence(subject.detail or subject.status), **numbers)
+    )

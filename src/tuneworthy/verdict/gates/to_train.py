@@ -1,7 +1,6 @@
 """The gates before training: is the data frozen, reviewed, clean and allowed, and does a pilot show a gain?"""
 
 from functools import partial
-from typing import Final
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.rules import Finding, Status
@@ -12,13 +11,13 @@ from tuneworthy.verdict.gates import GATES, says
 from tuneworthy.verdict.options import tuned_score
 
 gate = partial(GATES.rule, group="to_train")
-NOT_FROZEN: Final = says(
+NOT_FROZEN = says(
     "unknown",
     "No version of the training data is frozen.",
     "Run `tuneworthy data build` to build the dataset that the pilot and the training need.",
 )
 # The fix where the terms of a teacher are not known.
-SET_TERMS: Final = (
+SET_TERMS = (
     "Set `teacher.allows_training` after you have read the terms, then run `tuneworthy data distill` and "
     "`tuneworthy data build`."
 )
