@@ -88,8 +88,8 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict, t
         next_action=_changing(step or _next(case), tried),
         valid_until=min((date for date, _ in evidence.expires), default=""),
         options=options,
-        recommendation=_name(chosen),
-        best_within_bill=_name(within),
+        recommendation=chosen.option if chosen else None,
+        best_within_bill=within.option if within else None,
         training=advice_of(evidence, ruling, reasons)
         if ruling and outcome is Outcome.FINE_TUNE
         else TrainingAdvice(reasons=reasons),
@@ -108,10 +108,6 @@ def _unsettled(evidence: Evidence, facts: DecisionFacts, chosen: Option) -> Ruli
     return trained or Ruling(Outcome.DO_NOT_FINE_TUNE, "not_worth_knowing", chosen.option)
 
 
-def _name(option: Option | None) -> str | None:
-    return option.option if option else None
-
-
 def money_of(evidence: Evidence, facts: DecisionFacts, ruling: Ruling | None) -> EconomicsResult:
     """Return what training costs and saves against one option: the bill and the score are both of that option.
 
@@ -125,12 +121,7 @@ def money_of(evidence: Evidence, facts: DecisionFacts, ruling: Ruling | None) ->
         return economics(bill, settings, gain, evidence.bill(evidence.tuned))
     if reference is not None and facts.works(reference):
         found = economics(bill, settings, gain, required=required_usd(bill, today_usd(facts.options), settings))
-        return replace(
-            found,
-            why=join_sentences(
-                found.why, "The target is met, so the value of better answers does not count." if valued else ""
-            ),
-        )
+        return _because(found, "The target is met, so the value of better answers does not count." if valued else "")
     most = most_gain(evidence, reference)
     found = economics(bill, settings, gain, most=most if valued else None)
     if (
@@ -148,17 +139,17 @@ def money_of(evidence: Evidence, facts: DecisionFacts, ruling: Ruling | None) ->
         )
     score = min(1.0, most + (reference.score or 0.0)) if reference else 1.0
     if valued:
-        return replace(found, why=join_sentences(found.why, f"The best case assumes a score of {score:.1%}."))
+        return _because(found, f"The best case assumes a score of {score:.1%}.")
     worth = worth_from(bill, most, settings)
     if worth is None or worth < LEAST_WORTH:  # it pays whatever a wrong answer costs
         return found
-    return replace(
-        found,
-        why=join_sentences(
-            found.why,
-            f"Training that reaches a score of {score:.1%} pays off if a wrong answer costs at least ${worth:,.2f}.",
-        ),
+    return _because(
+        found, f"Training that reaches a score of {score:.1%} pays off if a wrong answer costs at least ${worth:,.2f}."
     )
+
+
+def _because(found: EconomicsResult, why: str) -> EconomicsResult:
+    return replace(found, why=join_sentences(found.why, why))
 
 
 def _code(evidence: Evidence, ruling: Ruling | None, unknown: Sequence[FactName]) -> str:
@@ -167,8 +158,8 @@ def _code(evidence: Evidence, ruling: Ruling | None, unknown: Sequence[FactName]
     if ruling is not None:
         return ruling.code
     kind, subject = unknown[0]
-    prefix = {"sound": "gate", "could_meet": "rung", "lever": "errors"}.get(kind)
-    return f"{prefix}_{subject}" if prefix else f"{kind}_unknown"
+    prefixes = {"sound": "gate", "could_meet": "rung", "lever": "errors"}
+    return f"{prefixes[kind]}_{subject}" if kind in prefixes else f"{kind}_unknown"
 
 
 def _changing(action: NextAction, tried: Container[str]) -> NextAction:
@@ -273,20 +264,15 @@ def _would_change(facts: DecisionFacts, outcome: Outcome, money: EconomicsResult
     if outcome is Outcome.FINE_TUNE:
         return ["A new or cheaper model that meets the target, or a pilot whose forecast gain is too small."]
     if outcome is Outcome.DO_NOT_FINE_TUNE and chosen and chosen.score is not None and chosen.target == "met":
-        higher, volume = (
-            f"A target above {chosen.score:.1%}, or a constraint that rules out the recommended option.",
-            money.break_even_band[0],
-        )
+        changes = [f"A target above {chosen.score:.1%}, or a constraint that rules out the recommended option."]
         usd, required = money.usd_per_1k.reference or 0.0, money.required_usd_per_1k or 0.0
-        if money.status != "never" or usd <= required:
-            return [higher]
-        if volume is None:
-            return [higher, "Lower costs of training, serving and upkeep."]
-        return [
-            higher,
-            (
-                f"Traffic above {volume:,.0f} requests per month, or lower costs of training, serving and upkeep: "
+        if money.status == "never" and usd > required:
+            volume = money.break_even_band[0]
+            changes.append(
+                "Lower costs of training, serving and upkeep."
+                if volume is None
+                else f"Traffic above {volume:,.0f} requests per month, or lower costs of training, serving and upkeep: "
                 f"training may then save the required {FEWEST_SAVED:.0%} of {paid_bill(usd, required)}."
-            ),
-        ]
+            )
+        return changes
     return []

@@ -126,15 +126,12 @@ def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Sequence[
     measured = [option for option in options if option.kind != "tuned"]
     values: dict[FactName, bool | None] = {("sound", gate): _SOUND.get(status[gate], True) for gate in SOUND}
     values |= _of_options(evidence, measured)
-    for gate, rung in RUNG_OF.items():
-        if status[gate] in {"fail", "unknown"}:
-            values["could_meet", rung] = None
+    values |= {("could_meet", rung): None for gate, rung in RUNG_OF.items() if status[gate] in {"fail", "unknown"}}
     limits = evidence.limits
     needs_small = limits.p95_ms or (limits.on_device and not limits.data_stays)
     if status["other_models"] == "unknown" and needs_small and not evidence.other_models and not evidence.barred_models:
         values["could_teach", "model"] = None
-    for name, value in _levers(evidence, status).items():
-        values["lever", name] = value
+    values |= {("lever", name): value for name, value in _levers(evidence, status).items()}
     facts = DecisionFacts(values=values, options=measured, better=evidence.better)
     chosen = facts.recommendation
     bill = evidence.bill(evidence.rungs[chosen.rung] if chosen else None)
@@ -179,20 +176,12 @@ def _of_options(evidence: Evidence, measured: Sequence[Option]) -> dict[FactName
     for option in measured:
         values["eligible", option.option] = option.eligible
         values["meets", option.option] = _MEETS[option.target or "unresolved"]
-        values |= _of_option(evidence, option, measured)
-    return values
-
-
-def _of_option(evidence: Evidence, option: Option, measured: Sequence[Option]) -> dict[FactName, bool | None]:
-    values: dict[FactName, bool | None] = {}
-    values["cost", option.option] = cost_is_a_reason(
-        evidence.bill(evidence.rungs[option.rung]),
-        today_usd(measured),
-        evidence.economics,
-        evidence.smaller_usd,
-    )
-    if option.eligible is not True:
-        values["distil", option.option] = _can_distil(evidence, option, measured)
+        bill = evidence.bill(evidence.rungs[option.rung])
+        values["cost", option.option] = cost_is_a_reason(
+            bill, today_usd(measured), evidence.economics, evidence.smaller_usd
+        )
+        if option.eligible is not True:
+            values["distil", option.option] = _can_distil(evidence, option, measured)
     return values
 
 
@@ -200,16 +189,10 @@ def _can_distil(evidence: Evidence, option: Option, measured: Sequence[Option]) 
     limits, rung = evidence.limits, evidence.rungs[option.rung]
     if not may_serve(limits, hosted=rung.hosted) or rung.may_be_barred(limits):
         return not limits.data_stays
-    if keeps_p95(limits, option.latency_p95_ms, option.latency_p95_ci) is not True:
-        fast = any(
-            other.kind not in MADE_UP
-            and other.eligible
-            and keeps_p95(limits, other.latency_p95_ms, other.latency_p95_ci)
-            for other in measured
-            if other is not option
-        )
-        return True if fast else None
-    return False
+    if keeps_p95(limits, option.latency_p95_ms, option.latency_p95_ci):
+        return False
+    others = (one for one in measured if one is not option and one.kind not in MADE_UP and one.eligible)
+    return any(keeps_p95(limits, one.latency_p95_ms, one.latency_p95_ci) for one in others) or None
 
 
 def _levers(evidence: Evidence, status: Mapping[str, str]) -> dict[str, bool | None]:

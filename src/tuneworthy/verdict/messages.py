@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tuneworthy.errors import join_sentences
+from tuneworthy.text import plural
 from tuneworthy.types import Bounds
 from tuneworthy.verdict.base import ErrorShare, GateResult
 
@@ -136,9 +137,8 @@ def sentence(text: str) -> str:
 def error_share(row: ErrorShare) -> str:
     """Say how many failures have a cause: `... (66.7% of 60 wrong answers, 95% interval [53.3%, 78.3%])`."""
     low, high = row.ci95
-    answers = "wrong answer" if row.n == 1 else "wrong answers"
-    cause = CAUSES.get(row.fixed_by, CAUSES[row.name])
-    return f"{cause} ({row.share:.1%} of {row.n} {answers}, 95% interval [{low:.1%}, {high:.1%}])"
+    cause, many = CAUSES.get(row.fixed_by, CAUSES[row.name]), plural(row.n, "answer", "answers")
+    return f"{cause} ({row.share:.1%} of {row.n} wrong {many}, 95% interval [{low:.1%}, {high:.1%}])"
 
 
 def passed_pilot(gates: Sequence[GateResult]) -> GateResult | None:
@@ -165,15 +165,11 @@ def set_price(name: str) -> str:
 
 def add_cases(n: int, minutes: float, *, rated: bool = False) -> str:
     """Return the advice to add test cases, with the time of a person."""
-    work, then = "labelling", "then `tuneworthy run`"
-    if rated:
-        work, then = (
-            "labelling and ratings of the answers",
-            f"`tuneworthy run` and `tuneworthy cases label --judge`, {then}",
-        )
+    work = "labelling and ratings of the answers" if rated else "labelling"
+    judge = "`tuneworthy run` and `tuneworthy cases label --judge`, " if rated else ""
     return (
         f"Add {n} test cases to the file of [cases] (about {minutes:.0f} min of {work}). Run `tuneworthy cases add`, "
-        f"{then}."
+        f"{judge}then `tuneworthy run`."
     )
 
 

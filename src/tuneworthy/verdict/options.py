@@ -151,15 +151,13 @@ def recorded_option(rung: RungRecord, running: RunningCost, traffic: float | Non
 def option_of(evidence: Evidence, rung: RungEvidence) -> Option:
     bill, traffic, today = evidence.bill(rung), evidence.economics.requests_per_month, rung.rung == "baseline"
     running = bill.running(evidence.economics)
-    needs = "deployment as a router (`tuneworthy export router`)" if rung.rung == CASCADE else ""
-    if rung.model.startswith(IN_PROCESS):
-        needs = "deployment as Python code (`tuneworthy export classifier`)"
+    router = "deployment as a router (`tuneworthy export router`)" if rung.rung == CASCADE else ""
+    is_code = rung.model.startswith(IN_PROCESS)
     limits = evidence.limits
     fast = keeps_p95(limits, rung.latency_p95_ms, rung.latency_p95_ci)
     unpriced = limits.usd_per_1k is not None and running.usd_per_1k_at(traffic) is None
-    eligible = None if fast is None or unpriced or rung.may_be_barred(limits) else True
-    if not rung.eligible or not may_serve(limits, hosted=rung.hosted) or fast is False:
-        eligible = False
+    barred = not rung.eligible or not may_serve(limits, hosted=rung.hosted) or fast is False
+    unsure = fast is None or unpriced or rung.may_be_barred(limits)
     return _option(
         rung.name,
         rung.rung,
@@ -173,23 +171,22 @@ def option_of(evidence: Evidence, rung: RungEvidence) -> Option:
         delta_ci=None if today else rung.delta_today_ci,
         target=evidence.target_of(rung),
         violates=rung.violated or ("" if rung.eligible else rung.reason),
-        eligible=eligible,
+        eligible=False if barred else None if unsure else True,
         unreported=bill.unreported,
         latency_p50_ms=rung.latency_p50_ms,
         latency_p95_ms=rung.latency_p95_ms,
         latency_p95_ci=rung.latency_p95_ci,
         one_off_usd=0.0,
         share_sent=rung.share_sent,
-        needs=needs,
+        needs="deployment as Python code (`tuneworthy export classifier`)" if is_code else router,
         notes=_notes(evidence, rung),
     )
 
 
 def _notes(evidence: Evidence, rung: RungEvidence) -> list[str]:
     latency = open_latency(evidence.limits, rung.latency_p95_ms, rung.latency_p95_ci)
-    notes = [*([latency] if latency else []), *(["gives every case the same answer"] if rung.constant else [])]
-    balance = evidence.balance
-    if balance is not None and balance.rarest <= RARE:
+    notes = [latency] * bool(latency) + ["gives every case the same answer"] * rung.constant
+    if evidence.balance and evidence.balance.rarest <= RARE:
         missed = [label for label, recall in rung.recall.items() if recall <= MISSED_RECALL]
         notes += [f"recall of `{label}`: {rung.recall[label]:.1%}" for label in missed[:MOST_RECALLS]]
         if more := len(missed[MOST_RECALLS:]):
@@ -246,22 +243,19 @@ def distinct_words(options: Sequence[Option], chosen: str | None) -> str:
 
 def legend(options: Sequence[Option]) -> list[str]:
     """Explain the words that replace a number in a table of options, as far as they occur."""
-    lines = []
-    if any(one.target == "unresolved" for one in options):
-        lines.append("unresolved: the test cases do not settle whether the target is met.")
-    if any(one.server and one.usd_per_month is None and one.usd_per_1k is None for one in options):
-        lines.append(
-            "server: the cost per answer depends on the traffic. Set `economics.requests_per_month` to see it."
-        )
-    if any(one.unreported for one in options):
-        lines.append(
-            "upper limit: the provider reports no token counts for some answers, which count at their maximum cost."
-        )
-    if any(one.yours for one in options):
-        lines.append(
-            "your server: at a local address, not billed. Set `economics.serve_usd_per_month` to count its price."
-        )
-    return lines
+    lines = {
+        "unresolved: the test cases do not settle whether the target is met.": lambda one: one.target == "unresolved",
+        "server: the cost per answer depends on the traffic. Set `economics.requests_per_month` to see it.": (
+            lambda one: one.server and one.usd_per_month is None and one.usd_per_1k is None
+        ),
+        "upper limit: the provider reports no token counts for some answers, which count at their maximum cost.": (
+            lambda one: one.unreported
+        ),
+        "your server: at a local address, not billed. Set `economics.serve_usd_per_month` to count its price.": (
+            lambda one: one.yours
+        ),
+    }
+    return [line for line, occurs in lines.items() if any(map(occurs, options))]
 
 
 def cost_note(option: Option) -> str:

@@ -110,12 +110,13 @@ def reasons_in_sentences(case: Deliberation) -> list[str]:
             first = f"A cheaper fix exists for most failures. Their cause: {messages.error_share(row)}. {lever}."
     else:
         first = DECIDED[case.ruling.code](case, case.ruling)
-    sentences = [first]
-    named = next((row for row in evidence.training_reasons if row.reason == evidence.motivation), None)
-    if named is not None:
-        sentences.append(f"Your reason to train ({named.reason}) is {STATUS_WORDS[named.status]}: {named.evidence}")
+    named = [
+        f"Your reason to train ({row.reason}) is {STATUS_WORDS[row.status]}: {row.evidence}"
+        for row in evidence.training_reasons
+        if row.reason == evidence.motivation
+    ]
     said = case.ruling is not None and case.ruling.code == "target_met"
-    return [*sentences, *_scores(evidence, case.facts, "" if said else _second_row(case.facts))][:3]
+    return [first, *named, *_scores(evidence, case.facts, "" if said else _second_row(case.facts))][:3]
 
 
 def _scores(evidence: Evidence, facts: DecisionFacts, second: str) -> list[str]:
@@ -146,23 +147,19 @@ def target_met(case: Deliberation, ruling: Ruling) -> str:
     ).rstrip()
     row = next(row for row in case.evidence.training_reasons if row.reason == "cost")
     saving = monthly_saving(case.evidence.bill(case.evidence.rungs[chosen.rung]), case.evidence.economics)
-    is_asked = case.evidence.motivation == "cost"
-    return (
-        met
-        if row.status != "refuted" or is_asked or not chosen.usd_by_answer or saving is None or saving[1] <= 0
-        else join_sentences(met, row.evidence)
-    )
+    is_news = row.status == "refuted" and case.evidence.motivation != "cost" and chosen.usd_by_answer
+    return join_sentences(met, row.evidence) if is_news and saving is not None and saving[1] > 0 else met
 
 
 def constraint_decides(case: Deliberation, ruling: Ruling) -> str:
     rows = {row.reason: row for row in case.evidence.training_reasons if row.status == "measured"}
     reason = rows.get("latency") or rows.get("locality")
-    if reason is None:  # whether it keeps the constraint is open, and cost is a reason if it does
-        return (
-            "It is unknown whether the option that meets the target also meets the constraints. Either way, "
-            "a smaller model may be worth training."
-        )
-    return f"Only an option that violates a constraint meets the target. {reason.evidence}"
+    return (
+        f"Only an option that violates a constraint meets the target. {reason.evidence}"
+        if reason  # else it is open whether it keeps the constraint, and cost is a reason if it does
+        else "It is unknown whether the option that meets the target also meets the constraints. Either way, "
+        "a smaller model may be worth training."
+    )
 
 
 def levers_exhausted(case: Deliberation, ruling: Ruling) -> str:
@@ -274,9 +271,8 @@ def _second_row(facts: DecisionFacts) -> str:
 def _dearer(chosen: Option, option: Option) -> str:
     more = more_usd(chosen, option)
     if more is None:
-        if chosen.usd_by_answer is None or option.usd_by_answer is None:
-            return "at an unknown price"
-        return "for more or less, depending on the traffic"
+        is_unknown = chosen.usd_by_answer is None or option.usd_by_answer is None
+        return "at an unknown price" if is_unknown else "for more or less, depending on the traffic"
     if more == 0:
         return "at the same price"
     is_month = chosen.usd_per_month is not None and option.usd_per_month is not None
@@ -373,9 +369,7 @@ def lever_open(case: Deliberation, name: str) -> str:
         return case.gate("dev").message
     wrong, n = case.evidence.wrong_labels
     if name == LABELS and case.evidence.label_ceiling:
-        return join_sentences(
-            str(case.evidence.label_ceiling), "Whether wrong labels decide about the target is still open."
-        )
+        return f"{case.evidence.label_ceiling} Whether wrong labels decide about the target is still open."
     if name == LABELS and case.evidence.labels_in_doubt:
         return (
             f"People found the label of {wrong} of {n} failed dev cases to be wrong. The labels of test have not been "

@@ -37,9 +37,7 @@ def decide_shipping(evidence: Evidence, options: Sequence[Option], facts: Decisi
     names = [result.gate for result in still_open]
     chosen, within = _marked(facts, options, outcome, improves="improvement" not in names)
     proofs = evidence.training
-    stale = [*evidence.errors_stale, *proofs.changed]
-    for proof in (proofs.pilot, proofs.parity, proofs.serving, proofs.shadow):
-        stale += proof.changed if proof else ()
+    proven = [one for one in (proofs.pilot, proofs.parity, proofs.serving, proofs.shadow) if one]
     return Verdict(
         outcome=outcome,
         stage="to_ship",
@@ -64,7 +62,7 @@ def decide_shipping(evidence: Evidence, options: Sequence[Option], facts: Decisi
             else "A new adapter, a new export, or a cheaper model that is as good.",
             *expiries(evidence),
         ],
-        stale=stale,
+        stale=[*evidence.errors_stale, *proofs.changed, *(change for one in proven for change in one.changed)],
     )
 
 
@@ -98,11 +96,7 @@ def _reasons(
     reached = f"The score of {tuned.label} is {tuned.score_on(n)}{untrained}."
     if not still_open:
         improves = next(result.message for result in run_gates(evidence, "to_ship") if result.gate == "improvement")
-        passed = (
-            f"All required checks before shipping pass or are waived. Waived by the project file: {waived_gates}."
-            if waived_gates
-            else "All required checks before shipping pass."
-        )
+        waived = f" or are waived. Waived by the project file: {waived_gates}" if waived_gates else ""
         below = ""
         status = next((option.target for option in options if option.kind == "tuned"), None)
         if status == "missed":
@@ -112,7 +106,7 @@ def _reasons(
         cheaper = ("classical", "prompt", "few_shot") if evidence.has_examples else ("prompt",)
         absent = [name for name in cheaper if name not in evidence.rungs and name not in evidence.waivers]
         not_run = f"Not run, and may do as well: {', '.join(absent)}. Run `tuneworthy run`." if absent else ""
-        return [join_sentences(passed, improves, below, not_run), reached]
+        return [join_sentences(f"All required checks before shipping pass{waived}.", improves, below, not_run), reached]
     first = f"The required check `{still_open[0].gate}` has not passed. {still_open[0].message}"
     also = ", ".join(result.gate for result in still_open[1:])
     return [first, reached, *([f"Other gates that have not passed: {also}."] if also else [])]
@@ -121,17 +115,14 @@ def _reasons(
 def _next_action(
     evidence: Evidence, outcome: Outcome, still_open: Sequence[GateResult], without: Option | None
 ) -> NextAction:
+    is_classifier = bool(evidence.training.tuned and evidence.training.tuned.classifier)
     if not still_open:
-        tuned = evidence.training.tuned
-        if tuned and tuned.classifier:
-            return NextAction(
-                command="tuneworthy serve --what classifier",
-                why="Serve the fine-tuned classifier: run `tuneworthy serve --what classifier`.",
-            )
-        return NextAction(command="tuneworthy serve", why="Serve the fine-tuned model: run `tuneworthy serve`.")
+        what, option = ("classifier", " --what classifier") if is_classifier else ("model", "")
+        command = f"tuneworthy serve{option}"
+        return NextAction(command=command, why=f"Serve the fine-tuned {what}: run `{command}`.")
     first = still_open[0]
     if outcome is Outcome.DO_NOT_SHIP and first.gate == "improvement":
-        return take_home(without, beside=bool(evidence.training.tuned and evidence.training.tuned.classifier))
+        return take_home(without, beside=is_classifier)
     if first.gate == "improvement" and first.evidence.get("more_cases"):
         n = max(50, evidence.n_test)
         why = messages.add_cases(n, n * MINUTES_PER_CASE)

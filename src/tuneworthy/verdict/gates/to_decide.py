@@ -33,20 +33,14 @@ gate = partial(GATES.rule, group="to_decide")
 def test_set(evidence: Evidence) -> Finding:
     """At least 50 test cases, and at least 20 effective groups: large groups and near-duplicates count for less."""
     numbers: dict[str, float | None] = {"n_test": evidence.n_test, "n_groups": evidence.n_groups}
-    if evidence.n_test < FEWEST_CASES:
-        return says(
-            "fail",
-            f"The test set has {count(evidence.n_test, 'case')}; at least {FEWEST_CASES} are needed.",
-            messages.ADD_CASES,
-            **numbers,
+    if evidence.n_test < FEWEST_CASES or evidence.few_groups:
+        few = (
+            f"The test set has {count(evidence.n_test, 'case')}; at least {FEWEST_CASES} are needed."
+            if evidence.n_test < FEWEST_CASES
+            else f"The test cases count as {evidence.n_groups:.1f} independent sources; at least {LEAST_GROUPS} are "
+            "needed."
         )
-    if evidence.few_groups:
-        return says(
-            "fail",
-            f"The test cases count as {evidence.n_groups:.1f} independent sources; at least {LEAST_GROUPS} are needed.",
-            messages.ADD_CASES,
-            **numbers,
-        )
+        return says("fail", few, messages.ADD_CASES, **numbers)
     if evidence.alpha is None:
         return says("pass", f"The test set has {evidence.n_test} cases.", **numbers)
     found = detectable(evidence.n_test, evidence.alpha)
@@ -204,12 +198,13 @@ def prompt(evidence: Evidence) -> Finding:
     shots = max(map(_shots, tried), default=0)
     halved = not evidence.long_prompt or "prompt/half" in tried
     numbers = {"structure": structure, "shots": shots, "halved": halved}
-    missing = [] if structure else ["a structured prompt"]
     few = shots < FEWEST_SHOTS and evidence.has_examples
-    if few:
-        missing.append(f"at least {FEWEST_SHOTS} few-shot examples")
-    missing += [] if halved else ["a prompt of half the length"]
-    if missing:
+    needed = {
+        "a structured prompt": structure,
+        f"at least {FEWEST_SHOTS} few-shot examples": not few,
+        "a prompt of half the length": halved,
+    }
+    if missing := [change for change, is_tried in needed.items() if not is_tried]:
         fix = (
             f"Set `k` in [few_shot] to {FEWEST_SHOTS} or more examples, then run `tuneworthy run`."
             if few and structure and halved and "few_shot" in evidence.rungs
@@ -359,13 +354,9 @@ def reason(evidence: Evidence) -> Finding:
     unknown = [name for name, status in statuses.items() if status == "unknown"]
     if measured:
         return says("pass", f"Measured reasons to train: {', '.join(measured)}.", **statuses)
-    if unknown:
-        return says(
-            "unknown",
-            f"No reason to train has been measured yet. Still unknown: {', '.join(unknown)}.",
-            **statuses,
-        )
-    return says("fail", "None of the measurements gives a reason to train.", **statuses)
+    still = f"No reason to train has been measured yet. Still unknown: {', '.join(unknown)}."
+    none = "None of the measurements gives a reason to train."
+    return says("unknown" if unknown else "fail", still if unknown else none, **statuses)
 
 
 _MONEY_STATUS: Final[dict[EconomicsStatus, Status]] = {

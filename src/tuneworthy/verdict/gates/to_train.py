@@ -122,22 +122,10 @@ def dataset_effect(evidence: Evidence) -> Finding:
             version=subject.version,
         )
     shown = effect.loss or effect.dev
-    numbers = {
-        "version": subject.version,
-        **({"delta": shown.delta, "ci95": shown.ci95, "n": shown.n} if shown else {}),
-    }
-    if effect.loss:
-        return says(
-            "fail",
-            f"The build of version {subject.version} costs accuracy: {subject.effect_words}.",
-            messages.DROP_LESS,
-            **numbers,
-        )
-    return says(
-        "pass",
-        f"The build of version {subject.version} is not shown to cost accuracy: {subject.effect_words}.",
-        **numbers,
-    )
+    numbers = {"delta": shown.delta, "ci95": shown.ci95, "n": shown.n} if shown else {}
+    costs, fix = ("costs", messages.DROP_LESS) if effect.loss else ("is not shown to cost", "")
+    message = f"The build of version {subject.version} {costs} accuracy: {subject.effect_words}."
+    return says("fail" if effect.loss else "pass", message, fix, version=subject.version, **numbers)
 
 
 @gate("teacher_terms")
@@ -146,8 +134,7 @@ def teacher_terms(evidence: Evidence) -> Finding:
     subject = evidence.training.dataset
     if subject is None:
         return NOT_FROZEN
-    fixes = {"fail": messages.OTHER_TEACHER, "unknown": SET_TERMS}
-    fix = fixes.get(subject.terms, "")
+    fix = {"fail": messages.OTHER_TEACHER, "unknown": SET_TERMS}.get(subject.terms, "")
     return says(subject.terms, messages.sentence(subject.terms_words), fix, version=subject.version)
 
 
