@@ -1,14 +1,13 @@
 """Verdict: outcome, reasons, options and next step as one value."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import field
-from typing import Final
 
 import orjson
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.money.results import EconomicsResult, Fact
-from tuneworthy.money.serving import SizeFrom, Training, Way, hardware_table
+from tuneworthy.money.serving import Way, hardware_table
 from tuneworthy.types import JsonObject, frozen
 from tuneworthy.verdict.base import (
     DomainText,
@@ -25,7 +24,7 @@ from tuneworthy.verdict.messages import passed_pilot
 from tuneworthy.verdict.options import Option
 
 # The answer, without a full stop. What training reaches is known only once the fine-tuned model was compared on test.
-ANSWERS: Final[Mapping[Outcome, str]] = {
+ANSWERS = {
     Outcome.FINE_TUNE: "A fine-tuning pilot is worthwhile",
     Outcome.DO_NOT_FINE_TUNE: "Do not fine-tune",
     Outcome.UNDECIDED: "Undecided",
@@ -110,7 +109,7 @@ def domain_sentence(verdict: Verdict) -> str:
     return row.evidence if row is not None and scored and not said else ""
 
 
-SIZE_FROM: Final[Mapping[SizeFrom, str]] = {
+SIZE_FROM = {
     "file": "as its files say",
     "project": "as the project file says",
     "assumed": "assumed, as its size is unknown",
@@ -137,7 +136,7 @@ def serving_sentence(verdict: Verdict) -> str:
     return join_sentences(text, f"A month of each training, upkeep included: {each}. Once: {once}.")
 
 
-_TRAININGS: Final[Mapping[Training, str]] = {"own": "own model", "hosted": "hosted model", "encoder": "encoder"}
+_TRAININGS = {"own": "own model", "hosted": "hosted model", "encoder": "encoder"}
 
 
 def _way_words(verdict: Verdict, chosen: Option, way: Way, traffic: float | None) -> str:

@@ -6,7 +6,7 @@ where `TRUE_UNLESS_LISTED` has its kind.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Literal
 
 from tuneworthy.config.serving import keeps_p95, may_serve
 from tuneworthy.money.economics import can_pay, cost_is_a_reason
@@ -39,7 +39,7 @@ FactKind = Literal[
     "pays",  # training pays
 ]
 FactName = tuple[FactKind, str]
-TRUE_UNLESS_LISTED: Final[frozenset[FactKind]] = frozenset({"sound", "eligible", "pays"})
+TRUE_UNLESS_LISTED = frozenset({"sound", "eligible", "pays"})
 
 
 @frozen

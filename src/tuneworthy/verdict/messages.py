@@ -1,8 +1,7 @@
 """Sentences of the verdict: gates, reasons, next steps, costs, the pilot, the checklist, errors in documents."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Sequence
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.text import plural
@@ -81,7 +80,7 @@ RUNG_LABELS = {
 # Graders that read answers which a stricter one cannot.
 READERS = ("choice", "normalised_exact", "python")
 # By class of failures, or by the grader that fixes it.
-CAUSES: Final[Mapping[str, str]] = {
+CAUSES = {
     "refusal": "the model refuses, or answers where it should refuse",
     "format": "the answer has the wrong format",
     "label_or_grader": "the expected answer is probably wrong",
@@ -113,7 +112,7 @@ LEVERS = {
 
 
 # Target of a probe
-PROBES: Final[Mapping[str, str]] = {
+PROBES = {
     **dict.fromkeys(READERS, "Only a lenient reader finds the expected answer."),
     "refusal": "The model refuses although there is an answer, or answers where it should refuse.",
     "format": "The format is wrong, but the answer is correct with constrained output or lenient parsing.",

@@ -1,8 +1,8 @@
 """Options of a verdict: everything that could run tomorrow, with its score, price and limits, and which should run."""
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from math import inf, isinf
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from tuneworthy.config.ladder import Constraints
 from tuneworthy.config.serving import Span, keeps_p95, may_serve
@@ -18,7 +18,7 @@ from tuneworthy.verdict.base import TUNED, Target
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 
 OptionKind = Literal["today", "variant", "classical", "cascade", "tuned", "fine_tune"]
-KINDS: Final[Mapping[str, OptionKind]] = {
+KINDS = {
     "baseline": "today",
     "classical": "classical",
     CASCADE: "cascade",

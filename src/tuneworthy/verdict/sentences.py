@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.money.economics import money_sentence, monthly_saving
@@ -202,7 +201,7 @@ def _regret(case: Deliberation, chosen: Option) -> str:
     )
 
 
-DECIDED: Final[Mapping[str, Callable[[Deliberation, Ruling], str]]] = {
+DECIDED: Mapping[str, Callable[[Deliberation, Ruling], str]] = {
     "target_met": target_met,
     "not_worth_knowing": not_worth_knowing,
     "cost": lambda case, ruling: f"The target is met, but a smaller model may be worth training. {case.cost}",
@@ -398,7 +397,7 @@ def pays_open(case: Deliberation, subject: str) -> str:
     return "Whether training pays off depends on the traffic, which is not set."
 
 
-OPEN: Final[Mapping[FactKind, Callable[[Deliberation, str], str]]] = {
+OPEN: Mapping[FactKind, Callable[[Deliberation, str], str]] = {
     "sound": lambda case, subject: case.gate(subject).message,
     "meets": target_open,
     "could_meet": could_meet,

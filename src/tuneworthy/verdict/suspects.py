@@ -4,10 +4,10 @@ Not only of those that models suspect: what they do not see would count as right
 the outcome hangs on.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import scipy
 
@@ -31,7 +31,7 @@ RELABELLED = 15
 # after 31 labels on average; where 90% are (or 10%), after 16.
 AT_MOST = 60
 # Test cases of a session of the audit: of those that one of the best options fails, and of all others.
-SESSION: Final[Mapping[bool, int]] = {True: AT_MOST, False: 40}
+SESSION = {True: AT_MOST, False: 40}
 # Level of each look. Where exactly half are the label's, one of four looks says most in 9% of the sessions, few in 9%.
 LOOK_ALPHA = 0.05
 # Parameter of the beta distribution of the share of failures that are the label's, before people labelled any: mostly

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Any
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.rules import Finding, RuleBook, Status
@@ -13,7 +13,7 @@ from tuneworthy.verdict.evidence import Evidence
 READ_OFF = frozenset({"power", "reason", "economics"})
 NEVER_WAIVED = frozenset({"test_set", "baseline", "contamination", "judge", "parity"})
 # Each rule says pass, fail, unknown or not applicable; its group is the stage in which it is needed.
-GATES: Final[RuleBook[Finding]] = RuleBook(
+GATES = RuleBook[Finding](
     "gates", [f"tuneworthy.verdict.gates.{stage}" for stage in ("to_decide", "to_train", "to_ship")]
 )
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from functools import partial
 from math import isfinite
-from typing import Final
 
 from tuneworthy.cases.dataset import DROPPED
 from tuneworthy.errors import join_sentences
@@ -359,7 +358,7 @@ def reason(evidence: Evidence) -> Finding:
     return says("unknown" if unknown else "fail", still if unknown else none, **statuses)
 
 
-_MONEY_STATUS: Final[dict[EconomicsStatus, Status]] = {
+_MONEY_STATUS: dict[EconomicsStatus, Status] = {
     "pays": "pass",
     "never": "fail",
     "unknown": "unknown",
