@@ -308,7 +308,7 @@ def costs_at_most(option: Option, other: Option, factor: float = 1.0) -> bool:
     if option.usd_per_month is None and _fixed(option) > _fixed(other):
         return False
     if mine == theirs:  # of months that cost nothing, as without any traffic, the cost of an answer
-        return _by_answer(option) <= factor * _by_answer(other)
+        mine, theirs = _by_answer(option), _by_answer(other)
     return mine <= factor * theirs
 
 
@@ -374,10 +374,8 @@ def best_within_bill(
 
 def more_usd(option: Option, other: Option) -> float | None:
     """Return what `other` costs more than `option`, US dollars: a month, else per 1,000 answers."""
-    for mine, theirs in ((option.usd_per_month, other.usd_per_month), (option.usd_per_1k, other.usd_per_1k)):
-        if mine is not None and theirs is not None:
-            return theirs - mine
-    return None
+    pairs = (option.usd_per_month, other.usd_per_month), (option.usd_per_1k, other.usd_per_1k)
+    return next((theirs - mine for mine, theirs in pairs if mine is not None and theirs is not None), None)
 
 
 def per_point(option: Option, other: Option) -> str:

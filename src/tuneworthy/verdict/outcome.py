@@ -74,13 +74,9 @@ def completions(
     """
 
     def ask(condition: Condition) -> bool:
-        unknown = {}
-        for fact, wanted in condition.items():
-            value = facts.known(*fact)
-            if value is None:
-                unknown[fact] = wanted
-            elif value is not wanted:
-                return False
+        unknown = {fact: wanted for fact, wanted in condition.items() if facts.known(*fact) is None}
+        if any(facts.known(*fact) is not wanted for fact, wanted in condition.items() if fact not in unknown):
+            return False
         if not unknown:
             return True
         if any(
@@ -124,18 +120,14 @@ def _rule(facts: DecisionFacts, ask: Ask) -> Ruling:
             return Ruling(Outcome.DO_NOT_FINE_TUNE, "target_met", winner.option)
         for option in ranked:  # one of a model without a price counted as the dearest above, and may be the cheapest
             name, same = option.option, option is winner or (option.model and option.model == winner.model)
-            if option.usd_by_answer is not None or same:
-                continue
-            if ask({("eligible", name): True, ("meets", name): True, ("cost", name): False}):
+            wanted: Condition = {("eligible", name): True, ("meets", name): True, ("cost", name): False}
+            if option.usd_by_answer is None and not same and ask(wanted):
                 return Ruling(Outcome.DO_NOT_FINE_TUNE, "target_met", name)
-        for rung in untried:
-            if rung in CHEAPER_RUNGS and ask({("could_meet", rung): True}):
-                return Ruling(Outcome.DO_NOT_FINE_TUNE, "rung_untried", rung)
-        return Ruling(Outcome.FINE_TUNE, "cost", winner.option)
+        untried = [rung for rung in untried if rung in CHEAPER_RUNGS]
     for rung in untried:
         if ask({("could_meet", rung): True}):
             return Ruling(Outcome.DO_NOT_FINE_TUNE, "rung_untried", rung)
-    return _none_meets(facts, ranked, ask)
+    return Ruling(Outcome.FINE_TUNE, "cost", winner.option) if winner else _none_meets(facts, ranked, ask)
 
 
 def _none_meets(facts: DecisionFacts, ranked: Sequence[Option], ask: Ask) -> Ruling:
@@ -149,6 +141,5 @@ def _none_meets(facts: DecisionFacts, ranked: Sequence[Option], ask: Ask) -> Rul
     for name in facts.subjects("lever"):  # (d)
         if ask({("lever", name): True}):
             return Ruling(Outcome.DO_NOT_FINE_TUNE, f"errors_{name}", name)
-    if not ask({("pays", ""): True}):  # (f)
-        return Ruling(Outcome.DO_NOT_FINE_TUNE, "economics")
-    return Ruling(Outcome.FINE_TUNE, "levers_exhausted")  # (g)
+    pays = ask({("pays", ""): True})  # (f), else (g)
+    return Ruling(Outcome.FINE_TUNE, "levers_exhausted") if pays else Ruling(Outcome.DO_NOT_FINE_TUNE, "economics")

@@ -392,9 +392,11 @@ def lever_open(case: Deliberation, name: str) -> str:
 
 def pays_open(case: Deliberation, subject: str) -> str:
     chosen = case.facts.recommendation
-    if case.evidence.economics.requests_per_month is not None and chosen is not None:
-        return f"Whether training pays off depends on the price of {chosen.option}, which is unknown."
-    return "Whether training pays off depends on the traffic, which is not set."
+    priced = chosen and case.evidence.economics.requests_per_month is not None
+    unknown = (
+        f"the price of {chosen.option}, which is unknown" if chosen and priced else "the traffic, which is not set"
+    )
+    return f"Whether training pays off depends on {unknown}."
 
 
 OPEN: Mapping[FactKind, Callable[[Deliberation, str], str]] = {

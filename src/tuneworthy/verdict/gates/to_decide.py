@@ -124,8 +124,7 @@ def contamination(evidence: Evidence) -> Finding:
         )
     dropped = f"Copies of cases are dropped and listed in .tuneworthy/{DROPPED}."
     tuned = [one for one in options_of(evidence) if one.kind == "tuned" and one.target == "met"]
-    winner = winner_of(evidence)
-    marked = [*tuned, *([winner] if winner else [])]
+    marked = [one for one in (*tuned, winner_of(evidence)) if one]
     if not marked or evidence.target is None:
         return says("pass", dropped, overlaps={})
     findings = [_on_distinct_cases(evidence, option, dropped) for option in marked]
@@ -261,8 +260,12 @@ def retrieval(evidence: Evidence) -> Finding:
         return says("unknown", messages.DOCUMENTS_MISSING, messages.GIVE_DOCUMENTS)
     if subject.status != "pass" or search is None:
         return subject
-    measured = {"not_retrieved": search.not_retrieved, "failed": search.failed, "oracle": search.oracle}
-    numbers = {**subject.numbers, **measured}
+    numbers = {
+        **subject.numbers,
+        "not_retrieved": search.not_retrieved,
+        "failed": search.failed,
+        "oracle": search.oracle,
+    }
     if search.lower > 0.5:
         return says(
             "fail",

@@ -17,6 +17,7 @@ from tuneworthy.verdict.options import is_saving, option_of
 gate = partial(GATES.rule, group="to_ship")
 # Measured reasons to train for which a little quality may be given.
 EXCUSES = frozenset({"cost", "latency", "locality"})
+LESS_FORGETTING = "Increase `rehearsal` in [train] to keep the fine-tuned model closer to its base model."
 MORE_REHEARSAL = (
     "Increase `rehearsal` in [train] and train again, or add a larger set in [[regressions]] and run "
     "`tuneworthy run --rung fine_tune`."
@@ -144,17 +145,15 @@ def regressions(evidence: Evidence) -> Finding:
         )
     failed = [row for row in usable if row.status == "fail"]
     undecided = [row for row in usable if row.status not in {"pass", "fail"}]
-    details = [f"{row.name}: {row.detail.rstrip('.')}" for row in failed or undecided or usable]
-    status: Status = "pass"
-    fix = ""
-    if failed:
-        status, fix = "fail", "Increase `rehearsal` in [train] to keep the fine-tuned model closer to its base model."
-    elif subject.sets_missing or not usable:
+    if not failed and (subject.sets_missing or not usable):
         names = ", ".join(subject.sets_missing) or "no set is up to date"
         return says("unknown", f"The run has no usable answers for the regression sets ({names}).", RUN, **numbers)
-    elif undecided:
-        status, fix = "unknown", MORE_REHEARSAL
-    return says(status, join_sentences("; ".join(details)), fix, **numbers)
+    details = join_sentences(
+        "; ".join(f"{row.name}: {row.detail.rstrip('.')}" for row in failed or undecided or usable)
+    )
+    if failed:
+        return says("fail", details, LESS_FORGETTING, **numbers)
+    return says("unknown", details, MORE_REHEARSAL, **numbers) if undecided else says("pass", details, **numbers)
 
 
 @gate("serving")
@@ -198,11 +197,10 @@ def shadow(evidence: Evidence) -> Finding:
             _proof(subject, "No real traffic has been sent to the fine-tuned model.", ""), fix=messages.DO_SHADOW
         )
     reasons = {row.reason for row in evidence.training_reasons if row.status == "measured"}
-    finding = says(subject.status, subject.detail, subject.numbers["fix"], **subject.numbers)
-    if finding.status == "pass" and subject.numbers["below"] and reasons.isdisjoint(EXCUSES):
+    if subject.status == "pass" and subject.numbers["below"] and reasons.isdisjoint(EXCUSES):
         why = "No measured saving in cost or latency, and no need to run locally, justifies the lower quality."
         return says("fail", f"{subject.detail} {why}", **subject.numbers)
-    return finding
+    return says(subject.status, subject.detail, subject.numbers["fix"], **subject.numbers)
 
 
 def _classifier(evidence: Evidence) -> str | None:

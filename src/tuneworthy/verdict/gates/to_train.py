@@ -1,12 +1,13 @@
 """The gates before training: is the data frozen, reviewed, clean and allowed, and does a pilot show a gain?"""
 
-from functools import partial
+from collections.abc import Callable
+from functools import partial, wraps
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.rules import Finding, Status
 from tuneworthy.types import JsonObject
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.evidence import BASE, RIGHTS, ROWS, Evidence
+from tuneworthy.verdict.evidence import BASE, RIGHTS, ROWS, DatasetEvidence, Evidence
 from tuneworthy.verdict.gates import GATES, says
 from tuneworthy.verdict.options import tuned_score
 
@@ -21,6 +22,16 @@ SET_TERMS = (
     "Set `teacher.allows_training` after you have read the terms, then run `tuneworthy data distill` and "
     "`tuneworthy data build`."
 )
+
+
+def _of_dataset(examine: Callable[[DatasetEvidence], Finding]) -> Callable[[Evidence], Finding]:
+    """Return a gate on the frozen version, which is unknown without one."""
+
+    @wraps(examine)
+    def found(evidence: Evidence) -> Finding:
+        return examine(evidence.training.dataset) if evidence.training.dataset else NOT_FROZEN
+
+    return found
 
 
 @gate("dataset_frozen")
@@ -56,11 +67,9 @@ def dataset_frozen(evidence: Evidence) -> Finding:
 
 
 @gate("dataset_review")
-def dataset_review(evidence: Evidence) -> Finding:
+@_of_dataset
+def dataset_review(subject: DatasetEvidence) -> Finding:
     """People reviewed a random sample of the version under a plan, and the share of good rows is shown."""
-    subject = evidence.training.dataset
-    if subject is None:
-        return NOT_FROZEN
     statuses: dict[str, Status] = {"accepted": "pass", "rejected": "fail"}
     status = statuses.get(subject.review, "unknown")
     message = messages.sentence(subject.review_words) or "Nobody has reviewed the training data."
@@ -69,11 +78,9 @@ def dataset_review(evidence: Evidence) -> Finding:
 
 
 @gate("dataset_contamination")
-def dataset_contamination(evidence: Evidence) -> Finding:
+@_of_dataset
+def dataset_contamination(subject: DatasetEvidence) -> Finding:
     """No row of the version overlaps a case of dev or test, as the cases are now."""
-    subject = evidence.training.dataset
-    if subject is None:
-        return NOT_FROZEN
     numbers = {"version": subject.version, "changed": list(subject.changed), "n_near": subject.n_near}
     if subject.overlaps:
         return says(
@@ -98,14 +105,12 @@ def dataset_contamination(evidence: Evidence) -> Finding:
 
 
 @gate("dataset_effect")
-def dataset_effect(evidence: Evidence) -> Finding:
+@_of_dataset
+def dataset_effect(subject: DatasetEvidence) -> Finding:
     """The dropped rows are not shown to cost accuracy: a classical baseline, trained with and without it.
 
     It fails as well where no row is left of a label that cases expect.
     """
-    subject = evidence.training.dataset
-    if subject is None:
-        return NOT_FROZEN
     effect = subject.effect
     if subject.lost:
         return says(
@@ -129,11 +134,9 @@ def dataset_effect(evidence: Evidence) -> Finding:
 
 
 @gate("teacher_terms")
-def teacher_terms(evidence: Evidence) -> Finding:
+@_of_dataset
+def teacher_terms(subject: DatasetEvidence) -> Finding:
     """Whoever wrote rows allows training on them: each teacher's terms were answered, and they allow it."""
-    subject = evidence.training.dataset
-    if subject is None:
-        return NOT_FROZEN
     fix = {"fail": messages.OTHER_TEACHER, "unknown": SET_TERMS}.get(subject.terms, "")
     return says(subject.terms, messages.sentence(subject.terms_words), fix, version=subject.version)
 
