@@ -20,6 +20,9 @@ K = TypeVar("K")
 JsonObject = dict[str, Any]
 # The same where it is only read.
 JsonMapping = Mapping[str, Any]
+# Texts, and texts by a name, that are only read.
+Names = Sequence[str]
+NamedTexts = Mapping[str, str]
 # The lower and the upper bound of an interval.
 Bounds = tuple[float, float]
 Message = JsonObject

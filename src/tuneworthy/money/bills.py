@@ -77,10 +77,11 @@ class Bill:
         return dollars * (1 - batch) / 1000
 
     def running(self, settings: Economics) -> RunningCost:
-        tokens = self.server_tokens or self.tokens
         return RunningCost(
             usd_per_1k=self.usd_with(settings),
-            ways=self._ways(settings, tokens, self.params_b, borrowed=self.tokens is None) if self.own_server else (),
+            ways=self._ways(settings, self.server_tokens or self.tokens, self.params_b, borrowed=self.tokens is None)
+            if self.own_server
+            else (),
             upkeep_usd=upkeep_usd(settings) if self.tuned else 0.0,
         )
 

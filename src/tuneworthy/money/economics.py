@@ -145,9 +145,8 @@ def money(
         assumed["serve_load"] = settings.serve_load * factor("capacity")
         settings = settings.model_copy(update=assumed)
     before = bill.running(settings)
-    usd = None if before.usd_per_1k is None else before.usd_per_1k * factor("price")
     return Money(
-        before=replace(before, usd_per_1k=usd),
+        before=replace(before, usd_per_1k=None if before.usd_per_1k is None else before.usd_per_1k * factor("price")),
         tuned=tuned.running(settings) if tuned else bill.trained(settings),
         one_off_usd=sum(one_off(settings).values()) / factor("success"),
         worth=(gain or (0.0, 0.0))[at] * (settings.usd_per_wrong_answer or 0.0) * factor("wrong_answer"),
@@ -202,11 +201,12 @@ def economics(
     if status == "never" and month is not None:
         facts["payback_month"] = Fact(month, "later than the horizon, at the project's traffic", "computed")
     band = (best.break_even_volume(), worst.break_even_volume())
-    unexplained = not usd and (required is not None or not saves)
     return EconomicsResult(
         status=status,
         reference=bill.name or None,
-        why=_no_bill(point.before, required) if unexplained else _why(point, band, settings, required),
+        why=_no_bill(point.before, required)
+        if not usd and (required is not None or not saves)
+        else _why(point, band, settings, required),
         required_usd_per_1k=required,
         break_even_requests_per_month=point.break_even_volume(),
         break_even_band=band,
@@ -247,8 +247,11 @@ def open_ranges(settings: Economics) -> list[RangeName]:
     names: tuple[RangeName, ...] = ("traffic", "price", "success")
     found = [name for name in names if _is_open(settings, name)]
     costs = assumed_costs(settings) and _is_open(settings, "costs")
-    capacity = settings.serve_capacity_per_month is None and _is_open(settings, "capacity")
-    return [*found, "costs"] if costs or capacity else found
+    return (
+        [*found, "costs"]
+        if costs or (settings.serve_capacity_per_month is None and _is_open(settings, "capacity"))
+        else found
+    )
 
 
 def _is_open(settings: Economics, name: RangeName) -> bool:
@@ -281,8 +284,10 @@ def monthly_saving(bill: Bill, settings: Economics, required: float = 0.0) -> Ga
     found = []
     for end in ENDS[1:]:
         sums = money(bill, settings, end=end, required=required)
-        volumes = [*ends, *(bend for bend in sums.bends if ends[0] < bend < ends[1])]
-        months = [sums.net_usd(one) - sums.one_off_usd / sums.horizon_months for one in volumes]
+        months = [
+            sums.net_usd(one) - sums.one_off_usd / sums.horizon_months
+            for one in [*ends, *(bend for bend in sums.bends if ends[0] < bend < ends[1])]
+        ]
         found += [min(months), max(months)]
     return min(found), max(found)
 
@@ -297,8 +302,9 @@ def required_usd(bill: Bill, today_usd: float | None, settings: Economics) -> fl
 
     Without traffic today's bill is unknown, and an unknown bill refutes nothing.
     """
-    today = 0.0 if settings.requests_per_month is None else today_usd or 0.0
-    return FEWEST_SAVED * max(bill.usd_with(settings) or 0.0, today)
+    return FEWEST_SAVED * max(
+        bill.usd_with(settings) or 0.0, (0.0 if settings.requests_per_month is None else today_usd or 0.0)
+    )
 
 
 def paid_bill(usd_per_1k: float | None, required: float) -> str:
@@ -396,8 +402,11 @@ def _why(point: Money, band: tuple[float | None, float | None], settings: Econom
         text = f"T{pays} if there are at least {volume:,.0f} requests per month."
     else:
         text = f"T{pays} {about} requests per month ({low:,.0f} in the best case, {high:,.0f} in the worst)."
-    beyond = f"Only what is saved beyond {share} counts." if required else ""
-    return join_sentences(text, beyond, SET_TRAFFIC if settings.requests_per_month is None else "")
+    return join_sentences(
+        text,
+        (f"Only what is saved beyond {share} counts." if required else ""),
+        SET_TRAFFIC if settings.requests_per_month is None else "",
+    )
 
 
 def _no_bill(before: RunningCost, required: float | None) -> str:

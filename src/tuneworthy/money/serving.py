@@ -286,8 +286,10 @@ def ways_for(
     if not given & PINNED and "encoder" in trainings:
         way = next(_own_ways(settings, table.encoder_b, (read, 0.0)))
         ways.append(replace(way, title=f"tuned encoder, {way.title}", training="encoder"))
-    fast = [way for way in ways if p95_ms is None or (way.latency_ms or inf) <= p95_ms]
-    return tuple(fast or [min(ways, key=lambda way: way.latency_ms or inf)])
+    return tuple(
+        [way for way in ways if p95_ms is None or (way.latency_ms or inf) <= p95_ms]
+        or [min(ways, key=lambda way: way.latency_ms or inf)]
+    )
 
 
 def _own_ways(settings: Economics, size: float, tokens: Bounds) -> Iterator[Way]:

@@ -69,9 +69,11 @@ def facts_of(reference: Bill | None, settings: Economics, gain: Bounds | None) -
 
     facts = {name: setting(name, row) for name, row in table.sources.items()}
     if reference is not None and reference.trained_b is not None and "serve_params_b" not in given:
-        read = "number of weights in the files of the model that would be trained"
         facts["serve_params_b"] = replace(
-            facts["serve_params_b"], value=reference.trained_b, source=read, mark="measured"
+            facts["serve_params_b"],
+            value=reference.trained_b,
+            source="number of weights in the files of the model that would be trained",
+            mark="measured",
         )
     facts |= _serving_facts(reference, settings, table.sources)
     for name in ("requests_per_month", "usd_per_wrong_answer"):
@@ -102,11 +104,15 @@ def _serving_facts(reference: Bill | None, settings: Economics, sources: Mapping
     """Return the way to serve, and price and capacity of a machine where the project file does not set them."""
     bill, day = reference or Bill(name="", usd_per_1k=None), hardware_table().date
     way, tokens = bill.trained(settings).way_at(settings.requests_per_month), bill.tokens_to_serve
-    why = "the cheapest way that meets the latency limit and carries the traffic"
     facts = {
         "serve_hardware": Fact(settings.serve_hardware, "project file", "project")
         if settings.serve_hardware
-        else Fact(way.title if way else None, why, "computed", day)
+        else Fact(
+            way.title if way else None,
+            "the cheapest way that meets the latency limit and carries the traffic",
+            "computed",
+            day,
+        )
     }
     if settings.serve_usd_per_month is None:
         source = f"{way.title}: {way.source}" if way else "it depends on the traffic"

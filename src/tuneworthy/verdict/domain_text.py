@@ -16,7 +16,7 @@ from tuneworthy.dataset.checks.language import language_of
 from tuneworthy.errors import OutsideFault, ProviderError, UserError, join_sentences
 from tuneworthy.ladder.session import Session
 from tuneworthy.providers.base import Provider
-from tuneworthy.types import OutputFormat, Request, content_hash
+from tuneworthy.types import Names, OutputFormat, Request, content_hash
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import DomainText
 
@@ -56,15 +56,17 @@ async def measure_domain(session: Session) -> None:
     result, pairs = DomainText(n=len(texts), why=incomparable(texts)), list(paired(texts))
     try:
         if not result.why:
-            both = tuple({text for pair in pairs for text in pair})
-            result = compared(pairs, await logprobs_of(session.models[name].provider, both))
+            result = compared(
+                pairs,
+                await logprobs_of(session.models[name].provider, tuple({text for pair in pairs for text in pair})),
+            )
     except (ProviderError, UserError, OutsideFault) as error:
         why = join_sentences("The domain's text could not be scored.", error.message, error.hint)
         result = DomainText(n=len(texts), why=why)
     session.folder.write(FILE, {"of": _fingerprint(session), "text": asdict(result)})
 
 
-async def logprobs_of(provider: Provider, texts: Sequence[str]) -> dict[str, float]:
+async def logprobs_of(provider: Provider, texts: Names) -> dict[str, float]:
     """Return the natural log-probability per text that the provider could score."""
     scored: dict[str, float] = {}
     for start in range(0, len(texts), BATCH):
@@ -75,11 +77,12 @@ async def logprobs_of(provider: Provider, texts: Sequence[str]) -> dict[str, flo
 
 def scorer(project: Project) -> str | None:
     """Return the model that scores texts: the baseline's if it gives log-probabilities, else the first that does."""
-    names = [project.ladder.baseline, *project.answering]
-    return next((name for name in names if project.models[name].ranks_labels), None)
+    return next(
+        (name for name in [project.ladder.baseline, *project.answering] if project.models[name].ranks_labels), None
+    )
 
 
-def incomparable(texts: Sequence[str]) -> str:
+def incomparable(texts: Names) -> str:
     """Say why texts cannot be compared with general English; "" if they can.
 
     >>> incomparable(["Где моя карта?"] * 20)
@@ -88,17 +91,24 @@ def incomparable(texts: Sequence[str]) -> str:
     if len(texts) < MIN_TEXTS:
         return f"The domain has {len(texts)} texts; at least {MIN_TEXTS} are needed."
     languages = Counter(filter(None, map(language_of, texts)))
-    is_english = 2 * languages["en"] >= languages.total()
-    return "" if is_english else "Most of the domain's text is not English, but the general sentences are."
+    return (
+        ""
+        if 2 * languages["en"] >= languages.total()
+        else "Most of the domain's text is not English, but the general sentences are."
+    )
 
 
 def texts_of(session: Session) -> list[str]:
     """Return a seeded draw of dev inputs and passages of documents."""
-    documents = session.library.corpus.documents if session.library else ()
-    passages = [text for one in documents for part in one.sections for text in part.text.split("\n\n")]
+    passages = [
+        text
+        for one in (session.library.corpus.documents if session.library else ())
+        for part in one.sections
+        for text in part.text.split("\n\n")
+    ]
     rng = random.Random(session.project.split.seed)
 
-    def draw(texts: Sequence[str], most: int) -> list[str]:
+    def draw(texts: Names, most: int) -> list[str]:
         long_enough = sorted(text for text in {" ".join(text.split()) for text in texts} if _size(text) >= MIN_BYTES)
         return rng.sample(long_enough, min(most, len(long_enough)))
 
@@ -106,10 +116,12 @@ def texts_of(session: Session) -> list[str]:
     return [*draw([case.text for case in session.split.dev], MAX_TEXTS - len(drawn)), *drawn]
 
 
-def paired(texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+def paired(texts: Names) -> Iterator[tuple[str, str]]:
     """Yield each text with a general sentence, both cut to the length of the shorter one."""
-    general = files("tuneworthy.verdict").joinpath("general_sentences.txt").read_text(encoding="utf-8")
-    sentences = sorted(general.splitlines(), key=_size)
+    sentences = sorted(
+        files("tuneworthy.verdict").joinpath("general_sentences.txt").read_text(encoding="utf-8").splitlines(),
+        key=_size,
+    )
     for number, text in enumerate(sorted(texts, key=_size)):
         sentence = sentences[int((number + 0.5) * len(sentences) / len(texts))]
         size = min(_size(text), _size(sentence))

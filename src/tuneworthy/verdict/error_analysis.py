@@ -18,7 +18,7 @@ from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.intervals import clopper_pearson
-from tuneworthy.types import JsonMapping, JsonObject, Variant, content_hash, frozen
+from tuneworthy.types import JsonMapping, JsonObject, NamedTexts, Names, Variant, content_hash, frozen
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import ErrorClass, ErrorShare
 
@@ -165,13 +165,13 @@ class ErrorAnalysis:
     n_probed: int
     rows: Sequence[ErrorShare] = ()
     classes: Mapping[str, ErrorClass] = field(default_factory=dict)
-    suspects: Mapping[str, str] = field(default_factory=dict)
-    doubtful: Mapping[str, str] = field(default_factory=dict)
+    suspects: NamedTexts = field(default_factory=dict)
+    doubtful: NamedTexts = field(default_factory=dict)
     label_chance: float = 0.0
-    answers: Mapping[str, str] = field(default_factory=dict)
-    not_probed: Mapping[str, str] = field(default_factory=dict)
+    answers: NamedTexts = field(default_factory=dict)
+    not_probed: NamedTexts = field(default_factory=dict)
     rated: bool = True
-    stronger: Sequence[str] = ()
+    stronger: Names = ()
     pass_rate: float | None = None
     calls: int = 0
     cost_usd: float = 0.0
@@ -181,7 +181,7 @@ def rows_of(
     classes: Mapping[str, ErrorClass],
     probed: Collection[str],
     *,
-    limits: Mapping[str, Sequence[str]] | None = None,
+    limits: Mapping[str, Names] | None = None,
     real: float = 1.0,
     unseen: int = 0,
     grader: str = "",
@@ -231,14 +231,12 @@ class StoredErrors:
 
 def fingerprint(session: Session, variant: Variant) -> JsonObject:
     """Return the hashes of what the error analysis of `variant` depends on; opens no model."""
-    project = session.project
-    dev = sorted(session.split.dev, key=lambda case: case.id)
     return {
         "version": VERSION,
         "variant": variant.id,
         "graders": content_hash(dict(session.primary.identity)),
-        "dev": content_hash([[case.id, case.expected] for case in dev]),
-        "models": content_hash({name: model.model_dump(mode="json") for name, model in project.models.items()}),
+        "dev": content_hash([[case.id, case.expected] for case in sorted(session.split.dev, key=lambda case: case.id)]),
+        "models": content_hash({name: model.model_dump(mode="json") for name, model in session.project.models.items()}),
         "documents": session.library.corpus.hash if session.library else "",
     }
 

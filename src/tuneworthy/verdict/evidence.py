@@ -24,7 +24,7 @@ from tuneworthy.money.results import EconomicsResult
 from tuneworthy.regressions.compare import RegressionResult
 from tuneworthy.stats.intervals import lower_bound, target_status, upper_bound
 from tuneworthy.stats.ratios import LEAST_GROUPS
-from tuneworthy.types import MOST_UNSCORED, Bounds, JsonMapping, frozen
+from tuneworthy.types import MOST_UNSCORED, Bounds, JsonMapping, NamedTexts, Names, frozen
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import TUNED, DomainText, ErrorShare, Forecast, LabelCeiling, Target, TrainingReason
 
@@ -178,16 +178,16 @@ class DatasetEvidence:
     version: str
     n_rows: int
     broken: str = ""
-    failed: Sequence[str] = ()
+    failed: Names = ()
     overlaps: str = ""
     n_near: int = 0
-    changed: Sequence[str] = ()
+    changed: Names = ()
     review: Literal["no_plan", "open", "accepted", "rejected"] = "no_plan"
     review_words: str = ""
     bound: float | None = None
     effect: Effect | None = None
     effect_words: str = ""
-    lost: Sequence[str] = ()
+    lost: Names = ()
     terms: Literal["pass", "fail", "unknown", "not_applicable"] = "unknown"
     terms_words: str = ""
     newer: str = ""
@@ -204,7 +204,7 @@ class PilotEvidence:
     """
 
     n: int
-    changed: Sequence[str] = ()
+    changed: Names = ()
     built_gain: tuple[float, Bounds] | None = None
 
 
@@ -222,7 +222,7 @@ class ProofEvidence:
 
     status: Literal["pass", "fail", "unknown"]
     detail: str = ""
-    changed: Sequence[str] = ()
+    changed: Names = ()
     numbers: JsonMapping = field(default_factory=dict)
 
 
@@ -251,8 +251,8 @@ class TrainingEvidence:
     adapter: str | None = None
     tuned: TunedDetail | None = None
     regressions: Sequence[RegressionResult] = ()
-    sets_missing: Sequence[str] = ()
-    changed: Sequence[str] = ()
+    sets_missing: Names = ()
+    changed: Names = ()
 
     @property
     def rival(self) -> str:
@@ -333,7 +333,7 @@ class Evidence:
     kind: str = ""
     answers_open: bool = False
     motivation: Motivation | None = None
-    waivers: Mapping[str, str] = field(default_factory=dict)
+    waivers: NamedTexts = field(default_factory=dict)
     rungs: Mapping[str, RungEvidence] = field(default_factory=dict)
     best: str | None = None
     alpha: float | None = None
@@ -341,13 +341,13 @@ class Evidence:
     additions: int = 0
     n_groups: float | None = None
     overlaps: Mapping[str, int] = field(default_factory=dict)
-    stale: Sequence[str] = ()
+    stale: Names = ()
     accept: str = ""
-    errors_stale: Sequence[str] = ()
+    errors_stale: Names = ()
     has_examples: bool = True
     only_dev: bool = False
-    lacking: Mapping[str, str] = field(default_factory=dict)
-    left_out: Sequence[str] = ()
+    lacking: NamedTexts = field(default_factory=dict)
+    left_out: Names = ()
     other_models: int = 0
     barred_models: int = 0
     differences: Sequence[RungDifference] = ()
@@ -358,7 +358,7 @@ class Evidence:
     style_grader: bool = False
     preferences: bool = False
     limits: Constraints = field(default_factory=Constraints)
-    unpriced: Sequence[str] = ()
+    unpriced: Names = ()
     long_prompt: bool = False
     documents: bool = False
     documents_named: bool = False
@@ -479,8 +479,9 @@ class Evidence:
         rung = self.rungs.get("classical")
         if rung is None or rung.score is None or self.target is None:
             return False
-        unfit = self.style_grader or (self.kind == "free_text" and rung.name == COPIES)
-        return unfit and rung.score > self.target - self.margin
+        return (
+            self.style_grader or (self.kind == "free_text" and rung.name == COPIES)
+        ) and rung.score > self.target - self.margin
 
     def target_of(self, rung: RungEvidence | None) -> Target | None:
         """Say whether a measured variant meets the target; None without a target.
@@ -505,11 +506,13 @@ class Evidence:
         status = target_status(
             rung.score, rung.n_effective, self.target, self.margin, options=options, additions=self.additions
         )
-        recalls = [self.recall_of(rung, label, options) for label in self.critical]
         return (
             "unresolved"
             if status == "met" and rung.beats_majority is False
-            else min([status, *recalls], key=("missed", "unresolved", "met").index)
+            else min(
+                [status, *[self.recall_of(rung, label, options) for label in self.critical]],
+                key=("missed", "unresolved", "met").index,
+            )
         )
 
     def recall_of(self, rung: RungEvidence, label: str, options: int = 1) -> Target:

@@ -27,7 +27,7 @@ from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.train.messages import SET_BASE
 from tuneworthy.train.plan import Expected, expect
-from tuneworthy.types import Case, CaseOrExample
+from tuneworthy.types import Case, CaseOrExample, Cases, Names
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.domain_text import domain_of
 from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model, load_error_analysis
@@ -111,7 +111,7 @@ def evidence_of(
     data: TaskData | None,
     record: RunRecord | None,
     *,
-    stale: Sequence[str],
+    stale: Names,
     expect: Callable[[int], Expected | None] = lambda _: None,
 ) -> Evidence:
     """Return what the folder of a project shows without opening a session; what only a verdict needs is left unknown.
@@ -227,8 +227,9 @@ def _keys(case: Case) -> set[str]:
 
 def _values(expected: Any) -> list[Any]:
     if isinstance(expected, dict | list):
-        inner = expected.values() if isinstance(expected, dict) else expected
-        return [leaf for value in inner for leaf in _values(value)]
+        return [
+            leaf for value in (expected.values() if isinstance(expected, dict) else expected) for leaf in _values(value)
+        ]
     return [] if expected in (None, "") else [expected]
 
 
@@ -247,10 +248,11 @@ def overlaps_left(data: TaskData) -> dict[str, int]:
     The decisions about rows are those stored with the split. A short question with another answer is no copy.
     """
     split, found = data.split, data.dataset.contamination
-    sides = (found.cases, found.dev, found.dev_test)
-    decided = {(one.rows[hit.row].id, hit.certain) for one in sides for hit in one.hits}
+    decided = {
+        (one.rows[hit.row].id, hit.certain) for one in (found.cases, found.dev, found.dev_test) for hit in one.hits
+    }
 
-    def crossing(rows: Sequence[CaseOrExample], cases: Sequence[Case], *, dropped: bool) -> int:
+    def crossing(rows: Sequence[CaseOrExample], cases: Cases, *, dropped: bool) -> int:
         taken = {key for case in cases for key in (normalised_bytes(question_of(case)), case.group)} - {None}
         return sum(
             (dropped and (row.id, True) in decided)

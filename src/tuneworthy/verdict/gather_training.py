@@ -26,7 +26,7 @@ from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Kind, ModelSource, latest_artifact
 from tuneworthy.store.shapes import shaped
 from tuneworthy.train.plan import Expected
-from tuneworthy.types import Case, JsonMapping, JsonObject, frozen
+from tuneworthy.types import Cases, JsonMapping, JsonObject, frozen
 from tuneworthy.verdict.base import Forecast
 from tuneworthy.verdict.evidence import DatasetEvidence, PilotEvidence, ProofEvidence, TrainingEvidence
 from tuneworthy.verdict.forecast import PilotPoint, built_against_raw, forecast, pilot_cost
@@ -42,7 +42,7 @@ def training_of(
     project: Project,
     store: Folder,
     record: RunRecord | None,
-    cases: Sequence[Case],
+    cases: Cases,
     expect: Callable[[int], Expected | None] = lambda _: None,
 ) -> tuple[TrainingEvidence, Forecast]:
     """Return the facts about training and shipping, and the forecast of the pilot.
@@ -60,8 +60,11 @@ def training_of(
     tuned = record.detail(TunedDetail) if record else None
     version = find_version(store, str(tuned.dataset)) if tuned else latest_version(store)
     pilot, outlook = _pilot(store, version, partial(pilot_cost, settings=project.economics, expect=expect))
-    forms = [made for kind in TRAINED_KINDS if (made := latest_artifact(store, kind)) is not None]
-    trained = max(forms, key=lambda made: made.created, default=None)
+    trained = max(
+        [made for kind in TRAINED_KINDS if (made := latest_artifact(store, kind)) is not None],
+        key=lambda made: made.created,
+        default=None,
+    )
     tested = (tuned.classifier or tuned.adapter) if tuned else None
     regressions, sets_missing, changed = _regressions(project, tuned)
     if trained is not None and tested not in {None, trained.id}:
@@ -82,7 +85,7 @@ def training_of(
     ), outlook
 
 
-def _dataset(store: Folder, version: Version, cases: Sequence[Case]) -> DatasetEvidence:
+def _dataset(store: Folder, version: Version, cases: Cases) -> DatasetEvidence:
     recipe, latest = version.recipe, latest_version(store)
     review = state_of(store.root / REVIEWS, version.id)
     overlaps = [gate.detail for gate in recipe.gates if gate.check == "contamination" and not gate.passed]
@@ -187,8 +190,7 @@ def _proof(store: Folder, name: str, tuned: TunedDetail | None) -> ProofEvidence
     detail = proof.detail or "; ".join(failed) or f"checks passed: {len(proof.checks)}"
     detail += f" (cause: `{proof.cause}`)" if proof.cause else ""
     ids = proof.ids if name == PARITY else {"artifact": proof.artifact}
-    checks = {check.name: check.status for check in proof.checks}
-    known = {**ids, "checks": checks, "engine": proof.engine}
+    known = {**ids, "checks": {check.name: check.status for check in proof.checks}, "engine": proof.engine}
     numbers = {key: value for key, value in known.items() if value or key == "checks"}
     changed = (
         _not_served(proof, made, subject)
@@ -231,10 +233,14 @@ def _of_model(proof: ProofDocument, made: TunedDetail, where: str) -> ProofDocum
     """Return the part of a proof of several models about the model that answers: the file, or the merged model."""
     if not proof.models:
         return proof
-    others = [name for name in proof.models if name != proof.merged]
-    gguf = made.gguf if made.gguf in proof.models else " and ".join(others)
-    answering = proof.models.get(made.gguf or made.merged or "", {})
-    return shaped({**asdict(proof), "gguf": gguf, **answering}, ProofDocument, where)
+    gguf = (
+        made.gguf
+        if made.gguf in proof.models
+        else " and ".join([name for name in proof.models if name != proof.merged])
+    )
+    return shaped(
+        {**asdict(proof), "gguf": gguf, **proof.models.get(made.gguf or made.merged or "", {})}, ProofDocument, where
+    )
 
 
 def _regressions(project: Project, tuned: TunedDetail | None) -> tuple[list[RegressionResult], list[str], list[str]]:
@@ -247,5 +253,8 @@ def _regressions(project: Project, tuned: TunedDetail | None) -> tuple[list[Regr
         return [], [error.message.rstrip(".")], []
     usable = [row for row in tuned.regressions if now.get(row.name) == row.hash]
     missing = [name for name in now if name not in {row.name for row in usable}]
-    changed = [row.name for row in tuned.regressions if row.name in missing]
-    return usable, missing, [f"The regression set {name} has changed" for name in changed]
+    return (
+        usable,
+        missing,
+        [f"The regression set {row.name} has changed" for row in tuned.regressions if row.name in missing],
+    )

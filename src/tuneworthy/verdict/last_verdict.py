@@ -5,7 +5,6 @@ validation and the project file (and for one about shipping the proofs, the data
 it was computed from, and its last day has not passed.
 """
 
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date, timedelta
 from hashlib import sha256
@@ -19,7 +18,7 @@ from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord, shaped
 from tuneworthy.store.signatures import document_origin, signed_document
-from tuneworthy.types import content_hash, frozen
+from tuneworthy.types import Names, content_hash, frozen
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.suspects import suspects_path
 
@@ -73,10 +72,12 @@ class StoredVerdict:
         return not self.changed
 
 
-def store_verdict(project: Project, verdict: Verdict, tried: Sequence[str] = ()) -> None:
+def store_verdict(project: Project, verdict: Verdict, tried: Names = ()) -> None:
     """Store a verdict, with the commands that were tried (see `tried_commands`)."""
-    options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-    document = orjson.loads(orjson.dumps(verdict, option=options)) | {"of": _hashes(project), "tried": [*tried]}
+    document = orjson.loads(orjson.dumps(verdict, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)) | {
+        "of": _hashes(project),
+        "tried": [*tried],
+    }
     Folder(project.root).write(FILE, signed_document(document))
 
 
@@ -107,8 +108,11 @@ def load_verdict(project: Project, today: date | None = None) -> StoredVerdict |
         return None
     verdict = shaped(document, Verdict, f"{folder.path / FILE}.json")
     then, now = document["of"], _hashes(project)
-    names = [*DECIDING, *(SHIPPING if verdict.stage == "to_ship" else ())]
-    changed = [CHANGED_SINCE[name] for name in names if then.get(name) != now[name]]
+    changed = [
+        CHANGED_SINCE[name]
+        for name in [*DECIDING, *(SHIPPING if verdict.stage == "to_ship" else ())]
+        if then.get(name) != now[name]
+    ]
     if origin := document_origin(document):
         changed.append(f"the verdict was computed elsewhere (signed by: {origin:.18})")
     day = today or date.today()
@@ -121,9 +125,12 @@ def load_verdict(project: Project, today: date | None = None) -> StoredVerdict |
 
 def _hashes(project: Project) -> dict[str, str]:
     folder, beside = Folder(project.root), {"reviews": project.root / REVIEWS, "suspects": suspects_path(project)}
-    documents = [name for name in (*DECIDING, *SHIPPING) if name not in {"project", *beside}]
     return {
-        **{name: content_hash(folder.read(name, object)) for name in documents},
+        **{
+            name: content_hash(folder.read(name, object))
+            for name in (*DECIDING, *SHIPPING)
+            if name not in {"project", *beside}
+        },
         **{name: sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for name, path in beside.items()},
         "project": content_hash(project.model_dump(mode="json")),
     }

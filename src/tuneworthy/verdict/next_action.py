@@ -43,7 +43,7 @@ OTHER_TARGET = "Decide whether another target would do, and set `task.target`."
 LIKELY, UNLIKELY = 0.8, 0.5
 # Steps that are named together, at most, and steps that are combined: the best for their price.
 MAX_TOGETHER, MAX_COMBINED = 3, 8
-# Facts that a better search settles.
+# FactNames that a better search settles.
 SEARCH = frozenset({("could_meet", "retrieval"), ("lever", "knowledge")})
 # The highest chance that is stated of a step: the share of such steps that settled the question, of 451
 # (`scripts.simulations`, seeds 31, 33 and 57, 200 test cases), and of any other step.
@@ -67,6 +67,8 @@ PRIORS = {
     "meets": 0.3,
 }
 Chances = Mapping[FactName, Bounds]
+FactNames = Sequence[FactName]
+Results = frozenset[tuple[FactName, bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,16 +187,14 @@ class _Futures:
 
     def __init__(self, facts: DecisionFacts) -> None:
         self._facts = facts
-        self._open: dict[frozenset[tuple[FactName, bool]], Sequence[FactName]] = {}
+        self._open: dict[Results, FactNames] = {}
 
-    def chance(
-        self, chances: Chances, results: frozenset[tuple[FactName, bool]] = frozenset(), likely: float = 1.0
-    ) -> float:
+    def chance(self, chances: Chances, results: Results = frozenset(), likely: float = 1.0) -> float:
         """Return the chance that a step settles the answer.
 
         Args:
             chances: That it shows a fact to be true, and to be false.
-            results: Facts that are known by then.
+            results: FactNames that are known by then.
             likely: How likely that is; less than `NEGLIGIBLE` counts as settling nothing.
         """
         if likely < NEGLIGIBLE:
@@ -213,7 +213,7 @@ class _Futures:
 
 def _step(
     why: str,
-    facts: Sequence[FactName],
+    facts: FactNames,
     minutes: float | None = MINUTES_TO_EDIT,
     *,
     command: str = "",
@@ -324,7 +324,7 @@ class _Steps:
             return evidence.search is None and evidence.documents
         return rung != "prompt" or not lacks_shots(self.gates)
 
-    def _run(self, some: Sequence[FactName]) -> Offer:
+    def _run(self, some: FactNames) -> Offer:
         rungs = list(dict.fromkeys(map(self._rung_for, some)))
         known = [self.costs[rung] for rung in rungs if rung in self.costs]
         is_known = len(known) == len(rungs)
@@ -338,7 +338,7 @@ class _Steps:
             most=MAX_RUN,
         )
 
-    def _of_fact(self, fact: FactName, unknown: Sequence[FactName]) -> Iterator[Offer]:
+    def _of_fact(self, fact: FactName, unknown: FactNames) -> Iterator[Offer]:
         kind, evidence = fact[0], self.evidence
         if fact == ("lever", "knowledge") and all(row.name != "knowledge" for row in evidence.errors or ()):
             yield _uncounted(
@@ -369,7 +369,7 @@ class _Steps:
                 MINUTES_TO_TRY,
             )
 
-    def _fix(self, fact: FactName, unknown: Sequence[FactName]) -> Offer:
+    def _fix(self, fact: FactName, unknown: FactNames) -> Offer:
         kind, subject = fact[0], self._rung_for(fact)
         same = [other for other in unknown if other[1] in {subject, fact[1]}]
         if fact == ("could_meet", "retrieval") and not self.evidence.documents:
@@ -383,7 +383,7 @@ class _Steps:
             fix = messages.fix_rung(subject, gate.gate, reason)
         return _uncounted(fix, [fact] if kind == "sound" else same, None, command=messages.command_in(fix))
 
-    def _eligible(self, fact: FactName, unknown: Sequence[FactName]) -> Offer:
+    def _eligible(self, fact: FactName, unknown: FactNames) -> Offer:
         option, limits = next(one for one in self.facts.options if one.option == fact[1]), self.evidence.limits
         if (rung := self._rung(fact[1])).may_be_barred(limits):
             why = (
@@ -409,13 +409,17 @@ class _Steps:
         option = next((one for one in self.facts.options if one.option == fact[1]), None)
         if unpriced := self._unpriced(fact):
             model = evidence.rungs[unpriced.rung].model
-            lacking = ((one, self._unpriced(one)) for one in open_costs)
-            same = [one for one, other in lacking if other and evidence.rungs[other.rung].model == model]
+            same = [
+                one
+                for one in open_costs
+                if (other := self._unpriced(one)) and evidence.rungs[other.rung].model == model
+            ]
             if fact == same[0]:  # one price is that of all options of its model
                 yield from self._with_costs(messages.set_price(unpriced.option), same)
         elif evidence.economics.requests_per_month is None:
-            pays = [one for one in open_facts(self.facts) if one[0] == "pays"]
-            yield from self._with_costs(SET_TRAFFIC, [*open_costs, *pays])
+            yield from self._with_costs(
+                SET_TRAFFIC, [*open_costs, *[one for one in open_facts(self.facts) if one[0] == "pays"]]
+            )
         elif option is not None and has_smaller(option.usd_by_answer, evidence.smaller_usd):
             yield from self._narrow(fact)
         elif evidence.other_models and self.facts.known("could_meet", "model") is None:  # that step measures them
@@ -432,8 +436,14 @@ class _Steps:
             )
 
     def _unpriced(self, fact: FactName) -> Option | None:
-        unpriced = (one for one in self.facts.options if one.usd_by_answer is None)
-        return next((one for one in unpriced if one.option == fact[1] or one.kind == "today"), None)
+        return next(
+            (
+                one
+                for one in self.facts.options
+                if one.usd_by_answer is None and (one.option == fact[1] or one.kind == "today")
+            ),
+            None,
+        )
 
     def _narrow(self, fact: FactName) -> Iterator[Offer]:
         settings = self.evidence.economics
@@ -446,7 +456,7 @@ class _Steps:
         why = join_sentences(messages.SET_COSTS if "costs" in names else "", ranges if spans else "")
         yield _step(why, [fact], MINUTES_TO_EDIT * len(spans) + MINUTES_FOR_COSTS * ("costs" in names))
 
-    def _with_costs(self, why: str, facts: Sequence[FactName]) -> Iterator[Offer]:
+    def _with_costs(self, why: str, facts: FactNames) -> Iterator[Offer]:
         ranges = open_ranges(self.evidence.economics)
         most = MAX_MONEY if {*ranges} - {"costs"} else SURE
         yield _step(why, facts, weight=SETTLED_BY_TRAFFIC if "costs" in ranges else 1.0, most=most)
@@ -458,7 +468,7 @@ class _Steps:
         """Whether people found wrong labels on dev, or audited test."""
         return self.evidence.labels_in_doubt or self.evidence.label_ceiling is not None
 
-    def _lever(self, fact: FactName, unknown: Sequence[FactName]) -> Offer:
+    def _lever(self, fact: FactName, unknown: FactNames) -> Offer:
         evidence, name, minutes, chances = self.evidence, fact[1], 0.0, (0.0, 0.8)
         if name == DEV or (name == LABELS and (self._labels_found or evidence.suspects == 0)):
             action = label_step(evidence)
@@ -478,7 +488,7 @@ class _Steps:
             why, command = f"Try `{rung}`, which may fix most failures.", f"tuneworthy run --rung {rung}"
         return replace(_uncounted(why, [], minutes, command=command), chances={fact: chances})
 
-    def _more_cases(self, unknown: Sequence[FactName]) -> Iterator[Offer]:
+    def _more_cases(self, unknown: FactNames) -> Iterator[Offer]:
         """Offer to add test cases, or to change a target that is so near that many cases may not settle it."""
         evidence, moving = self.evidence, [fact for fact in unknown if fact[0] == "meets"]
         for fact in moving:
@@ -497,8 +507,10 @@ class _Steps:
             minutes = more * (MINUTES_PER_CASE + rating)
             why = messages.add_cases(more, minutes, rated=bool(rating))
             usd = sum((rung.usd_per_1k or 0.0) / 1000 * more for rung in tested)
-            step = _step(why, [], minutes, command="tuneworthy cases add", usd=usd, calls=more * len(tested))
-            yield replace(step, chances=chances)
+            yield replace(
+                _step(why, [], minutes, command="tuneworthy cases add", usd=usd, calls=more * len(tested)),
+                chances=chances,
+            )
         on_target = {fact: sum(pair) for fact, pair in chances.items()}
         near = [fact for fact, chance in on_target.items() if chance < LIKELY]
         if near and (often or max(map(on_target.__getitem__, near)) < UNLIKELY) and not _good_enough(self.facts):

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, get_args
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.text import count
-from tuneworthy.types import JsonObject, frozen
+from tuneworthy.types import JsonObject, Names, frozen
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.answer import Verdict, answer_of
 from tuneworthy.verdict.base import Cost, GateResult, Outcome, Stage
@@ -25,8 +25,8 @@ class StepRow(NamedTuple):
 
     day: str
     title: str
-    gates: Sequence[str] = ()
-    rungs: Sequence[str] = ()
+    gates: Names = ()
+    rungs: Names = ()
     do: str = ""
 
 
@@ -86,7 +86,7 @@ class ProjectState:
     fault: str = ""
     quick: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     verdict: Verdict | None = None
-    verdict_stale: Sequence[str] = ()
+    verdict_stale: Names = ()
     costs: Mapping[str, Cost] = field(default_factory=dict)
 
     @property
@@ -129,7 +129,7 @@ class Checklist:
     steps: Sequence[Step]
     next: Step | None
     action: str = ""
-    notes: Sequence[str] = ()
+    notes: Names = ()
 
     def to_dict(self) -> JsonObject:
         """Return plain JSON-able data; `next` is the name of the step."""
@@ -152,8 +152,12 @@ def checklist(state: ProjectState) -> Checklist:
         "The next step is the cheapest open one. Without --rung, `tuneworthy run` runs all rungs in ladder order, with "
         "retrieval before other models."
     )
-    is_lever = following is not None and following.step in LEVERS
-    return Checklist(steps=steps, next=following, action=action, notes=[note] if is_lever else [])
+    return Checklist(
+        steps=steps,
+        next=following,
+        action=action,
+        notes=[note] if following is not None and following.step in LEVERS else [],
+    )
 
 
 def _next(state: ProjectState, steps: Sequence[Step]) -> Step | None:
@@ -169,8 +173,10 @@ def _next(state: ProjectState, steps: Sequence[Step]) -> Step | None:
     ready = [step for step in steps if step.status == "open" and not (needless and step.step in LEVERS)]
     if not ready or ready[0].step not in LEVERS:
         return ready[0] if ready else None
-    levers = [step for step in ready if step.step in LEVERS]
-    return min(levers, key=lambda step: step.cost.order if step.cost else (float("inf"),) * 3)
+    return min(
+        [step for step in ready if step.step in LEVERS],
+        key=lambda step: step.cost.order if step.cost else (float("inf"),) * 3,
+    )
 
 
 def _cases(state: ProjectState, gates: Gates, name: str) -> Judged:
@@ -192,15 +198,26 @@ def _lever(state: ProjectState, gates: Gates, name: str) -> Judged:
     open_gates, passed = [r for r in results if r.is_open], [r for r in results if r.status == "pass"]
     text = " ".join(dict.fromkeys(result.message for result in open_gates or passed or results))
     if not open_gates:
-        n_test = f" Test cases: {state.evidence.n_test}." if passed else ""
-        return "done" if passed else "not_applicable", text + n_test, "", None
-    other = "" if name != "model" or state.evidence.other_models else messages.ADD_MODEL
-    do = state.evidence.accept if name == "baseline" else other
-    untested = [rung for rung in STEPS[name].rungs if rung not in rungs or not rungs[rung].tested]
-    return _compare(state, untested or STEPS[name].rungs, text, do)
+        return (
+            "done" if passed else "not_applicable",
+            text + (f" Test cases: {state.evidence.n_test}." if passed else ""),
+            "",
+            None,
+        )
+    do = (
+        state.evidence.accept
+        if name == "baseline"
+        else ("" if name != "model" or state.evidence.other_models else messages.ADD_MODEL)
+    )
+    return _compare(
+        state,
+        [rung for rung in STEPS[name].rungs if rung not in rungs or not rungs[rung].tested] or STEPS[name].rungs,
+        text,
+        do,
+    )
 
 
-def _compare(state: ProjectState, untested: Sequence[str], text: str, do: str) -> Judged:
+def _compare(state: ProjectState, untested: Names, text: str, do: str) -> Judged:
     run = [rung for rung in untested if rung in state.costs] or untested
     for rung in run:
         if rung in state.quick:
@@ -225,8 +242,12 @@ def _decision(state: ProjectState, gates: Gates, name: str) -> Judged:
     action = verdict.next_action
     cost = Cost(calls=action.calls or 0, usd=action.usd or 0.0, person_minutes=action.person_minutes or 0.0)
     again = "" if action.command.startswith("tuneworthy decide") else "Then run `tuneworthy decide`."
-    is_unknown = action.calls is None and not action.person_minutes
-    return "open", text, join_sentences(str(action), again), None if is_unknown else cost
+    return (
+        "open",
+        text,
+        join_sentences(str(action), again),
+        None if (action.calls is None and not action.person_minutes) else cost,
+    )
 
 
 def _later(state: ProjectState, gates: Gates, name: str) -> Judged:
@@ -251,6 +272,10 @@ def _training(state: ProjectState, gates: Gates, name: str) -> Judged:
         score = f"{tuned.name}: {tuned.score:.1%} (n = {evidence.n_test})"
         return "done", f"{score}{evidence.difference_words(tuned)}{pilot}", "", None
     if adapter is not None:
-        text = f"The fine-tuned model {adapter} has not been compared on the test set{pilot}"
-        return "open", text, f"{MERGE}then tuneworthy run --rung fine_tune", None
+        return (
+            "open",
+            f"The fine-tuned model {adapter} has not been compared on the test set{pilot}",
+            f"{MERGE}then tuneworthy run --rung fine_tune",
+            None,
+        )
     return "open", f"No model has been trained yet{pilot}", STEPS[name].do, None

@@ -6,7 +6,7 @@ it is stored, resumed and counted against the budget like any other.
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -26,7 +26,7 @@ from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.rungs.model import on_model
 from tuneworthy.ladder.session import Session
 from tuneworthy.text import plural
-from tuneworthy.types import Case, JsonMapping, Trace, Variant, canonical
+from tuneworthy.types import Case, Cases, JsonMapping, NamedTexts, Names, Trace, Variant, canonical
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.error_analysis import (
     FILE,
@@ -209,8 +209,9 @@ class _Probing:
         pass_rate = None
         passes = [row.passes for row in self.failed.values() if row.passes is not None]
         if passes:
-            failed_rate = sum(passes) / (SAMPLES * len(self.failed))
-            pass_rate = (len(self.right) + self.n_failed * failed_rate) / len(self.values)
+            pass_rate = (len(self.right) + self.n_failed * (sum(passes) / (SAMPLES * len(self.failed)))) / len(
+                self.values
+            )
         return ErrorAnalysis(
             of=fingerprint(self.session, self.variant),
             n_dev=len(self.values),
@@ -234,9 +235,7 @@ class _Probing:
             pass_rate=pass_rate,
         )
 
-    async def _ask(
-        self, variant: Variant, cases: Sequence[Case], *, repeats: int = 1, count: bool = True
-    ) -> list[Trace]:
+    async def _ask(self, variant: Variant, cases: Cases, *, repeats: int = 1, count: bool = True) -> list[Trace]:
         traces = await self.session.ask(variant, cases, repeats=repeats)
         if count:
             new = [trace for trace in traces if not trace.stored]
@@ -244,7 +243,7 @@ class _Probing:
             self.cost_usd += sum(trace.cost_usd for trace in new)
         return traces
 
-    async def _fixes(self, variant: Variant, cases: Sequence[Case], *, repeats: int = 1) -> list[list[bool]]:
+    async def _fixes(self, variant: Variant, cases: Cases, *, repeats: int = 1) -> list[list[bool]]:
         """Return of each answer to `cases` whether it gains at least half of what was missing; unscored: no."""
         _, _, scores = await self.session.score(await self._ask(variant, cases, repeats=repeats), cases)
         return [
@@ -264,8 +263,11 @@ class _Probing:
         constrained = replace(
             self.variant, name="probe/format", output=task.structured, answer_after=None, notes=("probe",)
         )
-        can = task.structured.kind in session.models[self.variant.model].provider.supports
-        if not wanted or not can or constrained.id == self.variant.id:
+        if (
+            not wanted
+            or task.structured.kind not in session.models[self.variant.model].provider.supports
+            or constrained.id == self.variant.id
+        ):
             return
         for case, (good,) in zip(wanted, await self._fixes(constrained, wanted), strict=True):
             self.failed[case.id].in_form = good or bool(self.failed[case.id].in_form)
@@ -289,13 +291,13 @@ class _Probing:
                 else "The project has no other model and too few examples to train a classifier."
             )
             return
-        weights = {case.id: self._weight(failed, self.n_failed) for case in failed}
         found = suspect(
             {case.id: {name: row.get(case.id, "") for name, row in families.items()} for case in cases},
             subject=next(iter(families)),
             labels={case.id: answer_text(case.expected) for case in cases},
             n_answers=len(self.session.task.labels),
-            weights=weights | {case.id: self._weight(control, len(self.right)) for case in control},
+            weights={case.id: self._weight(failed, self.n_failed) for case in failed}
+            | {case.id: self._weight(control, len(self.right)) for case in control},
         )
         self.label_chance = found.most
         for case in failed:
@@ -304,16 +306,16 @@ class _Probing:
 
     def _families(
         self,
-        failed: Sequence[Case],
-        control: Sequence[Case],
+        failed: Cases,
+        control: Cases,
         others: Mapping[str, Voter],
-        by_classifier: Mapping[str, str] | None,
-    ) -> dict[str, Mapping[str, str]]:
+        by_classifier: NamedTexts | None,
+    ) -> dict[str, NamedTexts]:
         """Return the votes of each family of models, the family of the variant first; the most accurate model votes."""
         own = {case.id: self._vote(self.texts[case.id], right=False) for case in failed}
         own |= {case.id: GIVEN for case in control}
         family = lineages(self.session.project.models)
-        families: dict[str, Mapping[str, str]] = {family.get(self.variant.model, self.variant.model): own}
+        families: dict[str, NamedTexts] = {family.get(self.variant.model, self.variant.model): own}
         for name, voter in sorted(others.items(), key=lambda pair: -pair[1].accuracy):
             families.setdefault(family[name], voter.votes)
         if by_classifier is not None:
@@ -380,7 +382,7 @@ class _Probing:
                 self._others[name] = await self._other_model(name, control)
         return self._others
 
-    async def _other_model(self, name: str, control: Sequence[Case]) -> Voter:
+    async def _other_model(self, name: str, control: Cases) -> Voter:
         failed = self.open
         provider = self.session.models[name].provider
         variant = replace(on_model(self.variant, name, provider), name=f"probe/{name}", notes=("probe",))
@@ -403,14 +405,14 @@ class _Probing:
             stronger=shown_stronger(fixed, len(self.right) - still_right),
         )
 
-    def _weight(self, asked: Sequence[Case], n: int) -> float:
+    def _weight(self, asked: Cases, n: int) -> float:
         return n / len(asked) if asked else 0.0
 
     def _vote(self, text: str, *, right: bool) -> str:
         return GIVEN if right else answer_key(text, self.session.task.kind, self.session.task.labels)
 
 
-def answer_key(text: str, kind: str, labels: Sequence[str]) -> str:
+def answer_key(text: str, kind: str, labels: Names) -> str:
     """Return what makes two answers the same; "" for an answer that cannot be read.
 
     >>> answer_key(" Red. ", "label", ("red", "blue")), answer_key("pink", "label", ("red", "blue"))
@@ -426,7 +428,7 @@ def answer_key(text: str, kind: str, labels: Sequence[str]) -> str:
     )
 
 
-def form(case: Case, text: str, reason: str, labels: Sequence[str], schema: JsonMapping | None) -> tuple[bool, bool]:
+def form(case: Case, text: str, reason: str, labels: Names, schema: JsonMapping | None) -> tuple[bool, bool]:
     """Say whether the form of a wrong answer is wrong, and whether it is right when it is read leniently.
 
     Args:
@@ -448,8 +450,9 @@ def form(case: Case, text: str, reason: str, labels: Sequence[str], schema: Json
         import jsonschema
 
         found = find_object(text)
-        valid = found is not None and jsonschema.Draft202012Validator(dict(schema)).is_valid(found)
-        return reason in FORM_REASONS or not valid, False
+        return reason in FORM_REASONS or not (
+            found is not None and jsonschema.Draft202012Validator(dict(schema)).is_valid(found)
+        ), False
     texts = _expected(case)
     inside = any(f" {normalise(one)} " in f" {normalise(text)} " for one in texts) and not restates(case.text, texts)
     return reason in FORM_REASONS or inside, inside

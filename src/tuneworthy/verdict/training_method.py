@@ -90,6 +90,10 @@ def has_preferences(examples: Iterable[Example]) -> bool:
     pairs, ratings = 0, []
     for example in examples:
         pairs += bool(rejected_answer(example))
-        places = (example.meta, example.messages[-1])
-        ratings += [str(place[key]) for place in places for key in RATINGS if place.get(key) is not None][:1]
+        ratings += [
+            str(place[key])
+            for place in (example.meta, example.messages[-1])
+            for key in RATINGS
+            if place.get(key) is not None
+        ][:1]
     return pairs >= FEWEST_PREFERENCES or (len(ratings) >= FEWEST_PREFERENCES and len(set(ratings)) > 1)
