@@ -204,17 +204,10 @@ def _lever(state: ProjectState, gates: Gates, name: str) -> Judged:
             "",
             None,
         )
-    do = (
-        state.evidence.accept
-        if name == "baseline"
-        else ("" if name != "model" or state.evidence.other_models else messages.ADD_MODEL)
-    )
-    return _compare(
-        state,
-        [rung for rung in STEPS[name].rungs if rung not in rungs or not rungs[rung].tested] or STEPS[name].rungs,
-        text,
-        do,
-    )
+    other = "" if name != "model" or state.evidence.other_models else messages.ADD_MODEL
+    do = state.evidence.accept if name == "baseline" else other
+    untested = [rung for rung in STEPS[name].rungs if rung not in rungs or not rungs[rung].tested]
+    return _compare(state, untested or STEPS[name].rungs, text, do)
 
 
 def _compare(state: ProjectState, untested: Names, text: str, do: str) -> Judged:
@@ -242,12 +235,8 @@ def _decision(state: ProjectState, gates: Gates, name: str) -> Judged:
     action = verdict.next_action
     cost = Cost(calls=action.calls or 0, usd=action.usd or 0.0, person_minutes=action.person_minutes or 0.0)
     again = "" if action.command.startswith("tuneworthy decide") else "Then run `tuneworthy decide`."
-    return (
-        "open",
-        text,
-        join_sentences(str(action), again),
-        None if (action.calls is None and not action.person_minutes) else cost,
-    )
+    is_unknown = action.calls is None and not action.person_minutes
+    return "open", text, join_sentences(str(action), again), None if is_unknown else cost
 
 
 def _later(state: ProjectState, gates: Gates, name: str) -> Judged:

@@ -209,9 +209,8 @@ class _Probing:
         pass_rate = None
         passes = [row.passes for row in self.failed.values() if row.passes is not None]
         if passes:
-            pass_rate = (len(self.right) + self.n_failed * (sum(passes) / (SAMPLES * len(self.failed)))) / len(
-                self.values
-            )
+            failed_rate = sum(passes) / (SAMPLES * len(self.failed))
+            pass_rate = (len(self.right) + self.n_failed * failed_rate) / len(self.values)
         return ErrorAnalysis(
             of=fingerprint(self.session, self.variant),
             n_dev=len(self.values),
@@ -450,9 +449,8 @@ def form(case: Case, text: str, reason: str, labels: Names, schema: JsonMapping 
         import jsonschema
 
         found = find_object(text)
-        return reason in FORM_REASONS or not (
-            found is not None and jsonschema.Draft202012Validator(dict(schema)).is_valid(found)
-        ), False
+        valid = found is not None and jsonschema.Draft202012Validator(dict(schema)).is_valid(found)
+        return reason in FORM_REASONS or not valid, False
     texts = _expected(case)
     inside = any(f" {normalise(one)} " in f" {normalise(text)} " for one in texts) and not restates(case.text, texts)
     return reason in FORM_REASONS or inside, inside

@@ -173,9 +173,8 @@ def wrong_format(evidence: Evidence, facts: DecisionFacts) -> Reading:
     sentence = messages.sentence(messages.error_share(row))
     if row.ci95[1] < CLASS_SHARE:
         return False, sentence
-    return True if (row.fixed_by in evidence.rungs and evidence.rungs[row.fixed_by].tested) and row.ci95[
-        0
-    ] >= CLASS_SHARE else None, sentence
+    tried = row.fixed_by in evidence.rungs and evidence.rungs[row.fixed_by].tested
+    return True if tried and row.ci95[0] >= CLASS_SHARE else None, sentence
 
 
 REASONS: Final[Mapping[ReasonName, Callable[[Evidence, DecisionFacts], Reading]]] = {
