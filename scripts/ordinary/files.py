@@ -245,7 +245,7 @@ FILES: Final = [
         graders=["json_fields"],
         models={"today": Model(right=0.3, usd_per_1k=0.5), "strong": Model(right=0.32, usd_per_1k=3.0)},
         target=0.95,
-        outcome=["fine_tune"],
+        outcome=["do_not_fine_tune"],  # written first as fine_tune: the classical tagger reads these templates in full
         public=False,
     ),
     Task(
