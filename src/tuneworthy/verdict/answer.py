@@ -104,9 +104,9 @@ def answer_of(verdict: Verdict) -> str:
 def domain_sentence(verdict: Verdict) -> str:
     """Return the finding about the text of the domain; "" if it was not scored, or a reason says it already."""
     row = next((row for row in verdict.training.reasons if row.reason == "domain"), None)
-    scored = verdict.domain_text is not None and verdict.domain_text.n > 0
-    said = row is None or any(row.evidence in reason for reason in verdict.reasons)
-    return row.evidence if row is not None and scored and not said else ""
+    scored = verdict.domain_text and verdict.domain_text.n > 0
+    said = not row or any(row.evidence in reason for reason in verdict.reasons)
+    return row.evidence if row and scored and not said else ""
 
 
 SIZE_FROM = {

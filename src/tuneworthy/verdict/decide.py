@@ -61,7 +61,7 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict, t
     chosen, within = facts.recommendation, facts.within_bill
     money = money_of(evidence, facts, ruling)
     options = options if evidence.tuned else [*options, pilot_option(evidence, money)]
-    if evidence.tuned is not None and not evidence.stale:
+    if evidence.tuned and not evidence.stale:
         trained = replace(evidence, recommended=chosen.rung if chosen else None, training_reasons=reasons, money=money)
         return decide_shipping(trained, options, facts)
     unknown = [] if ruling else open_facts(facts)
@@ -70,7 +70,7 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict, t
     step = None
     if unknown and evidence.target is not None and not evidence.accept:
         step = next_action(facts, evidence, gates, costs(), tried)
-        if step is None and chosen is not None:
+        if not step and chosen:
             ruling = _unsettled(evidence, facts, chosen)
     outcome = ruling.outcome if ruling else Outcome.UNDECIDED
     if outcome is Outcome.FINE_TUNE:
@@ -117,9 +117,9 @@ def money_of(evidence: Evidence, facts: DecisionFacts, ruling: Ruling | None) ->
     settings, reference = evidence.economics, facts.recommendation
     bill = evidence.bill(evidence.rungs[reference.rung] if reference else None)
     gain, valued = gain_over(evidence, reference), settings.usd_per_wrong_answer is not None
-    if evidence.tuned is not None:
+    if evidence.tuned:
         return economics(bill, settings, gain, evidence.bill(evidence.tuned))
-    if reference is not None and facts.works(reference):
+    if reference and facts.works(reference):
         found = economics(bill, settings, gain, required=required_usd(bill, today_usd(facts.options), settings))
         return _because(found, "The target is met, so the value of better answers does not count." if valued else "")
     most = most_gain(evidence, reference)
@@ -155,7 +155,7 @@ def _because(found: EconomicsResult, why: str) -> EconomicsResult:
 def _code(evidence: Evidence, ruling: Ruling | None, unknown: Sequence[FactName]) -> str:
     if evidence.target is None:
         return NO_TARGET
-    if ruling is not None:
+    if ruling:
         return ruling.code
     kind, subject = unknown[0]
     prefixes = {"sound": "gate", "could_meet": "rung", "lever": "errors"}
@@ -185,7 +185,7 @@ def _next(case: Deliberation) -> NextAction:
         )
     if evidence.accept:
         return NextAction(command=messages.command_in(evidence.accept), why=evidence.accept, calls=0, usd=0.0)
-    assert ruling is not None, "an open outcome has a step"
+    assert ruling, "an open outcome has a step"
     if ruling.outcome is Outcome.UNDECIDED:
         gate = case.gate(ruling.subject)
         return NextAction(command=messages.command_in(gate.fix), why=gate.fix or gate.message)
@@ -193,7 +193,7 @@ def _next(case: Deliberation) -> NextAction:
         return _train(evidence, [result for result in case.gates if result.stage == "to_train"])
     if ruling.code.startswith("errors_"):
         lever, relabel = case.lever(ruling.subject), messages.LEVERS["cases label"]
-        if lever == relabel or (ruling.subject == LABELS and evidence.label_ceiling is not None):
+        if lever == relabel or (ruling.subject == LABELS and evidence.label_ceiling):
             step = label_step(evidence)
             return replace(step, why=join_sentences(f"{relabel}.", step.why))
         return NextAction(command="tuneworthy run", why=f"{lever}, then run the ladder and decide again.")
@@ -204,11 +204,11 @@ def _next(case: Deliberation) -> NextAction:
 def _setting_chooses(evidence: Evidence, facts: DecisionFacts) -> str:
     """Name the setting that the recommendation depends on: the traffic, or the price of a model; "" without one."""
     chosen, traffic = facts.recommendation, evidence.economics.requests_per_month
-    if chosen is None:
+    if not chosen:
         return ""
     for requests, how in ((1.0, "low"), (float(MOST_REQUESTS), "high")) if traffic is None else ():
         other = _at(facts, facts.options, requests)
-        if other is not None and other.option != chosen.option:
+        if other and other.option != chosen.option:
             return (
                 f"Set `economics.requests_per_month` and run `tuneworthy decide` again. At {how} traffic, "
                 f"{other.option} would be recommended instead of {chosen.option}."
@@ -219,7 +219,7 @@ def _setting_chooses(evidence: Evidence, facts: DecisionFacts) -> str:
     other = _at(facts, free, traffic)
     return (
         ""
-        if other is None or other.option == chosen.option
+        if not other or other.option == chosen.option
         else f"{messages.set_price(other.option)} If that is low, {other.option} would be recommended."
     )
 

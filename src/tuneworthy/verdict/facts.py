@@ -150,9 +150,9 @@ def gain_over(evidence: Evidence, reference: Option | None) -> Bounds | None:
 
     The pilot forecasts the score of a tuned model; its gain depends on the option that it is compared with.
     """
-    if reference is None or reference.score is None:
+    if not reference or reference.score is None:
         return None
-    if evidence.tuned is not None:
+    if evidence.tuned:
         row = evidence.difference(evidence.rungs[reference.rung], evidence.tuned)
         return row.ci95 if row else None
     bounds = tuned_score(evidence)
@@ -203,7 +203,7 @@ def _levers(evidence: Evidence, status: Mapping[str, str]) -> dict[str, bool | N
     audit = evidence.label_ceiling
     if evidence.labels_in_doubt:  # of people, so that no gate, open or waived, hides it
         return {LABELS: (evidence.labels_confirmed or None) if status["dev"] != "unknown" else None}
-    if audit is not None and audit.decides is not False:
+    if audit and audit.decides is not False:
         return {LABELS: audit.decides}
     if evidence.errors is None:
         return {"unanalysed": None}
@@ -223,7 +223,7 @@ def _levers(evidence: Evidence, status: Mapping[str, str]) -> dict[str, bool | N
         if row.name == LABELS:  # that a grader cannot read right answers is certain, that labels are wrong is not
             is_grader = row.fixed_by in READERS
             levers[row.name] = row.share > 0.5 if is_grader else _labels_are_wrong(evidence, row)
-        elif rung is None or not rung.tested or (is_knowledge and reaches):
+        elif not rung or not rung.tested or (is_knowledge and reaches):
             levers[row.name] = most_of(row)
     return levers | _unprobed_levers(evidence, findable=reaches and "retrieval" not in settled)
 
@@ -232,7 +232,7 @@ def _unprobed_levers(evidence: Evidence, *, findable: bool) -> dict[str, bool | 
     levers: dict[str, bool | None] = {}
     probed = {row.name for row in evidence.errors or ()}
     people_must_tell = evidence.relabelled or (evidence.suspects and not evidence.answers_open)
-    if LABELS not in probed and evidence.label_ceiling is None and people_must_tell:
+    if LABELS not in probed and not evidence.label_ceiling and people_must_tell:
         levers[LABELS] = evidence.labels_confirmed  # no model could tell, so people must
     if "knowledge" not in probed and evidence.documents and findable:
         levers["knowledge"] = None  # the share of failures without their document is unknown
@@ -240,7 +240,7 @@ def _unprobed_levers(evidence: Evidence, *, findable: bool) -> dict[str, bool | 
 
 
 def _labels_are_wrong(evidence: Evidence, row: ErrorShare) -> bool | None:
-    if evidence.label_ceiling is not None:
+    if evidence.label_ceiling:
         return False
     is_few = most_of(row) is False and evidence.label_chance < LEVER_ALPHA and not evidence.labels_matter(row.share)
     return False if is_few and not evidence.relabelled else evidence.labels_confirmed

@@ -89,7 +89,7 @@ async def with_audit(evidence: Evidence, session: Session) -> Evidence:
     strata, labels = session.folder.read(FILE, dict[str, bool]) or {}, read_relabelled(session.project)
     test = [case for case in session.split.test if case.id in strata]
     cases, record = [case for case in test if case.id in labels], read_record(session.folder)
-    if not cases or record is None:
+    if not cases or not record:
         return evidence
     was, still = contradicts(session.data, labels)
     counts = {one: _count([case.id for case in test if strata[case.id] is one], labels, was) for one in SESSION}

@@ -232,7 +232,7 @@ def marked(option: Option) -> str:
 def distinct_words(options: Sequence[Option], chosen: str | None) -> str:
     """Say what the recommended option scores on the distinct test cases; "" if not measured, or if all are distinct."""
     part = next((one.on_distinct_cases for one in options if one.option == chosen and one.on_distinct_cases), None)
-    if part is None or any(one.option == chosen and one.ci95 == part.ci95 for one in options):
+    if not part or any(one.option == chosen and one.ci95 == part.ci95 for one in options):
         return ""
     low, high = part.ci95
     return (
@@ -262,7 +262,7 @@ def cost_note(option: Option) -> str:
     """Name the parts of the cost of a month, and whether it is an upper limit; "" where one price is the whole cost."""
     upper = "cost is an upper limit" if option.unreported else ""
     month, running = option.usd_per_month, option.running
-    if not month or not option.usd_per_1k or running is None or running.usd_per_1k is None:
+    if not month or not option.usd_per_1k or not running or running.usd_per_1k is None:
         return upper
     answers = month * running.usd_per_1k / option.usd_per_1k
     servers = month - answers - running.upkeep_usd
@@ -339,7 +339,7 @@ def recommend(options: Sequence[Option], works: Callable[[Option], bool], better
         return next((one for one in ahead_of(mark, among, ALIKE) if stays(one)), mark)
 
     start = next((one for one in sorted(ranked, key=lambda one: one.kind != "today") if works(one)), None)
-    if start is None or start.kind != "today":
+    if not start or start.kind != "today":
         return start and improved(start, by_score)
     savings = [one for one in by_score if is_saving(one, start)]
     cheapest = next((one for one in ranked if one in savings and stays(one)), None)
@@ -366,7 +366,7 @@ def best_within_bill(
     Of equal scores, `chosen`, then the cheapest.
     """
     today = next((option for option in options if option.kind == "today"), None)
-    if today is None or isinf(_usd(today)):
+    if not today or isinf(_usd(today)):
         return None
     within = (one for one in rank(options) if one.score is not None and costs_at_most(one, today) and eligible(one))
     return min(within, key=lambda one: (_minus_score(one), one is not chosen), default=None)

@@ -115,7 +115,7 @@ def _rule(facts: DecisionFacts, ask: Ask) -> Ruling:
         facts.better,
     )
     untried = facts.subjects("could_meet")  # (e): `retrieval` is one where documents may be missing
-    if winner is not None:  # (b)
+    if winner:  # (b)
         if not ask({("cost", winner.option): True}):
             return Ruling(Outcome.DO_NOT_FINE_TUNE, "target_met", winner.option)
         for option in ranked:  # one of a model without a price counted as the dearest above, and may be the cheapest

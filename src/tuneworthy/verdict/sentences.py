@@ -88,19 +88,19 @@ def reasons_in_sentences(case: Deliberation) -> list[str]:
         first = (
             "The project sets no target, so the verdict is undecided. The options and their prices are listed below."
         )
-    elif case.ruling is None:
+    elif not case.ruling:
         kind, subject = case.unknown[0]
         first = OPEN[kind](case, subject)
     elif case.ruling.code.startswith("gate_"):
         first = case.gate(case.ruling.subject).message
     elif case.ruling.code.startswith("errors_"):
         row, lever = case.failures(case.ruling.subject), case.lever(case.ruling.subject)
-        if evidence.label_ceiling is not None and case.ruling.subject == LABELS:
+        if evidence.label_ceiling and case.ruling.subject == LABELS:
             relabel = messages.LEVERS["cases label"]
             first = join_sentences(str(evidence.label_ceiling), f"{relabel}, or lower the target.")
-        elif row is not None and row.fixed_by in messages.READERS:
+        elif row and row.fixed_by in messages.READERS:
             first = f"{lever}. The cause of most failures: {messages.error_share(row)}."
-        elif row is None or (case.ruling.subject == LABELS and not most_of(row)):
+        elif not row or (case.ruling.subject == LABELS and not most_of(row)):
             first = (
                 f"People relabelled {evidence.relabelled} wrong answers and found most of the expected answers to "
                 f"be wrong. {lever}."
@@ -114,17 +114,17 @@ def reasons_in_sentences(case: Deliberation) -> list[str]:
         for row in evidence.training_reasons
         if row.reason == evidence.motivation
     ]
-    said = case.ruling is not None and case.ruling.code == "target_met"
+    said = case.ruling and case.ruling.code == "target_met"
     return [first, *named, *_scores(evidence, case.facts, "" if said else _second_row(case.facts))][:3]
 
 
 def _scores(evidence: Evidence, facts: DecisionFacts, second: str) -> list[str]:
     base, chosen, n = evidence.rungs.get("baseline"), facts.recommendation, evidence.n_test
     sentences = []
-    if base is not None and base.tested:
+    if base and base.tested:
         if not base.eligible:
             sentences.append(f"A constraint rules out today's setup: {base.violated or base.reason.rstrip('.')}.")
-        if chosen is not None:
+        if chosen:
             best = evidence.rungs[chosen.rung]
             other = "" if best is base else f"; {best.label} scores {best.score_on(n)}"
             sentences.append(join_sentences(f"Today's setup scores {base.score_on(n)}{other}.", second))
@@ -137,7 +137,7 @@ def _scores(evidence: Evidence, facts: DecisionFacts, second: str) -> list[str]:
 
 def target_met(case: Deliberation, ruling: Ruling) -> str:
     chosen = case.facts.recommendation
-    if chosen is None or not case.facts.known("meets", chosen.option):
+    if not chosen or not case.facts.known("meets", chosen.option):
         return f"Training is not needed: an option meets the target of {case.target:.1%}, or a cheaper fix remains."
     met = (
         f"{chosen.option} meets the target of {case.target:.1%} without fine-tuning"
@@ -164,7 +164,7 @@ def constraint_decides(case: Deliberation, ruling: Ruling) -> str:
 def levers_exhausted(case: Deliberation, ruling: Ruling) -> str:
     evidence, pilot = case.evidence, messages.passed_pilot(case.gates)
     sentence = f"No measured option that the constraints allow meets the target of {case.target:.1%}"
-    if pilot is None:
+    if not pilot:
         sentence += ", and whether training would meet it is untested."
     else:
         sentence += f". {pilot.message} Whether the fine-tuned model meets the target is known only after training."
@@ -192,7 +192,7 @@ def _regret(case: Deliberation, chosen: Option) -> str:
     facts = case.facts
     open_options = [one for one in rank(facts.options) if one.eligible and facts.known("meets", one.option) is None]
     other = next((one for one in open_options if is_saving(one, chosen) and one.usd_by_answer is not None), None)
-    if other is None or other.score is None or chosen.score is None or other.kind in MADE_UP:
+    if not other or other.score is None or chosen.score is None or other.kind in MADE_UP:
         return ""
     points = 100 * (other.score - chosen.score)
     return (
@@ -254,7 +254,7 @@ def _missed_labels(case: Deliberation, chosen: Option) -> str:
 def _second_row(facts: DecisionFacts) -> str:
     """Name the best option within today's bill, and the price of a point between it and the recommended one."""
     chosen, best = facts.recommendation, facts.within_bill
-    if chosen is None or best is None or best.score is None or chosen.score is None:
+    if not chosen or not best or best.score is None or chosen.score is None:
         return ""
     if best.option == chosen.option:
         return "It also scores highest within today's bill."
@@ -285,7 +285,7 @@ def _dearer(chosen: Option, option: Option) -> str:
 def target_open(case: Deliberation, subject: str) -> str:
     option = case.option(subject)
     copies = next((one for one in case.gates if one.gate == "classical" and one.status == "fail"), None)
-    if option.kind == "classical" and copies is not None:
+    if option.kind == "classical" and copies:
         return copies.message
     evidence, rung = case.evidence, case.evidence.rungs[option.rung]
     for label, needed in evidence.critical.items():
@@ -379,7 +379,7 @@ def lever_open(case: Deliberation, name: str) -> str:
             f"People relabelled {case.evidence.relabelled} wrong answers. Whether most of the expected answers are "
             "wrong is still open."
         )
-    if row is None:
+    if not row:
         return "The causes of wrong answers have not been analysed. A cheaper fix may exist for most of them."
     if name == LABELS:
         return (

@@ -25,7 +25,7 @@ def decide_shipping(evidence: Evidence, options: Sequence[Option], facts: Decisi
         facts: Of the options without training.
     """
     tuned, without = evidence.tuned, facts.recommendation
-    if tuned is None:
+    if not tuned:
         raise ValueError("no tuned variant was compared on test")
     before, training = run_gates(evidence), run_gates(evidence, "to_train")
     gates = run_gates(evidence, "to_ship")
@@ -92,7 +92,7 @@ def _reasons(
     waived_gates: str,
 ) -> list[str]:
     n, top = evidence.n_test, evidence.without_training
-    untrained = f"; {top.label}, the choice without training, reaches {top.score_on(n)}" if top is not None else ""
+    untrained = f"; {top.label}, the choice without training, reaches {top.score_on(n)}" if top else ""
     reached = f"The score of {tuned.label} is {tuned.score_on(n)}{untrained}."
     if not still_open:
         improves = next(result.message for result in run_gates(evidence, "to_ship") if result.gate == "improvement")
@@ -140,7 +140,7 @@ def take_home(option: Option | None, *, beside: bool = False) -> NextAction:
         option: It.
         beside: Whether the run has a fine-tuned classifier that is not recommended.
     """
-    if option is None or option.kind == "today":
+    if not option or option.kind == "today":
         name = option.option if option else messages.RUNG_LABELS["baseline"]
         return NextAction(
             command="", why=f"Keep {name}. Decide again when the target, the prices or the models change."

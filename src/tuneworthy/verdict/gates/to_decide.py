@@ -65,9 +65,9 @@ def baseline(evidence: Evidence) -> Finding:
             evidence.accept or (messages.RAISE_BUDGET if is_spent else messages.RUN),
             stale=list(evidence.stale),
         )
-    if subject is not None and subject.status == "failed":
+    if subject and subject.status == "failed":
         return says("fail", subject.failure, messages.FIX_AND_RUN)
-    if subject is None or subject.score is None:
+    if not subject or subject.score is None:
         return says("unknown", "Today's setup has not been measured on the test set.", messages.RUN)
     worst = max(evidence.rungs.values(), key=lambda rung: rung.unread)
     if worst.unread > evidence.margin:
@@ -86,7 +86,7 @@ def dev(evidence: Evidence) -> Finding:
     """Today's option scores alike on dev and test, so that the errors found on dev are those of test."""
     today = evidence.rungs.get("baseline")
     # A judge's scores on test are corrected by people, those on dev are not.
-    if evidence.judge or today is None or today.score is None or today.ci95 is None or not today.candidates:
+    if evidence.judge or not today or today.score is None or today.ci95 is None or not today.candidates:
         return says("not_applicable", "Today's setup was not measured on both dev and test.")
     dev = today.candidates[0]
     numbers = {"dev": dev.score, "n_dev": dev.n, "test": today.score, "n_test": today.n}
@@ -134,8 +134,8 @@ def contamination(evidence: Evidence) -> Finding:
 def _on_distinct_cases(evidence: Evidence, winner: Option, dropped: str) -> Finding:
     """Say whether the distinct test cases contradict that an option meets the target and is the one to run."""
     part, target = evidence.rungs[winner.rung].on_distinct_cases, evidence.target or 0.0
-    if part is None or part.n_effective < MIN_DISTINCT:
-        n = 0.0 if part is None else part.n_effective
+    if not part or part.n_effective < MIN_DISTINCT:
+        n = 0.0 if not part else part.n_effective
         message = f"{n:.0f} effective test cases have no near-duplicate in the examples or dev, too few to compare. "
         return says("pass", f"{message}The answer applies to traffic that repeats as these rows do.", overlaps={}, n=n)
     upper = upper_bound(part.score * part.n_effective, part.n_effective, LEVEL / evidence.n_options)
@@ -166,7 +166,7 @@ def classical(evidence: Evidence) -> Finding:
     if not evidence.has_examples:
         return says("not_applicable", messages.NO_EXAMPLES)
     subject = evidence.rungs.get("classical")
-    if subject is None or subject.score is None:
+    if not subject or subject.score is None:
         return says("unknown", "No classical baseline has been measured on the test set.", messages.RUN)
     if evidence.accepts_copies:
         message = (
@@ -258,7 +258,7 @@ def retrieval(evidence: Evidence) -> Finding:
         return says("not_applicable", "Nothing measured suggests that the answers depend on documents.")
     if not evidence.documents:
         return says("unknown", messages.DOCUMENTS_MISSING, messages.GIVE_DOCUMENTS)
-    if subject.status != "pass" or search is None:
+    if subject.status != "pass" or not search:
         return subject
     numbers = {
         **subject.numbers,
@@ -290,17 +290,17 @@ def decoding(evidence: Evidence) -> Finding:
     subject = evidence.rungs.get("decoding")
     return (
         says("not_applicable", messages.sentence(subject.reason))
-        if subject is not None and subject.reason_code in {"no_parameters", "greedy", "stable"}
+        if subject and subject.reason_code in {"no_parameters", "greedy", "stable"}
         else _tested(evidence, "decoding")
     )
 
 
 def _tested(evidence: Evidence, name: str) -> Finding:
     subject, fix = evidence.rungs.get(name), f"Run `tuneworthy run --rung {name}`."
-    if subject is not None and subject.status == "failed":
+    if subject and subject.status == "failed":
         return says("fail", subject.failure, fix)
-    if subject is None or subject.score is None:
-        why = f" ({subject.reason.rstrip('.')})" if subject is not None and subject.reason else ""
+    if not subject or subject.score is None:
+        why = f" ({subject.reason.rstrip('.')})" if subject and subject.reason else ""
         return says("unknown", f"The rung {name} has not been compared on the test set{why}.", fix)
     return says(
         "pass",
@@ -316,7 +316,7 @@ def judge(evidence: Evidence) -> Finding:
     subject = evidence.judge
     return (
         says("not_applicable", "The project uses no LLM judge.")
-        if subject is None
+        if not subject
         else says("pass" if subject.valid else "fail", subject.detail, subject.fix, **subject.numbers)
     )
 
@@ -325,7 +325,7 @@ def judge(evidence: Evidence) -> Finding:
 def power(evidence: Evidence) -> Finding:
     """The intervals settle the facts that decide the outcome."""
     top = evidence.top
-    if top is None or top.score is None:
+    if not top or top.score is None:
         return says("unknown", messages.NOTHING_ELIGIBLE, messages.RUN)
     numbers = {"target": evidence.target_of(top), "ci95": top.ci95, "n_test": evidence.n_test}
     if top.has_holes:

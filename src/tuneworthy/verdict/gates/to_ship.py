@@ -49,13 +49,13 @@ def improvement(evidence: Evidence) -> Finding:
     """The tuned model is better than what should run without training; or non-inferior by the margin, and at least 20%
     cheaper or faster, or the only one that meets the target. On a test that nothing it was trained on overlaps."""
     tuned, rival = evidence.tuned, evidence.without_training
-    if tuned is None or tuned.score is None:
+    if not tuned or tuned.score is None:
         return says("unknown", "No fine-tuned model has been compared on the test set.", RUN)
     row = evidence.difference(rival, tuned)
     numbers = {"score": tuned.score, "delta": row and row.delta, "delta_ci": row and row.ci95}
     compared = (
         "it has not been compared with another variant"
-        if rival is None or row is None
+        if not rival or not row
         else messages.difference(rival.label, row.delta, row.ci95)
     )
     message = f"On the test set, {tuned.label} scores {tuned.score:.1%}; {compared}."
@@ -66,9 +66,9 @@ def improvement(evidence: Evidence) -> Finding:
     if overlaps.status != "pass" and "dataset_contamination" not in evidence.waivers:
         why = f"The training data may overlap the test set. {overlaps.message}"
         return says("unknown", f"{message} {why}", overlaps.fix, **numbers)
-    if rival is None:
+    if not rival:
         return says("pass", f"{message} No other measured option meets the constraints.", **numbers)
-    if row is None:
+    if not row:
         return says("unknown", message, RUN, **numbers)
     if lost := [name for name in evidence.critical if evidence.recall_of(tuned, name) != "met"]:
         share, needed = tuned.recall.get(lost[0], 0.0), evidence.critical[lost[0]]
@@ -99,7 +99,7 @@ def _non_inferior(
     if row.ci95[1] < evidence.margin:
         return "fail", f"The interval excludes a gain of {margin}.", ""
     back = evidence.difference(tuned, rival)
-    if back is not None and back.no_worse and not unpriced and _is_saving(evidence, rival, tuned):
+    if back and back.no_worse and not unpriced and _is_saving(evidence, rival, tuned):
         return "fail", f"Without training, {rival.label} is non-inferior and at least 20% cheaper or faster.", ""
     return "unknown", messages.GAIN_OPEN, messages.ADD_CASES
 
@@ -170,9 +170,9 @@ def serving(evidence: Evidence) -> Finding:
             "The fine-tuned classifier has not been exported and checked.",
             "export classifier fine_tune",
         )
-    proven = subject.parity is not None and subject.parity.status == "pass" and not subject.parity.changed
-    no_other = subject.serving is None or bool(subject.serving.changed)
-    if no_other and proven and tuned is not None and tuned.engine == "llama_cpp" and tuned.gguf:
+    proven = subject.parity and subject.parity.status == "pass" and not subject.parity.changed
+    no_other = not subject.serving or bool(subject.serving.changed)
+    if no_other and proven and tuned and tuned.engine == "llama_cpp" and tuned.gguf:
         return says(
             "pass",
             (
@@ -192,7 +192,7 @@ def shadow(evidence: Evidence) -> Finding:
     """Recorded traffic was replayed to the tuned model, and it did no worse than production by the margin. Shown to be
     worse within the margin is enough only where cost, latency or locality is a reason to train."""
     subject = evidence.training.shadow
-    if subject is None or subject.changed:
+    if not subject or subject.changed:
         return replace(
             _proof(subject, "No real traffic has been sent to the fine-tuned model.", ""), fix=messages.DO_SHADOW
         )
@@ -210,7 +210,7 @@ def _classifier(evidence: Evidence) -> str | None:
 
 def _proof(subject: ProofEvidence | None, missing: str, command: str) -> Finding:
     fix = f"Run `tuneworthy {command}`."
-    if subject is None:
+    if not subject:
         return says("unknown", missing, fix)
     numbers = {**subject.numbers, "changed": list(subject.changed)}
     return (

@@ -38,9 +38,9 @@ def _of_dataset(examine: Callable[[DatasetEvidence], Finding]) -> Callable[[Evid
 def dataset_frozen(evidence: Evidence) -> Finding:
     """A version of the training data is frozen, whole, and passed the gates of its build."""
     subject, lacking = evidence.training.dataset, evidence.lacking
-    if subject is None and {ROWS, RIGHTS} & {*lacking}:
+    if not subject and {ROWS, RIGHTS} & {*lacking}:
         return says("unknown", "There are no rows to train on.", lacking.get(RIGHTS) or lacking[ROWS])
-    if subject is None:
+    if not subject:
         return NOT_FROZEN
     numbers = {
         "version": subject.version,
@@ -119,7 +119,7 @@ def dataset_effect(subject: DatasetEvidence) -> Finding:
             messages.DROP_LESS,
             version=subject.version,
         )
-    if effect is None or (effect.status == "unmeasured" and not effect.loss):
+    if not effect or (effect.status == "unmeasured" and not effect.loss):
         return says(
             "unknown",
             "What the build does to accuracy has not been measured.",
@@ -148,7 +148,7 @@ def pilot(evidence: Evidence) -> Finding:
     subject, forecast = evidence.training.pilot, evidence.forecast
     numbers: JsonObject = {"gain": forecast.gain, "ci95": forecast.ci95, "n_examples": forecast.n_examples}
     numbers |= {"points": len(forecast.points), "built_gain": subject.built_gain if subject else None}
-    if subject is not None and subject.changed:
+    if subject and subject.changed:
         return says(
             "unknown",
             f"The pilot does not match the current data and base model: {'; '.join(subject.changed)}.",
@@ -156,7 +156,7 @@ def pilot(evidence: Evidence) -> Finding:
             **numbers,
             changed=list(subject.changed),
         )
-    if subject is None or forecast.status == "unknown" or forecast.gain is None or forecast.ci95 is None:
+    if not subject or forecast.status == "unknown" or forecast.gain is None or forecast.ci95 is None:
         return says(
             "unknown",
             "The gain from training has not been measured.",
@@ -164,7 +164,7 @@ def pilot(evidence: Evidence) -> Finding:
             **numbers,
         )
     best, bounds = evidence.top, tuned_score(evidence)
-    score = best.score if best is not None and best.score is not None else forecast.baseline
+    score = best.score if best and best.score is not None else forecast.baseline
     if bounds is None or score is None:
         return says("unknown", messages.GAIN_OPEN, messages.PILOT, **numbers)
     low, high = (bound - score for bound in bounds)
