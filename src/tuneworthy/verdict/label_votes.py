@@ -246,11 +246,11 @@ def classifier_votes(session: Session) -> dict[str, str] | None:
     own = chances[np.arange(len(rows)), given]
     thresholds = np.array([own[given == index].mean() for index in range(len(labels))])
     sure = np.where(chances >= thresholds, chances, -1.0)[: len(cases)]
-    votes = {}
-    for case, row in zip(cases, sure, strict=True):
-        label = labels[int(row.argmax())] if row.max() >= 0 else ""
-        votes[case.id] = GIVEN if label and label in accepted(case.expected) else label
-    return votes
+    found = [labels[int(row.argmax())] if row.max() >= 0 else "" for row in sure]
+    return {
+        case.id: GIVEN if label and label in accepted(case.expected) else label
+        for case, label in zip(cases, found, strict=True)
+    }
 
 
 def _out_of_fold(rows: Sequence[QuestionAnswer], folds: Ints, column: Mapping[str, int], seed: int) -> Floats | None:

@@ -31,22 +31,12 @@ GIVE_DOCUMENTS = (
 )
 LABEL_JUDGE = "Run `tuneworthy cases label --judge`, then `tuneworthy run`."
 OTHER_JUDGE = "Set another `model` or `rubric` for the judge in [[graders]], then run `tuneworthy run`."
-DEV_DIFFERS_FIX = (
-    "Run `tuneworthy cases label --all` as a second person, `tuneworthy cases label --apply --overwrite` to correct "
-    "wrong labels, and `tuneworthy run`. Or list `dev` in [[waivers]] of tuneworthy.toml with a reason."
-)
 WAIVE_DEV = (
     "List `dev` in [[waivers]] of tuneworthy.toml with this reason: people found the labels of test and of the "
     "failures on dev to be right. The causes of errors on dev then count for test."
 )
 NOTHING_ELIGIBLE = "No variant that the constraints allow has been measured on the test set."
 RUN = "Run `tuneworthy run`."
-RAISE_BUDGET = "Raise `ladder.budget_usd` or `--max-usd`, then run `tuneworthy run`."
-REPEATS = (
-    "Add test cases unlike the examples with `tuneworthy cases add`. Or, if traffic repeats as these rows do, list "
-    "`contamination` in [[waivers]] of tuneworthy.toml with this reason."
-)
-FIX_AND_RUN = "Fix the cause, then run `tuneworthy run`."
 ADD_CASES = (
     "Append labelled cases to the file of [cases], then run `tuneworthy cases add` and `tuneworthy run`. To draw cases "
     "from logs, run `tuneworthy cases sample`."

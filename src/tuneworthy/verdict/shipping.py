@@ -35,7 +35,11 @@ def decide_shipping(evidence: Evidence, options: Sequence[Option], facts: Decisi
     if still_open:
         outcome = Outcome.DO_NOT_SHIP if still_open[0].status == "fail" else Outcome.UNDECIDED
     names = [result.gate for result in still_open]
-    chosen, within = _marked(facts, options, outcome, improves="improvement" not in names)
+    if outcome is not Outcome.DO_NOT_SHIP and "improvement" not in names:
+        facts = facts.with_options(options)
+    chosen, within = facts.recommendation, facts.within_bill
+    if outcome is Outcome.SHIP:
+        chosen = next(one for one in options if one.kind == "tuned")
     proofs = evidence.training
     proven = [one for one in (proofs.pilot, proofs.parity, proofs.serving, proofs.shadow) if one]
     return Verdict(
@@ -63,19 +67,6 @@ def decide_shipping(evidence: Evidence, options: Sequence[Option], facts: Decisi
             *expiries(evidence),
         ],
         stale=[*evidence.errors_stale, *proofs.changed, *(change for one in proven for change in one.changed)],
-    )
-
-
-def _marked(
-    facts: DecisionFacts, options: Sequence[Option], outcome: Outcome, *, improves: bool
-) -> tuple[Option | None, Option | None]:
-    """Return the recommended option and the best within the bill; one that is tuned unless a gate rules it out."""
-    if outcome is not Outcome.DO_NOT_SHIP and improves:
-        facts = facts.with_options(options)
-    return (
-        (next(one for one in options if one.kind == "tuned"), facts.within_bill)
-        if outcome is Outcome.SHIP
-        else (facts.recommendation, facts.within_bill)
     )
 
 

@@ -62,11 +62,12 @@ def baseline(evidence: Evidence) -> Finding:
         return says(
             "unknown",
             f"The last run cannot be used as it is: {'; '.join(evidence.stale)}.",
-            evidence.accept or (messages.RAISE_BUDGET if is_spent else messages.RUN),
+            evidence.accept
+            or ("Raise `ladder.budget_usd` or `--max-usd`, then run `tuneworthy run`." if is_spent else messages.RUN),
             stale=list(evidence.stale),
         )
     if subject and subject.status == "failed":
-        return says("fail", subject.failure, messages.FIX_AND_RUN)
+        return says("fail", subject.failure, "Fix the cause, then run `tuneworthy run`.")
     if not subject or subject.score is None:
         return says("unknown", "Today's setup has not been measured on the test set.", messages.RUN)
     worst = max(evidence.rungs.values(), key=lambda rung: rung.unread)
@@ -100,7 +101,10 @@ def dev(evidence: Evidence) -> Finding:
             f"{' but '.join(scores)} The difference is statistically significant, so the causes of errors on dev may "
             "not apply to test."
         ),
-        messages.DEV_DIFFERS_FIX,
+        (
+            "Run `tuneworthy cases label --all` as a second person, `tuneworthy cases label --apply --overwrite` to "
+            "correct wrong labels, and `tuneworthy run`. Or list `dev` in [[waivers]] of tuneworthy.toml with a reason."
+        ),
         **numbers,
     )
 
@@ -135,7 +139,7 @@ def _on_distinct_cases(evidence: Evidence, winner: Option, dropped: str) -> Find
     """Say whether the distinct test cases contradict that an option meets the target and is the one to run."""
     part, target = evidence.rungs[winner.rung].on_distinct_cases, evidence.target or 0.0
     if not part or part.n_effective < MIN_DISTINCT:
-        n = 0.0 if not part else part.n_effective
+        n = part.n_effective if part else 0.0
         message = f"{n:.0f} effective test cases have no near-duplicate in the examples or dev, too few to compare. "
         return says("pass", f"{message}The answer applies to traffic that repeats as these rows do.", overlaps={}, n=n)
     upper = upper_bound(part.score * part.n_effective, part.n_effective, LEVEL / evidence.n_options)
@@ -156,7 +160,13 @@ def _on_distinct_cases(evidence: Evidence, winner: Option, dropped: str) -> Find
     if reason := evidence.waivers.get("contamination"):
         return says("waived", f"{message}: {why}. Traffic repeats: {join_sentences(reason)}", **numbers)
     return says(
-        "fail", f"{message}: {why}. The answer applies only to repeated questions.", messages.REPEATS, **numbers
+        "fail",
+        f"{message}: {why}. The answer applies only to repeated questions.",
+        (
+            "Add test cases unlike the examples with `tuneworthy cases add`. Or, if traffic repeats as these rows do, "
+            "list `contamination` in [[waivers]] of tuneworthy.toml with this reason."
+        ),
+        **numbers,
     )
 
 
