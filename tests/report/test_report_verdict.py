@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.ladder.simulations import write_simulation
@@ -179,11 +180,13 @@ def test_training_has_one_price_on_the_first_screen_and_its_cost_once_in_the_sum
 
 @pytest.mark.parametrize("low", [0.86, 0.91])
 def test_a_met_target_says_its_rule_where_the_interval_begins_below_it(
-    low: float, capsys: pytest.CaptureFixture[str]
+    low: float, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evidence = with_rungs(replace(MET, ci95=(low, 0.98)))
     assert evidence.target == 0.9
-    show(decide(evidence), TaskSection(name="tickets", target=0.9, margin=0.05))
+    monkeypatch.setattr("tuneworthy.cli.decide.with_consent", lambda text, *_: text)
+    task = TaskSection(name="tickets", target=0.9, margin=0.05)
+    show(decide(evidence), SimpleNamespace(task=task))  # type: ignore[arg-type]
     out = " ".join(capsys.readouterr().out.split())
     rule = "met: the score reaches 90.0%, and its one-sided lower limit is above 85.0%, the target minus the margin."
     assert (rule in out) == (low < 0.9) and "* recommended" in out

@@ -49,7 +49,7 @@ def audited_share(
     27:1693) for the sum of asymmetric intervals.
 
     >>> [round(x, 3) for x in audited_share([(40, 40, 30), (260, 40, 0)], 30)]
-    [0.1, 0.068, 0.168]
+    [0.1, 0.068, 0.181]
     """
     n, labelled, wrong = (sum(column) for column in zip(*strata, strict=True))
     gaps, expected = [0.0, 0.0], float(still)

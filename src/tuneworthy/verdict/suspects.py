@@ -119,7 +119,7 @@ def chance_to_show(k: int, m: int, more: int) -> Bounds:
         more: Failures that are to be labelled.
 
     >>> [[round(chance, 2) for chance in chance_to_show(*counts)] for counts in ((0, 0, 15), (9, 15, 30))]
-    [[0.37, 0.37], [0.45, 0.02]]
+    [[0.33, 0.33], [0.37, 0.01]]
     """
     total = m + more
     if total == 0:
