@@ -14,7 +14,7 @@ from scripts.simulations.truth import DECODING, PROMPTS, SHOTS, World
 
 from tuneworthy.ladder.bills import bills_of, smallest_usd
 from tuneworthy.ladder.classical_models import PREFIX
-from tuneworthy.ladder.measurement import differences
+from tuneworthy.ladder.measurement import differences_on_test
 from tuneworthy.ladder.record import (
     CandidateResult,
     ComparisonCount,
@@ -274,7 +274,7 @@ def _record(session: SimulationSession, run: LadderRun) -> RunRecord:
         rungs=list(run.records.values()),
         best=run._best(),
         split=SplitRecord(origin="examples", reasons=[], counts={}),
-        differences=differences(session, decisive),
+        differences=differences_on_test(session, decisive),
         balance=run.balance,
         variants=run.variants,
         provenance=PROVENANCE,

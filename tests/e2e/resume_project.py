@@ -118,7 +118,7 @@ def _without_clock(value: Any) -> Any:
 
 
 def committed(root: Path) -> list[str]:
-    """The numbers of the calls whose answers are stored (the server gives them as the model's name)."""
+    """The numbers of the calls whose answers are stored (the server gives them as its fingerprint)."""
     path = root / ".tuneworthy" / "responses.sqlite"
     if not path.exists():
         return []
@@ -131,5 +131,5 @@ def committed(root: Path) -> list[str]:
         db.close()
     bodies = [orjson.loads(body.split(b"\n")[0]) for (body,) in rows]
     return [
-        body[7] for body in bodies if isinstance(body, list) and body[7]
+        body[11] for body in bodies if isinstance(body, list) and len(body) > 11 and body[11]
     ]  # a classical baseline's answers have no number

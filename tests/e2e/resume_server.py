@@ -81,7 +81,12 @@ class Server:
 def completion(call: str, text: str) -> dict[str, Any]:
     message = {"role": "assistant", "content": text}
     usage = {"prompt_tokens": INPUT_TOKENS, "completion_tokens": OUTPUT_TOKENS}
-    return {"model": call, "choices": [{"message": message, "finish_reason": "stop"}], "usage": usage}
+    return {
+        "model": "scripted",
+        "system_fingerprint": call,
+        "choices": [{"message": message, "finish_reason": "stop"}],
+        "usage": usage,
+    }
 
 
 def say(body: Any) -> str:

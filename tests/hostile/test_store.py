@@ -474,14 +474,7 @@ def test_the_latest_model_is_the_one_that_was_made_last_whatever_the_clock_said(
     folder = Folder(tmp_path)
 
     def made(name: str, year: int) -> str:
-        class Clock:
-            @staticmethod
-            def now(_: object) -> Any:
-                from datetime import datetime
-
-                return datetime(year, 1, 1)
-
-        monkeypatch.setattr("tuneworthy.store.artifacts.datetime", Clock)
+        monkeypatch.setattr("tuneworthy.store.artifacts.now", lambda: f"{year}-01-01T00:00:00+00:00")
         about = {"name": name}
         return write_artifact(
             folder, "gguf", lambda part: (part / "f").write_text(name) and None, parent=None, about=about

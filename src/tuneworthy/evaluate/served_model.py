@@ -21,6 +21,8 @@ SERVED = "served"
 # Answers with earlier fingerprints only, and with later ones only, that show a change: a provider that balances load
 # mixes the fingerprints of several backends.
 MIN_CALLS = 20
+# Characters at which a reported name is cut off.
+MAX_CHARS = 200
 
 
 def with_served(identity: JsonMapping, root: Path | None) -> JsonMapping:
@@ -54,7 +56,7 @@ class ServedCalls:
         """
         dates = store.dates([*answered.keys() - self._calls.keys()])
         calls = {
-            key: (dates[key], one.model, one.fingerprint, job.case.id)
+            key: (dates[key], _mark(one.model), _mark(one.fingerprint), job.case.id)
             for key, (one, job) in answered.items()
             if key in dates
         }
@@ -99,6 +101,10 @@ class ServedCalls:
             else "Run `tuneworthy run` to measure the present model: only calls of the earlier one are repeated. To "
             f"rule out another change, {pin}; this repeats all calls.",
         )
+
+
+def _mark(text: str) -> str:
+    return text if len(text) < MAX_CHARS else ""  # a fault of the server, and no name
 
 
 def _named(calls: Sequence[tuple[str, str]]) -> str:
