@@ -485,8 +485,8 @@ def options_table(verdict: Verdict, target: float | None = None, serving: str = 
     columns = [
         replace(column, heading=heading if column.key == "target" else column.heading) for column in OPTION_COLUMNS
     ]
-    if any(option.usd_per_month is not None for option in verdict.options):
-        columns = [replace(column, wide=column.wide or column.key == "usd_per_1k") for column in columns]
+    dropped = "usd_per_1k" if any(option.usd_per_month is not None for option in verdict.options) else "usd_per_month"
+    columns = [replace(column, wide=column.wide or column.key == dropped) for column in columns]
     note = join_sentences("", *map(plain, legend(verdict.options)), serving)
     gates = f"recommended after {', '.join(verdict.after_gates)}" if verdict.after_gates else ""
     marks = {verdict.recommendation: gates, verdict.best_within_bill: "highest score within today's bill"}
