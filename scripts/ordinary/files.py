@@ -62,7 +62,7 @@ FILES: Final = [
         models=STRONG,
         target=0.88,
         outcome=["do_not_fine_tune"],
-        recommended=["model/strong", "cascade/linear+strong"],  # a cascade that meets it costs less,
+        recommended=["model/strong", "cascade/linear+strong"],  # the cascade: after the first result,
     ),
     Task(
         name="german-offence",

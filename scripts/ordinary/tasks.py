@@ -101,6 +101,7 @@ TASKS: Final[list[Task]] = [
         outcome=["do_not_fine_tune"],
     ),
     _task(
+        # A cascade was accepted after the first result: it meets the target and costs less.
         "three-languages",
         _some(_headlines, 700),
         "headline,category",
@@ -183,6 +184,7 @@ TASKS: Final[list[Task]] = [
         outcome=["fine_tune"],
     ),
     _task(
+        # Undecided was accepted after the first result: the traffic is not set.
         "emotion-no-traffic",
         _some(rows.emotions, 600),
         "tweet,emotion",
@@ -230,6 +232,7 @@ TASKS: Final[list[Task]] = [
         acceptable=True,
     ),
     _task(
+        # Undecided was accepted after the first result: a cheaper cascade may meet the target.
         "mattress-cost",
         lambda data: rows.hint3(data, "sofmattress"),
         "sentence,label",
