@@ -27,6 +27,7 @@ VOCABULARY = (
 WORDS = VOCABULARY.split()
 LABELS = ("red", "green", "blue")
 Answer = Callable[[int], Any]
+LETTERS = str.maketrans("0123456789", "abcdefghij")
 
 FUNCTIONS = """
 import json
@@ -36,11 +37,12 @@ from pathlib import Path
 from tuneworthy.types import Response
 
 MODELS = json.loads((Path(__file__).parent / "models.json").read_text())
+DIGITS = str.maketrans("abcdefghij", "0123456789")
 
 
 def reply(name, request):
     model, text = MODELS[name], request.messages[-1]["content"]
-    number = re.findall(r"q(\\d+)q", text)[-1]
+    number = re.findall(r"\\bq(\\d+|[a-j]+)q\\b", text)[-1].translate(DIGITS)
     shots = any(message["role"] == "assistant" for message in request.messages)
     documents = "DOCUMENT" in " ".join(message["content"] for message in request.messages)
     which = "documents" if documents and "documents" in model else "shots" if shots and "shots" in model else "answers"
@@ -153,6 +155,7 @@ class Task:
     n_examples: int = 80
     labels: Answer | None = None
     text: Callable[[int], str] | None = None
+    rewords: bool = False
     task: Mapping[str, Any] = field(default_factory=dict)
     sections: str = ""
     graders: str = '[[graders]]\ntype = "exact"'
@@ -201,7 +204,8 @@ class Task:
 
     def question(self, i: int) -> str:
         """Return question `i`: words that do not tell the answer, unless `text` says otherwise."""
-        return f"q{i}q {self.text(i) if self.text else ' '.join(random.Random(i).sample(WORDS, 12))}"
+        number = str(i).translate(LETTERS) if self.rewords else i
+        return f"q{number}q {self.text(i) if self.text else ' '.join(random.Random(i).sample(WORDS, 12))}"
 
 
 def _chat(question: str, answer: Any) -> dict[str, Any]:
@@ -456,6 +460,7 @@ TASKS: dict[str, Task] = {
         models={"today": Model(answers=right_on(0.86, "a", lambda i: colour(i // 5)))},
         truth=lambda i: colour(i // 5),
         text=reworded(5),
+        rewords=True,
         task={"target": 0.85},
         n=200,
         n_examples=0,
@@ -469,6 +474,7 @@ TASKS: dict[str, Task] = {
         },
         truth=lambda i: colour(i // 20),
         text=reworded(20),
+        rewords=True,
         task={"target": 0.85},
         n=200,
         n_examples=0,

@@ -45,11 +45,12 @@ from pathlib import Path
 from tuneworthy.types import Response
 
 MODELS = json.loads((Path(__file__).parent / "models.json").read_text())
+DIGITS = str.maketrans("abcdefghij", "0123456789")
 
 
 def reply(name, request):
     model, text = MODELS[name], request.messages[-1]["content"]
-    number = re.findall(r"q(\\d+)q", text)[-1]
+    number = re.findall(r"\\bq(\\d+|[a-j]+)q\\b", text)[-1].translate(DIGITS)
     shots = any(message["role"] == "assistant" for message in request.messages)
     documents = "DOCUMENT" in " ".join(message["content"] for message in request.messages)
     which = "documents" if documents and "documents" in model else "shots" if shots and "shots" in model else "answers"
@@ -58,6 +59,7 @@ def reply(name, request):
 """
 
 Answer = Callable[[int], str]
+LETTERS = str.maketrans("0123456789", "abcdefghij")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +115,7 @@ class HandMade:
     n_examples: int = 300
     labels: Answer | None = None
     text: Callable[[int], str] | None = None
+    rewords: bool = False
     task: Mapping[str, Any] = field(default_factory=dict)
     sections: str = ""
     case: Callable[[int], Mapping[str, Any]] = field(default=lambda i: {})
@@ -161,7 +164,11 @@ class HandMade:
     def question(self, i: int) -> str:
         """The text of question `i`: words that tell nothing of the answer, unless `text` says otherwise."""
         words = " ".join(random.Random(i).sample(WORDS, 12))
-        return f"q{i}q {self.text(i) if self.text else words}"
+        return f"{self.marker(i)} {self.text(i) if self.text else words}"
+
+    def marker(self, i: int) -> str:
+        """The number in the text by which a model knows the question: an identifier, or a word where texts reword."""
+        return f"q{str(i).translate(LETTERS) if self.rewords else i}q"
 
     def edit(self, old: str, new: str) -> HandMade:
         """Change the project file."""

@@ -83,7 +83,7 @@ def reworded(size: int) -> dict[str, Any]:
         source = random.Random(i // size).sample(WORDS, 12)
         return " ".join(random.Random(i).sample(source, 12))
 
-    return {"text": text, "truth": lambda i: colour(i // size), "n": 200}
+    return {"text": text, "rewords": True, "truth": lambda i: colour(i // size), "n": 200}
 
 
 def test_forty_sources_of_five_rewordings_are_forty_effective_cases(tmp_path: Path, capsys: Capture) -> None:

@@ -87,7 +87,7 @@ def test_costs_without_token_counts_are_said_to_be_upper_limits(tmp_path: Path, 
     told = ask(made(tmp_path, silent, task={"target": 0.88}, sections=BUSY), capsys)
     row = told.option("baseline/today")
     assert row["unreported"] == 1.0 and row["usd_per_1k"] > 1.02555
-    note = "cost is an upper limit: no token counts from the provider for 100.0% of the answers"
+    note = "the provider reports no token counts for some answers, which count at their maximum cost"
     assert note in told.terminal and note in told.page
     assert "at most $" in told.page.replace("\\", "") and "at most $" in told.paragraph
     assert (
@@ -185,7 +185,7 @@ def test_the_cheaper_of_two_that_are_as_good_is_adopted_by_its_costs_of_a_month(
 ) -> None:
     models = {"today": strong(0.95, usd_per_1k=1.0), "second": strong(0.95, usd_per_1k=0.5)}
     money = "[economics]\nrequests_per_month = 1_000_000\n"
-    told = ask(made(tmp_path, models, sections=money), capsys, probe=False)
+    told = ask(made(tmp_path, models, sections=money, n_examples=0), capsys, probe=False)
     assert (told.outcome, told.verdict["recommendation"]) == ("do_not_fine_tune", "model/second")
     row = rung_of(told, "model")
     assert row["status"] == "adopted" and "$500.00 instead of $1,000.00 a month" in row["reason"]
