@@ -289,16 +289,14 @@ class _Steps:
         classical = next((one for one in self.gates if one.gate == "classical" and one.status == "fail"), None)
         copied = self._copied() if classical else []
         unknown = [fact for fact in open_facts(self.facts) if fact not in copied]
-        if self.evidence.stale:  # the test is run again before anything else is asked of a person
-            yield from self._of_fact(("sound", "baseline"), unknown)
-            return
         runnable = [fact for fact in unknown if fact[0] == "could_meet" and self._can_run(self._rung_for(fact))]
         for some in [runnable, *([fact] for fact in runnable)] if runnable else ():
             yield self._run(some)
         for fact in unknown:
             if fact not in runnable:
                 yield from self._of_fact(fact, unknown)
-        if ("lever", LABELS) not in unknown or not self._labels_found:  # whose labels would be as wrong
+        is_wrong = ("lever", LABELS) in unknown and self._labels_found  # the labels of further cases as well
+        if not is_wrong and not self.evidence.stale:  # a test set that grew is first run
             yield from self._more_cases(unknown)
         if classical and copied:
             yield _step(classical.fix, copied, MINUTES_TO_FIX)
