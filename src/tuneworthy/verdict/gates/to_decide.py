@@ -115,8 +115,9 @@ def contamination(evidence: Evidence) -> Finding:
 
     Distinct test cases have no near-duplicate in the examples, the training rows or dev. With at least 30 effective
     ones, the answer is contradicted if, at level 0.05 / number of options, the option that should run misses the target
-    there, or another option that meets the target is better there but not on all cases. The user may state that traffic
-    repeats: list `contamination` in [[waivers]] with the reason. That excuses no copy.
+    there, or another option that meets the target is better there but not on all cases: not higher, or by less than
+    the margin compared with the difference there. The user may state that traffic repeats: list `contamination` in
+    [[waivers]] with the reason. That excuses no copy.
     """
     copies = ", ".join(f"{name}: {count}" for name, count in evidence.overlaps.items())
     if copies:
@@ -143,14 +144,18 @@ def _on_distinct_cases(evidence: Evidence, winner: Option, dropped: str) -> Find
         message = f"{n:.0f} effective test cases have no near-duplicate in the examples or dev, too few to compare. "
         return says("pass", f"{message}The answer applies to traffic that repeats as these rows do.", overlaps={}, n=n)
     upper = upper_bound(part.score * part.n_effective, part.n_effective, LEVEL / evidence.n_options)
-    shown, everywhere = (
-        {row.b for row in rows if row.a == winner.rung and row.delta > 0 and row.p_value <= LEVEL / evidence.n_options}
-        for rows in (evidence.distinct_differences, evidence.differences)
-    )
+    level, on_all = LEVEL / evidence.n_options, {row.b: row for row in evidence.differences if row.a == winner.rung}
+    shown = {
+        row.b
+        for row in evidence.distinct_differences
+        if row.a == winner.rung
+        and (row.delta - on_all[row.b].delta >= evidence.margin or on_all[row.b].delta <= 0 < row.delta)
+        and row.p_value <= level < on_all[row.b].p_value
+    }
     better = [
         option.option
         for option in options_of(evidence)
-        if option.rung in shown - everywhere and option.kind != "tuned" and option.target == "met" and option.eligible
+        if option.rung in shown and option.kind != "tuned" and option.target == "met" and option.eligible
     ]
     numbers = {"overlaps": {}, "n": part.n_effective, "score": part.score, "upper": upper, "better": better}
     message = f"{winner.option} scores {part.score:.1%} on the {part.n} test cases without a near-duplicate"
