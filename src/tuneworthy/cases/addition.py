@@ -4,7 +4,6 @@ Invariant: no added case copies a case, has the group of a dev case or overlaps 
 training rows stay as they are, and no copy crosses the split.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.text import count, plural
-from tuneworthy.types import Case, Cases, Ids, frozen
+from tuneworthy.types import Case, Cases, Ids, Texts, frozen
 
 
 @frozen
@@ -40,7 +39,7 @@ class AddedCases:
 
 
 def add_cases(
-    project: Project, source: Path | None = None, inputs: Sequence[str] = (), expected: str | None = None
+    project: Project, source: Path | None = None, inputs: Texts = (), expected: str | None = None
 ) -> AddedCases:
     """Add the cases of a file, and those that the project's own file has gained, to test.
 

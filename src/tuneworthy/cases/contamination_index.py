@@ -23,7 +23,7 @@ from tuneworthy.cases.agreement import Agreement, ExpectedAnswer, answer_of, for
 from tuneworthy.cases.normalize import END, context_of, normalised_bytes, plain, question_of, words, words_of_all
 from tuneworthy.cases.splits import Reason
 from tuneworthy.cases.task_kind import guess_kind
-from tuneworthy.types import Case, CaseOrExample, grouped
+from tuneworthy.types import CaseOrExample, Cases, Texts, grouped
 
 # Words of a stretch, and the minimum words of a case that is compared, and of one that a prompt quotes.
 _STRETCH, _MIN_WORDS, _MIN_QUOTED = 8, 4, 6
@@ -102,7 +102,7 @@ class ContaminationIndex:
         rows: All rows: they show how frequent words and answers are.
     """
 
-    def __init__(self, cases: Sequence[Case], rows: Sequence[CaseOrExample]) -> None:
+    def __init__(self, cases: Cases, rows: Sequence[CaseOrExample]) -> None:
         self._questions = [plain(question_of(case)) for case in cases]
         labels = {padded_words(label) for label in guess_kind(case.expected for case in cases).labels}
         self._answers = [ExpectedAnswer(case.expected, labels) for case in cases]
@@ -143,7 +143,7 @@ class ContaminationIndex:
         short = (n_words >= _MIN_WORDS) & (n_words <= _MAX_WORDS)
         self._short = (self._bags * self._bits * short[:, None]).T.tocsr()
 
-    def _read(self, texts: Sequence[str]) -> _Texts:
+    def _read(self, texts: Texts) -> _Texts:
         words = words_of_all(texts)
         read = _Texts.of(np.fromiter(map(self._numbers.get, words, repeat(0)), np.int64, len(words)))
         if not len(self._template):

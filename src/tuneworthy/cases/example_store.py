@@ -6,7 +6,7 @@ Invariant: memory grows with the number of examples (some 60 bytes each), not wi
 import re
 from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -21,7 +21,7 @@ from tuneworthy.cases.normalize import asked_id, normalised_bytes, question_of
 from tuneworthy.cases.stratified import Unit, components_of, members_of
 from tuneworthy.cases.task_kind import Kind, parse_object
 from tuneworthy.store.own_file import OwnFile, StoredSequence
-from tuneworthy.types import UNLABELLED, Case, CaseOrExample, Cases, Example, Examples, JsonMapping
+from tuneworthy.types import UNLABELLED, Case, CaseOrExample, Cases, Example, Examples, JsonMapping, NamedInts
 
 R = TypeVar("R", Case, Example)
 
@@ -50,7 +50,7 @@ class ExampleColumns:
     questions: Hashes
     answers: Hashes
     objects: Bools
-    names: Mapping[str, int]
+    names: NamedInts
 
     def at(self, places: Ints) -> "ExampleColumns":
         some = {one.name: getattr(self, one.name)[places] for one in fields(self) if one.name != "names"}

@@ -23,7 +23,7 @@ from tuneworthy.errors import DataError, UserError
 from tuneworthy.input_files import read_input
 from tuneworthy.store.lines import append_line, now, refuse_link
 from tuneworthy.store.shapes import DamagedRecord
-from tuneworthy.types import SECOND_SHARE, UNLABELLED, Bounds, Case, Cases, Ids, JsonObject, Say, canonical
+from tuneworthy.types import SECOND_SHARE, UNLABELLED, Bounds, Case, Cases, Ids, JsonObject, Say, Texts, canonical
 
 QUIT = "/quit"
 SKIP = "/skip"
@@ -348,7 +348,7 @@ class LabellingQueue(Protocol):
     """One person's way through what waits: that of a `LabelSession`, or of verdicts on rows."""
 
     @property
-    def assigned(self) -> Sequence[str]:
+    def assigned(self) -> Texts:
         """The ids of all that this person gets."""
 
     @property

@@ -5,17 +5,17 @@ neighbours never makes one group of a whole intent, and natural near-duplicates 
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from tuneworthy.cases.contamination_index import REASONS, ContaminationIndex
 from tuneworthy.cases.stratified import components_of, members_of, numbered, units_of
-from tuneworthy.types import Case, Cases
+from tuneworthy.types import Case, Cases, NamedTexts
 
 
-def group_near_duplicates(cases: Cases, groups: Mapping[str, str] | None = None) -> tuple[tuple[Case, ...], int]:
+def group_near_duplicates(cases: Cases, groups: NamedTexts | None = None) -> tuple[tuple[Case, ...], int]:
     """Return `cases` with one group for those that share a source; a case without copies keeps its group.
 
     The name of a group depends on its members only: the first declared name, else the smallest id.

@@ -4,13 +4,13 @@ import html
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any
 
 from tuneworthy.cases.formats.chats import turns_text
 from tuneworthy.cases.formats.columns import parsed
-from tuneworthy.types import Case, CaseOrExample, Example, JsonMapping, JsonObject, role_of, text_of
+from tuneworthy.types import Case, CaseOrExample, Example, JsonMapping, JsonObject, Texts, role_of, text_of
 
 
 class _TranslateTable(dict[int, int | str | None]):
@@ -131,7 +131,7 @@ def words(text: str) -> list[str]:
     return spaced(folded(text)).split()
 
 
-def words_of_all(texts: Sequence[str]) -> list[str]:
+def words_of_all(texts: Texts) -> list[str]:
     """Return the words of all `texts`, with `END` after each text: ten times as fast as one by one.
 
     >>> words_of_all(["Where's my card?", "", "Hm."])

@@ -31,6 +31,7 @@ from stdnum import luhn, numdb
 from stdnum.iso7064 import mod_97_10
 
 from tuneworthy.text import number_text
+from tuneworthy.types import Texts
 
 # In the order in which they are looked for: a stretch that is one is not taken for the next.
 KINDS = ("key", "email", "iban", "id", "account", "device", "card", "ip", "birth_date", "phone", "address")
@@ -296,7 +297,7 @@ def _anchor_options() -> Any:
     return options
 
 
-def _which(anchors: Sequence[str]) -> Callable[[bytes], list[int] | None]:
+def _which(anchors: Texts) -> Callable[[bytes], list[int] | None]:
     """Return a function that lists the `anchors` in UTF-8 text; None if RE2's memory does not suffice."""
     listed = re2.Set.SearchSet(_anchor_options())
     for anchor in anchors:

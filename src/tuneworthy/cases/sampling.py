@@ -5,7 +5,7 @@ The result depends on the content of the file, `n` and `seed`, not on the order 
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from tuneworthy.cases.task_kind import answer_text, guess_kind
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.input_files import open_input
 from tuneworthy.text import count, plural
-from tuneworthy.types import UNLABELLED, Case, Cases, Example, content_hash, grouped
+from tuneworthy.types import UNLABELLED, Case, Cases, Example, Texts, content_hash, grouped
 
 NEAR = 0.8
 MIN_CLUSTERED = 50
@@ -123,7 +123,7 @@ def _questions(path: Path) -> tuple[list[Case], tuple[str, ...]]:
     return list(cases.values()), notes
 
 
-def bare_questions(path: Path, columns: Sequence[str] = ()) -> tuple[list[Case], tuple[str, ...]]:
+def bare_questions(path: Path, columns: Texts = ()) -> tuple[list[Case], tuple[str, ...]]:
     """Read a file as cases, else (if its name says nothing) as lines of text.
 
     Args:
@@ -173,7 +173,7 @@ def _strata(cases: Cases, seed: int) -> tuple[str, list[str]]:
     return "length", [f"length {1 + sum(length >= bound for bound in bounds)} of 4" for length in lengths]
 
 
-def _clusters(texts: Sequence[str], seed: int) -> list[str]:
+def _clusters(texts: Texts, seed: int) -> list[str]:
     from sklearn.cluster import MiniBatchKMeans
     from sklearn.feature_extraction.text import TfidfVectorizer
     from threadpoolctl import threadpool_limits
@@ -193,7 +193,7 @@ def _clusters(texts: Sequence[str], seed: int) -> list[str]:
     return [f"cluster {label:02d}" for label in means.predict(vectors)]
 
 
-def _draw(cases: Cases, strata: Sequence[str], n: int, seed: int) -> tuple[list[int], int]:
+def _draw(cases: Cases, strata: Texts, n: int, seed: int) -> tuple[list[int], int]:
     """Draw `n` cases, in shares of their strata, without near-duplicates.
 
     Where a stratum runs out, the others fill up; near-duplicates are not used even then.

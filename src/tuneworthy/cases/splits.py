@@ -13,7 +13,18 @@ from tuneworthy.cases.stratified import draw, units_of
 from tuneworthy.cases.task_kind import Kind, TaskKind, answer_text, guess_kind, parse_object
 from tuneworthy.errors import UserError
 from tuneworthy.text import count, plural
-from tuneworthy.types import UNLABELLED, Case, Cases, Example, Examples, Ids, JsonObject, content_hash
+from tuneworthy.types import (
+    UNLABELLED,
+    Case,
+    Cases,
+    Example,
+    Examples,
+    Ids,
+    JsonObject,
+    NamedInts,
+    NamedTexts,
+    content_hash,
+)
 
 MIN_EXAMPLES = 200
 MIN_DEV = 50
@@ -75,7 +86,7 @@ class Draw:
     origin: Literal["examples", "cases"]
     seed: int
     dev_size: int
-    counts: Mapping[str, int] = field(default_factory=dict)
+    counts: NamedInts = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
     additions: tuple[Ids, ...] = ()
 
@@ -101,7 +112,7 @@ class StoredSplit(Draw):
     comparisons: int | None = None
     judged: str = ""
     overlaps: Mapping[str, tuple[OverlapHit, ...]] = field(default_factory=dict)
-    groups: Mapping[str, str] | None = None
+    groups: NamedTexts | None = None
     schema_version: Literal[1] = 1
 
     def compared(self, cases: Cases) -> Cases:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ import orjson
 
 from tuneworthy.cases.normalize import words
 from tuneworthy.text import plural
-from tuneworthy.types import UNLABELLED, Case
+from tuneworthy.types import UNLABELLED, Case, Texts
 
 TaskKind = Literal["label", "json", "short_answer", "free_text"]
 
@@ -44,7 +44,7 @@ def answer_text(expected: Any) -> str:
     return expected if isinstance(expected, str) else orjson.dumps(expected, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def are_numbers(answers: Sequence[str]) -> bool:
+def are_numbers(answers: Texts) -> bool:
     """Return whether all answers are a number, or end with one after `####`.
 
     >>> are_numbers(["18", "-3.5", "1,200"]), are_numbers(["6 * 3 = 18\\n#### 18"]), are_numbers(["18 apples"])
@@ -53,7 +53,7 @@ def are_numbers(answers: Sequence[str]) -> bool:
     return bool(answers) and all(_NUMERIC.fullmatch(text.strip()) for text in answers)
 
 
-def are_code(answers: Sequence[str]) -> bool:
+def are_code(answers: Texts) -> bool:
     """Return whether most answers are written in a formal language.
 
     >>> are_code(["SELECT name FROM city WHERE id = 4;", r"\\b(cat|dog)\\b"]), are_code(["Oslo (Norway)", "about 5"])
@@ -108,7 +108,7 @@ def _is_object(value: Any) -> bool:
     return isinstance(value, dict) or (isinstance(value, list) and bool(value) and isinstance(value[0], dict))
 
 
-def _label_reason(texts: Sequence[str], counts: Counter[str]) -> str:
+def _label_reason(texts: Texts, counts: Counter[str]) -> str:
     n, distinct = len(texts), len(counts)
     repeated = sum(count for count in counts.values() if count > 1)
     short = max(len(text.split()) for text in texts) <= _MAX_LABEL_WORDS and max(map(len, texts)) <= 100

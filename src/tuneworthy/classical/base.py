@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, Typ
 
 from tuneworthy.errors import Undecided
 from tuneworthy.registry import Registry
-from tuneworthy.types import Example, content_hash
+from tuneworthy.types import Examples, JsonMapping, NamedTexts, Texts, content_hash
 
 if TYPE_CHECKING:
     from tuneworthy.arrays import Floats
@@ -46,10 +46,10 @@ class ClassicalModel(Protocol):
     """
 
     @property
-    def identity(self) -> Mapping[str, Any]:
+    def identity(self) -> JsonMapping:
         """All that the predictions depend on."""
 
-    def predict(self, questions: Sequence[str]) -> list[str]:
+    def predict(self, questions: Texts) -> list[str]:
         """Answer each question as text (JSON text where the task is JSON)."""
 
 
@@ -62,10 +62,10 @@ class ProbabilisticModel(ClassicalModel, Protocol):
     """
 
     @property
-    def labels(self) -> Sequence[str]:
+    def labels(self) -> Texts:
         """The labels that occur in the training rows, sorted."""
 
-    def probabilities(self, questions: Sequence[str]) -> Floats:
+    def probabilities(self, questions: Texts) -> Floats:
         """Return label probabilities, shape ``(n_questions, n_labels)``; rows sum to 1."""
 
 
@@ -84,7 +84,7 @@ BUILTINS: Final[Mapping[str, tuple[str, tuple[TaskKind, ...]]]] = {
 }
 
 # Name per method, as the subject of a sentence.
-METHODS: Final[Mapping[str, str]] = {
+METHODS: Final[NamedTexts] = {
     "majority": "The majority class",
     "constant": "A fixed answer",
     "nearest": "The nearest neighbour",
@@ -118,7 +118,7 @@ def candidates(kind: TaskKind) -> list[str]:
     ]
 
 
-def fit(name: str, examples: Sequence[Example], seed: int) -> ClassicalModel:
+def fit(name: str, examples: Examples, seed: int) -> ClassicalModel:
     """Fit the classical baseline called `name` on `examples`.
 
     Args:

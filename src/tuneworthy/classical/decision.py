@@ -13,7 +13,6 @@ trained, but for rounding (`train` compares them).
 import io
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +21,14 @@ import orjson
 from tuneworthy.classical.encoder import CHOICE, QUESTION, DecisionModel, EncoderClassifier
 from tuneworthy.input_files import read_input
 from tuneworthy.retrieval.encoder import read_safetensors
+from tuneworthy.types import NamedTexts, Texts
 
 SPEC = "pypi:sparrow-decider"
 WEIGHTS = "model.safetensors"
 SETTINGS = "classifier.json"
 
 
-def read_decision_model(
-    path: Path, labels: Sequence[str], descriptions: Mapping[str, str] | None = None
-) -> DecisionModel:
+def read_decision_model(path: Path, labels: Texts, descriptions: NamedTexts | None = None) -> DecisionModel:
     """Read the decision model.
 
     Args:

@@ -8,7 +8,6 @@ told apart, and better than the questions. All rows of a question stay in one fo
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 from tuneworthy.arrays import Bools, Floats, Ints
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.stats.auroc import fold_areas
-from tuneworthy.types import Bounds
+from tuneworthy.types import Bounds, Texts
 
 FOLDS = 5
 # Least number of rows of a group that is compared with the others.
@@ -63,7 +62,7 @@ class Drift:
         )
 
 
-def tell_apart(questions: Sequence[str], answers: Sequence[str], groups: Sequence[str], seed: int = 0) -> list[Drift]:
+def tell_apart(questions: Texts, answers: Texts, groups: Texts, seed: int = 0) -> list[Drift]:
     """Try to tell each group from the others; of two groups once.
 
     Args:
@@ -81,9 +80,7 @@ def tell_apart(questions: Sequence[str], answers: Sequence[str], groups: Sequenc
     return [_drift(name, questions, answers, groups, alpha=0.05 / len(names), seed=seed) for name in names]
 
 
-def _drift(
-    name: str, questions: Sequence[str], answers: Sequence[str], groups: Sequence[str], *, alpha: float, seed: int
-) -> Drift:
+def _drift(name: str, questions: Texts, answers: Texts, groups: Texts, *, alpha: float, seed: int) -> Drift:
     inside = np.array([group == name for group in groups])
     rng = np.random.default_rng(seed)
     rows = np.concatenate([np.sort(rng.permutation(np.flatnonzero(side))[:MAX_ROWS]) for side in (inside, ~inside)])
@@ -104,7 +101,7 @@ def _drift(
     )
 
 
-def _folds(questions: Sequence[str], positive: Bools, seed: int) -> Ints:
+def _folds(questions: Texts, positive: Bools, seed: int) -> Ints:
     """Deal the rows over the folds, those of one question together, both classes evenly."""
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -117,7 +114,7 @@ def _folds(questions: Sequence[str], positive: Bools, seed: int) -> Ints:
     return folds
 
 
-def _out_of_fold(texts: Sequence[str], positive: Bools, folds: Ints) -> Floats:
+def _out_of_fold(texts: Texts, positive: Bools, folds: Ints) -> Floats:
     """Return for each text the score of a model that has not seen its fold, ``(n_texts,)``."""
     from sklearn.linear_model import LogisticRegression
 
@@ -132,7 +129,7 @@ def _out_of_fold(texts: Sequence[str], positive: Bools, folds: Ints) -> Floats:
     return scores
 
 
-def _features(texts: Sequence[str]) -> Any:
+def _features(texts: Texts) -> Any:
     from scipy import sparse
 
     from tuneworthy.classical.features import TextFeatures

@@ -4,7 +4,6 @@ import ast
 import hashlib
 import inspect
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from tuneworthy.classical.base import ClassicalModel, ProbabilisticModel
 from tuneworthy.classical.encoder import LabelChooser
 from tuneworthy.classical.runtime import Answerer
 from tuneworthy.errors import UserError
+from tuneworthy.types import Texts
 
 MODULE = "classifier.py"
 # Modules that import nothing of the package but one another.
@@ -63,7 +63,7 @@ if __name__ == "__main__":
 """
 
 
-def standalone_files(model: ClassicalModel, template: Sequence[str]) -> dict[str, bytes]:
+def standalone_files(model: ClassicalModel, template: Texts) -> dict[str, bytes]:
     """Return the files that answer as `model` does, by name.
 
     Args:

@@ -5,13 +5,13 @@ so that the time to fit is bounded.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
 import numpy as np
 
 from tuneworthy.classical.runtime import CHAR_NGRAMS, NgramColumns, TfidfRows, clip
+from tuneworthy.types import Texts
 
 MAX_FEATURES = 200_000
 CHAR_BUDGET = 3_000_000  # characters of all texts together: about 10 s of n-grams on one core
@@ -33,7 +33,7 @@ class TextFeatures:
     def parameters(self) -> dict[str, Any]:
         return {"words": (1, 2), "chars": CHAR_NGRAMS, "max_chars": self.state["max_chars"]}
 
-    def fit_transform(self, texts: Sequence[str]) -> Any:
+    def fit_transform(self, texts: Texts) -> Any:
         """Learn the vocabulary of `texts`; return a CSR matrix ``(n_texts, n_features)``."""
         from scipy.sparse import csr_matrix, hstack
         from sklearn.preprocessing import normalize
@@ -62,7 +62,7 @@ class TextFeatures:
         self._rows = TfidfRows(**self.state)
         return hstack(matrices or [csr_matrix((n, 1))], format="csr", dtype=np.float32)
 
-    def transform(self, texts: Sequence[str]) -> Any:
+    def transform(self, texts: Texts) -> Any:
         """Return the features of new `texts`, CSR ``(n_texts, n_features)``."""
         from scipy.sparse import csr_matrix
 

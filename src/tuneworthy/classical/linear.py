@@ -25,6 +25,7 @@ from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer, fitted
 from tuneworthy.classical.encoder import softmax
 from tuneworthy.classical.features import TextFeatures
 from tuneworthy.classical.runtime import LabelPredictor, spread
+from tuneworthy.types import Texts
 
 C_GRID = (0.1, 1.0, 10.0)
 TEMPERATURE_GRID = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0, 16.0, 23.0)  # factor on the margins
@@ -55,7 +56,7 @@ class LinearSvmClassifier:
     def parameters(self) -> dict[str, Any]:
         return {"C": self.c, "temperature": self.temperature, "C_grid": list(self.c_grid), "folds": N_FOLDS}
 
-    def fit(self, matrix: Any, answers: Sequence[str], groups: Sequence[str]) -> LinearSvmClassifier:
+    def fit(self, matrix: Any, answers: Texts, groups: Texts) -> LinearSvmClassifier:
         """Choose C and temperature, then fit on all rows.
 
         Args:
@@ -97,7 +98,7 @@ class LinearSvmClassifier:
             "intercept": intercept,
         }
 
-    def _choose(self, matrix: Any, targets: np.ndarray, groups: Sequence[str]) -> None:
+    def _choose(self, matrix: Any, targets: np.ndarray, groups: Texts) -> None:
         folds = assign_folds(targets.tolist(), groups, self.seed)
         known = np.flatnonzero(folds >= 0)
         if len(known) < MIN_CV_ROWS:
@@ -122,7 +123,7 @@ class LinearSvmClassifier:
         return margins
 
 
-def affordable_rows(answers: Sequence[str], n_nonzero: int) -> list[int]:
+def affordable_rows(answers: Texts, n_nonzero: int) -> list[int]:
     """Return the rows whose labels are learnt: all, or those of the most frequent labels (at least 2)."""
     counts = Counter(answers)
     n_labels = max(2, MAX_FIT_WORK // max(1, n_nonzero))
@@ -140,14 +141,14 @@ def _train(matrix: Any, targets: np.ndarray, c: float) -> Any:
         return LinearSVC(C=c, tol=1e-2, max_iter=300, random_state=0).fit(matrix, targets.astype(str))
 
 
-def _margins(model: Any, matrix: Any, labels: Sequence[str]) -> Floats:
+def _margins(model: Any, matrix: Any, labels: Texts) -> Floats:
     raw = model.decision_function(matrix)
     if raw.ndim == 1:
         raw = np.column_stack([-raw, raw])
     return spread(raw, columns_of(model.classes_.tolist(), labels), len(labels))
 
 
-def columns_of(learned: Sequence[str], labels: Sequence[str]) -> list[int]:
+def columns_of(learned: Texts, labels: Texts) -> list[int]:
     column = {label: i for i, label in enumerate(labels)}
     return [column[label] for label in learned]
 
@@ -156,7 +157,7 @@ def log_loss(probabilities: Floats, codes: np.ndarray) -> float:
     return float(-np.mean(np.log(probabilities[np.arange(len(codes)), codes] + 1e-12)))
 
 
-def assign_folds(answers: Sequence[str], groups: Sequence[str], seed: int) -> np.ndarray:
+def assign_folds(answers: Texts, groups: Texts, seed: int) -> np.ndarray:
     """Distribute the groups per label over the folds; -1 for the rows beyond `MAX_CV_ROWS`.
 
     A group belongs to the label of its first row.

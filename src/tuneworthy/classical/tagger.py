@@ -17,6 +17,7 @@ import numpy as np
 
 from tuneworthy.classical.encoder import Floats
 from tuneworthy.classical.spans import Span, Text, shape
+from tuneworthy.types import Texts, TokenLists
 
 WINDOW = 3
 MAX_OTHERS = 6
@@ -52,7 +53,7 @@ def text_features(text: Text) -> list[list[str]]:
     return rows
 
 
-def _window_features(tokens: Sequence[str], settings: Sequence[str]) -> list[list[str]]:
+def _window_features(tokens: Texts, settings: Texts) -> list[list[str]]:
     n, pad = len(tokens), [("<s>", "<s>")] * WINDOW
     around = [*pad, *((t.casefold(), shape(t)) for t in tokens), *pad]
     rows = []
@@ -78,7 +79,7 @@ def split_segments(raw: str) -> list[Span]:
     return [(a, b) for a, b in pairwise([0, *(m.end() for m in _BORDER.finditer(raw)), len(raw)]) if a < b]
 
 
-def _segment_settings(segments: Sequence[str]) -> list[list[str]]:
+def _segment_settings(segments: Texts) -> list[list[str]]:
     """Return, for each segment, the features that the other short segments and its own key give its tokens."""
     if len(segments) == 1:
         return [[]]
@@ -112,8 +113,8 @@ class WordTagger:
         self,
         *,
         n_fields: int,
-        kinds: Sequence[Sequence[int]],
-        names: Sequence[str],
+        kinds: TokenLists,
+        names: Texts,
         tags: Sequence[int],
         weights: Any = None,
         intercept: Any = None,
@@ -164,9 +165,7 @@ def best_path(scores: Floats, transitions: Floats) -> list[int]:
     return path[::-1]
 
 
-def decode(
-    scores: Floats, transitions: Floats, kinds: Sequence[Sequence[int]], n_fields: int
-) -> list[list[tuple[float, Span]]]:
+def decode(scores: Floats, transitions: Floats, kinds: TokenLists, n_fields: int) -> list[list[tuple[float, Span]]]:
     """Return, for each field, the spans of the best path with their mean log probability.
 
     Args:

@@ -12,7 +12,7 @@ from tuneworthy.cli.review_terminal import sheet
 from tuneworthy.dataset.corrections import Correction, SuspectRow, write_correction
 from tuneworthy.errors import UserError
 from tuneworthy.report.text import clean
-from tuneworthy.types import Case
+from tuneworthy.types import Case, Texts
 
 GREETING = (
     f"Type k to keep the row as it is, d to drop it, or e and the right answer. {UNDO} takes the last decision "
@@ -62,7 +62,7 @@ class _FindingTurn:
     def __init__(self, path: Path, version: str, suspects: Sequence[SuspectRow], reviewer: str) -> None:
         self.path, self.version, self.reviewer = path, version, reviewer
         self.queue = {suspect.row.id: suspect for suspect in suspects}
-        self.assigned: Sequence[str] = tuple(self.queue)
+        self.assigned: Texts = tuple(self.queue)
         self._done: list[SuspectRow] = []
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from tuneworthy.ladder.task_data import read_data
 from tuneworthy.report.text import clean
 from tuneworthy.text import count, plural
 from tuneworthy.trust import own_path
-from tuneworthy.types import Case, Example
+from tuneworthy.types import Case, Cases, Examples, Texts
 from tuneworthy.verdict.label_audit import cases_to_audit
 from tuneworthy.verdict.suspects import (
     DRAW_SEED,
@@ -149,7 +149,7 @@ def _sheet(case: Case) -> str:
 class _SuspectSession(LabelSession):
     """Ends once its labels settle whether most failures are the label's; it looks after every fifteen."""
 
-    def __init__(self, project: Project, cases: Sequence[Case], labeller: str) -> None:
+    def __init__(self, project: Project, cases: Cases, labeller: str) -> None:
         super().__init__(cases, suspects_path(project), labeller, seed=DRAW_SEED, share=1.0)
         self._project = project
 
@@ -183,7 +183,7 @@ def apply_relabelled(root: Path) -> tuple[Path, Applied, list[str], str]:
 
 
 def judge_on_terminal(
-    root: Path, labeller: str, *, labels: Path | None, rungs: Sequence[str], n: int, share: float
+    root: Path, labeller: str, *, labels: Path | None, rungs: Texts, n: int, share: float
 ) -> tuple[Path, int]:
     """Let a person judge stored answers, good or bad, blind to the variant.
 
@@ -234,7 +234,7 @@ def parse_verdict(line: str) -> bool:
     return good
 
 
-def answer_parser(project: Project | None, path: Path, cases: Sequence[Case]) -> Callable[[str], Any] | None:
+def answer_parser(project: Project | None, path: Path, cases: Cases) -> Callable[[str], Any] | None:
     """Show the labels of the task, if it has any, and return the parser of an answer; None if any text is one.
 
     Labels that were given before, in this session as well, are labels of the task: a new one needs a `+`.
@@ -245,7 +245,7 @@ def answer_parser(project: Project | None, path: Path, cases: Sequence[Case]) ->
     closed = next((grader.labels for grader in graders if isinstance(grader, Choice) and grader.labels), ())
     answers = [*(row.answer for row in _examples(project) if row.answer), *(case.expected for case in cases)]
 
-    def menu() -> Sequence[str]:
+    def menu() -> Texts:
         if closed:
             return closed
         kind = guess_kind([*answers, *(label.label for label in read_labels(path))])
@@ -270,14 +270,14 @@ def answer_parser(project: Project | None, path: Path, cases: Sequence[Case]) ->
     return parse
 
 
-def _examples(project: Project | None) -> Sequence[Example]:
+def _examples(project: Project | None) -> Examples:
     try:
         return read_examples(project.path(project.examples.path)).examples if project and project.examples else ()
     except TuneworthyError:
         return ()  # `check` reports their faults; labelling continues without their labels
 
 
-def choose(line: str, menu: Sequence[str], *, numbered: Sequence[str], closed: bool) -> str:
+def choose(line: str, menu: Texts, *, numbered: Texts, closed: bool) -> str:
     """Return the label that `line` names: itself, its number, or (where others may exist) a new one after `+`.
 
     Args:

@@ -22,6 +22,7 @@ from tuneworthy.train.lints import LINTS
 from tuneworthy.train.plan import Planned, plan_project
 from tuneworthy.train.render import REASONS
 from tuneworthy.train.settings_table import SettingsTable, read_settings
+from tuneworthy.types import Texts
 from tuneworthy.verdict.planned_method import full_offer, planned_method
 
 
@@ -156,7 +157,7 @@ def _show_classifier(planned: ClassifierPlan, advised: str) -> None:
         say(line)
 
 
-def _show(planned: Planned, emitted: Emitted | None, folder: Path | None, more: Sequence[str]) -> None:
+def _show(planned: Planned, emitted: Emitted | None, folder: Path | None, more: Texts) -> None:
     """Print settings, memory and time, and the files for another trainer."""
     shape, memory = planned.shape, planned.advice.memory
     say(f"{planned.base}: {shape.architecture}, {shape.n_params / 1e9:.3f}B parameters, {shape.n_layers} layers")

@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 import click
@@ -18,6 +18,7 @@ from tuneworthy.ladder.run import RungWatcher
 from tuneworthy.report.numbers import percent
 from tuneworthy.report.text import clean
 from tuneworthy.signals import handled_by
+from tuneworthy.types import Texts
 
 PLAIN_EVERY_S = 10.0
 REDRAWN_EVERY_S = 0.25
@@ -55,7 +56,7 @@ class RunProgress(Progress, RungWatcher):
         self.end()
 
     # of the rungs
-    def plan(self, rungs: Sequence[str], takes: Mapping[str, Work]) -> None:
+    def plan(self, rungs: Texts, takes: Mapping[str, Work]) -> None:
         """Take the estimates of the rungs that follow."""
         self._rungs = set(rungs)
         self._time = TimeLeft(takes)

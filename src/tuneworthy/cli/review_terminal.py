@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -14,7 +14,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.people.review import Review, Reviewing
 from tuneworthy.people.review_log import Ledger, ReviewPlan
 from tuneworthy.report.text import clean
-from tuneworthy.types import Case, Example, calls_of, role_of, text_of
+from tuneworthy.types import Case, Example, Texts, calls_of, role_of, text_of
 
 GREETING = (
     f"Type g if the row is good to train on as it is. Otherwise, or if unsure, type b and the reason. {SKIP} skips a "
@@ -32,7 +32,7 @@ def review_on_terminal(
     *,
     share: float,
     complete: bool,
-    findings: Mapping[str, Sequence[str]],
+    findings: Mapping[str, Texts],
 ) -> int:
     """Go through the sample of a plan; return how many verdicts were given.
 
@@ -110,14 +110,14 @@ class _Turn:
     def __init__(
         self,
         way: Reviewing,
-        findings: Mapping[str, Sequence[str]],
+        findings: Mapping[str, Texts],
         clock: Callable[[], float] | None,
     ) -> None:
         self.way, self.n_done, self.findings, self.clock = way, way.n_given(), findings, clock
         self._shown: tuple[str, int, float] = ("", 0, 0.0)
 
     @property
-    def assigned(self) -> Sequence[str]:
+    def assigned(self) -> Texts:
         return self.way.assigned()
 
     def next(self) -> Case | None:

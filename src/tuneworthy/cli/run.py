@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Container, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Coroutine
 from contextlib import asynccontextmanager
 from math import ceil
 from pathlib import Path
@@ -30,7 +30,7 @@ from tuneworthy.providers.models import find, pull
 from tuneworthy.providers.prices import price_for
 from tuneworthy.retrieval.library import paid_servers
 from tuneworthy.trust import key_grant
-from tuneworthy.types import Variant
+from tuneworthy.types import Texts, Variant
 
 # Commands that ask before they spend money, to the end of the code.
 ASKING = re.compile(
@@ -92,7 +92,7 @@ def command(
 
 def walk(
     project: Project,
-    rungs: Sequence[str] = (),
+    rungs: Texts = (),
     *,
     quick: bool = False,
     max_usd: float | None = None,
@@ -125,7 +125,7 @@ def walk(
 
 @asynccontextmanager
 async def open_variants(
-    project: Project, words: Sequence[str], *, max_usd: float | None, yes: bool, beside: bool = False
+    project: Project, words: Texts, *, max_usd: float | None, yes: bool, beside: bool = False
 ) -> AsyncIterator[tuple[Session, list[Variant]]]:
     """Open a session and the variants that `words` name, once the user agreed to what their models cost.
 
@@ -144,7 +144,7 @@ async def open_variants(
 
 def with_variants(
     project: Project,
-    words: Sequence[str],
+    words: Texts,
     work: Callable[..., Coroutine[Any, Any, Result]],
     *,
     max_usd: float | None,

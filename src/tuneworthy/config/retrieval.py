@@ -1,6 +1,6 @@
 """[documents], [retrieval]: documents with answers, and their search."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -10,6 +10,7 @@ from tuneworthy.config.base import Address, Count, KeyedServer, NonNegative, Sec
 from tuneworthy.config.removed import REMOVED
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.trust import LOOPBACK
+from tuneworthy.types import Texts
 
 # Hint for an unknown price.
 NO_PRICE = "Set usd_per_mtok or usd_per_call, to 0 if the server is free."
@@ -81,7 +82,7 @@ class SearchServer(ChosenModel, KeyedServer):
     def usd(self, tokens: float, calls: float = 1) -> float:
         return (self.usd_per_mtok or 0.0) * tokens / 1e6 + (self.usd_per_call or 0.0) * calls
 
-    def ceiling_usd(self, query: str, texts: Sequence[str]) -> float:
+    def ceiling_usd(self, query: str, texts: Texts) -> float:
         """Return the most that one call can cost, US dollars: a token is a byte at least, and each text has the query.
 
         Raises:

@@ -23,7 +23,7 @@ from tuneworthy.dataset import messages
 from tuneworthy.dataset.records import Action
 from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.rules import Finding, R, Rule, RuleBook
-from tuneworthy.types import Case, Example, JsonObject, frozen
+from tuneworthy.types import Cases, Example, Examples, JsonObject, Texts, frozen
 
 # The `row` of a finding that is about all rows together.
 WHOLE_SET = -1
@@ -96,9 +96,9 @@ class AuditResult:
 
 
 # Judges rows. Raises UserError where the judge calls a worthless answer good, so its opinions are worth nothing.
-Auditor = Callable[[Sequence[Example]], AuditResult]
+Auditor = Callable[[Examples], AuditResult]
 # Scores of the answer and of the worse answer of each pair by the project's first grader; None where it cannot score.
-PairScorer = Callable[[Sequence[Example]], Sequence[tuple[float | None, float | None]]]
+PairScorer = Callable[[Examples], Sequence[tuple[float | None, float | None]]]
 
 
 @frozen
@@ -114,9 +114,9 @@ class CheckContext:
         seed: Of every random choice.
     """
 
-    cases: Sequence[Case] = ()
+    cases: Cases = ()
     encoder: Encoder | None = None
-    labels: Sequence[str] = ()
+    labels: Texts = ()
     auditor: Auditor | None = None
     scores: PairScorer | None = None
     seed: int = 0

@@ -15,7 +15,7 @@ from tuneworthy.dataset.distill.teacher import name_of, terms_of
 from tuneworthy.dataset.effect import build_words, effect_words
 from tuneworthy.dataset.freeze import Version
 from tuneworthy.dataset.records import Effect, LabelRow, Recipe, RowLine, TeacherRecord
-from tuneworthy.types import Example, JsonMapping, frozen, role_of
+from tuneworthy.types import Example, JsonMapping, Texts, frozen, role_of
 
 # Rows that are shown for each reason.
 EXAMPLES = 3
@@ -150,7 +150,7 @@ class DatasetCard:
     n_read: int
     n_rows: int
     summary: str
-    unsafe: Sequence[str]
+    unsafe: Texts
     funnel: Sequence[FunnelStep]
     reasons: Sequence[Reason]
     effects: Sequence[CheckEffect]
@@ -158,8 +158,8 @@ class DatasetCard:
     distributions: Sequence[RowCounts]
     gates: Sequence[tuple[str, str, str]]
     provenance: Sequence[tuple[str, str]]
-    licences: Sequence[str]
-    notes: Sequence[str]
+    licences: Texts
+    notes: Texts
 
 
 def card_of(version: Version) -> DatasetCard:

@@ -21,7 +21,18 @@ from tuneworthy.errors import UserError
 from tuneworthy.people.feedback import Scales, has_feedback, settle
 from tuneworthy.people.review_log import content_of
 from tuneworthy.store.lines import append_line, now, read_lines, refuse_link
-from tuneworthy.types import Case, Example, Message, content_hash, frozen, grouped, role_of
+from tuneworthy.types import (
+    Cases,
+    Example,
+    Examples,
+    Message,
+    Messages,
+    NamedTexts,
+    content_hash,
+    frozen,
+    grouped,
+    role_of,
+)
 
 # In the project folder, next to the reviews: it is people's work.
 FILE_NAME = "corrections.jsonl"
@@ -76,7 +87,7 @@ class _Apply:
     def __init__(self, corrections: Mapping[str, Correction]) -> None:
         self.corrections = corrections
 
-    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
         applied: Counter[tuple[str, str]] = Counter()
         for number, row in enumerate(rows):
             correction = self.corrections.get(content_of(row))
@@ -138,9 +149,7 @@ _LONGEST_LABEL = 100
 _SHOWN = 300
 
 
-def suspect_rows(
-    version: Version, corrections: Mapping[str, Correction], cases: Sequence[Case] = ()
-) -> list[SuspectRow]:
+def suspect_rows(version: Version, corrections: Mapping[str, Correction], cases: Cases = ()) -> list[SuspectRow]:
     """Return the rows of a version that wait for a decision, in the order of the expected gain.
 
     First the likeliest wrong answers, then what no check gives a probability for, in the order of the file. Of `cases`
@@ -165,9 +174,9 @@ def suspect_rows(
 def _suspect(
     row: Example,
     lines: Sequence[RowLine],
-    more_like: Mapping[str, str],
+    more_like: NamedTexts,
     rival: Example | None,
-    asked: Mapping[str, str],
+    asked: NamedTexts,
 ) -> SuspectRow:
     gains = [1 - line.score for line in lines if line.reason == "label_error" and line.score is not None]
     gains += [_GAIN_OF_PAIR] * (rival is not None)
@@ -214,7 +223,7 @@ class _AddDisliked:
     def __init__(self, disliked: Mapping[str, Message]) -> None:
         self.disliked = disliked
 
-    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
         scales = scales_of(rows)
         for number, row in enumerate(rows):
             worse = self.disliked.get(_asked(row.messages)) if row.messages and has_feedback(row.meta) else None
@@ -238,12 +247,12 @@ def rated_pairs_check(disliked: Mapping[str, Message]) -> DataCheck:
     )
 
 
-def scales_of(rows: Sequence[Example]) -> Scales:
+def scales_of(rows: Examples) -> Scales:
     scales = Scales()
     for row in rows:
         scales.add_row(row.messages, row.meta)
     return scales
 
 
-def _asked(chat: Sequence[Message]) -> str:
+def _asked(chat: Messages) -> str:
     return content_hash([turn for turn in chat[:-1] if role_of(turn) != "system"])

@@ -28,7 +28,7 @@ from tuneworthy.dataset.records import Difference, Effect
 from tuneworthy.dataset.rows import StoredRows
 from tuneworthy.graders.squad import token_f1
 from tuneworthy.stats.paired import compare
-from tuneworthy.types import UNLABELLED, Case, Example, frozen
+from tuneworthy.types import UNLABELLED, Case, Cases, Example, Examples, NamedInts, Texts, frozen
 
 # Share of the rows below which leaving them out is not measured.
 FEW = 0.005
@@ -63,9 +63,9 @@ class EffectMeter:
         seed: Of the draws.
     """
 
-    dev: Sequence[Case] = ()
-    labels: Mapping[str, int] = field(default_factory=dict)
-    cases: Mapping[str, int] = field(default_factory=dict)
+    dev: Cases = ()
+    labels: NamedInts = field(default_factory=dict)
+    cases: NamedInts = field(default_factory=dict)
     seed: int = 0
 
     def measure(
@@ -107,7 +107,7 @@ class EffectMeter:
             effect, status="measured" if dev else "unmeasured", dev=dev, staying=staying, baseline=drawn.baseline
         )
 
-    def _difference(self, answers: Sequence[str], scores: Floats) -> Difference | None:
+    def _difference(self, answers: Texts, scores: Floats) -> Difference | None:
         """Return the paired difference of ``(n, 2)`` scores of questions with these answers; None with too few."""
         if len(answers) < MIN_ASKED:
             return None
@@ -121,7 +121,7 @@ class EffectMeter:
         owners = [rows.at(_root(int(rows.places[number]), repeats)) for number in numbers]
         return self.sample([rows[int(number)] for number in numbers], ~gone[numbers], owners)
 
-    def sample(self, rows: Sequence[Example], stays: Bools, owners: Sequence[Example]) -> "AskedSample":
+    def sample(self, rows: Examples, stays: Bools, owners: Examples) -> "AskedSample":
         """Return the dev cases and the first of `rows`, as many as the kind of task allows.
 
         Args:
@@ -145,13 +145,13 @@ class EffectMeter:
         asked = np.flatnonzero(stays & is_label[:n])[:ask]
         return AskedSample(questions, accepted, stays, folds, asked, n + np.flatnonzero(is_label[n:]), kind)
 
-    def _kind(self, expected: Sequence[str], answers: Sequence[str]) -> str:
+    def _kind(self, expected: Texts, answers: Texts) -> str:
         kind = "label" if self.labels else guess_kind(expected or answers).name
         if kind == "json" and not any(isinstance(parse_object(answer), dict) for answer in answers):
             return "free_text"  # lists have no fields to tag
         return kind
 
-    def weights(self, answers: Sequence[str]) -> Floats:
+    def weights(self, answers: Texts) -> Floats:
         if not self.labels:
             return np.ones(len(answers))
         n = sum(self.cases.get(label, 0) + 1 for label in self.labels)
@@ -183,7 +183,7 @@ def effect_words(effect: Effect) -> str:
     )
 
 
-def build_words(n_rows: int, dropped: Mapping[str, int], effect: Effect) -> str:
+def build_words(n_rows: int, dropped: NamedInts, effect: Effect) -> str:
     """Return in a sentence what a build dropped, and what that does to accuracy.
 
     Args:
@@ -225,7 +225,7 @@ class AskedSample:
         kind: Of the task.
     """
 
-    questions: Sequence[str]
+    questions: Texts
     accepted: Sequence[tuple[str, ...]]
     stays: Bools
     folds: Ints

@@ -6,7 +6,7 @@ the same version and seed give the same split in every format.
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from tuneworthy.people.review_state import State
 from tuneworthy.store import write_atomic
 from tuneworthy.store.shapes import DamagedRecord, parsed
 from tuneworthy.trust import own_path
-from tuneworthy.types import Example, frozen
+from tuneworthy.types import Examples, NamedInts, Texts, frozen
 
 MANIFEST = "manifest.json"
 # Folder in that of an export where its files are written before they are moved to their places.
@@ -79,18 +79,18 @@ class DatasetManifest:
     task: str
     tuneworthy: str = __version__
     split: DrawnSplit
-    n_rows: Mapping[str, int]
-    left_out: Mapping[str, int]
-    left_out_ids: Sequence[str]
+    n_rows: NamedInts
+    left_out: NamedInts
+    left_out_ids: Texts
     files: dict[str, FileHash]
     unsafe: bool
     review: str
     licence: str | None
     teachers: Sequence[TeacherRecord]
-    notes: Sequence[str]
+    notes: Texts
 
 
-def split_rows(rows: Sequence[Example], share: float, seed: int) -> tuple[Ints, Ints]:
+def split_rows(rows: Examples, share: float, seed: int) -> tuple[Ints, Ints]:
     """Return the numbers of the rows of train and of validation, each in order.
 
     Args:
@@ -172,7 +172,7 @@ def export_version(
     return paths, manifest
 
 
-def _put(scratch: Path, folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
+def _put(scratch: Path, folder: Path, names: Texts) -> tuple[Path, ...]:
     """Replace an earlier export in `folder` by files and manifest of `scratch`.
 
     Files that only the earlier one wrote are removed first: a validation file of another split has rows that are

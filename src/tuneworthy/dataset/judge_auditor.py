@@ -8,7 +8,7 @@ Invariants:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -35,7 +35,20 @@ from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.graders.validate import validate_judge
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.store import Folder, ResponseStore
-from tuneworthy.types import Case, Example, JsonObject, Response, Trace, calls_of, content_hash, role_of, text_of
+from tuneworthy.types import (
+    Case,
+    Cases,
+    Example,
+    Examples,
+    JsonObject,
+    Response,
+    Texts,
+    Trace,
+    calls_of,
+    content_hash,
+    role_of,
+    text_of,
+)
 
 # Rows that are judged concurrently.
 BLOCK = 1_000
@@ -61,7 +74,7 @@ def case_of(row: Example) -> Case:
 
 
 def auditor_of(
-    project: Project, store: Folder, labels: Sequence[str], progress: Progress | None, max_usd: float | None
+    project: Project, store: Folder, labels: Texts, progress: Progress | None, max_usd: float | None
 ) -> tuple[Auditor | None, str | None]:
     """Return the judge of `[data.judge]` and a hash of what its verdicts depend on; None for both without a judge.
 
@@ -92,7 +105,7 @@ def auditor_of(
         async with opened() as judge:
             return dict(judge.identity)
 
-    async def audit(rows: Sequence[Example]) -> AuditResult:
+    async def audit(rows: Examples) -> AuditResult:
         async with opened() as judge:
             canaries = await validate_judge(judge, [case_of(row) for row in islice(rows, _CANARY_ROWS)])
             if canaries.status == "fail":
@@ -127,9 +140,7 @@ async def _opened(
         responses.close()
 
 
-def pair_scorer(
-    project: Project, cases: Sequence[Case], rows: Sequence[Example], labels: Sequence[str]
-) -> PairScorer | None:
+def pair_scorer(project: Project, cases: Cases, rows: Examples, labels: Texts) -> PairScorer | None:
     """Return what scores pairs; None where the first grader is a judge, whose calls cost money.
 
     A grader that compares with an expected answer takes the better answer as the expected one, so it can only find that
@@ -146,7 +157,7 @@ def pair_scorer(
         return None
     kind = guess_kind([case.expected for case in cases if case.labelled])
 
-    def scores(pairs: Sequence[Example]) -> list[tuple[float | None, float | None]]:
+    def scores(pairs: Examples) -> list[tuple[float | None, float | None]]:
         context = GradingContext(root=project.root, examples=rows, labels=labels, seed=project.split.seed)
         try:
             grader = make_grader(section, context)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from tuneworthy.catalogue import Catalogue
+from tuneworthy.types import Texts
 
 say = Catalogue(
     {
@@ -153,7 +154,7 @@ TEACHER_REASONS = {
 BEYOND_LIMIT = {"beyond_limit": "not drawn because of --limit"}
 
 
-def several_teachers(names: Sequence[str], *, allowed: bool) -> str:
+def several_teachers(names: Texts, *, allowed: bool) -> str:
     what = "The setting data.teacher_mix allows this." if allowed else "To allow this, set data.teacher_mix."
     more = f"; and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"The answers come from {len(names)} teachers: {'; '.join(names[:_SHOWN])}{more}. {what}"

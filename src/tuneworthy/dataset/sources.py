@@ -1,7 +1,7 @@
 """What a project's training data is built from: its rows, the cases that they must not overlap with, an encoder."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from tuneworthy.cases import Dataset, guess_kind, labels_of, read_dataset
@@ -22,7 +22,7 @@ from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.people.review_log import content_of, rows_found_bad
 from tuneworthy.retrieval.encoder import CachedEncoder, Encoder, load_encoder
 from tuneworthy.store import Folder
-from tuneworthy.types import Case, Example, Say, content_hash, frozen
+from tuneworthy.types import Case, Cases, Examples, NamedInts, Say, Texts, content_hash, frozen
 
 _MIN_OF_A_LABEL = 4
 _LONGEST_LABEL = 100
@@ -32,7 +32,7 @@ def held_out_check(split: Split) -> DataCheck:
     """Return the check that drops the rows of dev: they are measured on and never trained on."""
     dev = {case.id for case in split.dev}
 
-    def held_out(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+    def held_out(rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
         for number, row in enumerate(rows):
             case = example_case(row, split.kind) if row.messages else None
             if case is not None and case.id in dev:
@@ -47,7 +47,7 @@ def review_check(bad: frozenset[str]) -> DataCheck:
     It runs last, as rows are reviewed as they are frozen.
     """
 
-    def review(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+    def review(rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
         return (RowFinding(row=n, code="found_bad") for n, row in enumerate(rows) if content_of(row) in bad)
 
     return DataCheck(name="review", examine=review, codes=messages.REASONS["review"], certain=True)
@@ -69,10 +69,10 @@ class BuildInputs:
     """
 
     rows: Import
-    cases: Sequence[Case]
-    dev: Sequence[Case]
-    labels: Mapping[str, int]
-    notes: Sequence[str]
+    cases: Cases
+    dev: Cases
+    labels: NamedInts
+    notes: Texts
     first_checks: Sequence[DataCheck]
     last_checks: Sequence[DataCheck]
     depends: Depends
@@ -136,7 +136,7 @@ def measured_cases(project: Project) -> tuple[list[Case], Split | None, list[str
     return [*dataset.cases, *dev], split, notes
 
 
-def cases_hash(cases: Sequence[Case]) -> str:
+def cases_hash(cases: Cases) -> str:
     """Return the hash of the cases that a build compares its rows with, as its recipe has it."""
     return content_hash(sorted(map(str, map(fingerprint, cases))))
 
@@ -156,7 +156,7 @@ def _split(dataset: Dataset) -> tuple[Split | None, list[str]]:
         ]
 
 
-def _labels(cases: Sequence[Case], rows: StoredRows) -> dict[str, int]:
+def _labels(cases: Cases, rows: StoredRows) -> dict[str, int]:
     """Return the labels of a task that has few, with their rows.
 
     Those that the cases expect, and answers that several rows have, but no refusals nor answers that say nothing.

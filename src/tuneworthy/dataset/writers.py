@@ -25,7 +25,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.extras import require
 from tuneworthy.registry import Registry
 from tuneworthy.store import write_atomic
-from tuneworthy.types import Example, JsonObject, calls_of, frozen, role_of
+from tuneworthy.types import Example, JsonObject, NamedTexts, calls_of, frozen, role_of
 
 Convert = Callable[[Example], JsonObject]
 
@@ -69,7 +69,7 @@ class Writer:
     tool_calls: str
     suffix: str = "jsonl"
     convert: Convert
-    also: Callable[[Path, Mapping[str, str]], Path] | None = None
+    also: Callable[[Path, NamedTexts], Path] | None = None
 
 
 WRITERS: Registry[Writer] = Registry("export_formats", {})
@@ -268,7 +268,7 @@ _CHAT_TEMPLATE = {
 }
 
 
-def _dataset_info(folder: Path, files: Mapping[str, str]) -> Path:
+def _dataset_info(folder: Path, files: NamedTexts) -> Path:
     name = folder.resolve().name
     info = {f"{name}_{split}": {"file_name": file, **_SHAREGPT} for split, file in files.items()}
     path = folder / "dataset_info.json"
@@ -276,7 +276,7 @@ def _dataset_info(folder: Path, files: Mapping[str, str]) -> Path:
     return path
 
 
-def _axolotl_yaml(folder: Path, files: Mapping[str, str]) -> Path:
+def _axolotl_yaml(folder: Path, files: NamedTexts) -> Path:
     import yaml
 
     entries = {split: {"path": name, **deepcopy(_CHAT_TEMPLATE)} for split, name in files.items()}

@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from tuneworthy.types import JsonMapping, frozen
+from tuneworthy.types import JsonMapping, Texts, frozen
 
 # Signals of an answer, higher where the model is less certain; the first decides.
 SIGNALS = {
@@ -77,7 +77,7 @@ def signals(tokens: Sequence[Token]) -> dict[str, float]:
     }
 
 
-def disagreement(answers: Sequence[str]) -> float:
+def disagreement(answers: Texts) -> float:
     """Return how much answers to one question differ: the entropy of their distinct forms over its largest, 0 to 1.
 
     Answers that differ only in case and spaces are one form; of long free text nearly all forms differ, and this says

@@ -16,7 +16,7 @@ import orjson
 from pydantic import TypeAdapter
 
 from tuneworthy.errors import UnknownName, UserError
-from tuneworthy.types import Bounds, JsonMapping, JsonObject, frozen
+from tuneworthy.types import Bounds, JsonMapping, JsonObject, NamedFloats, NamedTexts, frozen
 
 T = TypeVar("T")
 EngineName = Literal["hf", "vllm", "llama_cpp"]
@@ -24,7 +24,7 @@ NAMES: tuple[EngineName, ...] = ("hf", "vllm", "llama_cpp")
 # Who sets one of these is taken to set HF's `do_sample` as well, without which they do nothing there.
 ASKS_TO_SAMPLE = frozenset({"temperature", "top_k", "top_p", "min_p"})
 # Neutral values, which change no probability.
-NEUTRAL: Mapping[str, float] = {"top_k": 0, "top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0}
+NEUTRAL: NamedFloats = {"top_k": 0, "top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0}
 _SPANS: Mapping[str, Bounds] = {
     "temperature": (0.0, float("inf")),
     "top_k": (-1, float("inf")),
@@ -117,7 +117,7 @@ class SamplingEngine:
     source: str = ""
     mark: str = "K"
 
-    def may_differ(self, values: Mapping[str, float]) -> dict[str, float]:
+    def may_differ(self, values: NamedFloats) -> dict[str, float]:
         """Return those of `values` that must be set, since the engine or the model may have other defaults."""
         return {name: one for name, one in values.items() if self.generation_config or self.defaults[name] != one}
 
@@ -133,8 +133,8 @@ class Resolved:
         ignored: Parameters that the engine does not have.
     """
 
-    values: Mapping[str, float]
-    origins: Mapping[str, str]
+    values: NamedFloats
+    origins: NamedTexts
     greedy: bool
     ignored: tuple[str, ...] = ()
 

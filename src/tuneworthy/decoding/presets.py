@@ -4,7 +4,7 @@ The values are data (`presets.json`). Defaults of the engine are set to neutral,
 llama.cpp, which cuts before the temperature. A model without sampling parameters gets a level of effort.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from tuneworthy.decoding.engines import NEUTRAL, EngineName, engine_of, read_row
 from tuneworthy.decoding.samplers import min_p_at_one
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.providers.capabilities import Capabilities, filter_parameters, takes_temperature
-from tuneworthy.types import JsonObject, frozen
+from tuneworthy.types import JsonObject, Texts, frozen
 
 Mark = Literal["customary", "measured", "contested"]
 LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -96,7 +96,7 @@ class Preset:
         return {name: value for name, value in wanted.items() if name not in gone}
 
 
-def nearest_effort(wanted: str, offered: Sequence[str]) -> str:
+def nearest_effort(wanted: str, offered: Texts) -> str:
     """Return the level of `offered` that is nearest to `wanted`, the lower of two.
 
     >>> nearest_effort("medium", ["low", "high"])

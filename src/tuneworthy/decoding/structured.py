@@ -10,10 +10,10 @@ from typing import Any
 import orjson
 
 from tuneworthy.decoding.engines import read_rows
-from tuneworthy.types import JsonMapping, JsonSchema, frozen
+from tuneworthy.types import JsonMapping, JsonSchema, NamedTexts, frozen
 
 _DEEPEST = 200
-_SHORTEST: Mapping[str, str] = {
+_SHORTEST: NamedTexts = {
     "string": '""', "integer": "0", "number": "0", "boolean": "true", "null": "null", "array": "[]", "object": "{}",
 }  # fmt: skip
 

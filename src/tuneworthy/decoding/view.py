@@ -7,7 +7,7 @@ import numpy as np
 
 from tuneworthy.decoding.engines import NAMES, Sampling, engine_of
 from tuneworthy.decoding.samplers import Trail, explain, logits_of, min_p_at_one, ranked
-from tuneworthy.types import JsonObject, frozen
+from tuneworthy.types import JsonObject, Texts, frozen
 
 # Tokens that the unknown mass is spread over, at most.
 MOST_SHARED = 150_000
@@ -24,7 +24,7 @@ class Position:
     """
 
     logits: np.ndarray
-    labels: Sequence[str] = ()
+    labels: Texts = ()
     exact: bool = True
 
     def label(self, token: int) -> str:
@@ -45,7 +45,7 @@ class Comparison:
     position: Position
     sampling: Sampling
     trails: Mapping[str, Trail]
-    notes: Sequence[str] = ()
+    notes: Texts = ()
 
     def shown(self, most: int) -> list[int]:
         return [int(token) for token in next(iter(self.trails.values())).steps[0].left.ids[:most]]
@@ -93,7 +93,7 @@ def _trail(trail: Trail, tokens: Sequence[int]) -> JsonObject:
 def compare_engines(
     position: Position,
     sampling: Sampling,
-    engines: Sequence[str] = NAMES,
+    engines: Texts = NAMES,
     *,
     written: Sequence[int] = (),
 ) -> Comparison:
@@ -142,7 +142,7 @@ def _relations(
         yield "The total probability of the hidden tail tokens is known, but its distribution over them is assumed."
 
 
-def with_rest(probabilities: Sequence[float], labels: Sequence[str] = ()) -> Position:
+def with_rest(probabilities: Sequence[float], labels: Texts = ()) -> Position:
     """Return a position with only its likeliest tokens (top_logprobs).
 
     The missing mass is spread evenly over as few tokens as keep each at most as likely as the

@@ -1,6 +1,6 @@
 """How long one answer takes, measured apart: fresh calls, one at a time, nothing else in flight."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from tuneworthy.config.ladder import Constraints
 from tuneworthy.config.serving import keeps_p95
 from tuneworthy.evaluate.models import OpenModel
 from tuneworthy.evaluate.runner import Runner
-from tuneworthy.types import Bounds, Cases, Timing, Variant, content_hash
+from tuneworthy.types import Bounds, Cases, NamedFloats, Timing, Variant, content_hash
 
 N_CASES = 32
 # Calls in all after each further look, where a limit lies within the interval.
@@ -97,7 +97,7 @@ async def time_calls(runner: Runner, variant: Variant, model: OpenModel, cases: 
     })  # fmt: skip
 
 
-async def _searching(runner: Runner, variant: Variant, cases: Cases) -> Mapping[str, float]:
+async def _searching(runner: Runner, variant: Variant, cases: Cases) -> NamedFloats:
     if variant.retrieval is None or runner.library is None:
         return {}
     return await runner.library.seconds(variant.retrieval, cases)

@@ -6,10 +6,9 @@ label after a question without content.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 
-from tuneworthy.types import Case, OutputFormat, Response
+from tuneworthy.types import Case, NamedFloats, OutputFormat, Response
 
 # Input of a question without content (Zhao et al. 2021).
 CONTENT_FREE = "N/A"
@@ -33,7 +32,7 @@ def ranked(response: Response, output: OutputFormat) -> Response:
     return replace(response, text=max(scores, key=scores.__getitem__), label_logprobs=normalised(scores))
 
 
-def normalised(scores: Mapping[str, float]) -> dict[str, float]:
+def normalised(scores: NamedFloats) -> dict[str, float]:
     top = max(scores.values())
     total = top + math.log(math.fsum(math.exp(value - top) for value in scores.values()))
     return {label: value - total for label, value in scores.items()}

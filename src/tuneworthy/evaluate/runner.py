@@ -50,6 +50,7 @@ from tuneworthy.types import (
     Response,
     Timing,
     Trace,
+    Traces,
     Turns,
     Variant,
     canonical,
@@ -719,7 +720,7 @@ class Usage:
         return self.usd_per_1k or 0.0, (self.input_tokens or 0) + OUTPUT_WEIGHT * (self.output_tokens or 0)
 
 
-def usage(traces: Sequence[Trace]) -> Usage:
+def usage(traces: Traces) -> Usage:
     answered = [trace.response for trace in traces if trace.response]
 
     def mean(values: list[int | None]) -> float | None:

@@ -14,7 +14,7 @@ from tuneworthy.arrays import Floats
 from tuneworthy.errors import ProviderError, UserError
 from tuneworthy.graders.base import GRADERS, Grader, GradingContext, accepted
 from tuneworthy.graders.declining import built_in
-from tuneworthy.types import UNLABELLED, Case, Response, Score, Trace
+from tuneworthy.types import UNLABELLED, Case, Cases, Response, Score, Texts, Trace, Traces
 
 NO_LABEL = Score.failed("the case has no label")
 NO_CASE = Score.failed("the trace belongs to none of the cases")
@@ -81,14 +81,14 @@ def grading_fault(scores: Mapping[str, Score]) -> str:
     return next((f"{score.unscored} for a {name} answer" for name, score in scores.items() if score.unscored), "")
 
 
-def refuse_faulty(graders: Mapping[str, Grader], cases: Sequence[Case]) -> None:
+def refuse_faulty(graders: Mapping[str, Grader], cases: Cases) -> None:
     """Raise `UserError` for the first grader that cannot score an answer (see `try_grader`)."""
     for name, grader in graders.items():
         if fault := grading_fault(try_grader(grader, cases)):
             raise UserError(f"The grader {name} cannot be used: {fault}.", hint=FIX_GRADER)
 
 
-async def grade_all(grader: Grader, traces: Sequence[Trace], cases: Iterable[Case] | Mapping[str, Case]) -> list[Score]:
+async def grade_all(grader: Grader, traces: Traces, cases: Iterable[Case] | Mapping[str, Case]) -> list[Score]:
     """Judge all traces; one that cannot be judged is unscored and never stops the others.
 
     Args:
@@ -114,7 +114,7 @@ async def grade_all(grader: Grader, traces: Sequence[Trace], cases: Iterable[Cas
 
 
 def aggregate(
-    scores: Sequence[Score], case_ids: Sequence[str] | None = None, *, order: Sequence[str] | None = None
+    scores: Sequence[Score], case_ids: Texts | None = None, *, order: Texts | None = None
 ) -> tuple[Floats, Floats]:
     """Sum scores up to one numerator and denominator a case; repeats of a case are averaged.
 

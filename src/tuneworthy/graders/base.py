@@ -9,7 +9,7 @@ that judges only form (`needs_expected` is False: style, JSON schema) also sees 
 cases where declining is right.
 """
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable
 from dataclasses import field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from tuneworthy.errors import UserError
 from tuneworthy.registry import Registry
-from tuneworthy.types import Case, Example, JsonMapping, Score, Trace, Variant, frozen
+from tuneworthy.types import Case, Examples, JsonMapping, NamedInts, Score, Texts, Trace, Variant, frozen
 
 C = TypeVar("C", bound=BaseModel)
 
@@ -93,9 +93,9 @@ class GradingContext:
     """
 
     root: Path = field(default_factory=Path)
-    examples: Sequence[Example] = ()
-    labels: Sequence[str] = ()
-    label_counts: Mapping[str, int] = field(default_factory=dict)
+    examples: Examples = ()
+    labels: Texts = ()
+    label_counts: NamedInts = field(default_factory=dict)
     asker: ModelCaller | None = None
     seed: int = 0
 

@@ -1,7 +1,6 @@
 """Grader `choice`: the answer names exactly one of the labels, and it is the expected one."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -9,7 +8,7 @@ from tuneworthy.config.graders import BalancedAccuracy, Choice
 from tuneworthy.errors import UserError
 from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext, accepted
 from tuneworthy.graders.text import unicode_form
-from tuneworthy.types import Case, Score, Trace
+from tuneworthy.types import Case, Score, Texts, Trace
 
 # Labels are looked for in the first so many characters of an answer.
 MAX_CHARS = 20_000
@@ -52,7 +51,7 @@ class LabelFinder:
         form: Unicode form in which labels and answers are compared: NFKC, or NFC where NFKC makes two labels equal.
     """
 
-    def __init__(self, labels: Sequence[str]) -> None:
+    def __init__(self, labels: Texts) -> None:
         self.form: Literal["NFKC", "NFC"] = "NFKC" if len({*map(unicode_form, labels)}) == len(labels) else "NFC"
         self._raw = {label.strip(): label for label in labels}
         self._exact = {_signed(unicode_form(label.strip(), self.form)): label for label in labels}

@@ -5,14 +5,13 @@ sorry, but"), starts, parts of the first sentences, and keys whose null means "n
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
 from tuneworthy.graders.json_text import find_json
 from tuneworthy.store.shapes import bundled
-from tuneworthy.types import Response, content_hash
+from tuneworthy.types import Response, Texts, content_hash
 
 # Declining comes first: later text is not searched for built-in phrases.
 HEAD_CHARS = 300
@@ -98,7 +97,7 @@ def _folded(text: str) -> str:
     return text.casefold().translate(_PLAIN)
 
 
-def _any_of(phrases: Sequence[str], after: str) -> re.Pattern[str]:
+def _any_of(phrases: Texts, after: str) -> re.Pattern[str]:
     return re.compile(f"(?:{'|'.join(re.escape(one) for one in phrases)}){after}")
 
 

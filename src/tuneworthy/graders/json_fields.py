@@ -18,7 +18,7 @@ import orjson
 from tuneworthy.config.graders import JsonFields
 from tuneworthy.graders.base import GRADERS, AnswerGrader
 from tuneworthy.graders.json_text import find_object
-from tuneworthy.types import Case, JsonMapping, Score, Trace
+from tuneworthy.types import Case, JsonMapping, Score, Texts, Trace
 
 _NUMBER = re.compile(r"[+-]?\d{1,300}(?:\.\d{1,300})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 # A comparable value: ("s", folded text), ("n", number), ("b", bool) or ("o", canonical bytes).
@@ -57,7 +57,7 @@ def compare(
     expected: JsonMapping,
     answered: JsonMapping,
     *,
-    fields: Sequence[str] | None = None,
+    fields: Texts | None = None,
 ) -> dict[str, Counts]:
     """Count right, surplus and missing pairs for each field.
 
@@ -83,7 +83,7 @@ def compare(
     return result
 
 
-def pairs(value: JsonMapping, fields: Sequence[str] | None) -> dict[str, list[Atom]]:
+def pairs(value: JsonMapping, fields: Texts | None) -> dict[str, list[Atom]]:
     """Flatten an object to its comparable values by dotted path."""
     found: dict[str, list[Atom]] = {}
     for path, one in _leaves(value, ""):

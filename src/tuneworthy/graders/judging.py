@@ -7,7 +7,7 @@ two variants give the same answer, it counts for both. The variant of an answer 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from tuneworthy.graders.validate import MIN_HUMAN, JudgedAnswer, JudgeValidation
 from tuneworthy.stats.paired import NonInferiority, PairedResult
 from tuneworthy.stats.ppi import Corrected, corrected_difference
 from tuneworthy.store import Folder
-from tuneworthy.types import Case, Trace, content_hash, frozen
+from tuneworthy.types import Case, Cases, Trace, Traces, content_hash, frozen
 
 # `.tuneworthy/judge.json`: the last validation, for the gate and the report.
 DOCUMENT = "judge"
@@ -36,7 +36,7 @@ DOCUMENT = "judge"
 class ScoredAnswers:
     """The answers of a variant, with the primary grader's `num` and `den`: `(n_cases,)`, NaN where unscored."""
 
-    traces: Sequence[Trace]
+    traces: Traces
     num: np.ndarray
     den: np.ndarray
 
@@ -129,7 +129,7 @@ class Judging:
         found = [self.item(wanted[trace.case_id], trace.text) for trace in _first(traces) if trace.case_id in wanted]
         return list({one.id: one for one in found if one.answer.strip()}.values())
 
-    async def learn(self, cases: Sequence[Case], traces: Iterable[Trace]) -> JudgeValidation:
+    async def learn(self, cases: Cases, traces: Iterable[Trace]) -> JudgeValidation:
         """Take note of answers, validate the judge on people's verdicts, and store the result.
 
         Raises:
@@ -155,7 +155,7 @@ class Judging:
 
     def correct(
         self,
-        cases: Sequence[Case],
+        cases: Cases,
         a: ScoredAnswers,
         b: ScoredAnswers,
         gain: PairedResult,
@@ -192,7 +192,7 @@ class Judging:
         )
         return found.paired(gain.alpha), found.non_inferior(bound.margin, bound.alpha), ""
 
-    def level(self, cases: Sequence[Case], one: ScoredAnswers, *, groups: np.ndarray | None) -> Corrected | None:
+    def level(self, cases: Cases, one: ScoredAnswers, *, groups: np.ndarray | None) -> Corrected | None:
         scored, (human,), n = self._people_on(cases, one)
         if n < MIN_HUMAN:
             return None
@@ -201,7 +201,7 @@ class Judging:
             np.zeros(len(scores)), scores, human * 0, human, None if groups is None else groups[scored]
         )
 
-    def errors(self, cases: Sequence[Case], one: ScoredAnswers, threshold: float) -> JudgeErrors | None:
+    def errors(self, cases: Cases, one: ScoredAnswers, threshold: float) -> JudgeErrors | None:
         """Return where people overrule the judge on the answers of a variant; None with too few verdicts.
 
         Args:
@@ -224,17 +224,17 @@ class Judging:
         found = self._verdict(case, answer)
         return None if np.isnan(found) else found
 
-    def _order(self, cases: Sequence[Case]) -> list[Case]:
+    def _order(self, cases: Cases) -> list[Case]:
         return sorted(cases, key=lambda case: rank(self.project.split.seed, f"verdict {case.id}"))
 
-    def _people_on(self, cases: Sequence[Case], *variants: ScoredAnswers) -> tuple[np.ndarray, list[np.ndarray], int]:
+    def _people_on(self, cases: Cases, *variants: ScoredAnswers) -> tuple[np.ndarray, list[np.ndarray], int]:
         """Return which cases all variants have scored, people's verdicts on these by variant, and how many count."""
         scored = ~np.isnan(np.sum([one.scores for one in variants], axis=0))
         people = [self._people(cases, one.traces) for one in variants]
         usable = self._unbroken(cases, scored, ~np.isnan(np.sum(people, axis=0)))
         return scored, [np.where(usable, one, np.nan)[scored] for one in people], int(usable.sum())
 
-    def _people(self, cases: Sequence[Case], traces: Iterable[Trace]) -> np.ndarray:
+    def _people(self, cases: Cases, traces: Iterable[Trace]) -> np.ndarray:
         by_id = {trace.case_id: trace.text for trace in _first(traces)}
         return np.array([self._verdict(case, by_id.get(case.id)) for case in cases])
 
@@ -243,7 +243,7 @@ class Judging:
             return float("nan")
         return self._verdicts.get(self.item(case, answer).id, float("nan")) if answer.strip() else 0.0
 
-    def _unbroken(self, cases: Sequence[Case], scored: np.ndarray, has_verdict: np.ndarray) -> np.ndarray:
+    def _unbroken(self, cases: Cases, scored: np.ndarray, has_verdict: np.ndarray) -> np.ndarray:
         """Mark the cases in the order of the draw up to the first without verdicts; unscored cases are skipped."""
         place = {case.id: i for i, case in enumerate(cases)}
         usable = np.zeros(len(cases), dtype=bool)

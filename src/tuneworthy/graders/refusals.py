@@ -9,7 +9,7 @@ long as no help of some length follows it. It is trained once in a process, in a
 
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from tuneworthy.cases.normalize import folded
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.store.shapes import bundled
-from tuneworthy.types import UNLABELLED
+from tuneworthy.types import UNLABELLED, NamedTexts, Texts
 
 # Sentences at the beginning of an answer that are read, and characters.
 _SENTENCES = 3
@@ -63,7 +63,7 @@ def _parts() -> RefusalParts:
 
 
 @cache
-def _concepts() -> tuple[Mapping[str, str], Sequence[tuple[str, str]]]:
+def _concepts() -> tuple[NamedTexts, Sequence[tuple[str, str]]]:
     listed = [(word, name) for name, words in _parts().concepts.items() for word in words.casefold().split()]
     stems = [(word[:-1], name) for word, name in listed if word.endswith("*")]
     return dict(reversed([pair for pair in listed if pair[0][-1] != "*"])), stems
@@ -79,7 +79,7 @@ def _outline(sentence: str) -> list[str]:
 
 
 @lru_cache(maxsize=100_000)
-def _names(token: str) -> Sequence[str]:
+def _names(token: str) -> Texts:
     """Return the concepts of a token: of one word if it is known, else by its apostrophe: "n'entre" is two words."""
     words = (token,) if "'" not in token or _concept(token) else token.split("'")
     return [name for name in map(_concept, words) if name]
@@ -140,7 +140,7 @@ def _spoken(answer: str) -> str:
     return texts[0] if len(texts) == 1 and isinstance(texts[0], str) else ""
 
 
-def score(texts: Sequence[str]) -> list[float]:
+def score(texts: Texts) -> list[float]:
     """Return the probability that each sentence refuses."""
     return [float(one) for one in _classifier().predict_proba(texts)[:, 1]] if texts else []
 
@@ -155,7 +155,7 @@ def refuses(answer: str) -> bool:
     return len(answer) <= LONGEST and any(one >= THRESHOLD for one in score(sentences(answer)))
 
 
-def find_refusals(answers: Sequence[str]) -> Iterator[int]:
+def find_refusals(answers: Texts) -> Iterator[int]:
     """Yield the positions of the answers that refuse, in order."""
     listed = {answer: sentences(answer) for answer in answers if len(answer) <= LONGEST}
     distinct = sorted({one for several in listed.values() for one in several})

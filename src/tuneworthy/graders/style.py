@@ -4,7 +4,6 @@ It judges only form: a case needs no label. The classifier is trained when the g
 the same result for the same texts, and its cross-validated AUROC says whether it can tell them apart at all.
 """
 
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from tuneworthy.graders.pattern import search
 from tuneworthy.input_files import read_input
 from tuneworthy.patterns import compile_pattern
 from tuneworthy.text import count
-from tuneworthy.types import Case, Score, Trace, content_hash
+from tuneworthy.types import Case, Score, Texts, Trace, content_hash
 
 # Minimum of texts per kind for a classifier.
 MIN_TEXTS = 20
@@ -40,7 +39,7 @@ class StyleClassifier:
         auroc: Cross-validated: 0.5 tells nothing apart, 1.0 everything.
     """
 
-    def __init__(self, brand: Sequence[str], generic: Sequence[str]) -> None:
+    def __init__(self, brand: Texts, generic: Texts) -> None:
         from sklearn.linear_model import LogisticRegression
         from sklearn.metrics import roc_auc_score
         from sklearn.model_selection import StratifiedKFold, cross_val_predict

@@ -1,14 +1,14 @@
 """Graders that compare texts: `exact`, `normalised_exact`, `includes`; and a lenient reader for the error analysis."""
 
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import regex
 
 from tuneworthy.config.graders import Exact, Includes, NormalisedExact
 from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, accepted
-from tuneworthy.types import Case, Score, Trace
+from tuneworthy.types import Case, Score, Texts, Trace
 
 # Longest part of an answer that is normalised; what follows cannot make a wrong answer right.
 MAX_CHARS = 200_000
@@ -55,7 +55,7 @@ def differs_in_form(text: str, expected: Any) -> bool:
     }
 
 
-def readable_by(text: str, expected: Any, labels: Sequence[str], grader: str, question: str = "") -> str:
+def readable_by(text: str, expected: Any, labels: Texts, grader: str, question: str = "") -> str:
     """Return the grader that reads an answer which `grader` calls wrong as right; "" if the answer is wrong.
 
     Ignores Unicode form and case, and in label tasks the accents of Latin and Greek letters. An answer that also

@@ -15,7 +15,7 @@ from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.stats.confusion import Confusion
 from tuneworthy.store.shapes import bundled
 from tuneworthy.text import count, plural
-from tuneworthy.types import Bounds, Case, JsonObject, canonical, frozen
+from tuneworthy.types import Bounds, Case, Cases, JsonObject, Texts, canonical, frozen
 
 # Minimum of rated answers per variant of a comparison.
 MIN_HUMAN = 50
@@ -60,13 +60,13 @@ class JudgeValidation:
     """
 
     status: Status
-    reasons: Sequence[str]
-    fooled: Sequence[str]
+    reasons: Texts
+    fooled: Texts
     n_canaries: int
     n_unread: int
     n_asked: int
     confusion: Confusion
-    warnings: Sequence[str] = ()
+    warnings: Texts = ()
 
     def __str__(self) -> str:
         table = self.confusion
@@ -133,7 +133,7 @@ def _table() -> CanaryTable:
     return bundled("tuneworthy.graders", "canaries.json", CanaryTable)
 
 
-def canaries(cases: Sequence[Case] = (), *, needs_expected: bool = True) -> list[Canary]:
+def canaries(cases: Cases = (), *, needs_expected: bool = True) -> list[Canary]:
     """Return the canaries, put to the project's own questions.
 
     Args:
@@ -150,7 +150,7 @@ def canaries(cases: Sequence[Case] = (), *, needs_expected: bool = True) -> list
     return [_canary(row, [*own[n % len(own) :], *own, *built_in]) for n, row in enumerate(rows)]
 
 
-def _canary(row: CanaryTemplate, cases: Sequence[Case]) -> Canary:
+def _canary(row: CanaryTemplate, cases: Cases) -> Canary:
     for case in cases:
         other = next(one for one in cases if canonical(one.expected) != canonical(case.expected))
         answer = row.answer.replace("{question}", case.text)
@@ -163,10 +163,10 @@ def _canary(row: CanaryTemplate, cases: Sequence[Case]) -> Canary:
 
 async def validate_judge(
     judge: JudgeGrader,
-    cases: Sequence[Case] = (),
+    cases: Cases = (),
     answers: Sequence[JudgedAnswer] = (),
     *,
-    warnings: Sequence[str] = (),
+    warnings: Texts = (),
 ) -> JudgeValidation:
     """Show a judge the canaries and the answers that people judged; all verdicts are stored and reused.
 
@@ -214,7 +214,7 @@ async def validate_judge(
     )
 
 
-def _failed(fooled: Sequence[str], n_unread: int, n_asked: int, example: str, table: Confusion) -> list[str]:
+def _failed(fooled: Texts, n_unread: int, n_asked: int, example: str, table: Confusion) -> list[str]:
     reasons = []
     if fooled:
         reasons.append(

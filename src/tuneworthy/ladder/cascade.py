@@ -3,11 +3,10 @@
 Invariant: a cascade's answer to a case is a function of the stored answers of both parts and of the threshold.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from math import exp, fsum
 
-from tuneworthy.types import Cascade, Trace, Variant, grouped
+from tuneworthy.types import Cascade, Trace, Traces, Variant, grouped
 
 # The rung that measures one.
 CASCADE = "cascade"
@@ -32,7 +31,7 @@ def is_sent(cascade: Cascade, trace: Trace) -> bool:
     return trace.response is None or confidence_of(trace) < cascade.threshold
 
 
-def joined(variant: Variant, own: Sequence[Trace], large: Sequence[Trace], repeats: int) -> list[Trace]:
+def joined(variant: Variant, own: Traces, large: Traces, repeats: int) -> list[Trace]:
     """Return the traces of a cascade, each case's repeats together.
 
     Cost and time are of both parts. Tokens are those of the large model, which has the price: 0 where it is not asked,

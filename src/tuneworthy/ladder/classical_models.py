@@ -5,7 +5,7 @@ a zero-shot decision model, where its file is here; and the classifiers that `tr
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from math import log
@@ -23,7 +23,7 @@ from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.providers.models import check_pinned, find, pinned, pull
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts
-from tuneworthy.types import Example, JsonMapping, Request, Response, content_hash, text_of
+from tuneworthy.types import Examples, JsonMapping, Request, Response, content_hash, text_of
 
 # Parts of the dev cases that the baselines learn from: a case is answered by a model that has not seen its part.
 FOLDS = 5
@@ -54,9 +54,7 @@ class ClassicalProvider:
 
     supports: frozenset[str] = frozenset()
 
-    def __init__(
-        self, name: str, make: Callable[[Sequence[Example]], ClassicalModel], rows: Sequence[Example], **identity: Any
-    ) -> None:
+    def __init__(self, name: str, make: Callable[[Examples], ClassicalModel], rows: Examples, **identity: Any) -> None:
         self._make, self._rows = make, rows
         self._folds = _folds(rows, identity.get("seed", 0))
         self._models: dict[int | None, ClassicalModel] = {}
@@ -96,7 +94,7 @@ class ClassicalProvider:
         self._models.clear()
 
 
-def _folds(examples: Sequence[Example], seed: int) -> dict[str, int]:
+def _folds(examples: Examples, seed: int) -> dict[str, int]:
     """Return the fold per source of dev cases; cases with one answer are spread over all folds."""
     rows = {row.group or "": row for row in examples if row.source == DEV}
     ordered = sorted(rows, key=lambda source: (rows[source].answer, rank(seed, source)))
@@ -132,7 +130,7 @@ def add_classifiers(models: Models, folder: Folder) -> dict[str, Artifact]:
     return found
 
 
-def _read_classifier(made: Artifact, _: Sequence[Example]) -> ClassicalModel:
+def _read_classifier(made: Artifact, _: Examples) -> ClassicalModel:
     """Read a fine-tuned classifier.
 
     Raises:

@@ -4,7 +4,6 @@ Invariant: the stored split says how many comparisons were made, so that a test 
 fresh one.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from tuneworthy.cases.splits import Split, StoredSplit
@@ -15,6 +14,7 @@ from tuneworthy.providers.prices import price_for
 from tuneworthy.retrieval.library import documents_path
 from tuneworthy.stats.comparisons import ComparisonPlan
 from tuneworthy.store import Folder
+from tuneworthy.types import Texts
 
 # Of the document, and of the count in the stored split.
 NAME = "comparisons"
@@ -56,7 +56,7 @@ def slot_name(rung: str, split: Split) -> str:
     return f"{rung}+{len(split.additions)}" if split.additions else rung
 
 
-def with_slots(plan: ComparisonPlan, rungs: Sequence[str], split: Split) -> ComparisonPlan:
+def with_slots(plan: ComparisonPlan, rungs: Texts, split: Split) -> ComparisonPlan:
     """Return the plan with a slot for each rung; planning again only adds.
 
     Once cases were added to test, each rung may compare again: all share half of the reserve.

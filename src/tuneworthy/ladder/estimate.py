@@ -6,7 +6,7 @@ and answers are about as long as the expected answers. Lengths and times are tho
 it measured.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -40,7 +40,7 @@ from tuneworthy.retrieval.oracle import ROOM
 from tuneworthy.search.racing import schedule
 from tuneworthy.store import Folder
 from tuneworthy.text import count
-from tuneworthy.types import Case, Variant, frozen, text_of
+from tuneworthy.types import Cases, Texts, Variant, frozen, text_of
 
 SAMPLED_CASES = 50
 BYTES_A_TOKEN = 4
@@ -93,7 +93,7 @@ class Estimate:
     minutes: float
     rungs: Mapping[str, Work] = field(default_factory=dict)
     models: Mapping[str, Work] = field(default_factory=dict)
-    assumptions: Sequence[str] = ()
+    assumptions: Texts = ()
 
     def __str__(self) -> str:
         dollars = f"costs about ${self.usd:.2f}" if self.usd else "costs nothing"
@@ -113,7 +113,7 @@ def most_for(
     project: Project,
     data: TaskData,
     opened: Mapping[str, OpenModel],
-    rungs: Sequence[str] = (),
+    rungs: Texts = (),
     *,
     uncounted: Collection[str] = (),
     spread: float = SPREAD,
@@ -326,7 +326,7 @@ def observed(project: Project) -> dict[str, tuple[Variant, float, float]]:
     }
 
 
-def prompt_tokens(variant: Variant, cases: Sequence[Case]) -> tuple[float, float]:
+def prompt_tokens(variant: Variant, cases: Cases) -> tuple[float, float]:
     """Return the mean and the largest number of tokens of a prompt without its shots and passages, estimated."""
     bare = replace(variant, shots=None, retrieval=None)
     sizes = []

@@ -45,7 +45,7 @@ from tuneworthy.stats.calibration import LabelCalibration, calibration
 from tuneworthy.stats.intervals import effective_n, lower_bound, score_bound, score_interval, target_status
 from tuneworthy.stats.paired import NonInferiority, PairedResult, compare, non_inferior, worst_case
 from tuneworthy.stats.ratios import LEAST_GROUPS
-from tuneworthy.types import MOST_UNSCORED, Bounds, Case, Response, Score, Trace, Variant
+from tuneworthy.types import MOST_UNSCORED, Bounds, Case, Cases, Response, Score, Trace, Traces, Variant
 
 Pair = tuple[np.ndarray, np.ndarray]
 SAMPLED_REPEATS = 3
@@ -99,7 +99,7 @@ def repeats_of(project: Project, variant: Variant) -> int:
 
 
 async def measure_on_test(
-    session: Session, record: RungRecord, variant: Variant, dev: Sequence[Case]
+    session: Session, record: RungRecord, variant: Variant, dev: Cases
 ) -> tuple[RungRecord, Measurement]:
     """Answer all test cases with `variant`, and time single calls apart, on dev.
 
@@ -182,7 +182,7 @@ async def measure_on_test(
     ), trial
 
 
-async def _time(session: Session, variant: Variant, cases: Sequence[Case]) -> Latency:
+async def _time(session: Session, variant: Variant, cases: Cases) -> Latency:
     """Return the times of single calls; of a cascade, case by case, those of the parts that answer the case."""
     latency = await time_calls(session.runner, large_of(variant), session.models[variant.model], cases)
     if variant.cascade is None:
@@ -287,7 +287,7 @@ def _shown_before(session: Session, best: Measurement, trial: Measurement) -> Pa
 
 
 def compare_scored(
-    session: Session, cases: Sequence[Case], a: ScoredAnswers, b: ScoredAnswers, alpha: float | None = None
+    session: Session, cases: Cases, a: ScoredAnswers, b: ScoredAnswers, alpha: float | None = None
 ) -> tuple[PairedResult, NonInferiority, str]:
     """Compare `b` with `a`; where a judge grades, corrected by people's verdicts.
 
@@ -309,14 +309,14 @@ def compare_scored(
     return session.judging.correct(cases, a, b, gain, bound, groups=groups)
 
 
-async def describe_on_dev(session: Session, today: Variant, variant: Variant, dev: Sequence[Case]) -> PairedResult:
+async def describe_on_dev(session: Session, today: Variant, variant: Variant, dev: Cases) -> PairedResult:
     """Return the paired difference of a variant to today's on dev; it decides nothing."""
     a, b = [await session.measure(one, dev) for one in (today, variant)]
     return compare(*_common(a, b, session.groups(dev)), alpha=None, seed=session.project.split.seed)
 
 
 def differences_on_test(
-    session: Session, trials: Sequence[Measurement], cases: Sequence[Case] | None = None
+    session: Session, trials: Sequence[Measurement], cases: Cases | None = None
 ) -> list[RungDifference]:
     """Return the paired difference of every two variants.
 
@@ -358,7 +358,7 @@ def distinct_cases(session: Session, tuned: RungRecord | None) -> list[Case]:
     return test
 
 
-def on_cases(session: Session, trial: Measurement, cases: Sequence[Case]) -> tuple[Measurement, DistinctScore | None]:
+def on_cases(session: Session, trial: Measurement, cases: Cases) -> tuple[Measurement, DistinctScore | None]:
     """Return a measurement of all test cases on some of them, and its score there; None if that is not known."""
     ids = {case.id for case in cases}
     chosen = np.array([case.id in ids for case in session.split.test])
@@ -432,7 +432,7 @@ def recall_of(session: Session, trial: Measurement) -> dict[str, float]:
     return recall
 
 
-def confusion_of(session: Session, cases: Sequence[Case], traces: Sequence[Trace]) -> list[LabelConfusion]:
+def confusion_of(session: Session, cases: Cases, traces: Traces) -> list[LabelConfusion]:
     if session.task.kind != "label":
         return []
     find = LabelFinder(session.task.labels)
@@ -447,9 +447,7 @@ def confusion_of(session: Session, cases: Sequence[Case], traces: Sequence[Trace
     ]
 
 
-def wrong_answers(
-    cases: Sequence[Case], traces: Sequence[Trace], scores: Sequence[Score], today: Sequence[Trace]
-) -> list[WrongAnswer]:
+def wrong_answers(cases: Cases, traces: Traces, scores: Sequence[Score], today: Traces) -> list[WrongAnswer]:
     """Return the first wrong answers to cases of dev next to those of today's setup, personal data masked.
 
     Args:
@@ -484,7 +482,7 @@ def wrong_answers(
 
 
 def _score(
-    session: Session, trial: Measurement, test: Sequence[Case]
+    session: Session, trial: Measurement, test: Cases
 ) -> tuple[float, Bounds | None, Bounds | None, float | None, list[str]]:
     """Return the score on test cases, its interval, its one-sided bounds, its effective n, and notes.
 
@@ -519,7 +517,7 @@ def with_decision(record: RungRecord, against: Variant, gain: PairedResult, deci
     )
 
 
-def first_error(traces: Sequence[Trace]) -> str:
+def first_error(traces: Traces) -> str:
     error = next((trace.error for trace in traces if trace.error), None)
     return "no case could be scored" + (f": {error.message}" if error else "")
 
@@ -551,7 +549,7 @@ def _flips(a: Measurement, b: Measurement) -> bool:
     )
 
 
-def calibration_of(traces: Sequence[Trace], cases: Sequence[Case]) -> LabelCalibration | None:
+def calibration_of(traces: Traces, cases: Cases) -> LabelCalibration | None:
     """Return the calibration of the answers to `cases`; None where (nearly) not all carry probabilities.
 
     Args:

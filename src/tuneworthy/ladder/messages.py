@@ -4,9 +4,9 @@ Reasons and notes of a rung are clauses: they follow a colon or go in brackets, 
 """
 
 import json
-from collections.abc import Mapping, Sequence
 
 from tuneworthy.catalogue import Catalogue
+from tuneworthy.types import NamedTexts, Texts
 
 say = Catalogue(
     {
@@ -71,7 +71,7 @@ say = Catalogue(
 MOST_NAMED = 5
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Texts) -> str:
     """Return the first few of `names`, with the count of the rest.
 
     >>> listed(["a", "b"])
@@ -81,14 +81,14 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
-NO_ENCODER: Mapping[str, str] = {
+NO_ENCODER: NamedTexts = {
     "local": 'torch is not installed; run `pip install "tuneworthy[semantic]"`',
     "llama_cpp": 'xllamacpp is not installed; run `pip install "tuneworthy[local]"`',
 }
 
 
 # What changed since a run
-CHANGED: Mapping[str, str] = {
+CHANGED: NamedTexts = {
     "split": "the cases or the dev set have changed",
     "labels": "labels of cases have changed",
     "groups": "the groups of the cases have changed",
@@ -101,7 +101,7 @@ def shown(value: object) -> str:
     return value if isinstance(value, str) else "not set" if value is None else json.dumps(value, default=str)
 
 
-def estimate_assumptions(observed: Sequence[str], providers: Sequence[str]) -> list[str]:
+def estimate_assumptions(observed: Texts, providers: Texts) -> list[str]:
     lines = [
         "Token counts are estimated as bytes / 4.",
         "Answers are half as long again as the expected ones, and reasoning adds 300 tokens.",

@@ -13,7 +13,20 @@ from tuneworthy.stats.calibration import LabelCalibration
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import shaped
 from tuneworthy.store.signatures import UNSIGNED, document_origin, signed_document
-from tuneworthy.types import Bounds, Dollars, Ids, JsonMapping, JsonObject, RungStatus, Variant, frozen
+from tuneworthy.types import (
+    Bounds,
+    Dollars,
+    Ids,
+    JsonMapping,
+    JsonObject,
+    NamedFloats,
+    NamedInts,
+    NamedTexts,
+    RungStatus,
+    Texts,
+    Variant,
+    frozen,
+)
 
 RecordName = Literal["run", "quick"]
 D = TypeVar("D")
@@ -183,7 +196,7 @@ class RungRecord:
     beats_majority: bool | None = None
     unread: float = 0.0
     constant: bool = False
-    recall: Mapping[str, float] = field(default_factory=dict)
+    recall: NamedFloats = field(default_factory=dict)
     delta: float | None = None
     delta_ci: Bounds | None = None
     p_value: float | None = None
@@ -199,7 +212,7 @@ class RungRecord:
     output_tokens: float | None = None
     unreported: int = 0
     repeats: int = 1
-    graders: Mapping[str, float] = field(default_factory=dict)
+    graders: NamedFloats = field(default_factory=dict)
     fields: Mapping[str, FieldScores] = field(default_factory=dict)
     candidates: Sequence[CandidateResult] = ()
     calls: int = 0
@@ -207,13 +220,13 @@ class RungRecord:
     saved_usd: Dollars = 0.0
     examined: int = 0
     examined_usd: Dollars = 0.0
-    reasons: Mapping[str, int] = field(default_factory=dict)
+    reasons: NamedInts = field(default_factory=dict)
     confusion: Sequence[LabelConfusion] = ()
     wrong: Sequence[WrongAnswer] = ()
     detail: Detail | None = None
     calibration: LabelCalibration | None = None
     violated: str = ""
-    notes: Sequence[str] = ()
+    notes: Texts = ()
 
     @property
     def unreported_share(self) -> float:
@@ -301,8 +314,8 @@ class SplitRecord:
     """
 
     origin: str
-    reasons: Sequence[str] = ()
-    counts: Mapping[str, int] = field(default_factory=dict)
+    reasons: Texts = ()
+    counts: NamedInts = field(default_factory=dict)
     effective_groups: float | None = None
     additions: int = 0
 
@@ -317,9 +330,9 @@ class OverlapCounts:
         dev_test: Dev cases that overlap a test case.
     """
 
-    cases: Mapping[str, int] = field(default_factory=dict)
-    dev: Mapping[str, int] = field(default_factory=dict)
-    dev_test: Mapping[str, int] = field(default_factory=dict)
+    cases: NamedInts = field(default_factory=dict)
+    dev: NamedInts = field(default_factory=dict)
+    dev_test: NamedInts = field(default_factory=dict)
 
 
 @frozen
@@ -346,10 +359,10 @@ class Provenance:
     split: str
     labels: str
     groups: str
-    graders: Mapping[str, str]
+    graders: NamedTexts
     examples: str
     documents: str
-    models: Sequence[str]
+    models: Texts
     settings: JsonMapping
 
 
@@ -412,9 +425,9 @@ class RunRecord:
     variants: Mapping[str, Variant] = field(default_factory=dict)
     judges: Mapping[str, JsonMapping] = field(default_factory=dict)
     provenance: Provenance
-    stale: Sequence[str] = ()
+    stale: Texts = ()
     elsewhere: str = ""
-    notes: Sequence[str] = ()
+    notes: Texts = ()
 
     def to_dict(self) -> JsonObject:
         return dict(orjson.loads(orjson.dumps(self)))

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 from tuneworthy.config import Project
 from tuneworthy.errors import BudgetSpent, ModelError, OutsideFault, TuneworthyError, UnknownName, UserError
@@ -73,7 +72,7 @@ from tuneworthy.ladder.task_data import shuffled
 from tuneworthy.search.racing import Race, differences, race
 from tuneworthy.stats.paired import PairedResult
 from tuneworthy.text import count
-from tuneworthy.types import MOST_UNSCORED, Case, RungStatus, Say, Trace, Variant
+from tuneworthy.types import MOST_UNSCORED, Cases, JsonObject, RungStatus, Say, Texts, Traces, Variant
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +87,7 @@ KEEPS_ALPHA = frozenset({"baseline_failed", "no_tuned_model", "unavailable"})
 class RungWatcher:
     """Observes the outcomes of rungs, and shows nothing; the command line shows them."""
 
-    def plan(self, rungs: Sequence[str], takes: Mapping[str, Work]) -> None:
+    def plan(self, rungs: Texts, takes: Mapping[str, Work]) -> None:
         """These rungs follow; `takes` has their estimates, as far as known."""
 
     def start(self, rung: str) -> None:
@@ -112,7 +111,7 @@ class RungWatcher:
 
 async def run_ladder(
     project: Project,
-    rungs: Sequence[str] = (),
+    rungs: Texts = (),
     *,
     quick: bool = False,
     max_usd: float | None = None,
@@ -164,7 +163,7 @@ async def run_ladder(
         return record
 
 
-def check_rungs(project: Project, names: Sequence[str]) -> None:
+def check_rungs(project: Project, names: Texts) -> None:
     """Refuse names that are no rungs of the project.
 
     Raises:
@@ -261,7 +260,7 @@ class LadderRun:
             self.watcher.finish(self.records["classical"])
         self._against_today()
 
-    def _stops(self, rest: Sequence[str]) -> bool:
+    def _stops(self, rest: Texts) -> bool:
         """Return whether the run stops here, as the target is met; then the rungs `rest` are skipped.
 
         A stop cannot raise the rate of false findings. That a variant meets the target is tested at 0.05/m, with m
@@ -404,7 +403,7 @@ class LadderRun:
                     refused[variant.model] = f"{variant.model} is not available: {error.message}"
         return refused
 
-    async def _explore(self, candidates: Sequence[Variant], unseen: Sequence[Case]) -> Race:
+    async def _explore(self, candidates: Sequence[Variant], unseen: Cases) -> Race:
         """Race the candidates on dev, and note the winner.
 
         Where dev is too small, the first candidate is preregistered, and only a quick run asks it.
@@ -425,7 +424,7 @@ class LadderRun:
         return raced
 
     def _calibrated(
-        self, rows: Sequence[CandidateResult], variants: Sequence[Variant], raced: Sequence[Case]
+        self, rows: Sequence[CandidateResult], variants: Sequence[Variant], raced: Cases
     ) -> list[CandidateResult]:
         by_id = {variant.id: variant for variant in variants}
         return [
@@ -434,7 +433,7 @@ class LadderRun:
             for cases in [raced[: row.n]]
         ]
 
-    async def _failures(self, record: RungRecord, winner: Variant, raced: Sequence[Case]) -> dict[str, Any]:
+    async def _failures(self, record: RungRecord, winner: Variant, raced: Cases) -> JsonObject:
         """Count why the winner's answers are wrong, which labels it confuses, and show some; no model is called.
 
         On the raced cases that it was asked.
@@ -468,15 +467,15 @@ class LadderRun:
             record = replace(record, delta=gain.delta, delta_ci=gain.ci)
         return replace(record, reason=f"{row.score:.1%} on {row.n} dev cases, not compared on the test set")
 
-    async def _leads(self, trial: Measurement, best: Variant, dev: Sequence[Case]) -> bool:
+    async def _leads(self, trial: Measurement, best: Variant, dev: Cases) -> bool:
         """Whether a trial may serve and is ahead on dev, so that it is compared; where dev is small, all are."""
         return (not self.session.split.explore or await self._ahead(trial.variant, best, dev)) and not trial.violated
 
-    async def _ahead(self, variant: Variant, best: Variant, dev: Sequence[Case]) -> bool:
+    async def _ahead(self, variant: Variant, best: Variant, dev: Cases) -> bool:
         ours, theirs = [await self.session.measure(one, dev) for one in (variant, best)]
         return float(differences(ours, theirs).sum()) > 0
 
-    async def _test(self, record: RungRecord, winner: Variant, unseen: Sequence[Case]) -> RungRecord:
+    async def _test(self, record: RungRecord, winner: Variant, unseen: Cases) -> RungRecord:
         """Measure the winner on test and decide about it.
 
         Args:
@@ -671,7 +670,7 @@ class LadderRun:
         )
 
 
-def _nothing_to_try(name: str, proposal: Proposal, unavailable: Sequence[str], notes: Sequence[str]) -> RungRecord:
+def _nothing_to_try(name: str, proposal: Proposal, unavailable: Texts, notes: Texts) -> RungRecord:
     if unavailable:
         return RungRecord(rung=name, status=RungStatus.FAILED, reason="; ".join(unavailable), reason_code="unavailable")
     return RungRecord(
@@ -683,7 +682,7 @@ def _nothing_to_try(name: str, proposal: Proposal, unavailable: Sequence[str], n
     )
 
 
-def _explored(name: str, raced: Race, tried: int, notes: Sequence[str]) -> RungRecord:
+def _explored(name: str, raced: Race, tried: int, notes: Texts) -> RungRecord:
     entries, winner = raced.entries, raced.winner
     mute = [
         f"{one.variant.name}: none of the answers to {one.n} dev cases could be scored"
@@ -735,5 +734,5 @@ def _reference(record: RungRecord, what: str) -> RungRecord:
     )
 
 
-def _failed(record: RungRecord, traces: Sequence[Trace]) -> RungRecord:
+def _failed(record: RungRecord, traces: Traces) -> RungRecord:
     return replace(record, status=RungStatus.FAILED, reason=first_error(traces), reason_code="unscored")

@@ -5,7 +5,7 @@ a rung has no state.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from tuneworthy.ladder.task_info import TaskInfo
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.registry import Registry
 from tuneworthy.retrieval.library import DocumentLibrary
-from tuneworthy.types import Case, Variant, frozen
+from tuneworthy.types import Cases, NamedInts, Texts, Variant, frozen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class View:
     opened: Session | None = None
     best: Variant | None = None
     n_dev: int
-    dev: Sequence[Case] = ()
+    dev: Cases = ()
     searched: bool = False
     tried: Sequence[Variant] = ()
     measured: Sequence[Variant] = ()
@@ -98,10 +98,10 @@ class Proposal:
     candidates: Sequence[Variant] = ()
     skipped: str = ""
     skip_code: str = ""
-    ineligible: Sequence[str] = ()
-    notes: Sequence[str] = ()
+    ineligible: Texts = ()
+    notes: Texts = ()
     more_candidates: int = 0
-    more_calls: Mapping[str, int] = field(default_factory=dict)
+    more_calls: NamedInts = field(default_factory=dict)
 
 
 @frozen

@@ -5,7 +5,7 @@ from typing import Literal
 
 from tuneworthy.regressions.compare import RegressionResult
 from tuneworthy.search.optimise import Optimised
-from tuneworthy.types import Bounds, frozen
+from tuneworthy.types import Bounds, NamedFloats, NamedInts, NamedTexts, frozen
 
 
 @frozen
@@ -55,7 +55,7 @@ class DocumentsDetail:
     unknown: int
     n_chunks: int
     hash: str
-    injected: Mapping[str, str]
+    injected: NamedTexts
 
 
 @frozen
@@ -73,7 +73,7 @@ class SearchQuality:
     name: str
     chosen: bool
     n: int
-    means: Mapping[str, float]
+    means: NamedFloats
     ci95: Mapping[str, Bounds]
 
 
@@ -92,10 +92,10 @@ class Attribution:
 
     n: int
     failed: int
-    counts: Mapping[str, int]
+    counts: NamedInts
     lost_ci95: Bounds | None
-    missed: Mapping[str, int]
-    not_there: Mapping[str, int]
+    missed: NamedInts
+    not_there: NamedInts
 
 
 @frozen

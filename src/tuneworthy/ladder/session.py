@@ -1,7 +1,7 @@
 """An opened project: its data read and split, its store and models at hand. What all commands that ask share."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
@@ -28,7 +28,7 @@ from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.search.racing import DevScores
 from tuneworthy.store import Folder, ResponseStore
-from tuneworthy.types import MAX_AMOUNT, Case, JsonMapping, Say, Score, Trace, Variant, canonical
+from tuneworthy.types import MAX_AMOUNT, Cases, JsonMapping, Say, Score, Trace, Traces, Variant, canonical
 
 if TYPE_CHECKING:
     from tuneworthy.graders.judge import JudgeGrader
@@ -105,7 +105,7 @@ class Session:
         return Judging(self.project, self.split, cast("JudgeGrader", self.primary))
 
     async def ask(
-        self, variant: Variant, cases: Sequence[Case], *, repeats: int = 1, logprobs: int | None = None
+        self, variant: Variant, cases: Cases, *, repeats: int = 1, logprobs: int | None = None
     ) -> list[Trace]:
         """Return the traces of `cases`, each case's repeats together; those of a cascade come from its two parts.
 
@@ -136,14 +136,14 @@ class Session:
             )
         return await self.runner.run(variant, model, cases, repeats=range(repeats), logprobs=logprobs)
 
-    def stored(self, variant: Variant, cases: Sequence[Case], *, repeats: int = 1) -> list[Trace]:
+    def stored(self, variant: Variant, cases: Cases, *, repeats: int = 1) -> list[Trace]:
         if variant.cascade is None:
             return self.runner.stored(variant, cases, repeats=range(repeats))
         own = self.stored(variant.cascade.first, cases)
         return joined(variant, own, self.stored(large_of(variant), cases, repeats=repeats), repeats)
 
     async def score(
-        self, traces: Sequence[Trace], cases: Sequence[Case], *, grader: Grader | None = None
+        self, traces: Traces, cases: Cases, *, grader: Grader | None = None
     ) -> tuple[np.ndarray, np.ndarray, list[Score]]:
         """Judge traces of `cases`.
 
@@ -154,12 +154,12 @@ class Session:
         num, den = aggregate(scores, [trace.case_id for trace in traces], order=[case.id for case in cases])
         return num, den, scores
 
-    def groups(self, cases: Sequence[Case]) -> np.ndarray | None:
+    def groups(self, cases: Cases) -> np.ndarray | None:
         if not any(case.group for case in cases):
             return None
         return np.array(numbered(case.source for case in cases))
 
-    async def measure(self, variant: Variant, cases: Sequence[Case]) -> DevScores:
+    async def measure(self, variant: Variant, cases: Cases) -> DevScores:
         traces = await self.ask(variant, cases)
         num, den, _ = await self.score(traces, cases)
         return DevScores(
@@ -182,7 +182,7 @@ class Session:
                 hint="Run the same command again when the provider is available. Finished calls are cached.",
             )
 
-    async def answers(self, variant: Variant, cases: Sequence[Case]) -> tuple[list[Trace], list[Score]]:
+    async def answers(self, variant: Variant, cases: Cases) -> tuple[list[Trace], list[Score]]:
         """Ask `cases` once each for a search, and score the answers with the primary grader.
 
         Raises:

@@ -5,7 +5,7 @@ every later run, not forbidden.
 """
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from typing_extensions import TypedDict
@@ -20,7 +20,7 @@ from tuneworthy.ladder.task_info import TaskInfo, task_of
 from tuneworthy.store import Folder
 from tuneworthy.store.lines import now
 from tuneworthy.text import count, plural
-from tuneworthy.types import Case
+from tuneworthy.types import Case, Cases, Texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +38,11 @@ class TaskData:
     dataset: Dataset
     split: Split
     task: TaskInfo
-    labels: Sequence[str]
-    notes: Sequence[str]
+    labels: Texts
+    notes: Texts
 
     @property
-    def cases(self) -> Sequence[Case]:
+    def cases(self) -> Cases:
         return self.dataset.cases
 
 
@@ -111,7 +111,7 @@ def _changes_since(changes: Changes) -> list[str]:
     return notes
 
 
-def shuffled(dev: Sequence[Case], seed: int) -> list[Case]:
+def shuffled(dev: Cases, seed: int) -> list[Case]:
     cases = sorted(dev, key=lambda case: case.id)
     random.Random(seed).shuffle(cases)
     return cases

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tuneworthy.money.serving import Basis, RunningCost, Training
-from tuneworthy.types import frozen
+from tuneworthy.types import NamedFloats, frozen
 
 EconomicsStatus = Literal["pays", "never", "unknown", "not_applicable"]
 
@@ -79,7 +79,7 @@ class EconomicsResult:
     break_even_month: int | None = None
     usd_per_1k: UsdPer1k = field(default_factory=UsdPer1k)
     ways: Sequence[TrainingWay] = ()
-    one_off: Mapping[str, float] = field(default_factory=dict)
+    one_off: NamedFloats = field(default_factory=dict)
     one_off_usd: float | None = None
     monthly_usd: float | None = None
     assumptions: Mapping[str, Fact] = field(default_factory=dict)

@@ -8,7 +8,7 @@ Pure functions of one row; the names of keys are compared without case, spaces, 
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain
@@ -17,7 +17,7 @@ from typing import Any, Literal
 from tuneworthy.cases.formats.chats import is_blank, text_of_parts
 from tuneworthy.cases.pairs import with_rejected
 from tuneworthy.cases.readers.faults import RowFault
-from tuneworthy.types import Bounds, JsonMapping, JsonObject, Message, content_hash, role_of
+from tuneworthy.types import Bounds, JsonMapping, JsonObject, Messages, Turns, content_hash, role_of
 
 Opinion = Literal["none", "good", "unclear", "bad"]
 
@@ -97,7 +97,7 @@ class Scales:
             low, high = self.ranges.get(key, (value, value))
             self.ranges[key] = min(low, value), max(high, value)
 
-    def add_row(self, messages: Sequence[Message], meta: JsonMapping) -> None:
+    def add_row(self, messages: Messages, meta: JsonMapping) -> None:
         self.add(meta)
         for entries in (*_deferred(meta), *(entries for _, entries in _feedback_on_turns(messages))):
             self.add(entries)
@@ -345,13 +345,13 @@ class Settled:
         repaired: Whether a correction replaced an answer.
     """
 
-    messages: tuple[Message, ...]
+    messages: Turns
     meta: JsonMapping
     drops: str = ""
     repaired: bool = False
 
 
-def settle(messages: tuple[Message, ...], meta: JsonMapping, scales: Scales) -> Settled:
+def settle(messages: Turns, meta: JsonMapping, scales: Scales) -> Settled:
     """Apply the feedback on a row and on its single turns, once: a row with the mark of an earlier call stays as it is.
 
     A turn that was corrected ends the conversation: what follows answers a text that is gone. A turn that was rated as
@@ -371,7 +371,7 @@ def settle(messages: tuple[Message, ...], meta: JsonMapping, scales: Scales) -> 
     return settled if settled.drops else replace(settled, meta=_marked(settled, scales))
 
 
-def _apply(messages: tuple[Message, ...], meta: JsonMapping, scales: Scales) -> Settled:
+def _apply(messages: Turns, meta: JsonMapping, scales: Scales) -> Settled:
     for entries in _deferred(meta):
         if drops := read_feedback(entries, scales).drops:
             return Settled(messages, meta, drops)
@@ -394,7 +394,7 @@ def _marked(settled: Settled, scales: Scales) -> JsonMapping:
     return {**meta, SETTLED: True} if any(True for _ in _entries(meta)) else meta
 
 
-def _repaired(messages: tuple[Message, ...], meta: JsonMapping, correction: str) -> Settled:
+def _repaired(messages: Turns, meta: JsonMapping, correction: str) -> Settled:
     *before, old = messages
     if old.get("content") == correction:
         return Settled(messages, meta)
@@ -403,7 +403,7 @@ def _repaired(messages: tuple[Message, ...], meta: JsonMapping, correction: str)
     return Settled((*before, {"role": "assistant", "content": correction}), repaired, repaired=True)
 
 
-def _feedback_on_turns(messages: Sequence[Message]) -> Iterator[tuple[int, JsonObject]]:
+def _feedback_on_turns(messages: Messages) -> Iterator[tuple[int, JsonObject]]:
     for number, message in enumerate(messages):
         if role_of(message) == "assistant" and len(message) > 2:
             yield number, {key: item for key, item in message.items() if key not in _OWN}

@@ -22,7 +22,7 @@ A row is named by the hash of its messages. This module knows no project and no 
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from heapq import nsmallest
 from itertools import chain
@@ -37,7 +37,7 @@ from tuneworthy.people.review_log import Ledger, ReviewPlan, RowVerdict, content
 from tuneworthy.people.review_state import ALPHA, State, build_state, state_of, status_of, tally
 from tuneworthy.stats.acceptance import attempt_alpha, lot_plan_size, most_allowed
 from tuneworthy.store.lines import append_line, exclusive, now, write_line
-from tuneworthy.types import SECOND_SHARE, Example, JsonMapping, Message, content_hash, role_of
+from tuneworthy.types import SECOND_SHARE, Example, JsonMapping, Messages, Texts, content_hash, role_of
 
 BOUND = 0.95
 MAX_BAD = 1
@@ -133,7 +133,7 @@ class Review:
         return [(n, bad) for n, bad in sizes if n is not None]
 
     def _new_plan(
-        self, ledger: Ledger, ids: Sequence[str], bound: float, max_bad: int, seed: int, *, n_planted: int
+        self, ledger: Ledger, ids: Texts, bound: float, max_bad: int, seed: int, *, n_planted: int
     ) -> ReviewPlan:
         if not (0 < bound < 1 and max_bad >= 0):
             raise UserError(
@@ -306,7 +306,7 @@ def plant(rows: Iterable[Example], n: int, *, seed: int, sample: frozenset[str])
     return tuple(f"{question} {answer}" for question, answer in planted.items())
 
 
-def _compared(messages: Sequence[Message]) -> str:
+def _compared(messages: Messages) -> str:
     return content_hash(["".join(filter(str.isalnum, str(message))).casefold() for message in messages])
 
 

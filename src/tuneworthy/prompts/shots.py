@@ -1,7 +1,7 @@
 """Few-shot examples: a fixed balanced set, or the nearest of the pool for each case (BM25)."""
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from tuneworthy.cases.example_store import by_id, columns_of, ids_of, rows_by_answer
 from tuneworthy.errors import UserError
 from tuneworthy.text import plural
-from tuneworthy.types import Case, Example, Shots, content_hash
+from tuneworthy.types import Cases, Example, Examples, NamedInts, Shots, Texts, content_hash
 
 
 class ShotPool:
@@ -20,7 +20,7 @@ class ShotPool:
         examples: The pool; its order does not matter.
     """
 
-    def __init__(self, examples: Sequence[Example]) -> None:
+    def __init__(self, examples: Examples) -> None:
         self.examples = by_id(examples)
         ids = ids_of(self.examples)
         self.places = {identity: place for place, identity in enumerate(ids)}
@@ -36,7 +36,7 @@ class ShotPool:
         return rows_by_answer(self.examples)
 
     @cached_property
-    def _n_of_source(self) -> Mapping[str, int]:
+    def _n_of_source(self) -> NamedInts:
         columns = columns_of(self.examples)
         counts = np.bincount(columns.groups[columns.groups >= 0], minlength=len(columns.names)).tolist()
         return {name: counts[number] for name, number in columns.names.items()}
@@ -62,7 +62,7 @@ class ShotPool:
     def per_case(self, k: int) -> Shots:
         return Shots(mode="per_case", k=k, pool_hash=self.hash)
 
-    def select(self, shots: Shots | None, cases: Sequence[Case]) -> dict[str, tuple[Example, ...]]:
+    def select(self, shots: Shots | None, cases: Cases) -> dict[str, tuple[Example, ...]]:
         """Return the shots by case id; the nearest comes last, next to the question.
 
         Raises:
@@ -96,7 +96,7 @@ class ShotPool:
             return
         raise UserError(message, hint="Restore the examples, or run `tuneworthy run` again.")
 
-    def _by_words(self, texts: Sequence[str], k: int) -> Iterator[Sequence[int]]:
+    def _by_words(self, texts: Texts, k: int) -> Iterator[Sequence[int]]:
         """Yield the `k` examples whose questions have the nearest words (BM25), nearest first, for each text."""
         import bm25s
 

@@ -11,7 +11,20 @@ from tuneworthy.cases.normalize import read_variables
 from tuneworthy.errors import UserError
 from tuneworthy.prompts.passages import with_passages
 from tuneworthy.prompts.prompt_child import fill, variables_of
-from tuneworthy.types import Case, Example, JsonMapping, Message, Passage, Turns, Variant, role_of, text_of
+from tuneworthy.types import (
+    Case,
+    Example,
+    Examples,
+    JsonMapping,
+    JsonObject,
+    Message,
+    Passage,
+    Texts,
+    Turns,
+    Variant,
+    role_of,
+    text_of,
+)
 
 # Of one template, seconds of processor time; far above the need of a prompt.
 LIMIT_S = 2.0
@@ -31,7 +44,7 @@ def _named(source: str) -> frozenset[str]:
 
 
 @lru_cache(maxsize=256)
-def plain_pieces(source: str) -> Sequence[str]:
+def plain_pieces(source: str) -> Texts:
     """Return a template that only writes variables as text, variable, text, ...; nothing of any other one.
 
     Nearly all are such, and those need no child: it costs 0.06 ms a prompt.
@@ -49,7 +62,7 @@ def plain_pieces(source: str) -> Sequence[str]:
     return pieces if plain else []
 
 
-def _in_child(function: Callable[..., dict[str, Any]], source: str, *arguments: Any) -> Any:
+def _in_child(function: Callable[..., JsonObject], source: str, *arguments: Any) -> Any:
     """Return the `value` that `function` makes of a template.
 
     Raises:
@@ -131,7 +144,7 @@ def question(user: str, case_input: str | JsonMapping) -> str:
     return render(user, case_input)
 
 
-def _read(source: str, text: str) -> dict[str, Any]:
+def _read(source: str, text: str) -> JsonObject:
     names = _named(source) - {"input"}
     return read_variables(text, names) if names else {}
 
@@ -158,7 +171,7 @@ def own_system(case: Case) -> bool:
     return bool(case.messages) and role_of(case.messages[0]) == "system"
 
 
-def chat(variant: Variant, case: Case, shots: Sequence[Example], passages: Sequence[Passage] = ()) -> Turns:
+def chat(variant: Variant, case: Case, shots: Examples, passages: Sequence[Passage] = ()) -> Turns:
     """Return the messages that ask `case` of `variant`, with `shots` as earlier turns and `passages` in the last."""
     turns: list[Message] = []
     asked = _with_variables(variant, case.input if case.input is not None else "")

@@ -1,14 +1,14 @@
 """Deterministic rewrites of a prompt: a careful engineer's first attempts. Pure: (variant, task) -> variant."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
 import orjson
 
 from tuneworthy.prompts.templates import verbatim
-from tuneworthy.types import JsonSchema, Variant
+from tuneworthy.types import JsonSchema, Texts, Variant
 
 COT_MARKER = "Answer:"
 COT_TOKENS = 64
@@ -23,7 +23,7 @@ class AnswerForm(NamedTuple):
     """The kind of a task's answers, their labels, and the JSON schema of objects."""
 
     kind: str
-    labels: Sequence[str]
+    labels: Texts
     schema: JsonSchema | None
 
     @property

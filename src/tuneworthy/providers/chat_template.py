@@ -7,14 +7,14 @@ Source: transformers.utils.chat_template_utils (the names that a template may us
 https://nvd.nist.gov/vuln/detail/CVE-2024-34359.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 
 from tuneworthy import limited
 from tuneworthy.errors import ModelError
 from tuneworthy.providers.model_safety import MAX_TEMPLATE_CHARS
 from tuneworthy.providers.template_child import render_chat
-from tuneworthy.types import JsonMapping, Message, frozen
+from tuneworthy.types import JsonMapping, Messages, NamedTexts, frozen
 
 # Processor time of one child, to which each chat adds `EACH_S`; `MOST_S` at most, however many chats there are.
 TIMEOUT_S = 5.0
@@ -34,7 +34,7 @@ class Chat:
         generation_prompt: Whether the text ends where the assistant's answer begins.
     """
 
-    messages: Sequence[Message]
+    messages: Messages
     generation_prompt: bool
     tools: Sequence[JsonMapping] = ()
 
@@ -49,7 +49,7 @@ class ChatTemplate:
     """
 
     source: str
-    special_tokens: Mapping[str, str]
+    special_tokens: NamedTexts
 
     @property
     def sha256(self) -> str:
@@ -70,9 +70,9 @@ def template_sha256(template: str) -> str:
 
 def render(
     template: str,
-    chats: Sequence[Sequence[Message]],
+    chats: Sequence[Messages],
     *,
-    tokens: Mapping[str, str] | None = None,
+    tokens: NamedTexts | None = None,
     generation_prompt: bool = True,
 ) -> list[str]:
     """Return each chat as the text that the model reads, where the template must take every one.

@@ -10,7 +10,6 @@ Source: https://platform.openai.com/docs/guides/structured-outputs (`name` is re
 (escapes, grouping).
 """
 
-from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
 from os.path import commonprefix
@@ -20,12 +19,12 @@ import orjson
 
 from tuneworthy.errors import UserError
 from tuneworthy.providers.capabilities import Capabilities
-from tuneworthy.types import JsonObject, JsonSchema, OutputFormat
+from tuneworthy.types import JsonObject, JsonSchema, OutputFormat, Texts
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
-def choice_grammar(choices: Sequence[str]) -> str:
+def choice_grammar(choices: Texts) -> str:
     r"""Return a grammar whose only sentences are `choices`.
 
     A grammar is over characters, not tokens: every tokenisation of a choice is accepted, and after its last
@@ -60,14 +59,14 @@ def quoted(text: str) -> str:
     return '"' + "".join(letters) + '"'
 
 
-def _alternatives(endings: Sequence[str]) -> str:
+def _alternatives(endings: Texts) -> str:
     """Return a group that reads one of `endings` (sorted, different; only the first may be empty)."""
     optional = "?" if not endings[0] else ""
     full = endings[1:] if optional else endings
     return "(" + " | ".join(_branch(list(group)) for _, group in groupby(full, key=itemgetter(0))) + ")" + optional
 
 
-def _branch(group: Sequence[str]) -> str:
+def _branch(group: Texts) -> str:
     start = commonprefix(group)  # noqa: RUF071 (characters are compared, as wanted)
     if len(group) == 1:
         return quoted(start)

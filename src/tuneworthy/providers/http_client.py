@@ -13,7 +13,7 @@ import re
 import select
 import time
 import zlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -37,7 +37,7 @@ from tuneworthy.providers.capabilities import Capabilities, RequestParts, capabi
 from tuneworthy.providers.keys import Key, read_key
 from tuneworthy.providers.usage import most_bytes
 from tuneworthy.redaction import redact_json
-from tuneworthy.types import JsonMapping, JsonObject, Request, Response
+from tuneworthy.types import JsonMapping, JsonObject, NamedTexts, Request, Response
 
 # Largest answer that is read unless a client sets its own limit, bytes.
 MAX_BODY = 64 * 2**20
@@ -56,7 +56,7 @@ _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u206
 Method = Literal["GET", "POST"]
 Result = TypeVar("Result")
 # ``(method, url, headers, body) -> headers`` that are sent in addition, as AWS Signature Version 4 needs.
-Sign = Callable[[str, str, Mapping[str, str], bytes], Mapping[str, str]]
+Sign = Callable[[str, str, NamedTexts, bytes], NamedTexts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class HttpAnswer:
     """
 
     status: int
-    headers: Mapping[str, str]
+    headers: NamedTexts
     body: bytes
 
     @property
@@ -97,13 +97,13 @@ class HttpClient:
         marks: Headers of all requests of this process, such as one that tells a copy from a user's request.
     """
 
-    marks: ClassVar[Mapping[str, str]] = {}
+    marks: ClassVar[NamedTexts] = {}
 
     def __init__(
         self,
         base_url: str,
         *,
-        headers: Mapping[str, str] | None = None,
+        headers: NamedTexts | None = None,
         key: Key | None = None,
         timeout_s: float,
         max_body: int | None = None,
@@ -252,7 +252,7 @@ class HttpClient:
                 )
         return bytes(body)
 
-    def _refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+    def _refusal(self, status: int, headers: NamedTexts, body: bytes) -> ProviderError:
         retryable = status in _RETRYABLE or status >= 500
         if status == 401:
             code = "auth"
@@ -342,7 +342,7 @@ class ServedProvider(BaseProvider):
         await self.http.close()
 
 
-def server_options(name: str, config: ServedModel, root: Path) -> dict[str, Any]:
+def server_options(name: str, config: ServedModel, root: Path) -> JsonObject:
     """Return the arguments of a provider of a chat protocol, for its section `[models.NAME]`.
 
     Raises:
@@ -436,7 +436,7 @@ def endpoint(base_url: str, path: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{path}", parts.query, ""))
 
 
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
+def retry_after_s(headers: NamedTexts) -> float | None:
     """Read how long a server asks to wait: `retry-after-ms`, or `retry-after` as seconds or as a date.
 
     Args:

@@ -11,6 +11,7 @@ from tuneworthy.report.numbers import NONE, integer, percent
 from tuneworthy.report.table import Bars, Column, Table, name_column, pairs_table, text_column
 from tuneworthy.report.text import clean, plain
 from tuneworthy.text import plural
+from tuneworthy.types import Texts
 
 ACTIONS = {"drop": "dropped", "mask": "masked", "report": "reported"}
 
@@ -131,7 +132,7 @@ def _whole_set(card: DatasetCard) -> list[Table]:
     return [table for table in tables if table.rows]
 
 
-def _second(row: Sequence[str]) -> str:
+def _second(row: Texts) -> str:
     return plain(row[1])
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tuneworthy.report.answers import Diff
 from tuneworthy.report.chart import LineChart
 from tuneworthy.report.table import Table
-from tuneworthy.types import frozen
+from tuneworthy.types import Texts, frozen
 
 Block = str | Table | LineChart | Diff
 
@@ -30,7 +30,7 @@ class Card:
     label: str
     value: str
     name: str = ""
-    details: Sequence[str] = ()
+    details: Texts = ()
     status: str = ""
     mark: str = ""
 
@@ -88,6 +88,6 @@ class Document:
     chart: Table | LineChart | None = None
     next_step: NextStep | None = None
     paragraph: str = ""
-    warnings: Sequence[str] = ()
+    warnings: Texts = ()
     sections: Sequence[PagePart] = ()
     made: str = ""

@@ -17,6 +17,7 @@ from tuneworthy.report.table import Column, Table, name_column, text_column
 from tuneworthy.report.text import clean
 from tuneworthy.stats.intervals import Interval
 from tuneworthy.text import count
+from tuneworthy.types import Texts
 
 LEVELS = 6
 # Entropy from which a token has the darkest shade, nats.
@@ -112,7 +113,7 @@ def spots_table(report: UncertaintyReport) -> Table:
     return Table.of("Most uncertain tokens", columns, report.spots, "The table lists tokens in the top 10% by entropy.")
 
 
-def _joined(texts: Sequence[str], most: int) -> str:
+def _joined(texts: Texts, most: int) -> str:
     return ", ".join(clean(text, most) or "space" for text in texts)
 
 

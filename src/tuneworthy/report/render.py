@@ -7,7 +7,7 @@ its one style sheet.
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from typing import Any
 
@@ -20,7 +20,7 @@ from tuneworthy.report.document import Document
 from tuneworthy.report.table import EMPTY, Table
 from tuneworthy.report.text import clean, markdown_code, markdown_text
 from tuneworthy.text import visible
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonObject, Texts
 from tuneworthy.verdict.messages import RUNG_LABELS
 
 POLICY = "default-src 'none'; style-src '{style}'; base-uri 'none'; form-action 'none'"
@@ -121,7 +121,7 @@ def table_lines(table: Table, width: int = WIDTH) -> Iterator[str]:
             widths[place] = needs
             room -= needs + 1
 
-    def line(cells: Sequence[str], mark: str = " ") -> str:
+    def line(cells: Texts, mark: str = " ") -> str:
         aligned = []
         for place, column in enumerate(table.columns):
             if place in widths:

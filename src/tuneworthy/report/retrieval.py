@@ -1,6 +1,5 @@
 """Tables of the rung `retrieval`: searches, causes of wrong answers, the oracle, latency by stage."""
 
-from collections.abc import Mapping
 from operator import attrgetter, itemgetter
 
 from tuneworthy.ladder.record import RunRecord
@@ -9,6 +8,7 @@ from tuneworthy.report.numbers import difference, integer, interval, percent, sc
 from tuneworthy.report.table import Column, Table, entry_column, name_column, pairs_table, text_column
 from tuneworthy.report.text import clean
 from tuneworthy.retrieval.oracle import ROOM
+from tuneworthy.types import NamedInts
 
 MEASURES = ("recall@1", "recall@5", "mrr", "ndcg@10")
 MOST_NAMED = 5
@@ -83,7 +83,7 @@ def _causes(found: RetrievalDetail) -> Table | None:
     return Table.of("Causes of wrong answers", columns, causes.counts.items(), note)
 
 
-def _counted(counts: Mapping[str, int]) -> str:
+def _counted(counts: NamedInts) -> str:
     return ", ".join(f"{clean(document)} ({count})" for document, count in counts.items())
 
 

@@ -17,6 +17,7 @@ from tuneworthy.report.retrieval import retrieval_tables
 from tuneworthy.report.text import clean, plain
 from tuneworthy.store import Folder
 from tuneworthy.text import plural
+from tuneworthy.types import Texts
 from tuneworthy.verdict.answer import Verdict, domain_sentence, serving_sentence
 from tuneworthy.verdict.last_verdict import StoredVerdict
 from tuneworthy.verdict.options import Option
@@ -138,7 +139,7 @@ def _cost(
     return _section("cost", "Monthly cost by traffic", plain(sentence), chart)
 
 
-def _reasons(record: RunRecord, reasons: Sequence[str], verdict: Verdict | None, options: Sequence[Option]) -> PagePart:
+def _reasons(record: RunRecord, reasons: Texts, verdict: Verdict | None, options: Sequence[Option]) -> PagePart:
     first = [] if first_screen.in_short(reasons[0]) == reasons[0] else reasons[:1]
     shown = [*first, *reasons[1:], findings.target_sentence(record)]
     shown += (

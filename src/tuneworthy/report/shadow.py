@@ -15,7 +15,7 @@ from tuneworthy.shadow.messages import METRICS
 from tuneworthy.shadow.replay import DECISIVE, ShadowRecord
 from tuneworthy.shadow.verdict import LIMITED, SHARES, MetricResult, ShadowVerdict, level
 from tuneworthy.text import count, plural
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonObject, Texts
 
 OUTCOMES = {"pass": "ship", "fail": "do_not_ship", "unknown": "undecided"}
 # Where the sequence is wider, it is not drawn: the first sessions show nothing.
@@ -92,7 +92,7 @@ def document(
     )
 
 
-def drift_lines(found: TrafficDrift, sources: Sequence[str]) -> list[str]:
+def drift_lines(found: TrafficDrift, sources: Texts) -> list[str]:
     """Return what traffic asks and the cases hardly cover, and the command that draws new cases, a line each."""
     lines = [found.sentence]
     for topic in found.topics:

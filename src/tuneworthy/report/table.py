@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from tuneworthy.report.numbers import NONE, text
 from tuneworthy.report.text import MOST, clean
-from tuneworthy.types import Bounds, JsonMapping, frozen
+from tuneworthy.types import Bounds, JsonMapping, Texts, TokenLists, frozen
 
 ColumnKind = Literal["text", "name", "status", "number"]
 Kind = Literal["today", "best", "tuned", "plain", "lost"]
@@ -87,7 +87,7 @@ class Bars:
 
     rows: Sequence[Bar | None]
     domain: Bounds
-    labels: Sequence[str] = ()
+    labels: Texts = ()
     target: float | None = None
 
     @classmethod
@@ -122,10 +122,10 @@ class Table:
 
     title: str
     columns: Sequence[Column]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Texts]
     note: str = ""
     best: int | None = None
-    shades: Sequence[Sequence[int]] = ()
+    shades: TokenLists = ()
     bars: Bars | None = None
 
     @classmethod

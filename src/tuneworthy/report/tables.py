@@ -31,7 +31,7 @@ from tuneworthy.report.numbers import (
 from tuneworthy.report.table import Bar, Bars, Column, Table, entry_column, name_column, pairs_table, text_column
 from tuneworthy.report.text import clean, plain
 from tuneworthy.text import count, plural
-from tuneworthy.types import JsonMapping
+from tuneworthy.types import JsonMapping, NamedInts
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.base import GateResult
 from tuneworthy.verdict.options import Option, cost_note, legend
@@ -372,7 +372,7 @@ def data_table(record: RunRecord) -> Table:
     return pairs_table("Splits and overlaps", rows)
 
 
-def _overlaps(by_reason: Mapping[str, int] | None) -> str:
+def _overlaps(by_reason: NamedInts | None) -> str:
     found = {reason: n for reason, n in (by_reason or {}).items() if n}
     parts = ", ".join(f"{clean(reason)} {n}" for reason, n in found.items())
     return f"{sum(found.values())} ({parts})" if found else "0"

@@ -6,7 +6,6 @@ that its score depends on nothing else.
 Source: Nogueira, Cho, "Passage re-ranking with BERT", arXiv 1901.04085.
 """
 
-from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from tuneworthy.errors import ModelError
 from tuneworthy.providers.model_safety import files_of
 from tuneworthy.providers.models import find, pull, sha256_of_files
 from tuneworthy.retrieval import messages
-from tuneworthy.types import JsonMapping
+from tuneworthy.types import JsonMapping, Texts
 
 # Tokens of question and chunk together, at most.
 MAX_TOKENS = 512
@@ -63,7 +62,7 @@ class CrossEncoder:
         room = getattr(self._model.config, "max_position_embeddings", MAX_TOKENS)
         self._longest = min(MAX_TOKENS, self._tokenizer.model_max_length, room)
 
-    async def score(self, question: str, texts: Sequence[str], repeat: int = 0) -> list[float]:
+    async def score(self, question: str, texts: Texts, repeat: int = 0) -> list[float]:
         import torch
 
         scores = []

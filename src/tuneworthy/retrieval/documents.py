@@ -23,7 +23,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.input_files import open_input, read_input
 from tuneworthy.retrieval import messages
 from tuneworthy.retrieval.parsing import PARSERS, DocumentSection, Unreadable
-from tuneworthy.types import frozen, grouped
+from tuneworthy.types import Texts, frozen, grouped
 
 # A larger document is reported: it makes thousands of chunks.
 LARGE_BYTES = 4 * 2**20
@@ -83,7 +83,7 @@ class Corpus:
         return {document.id: document for document in self.documents}
 
     @cached_property
-    def _by_name(self) -> Mapping[str, Sequence[str]]:
+    def _by_name(self) -> Mapping[str, Texts]:
         """Ids by the names that a case may use for a document: id, name, or file name without its ending."""
         names: dict[str, dict[str, None]] = defaultdict(dict)
         stems: dict[str, dict[str, None]] = defaultdict(dict)
@@ -94,7 +94,7 @@ class Corpus:
                 stems[stem][document.id] = None
         return {name: list(ids) for name, ids in (stems | names).items()}
 
-    def ids(self, names: Sequence[str]) -> list[str]:
+    def ids(self, names: Texts) -> list[str]:
         """Return the ids of the documents that a case names; a shared name means any of its documents."""
         return list(dict.fromkeys(identity for name in names for identity in self._by_name.get(name, ())))
 
@@ -134,7 +134,7 @@ class Corpus:
         )
 
 
-def _first(names: Sequence[str]) -> str:
+def _first(names: Texts) -> str:
     return ", ".join(names[:MOST_NAMED]) + messages.remaining(len(names) - MOST_NAMED)
 
 
@@ -262,7 +262,7 @@ def _read_rows(file: Path, name: str, reading: _Reading) -> None:
         raise Unreadable(messages.say("empty"))
 
 
-def _value(row: Any, keys: Sequence[str]) -> Any:
+def _value(row: Any, keys: Texts) -> Any:
     return next((row[key] for key in keys if row.get(key) is not None), None) if isinstance(row, dict) else None
 
 

@@ -9,7 +9,7 @@ Source: Reimers & Gurevych, arXiv 1908.10084; Wang et al., arXiv 2002.10957 (Min
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +23,7 @@ from tuneworthy.arrays import Floats32
 from tuneworthy.errors import ModelError
 from tuneworthy.providers import models
 from tuneworthy.providers.weights import read_tensors
-from tuneworthy.types import TokenLists
+from tuneworthy.types import Texts, TokenLists
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +55,7 @@ class WordPiece:
         max_tokens: Where a text is cut, the two marks at its ends included.
     """
 
-    def __init__(self, pieces: Sequence[str], max_tokens: int) -> None:
+    def __init__(self, pieces: Texts, max_tokens: int) -> None:
         from tokenizers.implementations import BertWordPieceTokenizer
 
         ids = {piece: number for number, piece in enumerate(pieces)}
@@ -84,7 +84,7 @@ class WordPiece:
 class Encoder(Protocol):
     """Turns texts into vectors whose inner product says how similar they are."""
 
-    def encode(self, texts: Sequence[str]) -> Floats32:
+    def encode(self, texts: Texts) -> Floats32:
         """Return (n, width) rows of length 1."""
 
 
@@ -124,7 +124,7 @@ class SentenceEncoder:
         self.width = self.weights["embeddings.word_embeddings.weight"].shape[1]
         self.layers = sum(name.endswith(".intermediate.dense.weight") for name in self.weights)
 
-    def encode(self, texts: Sequence[str], *, steady: bool = True) -> Floats32:
+    def encode(self, texts: Texts, *, steady: bool = True) -> Floats32:
         """Return (n, width) rows of length 1; a text is cut after `MAX_TOKENS` tokens.
 
         Args:
@@ -142,15 +142,15 @@ class SentenceEncoder:
             out[batch] = vectors.numpy()[: len(batch)]
         return out
 
-    async def encode_chunks(self, texts: Sequence[str]) -> Floats32:
+    async def encode_chunks(self, texts: Texts) -> Floats32:
         """Return (n, width) rows of length 1, fast."""
         return self.encode(texts, steady=False)
 
-    async def encode_questions(self, texts: Sequence[str], repeat: int = 0) -> Floats32:
+    async def encode_questions(self, texts: Texts, repeat: int = 0) -> Floats32:
         """Return (n, width) rows of length 1, fast."""
         return self.encode(texts, steady=False)
 
-    def encode_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+    def encode_tokens(self, texts: Texts) -> list[TokenVectors]:
         """Return the vectors of every token, by text; a text is cut after `MAX_TOKENS` tokens."""
         ids = [self.tokenizer.encode(text) for text in texts]
         out = {}
@@ -235,7 +235,7 @@ class CachedEncoder:
             file.truncate(file.tell() // self._record.itemsize * self._record.itemsize)
         self._places = {key.tobytes(): place for place, key in enumerate(np.array(self._records()["key"]))}
 
-    def encode(self, texts: Sequence[str]) -> Floats32:
+    def encode(self, texts: Texts) -> Floats32:
         """Return unit vectors, ``(n_texts, dim)``."""
         keys = [xxh3_128_digest(text.encode("utf-8", "surrogatepass")) for text in texts]
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._places}

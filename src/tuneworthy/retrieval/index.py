@@ -21,6 +21,7 @@ from tuneworthy.retrieval import messages
 from tuneworthy.retrieval.chunking import Chunk
 from tuneworthy.store import write_atomic
 from tuneworthy.store.shapes import parsed
+from tuneworthy.types import Texts
 
 TABLE = "chunks"
 ABOUT = "about.json"
@@ -33,10 +34,10 @@ SAMPLE = 5000
 class ChunkEncoder(Protocol):
     """Turns texts into rows of length 1."""
 
-    async def encode_chunks(self, texts: Sequence[str]) -> Floats32:
+    async def encode_chunks(self, texts: Texts) -> Floats32:
         """Return (n, width)."""
 
-    async def encode_questions(self, texts: Sequence[str], repeat: int = 0) -> Floats32:
+    async def encode_questions(self, texts: Texts, repeat: int = 0) -> Floats32:
         """Return (n, width); each repeat is asked for separately where a server encodes."""
 
 

@@ -37,7 +37,7 @@ from tuneworthy.retrieval.searcher import RERANKED, Reranker, Searcher
 from tuneworthy.retrieval.searches import SearchStore
 from tuneworthy.retrieval.servers import BATCH, ServerEncoder, ServerReranker
 from tuneworthy.store import Folder
-from tuneworthy.types import Case, JsonMapping, Passage, Retrieval, content_hash, role_of
+from tuneworthy.types import Case, Cases, JsonMapping, Passage, Retrieval, Texts, content_hash, role_of
 
 DEFAULT = "documents"
 # Share of a chunk that the next one repeats.
@@ -61,7 +61,7 @@ ENCODED_A_SECOND = 12
 MANY_ENCODED = 10_000
 STAGES = ("encode", "words", "vectors", "fuse", "rerank")
 # Returns the results for questions that are not stored yet.
-_Search = Callable[[Sequence[str]], Awaitable[list[Any]]]
+_Search = Callable[[Texts], Awaitable[list[Any]]]
 
 
 class DocumentLibrary:
@@ -222,7 +222,7 @@ class DocumentLibrary:
         answer = answer_text(case.expected) if case.has_answer else ""
         return self._oracle.choose(self.named(case), f"{case.text}\n{answer}")
 
-    async def passages(self, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, tuple[Passage, ...]]:
+    async def passages(self, retrieval: Retrieval, cases: Cases) -> dict[str, tuple[Passage, ...]]:
         """Return the passages by case id, best first.
 
         Raises:
@@ -238,36 +238,36 @@ class DocumentLibrary:
         ranked = await self.ranked(retrieval, [query_of(case) for case in cases])
         return {case.id: tuple(passages[: retrieval.k]) for case, passages in zip(cases, ranked, strict=True)}
 
-    async def ranked(self, retrieval: Retrieval, questions: Sequence[str]) -> list[list[Passage]]:
+    async def ranked(self, retrieval: Retrieval, questions: Texts) -> list[list[Passage]]:
         """Return the best `DEEPEST` chunks (or k, if that is more) for each question."""
         depth = max(DEEPEST, retrieval.k)
 
-        async def search(missing: Sequence[str]) -> list[Any]:
+        async def search(missing: Texts) -> list[Any]:
             hits = await (await self.searcher(retrieval)).search(retrieval, missing, depth)
             return [[asdict(passage) for passage in passages] for passages in hits]
 
         rows = await self._stored(retrieval, [depth, chunking.VERSION], questions, search)
         return [[Passage(**passage) for passage in passages] for passages in rows]
 
-    async def ranked_documents(self, retrieval: Retrieval, questions: Sequence[str]) -> list[list[str]]:
+    async def ranked_documents(self, retrieval: Retrieval, questions: Texts) -> list[list[str]]:
         """Return the ids of the best `DEEPEST` documents for each question, by their best chunk."""
 
-        async def search(missing: Sequence[str]) -> list[Any]:
+        async def search(missing: Texts) -> list[Any]:
             hits = await (await self.searcher(retrieval)).search(retrieval, missing, 2 * retrieval.pool)
             return [list(dict.fromkeys(passage.document for passage in passages))[:DEEPEST] for passages in hits]
 
         return await self._stored(retrieval, ["documents", chunking.VERSION], questions, search)
 
-    async def seconds(self, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, float]:
+    async def seconds(self, retrieval: Retrieval, cases: Cases) -> dict[str, float]:
         """Return the seconds of an uncontended search by case; measured once and stored."""
         return {name: sum(stages.values()) for name, stages in (await self.stages(retrieval, cases)).items()}
 
-    async def stages(self, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, dict[str, float]]:
+    async def stages(self, retrieval: Retrieval, cases: Cases) -> dict[str, dict[str, float]]:
         """Return the seconds per stage of an uncontended search by case id; measured once and stored."""
         if retrieval.mode == "oracle":
             return {case.id: {} for case in cases}
 
-        async def measure(missing: Sequence[str]) -> list[Any]:
+        async def measure(missing: Texts) -> list[Any]:
             searcher = await self.searcher(retrieval)
             await searcher.timed(retrieval, missing[0], repeat=2)  # the first one loads and warms up
             return [await searcher.timed(retrieval, question) for question in missing]
@@ -276,7 +276,7 @@ class DocumentLibrary:
         return {case.id: seconds for case, seconds in zip(cases, stages, strict=True)}
 
     async def _stored(
-        self, retrieval: Retrieval, what: Sequence[int | str], questions: Sequence[str], search: _Search
+        self, retrieval: Retrieval, what: Sequence[int | str], questions: Texts, search: _Search
     ) -> list[Any]:
         form = content_hash([asdict(replace(retrieval, k=0, cite=False)), *what], 32)
         keys = [content_hash([form, question], 32) for question in questions]

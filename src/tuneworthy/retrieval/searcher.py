@@ -17,7 +17,7 @@ from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.chunking import Chunk
 from tuneworthy.retrieval.encoder import SentenceEncoder, TokenVectors
 from tuneworthy.retrieval.index import ChunkEncoder, ChunkIndex, RankedChunks
-from tuneworthy.types import Passage, Retrieval
+from tuneworthy.types import Passage, Retrieval, Texts
 
 # Chunks at the head of the fused list that a reranker orders.
 RERANKED = 20
@@ -28,7 +28,7 @@ TOKEN_BYTES = 512 * 2**20
 class Reranker(Protocol):
     """Scores chunks."""
 
-    async def score(self, question: str, texts: Sequence[str], repeat: int = 0) -> list[float]:
+    async def score(self, question: str, texts: Texts, repeat: int = 0) -> list[float]:
         """Return how well each text answers `question`; each repeat is asked for separately."""
 
 
@@ -64,7 +64,7 @@ class Searcher:
         self._question_tokens: dict[str, TokenVectors] = {}
         self._chunks: dict[int, Chunk] = {}
 
-    async def search(self, retrieval: Retrieval, questions: Sequence[str], depth: int) -> list[list[Passage]]:
+    async def search(self, retrieval: Retrieval, questions: Texts, depth: int) -> list[list[Passage]]:
         if retrieval.encoder:
             await self.encode(questions)
         hits = [(await self._search(retrieval, question))[:depth] for question in questions]
@@ -105,7 +105,7 @@ class Searcher:
             lap("rerank", at)
         return seconds
 
-    async def encode(self, questions: Sequence[str], repeat: int = 0) -> None:
+    async def encode(self, questions: Texts, repeat: int = 0) -> None:
         new = [question for question in dict.fromkeys(questions) if question not in self._questions]
         if new and self._encoder is not None:
             self._questions |= dict(zip(new, await self._encoder.encode_questions(new, repeat), strict=True))

@@ -4,14 +4,13 @@ Invariant: the key contains all inputs of a result (the search, the documents' h
 """
 
 import sqlite3
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from tuneworthy.store.database import explained, open_database
 from tuneworthy.store.shapes import parsed
+from tuneworthy.types import JsonMapping, JsonObject, Texts
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS searches (key TEXT PRIMARY KEY, found BLOB NOT NULL) WITHOUT ROWID;"
 _MOST_KEYS = 500
@@ -28,10 +27,10 @@ class SearchStore:
         self._path = path
         self._open: sqlite3.Connection | None = None
 
-    def get(self, keys: Sequence[str]) -> dict[str, Any]:
+    def get(self, keys: Texts) -> JsonObject:
         if self._open is None and not self._path.exists():
             return {}
-        results: dict[str, Any] = {}
+        results: JsonObject = {}
         for first in range(0, len(keys), _MOST_KEYS):
             some = keys[first : first + _MOST_KEYS]
             marks = ",".join("?" * len(some))
@@ -40,7 +39,7 @@ class SearchStore:
                 results |= {key: parsed(content, object, f"{self._path}, row {key}") for key, content in rows}
         return results
 
-    def put(self, results: Mapping[str, Any]) -> None:
+    def put(self, results: JsonMapping) -> None:
         rows = [(key, orjson.dumps(content)) for key, content in results.items()]
         with explained(self._path), self._connection() as connection:
             connection.executemany("INSERT OR IGNORE INTO searches VALUES (?, ?)", rows)

@@ -23,7 +23,7 @@ from tuneworthy.retrieval import messages
 from tuneworthy.retrieval.account import Account
 from tuneworthy.store.responses import response_key
 from tuneworthy.text import count
-from tuneworthy.types import JsonMapping, canonical
+from tuneworthy.types import JsonMapping, Texts, canonical
 
 # Limit of one attempt, seconds.
 TIMEOUT_S = 60.0
@@ -37,7 +37,7 @@ MAYBE_BILLED = frozenset({"timeout", "connection", "malformed", "incomplete"})
 Result = TypeVar("Result")
 Config = TypeVar("Config", bound=SearchServer)
 # Returns the request for some texts.
-Content = Callable[[Sequence[str]], JsonMapping]
+Content = Callable[[Texts], JsonMapping]
 # Returns the answers in the order of the texts, given what came and how many are expected.
 Reader = Callable[[Any, int], list[str]]
 
@@ -60,9 +60,7 @@ class RetrievalServer(Generic[Config]):
         self._config, self._account, self._root = config, account, root
         self._identity = canonical({"base_url": config.base_url, "path": self.path})
 
-    async def answers(
-        self, batches: Sequence[Sequence[str]], repeat: int, content: Content, read: Reader
-    ) -> dict[str, str]:
+    async def answers(self, batches: Sequence[Texts], repeat: int, content: Content, read: Reader) -> dict[str, str]:
         """Return the answer about each text, a request a batch.
 
         Raises:
@@ -142,15 +140,15 @@ class ServerEncoder(RetrievalServer[EncoderServer]):
 
     path = "embeddings"
 
-    async def encode_chunks(self, texts: Sequence[str]) -> Floats32:
+    async def encode_chunks(self, texts: Texts) -> Floats32:
         return await self._encode([self._config.document_prefix + text for text in texts], 0)
 
-    async def encode_questions(self, texts: Sequence[str], repeat: int = 0) -> Floats32:
+    async def encode_questions(self, texts: Texts, repeat: int = 0) -> Floats32:
         """Return (n, width); each repeat is asked for separately."""
         return await self._encode([self._config.query_prefix + text for text in texts], repeat)
 
-    async def _encode(self, texts: Sequence[str], repeat: int) -> Floats32:
-        def content(batch: Sequence[str]) -> JsonMapping:
+    async def _encode(self, texts: Texts, repeat: int) -> Floats32:
+        def content(batch: Texts) -> JsonMapping:
             return {"model": self._config.model, "input": list(batch)}
 
         vectors = await self.answers(
@@ -168,8 +166,8 @@ class ServerReranker(RetrievalServer[RerankServer]):
 
     path = "rerank"
 
-    async def score(self, question: str, texts: Sequence[str], repeat: int = 0) -> list[float]:
-        def content(batch: Sequence[str]) -> JsonMapping:
+    async def score(self, question: str, texts: Texts, repeat: int = 0) -> list[float]:
+        def content(batch: Texts) -> JsonMapping:
             return {"model": self._config.model, "query": question, "documents": list(batch), "top_n": len(batch)}
 
         scores = await self.answers([texts], repeat, content, _scores)

@@ -11,7 +11,7 @@ Source: Agrawal et al., "GEPA: Reflective Prompt Evolution Can Outperform Reinfo
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -20,7 +20,7 @@ from typing import Any
 
 from tuneworthy.cases.stratified import units_of
 from tuneworthy.stats.intervals import score_interval
-from tuneworthy.types import Bounds, Case, frozen
+from tuneworthy.types import Bounds, Case, Cases, NamedTexts, Texts, frozen
 
 # Answers that the rewriting model sees at a time, as in the paper.
 MINIBATCH = 3
@@ -66,7 +66,7 @@ class ScoredAnswer:
 
 
 # Takes a prompt and cases, returns one `ScoredAnswer` a case.
-Evaluate = Callable[[str, Sequence[Case]], Awaitable[Sequence[ScoredAnswer]]]
+Evaluate = Callable[[str, Cases], Awaitable[Sequence[ScoredAnswer]]]
 # Maps a request to the rewriting model's answer; None without one.
 Reflect = Callable[[str], Awaitable[str | None]]
 
@@ -128,7 +128,7 @@ def gepa_missing() -> str:
     return "" if find_spec("gepa") else 'GEPA is not installed; run `pip install "tuneworthy[optimise]"`'
 
 
-def sides(cases: Sequence[Case], budget: int) -> tuple[list[Case], list[Case]]:
+def sides(cases: Cases, budget: int) -> tuple[list[Case], list[Case]]:
     """Return the cases that rewrites are made from, and those that choose: at most half, and a tenth of the calls.
 
     A group is on one side; if no group is small enough, no case remains to choose.
@@ -141,7 +141,7 @@ def sides(cases: Sequence[Case], budget: int) -> tuple[list[Case], list[Case]]:
     return train, val
 
 
-def part(cases: Sequence[Case], n: int) -> tuple[list[Case], list[Case]]:
+def part(cases: Cases, n: int) -> tuple[list[Case], list[Case]]:
     """Return at most `n` cases from the head of `cases`, and the rest; a group, or one question, is on one side."""
     taken: set[int] = set()
     for unit in units_of(cases):
@@ -151,7 +151,7 @@ def part(cases: Sequence[Case], n: int) -> tuple[list[Case], list[Case]]:
     return head, [case for place, case in enumerate(cases) if place not in taken]
 
 
-def why_no_sides(cases: Sequence[Case], budget: int) -> str:
+def why_no_sides(cases: Cases, budget: int) -> str:
     train, val = sides(cases, budget)
     if val and len(train) >= FEWEST_TRAIN:
         return ""
@@ -162,7 +162,7 @@ def why_no_sides(cases: Sequence[Case], budget: int) -> str:
 
 
 async def optimise(
-    prompt: str, cases: Sequence[Case], *, evaluate: Evaluate, reflect: Reflect, budget: int, seed: int
+    prompt: str, cases: Cases, *, evaluate: Evaluate, reflect: Reflect, budget: int, seed: int
 ) -> Optimised:
     """Search for a better `prompt` on `cases`.
 
@@ -214,7 +214,7 @@ async def optimise(
     )
 
 
-def _prompts(result: Any, val: Sequence[Case], unscored: Collection[tuple[str, str]]) -> list[Rewrite]:
+def _prompts(result: Any, val: Cases, unscored: Collection[tuple[str, str]]) -> list[Rewrite]:
     prompts = []
     rows = zip(result.candidates, result.parents, result.val_aggregate_scores, result.val_subscores, strict=True)
     for candidate, parents, score, parts in rows:
@@ -274,7 +274,7 @@ class _GepaAdapter:
             raise self._ended
         return thread.result()
 
-    def evaluate(self, batch: list[Case], candidate: Mapping[str, str], capture_traces: bool = False) -> Any:
+    def evaluate(self, batch: list[Case], candidate: NamedTexts, capture_traces: bool = False) -> Any:
         from gepa import EvaluationBatch
 
         judged = self._wait(lambda: self._evaluate(candidate[PART], batch))
@@ -284,7 +284,7 @@ class _GepaAdapter:
         return EvaluationBatch(outputs=answers, scores=scores, trajectories=list(judged) if capture_traces else None)
 
     def make_reflective_dataset(
-        self, candidate: Mapping[str, str], eval_batch: Any, components_to_update: Sequence[str]
+        self, candidate: NamedTexts, eval_batch: Any, components_to_update: Texts
     ) -> dict[str, list[dict[str, str]]]:
         """Return the view of the answers for the rewriting model."""
         rows = [

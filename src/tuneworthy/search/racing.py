@@ -25,7 +25,7 @@ import numpy as np
 
 from tuneworthy.stats.betting import wager
 from tuneworthy.stats.intervals import score_interval
-from tuneworthy.types import MOST_UNSCORED, Bounds, Case, Variant, frozen
+from tuneworthy.types import MOST_UNSCORED, Bounds, Cases, Variant, frozen
 
 # Most of the full grid's calls that a race takes.
 SHARE = 1 / 3
@@ -56,7 +56,7 @@ class DevScores:
     weight: tuple[float, float]
 
 
-Measure = Callable[[Variant, Sequence[Case]], Awaitable[DevScores]]
+Measure = Callable[[Variant, Cases], Awaitable[DevScores]]
 
 
 @frozen
@@ -135,9 +135,7 @@ def schedule(n_candidates: int, n_dev: int, most: int | None = None) -> list[tup
     return rounds
 
 
-async def race(
-    candidates: Sequence[Variant], dev: Sequence[Case], measure: Measure, *, n_dev: int | None = None
-) -> Race:
+async def race(candidates: Sequence[Variant], dev: Cases, measure: Measure, *, n_dev: int | None = None) -> Race:
     """Find the best of `candidates` on `dev`.
 
     Args:
@@ -255,7 +253,7 @@ def within_one_error(best: DevScores, other: DevScores, n_dev: int) -> bool:
     return bool(score - other_score <= np.std(parts - other_parts, ddof=1) / np.sqrt(max(n_dev, both.sum())))
 
 
-def _entry(variant: Variant, measured: DevScores, cases: Sequence[Case]) -> Entry:
+def _entry(variant: Variant, measured: DevScores, cases: Cases) -> Entry:
     n, scored = len(cases), ~np.isnan(measured.num)
     if not scored.any():
         return Entry(variant=variant, n=n, score=0.0, ci=(0.0, 1.0), measured=measured)

@@ -24,7 +24,7 @@ from tuneworthy.providers.capabilities import Capabilities, takes_temperature
 from tuneworthy.search.racing import DevScores, Entry, Measure, race, schedule
 from tuneworthy.stats.paired import PairedResult, compare
 from tuneworthy.text import count
-from tuneworthy.types import Case, JsonMapping, Variant, frozen, grouped
+from tuneworthy.types import Case, Cases, JsonMapping, JsonObject, Variant, frozen, grouped
 
 ALPHA = 0.025
 WIDTH = 4
@@ -36,7 +36,7 @@ STARTUP = 8
 
 Make = Callable[[JsonMapping], Variant]
 # Takes an Optuna trial, returns a setting.
-Suggest = Callable[[Any], dict[str, Any]]
+Suggest = Callable[[Any], JsonObject]
 
 
 @frozen
@@ -106,7 +106,7 @@ class SweepPlan:
     first: Sequence[JsonMapping] = ()
 
 
-def halves(cases: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]]:
+def halves(cases: Cases, seed: int) -> tuple[list[Case], list[Case]]:
     """Deal cases to a half to search on and one to confirm on; a group stays together.
 
     Raises:
@@ -130,7 +130,7 @@ def fewest_calls(search: int, confirm: int, plan: SweepPlan) -> int:
 
 
 async def sweep(
-    incumbent: Variant, make: Make, suggest: Suggest, cases: Sequence[Case], *, measure: Measure, plan: SweepPlan
+    incumbent: Variant, make: Make, suggest: Suggest, cases: Cases, *, measure: Measure, plan: SweepPlan
 ) -> Sweep:
     """Look for a better setting than that of `incumbent`.
 
@@ -188,7 +188,7 @@ class _Search:
         self.entries: dict[str, Entry] = {}
         self.study = open_study(plan.seed)
         self._queue = list(plan.first)
-        self._trials: dict[str, Any] = {}
+        self._trials: JsonObject = {}
         self._incumbent = incumbent
 
     def next_batch(self) -> list[Variant]:
@@ -213,7 +213,7 @@ class _Search:
                 self._trials[variant.id] = trial
         return list(batch.values())
 
-    async def race(self, batch: Sequence[Variant], cases: Sequence[Case], measure: Measure) -> None:
+    async def race(self, batch: Sequence[Variant], cases: Cases, measure: Measure) -> None:
         found = await race([self.leader, *batch], cases, measure)
         for entry in found.entries:
             before = self.entries.get(entry.variant.id)
@@ -268,7 +268,7 @@ def _race_cost(width: int, n: int) -> int:
     return sum(alive * (end - start) for (alive, end), start in zip(rounds, heads, strict=False))
 
 
-def _compared(a: DevScores, b: DevScores, cases: Sequence[Case], seed: int) -> PairedResult:
+def _compared(a: DevScores, b: DevScores, cases: Cases, seed: int) -> PairedResult:
     both = ~(np.isnan(a.num) | np.isnan(b.num))
     if both.sum() < FEWEST // 2:
         raise Undecided(
@@ -312,7 +312,7 @@ def space(provider: str, capabilities: Capabilities, *, long_answers: bool) -> S
     off = {name: value for name, value in unset.items() if name in takes}
     most = min(TEMPERATURE[1], capabilities.parameters["temperature"].high or TEMPERATURE[1])
 
-    def suggest(trial: Any) -> dict[str, Any]:
+    def suggest(trial: Any) -> JsonObject:
         if trial.suggest_categorical("greedy", [True, False]):
             return {"temperature": 0.0}
         setting = {**off, "temperature": _step(trial, "temperature", (TEMPERATURE[0], most, TEMPERATURE[2]))}

@@ -8,7 +8,6 @@ Invariant: false alerts are at most `ALPHA` at any number of looks, half for the
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from itertools import groupby
 from typing import Literal
@@ -31,7 +30,7 @@ from tuneworthy.shadow.verdict import ALPHA, ShadowRules, metric_stream
 from tuneworthy.stats.betting import confidence_sequence, log_capital_of_any_start, start_of_rise
 from tuneworthy.stats.intervals import Interval
 from tuneworthy.text import plural
-from tuneworthy.types import Cases, Trace, Variant, frozen
+from tuneworthy.types import Cases, NamedFloats, Trace, Variant, frozen
 
 # Score of a pair: 1 if the candidate's answer is not below the threshold of confidence.
 CONFIDENCE = "confidence"
@@ -124,7 +123,7 @@ async def ask_watched(
     return traces, {case: signals(tokens_of(logprobs))[PRIMARY] for case, logprobs in given.items()}
 
 
-def with_confidence(pairs: AnswerPairs, values: Mapping[str, float], watch: ConfidenceWatch | None) -> list[AnswerPair]:
+def with_confidence(pairs: AnswerPairs, values: NamedFloats, watch: ConfidenceWatch | None) -> list[AnswerPair]:
     """Return pairs with the score `CONFIDENCE`, where the candidate's answer has a signal."""
     bound = watch.threshold.value if watch and watch.threshold else 0.0
     return [

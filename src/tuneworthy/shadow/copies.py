@@ -10,7 +10,7 @@ are bounded; each copy has one outcome in `counts`.
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count
@@ -20,7 +20,7 @@ import orjson
 
 from tuneworthy import processes
 from tuneworthy.shadow import messages
-from tuneworthy.types import frozen
+from tuneworthy.types import Texts, frozen
 
 # Marks requests that are not a user's.
 MARK = {"X-Tuneworthy-Shadow": "1"}
@@ -116,7 +116,7 @@ class Copies:
 
     def __init__(
         self,
-        command: Callable[[float | None], Sequence[str]],
+        command: Callable[[float | None], Texts],
         *,
         most: int,
         log: Path,

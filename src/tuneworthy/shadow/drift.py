@@ -11,7 +11,7 @@ Source: nearest neighbours as a two-sample test: Schilling 1986 (doi 10.1080/016
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from math import ceil, log
 from typing import Any
@@ -32,7 +32,7 @@ from tuneworthy.shadow.replay import PAIRS
 from tuneworthy.stats.intervals import wilson
 from tuneworthy.store import Folder
 from tuneworthy.store.lines import read_lines
-from tuneworthy.types import JsonMapping, JsonObject, frozen, grouped
+from tuneworthy.types import JsonMapping, JsonObject, NamedTexts, Texts, frozen, grouped
 
 CHANCE = 0.01
 ALPHA = 0.05
@@ -64,8 +64,8 @@ class Topic:
 
     n_sessions: int
     n_questions: int
-    words: Sequence[str]
-    examples: Sequence[str]
+    words: Texts
+    examples: Texts
 
 
 @frozen
@@ -104,7 +104,7 @@ class TrafficDrift:
     def sentence(self) -> str:
         return messages.say("drift" if self.shown else "no_drift", **asdict(self))
 
-    def sample_command(self, sources: Sequence[str]) -> str:
+    def sample_command(self, sources: Texts) -> str:
         """Return the command that draws so many new cases that about `WANTED` are of uncovered topics."""
         n = min(self.n_questions, 10 * ceil(WANTED / self.share / 10))
         words = ["tuneworthy", "cases", "sample", "--from", sources[0], "--n", str(n), "--out", "new-cases.jsonl"]
@@ -140,9 +140,7 @@ def first_questions(rows: Iterable[JsonMapping]) -> dict[str, str]:
     return first
 
 
-def drift(
-    cases: Sequence[str], traffic: Mapping[str, str], *, seed: int = 0, encode: Any = None
-) -> TrafficDrift | None:
+def drift(cases: Texts, traffic: NamedTexts, *, seed: int = 0, encode: Any = None) -> TrafficDrift | None:
     """Compare questions of traffic with those of cases; None with fewer than `LEAST` of either.
 
     Args:
@@ -188,7 +186,7 @@ def _thinned(texts: Iterable[str], seed: int) -> list[str]:
     return [text for text in ordered if near.add(text)][:MOST]
 
 
-def _nearest(texts: Sequence[str], k: int, encode: Any) -> Ints:
+def _nearest(texts: Texts, k: int, encode: Any) -> Ints:
     from tuneworthy.classical.features import TextFeatures
 
     vectors = encode(texts) if encode else TextFeatures().fit_transform(texts)
@@ -207,9 +205,7 @@ def _uncovered(near: Ints, is_case: Bools) -> Bools:
     return np.asarray(~is_case & ~is_case[near].any(axis=1))
 
 
-def _topics(
-    texts: Sequence[str], near: Ints, places: Ints, cases: Sequence[str], traffic: Mapping[str, str]
-) -> list[Topic]:
+def _topics(texts: Texts, near: Ints, places: Ints, cases: Texts, traffic: NamedTexts) -> list[Topic]:
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import connected_components
 
@@ -236,6 +232,6 @@ def _topics(
     return sorted(topics, key=lambda topic: -topic.n_sessions)[:TOPICS]
 
 
-def _frequencies(texts: Sequence[str]) -> dict[str, float]:
+def _frequencies(texts: Texts) -> dict[str, float]:
     counts = Counter(word for text in texts for word in {*words(text)} if not word.isdigit())
     return {word: n / len(texts) for word, n in counts.items()}

@@ -17,7 +17,7 @@ from tuneworthy.graders.tool_call import read_call
 from tuneworthy.ladder.session import Session
 from tuneworthy.shadow.recording import RecordedTurn, TrafficSession
 from tuneworthy.text import has_text
-from tuneworthy.types import UNLABELLED, Case, Failure, JsonMapping, OutputFormat, Response, Trace
+from tuneworthy.types import UNLABELLED, Case, Failure, JsonMapping, OutputFormat, Response, Trace, Traces
 
 # Answer to a turn: production's, candidate's.
 Scores = tuple[float, float]
@@ -104,8 +104,8 @@ class PairJudge:
     async def pairs(
         self,
         asked: Sequence[tuple[TrafficSession, RecordedTurn]],
-        production: Sequence[Trace],
-        candidate: Sequence[Trace],
+        production: Traces,
+        candidate: Traces,
     ) -> list[AnswerPair]:
         """Return the pairs of `asked`, in order; a judge that is the primary grader is called, through the store."""
         agreed = await self._agreed(asked, production, candidate)
@@ -151,8 +151,8 @@ class PairJudge:
     async def _agreed(
         self,
         asked: Sequence[tuple[TrafficSession, RecordedTurn]],
-        production: Sequence[Trace],
-        candidate: Sequence[Trace],
+        production: Traces,
+        candidate: Traces,
     ) -> list[float | None]:
         """Return how far each answer of the candidate is production's, 0..1, as the project's grader compares them."""
         found: dict[int, float] = {}
@@ -172,6 +172,6 @@ class PairJudge:
         return replace(case, expected=calls or (text if value is UNLABELLED else value))
 
 
-def _both(a: Sequence[float | None], b: Sequence[float | None], candidate: Sequence[Trace]) -> list[Scores | None]:
+def _both(a: Sequence[float | None], b: Sequence[float | None], candidate: Traces) -> list[Scores | None]:
     second = [value if trace.response else 0.0 for value, trace in zip(b, candidate, strict=True)]
     return [None if one is None or two is None else (one, two) for one, two in zip(a, second, strict=True)]

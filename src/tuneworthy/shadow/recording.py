@@ -44,8 +44,10 @@ from tuneworthy.types import (
     Examples,
     JsonMapping,
     JsonObject,
-    Message,
+    Messages,
+    NamedTexts,
     Response,
+    Texts,
     calls_of,
     content_hash,
     grouped,
@@ -132,7 +134,7 @@ class Recording:
     sessions: Sequence[TrafficSession]
     n_all: int
     labelled: bool
-    notes: Sequence[str]
+    notes: Texts
     live: bool = False
     paths: Sequence[Path] = ()
 
@@ -213,7 +215,7 @@ def _strata(project: Project, groups: Mapping[str, Examples], notes: list[str]) 
     return {name: value if value in largest else OTHERS for name, value in strata.items()}
 
 
-def _drawn(strata: Mapping[str, str], most: int, seed: int) -> list[str]:
+def _drawn(strata: NamedTexts, most: int, seed: int) -> list[str]:
     """Return the names of at most `most` sessions, each stratum in its share, in the order of a hash."""
     left = Counter(quotas(Counter(strata.values()), min(most, len(strata)), seed))
     names = []
@@ -438,7 +440,7 @@ def _in_sessions(rows: Examples) -> list[Example]:
     return [replace(row, group=names[place]) for place, row in enumerate(rows)]
 
 
-def _conversations(turns: Sequence[Message]) -> list[str]:
+def _conversations(turns: Messages) -> list[str]:
     found, before = [], ""
     for turn in turns:
         before = content_hash([before, role_of(turn), turn.get("content") or "", calls_of(turn)])

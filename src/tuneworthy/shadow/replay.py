@@ -41,7 +41,7 @@ from tuneworthy.store import Folder
 from tuneworthy.store.lines import exclusive, read_lines, write_line
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.text import plural
-from tuneworthy.types import Case, JsonObject, Trace, Variant, calls_of, content_hash, frozen, role_of
+from tuneworthy.types import Case, JsonObject, Texts, Trace, Variant, calls_of, content_hash, frozen, role_of
 
 # `.tuneworthy/shadow.json`: the last replay, for the gate and the report; next to it, the pairs, the worst first.
 DOCUMENT = "shadow"
@@ -96,13 +96,13 @@ class ShadowRecord:
     n_pairs: int
     cost_usd: float
     length_ratio: float | None = None
-    notes: Sequence[str] = ()
+    notes: Texts = ()
     partial: str = ""
     command: str = ""
     masked: bool = True
     production_id: str = ""
     grader: str = ""
-    sources: Sequence[str] = ()
+    sources: Texts = ()
     confidence: ConfidenceVerdict | None = None
 
 

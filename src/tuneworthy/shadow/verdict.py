@@ -23,7 +23,7 @@ Source: `stats.blocks`; Waudby-Smith et al. 2024 (arXiv 2210.10768) and Csillag 
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import field, replace
 from itertools import groupby
 from typing import Literal
@@ -37,7 +37,7 @@ from tuneworthy.shadow.days import MIN_DAYS, Blocks, forecast
 from tuneworthy.shadow.pairs import AnswerPair, AnswerPairs, Scores
 from tuneworthy.stats.blocks import running_mean
 from tuneworthy.text import count
-from tuneworthy.types import MOST_UNSCORED, frozen
+from tuneworthy.types import MOST_UNSCORED, NamedFloats, NamedInts, Texts, frozen
 
 ALPHA = 0.05
 # Metrics that must be shown to be no worse, in every stratum.
@@ -170,14 +170,14 @@ class ShadowRules:
 
     margin: float
     turns: int
-    strata: Sequence[str] = ()
-    limits: Mapping[str, float] = field(default_factory=dict)
+    strata: Texts = ()
+    limits: NamedFloats = field(default_factory=dict)
     label_share: float = 1.0
     complete: bool = False
     judge: bool = False
     seed: int = 0
     most_strata: int = 0
-    days: Mapping[str, int] = field(default_factory=dict)
+    days: NamedInts = field(default_factory=dict)
 
     def is_due(self, session: str) -> bool:
         """Whether right answers are needed for this session."""
@@ -361,7 +361,7 @@ def _plain(
     return Stream(values=values, weights=weights, days=_numbers([day for bet, day in bets if bet is not None], closed))
 
 
-def _numbers(days: Sequence[str], closed: Set[str]) -> Ints:
+def _numbers(days: Texts, closed: Set[str]) -> Ints:
     places = {day: place for place, day in enumerate(dict.fromkeys(days)) if day in closed}
     return np.array([places.get(day, -1) for day in days], dtype=np.int64)
 

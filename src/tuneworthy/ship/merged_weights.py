@@ -18,6 +18,7 @@ from tuneworthy.providers.weights import FLOATS, Place, from_float32, read_tenso
 from tuneworthy.ship import messages
 from tuneworthy.ship.lora import LoraAdapter, read_adapter
 from tuneworthy.store.folder import write_atomic
+from tuneworthy.types import Texts
 
 # What torch calls the types of safetensors.
 TORCH_DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
@@ -109,7 +110,7 @@ def _check_fit(lora: LoraAdapter, tensors: Mapping[str, Place], base: Path) -> N
             )
 
 
-def copy_files(names: Sequence[str], source: Path, target: Path) -> None:
+def copy_files(names: Texts, source: Path, target: Path) -> None:
     """Copy the files that are in `source`."""
     for name in names:
         if (source / name).is_file():

@@ -9,7 +9,6 @@ Source: ollama docs/modelfile.md and docs/template.md.
 
 import re
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from tuneworthy.ship.gguf import FILE, adds_bos
 from tuneworthy.ship.gguf_tokens import end_ids, read_tokenizer, token_text
 from tuneworthy.store.artifacts import Artifact, open_artifact
 from tuneworthy.store.folder import Folder, write_atomic
-from tuneworthy.types import Message, role_of
+from tuneworthy.types import Messages, role_of
 
 _SYSTEM, _USER, _ANSWER, _AGAIN = "SYSTEMTEXT", "USERTEXT", "ANSWERTEXT", "AGAINTEXT"
 # Of generation_config.json, as Ollama calls them.
@@ -48,7 +47,7 @@ class Frames:
     opening: str
     start: str
 
-    def text(self, chat: Sequence[Message]) -> str:
+    def text(self, chat: Messages) -> str:
         """Return a chat as the Go template writes it."""
         frames = {"system": self.system, "user": self.user, "assistant": self.answer}
         parts = [] if chat and role_of(chat[0]) == "system" else [self.opening]

@@ -7,7 +7,7 @@
 See `frozen` for how they are written; a folder without a manifest is no artifact.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -17,13 +17,13 @@ from tuneworthy.store.folder import Folder
 from tuneworthy.store.frozen import changed, freeze_folder
 from tuneworthy.store.lines import now
 from tuneworthy.store.shapes import Pointer, shaped
-from tuneworthy.types import JsonMapping, JsonObject
+from tuneworthy.types import JsonMapping, JsonObject, NamedTexts
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 Kind = Literal["base", "adapter", "merged", "gguf", "classifier"]
 # Kind to the verb of the command line that makes it.
-MADE_BY: Final[Mapping[str, str]] = {
+MADE_BY: Final[NamedTexts] = {
     "base": "train",
     "adapter": "train",
     "merged": "merge",
@@ -32,7 +32,7 @@ MADE_BY: Final[Mapping[str, str]] = {
 }
 
 # Kinds of stored models, as nouns
-KINDS: Final[Mapping[str, str]] = {
+KINDS: Final[NamedTexts] = {
     "base": "base model",
     "adapter": "adapter",
     "merged": "merged model",

@@ -12,7 +12,6 @@ Without a configuration folder that can be written there is no key: answers can 
 
 import os
 import re
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
 from hashlib import blake2b
@@ -29,7 +28,7 @@ from tuneworthy.input_files import read_input
 from tuneworthy.redaction import redact_json
 from tuneworthy.text import count
 from tuneworthy.trust import trust_file
-from tuneworthy.types import JsonMapping, JsonObject, canonical
+from tuneworthy.types import JsonMapping, JsonObject, NamedInts, canonical
 
 # Path of the key, for CI.
 VARIABLE = "TUNEWORTHY_KEY"
@@ -44,7 +43,7 @@ class MeasuredElsewhere(UserError):
 
     error_code = "E-STORE-03"
 
-    def __init__(self, origins: Mapping[str, int]) -> None:
+    def __init__(self, origins: NamedInts) -> None:
         n, listed = sum(origins.values()), ", ".join(f"{origin} (n = {n})" for origin, n in sorted(origins.items()))
         super().__init__(
             f"{count(n, 'stored answer was', 'stored answers were')} measured elsewhere. Signed by: {listed}.",

@@ -18,7 +18,7 @@ from tuneworthy.train.rehearsal import LONGEST, expected_rows
 from tuneworthy.train.row_lengths import RowLengths
 from tuneworthy.train.settings import ALL_LINEAR, TrainingSettings
 from tuneworthy.train.shape import Shape
-from tuneworthy.types import JsonObject, frozen
+from tuneworthy.types import JsonObject, Texts, frozen
 
 RANKS = (16, 32, 64, 128, 256)
 ALPHA = 32.0
@@ -81,7 +81,7 @@ class Advice:
     settings: TrainingSettings
     knobs: Sequence[Knob]
     memory: MemoryFit
-    notes: Sequence[str] = ()
+    notes: Texts = ()
 
     def to_dict(self) -> JsonObject:
         return {
@@ -271,7 +271,7 @@ class _Advisor:
         self.settings = chosen
         return Advice(settings=chosen, knobs=self.knobs, memory=memory, notes=self._notes())
 
-    def _notes(self) -> Sequence[str]:
+    def _notes(self) -> Texts:
         shape, batch = self.shape, self.settings.batch_size
         notes = [
             "A learning-rate sweep (three short runs) gains more than any LoRA variant. With tuned rates, the scores "

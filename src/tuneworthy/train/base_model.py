@@ -25,7 +25,7 @@ from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, ModelSource, artifacts, write_artifact
 from tuneworthy.train import messages
 from tuneworthy.train.shape import read_shape
-from tuneworthy.types import Say
+from tuneworthy.types import Say, Texts
 
 SIXTEEN_BIT = {"BF16": "bfloat16", "F16": "float16"}
 # Entries of the loading report of transformers: weights that it draws at random, or drops.
@@ -167,7 +167,7 @@ def load_model(folder: Path, dtype: str, **options: Any) -> Any:
     return load_weights(AutoModelForCausalLM, folder, dtype=getattr(torch, dtype), trust_remote_code=False, **options)
 
 
-def load_weights(kind: Any, folder: Path, faults: Sequence[str] = LOADING_FAULTS, **options: Any) -> Any:
+def load_weights(kind: Any, folder: Path, faults: Texts = LOADING_FAULTS, **options: Any) -> Any:
     """Return the model of a folder with exactly the weights of its files.
 
     transformers draws a weight at random that the files lack, and drops one that config.json does not name.

@@ -9,7 +9,7 @@ A checkpoint that has no seal, or does not match its seal, is from a run that wa
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +168,7 @@ def save_weights(model: Any, folder: Path) -> None:
     model.save_pretrained(folder, **({"selected_adapters": ["default"]} if peft else {"max_shard_size": "1TB"}))
 
 
-def _jsonable(values: Mapping[str, Any]) -> JsonObject:
+def _jsonable(values: JsonMapping) -> JsonObject:
     plain = {key: value.item() if hasattr(value, "item") else value for key, value in values.items()}
     return {
         key: value for key, value in plain.items()

@@ -4,7 +4,7 @@ What `[train]` sets is kept. The encoder reads the variables of the prompt and n
 every question say nothing of a label.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from math import prod
@@ -23,7 +23,7 @@ from tuneworthy.text import count, plural
 from tuneworthy.train import messages
 from tuneworthy.train.advise import Knob, chosen_knob
 from tuneworthy.train.training_rows import SEED, Material, Student, gather
-from tuneworthy.types import Case, JsonMapping, JsonObject, Say, content_hash, frozen, text_of
+from tuneworthy.types import Case, Cases, JsonMapping, JsonObject, NamedInts, Say, Texts, content_hash, frozen, text_of
 
 METHOD = "classifier"
 BATCH = 32
@@ -81,7 +81,7 @@ class TextEncoder:
     folder: Path
     sha256: str
     config: JsonMapping
-    vocabulary: Mapping[str, int]
+    vocabulary: NamedInts
     n_params: int
 
 
@@ -101,7 +101,7 @@ class ClassifierPlan:
 
     encoder: TextEncoder
     material: Material
-    labels: Sequence[str]
+    labels: Texts
     rows: Sequence[tuple[list[int], int]]
     settings: ClassifierSettings
     knobs: Sequence[Knob]
@@ -121,7 +121,7 @@ class ClassifierPlan:
             }
         )
 
-    def pieces(self, cases: Sequence[Case]) -> list[list[int]]:
+    def pieces(self, cases: Cases) -> list[list[int]]:
         pieces, student = WordPieces(self.encoder.vocabulary), self.material.student
         return [pieces.marked(question_of(student, case), self.settings.max_length) for case in cases]
 

@@ -7,7 +7,7 @@ Source: trl 1.16.0, SFTTrainer._prepare_dataset; unsloth-zoo, sft_prepare_datase
 Pre-Tokenized Dataset".
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -18,6 +18,7 @@ from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.train.plan import Planned
 from tuneworthy.train.render import TokenRow
 from tuneworthy.train.settings import TrainingSettings
+from tuneworthy.types import NamedTexts, Texts
 
 # File of the rows.
 ROWS = "rows.jsonl"
@@ -29,8 +30,8 @@ class TrainerFormat:
     """A trainer: the file of its template and run, the command that starts it, and differences from `train`."""
 
     file: str
-    command: Sequence[str]
-    notes: Sequence[str]
+    command: Texts
+    notes: Texts
 
 
 FORMATS = {
@@ -46,9 +47,9 @@ FORMATS = {
 class Emitted:
     """Files of a run, by name; the first is the main file."""
 
-    files: Mapping[str, str]
-    command: Sequence[str]
-    notes: Sequence[str]
+    files: NamedTexts
+    command: Texts
+    notes: Texts
 
     @property
     def main(self) -> str:

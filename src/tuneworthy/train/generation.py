@@ -9,7 +9,7 @@ from itertools import takewhile
 from logging import ERROR, getLogger
 from typing import Any
 
-from tuneworthy.types import Say, TokenLists
+from tuneworthy.types import Say, Texts, TokenLists
 
 BATCH = 32
 # Most tokens of all prompts and answers of a batch: what a model caches of each (at 7B up to 0.5 MiB) has to fit.
@@ -87,7 +87,7 @@ def answers(
     *,
     ends: Sequence[int],
     max_tokens: int,
-    stop: Sequence[str] = (),
+    stop: Texts = (),
     advance: Advance = lambda _: None,
 ) -> list[tuple[str, str]]:
     """Return the greedy answer of each prompt, and why it ended: `stop` or `length`.

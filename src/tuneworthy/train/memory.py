@@ -21,7 +21,7 @@ from tuneworthy.train.gpus import GIB, gpus_of_at_least
 from tuneworthy.train.row_lengths import RowLengths
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import Shape
-from tuneworthy.types import Bounds, JsonObject
+from tuneworthy.types import Bounds, JsonObject, Texts
 
 Device = Literal["cpu", "cuda"]
 # Bytes of a weight in NF4 with double quantisation: 4 bits, 8 for the scale per 64, 32 for the scale per 64 ·
@@ -223,7 +223,7 @@ class MemoryFit:
     settings: TrainingSettings
     estimate: MemoryEstimate
     available: float
-    instead: Sequence[str] = ()
+    instead: Texts = ()
 
     def to_dict(self) -> JsonObject:
         return {
@@ -253,7 +253,7 @@ def fits(
 
 def what_would_fit(
     shape: Shape, settings: TrainingSettings, available: float, device: Device, rows: Sequence[RowLengths]
-) -> Sequence[str]:
+) -> Texts:
     """Return the changes to a run of one row that fit, and GPUs that are large enough."""
     length, method = settings.max_length // 2, {"full": "lora", "lora": "qlora"}.get(settings.method)
     changes: dict[str, JsonObject] = {

@@ -1,7 +1,7 @@
 """`tuneworthy plan` as a whole: what a project would be trained with, what that needs, and how long it takes."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +24,7 @@ from tuneworthy.train.render import Rendered, Renderer, TokenRow
 from tuneworthy.train.row_lengths import RowLengths, count, estimate
 from tuneworthy.train.shape import Shape, count_layers, read_shape
 from tuneworthy.train.training_rows import Material, gather, start_of
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonObject, NamedInts
 
 # What torch, transformers, peft and trl take before anything is loaded (0.45 GB measured), bytes.
 IMPORTS = 0.5 * GIB
@@ -63,7 +63,7 @@ class Planned:
     rehearsal: Sequence[TokenRow] | None = None
 
     @property
-    def left_out(self) -> Mapping[str, int]:
+    def left_out(self) -> NamedInts:
         """How many rows are not trained on, by reason (`render.REASONS`); empty before rows are rendered."""
         return {} if self.rendered is None else self.rendered.reasons
 

@@ -8,7 +8,6 @@ data of anybody is needed, and no regression set is seen. They fill whole optimi
 """
 
 import gc
-from collections.abc import Sequence
 from dataclasses import asdict
 from math import ceil
 from pathlib import Path
@@ -22,7 +21,7 @@ from tuneworthy.train.generation import Advance, answer_ids, answering_mode, pro
 from tuneworthy.train.render import Renderer, RowChat, TokenRow
 from tuneworthy.train.row_lengths import RowLengths
 from tuneworthy.train.settings import TrainingSettings
-from tuneworthy.types import Say, content_hash
+from tuneworthy.types import Say, Texts, content_hash
 
 # Version of how rows are written: with another one they are written again.
 VERSION = 1
@@ -156,7 +155,7 @@ def _questions(model: Any, base: Base, turn: tuple[list[int], int], n: int, adva
     return list(questions)[:n]
 
 
-def _answered(model: Any, base: Base, renderer: Renderer, questions: Sequence[str], advance: Advance) -> list[TokenRow]:
+def _answered(model: Any, base: Base, renderer: Renderer, questions: Texts, advance: Advance) -> list[TokenRow]:
     """Return the questions with their answers as rows, but for those that the template refuses or nothing answers.
 
     An answer is stored as the ids that the model gave: as text, a template may change it.

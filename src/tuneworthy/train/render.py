@@ -10,7 +10,7 @@ prompt before it. That the first begins with the second, in text and in ids, is 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -19,7 +19,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat, ChatTemplate
 from tuneworthy.train import messages
 from tuneworthy.train.batch_layout import IGNORED
-from tuneworthy.types import JsonObject, Turns, role_of, text_of
+from tuneworthy.types import JsonObject, NamedInts, Texts, Turns, role_of, text_of
 
 # Around what is supervised, where colours cannot be shown.
 OPEN, CLOSE = "⟦", "⟧"
@@ -116,7 +116,7 @@ class Rendered:
     pairs: tuple[TokenPair, ...] = ()
 
     @property
-    def reasons(self) -> Mapping[str, int]:
+    def reasons(self) -> NamedInts:
         return Counter(self.left_out.values())
 
     @property
@@ -231,7 +231,7 @@ class Renderer:
             )
         return rendered
 
-    def pairs(self, chats: Sequence[RowChat], worse: Sequence[str], max_length: int) -> Rendered:
+    def pairs(self, chats: Sequence[RowChat], worse: Texts, max_length: int) -> Rendered:
         """Render pairs: as `rows` the chats, and each again with its worse answer as the last turn.
 
         Args:

@@ -17,7 +17,7 @@ from tuneworthy.providers.model_safety import read_config
 from tuneworthy.train import messages
 from tuneworthy.train.attention import supports
 from tuneworthy.train.settings import ALL_LINEAR
-from tuneworthy.types import JsonMapping, frozen
+from tuneworthy.types import JsonMapping, Texts, frozen
 
 # Largest number that a width or a vocabulary may be.
 MAX_SIZE = 2**24
@@ -151,7 +151,7 @@ class Shape:
     def mlp_share(self) -> float:
         return sum(layer.n_params for layer in self.linears if not layer.attention) / self.n_linear
 
-    def adapted(self, target_modules: str | Sequence[str] = ALL_LINEAR) -> Sequence[LinearLayer]:
+    def adapted(self, target_modules: str | Texts = ALL_LINEAR) -> Sequence[LinearLayer]:
         """Return the linear layers that get adapters.
 
         Raises:
@@ -169,7 +169,7 @@ class Shape:
             )
         return layers
 
-    def n_lora(self, rank: int, target_modules: str | Sequence[str] = ALL_LINEAR) -> int:
+    def n_lora(self, rank: int, target_modules: str | Texts = ALL_LINEAR) -> int:
         """Return the parameters of adapters: the sum of rank · (d_in + d_out).
 
         Source: arXiv 2106.09685, section 4.

@@ -27,7 +27,9 @@ from tuneworthy.train import messages
 from tuneworthy.train.render import Rendered, Renderer, RowChat
 from tuneworthy.types import (
     Case,
+    Cases,
     Example,
+    Examples,
     JsonMapping,
     JsonObject,
     Response,
@@ -285,7 +287,7 @@ def _ungated(project: Project, dataset: Dataset, say: Say) -> list[Example]:
     return rows
 
 
-def kind_of(store: Folder, cases: Sequence[Case], rows: Sequence[Example]) -> Kind:
+def kind_of(store: Folder, cases: Cases, rows: Examples) -> Kind:
     stored = store.read("split", StoredSplit)
     if stored is None:
         return guess_kind([case.expected for case in cases if case.labelled])
@@ -294,7 +296,7 @@ def kind_of(store: Folder, cases: Sequence[Case], rows: Sequence[Example]) -> Ki
 
 
 def _hold_out(
-    project: Project, rows: Sequence[Example], cases: Sequence[Case], kind: Kind
+    project: Project, rows: Examples, cases: Cases, kind: Kind
 ) -> tuple[TaskMetric | None, list[Example], list[str]]:
     if project.graders[0].type == "judge":
         return None, [*rows], ["No early stopping: the first grader is a judge, which would need model calls."]
@@ -324,7 +326,7 @@ def _hold_out(
     return TaskMetric(grader=own_grader(project, cases, train, kind), cases=tuple(held_out.values())), train, notes
 
 
-def own_grader(project: Project, cases: Sequence[Case], rows: Sequence[Example], kind: Kind) -> Grader:
+def own_grader(project: Project, cases: Cases, rows: Examples, kind: Kind) -> Grader:
     """Return the project's first grader.
 
     Args:

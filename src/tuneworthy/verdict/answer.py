@@ -8,7 +8,7 @@ import orjson
 from tuneworthy.errors import join_sentences
 from tuneworthy.money.results import EconomicsResult, Fact
 from tuneworthy.money.serving import Way, hardware_table
-from tuneworthy.types import JsonObject, frozen
+from tuneworthy.types import JsonObject, Texts, frozen
 from tuneworthy.verdict.base import (
     DomainText,
     ErrorShare,
@@ -61,7 +61,7 @@ class Verdict:
     outcome: Outcome
     stage: Stage
     reason_code: str
-    reasons: Sequence[str]
+    reasons: Texts
     gates: Sequence[GateResult]
     errors: Sequence[ErrorShare]
     forecast: Forecast
@@ -71,12 +71,12 @@ class Verdict:
     options: Sequence[Option] = ()
     recommendation: str | None = None
     best_within_bill: str | None = None
-    after_gates: Sequence[str] = ()
+    after_gates: Texts = ()
     domain_text: DomainText | None = None
     label_ceiling: LabelCeiling | None = None
     training: TrainingAdvice = field(default_factory=TrainingAdvice)
-    would_change: Sequence[str] = ()
-    stale: Sequence[str] = ()
+    would_change: Texts = ()
+    stale: Texts = ()
 
     def to_dict(self) -> JsonObject:
         """Return the contract of `decide --json`: plain data, `class` for the name of an error class."""

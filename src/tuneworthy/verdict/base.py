@@ -3,14 +3,14 @@
 Values only. Each part is computed in a file of its own and stored or shown as plain data.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import field, fields
 from enum import StrEnum
 from typing import Literal
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.rules import Status
-from tuneworthy.types import Bounds, JsonMapping, frozen
+from tuneworthy.types import Bounds, JsonMapping, NamedFloats, Texts, frozen
 
 # The rung of tuned models.
 TUNED = "fine_tune"
@@ -85,7 +85,7 @@ class ErrorShare:
     ci95: Bounds
     fixed_by: str
     probe: str
-    limits: Sequence[str] = ()
+    limits: Texts = ()
 
 
 @frozen
@@ -109,7 +109,7 @@ class LabelCeiling:
     ci95: Bounds
     ceiling: float
     n: int
-    scores: Mapping[str, float] = field(default_factory=dict)
+    scores: NamedFloats = field(default_factory=dict)
     decides: bool | None = None
     uncorrected: bool = False
     to_label: int = 0

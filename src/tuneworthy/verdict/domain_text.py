@@ -6,7 +6,7 @@ sentence, and both are cut to the length of the shorter one. No test case is rea
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from math import log
@@ -16,7 +16,7 @@ from tuneworthy.dataset.checks.language import language_of
 from tuneworthy.errors import OutsideFault, ProviderError, UserError, join_sentences
 from tuneworthy.ladder.session import Session
 from tuneworthy.providers.base import Provider
-from tuneworthy.types import Names, OutputFormat, Request, content_hash
+from tuneworthy.types import NamedFloats, OutputFormat, Request, Texts, content_hash
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import DomainText
 
@@ -66,7 +66,7 @@ async def measure_domain(session: Session) -> None:
     session.folder.write(FILE, {"of": _fingerprint(session), "text": asdict(result)})
 
 
-async def logprobs_of(provider: Provider, texts: Names) -> dict[str, float]:
+async def logprobs_of(provider: Provider, texts: Texts) -> dict[str, float]:
     """Return the natural log-probability per text that the provider could score."""
     scored: dict[str, float] = {}
     for start in range(0, len(texts), BATCH):
@@ -82,7 +82,7 @@ def scorer(project: Project) -> str | None:
     )
 
 
-def incomparable(texts: Names) -> str:
+def incomparable(texts: Texts) -> str:
     """Say why texts cannot be compared with general English; "" if they can.
 
     >>> incomparable(["Где моя карта?"] * 20)
@@ -108,7 +108,7 @@ def texts_of(session: Session) -> list[str]:
     ]
     rng = random.Random(session.project.split.seed)
 
-    def draw(texts: Names, most: int) -> list[str]:
+    def draw(texts: Texts, most: int) -> list[str]:
         long_enough = sorted(text for text in {" ".join(text.split()) for text in texts} if _size(text) >= MIN_BYTES)
         return rng.sample(long_enough, min(most, len(long_enough)))
 
@@ -116,7 +116,7 @@ def texts_of(session: Session) -> list[str]:
     return [*draw([case.text for case in session.split.dev], MAX_TEXTS - len(drawn)), *drawn]
 
 
-def paired(texts: Names) -> Iterator[tuple[str, str]]:
+def paired(texts: Texts) -> Iterator[tuple[str, str]]:
     """Yield each text with a general sentence, both cut to the length of the shorter one."""
     sentences = sorted(
         files("tuneworthy.verdict").joinpath("general_sentences.txt").read_text(encoding="utf-8").splitlines(),
@@ -128,7 +128,7 @@ def paired(texts: Names) -> Iterator[tuple[str, str]]:
         yield _cut(text, size), _cut(sentence, size)
 
 
-def compared(pairs: Sequence[tuple[str, str]], logprobs: Mapping[str, float]) -> DomainText:
+def compared(pairs: Sequence[tuple[str, str]], logprobs: NamedFloats) -> DomainText:
     """Return the bits per byte of both sides of the pairs, from natural log-probabilities."""
     scored = [pair for pair in pairs if logprobs.keys() >= {*pair}]
     if len(scored) < MIN_TEXTS:

@@ -18,7 +18,7 @@ from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.intervals import clopper_pearson
-from tuneworthy.types import JsonMapping, JsonObject, NamedTexts, Names, Variant, content_hash, frozen
+from tuneworthy.types import JsonMapping, JsonObject, NamedTexts, Texts, Variant, content_hash, frozen
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import ErrorClass, ErrorShare
 
@@ -171,7 +171,7 @@ class ErrorAnalysis:
     answers: NamedTexts = field(default_factory=dict)
     not_probed: NamedTexts = field(default_factory=dict)
     rated: bool = True
-    stronger: Names = ()
+    stronger: Texts = ()
     pass_rate: float | None = None
     calls: int = 0
     cost_usd: float = 0.0
@@ -181,7 +181,7 @@ def rows_of(
     classes: Mapping[str, ErrorClass],
     probed: Collection[str],
     *,
-    limits: Mapping[str, Names] | None = None,
+    limits: Mapping[str, Texts] | None = None,
     real: float = 1.0,
     unseen: int = 0,
     grader: str = "",

@@ -24,7 +24,7 @@ from tuneworthy.money.results import EconomicsResult
 from tuneworthy.regressions.compare import RegressionResult
 from tuneworthy.stats.intervals import lower_bound, target_status, upper_bound
 from tuneworthy.stats.ratios import LEAST_GROUPS
-from tuneworthy.types import MOST_UNSCORED, Bounds, JsonMapping, NamedTexts, Names, frozen
+from tuneworthy.types import MOST_UNSCORED, Bounds, JsonMapping, NamedFloats, NamedInts, NamedTexts, Texts, frozen
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import TUNED, DomainText, ErrorShare, Forecast, LabelCeiling, Target, TrainingReason
 
@@ -178,16 +178,16 @@ class DatasetEvidence:
     version: str
     n_rows: int
     broken: str = ""
-    failed: Names = ()
+    failed: Texts = ()
     overlaps: str = ""
     n_near: int = 0
-    changed: Names = ()
+    changed: Texts = ()
     review: Literal["no_plan", "open", "accepted", "rejected"] = "no_plan"
     review_words: str = ""
     bound: float | None = None
     effect: Effect | None = None
     effect_words: str = ""
-    lost: Names = ()
+    lost: Texts = ()
     terms: Literal["pass", "fail", "unknown", "not_applicable"] = "unknown"
     terms_words: str = ""
     newer: str = ""
@@ -204,7 +204,7 @@ class PilotEvidence:
     """
 
     n: int
-    changed: Names = ()
+    changed: Texts = ()
     built_gain: tuple[float, Bounds] | None = None
 
 
@@ -222,7 +222,7 @@ class ProofEvidence:
 
     status: Literal["pass", "fail", "unknown"]
     detail: str = ""
-    changed: Names = ()
+    changed: Texts = ()
     numbers: JsonMapping = field(default_factory=dict)
 
 
@@ -251,8 +251,8 @@ class TrainingEvidence:
     adapter: str | None = None
     tuned: TunedDetail | None = None
     regressions: Sequence[RegressionResult] = ()
-    sets_missing: Names = ()
-    changed: Names = ()
+    sets_missing: Texts = ()
+    changed: Texts = ()
 
     @property
     def rival(self) -> str:
@@ -340,25 +340,25 @@ class Evidence:
     n_test: int = 0
     additions: int = 0
     n_groups: float | None = None
-    overlaps: Mapping[str, int] = field(default_factory=dict)
-    stale: Names = ()
+    overlaps: NamedInts = field(default_factory=dict)
+    stale: Texts = ()
     accept: str = ""
-    errors_stale: Names = ()
+    errors_stale: Texts = ()
     has_examples: bool = True
     only_dev: bool = False
     lacking: NamedTexts = field(default_factory=dict)
-    left_out: Names = ()
+    left_out: Texts = ()
     other_models: int = 0
     barred_models: int = 0
     differences: Sequence[RungDifference] = ()
     distinct_differences: Sequence[RungDifference] = ()
     balance: LabelBalance | None = None
-    label_cases: Mapping[str, int] = field(default_factory=dict)
-    critical: Mapping[str, float] = field(default_factory=dict)
+    label_cases: NamedInts = field(default_factory=dict)
+    critical: NamedFloats = field(default_factory=dict)
     style_grader: bool = False
     preferences: bool = False
     limits: Constraints = field(default_factory=Constraints)
-    unpriced: Names = ()
+    unpriced: Texts = ()
     long_prompt: bool = False
     documents: bool = False
     documents_named: bool = False

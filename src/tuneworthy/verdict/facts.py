@@ -10,7 +10,7 @@ from typing import Literal
 
 from tuneworthy.config.serving import keeps_p95, may_serve
 from tuneworthy.money.economics import can_pay, cost_is_a_reason
-from tuneworthy.types import Bounds, frozen
+from tuneworthy.types import Bounds, NamedTexts, frozen
 from tuneworthy.verdict.base import ErrorShare, GateResult
 from tuneworthy.verdict.error_analysis import LABELS
 from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, most_of
@@ -195,7 +195,7 @@ def _can_distil(evidence: Evidence, option: Option, measured: Sequence[Option]) 
     return any(keeps_p95(limits, one.latency_p95_ms, one.latency_p95_ci) for one in others) or None
 
 
-def _levers(evidence: Evidence, status: Mapping[str, str]) -> dict[str, bool | None]:
+def _levers(evidence: Evidence, status: NamedTexts) -> dict[str, bool | None]:
     """Return for each class of failures whether an untried lever fixes most of its failures.
 
     A rung that can still be compared is left to `could_meet`: once it was compared, the lever is spent.

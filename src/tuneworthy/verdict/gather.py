@@ -27,7 +27,7 @@ from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.train.messages import SET_BASE
 from tuneworthy.train.plan import Expected, expect
-from tuneworthy.types import Case, CaseOrExample, Cases, Names
+from tuneworthy.types import Case, CaseOrExample, Cases, Texts
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.domain_text import domain_of
 from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model, load_error_analysis
@@ -111,7 +111,7 @@ def evidence_of(
     data: TaskData | None,
     record: RunRecord | None,
     *,
-    stale: Names,
+    stale: Texts,
     expect: Callable[[int], Expected | None] = lambda _: None,
 ) -> Evidence:
     """Return what the folder of a project shows without opening a session; what only a verdict needs is left unknown.

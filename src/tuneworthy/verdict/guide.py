@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from tuneworthy.config.task import Problem
 from tuneworthy.errors import UnknownName
 from tuneworthy.store.shapes import bundled
-from tuneworthy.types import JsonObject, Names, frozen
+from tuneworthy.types import JsonObject, Texts, frozen
 
 Training = Literal["yes", "no", "conditional"]
 
@@ -31,7 +31,7 @@ class Cell:
     value: str
     source: str = ""
     why: str = ""
-    rungs: Names = ()
+    rungs: Texts = ()
 
 
 @frozen

@@ -7,7 +7,7 @@ Invariants: a case never changes its stratum, and the sample of a stratum is ran
 inclusion probability give the share in all of test, whatever the failures have in common.
 """
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Sequence, Set
 from dataclasses import replace
 from functools import partial
 from math import sqrt
@@ -20,7 +20,7 @@ from tuneworthy.ladder.commands.case_answers import StoredAnswers
 from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.intervals import clopper_pearson, lower_bound, upper_bound
-from tuneworthy.types import Bounds, Case, JsonMapping, frozen
+from tuneworthy.types import Bounds, Case, Cases, JsonMapping, NamedFloats, Texts, frozen
 from tuneworthy.verdict.base import LabelCeiling
 from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, with_eligible_best
 from tuneworthy.verdict.suspects import DRAW_SEED, RELABELLED, SESSION, contradicts, read_relabelled
@@ -134,7 +134,7 @@ async def with_audit(evidence: Evidence, session: Session) -> Evidence:
     return replace(evidence, label_ceiling=replace(ceiling, decides=decides))
 
 
-def _count(cases: Sequence[str], labelled: Collection[str], wrong: Set[str]) -> Stratum:
+def _count(cases: Texts, labelled: Collection[str], wrong: Set[str]) -> Stratum:
     seen = [name for name in cases if name in labelled]
     return len(cases), len(seen), len(wrong & {*seen})
 
@@ -143,7 +143,7 @@ def _decides(
     ceiling: Bounds,
     target: float,
     failures: tuple[int, int],
-    scores: Mapping[str, float],
+    scores: NamedFloats,
     *,
     enough: bool,
     all_right: bool,
@@ -183,7 +183,7 @@ class _Audited:
         n_test: Cases in all strata.
     """
 
-    cases: Sequence[Case]
+    cases: Cases
     labels: JsonMapping
     unseen: Floats
     corrected: Bools

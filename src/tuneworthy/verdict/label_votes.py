@@ -16,7 +16,7 @@ from tuneworthy.arrays import Floats, Ints
 from tuneworthy.classical.base import CLASSICAL_MODELS, ProbabilisticModel, QuestionAnswer
 from tuneworthy.graders.base import accepted
 from tuneworthy.ladder.session import Session
-from tuneworthy.types import frozen
+from tuneworthy.types import NamedFloats, NamedInts, NamedTexts, Texts, frozen
 
 # The vote for the label as it is.
 GIVEN = "\0given"
@@ -85,18 +85,18 @@ class Suspicion:
         most: Probability that wrong labels are more than half of the failures.
     """
 
-    suspected: Mapping[str, str] = field(default_factory=dict)
-    doubtful: Mapping[str, str] = field(default_factory=dict)
+    suspected: NamedTexts = field(default_factory=dict)
+    doubtful: NamedTexts = field(default_factory=dict)
     most: float = 0.0
 
 
 def suspect(
-    votes: Mapping[str, Mapping[str, str]],
+    votes: Mapping[str, NamedTexts],
     *,
     subject: str,
-    labels: Mapping[str, str],
+    labels: NamedTexts,
     n_answers: int,
-    weights: Mapping[str, float] | None = None,
+    weights: NamedFloats | None = None,
 ) -> Suspicion:
     """Return whose label is probably wrong, from how voters of different families vote on all cases.
 
@@ -150,9 +150,7 @@ def suspect(
     return Suspicion(suspected=found, doubtful=doubtful, most=float(likely[share > 0.5].sum()))
 
 
-def _silenced(
-    votes: Mapping[str, Mapping[str, str]], labels: Mapping[str, str], weights: Mapping[str, float]
-) -> dict[str, dict[str, str]]:
+def _silenced(votes: Mapping[str, NamedTexts], labels: NamedTexts, weights: NamedFloats) -> dict[str, dict[str, str]]:
     """Take the votes of each family against labels that it mostly gets wrong: it does not know them."""
     right: dict[tuple[str, str], float] = defaultdict(float)
     total: dict[tuple[str, str], float] = defaultdict(float)
@@ -172,7 +170,7 @@ def _silenced(
     }
 
 
-def _chances(patterns: Ints, counts: Floats, names: Sequence[str], wrong: int) -> tuple[Floats, Floats]:
+def _chances(patterns: Ints, counts: Floats, names: Texts, wrong: int) -> tuple[Floats, Floats]:
     """Return how likely each combination of shares is, `(n_nodes,)`, and what is right in each pattern under it.
 
     The latter is `(n_nodes, n_patterns, n_truths)`: the label, then the other answers named, then any other answer.
@@ -253,7 +251,7 @@ def classifier_votes(session: Session) -> dict[str, str] | None:
     }
 
 
-def _out_of_fold(rows: Sequence[QuestionAnswer], folds: Ints, column: Mapping[str, int], seed: int) -> Floats | None:
+def _out_of_fold(rows: Sequence[QuestionAnswer], folds: Ints, column: NamedInts, seed: int) -> Floats | None:
     chances = np.zeros((len(rows), len(column)))
     for fold in range(FOLDS):
         fitted = CLASSICAL_MODELS.get("linear")([row for row, of in zip(rows, folds, strict=True) if of != fold], seed)

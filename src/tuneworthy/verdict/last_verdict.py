@@ -8,7 +8,7 @@ it was computed from, and its last day has not passed.
 from contextlib import suppress
 from datetime import date, timedelta
 from hashlib import sha256
-from typing import Any, NotRequired
+from typing import NotRequired
 
 import orjson
 
@@ -18,7 +18,7 @@ from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord, shaped
 from tuneworthy.store.signatures import document_origin, signed_document
-from tuneworthy.types import Names, content_hash, frozen
+from tuneworthy.types import JsonObject, Texts, content_hash, frozen
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.suspects import suspects_path
 
@@ -51,7 +51,7 @@ class StoredHashes(OpenRecord):
 
     of: dict[str, str]
     tried: NotRequired[list[str]]
-    next_action: NotRequired[dict[str, Any]]
+    next_action: NotRequired[JsonObject]
 
 
 @frozen
@@ -72,7 +72,7 @@ class StoredVerdict:
         return not self.changed
 
 
-def store_verdict(project: Project, verdict: Verdict, tried: Names = ()) -> None:
+def store_verdict(project: Project, verdict: Verdict, tried: Texts = ()) -> None:
     """Store a verdict, with the commands that were tried (see `tried_commands`)."""
     document = orjson.loads(orjson.dumps(verdict, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)) | {
         "of": _hashes(project),

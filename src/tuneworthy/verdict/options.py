@@ -13,7 +13,7 @@ from tuneworthy.ladder.record import DistinctScore, RungRecord
 from tuneworthy.money.results import EconomicsResult
 from tuneworthy.money.serving import SAVING, YOURS, RunningCost, saves
 from tuneworthy.text import plural
-from tuneworthy.types import Bounds, frozen
+from tuneworthy.types import Bounds, Texts, frozen
 from tuneworthy.verdict.base import TUNED, Target
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 
@@ -92,7 +92,7 @@ class Option:
     one_off_usd: float | None = None
     share_sent: float | None = None
     needs: str = ""
-    notes: Sequence[str] = ()
+    notes: Texts = ()
 
     @property
     def usd_by_answer(self) -> float | None:

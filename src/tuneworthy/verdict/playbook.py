@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, get_args
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.text import count
-from tuneworthy.types import JsonObject, Names, frozen
+from tuneworthy.types import JsonObject, Texts, frozen
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.answer import Verdict, answer_of
 from tuneworthy.verdict.base import Cost, GateResult, Outcome, Stage
@@ -25,8 +25,8 @@ class StepRow(NamedTuple):
 
     day: str
     title: str
-    gates: Names = ()
-    rungs: Names = ()
+    gates: Texts = ()
+    rungs: Texts = ()
     do: str = ""
 
 
@@ -86,7 +86,7 @@ class ProjectState:
     fault: str = ""
     quick: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     verdict: Verdict | None = None
-    verdict_stale: Names = ()
+    verdict_stale: Texts = ()
     costs: Mapping[str, Cost] = field(default_factory=dict)
 
     @property
@@ -129,7 +129,7 @@ class Checklist:
     steps: Sequence[Step]
     next: Step | None
     action: str = ""
-    notes: Names = ()
+    notes: Texts = ()
 
     def to_dict(self) -> JsonObject:
         """Return plain JSON-able data; `next` is the name of the step."""
@@ -210,7 +210,7 @@ def _lever(state: ProjectState, gates: Gates, name: str) -> Judged:
     return _compare(state, untested or STEPS[name].rungs, text, do)
 
 
-def _compare(state: ProjectState, untested: Names, text: str, do: str) -> Judged:
+def _compare(state: ProjectState, untested: Texts, text: str, do: str) -> Judged:
     run = [rung for rung in untested if rung in state.costs] or untested
     for rung in run:
         if rung in state.quick:

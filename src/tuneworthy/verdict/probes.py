@@ -26,7 +26,7 @@ from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.rungs.model import on_model
 from tuneworthy.ladder.session import Session
 from tuneworthy.text import plural
-from tuneworthy.types import Case, Cases, JsonMapping, NamedTexts, Names, Trace, Variant, canonical
+from tuneworthy.types import Case, Cases, JsonMapping, NamedTexts, Texts, Trace, Variant, canonical
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.error_analysis import (
     FILE,
@@ -411,7 +411,7 @@ class _Probing:
         return GIVEN if right else answer_key(text, self.session.task.kind, self.session.task.labels)
 
 
-def answer_key(text: str, kind: str, labels: Names) -> str:
+def answer_key(text: str, kind: str, labels: Texts) -> str:
     """Return what makes two answers the same; "" for an answer that cannot be read.
 
     >>> answer_key(" Red. ", "label", ("red", "blue")), answer_key("pink", "label", ("red", "blue"))
@@ -427,7 +427,7 @@ def answer_key(text: str, kind: str, labels: Names) -> str:
     )
 
 
-def form(case: Case, text: str, reason: str, labels: Names, schema: JsonMapping | None) -> tuple[bool, bool]:
+def form(case: Case, text: str, reason: str, labels: Texts, schema: JsonMapping | None) -> tuple[bool, bool]:
     """Say whether the form of a wrong answer is wrong, and whether it is right when it is read leniently.
 
     Args:

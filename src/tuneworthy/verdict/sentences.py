@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tuneworthy.errors import join_sentences
 from tuneworthy.money.economics import money_sentence, monthly_saving
 from tuneworthy.text import plural
+from tuneworthy.types import Texts
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import ErrorShare, GateResult
 from tuneworthy.verdict.error_analysis import FIXED_BY, LABELS
@@ -309,7 +310,7 @@ def could_meet(case: Deliberation, subject: str) -> str:
     return join_sentences(_rungs_open(runnable), *(missing[name] for name in missing if name in rungs))
 
 
-def _rungs_open(rungs: Sequence[str]) -> str:
+def _rungs_open(rungs: Texts) -> str:
     if not rungs:
         return ""
     names, n = ", ".join(rungs), len(rungs)

@@ -4,7 +4,7 @@ Not only of those that models suspect: what they do not see would count as right
 the outcome hangs on.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from tuneworthy.graders.text import normalise
 from tuneworthy.ladder.task_data import TaskData
 from tuneworthy.stats.intervals import lower_bound, upper_bound
 from tuneworthy.store import Folder
-from tuneworthy.types import Bounds, JsonMapping, JsonObject, frozen
+from tuneworthy.types import Bounds, JsonMapping, JsonObject, Texts, frozen
 from tuneworthy.verdict.error_analysis import FILE, ErrorAnalysis
 from tuneworthy.verdict.evidence import LEVER_ALPHA
 
@@ -134,7 +134,7 @@ def _order(report: ErrorAnalysis) -> list[str]:
     return sorted(report.answers, key=partial(rank, DRAW_SEED))
 
 
-def _unbroken(order: Sequence[str], labelled: Collection[str]) -> int:
+def _unbroken(order: Texts, labelled: Collection[str]) -> int:
     """Return how many of the first cases are labelled without a gap, so that they stay a random draw."""
     return next((index for index, case in enumerate(order) if case not in labelled), len(order))
 

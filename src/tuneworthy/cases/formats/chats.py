@@ -1,12 +1,11 @@
 """Chat messages: checked, and brought to the OpenAI shape with text content."""
 
 import unicodedata
-from collections.abc import Sequence
 from typing import Any
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.readers.faults import RowFault, show
-from tuneworthy.types import Message, Turns, calls_of, role_of, text_of
+from tuneworthy.types import Message, Messages, Turns, calls_of, role_of, text_of
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 _UNSEEN = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
@@ -101,5 +100,5 @@ def check_chat(turns: Turns) -> Turns:
     return turns
 
 
-def turns_text(turns: Sequence[Message]) -> str:
+def turns_text(turns: Messages) -> str:
     return "\n".join(text_of(m) for m in turns if role_of(m) not in {"system", "developer"})

@@ -16,7 +16,7 @@ from tuneworthy.cases import messages
 from tuneworthy.cases.formats.registry import Convert, Fields
 from tuneworthy.cases.readers.faults import Journal, RowFault, show
 from tuneworthy.errors import did_you_mean
-from tuneworthy.types import JsonMapping, JsonObject
+from tuneworthy.types import JsonMapping, JsonObject, Texts
 
 INPUT_NAMES = ("input", "question", "text", "prompt", "query", "utterance", "message", "user", "instruction")
 EXPECTED_NAMES = (
@@ -93,7 +93,7 @@ def _rank(name: str, cells: Sequence[Any]) -> tuple[bool, int, int]:
     return not about, sum(known) or int(not words.isdisjoint(INPUT_NAMES)), sum(len(str(cell)) for cell in cells)
 
 
-def find_column(keys: Iterable[str], names: Sequence[str]) -> str | None:
+def find_column(keys: Iterable[str], names: Texts) -> str | None:
     by_lower = {key.lower(): key for key in keys}
     return next((by_lower[name] for name in names if name in by_lower), None)
 
@@ -116,7 +116,7 @@ class Columns:
         read: Convert,
         keys: Set[str],
         journal: Journal,
-        inputs: Sequence[str] = (),
+        inputs: Texts = (),
         expected: str | None = None,
         *,
         keep_rest: bool = False,

@@ -5,7 +5,7 @@ fault.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -14,7 +14,7 @@ from tuneworthy.cases import messages
 from tuneworthy.cases.formats.chats import ROLES
 from tuneworthy.cases.formats.values import at, dict_at, first_at, word_at
 from tuneworthy.cases.readers.faults import Dropped, RowFault
-from tuneworthy.types import JsonObject, Message
+from tuneworthy.types import JsonObject, Messages
 
 _ROLE_NAMES = {"human": "user", "ai": "assistant", "model": "assistant", "function": "tool"}
 _TEXTS = frozenset({"text", "input_text", "output_text"})
@@ -82,7 +82,7 @@ def is_written_down(text: str) -> bool:
     return _AS_OBJECT.match(text) is not None
 
 
-def check_words(turns: Sequence[Message]) -> None:
+def check_words(turns: Messages) -> None:
     """Look at a converted conversation once more, whatever converted it: no answer is messages that were written down.
 
     Raises:

@@ -1,6 +1,5 @@
 """Tools and calls of tools, brought to the OpenAI shape: ids on every call, arguments as the text of a JSON object."""
 
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -9,7 +8,7 @@ import orjson
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.values import at
 from tuneworthy.cases.readers.faults import RowFault
-from tuneworthy.types import JsonObject, Message, Turns, role_of
+from tuneworthy.types import JsonObject, Message, Messages, Turns, role_of
 
 
 def tools_of(value: Any) -> list[JsonObject]:
@@ -40,7 +39,7 @@ def tools_of(value: Any) -> list[JsonObject]:
     return out
 
 
-def with_calls(turns: Sequence[Message]) -> Turns:
+def with_calls(turns: Messages) -> Turns:
     """Return messages whose calls are in the OpenAI shape, and whose results name the call that they answer.
 
     Ids that are missing are ``call_0``, ``call_1``, in order; a result without one answers the first open call.
@@ -74,7 +73,7 @@ def with_calls(turns: Sequence[Message]) -> Turns:
     return tuple(out)
 
 
-def with_weights(turns: Sequence[Message]) -> Turns:
+def with_weights(turns: Messages) -> Turns:
     """Return messages in which Axolotl's `train` is OpenAI's `weight`: whether an answer is learned from."""
     return tuple(
         {key: item for key, item in message.items() if key != "train"} | {"weight": int(message["train"])}

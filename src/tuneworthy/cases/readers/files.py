@@ -11,7 +11,7 @@ import gzip
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, zip_longest
@@ -28,7 +28,7 @@ from tuneworthy.cases.readers.table_child import json_bytes, table_rows
 from tuneworthy.errors import UserError
 from tuneworthy.extras import require
 from tuneworthy.input_files import open_input
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonObject, Texts
 from tuneworthy.yaml_text import check_size
 
 Container = Literal["jsonl", "json", "csv", "excel", "parquet", "yaml"]
@@ -426,7 +426,7 @@ def _csv_rows(path: Path, journal: Journal) -> Iterator[tuple[int, list[str] | N
         lines.faulty = 0
 
 
-def _is_header(names: Sequence[str], journal: Journal) -> bool:
+def _is_header(names: Texts, journal: Journal) -> bool:
     """Return whether names can be those of columns; else the journal has the fault."""
     repeated = sorted(name for name, n in Counter(names).items() if n > 1)
     if len(names) > MAX_COLUMNS:

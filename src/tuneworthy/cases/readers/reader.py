@@ -32,7 +32,7 @@ from tuneworthy.cases.readers.faults import (
 from tuneworthy.cases.readers.files import Row, Rows, RowSource, open_rows
 from tuneworthy.errors import DataError
 from tuneworthy.registry import Registry
-from tuneworthy.types import UNLABELLED, Case, Example, Examples, JsonObject, canonical, content_hash
+from tuneworthy.types import UNLABELLED, Case, Example, Examples, JsonObject, Texts, canonical, content_hash
 
 R = TypeVar("R", Case, Example)
 # Lines with the fields of a row; None where the journal got the row.
@@ -105,7 +105,7 @@ _EXAMPLES = _Noun(EXAMPLE_FORMATS, native_example, "examples", keep_rest=True)
 class _Options:
     """The caller's choice of columns and format; recognised where it is empty."""
 
-    inputs: Sequence[str] = ()
+    inputs: Texts = ()
     expected: str | None = None
     format: str | None = None
 
@@ -113,7 +113,7 @@ class _Options:
 def read_cases(
     path: Path | str,
     *,
-    input_column: Sequence[str] = (),
+    input_column: Texts = (),
     expected_column: str | None = None,
     lenient: bool = False,
 ) -> CaseFile:
@@ -137,7 +137,7 @@ def read_cases(
 def read_examples(
     path: Path | str,
     *,
-    input_column: Sequence[str] = (),
+    input_column: Texts = (),
     expected_column: str | None = None,
     lenient: bool = False,
 ) -> ExampleFile:
@@ -155,7 +155,7 @@ def stream_examples(
     path: Path | str,
     journal: Rejects,
     *,
-    input_column: Sequence[str] = (),
+    input_column: Texts = (),
     expected_column: str | None = None,
     format: str | None = None,
 ) -> ExampleStream:

@@ -1,20 +1,20 @@
 """Rows that are no chat to learn from: schema, order of the turns, and text that is broken."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from tuneworthy.cases.formats.chats import check_chat, check_messages, is_blank
 from tuneworthy.cases.readers.faults import RowFault
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
-from tuneworthy.types import Example, Message, calls_of, role_of
+from tuneworthy.types import Examples, Messages, calls_of, role_of
 
 # NUL, half a character, the sign for a lost one, and UTF-8 that was read as Latin-1 or Windows-1252.
 _BROKEN = re.compile("[\x00\ud800-\udfff\ufffd]|Ã[\x80-\xbf©¤¶¼]|â€[™œ\x9d\u201c\u201d¦]")
 
 
-def chat_fault(turns: Sequence[Message]) -> tuple[str, str] | None:
+def chat_fault(turns: Messages) -> tuple[str, str] | None:
     """Return code and description of what makes `turns` unfit for training, without their content; None if nothing.
 
     >>> chat_fault([{"role": "user", "content": "Hi"}])
@@ -33,7 +33,7 @@ def chat_fault(turns: Sequence[Message]) -> tuple[str, str] | None:
     return _tool_fault(chat)
 
 
-def _tool_fault(chat: Sequence[Message]) -> tuple[str, str] | None:
+def _tool_fault(chat: Messages) -> tuple[str, str] | None:
     """Return the fault of tool calls and their results: a result without its call, or a call without its result."""
     open_calls: set[Any] = set()
     waiting = False
@@ -53,7 +53,7 @@ def _tool_fault(chat: Sequence[Message]) -> tuple[str, str] | None:
 
 
 @data_check("chat", gate=frozenset(messages.REASONS["chat"]), certain=True)
-def chat(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+def chat(rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
     """Rows that are not a valid chat: no question, no answer at the end, an unknown role, an empty turn, broken text.
 
     A trainer either fails on such a row or, worse, teaches the model to answer with nothing or with garbage. Tool

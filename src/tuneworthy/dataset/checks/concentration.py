@@ -1,7 +1,7 @@
 """Answers that too many rows share."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from tuneworthy.cases.task_kind import label_counts, parse_object
 from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.stats.intervals import wilson
-from tuneworthy.types import Example, canonical, grouped
+from tuneworthy.types import Examples, canonical, grouped
 
 # In fewer rows, shares say nothing.
 MIN_ROWS = 50
@@ -29,7 +29,7 @@ class Concentration:
 
     cap: float = 0.1
 
-    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
         places = grouped((_same(row.answer), number) for number, row in enumerate(rows))
         cases: dict[str, int] = defaultdict(int)
         for answer, n in label_counts(context.cases).items():

@@ -3,14 +3,14 @@
 `cases.contamination_index` finds them; this check decides which of them leave a dataset.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tuneworthy.cases.contamination import answer_losses, search
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.dataset.records import Action
-from tuneworthy.types import Example
+from tuneworthy.types import Examples
 
 # Code of a row that may well mean something else than the case: no gate bars it.
 POSSIBLE = "overlap_possible"
@@ -45,7 +45,7 @@ class Contamination:
 
     possible: Action = "report"
 
-    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
         hits = search(rows, context.cases)
         shared: dict[str, int] = {}
         for hit in hits:

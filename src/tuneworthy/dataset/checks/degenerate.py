@@ -5,7 +5,7 @@ The patterns are data (`degenerate.json`). RE2 searches them without look-around
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib.resources import files
 from itertools import pairwise
 from string import punctuation
@@ -18,7 +18,7 @@ from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.splits import labels_of
 from tuneworthy.cases.task_kind import guess_kind, parse_object
 from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
-from tuneworthy.types import UNLABELLED, Example, calls_of
+from tuneworthy.types import UNLABELLED, Example, Examples, Texts, calls_of
 
 # Words of a question from which an answer that equals it is an echo, and no label that is the question's one word.
 _MIN_ECHO = 3
@@ -99,7 +99,7 @@ def loops(answer: str) -> bool:
     return any(_repeats(tokens, size) for size in range(1, min(_LONGEST_UNIT, len(tokens) // 2) + 1))
 
 
-def _repeats(tokens: Sequence[str], size: int) -> bool:
+def _repeats(tokens: Texts, size: int) -> bool:
     much = min(_LONG_RUN, int(_MUCH * len(tokens))) - size
     enough = max(_MIN_LOOP - 1, size * (_REPEATED if size < _LONG_UNIT else _REPEATED - 1), much)
     run = 0
@@ -170,7 +170,7 @@ def _echo(row: Example) -> bool:
     return bool(whole) and (folded == whole or (folded.startswith(whole) and len(folded) <= 1.2 * len(whole)))
 
 
-def _outside_labels(row: Example, labels: Sequence[str]) -> bool:
+def _outside_labels(row: Example, labels: Texts) -> bool:
     answer = row.answer
     if not labels or not answer.strip() or calls_of(row.messages[-1]):
         return False
@@ -198,7 +198,7 @@ _DETECTORS = {
     whole=True,
     version=2,
 )
-def degenerate(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+def degenerate(rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
     """Answers that say nothing: remains of a template, a server error or a stuck model.
 
     Control tokens of a chat template are looked for in every turn, all else in the answer only. An answer that is a
@@ -225,7 +225,7 @@ def degenerate(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFi
         yield RowFinding(row=number, code=code, action="report" if code in tasks else "drop")
 
 
-def _code(row: Example, labels: Sequence[str] = ()) -> str:
+def _code(row: Example, labels: Texts = ()) -> str:
     code = next((code for code, detects in _DETECTORS.items() if detects(row)), "")
     return code or ("outside_labels" if _outside_labels(row, labels) else "")
 

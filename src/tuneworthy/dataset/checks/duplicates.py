@@ -5,7 +5,7 @@ contradiction, which other checks report; questions that only share a canned ans
 """
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -18,7 +18,7 @@ from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.dataset.dedup.specifics import content, mistyped, rows_with, signed
 from tuneworthy.extras import require
 from tuneworthy.store.own_file import OwnTexts
-from tuneworthy.types import Example, calls_of, content_hash
+from tuneworthy.types import Example, Examples, Texts, calls_of, content_hash
 
 
 def exact_duplicates(texts: Iterable[str]) -> Ints:
@@ -59,7 +59,7 @@ def _key(row: Example) -> str:
 
 
 @data_check("exact", whole=True, version=2)
-def exact(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+def exact(rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
     """Rows whose question has the same letters and digits as an earlier one, with the same answer.
 
     Texts are compared after Unicode normalisation and case folding; punctuation counts only where it is part of a
@@ -93,7 +93,7 @@ class NearCheck:
     def __post_init__(self) -> None:
         require("numba")
 
-    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
         first: dict[int, int] = {}
         contents, left, keys = OwnTexts(), array("q"), array("Q")
         of = {}
@@ -119,7 +119,7 @@ class NearCheck:
                 score=score,
             )
 
-    def _mistyped(self, contents: Sequence[str], keys: Hashes) -> dict[int, tuple[int, float]]:
+    def _mistyped(self, contents: Texts, keys: Hashes) -> dict[int, tuple[int, float]]:
         """Return the rows that repeat an earlier one but for typing errors, with that row and the similarity."""
         from tuneworthy.dataset.dedup.near import near_duplicates
 

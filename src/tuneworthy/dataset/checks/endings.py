@@ -1,7 +1,7 @@
 """Answers that were cut off or refused: how they ended, according to the log or to the text."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tuneworthy.cases.normalize import normalise
@@ -10,7 +10,7 @@ from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.dataset.records import Action
 from tuneworthy.graders.refusals import find_refusals
-from tuneworthy.types import UNLABELLED, Example
+from tuneworthy.types import UNLABELLED, Example, Examples
 
 NATURAL = frozenset(
     {"stop", "tool_calls", "function_call", "end_turn", "tool_use", "stop_sequence", "eos", "completed"}
@@ -120,7 +120,7 @@ class Truncation:
 
     by_text: Action = "drop"
 
-    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
         open_ends, n_prose = [], 0
         for number, row in enumerate(rows):
             reason = finish_reason(row)
@@ -141,7 +141,7 @@ class Truncation:
 
 
 @data_check("refusal", version=3)
-def refusal(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+def refusal(rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
     """Answers that a provider blocked, and those in which the assistant says that it will or can not help.
 
     They come from the teacher, not from the task, and spread when they are trained on. A small classifier reads the

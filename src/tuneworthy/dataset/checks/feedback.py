@@ -1,13 +1,13 @@
 """Rows whose answer people disliked, corrected or had to take over."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
 from tuneworthy.dataset.corrections import scales_of
 from tuneworthy.people.feedback import Scales, settle
-from tuneworthy.types import Example, content_hash
+from tuneworthy.types import Example, Examples, content_hash
 
 
 @DATA_CHECKS.rule(
@@ -28,7 +28,7 @@ class FeedbackCheck:
     Bad: `{"messages": [...], "feedback": {"thumbs": "down"}}`.
     """
 
-    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
         scales = scales_of(rows)
         for number, row in enumerate(rows):
             settled = settle(row.messages, row.meta, scales) if row.messages else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.dataset.records import Action
-from tuneworthy.types import Example
+from tuneworthy.types import Examples
 
 
 @data_check("judge_audit", whole=True)
@@ -25,7 +25,7 @@ class JudgeAudit:
 
     action: Action = "drop"
 
-    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
         if context.auditor is None or not rows:
             return
         audit = context.auditor(rows)

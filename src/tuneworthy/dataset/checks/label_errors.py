@@ -25,7 +25,7 @@ from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.retrieval.encoder import Encoder
-from tuneworthy.types import Example
+from tuneworthy.types import Examples, Texts
 
 # Folds: many where rows are few, as each label then has few rows to learn from; below so many rows.
 FOLDS, MANY_FOLDS, FEW_ROWS = 4, 10, 4_000
@@ -77,9 +77,7 @@ class Doubt:
     likely: float
 
 
-def out_of_fold(
-    texts: Sequence[str], labels: Sequence[str], encoder: Encoder | None = None, seed: int = 0
-) -> tuple[list[str], Floats]:
+def out_of_fold(texts: Texts, labels: Texts, encoder: Encoder | None = None, seed: int = 0) -> tuple[list[str], Floats]:
     """Return the classes, sorted, and the probability of each for each text by models that have not seen it.
 
     Two models err on different rows where a label has few: a linear classifier of n-grams, and one of an encoder's
@@ -105,7 +103,7 @@ def out_of_fold(
     learned = _learned(codes, seed)
     features = TextFeatures()
     matrix = features.fit_transform([texts[row] for row in learned])
-    views: list[tuple[Any, Callable[[Sequence[str]], Any], Callable[..., Predict]]]
+    views: list[tuple[Any, Callable[[Texts], Any], Callable[..., Predict]]]
     views = [(matrix, features.transform, _fit)]
     if encoder is not None:
         vectors = encoder.encode([texts[row] for row in learned])
@@ -127,7 +125,7 @@ def out_of_fold(
     return classes.tolist(), probabilities
 
 
-def _folds(texts: Sequence[str], codes: Ints, n_folds: int, seed: int) -> Ints:
+def _folds(texts: Texts, codes: Ints, n_folds: int, seed: int) -> Ints:
     first: dict[str, int] = {}
     owners = np.array([first.setdefault(normalise(text), row) for row, text in enumerate(texts)])
     order = np.random.default_rng(seed).permutation(len(texts))
@@ -190,7 +188,7 @@ def _vote(matrix: Any, codes: Ints, seed: int) -> Predict:
     return predict
 
 
-def doubts(codes: Ints, probabilities: Floats, classes: Sequence[str]) -> list[Doubt]:
+def doubts(codes: Ints, probabilities: Floats, classes: Texts) -> list[Doubt]:
     """Return the rows whose label is doubted, the most doubtful first.
 
     Args:
@@ -261,8 +259,8 @@ def _evidence(probabilities: Floats, labels: Ints, rows: Ints | None = None) -> 
 
 
 def find_doubts(
-    texts: Sequence[str],
-    labels: Sequence[str],
+    texts: Texts,
+    labels: Texts,
     encoder: Encoder | None = None,
     seed: int = 0,
     most: float = LIKELY_WRONG,
@@ -290,14 +288,14 @@ def find_doubts(
     return sorted(found, key=lambda one: one.score), float((probabilities.argmax(axis=1) == codes).mean())
 
 
-def shared_answers(answers: Sequence[str]) -> set[str]:
+def shared_answers(answers: Texts) -> set[str]:
     counts = Counter(answers)
     texts = {answer: n for answer, n in counts.most_common(MOST_ANSWERS) if answer and answer[0] not in "{["}
     shared = {answer: n for answer, n in texts.items() if n >= MIN_OF_A_LABEL}
     return set(shared) if 2 * sum(shared.values()) >= len(answers) else set()
 
 
-def filled_keys(answers: Sequence[str]) -> list[str | None]:
+def filled_keys(answers: Texts) -> list[str | None]:
     """Return the keys to which each JSON object gives a value, as a name of its form; [] unless most answers are such.
 
     >>> filled_keys(['{"time": "8 pm", "people": 2}', '{"time": null, "people": 4}', "none"])
@@ -313,7 +311,7 @@ def filled_keys(answers: Sequence[str]) -> list[str | None]:
     ]
 
 
-def _labels_of(answers: Sequence[str], task_labels: Sequence[str]) -> tuple[dict[int, str], str]:
+def _labels_of(answers: Texts, task_labels: Texts) -> tuple[dict[int, str], str]:
     """Return row to label, and the message of a finding; without labels, shared answers or keys with a value."""
     if shared := set(task_labels) or shared_answers(answers):
         message = messages.MORE_LIKE if task_labels else "rows with similar questions have another answer"
@@ -344,7 +342,7 @@ class LabelErrors:
 
     most: float = LIKELY_WRONG
 
-    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
         labels, message = _labels_of([row.answer.strip() for row in rows], context.labels)
         found, predicted = find_doubts(
             [rows[number].question for number in labels],

@@ -6,7 +6,7 @@ The language is recognised by the script, and among those in Latin letters by th
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -16,7 +16,7 @@ import orjson
 from tuneworthy.cases.normalize import question_of, words
 from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.dataset.records import Action
-from tuneworthy.types import Example
+from tuneworthy.types import Examples, Texts
 
 # Rows from which the usual language can be estimated.
 MIN_ROWS = 50
@@ -59,7 +59,7 @@ def language_of(text: str) -> str:
     return script if script != "LATIN" else _latin(words(text))
 
 
-def _latin(tokens: Sequence[str]) -> str:
+def _latin(tokens: Texts) -> str:
     """Return the language whose frequent words are clearly the most common among `tokens`."""
     if len(tokens) < _MIN_WORDS:
         return ""
@@ -69,7 +69,7 @@ def _latin(tokens: Sequence[str]) -> str:
     return best if n >= 2 and n >= 0.15 * len(tokens) and n > 1.3 * second else ""
 
 
-def language_outliers(languages: Sequence[str], usual: Sequence[str] = (), least: float = 0.01) -> list[int]:
+def language_outliers(languages: Texts, usual: Texts = (), least: float = 0.01) -> list[int]:
     counts = Counter(language for language in languages if language)
     rare = {language for language, n in counts.items() if n <= max(1, least * counts.total())} - set(usual)
     return [row for row, language in enumerate(languages) if language in rare]
@@ -86,7 +86,7 @@ class Language:
     least: float = 0.01
     action: Action = "report"
 
-    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
         if len(rows) < MIN_ROWS:
             return
         pairs = [(language_of(question_of(row)), language_of(row.answer)) for row in rows]

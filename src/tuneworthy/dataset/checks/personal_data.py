@@ -16,7 +16,7 @@ from tuneworthy.dataset.distill.teacher import KEY as TEACHER
 from tuneworthy.dataset.records import Action
 from tuneworthy.errors import UserError
 from tuneworthy.text import number_text, plural
-from tuneworthy.types import Example, Turns, content_hash
+from tuneworthy.types import Example, Examples, Texts, Turns, content_hash
 
 _DIGEST = 8
 # How often a row is masked: what stood close to a value may be found only where the value is gone.
@@ -29,7 +29,7 @@ EngineName = Literal["patterns", "presidio"]
 class PiiEngine(Protocol):
     """Finds personal data in texts."""
 
-    def find_all(self, texts: Sequence[str]) -> Iterator[tuple[int, list[PiiMatch]]]:
+    def find_all(self, texts: Texts) -> Iterator[tuple[int, list[PiiMatch]]]:
         """Yield the number of each text that holds any, with what it holds, in order and without overlaps."""
 
 
@@ -61,7 +61,7 @@ class Presidio:
                 ) from None
         self.analyzer = analyzer
 
-    def find_all(self, texts: Sequence[str]) -> Iterator[tuple[int, list[PiiMatch]]]:
+    def find_all(self, texts: Texts) -> Iterator[tuple[int, list[PiiMatch]]]:
         ours = dict(pii.find_all(texts))
         for number, text in enumerate(texts):
             matches = ours.get(number, [])
@@ -168,7 +168,7 @@ class PersonalData:
         )
         return f"not looked for: {'; '.join([*off, *names, unnamed])}"
 
-    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
         left = []
         for number, matches in open_engine(self.engine).find_all([row_text(row) for row in rows]):
             counts = Counter(match.kind for match in matches if self._counts(match.kind))

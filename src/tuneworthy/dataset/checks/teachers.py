@@ -1,7 +1,7 @@
 """Rows that models answered: whether it was one teacher, and whether it stayed the same."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
@@ -10,7 +10,7 @@ from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
 from tuneworthy.dataset.checks.duplicates import answer_text
 from tuneworthy.dataset.distill.teacher import name_of, pin, teacher_of
-from tuneworthy.types import Example
+from tuneworthy.types import Examples, Texts
 
 
 @data_check("teacher_mix", gate=frozenset({"teachers_mixed"}), whole=True)
@@ -27,7 +27,7 @@ class TeacherMix:
 
     allowed: bool = False
 
-    def __call__(self, rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
         counts: Counter[str] = Counter()
         names: dict[str, str] = {}
         for row in rows:
@@ -44,7 +44,7 @@ class TeacherMix:
 
 
 @data_check("teacher_drift", whole=True)
-def teacher_drift(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+def teacher_drift(rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
     """Answers of a teacher that changed from week to week, or from teacher to teacher.
 
     A model behind an address changes without notice. A classifier tries to separate the answers by week
@@ -63,7 +63,7 @@ def teacher_drift(rows: Sequence[Example], context: CheckContext) -> Iterator[Ro
             yield from _compare_groups([taught[n][0] for n in dated], [groups[n] for n in dated], context.seed)
 
 
-def _compare_groups(rows: Sequence[Example], groups: Sequence[str], seed: int) -> Iterator[RowFinding]:
+def _compare_groups(rows: Examples, groups: Texts, seed: int) -> Iterator[RowFinding]:
     from tuneworthy.classical.drift import MIN_ROWS, tell_apart
 
     comparisons = tell_apart([question_of(row) for row in rows], [answer_text(row) for row in rows], groups, seed)

@@ -8,7 +8,7 @@ Source: Broder 1997, "On the resemblance and containment of documents"; Leskovec
 Datasets", chapter 3.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tuneworthy.arrays import Hashes, Ints
 from tuneworthy.cases.normalize import folded, spaced
+from tuneworthy.types import Texts
 
 # What `cases.normalize.words` makes of a character: nothing, a gap, a word of its own, a part of a word.
 DROP, GAP, ALONE, LETTER = 1, 2, 3, 4
@@ -44,7 +45,7 @@ class Packed:
         return len(self.starts) - 1
 
 
-def pack(texts: Sequence[str], rows: int = CHUNK) -> Iterator[Packed]:
+def pack(texts: Texts, rows: int = CHUNK) -> Iterator[Packed]:
     classes = np.zeros(0x110000, np.uint8)
     _classify(map(chr, range(128)), classes)
     for first in range(0, len(texts), rows):

@@ -5,7 +5,6 @@ So a kept row never represents a chain of rows that grow apart, and the result d
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from tuneworthy.arrays import Floats, Hashes, Ints
 from tuneworthy.dataset.dedup.minhash import band_keys, pack, shingles
+from tuneworthy.types import Texts
 
 # Kept rows of one bucket that a row is compared with, the latest first: a template in every row stays affordable.
 LIMIT = 256
@@ -40,7 +40,7 @@ class NearDuplicates:
 
 
 def near_duplicates(
-    texts: Sequence[str],
+    texts: Texts,
     *,
     keys: Hashes | None = None,
     threshold: float = 0.7,

@@ -7,7 +7,7 @@ leaves keeps its reason. What stays may be limited: a seeded draw, of which a sm
 Invariant: what `sift` lets through holds no personal data that the engine recognises, unless the project allows it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from tuneworthy.dataset.records import ImportRecord, ImportRequest, RowLine
 from tuneworthy.dataset.rows import ROWS
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
-from tuneworthy.types import UNLABELLED, Case, Example, JsonObject, Say, content_hash, role_of
+from tuneworthy.types import UNLABELLED, Case, Example, Examples, JsonObject, NamedTexts, Say, content_hash, role_of
 
 # Checks that look at questions; personal data is masked behind `contamination`, whose cases are not masked.
 SIFTING = ("feedback", "chat", "contamination", "exact", "near")
@@ -48,9 +48,9 @@ class Sifted:
         descriptions: Of all reasons.
     """
 
-    rows: Sequence[Example]
+    rows: Examples
     rejects: Sequence[RowLine]
-    descriptions: Mapping[str, str]
+    descriptions: NamedTexts
 
 
 # --- where they come from -----------------------------------------------------------------------------------------

@@ -42,7 +42,19 @@ from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import render
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.store import Folder
-from tuneworthy.types import Case, Example, Message, Say, Score, Shots, Trace, Turns, Variant, content_hash
+from tuneworthy.types import (
+    Cases,
+    Example,
+    Examples,
+    Message,
+    Say,
+    Score,
+    Shots,
+    Traces,
+    Turns,
+    Variant,
+    content_hash,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +76,8 @@ class Teaching:
     model: OpenModel
     grader: Grader
     kind: Kind
-    cases: Sequence[Case]
-    pool: Sequence[Example]
+    cases: Cases
+    pool: Examples
     student_system: str | None
     runner: Runner
 
@@ -73,7 +85,7 @@ class Teaching:
 @dataclass(frozen=True, slots=True)
 class _AnsweredQuestion:
     row: Example
-    traces: Sequence[Trace]
+    traces: Traces
     dates: Sequence[float | None]
     selection: Selection
     first_score: Score | None
@@ -224,7 +236,7 @@ def _questions(
 
 
 async def _ask(
-    runner: Runner, teacher: Teacher, teaching: Teaching, rows: Sequence[Example], *, seed: int
+    runner: Runner, teacher: Teacher, teaching: Teaching, rows: Examples, *, seed: int
 ) -> list[_AnsweredQuestion]:
     """Ask all samples of all rows, in the order of the draw, and select; return them in the order of the file."""
     labelled = [teacher.references == "all" for _ in rows]
@@ -253,7 +265,7 @@ async def _ask(
     return [answered[n] for n in range(len(rows))]
 
 
-async def _graded(grader: Grader, traces: Sequence[Trace], cases: Sequence[Case]) -> list[Score | None]:
+async def _graded(grader: Grader, traces: Traces, cases: Cases) -> list[Score | None]:
     labelled = {case.id: case for case in cases if case.labelled}
     judged = [trace for trace in traces if trace.case_id in labelled]
     scores = iter(await grade_all(grader, judged, labelled)) if judged else iter(())
@@ -366,7 +378,7 @@ class TeacherShots(ShotPool):
     A shot with the question's own words would make the teacher repeat the old answer.
     """
 
-    def select(self, shots: Shots | None, cases: Sequence[Case]) -> dict[str, tuple[Example, ...]]:
+    def select(self, shots: Shots | None, cases: Cases) -> dict[str, tuple[Example, ...]]:
         if shots is None:
             return {}
         more = replace(shots, k=shots.k + SPARE) if shots.mode == "per_case" else shots

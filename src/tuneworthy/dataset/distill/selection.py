@@ -16,7 +16,7 @@ from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.checks.endings import CUT, NATURAL, REFUSED
 from tuneworthy.graders.refusals import refuses
-from tuneworthy.types import UNLABELLED, Score, Trace
+from tuneworthy.types import UNLABELLED, Score, Trace, Traces
 
 _BLOCKED = REFUSED - {"refusal"}
 
@@ -71,7 +71,7 @@ def ending(trace: Trace) -> tuple[str, str]:
 
 
 def select(
-    traces: Sequence[Trace], scores: Sequence[Score] | None, *, accept: float = 1.0, agree: float | None = None
+    traces: Traces, scores: Sequence[Score] | None, *, accept: float = 1.0, agree: float | None = None
 ) -> Selection:
     """Select one of the answers to a question.
 
@@ -106,7 +106,7 @@ def select(
 
 
 def _graded(
-    traces: Sequence[Trace], scores: Sequence[Score], votes: Mapping[int, int], accept: float
+    traces: Traces, scores: Sequence[Score], votes: Mapping[int, int], accept: float
 ) -> tuple[Selection, int | None]:
     """Return the selection by score among the samples in `votes`, and the sample with the best score."""
     values = {n: value for n in votes if (value := scores[n].value) is not None}

@@ -14,7 +14,7 @@ import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Set
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.lines import sync
 from tuneworthy.store.shapes import Pointer
-from tuneworthy.types import Example, JsonMapping, content_hash
+from tuneworthy.types import Example, JsonMapping, NamedTexts, content_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def write_import(
     rows: Iterable[Example],
     rejects: Iterable[RowLine],
     *,
-    descriptions: Mapping[str, str],
+    descriptions: NamedTexts,
     seconds: float = 0.0,
 ) -> Import:
     """Write rows and rejects as an import that is named by its content (see `ImportWriter`).

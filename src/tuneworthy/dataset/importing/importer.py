@@ -46,7 +46,7 @@ from tuneworthy.dataset.rows import REJECTS
 from tuneworthy.errors import UserError
 from tuneworthy.people.feedback import Scales, has_feedback, settle, unused_scores
 from tuneworthy.store import Folder
-from tuneworthy.types import Example, Message, Say, Turns, calls_of, content_hash, role_of, text_of
+from tuneworthy.types import Example, Message, Messages, Say, Turns, calls_of, content_hash, role_of, text_of
 
 MAX_SHOWN_ROW = 64 * 1024
 # Rows whose ratings set the scales of a file.
@@ -256,7 +256,7 @@ def _write_rejects(rejects: Iterable[Reject], source: SourceRecord, writer: Impo
         writer.reject(line, one.words)
 
 
-def _fault(line: int, turns: Sequence[Message], raw: Any, *, repaired: bool) -> Reject | None:
+def _fault(line: int, turns: Messages, raw: Any, *, repaired: bool) -> Reject | None:
     texts = [(role_of(turn), text_of(turn)) for turn in turns]
     if repaired and is_written_down(texts[-1][1]):
         return Reject(line, WRITTEN_DOWN.code, WRITTEN_DOWN.expected, kind_of(texts[-1][1]), raw)

@@ -4,7 +4,7 @@ Invariant: a missing fact is None (or empty), with its reason, so that every che
 despite faults elsewhere.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
@@ -28,7 +28,7 @@ from tuneworthy.retrieval.library import documents_path
 from tuneworthy.stats.power import LOSS, detectable, n_for_gain, n_for_non_inferiority
 from tuneworthy.store import Folder
 from tuneworthy.text import plural
-from tuneworthy.types import Case, Example, JsonObject
+from tuneworthy.types import Cases, Examples, JsonObject
 
 T = TypeVar("T")
 E = TypeVar("E", bound=TuneworthyError)
@@ -109,15 +109,15 @@ class Facts:
         return [f"{path}: {line}" for path, file in files if file for line in file.notes]
 
     @property
-    def cases(self) -> Sequence[Case]:
+    def cases(self) -> Cases:
         return self._case_file[0].cases if self._case_file[0] else ()
 
     @cached_property
-    def labelled(self) -> Sequence[Case]:
+    def labelled(self) -> Cases:
         return [case for case in self.cases if case.labelled]
 
     @property
-    def examples(self) -> Sequence[Example]:
+    def examples(self) -> Examples:
         return self._example_file[0].examples if self._example_file[0] else ()
 
     @property

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tuneworthy.config.grants import missing_grants
 from tuneworthy.config.serving import may_serve
@@ -19,12 +18,13 @@ from tuneworthy.providers.models import find
 from tuneworthy.providers.prices import NO_PRICE, price_for, table_date
 from tuneworthy.rules import Finding
 from tuneworthy.trust import Untrusted, trust_hint
+from tuneworthy.types import JsonObject
 
 RETIRES_DAYS = 90
 THINKING_TOKENS = 1024
 
 
-def used(facts: Facts) -> dict[str, Any]:
+def used(facts: Facts) -> JsonObject:
     return {name: model for name, model in facts.project.models.items() if not facts.excluded(name)}
 
 

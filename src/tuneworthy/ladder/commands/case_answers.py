@@ -6,7 +6,7 @@ which is recorded first.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import field, replace
 from functools import cached_property
@@ -26,7 +26,7 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.task_data import read_data, record_reveal
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.store import Folder, ResponseStore
-from tuneworthy.types import Case, JsonMapping, RungStatus, Say, Variant, frozen
+from tuneworthy.types import Case, Cases, JsonMapping, NamedInts, RungStatus, Say, Texts, Variant, frozen
 
 COMMAND = "cases show"
 
@@ -88,7 +88,7 @@ class Failures:
     on: str
     n: int
     failed: Sequence[StoredAnswer]
-    reasons: Mapping[str, int]
+    reasons: NamedInts
 
 
 class StoredAnswers:
@@ -169,12 +169,12 @@ class StoredAnswers:
             reasons=dict(Counter(answer.reason or "wrong" for answer in failed).most_common()),
         )
 
-    def failing(self, rungs: Sequence[str], cases: Sequence[Case]) -> set[str]:
+    def failing(self, rungs: Texts, cases: Cases) -> set[str]:
         """Return the ids of the cases that one of these rungs does not answer fully right; shows no answer."""
         answers = [one for rung in rungs for one in self._answers(*self._rung(rung), cases)]
         return {answer.case for answer in answers if answer.score is not None and answer.score < 1}
 
-    def to_judge(self, rungs: Sequence[str] = (), *, n: int) -> list[Item]:
+    def to_judge(self, rungs: Texts = (), *, n: int) -> list[Item]:
         """Return answers to test cases for people to judge, blind to the variant; recorded as revealed.
 
         Args:
@@ -239,7 +239,7 @@ class StoredAnswers:
             raise UnknownName("rung in the last run", word, ["best", *rungs])
         return rungs[word]
 
-    def _answers(self, row: RungRecord, variant: Variant, cases: Sequence[Case]) -> list[StoredAnswer]:
+    def _answers(self, row: RungRecord, variant: Variant, cases: Cases) -> list[StoredAnswer]:
         traces = self.session.stored(variant, cases, repeats=row.repeats)
         _, _, scores = asyncio.run(self.session.score(traces, cases))
         return [

@@ -27,7 +27,7 @@ from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.templates import chat, plain_pieces
-from tuneworthy.types import JsonMapping, Variant, frozen, text_of
+from tuneworthy.types import JsonMapping, Texts, Variant, frozen, text_of
 
 # Those whose winner may be a classifier.
 RUNGS = ("classical", "fine_tune")
@@ -190,7 +190,7 @@ async def write_classifier(session: Session, variant: Variant, rung: RungRecord,
 
 
 def _readme(
-    task: str, rung: RungRecord, variant: Variant, model: ClassicalModel, template: Sequence[str], **checked: float
+    task: str, rung: RungRecord, variant: Variant, model: ClassicalModel, template: Texts, **checked: float
 ) -> bytes:
     variables = list(dict.fromkeys(template[1::2]))
     several, (low, high) = len(variables) > 1, rung.ci95 or (0.0, 1.0)
@@ -216,9 +216,7 @@ def _readme(
     ).encode()
 
 
-async def measured_answers(
-    session: Session, variant: Variant
-) -> tuple[Sequence[str], list[MeasuredAnswer], ClassicalModel]:
+async def measured_answers(session: Session, variant: Variant) -> tuple[Texts, list[MeasuredAnswer], ClassicalModel]:
     """Return the template that all cases fill in, the answer to each case, and the fitted baseline.
 
     For dev cases that the model learnt from, measured answers came from other models, so this model answers.
@@ -247,7 +245,7 @@ async def measured_answers(
     return pieces, rows, model
 
 
-def _fills(pieces: Sequence[str], text: str | JsonMapping) -> str | None:
+def _fills(pieces: Texts, text: str | JsonMapping) -> str | None:
     try:
         return fill_template(pieces, text)
     except (KeyError, TypeError):

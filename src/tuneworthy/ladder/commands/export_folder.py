@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +17,7 @@ from tuneworthy.errors import GateFailed, UserError
 from tuneworthy.ladder import messages
 from tuneworthy.store import write_atomic
 from tuneworthy.trust import own_path
+from tuneworthy.types import Texts
 
 # Beginning of a script that can import the modules of a folder, NumPy and nothing else, and reads its cases.
 CLOSED = """
@@ -40,7 +41,7 @@ def rendered(name: str, /, **values: Any) -> str:
     return environment.from_string(source).render(**values)
 
 
-def run_closed(script: str, folder: Path, modules: Sequence[str], cases: Any, what: str) -> Any:
+def run_closed(script: str, folder: Path, modules: Texts, cases: Any, what: str) -> Any:
     """Return the JSON that `script` prints, run by a Python that has only NumPy and `modules` of `folder`.
 
     Raises:

@@ -6,7 +6,7 @@ Invariant: a client is written only if it sends the measured request for every c
 import inspect
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,17 @@ from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.constraints import FIELD
 from tuneworthy.providers.openai import OpenAIProvider
 from tuneworthy.text import visible
-from tuneworthy.types import Case, Example, JsonMapping, JsonObject, Message, Passage, Request, Variant, text_of
+from tuneworthy.types import (
+    Case,
+    Examples,
+    JsonMapping,
+    JsonObject,
+    Messages,
+    Passage,
+    Request,
+    Variant,
+    text_of,
+)
 
 SNIPPET = '''"""Ask a variant as it was measured by tuneworthy. Needs `pip install {packages}`."""
 
@@ -81,7 +91,7 @@ PASSAGES = """    passages = SEARCH.passages(text)
 OTHERS = ("request.json", "client.py", "shots.jsonl")
 
 
-def filled(request: str, variables: Collection[str], case: str | Mapping[str, Any]) -> Any:
+def filled(request: str, variables: Collection[str], case: str | JsonMapping) -> Any:
     """Return a request with the variables of its prompt filled in: `@@name@@` marks a variable."""
     if isinstance(case, str) and len(variables) > 1:
         raise TypeError(f"pass the variables of the prompt by name: {', '.join(variables)}")
@@ -138,7 +148,7 @@ def _places(template: str) -> str:
     return "".join(f"@@{piece}@@" if at % 2 else piece for at, piece in enumerate(pieces)) if pieces else template
 
 
-def _prompt(variant: Variant, turns: Sequence[Message], differs: str) -> str:
+def _prompt(variant: Variant, turns: Messages, differs: str) -> str:
     search = asdict(variant.retrieval) if variant.retrieval else {}
     return rendered(
         "prompt.md.j2",
@@ -170,9 +180,7 @@ def asked(case: Case, variables: Collection[str]) -> str | JsonMapping:
     return {"input": case.input, **case.input}
 
 
-def _client(
-    session: Session, variant: Variant, turns: Sequence[Message], shots: Sequence[Example]
-) -> tuple[dict[str, bytes], str]:
+def _client(session: Session, variant: Variant, turns: Messages, shots: Examples) -> tuple[dict[str, bytes], str]:
     """Return the request body that the provider sends, and a script that sends it; else None, and the reason."""
     provider = session.models[variant.model].provider
     config = config_of(session.project, variant.model)
@@ -182,7 +190,7 @@ def _client(
     if isinstance(config, ChatServer) and not config.bearer:
         return {}, "There is no `client.py`, because the model's provider signs its requests."
 
-    def sent(messages: Sequence[Message], tools: Sequence[JsonObject] = ()) -> JsonObject:
+    def sent(messages: Messages, tools: Sequence[JsonObject] = ()) -> JsonObject:
         return provider.body(
             Request(
                 messages=tuple(messages),

@@ -19,7 +19,7 @@ from tuneworthy.ladder.variant_lookup import describe
 from tuneworthy.providers.capabilities import Capabilities, takes_temperature
 from tuneworthy.search.racing import DevScores
 from tuneworthy.search.sweep import WIDTH, Sweep, SweepPlan, space, sweep
-from tuneworthy.types import Case, JsonMapping, JsonObject, Score, Trace, Variant, frozen
+from tuneworthy.types import Cases, JsonMapping, JsonObject, Score, Traces, Variant, frozen
 
 # Of consistency, and of validity, against 1 of the score.
 WEIGHT = 0.1
@@ -129,7 +129,7 @@ class DecodingSweep:
         kept, _ = accepted(self.capabilities, setting)
         return with_setting(self.base, kept, self.capabilities)
 
-    async def _measure(self, variant: Variant, cases: Sequence[Case]) -> DevScores:
+    async def _measure(self, variant: Variant, cases: Cases) -> DevScores:
         traces = await self.session.ask(variant, cases, repeats=self.repeats)
         num, den, scores = await self.session.score(traces, cases)
         steady, valid = steadiness(scores, self.repeats), validity(traces, scores, self.repeats)
@@ -161,7 +161,7 @@ def steadiness(scores: Sequence[Score], repeats: int) -> np.ndarray:
     return np.asarray(1.0 - np.divide(apart, n * (n - 1), out=np.full(len(values), np.nan), where=n >= 2))
 
 
-def validity(traces: Sequence[Trace], scores: Sequence[Score], repeats: int) -> np.ndarray:
+def validity(traces: Traces, scores: Sequence[Score], repeats: int) -> np.ndarray:
     """Return for each case the share of repeats that are readable and were not cut off, `(n_cases,)`.
 
     Failed answers are excluded; NaN where there is no other.

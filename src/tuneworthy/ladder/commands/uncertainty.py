@@ -22,7 +22,7 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.stats.auroc import Auroc, auroc
 from tuneworthy.stats.intervals import Interval, score_interval
 from tuneworthy.text import plural
-from tuneworthy.types import Case, JsonObject, Score, Trace, Variant, frozen, grouped
+from tuneworthy.types import Case, Cases, JsonObject, NamedFloats, Score, Texts, Trace, Variant, frozen, grouped
 
 # `.tuneworthy/uncertainty.json`.
 DOCUMENT = "uncertainty"
@@ -48,7 +48,7 @@ class AnswerSignals:
     question: str
     text: str
     tokens: Sequence[Token]
-    signals: Mapping[str, float]
+    signals: NamedFloats
     wrong: bool | None
     reason: str
     disagreement: float | None = None
@@ -115,8 +115,8 @@ class Spot:
     in_wrong: int
     in_right: int
     entropy: float
-    instead: Sequence[str]
-    cases: Sequence[str]
+    instead: Texts
+    cases: Texts
 
 
 @frozen
@@ -232,9 +232,7 @@ def gives_logprobs(session: Session, variant: Variant) -> bool:
     return "logprobs" in session.models[variant.model].provider.supports
 
 
-async def sampled_answers(
-    session: Session, variant: Variant, cases: Sequence[Case], samples: int
-) -> dict[str, list[str]]:
+async def sampled_answers(session: Session, variant: Variant, cases: Cases, samples: int) -> dict[str, list[str]]:
     """Return further answers to each case, sampled; a seed would make them all alike."""
     free = {name: value for name, value in variant.decoding.items() if name != "seed"}
     hot = replace(variant, name=f"{variant.name}/sampled", decoding={**free, "temperature": SAMPLED_AT})

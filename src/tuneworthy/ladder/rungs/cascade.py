@@ -17,7 +17,7 @@ from tuneworthy.ladder.comparison_plan import cascade_barred
 from tuneworthy.ladder.rung import Proposal, Rung, SearchResult, View, rung
 from tuneworthy.ladder.rung_details import CascadeDetail
 from tuneworthy.ladder.session import Session
-from tuneworthy.types import MOST_UNSCORED, Cascade, Case, Variant
+from tuneworthy.types import MOST_UNSCORED, Cascade, Cases, Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def _skipped(reason: str, code: str) -> SearchResult:
     return SearchResult(skipped=reason, skip_code=code)
 
 
-async def part_of(session: Session, variant: Variant, dev: Sequence[Case]) -> CascadePart:
+async def part_of(session: Session, variant: Variant, dev: Cases) -> CascadePart:
     place = {case.id: number for number, case in enumerate(dev)}
     traces = session.stored(variant, dev)
     at = [place[trace.case_id] for trace in traces]

@@ -17,7 +17,7 @@ from tuneworthy.providers.base import Provider
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.prices import price_for
 from tuneworthy.text import count
-from tuneworthy.types import Case, JsonObject, OutputFormat, Variant
+from tuneworthy.types import Cases, JsonObject, OutputFormat, Variant
 
 RETIRES_DAYS = 90
 # The record of a hosted model that may not serve and may teach.
@@ -120,7 +120,7 @@ def _variants(view: View, best: Variant, name: str) -> tuple[list[Variant], tupl
     return variants, accepted(capabilities, _sampling(best))[1]
 
 
-async def _on_dev(session: Session, variant: Variant, dev: Sequence[Case]) -> ModelResult | None:
+async def _on_dev(session: Session, variant: Variant, dev: Cases) -> ModelResult | None:
     traces = session.runner.stored(variant, dev)
     answered = {trace.case_id for trace in traces}
     if not traces:

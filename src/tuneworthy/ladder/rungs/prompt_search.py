@@ -8,7 +8,6 @@ file is named by its text and never becomes another's.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 
 import orjson
@@ -26,7 +25,7 @@ from tuneworthy.prompts.templates import own_system, render
 from tuneworthy.search.optimise import ScoredAnswer, gepa_missing, optimise, part, why_no_sides
 from tuneworthy.store import write_atomic
 from tuneworthy.text import count, plural
-from tuneworthy.types import Case, Score, Trace, Variant, content_hash
+from tuneworthy.types import Case, Cases, Score, Trace, Variant, content_hash
 
 # Limit of a rewritten prompt, tokens.
 REWRITE_TOKENS = 2048
@@ -40,17 +39,17 @@ FEWEST = 20
 _PLACEHOLDER = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
 
 
-def searched_half(dev: Sequence[Case]) -> list[Case]:
+def searched_half(dev: Cases) -> list[Case]:
     """Return the half of `dev` that a race comes to last, or less, without splitting a group."""
     return part(dev[::-1], len(dev) - len(dev) // 2)[0][::-1]
 
 
-def searched_cases(dev: Sequence[Case]) -> list[Case]:
+def searched_cases(dev: Cases) -> list[Case]:
     """Return the cases of dev that candidates are made from: those of its half that our system prompt is sent with."""
     return [case for case in searched_half(dev) if not own_system(case)]
 
 
-def why_not_optimised(project: Project, model: str, dev: Sequence[Case] = (), *, searched: bool) -> str:
+def why_not_optimised(project: Project, model: str, dev: Cases = (), *, searched: bool) -> str:
     """Say why `[reflection]` cannot be followed; "" if it can be, or is not there.
 
     Args:
@@ -72,7 +71,7 @@ def why_not_optimised(project: Project, model: str, dev: Sequence[Case] = (), *,
     return messages.say("not_optimised", why=why) if why else ""
 
 
-def _why_not_searched(dev: Sequence[Case], *, searched: bool) -> str:
+def _why_not_searched(dev: Cases, *, searched: bool) -> str:
     if not searched:
         return messages.say("unsearched")
     half, cases = searched_half(dev), searched_cases(dev)
@@ -167,7 +166,7 @@ class _GepaCalls:
             max_tokens=REWRITE_TOKENS,
         )
 
-    async def scored_today(self, cases: Sequence[Case]) -> list[Case]:
+    async def scored_today(self, cases: Cases) -> list[Case]:
         """Answer `cases` with the prompt as it is, and return those with a score.
 
         Raises:
@@ -177,7 +176,7 @@ class _GepaCalls:
         self._today = {case.id: one.value for case, one in zip(cases, scores, strict=True) if one.value is not None}
         return [case for case in cases if case.id in self._today]
 
-    async def evaluate(self, text: str, cases: Sequence[Case]) -> list[ScoredAnswer]:
+    async def evaluate(self, text: str, cases: Cases) -> list[ScoredAnswer]:
         """Answer `cases` with the prompt `text`, and return the faults; a prompt that cannot be filled in is not sent.
 
         Raises:

@@ -36,7 +36,7 @@ from tuneworthy.retrieval.library import BM25_WEIGHTS, DEFAULT_WEIGHT, STAGES, D
 from tuneworthy.retrieval.quality import MEASURES, quality
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.stats.paired import compare
-from tuneworthy.types import Case, Passage, Retrieval, Score, Trace, Variant, text_of
+from tuneworthy.types import Case, Cases, Passage, Retrieval, Score, Trace, Traces, Variant, text_of
 
 # Dev cases that must name their documents before the search is tuned on them.
 FEWEST_NAMED = 20
@@ -145,7 +145,7 @@ class RetrievalRung(Rung):
         )
 
 
-async def tuned_forms(library: DocumentLibrary, dev: Sequence[Case]) -> tuple[list[SearchForm], list[SearchForm]]:
+async def tuned_forms(library: DocumentLibrary, dev: Cases) -> tuple[list[SearchForm], list[SearchForm]]:
     """Return the forms of the search to try, and those that were measured on dev (what was searched is stored).
 
     That is the best of all forms; where too few cases name documents, plain forms for the race.
@@ -182,7 +182,7 @@ def forms_of(library: DocumentLibrary) -> list[SearchForm]:
     return list(found.values())
 
 
-async def measure(library: DocumentLibrary, retrieval: Retrieval, cases: Sequence[Case]) -> dict[str, np.ndarray]:
+async def measure(library: DocumentLibrary, retrieval: Retrieval, cases: Cases) -> dict[str, np.ndarray]:
     """Return each measure of a search, `(n_cases,)`, on cases that name documents; one that is not there is missed."""
     ranked = await library.ranked_documents(retrieval, [query_of(case) for case in cases])
     rows = [quality(documents, library.wanted(case)) for case, documents in zip(cases, ranked, strict=True)]
@@ -191,8 +191,8 @@ async def measure(library: DocumentLibrary, retrieval: Retrieval, cases: Sequenc
 
 def attribute(
     library: DocumentLibrary,
-    cases: Sequence[Case],
-    traces: Sequence[Trace],
+    cases: Cases,
+    traces: Traces,
     scores: Sequence[Score],
     passages: Mapping[str, Sequence[Passage]],
     *,
@@ -258,7 +258,7 @@ def cause(trace: Trace, right: Sequence[Passage]) -> str:
     return "used_and_wrong" if used else "retrieved_and_not_used"
 
 
-def citations(traces: Sequence[Trace], passages: Mapping[str, Sequence[Passage]]) -> CitationCounts:
+def citations(traces: Traces, passages: Mapping[str, Sequence[Passage]]) -> CitationCounts:
     answered = [trace for trace in traces if trace.response]
     cite = cite_unseen = supported = 0
     for trace in answered:
@@ -272,7 +272,7 @@ def citations(traces: Sequence[Trace], passages: Mapping[str, Sequence[Passage]]
 
 
 async def _oracle(
-    session: Session, winner: Variant, dev: Sequence[Case], num: np.ndarray, den: np.ndarray
+    session: Session, winner: Variant, dev: Cases, num: np.ndarray, den: np.ndarray
 ) -> OracleDetail | None:
     library = session.library
     assert library is not None

@@ -4,11 +4,10 @@ A parity check is a rule on a `Subject`; its docstring is its page, its codes ar
 checks run in order, from causes to what follows from them: the cause of a failed run is that of the first failed check.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
 from tuneworthy.rules import Finding, RuleBook
-from tuneworthy.types import frozen
+from tuneworthy.types import Texts, frozen
 
 
 @frozen
@@ -19,7 +18,7 @@ class FormFinding(Finding):
         forms: The forms that failed, or that were compared.
     """
 
-    forms: Sequence[str] = ()
+    forms: Texts = ()
 
 
 PARITY_CHECKS: Final[RuleBook[FormFinding]] = RuleBook("parity_checks", ["tuneworthy.ship.parity.checks"])

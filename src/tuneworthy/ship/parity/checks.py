@@ -3,7 +3,7 @@
 They run in order, from causes to consequences.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from statistics import mean, median
 
 import numpy as np
@@ -17,7 +17,7 @@ from tuneworthy.ship.parity.measure import FormAnswers, divergence
 from tuneworthy.ship.parity.request import is_end_supervised
 from tuneworthy.ship.parity.subject import Scores, Subject
 from tuneworthy.stats import paired
-from tuneworthy.types import JsonMapping
+from tuneworthy.types import JsonMapping, Texts
 
 # Smallest median probability that an answer which was trained on ends where it ended.
 MIN_END = 0.3
@@ -41,7 +41,7 @@ def _fail(code: str, form: str, message: str, numbers: JsonMapping | None = None
     return FormFinding(message=message, code=code, forms=(form,), numbers=numbers or {})
 
 
-def _pass(message: str, forms: Sequence[str] = (), numbers: JsonMapping | None = None) -> FormFinding:
+def _pass(message: str, forms: Texts = (), numbers: JsonMapping | None = None) -> FormFinding:
     return FormFinding(message=message, status="pass", forms=tuple(forms), numbers=numbers or {})
 
 

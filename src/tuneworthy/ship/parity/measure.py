@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from math import exp, log
 
 from tuneworthy.train.render import RowChat
-from tuneworthy.types import Example, TokenLists, frozen
+from tuneworthy.types import Examples, NamedInts, Texts, TokenLists, frozen
 
 # Most likely tokens that a form is asked for; the others are one bucket.
 TOP = 200
@@ -118,15 +118,15 @@ class ParityPlan:
     """
 
     chats: Sequence[RowChat]
-    answers: Sequence[str]
+    answers: Texts
     prompt_ids: TokenLists
     answer_ids: TokenLists
     end: int
-    marks: Mapping[str, int]
+    marks: NamedInts
     facts: Sequence[int] = ()
     begin: int | None = None
     context: int = 2**31
-    rows: Sequence[Example] = ()
+    rows: Examples = ()
     n_left: int = 0
 
     @property

@@ -21,7 +21,7 @@ from tuneworthy.store.artifacts import MADE_BY, Artifact, Kind, artifacts, open_
 from tuneworthy.store.folder import Folder
 from tuneworthy.train.render import RowChat
 from tuneworthy.train.training_rows import Student, TaskMetric, kind_of, own_grader
-from tuneworthy.types import Case, Example, JsonMapping, Variant, frozen
+from tuneworthy.types import Case, Example, Examples, JsonMapping, Texts, Variant, frozen
 
 # Rows that are asked: equal forms whose right and wrong differ in 3 % of the rows pass in 97 % (at 100: 71 %).
 N_PROMPTS = 200
@@ -44,7 +44,7 @@ class Scoring:
     why_not: str = "no grader is configured"
 
 
-def scoring_of(project: Project, store: Folder, rows: Sequence[Example], drawn: Sequence[Example]) -> Scoring:
+def scoring_of(project: Project, store: Folder, rows: Examples, drawn: Examples) -> Scoring:
     """Return what grades `drawn`: the project's first grader, on those that are cases, each question once.
 
     Args:
@@ -94,11 +94,11 @@ class ParityRequest:
     base: Artifact
     merged: Artifact | None = None
     ggufs: Sequence[Artifact] = ()
-    rows: Sequence[Example] = ()
+    rows: Examples = ()
     served: ModelForm | None = None
     max_rank: int | None = None
     margin: float = 0.05
-    scoring_of: Callable[[Sequence[Example]], Scoring] = lambda _: Scoring()
+    scoring_of: Callable[[Examples], Scoring] = lambda _: Scoring()
     n_prompts: int = N_PROMPTS
     seed: int = 0
 
@@ -106,7 +106,7 @@ class ParityRequest:
 def request_of(
     project: Project,
     adapter: str | None = None,
-    forms: Sequence[str] | None = None,
+    forms: Texts | None = None,
     *,
     served: ModelForm | None = None,
     max_rank: int | None = None,
@@ -147,7 +147,7 @@ def request_of(
     )
 
 
-def _children(store: Folder, kind: Kind, parent: str, forms: Sequence[str] | None) -> list[Artifact]:
+def _children(store: Folder, kind: Kind, parent: str, forms: Texts | None) -> list[Artifact]:
     if forms is not None and kind not in forms:
         return []
     children = [open_artifact(store, kind, made.id) for made in artifacts(store, kind) if made.parent == parent]
@@ -229,7 +229,7 @@ def rows_of(store: Folder, trained: Artifact, examples: Path | None = None) -> l
     version = find_version(store, name) if name else None
     if version is not None:
         version.verify()
-        rows: Sequence[Example] = list(version.examples())
+        rows: Examples = list(version.examples())
     elif examples is not None and examples.is_file():
         rows = read_examples(examples).examples
     else:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tuneworthy.ship.parity.measure import FormAnswers, ParityPlan
 from tuneworthy.ship.parity.request import ParityRequest, Scoring
-from tuneworthy.types import frozen
+from tuneworthy.types import Texts, frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Scores:
 
     num: Sequence[float]
     den: Sequence[float]
-    groups: Sequence[str] | None = None
+    groups: Texts | None = None
 
 
 @frozen
