@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.trust import Grant, require
+from tuneworthy.types import NamedTexts, Texts
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ class Registry(Generic[T]):
         chosen: Whether a project file chooses the entry: then the project must be trusted with a stranger's.
     """
 
-    def __init__(self, kind: str, builtins: dict[str, str], *, chosen: bool = False) -> None:
+    def __init__(self, kind: str, builtins: NamedTexts, *, chosen: bool = False) -> None:
         self.kind = kind
         self._chosen = chosen
         self.builtins = builtins
@@ -80,7 +81,7 @@ class Registry(Generic[T]):
 
 
 @lru_cache(maxsize=64)
-def _offered(kind: str, search_path: tuple[str, ...]) -> EntryPoints:
+def _offered(kind: str, search_path: Texts) -> EntryPoints:
     return entry_points(group=f"tuneworthy.{kind}")
 
 

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from tuneworthy.cases.splits import OverlapHit
 from tuneworthy.cases.task_kind import guess_kind, parse_object
-from tuneworthy.types import Case, CaseOrExample, Example, Examples, grouped
+from tuneworthy.types import Case, CaseOrExample, Example, Examples, NamedInts, grouped
 
 R = TypeVar("R", Case, Example)
 
@@ -56,7 +56,7 @@ class Overlaps(Generic[R]):
         return some_of(self.rows, others(self.rows, (hit.row for hit in self.dropped)))
 
     @property
-    def by_reason(self) -> dict[str, int]:
+    def by_reason(self) -> NamedInts:
         counts: Counter[str] = Counter(hit.reason for hit in self.dropped)
         return {reason: counts[reason] for reason in ("exact", "prompt", "ngram", "edit", "group")}
 

@@ -10,7 +10,7 @@ import orjson
 
 from tuneworthy.cases.normalize import words
 from tuneworthy.text import plural
-from tuneworthy.types import UNLABELLED, Case, Texts
+from tuneworthy.types import UNLABELLED, Case, NamedInts, Texts
 
 TaskKind = Literal["label", "json", "short_answer", "free_text"]
 
@@ -121,7 +121,7 @@ def _label_reason(texts: Texts, counts: Counter[str]) -> str:
     )
 
 
-def label_counts(cases: Iterable[Case]) -> dict[str, int]:
+def label_counts(cases: Iterable[Case]) -> NamedInts:
     expected = [case.expected for case in cases if case.has_answer]
     first = (value[0] if isinstance(value, list) and value else value for value in expected)
     return dict(Counter(answer_text(value).strip() for value in first).most_common())

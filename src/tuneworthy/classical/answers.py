@@ -14,6 +14,7 @@ from tuneworthy.classical.fields import align, learn_fields
 from tuneworthy.classical.objects import fit_fields, nearest_state
 from tuneworthy.classical.runtime import ANSWER, CopiedAnswer, MajorityLabel, NearestAnswer, TaggedAnswer, write
 from tuneworthy.classical.spans import Text, learn_rules
+from tuneworthy.types import JsonObject
 
 
 @CLASSICAL_MODELS.register("majority")
@@ -24,7 +25,7 @@ def fit_majority(rows: Sequence[QuestionAnswer], seed: int) -> MajorityLabel:
     return fitted(MajorityLabel, state, "majority", rows, seed)
 
 
-def _nearest(rows: Sequence[QuestionAnswer]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _nearest(rows: Sequence[QuestionAnswer]) -> tuple[JsonObject, JsonObject]:
     return nearest_state([r.question for r in rows], [r.answer.strip() for r in rows])
 
 

@@ -139,7 +139,7 @@ def fit(name: str, examples: Examples, seed: int) -> ClassicalModel:
 
 
 def fitted(
-    kind: type[Model], state: Mapping[str, Any], name: str, rows: Sequence[QuestionAnswer], seed: int, **parameters: Any
+    kind: type[Model], state: JsonMapping, name: str, rows: Sequence[QuestionAnswer], seed: int, **parameters: Any
 ) -> Model:
     model = kind(**state)
     model.state = state

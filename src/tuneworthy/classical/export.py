@@ -16,7 +16,7 @@ from tuneworthy.classical.base import ClassicalModel, ProbabilisticModel
 from tuneworthy.classical.encoder import LabelChooser
 from tuneworthy.classical.runtime import Answerer
 from tuneworthy.errors import UserError
-from tuneworthy.types import Texts
+from tuneworthy.types import JsonObject, Texts
 
 MODULE = "classifier.py"
 # Modules that import nothing of the package but one another.
@@ -78,7 +78,7 @@ def standalone_files(model: ClassicalModel, template: Texts) -> dict[str, bytes]
             f"The classical baseline {model.identity['name']!r} cannot be exported.",
             hint="Only built-in classical baselines can be exported.",
         )
-    arrays: dict[str, Any] = {}
+    arrays: JsonObject = {}
     state = _without_arrays(model.state, "model", arrays)
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
@@ -120,7 +120,7 @@ def read_answer(model: ClassicalModel, answer: str) -> Any:
     return orjson.loads(answer) if is_json(model) else answer
 
 
-def _without_arrays(state: Any, place: str, arrays: dict[str, Any]) -> Any:
+def _without_arrays(state: Any, place: str, arrays: JsonObject) -> Any:
     """Return `state` as JSON can have it, and put its arrays into `arrays`, by their place."""
     if isinstance(state, np.ndarray):
         arrays[place] = state

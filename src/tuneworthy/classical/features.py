@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.classical.runtime import CHAR_NGRAMS, NgramColumns, TfidfRows, clip
-from tuneworthy.types import Texts
+from tuneworthy.types import JsonObject, Texts
 
 MAX_FEATURES = 200_000
 CHAR_BUDGET = 3_000_000  # characters of all texts together: about 10 s of n-grams on one core
@@ -26,11 +26,11 @@ class TextFeatures:
     """
 
     def __init__(self) -> None:
-        self.state: dict[str, Any] = {"max_chars": 0, "blocks": []}
+        self.state: JsonObject = {"max_chars": 0, "blocks": []}
         self._rows = TfidfRows(**self.state)
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> JsonObject:
         return {"words": (1, 2), "chars": CHAR_NGRAMS, "max_chars": self.state["max_chars"]}
 
     def fit_transform(self, texts: Texts) -> Any:

@@ -25,7 +25,7 @@ from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer, fitted
 from tuneworthy.classical.encoder import softmax
 from tuneworthy.classical.features import TextFeatures
 from tuneworthy.classical.runtime import LabelPredictor, spread
-from tuneworthy.types import Texts
+from tuneworthy.types import JsonObject, Texts
 
 C_GRID = (0.1, 1.0, 10.0)
 TEMPERATURE_GRID = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0, 16.0, 23.0)  # factor on the margins
@@ -53,7 +53,7 @@ class LinearSvmClassifier:
         self._model: Any = None
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> JsonObject:
         return {"C": self.c, "temperature": self.temperature, "C_grid": list(self.c_grid), "folds": N_FOLDS}
 
     def fit(self, matrix: Any, answers: Texts, groups: Texts) -> LinearSvmClassifier:
@@ -84,7 +84,7 @@ class LinearSvmClassifier:
     def predict(self, matrix: Any) -> list[str]:
         return [self.labels[i] for i in self.probabilities(matrix).argmax(axis=1)]
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> JsonObject:
         if self._model is None:
             return {"labels": self.labels, "columns": [], "temperature": 1.0}
         weights, intercept = self._model.coef_, self._model.intercept_

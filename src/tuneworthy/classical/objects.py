@@ -27,7 +27,7 @@ from tuneworthy.classical.runtime import (
 )
 from tuneworthy.classical.spans import Span, Text
 from tuneworthy.classical.tagger import OUTSIDE, text_features
-from tuneworthy.types import Texts, grouped
+from tuneworthy.types import JsonObject, Texts, grouped
 
 MAX_LITERALS = 200  # values that a field classifier tells apart
 MIN_LITERAL = 2  # rows that a value must occur in to be learnt as itself
@@ -52,7 +52,7 @@ def fit_nearest(rows: Sequence[QuestionAnswer], seed: int) -> NearestAnswer:
     return fitted(NearestAnswer, {**state, "is_json": True}, "nearest_object", rows, seed, **parameters)
 
 
-def nearest_state(questions: Texts, answers: Texts) -> tuple[dict[str, Any], dict[str, Any]]:
+def nearest_state(questions: Texts, answers: Texts) -> tuple[JsonObject, JsonObject]:
     features = TextFeatures()
     matrix = features.fit_transform(questions).tocsc()
     entries = {"starts": matrix.indptr, "rows": matrix.indices, "values": matrix.data}
@@ -91,7 +91,7 @@ def fit_fields(rows: Sequence[QuestionAnswer], seed: int) -> FieldPredictor:
 
 def _fit_classifiers(
     questions: Texts, targets: Mapping[Path, Sequence[str | None]], features: TextFeatures, seed: int
-) -> list[tuple[Path, dict[str, Any]]]:
+) -> list[tuple[Path, JsonObject]]:
     needed = {path: labels for path, labels in targets.items() if set(labels) - {COPIED, None}}
     matrix: Any = features.fit_transform(questions) if needed else None
     states = []
@@ -104,7 +104,7 @@ def _fit_classifiers(
     return states
 
 
-def fit_tagger(texts: Sequence[Text], spans: Sequence[Sequence[Sequence[Span]]], n_fields: int) -> dict[str, Any]:
+def fit_tagger(texts: Sequence[Text], spans: Sequence[Sequence[Sequence[Span]]], n_fields: int) -> JsonObject:
     """Return the arguments of `WordTagger`.
 
     Args:

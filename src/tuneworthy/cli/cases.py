@@ -41,7 +41,7 @@ from tuneworthy.ladder.commands.case_answers import CaseAnswers, Failures, open_
 from tuneworthy.store import Folder
 from tuneworthy.text import count
 from tuneworthy.trust import own_path
-from tuneworthy.types import SECOND_SHARE
+from tuneworthy.types import SECOND_SHARE, Texts
 from tuneworthy.verdict.messages import sentence
 
 
@@ -113,7 +113,7 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path) -> Non
 @expected_option
 @project_option
 @json_option
-def add(source: Path | None, inputs: tuple[str, ...], expected: str | None, root: Path) -> None:
+def add(source: Path | None, inputs: Texts, expected: str | None, root: Path) -> None:
     """Extend the test set.
 
     Adds the labelled cases in FILE to the project's cases and to its test set. Without FILE, adds the cases that
@@ -182,7 +182,7 @@ def label(
     labels: Path | None,
     applied: bool,
     judge: bool,
-    rungs: tuple[str, ...],
+    rungs: Texts,
     n: int,
     suspects: bool,
     audit: bool,

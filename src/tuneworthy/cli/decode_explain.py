@@ -37,7 +37,7 @@ from tuneworthy.report.decoding import document, engine_table, steps_table
 from tuneworthy.report.text import clean
 from tuneworthy.report.write import write_page
 from tuneworthy.store import Folder
-from tuneworthy.types import Case, Variant
+from tuneworthy.types import Case, Texts, Variant
 
 ENGINES = ("hf", "vllm", "llama_cpp")
 _OPTIONS: dict[str, tuple[Any, str]] = {
@@ -74,7 +74,7 @@ def sampling_options(function: F) -> F:
 @json_option
 def command(
     probs: str | None, case: str | None, place: int, prompt: str | None, model: str | None,
-    seen: str, preset: str | None, engines: tuple[str, ...], top: int, out: Path | None, yes: bool, root: Path,
+    seen: str, preset: str | None, engines: Texts, top: int, out: Path | None, yes: bool, root: Path,
     **parameters: float | None,
 ) -> None:  # fmt: skip
     """Show which tokens survive each sampler, engine by engine.

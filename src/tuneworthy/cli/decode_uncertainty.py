@@ -26,6 +26,7 @@ from tuneworthy.ladder.commands.uncertainty import UncertaintyReport, examine_th
 from tuneworthy.report.heatmap import areas_table, page, ranked, reliability_table, spots_table, terminal, verdict
 from tuneworthy.report.text import clean
 from tuneworthy.report.write import write_text
+from tuneworthy.types import Texts
 
 
 @click.command("uncertainty")
@@ -81,7 +82,7 @@ def command(
     print_result(report.to_dict() | {"lints": lints}, _show, report, show, lints)
 
 
-def _show(report: UncertaintyReport, most: int, lints: list[str]) -> None:
+def _show(report: UncertaintyReport, most: int, lints: Texts) -> None:
     out = console()
     out.print(f"{report.variant}: {len(report.answers)} answers, {report.unscored} unscored.")
     show_tables(table for table in (areas_table(report), reliability_table(report), spots_table(report)) if table.rows)

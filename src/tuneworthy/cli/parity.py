@@ -11,7 +11,7 @@ from tuneworthy.ship.parity.request import request_of
 from tuneworthy.ship.parity.run import check_parity, serving_proof
 from tuneworthy.ship.parity.server_forms import VllmForm
 from tuneworthy.store import Folder
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonObject, Texts
 
 FORMS = ("merged", "gguf")
 # Exit status.
@@ -28,7 +28,7 @@ STATUS = {"pass": 0, "fail": 3, "unknown": 4}
 @project_option
 @json_option
 def command(
-    adapter: str | None, forms: tuple[str, ...], url: str | None, served_model: str | None,
+    adapter: str | None, forms: Texts, url: str | None, served_model: str | None,
     max_lora_rank: int | None, prompts: int, root: Path,
 ) -> int:  # fmt: skip
     """Prove that the served model is the trained model.

@@ -48,7 +48,7 @@ ASKING = re.compile(
 @json_option
 def command(
     root: Path,
-    rungs: tuple[str, ...],
+    rungs: Texts,
     quick: bool,
     until: str | None,
     max_usd: float | None,

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tuneworthy.config.base import Count, Margined, Sampled, Section, Seed, Share
+from tuneworthy.types import NamedFloats
 
 Problem = Literal[
     "factual_knowledge",
@@ -39,7 +40,7 @@ class TaskSection(Margined):
     option whose lower bound of the recall is below does not meet the target."""
 
     @property
-    def critical_recall(self) -> dict[str, float]:
+    def critical_recall(self) -> NamedFloats:
         """The recall that each critical label needs."""
         if isinstance(self.critical, dict):
             return dict(self.critical)

@@ -156,7 +156,7 @@ def _split(dataset: Dataset) -> tuple[Split | None, list[str]]:
         ]
 
 
-def _labels(cases: Cases, rows: StoredRows) -> dict[str, int]:
+def _labels(cases: Cases, rows: StoredRows) -> NamedInts:
     """Return the labels of a task that has few, with their rows.
 
     Those that the cases expect, and answers that several rows have, but no refusals nor answers that say nothing.

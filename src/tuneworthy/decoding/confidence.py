@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from tuneworthy.types import JsonMapping, Texts, frozen
+from tuneworthy.types import JsonMapping, NamedFloats, Texts, frozen
 
 # Signals of an answer, higher where the model is less certain; the first decides.
 SIGNALS = {
@@ -64,7 +64,7 @@ def entropy(shares: Sequence[float]) -> float:
     return -sum(share * math.log(share) for share in (*shares, max(0.0, 1.0 - sum(shares))) if share > 1e-12)
 
 
-def signals(tokens: Sequence[Token]) -> dict[str, float]:
+def signals(tokens: Sequence[Token]) -> NamedFloats:
     if not tokens:
         return dict.fromkeys(SIGNALS, 0.0)
     surprise, spread = [one.surprise for one in tokens], [one.entropy for one in tokens]

@@ -73,7 +73,7 @@ class Sampling:
         names = {one.name for one in fields(cls)}
         return cls(**{name: value for name, value in decoding.items() if name in names and value is not None})
 
-    def set_values(self) -> dict[str, float]:
+    def set_values(self) -> NamedFloats:
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -117,7 +117,7 @@ class SamplingEngine:
     source: str = ""
     mark: str = "K"
 
-    def may_differ(self, values: NamedFloats) -> dict[str, float]:
+    def may_differ(self, values: NamedFloats) -> NamedFloats:
         """Return those of `values` that must be set, since the engine or the model may have other defaults."""
         return {name: one for name, one in values.items() if self.generation_config or self.defaults[name] != one}
 

@@ -15,7 +15,7 @@ from tuneworthy.cases.normalize import words
 from tuneworthy.config.base import FunctionSection
 from tuneworthy.config.models import ModelSection
 from tuneworthy.config.project import FILE_NAME, Project
-from tuneworthy.types import Cases, Examples, text_of
+from tuneworthy.types import Cases, Examples, Texts, text_of
 
 _BLOCK = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _PLAIN = re.compile(r"\{\{ *\w+ *\}\}")
@@ -102,7 +102,7 @@ def _quoted_shots(new: str, shots: Examples) -> list[str]:
     return ["\n".join(map(text_of, shot.messages)) for shot in shots if "".join(words(shot.question)) in added]
 
 
-def _count_quotes(new: str, old: str, texts: list[str], fillers: str) -> int:
+def _count_quotes(new: str, old: str, texts: Texts, fillers: str) -> int:
     """Count the texts that `new` quotes more than `_MOST` allows, and `old` does not, in each without `fillers`."""
     parts = [words("".join(map(_plain, re.sub(fillers, " ", text)))) for text in (new, old, *texts)]
     # Words that no text has may be put between the words of a quote.
@@ -124,7 +124,7 @@ def _count_quotes(new: str, old: str, texts: list[str], fillers: str) -> int:
     )
 
 
-def _level(pieces: list[str], added: str) -> int:
+def _level(pieces: Texts, added: str) -> int:
     """Return whether `added` quotes a text of `pieces` in part (1), at length or, if not short, wholly (2).
 
     Three words in a row also occur by chance, in proportion to the length of the text.
@@ -148,7 +148,7 @@ def _plain(character: str) -> str:
     )
 
 
-def _pieces(parts: list[str]) -> Iterator[str]:
+def _pieces(parts: Texts) -> Iterator[str]:
     """Yield the pieces of a text without spaces; a text of fewer words as it is."""
     size = min(len(parts), _WORDS if len("".join(parts)) > 2 * len(parts) else 2 * _WORDS)
     for run in (parts[start : start + size] for start in range(len(parts) and len(parts) - size + 1)):

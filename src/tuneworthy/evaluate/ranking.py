@@ -32,7 +32,7 @@ def ranked(response: Response, output: OutputFormat) -> Response:
     return replace(response, text=max(scores, key=scores.__getitem__), label_logprobs=normalised(scores))
 
 
-def normalised(scores: NamedFloats) -> dict[str, float]:
+def normalised(scores: NamedFloats) -> NamedFloats:
     top = max(scores.values())
     total = top + math.log(math.fsum(math.exp(value - top) for value in scores.values()))
     return {label: value - total for label, value in scores.items()}

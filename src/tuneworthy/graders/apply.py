@@ -14,7 +14,7 @@ from tuneworthy.arrays import Floats
 from tuneworthy.errors import ProviderError, UserError
 from tuneworthy.graders.base import GRADERS, Grader, GradingContext, accepted
 from tuneworthy.graders.declining import built_in
-from tuneworthy.types import UNLABELLED, Case, Cases, Response, Score, Texts, Trace, Traces
+from tuneworthy.types import UNLABELLED, Case, Cases, NamedTexts, Response, Score, Texts, Trace, Traces
 
 NO_LABEL = Score.failed("the case has no label")
 NO_CASE = Score.failed("the trace belongs to none of the cases")
@@ -41,7 +41,7 @@ def make_grader(config: Any, context: GradingContext | None = None) -> Grader:
     return grader
 
 
-def label_faults(grader: Grader, cases: Iterable[Case]) -> dict[str, str]:
+def label_faults(grader: Grader, cases: Iterable[Case]) -> NamedTexts:
     """Return the cases whose label this grader cannot use: case id to the fault.
 
     For checks before money is spent; in `grade_all` such cases are unscored.

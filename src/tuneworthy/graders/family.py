@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 from tuneworthy.config.models import ModelSection
+from tuneworthy.types import NamedTexts
 
 # Family to a pattern of the names of its models; a model made of another keeps the other's name in its own.
 FAMILIES = {
@@ -52,7 +53,7 @@ def same_family(judge: str, judged: str) -> str:
     return f"both belong to the {shared[0]} model family" if shared else ""
 
 
-def lineages(models: Mapping[str, ModelSection]) -> dict[str, str]:
+def lineages(models: Mapping[str, ModelSection]) -> NamedTexts:
     """Return a name for the family per model of a project; models of one family have the same.
 
     Two models are of one family if their names share a family, or if one names no family and they share

@@ -20,7 +20,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, AnswerGrader, GradingContext
 from tuneworthy.graders.json_text import NOTHING, find_json
 from tuneworthy.input_files import read_input
-from tuneworthy.types import Case, Score, Trace, content_hash
+from tuneworthy.types import Case, Score, Texts, Trace, content_hash
 
 # Of checking a schema and of judging one answer by it, seconds of processor time.
 OPEN_S = 10.0
@@ -57,7 +57,7 @@ def load_schema(data: bytes, name: str) -> Any:
     return schema
 
 
-def _strings(value: Any, keys: tuple[str, ...]) -> Iterator[str]:
+def _strings(value: Any, keys: Texts) -> Iterator[str]:
     stack = [value]
     while stack:
         one = stack.pop()

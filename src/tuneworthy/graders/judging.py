@@ -26,7 +26,7 @@ from tuneworthy.graders.validate import MIN_HUMAN, JudgedAnswer, JudgeValidation
 from tuneworthy.stats.paired import NonInferiority, PairedResult
 from tuneworthy.stats.ppi import Corrected, corrected_difference
 from tuneworthy.store import Folder
-from tuneworthy.types import Case, Cases, Trace, Traces, content_hash, frozen
+from tuneworthy.types import Case, Cases, NamedFloats, Trace, Traces, content_hash, frozen
 
 # `.tuneworthy/judge.json`: the last validation, for the gate and the report.
 DOCUMENT = "judge"
@@ -79,7 +79,7 @@ def verdicts_path(project: Project) -> Path:
     return cases.with_name(f"{cases.stem}.verdicts.jsonl")
 
 
-def read_verdicts(path: Path) -> dict[str, float]:
+def read_verdicts(path: Path) -> NamedFloats:
     """Return item id to the mean of what its labellers say, 0..1; the last rating per labeller counts.
 
     Raises:

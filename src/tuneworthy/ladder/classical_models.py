@@ -23,7 +23,7 @@ from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.providers.models import check_pinned, find, pinned, pull
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts
-from tuneworthy.types import Examples, JsonMapping, Request, Response, content_hash, text_of
+from tuneworthy.types import Examples, JsonMapping, NamedInts, Request, Response, Texts, content_hash, text_of
 
 # Parts of the dev cases that the baselines learn from: a case is answered by a model that has not seen its part.
 FOLDS = 5
@@ -94,7 +94,7 @@ class ClassicalProvider:
         self._models.clear()
 
 
-def _folds(examples: Examples, seed: int) -> dict[str, int]:
+def _folds(examples: Examples, seed: int) -> NamedInts:
     """Return the fold per source of dev cases; cases with one answer are spread over all folds."""
     rows = {row.group or "": row for row in examples if row.source == DEV}
     ordered = sorted(rows, key=lambda source: (rows[source].answer, rank(seed, source)))
@@ -146,7 +146,7 @@ def _add(models: Models, name: str, provider: ClassicalProvider) -> None:
     )
 
 
-def _decision_model(labels: tuple[str, ...]) -> encoder.DecisionModel:
+def _decision_model(labels: Texts) -> encoder.DecisionModel:
     """Load the decision model.
 
     Raises:

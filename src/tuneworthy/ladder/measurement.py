@@ -45,7 +45,7 @@ from tuneworthy.stats.calibration import LabelCalibration, calibration
 from tuneworthy.stats.intervals import effective_n, lower_bound, score_bound, score_interval, target_status
 from tuneworthy.stats.paired import NonInferiority, PairedResult, compare, non_inferior, worst_case
 from tuneworthy.stats.ratios import LEAST_GROUPS
-from tuneworthy.types import MOST_UNSCORED, Bounds, Case, Cases, Response, Score, Trace, Traces, Variant
+from tuneworthy.types import MOST_UNSCORED, Bounds, Case, Cases, NamedFloats, Response, Score, Trace, Traces, Variant
 
 Pair = tuple[np.ndarray, np.ndarray]
 SAMPLED_REPEATS = 3
@@ -421,7 +421,7 @@ def beats_constant(session: Session, trial: Measurement, constant: Pair) -> bool
     return compare(*both, alpha=0.05, seed=session.project.split.seed).better
 
 
-def recall_of(session: Session, trial: Measurement) -> dict[str, float]:
+def recall_of(session: Session, trial: Measurement) -> NamedFloats:
     labels = ["".join(accepted(case.expected)[:1]) if case.expected is not None else "" for case in session.split.test]
     scored = ~(np.isnan(trial.num) | np.isnan(trial.den))
     recall = {}

@@ -72,7 +72,7 @@ from tuneworthy.ladder.task_data import shuffled
 from tuneworthy.search.racing import Race, differences, race
 from tuneworthy.stats.paired import PairedResult
 from tuneworthy.text import count
-from tuneworthy.types import MOST_UNSCORED, Cases, JsonObject, RungStatus, Say, Texts, Traces, Variant
+from tuneworthy.types import MOST_UNSCORED, Cases, JsonObject, NamedTexts, RungStatus, Say, Texts, Traces, Variant
 
 log = logging.getLogger(__name__)
 
@@ -392,7 +392,7 @@ class LadderRun:
         raced = await self._explore(candidates, self.dev)
         return await self._test(_explored(TEACHER, raced, len(candidates), []), raced.winner, ())
 
-    async def _unavailable(self, candidates: Sequence[Variant]) -> dict[str, str]:
+    async def _unavailable(self, candidates: Sequence[Variant]) -> NamedTexts:
         """Ask each model but the best's own one case of dev; return those that refuse every request, and why."""
         refused: dict[str, str] = {}
         for variant in {variant.model: variant for variant in reversed(candidates)}.values():

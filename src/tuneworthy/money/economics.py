@@ -19,7 +19,7 @@ from tuneworthy.money.bills import Bill
 from tuneworthy.money.results import EconomicsResult, EconomicsStatus, Fact, TrainingWay, UsdPer1k
 from tuneworthy.money.serving import RunningCost, Training
 from tuneworthy.money.sources import facts_of
-from tuneworthy.types import Bounds, frozen
+from tuneworthy.types import Bounds, NamedFloats, frozen
 
 SET_TRAFFIC = "Set `economics.requests_per_month`."
 # The costs of training and upkeep that are a range where the project file does not give them.
@@ -93,7 +93,7 @@ class Money:
         return None
 
 
-def one_off(settings: Economics) -> dict[str, float]:
+def one_off(settings: Economics) -> NamedFloats:
     """Return the parts of the one-off costs, US dollars: rows with their labels, training, checks and deployment."""
     return {
         "rows": settings.hours_data * settings.usd_per_hour,

@@ -92,7 +92,7 @@ def constraint(output: OutputFormat, capabilities: Capabilities) -> tuple[JsonOb
     return {}, f"output: {output.kind} is not enforced ({capabilities.family})"
 
 
-def choice_schema(choices: tuple[str, ...]) -> JsonSchema:
+def choice_schema(choices: Texts) -> JsonSchema:
     return {
         "type": "object",
         "properties": {FIELD: {"type": "string", "enum": list(choices)}},

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from tuneworthy import processes
 from tuneworthy.errors import ModelError, OutsideFault
 from tuneworthy.providers import messages
+from tuneworthy.types import Texts
 
 MAX_MEMBERS = 10_000
 # What is taken of a repository without GGUF files: weights without code, and what a tokenizer needs.
@@ -163,7 +164,7 @@ def fetch_from_hub(
     return taken / file if file else taken, commit
 
 
-def choose_files(repo: str, names: list[str]) -> list[str]:
+def choose_files(repo: str, names: Texts) -> list[str]:
     """Return what to take of a repository with the files `names`: patterns for the hub.
 
     >>> choose_files("o/r", ["README.md", "m.gguf"])

@@ -20,7 +20,7 @@ from typing import BinaryIO, TypeGuard
 from tuneworthy.errors import ModelError
 from tuneworthy.input_files import open_input
 from tuneworthy.providers import messages
-from tuneworthy.types import frozen
+from tuneworthy.types import NamedInts, frozen
 
 MAGIC = b"GGUF"
 MAX_KEYS = 4096
@@ -151,7 +151,7 @@ class _Reader:
                 self.path, messages.say("ends_early", what="the weights", needed=needed, rest=max(0, self._rest - gap))
             )
 
-    def _summary(self, version: int, n_tensors: int, values: dict[str, Scalar], lengths: dict[str, int]) -> GgufHeader:
+    def _summary(self, version: int, n_tensors: int, values: dict[str, Scalar], lengths: NamedInts) -> GgufHeader:
         architecture = values.get("general.architecture")
         if not isinstance(architecture, str) or not architecture:
             raise header_fault(self.path, "it has no key general.architecture")

@@ -33,7 +33,7 @@ from tuneworthy.providers.llama_ranking import LabelRanker
 from tuneworthy.providers.models import check_pinned, find
 from tuneworthy.providers.openai import OpenAIProvider, with_instructions
 from tuneworthy.store.folder import Folder
-from tuneworthy.types import LANES, JsonMapping, JsonObject, Message, Request, Response, content_hash
+from tuneworthy.types import LANES, JsonMapping, JsonObject, Message, Request, Response, Texts, content_hash
 
 # A shorter prefix is read as fast as it is copied.
 MIN_CHARACTERS = 800
@@ -361,7 +361,7 @@ class LlamaCppProvider(BaseProvider):
             )
 
 
-def last_log_line(log: Path, start: int, marks: tuple[str, ...]) -> str:
+def last_log_line(log: Path, start: int, marks: Texts) -> str:
     """Return the last line of `log` from byte `start` on with the first of `marks` that occurs, or "".
 
     The time stamp is cut off; at most the last 16 kB are read.

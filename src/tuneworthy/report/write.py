@@ -14,6 +14,7 @@ from tuneworthy.report.first_screen import paragraph
 from tuneworthy.report.render import render_html, render_markdown
 from tuneworthy.report.run_report import document
 from tuneworthy.store.folder import write_atomic
+from tuneworthy.types import Texts
 from tuneworthy.verdict.last_verdict import StoredVerdict
 
 PAGES = {".html": render_html, ".md": render_markdown}
@@ -48,7 +49,7 @@ def write(
     write_text(path, orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())
 
 
-def write_page(path: Path, page: Document, endings: tuple[str, ...] = tuple(PAGES)) -> None:
+def write_page(path: Path, page: Document, endings: Texts = tuple(PAGES)) -> None:
     """Write a page as HTML or Markdown.
 
     Raises:

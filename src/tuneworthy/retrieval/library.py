@@ -37,7 +37,7 @@ from tuneworthy.retrieval.searcher import RERANKED, Reranker, Searcher
 from tuneworthy.retrieval.searches import SearchStore
 from tuneworthy.retrieval.servers import BATCH, ServerEncoder, ServerReranker
 from tuneworthy.store import Folder
-from tuneworthy.types import Case, Cases, JsonMapping, Passage, Retrieval, Texts, content_hash, role_of
+from tuneworthy.types import Case, Cases, JsonMapping, NamedFloats, Passage, Retrieval, Texts, content_hash, role_of
 
 DEFAULT = "documents"
 # Share of a chunk that the next one repeats.
@@ -258,7 +258,7 @@ class DocumentLibrary:
 
         return await self._stored(retrieval, ["documents", chunking.VERSION], questions, search)
 
-    async def seconds(self, retrieval: Retrieval, cases: Cases) -> dict[str, float]:
+    async def seconds(self, retrieval: Retrieval, cases: Cases) -> NamedFloats:
         """Return the seconds of an uncontended search by case; measured once and stored."""
         return {name: sum(stages.values()) for name, stages in (await self.stages(retrieval, cases)).items()}
 

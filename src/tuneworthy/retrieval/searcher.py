@@ -17,7 +17,7 @@ from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.chunking import Chunk
 from tuneworthy.retrieval.encoder import SentenceEncoder, TokenVectors
 from tuneworthy.retrieval.index import ChunkEncoder, ChunkIndex, RankedChunks
-from tuneworthy.types import Passage, Retrieval, Texts
+from tuneworthy.types import NamedFloats, Passage, Retrieval, Texts
 
 # Chunks at the head of the fused list that a reranker orders.
 RERANKED = 20
@@ -74,7 +74,7 @@ class Searcher:
             for numbers in hits
         ]
 
-    async def timed(self, retrieval: Retrieval, question: str, repeat: int = 1) -> dict[str, float]:
+    async def timed(self, retrieval: Retrieval, question: str, repeat: int = 1) -> NamedFloats:
         """Search for one question without caches, and return the seconds per stage.
 
         Servers are called again, one call at a time; a stored answer counts with its seconds.

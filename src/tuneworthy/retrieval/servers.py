@@ -23,7 +23,7 @@ from tuneworthy.retrieval import messages
 from tuneworthy.retrieval.account import Account
 from tuneworthy.store.responses import response_key
 from tuneworthy.text import count
-from tuneworthy.types import JsonMapping, Texts, canonical
+from tuneworthy.types import JsonMapping, NamedTexts, Texts, canonical
 
 # Limit of one attempt, seconds.
 TIMEOUT_S = 60.0
@@ -60,7 +60,7 @@ class RetrievalServer(Generic[Config]):
         self._config, self._account, self._root = config, account, root
         self._identity = canonical({"base_url": config.base_url, "path": self.path})
 
-    async def answers(self, batches: Sequence[Texts], repeat: int, content: Content, read: Reader) -> dict[str, str]:
+    async def answers(self, batches: Sequence[Texts], repeat: int, content: Content, read: Reader) -> NamedTexts:
         """Return the answer about each text, a request a batch.
 
         Raises:

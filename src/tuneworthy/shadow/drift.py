@@ -32,7 +32,7 @@ from tuneworthy.shadow.replay import PAIRS
 from tuneworthy.stats.intervals import wilson
 from tuneworthy.store import Folder
 from tuneworthy.store.lines import read_lines
-from tuneworthy.types import JsonMapping, JsonObject, NamedTexts, Texts, frozen, grouped
+from tuneworthy.types import JsonMapping, JsonObject, NamedFloats, NamedTexts, Texts, frozen, grouped
 
 CHANCE = 0.01
 ALPHA = 0.05
@@ -131,7 +131,7 @@ def traffic_drift(project: Project, folder: Folder) -> TrafficDrift | None:
     return drift(known, found, seed=project.split.seed, encode=encoder.encode if encoder else None)
 
 
-def first_questions(rows: Iterable[JsonMapping]) -> dict[str, str]:
+def first_questions(rows: Iterable[JsonMapping]) -> NamedTexts:
     """Return the question with which each session began: later questions contain it, and all turns between."""
     first: dict[str, str] = {}
     for row in rows:
@@ -232,6 +232,6 @@ def _topics(texts: Texts, near: Ints, places: Ints, cases: Texts, traffic: Named
     return sorted(topics, key=lambda topic: -topic.n_sessions)[:TOPICS]
 
 
-def _frequencies(texts: Texts) -> dict[str, float]:
+def _frequencies(texts: Texts) -> NamedFloats:
     counts = Counter(word for text in texts for word in {*words(text)} if not word.isdigit())
     return {word: n / len(texts) for word, n in counts.items()}

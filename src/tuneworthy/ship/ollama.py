@@ -21,7 +21,7 @@ from tuneworthy.ship.gguf import FILE, adds_bos
 from tuneworthy.ship.gguf_tokens import end_ids, read_tokenizer, token_text
 from tuneworthy.store.artifacts import Artifact, open_artifact
 from tuneworthy.store.folder import Folder, write_atomic
-from tuneworthy.types import Messages, role_of
+from tuneworthy.types import Messages, NamedTexts, role_of
 
 _SYSTEM, _USER, _ANSWER, _AGAIN = "SYSTEMTEXT", "USERTEXT", "ANSWERTEXT", "AGAINTEXT"
 # Of generation_config.json, as Ollama calls them.
@@ -80,7 +80,7 @@ def _escaped(text: str) -> str:
     return re.sub(r"\{{2,}|\{$", lambda match: f'{{{{ "{match[0]}" }}}}', text)
 
 
-def frames_of(template: str, tokens: dict[str, str], *, begin: str = "") -> Frames:
+def frames_of(template: str, tokens: NamedTexts, *, begin: str = "") -> Frames:
     """Return what `template` writes around each text.
 
     Args:
@@ -197,7 +197,7 @@ def modelfile(folder: Path, template: str, context: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def special_tokens(folder: Path) -> dict[str, str]:
+def special_tokens(folder: Path) -> NamedTexts:
     config = optional_config(folder, "tokenizer_config.json")
     names = ("bos_token", "eos_token", "pad_token", "unk_token")
     return {name: text for name in names if (text := token_text(config.get(name))) is not None}

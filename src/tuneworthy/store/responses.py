@@ -31,7 +31,7 @@ from tuneworthy.redaction import redact_json
 from tuneworthy.store.database import explained, open_database
 from tuneworthy.store.shapes import DamagedRecord, parsed, shaped
 from tuneworthy.store.signatures import UNSIGNED, Keyring, MeasuredElsewhere, parts_of
-from tuneworthy.types import MAX_AMOUNT, Answer, Dollars, Failure, JsonMapping, Response, canonical
+from tuneworthy.types import MAX_AMOUNT, Answer, Dollars, Failure, JsonMapping, NamedInts, Response, canonical
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS responses (
@@ -173,7 +173,7 @@ class ResponseStore:
             raise MeasuredElsewhere(origins)
         return found
 
-    def measured_elsewhere(self) -> dict[str, int]:
+    def measured_elsewhere(self) -> NamedInts:
         """Return the numbers of answers that the user has not accepted, by the key that signed them."""
         query = f"SELECT origin(body, key, cost_usd, created), COUNT(*) FROM responses {_ELSEWHERE} GROUP BY 1"
         return dict(self._rows(query))

@@ -25,7 +25,7 @@ from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, ModelSource, artifacts, write_artifact
 from tuneworthy.train import messages
 from tuneworthy.train.shape import read_shape
-from tuneworthy.types import Say, Texts
+from tuneworthy.types import NamedTexts, Say, Texts
 
 SIXTEEN_BIT = {"BF16": "bfloat16", "F16": "float16"}
 # Entries of the loading report of transformers: weights that it draws at random, or drops.
@@ -52,7 +52,7 @@ class Base:
     ends: tuple[int, ...]
 
 
-def library_versions() -> dict[str, str]:
+def library_versions() -> NamedTexts:
     versions = {}
     for name in LIBRARIES:
         with suppress(PackageNotFoundError):
@@ -225,7 +225,7 @@ def end_ids(folder: Path, tokenizer: Any) -> tuple[int, ...]:
     return tuple(dict.fromkeys(ends))
 
 
-def _from_gguf(place: Path, store: Folder, source: dict[str, str], say: Say) -> Artifact:
+def _from_gguf(place: Path, store: Folder, source: NamedTexts, say: Say) -> Artifact:
     import transformers
 
     header = read_header(place)
@@ -249,7 +249,7 @@ def _from_gguf(place: Path, store: Folder, source: dict[str, str], say: Say) -> 
     return _write(store, fill, source, tokenizer, dequantised_from=header.file_type)
 
 
-def _from_folder(place: Path, files: Sequence[Path], store: Folder, source: dict[str, str], say: Say) -> Artifact:
+def _from_folder(place: Path, files: Sequence[Path], store: Folder, source: NamedTexts, say: Say) -> Artifact:
     config = read_config(place / "config.json")
     if quantised := config.get("quantization_config"):
         method = quantised.get("quant_method", "unknown") if isinstance(quantised, dict) else "unknown"
@@ -284,7 +284,7 @@ def _from_folder(place: Path, files: Sequence[Path], store: Folder, source: dict
 def _write(
     store: Folder,
     fill: Callable[[Path], None],
-    source: dict[str, str],
+    source: NamedTexts,
     tokenizer: Any,
     *,
     dtype: str = "bfloat16",

@@ -66,7 +66,7 @@ async def measure_domain(session: Session) -> None:
     session.folder.write(FILE, {"of": _fingerprint(session), "text": asdict(result)})
 
 
-async def logprobs_of(provider: Provider, texts: Texts) -> dict[str, float]:
+async def logprobs_of(provider: Provider, texts: Texts) -> NamedFloats:
     """Return the natural log-probability per text that the provider could score."""
     scored: dict[str, float] = {}
     for start in range(0, len(texts), BATCH):

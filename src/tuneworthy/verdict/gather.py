@@ -27,7 +27,7 @@ from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.train.messages import SET_BASE
 from tuneworthy.train.plan import Expected, expect
-from tuneworthy.types import Case, CaseOrExample, Cases, Texts
+from tuneworthy.types import Case, CaseOrExample, Cases, NamedInts, NamedTexts, Texts
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.domain_text import domain_of
 from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model, load_error_analysis
@@ -181,7 +181,7 @@ def _with_data(evidence: Evidence, data: TaskData) -> Evidence:
     )
 
 
-def _lacking(project: Project, evidence: Evidence) -> dict[str, str]:
+def _lacking(project: Project, evidence: Evidence) -> NamedTexts:
     """Return what training lacks, with the step that gets it: rows, the right to train on them, a base with weights."""
     teacher, dataset, train = project.teacher, evidence.training.dataset, project.train
     has_rows = dataset or latest_import(Folder(project.root)) or (evidence.has_examples and not evidence.only_dev)
@@ -242,7 +242,7 @@ def errors_of(session: Session, record: RunRecord) -> tuple[ErrorAnalysis | None
     return (report, []) if report is not None and not changed else (None, changed)
 
 
-def overlaps_left(data: TaskData) -> dict[str, int]:
+def overlaps_left(data: TaskData) -> NamedInts:
     """Audit the split: count the rows on one side that are copies, or have the question or group, of another side.
 
     The decisions about rows are those stored with the split. A short question with another answer is no copy.

@@ -216,7 +216,7 @@ def _chances(patterns: Ints, counts: Floats, names: Texts, wrong: int) -> tuple[
     return weight / weight.sum(), truth / total[..., None]
 
 
-def classifier_votes(session: Session) -> dict[str, str] | None:
+def classifier_votes(session: Session) -> NamedTexts | None:
     """Return the votes of a linear classifier on dev, out of fold: confident learning.
 
     It votes only where it is surer of a label than it usually is of that label. None where the task has no labels,

@@ -18,7 +18,7 @@ from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord, shaped
 from tuneworthy.store.signatures import document_origin, signed_document
-from tuneworthy.types import JsonObject, Texts, content_hash, frozen
+from tuneworthy.types import JsonObject, NamedTexts, Texts, content_hash, frozen
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.suspects import suspects_path
 
@@ -123,7 +123,7 @@ def load_verdict(project: Project, today: date | None = None) -> StoredVerdict |
     return StoredVerdict(verdict=verdict, changed=changed)
 
 
-def _hashes(project: Project) -> dict[str, str]:
+def _hashes(project: Project) -> NamedTexts:
     folder, beside = Folder(project.root), {"reviews": project.root / REVIEWS, "suspects": suspects_path(project)}
     return {
         **{

@@ -18,7 +18,7 @@ from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.splits import labels_of
 from tuneworthy.cases.task_kind import guess_kind, parse_object
 from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
-from tuneworthy.types import UNLABELLED, Example, Examples, Texts, calls_of
+from tuneworthy.types import UNLABELLED, Example, Examples, JsonObject, Texts, calls_of
 
 # Words of a question from which an answer that equals it is an echo, and no label that is the question's one word.
 _MIN_ECHO = 3
@@ -47,7 +47,7 @@ _TASKS = frozenset({"echo", "placeholder", "outside_labels"})
 _SEVERAL = re.compile(r"[,;|\n]")
 
 
-def _compiled() -> dict[str, Any]:
+def _compiled() -> JsonObject:
     """Compile `degenerate.json`: alternatives by name, in which ``<<PART>>`` is a list of words.
 
     UTF-8 is read byte by byte, so that no text is refused.

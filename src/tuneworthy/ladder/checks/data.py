@@ -17,7 +17,7 @@ from tuneworthy.rules import Finding
 from tuneworthy.search.sweep import ADD_CASES
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.text import count, plural
-from tuneworthy.types import grouped
+from tuneworthy.types import NamedTexts, grouped
 
 # Share of the most frequent label from which a share of right answers says little.
 MAJORITY = 0.8
@@ -62,7 +62,7 @@ def unlabelled(facts: Facts) -> Iterator[str]:
         )
 
 
-def _unknown_labels(facts: Facts) -> dict[str, str]:
+def _unknown_labels(facts: Facts) -> NamedTexts:
     """Return the labels of test that a model has no way to know, each with the id of a case."""
     data, prompt = facts.label_data, " ".join(facts.prompt_texts.values())
     if any(model.own_pipeline for model in facts.project.models.values()):

@@ -28,7 +28,7 @@ from tuneworthy.retrieval.library import documents_path
 from tuneworthy.stats.power import LOSS, detectable, n_for_gain, n_for_non_inferiority
 from tuneworthy.store import Folder
 from tuneworthy.text import plural
-from tuneworthy.types import Cases, Examples, JsonObject
+from tuneworthy.types import Cases, Examples, JsonObject, NamedTexts
 
 T = TypeVar("T")
 E = TypeVar("E", bound=TuneworthyError)
@@ -162,7 +162,7 @@ class Facts:
         return self._data[1]
 
     @cached_property
-    def prompt_texts(self) -> dict[str, str]:
+    def prompt_texts(self) -> NamedTexts:
         found: dict[str, str] = {}
         for key in ("system", "user"):
             with suppress(UserError, UnicodeDecodeError):

@@ -240,7 +240,7 @@ async def sampled_answers(session: Session, variant: Variant, cases: Cases, samp
     return grouped((trace.case_id, trace.text) for trace in traces if trace.response)
 
 
-def _watched(case: Case, trace: Trace, score: Score, repeats: list[str] | None, signal: str) -> AnswerSignals:
+def _watched(case: Case, trace: Trace, score: Score, repeats: Texts | None, signal: str) -> AnswerSignals:
     tokens = tokens_of(trace.response.logprobs or ()) if trace.response else []
     return AnswerSignals(
         case=case.id,

@@ -15,7 +15,7 @@ from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, r
 from tuneworthy.cases.formats.values import at, dicts_at, first_at, list_at, word_at
 from tuneworthy.cases.readers.faults import Dropped, Journal
 from tuneworthy.cases.readers.files import Rows
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonObject, Texts
 
 _EVALUATION = "gen_ai.evaluation.result"
 _DETAILS = "gen_ai.client.inference.operation.details"
@@ -133,7 +133,7 @@ def _conversation(part: _OtelPart) -> tuple[Any, Any]:
     return asked, answered[:1] if isinstance(answered, list) else answered
 
 
-def _first_text(part: _OtelPart, places: tuple[str, ...], *, said: bool) -> Any:
+def _first_text(part: _OtelPart, places: Texts, *, said: bool) -> Any:
     for place in places:
         if text := _numbered(part.own, place) or parsed(at(part.own, place)):
             return text
