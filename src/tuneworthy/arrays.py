@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+# Numerators and denominators, or lower and upper ends.
+FloatPair = tuple[Floats, Floats]
 Floats32 = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]

@@ -46,6 +46,9 @@ class Finding:
     source: str = ""
 
 
+# What most rules return: findings, or their messages only.
+Findings = Iterator[Finding]
+Sentences = Iterator[str]
 F = TypeVar("F", bound=Finding)
 R = TypeVar("R", bound=Callable[..., Any])
 

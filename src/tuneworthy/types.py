@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
 import orjson
@@ -22,16 +23,22 @@ JsonObject = dict[str, Any]
 JsonMapping = Mapping[str, Any]
 # Texts, and texts and numbers by a name, that are only read.
 Texts = Sequence[str]
+# Texts where they are a key or compared.
+TextTuple = tuple[str, ...]
 NamedTexts = Mapping[str, str]
 NamedInts = Mapping[str, int]
 NamedFloats = Mapping[str, float]
 # The lower and the upper bound of an interval.
 Bounds = tuple[float, float]
+# The same where the upper one is None if it is open.
+OpenBounds = tuple[float, float | None]
 Message = JsonObject
 Messages = Sequence[Message]
 Turns = tuple[Message, ...]
-# Token ids of several texts.
-TokenLists = Sequence[Sequence[int]]
+# Token ids of a text, and of several.
+Tokens = Sequence[int]
+TokenLists = Sequence[Tokens]
+Paths = Sequence[Path]
 # Gets a sentence for the user.
 Say = Callable[[str], None]
 
@@ -123,8 +130,8 @@ class Case:
     messages: Turns = ()
     expected: Any = UNLABELLED
     group: str | None = None
-    tags: tuple[str, ...] = ()
-    documents: tuple[str, ...] = ()
+    tags: TextTuple = ()
+    documents: TextTuple = ()
     tools: tuple[JsonObject, ...] = ()
 
     @staticmethod
@@ -174,7 +181,7 @@ class Example:
     id: str
     source: str = ""
     group: str | None = None
-    tags: tuple[str, ...] = ()
+    tags: TextTuple = ()
     meta: JsonMapping = field(default_factory=dict)
 
     @property
@@ -190,7 +197,7 @@ class Example:
         return text_of(last) if role_of(last) == "assistant" else ""
 
 
-Ids = tuple[str, ...]
+Ids = TextTuple
 Cases = Sequence[Case]
 Examples = Sequence[Example]
 CaseOrExample = Case | Example
@@ -213,7 +220,7 @@ class OutputFormat:
     """
 
     kind: OutputKind = "free"
-    choices: tuple[str, ...] = ()
+    choices: TextTuple = ()
     schema: JsonSchema | None = None
     ranking: Ranking = ""
     prior: tuple[float, ...] = ()
@@ -233,7 +240,7 @@ class Shots:
     mode: Literal["fixed", "per_case"]
     k: int
     pool_hash: str
-    ids: tuple[str, ...] = ()
+    ids: TextTuple = ()
 
 
 @frozen
@@ -326,10 +333,10 @@ class Variant:
     decoding: JsonMapping = field(default_factory=dict)
     output: OutputFormat = field(default_factory=OutputFormat)
     max_tokens: int = 256
-    stop: tuple[str, ...] = ()
+    stop: TextTuple = ()
     answer_after: str | None = None
     cascade: Cascade | None = None
-    notes: tuple[str, ...] = ()
+    notes: TextTuple = ()
 
     @property
     def parameters(self) -> JsonObject:
@@ -428,7 +435,7 @@ class Response:
     tool_calls: tuple[JsonObject, ...] = ()
     logprobs: tuple[JsonObject, ...] | None = None
     model: str = ""
-    dropped: tuple[str, ...] = ()
+    dropped: TextTuple = ()
     seconds: float = 0.0
     label_logprobs: NamedFloats | None = None
     fingerprint: str = ""
@@ -462,7 +469,7 @@ class Trace:
     cost_usd: float = 0.0
     error: Failure | None = None
     thinking: str = ""
-    cited: tuple[str, ...] = ()
+    cited: TextTuple = ()
     stored: bool = False
 
     @property

@@ -31,7 +31,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.text import count
-from tuneworthy.types import Case, Cases, Example, Examples, content_hash, frozen
+from tuneworthy.types import Case, Cases, Example, Examples, TextTuple, content_hash, frozen
 
 # The file of the dropped rows, in the store.
 DROPPED = "overlaps.jsonl"
@@ -85,7 +85,7 @@ class Dataset:
     seed: int
     dev_size: int
     stored: StoredSplit | None = None
-    notes: tuple[str, ...] = ()
+    notes: TextTuple = ()
 
     @property
     def split(self) -> Split:
@@ -248,7 +248,7 @@ def read_dataset(project: Project, *, examples: bool = True) -> Dataset:
     return dataset_of(project, case_file.cases, rows, notes=notes)
 
 
-def dataset_of(project: Project, cases: Cases, examples: Examples = (), *, notes: tuple[str, ...] = ()) -> Dataset:
+def dataset_of(project: Project, cases: Cases, examples: Examples = (), *, notes: TextTuple = ()) -> Dataset:
     return Dataset(
         cases=cases,
         examples=examples,

@@ -19,7 +19,7 @@ from tuneworthy.cases.task_kind import answer_text, guess_kind
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.input_files import open_input
 from tuneworthy.text import count, plural
-from tuneworthy.types import UNLABELLED, Case, Cases, Example, Texts, content_hash, grouped
+from tuneworthy.types import UNLABELLED, Case, Cases, Example, Texts, TextTuple, content_hash, grouped
 
 NEAR = 0.8
 MIN_CLUSTERED = 50
@@ -52,7 +52,7 @@ class Sample:
     n_near: int
     strata: dict[str, int]
     stratified_by: str
-    notes: tuple[str, ...] = ()
+    notes: TextTuple = ()
 
 
 def sample_cases(path: Path | str, n: int, seed: int, *, present: Iterable[Case] = ()) -> Sample:
@@ -98,7 +98,7 @@ def sample_cases(path: Path | str, n: int, seed: int, *, present: Iterable[Case]
     )
 
 
-def _questions(path: Path) -> tuple[list[Case], tuple[str, ...]]:
+def _questions(path: Path) -> tuple[list[Case], TextTuple]:
     """Read the file as examples, else as bare questions, whose faults are then raised.
 
     Rows of logs that are no examples are skipped: `data import` reports the reasons.
@@ -123,7 +123,7 @@ def _questions(path: Path) -> tuple[list[Case], tuple[str, ...]]:
     return list(cases.values()), notes
 
 
-def bare_questions(path: Path, columns: Texts = ()) -> tuple[list[Case], tuple[str, ...]]:
+def bare_questions(path: Path, columns: Texts = ()) -> tuple[list[Case], TextTuple]:
     """Read a file as cases, else (if its name says nothing) as lines of text.
 
     Args:

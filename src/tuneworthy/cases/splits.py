@@ -23,6 +23,7 @@ from tuneworthy.types import (
     JsonObject,
     NamedInts,
     NamedTexts,
+    TextTuple,
     content_hash,
 )
 
@@ -87,7 +88,7 @@ class Draw:
     seed: int
     dev_size: int
     counts: NamedInts = field(default_factory=dict)
-    reasons: tuple[str, ...] = ()
+    reasons: TextTuple = ()
     additions: tuple[Ids, ...] = ()
 
     @property
@@ -438,7 +439,7 @@ def _from_cases(cases: Cases, kind: Kind, *, seed: int, n_scorable: int) -> tupl
     return dev, [case for i, case in enumerate(cases) if i in chosen]
 
 
-def labels_of(cases: Iterable[Case], examples: Examples = ()) -> tuple[str, ...]:
+def labels_of(cases: Iterable[Case], examples: Examples = ()) -> TextTuple:
     from tuneworthy.cases.example_store import answer_counts
 
     expected = (case.expected for case in cases if case.has_answer)

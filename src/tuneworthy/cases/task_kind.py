@@ -10,7 +10,7 @@ import orjson
 
 from tuneworthy.cases.normalize import words
 from tuneworthy.text import plural
-from tuneworthy.types import UNLABELLED, Case, NamedInts, Texts
+from tuneworthy.types import UNLABELLED, Case, NamedInts, Texts, TextTuple
 
 TaskKind = Literal["label", "json", "short_answer", "free_text"]
 
@@ -36,7 +36,7 @@ class Kind:
 
     name: TaskKind
     reason: str
-    labels: tuple[str, ...] = ()
+    labels: TextTuple = ()
 
 
 def answer_text(expected: Any) -> str:

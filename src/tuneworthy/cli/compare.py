@@ -13,6 +13,7 @@ from tuneworthy.ladder.commands.compare import compare_variants
 from tuneworthy.ladder.variant_lookup import locate
 from tuneworthy.report.comparison import ENDINGS, FORMATS
 from tuneworthy.store import write_atomic
+from tuneworthy.types import Paths
 
 
 @click.command("compare")
@@ -40,7 +41,7 @@ def command(
     gate: bool,
     on_test: bool,
     form: str,
-    paths: tuple[Path, ...],
+    paths: Paths,
     max_usd: float | None,
     yes: bool,
 ) -> int:

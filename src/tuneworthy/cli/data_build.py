@@ -28,6 +28,7 @@ from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.people.review_state import state_of
 from tuneworthy.report.text import clean
 from tuneworthy.store import Folder
+from tuneworthy.types import Paths
 
 
 @click.command("build")
@@ -36,7 +37,7 @@ from tuneworthy.store import Folder
 @spending_options
 @project_option
 @json_option
-def command(files: tuple[Path, ...], unsafe: bool, max_usd: float | None, yes: bool, root: Path) -> int:
+def command(files: Paths, unsafe: bool, max_usd: float | None, yes: bool, root: Path) -> int:
     """Check the rows of the latest import (or else of the examples file), and freeze the rows that pass as a version.
 
     With FILES, these are imported first, as `data import` does.

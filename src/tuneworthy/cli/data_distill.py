@@ -31,6 +31,7 @@ from tuneworthy.dataset.importing.folder import Import
 from tuneworthy.dataset.records import ImportRequest
 from tuneworthy.ladder.commands.teacher import teaching_of
 from tuneworthy.ladder.session import open_session
+from tuneworthy.types import Paths
 
 
 @click.command("distill")
@@ -48,7 +49,7 @@ from tuneworthy.ladder.session import open_session
 @spending_options
 @json_option
 def command(
-    files: tuple[Path, ...],
+    files: Paths,
     limit: int | None,
     root: Path,
     max_usd: float | None,
@@ -78,7 +79,7 @@ def command(
 
 async def _run(
     project: Project,
-    files: tuple[Path, ...],
+    files: Paths,
     request: ImportRequest,
     *,
     limit: int | None,

@@ -25,6 +25,7 @@ from tuneworthy.people.review_state import state_of
 from tuneworthy.store import Folder
 from tuneworthy.text import count
 from tuneworthy.trust import own_path
+from tuneworthy.types import Paths
 
 
 @click.command("export")
@@ -75,7 +76,7 @@ def command(
     print_result({"path": str(folder), **asdict(manifest)}, _say, paths, manifest)
 
 
-def _say(paths: tuple[Path, ...], manifest: DatasetManifest) -> None:
+def _say(paths: Paths, manifest: DatasetManifest) -> None:
     note(*manifest.notes)
     for reason, n in manifest.left_out.items():
         say(f"  dropped: {count(n, 'row')} ({reason})")

@@ -23,6 +23,7 @@ from tuneworthy.dataset.records import ImportRequest
 from tuneworthy.report.text import clean
 from tuneworthy.store import Folder
 from tuneworthy.text import count, plural
+from tuneworthy.types import Paths
 
 
 @click.command("import")
@@ -34,7 +35,7 @@ from tuneworthy.text import count, plural
 @project_option
 @json_option
 def command(
-    files: tuple[Path, ...],
+    files: Paths,
     replace: bool,
     root: Path,
     **request: Any,

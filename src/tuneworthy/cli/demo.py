@@ -22,13 +22,14 @@ from tuneworthy.report.run_report import last_record
 from tuneworthy.scaffold import keep_file
 from tuneworthy.store import write_atomic
 from tuneworthy.trust import own_path
+from tuneworthy.types import TextTuple
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.run import decide_project
 
 # The project file last: where it exists, all others do.
 FILES = ("cases.jsonl", "examples.jsonl", "prompts/system.md", "labels.md", "tuneworthy.toml")
 # The further steps of `--train`: the same verbs that a user would run, in this order.
-STEPS: Sequence[tuple[str, ...]] = (
+STEPS: Sequence[TextTuple] = (
     ("data", "build"),
     ("train",),
     ("merge",),

@@ -22,7 +22,7 @@ from tuneworthy.train.lints import LINTS
 from tuneworthy.train.plan import Planned, plan_project
 from tuneworthy.train.render import REASONS
 from tuneworthy.train.settings_table import SettingsTable, read_settings
-from tuneworthy.types import Texts
+from tuneworthy.types import Paths, Texts
 from tuneworthy.verdict.planned_method import full_offer, planned_method
 
 
@@ -60,7 +60,7 @@ def _size(context: click.Context, option: click.Parameter, value: str | None) ->
 @project_option
 @json_option
 def command(
-    gpu_memory: float | None, base: str | None, form: str | None, out: Path | None, configs: tuple[Path, ...],
+    gpu_memory: float | None, base: str | None, form: str | None, out: Path | None, configs: Paths,
     root: Path,
 ) -> int:  # fmt: skip
     """Plan a training run, with reasons and memory.

@@ -18,7 +18,7 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.shadow.canary import STATE
 from tuneworthy.shadow.recording import LiveTraffic, read_recording
 from tuneworthy.shadow.replay import ShadowRecord, replay
-from tuneworthy.types import Variant
+from tuneworthy.types import Paths, Variant
 
 RECORDED = "recorded"
 
@@ -42,7 +42,7 @@ RECORDED = "recorded"
 @spending_options
 @json_option
 def command(
-    files: tuple[Path, ...],
+    files: Paths,
     candidate: str,
     production: str,
     format_name: str | None,

@@ -1,9 +1,7 @@
 """The constraint rule: which measured variant may serve. The ladder, the verdict and the economics all ask it here."""
 
 from tuneworthy.config.ladder import Constraints
-
-# An interval of a latency, milliseconds; None where its upper end is open.
-Span = tuple[float, float | None]
+from tuneworthy.types import OpenBounds
 
 
 def may_serve(limits: Constraints, *, hosted: bool) -> bool:
@@ -11,7 +9,7 @@ def may_serve(limits: Constraints, *, hosted: bool) -> bool:
     return not ((limits.on_device or limits.data_stays) and hosted)
 
 
-def keeps_p95(limits: Constraints, p95_ms: float | None, interval: Span | None = None) -> bool | None:
+def keeps_p95(limits: Constraints, p95_ms: float | None, interval: OpenBounds | None = None) -> bool | None:
     """Return whether a latency keeps the limit; None if it was not measured, or its interval straddles the limit.
 
     Args:
@@ -36,7 +34,7 @@ def violation(
     hosted: bool,
     p95_ms: float | None,
     usd_per_1k: float | None,
-    p95_interval: Span | None = None,
+    p95_interval: OpenBounds | None = None,
 ) -> str:
     """Name the constraint that a measured variant breaks; "" without one.
 

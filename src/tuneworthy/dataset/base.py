@@ -15,7 +15,7 @@ Rules that hold for every check:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, cast
 
@@ -44,6 +44,9 @@ class RowFinding(Finding):
     other: int | None = None
     score: float | None = None
     action: Action = "drop"
+
+
+RowFindings = Iterator[RowFinding]
 
 
 @frozen

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.cases.writer import json_lines
-from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, RowFinding, data_checks
+from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, RowFinding, RowFindings, data_checks
 from tuneworthy.dataset.effect import EffectMeter
 from tuneworthy.dataset.records import (
     Action,
@@ -264,7 +264,7 @@ def _counted(check: str, n_rows: int, say: Say, view: View | None) -> Callable[[
     return read
 
 
-def _findings(check: DataCheck, rows: StoredRows, context: CheckContext) -> Iterator[RowFinding]:
+def _findings(check: DataCheck, rows: StoredRows, context: CheckContext) -> RowFindings:
     """Yield what `check` finds, about positions in `rows`; a finding on the set that several batches repeat, once."""
     if check.whole:
         yield from check.run(rows, context)

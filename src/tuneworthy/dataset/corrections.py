@@ -5,14 +5,14 @@ before all checks, so that these see the corrected rows. They never touch a froz
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
 from tuneworthy.cases.pairs import rejected_answer, with_rejected
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import CheckContext, DataCheck, RowFinding
+from tuneworthy.dataset.base import CheckContext, DataCheck, RowFinding, RowFindings
 from tuneworthy.dataset.freeze import Version
 from tuneworthy.dataset.importing.folder import Import
 from tuneworthy.dataset.records import RowLine
@@ -28,6 +28,7 @@ from tuneworthy.types import (
     Message,
     Messages,
     NamedTexts,
+    TextTuple,
     content_hash,
     frozen,
     grouped,
@@ -87,7 +88,7 @@ class _Apply:
     def __init__(self, corrections: Mapping[str, Correction]) -> None:
         self.corrections = corrections
 
-    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
         applied: Counter[tuple[str, str]] = Counter()
         for number, row in enumerate(rows):
             correction = self.corrections.get(content_of(row))
@@ -136,7 +137,7 @@ class SuspectRow:
     """
 
     row: Example
-    reasons: tuple[str, ...]
+    reasons: TextTuple
     suggested: str = ""
     rival: Example | None = None
     gain: float | None = None
@@ -223,7 +224,7 @@ class _AddDisliked:
     def __init__(self, disliked: Mapping[str, Message]) -> None:
         self.disliked = disliked
 
-    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
         scales = scales_of(rows)
         for number, row in enumerate(rows):
             worse = self.disliked.get(_asked(row.messages)) if row.messages and has_feedback(row.meta) else None

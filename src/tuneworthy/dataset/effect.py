@@ -28,7 +28,7 @@ from tuneworthy.dataset.records import Difference, Effect
 from tuneworthy.dataset.rows import StoredRows
 from tuneworthy.graders.squad import token_f1
 from tuneworthy.stats.paired import compare
-from tuneworthy.types import UNLABELLED, Case, Cases, Example, Examples, NamedInts, Texts, frozen
+from tuneworthy.types import UNLABELLED, Case, Cases, Example, Examples, NamedInts, Texts, TextTuple, frozen
 
 # Share of the rows below which leaving them out is not measured.
 FEW = 0.005
@@ -226,7 +226,7 @@ class AskedSample:
     """
 
     questions: Texts
-    accepted: Sequence[tuple[str, ...]]
+    accepted: Sequence[TextTuple]
     stays: Bools
     folds: Ints
     asked: Ints
@@ -301,7 +301,7 @@ def _fold_of(owner: Example, seed: int) -> int:
     return xxh3_64_intdigest(group, seed) % SEEDS
 
 
-def _accepted(case: Case) -> tuple[str, ...]:
+def _accepted(case: Case) -> TextTuple:
     value = case.expected
     several = value if isinstance(value, list) and value and isinstance(value[0], str) else [value]
     return tuple(answer_text(one).strip() for one in several)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Literal
 
-from tuneworthy.types import Bounds, Example, JsonObject, frozen
+from tuneworthy.types import Bounds, Example, JsonObject, TextTuple, frozen
 
 SCHEMA_VERSION: Final = 5
 
@@ -84,7 +84,7 @@ def row_of(example: Example) -> JsonObject:
 class ImportRequest:
     """How to read the files: see `cases.read_examples`."""
 
-    inputs: tuple[str, ...] = ()
+    inputs: TextTuple = ()
     expected: str | None = None
     format: str | None = None
 
@@ -473,7 +473,7 @@ class Recipe:
     schema_version: Literal[5] = SCHEMA_VERSION
 
     @property
-    def failed(self) -> tuple[str, ...]:
+    def failed(self) -> TextTuple:
         return tuple(f"{gate.check}: {gate.detail}" for gate in self.gates if not gate.passed)
 
     @property

@@ -1,14 +1,14 @@
 """What a project's training data is built from: its rows, the cases that they must not overlap with, an encoder."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from tuneworthy.cases import Dataset, guess_kind, labels_of, read_dataset
 from tuneworthy.cases.splits import Split, example_case, fingerprint
 from tuneworthy.config.project import Project
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import CheckContext, DataCheck, RowFinding
+from tuneworthy.dataset.base import CheckContext, DataCheck, RowFinding, RowFindings
 from tuneworthy.dataset.checks.degenerate import is_degenerate
 from tuneworthy.dataset.corrections import FILE_NAME as CORRECTIONS
 from tuneworthy.dataset.corrections import corrections_check, disliked_answers, rated_pairs_check, read_corrections
@@ -32,7 +32,7 @@ def held_out_check(split: Split) -> DataCheck:
     """Return the check that drops the rows of dev: they are measured on and never trained on."""
     dev = {case.id for case in split.dev}
 
-    def held_out(rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
+    def held_out(rows: Examples, context: CheckContext) -> RowFindings:
         for number, row in enumerate(rows):
             case = example_case(row, split.kind) if row.messages else None
             if case is not None and case.id in dev:
@@ -47,7 +47,7 @@ def review_check(bad: frozenset[str]) -> DataCheck:
     It runs last, as rows are reviewed as they are frozen.
     """
 
-    def review(rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
+    def review(rows: Examples, context: CheckContext) -> RowFindings:
         return (RowFinding(row=n, code="found_bad") for n, row in enumerate(rows) if content_of(row) in bad)
 
     return DataCheck(name="review", examine=review, codes=messages.REASONS["review"], certain=True)

@@ -25,7 +25,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.extras import require
 from tuneworthy.registry import Registry
 from tuneworthy.store import write_atomic
-from tuneworthy.types import Example, JsonObject, NamedTexts, calls_of, frozen, role_of
+from tuneworthy.types import Example, JsonObject, NamedTexts, TextTuple, calls_of, frozen, role_of
 
 Convert = Callable[[Example], JsonObject]
 
@@ -49,8 +49,8 @@ class Written:
     paths: tuple[Path, ...]
     n_rows: dict[str, int]
     left_out: dict[str, int] = field(default_factory=dict)
-    left_out_ids: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    left_out_ids: TextTuple = ()
+    notes: TextTuple = ()
 
 
 @frozen

@@ -16,7 +16,7 @@ import orjson
 from pydantic import TypeAdapter
 
 from tuneworthy.errors import UnknownName, UserError
-from tuneworthy.types import Bounds, JsonMapping, JsonObject, NamedFloats, NamedTexts, frozen
+from tuneworthy.types import Bounds, JsonMapping, JsonObject, NamedFloats, NamedTexts, TextTuple, frozen
 
 T = TypeVar("T")
 EngineName = Literal["hf", "vllm", "llama_cpp"]
@@ -102,15 +102,15 @@ class SamplingEngine:
     engine: EngineName
     label: str
     version: str
-    order: tuple[str, ...]
+    order: TextTuple
     defaults: Mapping[str, int | float]
     greedy_when_unset: bool = False
     greedy_at_most: float = 0.0
     least_temperature: float = 0.0
     most_temperature: float | None = None
-    lacks: tuple[str, ...] = ()
+    lacks: TextTuple = ()
     repetition_window: int | Literal["all"] = "all"
-    counts_prompt: tuple[str, ...] = ()
+    counts_prompt: TextTuple = ()
     keeps_ties: bool = True
     generation_config: bool = False
     notes: str = ""
@@ -136,7 +136,7 @@ class Resolved:
     values: NamedFloats
     origins: NamedTexts
     greedy: bool
-    ignored: tuple[str, ...] = ()
+    ignored: TextTuple = ()
 
 
 def read_rows(file: str, key: str, kind: type[T]) -> Iterator[T]:

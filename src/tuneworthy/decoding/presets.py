@@ -12,7 +12,7 @@ from tuneworthy.decoding.engines import NEUTRAL, EngineName, engine_of, read_row
 from tuneworthy.decoding.samplers import min_p_at_one
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.providers.capabilities import Capabilities, filter_parameters, takes_temperature
-from tuneworthy.types import JsonObject, Texts, frozen
+from tuneworthy.types import JsonObject, Texts, TextTuple, frozen
 
 Mark = Literal["customary", "measured", "contested"]
 LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -43,7 +43,7 @@ class Preset:
 
     name: str
     title: str
-    kinds: tuple[str, ...]
+    kinds: TextTuple
     values: Mapping[str, Value]
     effort: Value
 

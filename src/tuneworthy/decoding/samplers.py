@@ -17,7 +17,7 @@ import numpy as np
 
 from tuneworthy.decoding.engines import Resolved, Sampling, SamplingEngine, resolve
 from tuneworthy.errors import UserError
-from tuneworthy.types import JsonMapping, frozen
+from tuneworthy.types import JsonMapping, Tokens, frozen
 
 PENALTIES = ("repetition_penalty", "frequency_penalty", "presence_penalty")
 NEUTRAL = {
@@ -156,8 +156,8 @@ def explain(
     sampling: Sampling,
     engine: SamplingEngine,
     *,
-    prompt: Sequence[int] = (),
-    written: Sequence[int] = (),
+    prompt: Tokens = (),
+    written: Tokens = (),
 ) -> Trail:
     """Apply the samplers of `engine` to the logits of one position.
 
@@ -202,7 +202,7 @@ def _acts(name: str, value: float, greedy: bool, engine: SamplingEngine, counts:
     return value > 0 if name == "top_k" else value != NEUTRAL[name]
 
 
-def _counts(engine: SamplingEngine, prompt: Sequence[int], written: Sequence[int]) -> dict[str, dict[int, int]]:
+def _counts(engine: SamplingEngine, prompt: Tokens, written: Tokens) -> dict[str, dict[int, int]]:
     found = {}
     for name in PENALTIES:
         counted = [*prompt, *written] if name == "repetition_penalty" or name in engine.counts_prompt else [*written]

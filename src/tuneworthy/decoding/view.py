@@ -7,7 +7,7 @@ import numpy as np
 
 from tuneworthy.decoding.engines import NAMES, Sampling, engine_of
 from tuneworthy.decoding.samplers import Trail, explain, logits_of, min_p_at_one, ranked
-from tuneworthy.types import JsonObject, Texts, frozen
+from tuneworthy.types import JsonObject, Texts, Tokens, frozen
 
 # Tokens that the unknown mass is spread over, at most.
 MOST_SHARED = 150_000
@@ -69,7 +69,7 @@ class Comparison:
         }
 
 
-def _trail(trail: Trail, tokens: Sequence[int]) -> JsonObject:
+def _trail(trail: Trail, tokens: Tokens) -> JsonObject:
     resolved = trail.resolved
     return {
         "order": list(trail.engine.order),
@@ -95,7 +95,7 @@ def compare_engines(
     sampling: Sampling,
     engines: Texts = NAMES,
     *,
-    written: Sequence[int] = (),
+    written: Tokens = (),
 ) -> Comparison:
     start = ranked(position.logits)
     trails = {name: explain(start, sampling, engine_of(name), written=written) for name in engines}
@@ -121,9 +121,7 @@ def _unset(trails: Mapping[str, Trail]) -> Iterator[str]:
                 yield f"{label} raises {name} to {resolved.values[name]:g}."
 
 
-def _relations(
-    sampling: Sampling, position: Position, context: Sequence[int], trails: Mapping[str, Trail]
-) -> Iterator[str]:
+def _relations(sampling: Sampling, position: Position, context: Tokens, trails: Mapping[str, Trail]) -> Iterator[str]:
     temperature, min_p = sampling.temperature, sampling.min_p
     after = any(one.engine.order.index("temperature") < one.engine.order.index("min_p") for one in trails.values())
     if temperature and min_p and temperature != 1 and after:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tuneworthy.errors import ProviderError
-from tuneworthy.types import Answer, Case, Request
+from tuneworthy.types import Answer, Case, Request, TextTuple
 
 # By store key: the response, and its cost in US dollars.
 Answers = dict[bytes, tuple[Answer, float]]
@@ -37,7 +37,7 @@ class Job:
     repeat: int
     request: Request
     key: bytes
-    shown: tuple[str, ...] = ()
+    shown: TextTuple = ()
     following: "Job | None" = None
     attempts: int = 0
     rate_limited: int = 0

@@ -9,7 +9,7 @@ from tuneworthy.config.ladder import Constraints
 from tuneworthy.config.serving import keeps_p95
 from tuneworthy.evaluate.models import OpenModel
 from tuneworthy.evaluate.runner import Runner
-from tuneworthy.types import Bounds, Cases, NamedFloats, Timing, Variant, content_hash
+from tuneworthy.types import Bounds, Cases, NamedFloats, OpenBounds, Timing, Variant, content_hash
 
 N_CASES = 32
 # Calls in all after each further look, where a limit lies within the interval.
@@ -31,7 +31,7 @@ class Latency:
     def quantile_ms(self, q: float) -> float | None:
         return float(np.quantile(list(self.seconds.values()), q)) * 1000 if self.seconds else None
 
-    def interval_ms(self, q: float) -> tuple[float, float | None] | None:
+    def interval_ms(self, q: float) -> OpenBounds | None:
         """Return the 95 % interval of the `q`-quantile in milliseconds; None if nothing was answered."""
         from tuneworthy.stats.intervals import quantile_interval
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tuneworthy.arrays import Floats
+from tuneworthy.arrays import FloatPair
 from tuneworthy.errors import ProviderError, UserError
 from tuneworthy.graders.base import GRADERS, Grader, GradingContext, accepted
 from tuneworthy.graders.declining import built_in
@@ -113,9 +113,7 @@ async def grade_all(grader: Grader, traces: Traces, cases: Iterable[Case] | Mapp
     return [result if isinstance(result, Score) else next(answered) for result in results]
 
 
-def aggregate(
-    scores: Sequence[Score], case_ids: Texts | None = None, *, order: Texts | None = None
-) -> tuple[Floats, Floats]:
+def aggregate(scores: Sequence[Score], case_ids: Texts | None = None, *, order: Texts | None = None) -> FloatPair:
     """Sum scores up to one numerator and denominator a case; repeats of a case are averaged.
 
     Args:

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from tuneworthy.errors import UserError
 from tuneworthy.registry import Registry
-from tuneworthy.types import Case, Examples, JsonMapping, NamedInts, Score, Texts, Trace, Variant, frozen
+from tuneworthy.types import Case, Examples, JsonMapping, NamedInts, Score, Texts, TextTuple, Trace, Variant, frozen
 
 C = TypeVar("C", bound=BaseModel)
 
@@ -135,7 +135,7 @@ def partial(num: float, detail: JsonMapping | None = None) -> Score:
     return Score(num=min(num, 1.0), reason=reason, detail=detail or {})
 
 
-def accepted(expected: Any) -> tuple[str, ...]:
+def accepted(expected: Any) -> TextTuple:
     """Return the accepted answers as texts: a list is a choice of answers, other JSON its compact text.
 
     >>> accepted("yes"), accepted(["yes", 1]), accepted(True)

@@ -22,6 +22,7 @@ from tuneworthy.types import (
     NamedFloats,
     NamedInts,
     NamedTexts,
+    OpenBounds,
     RungStatus,
     Texts,
     Variant,
@@ -206,7 +207,7 @@ class RungRecord:
     usd_per_1k: Dollars | None = None
     latency_p50_ms: float | None = None
     latency_p95_ms: float | None = None
-    latency_p95_ci: tuple[float, float | None] | None = None
+    latency_p95_ci: OpenBounds | None = None
     latency_n: int = 0
     input_tokens: float | None = None
     output_tokens: float | None = None

@@ -12,7 +12,7 @@ from tuneworthy.config.graders import Choice
 from tuneworthy.config.project import Project
 from tuneworthy.ladder import messages
 from tuneworthy.prompts.schema import infer_schema
-from tuneworthy.types import JsonObject, OutputFormat, frozen
+from tuneworthy.types import JsonObject, OutputFormat, TextTuple, frozen
 
 
 @frozen
@@ -27,7 +27,7 @@ class TaskInfo:
     """
 
     kind: TaskKind
-    labels: tuple[str, ...] = ()
+    labels: TextTuple = ()
     closed: bool = True
     schema: JsonObject | None = None
 

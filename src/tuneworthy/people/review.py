@@ -37,7 +37,7 @@ from tuneworthy.people.review_log import Ledger, ReviewPlan, RowVerdict, content
 from tuneworthy.people.review_state import ALPHA, State, build_state, state_of, status_of, tally
 from tuneworthy.stats.acceptance import attempt_alpha, lot_plan_size, most_allowed
 from tuneworthy.store.lines import append_line, exclusive, now, write_line
-from tuneworthy.types import SECOND_SHARE, Example, JsonMapping, Messages, Texts, content_hash, role_of
+from tuneworthy.types import SECOND_SHARE, Example, JsonMapping, Messages, Texts, TextTuple, content_hash, role_of
 
 BOUND = 0.95
 MAX_BAD = 1
@@ -267,7 +267,7 @@ class Reviewing:
         return len(self._own(Ledger.read(self.path)))
 
 
-def draw(rows: Iterable[str], n: int, *, key: str) -> tuple[str, ...]:
+def draw(rows: Iterable[str], n: int, *, key: str) -> TextTuple:
     """Return a simple random sample of `n` rows without replacement, in random order.
 
     The order comes from hashes of `key` and row: another key is another draw. Of a row that is there twice, each copy
@@ -283,7 +283,7 @@ def draw(rows: Iterable[str], n: int, *, key: str) -> tuple[str, ...]:
     return tuple(row for _, row in nsmallest(n, ranked()))
 
 
-def plant(rows: Iterable[Example], n: int, *, seed: int, sample: frozenset[str]) -> tuple[str, ...]:
+def plant(rows: Iterable[Example], n: int, *, seed: int, sample: frozenset[str]) -> TextTuple:
     """Draw `n` rows that are surely bad with the answer of another row, as `ReviewPlan.planted` names them.
 
     Questions come from outside the sample where the version has as many rows. None where only one answer occurs.

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from tuneworthy.cases.labelling import read_entries
 from tuneworthy.cases.stratified import rank
 from tuneworthy.store.shapes import shaped
-from tuneworthy.types import Example, JsonObject, content_hash, frozen
+from tuneworthy.types import Example, JsonObject, TextTuple, content_hash, frozen
 
 # In the project folder and not in the tool's own: it is people's work.
 FILE_NAME = "reviews.jsonl"
@@ -43,7 +43,7 @@ class ReviewPlan:
 
     id: str
     version: str
-    rows: tuple[str, ...]
+    rows: TextTuple
     seed: int
     n_rows: int
     time: str
@@ -53,8 +53,8 @@ class ReviewPlan:
     max_bad: int
     n_known: int
     n_known_bad: int
-    known: tuple[str, ...] = ()
-    planted: tuple[str, ...] = ()
+    known: TextTuple = ()
+    planted: TextTuple = ()
 
     @property
     def n(self) -> int:
@@ -67,7 +67,7 @@ class ReviewPlan:
         return {content_hash(["planted", *pair]): (pair[0], pair[1]) for pair in pairs}
 
     @property
-    def shown(self) -> tuple[str, ...]:
+    def shown(self) -> TextTuple:
         """Names of the rows that a reviewer gets, in order: the planted ones at random places among the sample."""
         rows, planted = list(dict.fromkeys(self.rows)), list(self.planted_rows)
         order = range(len(rows) + len(planted))

@@ -10,7 +10,7 @@ from tuneworthy.people.review_log import Ledger, ReviewPlan, RowVerdict
 from tuneworthy.stats.acceptance import is_accepted, is_rejected
 from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.text import plural
-from tuneworthy.types import Bounds, JsonObject, frozen
+from tuneworthy.types import Bounds, JsonObject, TextTuple, frozen
 
 ALPHA = 0.05
 CONFIDENCE = 1 - ALPHA
@@ -53,7 +53,7 @@ class State:
     n_refuted: int = 0
     n_caught: int = 0
     n_planted: int = 0
-    distrusted: tuple[str, ...] = ()
+    distrusted: TextTuple = ()
 
     @property
     def summary(self) -> str:

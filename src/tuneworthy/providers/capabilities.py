@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 from pydantic import TypeAdapter
 
 from tuneworthy.config.models import ModelSection
-from tuneworthy.types import JsonMapping, JsonObject, frozen
+from tuneworthy.types import JsonMapping, JsonObject, TextTuple, frozen
 
 # The JSON of a request, and the parts left out (``"name: reason"``).
-RequestParts = tuple[JsonObject, tuple[str, ...]]
+RequestParts = tuple[JsonObject, TextTuple]
 # Room for hidden thinking by effort, tokens: set by judgement (OpenAI's guide to reasoning models advises 25,000 to
 # begin with). Only what is used is paid for.
 THINKING_TOKENS = {
@@ -53,7 +53,7 @@ class Parameter:
     high: float | None = None
     values: tuple[Any, ...] = ()
     needs_effort: str | None = None
-    excludes: tuple[str, ...] = ()
+    excludes: TextTuple = ()
     as_list: bool = False
 
     def objection(self, value: Any, decoding: JsonMapping, effort: str | None) -> str:
@@ -123,7 +123,7 @@ class Capabilities:
         return frozenset(name for name, holds in has.items() if holds)
 
     @property
-    def efforts(self) -> tuple[str, ...]:
+    def efforts(self) -> TextTuple:
         effort = self.parameters.get("effort")
         return effort.values if effort else ()
 
@@ -201,10 +201,10 @@ def takes_temperature(capabilities: Capabilities, *, effort: str | None = None) 
 class _ModelFamily(Capabilities):
     """Row of the table: patterns of what it applies to, and sets of parameters that several rows share."""
 
-    providers: tuple[str, ...]
-    hosts: tuple[str, ...]
-    models: tuple[str, ...]
-    parameter_sets: tuple[str, ...] = ()
+    providers: TextTuple
+    hosts: TextTuple
+    models: TextTuple
+    parameter_sets: TextTuple = ()
 
 
 @frozen

@@ -21,7 +21,7 @@ from tuneworthy.providers import messages
 from tuneworthy.providers.base import PLAIN_START
 from tuneworthy.providers.http_client import HttpClient
 from tuneworthy.text import n_shared
-from tuneworthy.types import JsonMapping, Request, Response
+from tuneworthy.types import JsonMapping, Request, Response, TextTuple, Tokens
 
 # So much of the end of a prompt decides how the label behind it is split into tokens.
 TAIL_CHARS = 16
@@ -38,7 +38,7 @@ class LabelRanker:
     def __init__(self, client: HttpClient, slots: int) -> None:
         self._client = client
         self._free: asyncio.Queue[int] = asyncio.Queue()
-        self._tokens: dict[tuple[str, tuple[str, ...]], list[list[int]]] = {}
+        self._tokens: dict[tuple[str, TextTuple], list[list[int]]] = {}
         for slot in range(slots):
             self._free.put_nowait(slot)
 
@@ -85,9 +85,7 @@ class LabelRanker:
             seconds=time.perf_counter() - started,
         )
 
-    async def _walk(
-        self, prompt: Sequence[int], labels: Sequence[list[int]], slot: int
-    ) -> dict[tuple[int, ...], float]:
+    async def _walk(self, prompt: Tokens, labels: Sequence[list[int]], slot: int) -> dict[tuple[int, ...], float]:
         logprobs: dict[tuple[int, ...], float] = {}
         before: list[int] = []
         for label in sorted(labels):
@@ -108,7 +106,7 @@ class LabelRanker:
                 logprobs[tuple(label[:number])] = min(0.0, float(row["logprob"]))
         return logprobs
 
-    async def _label_tokens(self, labels: tuple[str, ...], text: str, n_prompt: int) -> list[list[int]]:
+    async def _label_tokens(self, labels: TextTuple, text: str, n_prompt: int) -> list[list[int]]:
         """Return the tokens of each label behind the prompt `text`, which has `n_prompt`.
 
         None of a label with a character that is cut into several tokens: no grammar generates it.

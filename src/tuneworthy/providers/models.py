@@ -17,7 +17,7 @@ import re
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib.resources import files
@@ -35,7 +35,7 @@ from tuneworthy.signals import handled_by
 from tuneworthy.store.folder import write_atomic
 from tuneworthy.store.shapes import parsed
 from tuneworthy.trust import path_of
-from tuneworthy.types import JsonObject, frozen
+from tuneworthy.types import JsonObject, Paths, frozen
 
 # Called now and then while a model is fetched: bytes so far, bytes in all if known.
 Progress = Callable[[int, int | None], None]
@@ -289,7 +289,7 @@ def sha256_of(path: Path) -> str:
     return digest
 
 
-def sha256_of_files(files: Sequence[Path]) -> str:
+def sha256_of_files(files: Paths) -> str:
     """Return one SHA-256 of the names and contents of files, in their order."""
     digest = hashlib.sha256()
     for path in files:

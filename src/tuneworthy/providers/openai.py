@@ -16,7 +16,17 @@ from tuneworthy.providers.constraints import constraint, put, unwrap
 from tuneworthy.providers.http_client import HttpClient, ServedProvider, Sign, server_options
 from tuneworthy.providers.keys import Key
 from tuneworthy.providers.usage import Count, Logprob, Name, WireModel, WireToolCall, cut, mapping
-from tuneworthy.types import JsonMapping, JsonObject, Message, OutputFormat, Request, Response, Turns, role_of
+from tuneworthy.types import (
+    JsonMapping,
+    JsonObject,
+    Message,
+    OutputFormat,
+    Request,
+    Response,
+    TextTuple,
+    Turns,
+    role_of,
+)
 
 
 class OpenAIProvider(ServedProvider):
@@ -80,7 +90,7 @@ class OpenAIProvider(ServedProvider):
             dropped += self._ask_for_logprobs(body, request)
         return body, dropped
 
-    def _ask_for_logprobs(self, body: JsonObject, request: Request) -> tuple[str, ...]:
+    def _ask_for_logprobs(self, body: JsonObject, request: Request) -> TextTuple:
         caps, wanted = self.capabilities, request.logprobs or 0
         if caps.logprobs is None:
             return (f"logprobs: not accepted ({caps.family})",)

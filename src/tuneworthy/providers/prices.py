@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter
 
-from tuneworthy.types import frozen
+from tuneworthy.types import TextTuple, frozen
 
 # Tokens that a chat template may add to a prompt, at most.
 TEMPLATE_TOKENS = 128
@@ -196,7 +196,7 @@ class _PriceRow(Price):
     """Row of the table: the vendor, and patterns of the models."""
 
     provider: str
-    models: tuple[str, ...]
+    models: TextTuple
 
 
 @frozen

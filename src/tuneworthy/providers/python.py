@@ -20,7 +20,7 @@ from tuneworthy.functions import as_answer, last_line, load_function, source_has
 from tuneworthy.providers.base import BaseProvider, provider
 from tuneworthy.providers.capabilities import capabilities_of, filter_parameters
 from tuneworthy.providers.usage import token_count
-from tuneworthy.types import JsonMapping, Request, Response
+from tuneworthy.types import JsonMapping, Request, Response, TextTuple
 
 
 class PythonProvider(BaseProvider):
@@ -76,7 +76,7 @@ def of_pipeline(error: ProviderError) -> ProviderError:
     return error
 
 
-def as_response(answer: Any, *, seconds: float, dropped: tuple[str, ...] = ()) -> Response:
+def as_response(answer: Any, *, seconds: float, dropped: TextTuple = ()) -> Response:
     if isinstance(answer, Response):
         return replace(
             answer,

@@ -8,7 +8,6 @@ Source: vllm/entrypoints/openai/completion/protocol.py (`prompt_logprobs`), vllm
 """
 
 import time
-from collections.abc import Sequence
 from math import fsum
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from tuneworthy.providers.base import PLAIN_START, provider
 from tuneworthy.providers.http_client import HttpClient, server_options
 from tuneworthy.providers.keys import Key
 from tuneworthy.providers.openai import OpenAIProvider
-from tuneworthy.types import JsonMapping, Request, Response, TokenLists
+from tuneworthy.types import JsonMapping, Request, Response, TextTuple, TokenLists, Tokens
 
 
 class PromptRanker:
@@ -36,7 +35,7 @@ class PromptRanker:
     def __init__(self, *, address: str, model: str, timeout_s: float, key: Key | None = None) -> None:
         self._client = HttpClient(address, key=key, timeout_s=timeout_s)
         self._model = model
-        self._tokens: dict[tuple[str, ...], list[list[int]]] = {}
+        self._tokens: dict[TextTuple, list[list[int]]] = {}
 
     async def rank(self, request: Request) -> Response:
         """Return the most probable of `request.output.choices`, and all log-probabilities.
@@ -71,7 +70,7 @@ class PromptRanker:
     async def close(self) -> None:
         await self._client.close()
 
-    async def _label_tokens(self, request: Request, prompt: Sequence[int], label: str) -> list[int]:
+    async def _label_tokens(self, request: Request, prompt: Tokens, label: str) -> list[int]:
         """Return the tokens of `label` as the chat template continues the prompt with it.
 
         Where the template begins an answer in another way than it continues one, the label's own tokens. Without

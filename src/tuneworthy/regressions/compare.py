@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from tuneworthy.arrays import Floats
+from tuneworthy.arrays import FloatPair, Floats
 from tuneworthy.stats.paired import compare, non_inferior
 from tuneworthy.stats.power import LOSS, n_for_non_inferiority
 from tuneworthy.types import MOST_UNSCORED, frozen
@@ -53,9 +53,7 @@ class RegressionResult:
     detail: str = ""
 
 
-def regression_result(
-    name: str, identity: str, base: tuple[Floats, Floats], tuned: tuple[Floats, Floats], margin: float
-) -> RegressionResult:
+def regression_result(name: str, identity: str, base: FloatPair, tuned: FloatPair, margin: float) -> RegressionResult:
     """Compare the tuned model with the base on the cases of a regression set.
 
     Args:

@@ -23,7 +23,7 @@ from tuneworthy.text import count
 from tuneworthy.types import Bounds, RungStatus
 from tuneworthy.verdict.base import TUNED, ErrorShare, Forecast
 from tuneworthy.verdict.messages import CAUSES, LEVERS
-from tuneworthy.verdict.options import Option
+from tuneworthy.verdict.options import Option, Options
 
 # Width of a line chart on the first screen; points of a line per power of ten.
 FIRST, POINTS = 660, 8
@@ -134,7 +134,7 @@ def target_words(target: float | None) -> str:
     return "" if target is None else f"The dashed line is the target of {target:.1%}."
 
 
-def options_chart(options: Sequence[Option], target: float | None, chosen: str | None, where: str) -> Table | None:
+def options_chart(options: Options, target: float | None, chosen: str | None, where: str) -> Table | None:
     """Return the options with the bars of their scores, best score first; None without a score.
 
     Args:

@@ -5,7 +5,7 @@ of the run, and the answer is that nothing was decided.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from tuneworthy.ladder.record import RungRecord, RunRecord
@@ -18,7 +18,7 @@ from tuneworthy.report.text import clean, plain
 from tuneworthy.text import plural
 from tuneworthy.verdict.answer import Verdict, answer_of
 from tuneworthy.verdict.last_verdict import StoredVerdict
-from tuneworthy.verdict.options import Option, per_point, recorded_option
+from tuneworthy.verdict.options import Option, Options, per_point, recorded_option
 
 TRAINED = frozenset({"tuned", "fine_tune"})
 # Words of a name in the paragraph; characters of a name on a card.
@@ -29,7 +29,7 @@ BREAKS_LIMIT = "violates a constraint"
 _STOP = re.compile(r"(?<=[.!?]) (?=[A-Z])")
 
 
-def option_of(options: Sequence[Option], kinds: Collection[str]) -> Option | None:
+def option_of(options: Options, kinds: Collection[str]) -> Option | None:
     return next((option for option in options if option.kind in kinds), None)
 
 
@@ -67,7 +67,7 @@ def _option(record: RunRecord, rung: RungRecord, traffic: float | None, cost: Ru
     return replace(option, score=rung.score if is_measured else None, target=target)
 
 
-def best_untrained(record: RunRecord, options: Sequence[Option], verdict: Verdict | None) -> Option | None:
+def best_untrained(record: RunRecord, options: Options, verdict: Verdict | None) -> Option | None:
     """Return the best option that needs no training: the recommended option, else the rival of the tuned option."""
     chosen = verdict.recommendation if verdict else None
     rung, tuned = findings.best_of(record), record.rung("fine_tune")
@@ -102,7 +102,7 @@ def in_short(reason: str) -> str:
     return " ".join([first, *(others[:1] if len(first) < SHORT else [])])
 
 
-def lead(record: RunRecord, reason: str, options: Sequence[Option], verdict: Verdict | None) -> str:
+def lead(record: RunRecord, reason: str, options: Options, verdict: Verdict | None) -> str:
     """Return the sentence under the answer; where a model ships that misses the target, that too."""
     tuned = option_of(options, {"tuned"})
     ships_below = verdict is not None and verdict.outcome == "ship" and tuned is not None and tuned.target == "missed"
@@ -135,7 +135,7 @@ def basis(record: RunRecord, verdict: Verdict | None) -> str:
     return text + (f"; valid until {verdict.valid_until}" if verdict and verdict.valid_until else "")
 
 
-def cards(record: RunRecord, options: Sequence[Option], verdict: Verdict | None) -> list[Card]:
+def cards(record: RunRecord, options: Options, verdict: Verdict | None) -> list[Card]:
     """Return today, the best without training, and with training."""
     today = option_of(options, {"today"})
     best, tuned = best_untrained(record, options, verdict), option_of(options, TRAINED)
@@ -159,7 +159,7 @@ def cards(record: RunRecord, options: Sequence[Option], verdict: Verdict | None)
     return [_card("Today", today, record), without, with_training]
 
 
-def _within_bill(options: Sequence[Option], verdict: Verdict | None, best: Option) -> str:
+def _within_bill(options: Options, verdict: Verdict | None, best: Option) -> str:
     """Name the option with the highest score within today's bill, and the price of a point; "" if it is `best`."""
     within = next((one for one in options if verdict and one.option == verdict.best_within_bill), None)
     if within is None or within.option == best.option:
@@ -168,7 +168,7 @@ def _within_bill(options: Sequence[Option], verdict: Verdict | None, best: Optio
     return f"best within today's bill: {_few(within.option)}, {score_of(within)}" + (f", {point}" if point else "")
 
 
-def _rule(best: Option, options: Sequence[Option], verdict: Verdict | None) -> str:
+def _rule(best: Option, options: Options, verdict: Verdict | None) -> str:
     if verdict and best.option == verdict.recommendation and best.target == "met":
         return (
             "recommended: it meets the target, and no other option is shown to be better or 20% cheaper or faster"
@@ -248,7 +248,7 @@ def paragraph(
     return " ".join(parts)
 
 
-def _options_to_paste(record: RunRecord, options: Sequence[Option], verdict: Verdict | None) -> Iterator[str]:
+def _options_to_paste(record: RunRecord, options: Options, verdict: Verdict | None) -> Iterator[str]:
     today, best = option_of(options, {"today"}), best_untrained(record, options, verdict)
     tuned = option_of(options, TRAINED)
     where = f" (n = {record.n_dev} dev)" if record.quick else f" (n = {record.n_test} test)"

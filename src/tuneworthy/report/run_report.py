@@ -1,6 +1,5 @@
 """The report of a run: its first screen, then pictures, tables and method."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -20,7 +19,7 @@ from tuneworthy.text import plural
 from tuneworthy.types import Texts
 from tuneworthy.verdict.answer import Verdict, domain_sentence, serving_sentence
 from tuneworthy.verdict.last_verdict import StoredVerdict
-from tuneworthy.verdict.options import Option
+from tuneworthy.verdict.options import Option, Options
 
 
 def document(
@@ -123,7 +122,7 @@ def _section(name: str, title: str, *blocks: Block | None) -> PagePart:
 
 
 def _cost(
-    record: RunRecord, options: Sequence[Option], best: Option | None, verdict: Verdict | None, project: Project | None
+    record: RunRecord, options: Options, best: Option | None, verdict: Verdict | None, project: Project | None
 ) -> PagePart:
     if project is None or record.quick:
         return _section("cost", "")
@@ -139,7 +138,7 @@ def _cost(
     return _section("cost", "Monthly cost by traffic", plain(sentence), chart)
 
 
-def _reasons(record: RunRecord, reasons: Texts, verdict: Verdict | None, options: Sequence[Option]) -> PagePart:
+def _reasons(record: RunRecord, reasons: Texts, verdict: Verdict | None, options: Options) -> PagePart:
     first = [] if first_screen.in_short(reasons[0]) == reasons[0] else reasons[:1]
     shown = [*first, *reasons[1:], findings.target_sentence(record)]
     shown += (

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tuneworthy.arrays import Floats, Ints
+from tuneworthy.arrays import FloatPair, Floats, Ints
 from tuneworthy.shadow import messages
 from tuneworthy.stats.blocks import block_sequence, blocks_until, running_mean
+from tuneworthy.types import OpenBounds
 
 # Finished blocks before any result: weekdays differ.
 MIN_DAYS = 7
@@ -68,13 +69,13 @@ class Blocks:
         sums = np.diff(total, prepend=0.0)
         return cls(inside[ends] + 1, np.diff(products, prepend=0.0) / sums, sums, errors, len(inside))
 
-    def ends(self, alpha: float) -> tuple[Floats, Floats]:
+    def ends(self, alpha: float) -> FloatPair:
         """Return the lower and the upper end of the sequence after each block, each `(..., k)`, each at level alpha."""
         horizon = HORIZON if self.n > len(self.places) else SESSIONS_HORIZON
         return block_sequence(self.means, self.weights, alpha, horizon, first=MIN_DAYS, least_errors=self.errors)
 
     @property
-    def spread(self) -> tuple[float, float | None]:
+    def spread(self) -> OpenBounds:
         """Variance of a day's mean that its number of sessions explains, and the rest; None below `MIN_DAYS`."""
         n, (_, errors) = len(self.places), running_mean(self.means, self.weights)
         within = n * float(self.errors[-1]) ** 2

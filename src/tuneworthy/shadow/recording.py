@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, product
-from pathlib import Path
 from sys import maxsize
 from typing import Any
 
@@ -46,6 +45,7 @@ from tuneworthy.types import (
     JsonObject,
     Messages,
     NamedTexts,
+    Paths,
     Response,
     Texts,
     calls_of,
@@ -136,16 +136,14 @@ class Recording:
     labelled: bool
     notes: Texts
     live: bool = False
-    paths: Sequence[Path] = ()
+    paths: Paths = ()
 
     @property
     def strata(self) -> list[str]:
         return sorted({session.stratum for session in self.sessions} - {""})
 
 
-def read_recording(
-    project: Project, paths: Sequence[Path], format: str | None = None, *, one_period: bool = False
-) -> Recording:
+def read_recording(project: Project, paths: Paths, format: str | None = None, *, one_period: bool = False) -> Recording:
     """Read files and draw from them as `[shadow]` says; the days are in order, the sessions of one in random order.
 
     Args:
@@ -397,7 +395,7 @@ def _turn_name(session: str, row: Example) -> str:
     return content_hash([session, row.messages[:-1]])
 
 
-def _rows(paths: Sequence[Path], format: str | None) -> tuple[list[Example], int]:
+def _rows(paths: Paths, format: str | None) -> tuple[list[Example], int]:
     """Return the rows of all files with the names of their sessions in `group`, and how many were left out.
 
     A file with the rows of an earlier one is left out: its sessions would count twice. Two files of one name are two.

@@ -11,7 +11,7 @@ diversified bets); Ville 1939; bets that begin at each observation: Shin, Ramdas
 
 import numpy as np
 
-from tuneworthy.arrays import Floats, Ints
+from tuneworthy.arrays import FloatPair, Floats, Ints
 
 # Shares of the capital that are staked each time; an equal part begins with each.
 BETS = np.linspace(0.1, 0.9, 9)
@@ -81,7 +81,7 @@ def _joined(growth: Floats) -> Floats:
     return np.asarray(np.logaddexp.reduce(growth, axis=0) - np.log(len(BETS)))
 
 
-def confidence_sequence(values: Floats, weights: Floats, places: Ints, alpha: float) -> tuple[Floats, Floats]:
+def confidence_sequence(values: Floats, weights: Floats, places: Ints, alpha: float) -> FloatPair:
     """Return the ends of the two-sided confidence sequence of a weighted mean in [-1, 1], after `places` observations.
 
     Args:

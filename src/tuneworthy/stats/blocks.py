@@ -16,7 +16,7 @@ Source: Robbins 1970 (doi 10.1214/aoms/1177696786); Lai 1976 (doi 10.1214/aos/11
 
 import numpy as np
 
-from tuneworthy.arrays import Floats
+from tuneworthy.arrays import FloatPair, Floats
 
 # Standard errors by which earlier looks shorten the median run; from `scripts.simulations.days`.
 EARLIER = 0.3
@@ -42,7 +42,7 @@ def relative_width(n: Floats | int, alpha: float, horizon: int) -> Floats:
     return width(n, _MIXTURES[width(horizon, _MIXTURES).argmin()])
 
 
-def running_mean(values: Floats, weights: Floats) -> tuple[Floats, Floats]:
+def running_mean(values: Floats, weights: Floats) -> FloatPair:
     """Return the weighted mean after each value and its standard error, each `(..., n)`, in the unit of the values.
 
     The error is that of a ratio of sums, sqrt(sum w^2 (x - mean)^2) / sum w: weights may vary with the values.
@@ -59,7 +59,7 @@ def running_mean(values: Floats, weights: Floats) -> tuple[Floats, Floats]:
 
 def block_sequence(
     means: Floats, weights: Floats, alpha: float, horizon: int, *, first: int = 2, least_errors: Floats | float = 0.0
-) -> tuple[Floats, Floats]:
+) -> FloatPair:
     """Return the lower and the upper end after each block, each `(..., n)`, each at level alpha.
 
     Args:

@@ -12,7 +12,7 @@ import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from tuneworthy.arrays import Floats
-from tuneworthy.types import Bounds
+from tuneworthy.types import Bounds, OpenBounds
 
 from .ratios import as_ratio, cluster_sums, clustered_variance, is_binary, shared_sources
 
@@ -85,7 +85,7 @@ def upper_bound(k: float, n: float, alpha: float = 0.05) -> float:
     return 1.0 if k == n else float(scipy.special.betaincinv(k + 1, n - k, 1 - alpha))
 
 
-def quantile_interval(values: ArrayLike, q: float, alpha: float = 0.05) -> tuple[float, float | None]:
+def quantile_interval(values: ArrayLike, q: float, alpha: float = 0.05) -> OpenBounds:
     """Distribution-free two-sided interval of a quantile, between two order statistics; None where the end is open.
 
     Args:

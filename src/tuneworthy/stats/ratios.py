@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tuneworthy.arrays import Floats
+from tuneworthy.arrays import FloatPair, Floats
 from tuneworthy.types import Bounds
 
 # Fewer effective groups than this show nothing: no interval of theirs can be trusted.
 LEAST_GROUPS = 20
 
 
-def as_ratio(num: ArrayLike, den: ArrayLike) -> tuple[Floats, Floats]:
+def as_ratio(num: ArrayLike, den: ArrayLike) -> FloatPair:
     """Check the contributions of one variant.
 
     Args:

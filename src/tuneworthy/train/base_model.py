@@ -8,7 +8,7 @@ runs.
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -25,7 +25,7 @@ from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, ModelSource, artifacts, write_artifact
 from tuneworthy.train import messages
 from tuneworthy.train.shape import read_shape
-from tuneworthy.types import NamedTexts, Say, Texts
+from tuneworthy.types import NamedTexts, Paths, Say, Texts
 
 SIXTEEN_BIT = {"BF16": "bfloat16", "F16": "float16"}
 # Entries of the loading report of transformers: weights that it draws at random, or drops.
@@ -249,7 +249,7 @@ def _from_gguf(place: Path, store: Folder, source: NamedTexts, say: Say) -> Arti
     return _write(store, fill, source, tokenizer, dequantised_from=header.file_type)
 
 
-def _from_folder(place: Path, files: Sequence[Path], store: Folder, source: NamedTexts, say: Say) -> Artifact:
+def _from_folder(place: Path, files: Paths, store: Folder, source: NamedTexts, say: Say) -> Artifact:
     config = read_config(place / "config.json")
     if quantised := config.get("quantization_config"):
         method = quantised.get("quant_method", "unknown") if isinstance(quantised, dict) else "unknown"

@@ -9,7 +9,7 @@ from itertools import takewhile
 from logging import ERROR, getLogger
 from typing import Any
 
-from tuneworthy.types import Say, Texts, TokenLists
+from tuneworthy.types import Say, Texts, TokenLists, Tokens
 
 BATCH = 32
 # Most tokens of all prompts and answers of a batch: what a model caches of each (at 7B up to 0.5 MiB) has to fit.
@@ -85,7 +85,7 @@ def answers(
     tokenizer: Any,
     prompts: TokenLists,
     *,
-    ends: Sequence[int],
+    ends: Tokens,
     max_tokens: int,
     stop: Texts = (),
     advance: Advance = lambda _: None,
@@ -115,7 +115,7 @@ def answer_ids(
     model: Any,
     prompts: TokenLists,
     *,
-    ends: Sequence[int],
+    ends: Tokens,
     filler: int,
     max_tokens: int,
     draw: bool = False,

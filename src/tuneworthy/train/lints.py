@@ -2,10 +2,9 @@
 
 import math
 import re
-from collections.abc import Iterator
 from typing import Final
 
-from tuneworthy.rules import Finding, RuleBook
+from tuneworthy.rules import Finding, Findings, RuleBook
 from tuneworthy.train import messages
 from tuneworthy.train.settings_table import SettingsTable
 
@@ -402,7 +401,7 @@ def packing_cuts(table: SettingsTable) -> str:
     bad={"lora_r": 16, "train_on_eos": "none"},
     good={"lora_r": 16, "train_on_eos": "turn"},
 )
-def end_unmasked(table: SettingsTable) -> Iterator[Finding]:
+def end_unmasked(table: SettingsTable) -> Findings:
     """The end of the turn is not trained on.
 
     A model that never sees it in the loss does not learn to stop, and the loss looks healthy.
@@ -418,7 +417,7 @@ def end_unmasked(table: SettingsTable) -> Iterator[Finding]:
     bad={"max_length": 2048, "warmup_ratio": 0.03},
     good={"max_length": 2048, "warmup_steps": 0.03},
 )
-def fields_gone(table: SettingsTable) -> Iterator[Finding]:
+def fields_gone(table: SettingsTable) -> Findings:
     """Settings that TRL or transformers 5 renamed or dropped.
 
     In plain TRL they raise a TypeError. They work only with Unsloth, which pins an older TRL and patches it, and some
@@ -437,7 +436,7 @@ def fields_gone(table: SettingsTable) -> Iterator[Finding]:
     bad={"max_length": 2048, "loss_type": "chunked_nll"},
     good={"max_length": 2048, "loss_type": "nll"},
 )
-def loss_alias(table: SettingsTable) -> Iterator[Finding]:
+def loss_alias(table: SettingsTable) -> Findings:
     """Switches for a fused output head, which TRL 1.16 always uses.
 
     `chunked_nll` is an alias of the default, and `use_liger_kernel` is deprecated. TRL 2 drops both.
@@ -479,7 +478,7 @@ def merge_quantised(table: SettingsTable) -> str:
     bad={"r": 64, "lora_alpha": 32},
     good={"r": 16, "lora_alpha": 32},
 )
-def rank_limit(table: SettingsTable) -> Iterator[Finding]:
+def rank_limit(table: SettingsTable) -> Findings:
     """A rank above vLLM's default limit.
 
     `--max-lora-rank` is 16 unless it is set, and vLLM refuses an adapter of a higher rank.
@@ -509,7 +508,7 @@ def remote_code(table: SettingsTable) -> str:
     bad={"base_model": "unsloth/Meta-Llama-3.3-70B-Instruct-bnb-4bit", "lora_r": 16},
     good={"base_model": "unsloth/Llama-3.3-70B-Instruct-bnb-4bit", "lora_r": 16},
 )
-def model_name(table: SettingsTable) -> Iterator[Finding]:
+def model_name(table: SettingsTable) -> Findings:
     """A model that does not exist under this name.
 
     The open weights of Llama 3.3 are 70B (the 8B is 3.1), and its repositories at Unsloth have no `Meta-` in their

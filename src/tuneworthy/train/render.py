@@ -19,7 +19,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat, ChatTemplate
 from tuneworthy.train import messages
 from tuneworthy.train.batch_layout import IGNORED
-from tuneworthy.types import JsonObject, NamedInts, Texts, Turns, role_of, text_of
+from tuneworthy.types import JsonObject, NamedInts, Texts, Tokens, Turns, role_of, text_of
 
 # Around what is supervised, where colours cannot be shown.
 OPEN, CLOSE = "⟦", "⟧"
@@ -166,7 +166,7 @@ class Renderer:
         ends: Ids of the tokens that end a turn.
     """
 
-    def __init__(self, template: ChatTemplate, tokenizer: Any, ends: Sequence[int]) -> None:
+    def __init__(self, template: ChatTemplate, tokenizer: Any, ends: Tokens) -> None:
         self.template = template
         self.tokenizer = tokenizer
         self.ends = tuple(ends)
@@ -330,7 +330,7 @@ class Renderer:
         """Tokenise; the template writes where the text begins, so the tokenizer adds nothing: BOS is there once."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def text(self, ids: Sequence[int]) -> str:
+    def text(self, ids: Tokens) -> str:
         """Return the text of `ids`, special tokens left out."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from typing import Literal, Self
 
 from tuneworthy.errors import UserError
-from tuneworthy.types import JsonMapping, JsonObject, frozen
+from tuneworthy.types import JsonMapping, JsonObject, TextTuple, frozen
 
 Method = Literal["lora", "qlora", "full", "preference"]
 Schedule = Literal["linear", "cosine", "constant"]
@@ -50,7 +50,7 @@ class TrainingSettings:
     rank: int = 16
     alpha: float = 32.0
     dropout: float = 0.0
-    target_modules: str | tuple[str, ...] = ALL_LINEAR
+    target_modules: str | TextTuple = ALL_LINEAR
     learning_rate: float = 2e-4
     schedule: Schedule = "linear"
     warmup_ratio: float = 0.03

@@ -35,6 +35,7 @@ from tuneworthy.types import (
     Response,
     Say,
     Score,
+    TextTuple,
     Trace,
     Variant,
     content_hash,
@@ -168,8 +169,8 @@ class Material:
     student: Student
     kind: Kind
     metric: TaskMetric | None
-    notes: tuple[str, ...] = ()
-    held_out: tuple[str, ...] = ()
+    notes: TextTuple = ()
+    held_out: TextTuple = ()
     paired: bool = False
 
     def rendered(self, renderer: Renderer, max_length: int) -> Rendered:

@@ -21,7 +21,7 @@ from tuneworthy.verdict.base import (
     TrainingAdvice,
 )
 from tuneworthy.verdict.messages import passed_pilot
-from tuneworthy.verdict.options import Option
+from tuneworthy.verdict.options import Option, Options
 
 # The answer, without a full stop. What training reaches is known only once the fine-tuned model was compared on test.
 ANSWERS = {
@@ -68,7 +68,7 @@ class Verdict:
     economics: EconomicsResult
     next_action: NextAction
     valid_until: str
-    options: Sequence[Option] = ()
+    options: Options = ()
     recommendation: str | None = None
     best_within_bill: str | None = None
     after_gates: Texts = ()

@@ -10,7 +10,7 @@ from typing import Literal
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.rules import Status
-from tuneworthy.types import Bounds, JsonMapping, NamedFloats, Texts, frozen
+from tuneworthy.types import Bounds, JsonMapping, NamedFloats, OpenBounds, Texts, frozen
 
 # The rung of tuned models.
 TUNED = "fine_tune"
@@ -141,7 +141,7 @@ class Forecast:
     status: Literal["unknown", "measured"]
     baseline: float | None = None
     gain: float | None = None
-    ci95: tuple[float, float | None] | None = None
+    ci95: OpenBounds | None = None
     n_examples: int | None = None
     points: Sequence[tuple[int, int, float]] = ()
     cost: str = ""

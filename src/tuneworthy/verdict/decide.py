@@ -33,7 +33,7 @@ from tuneworthy.verdict.facts import (
 )
 from tuneworthy.verdict.gates import run_gates
 from tuneworthy.verdict.next_action import label_step, next_action, relabel_step
-from tuneworthy.verdict.options import Option, options_of, pilot_option
+from tuneworthy.verdict.options import Option, Options, options_of, pilot_option
 from tuneworthy.verdict.outcome import Ruling, decided, open_facts
 from tuneworthy.verdict.sentences import Deliberation, reasons_in_sentences
 from tuneworthy.verdict.shipping import decide_shipping, expiries, take_home
@@ -224,7 +224,7 @@ def _setting_chooses(evidence: Evidence, facts: DecisionFacts) -> str:
     )
 
 
-def _at(facts: DecisionFacts, options: Sequence[Option], requests: float | None) -> Option | None:
+def _at(facts: DecisionFacts, options: Options, requests: float | None) -> Option | None:
     """Return the recommendation among options with their costs at this traffic."""
     priced = [
         replace(

@@ -19,6 +19,7 @@ from tuneworthy.verdict.options import (
     MADE_UP,
     Better,
     Option,
+    Options,
     best_unmet,
     best_within_bill,
     options_of,
@@ -53,7 +54,7 @@ class DecisionFacts:
     """
 
     values: Mapping[FactName, bool | None]
-    options: Sequence[Option] = ()
+    options: Options = ()
     better: Better = frozenset()
 
     def known(self, kind: FactKind, subject: str = "") -> bool | None:
@@ -67,7 +68,7 @@ class DecisionFacts:
         """Return the same with one fact decided."""
         return replace(self, values={**self.values, fact: value})
 
-    def with_options(self, options: Sequence[Option]) -> "DecisionFacts":
+    def with_options(self, options: Options) -> "DecisionFacts":
         """Return the same with further options, of which only is known whether they may serve and meet the target."""
         new = {one.option: one for one in options if one not in self.options}
         values: dict[FactName, bool | None] = {("eligible", name): one.eligible for name, one in new.items()}
@@ -114,7 +115,7 @@ _SOUND = {"fail": False, "unknown": None}
 _MEETS = {"met": True, "missed": False, "unresolved": None}
 
 
-def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Sequence[Option]) -> DecisionFacts:
+def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Options) -> DecisionFacts:
     """Return the facts of a project before training.
 
     Args:
@@ -166,12 +167,12 @@ def most_gain(evidence: Evidence, reference: Option | None) -> float:
     return max(0.0, gain[1] if gain else 1.0 - score)
 
 
-def today_usd(options: Sequence[Option]) -> float | None:
+def today_usd(options: Options) -> float | None:
     """Return the price of a thousand answers of today's option."""
     return next((one.usd_by_answer for one in options if one.kind == "today"), None)
 
 
-def _of_options(evidence: Evidence, measured: Sequence[Option]) -> dict[FactName, bool | None]:
+def _of_options(evidence: Evidence, measured: Options) -> dict[FactName, bool | None]:
     values: dict[FactName, bool | None] = {}
     for option in measured:
         values["eligible", option.option] = option.eligible
@@ -185,7 +186,7 @@ def _of_options(evidence: Evidence, measured: Sequence[Option]) -> dict[FactName
     return values
 
 
-def _can_distil(evidence: Evidence, option: Option, measured: Sequence[Option]) -> bool | None:
+def _can_distil(evidence: Evidence, option: Option, measured: Options) -> bool | None:
     limits, rung = evidence.limits, evidence.rungs[option.rung]
     if not may_serve(limits, hosted=rung.hosted) or rung.may_be_barred(limits):
         return not limits.data_stays

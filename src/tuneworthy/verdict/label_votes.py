@@ -12,7 +12,7 @@ from math import sqrt
 
 import numpy as np
 
-from tuneworthy.arrays import Floats, Ints
+from tuneworthy.arrays import FloatPair, Floats, Ints
 from tuneworthy.classical.base import CLASSICAL_MODELS, ProbabilisticModel, QuestionAnswer
 from tuneworthy.graders.base import accepted
 from tuneworthy.ladder.session import Session
@@ -170,7 +170,7 @@ def _silenced(votes: Mapping[str, NamedTexts], labels: NamedTexts, weights: Name
     }
 
 
-def _chances(patterns: Ints, counts: Floats, names: Texts, wrong: int) -> tuple[Floats, Floats]:
+def _chances(patterns: Ints, counts: Floats, names: Texts, wrong: int) -> FloatPair:
     """Return how likely each combination of shares is, `(n_nodes,)`, and what is right in each pattern under it.
 
     The latter is `(n_nodes, n_patterns, n_truths)`: the label, then the other answers named, then any other answer.

@@ -5,7 +5,7 @@ from math import inf, isinf
 from typing import Any, Literal
 
 from tuneworthy.config.ladder import Constraints
-from tuneworthy.config.serving import Span, keeps_p95, may_serve
+from tuneworthy.config.serving import keeps_p95, may_serve
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.classical_models import IN_PROCESS
@@ -13,7 +13,7 @@ from tuneworthy.ladder.record import DistinctScore, RungRecord
 from tuneworthy.money.results import EconomicsResult
 from tuneworthy.money.serving import SAVING, YOURS, RunningCost, saves
 from tuneworthy.text import plural
-from tuneworthy.types import Bounds, Texts, frozen
+from tuneworthy.types import Bounds, OpenBounds, Texts, frozen
 from tuneworthy.verdict.base import TUNED, Target
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 
@@ -88,7 +88,7 @@ class Option:
     unreported: float = 0.0
     latency_p50_ms: float | None = None
     latency_p95_ms: float | None = None
-    latency_p95_ci: tuple[float, float | None] | None = None
+    latency_p95_ci: OpenBounds | None = None
     one_off_usd: float | None = None
     share_sent: float | None = None
     needs: str = ""
@@ -110,12 +110,15 @@ class Option:
         return self.running is not None and YOURS in self.running.ways
 
 
+Options = Sequence[Option]
+
+
 def options_of(evidence: Evidence) -> list[Option]:
     """Return the variants measured on test, in the order of the ladder."""
     return [option_of(evidence, rung) for rung in evidence.rungs.values() if rung.tested]
 
 
-def open_latency(limits: Constraints, p95: float | None, interval: Span | None) -> str:
+def open_latency(limits: Constraints, p95: float | None, interval: OpenBounds | None) -> str:
     """Say why a measured latency leaves open whether the limit is met; "" if it does not."""
     if p95 is None or interval is None or limits.p95_ms is None or keeps_p95(limits, p95, interval) is not None:
         return ""
@@ -229,7 +232,7 @@ def marked(option: Option) -> str:
     return f"{option.option}: {'; '.join(option.notes)}."
 
 
-def distinct_words(options: Sequence[Option], chosen: str | None) -> str:
+def distinct_words(options: Options, chosen: str | None) -> str:
     """Say what the recommended option scores on the distinct test cases; "" if not measured, or if all are distinct."""
     part = next((one.on_distinct_cases for one in options if one.option == chosen and one.on_distinct_cases), None)
     if not part or any(one.option == chosen and one.ci95 == part.ci95 for one in options):
@@ -241,7 +244,7 @@ def distinct_words(options: Sequence[Option], chosen: str | None) -> str:
     )
 
 
-def legend(options: Sequence[Option]) -> list[str]:
+def legend(options: Options) -> list[str]:
     """Explain the words that replace a number in a table of options, as far as they occur."""
     lines = {
         "unresolved: the test cases do not settle whether the target is met.": lambda one: one.target == "unresolved",
@@ -273,7 +276,7 @@ def cost_note(option: Option) -> str:
     return join_sentences(made_of, upper)
 
 
-def rank(options: Sequence[Option]) -> list[Option]:
+def rank(options: Options) -> list[Option]:
     """Return the options cheapest first; unknown cost is dearest, ties go to the lower p95, then the earlier rung.
 
     Where the traffic is known, what counts is the cost of a month, servers of one's own included; of months that cost
@@ -312,7 +315,7 @@ def costs_at_most(option: Option, other: Option, factor: float = 1.0) -> bool:
     return mine <= factor * theirs
 
 
-def recommend(options: Sequence[Option], works: Callable[[Option], bool], better: Better) -> Option | None:
+def recommend(options: Options, works: Callable[[Option], bool], better: Better) -> Option | None:
     """Return the option that meets the target and should run; None if no option meets it.
 
     Where today's option works: the cheapest that works, saves against it, and is not beaten by one that costs no more;
@@ -329,13 +332,13 @@ def recommend(options: Sequence[Option], works: Callable[[Option], bool], better
     ranked = sorted(options, key=lambda one: (_usd(one), _by_answer(one), _minus_score(one)))
     by_score = sorted(ranked, key=_minus_score)
 
-    def ahead_of(mark: Option, among: Sequence[Option], factor: float) -> list[Option]:
+    def ahead_of(mark: Option, among: Options, factor: float) -> list[Option]:
         return [one for one in among if (one.option, mark.option) in better and costs_at_most(one, mark, factor)]
 
     def stays(option: Option) -> bool:
         return works(option) and not any(works(rival) for rival in ahead_of(option, ranked, 1.0))
 
-    def improved(mark: Option, among: Sequence[Option]) -> Option:
+    def improved(mark: Option, among: Options) -> Option:
         return next((one for one in ahead_of(mark, among, ALIKE) if stays(one)), mark)
 
     start = next((one for one in sorted(ranked, key=lambda one: one.kind != "today") if works(one)), None)
@@ -346,7 +349,7 @@ def recommend(options: Sequence[Option], works: Callable[[Option], bool], better
     return improved(cheapest, savings) if cheapest else improved(start, by_score)
 
 
-def best_unmet(options: Sequence[Option], eligible: Callable[[Option], bool], better: Better) -> Option | None:
+def best_unmet(options: Options, eligible: Callable[[Option], bool], better: Better) -> Option | None:
     """Return the option that should run where no option meets the target; None if nothing may.
 
     Of the eligible options that are shown to be better than today's: the cheapest that no other is shown to beat; else
@@ -358,9 +361,7 @@ def best_unmet(options: Sequence[Option], eligible: Callable[[Option], bool], be
     return next(unbeaten, today if today and eligible(today) else None)
 
 
-def best_within_bill(
-    options: Sequence[Option], eligible: Callable[[Option], bool], chosen: Option | None
-) -> Option | None:
+def best_within_bill(options: Options, eligible: Callable[[Option], bool], chosen: Option | None) -> Option | None:
     """Return the option with the highest score that costs no more than today's; None if today's cost is unknown.
 
     Of equal scores, `chosen`, then the cheapest.

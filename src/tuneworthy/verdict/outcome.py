@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.facts import DecisionFacts, FactName
-from tuneworthy.verdict.options import Option, rank, recommend
+from tuneworthy.verdict.options import Options, rank, recommend
 
 # Rungs whose variants may be so much cheaper than what meets the target that nothing needs to be trained.
 CHEAPER_RUNGS = frozenset({"classical", "model"})
@@ -130,7 +130,7 @@ def _rule(facts: DecisionFacts, ask: Ask) -> Ruling:
     return Ruling(Outcome.FINE_TUNE, "cost", winner.option) if winner else _none_meets(facts, ranked, ask)
 
 
-def _none_meets(facts: DecisionFacts, ranked: Sequence[Option], ask: Ask) -> Ruling:
+def _none_meets(facts: DecisionFacts, ranked: Options, ask: Ask) -> Ruling:
     for option in ranked:  # (c)
         name = option.option
         if ask({("distil", name): True, ("eligible", name): False, ("meets", name): True}):

@@ -26,7 +26,7 @@ from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.rungs.model import on_model
 from tuneworthy.ladder.session import Session
 from tuneworthy.text import plural
-from tuneworthy.types import Case, Cases, JsonMapping, NamedTexts, Texts, Trace, Variant, canonical
+from tuneworthy.types import Case, Cases, JsonMapping, NamedTexts, Texts, TextTuple, Trace, Variant, canonical
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.error_analysis import (
     FILE,
@@ -456,5 +456,5 @@ def form(case: Case, text: str, reason: str, labels: Texts, schema: JsonMapping 
     return reason in FORM_REASONS or inside, inside
 
 
-def _expected(case: Case) -> tuple[str, ...]:
+def _expected(case: Case) -> TextTuple:
     return accepted(case.expected) if isinstance(case.expected, list) else (answer_text(case.expected),)

@@ -18,6 +18,7 @@ from tuneworthy.verdict.options import (
     MISSED_RECALL,
     MOST_RECALLS,
     Option,
+    Options,
     is_saving,
     marked,
     more_usd,
@@ -356,7 +357,7 @@ def distil_open(case: Deliberation, subject: str) -> str:
     )
 
 
-def _latency_open(evidence: Evidence, options: Sequence[Option]) -> str:
+def _latency_open(evidence: Evidence, options: Options) -> str:
     for one in sorted(options, key=lambda one: one.latency_p95_ms or 0.0):
         if why := open_latency(evidence.limits, one.latency_p95_ms, one.latency_p95_ci):
             return f"Whether {one.option} meets the latency limit is open: {why}."

@@ -10,10 +10,10 @@ from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.facts import SOUND, DecisionFacts
 from tuneworthy.verdict.gates import NEVER_WAIVED, run_gates
 from tuneworthy.verdict.next_action import MINUTES_PER_CASE
-from tuneworthy.verdict.options import Option
+from tuneworthy.verdict.options import Option, Options
 
 
-def decide_shipping(evidence: Evidence, options: Sequence[Option], facts: DecisionFacts) -> Verdict:
+def decide_shipping(evidence: Evidence, options: Options, facts: DecisionFacts) -> Verdict:
     """Decide after training.
 
     `ship` if the test is sound and every gate of `to_ship` passes or is waived; `do_not_ship` if one failed; else
@@ -79,7 +79,7 @@ def _reasons(
     evidence: Evidence,
     tuned: RungEvidence,
     still_open: Sequence[GateResult],
-    options: Sequence[Option],
+    options: Options,
     waived_gates: str,
 ) -> list[str]:
     n, top = evidence.n_test, evidence.without_training

@@ -19,6 +19,7 @@ from tuneworthy.cases import messages
 from tuneworthy.cases.messages import DropReason, Fault
 from tuneworthy.errors import DataError, DataFaults
 from tuneworthy.text import count
+from tuneworthy.types import TextTuple
 
 MAX_SHOWN = 20
 NO_FACTS: Mapping[str, list[Any]] = MappingProxyType({})
@@ -113,7 +114,7 @@ class Journal:
     def note(self, text: str, n: int = 1) -> None:
         self._notes[text] += n
 
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> TextTuple:
         """One line for each thing that was changed or left out, with its count."""
         reasons = Counter(row.words for row in self.dropped)
         changed = [f"{note} ({count(n, 'row')})" if n else note for note, n in self._notes.items()]

@@ -32,7 +32,7 @@ from tuneworthy.cases.readers.faults import (
 from tuneworthy.cases.readers.files import Row, Rows, RowSource, open_rows
 from tuneworthy.errors import DataError
 from tuneworthy.registry import Registry
-from tuneworthy.types import UNLABELLED, Case, Example, Examples, JsonObject, Texts, canonical, content_hash
+from tuneworthy.types import UNLABELLED, Case, Example, Examples, JsonObject, Texts, TextTuple, canonical, content_hash
 
 R = TypeVar("R", Case, Example)
 # Lines with the fields of a row; None where the journal got the row.
@@ -59,7 +59,7 @@ class CaseFile:
 
     cases: tuple[Case, ...]
     format: str
-    notes: tuple[str, ...] = ()
+    notes: TextTuple = ()
     dropped: tuple[Reject, ...] = ()
 
 
@@ -69,7 +69,7 @@ class ExampleFile:
 
     examples: Examples
     format: str
-    notes: tuple[str, ...] = ()
+    notes: TextTuple = ()
     dropped: tuple[Reject, ...] = ()
 
 

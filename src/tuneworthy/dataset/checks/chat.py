@@ -1,13 +1,12 @@
 """Rows that are no chat to learn from: schema, order of the turns, and text that is broken."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from tuneworthy.cases.formats.chats import check_chat, check_messages, is_blank
 from tuneworthy.cases.readers.faults import RowFault
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
+from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
 from tuneworthy.types import Examples, Messages, calls_of, role_of
 
 # NUL, half a character, the sign for a lost one, and UTF-8 that was read as Latin-1 or Windows-1252.
@@ -53,7 +52,7 @@ def _tool_fault(chat: Messages) -> tuple[str, str] | None:
 
 
 @data_check("chat", gate=frozenset(messages.REASONS["chat"]), certain=True)
-def chat(rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
+def chat(rows: Examples, context: CheckContext) -> RowFindings:
     """Rows that are not a valid chat: no question, no answer at the end, an unknown role, an empty turn, broken text.
 
     A trainer either fails on such a row or, worse, teaches the model to answer with nothing or with garbage. Tool

@@ -1,13 +1,12 @@
 """Answers that too many rows share."""
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from tuneworthy.cases.task_kind import label_counts, parse_object
-from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
+from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
 from tuneworthy.stats.intervals import wilson
 from tuneworthy.types import Examples, canonical, grouped
 
@@ -29,7 +28,7 @@ class Concentration:
 
     cap: float = 0.1
 
-    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
         places = grouped((_same(row.answer), number) for number, row in enumerate(rows))
         cases: dict[str, int] = defaultdict(int)
         for answer, n in label_counts(context.cases).items():

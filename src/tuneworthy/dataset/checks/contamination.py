@@ -3,12 +3,11 @@
 `cases.contamination_index` finds them; this check decides which of them leave a dataset.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tuneworthy.cases.contamination import answer_losses, search
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
+from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
 from tuneworthy.dataset.records import Action
 from tuneworthy.types import Examples
 
@@ -45,7 +44,7 @@ class Contamination:
 
     possible: Action = "report"
 
-    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
         hits = search(rows, context.cases)
         shared: dict[str, int] = {}
         for hit in hits:

@@ -1,8 +1,6 @@
 """Whether as many rows decline as there are questions in real traffic that cannot be answered."""
 
-from collections.abc import Iterator
-
-from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
+from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
 from tuneworthy.graders.declining import Declines
 from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.types import Examples, calls_of
@@ -12,7 +10,7 @@ MIN_CASES = 30
 
 
 @data_check("declined_share", whole=True)
-def declined_share(rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
+def declined_share(rows: Examples, context: CheckContext) -> RowFindings:
     """More or fewer declined answers among the rows than unanswerable questions in real traffic.
 
     A model that sees too many "I don't know" declines answerable questions; without any it invents answers. No

@@ -5,7 +5,6 @@ The patterns are data (`degenerate.json`). RE2 searches them without look-around
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from importlib.resources import files
 from itertools import pairwise
 from string import punctuation
@@ -17,7 +16,7 @@ import re2
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.splits import labels_of
 from tuneworthy.cases.task_kind import guess_kind, parse_object
-from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
+from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
 from tuneworthy.types import UNLABELLED, Example, Examples, JsonObject, Texts, calls_of
 
 # Words of a question from which an answer that equals it is an echo, and no label that is the question's one word.
@@ -198,7 +197,7 @@ _DETECTORS = {
     whole=True,
     version=2,
 )
-def degenerate(rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
+def degenerate(rows: Examples, context: CheckContext) -> RowFindings:
     """Answers that say nothing: remains of a template, a server error or a stuck model.
 
     Control tokens of a chat template are looked for in every turn, all else in the answer only. An answer that is a

@@ -5,7 +5,7 @@ contradiction, which other checks report; questions that only share a canned ans
 """
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 
@@ -14,7 +14,7 @@ from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from tuneworthy.arrays import Hashes, Ints
 from tuneworthy.cases.normalize import folded, normalise, normalised_bytes, question_of, words
-from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
+from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
 from tuneworthy.dataset.dedup.specifics import content, mistyped, rows_with, signed
 from tuneworthy.extras import require
 from tuneworthy.store.own_file import OwnTexts
@@ -59,7 +59,7 @@ def _key(row: Example) -> str:
 
 
 @data_check("exact", whole=True, version=2)
-def exact(rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
+def exact(rows: Examples, context: CheckContext) -> RowFindings:
     """Rows whose question has the same letters and digits as an earlier one, with the same answer.
 
     Texts are compared after Unicode normalisation and case folding; punctuation counts only where it is part of a
@@ -93,7 +93,7 @@ class NearCheck:
     def __post_init__(self) -> None:
         require("numba")
 
-    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
         first: dict[int, int] = {}
         contents, left, keys = OwnTexts(), array("q"), array("Q")
         of = {}

@@ -1,13 +1,12 @@
 """Answers that were cut off or refused: how they ended, according to the log or to the text."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
+from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
 from tuneworthy.dataset.records import Action
 from tuneworthy.graders.refusals import find_refusals
 from tuneworthy.types import UNLABELLED, Example, Examples
@@ -120,7 +119,7 @@ class Truncation:
 
     by_text: Action = "drop"
 
-    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
         open_ends, n_prose = [], 0
         for number, row in enumerate(rows):
             reason = finish_reason(row)
@@ -141,7 +140,7 @@ class Truncation:
 
 
 @data_check("refusal", version=3)
-def refusal(rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
+def refusal(rows: Examples, context: CheckContext) -> RowFindings:
     """Answers that a provider blocked, and those in which the assistant says that it will or can not help.
 
     They come from the teacher, not from the task, and spread when they are trained on. A small classifier reads the

@@ -1,10 +1,9 @@
 """Rows whose answer people disliked, corrected or had to take over."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
+from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding, RowFindings
 from tuneworthy.dataset.corrections import scales_of
 from tuneworthy.people.feedback import Scales, settle
 from tuneworthy.types import Example, Examples, content_hash
@@ -28,7 +27,7 @@ class FeedbackCheck:
     Bad: `{"messages": [...], "feedback": {"thumbs": "down"}}`.
     """
 
-    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
         scales = scales_of(rows)
         for number, row in enumerate(rows):
             settled = settle(row.messages, row.meta, scales) if row.messages else None

@@ -1,11 +1,10 @@
 """Values that most rows copy from their input, and that do not appear in the input of this one."""
 
 from collections import defaultdict
-from collections.abc import Iterator
 
 from tuneworthy.cases.agreement import padded_words
 from tuneworthy.cases.task_kind import parse_object
-from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
+from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
 from tuneworthy.types import Examples, text_of
 
 # Share of the values of a key that appear in the input from which the key is copied, and values needed to say so.
@@ -14,7 +13,7 @@ MIN_VALUES = 50
 
 
 @data_check("grounding", whole=True)
-def grounding(rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
+def grounding(rows: Examples, context: CheckContext) -> RowFindings:
     """Rows of an extraction task with a value that is not in their input.
 
     The values of a JSON answer are looked up in the turns before it, whatever their case and punctuation. A key is

@@ -1,10 +1,10 @@
 """Rows that a language model calls bad; `dataset.judge_auditor` asks it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
+from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
 from tuneworthy.dataset.records import Action
 from tuneworthy.types import Examples
 
@@ -25,7 +25,7 @@ class JudgeAudit:
 
     action: Action = "drop"
 
-    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
         if context.auditor is None or not rows:
             return
         audit = context.auditor(rows)

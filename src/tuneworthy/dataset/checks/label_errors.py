@@ -12,7 +12,7 @@ Source: Northcutt, Jiang and Chuang 2021, "Confident Learning", sections 3.1 and
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -23,7 +23,7 @@ from tuneworthy.arrays import Floats, Ints
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
+from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
 from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.types import Examples, Texts
 
@@ -342,7 +342,7 @@ class LabelErrors:
 
     most: float = LIKELY_WRONG
 
-    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
         labels, message = _labels_of([row.answer.strip() for row in rows], context.labels)
         found, predicted = find_doubts(
             [rows[number].question for number in labels],

@@ -6,7 +6,6 @@ The language is recognised by the script, and among those in Latin letters by th
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -14,7 +13,7 @@ from importlib.resources import files
 import orjson
 
 from tuneworthy.cases.normalize import question_of, words
-from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
+from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
 from tuneworthy.dataset.records import Action
 from tuneworthy.types import Examples, Texts
 
@@ -86,7 +85,7 @@ class Language:
     least: float = 0.01
     action: Action = "report"
 
-    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
         if len(rows) < MIN_ROWS:
             return
         pairs = [(language_of(question_of(row)), language_of(row.answer)) for row in rows]

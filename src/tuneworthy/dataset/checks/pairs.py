@@ -1,11 +1,10 @@
 """Pairs of a better and a worse answer: what makes them teach nothing, or the wrong thing."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.pairs import REJECTED, rejected_answer
-from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
+from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
 from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.types import Example, Examples
 
@@ -20,7 +19,7 @@ class Pairs:
     Bad: `{"messages": [...], "rejected": "..."}` with the answer itself as the rejected one.
     """
 
-    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
         pairs = [(number, row) for number, row in enumerate(rows) if rejected_answer(row)]
         scores = context.scores([row for _, row in pairs]) if context.scores and pairs else [(None, None)] * len(pairs)
         for (number, row), (better, worse) in zip(pairs, scores, strict=True):
@@ -48,7 +47,7 @@ class PairLength:
 
     most: float = 0.7
 
-    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
         gaps = [len(row.answer) - len(worse) for row in rows if (worse := rejected_answer(row))]
         for code, n in (("longer", sum(gap > 0 for gap in gaps)), ("shorter", sum(gap < 0 for gap in gaps))):
             if gaps and n > self.most * len(gaps) and clopper_pearson(n, len(gaps))[0] > 0.5:

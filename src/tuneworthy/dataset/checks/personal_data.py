@@ -11,12 +11,12 @@ from typing import Any, ClassVar, Literal, Protocol
 from tuneworthy.cases import pii
 from tuneworthy.cases.pii import KINDS, Look, Masker, PiiMatch, recurrences
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
+from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
 from tuneworthy.dataset.distill.teacher import KEY as TEACHER
 from tuneworthy.dataset.records import Action
 from tuneworthy.errors import UserError
 from tuneworthy.text import number_text, plural
-from tuneworthy.types import Example, Examples, Texts, Turns, content_hash
+from tuneworthy.types import Example, Examples, Texts, TextTuple, Turns, content_hash
 
 _DIGEST = 8
 # How often a row is masked: what stood close to a value may be found only where the value is gone.
@@ -155,7 +155,7 @@ class PersonalData:
 
     action: Action = "mask"
     secrets: Action = "mask"
-    kinds: tuple[str, ...] = KINDS
+    kinds: TextTuple = KINDS
     engine: EngineName = "patterns"
 
     @property
@@ -168,7 +168,7 @@ class PersonalData:
         )
         return f"not looked for: {'; '.join([*off, *names, unnamed])}"
 
-    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
         left = []
         for number, matches in open_engine(self.engine).find_all([row_text(row) for row in rows]):
             counts = Counter(match.kind for match in matches if self._counts(match.kind))

@@ -1,13 +1,12 @@
 """Rows that models answered: whether it was one teacher, and whether it stayed the same."""
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
 from tuneworthy.cases.normalize import question_of
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import CheckContext, RowFinding, data_check
+from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
 from tuneworthy.dataset.checks.duplicates import answer_text
 from tuneworthy.dataset.distill.teacher import name_of, pin, teacher_of
 from tuneworthy.types import Examples, Texts
@@ -27,7 +26,7 @@ class TeacherMix:
 
     allowed: bool = False
 
-    def __call__(self, rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
+    def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
         counts: Counter[str] = Counter()
         names: dict[str, str] = {}
         for row in rows:
@@ -44,7 +43,7 @@ class TeacherMix:
 
 
 @data_check("teacher_drift", whole=True)
-def teacher_drift(rows: Examples, context: CheckContext) -> Iterator[RowFinding]:
+def teacher_drift(rows: Examples, context: CheckContext) -> RowFindings:
     """Answers of a teacher that changed from week to week, or from teacher to teacher.
 
     A model behind an address changes without notice. A classifier tries to separate the answers by week
@@ -63,7 +62,7 @@ def teacher_drift(rows: Examples, context: CheckContext) -> Iterator[RowFinding]
             yield from _compare_groups([taught[n][0] for n in dated], [groups[n] for n in dated], context.seed)
 
 
-def _compare_groups(rows: Examples, groups: Texts, seed: int) -> Iterator[RowFinding]:
+def _compare_groups(rows: Examples, groups: Texts, seed: int) -> RowFindings:
     from tuneworthy.classical.drift import MIN_ROWS, tell_apart
 
     comparisons = tell_apart([question_of(row) for row in rows], [answer_text(row) for row in rows], groups, seed)

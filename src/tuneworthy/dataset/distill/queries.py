@@ -9,7 +9,6 @@ Invariant: what `sift` lets through holds no personal data that the engine recog
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from tuneworthy.cases.normalize import variables_text
@@ -28,7 +27,18 @@ from tuneworthy.dataset.records import ImportRecord, ImportRequest, RowLine
 from tuneworthy.dataset.rows import ROWS
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
-from tuneworthy.types import UNLABELLED, Case, Example, Examples, JsonObject, NamedTexts, Say, content_hash, role_of
+from tuneworthy.types import (
+    UNLABELLED,
+    Case,
+    Example,
+    Examples,
+    JsonObject,
+    NamedTexts,
+    Paths,
+    Say,
+    content_hash,
+    role_of,
+)
 
 # Checks that look at questions; personal data is masked behind `contamination`, whose cases are not masked.
 SIFTING = ("feedback", "chat", "contamination", "exact", "near")
@@ -56,7 +66,7 @@ class Sifted:
 # --- where they come from -----------------------------------------------------------------------------------------
 
 
-def open_queries(project: Project, store: Folder, paths: Sequence[Path], request: ImportRequest, say: Say) -> Import:
+def open_queries(project: Project, store: Folder, paths: Paths, request: ImportRequest, say: Say) -> Import:
     """Return the rows whose questions are asked: of `paths`, else of the latest import, else of the examples file.
 
     Of an import that a teacher made, it is the import that it was made from.
@@ -79,7 +89,7 @@ def open_queries(project: Project, store: Folder, paths: Sequence[Path], request
     return import_files(store, [project.path(project.examples.path)], say=say, latest=False)
 
 
-def _from_files(store: Folder, paths: Sequence[Path], request: ImportRequest, say: Say) -> Import:
+def _from_files(store: Folder, paths: Paths, request: ImportRequest, say: Say) -> Import:
     if not all(map(is_text, paths)):
         try:
             return import_files(store, paths, request, say, latest=False)
@@ -95,7 +105,7 @@ def _from_files(store: Folder, paths: Sequence[Path], request: ImportRequest, sa
     return write_import(store, about, rows, (), descriptions={})
 
 
-def _unanswered(paths: Sequence[Path], request: ImportRequest) -> bool:
+def _unanswered(paths: Paths, request: ImportRequest) -> bool:
     try:
         read = [bare_questions(path, request.inputs)[0] for path in paths]
     except UserError:

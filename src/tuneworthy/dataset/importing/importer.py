@@ -46,7 +46,7 @@ from tuneworthy.dataset.rows import REJECTS
 from tuneworthy.errors import UserError
 from tuneworthy.people.feedback import Scales, has_feedback, settle, unused_scores
 from tuneworthy.store import Folder
-from tuneworthy.types import Example, Message, Messages, Say, Turns, calls_of, content_hash, role_of, text_of
+from tuneworthy.types import Example, Message, Messages, Paths, Say, Turns, calls_of, content_hash, role_of, text_of
 
 MAX_SHOWN_ROW = 64 * 1024
 # Rows whose ratings set the scales of a file.
@@ -60,7 +60,7 @@ _INVISIBLE = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u202a-\u202e]")
 
 def import_files(
     store: Folder,
-    paths: Sequence[Path],
+    paths: Paths,
     request: ImportRequest = DETECT,
     say: Say = lambda _: None,
     *,
@@ -125,7 +125,7 @@ def _require_usable(done: Import, own: Set[str]) -> None:
 
 
 def _read_files(
-    paths: Sequence[Path],
+    paths: Paths,
     sources: Sequence[SourceRecord],
     writer: ImportWriter,
     about: ImportRecord,
@@ -141,9 +141,7 @@ def _read_files(
         about.notes.extend(f"{source.name}: {note}" for note in journal.notes())
 
 
-def source_files(
-    paths: Sequence[Path], base: Import | None = None, request: ImportRequest = DETECT
-) -> list[SourceRecord]:
+def source_files(paths: Paths, base: Import | None = None, request: ImportRequest = DETECT) -> list[SourceRecord]:
     """Return name, hash and size of files that are to be read as `request` says.
 
     Args:
@@ -164,7 +162,7 @@ def source_files(
     return sources
 
 
-def names_of(paths: Sequence[Path]) -> list[str]:
+def names_of(paths: Paths) -> list[str]:
     """Return a name for each file: its own, with as many folders as distinguish it from the others.
 
     >>> names_of([Path("/logs/jan/a.jsonl"), Path("/logs/feb/a.jsonl"), Path("/logs/feb/b.jsonl")])

@@ -1,14 +1,12 @@
 """Lints of the sampling parameters themselves."""
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from tuneworthy.decoding.engines import engines
 from tuneworthy.decoding.lints.base import LINTS, Use
 from tuneworthy.decoding.samplers import NEUTRAL, PENALTIES, at_temperature
 from tuneworthy.providers.capabilities import capabilities_of, filter_parameters
-from tuneworthy.rules import Finding
+from tuneworthy.rules import Finding, Findings
 
 HIGHEST_PENALTY = 1.1
 _TIGHT = np.array([0.85, 0.05, 0.03, *[0.007] * 10])
@@ -106,7 +104,7 @@ def repetition_penalty_quotes(use: Use) -> str:
     bad=Use(engine="vllm", decoding={"temperature": 0, "repetition_penalty": 1.1}),
     good=Use(engine="vllm", decoding={"temperature": 0, "top_p": 0.9}),
 )
-def penalty_when_greedy(use: Use) -> Iterator[Finding]:
+def penalty_when_greedy(use: Use) -> Findings:
     """A penalty at temperature 0: cuts are without effect there, but a penalty still changes the likeliest token.
 
     Logits 10 and 9.5: a repetition penalty of 1.1 makes the first 9.09, and the second is taken.
@@ -126,7 +124,7 @@ def penalty_when_greedy(use: Use) -> Iterator[Finding]:
     bad=Use(engine="llama_cpp", decoding={"temperature": 0.7, "top_p": 1.0, "min_p": 0.05}),
     good=Use(engine="llama_cpp", decoding={"temperature": 0.7, "top_p": 1.0, "top_k": 0, "min_p": 0.05}),
 )
-def min_p_behind_top_k(use: Use) -> Iterator[Finding]:
+def min_p_behind_top_k(use: Use) -> Findings:
     """min_p is meant to be the only cut, but the engine adds cuts of its own.
 
     HF takes the 50 likeliest tokens and llama.cpp the 40 likeliest and a top_p of 0.95, unless told otherwise.
@@ -153,7 +151,7 @@ def min_p_behind_top_k(use: Use) -> Iterator[Finding]:
     bad=Use(engine="anthropic", decoding={"min_p": 0.1}, capabilities=capabilities_of("anthropic", "claude-opus-5")),
     good=Use(engine="vllm", decoding={"min_p": 0.1}, capabilities=capabilities_of("vllm", "m")),
 )
-def ignored_parameter(use: Use) -> Iterator[Finding]:
+def ignored_parameter(use: Use) -> Findings:
     """A parameter is set that the model does not accept, with its reason.
 
     vLLM ignores fields that it does not know without a word; hosted models of 2026 refuse temperature, or have it

@@ -1,10 +1,11 @@
 """Lints of structured output, of comparisons of settings, and of uses of log-probabilities."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from math import exp
 
 from tuneworthy.decoding.lints.base import LINTS, Use
 from tuneworthy.decoding.structured import depth, engine_limits, shortest
+from tuneworthy.rules import Sentences
 from tuneworthy.types import JsonObject
 
 FORMAT_FIX = (
@@ -90,7 +91,7 @@ def response_format_shape(use: Use) -> str:
     bad=Use(engine="vllm", decoding={"temperature": 0, "guided_json": _SCHEMA}),
     good=Use(engine="vllm", decoding={"temperature": 0, "structured_outputs": {"json": _SCHEMA}}),
 )
-def dead_structure_field(use: Use) -> Iterator[str]:
+def dead_structure_field(use: Use) -> Sentences:
     """A field that vLLM once read is sent: it is ignored now, and the answer is not constrained."""
     for name in DEAD_FIELDS:
         if name in use.decoding:

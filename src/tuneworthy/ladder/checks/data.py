@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from tuneworthy.cases import labels_of
 from tuneworthy.cases.contamination import answer_losses
@@ -13,7 +13,7 @@ from tuneworthy.errors import DataError, UserError, join_sentences
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts
-from tuneworthy.rules import Finding
+from tuneworthy.rules import Finding, Findings, Sentences
 from tuneworthy.search.sweep import ADD_CASES
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.text import count, plural
@@ -53,7 +53,7 @@ def examples_file(facts: Facts) -> Iterable[DataError]:
 
 
 @check(fix="Run `tuneworthy cases label` to label them, or remove them.")
-def unlabelled(facts: Facts) -> Iterator[str]:
+def unlabelled(facts: Facts) -> Sentences:
     """Cases have no right answer. (`"expected": null` is one: declining is right.)"""
     if missing := [case.id for case in facts.cases if not case.labelled]:
         yield (
@@ -75,7 +75,7 @@ def _unknown_labels(facts: Facts) -> NamedTexts:
     severity="warning",
     fix="Correct the spelling, add examples with these labels, or list them in the prompt.",
 )
-def unknown_labels(facts: Facts) -> Iterator[str]:
+def unknown_labels(facts: Facts) -> Sentences:
     """Right answers of test are labels that a model has no way to know: not from dev, examples, a grader or the prompt.
 
     Mostly a typing error. Skipped where a model is a pipeline of the user's own, which may know them.
@@ -90,7 +90,7 @@ def unknown_labels(facts: Facts) -> Iterator[str]:
 
 
 @check(fix="Correct the spelling, or add cases with these labels.")
-def critical_labels(facts: Facts) -> Iterator[str]:
+def critical_labels(facts: Facts) -> Sentences:
     """`task.critical` names labels that no test case expects, so that their recall cannot be measured."""
     data = facts.run_data
     missing = sorted(set(facts.project.task.critical) - set(labels_of(data.split.test)))
@@ -99,7 +99,7 @@ def critical_labels(facts: Facts) -> Iterator[str]:
 
 
 @check(severity="warning", fix="Add examples with these labels, or correct the spelling.")
-def unseen_labels(facts: Facts) -> Iterator[str]:
+def unseen_labels(facts: Facts) -> Sentences:
     """Right answers occur that no example has.
 
     A warning, not an error: the prompt may name the label, so a model can still answer it. But shots and the classical
@@ -114,7 +114,7 @@ def unseen_labels(facts: Facts) -> Iterator[str]:
 
 
 @check(severity="warning", fix="Write each label in one way in cases, examples and prompt.")
-def label_variants(facts: Facts) -> Iterator[str]:
+def label_variants(facts: Facts) -> Sentences:
     """Labels differ only in case, hyphens, underscores or spaces, and count as different answers.
 
     Mostly one label, written in several ways: a model that knows it cannot know which way a case expects.
@@ -132,7 +132,7 @@ def label_variants(facts: Facts) -> Iterator[str]:
 
 
 @check(severity="note")
-def imbalance(facts: Facts) -> Iterator[Finding]:
+def imbalance(facts: Facts) -> Findings:
     """How frequent the most frequent label of dev is: what always answering it scores.
 
     A warning where it is more than 80%: `balanced_accuracy` then says more than a share of right answers.
@@ -159,7 +159,7 @@ def imbalance(facts: Facts) -> Iterator[Finding]:
 
 
 @check("contamination", severity="warning")
-def overlaps(facts: Facts) -> Iterator[Finding]:
+def overlaps(facts: Facts) -> Findings:
     """Examples overlap cases: the same question, most of its words, or its source. They are dropped and counted.
 
     The file `overlaps.jsonl` in .tuneworthy lists them. Of labels and JSON, the answers that lose the largest share of
@@ -193,7 +193,7 @@ def overlaps(facts: Facts) -> Iterator[Finding]:
 
 
 @check(severity="note", fix="Assign the same group to all cases from the same source.")
-def dev_near_test(facts: Facts) -> Iterator[str]:
+def dev_near_test(facts: Facts) -> Sentences:
     """Dev cases nearly repeat test cases, so choices made on dev look slightly too good on test.
 
     They stay. Give rows that come from one source the same `group`: a group is never split between dev and test.
@@ -205,7 +205,7 @@ def dev_near_test(facts: Facts) -> Iterator[str]:
 
 
 @check(severity="note")
-def near_duplicates(facts: Facts) -> Iterator[str]:
+def near_duplicates(facts: Facts) -> Sentences:
     """Cases reword other cases. They become one group, stay on one side of the split, and widen the intervals.
 
     Words are compared; rare words weigh more. Rewordings with other words, or in another language, are not
@@ -242,14 +242,14 @@ def edited_cases(facts: Facts) -> list[UserError]:
 
 
 @check(severity="warning", fix=ADD_CASES)
-def small_test(facts: Facts) -> Iterator[str]:
+def small_test(facts: Facts) -> Sentences:
     """Test has fewer than 50 cases: the gate `test_set` fails, and only huge differences can be seen."""
     if (n := len(facts.run_data.split.test)) < MIN_TEST:
         yield f"The test set has {count(n, 'case')}, but at least {MIN_TEST} are needed."
 
 
 @check(severity="warning", fix="Add cases, or provide at least 200 scorable examples.")
-def small_dev(facts: Facts) -> Iterator[str]:
+def small_dev(facts: Facts) -> Sentences:
     """Dev has fewer than 50 cases: nothing is explored, each rung compares one candidate, fixed beforehand."""
     split = facts.run_data.split
     if not split.explore:
@@ -260,7 +260,7 @@ def small_dev(facts: Facts) -> Iterator[str]:
 
 
 @check(severity="warning", fix="Add cases from other sources.")
-def few_groups(facts: Facts) -> Iterator[str]:
+def few_groups(facts: Facts) -> Sentences:
     """Test counts as fewer than 20 groups of one size: the gate `test_set` fails, and nothing is claimed.
 
     Groups are those that the cases name, and near-duplicates (see near_duplicates). Large groups count for less.

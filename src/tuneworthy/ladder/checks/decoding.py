@@ -1,6 +1,6 @@
 """Checks of the sampling settings: the decoding lints, over the project file's settings."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from tuneworthy.decoding.lints import LINTS, Use
 from tuneworthy.decoding.presets import purpose_of
@@ -8,7 +8,7 @@ from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.prompts.transforms import asks_to_think
 from tuneworthy.providers.capabilities import takes_temperature
-from tuneworthy.rules import Finding
+from tuneworthy.rules import Finding, Findings
 from tuneworthy.types import JsonMapping, OutputFormat
 
 ENGINES = frozenset({"llama_cpp", "vllm", "openai", "anthropic"})
@@ -16,7 +16,7 @@ GREEDY = {"temperature": 0.0}
 
 
 @check(severity="warning")
-def decoding_settings(facts: Facts) -> Iterator[Finding]:
+def decoding_settings(facts: Facts) -> Findings:
     """A decoding lint warns of a setting of `[decoding]`; each finding has its fix.
 
     It also examines the constrained answers of the rung `few_shot`, the parameters of today's prompt, and without the
@@ -39,7 +39,7 @@ def decoding_settings(facts: Facts) -> Iterator[Finding]:
         yield from _located(where, LINTS.run(_use(facts, today, OutputFormat())))
 
 
-def _located(where: str, lints: Iterable[Finding]) -> Iterator[Finding]:
+def _located(where: str, lints: Iterable[Finding]) -> Findings:
     for lint in lints:
         yield Finding(
             message=f"{where}: {lint.message} ({lint.rule})",

@@ -1,6 +1,6 @@
 """Checks of the documents: missing and dropped documents, and texts that give orders to the model."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 
 from tuneworthy.config.retrieval import NO_PRICE
@@ -12,12 +12,12 @@ from tuneworthy.providers.address import check_address
 from tuneworthy.providers.keys import read_key
 from tuneworthy.retrieval.index import lancedb_missing
 from tuneworthy.retrieval.library import documents_path, servers_of
-from tuneworthy.rules import Finding
+from tuneworthy.rules import Finding, Findings, Sentences
 from tuneworthy.text import count
 
 
 @check(fix="Fix documents.path.")
-def documents_missing(facts: Facts) -> Iterator[str]:
+def documents_missing(facts: Facts) -> Sentences:
     """There is nothing at the path of `[documents]`."""
     path = documents_path(facts.project)
     if path is not None and not path.exists():
@@ -25,14 +25,14 @@ def documents_missing(facts: Facts) -> Iterator[str]:
 
 
 @check(severity="warning")
-def documents_package(facts: Facts) -> Iterator[Finding]:
+def documents_package(facts: Facts) -> Findings:
     """A package that the rung `retrieval` needs is not installed: a run skips the rung."""
     if documents_path(facts.project) is not None and (missing := lancedb_missing()):
         yield Finding(message="The run skips the rung retrieval.", fix=missing)
 
 
 @check(severity="warning", fix="Add the documents at documents.path, or fix the `documents` field of the cases.")
-def documents_named(facts: Facts) -> Iterator[str]:
+def documents_named(facts: Facts) -> Sentences:
     """Cases name documents that do not exist: no search can find them, and the oracle run cannot show them."""
     corpus = facts.corpus
     if corpus is None:
@@ -57,7 +57,7 @@ def documents_injected(facts: Facts) -> str:
 
 
 @check(severity="note")
-def search_servers(facts: Facts) -> Iterator[Finding]:
+def search_servers(facts: Facts) -> Findings:
     """Servers of `[retrieval]` that get the documents and questions, with the calls and dollars of a run.
 
     An error if an address is invalid or contains a secret, if a remote server has no price (no budget could be

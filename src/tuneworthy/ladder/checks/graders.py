@@ -8,7 +8,7 @@ from tuneworthy.graders.judging import family_warnings
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts, attempt
 from tuneworthy.regressions.sets import regression_sets
-from tuneworthy.rules import Finding
+from tuneworthy.rules import Finding, Findings
 from tuneworthy.text import count
 from tuneworthy.trust import Untrusted
 
@@ -18,7 +18,7 @@ FIX_ANSWERS = "Correct the expected answers, or choose a different grader."
 
 
 @check(fix="Fix [[graders]].")
-def grader(facts: Facts) -> Iterator[Finding]:
+def grader(facts: Facts) -> Findings:
     """A grader cannot be built: its file is missing, its pattern or schema wrong, its labels or texts too few."""
     if facts.case_faults:
         return  # labels and texts are not known
@@ -28,7 +28,7 @@ def grader(facts: Facts) -> Iterator[Finding]:
 
 
 @check(severity="note")
-def grader_tried(facts: Facts) -> Iterator[Finding]:
+def grader_tried(facts: Facts) -> Findings:
     """Scores that each grader gives to a right, a nearly right and a wrong answer to one case.
 
     An error if one cannot be scored, such as where a grading function raises an exception; a warning if a grading
@@ -50,7 +50,7 @@ def grader_tried(facts: Facts) -> Iterator[Finding]:
 
 
 @check(fix=FIX_ANSWERS)
-def grader_labels(facts: Facts) -> Iterator[Finding]:
+def grader_labels(facts: Facts) -> Findings:
     """A grader cannot use the right answer of some cases, which would never be scored.
 
     An error of the primary grader; a warning of the others.

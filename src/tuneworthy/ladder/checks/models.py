@@ -16,7 +16,7 @@ from tuneworthy.ladder.record import read_record
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.models import find
 from tuneworthy.providers.prices import NO_PRICE, price_for, table_date
-from tuneworthy.rules import Finding
+from tuneworthy.rules import Finding, Findings, Sentences
 from tuneworthy.trust import Untrusted, trust_hint
 from tuneworthy.types import JsonObject
 
@@ -35,7 +35,7 @@ def missing_key(facts: Facts) -> list[TuneworthyError]:
 
 
 @check()
-def trust(facts: Facts) -> Iterator[Finding]:
+def trust(facts: Facts) -> Findings:
     """The project wants to run code, call a server, send a key or use an outside file, and you did not allow it.
 
     No command does so before that. Checks that depend on it are skipped.
@@ -55,7 +55,7 @@ def _files(facts: Facts) -> Iterator[tuple[str, str, Path | None, ModelError | N
 
 
 @check()
-def model_missing(facts: Facts) -> Iterator[Finding]:
+def model_missing(facts: Facts) -> Findings:
     """The file of an embedded model is not there and cannot be fetched; a note if a run fetches it."""
     for name, model, path, error in _files(facts):
         if error is not None:
@@ -74,7 +74,7 @@ def model_missing(facts: Facts) -> Iterator[Finding]:
 
 
 @check()
-def model_file(facts: Facts) -> Iterator[Finding]:
+def model_file(facts: Facts) -> Findings:
     """The file of an embedded model is not a GGUF file, is cut off, or is a folder."""
     for name, _, path, _ in _files(facts):
         if path is not None and path.is_dir():
@@ -87,7 +87,7 @@ def model_file(facts: Facts) -> Iterator[Finding]:
 
 
 @check()
-def model_opens(facts: Facts) -> Iterator[Finding]:
+def model_opens(facts: Facts) -> Findings:
     """A model cannot be opened: a function that does not load, a bad address, a package that is missing."""
     for name, model in used(facts).items():
         error = facts.opened[name][1]
@@ -100,7 +100,7 @@ def model_opens(facts: Facts) -> Iterator[Finding]:
 
 
 @check(severity="warning", fix="Run `tuneworthy run`. Only calls of the earlier model are repeated.")
-def served_model(facts: Facts) -> Iterator[str]:
+def served_model(facts: Facts) -> Sentences:
     """The server of a model answers with another model than before, and no run has measured that one yet."""
     record = read_record(facts.folder)
     measured = [dict(variant.model_identity) for variant in record.variants.values()] if record else []
@@ -111,7 +111,7 @@ def served_model(facts: Facts) -> Iterator[str]:
 
 
 @check(fix="Start the server, or fix base_url.")
-def server(facts: Facts) -> Iterator[str]:
+def server(facts: Facts) -> Sentences:
     """The server of an OpenAI-compatible model does not answer one GET of its list of models within 3 seconds.
 
     The GET costs nothing; `--offline` leaves it out.
@@ -122,7 +122,7 @@ def server(facts: Facts) -> Iterator[str]:
 
 
 @check(fix="Set the environment variable named in api_key_env to a valid API key.")
-def key_refused(facts: Facts) -> Iterator[str]:
+def key_refused(facts: Facts) -> Sentences:
     """The server of an OpenAI-compatible model refuses the key."""
     for name, answer in facts.servers.items():
         variable = getattr(facts.project.models[name], "api_key_env", None)
@@ -133,7 +133,7 @@ def key_refused(facts: Facts) -> Iterator[str]:
 
 
 @check(severity="warning", fix="If calls fail, fix the model name.")
-def model_unknown(facts: Facts) -> Iterator[str]:
+def model_unknown(facts: Facts) -> Sentences:
     """The server lists its models, and this one is not among them. A warning: not every server lists all."""
     for name, answer in facts.servers.items():
         model = getattr(facts.project.models[name], "model", "")
@@ -145,7 +145,7 @@ def model_unknown(facts: Facts) -> Iterator[str]:
 
 
 @check(fix="Fix the server.")
-def model_refused(facts: Facts) -> Iterator[str]:
+def model_refused(facts: Facts) -> Sentences:
     """The server of a free model refuses a completion of one token. No billed model is called."""
     for name, answer in facts.servers.items():
         if answer.refusal:
@@ -153,7 +153,7 @@ def model_refused(facts: Facts) -> Iterator[str]:
 
 
 @check(severity="warning")
-def on_device(facts: Facts) -> Iterator[Finding]:
+def on_device(facts: Facts) -> Findings:
     """Hosted models where the constraints keep them from serving: they are measured, and may teach.
 
     With `constraints.data_stays` they are not even called. A model with a price at a local address may be hosted too:
@@ -184,7 +184,7 @@ def on_device(facts: Facts) -> Iterator[Finding]:
 
 
 @check(fix=NO_PRICE)
-def price_unknown(facts: Facts) -> Iterator[str]:
+def price_unknown(facts: Facts) -> Sentences:
     """The price of a hosted model is not in the price table: no budget could be kept."""
     for name, model in used(facts).items():
         if model.hosted and price_for(model) is None:
@@ -196,7 +196,7 @@ def price_unknown(facts: Facts) -> Iterator[str]:
 
 
 @check(severity="warning", fix="Set the average price per token that you pay, with caching and batches.")
-def shares_unused(facts: Facts) -> Iterator[str]:
+def shares_unused(facts: Facts) -> Sentences:
     """`economics.cached_share` or `economics.batch_share` is set, but no cached or batch price of a model is known.
 
     Prices in the project file replace those of the table, and have no cached rate.
@@ -216,7 +216,7 @@ def shares_unused(facts: Facts) -> Iterator[str]:
 
 
 @check(severity="warning", fix="Switch to a successor model.")
-def model_retires(facts: Facts) -> Iterator[str]:
+def model_retires(facts: Facts) -> Sentences:
     """A hosted model is switched off within 90 days (or was already): measurements will soon be out of date."""
     for name, model in used(facts).items():
         price = price_for(model)

@@ -9,7 +9,7 @@ from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.estimate import SPREAD
 from tuneworthy.providers.prices import price_for
 from tuneworthy.retrieval.library import paid_servers
-from tuneworthy.rules import Finding
+from tuneworthy.rules import Finding, Sentences
 from tuneworthy.stats.power import LOSS, MOST_CASES
 from tuneworthy.store import ResponseStore
 from tuneworthy.text import count, plural
@@ -40,7 +40,7 @@ def traffic_missing(facts: Facts) -> str:
 
 
 @check(severity="warning", fix="Set ladder.budget_usd, or pass --max-usd to `tuneworthy run`.")
-def budget_missing(facts: Facts) -> Iterator[str]:
+def budget_missing(facts: Facts) -> Sentences:
     """A model costs money, and `ladder.budget_usd` sets no limit: `run` asks, or needs `--max-usd` or `--yes`."""
     prices = {name: price_for(model) for name, model in facts.project.models.items() if not facts.excluded(name)}
     paid = [name for name, price in prices.items() if price is not None and not price.free]
@@ -50,7 +50,7 @@ def budget_missing(facts: Facts) -> Iterator[str]:
 
 
 @check(severity="warning", fix="Raise the budget, or run fewer rungs (ladder.rungs).")
-def budget_short(facts: Facts) -> Iterator[str]:
+def budget_short(facts: Facts) -> Sentences:
     """The budget does not cover the expected cost of a run: it would stop on the way (and can be resumed)."""
     budget = facts.project.ladder.budget_usd
     if budget is None or facts.estimate is None or SPREAD * facts.estimate.usd <= budget:
@@ -102,7 +102,7 @@ def power_of_test(facts: Facts) -> Iterator[Finding | str]:
 
 
 @check(severity="note")
-def estimate(facts: Facts) -> Iterator[str]:
+def estimate(facts: Facts) -> Sentences:
     """Calls, dollars and minutes of the whole run, from the candidates that the rungs would propose.
 
     Expected values: each rung builds on today's variant or on the variant of the rung before. Tokens

@@ -1,7 +1,5 @@
 """Checks of the prompt: its files, its templates, its variables, and whether an answer fits."""
 
-from collections.abc import Iterator
-
 from tuneworthy.cases.task_kind import answer_text
 from tuneworthy.errors import UserError, join_sentences
 from tuneworthy.ladder import messages
@@ -11,7 +9,7 @@ from tuneworthy.ladder.estimate import BYTES_A_TOKEN, prompt_tokens
 from tuneworthy.ladder.rungs.prompt_search import why_not_optimised
 from tuneworthy.ladder.task_data import shuffled
 from tuneworthy.prompts.templates import check_template, question, render
-from tuneworthy.rules import Finding
+from tuneworthy.rules import Finding, Findings, Sentences
 from tuneworthy.text import count, plural
 from tuneworthy.types import Variant
 
@@ -25,7 +23,7 @@ def _fault(text: str) -> str:
 
 
 @check()
-def prompt_file(facts: Facts) -> Iterator[Finding]:
+def prompt_file(facts: Facts) -> Findings:
     """A template file that `[prompt]` names is not there, or is not UTF-8.
 
     A value that ends in `.md`, `.txt` or `.j2` is read as the name of a file in the project.
@@ -41,7 +39,7 @@ def prompt_file(facts: Facts) -> Iterator[Finding]:
 
 
 @check(fix="Fix the template.")
-def prompt_template(facts: Facts) -> Iterator[str]:
+def prompt_template(facts: Facts) -> Sentences:
     """A template of `[prompt]` is not Jinja (a brace or tag is not closed), or does not end."""
     for key, text in facts.prompt_texts.items():
         if error := _fault(text):
@@ -49,7 +47,7 @@ def prompt_template(facts: Facts) -> Iterator[str]:
 
 
 @check(fix="Use only variables that every case has, or add the missing variables to the cases.")
-def prompt_variables(facts: Facts) -> Iterator[str]:
+def prompt_variables(facts: Facts) -> Sentences:
     """The prompt uses a variable that some cases do not have.
 
     If `input` is an object, its keys are the variables. If `input` is text, the variables are `input` and the lines of
@@ -110,7 +108,7 @@ def answer_limit(facts: Facts) -> str:
 
 
 @check(severity="warning", fix="Raise the context length, or lower few_shot.k or prompt.max_tokens.")
-def context(facts: Facts) -> Iterator[str]:
+def context(facts: Facts) -> Sentences:
     """Prompt and answer may not fit the context of an embedded model: the call would be refused.
 
     Shots are counted with their largest number.

@@ -19,6 +19,7 @@ from tuneworthy.providers.http_client import HttpClient, endpoint
 from tuneworthy.providers.keys import read_key
 from tuneworthy.providers.prices import price_for
 from tuneworthy.trust import Untrusted
+from tuneworthy.types import TextTuple
 
 TIMEOUT_S = 3.0
 MAX_BODY = 2**22
@@ -39,7 +40,7 @@ class ServerAnswer:
     url: str
     status: int | None = None
     fault: str = ""
-    models: tuple[str, ...] = ()
+    models: TextTuple = ()
     refusal: str = ""
 
 
@@ -73,7 +74,7 @@ async def _one(name: str, config: ChatServer, root: Path) -> ServerAnswer | None
             refusal = await _refusal(client, config.model) if answer.accepted and price and price.free else ""
     except (ProviderError, UserError) as error:
         return ServerAnswer(url, fault=error.message.removesuffix("."))
-    models: tuple[str, ...] = ()
+    models: TextTuple = ()
     if answer.status == 200:
         with suppress(orjson.JSONDecodeError, KeyError, TypeError):  # any other JSON
             models = tuple(str(row["id"]) for row in orjson.loads(answer.body)["data"])

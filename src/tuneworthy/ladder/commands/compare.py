@@ -13,7 +13,7 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.search.sweep import ADD_CASES
 from tuneworthy.stats.paired import PairedResult
 from tuneworthy.text import count, plural
-from tuneworthy.types import MOST_UNSCORED, Cases, Variant, frozen
+from tuneworthy.types import MOST_UNSCORED, Cases, TextTuple, Variant, frozen
 
 # One-sided, as all comparisons; on dev it agrees with the 95 % interval.
 DEV_ALPHA = 0.025
@@ -58,8 +58,8 @@ class VariantComparison:
     lower: float | None = None
     unscored: int = 0
     cost_usd: float = 0.0
-    losses: tuple[str, ...] = ()
-    gains: tuple[str, ...] = ()
+    losses: TextTuple = ()
+    gains: TextTuple = ()
     unvalidated: str = ""
 
     @property

@@ -27,7 +27,7 @@ from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.templates import chat, plain_pieces
-from tuneworthy.types import JsonMapping, Texts, Variant, frozen, text_of
+from tuneworthy.types import JsonMapping, Paths, Texts, Variant, frozen, text_of
 
 # Those whose winner may be a classifier.
 RUNGS = ("classical", "fine_tune")
@@ -84,7 +84,7 @@ class ClassifierExport:
     """
 
     name: str
-    paths: Sequence[Path]
+    paths: Paths
     n_test: int
     n_dev: int
     p50_ms: float

@@ -4,7 +4,6 @@ Invariant: nothing is written unless the cascade was adopted, and the router giv
 case.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +21,7 @@ from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.rung_details import CascadeDetail
 from tuneworthy.ladder.session import Session
 from tuneworthy.store import write_atomic
-from tuneworthy.types import Bounds, Variant, frozen
+from tuneworthy.types import Bounds, Paths, Variant, frozen
 
 ROUTER = '''"""Answer with the classifier where it is sure, and ask a large model elsewhere. Needs NumPy."""
 
@@ -153,7 +152,7 @@ class RouterExport:
     ci95: Bounds | None
     usd_per_1k: float | None
     large_usd_per_1k: float | None
-    paths: Sequence[Path]
+    paths: Paths
 
 
 async def export_router(session: Session, folder: Path) -> RouterExport:

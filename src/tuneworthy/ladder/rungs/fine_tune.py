@@ -6,7 +6,7 @@ A tuned classifier is one candidate: it has a prompt, and nothing to decode.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tuneworthy.arrays import Floats
+from tuneworthy.arrays import FloatPair
 from tuneworthy.config.project import Project
 from tuneworthy.decoding.engines import carried
 from tuneworthy.decoding.presets import engine_for
@@ -180,7 +180,7 @@ async def guard(session: Session, base: str, tuned: str, sets: Sequence[Regressi
     ]
 
 
-async def _score(session: Session, model: str, one: RegressionSet) -> tuple[Floats, Floats]:
+async def _score(session: Session, model: str, one: RegressionSet) -> FloatPair:
     variant = Variant(
         name=f"guard/{one.name} {model}",
         model=model,

@@ -17,7 +17,7 @@ from tuneworthy.providers.base import Provider
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.prices import price_for
 from tuneworthy.text import count
-from tuneworthy.types import Cases, JsonObject, OutputFormat, Variant
+from tuneworthy.types import Cases, JsonObject, OutputFormat, TextTuple, Variant
 
 RETIRES_DAYS = 90
 # The record of a hosted model that may not serve and may teach.
@@ -106,7 +106,7 @@ def _capabilities(provider: Provider) -> Capabilities:
     return getattr(provider, "capabilities", None) or Capabilities(family="none")
 
 
-def _variants(view: View, best: Variant, name: str) -> tuple[list[Variant], tuple[str, ...]]:
+def _variants(view: View, best: Variant, name: str) -> tuple[list[Variant], TextTuple]:
     provider = view.models[name].provider
     capabilities = _capabilities(provider)
     variants = [

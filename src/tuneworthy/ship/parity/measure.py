@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from math import exp, log
 
 from tuneworthy.train.render import RowChat
-from tuneworthy.types import Examples, NamedInts, Texts, TokenLists, frozen
+from tuneworthy.types import Examples, NamedInts, Texts, TokenLists, Tokens, frozen
 
 # Most likely tokens that a form is asked for; the others are one bucket.
 TOP = 200
@@ -85,16 +85,16 @@ class ModelForm:
         """Return the ids of `text` with nothing put before or after it; special tokens in it are tokens."""
         raise NotImplementedError
 
-    def next(self, ids: Sequence[int]) -> NextToken:
+    def next(self, ids: Tokens) -> NextToken:
         raise NotImplementedError
 
     def following(self, texts: TokenLists) -> list[NextToken]:
         return [self.next(ids) for ids in texts]
 
-    def answer(self, ids: Sequence[int], most: int) -> Greedy:
+    def answer(self, ids: Tokens, most: int) -> Greedy:
         raise NotImplementedError
 
-    def greedy(self, prompts: TokenLists, most: Sequence[int]) -> list[Greedy]:
+    def greedy(self, prompts: TokenLists, most: Tokens) -> list[Greedy]:
         """Return its most likely answer to each prompt, of at most as many tokens as `most` says of that prompt."""
         return [self.answer(ids, n) for ids, n in zip(prompts, most, strict=True)]
 

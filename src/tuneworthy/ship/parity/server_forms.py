@@ -10,7 +10,7 @@ from tuneworthy.providers.keys import Key
 from tuneworthy.ship.parity.measure import TOP, Greedy, ModelForm, NextToken
 from tuneworthy.ship.serve import SLOTS
 from tuneworthy.train.render import RowChat
-from tuneworthy.types import JsonMapping, JsonObject, TokenLists
+from tuneworthy.types import JsonMapping, JsonObject, TokenLists, Tokens
 
 TIMEOUT_S = 300.0
 # Log-probabilities that a vLLM server gives unless it was started with more.
@@ -84,7 +84,7 @@ class LlamaForm(ServerForm):
     def token_ids(self, text: str) -> list[int]:
         return self._tokenize(text, add=False)
 
-    def next(self, ids: Sequence[int]) -> NextToken:
+    def next(self, ids: Tokens) -> NextToken:
         """Return what follows `ids`; log-probabilities before any sampler.
 
         llama.cpp gives no probabilities where the chosen token ends the answer or is half a character, so a plain
@@ -96,16 +96,16 @@ class LlamaForm(ServerForm):
         top = reply["completion_probabilities"][0]["top_logprobs"]
         return NextToken({token["id"]: token["logprob"] for token in top})
 
-    def answer(self, ids: Sequence[int], most: int) -> Greedy:
+    def answer(self, ids: Tokens, most: int) -> Greedy:
         reply = self._complete(ids, most)
         return _greedy(reply["tokens"], reply["content"], ended=reply["stop_type"] == "eos")
 
-    def greedy(self, prompts: TokenLists, most: Sequence[int]) -> list[Greedy]:
+    def greedy(self, prompts: TokenLists, most: Tokens) -> list[Greedy]:
         """Return the most likely answer to each prompt, several written side by side."""
         with ThreadPoolExecutor(SLOTS) as pool:
             return list(pool.map(self.answer, prompts, most))
 
-    def _complete(self, ids: Sequence[int], n: int, **more: Any) -> Any:
+    def _complete(self, ids: Tokens, n: int, **more: Any) -> Any:
         return self._post("completion", {
             "prompt": list(ids), "n_predict": n, "temperature": 0, "top_k": 0, "top_p": 1.0, "min_p": 0.0,
             "repeat_penalty": 1.0, "cache_prompt": True, "return_tokens": True, **more,
@@ -137,20 +137,20 @@ class VllmForm(ServerForm):
         ids: list[int] = self._post("tokenize", {"prompt": text, "add_special_tokens": False})["tokens"]
         return ids
 
-    def next(self, ids: Sequence[int]) -> NextToken:
+    def next(self, ids: Tokens) -> NextToken:
         top = self._complete(ids, 1, logprobs=self._top, ignore_eos=True)["logprobs"]["top_logprobs"][0]
         return NextToken({int(name.removeprefix("token_id:")): value for name, value in top.items()})
 
-    def answer(self, ids: Sequence[int], most: int) -> Greedy:
+    def answer(self, ids: Tokens, most: int) -> Greedy:
         reply = self._complete(ids, most, logprobs=0)
         tokens = [int(token.removeprefix("token_id:")) for token in reply["logprobs"]["tokens"]]
         return _greedy(tokens, reply["text"], ended=reply["finish_reason"] == "stop")
 
-    def _complete(self, ids: Sequence[int], n: int, **more: Any) -> Any:
+    def _complete(self, ids: Tokens, n: int, **more: Any) -> Any:
         return self._post("v1/completions", {
             "prompt": list(ids), "max_tokens": n, "temperature": 0, "return_tokens_as_token_ids": True, **more,
         })["choices"][0]  # fmt: skip
 
 
-def _greedy(tokens: Sequence[int], text: str, *, ended: bool) -> Greedy:
+def _greedy(tokens: Tokens, text: str, *, ended: bool) -> Greedy:
     return Greedy(tuple(tokens[:-1] if ended else tokens), text, ended)

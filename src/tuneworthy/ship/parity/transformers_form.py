@@ -15,7 +15,7 @@ from tuneworthy.train.base_model import end_ids, load_model, load_tokenizer, tem
 from tuneworthy.train.generation import BATCH, answer_ids, batches, inner_model, quiet, repeated, shared_start
 from tuneworthy.train.memory import Device
 from tuneworthy.train.render import Renderer, RowChat
-from tuneworthy.types import TokenLists
+from tuneworthy.types import TokenLists, Tokens
 
 
 class TransformersForm(ModelForm):
@@ -27,7 +27,7 @@ class TransformersForm(ModelForm):
         ends: Ids that end an answer.
     """
 
-    def __init__(self, model: Any, renderer: Renderer, ends: Sequence[int]) -> None:
+    def __init__(self, model: Any, renderer: Renderer, ends: Tokens) -> None:
         self._model, self._renderer, self._ends = model, renderer, list(ends)
         # else it gives the logits of every token
         self._keeps = "logits_to_keep" in signature(inner_model(model).forward).parameters
@@ -64,7 +64,7 @@ class TransformersForm(ModelForm):
                 found[at] = NextToken(dict(zip(tokens.tolist(), values.tolist(), strict=True)))
         return [found[at] for at in range(len(texts))]
 
-    def greedy(self, prompts: TokenLists, most: Sequence[int]) -> list[Greedy]:
+    def greedy(self, prompts: TokenLists, most: Tokens) -> list[Greedy]:
         """Return the most likely answers; those that have room for as many tokens are written side by side."""
         answers = {}
         for n in sorted(set(most)):
@@ -107,7 +107,7 @@ def load(folder: Path, dtype: str) -> Any:
     return load_model(folder, dtype if computes else "float32").to(device).eval()
 
 
-def ends_of(model: Any, more: Sequence[int]) -> list[int]:
+def ends_of(model: Any, more: Tokens) -> list[int]:
     """Return the ids at which a model stops: of its generation config, then `more`."""
     listed = model.generation_config.eos_token_id
     ids = [*(listed if isinstance(listed, list) else [listed]), *more]
