@@ -206,9 +206,7 @@ def _fault(path: Path, lines: dict[Any, int], data: Any, item: Any) -> str:
     got = repr(item["input"])
     got = got if len(got) <= 60 else got[:57] + "..."
     _, should, rule = item["msg"].partition(" should ")  # as in "Input should be a valid string"
-    if not should:
-        return f"{where}: {key}: {item['msg']}"
-    return f"{where}: {key} must {rule}, but it is {got}."
+    return f"{where}: {key} must {rule}, but it is {got}." if should else f"{where}: {key}: {item['msg']}"
 
 
 def _known_keys(data: Any, location: list[str | int]) -> list[str]:

@@ -312,9 +312,11 @@ def _binned(counts: Counter[int]) -> list[tuple[str, int]]:
 
 def _provenance(recipe: Recipe) -> list[tuple[str, str]]:
     depends, settings = recipe.depends, recipe.settings
-    judged_by = "none"
-    if depends.judge:
-        judged_by = f"models.{settings['judge']['model']}; hash of the model, rubric and settings: {depends.judge}"
+    judged_by = (
+        f"models.{settings['judge']['model']}; hash of the model, rubric and settings: {depends.judge}"
+        if depends.judge
+        else "none"
+    )
     return [
         *((one.name, f"{one.format}, {one.n_kept} rows kept, SHA-256 {one.sha256}") for one in recipe.input.sources),
         *((name, f"{one.n} rows, SHA-256 {one.sha256}") for name, one in recipe.files.items()),

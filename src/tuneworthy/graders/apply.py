@@ -166,9 +166,7 @@ class _Rules:
             score = self._grader(trace, case)
         except ProviderError as error:
             return _failed(error)
-        if isinstance(score, Score):
-            return self._explain(score, response)
-        return self._later(score, response)
+        return self._explain(score, response) if isinstance(score, Score) else self._later(score, response)
 
     async def _later(self, waiting: Awaitable[Score], response: Response) -> Score:
         try:

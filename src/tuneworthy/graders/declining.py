@@ -67,9 +67,8 @@ class Declines:
         head = _folded(text[:HEAD_CHARS]).lstrip(_EDGES)
         if not head:
             return self._null(text)
-        if len(text) < HEAD_CHARS and head.rstrip(_ENDS) in self._whole:
-            return True
-        if self._begins(head) or self._null(text):
+        whole = len(text) < HEAD_CHARS and head.rstrip(_ENDS) in self._whole
+        if whole or self._begins(head) or self._null(text):
             return True
         return len(head) >= self._shortest_part and any(part in head for part in self._parts)
 

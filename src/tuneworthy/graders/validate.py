@@ -153,9 +153,11 @@ def canaries(cases: Cases = (), *, needs_expected: bool = True) -> list[Canary]:
 def _canary(row: CanaryTemplate, cases: Cases) -> Canary:
     for case in cases:
         other = next(one for one in cases if canonical(one.expected) != canonical(case.expected))
-        answer = row.answer.replace("{question}", case.text)
-        if "{question}" not in row.answer:
-            answer = row.answer.replace("{other}", accepted(other.expected)[0])
+        answer = (
+            row.answer.replace("{question}", case.text)
+            if "{question}" in row.answer
+            else row.answer.replace("{other}", accepted(other.expected)[0])
+        )
         if answer.strip().casefold() not in {text.strip().casefold() for text in accepted(case.expected)}:
             break
     return Canary(name=row.name, kind=row.kind, case=case, answer=answer)

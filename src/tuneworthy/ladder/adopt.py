@@ -149,9 +149,11 @@ def _adopted(
             f"non-inferior at {saving} (lower bound {100 * evidence.no_creep.lower:+.1f} points, margin "
             f"{100 * margin:.1f}); difference {numbers}",
         )
-    shown = ""
-    if before is not None and not evidence.gain.better:
-        shown = f"; significant at alpha {before.alpha:.4f} on the first {before.n} cases"
+    shown = (
+        f"; significant at alpha {before.alpha:.4f} on the first {before.n} cases"
+        if before is not None and not evidence.gain.better
+        else ""
+    )
     return Adoption(RungStatus.ADOPTED, "better", f"significantly better; difference {numbers}{shown}")
 
 

@@ -553,9 +553,11 @@ class LadderRun:
 
     async def _against_classical(self, classical: Measurement, best: Measurement) -> RungRecord:
         gain, decision = await self._decide(best, classical, leads=self.classical_leads)
-        why = f"no language model; against the best variant of the other rungs: {decision.reason}"
-        if decision.reason_code == "constraint":
-            why = messages.say("classical") + messages.say("ineligible", why=decision.reason)
+        why = (
+            messages.say("classical") + messages.say("ineligible", why=decision.reason)
+            if decision.reason_code == "constraint"
+            else f"no language model; against the best variant of the other rungs: {decision.reason}"
+        )
         if _takes_over(best, classical):
             why += f"; now the best variant because {best.variant.name} violates a constraint: {best.violated}"
         return replace(

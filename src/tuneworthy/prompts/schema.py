@@ -27,9 +27,7 @@ def infer_schema(values: Iterable[Any]) -> JsonSchema | None:
     ['a']
     """
     rows = list(values)
-    if not rows or not all(isinstance(row, dict) for row in rows):
-        return None
-    return _object(rows)
+    return _object(rows) if rows and all(isinstance(row, dict) for row in rows) else None
 
 
 def _object(rows: Sequence[JsonObject]) -> JsonSchema:

@@ -130,11 +130,11 @@ def is_strict(schema: Any) -> bool:
         return all(map(is_strict, schema))
     if not isinstance(schema, dict):
         return True
-    if schema.get("type") == "object" or "properties" in schema:
-        if schema.get("additionalProperties") is not False:
-            return False
-        if set(schema.get("properties", {})) != set(schema.get("required", ())):
-            return False
+    if (schema.get("type") == "object" or "properties" in schema) and (
+        schema.get("additionalProperties") is not False
+        or set(schema.get("properties", {})) != set(schema.get("required", ()))
+    ):
+        return False
     return all(is_strict(value) for name, value in schema.items() if name not in {"enum", "const", "default"})
 
 

@@ -164,9 +164,11 @@ async def sweep(
             break
         await seeking.race(batch, search, measure)
     winner = seeking.leader
-    paired = None
-    if winner.id != incumbent.id:
-        paired = _compared(await measure(incumbent, confirm), await measure(winner, confirm), confirm, plan.seed)
+    paired = (
+        _compared(await measure(incumbent, confirm), await measure(winner, confirm), confirm, plan.seed)
+        if winner.id != incumbent.id
+        else None
+    )
     return Sweep(
         tried=seeking.tried(),
         winner=winner,

@@ -472,9 +472,7 @@ def masker_of(project: Project) -> Masker | None:
     Raises:
         UserError: The engine is not installed.
     """
-    if _policy(project) == "report":
-        return None
-    return Masker(look=look_of(project.data.pii_engine))
+    return None if _policy(project) == "report" else Masker(look=look_of(project.data.pii_engine))
 
 
 def _turns(session: str, rows: Examples, most: int, seed: int) -> list[RecordedTurn]:

@@ -198,9 +198,11 @@ async def _ask(
         given, signals = await ask_watched(session, candidate, open_cases, watch)
         answers = {trace.case_id: trace for trace in given}
         b = [answers.get(turn.case.id) or failed(turn) for turn in turns]
-        a = [recorded(turn) for turn in turns]
-        if production:
-            a = await session.ask(production, [turn.case for turn in turns])
+        a = (
+            await session.ask(production, [turn.case for turn in turns])
+            if production
+            else [recorded(turn) for turn in turns]
+        )
         pairs += with_confidence(await judge.pairs(batch, a, b), signals, watch)
         if judged(pairs, rules).status == "fail":
             break

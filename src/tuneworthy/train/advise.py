@@ -259,13 +259,17 @@ class _Advisor:
         chosen = replace(memory.settings, max_length=self.settings.max_length)
         needed, most, room = (n / GIB for n in (memory.estimate.n_bytes, memory.estimate.high, self.available))
         size = f"{needed:.1f} GiB (at most {most:.1f} GiB)"
-        batch = f"The largest batch that fits needs {size} of the {room:.1f} GiB available."
-        if memory.instead:
-            batch = f"Even one row does not fit: it needs {size}, but {room:.1f} GiB is available."
-        saves = "The run fits without gradient checkpointing, so no layer is computed twice."
-        if chosen.gradient_checkpointing:
-            saves = "The run needs the memory that gradient checkpointing saves."
+        batch = (
+            f"Even one row does not fit: it needs {size}, but {room:.1f} GiB is available."
+            if memory.instead
+            else f"The largest batch that fits needs {size} of the {room:.1f} GiB available."
+        )
         batch += f" Gradient accumulation steps: {chosen.accumulation}."
+        saves = (
+            "The run needs the memory that gradient checkpointing saves."
+            if chosen.gradient_checkpointing
+            else "The run fits without gradient checkpointing, so no layer is computed twice."
+        )
         for name, why in (("micro_batch_size", batch), ("gradient_checkpointing", saves)):
             self.knobs.append(Knob(name=name, value=getattr(chosen, name), reason=why, source="memory estimate"))
         self.settings = chosen

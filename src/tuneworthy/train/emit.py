@@ -134,9 +134,11 @@ def rows_of(planned: Planned) -> Sequence[TokenRow]:
 
 
 def row_lines(rows: Iterable[TokenRow]) -> Iterator[bytes]:
-    """Yield a line of JSON for each row: `input_ids`, `attention_mask`, `labels` (-100 where nothing is supervised)."""
-    for row in rows:
-        yield orjson.dumps(
+    """Return a line of JSON per row: `input_ids`, `attention_mask`, `labels` (-100 where nothing is supervised)."""
+    return (
+        orjson.dumps(
             {"input_ids": row.ids, "attention_mask": [1] * len(row.ids), "labels": row.labels},
             option=orjson.OPT_APPEND_NEWLINE,
         )
+        for row in rows
+    )

@@ -89,9 +89,8 @@ def ends_open(answer: str) -> bool | None:
     """
     text = answer.rstrip()
     before, _, last = text.rpartition("\n")
-    if not _has_words(text, _MIN_WORDS) or not _INNER_END.search(text) or _NO_PROSE.search(last):
-        return None
-    if before.rstrip()[-1:] == ",":
+    prose = _has_words(text, _MIN_WORDS) and _INNER_END.search(text) and not _NO_PROSE.search(last)
+    if not prose or before.rstrip()[-1:] == ",":
         return None
     return _has_words(last, _MIN_LAST) and not _ENDED.match(last[-1:])
 

@@ -85,9 +85,8 @@ def mistyped(text: str, other: str) -> list[tuple[str, str]] | None:
 
 def _alike(word: str, other: str) -> bool:
     """Whether two words differ inside only, by a letter or two that changed places; of long ones by two letters."""
-    if min(len(word), len(other)) < _MISTYPED or not (word.isalpha() and other.isalpha()):
-        return False
-    if not {word, other}.isdisjoint(_NEGATIONS | _NUMBERS):
+    long_words = min(len(word), len(other)) >= _MISTYPED and word.isalpha() and other.isalpha()
+    if not long_words or not {word, other}.isdisjoint(_NEGATIONS | _NUMBERS):
         return False
     start = n_shared(word, other)
     end = min(n_shared(word[::-1], other[::-1]), len(word) - start, len(other) - start)

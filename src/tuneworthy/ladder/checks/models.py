@@ -93,9 +93,8 @@ def model_opens(facts: Facts) -> Findings:
         error = facts.opened[name][1]
         if error is None or isinstance(error, AuthError | ModelError | Untrusted) or price_for(model) is None:
             continue  # other checks report these
-        message = error.message
-        if not message.startswith(f"models.{name}"):
-            message = messages.say("about_model", name=name, error=message)
+        named = error.message.startswith(f"models.{name}")
+        message = error.message if named else messages.say("about_model", name=name, error=error.message)
         yield Finding(message=message, fix=error.hint or messages.say("fix_model", name=name))
 
 

@@ -426,9 +426,11 @@ def score(subject: Subject) -> FormFinding:
     if own is None or not scores:
         return _skip(f"Not scored: {why_not}.")
     margin, points = subject.request.margin, f"{100 * subject.request.margin:g} points"
-    more = "Run `tuneworthy parity --prompts N` with a larger N."
-    if not subject.plan.n_left:
-        more = "All rows were used, so add training rows."
+    more = (
+        "Run `tuneworthy parity --prompts N` with a larger N."
+        if subject.plan.n_left
+        else "All rows were used, so add training rows."
+    )
 
     def compare(a: Scores, b: Scores) -> paired.NonInferiority:
         return paired.non_inferior(a.num, a.den, b.num, b.den, a.groups, margin=margin)

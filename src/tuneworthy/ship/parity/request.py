@@ -129,9 +129,9 @@ def request_of(
     trained, base = lineage(store, adapter)
     rows = rows_of(store, trained, project.path(project.examples.path) if project.examples else None)
     merged = _children(store, "merged", trained.id, forms)[-1:]
-    parents = merged  # ancestors of a GGUF file, whether they are compared or not
-    if forms is not None and "gguf" in forms and not merged:
-        parents = _children(store, "merged", trained.id, ["merged"])[-1:]
+    # ancestors of a GGUF file, whether they are compared or not
+    only_gguf = forms is not None and "gguf" in forms and not merged
+    parents = _children(store, "merged", trained.id, ["merged"])[-1:] if only_gguf else merged
     return ParityRequest(
         adapter=trained,
         base=base,
