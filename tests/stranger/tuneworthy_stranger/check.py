@@ -1,13 +1,11 @@
 """The data check `shouting`: rows whose answer is written in capitals leave the dataset."""
 
-from collections.abc import Iterator, Sequence
-
-from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding
-from tuneworthy.types import Example
+from tuneworthy.dataset.base import DATA_CHECKS, CheckContext, RowFinding, RowFindings
+from tuneworthy.types import Examples
 
 
 @DATA_CHECKS.rule("shouting", codes={"shouting": "the answer is written in capitals"})
-def shouting(rows: Sequence[Example], context: CheckContext) -> Iterator[RowFinding]:
+def shouting(rows: Examples, context: CheckContext) -> RowFindings:
     """Rows whose answer is written in capitals.
 
     Bad: `{"messages": [{"role": "user", ...}, {"role": "assistant", "content": "RED"}]}`.

@@ -1,12 +1,10 @@
 """`tuneworthy data export --format pairs`: one question and one answer a line."""
 
-from typing import Any
-
 from tuneworthy.dataset.writers import CannotHold, Writer
-from tuneworthy.types import Example
+from tuneworthy.types import Example, JsonObject
 
 
-def pair(row: Example) -> dict[str, Any]:
+def pair(row: Example) -> JsonObject:
     """Return the row in this format, or refuse it with the reason."""
     if len(row.messages) != 2:
         raise CannotHold("more than one turn")
