@@ -601,9 +601,8 @@ class Runner:
     def _delay(self, error: ProviderError, tries: int, took_s: float) -> float:
         if error.retry_after_s is not None:
             return min(error.retry_after_s, LONGEST_PAUSE_S) * (1 + 0.1 * self._jitter.random())
-        delay = float(min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0 ** max(0, tries - 1)))
-        if error.code == "malformed" and tries == 1:  # it did answer
-            delay = 0.0
+        answered = error.code == "malformed" and tries == 1
+        delay = 0.0 if answered else float(min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0 ** max(0, tries - 1)))
         return max(SHORTEST_DELAY_S, delay * (0.5 + 0.5 * self._jitter.random()) - took_s)
 
 

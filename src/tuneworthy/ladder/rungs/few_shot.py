@@ -20,9 +20,8 @@ class FewShotRung(Rung):
         best, pool = view.incumbent, view.pool
         per_case = view.project.few_shot.per_case
         chosen = pool.per_case if per_case else partial(pool.fixed, seed=view.seed)
-        structured = view.task.structured
-        if structured.kind not in view.models[best.model].provider.supports:
-            structured = OutputFormat()
+        supported = view.task.structured.kind in view.models[best.model].provider.supports
+        structured = view.task.structured if supported else OutputFormat()
         if not len(pool):
             if structured.kind == "free" or structured == best.output or best.output.kind == "ranked":
                 return Proposal(skipped="the project has no examples for few-shot prompts", skip_code="no_examples")
