@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -30,6 +31,7 @@ from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.error_analysis import best_language_model
 from tuneworthy.verdict.evidence import Evidence
+from tuneworthy.verdict.gather import _judge as judge_evidence
 from tuneworthy.verdict.gather import gather, overlaps_left
 from tuneworthy.verdict.probes import analyse_errors
 from tuneworthy.verdict.run import decide_project
@@ -193,6 +195,20 @@ def test_what_changed_since_the_run_is_named_and_never_mixed(name: str, world: P
 def test_a_judge_that_changed_is_named(world: Path) -> None:
     _judge(world)
     assert "the judge has changed" in evidence(world).stale
+
+
+def test_only_a_rung_with_scores_needs_ratings_of_its_answers() -> None:
+    stored = {"status": "pass", "judge": "j", "detail": "", "reasons": []}
+    project = SimpleNamespace(graders=[SimpleNamespace(type="judge")])
+    session: Any = SimpleNamespace(project=project, folder=SimpleNamespace(read=lambda *_: stored))
+
+    def valid(status: str) -> bool:
+        row = SimpleNamespace(rung="cascade", reason_code="judge", status=status)
+        record: Any = SimpleNamespace(rungs=[row], provenance=SimpleNamespace(graders={"judge": "j"}))
+        found = judge_evidence(session, record)
+        return found is not None and found.valid
+
+    assert valid("skipped") and not valid("inconclusive")
 
 
 def test_cases_that_were_edited_since_are_another_test_set(world: Path) -> None:

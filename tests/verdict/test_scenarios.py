@@ -298,6 +298,18 @@ ROWS: dict[str, Row] = {
         "model/small",
         lambda v: "+7.0 points for $18,000 more a month, $2,571.43 a point" in v.reasons[0],
     ),
+    "22 at little traffic": (
+        lambda: all_tried(
+            rung("baseline", "baseline/large", 0.95, status="reference", usd_per_1k=1.0),
+            rung("model", "model/small", 0.88, usd_per_1k=0.1),
+            target=0.85,
+            economics=Economics(requests_per_month=1000),
+            usd=1.0,
+        ),
+        "do_not_fine_tune",
+        "model/small",
+        lambda v: "for $0.90 more a month, $0.13 a point" in v.reasons[0],
+    ),
     "26 not resolved": (
         lambda: tuned(
             *RUNGS[:2],

@@ -212,6 +212,10 @@ def test_after_the_decision_the_steps_follow_one_by_one() -> None:
         found = checklist(now)
         assert (next_of(found), statuses(found)[name]) == (name, "open")
         assert found.next is not None and found.next.do
+    unread = seen(rungs, **said, training=training)
+    step = NextAction(command="tuneworthy data import FILE", why="")
+    unread = replace(unread, verdict=replace(unread.verdict, next_action=step))  # type: ignore[type-var]
+    assert checklist(unread).next.do == step.command  # type: ignore[union-attr]
     last = seen(tuned, **said, best="fine_tune", training=TRAINED, waivers=waivers)
     assert next_of(checklist(last)) == ""
 

@@ -252,12 +252,14 @@ def _options_to_paste(record: RunRecord, options: Options, verdict: Verdict | No
     today, best = option_of(options, {"today"}), best_untrained(record, options, verdict)
     tuned = option_of(options, TRAINED)
     where = f" (n = {record.n_dev} dev)" if record.quick else f" (n = {record.n_test} test)"
+    words = _within_bill(options, verdict, best) if best else ""
+    is_today = today is not None and today.option in words
     if today and today is not best:
-        yield _scored("Today", today, where)
+        yield _scored(f"Today{', best within its bill' * is_today}", today, where)
         where = ""
     if best:
         yield _scored("Without training", best, where)
-    if best and (words := _within_bill(options, verdict, best)) and (not today or today.option not in words):
+    if words and not is_today:
         yield f"{words[0].upper()}{words[1:]}."
     if tuned:
         yield _scored("With training", tuned, "")

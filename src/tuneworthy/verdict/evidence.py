@@ -392,6 +392,11 @@ class Evidence:
         return self.n_groups is not None and self.n_groups < LEAST_GROUPS
 
     @property
+    def one_label(self) -> bool:
+        """Whether all test cases have the same label, so that one answer is always right."""
+        return len(self.label_cases) == 1
+
+    @property
     def labels_in_doubt(self) -> bool:
         """Whether the findings of people on dev ask for an audit of test.
 
@@ -497,6 +502,7 @@ class Evidence:
             or rung.score is None
             or rung.n_effective is None
             or self.few_groups
+            or self.one_label
             or (rung.rung == "classical" and self.accepts_copies and "classical" not in self.waivers)
         ):
             return "unresolved"

@@ -289,7 +289,7 @@ def _judge(session: Session, record: RunRecord) -> JudgeEvidence | None:
     stored = session.folder.read(DOCUMENT, StoredValidation)
     if stored is None:
         return JudgeEvidence(valid=False, detail="The judge has not been validated.", fix=messages.LABEL_JUDGE)
-    bare = ", ".join(row.rung for row in record.rungs if row.reason_code == "judge")
+    bare = ", ".join(row.rung for row in record.rungs if row.reason_code == "judge" and row.status != "skipped")
     detail = join_sentences(stored["detail"], *stored["reasons"])
     fix = messages.OTHER_JUDGE if stored["status"] == "fail" else messages.LABEL_JUDGE
     valid = stored["status"] == "pass" and not bare

@@ -243,13 +243,11 @@ def _later(state: ProjectState, gates: Gates, name: str) -> Judged:
     results = [gates[gate] for gate in STEPS[name].gates]
     open_gates = [result for result in results if result.is_open]
     text = ", ".join(f"{result.gate}: {result.status}" for result in results)
-    if state.decided and state.verdict is not None and state.verdict.outcome is Outcome.DO_NOT_FINE_TUNE:
+    verdict = state.verdict if state.decided else None
+    if verdict and verdict.outcome is Outcome.DO_NOT_FINE_TUNE:
         return "not_applicable", "The verdict is not to fine-tune, so this step is not needed.", "", None
-    return (
-        ("done", text, "", None)
-        if not open_gates
-        else ("open", join_sentences(text, open_gates[0].message), STEPS[name].do, None)
-    )
+    do = (verdict.next_action.command if verdict and name == "dataset" else "") or STEPS[name].do
+    return ("open", join_sentences(text, open_gates[0].message), do, None) if open_gates else ("done", text, "", None)
 
 
 def _training(state: ProjectState, gates: Gates, name: str) -> Judged:

@@ -277,7 +277,7 @@ def _dearer(chosen: Option, option: Option) -> str:
     if more == 0:
         return "at the same price"
     is_month = chosen.usd_per_month is not None and option.usd_per_month is not None
-    usd = f"${abs(more):,.0f}" if abs(more) >= 10 or is_month else f"${abs(more):,.4f}"
+    usd = f"${abs(more):,.{0 if abs(more) >= 10 else 2 if is_month else 4}f}"
     return f"for {usd} {'more' if more > 0 else 'less'} {'a month' if is_month else 'per 1,000 answers'}"
 
 

@@ -30,7 +30,7 @@ gate = partial(GATES.rule, group="to_decide")
 
 @gate("test_set")
 def test_set(evidence: Evidence) -> Finding:
-    """At least 50 test cases, and at least 20 effective groups: large groups and near-duplicates count for less."""
+    """At least 50 test cases, of two labels, and 20 effective groups: large groups and near-duplicates count for less."""
     numbers: dict[str, float | None] = {"n_test": evidence.n_test, "n_groups": evidence.n_groups}
     if evidence.n_test < FEWEST_CASES or evidence.few_groups:
         few = (
@@ -40,6 +40,8 @@ def test_set(evidence: Evidence) -> Finding:
             "needed."
         )
         return says("fail", few, messages.ADD_CASES, **numbers)
+    if evidence.one_label:
+        return says("fail", "All test cases have the same label.", messages.ADD_CASES, **numbers)
     if evidence.alpha is None:
         return says("pass", f"The test set has {evidence.n_test} cases.", **numbers)
     found = detectable(evidence.n_test, evidence.alpha)
