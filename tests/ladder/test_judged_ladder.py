@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from tuneworthy.graders.judging import Item, read_verdicts, verdicts_path
 from tuneworthy.ladder.adopt import AdoptionEvidence, decide_adoption
 from tuneworthy.ladder.commands.case_answers import open_answers
 from tuneworthy.ladder.commands.compare import ComparisonOutcome, compare_variants
-from tuneworthy.ladder.record import RungRecord, RunRecord
+from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.ladder.run import run_ladder
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
@@ -110,6 +111,24 @@ def test_a_sound_judge_adopts_nothing_before_people_have_judged_and_then_it_does
     assert document(root)["kappa"] == 1
     assert document(root)["fooled"] == []
     assert model.delta == pytest.approx(0.4, abs=0.15)
+
+
+def test_a_judge_ends_no_run_at_the_target_before_people_validated_it(tmp_path: Path) -> None:
+    root = judged_simulation(tmp_path, "sound")
+    path = root / "tuneworthy.toml"
+    path.write_text(re.sub(r"(?m)^target = .*", "target = 0.3", path.read_text()))
+    command = ["run", "--project", str(root), "--yes", "--until", "target"]
+
+    def reason_code() -> str:
+        assert invoke(command) == 0
+        record = read_record(Folder(root))
+        found = record.rung("model") if record else None
+        assert found
+        return found.reason_code
+
+    assert reason_code() == "judge"
+    judge_by_hand(root)
+    assert reason_code() == "target_met"
 
 
 def test_a_judge_that_prefers_a_variant_is_corrected(tmp_path: Path) -> None:

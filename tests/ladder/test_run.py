@@ -516,6 +516,7 @@ def test_a_run_until_the_target_is_whole_and_a_later_run_continues_it_as_if_it_h
     gates = {row["gate"]: row["status"] for row in verdict["gates"]}
     assert gates["few_shot"] == gates["decoding"] == "unknown" and gates["baseline"] == "pass"
     assert (verdict["outcome"], verdict["recommendation"]) == ("do_not_fine_tune", "baseline/weak")
+    assert "prompt, model, decoding" in verdict["reasons"][0] and "`tuneworthy run`" in verdict["reasons"][0]
 
     before = spent_on(root)
     assert before == pytest.approx(stopped.cost_usd)

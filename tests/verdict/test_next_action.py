@@ -19,7 +19,9 @@ from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.base import Forecast, LabelCeiling, NextAction
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import BASE, RIGHTS, ROWS, Evidence, JudgeEvidence, SearchEvidence
-from tuneworthy.verdict.facts import DecisionFacts
+from tuneworthy.verdict.facts import RUNG_OF, DecisionFacts, facts_of
+from tuneworthy.verdict.gates import run_gates
+from tuneworthy.verdict.options import options_of
 from tuneworthy.verdict.outcome import Ruling
 
 LARGE = rung("baseline", "baseline/large", 0.9, status="reference", usd_per_1k=1.0)
@@ -341,6 +343,8 @@ def test_a_step_that_failed_leaves_the_question_open_and_says_why() -> None:
         assert (again.outcome, again.next_action.command) == ("undecided", "") and cause in again.next_action.why
     changed = decide(good_enough(SMALL, stale=("the prompt has changed",))).next_action
     assert changed.why.startswith(messages.RUN)
+    free = decide(good_enough(SMALL, stale=("task.target was not set",), economics=Economics())).next_action
+    assert (free.why, free.command) == (messages.RUN, "tuneworthy run")  # the traffic is asked for only afterwards
     assert decide(good_enough(SMALL, smaller_usd=0.05)).outcome == "fine_tune"
 
 
@@ -357,7 +361,30 @@ def test_rungs_that_a_run_did_not_reach_are_run_and_no_model_is_asked_for() -> N
     assert "smaller model" not in step.why
     failed = decide(good_enough(skipped("model", "the key is refused"))).next_action
     assert failed.why.startswith("Fix the cause") and "smaller model" not in failed.why
-    assert "Add a smaller model" in decide(good_enough(replace(SMALL, usd_per_1k=1.0))).next_action.why
+    alike = replace(SMALL, usd_per_1k=1.0)
+    assert decide(good_enough(alike)).next_action.why == messages.ADD_SMALLER
+    ended = decide(good_enough(alike, waivers={"other_models": "the contract allows one model"}))
+    assert (ended.outcome, ended.reason_code) == ("do_not_fine_tune", "not_worth_knowing")
+    assert "may save up to $" in ended.reasons[0]
+
+
+def test_options_of_one_model_are_one_draw_of_whether_they_meet_the_target() -> None:
+    def chance(*models: str, each: tuple[float, float] = (0.5, 0.2)) -> float:
+        names = ("baseline", "prompt", "model", "few_shot")
+        rungs = [
+            rung(name, f"{name}/x", 0.9, status="no_gain", model=model)
+            for name, model in zip(names, models, strict=False)
+        ]
+        evidence = project(*rungs, target=0.91, waivers=dict.fromkeys(("classical", *RUNG_OF), "tried"))
+        options = options_of(evidence)
+        facts = facts_of(evidence, run_gates(evidence), options)
+        step = {("meets", one.option): each for one in options if one.kind != "tuned"}
+        return module._Futures(replace(facts, values=facts.values | {("pays", ""): True})).chance(step)  # type: ignore[arg-type]
+
+    one = chance("a")
+    assert 0.5 <= one <= 0.7
+    assert chance("a", "a", "a", "a") == pytest.approx(one)
+    assert chance("a", "b", "c", "d") > chance("a", "b", "a", "b") > one
 
 
 def test_while_a_critical_recall_is_open_only_cases_of_that_label_are_added() -> None:

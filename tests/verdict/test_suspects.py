@@ -256,6 +256,28 @@ def test_an_audit_of_test_finds_the_share_of_wrong_labels_and_its_labels_mend_ev
     assert (Folder(noisy).read(label_audit.FILE, dict[str, bool]) or {}) == strata
 
 
+def test_a_label_is_wrong_only_if_all_people_who_labelled_the_case_contradict_it(
+    noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(["cases", "label", "--audit", "--labeller", "ada", "--project", str(noisy)]) == 0
+    alone = verdict_of(noisy, capsys)["label_ceiling"]
+    expected = {case.id: case.expected for case in read_cases(noisy / "cases.jsonl").cases}
+    path = suspects_path(load(noisy))
+    ada = [orjson.loads(line) for line in path.read_bytes().splitlines()]
+
+    def with_bob(answer: Any) -> Any:
+        bob = [{**row, "labeller": "bob", "label": answer(row["label"], expected[row["case"]])} for row in ada]
+        path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in (*bob, *ada)))  # hers are the last
+        return verdict_of(noisy, capsys)["label_ceiling"]
+
+    def third(label: str, given: str) -> str:
+        return label if label == given else next(one for one in ("red", "green", "blue") if one not in {label, given})
+
+    assert alone["uncorrected"] and alone["share"] > 0.02 and with_bob(third) == alone
+    agreed = with_bob(lambda label, given: given)
+    assert not agreed["uncorrected"] and agreed["share"] == 0.0
+
+
 def test_the_sheet_of_an_audit_tells_neither_label_nor_answer_nor_stratum(
     noisy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

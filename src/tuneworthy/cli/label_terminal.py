@@ -137,7 +137,7 @@ def relabel_on_terminal(root: Path, labeller: str, *, audit: bool) -> tuple[Path
     n_given = run_terminal(session, ask_line, note, parse=parse, greeting=greeting)
     if not audit and (found := found_so_far(project)) and found.wrong is not None:
         note(f"These {found.n} labels settle the question.")
-    wrong = audit and contradicts(data, read_relabelled(project))[1]
+    wrong = audit and contradicts(data, read_relabelled(project, data))[1]
     return path, n_given, "tuneworthy cases label --audit --apply" if wrong else "tuneworthy decide"
 
 
@@ -170,8 +170,8 @@ def apply_relabelled(root: Path) -> tuple[Path, Applied, list[str], str]:
     labels = read_labels(path)
     rows = [row for row in labels if not is_rated(data, row.label)]
     done = apply_labels(project.path(project.cases.path), rows, overwrite=True)
-    data, given = read_data(project), {row.case: row.label for row in labels}
-    _, still = contradicts(data, given)
+    data = read_data(project)
+    _, still = contradicts(data, given := read_relabelled(project, data))
     sentences = []
     for case in (*data.split.dev, *data.split.test):
         if case.id in still:

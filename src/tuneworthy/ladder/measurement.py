@@ -246,9 +246,14 @@ async def decide(
 
 
 def meets_target(session: Session, one: Measurement) -> bool:
-    """Whether a variant meets the target, as the verdict will say: one of as many options as the ladder has rungs."""
-    task = session.project.task
-    score, _, _, size, _ = _score(session, one, session.split.test)
+    """Whether a variant meets the target, as the verdict will say: one of as many options as the ladder has rungs.
+
+    Scores of a judge show it once the judge is validated and people's ratings correct them.
+    """
+    task, judging = session.project.task, session.judging
+    score, _, _, size, corrected = _score(session, one, session.split.test)
+    if judging and not (corrected and judging.validation and judging.validation.status == "pass"):
+        return False
     few = session.split.effective_groups < LEAST_GROUPS or one.unscored > MOST_UNSCORED * len(one.num)
     if task.target is None or size is None or few or one.beats_majority is False:
         return False

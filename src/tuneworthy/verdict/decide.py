@@ -11,6 +11,7 @@ from tuneworthy.money.economics import (
     FEWEST_SAVED,
     MOST_REQUESTS,
     economics,
+    has_smaller,
     monthly_saving,
     paid_bill,
     required_usd,
@@ -101,9 +102,10 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict, t
 
 
 def _unsettled(evidence: Evidence, facts: DecisionFacts, chosen: Option) -> Ruling:
-    """Return the ruling where no step is worth its cost: not to train, unless that pays in the middle of its range."""
+    """Return the ruling where no step is worth its cost: not to train, unless a smaller model pays mid-range."""
     bill, required = evidence.bill(evidence.rungs[chosen.rung]), evidence.money.required_usd_per_1k or 0.0
     pays = sum(monthly_saving(bill, evidence.economics, required) or ()) > 0
+    pays = pays and has_smaller(chosen.usd_by_answer, evidence.smaller_usd)
     trained = decided(facts.suppose(("cost", chosen.option), True)) if pays else None
     return trained or Ruling(Outcome.DO_NOT_FINE_TUNE, "not_worth_knowing", chosen.option)
 

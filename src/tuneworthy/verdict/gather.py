@@ -74,7 +74,7 @@ def gather(session: Session) -> Evidence:
     report, errors_stale = errors_of(session, without_tuned(record, project))
     given = read_relabelled(project)
     labels = relabelling(report, given) if report else None
-    was, _ = contradicts(session.data, given)
+    was, _ = contradicts(session.data, read_relabelled(project, session.data))
     relabelled = given.keys() & {case.id for case in session.split.dev}
     expires = [
         ((date.today() + timedelta(days=FRESH_DAYS)).isoformat(), "prices and models are due for a check"),

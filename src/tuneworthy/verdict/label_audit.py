@@ -86,7 +86,7 @@ def _best(record: RunRecord) -> list[str]:
 
 async def with_audit(evidence: Evidence, session: Session) -> Evidence:
     """Return the evidence with the findings of people about the labels of test; the same if they labelled no case."""
-    strata, labels = session.folder.read(FILE, dict[str, bool]) or {}, read_relabelled(session.project)
+    strata, labels = session.folder.read(FILE, dict[str, bool]) or {}, read_relabelled(session.project, session.data)
     test = [case for case in session.split.test if case.id in strata]
     cases, record = [case for case in test if case.id in labels], read_record(session.folder)
     if not cases or not record:

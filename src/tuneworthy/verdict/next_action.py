@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, combinations
 from math import floor, inf
+from types import MappingProxyType
 from typing import Any
 
 from tuneworthy.errors import join_sentences
@@ -181,6 +182,8 @@ def _total(actions: Sequence[NextAction], name: str) -> Any:
 class _Futures:
     """The open facts after each result of a step; steps share results, so that each is computed once.
 
+    Options of one model share most of their answers, so that one draw says which of them meet the target.
+
     Args:
         facts: That are known now.
     """
@@ -188,14 +191,22 @@ class _Futures:
     def __init__(self, facts: DecisionFacts) -> None:
         self._facts = facts
         self._open: dict[Results, FactNames] = {}
+        self._draw = {("meets", one.option): one.model for one in facts.options if one.model}
 
-    def chance(self, chances: Chances, results: Results = frozenset(), likely: float = 1.0) -> float:
+    def chance(
+        self,
+        chances: Chances,
+        results: Results = frozenset(),
+        likely: float = 1.0,
+        drawn: Mapping[FactName | str, Bounds] = MappingProxyType({}),
+    ) -> float:
         """Return the chance that a step settles the answer.
 
         Args:
             chances: That it shows a fact to be true, and to be false.
             results: FactNames that are known by then.
             likely: How likely that is; less than `NEGLIGIBLE` counts as settling nothing.
+            drawn: Fact or model to the part of (0, 1) that its draw is known to be in: low draws show a fact true.
         """
         if likely < NEGLIGIBLE:
             return 0.0
@@ -207,8 +218,15 @@ class _Futures:
         if fact is None:
             return 0.0 if still_open else 1.0
         (true, false), rest = chances[fact], {name: pair for name, pair in chances.items() if name != fact}
-        weights = {results | {(fact, True)}: true, results | {(fact, False)}: false, results: 1 - true - false}
-        return sum(weight * self.chance(rest, after, likely * weight) for after, weight in weights.items())
+        draw, total = self._draw.get(fact, fact), 0.0
+        low, high = drawn.get(draw, (0.0, 1.0))
+        for value, start, end in ((True, 0.0, true), (None, true, 1 - false), (False, 1 - false, 1.0)):
+            part = max(start, low), min(end, high)
+            if part[0] < part[1]:
+                weight = (part[1] - part[0]) / (high - low)
+                after = results if value is None else results | {(fact, value)}
+                total += weight * self.chance(rest, after, likely * weight, {**drawn, draw: part})
+        return total
 
 
 def _step(
@@ -246,7 +264,10 @@ def label_step(evidence: Evidence) -> NextAction:
     if audit is not None and audit.uncorrected:
         return NextAction(
             command="tuneworthy cases label --audit --apply",
-            why="Write the labels of `cases label --audit` into the cases, then run the ladder and `decide --probe`.",
+            why=(
+                "Write the labels of `cases label --audit` into the cases, and correct by hand those that it lists. "
+                "Then run the ladder and `decide --probe`."
+            ),
             usd=0.0,
             person_minutes=2.0,
         )
@@ -286,6 +307,9 @@ class _Steps:
         return [step for step in by_words.values() if step.price <= _worth(self.facts, self.evidence, step)]
 
     def all(self) -> Iterator[Offer]:
+        if self.evidence.stale:  # a run measures again what is open
+            yield self._fix(("sound", "baseline"), [])
+            return
         classical = next((one for one in self.gates if one.gate == "classical" and one.status == "fail"), None)
         copied = self._copied() if classical else []
         unknown = [fact for fact in open_facts(self.facts) if fact not in copied]
@@ -296,7 +320,7 @@ class _Steps:
             if fact not in runnable:
                 yield from self._of_fact(fact, unknown)
         is_wrong = ("lever", LABELS) in unknown and self._labels_found  # the labels of further cases as well
-        if not is_wrong and not self.evidence.stale:  # a test set that grew is first run
+        if not is_wrong:
             yield from self._more_cases(unknown)
         if classical and copied:
             yield _step(classical.fix, copied, MINUTES_TO_FIX)
@@ -429,12 +453,8 @@ class _Steps:
                 self._run([rung]) if self._can_run("model") else self._fix(rung, [rung]),
                 chances=_step("", [fact]).chances,
             )
-        else:
-            yield _step(
-                "Add a smaller model to [models] as a candidate for training, and run `tuneworthy run --rung model`.",
-                [fact],
-                MINUTES_TO_FIX,
-            )
+        elif "other_models" not in evidence.waivers:
+            yield _step(messages.ADD_SMALLER, [fact], MINUTES_TO_FIX, most=MAX_RUN)
 
     def _unpriced(self, fact: FactName) -> Option | None:
         return next(

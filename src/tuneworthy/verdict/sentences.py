@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tuneworthy.errors import join_sentences
+from tuneworthy.ladder.record import NOT_REACHED
 from tuneworthy.money.economics import money_sentence, monthly_saving
 from tuneworthy.text import plural
 from tuneworthy.types import Texts
@@ -117,7 +118,19 @@ def reasons_in_sentences(case: Deliberation) -> list[str]:
         if row.reason == evidence.motivation
     ]
     said = case.ruling and case.ruling.code == "target_met"
-    return [first, *named, *_scores(evidence, case.facts, "" if said else _second_row(case.facts))][:3]
+    scores = _scores(evidence, case.facts, "" if said else _second_row(case.facts))
+    return [join_sentences(first, _not_reached(evidence)), *named, *scores][:3]
+
+
+def _not_reached(evidence: Evidence) -> str:
+    """Name the rungs that a run left out because the target was met."""
+    late = [name for name, rung in evidence.upstream.items() if rung.reason_code == NOT_REACHED]
+    return (
+        f"Not run, as the target was already met: {', '.join(late)}. `tuneworthy run` compares them and may find a "
+        "better or cheaper option."
+        if late
+        else ""
+    )
 
 
 def _scores(evidence: Evidence, facts: DecisionFacts, second: str) -> list[str]:

@@ -19,7 +19,7 @@ from tuneworthy.graders.text import normalise
 from tuneworthy.ladder.task_data import TaskData
 from tuneworthy.stats.intervals import lower_bound, upper_bound
 from tuneworthy.store import Folder
-from tuneworthy.types import Bounds, JsonMapping, JsonObject, Texts, frozen
+from tuneworthy.types import Bounds, Case, JsonMapping, JsonObject, Texts, frozen
 from tuneworthy.verdict.error_analysis import FILE, ErrorAnalysis
 from tuneworthy.verdict.evidence import LEVER_ALPHA
 
@@ -150,13 +150,18 @@ def contradicts(data: TaskData, labels: JsonMapping) -> tuple[set[str], set[str]
     for case in (*data.split.dev, *data.split.test):
         label = labels.get(case.id, case.expected)
         corrected, is_rating = case.id in changed, is_rated(data, label)
-        accepts = [case.expected, *(case.expected if isinstance(case.expected, list) else ())]
-        differs = not label if is_rating else _text(label) not in map(_text, accepts)
+        differs = not _accepts(data, case, label)
         if differs or (corrected and case.id in labels and not is_rating):
             was.add(case.id)
         if differs and not (corrected and is_rating):
             still.add(case.id)
     return was, still
+
+
+def _accepts(data: TaskData, case: Case, label: Any) -> bool:
+    """Return whether what a person gave says that the expected answer of a case is right."""
+    accepts = [case.expected, *(case.expected if isinstance(case.expected, list) else ())]
+    return bool(label) if is_rated(data, label) else _text(label) in map(_text, accepts)
 
 
 def is_rated(data: TaskData, label: Any) -> bool:
@@ -168,7 +173,19 @@ def _text(label: Any) -> str:
     return normalise(answer_text(label))
 
 
-def read_relabelled(project: Project) -> JsonObject:
-    """Return the last label that people gave each case."""
+def read_relabelled(project: Project, data: TaskData | None = None) -> JsonObject:
+    """Return the last label that people gave each case.
+
+    With the cases in `data`, where people differ, it is the label of the person who finds the expected answer right:
+    people who disagree show no error.
+    """
     path = suspects_path(project)
-    return {row.case: row.label for row in read_labels(path)} if path.is_file() else {}
+    rows = read_labels(path) if path.is_file() else []
+    cases = {case.id: case for case in (*data.split.dev, *data.split.test)} if data else {}
+    by_person = {(row.case, row.labeller): row.label for row in rows}
+    right = {
+        name: label
+        for (name, _), label in by_person.items()
+        if data and name in cases and _accepts(data, cases[name], label)
+    }
+    return {row.case: row.label for row in rows} | right
