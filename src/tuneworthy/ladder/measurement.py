@@ -252,9 +252,11 @@ def meets_target(session: Session, one: Measurement) -> bool:
     """
     task, judging = session.project.task, session.judging
     score, _, _, size, corrected = _score(session, one, session.split.test)
-    if judging and not (corrected and judging.validation and judging.validation.status == "pass"):
-        return False
-    few = session.split.effective_groups < LEAST_GROUPS or one.unscored > MOST_UNSCORED * len(one.num)
+    few = (
+        session.split.effective_groups < LEAST_GROUPS
+        or one.unscored > MOST_UNSCORED * len(one.num)
+        or (judging and not (corrected and judging.validation and judging.validation.status == "pass"))
+    )
     if task.target is None or size is None or few or one.beats_majority is False:
         return False
     options = 1 + len(rungs_with_comparisons(session.project, session.split, session.task))

@@ -105,8 +105,11 @@ def _unsettled(evidence: Evidence, facts: DecisionFacts, chosen: Option) -> Ruli
     """Return the ruling where no step is worth its cost: not to train, unless a smaller model pays mid-range."""
     bill, required = evidence.bill(evidence.rungs[chosen.rung]), evidence.money.required_usd_per_1k or 0.0
     pays = sum(monthly_saving(bill, evidence.economics, required) or ()) > 0
-    pays = pays and has_smaller(chosen.usd_by_answer, evidence.smaller_usd)
-    trained = decided(facts.suppose(("cost", chosen.option), True)) if pays else None
+    trained = (
+        decided(facts.suppose(("cost", chosen.option), True))
+        if pays and has_smaller(chosen.usd_by_answer, evidence.smaller_usd)
+        else None
+    )
     return trained or Ruling(Outcome.DO_NOT_FINE_TUNE, "not_worth_knowing", chosen.option)
 
 

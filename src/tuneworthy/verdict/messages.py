@@ -14,10 +14,6 @@ ADD_MODEL = (
     "Add a model to [models] and run `tuneworthy run --rung model`, or list `other_models` in [[waivers]] of "
     "tuneworthy.toml with a reason."
 )
-ADD_SMALLER = (
-    "Add a smaller model to [models] as a candidate for training, and run `tuneworthy run --rung model`, or list "
-    "`other_models` in [[waivers]] of tuneworthy.toml with a reason."
-)
 DO_SHADOW = "Run `tuneworthy shadow replay FILES` with logs of real traffic."
 DOMAIN_UNKNOWN = "The bits per byte of the domain's text have not been measured. Run `tuneworthy decide --probe`."
 FIX_SEARCH = (

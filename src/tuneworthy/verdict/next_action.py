@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, combinations
 from math import floor, inf
-from types import MappingProxyType
 from typing import Any
 
 from tuneworthy.errors import join_sentences
@@ -198,7 +197,7 @@ class _Futures:
         chances: Chances,
         results: Results = frozenset(),
         likely: float = 1.0,
-        drawn: Mapping[FactName | str, Bounds] = MappingProxyType({}),
+        drawn: Mapping[FactName | str, Bounds] | None = None,
     ) -> float:
         """Return the chance that a step settles the answer.
 
@@ -218,15 +217,19 @@ class _Futures:
         if fact is None:
             return 0.0 if still_open else 1.0
         (true, false), rest = chances[fact], {name: pair for name, pair in chances.items() if name != fact}
-        draw, total = self._draw.get(fact, fact), 0.0
-        low, high = drawn.get(draw, (0.0, 1.0))
-        for value, start, end in ((True, 0.0, true), (None, true, 1 - false), (False, 1 - false, 1.0)):
-            part = max(start, low), min(end, high)
-            if part[0] < part[1]:
-                weight = (part[1] - part[0]) / (high - low)
-                after = results if value is None else results | {(fact, value)}
-                total += weight * self.chance(rest, after, likely * weight, {**drawn, draw: part})
-        return total
+        draw = self._draw.get(fact, fact)
+        low, high = (drawn or {}).get(draw, (0.0, 1.0))
+        parts = {
+            results | {(fact, True)}: (0.0, true),
+            results: (true, 1 - false),
+            results | {(fact, False)}: (1 - false, 1.0),
+        }
+        return sum(
+            weight * self.chance(rest, after, likely * weight, {**(drawn or {}), draw: (start, end)})
+            for after, part in parts.items()
+            for start, end in [(max(low, part[0]), min(high, part[1]))]
+            if (weight := (end - start) / (high - low)) > 0
+        )
 
 
 def _step(
@@ -307,12 +310,10 @@ class _Steps:
         return [step for step in by_words.values() if step.price <= _worth(self.facts, self.evidence, step)]
 
     def all(self) -> Iterator[Offer]:
-        if self.evidence.stale:  # a run measures again what is open
-            yield self._fix(("sound", "baseline"), [])
-            return
         classical = next((one for one in self.gates if one.gate == "classical" and one.status == "fail"), None)
-        copied = self._copied() if classical else []
-        unknown = [fact for fact in open_facts(self.facts) if fact not in copied]
+        copied = self._copied() if classical and not self.evidence.stale else []
+        still_open: FactNames = [("sound", "baseline")] if self.evidence.stale else open_facts(self.facts)
+        unknown = [fact for fact in still_open if fact not in copied]  # of a stale record, the run comes first
         runnable = [fact for fact in unknown if fact[0] == "could_meet" and self._can_run(self._rung_for(fact))]
         for some in [runnable, *([fact] for fact in runnable)] if runnable else ():
             yield self._run(some)
@@ -454,7 +455,7 @@ class _Steps:
                 chances=_step("", [fact]).chances,
             )
         elif "other_models" not in evidence.waivers:
-            yield _step(messages.ADD_SMALLER, [fact], MINUTES_TO_FIX, most=MAX_RUN)
+            yield _step(messages.ADD_MODEL.replace("a model", "a smaller model"), [fact], MINUTES_TO_FIX, most=MAX_RUN)
 
     def _unpriced(self, fact: FactName) -> Option | None:
         return next(

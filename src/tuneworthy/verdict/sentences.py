@@ -118,19 +118,13 @@ def reasons_in_sentences(case: Deliberation) -> list[str]:
         if row.reason == evidence.motivation
     ]
     said = case.ruling and case.ruling.code == "target_met"
-    scores = _scores(evidence, case.facts, "" if said else _second_row(case.facts))
-    return [join_sentences(first, _not_reached(evidence)), *named, *scores][:3]
-
-
-def _not_reached(evidence: Evidence) -> str:
-    """Name the rungs that a run left out because the target was met."""
-    late = [name for name, rung in evidence.upstream.items() if rung.reason_code == NOT_REACHED]
-    return (
-        f"Not run, as the target was already met: {', '.join(late)}. `tuneworthy run` compares them and may find a "
-        "better or cheaper option."
-        if late
-        else ""
-    )
+    if late := [name for name, rung in evidence.upstream.items() if rung.reason_code == NOT_REACHED]:
+        first = join_sentences(
+            first,
+            f"Not run, as the target was already met: {', '.join(late)}.",
+            "`tuneworthy run` compares them and may find a better or cheaper option.",
+        )
+    return [first, *named, *_scores(evidence, case.facts, "" if said else _second_row(case.facts))][:3]
 
 
 def _scores(evidence: Evidence, facts: DecisionFacts, second: str) -> list[str]:

@@ -160,8 +160,11 @@ def contradicts(data: TaskData, labels: JsonMapping) -> tuple[set[str], set[str]
 
 def _accepts(data: TaskData, case: Case, label: Any) -> bool:
     """Return whether what a person gave says that the expected answer of a case is right."""
-    accepts = [case.expected, *(case.expected if isinstance(case.expected, list) else ())]
-    return bool(label) if is_rated(data, label) else _text(label) in map(_text, accepts)
+    return (
+        bool(label)
+        if is_rated(data, label)
+        else _text(label) in map(_text, [case.expected, *(case.expected if isinstance(case.expected, list) else ())])
+    )
 
 
 def is_rated(data: TaskData, label: Any) -> bool:
@@ -179,13 +182,11 @@ def read_relabelled(project: Project, data: TaskData | None = None) -> JsonObjec
     With the cases in `data`, where people differ, it is the label of the person who finds the expected answer right:
     people who disagree show no error.
     """
-    path = suspects_path(project)
-    rows = read_labels(path) if path.is_file() else []
+    rows = read_labels(suspects_path(project))
     cases = {case.id: case for case in (*data.split.dev, *data.split.test)} if data else {}
-    by_person = {(row.case, row.labeller): row.label for row in rows}
     right = {
-        name: label
-        for (name, _), label in by_person.items()
-        if data and name in cases and _accepts(data, cases[name], label)
+        case: label
+        for (case, _), label in {(row.case, row.labeller): row.label for row in rows}.items()
+        if data and case in cases and _accepts(data, cases[case], label)
     }
     return {row.case: row.label for row in rows} | right
