@@ -296,7 +296,7 @@ ON_DEVICE = "[constraints]\non_device = true\n"
 BARRED = {
     "not_installed": (GEPA, True, 'GEPA is not installed; run `pip install "tuneworthy[optimise]"`'),
     "small_dev": (GEPA, False, "this needs a full run and at least 50 dev cases"),
-    "on_device": (f"{HOSTED}{ON_DEVICE}", True, "writer is a hosted model, but the task must run on the device"),
+    "on_device": (f"{HOSTED}{ON_DEVICE}", True, "writer is a hosted model, which the constraints do not allow"),
 }
 
 

@@ -137,7 +137,7 @@ def test_the_paragraph_has_at_most_sixty_words(name: str) -> None:
 
 
 def test_the_paragraph_says_that_an_option_breaks_a_constraint() -> None:
-    barred = replace(RUNGS[1], score=0.95, violated="small is a hosted model, but the task must run on the device")
+    barred = replace(RUNGS[1], score=0.95, violated="small is a hosted model, which the constraints do not allow")
     evidence = with_rungs(barred, target=0.9, economics=Economics(requests_per_month=200_000))
     text = paragraph(record_of(evidence), None, stored(evidence))
     today, _, rest = text.partition("Without training")

@@ -148,6 +148,10 @@ class Economics(Section):
         return self.ranges.get(name, DEFAULT_RANGES[name])
 
 
+# Gates that a waiver never opens, so that one is an error.
+NEVER_WAIVED = frozenset({"test_set", "baseline", "judge", "parity"})
+
+
 class Waiver(Section):
     """A gate that is knowingly passed over."""
 

@@ -47,7 +47,8 @@ def violation(
         p95_interval: Of `p95_ms`; only one that is wholly above the limit breaks it.
     """
     if not may_serve(limits, hosted=hosted):
-        return f"{model} is a hosted model, but the task must run on the device"
+        wanted = "data may not leave" if limits.data_stays else "the task must run on"
+        return f"{model} is a hosted model, but {wanted} the device"
     if p95_ms is not None and keeps_p95(limits, p95_ms, p95_interval) is False:
         return f"the p95 latency is {p95_ms:.0f} ms, above the limit of {limits.p95_ms or 0.0:g} ms"
     if limits.usd_per_1k and usd_per_1k is not None and usd_per_1k > limits.usd_per_1k:

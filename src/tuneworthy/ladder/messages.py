@@ -25,7 +25,7 @@ say = Catalogue(
         # Rung classical
         "classical": "no language model",
         # Rung prompt
-        "hosted_forbidden": "{model} is a hosted model, but the task must run on the device",
+        "hosted_forbidden": "{model} is a hosted model, which the constraints do not allow",
         "not_optimised": "the prompt is not optimised: {why}",
         "unsearched": "this needs a full run and at least 50 dev cases",
         "own_system_turns": "{n} of {n_half} dev cases for the search {n:has its|have their} own system message",

@@ -1,13 +1,14 @@
 """Break-even of fine-tuning: running cost of an option against data, training, serving and upkeep.
 
 Pure arithmetic over the record of a run, the price table, `hardware.json` and the section `[economics]`. One option is
-the reference: training is compared with its bill and its score. Invariants: more traffic never turns "pays" into
-"never"; a higher API price never raises the break-even volume; every number used is named with its source.
+the reference: training is compared with its bill and its score. Invariants: an answer for a range of traffic applies to
+all traffic within it (machines come one by one, so more traffic may pay less); a higher API price never raises the
+break-even volume; every number used is named with its source.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import pairwise
+from itertools import chain
 from math import ceil
 from typing import Literal, get_args
 
@@ -30,6 +31,8 @@ FEWEST_SAVED = 0.2
 MOST_REQUESTS = 10_000_000
 # The largest traffic at which a break-even is looked for, as a power of ten.
 MOST_POWER = 13
+# Traffic at which a gain is tested besides the capacities of machines, as the cheapest way to serve changes between.
+GRID = tuple(10.0 ** (n / 8) for n in range(8 * MOST_POWER + 1))
 Gain = Bounds
 # Of the ranges: the estimate, the end at which training pays least, the end at which it pays most.
 End = Literal["estimate", "worst", "best"]
@@ -63,8 +66,7 @@ class Money:
 
     def net_usd(self, requests: float) -> float:
         """Return the gain of a month with so many requests, one-off costs apart."""
-        before, tuned = (replace(one, usd_per_1k=0.0).monthly_usd(requests) or 0.0 for one in (self.before, self.tuned))
-        return self.saved_usd * requests + before - tuned
+        return self.saved_usd * requests + self.before.server_usd(requests) - self.tuned.server_usd(requests)
 
     def payback_months(self, requests: float) -> float | None:
         """Return the months until the one-off costs are saved; None if they never are."""
@@ -76,21 +78,18 @@ class Money:
         months = self.payback_months(requests)
         return months is not None and months <= self.horizon_months * (1 + 1e-9)
 
-    @property
-    def bends(self) -> list[float]:
-        """Capacities of the machines: requests a month beyond which a second one is needed."""
-        return [way.capacity for one in (self.before, self.tuned) for way in one.ways if way.capacity]
+    def volumes(self, low: float, high: float) -> list[float]:
+        """Return the requests a month at which a gain is tested in a range: it may be highest or lowest within."""
+        full = (way.capacity for one in (self.before, self.tuned) for way in one.ways if way.capacity)
+        return sorted({low, high, *(requests for requests in chain(full, GRID) if low < requests < high)})
 
     def break_even_volume(self) -> float | None:
         """Return the fewest requests a month at which the one-off costs are saved within the horizon; None if never."""
-        month = self.one_off_usd / self.horizon_months
-        steps = sorted({0.0, *self.bends, *(10.0**power for power in range(MOST_POWER + 1))})
-        if self.net_usd(0.0) >= month:
-            return 0.0
-        for low, high in pairwise(steps):
-            if self.net_usd(high) >= month:
-                return float(brentq(lambda requests: self.net_usd(requests) - month, low, high))
-        return None
+        month, volumes = self.one_off_usd / self.horizon_months, self.volumes(0.0, GRID[-1])
+        first = next((n for n, requests in enumerate(volumes) if self.net_usd(requests) >= month), None)
+        if not first:
+            return None if first is None else 0.0
+        return float(brentq(lambda requests: self.net_usd(requests) - month, *volumes[first - 1 : first + 1]))
 
 
 def one_off(settings: Economics) -> NamedFloats:
@@ -206,7 +205,7 @@ def economics(
         reference=bill.name or None,
         why=_no_bill(point.before, required)
         if not usd and (required is not None or not saves)
-        else _why(point, band, settings, required),
+        else _why(point, best, band, settings, required),
         required_usd_per_1k=required,
         break_even_requests_per_month=point.break_even_volume(),
         break_even_band=band,
@@ -232,9 +231,9 @@ _STATUS: Mapping[bool | None, EconomicsStatus] = {True: "pays", False: "never", 
 
 def _status(worst: Money, best: Money, settings: Economics, *, priced: bool) -> EconomicsStatus:
     ends = traffic_ends(settings)
-    if ends and worst.pays(ends[0]):
+    if ends and all(map(worst.pays, worst.volumes(*ends))):
         return "pays"
-    return "never" if ends and priced and not best.pays(ends[1]) else "unknown"
+    return "never" if ends and priced and not any(map(best.pays, best.volumes(*ends))) else "unknown"
 
 
 def assumed_costs(settings: Economics) -> list[str]:
@@ -281,15 +280,11 @@ def monthly_saving(bill: Bill, settings: Economics, required: float = 0.0) -> Ga
     ends = traffic_ends(settings)
     if ends is None:
         return None
-    found = []
-    for end in ENDS[1:]:
-        sums = money(bill, settings, end=end, required=required)
-        months = [
-            sums.net_usd(one) - sums.one_off_usd / sums.horizon_months
-            for one in [*ends, *(bend for bend in sums.bends if ends[0] < bend < ends[1])]
-        ]
-        found += [min(months), max(months)]
-    return min(found), max(found)
+    sums = [money(bill, settings, end=end, required=required) for end in ENDS[1:]]
+    months = [
+        one.net_usd(requests) - one.one_off_usd / one.horizon_months for one in sums for requests in one.volumes(*ends)
+    ]
+    return min(months), max(months)
 
 
 def least_volume(bill: Bill, settings: Economics, required: float = 0.0) -> float | None:
@@ -364,7 +359,8 @@ def can_pay(bill: Bill, gain: Gain, settings: Economics) -> bool | None:
     ends = traffic_ends(settings)
     if ends is None:
         return None
-    pays = money(bill, settings, gain, "best").pays(ends[1])
+    best = money(bill, settings, gain, "best")
+    pays = any(map(best.pays, best.volumes(*ends)))
     return None if bill.usd_per_1k is None and not pays else pays
 
 
@@ -377,7 +373,9 @@ def worth_from(bill: Bill, most_gain: float, settings: Economics) -> float | Non
     return max(0.0, sums.one_off_usd / settings.horizon_months - sums.net_usd(traffic)) / (most_gain * traffic)
 
 
-def _why(point: Money, band: tuple[float | None, float | None], settings: Economics, required: float | None) -> str:
+def _why(
+    point: Money, best: Money, band: tuple[float | None, float | None], settings: Economics, required: float | None
+) -> str:
     """Say from which traffic training pays within the horizon, at the estimate and at both ends of the ranges."""
     (low, high), volume = band, point.break_even_volume()
     share = f"the required {FEWEST_SAVED:.0%} of {paid_bill(point.before.usd_per_1k, required or 0.0)}"
@@ -389,6 +387,7 @@ def _why(point: Money, band: tuple[float | None, float | None], settings: Econom
             "serving it costs."
         )
     pays, about = f"raining pays off within {point.horizon_months:g} months", f"above about {volume or 0.0:,.0f}"
+    (case, lowest), at = (best, low) if volume is None else (point, volume), settings.requests_per_month
     if volume is None:
         text = (
             f"In the best case, t{pays} above {low:,.0f} requests per month. With the estimated values, it never pays "
@@ -405,6 +404,7 @@ def _why(point: Money, band: tuple[float | None, float | None], settings: Econom
     return join_sentences(
         text,
         (f"Only what is saved beyond {share} counts." if required else ""),
+        "At the project's traffic, it does not." if at and at >= lowest and not case.pays(at) else "",
         SET_TRAFFIC if settings.requests_per_month is None else "",
     )
 

@@ -177,8 +177,11 @@ class RunningCost:
         """Return the cost of a month with so many requests; None if the price of an answer is not known."""
         if self.usd_per_1k is None:
             return None
-        way = self.way_at(requests)
-        return self.usd_per_1k / 1000 * requests + (way.monthly_usd(requests) if way else 0.0) + self.upkeep_usd
+        return self.usd_per_1k / 1000 * requests + self.server_usd(requests)
+
+    def server_usd(self, requests: float) -> float:
+        """Return the cost of the cheapest way and of the upkeep for a month with so many requests."""
+        return min((way.monthly_usd(requests) for way in self.ways), default=0.0) + self.upkeep_usd
 
     def saves_against(self, other: "RunningCost", requests: float | None) -> bool:
         """Return whether this costs at least 20 % less than `other`.

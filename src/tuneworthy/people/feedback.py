@@ -357,8 +357,8 @@ def settle(messages: Turns, meta: JsonMapping, scales: Scales) -> Settled:
     A turn that was corrected ends the conversation: what follows answers a text that is gone. A turn that was rated as
     bad drops the row: what follows rests on it.
 
-    What a number means is read from all rows, and could not be read again once those that people disliked are gone. So
-    the row gets a mark, unless it holds a number whose scale is not known yet: the build judges that on all rows.
+    What a number means is read from the first rows of a file, before the disliked ones are dropped. So the row gets a
+    mark, unless it holds a number whose scale is not known yet: the build judges that on all rows.
     Ratings of single turns that are still to be judged are kept under `TURNS`.
 
     >>> chat = ({"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "5"})

@@ -137,7 +137,7 @@ class SearchEvidence:
 
 @frozen
 class JudgeEvidence:
-    """The validation of a model that grades; None in `AdoptionEvidence` where no model grades.
+    """The validation of a model that grades; None in `Evidence` where no model grades.
 
     Attributes:
         valid: Whether it may decide.
@@ -323,7 +323,9 @@ class Evidence:
         smaller_usd: Least cost of a thousand answers among all models that were called; None if none was.
         economics: Settings of `[economics]`.
         facts_open: Facts that split the outcome; filled in by the decision, like the next three.
+        training_reasons: Reasons to train, with the status of each.
         recommended: Rung of what should run without training, once that is decided.
+        money: What training costs and saves against that option.
         training: The training data, the pilot, and the proofs of a tuned model.
         expires: Dates on which something in the evidence changes: (ISO date, what).
     """

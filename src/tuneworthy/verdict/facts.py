@@ -142,8 +142,7 @@ def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Options) 
 def winner_of(evidence: Evidence) -> Option | None:
     """Return the option that is shown to meet the target and should run, whatever the gates say; None without one."""
     measured = [option for option in options_of(evidence) if option.kind != "tuned"]
-    facts = DecisionFacts(values=_of_options(evidence, measured), options=measured, better=evidence.better)
-    return recommend(facts.options, facts.works, facts.better)
+    return recommend(measured, lambda option: option.eligible is True and option.target == "met", evidence.better)
 
 
 def gain_over(evidence: Evidence, reference: Option | None) -> Bounds | None:

@@ -84,7 +84,8 @@ def store_verdict(project: Project, verdict: Verdict, tried: Texts = ()) -> None
 def tried_commands(project: Project) -> list[str]:
     """Return the commands that earlier verdicts named, and that were run since and changed nothing.
 
-    The document of the run is written by each run, with the same content if nothing is new.
+    The document of the run is written by each run, with the same content if nothing is new. Of a step of several
+    commands, only its runs count.
     """
     folder, document = Folder(project.root), None
     with suppress(UserError):  # a damaged verdict is replaced
@@ -92,8 +93,8 @@ def tried_commands(project: Project) -> list[str]:
     if document is None or document["of"] != _hashes(project):
         return []
     run, verdict = ((folder.path / f"{name}.json").stat().st_mtime_ns for name in ("run", FILE))
-    command = document.get("next_action", {}).get("command", "")
-    return [*document.get("tried", []), *([command] if run > verdict and command.startswith("tuneworthy run") else [])]
+    commands = document.get("next_action", {}).get("command", "").split(" && ") if run > verdict else ()
+    return [*document.get("tried", []), *(command for command in commands if command.startswith("tuneworthy run"))]
 
 
 def load_verdict(project: Project, today: date | None = None) -> StoredVerdict | None:

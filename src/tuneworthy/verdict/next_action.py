@@ -43,7 +43,7 @@ OTHER_TARGET = "Decide whether another target would do, and set `task.target`."
 LIKELY, UNLIKELY = 0.8, 0.5
 # Steps that are named together, at most, and steps that are combined: the best for their price.
 MAX_TOGETHER, MAX_COMBINED = 3, 8
-# FactNames that a better search settles.
+# Facts that a better search settles.
 SEARCH = frozenset({("could_meet", "retrieval"), ("lever", "knowledge")})
 # The highest chance that is stated of a step: the share of such steps that settled the question, of 451
 # (`scripts.simulations`, seeds 31, 33 and 57, 200 test cases), and of any other step.
@@ -73,16 +73,22 @@ Results = frozenset[tuple[FactName, bool]]
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """An action with the chances that it shows each of its facts true, and false, and the highest that is stated."""
+    """An action with the chances that it shows each of its facts true, and false.
+
+    Attributes:
+        most: The highest chance that is stated.
+        known_usd: Of a cost that is partly unknown, the known part.
+    """
 
     action: NextAction
     chances: Chances
     most: float = SURE
+    known_usd: float = 0.0
 
     @property
     def price(self) -> float:
         """Its cost in US dollars, a person's time included."""
-        return USD_PER_STEP + (self.action.usd or 0.0) + (self.action.person_minutes or 0.0) * USD_PER_MINUTE
+        return USD_PER_STEP + (self.action.usd or self.known_usd) + (self.action.person_minutes or 0.0) * USD_PER_MINUTE
 
 
 def next_action(
@@ -170,12 +176,12 @@ def _together(steps: Sequence[Offer]) -> Iterator[Offer]:
             why=join_sentences(*map(str, actions)),
             **{name: _total(actions, name) for name in ("calls", "usd", "person_minutes")},
         )
-        yield Offer(action, chances, min(step.most for step in plan))
+        yield Offer(action, chances, min(step.most for step in plan), sum(step.action.usd or 0.0 for step in plan))
 
 
 def _total(actions: Sequence[NextAction], name: str) -> Any:
-    known = [getattr(action, name) for action in actions if getattr(action, name) is not None]
-    return sum(known) if known else None
+    parts = [getattr(action, name) for action in actions]
+    return None if None in parts else sum(parts)
 
 
 class _Futures:
@@ -203,7 +209,7 @@ class _Futures:
 
         Args:
             chances: That it shows a fact to be true, and to be false.
-            results: FactNames that are known by then.
+            results: Facts that are known by then.
             likely: How likely that is; less than `NEGLIGIBLE` counts as settling nothing.
             drawn: Fact or model to the part of (0, 1) that its draw is known to be in: low draws show a fact true.
         """
@@ -271,6 +277,7 @@ def label_step(evidence: Evidence) -> NextAction:
                 "Write the labels of `cases label --audit` into the cases, and correct by hand those that it lists. "
                 "Then run the ladder and `decide --probe`."
             ),
+            calls=0,
             usd=0.0,
             person_minutes=2.0,
         )

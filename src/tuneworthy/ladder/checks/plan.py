@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from math import inf
 
+from tuneworthy.config.ladder import NEVER_WAIVED
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.estimate import SPREAD
@@ -13,8 +14,6 @@ from tuneworthy.rules import Finding, Sentences
 from tuneworthy.stats.power import LOSS, MOST_CASES
 from tuneworthy.store import ResponseStore
 from tuneworthy.text import count, plural
-
-NEVER_WAIVED = frozenset({"test_set", "baseline", "judge", "parity"})
 
 
 @check(severity="warning", fix="Set task.target to the lowest acceptable score on the first grader.")

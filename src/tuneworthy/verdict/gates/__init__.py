@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from tuneworthy.config import ladder
 from tuneworthy.errors import join_sentences
 from tuneworthy.rules import Finding, RuleBook, Status
 from tuneworthy.verdict.base import GateResult, Stage
@@ -11,7 +12,8 @@ from tuneworthy.verdict.evidence import Evidence
 
 # Gates that follow from the result and feed no fact.
 READ_OFF = frozenset({"power", "reason", "economics"})
-NEVER_WAIVED = frozenset({"test_set", "baseline", "contamination", "judge", "parity"})
+# The gate `contamination` reads its waiver itself: that states that traffic repeats, and excuses no copy.
+NEVER_WAIVED = ladder.NEVER_WAIVED | {"contamination"}
 # Each rule says pass, fail, unknown or not applicable; its group is the stage in which it is needed.
 GATES = RuleBook[Finding](
     "gates", [f"tuneworthy.verdict.gates.{stage}" for stage in ("to_decide", "to_train", "to_ship")]
