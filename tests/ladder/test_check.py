@@ -271,6 +271,16 @@ def test_a_label_that_another_grader_cannot_use_is_a_warning(tmp_path: Path) -> 
     assert ("grader_labels", "warning") in told(check_project(folder.write(), contact=False))
 
 
+def test_each_waiver_of_a_gate_that_is_never_waived_is_an_error_and_one_of_repeating_traffic_is_not(
+    tmp_path: Path,
+) -> None:
+    folder = clean(tmp_path / "project")
+    for gate in ("test_set", "baseline", "judge", "parity", "contamination", "power"):
+        folder.toml += f'[[waivers]]\ngate = "{gate}"\nreason = "known beforehand"\n'
+    found = [one.message for one in check_project(folder.write(), contact=False).findings if one.rule == "waiver"]
+    assert len(found) == 4 and not any("contamination" in one or "power" in one for one in found)
+
+
 def test_many_faults_are_told_at_once(tmp_path: Path) -> None:
     folder = clean(tmp_path / "project")
     for code in ("cases_file", "examples_file", "grader", "missing_key", "waiver", "prompt_file", "model_opens"):

@@ -18,8 +18,9 @@ from tuneworthy.errors import ConfigError
 from tuneworthy.ladder.bills import bills_of, known_usd
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.money.bills import Bill
-from tuneworthy.money.economics import can_pay, cost_is_a_reason, economics, monthly_saving, worth_from
+from tuneworthy.money.economics import Money, can_pay, cost_is_a_reason, economics, monthly_saving, worth_from
 from tuneworthy.money.results import EconomicsResult
+from tuneworthy.money.serving import RunningCost, Way
 from tuneworthy.providers.prices import FREE, Price, TokenRates
 from tuneworthy.types import RungStatus
 from tuneworthy.verdict.evidence import rungs_of
@@ -249,6 +250,82 @@ def test_more_traffic_never_makes_pays_into_never(usd: float, traffic: float, fa
     assert after.status == "pays"
     assert after.break_even_month is not None and before.break_even_month is not None
     assert after.break_even_month <= before.break_even_month
+
+
+LITTLE: dict[str, Any] = {"hours_retrain": 0, "upkeep_usd_per_month": 0, "train_hours": 0.1}
+LITTLE |= {"hours_data": 1, "hours_engineering": 1}
+
+
+def own_server(params_b: float, trained_b: float, output_tokens: float) -> Bill:
+    return Bill(
+        name="own",
+        usd_per_1k=0.0,
+        input_tokens=4000,
+        output_tokens=output_tokens,
+        own_server=True,
+        params_b=params_b,
+        trained_b=trained_b,
+    )
+
+
+def test_training_that_pays_at_a_part_of_a_range_of_traffic_neither_pays_nor_never_does() -> None:
+    # A better answer saves more than serving costs up to the capacity of a machine, and beyond it less.
+    bill, worth = own_server(0.9, 8, 60), {"usd_per_wrong_answer": 0.0005, **LITTLE}
+
+    def never(requests: float, traffic: tuple[float, float]) -> tuple[bool | None, str, str]:
+        valued = Economics(requests_per_month=requests, ranges={"traffic": traffic}, **worth)
+        found = economics(bill, valued, None, most=0.3)
+        return can_pay(bill, (0.0, 0.3), valued), found.status, found.why
+
+    assert never(500_000, (1, 1))[:2] == (True, "unknown")
+    assert never(2_500_000, (1, 1))[:2] == (False, "never")
+    assert never(2_500_000, (1, 1))[2].endswith("At the project's traffic, it does not.")
+    assert never(2_500_000, (0.2, 1))[:2] == never(2_500_000, (0.1, 1))[:2] == (True, "unknown")
+
+    def pays_at(requests: float, high: float) -> str:
+        valued = Economics(
+            requests_per_month=requests, usd_per_wrong_answer=0.0001, ranges={"traffic": (1, high)}, **LITTLE
+        )
+        return economics(own_server(8, 1.5, 300), valued, (0.1, 0.3), most=0.3).status
+
+    assert (pays_at(10_000, 1), pays_at(100_000, 1), pays_at(10_000, 10)) == ("pays", "never", "unknown")
+
+
+def test_a_gain_that_is_highest_where_a_machine_is_full_or_another_way_to_serve_gets_cheaper_is_found() -> None:
+    def sums(before: RunningCost, tuned: RunningCost, month: float, worth: float) -> Money:
+        return Money(before=before, tuned=tuned, one_off_usd=month, worth=worth, required=0.0, horizon_months=1.0)
+
+    # $0.50 more a thousand up to 1.5 million, where the machine is full: 750 + 1000 - 1500 = $250; beyond, $0.50 less
+    flat = RunningCost(usd_per_1k=0.0, ways=[Way(usd_per_month=1000)])
+    machine = RunningCost(usd_per_1k=0.0, ways=[Way(usd_per_month=1500, capacity=1_500_000)])
+    full = sums(flat, machine, 240, 0.0005)
+    # $0.50 saved a thousand up to 1.5 million: $750; beyond it, the large machine of $1,500 serves and saves ever less
+    two = RunningCost(usd_per_1k=0.0, ways=[Way(usd_per_month=100, capacity=100_000), Way(usd_per_month=1500)])
+    changes = sums(two, RunningCost(usd_per_1k=0.5), 600, 0.0)
+    for one, volume in ((full, 1_480_000), (changes, 1_200_000)):
+        assert one.break_even_volume() == pytest.approx(volume)
+        assert any(map(one.pays, one.volumes(1e6, 4e6))) and not one.pays(1e6) and not one.pays(4e6)
+
+
+@settings(UNHURRIED, max_examples=50)
+@given(
+    st.builds(own_server, *[st.sampled_from([0.1, 0.9, 1.5, 3, 8, 30])] * 2, st.sampled_from([1, 60, 300])),
+    st.sampled_from([0.0001, 0.0005, 0.001, 0.01]),
+    st.floats(1e3, 1e8),
+    st.floats(1, 30),
+)
+def test_an_answer_for_a_range_of_traffic_applies_to_all_traffic_within(
+    bill: Bill, wrong: float, low: float, high: float
+) -> None:
+    def status(requests: float, traffic: tuple[float, float]) -> str:
+        valued = Economics(
+            requests_per_month=requests, usd_per_wrong_answer=wrong, ranges={"traffic": traffic}, **LITTLE
+        )
+        return economics(bill, valued, (0.1, 0.3), most=0.3).status
+
+    whole = status(low, (1.0, high))
+    assume(whole != "unknown")
+    assert {status(low * high**part, (1.0, 1.0)) for part in (0.0, 0.3, 0.5, 0.8, 1.0)} == {whole}
 
 
 @UNHURRIED

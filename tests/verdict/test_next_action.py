@@ -16,7 +16,7 @@ from tuneworthy.money.economics import SPREADING, cost_is_a_reason
 from tuneworthy.verdict import messages
 from tuneworthy.verdict import next_action as module
 from tuneworthy.verdict.answer import Verdict
-from tuneworthy.verdict.base import Forecast, LabelCeiling, NextAction
+from tuneworthy.verdict.base import Cost, Forecast, LabelCeiling, NextAction
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import BASE, RIGHTS, ROWS, Evidence, JudgeEvidence, SearchEvidence
 from tuneworthy.verdict.facts import RUNG_OF, DecisionFacts, facts_of
@@ -47,6 +47,30 @@ def test_without_steps_together_the_first_one_settles_nothing(monkeypatch: Any) 
     monkeypatch.setattr(module, "_together", lambda _: iter(()))
     step = decide(large_today()).next_action
     assert not ("requests_per_month" in step.why and "test cases" in step.why)
+
+
+def test_steps_together_cost_no_more_than_knowing_is_worth() -> None:
+    for hours in (1.0, 3.0, 6.9, 7.2, 20.0):
+        costs = Economics(hours_data=hours, hours_engineering=0, train_hours=0)
+        step = decide(large_today(economics=costs)).next_action
+        assert module.USD_PER_STEP + (step.person_minutes or 0.0) * module.USD_PER_MINUTE <= hours * costs.usd_per_hour
+
+
+def test_the_cost_of_steps_together_is_unknown_where_a_part_is() -> None:
+    chances = {("could_meet", "model"): (0.5, 0.5)}, {("lever", "unanalysed"): (0.5, 0.5)}
+    paid = NextAction(command="tuneworthy run --rung model", why="Compare.", calls=500, usd=3.0, person_minutes=0.0)
+    for other, usd, calls in ((0.0, 3.0, 500), (None, None, None)):
+        probe = NextAction(
+            command="tuneworthy decide --probe", why="Probe.", calls=other, usd=other, person_minutes=1.0
+        )  # type: ignore[arg-type]
+        (plan,) = module._together([module.Offer(one, its) for one, its in zip((paid, probe), chances, strict=True)])
+        assert (plan.action.usd, plan.action.calls, plan.action.person_minutes) == (usd, calls, 1.0)
+        assert plan.price == module.USD_PER_STEP + 3.0 + module.USD_PER_MINUTE  # steps are compared by the known part
+    unprobed = with_rungs(without="model", errors=None)
+    both = "tuneworthy decide --probe && tuneworthy run --rung model"
+    step = decide(unprobed, lambda: {"model": Cost(calls=500, usd=3.0)}).next_action
+    assert (step.command, step.usd, step.calls) == (both, None, None)
+    assert decide(unprobed, tried=both.split(" && ")[1:]).next_action.command == "tuneworthy decide --probe"
 
 
 def test_where_further_cases_hardly_settle_it_the_step_is_to_choose_another_target() -> None:

@@ -41,6 +41,12 @@ def test_an_outcome_needs_every_completion_to_agree() -> None:
         assert (ruling.outcome if ruling else None) == (next(iter(outcomes)) if len(outcomes) == 1 else None)
 
 
+@pytest.mark.parametrize(("rung", "is_open"), [("classical", True), ("model", True), ("prompt", False)])
+def test_where_cost_decides_only_an_untried_option_that_may_be_cheaper_keeps_it_open(rung: str, is_open: bool) -> None:
+    ruling = decided(facts(meets__today=True, cost__today=True, **{f"could_meet__{rung}": None}))
+    assert (ruling is None) is is_open and (is_open or ruling.code == "cost")  # type: ignore[union-attr]
+
+
 def test_an_option_without_a_price_that_does_leaves_it_open_whether_to_train_for_the_cost_of_another() -> None:
     unpriced = replace(SMALL, usd_per_1k=None)
     dear = facts(meets__today=True, meets__small=True, cost__today=True, cost__small=None)

@@ -594,8 +594,15 @@ def test_rows_32_and_33_the_cases_without_a_near_duplicate_may_contradict_the_an
     assert "cases add" in decide(repeated(score=0.72, n=120)).next_action.command
     assert found(score=0.72, n=25) == settled  # too few distinct cases
     assert found(score=0.84, n=120) == settled  # losing significance contradicts nothing
+    # Of six options: the upper bound is 0.855 at level 0.05 / 6 and 0.832 at 0.05.
+    assert found(score=0.77, n=120) == settled
     assert found(score=0.86, n=120, rival=0.97) == refuted  # another option that meets the target is better there
     assert found(score=0.86, n=120, rival=0.9) == settled
+    world = repeated(score=0.86, n=120, rival=0.97)
+    few = [replace(one, p_value=0.02) for one in world.distinct_differences]  # below 0.05, and not below 0.05 / 6
+    assert found(score=0.86, n=120, rival=0.97, distinct_differences=few)[2] == "pass"
+    barred = {**world.rungs, "model": replace(world.rungs["model"], violated="the model is hosted")}
+    assert found(score=0.86, n=120, rival=0.97, rungs=barred)[2] == "pass"
     gaps = repeated(score=0.86, n=120, rival=0.97).distinct_differences
     assert found(score=0.86, n=120, rival=0.97, differences=gaps)[2] == "pass"  # it is better on all cases, too
     almost = [replace(one, delta=0.08, p_value=0.06) for one in gaps]  # almost shown on all cases: not a contradiction

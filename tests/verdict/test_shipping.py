@@ -221,6 +221,12 @@ def test_the_embedded_engine_that_answered_test_serves_the_file_that_parity_comp
     assert closed(trained(training=failed), "to_ship") == ["serving"]
     unproven = replace(TRAINED, serving=None, tuned=embedded, parity=replace(PROVEN, status="fail"))
     assert closed(trained(training=unproven), "to_ship") == ["parity", "serving"]
+    of_another = replace(PROVEN, changed=("parity was shown for the adapter b",))
+    for training in (
+        replace(TRAINED, serving=None, tuned=embedded, parity=of_another),
+        replace(TRAINED, serving=None, tuned=replace(embedded, gguf=None)),
+    ):
+        assert "serving" in closed(trained(training=training), "to_ship")
     server = replace(TUNED_DETAIL, engine="vllm")
     assert closed(trained(training=replace(TRAINED, serving=None, tuned=server)), "to_ship") == ["serving"]
 
@@ -348,6 +354,10 @@ def test_the_forecast_is_the_score_of_the_untrained_model_and_its_gain_not_that_
     assert {gate.gate: gate.status for gate in run_gates(met, "to_train")}["pilot"] == "pass"
     short = replace(met, forecast=replace(PROMISING, baseline=0.54))
     assert {gate.gate: gate.status for gate in run_gates(short, "to_train")}["pilot"] == "unknown"
+    # the upper bound is a gain of 3 points, below the margin of 5, or of 6 points
+    for baseline, wanted in ((0.43, "fail"), (0.46, "unknown")):
+        gates = run_gates(ready(forecast=replace(PROMISING, baseline=baseline)), "to_train")
+        assert {gate.gate: gate.status for gate in gates}["pilot"] == wanted
 
 
 def test_training_is_advised_outright_only_once_a_pilot_forecasts_a_gain() -> None:

@@ -22,6 +22,7 @@ from tuneworthy.store.signatures import signed_document
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.base import Cost, Forecast, NextAction, Outcome
 from tuneworthy.verdict.evidence import Evidence, RungEvidence, TrainingEvidence
+from tuneworthy.verdict.last_verdict import store_verdict, tried_commands
 from tuneworthy.verdict.playbook import Checklist, ProjectState, checklist
 from tuneworthy.verdict.project_state import read_state, stale_since
 from tuneworthy.verdict.suspects import suspects_path
@@ -89,6 +90,20 @@ def statuses(found: Checklist) -> dict[str, str]:
 
 def next_of(found: Checklist) -> str:
     return found.next.step if found.next else ""
+
+
+def test_of_a_step_of_several_commands_only_its_run_counts_as_tried(tmp_path: Path) -> None:
+    project = load(write_simulation(tmp_path, {"m": "'red'"}, n_cases=3, n_examples=0))
+    folder, named = Folder(project.root), "tuneworthy run --rung model && tuneworthy cases label --suspects"
+    folder.write("run", {"rungs": []})
+    stored = replace(verdict("undecided"), next_action=NextAction(command=named, why=""))
+    store_verdict(project, stored, ["tuneworthy run"])
+    tried = []
+    for seconds in (-1, 1):  # before the verdict, and after it
+        at = (folder.path / "verdict.json").stat().st_mtime_ns + seconds * 10**9
+        os.utime(folder.path / "run.json", ns=(at, at))
+        tried.append(tried_commands(project))
+    assert tried == [["tuneworthy run"], ["tuneworthy run", "tuneworthy run --rung model"]]
 
 
 def test_the_steps_follow_two_weeks_in_order() -> None:

@@ -87,9 +87,13 @@ class Money:
         """Return the fewest requests a month at which the one-off costs are saved within the horizon; None if never."""
         month, volumes = self.one_off_usd / self.horizon_months, self.volumes(0.0, GRID[-1])
         first = next((n for n, requests in enumerate(volumes) if self.net_usd(requests) >= month), None)
-        if not first:
-            return None if first is None else 0.0
-        return float(brentq(lambda requests: self.net_usd(requests) - month, *volumes[first - 1 : first + 1]))
+        return (
+            float(brentq(lambda requests: self.net_usd(requests) - month, *volumes[first - 1 : first + 1]))
+            if first
+            else None
+            if first is None
+            else 0.0
+        )
 
 
 def one_off(settings: Economics) -> NamedFloats:
