@@ -135,7 +135,7 @@ class OpenProject:
         async def scored() -> dict[str, ScoredAnswers]:
             async with open_session(self.project, max_usd=max_usd) as session:
                 cases = read_cases(path).cases
-                own: list[Case | Example] = [*session.split.dev, *session.split.test, *session.split.shots]
+                own: list[Case | Example] = [*session.split.dev, *session.split.asked, *session.split.shots]
                 used = {normalise(question_of(row)) for row in own}
                 if seen := [case.id for case in cases if normalise(question_of(case)) in used]:
                     what = count(len(seen), "case asks", "cases ask")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.task_data import read_data
+from tuneworthy.stats.comparisons import ComparisonPlan
 from tuneworthy.store import Folder
 from tuneworthy.verdict.gather import overlaps_left
 
@@ -48,6 +50,35 @@ def test_new_cases_join_test_and_nothing_else_moves(tmp_path: Path) -> None:
     assert len(after.additions) == 1 and {one.id for one in after.test} >= set(after.additions[0])
     add(tmp_path, case(600))
     assert [len(ids) for ids in read_data(load(tmp_path)).split.additions] == [60, 1]
+
+
+def test_portions_that_no_run_measured_between_are_one_addition(tmp_path: Path) -> None:
+    begun(tmp_path)
+    command = ["cases", "add", str(tmp_path / "more.jsonl"), "--project", str(tmp_path)]
+    for i, measured in ((500, False), (510, False), (520, True)):
+        if measured:
+            plan = ComparisonPlan(planned=("model",), added={"model+1": 0.001}, spent={"model:a~b@c+1": "model+1"})
+            Folder(tmp_path).write("comparisons", asdict(plan))
+        (tmp_path / "more.jsonl").write_text("".join(json.dumps(case(j)) + "\n" for j in range(i, i + 10)))
+        assert invoke(command) == 0
+    assert [len(ids) for ids in read_data(load(tmp_path)).split.additions] == [20, 10]
+
+
+@pytest.mark.parametrize("step", [1, 6])
+def test_an_addition_of_a_critical_label_counts_for_its_recall_only(step: int, tmp_path: Path) -> None:
+    world = begun(tmp_path)
+    before = read_data(load(tmp_path)).split
+    world.replace("target = 0.5", 'target = 0.5\ncritical = ["crimson"]')
+    world.write()
+    assert not add(tmp_path, *map(case, range(500, 530))).by_label
+    for i in range(600, 606, step):
+        rows = [case(j) | {"expected": "crimson"} for j in range(i, i + step)]
+        (tmp_path / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        result = add_cases(load(tmp_path), tmp_path / "more.jsonl", joins=i > 600)
+    split = read_data(load(tmp_path)).split
+    assert result.by_label and [len(ids) for ids in split.additions] == [30]
+    assert (len(split.test), len(split.chosen), result.n_test) == (len(before.test) + 30, 6, len(before.test) + 36)
+    assert not set(split.by_label) & {one.id for one in split.test}
 
 
 def test_what_repeats_or_rewords_a_test_case_is_refused(tmp_path: Path) -> None:

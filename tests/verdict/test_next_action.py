@@ -10,7 +10,7 @@ import pytest
 from tests.verdict.planted import RUNGS, failures, project, ready, rung, with_rungs, worth_it
 
 from tuneworthy.config.ladder import Constraints, Economics
-from tuneworthy.ladder.record import CandidateResult
+from tuneworthy.ladder.record import CandidateResult, LabelBalance
 from tuneworthy.money.bills import Bill
 from tuneworthy.money.economics import SPREADING, cost_is_a_reason
 from tuneworthy.verdict import messages
@@ -420,6 +420,37 @@ def test_while_a_critical_recall_is_open_only_cases_of_that_label_are_added() ->
     assert "label `critical`" in step.why and "to the file of [cases]" not in step.why
     unresolved = [replace(one, score=0.87, recall=found) for one in rungs]
     assert "to the file of [cases]" in decide(project(*unresolved, **more)).next_action.why
+
+
+def test_a_critical_label_that_is_nowhere_is_corrected() -> None:
+    rungs = [replace(one, score=0.97) for one in RUNGS if one.rung in {"baseline", "model"}]
+    more: dict[str, Any] = {"economics": BUSY["economics"], "critical": {"purple": 0.8}}
+    step = decide(project(*rungs, **more, label_cases={"ok": 190, "no": 9})).next_action
+    assert "Correct `task.critical`" in step.why and not step.command
+    assert "test cases with" in decide(project(*rungs, **more, label_cases={"ok": 190, "no": 9, "purple": 0})).next_action.why
+
+
+def test_a_score_that_is_not_shown_to_beat_the_frequent_answer_says_so() -> None:
+    rungs = [
+        replace(one, score=0.99, beats_majority=False, recall={"ok": 1.0, "fraud": 0.9})
+        for one in RUNGS
+        if one.rung in {"baseline", "model"}
+    ]
+
+    def told(target: float, share: float, **more: Any) -> Verdict:
+        balance = LabelBalance(label="ok", share=share, n=100, score=share, rarest=1 - share)
+        counts = {"ok": 180, "fraud": 60}
+        return decide(
+            project(*rungs, target=target, balance=balance, label_cases=counts, economics=BUSY["economics"], **more)
+        )
+
+    easy, near = told(0.9, 0.97), told(0.985, 0.98)
+    assert "`task.critical`" in easy.next_action.why and "cases add" not in easy.next_action.why
+    assert "most frequent answer" in easy.reasons[0] and "may or may not" not in easy.reasons[0]
+    assert "cases add" in near.next_action.why and near.next_action.chance_to_settle < module.SURE
+    assert easy.options[0].target == "unresolved" == near.options[0].target
+    named = [told(0.9, 0.97, critical={label: 0.5}).options[0].target for label in ("ok", "fraud")]
+    assert named == ["unresolved", "met"]
 
 
 def test_the_traffic_comes_first_of_steps_together() -> None:

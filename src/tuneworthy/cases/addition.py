@@ -5,6 +5,7 @@ training rows stay as they are, and no copy crosses the split.
 """
 
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from tuneworthy.cases.contamination import find_overlaps
@@ -13,12 +14,16 @@ from tuneworthy.cases.near_duplicates import group_near_duplicates
 from tuneworthy.cases.normalize import normalise, question_of
 from tuneworthy.cases.readers.reader import read_cases
 from tuneworthy.cases.splits import fingerprint
+from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.cases.writer import case_row, json_lines
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.text import count, plural
 from tuneworthy.types import Case, Cases, Ids, Texts, frozen
+
+# One-sided errors of the shares of a label among drawn and added cases, where it is said that they differ.
+CHANCE = 0.01
 
 
 @frozen
@@ -30,16 +35,23 @@ class AddedCases:
         repeated: Ids of cases with the question of a present case.
         overlapping: Ids of cases that reword a case, have the group of a dev case or overlap an example.
         n_test: Test cases now; None before the first run, which draws them.
+        by_label: Whether a critical label is so frequent among the added cases that they count for recall only.
     """
 
     added: Ids
     repeated: Ids
     overlapping: Ids
     n_test: int | None = None
+    by_label: bool = False
 
 
 def add_cases(
-    project: Project, source: Path | None = None, inputs: Texts = (), expected: str | None = None
+    project: Project,
+    source: Path | None = None,
+    inputs: Texts = (),
+    expected: str | None = None,
+    *,
+    joins: bool = False,
 ) -> AddedCases:
     """Add the cases of a file, and those that the project's own file has gained, to test.
 
@@ -50,6 +62,7 @@ def add_cases(
         source: A file of labelled cases in any format that is read.
         inputs: Its columns of the question; recognised if empty.
         expected: Its column of the right answer; recognised if None.
+        joins: Whether they join the cases that were added last, which no run has measured.
 
     Raises:
         UserError: The file is wrong, a case has no label, or the project's file takes no rows.
@@ -70,18 +83,35 @@ def add_cases(
     added = [case for case in candidates if case.id not in overlapping]
     if rows := [case for case in new if case.id not in overlapping]:
         _append(project.path(project.cases.path), rows)
-    ids = tuple(case.id for case in added)
+    ids, by_label = tuple(case.id for case in added), False
     if added and dataset.stored:
-        base = dataset.settled()
+        from tuneworthy.stats.intervals import lower_bound, upper_bound
+
+        base, cases = dataset.settled(), (*dataset.split.test, *added)
+        earlier = base.additions[: len(base.additions) - joins]
+        joined = (*chain(*base.additions[len(earlier) :]), *ids)
+        before, now = (label_counts(case for case in cases if (case.id in joined) is late) for late in (False, True))
+        by_label = any(
+            lower_bound(now.get(label, 0), max(1, sum(now.values())), CHANCE)
+            > upper_bound(before.get(label, 0), max(1, sum(before.values())), CHANCE)
+            for label in project.task.critical
+        )
         prints = tuple(sorted([*base.test, *map(fingerprint, added)], key=lambda entry: entry.id))
         groups = {case.id: case.group for case in group_near_duplicates(added)[0] if case.group}
-        stored = replace(base, test=prints, additions=(*base.additions, ids), groups={**(base.groups or {}), **groups})
+        stored = replace(
+            base,
+            test=prints,
+            additions=(*earlier, *[joined] * (not by_label)),
+            by_label=(*base.by_label, *joined * by_label),
+            groups={**(base.groups or {}), **groups},
+        )
         Folder(project.root).write("split", stored)
     return AddedCases(
         added=ids,
         repeated=tuple(repeated),
         overlapping=tuple(sorted(overlapping)),
-        n_test=len(dataset.split.test) + len(added) if dataset.stored else None,
+        n_test=len(dataset.split.asked) + len(added) if dataset.stored else None,
+        by_label=by_label,
     )
 
 
@@ -102,9 +132,9 @@ def _new_cases(given: Cases, known: Cases) -> tuple[list[Case], list[str]]:
 def _overlapping(dataset: Dataset, candidates: Cases) -> set[str]:
     """Return the ids of the candidates that copy a case, have the group of a dev case, or overlap an example in use."""
     split, left = dataset.split, dataset.contamination.dev_test.rows
-    among, ids = (*left, *split.test, *candidates), {case.id for case in left}
+    among, ids = (*left, *split.asked, *candidates), {case.id for case in left}
     groups = {case.group for case in (*left, *dataset.cases) if case.id in ids} - {None}
-    copies = [hit for side in (left, split.test) for hit in find_overlaps(candidates, side, among=among).dropped]
+    copies = [hit for side in (left, split.asked) for hit in find_overlaps(candidates, side, among=among).dropped]
     refused = {candidates[hit.row].id for hit in copies if hit.reason != "group"}
     refused |= {case.id for case in candidates if case.group in groups}
     waiting = {case.id for case in candidates}
@@ -126,5 +156,4 @@ def _append(path: Path, cases: Cases) -> None:
             hint="Append the rows to this file yourself, then run `tuneworthy cases add` without a file.",
         )
     content = path.read_bytes()
-    lines = [*json_lines(map(case_row, cases))]
-    write_atomic(path, content + (b"" if content.endswith(b"\n") else b"\n") + b"".join(lines))
+    write_atomic(path, b"".join([content, b"\n" * (not content.endswith(b"\n")), *json_lines(map(case_row, cases))]))

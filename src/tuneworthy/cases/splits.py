@@ -82,6 +82,7 @@ class Draw:
         counts: Numbers by name, for reports.
         reasons: The method of the draw, in words.
         additions: Ids of the test cases that each `cases add` added.
+        by_label: Ids of added cases that were chosen by their label: they count for its recall only.
     """
 
     origin: Literal["examples", "cases"]
@@ -90,6 +91,7 @@ class Draw:
     counts: NamedInts = field(default_factory=dict)
     reasons: TextTuple = ()
     additions: tuple[Ids, ...] = ()
+    by_label: Ids = ()
 
     @property
     def facts(self) -> JsonObject:
@@ -128,7 +130,8 @@ class Split(Draw):
 
     Attributes:
         dev: Dev cases, sorted by id.
-        test: Test cases, sorted by id.
+        test: Test cases, sorted by id, without those of `by_label`.
+        chosen: The cases of `by_label`.
         shots: Examples that are neither dev nor set aside.
         dev_shots: The dev cases as examples, if there are too few examples: each has its case's source as group, and
             no case is among its own shots.
@@ -139,6 +142,7 @@ class Split(Draw):
     test: tuple[Case, ...]
     shots: Examples
     dev_shots: tuple[Example, ...] = ()
+    chosen: tuple[Case, ...] = ()
     kind: Kind
 
     @property
@@ -148,6 +152,10 @@ class Split(Draw):
     @property
     def pool(self) -> Examples:
         return (*self.shots, *self.dev_shots) if self.dev_shots else self.shots
+
+    @property
+    def asked(self) -> tuple[Case, ...]:
+        return (*self.test, *self.chosen)
 
     @property
     def effective_groups(self) -> float:
@@ -184,7 +192,7 @@ class Split(Draw):
         dev_pool = known if from_cases else _dev_pool(some_of(pool, taken), kind)
         try:
             dev = tuple(dev_pool[entry.id] for entry in stored.dev)
-            test = tuple(known[entry.id] for entry in stored.test)
+            asked = {entry.id: known[entry.id] for entry in stored.test}
         except KeyError as error:
             raise UserError(
                 f"The stored split uses the case or example {error.args[0]}, which no longer exists.",
@@ -195,7 +203,8 @@ class Split(Draw):
             ) from None
         return cls(
             dev=dev,
-            test=test,
+            test=tuple(case for case in asked.values() if case.id not in stored.by_label),
+            chosen=tuple(map(asked.__getitem__, stored.by_label)),
             shots=some_of(pool, others(pool, taken)),
             kind=kind,
             **stored.facts,

@@ -38,6 +38,7 @@ from tuneworthy.cli.options import (
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.commands.case_answers import CaseAnswers, Failures, open_answers
+from tuneworthy.ladder.comparison_plan import is_measured
 from tuneworthy.store import Folder
 from tuneworthy.text import count
 from tuneworthy.trust import own_path
@@ -129,7 +130,7 @@ def add(source: Path | None, inputs: Texts, expected: str | None, root: Path) ->
     """
     project = load(root)
     with Folder(project.root).lock(note):
-        result = add_cases(project, source, inputs, expected)
+        result = add_cases(project, source, inputs, expected, joins=not is_measured(Folder(project.root)))
     print_result(result, _show_added, result, source)
 
 
@@ -138,7 +139,8 @@ def _show_added(result: AddedCases, source: Path | None) -> None:
     if n_test is None:
         say(f"{added} added. The first run draws the test set. Next: tuneworthy check")
     elif result.added:
-        say(f"{added} added. The test set has {n_test} cases. Next: tuneworthy run")
+        recall = " for the recall of critical labels only" * result.by_label
+        say(f"{added} added{recall}. The test set has {n_test} cases. Next: tuneworthy run")
     else:
         say(f"No case was added. The test set has {n_test} cases.")
     if result.repeated:

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from tuneworthy.cases.splits import Split, StoredSplit
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
+from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.task_info import TaskInfo
 from tuneworthy.providers.prices import price_for
 from tuneworthy.retrieval.library import documents_path
@@ -50,6 +51,13 @@ def write_comparisons(folder: Folder, plan: ComparisonPlan) -> None:
     folder.write(NAME, asdict(plan))
     if (split := folder.read("split", StoredSplit)) is not None:
         folder.write("split", replace(split, comparisons=len(plan.spent)))
+
+
+def is_measured(folder: Folder) -> bool:
+    """Return whether a run, or a comparison on test, has used the cases that were added last."""
+    split, record, plan = folder.read("split", StoredSplit), read_record(folder), read_comparisons(folder)
+    times, seen = len(split.additions) if split else 0, record.split.additions if record else 0
+    return seen >= times or any(name.endswith(f"+{times}") for name in (*plan.added, *plan.spent))
 
 
 def slot_name(rung: str, split: Split) -> str:

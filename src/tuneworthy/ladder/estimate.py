@@ -186,7 +186,7 @@ class _Estimating:
             self._work(judge, answers)
         minutes = sum(work.seconds for work in self.used.values()) / 60
         if self.library and "retrieval" in rungs:
-            for name, use in self.library.use(len(self.split.dev), len(self.split.test), N_CASES + 1).items():
+            for name, use in self.library.use(len(self.split.dev), len(self.split.asked), N_CASES + 1).items():
                 self.used[name] = Work(*use)
         return Estimate(
             calls=sum(work.calls for work in self.used.values()),
@@ -246,7 +246,7 @@ class _Estimating:
             for n, head in schedule(len(asked), len(split.dev)):
                 heads[:n] = [head] * n
             heads[0] = len(split.dev)  # whether the winner is ahead of the best so far is seen on all of dev
-        heads[0] += len(split.test) * max(repeats_of(self.project, one) for one in candidates)
+        heads[0] += len(split.asked) * max(repeats_of(self.project, one) for one in candidates)
         timed = [min(N_CASES + 1, len(split.dev) + len(split.test)), *[0] * len(asked)]
         loads = [(one, float(n), alone) for one, n, alone in zip(asked, heads, timed, strict=False)]
         return loads + [(replace(winner, model=model), float(n), 0) for model, n in proposal.more_calls.items()]

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import permutations
 
@@ -66,6 +66,7 @@ class Measurement(ScoredAnswers):
         violated: The constraint that it breaks, in words; "" without one.
         beats_majority: Whether it is shown to beat always giving the most frequent answer; None without a frequent
             answer.
+        recall: Of each label, on the cases that were chosen by it as well; empty for other tasks.
     """
 
     rung: str
@@ -75,6 +76,7 @@ class Measurement(ScoredAnswers):
     latency: Latency
     violated: str = ""
     beats_majority: bool | None = None
+    recall: NamedFloats = field(default_factory=dict)
 
     @property
     def score(self) -> float:
@@ -112,9 +114,11 @@ async def measure_on_test(
     Returns:
         The record with all that was measured, and the measurement.
     """
-    test = session.split.test
-    traces = await session.ask(variant, test, repeats=repeats_of(session.project, variant))
-    repeats = len(traces) // len(test)
+    test, asked = session.split.test, session.split.asked
+    traces = await session.ask(variant, asked, repeats=repeats_of(session.project, variant))
+    repeats = len(traces) // len(asked)
+    recall = await recall_of(session, asked, traces) if session.task.kind == "label" else {}
+    traces = traces[: len(test) * repeats]
     num, den, scores = await session.score(traces, test)
     n_lost = sum(bool(score.unscored) for score in scores)
     if session.judging:
@@ -122,7 +126,7 @@ async def measure_on_test(
     limits, model = session.project.constraints, session.models[variant.model]
     latency = await measure_latency(partial(_time, session, variant), [*dev, *test], limits=limits)
     means = usage(traces)
-    record = replace(record, n=len(test), repeats=repeats, **asdict(means))
+    record = replace(record, n=len(test), repeats=repeats, recall=recall, **asdict(means))
     trial = Measurement(
         rung=record.rung,
         variant=variant,
@@ -130,6 +134,7 @@ async def measure_on_test(
         num=num,
         den=den,
         unscored=math.ceil(n_lost / repeats),
+        recall=recall,
         cost=bill_of(session.project, record, variant).running(session.project.economics),
         latency=latency,
         violated=violation(
@@ -260,19 +265,12 @@ def meets_target(session: Session, one: Measurement) -> bool:
     if task.target is None or size is None or few or one.beats_majority is False:
         return False
     options = 1 + len(rungs_with_comparisons(session.project, session.split, session.task))
-    n, recall = label_counts(session.split.test), recall_of(session, one) if task.critical else {}
-    reached = all(
-        label in recall
+    n, times = label_counts(session.split.asked), len(session.split.additions)
+    return target_status(score, size, task.target, task.margin, options=options, additions=times) == "met" and all(
+        label in one.recall
         and label in n
-        and lower_bound(round(recall[label] * n[label]), n[label], 0.05 / options) >= needed
+        and lower_bound(round(one.recall[label] * n[label]), n[label], 0.05 / options) >= needed
         for label, needed in task.critical_recall.items()
-    )
-    return (
-        reached
-        and target_status(
-            score, size, task.target, task.margin, options=options, additions=len(session.split.additions)
-        )
-        == "met"
     )
 
 
@@ -428,14 +426,15 @@ def beats_constant(session: Session, trial: Measurement, constant: Pair) -> bool
     return compare(*both, alpha=0.05, seed=session.project.split.seed).better
 
 
-def recall_of(session: Session, trial: Measurement) -> NamedFloats:
-    labels = ["".join(accepted(case.expected)[:1]) if case.expected is not None else "" for case in session.split.test]
-    scored = ~(np.isnan(trial.num) | np.isnan(trial.den))
+async def recall_of(session: Session, cases: Cases, traces: Traces) -> NamedFloats:
+    labels = ["".join(accepted(case.expected)[:1]) if case.expected is not None else "" for case in cases]
+    num, den, _ = await session.score(traces, cases)
+    scored = ~(np.isnan(num) | np.isnan(den))
     recall = {}
     for label in sorted(set(labels) - {""}):
         rows = scored & np.array([one == label for one in labels])
-        if total := float(trial.den[rows].sum()):
-            recall[label] = float(trial.num[rows].sum()) / total
+        if total := float(den[rows].sum()):
+            recall[label] = float(num[rows].sum()) / total
     return recall
 
 

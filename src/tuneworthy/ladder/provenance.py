@@ -36,7 +36,7 @@ def provenance(
         examples: Hash of the shot pool.
         library: The documents, or None.
     """
-    sides = (split.dev, split.test)
+    sides = (split.dev, split.asked)
     return Provenance(
         tuneworthy=__version__,
         seed=project.split.seed,

@@ -47,7 +47,6 @@ from tuneworthy.ladder.measurement import (
     measure_on_test,
     meets_target,
     on_cases,
-    recall_of,
     with_decision,
     wrong_answers,
 )
@@ -498,11 +497,11 @@ class LadderRun:
         record, trial = await measure_on_test(self.session, record, winner, self.dev)
         if trial.unscored == len(trial.num):
             return _failed(record, trial.traces)
-        if self.balance is not None:
-            record = replace(record, recall=recall_of(self.session, trial))
         if self.constant is not None:
-            trial = replace(trial, beats_majority=beats_constant(self.session, trial, self.constant))
-            record = replace(record, beats_majority=trial.beats_majority)
+            record = replace(record, beats_majority=beats_constant(self.session, trial, self.constant))
+            frequent = {self.balance.label} if self.balance else set[str]()
+            if self.session.project.task.critical_recall.keys() <= frequent:  # the recall of others shows it as well
+                trial = replace(trial, beats_majority=record.beats_majority)
         self.trials[name] = trial
         if name == TEACHER:
             return replace(

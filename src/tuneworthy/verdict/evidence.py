@@ -295,7 +295,7 @@ class Evidence:
         differences: Of every two rungs that were measured on test.
         distinct_differences: The same on the test cases without a near-duplicate in what an option learned from.
         balance: The most frequent label; None for other tasks.
-        label_cases: Test cases of each label; empty for other tasks.
+        label_cases: Test cases of each label of cases and examples; empty for other tasks.
         critical: Label to the recall that an option needs to meet the target.
         style_grader: Whether the primary grader judges style.
         preferences: Whether there are pairs or ratings of answers.
@@ -396,7 +396,7 @@ class Evidence:
     @property
     def one_label(self) -> bool:
         """Whether all test cases have the same label, so that one answer is always right."""
-        return len(self.label_cases) == 1
+        return sum(map(bool, self.label_cases.values())) == 1
 
     @property
     def labels_in_doubt(self) -> bool:
@@ -516,12 +516,21 @@ class Evidence:
         )
         return (
             "unresolved"
-            if status == "met" and rung.beats_majority is False
+            if status == "met" and self.to_beat(rung)
             else min(
                 [status, *[self.recall_of(rung, label, options) for label in self.critical]],
                 key=("missed", "unresolved", "met").index,
             )
         )
+
+    def to_beat(self, rung: RungEvidence) -> float:
+        """Return the score of always giving the most frequent answer, if it is not shown that an option beats that.
+
+        0 where it is shown, or another critical label has to be found; its own score where that score is not known.
+        """
+        if rung.beats_majority is not False or self.critical.keys() - {self.balance.label if self.balance else ""}:
+            return 0.0
+        return self.balance.score if self.balance else rung.score or 0.0
 
     def recall_of(self, rung: RungEvidence, label: str, options: int = 1) -> Target:
         """Say whether the recall of a critical label is reached, by its one-sided bound at 0.05 / `options`."""

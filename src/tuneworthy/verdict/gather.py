@@ -164,13 +164,13 @@ def evidence_of(
 
 
 def _with_data(evidence: Evidence, data: TaskData) -> Evidence:
-    split = data.split
+    split, counts = data.split, label_counts(data.split.asked)
     return replace(
         evidence,
         kind=data.task.kind,
         answers_open=answers_open(data),
         n_test=len(split.test),
-        label_cases=label_counts(split.test) if data.task.kind == "label" else {},
+        label_cases={**dict.fromkeys(data.task.labels, 0), **counts} if data.task.kind == "label" else {},
         additions=len(split.additions),
         n_groups=split.effective_groups,
         overlaps=overlaps_left(data),

@@ -351,11 +351,11 @@ class _Steps:
         evidence = self.evidence
         if rung in evidence.left_out or (rung in evidence.rungs and evidence.rungs[rung].blocked):
             return False
-        if rung == "model":
-            return evidence.other_models > 0
-        if rung == "retrieval":  # to compare a search again that was measured shows nothing new
-            return evidence.search is None and evidence.documents
-        return rung != "prompt" or not lacks_shots(self.gates)
+        return {
+            "model": evidence.other_models > 0,
+            "retrieval": evidence.search is None and evidence.documents,  # measured again it shows nothing new
+            "prompt": not lacks_shots(self.gates),
+        }.get(rung, True)
 
     def _run(self, some: FactNames) -> Offer:
         rungs = list(dict.fromkeys(map(self._rung_for, some)))
@@ -521,11 +521,15 @@ class _Steps:
         """Offer to add test cases, or to change a target that is so near that many cases may not settle it."""
         evidence, moving = self.evidence, [fact for fact in unknown if fact[0] == "meets"]
         for fact in moving:
-            yield from self._cases_of_label(fact)
+            yield from self._cases_of_label(fact, unknown)
         moving = [fact for fact in moving if not self._open_recalls(fact)]  # other cases settle no recall
         often = evidence.additions >= MAX_ADDITIONS
         if evidence.target is None or not moving or (often and _good_enough(self.facts)):
             return
+        if easy := [one for one in moving if evidence.to_beat(self._rung(one[1])) >= evidence.target]:
+            why = "Set `task.critical`, another grader or a higher `task.target`: the most frequent answer will do."
+            yield _step(why, easy, most=UNLIKELY)
+            moving = [fact for fact in moving if fact not in easy]
         tested = [rung for rung in evidence.rungs.values() if rung.tested]
         # Where a judge grades, further cases say nothing before people rate the answers to them.
         rating = 0.0 if evidence.judge is None else len(tested) * MINUTES_PER_RATING
@@ -551,7 +555,7 @@ class _Steps:
             )
             yield _step(next(met, OTHER_TARGET), near)
 
-    def _cases_of_label(self, fact: FactName) -> Iterator[Offer]:
+    def _cases_of_label(self, fact: FactName, unknown: FactNames) -> Iterator[Offer]:
         """Offer to add cases of a critical label, as many as show the recall that was measured to be enough."""
         evidence, rung = self.evidence, self._rung(fact[1])
         for label in self._open_recalls(fact):
@@ -560,24 +564,22 @@ class _Steps:
             more = next(enough, n + 100) - n
             minutes = more * MINUTES_PER_CASE
             why = f"Add {more} test cases with the label `{label}` (about {minutes:.0f} min of labelling)."
-            yield replace(_step(why, [], minutes, command="tuneworthy cases add"), chances={fact: (0.6, 0.2)})
+            step, facts = _step(why, [], minutes, command="tuneworthy cases add"), [fact]
+            if label not in evidence.label_cases:
+                step = _step(f"Correct `task.critical`: no case or example has the label `{label}`.", [])
+                facts = [one for one in unknown if one[0] == "meets"]
+            yield replace(step, chances=dict.fromkeys(facts, (0.6, 0.2)))
 
     def _open_recalls(self, fact: FactName) -> list[str]:
         """Return the critical labels that leave open whether an option meets the target."""
         evidence, rung = self.evidence, self._rung(fact[1])
-        options = evidence.n_options
-        return [one for one in evidence.critical if evidence.recall_of(rung, one, options) == "unresolved"]
+        return [one for one in evidence.critical if evidence.recall_of(rung, one, evidence.n_options) == "unresolved"]
 
     def _chance_with(self, more: int, fact: FactName) -> Bounds:
         evidence, rung = self.evidence, self._rung(fact[1])
         if rung.score is None or rung.n_effective is None or evidence.target is None:
             return 0.3, 0.3
-        return chance_of_status(
-            rung.score,
-            rung.n_effective,
-            max(1, round(more * rung.n_effective / max(1, rung.n))),
-            evidence.target,
-            evidence.margin,
-            options=evidence.n_options,
-            additions=evidence.additions,
-        )
+        n = max(1, round(more * rung.n_effective / max(1, rung.n)))
+        chance = partial(chance_of_status, rung.score, rung.n_effective, n, additions=evidence.additions)
+        met, missed = chance(evidence.target, evidence.margin, options=evidence.n_options)
+        return min(met, chance(evidence.to_beat(rung), 0.0)[0]), missed

@@ -303,6 +303,9 @@ def target_open(case: Deliberation, subject: str) -> str:
             found = f"{rung.recall.get(label, 0.0):.1%} of {n} test cases" if n else "no test case has this label"
             return f"Whether {subject} finds at least {needed:.1%} of the critical label `{label}` is open: {found}."
     score = rung.score_on(evidence.n_test)
+    if (bar := evidence.to_beat(rung)) and (rung.score or 0.0) >= case.target:
+        easy = ", which is enough for the target" * (bar >= case.target)
+        return f"{subject} scores {score}. It is not shown to beat always giving the most frequent answer{easy}."
     return f"{subject} scores {score}, so it may or may not meet the target of {case.target:.1%}."
 
 

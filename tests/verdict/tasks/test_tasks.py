@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from tests.verdict.tasks.scripted_task import HandMade, Scripted, ask, share
 
+from tuneworthy.cli import invoke
+
 # Whole ladders; tests/frozen runs the same tasks in the default suite.
 pytestmark = pytest.mark.slow
 
@@ -362,3 +364,22 @@ def test_a_classical_baseline_that_is_as_good_is_taken_home(tmp_path: Path, caps
 def test_fewer_than_fifty_cases_decide_nothing(tmp_path: Path, capsys: Capture) -> None:
     told = ask(made(tmp_path, CONFUSED, n=40), capsys)
     assert (told.outcome, told.verdict["reason_code"]) == ("undecided", "gate_test_set")
+
+
+def test_cases_that_were_chosen_by_their_label_change_its_recall_and_no_score(tmp_path: Path, capsys: Capture) -> None:
+    misses = share(0.3, "missed")
+    today = Scripted(answers=lambda i: "ok" if misses(i) else fraud(i))
+    task = made(tmp_path, {"today": today}, truth=fraud, n=900, n_examples=0, task={"target": 0.9, "critical": "LATER"})
+    settings, cases = task.root / "tuneworthy.toml", task.root / "cases.jsonl"
+    settings.write_text(settings.read_text().replace('"LATER"', "{ fraud = 0.5 }"))
+    rows = cases.read_text().splitlines(keepends=True)
+    cases.write_text("".join(rows[:200]))
+    before = ask(task, capsys, probe=False, rungs=["baseline"]).option("baseline/today")
+    with cases.open("a") as file:
+        file.writelines(row for row in rows[200:] if json.loads(row)["expected"] == "fraud")
+    assert invoke(["cases", "add", "--project", str(task.root)]) == 0
+    after = ask(task, capsys, probe=False, rungs=["baseline"])
+    assert after.option("baseline/today") | {"target": 0, "p95_ms": 0} == before | {"target": 0, "p95_ms": 0}
+    record = json.loads((task.root / ".tuneworthy/run.json").read_text())
+    assert before["target"] == "unresolved" and after.option("baseline/today")["target"] == "met"
+    assert record["split"]["additions"] == 0 and record["n_test"] == record["rungs"][0]["n"] == 100

@@ -102,7 +102,7 @@ class StoredAnswers:
     def __init__(self, session: Session, record: RunRecord | None) -> None:
         self.session = session
         self._record = record
-        sides = {"unused": session.data.cases, "test": session.split.test, "dev": session.split.dev}
+        sides = {"unused": session.data.cases, "test": session.split.asked, "dev": session.split.dev}
         self._sides = {case.id: side for side, cases in sides.items() for case in cases}
         self._cases = {case.id: case for case in (*session.data.cases, *session.split.dev)}
 
