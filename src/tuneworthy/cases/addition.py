@@ -68,8 +68,9 @@ def add_cases(
         UserError: The file is wrong, a case has no label, or the project's file takes no rows.
     """
     dataset = read_dataset(project)
-    given = read_cases(source, input_column=inputs, expected_column=expected).cases if source else ()
-    new, repeated = _new_cases(given, dataset.cases)
+    new, repeated = _new_cases(
+        (read_cases(source, input_column=inputs, expected_column=expected).cases if source else ()), dataset.cases
+    )
     gained = set(dataset.changes.added)
     candidates = [*(case for case in dataset.cases if case.id in gained), *new]
     if unlabelled := [case.id for case in candidates if not case.labelled]:
@@ -98,14 +99,16 @@ def add_cases(
         )
         prints = tuple(sorted([*base.test, *map(fingerprint, added)], key=lambda entry: entry.id))
         groups = {case.id: case.group for case in group_near_duplicates(added)[0] if case.group}
-        stored = replace(
-            base,
-            test=prints,
-            additions=(*earlier, *[joined] * (not by_label)),
-            by_label=(*base.by_label, *joined * by_label),
-            groups={**(base.groups or {}), **groups},
+        Folder(project.root).write(
+            "split",
+            replace(
+                base,
+                test=prints,
+                additions=(*earlier, *[joined] * (not by_label)),
+                by_label=(*base.by_label, *joined * by_label),
+                groups={**(base.groups or {}), **groups},
+            ),
         )
-        Folder(project.root).write("split", stored)
     return AddedCases(
         added=ids,
         repeated=tuple(repeated),
@@ -142,8 +145,9 @@ def _overlapping(dataset: Dataset, candidates: Cases) -> set[str]:
     rows = dataset.contamination.cases.remaining
     while True:
         rest = {case.id: case for case in candidates if case.id not in refused}
-        overlaps = find_overlaps(rows, [*known, *rest.values()], among=dataset.examples)
-        hits = rest.keys() & {overlap.case_id for overlap in overlaps.dropped}
+        hits = rest.keys() & {
+            overlap.case_id for overlap in find_overlaps(rows, [*known, *rest.values()], among=dataset.examples).dropped
+        }
         if not hits:
             return refused
         refused |= hits

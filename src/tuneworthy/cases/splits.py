@@ -212,8 +212,11 @@ class Split(Draw):
 
 
 def fingerprint(case: Case) -> CaseFingerprint:
-    expected = "" if case.expected is UNLABELLED else content_hash(case.expected)
-    return CaseFingerprint(case.id, content_hash([case.input, list(case.messages), list(case.tools)]), expected)
+    return CaseFingerprint(
+        case.id,
+        content_hash([case.input, list(case.messages), list(case.tools)]),
+        ("" if case.expected is UNLABELLED else content_hash(case.expected)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,8 +414,13 @@ def _from_examples(
     from tuneworthy.cases.example_store import others, some_of, units_to_draw
 
     take = min(dev_size, int(MAX_DEV_SHARE * len(pool)))
-    drawn = draw(units_to_draw(pool, cases, kind, example_case), take, seed=seed, at_least=False)
-    taken = sorted({i for unit in drawn for i in unit.members})
+    taken = sorted(
+        {
+            i
+            for unit in draw(units_to_draw(pool, cases, kind, example_case), take, seed=seed, at_least=False)
+            for i in unit.members
+        }
+    )
     dev = [*_dev_pool(some_of(pool, taken), kind).values()]
     if not dev:
         raise UserError(

@@ -139,8 +139,10 @@ def _show_added(result: AddedCases, source: Path | None) -> None:
     if n_test is None:
         say(f"{added} added. The first run draws the test set. Next: tuneworthy check")
     elif result.added:
-        recall = " for the recall of critical labels only" * result.by_label
-        say(f"{added} added{recall}. The test set has {n_test} cases. Next: tuneworthy run")
+        say(
+            f"{added} added{' for the recall of critical labels only' * result.by_label}. "
+            f"The test set has {n_test} cases. Next: tuneworthy run"
+        )
     else:
         say(f"No case was added. The test set has {n_test} cases.")
     if result.repeated:

@@ -98,7 +98,9 @@ def cascade_barred(project: Project, task: TaskInfo) -> tuple[str, str]:
         return "a cascade needs a task whose answers are labels", "no_labels"
     if project.graders[0].type == "judge":
         return "a judge scores the answers, and a cascade needs a grader that compares labels", "judge"
-    prices = [price_for(project.models[name]) for name in project.answering if project.may_serve(name)]
-    if not any(price is not None and not price.free for price in prices):
+    if not any(
+        price is not None and not price.free
+        for price in [price_for(project.models[name]) for name in project.answering if project.may_serve(name)]
+    ):
         return "no model that may serve has a price, so a cascade saves nothing", "no_dearer_model"
     return "", ""

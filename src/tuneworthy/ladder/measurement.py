@@ -88,12 +88,14 @@ class Measurement(ScoredAnswers):
 def is_sampled(project: Project, variant: Variant) -> bool:
     """Return whether equal requests may get different answers."""
     config = project.models.get(variant.model)
-    fixed = (
-        variant.model.startswith(IN_PROCESS)
-        or (config is not None and config.repeatable)
-        or variant.output.kind == "ranked"
+    return (
+        not (
+            variant.model.startswith(IN_PROCESS)
+            or (config is not None and config.repeatable)
+            or variant.output.kind == "ranked"
+        )
+        and float(variant.decoding.get("temperature", 1.0)) > 0
     )
-    return not fixed and float(variant.decoding.get("temperature", 1.0)) > 0
 
 
 def repeats_of(project: Project, variant: Variant) -> int:
@@ -284,8 +286,11 @@ def _shown_before(session: Session, best: Measurement, trial: Measurement) -> Pa
     for times, alpha in earlier_levels(session, trial.rung, best.variant, trial.variant):
         later = {identity for ids in session.split.additions[times:] for identity in ids}
         first = np.array([case.id not in later for case in session.split.test])
-        groups = session.groups(session.split.test)
-        gain = compare(*_common(best, trial, groups, first), alpha=alpha, seed=session.project.split.seed)
+        gain = compare(
+            *_common(best, trial, session.groups(session.split.test), first),
+            alpha=alpha,
+            seed=session.project.split.seed,
+        )
         if gain.better:
             return gain
     return None
@@ -388,12 +393,13 @@ def balance_of(session: Session) -> LabelBalance | None:
     if not counts:
         return None
     label, n = counts.most_common(1)[0]
-    right = [case.expected is not None and label in accepted(case.expected) for case in session.split.test]
     return LabelBalance(
         label=label,
         share=n / counts.total(),
         n=counts.total(),
-        score=float(np.mean(right)),
+        score=float(
+            np.mean([case.expected is not None and label in accepted(case.expected) for case in session.split.test])
+        ),
         rarest=min(counts.values()) / counts.total(),
     )
 
@@ -416,21 +422,24 @@ async def constant_score(session: Session) -> Pair | None:
         right = [one is None if answer is None else answer[0] in (one or ()) for one in wanted]
         return np.array(right, dtype=float), np.ones(len(test))
     response = Response(text="".join(answer or ()), finish_reason="refusal" if answer is None else "stop")
-    traces = [Trace(case_id=case.id, variant_id="", repeat=0, messages=(), response=response) for case in test]
-    num, den, _ = await session.score(traces, test)
+    num, den, _ = await session.score(
+        [Trace(case_id=case.id, variant_id="", repeat=0, messages=(), response=response) for case in test], test
+    )
     return num, den
 
 
 def beats_constant(session: Session, trial: Measurement, constant: Pair) -> bool:
-    both = _common(replace(trial, num=constant[0], den=constant[1]), trial, session.groups(session.split.test))
-    return compare(*both, alpha=0.05, seed=session.project.split.seed).better
+    return compare(
+        *_common(replace(trial, num=constant[0], den=constant[1]), trial, session.groups(session.split.test)),
+        alpha=0.05,
+        seed=session.project.split.seed,
+    ).better
 
 
 async def recall_of(session: Session, cases: Cases, traces: Traces) -> NamedFloats:
     labels = ["".join(accepted(case.expected)[:1]) if case.expected is not None else "" for case in cases]
     num, den, _ = await session.score(traces, cases)
-    scored = ~(np.isnan(num) | np.isnan(den))
-    recall = {}
+    scored, recall = ~(np.isnan(num) | np.isnan(den)), dict[str, float]()
     for label in sorted(set(labels) - {""}):
         rows = scored & np.array([one == label for one in labels])
         if total := float(den[rows].sum()):
@@ -442,14 +451,16 @@ def confusion_of(session: Session, cases: Cases, traces: Traces) -> list[LabelCo
     if session.task.kind != "label":
         return []
     find = LabelFinder(session.task.labels)
-    pairs = Counter(
-        ("".join(accepted(case.expected)[:1]), answer[0] if len(answer) == 1 else "")
-        for case, answer in zip(cases, [find(trace.text) for trace in traces], strict=True)
-        if case.expected is not None
-    )
     return [
         LabelConfusion(expected=expected, answered=answered, n=n)
-        for (expected, answered), n in sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))
+        for (expected, answered), n in sorted(
+            Counter(
+                ("".join(accepted(case.expected)[:1]), answer[0] if len(answer) == 1 else "")
+                for case, answer in zip(cases, [find(trace.text) for trace in traces], strict=True)
+                if case.expected is not None
+            ).items(),
+            key=lambda pair: (-pair[1], pair[0]),
+        )
     ]
 
 

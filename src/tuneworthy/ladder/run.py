@@ -499,8 +499,9 @@ class LadderRun:
             return _failed(record, trial.traces)
         if self.constant is not None:
             record = replace(record, beats_majority=beats_constant(self.session, trial, self.constant))
-            frequent = {self.balance.label} if self.balance else set[str]()
-            if self.session.project.task.critical_recall.keys() <= frequent:  # the recall of others shows it as well
+            if self.session.project.task.critical_recall.keys() <= (
+                {self.balance.label} if self.balance else set[str]()
+            ):  # the recall of others shows it as well
                 trial = replace(trial, beats_majority=record.beats_majority)
         self.trials[name] = trial
         if name == TEACHER:

@@ -598,19 +598,21 @@ def rungs_of(record: RunRecord, project: Project) -> dict[str, RungEvidence]:
             usd = usd if served is None else served
         model = project.models.get(name)
         hosted = model is not None and model.hosted
-        violated = row.violated or serving.violation(
-            project.constraints,
-            model=name,
-            hosted=hosted,
-            p95_ms=row.latency_p95_ms,
-            p95_interval=row.latency_p95_ci,
-            usd_per_1k=usd,
-        )
         known = {field.name: getattr(row, field.name) for field in fields(row)} | {
             "name": row.name or "",
             "score": None if row.status == "failed" else row.score,
             "usd_per_1k": own_usd,
-            "violated": violated,
+            "violated": (
+                row.violated
+                or serving.violation(
+                    project.constraints,
+                    model=name,
+                    hosted=hosted,
+                    p95_ms=row.latency_p95_ms,
+                    p95_interval=row.latency_p95_ci,
+                    usd_per_1k=usd,
+                )
+            ),
         }
         rungs[row.rung] = RungEvidence(
             **known, model=name, hosted=hosted, may_forward=model is not None and model.may_forward

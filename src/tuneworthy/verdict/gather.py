@@ -133,8 +133,13 @@ def evidence_of(
     system = ""
     with suppress(UserError):
         system = project.text(project.prompt.system) or ""
-    apart = [*data.cases, *(data.split.dev if data.split.origin == "examples" else ())] if data else []
-    training, forecast = training_of(project, Folder(project.root), run, apart, expect)
+    training, forecast = training_of(
+        project,
+        Folder(project.root),
+        run,
+        ([*data.cases, *(data.split.dev if data.split.origin == "examples" else ())] if data else []),
+        expect,
+    )
     version = latest_version(Folder(project.root))
     evidence = Evidence(
         target=project.task.target,

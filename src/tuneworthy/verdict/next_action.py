@@ -579,7 +579,12 @@ class _Steps:
         evidence, rung = self.evidence, self._rung(fact[1])
         if rung.score is None or rung.n_effective is None or evidence.target is None:
             return 0.3, 0.3
-        n = max(1, round(more * rung.n_effective / max(1, rung.n)))
-        chance = partial(chance_of_status, rung.score, rung.n_effective, n, additions=evidence.additions)
+        chance = partial(
+            chance_of_status,
+            rung.score,
+            rung.n_effective,
+            max(1, round(more * rung.n_effective / max(1, rung.n))),
+            additions=evidence.additions,
+        )
         met, missed = chance(evidence.target, evidence.margin, options=evidence.n_options)
         return min(met, chance(evidence.to_beat(rung), 0.0)[0]), missed

@@ -304,8 +304,10 @@ def target_open(case: Deliberation, subject: str) -> str:
             return f"Whether {subject} finds at least {needed:.1%} of the critical label `{label}` is open: {found}."
     score = rung.score_on(evidence.n_test)
     if (bar := evidence.to_beat(rung)) and (rung.score or 0.0) >= case.target:
-        easy = ", which is enough for the target" * (bar >= case.target)
-        return f"{subject} scores {score}. It is not shown to beat always giving the most frequent answer{easy}."
+        return (
+            f"{subject} scores {score}. It is not shown to beat always giving the most frequent answer"
+            f"{', which is enough for the target' * (bar >= case.target)}."
+        )
     return f"{subject} scores {score}, so it may or may not meet the target of {case.target:.1%}."
 
 
@@ -317,8 +319,10 @@ def could_meet(case: Deliberation, subject: str) -> str:
         "prompt": few.message if few else "",
         "retrieval": "" if case.evidence.documents else messages.DOCUMENTS_MISSING,
     }
-    runnable = [name for name in rungs if not missing.get(name)]
-    return join_sentences(_rungs_open(runnable), *(missing[name] for name in missing if name in rungs))
+    return join_sentences(
+        _rungs_open([name for name in rungs if not missing.get(name)]),
+        *(missing[name] for name in missing if name in rungs),
+    )
 
 
 def _rungs_open(rungs: Texts) -> str:
@@ -360,9 +364,10 @@ def limit_open(case: Deliberation, subject: str) -> str:
 
 
 def distil_open(case: Deliberation, subject: str) -> str:
-    options = [one for one in case.facts.options if one.option == subject or one.kind not in MADE_UP]
     return (
-        _latency_open(case.evidence, options)
+        _latency_open(
+            case.evidence, [one for one in case.facts.options if one.option == subject or one.kind not in MADE_UP]
+        )
         or "It has not been measured whether a smaller model meets the latency limit."
     )
 

@@ -130,8 +130,9 @@ class StoredAnswers:
         """
         case = self._case(word)
         side = self._sides[case.id]
-        wanted = [rung] if rung else [row.rung for row in self.record.rungs if row.variant]
-        rungs = [self._rung(name) for name in wanted]
+        rungs = [
+            self._rung(name) for name in ([rung] if rung else [row.rung for row in self.record.rungs if row.variant])
+        ]
         shown = CaseAnswers(case=case.id, side=side, question=case.text, expected=_plain(case))
         if side == "test" and not reveal_test:
             return replace(
