@@ -14,6 +14,7 @@ from scripts.simulations.truth import DECODING, PROMPTS, SHOTS, World
 
 from tuneworthy.ladder.bills import bills_of, smallest_usd
 from tuneworthy.ladder.classical_models import PREFIX
+from tuneworthy.ladder.comparison_plan import options_of, read_comparisons
 from tuneworthy.ladder.measurement import differences_on_test
 from tuneworthy.ladder.record import (
     CandidateResult,
@@ -269,7 +270,7 @@ def _record(session: SimulationSession, run: LadderRun) -> RunRecord:
         n_test=session.world.n_test,
         explored=True,
         alpha=0.005,
-        comparisons=ComparisonCount(0, 0),
+        comparisons=ComparisonCount(0, 0, options_of(read_comparisons(session.folder))),
         cost_usd=0.0,
         rungs=list(run.records.values()),
         best=run._best(),

@@ -31,6 +31,11 @@ LABELS = {padded_words(label) for label in ("withdraw_limit", "card", "card lost
         ("card", "The label is card lost.", "other"),
         ("card", "withdraw_limit or card", "other"),
         ("withdraw_limit", "Label: card", "other"),
+        ("58", "-58", "other"),
+        ("1.5", "15", "other"),
+        ("C", "C#", "other"),
+        ("5", "that is, after the whole sum is done, a total of 1.5", "unknown"),
+        ("-58", "that is, after the whole sum is done, a total of -58", "same"),
     ],
 )
 def test_an_answer_agrees_however_it_is_formatted(expected: Any, answer: str, agreement: str) -> None:

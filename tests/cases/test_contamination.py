@@ -20,9 +20,25 @@ from tuneworthy.types import Case, Example
 LONG = "I ordered a new card two weeks ago and it still has not arrived at my home address"
 
 
+@pytest.mark.parametrize("asks", [
+    ("How much is 1.5 percent of 200?", "How much is 15 percent of 200?"),
+    ("How do I sort a list in C?", "How do I sort a list in C#?"),
+    ("How much is 58 / 49 in all?", "How much is 58 - 49 in all?"),
+    ("How much is 20 - 78 in all?", "How much is 78 - 20 in all?"),
+])  # fmt: skip
+def test_a_sign_a_point_or_an_operator_tells_questions_and_answers_apart(asks: tuple[str, str]) -> None:
+    one, other = asks
+    rest = [example(f"Question {i} about topic {i * 7}?", f"answer {i}") for i in range(50)]
+    found = find_overlaps([example(other, "-58"), *rest], [case(one, "58")])
+    assert not found.dropped and all(hit.reason != "exact" for hit in found.hits)
+    assert group_near_duplicates([case(one, "58"), case(other, "-58")])[1] == 0
+    assert find_overlaps([example(one, "-58"), *rest], [case(one, "58")]).dropped
+
+
 @pytest.mark.parametrize(
     ("question", "row"),
     [
+        ("Pay 1,000 now?", "pay 1000 NOW"),
         ("Where is my card?", "  where IS my—card "),
         ("ﬁnal Ⅳ", "FINAL iv"),
         ("Straße", "STRASSE!"),

@@ -5,10 +5,15 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tuneworthy.ladder import comparisons
+from tuneworthy.ladder.comparison_plan import options_of
+from tuneworthy.ladder.measurement import with_recall
+from tuneworthy.ladder.record import RungRecord
 from tuneworthy.stats.comparisons import ComparisonPlan
+from tuneworthy.types import Case, RungStatus
 
 
 @pytest.fixture
@@ -39,3 +44,24 @@ def test_the_alpha_of_a_run_is_that_of_the_test_set_as_it_is_now(session: Any) -
     session.split.additions = [["a"]]
     comparisons.plan_comparisons(session)
     assert comparisons.planned_alpha(session) == pytest.approx(0.0025)
+
+
+def test_the_options_for_the_target_are_today_and_the_rungs_planned_first() -> None:
+    plan = ComparisonPlan().plan(["classical", "prompt", "fine_tune"])
+    assert options_of(plan) == options_of(plan.plan(["prompt", "model"])) == 3
+
+
+def test_the_recall_of_a_label_is_of_its_scored_cases() -> None:
+    test = [Case(id=str(number), input=str(number), expected="ab"[number % 2]) for number in range(8)]
+    groups = np.array([0, 1, 2, 1, 4, 5, 6, 7])
+    num = np.array([1, 1, np.nan, 1, 1, 0, np.nan, 1])
+    trial: Any = SimpleNamespace(num=num, den=np.where(np.isnan(num), np.nan, 1.0))
+
+    def recalls(groups: Any) -> tuple[Any, Any]:
+        session: Any = SimpleNamespace(split=SimpleNamespace(test=test), groups=lambda _: groups)
+        found = with_recall(session, RungRecord(rung="model", status=RungStatus.INCONCLUSIVE), trial)
+        return found.recall, found.recall_n
+
+    recall, n = recalls(None)
+    assert (recall, n) == ({"a": 1.0, "b": 0.75}, {"a": 2.0, "b": 4.0})
+    assert recalls(groups)[1]["b"] < 4.0  # two cases of `b` share a source

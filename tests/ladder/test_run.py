@@ -507,6 +507,7 @@ def test_a_run_until_the_target_is_whole_and_a_later_run_continues_it_as_if_it_h
     today = rung(stopped, "baseline")
     assert stopped.best == BestVariant("baseline", today.variant or "") and stopped.comparisons.made == 0
     gain = f"{100 * (1 - (today.score or 0.0)):.1f} points"
+    assert stopped.comparisons.options == stopped.options == stopped.comparisons.planned + 1  # without `fine_tune`
     assert err.count("Target met for $") == 1 and f"${today.cost_usd:.2f}" in err and gain in err
     assert "a month" in err  # today's bill, which another model may lower
     plan = read_comparisons(Folder(root))

@@ -10,6 +10,7 @@ import pytest
 import report_records as records
 
 from tuneworthy.config.project import load
+from tuneworthy.ladder.record import ComparisonCount
 from tuneworthy.report import findings, tables
 from tuneworthy.report.render import render_html
 from tuneworthy.report.run_report import document, method
@@ -48,6 +49,14 @@ def test_the_target_is_judged_by_the_one_sided_bounds() -> None:
     assert "is met" in met and "92.9%" in met  # Clopper-Pearson, 192 of 200
     assert "unresolved" in findings.target_sentence(records.classical_best())
     assert "is missed" in findings.target_sentence(replace(records.classical_best(), target=0.95))
+
+
+def test_the_target_is_judged_at_the_level_of_the_plan() -> None:
+    statuses = []
+    for options in (5, 500):
+        record = replace(records.plain(), target=0.91, margin=0.01, comparisons=ComparisonCount(5, 4, options))
+        statuses.append(findings.status_of(record, record.rungs[3]))
+    assert statuses == ["met", "unresolved"]
 
 
 def test_the_scores_of_a_judge_that_is_not_validated_leave_the_target_open() -> None:

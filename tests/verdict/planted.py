@@ -91,6 +91,7 @@ def project(*rungs: RungEvidence, **more: Any) -> Evidence:
         "best": adopted[-1] if adopted else "baseline",
         "alpha": 0.008,
         "n_test": N_TEST,
+        "options": max(1, sum(one.score is not None and one.rung != "fine_tune" for one in rungs)),
         "other_models": 1,
         "differences": differences(rungs, more.get("margin", 0.05)),
         "errors": (failures("unexplained", 50), failures("format", 10)),

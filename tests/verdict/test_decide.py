@@ -14,7 +14,14 @@ from tuneworthy.ladder.record import CandidateResult
 from tuneworthy.rules import Finding, Status
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.decide import decide
-from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, RungEvidence, SearchEvidence, best_eligible
+from tuneworthy.verdict.evidence import (
+    Evidence,
+    JudgeEvidence,
+    RungEvidence,
+    SearchEvidence,
+    best_eligible,
+    may_need_documents,
+)
 from tuneworthy.verdict.gates import GATES, NEVER_WAIVED, run_gates
 
 FINE_TUNE, DO_NOT, UNDECIDED = Outcome.FINE_TUNE, Outcome.DO_NOT_FINE_TUNE, Outcome.UNDECIDED
@@ -310,6 +317,47 @@ def test_fewer_than_twenty_effective_groups_claim_nothing() -> None:
     assert {gate.gate: gate.status for gate in decide(enough).gates}["test_set"] == "pass"
 
 
+def test_the_target_is_tested_at_the_level_of_the_plan_however_many_rungs_were_run() -> None:
+    today = rung("baseline", "baseline/small", 0.92, n=100, n_effective=100.0)
+    for options, status in ((1, "met"), (8, "unresolved")):
+        assert project(today, target=0.9, options=options).target_of(today) == status
+        tuned = replace(today, rung="fine_tune")
+        assert project(tuned, target=0.9, options=options).target_of(tuned) == "met"
+
+
+def test_the_recall_of_a_critical_label_counts_scored_cases_only() -> None:
+    wanted = {"critical": {"x": 0.9}, "label_cases": {"x": 60, "y": 1440}, "n_test": 1500}
+    strong = replace(MET, n=1500, n_effective=1500.0, unscored=30, recall={"x": 1.0})
+    statuses = [project(one := replace(strong, recall_n={"x": n}), **wanted).target_of(one) for n in (60.0, 28.0)]
+    assert statuses == ["met", "unresolved"]
+
+
+def test_a_constant_answer_that_does_not_beat_the_majority_misses_the_target() -> None:
+    constant = replace(MET, constant=True, beats_majority=False)
+    found = [with_rungs().target_of(one) for one in (constant, replace(constant, constant=False), MET)]
+    assert found == ["missed", "unresolved", "met"]
+
+
+def test_few_sources_show_no_difference_of_two_options() -> None:
+    for n_groups, shown in ((20.0, True), (19.9, False)):
+        evidence = worth_it(n_groups=n_groups)
+        found = evidence.difference(evidence.rungs["baseline"], evidence.rungs["model"])
+        assert (found is not None) is shown
+
+
+def test_copied_answers_are_better_than_no_option_unless_that_is_waived() -> None:
+    copies = rung("classical", "classical/nearest", 0.97, reason_code="better", compared_to="baseline/small")
+    for more, shown in (({}, False), ({"waivers": {"classical": "as wanted"}}, True), ({"kind": "label"}, True)):
+        evidence = with_rungs(copies, **({"kind": "free_text"} | more))
+        assert (("classical/nearest", "baseline/small") in evidence.better) is shown
+
+
+def test_documents_are_not_needed_where_an_option_meets_the_target() -> None:
+    assert may_need_documents(worth_it(answers_open=True))
+    assert not may_need_documents(with_rungs(MET, answers_open=True))
+    assert may_need_documents(with_rungs(MET, documents_named=True))
+
+
 def test_with_eight_options_at_target_less_margin_hardly_one_is_met() -> None:
     import numpy as np
 
@@ -317,6 +365,6 @@ def test_with_eight_options_at_target_less_margin_hardly_one_is_met() -> None:
     names = ["baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "a", "b"]
     for _ in range(300):
         rungs = {name: rung(name, name, float(rng.binomial(n, 0.85)) / n) for name in names}
-        evidence = replace(worth_it(), rungs=rungs)
+        evidence = replace(worth_it(), rungs=rungs, options=8)
         wrong += any(evidence.target_of(one) == "met" for one in rungs.values())
     assert wrong / 300 <= 0.05 + 2 * (0.05 * 0.95 / 300) ** 0.5

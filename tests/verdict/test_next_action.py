@@ -414,7 +414,8 @@ def test_options_of_one_model_are_one_draw_of_whether_they_meet_the_target() -> 
 
 def test_while_a_critical_recall_is_open_only_cases_of_that_label_are_added() -> None:
     found = {"ok": 1.0, "critical": 0.9}
-    rungs = [replace(one, score=0.97, recall=found) for one in RUNGS if one.rung in {"baseline", "model"}]
+    compared = [replace(one, recall_n={"critical": 10}) for one in RUNGS if one.rung in {"baseline", "model"}]
+    rungs = [replace(one, score=0.97, recall=found) for one in compared]
     more: dict[str, Any] = {"label_cases": {"ok": 190, "critical": 10}, "economics": BUSY["economics"]}
     step = decide(project(*rungs, critical={"critical": 0.8}, **more)).next_action
     assert "label `critical`" in step.why and "to the file of [cases]" not in step.why

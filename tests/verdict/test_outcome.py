@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from tuneworthy.money.serving import RunningCost
 from tuneworthy.verdict import outcome as outcome_module
 from tuneworthy.verdict.facts import TRUE_UNLESS_LISTED, DecisionFacts
-from tuneworthy.verdict.options import Option, best_unmet, best_within_bill, costs_at_most, recommend
+from tuneworthy.verdict.options import Option, best_unmet, best_within_bill, costs_at_most, is_saving, recommend
 from tuneworthy.verdict.outcome import completions, decided, open_facts
 
 TODAY = Option(option="today", rung="baseline", kind="today", usd_per_1k=1.0)
@@ -187,3 +188,20 @@ def test_the_highest_score_within_the_bill_needs_a_bill() -> None:
     same = replace(dear, usd_per_1k=1.0)
     assert best_within_bill([*options, same], lambda _: True, scored[0]) is same
     assert best_within_bill([replace(TODAY, usd_per_1k=None), *options[1:]], lambda _: True, None) is None
+
+
+def test_a_latency_that_was_not_measured_is_no_slow_one() -> None:
+    today = Option(option="today", rung="baseline", kind="today", usd_per_1k=1.0, score=0.97)
+    rival = Option(option="rival", rung="prompt", kind="variant", usd_per_1k=1.0, score=0.93, latency_p95_ms=30_000.0)
+    for p95, saves in ((None, False), (30_000.0, False), (60_000.0, True)):
+        mark = replace(today, latency_p95_ms=p95)
+        assert is_saving(rival, mark) is saves and not is_saving(mark, rival)
+        assert recommend([mark, rival], lambda _: True, frozenset()) is (rival if saves else mark)
+
+
+def test_without_traffic_a_server_or_upkeep_costs_more_than_an_answer_that_needs_neither() -> None:
+    hosted = Option(option="hosted", rung="model", kind="variant", usd_per_1k=1.0, running=RunningCost(usd_per_1k=1.0))
+    kept = replace(hosted, option="kept", running=RunningCost(usd_per_1k=0.5, upkeep_usd=100.0))
+    assert costs_at_most(hosted, kept, 2.0) and not costs_at_most(kept, hosted)
+    month = [replace(one, usd_per_month=usd) for one, usd in ((hosted, 1000.0), (kept, 600.0))]
+    assert costs_at_most(month[1], month[0])

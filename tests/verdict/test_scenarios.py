@@ -410,10 +410,13 @@ def targets(verdict: Verdict) -> tuple[str | None, ...]:
 
 def critical(n: int, found: int, **more: Any) -> Evidence:
     """Today's option never finds a critical label; another one finds it in `found` of `n` cases."""
+    cases = {"ok": 400 - n, "critical": n}
     return all_tried(
-        rung("baseline", "baseline/small", 0.973, status="reference", recall={"ok": 1.0, "critical": 0.0}),
-        rung("model", "model/strong", 0.98, recall={"ok": 0.98, "critical": found / n}),
-        label_cases={"ok": 400 - n, "critical": n},
+        rung(
+            "baseline", "baseline/small", 0.973, status="reference", recall={"ok": 1.0, "critical": 0.0}, recall_n=cases
+        ),
+        rung("model", "model/strong", 0.98, recall={"ok": 0.98, "critical": found / n}, recall_n=cases),
+        label_cases=cases,
         **({"critical": {"critical": 0.85}} | more),
     )
 

@@ -398,7 +398,8 @@ def test_cheaper_rungs_that_were_not_run_are_named_where_the_answer_is_ship(rung
 def test_a_tuned_model_must_find_a_critical_label_that_another_option_finds(found: float, wanted: Outcome) -> None:
     def recalls(**by_rung: float) -> Evidence:
         rungs = {
-            name: replace(one, recall={"x": by_rung.get(name, 0.0)}) for name, one in trained(target=0.6).rungs.items()
+            name: replace(one, recall={"x": by_rung.get(name, 0.0)}, recall_n={"x": 60})
+            for name, one in trained(target=0.6).rungs.items()
         }
         return replace(trained(target=0.6), rungs=rungs, critical={"x": 0.85}, label_cases={"x": 60, "y": 0})
 

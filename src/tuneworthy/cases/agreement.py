@@ -5,7 +5,7 @@ from collections.abc import Collection
 from functools import lru_cache
 from typing import Any, Literal
 
-from tuneworthy.cases.normalize import normalised_bytes, words
+from tuneworthy.cases.normalize import normalised_bytes, signed, words
 from tuneworthy.cases.task_kind import answer_text, parse_object
 from tuneworthy.types import UNLABELLED, CaseOrExample, Example, canonical
 
@@ -32,7 +32,7 @@ class ExpectedAnswer:
         several = isinstance(expected, list) and bool(expected) and not isinstance(expected[0], dict)
         texts = [answer_text(value) for value in (expected if several else [expected])] if self._known else []
         self.forms = {form_of(text) for text in texts}
-        self._words = [words(text) for text in texts]
+        self._words = [words(signed(text)) for text in texts]
 
     def agreement(self, row: CaseOrExample) -> Agreement:
         answer = answer_of(row)
@@ -43,7 +43,7 @@ class ExpectedAnswer:
         if any(form.startswith((b"{", b"[")) for form in self.forms):
             data = "".join(re.findall(r"[{\[].*[}\]]", answer, re.DOTALL))  # in a fence or among words
             return "same" if form_of(data) in self.forms else "other"
-        own = words(answer)
+        own = words(signed(answer))
         short = any(len(each) <= _SHORT for each in self._words)
         if short and len(own) <= _SHORT:
             return "same" if self._names_label(padded_words(answer)) else "other"
@@ -71,7 +71,7 @@ def answer_of(row: CaseOrExample) -> str:
 
 @lru_cache(maxsize=64)  # a row is compared with many cases in turn
 def form_of(text: str) -> bytes:
-    """Return the form that answers of one meaning share: JSON with sorted keys, and letters and digits."""
+    """Return the form that answers of one meaning share: JSON with sorted keys, and letters, digits and their signs."""
     value = parse_object(text)
     return normalised_bytes(text) if value is UNLABELLED else canonical(_plain(value))
 

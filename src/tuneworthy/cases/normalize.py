@@ -1,4 +1,4 @@
-"""Texts made comparable: for exact matches (letters and digits only) and as words for n-grams."""
+"""Texts made comparable: for exact matches (letters, digits and their signs only) and as words for n-grams."""
 
 import html
 import json
@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any
+
+import re2
 
 from tuneworthy.cases.formats.chats import turns_text
 from tuneworthy.cases.formats.columns import parsed
@@ -73,8 +75,23 @@ _MIXED = re.compile(rf"\w*{_CAPITAL.pattern}\w*")
 _ASCII = re.compile("[A-Za-z]")
 _UNSEEN = _FormatTable()
 _DROPPED = bytes(code for code in range(128) if not chr(code).translate(_EXACT))
-_LOWER = bytes(range(256)).lower()
 _ACCENT = re.compile("[\u0300-\u036f]")
+
+
+# Punctuation that is part of a number, a formula or a name (C#), and the symbols that stand for it: of a Unicode class
+# that `normalise` and `words` keep. The comma of thousands (1,000) is none.
+_MAY_SIGN = re.compile(r"[\d#*/]")
+_SIGNED = re.compile(
+    r"(?<=\d)[.:](?=\d)|(?<=\d),(?=\d)(?!\d{3}(?!\d))|(?<=\d)\s*[-‐‑‒–—−*/·×:]\s*(?=[\d(])|(?<=[\d)])\s*[-–−*/%](?!\w)|(?<=[\d)])\s*[*/%]|"
+    r"[*/]\s*(?=\d)|(?<!\w)[-‐‑‒–—−](?=[\d(])|(?<=\b[a-z])\s*[-–−*/]\s*(?=(?:\d|[a-z]\b))|"
+    r"\((?=\s*[-–−]?\d)|(?<=\d)\s*\)|(?<=[^\W\d])#(?!\w)"
+)
+# What a text holds, in UTF-8, wherever `_SIGNED` matches: without look-around, in linear time.
+_HOLDS_SIGN = re2.compile(
+    r"[\p{Nd})]<gap>[-‐‑‒–—−*/·×:%)]|\p{Nd}[.,:]\p{Nd}|[*/]<gap>\p{Nd}|[-‐‑‒–—−(]<gap>[-–−]?[\p{Nd}(]|"
+    r"[a-z]<gap>[-–−*/]|#".replace("<gap>", r"[\s\pZ\x{b}\x{1c}-\x{1f}\x{85}]*")
+)
+_SYMBOLS = str.maketrans("-‐‑‒–—−*×/.,:·%#()", "−−−−−−−∗∗÷∙∘∶∙∝♯⊂⊃", " \t\n")
 
 
 def plain(text: str) -> str:
@@ -103,20 +120,33 @@ def folded(text: str) -> str:
     return folds if folds.isascii() else unicodedata.normalize("NFKC", folds)
 
 
-def normalise(text: str) -> str:
-    """Return `text` after NFKC and case folding, without punctuation and white space.
+def signed(text: str) -> str:
+    """Return `text`, folded, with the punctuation of numbers, formulas and names as symbols that normalising keeps.
 
-    >>> normalise("Where is my card?!") == normalise("  where is MY CARD")
-    True
+    >>> signed("Is 1.5 - 3*4 in C#?"), signed("Well-known, and/or: e.g. 3.")
+    ('is 1∙5−3∗4 in c♯?', 'well-known, and/or: e.g. 3.')
+    """
+    text = folded(text)
+    if not _MAY_SIGN.search(text) or not _HOLDS_SIGN.search(text.encode("utf-8", "replace")):
+        return text
+    return _SIGNED.sub(lambda sign: sign[0].translate(_SYMBOLS), text)
+
+
+def normalise(text: str) -> str:
+    """Return `text` after NFKC and case folding, without white space and punctuation but signs (see `signed`).
+
+    >>> normalise("Where is my card?!") == normalise("  where is MY CARD"), normalise("1.5") == normalise("15")
+    (True, False)
     """
     return normalised_bytes(text).decode("utf-8", "surrogatepass")
 
 
 def normalised_bytes(text: str) -> bytes:
     """Return `normalise(text)` in UTF-8; what to hash."""
+    text = signed(text)
     if text.isascii():
-        return text.encode().translate(_LOWER, _DROPPED) or text.strip().encode()
-    kept = folded(text).translate(_EXACT)
+        return text.encode().translate(None, _DROPPED) or text.strip().encode()
+    kept = text.translate(_EXACT)
     if not kept.isascii():
         kept = unicodedata.normalize("NFKC", kept)  # characters may combine once a space is removed
     return (kept or text.strip()).encode("utf-8", "surrogatepass")

@@ -60,6 +60,11 @@ def is_measured(folder: Folder) -> bool:
     return seen >= times or any(name.endswith(f"+{times}") for name in (*plan.added, *plan.spent))
 
 
+def options_of(plan: ComparisonPlan) -> int:
+    """Return how many options without training may be tested for the target: today's, and that of each planned rung."""
+    return len({"baseline", *plan.planned} - {"fine_tune"})
+
+
 def slot_name(rung: str, split: Split) -> str:
     return f"{rung}+{len(split.additions)}" if split.additions else rung
 

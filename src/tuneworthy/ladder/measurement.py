@@ -11,7 +11,6 @@ import numpy as np
 
 from tuneworthy.cases.contamination import find_overlaps
 from tuneworthy.cases.normalize import words
-from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.config import Project
 from tuneworthy.config.serving import violation
 from tuneworthy.dataset.freeze import find_version
@@ -26,7 +25,7 @@ from tuneworthy.ladder.adopt import Adoption, AdoptionEvidence, decide_adoption
 from tuneworthy.ladder.bills import bill_of
 from tuneworthy.ladder.cascade import is_sent, large_of
 from tuneworthy.ladder.classical_models import IN_PROCESS
-from tuneworthy.ladder.comparison_plan import rungs_with_comparisons
+from tuneworthy.ladder.comparison_plan import options_of, read_comparisons
 from tuneworthy.ladder.comparisons import earlier_levels
 from tuneworthy.ladder.record import (
     DistinctScore,
@@ -36,16 +35,29 @@ from tuneworthy.ladder.record import (
     RungDifference,
     RungRecord,
     WrongAnswer,
+    target_of,
 )
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.ladder.session import Session
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.search.racing import DevScores
 from tuneworthy.stats.calibration import LabelCalibration, calibration
-from tuneworthy.stats.intervals import effective_n, lower_bound, score_bound, score_interval, target_status
+from tuneworthy.stats.intervals import effective_n, score_bound, score_interval
 from tuneworthy.stats.paired import NonInferiority, PairedResult, compare, non_inferior, worst_case
 from tuneworthy.stats.ratios import LEAST_GROUPS
-from tuneworthy.types import MOST_UNSCORED, Bounds, Case, Cases, NamedFloats, Response, Score, Trace, Traces, Variant
+from tuneworthy.types import (
+    MOST_UNSCORED,
+    Bounds,
+    Case,
+    Cases,
+    NamedFloats,
+    Response,
+    RungStatus,
+    Score,
+    Trace,
+    Traces,
+    Variant,
+)
 
 Pair = tuple[np.ndarray, np.ndarray]
 SAMPLED_REPEATS = 3
@@ -67,6 +79,7 @@ class Measurement(ScoredAnswers):
         beats_majority: Whether it is shown to beat always giving the most frequent answer; None without a frequent
             answer.
         recall: Of each label, on the cases that were chosen by it as well; empty for other tasks.
+        recall_n: As in `RungRecord`.
     """
 
     rung: str
@@ -77,6 +90,7 @@ class Measurement(ScoredAnswers):
     violated: str = ""
     beats_majority: bool | None = None
     recall: NamedFloats = field(default_factory=dict)
+    recall_n: NamedFloats = field(default_factory=dict)
 
     @property
     def score(self) -> float:
@@ -119,7 +133,7 @@ async def measure_on_test(
     test, asked = session.split.test, session.split.asked
     traces = await session.ask(variant, asked, repeats=repeats_of(session.project, variant))
     repeats = len(traces) // len(asked)
-    recall = await recall_of(session, asked, traces) if session.task.kind == "label" else {}
+    recall, recall_n = await recall_of(session, asked, traces) if session.task.kind == "label" else ({}, {})
     traces = traces[: len(test) * repeats]
     num, den, scores = await session.score(traces, test)
     n_lost = sum(bool(score.unscored) for score in scores)
@@ -128,7 +142,7 @@ async def measure_on_test(
     limits, model = session.project.constraints, session.models[variant.model]
     latency = await measure_latency(partial(_time, session, variant), [*dev, *test], limits=limits)
     means = usage(traces)
-    record = replace(record, n=len(test), repeats=repeats, recall=recall, **asdict(means))
+    record = replace(record, n=len(test), repeats=repeats, recall=recall, recall_n=recall_n, **asdict(means))
     trial = Measurement(
         rung=record.rung,
         variant=variant,
@@ -137,6 +151,7 @@ async def measure_on_test(
         den=den,
         unscored=math.ceil(n_lost / repeats),
         recall=recall,
+        recall_n=recall_n,
         cost=bill_of(session.project, record, variant).running(session.project.economics),
         latency=latency,
         violated=violation(
@@ -253,26 +268,37 @@ async def decide(
 
 
 def meets_target(session: Session, one: Measurement) -> bool:
-    """Whether a variant meets the target, as the verdict will say: one of as many options as the ladder has rungs.
+    """Whether a variant meets the target, as the verdict will say.
 
     Scores of a judge show it once the judge is validated and people's ratings correct them.
     """
-    task, judging = session.project.task, session.judging
-    score, _, _, size, corrected = _score(session, one, session.split.test)
-    few = (
-        session.split.effective_groups < LEAST_GROUPS
-        or one.unscored > MOST_UNSCORED * len(one.num)
-        or (judging and not (corrected and judging.validation and judging.validation.status == "pass"))
-    )
-    if task.target is None or size is None or few or one.beats_majority is False:
+    task, split, judging = session.project.task, session.split, session.judging
+    score, _, _, size, corrected = _score(session, one, split.test)
+    if judging and not (corrected and judging.validation and judging.validation.status == "pass"):
         return False
-    options = 1 + len(rungs_with_comparisons(session.project, session.split, session.task))
-    n, times = label_counts(session.split.asked), len(session.split.additions)
-    return target_status(score, size, task.target, task.margin, options=options, additions=times) == "met" and all(
-        label in one.recall
-        and label in n
-        and lower_bound(round(one.recall[label] * n[label]), n[label], 0.05 / options) >= needed
-        for label, needed in task.critical_recall.items()
+    record = RungRecord(
+        rung=one.rung,
+        status=RungStatus.INCONCLUSIVE,
+        n=len(one.num),
+        unscored=one.unscored,
+        score=score,
+        n_effective=size,
+        recall=one.recall,
+        recall_n=one.recall_n,
+    )
+    return (
+        task.target is not None
+        and target_of(
+            record,
+            task.target,
+            task.margin,
+            options=options_of(read_comparisons(session.folder)),
+            additions=len(split.additions),
+            groups=split.effective_groups,
+            critical=task.critical_recall,
+            to_beat=one.beats_majority is False,
+        )
+        == "met"
     )
 
 
@@ -436,15 +462,17 @@ def beats_constant(session: Session, trial: Measurement, constant: Pair) -> bool
     ).better
 
 
-async def recall_of(session: Session, cases: Cases, traces: Traces) -> NamedFloats:
+async def recall_of(session: Session, cases: Cases, traces: Traces) -> tuple[NamedFloats, NamedFloats]:
+    """Return the recall of each label, and its scored cases as independent right/wrong cases that are as precise."""
     labels = ["".join(accepted(case.expected)[:1]) if case.expected is not None else "" for case in cases]
     num, den, _ = await session.score(traces, cases)
-    scored, recall = ~(np.isnan(num) | np.isnan(den)), dict[str, float]()
+    scored, recall, n, groups = ~np.isnan(num + den), dict[str, float](), dict[str, float](), session.groups(cases)
     for label in sorted(set(labels) - {""}):
         rows = scored & np.array([one == label for one in labels])
         if total := float(den[rows].sum()):
             recall[label] = float(num[rows].sum()) / total
-    return recall
+            n[label] = effective_n(num[rows], den[rows], None if groups is None else groups[rows])
+    return recall, n
 
 
 def confusion_of(session: Session, cases: Cases, traces: Traces) -> list[LabelConfusion]:

@@ -10,10 +10,13 @@ from tuneworthy.errors import UserError
 from tuneworthy.ladder.rung_details import Detail
 from tuneworthy.search.racing import Exit
 from tuneworthy.stats.calibration import LabelCalibration
+from tuneworthy.stats.intervals import LEVEL, Target, lower_bound, target_status, upper_bound
+from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import shaped
 from tuneworthy.store.signatures import UNSIGNED, document_origin, signed_document
 from tuneworthy.types import (
+    MOST_UNSCORED,
     Bounds,
     Dollars,
     Ids,
@@ -148,6 +151,7 @@ class RungRecord:
             Unicode form.
         constant: Whether it answers the same to every case.
         recall: Score on the test cases by label, for a label task.
+        recall_n: Scored test cases by label, as independent right/wrong cases that would be as precise.
         delta: Paired difference to `compared_to`, with its two-sided 95 % interval.
         p_value: One-sided; None, like `alpha`, if the difference is only described.
         alpha: Of this comparison, one-sided, with the α that earlier rungs passed on.
@@ -198,6 +202,7 @@ class RungRecord:
     unread: float = 0.0
     constant: bool = False
     recall: NamedFloats = field(default_factory=dict)
+    recall_n: NamedFloats = field(default_factory=dict)
     delta: float | None = None
     delta_ci: Bounds | None = None
     p_value: float | None = None
@@ -233,6 +238,70 @@ class RungRecord:
     def unreported_share(self) -> float:
         """Share of the answers on test that count at their maximum cost; 0 where nothing is paid."""
         return self.unreported / max(1, self.n * self.repeats) if self.usd_per_1k else 0.0
+
+    @property
+    def has_holes(self) -> bool:
+        """Whether so many test cases could not be scored that the score says nothing of the target."""
+        return self.unscored > MOST_UNSCORED * self.n
+
+
+def target_of(
+    rung: RungRecord,
+    target: float,
+    margin: float,
+    *,
+    options: int,
+    additions: int,
+    groups: float | None,
+    critical: NamedFloats,
+    to_beat: bool,
+) -> Target:
+    """Say whether a measured variant meets the target: the rule of the run, its report and the verdict.
+
+    One with holes settles nothing; where one answer is frequent, always giving that must be beaten; and the recall of
+    each critical label must be reached.
+
+    Args:
+        rung: The variant.
+        target: See `target_status`, like `margin` and `additions`.
+        options: See `RunRecord.options`; of a fine-tuned model always 1.
+        groups: As how many independent sources the test cases count; None where that is not known.
+        critical: Label to the recall that it needs.
+        to_beat: Whether always giving the most frequent answer must be beaten, and it is not shown.
+    """
+    if (
+        rung.has_holes
+        or rung.score is None
+        or rung.n_effective is None
+        or (groups is not None and groups < LEAST_GROUPS)
+    ):
+        return "unresolved"
+    if rung.constant and rung.beats_majority is False:
+        return "missed"
+    m = 1 if rung.rung == "fine_tune" else options
+    status = target_status(rung.score, rung.n_effective, target, margin, options=m, additions=additions)
+    beaten: Target = "unresolved" if status == "met" and to_beat else status
+    return min(
+        [beaten, *[recall_status(rung, label, needed, options=options) for label, needed in critical.items()]],
+        key=("missed", "unresolved", "met").index,
+    )
+
+
+def recall_status(rung: RungRecord, label: str, needed: float, *, options: int, more: int = 0) -> Target:
+    """Say whether the recall of a label is reached, by its one-sided bound at 0.05 / `options`.
+
+    Args:
+        rung: The variant.
+        label: Of the task.
+        needed: Recall.
+        options: See `target_of`.
+        more: Cases of the label that may be added, answered as well as those so far.
+    """
+    n, alpha = rung.recall_n.get(label, 0.0) + more, LEVEL / (1 if rung.rung == "fine_tune" else options)
+    found = min(n, rung.recall.get(label, 0.0) * n)
+    if n and lower_bound(found, n, alpha) >= needed:
+        return "met"
+    return "missed" if n and upper_bound(found, n, alpha) < needed else "unresolved"
 
 
 def shown_better(rungs: Iterable[RungRecord]) -> set[tuple[str, str]]:
@@ -288,10 +357,17 @@ class LabelBalance:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonCount:
-    """Comparisons on test: how many are planned for the ladder, and how many were made by anyone."""
+    """Comparisons on test.
+
+    Attributes:
+        planned: For the ladder.
+        made: By anyone.
+        options: Options without training that the plan lets meet the target; 1 in records of older versions.
+    """
 
     planned: int
     made: int
+    options: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,6 +514,13 @@ class RunRecord:
         """Why the run cannot be used as it is, whatever changed since, in words."""
         elsewhere = f"the run was measured elsewhere (signed by: {self.elsewhere:.18})" if self.elsewhere else ""
         return [*filter(None, [elsewhere, f"the run is incomplete: {self.partial}" if self.partial else ""])]
+
+    @property
+    def options(self) -> int:
+        """How many chances options without training have to meet the target: those of the plan, or more if tested."""
+        return max(
+            self.comparisons.options, sum(rung.score is not None and rung.rung != "fine_tune" for rung in self.rungs)
+        )
 
     @property
     def accept(self) -> str:

@@ -19,7 +19,7 @@ from tuneworthy.ladder import messages
 from tuneworthy.ladder.adopt import Adoption
 from tuneworthy.ladder.bills import bill_of
 from tuneworthy.ladder.cascade import CASCADE
-from tuneworthy.ladder.comparison_plan import read_comparisons
+from tuneworthy.ladder.comparison_plan import options_of, read_comparisons
 from tuneworthy.ladder.comparisons import (
     comparison_id,
     measure_today,
@@ -634,7 +634,7 @@ class LadderRun:
             n_test=len(session.split.test),
             explored=session.split.explore,
             alpha=None if self.quick else planned_alpha(session),
-            comparisons=ComparisonCount(len(comparisons.planned), comparisons.n_taken),
+            comparisons=ComparisonCount(len(comparisons.planned), comparisons.n_taken, options_of(comparisons)),
             cost_usd=session.runner.spending.usd,
             rungs=rungs,
             best=self._best(),

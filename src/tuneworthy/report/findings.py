@@ -8,15 +8,13 @@ from datetime import date
 
 from tuneworthy.classical.base import METHODS
 from tuneworthy.config import Project
-from tuneworthy.ladder.record import RungRecord, RunRecord
+from tuneworthy.ladder.record import RungRecord, RunRecord, target_of
 from tuneworthy.providers.prices import price_for, table_date
 from tuneworthy.report.numbers import percent, percent_range
 from tuneworthy.report.retrieval import injection_warning
 from tuneworthy.report.text import clean
-from tuneworthy.stats.intervals import target_status
-from tuneworthy.stats.ratios import LEAST_GROUPS
-from tuneworthy.types import MOST_UNSCORED, RungStatus
-from tuneworthy.verdict.base import Target as TargetStatus
+from tuneworthy.stats.intervals import Target
+from tuneworthy.types import RungStatus
 
 # Graders whose score is the share of cases that are answered correctly.
 RIGHT_OR_WRONG = frozenset(
@@ -79,7 +77,7 @@ def target_sentence(record: RunRecord) -> str:
     bound = "one-sided 95% bound" if best.bounds95 else "95% interval limit"
     status, met = status_of(record, best), f"the target of {target:.1%} is met"
     score = percent(best.score)
-    if best.unscored > MOST_UNSCORED * best.n:
+    if best.has_holes:
         return (
             f"It is unresolved whether {met}. {best.unscored} of {best.n} test cases could not be scored, and the "
             f"score of {score} excludes them."
@@ -109,26 +107,20 @@ def _judge_open(record: RunRecord) -> bool:
     return any(rung.reason_code == "judge" for rung in record.rungs)
 
 
-def status_of(record: RunRecord, best: RungRecord) -> TargetStatus:
+def status_of(record: RunRecord, best: RungRecord) -> Target:
     """Say whether a measured rung meets the target, by the rule of the verdict."""
-    groups = record.split.effective_groups
-    too_few = groups is not None and groups < LEAST_GROUPS
-    if record.target is None or best.score is None or best.n_effective is None or too_few or _judge_open(record):
+    if record.target is None or _judge_open(record):
         return "unresolved"
-    options = (
-        1 if best.rung == "fine_tune" else sum(r.score is not None and r.rung != "fine_tune" for r in record.rungs)
-    )
-    status = target_status(
-        best.score,
-        best.n_effective,
+    return target_of(
+        best,
         record.target,
         record.margin,
-        options=options,
+        options=record.options,
         additions=record.split.additions,
+        groups=record.split.effective_groups,
+        critical={},
+        to_beat=best.beats_majority is False,
     )
-    if best.beats_majority is False:
-        return "missed" if best.constant else "unresolved" if status == "met" else status
-    return status
 
 
 def answer(record: RunRecord) -> str:
@@ -213,7 +205,7 @@ def warnings(record: RunRecord, project: Project | None = None, today: date | No
     lines += [
         f"{clean(rung.name)}: {rung.unscored} of {rung.n} test cases could not be scored."
         for rung in record.rungs
-        if rung.n and rung.unscored > MOST_UNSCORED * rung.n
+        if rung.has_holes
     ]
     if not record.quick and not record.explored:
         lines.append(

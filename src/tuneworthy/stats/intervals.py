@@ -199,6 +199,8 @@ def _check_counts(k: float, n: float, alpha: float) -> None:
         raise ValueError(f"alpha must lie between 0 and 1, got {alpha}")
 
 
+# Whether a score reaches a target.
+Target = Literal["met", "missed", "unresolved"]
 LEVEL = 0.05
 # Of the first test after cases were added; each later test has half of the rest of `LEVEL`.
 FIRST_LEVEL = 0.03
@@ -217,7 +219,7 @@ def target_level(additions: int) -> float:
 
 def target_status(
     score: float, n: float, target: float, margin: float, *, options: int = 1, additions: int = 0
-) -> Literal["met", "missed", "unresolved"]:
+) -> Target:
     """Say whether `target` is met.
 
     Met if the point is at or above it and the one-sided lower bound at level 0.05 / options (see `target_level`) is

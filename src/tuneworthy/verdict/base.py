@@ -16,7 +16,6 @@ from tuneworthy.types import Bounds, JsonMapping, NamedFloats, OpenBounds, Texts
 TUNED = "fine_tune"
 
 Stage = Literal["to_decide", "to_train", "to_ship"]
-Target = Literal["met", "missed", "unresolved"]
 ReasonName = Literal["quality", "cost", "latency", "locality", "format", "style", "domain"]
 ReasonStatus = Literal["measured", "refuted", "unknown"]
 Method = Literal["sft", "preference", "rl", "distil", "classifier"]

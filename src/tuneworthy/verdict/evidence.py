@@ -16,17 +16,19 @@ from tuneworthy.ladder.record import (
     RungDifference,
     RungRecord,
     RunRecord,
+    recall_status,
     shown_better,
+    target_of,
 )
 from tuneworthy.ladder.rung_details import CascadeDetail, RetrievalDetail, TunedDetail
 from tuneworthy.money.bills import Bill
 from tuneworthy.money.results import EconomicsResult
 from tuneworthy.regressions.compare import RegressionResult
-from tuneworthy.stats.intervals import lower_bound, target_status, upper_bound
+from tuneworthy.stats.intervals import Target, lower_bound, upper_bound
 from tuneworthy.stats.ratios import LEAST_GROUPS
-from tuneworthy.types import MOST_UNSCORED, Bounds, JsonMapping, NamedFloats, NamedInts, NamedTexts, Texts, frozen
+from tuneworthy.types import Bounds, JsonMapping, NamedFloats, NamedInts, NamedTexts, Texts, frozen
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.base import TUNED, DomainText, ErrorShare, Forecast, LabelCeiling, Target, TrainingReason
+from tuneworthy.verdict.base import TUNED, DomainText, ErrorShare, Forecast, LabelCeiling, TrainingReason
 
 STRUCTURE = ("xml", "xml_contract")
 FEWEST_SHOTS = 3
@@ -66,11 +68,6 @@ class RungEvidence(RungRecord):
     @property
     def tested(self) -> bool:
         return self.score is not None
-
-    @property
-    def has_holes(self) -> bool:
-        """Whether so many test cases could not be scored that the score says nothing of the target."""
-        return self.unscored > MOST_UNSCORED * self.n
 
     @property
     def eligible(self) -> bool:
@@ -280,6 +277,7 @@ class Evidence:
         best: Name of the rung that the run calls best (`classical` possible); see `top`.
         alpha: Of a comparison.
         n_test: Test cases.
+        options: How many chances there are to meet the target (see `RunRecord.options`).
         additions: How often cases were added to test.
         n_groups: As how many independent sources these count; None where that is not known.
         overlaps: Rows that still overlap cases, by kind (those that were dropped from the examples are not counted).
@@ -340,6 +338,7 @@ class Evidence:
     best: str | None = None
     alpha: float | None = None
     n_test: int = 0
+    options: int = 1
     additions: int = 0
     n_groups: float | None = None
     overlaps: NamedInts = field(default_factory=dict)
@@ -472,11 +471,6 @@ class Evidence:
         return found if found is not None and found.tested else None
 
     @property
-    def n_options(self) -> int:
-        """Options without training that were measured on test: how many chances there are to meet the target."""
-        return max(1, sum(rung.tested for rung in self.upstream.values()))
-
-    @property
     def accepts_copies(self) -> bool:
         """Whether copied answers come within the margin of the target, so that the grader checks form or tone only.
 
@@ -493,34 +487,22 @@ class Evidence:
     def target_of(self, rung: RungEvidence | None) -> Target | None:
         """Say whether a measured variant meets the target; None without a target.
 
-        One with holes settles nothing, nor do copied answers, unless the team waives that; where one answer is
-        frequent, always giving that must be beaten; and the recall of a critical label must be reached.
+        Copied answers settle nothing, unless the team waives that; see `record.target_of`.
         """
         if self.target is None:
             return None
-        if (
-            rung is None
-            or rung.has_holes
-            or rung.score is None
-            or rung.n_effective is None
-            or self.few_groups
-            or self.one_label
-            or (rung.rung == "classical" and self.accepts_copies and "classical" not in self.waivers)
-        ):
+        copies = self.accepts_copies and "classical" not in self.waivers
+        if rung is None or self.one_label or (copies and rung.rung == "classical"):
             return "unresolved"
-        if rung.constant and rung.beats_majority is False:
-            return "missed"
-        options = 1 if rung.rung == TUNED else self.n_options
-        status = target_status(
-            rung.score, rung.n_effective, self.target, self.margin, options=options, additions=self.additions
-        )
-        return (
-            "unresolved"
-            if status == "met" and self.to_beat(rung)
-            else min(
-                [status, *[self.recall_of(rung, label, options) for label in self.critical]],
-                key=("missed", "unresolved", "met").index,
-            )
+        return target_of(
+            rung,
+            self.target,
+            self.margin,
+            options=self.options,
+            additions=self.additions,
+            groups=self.n_groups,
+            critical=self.critical,
+            to_beat=bool(self.to_beat(rung)),
         )
 
     def to_beat(self, rung: RungEvidence) -> float:
@@ -532,16 +514,9 @@ class Evidence:
             return 0.0
         return self.balance.score if self.balance else rung.score or 0.0
 
-    def recall_of(self, rung: RungEvidence, label: str, options: int = 1) -> Target:
-        """Say whether the recall of a critical label is reached, by its one-sided bound at 0.05 / `options`."""
-        return self.recall_with(self.label_cases.get(label, 0), rung, label, options)
-
-    def recall_with(self, n: int, rung: RungEvidence, label: str, options: int) -> Target:
-        """Say the same as if it was measured with `n` cases of the label."""
-        needed, found, alpha = self.critical[label], round(rung.recall.get(label, 0.0) * n), 0.05 / options
-        if n and lower_bound(found, n, alpha) >= needed:
-            return "met"
-        return "missed" if n and upper_bound(found, n, alpha) < needed else "unresolved"
+    def recall_of(self, rung: RungEvidence, label: str, more: int = 0) -> Target:
+        """Say whether the recall of a critical label is reached, if `more` cases of it are answered as well."""
+        return recall_status(rung, label, self.critical[label], options=self.options, more=more)
 
 
 def best_eligible(rungs: Mapping[str, RungEvidence], best: str | None) -> RungEvidence | None:

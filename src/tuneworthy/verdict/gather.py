@@ -204,6 +204,7 @@ def _with_run(evidence: Evidence, project: Project, run: RunRecord) -> Evidence:
         evidence,
         rungs=rungs_of(run, project),
         best=run.best.rung if run.best else None,
+        options=run.options,
         differences=run.differences,
         distinct_differences=run.distinct_differences,
         balance=run.balance,

@@ -559,9 +559,7 @@ class _Steps:
         """Offer to add cases of a critical label, as many as show the recall that was measured to be enough."""
         evidence, rung = self.evidence, self._rung(fact[1])
         for label in self._open_recalls(fact):
-            n, options = evidence.label_cases.get(label, 0), evidence.n_options
-            enough = (m for m in range(n + 10, n + 500, 10) if evidence.recall_with(m, rung, label, options) == "met")
-            more = next(enough, n + 100) - n
+            more = next((n for n in range(10, 500, 10) if evidence.recall_of(rung, label, n) == "met"), 100)
             minutes = more * MINUTES_PER_CASE
             why = f"Add {more} test cases with the label `{label}` (about {minutes:.0f} min of labelling)."
             step, facts = _step(why, [], minutes, command="tuneworthy cases add"), [fact]
@@ -572,8 +570,8 @@ class _Steps:
 
     def _open_recalls(self, fact: FactName) -> list[str]:
         """Return the critical labels that leave open whether an option meets the target."""
-        evidence, rung = self.evidence, self._rung(fact[1])
-        return [one for one in evidence.critical if evidence.recall_of(rung, one, evidence.n_options) == "unresolved"]
+        rung = self._rung(fact[1])
+        return [label for label in self.evidence.critical if self.evidence.recall_of(rung, label) == "unresolved"]
 
     def _chance_with(self, more: int, fact: FactName) -> Bounds:
         evidence, rung = self.evidence, self._rung(fact[1])
@@ -586,5 +584,5 @@ class _Steps:
             max(1, round(more * rung.n_effective / max(1, rung.n))),
             additions=evidence.additions,
         )
-        met, missed = chance(evidence.target, evidence.margin, options=evidence.n_options)
+        met, missed = chance(evidence.target, evidence.margin, options=evidence.options)
         return min(met, chance(evidence.to_beat(rung), 0.0)[0]), missed

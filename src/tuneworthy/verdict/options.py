@@ -12,9 +12,10 @@ from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.record import DistinctScore, RungRecord
 from tuneworthy.money.results import EconomicsResult
 from tuneworthy.money.serving import SAVING, YOURS, RunningCost, saves
+from tuneworthy.stats.intervals import Target
 from tuneworthy.text import plural
 from tuneworthy.types import Bounds, OpenBounds, Texts, frozen
-from tuneworthy.verdict.base import TUNED, Target
+from tuneworthy.verdict.base import TUNED
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 
 OptionKind = Literal["today", "variant", "classical", "cascade", "tuned", "fine_tune"]
@@ -286,7 +287,7 @@ def rank(options: Options) -> list[Option]:
 
 
 def is_saving(option: Option, other: Option) -> bool:
-    """Return whether `option` is at least 20% cheaper than `other`, or 20% faster and no dearer.
+    """Return whether `option` is at least 20% cheaper than `other`, or is known to be 20% faster and is no dearer.
 
     >>> small, large = (Option(option=str(usd), rung="model", kind="variant", usd_per_1k=usd) for usd in (0.9, 1.0))
     >>> is_saving(small, large)
@@ -297,7 +298,7 @@ def is_saving(option: Option, other: Option) -> bool:
     if saves(*(None if isinf(usd) else usd for usd in map(_usd, (option, other))), spares_server=spares_server):
         return True
     faster = _p95(option) <= SAVING * _p95(other) and _p95(option) + STEP_MS < _p95(other)
-    return faster and costs_at_most(option, other)
+    return faster and other.latency_p95_ms is not None and costs_at_most(option, other)
 
 
 def costs_at_most(option: Option, other: Option, factor: float = 1.0) -> bool:

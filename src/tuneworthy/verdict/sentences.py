@@ -298,9 +298,13 @@ def target_open(case: Deliberation, subject: str) -> str:
         return copies.message
     evidence, rung = case.evidence, case.evidence.rungs[option.rung]
     for label, needed in evidence.critical.items():
-        if evidence.recall_of(rung, label, evidence.n_options) == "unresolved":
-            n = evidence.label_cases.get(label, 0)
-            found = f"{rung.recall.get(label, 0.0):.1%} of {n} test cases" if n else "no test case has this label"
+        if evidence.recall_of(rung, label) == "unresolved":
+            n = rung.recall_n.get(label, 0.0)
+            found = (
+                f"{rung.recall.get(label, 0.0):.1%} of {n:.0f} effective test cases"
+                if n
+                else "no test case with this label was scored"
+            )
             return f"Whether {subject} finds at least {needed:.1%} of the critical label `{label}` is open: {found}."
     score = rung.score_on(evidence.n_test)
     if (bar := evidence.to_beat(rung)) and (rung.score or 0.0) >= case.target:

@@ -10,26 +10,11 @@ from collections.abc import Iterable
 from importlib.resources import files
 
 import orjson
-import re2
 
-from tuneworthy.cases.normalize import folded, words
+from tuneworthy.cases.normalize import signed, words
 from tuneworthy.text import n_shared
 
 _DIGIT = re.compile(r"\d")
-# Punctuation that is part of a number, a formula or a name (C#), and the symbols that stand for it: of a Unicode class
-# that `normalise` and `words` keep.
-_MAY_SIGN = re.compile(r"[\d#*/]")
-_SIGNED = re.compile(
-    r"(?<=\d)[.,:](?=\d)|(?<=\d)\s*[-‐‑‒–—−*/·×:]\s*(?=[\d(])|(?<=[\d)])\s*[-–−*/%](?!\w)|(?<=[\d)])\s*[*/%]|"
-    r"[*/]\s*(?=\d)|(?<!\w)[-‐‑‒–—−](?=[\d(])|(?<=\b[a-z])\s*[-–−*/]\s*(?=(?:\d|[a-z]\b))|"
-    r"\((?=\s*[-–−]?\d)|(?<=\d)\s*\)|(?<=[^\W\d])#(?!\w)"
-)
-# What a text holds, in UTF-8, wherever `_SIGNED` matches: without look-around, in linear time.
-_HOLDS_SIGN = re2.compile(
-    r"[\p{Nd})]<gap>[-‐‑‒–—−*/·×:%)]|\p{Nd}[.,:]\p{Nd}|[*/]<gap>\p{Nd}|[-‐‑‒–—−(]<gap>[-–−]?[\p{Nd}(]|"
-    r"[a-z]<gap>[-–−*/]|#".replace("<gap>", r"[\s\pZ\x{b}\x{1c}-\x{1f}\x{85}]*")
-)
-_SYMBOLS = str.maketrans("-‐‑‒–—−*×/.,:·%#()", "−−−−−−−∗∗÷∙∘∶∙∝♯⊂⊃", " \t\n")
 _WORDS = orjson.loads(files("tuneworthy.dataset.dedup").joinpath("words.json").read_bytes())
 # Words, in five languages, that say nothing about what is asked: politeness, greetings and particles.
 _FILLER, _NEGATIONS, _NUMBERS = (
@@ -39,18 +24,6 @@ _PHRASES = [f" {phrase} " for phrase in _WORDS["phrases"]]
 # Letters of a word that may be mistyped, and from which it may be in two places.
 _MISTYPED = 4
 _LONG = 8
-
-
-def signed(text: str) -> str:
-    """Return `text`, folded, with the punctuation of numbers, formulas and names as symbols that normalising keeps.
-
-    >>> signed("Is 1.5 - 3*4 in C#?"), signed("Well-known, and/or: e.g. 3.")
-    ('is 1∙5−3∗4 in c♯?', 'well-known, and/or: e.g. 3.')
-    """
-    text = folded(text)
-    if not _MAY_SIGN.search(text) or not _HOLDS_SIGN.search(text.encode("utf-8", "replace")):
-        return text
-    return _SIGNED.sub(lambda sign: sign[0].translate(_SYMBOLS), text)
 
 
 def content(text: str) -> str:

@@ -145,8 +145,8 @@ def _on_distinct_cases(evidence: Evidence, winner: Option, dropped: str) -> Find
         n = part.n_effective if part else 0.0
         message = f"{n:.0f} effective test cases have no near-duplicate in the examples or dev, too few to compare. "
         return says("pass", f"{message}The answer applies to traffic that repeats as these rows do.", overlaps={}, n=n)
-    upper = upper_bound(part.score * part.n_effective, part.n_effective, LEVEL / evidence.n_options)
-    level, on_all = LEVEL / evidence.n_options, {row.b: row for row in evidence.differences if row.a == winner.rung}
+    upper = upper_bound(part.score * part.n_effective, part.n_effective, LEVEL / evidence.options)
+    level, on_all = LEVEL / evidence.options, {row.b: row for row in evidence.differences if row.a == winner.rung}
     shown = {
         row.b
         for row in evidence.distinct_differences

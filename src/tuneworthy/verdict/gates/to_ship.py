@@ -73,7 +73,7 @@ def improvement(evidence: Evidence) -> Finding:
     if lost := [name for name in evidence.critical if evidence.recall_of(tuned, name) != "met"]:
         share, needed = tuned.recall.get(lost[0], 0.0), evidence.critical[lost[0]]
         found = f"It finds {share:.1%} of the critical label `{lost[0]}`; at least {needed:.1%} is needed."
-        if all(evidence.recall_of(rival, name, evidence.n_options) == "met" for name in lost):
+        if all(evidence.recall_of(rival, name) == "met" for name in lost):
             missed = evidence.recall_of(tuned, lost[0]) == "missed"
             return says("fail" if missed else "unknown", f"{message} {found}", messages.ADD_CASES, **numbers)
     # The difference to another rival than the one of the planned comparison is descriptive: it needs both.
