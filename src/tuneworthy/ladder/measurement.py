@@ -274,8 +274,6 @@ def meets_target(session: Session, one: Measurement) -> bool:
     """
     task, split, judging = session.project.task, session.split, session.judging
     score, _, _, size, corrected = _score(session, one, split.test)
-    if judging and not (corrected and judging.validation and judging.validation.status == "pass"):
-        return False
     record = RungRecord(
         rung=one.rung,
         status=RungStatus.INCONCLUSIVE,
@@ -288,6 +286,7 @@ def meets_target(session: Session, one: Measurement) -> bool:
     )
     return (
         task.target is not None
+        and (not judging or bool(corrected and judging.validation and judging.validation.status == "pass"))
         and target_of(
             record,
             task.target,

@@ -278,8 +278,8 @@ def target_of(
         return "unresolved"
     if rung.constant and rung.beats_majority is False:
         return "missed"
-    m = 1 if rung.rung == "fine_tune" else options
-    status = target_status(rung.score, rung.n_effective, target, margin, options=m, additions=additions)
+    options = 1 if rung.rung == "fine_tune" else options
+    status = target_status(rung.score, rung.n_effective, target, margin, options=options, additions=additions)
     beaten: Target = "unresolved" if status == "met" and to_beat else status
     return min(
         [beaten, *[recall_status(rung, label, needed, options=options) for label, needed in critical.items()]],
@@ -298,10 +298,9 @@ def recall_status(rung: RungRecord, label: str, needed: float, *, options: int, 
         more: Cases of the label that may be added, answered as well as those so far.
     """
     n, alpha = rung.recall_n.get(label, 0.0) + more, LEVEL / (1 if rung.rung == "fine_tune" else options)
-    found = min(n, rung.recall.get(label, 0.0) * n)
-    if n and lower_bound(found, n, alpha) >= needed:
-        return "met"
-    return "missed" if n and upper_bound(found, n, alpha) < needed else "unresolved"
+    k = min(n, rung.recall.get(label, 0.0) * n)
+    missed: Target = "missed" if n and upper_bound(k, n, alpha) < needed else "unresolved"
+    return "met" if n and lower_bound(k, n, alpha) >= needed else missed
 
 
 def shown_better(rungs: Iterable[RungRecord]) -> set[tuple[str, str]]:
