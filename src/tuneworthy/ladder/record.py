@@ -279,12 +279,11 @@ def target_of(
     if rung.constant and rung.beats_majority is False:
         return "missed"
     options = 1 if rung.rung == "fine_tune" else options
-    status = target_status(rung.score, rung.n_effective, target, margin, options=options, additions=additions)
-    beaten: Target = "unresolved" if status == "met" and to_beat else status
-    return min(
-        [beaten, *[recall_status(rung, label, needed, options=options) for label, needed in critical.items()]],
-        key=("missed", "unresolved", "met").index,
-    )
+    statuses: list[Target] = [
+        target_status(rung.score, rung.n_effective, target, margin, options=options, additions=additions),
+        *(recall_status(rung, label, needed, options=options) for label, needed in critical.items()),
+    ]
+    return min([*statuses, "unresolved"] if to_beat else statuses, key=("missed", "unresolved", "met").index)
 
 
 def recall_status(rung: RungRecord, label: str, needed: float, *, options: int, more: int = 0) -> Target:
@@ -299,8 +298,13 @@ def recall_status(rung: RungRecord, label: str, needed: float, *, options: int, 
     """
     n, alpha = rung.recall_n.get(label, 0.0) + more, LEVEL / (1 if rung.rung == "fine_tune" else options)
     k = min(n, rung.recall.get(label, 0.0) * n)
-    missed: Target = "missed" if n and upper_bound(k, n, alpha) < needed else "unresolved"
-    return "met" if n and lower_bound(k, n, alpha) >= needed else missed
+    return (
+        "met"
+        if n and lower_bound(k, n, alpha) >= needed
+        else "missed"
+        if n and upper_bound(k, n, alpha) < needed
+        else "unresolved"
+    )
 
 
 def shown_better(rungs: Iterable[RungRecord]) -> set[tuple[str, str]]:

@@ -491,8 +491,11 @@ class Evidence:
         """
         if self.target is None:
             return None
-        copies = self.accepts_copies and "classical" not in self.waivers
-        if rung is None or self.one_label or (copies and rung.rung == "classical"):
+        if (
+            rung is None
+            or self.one_label
+            or (rung.rung == "classical" and self.accepts_copies and "classical" not in self.waivers)
+        ):
             return "unresolved"
         return target_of(
             rung,
