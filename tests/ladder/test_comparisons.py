@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,10 +11,9 @@ import pytest
 
 from tuneworthy.ladder import comparisons
 from tuneworthy.ladder.comparison_plan import options_of
-from tuneworthy.ladder.measurement import with_recall
-from tuneworthy.ladder.record import RungRecord
+from tuneworthy.ladder.measurement import recall_of
 from tuneworthy.stats.comparisons import ComparisonPlan
-from tuneworthy.types import Case, RungStatus
+from tuneworthy.types import Case
 
 
 @pytest.fixture
@@ -55,12 +55,14 @@ def test_the_recall_of_a_label_is_of_its_scored_cases() -> None:
     test = [Case(id=str(number), input=str(number), expected="ab"[number % 2]) for number in range(8)]
     groups = np.array([0, 1, 2, 1, 4, 5, 6, 7])
     num = np.array([1, 1, np.nan, 1, 1, 0, np.nan, 1])
-    trial: Any = SimpleNamespace(num=num, den=np.where(np.isnan(num), np.nan, 1.0))
+    den = np.where(np.isnan(num), np.nan, 1.0)
+
+    async def score(*_: Any) -> Any:
+        return num, den, []
 
     def recalls(groups: Any) -> tuple[Any, Any]:
-        session: Any = SimpleNamespace(split=SimpleNamespace(test=test), groups=lambda _: groups)
-        found = with_recall(session, RungRecord(rung="model", status=RungStatus.INCONCLUSIVE), trial)
-        return found.recall, found.recall_n
+        session: Any = SimpleNamespace(score=score, groups=lambda _: groups)
+        return asyncio.run(recall_of(session, test, []))
 
     recall, n = recalls(None)
     assert (recall, n) == ({"a": 1.0, "b": 0.75}, {"a": 2.0, "b": 4.0})

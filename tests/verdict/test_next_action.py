@@ -433,15 +433,15 @@ def test_a_critical_label_that_is_nowhere_is_corrected() -> None:
 
 
 def test_a_score_that_is_not_shown_to_beat_the_frequent_answer_says_so() -> None:
+    counts = {"ok": 180, "fraud": 60}
     rungs = [
-        replace(one, score=0.99, beats_majority=False, recall={"ok": 1.0, "fraud": 0.9})
+        replace(one, score=0.99, beats_majority=False, recall={"ok": 1.0, "fraud": 0.9}, recall_n=counts)
         for one in RUNGS
         if one.rung in {"baseline", "model"}
     ]
 
     def told(target: float, share: float, **more: Any) -> Verdict:
         balance = LabelBalance(label="ok", share=share, n=100, score=share, rarest=1 - share)
-        counts = {"ok": 180, "fraud": 60}
         return decide(
             project(*rungs, target=target, balance=balance, label_cases=counts, economics=BUSY["economics"], **more)
         )

@@ -401,7 +401,7 @@ def test_a_tuned_model_must_find_a_critical_label_that_another_option_finds(foun
             name: replace(one, recall={"x": by_rung.get(name, 0.0)}, recall_n={"x": 60})
             for name, one in trained(target=0.6).rungs.items()
         }
-        return replace(trained(target=0.6), rungs=rungs, critical={"x": 0.85}, label_cases={"x": 60, "y": 0})
+        return replace(trained(target=0.6), rungs=rungs, critical={"x": 0.85}, label_cases={"x": 60, "y": 140})
 
     assert decide(recalls(model=1.0, fine_tune=found)).outcome is wanted
     assert decide(recalls(fine_tune=found)).outcome is SHIP  # nothing else finds it either

@@ -299,10 +299,9 @@ def target_open(case: Deliberation, subject: str) -> str:
     evidence, rung = case.evidence, case.evidence.rungs[option.rung]
     for label, needed in evidence.critical.items():
         if evidence.recall_of(rung, label) == "unresolved":
-            n = rung.recall_n.get(label, 0.0)
             found = (
-                f"{rung.recall.get(label, 0.0):.1%} of {n:.0f} effective test cases"
-                if n
+                f"{rung.recall[label]:.1%} of {rung.recall_n[label]:.0f} effective test cases"
+                if label in rung.recall_n
                 else "no test case with this label was scored"
             )
             return f"Whether {subject} finds at least {needed:.1%} of the critical label `{label}` is open: {found}."
