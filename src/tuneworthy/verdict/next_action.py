@@ -530,30 +530,30 @@ class _Steps:
             why = "Set `task.critical`, another grader or a higher `task.target`: the most frequent answer will do."
             yield _step(why, easy, most=UNLIKELY)
             moving = [fact for fact in moving if fact not in easy]
-        tested = [rung for rung in evidence.rungs.values() if rung.tested]
-        # Where a judge grades, further cases say nothing before people rate the answers to them.
-        rating = 0.0 if evidence.judge is None else len(tested) * MINUTES_PER_RATING
         chances: Chances = {}
         for factor in GROWTH:
             more = max(50, round(factor * evidence.n_test / 50) * 50)
             chances = {fact: self._chance_with(more, fact) for fact in moving}
-            minutes = more * (MINUTES_PER_CASE + rating)
-            why = messages.add_cases(more, minutes, rated=bool(rating))
-            usd = sum((rung.usd_per_1k or 0.0) / 1000 * more for rung in tested)
-            yield replace(
-                _step(why, [], minutes, command="tuneworthy cases add", usd=usd, calls=more * len(tested)),
-                chances=chances,
-            )
-        on_target = {fact: sum(pair) for fact, pair in chances.items()}
-        near = [fact for fact, chance in on_target.items() if chance < LIKELY]
-        if near and (often or max(map(on_target.__getitem__, near)) < UNLIKELY) and not _good_enough(self.facts):
-            met = (
-                f"Set `task.target` to {percent}% if that is good enough: a target of {percent}% is met by {rung.name}."
-                for percent in range(floor(100 * evidence.target), 0, -1)
-                for rung in (self._rung(name) for _, name in near)
-                if replace(evidence, target=percent / 100).target_of(rung) == "met"
-            )
-            yield _step(next(met, OTHER_TARGET), near)
+            yield replace(self._cases(more), chances=chances)
+        near = [fact for fact, pair in chances.items() if sum(pair) < LIKELY]
+        if near and (often or max(sum(chances[fact]) for fact in near) < UNLIKELY) and not _good_enough(self.facts):
+            yield _step(self._other_target([self._rung(name) for _, name in near], evidence.target), near)
+
+    def _cases(self, more: int) -> Offer:
+        # Where a judge grades, further cases say nothing before people rate the answers to them.
+        tested = [rung for rung in self.evidence.rungs.values() if rung.tested]
+        rating = 0.0 if self.evidence.judge is None else len(tested) * MINUTES_PER_RATING
+        minutes = more * (MINUTES_PER_CASE + rating)
+        why = messages.add_cases(more, minutes, rated=bool(rating))
+        usd = sum((rung.usd_per_1k or 0.0) / 1000 * more for rung in tested)
+        return _step(why, [], minutes, command="tuneworthy cases add", usd=usd, calls=more * len(tested))
+
+    def _other_target(self, rungs: Sequence[RungEvidence], target: float) -> str:
+        for percent in range(floor(100 * target), 0, -1):
+            lower = replace(self.evidence, target=percent / 100)
+            if name := next((rung.name for rung in rungs if lower.target_of(rung) == "met"), ""):
+                return f"Set `task.target` to {percent}% if that is good enough: {name} meets a target of {percent}%."
+        return OTHER_TARGET
 
     def _cases_of_label(self, fact: FactName, unknown: FactNames) -> Iterator[Offer]:
         """Offer to add cases of a critical label, as many as show the recall that was measured to be enough."""
