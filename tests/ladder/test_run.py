@@ -146,7 +146,7 @@ def test_a_hosted_baseline_breaks_the_constraint_that_the_task_runs_on_the_devic
         tmp_path, {"cloud": GOOD}, {"cloud": 0.01}, rungs=["baseline"], extra="[constraints]\non_device = true\n"
     )
     record = walk(root)
-    assert rung(record, "baseline").violated == "cloud is a hosted model, which the constraints do not allow"
+    assert rung(record, "baseline").violated == "cloud is a hosted model, but the task must run on the device"
     assert record.best is None
 
 
