@@ -141,6 +141,10 @@ def copied(n: int) -> list[Example]:
 
 
 LABELS = tuple(f"about_{topic}" for topic in TOPICS)
+EXPECTED = tuple(
+    Case(id=f"e{i}", input=f"{ASKED[i % 6].format(topic)} {i}", expected=f"about_{topic}")
+    for i, topic in enumerate(TOPICS * 6)
+)
 DAYS = ("holidays and Sundays", "Easter Monday", "summer weekends", "long weekends", "other holidays")
 
 
@@ -248,9 +252,22 @@ PLANTED: dict[str, list[Planted]] = {
         Planted("echo", [row("Where do I find the page?", "Where do I find the page?")],
                 [row("card lost", "card_lost"),
                  row("Where is the page?", "Where is the page? It is on the left of it.")]),
-        Planted("outside_labels", [row("Hm?", "about_cards"), row("Hm?", "The label is about_card.")],
-                [row("Hm?", "About card"), row("Hm?", "about_card, about_refund"), row("Hm?", '["about_card"]')],
-                labels=LABELS, action="report"),  # the other rows are outside as well
+    ],
+    "label_names": [
+        Planted("outside_labels", [row("Hm?", "The label is about_card."), row("Hm?", "I cannot tell")],
+                [row("Hm?", "about_tax"), row("Hm?", "about_card, about_refund"), row("Hm?", '["about_card"]')],
+                cases=EXPECTED),
+        Planted("label_spelling", [row("Hm?", "About card"), row("Hm?", "\u201cabout-card\u201d"), row("Hm?", "ABOUT_CARD ")],
+                [row("Hm?", "about_card"), row("Hm?", "about_2card")], cases=EXPECTED, action="mask"),
+        Planted("renamed_label", [row(asked.format("card"), "old_name") for asked in (*ASKED, *ASKED)],
+                [row(f"Does the museum open on day {i}?", "old_name") for i in range(12)], cases=EXPECTED, action="mask"),
+        Planted("new_label", [row("Hm?", "about_tax")], [row("Hm?", "about_card")], whole=True, cases=EXPECTED,
+                action="report"),
+    ],
+    "encoding": [
+        Planted("escaped_text", [row("Where is MÃ¼ller?"), row("Is it A &amp; B?"), row("where%20is%20my%20card")],
+                [row("Where is Müller?"), row("Is it A & B?"), row("Is 50%20 a number?"), row("<b>A &amp; B</b>")],
+                action="mask"),
     ],
     "grounding": [
         Planted("ungrounded", [*copied(60), row("A table for two at the Anchor", '{"place": "Bellini"}')],
@@ -300,7 +317,6 @@ PLANTED: dict[str, list[Planted]] = {
         Planted("secret", [row("Use AKIAIOSFODNN7EXAMPLE"), row("password = hunter22"), row("Bearer a1b2c3d4e5f6g7h8")],
                 [row("Use AKIA"), row("a password is required"), row("the bearer of good news")], action="mask"),
     ],
-    "concentration": [Planted("over_cap", faq(40), faq(4))],
     "judge_audit": [
         Planted("judged_bad", [row("Can I pay in euro?", "That is wrong of you.")], [row("Can I pay in euro?", "Yes.")],
                 auditor=Says()),

@@ -44,7 +44,6 @@ function = "a.py:a"
 baseline = "m"
 [data]
 encoder = "off"
-topic_cap = 0.9
 """
 MAIL = "ada@example.org"
 LEAK = "Could somebody explain the voucher fee number 3 to me today?"

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.dataset.check_rows import CASE, LABELS, PLANTED, Planted, clean, labelled, row
+from tests.dataset.check_rows import CASE, EXPECTED, LABELS, PLANTED, Planted, clean, labelled, row
 from tuneworthy.cases.normalize import words, words_of_all
 from tuneworthy.cases.pairs import rejected_answer
 from tuneworthy.cases.pii import KINDS
@@ -58,9 +58,7 @@ def test_planted_rows_trip_their_check(name: str, planted: Planted) -> None:
     findings = list(data_checks()[name].run(rows, planted.context))
     there = told(findings, planted, len(clean()))
     bad = {WHOLE_SET} if planted.whole else set(range(len(clean()), len(rows)))
-    if planted.reason == "over_cap":
-        assert 0 < len(there) < len(bad)
-    elif planted.reason in {"label_error", "ungrounded"}:
+    if planted.reason in {"label_error", "ungrounded"}:
         assert there == {len(rows) - 1}
     else:
         assert there == bad
@@ -101,18 +99,34 @@ def test_with_a_check_switched_off_no_other_check_tells_its_findings(
     assert not set(check.codes) & {code for other in data_checks().values() if other != check for code in other.codes}
 
 
-def test_answers_outside_the_labels_leave_where_they_are_few_and_the_cases_expect_labels() -> None:
-    rows = [*labelled(wrong=False), row("Hm?", "about_cards")]
-    expected = tuple(Case(id=str(i), input=f"Hm {i}?", expected=LABELS[i % 3]) for i in range(30))
-    check = data_checks()["degenerate"]
+def test_a_label_that_no_case_expects_is_kept_and_named_and_another_spelling_of_it_is_folded() -> None:
+    rows = [row("Hm?", "about_tax"), row("Well?", "about_tax"), row("So?", "About Tax!"), row("Oh?", "I do not know.")]
+    findings = {one.row: one for one in data_checks()["label_names"].run(rows, CheckContext(cases=EXPECTED))}
+    assert {number: (one.code, one.action) for number, one in findings.items()} == {
+        2: ("label_spelling", "mask"), 3: ("outside_labels", "drop"), WHOLE_SET: ("new_label", "drop")
+    }  # fmt: skip
+    assert findings[2].changed is not None and findings[2].changed.answer == "about_tax"
+    assert "about_tax (2)" in findings[WHOLE_SET].message
 
-    def actions(cases: Sequence[Case], more: int = 0) -> list[str]:
-        context = CheckContext(cases=cases, labels=LABELS)
-        return [one.action for one in check.run([*rows, *(row("Hm?", f"kind {i}") for i in range(more))], context)]
 
-    assert actions(expected) == ["drop"]
-    assert actions(expected, more=10) == ["report"] * 11
-    assert actions([replace(case, expected=f"Open page {case.id}.") for case in expected]) == ["report"]
+@pytest.mark.parametrize(("names", "answer"), [(("C", "Java"), "C#"), (("1", "2"), "-1"), (("C", "C#"), "c")])
+def test_a_sign_that_makes_another_label_is_not_folded(names: tuple[str, str], answer: str) -> None:
+    cases = [Case(id=str(i), input=f"Hm {i}?", expected=names[i % 2]) for i in range(20)]
+    codes = {one.code for one in data_checks()["label_names"].run([row("Hm?", answer)], CheckContext(cases=cases))}
+    assert ("label_spelling" in codes) == (names == ("C", "C#"))
+
+
+def test_without_labels_in_the_cases_no_answer_is_outside_them() -> None:
+    cases = [replace(case, expected=f"Open page {case.id}.") for case in EXPECTED]
+    assert list(data_checks()["label_names"].run([row("Hm?", "kind 4")], CheckContext(cases=cases))) == []
+
+
+def test_escapes_that_the_cases_contain_are_the_task() -> None:
+    rows, task = [row("Is it A &amp; B?")], (Case(id="1", input="What is &amp;?", expected="and"),)
+    check = data_checks()["encoding"]
+    (masked,), (reported,) = (list(check.run(rows, CheckContext(cases=cases))) for cases in ((), task))
+    assert masked.changed is not None and masked.changed.question == "Is it A & B?"
+    assert (masked.action, reported.action) == ("mask", "report")
 
 
 ERRORS = ("timeout_error", "network error", "ERROR", "empty", "undefined", "NaN", "<label>", "[object Object]")
@@ -124,7 +138,7 @@ def test_an_answer_that_the_cases_expect_is_not_degenerate_whatever_it_says(answ
     check, expected = data_checks()["degenerate"], (Case(id="1", input="Well?", expected=["ok", answer]),)
     assert is_degenerate(answer) and [one.row for one in check.run(rows, CheckContext())] == [len(clean())]
     assert list(check.run(rows, CheckContext(cases=expected))) == []
-    assert not [one for one in check.run(rows, CheckContext(labels=(answer,))) if one.code != "outside_labels"]
+    assert list(check.run(rows, CheckContext(labels=(answer,)))) == []
 
 
 def test_a_control_token_leaves_even_if_the_cases_expect_it() -> None:
@@ -133,21 +147,13 @@ def test_a_control_token_leaves_even_if_the_cases_expect_it() -> None:
     assert (finding.code, finding.action) == ("template_token", "drop")
 
 
-@pytest.mark.parametrize(
-    ("code", "answer", "action"),
-    [
-        ("placeholder", "Dear {{{{name}}}}, it is number {}.", "report"),
-        ("provider_error", "Error {}: 429 Too Many Requests", "drop"),
-        ("loop", "Number {}. We can. We can. We can. We can. We can. We can.", "drop"),
-        ("template_token", "It is number {}.<|im_end|>", "drop"),
-    ],
-)
-def test_what_more_than_one_in_twenty_answers_hold_is_the_task(code: str, answer: str, action: str) -> None:
-    rest = [row(f"Hm {i}?", f"It is number {i}.") for i in range(190)]
-    for n, expected in ((10, "drop"), (11, action)):
-        rows = [*rest, *(row(f"Well {i}?", answer.format(i)) for i in range(n))]
-        findings = list(data_checks()["degenerate"].run(rows, CheckContext()))
-        assert {(one.code, one.action) for one in findings} == {(code, expected)} and len(findings) == n
+def test_what_more_than_one_in_twenty_expected_answers_contain_is_the_task() -> None:
+    rows = [row(f"Well {i}?", f"Dear {{{{name}}}}, it is number {i}.") for i in range(20)]
+    for n, action in ((5, "drop"), (6, "report")):
+        answers = [f"Dear {{{{name}}}}, so {i}." if i < n else f"It is {i}." for i in range(100)]
+        cases = [Case(id=str(i), input=f"Hm {i}?", expected=answer) for i, answer in enumerate(answers)]
+        findings = list(data_checks()["degenerate"].run(rows, CheckContext(cases=cases)))
+        assert {(one.code, one.action) for one in findings} == {("placeholder", action)} and len(findings) == 20
 
 
 @pytest.mark.parametrize("name", list(PLANTED))
@@ -168,8 +174,8 @@ def test_the_same_rows_give_the_same_findings_in_batches_of_any_size(name: str) 
 
 
 ORDER = [
-    "chat", "feedback", "truncation", "refusal", "degenerate", "contamination", "exact", "near", "grounding",
-    "personal_data", "concentration", "judge_audit", "label_errors", "declined_share", "language", "pairs",
+    "encoding", "chat", "feedback", "truncation", "refusal", "degenerate", "label_names", "contamination", "exact", "near",
+    "grounding", "personal_data", "judge_audit", "label_errors", "declined_share", "language", "pairs",
     "pair_length", "teacher_mix", "teacher_drift",
 ]  # fmt: skip
 """Overlaps leave before duplicates, personal data is masked before a judge sees it."""
@@ -348,36 +354,6 @@ def test_names_that_say_nothing_leave_a_label_clearly_more_probable_than_others(
     found = {doubt.row: doubt for doubt in find_doubts(texts, given)[0]}
     assert {10, 50, 90} <= set(found)
     assert min(found[row].likely for row in (10, 50, 90)) > 0.7
-
-
-def test_an_answer_is_cut_to_its_share_of_the_cases_or_the_cap() -> None:
-    rows = [row(f"When is train {n}?", f"at {n}") for n in range(100)]
-    flood = [row(f"Is train {n} late?", '{"late": 1, "by": 2}') for n in range(60)]
-    cases = [Case(id=str(n), input=f"Train {n}?", expected={"by": 2, "late": 1} if n < 30 else "no") for n in range(60)]
-    check = data_checks()["concentration"]
-
-    def dropped(several: Sequence[Case], **settings: Any) -> int:
-        found = list(check.configured(**settings).run([*rows, *flood], CheckContext(cases=several)))
-        assert all(finding.row >= len(rows) for finding in found)
-        return len(found)
-
-    assert dropped([]) == 60 - 11  # 11 of 111 rows
-    assert dropped([], cap=0.2) == 60 - 25
-    assert dropped(cases) == 0
-    assert list(check.run([*rows, *flood[:12]], CheckContext())) != []
-    assert list(check.run([*rows, *flood[:11]], CheckContext())) == []
-
-
-def test_few_answers_may_each_have_twice_the_even_share() -> None:
-    check = data_checks()["concentration"]
-
-    def dropped(*sizes: int) -> int:
-        answers = "".join(answer * size for answer, size in zip("abcd", sizes, strict=True))
-        rows = [row(f"Is train {n} late?", answer) for n, answer in enumerate(answers)]
-        return len(list(check.run(rows, CheckContext())))
-
-    assert dropped(50, 17, 17, 16) == 0
-    assert dropped(80, 7, 7, 6) == 60
 
 
 def test_doubts_follow_the_paper() -> None:

@@ -380,18 +380,18 @@ DATA_SETS: dict[str, DataSet] = {
     "planted_policies": DataSet(
         rows=planted,
         cases=fees,
-        settings='off = ["near"]\ntopic_cap = 0.9\npolicy = { personal_data = "drop", exact = "report", refusal = '
+        settings='off = ["near"]\npolicy = { personal_data = "drop", exact = "report", refusal = '
         '"report", language = "drop" }\n',
         options=("--unsafe",),
         imported=True,
     ),
     "gate_fails": DataSet(rows=planted, cases=fees, imported=True,
-                          settings='off = ["concentration"]\npolicy = { contamination = "report" }\n'),
+                          settings='policy = { contamination = "report" }\n'),
     "labels": DataSet(
         rows=lambda: labelled(160, 1, 0.08), cases=lambda: as_cases(labelled(80, 2)), graders=CHOICE,
-        settings="topic_cap = 0.5\n",
+
     ),
-    "edited": DataSet(rows=lambda: edited(60), cases=fees, settings="topic_cap = 0.9\n"),
+    "edited": DataSet(rows=lambda: edited(60), cases=fees, ),
     "pairs": DataSet(rows=lambda: preferred(40), cases=fees),
     "taught": DataSet(rows=lambda: taught(160), cases=fees, settings="teacher_mix = true\n"),
     "slots": DataSet(
@@ -401,7 +401,7 @@ DATA_SETS: dict[str, DataSet] = {
         rows=banking("train.csv", 80),
         cases=lambda: as_cases(banking("test.csv", 40)()),
         graders=CHOICE,
-        settings="topic_cap = 0.5\n",
+
         private=True,
     ),
     "restaurant8k": DataSet(

@@ -25,7 +25,7 @@ from tuneworthy.verdict.project_state import read_state
 EXTRA = """
 [data]
 encoder = "off"
-policy = { near = "report", concentration = "report", exact = "report", label_errors = "report" }
+policy = { near = "report", exact = "report", label_errors = "report" }
 """
 WAIVED = "".join(
     f'[[waivers]]\ngate = "{name}"\nreason = "not in this test"\n' for name in ("dataset_review", "pilot", "shadow")

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 
 from tuneworthy.config.base import JudgeSettings, Section
 from tuneworthy.config.removed import REMOVED
@@ -42,7 +42,5 @@ class DataSection(Section):
     """Licence, or other right, under which the rows may be trained on; shown on the card."""
     pii_engine: PiiEngine = "patterns"
     """Detector of personal data: own validators, or presidio in addition (names and places)."""
-    topic_cap: Annotated[float, Field(gt=0, le=1)] = 0.1
-    """Largest share of the rows that one answer may have, unless the cases show a larger share."""
     teacher_mix: bool = False
     """Whether answers of several teachers (models, prompts or parameters) may appear in one version."""

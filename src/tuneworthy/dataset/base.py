@@ -16,17 +16,25 @@ Rules that hold for every check:
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, cast
 
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.records import Action
+from tuneworthy.graders.base import accepted
 from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.rules import Finding, R, Rule, RuleBook
-from tuneworthy.types import Cases, Example, Examples, JsonObject, Texts, frozen
+from tuneworthy.types import Cases, Example, Examples, JsonObject, NamedFloats, Texts, frozen
 
 # The `row` of a finding that is about all rows together.
 WHOLE_SET = -1
+# Share of the rows above which a finding may be the task; of fewer rows, as many as of so many are no question.
+MANY, MIN_ROWS = 0.1, 100
+
+
+def are_many(n: int, n_rows: int, share: float = MANY) -> bool:
+    """Whether so many rows have a finding that it may be the task, and only the user can tell."""
+    return n > share * max(n_rows, MIN_ROWS)
 
 
 @frozen
@@ -38,12 +46,14 @@ class RowFinding(Finding):
         other: The row that it repeats.
         score: How sure or how near, where the check measures it.
         action: What is asked for; a finding on all rows is reported, whatever it asks for.
+        changed: The repaired row, for `mask`; the check's `repair` makes it if None.
     """
 
     row: int = WHOLE_SET
     other: int | None = None
     score: float | None = None
     action: Action = "drop"
+    changed: Example | None = None
 
 
 RowFindings = Iterator[RowFinding]
@@ -56,6 +66,7 @@ class DataCheck(Rule[RowFinding]):
     Attributes:
         whole: Whether it must see all rows at once; if not, it gets them in batches.
         gate: Codes of which no row may stay in a version.
+        asks: Code to the share of the rows above which the finding may be the task: then the build asks.
         masks: Whether it has a method ``repair(row) -> row``.
         certain: Whether its rows leave whatever that costs; those of any other check are reported where it is shown
             that leaving them out costs accuracy (see `effect`).
@@ -65,6 +76,7 @@ class DataCheck(Rule[RowFinding]):
 
     whole: bool = False
     gate: Collection[str] = ()
+    asks: NamedFloats = field(default_factory=dict)
     masks: bool = False
     certain: bool = False
     version: int = 1
@@ -131,15 +143,16 @@ class CheckContext:
 MODULES = tuple(
     f"tuneworthy.dataset.checks.{name}"
     for name in (
+        "encoding",
         "chat",
         "feedback",
         "endings",
         "degenerate",
+        "label_names",
         "contamination",
         "duplicates",
         "grounding",
         "personal_data",
-        "concentration",
         "judge_audit",
         "label_errors",
         "declined_share",
@@ -155,6 +168,21 @@ DATA_CHECKS = RuleBook("data_checks", MODULES, DataCheck)
 def data_check(name: str, **facts: Any) -> Callable[[R], R]:
     """Return a decorator that registers a built-in check; `messages.REASONS` has its codes."""
     return DATA_CHECKS.rule(name, codes=messages.REASONS[name], **facts)
+
+
+def as_rows(cases: Cases) -> list[Example]:
+    """Return the cases with an expected answer as rows: how often a finding is right, whatever was logged."""
+    return [
+        Example(
+            id=case.id,
+            messages=(
+                *(case.messages or [{"role": "user", "content": case.text}]),
+                {"role": "assistant", "content": "".join(accepted(case.expected)[:1])},
+            ),
+        )
+        for case in cases
+        if case.has_answer
+    ]
 
 
 def data_checks() -> dict[str, DataCheck]:

@@ -145,7 +145,6 @@ def configured_checks(data: DataSection) -> list[DataCheck]:
             raise UserError(f"data.{key}: there is no check {name!r}.", hint=hint.strip())
     settings: dict[str, JsonObject] = {
         "personal_data": {"engine": data.pii_engine},
-        "concentration": {"cap": data.topic_cap},
         "teacher_mix": {"allowed": data.teacher_mix},
     }
     return [check.configured(**settings.get(name, {})) for name, check in checks.items() if name not in data.off]

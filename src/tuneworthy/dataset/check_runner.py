@@ -12,7 +12,7 @@ that the result depends on.
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.cases.writer import json_lines
-from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, RowFinding, RowFindings, data_checks
+from tuneworthy.dataset import messages
+from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, RowFinding, RowFindings, are_many, data_checks
 from tuneworthy.dataset.effect import EffectMeter
 from tuneworthy.dataset.records import (
     Action,
@@ -138,12 +139,14 @@ class CheckedRows:
         before: All of them, as they were.
         stages: What the checks did.
         overlaps: Places of rows that overlap with a case, whatever they were dropped for.
+        policy: What the user decided about findings, by code or by check.
     """
 
     rows: StoredRows
     before: StoredRows
     stages: Sequence[Stage]
     overlaps: frozenset[int] = frozenset()
+    policy: Mapping[str, Action] = field(default_factory=dict)
 
     def rejects(self) -> Iterator[RowLine]:
         changed: dict[int, Example] = {}
@@ -195,7 +198,20 @@ class CheckedRows:
                 gates.append(DataGate(stage.check.name, not remaining, detail))
         ran = {stage.check.name for stage in self.stages}
         off = [name for name, check in data_checks().items() if check.gate and name not in ran]
-        return gates + [DataGate(name, False, "the check is off") for name in off]
+        return [*gates, *self._questions(), *(DataGate(name, False, "the check is off") for name in off)]
+
+    def _questions(self) -> Iterator[DataGate]:
+        """Yield a failed gate for each finding in so many rows that only the user can tell a fault from the task."""
+        for stage in self.stages:
+            check, rows = stage.check, {(one.code, one.action, one.place) for one in stage.decisions}
+            counts = Counter((code, action) for code, action, _ in rows if action != "report")
+            for (code, action), n in sorted(counts.items()):
+                asks = are_many(n, stage.n_in, check.asks.get(code, 1.0))
+                if asks and not self.policy.keys() & {code, check.name}:
+                    asked = messages.say(
+                        "asks", n=n, share=n / stage.n_in, words=check.codes[code], code=code, action=action
+                    )
+                    yield DataGate(check.name, False, asked)
 
 
 def run_checks(
@@ -246,7 +262,7 @@ def run_checks(
         changed |= stage.changed
         dropped = np.fromiter(stage.dropped, np.int64, len(stage.dropped))
         rows = rows.keep(np.setdiff1d(rows.places, dropped, assume_unique=True), dict(changed))
-    return CheckedRows(rows, before, stages)
+    return CheckedRows(rows, before, stages, policy=policy)
 
 
 def _counted(check: str, n_rows: int, say: Say, view: View | None) -> Callable[[Example], Example]:
@@ -301,7 +317,7 @@ def _decide(check: DataCheck, finding: RowFinding, rows: StoredRows, policy: Map
         detail=finding.message,
         other=None if finding.other is None else int(rows.places[finding.other]),
         score=finding.score,
-        changed=check.repair(rows[finding.row]) if action == "mask" else None,
+        changed=(finding.changed or check.repair(rows[finding.row])) if action == "mask" else None,
     )
 
 

@@ -16,6 +16,14 @@ say = Catalogue(
             "The judge rates {share:.1%} [{low:.1%}, {high:.1%}] of {n} rows as bad. Rows without a rating: {missing}. "
             "As a test, the judge also rated {canaries} worthless answers and rejected all of them."
         ),
+        "asks": (
+            "{share:.1%} of the rows (n = {n}): {words}. Is that the task? If it is, set policy.{code} in [data] to "
+            "report; if not, to {action}."
+        ),
+        "disagree": (
+            "A model trained on cases agrees less with the labels of the rows (kappa {rows:.2f}) than with those of other "
+            "cases ({cases:.2f})."
+        ),
         "imported_before": (
             "These files have not changed since their last import, so `data import` does not read them again."
         ),
@@ -32,6 +40,7 @@ say = Catalogue(
 
 REASONS = {
     "held_out": {"held_out": "a row from the dev set"},
+    "encoding": {"escaped_text": "text decoded with the wrong encoding, HTML entities or percent encoding"},
     "chat": {
         "bad_chat": "not a valid chat that ends with an answer",
         "broken_text": "NUL characters, lone surrogates, or text decoded with the wrong encoding",
@@ -58,6 +67,11 @@ REASONS = {
         "provider_error": "the error message of a provider instead of an answer",
         "loop": "the same words again and again",
         "echo": "the answer repeats the question",
+    },
+    "label_names": {
+        "label_spelling": "a label of the cases, spelled differently",
+        "renamed_label": "a label that the cases do not have, asked the same questions as one that they have",
+        "new_label": "labels that no case expects",
         "outside_labels": "an answer outside the labels",
     },
     "contamination": {
@@ -72,14 +86,16 @@ REASONS = {
     "exact": {"exact_duplicate": "the same letters and digits as an earlier row"},
     "near": {"near_duplicate": "an earlier row but for filler words or typing errors"},
     "personal_data": {"personal_data": "personal data", "secret": "a key, token or password"},
-    "concentration": {"over_cap": "above the limit on rows with one answer"},
     "judge_audit": {
         "judged_bad": "the judge rates the answer as bad",
         "not_judged": "the judge gave no rating",
         "judged": "the judge's ratings of all rows",
     },
     "grounding": {"ungrounded": "a value is not in the input, from which the other rows copy it"},
-    "label_errors": {"label_error": "the label may be wrong"},
+    "label_errors": {
+        "label_error": "the label may be wrong",
+        "labels_disagree": "the labels of the rows agree less with the cases than the cases do with one another",
+    },
     "declined_share": {
         "too_many_declined": "the share of declined answers is higher than the share of unanswerable cases",
         "too_few_declined": "the share of declined answers is lower than the share of unanswerable cases",

@@ -15,9 +15,9 @@ import re2
 
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.splits import labels_of
-from tuneworthy.cases.task_kind import guess_kind, parse_object
-from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
-from tuneworthy.types import UNLABELLED, Example, Examples, JsonObject, Texts, calls_of
+from tuneworthy.cases.task_kind import parse_object
+from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, as_rows, data_check
+from tuneworthy.types import UNLABELLED, Example, Examples, JsonObject, Texts
 
 # Words of a question from which an answer that equals it is an echo, and no label that is the question's one word.
 _MIN_ECHO = 3
@@ -37,13 +37,10 @@ _MOST_ITEMS = 50
 # Characters of an answer in which a provider's error is the only text.
 _ERROR_CHARS = 1000
 _ERROR_HEAD = 120
-# Share of the answers with one code above which that is the task; and rows from which it is known.
+# Share of the expected answers with one code above which that is the task.
 _IS_TASK = 0.05
-_MIN_ROWS = 100
 # Codes that a task can ask for. A log of an outage is full of errors, and no one asks for those.
-_TASKS = frozenset({"echo", "placeholder", "outside_labels"})
-# Separators of several labels.
-_SEVERAL = re.compile(r"[,;|\n]")
+_TASKS = frozenset({"echo", "placeholder"})
 
 
 def _compiled() -> JsonObject:
@@ -169,16 +166,6 @@ def _echo(row: Example) -> bool:
     return bool(whole) and (folded == whole or (folded.startswith(whole) and len(folded) <= 1.2 * len(whole)))
 
 
-def _outside_labels(row: Example, labels: Texts) -> bool:
-    answer = row.answer
-    if not labels or not answer.strip() or calls_of(row.messages[-1]):
-        return False
-    known = set(map(normalise, labels))
-    several = parse_object(answer)
-    parts = several if isinstance(several, list) else _SEVERAL.split(answer)
-    return normalise(answer) not in known and not all(normalise(str(part)) in known for part in parts)
-
-
 # Detectors by code, the most certain first; a row has one code.
 _DETECTORS = {
     "template_token": _template_token,
@@ -194,8 +181,9 @@ _DETECTORS = {
 @data_check(
     "degenerate",
     gate=frozenset({"template_token"}),
+    asks=dict.fromkeys(_TASKS, MANY),
     whole=True,
-    version=2,
+    version=3,
 )
 def degenerate(rows: Examples, context: CheckContext) -> RowFindings:
     """Answers that say nothing: remains of a template, a server error or a stuck model.
@@ -203,30 +191,23 @@ def degenerate(rows: Examples, context: CheckContext) -> RowFindings:
     Control tokens of a chat template are looked for in every turn, all else in the answer only. An answer that is a
     label, or that the cases expect, is dropped for such a token only. Placeholders do not count in code, markup or
     links, nor where the question is about templates; tracebacks and errors of a provider do not count where the
-    question is about errors. Where more than 5% of the answers equal their question, contain a placeholder or are
-    outside the labels, that is the task, as in correcting a text or writing a template: they are only reported. So are
-    answers outside the labels where the cases expect no labels.
+    question is about errors. Where over 5% of the expected answers equal their question, or contain a placeholder, that
+    is the task, as in correcting a text or writing a template: such answers are only reported.
 
     Bad: "Dear {{name}}, your order has been shipped.<|im_end|>"
     """
     expected = {label.casefold() for label in (*context.labels, *labels_of(context.cases))}
-    codes = {}
+    cases = as_rows(context.cases)
+    counts = Counter(map(_code, cases))
+    tasks = {code for code in _TASKS if counts[code] > _IS_TASK * len(cases)}
     for number, row in enumerate(rows):
-        code = _code(row, context.labels)
+        code = _code(row)
         if code == "template_token" or (code and row.answer.strip().casefold() not in expected):
-            codes[number] = code
-    tasks = {code for code, n in Counter(codes.values()).items() if code in _TASKS and n > _IS_TASK * len(rows)}
-    if len(rows) < _MIN_ROWS:
-        tasks &= {"outside_labels"}
-    if guess_kind(case.expected for case in context.cases).name != "label":
-        tasks.add("outside_labels")
-    for number, code in codes.items():
-        yield RowFinding(row=number, code=code, action="report" if code in tasks else "drop")
+            yield RowFinding(row=number, code=code, action="report" if code in tasks else "drop")
 
 
-def _code(row: Example, labels: Texts = ()) -> str:
-    code = next((code for code, detects in _DETECTORS.items() if detects(row)), "")
-    return code or ("outside_labels" if _outside_labels(row, labels) else "")
+def _code(row: Example) -> str:
+    return next((code for code, detects in _DETECTORS.items() if detects(row)), "")
 
 
 def is_degenerate(answer: str) -> bool:

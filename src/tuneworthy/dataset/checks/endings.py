@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
+from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, as_rows, data_check
 from tuneworthy.dataset.records import Action
 from tuneworthy.graders.refusals import find_refusals
 from tuneworthy.types import UNLABELLED, Example, Examples
@@ -37,9 +37,10 @@ _INNER_END = re.compile(r"[.!?…]\s+\S")
 _NO_PROSE = re.compile(r"^\s*(?:[-*#>|•]|\d+[.)]|\w[\w ]{0,30}:)|https?://\S*$")
 _MIN_LAST = 4
 _BRACKETS = (("(", ")"), ("[", "]"), ("“", "”"), ("«", "»"))
-# Answers of several sentences from which their usual end is known, and the least share of them with an end.
+# Expected answers of several sentences from which their usual end is known, and the share without an end from which that
+# is usual: of these answers, or of the rows if there are fewer.
 _MIN_PROSE = 30
-_USUALLY_ENDED = 0.8
+_USUALLY_OPEN, _NEARLY_ALL_OPEN = 0.2, 0.8
 
 
 def finish_reason(row: Example) -> str:
@@ -103,15 +104,15 @@ def _without_emoticons(text: str) -> str:
     return _EMOTICON.sub("", text) if "(" in text or "[" in text or "{" in text else text
 
 
-@data_check("truncation", whole=True, version=2)
+@data_check("truncation", whole=True, version=3)
 @dataclass(frozen=True, slots=True)
 class Truncation:
     """Answers that hit the token limit, break off, or ended for another unusual reason.
 
     A model that learns from half answers stops in the middle. The log's finish reason is certain. Without one, an open
     code block or JSON, and a last word such as "and" or a comma, are the signs (`by_text` sets the action).
-    Less certain signs are only reported: an open bracket, a last word such as "das", and, where at least 80% of the
-    answers of several sentences end with a full stop, one that does not. A signature ends an answer.
+    Less certain signs are only reported: an open bracket, a last word such as "das", and a last sentence without a full
+    stop, unless more than 20% of the expected answers (or 80% of the rows) end so. A signature ends an answer.
 
     Bad: an answer with `finish_reason: length`.
     """
@@ -133,8 +134,12 @@ class Truncation:
             elif (ends := ends_open(row.answer)) is not None:
                 n_prose += 1
                 open_ends += [number] if ends and not reason else []
-        if n_prose >= _MIN_PROSE and len(open_ends) <= (1 - _USUALLY_ENDED) * n_prose:
-            sign = "no full stop, unlike nearly all answers"
+        ends = [end for row in as_rows(context.cases) if (end := ends_open(row.answer)) is not None]
+        usual = sum(ends) > _USUALLY_OPEN * len(ends)
+        if len(ends) < _MIN_PROSE:
+            usual = n_prose < _MIN_PROSE or len(open_ends) > _NEARLY_ALL_OPEN * n_prose
+        if not usual:
+            sign = "no full stop, unlike the expected or most other answers"
             yield from (RowFinding(row=n, code="cut_off", message=sign, action="report") for n in open_ends)
 
 

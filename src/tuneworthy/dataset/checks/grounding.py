@@ -1,44 +1,62 @@
-"""Values that most rows copy from their input, and that do not appear in the input of this one."""
+"""Values that the task copies from its input, and that do not appear in the input of this row."""
 
 from collections import defaultdict
 
 from tuneworthy.cases.agreement import padded_words
 from tuneworthy.cases.task_kind import parse_object
-from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
+from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, are_many, as_rows, data_check
 from tuneworthy.types import Examples, text_of
 
-# Share of the values of a key that appear in the input from which the key is copied, and values needed to say so.
-COPIED = 0.85
-MIN_VALUES = 50
+# Share of the values of a key that appear in the input from which the key is copied: among the cases, or among the rows
+# where the cases have few. From the lower share of the rows it may be.
+COPIED, MAY_BE_COPIED = 0.85, 0.4
+# Values needed to say so, of cases and of rows.
+MIN_EXPECTED, MIN_VALUES = 20, 50
 
 
-@data_check("grounding", whole=True)
+@data_check("grounding", whole=True, version=2, asks={"ungrounded": MANY})
 def grounding(rows: Examples, context: CheckContext) -> RowFindings:
     """Rows of an extraction task with a value that is not in their input.
 
     The values of a JSON answer are looked up in the turns before it, whatever their case and punctuation. A key is
-    copied from the input if at least 85% of its values occur there; another value is then a mistake, or the
-    answer of another row. Keys whose values are inferred or rewritten, and numbers, are not judged.
+    copied from the input if at least 85% of its values occur there, in the cases or, where they have few, in the rows;
+    another value is then a mistake, or the answer of another row. If 40 to 85% of the rows' values occur there, such
+    rows are reported, or the build asks. Keys whose values are inferred or rewritten, and numbers, are not judged.
 
     Bad: "A table for two at the Anchor" with the answer `{"place": "Bellini"}`.
     """
-    copied = defaultdict(list)
-    missing: dict[int, list[str]] = {}
+    expected = _by_key(as_rows(context.cases))
+    missing: dict[int, list[str]] = defaultdict(list)
+    unsure = set()
+    for key, values in _by_key(rows).items():
+        known = expected.get(key, [])
+        of_cases = len(known) >= MIN_EXPECTED
+        known = known if of_cases else values
+        share = sum(there for _, there in known) / max(1, len(known))
+        if share < (COPIED if of_cases else MAY_BE_COPIED) or not (of_cases or len(values) >= MIN_VALUES):
+            continue
+        absent = {number for number, there in values if not there}
+        if share < COPIED and not are_many(len(absent), len(rows)):
+            unsure.add(key)
+        for number in absent:
+            missing[number].append(key)
+    for number, keys in sorted(missing.items()):
+        names = ", ".join(sorted(keys))
+        yield RowFinding(
+            row=number, code="ungrounded", message=f"keys: {names}", action="report" if unsure >= {*keys} else "drop"
+        )
+
+
+def _by_key(rows: Examples) -> dict[str, list[tuple[int, bool]]]:
+    """Return for each key of JSON answers the row of each value, and whether the input contains the value."""
+    found: dict[str, list[tuple[int, bool]]] = defaultdict(list)
     for number, row in enumerate(rows):
         answer = parse_object(row.answer)
-        if not isinstance(answer, dict):
-            continue
-        text = padded_words("\n".join(map(text_of, row.messages[:-1])))
-        for key, value in answer.items():
-            for part in _texts(value):
-                there = padded_words(part) in text
-                copied[key].append(there)
-                if not there:
-                    missing.setdefault(number, []).append(key)
-    judged = {key for key, there in copied.items() if len(there) >= MIN_VALUES and sum(there) >= COPIED * len(there)}
-    for number, keys in missing.items():
-        if names := sorted(judged.intersection(keys)):
-            yield RowFinding(row=number, code="ungrounded", message=f"keys: {', '.join(names)}")
+        if isinstance(answer, dict):
+            text = padded_words("\n".join(map(text_of, row.messages[:-1])))
+            for key, value in answer.items():
+                found[key] += [(number, padded_words(part) in text) for part in _texts(value)]
+    return found
 
 
 def _texts(value: object) -> list[str]:

@@ -23,7 +23,7 @@ from tuneworthy.arrays import Floats, Ints
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
+from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, are_many, as_rows, data_check
 from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.types import Examples, Texts
 
@@ -47,6 +47,8 @@ LIKELY_WRONG = 0.4
 MOST_OF_A_LABEL = 0.25
 # Share of the rows that must be predicted as given before the model is believed against a row.
 PREDICTED = 0.5
+# Rows that are compared with the cases at most, and rows and cases needed to do so; standard errors of the difference.
+_MOST_COMPARED, _MIN_COMPARED, _SURE = 2_000, 50, 2.6
 # Factors on the margins of models of n-grams, and of an encoder's vectors, whose margins are narrower.
 _TEMPERATURE, _OF_VECTORS = 4.0, 6.0
 _C = 1.0
@@ -56,6 +58,8 @@ _C = 1.0
 # regularised, so that its odds are not held back where they separate.
 _DRAWS, _ROUNDS, _SHARE, _LEAST, _C_OF_ODDS = 2, 20, 0.1, 1e-9, 1e3
 
+# Questions with their labels.
+Labelled = Sequence[tuple[str, str]]
 # Feature rows to the probabilities of the classes that were learned.
 Predict = Callable[[Any], Floats]
 
@@ -323,18 +327,68 @@ def _labels_of(answers: Texts, task_labels: Texts) -> tuple[dict[int, str], str]
     return {number: name for number, name in keys.items() if name is not None and name in shared}, message
 
 
-@data_check("label_errors", whole=True, version=10)
+def _disagreement(rows: Examples, context: CheckContext) -> RowFinding | None:
+    """Return a finding if labels of the rows agree clearly less with a model than those of the cases do.
+
+    The model learns from the cases, and then from the rows: either shows labels that the other contradicts.
+    """
+    known = {*context.labels}.intersection(case.answer for case in as_rows(context.cases))
+    drawn = np.random.default_rng(context.seed).permutation(len(rows))[:_MOST_COMPARED]
+    cases, judged = ([(row.question, answer) for row in some if (answer := row.answer.strip()) in known]
+                     for some in (as_rows(context.cases), (rows[number] for number in drawn.tolist())))  # fmt: skip
+    if (
+        min(len(cases), len(judged)) < _MIN_COMPARED
+        or min(len({label for _, label in some}) for some in (cases, judged)) < 2
+    ):
+        return None
+    for of_cases, of_rows in (
+        _agreements(cases, judged, context.seed),
+        reversed(_agreements(judged, cases, context.seed)),
+    ):
+        if of_cases[0] - of_rows[0] - _SURE * np.hypot(of_cases[1], of_rows[1]) > MANY * of_cases[0]:
+            message = messages.say("disagree", rows=of_rows[0], cases=of_cases[0])
+            return RowFinding(code="labels_disagree", message=message, score=of_cases[0] - of_rows[0])
+    return None
+
+
+def _agreements(own: Labelled, other: Labelled, seed: int) -> list[tuple[float, float]]:
+    """Return the agreement of a model of `own` rows with held-out rows of these and with others, and its errors."""
+    from tuneworthy.classical.features import TextFeatures
+
+    (questions, given), (others, expected) = (list(zip(*some, strict=True)) for some in (own, other))
+    classes, of_models = out_of_fold(questions, given, None, seed)
+    numbers = {label: number for number, label in enumerate(classes)}
+    features, codes = TextFeatures(), np.array([numbers[label] for label in given])
+    predict = _fit(features.fit_transform(questions), codes, seed)
+    predicted = predict(features.transform(others)).argmax(axis=1)
+    targets = np.array([numbers.get(label, -1) for label in expected])
+    return [_kappa(of_models[0].argmax(axis=1), codes), _kappa(predicted[targets >= 0], targets[targets >= 0])]
+
+
+def _kappa(predicted: Ints, given: Ints) -> tuple[float, float]:
+    """Return the agreement of two labellings beyond chance (Cohen's kappa), and its standard error."""
+    size = 1 + max(predicted.max(), given.max())
+    same = float((predicted == given).mean())
+    chance = float(np.bincount(predicted, minlength=size) @ np.bincount(given, minlength=size)) / len(given) ** 2
+    rest = max(1 - chance, _LEAST)
+    return (same - chance) / rest, np.sqrt(same * (1 - same) / len(given)) / rest
+
+
+@data_check("label_errors", whole=True, version=11, asks={"label_error": MANY, "labels_disagree": 0.0})
 @dataclass(frozen=True, slots=True)
 class LabelErrors:
     """Rows of a task with few labels whose label disagrees with what all other rows suggest.
 
     For each row, models trained on the other rows predict its label. How likely a label is wrong is measured on labels
-    drawn at random. Rows for which that is above `most` leave, if half of all rows are predicted as given, unless more
-    than a quarter of their label's rows would: then the label cannot be predicted from the text, and they are reported.
-    So are rows with another label that is at least 20 times as probable. The likeliest errors come first, with the
-    predicted label: some are errors, some are only hard, so a person decides. Labels that people confuse are not wrong
-    at random, and mostly stay. Without labels, answers that several rows share are taken for them, and of JSON objects
-    the keys that have a value.
+    drawn at random. Rows for which that is above `most` leave, except where the label may not follow from the text:
+    if that would be over a quarter of their label's rows, or fewer than half of all rows are predicted as given, they
+    are reported. Above 10% of all rows, the build asks. Rows with another label that is at least 20 times as probable
+    are reported. The likeliest errors come first, with the predicted label: some are errors, some are only hard, so a
+    person decides. Labels that people confuse are not wrong at random, and mostly stay. Without labels, answers that
+    several rows share are taken for them, and of JSON objects the keys that have a value.
+
+    If a model of the cases agrees clearly less with the rows than with other cases, or a model of the rows more with the
+    cases than with other rows, so many labels are wrong that single rows cannot be told: then the build asks as well.
 
     Bad: "Where is my card?" with the label `exchange_rate`; "A table for two" with the answer `{}`, where other rows
     name the number of people.
@@ -351,17 +405,20 @@ class LabelErrors:
             context.seed,
             self.most,
         )
-        if not context.labels and predicted < PREDICTED:
-            return
         judged, counts = list(labels), Counter(labels.values())
         wrong = Counter(labels[judged[doubt.row]] for doubt in found if 1 - doubt.score > self.most)
+        many = are_many(wrong.total(), len(rows))
+        if finding := _disagreement(rows, context):
+            yield finding
+        if not (many or context.labels or predicted >= PREDICTED):
+            return
         for doubt in found:
             label = labels[judged[doubt.row]]
-            sure = predicted >= PREDICTED and 1 - doubt.score > self.most
+            usual = predicted >= PREDICTED and wrong[label] <= MOST_OF_A_LABEL * counts[label]
             yield RowFinding(
                 row=judged[doubt.row],
                 code="label_error",
                 message=message.format(label=doubt.suggested or "none"),
                 score=doubt.score,
-                action="drop" if sure and wrong[label] <= MOST_OF_A_LABEL * counts[label] else "report",
+                action="drop" if 1 - doubt.score > self.most and (many or usual) else "report",
             )

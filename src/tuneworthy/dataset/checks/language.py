@@ -13,7 +13,7 @@ from importlib.resources import files
 import orjson
 
 from tuneworthy.cases.normalize import question_of, words
-from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
+from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, as_rows, data_check
 from tuneworthy.dataset.records import Action
 from tuneworthy.types import Examples, Texts
 
@@ -74,10 +74,10 @@ def language_outliers(languages: Texts, usual: Texts = (), least: float = 0.01) 
     return [row for row, language in enumerate(languages) if language in rare]
 
 
-@data_check("language", whole=True)
+@data_check("language", whole=True, version=2)
 @dataclass(frozen=True, slots=True)
 class Language:
-    """Rows in a language that hardly any other row and no case uses, or answered in another language than the question.
+    """Rows in a language that no case and, with few cases, hardly any other row uses, or answered in another language.
 
     Bad: an answer in German to a question in English, where the others are English.
     """
@@ -90,13 +90,22 @@ class Language:
             return
         pairs = [(language_of(question_of(row)), language_of(row.answer)) for row in rows]
         counts = Counter(pairs)
-        usual = {language_of(question_of(case)) for case in context.cases}
-        rare = set(language_outliers([question for question, _ in pairs], sorted(usual), self.least))
-        most = max(1, self.least * len(rows))
+        usual = Counter(filter(None, (language_of(question_of(case)) for case in context.cases)))
+        least = 1.0 if usual.total() >= MIN_ROWS else self.least
+        rare = set(language_outliers([question for question, _ in pairs], sorted(usual), least))
+        expected = Counter((language_of(question_of(row)), language_of(row.answer)) for row in as_rows(context.cases))
+        several = sum(n for (question, answer), n in expected.items() if question and answer)
+        most = max(1, (1.0 if several >= MIN_ROWS else self.least) * len(rows))
         for row, (question, answer) in enumerate(pairs):
             if row in rare:
                 yield RowFinding(row=row, code="rare_language", message=question, action=self.action)
-            elif question and answer and question != answer and counts[question, answer] <= most:
+            elif (
+                question
+                and answer
+                and question != answer
+                and counts[question, answer] <= most
+                and not expected[question, answer]
+            ):
                 yield RowFinding(
                     row=row,
                     code="answered_in_another",

@@ -1,0 +1,62 @@
+"""Text that was decoded with the wrong encoding, or escaped for HTML or an address: it is restored."""
+
+import html
+import re
+from dataclasses import replace
+from urllib.parse import unquote
+
+from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
+from tuneworthy.types import Example, Examples, Message, content_hash
+
+_ENTITY = re.compile(r"&(?:[a-zA-Z]{2,10}|#\d{2,6}|#x[0-9a-fA-F]{2,6});")
+_PERCENT = re.compile(r"[^\s:]*%(?:20|[C-F][0-9A-F]%[89AB][0-9A-F])[^\s:]*")
+
+
+def restored(text: str) -> str:
+    """Return `text` as it was before it was decoded with the wrong encoding, or escaped; no markup and no address.
+
+    >>> restored("Where is M\u00c3\u00bcller&#39;s card?"), restored("where%20is%20it"), restored("<b>A &amp; B</b>")
+    ("Where is M\u00fcller's card?", 'where is it', '<b>A &amp; B</b>')
+    """
+    if _PERCENT.fullmatch(text):
+        text = unquote(text)
+    if "<" not in text and _ENTITY.search(text):
+        text = html.unescape(text)
+    if not text.isascii():
+        from ftfy import fix_encoding
+
+        text = fix_encoding(text)
+    return text
+
+
+@data_check("encoding", masks=True, certain=True)
+class Encoding:
+    """Text decoded with the wrong encoding (Latin-1 instead of UTF-8), HTML entities, or percent encoding.
+
+    Real questions contain none of this, so a model should not learn it, but the row is right: its text is restored.
+    Entities stay in text with markup, and percent encoding in addresses. If the cases contain such text, it is
+    the task, and is only reported. `findings.jsonl` lists the restored rows; `policy = { encoding = "report" }` leaves
+    them as they are.
+
+    Bad: "Where is MÃ¼ller&#39;s card?"
+    """
+
+    def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
+        is_task = any(restored(case.text) != case.text for case in context.cases)
+        for number, row in enumerate(rows):
+            changed = self.repair(row)
+            if changed is not row:
+                yield RowFinding(
+                    row=number, code="escaped_text", action="report" if is_task else "mask", changed=changed
+                )
+
+    def repair(self, row: Example) -> Example:
+        messages = tuple(map(_restored, row.messages))
+        return row if messages == tuple(row.messages) else replace(row, messages=messages, id=content_hash(messages))
+
+
+def _restored(message: Message) -> Message:
+    content = message.get("content")
+    if not isinstance(content, str) or (fixed := restored(content)) == content:
+        return message
+    return {**message, "content": fixed}

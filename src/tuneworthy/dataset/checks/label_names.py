@@ -1,0 +1,164 @@
+"""Answers that are no label of the cases: another spelling, an old name, a label of its own, or no label at all."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from difflib import SequenceMatcher
+from itertools import pairwise
+
+import numpy as np
+
+from tuneworthy.cases.normalize import normalise
+from tuneworthy.cases.splits import labels_of
+from tuneworthy.cases.task_kind import guess_kind, parse_object
+from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, as_rows, data_check
+from tuneworthy.dataset.checks.label_errors import MIN_OF_A_LABEL, MOST_LEARNED, out_of_fold
+from tuneworthy.dataset.dedup.specifics import signed
+from tuneworthy.types import Example, Examples, NamedTexts, Texts, calls_of, content_hash, grouped
+
+# Separators of several labels, and words of a label.
+_SEVERAL = re.compile(r"[,;|\n]")
+_WORD = re.compile(r"[^\W_]+")
+# Labels of the cases with the most similar questions that an old name may stand for.
+_NEAREST = 3
+# Area under the curve up to which the questions of two labels cannot be told apart, and questions needed to say so.
+_SAME, _MIN_QUESTIONS = 0.7, 10
+# Similarity of names from which, with fewer questions, one is another spelling of the other.
+_ALIKE = 0.9
+_SHOWN = 10
+
+
+@data_check("label_names", whole=True, masks=True, asks={"renamed_label": 0.0, "outside_labels": MANY})
+def label_names(rows: Examples, context: CheckContext) -> RowFindings:
+    """Answers that are no label of the cases, where the cases expect labels.
+
+    Another spelling (case, underscores, hyphens, quotation marks, Unicode) becomes the cases' spelling. An old name is
+    recognised if a classifier cannot tell its questions from those of one label of the cases, or if the name is
+    similar and so are the questions; the build asks whether to rename it. Any other answer with the form of a label is
+    kept and named, as cases do not contain every label. Other answers are dropped. `findings.jsonl` lists each change.
+
+    Bad: "Card arrival" or "I think it is card_arrival.", where the cases expect `card_arrival`.
+    """
+    kind = guess_kind(case.expected for case in context.cases)
+    names = labels_of(context.cases) if kind.name == "label" else ()
+    folds = grouped((_folded(name), name) for name in names)
+    forms, longest = set(map(_form, names)), max((len(_WORD.findall(name)) for name in names), default=0)
+    new, spelled, outside = dict[str, list[int]](), list[tuple[int, str]](), list[int]()
+    for number, row in enumerate(rows if names else ()):
+        answer = row.answer.strip()
+        if answer in names or not answer or calls_of(row.messages[-1]):
+            continue
+        known = folds.get(_folded(answer), ())
+        if len(known) == 1:
+            spelled.append((number, known[0]))
+        elif not known and not _are_labels(answer, folds):
+            if _form(answer) in forms and len(_WORD.findall(answer)) <= longest:
+                new.setdefault(answer, []).append(number)
+            else:
+                outside.append(number)
+    of_new = {_folded(label): label for label in new}
+    spelled += [(number, name) for number in outside if (name := of_new.get(_folded(rows[number].answer)))]
+    changed = {number for number, _ in spelled}
+    for number, name in spelled:
+        yield _renamed(number, rows[number], "label_spelling", name)
+    old = _old_names(rows, {label: own for label, own in new.items() if len(own) >= MIN_OF_A_LABEL}, context)
+    for label, name in old.items():
+        for number in new[label]:
+            yield _renamed(number, rows[number], "renamed_label", name)
+    yield from (RowFinding(row=number, code="outside_labels") for number in outside if number not in changed)
+    own = sorted(new.keys() - old.keys(), key=lambda label: (-len(new[label]), label))
+    if own:
+        listed = ", ".join(f"{label} ({len(new[label])})" for label in own[:_SHOWN])
+        more = f" and {len(own) - _SHOWN} more" if len(own) > _SHOWN else ""
+        yield RowFinding(code="new_label", message=f"Labels that no case expects are kept: {listed}{more}.")
+
+
+def _folded(label: str) -> str:
+    return normalise(signed(label))
+
+
+def _are_labels(answer: str, folds: Mapping[str, object]) -> bool:
+    several = parse_object(answer)
+    parts = several if isinstance(several, list) else _SEVERAL.split(answer)
+    return all(_folded(str(part)) in folds for part in parts)
+
+
+def _form(label: str) -> tuple[frozenset[str], str]:
+    """Return what labels of one scheme have in common: the characters between words, and the case of letters.
+
+    >>> _form("card_arrival") == _form("lost_or_stolen_card"), _form("card_arrival") == _form("It is card_arrival.")
+    (True, False)
+    """
+    letters = "".join(_WORD.findall(label))
+    case = (
+        "lower" if letters.islower() else "upper" if letters.isupper() else "digits" if letters.isdigit() else "mixed"
+    )
+    return frozenset(_WORD.sub("", label)), case
+
+
+def _renamed(number: int, row: Example, code: str, name: str) -> RowFinding:
+    messages = (*row.messages[:-1], {**row.messages[-1], "content": name})
+    changed = replace(row, messages=messages, id=content_hash(messages))
+    message = f"{row.answer.strip()!r} becomes {name!r}"
+    return RowFinding(row=number, code=code, message=message, action="mask", changed=changed)
+
+
+def _old_names(rows: Examples, old: Mapping[str, Sequence[int]], context: CheckContext) -> NamedTexts:
+    """Return the label of the cases that each old name stands for, one to one."""
+    if not old:
+        return {}
+    texts = {label: [rows[number].question for number in own] for label, own in old.items()}
+    cases = [(row.answer.strip(), row.question) for row in as_rows(context.cases)]
+    names = dict.fromkeys(label for label, _ in cases)
+    answers = ((row.answer.strip(), row.question) for row in rows)
+    of_names = grouped([*cases, *(pair for pair in answers if pair[0] in names)])
+    found = sorted(_twins(texts, of_names, {row.answer.strip() for row in rows}, context.seed))
+    renamed: dict[str, str] = {}
+    for _, label, name in found:
+        if label not in renamed and name not in renamed.values():
+            renamed[label] = name
+    return renamed
+
+
+def _twins(
+    old: Mapping[str, Texts], names: Mapping[str, Texts], rated: Collection[str], seed: int
+) -> Iterator[tuple[float, str, str]]:
+    """Yield how well the questions of an old and a present label can be told apart, where that is hardly possible.
+
+    Args:
+        old: Questions by the label that no case has.
+        names: Questions by the label of the cases, of rows and cases.
+        rated: Labels that rows have.
+        seed: Of the folds.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    from tuneworthy.classical.features import TextFeatures
+
+    limit = max(MIN_OF_A_LABEL, MOST_LEARNED // (len(old) + len(names)))
+    groups = [list(texts)[:limit] for texts in (*old.values(), *names.values())]
+    matrix = TextFeatures().fit_transform([text for group in groups for text in group])
+    ends = np.cumsum([0, *map(len, groups)])
+    means = np.stack([np.asarray(matrix[a:b].mean(axis=0)).ravel() for a, b in pairwise(ends.tolist())])
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    alike = means @ means.T
+    nearest = np.argsort(-alike[: len(old), len(old) :], axis=1)[:, :_NEAREST]
+    np.fill_diagonal(alike, -1)
+    nearest_of_all = alike.argmax(axis=1)[len(old) :]
+    present = list(names)
+    for number, (label, texts) in enumerate(old.items()):
+        for place in nearest[number].tolist():
+            name, others = present[place], groups[len(old) + place]
+            own = groups[number]
+            words = [" ".join(sorted(_WORD.findall(each.lower()))) for each in (label, name)]
+            same_words = SequenceMatcher(None, words[0], words[1]).ratio()
+            if name not in rated and place == nearest[number, 0] and nearest_of_all[place] == number:
+                yield _SAME, label, name  # only cases have the label, and each is nearest to the other
+            elif min(len(own), len(others)) >= _MIN_QUESTIONS:
+                is_old = [True] * len(own) + [False] * len(others)
+                _, chances = out_of_fold([*own, *others], [str(one) for one in is_old], None, seed)
+                area = float(roc_auc_score(is_old, chances.mean(axis=0)[:, 1]))
+                if area <= _SAME:
+                    yield area, label, name
+            elif same_words >= _ALIKE:
+                yield 1 - same_words, label, name

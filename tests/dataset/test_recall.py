@@ -1,0 +1,140 @@
+"""No check switches itself off: at half of the rows it finds as large a share as at 2%, or the build asks."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.dataset.check_rows import ASKED, TOPICS, Says, chat, row, worse
+from tuneworthy.cases.writer import json_lines
+from tuneworthy.dataset import CheckContext, data_checks
+from tuneworthy.dataset.base import MANY
+from tuneworthy.dataset.check_runner import CheckedRows, run_checks
+from tuneworthy.dataset.records import row_of
+from tuneworthy.types import Case, Example
+
+N = 400
+ADVERBS = ("soon", "today", "again", "now", "maybe", "still", "often", "then")
+Fault = Callable[[Example, int, random.Random], Example]
+
+
+def question(i: int, rng: random.Random) -> str:
+    return f"{ASKED[i % 6].format(TOPICS[i % 10])} It is {' '.join(rng.sample(ADVERBS, 3))}, number {rng.randrange(10**6)}."
+
+
+def label(i: int, rng: random.Random) -> Example:
+    return row(question(i, rng), f"about_{TOPICS[i % 10]}")
+
+
+def prose(i: int, rng: random.Random) -> Example:
+    return row(
+        question(i, rng), f"Open the page on {TOPICS[i % 10]} {rng.randrange(10**6)}. Then choose the second entry."
+    )
+
+
+def slots(i: int, rng: random.Random) -> Example:
+    place = f"{rng.choice(ADVERBS)} {rng.choice(TOPICS)} {rng.choice(ADVERBS)}"
+    return row(f"{rng.randrange(10**6)}: a table at the {place} inn", json.dumps({"place": place}))
+
+
+def other(one: Example, answer: str) -> Example:
+    return row(one.question, answer)
+
+
+def wrong_label(one: Example, i: int, rng: random.Random) -> Example:
+    return other(one, rng.choice([f"about_{topic}" for topic in TOPICS if f"about_{topic}" != one.answer]))
+
+
+# Check to the rows of a task, and what is wrong with some of them.
+FAULTS: dict[str, tuple[Callable[[int, random.Random], Example], Fault]] = {
+    "encoding": (prose, lambda one, i, rng: row(f"{one.question} &amp; more", one.answer)),
+    "chat": (prose, lambda one, i, rng: chat(one.messages[0])),
+    "feedback": (prose, lambda one, i, rng: row(one.question, one.answer, feedback={"thumbs": "down"})),
+    "truncation": (prose, lambda one, i, rng: other(one, "Open the page of your account and then go to the")),
+    "truncation open": (prose, lambda one, i, rng: other(one, one.answer.removesuffix("second entry.") + "second ent")),
+    "refusal": (prose, lambda one, i, rng: other(one, "I'm sorry, but as an AI language model I cannot help with that.")),
+    "degenerate": (prose, lambda one, i, rng: other(one, one.question)),
+    "degenerate token": (prose, lambda one, i, rng: other(one, f"{one.answer}<|im_end|>")),
+    "degenerate placeholder": (prose, lambda one, i, rng: other(one, "Dear {{name}}, it is here.")),
+    "label_names": (label, lambda one, i, rng: other(one, f"I think that it is number {i}.")),
+    "label_names spelling": (label, lambda one, i, rng: other(one, one.answer.replace("_", " ").upper())),
+    "label_names old": (label, lambda one, i, rng: other(one, one.answer.replace("about_", "former_"))),
+    "contamination": (label, lambda one, i, rng: row(f"Case {i % 60}: will the terms of {TOPICS[i % 10]} change?", one.answer)),
+    "exact": (prose, lambda one, i, rng: row("Where is it now, please tell me?", "It is here.")),
+    "near": (prose, lambda one, i, rng: row(f"So {rng.choice(('please ', ''))}where is it now?", "It is here.")),
+    "grounding": (slots, lambda one, i, rng: other(one, slots(i, rng).answer)),
+    "personal_data": (prose, lambda one, i, rng: row(f"{one.question} I am ada{i}@example.org", one.answer)),
+    "judge_audit": (prose, lambda one, i, rng: other(one, "That is wrong of you.")),
+    "label_errors": (label, wrong_label),
+    "declined_share": (prose, lambda one, i, rng: other(one, "I don't know.")),
+    "language": (prose, lambda one, i, rng: row(f"Где я могу найти свою карту номер {i}?", one.answer)),
+    "pairs": (prose, lambda one, i, rng: worse(one.question, one.answer, one.answer.upper())),
+    "pair_length": (lambda i, rng: row(question(i, rng), "Here."), lambda one, i, rng: worse(one.question, "It is here.", "No.")),
+    "teacher_mix": (prose, lambda one, i, rng: row(one.question, one.answer, teacher={"model": f"m{i % 2}"})),
+    "teacher_drift": (prose, lambda one, i, rng: row(one.question, "So " * (i % 2 * 30), teacher={"model": f"m{i % 2}"})),
+}  # fmt: skip
+# Of these any rows with the fault are one finding on the whole set.
+WHOLE = {"declined_share", "pair_length", "teacher_mix", "teacher_drift"}
+
+
+ASKING = ["degenerate", "degenerate placeholder", "label_names", "label_names old", "grounding", "label_errors"]
+
+
+def checked(name: str, share: float, folder: Path, policy: str = "") -> tuple[CheckedRows, set[int]]:
+    make, spoil = FAULTS[name]
+    rng = random.Random(5)
+    cases = [make(i, rng) for i in range(120)]
+    rows = [make(i, rng) for i in range(N)]
+    bad = set(rng.sample(range(N), int(share * N)))
+    rows = [spoil(one, i, rng) if i in bad else one for i, one in enumerate(rows)]
+    path = folder / f"{share}{policy}.jsonl"
+    path.write_bytes(b"".join(json_lines(map(row_of, rows))))
+    expected = [Case(id=f"c{i}", input=one.question, expected=one.answer) for i, one in enumerate(cases)]
+    if name == "contamination":
+        expected = [
+            Case(
+                id=f"c{i}", input=f"Case {i}: will the terms of {TOPICS[i % 10]} change?", expected=expected[i].expected
+            )
+            for i in range(60)
+        ]
+    labels = sorted({case.expected for case in expected}) if make is label else []
+    context = CheckContext(cases=expected, labels=labels, auditor=Says(), seed=1)
+    check = data_checks()[name.split()[0]]
+    return run_checks(
+        path, [check.configured()], context, policy=dict.fromkeys(check.codes, policy) if policy else {}
+    ), bad
+
+
+def recall(rows: CheckedRows, bad: set[int], *, whole: bool) -> float:
+    told = {one.place for stage in rows.stages for one in stage.decisions}
+    return float(bool(told)) if whole else len(told & bad) / len(bad)
+
+
+def test_every_check_is_here() -> None:
+    assert {name.split()[0] for name in FAULTS} == set(data_checks())
+
+
+def questions(rows: CheckedRows) -> list[str]:
+    return [gate.detail for gate in rows.gates if not gate.passed and gate.detail.startswith(("5", "3", "2"))]
+
+
+@pytest.mark.parametrize("name", list(FAULTS))
+def test_at_more_of_the_rows_a_check_finds_as_much_as_at_two_percent_or_the_build_asks(
+    name: str, tmp_path: Path
+) -> None:
+    found = recall(*checked(name, 0.02, tmp_path), whole=name in WHOLE)
+    for share in (0.25, 0.5):
+        rows, bad = checked(name, share, tmp_path)
+        assert recall(rows, bad, whole=name in WHOLE) >= found or questions(rows)
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_a_question_stops_the_build_until_the_policy_answers_it(name: str, tmp_path: Path) -> None:
+    assert not questions(checked(name, 0.05, tmp_path)[0])
+    assert questions(checked(name, 0.5, tmp_path)[0])
+    assert not questions(checked(name, 0.5, tmp_path, "drop")[0])
+    assert not questions(checked(name, 0.5, tmp_path, "report")[0])
