@@ -72,8 +72,9 @@ ROWS = [
 def project(root: Path, data: str = "", rows: list[dict[str, Any]] = ROWS) -> Path:
     root.mkdir()
     (root / "tuneworthy.toml").write_text(PROJECT + data)
-    cases = [{"input": LEAK, "expected": "yes"}]
-    cases += [{"input": f"Could somebody explain {topic} {i}?", "expected": "yes"} for i, topic in enumerate(TOPICS)]
+    cases = [{"input": LEAK, "expected": "It is on the page of fees."}]
+    cases += [{"input": f"Could somebody explain {topic} {i}?", "expected": f"It is on the page on {topic} {i}."}
+              for i, topic in enumerate(TOPICS)]  # fmt: skip
     (root / "cases.jsonl").write_text("".join(json.dumps(case) + "\n" for case in cases))
     (root / "examples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return root
@@ -259,7 +260,8 @@ LONG = "Which of these 3 parts do you still have? " + " ".join(f"bolt{n} nut{n *
 
 
 def test_a_row_that_gives_a_case_away_leaves_for_that_before_it_is_a_duplicate(tmp_path: Path) -> None:
-    repeated = [pair(f"{LONG} {LEAK}", "yes"), pair(f"{LONG} {LEAK} Thanks!", "yes")]  # the answer of the case
+    answer = "It is on the page of fees."  # of the case
+    repeated = [pair(f"{LONG} {LEAK}", answer), pair(f"{LONG} {LEAK} Thanks!", answer)]
     rows = [*map(plain, clean()), *repeated]
     root = project(tmp_path / "p", rows=rows)
     assert invoke(["data", "build", "--project", str(root)]) == 0

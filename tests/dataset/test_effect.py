@@ -359,9 +359,9 @@ def test_without_labels_an_answer_that_several_rows_share_is_judged_too() -> Non
 def test_a_model_that_predicts_little_drops_nothing_and_json_is_no_label() -> None:
     rng = random.Random(4)
     by_chance = [row(one.question, rng.choice(LABELS)) for one in rows_of(200)]
-    findings = list(LabelErrors(most=0.0)(by_chance, CheckContext(labels=LABELS)))
+    findings = list(LabelErrors()(by_chance, CheckContext(labels=LABELS)))
     assert findings and {one.action for one in findings} == {"report"}
-    assert list(LabelErrors(most=0.0)(by_chance, CheckContext())) == []
+    assert list(LabelErrors()(by_chance, CheckContext())) == []
     as_json = [row(one.question, json.dumps({"about": one.answer})) for one in rows_of(200)]
     as_json[0] = row(as_json[0].question, json.dumps({"about": "close"}))
     assert list(LabelErrors(most=0.0)(as_json, CheckContext())) == []
@@ -389,8 +389,8 @@ def test_a_rare_label_that_the_text_hardly_tells_does_not_leave() -> None:
         signal = ["prize"] if label == "spam" and draw.random() < 0.3 else []
         return " ".join([*draw.sample(noise, 8), *signal])
 
-    rows = [row(question(label), label) for label in draw.choices(["spam", "ham"], [0.2, 0.8], k=500)]
+    rows = [row(question(label), label) for label in draw.choices(["spam", "ham"], [0.1, 0.9], k=500)]
     findings = list(LabelErrors()(rows, CheckContext(labels=("ham", "spam"))))
-    assert len(findings) > 50 and not [
+    assert len(findings) > 20 and not [
         one for one in findings if one.action == "drop" and rows[one.row].answer == "spam"
     ]

@@ -96,10 +96,10 @@ def build_version(
     )
     if lost := recipe.lost_labels:
         recipe.notes.append(f"Every row with these labels was dropped, although cases expect them: {', '.join(lost)}.")
+    if recipe.failed and not unsafe and (len(checked.rows) or any(checked.questions)):
+        return None, recipe
     if not len(checked.rows):
         raise _nothing_left(checked)
-    if recipe.failed and not unsafe:
-        return None, recipe
     times = replace(recipe.times, created=now())
     contents = {
         ROWS: (checked.rows.line(place) for place in checked.rows.places.tolist()),

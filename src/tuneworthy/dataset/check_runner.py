@@ -198,9 +198,10 @@ class CheckedRows:
                 gates.append(DataGate(stage.check.name, not remaining, detail))
         ran = {stage.check.name for stage in self.stages}
         off = [name for name, check in data_checks().items() if check.gate and name not in ran]
-        return [*gates, *self._questions(), *(DataGate(name, False, "the check is off") for name in off)]
+        return [*gates, *self.questions, *(DataGate(name, False, "the check is off") for name in off)]
 
-    def _questions(self) -> Iterator[DataGate]:
+    @property
+    def questions(self) -> Iterator[DataGate]:
         """Yield a failed gate for each finding in so many rows that only the user can tell a fault from the task."""
         for stage in self.stages:
             check, rows = stage.check, {(one.code, one.action, one.place) for one in stage.decisions}

@@ -37,8 +37,8 @@ _INNER_END = re.compile(r"[.!?…]\s+\S")
 _NO_PROSE = re.compile(r"^\s*(?:[-*#>|•]|\d+[.)]|\w[\w ]{0,30}:)|https?://\S*$")
 _MIN_LAST = 4
 _BRACKETS = (("(", ")"), ("[", "]"), ("“", "”"), ("«", "»"))
-# Expected answers of several sentences from which their usual end is known, and the share without an end from which that
-# is usual: of these answers, or of the rows if there are fewer.
+# Expected answers of several sentences from which their usual end is known, and the share without an end from which
+# that is usual: of these answers, or of the rows if there are fewer.
 _MIN_PROSE = 30
 _USUALLY_OPEN, _NEARLY_ALL_OPEN = 0.2, 0.8
 
@@ -134,9 +134,9 @@ class Truncation:
             elif (ends := ends_open(row.answer)) is not None:
                 n_prose += 1
                 open_ends += [number] if ends and not reason else []
-        ends = [end for row in as_rows(context.cases) if (end := ends_open(row.answer)) is not None]
-        usual = sum(ends) > _USUALLY_OPEN * len(ends)
-        if len(ends) < _MIN_PROSE:
+        expected = [end for row in as_rows(context.cases) if (end := ends_open(row.answer)) is not None]
+        usual = sum(expected) > _USUALLY_OPEN * len(expected)
+        if len(expected) < _MIN_PROSE:
             usual = n_prose < _MIN_PROSE or len(open_ends) > _NEARLY_ALL_OPEN * n_prose
         if not usual:
             sign = "no full stop, unlike the expected or most other answers"

@@ -387,8 +387,8 @@ class LabelErrors:
     person decides. Labels that people confuse are not wrong at random, and mostly stay. Without labels, answers that
     several rows share are taken for them, and of JSON objects the keys that have a value.
 
-    If a model of the cases agrees clearly less with the rows than with other cases, or a model of the rows more with the
-    cases than with other rows, so many labels are wrong that single rows cannot be told: then the build asks as well.
+    If a model of the cases agrees clearly less with the rows than with other cases, or a model of the rows more with
+    the cases than with other rows, so many labels are wrong that single rows cannot be told: then the build asks as well.
 
     Bad: "Where is my card?" with the label `exchange_rate`; "A table for two" with the answer `{}`, where other rows
     name the number of people.

@@ -146,7 +146,7 @@ def _twins(
     np.fill_diagonal(alike, -1)
     nearest_of_all = alike.argmax(axis=1)[len(old) :]
     present = list(names)
-    for number, (label, texts) in enumerate(old.items()):
+    for number, label in enumerate(old):
         for place in nearest[number].tolist():
             name, others = present[place], groups[len(old) + place]
             own = groups[number]
