@@ -23,7 +23,7 @@ from tuneworthy.dataset import card, check_runner, data_checks, freeze
 from tuneworthy.dataset.card import card_of
 from tuneworthy.dataset.checks.personal_data import PersonalData
 from tuneworthy.dataset.effect import EffectMeter
-from tuneworthy.dataset.freeze import Version, latest_version, open_version
+from tuneworthy.dataset.freeze import Version, full_version, is_full, latest_version, open_version
 from tuneworthy.dataset.records import Difference, Effect
 from tuneworthy.errors import UserError
 from tuneworthy.report.card import document as card_document
@@ -132,7 +132,9 @@ def test_a_version_is_named_by_its_content_and_does_not_change(tmp_path: Path) -
         assert invoke(["data", "build", "--project", str(each)]) == 0
     version = version_of(root)
     assert version.id == version_of(other).id
-    assert len([path for path in version.folder.parent.iterdir() if path.is_dir()]) == 1
+    full = full_version(Folder(root), version)
+    assert full is not None
+    assert {path for path in version.folder.parent.iterdir() if path.is_dir()} == {version.folder, full.folder}
     for name in ("rows.jsonl", "rejects.jsonl", "findings.jsonl", "recipe.json"):
         path = version.folder / name
         assert path.stat().st_mode & 0o222 == 0
@@ -143,6 +145,30 @@ def test_a_version_is_named_by_its_content_and_does_not_change(tmp_path: Path) -
             version_of(root)
         path.write_bytes(before)
     version_of(root)
+
+
+def test_a_build_freezes_a_version_without_overlaps_to_measure_and_one_with_them_to_ship(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    private = pair(f"{LONG} {LEAK} Write to {MAIL}.", "It is on the page of fees.")
+    root = project(
+        tmp_path / "p", rows=[*ROWS, private, pair(LEAK, "As an AI language model, I cannot help with that.")]
+    )
+    assert invoke(["data", "build", "--project", str(root)]) == 0
+    store, honest = Folder(root), version_of(root)
+    full = full_version(store, honest)
+    assert full is not None and (full.recipe.honest, honest.recipe.honest) == (honest.id, "")
+    assert [is_full(store, name) for name in (honest.id, full.id, None)] == [False, True, False]
+    more = [*full.examples()][honest.n_rows :]
+    assert [*full.examples()][: honest.n_rows] == [*honest.examples()]
+    assert [row.question for row in more] == [LEAK, f"{LONG} {LEAK} Write to [EMAIL_1]."]  # no refusal, and masked
+    assert full.n_rows == full.recipe.n_rows == honest.n_rows + 2
+    assert [gate.passed for gate in full.recipe.gates if gate.check == "contamination"] == [False]
+    assert invoke(["train", "--all-rows", "--project", str(root)]) == 2
+    assert "has been compared on the test set yet" in capsys.readouterr().err
+    (root / "examples.jsonl").write_text("".join(json.dumps(plain(row)) + "\n" for row in clean()))
+    assert invoke(["data", "build", "--project", str(root)]) == 0
+    assert full_version(store, version_of(root)) is None  # the latest has no overlaps
 
 
 def test_a_gate_that_fails_freezes_nothing_unless_unsafe_which_is_recorded(

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.dataset.check_rows import CASE, EXPECTED, LABELS, PLANTED, Planted, clean, labelled, row
+from tests.dataset.check_rows import CASE, EXPECTED, PLANTED, Planted, clean, row
 from tuneworthy.cases.normalize import words, words_of_all
 from tuneworthy.cases.pairs import rejected_answer
 from tuneworthy.cases.pii import KINDS
@@ -174,8 +174,8 @@ def test_the_same_rows_give_the_same_findings_in_batches_of_any_size(name: str) 
 
 
 ORDER = [
-    "encoding", "chat", "feedback", "truncation", "refusal", "degenerate", "label_names", "contamination", "exact", "near",
-    "grounding", "personal_data", "judge_audit", "label_errors", "declined_share", "language", "pairs",
+    "encoding", "chat", "feedback", "truncation", "refusal", "degenerate", "label_names", "contamination", "exact",
+    "near", "grounding", "personal_data", "judge_audit", "label_errors", "declined_share", "language", "pairs",
     "pair_length", "teacher_mix", "teacher_drift",
 ]  # fmt: skip
 """Overlaps leave before duplicates, personal data is masked before a judge sees it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,6 @@ import pytest
 from tests.dataset.check_rows import ASKED, TOPICS, Says, chat, row, worse
 from tuneworthy.cases.writer import json_lines
 from tuneworthy.dataset import CheckContext, data_checks
-from tuneworthy.dataset.base import MANY
 from tuneworthy.dataset.check_runner import CheckedRows, run_checks
 from tuneworthy.dataset.records import row_of
 from tuneworthy.types import Case, Example
@@ -23,7 +22,12 @@ Fault = Callable[[Example, int, random.Random], Example]
 
 
 def question(i: int, rng: random.Random) -> str:
-    return f"{ASKED[i % 6].format(TOPICS[i % 10])} It is {' '.join(rng.sample(ADVERBS, 3))}, number {rng.randrange(10**6)}."
+    aside = " ".join(rng.sample(ADVERBS, 3))
+    return f"{ASKED[i % 6].format(TOPICS[i % 10])} It is {aside}, number {rng.randrange(10**6)}."
+
+
+def about(i: int) -> str:
+    return f"Case {i}: will the terms of {TOPICS[i % 10]} change?"
 
 
 def label(i: int, rng: random.Random) -> Example:
@@ -56,14 +60,14 @@ FAULTS: dict[str, tuple[Callable[[int, random.Random], Example], Fault]] = {
     "feedback": (prose, lambda one, i, rng: row(one.question, one.answer, feedback={"thumbs": "down"})),
     "truncation": (prose, lambda one, i, rng: other(one, "Open the page of your account and then go to the")),
     "truncation open": (prose, lambda one, i, rng: other(one, one.answer.removesuffix("second entry.") + "second ent")),
-    "refusal": (prose, lambda one, i, rng: other(one, "I'm sorry, but as an AI language model I cannot help with that.")),
+    "refusal": (prose, lambda one, i, rng: other(one, "As an AI language model, I cannot help with that.")),
     "degenerate": (prose, lambda one, i, rng: other(one, one.question)),
     "degenerate token": (prose, lambda one, i, rng: other(one, f"{one.answer}<|im_end|>")),
     "degenerate placeholder": (prose, lambda one, i, rng: other(one, "Dear {{name}}, it is here.")),
     "label_names": (label, lambda one, i, rng: other(one, f"I think that it is number {i}.")),
     "label_names spelling": (label, lambda one, i, rng: other(one, one.answer.replace("_", " ").upper())),
     "label_names old": (label, lambda one, i, rng: other(one, one.answer.replace("about_", "former_"))),
-    "contamination": (label, lambda one, i, rng: row(f"Case {i % 60}: will the terms of {TOPICS[i % 10]} change?", one.answer)),
+    "contamination": (label, lambda one, i, rng: row(about(i % 60), one.answer)),
     "exact": (prose, lambda one, i, rng: row("Where is it now, please tell me?", "It is here.")),
     "near": (prose, lambda one, i, rng: row(f"So {rng.choice(('please ', ''))}where is it now?", "It is here.")),
     "grounding": (slots, lambda one, i, rng: other(one, slots(i, rng).answer)),
@@ -73,9 +77,11 @@ FAULTS: dict[str, tuple[Callable[[int, random.Random], Example], Fault]] = {
     "declined_share": (prose, lambda one, i, rng: other(one, "I don't know.")),
     "language": (prose, lambda one, i, rng: row(f"Где я могу найти свою карту номер {i}?", one.answer)),
     "pairs": (prose, lambda one, i, rng: worse(one.question, one.answer, one.answer.upper())),
-    "pair_length": (lambda i, rng: row(question(i, rng), "Here."), lambda one, i, rng: worse(one.question, "It is here.", "No.")),
+    "pair_length": (prose, lambda one, i, rng: worse(one.question, "It is here.", "No.")),
     "teacher_mix": (prose, lambda one, i, rng: row(one.question, one.answer, teacher={"model": f"m{i % 2}"})),
-    "teacher_drift": (prose, lambda one, i, rng: row(one.question, "So " * (i % 2 * 30), teacher={"model": f"m{i % 2}"})),
+    "teacher_drift": (
+        prose, lambda one, i, rng: row(one.question, "So " * (i % 2 * 30), teacher={"model": f"m{i % 2}"})
+    ),
 }  # fmt: skip
 # Of these any rows with the fault are one finding on the whole set.
 WHOLE = {"declined_share", "pair_length", "teacher_mix", "teacher_drift"}
@@ -95,15 +101,10 @@ def checked(name: str, share: float, folder: Path, policy: str = "") -> tuple[Ch
     path.write_bytes(b"".join(json_lines(map(row_of, rows))))
     expected = [Case(id=f"c{i}", input=one.question, expected=one.answer) for i, one in enumerate(cases)]
     if name == "contamination":
-        expected = [
-            Case(
-                id=f"c{i}", input=f"Case {i}: will the terms of {TOPICS[i % 10]} change?", expected=expected[i].expected
-            )
-            for i in range(60)
-        ]
+        expected = [Case(id=f"c{i}", input=about(i), expected=expected[i].expected) for i in range(60)]
     labels = sorted({case.expected for case in expected}) if make is label else []
     context = CheckContext(cases=expected, labels=labels, auditor=Says(), seed=1)
-    check = data_checks()[name.split()[0]]
+    check = data_checks()[name.split(maxsplit=1)[0]]
     return run_checks(
         path, [check.configured()], context, policy=dict.fromkeys(check.codes, policy) if policy else {}
     ), bad

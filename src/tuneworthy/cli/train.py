@@ -6,8 +6,11 @@ import click
 
 from tuneworthy.cli.options import json_option, note, print_result, project_option, say
 from tuneworthy.config import load
+from tuneworthy.dataset.freeze import latest_version
 from tuneworthy.errors import UserError
 from tuneworthy.extras import require
+from tuneworthy.ladder.record import read_record
+from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.text import count, visible
@@ -20,6 +23,7 @@ from tuneworthy.verdict.forecast import FEWEST_SEEDS, pilot_sizes
 @click.command("train")
 @click.option("--unsafe", is_flag=True, help="Accept data that did not pass its gates; the adapter records it.")
 @click.option("--lr-check", is_flag=True, help="Try three learning rates briefly and use the best.")
+@click.option("--all-rows", is_flag=True, help="Also use rows that overlap cases, after the verdict.")
 @click.option("--pilot", is_flag=True, help="Train at four sizes with two seeds instead, to forecast the gain.")
 @project_option
 @json_option
@@ -27,6 +31,7 @@ def command(
     unsafe: bool,
     lr_check: bool,
     pilot: bool,
+    all_rows: bool,
     root: Path,
 ) -> None:
     """Train an adapter, all weights or a classifier.
@@ -35,6 +40,9 @@ def command(
     The loss covers only the answers, including their end token, and the command shows three rows as the model sees
     them. Part of the rows is held out, and training stops when the first grader finds no further gain on them. An
     interrupted run resumes, and a finished run is not repeated. The command calls no server.
+
+    Rows that overlap with dev or test cases are in none of this, since the score would mean nothing. After a run has
+    compared the trained model on test, --all-rows trains the model to ship: with these rows, and never measured.
 
     \b
     Example:
@@ -46,6 +54,8 @@ def command(
             "Use either --pilot or --lr-check.", hint="Check the learning rate first, set it, and then run the pilot."
         )
     project = load(root)
+    if all_rows:
+        _check_verdict(Folder(project.root), pilot=pilot)
     for library in ("torch", "transformers", "trl", "peft", *["bitsandbytes"] * (project.train.method == "qlora")):
         require(library)
     store = Folder(project.root)
@@ -53,7 +63,7 @@ def command(
         if project.train.method == "classifier" and not (pilot or lr_check):
             from tuneworthy.train.classifier import train_classifier  # needs torch
 
-            made, again = train_classifier(project, store, unsafe=unsafe, say=note)
+            made, again = train_classifier(project, store, unsafe=unsafe, full=all_rows, say=note)
             _print(made, again)
             return
         if pilot:
@@ -62,8 +72,25 @@ def command(
             document = run_pilot(project, store, sizes=pilot_sizes, n_seeds=FEWEST_SEEDS, unsafe=unsafe, say=note)
             print_result(document, _show_pilot, document, store.path / "pilot.json")
             return
-        made, again = train_project(project, store, unsafe=unsafe, lr_check=lr_check, say=note, show=_show_rows)
+        made, again = train_project(
+            project, store, unsafe=unsafe, lr_check=lr_check, full=all_rows, say=note, show=_show_rows
+        )
     _print(made, again)
+
+
+def _check_verdict(store: Folder, *, pilot: bool) -> None:
+    """Refuse rows that overlap with cases until a model without them was compared on test.
+
+    Raises:
+        UserError: It was not.
+    """
+    record, latest = read_record(store), latest_version(store)
+    tuned = record.detail(TunedDetail) if record else None
+    if pilot or latest is None or tuned is None or tuned.dataset != latest.id:
+        raise UserError(
+            "No model that was trained on the latest version has been compared on the test set yet.",
+            hint="Run `tuneworthy train` without --all-rows, export the model, and run `tuneworthy run`.",
+        )
 
 
 def _print(made: Artifact, again: bool) -> None:

@@ -6,9 +6,10 @@ was killed resumes. The key of that cache is a hash of rows, cases, settings, an
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from tuneworthy.dataset.distill.teacher import teachers_of
 from tuneworthy.dataset.effect import EffectMeter
 from tuneworthy.dataset.freeze import Version, freeze
 from tuneworthy.dataset.judge_auditor import auditor_of, pair_scorer
-from tuneworthy.dataset.records import Action, BuildTimes, Depends, Effect, LabelRow, Recipe
+from tuneworthy.dataset.records import Action, BuildTimes, DataGate, Depends, Effect, LabelRow, Recipe
 from tuneworthy.dataset.rows import ROWS, StoredRows
 from tuneworthy.dataset.sources import BuildInputs, encoder_of, gather
 from tuneworthy.errors import UserError, did_you_mean
@@ -108,6 +109,13 @@ def build_version(
     }
     say(f"Writing {len(checked.rows):,} rows")
     version = freeze(store, contents, replace(recipe, unsafe=bool(recipe.failed), times=times))
+    if len(more := _only_overlapping(checked, checks, context, held, path)):
+        say(f"Writing {len(checked.rows) + len(more):,} rows, {len(more):,} of them overlap with cases")
+        lines = (some.line(place) for some in (checked.rows, more) for place in some.places.tolist())
+        gates = [one for one in recipe.gates if one.check != "contamination"]
+        gate = DataGate("contamination", False, f"rows that overlap with cases: {len(more)}")
+        full = replace(recipe, n_rows=recipe.n_rows + len(more), gates=[*gates, gate], honest=version.id, times=times)
+        freeze(store, contents | {ROWS: lines}, replace(full, unsafe=version.recipe.unsafe))
     shutil.rmtree(cache.parent, ignore_errors=True)
     return version, version.recipe
 
@@ -158,6 +166,18 @@ def _overlaps(checked: CheckedRows, context: CheckContext) -> frozenset[int]:
     dropped = checked.before.keep(np.setdiff1d(checked.before.places, checked.rows.places), changed)
     places.update(int(dropped.places[hit.row]) for hit in search(dropped, context.cases))
     return frozenset(places)
+
+
+def _only_overlapping(
+    checked: CheckedRows, checks: Sequence[DataCheck], context: CheckContext, policy: Mapping[str, Action], path: Path
+) -> StoredRows:
+    """Return the rows that were dropped only as overlaps with cases: they pass all later checks as well."""
+    names = [stage.check.name for stage in checked.stages]
+    place = names.index("contamination") if "contamination" in names else len(names) - 1
+    changed = {at: row for stage in checked.stages[:place] for at, row in stage.changed.items()}
+    dropped = checked.stages[place].dropped if "contamination" in names else {}
+    some = checked.before.keep(np.array(sorted(dropped), np.int64), changed)
+    return run_checks(path, checks[place + 1 :], context, policy=policy, some=some).rows
 
 
 def _dearest(checked: CheckedRows, policy: Mapping[str, Action]) -> DataCheck | None:

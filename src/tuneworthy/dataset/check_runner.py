@@ -224,6 +224,7 @@ def run_checks(
     view: View | None = None,
     meter: EffectMeter | None = None,
     cache: Path | None = None,
+    some: StoredRows | None = None,
     say: Say = lambda _: None,
 ) -> CheckedRows:
     """Run `checks` over the rows of a file.
@@ -237,14 +238,15 @@ def run_checks(
         meter: Measures what it costs that rows leave. Rows whose check is shown to cost accuracy are reported, unless
             the policy says of them that they leave.
         cache: Folder of what an interrupted run found; named by all that the result depends on.
+        some: Rows of the file instead of all.
         say: Gets a sentence now and then.
 
     Raises:
         UserError: The policy masks what the check cannot mask, or a check yields a code that it does not describe.
     """
-    before = rows = StoredRows(path)
+    before = rows = StoredRows(path) if some is None else some
     stages = []
-    changed: dict[int, Example] = {}
+    changed = dict(rows.changed)
     for number, check in enumerate(checks):
         file = cache / f"{number:02}-{check.name}.jsonl" if cache else None
         stage = _stored(file, check, len(rows)) if file else None

@@ -55,7 +55,7 @@ class Version(RowFolder):
 
 
 def freeze(store: Folder, contents: Mapping[str, Iterable[bytes]], recipe: Recipe) -> Version:
-    """Write a version, or return the existing one if it is the same; it becomes the latest.
+    """Write a version, or return the existing one if it is the same; it becomes the latest, or the latest full one.
 
     Args:
         store: The project's folder; the caller has the lock.
@@ -70,7 +70,7 @@ def freeze(store: Folder, contents: Mapping[str, Iterable[bytes]], recipe: Recip
     about = recipe.to_dict()
     times = about.pop("times")
     folder = freeze_folder(store.path / "datasets", RECIPE, fill, about, times=times, read_only=True)
-    store.write("datasets/latest", {"id": folder.name})
+    store.write(f"datasets/{'full' if recipe.honest else 'latest'}", {"id": folder.name})
     version = find_version(store, folder.name)
     assert version is not None
     return version
@@ -93,6 +93,19 @@ def find_version(store: Folder, version: str) -> Version | None:
 def latest_version(store: Folder) -> Version | None:
     document = store.read("datasets/latest", Pointer)
     return None if document is None else find_version(store, document.id)
+
+
+def full_version(store: Folder, honest: Version) -> Version | None:
+    """Return the version with the rows of `honest` and those that only overlap with cases; None without such rows."""
+    document = store.read("datasets/full", Pointer)
+    full = None if document is None else find_version(store, document.id)
+    return full if full is not None and full.recipe.honest == honest.id else None
+
+
+def is_full(store: Folder, version: str | None) -> bool:
+    """Whether a model of this version may not be measured, as it was trained on rows that overlap with cases."""
+    found = find_version(store, version) if version else None
+    return found is not None and bool(found.recipe.honest)
 
 
 def open_version(store: Folder, version: str | None = None) -> Version:

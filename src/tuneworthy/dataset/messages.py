@@ -21,8 +21,7 @@ say = Catalogue(
             "report; if not, to {action}."
         ),
         "disagree": (
-            "A model trained on cases agrees less with the labels of the rows (kappa {rows:.2f}) than with those of other "
-            "cases ({cases:.2f})."
+            "A model agrees less with labels of the rows (kappa {rows:.2f}) than with those of the cases ({cases:.2f})."
         ),
         "imported_before": (
             "These files have not changed since their last import, so `data import` does not read them again."

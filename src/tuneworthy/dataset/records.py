@@ -449,6 +449,8 @@ class Recipe:
         licence: Licence of all rows.
         teachers: Models that answered rows, most rows first.
         unsafe: Whether it was frozen although a gate failed.
+        honest: Id of the version without the rows that overlap with cases, which is measured instead; "" for that
+            version.
         files: Files of the version.
         times: Not part of the id.
     """
@@ -468,6 +470,7 @@ class Recipe:
     licence: str | None
     teachers: list[TeacherRecord]
     unsafe: bool = False
+    honest: str = ""
     files: dict[str, FileRecord] = field(default_factory=dict)
     times: BuildTimes = BuildTimes()
     schema_version: Literal[5] = SCHEMA_VERSION

@@ -54,13 +54,13 @@ class StoredRows(StoredSequence[Example]):
             )
         self._starts = _line_starts(self._bytes)
         self.places: Ints = np.arange(len(self._starts) - 1)
-        self._changed: Mapping[int, Example] = {}
+        self.changed: Mapping[int, Example] = {}
         self._view: Callable[[Example], Example] | None = None
 
     def keep(self, places: Ints, changed: Mapping[int, Example]) -> StoredRows:
         """Return the rows at `places` of the file, with those of `changed` (by place) instead of the stored rows."""
         rows = copy(self)
-        rows.places, rows._changed = places, changed
+        rows.places, rows.changed = places, changed
         return rows
 
     def viewed(self, view: Callable[[Example], Example]) -> StoredRows:
@@ -70,14 +70,14 @@ class StoredRows(StoredSequence[Example]):
 
     def line(self, place: int) -> bytes:
         """Return the row at `place` of the file, as it is now: JSON and a line break."""
-        if place in self._changed:
-            return orjson.dumps(row_of(self._changed[place]), option=orjson.OPT_APPEND_NEWLINE)
+        if place in self.changed:
+            return orjson.dumps(row_of(self.changed[place]), option=orjson.OPT_APPEND_NEWLINE)
         return bytes(self._bytes[self._starts[place] : self._starts[place + 1]]).rstrip(b"\n") + b"\n"
 
     def at(self, place: int) -> Example:
         """Return the row at `place` of the file, as it is now, whether it is one of these or not."""
-        if place in self._changed:
-            return self._changed[place]
+        if place in self.changed:
+            return self.changed[place]
         return parsed(self._bytes[self._starts[place] : self._starts[place + 1]], Example, f"{self.path}:{place + 1}")
 
     def __len__(self) -> int:

@@ -17,6 +17,7 @@ from tuneworthy.cases.splits import DEV
 from tuneworthy.cases.stratified import rank
 from tuneworthy.classical import decision, encoder
 from tuneworthy.classical.base import ClassicalModel, ProbabilisticModel, candidates, fit
+from tuneworthy.dataset.freeze import is_full
 from tuneworthy.evaluate.models import Models, OpenModel
 from tuneworthy.ladder.task_info import TaskInfo
 from tuneworthy.prompts.shots import ShotPool
@@ -124,7 +125,8 @@ def add_classical_models(models: Models, task: TaskInfo, pool: ShotPool, seed: i
 
 def add_classifiers(models: Models, folder: Folder) -> dict[str, Artifact]:
     """Add the classifiers that `train` made; return them by name, the newest first."""
-    found = {CLASSIFIER + one.id[:8]: one for one in artifacts(folder, "classifier")[: -MOST - 1 : -1]}
+    measured = [one for one in artifacts(folder, "classifier") if not is_full(folder, one.about.dataset)]
+    found = {CLASSIFIER + one.id[:8]: one for one in measured[: -MOST - 1 : -1]}
     for name, made in found.items():
         _add(models, name, ClassicalProvider("encoder", partial(_read_classifier, made), (), artifact=made.id))
     return found

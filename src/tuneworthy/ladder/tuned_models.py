@@ -9,6 +9,7 @@ from dataclasses import field
 
 from tuneworthy.config.models import LlamaCpp, Model
 from tuneworthy.config.project import Project
+from tuneworthy.dataset.freeze import is_full
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.evaluate.models import Models, open_model
 from tuneworthy.ladder.rung_details import TunedDetail
@@ -165,14 +166,14 @@ def config_of(project: Project, name: str) -> Model:
 def _tuned(
     store: Folder, artifact: Artifact, *, name: str, config: Model, engine: str = "llama_cpp"
 ) -> TunedModel | None:
-    """Return the tuned model of an artifact; None if it is that of an untuned base, or its makers are gone."""
+    """Return the tuned model of an artifact; None if its base is untuned, its makers are gone, or it saw cases."""
     chain: dict[str, Artifact] = {}
     at: Artifact | None = artifact
     while at is not None and len(chain) < 4:  # gguf, merged, adapter, base
         chain[at.kind] = at
         at = find_artifact(store, at.parent) if at.parent else None
     made = chain.get("adapter") or chain.get("merged")
-    if made is None:
+    if made is None or is_full(store, made.about.dataset):
         return None
     parts: JsonObject = {kind: one.id for kind, one in chain.items()}
     detail = TunedDetail(

@@ -113,7 +113,7 @@ def _batch(rows: Sequence[tuple[Sequence[int], int]]) -> dict[str, torch.Tensor]
 
 
 def train_classifier(
-    project: Project, store: Folder, *, unsafe: bool = False, say: Say = lambda _: None
+    project: Project, store: Folder, *, unsafe: bool = False, full: bool = False, say: Say = lambda _: None
 ) -> tuple[Artifact, bool]:
     """Tune an encoder; the same run again resumes, or returns its classifier.
 
@@ -121,6 +121,7 @@ def train_classifier(
         project: The project.
         store: Its folder; the caller has the lock.
         unsafe: Take rows that are not gated, or that lack a label.
+        full: Also take the rows that overlap with cases.
         say: Gets a sentence now and then.
 
     Returns:
@@ -131,7 +132,7 @@ def train_classifier(
         GateFailed: See `plan_classifier`; or the stored weights do not answer as those that were trained.
     """
     quiet()
-    plan = plan_classifier(project, store, unsafe=unsafe, fetch=True, say=say)
+    plan = plan_classifier(project, store, unsafe=unsafe, fetch=True, full=full, say=say)
     if (made := made_before(store, "classifier", plan.id)) is not None:
         return made, True
     run = store.path / "training" / plan.id

@@ -146,6 +146,7 @@ def plan_classifier(
     unsafe: bool,
     fetch: bool,
     base: str | None = None,
+    full: bool = False,
     say: Say = lambda _: None,
 ) -> ClassifierPlan:
     """Read rows and encoder and choose the settings.
@@ -156,6 +157,7 @@ def plan_classifier(
         unsafe: Take rows that are not gated, and rows that lack a label of the cases.
         fetch: Whether the encoder is downloaded if it is not here.
         base: Another encoder than the project's.
+        full: Also take the rows that overlap with cases.
         say: Gets notes for a person.
 
     Raises:
@@ -163,7 +165,7 @@ def plan_classifier(
         ModelError: The encoder is missing, or it is no uncased BERT.
         GateFailed: The data did not pass its gates, or no row has a label that cases expect.
     """
-    material = gather(project, store, unsafe=unsafe, say=say)
+    material = gather(project, store, unsafe=unsafe, say=say, full=full)
     if material.kind.name != "label":
         raise UserError(
             (

@@ -2,6 +2,7 @@
 
 PROJECT_FILE = "project file"
 THE_ROWS = "the rows"
+TRAIN_HONEST = "Omit --all-rows."
 SET_BASE = "Set [train] base to a model whose weights are on this machine."
 LOWER_RATE = "Lower [train] learning_rate."
 OTHER_BASE = "Download the model again, or set [train] base to a different one."

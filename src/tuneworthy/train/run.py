@@ -128,7 +128,9 @@ def settings_for(
     return replace(settings, dtype="float32") if settings.dtype == "float16" else settings  # it needs a loss scale
 
 
-def prepare(project: Project, store: Folder, *, unsafe: bool, say: Say, material: Material | None = None) -> Prepared:
+def prepare(
+    project: Project, store: Folder, *, unsafe: bool, say: Say, material: Material | None = None, full: bool = False
+) -> Prepared:
     """Make base and rows ready.
 
     Raises:
@@ -139,7 +141,7 @@ def prepare(project: Project, store: Folder, *, unsafe: bool, say: Say, material
         raise UserError("There is no pilot and no check of the learning rate for a classifier.", hint=messages.USE_LORA)
     quiet()
     base = open_base(prepare_base(base_spec(project), project.root, store, say))
-    material = material or gather(project, store, unsafe=unsafe, say=say)
+    material = material or gather(project, store, unsafe=unsafe, say=say, full=full)
     renderer = Renderer(base.template, base.tokenizer, base.ends)
     rendered = material.rendered(renderer, project.train.max_length or 2**31)
     start = start_of(project, store, base.artifact.id, material.student.document())
@@ -172,6 +174,7 @@ def train_project(
     *,
     unsafe: bool = False,
     lr_check: bool = False,
+    full: bool = False,
     say: Say = lambda _: None,
     show: Callable[[Prepared], None] = lambda _: None,
 ) -> tuple[Artifact, bool]:
@@ -182,6 +185,7 @@ def train_project(
         store: Its folder; the caller has the lock.
         unsafe: Take rows that are not gated.
         lr_check: Run three short trainings first and take the best learning rate.
+        full: Also take the rows that overlap with cases.
         say: Gets a sentence now and then.
         show: Gets what the run starts from, before it starts.
 
@@ -192,7 +196,7 @@ def train_project(
         UserError: See `prepare`.
         GateFailed: The data did not pass its gates.
     """
-    prepared = prepare(project, store, unsafe=unsafe, say=say)
+    prepared = prepare(project, store, unsafe=unsafe, say=say, full=full)
     show(prepared)
     rates = {}
     if lr_check:

@@ -14,7 +14,7 @@ from tuneworthy.cases.splits import StoredSplit, asked_case, example_case, finge
 from tuneworthy.cases.stratified import draw, units_of
 from tuneworthy.cases.task_kind import Kind
 from tuneworthy.config.project import Project
-from tuneworthy.dataset.freeze import Version, open_version
+from tuneworthy.dataset.freeze import Version, full_version, open_version
 from tuneworthy.errors import GateFailed, UserError
 from tuneworthy.graders.apply import grade_all, make_grader
 from tuneworthy.graders.base import Grader, GradingContext
@@ -196,6 +196,7 @@ def gather(
     unsafe: bool,
     say: Say,
     dataset: Dataset | None = None,
+    full: bool = False,
 ) -> Material:
     """Read what the project trains on.
 
@@ -205,12 +206,17 @@ def gather(
         unsafe: Take a version that did not pass its gates, or the examples file if there is no version.
         say: Gets notes for a person.
         dataset: Cases and examples, if they were read before.
+        full: Also take the rows that overlap with cases: for a model to ship, which is not measured.
 
     Raises:
         UserError: There are no rows, none that holds the variables of [prompt], or no pair where pairs are trained on.
         GateFailed: The version did not pass its gates, and `unsafe` was not given.
     """
     version = _version(store, unsafe)
+    if full and version is not None:
+        version = full_version(store, version)
+        if version is None:
+            raise UserError("No row was dropped only because it overlaps with a case.", hint=messages.TRAIN_HONEST)
     dataset = dataset or read_dataset(project, examples=version is None)
     cases = dataset.cases
     rows = list(version.examples()) if version else _ungated(project, dataset, say)

@@ -169,6 +169,7 @@ class DatasetEvidence:
         lost: Labels that cases expect and of which its build dropped every row.
         terms: Whether the terms of the models that wrote rows allow training on them.
         terms_words: Why.
+        n_overlapping: Rows that a model to ship may learn from as well, as they were dropped only as overlaps.
         newer: The version that was frozen after it, which a tuned model was not trained on; "" without one.
     """
 
@@ -187,6 +188,7 @@ class DatasetEvidence:
     lost: Texts = ()
     terms: Literal["pass", "fail", "unknown", "not_applicable"] = "unknown"
     terms_words: str = ""
+    n_overlapping: int = 0
     newer: str = ""
 
 

@@ -12,7 +12,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.dataset.checks.contamination import POSSIBLE
 from tuneworthy.dataset.distill.teacher import terms_of
 from tuneworthy.dataset.effect import effect_words
-from tuneworthy.dataset.freeze import Version, find_version, latest_version
+from tuneworthy.dataset.freeze import Version, find_version, full_version, is_full, latest_version
 from tuneworthy.dataset.sources import cases_hash
 from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.ladder.record import RunRecord
@@ -23,7 +23,7 @@ from tuneworthy.regressions.compare import RegressionResult
 from tuneworthy.regressions.sets import hashes, regression_sets
 from tuneworthy.shadow.replay import read_shadow
 from tuneworthy.store import Folder
-from tuneworthy.store.artifacts import Kind, ModelSource, latest_artifact
+from tuneworthy.store.artifacts import Kind, ModelSource, artifacts, latest_artifact
 from tuneworthy.store.shapes import shaped
 from tuneworthy.train.plan import Expected
 from tuneworthy.types import Cases, JsonMapping, JsonObject, frozen
@@ -61,7 +61,7 @@ def training_of(
     version = find_version(store, str(tuned.dataset)) if tuned else latest_version(store)
     pilot, outlook = _pilot(store, version, partial(pilot_cost, settings=project.economics, expect=expect))
     trained = max(
-        [made for kind in TRAINED_KINDS if (made := latest_artifact(store, kind)) is not None],
+        [made for kind in TRAINED_KINDS for made in artifacts(store, kind) if not is_full(store, made.about.dataset)],
         key=lambda made: made.created,
         default=None,
     )
@@ -112,6 +112,7 @@ def _dataset(store: Folder, version: Version, cases: Cases) -> DatasetEvidence:
         lost=recipe.lost_labels,
         terms=terms,
         terms_words=reason,
+        n_overlapping=full.n_rows - version.n_rows if (full := full_version(store, version)) else 0,
         newer=latest.id if latest is not None and latest.id != version.id else "",
     )
 

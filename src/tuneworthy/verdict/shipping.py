@@ -110,7 +110,13 @@ def _next_action(
     if not still_open:
         what, option = ("classifier", " --what classifier") if is_classifier else ("model", "")
         command = f"tuneworthy serve{option}"
-        return NextAction(command=command, why=f"Serve the fine-tuned {what}: run `{command}`.")
+        dataset = evidence.training.dataset
+        more = (
+            f"`tuneworthy train --all-rows` trains it once more with {dataset.n_overlapping} rows that overlap cases."
+            if dataset and dataset.n_overlapping
+            else ""
+        )
+        return NextAction(command=command, why=join_sentences(f"Serve the fine-tuned {what}: run `{command}`.", more))
     first = still_open[0]
     if outcome is Outcome.DO_NOT_SHIP and first.gate == "improvement":
         return take_home(without, beside=is_classifier)

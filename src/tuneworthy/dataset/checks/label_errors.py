@@ -388,7 +388,7 @@ class LabelErrors:
     several rows share are taken for them, and of JSON objects the keys that have a value.
 
     If a model of the cases agrees clearly less with the rows than with other cases, or a model of the rows more with
-    the cases than with other rows, so many labels are wrong that single rows cannot be told: then the build asks as well.
+    the cases than with other rows, too many labels are wrong to find single rows: then the build asks as well.
 
     Bad: "Where is my card?" with the label `exchange_rate`; "A table for two" with the answer `{}`, where other rows
     name the number of people.
