@@ -375,25 +375,26 @@ def passages(step: int) -> list[Row]:
     return rows[::step]
 
 
+# The cases expect a label, and the rows answer in prose: so it is the user who keeps them.
+PROSE = 'policy = { outside_labels = "report" }\n'
 DATA_SETS: dict[str, DataSet] = {
-    "planted": DataSet(rows=planted, cases=fees, imported=True),
+    "planted": DataSet(rows=planted, cases=fees, imported=True, settings=PROSE),
     "planted_policies": DataSet(
         rows=planted,
         cases=fees,
         settings='off = ["near"]\npolicy = { personal_data = "drop", exact = "report", refusal = '
-        '"report", language = "drop" }\n',
+        '"report", language = "drop", outside_labels = "report" }\n',
         options=("--unsafe",),
         imported=True,
     ),
     "gate_fails": DataSet(rows=planted, cases=fees, imported=True,
-                          settings='policy = { contamination = "report" }\n'),
+                          settings='policy = { contamination = "report", outside_labels = "report" }\n'),
     "labels": DataSet(
-        rows=lambda: labelled(160, 1, 0.08), cases=lambda: as_cases(labelled(80, 2)), graders=CHOICE,
-
+        rows=lambda: labelled(160, 1, 0.08), cases=lambda: as_cases(labelled(80, 2)), graders=CHOICE
     ),
-    "edited": DataSet(rows=lambda: edited(60), cases=fees, ),
-    "pairs": DataSet(rows=lambda: preferred(40), cases=fees),
-    "taught": DataSet(rows=lambda: taught(160), cases=fees, settings="teacher_mix = true\n"),
+    "edited": DataSet(rows=lambda: edited(60), cases=fees, settings=PROSE),
+    "pairs": DataSet(rows=lambda: preferred(40), cases=fees, settings=PROSE),
+    "taught": DataSet(rows=lambda: taught(160), cases=fees, settings=f"teacher_mix = true\n{PROSE}"),
     "slots": DataSet(
         rows=lambda: slots(140), cases=lambda: as_cases(slots(12)[:12]), graders='[[graders]]\ntype = "json_fields"'
     ),

@@ -163,11 +163,10 @@ def _fit(matrix: Any, codes: Ints, seed: int, temperature: float = _TEMPERATURE)
 def _margins(matrix: Any, targets: np.ndarray, seed: int) -> Predict:
     import warnings
 
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # contradictory rows never settle
+        warnings.simplefilter("ignore", UserWarning)  # contradictory rows never settle, and labels have few cases
         model = LinearSVC(C=_C, tol=0.1, max_iter=100, random_state=seed).fit(matrix, targets)
     margins: Predict = model.decision_function
     return margins
