@@ -164,6 +164,8 @@ def test_a_build_freezes_a_version_without_overlaps_to_measure_and_one_with_them
     assert [row.question for row in more] == [LEAK, f"{LONG} {LEAK} Write to [EMAIL_1]."]  # no refusal, and masked
     assert full.n_rows == full.recipe.n_rows == honest.n_rows + 2
     assert [gate.passed for gate in full.recipe.gates if gate.check == "contamination"] == [False]
+    sources = [{one.source for one in (*each.examples(), *each.rejects())} for each in (honest, full)]
+    assert sources[0] == sources[1] and not {row.source for row in more} & {one.source for one in full.rejects()}
     assert invoke(["train", "--all-rows", "--project", str(root)]) == 2
     assert "has been compared on the test set yet" in capsys.readouterr().err
     (root / "examples.jsonl").write_text("".join(json.dumps(plain(row)) + "\n" for row in clean()))

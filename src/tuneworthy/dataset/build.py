@@ -6,9 +6,10 @@ was killed resumes. The key of that cache is a hash of rows, cases, settings, an
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from tuneworthy.dataset.distill.teacher import teachers_of
 from tuneworthy.dataset.effect import EffectMeter
 from tuneworthy.dataset.freeze import Version, freeze
 from tuneworthy.dataset.judge_auditor import auditor_of, pair_scorer
-from tuneworthy.dataset.records import Action, BuildTimes, DataGate, Depends, Effect, LabelRow, Recipe
+from tuneworthy.dataset.records import Action, BuildTimes, DataGate, Depends, Effect, LabelRow, Recipe, row_of
 from tuneworthy.dataset.rows import ROWS, StoredRows
 from tuneworthy.dataset.sources import BuildInputs, encoder_of, gather
 from tuneworthy.errors import UserError, did_you_mean
@@ -34,7 +35,7 @@ from tuneworthy.evaluate.runner import Progress
 from tuneworthy.store import Folder
 from tuneworthy.store.lines import now
 from tuneworthy.text import count
-from tuneworthy.types import JsonObject, Say, content_hash
+from tuneworthy.types import Example, JsonObject, Say, content_hash
 
 
 def build_version(
@@ -101,23 +102,29 @@ def build_version(
         return None, recipe
     if not len(checked.rows):
         raise _nothing_left(checked)
-    times = replace(recipe.times, created=now())
-    contents = {
-        ROWS: (checked.rows.line(place) for place in checked.rows.places.tolist()),
-        "rejects.jsonl": json_lines(line.to_dict() for line in checked.rejects()),
-        "findings.jsonl": json_lines(line.to_dict() for line in checked.findings()),
-    }
+    recipe = replace(recipe, unsafe=bool(recipe.failed), times=replace(recipe.times, created=now()))
     say(f"Writing {len(checked.rows):,} rows")
-    version = freeze(store, contents, replace(recipe, unsafe=bool(recipe.failed), times=times))
+    version = freeze(store, _contents(checked), recipe)
     if len(more := _only_overlapping(checked, checks, context, held, path)):
-        say(f"Writing {len(checked.rows) + len(more):,} rows, {len(more):,} of them overlap with cases")
-        lines = (some.line(place) for some in (checked.rows, more) for place in some.places.tolist())
-        gates = [one for one in recipe.gates if one.check != "contamination"]
+        say(f"Writing them with {len(more):,} rows that overlap with cases")
         gate = DataGate("contamination", False, f"rows that overlap with cases: {len(more)}")
-        full = replace(recipe, n_rows=recipe.n_rows + len(more), gates=[*gates, gate], honest=version.id, times=times)
-        freeze(store, contents | {ROWS: lines}, replace(full, unsafe=version.recipe.unsafe))
+        gates = [gate if one.check == gate.check else one for one in recipe.gates]
+        full = replace(recipe, n_rows=recipe.n_rows + len(more), gates=gates, honest=version.id)
+        freeze(store, _contents(checked, more), full)
     shutil.rmtree(cache.parent, ignore_errors=True)
     return version, version.recipe
+
+
+def _contents(checked: CheckedRows, more: Collection[Example] = ()) -> dict[str, Iterator[bytes]]:
+    """Return the lines of each file of a version, with `more` rows that were rejected at first."""
+    sources = {row.source for row in more}
+    rejects = (line.to_dict() for line in checked.rejects() if line.source not in sources)
+    lines = (checked.rows.line(place) for place in checked.rows.places.tolist())
+    return {
+        ROWS: chain(lines, json_lines(map(row_of, more))),
+        "rejects.jsonl": json_lines(rejects),
+        "findings.jsonl": json_lines(line.to_dict() for line in checked.findings()),
+    }
 
 
 def _nothing_left(checked: CheckedRows) -> UserError:

@@ -212,11 +212,7 @@ def gather(
         UserError: There are no rows, none that holds the variables of [prompt], or no pair where pairs are trained on.
         GateFailed: The version did not pass its gates, and `unsafe` was not given.
     """
-    version = _version(store, unsafe)
-    if full and version is not None:
-        version = full_version(store, version)
-        if version is None:
-            raise UserError("No row was dropped only because it overlaps with a case.", hint=messages.TRAIN_HONEST)
+    version = _version(store, unsafe, full)
     dataset = dataset or read_dataset(project, examples=version is None)
     cases = dataset.cases
     rows = list(version.examples()) if version else _ungated(project, dataset, say)
@@ -268,7 +264,7 @@ def gather(
     )
 
 
-def _version(store: Folder, unsafe: bool) -> Version | None:
+def _version(store: Folder, unsafe: bool, full: bool) -> Version | None:
     if unsafe and store.read("datasets/latest", Pointer) is None:
         return None
     version = open_version(store)
@@ -277,7 +273,11 @@ def _version(store: Folder, unsafe: bool) -> Version | None:
             f"Version {version.id} of the dataset was frozen with failed gates.",
             hint="Fix the rows and run `tuneworthy data build`, or pass --unsafe, which the adapter records.",
         )
-    return version
+    if not full:
+        return version
+    if (whole := full_version(store, version)) is None:
+        raise UserError("No row was dropped only because it overlaps with a case.", hint=messages.TRAIN_HONEST)
+    return whole
 
 
 def _ungated(project: Project, dataset: Dataset, say: Say) -> list[Example]:

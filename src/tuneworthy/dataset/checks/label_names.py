@@ -40,37 +40,37 @@ def label_names(rows: Examples, context: CheckContext) -> RowFindings:
     Bad: "Card arrival" or "I think it is card_arrival.", where the cases expect `card_arrival`.
     """
     kind = guess_kind(case.expected for case in context.cases)
-    names = labels_of(context.cases) if kind.name == "label" else ()
-    folds = grouped((_folded(name), name) for name in names)
-    forms, longest = set(map(_form, names)), max((len(_WORD.findall(name)) for name in names), default=0)
-    new, spelled, outside = dict[str, list[int]](), list[tuple[int, str]](), list[int]()
-    for number, row in enumerate(rows if names else ()):
-        answer = row.answer.strip()
-        if answer in names or not answer or calls_of(row.messages[-1]):
-            continue
-        known = folds.get(_folded(answer), ())
-        if len(known) == 1:
-            spelled.append((number, known[0]))
-        elif not known and not _are_labels(answer, folds):
-            if _form(answer) in forms and len(_WORD.findall(answer)) <= longest:
-                new.setdefault(answer, []).append(number)
-            else:
-                outside.append(number)
-    of_new = {_folded(label): label for label in new}
-    spelled += [(number, name) for number in outside if (name := of_new.get(_folded(rows[number].answer)))]
-    changed = {number for number, _ in spelled}
-    for number, name in spelled:
-        yield _renamed(number, rows[number], "label_spelling", name)
-    old = _old_names(rows, {label: own for label, own in new.items() if len(own) >= MIN_OF_A_LABEL}, context)
-    for label, name in old.items():
-        for number in new[label]:
-            yield _renamed(number, rows[number], "renamed_label", name)
-    yield from (RowFinding(row=number, code="outside_labels") for number in outside if number not in changed)
-    own = sorted(new.keys() - old.keys(), key=lambda label: (-len(new[label]), label))
-    if own:
-        listed = ", ".join(f"{label} ({len(new[label])})" for label in own[:_SHOWN])
-        more = f" and {len(own) - _SHOWN} more" if len(own) > _SHOWN else ""
+    names = {*labels_of(context.cases)} if kind.name == "label" else set()
+    if not names:
+        return
+    answers = (row.answer.strip() if row.messages and not calls_of(row.messages[-1]) else "" for row in rows)
+    places = grouped((answer, number) for number, answer in enumerate(answers) if answer)
+    spelled, new, outside = _sorted_out([answer for answer in places if answer not in names], names)
+    frequent = {answer: own for answer in new if len(own := places[answer]) >= MIN_OF_A_LABEL}
+    old = _old_names(rows, frequent, context) if frequent else {}
+    for code, renamed in (("label_spelling", spelled), ("renamed_label", old)):
+        for answer, name in renamed.items():
+            yield from (_renamed(number, rows[number], code, name) for number in places[answer])
+    yield from (RowFinding(row=number, code="outside_labels") for answer in outside for number in places[answer])
+    if kept := sorted(new - old.keys(), key=lambda answer: (-len(places[answer]), answer)):
+        listed = ", ".join(f"{answer} ({len(places[answer])})" for answer in kept[:_SHOWN])
+        more = f" and {len(kept) - _SHOWN} more" if len(kept) > _SHOWN else ""
         yield RowFinding(code="new_label", message=f"Labels that no case expects are kept: {listed}{more}.")
+
+
+def _sorted_out(answers: Texts, names: Collection[str]) -> tuple[NamedTexts, set[str], list[str]]:
+    """Return the label that each misspelled answer means, answers with the form of a label, and all other answers."""
+    folds = grouped((_folded(name), name) for name in sorted(names))
+    spelled = {answer: folds[fold][0] for answer in answers if len(folds.get(fold := _folded(answer), ())) == 1}
+    others = [answer for answer in answers if answer not in spelled and not _are_labels(answer, folds)]
+    forms, longest = set(map(_form, names)), max(map(_n_words, names))
+    new = {_folded(answer): answer for answer in others if _form(answer) in forms and _n_words(answer) <= longest}
+    spelled |= {answer: name for answer in others if (name := new.get(_folded(answer), answer)) != answer}
+    return spelled, {*new.values()}, [answer for answer in others if _folded(answer) not in new]
+
+
+def _n_words(label: str) -> int:
+    return len(_WORD.findall(label))
 
 
 def _folded(label: str) -> str:
@@ -105,8 +105,6 @@ def _renamed(number: int, row: Example, code: str, name: str) -> RowFinding:
 
 def _old_names(rows: Examples, old: Mapping[str, Sequence[int]], context: CheckContext) -> NamedTexts:
     """Return the label of the cases that each old name stands for, one to one."""
-    if not old:
-        return {}
     texts = {label: [rows[number].question for number in own] for label, own in old.items()}
     cases = [(row.answer.strip(), row.question) for row in as_rows(context.cases)]
     names = dict.fromkeys(label for label, _ in cases)
