@@ -531,7 +531,9 @@ def data_checks() -> str:
     parts = [
         MADE,
         "# Data checks\n\nThe checks of `tuneworthy data build`, in this order. `policy` in `[data]` of the project ",
-        "file sets the action on a finding. No row with a finding that is marked as a gate may stay in a version.\n",
+        "file sets the action on a finding. No row with a finding that is marked as a gate may stay in a version. If a "
+        "finding that is marked with `asks` is in more than 10% of the rows, it may be the task: the build stops with "
+        "exit status 3 and a question, until `policy` answers it. Old names and disagreeing labels are always asked.\n",
         "\nEffects of drops are measured: over three seeds, a classical baseline is trained with and without those ",
         "rows and asked the dev cases. It is also asked held-out rows that no check drops, which are many more; as a "
         "check chose them, they can only show a loss. A check that is shown to cost accuracy on either (the 95% "
@@ -541,7 +543,10 @@ def data_checks() -> str:
     ]
     for name, check in data_check_rules().items():
         parts.append(f"\n## {name}\n\n{check.page}\n\n" + "Always drops.\n\n" * check.certain)
-        rows = [(code(reason), words, "gate" * (reason in check.gate)) for reason, words in check.codes.items()]
+        rows = [
+            (code(reason), words, "gate" * (reason in check.gate) or "asks" * (reason in check.asks))
+            for reason, words in check.codes.items()
+        ]
         parts.append(table(("reason", "meaning", ""), rows))
     parts.append("\n## Steps before and after the checks\n\nThese always run and cannot be switched off.\n\n")
     others = {step: codes for step, codes in REASONS.items() if step not in data_check_rules()}

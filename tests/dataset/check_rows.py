@@ -327,7 +327,12 @@ PLANTED: dict[str, list[Planted]] = {
         Planted("judged", [row("Can I pay in euro?", "That is wrong of you.")], [], whole=True, auditor=Says(),
                 action="report"),
     ],
-    "label_errors": [Planted("label_error", labelled(True), labelled(False), labels=LABELS, action="report")],
+    "label_errors": [
+        Planted("label_error", labelled(True), labelled(False), labels=LABELS, action="report"),
+        Planted("labels_disagree", [row(case.text, LABELS[i % 7]) for i, case in enumerate(EXPECTED)],
+                [row(case.text, str(case.expected)) for case in EXPECTED], whole=True, cases=EXPECTED, labels=LABELS,
+                action="report"),
+    ],
     "declined_share": [
         Planted("too_many_declined", [row("Hm?", "I don't know.")] * 40, [row("Hm?", "I don't know.")] * 7,
                 whole=True, cases=CASES, action="report"),

@@ -37,10 +37,12 @@ from tuneworthy.dataset.rows import StoredRows
 from tuneworthy.errors import UserError
 from tuneworthy.store import write_atomic
 from tuneworthy.store.shapes import DamagedRecord, parsed
-from tuneworthy.types import Example, Say
+from tuneworthy.types import Example, Say, grouped
 
 # Rows that a check gets at a time if it does not need all of them.
 BATCH = 20_000
+# Details of a finding that a question lists.
+_SHOWN = 8
 # Seconds between two sentences on how far a check is, and rows after which the time is looked at.
 EVERY_S = 10.0
 SPACING = 1024
@@ -204,15 +206,18 @@ class CheckedRows:
     def questions(self) -> Iterator[DataGate]:
         """Yield a failed gate for each finding in so many rows that only the user can tell a fault from the task."""
         for stage in self.stages:
-            check, rows = stage.check, {(one.code, one.action, one.place) for one in stage.decisions}
-            counts = Counter((code, action) for code, action, _ in rows if action != "report")
-            for (code, action), n in sorted(counts.items()):
-                asks = are_many(n, stage.n_in, check.asks.get(code, 1.0))
-                if asks and not self.policy.keys() & {code, check.name}:
-                    asked = messages.say(
-                        "asks", n=n, share=n / stage.n_in, words=check.codes[code], code=code, action=action
-                    )
-                    yield DataGate(check.name, False, asked)
+            check, decided = stage.check, self.policy.keys()
+            by_code = grouped((one.code, one) for one in stage.decisions if one.code in check.asks)
+            for code, some in by_code.items():
+                found = {one.place: one.detail for one in some if one.action != "report" or one.place == WHOLE_SET}
+                if decided & {code, check.name} or not are_many(len(found), stage.n_in, check.asks[code]):
+                    continue
+                listed = "; ".join(detail for detail, _ in Counter(found.values()).most_common(_SHOWN) if detail)
+                n, action = len(found), next((one.action for one in some if one.action != "report"), "drop")
+                where = "All rows" if WHOLE_SET in found else f"{n / stage.n_in:.1%} of the rows (n = {n})"
+                words = f"{where}: {check.codes[code]}{f' ({listed})' if listed else ''}."
+                asked = messages.say("asks", found=words, code=code, action=action)
+                yield DataGate(check.name, False, asked)
 
 
 def run_checks(

@@ -16,10 +16,7 @@ say = Catalogue(
             "The judge rates {share:.1%} [{low:.1%}, {high:.1%}] of {n} rows as bad. Rows without a rating: {missing}. "
             "As a test, the judge also rated {canaries} worthless answers and rejected all of them."
         ),
-        "asks": (
-            "{share:.1%} of the rows (n = {n}): {words}. Is that the task? If it is, set policy.{code} in [data] to "
-            "report; if not, to {action}."
-        ),
+        "asks": ("{found} Is that the task? If so, set policy.{code} in [data] to report, else to {action}."),
         "disagree": (
             "A model agrees less with labels of the rows (kappa {rows:.2f}) than with those of the cases ({cases:.2f})."
         ),
@@ -69,7 +66,7 @@ REASONS = {
     },
     "label_names": {
         "label_spelling": "a label of the cases, spelled differently",
-        "renamed_label": "a label that the cases do not have, asked the same questions as one that they have",
+        "renamed_label": "a label that looks like an old name of a label of the cases",
         "new_label": "labels that no case expects",
         "outside_labels": "an answer outside the labels",
     },
