@@ -29,7 +29,7 @@ def restored(text: str) -> str:
     return text
 
 
-@data_check("encoding", masks=True, certain=True)
+@data_check("encoding", masks=True)
 class Encoding:
     """Text decoded with the wrong encoding (Latin-1 instead of UTF-8), HTML entities, or percent encoding.
 
