@@ -45,6 +45,7 @@ function = "teacher.py:answer"
 baseline = "big"
 [data]
 encoder = "off"
+policy = { outside_labels = "report" }
 """
 SCRIPT = """
 import json

@@ -12,6 +12,7 @@ import pytest
 from tests.dataset.check_rows import ASKED, TOPICS, Says, chat, row, worse
 from tuneworthy.cases.writer import json_lines
 from tuneworthy.dataset import CheckContext, data_checks
+from tuneworthy.dataset.base import are_many
 from tuneworthy.dataset.check_runner import CheckedRows, run_checks
 from tuneworthy.dataset.records import row_of
 from tuneworthy.types import Case, Example
@@ -139,6 +140,12 @@ def test_a_question_stops_the_build_until_the_policy_answers_it(name: str, tmp_p
     assert questions(checked(name, 0.5, tmp_path)[0])
     assert not questions(checked(name, 0.5, tmp_path, "drop")[0])
     assert not questions(checked(name, 0.5, tmp_path, "report")[0])
+
+
+@pytest.mark.parametrize(("n", "n_rows", "many"), [(10, 60, False), (11, 60, True), (20, 200, False), (21, 200, True),
+                                                  (3, 6, False), (4, 6, True)])  # fmt: skip
+def test_a_finding_may_be_the_task_above_a_tenth_of_the_rows_or_half_of_few(n: int, n_rows: int, many: bool) -> None:
+    assert are_many(n, n_rows) == many
 
 
 def test_labels_that_no_model_of_the_rows_can_judge_are_asked_about(tmp_path: Path) -> None:

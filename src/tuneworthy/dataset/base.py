@@ -28,13 +28,13 @@ from tuneworthy.types import Cases, Example, Examples, JsonObject, NamedFloats, 
 
 # The `row` of a finding that is about all rows together.
 WHOLE_SET = -1
-# Share of the rows above which a finding may be the task; of fewer rows, as many as of so many are no question.
+# Share of the rows above which a finding may be the task; of fewer rows, as many as of so many, or more than half.
 MANY, MIN_ROWS = 0.1, 100
 
 
 def are_many(n: int, n_rows: int, share: float = MANY) -> bool:
     """Whether so many rows have a finding that it may be the task, and only the user can tell."""
-    return n > share * max(n_rows, MIN_ROWS)
+    return n > share * max(n_rows, MIN_ROWS) or 2 * n > n_rows
 
 
 @frozen
