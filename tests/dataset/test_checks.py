@@ -186,6 +186,7 @@ ODD = st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "tool
 
 @settings(max_examples=25, deadline=None)
 @example([({"role": "user", "content": "0@0.AA"}, {"role": "user", "content": "\ud800"})])
+@example([({"role": "user", "content": "A &amp; B"}, {"role": "user", "content": "\ud800"})])
 @given(st.lists(st.lists(ODD, max_size=3).map(tuple), max_size=4))
 def test_no_row_is_too_odd(chats: list[tuple[dict[str, Any], ...]]) -> None:
     rows = [Example(messages=messages, id=str(i)) for i, messages in enumerate(chats)]

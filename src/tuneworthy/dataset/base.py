@@ -24,7 +24,7 @@ from tuneworthy.dataset.records import Action
 from tuneworthy.graders.base import accepted
 from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.rules import Finding, R, Rule, RuleBook
-from tuneworthy.types import Cases, Example, Examples, JsonObject, NamedFloats, Texts, frozen
+from tuneworthy.types import Cases, Example, Examples, JsonObject, NamedFloats, Texts, Turns, content_hash, frozen
 
 # The `row` of a finding that is about all rows together.
 WHOLE_SET = -1
@@ -183,6 +183,13 @@ def as_rows(cases: Cases) -> list[Example]:
         for case in cases
         if case.has_answer
     ]
+
+
+def id_of(turns: Turns) -> str:
+    try:
+        return content_hash(turns)
+    except TypeError:  # half of a character, which no file holds
+        return content_hash(repr(turns).encode("utf-8", "surrogatepass").hex())
 
 
 def data_checks() -> dict[str, DataCheck]:

@@ -5,8 +5,8 @@ import re
 from dataclasses import replace
 from urllib.parse import unquote
 
-from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
-from tuneworthy.types import Example, Examples, Message, content_hash
+from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check, id_of
+from tuneworthy.types import Example, Examples, Message
 
 _ENTITY = re.compile(r"&(?:[a-zA-Z]{2,10}|#\d{2,6}|#x[0-9a-fA-F]{2,6});")
 _PERCENT = re.compile(r"[^\s:]*%(?:20|[C-F][0-9A-F]%[89AB][0-9A-F])[^\s:]*")
@@ -52,7 +52,7 @@ class Encoding:
 
     def repair(self, row: Example) -> Example:
         messages = tuple(map(_restored, row.messages))
-        return row if messages == tuple(row.messages) else replace(row, messages=messages, id=content_hash(messages))
+        return row if messages == tuple(row.messages) else replace(row, messages=messages, id=id_of(messages))
 
 
 def _restored(message: Message) -> Message:

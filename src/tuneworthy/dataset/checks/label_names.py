@@ -11,10 +11,10 @@ import numpy as np
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.splits import labels_of
 from tuneworthy.cases.task_kind import guess_kind, parse_object
-from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, as_rows, data_check
+from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, as_rows, data_check, id_of
 from tuneworthy.dataset.checks.label_errors import MIN_OF_A_LABEL, MOST_LEARNED, out_of_fold
 from tuneworthy.dataset.dedup.specifics import signed
-from tuneworthy.types import Example, Examples, NamedTexts, Texts, calls_of, content_hash, grouped
+from tuneworthy.types import Example, Examples, NamedTexts, Texts, calls_of, grouped
 
 # Separators of several labels, and words of a label.
 _SEVERAL = re.compile(r"[,;|\n]")
@@ -98,7 +98,7 @@ def _form(label: str) -> tuple[frozenset[str], str]:
 
 def _renamed(number: int, row: Example, code: str, name: str) -> RowFinding:
     messages = (*row.messages[:-1], {**row.messages[-1], "content": name})
-    changed = replace(row, messages=messages, id=content_hash(messages))
+    changed = replace(row, messages=messages, id=id_of(messages))
     message = f"{row.answer.strip()!r} becomes {name!r}"
     return RowFinding(row=number, code=code, message=message, action="mask", changed=changed)
 

@@ -11,12 +11,12 @@ from typing import Any, ClassVar, Literal, Protocol
 from tuneworthy.cases import pii
 from tuneworthy.cases.pii import KINDS, Look, Masker, PiiMatch, recurrences
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
+from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check, id_of
 from tuneworthy.dataset.distill.teacher import KEY as TEACHER
 from tuneworthy.dataset.records import Action
 from tuneworthy.errors import UserError
 from tuneworthy.text import number_text, plural
-from tuneworthy.types import Example, Examples, Texts, TextTuple, Turns, content_hash
+from tuneworthy.types import Example, Examples, Texts, TextTuple
 
 _DIGEST = 8
 # How often a row is masked: what stood close to a value may be found only where the value is gone.
@@ -213,7 +213,7 @@ class PersonalData:
             meta=masker.mask_json(meta) | teacher,
             group=row.group and _hashed(row.group, look(row.group)),
             tags=tuple(_hashed(tag, look(tag)) for tag in row.tags),
-            id=_id_of(turns),
+            id=id_of(turns),
         )
 
     def _look(self, text: str) -> list[PiiMatch]:
@@ -236,10 +236,3 @@ def masking(engine: EngineName) -> Callable[[Example], Example]:
         return check.repair(row) if any(True for _ in check([row], CheckContext())) else row
 
     return masked
-
-
-def _id_of(turns: Turns) -> str:
-    try:
-        return content_hash(turns)
-    except TypeError:  # half of a character, which no file holds
-        return content_hash(repr(turns).encode("utf-8", "surrogatepass").hex())
