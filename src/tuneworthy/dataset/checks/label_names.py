@@ -8,12 +8,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from tuneworthy.cases.normalize import normalise
+from tuneworthy.cases.normalize import normalise, signed
 from tuneworthy.cases.splits import labels_of
 from tuneworthy.cases.task_kind import guess_kind, parse_object
 from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, as_rows, data_check, id_of
 from tuneworthy.dataset.checks.label_errors import MIN_OF_A_LABEL, MOST_LEARNED, out_of_fold
-from tuneworthy.dataset.dedup.specifics import signed
 from tuneworthy.types import Example, Examples, NamedTexts, Texts, calls_of, grouped
 
 # Separators of several labels, and words of a label.
