@@ -14,6 +14,11 @@ The shapes come from the tools' own types and published schemas:
 - Claude Code: what `_internal/sessions.py` of claude-agent-sdk 0.2.189 reads. Codex: `ResponseItem` and `RolloutLine`
   of codex-rs/protocol (openai/codex).
 - LiteLLM: `StandardLoggingPayload` of litellm 1.110.2.
+- Inspect: what `write_eval_log` of inspect_ai 0.3.285 writes. promptfoo: `EvaluateResult` of promptfoo 0.123.1.
+  lm-evaluation-harness: what `save_results_samples` writes. MLflow: `Trace.to_json` and
+  `Trace.to_pandas_dataframe_row` of mlflow 3.17.2. Braintrust: `ProjectLogsEvent` and `ExperimentEvent` of braintrust
+  0.48.1. Weave: `CallSchema` of weave. Opik: `TracePublic` of its API. Phoenix: `Span` of arize-phoenix-client 3.5.0
+  and the columns of its data frames. Gemini: rows of Vertex AI's tuning. Helicone: the columns of its exports.
 - Preference pairs: the dataset formats of trl 1.16.0, of OpenAI's preference fine-tuning, and of HH-RLHF.
 """
 
@@ -784,7 +789,254 @@ def litellm_payloads() -> list[dict[str, Any]]:
 
 
 _BATCH, _ANTHROPIC_BATCH = batch(), anthropic_batch()
+
+
+def inspect_samples() -> list[dict[str, Any]]:
+    """Samples of an Inspect log: marked C and I with a target, and marked C, I and 1.0 without one."""
+    return [
+        {"id": n, "epoch": 1, "input": question if n % 2 else chat(question), "target": target, "messages": [],
+         "output": {"model": "m", "choices": [{"message": {"role": "assistant", "content": answer},
+                                               "stop_reason": "stop"}], "completion": answer},
+         "scores": {"match": {"value": mark, "answer": answer}}, "metadata": {}}
+        for n, (question, target, answer, mark) in enumerate([
+            ("2+2?", "4", "4", "C"), ("Capital of France?", "Paris", "It is Rome.", "I"),
+            ("3+3?", ["6", "six"], "7", "I"), (CHATS[0][0], "", CHATS[0][1], "C"),
+            (CHATS[1][0], "", CHATS[1][1], 1.0), (CHATS[2][0], "", CHATS[2][1], "I")])
+    ]  # fmt: skip
+
+
+def promptfoo_results() -> list[dict[str, Any]]:
+    """Results of promptfoo: passed, failed, failed with the right answer, and without an answer."""
+    rows = [
+        (_WAY, True, []),
+        ("No.", False, []),
+        ("No.", False, [{"type": "equals", "value": _DONE}]),
+        (None, False, []),
+    ]
+    return [
+        {"id": str(n), "promptIdx": 0, "testIdx": n, "testCase": {"vars": {"q": str(n)}, "assert": asserted},
+         "provider": {"id": "openai:gpt-6"}, "prompt": {"raw": json.dumps(chat(f"Answer {n}")), "label": "p"},
+         "vars": {"q": str(n)}, "response": {"output": answer} if answer else {"error": "timeout"}, "success": passed,
+         "score": float(passed), "gradingResult": {"pass": passed}, "failureReason": 0}
+        for n, (answer, passed, asserted) in enumerate(rows)
+    ]  # fmt: skip
+
+
+def lm_eval_samples() -> list[dict[str, Any]]:
+    """Samples of the harness: written answers right and wrong, a choice, and without a target passed and failed."""
+
+    def sample(n: int, doc: Any, target: str, requests: list[Any], answers: list[Any], **metric: Any) -> dict[str, Any]:
+        arguments = {f"gen_args_{i}": {"arg_0": a, "arg_1": b} for i, (a, b) in enumerate(requests)}
+        return {"doc_id": n, "doc": doc, "target": target, "arguments": arguments, "resps": [[one] for one in answers],
+                "filtered_resps": answers, "filter": "none", "metrics": list(metric), **metric}  # fmt: skip
+
+    until, scored = {"until": ["Q:"]}, [["-1.2", "False"], ["-0.2", "True"]]
+    return [
+        sample(0, {"answer": "4"}, "4", [("Q: 2+2?\nA:", until)], [" 4"], exact_match=1.0),
+        sample(1, {"answer": "0"}, "0", [("Q: 2-2?\nA:", until)], [" 5"], exact_match=0.0),
+        sample(2, {"label": 1}, "1", [("Q: 2+2?\nA:", " 3"), ("Q: 2+2?\nA:", " four")], scored, acc=0.0),
+        sample(3, {"prompt": "w"}, "0", [("Write.", {})], ["A text."], prompt_level_strict_acc=True),
+        sample(4, {"prompt": "w"}, "0", [("Write more.", {})], ["Bad."], prompt_level_strict_acc=False),
+    ]
+
+
+def mlflow_traces(*, expected: bool = False) -> list[dict[str, Any]]:
+    """Traces of MLflow 3: a chain around a call of a model; the last is disliked, or has the right answer."""
+
+    def one(n: int, question: str, answer: str) -> dict[str, Any]:
+        said = [{"assessment_name": "helpful", "feedback": {"value": n != 2}, "source": {"source_type": "HUMAN"}}]
+        if expected and n == 2:
+            said.append({"assessment_name": "expected_response", "expectation": {"value": "I may not say."}})
+
+        def part(name: str, kind: str, outer: str | None, asked: Any, said: Any) -> dict[str, Any]:
+            return {"trace_id": "x", "span_id": name, "parent_span_id": outer, "name": name,
+                    "start_time_unix_nano": 1, "end_time_unix_nano": 2, "events": [],
+                    "status": {"code": "STATUS_CODE_OK", "message": ""},
+                    "attributes": {"mlflow.spanType": json.dumps(kind), "mlflow.spanInputs": json.dumps(asked),
+                                   "mlflow.spanOutputs": json.dumps(said)}}  # fmt: skip
+
+        request = {"model": "gpt-6", "messages": chat(question, "Be brief.")}
+        return {"info": {"trace_id": f"tr-{n}", "state": "OK", "trace_metadata": {}, "tags": {}, "assessments": said},
+                "data": {"spans": [part("a", "CHAIN", None, {"question": question}, answer),
+                                   part("b", "CHAT_MODEL", "a", request, completion(answer))]}}  # fmt: skip
+
+    return [one(n, *pair) for n, pair in enumerate(CHATS)]
+
+
+def mlflow_table() -> list[dict[str, Any]]:
+    """Rows of MLflow's data frame, whose other cells are Python's own text."""
+    return [{"trace_id": one["info"]["trace_id"], "trace": json.dumps(one), "state": "OK", "request": "{}",
+             "trace_metadata": "{}", "spans": "[{'a': 1}]"} for one in mlflow_traces()]  # fmt: skip
+
+
+def braintrust(n: int, kind: str, asked: Any, said: Any, root: str = "", **more: Any) -> dict[str, Any]:
+    return {"id": f"e{n}", "_xact_id": "1", "created": "2026-01-01", "project_id": "p", "span_id": f"s{n}",
+            "root_span_id": root or f"s{n}", "span_attributes": {"name": "n", "type": kind}, "is_root": not root,
+            "input": asked, "output": said, "expected": None, "scores": None, "error": None, **more}  # fmt: skip
+
+
+def weave(n: int, name: str, asked: Any, said: Any, trace: str = "", **more: Any) -> dict[str, Any]:
+    return {"id": f"c{n}", "op_name": f"weave:///e/p/op/{name}:abc", "trace_id": trace or f"c{n}",
+            "parent_id": trace or None, "started_at": "2026-01-01", "ended_at": "2026-01-01", "exception": None,
+            "inputs": asked, "output": said, "summary": {"weave": {"feedback": []}}, **more}  # fmt: skip
+
+
+def weave_calls() -> list[dict[str, Any]]:
+    """Functions around calls of OpenAI; the last is disliked, and one is part of an evaluation."""
+    rows = []
+    for n, (question, answer) in enumerate(CHATS):
+        reaction = [{"feedback_type": "wandb.reaction.1", "payload": {"emoji": "👎"}}] if n == 2 else []
+        request = {"self": {"_type": "x"}, "model": "gpt-6", "messages": chat(question)}
+        rows += [weave(n, "predict", {"q": question}, answer, summary={"weave": {"feedback": reaction}}),
+                 weave(n + 10, "openai.chat.completions.create", request, completion(answer), f"c{n}")]  # fmt: skip
+    evaluation = [
+        weave(20, "Evaluation.evaluate", {"self": {}}, {}),
+        weave(21, "openai.chat.completions.create", {"messages": chat("q")}, completion("a"), "c20"),
+    ]
+    return rows + evaluation
+
+
+def phoenix(*, flat: bool) -> list[dict[str, Any]]:
+    """Spans of Phoenix: a chain, calls of a model, and a failed one; nested as by the client, or as columns."""
+    rows: list[dict[str, Any]] = []
+    for n, (question, answer) in enumerate((("q", "chained"), *CHATS)):
+        kind, status = "LLM" if n else "CHAIN", "ERROR" if n == 3 else "OK"
+        asked, said = chat(question, "Be brief."), [{"role": "assistant", "content": answer}]
+        about = {"name": "x", "span_kind": kind, "status_code": status, "start_time": "2026-01-01T00:00:00+00:00"}
+        if flat:
+            flat_turns = [
+                [{f"message.{key}": item for key, item in turn.items()} for turn in turns] for turns in (asked, said)
+            ]
+            rows.append({**about, "context.span_id": f"s{n}", "context.trace_id": "t", "attributes.input.value": "{}",
+                         "attributes.llm.input_messages": flat_turns[0] if n else None,
+                         "attributes.llm.output_messages": flat_turns[1] if n else None,
+                         "attributes.openinference.span.kind": kind})  # fmt: skip
+        else:
+            llm = {"model_name": "gpt-6", "input_messages": [{"message": turn} for turn in asked],
+                   "output_messages": [{"message": turn} for turn in said]}  # fmt: skip
+            own = {"input": {"value": question}, "output": {"value": answer}, **({"llm": llm} if n else {})}
+            rows.append({**about, "context": {"span_id": f"s{n}", "trace_id": "t"}, "attributes": own, "events": []})
+    return rows
+
+
+def helicone() -> list[dict[str, Any]]:
+    return [
+        {"request_id": str(n), "request_body": {"model": "gpt-6", "messages": chat(question)},
+         "response_body": completion(answer), "feedback_rating": None if n == 0 else n != 2}
+        for n, (question, answer) in enumerate(CHATS)
+    ]  # fmt: skip
+
+
 EXPORTS = [
+    Export(
+        "inspect",
+        "inspect_log",
+        "Inspect log",
+        [{"version": 2, "eval": {}, "samples": inspect_samples()}],
+        ["4", "Paris", "6", _WAY, _DONE],
+        3,
+        ["thumbs_down"],
+        suffix=".json",
+    ),
+    Export(
+        "promptfoo",
+        "promptfoo_results",
+        "promptfoo results",
+        [{"evalId": "e", "results": {"version": 3, "prompts": [], "results": promptfoo_results()}}],
+        [_WAY, _DONE],
+        2,
+        ["thumbs_down", "no_response"],
+        suffix=".json",
+    ),
+    Export(
+        "lm_eval",
+        "lm_eval",
+        "lm-evaluation-harness samples",
+        lm_eval_samples(),
+        ["4", "0", "four", "A text."],
+        2,
+        ["thumbs_down"],
+    ),
+    Export(
+        "mlflow", "mlflow", "MLflow traces", mlflow_traces(), [_WAY, _DONE], 3, ["no_model_call"] * 3 + ["thumbs_down"]
+    ),
+    Export(
+        "mlflow_expected",
+        "mlflow",
+        "MLflow traces",
+        mlflow_traces(expected=True),
+        [_WAY, _DONE, "I may not say."],
+        2,
+        ["no_model_call"] * 3,
+    ),
+    Export(
+        "mlflow_table",
+        "mlflow",
+        "MLflow traces",
+        mlflow_table(),
+        [_WAY, _DONE],
+        3,
+        ["no_model_call"] * 3 + ["thumbs_down"],
+    ),
+    Export(
+        "braintrust",
+        "braintrust",
+        "Braintrust logs",
+        [
+            row
+            for n, (q, a) in enumerate(CHATS)
+            for row in (
+                braintrust(n, "task", q, a, scores={"rated": n != 2}),
+                braintrust(n + 10, "llm", chat(q), [completion(a)["choices"][0]], f"s{n}"),
+            )
+        ],
+        [_WAY, _DONE],
+        3,
+        ["no_model_call"] * 3 + ["thumbs_down"],
+    ),
+    Export(
+        "braintrust_experiment",
+        "braintrust",
+        "Braintrust logs",
+        [
+            braintrust(0, "eval", "2+2?", "5", expected="4", scores={"Exact": 0}),
+            braintrust(1, "llm", chat("2+2?"), "5", "s0"),
+            braintrust(2, "eval", "1+1?", "3", scores={"Exact": 0}),
+        ],
+        ["4"],
+        1,
+        ["no_model_call", "thumbs_down"],
+    ),
+    Export(
+        "weave",
+        "weave",
+        "W&B Weave calls",
+        weave_calls(),
+        [_WAY, _DONE],
+        2,
+        ["no_model_call"] * 4 + ["thumbs_down", "unclear_feedback"],
+    ),
+    Export(
+        "opik",
+        "opik",
+        "Opik traces",
+        [
+            {
+                "id": str(n),
+                "name": "n",
+                "start_time": "2026",
+                "input": {"messages": chat(q)},
+                "output": completion(a),
+                "feedback_scores": [{"name": "helpful", "value": float(n != 2)}],
+            }
+            for n, (q, a) in enumerate(CHATS)
+        ],
+        [_WAY, _DONE],
+        3,
+        ["thumbs_down"],
+    ),
+    Export("phoenix_nested", "otel", "OpenTelemetry export", phoenix(flat=False), [_WAY, _DONE], 0, ["failed_request"]),
+    Export("phoenix_flat", "otel", "OpenTelemetry export", phoenix(flat=True), [_WAY, _DONE], 0, ["failed_request"]),
     Export(
         "otel_current",
         "otel",

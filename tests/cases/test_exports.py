@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import io
 import json
 import random
-from collections.abc import Iterator
+import re
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
-from tests.cases.exports import CHATS, EXPORTS, Export, claude_code, codex, completion, observation, span, spans, trace
+from tests.cases.exports import (
+    CHATS,
+    EXPORTS,
+    Export,
+    claude_code,
+    codex,
+    completion,
+    helicone,
+    observation,
+    span,
+    spans,
+    trace,
+)
 
 from tuneworthy.cases import Rejects, read_examples, stream_examples
 from tuneworthy.cases.formats import registry
@@ -63,7 +79,7 @@ def test_no_adapter_needs_the_guard(tmp_path: Path, export: Export, monkeypatch:
 def test_every_tools_format_has_a_file() -> None:
     titled = {name for name in EXAMPLE_FORMATS if (entry := EXAMPLE_FORMATS.get(name)).title
               and not entry.companion}  # fmt: skip
-    assert titled == {export.format for export in EXPORTS} and len(titled) == 13
+    assert titled == {export.format for export in EXPORTS} and len(titled) == 20
 
 
 def named(tmp_path: Path, name: str) -> list[Example]:
@@ -197,9 +213,20 @@ def test_a_text_of_json_stays_the_text_that_the_model_said(tmp_path: Path) -> No
     ids=lambda value: value if isinstance(value, str) else ",".join(sorted(value)),
 )
 def test_what_is_not_read_is_refused_by_name(tmp_path: Path, title: str, marks: frozenset[str]) -> None:
-    path = write(tmp_path / "a.jsonl", {**dict.fromkeys(marks, "x"), "input": "q", "output": "a"})
+    pairs = (mark.partition("=") for mark in marks)
+    row = {key: value or ["x"] for key, _, value in pairs}
     with pytest.raises(DataError, match=f"expected a format that is read, got {title.replace('.', '[.]')}"):
-        read_examples(path)
+        read_examples(write(tmp_path / "a.jsonl", row))
+    if "messages" in row:
+        return
+    own = read_examples(write(tmp_path / "b.jsonl", {**dict.fromkeys(row, "x"), "question": "q", "answer": "a"}))
+    assert [(one.question, one.answer) for one in own.examples] == [("q" if "input" not in row else "x", "a")]
+
+
+def test_spans_with_an_input_and_an_output_are_no_rows(tmp_path: Path) -> None:
+    row = {"trace_id": "t", "span_id": "s", "input": "q", "output": "a"}
+    with pytest.raises(DataError, match="traces of an unknown tool"):
+        read_examples(write(tmp_path / "a.jsonl", row))
 
 
 @pytest.mark.parametrize("export", [one for one in EXPORTS if one.beside or "batch" in one.name], ids=lambda e: e.name)
@@ -266,6 +293,180 @@ def test_spans_of_other_kinds_are_counted_and_left_out(tmp_path: Path) -> None:
     read = read_examples(write(tmp_path / "a.jsonl", spans(span(1, asked))))
     assert [row.answer for row in read.examples] == ["a"]
     assert any("not model calls are skipped (1 row)" in note for note in read.notes)
+
+
+def chunk(text: str | None, ending: str | None = None) -> dict[str, Any]:
+    choice = {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": ending}
+    return {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "gpt-6", "choices": [choice]}
+
+
+def block(n: int, delta: Any, begin: Any = None) -> dict[str, Any]:
+    kind = {"type": "content_block_start", "content_block": begin} if begin else {"type": "content_block_delta"}
+    return {**kind, "index": n, **({} if begin else {"delta": delta})}
+
+
+USAGE = {"id": "c", "object": "chat.completion.chunk", "choices": [], "usage": {"total_tokens": 3}}
+STREAMS: dict[str, list[dict[str, Any]]] = {
+    "openai": [chunk(""), chunk("On its"), chunk(" way."), chunk(None, "stop"), USAGE],
+    "completions": [{"object": "text_completion", "choices": [{"index": 0, "text": "On its", "finish_reason": None}]},
+                    {"object": "text_completion", "choices": [{"index": 0, "text": " way.", "finish_reason": "stop"}]}],
+    "anthropic": [{"type": "message_start", "message": {"type": "message", "role": "assistant", "content": []}},
+                  block(0, None, {"type": "text", "text": ""}), {"type": "ping"},
+                  block(0, {"type": "text_delta", "text": "On its"}), block(0, {"type": "text_delta", "text": " way."}),
+                  {"type": "content_block_stop", "index": 0},
+                  {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, {"type": "message_stop"}],
+    "responses": [{"type": "response.created", "response": {"status": "in_progress", "output": []}},
+                  {"type": "response.output_text.delta", "delta": "On"},
+                  {"type": "response.completed", "response": {"object": "response", "status": "completed", "output": [
+                      {"type": "message", "role": "assistant",
+                       "content": [{"type": "output_text", "text": "On its way."}]}]}}],
+    "gemini": [{"candidates": [{"content": {"role": "model", "parts": [{"text": "hm", "thought": True}]}}]},
+               {"candidates": [{"content": {"role": "model", "parts": [{"text": "On its"}]}}]},
+               {"candidates": [{"content": {"role": "model", "parts": [{"text": " way."}]}, "finishReason": "STOP"}]}],
+    "ollama": [{"model": "m", "message": {"role": "assistant", "content": "On its"}, "done": False},
+               {"model": "m", "message": {"role": "assistant", "content": " way."}, "done": True}],
+    "langchain": [{"type": "AIMessageChunk", "content": "On its"}, {"type": "AIMessageChunk", "content": " way."}],
+}  # fmt: skip
+TOOL_STREAMS: dict[str, list[dict[str, Any]]] = {
+    "openai": [
+        {"choices": [{"delta": {"tool_calls": [{"index": 0, "id": "c1", **call}]}, "finish_reason": ending}]}
+        for call, ending in (({"type": "function", "function": {"name": "f", "arguments": ""}}, None),
+                             ({"function": {"arguments": '{"a"'}}, None), ({"function": {"arguments": ": 1}"}}, "stop"))
+    ],
+    "anthropic": [{"type": "message_start", "message": {"type": "message", "role": "assistant", "content": []}},
+                  block(0, None, {"type": "tool_use", "id": "c1", "name": "f", "input": {}}),
+                  block(0, {"type": "input_json_delta", "partial_json": '{"a"'}),
+                  block(0, {"type": "input_json_delta", "partial_json": ": 1}"}),
+                  {"type": "message_delta", "delta": {"stop_reason": "tool_use"}}],
+}  # fmt: skip
+
+
+def as_events(events: list[dict[str, Any]]) -> str:
+    return "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize("written", [list, as_events, json.dumps], ids=["list", "events", "text"])
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_streamed_answer_is_put_together(tmp_path: Path, name: str, written: Callable[[Any], Any]) -> None:
+    log = {"request": {"messages": [{"role": "user", "content": "q"}]}, "response": written(STREAMS[name])}
+    run = {"run_type": "llm", "inputs": {"input": "q"}, "outputs": {"output": written(STREAMS[name])}}
+    for row in (log, run):
+        rows = read_examples(write(tmp_path / "a.jsonl", row)).examples
+        assert [(one.question, one.answer) for one in rows] == [("q", "On its way.")]
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_in_a_column_or_a_message_is_never_an_answer(tmp_path: Path, name: str) -> None:
+    for text in (as_events(STREAMS[name]), json.dumps(STREAMS[name])):
+        chat = [{"role": "user", "content": "q"}, {"role": "assistant", "content": text}]
+        for row in ({"question": "q", "answer": text}, {"messages": chat}):
+            with pytest.raises(DataError, match="an answer in words or data"):
+                read_examples(write(tmp_path / "a.jsonl", row))
+
+
+@pytest.mark.parametrize("name", TOOL_STREAMS)
+def test_a_streamed_call_of_a_tool_is_put_together(tmp_path: Path, name: str) -> None:
+    row = {"request": {"messages": [{"role": "user", "content": "q"}]}, "response": TOOL_STREAMS[name]}
+    (one,) = read_examples(write(tmp_path / "a.jsonl", row)).examples
+    assert json.loads(one.messages[-1]["tool_calls"][0]["function"]["arguments"]) == {"a": 1}
+
+
+@pytest.mark.parametrize("name", ["openai", "anthropic", "responses", "gemini"])
+def test_a_stream_that_was_cut_off_is_left_out(tmp_path: Path, name: str) -> None:
+    events = [event for event in STREAMS[name] if event.get("type") not in {"message_delta", "message_stop"}]
+    row = {"request": {"messages": [{"role": "user", "content": "q"}]}, "response": events[:-2] or events[:-1]}
+    with pytest.raises(UserError):
+        import_files(Folder(tmp_path / "p"), [write(tmp_path / "a.jsonl", row)])
+
+
+def test_a_trace_without_spans_is_left_out_with_a_reason(tmp_path: Path) -> None:
+    rows = next(export for export in EXPORTS if export.name == "mlflow").rows
+    empty = {"info": {"trace_id": "tr-9"}, "data": {"spans": []}}
+    done = import_files(Folder(tmp_path / "p"), [write(tmp_path / "a.jsonl", rows[0], empty)])
+    assert [(reject.source, reject.reason) for reject in done.rejects()] == [
+        ("a.jsonl:1", "no_model_call"),
+        ("a.jsonl:2", "no_model_call"),
+    ]
+
+
+def test_a_thumbs_down_of_helicone_counts(tmp_path: Path) -> None:
+    done = import_files(Folder(tmp_path / "p"), [write(tmp_path / "a.jsonl", *helicone())])
+    assert [row.answer for row in done.examples()] == [answer for _, answer in CHATS[:2]]
+    assert [reject.reason for reject in done.rejects()] == ["thumbs_down"]
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_rows_of_gemini_are_read_without_its_thoughts(tmp_path: Path, answered: bool) -> None:
+    said = {"role": "model", "parts": [{"text": "hm", "thought": True}, {"text": "a"}]}
+    row = {
+        "systemInstruction": {"parts": [{"text": "Be brief."}]},
+        "contents": [{"role": "user", "parts": [{"text": "q"}]}],
+    }
+    row |= {"candidates": [{"content": said}]} if answered else {"contents": [*row["contents"], said]}
+    (one,) = read_examples(write(tmp_path / "a.jsonl", row)).examples
+    assert [turn["content"] for turn in one.messages] == ["Be brief.", "q", "a"]
+
+
+def test_messages_of_the_vercel_sdk_are_read_and_its_tools_refused_for_what_they_are(tmp_path: Path) -> None:
+    asked, text = {"role": "user", "parts": [{"type": "text", "text": "q"}]}, {"type": "text", "text": "a"}
+    parts = [{"type": "step-start"}, {"type": "reasoning", "text": "hm"}, text]
+    row = {"messages": [asked, {"role": "assistant", "parts": parts}]}
+    (one,) = read_examples(write(tmp_path / "a.jsonl", row)).examples
+    assert one.answer == "a"
+    tool = {"type": "tool-weather", "toolCallId": "c", "state": "output-available", "input": {}, "output": {}}
+    with pytest.raises(DataError, match=r"tool-weather.*Only text"):
+        read_examples(write(tmp_path / "b.jsonl", {"messages": [asked, {"role": "assistant", "parts": [tool, text]}]}))
+
+
+def zipped(samples: list[dict[str, Any]], *, zstandard: bool) -> bytes:
+    """Return an Inspect log; Python 3.11 writes no Zstandard, so its number replaces that of stored members."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED if zstandard else zipfile.ZIP_DEFLATED) as archive:
+        for name, value in [
+            ("header.json", {"version": 2}),
+            *((f"samples/{n}.json", s) for n, s in enumerate(samples)),
+        ]:
+            content = json.dumps(value).encode()
+            archive.writestr(name, pa.compress(content, "zstd", asbytes=True) if zstandard else content)
+    content, number = packed.getvalue(), (93).to_bytes(2, "little")
+    if not zstandard:
+        return content
+    for head, place in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        for match in re.finditer(re.escape(head), content):
+            content = content[: match.start() + place] + number + content[match.start() + place + 2 :]
+    return content
+
+
+@pytest.mark.parametrize("zstandard", [True, False])
+def test_an_inspect_log_is_read_from_its_archive(tmp_path: Path, zstandard: bool) -> None:
+    export = next(export for export in EXPORTS if export.name == "inspect")
+    (path := tmp_path / "a.eval").write_bytes(zipped(export.rows[0]["samples"], zstandard=zstandard))
+    done = import_files(Folder(tmp_path / "p"), [path])
+    assert [row.answer for row in done.examples()] == export.answers
+    assert [reject.reason for reject in done.rejects()] == export.dropped
+
+
+@pytest.mark.parametrize(("name", "content", "reason"), [
+    ("a.eval", zipped([], zstandard=False), "at least one row"),
+    ("a.eval", b"PK\x03\x04" + b"x" * 99, "a readable Inspect file"),
+    ("a.zip", zipped([{}], zstandard=False), "got a zip archive"),
+    ("a.arrow", b"ARROW1" + b"x" * 99, "a readable Arrow file"),
+])  # fmt: skip
+def test_an_archive_is_refused_for_what_it_is(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
+    (path := tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=reason):
+        read_examples(path)
+
+
+@pytest.mark.parametrize("new", [pa.ipc.new_stream, pa.ipc.new_file])
+def test_arrow_is_read_as_datasets_writes_it(tmp_path: Path, new: Any) -> None:
+    rows = [{"messages": [{"role": "user", "content": f"q{n}"}, {"role": "assistant", "content": f"a{n}"}]}
+            for n in range(1300)]  # fmt: skip
+    table = pa.Table.from_pylist(rows)
+    with pa.OSFile(str(tmp_path / "data-00000-of-00001.arrow"), "wb") as file, new(file, table.schema) as writer:
+        writer.write_table(table, max_chunksize=700)
+    read = read_examples(tmp_path / "data-00000-of-00001.arrow")
+    assert (read.format, [row.answer for row in read.examples]) == ("arrow/messages", [f"a{n}" for n in range(1300)])
 
 
 ODD: list[Any] = [

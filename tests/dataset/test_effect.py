@@ -167,6 +167,7 @@ def test_free_text_is_measured_by_the_answer_of_the_nearest_row(tmp_path: Path) 
 
 def test_the_same_rows_have_the_same_effect_and_a_flood_weighs_as_much_as_among_the_cases(tmp_path: Path) -> None:
     rows = StoredRows(stored(tmp_path, rows_of(200)))
+    assert list(rows) == list(rows) == list(rows_of(200))  # read with all checks, and again without
     meter = EffectMeter(labels=dict.fromkeys(LABELS, 50), cases=dict.fromkeys(LABELS, 30))
     first, again = (meter.measure(rows, range(50), {}) for _ in range(2))
     assert first == again and first.staying is not None

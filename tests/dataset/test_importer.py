@@ -18,6 +18,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.dataset.check_rows import row
 from tests.killing import killed_at
 from tuneworthy.cases import read_examples
 from tuneworthy.cli import invoke
@@ -224,6 +225,17 @@ def test_a_head_with_one_rating_tells_no_scale(store: Folder, tmp_path: Path) ->
     rows = [log(f"{stars} stars, {i}", rating=stars) for stars in (1, 5) for i in range(importer.PEEK)]
     done = import_files(store, [write(tmp_path / "a.jsonl", *rows)])
     assert {question[0] for question in left_by_the_build(done)} == {"5"}
+
+
+def test_ratings_of_single_answers_count_as_feedback_and_without_any_the_build_looks_for_none(
+    store: Folder, tmp_path: Path
+) -> None:
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a", "rating": 5}]
+    rated = import_files(store, [write(tmp_path / "a.jsonl", {"messages": turns})])
+    assert [one.n_rated for one in rated.record.sources] == [1]
+    disliked = [row("q", "a", thumbs="down")]
+    assert [one.code for one in FeedbackCheck()(disliked, CheckContext())] == ["thumbs_down"]
+    assert not list(FeedbackCheck()(disliked, CheckContext(rated=False)))
 
 
 @pytest.mark.parametrize("n_before", [0, importer.PEEK])

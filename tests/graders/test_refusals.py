@@ -115,3 +115,17 @@ def test_a_label_that_the_cases_expect_never_refuses() -> None:
     rows = [row("Hm?", REFUSES)]
     assert list(refusal(rows, CheckContext(labels=[REFUSES.lower(), "other"]))) == []
     assert [finding.row for finding in refusal(rows, CheckContext(labels=["other"]))] == [0]
+
+
+def test_the_pattern_of_cues_misses_no_sentence_with_a_cue() -> None:
+    texts = [refusals._plain(text) for text in (*refusals.training_rows()[0], *CLEAN, "l'«ia» non può", "no_puedo")]
+    with_cue = [text for text in texts if not refusals._CUES.isdisjoint(refusals._outline(text))]
+    assert len(with_cue) > 1000 and all(map(refusals._may_refuse, with_cue))
+    assert not any(map(refusals._may_refuse, ("Your parcel is on its way.", "Danke, gern!", "")))
+
+
+def test_a_sentence_that_only_negates_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = "The colour will not fade."
+    assert not refusals.sentences(answer)
+    monkeypatch.setattr(refusals, "_NEGATIONS", frozenset())
+    assert refusals.sentences(answer)

@@ -55,7 +55,7 @@ NO_CONTENT = DropReason("the call was recorded without its messages", "no_messag
 
 
 def text_part(where: str) -> Fault:
-    return Fault(f"text content at {where}", "Images and audio are not supported.", "not_text")
+    return Fault(f"text content at {where}", "Only text, tool calls and their results are supported.", "not_text")
 
 
 def known_role(where: str, roles: str) -> Fault:

@@ -42,9 +42,11 @@ def command(
 ) -> None:
     """Import logs and data files as examples.
 
-    FILES are logs and exports of OpenTelemetry, Langfuse, LangSmith, LiteLLM, OpenAI, Anthropic, Claude Code or Codex,
-    preference pairs, chats, request logs, or tables, as JSONL, JSON, CSV, Excel or Parquet. All but Excel and Parquet
-    may be compressed with gzip. Rows are added to those imported before, unless you pass --replace.
+    FILES are logs and exports of OpenTelemetry, Phoenix, Langfuse, LangSmith, MLflow, Weave, Braintrust, Opik, LiteLLM,
+    Helicone, OpenAI, Anthropic, Gemini, Claude Code or Codex, logs of Inspect, promptfoo and lm-eval, preference pairs,
+    chats, or tables, as JSONL, JSON, CSV, Excel, Parquet or Arrow. All text files may be compressed with gzip. Rows are
+    added to those imported before, unless you pass --replace. Of an evaluation, the target is the answer to learn;
+    without a target, a wrong answer is dropped.
 
     A bad rating or an escalation drops a row; a correction replaces the answer. Dropped rows stay readable in
     rejects.jsonl, each with its reason. Nothing is sent anywhere.

@@ -124,6 +124,7 @@ class CheckContext:
         cases: Dev and test: no row may overlap with them, and they keep the mix of real traffic.
         encoder: Sentence encoder for `label_errors`; None if the project names no encoder.
         labels: The labels of a task that has few, else empty.
+        rated: Whether people said something about any of the answers.
         auditor: Judges rows; None if the project names no judge for them.
         scores: Scores pairs; None if only a judge could.
         seed: Of every random choice.
@@ -132,6 +133,7 @@ class CheckContext:
     cases: Cases = ()
     encoder: Encoder | None = None
     labels: Texts = ()
+    rated: bool = True
     auditor: Auditor | None = None
     scores: PairScorer | None = None
     seed: int = 0

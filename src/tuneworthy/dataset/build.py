@@ -71,7 +71,13 @@ def build_version(
     path = inputs.rows.folder / "rows.jsonl"
     scores = pair_scorer(project, inputs.cases, StoredRows(path), labels)
     context = CheckContext(
-        cases=inputs.cases, encoder=encoder, labels=labels, auditor=auditor, scores=scores, seed=seed
+        cases=inputs.cases,
+        encoder=encoder,
+        labels=labels,
+        rated=inputs.rated,
+        auditor=auditor,
+        scores=scores,
+        seed=seed,
     )
     meter = EffectMeter(dev=inputs.dev, labels=inputs.labels, cases=label_counts(inputs.cases), seed=seed)
     checks = [*inputs.first_checks, *configured_checks(project.data), *inputs.last_checks]

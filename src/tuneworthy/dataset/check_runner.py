@@ -9,6 +9,7 @@ With a cache, a run that was killed resumes after the last check that finished. 
 that the result depends on.
 """
 
+import gc
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -249,6 +250,7 @@ def run_checks(
     Raises:
         UserError: The policy masks what the check cannot mask, or a check yields a code that it does not describe.
     """
+    gc.freeze()  # collections would visit all imported modules again and again
     before = rows = StoredRows(path) if some is None else some
     stages = []
     changed = dict(rows.changed)

@@ -16,8 +16,10 @@ from tuneworthy.dataset.records import RowLine, row_of
 from tuneworthy.store.lines import read_lines
 from tuneworthy.store.own_file import StoredSequence
 from tuneworthy.store.shapes import parsed
-from tuneworthy.types import Example
+from tuneworthy.types import Example, JsonObject
 
+# Rows of a scan after which the memory of their lines is freed.
+_RELEASED = 1 << 14
 ROWS = "rows.jsonl"
 REJECTS = "rejects.jsonl"
 
@@ -54,6 +56,7 @@ class StoredRows(StoredSequence[Example]):
             )
         self._starts = _line_starts(self._bytes)
         self.places: Ints = np.arange(len(self._starts) - 1)
+        self._checked = bytearray(len(self.places))
         self.changed: Mapping[int, Example] = {}
         self._view: Callable[[Example], Example] | None = None
 
@@ -72,13 +75,23 @@ class StoredRows(StoredSequence[Example]):
         """Return the row at `place` of the file, as it is now: JSON and a line break."""
         if place in self.changed:
             return orjson.dumps(row_of(self.changed[place]), option=orjson.OPT_APPEND_NEWLINE)
-        return bytes(self._bytes[self._starts[place] : self._starts[place + 1]]).rstrip(b"\n") + b"\n"
+        return self._line(place).rstrip(b"\n") + b"\n"
+
+    def _line(self, place: int) -> bytes:
+        if place % _RELEASED == 0 and isinstance(self._bytes, mmap.mmap):
+            self._bytes.madvise(mmap.MADV_DONTNEED)  # the lines before leave memory
+        return self._bytes[self._starts[place] : self._starts[place + 1]]
 
     def at(self, place: int) -> Example:
         """Return the row at `place` of the file, as it is now, whether it is one of these or not."""
         if place in self.changed:
             return self.changed[place]
-        return parsed(self._bytes[self._starts[place] : self._starts[place + 1]], Example, f"{self.path}:{place + 1}")
+        line = self._line(place)
+        if self._checked[place]:
+            return _example(orjson.loads(line))
+        row = parsed(line, Example, f"{self.path}:{place + 1}")
+        self._checked[place] = True  # checks read a row some thirty times
+        return row
 
     def __len__(self) -> int:
         return len(self.places)
@@ -92,6 +105,11 @@ class StoredRows(StoredSequence[Example]):
     def _seen(self, place: int) -> Example:
         row = self.at(place)
         return self._view(row) if self._view else row
+
+
+def _example(row: JsonObject) -> Example:
+    messages, tags = tuple(row.pop("messages")), tuple(row.pop("tags", ()))
+    return Example(messages=messages, tags=tags, **row)
 
 
 def _line_starts(content: bytes | mmap.mmap) -> Ints:

@@ -62,6 +62,7 @@ class BuildInputs:
         cases: Dev and test.
         dev: Those that are no test.
         labels: Of a task that has few, with the rows of each.
+        rated: Whether people said something about any of the answers.
         notes: What a reader of the version must know.
         first_checks: Run before all others.
         last_checks: Run after all others.
@@ -72,6 +73,7 @@ class BuildInputs:
     cases: Cases
     dev: Cases
     labels: NamedInts
+    rated: bool
     notes: Texts
     first_checks: Sequence[DataCheck]
     last_checks: Sequence[DataCheck]
@@ -98,12 +100,14 @@ def gather(project: Project, store: Folder, say: Say = lambda _: None) -> BuildI
     bad = rows_found_bad(project.root / REVIEWS)
     corrections = read_corrections(project.root / CORRECTIONS)
     stored = StoredRows(rows.folder / "rows.jsonl")
-    labels, disliked = _labels(cases, stored), disliked_answers(rows, stored)
+    rated = rows.record.made_by != "files" or any(one.n_rated for one in rows.record.sources)
+    labels, disliked = _labels(cases, stored), disliked_answers(rows, stored) if rated else {}
     return BuildInputs(
         rows=rows,
         cases=cases,
         dev=split.dev if split is not None else (),
         labels=labels,
+        rated=rated,
         notes=notes,
         first_checks=[
             *([corrections_check(corrections)] if corrections else []),

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
+import re2
+
 from tuneworthy.cases.normalize import folded
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.store.shapes import bundled
@@ -33,8 +35,10 @@ _SEED = 19
 _END = re.compile(r"(?<=[.!?])\s+|\n+")
 _PLAIN = str.maketrans({"’": "'", "ʼ": "'", "´": "'"})
 _TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
-# Concepts that every refusal has; most sentences have no such concept.
+# Concepts of which every refusal has one; and those that say nothing about the user, the assistant or its help, so that
+# no refusal has only these.
 _CUES = frozenset({"NEG", "DENY", "BOT", "WILL"})
+_NEGATIONS = frozenset({"NEG", "WILL"})
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,21 @@ def _concepts() -> tuple[NamedTexts, Sequence[tuple[str, str]]]:
 def _concept(word: str) -> str:
     whole, stems = _concepts()
     return whole.get(word) or next((name for stem, name in stems if word.startswith(stem)), "")
+
+
+@cache
+def _cue() -> Any:
+    """Return a pattern that every text with a cue matches, and few others; RE2 is much faster than looking words up."""
+    words, stems = ([re.escape(word) for word, name in pairs if name in _CUES]
+                    for pairs in (_concepts()[0].items(), _concepts()[1]))  # fmt: skip
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    whole = f"(?:^|[^0-9a-z])(?:{'|'.join(stems)}|(?:{'|'.join(words)})(?:$|[^0-9a-z]))"
+    return re2.compile(whole.encode(), options)
+
+
+def _may_refuse(text: str) -> bool:
+    return _cue().search(text.encode("utf-8", "surrogatepass")) is not None
 
 
 def _outline(sentence: str) -> list[str]:
@@ -127,8 +146,10 @@ def sentences(answer: str) -> list[str]:
     >>> sentences("Hello there. I can't help with that.")
     ["i can't help with that."]
     """
-    heads = [one for one in _END.split(_plain(_spoken(answer)[:_HEAD].strip())) if one]
-    return [one for one in heads[:_SENTENCES] if not _CUES.isdisjoint(_outline(one))]
+    head = _plain(_spoken(answer)[:_HEAD].strip())
+    heads = [one for one in _END.split(head) if one] if _may_refuse(head) else []
+    outlines = [(one, {*_outline(one)}) for one in heads[:_SENTENCES] if _may_refuse(one)]
+    return [one for one, names in outlines if names & _CUES and names - _NEGATIONS]
 
 
 def _spoken(answer: str) -> str:

@@ -29,8 +29,8 @@ def _set_of(text: str) -> frozenset[str]:
 Kind = Literal["rates", "against", "corrects", "escalates", "outcome", "wraps", "scores"]
 _KEYS: Mapping[Kind, str] = {
     "rates": (
-        "feedback userfeedback thumb thumbs thumbsup vote rating userrating stars reaction csat liked like helpful "
-        "resolved accepted satisfied"
+        "feedback userfeedback feedbackrating feedbackscore thumb thumbs thumbsup vote rating userrating stars "
+        "reaction csat liked like helpful resolved accepted satisfied"
     ),
     "against": "thumbsdown disliked dislike downvoted downvote flagged reported unhelpful",
     "corrects": (
@@ -262,6 +262,10 @@ def _scored(name: str, value: Any) -> Iterator[Entry]:
     elif _BETTER.search(word):
         for one in value if isinstance(value, list) else [value]:
             yield "rates", word, one
+
+
+def is_rated(messages: Messages, meta: JsonMapping) -> bool:
+    return any(has_feedback(entries) for entries in (meta, *(one for _, one in _feedback_on_turns(messages))))
 
 
 def has_feedback(meta: JsonMapping) -> bool:

@@ -128,7 +128,7 @@ def _note_unread(row: JsonObject, read: Set[str], journal: Journal) -> None:
         journal.note(f"ignored keys: {', '.join(unread)}")
 
 
-def _inspect(row: JsonObject, journal: Journal) -> Fields:
+def inspect_fields(row: JsonObject, journal: Journal) -> Fields:
     fields = _foreign(row, at(row, "input"))
     if choices := at(row, "choices"):
         if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
@@ -194,7 +194,7 @@ register(
     Format(
         name="inspect",
         detect=has("input target", without="expected"),
-        convert=_inspect,
+        convert=inspect_fields,
     ),
     Format(
         name="native",

@@ -98,6 +98,17 @@ def find_column(keys: Iterable[str], names: Texts) -> str | None:
     return next((by_lower[name] for name in names if name in by_lower), None)
 
 
+def is_in_words(row: JsonMapping) -> bool:
+    """Whether a row has a question and an answer, both of them words, in columns whose names are known.
+
+    >>> is_in_words({"event": "x", "question": "2+2?", "answer": "4"}), is_in_words({"input": "[1]", "output": "4"})
+    (True, False)
+    """
+    question = find_column(row, INPUT_NAMES)
+    cells = [row.get(name or "") for name in (question, expected_column(row, row.keys() - {question or ""}))]
+    return all(isinstance(cell, str) and cell.strip() and parsed(cell) is cell for cell in cells)
+
+
 class Columns:
     """Converts rows of cells by way of native rows: ``{"input" or "messages", "expected"?, "id"?, ...}``.
 

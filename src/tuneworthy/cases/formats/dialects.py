@@ -18,7 +18,7 @@ from tuneworthy.types import JsonObject, Messages
 
 _ROLE_NAMES = {"human": "user", "ai": "assistant", "model": "assistant", "function": "tool"}
 _TEXTS = frozenset({"text", "input_text", "output_text"})
-_THOUGHTS = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning_content", "summary_text"})
+_THOUGHTS = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning_content", "summary_text", "step-start"})
 _CALLS = frozenset({"tool_use", "tool_call", "functionCall", "function_call"})
 _RESULTS = frozenset({"tool_result", "tool_call_response", "functionResponse"})
 # Calls that are items of their own: parts of the assistant's message before them, if there is one.
@@ -26,12 +26,15 @@ _LOOSE_CALLS = ("function_call", "custom_tool_call", "local_shell_call")
 _BARE_KEYS = ("text", "functionCall", "functionResponse")
 _READ = frozenset({"role", "content", "parts", "function_call", "type", "finish_reason"})
 _LANGCHAIN = re.compile(r"(human|ai|system|tool|function|chat)(?:Message(?:Chunk)?)?", re.IGNORECASE)
+# The beginning of the text of server-sent events.
+EVENT_TEXT = re.compile(r"\s*(?:(?:event|id|retry)?:.*\n)*data:\s*(?:\{|\[DONE)")
 # Signs of messages that a program wrote down: as JSON or as Python writes a dictionary, and as Python shows an object.
 _AS_DATA = re.compile(
-    r"""\\*["']role\\*["']\s*:\s*\\*["'](?:system|developer|user|assistant|tool|human|ai|model)\\*["']"""
+    r"""\\*["'](?:message\.)?role\\*["']\s*:\s*\\*["'](?:system|developer|user|assistant|tool|human|ai|model)\\*["']"""
+    r"""|\\*["']object\\*["']\s*:\s*\\*["'](?:chat\.|text_)completion|\\*["']type\\*["']\s*:\s*\\*["']AIMessage|\\*["']delta\\*["']\s*:\s*\{\\*["']type"""
     r"""|\\*["']lc\\*["']\s*:\s*1\b|\\*["']generations\\*["']\s*:\s*\["""
 )
-_SAYS = re.compile(r"""\\*["'](?:content|parts|kwargs|text|tool_calls)\\*["']\s*:""")
+_SAYS = re.compile(r"""\\*["'](?:message\.)?(?:content|parts|kwargs|text|tool_calls)\\*["']\s*:""")
 _AS_OBJECT = re.compile(
     r"\s*\[?\s*(?:(?:AI|Human|System|Tool|Function|Chat)Message(?:Chunk)?|ChatCompletion(?:Message)?|ChatGeneration"
     r"|LLMResult|ChatResult|ModelResponse|Message|Choices?)"
@@ -79,7 +82,7 @@ def is_written_down(text: str) -> bool:
     """
     if text.lstrip()[:1] in {"[", "{", "("}:
         return _AS_DATA.search(text) is not None and _SAYS.search(text) is not None
-    return _AS_OBJECT.match(text) is not None
+    return _AS_OBJECT.match(text) is not None or EVENT_TEXT.match(text) is not None
 
 
 def check_words(turns: Messages) -> None:
@@ -160,7 +163,7 @@ def _parts(content: list[Any], where: str) -> tuple[list[str], list[JsonObject],
         if not isinstance(block, dict):
             raise RowFault(messages.text_part(where), block)
         kind = word_at(block, "type") or next((key for key in _BARE_KEYS if key in block), "")
-        text = block.get("text", at(block, "content")) if kind in _TEXTS else None
+        text = block.get("text", at(block, "content")) if kind in _TEXTS and not block.get("thought") else None
         if isinstance(text, str):
             texts.append(text)
         elif kind in _CALLS:
@@ -169,7 +172,7 @@ def _parts(content: list[Any], where: str) -> tuple[list[str], list[JsonObject],
             results.append(_result(dict_at(block, kind) or block, where))
         elif kind == "refusal":
             raise Dropped(messages.REFUSED)
-        elif kind not in _THOUGHTS:
+        elif kind not in _THOUGHTS and not block.get("thought"):
             raise RowFault(messages.text_part(where), block)
     return texts, calls, results
 

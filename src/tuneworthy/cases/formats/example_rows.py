@@ -10,7 +10,7 @@ from tuneworthy.cases.formats.case_rows import native_fields
 from tuneworthy.cases.formats.chats import ROLES, check_messages, is_blank
 from tuneworthy.cases.formats.columns import EXPECTED_NAMES, INPUT_NAMES, columns_by_name, find_column
 from tuneworthy.cases.formats.dialects import modern
-from tuneworthy.cases.formats.logs import exchange, fields_of
+from tuneworthy.cases.formats.logs import asked, exchange, fields_of
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, has, register
 from tuneworthy.cases.formats.tool_calls import call_of
 from tuneworthy.cases.formats.values import at, list_at
@@ -78,6 +78,15 @@ def log_example(row: JsonObject, journal: Journal) -> Fields:
     if "request" not in row and "request_body" not in row:
         read |= {"tools", "model"}
     return exchange(request, response, {key: value for key, value in row.items() if key not in read}, api=True)
+
+
+def _gemini(row: JsonObject, journal: Journal) -> Fields:
+    read = {"contents", "systemInstruction", "system_instruction", "candidates"}
+    asking = {key: row[key] for key in read if key in row}
+    if answers := asking.pop("candidates", None):
+        rest = {key: value for key, value in row.items() if key not in read}
+        return exchange(asking, {"candidates": answers}, rest, api=True)
+    return fields_of(check_messages(asked(asking)), row, read)
 
 
 def _body(row: JsonObject, name: str) -> Any:
@@ -192,6 +201,11 @@ register(
         name="openai_log",
         detect=_is_log,
         convert=log_example,
+    ),
+    Format(
+        name="gemini",
+        detect=has("contents"),
+        convert=_gemini,
     ),
     Format(
         name="messages",

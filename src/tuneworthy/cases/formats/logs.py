@@ -12,6 +12,7 @@ from tuneworthy.cases.formats.chats import check_chat, check_messages, is_blank
 from tuneworthy.cases.formats.columns import parsed
 from tuneworthy.cases.formats.dialects import is_chat, modern
 from tuneworthy.cases.formats.registry import Fields
+from tuneworthy.cases.formats.streams import assembled, events_of
 from tuneworthy.cases.formats.tool_calls import tools_of, with_calls, with_weights
 from tuneworthy.cases.formats.values import at, first_at, names, word_at
 from tuneworthy.cases.normalize import variables_text
@@ -155,7 +156,8 @@ def answered(value: Any, *, api: bool = False) -> Answer:
         RowFault: The answer is not text.
         Dropped: The request failed, or the answer is empty.
     """
-    value = _opened(value)
+    events = events_of(value)
+    value = assembled(events) if events else _opened(value)
     if value is None or value in ([], {}):
         raise Dropped(messages.NO_RESPONSE)
     if isinstance(value, str) and is_blank(value):
@@ -171,7 +173,7 @@ def answered(value: Any, *, api: bool = False) -> Answer:
 
 def _of_object(value: JsonObject, *, api: bool) -> Answer:
     for key, (read, marks) in _ANSWERS.items():
-        if isinstance(at(value, key), list) and (api or _has(value[key], marks)):
+        if isinstance(at(value, key), list) and (api or _has(value[key], marks)) and not events_of(value[key]):
             return read(value)
     if is_chat([value]):
         return _said(modern([value], "response")), _ending(value)

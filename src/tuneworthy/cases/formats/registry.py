@@ -60,14 +60,21 @@ _CASE_MODULES = dict.fromkeys(
     ("promptfoo", "openai_evals", "langfuse", "inspect", "native", "columns"), "tuneworthy.cases.formats.case_rows"
 )
 _EXPORTS = {
-    "litellm": "litellm",
+    "litellm": "traces",
+    "promptfoo_results": "traces",
+    "inspect_log": "traces",
+    "lm_eval": "traces",
+    "mlflow": "traces",
+    "weave": "traces",
+    "braintrust": "traces",
+    "opik": "traces",
     "otel": "otel",
     "claude_code": "claude_code",
     "codex": "codex",
     "langfuse_observations": "langfuse",
-    "langsmith": "langsmith",
+    "langsmith": "traces",
     "langfuse": "langfuse",
-    "langsmith_feedback": "langsmith",
+    "langsmith_feedback": "traces",
     "langfuse_scores": "langfuse",
     "openai_stored": "openai_exports",
     "batch_results": "openai_exports",
@@ -77,7 +84,7 @@ _EXPORTS = {
     "batch_requests": "openai_exports",
     "anthropic": "anthropic",
 }
-_OWN = ("openai_log", "messages", "sharegpt", "alpaca", "prompt_completion", "input_expected", "columns")
+_OWN = ("openai_log", "gemini", "messages", "sharegpt", "alpaca", "prompt_completion", "input_expected", "columns")
 _EXAMPLE_MODULES = {
     name: f"tuneworthy.cases.formats.exports.{module}" for name, module in _EXPORTS.items()
 } | dict.fromkeys(_OWN, "tuneworthy.cases.formats.example_rows")
@@ -99,14 +106,10 @@ def bare(key: str) -> str:
     return key.replace("_", "").replace("-", "").lower()
 
 
+# Keys of spans.
+_SPANS = frozenset({"span_id", "spanId", "ml_app", "evaluator_logs"})
 # One tool per line, and keys that together appear in no other format's rows.
 _TABLE = """
-MLflow traces: trace_id trace_metadata
-MLflow traces: request_id request_metadata execution_time_ms
-W&B Weave calls: op_name started_at
-Braintrust logs: root_span_id span_attributes
-Arize Phoenix spans: context.span_id
-Opik traces: feedback_scores start_time
 Humanloop logs: evaluator_logs
 PromptLayer requests: request_response
 Datadog LLM spans: ml_app
@@ -115,6 +118,9 @@ OpenTelemetry metrics: resourceMetrics
 OpenTelemetry profiles: resourceProfiles
 Jaeger traces: traceID processes
 Zipkin spans: traceId localEndpoint
+OpenAI stream chunks without their requests: object=chat.completion.chunk
+Anthropic stream events without their requests: type=message_start
+Intercom conversations: conversation_parts
 OpenAI Assistants messages: thread_id assistant_id
 OpenAI Realtime events: event_id item_id response_id
 ChatGPT data export: mapping current_node
@@ -153,5 +159,13 @@ traces of an unknown tool: traceId spanId
 _UNREAD = [(title, frozenset(marks.split())) for title, marks in re.findall(r"(.+): (.+)", _TABLE)]
 
 
-def unread(keys: Set[str]) -> str | None:
-    return next((title for title, marks in _UNREAD if marks <= keys), None)
+def unread(keys: Set[str], first: JsonObject, *, in_words: bool) -> str | None:
+    """Return the title of a tool whose rows are not read, by their keys and, as `key=value`, by the first row's texts.
+
+    Rows `in_words`, with a question and an answer in columns of their own, are those of a tool only if they are spans:
+    of these, several tell of one call, each with an `input` and an `output`.
+    """
+    marked = keys | {f"{key}={value}" for key, value in first.items() if isinstance(value, str)}
+    spans = _SPANS if {"input", "output"} <= keys else frozenset[str]()
+    found = (title for title, marks in _UNREAD if marks <= marked and (not in_words or marks & spans))
+    return next(found, None)

@@ -22,6 +22,7 @@ import orjson
 
 from tuneworthy import limited
 from tuneworthy.cases import messages
+from tuneworthy.cases.formats.values import at
 from tuneworthy.cases.messages import Fault
 from tuneworthy.cases.readers.faults import Journal, data_error, kind_of, show
 from tuneworthy.cases.readers.table_child import json_bytes, table_rows
@@ -31,17 +32,21 @@ from tuneworthy.input_files import open_input
 from tuneworthy.types import JsonObject, Texts
 from tuneworthy.yaml_text import check_size
 
-Container = Literal["jsonl", "json", "csv", "excel", "parquet", "yaml"]
+Container = Literal["jsonl", "json", "csv", "excel", "parquet", "arrow", "inspect", "yaml"]
 Row = tuple[int, JsonObject | None]
 Rows = Iterator[Row]
 
 BOM = b"\xef\xbb\xbf"
 MAX_LINE = 16 * 2**20
 MAX_COLUMNS = 2000
-# First bytes of Excel files: a zip archive, or the format before 2007.
-_EXCEL = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+# First bytes of a zip archive, of an Excel file before 2007, and of Arrow's files and streams.
+_ZIP, _OLD_EXCEL, _ARROW = b"PK\x03\x04", b"\xd0\xcf\x11\xe0", (b"ARROW1", b"\xff\xff\xff\xff")
+_SHEETS = (b"[Content_Types].xml", b"docProps/", b"xl/", b"opendocument")
+# Titles of binary containers.
+_TITLES = {"parquet": "Parquet", "arrow": "Arrow", "inspect": "Inspect"}
 LIST_KEYS = (
-    *("data", "items", "samples", "tests", "rows", "examples", "cases", "runs", "loglines"),
+    *("data", "items", "samples", "tests", "rows", "examples", "cases", "runs", "loglines", "traces"),
+    "results/results",  # of promptfoo
     *("resourceSpans", "resourceLogs"),
 )
 _MAX_DEPTH = 200  # orjson writes at most 254 levels
@@ -66,7 +71,7 @@ class RowSource:
 
     @property
     def is_table(self) -> bool:
-        return self.container in {"csv", "excel", "parquet"}
+        return self.container in {"csv", "excel", "parquet", "arrow"}
 
     @property
     def name(self) -> str:
@@ -89,8 +94,14 @@ def open_rows(path: Path, journal: Journal) -> RowSource:
         raise data_error(path, messages.NO_ROW, "an empty file")
     suffix = _suffix(path)
     if head[:4] == b"PAR1" or suffix in {".parquet", ".pq"}:
-        return RowSource("parquet", _parquet(path, journal), packed)
-    if head.startswith(_EXCEL) or suffix in {".xlsx", ".xls"}:
+        return RowSource("parquet", _binary("parquet", path, journal), packed)
+    if head.startswith(_ARROW) or suffix in {".arrow", ".feather"}:
+        return RowSource("arrow", _binary("arrow", path, journal), packed)
+    if suffix == ".eval":
+        return RowSource("inspect", _binary("inspect", path, journal), packed)
+    if head.startswith((_ZIP, _OLD_EXCEL)) or suffix in {".xlsx", ".xls"}:
+        if suffix not in {".xlsx", ".xls"} and head.startswith(_ZIP) and not any(mark in head for mark in _SHEETS):
+            raise data_error(path, Fault("rows", "Unpack the archive, and import a file inside it."), "a zip archive")
         return RowSource("excel", _excel(path, journal), packed)
     if suffix in {".csv", ".tsv"}:
         return RowSource("csv", _csv(path, journal), packed)
@@ -149,7 +160,7 @@ def _is_one_document(head: bytes) -> bool:
         orjson.loads(text.split(b"\n", 1)[0])
     except orjson.JSONDecodeError:
         return True
-    return b"\n" not in text.rstrip() and any(f'"{key}"'.encode() in text for key in LIST_KEYS)
+    return b"\n" not in text.rstrip() and any(f'"{key.split("/")[0]}"'.encode() in text for key in LIST_KEYS)
 
 
 def _json(path: Path, journal: Journal) -> Rows | None:
@@ -178,7 +189,7 @@ def _document(document: Any, journal: Journal) -> Rows:
     """Yield the elements of a list, those of the list inside an object, or the object itself."""
     rows = document if isinstance(document, list) else [document]
     if isinstance(document, dict):
-        rows = next((document[key] for key in LIST_KEYS if isinstance(document.get(key), list)), rows)
+        rows = next((inner for key in LIST_KEYS if isinstance(inner := at(document, key), list)), rows)
     for number, row in enumerate(rows, 1):
         yield number, _checked(row, number, journal)
 
@@ -190,7 +201,7 @@ def _list_prefix(path: Path) -> str | None:
     with _opened(path) as file:
         try:
             for prefix, event, _ in ijson.parse(_shallow(file, 2 * _MAX_DEPTH)):
-                if event == "start_array" and prefix in {"", *LIST_KEYS}:
+                if event == "start_array" and prefix.replace(".", "/") in {"", *LIST_KEYS}:
                     return f"{prefix}.item" if prefix else "item"
         except (ijson.JSONError, *_DAMAGED):
             return None
@@ -486,14 +497,15 @@ def _excel(path: Path, journal: Journal) -> Rows:
             yield number, {name: cell for name, cell in zip(names or (), cells, strict=False) if name}
 
 
-def _parquet(path: Path, journal: Journal) -> Rows:
+def _binary(kind: Container, path: Path, journal: Journal) -> Rows:
     require("pyarrow")
-    for number, cells, end in _table("parquet", path, journal):
+    title = _TITLES[kind]
+    for number, cells, end in _table(kind, path, journal):
         row = None
         if end and number == 1:
-            raise data_error(path, Fault("a Parquet file", "Create the file again."), end)
+            raise data_error(path, Fault(f"a readable {title} file", "Create the file again."), end)
         if end:
-            journal.fault(number, Fault("a complete Parquet file", "Create the file again.", "cut_off"), end)
+            journal.fault(number, Fault(f"a complete {title} file", "Create the file again.", "cut_off"), end)
         elif cells:
             text, error = cells
             if text is None:

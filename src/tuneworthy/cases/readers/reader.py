@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.case_rows import native_fields
-from tuneworthy.cases.formats.columns import Columns, parsed, question_and_answers
+from tuneworthy.cases.formats.columns import Columns, is_in_words, parsed, question_and_answers
 from tuneworthy.cases.formats.dialects import check_words
 from tuneworthy.cases.formats.example_rows import native_example
 from tuneworthy.cases.formats.registry import CASE_FORMATS, EXAMPLE_FORMATS, Convert, Fields, Format, detect, unread
@@ -336,9 +336,9 @@ def _chosen(kind: _Noun, source: RowSource, head: list[tuple[int, JsonObject]], 
     keys = {key for _, row in head for key in row}
     first = head[0][1]
     recognised = detect(kind.formats, keys, first)
-    if (recognised is None or not recognised.title) and (title := unread(keys)):
-        hint = 'Export the calls as OpenTelemetry (OTLP JSON), or convert each row to {"messages": [...]}.'
-        raise RowFault("a format that is read", got=title, hint=hint)
+    if (recognised is None or not recognised.title) and (title := unread(keys, first, in_words=is_in_words(first))):
+        hint = 'Export the calls as OpenTelemetry (OTLP JSON), convert each row to {"messages": [...]}, '
+        raise RowFault("a format that is read", got=title, hint=hint + messages.NAME_COLUMNS)
     if source.is_table and not _is_more_than_columns(recognised, first):
         return None
     if recognised is None:

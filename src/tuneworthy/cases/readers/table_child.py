@@ -1,12 +1,18 @@
-"""Parquet and Excel readers for the limited child process: a kilobyte of such a file can expand to gigabytes."""
+"""Readers of binary files for the limited child process: a kilobyte of such a file can expand to gigabytes."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from pathlib import Path
+from struct import unpack
 from typing import Any
+from zipfile import ZipFile
 
 import orjson
 
+# Of zip archives: the number of Zstandard; and bytes of an unpacked sample of Inspect.
+_ZSTANDARD = 93
+_MAX_SAMPLE = 2**28
 # The open file: its path, to the number of the next row and its remaining batches.
 _open: dict[str, tuple[int, Iterator[list[Any]]]] = {}
 
@@ -18,7 +24,7 @@ def table_rows(first: int, size: int, path: str, kind: str) -> tuple[list[Any], 
         first: Number of rows read before.
         size: Maximum number of rows.
         path: Absolute path.
-        kind: `parquet` or `excel`.
+        kind: `parquet`, `arrow`, `inspect` or `excel`.
 
     Returns:
         The rows; the error that ends the file, or ""; the sheets that are ignored, if this call opened the file. A row
@@ -44,15 +50,47 @@ def _parquet(path: str, first: int, size: int, ignored: list[str]) -> Iterator[l
     from pyarrow import parquet
 
     pa.set_memory_pool(pa.system_memory_pool())  # others reserve more than the child may have
-    position = 0
     with parquet.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
         for name, n in Counter(file.schema_arrow.names).items():
             if n > 1:  # a row would keep only the last column
                 raise ValueError(f"the column {name} twice")
-        for batch in file.iter_batches(batch_size=size, use_threads=False):
-            position += len(batch)
-            if position > first:
-                yield list(map(_json, batch.slice(max(0, len(batch) - (position - first))).to_pylist()))
+        yield from _rows_from(first, file.iter_batches(batch_size=size, use_threads=False))
+
+
+def _arrow(path: str, first: int, size: int, ignored: list[str]) -> Iterator[list[Any]]:
+    """Yield rows of a file or a stream of Arrow, which `datasets` writes."""
+    import pyarrow as pa
+
+    pa.set_memory_pool(pa.system_memory_pool())
+    with pa.OSFile(path) as file, Path(path).open("rb") as head:
+        is_file = head.read(6) == b"ARROW1"
+        source = pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
+        batches = map(source.get_batch, range(source.num_record_batches)) if is_file else source
+        yield from _rows_from(first, (batch.slice(n, size) for batch in batches for n in range(0, len(batch), size)))
+
+
+def _rows_from(first: int, batches: Iterable[Any]) -> Iterator[list[Any]]:
+    position = 0
+    for batch in batches:
+        position += len(batch)
+        if position > first:
+            yield list(map(_json, batch.slice(max(0, len(batch) - (position - first))).to_pylist()))
+
+
+def _inspect(path: str, first: int, size: int, ignored: list[str]) -> Iterator[list[Any]]:
+    """Yield the samples of an Inspect log; Python's own reader cannot unpack Zstandard."""
+    import pyarrow as pa
+
+    with ZipFile(path) as archive, Path(path).open("rb") as file:
+        for info in [info for info in archive.infolist() if info.filename.startswith("samples/")][first:]:
+            if info.compress_type == _ZSTANDARD:
+                file.seek(info.header_offset + 26)  # of the lengths of two more parts of the head
+                file.seek(info.header_offset + 30 + sum(unpack("<HH", file.read(4))))
+                packed = pa.BufferReader(file.read(info.compress_size))
+                sample = orjson.loads(pa.CompressedInputStream(packed, "zstd").read(_MAX_SAMPLE))
+            else:
+                sample = orjson.loads(archive.open(info).read(_MAX_SAMPLE))
+            yield [_json({key: sample.get(key) for key in ("id", "input", "choices", "target", "output", "scores")})]
 
 
 def _json(cells: Any) -> tuple[str | None, str]:
@@ -98,5 +136,7 @@ def _cell_text(cell: Any) -> str:
 
 _READERS: dict[str, Callable[[str, int, int, list[str]], Iterator[list[Any]]]] = {
     "parquet": _parquet,
+    "arrow": _arrow,
+    "inspect": _inspect,
     "excel": _excel,
 }

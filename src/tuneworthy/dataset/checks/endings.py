@@ -143,7 +143,7 @@ class Truncation:
             yield from (RowFinding(row=n, code="cut_off", message=sign, action="report") for n in open_ends)
 
 
-@data_check("refusal", version=3)
+@data_check("refusal", version=4)
 def refusal(rows: Examples, context: CheckContext) -> RowFindings:
     """Answers that a provider blocked, and those in which the assistant says that it will or can not help.
 

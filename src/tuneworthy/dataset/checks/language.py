@@ -9,13 +9,14 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import chain, repeat
 
 import orjson
 
 from tuneworthy.cases.normalize import question_of, words
 from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, as_rows, data_check
 from tuneworthy.dataset.records import Action
-from tuneworthy.types import Examples, Texts
+from tuneworthy.types import Examples, Texts, grouped
 
 # Rows from which the usual language can be estimated.
 MIN_ROWS = 50
@@ -27,9 +28,10 @@ _MIN_WORDS = 5
 
 
 @cache
-def _frequent() -> dict[str, frozenset[str]]:
+def _frequent() -> dict[str, list[str]]:
+    """Return the languages of each frequent word."""
     data = orjson.loads(files("tuneworthy.dataset").joinpath("languages.json").read_bytes())
-    return {language: frozenset(listed.split()) for language, listed in data.items()}
+    return grouped((word, language) for language, listed in data.items() for word in set(listed.split()))
 
 
 @cache
@@ -62,9 +64,8 @@ def _latin(tokens: Texts) -> str:
     """Return the language whose frequent words are clearly the most common among `tokens`."""
     if len(tokens) < _MIN_WORDS:
         return ""
-    hits = {language: sum(map(listed.__contains__, tokens)) for language, listed in _frequent().items()}
-    best = max(hits, key=hits.__getitem__)
-    n, second = hits.pop(best), max(hits.values())
+    hits = Counter(chain.from_iterable(map(_frequent().get, tokens, repeat(()))))
+    (best, n), (_, second) = [*hits.most_common(2), ("", 0), ("", 0)][:2]
     return best if n >= 2 and n >= 0.15 * len(tokens) and n > 1.3 * second else ""
 
 

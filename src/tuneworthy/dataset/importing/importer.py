@@ -44,7 +44,7 @@ from tuneworthy.dataset.records import (
 )
 from tuneworthy.dataset.rows import REJECTS
 from tuneworthy.errors import UserError
-from tuneworthy.people.feedback import Scales, has_feedback, settle, unused_scores
+from tuneworthy.people.feedback import Scales, is_rated, settle, unused_scores
 from tuneworthy.store import Folder
 from tuneworthy.types import Example, Message, Messages, Paths, Say, Turns, calls_of, content_hash, role_of, text_of
 
@@ -194,7 +194,7 @@ def _read_source(
     for n, (line, fields) in enumerate(chain(head, stream.rows), 1):
         _write_rejects(journal.take(line), source, writer)
         if fields is not None:
-            n_rated += has_feedback(fields.get("meta", {}))
+            n_rated += is_rated(fields["messages"], fields.get("meta", {}))
             row = _settled(f"{source.name}:{line}", line, fields, scales, journal)
             if isinstance(row, Reject):
                 _write_rejects([row], source, writer)

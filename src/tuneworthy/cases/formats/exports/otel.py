@@ -35,7 +35,9 @@ _CALL_PREFIXES = (
     *("llm.input_messages", "llm.output_messages"),
 )
 # Keys of a single span: of OTLP, of the SDK's own JSON, and of OTLP's by Python.
-_SPAN = frozenset({"spanId", "context", "start_time_unix_nano"})
+_SPAN = frozenset({"spanId", "context", "context.span_id", "start_time_unix_nano"})
+# Prefix of the attributes where they are columns.
+_FLAT = "attributes."
 _STARTED = ("startTimeUnixNano", "start_time_unix_nano", "timeUnixNano")
 _FAILED = frozenset({"2", "STATUS_CODE_ERROR", "ERROR"})
 _ENDINGS = {"tool_call": "tool_calls", "max_tokens": "length"}
@@ -71,22 +73,24 @@ class _OtelPart:
     """
 
     def __init__(self, row: JsonObject) -> None:
-        self.row, self.own = row, _attributes(at(row, "attributes"))
+        columns = {key[len(_FLAT) :]: parsed(item) for key, item in row.items() if key.startswith(_FLAT)}
+        self.row, self.own = row, _attributes(columns or at(row, "attributes"))
         self.name = str(at(row, "eventName") or at(self.own, "event.name") or at(row, "name") or "")
-        self.place = str(first_at(row, "spanId", "context/span_id") or "")
+        self.place = str(first_at(row, "spanId", "context/span_id", "context.span_id") or "")
         self.events = [_OtelPart(event) for event in dicts_at(row, "events")]
 
     @property
     def is_call(self) -> bool:
-        operation, kind = word_at(self.own, "gen_ai.operation.name"), at(self.own, "openinference.span.kind")
-        if operation or "openinference.span.kind" in self.own:
+        operation = word_at(self.own, "gen_ai.operation.name")
+        kind = at(self.own, "openinference.span.kind") or at(self.row, "span_kind")
+        if operation or kind is not None:
             return operation in _CHATS or kind == "LLM"
-        has_text = any(key.startswith(_CALL_PREFIXES) for key in self.own)
+        has_text = any(key.startswith(_CALL_PREFIXES) for key in self.own) or at(self.own, "llm/input_messages")
         return has_text or any(event.name in _ROLES for event in self.events)
 
     @property
     def failed(self) -> bool:
-        code = str(at(self.row, "status/code") or at(self.row, "status/status_code"))
+        code = str(first_at(self.row, "status/code", "status/status_code", "status_code"))
         return bool(at(self.own, "error.type")) or code in _FAILED
 
 
@@ -135,8 +139,9 @@ def _conversation(part: _OtelPart) -> tuple[Any, Any]:
 
 def _first_text(part: _OtelPart, places: Texts, *, said: bool) -> Any:
     for place in places:
-        if text := _numbered(part.own, place) or parsed(at(part.own, place)):
-            return text
+        nested = parsed(at(part.own, place) or at(part.own, place.replace(".", "/")))
+        if text := _numbered(part.own, place) or nested:
+            return [*map(_numbered_turn, text)] if place.startswith("llm.") and text is nested else text
     turns = [
         _event_turn(event.name, event.own)
         for event in part.events
@@ -184,6 +189,8 @@ def _listed(node: Any) -> Any:
 
 
 def _numbered_turn(turn: Any) -> Any:
+    if isinstance(turn, dict) and any(key.startswith("message.") for key in turn):  # a cell of Phoenix
+        turn = {"message": {key.removeprefix("message."): item for key, item in turn.items()}}
     if isinstance(message := at(turn, "message"), dict):  # OpenInference
         contents = message.pop("contents", None)
         turn = message
@@ -205,7 +212,9 @@ def _example(row: JsonObject, journal: Journal) -> Fields:
     if not asked or not answered:
         raise Dropped(messages.NO_CONTENT)
     about = {
-        "model": first_at(part.own, "gen_ai.response.model", "gen_ai.request.model", "llm.model_name"),
+        "model": first_at(
+            part.own, "gen_ai.response.model", "gen_ai.request.model", "llm.model_name", "llm/model_name"
+        ),
         "tools": parsed(at(part.own, "gen_ai.tool.definitions")) or None,
         "group": first_at(part.own, "gen_ai.conversation.id", "session.id"),
         "scores": journal.facts.get(f"otel:{part.place}"),
@@ -234,7 +243,7 @@ register(
         unit="model call",
         detect=lambda keys, first: (
             not keys.isdisjoint({"resourceSpans", "scopeSpans", "resourceLogs", "scopeLogs"})
-            or ("attributes" in keys and not keys.isdisjoint(_SPAN))
+            or (any(key.startswith("attributes") for key in keys) and not keys.isdisjoint(_SPAN))
         ),
         convert=_example,
         records=_calls,
