@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -155,6 +156,19 @@ def labelled(wrong: bool) -> list[Example]:
     return rows
 
 
+def filed(step: int) -> list[Example]:
+    """Return labelled rows of four files; the answers of the last are moved by `step` rows."""
+    pairs = [(asked.format(topic), f"about_{topic}") for asked in ASKED for topic in TOPICS]
+    random.Random(4).shuffle(pairs)
+    starts = ("{}", "Hello. {}", "Good day, {}", "Please tell me. {}")
+    files = [(f"f{i}.csv", start, step * (i == 3)) for i, start in enumerate(starts)]
+    return [
+        replace(row(start.format(question), pairs[(i - moved) % len(pairs)][1]), source=f"{name}:{i + 2}")
+        for name, start, moved in files
+        for i, (question, _) in enumerate(pairs)
+    ]
+
+
 def faq(n: int) -> list[Example]:
     """Return the same question in `n` slightly different wordings."""
     starts = ("Hello", "Hi there", "Good day", "Dear team", "Please", "Sorry")
@@ -270,6 +284,9 @@ PLANTED: dict[str, list[Planted]] = {
         Planted("escaped_text", [row("Where is MÃ¼ller?"), row("Is it A &amp; B?"), row("where%20is%20my%20card")],
                 [row("Where is Müller?"), row("Is it A & B?"), row("Is 50%20 a number?"), row("<b>A &amp; B</b>")],
                 action="mask"),
+    ],
+    "sources": [
+        Planted("shifted_source", filed(1), filed(0), whole=True, labels=LABELS),
     ],
     "grounding": [
         Planted("ungrounded", [*copied(60), row("A table for two at the Anchor", '{"place": "Bellini"}')],

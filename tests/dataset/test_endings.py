@@ -1,4 +1,4 @@
-"""Which answers were cut off, by their text alone: what is certain is dropped, what is likely is reported."""
+"""Which answers were cut off, by their text alone: a certain sign drops the row."""
 
 from __future__ import annotations
 
@@ -18,10 +18,6 @@ CERTAIN = (
     f"{START}Please send us your name, your address,", f"{START}Bitte nennen Sie uns Ihren Namen und",
     f"{START}Veuillez indiquer votre nom et", f"{START}Escriba su nombre y", f"{START}Indichi il nome e",
     "```python\nprint(1)", '{"name": "Ada", "age',
-)  # fmt: skip
-LIKELY = (
-    f"{START}Open the page of the card (or the page of the account", f"{START}Bitte nennen Sie uns die",
-    f"{START}Then choose the one that you want to blo", f"{START}Wir melden uns morgen bei Ihnen mit",
 )  # fmt: skip
 WHOLE = (
     "Tell me the name of the account you want to log in",
@@ -62,11 +58,6 @@ def test_a_certain_sign_drops_the_row(answer: str) -> None:
     assert actions(answer) == ["drop"]
 
 
-@pytest.mark.parametrize("answer", LIKELY)
-def test_a_likely_sign_is_reported(answer: str) -> None:
-    assert actions(answer) == ["report"]
-
-
 @pytest.mark.parametrize("answer", WHOLE)
 def test_a_whole_answer_is_never_dropped(answer: str) -> None:
     assert "drop" not in actions(answer)
@@ -86,7 +77,7 @@ def test_without_the_pattern_of_emoticons_a_sad_answer_would_go(monkeypatch: pyt
 @given(st.lists(st.sampled_from(PIECES), max_size=24).map("".join))
 def test_the_end_of_a_text_says_as_much_as_all_of_it(answer: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        signs = endings.cut_off(answer), endings.may_be_cut_off(answer), endings.ends_open(answer)
+        signs = endings.cut_off(answer)
         patch.setattr(endings, "_TAIL", len(answer) + 1)
         patch.setattr(endings, "_without_emoticons", lambda text: endings._EMOTICON.sub("", text))
-        assert signs == (endings.cut_off(answer), endings.may_be_cut_off(answer), endings.ends_open(answer))
+        assert signs == endings.cut_off(answer)

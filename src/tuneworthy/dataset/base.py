@@ -151,6 +151,7 @@ MODULES = tuple(
         "endings",
         "degenerate",
         "label_names",
+        "sources",
         "contamination",
         "duplicates",
         "grounding",

@@ -315,7 +315,7 @@ def _decide(check: DataCheck, finding: RowFinding, rows: StoredRows, policy: Map
     if finding.row == WHOLE_SET:
         return RowDecision(WHOLE_SET, code, "report", finding.message, score=finding.score)
     action = policy.get(code, policy.get(check.name, finding.action))
-    if action == "mask" and not check.masks:
+    if action == "mask" and not (check.masks or finding.changed):
         raise UserError(
             f"The check {check.name} does not support the policy 'mask'.",
             hint=f"Set data.policy.{code} to drop or report.",

@@ -20,6 +20,9 @@ say = Catalogue(
         "disagree": (
             "A model agrees less with labels of the rows (kappa {rows:.2f}) than with those of the cases ({cases:.2f})."
         ),
+        "source": "{name}: {share} of its {words}, {elsewhere} elsewhere (n = {n}).{more}",
+        "slipped": " They fit the {row} row: the answers slipped by one row.",
+        "confused": " Most often: {pairs}.",
         "imported_before": (
             "These files have not changed since their last import, so `data import` does not read them again."
         ),
@@ -37,6 +40,15 @@ say = Catalogue(
 REASONS = {
     "held_out": {"held_out": "a row from the dev set"},
     "encoding": {"escaped_text": "text decoded with the wrong encoding, HTML entities or percent encoding"},
+    "sources": {
+        "bad_source": "contradicted by the other rows, from a source where many are",
+        "shifted_source": "from a source whose answers belong to the next or the previous row",
+        "no_answer": "at the edge of a shifted source, so that its answer is missing",
+        "exchanged": "the question looks like an answer, and the answer like a question",
+        "cut_answer": "the answer ends as answers do that are cut anywhere",
+        "unlike_others": "the answer does not fit the question, and its words are those of no answer that fits",
+        "other_answer": "the answer fits this question no better than the questions of other rows",
+    },
     "chat": {
         "bad_chat": "not a valid chat that ends with an answer",
         "broken_text": "NUL characters, lone surrogates, or text decoded with the wrong encoding",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, as_rows, data_check
+from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
 from tuneworthy.dataset.records import Action
 from tuneworthy.graders.refusals import find_refusals
 from tuneworthy.types import UNLABELLED, Example, Examples
@@ -16,31 +16,16 @@ NATURAL = frozenset(
 )
 CUT = frozenset({"length", "max_tokens", "max_output_tokens", "max_length", "model_length", "incomplete"})
 REFUSED = frozenset({"refusal", "content_filter", "safety", "prohibited_content", "blocklist", "recitation"})
-# Last words after which a sentence always goes on, and those after which it nearly always does: "das" and "un" may be
-# pronouns, and "a" an option. Prepositions are neither: "log in", "looking for", "rufen Sie an".
+# Last words after which a sentence always goes on: "das" and "un" may be pronouns, and "a" an option.
 _DANGLING = re.compile(
     r"(?<![-\w])(?:the|and|or|because|your|und|oder|weil|dass|les|et|ou|que|el|las|y|il|gli|della|dello|delle|che|"
     r"e|o)$"
-)
-_MAY_DANGLE = re.compile(
-    r"[;–]$|(?<![-\w])(?:a|its|der|die|das|den|dem|ein|eine|le|la|lo|un|una|une|des|du|del|de|di|con|per|pour|avec|para|por|"
-    r"los|mit|für|qui)$"
 )
 _EMOTICON = re.compile(r"[:;=]['’]?-?[(\[{]+")
 _MIN_WORDS = 8
 # Characters at the end of a text in which its last word is looked for: more than any of those above has.
 _TAIL = 24
-# The last character of a text, whatever it is: punctuation, a bracket or quotation mark, a symbol; not a letter, digit
-# or comma.
-_ENDED = re.compile(r"[^\w\s,]")
-_INNER_END = re.compile(r"[.!?…]\s+\S")
-_NO_PROSE = re.compile(r"^\s*(?:[-*#>|•]|\d+[.)]|\w[\w ]{0,30}:)|https?://\S*$")
 _MIN_LAST = 4
-_BRACKETS = (("(", ")"), ("[", "]"), ("“", "”"), ("«", "»"))
-# Expected answers of several sentences from which their usual end is known, and the share without an end from which
-# that is usual: of these answers, or of the rows if there are fewer.
-_MIN_PROSE = 30
-_USUALLY_OPEN, _NEARLY_ALL_OPEN = 0.2, 0.8
 
 
 def finish_reason(row: Example) -> str:
@@ -67,35 +52,6 @@ def cut_off(answer: str) -> str:
     return messages.say("open_sentence") if dangles and _has_words(text, _MIN_WORDS) else ""
 
 
-def may_be_cut_off(answer: str) -> str:
-    """Return the likely sign that `answer` breaks off; "" if it has no such sign.
-
-    >>> may_be_cut_off("You can do it in the branch (or in the app if you"), may_be_cut_off("I lost it :( please help")
-    ('unclosed bracket or quotation mark', '')
-    """
-    text = _without_emoticons(answer).rstrip()
-    if _MAY_DANGLE.search(text[-_TAIL:]) and _has_words(text, _MIN_WORDS):
-        return messages.say("open_sentence")
-    last = text[text.rfind("\n\n") + 1 :]
-    if not _ENDED.match(text[-1:]) and any(last.count(left) > last.count(right) for left, right in _BRACKETS):
-        return "unclosed bracket or quotation mark"
-    return ""
-
-
-def ends_open(answer: str) -> bool | None:
-    """Whether prose of several sentences ends without a full stop; None if `answer` is no such prose, or is signed.
-
-    >>> ends_open("Open the page of the card. Then choose the one that you want to blo"), ends_open("card_lost")
-    (True, None)
-    """
-    text = answer.rstrip()
-    before, _, last = text.rpartition("\n")
-    prose = _has_words(text, _MIN_WORDS) and _INNER_END.search(text) and not _NO_PROSE.search(last)
-    if not prose or before.rstrip()[-1:] == ",":
-        return None
-    return _has_words(last, _MIN_LAST) and not _ENDED.match(last[-1:])
-
-
 def _has_words(text: str, n: int) -> bool:
     return len(text.split(None, n)) >= n
 
@@ -104,15 +60,14 @@ def _without_emoticons(text: str) -> str:
     return _EMOTICON.sub("", text) if "(" in text or "[" in text or "{" in text else text
 
 
-@data_check("truncation", whole=True, version=3)
+@data_check("truncation", version=3)
 @dataclass(frozen=True, slots=True)
 class Truncation:
     """Answers that hit the token limit, break off, or ended for another unusual reason.
 
     A model that learns from half answers stops in the middle. The log's finish reason is certain. Without one, an open
     code block or JSON, and a last word such as "and" or a comma, are the signs (`by_text` sets the action).
-    Less certain signs are only reported: an open bracket, a last word such as "das", and a last sentence without a full
-    stop, unless more than 20% of the expected answers (or 80% of the rows) end so. A signature ends an answer.
+    Less certain ends are up to the check `sources`, which learns them from the rows.
 
     Bad: an answer with `finish_reason: length`.
     """
@@ -120,7 +75,6 @@ class Truncation:
     by_text: Action = "drop"
 
     def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
-        open_ends, n_prose = [], 0
         for number, row in enumerate(rows):
             reason = finish_reason(row)
             if reason in CUT:
@@ -129,18 +83,6 @@ class Truncation:
                 yield RowFinding(row=number, code="unnatural_end", message=messages.finish_reason(reason))
             elif not reason and (sign := cut_off(row.answer)):
                 yield RowFinding(row=number, code="cut_off", message=sign, action=self.by_text)
-            elif not reason and (sign := may_be_cut_off(row.answer)):
-                yield RowFinding(row=number, code="cut_off", message=sign, action="report")
-            elif (ends := ends_open(row.answer)) is not None:
-                n_prose += 1
-                open_ends += [number] if ends and not reason else []
-        expected = [end for row in as_rows(context.cases) if (end := ends_open(row.answer)) is not None]
-        usual = sum(expected) > _USUALLY_OPEN * len(expected)
-        if len(expected) < _MIN_PROSE:
-            usual = n_prose < _MIN_PROSE or len(open_ends) > _NEARLY_ALL_OPEN * n_prose
-        if not usual:
-            sign = "no full stop, unlike the expected or most other answers"
-            yield from (RowFinding(row=n, code="cut_off", message=sign, action="report") for n in open_ends)
 
 
 @data_check("refusal", version=4)

@@ -1,0 +1,330 @@
+"""Rows, and sources of rows, that the other rows contradict: by label, or by how question and answer fit.
+
+A source is a value of a column that rows carry: the file, a tag, an annotator, a model, the month, quarter or year of a
+date. The share of its rows that are contradicted is compared with the share among the others, label by label.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import numpy as np
+
+from tuneworthy.arrays import Bools, Ints
+from tuneworthy.cases.task_kind import parse_object
+from tuneworthy.dataset import messages
+from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, data_check
+from tuneworthy.dataset.checks.label_errors import filled_keys, out_of_fold, shared_answers
+from tuneworthy.dataset.evidence import MOST_FAULTY, PairAgreement, endings, exchanged_sides, unlike
+from tuneworthy.stats.intervals import clopper_pearson
+from tuneworthy.types import Example, Examples, Texts, calls_of, content_hash, frozen
+
+# Rows that are judged at a time, in runs of neighbours; and the fewest that are judged.
+MOST_ROWS, RUN, MIN_ROWS = 6_000, 50, 100
+# Rows of a source, and probability that any right source is accused.
+MIN_OF_A_SOURCE, _ALPHA = 30, 0.01
+# Least difference of the shares; share above which all rows of a source leave; probability above which one leaves.
+_CLEARLY, _WHOLE, _LIKELY = 0.05, 0.8, 0.6
+# Rows of a label among the other sources that count as much as the share of all.
+_USUAL = 10
+# Share of the rows of a label from which it belongs to one source.
+_OWN = 0.95
+_DATE = re.compile(r"((?:19|20)\d\d)-(\d\d)(?:-\d\d|$)")
+_SHOWN = 3
+
+# Whether the answers of some rows fit the questions of some rows.
+Fits = Callable[[Ints, Ints], Bools]
+
+
+@frozen
+class Judged:
+    """What the other rows say of rows.
+
+    Attributes:
+        fits: Whether answers fit questions.
+        contradicted: Rows that are contradicted.
+        given: Name of the kind of each row: its label, or "".
+        predicted: What the other rows suggest instead.
+        words: What is contradicted, for people.
+        codes: Row to code, where the row itself is convicted.
+    """
+
+    fits: Fits
+    contradicted: Bools
+    given: Texts
+    predicted: Texts
+    words: str
+    codes: dict[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class AccusedSource:
+    """A source that is accused.
+
+    Attributes:
+        column: Column and value.
+        rows: Its rows.
+        n_bad: Of these are contradicted.
+        elsewhere: Share among the others.
+        interval: Of its share.
+    """
+
+    column: tuple[str, str]
+    rows: Ints
+    n_bad: int
+    elsewhere: float
+    interval: tuple[float, float]
+
+    @property
+    def name(self) -> str:
+        return f"{self.column[0]} `{self.column[1]}`".strip()
+
+    @property
+    def share(self) -> float:
+        return self.n_bad / len(self.rows)
+
+
+def columns_of(row: Example) -> Iterator[tuple[str, str]]:
+    """Yield column and value of all that a row carries besides its chat.
+
+    >>> [*columns_of(Example(messages=(), id="", source="a.csv:7", meta={"by": "kim", "day": "2024-05-01"}))]
+    [('', 'a.csv'), ('by', 'kim'), ('day', '2024'), ('day', '2024-Q2'), ('day', '2024-05')]
+    """
+    yield "", _file_of(row)
+    yield from (("tag", tag) for tag in row.tags)
+    flat = chain.from_iterable(
+        ((f"{key}.{name}", one) for name, one in value.items()) if isinstance(value, dict) else [(key, value)]
+        for key, value in row.meta.items()
+    )
+    for key, value in flat:
+        if isinstance(value, str) and (date := _DATE.match(value)):
+            year, month = date[1], int(date[2])
+            yield from ((key, part) for part in (year, f"{year}-Q{(month + 2) // 3}", f"{year}-{month:02}"))
+        elif isinstance(value, str | int) and str(value).strip():
+            yield key, str(value).strip()
+
+
+@data_check("sources", whole=True, asks={"bad_source": 0.0, "shifted_source": 0.0, "exchanged": MANY,
+            "cut_answer": MANY, "unlike_others": MANY})  # fmt: skip
+def sources(rows: Examples, context: CheckContext) -> RowFindings:
+    """Files, annotators, dates, models and tags whose rows the other rows contradict, and such rows.
+
+    With labels, a row is contradicted if models that have not seen it predict another label. Without, its answer shares
+    no more terms with its question than with those of other rows. A source with clearly more such rows than the rest is
+    named, and the build asks what becomes of it: `policy = { bad_source = "drop" }` or "report" in [data]. If the
+    answers fit the next or the previous row of the file, `shifted_source = "mask"` moves them back.
+
+    Rows of free text leave if question and answer are exchanged, if the answer ends like answers that are
+    cut anywhere, or if its words are those of answers that do not fit. How such faults score is learned from faults
+    made up from the rows; the thresholds lose about 0.25% of right rows each. Above 10%, the build asks.
+
+    Bad: a file whose answers slipped by one line; an annotator who confuses two labels.
+    """
+    usable = [
+        n
+        for n, row in enumerate(rows)
+        if row.question.strip() and _values(row.answer).strip() and not calls_of(row.messages[-1])
+    ]
+    if len(usable) < MIN_ROWS:
+        return
+    done: set[int] = set()
+    for part, drawn in enumerate(_parts(len(usable), context.seed)):
+        numbers = np.array(usable)[drawn]
+        judged = _judge([rows[n] for n in numbers.tolist()], context)
+        if part == 0:
+            yield from _of_sources(rows, numbers, judged, done)
+        for number, code in judged.codes.items():
+            if (n := int(numbers[number])) not in done:
+                yield RowFinding(row=n, code=code, action="report" if code == "other_answer" else "drop")
+        if {*judged.codes.values()} <= {"other_answer"}:
+            break  # no fault among thousands of rows
+
+
+def _parts(n: int, seed: int) -> Iterator[Ints]:
+    """Yield the numbers of at most `MOST_ROWS` rows at a time, in runs of neighbours, until all are judged."""
+    starts = np.random.default_rng(seed).permutation(-(-n // RUN)) * RUN
+    for some in np.array_split(starts, -(-n // MOST_ROWS)):
+        drawn = (np.sort(some)[:, None] + np.arange(RUN)).ravel()
+        yield drawn[drawn < n]
+
+
+def _of_sources(rows: Examples, numbers: Ints, judged: Judged, done: set[int]) -> RowFindings:
+    """Yield the findings on sources and their rows, and add these rows to `done`."""
+    for source in accused([rows[n] for n in numbers.tolist()], judged):
+        step = _shift(source, numbers, rows, judged)
+        code = "shifted_source" if step else "bad_source"
+        yield RowFinding(code=code, message=_sentence(source, judged, step), score=source.share)
+        if step or source.share > _WHOLE:
+            members = [n for n, row in enumerate(rows) if source.column in columns_of(row) and n not in done]
+        else:
+            members = numbers[_convicted(source, judged)].tolist()
+        done.update(members)
+        for n in members:
+            yield _moved(rows, n, step) if step else RowFinding(row=n, code=code, message=source.name)
+
+
+def _judge(rows: Examples, context: CheckContext) -> Judged:
+    questions, answers = [row.question for row in rows], [row.answer.strip() for row in rows]
+    if labels := {*context.labels} or shared_answers(answers):
+        return _by_label(questions, answers, labels, context)
+    prose = not filled_keys(answers)
+    return _by_text([*map(_values, questions)], [*map(_values, answers)], context.seed, prose=prose)
+
+
+def _by_label(questions: Texts, answers: Texts, labels: set[str], context: CheckContext) -> Judged:
+    own = np.array([answer in labels for answer in answers])
+    given = np.array(answers, dtype=object)
+    predicted = given.copy()
+    if len(known := np.flatnonzero(own)) and len({*given[known]}) > 1:
+        classes, of_models = out_of_fold(
+            [questions[n] for n in known.tolist()], given[known].tolist(), context.encoder, context.seed
+        )
+        predicted[known] = np.array(classes, dtype=object)[of_models.mean(axis=0).argmax(axis=1)]
+    return Judged(
+        fits=lambda asked, answered: predicted[asked] == given[answered],
+        contradicted=predicted != given,
+        given=answers,
+        predicted=predicted.tolist(),
+        words="labels disagree with the other rows",
+        codes={},
+    )
+
+
+def _values(answer: str) -> str:
+    """Return the values of a JSON object, as those of other answers are words that a question may share."""
+    value = parse_object(answer)
+    return " ".join(map(str, value.values())) if isinstance(value, dict) else answer
+
+
+def _by_text(questions: Texts, answers: Texts, seed: int, *, prose: bool) -> Judged:
+    exchanged = exchanged_sides(questions, answers, seed)
+    pairs = zip(questions, answers, exchanged.tolist(), strict=True)
+    asked, answered = zip(*((a, q) if turned else (q, a) for q, a, turned in pairs), strict=True)
+    agreement, every = PairAgreement(asked, answered, seed), np.arange(len(asked))
+    tells = agreement.scores.tells and agreement.scores.share <= MOST_FAULTY
+    misfits = ~agreement.fits(every, every) & tells
+    found = {
+        "other_answer": agreement.scores.faulty() & tells,
+        "cut_answer": endings(answered, seed).faulty() & prose,
+        "unlike_others": unlike(asked, answered, agreement.scores, seed) & tells & prose,
+        "exchanged": exchanged,
+    }
+    codes = {int(n): code for code, rows in found.items() for n in np.flatnonzero(rows)}
+    nothing = [""] * len(asked)
+    return Judged(
+        fits=lambda asked, answered: agreement.fits(asked, answered) & tells,
+        contradicted=np.any([misfits, *found.values()], axis=0),
+        given=nothing,
+        predicted=nothing,
+        words="answers do not fit their questions or the other answers",
+        codes=codes,
+    )
+
+
+def accused(rows: Examples, judged: Judged) -> Iterator[AccusedSource]:
+    """Yield the sources with clearly more contradicted rows than the rest, the worst first; each without the former."""
+    members: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for number, row in enumerate(rows):
+        for column in {*columns_of(row)}:
+            members[column].append(number)
+    values = {key: np.array(own) for key, own in members.items() if len(own) >= MIN_OF_A_SOURCE}
+    left = np.ones(len(rows), bool)
+    while found := [
+        source for key, own in values.items() if (source := _source(key, own[left[own]], left, judged, len(values)))
+    ]:
+        worst = max(found, key=lambda source: (source.interval[0] - source.elsewhere, len(source.rows)))
+        yield worst
+        left[worst.rows] = False
+
+
+def _source(key: tuple[str, str], own: Ints, left: Bools, judged: Judged, n_values: int) -> AccusedSource | None:
+    """Return the source if its share is clearly above that of the others, label by label; else None."""
+    rest = left.copy()
+    rest[own] = False
+    others = np.flatnonzero(rest)
+    if min(len(own), len(others)) < MIN_OF_A_SOURCE:
+        return None
+    n_own, n_all = Counter(judged.given[n] for n in own), Counter(judged.given[n] for n in (*own, *others))
+    # A label that only this source has may be hard: to take one such label for another accuses no one.
+    foreign = {label for label, n in n_own.items() if label and n >= _OWN * n_all[label]}
+    bad = [n for n in own.tolist() if judged.contradicted[n] and judged.predicted[n] not in foreign]
+    usual = judged.contradicted[others]
+    share = float(usual.mean())
+    by_label = Counter(judged.given[n] for n in others[usual])
+    expected = np.mean(
+        [
+            (by_label[label] + _USUAL * share) / (n_all[label] - n_own[label] + _USUAL)
+            for label in (judged.given[n] for n in own)
+        ]
+    )
+    interval = clopper_pearson(len(bad), len(own), 2 * _ALPHA / n_values)
+    limit = clopper_pearson(int(usual.sum()), len(others), 2 * _ALPHA / n_values)[1]
+    if interval[0] <= max(float(expected) + _CLEARLY, limit):
+        return None
+    return AccusedSource(key, own, len(bad), share, clopper_pearson(len(bad), len(own)))
+
+
+def _shift(source: AccusedSource, numbers: Ints, rows: Examples, judged: Judged) -> int:
+    """Return by how many rows the answers of a source must move, -1 or 1; 0 if they do not fit their neighbours."""
+    best, most = 0, clopper_pearson(len(source.rows) - source.n_bad, len(source.rows))[1]
+    drawn = {number: place for place, number in enumerate(numbers.tolist())}
+    for step in (-1, 1):
+        others = [(n, drawn.get(_neighbour(rows, int(numbers[n]), step), -1)) for n in source.rows.tolist()]
+        pairs = np.array([pair for pair in others if pair[1] >= 0], np.int64).reshape(-1, 2)
+        n_fit = int(judged.fits(pairs[:, 0], pairs[:, 1]).sum()) if len(pairs) >= MIN_OF_A_SOURCE // 2 else 0
+        if n_fit and (low := clopper_pearson(n_fit, len(pairs))[0]) > most:
+            best, most = step, low
+    return best
+
+
+def _neighbour(rows: Examples, number: int, step: int) -> int:
+    """Return the number of the next or previous row of the same file; -1 if it is not among the rows."""
+    other, places = number + step, getattr(rows, "places", range(len(rows)))
+    if not 0 <= other < len(rows) or places[other] - places[number] != step:
+        return -1
+    return other if _file_of(rows[number]) == _file_of(rows[other]) else -1
+
+
+def _file_of(row: Example) -> str:
+    return row.source.rpartition(":")[0]
+
+
+def _moved(rows: Examples, number: int, step: int) -> RowFinding:
+    """Return the finding that gives a row the answer of its neighbour, or drops it if it has no neighbour."""
+    if (other := _neighbour(rows, number, step)) < 0:
+        return RowFinding(row=number, code="no_answer")
+    row = rows[number]
+    chat = (*row.messages[:-1], rows[other].messages[-1])
+    changed = replace(row, messages=chat, id=content_hash(chat))
+    return RowFinding(row=number, code="shifted_source", action="mask", changed=changed)
+
+
+def _convicted(source: AccusedSource, judged: Judged) -> list[int]:
+    """Return the rows of a source with a confusion of two labels that it has clearly more often than the others."""
+    own = source.rows.tolist()
+    pairs = {n: frozenset((judged.given[n], judged.predicted[n])) for n in np.flatnonzero(judged.contradicted).tolist()}
+    here, everywhere = Counter(pairs[n] for n in own if n in pairs), Counter(pairs.values())
+    ratio = len(own) / (len(judged.given) - len(own))
+    likely = {pair for pair, n in here.items() if 1 - ratio * (everywhere[pair] - n + 1) / n > _LIKELY}
+    return [n for n in own if pairs.get(n) in likely]
+
+
+def _sentence(source: AccusedSource, judged: Judged, step: int) -> str:
+    low, high = source.interval
+    pairs = Counter(
+        (judged.given[n], judged.predicted[n]) for n in source.rows if judged.given[n] != judged.predicted[n]
+    )
+    shown = ", ".join(f"{given} for {other} ({n})" for (given, other), n in pairs.most_common(_SHOWN) if n > 1)
+    return messages.say(
+        "source",
+        name=source.name,
+        share=f"{source.share:.0%} [{low:.0%}, {high:.0%}]",
+        words=judged.words,
+        elsewhere=f"{source.elsewhere:.0%}",
+        n=len(source.rows),
+        more=messages.say("slipped", row="previous" if step > 0 else "next")
+        if step
+        else shown and messages.say("confused", pairs=shown),
+    )

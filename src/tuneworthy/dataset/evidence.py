@@ -1,0 +1,232 @@
+"""What question and answer say about a row without labels: whether they fit, which is which, how the answer ends.
+
+Each score is high where a row looks right. The same score of faults that are made up from the rows (answers to other
+questions, sides exchanged, answers cut anywhere) shows how wrong rows score, so the rows themselves give the share of
+wrong rows and the threshold at a stated share of right rows below it. No phrase is looked for.
+
+Source: Elkan and Noto 2008, "Learning classifiers from only positive and unlabeled data" (one part of a mixture is
+known by examples); Blum and Mitchell 1998, "Combining labeled and unlabeled data with co-training" (`unlike`).
+"""
+
+import re
+import warnings
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from tuneworthy.arrays import Bools, Floats, Ints
+from tuneworthy.types import Texts, frozen
+
+# Share of the rows that may be right and dropped, by each kind of evidence.
+FALSE_DROPS = 0.0025
+# Share of rows like the faults below which they may be right, and above which the score cannot tell; share of the
+# faults from which rows are counted, and up to which an answer does not fit.
+MIN_FAULTY, MOST_FAULTY, MIN_FOUND, MOST_FOUND = 0.02, 0.4, 0.5, 0.9
+# Share of the pairs that must score above nearly all made-up ones before any row is judged.
+_FIT = 0.55
+_BINS, _FOLDS, _SAMPLE, _PASSES = 20, 4, 200, 3
+# Width of the gap between rows whose sides are exchanged and the others, in margins.
+_VALLEY = 0.5
+# Characters of a text that show its side and its words, and of an end.
+_HEAD, _TAIL = 600, 5
+_SHORTEST = 8
+# Share of the rows below which their words are no kind of words.
+_FEW = 0.005
+# Share of the rows with odd words whose answer does not fit its question.
+_PURE = 0.6
+# Share of the faults below which an answer surely does not fit, and least share of such rows with odd words.
+_SURE_FOUND, _SURE = 0.7, 0.35
+
+
+@frozen
+class FaultScores:
+    """FaultScores of rows, and of faults that are made up from them.
+
+    Attributes:
+        rows: ``(n_rows,)``, high where a row looks right.
+        faults: ``(n_faults,)``.
+    """
+
+    rows: Floats
+    faults: Floats
+
+    @property
+    def tells(self) -> bool:
+        """Whether so many rows score above nearly all faults that the others can be judged."""
+        return float((self.rows > np.quantile(self.faults, 0.95)).mean()) >= _FIT
+
+    @property
+    def share(self) -> float:
+        """Return the share of the rows that are like the faults."""
+        found = np.arange(0.5, 0.91, 1 / _BINS)
+        below = np.searchsorted(np.sort(self.rows), np.quantile(self.faults, found), side="right") / len(self.rows)
+        return float(np.median(below / found))
+
+    def faulty(self) -> Bools:
+        """Return the rows that are like the faults, at most `FALSE_DROPS` of all rows right ones by estimate."""
+        share, found = self.share, np.arange(MIN_FOUND, 1, 1 / _BINS)
+        edges = np.quantile(self.faults, found)
+        below = np.searchsorted(np.sort(self.rows), edges, side="right") / len(self.rows)
+        enough = np.flatnonzero(below - share * found <= FALSE_DROPS)  # the others below an edge are right
+        edge = edges[enough[-1]] if len(enough) else -np.inf
+        return (self.rows <= edge) & self.tells & (MIN_FAULTY < share <= MOST_FAULTY)
+
+
+class PairAgreement:
+    """Whether answers fit questions: the terms that they share, against those shared with other rows.
+
+    Args:
+        questions: ``(n_rows,)``.
+        answers: ``(n_rows,)``.
+        seed: Of the draws.
+
+    Attributes:
+        scores: Of the rows, and of pairs that are drawn.
+    """
+
+    def __init__(self, questions: Texts, answers: Texts, seed: int) -> None:
+        from tuneworthy.classical.features import TextFeatures
+
+        n, rng = len(questions), np.random.default_rng(seed)
+        matrix = TextFeatures().fit_transform([*questions, *answers])
+        self._sides = matrix[:n], matrix[n:]
+        drawn = rng.permutation(n)[:_SAMPLE]
+        self._usual = [
+            (own @ other[drawn].T).toarray() for own, other in zip(self._sides, self._sides[::-1], strict=True)
+        ]
+        rows = np.arange(n)
+        own, others = self._terms(rows, rows), self._terms(rows, (rows + rng.integers(1, n, n)) % n)
+        self._spread = others.std(axis=0) + 1e-3
+        self.scores = FaultScores(rows=(own / self._spread).sum(axis=1), faults=(others / self._spread).sum(axis=1))
+        self.limit = float(np.quantile(self.scores.faults, MOST_FOUND))
+
+    def fits(self, questions: Ints, answers: Ints) -> Bools:
+        """Whether answers of rows fit questions of rows, better than nearly all pairs that are drawn."""
+        fits: Bools = (self._terms(questions, answers) / self._spread).sum(axis=1) > self.limit
+        return fits
+
+    def _terms(self, questions: Ints, answers: Ints) -> Floats:
+        own = np.asarray(self._sides[0][questions].multiply(self._sides[1][answers]).sum(axis=1)).ravel()
+        of_question, of_answer = self._usual[0][questions], self._usual[1][answers]
+        mean = of_answer.mean(axis=1)
+        ranks = [-np.log((usual >= own[:, None]).mean(axis=1) + 1 / _SAMPLE) for usual in (of_question, of_answer)]
+        beyond = np.log(own + 0.01) - np.log(mean + 0.01), (own - mean) / (of_answer.std(axis=1) + 1e-3)
+        return np.stack([*beyond, *ranks], axis=1)
+
+
+def exchanged_sides(questions: Texts, answers: Texts, seed: int) -> Bools:
+    """Whether the question looks like the answers of other rows and the answer like their questions.
+
+    Right rows thin out towards such scores, so there are no more of them below a threshold than closely above it.
+    """
+    n = len(questions)
+    matrix = _features([text[:_HEAD] for text in (*questions, *answers)])
+    is_answer, owners = np.arange(2 * n) >= n, np.tile(np.arange(n), 2)
+    right = np.ones(n)
+    for _ in range(_PASSES):  # rows that are found exchanged teach the next model
+        margins = _out_of_fold(matrix, is_answer ^ np.tile(right < 0, 2), owners, seed)
+        right = margins[n:] - margins[:n]
+    steps = -np.arange(0, _VALLEY + max(0.0, -right.min()), _VALLEY / 4)
+    ordered = np.sort(right)
+    above = np.searchsorted(ordered, steps + _VALLEY) - np.searchsorted(ordered, steps)
+    exchanged: Bools = right < steps[np.argmax(above <= FALSE_DROPS * n)]
+    return exchanged if exchanged.mean() <= MOST_FAULTY else np.zeros(n, bool)
+
+
+def endings(answers: Texts, seed: int) -> FaultScores:
+    """Score how much the answer ends as other answers do, and not as those that are cut anywhere."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    n, rng = len(answers), np.random.default_rng(seed)
+    shares = rng.uniform(0.25, 1, n)
+    cut = [
+        text[: max(_SHORTEST, int(share * (len(text) - 1)))].rstrip()
+        for text, share in zip(answers, shares, strict=True)
+    ]
+    ends = CountVectorizer(token_pattern=r"\S+", lowercase=False, binary=True, min_df=2)
+    words = Counter(word for text in answers for word in {*re.findall(r"\w+", text.lower())})
+    matrix = ends.fit_transform([_end(text, words) for text in (*answers, *cut)])
+    margins = _out_of_fold(matrix, np.arange(2 * n) < n, np.tile(np.arange(n), 2), seed)
+    return FaultScores(rows=margins[:n], faults=margins[n:])
+
+
+def unlike(questions: Texts, answers: Texts, scores: FaultScores, seed: int) -> Bools:
+    """Whether the words of an answer are those of answers that do not fit their questions.
+
+    What the question explains is another kind of question, which is right to be answered in other words.
+
+    Args:
+        questions: ``(n_rows,)``.
+        answers: ``(n_rows,)``.
+        scores: Of their agreement.
+        seed: Of the folds.
+    """
+    misfits, sure = (scores.rows <= np.quantile(scores.faults, found) for found in (MOST_FOUND, _SURE_FOUND))
+    rows, odd = np.arange(len(answers)), misfits
+    by_question = _out_of_fold(_features([text[:_HEAD] for text in questions]), misfits, rows, seed)
+    matrix = _features([text[:_HEAD] for text in answers])
+    for _ in range(_PASSES):
+        margins = _out_of_fold(matrix, odd, rows, seed)
+        margins[margins <= by_question] = -np.inf
+        order = np.argsort(-margins, kind="stable")
+        gains = np.cumsum(
+            misfits[order] - _PURE - (1 - _PURE) * misfits.mean()
+        )  # greatest where rows below are as pure as chance has it
+        best = int(gains.argmax())
+        odd = np.isin(rows, order[: best + 1]) if gains[best] > _FEW * len(rows) else np.zeros(len(rows), bool)
+    are_sure = bool(sure[odd].sum() >= _SURE * odd.sum())
+    return odd if are_sure else np.zeros(len(rows), bool)
+
+
+def _features(texts: Texts) -> Any:
+    from tuneworthy.classical.features import TextFeatures
+
+    return TextFeatures().fit_transform(texts)
+
+
+def _out_of_fold(matrix: Any, targets: Bools, owners: Ints, seed: int) -> Floats:
+    """Return the margin of each text by a model that has not seen any text of its row."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.svm import LinearSVC
+
+    folds = np.random.default_rng(seed).permutation(owners.max() + 1)[owners] % _FOLDS
+    margins = np.zeros(len(targets))
+    for fold in range(_FOLDS):
+        known = folds != fold
+        if len(np.unique(targets[known])) == 2:
+            model = LinearSVC(tol=0.1, max_iter=100, class_weight="balanced", random_state=seed)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)  # noisy targets never settle
+                model.fit(matrix[known], targets[known])
+            margins[~known] = model.decision_function(matrix[~known])
+    return margins
+
+
+def _shape(character: str) -> str:
+    kinds = ((character.isupper(), "A"), (character.isalpha(), "a"), (character.isdigit(), "9"))
+    return next((kind for is_one, kind in kinds if is_one), "_" if character.isspace() else character)
+
+
+def _end(text: str, known: Counter[str]) -> str:
+    """Return the shape of the end of a text, and its last words, as the tokens of a text."""
+    text = text.rstrip()
+    shapes = "".join(map(_shape, text[-_TAIL:]))
+    words = text[-200:].lower().split()[-2:]
+    line = re.split(r"[.!?:;\n]\s", text[-400:])[-1].split()
+    rare = words and known[re.sub(r"\W+", "", words[-1])] < 2
+    unclosed = (("rare", rare), ("q", text.count('"') % 2), ("p", text.count("(") > text.count(")")))
+    marks = "".join(name for name, is_open in unclosed if is_open)
+    ends = [f"s={shapes[-size:]}" for size in (1, 2, 3, _TAIL)]
+    since = f"n={len(line).bit_length()}"
+    return " ".join(
+        [
+            *ends,
+            *(f"w{place}={word}" for place, word in enumerate(reversed(words))),
+            f"m={marks}",
+            since,
+            f"{ends[0]}{since}{marks}",
+            f"{since}{line[0][0] if line else ''}",
+            f"end={text[-4:].lower().replace(' ', '_')}",
+        ]
+    )

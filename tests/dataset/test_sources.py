@@ -1,0 +1,127 @@
+"""Sources that the other rows contradict are named, and faults of free text are found, on made-up rows."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.dataset.check_rows import ASKED, LABELS, TOPICS, filed, row
+from tuneworthy.dataset import WHOLE_SET, CheckContext, RowFinding, data_checks
+from tuneworthy.dataset.check_runner import run_checks
+from tuneworthy.dataset.records import row_of
+from tuneworthy.types import Example
+
+CHECK = data_checks()["sources"]
+NAMES = ("Ada", "Bo", "Carla", "Deniz", "Emil", "Farah", "Goran", "Hana", "Ines", "Jonas", "Kim", "Lea")
+THINGS = ("lamps", "chairs", "kettles", "backpacks", "routers", "jackets", "drills", "tents", "printers", "bicycles")
+CITIES = ("Leeds", "Oslo", "Porto", "Graz", "Lyon", "Turin", "Gdansk", "Cork", "Ghent", "Malmo")
+GERMAN = ("Zwei Hunde laufen ueber die gruene Wiese", "Der junge Mann spielt gerne mit seinem roten Ball",
+          "Eine Frau steht neben ihrem Fahrrad", "Viele Kinder warten heute vor der Schule")  # fmt: skip
+
+
+def shop(n: int = 300) -> list[Example]:
+    """Return word problems of four files with their answers."""
+    rng, rows = random.Random(5), []
+    for i in range(n):
+        name, things, city = (rng.choice(words) for words in (NAMES, THINGS, CITIES))
+        count, price = rng.randint(2, 90), rng.randint(2, 90)
+        asked = f"{name} orders {count} {things} in {city}, and each costs {price} euros. How much is that in all?"
+        answer = f"The {count} {things} cost {price} euros each. So {name} pays {count * price} euros in {city}."
+        rows.append(replace(row(asked, answer, clerk=rng.choice(NAMES[:3])), source=f"f{i * 4 // n}.csv:{i}"))
+    return rows
+
+
+def found(rows: Sequence[Example], labels: tuple[str, ...] = ()) -> list[RowFinding]:
+    return list(CHECK.run(rows, CheckContext(labels=labels)))
+
+
+def changed(rows: Sequence[Example], numbers: Sequence[int], code: str) -> list[Example]:
+    """Return `rows` with a fault at `numbers`."""
+    rng, rows = random.Random(6), list(rows)
+    for n in numbers:
+        question, answer = rows[n].question, rows[n].answer
+        if code == "exchanged":
+            question, answer = answer, question
+        elif code == "cut_answer":
+            answer = answer[: rng.randrange(len(answer) // 4, len(answer) - 2)].rstrip()
+        else:
+            answer = rng.choice(GERMAN)
+        rows[n] = replace(row(question, answer), source=rows[n].source)
+    return rows
+
+
+@pytest.mark.parametrize("code", ["exchanged", "cut_answer", "unlike_others"])
+def test_faults_of_free_text_leave_and_right_rows_stay(code: str) -> None:
+    bad = random.Random(7).sample(range(300), 40)
+    dropped = {one.row: one.code for one in found(changed(shop(), bad, code)) if one.action == "drop"}
+    assert sum(dropped.get(n) == code for n in bad) >= 32
+    assert len(dropped.keys() - {*bad}) <= 3
+
+
+def test_nothing_is_found_in_right_rows() -> None:
+    assert [one for one in found(shop()) if one.row == WHOLE_SET or one.action != "report"] == []
+    assert found(filed(0), LABELS) == []
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_the_answers_of_a_shifted_file_move_back(step: int) -> None:
+    findings = found(filed(step), LABELS)
+    assert [one.code for one in findings if one.row == WHOLE_SET] == ["shifted_source"]
+    assert "`f3.csv`" in findings[0].message
+    right = filed(0)
+    moved = {one.row: one.changed for one in findings if one.action == "mask"}
+    assert set(moved) >= set(range(181, 239))
+    assert all(one is not None and one.answer == right[n].answer for n, one in moved.items())
+    assert [one.row for one in findings if one.code == "no_answer"] == [239 if step > 0 else 180]
+
+
+def test_the_answers_of_a_shifted_file_of_free_text_move_back() -> None:
+    rows = shop()
+    file = [n for n, one in enumerate(rows) if one.source.startswith("f1.")]
+    slipped = list(rows)
+    for n in file:
+        slipped[n] = replace(row(rows[n].question, rows[n - 1].answer), source=rows[n].source)
+    findings = found(slipped)
+    assert [one.code for one in findings if one.row == WHOLE_SET] == ["shifted_source"]
+    assert (
+        sum(one.changed is not None and one.changed.answer == rows[one.row].answer for one in findings) >= len(file) - 1
+    )
+
+
+def exchanged_labels(wrong: str) -> list[Example]:
+    """Return rows of three annotators; the one called `wrong` takes five labels for five others."""
+    rng, rows = random.Random(8), []
+    for start in ("", "Hello. ", "Please tell me. ", "One question. ", "Dear team. "):
+        for asked in ASKED:
+            for i, topic in enumerate(TOPICS):
+                by = rng.choice(NAMES[:3])
+                label = TOPICS[(i + 5) % 10] if by == wrong and i % 5 < 3 else topic
+                rows.append(row(start + asked.format(topic), f"about_{label}", by=by))
+    return rows
+
+
+def test_an_annotator_who_takes_labels_for_others_is_named_and_only_these_rows_leave() -> None:
+    rows = exchanged_labels("Bo")
+    (named, *convicted) = found(rows, LABELS)
+    assert (named.code, named.row) == ("bad_source", WHOLE_SET) and named.message.startswith("by `Bo`")
+    wrong = {n for n, one in enumerate(rows) if one.answer[6:] not in one.question}
+    assert {one.row for one in convicted} <= wrong and len(convicted) >= 0.7 * len(wrong)
+    assert found(exchanged_labels("nobody"), LABELS) == []
+
+
+def test_the_build_asks_until_the_user_decides(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"".join(orjson.dumps(row_of(one)) + b"\n" for one in filed(1)))
+    context = CheckContext(labels=LABELS)
+
+    def gates(**policy: str) -> list[str]:
+        checked = run_checks(path, [CHECK], context, policy=policy)  # type: ignore[arg-type]
+        return [gate.check for gate in checked.gates if gate.check == "sources"]
+
+    assert gates() == ["sources"]
+    assert gates(shifted_source="mask") == gates(shifted_source="drop") == gates(shifted_source="report") == []
