@@ -68,6 +68,7 @@ FAULTS: dict[str, tuple[Callable[[int, random.Random], Example], Fault]] = {
     "label_names": (label, lambda one, i, rng: other(one, f"I think that it is number {i}.")),
     "label_names spelling": (label, lambda one, i, rng: other(one, one.answer.replace("_", " ").upper())),
     "label_names old": (label, lambda one, i, rng: other(one, one.answer.replace("about_", "former_"))),
+    "sources": (prose, lambda one, i, rng: row(one.answer, one.question)),
     "contamination": (label, lambda one, i, rng: row(about(i % 60), one.answer)),
     "exact": (prose, lambda one, i, rng: row("Where is it now, please tell me?", "It is here.")),
     "near": (prose, lambda one, i, rng: row(f"So {rng.choice(('please ', ''))}where is it now?", "It is here.")),

@@ -26,6 +26,8 @@ MIN_FAULTY, MOST_FAULTY, MIN_FOUND, MOST_FOUND = 0.02, 0.4, 0.5, 0.9
 # Share of the pairs that must score above nearly all made-up ones before any row is judged.
 _FIT = 0.55
 _BINS, _FOLDS, _SAMPLE, _PASSES = 20, 4, 200, 3
+# Cases from which the sides of a pair are learned.
+_CASES = 30
 # Width of the gap between rows whose sides are exchanged and the others, in margins.
 _VALLEY = 0.5
 # Characters of a text that show its side and its words, and of an end.
@@ -115,23 +117,26 @@ class PairAgreement:
         return np.stack([*beyond, *ranks], axis=1)
 
 
-def exchanged_sides(questions: Texts, answers: Texts, seed: int) -> Bools:
+def exchanged_sides(questions: Texts, answers: Texts, seed: int, n_right: int = 0) -> Bools:
     """Whether the question looks like the answers of other rows and the answer like their questions.
 
-    Right rows thin out towards such scores, so there are no more of them below a threshold than closely above it.
+    Right rows thin out towards such scores, so there are no more of them below a threshold than closely above it. The
+    last `n_right` pairs are cases, which are right: with enough of them, any share of the rows may be exchanged.
     """
     n = len(questions)
     matrix = _features([text[:_HEAD] for text in (*questions, *answers)])
     is_answer, owners = np.arange(2 * n) >= n, np.tile(np.arange(n), 2)
+    is_right, has_cases = np.arange(n) >= n - n_right, n_right >= _CASES
     right = np.ones(n)
-    for _ in range(_PASSES):  # rows that are found exchanged teach the next model
-        margins = _out_of_fold(matrix, is_answer ^ np.tile(right < 0, 2), owners, seed)
-        right = margins[n:] - margins[:n]
+    for number in range(_PASSES):  # rows that are found exchanged teach the next model
+        taught = np.tile(is_right, 2) if has_cases and number == 0 else np.ones(2 * n, bool)
+        margins = _out_of_fold(matrix, is_answer ^ np.tile(right < 0, 2), owners, seed, taught)
+        right = np.where(is_right, 1.0, margins[n:] - margins[:n])
     steps = -np.arange(0, _VALLEY + max(0.0, -right.min()), _VALLEY / 4)
     ordered = np.sort(right)
     above = np.searchsorted(ordered, steps + _VALLEY) - np.searchsorted(ordered, steps)
     exchanged: Bools = right < steps[np.argmax(above <= FALSE_DROPS * n)]
-    return exchanged if exchanged.mean() <= MOST_FAULTY else np.zeros(n, bool)
+    return exchanged if has_cases or exchanged.mean() <= MOST_FAULTY else np.zeros(n, bool)
 
 
 def endings(answers: Texts, seed: int) -> FaultScores:
@@ -185,21 +190,21 @@ def _features(texts: Texts) -> Any:
     return TextFeatures().fit_transform(texts)
 
 
-def _out_of_fold(matrix: Any, targets: Bools, owners: Ints, seed: int) -> Floats:
-    """Return the margin of each text by a model that has not seen any text of its row."""
+def _out_of_fold(matrix: Any, targets: Bools, owners: Ints, seed: int, taught: Bools | bool = True) -> Floats:
+    """Return the margin of each text by a model that has not seen any text of its row, only those that are `taught`."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 
     folds = np.random.default_rng(seed).permutation(owners.max() + 1)[owners] % _FOLDS
     margins = np.zeros(len(targets))
     for fold in range(_FOLDS):
-        known = folds != fold
+        known = (folds != fold) & taught
         if len(np.unique(targets[known])) == 2:
             model = LinearSVC(tol=0.1, max_iter=100, class_weight="balanced", random_state=seed)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # noisy targets never settle
                 model.fit(matrix[known], targets[known])
-            margins[~known] = model.decision_function(matrix[~known])
+            margins[folds == fold] = model.decision_function(matrix[folds == fold])
     return margins
 
 

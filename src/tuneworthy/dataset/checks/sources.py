@@ -15,7 +15,7 @@ import numpy as np
 from tuneworthy.arrays import Bools, Ints
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, data_check
+from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, as_rows, data_check
 from tuneworthy.dataset.checks.label_errors import filled_keys, out_of_fold, shared_answers
 from tuneworthy.dataset.evidence import MOST_FAULTY, PairAgreement, endings, exchanged_sides, unlike
 from tuneworthy.stats.intervals import clopper_pearson
@@ -170,7 +170,7 @@ def _judge(rows: Examples, context: CheckContext) -> Judged:
     if labels := {*context.labels} or shared_answers(answers):
         return _by_label(questions, answers, labels, context)
     prose = not filled_keys(answers)
-    return _by_text([*map(_values, questions)], [*map(_values, answers)], context.seed, prose=prose)
+    return _by_text([*map(_values, questions)], [*map(_values, answers)], context, prose=prose)
 
 
 def _by_label(questions: Texts, answers: Texts, labels: set[str], context: CheckContext) -> Judged:
@@ -198,8 +198,10 @@ def _values(answer: str) -> str:
     return " ".join(map(str, value.values())) if isinstance(value, dict) else answer
 
 
-def _by_text(questions: Texts, answers: Texts, seed: int, *, prose: bool) -> Judged:
-    exchanged = exchanged_sides(questions, answers, seed)
+def _by_text(questions: Texts, answers: Texts, context: CheckContext, *, prose: bool) -> Judged:
+    seed, cases = context.seed, as_rows(context.cases)
+    known = [[*map(_values, texts)] for texts in ((one.question for one in cases), (one.answer for one in cases))]
+    exchanged = exchanged_sides([*questions, *known[0]], [*answers, *known[1]], seed, len(cases))[: len(questions)]
     pairs = zip(questions, answers, exchanged.tolist(), strict=True)
     asked, answered = zip(*((a, q) if turned else (q, a) for q, a, turned in pairs), strict=True)
     agreement, every = PairAgreement(asked, answered, seed), np.arange(len(asked))
