@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 from tuneworthy.cases import contamination
+from tuneworthy.ladder import classical_models
 from tuneworthy.trust import VARIABLE
 from tuneworthy.types import Case
 
@@ -31,6 +32,14 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("configuration")))
         patch.setenv(VARIABLE, os.pathsep.join([str(tmp_path_factory.getbasetemp()), str(Path.cwd())]))
         patch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it for its workers
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_encoder() -> Iterator[None]:
+    """Run ladders without the sentence encoder, whose file is not on every machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classical_models, "has_encoder", lambda: False)
         yield
 
 

@@ -31,7 +31,7 @@ def main() -> None:
     rows = [row for name in ("train", "test") for row in csv.DictReader((options.folder / f"{name}.csv").open())]
     texts, intents = np.array([row["text"] for row in rows]), np.array([row["category"] for row in rows])
     intent_of = dict(zip(texts.tolist(), intents.tolist(), strict=True))
-    vectors = load_encoder().encode(texts.tolist(), steady=False) if options.encoder else None
+    vectors = load_encoder().encode(texts.tolist()) if options.encoder else None
     place = {text: n for n, text in enumerate(texts)}
 
     def encode(some: list[str]) -> np.ndarray:

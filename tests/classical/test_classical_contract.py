@@ -69,7 +69,7 @@ def check_answers(classical: ClassicalModel, kind: str, examples: list[Example],
 
 
 def test_every_kind_has_candidates_and_every_classical_baseline_a_kind():
-    assert candidates("label") == ["majority", "nearest", "linear"]
+    assert candidates("label") == ["majority", "nearest", "linear", "embedding"]
     assert candidates("json") == ["constant", "nearest_object", "field_tagger"]
     assert candidates("short_answer") == ["majority", "nearest", "copy_rules", "answer_tagger"]
     assert candidates("free_text") == ["nearest"]

@@ -7,9 +7,9 @@ import pytest
 
 from tuneworthy.classical.base import ProbabilisticModel
 from tuneworthy.classical.decision import SPEC, read_decision_model
-from tuneworthy.classical.encoder import split_words
 from tuneworthy.errors import ModelError
 from tuneworthy.providers.models import check_pinned, pull
+from tuneworthy.retrieval.bert import split_words
 
 # What `Decider.load().probs(text, {"type": "choice", ...})` of sparrow-decider 0.2.0 gives, with our question and each
 # label's own words as its description.

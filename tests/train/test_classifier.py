@@ -22,13 +22,13 @@ from tests.train.test_rows import TOML as COLOURS_TOML  # noqa: E402
 from tests.train.tiny import write_tiny, write_tiny_encoder  # noqa: E402
 from tuneworthy.classical import decision as encoder_module  # noqa: E402
 from tuneworthy.classical.decision import SETTINGS, WEIGHTS, read_classifier  # noqa: E402
-from tuneworthy.classical.encoder import WordPieces  # noqa: E402
 from tuneworthy.cli import invoke  # noqa: E402
 from tuneworthy.config import load  # noqa: E402
 from tuneworthy.errors import GateFailed, ModelError, UserError  # noqa: E402
 from tuneworthy.ladder.bills import bills_of  # noqa: E402
 from tuneworthy.ladder.commands import export_classifier as command  # noqa: E402
 from tuneworthy.ladder.record import read_record  # noqa: E402
+from tuneworthy.retrieval.bert import WordPieces  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
 from tuneworthy.store.artifacts import artifacts, open_artifact  # noqa: E402
 from tuneworthy.train.classifier import train_classifier  # noqa: E402

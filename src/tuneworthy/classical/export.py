@@ -16,11 +16,13 @@ from tuneworthy.classical.base import ClassicalModel, ProbabilisticModel
 from tuneworthy.classical.encoder import LabelChooser
 from tuneworthy.classical.runtime import Answerer
 from tuneworthy.errors import UserError
+from tuneworthy.retrieval import bert
+from tuneworthy.retrieval.bert import SentenceEncoder
 from tuneworthy.types import JsonObject, Texts
 
 MODULE = "classifier.py"
 # Modules that import nothing of the package but one another.
-PARTS = (encoder, spans, tagger, runtime)
+PARTS = (bert, encoder, spans, tagger, runtime)
 # Files of every export.
 MARK = (MODULE, b"\nMade by tuneworthy ")
 # Read, never imported: it imports the module that is exported next to it.
@@ -125,6 +127,8 @@ def _without_arrays(state: Any, place: str, arrays: JsonObject) -> Any:
     if isinstance(state, np.ndarray):
         arrays[place] = state
         return None
+    if isinstance(state, SentenceEncoder):
+        return _without_arrays(state.state, place, arrays)
     if isinstance(state, dict):
         return {key: _without_arrays(value, f"{place}/{key}", arrays) for key, value in state.items()}
     if isinstance(state, list | tuple):

@@ -22,9 +22,9 @@ import numpy as np
 
 from tuneworthy.arrays import Floats
 from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer, fitted
-from tuneworthy.classical.encoder import softmax
 from tuneworthy.classical.features import TextFeatures
 from tuneworthy.classical.runtime import LabelPredictor, spread
+from tuneworthy.retrieval.bert import softmax
 from tuneworthy.types import JsonObject, Texts
 
 C_GRID = (0.1, 1.0, 10.0)
@@ -106,7 +106,7 @@ class LinearSvmClassifier:
         codes = np.searchsorted(np.array(self.labels, dtype=object), targets[known])
         best: tuple[float, float] | None = None
         for c in self.c_grid:
-            margins = self._out_of_fold(matrix[known], targets[known], folds[known], c)
+            margins = self.out_of_fold(matrix[known], targets[known], folds[known], c)
             accuracy = float(np.mean(margins.argmax(axis=1) == codes))
             losses = [log_loss(softmax(margins * t), codes) for t in TEMPERATURE_GRID]
             rank = (-accuracy, min(losses))
@@ -114,7 +114,8 @@ class LinearSvmClassifier:
                 best, self.c = rank, c
                 self.temperature = TEMPERATURE_GRID[int(np.argmin(losses))]
 
-    def _out_of_fold(self, matrix: Any, targets: np.ndarray, folds: np.ndarray, c: float) -> Floats:
+    def out_of_fold(self, matrix: Any, targets: np.ndarray, folds: np.ndarray, c: float) -> Floats:
+        """Return the margins of all labels, ``(n_rows, n_labels)``, by models that have not seen the row's fold."""
         margins = np.full((len(targets), len(self.labels)), -1.0)
         for fold in range(N_FOLDS):
             train, held_out = folds != fold, folds == fold
@@ -175,15 +176,22 @@ def assign_folds(answers: Texts, groups: Texts, seed: int) -> np.ndarray:
     return np.array([fold_of.get(group, -1) for group in groups])
 
 
+def group_of(row: QuestionAnswer) -> str:
+    return " ".join(row.question.casefold().split())
+
+
+def fit_words(rows: Sequence[QuestionAnswer], seed: int) -> tuple[TextFeatures, Any, LinearSvmClassifier]:
+    """Return features, their matrix, ``(n_rows, n_features)``, and the classifier that was fitted on it."""
+    features = TextFeatures()
+    matrix = features.fit_transform([r.question for r in rows])
+    labels, groups = [r.answer.strip() for r in rows], [group_of(row) for row in rows]
+    return features, matrix, LinearSvmClassifier(seed).fit(matrix, labels, groups)
+
+
 @CLASSICAL_MODELS.register("linear")
 def fit_linear(rows: Sequence[QuestionAnswer], seed: int) -> LabelPredictor:
     """Learn the most probable label."""
-    features = TextFeatures()
-    classifier = LinearSvmClassifier(seed).fit(
-        features.fit_transform([r.question for r in rows]),
-        [r.answer.strip() for r in rows],
-        [" ".join(r.question.casefold().split()) for r in rows],
-    )
+    features, _, classifier = fit_words(rows, seed)
     state = {"features": features.state, "labels": classifier.state()}
     return fitted(
         LabelPredictor, state, "linear", rows, seed, **features.parameters, **classifier.parameters, model="LinearSVC"

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneworthy.classical.encoder import Floats, LabelChooser, softmax
+from tuneworthy.classical.encoder import LabelChooser
 from tuneworthy.classical.spans import CopyRules, Span, Text
 from tuneworthy.classical.tagger import WordTagger
+from tuneworthy.retrieval.bert import Floats, SentenceEncoder, softmax
 
 # The arguments of a class: as JSON has it, with arrays in it.
 State = Mapping[str, Any]
@@ -41,6 +42,7 @@ CASES: dict[str, Callable[[str], str]] = {
     "upper": str.upper,
     "title": str.title,
 }
+LEAST = 1e-12  # of a probability, so that it has a logarithm
 MAX_NUMBER = 2.0**53  # larger numbers (and nan) lose digits on the way through JSON
 
 
@@ -179,8 +181,14 @@ class LinearLabels:
         if self._weights is None:
             return np.ones(1)
         columns, values = row
-        raw = values.astype(np.float64) @ self._weights[columns] + self._intercept
-        return softmax(spread(raw, self._columns, len(self.labels)) * self._temperature)
+        return self._shares(values.astype(np.float64) @ self._weights[columns])
+
+    def of_vectors(self, vectors: NDArray[np.float32]) -> Floats:
+        """Return label probabilities, ``(n_rows, n_labels)``, of dense features, ``(n_rows, n_features)``."""
+        return self._shares(vectors.astype(np.float64) @ self._weights)
+
+    def _shares(self, raw: Floats) -> Floats:
+        return softmax(spread(raw + self._intercept, self._columns, len(self.labels)) * self._temperature)
 
     def best(self, row: Row) -> str:
         return self.labels[int(self.probabilities(row).argmax())]
@@ -325,6 +333,38 @@ class LabelPredictor(LabelChooser):
 
     def _row(self, question: str) -> Floats:
         return self._model.probabilities(self._features.row(question))
+
+
+class MixedPredictor(LabelChooser):
+    """The most probable label by the words and by the meaning of the question.
+
+    Args:
+        linear: Of `LabelPredictor`.
+        head: Of `LinearLabels`, over the encoder's vectors.
+        encoder: Of `SentenceEncoder`, or one.
+        powers: Of both models' probabilities in the product.
+    """
+
+    def __init__(self, linear: State, head: State, encoder: Any, powers: Sequence[float]) -> None:
+        self._words, self._head, self._powers = LabelPredictor(**linear), LinearLabels(**head), np.array(powers)
+        self._encoder = encoder if isinstance(encoder, SentenceEncoder) else SentenceEncoder(**encoder)
+        self.labels = self._words.labels
+
+    def probabilities(self, questions: Sequence[str]) -> Floats:
+        if not questions:
+            return np.zeros((0, len(self.labels)))
+        of_meaning = self._head.of_vectors(self._encoder.encode(questions))
+        return mixed(np.stack([self._words.probabilities(questions), of_meaning]), self._powers)
+
+
+def mixed(shares: Floats, powers: Floats) -> Floats:
+    """Return the normalised product, ``(n_rows, n_labels)``, of powers, ``(n_models,)``, of probabilities.
+
+    Args:
+        shares: ``(n_models, n_rows, n_labels)``.
+        powers: ``(n_models,)``.
+    """
+    return softmax(np.tensordot(powers, np.log(shares + LEAST), 1))
 
 
 class NearestAnswer(Answerer):

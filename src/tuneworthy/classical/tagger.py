@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from tuneworthy.classical.encoder import Floats
 from tuneworthy.classical.spans import Span, Text, shape
+from tuneworthy.retrieval.bert import Floats
 from tuneworthy.types import Texts, TokenLists
 
 WINDOW = 3

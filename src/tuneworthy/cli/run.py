@@ -17,7 +17,7 @@ from tuneworthy.cli.options import json_option, note, print_result, project_opti
 from tuneworthy.cli.progress import AtTarget, RunProgress
 from tuneworthy.cli.tables import show_run
 from tuneworthy.config import Project, load
-from tuneworthy.config.graders import Choice, Judge
+from tuneworthy.config.graders import Choice, Exact, Judge
 from tuneworthy.config.models import ModelSection
 from tuneworthy.config.retrieval import CrossEncoderReranker
 from tuneworthy.errors import OutsideFault, Undecided, UserError
@@ -28,6 +28,7 @@ from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.providers.models import find, pull
 from tuneworthy.providers.prices import price_for
+from tuneworthy.retrieval.encoder import SPEC as ENCODER
 from tuneworthy.retrieval.library import paid_servers
 from tuneworthy.trust import key_grant
 from tuneworthy.types import Texts, Variant
@@ -165,16 +166,18 @@ def fetch_models(project: Project, names: Container[str] | None = None) -> None:
     specs = {name: model.local_file for name, model in project.models.items() if names is None or name in names}
     if isinstance(project.retrieval.reranker, CrossEncoderReranker):
         specs["retrieval.reranker"] = project.retrieval.reranker.model
-    graded_by_label = any(isinstance(grader, Choice) for grader in project.graders)
-    if names is None and graded_by_label and "classical" in project.ladder.rungs:
-        specs["classical/decision"] = SPEC
+    if names is None and "classical" in project.ladder.rungs:
+        if any(isinstance(grader, Choice) for grader in project.graders):
+            specs["classical/decision"] = SPEC
+        if any(isinstance(grader, Choice | Exact) for grader in project.graders):
+            specs["classical/embedding"] = ENCODER
     for name, spec in specs.items():
         if spec is not None and find(spec, project.root) is None:
             note(f"Downloading the model {name} ({spec}).")
             try:
                 pull(spec, project.root)
             except OutsideFault as error:
-                if spec != SPEC:
+                if spec not in {SPEC, ENCODER}:
                     raise
                 note(error.message)  # the ladder goes on without it
 

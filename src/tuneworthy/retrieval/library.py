@@ -24,13 +24,14 @@ from tuneworthy.config.retrieval import (
 from tuneworthy.config.serving import may_serve
 from tuneworthy.errors import UserError
 from tuneworthy.providers.address import check_address
-from tuneworthy.providers.models import pin_of
+from tuneworthy.providers.models import find, pinned
 from tuneworthy.retrieval import chunking, messages
 from tuneworthy.retrieval.account import Account
+from tuneworthy.retrieval.bert import MAX_PIECES
 from tuneworthy.retrieval.chunking import about_tokens, chunk_documents
 from tuneworthy.retrieval.cross_encoder import CrossEncoder, cross_encoder_identity, cross_encoder_missing
 from tuneworthy.retrieval.documents import Corpus, read_documents
-from tuneworthy.retrieval.encoder import MAX_TOKENS, SentenceEncoder, encoder_installed, load_encoder
+from tuneworthy.retrieval.encoder import VectorEncoder, load_encoder
 from tuneworthy.retrieval.index import ChunkEncoder, open_index
 from tuneworthy.retrieval.oracle import Oracle, OraclePassages
 from tuneworthy.retrieval.searcher import RERANKED, Reranker, Searcher
@@ -93,13 +94,11 @@ class DocumentLibrary:
 
     @cached_property
     def encoder_identity(self) -> JsonMapping:
-        """What dense vectors come from; empty without vectors (switched off, or torch is not installed)."""
+        """What dense vectors come from; empty without vectors (switched off, or the model is not here)."""
         config = self.settings.encoder
         if isinstance(config, LocalEncoder):
-            pin = pin_of(config.model)
-            if not encoder_installed():
-                return {}
-            return {"type": "local", "model": config.model, "sha256": pin.sha256 if pin else ""}
+            here = find(config.model, self._root) is not None
+            return {"type": "local", "model": config.model, "sha256": pinned(config.model).sha256} if here else {}
         if isinstance(config, EncoderServer):
             return config.model_dump(include={"type", "base_url", "model", "query_prefix", "document_prefix"})
         return {}
@@ -132,7 +131,7 @@ class DocumentLibrary:
         if reranker.get("type") == "maxsim" and not encoder:
             reranker |= {key: self.encoder_identity[key] for key in ("model", "sha256")}
         if encoder.get("type") == "local" or reranker.get("type") == "maxsim":
-            chunk_tokens = min(chunk_tokens, MAX_TOKENS - 2)
+            chunk_tokens = min(chunk_tokens, MAX_PIECES - 2)
         return Retrieval(
             documents=self.corpus.hash,
             k=k,
@@ -313,7 +312,7 @@ class DocumentLibrary:
         name = content_hash(index)
         if name not in self._searchers:
             encoder = self._encoder if retrieval.encoder else None
-            count = self.local.tokenizer.count if retrieval.encoder.get("type") == "local" else about_tokens
+            count = self.local.pieces.count if retrieval.encoder.get("type") == "local" else about_tokens
             chunks = chunk_documents(self.corpus.documents, retrieval.chunk_tokens, retrieval.overlap_tokens, count)
             self._searchers[name] = Searcher(
                 await open_index(self._folder / name, chunks, encoder, language=retrieval.language),
@@ -332,7 +331,7 @@ class DocumentLibrary:
         return Oracle(self.corpus.by_id)
 
     @cached_property
-    def local(self) -> SentenceEncoder:
+    def local(self) -> VectorEncoder:
         """The sentence encoder that runs here; fetched and loaded when first needed."""
         config = self.settings.encoder
         assert isinstance(config, LocalEncoder)

@@ -14,8 +14,9 @@ import numpy as np
 
 from tuneworthy.arrays import Floats, Floats32
 from tuneworthy.retrieval.account import Account
+from tuneworthy.retrieval.bert import MAX_PIECES
 from tuneworthy.retrieval.chunking import Chunk
-from tuneworthy.retrieval.encoder import SentenceEncoder, TokenVectors
+from tuneworthy.retrieval.encoder import TokenVectors, VectorEncoder
 from tuneworthy.retrieval.index import ChunkEncoder, ChunkIndex, RankedChunks
 from tuneworthy.types import NamedFloats, Passage, Retrieval, Texts
 
@@ -34,7 +35,7 @@ class Reranker(Protocol):
 
 class Rerankers(Protocol):
     @property
-    def local(self) -> SentenceEncoder:
+    def local(self) -> VectorEncoder:
         """Gives token vectors."""
 
     @property
@@ -166,11 +167,11 @@ class Searcher:
     @cached_property
     def _rarity(self) -> Floats:
         """Inverse document frequency of BM25 per piece of the vocabulary, from a sample of the chunks."""
-        tokenizer = self._rerankers.local.tokenizer
+        pieces = self._rerankers.local.pieces
         texts = self.index.sample()
-        counts = np.zeros(tokenizer.size, np.int64)
+        counts = np.zeros(pieces.size, np.int64)
         for text in texts:
-            counts[np.unique(tokenizer.encode(text))] += 1
+            counts[np.unique(pieces.marked(text, MAX_PIECES))] += 1
         return np.log1p((len(texts) - counts + 0.5) / (counts + 0.5))
 
 

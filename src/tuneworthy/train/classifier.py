@@ -19,11 +19,11 @@ from transformers import BertConfig, BertModel, Trainer, TrainingArguments
 
 from tuneworthy.arrays import Floats
 from tuneworthy.classical.decision import SETTINGS, WEIGHTS, read_classifier
-from tuneworthy.classical.encoder import softmax
 from tuneworthy.classical.linear import log_loss
 from tuneworthy.config.project import Project
 from tuneworthy.errors import GateFailed
 from tuneworthy.graders.base import accepted
+from tuneworthy.retrieval.bert import softmax
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.artifacts import Artifact, write_artifact
 from tuneworthy.train.advise import has_bf16

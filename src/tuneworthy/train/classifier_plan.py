@@ -11,13 +11,13 @@ from math import prod
 from pathlib import Path
 
 from tuneworthy.cases.splits import asked_case
-from tuneworthy.classical.encoder import WordPieces
 from tuneworthy.config.project import Project
 from tuneworthy.errors import GateFailed, ModelError, UserError
 from tuneworthy.prompts.templates import plain_pieces
 from tuneworthy.providers import models
 from tuneworthy.providers.model_safety import files_of, read_config, tensors_of
-from tuneworthy.retrieval.encoder import HEAD_WIDTH, SPEC
+from tuneworthy.retrieval.bert import HEAD_WIDTH, WordPieces
+from tuneworthy.retrieval.encoder import SPEC, read_vocabulary
 from tuneworthy.store import Folder
 from tuneworthy.text import count, plural
 from tuneworthy.train import messages
@@ -274,13 +274,12 @@ def open_encoder(spec: str, root: Path, *, fetch: bool) -> TextEncoder:
                 "hf:BAAI/bge-small-en-v1.5."
             ),
         )
-    lines = (folder / "vocab.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
     return TextEncoder(
         spec=spec,
         folder=folder,
         sha256=sha256,
         config=config,
-        vocabulary={piece: number for number, piece in enumerate(lines)},
+        vocabulary={piece: number for number, piece in enumerate(read_vocabulary(folder))},
         n_params=sum(prod(shape) for shape in tensors.values()),
     )
 

@@ -149,7 +149,7 @@ def _learned(codes: Ints, seed: int) -> Ints:
 
 
 def _fit(matrix: Any, codes: Ints, seed: int, temperature: float = _TEMPERATURE) -> Predict:
-    from tuneworthy.classical.encoder import softmax
+    from tuneworthy.retrieval.bert import softmax
 
     margins_of = _margins(matrix, codes, seed)
 

@@ -1,7 +1,9 @@
 """Rung `classical`: what methods without a language model score. A reference: no rung builds on it."""
 
-from tuneworthy.ladder.classical_models import PREFIX, add_classical_models
+from tuneworthy.ladder import messages
+from tuneworthy.ladder.classical_models import EMBEDDING, PREFIX, add_classical_models
 from tuneworthy.ladder.rung import Proposal, Rung, View, rung
+from tuneworthy.retrieval.encoder import SPEC
 from tuneworthy.types import Variant
 
 
@@ -27,4 +29,5 @@ class ClassicalRung(Rung):
             )
             for name, provider in providers.items()
         ]
-        return Proposal(candidates=candidates)
+        missing = view.task.kind == "label" and EMBEDDING not in providers
+        return Proposal(candidates=candidates, notes=[messages.say("no_embedding", spec=SPEC)] if missing else [])
