@@ -16,6 +16,8 @@ from hypothesis import HealthCheck, settings
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 from tuneworthy.cases import contamination
+from tuneworthy.dataset import sources
+from tuneworthy.errors import OutsideFault
 from tuneworthy.ladder import classical_models
 from tuneworthy.trust import VARIABLE
 from tuneworthy.types import Case
@@ -37,9 +39,14 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def no_encoder() -> Iterator[None]:
-    """Run ladders without the sentence encoder, whose file is not on every machine."""
+    """Run ladders and builds without the sentence encoder, whose file is not on every machine."""
+
+    def refuse(_: str) -> None:
+        raise OutsideFault("There is no network in tests.", hint="")
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(classical_models, "has_encoder", lambda: False)
+        patch.setattr(sources, "load_encoder", refuse)
         yield
 
 

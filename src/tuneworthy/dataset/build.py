@@ -64,7 +64,7 @@ def build_version(
         UserError: There is nothing to build from, or no row stays.
     """
     inputs = gather(project, store, say)
-    encoder, spec = encoder_of(project, store, say)
+    encoder, spec = encoder_of(project, store, say, labels=bool(inputs.labels))
     auditor, judge = auditor_of(project, store, tuple(inputs.labels), progress, max_usd)
     seed, policy = project.split.seed, project.data.policy
     labels = tuple(inputs.labels)
@@ -79,7 +79,9 @@ def build_version(
         scores=scores,
         seed=seed,
     )
-    meter = EffectMeter(dev=inputs.dev, labels=inputs.labels, cases=label_counts(inputs.cases), seed=seed)
+    meter = EffectMeter(
+        dev=inputs.dev, labels=inputs.labels, cases=label_counts(inputs.cases), seed=seed, encoder=encoder
+    )
     checks = [*inputs.first_checks, *configured_checks(project.data), *inputs.last_checks]
     depends = replace(inputs.depends, seed=seed, encoder=spec, judge=judge)
     versions = [[check.name, check.version, check.settings] for check in checks]

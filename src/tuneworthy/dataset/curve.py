@@ -31,10 +31,11 @@ from tuneworthy.dataset.effect import (
 )
 from tuneworthy.dataset.freeze import Version
 from tuneworthy.dataset.records import Difference
-from tuneworthy.dataset.sources import cases_hash, measured_cases
+from tuneworthy.dataset.sources import cases_hash, encoder_of, measured_cases
 from tuneworthy.errors import Undecided, UserError
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.stats.paired import compare
+from tuneworthy.store import Folder
 from tuneworthy.types import Bounds, Say, frozen
 
 # Times that the largest size is halved at most, and the smallest size.
@@ -123,6 +124,7 @@ def curve_of(project: Project, version: Version, say: Say = lambda _: None) -> D
         labels={row.label: row.before for row in version.recipe.labels},
         cases={row.label: row.cases for row in version.recipe.labels},
         seed=project.split.seed,
+        encoder=encoder_of(project, Folder(project.root), labels=bool(version.recipe.labels))[0],
     )
     sample = _sample(version, meter)
     n_raw, largest = sample.fewest_trained()

@@ -16,17 +16,21 @@ from typing import Any
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
-from tuneworthy.arrays import Bools, Floats, Ints
+from tuneworthy.arrays import Bools, Floats, Floats32, Ints
 from tuneworthy.cases import guess_kind
 from tuneworthy.cases.normalize import normalise, normalised_bytes
 from tuneworthy.cases.task_kind import answer_text, parse_object
 from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer
+from tuneworthy.classical.embedding import USUAL, fit_head
 from tuneworthy.classical.features import TextFeatures
 from tuneworthy.classical.linear import LinearSvmClassifier
+from tuneworthy.classical.runtime import LinearLabels, mixed
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.records import Difference, Effect
 from tuneworthy.dataset.rows import StoredRows
 from tuneworthy.graders.squad import token_f1
+from tuneworthy.retrieval.bert import about_pieces
+from tuneworthy.retrieval.encoder import AFFORDABLE, Encoder
 from tuneworthy.stats.paired import compare
 from tuneworthy.types import UNLABELLED, Case, Cases, Example, Examples, NamedInts, Texts, TextTuple, frozen
 
@@ -61,12 +65,14 @@ class EffectMeter:
         cases: Cases of each label. A flood of one label is not what the model is measured on, so each question weighs
             as much as its label does among the cases.
         seed: Of the draws.
+        encoder: Sentence encoder of the baseline for labels; None for one of words only.
     """
 
     dev: Cases = ()
     labels: NamedInts = field(default_factory=dict)
     cases: NamedInts = field(default_factory=dict)
     seed: int = 0
+    encoder: Encoder | None = None
 
     def measure(
         self,
@@ -143,7 +149,9 @@ class EffectMeter:
         is_label = np.array([several[0] != _OTHER for several in accepted], bool)
         stays, n = stays[usable], len(usable)
         asked = np.flatnonzero(stays & is_label[:n])[:ask]
-        return AskedSample(questions, accepted, stays, folds, asked, n + np.flatnonzero(is_label[n:]), kind)
+        return AskedSample(
+            questions, accepted, stays, folds, asked, n + np.flatnonzero(is_label[n:]), kind, self.encoder
+        )
 
     def _kind(self, expected: Texts, answers: Texts) -> str:
         kind = "label" if self.labels else guess_kind(expected or answers).name
@@ -223,6 +231,7 @@ class AskedSample:
         asked: Numbers of the rows that are asked.
         dev: Numbers of the dev cases.
         kind: Of the task.
+        encoder: Of the baseline for labels, if it has one.
     """
 
     questions: Texts
@@ -232,10 +241,12 @@ class AskedSample:
     asked: Ints
     dev: Ints
     kind: str
+    encoder: Encoder | None = None
 
     @property
     def baseline(self) -> str:
-        return {"label": "linear", "json": "field_tagger"}.get(self.kind, "nearest")
+        of_labels = "linear" if self.vectors is None else "embedding"
+        return {"label": of_labels, "json": "field_tagger"}.get(self.kind, "nearest")
 
     def fewest_trained(self) -> tuple[int, int]:
         """Return the fewest rows to train on, whichever fold is held out: of all rows and of those that stay."""
@@ -246,6 +257,12 @@ class AskedSample:
     @cached_property
     def matrix(self) -> Any:
         return TextFeatures().fit_transform(self.questions)
+
+    @cached_property
+    def vectors(self) -> Floats32 | None:
+        """Of the questions, ``(n_questions, dim)``; None where nothing encodes them, or it takes too long."""
+        affordable = self.kind == "label" and sum(map(about_pieces, self.questions)) <= AFFORDABLE
+        return self.encoder.encode(self.questions) if self.encoder and affordable else None
 
     def scores(self, arms: Arms) -> Floats:
         """Return the scores of the rows that are asked, then of the dev cases, ``(SEEDS, n_questions, n_arms)``.
@@ -273,7 +290,14 @@ class AskedSample:
         known = [self.accepted[i][0] for i in train]
         if self.kind == "label":
             model = LinearSvmClassifier(seed, c_grid=(1.0,)).fit(self.matrix[train], known, [])
-            return model.predict(self.matrix[asked]) if asked else []
+            if not asked:
+                return []
+            shares = model.probabilities(self.matrix[asked])
+            if self.vectors is not None:
+                codes = np.searchsorted(np.array(model.labels, dtype=object), np.array(known, dtype=object))
+                head = LinearLabels(**fit_head(self.vectors[train], codes, model.labels))
+                shares = mixed(np.stack([shares, head.of_vectors(self.vectors[asked])]), np.array(USUAL))
+            return [model.labels[i] for i in shares.argmax(axis=1)]
         rows = [QuestionAnswer(self.questions[i], answer) for i, answer in zip(train, known, strict=True)]
         return CLASSICAL_MODELS.get(self.baseline)(rows, seed).predict([self.questions[i] for i in asked])
 

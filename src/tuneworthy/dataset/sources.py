@@ -16,11 +16,11 @@ from tuneworthy.dataset.importing.folder import Import, latest_import
 from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.dataset.records import Depends, HashedCount
 from tuneworthy.dataset.rows import StoredRows
-from tuneworthy.errors import UserError
+from tuneworthy.errors import OutsideFault, UserError
 from tuneworthy.graders.refusals import find_refusals
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.people.review_log import content_of, rows_found_bad
-from tuneworthy.retrieval.encoder import CachedEncoder, Encoder, load_encoder
+from tuneworthy.retrieval.encoder import SPEC, CachedEncoder, Encoder, load_encoder
 from tuneworthy.store import Folder
 from tuneworthy.types import Case, Cases, Examples, NamedInts, Say, Texts, content_hash, frozen
 
@@ -180,14 +180,31 @@ def _labels(cases: Cases, rows: StoredRows) -> NamedInts:
     return {label: answers[label] for label in sorted({*usual} - refusals | {*labels_of(cases)})}
 
 
-def encoder_of(project: Project, store: Folder, say: Say = lambda _: None) -> tuple[Encoder | None, str | None]:
+def encoder_of(
+    project: Project, store: Folder, say: Say = lambda _: None, *, labels: bool = False
+) -> tuple[Encoder | None, str | None]:
     """Return the sentence encoder that `[data] encoder` asks for, and its name; None if nothing encodes.
 
+    Args:
+        project: Names it.
+        store: Its folder; a file there has the vectors.
+        say: Gets the name, or why nothing encodes.
+        labels: Whether rows have labels, which `auto` encodes for.
+
     Raises:
-        ModelError: It is asked for by name and cannot be used.
+        ModelError: Its file is not the one that is pinned.
+        OutsideFault: It is asked for by name and cannot be fetched.
     """
     spec = project.data.encoder
-    if spec == "off":
+    if spec == "off" or (spec == "auto" and not labels):
         return None, None
+    try:
+        encoder = load_encoder(SPEC if spec == "auto" else spec)
+    except OutsideFault as error:
+        if spec != "auto":
+            raise
+        say(f"No sentence encoder: {error.message}")
+        return None, None
+    spec = SPEC if spec == "auto" else spec
     say(f"Sentence encoder: {spec}")
-    return CachedEncoder(load_encoder(spec), store.path / "vectors" / f"{content_hash(spec)}.bin"), spec
+    return CachedEncoder(encoder, store.path / "vectors" / f"{content_hash(spec)}.bin"), spec

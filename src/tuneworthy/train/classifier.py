@@ -5,7 +5,7 @@ its logits. `classical.decision` reads the stored classifier, which answers as t
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
@@ -19,6 +19,7 @@ from transformers import BertConfig, BertModel, Trainer, TrainingArguments
 
 from tuneworthy.arrays import Floats
 from tuneworthy.classical.decision import SETTINGS, WEIGHTS, read_classifier
+from tuneworthy.classical.embedding import fit_head
 from tuneworthy.classical.linear import log_loss
 from tuneworthy.config.project import Project
 from tuneworthy.errors import GateFailed
@@ -26,6 +27,7 @@ from tuneworthy.graders.base import accepted
 from tuneworthy.retrieval.bert import softmax
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.artifacts import Artifact, write_artifact
+from tuneworthy.train import messages
 from tuneworthy.train.advise import has_bf16
 from tuneworthy.train.base_model import LOADING_FAULTS, library_versions, load_weights, made_before
 from tuneworthy.train.checkpoints import PlainTrainer
@@ -70,23 +72,42 @@ class EncoderWithHead(torch.nn.Module):
         torch.manual_seed(plan.settings.seed)
         self.dropout = torch.nn.Dropout(dropout)
         self.classifier = torch.nn.Linear(config.hidden_size, len(plan.labels))
-        torch.nn.init.normal_(self.classifier.weight, std=config.initializer_range)
-        torch.nn.init.zeros_(self.classifier.bias)
+
+    def set_head(self, plan: ClassifierPlan) -> None:
+        """Begin with the head that a logistic regression gives the frozen encoder.
+
+        Source: Kumar et al. 2022, arXiv 2202.10054: a random head distorts the features before it has learned.
+        """
+        means = self.batched([ids for ids, _ in plan.rows], self.means).astype(np.float32)
+        scale = float(np.linalg.norm(means, axis=1).mean())
+        head = fit_head(means / scale, np.array([label for _, label in plan.rows]), plan.labels)
+        with torch.no_grad():
+            self.classifier.weight.copy_(torch.from_numpy(head["weights"].T / scale))
+            self.classifier.bias.copy_(torch.from_numpy(head["intercept"]))
+
+    def means(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Return the means of the last states, ``(n_rows, width)``."""
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        weights = attention_mask.unsqueeze(-1).to(states.dtype)
+        means: torch.Tensor = (states * weights).sum(1) / weights.sum(1)
+        return means
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: Any = None) -> Any:
         """Return the logits, ``(n_rows, n_labels)``, of pieces and mask, ``(n_rows, length)``; or the loss."""
-        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        weights = attention_mask.unsqueeze(-1).to(states.dtype)
-        logits = self.classifier(self.dropout((states * weights).sum(1) / weights.sum(1)))
+        logits = self.classifier(self.dropout(self.means(input_ids, attention_mask)))
         return logits if labels is None else {"loss": torch.nn.functional.cross_entropy(logits.float(), labels)}
 
     def logits(self, rows: TokenLists) -> Floats:
         """Return the logits of texts as pieces, ``(n_rows, n_labels)``, without dropout."""
+        return self.batched(rows, self)
+
+    def batched(self, rows: TokenLists, part_of: Callable[..., torch.Tensor]) -> Floats:
+        """Return a part of this model for texts as pieces, ``(n_rows, n)``, without dropout."""
         self.eval()
         with torch.inference_mode():
             device = self.classifier.weight.device
             batches = [padded(rows[at : at + 32]) for at in range(0, len(rows), 32)]
-            parts = [self(**{name: part.to(device) for name, part in batch.items()}) for batch in batches]
+            parts = [part_of(**{name: part.to(device) for name, part in batch.items()}) for batch in batches]
         self.train()
         return torch.cat(parts).double().cpu().numpy()
 
@@ -137,19 +158,27 @@ def train_classifier(
         return made, True
     run = store.path / "training" / plan.id
     run.mkdir(parents=True, exist_ok=True)
-    model, progress = _fit(plan, run, say)
+    model, progress = _fit(plan, run, unsafe, say)
     artifact = _write(store, plan, model, progress, say)
     shutil.rmtree(run, ignore_errors=True)
     return artifact, False
 
 
-def _fit(plan: ClassifierPlan, run: Path, say: Say) -> tuple[EncoderWithHead, TrainingProgress]:
+def _fit(plan: ClassifierPlan, run: Path, unsafe: bool, say: Say) -> tuple[EncoderWithHead, TrainingProgress]:
+    """Tune the encoder, beginning with the head of the frozen one.
+
+    Raises:
+        GateFailed: The tuned encoder scores no better on the held-out rows than the frozen one, and not `unsafe`.
+    """
     settings, metric = plan.settings, plan.material.metric
     rows = sorted(plan.rows, key=lambda row: len(row[0]))
     step, n = settings.batch_size, len(rows)
     per_epoch = -(-n // step)
     total = max(1, round(settings.epochs * per_epoch))
     pieces = plan.pieces(metric.cases) if metric else []
+    begun = EncoderWithHead(plan)
+    begun.set_head(plan)
+    frozen = _held_out(plan, begun.logits(pieces), say)[0] if metric else None
 
     def evaluate(model: EncoderWithHead) -> float:
         score, loss, _ = _held_out(plan, model.logits(pieces), say)
@@ -168,7 +197,7 @@ def _fit(plan: ClassifierPlan, run: Path, say: Say) -> tuple[EncoderWithHead, Tr
     alike = SORTED * step
     trainer = EncoderTrainer(
         kinds=[min(alike, n - at) for at in range(0, n, alike)],  # rows of like length: little of a batch is padding
-        model=EncoderWithHead(plan),
+        model=begun,
         args=training_arguments(TrainingArguments, arguments, run, total, weight_decay=WEIGHT_DECAY),
         train_dataset=rows,
         data_collator=_batch,
@@ -177,6 +206,12 @@ def _fit(plan: ClassifierPlan, run: Path, say: Say) -> tuple[EncoderWithHead, Tr
     kept = load_file(watcher.finish(trainer, total) / WEIGHTS)
     model = EncoderWithHead(plan)  # the one that was trained computes in 16 bits
     model.load_state_dict(kept)
+    if frozen is not None:
+        tuned = _held_out(plan, model.logits(pieces), say)[0]
+        fault = f"The tuned encoder scores {tuned:.1%} on the held-out rows, and the frozen encoder {frozen:.1%}."
+        if tuned <= frozen and not unsafe:
+            raise GateFailed(fault, hint=messages.USE_EMBEDDING)
+        say(fault)
     return model, watcher.progress
 
 

@@ -7,6 +7,7 @@ SET_BASE = "Set [train] base to a model whose weights are on this machine."
 LOWER_RATE = "Lower [train] learning_rate."
 OTHER_BASE = "Download the model again, or set [train] base to a different one."
 USE_LORA = 'Set [train] method to "lora", "qlora" or "full".'
+USE_EMBEDDING = "Use the classical baseline `embedding`, or pass --unsafe to keep the tuned encoder anyway."
 IMPORT_ROWS = "Run `tuneworthy data import FILE` and `tuneworthy data build`, or set [examples]."
 ANSWERS_ONLY = "The pilot and the check of the learning rate train on answers, not on pairs."
 CHECK_TEMPLATE = "Check the rows and the chat template of [train] base."

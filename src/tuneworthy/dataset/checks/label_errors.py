@@ -24,7 +24,8 @@ from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, are_many, as_rows, data_check
-from tuneworthy.retrieval.encoder import Encoder
+from tuneworthy.retrieval.bert import about_pieces
+from tuneworthy.retrieval.encoder import AFFORDABLE, Encoder
 from tuneworthy.types import Examples, Texts
 
 # Folds: many where rows are few, as each label then has few rows to learn from; below so many rows.
@@ -92,7 +93,7 @@ def out_of_fold(texts: Texts, labels: Texts, encoder: Encoder | None = None, see
     Args:
         texts: ``(n_rows,)``.
         labels: ``(n_rows,)``, at least two different ones.
-        encoder: Its vectors instead of the vote.
+        encoder: Its vectors instead of the vote, where they are affordable.
         seed: Of the folds.
 
     Returns:
@@ -109,7 +110,7 @@ def out_of_fold(texts: Texts, labels: Texts, encoder: Encoder | None = None, see
     matrix = features.fit_transform([texts[row] for row in learned])
     views: list[tuple[Any, Callable[[Texts], Any], Callable[..., Predict]]]
     views = [(matrix, features.transform, _fit)]
-    if encoder is not None:
+    if encoder is not None and len(texts) <= MOST_LEARNED and sum(map(about_pieces, texts)) <= AFFORDABLE:
         vectors = encoder.encode([texts[row] for row in learned])
         views.append((vectors, encoder.encode, partial(_fit, temperature=_OF_VECTORS)))
     elif len(texts) <= MOST_LEARNED:

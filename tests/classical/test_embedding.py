@@ -1,0 +1,91 @@
+"""`embedding` is chosen out of fold: it follows the words where meaning says nothing, and the other way round."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from classical_data import example
+
+from tuneworthy.classical import embedding, fit
+from tuneworthy.classical.embedding import USUAL, choose_powers, vectors_of
+from tuneworthy.classical.runtime import mixed
+from tuneworthy.retrieval.encoder import VectorEncoder
+from tuneworthy.types import Example
+
+DIM = 8
+
+
+class Planted(VectorEncoder):
+    """Gives texts vectors that say their kind, or noise."""
+
+    def __init__(self, kinds: dict[str, int]) -> None:
+        self.kinds, self.n_encoded = kinds, 0
+        self.bert = type("Sizes", (), {"width": DIM})()
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        self.n_encoded += len(texts)
+        rng = np.random.default_rng([len(text) + sum(map(ord, text)) for text in texts] or [0])
+        vectors = rng.normal(size=(len(texts), DIM)) + [
+            9 * np.eye(DIM)[self.kinds.get(text, DIM - 1)] for text in texts
+        ]
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def planted(by_words: bool) -> list[Example]:
+    """Rows whose label is a word of the question, or only the kind that the encoder knows."""
+    words = ["alpha", "beta", "gamma"]
+    return [
+        example(f"q{i:03d}{words[i % 3] if by_words else ''} {words[i % 3] if by_words else 'x'}", f"label {i % 3}")
+        for i in range(90)
+    ]
+
+
+def use(monkeypatch: pytest.MonkeyPatch, kinds: dict[str, int]) -> Planted:
+    encoder = Planted(kinds)
+    monkeypatch.setattr(embedding, "load_encoder", lambda: encoder)
+    monkeypatch.setattr(embedding, "_VECTORS", {})
+    return encoder
+
+
+NEW_WORDS = [f"new {word}" for word in ("alpha", "beta", "gamma") * 8]
+
+
+@pytest.mark.parametrize("chosen", [True, False], ids=["out of fold", "not chosen"])
+def test_words_decide_where_meaning_says_nothing(chosen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, right = planted(by_words=True), [f"label {i % 3}" for i in range(24)]
+    use(monkeypatch, {})
+    if not chosen:
+        monkeypatch.setattr(embedding, "choose_powers", lambda shares, codes: np.array([0.0, 1.0]))
+    assert fit("linear", rows, 7).predict(NEW_WORDS) == right
+    assert (fit("embedding", rows, 7).predict(NEW_WORDS) == right) == chosen
+
+
+@pytest.mark.parametrize("chosen", [True, False], ids=["out of fold", "not chosen"])
+def test_meaning_decides_where_words_say_nothing(chosen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, kinds = planted(by_words=False), np.random.default_rng(3).integers(0, 3, 90)
+    rows = [example(row.question, f"label {kind}") for row, kind in zip(rows, kinds, strict=True)]
+    new = {f"new {i}": i % 3 for i in range(30)}
+    use(monkeypatch, {row.question: kind for row, kind in zip(rows, kinds.tolist(), strict=True)} | new)
+    if not chosen:
+        monkeypatch.setattr(embedding, "choose_powers", lambda shares, codes: np.array([1.0, 0.0]))
+    right = np.array([f"label {kind}" for kind in new.values()])
+    assert (np.mean(np.array(fit("embedding", rows, 7).predict(list(new))) == right) > 0.9) == chosen
+
+
+def test_few_rows_leave_the_powers_near_the_usual_ones() -> None:
+    codes = np.array([0, 1] * 5)
+    says = np.where(np.eye(2)[codes] > 0, 0.9, 0.1)
+    shares = np.stack([np.full((10, 2), 0.5), says])
+    few, many = choose_powers(shares, codes), choose_powers(np.repeat(shares, 100, axis=1), np.repeat(codes, 100))
+    assert abs(few - USUAL).max() < 1 < many[1] - USUAL[1]
+    assert mixed(shares, np.array([0.0, 1.0])) == pytest.approx(says)
+
+
+def test_a_text_is_encoded_once_in_a_process_and_costly_rows_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = use(monkeypatch, {})
+    assert vectors_of(["a", "b", "a"]).shape == (3, DIM) and encoder.n_encoded == 2
+    vectors_of(["b", "c"])
+    assert encoder.n_encoded == 3
+    monkeypatch.setattr(embedding, "AFFORDABLE", 20 * 4)
+    model = fit("embedding", planted(by_words=True), 7)
+    assert model.identity["parameters"]["head"]["encoded"] == encoder.n_encoded - 3 < 30
