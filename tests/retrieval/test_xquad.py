@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 from pathlib import Path
 
@@ -12,6 +11,8 @@ from tests.real_data import REAL_DATA, needs_real_data
 
 from tuneworthy.config import load
 from tuneworthy.ladder.rungs.retrieval import forms_of, measure
+from tuneworthy.providers.models import pull
+from tuneworthy.retrieval.encoder import SPEC
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.types import Case
 
@@ -36,9 +37,8 @@ baseline = "small"
 @pytest.mark.slow
 @needs_real_data
 def test_fused_and_reranked_it_finds_the_paragraph_among_five(tmp_path: Path) -> None:
-    for package in ("lancedb", "torch"):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed")
+    pytest.importorskip("lancedb")
+    pull(SPEC, Path())
     cases, rows = [], []
     for article, group in enumerate(json.loads(SOURCE.read_text())["data"]):
         for place, paragraph in enumerate(group["paragraphs"]):

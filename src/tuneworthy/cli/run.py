@@ -19,7 +19,7 @@ from tuneworthy.cli.tables import show_run
 from tuneworthy.config import Project, load
 from tuneworthy.config.graders import Choice, Exact, Judge
 from tuneworthy.config.models import ModelSection
-from tuneworthy.config.retrieval import CrossEncoderReranker
+from tuneworthy.config.retrieval import CrossEncoderReranker, LocalEncoder
 from tuneworthy.errors import OutsideFault, Undecided, UserError
 from tuneworthy.ladder.cascade import large_of
 from tuneworthy.ladder.record import RunRecord, read_record
@@ -166,10 +166,12 @@ def fetch_models(project: Project, names: Container[str] | None = None) -> None:
     specs = {name: model.local_file for name, model in project.models.items() if names is None or name in names}
     if isinstance(project.retrieval.reranker, CrossEncoderReranker):
         specs["retrieval.reranker"] = project.retrieval.reranker.model
+    if names is None and project.documents and isinstance(project.retrieval.encoder, LocalEncoder):
+        specs["retrieval.encoder"] = project.retrieval.encoder.model
     if names is None and "classical" in project.ladder.rungs:
         if any(isinstance(grader, Choice) for grader in project.graders):
             specs["classical/decision"] = SPEC
-        if any(isinstance(grader, Choice | Exact) for grader in project.graders):
+        if project.examples and any(isinstance(grader, Choice | Exact) for grader in project.graders):
             specs["classical/embedding"] = ENCODER
     for name, spec in specs.items():
         if spec is not None and find(spec, project.root) is None:
