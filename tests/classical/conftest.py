@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from tuneworthy.classical import embedding
+from tuneworthy.classical import embedding, objects
 from tuneworthy.retrieval.encoder import VectorEncoder
 
 WIDTH = 32
@@ -37,5 +37,6 @@ def small_encoder() -> Iterator[VectorEncoder]:
     encoder = tiny_encoder()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(embedding, "load_encoder", lambda: encoder)
+        patch.setattr(objects, "load_encoder", lambda: encoder)
         patch.setattr(embedding, "_VECTORS", {})
         yield encoder

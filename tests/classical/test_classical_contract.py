@@ -70,7 +70,7 @@ def check_answers(classical: ClassicalModel, kind: str, examples: list[Example],
 
 def test_every_kind_has_candidates_and_every_classical_baseline_a_kind():
     assert candidates("label") == ["majority", "nearest", "linear", "embedding"]
-    assert candidates("json") == ["constant", "nearest_object", "field_tagger"]
+    assert candidates("json") == ["constant", "nearest_object", "field_tagger", "embedding_tagger"]
     assert candidates("short_answer") == ["majority", "nearest", "copy_rules", "answer_tagger"]
     assert candidates("free_text") == ["nearest"]
     assert {name for name, _ in PAIRS} == set(CLASSICAL_MODELS)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from classical_data import example
 
-from tuneworthy.classical import embedding, fit
+from tuneworthy.classical import embedding, fit, objects
 from tuneworthy.classical.embedding import USUAL, choose_powers, vectors_of
 from tuneworthy.classical.runtime import mixed
 from tuneworthy.retrieval.encoder import VectorEncoder
@@ -89,3 +91,24 @@ def test_a_text_is_encoded_once_in_a_process_and_costly_rows_are_drawn(monkeypat
     monkeypatch.setattr(embedding, "AFFORDABLE", 20 * 4)
     model = fit("embedding", planted(by_words=True), 7)
     assert model.identity["parameters"]["head"]["encoded"] == encoder.n_encoded - 3 < 30
+
+
+@pytest.mark.parametrize("kind", ["field_tagger", "embedding_tagger"])
+def test_a_tagger_with_embeddings_finds_words_by_their_meaning(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def encode_words(words: list[str]) -> np.ndarray:
+        return np.array([[9.0, 0.0] if word[0] in "aeiou" else [0.0, 9.0] for word in words], np.float32)
+
+    encoder = use(monkeypatch, {})
+    monkeypatch.setattr(encoder, "encode_words", encode_words, raising=False)
+    monkeypatch.setattr(objects, "load_encoder", lambda: encoder)
+    draw = np.random.default_rng(5)
+    letters = [[first, *(chr(98 + draw.integers(0, 20)) for _ in range(5))] for first in "aeioubdfgh" * 12]
+    names, others = (["".join(word) for word in letters if (word[0] in "aeiou") == vowel] for vowel in (True, False))
+    pairs = [
+        example(f"{one} {two}" if i % 2 else f"{two} {one}", {"who": one})
+        for i, (one, two) in enumerate(zip(names, others, strict=True))
+    ]
+    model = fit(kind, pairs[:30], 7)
+    right = [json.loads(answer)["who"] == row.answer.split('"')[3] for row, answer in
+             zip(pairs[30:], model.predict([row.question for row in pairs[30:]]), strict=True)]  # fmt: skip
+    assert (np.mean(right) > 0.95) == (kind == "embedding_tagger")

@@ -80,6 +80,7 @@ BUILTINS: Final[Mapping[str, tuple[str, tuple[TaskKind, ...]]]] = {
     "constant": ("objects", ("json",)),
     "nearest_object": ("objects", ("json",)),
     "field_tagger": ("objects", ("json",)),
+    "embedding_tagger": ("objects", ("json",)),
     "copy_rules": ("answers", ("short_answer",)),
     "answer_tagger": ("answers", ("short_answer",)),
 }
@@ -93,6 +94,7 @@ METHODS: Final[NamedTexts] = {
     "linear": "A linear classifier",
     "embedding": "A classifier of sentence embeddings",
     "field_tagger": "A sequence tagger",
+    "embedding_tagger": "A sequence tagger with word embeddings",
     "answer_tagger": "A sequence tagger",
     "copy_rules": "A set of copy rules",
     "decision": "A zero-shot decision model",

@@ -6,11 +6,13 @@ Every answer is the text of a JSON object with fields that occur in training, an
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from random import Random
 from typing import Any
 
 import numpy as np
 
+from tuneworthy.arrays import Floats32
 from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer, fitted
 from tuneworthy.classical.features import TextFeatures
 from tuneworthy.classical.fields import Path, align, flatten, learn_fields, read_rows
@@ -27,6 +29,9 @@ from tuneworthy.classical.runtime import (
 )
 from tuneworthy.classical.spans import Span, Text
 from tuneworthy.classical.tagger import OUTSIDE, text_features
+from tuneworthy.providers.models import pinned
+from tuneworthy.retrieval.bert import SentenceEncoder
+from tuneworthy.retrieval.encoder import SPEC, load_encoder
 from tuneworthy.types import JsonObject, Texts, grouped
 
 MAX_LITERALS = 200  # values that a field classifier tells apart
@@ -59,8 +64,19 @@ def nearest_state(questions: Texts, answers: Texts) -> tuple[JsonObject, JsonObj
     return {"features": features.state, **entries, "answers": answers}, features.parameters
 
 
+@CLASSICAL_MODELS.register("embedding_tagger")
+def fit_embedded(rows: Sequence[QuestionAnswer], seed: int) -> FieldPredictor:
+    """Learn as `fit_fields` does, with a sentence encoder's vectors of the words in addition."""
+    return _fit_fields(rows, seed, load_encoder())
+
+
 @CLASSICAL_MODELS.register("field_tagger")
 def fit_fields(rows: Sequence[QuestionAnswer], seed: int) -> FieldPredictor:
+    """Learn from the words only."""
+    return _fit_fields(rows, seed, None)
+
+
+def _fit_fields(rows: Sequence[QuestionAnswer], seed: int, encoder: SentenceEncoder | None) -> FieldPredictor:
     """Learn to tag the words that fields copy, and classifiers of the values that are not copied.
 
     A field is *copied* if at least half of its values are words of the question (see `fields`). Rows whose
@@ -75,7 +91,7 @@ def fit_fields(rows: Sequence[QuestionAnswer], seed: int) -> FieldPredictor:
     targets = {f.path: literal_targets(f, leaves, aligned.get(f.path)) for f in fields}
     state = {
         "fields": [asdict(field) for field in fields],
-        "tagger": fit_tagger([texts[i] for i in kept], spans, len(aligned)),
+        "tagger": fit_tagger([texts[i] for i in kept], spans, len(aligned), encoder),
         "classifiers": _fit_classifiers([text.raw for text in texts], targets, features, seed),
         "features": features.state,
     }
@@ -86,7 +102,8 @@ def fit_fields(rows: Sequence[QuestionAnswer], seed: int) -> FieldPredictor:
         "C": DEFAULT_C,
         **features.parameters,
     }
-    return fitted(FieldPredictor, state, "field_tagger", rows, seed, **parameters)
+    parameters |= {"encoder": pinned(SPEC).sha256} if encoder else {}
+    return fitted(FieldPredictor, state, "embedding_tagger" if encoder else "field_tagger", rows, seed, **parameters)
 
 
 def _fit_classifiers(
@@ -104,15 +121,21 @@ def _fit_classifiers(
     return states
 
 
-def fit_tagger(texts: Sequence[Text], spans: Sequence[Sequence[Sequence[Span]]], n_fields: int) -> JsonObject:
+def fit_tagger(
+    texts: Sequence[Text],
+    spans: Sequence[Sequence[Sequence[Span]]],
+    n_fields: int,
+    encoder: SentenceEncoder | None = None,
+) -> JsonObject:
     """Return the arguments of `WordTagger`.
 
     Args:
         texts: The questions.
         spans: For each question, for each field, its spans.
         n_fields: Number of fields.
+        encoder: Gives vectors of the words in addition.
     """
-    from scipy.sparse import csr_matrix
+    from scipy.sparse import csr_matrix, hstack
     from sklearn.linear_model import LogisticRegression
 
     shared = [_fields_by_span(found) for found in spans]
@@ -127,6 +150,9 @@ def fit_tagger(texts: Sequence[Text], spans: Sequence[Sequence[Sequence[Span]]],
         indices += [columns.setdefault(name, len(columns)) for name in dict.fromkeys(row)]
         starts.append(len(indices))
     matrix = csr_matrix((np.ones(len(indices)), indices, starts), shape=(len(targets), len(columns)))
+    if encoder is not None:
+        vectors = np.concatenate([_vectors_of(encoder, tuple(text.tokens)) for text in texts])
+        matrix = hstack([matrix, csr_matrix(vectors)], format="csr")
     model = LogisticRegression(C=DEFAULT_C, tol=1e-3, max_iter=150).fit(matrix, np.array(targets))
     weights, intercept = model.coef_, model.intercept_
     if len(weights) == 1:
@@ -136,9 +162,16 @@ def fit_tagger(texts: Sequence[Text], spans: Sequence[Sequence[Sequence[Span]]],
         "kinds": kinds,
         "names": list(columns),
         "tags": model.classes_.tolist(),
-        "weights": weights.T.astype(np.float32),
+        "weights": weights.T[: len(columns)].astype(np.float32),
         "intercept": intercept,
+        "encoder": encoder,
+        "dense": weights.T[len(columns) :].astype(np.float32),
     }
+
+
+@lru_cache(maxsize=4096)
+def _vectors_of(encoder: SentenceEncoder, words: tuple[str, ...]) -> Floats32:
+    return encoder.encode_words(words)
 
 
 def _tags(n: int, fields_by_span: Mapping[Span, tuple[int, ...]], kinds: Sequence[tuple[int, ...]]) -> list[int]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.classical.spans import Span, Text, shape
-from tuneworthy.retrieval.bert import Floats
+from tuneworthy.retrieval.bert import Floats, SentenceEncoder
 from tuneworthy.types import Texts, TokenLists
 
 WINDOW = 3
@@ -107,6 +107,8 @@ class WordTagger:
         tags: Tags that occurred: 0 outside, 2k+1 the first and 2k+2 a later word of a span of kind k.
         weights: ``(n_features, n_tags)``; None if nothing was learnt.
         intercept: ``(n_tags,)``.
+        encoder: Of `SentenceEncoder`, or one; None for words only.
+        dense: Weights of the encoder's vectors, ``(width, n_tags)``.
     """
 
     def __init__(
@@ -118,7 +120,11 @@ class WordTagger:
         tags: Sequence[int],
         weights: Any = None,
         intercept: Any = None,
+        encoder: Any = None,
+        dense: Any = None,
     ) -> None:
+        self._encoder = SentenceEncoder(**encoder) if isinstance(encoder, dict) else encoder
+        self._dense = dense
         self._n_fields, self._kinds, self._tags = n_fields, kinds, tags
         self._columns = {name: column for column, name in enumerate(names)}
         self._weights, self._intercept = weights, intercept
@@ -130,6 +136,8 @@ class WordTagger:
         rows = [[self._columns[name] for name in dict.fromkeys(row) if name in self._columns]
                 for row in text_features(text)]  # fmt: skip
         raw = np.stack([self._weights[row].sum(axis=0, dtype=np.float64) for row in rows]) + self._intercept
+        if self._encoder is not None:
+            raw += self._encoder.encode_words(text.tokens) @ self._dense
         raw -= raw.max(axis=1, keepdims=True)
         scores = np.full((len(rows), len(self._transitions)), IMPOSSIBLE)
         scores[:, self._tags] = raw - np.log(np.exp(raw).sum(axis=1, keepdims=True))

@@ -17,7 +17,7 @@ from tuneworthy.cli.options import json_option, note, print_result, project_opti
 from tuneworthy.cli.progress import AtTarget, RunProgress
 from tuneworthy.cli.tables import show_run
 from tuneworthy.config import Project, load
-from tuneworthy.config.graders import Choice, Exact, Judge
+from tuneworthy.config.graders import Choice, Exact, JsonGrader, Judge
 from tuneworthy.config.models import ModelSection
 from tuneworthy.config.retrieval import CrossEncoderReranker, LocalEncoder
 from tuneworthy.errors import OutsideFault, Undecided, UserError
@@ -171,7 +171,7 @@ def fetch_models(project: Project, names: Container[str] | None = None) -> None:
     if names is None and "classical" in project.ladder.rungs:
         if any(isinstance(grader, Choice) for grader in project.graders):
             specs["classical/decision"] = SPEC
-        if project.examples and any(isinstance(grader, Choice | Exact) for grader in project.graders):
+        if project.examples and any(isinstance(grader, Choice | Exact | JsonGrader) for grader in project.graders):
             specs["classical/embedding"] = ENCODER
     for name, spec in specs.items():
         if spec is not None and find(spec, project.root) is None:

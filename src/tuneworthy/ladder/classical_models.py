@@ -37,7 +37,7 @@ IN_PROCESS = (PREFIX, CLASSIFIER)
 # Number of fine-tuned classifiers that are tried, newest first.
 MOST = 4
 # The one that needs a sentence encoder, and the one that needs no examples.
-EMBEDDING = "embedding"
+EMBEDDING = {"embedding", "embedding_tagger"}
 DECISION = "decision"
 # Of a probability, so that it has a logarithm.
 LEAST = 1e-12
@@ -106,12 +106,11 @@ def _folds(examples: Examples, seed: int) -> NamedInts:
 
 def add_classical_models(models: Models, task: TaskInfo, pool: ShotPool, seed: int) -> dict[str, ClassicalProvider]:
     """Add all classical baselines for this kind of task; return them by name, the strongest first."""
-    names = [*reversed(candidates(task.kind))] if len(pool) else []
-    if EMBEDDING in names and not has_encoder():
-        names.remove(EMBEDDING)
+    names = [name for name in reversed(candidates(task.kind)) if name not in EMBEDDING or has_encoder()]
     providers = {
         name: ClassicalProvider(name, partial(fit, name, seed=seed), pool.examples, pool=pool.hash, seed=seed)
         for name in names
+        if len(pool)
     }
     if task.structured.kind == "choice" and find(decision.SPEC, Path()) is not None:
         providers[DECISION] = ClassicalProvider(

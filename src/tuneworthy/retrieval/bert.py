@@ -9,6 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -148,6 +149,18 @@ class SentenceEncoder:
         out = np.empty((len(texts), self.bert.width), np.float32)
         for rows, ids in self.batches(texts):
             out[rows] = unit(self.bert.states(ids).mean(axis=1))
+        return out
+
+    def encode_words(self, words: Sequence[str]) -> Floats32:
+        """Return the mean of each word's states in its text, ``(n_words, width)``; 0 for words beyond `MAX_PIECES`."""
+        parts = [self.pieces.ids(word, MAX_PIECES) for word in words]
+        ends = np.cumsum([1, *map(len, parts)])
+        ids = [self.pieces.marked("", 2)[0], *(piece for part in parts for piece in part)][: MAX_PIECES - 1]
+        states = self.bert.states(np.array([[*ids, self.pieces.marked("", 2)[1]]]))[0]
+        out = np.zeros((len(words), self.bert.width), np.float32)
+        for word, (start, end) in enumerate(pairwise(ends.tolist())):
+            if start < end <= len(ids):
+                out[word] = unit(states[start:end].mean(axis=0))
         return out
 
     def batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], NDArray[np.int64]]]:

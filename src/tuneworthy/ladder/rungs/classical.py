@@ -1,5 +1,6 @@
 """Rung `classical`: what methods without a language model score. A reference: no rung builds on it."""
 
+from tuneworthy import classical
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.classical_models import EMBEDDING, PREFIX, add_classical_models
 from tuneworthy.ladder.rung import Proposal, Rung, View, rung
@@ -29,5 +30,5 @@ class ClassicalRung(Rung):
             )
             for name, provider in providers.items()
         ]
-        missing = view.task.kind == "label" and EMBEDDING not in providers
+        missing = EMBEDDING & set(classical.candidates(view.task.kind)) - set(providers)
         return Proposal(candidates=candidates, notes=[messages.say("no_embedding", spec=SPEC)] if missing else [])
