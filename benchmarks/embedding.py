@@ -11,8 +11,10 @@ Intervals are 95%, of the differences a test row, averaged over the seeds.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import inspect
+import io
 import pkgutil
 import random
 import re
@@ -51,7 +53,7 @@ def docstrings(_: Path) -> list[Row]:
         package, texts = importlib.import_module(name), dict[str, None]()
         modules = [package]
         for part in list(pkgutil.iter_modules(package.__path__, f"{name}."))[:80]:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # some modules print
                 warnings.simplefilter("ignore")
                 try:
                     modules.append(importlib.import_module(part.name))
