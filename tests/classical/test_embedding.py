@@ -9,7 +9,7 @@ import pytest
 from classical_data import example
 
 from tuneworthy.classical import embedding, fit, objects
-from tuneworthy.classical.embedding import USUAL, choose_powers, vectors_of
+from tuneworthy.classical.embedding import FOREIGN, USUAL, choose_powers, usual_powers, vectors_of
 from tuneworthy.classical.runtime import mixed
 from tuneworthy.retrieval.encoder import VectorEncoder
 from tuneworthy.types import Example
@@ -23,6 +23,7 @@ class Planted(VectorEncoder):
     def __init__(self, kinds: dict[str, int]) -> None:
         self.kinds, self.n_encoded = kinds, 0
         self.bert = type("Sizes", (), {"width": DIM})()
+        self.pieces = type("Pieces", (), {"ids": lambda _, word, most: [0] * (3 if word.startswith("sch") else 1)})()
 
     def encode(self, texts: list[str]) -> np.ndarray:
         self.n_encoded += len(texts)
@@ -57,7 +58,7 @@ def test_words_decide_where_meaning_says_nothing(chosen: bool, monkeypatch: pyte
     rows, right = planted(by_words=True), [f"label {i % 3}" for i in range(24)]
     use(monkeypatch, {})
     if not chosen:
-        monkeypatch.setattr(embedding, "choose_powers", lambda shares, codes: np.array([0.0, 1.0]))
+        monkeypatch.setattr(embedding, "choose_powers", lambda *_: np.array([0.0, 1.0]))
     assert fit("linear", rows, 7).predict(NEW_WORDS) == right
     assert (fit("embedding", rows, 7).predict(NEW_WORDS) == right) == chosen
 
@@ -69,7 +70,7 @@ def test_meaning_decides_where_words_say_nothing(chosen: bool, monkeypatch: pyte
     new = {f"new {i}": i % 3 for i in range(30)}
     use(monkeypatch, {row.question: kind for row, kind in zip(rows, kinds.tolist(), strict=True)} | new)
     if not chosen:
-        monkeypatch.setattr(embedding, "choose_powers", lambda shares, codes: np.array([1.0, 0.0]))
+        monkeypatch.setattr(embedding, "choose_powers", lambda *_: np.array([1.0, 0.0]))
     right = np.array([f"label {kind}" for kind in new.values()])
     assert (np.mean(np.array(fit("embedding", rows, 7).predict(list(new))) == right) > 0.9) == chosen
 
@@ -78,9 +79,18 @@ def test_few_rows_leave_the_powers_near_the_usual_ones() -> None:
     codes = np.array([0, 1] * 5)
     says = np.where(np.eye(2)[codes] > 0, 0.9, 0.1)
     shares = np.stack([np.full((10, 2), 0.5), says])
-    few, many = choose_powers(shares, codes), choose_powers(np.repeat(shares, 100, axis=1), np.repeat(codes, 100))
+    few = choose_powers(shares, codes, np.array(USUAL))
+    many = choose_powers(np.repeat(shares, 100, axis=1), np.repeat(codes, 100), np.array(USUAL))
     assert abs(few - USUAL).max() < 1 < many[1] - USUAL[1]
     assert mixed(shares, np.array([0.0, 1.0])) == pytest.approx(says)
+
+
+def test_words_decide_first_in_a_language_whose_words_the_encoder_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, {})
+    assert usual_powers(["schnell 12 schick", "schon"]).tolist() == list(FOREIGN)
+    assert usual_powers(["fast 12 and good", ""]).tolist() == usual_powers([]).tolist() == list(USUAL)
+    monkeypatch.setattr(embedding, "PIECES_A_WORD", 9.0)
+    assert usual_powers(["schnell 12 schick", "schon"]).tolist() == list(USUAL)
 
 
 def test_a_text_is_encoded_once_in_a_process_and_costly_rows_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,13 +24,17 @@ from tuneworthy.classical.linear import (
 )
 from tuneworthy.classical.runtime import LinearLabels, MixedPredictor, mixed
 from tuneworthy.providers.models import pinned
-from tuneworthy.retrieval.bert import about_pieces, softmax
+from tuneworthy.retrieval.bert import MAX_PIECES, about_pieces, softmax, split_words
 from tuneworthy.retrieval.encoder import AFFORDABLE, SPEC, load_encoder
 from tuneworthy.types import JsonObject, Texts
 
 C = 10.0
 # Powers of `linear` and of the encoder's model before any row is seen, and how far they are from that in a usual task.
 USUAL, SPREAD = (0.3, 1.0), 0.3
+# The same in a language that the encoder does not know: it cuts words into more pieces than this, on average (English
+# sets: 1.0 to 1.23; French, German, Czech, Swahili: 1.55 to 2.3).
+FOREIGN, PIECES_A_WORD = (1.0, 0.0), 1.4
+SAMPLED = 300
 # Vectors that a process remembers, 1.5 kB each.
 MAX_REMEMBERED = 50_000
 
@@ -58,12 +62,12 @@ def fit_embedding(rows: Sequence[QuestionAnswer], seed: int) -> MixedPredictor:
     folds = assign_folds(answers[places].tolist(), [group_of(rows[i]) for i in places], seed)
     judged = np.flatnonzero(folds >= 0)
     judged = judged[: MAX_CV_WORK * len(rows) // max(1, matrix.nnz * len(words.labels))]
-    powers = np.array(USUAL)
+    powers = usual = usual_powers([rows[i].question for i in places[:SAMPLED]])
     if len(judged) >= MIN_CV_ROWS:
         known, folds = places[judged], folds[judged]
         of_words = words.out_of_fold(matrix[known], answers[known], folds, words.c) * words.temperature
         of_vectors = _out_of_fold(vectors[judged], codes[judged], folds, words.labels)
-        powers = choose_powers(np.stack([softmax(of_words), of_vectors]), codes[judged])
+        powers = choose_powers(np.stack([softmax(of_words), of_vectors]), codes[judged], usual)
     state = {
         "linear": {"features": features.state, "labels": words.state()},
         "head": fit_head(vectors, codes, words.labels),
@@ -117,17 +121,26 @@ def fit_head(vectors: Floats32, codes: Ints, labels: Texts) -> JsonObject:
     return {"labels": labels, "columns": columns, "temperature": 1.0, "weights": weights, "intercept": intercept}
 
 
-def choose_powers(shares: Floats, codes: Ints) -> Floats:
+def usual_powers(texts: Texts) -> Floats:
+    """Return the powers for texts in a language that the encoder knows, or does not."""
+    words = [word for text in texts for word in split_words(text[:1000]) if word.isalpha()]
+    pieces = load_encoder().pieces
+    n_pieces = sum(len(pieces.ids(word, MAX_PIECES)) for word in words)
+    return np.array(FOREIGN if n_pieces > PIECES_A_WORD * len(words) else USUAL)
+
+
+def choose_powers(shares: Floats, codes: Ints, usual: Floats) -> Floats:
     """Return the powers, ``(n_models,)``, with the least log loss; few rows hardly change the usual ones.
 
     Args:
         shares: Probabilities out of fold, ``(n_models, n_rows, n_labels)``.
         codes: Right labels, ``(n_rows,)``.
+        usual: Powers before any row is seen, ``(n_models,)``.
     """
     from scipy.optimize import minimize
 
     def loss(powers: Floats) -> float:
-        unusual = float(((powers - USUAL) ** 2).sum()) / (2 * SPREAD**2)
+        unusual = float(((powers - usual) ** 2).sum()) / (2 * SPREAD**2)
         return len(codes) * log_loss(mixed(shares, powers), codes) + unusual
 
-    return np.asarray(minimize(loss, USUAL, bounds=[(0.0, 20.0)] * len(shares), method="L-BFGS-B").x)
+    return np.asarray(minimize(loss, usual, bounds=[(0.0, 20.0)] * len(shares), method="L-BFGS-B").x)
