@@ -13,11 +13,17 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tuneworthy.arrays import Floats, Hashes, Ints
-from tuneworthy.dataset.dedup.minhash import band_keys, pack, shingles
+from tuneworthy.dataset.dedup.minhash import band_keys, shingles
 from tuneworthy.types import Texts
 
 # Kept rows of one bucket that a row is compared with, the latest first: a template in every row stays affordable.
 LIMIT = 256
+# Rows that are hashed at a time. No result depends on it.
+CHUNK = 4096
+# Words of a shingle.
+_SHINGLE = 3
+# Of the hash functions.
+_SEED = 7
 # Places in `UniqueRows.counts`.
 ROWS, SHINGLES, CUT = 0, 1, 2
 _U = np.uint64
@@ -44,10 +50,8 @@ def near_duplicates(
     *,
     keys: Hashes | None = None,
     threshold: float = 0.7,
-    shingle: int = 3,
     bands: int = 20,
     rows: int = 6,
-    seed: int = 7,
 ) -> NearDuplicates:
     """Find the rows that repeat an earlier kept row but for a few words.
 
@@ -58,28 +62,23 @@ def near_duplicates(
         texts: The rows, (n,).
         keys: (n,) hashes; only rows with one key have shingles in common.
         threshold: Least Jaccard similarity of the shingles, above 0, at most 1.
-        shingle: Words a shingle.
         bands: Of the signature.
         rows: Hash functions a band.
-        seed: Of the hash functions.
 
     >>> near_duplicates(["a b c d e f g h", "x", "A b, c d e f g h!"]).of.tolist()
     [-1, -1, 0]
     """
-    if not 0 < threshold <= 1 or min(shingle, bands, rows) < 1:
-        raise ValueError(f"expected 0 < threshold <= 1 and at least 1 of the others, got {threshold}, "
-                         f"{shingle}, {bands}, {rows}")  # fmt: skip
     unique = _no_rows(len(texts), bands)
     of, score = np.full(len(texts), -1, np.int64), np.zeros(len(texts))
-    for packed in pack(texts):
-        hashes, starts = shingles(packed, shingle)
+    for first in range(0, len(texts), CHUNK):
+        here = slice(first, first + CHUNK)
+        hashes, starts = shingles(texts[here], _SHINGLE)
         if keys is not None:
-            hashes ^= np.repeat(keys[packed.first : packed.first + len(packed)], np.diff(starts))
+            hashes ^= np.repeat(keys[here], np.diff(starts))
         need = int(unique.counts[SHINGLES]) + len(hashes)
         if need > len(unique.shingles):
             unique.shingles.resize(max(need, len(unique.shingles) * 5 // 4), refcheck=False)  # in place: no second copy
-        batch = HashedRows(packed.first, hashes, starts, band_keys(hashes, starts, bands, rows, seed))
-        here = slice(packed.first, packed.first + len(packed))
+        batch = HashedRows(first, hashes, starts, band_keys(hashes, starts, bands, rows, _SEED))
         _match(batch, unique, threshold, of[here], score[here])
     return NearDuplicates(of, score, int(unique.counts[CUT]))
 
