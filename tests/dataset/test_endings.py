@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.dataset.check_rows import row
 from tuneworthy.dataset import CheckContext
 from tuneworthy.dataset.checks import endings
-from tuneworthy.dataset.checks.endings import Truncation
+from tuneworthy.dataset.checks.endings import truncation
 
 PROSE = [row("How?", f"Go to page {number} of the account first. Then press the green button.") for number in range(40)]
 START = "We are sorry to hear about it. "
@@ -49,7 +49,7 @@ PIECES = (
 
 
 def actions(answer: str) -> list[str]:
-    found = Truncation()([*PROSE, row("How?", answer)], CheckContext())
+    found = truncation([*PROSE, row("How?", answer)], CheckContext())
     return [finding.action or "drop" for finding in found if finding.row == len(PROSE)]
 
 

@@ -72,8 +72,9 @@ def test_an_edited_answer_is_the_better_one_of_a_pair() -> None:
     old = row("Hm?", "No.")
     edit = Correction(row=content_of(old), version="v", reviewer="ada", decision="answer", answer="Yes.")
     check = corrections_check({content_of(old): edit})
-    assert next(iter(check.run([old, row("Well?")], CheckContext()))).row == 0
-    made = check.repair(old)
+    finding = next(iter(check.run([old, row("Well?")], CheckContext())))
+    made = finding.changed
+    assert finding.row == 0 and made is not None
     assert (made.answer, rejected_answer(made)) == ("Yes.", "No.")
 
 

@@ -10,7 +10,7 @@ Rules that hold for every check:
 1. The same rows, context and settings give the same findings.
 2. No row is an error, however odd it is: empty turns, unknown roles, lone surrogates.
 3. No finding holds personal data: its message is for people and is written to files.
-4. A check changes nothing; one whose findings ask for `mask` has a method `repair`, which returns the changed row.
+4. A check changes nothing; a finding that asks for `mask` has the changed row, or the check a method `repair`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RowFinding(Finding):
         other: The row that it repeats.
         score: How sure or how near, where the check measures it.
         action: What is asked for; a finding on all rows is reported, whatever it asks for.
-        changed: The repaired row, for `mask`; the check's `repair` makes it if None.
+        changed: The repaired row, for `mask`; the check's method ``repair(row) -> row`` makes it if None.
     """
 
     row: int = WHOLE_SET
@@ -67,7 +67,6 @@ class DataCheck(Rule[RowFinding]):
         whole: Whether it must see all rows at once; if not, it gets them in batches.
         gate: Codes of which no row may stay in a version.
         asks: Code to the share of the rows above which the finding may be the task: then the build asks.
-        masks: Whether it has a method ``repair(row) -> row``.
         certain: Whether its rows leave whatever that costs; those of any other check are reported where it is shown
             that leaving them out costs accuracy (see `effect`).
         version: Raise it whenever the check finds something else in the same rows. A build that was interrupted takes
@@ -77,7 +76,6 @@ class DataCheck(Rule[RowFinding]):
     whole: bool = False
     gate: Collection[str] = ()
     asks: NamedFloats = field(default_factory=dict)
-    masks: bool = False
     certain: bool = False
     version: int = 1
 
@@ -93,8 +91,9 @@ class DataCheck(Rule[RowFinding]):
     def blind(self) -> str:
         return str(getattr(self.examine, "blind", ""))
 
-    def repair(self, row: Example) -> Example:
-        return cast("Example", cast("Any", self.examine).repair(row))
+    @property
+    def repair(self) -> Callable[[Example], Example] | None:
+        return getattr(self.examine, "repair", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +185,10 @@ def as_rows(cases: Cases) -> list[Example]:
         for case in cases
         if case.has_answer
     ]
+
+
+def with_turns(row: Example, turns: Turns) -> Example:
+    return replace(row, messages=turns, id=id_of(turns))
 
 
 def id_of(turns: Turns) -> str:

@@ -315,7 +315,10 @@ def _decide(check: DataCheck, finding: RowFinding, rows: StoredRows, policy: Map
     if finding.row == WHOLE_SET:
         return RowDecision(WHOLE_SET, code, "report", finding.message, score=finding.score)
     action = policy.get(code, policy.get(check.name, finding.action))
-    if action == "mask" and not (check.masks or finding.changed):
+    repair, changed = check.repair, finding.changed if action == "mask" else None
+    if action == "mask" and changed is None:
+        changed = repair and repair(rows[finding.row])
+    if action == "mask" and changed is None:
         raise UserError(
             f"The check {check.name} does not support the policy 'mask'.",
             hint=f"Set data.policy.{code} to drop or report.",
@@ -327,7 +330,7 @@ def _decide(check: DataCheck, finding: RowFinding, rows: StoredRows, policy: Map
         detail=finding.message,
         other=None if finding.other is None else int(rows.places[finding.other]),
         score=finding.score,
-        changed=(finding.changed or check.repair(rows[finding.row])) if action == "mask" else None,
+        changed=changed,
     )
 
 

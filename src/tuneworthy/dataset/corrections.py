@@ -12,7 +12,7 @@ from typing import Literal
 
 from tuneworthy.cases.pairs import rejected_answer, with_rejected
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import CheckContext, DataCheck, RowFinding, RowFindings
+from tuneworthy.dataset.base import CheckContext, DataCheck, RowFinding, RowFindings, with_turns
 from tuneworthy.dataset.freeze import Version
 from tuneworthy.dataset.importing.folder import Import
 from tuneworthy.dataset.records import RowLine
@@ -82,45 +82,31 @@ def write_correction(path: Path, correction: Correction) -> None:
     append_line(path, asdict(replace(correction, time=correction.time or now())))
 
 
-class _Apply:
-    """The check that applies corrections: it drops rows, and gives others a new answer."""
+def corrections_check(corrections: Mapping[str, Correction]) -> DataCheck:
+    """Return the check that applies corrections: it drops rows, and gives others a new answer."""
 
-    def __init__(self, corrections: Mapping[str, Correction]) -> None:
-        self.corrections = corrections
-
-    def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
+    def apply(rows: Examples, context: CheckContext) -> RowFindings:
         applied: Counter[tuple[str, str]] = Counter()
         for number, row in enumerate(rows):
-            correction = self.corrections.get(content_of(row))
+            correction = corrections.get(content_of(row))
             if correction is None or correction.decision == "keep":
                 continue
-            code = "corrected" if correction.decision == "answer" else "dropped_by_person"
+            is_new = correction.decision == "answer"
+            code = "corrected" if is_new else "dropped_by_person"
             applied[correction.reviewer, code] += 1
+            changed = with_turns(row, (*row.messages[:-1], {**row.messages[-1], "content": correction.answer}))
             yield RowFinding(
                 row=number,
                 code=code,
                 message=f"decided by {correction.reviewer}",
-                action="mask" if code == "corrected" else "drop",
+                action="mask" if is_new else "drop",
+                changed=replace(changed, meta=with_rejected(row.meta, row.messages[-1])) if is_new else None,
             )
         for (reviewer, code), n in sorted(applied.items()):
             verb = "gave rows a new answer" if code == "corrected" else "dropped rows"
             yield RowFinding(code=code, message=f"{reviewer} {verb} (n = {n})")
 
-    def repair(self, row: Example) -> Example:
-        answer = self.corrections[content_of(row)].answer
-        changed = (*row.messages[:-1], {**row.messages[-1], "content": answer})
-        return replace(row, messages=changed, id=content_hash(changed), meta=with_rejected(row.meta, row.messages[-1]))
-
-
-def corrections_check(corrections: Mapping[str, Correction]) -> DataCheck:
-    return DataCheck(
-        name="corrections",
-        examine=_Apply(corrections),
-        codes=messages.REASONS["corrections"],
-        whole=True,
-        masks=True,
-        version=2,
-    )
+    return DataCheck(name="corrections", examine=apply, codes=messages.REASONS["corrections"], whole=True, version=2)
 
 
 @frozen
@@ -218,34 +204,23 @@ def disliked_answers(done: Import, rows: StoredRows) -> dict[str, Message]:
     return {_asked(chat): chat[-1] for chat in chats}
 
 
-class _AddDisliked:
-    """The check that puts a disliked answer to the same question next to one that people liked."""
+def rated_pairs_check(disliked: Mapping[str, Message]) -> DataCheck:
+    """Return the check that puts a disliked answer to the same question next to one that people liked.
 
-    def __init__(self, disliked: Mapping[str, Message]) -> None:
-        self.disliked = disliked
+    It runs before the rows that people disliked leave.
+    """
 
-    def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
+    def pair(rows: Examples, context: CheckContext) -> RowFindings:
         scales = scales_of(rows)
         for number, row in enumerate(rows):
-            worse = self.disliked.get(_asked(row.messages)) if row.messages and has_feedback(row.meta) else None
+            worse = disliked.get(_asked(row.messages)) if row.messages and has_feedback(row.meta) else None
             if worse is None or worse.get("content") == row.answer or rejected_answer(row):
                 continue
             if not settle(row.messages, row.meta, scales).drops:
-                yield RowFinding(row=number, code="rated_pair", action="mask")
+                changed = replace(row, meta=with_rejected(row.meta, worse))
+                yield RowFinding(row=number, code="rated_pair", action="mask", changed=changed)
 
-    def repair(self, row: Example) -> Example:
-        return replace(row, meta=with_rejected(row.meta, self.disliked[_asked(row.messages)]))
-
-
-def rated_pairs_check(disliked: Mapping[str, Message]) -> DataCheck:
-    """Return the check that makes pairs of rated answers; it runs before the rows that people disliked leave."""
-    return DataCheck(
-        name="rated_pairs",
-        examine=_AddDisliked(disliked),
-        codes=messages.REASONS["rated_pairs"],
-        whole=True,
-        masks=True,
-    )
+    return DataCheck(name="rated_pairs", examine=pair, codes=messages.REASONS["rated_pairs"], whole=True)
 
 
 def scales_of(rows: Examples) -> Scales:

@@ -3,12 +3,11 @@
 `cases.contamination_index` finds them; this check decides which of them leave a dataset.
 """
 
-from dataclasses import dataclass
+from collections import Counter
 
 from tuneworthy.cases.contamination import answer_losses, search
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
-from tuneworthy.dataset.records import Action
 from tuneworthy.types import Examples
 
 # Code of a row that may well mean something else than the case: no gate bars it.
@@ -25,8 +24,7 @@ _SHOWN = 5
     version=8,
     certain=True,
 )
-@dataclass(frozen=True, slots=True)
-class Contamination:
+def contamination(rows: Examples, context: CheckContext) -> RowFindings:
     """Rows whose question overlaps with a question of dev or test.
 
     A score on test means nothing if the model was trained on its questions. Rows with the same letters and digits
@@ -42,36 +40,33 @@ class Contamination:
     Bad: a training row "Where's my card?" and the test question "where is my card".
     """
 
-    possible: Action = "report"
-
-    def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
-        hits = search(rows, context.cases)
-        shared: dict[str, int] = {}
-        for hit in hits:
-            if hit.reason == "prompt" and not hit.certain:
-                shared[hit.case_id] = shared.get(hit.case_id, 0) + 1
-                continue
-            yield RowFinding(
-                row=hit.row,
-                code=f"overlap_{hit.reason}" if hit.certain else POSSIBLE,
-                message=messages.say("case", case=hit.case_id),
-                score=hit.score,
-                action="drop" if hit.certain else self.possible,
-            )
-        for case, n in shared.items():
-            yield RowFinding(
-                code=POSSIBLE,
-                message=(
-                    f"The system prompt or an earlier turn of {n} rows quotes the question of case {case}. Remove the "
-                    "question from the prompt. These rows are kept."
-                ),
-            )
-        n_dropped = sum(hit.certain for hit in hits)
-        if losses := answer_losses(rows, context.cases, hits):
-            dearest = "; ".join(
-                f"{one.answer[:60]}: {one.n_dropped} of {one.n_rows} ({one.share:.1%})" for one in losses[:_SHOWN]
-            )
-            yield RowFinding(
-                code="overlap_price",
-                message=messages.say("price", n=n_dropped, share=n_dropped / len(rows), dearest=dearest),
-            )
+    hits = search(rows, context.cases)
+    shared: Counter[str] = Counter()
+    for hit in hits:
+        if hit.reason == "prompt" and not hit.certain:
+            shared[hit.case_id] += 1
+            continue
+        yield RowFinding(
+            row=hit.row,
+            code=f"overlap_{hit.reason}" if hit.certain else POSSIBLE,
+            message=messages.say("case", case=hit.case_id),
+            score=hit.score,
+            action="drop" if hit.certain else "report",
+        )
+    for case, n in shared.items():
+        yield RowFinding(
+            code=POSSIBLE,
+            message=(
+                f"The system prompt or an earlier turn of {n} rows quotes the question of case {case}. Remove the "
+                "question from the prompt. These rows are kept."
+            ),
+        )
+    n_dropped = sum(hit.certain for hit in hits)
+    if losses := answer_losses(rows, context.cases, hits):
+        dearest = "; ".join(
+            f"{one.answer[:60]}: {one.n_dropped} of {one.n_rows} ({one.share:.1%})" for one in losses[:_SHOWN]
+        )
+        yield RowFinding(
+            code="overlap_price",
+            message=messages.say("price", n=n_dropped, share=n_dropped / len(rows), dearest=dearest),
+        )

@@ -2,11 +2,10 @@
 
 import html
 import re
-from dataclasses import replace
 from urllib.parse import unquote
 
-from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check, id_of
-from tuneworthy.types import Example, Examples, Message
+from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check, with_turns
+from tuneworthy.types import Examples, Message
 
 _ENTITY = re.compile(r"&(?:[a-zA-Z]{2,10}|#\d{2,6}|#x[0-9a-fA-F]{2,6});")
 _PERCENT = re.compile(r"[^\s:]*%(?:20|[C-F][0-9A-F]%[89AB][0-9A-F])[^\s:]*")
@@ -29,8 +28,8 @@ def restored(text: str) -> str:
     return text
 
 
-@data_check("encoding", masks=True)
-class Encoding:
+@data_check("encoding")
+def encoding(rows: Examples, context: CheckContext) -> RowFindings:
     """Text decoded with the wrong encoding (Latin-1 instead of UTF-8), HTML entities, or percent encoding.
 
     Real questions contain none of this, so a model should not learn it, but the row is right: its text is restored.
@@ -40,19 +39,16 @@ class Encoding:
 
     Bad: "Where is MÃ¼ller&#39;s card?"
     """
-
-    def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
-        is_task = any(restored(case.text) != case.text for case in context.cases)
-        for number, row in enumerate(rows):
-            changed = self.repair(row)
-            if changed is not row:
-                yield RowFinding(
-                    row=number, code="escaped_text", action="report" if is_task else "mask", changed=changed
-                )
-
-    def repair(self, row: Example) -> Example:
-        messages = tuple(map(_restored, row.messages))
-        return row if messages == tuple(row.messages) else replace(row, messages=messages, id=id_of(messages))
+    is_task = any(restored(case.text) != case.text for case in context.cases)
+    for number, row in enumerate(rows):
+        turns = tuple(map(_restored, row.messages))
+        if turns != tuple(row.messages):
+            yield RowFinding(
+                row=number,
+                code="escaped_text",
+                action="report" if is_task else "mask",
+                changed=with_turns(row, turns),
+            )
 
 
 def _restored(message: Message) -> Message:

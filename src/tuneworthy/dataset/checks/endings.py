@@ -1,13 +1,11 @@
 """Answers that were cut off or refused: how they ended, according to the log or to the text."""
 
 import re
-from dataclasses import dataclass
 
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
-from tuneworthy.dataset.records import Action
 from tuneworthy.graders.refusals import find_refusals
 from tuneworthy.types import UNLABELLED, Example, Examples
 
@@ -61,28 +59,24 @@ def _without_emoticons(text: str) -> str:
 
 
 @data_check("truncation", version=3)
-@dataclass(frozen=True, slots=True)
-class Truncation:
+def truncation(rows: Examples, context: CheckContext) -> RowFindings:
     """Answers that hit the token limit, break off, or ended for another unusual reason.
 
     A model that learns from half answers stops in the middle. The log's finish reason is certain. Without one, an open
-    code block or JSON, and a last word such as "and" or a comma, are the signs (`by_text` sets the action).
+    code block or JSON, and a last word such as "and" or a comma, are the signs.
     Less certain ends are up to the check `sources`, which learns them from the rows.
 
     Bad: an answer with `finish_reason: length`.
     """
 
-    by_text: Action = "drop"
-
-    def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
-        for number, row in enumerate(rows):
-            reason = finish_reason(row)
-            if reason in CUT:
-                yield RowFinding(row=number, code="truncated")
-            elif reason and reason not in NATURAL | REFUSED:
-                yield RowFinding(row=number, code="unnatural_end", message=messages.finish_reason(reason))
-            elif not reason and (sign := cut_off(row.answer)):
-                yield RowFinding(row=number, code="cut_off", message=sign, action=self.by_text)
+    for number, row in enumerate(rows):
+        reason = finish_reason(row)
+        if reason in CUT:
+            yield RowFinding(row=number, code="truncated")
+        elif reason and reason not in NATURAL | REFUSED:
+            yield RowFinding(row=number, code="unnatural_end", message=messages.finish_reason(reason))
+        elif not reason and (sign := cut_off(row.answer)):
+            yield RowFinding(row=number, code="cut_off", message=sign)
 
 
 @data_check("refusal", version=4)

@@ -14,7 +14,6 @@ from tuneworthy.types import Example, Examples, content_hash
     codes=messages.REASONS["feedback"] | messages.CORRECTION,
     gate=frozenset(messages.REASONS["feedback"]),
     whole=True,
-    masks=True,
     certain=True,
     version=2,
 )

@@ -1,17 +1,14 @@
 """Rows that a language model calls bad; `dataset.judge_auditor` asks it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
-from tuneworthy.dataset.records import Action
 from tuneworthy.types import Examples
 
 
 @data_check("judge_audit", whole=True)
-@dataclass(frozen=True, slots=True)
-class JudgeAudit:
+def judge_audit(rows: Examples, context: CheckContext) -> RowFindings:
     """Rows that a judge, a model of the project named in `[data.judge]`, calls bad.
 
     The judge gets each row through the project's store of answers and its budget, says good or bad and nothing else,
@@ -23,18 +20,15 @@ class JudgeAudit:
     Bad: an answer that is fluent, polite, and not true.
     """
 
-    action: Action = "drop"
-
-    def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
-        if context.auditor is None or not rows:
-            return
-        audit = context.auditor(rows)
-        for number, (good, why) in enumerate(audit.opinions):
-            if good is None:
-                yield RowFinding(row=number, code="not_judged", message=why, action="report")
-            elif not good:
-                yield RowFinding(row=number, code="judged_bad", action=self.action)
-        yield _summary([good for good, _ in audit.opinions], audit.n_canaries)
+    if context.auditor is None or not rows:
+        return
+    audit = context.auditor(rows)
+    for number, (good, why) in enumerate(audit.opinions):
+        if good is None:
+            yield RowFinding(row=number, code="not_judged", message=why, action="report")
+        elif not good:
+            yield RowFinding(row=number, code="judged_bad")
+    yield _summary([good for good, _ in audit.opinions], audit.n_canaries)
 
 
 def _summary(verdicts: Sequence[bool | None], n_canaries: int) -> RowFinding:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from difflib import SequenceMatcher
 from itertools import pairwise
 
@@ -11,7 +10,7 @@ import numpy as np
 from tuneworthy.cases.normalize import normalise, signed
 from tuneworthy.cases.splits import labels_of
 from tuneworthy.cases.task_kind import guess_kind, parse_object
-from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, as_rows, data_check, id_of
+from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, as_rows, data_check, with_turns
 from tuneworthy.dataset.checks.label_errors import MIN_OF_A_LABEL, MOST_LEARNED, out_of_fold
 from tuneworthy.types import Example, Examples, NamedTexts, Texts, calls_of, grouped
 
@@ -27,7 +26,7 @@ _ALIKE = 0.9
 _SHOWN = 10
 
 
-@data_check("label_names", whole=True, masks=True, asks={"renamed_label": 0.0, "outside_labels": MANY})
+@data_check("label_names", whole=True, asks={"renamed_label": 0.0, "outside_labels": MANY})
 def label_names(rows: Examples, context: CheckContext) -> RowFindings:
     """Answers that are no label of the cases, where the cases expect labels.
 
@@ -96,8 +95,7 @@ def _form(label: str) -> tuple[frozenset[str], str]:
 
 
 def _renamed(number: int, row: Example, code: str, name: str) -> RowFinding:
-    messages = (*row.messages[:-1], {**row.messages[-1], "content": name})
-    changed = replace(row, messages=messages, id=id_of(messages))
+    changed = with_turns(row, (*row.messages[:-1], {**row.messages[-1], "content": name}))
     message = f"{row.answer.strip()!r} becomes {name!r}"
     return RowFinding(row=number, code=code, message=message, action="mask", changed=changed)
 

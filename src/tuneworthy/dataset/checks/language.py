@@ -6,7 +6,6 @@ The language is recognised by the script, and among those in Latin letters by th
 
 import unicodedata
 from collections import Counter
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import chain, repeat
@@ -15,11 +14,12 @@ import orjson
 
 from tuneworthy.cases.normalize import question_of, words
 from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, as_rows, data_check
-from tuneworthy.dataset.records import Action
-from tuneworthy.types import Examples, Texts, grouped
+from tuneworthy.types import Example, Examples, Texts, grouped
 
 # Rows from which the usual language can be estimated.
 MIN_ROWS = 50
+# Share of the rows up to which a language is rare, where the cases are few.
+_RARE = 0.01
 _SCRIPTS = (
     "LATIN", "CYRILLIC", "ARABIC", "HEBREW", "GREEK", "DEVANAGARI", "THAI", "HANGUL", "HIRAGANA", "KATAKANA", "CJK",
 )  # fmt: skip
@@ -69,47 +69,36 @@ def _latin(tokens: Texts) -> str:
     return best if n >= 2 and n >= 0.15 * len(tokens) and n > 1.3 * second else ""
 
 
-def language_outliers(languages: Texts, usual: Texts = (), least: float = 0.01) -> list[int]:
-    counts = Counter(language for language in languages if language)
-    rare = {language for language, n in counts.items() if n <= max(1, least * counts.total())} - set(usual)
-    return [row for row, language in enumerate(languages) if language in rare]
-
-
 @data_check("language", whole=True, version=2)
-@dataclass(frozen=True, slots=True)
-class Language:
+def language(rows: Examples, context: CheckContext) -> RowFindings:
     """Rows in a language that no case and, with few cases, hardly any other row uses, or answered in another language.
 
     Bad: an answer in German to a question in English, where the others are English.
     """
 
-    least: float = 0.01
-    action: Action = "report"
+    if len(rows) < MIN_ROWS:
+        return
+    pairs = [_languages(row) for row in rows]
+    expected = Counter(map(_languages, as_rows(context.cases)))
+    usual = Counter(language_of(question_of(case)) for case in context.cases)
+    counts, asked = Counter(pairs), Counter(question for question, _ in pairs if question)
+    del usual[""]
+    least = 1.0 if usual.total() >= MIN_ROWS else _RARE
+    several = sum(n for (question, answer), n in expected.items() if question and answer)
+    most = max(1, (1.0 if several >= MIN_ROWS else _RARE) * len(rows))
+    for row, (question, answer) in enumerate(pairs):
+        if not question:
+            continue
+        if asked[question] <= max(1, least * asked.total()) and question not in usual:
+            yield RowFinding(row=row, code="rare_language", message=question, action="report")
+        elif answer not in {"", question} and counts[question, answer] <= most and not expected[question, answer]:
+            yield RowFinding(
+                row=row,
+                code="answered_in_another",
+                message=f"question language {question}, answer language {answer}",
+                action="report",
+            )
 
-    def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
-        if len(rows) < MIN_ROWS:
-            return
-        pairs = [(language_of(question_of(row)), language_of(row.answer)) for row in rows]
-        counts = Counter(pairs)
-        usual = Counter(filter(None, (language_of(question_of(case)) for case in context.cases)))
-        least = 1.0 if usual.total() >= MIN_ROWS else self.least
-        rare = set(language_outliers([question for question, _ in pairs], sorted(usual), least))
-        expected = Counter((language_of(question_of(row)), language_of(row.answer)) for row in as_rows(context.cases))
-        several = sum(n for (question, answer), n in expected.items() if question and answer)
-        most = max(1, (1.0 if several >= MIN_ROWS else self.least) * len(rows))
-        for row, (question, answer) in enumerate(pairs):
-            if row in rare:
-                yield RowFinding(row=row, code="rare_language", message=question, action=self.action)
-            elif (
-                question
-                and answer
-                and question != answer
-                and counts[question, answer] <= most
-                and not expected[question, answer]
-            ):
-                yield RowFinding(
-                    row=row,
-                    code="answered_in_another",
-                    message=f"question language {question}, answer language {answer}",
-                    action=self.action,
-                )
+
+def _languages(row: Example) -> tuple[str, str]:
+    return language_of(question_of(row)), language_of(row.answer)

@@ -133,7 +133,6 @@ def _hashed(name: str, matches: Sequence[PiiMatch]) -> str:
 @data_check(
     "personal_data",
     gate=frozenset(messages.REASONS["personal_data"]),
-    masks=True,
     certain=True,
     version=3,
 )

@@ -7,7 +7,7 @@ date. The share of its rows that are contradicted is compared with the share amo
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -15,11 +15,11 @@ import numpy as np
 from tuneworthy.arrays import Bools, Ints
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, as_rows, data_check
+from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, as_rows, data_check, with_turns
 from tuneworthy.dataset.checks.label_errors import filled_keys, out_of_fold, shared_answers
 from tuneworthy.dataset.evidence import MOST_FAULTY, PairAgreement, endings, exchanged_sides, unlike
 from tuneworthy.stats.intervals import clopper_pearson
-from tuneworthy.types import Example, Examples, Texts, calls_of, content_hash, frozen
+from tuneworthy.types import Example, Examples, Texts, calls_of, frozen
 
 # Rows that are judged at a time, in runs of neighbours; and the fewest that are judged.
 MOST_ROWS, RUN, MIN_ROWS = 6_000, 50, 100
@@ -298,8 +298,7 @@ def _moved(rows: Examples, number: int, step: int) -> RowFinding:
     if (other := _neighbour(rows, number, step)) < 0:
         return RowFinding(row=number, code="no_answer")
     row = rows[number]
-    chat = (*row.messages[:-1], rows[other].messages[-1])
-    changed = replace(row, messages=chat, id=content_hash(chat))
+    changed = with_turns(row, (*row.messages[:-1], rows[other].messages[-1]))
     return RowFinding(row=number, code="shifted_source", action="mask", changed=changed)
 
 
