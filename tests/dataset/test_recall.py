@@ -113,7 +113,7 @@ def checked(name: str, share: float, folder: Path, policy: str = "") -> tuple[Ch
 
 
 def recall(rows: CheckedRows, bad: set[int], *, whole: bool) -> float:
-    told = {one.place for stage in rows.stages for one in stage.decisions}
+    told = {one.row for stage in rows.stages for one in stage.decisions}
     return float(bool(told)) if whole else len(told & bad) / len(bad)
 
 

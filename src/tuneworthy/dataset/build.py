@@ -175,8 +175,8 @@ def configured_checks(data: DataSection) -> list[DataCheck]:
 
 def _overlaps(checked: CheckedRows, context: CheckContext) -> frozenset[int]:
     """Return the places of rows that overlap with a case, found by the check or dropped before it ran."""
-    places = {one.place for stage in checked.stages for one in stage.decisions
-              if one.code.startswith("overlap_") and one.place != WHOLE_SET}  # fmt: skip
+    places = {one.row for stage in checked.stages for one in stage.decisions
+              if one.code.startswith("overlap_") and one.row != WHOLE_SET}  # fmt: skip
     changed = {place: row for stage in checked.stages for place, row in stage.changed.items()}
     dropped = checked.before.keep(np.setdiff1d(checked.before.places, checked.rows.places), changed)
     places.update(int(dropped.places[hit.row]) for hit in search(dropped, context.cases))

@@ -51,29 +51,6 @@ SPACING = 1024
 View = Callable[[str, Example], Example]
 
 
-@dataclass(frozen=True, slots=True)
-class RowDecision:
-    """A finding after the policy, about places in the file of rows.
-
-    Attributes:
-        place: Of the row, or `WHOLE_SET`.
-        code: Of the finding.
-        action: What becomes of the row.
-        detail: The message of the finding.
-        other: Place of the row that it repeats.
-        score: Of the finding.
-        changed: The row after `repair`, if the action is `mask`.
-    """
-
-    place: int
-    code: str
-    action: Action
-    detail: str = ""
-    other: int | None = None
-    score: float | None = None
-    changed: Example | None = None
-
-
 @dataclass(frozen=True)
 class Stage:
     """What one check did.
@@ -81,37 +58,37 @@ class Stage:
     Attributes:
         check: The configured check.
         n_in: Rows that it examined.
-        decisions: On what it found.
+        decisions: Its findings after the policy; their rows are places in the file.
         seconds: How long it took.
         effect: What it does to accuracy that its rows leave; None if it asks for none to leave.
     """
 
     check: DataCheck
     n_in: int
-    decisions: Sequence[RowDecision]
+    decisions: Sequence[RowFinding]
     seconds: float
     effect: Effect | None = None
 
     @cached_property
-    def dropped(self) -> dict[int, RowDecision]:
-        """The rows that leave, by place: each with the first decision to drop it."""
-        return {one.place: one for one in reversed(self.decisions) if one.action == "drop"}
+    def dropped(self) -> dict[int, RowFinding]:
+        """The rows that leave, by place: each with the first finding that drops it."""
+        return {one.row: one for one in reversed(self.decisions) if one.action == "drop"}
 
     @cached_property
     def changed(self) -> dict[int, Example]:
-        return {one.place: one.changed for one in self.decisions if one.changed is not None}
+        return {one.row: one.changed for one in self.decisions if one.changed is not None}
 
     @property
-    def on_retained(self) -> Iterator[RowDecision]:
-        return (one for one in self.decisions if one.place == WHOLE_SET or one.place not in self.dropped)
+    def on_retained(self) -> Iterator[RowFinding]:
+        return (one for one in self.decisions if one.row == WHOLE_SET or one.row not in self.dropped)
 
     def record(self) -> CheckRecord:
         places: dict[Action, set[int]] = {"drop": set(), "mask": set(), "report": set()}
         reasons: dict[str, CodeCounts] = {}
         codes = self.check.codes
         for one in (*self.dropped.values(), *self.on_retained):
-            if one.place != WHOLE_SET:
-                places[one.action].add(one.place)
+            if one.row != WHOLE_SET:
+                places[one.action].add(one.row)
                 counts = reasons.setdefault(one.code, CodeCounts(codes[one.code]))
                 setattr(counts, one.action, getattr(counts, one.action) + 1)
         return CheckRecord(
@@ -125,9 +102,9 @@ class Stage:
             n_report=len(places["report"]),
             reasons=dict(sorted(reasons.items())),
             whole_set=[
-                SetFinding(one.code, codes[one.code], one.detail, one.score)
+                SetFinding(one.code, codes[one.code], one.message, one.score)
                 for one in self.decisions
-                if one.place == WHOLE_SET
+                if one.row == WHOLE_SET
             ],
             effect=self.effect,
         )
@@ -167,18 +144,18 @@ class CheckedRows:
     def findings(self) -> Iterator[RowLine]:
         for stage in self.stages:
             for one in stage.on_retained:
-                if one.place in self._retained:
+                if one.row in self._retained:
                     yield self._line(stage, one, action=one.action)
 
-    def _line(self, stage: Stage, one: RowDecision, row: Any = None, action: Action | None = None) -> RowLine:
-        place = RowPlace("", "") if one.place == WHOLE_SET else self._place(one.place)
+    def _line(self, stage: Stage, one: RowFinding, row: Any = None, action: Action | None = None) -> RowLine:
+        place = RowPlace("", "") if one.row == WHOLE_SET else self._place(one.row)
         return RowLine(
             id=place.id,
             source=place.source,
-            contamination=one.place in self.overlaps,
+            contamination=one.row in self.overlaps,
             check=stage.check.name,
             reason=one.code,
-            detail=one.detail,
+            detail=one.message,
             score=None if one.score is None else round(one.score, 6),
             other=None if one.other is None else self._place(one.other),
             row=row,
@@ -194,7 +171,7 @@ class CheckedRows:
         gates = []
         for stage in self.stages:
             if barred := stage.check.gate:
-                stays = (one for one in stage.on_retained if one.action == "report" and one.place in self._retained)
+                stays = (one for one in stage.on_retained if one.action == "report" and one.row in self._retained)
                 remaining = Counter(one.code for one in stays if one.code in barred)
                 listed = ", ".join(f"{code} (n = {n})" for code, n in sorted(remaining.items()))
                 detail = f"still present: {listed}" if listed else stage.check.blind
@@ -210,7 +187,7 @@ class CheckedRows:
             check, decided = stage.check, self.policy.keys()
             by_code = grouped((one.code, one) for one in stage.decisions if one.code in check.asks)
             for code, some in by_code.items():
-                found = {one.place: one.detail for one in some if one.action != "report" or one.place == WHOLE_SET}
+                found = {one.row: one.message for one in some if one.action != "report" or one.row == WHOLE_SET}
                 if decided & {code, check.name} or not are_many(len(found), stage.n_in, check.asks[code]):
                     continue
                 listed = "; ".join(detail for detail, _ in Counter(found.values()).most_common(_SHOWN) if detail)
@@ -305,7 +282,7 @@ def _findings(check: DataCheck, rows: StoredRows, context: CheckContext) -> RowF
                 yield one
 
 
-def _decide(check: DataCheck, finding: RowFinding, rows: StoredRows, policy: Mapping[str, Action]) -> RowDecision:
+def _decide(check: DataCheck, finding: RowFinding, rows: StoredRows, policy: Mapping[str, Action]) -> RowFinding:
     code = finding.code
     if code not in check.codes:
         raise UserError(
@@ -313,25 +290,18 @@ def _decide(check: DataCheck, finding: RowFinding, rows: StoredRows, policy: Map
             f"{', '.join(check.codes)}."
         )
     if finding.row == WHOLE_SET:
-        return RowDecision(WHOLE_SET, code, "report", finding.message, score=finding.score)
+        return replace(finding, action="report")
     action = policy.get(code, policy.get(check.name, finding.action))
-    repair, changed = check.repair, finding.changed if action == "mask" else None
+    changed = finding.changed if action == "mask" else None
     if action == "mask" and changed is None:
-        changed = repair and repair(rows[finding.row])
-    if action == "mask" and changed is None:
-        raise UserError(
-            f"The check {check.name} does not support the policy 'mask'.",
-            hint=f"Set data.policy.{code} to drop or report.",
-        )
-    return RowDecision(
-        place=int(rows.places[finding.row]),
-        code=code,
-        action=action,
-        detail=finding.message,
-        other=None if finding.other is None else int(rows.places[finding.other]),
-        score=finding.score,
-        changed=changed,
-    )
+        if check.repair is None:
+            raise UserError(
+                f"The check {check.name} does not support the policy 'mask'.",
+                hint=f"Set data.policy.{code} to drop or report.",
+            )
+        changed = check.repair(rows[finding.row])
+    other = None if finding.other is None else int(rows.places[finding.other])
+    return replace(finding, row=int(rows.places[finding.row]), action=action, other=other, changed=changed)
 
 
 def _measured(stage: Stage, rows: StoredRows, meter: EffectMeter, policy: Mapping[str, Action], say: Say) -> Stage:
@@ -366,7 +336,7 @@ def _stored(path: Path, check: DataCheck, n_in: int) -> Stage | None:
     try:
         *lines, last = path.read_bytes().splitlines()
         end = parsed(last, StageEnd, path)
-        decisions = [parsed(line, RowDecision, path) for line in lines]
+        decisions = [parsed(line, RowFinding, path) for line in lines]
     except (OSError, ValueError, TypeError, DamagedRecord):
         return None
     return Stage(check, n_in, decisions, end.seconds, end.effect) if end.n_in == n_in else None

@@ -78,7 +78,7 @@ _EXPORTS = {
     "langfuse_scores": "langfuse",
     "openai_stored": "openai_exports",
     "batch_results": "openai_exports",
-    "openai_evals_run": "openai_exports",
+    "openai_evals_run": "traces",
     "preference": "preferences",
     "kto": "preferences",
     "batch_requests": "openai_exports",

@@ -44,8 +44,7 @@ def label_names(rows: Examples, context: CheckContext) -> RowFindings:
     answers = (row.answer.strip() if row.messages and not calls_of(row.messages[-1]) else "" for row in rows)
     places = grouped((answer, number) for number, answer in enumerate(answers) if answer)
     spelled, new, outside = _sorted_out([answer for answer in places if answer not in names], names)
-    frequent = {answer: own for answer in new if len(own := places[answer]) >= MIN_OF_A_LABEL}
-    old = _old_names(rows, frequent, context) if frequent else {}
+    old = _old_names(rows, {answer: places[answer] for answer in new}, context)
     for code, renamed in (("label_spelling", spelled), ("renamed_label", old)):
         for answer, name in renamed.items():
             yield from (_renamed(number, rows[number], code, name) for number in places[answer])
@@ -101,8 +100,11 @@ def _renamed(number: int, row: Example, code: str, name: str) -> RowFinding:
 
 
 def _old_names(rows: Examples, old: Mapping[str, Sequence[int]], context: CheckContext) -> NamedTexts:
-    """Return the label of the cases that each old name stands for, one to one."""
-    texts = {label: [rows[number].question for number in own] for label, own in old.items()}
+    """Return the label of the cases that each frequent old name stands for, one to one."""
+    frequent = {label: own for label, own in old.items() if len(own) >= MIN_OF_A_LABEL}
+    if not frequent:
+        return {}
+    texts = {label: [rows[number].question for number in own] for label, own in frequent.items()}
     cases = [(row.answer.strip(), row.question) for row in as_rows(context.cases)]
     names = dict.fromkeys(label for label, _ in cases)
     answers = ((row.answer.strip(), row.question) for row in rows)

@@ -1,4 +1,4 @@
-"""OpenAI: stored completions and responses, Batch API files, and the items of a hosted evaluation's run.
+"""OpenAI: stored completions and responses, and Batch API files.
 
 Batch results, also Anthropic's, have no questions: the file of the requests is imported with them.
 """
@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from tuneworthy.cases import messages
-from tuneworthy.cases.formats.dialects import is_chat
 from tuneworthy.cases.formats.logs import exchange
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, has, register
-from tuneworthy.cases.formats.values import at, dicts_at, first_at, word_at
-from tuneworthy.cases.readers.faults import Dropped, Journal, RowFault
+from tuneworthy.cases.formats.values import at, first_at, word_at
+from tuneworthy.cases.readers.faults import Dropped, Journal
 from tuneworthy.types import JsonObject
 
 
@@ -48,24 +47,6 @@ def _requests(row: JsonObject) -> Iterator[tuple[str, Any]]:
         yield f"batch:{at(row, 'custom_id')}", request
 
 
-def _evaluated(row: JsonObject, journal: Journal) -> Fields:
-    """Convert an item of a run: the model's input and output, and the graders' results."""
-    sample = at(row, "sample")
-    if not isinstance(sample, dict):
-        raise RowFault("an object for `sample`", sample)
-    if at(sample, "error/code"):
-        raise Dropped(messages.FAILED_REQUEST)
-    answer = first_at(sample, "output", "output_text", "choices")
-    if isinstance(answer, list) and not is_chat(answer):
-        answer = {"choices": answer}
-    about = {
-        "model": at(sample, "model"),
-        "finish_reason": at(sample, "finish_reason"),
-        "scores": [{"name": "passed", "value": at(result, "passed")} for result in dicts_at(row, "results")] or None,
-    }
-    return exchange(at(sample, "input") or row.get("datasource_item", at(row, "item")), answer, about)
-
-
 register(
     EXAMPLE_FORMATS,
     Format(
@@ -92,12 +73,5 @@ register(
         convert=_result,
         facts=_requests,
         companion="Import the file with the results together with it.",
-    ),
-    Format(
-        name="openai_evals_run",
-        title="OpenAI Evals run",
-        unit="item",
-        detect=has("sample", some="datasource_item item"),
-        convert=_evaluated,
     ),
 )

@@ -1,4 +1,4 @@
-"""Logs, traces and evaluations: LangSmith, LiteLLM, MLflow, Weave, Braintrust, Opik, Inspect, promptfoo, lm-eval.
+"""Logs, traces and evaluations of LangSmith, LiteLLM, MLflow, Weave, Braintrust, Opik, Inspect, promptfoo and others.
 
 Each row is brought to spans: of these, calls of models are read or, without any, the outermost spans. Scores of a span
 are those of its trace. The answer to learn is the target, where there is one; then the outermost spans are read.
@@ -17,6 +17,7 @@ from typing import Any
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.case_rows import inspect_fields
 from tuneworthy.cases.formats.columns import parsed
+from tuneworthy.cases.formats.dialects import is_chat
 from tuneworthy.cases.formats.logs import exchange, feedback
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Detect, Fields, Format, has, register
 from tuneworthy.cases.formats.values import at, dict_at, dicts_at, first_at, list_at
@@ -48,6 +49,15 @@ def passed(scores: Iterable[Any]) -> list[JsonObject]:
     values = [_MARKS.get(str(score), score) for score in scores]
     known = [value >= _PASSED for value in values if isinstance(value, int | float) and 0 <= value <= 1]
     return [{"name": "passed", "value": all(known)}] if known else []
+
+
+def _picked(row: Any, places: str) -> JsonObject:
+    """Return the values at places of a row, by name.
+
+    >>> _picked({"type": "llm", "start": {"at": 4}}, "kind=type time=start/at")
+    {'kind': 'llm', 'time': 4}
+    """
+    return {name: at(row, path) for name, path in (place.split("=") for place in places.split())}
 
 
 def _of_inspect(row: JsonObject) -> Iterator[JsonObject]:
@@ -108,37 +118,25 @@ def _of_weave(row: JsonObject) -> Iterator[JsonObject]:
     said = [at(one, "payload/emoji") for one in dicts_at(row, "summary/weave/feedback") or dicts_at(row, "feedback")]
     unknown = ["?"] if "Evaluation." in str(at(row, "op_name")) else []
     yield {
-        "kind": at(row, "op_name"),
-        "outer": at(row, "parent_id"),
+        **_picked(row, "kind=op_name outer=parent_id output=output error=exception trace=trace_id"),
         "input": {key: value for key, value in dict_at(row, "inputs").items() if key != "self"},
-        "output": at(row, "output"),
-        "error": at(row, "exception"),
-        "trace": at(row, "trace_id"),
         "scores": [{"name": "feedback", "value": one} for one in said + unknown if one in {"👍", "👎", "?"}],
     }
 
 
 def _of_braintrust(row: JsonObject) -> Iterator[JsonObject]:
     cells = {key: parsed(cell) for key, cell in row.items()}
+    places = "kind=span_attributes/type input=input output=output target=expected error=error trace=root_span_id"
     yield {
-        "kind": at(cells, "span_attributes/type"),
+        **_picked(cells, places),
         "outer": at(row, "span_id") != at(row, "root_span_id"),
-        "input": at(cells, "input"),
-        "output": at(cells, "output"),
-        "target": at(cells, "expected"),
-        "error": at(cells, "error"),
-        "trace": at(row, "root_span_id"),
         "scores": passed(dict_at(cells, "scores").values()),
     }
 
 
 def _of_opik(row: JsonObject) -> Iterator[JsonObject]:
     yield {
-        "kind": at(row, "type"),
-        "outer": at(row, "trace_id"),
-        "input": at(row, "input"),
-        "output": at(row, "output"),
-        "error": at(row, "error_info"),
+        **_picked(row, "kind=type outer=trace_id input=input output=output error=error_info"),
         "trace": first_at(row, "trace_id", "id"),
         "scores": dicts_at(row, "feedback_scores"),
     }
@@ -148,20 +146,15 @@ def _of_langsmith(row: JsonObject, depth: int = 0) -> Iterator[JsonObject]:
     metadata, stats = dict_at(parsed(at(row, "extra")), "metadata"), parsed(at(row, "feedback_stats"))
     means = [(name, at(figures, "avg")) for name, figures in (stats.items() if isinstance(stats, dict) else ())]
     yield {
-        "kind": at(row, "run_type"),
-        "outer": at(row, "parent_run_id"),
+        **_picked(row, "kind=run_type outer=parent_run_id error=error id=id trace=trace_id"),
         "input": parsed(at(row, "inputs")),
         "output": parsed(at(row, "outputs")),
-        "error": at(row, "error"),
-        "id": at(row, "id"),
-        "trace": at(row, "trace_id"),
         "scores": [{"name": name, "value": mean} for name, mean in means if mean is not None],
         "about": {
-            "name": at(row, "name"),
+            **_picked(row, "name=name start_time=start_time"),
             "model": at(metadata, "ls_model_name"),
             "group": first_at(metadata, "session_id", "thread_id", "conversation_id") or at(row, "trace_id"),
             "tags": parsed(at(row, "tags")) or None,
-            "start_time": at(row, "start_time"),
         },
     }
     for child in dicts_at(row, "child_runs") if depth < _MAX_DEPTH else ():
@@ -193,6 +186,18 @@ def _of_litellm(row: JsonObject) -> Iterator[JsonObject]:
             or None,
             "ended": at(row, "endTime"),
         },
+    }
+
+
+def _of_openai_evals(row: JsonObject) -> Iterator[JsonObject]:
+    sample = dict_at(row, "sample")
+    answer = first_at(sample, "output", "output_text", "choices")
+    yield {
+        "input": first_at(sample, "input") or first_at(row, "datasource_item", "item"),
+        "output": {"choices": answer} if isinstance(answer, list) and not is_chat(answer) else answer,
+        "error": at(sample, "error/code"),
+        "scores": [{"name": "passed", "value": at(result, "passed")} for result in dicts_at(row, "results")],
+        "about": _picked(sample, "model=model finish_reason=finish_reason"),
     }
 
 
@@ -255,6 +260,7 @@ _TOOLS: list[tuple[str, str, str, Detect, Spans]] = [
     ("weave", "W&B Weave calls", "call", has("op_name started_at", some="inputs output"), _of_weave),
     ("braintrust", "Braintrust logs", "span", has("root_span_id span_id", some="input output"), _of_braintrust),
     ("langsmith", "LangSmith runs", "run", has("run_type", some="inputs outputs"), _of_langsmith),
+    ("openai_evals_run", "OpenAI Evals run", "item", has("sample", some="datasource_item item"), _of_openai_evals),
     ("opik", "Opik traces", "span", has("feedback_scores start_time", some="input output"), _of_opik),
 ]
 register(
