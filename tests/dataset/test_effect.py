@@ -136,9 +136,9 @@ def test_without_dev_cases_only_a_loss_on_the_rows_that_stay_counts(costly: tupl
     stored_rows, labels = StoredRows(path), Counter(one.answer for one in rows)
     meter = EffectMeter(labels=labels)
     gone = [int(place) for place, one in zip(stored_rows.places, rows, strict=True) if other_wordings(one)]
-    effect = meter.measure(stored_rows, gone, {})
+    effect = meter.measure(stored_rows, dict.fromkeys(gone))
     assert effect.status == "unmeasured" and effect.dev is None
-    harmless = meter.measure(stored_rows, range(0, 200, 50), {})
+    harmless = meter.measure(stored_rows, dict.fromkeys(range(0, 200, 50)))
     assert harmless.status == "unmeasured" and harmless.loss is None and "not measured" in effect_words(harmless)
 
 
@@ -168,7 +168,7 @@ def test_the_same_rows_have_the_same_effect_and_a_flood_weighs_as_much_as_among_
     rows = StoredRows(stored(tmp_path, rows_of(200)))
     assert list(rows) == list(rows) == list(rows_of(200))  # read with all checks, and again without
     meter = EffectMeter(labels=dict.fromkeys(LABELS, 50), cases=dict.fromkeys(LABELS, 30))
-    first, again = (meter.measure(rows, range(50), {}) for _ in range(2))
+    first, again = (meter.measure(rows, dict.fromkeys(range(50))) for _ in range(2))
     assert first == again and first.staying is not None
     weights = meter.weights(["lost"] * 70 + ["slow"] * 10 + ["price"] * 10 + ["close"] * 10)
     assert weights[:70].sum() == pytest.approx(weights[70:80].sum())
@@ -183,9 +183,9 @@ def test_a_copy_of_a_copy_is_held_out_with_the_first(tmp_path: Path) -> None:
     first, second = range(1, 300, 2), range(300, 450)
     chain = {place: place - 1 for place in first} | {place: 1 + 2 * (place - 300) for place in second}
     meter = EffectMeter(labels=dict.fromkeys(LABELS, 100))
-    effect = meter.measure(path, list(chain), chain)
+    effect = meter.measure(path, chain)
     assert effect.staying is not None and not effect.staying.costs
-    loose = meter.measure(path, list(chain), {place: other for place, other in chain.items() if place < 300})
+    loose = meter.measure(path, {place: other if place < 300 else None for place, other in chain.items()})
     assert loose.staying is not None and loose.staying.costs
 
 
@@ -199,13 +199,13 @@ def test_where_nothing_is_left_to_train_on_nothing_is_measured(tmp_path: Path, k
     dev = [Case(id=one.id, input=one.question, expected=one.answer) for one in rows_of(60, seed=2)]
     for meter in (EffectMeter(dev=dev, labels=dict.fromkeys(LABELS, 50)), EffectMeter(dev=dev)):
         dropped = range(200) if kind == "all dropped" else range(50)
-        assert meter.measure(StoredRows(stored(tmp_path, rows)), dropped, {}).status == "unmeasured"
+        assert meter.measure(StoredRows(stored(tmp_path, rows)), dict.fromkeys(dropped)).status == "unmeasured"
 
 
 def test_json_lists_are_measured_as_text(tmp_path: Path) -> None:
     rows = [row(one.question, json.dumps([{"about": one.answer}])) for one in rows_of(200)]
     dev = [Case(id=one.id, input=one.question, expected=[{"about": one.answer}]) for one in rows_of(60, seed=2)]
-    effect = EffectMeter(dev=dev).measure(StoredRows(stored(tmp_path, rows)), range(50), {})
+    effect = EffectMeter(dev=dev).measure(StoredRows(stored(tmp_path, rows)), dict.fromkeys(range(50)))
     assert (effect.status, effect.baseline) == ("measured", "nearest")
 
 
@@ -217,7 +217,9 @@ def test_each_accepted_answer_is_right(tmp_path: Path) -> None:
         for several in (lambda answer: answer, lambda answer: ["nothing", answer])
     )
     labels = dict.fromkeys(LABELS, 50)
-    one, two = (EffectMeter(dev=dev, labels=labels).measure(path, range(100), {}).dev for dev in (first, other))
+    one, two = (
+        EffectMeter(dev=dev, labels=labels).measure(path, dict.fromkeys(range(100))).dev for dev in (first, other)
+    )
     assert one == two
 
 

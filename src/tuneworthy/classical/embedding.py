@@ -5,13 +5,13 @@ to a power. Both powers are chosen by log loss out of fold, so that the model is
 and the encoder's where words say nothing.
 """
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
 from tuneworthy.arrays import Floats, Floats32, Ints
 from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer, fitted
+from tuneworthy.classical.features import fit_quietly
 from tuneworthy.classical.linear import (
     MAX_CV_WORK,
     MAX_FIT_WORK,
@@ -104,16 +104,12 @@ def fit_head(vectors: Floats32, codes: Ints, labels: Texts) -> JsonObject:
         codes: Places of the labels, ``(n_rows,)``.
         labels: All labels.
     """
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     columns = np.unique(codes).tolist()
     weights, intercept = np.zeros((len(columns), vectors.shape[1])), np.zeros(len(columns))
     if len(columns) > 1:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # few rows, many labels
-            warnings.simplefilter("ignore", ConvergenceWarning)  # contradictory rows
-            model = LogisticRegression(C=C, max_iter=200, tol=1e-3).fit(vectors, codes)
+        model = fit_quietly(LogisticRegression(C=C, max_iter=200, tol=1e-3), vectors, codes)
         weights, intercept = model.coef_, model.intercept_
         if len(columns) == 2:
             weights, intercept = (np.concatenate([-part, part]) / 2 for part in (weights, intercept))

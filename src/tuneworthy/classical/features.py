@@ -4,6 +4,7 @@ No text is too empty or too long: a vocabulary may be empty, and long texts keep
 so that the time to fit is bounded.
 """
 
+import warnings
 from collections import defaultdict
 from itertools import count
 from typing import Any
@@ -73,3 +74,13 @@ class TextFeatures:
         matrix = csr_matrix((values, columns, starts), shape=(len(texts), max(1, self._rows.size)), dtype=np.float32)
         matrix.sort_indices()
         return matrix
+
+
+def fit_quietly(model: Any, matrix: Any, targets: np.ndarray) -> Any:
+    """Fit a model of scikit-learn; no warning of few rows for many labels, or that contradictory rows never settle."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(matrix, targets)

@@ -13,7 +13,6 @@ so the SVM pays for its whole cross-validation with the time of one logistic reg
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +21,7 @@ import numpy as np
 
 from tuneworthy.arrays import Floats
 from tuneworthy.classical.base import CLASSICAL_MODELS, QuestionAnswer, fitted
-from tuneworthy.classical.features import TextFeatures
+from tuneworthy.classical.features import TextFeatures, fit_quietly
 from tuneworthy.classical.runtime import LabelPredictor, spread
 from tuneworthy.retrieval.bert import softmax
 from tuneworthy.types import JsonObject, Texts
@@ -133,13 +132,9 @@ def affordable_rows(answers: Texts, n_nonzero: int) -> list[int]:
 
 
 def _train(matrix: Any, targets: np.ndarray, c: float) -> Any:
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # few rows, many labels
-        warnings.simplefilter("ignore", ConvergenceWarning)  # tol 1e-2 is reached on all but contradictory rows
-        return LinearSVC(C=c, tol=1e-2, max_iter=300, random_state=0).fit(matrix, targets.astype(str))
+    return fit_quietly(LinearSVC(C=c, tol=1e-2, max_iter=300, random_state=0), matrix, targets.astype(str))
 
 
 def _margins(model: Any, matrix: Any, labels: Texts) -> Floats:

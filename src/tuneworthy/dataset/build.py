@@ -210,13 +210,9 @@ def _dearest(checked: CheckedRows, policy: Mapping[str, Action]) -> DataCheck | 
 def effect_of_all(checked: CheckedRows, meter: EffectMeter, say: Say) -> Effect:
     certain = {place for stage in checked.stages if stage.check.certain for place in stage.dropped}
     places = np.setdiff1d(checked.before.places, np.array(sorted(certain | checked.overlaps), np.int64))
-    repeats = {place: one.other for stage in checked.stages for place, one in stage.dropped.items()
-               if one.other is not None}  # fmt: skip
-    dropped = np.setdiff1d(places, checked.rows.places).tolist()
     return meter.measure(
         checked.before.keep(places, {}),
-        dropped,
-        repeats,
+        {place: other for stage in checked.stages for place, other in stage.repeats.items()},
         begin=partial(say, "Measuring how dropping these rows changes accuracy"),
     )
 

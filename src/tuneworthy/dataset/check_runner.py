@@ -74,6 +74,10 @@ class Stage:
         """The rows that leave, by place: each with the first finding that drops it."""
         return {one.row: one for one in reversed(self.decisions) if one.action == "drop"}
 
+    @property
+    def repeats(self) -> dict[int, int | None]:
+        return {place: one.other for place, one in self.dropped.items()}
+
     @cached_property
     def changed(self) -> dict[int, Example]:
         return {one.row: one.changed for one in self.decisions if one.changed is not None}
@@ -308,8 +312,7 @@ def _measured(stage: Stage, rows: StoredRows, meter: EffectMeter, policy: Mappin
     """Return `stage` with its effect; where that is a loss, rows that no gate bars are reported instead."""
     check, started = stage.check, time.perf_counter()
     begin = partial(say, f"{check.name}: measuring how dropping {len(stage.dropped)} rows changes accuracy")
-    repeats = {place: one.other for place, one in stage.dropped.items() if one.other is not None}
-    effect = meter.measure(rows, stage.dropped, repeats, certain=check.certain, begin=begin)
+    effect = meter.measure(rows, stage.repeats, certain=check.certain, begin=begin)
     decisions = stage.decisions
     if effect.loss:
         decisions = [

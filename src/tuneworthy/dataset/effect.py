@@ -8,7 +8,7 @@ differences are paired, and nothing of them depends on what is installed.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -77,18 +77,16 @@ class EffectMeter:
     def measure(
         self,
         rows: StoredRows,
-        dropped: Collection[int],
-        repeats: Mapping[int, int],
+        dropped: Mapping[int, int | None],
         *,
         certain: bool = False,
         begin: Callable[[], object] = lambda: None,
     ) -> Effect:
-        """Measure what it does to leave the rows at the places `dropped` out of `rows`.
+        """Measure what it does to leave dropped rows out of `rows`.
 
         Args:
             rows: Before.
-            dropped: Places in the file.
-            repeats: Place of a row to that of the row that it repeats.
+            dropped: Their places in the file, to that of the row that each one repeats, if any.
             certain: Whether they leave whatever that costs, so that nothing is trained.
             begin: Called before models are trained, where there is something to measure.
         """
@@ -98,7 +96,7 @@ class EffectMeter:
         )
         if certain or effect.n_dropped < FEW * len(rows):
             return replace(effect, status="certain" if certain else "few")
-        drawn = self._draw(rows, gone, repeats)
+        drawn = self._draw(rows, gone, dropped)
         if max(len(drawn.asked), len(drawn.dev)) < MIN_ASKED or drawn.fewest_trained()[1] == 0:
             return replace(effect, status="unmeasured")
         begin()
@@ -121,10 +119,10 @@ class EffectMeter:
         result = compare(scores[:, 0] * weights, weights, scores[:, 1] * weights, weights, alpha=None)
         return Difference(result.delta, result.ci, result.n)
 
-    def _draw(self, rows: StoredRows, gone: Bools, repeats: Mapping[int, int]) -> "AskedSample":
+    def _draw(self, rows: StoredRows, gone: Bools, dropped: Mapping[int, int | None]) -> "AskedSample":
         numbers = np.random.default_rng(self.seed).permutation(len(rows))[:MOST_DRAWN]
         # Equal questions, and what repeats a row, are of one fold.
-        owners = [rows.at(_root(int(rows.places[number]), repeats)) for number in numbers]
+        owners = [rows.at(_root(int(rows.places[number]), dropped)) for number in numbers]
         return self.sample([rows[int(number)] for number in numbers], ~gone[numbers], owners)
 
     def sample(self, rows: Examples, stays: Bools, owners: Examples) -> "AskedSample":
@@ -313,10 +311,10 @@ class AskedSample:
         return token_f1(normalise(answer), normalise(expected))
 
 
-def _root(place: int, repeats: Mapping[int, int]) -> int:
+def _root(place: int, dropped: Mapping[int, int | None]) -> int:
     passed = {place}
-    while (place := repeats.get(place, place)) not in passed:
-        passed.add(place)
+    while (other := dropped.get(place)) is not None and other not in passed:
+        passed.add(place := other)
     return place
 
 

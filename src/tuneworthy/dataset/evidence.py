@@ -9,13 +9,13 @@ known by examples); Blum and Mitchell 1998, "Combining labeled and unlabeled dat
 """
 
 import re
-import warnings
 from collections import Counter
 from typing import Any
 
 import numpy as np
 
 from tuneworthy.arrays import Bools, Floats, Ints
+from tuneworthy.classical.features import TextFeatures, fit_quietly
 from tuneworthy.types import Texts, frozen
 
 # Share of the rows that may be right and dropped, by each kind of evidence.
@@ -62,17 +62,20 @@ class FaultScores:
     def share(self) -> float:
         """Return the share of the rows that are like the faults."""
         found = np.arange(0.5, 0.91, 1 / _BINS)
-        below = np.searchsorted(np.sort(self.rows), np.quantile(self.faults, found), side="right") / len(self.rows)
-        return float(np.median(below / found))
+        return float(np.median(self._below(found)[1] / found))
 
     def faulty(self) -> Bools:
         """Return the rows that are like the faults, at most `FALSE_DROPS` of all rows right ones by estimate."""
         share, found = self.share, np.arange(MIN_FOUND, 1, 1 / _BINS)
-        edges = np.quantile(self.faults, found)
-        below = np.searchsorted(np.sort(self.rows), edges, side="right") / len(self.rows)
+        edges, below = self._below(found)
         enough = np.flatnonzero(below - share * found <= FALSE_DROPS)  # the others below an edge are right
         edge = edges[enough[-1]] if len(enough) else -np.inf
         return (self.rows <= edge) & self.tells & (MIN_FAULTY < share <= MOST_FAULTY)
+
+    def _below(self, found: Floats) -> tuple[Floats, Floats]:
+        """Return the scores below which shares of the faults are, and the shares of the rows below these."""
+        edges = np.quantile(self.faults, found)
+        return edges, np.searchsorted(np.sort(self.rows), edges, side="right") / len(self.rows)
 
 
 class PairAgreement:
@@ -88,8 +91,6 @@ class PairAgreement:
     """
 
     def __init__(self, questions: Texts, answers: Texts, seed: int) -> None:
-        from tuneworthy.classical.features import TextFeatures
-
         n, rng = len(questions), np.random.default_rng(seed)
         matrix = TextFeatures().fit_transform([*questions, *answers])
         self._sides = matrix[:n], matrix[n:]
@@ -185,14 +186,11 @@ def unlike(questions: Texts, answers: Texts, scores: FaultScores, seed: int) -> 
 
 
 def _features(texts: Texts) -> Any:
-    from tuneworthy.classical.features import TextFeatures
-
     return TextFeatures().fit_transform(texts)
 
 
 def _out_of_fold(matrix: Any, targets: Bools, owners: Ints, seed: int, taught: Bools | bool = True) -> Floats:
     """Return the margin of each text by a model that has not seen any text of its row, only those that are `taught`."""
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 
     folds = np.random.default_rng(seed).permutation(owners.max() + 1)[owners] % _FOLDS
@@ -201,9 +199,7 @@ def _out_of_fold(matrix: Any, targets: Bools, owners: Ints, seed: int, taught: B
         known = (folds != fold) & taught
         if len(np.unique(targets[known])) == 2:
             model = LinearSVC(tol=0.1, max_iter=100, class_weight="balanced", random_state=seed)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)  # noisy targets never settle
-                model.fit(matrix[known], targets[known])
+            fit_quietly(model, matrix[known], targets[known])
             margins[folds == fold] = model.decision_function(matrix[folds == fold])
     return margins
 

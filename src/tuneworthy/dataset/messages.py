@@ -151,9 +151,12 @@ def finish_reason(reason: str) -> str:
 
 
 def teachers(counts: Sequence[tuple[int, str]]) -> str:
-    listed = "; ".join(f"{name} (n = {n})" for n, name in counts[:_SHOWN])
-    more = f"; and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
-    return f"The rows come from {len(counts)} teachers: {listed}{more}."
+    return f"The rows come from {len(counts)} teachers: {_listed([f'{name} (n = {n})' for n, name in counts])}."
+
+
+def _listed(names: Texts) -> str:
+    more = f"; and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{'; '.join(names[:_SHOWN])}{more}"
 
 
 def too_few_answers(least: int, counts: Sequence[tuple[str, int]]) -> str:
@@ -180,8 +183,7 @@ BEYOND_LIMIT = {"beyond_limit": "not drawn because of --limit"}
 
 def several_teachers(names: Texts, *, allowed: bool) -> str:
     what = "The setting data.teacher_mix allows this." if allowed else "To allow this, set data.teacher_mix."
-    more = f"; and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"The answers come from {len(names)} teachers: {'; '.join(names[:_SHOWN])}{more}. {what}"
+    return f"The answers come from {len(names)} teachers: {_listed(names)}. {what}"
 
 
 # --- export ---------------------------------------------------------------------------------------------------------

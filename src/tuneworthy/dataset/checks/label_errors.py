@@ -22,9 +22,10 @@ import numpy as np
 from tuneworthy.arrays import Floats, Ints
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.task_kind import parse_object
+from tuneworthy.classical.features import TextFeatures, fit_quietly
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, are_many, as_rows, data_check
-from tuneworthy.retrieval.bert import about_pieces
+from tuneworthy.retrieval.bert import about_pieces, softmax
 from tuneworthy.retrieval.encoder import AFFORDABLE, Encoder
 from tuneworthy.types import Examples, Texts
 
@@ -99,8 +100,6 @@ def out_of_fold(texts: Texts, labels: Texts, encoder: Encoder | None = None, see
     Returns:
         Classes, and ``(n_models, n_rows, n_classes)`` float64.
     """
-    from tuneworthy.classical.features import TextFeatures
-
     # Objects: in an array of text each answer would take as much room as the longest.
     classes, codes = np.unique(np.array(labels, dtype=object), return_inverse=True)
     n_folds = MANY_FOLDS if len(texts) < FEW_ROWS else FOLDS
@@ -150,27 +149,15 @@ def _learned(codes: Ints, seed: int) -> Ints:
 
 
 def _fit(matrix: Any, codes: Ints, seed: int, temperature: float = _TEMPERATURE) -> Predict:
-    from tuneworthy.retrieval.bert import softmax
+    from sklearn.svm import LinearSVC
 
-    margins_of = _margins(matrix, codes, seed)
+    model = fit_quietly(LinearSVC(C=_C, tol=0.1, max_iter=100, random_state=seed), matrix, codes)
 
     def predict(rows: Any) -> Floats:
-        margins = margins_of(rows)
+        margins = model.decision_function(rows)
         return softmax((np.stack([-margins, margins], axis=1) if margins.ndim == 1 else margins) * temperature)
 
     return predict
-
-
-def _margins(matrix: Any, targets: np.ndarray, seed: int) -> Predict:
-    import warnings
-
-    from sklearn.svm import LinearSVC
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # contradictory rows never settle, and labels have few cases
-        model = LinearSVC(C=_C, tol=0.1, max_iter=100, random_state=seed).fit(matrix, targets)
-    margins: Predict = model.decision_function
-    return margins
 
 
 def _vote(matrix: Any, codes: Ints, seed: int) -> Predict:
@@ -353,8 +340,6 @@ def _disagreement(rows: Examples, context: CheckContext) -> RowFinding | None:
 
 def _agreements(own: Labelled, other: Labelled, seed: int) -> list[tuple[float, float]]:
     """Return the agreement of a model of `own` rows with held-out rows of these and with others, and its errors."""
-    from tuneworthy.classical.features import TextFeatures
-
     (questions, given), (others, expected) = (list(zip(*some, strict=True)) for some in (own, other))
     classes, of_models = out_of_fold(questions, given, None, seed)
     numbers = {label: number for number, label in enumerate(classes)}

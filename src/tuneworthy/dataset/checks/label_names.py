@@ -10,6 +10,7 @@ import numpy as np
 from tuneworthy.cases.normalize import normalise, signed
 from tuneworthy.cases.splits import labels_of
 from tuneworthy.cases.task_kind import guess_kind, parse_object
+from tuneworthy.classical.features import TextFeatures
 from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, as_rows, data_check, with_turns
 from tuneworthy.dataset.checks.label_errors import MIN_OF_A_LABEL, MOST_LEARNED, out_of_fold
 from tuneworthy.types import Example, Examples, NamedTexts, Texts, calls_of, grouped
@@ -129,8 +130,6 @@ def _twins(
         seed: Of the folds.
     """
     from sklearn.metrics import roc_auc_score
-
-    from tuneworthy.classical.features import TextFeatures
 
     limit = max(MIN_OF_A_LABEL, MOST_LEARNED // (len(old) + len(names)))
     groups = [list(texts)[:limit] for texts in (*old.values(), *names.values())]
