@@ -67,6 +67,7 @@ FAULTS: dict[str, tuple[Callable[[int, random.Random], Example], Fault]] = {
     "degenerate placeholder": (prose, lambda one, i, rng: other(one, "Dear {{name}}, it is here.")),
     "label_names": (label, lambda one, i, rng: other(one, f"I think that it is number {i}.")),
     "label_names spelling": (label, lambda one, i, rng: other(one, one.answer.replace("_", " ").upper())),
+    "label_names cut": (label, lambda one, i, rng: other(one, one.answer[:-1])),
     "label_names old": (label, lambda one, i, rng: other(one, one.answer.replace("about_", "former_"))),
     "sources": (prose, lambda one, i, rng: row(one.answer, one.question)),
     "contamination": (label, lambda one, i, rng: row(about(i % 60), one.answer)),

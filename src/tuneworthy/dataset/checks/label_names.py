@@ -24,6 +24,8 @@ _NEAREST = 3
 _SAME, _MIN_QUESTIONS = 0.7, 10
 # Similarity of names from which, with fewer questions, one is another spelling of the other.
 _ALIKE = 0.9
+# Characters of a label from which it can be told where it is cut.
+_LEAST_CUT = 4
 _SHOWN = 10
 
 
@@ -31,7 +33,8 @@ _SHOWN = 10
 def label_names(rows: Examples, context: CheckContext) -> RowFindings:
     """Answers that are no label of the cases, where the cases expect labels.
 
-    Another spelling (case, underscores, hyphens, quotation marks, Unicode) becomes the cases' spelling. An old name is
+    Another spelling (case, underscores, hyphens, quotation marks, Unicode) becomes the cases' spelling, and so does an
+    answer that is cut within a word, if one label begins so. An old name is
     recognised if a classifier cannot tell its questions from those of one label of the cases, or if the name is
     similar and so are the questions; the build asks whether to rename it. Any other answer with the form of a label is
     kept and named, as cases do not contain every label. Other answers are dropped. `findings.jsonl` lists each change.
@@ -59,12 +62,24 @@ def label_names(rows: Examples, context: CheckContext) -> RowFindings:
 def _sorted_out(answers: Texts, names: Collection[str]) -> tuple[NamedTexts, set[str], list[str]]:
     """Return the label that each misspelled answer means, answers with the form of a label, and all other answers."""
     folds = grouped((_folded(name), name) for name in sorted(names))
-    spelled = {answer: folds[fold][0] for answer in answers if len(folds.get(fold := _folded(answer), ())) == 1}
+    cut = {answer: [name for name in sorted(names) if _is_cut(answer, name)] for answer in answers}
+    meant = {answer: folds.get(_folded(answer)) or cut[answer] for answer in answers}
+    spelled = {answer: found[0] for answer, found in meant.items() if len(found) == 1}
     others = [answer for answer in answers if answer not in spelled and not _are_labels(answer, folds)]
     forms, longest = set(map(_form, names)), max(map(_n_words, names))
     new = {_folded(answer): answer for answer in others if _form(answer) in forms and _n_words(answer) <= longest}
     spelled |= {answer: name for answer in others if (name := new.get(_folded(answer), answer)) != answer}
     return spelled, {*new.values()}, [answer for answer in others if _folded(answer) not in new]
+
+
+def _is_cut(answer: str, name: str) -> bool:
+    """Whether an answer is a label that breaks off within a word.
+
+    >>> _is_cut("card_arr", "card_arrival"), _is_cut("card", "card_arrival"), _is_cut("ca", "card_arrival")
+    (True, False, False)
+    """
+    ends_within = len(answer) >= _LEAST_CUT and name[len(answer) - 1 : len(answer) + 1].isalnum()
+    return ends_within and len(answer) < len(name) and name.casefold().startswith(answer.casefold())
 
 
 def _n_words(label: str) -> int:
