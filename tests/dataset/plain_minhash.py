@@ -44,7 +44,7 @@ def plain_band_keys(hashes: NDArray[np.uint64], bands: int, rows: int, seed: int
     factors, summands = np.random.default_rng(seed).integers(0, 2**32, (2, bands * rows), np.uint32)
     low = (hashes >> np.uint64(32)).astype(np.uint32)
     signature = (low[:, None] * (factors | np.uint32(1)) + summands).min(axis=0)
-    keys = np.arange(1, bands + 1, dtype=np.uint64)
+    keys = np.zeros(bands, np.uint64)
     for column in signature.reshape(bands, rows).T:
         keys = (keys ^ column.astype(np.uint64)) * A
         keys ^= keys >> np.uint64(32)
