@@ -1,13 +1,14 @@
-"""Word shingles, their hashes and their MinHash keys, in plain Python and numpy: what `minhash` computes."""
+"""Word shingles, their hashes and their MinHash keys, in plain Python and numpy: what the kernels compute."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from xxhash import xxh3_64_intdigest
 
 from tuneworthy.cases.normalize import words
 from tuneworthy.dataset.dedup.minhash import _A as A
+from tuneworthy.dataset.dedup.minhash import _B as B
+from tuneworthy.dataset.dedup.minhash import coefficients
 
 ALL = (1 << 64) - 1
 
@@ -31,20 +32,26 @@ def plain_jaccard(one: str, other: str, size: int) -> float:
 
 def plain_hash(shingle: tuple[str, ...], size: int) -> int:
     """Return the hash of a shingle, as `shingles` computes it."""
-    total = 0
-    for k in range(size):
-        word = xxh3_64_intdigest(shingle[k].encode("utf-8", "surrogatepass")) if k < len(shingle) else 0
-        total = (total ^ word) * int(A) & ALL
+    total = 0 if len(shingle) == size else len(shingle)
+    for word in shingle:
+        value = 0
+        for character in word:
+            value = (value ^ ord(character)) * int(A) & ALL
+            value ^= value >> 29
+        value ^= value >> 32
+        value = value * int(B) & ALL
+        value ^= value >> 29
+        total = (total ^ value) * int(A) & ALL
         total ^= total >> 31
     return total
 
 
 def plain_band_keys(hashes: NDArray[np.uint64], bands: int, rows: int, seed: int) -> NDArray[np.uint64]:
     """Return the (bands,) keys of one row, as `band_keys` computes them."""
-    factors, summands = np.random.default_rng(seed).integers(0, 2**32, (2, bands * rows), np.uint32)
+    factors, summands = coefficients(bands * rows, seed)
     low = (hashes >> np.uint64(32)).astype(np.uint32)
-    signature = (low[:, None] * (factors | np.uint32(1)) + summands).min(axis=0)
-    keys = np.zeros(bands, np.uint64)
+    signature = (low[:, None] * factors + summands).min(axis=0, initial=0xFFFFFFFF)
+    keys = np.arange(1, bands + 1, dtype=np.uint64)
     for column in signature.reshape(bands, rows).T:
         keys = (keys ^ column.astype(np.uint64)) * A
         keys ^= keys >> np.uint64(32)

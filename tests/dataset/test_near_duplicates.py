@@ -1,4 +1,4 @@
-"""Near duplicates: hashes against plain Python, the rule, and what must not change the result."""
+"""Near duplicates: the kernels against plain Python, the rule, and what must not change the result."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.dataset.plain_minhash import plain_band_keys, plain_hash, plain_jaccard, plain_shingles
 from tuneworthy import extras
 from tuneworthy.dataset import data_checks
-from tuneworthy.dataset.dedup import near
+from tuneworthy.dataset.dedup import minhash, near
 from tuneworthy.dataset.dedup.minhash import band_keys, shingles
 from tuneworthy.dataset.dedup.near import near_duplicates
 from tuneworthy.errors import UserError
@@ -51,18 +51,21 @@ def brute_force(rows: list[str], threshold: float, size: int) -> list[int]:
     return of
 
 
+@settings(deadline=None)  # the first call loads the kernel
 @given(TEXTS, st.integers(1, 4))
-def test_the_shingles_are_those_of_plain_python(rows: list[str], size: int) -> None:
-    hashes, starts = shingles(rows, size)
-    for number, row in enumerate(rows):
-        found = set(hashes[starts[number] : starts[number + 1]].tolist())
-        assert found == {plain_hash(one, size) for one in plain_shingles(row, size)}
+def test_the_kernel_hashes_the_shingles_of_plain_python(rows: list[str], size: int) -> None:
+    for part in minhash.pack(rows, 5):
+        hashes, starts = shingles(part, size)
+        for number in range(len(part)):
+            found = set(hashes[starts[number] : starts[number + 1]].tolist())
+            assert found == {plain_hash(one, size) for one in plain_shingles(rows[part.first + number], size)}
 
 
-def test_the_keys_of_bands_are_those_of_one_row_at_a_time() -> None:
-    hashes, starts = shingles(["?!", *corpus(20), "one", ""], 3)
-    keys = np.stack([*band_keys(hashes, starts, 5, 4, seed=11)], axis=1)
-    for row in range(1, 22):
+def test_the_kernel_takes_the_minima_that_numpy_takes() -> None:
+    (part,) = minhash.pack([*corpus(20), "one", ""])
+    hashes, starts = shingles(part, 3)
+    keys = band_keys(hashes, starts, 5, 4, seed=11)
+    for row in range(len(part)):
         np.testing.assert_array_equal(keys[row], plain_band_keys(hashes[starts[row] : starts[row + 1]], 5, 4, 11))
 
 
@@ -115,7 +118,8 @@ def test_no_rows_have_no_duplicates() -> None:
 def test_the_size_of_a_buffer_does_not_change_the_result(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = corpus()
     expected = near_duplicates(rows)
-    monkeypatch.setattr(near, "CHUNK", chunk)
+    pack = near.pack
+    monkeypatch.setattr(near, "pack", lambda texts: pack(texts, chunk))
     found = near_duplicates(rows)
     np.testing.assert_array_equal(found.of, expected.of)
     np.testing.assert_array_equal(found.score, expected.score)

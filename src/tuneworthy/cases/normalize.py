@@ -158,7 +158,7 @@ def words(text: str) -> list[str]:
     >>> words("Where's my card?")
     ['wheres', 'my', 'card']
     """
-    return folded(text).translate(_WORDS).split()
+    return spaced(folded(text)).split()
 
 
 def words_of_all(texts: Texts) -> list[str]:
@@ -169,6 +169,11 @@ def words_of_all(texts: Texts) -> list[str]:
     """
     lines = "".join([text.replace("\n", " ") + "\n" for text in texts])
     return folded(lines).translate(_LINES).replace("\n", f" {END} ").split()
+
+
+def spaced(text: str) -> str:
+    """Return folded `text` with white space in the place of punctuation: its words, before they are parted."""
+    return text.translate(_WORDS)
 
 
 def context_of(row: CaseOrExample) -> list[str]:

@@ -11,13 +11,11 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tuneworthy.arrays import Floats, Hashes, Ints
-from tuneworthy.dataset.dedup.minhash import band_keys, shingles
+from tuneworthy.dataset.dedup.minhash import band_keys, pack, shingles
 from tuneworthy.types import Texts
 
 # Kept rows of one bucket that a row is compared with, the latest first: a template in every row stays affordable.
 LIMIT = 256
-# Rows that are hashed at a time. No result depends on it.
-CHUNK = 4096
 # Words of a shingle.
 _SHINGLE = 3
 # Of the hash functions.
@@ -63,14 +61,34 @@ def near_duplicates(
     >>> near_duplicates(["a b c d e f g h", "x", "A b, c d e f g h!"]).of.tolist()
     [-1, -1, 0]
     """
-    firsts = range(0, len(texts), CHUNK)
-    parts = [shingles(texts[i : i + CHUNK], _SHINGLE, None if keys is None else keys[i : i + CHUNK]) for i in firsts]
-    hashes = np.concatenate([np.zeros(0, np.uint64), *(part for part, _ in parts)])
-    starts = np.cumsum(np.concatenate([np.zeros(1, np.int64), *(np.diff(begins) for _, begins in parts)]))
+    parts, sizes, of_bands = [np.zeros(0, np.uint64)], [np.zeros(1, np.int64)], [np.zeros((0, bands), np.uint64)]
+    for packed in pack(texts):
+        hashes, starts = shingles(packed, _SHINGLE)
+        if keys is not None:
+            hashes ^= np.repeat(keys[packed.first : packed.first + len(packed)], np.diff(starts))
+        of_bands.append(band_keys(hashes, starts, bands, rows, _SEED))
+        parts.append(hashes[: _as_sets(hashes, starts)].copy())
+        sizes.append(np.diff(starts))
+    hashes, starts = np.concatenate(parts), np.cumsum(np.concatenate(sizes))
     buckets = np.empty((bands, len(texts)), np.int32)
-    for own, key in zip(buckets, band_keys(hashes, starts, bands, rows, _SEED), strict=True):
+    for own, key in zip(buckets, np.concatenate(of_bands).T, strict=True):
         own[:] = np.unique(key, return_inverse=True)[1]
     return NearDuplicates(*_match(hashes, starts, buckets, threshold, LIMIT))
+
+
+@njit(cache=True, nogil=True)
+def _as_sets(hashes: Hashes, starts: Ints) -> int:
+    """Make a sorted set of the shingles of each row, in place; return how many there are."""
+    n = 0
+    for row in range(len(starts) - 1):
+        own = np.sort(hashes[starts[row] : starts[row + 1]])
+        starts[row] = n
+        for k in range(len(own)):
+            if k == 0 or own[k] != own[k - 1]:
+                hashes[n] = own[k]
+                n += 1
+    starts[-1] = n
+    return n
 
 
 @njit(cache=True, nogil=True)
