@@ -93,6 +93,16 @@ def test_the_answers_of_a_shifted_file_of_free_text_move_back() -> None:
     )
 
 
+def test_a_file_whose_columns_are_exchanged_is_named_and_never_shifted() -> None:
+    rows = shop()
+    file = [n for n, one in enumerate(rows) if one.source.startswith("f1.")]
+    findings = found([replace(row(one.answer, one.question), source=one.source) if n in file else one
+                      for n, one in enumerate(rows)])  # fmt: skip
+    (named,) = [one for one in findings if one.row == WHOLE_SET]
+    assert named.code == "exchanged" and "`f1.csv`" in named.message
+    assert {one.row for one in findings if one.code == "exchanged"} >= {*file}
+
+
 def exchanged_labels(wrong: str) -> list[Example]:
     """Return rows of three annotators; the one called `wrong` takes five labels for five others."""
     rng, rows = random.Random(8), []

@@ -243,7 +243,10 @@ def show(review: Review) -> int:
 
 
 def _show(state: State) -> None:
-    say(f"Review of version {state.version}: {state.status.replace('_', ' ')}. {state.summary}.")
+    say(
+        f"Review of version {state.version}: {state.status.replace('_', ' ')}. "
+        f"{state.summary[:1].upper()}{state.summary[1:]}."
+    )
     for verdict in state.bad:
         say(f"  bad: {verdict.row} ({clean(verdict.reviewer)}): {clean(verdict.reason)}")
     agreement = state.agreement

@@ -196,9 +196,15 @@ class CheckedRows:
                     continue
                 listed = "; ".join(detail for detail, _ in Counter(found.values()).most_common(_SHOWN) if detail)
                 n, action = len(found), next((one.action for one in some if one.action != "report"), "drop")
-                where = "All rows" if WHOLE_SET in found else f"{n / stage.n_in:.1%} of the rows (n = {n})"
-                words = f"{where}: {check.codes[code]}{f' ({listed})' if listed else ''}."
-                asked = messages.say("asks", found=words, code=code, action=action)
+                rows = f"{n / stage.n_in:.1%} of the rows (n = {n}): {check.codes[code]}"
+                whole = " ".join(one.message for one in some if one.row == WHOLE_SET)
+                asked = messages.say(
+                    "asks",
+                    found=whole or f"{rows}{f' ({listed})' if listed else ''}.",
+                    question="Are these rows right?" if whole else "Is that the task?",
+                    code=code,
+                    action="mask, which repairs them" if action == "mask" else action,
+                )
                 yield DataGate(check.name, False, asked)
 
 

@@ -16,7 +16,8 @@ say = Catalogue(
             "The judge rates {share:.1%} [{low:.1%}, {high:.1%}] of {n} rows as bad. Rows without a rating: {missing}. "
             "As a test, the judge also rated {canaries} worthless answers and rejected all of them."
         ),
-        "asks": ("{found} Is that the task? If so, set policy.{code} in [data] to report, else to {action}."),
+        "asks": "{found} {question} If so, set policy.{code} in [data] to report, else to {action}.",
+        "turned": " Its questions and answers are exchanged.",
         "disagree": (
             "A model agrees less with labels of the rows (kappa {rows:.2f}) than with those of the cases ({cases:.2f})."
         ),
@@ -41,9 +42,9 @@ REASONS = {
     "held_out": {"held_out": "a row from the dev set"},
     "encoding": {"escaped_text": "text decoded with the wrong encoding, HTML entities or percent encoding"},
     "sources": {
-        "bad_source": "contradicted by the other rows, from a source where many are",
+        "bad_source": "contradicted by the other rows, as are many rows of its source",
         "shifted_source": "from a source whose answers belong to the next or the previous row",
-        "no_answer": "at the edge of a shifted source, so that its answer is missing",
+        "no_answer": "from a shifted source, and its answer is in a row that was dropped or outside the file",
         "exchanged": "the question looks like an answer, and the answer like a question",
         "cut_answer": "the answer ends as answers do that are cut anywhere",
         "unlike_others": "the answer does not fit the question, and its words are those of no answer that fits",

@@ -74,7 +74,7 @@ def _next_step(has_failed: bool, is_reviewed: bool) -> NextStep:
 def _cards(card: DatasetCard, review: str) -> list[Card]:
     share = percent(card.n_rows / card.n_read) if card.n_read else NONE
     passed = sum(status == "passed" for _, status, _ in card.gates)
-    masked = sum(step.masked for step in card.funnel[1:])
+    masked = sum(step.masked for step in card.funnel[1:] if step.check == "personal_data")
     return [
         Card(
             "Rows kept",

@@ -46,7 +46,10 @@ def label_names(rows: Examples, context: CheckContext) -> RowFindings:
     if not names:
         return
     answers = (row.answer.strip() if row.messages and not calls_of(row.messages[-1]) else "" for row in rows)
-    places = grouped((answer, number) for number, answer in enumerate(answers) if answer)
+    numbered = [(answer, number) for number, answer in enumerate(answers) if answer]
+    turned = {n for answer, n in numbered if answer not in names and rows[n].question.strip() in names}
+    yield from (RowFinding(row=n, code="outside_labels", message="the question is a label") for n in sorted(turned))
+    places = grouped((answer, number) for answer, number in numbered if number not in turned)
     spelled, new, outside = _sorted_out([answer for answer in places if answer not in names], names)
     old = _old_names(rows, {answer: places[answer] for answer in new}, context)
     for code, renamed in (("label_spelling", spelled), ("renamed_label", old)):

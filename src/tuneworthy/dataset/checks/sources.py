@@ -154,8 +154,9 @@ def _of_sources(rows: Examples, numbers: Ints, judged: Judged, done: set[int]) -
     """Yield the findings on sources and their rows, and add these rows to `done`."""
     for source in accused([rows[n] for n in numbers.tolist()], judged):
         step = _shift(source, numbers, rows, judged)
-        code = "shifted_source" if step else "bad_source"
-        yield RowFinding(code=code, message=_sentence(source, judged, step), score=source.share)
+        turned = sum(judged.codes.get(n) == "exchanged" for n in source.rows.tolist())
+        code = "shifted_source" if step else "exchanged" if 2 * turned > source.n_bad else "bad_source"
+        yield RowFinding(code=code, message=_sentence(source, judged, step, code), score=source.share)
         if step or source.share > _WHOLE:
             members = [n for n, row in enumerate(rows) if source.column in columns_of(row) and n not in done]
         else:
@@ -270,7 +271,8 @@ def _source(key: tuple[str, str], own: Ints, left: Bools, judged: Judged, n_valu
 
 def _shift(source: AccusedSource, numbers: Ints, rows: Examples, judged: Judged) -> int:
     """Return by how many rows the answers of a source must move, -1 or 1; 0 if they do not fit their neighbours."""
-    best, most = 0, clopper_pearson(len(source.rows) - source.n_bad, len(source.rows))[1]
+    fitting = int(judged.fits(source.rows, source.rows).sum())
+    best, most = 0, clopper_pearson(fitting, len(source.rows))[1]
     drawn = {number: place for place, number in enumerate(numbers.tolist())}
     for step in (-1, 1):
         others = [(n, drawn.get(_neighbour(rows, int(numbers[n]), step), -1)) for n in source.rows.tolist()]
@@ -312,7 +314,7 @@ def _convicted(source: AccusedSource, judged: Judged) -> list[int]:
     return [n for n in own if pairs.get(n) in likely]
 
 
-def _sentence(source: AccusedSource, judged: Judged, step: int) -> str:
+def _sentence(source: AccusedSource, judged: Judged, step: int, code: str) -> str:
     low, high = source.interval
     pairs = Counter(
         (judged.given[n], judged.predicted[n]) for n in source.rows if judged.given[n] != judged.predicted[n]
@@ -327,5 +329,7 @@ def _sentence(source: AccusedSource, judged: Judged, step: int) -> str:
         n=len(source.rows),
         more=messages.say("slipped", row="previous" if step > 0 else "next")
         if step
+        else messages.say("turned")
+        if code == "exchanged"
         else shown and messages.say("confused", pairs=shown),
     )
