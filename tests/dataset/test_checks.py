@@ -106,7 +106,8 @@ def test_a_label_that_no_case_expects_is_kept_and_named_and_another_spelling_of_
     rows.append(row(str(EXPECTED[0].expected), "about_rent"))  # the columns are exchanged
     findings = {one.row: one for one in data_checks()["label_names"].run(rows, CheckContext(cases=EXPECTED))}
     assert {number: (one.code, one.action) for number, one in findings.items()} == {
-        2: ("label_spelling", "mask"), 3: ("outside_labels", "drop"), 4: ("outside_labels", "drop"), WHOLE_SET: ("new_label", "drop")
+        2: ("label_spelling", "mask"), 3: ("outside_labels", "drop"), 4: ("outside_labels", "drop"),
+        WHOLE_SET: ("new_label", "drop"),
     }  # fmt: skip
     assert findings[2].changed is not None and findings[2].changed.answer == "about_tax"
     assert "about_tax (2)" in findings[WHOLE_SET].message
