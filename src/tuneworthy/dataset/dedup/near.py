@@ -61,19 +61,22 @@ def near_duplicates(
     >>> near_duplicates(["a b c d e f g h", "x", "A b, c d e f g h!"]).of.tolist()
     [-1, -1, 0]
     """
-    parts, sizes, of_bands = [np.zeros(0, np.uint64)], [np.zeros(1, np.int64)], [np.zeros((0, bands), np.uint64)]
+    found, ends, of_bands = np.zeros(0, np.uint64), [np.zeros(1, np.int64)], np.empty((len(texts), bands), np.uint64)
     for packed in pack(texts):
+        here = slice(packed.first, packed.first + len(packed))
         hashes, starts = shingles(packed, _SHINGLE)
         if keys is not None:
-            hashes ^= np.repeat(keys[packed.first : packed.first + len(packed)], np.diff(starts))
-        of_bands.append(band_keys(hashes, starts, bands, rows, _SEED))
-        parts.append(hashes[: _as_sets(hashes, starts)].copy())
-        sizes.append(np.diff(starts))
-    hashes, starts = np.concatenate(parts), np.cumsum(np.concatenate(sizes))
+            hashes ^= np.repeat(keys[here], np.diff(starts))
+        of_bands[here] = band_keys(hashes, starts, bands, rows, _SEED)
+        n, known = _as_sets(hashes, starts), int(ends[-1][-1])
+        if known + n > len(found):
+            found.resize(max(known + n, len(found) * 5 // 4), refcheck=False)  # in place: no second copy
+        found[known : known + n] = hashes[:n]
+        ends.append(known + starts[1:])
     buckets = np.empty((bands, len(texts)), np.int32)
-    for own, key in zip(buckets, np.concatenate(of_bands).T, strict=True):
+    for own, key in zip(buckets, of_bands.T, strict=True):
         own[:] = np.unique(key, return_inverse=True)[1]
-    return NearDuplicates(*_match(hashes, starts, buckets, threshold, LIMIT))
+    return NearDuplicates(*_match(found, np.concatenate(ends), buckets, threshold, LIMIT))
 
 
 @njit(cache=True, nogil=True)
