@@ -30,7 +30,9 @@ def log(question: str, answer: str, **more: Any) -> dict[str, Any]:
 
 def built(root: Path, rows: list[dict[str, Any]], grader: str = 'type = "exact"') -> tuple[list[Example], Recipe]:
     """The rows of a version that was built from a log of `rows`, and its recipe."""
-    (root / "tuneworthy.toml").write_text(PROJECT.replace('type = "exact"', grader))
+    prose = '[data]\npolicy = { outside_labels = "report" }'  # though the cases expect labels
+    project = PROJECT.replace('type = "exact"', grader).replace("[data]", prose)
+    (root / "tuneworthy.toml").write_text(project)
     (root / "cases.jsonl").write_text("".join(f'{{"input": "case {n}?", "expected": "a"}}\n' for n in range(60)))
     (root / "examples.jsonl").write_text(
         "".join(json.dumps(log(f"What is {n} plus one?", f"It is {n + 1}.")) + "\n" for n in range(8))

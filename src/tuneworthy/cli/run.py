@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Container, Coroutine
+from collections.abc import AsyncIterator, Callable, Container, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from math import ceil
 from pathlib import Path
@@ -104,6 +104,7 @@ def walk(
 
     `at_target` is that of `RunProgress`.
     """
+    fetch_baselines(project)
     with RunProgress(at_target=at_target) as progress:
 
         def stop(record: RunRecord) -> None:
@@ -168,11 +169,21 @@ def fetch_models(project: Project, names: Container[str] | None = None) -> None:
         specs["retrieval.reranker"] = project.retrieval.reranker.model
     if names is None and project.documents and isinstance(project.retrieval.encoder, LocalEncoder):
         specs["retrieval.encoder"] = project.retrieval.encoder.model
-    if names is None and "classical" in project.ladder.rungs:
+    _fetch(project, specs)
+
+
+def fetch_baselines(project: Project) -> None:
+    """Fetch the models of classical baselines that are not here yet; without a network the ladder goes on."""
+    specs: dict[str, str | None] = {}
+    if "classical" in project.ladder.rungs:
         if any(isinstance(grader, Choice) for grader in project.graders):
             specs["classical/decision"] = SPEC
         if project.examples and any(isinstance(grader, Choice | Exact | JsonGrader) for grader in project.graders):
             specs["classical/embedding"] = ENCODER
+    _fetch(project, specs)
+
+
+def _fetch(project: Project, specs: Mapping[str, str | None]) -> None:
     for name, spec in specs.items():
         if spec is not None and find(spec, project.root) is None:
             note(f"Downloading the model {name} ({spec}).")

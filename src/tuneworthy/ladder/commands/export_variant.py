@@ -6,7 +6,7 @@ Invariant: a client is written only if it sends the measured request for every c
 import inspect
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ PASSAGES = """    passages = SEARCH.passages(text)
 OTHERS = ("request.json", "client.py", "shots.jsonl")
 
 
-def filled(request: str, variables: Collection[str], case: str | JsonMapping) -> Any:
+def filled(request: str, variables: Collection[str], case: str | Mapping[str, Any]) -> Any:
     """Return a request with the variables of its prompt filled in: `@@name@@` marks a variable."""
     if isinstance(case, str) and len(variables) > 1:
         raise TypeError(f"pass the variables of the prompt by name: {', '.join(variables)}")
