@@ -135,6 +135,12 @@ def test_a_bucket_that_everyone_is_in_is_searched_to_the_limit_only(monkeypatch:
     assert found.of.tolist() == [-1] * 60 + [59]
 
 
+@pytest.mark.parametrize("wrong", [{"threshold": 0.0}, {"threshold": 1.1}, {"shingle": 0}, {"bands": 0}, {"rows": 0}])
+def test_settings_that_mean_nothing_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        near_duplicates(["a"], **wrong)  # type: ignore[arg-type]
+
+
 def test_without_numba_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r'pip install "tuneworthy\[data\]"'):

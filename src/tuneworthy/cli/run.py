@@ -25,6 +25,7 @@ from tuneworthy.ladder.cascade import large_of
 from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.ladder.run import check_rungs, run_ladder
 from tuneworthy.ladder.session import Session, open_session
+from tuneworthy.ladder.task_data import read_data
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.providers.models import find, pull
 from tuneworthy.providers.prices import price_for
@@ -173,13 +174,21 @@ def fetch_models(project: Project, names: Container[str] | None = None) -> None:
 
 
 def fetch_baselines(project: Project) -> None:
-    """Fetch the models of classical baselines that are not here yet; without a network the ladder goes on."""
+    """Fetch the models of classical baselines that are not here yet, for cases that can be run.
+
+    Without a network the ladder goes on.
+
+    Raises:
+        UserError: The cases cannot be run.
+    """
     specs: dict[str, str | None] = {}
     if "classical" in project.ladder.rungs:
         if any(isinstance(grader, Choice) for grader in project.graders):
             specs["classical/decision"] = SPEC
         if project.examples and any(isinstance(grader, Choice | Exact | JsonGrader) for grader in project.graders):
             specs["classical/embedding"] = ENCODER
+    if any(spec and find(spec, project.root) is None for spec in specs.values()):
+        read_data(project)
     _fetch(project, specs)
 
 

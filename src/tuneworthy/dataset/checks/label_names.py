@@ -45,11 +45,8 @@ def label_names(rows: Examples, context: CheckContext) -> RowFindings:
     names = {*labels_of(context.cases)} if kind.name == "label" else set()
     if not names:
         return
-    answers = (row.answer.strip() if row.messages and not calls_of(row.messages[-1]) else "" for row in rows)
-    numbered = [(answer, number) for number, answer in enumerate(answers) if answer]
-    turned = {n for answer, n in numbered if answer not in names and rows[n].question.strip() in names}
-    yield from (RowFinding(row=n, code="outside_labels", message="the question is a label") for n in sorted(turned))
-    places = grouped((answer, number) for answer, number in numbered if number not in turned)
+    places, turned = _places(rows, names)
+    yield from (RowFinding(row=n, code="outside_labels", message="the question is a label") for n in turned)
     spelled, new, outside = _sorted_out([answer for answer in places if answer not in names], names)
     old = _old_names(rows, {answer: places[answer] for answer in new}, context)
     for code, renamed in (("label_spelling", spelled), ("renamed_label", old)):
@@ -60,6 +57,15 @@ def label_names(rows: Examples, context: CheckContext) -> RowFindings:
         listed = ", ".join(f"{answer} ({len(places[answer])})" for answer in kept[:_SHOWN])
         more = f" and {len(kept) - _SHOWN} more" if len(kept) > _SHOWN else ""
         yield RowFinding(code="new_label", message=f"Labels that no case expects are kept: {listed}{more}.")
+
+
+def _places(rows: Examples, names: Collection[str]) -> tuple[dict[str, list[int]], list[int]]:
+    """Return the rows of each answer, and rows whose question is a label while their answer is not."""
+    answers = (row.answer.strip() if row.messages and not calls_of(row.messages[-1]) else "" for row in rows)
+    numbered = [(answer, number) for number, answer in enumerate(answers) if answer]
+    turned = [n for answer, n in numbered if answer not in names and rows[n].question.strip() in names]
+    left = {*turned}
+    return grouped(pair for pair in numbered if pair[1] not in left), turned
 
 
 def _sorted_out(answers: Texts, names: Collection[str]) -> tuple[NamedTexts, set[str], list[str]]:
