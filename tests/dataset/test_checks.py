@@ -104,9 +104,11 @@ def test_with_a_check_switched_off_no_other_check_tells_its_findings(
 def test_a_label_that_no_case_expects_is_kept_and_named_and_another_spelling_of_it_is_folded() -> None:
     rows = [row("Hm?", "about_tax"), row("Well?", "about_tax"), row("So?", "About Tax!"), row("Oh?", "I do not know.")]
     rows.append(row(str(EXPECTED[0].expected), "about_rent"))  # the columns are exchanged
+    rows.append(row("Hm, so?", "About_Tax"))  # rarer than the first spelling, and later
     findings = {one.row: one for one in data_checks()["label_names"].run(rows, CheckContext(cases=EXPECTED))}
     assert {number: (one.code, one.action) for number, one in findings.items()} == {
         2: ("label_spelling", "mask"), 3: ("outside_labels", "drop"), 4: ("outside_labels", "drop"),
+        5: ("label_spelling", "mask"),
         WHOLE_SET: ("new_label", "drop"),
     }  # fmt: skip
     assert findings[2].changed is not None and findings[2].changed.answer == "about_tax"

@@ -47,7 +47,8 @@ def label_names(rows: Examples, context: CheckContext) -> RowFindings:
         return
     places, turned = _places(rows, names)
     yield from (RowFinding(row=n, code="outside_labels", message="the question is a label") for n in turned)
-    spelled, new, outside = _sorted_out([answer for answer in places if answer not in names], names)
+    other = sorted(places.keys() - names, key=lambda answer: (len(places[answer]), answer))
+    spelled, new, outside = _sorted_out(other, names)
     old = _old_names(rows, {answer: places[answer] for answer in new}, context)
     for code, renamed in (("label_spelling", spelled), ("renamed_label", old)):
         for answer, name in renamed.items():
@@ -69,7 +70,10 @@ def _places(rows: Examples, names: Collection[str]) -> tuple[dict[str, list[int]
 
 
 def _sorted_out(answers: Texts, names: Collection[str]) -> tuple[NamedTexts, set[str], list[str]]:
-    """Return the label that each misspelled answer means, answers with the form of a label, and all other answers."""
+    """Return the label that each misspelled answer means, answers with the form of a label, and all other answers.
+
+    Of the spellings of a label that no case has, the last stays: `answers` begin with the rarest.
+    """
     folds = grouped((_folded(name), name) for name in sorted(names))
     cut = {answer: [name for name in sorted(names) if _is_cut(answer, name)] for answer in answers}
     meant = {answer: folds.get(_folded(answer)) or cut[answer] for answer in answers}
