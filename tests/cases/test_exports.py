@@ -33,7 +33,9 @@ from tuneworthy.cases import Rejects, read_examples, stream_examples
 from tuneworthy.cases.formats import registry
 from tuneworthy.cases.formats.dialects import is_written_down
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS
+from tuneworthy.cases.formats.streams import assembled, events_of
 from tuneworthy.cases.readers import reader
+from tuneworthy.cases.readers.faults import Dropped
 from tuneworthy.cli import invoke
 from tuneworthy.dataset.importing.folder import Import
 from tuneworthy.dataset.importing.importer import import_files
@@ -523,3 +525,11 @@ def test_the_command_adds_unless_it_is_to_replace(tmp_path: Path, capsys: pytest
         assert invoke(["data", "import", *map(str, arguments), "--project", str(tmp_path), "--json"]) == 0
         counts.append(json.loads(capsys.readouterr().out)["n_kept"])
     assert counts == [1, 2, 1]
+
+
+def test_a_stream_that_says_done_has_ended_whatever_its_events_say() -> None:
+    event = json.dumps({"choices": [{"delta": {"content": "It is."}}]})
+    done = events_of(f"data: {event}\n\ndata: [DONE]\n\n")
+    assert assembled(done)["choices"][0]["message"]["content"] == [{"type": "text", "text": "It is."}]
+    with pytest.raises(Dropped, match="before the answer"):
+        assembled(events_of(f"data: {event}\n\ndata: {event}\n\n"))

@@ -21,11 +21,12 @@ _ENDINGS = ("choices/0/finish_reason", "delta/stop_reason", "candidates/0/finish
 def events_of(value: Any) -> list[JsonObject]:
     """Return the events of a streamed answer; no events if `value` is another answer.
 
-    >>> events_of('data: {"choices": []}\\n\\ndata: {"choices": []}\\n\\ndata: [DONE]'), events_of("data: see below")
-    ([{'choices': []}, {'choices': []}], [])
+    >>> events_of('data: {"choices": []}\\n\\ndata: [DONE]'), events_of("data: see below")
+    ([{'choices': []}, {'choices': [], 'done': True}], [])
     """
     if isinstance(value, str):
-        value = list(map(parsed, _EVENT.findall(value))) if EVENT_TEXT.match(value) else parsed(value)
+        ended = [{"choices": [], "done": True}] * ("[DONE]" in value)
+        value = [*map(parsed, _EVENT.findall(value)), *ended] if EVENT_TEXT.match(value) else parsed(value)
     return value if isinstance(value, list) and len(value) > 1 and all(map(_is_event, value)) else []
 
 
