@@ -269,7 +269,9 @@ def _would_change(facts: DecisionFacts, outcome: Outcome, money: EconomicsResult
     if outcome is Outcome.FINE_TUNE:
         return ["A new or cheaper model that meets the target, or a pilot whose forecast gain is too small."]
     if outcome is Outcome.DO_NOT_FINE_TUNE and chosen and chosen.score is not None and chosen.target == "met":
-        changes = [f"A target above {chosen.score:.1%}, or a constraint that rules out the recommended option."]
+        changes = [
+            f"A target above {chosen.score:.1%}, or a constraint that rules out all options that meet the target."
+        ]
         usd, required = money.usd_per_1k.reference or 0.0, money.required_usd_per_1k or 0.0
         if money.status == "never" and usd > required:
             volume = money.break_even_band[0]

@@ -56,7 +56,8 @@ def file_digest(path: Path) -> tuple[str, int]:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
     except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}.") from None
+        hint = f"Name its files: {path}/*" if path.is_dir() else ""
+        raise UserError(f"Cannot read {path}: {error.strerror}.", hint=hint) from None
 
 
 class ImportWriter:
