@@ -384,9 +384,7 @@ def test_output_and_card_say_in_one_sentence_what_was_dropped_and_what_that_does
 def test_checks_that_only_together_cost_accuracy_report_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def measure(
-        self: Any, rows: Any, dropped: Any, repeats: Any, *, certain: bool = False, begin: Any = None
-    ) -> Effect:
+    def measure(self: Any, rows: Any, dropped: Any, *, certain: bool = False, begin: Any = None) -> Effect:
         if certain:
             return Effect(status="certain", n_rows=90, n_dropped=len(dropped))
         shown = len(dropped) > 2  # all together, until one of the checks only reports

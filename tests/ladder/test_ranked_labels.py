@@ -239,6 +239,6 @@ def test_run_fetches_the_models_of_classical_baselines_and_goes_on_without_them(
 
     monkeypatch.setattr(run_command, "find", lambda spec, root: None)
     monkeypatch.setattr(run_command, "pull", pull)
-    run_command.fetch_models(load(root))
+    run_command.fetch_baselines(load(root))
     assert fetched == needed
     assert ("the index does not answer" in capsys.readouterr().err) == bool(fetched)

@@ -53,7 +53,8 @@ def label_names(rows: Examples, context: CheckContext) -> RowFindings:
     for code, renamed in (("label_spelling", spelled), ("renamed_label", old)):
         for answer, name in renamed.items():
             yield from (_renamed(number, rows[number], code, name) for number in places[answer])
-    yield from (RowFinding(row=number, code="outside_labels") for answer in outside for number in places[answer])
+    unlike = sorted(number for answer in outside for number in places[answer])
+    yield from (RowFinding(row=number, code="outside_labels") for number in unlike)
     if kept := sorted(new - old.keys(), key=lambda answer: (-len(places[answer]), answer)):
         listed = ", ".join(f"{answer} ({len(places[answer])})" for answer in kept[:_SHOWN])
         more = f" and {len(kept) - _SHOWN} more" if len(kept) > _SHOWN else ""
