@@ -209,10 +209,11 @@ def _dearest(checked: CheckedRows, policy: Mapping[str, Action]) -> DataCheck | 
 
 def effect_of_all(checked: CheckedRows, meter: EffectMeter, say: Say) -> Effect:
     certain = {place for stage in checked.stages if stage.check.certain for place in stage.dropped}
-    places = np.setdiff1d(checked.before.places, np.array(sorted(certain | checked.overlaps), np.int64))
+    left_out = certain | checked.overlaps
+    places = np.setdiff1d(checked.before.places, np.array(sorted(left_out), np.int64))
     return meter.measure(
         checked.before.keep(places, {}),
-        {place: other for stage in checked.stages for place, other in stage.repeats.items()},
+        {n: other for stage in checked.stages for n, other in stage.repeats.items() if n not in left_out},
         begin=partial(say, "Measuring how dropping these rows changes accuracy"),
     )
 
