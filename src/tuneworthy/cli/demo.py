@@ -49,8 +49,8 @@ def command(folder: Path, train: bool) -> int:
     """Create a small project and run its ladder.
 
     Writes the project into FOLDER, runs the ladder with the embedded model, and ends with the verdict and the report.
-    This needs no key and no GPU, and downloads the model (98 MB) once. To resume after an interruption, run the command
-    again.
+    This needs no key and no GPU, and downloads two models (189 MB) once. To resume after an interruption, run the
+    command again.
 
     With --train, the demo also trains a small adapter, whatever the verdict, to show every step. This needs `pip
     install 'tuneworthy[train]'`. The demo's project file waives the review of the data and the pilot.
