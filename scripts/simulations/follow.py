@@ -18,6 +18,8 @@ MOST_STEPS = 6
 ALLOWED = 2.0
 # What a search finds once it was repaired.
 REPAIRED = 0.9
+# Sensitivity and specificity of another judge.
+GOOD_JUDGE = 0.97
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,10 @@ def after(world: World, action: NextAction) -> tuple[str, World | None]:
     if messages.FIX_SEARCH in why:
         steps.append("fix search")
         changed = replace(changed, search=REPAIRED)
+    if messages.OTHER_JUDGE in why:
+        steps.append("another judge")
+        fair = {name: replace(model, likes=0.0) for name, model in world.models.items()}
+        changed = replace(changed, sensitivity=GOOD_JUDGE, specificity=GOOD_JUDGE, models=fair)
     if not steps:
         return why[:40] or action.command, None
     return " + ".join(steps), replace(changed, knows=frozenset(knows), rungs=tuple(rungs))

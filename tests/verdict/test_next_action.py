@@ -103,6 +103,18 @@ def test_a_search_that_was_measured_is_repaired_and_not_run_again() -> None:
     assert "[retrieval]" in step.why and "--rung retrieval" not in step.command
 
 
+def test_a_judge_that_people_overrule_is_replaced_before_documents_are_asked_for() -> None:
+    judge = JudgeEvidence(valid=True, detail="Validated.", fix="")
+    search = SearchEvidence(failed=60, not_retrieved=5, lower=0.03, oracle=0.9, oracle_upper=0.95)
+    rungs = [*RUNGS, rung("retrieval", "retrieval/search", 0.6)]
+    for errors, why in (
+        ((failures("unexplained", 60),), messages.OTHER_JUDGE),
+        ((failures("unexplained", 50), failures("format", 10)), messages.NAME_DOCUMENTS),
+    ):
+        found = decide(project(*rungs, kind="free_text", documents=True, search=search, errors=errors, judge=judge))
+        assert why in found.next_action.why
+
+
 def test_a_grader_that_accepts_copies_is_repaired_and_no_cases_are_added() -> None:
     copies = rung("classical", "classical/nearest", 0.95, status="reference")
     verdict = decide(with_rungs(copies, kind="free_text"))

@@ -373,7 +373,10 @@ class _Steps:
 
     def _of_fact(self, fact: FactName, unknown: FactNames) -> Iterator[Offer]:
         kind, evidence = fact[0], self.evidence
-        if fact == ("lever", "knowledge") and all(row.name != "knowledge" for row in evidence.errors or ()):
+        probed = {row.name for row in evidence.errors or ()}
+        if fact == ("lever", "knowledge") and evidence.judge is not None and probed and "format" not in probed:
+            yield _uncounted(messages.OTHER_JUDGE, [fact], MINUTES_TO_TRY, command="tuneworthy run", most=MAX_DOCUMENTS)
+        elif fact == ("lever", "knowledge") and "knowledge" not in probed:
             yield _uncounted(
                 messages.NAME_DOCUMENTS,
                 [fact],
