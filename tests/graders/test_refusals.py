@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from tests.dataset.check_rows import row
 
@@ -124,8 +126,19 @@ def test_the_pattern_of_cues_misses_no_sentence_with_a_cue() -> None:
     assert not any(map(refusals._may_refuse, ("Your parcel is on its way.", "Danke, gern!", "")))
 
 
-def test_a_sentence_that_only_negates_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = "The colour will not fade."
+def test_a_finding_in_the_third_person_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = "A preference for early training was not supported."
     assert not refusals.sentences(answer)
-    monkeypatch.setattr(refusals, "_NEGATIONS", frozenset())
+    monkeypatch.setattr(refusals, "_SPEAKER", refusals._CUES)
     assert refusals.sentences(answer)
+
+
+def test_words_far_apart_make_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    finding = ["our results suggest that wooden boxes are better than plastic bags in preventing damage when both are "
+               "stored in a dry cellar of this type."]  # fmt: skip
+    assert refusals.score(finding)[0] < refusals.THRESHOLD
+    with monkeypatch.context() as without:
+        without.setattr(refusals, "_GAP", re.compile("$^"))
+        refusals._classifier.cache_clear()
+        assert refusals.score(finding)[0] >= refusals.THRESHOLD
+    refusals._classifier.cache_clear()

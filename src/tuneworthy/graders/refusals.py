@@ -35,10 +35,12 @@ _SEED = 19
 _END = re.compile(r"(?<=[.!?])\s+|\n+")
 _PLAIN = str.maketrans({"’": "'", "ʼ": "'", "´": "'"})
 _TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
-# Concepts of which every refusal has one; and those that say nothing about the user, the assistant or its help, so that
-# no refusal has only these.
+# Concepts of which every refusal has one; and of the speaker, the user or a norm, of which it has one, too: a finding
+# in the third person, such as "was not supported", refuses nothing.
 _CUES = frozenset({"NEG", "DENY", "BOT", "WILL"})
-_NEGATIONS = frozenset({"NEG", "WILL"})
+_SPEAKER = frozenset({"ME", "YOU", "SORRY", "NORM"})
+# Unknown words in a row, which separate two statements.
+_GAP = re.compile("(?:_ ?){2,}")
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def _concept(word: str) -> str:
 @cache
 def _cue() -> Any:
     """Return a pattern that every text with a cue matches, and few others; RE2 is much faster than looking words up."""
-    words, stems = ([re.escape(word) for word, name in pairs if name in _CUES]
+    words, stems = ([re.escape(word) for word, name in pairs if not _CUES.isdisjoint(name.split())]
                     for pairs in (_concepts()[0].items(), _concepts()[1]))  # fmt: skip
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
@@ -94,14 +96,14 @@ def _may_refuse(text: str) -> bool:
 
 
 def _outline(sentence: str) -> list[str]:
-    return [name for names in map(_names, _TOKEN.findall(sentence)) for name in names]
+    return _GAP.sub("GAP ", " ".join(map(_names, _TOKEN.findall(sentence)))).replace("_", "").split()
 
 
 @lru_cache(maxsize=100_000)
-def _names(token: str) -> Texts:
+def _names(token: str) -> str:
     """Return the concepts of a token: of one word if it is known, else by its apostrophe: "n'entre" is two words."""
     words = (token,) if "'" not in token or _concept(token) else token.split("'")
-    return [name for name in map(_concept, words) if name]
+    return " ".join(filter(None, map(_concept, words))) or "_"
 
 
 @cache
@@ -149,7 +151,7 @@ def sentences(answer: str) -> list[str]:
     head = _plain(_spoken(answer)[:_HEAD].strip())
     heads = [one for one in _END.split(head) if one] if _may_refuse(head) else []
     outlines = [(one, {*_outline(one)}) for one in heads[:_SENTENCES] if _may_refuse(one)]
-    return [one for one, names in outlines if names & _CUES and names - _NEGATIONS]
+    return [one for one, names in outlines if names & _CUES and names & _SPEAKER]
 
 
 def _spoken(answer: str) -> str:

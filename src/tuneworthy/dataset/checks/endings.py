@@ -79,7 +79,7 @@ def truncation(rows: Examples, context: CheckContext) -> RowFindings:
             yield RowFinding(row=number, code="cut_off", message=sign)
 
 
-@data_check("refusal", version=4)
+@data_check("refusal", version=5)
 def refusal(rows: Examples, context: CheckContext) -> RowFindings:
     """Answers that a provider blocked, and those in which the assistant says that it will or can not help.
 
