@@ -179,6 +179,29 @@ def test_the_same_rows_give_the_same_findings_in_batches_of_any_size(name: str) 
         assert parts == once, size
 
 
+IN_GERMAN = "Das finden Sie auf der Seite, die wir haben."
+IN_TWO = "Ein Hund ist mit dem Ball auf der Wiese. C'est pour vous et avec le chat."
+
+
+@pytest.mark.parametrize(
+    ("n_cases", "expected", "answer", "dropped"),
+    [
+        (100, "", IN_GERMAN, True),
+        (100, "", IN_TWO, True),
+        (100, "", IN_TWO + " But you can also see it on the page.", False),
+        (100, IN_GERMAN, IN_GERMAN, False),
+        (20, "", IN_GERMAN, False),
+    ],
+)
+def test_answers_in_a_language_of_no_case_leave(n_cases: int, expected: str, answer: str, dropped: bool) -> None:
+    cases = [Case(id=str(i), input=f"Where is the {i}. page that I need?", expected="You can see it on the page.")
+             for i in range(n_cases)]  # fmt: skip
+    cases += [Case(id="x", input="Where is it, and when can I have it?", expected=expected)] if expected else []
+    rows = [*clean(), *(row(f"Where is the card that I got in {i}?", answer) for i in range(10))]
+    findings = found({"language": data_checks()["language"]}, rows, CheckContext(cases=cases))
+    assert [one.row for one in findings if one.action == "drop"] == ([*range(60, 70)] if dropped else [])
+
+
 ORDER = [
     "encoding", "chat", "feedback", "truncation", "refusal", "degenerate", "label_names", "sources", "contamination",
     "exact", "near", "grounding", "personal_data", "judge_audit", "label_errors", "declined_share", "language", "pairs",

@@ -4,6 +4,7 @@ The language is recognised by the script, and among those in Latin letters by th
 (`languages.json`); a text that neither identifies counts as no language.
 """
 
+import re
 import unicodedata
 from collections import Counter
 from functools import cache
@@ -13,7 +14,8 @@ from itertools import chain, repeat
 import orjson
 
 from tuneworthy.cases.normalize import question_of, words
-from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, as_rows, data_check
+from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, as_rows, data_check
+from tuneworthy.stats.intervals import upper_bound
 from tuneworthy.types import Example, Examples, Texts, grouped
 
 # Rows from which the usual language can be estimated.
@@ -25,6 +27,9 @@ _SCRIPTS = (
 )  # fmt: skip
 _CLIP = 600
 _MIN_WORDS = 5
+_SENTENCE = re.compile(r"(?<=[.!?])\s+")
+# Probability that rows leave that are as right as the cases.
+_ALPHA = 0.001
 
 
 @cache
@@ -69,9 +74,12 @@ def _latin(tokens: Texts) -> str:
     return best if n >= 2 and n >= 0.15 * len(tokens) and n > 1.3 * second else ""
 
 
-@data_check("language", whole=True, version=2)
+@data_check("language", whole=True, version=3, asks={"answered_in_another": MANY})
 def language(rows: Examples, context: CheckContext) -> RowFindings:
     """Rows in a language that no case and, with few cases, hardly any other row uses, or answered in another language.
+
+    Rows that are answered in a language in which no case is answered leave if there are more than the cases explain: the
+    share of the rows that no case is like is at most the share of the cases that no other case is like.
 
     Bad: an answer in German to a question in English, where the others are English.
     """
@@ -79,26 +87,30 @@ def language(rows: Examples, context: CheckContext) -> RowFindings:
     if len(rows) < MIN_ROWS:
         return
     pairs = [_languages(row) for row in rows]
-    expected = Counter(map(_languages, as_rows(context.cases)))
-    usual = Counter(language_of(question_of(case)) for case in context.cases)
+    expected = Counter(pair for pair in map(_languages, as_rows(context.cases)) if all(pair))
+    usual = Counter(filter(None, map(language_of, map(question_of, context.cases))))
     counts, asked = Counter(pairs), Counter(question for question, _ in pairs if question)
-    del usual[""]
     least = 1.0 if usual.total() >= MIN_ROWS else _RARE
-    several = sum(n for (question, answer), n in expected.items() if question and answer)
+    several, n_once = expected.total(), sum(n == 1 for n in expected.values())
+    expected.update(("", answer) for _, answer in [*expected])
+    unseen = {pair: n for pair, n in counts.items() if pair[1] not in {"", pair[0]} and not expected[pair]}
+    # Source: Good 1953, "The population frequencies of species" (what is seen once measures what is not seen).
+    surely = several and sum(unseen.values()) > upper_bound(n_once, several, _ALPHA) * len(rows)
     most = max(1, (1.0 if several >= MIN_ROWS else _RARE) * len(rows))
     for row, (question, answer) in enumerate(pairs):
-        if not question:
-            continue
-        if asked[question] <= max(1, least * asked.total()) and question not in usual:
+        if question and asked[question] <= max(1, least * asked.total()) and question not in usual:
             yield RowFinding(row=row, code="rare_language", message=question, action="report")
-        elif answer not in {"", question} and counts[question, answer] <= most and not expected[question, answer]:
+        elif (n := unseen.get((question, answer))) and (surely or (question and n <= most)):
             yield RowFinding(
                 row=row,
                 code="answered_in_another",
-                message=f"question language {question}, answer language {answer}",
-                action="report",
+                message=f"question language {question or 'unclear'}, answer language {answer}",
+                action="drop" if surely else "report",
             )
 
 
 def _languages(row: Example) -> tuple[str, str]:
-    return language_of(question_of(row)), language_of(row.answer)
+    """Return the languages of question and answer; of an answer in several, that of the question or the first."""
+    question, answer = language_of(question_of(row)), language_of(row.answer)
+    parts = [] if answer else [*filter(None, map(language_of, _SENTENCE.split(row.answer[:_CLIP])))]
+    return question, answer or (question if question in parts else next(iter(parts), ""))
