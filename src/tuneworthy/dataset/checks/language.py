@@ -78,8 +78,8 @@ def _latin(tokens: Texts) -> str:
 def language(rows: Examples, context: CheckContext) -> RowFindings:
     """Rows in a language that no case and, with few cases, hardly any other row uses, or answered in another language.
 
-    Rows that are answered in a language in which no case is answered leave if there are more than the cases explain: the
-    share of the rows that no case is like is at most the share of the cases that no other case is like.
+    Rows that are answered in a language in which no case is answered leave if there are more than the cases explain.
+    Right rows in such languages are about as frequent as cases in languages that no other case has.
 
     Bad: an answer in German to a question in English, where the others are English.
     """
