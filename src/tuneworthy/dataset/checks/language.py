@@ -4,7 +4,6 @@ The language is recognised by the script, and among those in Latin letters by th
 (`languages.json`); a text that neither identifies counts as no language.
 """
 
-import re
 import unicodedata
 from collections import Counter
 from functools import cache
@@ -27,7 +26,6 @@ _SCRIPTS = (
 )  # fmt: skip
 _CLIP = 600
 _MIN_WORDS = 5
-_SENTENCE = re.compile(r"(?<=[.!?])\s+")
 # Probability that rows leave that are as right as the cases.
 _ALPHA = 0.001
 
@@ -87,20 +85,21 @@ def language(rows: Examples, context: CheckContext) -> RowFindings:
     if len(rows) < MIN_ROWS:
         return
     pairs = [_languages(row) for row in rows]
-    expected = Counter(pair for pair in map(_languages, as_rows(context.cases)) if all(pair))
-    usual = Counter(filter(None, map(language_of, map(question_of, context.cases))))
-    counts, asked = Counter(pairs), Counter(question for question, _ in pairs if question)
-    least = 1.0 if usual.total() >= MIN_ROWS else _RARE
-    several, n_once = expected.total(), sum(n == 1 for n in expected.values())
-    expected.update(("", answer) for _, answer in [*expected])
-    unseen = {pair: n for pair, n in counts.items() if pair[1] not in {"", pair[0]} and not expected[pair]}
+    expected = Counter(filter(all, map(_languages, as_rows(context.cases))))
+    usual = {language_of(question_of(case)) for case in context.cases}
+    asked = Counter(question for question, _ in pairs)
+    known = {*expected, *(("", answer) for _, answer in expected)}
+    unseen = Counter(pair for pair in pairs if pair[1] not in {"", pair[0]} and pair not in known)
     # Source: Good 1953, "The population frequencies of species" (what is seen once measures what is not seen).
-    surely = several and sum(unseen.values()) > upper_bound(n_once, several, _ALPHA) * len(rows)
-    most = max(1, (1.0 if several >= MIN_ROWS else _RARE) * len(rows))
+    missing = upper_bound([*expected.values()].count(1), expected.total(), _ALPHA) if expected else 1
+    surely = unseen.total() > missing * len(rows)
+    most, most_pairs = (
+        len(rows) if n >= MIN_ROWS else max(1, _RARE * len(rows)) for n in (len(context.cases), expected.total())
+    )
     for row, (question, answer) in enumerate(pairs):
-        if question and asked[question] <= max(1, least * asked.total()) and question not in usual:
+        if question not in {"", *usual} and asked[question] <= most:
             yield RowFinding(row=row, code="rare_language", message=question, action="report")
-        elif (n := unseen.get((question, answer))) and (surely or (question and n <= most)):
+        elif (n := unseen[question, answer]) and (surely or (question and n <= most_pairs)):
             yield RowFinding(
                 row=row,
                 code="answered_in_another",
@@ -112,5 +111,5 @@ def language(rows: Examples, context: CheckContext) -> RowFindings:
 def _languages(row: Example) -> tuple[str, str]:
     """Return the languages of question and answer; of an answer in several, that of the question or the first."""
     question, answer = language_of(question_of(row)), language_of(row.answer)
-    parts = [] if answer else [*filter(None, map(language_of, _SENTENCE.split(row.answer[:_CLIP])))]
-    return question, answer or (question if question in parts else next(iter(parts), ""))
+    parts = [answer] if answer else [*filter(None, map(language_of, row.answer[:_CLIP].split(". ")))]
+    return question, question if question in parts else next(iter(parts), "")
