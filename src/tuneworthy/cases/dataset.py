@@ -78,6 +78,7 @@ class Dataset:
         dev_size: Largest number of dev cases that are drawn from the examples.
         stored: The split of the first run; None before it.
         notes: Guesses, conversions and omissions of the readers.
+        with_shots: Whether the split has shots, which must be compared with dev.
     """
 
     cases: Cases
@@ -86,6 +87,7 @@ class Dataset:
     dev_size: int
     stored: StoredSplit | None = None
     notes: TextTuple = ()
+    with_shots: bool = True
 
     @property
     def split(self) -> Split:
@@ -124,7 +126,8 @@ class Dataset:
             dev, n_near_dev = group_near_duplicates(split.dev, groups)
             split = replace(split, dev=dev)
             n_near += n_near_dev
-        in_dev = Overlaps(split.shots, self._hits("dev", split.shots, split.dev))
+        shots = split.shots if self.with_shots else ()
+        in_dev = Overlaps(shots, self._hits("dev", shots, split.dev))
         between = Overlaps(split.dev, self._hits("dev_test", split.dev, split.test))
         report = ContaminationReport(cases=in_cases, dev=in_dev, dev_test=between)
         dev = tuple(some_of(split.dev, others(split.dev, (hit.row for hit in report.left_out))))

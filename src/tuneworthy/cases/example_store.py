@@ -21,7 +21,17 @@ from tuneworthy.cases.normalize import asked_id, normalised_bytes, question_of
 from tuneworthy.cases.stratified import Unit, components_of, members_of
 from tuneworthy.cases.task_kind import Kind, parse_object
 from tuneworthy.store.own_file import OwnFile, StoredSequence
-from tuneworthy.types import UNLABELLED, Case, CaseOrExample, Cases, Example, Examples, JsonMapping, NamedInts
+from tuneworthy.types import (
+    UNLABELLED,
+    Case,
+    CaseOrExample,
+    Cases,
+    Example,
+    Examples,
+    JsonMapping,
+    NamedInts,
+    TextTuple,
+)
 
 R = TypeVar("R", Case, Example)
 
@@ -256,6 +266,7 @@ def units_to_draw(
     scorable = columns.scorable(kind.name).tolist()
     asked, answers = columns.asked.tolist(), columns.answers.tolist()
     strata: dict[int, str] = {}
+    shared: dict[TextTuple, Counter[str]] = {}  # a million units have few different counts
 
     def contradicts(row: int, other: int) -> bool:
         if answers[row] == answers[other]:
@@ -270,12 +281,11 @@ def units_to_draw(
             firsts.setdefault(asked[row], row)
         if not rows or any(barred[row] for row in members) or any(contradicts(row, firsts[asked[row]]) for row in rows):
             continue
-        unit = Unit(ids[members[0]], members)
         for row in firsts.values():
             if kind.name == "label" and answers[row] not in strata:
                 strata[answers[row]] = f"label {pool[row].answer.strip()}"
-            unit.strata[strata.get(answers[row], "answer")] += 1
-        yield unit
+        names = tuple(strata.get(answers[row], "answer") for row in firsts.values())
+        yield Unit(ids[members[0]], members, shared.setdefault(names, Counter(names)))
 
 
 def _units(columns: ExampleColumns) -> list[list[int]]:

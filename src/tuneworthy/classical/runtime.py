@@ -395,10 +395,10 @@ class NearestAnswer(Answerer):
     def answer(self, question: str) -> str:
         """Return the most frequent answer among the examples that share the highest similarity."""
         columns, values = self._features.row(question)
-        places = [slice(*self._starts[column : column + 2]) for column in columns]
-        rows = np.concatenate([self._rows[:0], *(self._rows[place] for place in places)])
-        products = [self._values[place] * value for place, value in zip(places, values, strict=True)]
-        similarity = np.bincount(rows, np.concatenate([self._values[:0], *products]), len(self._answers))
+        sizes = self._starts[columns + 1] - self._starts[columns]
+        places = np.repeat(self._starts[columns] - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
+        products = self._values[places] * np.repeat(values, sizes)
+        similarity = np.bincount(self._rows[places], products, len(self._answers))
         return most_frequent(self._answers[i] for i in np.flatnonzero(similarity >= similarity.max() - TIE).tolist())
 
 

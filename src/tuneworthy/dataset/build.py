@@ -16,19 +16,19 @@ import numpy as np
 
 from tuneworthy import __version__
 from tuneworthy.cases.contamination import search
-from tuneworthy.cases.pairs import rejected_answer
+from tuneworthy.cases.pairs import REJECTED, rejected_answer
 from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.cases.writer import json_lines
 from tuneworthy.config.data import DataSection
 from tuneworthy.config.project import Project
 from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, data_checks
 from tuneworthy.dataset.check_runner import CheckedRows, run_checks
-from tuneworthy.dataset.distill.teacher import teachers_of
+from tuneworthy.dataset.distill.teacher import KEY, teachers_of
 from tuneworthy.dataset.effect import EffectMeter
 from tuneworthy.dataset.freeze import Version, freeze
 from tuneworthy.dataset.judge_auditor import auditor_of, pair_scorer
 from tuneworthy.dataset.records import Action, BuildTimes, DataGate, Depends, Effect, LabelRow, Recipe, row_of
-from tuneworthy.dataset.rows import ROWS, StoredRows
+from tuneworthy.dataset.rows import ROWS, StoredRows, rows_with
 from tuneworthy.dataset.sources import BuildInputs, encoder_of, gather
 from tuneworthy.errors import UserError, did_you_mean
 from tuneworthy.evaluate.runner import Progress
@@ -242,12 +242,12 @@ def _recipe(project: Project, inputs: BuildInputs, checked: CheckedRows, depends
         depends=depends,
         checks=[stage.record() for stage in checked.stages],
         n_rows=len(checked.rows),
-        n_pairs=sum(bool(rejected_answer(row)) for row in checked.rows),
+        n_pairs=sum(bool(rejected_answer(row)) for _, row in rows_with(checked.rows, REJECTED)),
         effect=effect,
         labels=_label_rows(inputs, checked),
         gates=checked.gates,
         notes=notes,
         licence=project.data.licence,
-        teachers=teachers_of(checked.rows),
+        teachers=teachers_of(row for _, row in rows_with(checked.rows, KEY)),
         times=BuildTimes(seconds={stage.check.name: round(stage.seconds, 3) for stage in checked.stages}),
     )

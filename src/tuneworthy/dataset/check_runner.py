@@ -284,7 +284,7 @@ def _findings(check: DataCheck, rows: StoredRows, context: CheckContext) -> RowF
         return
     on_set = set()
     for first in range(0, len(rows), BATCH):
-        for one in check.run(rows[first : first + BATCH], context):
+        for one in check.run(rows.keep(rows.places[first : first + BATCH], rows.changed), context):
             if one.row != WHOLE_SET:
                 yield replace(one, row=one.row + first, other=None if one.other is None else one.other + first)
             elif (one.code, one.message) not in on_set:

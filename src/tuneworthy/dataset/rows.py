@@ -16,10 +16,10 @@ from tuneworthy.dataset.records import RowLine, row_of
 from tuneworthy.store.lines import read_lines
 from tuneworthy.store.own_file import StoredSequence
 from tuneworthy.store.shapes import parsed
-from tuneworthy.types import Example, JsonObject
+from tuneworthy.types import Example, Examples, JsonObject
 
-# Rows of a scan after which the memory of their lines is freed.
-_RELEASED = 1 << 14
+# Rows of a scan, or of as many random reads, after which the memory of their lines is freed.
+_RELEASED = 1 << 10
 ROWS = "rows.jsonl"
 REJECTS = "rejects.jsonl"
 
@@ -54,7 +54,7 @@ class StoredRows(StoredSequence[Example]):
             self._bytes: bytes | mmap.mmap = (
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
             )
-        self._starts = _line_starts(self._bytes)
+        self._starts = _line_starts(path)
         self.places: Ints = np.arange(len(self._starts) - 1)
         self._checked = bytearray(len(self.places))
         self.changed: Mapping[int, Example] = {}
@@ -107,15 +107,22 @@ class StoredRows(StoredSequence[Example]):
         return self._view(row) if self._view else row
 
 
+def rows_with(rows: Examples, key: str) -> Iterator[tuple[int, Example]]:
+    """Yield number and row of the rows that may have `key` in `meta`; the lines of the others are not parsed."""
+    name = f'"{key}":'.encode()
+    numbers = (
+        (n for n, place in enumerate(rows.places.tolist()) if name in rows.line(place))
+        if isinstance(rows, StoredRows)
+        else range(len(rows))
+    )
+    return ((n, rows[n]) for n in numbers)
+
+
 def _example(row: JsonObject) -> Example:
     messages, tags = tuple(row.pop("messages")), tuple(row.pop("tags", ()))
     return Example(messages=messages, tags=tags, **row)
 
 
-def _line_starts(content: bytes | mmap.mmap) -> Ints:
-    starts, step = [np.zeros(1, np.int64)], 1 << 24
-    for first in range(0, len(content), step):
-        part = np.frombuffer(content[first : first + step], np.uint8)
-        starts.append(np.flatnonzero(part == ord("\n")) + first + 1)
-    ends = np.concatenate(starts)
-    return ends if ends[-1] == len(content) else np.append(ends, len(content))
+def _line_starts(path: Path) -> Ints:
+    with path.open("rb") as file:
+        return np.append(0, np.cumsum(np.fromiter(map(len, file), np.int64)))

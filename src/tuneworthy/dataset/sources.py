@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from tuneworthy.cases import Dataset, guess_kind, labels_of, read_dataset
 from tuneworthy.cases.splits import Split, example_case, fingerprint
@@ -134,7 +134,7 @@ def measured_cases(project: Project) -> tuple[list[Case], Split | None, list[str
     Raises:
         UserError: A file is wrong.
     """
-    dataset = read_dataset(project)
+    dataset = replace(read_dataset(project), with_shots=False)
     split, notes = _split(dataset)
     dev = split.dev if split is not None and split.origin == "examples" else ()
     return [*dataset.cases, *dev], split, notes

@@ -17,7 +17,7 @@ from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.splits import labels_of
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, as_rows, data_check
-from tuneworthy.types import UNLABELLED, Example, Examples, JsonObject, Texts
+from tuneworthy.types import UNLABELLED, Example, Examples, JsonObject, Texts, text_of
 
 # Words of a question from which an answer that equals it is an echo, and no label that is the question's one word.
 _MIN_ECHO = 3
@@ -55,6 +55,9 @@ def _compiled() -> JsonObject:
     for name, alternatives in data["patterns"].items():
         whole = re.sub("<<([A-Z]+)>>", lambda part: str(data["parts"][part[1]]), "|".join(alternatives))
         patterns[name] = re2.compile(whole.encode(), options)
+    # Matches every text with a fault that is not its words; code, in backquotes, is taken out first.
+    faults = "control", "tokens", "headings", "open", "close", "traceback", "error", "whole_tag", "placeholders"
+    patterns["any"] = re2.compile(b"|".join([b"`", *(patterns[name].pattern for name in faults)]), options)
     return patterns
 
 
@@ -166,7 +169,7 @@ def _echo(row: Example) -> bool:
     return bool(whole) and (folded == whole or (folded.startswith(whole) and len(folded) <= 1.2 * len(whole)))
 
 
-# Detectors by code, the most certain first; a row has one code.
+# Detectors by code, the most certain first; a row has one code. The last two look at the words.
 _DETECTORS = {
     "template_token": _template_token,
     "open_thinking": _open_thinking,
@@ -207,7 +210,8 @@ def degenerate(rows: Examples, context: CheckContext) -> RowFindings:
 
 
 def _code(row: Example) -> str:
-    return next((code for code, detects in _DETECTORS.items() if detects(row)), "")
+    first = 0 if any(_holds("any", text) for text in map(text_of, row.messages)) else -2
+    return next((code for code in [*_DETECTORS][first:] if _DETECTORS[code](row)), "")
 
 
 def is_degenerate(answer: str) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from tuneworthy.cases.normalize import normalise
 from tuneworthy.cases.pairs import REJECTED, rejected_answer
 from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
+from tuneworthy.dataset.rows import rows_with
 from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.types import Examples
 
@@ -22,7 +23,7 @@ def pairs(rows: Examples, context: CheckContext) -> RowFindings:
     Bad: `{"messages": [...], "rejected": "..."}` with the answer itself as the rejected one.
     """
 
-    numbers = [number for number, row in enumerate(rows) if rejected_answer(row)]
+    numbers = [number for number, row in rows_with(rows, REJECTED) if rejected_answer(row)]
     scores = context.scores([rows[n] for n in numbers]) if context.scores and numbers else [(None, None)] * len(numbers)
     for number, (better, worse) in zip(numbers, scores, strict=True):
         row, code, message = rows[number], "", ""
@@ -46,7 +47,7 @@ def pair_length(rows: Examples, context: CheckContext) -> RowFindings:
     Bad: the better answer is the longer one in 19 of 20 pairs.
     """
 
-    gaps = [len(row.answer) - len(worse) for row in rows if (worse := rejected_answer(row))]
+    gaps = [len(row.answer) - len(worse) for _, row in rows_with(rows, REJECTED) if (worse := rejected_answer(row))]
     for code, n in (("longer", sum(gap > 0 for gap in gaps)), ("shorter", sum(gap < 0 for gap in gaps))):
         if gaps and n > _MOST * len(gaps) and clopper_pearson(n, len(gaps))[0] > 0.5:
             message = f"The better answer is the {code} one in {n / len(gaps):.1%} of pairs ({n} of {len(gaps)})."

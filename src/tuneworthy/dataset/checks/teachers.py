@@ -8,7 +8,8 @@ from tuneworthy.cases.normalize import question_of
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
 from tuneworthy.dataset.checks.duplicates import answer_text
-from tuneworthy.dataset.distill.teacher import name_of, pin, teacher_of
+from tuneworthy.dataset.distill.teacher import KEY, name_of, pin, teacher_of
+from tuneworthy.dataset.rows import rows_with
 from tuneworthy.types import Examples, Texts
 
 
@@ -29,7 +30,7 @@ class TeacherMix:
     def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
         counts: Counter[str] = Counter()
         names: dict[str, str] = {}
-        for row in rows:
+        for _, row in rows_with(rows, KEY):
             if teacher := teacher_of(row):
                 key = pin(teacher)
                 counts[key] += 1
@@ -53,7 +54,7 @@ def teacher_drift(rows: Examples, context: CheckContext) -> RowFindings:
 
     Bad: terse answers in one week, chatty answers in the next.
     """
-    taught = [(row, teacher) for row in rows if (teacher := teacher_of(row))]
+    taught = [(row, teacher) for _, row in rows_with(rows, KEY) if (teacher := teacher_of(row))]
     pins = [pin(teacher) for _, teacher in taught]
     names = {key: f"teacher {name_of(teacher)}" for key, (_, teacher) in zip(pins, taught, strict=True)}
     for groups in ([_week(teacher.date) for _, teacher in taught], [names[key] for key in pins]):
