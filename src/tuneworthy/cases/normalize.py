@@ -100,7 +100,11 @@ def plain(text: str) -> str:
     >>> plain("&iquest;D&oacute;nde&nbsp;está?") == "¿Donde\\xa0esta?"
     True
     """
-    return unicodedata.normalize("NFC", _ACCENT.sub("", unicodedata.normalize("NFD", html.unescape(text))))
+    return (
+        text
+        if text.isascii() and "&" not in text
+        else unicodedata.normalize("NFC", _ACCENT.sub("", unicodedata.normalize("NFD", html.unescape(text))))
+    )
 
 
 def folded(text: str) -> str:

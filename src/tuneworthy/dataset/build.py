@@ -208,8 +208,7 @@ def _dearest(checked: CheckedRows, policy: Mapping[str, Action]) -> DataCheck | 
 
 
 def effect_of_all(checked: CheckedRows, meter: EffectMeter, say: Say) -> Effect:
-    certain = {place for stage in checked.stages if stage.check.certain for place in stage.dropped}
-    left_out = certain | checked.overlaps
+    left_out = checked.overlaps.union(*(stage.dropped for stage in checked.stages if stage.check.certain))
     places = np.setdiff1d(checked.before.places, np.array(sorted(left_out), np.int64))
     return meter.measure(
         checked.before.keep(places, {}),
@@ -228,10 +227,8 @@ def _label_rows(inputs: BuildInputs, checked: CheckedRows) -> list[LabelRow]:
 
 
 def _recipe(project: Project, inputs: BuildInputs, checked: CheckedRows, depends: Depends, effect: Effect) -> Recipe:
-    notes = [*inputs.notes]
-    if not depends.judge:
-        notes.append("No judge rated the rows. To add a judge, set model in [data.judge].")
-    notes += [f"The check {name} is off." for name in project.data.off]
+    unjudged = [] if depends.judge else ["No judge rated the rows. To add a judge, set model in [data.judge]."]
+    notes = [*inputs.notes, *unjudged, *(f"The check {name} is off." for name in project.data.off)]
     read = inputs.rows.record
     return Recipe(
         task=project.task.name,

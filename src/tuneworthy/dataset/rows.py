@@ -119,8 +119,14 @@ def rows_with(rows: Examples, key: str) -> Iterator[tuple[int, Example]]:
 
 
 def _example(row: JsonObject) -> Example:
-    messages, tags = tuple(row.pop("messages")), tuple(row.pop("tags", ()))
-    return Example(messages=messages, tags=tags, **row)
+    return Example(
+        id=row["id"],
+        source=row.get("source", ""),
+        messages=tuple(row["messages"]),
+        group=row.get("group"),
+        tags=tuple(row.get("tags", ())),
+        meta=row.get("meta", {}),
+    )
 
 
 def _line_starts(path: Path) -> Ints:

@@ -81,9 +81,9 @@ def _concept(word: str) -> str:
 
 
 @cache
-def _cue() -> Any:
-    """Return a pattern that every text with a cue matches, and few others; RE2 is much faster than looking words up."""
-    words, stems = ([re.escape(word) for word, name in pairs if not _CUES.isdisjoint(name.split())]
+def _pattern(concepts: frozenset[str]) -> Any:
+    """Return a pattern that texts with these concepts match, and few others; RE2 is faster than looking words up."""
+    words, stems = ([re.escape(word) for word, name in pairs if not concepts.isdisjoint(name.split())]
                     for pairs in (_concepts()[0].items(), _concepts()[1]))  # fmt: skip
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
@@ -92,7 +92,7 @@ def _cue() -> Any:
 
 
 def _may_refuse(text: str) -> bool:
-    return _cue().search(text.encode("utf-8", "surrogatepass")) is not None
+    return all(_pattern(some).search(text.encode("utf-8", "surrogatepass")) for some in (_CUES, _SPEAKER))
 
 
 def _outline(sentence: str) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
-from xxhash import xxh3_64_intdigest, xxh3_128_digest
+from xxhash import xxh3_64_intdigest, xxh3_128_digest, xxh3_128_hexdigest
 
 from tuneworthy.arrays import Hashes, Ints
 from tuneworthy.cases.normalize import folded, normalise, normalised_bytes, question_of, signed, words
@@ -18,7 +18,7 @@ from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_
 from tuneworthy.dataset.dedup.specifics import content, mistyped, rows_with
 from tuneworthy.extras import require
 from tuneworthy.store.own_file import OwnTexts
-from tuneworthy.types import Example, Examples, Texts, calls_of, content_hash
+from tuneworthy.types import Example, Examples, Texts, calls_of
 
 
 def exact_duplicates(texts: Iterable[str]) -> Ints:
@@ -55,7 +55,7 @@ def _text(content: object) -> str:
 def _key(row: Example) -> str:
     """Return a text that two rows share if their questions have the same letters and their answers the same words."""
     answer = " ".join(folded(answer_text(row)).split())
-    return f"{question_of(row)} x{content_hash(answer.encode('utf-8', 'surrogatepass').hex())}"
+    return f"{question_of(row)} x{xxh3_128_hexdigest(answer.encode('utf-8', 'surrogatepass'))}"
 
 
 @data_check("exact", whole=True, version=2)

@@ -91,11 +91,10 @@ def refusal(rows: Examples, context: CheckContext) -> RowFindings:
     Bad: "As an AI language model, I cannot help with that."
     """
     labels = frozenset(map(normalise, context.labels))
-    answers, by_log = [], set()
-    for number, row in enumerate(rows):
-        answers.append("" if labels and normalise(row.answer) in labels else row.answer)
-        if finish_reason(row) in REFUSED:
-            by_log.add(number)
-    for number in sorted(by_log.union(find_refusals(answers))):
-        said = "refused_by_log" if number in by_log else "refused_by_text"
-        yield RowFinding(row=number, code="refused", message=messages.say(said))
+    read = [(finish_reason(row) in REFUSED, row.answer) for row in rows]
+    by_text = set(find_refusals(["" if labels and normalise(answer) in labels else answer for _, answer in read]))
+    for number, (by_log, _) in enumerate(read):
+        if by_log or number in by_text:
+            yield RowFinding(
+                row=number, code="refused", message=messages.say("refused_by_log" if by_log else "refused_by_text")
+            )
