@@ -215,6 +215,8 @@ def test_overlaps_leave_the_examples_before_the_draw_and_dev_overlaps_after() ->
     clean = Dataset(cases=cases, examples=[*examples, *planted], seed=2, dev_size=80)
     assert [overlap.case_id for overlap in clean.contamination.cases.dropped] == [case("question 3").id]
     assert clean.split.counts["overlaps_cases"] == 1
+    without = replace(clean, with_shots=False).split
+    assert (without.dev, without.test, [*without.shots]) == (clean.split.dev, clean.split.test, [])
     every = [item.input for item in clean.split.dev] + [row.question for row in clean.split.shots]
     assert "QUESTION 3!!" not in every
     near = {item.input for item in clean.split.dev} & {row.question for row in planted}

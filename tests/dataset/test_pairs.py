@@ -10,14 +10,16 @@ import pytest
 
 from tests.dataset.check_rows import row, worse
 from tests.dataset.test_build import PROJECT
-from tuneworthy.cases.pairs import rejected_answer
+from tuneworthy.cases.pairs import REJECTED, rejected_answer
+from tuneworthy.cases.writer import write_rows
 from tuneworthy.config import load
 from tuneworthy.dataset.base import CheckContext
 from tuneworthy.dataset.build import build_version
 from tuneworthy.dataset.corrections import Correction, corrections_check
 from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.dataset.judge_auditor import pair_scorer
-from tuneworthy.dataset.records import Recipe
+from tuneworthy.dataset.records import Recipe, row_of
+from tuneworthy.dataset.rows import StoredRows, rows_with
 from tuneworthy.people.review_log import content_of
 from tuneworthy.store import Folder
 from tuneworthy.types import Example
@@ -100,3 +102,16 @@ def test_a_judge_is_not_called_to_compare_pairs(
     (tmp_path / "tuneworthy.toml").write_text(PROJECT.replace('type = "exact"', grader))
     scorer = pair_scorer(load(tmp_path), (), (), ())
     assert (scorer and scorer([worse("Hm?", "Yes.", "No.")])) == (scored and [scored])
+
+
+def test_only_rows_with_a_key_are_parsed_for_it(tmp_path: Path) -> None:
+    rows = [row("a?", "b"), worse("c?", "d", "e"), row(f'"{REJECTED}": f?', "g"), row("h?", "i")]
+    path = tmp_path / "rows.jsonl"
+    write_rows(path, map(row_of, rows))
+    stored = StoredRows(path)
+    assert [*rows_with(stored, REJECTED)] == [(1, rows[1])]
+    changed = stored.keep(stored.places[1:], {3: rows[1]})  # by place in the file
+    assert [number for number, _ in rows_with(changed, REJECTED)] == [0, 2]
+    assert [*rows_with(rows, REJECTED)] == [*enumerate(rows)]
+    path.write_bytes(path.read_bytes().replace(b'"id"', b'"ib"', 1))
+    assert len([*rows_with(StoredRows(path), REJECTED)]) == 1
