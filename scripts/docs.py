@@ -535,9 +535,9 @@ def data_checks() -> str:
         "finding that is marked with `asks` is in more than 10% of the rows, it may be the task: the build stops with "
         "exit status 3 and a question, until `policy` answers it. Old names and disagreeing labels are always asked.\n",
         "\nEffects of drops are measured: over three seeds, a classical baseline is trained with and without those ",
-        "rows and asked the dev cases. It is also asked held-out rows that no check drops, which are many more; as a "
-        "check chose them, they can only show a loss. A check that is shown to cost accuracy on either (the 95% "
-        "interval ",
+        "rows and asked the dev cases. It is also asked held-out rows, which are many more. Those that no check drops "
+        "favour dropping, so they can only show a loss; all of them disfavour it, so they can only show a gain. "
+        "Otherwise the effect is not measurable. A check that is shown to cost accuracy (the 95% interval ",
         f"lies below 0) reports instead. Below {FEW:.1%} of the rows nothing is measured. A check that always drops ",
         "is not measured either. Free text is measured by the answer of the nearest row. The card shows each effect.\n",
     ]

@@ -121,9 +121,40 @@ def test_a_check_that_drops_what_a_model_contradicts_is_not_praised_for_what_it_
     rows = [row(one.question, one.answer if rng.random() < 0.7 else rng.choice(LABELS)) for one in rows_of(600)]
     model = {one.question: label for one, label in zip(rows, _predicted(rows), strict=True)}
     effect = effect_of(run(stored(tmp_path, rows), dropping(lambda one: model[one.question] != one.answer), rows))
-    assert effect.dev is not None and effect.staying is not None
-    assert abs(effect.dev.delta) < 0.03 < effect.staying.delta + 0.03  # the rows that stay never say less
+    assert effect.dev is not None and effect.rows is not None
+    assert abs(effect.dev.delta) < 0.03 and effect.rows.ci95[0] < 0
     assert "on dev" in effect_words(effect)
+
+
+def test_held_out_rows_show_a_gain_and_not_that_of_questions_which_a_check_removed(tmp_path: Path) -> None:
+    rng, rows = random.Random(9), rows_of(900)
+    wrong = [*rng.sample(range(900), 360)]
+    for n in wrong:
+        rows[n] = row(rows[n].question, rng.choice([one for one in LABELS if one != rows[n].answer]))
+    pairs = ((one.question, rng.choice(LABELS[:2]) if one.answer == "slow" else one.answer) for one in rows_of(400))
+    alike = [row(*pair) for pair in pairs]  # without the first label, the second is told from it, at its cost
+    always_wrong = [row(one.question, "lost" if "delete" in one.question else one.answer) for one in rows_of(400)]
+    meter, effects = EffectMeter(labels=dict.fromkeys(LABELS, 50)), []
+    for some, gone in (
+        (rows, wrong),
+        (alike, [n for n, one in enumerate(alike) if one.answer == LABELS[0]]),
+        (always_wrong, [n for n, one in enumerate(always_wrong) if "delete" in one.question]),
+    ):
+        effects.append(meter.measure(StoredRows(stored(tmp_path, some)), dict.fromkeys(gone)))
+    right, lost, foreseen = effects
+    assert right.rows is not None and right.rows.ci95[0] > 0 and right.shown is right.rows
+    assert right.status == "measured" and "on held-out rows" in effect_words(right)
+    assert lost.rows is not None and lost.rows.ci95[0] < 0 < lost.rows.ci95[1] and lost.status == "unmeasured"
+    assert foreseen.rows is not None and foreseen.rows.delta < 0 < foreseen.rows.ci95[1] and not foreseen.loss
+
+
+def test_an_effect_that_no_questions_decide_is_not_measurable() -> None:
+    unsure, gain, loss = (Difference(x, (x - 0.02, x + 0.02), 80) for x in (0.01, 0.03, -0.03))
+    effect = Effect(status="measured", n_rows=900, n_dropped=90, dev=unsure, rows=unsure)
+    assert effect.shown is unsure and effect_words(effect).startswith("not measurable")
+    for rows, dev in ((gain, unsure), (loss, unsure), (loss, gain)):
+        decided = replace(effect, rows=rows, dev=dev)
+        assert decided.shown is (rows if dev is unsure else dev) and "measurable" not in effect_words(decided)
 
 
 def _predicted(rows: Sequence[Example]) -> list[str]:
@@ -131,7 +162,7 @@ def _predicted(rows: Sequence[Example]) -> list[str]:
     return list(model.predict([one.question for one in rows]))
 
 
-def test_without_dev_cases_only_a_loss_on_the_rows_that_stay_counts(costly: tuple[Path, list[Example]]) -> None:
+def test_without_dev_cases_only_what_held_out_rows_decide_counts(costly: tuple[Path, list[Example]]) -> None:
     path, rows = costly
     stored_rows, labels = StoredRows(path), Counter(one.answer for one in rows)
     meter = EffectMeter(labels=labels)
@@ -169,7 +200,7 @@ def test_the_same_rows_have_the_same_effect_and_a_flood_weighs_as_much_as_among_
     assert list(rows) == list(rows) == list(rows_of(200))  # read with all checks, and again without
     meter = EffectMeter(labels=dict.fromkeys(LABELS, 50), cases=dict.fromkeys(LABELS, 30))
     first, again = (meter.measure(rows, dict.fromkeys(range(50))) for _ in range(2))
-    assert first == again and first.staying is not None
+    assert first == again and first.rows is not None
     weights = meter.weights(["lost"] * 70 + ["slow"] * 10 + ["price"] * 10 + ["close"] * 10)
     assert weights[:70].sum() == pytest.approx(weights[70:80].sum())
 
@@ -184,9 +215,9 @@ def test_a_copy_of_a_copy_is_held_out_with_the_first(tmp_path: Path) -> None:
     chain = {place: place - 1 for place in first} | {place: 1 + 2 * (place - 300) for place in second}
     meter = EffectMeter(labels=dict.fromkeys(LABELS, 100))
     effect = meter.measure(path, chain)
-    assert effect.staying is not None and not effect.staying.costs
+    assert effect.rows is not None and not effect.rows.costs
     loose = meter.measure(path, {place: other if place < 300 else None for place, other in chain.items()})
-    assert loose.staying is not None and loose.staying.costs
+    assert loose.rows is not None and loose.rows.costs
 
 
 @pytest.mark.parametrize("kind", ["one group", "one question", "all dropped"])

@@ -79,7 +79,7 @@ def _say(version: Version | None, recipe: Recipe, reviews: Path) -> None:
             actions = (("dropped", counts.drop), ("masked", counts.mask), ("reported", counts.report))
             listed = ", ".join(f"{n} {action}" for action, n in actions if n)
             say(f"  {stage.check}: {listed} ({code}: {counts.words})")
-        if stage.effect and (stage.effect.dev or stage.effect.staying):
+        if stage.effect and (stage.effect.dev or stage.effect.rows):
             say(f"  {stage.check}: accuracy without its rows {effect_words(stage.effect)}")
         for finding in stage.whole_set:
             say(f"  {stage.check}: {clean(finding.detail or finding.words, 0)}")

@@ -198,9 +198,10 @@ def _only_overlapping(
 def _dearest(checked: CheckedRows, policy: Mapping[str, Action]) -> DataCheck | None:
     """Return the check that drops rows at the greatest loss of accuracy, as far as it may report them instead."""
     losses = {
-        stage.effect.lowest: stage.check
+        shown.delta: stage.check
         for stage in checked.stages
-        if stage.dropped and stage.effect is not None and stage.effect.lowest < 0
+        if stage.dropped and stage.effect is not None and (shown := stage.effect.rows or stage.effect.dev)
+        and shown.delta < 0
         and stage.check.codes.keys() - set(stage.check.gate)
         and not policy.keys() & {stage.check.name, *stage.check.codes}
     }  # fmt: skip

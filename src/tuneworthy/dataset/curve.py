@@ -10,7 +10,7 @@ dev cases only: rows that stayed are those that the checks agree with, so they f
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from heapq import nsmallest
 from itertools import chain, repeat
@@ -185,7 +185,8 @@ def _sample(version: Version, meter: EffectMeter) -> AskedSample:
     rng = np.random.default_rng(meter.seed)
     raw = chain(zip(version.examples(), repeat(True)), zip(version.dropped(), repeat(False)))
     rows, stays = zip(*nsmallest(MOST_DRAWN, raw, key=lambda _: rng.random()), strict=True)
-    return meter.sample(rows, np.array(stays, np.bool_), rows)
+    sample = meter.sample(rows, np.array(stays, np.bool_), rows)
+    return replace(sample, asked=sample.asked[sample.stays[sample.asked]])
 
 
 def _drawn(sample: AskedSample, draws: Sequence[tuple[str, int, int]], train: Bools, fold: int) -> list[Ints]:

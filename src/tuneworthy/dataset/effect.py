@@ -1,10 +1,10 @@
 """What leaving rows out does to accuracy: a classical baseline trained with and without them, asked the same questions.
 
-Each of three seeds holds out another third of the rows, trains on the rest twice, with and without what leaves, and
-asks two sets of questions. The dev cases say what dropping does: no check chose them. The held-out rows that stay are
-many more, but a check that drops what a model contradicts leaves what it agrees with, so they favour dropping. They can
-only show a loss: what costs accuracy even there costs it. A row that repeats another one is held out with it. The
-differences are paired, and nothing of them depends on what is installed.
+Each of three seeds holds out another third of the rows, trains on the rest twice, with and without the dropped rows,
+and asks dev cases and held-out rows. The dev cases are unbiased, but few. The held-out rows are many, and biased in a
+known direction if most rows are right: those that no check dropped favour dropping; the others disfavour it, as a model
+without them does not give their wrong answers. So an interval of both decides: it covers the effect on all held-out
+rows and on those that stay. A row that repeats another one is held out with it. The differences are paired.
 """
 
 from collections import Counter
@@ -101,15 +101,18 @@ class EffectMeter:
             return replace(effect, status="unmeasured")
         begin()
         scores = drawn.scores(lambda train, _: (np.flatnonzero(train), np.flatnonzero(train & drawn.stays)))
-        staying, dev = (
-            self._difference([drawn.accepted[number][0] for number in numbers], part)
-            for numbers, part in zip(
-                (drawn.asked, drawn.dev), np.split(scores.sum(axis=0), [len(drawn.asked)]), strict=True
-            )
+        questions, stay = np.append(drawn.asked, drawn.dev), np.flatnonzero(drawn.stays[drawn.asked])
+        all_rows, staying, dev = (
+            self._difference([drawn.accepted[number][0] for number in questions[part]], scores.sum(axis=0)[part])
+            for part in (slice(len(drawn.asked)), stay, slice(len(drawn.asked), None))
         )
-        return replace(
-            effect, status="measured" if dev else "unmeasured", dev=dev, staying=staying, baseline=drawn.baseline
+        both = (
+            staying
+            and all_rows
+            and replace(all_rows, ci95=(min(all_rows.ci95[0], staying.ci95[0]), max(all_rows.ci95[1], staying.ci95[1])))
         )
+        effect = replace(effect, dev=dev, rows=both, baseline=drawn.baseline)
+        return replace(effect, status="measured" if effect.shown else "unmeasured")
 
     def _difference(self, answers: Texts, scores: Floats) -> Difference | None:
         """Return the paired difference of ``(n, 2)`` scores of questions with these answers; None with too few."""
@@ -130,7 +133,7 @@ class EffectMeter:
 
         Args:
             rows: In a random order. Those without a question or an answer are left out.
-            stays: Whether each row stays; only those are asked.
+            stays: Whether each row stays.
             owners: The row that each one repeats, of whose fold it is; mostly itself.
         """
         cases = [case for case in self.dev if case.has_answer]
@@ -138,17 +141,21 @@ class EffectMeter:
         kind = self._kind([one[0] for one in expected], [row.answer for row in rows[:200]])
         most, ask = MOST_ROWS.get(kind, _MOST_OTHER)
         usable = [n for n, row in enumerate(rows[:most]) if row.question.strip() and row.answer.strip()]
-        questions = [rows[n].question for n in usable] + [case.text for case in cases]
         accepted = [(rows[n].answer.strip(),) for n in usable] + expected
         if self.labels:
             allowed = self.labels.keys()
             accepted = [tuple(answer for answer in several if answer in allowed) or (_OTHER,) for several in accepted]
-        folds = np.array([_fold_of(owners[n], self.seed) for n in usable], np.int64)
         is_label = np.array([several[0] != _OTHER for several in accepted], bool)
-        stays, n = stays[usable], len(usable)
-        asked = np.flatnonzero(stays & is_label[:n])[:ask]
+        stays = stays[usable]
         return AskedSample(
-            questions, accepted, stays, folds, asked, n + np.flatnonzero(is_label[n:]), kind, self.encoder
+            questions=[rows[n].question for n in usable] + [case.text for case in cases],
+            accepted=accepted,
+            stays=stays,
+            folds=np.array([_fold_of(owners[n], self.seed) for n in usable], np.int64),
+            asked=np.flatnonzero(is_label[: len(stays)])[:ask],
+            dev=len(stays) + np.flatnonzero(is_label[len(stays) :]),
+            kind=kind,
+            encoder=self.encoder,
         )
 
     def _kind(self, expected: Texts, answers: Texts) -> str:
@@ -174,8 +181,8 @@ class EffectMeter:
 
 
 def effect_words(effect: Effect) -> str:
-    if shown := effect.loss or effect.dev:
-        words = _words(effect, shown)
+    if shown := effect.shown:
+        words = "not measurable: " * (shown.ci95[0] <= 0 <= shown.ci95[1]) + _words(effect, shown)
         return f"{words}. Dropping them costs accuracy, so they are only reported" if effect.loss else words
     if effect.status == "unmeasured":
         return f"not measured, because there are fewer than {MIN_ASKED} labelled dev cases"
@@ -200,7 +207,7 @@ def build_words(n_rows: int, dropped: NamedInts, effect: Effect) -> str:
     counts = +Counter(dropped)
     if not counts:
         return f"The checks dropped none of the {n_rows} rows."
-    if shown := effect.loss or effect.dev:
+    if shown := effect.shown:
         name = "accuracy_higher" if shown.ci95[0] > 0 else "accuracy_lower" if shown.costs else "accuracy_open"
         change = messages.say(name, n=effect.n_dropped, effect=_words(effect, shown))
     elif not effect.n_dropped:
@@ -212,7 +219,7 @@ def build_words(n_rows: int, dropped: NamedInts, effect: Effect) -> str:
 
 
 def _words(effect: Effect, shown: Difference) -> str:
-    where = "on dev" if shown is effect.dev else "on the held-out rows that no check dropped"
+    where = "on dev" if shown is effect.dev else "on held-out rows, with and without the dropped rows"
     delta, low, high = (round(100 * one, 1) + 0.0 for one in (shown.delta, *shown.ci95))
     return f"{delta:+.1f} points [{low:+.1f}, {high:+.1f}] {where} ({effect.baseline}, n = {shown.n})"
 
@@ -243,13 +250,12 @@ class AskedSample:
 
     @property
     def baseline(self) -> str:
-        of_labels = "linear" if self.vectors is None else "embedding"
-        return {"label": of_labels, "json": "field_tagger"}.get(self.kind, "nearest")
+        of_kind = {"label": "linear" if self.vectors is None else "embedding", "json": "field_tagger"}
+        return of_kind.get(self.kind, "nearest")
 
     def fewest_trained(self) -> tuple[int, int]:
         """Return the fewest rows to train on, whichever fold is held out: of all rows and of those that stay."""
-        rows = np.bincount(self.folds, minlength=SEEDS)
-        staying = np.bincount(self.folds[self.stays], minlength=SEEDS)
+        rows, staying = (np.bincount(some, minlength=SEEDS) for some in (self.folds, self.folds[self.stays]))
         return int((rows.sum() - rows).min()), int((staying.sum() - staying).min())
 
     @cached_property

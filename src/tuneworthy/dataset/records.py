@@ -299,7 +299,7 @@ class Effect:
         n_dropped: Rows dropped.
         labels: Dropped rows and their share of the label's rows, the greatest shares first; for label tasks.
         dev: The difference on the dev cases; None unless measured.
-        staying: The difference on held-out rows that stay, which favours dropping; None with too few.
+        rows: The difference on held-out rows, with an interval that covers all and those that stay; None with too few.
         baseline: The model that was trained.
     """
 
@@ -308,17 +308,18 @@ class Effect:
     n_dropped: int
     labels: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     dev: Difference | None = None
-    staying: Difference | None = None
+    rows: Difference | None = None
     baseline: str = ""
 
     @property
     def loss(self) -> Difference | None:
-        return next((one for one in (self.dev, self.staying) if one is not None and one.costs), None)
+        return self.shown if self.shown is not None and self.shown.costs else None
 
     @property
-    def lowest(self) -> float:
-        """The lower difference; 0 where nothing was measured."""
-        return min((one.delta for one in (self.dev, self.staying) if one is not None), default=0.0)
+    def shown(self) -> Difference | None:
+        """The difference that decides, else that on the dev cases."""
+        both = (self.dev, self.rows)
+        return next((one for one in both if one is not None and (one.costs or one.ci95[0] > 0)), self.dev)
 
 
 @dataclass(slots=True)

@@ -119,14 +119,14 @@ def dataset_effect(subject: DatasetEvidence) -> Finding:
             messages.DROP_LESS,
             version=subject.version,
         )
-    if not effect or (effect.status == "unmeasured" and not effect.loss):
+    if not effect or effect.status == "unmeasured":
         return says(
             "unknown",
             "What the build does to accuracy has not been measured.",
             "Add rows or labelled cases, then run `tuneworthy data build`.",
             version=subject.version,
         )
-    shown = effect.loss or effect.dev
+    shown = effect.shown
     numbers = {"delta": shown.delta, "ci95": shown.ci95, "n": shown.n} if shown else {}
     costs, fix = ("costs", messages.DROP_LESS) if effect.loss else ("is not shown to cost", "")
     message = f"The build of version {subject.version} {costs} accuracy: {subject.effect_words}."
