@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.dataset.check_rows import CASE, EXPECTED, PLANTED, Planted, clean, row
+from tests.dataset.check_rows import CASE, EXPECTED, PLANTED, TOPICS, Planted, clean, row
 from tuneworthy.cases.normalize import words, words_of_all
 from tuneworthy.cases.pairs import rejected_answer
 from tuneworthy.cases.pii import KINDS
@@ -384,6 +384,22 @@ def test_names_that_say_nothing_leave_a_label_clearly_more_probable_than_others(
     found = {doubt.row: doubt for doubt in find_doubts(texts, given)[0]}
     assert {10, 50, 90} <= set(found)
     assert min(found[row].likely for row in (10, 50, 90)) > 0.7
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("random", True), ("own", False), ("few", False)])
+def test_rows_on_other_topics_with_random_labels_leave_and_rare_labels_stay(kind: str, expected: bool) -> None:
+    rng, words = random.Random(2), (*TOPICS, *ASIDE[:10])
+    pairs = [(f"my {word} and the {word} page {rng.choice(ASIDE)}", word) for word in words * 20]
+    rare = [(f"close the account for good {rng.choice(ASIDE)}", "closing") for _ in range(6)]
+    soups = [(f"recipe of a soup number {i}", rng.choice(words)) for i in range(40)]
+    if kind == "own":
+        soups = [(question, "soup") for question, _ in soups]
+    rows = [row(question, "ab"[len(answer) % 2] if kind == "few" else answer)
+            for question, answer in (*pairs, *rare, *soups)]  # fmt: skip
+    context = CheckContext(labels=sorted({each.answer for each in rows}))
+    found = [one for one in data_checks()["label_errors"].run(rows, context) if one.code == "random_label"]
+    assert [one.row for one in found] == [n for n in range(len(rows) - 40, len(rows)) if expected]
+    assert {one.action for one in found} <= {"drop"}
 
 
 def test_doubts_follow_the_paper() -> None:

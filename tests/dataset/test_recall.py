@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dataset.check_rows import ASKED, TOPICS, Says, chat, row, worse
+from tests.dataset.check_rows import ASKED, LABELS, TOPICS, Says, chat, row, worse
 from tuneworthy.cases.writer import json_lines
 from tuneworthy.dataset import CheckContext, data_checks
 from tuneworthy.dataset.base import are_many
@@ -77,6 +77,7 @@ FAULTS: dict[str, tuple[Callable[[int, random.Random], Example], Fault]] = {
     "personal_data": (prose, lambda one, i, rng: row(f"{one.question} I am ada{i}@example.org", one.answer)),
     "judge_audit": (prose, lambda one, i, rng: other(one, "That is wrong of you.")),
     "label_errors": (label, wrong_label),
+    "label_errors topics": (label, lambda one, i, rng: row(f"Who won match {i} of the cup?", rng.choice(LABELS))),
     "declined_share": (prose, lambda one, i, rng: other(one, "I don't know.")),
     "language": (prose, lambda one, i, rng: row(f"Где я могу найти свою карту номер {i}?", one.answer)),
     "pairs": (prose, lambda one, i, rng: worse(one.question, one.answer, one.answer.upper())),

@@ -103,6 +103,7 @@ REASONS = {
     "grounding": {"ungrounded": "a value is not in the input, from which the other rows copy it"},
     "label_errors": {
         "label_error": "the label may be wrong",
+        "random_label": "labels of similar questions agree no more than random labels",
         "labels_disagree": "the labels of the rows agree less with the cases than the cases do with one another",
     },
     "declined_share": {

@@ -59,6 +59,9 @@ _C = 1.0
 # open, up to that many are found; the least probability whose logarithm is taken; C of that model, hardly
 # regularised, so that its odds are not held back where they separate.
 _DRAWS, _ROUNDS, _SHARE, _LEAST, _C_OF_ODDS = 2, 20, 0.1, 1e-9, 1e3
+# Rows of a neighbourhood; quantile of random agreement of labels up to which theirs is random; how many times that the
+# agreement of most neighbourhoods must be, as with few labels random ones agree as well.
+_NEAR, _RANDOM, _ABOVE_RANDOM = 11, 0.95, 3
 
 # Questions with their labels.
 Labelled = Sequence[tuple[str, str]]
@@ -168,8 +171,7 @@ def _vote(matrix: Any, codes: Ints, seed: int) -> Predict:
     def predict(rows: Any) -> Floats:
         votes = np.full((rows.shape[0], len(learned)), _UNSEEN)
         for start in range(0, rows.shape[0], _BLOCK):
-            alike = (rows[start : start + _BLOCK] @ matrix.T).toarray()
-            nearest = np.argpartition(-alike, n - 1, axis=1)[:, :n]
+            alike, nearest = _nearest(rows[start : start + _BLOCK], matrix, n)
             own = np.arange(len(alike))[:, None]
             weights = np.maximum(alike[own, nearest], 0) ** _POWER
             np.add.at(votes[start : start + _BLOCK], (own, places[nearest]), weights)
@@ -177,6 +179,13 @@ def _vote(matrix: Any, codes: Ints, seed: int) -> Predict:
         return shares
 
     return predict
+
+
+def _nearest(rows: Any, matrix: Any, n: int) -> tuple[Floats, Ints]:
+    """Return the cosine of some rows to all, and the numbers of the `n` nearest."""
+    product = rows @ matrix.T
+    alike = product if isinstance(product, np.ndarray) else product.toarray()
+    return alike, np.argpartition(-alike, n - 1, axis=1)[:, :n]
 
 
 def doubts(codes: Ints, probabilities: Floats, classes: Texts) -> list[Doubt]:
@@ -279,6 +288,31 @@ def find_doubts(
     return sorted(found, key=lambda one: one.score), float((probabilities.argmax(axis=1) == codes).mean())
 
 
+def find_random(texts: Texts, labels: Texts, encoder: Encoder | None = None, seed: int = 0) -> list[int]:
+    """Return the rows in whose neighbourhood labels agree no more than random ones, as on topics of another task.
+
+    The neighbourhoods of all its neighbours count, so that a single odd question stays, and so do rare labels, whose
+    neighbours have labels in common. Where most neighbourhoods are hardly above chance, no row is found.
+    """
+    counts = Counter(labels)
+    rows = [row for row, label in enumerate(labels) if counts[label] >= MIN_OF_A_LABEL]
+    if not _NEAR < len(rows) <= MOST_LEARNED:
+        return []
+    judged = [texts[row] for row in rows]
+    matrix: Any = TextFeatures().fit_transform(judged)
+    if encoder is not None and sum(map(about_pieces, judged)) <= AFFORDABLE:
+        matrix = encoder.encode(judged)
+    starts = range(0, len(rows), _BLOCK)
+    nearest = np.concatenate([_nearest(matrix[first : first + _BLOCK], matrix, _NEAR)[1] for first in starts])
+    drawn = np.random.default_rng(seed).integers(0, len(rows), nearest.shape)
+    codes = np.unique(np.array(labels, dtype=object)[rows], return_inverse=True)[1]
+    # Equal pairs of each neighbourhood, and of rows drawn at random.
+    own, chance = ((some[:, :, None] == some[:, None, :]).sum(axis=(1, 2)) - _NEAR for some in codes[[nearest, drawn]])
+    limit = np.quantile(chance, _RANDOM)
+    is_random = (own[nearest].mean(axis=1) <= limit) & (np.median(own) >= _ABOVE_RANDOM * limit)
+    return [rows[place] for place in np.flatnonzero(is_random)]
+
+
 def shared_answers(answers: Texts) -> set[str]:
     counts = Counter(answers)
     texts = {answer: n for answer, n in counts.most_common(MOST_ANSWERS) if answer and answer[0] not in "{["}
@@ -314,13 +348,13 @@ def _labels_of(answers: Texts, task_labels: Texts) -> tuple[dict[int, str], str]
     return {number: name for number, name in keys.items() if name is not None and name in shared}, message
 
 
-def _disagreement(rows: Examples, context: CheckContext) -> RowFinding | None:
+def _disagreement(rows: Examples, labelled: Sequence[int], context: CheckContext) -> RowFinding | None:
     """Return a finding if labels of the rows agree clearly less with a model than those of the cases do.
 
     The model learns from the cases, and then from the rows: either shows labels that the other contradicts.
     """
     known = {*context.labels}.intersection(case.answer for case in as_rows(context.cases))
-    drawn = np.random.default_rng(context.seed).permutation(len(rows))[:_MOST_COMPARED]
+    drawn = np.random.default_rng(context.seed).permutation(labelled)[:_MOST_COMPARED]
     cases, judged = ([(row.question, answer) for row in some if (answer := row.answer.strip()) in known]
                      for some in (as_rows(context.cases), (rows[number] for number in drawn.tolist())))  # fmt: skip
     if (
@@ -359,7 +393,8 @@ def _kappa(predicted: Ints, given: Ints) -> tuple[float, float]:
     return (same - chance) / rest, np.sqrt(same * (1 - same) / len(given)) / rest
 
 
-@data_check("label_errors", whole=True, version=11, asks={"label_error": MANY, "labels_disagree": 0.0})
+@data_check("label_errors", whole=True, version=12,
+            asks={"label_error": MANY, "random_label": MANY, "labels_disagree": 0.0})  # fmt: skip
 @dataclass(frozen=True, slots=True)
 class LabelErrors:
     """Rows of a task with few labels whose label disagrees with what all other rows suggest.
@@ -372,6 +407,9 @@ class LabelErrors:
     person decides. Labels that people confuse are not wrong at random, and mostly stay. Without labels, answers that
     several rows share are taken for them, and of JSON objects the keys that have a value.
 
+    Rows leave as well if the labels of similar questions agree no more than labels drawn at random, while they do agree
+    elsewhere: such rows are of another topic. With few labels, random ones agree too often to tell.
+
     If a model of the cases agrees clearly less with the rows than with other cases, or a model of the rows more with
     the cases than with other rows, too many labels are wrong to find single rows: then the build asks as well.
 
@@ -383,6 +421,10 @@ class LabelErrors:
 
     def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
         labels, message = _labels_of([row.answer.strip() for row in rows], context.labels)
+        numbers, questions = [*labels], [rows[number].question for number in labels]
+        random = {numbers[n] for n in find_random(questions, [*labels.values()], context.encoder, context.seed)}
+        yield from (RowFinding(row=number, code="random_label") for number in sorted(random))
+        labels = {number: label for number, label in labels.items() if number not in random}
         found, predicted = find_doubts(
             [rows[number].question for number in labels],
             list(labels.values()),
@@ -393,7 +435,7 @@ class LabelErrors:
         judged, counts = list(labels), Counter(labels.values())
         wrong = Counter(labels[judged[doubt.row]] for doubt in found if 1 - doubt.score > self.most)
         many = are_many(wrong.total(), len(rows))
-        if finding := _disagreement(rows, context):
+        if finding := _disagreement(rows, judged, context):
             yield finding
         if not (many or context.labels or predicted >= PREDICTED):
             return
