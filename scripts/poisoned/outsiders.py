@@ -35,7 +35,7 @@ from tuneworthy.dataset.sources import CachedEncoder
 from tuneworthy.retrieval.encoder import load_encoder
 from tuneworthy.stats.paired import compare
 from tuneworthy.store import Folder
-from tuneworthy.types import Example
+from tuneworthy.types import Example, grouped
 
 ASKED = re.compile(r"policy\.(\w+) in \[data\] to report, else to (\w+)")
 HEAD = ("recipe", "set (rows)", "bad rows", "dropped / repaired / reported / silent / moved wrong", "clean rows lost",
@@ -60,7 +60,7 @@ def built_as_asked(root: Path, places: dict[str, Row]) -> tuple[Version, Recipe,
     policy: dict[str, str] = {}
     asked: list[str] = []
     while True:
-        given = ", ".join(f'{code} = "{action}"' for code, action in policy.items())
+        given = ", ".join(f'{json.dumps(code)} = "{action}"' for code, action in policy.items())
         (root / "tuneworthy.toml").write_text(PROJECT.replace("[examples]\n", "").format(data=f"policy = {{{given}}}"))
         version, recipe = build_version(load(root), Folder(root), unsafe=True)
         assert version is not None
@@ -68,10 +68,13 @@ def built_as_asked(root: Path, places: dict[str, Row]) -> tuple[Version, Recipe,
         asked += [text for text in recipe.failed if ASKED.search(text)]
         again = any("Together, the checks" in note for note in recipe.notes) and bool(questions)
         for code, action in questions.items():
-            own = [x for x in (*version.rejects(), *version.findings()) if x.reason == code and x.source]
-            is_fault = 2 * sum(places[x.source].bad for x in own) >= max(1, len(own))
-            policy[code] = action if is_fault else "report"
-            again |= bool(own) and policy[code] not in {x.action or "drop" for x in own}
+            every = [x for x in (*version.rejects(), *version.findings()) if x.reason == code and x.source]
+            named = grouped((f"{code}:{places[x.source].answer.strip()}" if code == "renamed_label" else code, x)
+                            for x in every)  # fmt: skip
+            for key, own in (named or {code: every}).items():
+                is_fault = 2 * sum(places[x.source].bad for x in own) >= max(1, len(own))
+                policy[key] = action if is_fault else "report"
+                again |= bool(own) and policy[key] not in {x.action or "drop" for x in own}
         if not again:
             said = [one.detail for stage in recipe.checks for one in stage.whole_set]
             return version, recipe, policy, [*dict.fromkeys([*said, *asked])]

@@ -94,7 +94,7 @@ WHOLE = {"declined_share", "pair_length", "teacher_mix", "teacher_drift"}
 ASKING = ["degenerate", "degenerate placeholder", "label_names", "label_names old", "grounding", "label_errors"]
 
 
-def checked(name: str, share: float, folder: Path, policy: str = "") -> tuple[CheckedRows, set[int]]:
+def checked(name: str, share: float, folder: Path, policy: str = "", subject: str = "") -> tuple[CheckedRows, set[int]]:
     make, spoil = FAULTS[name]
     rng = random.Random(5)
     cases = [make(i, rng) for i in range(120)]
@@ -109,9 +109,8 @@ def checked(name: str, share: float, folder: Path, policy: str = "") -> tuple[Ch
     labels = sorted({case.expected for case in expected}) if make is label else []
     context = CheckContext(cases=expected, labels=labels, auditor=Says(), seed=1)
     check = data_checks()[name.split(maxsplit=1)[0]]
-    return run_checks(
-        path, [check.configured()], context, policy=dict.fromkeys(check.codes, policy) if policy else {}
-    ), bad
+    policies = dict.fromkeys([subject] if subject else check.codes, policy) if policy else {}
+    return run_checks(path, [check.configured()], context, policy=policies), bad
 
 
 def recall(rows: CheckedRows, bad: set[int], *, whole: bool) -> float:
@@ -139,10 +138,19 @@ def test_at_more_of_the_rows_a_check_finds_as_much_as_at_two_percent_or_the_buil
 
 @pytest.mark.parametrize("name", ASKING)
 def test_a_question_stops_the_build_until_the_policy_answers_it(name: str, tmp_path: Path) -> None:
-    assert not questions(checked(name, 0.05, tmp_path)[0])
+    always = name == "label_names old"  # an old name is asked about whatever its number of rows
+    assert bool(questions(checked(name, 0.05, tmp_path)[0])) == always
     assert questions(checked(name, 0.5, tmp_path)[0])
     assert not questions(checked(name, 0.5, tmp_path, "drop")[0])
     assert not questions(checked(name, 0.5, tmp_path, "report")[0])
+
+
+def test_a_policy_on_one_old_name_decides_on_its_rows_only(tmp_path: Path) -> None:
+    key = "renamed_label:former_card"
+    (before, _), (after, _) = (checked("label_names old", 0.5, tmp_path, policy, key) for policy in ("", "report"))
+    kept = {one.row for one in after.stages[0].decisions if one.action == "report" and one.row >= 0}
+    assert kept == {n for n, one in enumerate(before.before) if one.answer == "former_card"} != set()
+    assert key in questions(before)[0] and key not in questions(after)[0] and questions(after)
 
 
 @pytest.mark.parametrize(("n", "n_rows", "many"), [(10, 60, False), (11, 60, True), (20, 200, False), (21, 200, True),

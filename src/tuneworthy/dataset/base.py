@@ -43,6 +43,7 @@ class RowFinding(Finding):
 
     Attributes:
         row: Position in the rows that were examined; `WHOLE_SET` for a finding on all rows.
+        subject: Its name, if the policy may decide on it by "code:subject"; else "".
         other: The row that it repeats.
         score: How sure or how near, where the check measures it.
         action: What is asked for; a finding on all rows is reported, whatever it asks for.
@@ -50,6 +51,7 @@ class RowFinding(Finding):
     """
 
     row: int = WHOLE_SET
+    subject: str = ""
     other: int | None = None
     score: float | None = None
     action: Action = "drop"

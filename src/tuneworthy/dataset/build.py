@@ -163,7 +163,7 @@ def configured_checks(data: DataSection) -> list[DataCheck]:
     checks = data_checks()
     codes = {code for check in checks.values() for code in check.codes}
     for key, names, valid in (("off", data.off, set(checks)), ("policy", data.policy, {*checks, *codes})):
-        for name in sorted(set(names) - valid):
+        for name in sorted({name.partition(":")[0] for name in names} - valid):
             hint = f"{did_you_mean(name, valid)} Choose from {', '.join(checks)}."
             raise UserError(f"data.{key}: there is no check {name!r}.", hint=hint.strip())
     settings: dict[str, JsonObject] = {

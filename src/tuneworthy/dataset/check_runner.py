@@ -189,7 +189,8 @@ class CheckedRows:
         """Yield a failed gate for each finding in so many rows that only the user can tell a fault from the task."""
         for stage in self.stages:
             check, decided = stage.check, self.policy.keys()
-            by_code = grouped((one.code, one) for one in stage.decisions if one.code in check.asks)
+            by_code = grouped((one.code, one) for one in stage.decisions if one.code in check.asks
+                              and f"{one.code}:{one.subject}" not in decided)  # fmt: skip
             for code, some in by_code.items():
                 found = {one.row: one.message for one in some if one.action != "report" or one.row == WHOLE_SET}
                 if decided & {code, check.name} or not are_many(len(found), stage.n_in, check.asks[code]):
@@ -204,6 +205,7 @@ class CheckedRows:
                     question="Are these rows right?" if whole else "Is that the task?",
                     code=code,
                     action="mask, which repairs them" if action == "mask" else action,
+                    one=messages.say("one", key=f"{code}:{some[0].subject}") if some[0].subject else "",
                 )
                 yield DataGate(check.name, False, asked)
 
@@ -226,7 +228,7 @@ def run_checks(
         path: Rows, as `data import` writes them.
         checks: Configured, in their order.
         context: What they may look at.
-        policy: What becomes of what is found, by code or by check; else what the finding asks for.
+        policy: What becomes of what is found, by code and subject, code or check; else what the finding asks for.
         view: What the checks see of a row; all of it if None. Repairs get the whole row.
         meter: Measures what it costs that rows leave. Rows whose check is shown to cost accuracy are reported, unless
             the policy says of them that they leave.
@@ -301,7 +303,7 @@ def _decide(check: DataCheck, finding: RowFinding, rows: StoredRows, policy: Map
         )
     if finding.row == WHOLE_SET:
         return replace(finding, action="report")
-    action = policy.get(code, policy.get(check.name, finding.action))
+    action = policy.get(f"{code}:{finding.subject}", policy.get(code, policy.get(check.name, finding.action)))
     changed = finding.changed if action == "mask" else None
     if action == "mask" and changed is None:
         if check.repair is None:
@@ -325,7 +327,7 @@ def _measured(stage: Stage, rows: StoredRows, meter: EffectMeter, policy: Mappin
             replace(one, action="report")
             if one.action == "drop"
             and one.code not in check.gate
-            and policy.get(one.code, policy.get(check.name)) is None
+            and not {f"{one.code}:{one.subject}", one.code, check.name} & policy.keys()
             else one
             for one in decisions
         ]

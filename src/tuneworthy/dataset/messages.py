@@ -16,7 +16,8 @@ say = Catalogue(
             "The judge rates {share:.1%} [{low:.1%}, {high:.1%}] of {n} rows as bad. Rows without a rating: {missing}. "
             "As a test, the judge also rated {canaries} worthless answers and rejected all of them."
         ),
-        "asks": "{found} {question} If so, set policy.{code} in [data] to report, else to {action}.",
+        "asks": "{found} {question} If so, set policy.{code} in [data] to report, else to {action}.{one}",
+        "one": ' The key "{key}" decides on that label only.',
         "turned": " Its questions and answers are exchanged.",
         "disagree": (
             "A model agrees less with labels of the rows (kappa {rows:.2f}) than with those of the cases ({cases:.2f})."

@@ -183,9 +183,21 @@ def _vote(matrix: Any, codes: Ints, seed: int) -> Predict:
 
 def _nearest(rows: Any, matrix: Any, n: int) -> tuple[Floats, Ints]:
     """Return the cosine of some rows to all, and the numbers of the `n` nearest."""
-    product = rows @ matrix.T
-    alike = product if isinstance(product, np.ndarray) else product.toarray()
+    alike = cosines(rows, matrix)
     return alike, np.argpartition(-alike, n - 1, axis=1)[:, :n]
+
+
+def cosines(rows: Any, others: Any) -> Floats:
+    """Return the inner products of the rows of two matrices, which may be sparse, as a dense one."""
+    product: Any = rows @ others.T
+    return product if isinstance(product, np.ndarray) else product.toarray()
+
+
+def vectors_of(texts: Texts, encoder: Encoder | None) -> Any:
+    """Return the encoder's vectors where it is affordable, else n-grams; a row of length 1 for each text."""
+    if encoder is not None and len(texts) <= MOST_LEARNED and sum(map(about_pieces, texts)) <= AFFORDABLE:
+        return encoder.encode(texts)
+    return TextFeatures().fit_transform(texts)
 
 
 def doubts(codes: Ints, probabilities: Floats, classes: Texts) -> list[Doubt]:
@@ -267,24 +279,19 @@ def find_doubts(
 ) -> tuple[list[Doubt], float]:
     """Return the rows whose label is doubted, the likeliest wrong ones first, and the share that is predicted as given.
 
-    A label is doubted if another is clearly more probable, or if it is wrong with a probability above `most`. Rows of
-    rare labels are not judged.
+    A label is doubted if another is clearly more probable, or if it is wrong with a probability above `most`.
     """
-    counts = Counter(labels)
-    rows = [row for row, label in enumerate(labels) if counts[label] >= MIN_OF_A_LABEL]
-    if len({labels[row] for row in rows}) < 2:
+    if len({*labels}) < 2:
         return [], 0.0
-    judged = [texts[row] for row in rows], [labels[row] for row in rows]
-    classes, of_models = out_of_fold(*judged, encoder, seed)
+    classes, of_models = out_of_fold(texts, labels, encoder, seed)
     probabilities = of_models[0] if len(of_models) == 1 else of_models.mean(axis=0)
-    numbers = {label: number for number, label in enumerate(classes)}
-    codes = np.array([numbers[labels[row]] for row in rows])
+    codes = np.unique(np.array(labels, dtype=object), return_inverse=True)[1]
     wrong = wrong_shares(codes, of_models, seed)
     ranked = [one for one in doubts(codes, probabilities, classes) if one.likely >= CLEARLY * one.score]
     for row in np.setdiff1d(np.flatnonzero(wrong > most), [one.row for one in ranked]).tolist():
         others = np.where(np.arange(len(classes)) == codes[row], 0, probabilities[row])
         ranked.append(Doubt(row, 0.0, classes[int(others.argmax())], float(others.max())))
-    found = [replace(one, row=rows[one.row], score=1 - float(wrong[one.row])) for one in ranked]
+    found = [replace(one, score=1 - float(wrong[one.row])) for one in ranked]
     return sorted(found, key=lambda one: one.score), float((probabilities.argmax(axis=1) == codes).mean())
 
 
@@ -294,23 +301,17 @@ def find_random(texts: Texts, labels: Texts, encoder: Encoder | None = None, see
     The neighbourhoods of all its neighbours count, so that a single odd question stays, and so do rare labels, whose
     neighbours have labels in common. Where most neighbourhoods are hardly above chance, no row is found.
     """
-    counts = Counter(labels)
-    rows = [row for row, label in enumerate(labels) if counts[label] >= MIN_OF_A_LABEL]
-    if not _NEAR < len(rows) <= MOST_LEARNED:
+    if not _NEAR < len(texts) <= MOST_LEARNED:
         return []
-    judged = [texts[row] for row in rows]
-    matrix: Any = TextFeatures().fit_transform(judged)
-    if encoder is not None and sum(map(about_pieces, judged)) <= AFFORDABLE:
-        matrix = encoder.encode(judged)
-    starts = range(0, len(rows), _BLOCK)
+    matrix, starts = vectors_of(texts, encoder), range(0, len(texts), _BLOCK)
     nearest = np.concatenate([_nearest(matrix[first : first + _BLOCK], matrix, _NEAR)[1] for first in starts])
-    drawn = np.random.default_rng(seed).integers(0, len(rows), nearest.shape)
-    codes = np.unique(np.array(labels, dtype=object)[rows], return_inverse=True)[1]
+    drawn = np.random.default_rng(seed).integers(0, len(texts), nearest.shape)
+    codes = np.unique(np.array(labels, dtype=object), return_inverse=True)[1]
     # Equal pairs of each neighbourhood, and of rows drawn at random.
     own, chance = ((some[:, :, None] == some[:, None, :]).sum(axis=(1, 2)) - _NEAR for some in codes[[nearest, drawn]])
     limit = np.quantile(chance, _RANDOM)
     is_random = (own[nearest].mean(axis=1) <= limit) & (np.median(own) >= _ABOVE_RANDOM * limit)
-    return [rows[place] for place in np.flatnonzero(is_random)]
+    return np.flatnonzero(is_random).tolist()
 
 
 def shared_answers(answers: Texts) -> set[str]:
@@ -337,9 +338,11 @@ def filled_keys(answers: Texts) -> list[str | None]:
 
 
 def _labels_of(answers: Texts, task_labels: Texts) -> tuple[dict[int, str], str]:
-    """Return row to label, and the message of a finding; without labels, shared answers or keys with a value."""
+    """Return row to label, if frequent, and the message; without labels, shared answers or keys with a value."""
     if shared := set(task_labels) or shared_answers(answers):
         message = messages.MORE_LIKE if task_labels else "rows with similar questions have another answer"
+        counts = Counter(answers)
+        shared = {answer for answer in shared if counts[answer] >= MIN_OF_A_LABEL}
         return {number: answer for number, answer in enumerate(answers) if answer in shared}, message
     keys = dict(enumerate(filled_keys(answers)))
     frequent = Counter(name for name in keys.values() if name is not None).most_common(MOST_ANSWERS)

@@ -1,29 +1,24 @@
 """Answers that are no label of the cases: another spelling, an old name, a label of its own, or no label at all."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from difflib import SequenceMatcher
-from itertools import pairwise
+from collections.abc import Collection, Mapping
+from itertools import chain
+from typing import Any
 
 import numpy as np
 
 from tuneworthy.cases.normalize import normalise, signed
 from tuneworthy.cases.splits import labels_of
 from tuneworthy.cases.task_kind import guess_kind, parse_object
-from tuneworthy.classical.features import TextFeatures
 from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, as_rows, data_check, with_turns
-from tuneworthy.dataset.checks.label_errors import MIN_OF_A_LABEL, MOST_LEARNED, out_of_fold
+from tuneworthy.dataset.checks.label_errors import cosines, vectors_of
 from tuneworthy.types import Example, Examples, NamedTexts, Texts, calls_of, grouped
 
 # Separators of several labels, and words of a label.
 _SEVERAL = re.compile(r"[,;|\n]")
 _WORD = re.compile(r"[^\W_]+")
-# Labels of the cases with the most similar questions that an old name may stand for.
-_NEAREST = 3
-# Area under the curve up to which the questions of two labels cannot be told apart, and questions needed to say so.
-_SAME, _MIN_QUESTIONS = 0.7, 10
-# Similarity of names from which, with fewer questions, one is another spelling of the other.
-_ALIKE = 0.9
+# Area under the curve up to which questions of two labels cannot be told apart; questions of a label that are compared.
+_SAME, _MOST_QUESTIONS = 0.7, 200
 # Characters of a label from which it can be told where it is cut.
 _LEAST_CUT = 4
 _SHOWN = 10
@@ -34,10 +29,11 @@ def label_names(rows: Examples, context: CheckContext) -> RowFindings:
     """Answers that are no label of the cases, where the cases expect labels.
 
     Another spelling (case, underscores, hyphens, quotation marks, Unicode) becomes the cases' spelling, and so does an
-    answer that is cut within a word, if one label begins so. An old name is
-    recognised if a classifier cannot tell its questions from those of one label of the cases, or if the name is
-    similar and so are the questions; the build asks whether to rename it. Any other answer with the form of a label is
-    kept and named, as cases do not contain every label. Other answers are dropped. `findings.jsonl` lists each change.
+    answer that is cut within a word, if one label begins so. An old name is recognised if its questions are nearest to
+    those of one label of the cases and cannot be told from them. The build asks whether to rename it; the policy
+    `"renamed_label:OLD NAME" = "report"` or `"mask"` in [data] decides on one name. Any other answer with the form of a
+    label is kept and named, as cases do not contain every label. Other answers are dropped. `findings.jsonl` lists
+    each change.
 
     Bad: "Card arrival" or "I think it is card_arrival.", where the cases expect `card_arrival`.
     """
@@ -49,7 +45,10 @@ def label_names(rows: Examples, context: CheckContext) -> RowFindings:
     yield from (RowFinding(row=n, code="outside_labels", message="the question is a label") for n in turned)
     other = sorted(places.keys() - names, key=lambda answer: (len(places[answer]), answer))
     spelled, new, outside = _sorted_out(other, names)
-    old = _old_names(rows, {answer: places[answer] for answer in new}, context)
+    old = _old_names(rows, new, names, context)
+    for answer, name in old.items():
+        message = f"{answer} (n = {len(places[answer])}) becomes {name}."
+        yield RowFinding(code="renamed_label", subject=answer, message=message, action="mask")
     for code, renamed in (("label_spelling", spelled), ("renamed_label", old)):
         for answer, name in renamed.items():
             yield from (_renamed(number, rows[number], code, name) for number in places[answer])
@@ -125,65 +124,39 @@ def _form(label: str) -> tuple[frozenset[str], str]:
 
 def _renamed(number: int, row: Example, code: str, name: str) -> RowFinding:
     changed = with_turns(row, (*row.messages[:-1], {**row.messages[-1], "content": name}))
-    message = f"{row.answer.strip()!r} becomes {name!r}"
-    return RowFinding(row=number, code=code, message=message, action="mask", changed=changed)
+    subject = row.answer.strip()
+    message = f"{subject!r} becomes {name!r}"
+    return RowFinding(row=number, code=code, subject=subject, message=message, action="mask", changed=changed)
 
 
-def _old_names(rows: Examples, old: Mapping[str, Sequence[int]], context: CheckContext) -> NamedTexts:
-    """Return the label of the cases that each frequent old name stands for, one to one."""
-    frequent = {label: own for label, own in old.items() if len(own) >= MIN_OF_A_LABEL}
-    if not frequent:
-        return {}
-    texts = {label: [rows[number].question for number in own] for label, own in frequent.items()}
-    cases = [(row.answer.strip(), row.question) for row in as_rows(context.cases)]
-    names = dict.fromkeys(label for label, _ in cases)
-    answers = ((row.answer.strip(), row.question) for row in rows)
-    of_names = grouped([*cases, *(pair for pair in answers if pair[0] in names)])
-    found = sorted(_twins(texts, of_names, {row.answer.strip() for row in rows}, context.seed))
-    renamed: dict[str, str] = {}
-    for _, label, name in found:
-        if label not in renamed and name not in renamed.values():
-            renamed[label] = name
-    return renamed
+def _old_names(rows: Examples, new: Collection[str], names: Collection[str], context: CheckContext) -> NamedTexts:
+    """Return the label of the cases that each old name is for: that with the most similar questions.
 
-
-def _twins(
-    old: Mapping[str, Texts], names: Mapping[str, Texts], rated: Collection[str], seed: int
-) -> Iterator[tuple[float, str, str]]:
-    """Yield how well the questions of an old and a present label can be told apart, where that is hardly possible.
-
-    Args:
-        old: Questions by the label that no case has.
-        names: Questions by the label of the cases, of rows and cases.
-        rated: Labels that rows have.
-        seed: Of the folds.
+    If the questions of the two can be told apart, the name is a label of its own.
     """
+    pairs = ((row.answer.strip(), row.question) for row in chain(as_rows(context.cases), rows))
+    groups = {label: own[:_MOST_QUESTIONS] for label, own in grouped(pairs).items() if len(own) > 1}
+    old, present = ([label for label in groups if label in some] for some in (new, names))
+    if not old or not present:
+        return {}
+    vectors = vectors_of([text for label in (*old, *present) for text in groups[label]], context.encoder)
+    ends = np.cumsum([len(groups[label]) for label in (*old, *present)])
+    places = np.split(np.arange(ends[-1]), ends[:-1])
+    means = np.stack([np.asarray(vectors[own].mean(axis=0)).ravel() for own in places])
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    nearest = (means[: len(old)] @ means[len(old) :].T).argmax(axis=1).tolist()
+    both = [np.concatenate([own, places[len(old) + other]]) for own, other in zip(places, nearest, strict=False)]
+    return {
+        label: present[nearest[n]] for n, label in enumerate(old) if _area(vectors[both[n]], len(places[n])) <= _SAME
+    }
+
+
+def _area(vectors: Any, n: int) -> float:
+    """Return the area under the curve of mean cosines that tell the first `n` texts from the others."""
     from sklearn.metrics import roc_auc_score
 
-    limit = max(MIN_OF_A_LABEL, MOST_LEARNED // (len(old) + len(names)))
-    groups = [list(texts)[:limit] for texts in (*old.values(), *names.values())]
-    matrix = TextFeatures().fit_transform([text for group in groups for text in group])
-    ends = np.cumsum([0, *map(len, groups)])
-    means = np.stack([np.asarray(matrix[a:b].mean(axis=0)).ravel() for a, b in pairwise(ends.tolist())])
-    means /= np.linalg.norm(means, axis=1, keepdims=True)
-    alike = means @ means.T
-    nearest = np.argsort(-alike[: len(old), len(old) :], axis=1)[:, :_NEAREST]
-    np.fill_diagonal(alike, -1)
-    nearest_of_all = alike.argmax(axis=1)[len(old) :]
-    present = list(names)
-    for number, label in enumerate(old):
-        for place in nearest[number].tolist():
-            name, others = present[place], groups[len(old) + place]
-            own = groups[number]
-            words = [" ".join(sorted(_WORD.findall(each.lower()))) for each in (label, name)]
-            same_words = SequenceMatcher(None, words[0], words[1]).ratio()
-            if name not in rated and place == nearest[number, 0] and nearest_of_all[place] == number:
-                yield _SAME, label, name  # only cases have the label, and each is nearest to the other
-            elif min(len(own), len(others)) >= _MIN_QUESTIONS:
-                is_old = [True] * len(own) + [False] * len(others)
-                _, chances = out_of_fold([*own, *others], [str(one) for one in is_old], None, seed)
-                area = float(roc_auc_score(is_old, chances.mean(axis=0)[:, 1]))
-                if area <= _SAME:
-                    yield area, label, name
-            elif same_words >= _ALIKE:
-                yield 1 - same_words, label, name
+    alike = cosines(vectors, vectors)
+    np.fill_diagonal(alike, 0)
+    is_own = np.arange(len(alike)) < n
+    to_own, to_others = (alike[:, some].sum(axis=1) / (some.sum() - some) for some in (is_own, ~is_own))
+    return float(roc_auc_score(is_own, to_own - to_others))
