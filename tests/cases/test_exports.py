@@ -15,11 +15,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from tests.cases.exports import (
     CHATS,
     EXPORTS,
     Export,
     claude_code,
+    claude_line,
     codex,
     completion,
     helicone,
@@ -144,6 +146,13 @@ def test_a_session_is_one_conversation_along_its_last_branch(tmp_path: Path) -> 
     assert "given up" not in json.dumps(row.messages) and "subagent" not in json.dumps(row.messages)
 
 
+def test_a_session_that_names_no_parents_is_read_in_its_order(tmp_path: Path) -> None:
+    said = [("user", "q1"), ("assistant", "a1"), ("user", "q2"), ("assistant", "a2")]
+    lines = [claude_line(f"u{n}", None, role, text, reply=f"r{n}") for n, (role, text) in enumerate(said)]
+    (row,) = read_examples(write(tmp_path / "a.jsonl", *lines)).examples
+    assert [turn["content"] for turn in row.messages] == ["q1", "a1", "q2", "a2"]
+
+
 def test_a_codex_session_ends_at_a_compaction_and_begins_again_with_its_summary(tmp_path: Path) -> None:
     first, second = read_examples(write(tmp_path / "a.jsonl", *codex())).examples
     assert [turn["role"] for turn in first.messages] == [
@@ -171,6 +180,53 @@ def test_a_row_that_is_marked_beside_its_answer_is_not_answered_by_the_mark(tmp_
     assert [reject.reason for reject in done.rejects()] == ["thumbs_down"]
 
 
+def test_a_reviewers_decision_is_no_answer_and_a_rejected_label_is_left_out(tmp_path: Path) -> None:
+    decisions = ["accept", "reject", "ignore", "accept"]
+    rows: list[dict[str, Any]] = [{"text": f"t{n}", "label": "DOCS", "answer": one} for n, one in enumerate(decisions)]
+    done = import_files(Folder(tmp_path / "p"), [write(tmp_path / "a.jsonl", *rows)])
+    assert [(row.question, row.answer) for row in done.examples()] == [("t0", "DOCS"), ("t3", "DOCS")]
+    assert [reject.reason for reject in done.rejects()] == ["thumbs_down", "unclear_feedback"]
+    spans = [{"text": row["text"], "spans": [{"start": 0, "label": "ORG"}], "answer": row["answer"]} for row in rows]
+    with pytest.raises(DataError, match="a known format"):
+        read_examples(write(tmp_path / "b.jsonl", *spans))
+    loans = [{"text": row["text"], "answer": row["answer"]} for row in rows]
+    assert [row.answer for row in read_examples(write(tmp_path / "c.jsonl", *loans)).examples] == decisions
+
+
+@pytest.mark.parametrize(("labels", "answers"), [
+    ([["bad"], ["good"]], ["bad", "good"]),
+    ([["bad"], ["good", "slow"]], ['["bad"]', '["good","slow"]']),
+    ([[[0, 2, "ORG"]], [[0, 2, "ORG"]]], ['[[0,2,"ORG"]]', '[[0,2,"ORG"]]']),
+])  # fmt: skip
+def test_a_label_that_is_always_the_only_item_of_a_list_is_that_item(
+    tmp_path: Path, labels: list[Any], answers: list[str]
+) -> None:
+    rows = [{"text": f"t{n}", "label": label} for n, label in enumerate(labels)]
+    read = read_examples(write(tmp_path / "a.jsonl", *rows))
+    assert [row.answer for row in read.examples] == answers
+    assert any("only item" in note for note in read.notes) == (answers[0] == "bad")
+
+
+def test_a_question_about_a_picture_is_left_out_unless_it_only_has_the_word(tmp_path: Path) -> None:
+    def row(text: str, **more: Any) -> dict[str, Any]:
+        return {"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": "a"}], **more}
+
+    rows = [row("<image>Who is it?", images=["1.jpg"]), row("Which tag shows a file: <image>?"), row("q", images=["a"]),
+            row("<video>What is it?", videos=["1.mp4"])]  # fmt: skip
+    attached = {"span_attributes": {"type": "llm"}, "span_id": "s", "root_span_id": "s", "output": "a"}
+    attached["input"] = {"file": {"type": "braintrust_attachment", "key": "k"}}
+    paths = [write(tmp_path / "a.jsonl", *rows), write(tmp_path / "b.jsonl", attached)]
+    done = import_files(Folder(tmp_path / "p"), paths)
+    assert [row.question for row in done.examples()] == ["Which tag shows a file: <image>?", "q"]
+    assert [reject.reason for reject in done.rejects()] == ["not_text"] * 3
+
+
+def test_the_text_of_a_part_may_be_its_value(tmp_path: Path) -> None:
+    turns = [{"role": role, "content": [{"type": "text", "value": role}]} for role in ("user", "assistant")]
+    (row,) = read_examples(write(tmp_path / "a.jsonl", {"messages": turns})).examples
+    assert (row.question, row.answer) == ("user", "assistant")
+
+
 DUMPS = [
     json.dumps([{"role": "assistant", "content": "hi"}]),
     json.dumps({"a": {"b": {"content": "hi", "role": "assistant"}}}),
@@ -180,6 +236,8 @@ DUMPS = [
     "content='hi' additional_kwargs={} response_metadata={}",
     "ChatCompletion(id='chatcmpl-1', choices=[Choice(finish_reason='stop')])",
     '{"messages": [{"role": "user", "content": "cut off',
+    json.dumps({"messages": [{"type": "human", "content": "q", "additional_kwargs": {}}]}),
+    json.dumps([{"toolCallId": "c1", "toolName": "weather", "input": "{}"}]),
 ]
 
 
@@ -469,6 +527,23 @@ def test_arrow_is_read_as_datasets_writes_it(tmp_path: Path, new: Any) -> None:
         writer.write_table(table, max_chunksize=700)
     read = read_examples(tmp_path / "data-00000-of-00001.arrow")
     assert (read.format, [row.answer for row in read.examples]) == ("arrow/messages", [f"a{n}" for n in range(1300)])
+
+
+@pytest.mark.parametrize("suffix", ["arrow", "parquet"])
+def test_classes_have_the_names_that_datasets_writes_next_to_their_numbers(tmp_path: Path, suffix: str) -> None:
+    features = {"label": {"names": ["lost", "found"], "_type": "ClassLabel"}, "gone": {"names": ["x"]}}
+    table = pa.Table.from_pylist([{"text": f"t{n}", "label": n} for n in (0, 1, -1, 1)])
+    named = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    plain = ["0", "1", "-1", "1"]
+    for one, answers in ((named, ["lost", "found", "found"]), (table, plain)):
+        path = str(tmp_path / f"{len(answers)}.{suffix}")
+        if suffix == "parquet":
+            parquet.write_table(one, path)
+        else:
+            with pa.OSFile(path, "wb") as file, pa.ipc.new_stream(file, one.schema) as writer:
+                writer.write_table(one)
+        done = import_files(Folder(tmp_path / f"p{len(answers)}"), [Path(path)])
+        assert [row.answer for row in done.examples()] == answers
 
 
 ODD: list[Any] = [

@@ -170,6 +170,8 @@ def test_a_file_without_a_usable_row_adds_nothing(store: Folder, tmp_path: Path)
     first = import_files(store, [write(tmp_path / "a.jsonl", log("one"))])
     with pytest.raises(UserError, match=r"No row is usable .* The most frequent reason: a user rated"):
         import_files(store, [write(tmp_path / "b.jsonl", log("q", feedback="bad"))])
+    with pytest.raises(UserError, match="The most frequent reason: expected a JSON object"):
+        import_files(store, [write(tmp_path / "c.jsonl", b"oops")])
     assert latest_import(store) == first
 
 

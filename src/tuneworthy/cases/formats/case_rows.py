@@ -5,7 +5,7 @@ from typing import Any
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.chats import check_messages
-from tuneworthy.cases.formats.columns import INPUT_NAMES, columns_by_name, find_column
+from tuneworthy.cases.formats.columns import INPUT_NAMES, find_column
 from tuneworthy.cases.formats.promptfoo import expanded, test_fields
 from tuneworthy.cases.formats.registry import CASE_FORMATS, Fields, Format, has, register
 from tuneworthy.cases.formats.values import at
@@ -204,6 +204,6 @@ register(
     Format(
         name="columns",
         detect=lambda keys, first: find_column(first.keys(), INPUT_NAMES) is not None,
-        convert=columns_by_name(native_fields),
+        convert=native_fields,
     ),
 )

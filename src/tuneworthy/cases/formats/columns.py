@@ -7,8 +7,7 @@ column an empty cell means *not labelled* and the word ``null`` means *declining
 import re
 from collections.abc import Iterable, Sequence, Set
 from itertools import chain
-from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
@@ -40,6 +39,8 @@ _VERDICTS = frozenset({"label", "category", "class"})
 _VERDICT = re.compile(
     r"(thumbs?[ _-]?)?(up|down)|good|bad|(in)?correct|wrong|(un)?helpful|accepted|rejected|true|false", re.I
 )
+# Words in a column `answer` with which a reviewer judges the label or the spans of a row.
+_REVIEWS = frozenset({"accept", "reject", "ignore"})
 _PASSED_ON = ("id", "group", "tags", "documents", "tools")
 _LISTS = ("tags", "documents")
 # Columns that say something about a row, such as its date, by a word of their name or by their cells.
@@ -54,8 +55,9 @@ def expected_column(row: JsonMapping, among: Set[str]) -> str | None:
     'answer'
     """
     first = find_column(among, EXPECTED_NAMES)
-    if first is not None and first.lower() in _VERDICTS and _VERDICT.fullmatch(str(row.get(first))):
-        return find_column(among - {first}, EXPECTED_NAMES) or first
+    reviewed = first == "answer" and str(row[first]) in _REVIEWS and not row.keys().isdisjoint({"spans", "accept"})
+    if reviewed or (first is not None and first.lower() in _VERDICTS and _VERDICT.fullmatch(str(row.get(first)))):
+        return find_column(among - {first or ""}, EXPECTED_NAMES) or (None if reviewed else first)
     return first
 
 
@@ -119,7 +121,7 @@ class Columns:
         inputs: The input columns; several make a dict of variables. Guessed if empty.
         expected: The expected column; guessed if None.
         keep_rest: Whether the other columns are passed on, as `meta`.
-        first: The first row.
+        head: The first rows.
     """
 
     def __init__(
@@ -131,7 +133,7 @@ class Columns:
         expected: str | None = None,
         *,
         keep_rest: bool = False,
-        first: JsonMapping = MappingProxyType({}),
+        head: Sequence[JsonMapping],
     ):
         self.read, self.journal, self.keep_rest = read, journal, keep_rest
         have = f"the columns {', '.join(sorted(keys))}"
@@ -154,7 +156,12 @@ class Columns:
                 got=have,
                 hint=f"Rename the columns to `input` and `expected`, {messages.NAME_COLUMNS}",
             )
-        self.expected = expected or expected_column(first, keys - set(self.inputs))
+        self.expected = expected or expected_column(head[0], keys - set(self.inputs))
+        self.is_label = (self.expected or "").lower() in _VERDICTS
+        self.single = self.is_label and all(
+            isinstance(label := parsed(row.get(self.expected or "")), list) and list(map(type, label)) == [str]
+            for row in head
+        )
         self._note_choice(keys)
 
     def _note_choice(self, keys: Set[str]) -> None:
@@ -193,7 +200,11 @@ class Columns:
             out["input"] = {name: parsed(row.get(name)) for name in self.inputs}
         if self.expected is not None:
             self._add_expected(out, row.get(self.expected))
-        if rest := {name: parsed(row[name]) for name in self.rest if row.get(name) not in (None, "")}:
+        if rest := {
+            ("accepted" if name == "answer" and self.is_label and str(cell) in _REVIEWS else name): parsed(cell)
+            for name, cell in zip(self.rest, map(row.get, self.rest), strict=True)
+            if cell not in (None, "")
+        }:
             inner = rest.pop("meta", {})
             out["meta"] = inner | rest if isinstance(inner, dict) else {"meta": inner} | rest
         return out
@@ -207,18 +218,12 @@ class Columns:
             )
             return
         value = parsed(cell)
+        if self.single and isinstance(value, list) and len(value) == 1:
+            self.journal.note("the answer is the only item of a list")
+            value = value[0]
         if value is cell and isinstance(cell, str) and cell.lstrip()[:1] in ("{", "["):
             self.journal.note("the cell for the expected answer looks like JSON but is invalid, so it is kept as text")
         out["expected"] = None if value == "null" else value
-
-
-def columns_by_name(read: Convert, *, keep_rest: bool = False) -> Convert:
-    def convert(row: JsonObject, journal: Journal) -> Fields:
-        if journal.columns is None:
-            journal.columns = Columns(read, row.keys(), journal, keep_rest=keep_rest, first=row)
-        return cast(Columns, journal.columns)(row, journal)
-
-    return convert
 
 
 def parsed(cell: Any) -> Any:

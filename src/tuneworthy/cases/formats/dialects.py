@@ -32,9 +32,9 @@ EVENT_TEXT = re.compile(r"\s*(?:(?:event|id|retry)?:.*\n)*data:\s*(?:\{|\[DONE)"
 _AS_DATA = re.compile(
     r"""\\*["'](?:message\.)?role\\*["']\s*:\s*\\*["'](?:system|developer|user|assistant|tool|human|ai|model)\\*["']"""
     r"""|\\*["']object\\*["']\s*:\s*\\*["'](?:chat\.|text_)completion|\\*["']type\\*["']\s*:\s*\\*["']AIMessage|\\*["']delta\\*["']\s*:\s*\{\\*["']type"""
-    r"""|\\*["']lc\\*["']\s*:\s*1\b|\\*["']generations\\*["']\s*:\s*\["""
+    r"""|\\*["'](?:additional_kwargs|toolCallId)\\*["']\s*:|\\*["']lc\\*["']\s*:\s*1\b|\\*["']generations\\*["']\s*:\s*\["""
 )
-_SAYS = re.compile(r"""\\*["'](?:message\.)?(?:content|parts|kwargs|text|tool_calls)\\*["']\s*:""")
+_SAYS = re.compile(r"""\\*["'](?:message\.)?(?:content|parts|kwargs|text|tool_calls|toolName)\\*["']\s*:""")
 _AS_OBJECT = re.compile(
     r"\s*\[?\s*(?:(?:AI|Human|System|Tool|Function|Chat)Message(?:Chunk)?|ChatCompletion(?:Message)?|ChatGeneration"
     r"|LLMResult|ChatResult|ModelResponse|Message|Choices?)"
@@ -163,7 +163,7 @@ def _parts(content: list[Any], where: str) -> tuple[list[str], list[JsonObject],
         if not isinstance(block, dict):
             raise RowFault(messages.text_part(where), block)
         kind = word_at(block, "type") or next((key for key in _BARE_KEYS if key in block), "")
-        text = block.get("text", at(block, "content")) if kind in _TEXTS and not block.get("thought") else None
+        text = first_at(block, "text", "content", "value") if kind in _TEXTS and not block.get("thought") else None
         if isinstance(text, str):
             texts.append(text)
         elif kind in _CALLS:

@@ -8,7 +8,7 @@ import orjson
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.case_rows import native_fields
 from tuneworthy.cases.formats.chats import ROLES, check_messages, is_blank
-from tuneworthy.cases.formats.columns import EXPECTED_NAMES, INPUT_NAMES, columns_by_name, find_column
+from tuneworthy.cases.formats.columns import INPUT_NAMES, expected_column, find_column
 from tuneworthy.cases.formats.dialects import modern
 from tuneworthy.cases.formats.logs import asked, exchange, fields_of
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, has, register
@@ -188,7 +188,7 @@ def native_example(row: JsonObject, journal: Journal) -> Fields:
 
 def _two_columns(keys: Set[str], first: JsonObject) -> bool:
     question = find_column(first.keys(), INPUT_NAMES)
-    return question is not None and find_column(first.keys() - {question}, EXPECTED_NAMES) is not None
+    return question is not None and expected_column(first, first.keys() - {question}) is not None
 
 
 def _is_log(keys: Set[str], first: JsonObject) -> bool:
@@ -235,6 +235,6 @@ register(
     Format(
         name="columns",
         detect=_two_columns,
-        convert=columns_by_name(native_example, keep_rest=True),
+        convert=native_example,
     ),
 )

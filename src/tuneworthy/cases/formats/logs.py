@@ -4,6 +4,7 @@ A request or a response may be text, messages in any dialect, variables, or any 
 wrap them in. A response that is a text stays text, even if it is JSON, unless the JSON is messages.
 """
 
+import re
 from collections.abc import Callable, Set
 from typing import Any
 
@@ -17,7 +18,7 @@ from tuneworthy.cases.formats.tool_calls import tools_of, with_calls, with_weigh
 from tuneworthy.cases.formats.values import at, first_at, names, word_at
 from tuneworthy.cases.normalize import variables_text
 from tuneworthy.cases.readers.faults import Dropped, Journal, RowFault, show
-from tuneworthy.types import JsonMapping, JsonObject, Turns
+from tuneworthy.types import JsonMapping, JsonObject, Turns, text_of
 
 Answer = tuple[list[Any], str | None]
 
@@ -39,6 +40,8 @@ _SETTINGS = names(
 _ASKS = ("messages", "contents", "input", "prompt", "prompts", "kwargs", "inputs")
 # Keys of objects that wrap only an answer.
 _TEXT_KEYS = names("output answer response text result completion content generated_text output_text message messages")
+# Places of media in a text: of those in a list of the row, and of files in a span.
+_MEDIA = re.compile(r'<(image|video|audio)>|"type": ?"braintrust_attachment"')
 _SAID_KEYS = ("role", "content", "tool_calls", "tool_call_id", "name")
 
 
@@ -51,6 +54,8 @@ def fields_of(turns: Turns, row: JsonMapping, read: Set[str]) -> Fields:
     fields: Fields = {"messages": check_chat(with_weights(with_calls(turns)))}
     if row.keys() <= read:
         return fields
+    if any(not match[1] or row.get(f"{match[1]}s") for turn in turns for match in _MEDIA.finditer(text_of(turn))):
+        raise RowFault("a question in text", got="one about a picture, a recording or a file", code="not_text")
     meta = {key: value for key, value in row.items() if key not in read and value is not None}
     if (group := row.get("group")) is not None:
         fields["group"] = str(group)

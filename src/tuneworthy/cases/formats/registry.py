@@ -119,6 +119,7 @@ OpenTelemetry profiles: resourceProfiles
 Jaeger traces: traceID processes
 Zipkin spans: traceId localEndpoint
 OpenAI stream chunks without their requests: object=chat.completion.chunk
+OpenAI Responses events without their requests: type=response.created
 Anthropic stream events without their requests: type=message_start
 Intercom conversations: conversation_parts
 OpenAI Assistants messages: thread_id assistant_id

@@ -81,14 +81,12 @@ class Journal:
     Attributes:
         facts: Values about rows that may be in other files, by key (`Format.facts`).
         alone: Whether no other file is read with this one.
-        columns: Of the file, once the first row has shown them (`Columns`).
         lenient: Whether a row without a question, or an example without an answer, is left out, which is noted; else
             it is a fault.
     """
 
     facts: Mapping[str, list[Any]] = NO_FACTS
     alone = True
-    columns: Any = None
     # Bytes of an unpacked file, all of whose rows stay in memory.
     MAX_UNPACKED = 2**30
 

@@ -201,10 +201,16 @@ def _opened(journal: Journal, kind: _Noun, options: _Options) -> ExampleStream:
         return ExampleStream(f"{source.name}/unknown", _without_rows(journal, lines), None)
     try:
         entry = _chosen(kind, source, head, options)
-        if entry is None:
-            keys = {key for _, row in head for key in row}
+        if entry is None or entry.name == "columns":
+            keys = {key for _, row in (head if entry is None else head[:1]) for key in row}
             convert: Convert = Columns(
-                kind.read, keys, journal, options.inputs, options.expected, keep_rest=kind.keep_rest, first=head[0][1]
+                kind.read,
+                keys,
+                journal,
+                options.inputs,
+                options.expected,
+                keep_rest=kind.keep_rest,
+                head=[row for _, row in head],
             )
         else:
             convert = entry.convert

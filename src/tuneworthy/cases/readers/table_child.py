@@ -10,6 +10,8 @@ from zipfile import ZipFile
 
 import orjson
 
+from tuneworthy.cases.formats.values import at, dict_at
+
 # Of zip archives: the number of Zstandard; and bytes of an unpacked sample of Inspect.
 _ZSTANDARD = 93
 _MAX_SAMPLE = 2**28
@@ -72,9 +74,23 @@ def _arrow(path: str, first: int, size: int, ignored: list[str]) -> Iterator[lis
 def _rows_from(first: int, batches: Iterable[Any]) -> Iterator[list[Any]]:
     position = 0
     for batch in batches:
+        classes = _classes(batch.schema)
         position += len(batch)
         if position > first:
-            yield list(map(_json, batch.slice(max(0, len(batch) - (position - first))).to_pylist()))
+            yield [
+                _json({**row, **{name: at(of, str(row[name])) for name, of in classes.items()}})
+                for row in batch.slice(max(0, len(batch) - (position - first))).to_pylist()
+            ]
+
+
+def _classes(schema: Any) -> dict[str, list[str]]:
+    """Return the names of classes, by column, that `datasets` writes next to their numbers."""
+    about = orjson.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    return {
+        name: words
+        for name, feature in dict_at(about, "info/features").items()
+        if name in schema.names and isinstance(words := at(feature, "names"), list)
+    }
 
 
 def _inspect(path: str, first: int, size: int, ignored: list[str]) -> Iterator[list[Any]]:

@@ -251,7 +251,7 @@ def _write_rejects(rejects: Iterable[Reject], source: SourceRecord, writer: Impo
         detail = f"expected {one.words}, got {one.got}" if one.got else one.words
         place = f"{source.name}:{one.line}"
         line = RowLine(source=place, reason=one.reason, detail=detail, row=row, text=text, n_bytes=n_bytes)
-        writer.reject(line, one.words)
+        writer.reject(line, f"expected {one.words}" if one.got else one.words)
 
 
 def _fault(line: int, turns: Messages, raw: Any, *, repaired: bool) -> Reject | None:

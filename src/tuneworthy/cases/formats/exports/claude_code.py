@@ -66,6 +66,7 @@ def _chain(entries: list[JsonObject]) -> list[JsonObject]:
     """Return the path to the last answer, with the calls and results of its turns that ran in parallel."""
     by_uuid = {str(at(entry, "uuid")): entry for entry in entries}
     before = dict(pairwise(reversed(by_uuid)))  # a line whose parent was cut off follows the line above it
+    linked = any(at(entry, "parentUuid") for entry in entries)
     place: str | None = None
     for entry in entries:
         if at(entry, "type") == "assistant" and not at(entry, "isApiErrorMessage"):
@@ -74,7 +75,7 @@ def _chain(entries: list[JsonObject]) -> list[JsonObject]:
     while place in by_uuid and place not in chain:
         chain.add(place)
         parent = at(by_uuid[place], "parentUuid")
-        place = parent if parent is None or parent in by_uuid else before.get(place)
+        place = parent if (parent is None and linked) or parent in by_uuid else before.get(place)
     responses = {_response(by_uuid[uuid]) for uuid in chain} - {""}
     chain |= {uuid for uuid, entry in by_uuid.items() if _response(entry) in responses}
     chain |= {

@@ -20,7 +20,7 @@ def _stored(row: JsonObject, journal: Journal) -> Fields:
         question = page
     if question is None:
         raise Dropped(
-            "the stored completion has no messages; add those of /chat/completions/ID/messages as `messages`",
+            "the stored answer has no question; add those that the API lists for its id as `messages`",
             "no_messages",
         )
     request = {"messages": question, "instructions": at(row, "instructions"), "tools": at(row, "tools")}
