@@ -4,7 +4,6 @@ A request or a response may be text, messages in any dialect, variables, or any 
 wrap them in. A response that is a text stays text, even if it is JSON, unless the JSON is messages.
 """
 
-import re
 from collections.abc import Callable, Set
 from typing import Any
 
@@ -40,8 +39,8 @@ _SETTINGS = names(
 _ASKS = ("messages", "contents", "input", "prompt", "prompts", "kwargs", "inputs")
 # Keys of objects that wrap only an answer.
 _TEXT_KEYS = names("output answer response text result completion content generated_text output_text message messages")
-# Places of media in a text: of those in a list of the row, and of files in a span.
-_MEDIA = re.compile(r'<(image|video|audio)>|"type": ?"braintrust_attachment"')
+# Lists of media, to which a text refers as `<image>`.
+_MEDIA = ("images", "videos", "audios")
 _SAID_KEYS = ("role", "content", "tool_calls", "tool_call_id", "name")
 
 
@@ -54,7 +53,8 @@ def fields_of(turns: Turns, row: JsonMapping, read: Set[str]) -> Fields:
     fields: Fields = {"messages": check_chat(with_weights(with_calls(turns)))}
     if row.keys() <= read:
         return fields
-    if any(not match[1] or row.get(f"{match[1]}s") for turn in turns for match in _MEDIA.finditer(text_of(turn))):
+    marks = [*(f"<{key[:-1]}>" for key in _MEDIA if row.get(key)), '"braintrust_attachment"']
+    if any(mark in text_of(turn) for turn in turns for mark in marks):
         raise RowFault("a question in text", got="one about a picture, a recording or a file", code="not_text")
     meta = {key: value for key, value in row.items() if key not in read and value is not None}
     if (group := row.get("group")) is not None:
