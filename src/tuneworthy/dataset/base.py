@@ -123,7 +123,7 @@ class CheckContext:
 
     Attributes:
         cases: Dev and test: no row may overlap with them, and they keep the mix of real traffic.
-        encoder: Sentence encoder for `label_errors`; None if the project names no encoder.
+        encoder: Sentence encoder for labels; None if the project names no encoder.
         labels: The labels of a task that has few, else empty.
         rated: Whether people said something about any of the answers.
         auditor: Judges rows; None if the project names no judge for them.

@@ -17,14 +17,15 @@ from tuneworthy.types import Example, Examples, NamedTexts, Texts, calls_of, gro
 # Separators of several labels, and words of a label.
 _SEVERAL = re.compile(r"[,;|\n]")
 _WORD = re.compile(r"[^\W_]+")
-# Area under the curve up to which questions of two labels cannot be told apart; questions of a label that are compared.
-_SAME, _MOST_QUESTIONS = 0.7, 200
+# Area under the curve up to which questions of two labels cannot be told apart; questions of a label that this takes,
+# and that are compared at most.
+_SAME, _MIN_QUESTIONS, _MOST_QUESTIONS = 0.7, 2, 200
 # Characters of a label from which it can be told where it is cut.
 _LEAST_CUT = 4
 _SHOWN = 10
 
 
-@data_check("label_names", whole=True, asks={"renamed_label": 0.0, "outside_labels": MANY})
+@data_check("label_names", whole=True, version=2, asks={"renamed_label": 0.0, "outside_labels": MANY})
 def label_names(rows: Examples, context: CheckContext) -> RowFindings:
     """Answers that are no label of the cases, where the cases expect labels.
 
@@ -46,9 +47,15 @@ def label_names(rows: Examples, context: CheckContext) -> RowFindings:
     other = sorted(places.keys() - names, key=lambda answer: (len(places[answer]), answer))
     spelled, new, outside = _sorted_out(other, names)
     old = _old_names(rows, new, names, context)
-    for answer, name in old.items():
-        message = f"{answer} (n = {len(places[answer])}) becomes {name}."
-        yield RowFinding(code="renamed_label", subject=answer, message=message, action="mask")
+    yield from (
+        RowFinding(
+            code="renamed_label",
+            subject=answer,
+            message=f"{answer} (n = {len(places[answer])}) becomes {name}.",
+            action="mask",
+        )
+        for answer, name in old.items()
+    )
     for code, renamed in (("label_spelling", spelled), ("renamed_label", old)):
         for answer, name in renamed.items():
             yield from (_renamed(number, rows[number], code, name) for number in places[answer])
@@ -135,7 +142,7 @@ def _old_names(rows: Examples, new: Collection[str], names: Collection[str], con
     If the questions of the two can be told apart, the name is a label of its own.
     """
     pairs = ((row.answer.strip(), row.question) for row in chain(as_rows(context.cases), rows))
-    groups = {label: own[:_MOST_QUESTIONS] for label, own in grouped(pairs).items() if len(own) > 1}
+    groups = {label: own[:_MOST_QUESTIONS] for label, own in grouped(pairs).items() if len(own) >= _MIN_QUESTIONS}
     old, present = ([label for label in groups if label in some] for some in (new, names))
     if not old or not present:
         return {}
@@ -145,9 +152,10 @@ def _old_names(rows: Examples, new: Collection[str], names: Collection[str], con
     means = np.stack([np.asarray(vectors[own].mean(axis=0)).ravel() for own in places])
     means /= np.linalg.norm(means, axis=1, keepdims=True)
     nearest = (means[: len(old)] @ means[len(old) :].T).argmax(axis=1).tolist()
-    both = [np.concatenate([own, places[len(old) + other]]) for own, other in zip(places, nearest, strict=False)]
     return {
-        label: present[nearest[n]] for n, label in enumerate(old) if _area(vectors[both[n]], len(places[n])) <= _SAME
+        label: present[other]
+        for label, own, other in zip(old, places, nearest, strict=False)
+        if _area(vectors[np.concatenate([own, places[len(old) + other]])], len(own)) <= _SAME
     }
 
 
