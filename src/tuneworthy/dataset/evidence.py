@@ -43,20 +43,25 @@ _SURE_FOUND, _SURE = 0.7, 0.35
 
 @frozen
 class FaultScores:
-    """FaultScores of rows, and of faults that are made up from them.
+    """Scores of rows, of faults that are made up from them, and of the cases, which are right.
 
     Attributes:
         rows: ``(n_rows,)``, high where a row looks right.
         faults: ``(n_faults,)``.
+        cases: ``(n_cases,)``.
     """
 
     rows: Floats
     faults: Floats
+    cases: Floats
 
     @property
     def tells(self) -> bool:
-        """Whether so many rows score above nearly all faults that the others can be judged."""
-        return float((self.rows > np.quantile(self.faults, 0.95)).mean()) >= _FIT
+        """Whether so many cases score above nearly all faults that rows can be judged; with few cases, so many rows."""
+        has_cases = len(self.cases) >= _CASES
+        right = self.cases if has_cases else self.rows
+        clear = float((right > np.quantile(self.faults, 0.95)).mean()) >= _FIT
+        return clear and (has_cases or self.share <= MOST_FAULTY)
 
     @property
     def share(self) -> float:
@@ -70,7 +75,7 @@ class FaultScores:
         edges, below = self._below(found)
         enough = np.flatnonzero(below - share * found <= FALSE_DROPS)  # the others below an edge are right
         edge = edges[enough[-1]] if len(enough) else -np.inf
-        return (self.rows <= edge) & self.tells & (MIN_FAULTY < share <= MOST_FAULTY)
+        return (self.rows <= edge) & self.tells & (share > MIN_FAULTY)
 
     def _below(self, found: Floats) -> tuple[Floats, Floats]:
         """Return the scores below which shares of the faults are, and the shares of the rows below these."""
@@ -85,12 +90,13 @@ class PairAgreement:
         questions: ``(n_rows,)``.
         answers: ``(n_rows,)``.
         seed: Of the draws.
+        n_cases: Of the last pairs are cases.
 
     Attributes:
-        scores: Of the rows, and of pairs that are drawn.
+        scores: Of the rows, of pairs that are drawn, and of the cases.
     """
 
-    def __init__(self, questions: Texts, answers: Texts, seed: int) -> None:
+    def __init__(self, questions: Texts, answers: Texts, seed: int, n_cases: int = 0) -> None:
         n, rng = len(questions), np.random.default_rng(seed)
         matrix = TextFeatures().fit_transform([*questions, *answers])
         self._sides = matrix[:n], matrix[n:]
@@ -101,7 +107,8 @@ class PairAgreement:
         rows = np.arange(n)
         own, others = self._terms(rows, rows), self._terms(rows, (rows + rng.integers(1, n, n)) % n)
         self._spread = others.std(axis=0) + 1e-3
-        self.scores = FaultScores(rows=(own / self._spread).sum(axis=1), faults=(others / self._spread).sum(axis=1))
+        scores, faults = ((terms / self._spread).sum(axis=1) for terms in (own, others))
+        self.scores = FaultScores(rows=scores[: n - n_cases], faults=faults, cases=scores[n - n_cases :])
         self.limit = float(np.quantile(self.scores.faults, MOST_FOUND))
 
     def fits(self, questions: Ints, answers: Ints) -> Bools:
@@ -140,8 +147,14 @@ def exchanged_sides(questions: Texts, answers: Texts, seed: int, n_right: int = 
     return exchanged if has_cases or exchanged.mean() <= MOST_FAULTY else np.zeros(n, bool)
 
 
-def endings(answers: Texts, seed: int) -> FaultScores:
-    """Score how much the answer ends as other answers do, and not as those that are cut anywhere."""
+def endings(answers: Texts, seed: int, n_cases: int = 0) -> FaultScores:
+    """Score how much the answer ends as other answers do, and not as those that are cut anywhere.
+
+    Args:
+        answers: ``(n_rows + n_cases,)``, of the rows and of the cases.
+        seed: Of the cuts.
+        n_cases: Of the last answers are expected by cases.
+    """
     from sklearn.feature_extraction.text import CountVectorizer
 
     n, rng = len(answers), np.random.default_rng(seed)
@@ -154,7 +167,7 @@ def endings(answers: Texts, seed: int) -> FaultScores:
     words = Counter(word for text in answers for word in {*re.findall(r"\w+", text.lower())})
     matrix = ends.fit_transform([_end(text, words) for text in (*answers, *cut)])
     margins = _out_of_fold(matrix, np.arange(2 * n) < n, np.tile(np.arange(n), 2), seed)
-    return FaultScores(rows=margins[:n], faults=margins[n:])
+    return FaultScores(rows=margins[: n - n_cases], faults=margins[n:], cases=margins[n - n_cases : n])
 
 
 def unlike(questions: Texts, answers: Texts, scores: FaultScores, seed: int) -> Bools:

@@ -17,7 +17,7 @@ from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, as_rows, data_check, with_turns
 from tuneworthy.dataset.checks.label_errors import filled_keys, out_of_fold, shared_answers
-from tuneworthy.dataset.evidence import MOST_FAULTY, PairAgreement, endings, exchanged_sides, unlike
+from tuneworthy.dataset.evidence import PairAgreement, endings, exchanged_sides, unlike
 from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.types import Example, Examples, Texts, calls_of, frozen
 
@@ -205,12 +205,12 @@ def _by_text(questions: Texts, answers: Texts, context: CheckContext, *, prose: 
     exchanged = exchanged_sides([*questions, *known[0]], [*answers, *known[1]], seed, len(cases))[: len(questions)]
     pairs = zip(questions, answers, exchanged.tolist(), strict=True)
     asked, answered = zip(*((a, q) if turned else (q, a) for q, a, turned in pairs), strict=True)
-    agreement, every = PairAgreement(asked, answered, seed), np.arange(len(asked))
-    tells = agreement.scores.tells and agreement.scores.share <= MOST_FAULTY
+    agreement = PairAgreement([*asked, *known[0]], [*answered, *known[1]], seed, len(cases))
+    tells, every = agreement.scores.tells, np.arange(len(asked))
     misfits = ~agreement.fits(every, every) & tells
     found = {
-        "other_answer": agreement.scores.faulty() & tells,
-        "cut_answer": endings(answered, seed).faulty() & prose,
+        "other_answer": agreement.scores.faulty(),
+        "cut_answer": endings([*answered, *known[1]], seed, len(cases)).faulty() & prose,
         "unlike_others": unlike(asked, answered, agreement.scores, seed) & tells & prose,
         "exchanged": exchanged,
     }
