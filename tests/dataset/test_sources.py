@@ -13,8 +13,9 @@ import pytest
 from tests.dataset.check_rows import ASKED, LABELS, TOPICS, filed, row
 from tuneworthy.dataset import WHOLE_SET, CheckContext, RowFinding, data_checks
 from tuneworthy.dataset.check_runner import run_checks
+from tuneworthy.dataset.checks import sources
 from tuneworthy.dataset.records import row_of
-from tuneworthy.types import Example
+from tuneworthy.types import Case, Example
 
 CHECK = data_checks()["sources"]
 NAMES = ("Ada", "Bo", "Carla", "Deniz", "Emil", "Farah", "Goran", "Hana", "Ines", "Jonas", "Kim", "Lea")
@@ -50,7 +51,7 @@ def changed(rows: Sequence[Example], numbers: Sequence[int], code: str) -> list[
         elif code == "cut_answer":
             answer = answer[: rng.randrange(len(answer) // 4, len(answer) - 2)].rstrip()
         else:
-            answer = rng.choice(GERMAN)
+            answer = " ".join(rng.sample(" ".join(GERMAN).split(), 8))
         rows[n] = replace(row(question, answer), source=rows[n].source)
     return rows
 
@@ -91,6 +92,42 @@ def test_the_answers_of_a_shifted_file_of_free_text_move_back() -> None:
     assert (
         sum(one.changed is not None and one.changed.answer == rows[one.row].answer for one in findings) >= len(file) - 1
     )
+
+
+def slipped(rows: Sequence[Example], n_files: int) -> list[Example]:
+    """Return `rows` with the answers of the previous rows in the first files."""
+    names = [f"f{i}." for i in range(n_files)]
+    return [
+        replace(row(one.question, rows[n - 1].answer), source=one.source) if one.source[:3] in names else one
+        for n, one in enumerate(rows)
+    ]
+
+
+@pytest.mark.parametrize("n_files", [2, 3, 4])
+def test_files_that_slipped_are_named_however_many_they_are(n_files: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = slipped(shop(400), n_files)
+    named = [one.message.split("`")[1] for one in found(rows) if one.row == WHOLE_SET]
+    assert sorted(named) == [f"f{i}.csv" for i in range(n_files)]
+    monkeypatch.setattr(sources, "_slipped", lambda *_: [])
+    assert [one for one in found(rows) if one.row == WHOLE_SET] == []
+
+
+def cases_of(n: int) -> tuple[Case, ...]:
+    return tuple(Case(id=one.id, input=one.question, expected=one.answer) for one in shop(500)[-n:])
+
+
+@pytest.mark.parametrize(("code", "n_bad"), [("cut_answer", 200), ("unlike_others", 200)])
+def test_with_cases_half_of_the_rows_may_be_wrong(code: str, n_bad: int) -> None:
+    rows, bad = shop(400), random.Random(7).sample(range(400), n_bad)
+    rows = changed(rows, bad, code)
+    dropped = {
+        one.row
+        for one in CHECK.run(rows, CheckContext(cases=cases_of(100)))
+        if one.action == "drop" and one.code == code
+    }
+    assert len(dropped & {*bad}) >= 0.6 * n_bad
+    assert len(dropped - {*bad}) <= 4
+    assert [one for one in found(rows) if one.action == "drop"] == []
 
 
 def test_a_file_whose_columns_are_exchanged_is_named_and_never_shifted() -> None:

@@ -58,10 +58,9 @@ class FaultScores:
     @property
     def tells(self) -> bool:
         """Whether so many cases score above nearly all faults that rows can be judged; with few cases, so many rows."""
-        has_cases = len(self.cases) >= _CASES
-        right = self.cases if has_cases else self.rows
+        right = self.cases if len(self.cases) >= _CASES else self.rows
         clear = float((right > np.quantile(self.faults, 0.95)).mean()) >= _FIT
-        return clear and (has_cases or self.share <= MOST_FAULTY)
+        return clear and (right is self.cases or self.share <= MOST_FAULTY)
 
     @property
     def share(self) -> float:
@@ -171,31 +170,34 @@ def endings(answers: Texts, seed: int, n_cases: int = 0) -> FaultScores:
 
 
 def unlike(questions: Texts, answers: Texts, scores: FaultScores, seed: int) -> Bools:
-    """Whether the words of an answer are those of answers that do not fit their questions.
+    """Whether the words of an answer are those of answers that do not fit their questions, and not those of cases.
 
     What the question explains is another kind of question, which is right to be answered in other words.
 
     Args:
-        questions: ``(n_rows,)``.
-        answers: ``(n_rows,)``.
+        questions: ``(n_rows + n_cases,)``.
+        answers: ``(n_rows + n_cases,)``.
         scores: Of their agreement.
         seed: Of the folds.
     """
-    misfits, sure = (scores.rows <= np.quantile(scores.faults, found) for found in (MOST_FOUND, _SURE_FOUND))
-    rows, odd = np.arange(len(answers)), misfits
+    both, n = np.concatenate([scores.rows, scores.cases]), len(scores.rows)
+    misfits, sure = (both <= np.quantile(scores.faults, found) for found in (MOST_FOUND, _SURE_FOUND))
+    rows = np.arange(len(both))
     by_question = _out_of_fold(_features([text[:_HEAD] for text in questions]), misfits, rows, seed)
     matrix = _features([text[:_HEAD] for text in answers])
+    odd = misfits = misfits & (rows < n)
+    weights = np.where(rows < n, 1, n / max(1, len(both) - n))  # a case is as many right rows
     for _ in range(_PASSES):
         margins = _out_of_fold(matrix, odd, rows, seed)
         margins[margins <= by_question] = -np.inf
         order = np.argsort(-margins, kind="stable")
         gains = np.cumsum(
-            misfits[order] - _PURE - (1 - _PURE) * misfits.mean()
+            (weights * (misfits - _PURE - (1 - _PURE) * misfits[:n].mean()))[order]
         )  # greatest where rows below are as pure as chance has it
         best = int(gains.argmax())
-        odd = np.isin(rows, order[: best + 1]) if gains[best] > _FEW * len(rows) else np.zeros(len(rows), bool)
+        odd = np.isin(rows, order[: best + 1]) & (rows < n) if gains[best] > _FEW * n else np.zeros(len(both), bool)
     are_sure = bool(sure[odd].sum() >= _SURE * odd.sum())
-    return odd if are_sure else np.zeros(len(rows), bool)
+    return odd[:n] if are_sure else np.zeros(n, bool)
 
 
 def _features(texts: Texts) -> Any:
