@@ -116,8 +116,8 @@ def sources(rows: Examples, context: CheckContext) -> RowFindings:
     With labels, a row is contradicted if models that have not seen it predict another label. Without, its answer shares
     no more terms with its question than with those of other rows. A source with clearly more such rows than the rest is
     named, and the build asks what becomes of it: `policy = { bad_source = "drop" }` or "report" in [data]. If the
-    answers fit the next or the previous row of the file, `shifted_source = "mask"` moves them back; such a file is named
-    even if all files slipped. With 30 cases or more, they show how right rows score, so any share of rows may be wrong.
+    answers fit the next or the previous row of the file, `shifted_source = "mask"` moves them back, even if all files
+    slipped. With 30 cases or more, these show how right rows score, so any share of the rows may be wrong.
 
     Rows of free text leave if question and answer are exchanged, if the answer ends like answers that are
     cut anywhere, or if its words are those of answers that do not fit. How such faults score is learned from faults
