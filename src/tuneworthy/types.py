@@ -231,13 +231,13 @@ class Shots:
     """Which examples appear in the prompt.
 
     Attributes:
-        mode: `fixed` (the same for all cases) or `per_case` (the nearest).
+        mode: `fixed` (the same for all cases), `per_case` (the nearest by words) or `by_meaning` (the nearest vectors).
         k: How many.
-        pool_hash: Content hash of the pool they are drawn from.
-        ids: The example ids of a fixed set; empty for `per_case`.
+        pool_hash: Content hash of the pool they are drawn from, and of the encoder that finds the nearest.
+        ids: The example ids of a fixed set; empty for others.
     """
 
-    mode: Literal["fixed", "per_case"]
+    mode: Literal["fixed", "per_case", "by_meaning"]
     k: int
     pool_hash: str
     ids: TextTuple = ()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tuneworthy.classical import embedding, objects
+from tuneworthy.retrieval import encoder as retrieval_encoder
 from tuneworthy.retrieval.encoder import VectorEncoder
 
 WIDTH = 32
@@ -37,6 +38,7 @@ def small_encoder() -> Iterator[VectorEncoder]:
     encoder = tiny_encoder()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(embedding, "load_encoder", lambda: encoder)
+        patch.setattr(retrieval_encoder, "load_encoder", lambda *_: encoder)
         patch.setattr(objects, "load_encoder", lambda: encoder)
-        patch.setattr(embedding, "_VECTORS", {})
+        patch.setattr(retrieval_encoder, "_VECTORS", {})
         yield encoder

@@ -9,9 +9,10 @@ import pytest
 from classical_data import example
 
 from tuneworthy.classical import embedding, fit, objects
-from tuneworthy.classical.embedding import FOREIGN, USUAL, choose_powers, usual_powers, vectors_of
+from tuneworthy.classical.embedding import FOREIGN, USUAL, choose_powers, usual_powers
 from tuneworthy.classical.runtime import mixed
-from tuneworthy.retrieval.encoder import VectorEncoder
+from tuneworthy.retrieval import encoder as retrieval_encoder
+from tuneworthy.retrieval.encoder import VectorEncoder, encode_once
 from tuneworthy.types import Example
 
 DIM = 8
@@ -46,7 +47,8 @@ def planted(by_words: bool) -> list[Example]:
 def use(monkeypatch: pytest.MonkeyPatch, kinds: dict[str, int]) -> Planted:
     encoder = Planted(kinds)
     monkeypatch.setattr(embedding, "load_encoder", lambda: encoder)
-    monkeypatch.setattr(embedding, "_VECTORS", {})
+    monkeypatch.setattr(retrieval_encoder, "load_encoder", lambda *_: encoder)
+    monkeypatch.setattr(retrieval_encoder, "_VECTORS", {})
     return encoder
 
 
@@ -95,8 +97,8 @@ def test_words_decide_first_in_a_language_whose_words_the_encoder_cuts(monkeypat
 
 def test_a_text_is_encoded_once_in_a_process_and_costly_rows_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = use(monkeypatch, {})
-    assert vectors_of(["a", "b", "a"]).shape == (3, DIM) and encoder.n_encoded == 2
-    vectors_of(["b", "c"])
+    assert encode_once(["a", "b", "a"]).shape == (3, DIM) and encoder.n_encoded == 2
+    encode_once(["b", "c"])
     assert encoder.n_encoded == 3
     monkeypatch.setattr(embedding, "AFFORDABLE", 20 * 4)
     model = fit("embedding", planted(by_words=True), 7)

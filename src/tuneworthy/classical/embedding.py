@@ -25,7 +25,7 @@ from tuneworthy.classical.linear import (
 from tuneworthy.classical.runtime import LinearLabels, MixedPredictor, mixed
 from tuneworthy.providers.models import pinned
 from tuneworthy.retrieval.bert import MAX_PIECES, about_pieces, softmax, split_words
-from tuneworthy.retrieval.encoder import AFFORDABLE, SPEC, load_encoder
+from tuneworthy.retrieval.encoder import AFFORDABLE, SPEC, encode_once, load_encoder
 from tuneworthy.types import JsonObject, Texts
 
 C = 10.0
@@ -35,20 +35,6 @@ USUAL, SPREAD = (0.3, 1.0), 0.3
 # sets: 1.0 to 1.23; French, German, Czech, Swahili: 1.55 to 2.3).
 FOREIGN, PIECES_A_WORD = (1.0, 0.0), 1.4
 SAMPLED = 300
-# Vectors that a process remembers, 1.5 kB each.
-MAX_REMEMBERED = 50_000
-
-
-_VECTORS: dict[str, Floats32] = {}
-
-
-def vectors_of(texts: Texts) -> Floats32:
-    """Return ``(n_texts, dim)`` rows of length 1; a text is encoded once in a process."""
-    if len(_VECTORS) > MAX_REMEMBERED:
-        _VECTORS.clear()
-    new = [text for text in dict.fromkeys(texts) if text not in _VECTORS]
-    _VECTORS.update(zip(new, load_encoder().encode(new), strict=True))
-    return np.stack([_VECTORS[text] for text in texts])
 
 
 @CLASSICAL_MODELS.register("embedding")
@@ -57,7 +43,7 @@ def fit_embedding(rows: Sequence[QuestionAnswer], seed: int) -> MixedPredictor:
     features, matrix, words = fit_words(rows, seed)
     answers = np.array([r.answer.strip() for r in rows], dtype=object)
     places = _affordable([r.question for r in rows], len(words.labels), seed)
-    vectors = vectors_of([rows[i].question for i in places])
+    vectors = encode_once([rows[i].question for i in places])
     codes = np.searchsorted(np.array(words.labels, dtype=object), answers[places])
     folds = assign_folds(answers[places].tolist(), [group_of(rows[i]) for i in places], seed)
     judged = np.flatnonzero(folds >= 0)

@@ -23,6 +23,7 @@ from tuneworthy.ladder.task_info import TaskInfo
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.providers.models import check_pinned, find, pinned, pull
 from tuneworthy.retrieval.encoder import SPEC as ENCODER
+from tuneworthy.retrieval.encoder import encode_once
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts
 from tuneworthy.types import Examples, JsonMapping, NamedInts, Request, Response, Texts, content_hash, text_of
@@ -128,6 +129,11 @@ def add_classical_models(models: Models, task: TaskInfo, pool: ShotPool, seed: i
 
 def has_encoder() -> bool:
     return find(ENCODER, Path()) is not None
+
+
+def shot_pool(examples: Examples) -> ShotPool:
+    """Return the pool of few-shot examples, whose nearest may be found by meaning if the encoder is on this machine."""
+    return ShotPool(examples, encode_once if has_encoder() else None, pinned(ENCODER).sha256)
 
 
 def add_classifiers(models: Models, folder: Folder) -> dict[str, Artifact]:

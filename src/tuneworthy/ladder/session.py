@@ -20,10 +20,9 @@ from tuneworthy.evaluate.runner import Progress, Runner, usage
 from tuneworthy.graders.apply import aggregate, grade_all, make_grader
 from tuneworthy.graders.base import Grader, GradingContext
 from tuneworthy.ladder.cascade import is_sent, joined, large_of
-from tuneworthy.ladder.classical_models import add_classical_models, add_classifiers
+from tuneworthy.ladder.classical_models import add_classical_models, add_classifiers, shot_pool
 from tuneworthy.ladder.task_data import TaskData, read_data
 from tuneworthy.ladder.tuned_models import add_tuned
-from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.search.racing import DevScores
@@ -60,7 +59,7 @@ class Session:
         self.project = project
         self.folder = Folder(project.root)
         self.data, self.split, self.task = data, data.split, data.task
-        self.pool = ShotPool(data.split.pool)
+        self.pool = shot_pool(data.split.pool)
         self.models = Models(project, self._add_models)
         self.library = open_library(project, Account(store, budget) if identities is None else None)
         self.runner = Runner(store, budget, self.pool, progress, seed=project.split.seed, library=self.library)

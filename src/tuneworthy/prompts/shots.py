@@ -1,16 +1,24 @@
-"""Few-shot examples: a fixed balanced set, or the nearest of the pool for each case (BM25)."""
+"""Few-shot examples: a fixed balanced set, or the nearest of the pool for each case, by words (BM25) or by meaning."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from tuneworthy.arrays import Floats32
 from tuneworthy.cases.example_store import by_id, columns_of, ids_of, rows_by_answer
 from tuneworthy.errors import UserError
 from tuneworthy.text import plural
 from tuneworthy.types import Cases, Example, Examples, NamedInts, Shots, Texts, content_hash
+
+# Characters of a pool that are encoded at most: about two minutes on one core.
+MAX_ENCODED = 1_600_000
+# Examples on which nearest words and nearest vectors are compared.
+JUDGED = 200
+# Nearest examples among which one of another source is looked for.
+SPARE = 8
 
 
 class ShotPool:
@@ -18,15 +26,20 @@ class ShotPool:
 
     Args:
         examples: The pool; its order does not matter.
+        encode: Returns unit vectors of texts, ``(n_texts, dim)``; None if the nearest are found by words only.
+        encoder: What identifies the encoder.
     """
 
-    def __init__(self, examples: Examples) -> None:
+    def __init__(
+        self, examples: Examples, encode: Callable[[Texts], Floats32] | None = None, encoder: str = ""
+    ) -> None:
+        self.encode, self.encoder = encode, encoder
         self.examples = by_id(examples)
         ids = ids_of(self.examples)
         self.places = {identity: place for place, identity in enumerate(ids)}
         self.hash = content_hash(ids)
         self._index: Any = None
-        self._nearest: dict[tuple[str, int], tuple[Example, ...]] = {}
+        self._nearest: dict[tuple[str, Shots], tuple[Example, ...]] = {}
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -60,7 +73,29 @@ class ShotPool:
         return Shots(mode="fixed", k=k, pool_hash=self.hash, ids=tuple(self.examples[row].id for row in chosen))
 
     def per_case(self, k: int) -> Shots:
-        return Shots(mode="per_case", k=k, pool_hash=self.hash)
+        """Return the choice of the `k` nearest: by meaning where that finds the same answer more often than words."""
+        mode: Literal["by_meaning", "per_case"] = "by_meaning" if self._means_more else "per_case"
+        return Shots(mode=mode, k=k, pool_hash=self._hash_for(mode))
+
+    def _hash_for(self, mode: str) -> str:
+        return content_hash([self.hash, self.encoder]) if mode == "by_meaning" else self.hash
+
+    @cached_property
+    def _means_more(self) -> bool:
+        """Whether the example of another source that is nearest by meaning has the same answer more often."""
+        rows = self.examples
+        if self.encode is None or sum(len(row.question) for row in rows) > MAX_ENCODED:
+            return False
+        asked, answers = random.Random(0).sample(range(len(rows)), min(JUDGED, len(rows))), columns_of(rows).answers
+        alike = []
+        for nearest_of in (self._by_words, self._by_meaning):
+            found = nearest_of([rows[i].question for i in asked], min(SPARE, len(rows)))
+            nearest = [
+                next((j for j in near if j != i and not (rows[i].group and rows[i].group == rows[j].group)), i)
+                for i, near in zip(asked, found, strict=True)
+            ]
+            alike.append(sum(i != j and answers[i] == answers[j] for i, j in zip(asked, nearest, strict=True)))
+        return bool(alike[1] > alike[0])
 
     def select(self, shots: Shots | None, cases: Cases) -> dict[str, tuple[Example, ...]]:
         """Return the shots by case id; the nearest comes last, next to the question.
@@ -75,14 +110,15 @@ class ShotPool:
             chosen = tuple(self.examples[self.places[example_id]] for example_id in shots.ids)
             return {case.id: tuple(row for row in chosen if row.group != case.source) for case in cases}
         k = shots.k
-        missing = [case for case in cases if (case.id, k) not in self._nearest]
+        missing = [case for case in cases if (case.id, shots) not in self._nearest]
         if missing:
             most_own = max(self._n_of_source.get(case.source, 0) for case in missing)
             wanted = min(k + most_own, len(self.examples))
-            for case, nearest in zip(missing, self._by_words([case.text for case in missing], wanted), strict=True):
+            nearest_of = self._by_meaning if shots.mode == "by_meaning" else self._by_words
+            for case, nearest in zip(missing, nearest_of([case.text for case in missing], wanted), strict=True):
                 others = [row for i in nearest if (row := self.examples[int(i)]).group != case.source]
-                self._nearest[case.id, k] = tuple(others[:k][::-1])
-        return {case.id: self._nearest[case.id, k] for case in cases}
+                self._nearest[case.id, shots] = tuple(others[:k][::-1])
+        return {case.id: self._nearest[case.id, shots] for case in cases}
 
     def _check_pool(self, shots: Shots) -> None:
         if gone := sum(example_id not in self.places for example_id in shots.ids):
@@ -90,7 +126,9 @@ class ShotPool:
                 f"{gone} of the {len(shots.ids)} few-shot examples of this variant {plural(gone, 'is', 'are')} no "
                 "longer in the project's examples."
             )
-        elif shots.mode == "per_case" and shots.pool_hash != self.hash:
+        elif shots.mode == "by_meaning" and self.encode is None:
+            message = "The encoder that finds few-shot examples by meaning is not on this machine."
+        elif shots.mode != "fixed" and shots.pool_hash != self._hash_for(shots.mode):
             message = "The project's examples, from which this variant selects few-shot examples, have changed."
         else:
             return
@@ -109,3 +147,10 @@ class ShotPool:
         for query in bm25s.tokenize(list(texts), stopwords=None, show_progress=False, return_ids=False):
             rows, _ = self._index.retrieve([query], k=k, show_progress=False)
             yield rows[0]
+
+    def _by_meaning(self, texts: Texts, k: int) -> Iterator[Sequence[int]]:
+        """Yield the `k` examples whose questions have the nearest vectors, nearest first, for each text."""
+        assert self.encode is not None  # see `_check_pool`
+        pool = self.encode([row.question for row in self.examples])
+        for vector in self.encode(texts):
+            yield np.argsort(-(pool @ vector), kind="stable")[:k].tolist()

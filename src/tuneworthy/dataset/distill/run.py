@@ -77,7 +77,7 @@ class Teaching:
     grader: Grader
     kind: Kind
     cases: Cases
-    pool: Examples
+    pool: ShotPool
     student_system: str | None
     runner: Runner
 
@@ -140,7 +140,10 @@ async def distill(
     teacher, description = _resolve(project, teaching)
     sifted = _questions(project, store, queries, teaching, teacher.personal_data, limit=limit, say=say)
     session = teaching.runner
-    shots, mask_row = TeacherShots(teaching.pool), masking(project.data.pii_engine)
+    shots, mask_row = (
+        TeacherShots(teaching.pool.examples, teaching.pool.encode, teaching.pool.encoder),
+        masking(project.data.pii_engine),
+    )
 
     def masked(chat: Turns) -> Turns:
         return mask_row(Example(messages=chat, id="")).messages
@@ -381,7 +384,7 @@ class TeacherShots(ShotPool):
     def select(self, shots: Shots | None, cases: Cases) -> dict[str, tuple[Example, ...]]:
         if shots is None:
             return {}
-        more = replace(shots, k=shots.k + SPARE) if shots.mode == "per_case" else shots
+        more = replace(shots, k=shots.k + SPARE) if shots.mode != "fixed" else shots
         questions = {case.id: normalise(question_of(case)) for case in cases}
         chosen = super().select(more, cases)
         others = {

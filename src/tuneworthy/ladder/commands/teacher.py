@@ -33,7 +33,7 @@ def teaching_of(session: Session) -> Teaching:
         grader=session.primary,
         kind=split.kind,
         cases=[*session.data.cases, *(split.dev if split.origin == "examples" else ())],
-        pool=session.pool.examples,
+        pool=session.pool,
         student_system=project.student_system,
         runner=session.runner,
     )
