@@ -157,10 +157,9 @@ def endings(answers: Texts, seed: int, n_cases: int = 0) -> FaultScores:
     from sklearn.feature_extraction.text import CountVectorizer
 
     n, rng = len(answers), np.random.default_rng(seed)
-    shares = rng.uniform(0.25, 1, n)
     cut = [
         text[: max(_SHORTEST, int(share * (len(text) - 1)))].rstrip()
-        for text, share in zip(answers, shares, strict=True)
+        for text, share in zip(answers, rng.uniform(0.25, 1, n), strict=True)
     ]
     ends = CountVectorizer(token_pattern=r"\S+", lowercase=False, binary=True, min_df=2)
     words = Counter(word for text in answers for word in {*re.findall(r"\w+", text.lower())})
@@ -196,8 +195,7 @@ def unlike(questions: Texts, answers: Texts, scores: FaultScores, seed: int) -> 
         )  # greatest where rows below are as pure as chance has it
         best = int(gains.argmax())
         odd = np.isin(rows, order[: best + 1]) & (rows < n) if gains[best] > _FEW * n else np.zeros(len(both), bool)
-    are_sure = bool(sure[odd].sum() >= _SURE * odd.sum())
-    return odd[:n] if are_sure else np.zeros(n, bool)
+    return odd[:n] if sure[odd].sum() >= _SURE * odd.sum() else np.zeros(n, bool)
 
 
 def _features(texts: Texts) -> Any:

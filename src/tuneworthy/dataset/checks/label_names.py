@@ -132,8 +132,14 @@ def _form(label: str) -> tuple[frozenset[str], str]:
 def _renamed(number: int, row: Example, code: str, name: str) -> RowFinding:
     changed = with_turns(row, (*row.messages[:-1], {**row.messages[-1], "content": name}))
     subject = row.answer.strip()
-    message = f"{subject!r} becomes {name!r}"
-    return RowFinding(row=number, code=code, subject=subject, message=message, action="mask", changed=changed)
+    return RowFinding(
+        row=number,
+        code=code,
+        subject=subject,
+        message=f"{subject!r} becomes {name!r}",
+        action="mask",
+        changed=changed,
+    )
 
 
 def _old_names(rows: Examples, new: Collection[str], names: Collection[str], context: CheckContext) -> NamedTexts:

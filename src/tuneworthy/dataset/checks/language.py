@@ -81,7 +81,6 @@ def language(rows: Examples, context: CheckContext) -> RowFindings:
 
     Bad: an answer in German to a question in English, where the others are English.
     """
-
     if len(rows) < MIN_ROWS:
         return
     pairs = [_languages(row) for row in rows]

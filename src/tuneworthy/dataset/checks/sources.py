@@ -174,15 +174,13 @@ def _judge(rows: Examples, context: CheckContext) -> Judged:
     questions, answers = [row.question for row in rows], [row.answer.strip() for row in rows]
     if labels := {*context.labels} or shared_answers(answers):
         return _by_label(questions, answers, labels, context)
-    prose = not filled_keys(answers)
-    return _by_text([*map(_values, questions)], [*map(_values, answers)], context, prose=prose)
+    return _by_text([*map(_values, questions)], [*map(_values, answers)], context, prose=not filled_keys(answers))
 
 
 def _by_label(questions: Texts, answers: Texts, labels: set[str], context: CheckContext) -> Judged:
-    own = np.array([answer in labels for answer in answers])
     given = np.array(answers, dtype=object)
     predicted = given.copy()
-    if len(known := np.flatnonzero(own)) and len({*given[known]}) > 1:
+    if len(known := np.array([n for n, answer in enumerate(answers) if answer in labels])) and len({*given[known]}) > 1:
         classes, of_models = out_of_fold(
             [questions[n] for n in known.tolist()], given[known].tolist(), context.encoder, context.seed
         )
