@@ -43,8 +43,9 @@ class FewShotSection(Section):
     k: list[Count] = Field(default=[4, 8], min_length=1)
     """Numbers of shots to try."""
     per_case: bool = True
-    """Whether shots are also chosen for each case, by its words; false where what serves the prompt has no examples to
-    choose from: then every case gets the same shots."""
+    """Whether shots are also chosen for each case: by meaning where the nearest example then has the same answer more
+    often, else by words. False where the serving application has no examples to choose from: then every case gets the
+    same shots."""
 
 
 class DecodingSection(Section):
