@@ -72,6 +72,8 @@ def built_as_asked(root: Path, places: dict[str, Row]) -> tuple[Version, Recipe,
             named = grouped((f"{code}:{places[x.source].answer.strip()}" if code == "renamed_label" else code, x)
                             for x in every)  # fmt: skip
             for key, own in (named or {code: every}).items():
+                if key in policy:  # a question is answered once
+                    continue
                 is_fault = 2 * sum(places[x.source].bad for x in own) >= max(1, len(own))
                 policy[key] = action if is_fault else "report"
                 again |= bool(own) and policy[key] not in {x.action or "drop" for x in own}
