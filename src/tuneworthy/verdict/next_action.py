@@ -374,16 +374,8 @@ class _Steps:
     def _of_fact(self, fact: FactName, unknown: FactNames) -> Iterator[Offer]:
         kind, evidence = fact[0], self.evidence
         probed = {row.name for row in evidence.errors or ()}
-        if fact == ("lever", "knowledge") and evidence.judge is not None and probed and "format" not in probed:
-            yield _uncounted(messages.OTHER_JUDGE, [fact], MINUTES_TO_TRY, command="tuneworthy run", most=MAX_DOCUMENTS)
-        elif fact == ("lever", "knowledge") and "knowledge" not in probed:
-            yield _uncounted(
-                messages.NAME_DOCUMENTS,
-                [fact],
-                MINUTES_FOR_DOCUMENTS,
-                command="tuneworthy run && tuneworthy decide --probe",
-                most=MAX_DOCUMENTS,
-            )
+        if fact == ("lever", "knowledge") and "knowledge" not in probed:
+            yield self._unprobed_documents(fact, probed)
         elif evidence.search is not None and fact in SEARCH:
             yield _step(messages.FIX_SEARCH, [one for one in unknown if one in SEARCH], MINUTES_FOR_DOCUMENTS)
         elif kind in {"sound", "could_meet"}:
@@ -404,6 +396,14 @@ class _Steps:
                 [fact],
                 MINUTES_TO_TRY,
             )
+
+    def _unprobed_documents(self, fact: FactName, probed: Container[str]) -> Offer:
+        """Name the documents of the cases; where people overrule the judge too often to probe, replace it first."""
+        why, minutes = messages.NAME_DOCUMENTS, MINUTES_FOR_DOCUMENTS
+        command = "tuneworthy run && tuneworthy decide --probe"
+        if self.evidence.judge is not None and "unexplained" in probed and "format" not in probed:
+            why, minutes, command = messages.OTHER_JUDGE, MINUTES_TO_TRY, "tuneworthy run"
+        return _uncounted(why, [fact], minutes, command=command, most=MAX_DOCUMENTS)
 
     def _fix(self, fact: FactName, unknown: FactNames) -> Offer:
         kind, subject = fact[0], self._rung_for(fact)

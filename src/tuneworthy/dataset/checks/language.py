@@ -83,7 +83,7 @@ def language(rows: Examples, context: CheckContext) -> RowFindings:
     """
     if len(rows) < MIN_ROWS:
         return
-    pairs = [_languages(row) for row in rows]
+    pairs = [*map(_languages, rows)]
     expected = Counter(filter(all, map(_languages, as_rows(context.cases))))
     usual = {language_of(question_of(case)) for case in context.cases}
     asked = Counter(question for question, _ in pairs)
