@@ -533,7 +533,8 @@ def data_checks() -> str:
         "# Data checks\n\nThe checks of `tuneworthy data build`, in this order. `policy` in `[data]` of the project ",
         "file sets the action on a finding. No row with a finding that is marked as a gate may stay in a version. If a "
         "finding that is marked with `asks` is in more than 10% of the rows, it may be the task: the build stops with "
-        "exit status 3 and a question, until `policy` answers it. Old names and disagreeing labels are always asked.\n",
+        "exit status 3 and a question, until `policy` answers it. Old names, slipped files and sources that "
+        "disagree are always asked.\n",
         "\nEffects of drops are measured: over three seeds, a classical baseline is trained with and without those ",
         "rows and asked the dev cases. It is also asked held-out rows, which are many more. Those that no check drops "
         "favour dropping, so they can only show a loss; all of them disfavour it, so they can only show a gain. "

@@ -204,6 +204,16 @@ def test_answers_in_a_language_of_no_case_leave(n_cases: int, expected: str, ans
     assert [one.row for one in findings if one.action == "drop"] == ([*range(60, 70)] if dropped else [])
 
 
+def test_answers_in_the_language_of_the_cases_stay_whatever_the_question_is_in() -> None:
+    cases = [Case(id=str(i), input=f"Where is the {i}. page that I need?", expected="You can see it on the page.")
+             for i in range(100)]  # fmt: skip
+    rows = [*clean(), *(row(f"Wo ist die Karte, die ich im {i}. Monat nicht mehr habe?", "You can see it on the page.")
+                        for i in range(10))]  # fmt: skip
+    findings = [*found({"language": data_checks()["language"]}, rows, CheckContext(cases=cases))]
+    assert not [one for one in findings if one.action == "drop"]
+    assert {one.row for one in findings} == {*range(60, 70)}
+
+
 ORDER = [
     "encoding", "chat", "feedback", "truncation", "refusal", "degenerate", "label_names", "sources", "contamination",
     "exact", "near", "grounding", "personal_data", "judge_audit", "label_errors", "declined_share", "language", "pairs",
@@ -388,7 +398,7 @@ def test_names_that_say_nothing_leave_a_label_clearly_more_probable_than_others(
     assert min(found[row].likely for row in (10, 50, 90)) > 0.7
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("random", True), ("own", False), ("few", False)])
+@pytest.mark.parametrize(("kind", "expected"), [("random", True), ("own", False), ("few", False), ("cases", False)])
 def test_rows_on_other_topics_with_random_labels_leave_and_rare_labels_stay(kind: str, expected: bool) -> None:
     rng, words = random.Random(2), (*TOPICS, *ASIDE[:10])
     pairs = [(f"my {word} and the {word} page {rng.choice(ASIDE)}", word) for word in words * 20]
@@ -398,7 +408,9 @@ def test_rows_on_other_topics_with_random_labels_leave_and_rare_labels_stay(kind
         soups = [(question, "soup") for question, _ in soups]
     rows = [row(question, "ab"[len(answer) % 2] if kind == "few" else answer)
             for question, answer in (*pairs, *rare, *soups)]  # fmt: skip
-    context = CheckContext(labels=sorted({each.answer for each in rows}))
+    asked = [question for question, _ in (*pairs[::9], *(soups[::9] if kind == "cases" else ()))]
+    cases = tuple(Case(id=str(n), input=f"{question} please", expected="x") for n, question in enumerate(asked))
+    context = CheckContext(cases=cases, labels=sorted({each.answer for each in rows}))
     found = [one for one in data_checks()["label_errors"].run(rows, context) if one.code == "random_label"]
     assert [one.row for one in found] == [n for n in range(len(rows) - 40, len(rows)) if expected]
     assert {one.action for one in found} <= {"drop"}

@@ -170,7 +170,7 @@ def test_without_dev_cases_only_what_held_out_rows_decide_counts(costly: tuple[P
     effect = meter.measure(stored_rows, dict.fromkeys(gone))
     assert effect.status == "unmeasured" and effect.dev is None
     harmless = meter.measure(stored_rows, dict.fromkeys(range(0, 200, 50)))
-    assert harmless.status == "unmeasured" and harmless.loss is None and "not measured" in effect_words(harmless)
+    assert harmless.status == "unmeasured" and harmless.loss is None and "not measurable" in effect_words(harmless)
 
 
 def test_few_rows_and_few_questions_are_not_measured_and_say_so(tmp_path: Path) -> None:

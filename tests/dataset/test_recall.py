@@ -153,6 +153,16 @@ def test_a_policy_on_one_old_name_decides_on_its_rows_only(tmp_path: Path) -> No
     assert key in questions(before)[0] and key not in questions(after)[0] and questions(after)
 
 
+def test_copies_of_rows_do_not_make_an_old_name_a_label_of_its_own() -> None:
+    rng = random.Random(5)
+    cases = [Case(id=str(i), input=question(i, rng), expected=f"about_{TOPICS[i % 10]}") for i in range(120)]
+    rows = [row(question(10 * i, rng), "former_name") for i in range(12)]
+    context = CheckContext(cases=cases, labels=[f"about_{topic}" for topic in TOPICS])
+    for copied in (rows, rows * 3):
+        found = [one for one in data_checks()["label_names"].run(copied, context) if one.row < 0]
+        assert [(one.code, one.subject) for one in found] == [("renamed_label", "former_name")]
+
+
 @pytest.mark.parametrize(("n", "n_rows", "many"), [(10, 60, False), (11, 60, True), (20, 200, False), (21, 200, True),
                                                   (3, 6, False), (4, 6, True)])  # fmt: skip
 def test_a_finding_may_be_the_task_above_a_tenth_of_the_rows_or_half_of_few(n: int, n_rows: int, many: bool) -> None:

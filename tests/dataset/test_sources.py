@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
 
@@ -62,6 +64,21 @@ def test_faults_of_free_text_leave_and_right_rows_stay(code: str) -> None:
     dropped = {one.row: one.code for one in found(changed(shop(), bad, code)) if one.action == "drop"}
     assert sum(dropped.get(n) == code for n in bad) >= 32
     assert len(dropped.keys() - {*bad}) <= 3
+
+
+def test_rows_whose_neighbours_on_both_sides_fit_did_not_slip() -> None:
+    words = [f"{name} beats {city} in game {i}" for i, (name, city) in enumerate(product(NAMES, CITIES))]
+    pairs = [(text if n % 2 else text.replace("beats", "loses to"), "ab"[n % 2]) for text in words for n in range(2)]
+    rows = [replace(row(text, label), source=f"f.csv:{n}") for n, (text, label) in enumerate(pairs)]
+    judged = sources.Judged(
+        fits=lambda asked, answered: asked % 2 != answered % 2,  # any neighbour's
+        contradicted=np.ones(len(rows), bool), given=[""] * len(rows), predicted=[""] * len(rows), words="", codes={},
+    )  # fmt: skip
+    numbers = np.arange(len(rows))
+    accused = sources.AccusedSource(("", "f.csv"), numbers, len(rows), 0.1, (0.9, 1.0))
+    assert sources._shift(accused, numbers, rows, judged) == 0
+    only_next = replace(judged, fits=lambda asked, answered: answered == asked + 1)
+    assert sources._shift(accused, numbers, rows, only_next) == 1
 
 
 def test_nothing_is_found_in_right_rows() -> None:

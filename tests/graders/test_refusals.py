@@ -10,7 +10,7 @@ from tests.dataset.check_rows import row
 from tuneworthy.dataset import CheckContext
 from tuneworthy.dataset.checks.endings import refusal
 from tuneworthy.graders import refusals
-from tuneworthy.graders.refusals import find_refusals
+from tuneworthy.graders.refusals import find_refusals, refuses
 
 CLEAN = (
     "The passage does not mention who founded the company, so I can't say.",
@@ -146,3 +146,9 @@ def test_words_far_apart_make_no_refusal(monkeypatch: pytest.MonkeyPatch) -> Non
         refusals._classifier.cache_clear()
         assert refusals.score(finding)[0] >= refusals.THRESHOLD
     refusals._classifier.cache_clear()
+
+
+def test_a_refusal_without_a_subject_is_one_where_nobody_else_is_the_subject() -> None:
+    bare = ["Cannot assist with that request.", "Unable to comply with this request.", "No, won't do that."]
+    others = ["Cannot be exchanged after 30 days.", "Unable to log in? Reset your password."]
+    assert list(map(refuses, [*bare, *others])) == [True, True, True, False, False]

@@ -90,3 +90,9 @@ def test_an_example_of_its_own_source_says_nothing_of_the_choice() -> None:
     by_source = np.eye(2, dtype=np.float32)
     pool = ShotPool(rows, lambda texts: by_source[[int(text.split()[-1]) % 2 for text in texts]], "e")
     assert pool.per_case(2).mode == "per_case"
+
+
+def test_questions_without_words_are_shown_in_their_order() -> None:
+    rows = [example(sign, sign) for sign in "+-*"]
+    pool = ShotPool(rows, lambda texts: np.eye(3, dtype=np.float32)[["+-*".index(text) for text in texts]], "e")
+    assert len(pool.select(pool.per_case(2), [Case(id="c", input="?")])["c"]) == 2

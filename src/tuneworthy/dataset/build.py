@@ -16,6 +16,7 @@ import numpy as np
 
 from tuneworthy import __version__
 from tuneworthy.cases.contamination import search
+from tuneworthy.cases.example_store import answer_counts
 from tuneworthy.cases.pairs import REJECTED, rejected_answer
 from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.cases.writer import json_lines
@@ -33,6 +34,7 @@ from tuneworthy.dataset.sources import BuildInputs, encoder_of, gather
 from tuneworthy.errors import UserError, did_you_mean
 from tuneworthy.evaluate.runner import Progress
 from tuneworthy.store import Folder
+from tuneworthy.store.folder import write_atomic
 from tuneworthy.store.lines import now
 from tuneworthy.text import count
 from tuneworthy.types import Example, JsonObject, Say, content_hash
@@ -94,7 +96,7 @@ def build_version(
     held, reporting = dict(policy), list[str]()
     while True:
         checked = run(policy=held, cache=None if reporting else cache)
-        checked = replace(checked, overlaps=_overlaps(checked, context))
+        checked = replace(checked, overlaps=_overlaps(checked, context), policy=policy)
         effect = effect_of_all(checked, meter, say)
         if not effect.loss or not (check := _dearest(checked, held)):
             break
@@ -107,6 +109,9 @@ def build_version(
     if lost := recipe.lost_labels:
         recipe.notes.append(f"Every row with these labels was dropped, although cases expect them: {', '.join(lost)}.")
     if recipe.failed and not unsafe and (len(checked.rows) or any(checked.questions)):
+        listed = store.path / "findings.jsonl"
+        write_atomic(listed, json_lines(line.to_dict() for line in chain(checked.rejects(), checked.findings())))
+        recipe.notes.append(f"All findings, with their rows: {listed}")
         return None, recipe
     if not len(checked.rows):
         raise _nothing_left(checked)
@@ -162,8 +167,10 @@ def configured_checks(data: DataSection) -> list[DataCheck]:
     """
     checks = data_checks()
     codes = {code for check in checks.values() for code in check.codes}
-    for key, names, valid in (("off", data.off, set(checks)), ("policy", data.policy, {*checks, *codes})):
-        for name in sorted({name.partition(":")[0] for name in names} - valid):
+    of_one = ("renamed_label:", "label_spelling:")
+    decided = {name.partition(":")[0] if name.startswith(of_one) else name for name in data.policy}
+    for key, names, valid in (("off", {*data.off}, set(checks)), ("policy", decided, {*checks, *codes})):
+        for name in sorted(names - valid):
             hint = f"{did_you_mean(name, valid)} Choose from {', '.join(checks)}."
             raise UserError(f"data.{key}: there is no check {name!r}.", hint=hint.strip())
     settings: dict[str, JsonObject] = {
@@ -200,7 +207,7 @@ def _dearest(checked: CheckedRows, policy: Mapping[str, Action]) -> DataCheck | 
     losses = {
         shown.delta: stage.check
         for stage in checked.stages
-        if stage.dropped and stage.effect is not None and (shown := stage.effect.rows or stage.effect.dev)
+        if stage.dropped and stage.effect is not None and (shown := stage.effect.shown or stage.effect.rows)
         and shown.delta < 0
         and stage.check.codes.keys() - set(stage.check.gate)
         and not policy.keys() & {stage.check.name, *stage.check.codes}
@@ -212,7 +219,7 @@ def effect_of_all(checked: CheckedRows, meter: EffectMeter, say: Say) -> Effect:
     left_out = checked.overlaps.union(*(stage.dropped for stage in checked.stages if stage.check.certain))
     places = np.setdiff1d(checked.before.places, np.array(sorted(left_out), np.int64))
     return meter.measure(
-        checked.before.keep(places, {}),
+        checked.before.keep(places, {n: row for stage in checked.stages for n, row in stage.changed.items()}),
         {n: other for stage in checked.stages for n, other in stage.repeats.items() if n not in left_out},
         begin=partial(say, "Measuring how dropping these rows changes accuracy"),
     )
@@ -221,10 +228,8 @@ def effect_of_all(checked: CheckedRows, meter: EffectMeter, say: Say) -> Effect:
 def _label_rows(inputs: BuildInputs, checked: CheckedRows) -> list[LabelRow]:
     if not inputs.labels:
         return []
-    gone = np.setdiff1d(checked.before.places, checked.rows.places).tolist()
-    dropped = Counter(checked.before.at(place).answer.strip() for place in gone)
-    cases = label_counts(inputs.cases)
-    return [LabelRow(label, n, n - dropped[label], cases.get(label, 0)) for label, n in inputs.labels.items()]
+    after, cases = answer_counts(checked.rows), label_counts(inputs.cases)
+    return [LabelRow(label, n, after[label], cases.get(label, 0)) for label, n in inputs.labels.items()]
 
 
 def _recipe(project: Project, inputs: BuildInputs, checked: CheckedRows, depends: Depends, effect: Effect) -> Recipe:

@@ -181,7 +181,7 @@ class EffectMeter:
 
 
 def effect_words(effect: Effect) -> str:
-    if shown := effect.shown:
+    if shown := effect.shown or effect.rows:
         words = "not measurable: " * (shown.ci95[0] <= 0 <= shown.ci95[1]) + _words(effect, shown)
         return f"{words}. Dropping them costs accuracy, so they are only reported" if effect.loss else words
     if effect.status == "unmeasured":

@@ -17,7 +17,7 @@ say = Catalogue(
             "As a test, the judge also rated {canaries} worthless answers and rejected all of them."
         ),
         "asks": "{found} {question} If so, set policy.{code} in [data] to report, else to {action}.{one}",
-        "one": ' The key "{key}" decides on that label only.',
+        "one": ' The key "{key}" decides on this name only; each name has its own.',
         "turned": " Its questions and answers are exchanged.",
         "disagree": (
             "A model agrees less with labels of the rows (kappa {rows:.2f}) than with those of the cases ({cases:.2f})."

@@ -35,10 +35,12 @@ _SEED = 19
 _END = re.compile(r"(?<=[.!?])\s+|\n+")
 _PLAIN = str.maketrans({"’": "'", "ʼ": "'", "´": "'"})
 _TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
-# Concepts of which every refusal has one; and of the speaker, the user or a norm, of which it has one, too: a finding
-# in the third person, such as "was not supported", refuses nothing.
+# Concepts of which every refusal has one; and those of the speaker, the user or a norm: it has one of these too, as a
+# finding in the third person, such as "was not supported", refuses nothing.
 _CUES = frozenset({"NEG", "DENY", "BOT", "WILL"})
 _SPEAKER = frozenset({"ME", "YOU", "SORRY", "NORM"})
+# How a refusal without a subject begins.
+_BARE = re.compile(r"(?:no,? )?(?:cannot|can't|won't|unable to|not able to)\b")
 # Unknown words in a row, which separate two statements.
 _GAP = re.compile("(?:_ ?){2,}")
 
@@ -92,7 +94,8 @@ def _pattern(concepts: frozenset[str]) -> Any:
 
 
 def _may_refuse(text: str) -> bool:
-    return all(_pattern(some).search(text.encode("utf-8", "surrogatepass")) for some in (_CUES, _SPEAKER))
+    encoded = text.encode("utf-8", "surrogatepass")
+    return bool(_BARE.match(text)) or all(_pattern(some).search(encoded) for some in (_CUES, _SPEAKER))
 
 
 def _outline(sentence: str) -> list[str]:
@@ -151,7 +154,7 @@ def sentences(answer: str) -> list[str]:
     head = _plain(_spoken(answer)[:_HEAD].strip())
     heads = [one for one in _END.split(head) if one] if _may_refuse(head) else []
     outlines = [(one, {*_outline(one)}) for one in heads[:_SENTENCES] if _may_refuse(one)]
-    return [one for one, names in outlines if names & _CUES and names & _SPEAKER]
+    return [one for one, names in outlines if names & _CUES and (names & _SPEAKER or _BARE.match(one))]
 
 
 def _spoken(answer: str) -> str:

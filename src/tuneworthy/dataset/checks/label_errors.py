@@ -62,6 +62,8 @@ _DRAWS, _ROUNDS, _SHARE, _LEAST, _C_OF_ODDS = 2, 20, 0.1, 1e-9, 1e3
 # Rows of a neighbourhood; quantile of random agreement of labels up to which theirs is random; how many times that the
 # agreement of most neighbourhoods must be, as with few labels random ones agree as well.
 _NEAR, _RANDOM, _ABOVE_RANDOM = 11, 0.95, 3
+# Share of the usual number of cases nearby below which questions are not those of the cases.
+_FEW_CASES = 0.25
 
 # Questions with their labels.
 Labelled = Sequence[tuple[str, str]]
@@ -295,22 +297,26 @@ def find_doubts(
     return sorted(found, key=lambda one: one.score), float((probabilities.argmax(axis=1) == codes).mean())
 
 
-def find_random(texts: Texts, labels: Texts, encoder: Encoder | None = None, seed: int = 0) -> list[int]:
+def find_random(texts: Texts, labels: Texts, cases: Texts, encoder: Encoder | None = None, seed: int = 0) -> list[int]:
     """Return the rows in whose neighbourhood labels agree no more than random ones, as on topics of another task.
 
     The neighbourhoods of all its neighbours count, so that a single odd question stays, and so do rare labels, whose
-    neighbours have labels in common. Where most neighbourhoods are hardly above chance, no row is found.
+    neighbours have labels in common. Where most neighbourhoods are hardly above chance, no row is found. A question
+    stays if `cases` have such questions: its label may follow from earlier turns or from the language.
     """
-    if not _NEAR < len(texts) <= MOST_LEARNED:
+    if not (cases and _NEAR < len(texts) <= MOST_LEARNED):
         return []
-    matrix, starts = vectors_of(texts, encoder), range(0, len(texts), _BLOCK)
+    n, vectors = len(texts), vectors_of([*texts, *cases], encoder)
+    matrix, starts = vectors[:n], range(0, n, _BLOCK)
     nearest = np.concatenate([_nearest(matrix[first : first + _BLOCK], matrix, _NEAR)[1] for first in starts])
-    drawn = np.random.default_rng(seed).integers(0, len(texts), nearest.shape)
+    drawn = np.random.default_rng(seed).integers(0, n, nearest.shape)
     codes = np.unique(np.array(labels, dtype=object), return_inverse=True)[1]
     # Equal pairs of each neighbourhood, and of rows drawn at random.
     own, chance = ((some[:, :, None] == some[:, None, :]).sum(axis=(1, 2)) - _NEAR for some in codes[[nearest, drawn]])
-    limit = np.quantile(chance, _RANDOM)
+    limit = max(1, np.quantile(chance, _RANDOM))
     is_random = (own[nearest].mean(axis=1) <= limit) & (np.median(own) >= _ABOVE_RANDOM * limit)
+    near_cases = np.bincount(_nearest(vectors[n:], matrix, _NEAR)[1].ravel(), minlength=n)
+    is_random &= near_cases[nearest].mean(axis=1) < near_cases.mean() * _FEW_CASES
     return np.flatnonzero(is_random).tolist()
 
 
@@ -411,7 +417,8 @@ class LabelErrors:
     several rows share are taken for them, and of JSON objects the keys that have a value.
 
     Rows leave as well if the labels of similar questions agree no more than labels drawn at random, while they do agree
-    elsewhere: such rows are of another topic. With few labels, random ones agree too often to tell.
+    elsewhere, and if cases have no such questions: such rows are of another topic. With few labels, random ones agree
+    too often to tell.
 
     If a model of the cases agrees clearly less with the rows than with other cases, or a model of the rows more with
     the cases than with other rows, too many labels are wrong to find single rows: then the build asks as well.
@@ -425,7 +432,8 @@ class LabelErrors:
     def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
         labels, message = _labels_of([row.answer.strip() for row in rows], context.labels)
         numbers, questions = [*labels], [rows[number].question for number in labels]
-        random = {numbers[n] for n in find_random(questions, [*labels.values()], context.encoder, context.seed)}
+        known = [case.question for case in as_rows(context.cases)]
+        random = {numbers[n] for n in find_random(questions, [*labels.values()], known, context.encoder, context.seed)}
         yield from (RowFinding(row=number, code="random_label") for number in sorted(random))
         labels = {number: label for number, label in labels.items() if number not in random}
         found, predicted = find_doubts(

@@ -51,7 +51,7 @@ def label_names(rows: Examples, context: CheckContext) -> RowFindings:
         RowFinding(
             code="renamed_label",
             subject=answer,
-            message=f"{answer} (n = {len(places[answer])}) becomes {name}.",
+            message=f"{answer} (n = {len(places[answer])}) looks like an old name of {name}.",
             action="mask",
         )
         for answer, name in old.items()
@@ -147,8 +147,11 @@ def _old_names(rows: Examples, new: Collection[str], names: Collection[str], con
 
     If the questions of the two can be told apart, the name is a label of its own.
     """
-    pairs = ((row.answer.strip(), row.question) for row in chain(as_rows(context.cases), rows))
-    groups = {label: own[:_MOST_QUESTIONS] for label, own in grouped(pairs).items() if len(own) >= _MIN_QUESTIONS}
+    once = {  # copies say nothing new
+        (row.answer.strip(), normalise(row.question)): row.question for row in chain(as_rows(context.cases), rows)
+    }
+    by_label = grouped((label, question) for (label, _), question in once.items())
+    groups = {label: own[:_MOST_QUESTIONS] for label, own in by_label.items() if len(own) >= _MIN_QUESTIONS}
     old, present = ([label for label in groups if label in some] for some in (new, names))
     if not old or not present:
         return {}

@@ -103,7 +103,7 @@ def language(rows: Examples, context: CheckContext) -> RowFindings:
                 row=row,
                 code="answered_in_another",
                 message=f"question language {question or 'unclear'}, answer language {answer}",
-                action="drop" if surely else "report",
+                action="drop" if surely and ("", answer) not in known else "report",
             )
 
 

@@ -284,17 +284,21 @@ def _source(key: tuple[str, str], own: Ints, left: Bools, judged: Judged, n_valu
 
 
 def _shift(source: AccusedSource, numbers: Ints, rows: Examples, judged: Judged, least: float = 0.0) -> int:
-    """Return by how many rows the answers of a source must move, -1 or 1; 0 if at most `least` fit their neighbours."""
+    """Return by how many rows the answers of a source must move, -1 or 1.
+
+    It is 0 if at most `least` fit their neighbours on one side, or no clearly larger share than on the other.
+    """
     fitting = int(judged.fits(source.rows, source.rows).sum())
-    best, most = 0, max(least, clopper_pearson(fitting, len(source.rows))[1])
     drawn = {number: place for place, number in enumerate(numbers.tolist())}
+    fits = {0: (0.0, max(least, clopper_pearson(fitting, len(source.rows))[1]))}
     for step in (-1, 1):
         others = [(n, drawn.get(_neighbour(rows, int(numbers[n]), step), -1)) for n in source.rows.tolist()]
         pairs = np.array([pair for pair in others if pair[1] >= 0], np.int64).reshape(-1, 2)
-        n_fit = int(judged.fits(pairs[:, 0], pairs[:, 1]).sum()) if len(pairs) >= MIN_OF_A_SOURCE // 2 else 0
-        if n_fit and (low := clopper_pearson(n_fit, len(pairs))[0]) > most:
-            best, most = step, low
-    return best
+        is_enough = len(pairs) >= MIN_OF_A_SOURCE // 2
+        n_fit = int(judged.fits(pairs[:, 0], pairs[:, 1]).sum()) if is_enough else 0
+        fits[step] = clopper_pearson(n_fit, len(pairs)) if n_fit else (0.0, 0.0)
+    best = max((-1, 1), key=fits.__getitem__)
+    return best if fits[best][0] > max(fits[0][1], fits[-best][1]) else 0
 
 
 def _neighbour(rows: Examples, number: int, step: int) -> int:
