@@ -167,8 +167,10 @@ def configured_checks(data: DataSection) -> list[DataCheck]:
     """
     checks = data_checks()
     codes = {code for check in checks.values() for code in check.codes}
-    of_one = ("renamed_label:", "label_spelling:")
-    decided = {name.partition(":")[0] if name.startswith(of_one) else name for name in data.policy}
+    decided = {
+        name.partition(":")[0] if name.startswith(("renamed_label:", "label_spelling:")) else name
+        for name in data.policy
+    }
     for key, names, valid in (("off", {*data.off}, set(checks)), ("policy", decided, {*checks, *codes})):
         for name in sorted(names - valid):
             hint = f"{did_you_mean(name, valid)} Choose from {', '.join(checks)}."

@@ -157,10 +157,6 @@ def _is_markup(raw: bytes, match: Any) -> bool:
     return text.startswith(b"[") and (after == b"(" or text + b": http" in raw)
 
 
-def _loop(row: Example) -> bool:
-    return loops(row.answer) and not loops(row.question)
-
-
 def _echo(row: Example) -> bool:
     answer, question = row.answer.strip(), row.question.strip()
     if not 0.9 * len(question) <= len(answer) <= 1.2 * len(question) + 30 or len(question.split()) < _MIN_ECHO:
@@ -176,7 +172,7 @@ _DETECTORS = {
     "traceback": _traceback,
     "provider_error": _provider_error,
     "placeholder": _placeholder,
-    "loop": _loop,
+    "loop": lambda row: loops(row.answer) and not loops(row.question),
     "echo": _echo,
 }
 

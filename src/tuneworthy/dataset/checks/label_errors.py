@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.arrays import Floats, Ints
-from tuneworthy.cases.normalize import normalise
+from tuneworthy.cases.normalize import normalise, question_of
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.classical.features import TextFeatures, fit_quietly
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, are_many, as_rows, data_check
 from tuneworthy.retrieval.bert import about_pieces, softmax
 from tuneworthy.retrieval.encoder import AFFORDABLE, Encoder
-from tuneworthy.types import Examples, Texts
+from tuneworthy.types import Cases, Examples, Texts
 
 # Folds: many where rows are few, as each label then has few rows to learn from; below so many rows.
 FOLDS, MANY_FOLDS, FEW_ROWS = 4, 10, 4_000
@@ -297,7 +297,7 @@ def find_doubts(
     return sorted(found, key=lambda one: one.score), float((probabilities.argmax(axis=1) == codes).mean())
 
 
-def find_random(texts: Texts, labels: Texts, cases: Texts, encoder: Encoder | None = None, seed: int = 0) -> list[int]:
+def find_random(texts: Texts, labels: Texts, cases: Cases, encoder: Encoder | None = None, seed: int = 0) -> list[int]:
     """Return the rows in whose neighbourhood labels agree no more than random ones, as on topics of another task.
 
     The neighbourhoods of all its neighbours count, so that a single odd question stays, and so do rare labels, whose
@@ -306,7 +306,7 @@ def find_random(texts: Texts, labels: Texts, cases: Texts, encoder: Encoder | No
     """
     if not (cases and _NEAR < len(texts) <= MOST_LEARNED):
         return []
-    n, vectors = len(texts), vectors_of([*texts, *cases], encoder)
+    n, vectors = len(texts), vectors_of([*texts, *map(question_of, cases)], encoder)
     matrix, starts = vectors[:n], range(0, n, _BLOCK)
     nearest = np.concatenate([_nearest(matrix[first : first + _BLOCK], matrix, _NEAR)[1] for first in starts])
     drawn = np.random.default_rng(seed).integers(0, n, nearest.shape)
@@ -432,8 +432,9 @@ class LabelErrors:
     def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
         labels, message = _labels_of([row.answer.strip() for row in rows], context.labels)
         numbers, questions = [*labels], [rows[number].question for number in labels]
-        known = [case.question for case in as_rows(context.cases)]
-        random = {numbers[n] for n in find_random(questions, [*labels.values()], known, context.encoder, context.seed)}
+        random = {
+            numbers[n] for n in find_random(questions, [*labels.values()], context.cases, context.encoder, context.seed)
+        }
         yield from (RowFinding(row=number, code="random_label") for number in sorted(random))
         labels = {number: label for number, label in labels.items() if number not in random}
         found, predicted = find_doubts(

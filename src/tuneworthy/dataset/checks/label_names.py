@@ -150,8 +150,11 @@ def _old_names(rows: Examples, new: Collection[str], names: Collection[str], con
     once = {  # copies say nothing new
         (row.answer.strip(), normalise(row.question)): row.question for row in chain(as_rows(context.cases), rows)
     }
-    by_label = grouped((label, question) for (label, _), question in once.items())
-    groups = {label: own[:_MOST_QUESTIONS] for label, own in by_label.items() if len(own) >= _MIN_QUESTIONS}
+    groups = {
+        label: own[:_MOST_QUESTIONS]
+        for label, own in grouped((label, question) for (label, _), question in once.items()).items()
+        if len(own) >= _MIN_QUESTIONS
+    }
     old, present = ([label for label in groups if label in some] for some in (new, names))
     if not old or not present:
         return {}

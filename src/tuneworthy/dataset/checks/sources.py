@@ -294,8 +294,7 @@ def _shift(source: AccusedSource, numbers: Ints, rows: Examples, judged: Judged,
     for step in (-1, 1):
         others = [(n, drawn.get(_neighbour(rows, int(numbers[n]), step), -1)) for n in source.rows.tolist()]
         pairs = np.array([pair for pair in others if pair[1] >= 0], np.int64).reshape(-1, 2)
-        is_enough = len(pairs) >= MIN_OF_A_SOURCE // 2
-        n_fit = int(judged.fits(pairs[:, 0], pairs[:, 1]).sum()) if is_enough else 0
+        n_fit = int(judged.fits(pairs[:, 0], pairs[:, 1]).sum()) if len(pairs) >= MIN_OF_A_SOURCE // 2 else 0
         fits[step] = clopper_pearson(n_fit, len(pairs)) if n_fit else (0.0, 0.0)
     best = max((-1, 1), key=fits.__getitem__)
     return best if fits[best][0] > max(fits[0][1], fits[-best][1]) else 0

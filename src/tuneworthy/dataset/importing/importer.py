@@ -200,7 +200,12 @@ def _read_source(
                 _write_rejects([row], source, writer)
             else:
                 writer.add(row)
-                example = example or [_shown_turn(turn) for turn in row.messages[-2:]]
+                example = example or [
+                    ShownTurn(
+                        role_of(turn), text_of(turn)[:_SHOWN], [one["function"]["name"] for one in calls_of(turn)]
+                    )
+                    for turn in row.messages[-2:]
+                ]
         if n % _SAY_EVERY == 0:
             say(f"{source.name}: {n} rows read")
     _write_rejects(journal.take(sys.maxsize), source, writer)
@@ -239,10 +244,6 @@ def _settled(place: str, line: int, fields: Fields, scales: Scales, journal: Rej
         tags=tuple(fields.get("tags") or ()),
         meta=settled.meta,
     )
-
-
-def _shown_turn(turn: Message) -> ShownTurn:
-    return ShownTurn(role_of(turn), text_of(turn)[:_SHOWN], [call["function"]["name"] for call in calls_of(turn)])
 
 
 def _write_rejects(rejects: Iterable[Reject], source: SourceRecord, writer: ImportWriter) -> None:
