@@ -109,9 +109,9 @@ def build_version(
     if lost := recipe.lost_labels:
         recipe.notes.append(f"Every row with these labels was dropped, although cases expect them: {', '.join(lost)}.")
     if recipe.failed and not unsafe and (len(checked.rows) or any(checked.questions)):
-        listed = store.path / "findings.jsonl"
-        write_atomic(listed, json_lines(line.to_dict() for line in chain(checked.rejects(), checked.findings())))
-        recipe.notes.append(f"All findings, with their rows: {listed}")
+        lines = json_lines(line.to_dict() for line in chain(checked.rejects(), checked.findings()))
+        write_atomic(store.path / "findings.jsonl", lines)
+        recipe.notes.append(f"All findings, with their rows: {store.path / 'findings.jsonl'}")
         return None, recipe
     if not len(checked.rows):
         raise _nothing_left(checked)

@@ -325,14 +325,13 @@ def _bad_answers(answered: Sequence[_AnsweredQuestion]) -> Iterator[RowLine]:
     for one in answered:
         selection = one.selection
         if selection.trace is None:
-            text = next((trace.text for trace in one.traces if trace.response), "")
-            turns = [*one.row.messages[:-1], {"role": "assistant", "content": text}]
+            answer = next((trace.text for trace in one.traces if trace.response), "")
             yield RowLine(
                 source=one.row.source,
                 reason=selection.reason,
                 detail=selection.detail or messages.TEACHER_REASONS[selection.reason],
                 check=KEY,
-                row={"messages": turns, "meta": {}},
+                row={"messages": [*one.row.messages[:-1], {"role": "assistant", "content": answer}], "meta": {}},
             )
 
 
