@@ -109,8 +109,10 @@ def build_version(
     if lost := recipe.lost_labels:
         recipe.notes.append(f"Every row with these labels was dropped, although cases expect them: {', '.join(lost)}.")
     if recipe.failed and not unsafe and (len(checked.rows) or any(checked.questions)):
-        lines = json_lines(line.to_dict() for line in chain(checked.rejects(), checked.findings()))
-        write_atomic(store.path / "findings.jsonl", lines)
+        write_atomic(
+            store.path / "findings.jsonl",
+            json_lines(line.to_dict() for line in chain(checked.rejects(), checked.findings())),
+        )
         recipe.notes.append(f"All findings, with their rows: {store.path / 'findings.jsonl'}")
         return None, recipe
     if not len(checked.rows):
