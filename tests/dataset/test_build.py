@@ -9,6 +9,7 @@ import re
 import shutil
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from tuneworthy.cases import pii
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.config.removed import REMOVED
-from tuneworthy.dataset import card, check_runner, data_checks, freeze
+from tuneworthy.dataset import build, card, check_runner, data_checks, freeze
 from tuneworthy.dataset.card import card_of
 from tuneworthy.dataset.checks.personal_data import PersonalData
 from tuneworthy.dataset.effect import EffectMeter
@@ -400,6 +401,18 @@ def test_checks_that_only_together_cost_accuracy_report_one_after_the_other(
     root = project(tmp_path / "q", policy)
     assert invoke(["data", "build", "--project", str(root)]) == 0
     assert version_of(root).recipe.n_rows == recipe.n_rows - 1
+
+
+def test_a_check_that_dev_shows_to_gain_is_never_the_dearest() -> None:
+    def stage(name: str, dev: Difference, rows: Difference) -> Any:
+        effect = Effect(status="measured", n_rows=90, n_dropped=9, dev=dev, rows=rows)
+        return SimpleNamespace(check=SimpleNamespace(name=name, codes={name: ""}, gate=()), dropped=[1], effect=effect)
+
+    gains = stage("gains", Difference(0.03, (0.01, 0.05), 90), Difference(-0.02, (-0.05, 0.01), 90))
+    costs = stage("costs", Difference(-0.02, (-0.05, 0.01), 90), Difference(-0.01, (-0.03, 0.01), 90))
+    checked: Any = SimpleNamespace(stages=[gains, costs])
+    assert build._dearest(checked, {}) is costs.check
+    assert build._dearest(checked, {"costs": "drop"}) is None
 
 
 # --- killed ---------------------------------------------------------------------------------------------------------

@@ -96,3 +96,9 @@ def test_questions_without_words_are_shown_in_their_order() -> None:
     rows = [example(sign, sign) for sign in "+-*"]
     pool = ShotPool(rows, lambda texts: np.eye(3, dtype=np.float32)[["+-*".index(text) for text in texts]], "e")
     assert len(pool.select(pool.per_case(2), [Case(id="c", input="?")])["c"]) == 2
+
+
+def test_a_case_gets_all_its_shots_from_other_sources() -> None:
+    rows = [replace(row, group="s" if n < 3 else str(n)) for n, row in enumerate(ROWS)]
+    chosen = ShotPool(rows).select(ShotPool(rows).per_case(2), [Case(id="c", input="where is my card", group="s")])["c"]
+    assert len(chosen) == 2 and "s" not in {row.group for row in chosen}

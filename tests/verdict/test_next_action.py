@@ -107,11 +107,14 @@ def test_a_judge_that_people_overrule_is_replaced_before_documents_are_asked_for
     judge = JudgeEvidence(valid=True, detail="Validated.", fix="")
     search = SearchEvidence(failed=60, not_retrieved=5, lower=0.03, oracle=0.9, oracle_upper=0.95)
     rungs = [*RUNGS, rung("retrieval", "retrieval/search", 0.6)]
-    for errors, why in (
-        ((failures("unexplained", 60),), messages.OTHER_JUDGE),
-        ((failures("unexplained", 50), failures("format", 10)), messages.NAME_DOCUMENTS),
+    unread = (failures("unexplained", 60),)
+    for errors, grader, why in (
+        (unread, judge, messages.OTHER_JUDGE),
+        (unread, None, messages.NAME_DOCUMENTS),
+        ((), judge, messages.NAME_DOCUMENTS),
+        ((failures("unexplained", 50), failures("format", 10)), judge, messages.NAME_DOCUMENTS),
     ):
-        found = decide(project(*rungs, kind="free_text", documents=True, search=search, errors=errors, judge=judge))
+        found = decide(project(*rungs, kind="free_text", documents=True, search=search, errors=errors, judge=grader))
         assert why in found.next_action.why
 
 
