@@ -216,7 +216,7 @@ def status_command(version_id: str | None, root: Path) -> int:
 
 def findings_of(version: Version, plan: ReviewPlan) -> dict[str, list[str]]:
     lines = grouped(
-        (one.id, f"A check reported on that row: {one.check}/{one.reason}. {clean(one.detail)}".strip())
+        (one.id, f"A check reported on that row: {one.check}/{one.reason}: {clean(one.detail)}".removesuffix(": "))
         for one in version.findings()
         if one.id
     )

@@ -86,9 +86,14 @@ def build_version(
     )
     checks = [*inputs.first_checks, *configured_checks(project.data), *inputs.last_checks]
     depends = replace(inputs.depends, seed=seed, encoder=spec, judge=judge)
-    versions = [[check.name, check.version, check.settings] for check in checks]
-    grader = project.graders[0].model_dump(mode="json")
-    cache = store.path / "builds" / content_hash([__version__, versions, dict(policy), asdict(depends), grader])
+    inputs_of_checks = [
+        __version__,
+        [[check.name, check.version, check.settings] for check in checks],
+        dict(policy),
+        asdict(depends),
+        project.graders[0].model_dump(mode="json"),
+    ]
+    cache = store.path / "builds" / content_hash(inputs_of_checks)
     for old in cache.parent.iterdir() if cache.parent.is_dir() else ():
         if old != cache:
             shutil.rmtree(old)
