@@ -38,10 +38,9 @@ def label_names(rows: Examples, context: CheckContext) -> RowFindings:
 
     Bad: "Card arrival" or "I think it is card_arrival.", where the cases expect `card_arrival`.
     """
-    kind = guess_kind(case.expected for case in context.cases)
-    names = {*labels_of(context.cases)} if kind.name == "label" else set()
-    if not names:
+    if guess_kind(case.expected for case in context.cases).name != "label":
         return
+    names = {*labels_of(context.cases)}
     places, turned = _places(rows, names)
     yield from (RowFinding(row=n, code="outside_labels", message="the question is a label") for n in turned)
     other = sorted(places.keys() - names, key=lambda answer: (len(places[answer]), answer))
