@@ -27,8 +27,8 @@ def command(version_id: str | None, root: Path) -> int:
     and shows the score per size. The recommended size is the smallest that scores within the margin in [task] of all
     rows.
 
-    Where at least 50 dev cases have an expected answer, the built rows are also compared with as many raw rows, which
-    are rows from before the checks.
+    Where at least 50 dev cases have an expected answer, the built rows are also compared with as many raw rows, among
+    which are rows that the checks dropped. Rows that a check repaired are repaired in both.
 
     The exit status is 4 if there are too few rows or dev cases, or if more rows do not help this baseline.
 

@@ -71,7 +71,7 @@ class DatasetCurve:
     Attributes:
         version: Its id.
         n_built: Its rows that are used.
-        n_raw: Raw rows that are used: those before the checks, but for what is held out for dev or overlaps a case.
+        n_raw: Raw rows that are used: the built rows and those that were dropped, but for overlaps with cases.
         baseline: What was trained.
         metric: What a score is.
         n: Questions of `points`.
