@@ -29,8 +29,8 @@ import numpy as np
 
 import tuneworthy.demo
 from tuneworthy.config import load
-from tuneworthy.evaluate.latency import measure_latency
-from tuneworthy.evaluate.runner import usage
+from tuneworthy.engine.latency import measure_latency
+from tuneworthy.engine.runner import usage
 from tuneworthy.ladder.measurement import calibration_of
 from tuneworthy.ladder.rung import RUNGS, View, view_of
 from tuneworthy.ladder.rungs.prompt import ranked_variants, with_prior

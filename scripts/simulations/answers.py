@@ -25,7 +25,7 @@ from tuneworthy.cases.splits import Split
 from tuneworthy.cases.task_kind import Kind
 from tuneworthy.config import Project
 from tuneworthy.config.ladder import RUNGS, Economics
-from tuneworthy.evaluate.models import OpenModel
+from tuneworthy.engine.models import OpenModel
 from tuneworthy.graders.judging import Judging
 from tuneworthy.graders.validate import JudgeValidation
 from tuneworthy.ladder.classical_models import PREFIX

@@ -26,8 +26,8 @@ from scipy.special import ndtr
 from tuneworthy.cases.splits import Split
 from tuneworthy.cases.task_kind import Kind
 from tuneworthy.config.project import Project
-from tuneworthy.evaluate.budget import Budget
-from tuneworthy.evaluate.runner import Runner
+from tuneworthy.engine.budget import Budget
+from tuneworthy.engine.runner import Runner
 from tuneworthy.ladder import run as ladder_run
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.rung import Proposal, Rung, View

@@ -21,8 +21,8 @@ from tuneworthy.dataset.freeze import latest_version, open_version
 from tuneworthy.dataset.importing import folder as import_folder
 from tuneworthy.dataset.importing.folder import Import, latest_import
 from tuneworthy.dataset.messages import TEACHER_REASONS
+from tuneworthy.engine.models import Models
 from tuneworthy.errors import ConfigError
-from tuneworthy.evaluate.models import Models
 from tuneworthy.ladder.task_data import read_data
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.store import Folder, ResponseStore

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from judge_scripts import ScriptedAsker, always_good, material, same_as_reference
 
 from tuneworthy.config.graders import Judge
+from tuneworthy.engine.budget import Budget
+from tuneworthy.engine.models import OpenModel
+from tuneworthy.engine.request_batcher import RequestBatcher
+from tuneworthy.engine.runner import Runner
 from tuneworthy.errors import BudgetSpent, UserError
-from tuneworthy.evaluate.budget import Budget
-from tuneworthy.evaluate.models import OpenModel
-from tuneworthy.evaluate.request_batcher import RequestBatcher
-from tuneworthy.evaluate.runner import Runner
 from tuneworthy.graders.apply import grade_all, make_grader
 from tuneworthy.graders.base import GradingContext
 from tuneworthy.graders.family import families_of, same_family

@@ -11,7 +11,7 @@ from typing import Any
 from tests.e2e.resume_project import write_lines, write_project
 from tests.hostile.fault_server import LABELS
 from tuneworthy.config import load
-from tuneworthy.evaluate.runner import Runner
+from tuneworthy.engine.runner import Runner
 from tuneworthy.ladder.session import open_session
 from tuneworthy.store import Expenses
 from tuneworthy.types import Trace, Variant

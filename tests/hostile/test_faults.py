@@ -17,8 +17,8 @@ from tests.e2e.resume_project import record, run_ladder, words
 from tests.hostile.fault_project import ask, make_project
 from tests.hostile.fault_server import BEHAVIOURS, USAGE, Running
 from tests.hostile.table import tried
+from tuneworthy.engine import runner
 from tuneworthy.errors import TuneworthyError
-from tuneworthy.evaluate import runner
 from tuneworthy.providers import http_client, openai
 from tuneworthy.store import ResponseStore
 

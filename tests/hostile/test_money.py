@@ -20,8 +20,8 @@ from tuneworthy.cli import run as run_verb
 from tuneworthy.config import grants, load
 from tuneworthy.config.grants import missing_grants
 from tuneworthy.config.models import OpenAI
+from tuneworthy.engine import models
 from tuneworthy.errors import UserError
-from tuneworthy.evaluate import models
 from tuneworthy.providers.prices import price_for, price_of
 from tuneworthy.store import Expenses, Folder, ResponseStore, responses
 from tuneworthy.store.shapes import DamagedRecord

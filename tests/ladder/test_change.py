@@ -17,8 +17,8 @@ import pytest
 from tests.ladder.simulations import write_simulation
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
-from tuneworthy.evaluate import change as gate
-from tuneworthy.evaluate.models import Models
+from tuneworthy.engine import change as gate
+from tuneworthy.engine.models import Models
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.types import Case, Example
 

@@ -20,7 +20,7 @@ from tuneworthy.cases.splits import DEV
 from tuneworthy.classical import base as classical
 from tuneworthy.classical.base import QuestionAnswer
 from tuneworthy.config import load
-from tuneworthy.evaluate.models import Models
+from tuneworthy.engine.models import Models
 from tuneworthy.ladder import classical_models
 from tuneworthy.ladder.classical_models import FOLDS, PREFIX, add_classical_models
 from tuneworthy.ladder.comparison_plan import rungs_with_comparisons

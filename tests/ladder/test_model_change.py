@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from tuneworthy.cli import invoke
+from tuneworthy.engine.batch import Job
+from tuneworthy.engine.served_model import ServedCalls
 from tuneworthy.errors import OutsideFault
-from tuneworthy.evaluate.batch import Job
-from tuneworthy.evaluate.served_model import ServedCalls
 from tuneworthy.types import Case, Request, Response
 
 LABELS = ("red", "green", "blue")

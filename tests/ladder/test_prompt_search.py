@@ -380,7 +380,7 @@ def test_the_feedback_says_score_reason_and_what_is_right() -> None:
 def test_a_search_that_runs_again_asks_nothing_and_ends_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("gepa")
     first = search(bad_prompt(tmp_path))
-    monkeypatch.setattr("tuneworthy.evaluate.runner.Runner._send", _refuse)
+    monkeypatch.setattr("tuneworthy.engine.runner.Runner._send", _refuse)
     again = search(tmp_path)
     assert (again.variants, again.about, again.asked) == (first.variants, first.about, first.asked)
 
@@ -555,7 +555,7 @@ def test_a_run_puts_the_prompt_of_gepa_to_test_and_a_second_one_asks_nothing(
     shown = f"| {numbers.score(best.score)} | {numbers.interval(best.ci95)} | 20 | 0 |"
     assert shown in page.replace("\\", "")
     with monkeypatch.context() as patched:
-        patched.setattr("tuneworthy.evaluate.runner.Runner._send", _refuse)
+        patched.setattr("tuneworthy.engine.runner.Runner._send", _refuse)
         again, _ = run_ladder(root)
     assert again.to_dict() == record.to_dict()
 

@@ -148,7 +148,7 @@ def test_a_second_run_gives_the_same_record_and_asks_nothing(tmp_path: Path, mon
     )
     first = run_ladder(root).to_dict()
     with monkeypatch.context() as patched:
-        patched.setattr("tuneworthy.evaluate.runner.Runner._send", _refuse)
+        patched.setattr("tuneworthy.engine.runner.Runner._send", _refuse)
         second = run_ladder(root).to_dict()
     assert first == second
 

@@ -17,8 +17,8 @@ import pytest
 
 from tests.ladder.tuned_simulations import make_artifact, make_models, write_tuned_simulation
 from tuneworthy.config import Project, load
+from tuneworthy.engine.models import Models
 from tuneworthy.errors import UserError
-from tuneworthy.evaluate.models import Models
 from tuneworthy.ladder.tuned_models import add_tuned, missing, tuned_models
 from tuneworthy.ship.served import NOTE, noted
 from tuneworthy.store import Folder

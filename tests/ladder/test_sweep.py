@@ -16,10 +16,10 @@ import pytest
 from tests.ladder.simulations import SCRIPT, write_simulation
 from tuneworthy.config import load
 from tuneworthy.decoding.presets import presets
+from tuneworthy.engine.batch import Batch, Job
+from tuneworthy.engine.models import OpenModel
+from tuneworthy.engine.runner import Runner
 from tuneworthy.errors import Undecided, UserError
-from tuneworthy.evaluate.batch import Batch, Job
-from tuneworthy.evaluate.models import OpenModel
-from tuneworthy.evaluate.runner import Runner
 from tuneworthy.ladder.commands.sweep import DecodingSweep, SweepReport, steadiness, validity
 from tuneworthy.ladder.rungs.decoding import DecodingRung, settings_for, swept_setting
 from tuneworthy.ladder.session import open_session
@@ -253,7 +253,7 @@ async def _refuse(*_: object) -> None:
 def nobody_asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """Within it every call of a provider is a fault."""
     with monkeypatch.context() as patched:
-        patched.setattr("tuneworthy.evaluate.runner.Runner._send", _refuse)
+        patched.setattr("tuneworthy.engine.runner.Runner._send", _refuse)
         yield patched
 
 
@@ -411,7 +411,7 @@ def test_a_sweep_of_a_project_adopts_resumes_and_is_the_rung_s_first_candidate(
     first = sweep_project(root)
     assert first.found.adopted and first.found.calls <= 900
     with monkeypatch.context() as patched:
-        patched.setattr("tuneworthy.evaluate.runner.Runner._send", _refuse)
+        patched.setattr("tuneworthy.engine.runner.Runner._send", _refuse)
         assert sweep_project(root).to_dict() == first.to_dict()
 
     async def proposed() -> list[Mapping[str, Any]]:

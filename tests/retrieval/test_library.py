@@ -17,8 +17,8 @@ from tests.retrieval.test_servers import serving, vectors
 
 from tuneworthy.cli.run import agree_to_spend
 from tuneworthy.config import load
+from tuneworthy.engine.budget import Budget
 from tuneworthy.errors import UserError
-from tuneworthy.evaluate.budget import Budget
 from tuneworthy.ladder.rungs.retrieval import _fits, forms_of
 from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.encoder import TokenVectors

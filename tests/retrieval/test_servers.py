@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from tuneworthy.config.retrieval import EncoderServer, RerankServer
+from tuneworthy.engine.budget import Budget
 from tuneworthy.errors import BudgetSpent, OutsideFault, UserError
-from tuneworthy.evaluate.budget import Budget
 from tuneworthy.retrieval import servers
 from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.servers import ServerEncoder, ServerReranker

@@ -21,7 +21,7 @@ from tests.shadow.traffic import write_log, write_traffic_project
 from tuneworthy.cases.labelling import LabelSession
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
-from tuneworthy.evaluate.models import Models
+from tuneworthy.engine.models import Models
 from tuneworthy.graders.judging import verdicts_path
 from tuneworthy.ladder.rungs.baseline import baseline_variant
 from tuneworthy.ladder.session import open_session

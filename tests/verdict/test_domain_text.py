@@ -19,8 +19,8 @@ from tests.verdict.planted import worth_it
 import tuneworthy
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
+from tuneworthy.engine.models import Models
 from tuneworthy.errors import ProviderError
-from tuneworthy.evaluate.models import Models
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.task_data import read_data
 from tuneworthy.providers.models import pull

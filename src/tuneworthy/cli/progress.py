@@ -11,7 +11,7 @@ from rich.text import Text
 
 from tuneworthy.cli.terminal import console
 from tuneworthy.cli.time_left import TimeLeft
-from tuneworthy.evaluate.runner import Progress
+from tuneworthy.engine.runner import Progress
 from tuneworthy.ladder.estimate import Work
 from tuneworthy.ladder.record import RungRecord
 from tuneworthy.ladder.run import RungWatcher

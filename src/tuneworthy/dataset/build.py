@@ -31,8 +31,8 @@ from tuneworthy.dataset.judge_auditor import auditor_of, pair_scorer
 from tuneworthy.dataset.records import Action, BuildTimes, DataGate, Depends, Effect, LabelRow, Recipe, row_of
 from tuneworthy.dataset.rows import ROWS, StoredRows, rows_with
 from tuneworthy.dataset.sources import BuildInputs, encoder_of, gather
+from tuneworthy.engine.runner import Progress
 from tuneworthy.errors import UserError, did_you_mean
-from tuneworthy.evaluate.runner import Progress
 from tuneworthy.store import Folder
 from tuneworthy.store.folder import write_atomic
 from tuneworthy.store.lines import now

@@ -24,11 +24,11 @@ from tuneworthy.cases.task_kind import guess_kind
 from tuneworthy.config.graders import Judge
 from tuneworthy.config.project import Project
 from tuneworthy.dataset.base import Auditor, AuditResult, PairScorer
+from tuneworthy.engine.budget import Budget
+from tuneworthy.engine.models import Models
+from tuneworthy.engine.request_batcher import RequestBatcher
+from tuneworthy.engine.runner import Progress, Runner
 from tuneworthy.errors import UserError
-from tuneworthy.evaluate.budget import Budget
-from tuneworthy.evaluate.models import Models
-from tuneworthy.evaluate.request_batcher import RequestBatcher
-from tuneworthy.evaluate.runner import Progress, Runner
 from tuneworthy.graders.apply import grade_all, make_grader
 from tuneworthy.graders.base import GradingContext
 from tuneworthy.graders.judge import JudgeGrader

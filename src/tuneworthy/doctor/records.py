@@ -11,8 +11,8 @@ from tuneworthy.dataset.freeze import RECIPE
 from tuneworthy.dataset.importing.folder import file_digest
 from tuneworthy.dataset.records import ImportRecord, Recipe
 from tuneworthy.doctor.answers import Damage, quarantine
+from tuneworthy.engine.served_model import SERVED
 from tuneworthy.errors import UserError
-from tuneworthy.evaluate.served_model import SERVED
 from tuneworthy.graders.judging import DOCUMENT as JUDGE
 from tuneworthy.ladder.commands.uncertainty import StoredUncertainty
 from tuneworthy.ladder.comparison_plan import read_comparisons

@@ -18,7 +18,7 @@ from tuneworthy.cases.stratified import rank
 from tuneworthy.classical import decision, encoder
 from tuneworthy.classical.base import ClassicalModel, ProbabilisticModel, candidates, fit
 from tuneworthy.dataset.freeze import is_full
-from tuneworthy.evaluate.models import Models, OpenModel
+from tuneworthy.engine.models import Models, OpenModel
 from tuneworthy.ladder.task_info import TaskInfo
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.providers.models import check_pinned, find, pinned, pull

@@ -17,9 +17,9 @@ from typing import Any, cast
 from tuneworthy.cases.task_kind import answer_text
 from tuneworthy.config.graders import Judge
 from tuneworthy.config.project import Project
+from tuneworthy.engine.latency import N_CASES
+from tuneworthy.engine.models import Models, OpenModel
 from tuneworthy.errors import ModelError, UserError
-from tuneworthy.evaluate.latency import N_CASES
-from tuneworthy.evaluate.models import Models, OpenModel
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.measurement import repeats_of

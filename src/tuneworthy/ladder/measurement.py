@@ -14,8 +14,8 @@ from tuneworthy.cases.normalize import words
 from tuneworthy.config import Project
 from tuneworthy.config.serving import violation
 from tuneworthy.dataset.freeze import find_version
-from tuneworthy.evaluate.latency import Latency, measure_latency, measure_together, time_calls
-from tuneworthy.evaluate.runner import usage
+from tuneworthy.engine.latency import Latency, measure_latency, measure_together, time_calls
+from tuneworthy.engine.runner import usage
 from tuneworthy.graders.base import accepted
 from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.graders.choice import LabelFinder

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tuneworthy.config import load
 from tuneworthy.config.grants import require_grants
+from tuneworthy.engine.budget import Budget
 from tuneworthy.errors import UserError
-from tuneworthy.evaluate.budget import Budget
 from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.store import Folder, ResponseStore

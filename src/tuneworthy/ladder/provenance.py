@@ -12,9 +12,9 @@ from tuneworthy import __version__
 from tuneworthy.cases.splits import Split
 from tuneworthy.config.ladder import Reflection
 from tuneworthy.config.project import Project
+from tuneworthy.engine.models import Models
+from tuneworthy.engine.served_model import SERVED
 from tuneworthy.errors import TuneworthyError
-from tuneworthy.evaluate.models import Models
-from tuneworthy.evaluate.served_model import SERVED
 from tuneworthy.graders.base import Grader
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.classical_models import IN_PROCESS

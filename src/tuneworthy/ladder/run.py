@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import replace
 
 from tuneworthy.config import Project
+from tuneworthy.engine.runner import Progress
 from tuneworthy.errors import BudgetSpent, ModelError, OutsideFault, TuneworthyError, UnknownName, UserError
-from tuneworthy.evaluate.runner import Progress
 from tuneworthy.graders.apply import refuse_faulty
 from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.graders.judge import JudgeGrader

@@ -11,7 +11,7 @@ from typing import Any
 
 from tuneworthy.config.ladder import RUNGS as BUILT_IN
 from tuneworthy.config.project import Project
-from tuneworthy.evaluate.models import Models
+from tuneworthy.engine.models import Models
 from tuneworthy.ladder.rung_details import Detail
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.task_info import TaskInfo

@@ -12,11 +12,11 @@ from tuneworthy.cases.stratified import numbered
 from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.config.grants import require_grants
 from tuneworthy.config.project import Project
+from tuneworthy.engine.budget import Budget
+from tuneworthy.engine.models import Models
+from tuneworthy.engine.request_batcher import RequestBatcher
+from tuneworthy.engine.runner import Progress, Runner, usage
 from tuneworthy.errors import OutsideFault, UserError
-from tuneworthy.evaluate.budget import Budget
-from tuneworthy.evaluate.models import Models
-from tuneworthy.evaluate.request_batcher import RequestBatcher
-from tuneworthy.evaluate.runner import Progress, Runner, usage
 from tuneworthy.graders.apply import aggregate, grade_all, make_grader
 from tuneworthy.graders.base import Grader, GradingContext
 from tuneworthy.ladder.cascade import is_sent, joined, large_of

@@ -10,8 +10,8 @@ from dataclasses import field
 from tuneworthy.config.models import LlamaCpp, Model
 from tuneworthy.config.project import Project
 from tuneworthy.dataset.freeze import is_full
+from tuneworthy.engine.models import Models, open_model
 from tuneworthy.errors import TuneworthyError
-from tuneworthy.evaluate.models import Models, open_model
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.providers.models import find
 from tuneworthy.ship.ancestry import context_of

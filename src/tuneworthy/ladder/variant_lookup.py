@@ -9,9 +9,9 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from tuneworthy.config.project import FILE_NAME, Project, load
+from tuneworthy.engine.change import faults_of
+from tuneworthy.engine.models import open_model
 from tuneworthy.errors import GateFailed, UserError, did_you_mean
-from tuneworthy.evaluate.change import faults_of
-from tuneworthy.evaluate.models import open_model
 from tuneworthy.input_files import read_input
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.record import read_record

@@ -3,7 +3,7 @@
 from functools import partial
 
 from tuneworthy.config import Project
-from tuneworthy.evaluate.runner import Progress
+from tuneworthy.engine.runner import Progress
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.session import open_session

@@ -33,9 +33,9 @@ from tuneworthy.dataset.distill.teacher import KEY, describe_teacher, name_of, p
 from tuneworthy.dataset.importing.folder import Import, write_import
 from tuneworthy.dataset.records import DistillRecord, RowLine, TeacherPin, TeacherScore
 from tuneworthy.dataset.sources import encoder_of
+from tuneworthy.engine.models import OpenModel
+from tuneworthy.engine.runner import Runner
 from tuneworthy.errors import UserError
-from tuneworthy.evaluate.models import OpenModel
-from tuneworthy.evaluate.runner import Runner
 from tuneworthy.graders.apply import aggregate, grade_all
 from tuneworthy.graders.base import Grader
 from tuneworthy.prompts.shots import ShotPool

@@ -14,8 +14,8 @@ from tuneworthy.cases import CaseFile, DataFaults, ExampleFile, dataset_of, labe
 from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.config.models import ChatServer
 from tuneworthy.config.project import Project
+from tuneworthy.engine.models import OpenModel, open_model
 from tuneworthy.errors import DataError, TuneworthyError, UserError
-from tuneworthy.evaluate.models import OpenModel, open_model
 from tuneworthy.graders.apply import make_grader
 from tuneworthy.graders.base import Grader, GradingContext
 from tuneworthy.ladder.checks.servers import ServerAnswer, ask_servers

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tuneworthy.config.grants import missing_grants
 from tuneworthy.config.serving import may_serve
+from tuneworthy.engine.served_model import SERVED
 from tuneworthy.errors import AuthError, ModelError, TuneworthyError
-from tuneworthy.evaluate.served_model import SERVED
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts, attempt

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from tuneworthy.config.project import FILE_NAME, Project
+from tuneworthy.engine.budget import Budget
 from tuneworthy.errors import UnknownName, UserError
-from tuneworthy.evaluate.budget import Budget
 from tuneworthy.graders.apply import make_grader
 from tuneworthy.graders.base import GradingContext
 from tuneworthy.graders.judge import JudgeGrader

@@ -10,8 +10,8 @@ from dataclasses import asdict
 
 import numpy as np
 
+from tuneworthy.engine.runner import usage
 from tuneworthy.errors import UserError
-from tuneworthy.evaluate.runner import usage
 from tuneworthy.ladder.rungs.decoding import accepted, prompt_key, settings_for, store_sweep, with_setting
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.tuned_models import config_of

@@ -1,7 +1,7 @@
 """Rung `baseline`: prompt, model and sampling parameters as they are today."""
 
 from tuneworthy.config.project import Project
-from tuneworthy.evaluate.models import Models
+from tuneworthy.engine.models import Models
 from tuneworthy.ladder.rung import Proposal, Rung, View, rung
 from tuneworthy.types import Variant
 

@@ -10,7 +10,7 @@ from math import isfinite
 import numpy as np
 
 from tuneworthy.arrays import Bools, Floats
-from tuneworthy.evaluate.runner import usage
+from tuneworthy.engine.runner import usage
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.cascade import CASCADE, confidence_of, is_sent, large_of
 from tuneworthy.ladder.comparison_plan import cascade_barred

@@ -7,7 +7,7 @@ from datetime import date
 import numpy as np
 
 from tuneworthy.config.project import Project
-from tuneworthy.evaluate.runner import usage
+from tuneworthy.engine.runner import usage
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.rung import Proposal, Rung, View, rung
 from tuneworthy.ladder.rung_details import ModelDetail, ModelResult

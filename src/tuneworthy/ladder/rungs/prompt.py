@@ -7,7 +7,7 @@ ranked too, where the model can do that. Where the project file asks for it, GEP
 from collections import Counter
 from dataclasses import replace
 
-from tuneworthy.evaluate.ranking import content_free
+from tuneworthy.engine.ranking import content_free
 from tuneworthy.ladder.rung import Proposal, Rung, SearchResult, View, rung
 from tuneworthy.ladder.rung_details import GepaDetail, PromptDetail
 from tuneworthy.ladder.rungs.prompt_search import optimise_prompt, searched_cases, why_not_optimised

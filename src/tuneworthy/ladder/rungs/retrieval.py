@@ -15,7 +15,7 @@ import numpy as np
 
 from tuneworthy.cases.normalize import words
 from tuneworthy.config.serving import may_serve
-from tuneworthy.evaluate.latency import N_CASES
+from tuneworthy.engine.latency import N_CASES
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.rung import Proposal, Rung, View, rung
 from tuneworthy.ladder.rung_details import (

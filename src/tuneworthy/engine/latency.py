@@ -7,8 +7,8 @@ import numpy as np
 
 from tuneworthy.config.ladder import Constraints
 from tuneworthy.config.serving import keeps_p95
-from tuneworthy.evaluate.models import OpenModel
-from tuneworthy.evaluate.runner import Runner
+from tuneworthy.engine.models import OpenModel
+from tuneworthy.engine.runner import Runner
 from tuneworthy.types import Bounds, Cases, NamedFloats, OpenBounds, Timing, Variant, content_hash
 
 N_CASES = 32

@@ -10,7 +10,7 @@ from asking import play
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuneworthy.evaluate.limiter import LEAST, LONGEST_PAUSE_S, Limiter
+from tuneworthy.engine.limiter import LEAST, LONGEST_PAUSE_S, Limiter
 
 
 class Watched(Limiter):

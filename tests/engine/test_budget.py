@@ -10,8 +10,8 @@ from asking import play
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tuneworthy.engine.budget import Budget
 from tuneworthy.errors import BudgetSpent
-from tuneworthy.evaluate.budget import Budget
 
 
 @settings(max_examples=80, deadline=None)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from asking import Played
 
-from tuneworthy.evaluate.models import OpenModel
+from tuneworthy.engine.models import OpenModel
 from tuneworthy.providers.prices import FEATURE_TOKENS, Price, TokenRates
 from tuneworthy.types import OutputFormat, Request, Response
 

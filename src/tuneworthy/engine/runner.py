@@ -17,6 +17,11 @@ from math import ceil, fsum
 from math import log as natural_log
 from typing import TYPE_CHECKING
 
+from tuneworthy.engine.batch import Answers, Batch, Job
+from tuneworthy.engine.budget import Budget
+from tuneworthy.engine.limiter import LONGEST_PAUSE_S
+from tuneworthy.engine.models import OpenModel
+from tuneworthy.engine.ranking import ranked
 from tuneworthy.errors import (
     AuthError,
     BudgetSpent,
@@ -26,11 +31,6 @@ from tuneworthy.errors import (
     TuneworthyError,
     UserError,
 )
-from tuneworthy.evaluate.batch import Answers, Batch, Job
-from tuneworthy.evaluate.budget import Budget
-from tuneworthy.evaluate.limiter import LONGEST_PAUSE_S
-from tuneworthy.evaluate.models import OpenModel
-from tuneworthy.evaluate.ranking import ranked
 from tuneworthy.prompts.passages import split_citations
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import chat, split_answer

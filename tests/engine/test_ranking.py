@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from tuneworthy.evaluate.models import OpenModel
-from tuneworthy.evaluate.ranking import CONTENT_FREE, content_free, normalised, ranked
+from tuneworthy.engine.models import OpenModel
+from tuneworthy.engine.ranking import CONTENT_FREE, content_free, normalised, ranked
 from tuneworthy.providers.prices import Price, TokenRates
 from tuneworthy.providers.scripted import ScriptedProvider
 from tuneworthy.types import Case, OutputFormat, Request, Response, Variant

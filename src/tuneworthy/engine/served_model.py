@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from tuneworthy.engine.batch import Job
 from tuneworthy.errors import OutsideFault
-from tuneworthy.evaluate.batch import Job
 from tuneworthy.providers.base import outgoing
 from tuneworthy.store import Folder, ResponseStore, response_key
 from tuneworthy.text import count

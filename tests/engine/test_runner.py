@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from asking import DOLLAR_A_CALL, VARIANT, World, fault, play, questions
 
+from tuneworthy.engine import runner
+from tuneworthy.engine.latency import Latency, measure_latency, measure_together, time_calls
+from tuneworthy.engine.runner import DOWN_AFTER, RATE_LIMIT_RETRIES
 from tuneworthy.errors import AuthError, BudgetSpent, OutsideFault, UserError
-from tuneworthy.evaluate import runner
-from tuneworthy.evaluate.latency import Latency, measure_latency, measure_together, time_calls
-from tuneworthy.evaluate.runner import DOWN_AFTER, RATE_LIMIT_RETRIES
 from tuneworthy.providers.drain import AT_ONCE
 from tuneworthy.providers.prices import Price, TokenRates
 from tuneworthy.types import Case, OutputFormat, Response
@@ -600,7 +600,7 @@ def test_a_fault_of_the_store_gives_the_reservation_back(tmp_path: Path) -> None
 
 
 def _batch(world: World) -> object:
-    from tuneworthy.evaluate.batch import Batch
+    from tuneworthy.engine.batch import Batch
 
     return Batch(world.runner._jobs(VARIANT, questions(3), (0,)), 8)
 

@@ -14,7 +14,7 @@ from scipy.stats import binom
 
 from tuneworthy.config.ladder import Constraints
 from tuneworthy.config.serving import keeps_p95
-from tuneworthy.evaluate.latency import Latency, measure_latency, time_calls
+from tuneworthy.engine.latency import Latency, measure_latency, time_calls
 from tuneworthy.stats.intervals import quantile_interval
 from tuneworthy.types import Case
 

@@ -7,8 +7,8 @@ and its notion of a provider that is down, wants them all at once.
 import asyncio
 from collections.abc import Mapping
 
-from tuneworthy.evaluate.models import Models
-from tuneworthy.evaluate.runner import Runner
+from tuneworthy.engine.models import Models
+from tuneworthy.engine.runner import Runner
 from tuneworthy.types import Case, Cases, Failure, JsonMapping, Trace, Variant
 
 

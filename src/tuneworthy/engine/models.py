@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 
 from tuneworthy.config.project import Project
+from tuneworthy.engine.limiter import Limiter
+from tuneworthy.engine.served_model import ServedCalls, with_served
 from tuneworthy.errors import UserError, did_you_mean
-from tuneworthy.evaluate.limiter import Limiter
-from tuneworthy.evaluate.served_model import ServedCalls, with_served
 from tuneworthy.providers.base import Provider, open_provider
 from tuneworthy.providers.prices import Price, most_input_tokens, price_for
 from tuneworthy.providers.usage import believed

@@ -9,10 +9,10 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tuneworthy.engine.budget import Budget
+from tuneworthy.engine.models import OpenModel
+from tuneworthy.engine.runner import Runner
 from tuneworthy.errors import ProviderError
-from tuneworthy.evaluate.budget import Budget
-from tuneworthy.evaluate.models import OpenModel
-from tuneworthy.evaluate.runner import Runner
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.providers.prices import Price, TokenRates
 from tuneworthy.store import ResponseStore
